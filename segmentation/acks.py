@@ -1,7 +1,7 @@
-"""Which records of a topic-partition may be acknowledged: strictly in offset order, once what they carry is durable.
+"""Acknowledgement of records in a topic-partition: strictly in offset order, once their content is durable.
 
-A committed offset says "everything before it is done", so a record that is done early waits for those before it.
-(faust-streaming issue 606 shows what happens otherwise: an acknowledgement out of order commits past one in flight.)
+A committed offset means "everything before it is done", so a record that finishes early waits for those before it.
+(faust-streaming issue 606 shows the alternative: an acknowledgement out of order commits past a record in flight.)
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from typing import Self
 
 
 class DeliveryGapError(Exception):
-    """A record was delivered whose offset is not the next one: those between were lost on the way to us."""
+    """A delivered record does not have the next offset: the records in between were lost on the way."""
 
     def __init__(self, expected: int, got: int) -> None:
         super().__init__(f"offset {got} was delivered where {expected} was due")
@@ -28,7 +28,7 @@ class AckLedger:
 
     @classmethod
     def start(cls, offset: int) -> Self:
-        """Ledger of a partition whose position is `offset`: that record is the first to come."""
+        """Ledger of a partition at position `offset`, the offset of the first record to come."""
         return cls(acked_to=offset, next_offset=offset)
 
     @property
@@ -37,25 +37,25 @@ class AckLedger:
         return self.next_offset - self.acked_to
 
     def deliver(self, first: int, end: int) -> Self:
-        """The records at `first` to `end` - 1 have been delivered. Raises `DeliveryGapError` unless `first` is next."""
+        """Add the delivered records at `first` to `end` - 1. Raises `DeliveryGapError` unless `first` is next."""
         if first != self.next_offset:
             raise DeliveryGapError(self.next_offset, first)
         return replace(self, next_offset=end)
 
     def pass_over(self, end: int) -> Self:
-        """The offsets below `end` that are due hold no record: they count as delivered."""
+        """Count the due offsets below `end` as delivered: they hold no record."""
         return replace(self, next_offset=max(end, self.next_offset))
 
     def complete_to(self, end: int) -> Self:
-        """All below `end` is durable. Raises ValueError where that was never delivered."""
+        """Mark everything below `end` as durable. Raises ValueError if it was not delivered."""
         if end > self.next_offset:
             raise ValueError(f"offset {end - 1} has not been delivered; the next one is {self.next_offset}")
         return replace(self, acked_to=max(end, self.acked_to), done=frozenset(o for o in self.done if o >= end))
 
     def complete(self, offsets: Iterable[int]) -> tuple[Self, range]:
-        """Records have become durable; the range may be acknowledged now, in that order.
+        """Mark records as durable; returns the offsets that may be acknowledged now, in order.
 
-        Completing a record twice is allowed. Raises ValueError for one that was never delivered.
+        Completing a record twice is allowed. Raises ValueError for a record that was not delivered.
         """
         done = self.done | {o for o in offsets if o >= self.acked_to}
         if done and max(done) >= self.next_offset:

@@ -1,8 +1,7 @@
-"""Whose turn it is: which of the jobs that wait may begin, fairly between tenants, small files in a lane of their own.
+"""Admission: which waiting jobs may start, fairly between tenants, with a separate lane for small files.
 
-Within a lane the tenant with the fewest running jobs comes first, and within a tenant the oldest job. A tenant that has
-uploaded twenty files therefore does not keep another one waiting for more than one job, and a small file waits for
-small files only.
+Within a lane the tenant with the fewest running jobs comes first; within a tenant, the oldest job. So a tenant with
+twenty uploaded files delays another one by at most one job, and a small file waits for small files only.
 """
 
 from collections import Counter
@@ -14,7 +13,7 @@ from schemas.ids import JobId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneLimit:
-    """How many jobs of a lane may run at once: of all tenants, and of one."""
+    """Maximum number of running jobs in a lane: in total, and per tenant."""
 
     jobs: int
     per_tenant: int
@@ -22,7 +21,7 @@ class LaneLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:
-    """A live job as admission sees it. Job ids sort by the time at which they were made."""
+    """A live job as admission sees it. Job ids sort by creation time."""
 
     job_id: JobId
     tenant: str
@@ -34,7 +33,7 @@ Lanes = Mapping[bool, LaneLimit]
 
 
 def admitted(waiting: Iterable[Ticket], running: Iterable[Ticket], lanes: Lanes) -> list[JobId]:
-    """The waiting jobs that may begin now, in order."""
+    """The waiting jobs that may start now, in order."""
     waiting, running = list(waiting), list(running)
     begun: list[JobId] = []
     for small, limit in lanes.items():
@@ -45,7 +44,7 @@ def admitted(waiting: Iterable[Ticket], running: Iterable[Ticket], lanes: Lanes)
 
 
 def position(job_id: JobId, waiting: Iterable[Ticket], running: Iterable[Ticket]) -> int | None:
-    """The place of a waiting job in the queue of its lane, from 1; none when it does not wait."""
+    """The position of a waiting job in the queue of its lane, from 1. None if it is not waiting."""
     waiting = list(waiting)
     mine = next((ticket for ticket in waiting if ticket.job_id == job_id), None)
     if mine is None:

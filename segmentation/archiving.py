@@ -1,7 +1,7 @@
-"""Rows of events and profiles -> files of the archive, and what becomes of a range of offsets that comes to its table.
+"""Turns rows of events and profiles into archive files, and decides whether a range of offsets enters the table.
 
-A worker writes the files of a range and says so; the archive's one committer adds ranges to the table, in order and
-each once.
+A worker writes the files of a range and announces them; the archive's one committer adds ranges to the table, in order
+and each once.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ from schemas.topics import EVENTS, PROFILES
 from segmentation.intake.tenants import by_tenant
 
 FIELD_ID: Final = b"PARQUET:field_id"
-"""By this metadata Arrow writes the ids of Iceberg's fields into a Parquet file."""
+"""Arrow writes Iceberg's field ids into Parquet files through this metadata."""
 ZSTD_LEVEL: Final = 1
 REPEATING: Final = (
     TENANT,
@@ -47,19 +47,19 @@ REPEATING: Final = (
     ARCHIVE_PARTITION,
     *(f"{maps}.key_value.{leaf}" for maps in (PROPERTIES, ATTRIBUTES) for leaf in ("key", "value.string")),
 )
-"""Columns that get a dictionary; for users, ids and times one would be made and given up: a third of the time."""
+"""Dictionary-encoded columns. For users, ids and times Arrow would build and drop one: a third of the time."""
 REPEATING_IN_LARGE: Final[Mapping[str, Sequence[str]]] = {EVENTS: (*REPEATING, USER_ID), PROFILES: REPEATING}
-"""Of files with many rows: most events are of users who have had some before."""
+"""The same for files with many rows, where most events belong to users with earlier ones."""
 RISING: Final = (OCCURRED_AT, SOURCE_ORDINAL)
-"""Columns whose values are near each other from row to row."""
+"""Columns whose values differ little from row to row."""
 ROW_GROUP_ROWS: Final = 131_072
 DICTIONARY_BYTES: Final = 8 * 1024 * 1024
-"""Of a column in a row group: some 200,000 users. Arrow's own limit is 1 MiB."""
+"""Per column in a row group: some 200,000 users. Arrow's own limit is 1 MiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveFile:
-    """One file, to be stored under a key of the lake bucket that nothing has yet (the same bytes have it)."""
+    """One file, stored under an unused key of the lake bucket (a used key holds the same bytes)."""
 
     key: ArchiveKey
     content: bytes
@@ -68,7 +68,7 @@ class ArchiveFile:
 def archive_files(
     topic: str, partition: Partition, rows: pa.Table, *, first_offset: int, end_offset: int
 ) -> Iterator[ArchiveFile]:
-    """A file for each tenant in `rows` (`EVENT_ROWS` or `PROFILE_ROWS`, all of these offsets); none for no rows."""
+    """One file per tenant in `rows` (`EVENT_ROWS` or `PROFILE_ROWS`, all of these offsets); no rows, no files."""
     for tenant, of_tenant in by_tenant(rows):
         content = archive_content(topic, partition, of_tenant)
         key = ArchiveKey(
@@ -83,7 +83,7 @@ def archive_files(
 
 
 def archive_content(topic: str, partition: Partition, rows: pa.Table) -> bytes:
-    """Rows of one tenant as zstd Parquet of `ARCHIVE_SCHEMAS`: the same batches are the same bytes."""
+    """Rows of one tenant as zstd Parquet with `ARCHIVE_SCHEMAS`; equal batches give equal bytes."""
     partitions = pa.array(np.full(rows.num_rows, partition, np.int32))
     whole = rows.append_column(ARCHIVE_PARTITION, partitions).cast(ARCHIVE_SCHEMAS[topic])
     sink = pa.BufferOutputStream()
@@ -94,7 +94,7 @@ def archive_content(topic: str, partition: Partition, rows: pa.Table) -> bytes:
 
 
 def archive_writer(where: pa.NativeFile | str, topic: str, *, large: bool = False) -> pq.ParquetWriter:
-    """Writes batches of `ARCHIVE_SCHEMAS` as the archive has them. `large`: of so many rows that users come again."""
+    """A writer of `ARCHIVE_SCHEMAS` batches in the archive's format. `large`: many rows, so that users repeat."""
     repeating = REPEATING_IN_LARGE[topic] if large else REPEATING
     return pq.ParquetWriter(
         where,
@@ -104,22 +104,23 @@ def archive_writer(where: pa.NativeFile | str, topic: str, *, large: bool = Fals
         use_dictionary=[path for path in repeating if path.split(".")[0] in ARCHIVE_SCHEMAS[topic].names],
         dictionary_pagesize_limit=DICTIONARY_BYTES if large else None,
         column_encoding={name: "DELTA_BINARY_PACKED" for name in RISING if name in ARCHIVE_SCHEMAS[topic].names},
-        store_schema=False,  # Iceberg's schema says it all, and small files have footers of half their size
+        store_schema=False,  # Iceberg's schema suffices, and footers of small files shrink by half
     )
 
 
 class Verdict(Enum):
-    """What becomes of a range that comes to the table of its topic."""
+    """The decision on an announced range of a topic's table."""
 
     APPEND = "append"
-    KNOWN = "known"  # the table has it: a copy
-    REFUSED = "refused"  # it leaves a gap, or only a part of it is in the table: its worker has to cut anew
+    KNOWN = "known"  # a copy: the table has it
+    REFUSED = "refused"  # it leaves a gap, or the table has a part of it: its worker writes new files
 
 
 def verdict(written: ArchiveWritten, archived_to: int | None, era: int = 0) -> Verdict:
-    """By the position below which the table has all records of the partition; none where it has nothing yet.
+    """Decide by `archived_to`, below which the table has all records of the partition; None if it has no record yet.
 
-    A range of another era than the table's is of a log that is no more, whatever its positions say.
+    A range of another log epoch (`era`) than the table's belongs to a log that no longer exists, whatever its
+    positions.
     """
     if written.era != era:
         return Verdict.REFUSED
@@ -136,7 +137,7 @@ def _archive_schema(rows: pa.Schema) -> pa.Schema:
 
 
 def _numbered(fields: Sequence[pa.Field], numbers: Iterator[int]) -> list[pa.Field]:
-    """Fields with ids, as Iceberg numbers those of a new table: all of a level, then what is in each of them."""
+    """Fields with ids, numbered as Iceberg does for a new table: all of one level, then the children of each."""
     given = [{FIELD_ID: str(next(numbers)).encode()} for _ in fields]
     return [
         pa.field(field.name, _numbered_type(field.type, numbers), nullable=field.nullable, metadata=metadata)
@@ -156,4 +157,4 @@ ARCHIVE_SCHEMAS: Final[Mapping[str, pa.Schema]] = {
 }
 """Columns of the archive's files and tables, with Iceberg's field ids.
 
-A column that comes later goes to the end, and takes the next number there is."""
+A new column goes to the end and takes the next free number."""

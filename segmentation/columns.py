@@ -1,4 +1,4 @@
-"""How the columns of an audience change: what a version adds, drops and retypes, and what may change at all."""
+"""Column changes of an audience: what a version adds, drops and retypes, and which changes are allowed."""
 
 from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from schemas.import_spec import ImportSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retyped:
-    """A column that has another type than before."""
+    """A column whose type has changed."""
 
     name: str
     before: ColumnType
@@ -20,7 +20,7 @@ class Retyped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnChanges:
-    """What became of the columns between two versions, each in the order of its schema."""
+    """Differences between the columns of two versions, each in the order of its schema."""
 
     added: tuple[Column, ...] = ()
     dropped: tuple[Column, ...] = ()
@@ -28,7 +28,7 @@ class ColumnChanges:
 
     @classmethod
     def between(cls, before: RowSchema, after: RowSchema) -> Self:
-        """Names are compared with their case."""
+        """Compare two schemas; names are case-sensitive."""
         old, new = ({c.name: c for c in schema.columns} for schema in (before, after))
         return cls(
             added=tuple(c for name, c in new.items() if name not in old),
@@ -52,9 +52,9 @@ class ColumnChanges:
 def check_change(
     audience: str, before: RowSchema, after: RowSchema, *, drop: Set[str], retype: Set[str], of_file: bool = True
 ) -> None:
-    """Refuse columns that would go, or change their type, and are not in `drop` or `retype`.
+    """Refuse to drop or retype columns that are not in `drop` or `retype`.
 
-    `of_file`: whether the new members come from a file, which may have columns. Raises `UserError`
+    `of_file`: True if the new members come from a file, which may have columns. Raises `UserError`
     COLUMNS_WOULD_CHANGE.
     """
     changes = ColumnChanges.between(before, after)
@@ -84,15 +84,15 @@ def check_change(
 
 
 def ordered(columns: tuple[Column, ...], like: tuple[Column, ...]) -> tuple[Column, ...]:
-    """The columns in the order that an audience has; new ones come last."""
+    """The columns in the order of the audience's; new ones come last."""
     places = {c.name: number for number, c in enumerate(like)}
     return tuple(sorted(columns, key=lambda c: places.get(c.name, len(places))))
 
 
 def first_spec(imported: ImportSpec) -> ImportSpec:
-    """What an audience keeps of the import that creates it: how its files are read, and what they do.
+    """The part of an audience's first import that the audience keeps: how its files are read, and what they do.
 
-    What the import tolerated - rejects, an empty file, members that go - was said of its file alone.
+    What the import tolerated (rejects, an empty file, removed members) applied to its file alone.
     """
     return ImportSpec(
         id_column=imported.id_column,
@@ -105,10 +105,10 @@ def first_spec(imported: ImportSpec) -> ImportSpec:
 
 
 def spec_after(kept: ImportSpec, imported: ImportSpec) -> ImportSpec:
-    """What an audience keeps once the version of an import is published: its columns are those of its versions.
+    """The spec that an audience keeps after a version is published: its columns are those of its versions.
 
-    What else is kept stays, also what was configured while the import ran. What the import was allowed to drop or
-    retype is done, so it is not allowed any more.
+    Everything else stays, including settings changed while the import ran. Columns that the import was allowed to drop
+    or retype are done, so the permission ends.
     """
     given = {} if imported.mode == "remove" else {c.name: c for c in imported.columns}
     retyped = set(imported.retype_columns) & given.keys()
@@ -124,9 +124,9 @@ def spec_after(kept: ImportSpec, imported: ImportSpec) -> ImportSpec:
 
 
 def with_columns_of(kept: ImportSpec, version: RowSchema, imported: ImportSpec | None) -> ImportSpec:
-    """The spec of an audience that never kept its columns: those of its newest version, then those it was given.
+    """The spec of an audience that never kept its columns: those of its newest version, then the given ones.
 
-    `imported`: the spec of the import that made the version, for the names of the columns in its files.
+    `imported`: the spec of the import that made the version, for the column names in its files.
     """
     sources = {c.name: c.source for spec in (imported, kept) if spec is not None for c in spec.columns}
     columns = [replace(c, source=sources.get(c.name)) for c in version.columns if c.name not in kept.drop_columns]

@@ -1,6 +1,6 @@
-"""When an import is complete: what the stream announced, held against what verification counted on its own.
+"""Decides when an import is complete: the stream's announcements are compared with verification's own counts.
 
-Any fully reconciled attempt of the pinned object may be the one that is published; an older one may win.
+Any fully reconciled attempt of the pinned object may be published; an older one may win.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from schemas.messages import PartitionFailed, PartitionMaterialised, ProgressMes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Complete:
-    """Every partition of `attempt` has reconciled with its markers and with the verification."""
+    """Every partition of `attempt` matches its markers and the verification."""
 
     attempt: Attempt
     partitions: tuple[PartitionMaterialised, ...]
@@ -21,7 +21,7 @@ class Complete:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broken:
-    """`attempt`, the newest, cannot become complete any more; `fault` names the partition and what differs."""
+    """`attempt`, the newest, can no longer become complete; `fault` names the partition and the difference."""
 
     attempt: Attempt
     fault: str
@@ -29,7 +29,7 @@ class Broken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """Not yet: `done` of P partitions of the newest attempt have materialised."""
+    """Not yet complete: `done` of P partitions of the newest attempt have materialised."""
 
     done: int
 
@@ -55,7 +55,7 @@ def completion(attempt: Attempt, verified: Sequence[Digest], announced: Sequence
 def whole_attempt(
     attempt: Attempt, verified: Sequence[Digest], announced: Sequence[ProgressMessage]
 ) -> Complete | None:
-    """One attempt, if every partition of it has reconciled."""
+    """One attempt, if all of its partitions have reconciled."""
     parts = _reconciled(verified, {m.partition: m for m in announced if m.attempt == attempt})
     return None if parts is None else Complete(attempt=attempt, partitions=parts)
 

@@ -1,9 +1,9 @@
-"""Cron expressions as EventBridge Scheduler reads them: `minutes hours day-of-month month day-of-week year`.
+"""Cron expressions in EventBridge Scheduler's syntax: `minutes hours day-of-month month day-of-week year`.
 
 The rules are those of "Cron-based schedules" in its User Guide: 1 is Sunday, one of the two day fields is `?`, `L` is
 the last day of the month or week (`6L` the month's last Friday), `3W` the weekday nearest to the 3rd, `6#3` the third
-Friday. What that page does not show (`LW`, `L-3`, ranges that go round, lists of `L`, `W` or `#`) is refused: an
-expression that is taken here has to be taken there, and mean the same.
+Friday. Forms that the guide does not show (`LW`, `L-3`, ranges that wrap around, lists of `L`, `W` or `#`) are refused:
+an expression accepted here must be accepted there, with the same meaning.
 """
 
 import calendar
@@ -23,7 +23,7 @@ _NUMBER: Final = re.compile(r"\d{1,4}", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Field:
-    """What one field may hold."""
+    """The values that one field allows."""
 
     name: str
     low: int
@@ -36,7 +36,7 @@ class _Field:
         raise UserError("BAD_SCHEDULE", f"{self.name} {text[:80]!r} {why}", field=self.name, value=text[:80])
 
     def number(self, text: str) -> int:
-        """One value, as a number or by its name."""
+        """One value, as a number or a name."""
         value = self.names.get(text)
         if value is None and _NUMBER.fullmatch(text):
             value = int(text)
@@ -95,7 +95,7 @@ class LastDay:
 
 @dataclass(frozen=True, slots=True)
 class NearestWeekday:
-    """`3W`: Monday to Friday, in the same month; not in a month without that day."""
+    """`3W`: Monday to Friday, in the same month; no day in a month without that date."""
 
     day: int
 
@@ -116,7 +116,7 @@ class LastOfWeekday:
 
 @dataclass(frozen=True, slots=True)
 class NthOfWeekday:
-    """`6#3`: the third Friday of the month; not in a month without a fifth one."""
+    """`6#3`: the third Friday of the month; `6#5` is no day in a month without a fifth one."""
 
     day: int
     nth: int
@@ -127,7 +127,7 @@ DayRule = DaysOfMonth | LastDay | NearestWeekday | DaysOfWeek | LastOfWeekday | 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cron:
-    """Minutes of a wall clock, from 1970 to 2199; it knows no time zone."""
+    """Minutes of a wall clock, from 1970 to 2199, without a time zone."""
 
     text: str
     minutes: tuple[int, ...]

@@ -1,6 +1,6 @@
-"""Cuts through a segment as announcements of the partitions of a job: each is what was asked for, or is not.
+"""Converts consistent snapshots of a segment to partition announcements of a job, and checks each one.
 
-What a cut says of its members is what the parts of the version are held against, as the verification of a file is.
+The parts of the version are compared with the members that a snapshot reports, as with the verification of a file.
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from schemas.segment_messages import SegmentCut
 from segmentation.completion import Broken, Complete, Completion, Waiting
 
 CUT_ROWS: Final = RowSchema()
-"""Of members: a user_id and nothing else."""
+"""Columns of members: only user_id."""
 
 
 def announcement(cut: SegmentCut, job_id: JobId, attempt: Attempt, *, rule_version: int) -> ProgressMessage:
-    """A cut as the word of its partition, in answer to a job that asked for members by a version of the rule."""
+    """The announcement of a partition's snapshot, for a job that requested members by one version of the rule."""
     if cut.rule_version != rule_version:
         has = f"rule version {cut.rule_version}" if cut.rule_version else "no such segment"
         fault = f"partition {cut.partition} has {has}, and version {rule_version} was asked for"
@@ -54,7 +54,7 @@ def announcement(cut: SegmentCut, job_id: JobId, attempt: Attempt, *, rule_versi
 
 
 def cut_completion(attempt: Attempt, partitions: int, announced: Sequence[ProgressMessage]) -> Completion:
-    """Whether the newest attempt has a cut of every partition, each as it was asked for."""
+    """Complete if the newest attempt has a valid snapshot of every partition."""
     parts: dict[Partition, PartitionMaterialised] = {}
     for message in announced:
         if message.attempt != attempt:
@@ -71,5 +71,5 @@ def cut_completion(attempt: Attempt, partitions: int, announced: Sequence[Progre
 
 
 def members_of(found: Complete) -> tuple[Digest, ...]:
-    """What each partition says of its members."""
+    """The digest of each partition's members, as reported."""
     return tuple(message.digest for message in found.partitions)

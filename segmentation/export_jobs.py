@@ -1,8 +1,8 @@
-"""The life of an export job as a table, as `segmentation.jobs` has it for imports.
+"""Life cycle of an export job as a table; the counterpart of `segmentation.jobs` for imports.
 
 REGISTERED -> WRITING -> FINISHING -> READY
-Until FINISHING an export may end in FAILED or CANCELLED. From there it only rolls forward, since its manifest may be
-there, but for a proven refusal: then it has FAILED.
+Until FINISHING an export may end in FAILED or CANCELLED. From FINISHING it only rolls forward, since its manifest may
+exist already; the exception is a proven refusal, which ends in FAILED.
 """
 
 from typing import Final, Literal

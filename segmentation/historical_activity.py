@@ -1,6 +1,6 @@
-"""What a stream worker asks of the archive: the state of rules that are new to it is made of the past.
+"""Port for a stream worker's reads from the archive: the state of a new rule is computed from the past.
 
-A port: `connectors.lake` has the archive, `streams` asks. All rows are of one tenant and one partition.
+`connectors.lake` implements it, `streams` calls it. All rows belong to one tenant and one partition.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,12 +15,12 @@ class HistoricalActivity(Protocol):
     """Every method may block, and raises `RetriableError` LAKE_UNAVAILABLE."""
 
     def archived_to(self, topic: str, partition: Partition) -> int | None:
-        """The offset below which the archive has all records of a partition; none where it has nothing yet."""
+        """The offset below which the archive has all records of a partition. None if it has no record yet."""
 
     def known_users(
         self, tenant: TenantName, partition: Partition, *, events: int, profiles: int
     ) -> Iterator[pa.StringArray]:
-        """Users, each once or more, of events and of profiles at offsets below these."""
+        """Users, each at least once, with events or profiles at offsets below these."""
 
     def events(
         self,
@@ -34,7 +34,7 @@ class HistoricalActivity(Protocol):
     ) -> Iterator[pa.RecordBatch]:
         """Events (`EVENT_ROWS`, in no order) at the offsets `first`..`before` - 1.
 
-        `names`: no others; `since_us`: none at or before it. Both may be ignored.
+        `names`: only these; `since_us`: only later ones. An implementation may ignore both.
         """
 
     def profiles(
@@ -42,10 +42,10 @@ class HistoricalActivity(Protocol):
     ) -> Iterator[pa.RecordBatch]:
         """Changes of profiles (`PROFILE_ROWS`, in the order in which they apply) at the offsets `first`..`before` - 1.
 
-        They may be folded: of each user what all of his changes come to, in one or two rows.
+        They may be folded: one or two rows per user with the result of all the user's changes.
         """
 
     def members(
         self, tenant: TenantName, audience: AudienceName, version: Version, partition: Partition, partitions: int
     ) -> Iterator[pa.StringArray]:
-        """Those members of a version whose partition, of so many, this is; none where it is not there any more."""
+        """Members of a version in this one of `partitions` partitions; none if the version no longer exists."""

@@ -1,9 +1,9 @@
-"""The life of an import job as a table: which state may follow which, and what a guarded change comes to.
+"""Life cycle of an import job as a table: allowed state transitions, and the result of a guarded change.
 
 REGISTERED -> VERIFYING -> IMPORTING -> AWAITING -> [BUILDING ->] PUBLISHING -> READY | SUPERSEDED
 REGISTERED is the queue (`segmentation.admission`); a retry of a verified file goes from there to IMPORTING.
-Every state before PUBLISHING may end in FAILED or CANCELLED. From PUBLISHING a job only rolls forward, but for a proven
-refusal (nothing was committed): back to BUILDING when the base moved, FAILED when a guard refuses.
+Every state before PUBLISHING may end in FAILED or CANCELLED. From PUBLISHING a job only rolls forward, except after a
+proven refusal (nothing was committed): back to BUILDING if the base moved, FAILED if a guard refuses.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""The life of a job as a table: which state may follow which, and what a guarded change comes to."""
+"""Life cycle of a job as a table: allowed state transitions, and the result of a guarded change."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ StateT = TypeVar("StateT", bound=str)
 
 
 class Change(Enum):
-    """What became of a wanted state change. `ALREADY` is success: an earlier try of ours got through unseen."""
+    """Result of a requested state change. `ALREADY` is success: an earlier try got through without an answer."""
 
     APPLIED = "applied"
     ALREADY = "already"
@@ -19,18 +19,18 @@ class Change(Enum):
 
 @dataclass(frozen=True)
 class LifeCycle(Generic[StateT]):
-    """The states of one kind of job, each with those that may follow it."""
+    """The states of one kind of job, each with its allowed successors."""
 
     following: Mapping[StateT, frozenset[StateT]]
 
     @cached_property
     def states(self) -> frozenset[StateT]:
-        """All of them."""
+        """All states."""
         return frozenset(self.following)
 
     @cached_property
     def final(self) -> frozenset[StateT]:
-        """States that nothing follows."""
+        """States without successors."""
         return frozenset(state for state, following in self.following.items() if not following)
 
     @cached_property
@@ -39,7 +39,7 @@ class LifeCycle(Generic[StateT]):
         return frozenset(state for state, following in self.following.items() if "CANCELLED" in following)
 
     def change(self, current: StateT, wanted: StateT) -> Change:
-        """Decide a wanted change of a job that is in `current`."""
+        """Decide a requested change of a job in state `current`."""
         if current == wanted:
             return Change.ALREADY
         return Change.APPLIED if wanted in self.following[current] else Change.REFUSED

@@ -1,4 +1,4 @@
-"""Which staged chunks go into a merge, and which merge is done next."""
+"""Decides which staged chunks a merge reads, and which merge runs next."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -9,14 +9,14 @@ from schemas.ids import Seq
 from schemas.layout import RunKey
 
 PATIENCE: Final = 8
-"""How many smaller merges may overtake the one that has waited longest."""
+"""Number of smaller merges that may overtake the one that has waited longest."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagedRun:
-    """One staged run: its key, the digest of each chunk in it, and the bytes its rows take in memory."""
+    """One staged run: its key, the digest of each of its chunks, and the bytes of its rows in memory."""
 
     key: RunKey
     chunks: Mapping[Seq, Digest]
@@ -32,9 +32,9 @@ class RunTake:
 
 
 def take_each_chunk_once(runs: Iterable[StagedRun]) -> tuple[RunTake, ...]:
-    """Choose runs so that every seq is read exactly once, though two owners may have staged it; larger runs first.
+    """Choose runs so that every seq is read exactly once, even if two owners staged it; larger runs first.
 
-    The takes come back in order of their first seq. Runs that add nothing are left out.
+    The takes are returned in order of their first seq, without runs that add nothing.
     """
     taken: set[Seq] = set()
     takes: list[RunTake] = []
@@ -54,7 +54,7 @@ class _Waiting(Generic[T]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeQueue(Generic[T]):
-    """Merges to do, in order of arrival. The smallest goes next; nothing is overtaken more than `PATIENCE` times."""
+    """Pending merges, in order of arrival. The smallest goes next; none is overtaken more than `PATIENCE` times."""
 
     waiting: tuple[_Waiting[T], ...] = field(default=())
 
@@ -65,16 +65,16 @@ class MergeQueue(Generic[T]):
         return any(w.item == item for w in self.waiting)
 
     def add(self, item: T, size: int) -> Self:
-        """Queue an item of some size; adding it again changes nothing."""
+        """Queue an item of the given size; adding it again changes nothing."""
         return self if item in self else replace(self, waiting=(*self.waiting, _Waiting(item=item, size=size)))
 
     def remove(self, items: Iterable[T]) -> Self:
-        """Forget items."""
+        """Remove items."""
         gone = list(items)
         return replace(self, waiting=tuple(w for w in self.waiting if w.item not in gone))
 
     def pop(self) -> tuple[Self, T | None]:
-        """Take the next item; none when there is none."""
+        """Take the next item. None if the queue is empty."""
         if not self.waiting:
             return self, None
         impatient = [w for w in self.waiting if w.overtaken >= PATIENCE]

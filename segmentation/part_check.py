@@ -1,4 +1,4 @@
-"""Is a part what it says it is? Every row is looked at: count, digest, order, distinctness, partition."""
+"""Verifies a part row by row: count, digest, order, distinctness, partition."""
 
 from collections.abc import Iterable
 
@@ -16,9 +16,10 @@ from segmentation.versions import Part
 
 
 def check_part(part: Part, batches: Iterable[pa.RecordBatch], schema: RowSchema, partitions: int) -> None:
-    """Compare a part with its rows as they were read again. Raises `FatalError` PART_MISMATCH.
+    """Compare a part with its rows, read again. Raises `FatalError` PART_MISMATCH.
 
-    Strictly ascending user ids (by bytes) are sorted and distinct; `part.partition` none skips the partition.
+    Strictly ascending user ids (by bytes) are sorted and distinct; a `part.partition` of None skips the partition
+    check.
     """
     actual = Digest(schema_id=schema.schema_id)
     last: pa.Scalar | None = None

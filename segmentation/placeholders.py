@@ -1,4 +1,4 @@
-"""Placeholders in the addresses of recurring imports and exports, filled from the time when a run was due."""
+"""Placeholders in the addresses of recurring imports and exports, filled with the due time of a run."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -24,10 +24,10 @@ _FILLERS: Final[Mapping[str, Callable[[datetime], str]]] = {
 PLACEHOLDERS: Final = tuple(_FILLERS)
 _BRACED: Final = re.compile(r"\{([^{}]*)\}")
 _OF_THE_SCHEDULER: Final = "<aws."
-"""EventBridge Scheduler replaces such words by values of its own, wherever they stand."""
+"""EventBridge Scheduler replaces words with this prefix by its own values, wherever they stand."""
 _WHOLE_DATES: Final = ({"date"}, {"yesterday"}, {"due"}, {"year", "month", "day"})
 COMPARED: Final = 100
-"""Runs whose addresses have to differ: a month of days, a day of quarters of an hour."""
+"""Runs whose addresses must differ: a month of days, a day of quarter-hours."""
 
 
 def check_placeholders(template: str) -> frozenset[str]:
@@ -43,14 +43,14 @@ def check_placeholders(template: str) -> frozenset[str]:
 
 
 def fill(template: str, due_ms: int, zone: ZoneInfo) -> str:
-    """An address for the run that was due at a time. Raises `UserError` BAD_PLACEHOLDER."""
+    """The address of the run due at `due_ms`. Raises `UserError` BAD_PLACEHOLDER."""
     check_placeholders(template)
     due = datetime.fromtimestamp(due_ms / 1000, zone)
     return _BRACED.sub(lambda found: _FILLERS[found[1]](due), template)
 
 
 def check_varies(template: str, times: Timetable, now_ms: int) -> None:
-    """Hold an address to be another one for each run, as far as can be seen.
+    """Check that an address differs from run to run, over the next `COMPARED` runs.
 
     Raises `UserError` ADDRESS_REPEATS, which names two runs with the same address, and BAD_PLACEHOLDER.
     """

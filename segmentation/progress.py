@@ -1,13 +1,13 @@
-"""What one partition of one attempt of an import has received, and whether it adds up: a fold over its messages.
+"""Tracks the messages of one partition of one attempt of an import, and whether they add up: a fold.
 
-Rules (numbers are those of docs/delivery-guarantees.md):
-1. Completeness is the *set* of seqs 0..chunks-1; counts and digests must add up to those of the end marker, exactly.
+Rules (numbered as in docs/delivery-guarantees.md):
+1. Completeness is the *set* of seqs 0..chunks-1; counts and digests must equal those of the end marker, exactly.
    Duplicates are recognised by seq, attempts never mix, order does not matter.
-2. The end marker judges once: what it finds missing stays missing, since it is sent after the broker has acknowledged
-   every chunk. Judged again (a redelivery), the answer is the same.
-3. An abort drops everything of the attempt; what comes after it is skipped.
+2. The end marker decides once: missing chunks stay missing, since the marker is sent after the broker has acknowledged
+   every chunk. A redelivered marker gets the same decision.
+3. An abort drops all state of the attempt; later messages are skipped.
 
-The fold holds no rows. `step` says what is to be done with the message; the caller does it and keeps the new state.
+The fold holds no rows. `step` returns the effect of a message; the caller carries it out and keeps the new state.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,7 +19,7 @@ from schemas.ids import Attempt, JobId, Partition, Seq
 from schemas.messages import ImportAborted, ImportEnded, ImportMessage, ImportStarted, PartitionFailed, UserChunk
 
 MISSING_LISTED: Final = 100
-"""How many missing seqs a PartitionFailed names; `missing_count` has them all."""
+"""Maximum number of missing seqs that a PartitionFailed lists; `missing_count` counts all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -37,12 +37,12 @@ class GroupKey:
 
 
 Outcome = Literal["open", "reconciled", "failed", "finished", "aborted"]
-"""open: no end marker yet; reconciled: everything is here, the part is not announced yet; finished: it is."""
+"""open: no end marker yet; reconciled: all chunks are here, the part is not announced yet; finished: it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """State of one group: the digest of every chunk seen, by seq, and what the end marker has found."""
+    """State of one group: the digest of every chunk seen, by seq, and the decision of the end marker."""
 
     key: GroupKey
     seen: Mapping[Seq, Digest] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Progress:
         finished: bool = False,
         aborted: bool = False,
     ) -> Self:
-        """State of a group as a new owner finds it: `staged` is what the footers of its runs list."""
+        """State of a group as a new owner finds it: `staged` lists the chunks in the footers of its runs."""
         seen: dict[Seq, Digest] = {}
         conflicts: set[Seq] = set()
         for seq, digest in staged:
@@ -75,14 +75,14 @@ class Keep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skip:
-    """Nothing is to be done with the message; it may be acknowledged after those before it."""
+    """Do nothing; the message may be acknowledged after those before it."""
 
     why: Literal["start", "duplicate", "conflict", "settled", "aborted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merge:
-    """Everything has arrived: make the runs and the intent to merge them durable, then acknowledge the marker."""
+    """All chunks have arrived: make the runs and the merge intent durable, then acknowledge the marker."""
 
     marker: ImportEnded
 
@@ -108,7 +108,7 @@ Effect = Keep | Skip | Merge | Report | AnnounceAgain | Drop
 
 
 def step(state: Progress, message: ImportMessage) -> tuple[Progress, Effect]:
-    """One message into the state. Raises ValueError for a message of another group."""
+    """Fold one message into the state. Raises ValueError for a message of another group."""
     if GroupKey.of(message) != state.key:
         raise ValueError(f"{type(message).__name__} of {GroupKey.of(message)} does not belong to {state.key}")
     match message:
@@ -125,7 +125,7 @@ def step(state: Progress, message: ImportMessage) -> tuple[Progress, Effect]:
 
 
 def failure(state: Progress, marker: ImportEnded) -> PartitionFailed | None:
-    """What keeps a group from reconciling with its end marker, or none (rule 1)."""
+    """Why a group does not reconcile with its end marker, or None if it does (rule 1)."""
     expected = range(marker.chunks)
     missing = [Seq(seq) for seq in expected if seq not in state.seen]
     unexpected = sorted(seq for seq in state.seen if seq not in expected)

@@ -1,6 +1,6 @@
-"""The rules of publishing, as pure functions over what an audience's history says.
+"""The rules of publishing, as pure functions of an audience's history.
 
-Adapters load the history, ask `decide`, and commit on exactly that history; when the commit loses, they ask again.
+Adapters load the history, call `decide`, and commit on exactly that history; if the commit loses, they start over.
 """
 
 from collections.abc import Iterable, Sequence, Set
@@ -25,7 +25,7 @@ from segmentation.versions import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HighWater:
-    """The newest order key that was ever published, and who did it. It never falls, not even after a rollback."""
+    """The newest order key ever published, and by which import. It never falls, not even after a rollback."""
 
     order_key: str
     import_id: JobId
@@ -34,10 +34,10 @@ class HighWater:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionHistory:
-    """What an audience has been through. `versions` are the kept ones, oldest first; the last one is current.
+    """The history of an audience. `versions` are the kept ones, oldest first; the last one is current.
 
-    `last_version` counts expired ones too (0 = none yet). Expiry has forgotten versions up to `expired_through` (0 =
-    none), but for those that were pinned.
+    `last_version` counts expired ones too (0 = none yet). Expiry has removed versions up to `expired_through` (0 =
+    none), except pinned ones.
     """
 
     versions: tuple[VersionInfo, ...] = ()
@@ -52,25 +52,25 @@ class VersionHistory:
 
     @property
     def next_version(self) -> Version:
-        """Number of the version to come."""
+        """Number of the next version."""
         return Version(self.last_version + 1)
 
     def find_import(self, import_id: JobId) -> VersionInfo | None:
-        """The version that an import or operation made, if it is still kept."""
+        """The version that an import or operation made, if it is kept."""
         return next((v for v in self.versions if v.import_id == import_id), None)
 
     def find_version(self, number: Version) -> VersionInfo | None:
-        """A kept version."""
+        """A kept version by its number."""
         return next((v for v in self.versions if v.version == number), None)
 
     def raised(self, order_key: str, import_id: JobId) -> HighWater:
-        """The high-water mark after the next version has been published with this key."""
+        """The high-water mark after the next version is published with this key."""
         mark = HighWater(order_key=order_key, import_id=import_id, version=self.next_version)
         return mark if self.high_water is None or order_key > self.high_water.order_key else self.high_water
 
 
 def decide(history: VersionHistory, request: PublishRequest) -> AlreadyPublished | SupersededBy | BaseMoved | None:
-    """The outcome that the history dictates, or none: the request may be committed on this history, if on no other.
+    """The outcome that the history dictates. None if the request may be committed on exactly this history.
 
     Raises `UserError` AUDIENCE_WOULD_SHRINK, COLUMNS_WOULD_CHANGE.
     """
@@ -96,14 +96,14 @@ def decide(history: VersionHistory, request: PublishRequest) -> AlreadyPublished
 
 
 def already(version: VersionInfo) -> AlreadyPublished:
-    """The answer to an import or operation whose version exists."""
+    """The answer to an import or operation that has made its version already."""
     return AlreadyPublished(
         version=version.version, snapshot_id=version.snapshot_id, members=version.members, digest=version.digest
     )
 
 
 def new_version(history: VersionHistory, request: PublishRequest, partitioner: str) -> VersionInfo:
-    """The version that a request makes next; its snapshot is not known yet (0)."""
+    """The next version, made by a request; its snapshot is not known yet (0)."""
     return VersionInfo(
         version=history.next_version,
         snapshot_id=0,
@@ -118,7 +118,7 @@ def new_version(history: VersionHistory, request: PublishRequest, partitioner: s
         digest=request.digest,
         base_version=request.base_version,
         source_version=None,
-        counts=None if request.mode == "replace" else request.counts,  # whatever version it was built on
+        counts=None if request.mode == "replace" else request.counts,  # none for a replace, whatever its base
         published_at=request.published_at,
         rule=request.rule,
     )
@@ -127,7 +127,7 @@ def new_version(history: VersionHistory, request: PublishRequest, partitioner: s
 def rolled_back(
     history: VersionHistory, source: VersionInfo, *, operation_id: JobId, order_key: str, at: datetime, reason: str
 ) -> VersionInfo:
-    """The version that a rollback to `source` makes next."""
+    """The next version, made by a rollback to `source`."""
     return replace(
         source,
         version=history.next_version,
@@ -145,7 +145,7 @@ def rolled_back(
 
 
 def compacted(history: VersionHistory, current: VersionInfo, *, operation_id: JobId, at: datetime) -> VersionInfo:
-    """The version that a compaction of the current one makes next: the same members, not cut by partition."""
+    """The next version, made by compacting the current one: the same members, not split by partition."""
     counts = MembershipCounts(
         base=current.members,
         added=0,
@@ -187,12 +187,12 @@ def require_version(history: VersionHistory, audience: AudienceRef, number: Vers
 
 
 def version_before(versions: Iterable[VersionInfo], info: VersionInfo) -> VersionInfo | None:
-    """The version that `info` followed; none for the first, and where expiry has forgotten it."""
+    """The version before `info`. None for the first one, and if expiry has removed it."""
     return next((v for v in versions if v.version == info.version - 1), None)
 
 
 def check_shrink(current: VersionInfo | None, members: int, max_shrink_percent: float | None) -> None:
-    """Refuse a version that has too few of the members there were. Raises `UserError` AUDIENCE_WOULD_SHRINK."""
+    """Refuse a version that loses too many members. Raises `UserError` AUDIENCE_WOULD_SHRINK."""
     if current is None or max_shrink_percent is None or current.members == 0:
         return
     shrink_percent = 100 * (current.members - members) / current.members
@@ -211,7 +211,7 @@ def check_shrink(current: VersionInfo | None, members: int, max_shrink_percent: 
 
 
 def check_request(request: PublishRequest) -> None:
-    """What must hold before anything is read. Raises `FatalError` COUNTS_MISMATCH or PART_MISMATCH."""
+    """Check a request before any file is read. Raises `FatalError` COUNTS_MISMATCH or PART_MISMATCH."""
     counts = request.counts
     if counts is None:
         if request.mode != "replace":
@@ -240,7 +240,7 @@ def _counts_fault(counts: MembershipCounts, request: PublishRequest) -> str | No
 
 
 def merged_schema(base: RowSchema, incoming: RowSchema, drop: Set[str] = frozenset()) -> RowSchema:
-    """Columns of the base but those to `drop`, then the new ones of an append. Raises `UserError` SCHEMA_MISMATCH."""
+    """Columns of the base except `drop`, then the new ones of an append. Raises `UserError` SCHEMA_MISMATCH."""
     check_columns(base, incoming)
     known = {c.name for c in base.columns}
     kept = (c for c in base.columns if c.name not in drop)
@@ -248,7 +248,7 @@ def merged_schema(base: RowSchema, incoming: RowSchema, drop: Set[str] = frozens
 
 
 def check_columns(existing: RowSchema, incoming: RowSchema) -> None:
-    """Rows stay, so no column changes its type or the case of its name. Raises `UserError` SCHEMA_MISMATCH."""
+    """Refuse columns that change type or the case of their name, since rows stay. Raises `UserError` SCHEMA_MISMATCH."""
     known = {c.name.lower(): c for c in existing.columns}
     for column in incoming.columns:
         old = known.get(column.name.lower())
@@ -272,7 +272,7 @@ def expired_versions(
     now: datetime,
     pins: Set[Version],
 ) -> tuple[VersionInfo, ...]:
-    """The versions that retention no longer keeps, oldest first; the current one is never among them."""
+    """The versions that retention no longer keeps, oldest first; never the current one."""
     kept_by_number: Iterable[VersionInfo] = versions[-max(keep_last, 1) :]
     kept = {v.version for v in kept_by_number} | set(pins)
     return tuple(v for v in versions if v.version not in kept and now - v.published_at >= keep_younger_than)

@@ -1,8 +1,8 @@
-"""Sort strings by their bytes, several times faster than a comparison sort of Arrow strings.
+"""Sorts strings by their bytes, several times faster than a comparison sort of Arrow strings.
 
-Most-significant-digit first, eight bytes at a time: the next eight bytes of each string, read as a big-endian number,
-are sorted by numpy (vectorised); strings that agree in them are sorted by what follows. Short runs of such strings are
-finished by insertion. Equal strings stay in the order in which they came.
+Most significant digit first, eight bytes at a time: the next eight bytes of each string, read as a big-endian number,
+are sorted by numpy (vectorised); strings that agree in them are sorted by the following bytes. Short runs of ties are
+finished by insertion. The sort is stable.
 """
 
 from typing import Final
@@ -34,7 +34,7 @@ def _keys(offsets, data, order, depth, out):  # type: ignore[no-untyped-def]  # 
 
 @njit(cache=True, nogil=True)
 def _after(offsets, data, depth, a, b):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Whether string a comes after string b, which agree up to `depth`."""
+    """True if string a sorts after string b; both agree up to `depth`."""
     length_a = offsets[a + 1] - offsets[a]
     length_b = offsets[b + 1] - offsets[b]
     for j in range(depth, min(length_a, length_b)):
@@ -81,7 +81,7 @@ def sort_strings(strings: pa.StringArray) -> npt.NDArray[np.int64]:
         part = order[start:end]
         lengths = offsets[part + 1] - offsets[part]
         if depth > int(lengths.max(initial=0)):
-            # They agree but for NUL bytes at their end, which look like padding: shorter ones first.
+            # They differ at most by trailing NUL bytes, which look like padding: shorter ones first.
             part[:] = part[np.lexsort((part, lengths))]
             continue
         keys = np.empty(len(part), np.uint64)

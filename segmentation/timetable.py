@@ -1,9 +1,9 @@
-"""When a schedule is due: `rate(...)`, `cron(...)` and `at(...)` in a time zone, as EventBridge Scheduler reads them.
+"""Due times of a schedule: `rate(...)`, `cron(...)` and `at(...)` in a time zone, as in EventBridge Scheduler.
 
-- `rate(2 hours)` is due when the schedule is made and every two hours from then; a day is 24 hours of real time.
-- `cron(...)` and `at(...)` are times of the zone's wall clock. A time that the clock leaves out in spring is left out,
-  one that it shows twice in autumn is due once, the first time.
-Times are milliseconds since 1970 UTC, of whole seconds.
+- `rate(2 hours)` is due when the schedule is created and every two hours from then; a day is 24 hours of real time.
+- `cron(...)` and `at(...)` are wall-clock times of the zone. A time skipped by the clock in spring is skipped; one that
+  it shows twice in autumn is due once, the first time.
+Times are milliseconds since 1970 UTC, at whole seconds.
 """
 
 import re
@@ -18,21 +18,21 @@ from segmentation.cron import FIRST_YEAR, LAST_YEAR, Cron
 
 EXPRESSION_MAX: Final = 256
 ZONE_MAX: Final = 50
-"""What CreateSchedule allows of both."""
+"""Limits of CreateSchedule."""
 FORMS: Final = "rate(N minutes|hours|days), cron(MINUTES HOURS DAY MONTH WEEKDAY YEAR) or at(YYYY-MM-DDTHH:MM:SS)"
 _FORM: Final = re.compile(r"\s*(rate|cron|at)\s*\((.*)\)\s*", re.ASCII | re.DOTALL)
 _RATE: Final = re.compile(r"([0-9]{1,9})\s+(minute|hour|day)s?", re.ASCII)
 _AT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}", re.ASCII)
 _ZONE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_+/-]*", re.ASCII)
 _OF_THIS_MACHINE: Final = frozenset({"localtime", "posixrules"})
-"""Files beside the zones that are none."""
+"""Files beside the zones that are not zones."""
 _UNIT_MS: Final = {"minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
 _END_MS: Final = int(datetime(LAST_YEAR, 12, 31, tzinfo=UTC).timestamp()) * 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """Every `every_ms` from the time when the schedule was made."""
+    """Every `every_ms` from the creation of the schedule."""
 
     every_ms: int
     text: str
@@ -51,7 +51,7 @@ Expression = Rate | Cron | At
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timetable:
-    """An expression in a zone. `made_at_ms`: when the schedule was made, the beginning of a rate."""
+    """An expression in a zone. `made_at_ms`: creation of the schedule, where a rate starts."""
 
     expression: Expression
     zone: ZoneInfo
@@ -59,12 +59,12 @@ class Timetable:
 
     @property
     def text(self) -> str:
-        """The expression in the form in which it is kept: names in capitals, single spaces."""
+        """The expression in its stored form: names in capitals, single spaces."""
         kind = {Rate: "rate", Cron: "cron", At: "at"}[type(self.expression)]
         return f"{kind}({self.expression.text})"
 
     def upcoming(self, after_ms: int) -> Iterator[int]:
-        """All due times later than this, in order."""
+        """All due times later than `after_ms`, in order."""
         match self.expression:
             case Rate(every_ms=every):
                 first = whole_second(self.made_at_ms)
@@ -79,11 +79,11 @@ class Timetable:
                 assert_never(self.expression)
 
     def after(self, after_ms: int) -> int | None:
-        """The first due time later than this; none when there is none."""
+        """The first due time later than `after_ms`. None if there is none."""
         return next(self.upcoming(after_ms), None)
 
     def until(self, until_ms: int) -> int | None:
-        """The last due time that is not later than this; none when there is none."""
+        """The last due time not later than `until_ms`. None if there is none."""
         match self.expression:
             case Rate(every_ms=every):
                 first = whole_second(self.made_at_ms)
@@ -93,7 +93,7 @@ class Timetable:
                 return due if due <= until_ms else None
             case Cron():
                 wall = self._wall(until_ms)
-                if wall.fold:  # what the clock shows later may have been due when it showed it for the first time
+                if wall.fold:  # a time that the clock shows twice is due the first time, so look beyond `wall`
                     wall += timedelta(days=1)
                 found = (self._due(moment) for moment in self.expression.until(wall))
                 return next((due for due in found if due is not None and due <= until_ms), None)
@@ -108,7 +108,7 @@ class Timetable:
 
 
 def timetable(expression: str, zone: str, made_at_ms: int) -> Timetable:
-    """Read an expression. Raises `UserError` BAD_SCHEDULE, which says what of it is wrong, and BAD_TIMEZONE."""
+    """Parse an expression. Raises `UserError` BAD_SCHEDULE, which names the fault, and BAD_TIMEZONE."""
     found = _FORM.fullmatch(expression)
     if found is None or len(expression) > EXPRESSION_MAX:
         raise _bad(expression, f"it is not of the form {FORMS}")

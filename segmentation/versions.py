@@ -1,7 +1,7 @@
-"""Versions of an audience: the values, and the port through which they are published and read.
+"""Versions of an audience: the values, and the port that publishes and reads them.
 
 A version is the whole of one reconciled import, or of one operation on older versions (rollback, compaction). It is
-immutable; its number is one above the highest that the audience ever had. `segmentation.publishing` holds the rules.
+immutable; its number is one above the highest the audience ever had. `segmentation.publishing` holds the rules.
 """
 
 from collections.abc import Callable, Mapping, Sequence, Set
@@ -15,12 +15,12 @@ from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName, Ver
 
 VersionMode = Literal[ImportMode, "rollback", "compact"]
 DEFAULT_GRACE: Final = timedelta(days=7)
-"""Age that an object nobody refers to must have before expiry deletes it: above the longest life of a job."""
+"""Minimum age of an unreferenced object before expiry deletes it; longer than any job lives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudienceRef:
-    """An audience. Its identity is `audience_id`; the name may change, and a stale one still finds it."""
+    """An audience. `audience_id` is its identity; the name may change, and a stale name still works."""
 
     tenant: TenantName
     audience: AudienceName
@@ -29,7 +29,7 @@ class AudienceRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableAddress:
-    """Where what reads Iceberg finds the table of an audience. Each version has a `metadata` file of its own."""
+    """Address of an audience's table for Iceberg readers. Each version has its own `metadata` file."""
 
     name: str
     location: str
@@ -42,7 +42,7 @@ class TableAddress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One sorted Parquet file of distinct members. `partition` is none where a file holds users of several."""
+    """One sorted Parquet file of distinct members. `partition` is None if it holds users of several partitions."""
 
     uri: str
     rows: int
@@ -53,9 +53,9 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MembershipCounts:
-    """What a version does to the members of `base_version` (none = there was no version), exactly.
+    """Exact effect of a version on the members of `base_version` (None = there was no version).
 
-    base = removed + kept; members = added + kept; `updated` of the kept ones have other attributes (none = not
+    base = removed + kept; members = added + kept; `updated` of the kept ones have changed attributes (None = not
     compared).
     """
 
@@ -68,7 +68,7 @@ class MembershipCounts:
     base_version: Version | None = None
 
     def fault(self) -> str | None:
-        """Which of the sums does not add up, or none."""
+        """The sum that does not add up. None if all do."""
         if min(self.base, self.added, self.removed, self.kept, self.members, self.updated or 0) < 0:
             return "a count is negative"
         if self.removed + self.kept != self.base:
@@ -84,7 +84,7 @@ class MembershipCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentRule:
-    """Which rule of a segment its members were found by, and as of when."""
+    """The segment rule that selected the members, and the instant it was evaluated at."""
 
     segment: AudienceName
     rule_version: int
@@ -111,11 +111,11 @@ class PublishRequest:
     """One reconciled import, ready to become a version.
 
     `order_key` is sortable text (LastModified, sequencer, registration). `base_version` is the version that append and
-    remove parts were built on (none = there was no version). `counts` come with these two; a replace is counted when it
+    remove parts were built on (None = there was no version). `counts` come with these two; a replace is counted when it
     is published.
-    `max_shrink_percent`: refuse when more than that share of the current members would go (none = no guard).
-    `drop_columns`, `retype_columns`: names of columns that may go, or change their type.
-    `rule`: of the segment whose snapshot it is; none for files.
+    `max_shrink_percent`: refuse to remove more than this share of the current members (None = no guard).
+    `drop_columns`, `retype_columns`: names of columns that may be dropped, or change their type.
+    `rule`: the rule of the segment that this is a snapshot of; None for files.
     """
 
     audience: AudienceRef
@@ -147,11 +147,11 @@ class PublishRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionInfo:
-    """One version, as its snapshot tells it. `source_version` is the one whose members a rollback or compaction took.
+    """One version, as recorded in its snapshot. `source_version`: the version whose members a rollback or compaction took.
 
-    `partitions` is 0 where the files are not cut by partition. `counts` are against the version before it; none where
-    counting would have taken more memory and disk than there is, and for versions that were made before replaces and
-    rollbacks were counted. `rule`: of the segment whose members at an instant these are; none for all others.
+    `partitions` is 0 if the files are not split by partition. `counts` compare it with the version before it; None if
+    counting would have exceeded memory and disk, and for versions made before replaces and rollbacks were counted.
+    `rule`: the rule of the segment whose members at an instant these are; None for all other versions.
     """
 
     version: Version
@@ -185,7 +185,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlreadyPublished:
-    """The import had been published before: a repeated call, or one whose answer was lost. Same as success."""
+    """The import was published before: a repeated call, or one whose answer was lost. Same as success."""
 
     version: Version
     snapshot_id: int
@@ -195,7 +195,7 @@ class AlreadyPublished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupersededBy:
-    """A newer import has been published: this one is too late, for good."""
+    """A newer import has been published: this one is too late, permanently."""
 
     import_id: JobId
     version: Version
@@ -204,7 +204,7 @@ class SupersededBy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseMoved:
-    """The parts were built on a version that is no longer the current one: build again on `current_version`."""
+    """The parts were built on a version that is no longer current: rebuild them on `current_version`."""
 
     current_version: Version | None
 
@@ -214,7 +214,7 @@ PublishOutcome = Published | AlreadyPublished | SupersededBy | BaseMoved
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expired:
-    """What an expiry removed."""
+    """The result of an expiry."""
 
     versions: tuple[Version, ...]
     files: int
@@ -222,23 +222,23 @@ class Expired:
 
 
 class VersionStore(Protocol):
-    """Audience versions. Calls block; they may be repeated and may run at once in any number of processes.
+    """Audience versions. Calls block; they may be repeated and may run concurrently in any number of processes.
 
     Outages raise `RetriableError`; a call that raised may have taken effect, and repeating it tells.
     Readers see one version or another, never a mix.
     """
 
     def publish(self, request: PublishRequest, on_rows: Callable[[int], None] | None = None) -> PublishOutcome:
-        """Re-read and check every part, then make the version in one commit.
+        """Re-read and check every part, then create the version in one commit.
 
-        `on_rows` is told, from any thread, how many rows have been re-read so far; a part may be read in its midst.
-        Raises `UserError` AUDIENCE_WOULD_SHRINK, COLUMNS_WOULD_CHANGE, SCHEMA_MISMATCH or AUDIENCE_DELETED,
-        `FatalError` PART_MISMATCH, LAKE_FILE_MISSING or COUNTS_MISMATCH, `RetriableError` PUBLISH_CONFLICT when others
-        kept winning.
+        `on_rows` gets the number of rows re-read so far, from any thread, possibly in the middle of a part. Raises
+        `UserError` AUDIENCE_WOULD_SHRINK, COLUMNS_WOULD_CHANGE, SCHEMA_MISMATCH or AUDIENCE_DELETED, `FatalError`
+        PART_MISMATCH, LAKE_FILE_MISSING or COUNTS_MISMATCH, `RetriableError` PUBLISH_CONFLICT if other commits keep
+        winning.
         """
 
     def current(self, audience: AudienceRef) -> VersionInfo | None:
-        """The newest version; none before the first one."""
+        """The newest version. None before the first one."""
 
     def version(self, audience: AudienceRef, number: Version) -> VersionInfo:
         """One version. Raises `UserError` NO_SUCH_VERSION."""
@@ -247,28 +247,28 @@ class VersionStore(Protocol):
         """All kept versions, oldest first."""
 
     def expired_through(self, audience: AudienceRef) -> int:
-        """The highest number that expiry has forgotten, 0 when it never has; older ones may be kept as pinned."""
+        """The highest version number that expiry has removed, 0 if none; older ones may still be kept as pinned."""
 
     def address(self, audience: AudienceRef) -> TableAddress | None:
-        """Where the table is; none before the first version."""
+        """The address of the table. None before the first version."""
 
     def files(self, audience: AudienceRef, number: Version) -> Sequence[Part]:
         """The files of a version, without empty ones, ordered by partition. Raises `UserError` NO_SUCH_VERSION."""
 
     def hold(self, audience: AudienceRef, number: Version, holder: JobId) -> None:
-        """Keep a version for a job until `release`, whatever expiry says. Holding it again is no error.
+        """Keep a version for a job until `release`, regardless of expiry. Repeating the call is allowed.
 
-        Raises `UserError` NO_SUCH_VERSION, `RetriableError` HOLD_CONFLICT when others kept winning.
+        Raises `UserError` NO_SUCH_VERSION, `RetriableError` HOLD_CONFLICT if other commits keep winning.
         """
 
     def release(self, audience: AudienceRef, holder: JobId) -> None:
-        """Give up all that a job holds of an audience; nothing, or a deleted audience, is no error."""
+        """Release all leases of a job on an audience. Having none, or a deleted audience, is no error."""
 
     def holders(self, audience: AudienceRef) -> Set[JobId]:
-        """Everybody who holds a version of the audience."""
+        """All jobs with a lease on a version of the audience."""
 
     def held(self, audience: AudienceRef, number: Version, holder: JobId) -> tuple[VersionInfo, Sequence[Part]]:
-        """A version that the job holds, and its files. Raises `UserError` AUDIENCE_DELETED, `FatalError` NOT_HELD."""
+        """A version leased by the job, and its files. Raises `UserError` AUDIENCE_DELETED, `FatalError` NOT_HELD."""
 
     def rollback(
         self,
@@ -281,9 +281,9 @@ class VersionStore(Protocol):
         reason: str = "",
         expected_current: Version | None = None,
     ) -> PublishOutcome:
-        """A new version of the files of an older one. Imports older than `order_key` are superseded from then on.
+        """Create a version from the files of an older one. Imports older than `order_key` are superseded from then on.
 
-        `BaseMoved` when the current version is not `expected_current` (none = the one at the time of the call).
+        `BaseMoved` if the current version is not `expected_current` (None = the current one at the time of the call).
         Raises `UserError` NO_SUCH_VERSION.
         """
 
@@ -298,16 +298,16 @@ class VersionStore(Protocol):
         live_imports: Set[JobId] = frozenset(),
         grace: timedelta = DEFAULT_GRACE,
     ) -> Expired:
-        """Forget versions that are neither among the last, nor young, nor pinned, and delete what nobody refers to.
+        """Remove versions that are neither among the last, nor young, nor pinned, and delete unreferenced objects.
 
         The current version is always kept. Objects of `live_imports`, and objects younger than `grace`, stay.
         """
 
     def compact(self, audience: AudienceRef, *, operation_id: JobId, at: datetime, target_bytes: int) -> PublishOutcome:
-        """A new version of the current members in files of about `target_bytes`. Order of imports is not touched."""
+        """Create a version of the current members in files of about `target_bytes`. The order of imports stays."""
 
     def rename(self, audience: AudienceRef, name: AudienceName) -> AudienceRef:
-        """Give the audience another name. Raises `UserError` AUDIENCE_NAME_TAKEN."""
+        """Rename the audience. Raises `UserError` AUDIENCE_NAME_TAKEN."""
 
     def drop(self, audience: AudienceRef) -> None:
-        """Delete the audience and all its files, for good: a late publish raises `UserError` AUDIENCE_DELETED."""
+        """Delete the audience and all its files, permanently: a late publish raises `UserError` AUDIENCE_DELETED."""

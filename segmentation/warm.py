@@ -1,7 +1,7 @@
-"""Compiles every kernel of the core once, so that numba's cache on disk is filled: `python -m segmentation.warm`.
+"""Compiles every kernel of the core, so that numba's disk cache is filled: `python -m segmentation.warm`.
 
-A worker whose cache is empty compiles for a minute, while records wait. The kernels are called as they are for real: by
-records that are taken, and rules that are asked.
+A worker with an empty cache compiles for a minute while records wait. The kernels are called as in production: by
+intake of records, and by evaluation of rules.
 """
 
 from typing import Final
@@ -47,7 +47,7 @@ _PROPERTIES: Final = (Column(name="n", type="double"), Column(name="t"), Column(
 
 
 def warm() -> None:
-    """Call every kernel. Takes a minute when nothing is cached yet, a second otherwise."""
+    """Call every kernel. Takes a minute with an empty cache, a second otherwise."""
     warm_hashing()
     evaluator = Evaluator(_RULES, at_us=_AT_US)
     for at_us in (_AT_US, _AT_US + 2 * _HOUR_US):
@@ -102,7 +102,7 @@ def _chunk(offset: int) -> TopicRecord:
 
 
 def _events(offset: int) -> list[TopicRecord]:
-    """Some at the same moment, one to come."""
+    """Events, some at the same instant, some in the future."""
     return [
         _record(
             EVENTS,

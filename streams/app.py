@@ -1,6 +1,6 @@
 """The materialiser as a Faust app: one agent per import topic.
 
-The two lanes (`muster.imports`, `muster.imports.small`) have an agent and a queue each, so that small imports are taken
+The two topics (`muster.imports`, `muster.imports.small`) have an agent and a queue each, so that small imports proceed
 while big ones wait for memory.
 """
 
@@ -14,7 +14,7 @@ from streams.staging import staging_store
 
 
 class Worker:
-    """One materialiser, made of a Faust app and what it drives."""
+    """One materialiser: a Faust app and the components behind it."""
 
     def __init__(self, config: WorkerConfig) -> None:
         self.store = staging_store(config.store)

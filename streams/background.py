@@ -1,4 +1,4 @@
-"""Work beside the records: tasks in the event loop, and calls that block, in threads."""
+"""Work outside the record loop: tasks in the event loop, and blocking calls in threads."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Background:
-    """Tasks and threads of one worker. `fail(error)` ends the process, for every error of a task."""
+    """Tasks and threads of one worker. Any error of a task calls `fail(error)`, which ends the process."""
 
     def __init__(self, threads: int, fail: Callable[[Exception], None]) -> None:
         self._fail = fail
@@ -17,11 +17,11 @@ class Background:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def in_thread(self, call: Callable[..., T], *args: Any) -> T:
-        """The result of a call that blocks."""
+        """Run a blocking call in a thread; return its result."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, call, *args)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Begin the work and do not wait for it."""
+        """Start the work without waiting for it."""
 
         async def guarded() -> None:
             try:

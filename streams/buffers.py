@@ -1,4 +1,4 @@
-"""Rows in memory, before they are staged: bounded over all groups together."""
+"""Rows in memory before they are staged, bounded across all groups."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from streams.runs import BufferedChunk
 
 
 class Group:
-    """One group that this worker is receiving. `flushes` are the runs being written now."""
+    """One group that this worker is receiving. `flushes`: runs being written now."""
 
     def __init__(self, lane: Lane, progress: Progress, now: float) -> None:
         self.lane = lane
@@ -22,12 +22,12 @@ class Group:
 
     @property
     def key(self) -> GroupKey:
-        """What is received."""
+        """The import, attempt and partition being received."""
         return self.progress.key
 
     @property
     def idle(self) -> bool:
-        """Nothing of it is in memory or under way."""
+        """True if nothing of the group is in memory or in progress."""
         return not self.chunks and not self.flushes and not self.settling
 
     def add(self, chunk: BufferedChunk, now: float) -> None:
@@ -38,13 +38,13 @@ class Group:
         self.size += chunk.size
 
     def take(self) -> list[BufferedChunk]:
-        """Everything that is buffered; the buffer is empty afterwards."""
+        """Return all buffered chunks and empty the buffer."""
         chunks, self.chunks, self.size = self.chunks, [], 0
         return chunks
 
 
 class Budget:
-    """Bytes that may be in memory at one time. One request larger than all of it is let in alone."""
+    """Limit on bytes in memory. A single request above the limit is admitted when nothing else is."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -52,7 +52,7 @@ class Budget:
         self._freed = asyncio.Event()
 
     def fits(self, size: int) -> bool:
-        """Whether that much may be taken now."""
+        """True if `size` more bytes may be taken now."""
         return self.used == 0 or self.used + size <= self.limit
 
     def take(self, size: int) -> None:
@@ -60,11 +60,11 @@ class Budget:
         self.used += size
 
     def free(self, size: int) -> None:
-        """Give bytes back and wake up those who wait."""
+        """Release bytes and wake up waiters."""
         self.used -= size
         self._freed.set()
 
     async def wait_freed(self) -> None:
-        """Until bytes have been given back."""
+        """Return once bytes have been released."""
         self._freed.clear()
         await self._freed.wait()

@@ -1,4 +1,4 @@
-"""What a worker needs to know, as plain values; `orchestration.entrypoints.worker` fills it from the settings."""
+"""Settings of a worker as plain values; `orchestration.entrypoints.worker` fills them in."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +14,8 @@ MIB: Final = 1024 * 1024
 class WorkerConfig:
     """One worker. Sizes are bytes, times seconds.
 
-    `buffer_bytes` bounds the rows that are in memory and not yet staged, over all imports together.
-    `merge_bytes` bounds what the merges that run at one time take.
+    `buffer_bytes` bounds the rows in memory that are not yet staged, across all imports.
+    `merge_bytes` bounds the memory of all concurrent merges.
     """
 
     bootstrap: str
@@ -23,7 +23,7 @@ class WorkerConfig:
     staging_bucket: str
     temp: Path
     group: str = WORKER_GROUP
-    identity: str = ""  # what Kafka calls it, by which people find it
+    identity: str = ""  # client id in Kafka, for operators to find the worker by
     import_topic: str = IMPORTS
     small_import_topic: str = IMPORTS_SMALL
     progress_topic: str = IMPORT_PROGRESS
@@ -31,12 +31,12 @@ class WorkerConfig:
     buffer_bytes: int = 64 * MIB
     run_bytes: int = 16 * MIB  # a group is flushed when it holds this much
     flush_after_s: float = 1.0  # ... or its oldest row is this old
-    flush_after_messages: int = 256  # ... or so many messages of a topic-partition wait for their acknowledgement
+    flush_after_messages: int = 256  # ... or this many messages of a topic-partition await acknowledgement
     flush_threads: int = 4
     merge_bytes: int = 512 * MIB
     merge_threads: int = 2
     merge_temp_bytes: int = 64 * 1024 * MIB
-    idle_group_s: float = 300.0  # a group without rows in memory is forgotten after that; staging has its state
+    idle_group_s: float = 300.0  # a group without rows in memory is forgotten after this; staging has its state
     session_timeout_s: float = 30.0
     heartbeat_s: float = 3.0
     commit_interval_s: float = 1.0

@@ -1,4 +1,4 @@
-"""Bytes of an import topic -> a message and the rows in it, or the reason why not."""
+"""Decodes bytes of an import topic to a message and its rows, or to the reason why they are invalid."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from streams.lanes import Lane
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """One record of a lane, as it came."""
+    """One record as a lane delivered it."""
 
     lane: Lane
     offset: int
@@ -40,7 +40,7 @@ class Arrival:
 
 
 def decode_import_message(value: bytes | None, tp: TP) -> ImportMessage:
-    """The message of a record. Raises `UndecodableError`, also for one that does not belong into this partition."""
+    """Decode a record. Raises `UndecodableError`, also for a message that belongs to another topic or partition."""
     message = CODEC.decode(value)
     if not isinstance(message, ImportStarted | UserChunk | ImportEnded | ImportAborted):
         raise UndecodableError(f"a {type(message).__name__} does not belong into {tp.topic}")
@@ -52,7 +52,7 @@ def decode_import_message(value: bytes | None, tp: TP) -> ImportMessage:
 
 
 def rows_or_fault(chunk: UserChunk) -> pa.RecordBatch | str:
-    """The rows of a chunk, or why they are not what it says they are."""
+    """The rows of a chunk, or the reason why they contradict the chunk's metadata."""
     try:
         batch = decode_rows(chunk.rows)
         fault = chunk_fault(chunk, batch, schema_of(batch.schema))

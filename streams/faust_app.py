@@ -1,6 +1,6 @@
-"""A Faust app as Muster runs it: settings that were measured, raw topics, manual acknowledgement, and how it ends.
+"""A Faust app configured for Muster: measured settings, raw topics, manual acknowledgement, and shutdown on errors.
 
-docs/adr/0004 says why for each setting that is not a default, and why a worker ends where it cannot go on.
+docs/adr/0004 explains each setting that is not a default, and why a worker ends when it cannot continue.
 """
 
 import asyncio
@@ -27,43 +27,43 @@ _log = logging.getLogger(__name__)
 MIB: Final = 1024 * 1024
 CRASH_EXIT_CODE: Final = 70  # EX_SOFTWARE of sysexits.h
 CRASH_GRACE_S: Final = 10.0
-"""How long a crashing worker may take to stop in order; after it the process just ends, which is always safe."""
+"""Time for an orderly stop after a crash. Then the process exits at once, which is always safe."""
 
 
 class AppConfig(Protocol):
-    """What an app needs to know. Times are seconds."""
+    """Settings of an app. Times are seconds."""
 
     @property
     def bootstrap(self) -> str:
-        """The address of Kafka, as `schemas.kafka_address` reads it."""
+        """The address of Kafka, in the format of `schemas.kafka_address`."""
 
     @property
     def group(self) -> str:
-        """Consumer group, and id of the app."""
+        """Consumer group; also the id of the app."""
 
     @property
     def identity(self) -> str:
-        """The `client.id` by which the consumer group lists it; empty: that of Faust."""
+        """The `client.id` that the consumer group lists. Empty: Faust's own."""
 
     @property
     def temp(self) -> Path:
-        """A directory that it may write into."""
+        """A writable directory."""
 
     @property
     def session_timeout_s(self) -> float:
-        """After so long without a heartbeat its partitions are given to others."""
+        """Time without a heartbeat after which the group reassigns this worker's partitions."""
 
     @property
     def heartbeat_s(self) -> float:
-        """Between two heartbeats."""
+        """Interval of heartbeats."""
 
     @property
     def commit_interval_s(self) -> float:
-        """Between two commits of what was acknowledged."""
+        """Interval of offset commits."""
 
 
 class FaustApp:
-    """One app. `stopping` is called when it crashes, before anything else: what blocks is to give up."""
+    """One app. A crash calls `stopping` first, so that blocking calls give up."""
 
     def __init__(self, config: AppConfig, topics: Iterable[str], *, stopping: Callable[[], None]) -> None:
         self.error: Exception | None = None
@@ -77,9 +77,9 @@ class FaustApp:
     def consume(
         self, topics: Iterable[str], accept: Callable[[EventT[Any]], Awaitable[None]], ownership: Ownership
     ) -> None:
-        """Give what is fetched of these topics to `accept`, each partition's in its order.
+        """Pass records of these topics to `accept`, in order within each partition.
 
-        The message of each event is a `streams.guards.Fetched`. `ownership` hears whose partitions are.
+        The message of each event is a `streams.guards.Fetched`. `ownership` is notified of partitions gained and lost.
         """
         install(self.app, ownership)
 
@@ -95,15 +95,15 @@ class FaustApp:
             self.app.agent(self._topics[name], name=name)(agent)
 
     async def send(self, topic: str, key: bytes, value: bytes, partition: int | None = None) -> Awaitable[Any]:
-        """Hand a message over, in the order of calls. What is returned waits for the broker: (topic, offset, ...)."""
+        """Send a message, in the order of calls. The returned awaitable is the broker's answer (topic, offset, ...)."""
         return await self._topics[topic].send(key=key, value=value, partition=partition)
 
     def hole(self, tp: TP, end: int) -> Acknowledgeable:
-        """What acknowledges offsets below `end` that hold no record, as an event does that of its record."""
+        """Acknowledges offsets below `end` that hold no record, as an event acknowledges its record."""
         return _Hole(cast(SafeConsumer, self.app.consumer), tp, end)
 
     def fail(self, exc: Exception) -> None:
-        """End the process, in order if that works within the grace period. The first error is the one that counts."""
+        """End the process, in order if that works within the grace period. Only the first error counts."""
         if self.error is not None:
             return
         self.error = exc
@@ -145,7 +145,7 @@ def _app(config: AppConfig) -> faust.App:
         worker_redirect_stdouts=False,
         agent_supervisor=CrashingSupervisor,
         stream_buffer_maxsize=32,  # records of 256 KiB or a chunk of up to 768 KiB, per topic
-        stream_wait_empty=False,  # what is in flight at a rebalance comes again
+        stream_wait_empty=False,  # records in flight at a rebalance are delivered again
         stream_processing_timeout=300.0,
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=2 * MIB,  # per partition

@@ -1,4 +1,4 @@
-"""Step 3: when buffered chunks become runs in staging, and how much may be buffered until then."""
+"""Step 3: decides when buffered chunks become runs in staging, and how much may be buffered until then."""
 
 import logging
 import time
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class Flusher:
-    """Writes runs of the groups, which are the materialiser's; within one budget of bytes. Lives in the event loop."""
+    """Writes runs of the materialiser's groups, within one budget of bytes. Lives in the event loop."""
 
     def __init__(
         self,
@@ -39,17 +39,17 @@ class Flusher:
 
     @property
     def buffered_bytes(self) -> int:
-        """Rows in memory, those of runs that are being written included."""
+        """Rows in memory, including those of runs being written."""
         return self._budget.used
 
     async def await_room(self, size: int) -> None:
-        """Until so many bytes may be taken."""
+        """Return once `size` more bytes may be buffered."""
         while not self._budget.fits(size):
             self._make_room()
             await self._budget.wait_freed()
 
     def buffer(self, group: Group, chunk: BufferedChunk) -> None:
-        """Keep a chunk, for which there is room, and write what is large enough."""
+        """Buffer a chunk that `await_room` made room for; flush what is large enough."""
         self._budget.take(chunk.size)
         group.add(chunk, time.monotonic())
         if group.size >= self._config.run_bytes:
@@ -58,12 +58,12 @@ class Flusher:
             self._make_room()
 
     def discard(self, group: Group) -> list[BufferedChunk]:
-        """Forget what is buffered of a group; returns it."""
+        """Drop the buffered chunks of a group and return them."""
         self._budget.free(group.size)
         return group.take()
 
     def flush(self, group: Group) -> None:
-        """Write what is buffered of a group."""
+        """Write the buffered chunks of a group as a run."""
         if group.chunks:
             chunks = group.take()
             task = self._background.spawn(self._stage(group, chunks))
@@ -71,13 +71,13 @@ class Flusher:
             task.add_done_callback(group.flushes.discard)
 
     def flush_lane(self, lane: Lane) -> None:
-        """Write what is buffered of a lane's groups."""
+        """Write the buffered chunks of all groups of a lane."""
         for (tp, _), group in self._groups.items():
             if tp == lane.tp and not group.flushes:  # else a slow store would get a run per chunk
                 self.flush(group)
 
     def flush_old(self, group: Group, now: float) -> None:
-        """Write what is buffered of a group when it has waited for long."""
+        """Write the buffered chunks of a group if the oldest has waited `flush_after_s`."""
         if group.chunks and now - group.oldest >= self._config.flush_after_s:
             self.flush(group)
 
@@ -93,7 +93,7 @@ class Flusher:
         try:
             await self._background.in_thread(self._staged.write_run, group.key, chunks)
         except BaseException:
-            # The worker ends. Until it has, nothing may become durable that counts on these rows, as an intent does.
+            # The worker ends. Until then, nothing that relies on these rows (such as an intent) may become durable.
             group.lane.close()
             raise
         finally:

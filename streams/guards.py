@@ -1,26 +1,27 @@
-"""Eight guards around faust-streaming 0.15.3 and aiokafka 0.14, and the hooks that tell the materialiser what it owns.
+"""Eight guards around faust-streaming 0.15.3 and aiokafka 0.14, and the hooks that report partition ownership.
 
-1. The set of active partitions is frozen before it is handed to aiokafka: Faust passes the live set, and when a
-   rebalance empties it aiokafka reads "all partitions", moves their positions and Faust drops the records.
-2. After a rebalance every partition is rewound explicitly to its committed offset, or to the start of the log when it
-   has none; Faust's `seek_to_committed` leaves those with None or 0 where they are. What was acknowledged before the
-   rewind is forgotten, since all of it comes again. A committed offset outside the log is RETENTION_LOST. Faust rewinds
-   from two tasks, after a rebalance and when its flow is paused: one after the other here, and one that a rebalance
-   has overtaken counts for nothing. Ending last, it would leave every lane in a generation of which no record comes.
-3. Nothing is committed past a record that is still in flight (faust-streaming issue 606). Else the last one that was
-   acknowledged counts: lanes acknowledge in order, and offsets between that hold no record are no reason to wait.
-   Faust finds some of those by itself, not all, and keeps a number for each.
-4. The view of what is committed advances only when the commit succeeded (faust-streaming issue 316).
-5. What was sent in a transaction is read once that is committed, and never if it is aborted. Faust asks for that only
+1. The set of active partitions is frozen before aiokafka gets it: Faust passes the live set, and when a rebalance
+   empties it, aiokafka reads that as "all partitions", moves their positions, and Faust drops the records.
+2. After a rebalance every partition is explicitly rewound to its committed offset, or to the start of the log if it has
+   none; Faust's `seek_to_committed` does not move partitions at None or 0. Acknowledgements from before the rewind are
+   forgotten, since those records are delivered again. A committed offset outside the log is RETENTION_LOST. Faust
+   rewinds from two tasks, after a rebalance and when it pauses its flow. Here they run one at a time, and a rewind
+   overtaken by a rebalance is discarded: finishing last, it would leave every lane in a generation without records.
+3. Nothing is committed past a record that is still in flight (faust-streaming issue 606). Otherwise the last
+   acknowledged offset is committed: lanes acknowledge in order, so offsets without a record are no reason to wait.
+   Faust detects only some of these gaps, and stores one number per offset.
+4. The view of committed offsets advances only after a successful commit (faust-streaming issue 316).
+5. Records sent in a transaction are read once it is committed, and never if it is aborted. Faust enables this only
    together with transactions of its own.
-6. When what keeps the consumer in its group has ended, or the group has refused it, so ends the process. aiokafka says
-   so only in calls that Faust never makes, and waits for them: the worker would sit there without partitions for ever.
-7. A compressed batch is unpacked up to a limit, or one that was made to do so would end each worker that reads it.
-8. When Kafka refuses the logon, or its certificate is not trusted, so ends the process: aiokafka would try for ever.
+6. The process ends when the task that keeps the consumer in its group has ended, or when the group refuses the
+   consumer. aiokafka reports both only in calls that Faust never makes, and Faust waits for aiokafka: the worker would
+   stay up without partitions forever.
+7. A compressed batch is decompressed up to a limit; a malicious one would otherwise crash each worker that reads it.
+8. The process ends when Kafka refuses the logon or its certificate is not trusted: aiokafka would retry forever.
 
-Whether records arrive without a gap is checked again by the lanes' ledgers: a hole ends the process.
+The lanes' ledgers check again that records arrive without a gap: a gap ends the process.
 
-Besides, records of a fetch go through Faust together (`Fetched`): each message costs it some 100 us.
+In addition, records of a fetch pass through Faust together (`Fetched`), since each message costs about 100 us there.
 """
 
 import asyncio
@@ -38,28 +39,28 @@ from streams.logon import tell_refusals
 from streams.unpacking import limit_batches
 
 READ_COMMITTED: Final = "read_committed"
-"""Of aiokafka: nothing behind the first transaction that is open, and nothing of one that was aborted."""
+"""aiokafka's isolation level: no records after the first open transaction, and none of an aborted one."""
 TOGETHER_BYTES: Final = 256 * 1024
-"""Records of a fetch are one message for Faust up to this much: a chunk is one of its own."""
+"""Records of one fetch form one Faust message up to this size, so a chunk is a message of its own."""
 
 
 class Ownership(Protocol):
-    """Is told, in the event loop, which partitions deliver from where. Must not block."""
+    """Callbacks, in the event loop, about which partitions deliver from where. Must not block."""
 
     def on_revoked(self, partitions: set[TP]) -> None:
-        """The partitions may belong to somebody else: nothing of theirs may be acknowledged from now on."""
+        """Other workers may own the partitions now: none of their records may be acknowledged any more."""
 
     def on_rewound(self, positions: Mapping[TP, int], generation: int) -> None:
-        """The partitions deliver from these offsets on, under this generation of the group."""
+        """The partitions deliver from these offsets, under this generation of the group."""
 
     def on_fault(self, error: FatalError) -> None:
-        """Partitions cannot be read, or not from where they must be: the process is to end."""
+        """Partitions cannot be read, or not from the required offset: the process must end."""
 
 
 class Fetched(ConsumerMessage):
-    """Records of one partition (at least one), in their order, as aiokafka gives them. Its offset is that of the last.
+    """Records of one partition (at least one), in order, as aiokafka returns them. Its offset is the last record's.
 
-    Who takes them empties it, since the message stays until it is acknowledged.
+    The receiver empties `records`, since the message stays in memory until it is acknowledged.
     """
 
     def __init__(self, tp: TP, records: Sequence[Any], generation: int) -> None:
@@ -84,7 +85,7 @@ class GuardedThread(AIOKafkaConsumerThread):
     """The thread of Faust's consumer, with guards 5 and 6."""
 
     async def on_start(self) -> None:
-        """Watch the consumer that was started; before it has subscribed, nothing can be refused."""
+        """Watch the consumer from its start; before it subscribes, the group cannot refuse it."""
         await super().on_start()
         coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001
         coordinator._coordination_task.add_done_callback(self._left_the_group)  # noqa: SLF001
@@ -138,7 +139,7 @@ class SafeConsumer(Consumer):
         return Fetched(tp, record, self.app.consumer_generation_id)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Tell the owner first, before anything is awaited."""
+        """Notify the owner first, before anything is awaited."""
         self.ownership.on_revoked(set(revoked))
         await super().on_partitions_revoked(revoked)
 
@@ -165,7 +166,7 @@ class SafeConsumer(Consumer):
                 acknowledged.pop(tp, None)
         await self.seek_wait(positions)
         if generation != self.app.consumer_generation_id:
-            return  # whoever rewinds for the newer one waits for us
+            return  # the rewind of the newer generation waits for this one
         for tp, offset in positions.items():
             self._read_offset[tp] = offset or None
             self._committed_offset[tp] = committed.get(tp) or None
@@ -182,17 +183,17 @@ class SafeConsumer(Consumer):
         return max(done) + 1
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Of no use to `_new_offset`."""
+        """Do nothing: `_new_offset` needs no list of gaps."""
 
     def pass_over(self, tp: TP, end: int) -> None:
-        """Acknowledge offsets below `end` that hold no record, as if one had been at the last of them."""
+        """Acknowledge offsets below `end` that hold no record, as if there were one at `end` - 1."""
         self._acked[tp].append(end - 1)
         self._acked_index[tp].add(end - 1)
 
     async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:  # noqa: FBT001, FBT002  # Faust's signature
         before = {tp: self._committed_offset.get(tp) for tp in offsets}
         did_commit = await super()._commit_offsets(offsets, start_new_transaction=start_new_transaction)
-        if not did_commit:  # guard 4: Faust has advanced its view nevertheless
+        if not did_commit:  # guard 4: Faust has advanced its view regardless
             for tp, offset in before.items():
                 if self._committed_offset.get(tp) == offsets[tp]:
                     self._committed_offset[tp] = offset
@@ -219,7 +220,7 @@ class SafeTransport(Transport):
 
 
 def refused_by_group(group: str, cause: Exception) -> FatalError:
-    """What to say of an error after which aiokafka does nothing more for the group."""
+    """The error for a failure after which aiokafka stops serving the group."""
     what = f"the group {group} does not take the worker: {type(cause).__name__}: {cause}"
     if isinstance(cause, GroupAuthorizationFailedError | TopicAuthorizationFailedError):
         what += f". Allow its user to read the group {group}, and to read and describe its topics"
@@ -227,7 +228,7 @@ def refused_by_group(group: str, cause: Exception) -> FatalError:
 
 
 def start_offset(tp: TP, committed: int | None, earliest: int, latest: int) -> int:
-    """Where a partition is to be read from. Raises `FatalError` RETENTION_LOST when that part of the log is gone."""
+    """The offset to read a partition from. Raises `FatalError` RETENTION_LOST if the log no longer has it."""
     if committed is None or committed < 0:
         return earliest
     if not earliest <= committed <= latest:
@@ -246,7 +247,7 @@ def start_offset(tp: TP, committed: int | None, earliest: int, latest: int) -> i
 
 
 def install(app: App, ownership: Ownership) -> None:
-    """Give an app the guarded transport, before it is started."""
+    """Set the guarded transport of an app, before the app starts."""
     limit_batches()  # guard 7
 
     def refused(error: FatalError) -> None:

@@ -11,16 +11,16 @@ from segmentation.acks import AckLedger, DeliveryGapError
 
 
 class Acknowledgeable(Protocol):
-    """A Faust event, of which only this is used, or what stands for offsets without a record."""
+    """A Faust event (only `ack` is used), or a stand-in for offsets without a record."""
 
     def ack(self) -> bool:
         """Count the record as processed; the offset is committed by the consumer's timer."""
 
 
 class Lane:
-    """Ledger and unacknowledged records of one topic-partition. Lives in the event loop; `close` ends it for good.
+    """Ledger and unacknowledged records of one topic-partition. Lives in the event loop; `close` is final.
 
-    After `close` nothing is acknowledged any more, though work that was begun may still end.
+    After `close` nothing is acknowledged any more, though work in progress may still finish.
     """
 
     def __init__(self, tp: TP, position: int, generation: int) -> None:
@@ -29,11 +29,11 @@ class Lane:
         self.generation = generation
         self.live = True
         self._ledger = AckLedger.start(position)
-        self._events: dict[int, Acknowledgeable] = {}  # by the last offset that it acknowledges
+        self._events: dict[int, Acknowledgeable] = {}  # by the last offset that each acknowledges
 
     @property
     def pending(self) -> int:
-        """Records that are not acknowledged yet."""
+        """Records not acknowledged yet."""
         return self._ledger.pending
 
     @property
@@ -42,9 +42,9 @@ class Lane:
         return self._ledger.next_offset
 
     def pass_over(self, end: int, passed: Acknowledgeable | None = None) -> None:
-        """The offsets from the one that is due up to `end`, exclusive, hold no record; `passed` acknowledges them.
+        """Skip the offsets from `due` up to `end`, exclusive, which hold no record; `passed` acknowledges them.
 
-        It is not needed where a record at `end` follows.
+        `passed` is not needed if a record at `end` follows.
         """
         if end > self.due:
             self._ledger = self._ledger.pass_over(end)
@@ -52,10 +52,10 @@ class Lane:
                 self._events[end - 1] = passed
 
     def deliver(self, first: int, end: int, event: Acknowledgeable | None) -> None:
-        """The records at `first` to `end` - 1 have arrived. `event` acknowledges them, and what lies before them.
+        """Take the records at `first` to `end` - 1. `event` acknowledges them, and everything before them.
 
-        It is not needed where more records of that event follow. Raises `FatalError` DELIVERY_GAP when `first` is not
-        what is due.
+        `event` is None while more records of the same event follow. Raises `FatalError` DELIVERY_GAP if `first` is not
+        the offset that is due.
         """
         try:
             self._ledger = self._ledger.deliver(first, end)
@@ -73,7 +73,7 @@ class Lane:
             self._events[end - 1] = event
 
     def done(self, offsets: Iterable[int]) -> None:
-        """What these records carry is durable: acknowledge all that may be, in order."""
+        """The content of these records is durable: acknowledge as many as possible, in order."""
         if not self.live:
             return
         self._ledger, ackable = self._ledger.complete(offsets)
@@ -82,7 +82,7 @@ class Lane:
                 event.ack()
 
     def done_to(self, end: int) -> None:
-        """What lies below `end` is durable, records or not: acknowledge it, in order."""
+        """Everything below `end` is durable, records or not: acknowledge it, in order."""
         if not self.live:
             return
         self._ledger = self._ledger.complete_to(end)
@@ -90,6 +90,6 @@ class Lane:
             self._events.pop(offset).ack()
 
     def close(self) -> None:
-        """Somebody else may own the partition now."""
+        """Stop: another worker may own the partition now."""
         self.live = False
         self._events.clear()

@@ -1,8 +1,8 @@
-"""How every client of aiokafka, and Faust, reaches Kafka, and what becomes of a logon that Kafka refuses.
+"""Connection options for every aiokafka client and for Faust, and the handling of a refused logon.
 
-aiokafka takes a refusal for an outage: it writes a line, and tries again for ever. Here it is an error of its own that
-aiokafka passes on, since it is none of those that it takes for one. It comes out of `start`, and of what needs a
-connection later. Tasks of aiokafka's own end by it without a word, so whoever has to know is told besides.
+aiokafka treats a refusal as an outage: it logs a line and retries forever. Here a refusal raises our own error, which
+aiokafka passes on because it does not recognise it as an outage. It is raised by `start` and by later calls that need a
+connection. aiokafka's background tasks end on it silently, so a callback reports it as well.
 """
 
 import ssl
@@ -27,7 +27,7 @@ _REFUSED: Final = (
 
 @dataclass(slots=True)
 class _OfThisProcess:
-    """A process has one Kafka, and at most one worker. aiokafka does not say which client a connection is for."""
+    """A process has one Kafka and at most one worker. aiokafka does not say which client a connection is for."""
 
     address: KafkaAddress | None = None
     told: Callable[[FatalError], None] | None = None
@@ -37,7 +37,7 @@ _ours: Final = _OfThisProcess()
 
 
 def aiokafka_options(bootstrap: str) -> dict[str, Any]:
-    """What the address comes to for a client that is made now: each one reads the files anew.
+    """Options of a client that is created now; each call reads the files again.
 
     Raises `UserError` BAD_SETTINGS, `FatalError` CREDENTIALS_UNUSABLE. The result holds the password: never print it.
     """
@@ -57,7 +57,7 @@ def aiokafka_options(bootstrap: str) -> dict[str, Any]:
 
 
 def faust_options(bootstrap: str) -> dict[str, Any]:
-    """As `aiokafka_options`, for an app. It keeps the password: who wants to use a new one begins anew."""
+    """As `aiokafka_options`, for an app. The app keeps the password; a new one takes effect after a restart."""
     address = KafkaAddress.parse(bootstrap)
     options: dict[str, Any] = {"broker": [f"kafka://{server}" for server in address.hosts]}
     _watch(address)
@@ -73,7 +73,7 @@ def faust_options(bootstrap: str) -> dict[str, Any]:
 
 
 def tell_refusals(told: Callable[[FatalError], None]) -> None:
-    """Call this at each refusal: `FatalError` LOGON_REFUSED, BROKER_NOT_TRUSTED. In any thread. The last one counts."""
+    """Call `told` at each refusal (any thread): `FatalError` LOGON_REFUSED, BROKER_NOT_TRUSTED. The last call wins."""
     _ours.told = told
 
 
@@ -91,7 +91,7 @@ async def _create_conn(host: str, port: int, **options: Any) -> Any:
         return await _connect(host, port, **options)
     except ssl.SSLCertVerificationError as exc:
         refusal, cause = broker_not_trusted(address, broker, exc.verify_message), exc
-    except errors.UnsupportedSaslMechanismError as exc:  # whose own text is the name of an object
+    except errors.UnsupportedSaslMechanismError as exc:  # its own text is the name of an object
         refusal, cause = logon_refused(address, broker, "Unsupported SASL mechanism"), exc
     except _REFUSED as exc:
         refusal, cause = logon_refused(address, broker, str(exc)), exc
@@ -101,7 +101,7 @@ async def _create_conn(host: str, port: int, **options: Any) -> Any:
 
 
 def _trust(address: KafkaAddress) -> ssl.SSLContext:
-    """Certificates and names are checked, which is Python's default."""
+    """A context that checks certificates and host names, which is Python's default."""
     try:
         return ssl.create_default_context(cafile=address.ca)
     except OSError as exc:  # also `ssl.SSLError`

@@ -1,12 +1,12 @@
-"""Import messages -> staged runs -> merges: the shell around `segmentation.progress`. It decides nothing of its own.
+"""Import messages -> staged runs -> merges: the shell around `segmentation.progress`. It makes no decisions itself.
 
-Steps (the numbers are those of docs/delivery-guarantees.md; 3 is `streams.flushing`, `streams.merges` has 5 to 8):
-1. A record is decoded and counted into its lane. What cannot be decoded, or lies about itself, is a dead letter.
+Steps (numbered as in docs/delivery-guarantees.md; 3 is `streams.flushing`, 5 to 8 are in `streams.merges`):
+1. A record is decoded and entered into its lane's ledger. An undecodable or inconsistent record becomes a dead letter.
 2. A chunk that the fold has not seen is buffered; its record is acknowledged only after step 3, in offset order.
 3. Buffered chunks are written to staging as a run: by bytes, by age, by number of waiting records, or to make room.
-4. At the end marker everything buffered is staged, then the fold judges. Reconciled: a merge intent is stored. Not
-   reconciled: PartitionFailed is announced. Then the marker is acknowledged.
-A worker may die between any two steps: what is not acknowledged comes again, what is staged is found again.
+4. At the end marker all buffered chunks are staged, then the fold decides. If the counts reconcile, a merge intent is
+   stored; if not, PartitionFailed is announced. Then the marker is acknowledged.
+A worker may die between any two steps: unacknowledged records are delivered again, and staged ones are found again.
 """
 
 import asyncio
@@ -46,10 +46,10 @@ _ABORTS_REMEMBERED: Final = 10_000
 
 
 class Materialiser:
-    """Owns the lanes, buffers and merges of one worker. All methods run in the event loop, none blocks it.
+    """Owns the lanes, buffers and merges of one worker. All methods run in the event loop; none blocks it.
 
     `publish(topic, key, value)` returns when the broker has acknowledged the message. `fail(error)` ends the process;
-    it is called for every error of the background work, since a restart is the one way to recover that is tested.
+    every error of the background work calls it, since a restart is the one way to recover that is tested.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Materialiser:
     # --- ownership: called by the guarded consumer -------------------------------------------------------------------
 
     def on_revoked(self, partitions: set[TP]) -> None:
-        """Drop all state of the partitions; nothing of theirs is acknowledged from now on."""
+        """Drop all state of the partitions; none of their records is acknowledged any more."""
         for tp in partitions:
             if (lane := self._lanes.pop(tp, None)) is not None:
                 lane.close()
@@ -86,7 +86,7 @@ class Materialiser:
             self._flusher.discard(self._groups.pop(place))
 
     def on_rewound(self, positions: Mapping[TP, int], generation: int) -> None:
-        """Start anew at these offsets, and find the merges that were left to do."""
+        """Start over at these offsets, and find the merges that a previous owner left to do."""
         ours = {tp: offset for tp, offset in positions.items() if tp.topic in self._topics}
         self.on_revoked(set(ours))
         for tp, offset in sorted(ours.items()):
@@ -95,7 +95,7 @@ class Materialiser:
         _log.info("assigned partitions=%d generation=%d", len(ours), generation)
 
     def on_fault(self, error: FatalError) -> None:
-        """Records have been lost before they were read: end, loudly."""
+        """Records were lost before they could be read: end with an error."""
         self._fail(error)
 
     @property
@@ -105,11 +105,11 @@ class Materialiser:
     # --- records -----------------------------------------------------------------------------------------------------
 
     async def accept(self, event: EventT[Any]) -> None:
-        """Some records of a partition, in their order. Returns when the next may come. Raises `FatalError`."""
+        """Take records of one partition, in order. Returns when the next may come. Raises `FatalError`."""
         fetched = cast(Fetched, event.message)
         lane = self._lanes.get(fetched.tp)
         if lane is None or fetched.generation_id != lane.generation:
-            return  # fetched before a rebalance: it comes again, to whoever owns the partition now
+            return  # fetched before a rebalance: the partition's current owner receives them again
         while fetched.records and lane.live:
             record = fetched.records.popleft()
             lane.deliver(record.offset, record.offset + 1, None if fetched.records else event)
@@ -143,7 +143,7 @@ class Materialiser:
             case Merge() | Report() | AnnounceAgain() | Drop():
                 group.progress = state
                 group.settling = True
-                if isinstance(message, ImportAborted):  # from now on, also for attempts that have not been seen yet
+                if isinstance(message, ImportAborted):  # applies from now on, also to attempts not seen yet
                     self._remember_abort(message)
                 self._background.spawn(self._settle(group, effect, message, arrival.offset))
             case _:
@@ -170,7 +170,7 @@ class Materialiser:
         )
 
     async def _bury(self, arrival: Arrival, reason: str) -> None:
-        """Dead letter first, acknowledgement after."""
+        """Send the dead letter first, acknowledge after."""
         tp = arrival.lane.tp
         _log.warning("dead letter topic=%s partition=%d offset=%d reason=%s", *tp, arrival.offset, reason)
         letter = CODEC.encode(arrival.dead_letter(reason, self._now_us()))
@@ -178,7 +178,7 @@ class Materialiser:
         arrival.lane.done([arrival.offset])
 
     async def _group(self, lane: Lane, key: GroupKey) -> Group:
-        """The group of a message; one that is new to this owner is looked up in staging."""
+        """The group of a message; for a group that is new to this owner, staging is read."""
         place = (lane.tp, key)
         if (group := self._groups.get(place)) is None:
             if self._aborted.get((key.import_id, key.partition), 0) >= key.attempt:
@@ -193,7 +193,7 @@ class Materialiser:
     # --- time --------------------------------------------------------------------------------------------------------
 
     async def tick(self) -> None:
-        """Flush what is old, forget what is idle, log the metrics. Runs until cancelled."""
+        """Flush old chunks, forget idle groups, log the metrics. Runs until cancelled."""
         reported = time.monotonic()
         await self._background.in_thread(warm_up)
         while True:
@@ -210,7 +210,7 @@ class Materialiser:
     # --- end markers and aborts (step 4) -----------------------------------------------------------------------------
 
     async def _settle(self, group: Group, effect: Effect, message: ImportMessage, offset: int) -> None:
-        """Do what the end marker or the abort asks for, then acknowledge it."""
+        """Carry out the effect of the end marker or the abort, then acknowledge it."""
         try:
             if not isinstance(effect, Drop):
                 self._flusher.flush(group)
@@ -254,7 +254,7 @@ class Materialiser:
             del self._aborted[next(iter(self._aborted))]
 
     async def _drop(self, lane: Lane, abort: ImportAborted) -> None:
-        """Buffers, runs and intents of the import in this partition, for the aborted attempt and all before it."""
+        """Remove buffers, runs and intents of the import in this partition, of the aborted attempt and earlier ones."""
         for (tp, key), group in list(self._groups.items()):
             if tp == lane.tp and key.import_id == abort.import_id and key.attempt <= abort.attempt:
                 lane.done([c.offset for c in self._flusher.discard(group)])
@@ -274,7 +274,7 @@ class Materialiser:
         )
 
     def samples(self) -> list[Sample]:
-        """All metrics as of now. May be called from any thread."""
+        """All metrics as of now. Callable from any thread."""
         return [
             *self._counters.samples(),
             Sample(metric=BUFFERED_BYTES, value=self._flusher.buffered_bytes),

@@ -1,11 +1,11 @@
 """The merge queue of a worker: durable intents -> sorted parts -> announcements.
 
-Steps (the numbers are those of docs/delivery-guarantees.md):
+Steps (numbered as in docs/delivery-guarantees.md):
 5. The part is written to the data prefix under its content hash.
-6. The announcement is stored next to the runs (`result.avro`), once: whoever comes later announces what is stored.
-7. It is announced on the progress topic and acknowledged by the broker.
+6. The announcement is stored next to the runs (`result.avro`), once: any later worker announces the stored one.
+7. It is announced on the progress topic, and the broker acknowledges it.
 8. The intent is removed.
-A worker that dies in between leaves the intent, and the next owner begins again at 5. All of it may run twice at once.
+A worker that dies in between leaves the intent, and the next owner starts again at 5. All steps may run twice at once.
 """
 
 import asyncio
@@ -38,21 +38,21 @@ from streams.staging import StagingStore
 _log = logging.getLogger(__name__)
 
 ON_DISK_BYTES: Final = 4 * IN_MEMORY_FACTOR * RANGE_BYTES
-"""What a merge may take, as long as it is larger than that: a run that is read, and a range that is sorted."""
+"""Memory of a merge on disk, which is larger than this: one run being read and one range being sorted."""
 
 Announce = Callable[[ProgressMessage], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """A merge to do: the end marker of a group that reconciled, and where its intent is stored."""
+    """A pending merge: the end marker of a group that reconciled, and the key of its intent."""
 
     key: str
     marker: ImportEnded
 
     @property
     def group(self) -> GroupKey:
-        """What is to be merged."""
+        """The group to merge."""
         return GroupKey.of(self.marker)
 
 
@@ -80,22 +80,22 @@ class MergeRunner:
 
     @property
     def waiting(self) -> int:
-        """Merges that are queued and not begun."""
+        """Merges that are queued and not started."""
         return len(self._queue)
 
     def submit(self, intent: Intent) -> None:
-        """Queue a merge; one that is queued or running already is not queued again."""
+        """Queue a merge, unless it is queued or running already."""
         self._dropped.discard(intent.group)
         if intent not in self._running:
             self._queue = self._queue.add(intent, intent.marker.records)
             self._start()
 
     def forget(self, prefix: str) -> None:
-        """The partition whose intents have this prefix was revoked: its merges are left to the new owner."""
+        """Drop queued merges of a revoked partition, by the prefix of its intents: they are left to the new owner."""
         self._queue = self._queue.remove([w.item for w in self._queue.waiting if w.item.key.startswith(prefix)])
 
     async def drop(self, groups: set[GroupKey]) -> None:
-        """The groups were aborted: forget their merges, and wait for those that are running."""
+        """Drop queued merges of aborted groups, and wait for running ones."""
         self._queue = self._queue.remove([w.item for w in self._queue.waiting if w.item.group in groups])
         running = [task for intent, task in self._running.items() if intent.group in groups]
         self._dropped |= groups
@@ -110,7 +110,7 @@ class MergeRunner:
                 return
             weight = self._weight_of(intent)
             if self._running and self._weight + weight > self._config.merge_bytes:
-                return  # until one of those that are running ends; what comes next is no smaller
+                return  # until a running merge ends; the next in the queue is no smaller
             self._queue = queue
             self._weight += weight
             self._running[intent] = asyncio.create_task(self._run(intent, weight))
@@ -121,7 +121,7 @@ class MergeRunner:
 
     @property
     def _spill_bytes(self) -> int:
-        """For the rare rows that only DuckDB can sort."""
+        """Memory for the rare rows that only DuckDB can sort."""
         return self._config.merge_bytes // 4
 
     async def _run(self, intent: Intent, weight: int) -> None:
@@ -150,7 +150,7 @@ class MergeRunner:
             self._start()
 
     def _merge(self, intent: Intent) -> ProgressMessage:
-        """Steps 5 and 6, in a thread. Raises `RetriableError` and `FatalError` of the store."""
+        """Run steps 5 and 6, in a thread. Raises the store's `RetriableError` and `FatalError`."""
         marker = intent.marker
         bucket = self._config.staging_bucket
         stored = result_key(marker.import_id, marker.attempt, marker.partition)
@@ -163,7 +163,7 @@ class MergeRunner:
         )
         staged = Progress.resume(intent.group, staged=[chunk for run in runs for chunk in run.chunks.items()])
         if (report := failure(staged, marker)) is not None:
-            return report  # what was staged has been removed since; the attempt cannot be published
+            return report  # staged chunks have been removed since; the attempt cannot be published
         result = self._materialise(marker, runs)
         if isinstance(result, PartitionFailed) or self._store.put_new(bucket, stored, CODEC.encode(result)):
             return result
@@ -205,12 +205,12 @@ class MergeRunner:
                 )
             name = part_name(marker.import_id, marker.attempt, marker.partition, part.content_hash)
             bucket, prefix = split_s3_uri(marker.data_prefix)
-            self._store.put_new_file(bucket, prefix + name, part.path)  # step 5; there already = the same bytes
+            self._store.put_new_file(bucket, prefix + name, part.path)  # step 5; an existing object has the same bytes
             return _materialised(marker, part, marker.data_prefix + name)
 
 
 def remove_leftovers(temp: Path) -> None:
-    """Remove the temp folders of merges whose worker was killed. Must be called before the first merge."""
+    """Remove temp folders of merges whose worker was killed. Call before the first merge."""
     for folder in temp.glob("merge-*-*"):
         owner = folder.name.split("-")[1]
         if owner == str(os.getpid()) or not (owner.isdigit() and _alive(int(owner))):

@@ -1,8 +1,8 @@
-"""Sorting more rows than memory should hold: cut by ranges of ids into files, then sort one range after the other.
+"""Sorts more rows than fit in memory: partition them by ranges of ids into files, then sort one range at a time.
 
-Memory is that of one staged run and one range, whatever the size of the partition; the temp space is that of the rows.
-The ids where ranges begin are drawn from the first rows. Where that was a bad guess (a file that is sorted already), a
-range that became too large is cut again, by ids drawn from all of it.
+Memory is bounded by one staged run and one range, whatever the size of the partition; temp space equals the rows.
+The range boundaries are sampled from the first rows. If they are a bad guess (such as for a file that is already
+sorted), a range that became too large is split again, by ids sampled from all of it.
 """
 
 from bisect import bisect_left
@@ -18,16 +18,16 @@ from schemas.columns import USER_ID
 from segmentation.sorting import sort_strings
 
 RANGE_BYTES: Final = 4 * 1024 * 1024
-"""Bytes of rows that are sorted at one time: the default run of staging is four times as large. No column of so many
-rows is so large that its memory goes back to the system (`orchestration.entrypoints.faust_process`) between ranges."""
+"""Bytes of rows sorted at a time; the default staging run is four times as large. A column of a range this size is too
+small for its memory to return to the system (`orchestration.entrypoints.faust_process`) between ranges."""
 TOO_LARGE: Final = 4
-"""A range of so many times its planned size is cut again."""
+"""A range this many times larger than planned is split again."""
 RANGES_MAX: Final = 256
-"""Files that are open at one time."""
+"""Files open at a time."""
 SAMPLES_PER_RANGE: Final = 64
 PIECE_ROWS: Final = 4096
-"""Rows that are sorted at one time while they are cut, for each range: few, so that they stay near the processor and in
-memory that has been used before; but of a quarter as many, to find and write the pieces costs what sorting saves."""
+"""Rows per range that are sorted at a time while splitting. Few, so that they stay in the CPU's cache and in memory
+already in use; with a quarter as many, finding and writing the pieces costs what the sort saves."""
 
 Rows = Iterable[pa.Table]
 Sort = Callable[[Rows], Iterator[pa.Table]]
@@ -43,10 +43,10 @@ def sorted_in_ranges(
     range_bytes: int = RANGE_BYTES,
     splitters: Sequence[bytes] | None = None,
 ) -> Iterator[pa.Table]:
-    """Rows in the order of their ids' bytes. `size`: about how many bytes they take; `folder`: empty, for temp files.
+    """Rows in byte order of their ids. `size`: their approximate bytes; `folder`: empty, for temp files.
 
-    `small` sorts a range in memory. `stubborn` sorts one that cannot be cut: hardly more than one id. `splitters`: the
-    ids where ranges begin, if they are known.
+    `small` sorts a range in memory. `stubborn` sorts a range that cannot be split: little more than one id.
+    `splitters`: the ids where ranges begin, if known.
     """
     for path, found in _cut(tables, _ranges(size, range_bytes), splitters, folder):
         if found <= TOO_LARGE * range_bytes:
@@ -71,7 +71,7 @@ def _ranges(size: int, range_bytes: int) -> int:
 
 
 def _cut(tables: Rows, ranges: int, splitters: Sequence[bytes] | None, folder: Path) -> list[tuple[Path, int]]:
-    """The file of each range that has rows, in order, and the bytes of its rows."""
+    """The file of each non-empty range, in order, and the bytes of its rows."""
     writers: dict[int, pa.RecordBatchFileWriter] = {}
     sizes: dict[int, int] = {}
     try:
@@ -84,7 +84,7 @@ def _cut(tables: Rows, ranges: int, splitters: Sequence[bytes] | None, folder: P
                     sizes[number] = 0
                 writers[number].write_table(piece)
                 sizes[number] += piece.nbytes
-            del rows, piece  # it makes room for the next ones
+            del rows, piece  # frees memory for the next ones
     finally:
         for writer in writers.values():
             writer.close()
@@ -92,7 +92,7 @@ def _cut(tables: Rows, ranges: int, splitters: Sequence[bytes] | None, folder: P
 
 
 def _portions(tables: Rows, rows: int) -> Iterator[pa.Table]:
-    """Neighbouring batches of each table, together at least so many rows where there are as many."""
+    """Neighbouring batches of each table, combined to at least `rows` rows if the table has that many."""
     for table in tables:
         waiting: list[pa.RecordBatch] = []
         found = 0
@@ -107,7 +107,7 @@ def _portions(tables: Rows, rows: int) -> Iterator[pa.Table]:
 
 
 def _sorted(table: pa.Table) -> pa.Table:
-    """In one chunk."""
+    """The sorted rows, in one chunk."""
     together = table.combine_chunks()
     return together.take(pa.array(sort_strings(_ids(together))))
 
@@ -121,7 +121,7 @@ def _path(folder: Path, number: int) -> Path:
 
 
 def _pieces(rows: pa.Table, splitters: Sequence[bytes]) -> Iterator[tuple[int, pa.Table]]:
-    """The part of sorted rows that belongs into each range, by its number."""
+    """The part of sorted rows in each range, by the range's number."""
     ids = rows.column(USER_ID).chunk(0)
     numbers = range(rows.num_rows)
     cuts = [bisect_left(numbers, splitter, key=lambda k: _bytes(ids[k])) for splitter in splitters]
@@ -131,13 +131,13 @@ def _pieces(rows: pa.Table, splitters: Sequence[bytes]) -> Iterator[tuple[int, p
 
 
 def _bytes(id_: pa.StringScalar) -> bytes:
-    return bytes(id_.as_buffer())  # what the sorts compare
+    return bytes(id_.as_buffer())  # the bytes that the sorts compare
 
 
 def _splitters(sample: pa.StringArray, ranges: int) -> list[bytes]:
-    """At most `ranges` - 1 ids where a range begins, ascending; none where all of the sample are the same.
+    """At most `ranges` - 1 ids where a range begins, ascending. Empty if all ids of the sample are equal.
 
-    The smallest id of the sample is none of them: so each of them leaves rows on both of its sides.
+    The smallest id of the sample is not among them, so each one leaves rows on both sides.
     """
     order = sort_strings(sample)
     ids = [_bytes(sample[int(k)]) for k in order]
@@ -155,7 +155,7 @@ def _stored(path: Path) -> Iterator[pa.Table]:
 
 
 def _sample(path: Path) -> pa.StringArray:
-    """Ids from all over a file."""
+    """Ids from all parts of a file."""
     return pa.concat_arrays(
         [_drawn(table.column(USER_ID).combine_chunks(), SAMPLES_PER_RANGE) for table in _stored(path)]
     )

@@ -1,8 +1,8 @@
-"""Staged runs: Arrow IPC files of some chunks of one group, a record batch a chunk, in order of seq.
+"""Staged runs: Arrow IPC files with chunks of one group, one record batch per chunk, in order of seq.
 
-Columns: _ordinal int64, user_id, then those of the import. The footer, from which alone a run is known, lists the
-chunks in that order (`muster.chunks`: JSON [[seq, digest], ...]) and the bytes that the rows take in memory
-(`muster.row_bytes`). Not Parquet: what lives for seconds is written in two thirds of the time, and read in a third.
+Columns: _ordinal int64, user_id, then those of the import. The footer alone describes a run: it lists the chunks in
+that order (`muster.chunks`: JSON [[seq, digest], ...]) and the bytes of the rows in memory (`muster.row_bytes`). Arrow
+rather than Parquet, because files that live for seconds are written in two thirds of the time and read in a third.
 """
 
 import json
@@ -30,7 +30,7 @@ _LENGTH_BYTES: Final = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BufferedChunk:
-    """A chunk in memory. `size` is what it takes there, in bytes; `offset` is where its record stands."""
+    """A chunk in memory. `size`: its bytes in memory; `offset`: that of its record."""
 
     seq: Seq
     digest: Digest
@@ -40,14 +40,14 @@ class BufferedChunk:
 
 
 def encode_run(key: GroupKey, chunks: Sequence[BufferedChunk]) -> tuple[RunKey, bytes]:
-    """Name and bytes of the run of some chunks; the same chunks make the same run."""
+    """Name and bytes of a run with these chunks; the same chunks make the same run."""
     ordered = sorted(chunks, key=lambda c: c.seq)
     footer = {
         _CHUNKS: json.dumps([[c.seq, str(c.digest)] for c in ordered]),
         _ROW_BYTES: str(sum(c.batch.nbytes for c in ordered)),
     }
     sink = pa.BufferOutputStream()
-    # Half of the bytes, for less time than the store needs to take the other half.
+    # Half the bytes, in less time than the store needs to take the other half.
     options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1))
     with pa.ipc.new_file(sink, ordered[0].batch.schema.with_metadata(footer), options=options) as writer:
         for chunk in ordered:
@@ -65,7 +65,7 @@ def encode_run(key: GroupKey, chunks: Sequence[BufferedChunk]) -> tuple[RunKey, 
 
 
 def read_footer(store: StagingStore, bucket: str, key: RunKey) -> StagedRun | None:
-    """What a run holds, from its footer alone; none when the run is gone. Raises `FatalError` STAGING_DAMAGED."""
+    """The contents of a run, from its footer alone. None if the run is gone. Raises `FatalError` STAGING_DAMAGED."""
     tail = store.get_tail(bucket, str(key), _TAIL_BYTES)
     if tail is None:
         return None
@@ -77,7 +77,7 @@ def read_footer(store: StagingStore, bucket: str, key: RunKey) -> StagedRun | No
 
 
 def find_runs(store: StagingStore, bucket: str, keys: Sequence[str]) -> list[StagedRun]:
-    """The runs among some keys; those that are gone by now are left out."""
+    """The runs among these keys, without those that have been removed meanwhile."""
     runs = (read_footer(store, bucket, run) for run in map(RunKey.parse, keys) if run is not None)
     return [run for run in runs if run is not None]
 
@@ -85,7 +85,7 @@ def find_runs(store: StagingStore, bucket: str, keys: Sequence[str]) -> list[Sta
 def read_rows(store: StagingStore, bucket: str, takes: Sequence[RunTake]) -> Iterator[pa.Table]:
     """Rows of the chosen chunks, one run at a time. Raises `FatalError` STAGING_LOST and STAGING_DAMAGED.
 
-    Nothing of a run is kept while the next ones are read.
+    No run stays in memory while the next ones are read.
     """
     return (_rows(store, bucket, take) for take in takes)
 
@@ -114,7 +114,7 @@ def _footer_bytes(tail: bytes, key: RunKey) -> int:
 
 
 def _opened(file_or_tail: bytes, key: RunKey) -> pa.RecordBatchFileReader:
-    """Opening looks for the footer, at the end, and for nothing else."""
+    """Open a run; only the footer, at the end, is read."""
     try:
         return pa.ipc.open_file(pa.BufferReader(file_or_tail))
     except (pa.ArrowException, OSError) as exc:

@@ -1,4 +1,4 @@
-"""What is durable of the groups: runs, intents and results in the staging bucket. Every call blocks."""
+"""Durable state of groups: runs, intents and results in the staging bucket. Every call blocks."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ class StagedState:
         self._bucket = bucket
 
     def resume(self, key: GroupKey) -> Progress:
-        """State of a group as a new owner finds it. Footers are read only when there are runs."""
+        """State of a group as a new owner finds it. Footers are read only if there are runs."""
         keys = self._store.list_keys(self._bucket, staging_prefix(key.import_id, key.attempt, key.partition))
         if result_key(key.import_id, key.attempt, key.partition) in keys and self.result(key) is not None:
             return Progress.resume(key, finished=True)
@@ -32,7 +32,7 @@ class StagedState:
     def write_run(self, key: GroupKey, chunks: Sequence[BufferedChunk]) -> None:
         """Step 3: make chunks durable."""
         run, body = encode_run(key, chunks)
-        self._store.put_new(self._bucket, str(run), body)  # there already = the same bytes
+        self._store.put_new(self._bucket, str(run), body)  # an existing object has the same bytes
 
     def write_intent(self, topic: str, marker: ImportEnded) -> Intent:
         """Step 4: make the merge durable."""
@@ -41,11 +41,11 @@ class StagedState:
         return Intent(key=key, marker=marker)
 
     def intents(self, topic: str, partition: Partition) -> list[Intent]:
-        """The merges that were left to do. Raises `FatalError` STAGING_DAMAGED."""
+        """The merges left to do. Raises `FatalError` STAGING_DAMAGED."""
         found = []
         for key in self._store.list_keys(self._bucket, intent_prefix(topic, partition)):
             body = self._store.get(self._bucket, key)
-            if body is not None:  # else it was done by the owner before us, just now
+            if body is not None:  # else the previous owner has just finished the merge
                 marker = CODEC.decode(body)
                 if not isinstance(marker, ImportEnded):
                     raise FatalError("STAGING_DAMAGED", f"intent {key} holds a {type(marker).__name__}", key=key)
@@ -53,7 +53,7 @@ class StagedState:
         return found
 
     def result(self, key: GroupKey) -> bytes | None:
-        """The stored announcement, encoded; none when staging was cleared since the import has ended."""
+        """The stored announcement, encoded. None if staging was cleared after the import ended."""
         return self._store.get(self._bucket, result_key(key.import_id, key.attempt, key.partition))
 
     def remove(self, topic: str, abort: ImportAborted) -> None:

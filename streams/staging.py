@@ -1,4 +1,4 @@
-"""Objects as stream workers keep them, in the staging and lake buckets: written once, and absent while they are empty.
+"""Objects of stream workers, in the staging and lake buckets: written once; an empty object counts as absent.
 
 Every call blocks and is made from a worker thread. Outages are retried with back-off for a bounded time and then raised
 as `RetriableError` STORE_UNAVAILABLE; a refusal (wrong credentials, no such bucket) is a `FatalError` STORE_REFUSED.
@@ -22,7 +22,7 @@ OPTIONS: Final = ClientOptions(
     read_timeout_s=30.0,
     attempts=1,  # the store retries, for a bounded time
     connections=16,
-    signed_bodies=False,  # rows carry digests that are checked whenever they are read: signing them costs a core
+    signed_bodies=False,  # rows carry digests that every read checks; signing them too would cost a core
 )
 GIVE_UP_AFTER_S: Final = 30.0
 _FIRST_WAIT_S: Final = 0.1
@@ -30,35 +30,35 @@ _LONGEST_WAIT_S: Final = 3.0
 
 
 class StagingStore(Protocol):
-    """Objects by bucket and key. Every call blocks, may be made from any thread, and sees all that returned before.
+    """Objects by bucket and key. Every call blocks, works from any thread, and sees all effects of earlier calls.
 
-    An object without a byte is none: SeaweedFS keeps one where a client dies between the head and the body of its PUT.
+    An empty object counts as absent: SeaweedFS stores one if a client dies between the head and the body of its PUT.
     Raises `RetriableError` STORE_UNAVAILABLE after a bounded time of retries, `FatalError` STORE_REFUSED.
     """
 
     def put_new(self, bucket: str, key: str, body: bytes) -> bool:
-        """Store an object unless the key exists. False when it exists (or when an earlier try of ours has made it)."""
+        """Store an object unless the key exists. False if it exists (or if an earlier try of this call created it)."""
 
     def put_new_file(self, bucket: str, key: str, path: Path) -> bool:
         """`put_new` from a file, which is streamed."""
 
     def get(self, bucket: str, key: str) -> bytes | None:
-        """The object, or none if there is none."""
+        """The object, or None if absent."""
 
     def get_tail(self, bucket: str, key: str, size: int) -> bytes | None:
-        """The last `size` bytes of an object (all of it when it is smaller), or none when there is none."""
+        """The last `size` bytes of an object (all of it if it is smaller), or None if absent."""
 
     def list_keys(self, bucket: str, prefix: str) -> list[str]:
         """Every key with the prefix, sorted."""
 
     def delete(self, bucket: str, keys: list[str]) -> None:
-        """Delete objects; those that do not exist are no error."""
+        """Delete objects; missing ones are ignored."""
 
 
 class S3StagingStore:
     """`StagingStore` over an `ObjectStore`.
 
-    `give_up_after_s` bounds the retries of one call; a worker ends then and is started again. 0: one try.
+    `give_up_after_s` bounds the retries of one call; the worker then ends and is restarted. 0: one try.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class S3StagingStore:
         self._stopping.set()
 
     def put_new(self, bucket: str, key: str, body: bytes) -> bool:
-        """Store an object unless the key exists. False when it exists (or when an earlier try of ours has made it)."""
+        """Store an object unless the key exists. False if it exists (or if an earlier try of this call created it)."""
         return self._put(bucket, key, body)
 
     def put_new_file(self, bucket: str, key: str, path: Path) -> bool:
@@ -88,11 +88,11 @@ class S3StagingStore:
         return self._put(bucket, key, path)
 
     def get(self, bucket: str, key: str) -> bytes | None:
-        """The object, or none if there is none."""
+        """The object, or None if absent."""
         return self._get(bucket, key, lambda: self._objects.get(bucket, key))
 
     def get_tail(self, bucket: str, key: str, size: int) -> bytes | None:
-        """The last `size` bytes of an object (all of it when it is smaller), or none when there is none."""
+        """The last `size` bytes of an object (all of it if it is smaller), or None if absent."""
         return self._get(bucket, key, lambda: self._objects.get_tail(bucket, key, size))
 
     def list_keys(self, bucket: str, prefix: str) -> list[str]:
@@ -100,7 +100,7 @@ class S3StagingStore:
         return self._call("list", bucket, prefix, lambda: sorted(o.key for o in self._objects.list(bucket, prefix)))
 
     def delete(self, bucket: str, keys: list[str]) -> None:
-        """Delete objects; those that do not exist are no error."""
+        """Delete objects; missing ones are ignored."""
         if keys:
             self._call("delete", bucket, keys[0], lambda: self._objects.delete_all(bucket, keys))
 
@@ -144,13 +144,13 @@ class S3StagingStore:
 
 
 def staging_store(access: S3Access) -> S3StagingStore:
-    """The store of a worker; its client is made here, not by the first record."""
+    """The store of a worker; the client is created here, not by the first record."""
     objects = ObjectStore(access, options=OPTIONS)
     objects.prepare()
     return S3StagingStore(objects)
 
 
 def _is_refusal(exc: MusterError) -> bool:
-    """False for keys that are missing or have expired: a role gets others."""
+    """True for a permanent refusal. Missing or expired keys are none: a role gets new ones."""
     refused = exc.code in {"ACCESS_DENIED", "NO_SUCH_BUCKET"}
     return refused and exc.detail.get("s3_code", EXPIRED_KEYS) != EXPIRED_KEYS

@@ -1,8 +1,8 @@
-"""Compressed batches of records, unpacked up to a limit: brokers limit what they have packed, and aiokafka nothing.
+"""A limit on decompressed record batches: brokers limit only the compressed size, and aiokafka nothing.
 
-A batch of 100 KB may unpack to gigabytes, each time that it is read, and no worker would ever get past it. Where one
-unpacks to more than `BATCH_MAX_BYTES`, one record stands for all of its records: `schemas.codec.STAND_IN` and the batch
-as it came, at the offset of the first. The offsets behind it hold none.
+A batch of 100 KB may decompress to gigabytes each time it is read, and no worker would ever get past it. If one
+decompresses to more than `BATCH_MAX_BYTES`, a single record replaces all of its records, at the offset of the first:
+`schemas.codec.STAND_IN` and the batch as fetched. Its other offsets hold no record.
 """
 
 import sys
@@ -27,7 +27,7 @@ XERIAL_HEADER_BYTES: Final = 16
 
 
 class UnpacksTooFarError(Exception):
-    """`packed`: what unpacks to more than `BATCH_MAX_BYTES`."""
+    """`packed`: the compressed batch, which decompresses to more than `BATCH_MAX_BYTES`."""
 
     def __init__(self, packed: bytes) -> None:
         super().__init__(f"a batch of {len(packed)} bytes unpacks to more than {BATCH_MAX_BYTES}")
@@ -35,7 +35,7 @@ class UnpacksTooFarError(Exception):
 
 
 def limit_batches() -> None:
-    """Let aiokafka unpack no batch any further, in this process."""
+    """Apply the limit to aiokafka in this process."""
     where_it_unpacks = sys.modules[DefaultRecordBatch.__module__]
     for name, unpack in (("gzip", _gzip), ("zstd", _zstd), ("lz4", _lz4)):
         setattr(where_it_unpacks, f"{name}_decode", _limited(unpack))
@@ -81,7 +81,7 @@ def _lz4(packed: memoryview) -> Iterator[bytes]:
 
 
 def _snappy(packed: Any) -> bytes:
-    """It says beforehand how long each block is."""
+    """Check the sizes first: Snappy states the length of each block."""
     if sum(map(cramjam.snappy.decompress_raw_len, _snappy_blocks(memoryview(packed)))) > BATCH_MAX_BYTES:
         raise UnpacksTooFarError(bytes(packed))
     return cast(bytes, codec.snappy_decode(packed))
@@ -99,7 +99,7 @@ def _snappy_blocks(packed: memoryview) -> Iterator[memoryview]:
 
 
 class _Batches:
-    """aiokafka's `MemoryRecords`."""
+    """aiokafka's `MemoryRecords`, with limited batches."""
 
     def __init__(self, fetched: bytes) -> None:
         self._records = MemoryRecords(fetched)
@@ -112,7 +112,7 @@ class _Batches:
 
 
 class _Batch:
-    """aiokafka's batch, with one record where it unpacks too far."""
+    """aiokafka's batch, replaced by one record if it decompresses too far."""
 
     def __init__(self, batch: Any) -> None:
         self._batch = batch

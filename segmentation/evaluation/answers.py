@@ -1,4 +1,4 @@
-"""Answers to conditions, over whole columns: counts in a window, tests of properties and attributes."""
+"""Evaluates conditions over whole columns: counts in a window, tests of properties and attributes."""
 
 from datetime import timedelta
 from functools import reduce
@@ -23,13 +23,13 @@ from segmentation.rules.typed import OF_EVENTS, OF_PROFILES, typed
 
 MICROS: Final = 1_000_000
 Places = npt.NDArray[np.int64]
-"""Some of n users by their place among them."""
+"""Indices of some of n users."""
 
 
 class Answers:
-    """What rules say of some users, n of them, distinct and ascending, each at an instant of its own (`at`).
+    """Answers of rules for n users, distinct and ascending, each at its own instant (`at`).
 
-    `rows`: where the events of a kind are, which is looked up once for all that ask.
+    `rows`: where the events of a kind are stored, looked up once for all conditions.
     """
 
     def __init__(self, state: State, users: Users, at: Micros) -> None:
@@ -39,20 +39,20 @@ class Answers:
         self._rows: dict[Events, Rows] = {}
 
     def rows(self, kind: Events) -> Rows:
-        """int32[n]: where the events of a kind are, -1 for users without one."""
+        """int32[n]: row of each user's events of a kind, -1 for users without one."""
         if kind not in self._rows:
             self._rows[kind] = self._state.latest[kind].rows(self.users)
         return self._rows[kind]
 
     def is_in(self, rule: Rule, some: Places) -> Flags:
-        """Whom a rule is true of, of some of the users."""
+        """True for those of the users in `some` who satisfy a rule."""
         groups = (self._of_group(group, rule, some) for group in rule.groups)
         return reduce(np.logical_and, groups)
 
     def deadlines(self, count: Count, ranks: tuple[int, ...], some: Places) -> tuple[Rows, Micros]:
-        """When the answer changes if nothing more comes: when the next event of one of the ranks gets too old.
+        """When the answer changes if no more events arrive: the next event of one of the ranks leaves the window.
 
-        Of some of the users: where their events are, and when that is.
+        For the users in `some`: the rows of their events, and the deadlines.
         """
         rows, window = self.rows(count.events)[some], count.within_s * MICROS
         return rows, self._state.latest[count.events].leaving(rows, self.at[some], window, ranks)
@@ -84,7 +84,7 @@ class Answers:
         return has
 
     def _count(self, count: Count, some: Places) -> Flags:
-        """N are within the window if the N-th latest is."""
+        """N events are within the window if the N-th latest is."""
         latest, rows, at = self._state.latest[count.events], self.rows(count.events)[some], self.at[some]
 
         def at_least(times: int) -> Flags:
@@ -102,7 +102,7 @@ class Answers:
 
 
 def matching(kind: Events, batch: EventBatch) -> Flags:
-    """bool[n]: which events of a batch have the properties that are asked for, whatever their name."""
+    """bool[n]: True for events of a batch with the required properties, whatever their name."""
     columns: dict[str, pa.Array] = {}
 
     def column(name: str, type_: ColumnType) -> str:
@@ -114,7 +114,7 @@ def matching(kind: Events, batch: EventBatch) -> Flags:
 
 
 def attribute_mask(test: AttributeTest, batch: ProfileBatch) -> Flags:
-    """bool[n]: what a test says of each change, taken for itself."""
+    """bool[n]: result of a test on each change by itself."""
     columns: dict[str, pa.Array] = {}
 
     def column(name: str, type_: ColumnType) -> str:
@@ -126,5 +126,5 @@ def attribute_mask(test: AttributeTest, batch: ProfileBatch) -> Flags:
 
 
 def of_nothing(test: AttributeTest) -> bool:
-    """What a test says of a profile without attributes."""
+    """Result of a test on a profile without attributes."""
     return isinstance(test.condition, Presence) and not test.condition.present

@@ -1,4 +1,4 @@
-"""What an evaluator is given, and what it says: columns of a batch, for one tenant and partition."""
+"""Input and output of an evaluator: columns of a batch, for one tenant and partition."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from schemas.segment_messages import ChangeCause
 from segmentation.evaluation.columns import Flags, Micros
 
 ValuesOf = Callable[[str, ColumnType], pa.Array]
-"""The values of a name that are of a type: n of them, null where the row has none of it."""
+"""The values of a name in a type: n of them, null for rows without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventBatch:
-    """n events in the order of the log. `identity` tells events of one user, name and time apart."""
+    """n events in log order. `identities` tell apart events with the same user, name and time."""
 
     user_ids: pa.StringArray
     events: pa.StringArray
@@ -28,10 +28,10 @@ class EventBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileBatch:
-    """n changes of profiles in the order of the log, each of some attributes, or (`deleted`) the end of all of them.
+    """n changes of profiles in log order. Each sets some attributes, or (`deleted`) removes all of them.
 
-    `mentions(name)`: bool[n], whether a change sets or unsets an attribute. A profile that was deleted leaves its user
-    known, without attributes.
+    `mentions(name)`: bool[n], True if a change sets or unsets the attribute. The user of a deleted profile stays known,
+    without attributes.
     """
 
     user_ids: pa.StringArray
@@ -42,9 +42,9 @@ class ProfileBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """Users who entered or left a segment, n of them, none twice.
+    """n distinct users who entered or left a segment.
 
-    `effective_at`: int64[n], microseconds since 1970 UTC: from when on the answer is the new one.
+    `effective_at`: int64[n], microseconds since 1970 UTC: the instant from which the new answer holds.
     """
 
     segment: str

@@ -1,4 +1,4 @@
-"""The kinds of events that rules look at, by number, and which events are of which kinds."""
+"""The kinds of events that rules refer to, numbered, and the assignment of events to kinds."""
 
 from collections.abc import Collection, Iterable
 
@@ -29,7 +29,7 @@ class Kinds:
         return self._number[kind]
 
     def occurrences(self, batch: EventBatch, users: Users, only: Collection[Events] | None = None) -> Occurrences:
-        """The events of a batch that some rule looks at, for each kind (of `only`, where given) that they are of."""
+        """The events of a batch that some rule refers to, once per matching kind (of `only`, if given)."""
         encoded = batch.events.dictionary_encode()
         indices = encoded.indices.to_numpy(zero_copy_only=False)
         found = []

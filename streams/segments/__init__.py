@@ -1,1 +1,1 @@
-"""The Faust shell around `segmentation.partitions`: events and profiles in, changes of memberships and archive out."""
+"""The Faust shell around `segmentation.partitions`: consumes events and profiles, emits changes and archive files."""

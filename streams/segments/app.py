@@ -1,7 +1,7 @@
-"""The evaluator of segments as a Faust app: one agent for events, one for profiles, an owner for each partition.
+"""The segment evaluator as a Faust app: one agent for events, one for profiles, a `PartitionTask` per partition.
 
-Faust gives events and profiles of a partition to one worker, since their topics have the same number of partitions and
-the same subscribers. What it commits is what the archive has.
+Faust assigns events and profiles of a partition to the same worker, since both topics have the same number of
+partitions and the same subscribers. The offsets committed are those of records in the archive.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ _READ_MS: Final = 500
 
 
 class SegmentWorker:
-    """Owners of the partitions that this worker has, made of a Faust app and what it drives.
+    """The partition tasks of this worker, a Faust app and the components that drive them.
 
     `find_logs`: see `TaskEnvironment.archived_logs`; it blocks.
     """
@@ -97,14 +97,14 @@ class SegmentWorker:
         self.faust.app.on_before_shutdown.connect(self._shut_down)
 
     def samples(self) -> list[Sample]:
-        """The metrics, as of now."""
+        """All metrics as of now."""
         owned = [sample for owner in list(self._owners.values()) for sample in owner.samples()]
         return [*self._counters.samples(), *sorted(owned, key=str)]
 
     # --- ownership: called by the guarded consumer
 
     def on_revoked(self, partitions: set[TP]) -> None:
-        """Nothing of these is acknowledged from now on; a partition that has lost one topic has lost both."""
+        """Acknowledge nothing more of these; a partition that loses one topic loses both."""
         for partition in {tp.partition for tp in partitions}:
             if (owner := self._owners.pop(partition, None)) is not None:
                 owner.close()
@@ -113,7 +113,7 @@ class SegmentWorker:
             self._gaps.pop(tp, None)
 
     def on_rewound(self, positions: Mapping[TP, int], generation: int) -> None:
-        """Start anew at these offsets."""
+        """Start over at these offsets."""
         ours = {tp: offset for tp, offset in positions.items() if tp.topic in ACTIVITY_TOPICS}
         self.on_revoked(set(ours))
         self._logs = None
@@ -138,7 +138,7 @@ class SegmentWorker:
         _log.info("assigned partitions=%d generation=%d", len(ours), generation)
 
     def on_fault(self, error: FatalError) -> None:
-        """Records have been lost before they were read: end, loudly."""
+        """Records were lost before they could be read: end with an error."""
         self.faust.fail(error)
 
     async def _run(self, owner: PartitionTask) -> None:
@@ -151,24 +151,24 @@ class SegmentWorker:
             _log.info("partition %d was given up in the middle of a step: %r", owner.partition, exc)
 
     async def _archived_logs(self) -> Mapping[str, ArchivedLog]:
-        """Looked for once by all owners of an assignment."""
+        """The archived logs, looked up once for all partition tasks of an assignment."""
         async with self._finding_logs:
             if self._logs is None:
                 self._logs = await self._background.in_thread(self._find_logs)
             return self._logs
 
     async def _shut_down(self, *_: Any, **__: Any) -> None:
-        """The producer is about to end; what is not told by now is told by whoever comes next."""
+        """Close all tasks, since the producer is about to stop; the next owner emits what is still pending."""
         self.on_revoked(set(self._lanes))
 
     # --- records
 
     async def _accept(self, event: EventT[Any]) -> None:
-        """Some records of a partition, in their order. Returns when the next may come. Raises `FatalError`."""
+        """Take records of one partition, in order. Returns when the next may come. Raises `FatalError`."""
         fetched = cast(Fetched, event.message)
         lane = self._lanes.get(fetched.tp)
         if lane is None or fetched.generation_id != lane.generation:
-            return  # fetched before a rebalance: it comes again, to whoever owns the partition now
+            return  # fetched before a rebalance: the partition's current owner receives them again
         while fetched.records:
             first = fetched.records[0].offset
             if first > lane.due:
@@ -184,7 +184,7 @@ class SegmentWorker:
                 return
 
     async def _pass_holes(self) -> None:
-        """Where a log ends in offsets without a record, nothing comes that shows them: they are looked for."""
+        """Find gaps at the ends of logs, where no later record shows that the offsets hold none."""
         ends = LogEnds(self._config.bootstrap)
         await ends.start()
         try:
@@ -224,7 +224,7 @@ class SegmentWorker:
     # --- the archive
 
     async def _follow_archive(self) -> None:
-        """Keep what the archive has current. Owners wait until all that was said of it so far has been read."""
+        """Keep `_archived` current. Partition tasks wait until all announcements so far have been read."""
         await self._background.in_thread(warm)
         reader = LogReader(self._config.bootstrap, ARCHIVE_COMMITS, 0)
         try:
@@ -234,10 +234,10 @@ class SegmentWorker:
             self._archive_known.set()
             while True:
                 for topic, partition, archived_to in _ends(await reader.read(_READ_MS)):
-                    # A committer that was frozen may say what was so before; the table never goes back.
+                    # A committer that was frozen may announce an earlier end; the table never goes back.
                     if archived_to > self._archived.get((topic, partition), -1):
                         self._archived[topic, partition] = archived_to
-        except Exception as exc:  # ends the worker: without it nothing would be acknowledged any more
+        except Exception as exc:  # ends the worker: without the archive's ends nothing is acknowledged any more
             self.faust.fail(exc)
             raise
         finally:

@@ -1,4 +1,4 @@
-"""Checkpoints of a partition in the staging bucket: the latest one that can be read counts, older ones are removed."""
+"""Checkpoints of a partition in the staging bucket: the latest readable one counts, older ones are removed."""
 
 import logging
 from typing import Final
@@ -13,11 +13,11 @@ from streams.staging import StagingStore
 _log = logging.getLogger(__name__)
 _KEPT: Final = 2
 _UNREADABLE: Final = (BadZipFile, EOFError, ValueError, KeyError, TypeError, UserError)
-"""What is damaged, cut off, or of another release: its format, or a rule that is none here (`UserError`)."""
+"""Errors of a checkpoint that is damaged, truncated, or of another release (format, or unknown rule: `UserError`)."""
 
 
 def keep(store: StagingStore, bucket: str, checkpoint: Checkpoint) -> int:
-    """Store a checkpoint, then remove all but the latest two. Its size in bytes."""
+    """Store a checkpoint, then remove all but the latest two. Returns its size in bytes."""
     partition, position = checkpoint.segments.partition, checkpoint.segments.position
     key = checkpoint_key(partition, checkpoint.generation, checkpoint.changes, position.at_us, checkpoint.era)
     content = encode(checkpoint)
@@ -28,7 +28,7 @@ def keep(store: StagingStore, bucket: str, checkpoint: Checkpoint) -> int:
 
 
 def latest(store: StagingStore, bucket: str, partition: Partition) -> Checkpoint | None:
-    """The latest checkpoint; none where there is none, and all of the past has to be read."""
+    """The latest readable checkpoint. None if there is none: the whole past must then be read."""
     for key in reversed(_keys(store, bucket, partition)):
         data = store.get(bucket, key)
         try:
@@ -40,5 +40,5 @@ def latest(store: StagingStore, bucket: str, partition: Partition) -> Checkpoint
 
 
 def _keys(store: StagingStore, bucket: str, partition: Partition) -> list[str]:
-    """Keys of checkpoints, oldest first. A foreign object would count as the newest, and push real ones out."""
+    """Keys of checkpoints, oldest first. A foreign object would count as the newest, and displace real ones."""
     return [key for key in store.list_keys(bucket, checkpoint_prefix(partition)) if is_checkpoint_key(key)]

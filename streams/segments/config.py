@@ -14,9 +14,9 @@ MIB: Final = 1024 * 1024
 class SegmentWorkerConfig:
     """One worker. Sizes are bytes, times seconds.
 
-    `tail_bytes` bounds the rows of one partition that are in memory and not yet in the archive's table: what comes in
-    the seconds until a file is written and committed, or nothing is taken meanwhile. `queue_bytes` bounds the records
-    of one partition that wait to be taken.
+    `tail_bytes` bounds the rows of one partition in memory that the archive's table does not have yet, which is the
+    input of the seconds until a file is written and committed; at the limit, no more records are taken. `queue_bytes`
+    bounds the records of one partition that wait to be taken.
     """
 
     bootstrap: str
@@ -27,20 +27,20 @@ class SegmentWorkerConfig:
     temp: Path
     name: str
     group: str = SEGMENT_WORKER_GROUP
-    identity: str = ""  # what Kafka calls it, by which people find it
-    step_s: float = 0.2  # how long records are gathered before they are taken together
-    gather_bytes: int = MIB  # ... unless they come to this much
+    identity: str = ""  # client id in Kafka, for operators to find the worker by
+    step_s: float = 0.2  # how long records are gathered for one step
+    gather_bytes: int = MIB  # ... unless they reach this size
     step_bytes: int = 8 * MIB
     queue_bytes: int = 16 * MIB
-    archive_bytes: int = 32 * MIB  # a file is written when its rows come to this much
+    archive_bytes: int = 32 * MIB  # a file is written when its rows reach this size
     archive_after_s: float = 2.0  # ... or the oldest of them is this old
-    archive_again_s: float = 30.0  # what was not committed by then is announced once more
+    archive_again_s: float = 30.0  # announced files are announced again if not committed by then
     tail_bytes: int = 128 * MIB
     checkpoint_after_s: float = 60.0
-    hole_after_s: float = 2.0  # without a record, before markers are looked for at the end of a log
+    hole_after_s: float = 2.0  # time without a record, after which gaps at the end of a log are looked for
     status_after_s: float = 2.0
-    clock_skew_s: float = 60.0  # how far the clock may be off that of the broker
+    clock_skew_s: float = 60.0  # maximum difference from the broker's clock
     session_timeout_s: float = 30.0
     heartbeat_s: float = 3.0
     commit_interval_s: float = 1.0
-    threads: int = 2  # that fold, write and read
+    threads: int = 2  # for folding, reading and writing

@@ -1,4 +1,4 @@
-"""What the owner of a partition uses of its process, so that it can be driven by a test."""
+"""What a partition task uses of its process, behind one object so that tests can drive it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -14,7 +14,7 @@ from streams.segments.tenants import Tenants
 from streams.staging import StagingStore
 
 Archived = Mapping[tuple[str, int], int]
-"""The position below which the archive's table has all records, by topic and partition; it is kept current."""
+"""The position below which the archive's table has all records, by topic and partition; kept current."""
 
 
 class Log(Protocol):
@@ -24,7 +24,7 @@ class Log(Protocol):
         """Begin at an offset."""
 
     async def stop(self) -> None:
-        """End."""
+        """Stop reading."""
 
     async def begin(self) -> int:
         """The first offset that has not expired."""
@@ -33,20 +33,21 @@ class Log(Protocol):
         """The offset that the next record will have."""
 
     async def read(self, wait_ms: int = 0) -> list[Any]:
-        """The records that are there, or come within a time."""
+        """Records already available, or arriving within `wait_ms`."""
 
     def read_to(self, end: int) -> AsyncIterator[Any]:
-        """All records below an offset, as they come, and perhaps some behind it."""
+        """All records below an offset, as they come, and possibly some at or after it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskEnvironment:
-    """`send(topic, partition, key, value)` hands a message over, in order, and returns what waits for its offset.
+    """`send(topic, partition, key, value)` sends a message, in order, and returns an awaitable for its offset.
 
-    `archived_logs()`: of each topic, the log that the archive has the records of. Raises `RetriableError`
-    TOPIC_REPLACED where another one is there.
-    `in_thread(call, *args)` runs what blocks. `now_us`: the clock on the wall; `monotonic`: seconds of a steady one.
-    `beginning`: held by the one owner that says just now that it begins.
+    `archived_logs()`: by topic, the log whose records the archive has. Raises `RetriableError` TOPIC_REPLACED if the
+    topic
+    has another log now.
+    `in_thread(call, *args)` runs a blocking call. `now_us`: wall clock; `monotonic`: seconds of a steady clock.
+    `beginning`: held while an owner announces that it starts, so one at a time.
     """
 
     send: Callable[[str, int | None, bytes, bytes], Awaitable[Awaitable[int]]]
@@ -64,11 +65,11 @@ class TaskEnvironment:
 
 
 Sent = tuple[str, int | None, bytes, Message | bytes]
-"""Topic, partition (none: by the key), key, and the message or its bytes."""
+"""Topic, partition (None: chosen by the key), key, and the message or its bytes."""
 
 
 async def send_all(environment: TaskEnvironment, sent: Iterable[Sent]) -> list[int]:
-    """Hand over in order; the offsets, once the broker has acknowledged all."""
+    """Send in order; return the offsets once the broker has acknowledged all."""
     waiting: list[Awaitable[int]] = []
     for topic, partition, key, message in sent:
         value = message if isinstance(message, bytes) else CODEC.encode(message)

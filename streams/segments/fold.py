@@ -1,4 +1,4 @@
-"""Records and messages about rules into the segments of a partition: pure but for the past that a new rule asks for."""
+"""Folds records and rule messages into the segments of a partition; pure, except that a new rule reads the past."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,7 @@ from streams.segments.snapshots import PendingSnapshots
 
 @dataclass(slots=True)
 class FoldResult:
-    """What a fold has to say, besides the state. `taken`: topic, records, rows."""
+    """Output of a fold besides the state. `taken`: topic, records, rows."""
 
     taken: list[tuple[str, int, int]] = field(default_factory=list)
     emitted: list[Emission] = field(default_factory=list)
@@ -38,7 +38,7 @@ def fold_records(
     now_us: int,
     existed: Existed,
 ) -> FoldResult:
-    """Take records of both topics, then let time go on to now. Raises what `existed` raises."""
+    """Take records of both topics, then advance time to now. Raises what `existed` raises."""
     out = FoldResult()
     events, profiles = batches[EVENTS].records, batches[PROFILES].records
     if (end := batches[EVENTS].end) > inputs[EVENTS].taken:
@@ -61,8 +61,8 @@ def fold_records(
 def fold_activation(
     segments: PartitionSegments, cuts: PendingSnapshots, record: Any, past: Past, now_us: int
 ) -> FoldResult:
-    """One record of the activations. What makes no sense becomes a dead letter, and is passed over."""
-    out = FoldResult(emitted=segments.advance(now_us))  # by itself: a message that is refused takes nothing with it
+    """Apply one record of the activations. An invalid one becomes a dead letter and is passed over."""
+    out = FoldResult(emitted=segments.advance(now_us))  # separate: a refused message does not take these along
     try:
         message = CODEC.decode(record.value)
         match message:
@@ -90,7 +90,7 @@ def fold_activation(
 
 
 def _letters(records: list[TopicRecord], refusals: Iterable[Any], now_us: int, base: int) -> list[DeadLetter]:
-    """They name the offset that the record has in the log, which people look up."""
+    """Dead letters with the offset of the record in the log, which people look up."""
     by_offset = {record.offset: record for record in records}
     letters = [by_offset[refusal.offset].dead_letter(refusal, now_us) for refusal in refusals]
     return [replace(letter, offset=letter.offset - base) for letter in letters] if base else letters

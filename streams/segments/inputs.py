@@ -1,4 +1,4 @@
-"""One topic of a partition on its way: records that wait, records that were taken, rows that the archive lacks."""
+"""One topic of a partition in a task: records that wait, records that were taken, rows not yet in the archive."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ from streams.segments.environment import TaskEnvironment, send_all
 from streams.segments.tail import Piece, Tail
 
 RECORD_BYTES: Final = 256
-"""What a record takes besides its value."""
+"""Overhead of a record besides its value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """Records to be taken, at their positions. With them all below `end` is taken: a position may hold no record."""
+    """Records to be taken, at their positions. They cover everything below `end`: a position may hold no record."""
 
     records: list[TopicRecord]
     end: int
@@ -35,7 +35,7 @@ class Drained:
 class Input:
     """Records of `topic`, from the lane's position on. `taken`: the position below which all were taken.
 
-    Lanes and what they deliver go by offsets of the log, all else by positions (`segmentation.archived`).
+    Lanes and the records they deliver use offsets of the log; everything else uses positions (`segmentation.archived`).
     """
 
     def __init__(
@@ -56,34 +56,34 @@ class Input:
         self._waiting: deque[TopicRecord] = deque()
 
     def begin(self, log: ArchivedLog) -> None:
-        """Before the first record is taken: the log that it is read from."""
+        """Set the log that is read, before the first record is taken."""
         self.base, self._era = log.base.get(self._partition, 0), log.era
         self.taken = self._acked = self.lane.position + self.base
         self.tail = Tail(self._environment.archived.get((self._topic, self._partition), self.taken))
 
     @property
     def waits(self) -> bool:
-        """Whether there are records to be taken."""
+        """True if records wait to be taken."""
         return bool(self._waiting)
 
     @property
     def full(self) -> bool:
-        """Whether too much of what was taken is not in the archive, and nothing more is given out."""
+        """True if too many taken rows are not yet in the archive; no more records are given out then."""
         return self.tail.bytes > self._config.tail_bytes
 
     def put(self, records: Sequence[TopicRecord]) -> None:
-        """The next records (at least one)."""
+        """Add the next records (at least one)."""
         self._waiting.extend(records)
         self._end = records[-1].offset + 1
         self.waiting_bytes += sum(map(_size, records))
 
     def pass_over(self, end: int, passed: Acknowledgeable) -> None:
-        """From the next record's offset up to `end`, exclusive, there is none."""
+        """Skip the offsets from the next record's up to `end`, exclusive, which hold no record."""
         self.lane.pass_over(end, passed)
         self._end = self.lane.due
 
     def drain(self) -> Drained:
-        """Some records, in order; none while it is `full`."""
+        """The next records, in order; none while it is `full`."""
         taken: list[TopicRecord] = []
         if self.full:
             return Drained(taken, self.taken)
@@ -98,12 +98,12 @@ class Input:
         return Drained(taken, (self._waiting[0].offset if self._waiting else self._end) + self.base)
 
     def took(self, drained: Drained, rows: pa.RecordBatch) -> None:
-        """The fold has taken these records; `rows` are what they hold."""
+        """The fold has taken these records; `rows` are their rows."""
         self.taken = drained.end
         self.tail.add(rows, self.taken, self._environment.monotonic())
 
     async def archive(self) -> None:
-        """Write what is due to files and announce them; acknowledge what the archive's table has.
+        """Write due rows to files and announce them; acknowledge records that the archive's table has.
 
         Raises `FatalError` ARCHIVE_GAP.
         """

@@ -1,4 +1,4 @@
-"""Whether a checkpoint is of the log that is there: where Kafka was made anew, its offsets mean other records."""
+"""Checks that a checkpoint belongs to the current log: in a recreated Kafka, its offsets mean other records."""
 
 from schemas.codec import CODEC
 from schemas.errors import FatalError
@@ -9,10 +9,10 @@ from streams.segments.environment import Log
 
 
 async def is_of(changes: Log, found: Checkpoint, end: int) -> bool:
-    """Whether a checkpoint is of this log of changes, which has come to the offset `end` by now.
+    """True if a checkpoint belongs to this log of changes, whose end is now the offset `end`.
 
-    That lies behind all that the checkpoint knows of, and the owner that wrote it lies where it says, unless it has
-    expired.
+    The end must lie at or after everything the checkpoint knows, and the owner that wrote the checkpoint must be at its
+    recorded offset, unless that has expired.
     """
     if found.generation < 0:
         return True
@@ -22,7 +22,7 @@ async def is_of(changes: Log, found: Checkpoint, end: int) -> bool:
 
 
 def other_log(found: Checkpoint) -> FatalError:
-    """What to say where it is not."""
+    """The error for a checkpoint that belongs to another log."""
     partition = found.segments.partition
     return FatalError(
         "OTHER_LOG",
@@ -41,7 +41,7 @@ async def _has_owner(changes: Log, generation: int, started_at_us: int) -> bool:
         async for record in changes.read_to(generation + 1):
             message = CODEC.decode(record.value)
             begun = isinstance(message, OwnerStarted) and message.started_at_us == started_at_us
-            return begun or record.offset > generation  # it has expired
-        return True  # as above, and what is behind it is not there yet
+            return begun or record.offset > generation  # the owner's record has expired
+        return True  # expired too, with no later record yet
     finally:
         await changes.stop()

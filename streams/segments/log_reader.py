@@ -1,6 +1,6 @@
-"""One partition of a topic, read from an offset on, by whoever asks: without a group, and nothing is committed.
+"""Reads one partition of a topic from an offset on, without a consumer group and without commits.
 
-Of transactions only what is committed is there, and a log ends before the first one that is open.
+Only committed transactions are visible, and a log ends before the first open one.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -17,7 +17,7 @@ _READ_MS = 200
 
 
 class LogReader:
-    """Between `start` and `stop`, records in order. An offset that has expired means the first one that there is.
+    """Records in order, between `start` and `stop`. An expired offset means the first available one.
 
     Raises aiokafka's `KafkaError`, and `FatalError` LOGON_REFUSED, BROKER_NOT_TRUSTED.
     """
@@ -28,14 +28,14 @@ class LogReader:
         self._next = 0
 
     async def start(self, offset: int) -> None:
-        """Begin at an offset, or at the first there is behind it."""
+        """Begin at an offset, or at the first available one after it."""
         await self._consumer.start()
         self._consumer.assign([self._tp])
         self._next = max(offset, await self.begin())
         self._consumer.seek(self._tp, self._next)
 
     async def stop(self) -> None:
-        """Let go of the broker."""
+        """Disconnect from the broker."""
         await self._consumer.stop()
 
     async def begin(self) -> int:
@@ -47,7 +47,7 @@ class LogReader:
         return int((await self._consumer.end_offsets([self._tp]))[self._tp])
 
     async def read(self, wait_ms: int = 0) -> list[Any]:
-        """The records that are there (`offset`, `key`, `value`), or come within a time."""
+        """Records (`offset`, `key`, `value`) already available, or arriving within `wait_ms`."""
         found = await self._consumer.getmany(self._tp, timeout_ms=wait_ms)
         records: list[Any] = found.get(self._tp, [])
         if records:
@@ -55,26 +55,26 @@ class LogReader:
         return records
 
     async def read_to(self, end: int) -> AsyncIterator[Any]:
-        """All records below an offset that is known to be there, as they come, and perhaps some behind it."""
+        """All records below an offset that the log has reached, as they come, and possibly some after it."""
         while self._next < end:
             for record in await self.read(_READ_MS):
                 yield record
-            # A record may be a marker of the broker's own, which is not given out.
+            # A record may be one of the broker's own markers, which the consumer does not return.
             self._next = max(self._next, int(await self._consumer.position(self._tp)))
 
 
 class LogEnds:
-    """Where partitions end, asked of the broker again and again. Between `start` and `stop`; raises `KafkaError`."""
+    """Current ends of partitions. Usable between `start` and `stop`; raises `KafkaError`."""
 
     def __init__(self, bootstrap: str) -> None:
         self._consumer = _consumer(bootstrap)
 
     async def start(self) -> None:
-        """Find the brokers."""
+        """Connect to the brokers."""
         await self._consumer.start()
 
     async def stop(self) -> None:
-        """Let go of them."""
+        """Disconnect from the brokers."""
         await self._consumer.stop()
 
     async def of(self, partitions: Iterable[TP]) -> Mapping[TP, int]:

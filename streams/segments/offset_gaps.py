@@ -1,7 +1,7 @@
-"""Offsets of a partition that hold no record: markers of transactions, and what was sent in one that was aborted.
+"""Offsets of a partition that hold no record: transaction markers, and records of aborted transactions.
 
-Whoever reads is given nothing for these, and nothing for a record that was lost on the way either. So where an offset
-is left out the log is read once more, by another consumer: only what that does not find either was never there.
+A consumer gets nothing for these offsets, nor for a record that was lost on the way. So at a skipped offset, another
+consumer reads the log again: only what it does not find either was never there.
 """
 
 from bisect import bisect_left
@@ -13,9 +13,9 @@ from streams.segments.environment import Log
 
 
 class OffsetGaps:
-    """Of one partition. `log` makes a reader of it, which gives out what is committed.
+    """Gaps of one partition. `log` creates a reader of the partition's committed records.
 
-    What was read in one go is remembered, so that a producer of many small transactions costs few reads.
+    Offsets read at once are remembered, so that a producer of many small transactions causes few reads.
     """
 
     def __init__(self, log: Callable[[], Log]) -> None:
@@ -24,14 +24,14 @@ class OffsetGaps:
         self._records: list[int] = []
 
     async def nothing_between(self, due: int, got: int) -> bool:
-        """Whether the first record from `due` on is the one at `got`, which was read."""
+        """True if the first record from `due` on is the one at `got`, which was read."""
         if not (self._records and self._first <= due and got <= self._records[-1]):
             await self._read(due, got)
         index = bisect_left(self._records, due)
         return index < len(self._records) and self._records[index] == got
 
     async def end_of_gap(self, due: int) -> int:
-        """The end of the log, where no record lies between it and `due`; else `due`."""
+        """The end of the log if no record lies between `due` and it; else `due`."""
         reader = self._log()
         try:
             await reader.start(due)
@@ -43,7 +43,7 @@ class OffsetGaps:
             await reader.stop()
 
     async def _read(self, due: int, got: int) -> None:
-        """Remember the records from `due` to `got`, and those that come along; none where some have expired."""
+        """Remember the records from `due` to `got`, and those fetched with them; none if some have expired."""
         self._first, self._records = due, []
         found: list[int] = []
         reader = self._log()
@@ -60,7 +60,7 @@ class OffsetGaps:
 
 
 def without_gaps(records: deque[Any]) -> Iterator[Any]:
-    """Take records from the left (by `offset`) as long as no offset is left out between two."""
+    """Take records from the left (by `offset`) while their offsets are consecutive."""
     yield (last := records.popleft())
     while records and records[0].offset == last.offset + 1:
         yield (last := records.popleft())

@@ -1,10 +1,10 @@
-"""How an owner takes a partition over from whoever had it: from a checkpoint, the log of changes, and the archive.
+"""How a new owner takes over a partition: from a checkpoint, the log of changes, and the archive.
 
-1. The log that the archive has is the one that is there (`segmentation.archived`).
-2. `OwnerStarted`: from its offset on, changes of owners before this one count for nobody.
-3. The latest checkpoint, if it is of this log of changes; or anew beside it, where it is of an earlier era.
-4. What was told since is read back (`segmentation.partitions.recovery`).
-5. What was acknowledged since is taken from the archive.
+1. The current log is checked to be the one that the archive has (`segmentation.archived`).
+2. `OwnerStarted` is sent: from its offset on, changes of previous owners are ignored.
+3. The latest checkpoint is loaded if it belongs to this log of changes; one of an earlier log epoch is rebased.
+4. Changes emitted since the checkpoint are read back (`segmentation.partitions.recovery`).
+5. Records acknowledged since the checkpoint are read from the archive.
 """
 
 import logging
@@ -31,12 +31,12 @@ from streams.segments.log_identity import is_of, other_log
 
 _log = logging.getLogger(__name__)
 KEY: Final = b""
-"""Of every message in the log of changes."""
+"""The key of every message in the log of changes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveredState:
-    """What an owner begins with. `recovery`: what it has to reach before its first word."""
+    """State that an owner starts with. `recovery`: what the owner must reach before it emits its first change."""
 
     segments: PartitionSegments
     recovery: Recovery
@@ -46,7 +46,7 @@ class RecoveredState:
 
 
 class PartitionRecovery:
-    """Of one partition. `changes` and `activations` are left where the owner goes on to read them."""
+    """Recovery of one partition. `changes` and `activations` are left where the owner continues to read."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class PartitionRecovery:
         self._activations = activations
 
     async def take(self, live: Callable[[], bool]) -> RecoveredState | None:
-        """Steps 1 to 5; none where the partition has been given up meanwhile.
+        """Run steps 1 to 5. None if the partition was revoked meanwhile.
 
         Raises `RetriableError` TOPIC_REPLACED, `FatalError` OTHER_LOG, CLOCK_SKEW.
         """
@@ -73,8 +73,8 @@ class PartitionRecovery:
         for topic, one in self._inputs.items():
             one.begin(logs[topic])
         era = max(log.era for log in logs.values())
-        # Two rebalances at once make two owners. One that is given up must not begin behind the one that there is by
-        # then, or nothing of what that tells would count.
+        # Two rebalances at once make two owners. A revoked one must not send `OwnerStarted` after the current one, or
+        # none of the current one's changes would count.
         async with self._environment.beginning:
             if not live():
                 return None
@@ -103,7 +103,7 @@ class PartitionRecovery:
             recovery.within(await self._ends())
             segments = await self._environment.in_thread(self._begun_anew, segments, starts)
         await self._activations.start(segments.position.activations)
-        # A segment that is paused by now is paused before the first word.
+        # A segment paused by now must be paused before the first change is emitted.
         recovery.reach(LogPosition(activations=await self._activations.end()))
         if not anew:
             await self._environment.in_thread(self._catch_up, segments, recovery, starts)  # 5
@@ -128,7 +128,7 @@ class PartitionRecovery:
     async def _read_back(
         self, since: Checkpoint | None, recovery: Recovery, generation: int, started_at_us: int
     ) -> None:
-        """Step 4: from a checkpoint of this log on, else from its beginning."""
+        """Run step 4: from a checkpoint of this log on, else from the start of the log."""
         await self._changes.start(0 if since is None else since.changes)
         log = ChangeLog() if since is None else ChangeLog(since.generation, since.next_seq)
         async for record in self._changes.read_to(generation + 1):
@@ -142,7 +142,7 @@ class PartitionRecovery:
                 recovery.emitted(emitted.tenant, emitted.changes, emitted.position)
 
     def _check_clock(self, before_us: int, broker_us: int) -> None:
-        """A state never goes back in time: one that a clock of the future has moved on would stay there."""
+        """Check the clock: state never goes back in time, so a clock in the future would leave it stuck there."""
         allowed_us = int(self._config.clock_skew_s * 1_000_000)
         if not before_us - allowed_us <= broker_us <= self._environment.now_us() + allowed_us:
             raise FatalError(
@@ -153,7 +153,7 @@ class PartitionRecovery:
             )
 
     async def _ends(self) -> LogPosition:
-        """Where the logs end now: what was told of behind that, by an owner of logs that are no more, is no more."""
+        """Current ends of the logs. Emitted positions beyond them belong to an owner of logs that no longer exist."""
         ends = {}
         for topic in (EVENTS, PROFILES, SEGMENT_ACTIVATIONS):
             log = self._environment.log(topic, self._partition)
@@ -166,9 +166,10 @@ class PartitionRecovery:
         return LogPosition(events=events, profiles=profiles, activations=ends[SEGMENT_ACTIVATIONS])
 
     def _begun_anew(self, segments: PartitionSegments, starts: Mapping[str, int]) -> PartitionSegments:
-        """The rules of the checkpoint over what the archive has. What else its state had taken in is lost with its log.
+        """Apply the rules of the checkpoint to the archive's rows. Other input of its state is lost with its log.
 
-        Who was told to be in is known of it; all activations are read again, as the relay has told them again.
+        The emitted memberships are known from it; all activations are read again, since the control plane has resent
+        them.
         """
         at_us = segments.position.at_us
         past = Past(
@@ -183,7 +184,7 @@ class PartitionRecovery:
         return PartitionSegments(self._partition, position, tenants)
 
     def _catch_up(self, segments: PartitionSegments, recovery: Recovery, starts: Mapping[str, int]) -> None:
-        """What was acknowledged after the checkpoint does not come again: it is in the archive."""
+        """Take records acknowledged after the checkpoint from the archive, since Kafka does not deliver them again."""
         history = self._environment.history
         events, profiles = segments.position.events, segments.position.profiles
         for tenant in list(segments.tenants):

@@ -1,4 +1,4 @@
-"""What the owner of a partition says of its segments: their sizes, now and then, and cuts when they are asked for."""
+"""Reports of a partition task about its segments: sizes at intervals, and snapshots on request."""
 
 import hashlib
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ StatusMessage = tuple[str, bytes, Message]
 
 
 class Reporter:
-    """Of one partition."""
+    """Reports of one partition."""
 
     def __init__(self, partition: Partition, config: SegmentWorkerConfig) -> None:
         self._partition = partition
@@ -26,7 +26,7 @@ class Reporter:
         self._said_at = float("-inf")
 
     def sizes(self, segments: PartitionSegments, now: float) -> Iterator[StatusMessage]:
-        """How many are in each segment, when it is time to say so; `now`: seconds of a steady clock."""
+        """Sizes of all segments, if a report is due; `now`: seconds of a steady clock."""
         if now - self._said_at >= self._config.status_after_s:
             self._said_at = now
             yield from self._sizes(segments)
@@ -34,7 +34,7 @@ class Reporter:
     def cut(
         self, cut: PartitionSnapshot, environment: TaskEnvironment, emitted_to: int, generation: int
     ) -> StatusMessage:
-        """A cut, with its file in the staging bucket. `told_to`: the offset from which changes come that it lacks."""
+        """A snapshot, with its file in the staging bucket. `emitted_to`: offset of the first change that it lacks."""
         request = cut.request
         part = None
         if len(cut.members):

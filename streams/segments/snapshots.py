@@ -1,4 +1,4 @@
-"""PendingSnapshots: who is in a segment at one place of the log and one instant, written down on request."""
+"""Snapshots of segments: the members at one log position and one instant, written on request."""
 
 import io
 from collections import deque
@@ -17,12 +17,12 @@ from segmentation.partitions.log_position import LogPosition
 from segmentation.partitions.partition import Emission, PartitionSegments
 
 REMEMBERED: Final = 1_000
-"""PendingSnapshots that an owner has made and does not make again. A copy of a request comes within minutes."""
+"""Snapshot requests that an owner remembers so as to answer each once. Copies of a request arrive within minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionSnapshot:
-    """The members of a segment in a partition, sorted. `rule_version` is 0 where it is no segment there."""
+    """The members of a segment in a partition, sorted. `rule_version` is 0 if the segment is not active there."""
 
     request: CutRequested
     rule_version: int
@@ -31,7 +31,7 @@ class PartitionSnapshot:
 
     @property
     def digest(self) -> Digest:
-        """Of the members."""
+        """Digest of the members."""
         return digest_rows(pa.table({USER_ID: self.members}), RowSchema())
 
     def content(self) -> bytes:
@@ -42,16 +42,16 @@ class PartitionSnapshot:
 
 
 class PendingSnapshots:
-    """Requests that wait for their time."""
+    """Snapshot requests that wait for their time."""
 
     def __init__(self) -> None:
         self._waiting: list[CutRequested] = []
         self._known: deque[JobId] = deque(maxlen=REMEMBERED)
 
     def request(self, message: CutRequested, offset: int, position: LogPosition) -> None:
-        """A request from the log; one that an owner before has passed is left out: whoever asked has asked again.
+        """Add a request from the log, unless a previous owner has passed it: its sender has sent it again since.
 
-        So is one that waits, or has been answered.
+        Requests that wait or have been answered are skipped as well.
         """
         if offset >= position.activations and message.cut_id not in self._known:
             self._known.append(message.cut_id)
@@ -59,11 +59,11 @@ class PendingSnapshots:
             self._waiting.sort(key=lambda waiting: waiting.at_us)
 
     def due(self, now_us: int) -> bool:
-        """Whether the time of one has come."""
+        """True if a request is due."""
         return bool(self._waiting) and self._waiting[0].at_us <= now_us
 
     def take(self, segments: PartitionSegments) -> tuple[list[Emission], PartitionSnapshot]:
-        """Make the first one: time goes on to exactly then, where it is not later already."""
+        """Take the first snapshot: time advances to exactly its instant, unless it is later already."""
         request = self._waiting.pop(0)
         emitted = segments.advance(request.at_us)
         members = segments.members(request.tenant, request.segment)

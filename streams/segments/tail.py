@@ -1,4 +1,4 @@
-"""The end of the log: rows of a partition that have been taken and are not in the archive's table yet."""
+"""The end of the log: rows of a partition that were taken and are not yet in the archive's table."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -22,11 +22,13 @@ class Piece:
 
 
 class Tail:
-    """Of one topic in one partition.
+    """The tail of one topic in one partition.
 
-    `archived_to`: the table has all rows below it. `written_to`: files with all rows below it have been announced. What
-    was announced and not committed in time is announced again, as one file: the committer knows what it has. Where the
-    table then ends at another place than a file that was announced last, what lies behind it is cut anew.
+    `archived_to`: the table has all rows below it. `written_to`: files with all rows below it have been announced.
+    Files
+    announced but not committed in time are announced again, as one file: the committer knows what it has. If the table
+    then
+    ends at another position than an announced file, the rows after it are written as new files.
     """
 
     def __init__(self, archived_to: int) -> None:
@@ -38,27 +40,27 @@ class Tail:
 
     @property
     def bytes(self) -> int:
-        """Of all rows in memory."""
+        """Bytes of all rows in memory."""
         return sum(piece.bytes for piece in self._pieces)
 
     @property
     def end(self) -> int:
-        """Below it, everything has been taken."""
+        """The position below which everything has been taken."""
         return self._pieces[-1].end if self._pieces else self.archived_to
 
     def rows(self) -> list[pa.RecordBatch]:
-        """All rows that are not in the table, in order."""
+        """All rows not in the table, in order."""
         return [batch for piece in self._pieces for batch in piece.rows.to_batches()]
 
     def add(self, rows: pa.RecordBatch, end: int, now: float) -> None:
-        """The rows of the next records up to `end`; those that the table has are left out."""
+        """Add the rows of the next records up to `end`, without those that the table has."""
         if end <= self.end:
             return
         rows = rows.slice(np.searchsorted(rows.column(OFFSET).to_numpy(), self.end))
         self._pieces.append(_piece(self.end, end, pa.Table.from_batches([rows]), now))
 
     def due(self, now: float, *, bytes_: int, after_s: float) -> Piece | None:
-        """What is to be written now, as one piece; none where that has time."""
+        """The rows to be written now, as one piece. None if nothing is due."""
         waiting = [piece for piece in self._pieces if piece.first >= self.written_to]
         if not waiting:
             return None
@@ -69,13 +71,13 @@ class Tail:
         return Piece(first=waiting[0].first, end=waiting[-1].end, rows=rows, since=waiting[0].since, bytes=size)
 
     def announced(self, end: int, now: float) -> None:
-        """Files with the rows below `end` are durable, and the committer has been told."""
+        """Files with the rows below `end` are durable and announced to the committer."""
         self.written_to = end
         self._announced_at = now
         self._ends.add(end)
 
     def committed(self, end: int, now: float) -> None:
-        """The table has all rows below `end`, as it says."""
+        """The table reports all rows below `end`."""
         if end <= self.archived_to:
             return
         while self._pieces and self._pieces[0].end <= end:
@@ -90,7 +92,7 @@ class Tail:
         self._announced_at = now if self._ends else None
 
     def retry(self, now: float, after_s: float) -> None:
-        """What was announced so long ago is to be written again."""
+        """Schedule rows for another write if they were announced `after_s` ago or earlier."""
         if self._announced_at is not None and now - self._announced_at >= after_s:
             self.written_to = self.archived_to
             self._announced_at = None

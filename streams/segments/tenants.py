@@ -1,4 +1,4 @@
-"""Which tenants exist, and since when: read from the catalog when a record names one that is not known yet."""
+"""Existing tenants and their creation times, read from the catalog when a record names an unknown one."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -7,20 +7,20 @@ from schemas.ids import DEFAULT_TENANT, TenantName
 from segmentation.intake.tenants import Existed
 
 FindTenants = Callable[[], Mapping[TenantName, int]]
-"""Every tenant with the time when it was created, in microseconds since 1970 UTC. Blocks. Raises `RetriableError`."""
+"""Every tenant with its creation time, in microseconds since 1970 UTC. Blocks. Raises `RetriableError`."""
 
 
 class Tenants:
-    """What the owners of a worker know. Tenants are never deleted, so that a known one needs no second look."""
+    """Tenants known to a worker. Tenants are never deleted, so a known one needs no second lookup."""
 
     def __init__(self, find: FindTenants) -> None:
         self._find: Final = find
         self._created_us: Mapping[TenantName, int] = {}
 
     def for_records_at_hand(self) -> Existed:
-        """Judges records that have been received: a tenant created before one of them is found by a look from now on.
+        """Returns a check for records already received: a lookup from now on finds every tenant created before them.
 
-        One look serves all of them, however many unknown tenants they name. The default tenant always existed.
+        One lookup serves all of them, however many unknown tenants they name. The default tenant always existed.
         """
         looked = False
 
