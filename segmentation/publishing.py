@@ -248,7 +248,7 @@ def merged_schema(base: RowSchema, incoming: RowSchema, drop: Set[str] = frozens
 
 
 def check_columns(existing: RowSchema, incoming: RowSchema) -> None:
-    """Refuse columns that change type or the case of their name, since rows stay. Raises `UserError` SCHEMA_MISMATCH."""
+    """Refuse columns that change type or the case of their name: rows stay. Raises `UserError` SCHEMA_MISMATCH."""
     known = {c.name.lower(): c for c in existing.columns}
     for column in incoming.columns:
         old = known.get(column.name.lower())

@@ -147,7 +147,7 @@ class PublishRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionInfo:
-    """One version, as recorded in its snapshot. `source_version`: the version whose members a rollback or compaction took.
+    """One version, as recorded in its snapshot. `source_version`: whose members a rollback or compaction took.
 
     `partitions` is 0 if the files are not split by partition. `counts` compare it with the version before it; None if
     counting would have exceeded memory and disk, and for versions made before replaces and rollbacks were counted.

@@ -1,11 +1,11 @@
-"""The state of one tenant in one partition, folded from its log: who is in each segment, at an instant T.
+"""The state of one tenant in one partition, folded from its log: the members of each segment at an instant T.
 
-The answer at (log so far, T) is that of SQL over the same log at T. Only users are looked at of whom something is new:
+The answer at (log so far, T) equals that of SQL over the same log at T. Only users with new facts are evaluated:
 
-1. time: counts fall out of their window, events of the future come; each user is evaluated at every instant at which
-   something of him changes, in order, so that a change is told with the instant from which it holds;
+1. time: counts fall out of their window, future events come due; each user is evaluated at every instant at which one
+   of the user's facts changes, in order, so that a change carries the instant from which it holds;
 2. events, profiles, members: at T, the users in the batch.
-A user who has become known is evaluated for all segments: also a rule that asks for nothing but absence is about him.
+A user who becomes known is evaluated for all segments, since a rule may ask for nothing but absence.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,15 +28,15 @@ from segmentation.evaluation.state import State
 from segmentation.rules.nodes import Events, Member
 
 MAX_USERS: Final = 100_000
-"""Users that are evaluated at a time when time has passed: a bound for what is told at once."""
+"""Users evaluated at a time when time has passed; bounds the changes emitted at once."""
 
 NOBODY: Final[Users] = np.zeros(0, np.int32)
 
 
 class Evaluator:
-    """One tenant, one partition, a fixed set of rules by the names of their segments.
+    """One tenant, one partition, a fixed set of rules by segment name.
 
-    `state` (none: nothing has happened yet) is taken over; it is of the same plan. Raises `UserError` SEGMENT_CYCLE.
+    `state` (None: empty) must belong to the same plan; the evaluator takes it over. Raises `UserError` SEGMENT_CYCLE.
     """
 
     def __init__(self, rules: Mapping[str, ActiveRule], *, at_us: int = 0, state: State | None = None) -> None:
@@ -47,40 +47,40 @@ class Evaluator:
 
     @property
     def at_us(self) -> int:
-        """T of the answer."""
+        """T, the instant of the answer."""
         return self.state.at_us
 
     @property
     def nbytes(self) -> int:
-        """Memory of the state, but for events of the future."""
+        """Memory of the state, without future events."""
         return self.state.nbytes + self._marks.nbytes
 
     def members(self, segment: str) -> pa.StringArray:
-        """Who is in a segment at T, in no order."""
+        """Members of a segment at T, in no order."""
         return self.state.members(segment)
 
     def size(self, segment: str) -> int:
-        """How many they are."""
+        """Number of members."""
         return int(np.count_nonzero(self.state.inside[segment]))
 
     def take_events(self, batch: EventBatch, at_us: int) -> list[Changes]:
-        """Time goes on to `at_us` (never back), then the events count, those of the future when their time comes."""
+        """Advance time to `at_us` (never back), then apply the events; future ones wait until they are due."""
         changes = self.advance(at_us)
         users, new = self.meet(batch.user_ids)
         touched = self.place(self.kinds.occurrences(batch, users))
         return changes + self._evaluate(touched, self._distinct(users), "event", new=new)
 
     def take_profiles(self, batch: ProfileBatch, at_us: int) -> list[Changes]:
-        """Time goes on to `at_us`, then the profiles change."""
+        """Advance time to `at_us`, then apply the changes of profiles."""
         changes = self.advance(at_us)
         users, new = self.meet(batch.user_ids)
         touched = self.apply(batch, users, self.plan.tests)
         return changes + self._evaluate(touched, self._distinct(users), "profile", new=new)
 
     def set_members(self, member: Member, user_ids: pa.StringArray, at_us: int) -> list[Changes]:
-        """Time goes on to `at_us`, then these users of the partition, known or not, are the members of an audience."""
+        """Advance time to `at_us`, then make these users of the partition, known or not, the members of an audience."""
         changes = self.advance(at_us)
-        if member not in self.state.true:  # no rule names it
+        if member not in self.state.true:  # no rule refers to it
             return changes
         users = self.state.index.add(user_ids)
         self.state.fit()
@@ -91,7 +91,7 @@ class Evaluator:
         return changes + self._evaluate({member: different[self.state.known[different]]}, different, "members")
 
     def adopt(self, segment: str, user_ids: pa.StringArray) -> list[Changes]:
-        """Let these users be the members of a paused segment, whatever its rule says; the rules that name it follow."""
+        """Make these users the members of a paused segment, whatever its rule; rules that refer to it are evaluated."""
         users = self.state.index.add(user_ids)
         self.state.fit()
         now = np.zeros(len(self.state.known), np.bool_)
@@ -105,11 +105,11 @@ class Evaluator:
         return self._evaluate({member: different}, different, "members")
 
     def advance(self, at_us: int) -> list[Changes]:
-        """Time goes on to `at_us`; nothing happens where it is not after T."""
+        """Advance time to `at_us`; does nothing if T is later already."""
         return [change for step in self.steps(at_us) for change in step]
 
     def steps(self, at_us: int, max_users: int = MAX_USERS) -> Iterator[list[Changes]]:
-        """`advance` in bounded steps; T is `at_us` when all of them are done."""
+        """`advance` in bounded steps; T is `at_us` once all of them are done."""
         while (due := self._due(at_us, max_users)) is not None:
             users, instants, passed = due
             touched = self._happen(self.state.pending.take(users, instants))
@@ -119,9 +119,9 @@ class Evaluator:
         self.state.at_us = max(self.state.at_us, at_us)
 
     def _due(self, at_us: int, max_users: int) -> tuple[Users, Micros, list[tuple[Events, Users]]] | None:
-        """Users (ascending) with something due until an instant, for each when the first of it is, and what it is.
+        """Users (ascending) with something due up to an instant, the first due instant of each, and what is due.
 
-        What: the kinds of events of which a count changes, each with its users.
+        What is due: the kinds of events whose count changes, each with its users.
         """
         pending = self.state.pending.come(at_us)
         kinds, some = [], []
@@ -141,7 +141,7 @@ class Evaluator:
         return users, instants, due
 
     def settle(self) -> list[Changes]:
-        """Look again at everybody, at T: the rules are new, or the state has been made of something else than a log."""
+        """Evaluate all users at T, after the rules changed or the state was not built from a log."""
         everybody = np.flatnonzero(self.state.known).astype(np.int32)
         changes: list[Changes] = []
         for start in range(0, len(everybody), MAX_USERS):
@@ -153,18 +153,18 @@ class Evaluator:
         return changes
 
     def meet(self, user_ids: pa.StringArray) -> tuple[Users, Users]:
-        """The numbers of users, who are known from now on, and of those of them who were not before."""
+        """Numbers of users, known from now on, and of those among them who are new."""
         users = self.state.index.add(user_ids)
         self.state.fit()
         new = users[~self.state.known[users]]
         self.state.known[new] = True
         if len(new):
-            for test in self.plan.tests:  # nothing is set, which a rule may ask for
+            for test in self.plan.tests:  # no attribute is set, which is a fact that a rule may ask for
                 self.state.true[test][new] = of_nothing(test)
         return users, new
 
     def place(self, events: Occurrences) -> dict[Fact, Users]:
-        """What has happened counts, what is yet to happen waits; the users by the kind of what is new of them."""
+        """Apply past events, keep future ones pending; returns the users with new facts, by kind of event."""
         later = events.occurred_at > self.state.at_us
         if later.any():
             self.state.pending.add(events.take(later))
@@ -172,13 +172,13 @@ class Evaluator:
         return self._happen(events)
 
     def apply(self, batch: ProfileBatch, users: Users, tests: Iterable[AttributeTest]) -> dict[Fact, Users]:
-        """What some tests say of changed profiles; the users by the test that was asked anew."""
+        """Results of some tests on changed profiles; returns the affected users, by test."""
         touched: dict[Fact, Users] = {}
         for test in tests:
             changed = np.flatnonzero(batch.mentions(test.condition.column) | batch.deleted)
             if len(changed):
                 flags = attribute_mask(test, batch)[changed]
-                self.state.true[test][users[changed]] = flags  # of several changes of a user the last one stays
+                self.state.true[test][users[changed]] = flags  # if a user changes several times, the last one wins
                 touched[test] = users[changed]
         return touched
 
@@ -201,9 +201,9 @@ class Evaluator:
         instants: Micros | None = None,
         new: Users = NOBODY,
     ) -> list[Changes]:
-        """Look again at some of `users` (distinct, ascending), at T or, with `instants`, each at one of its own.
+        """Evaluate `users` (distinct, ascending) again, at T or, with `instants`, each at its own.
 
-        Each rule is asked of those of whom one of its facts is new (`touched`), and of users who are `new` themselves.
+        A rule is evaluated for users with a new fact that it depends on (`touched`), and for all `new` users.
         """
         at = np.full(len(users), self.state.at_us) if instants is None else instants
         answers = Answers(self.state, users, at)

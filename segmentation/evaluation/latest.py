@@ -1,8 +1,8 @@
-"""The latest events of each user that a condition looks at, and when a count of them changes by itself.
+"""The latest events of each user that a condition needs, and the deadlines at which time alone changes a count.
 
-Whatever is asked of all events up to an instant is asked of the few that are kept: whether N are within a window is
-whether the N-th latest is. Events are in the order of (occurred_at, identity), so that what is kept does not depend on
-how they came, and a second copy, also of one that has been pushed out, changes nothing.
+Every question about all events up to an instant is answered by the few that are kept: N events are within a window if
+the N-th latest is. Events are ordered by (occurred_at, identity), so the kept ones do not depend on arrival order, and
+a second copy of an event, even of one no longer kept, changes nothing.
 """
 
 from typing import Final, Self
@@ -15,19 +15,19 @@ from segmentation.evaluation.columns import Columns, Flags, Micros, Users, grown
 
 NONE: Final = -1
 NEVER: Final = np.iinfo(np.int64).max
-"""A deadline that does not come."""
+"""No deadline."""
 LONG_AGO: Final = np.iinfo(np.int64).min
 FIRST_ROWS: Final = 256
 BLOCK: Final = 64
-"""Rows whose deadlines are 8 lines of a cache."""
+"""Rows per block: their deadlines fill 8 cache lines."""
 Rows = npt.NDArray[np.int32]
-"""Where the events of a user are, in the columns of a kind; -1 (`NONE`) for users without such an event."""
+"""Row of a user's events in the columns of a kind; -1 (`NONE`) for users without such an event."""
 
 
 class LatestEvents:
-    """Of one kind of event: the `keep` latest of every user who has some, and the time of the first one.
+    """One kind of event: the `keep` latest of every user who has any, and the time of the first one.
 
-    A user with events has a row; columns of state beside these (`Deadlines`) are indexed by row.
+    A user with events has a row; further columns of state (`Deadlines`) are indexed by the same rows.
     """
 
     def __init__(self, keep: int) -> None:
@@ -45,12 +45,12 @@ class LatestEvents:
 
     @property
     def nbytes(self) -> int:
-        """Memory that is held."""
+        """Memory in use."""
         columns = (self._row_of, self._user_of, self._times, self._identities, self._stored, self._first)
         return sum(column.nbytes for column in columns)
 
     def columns(self) -> Columns:
-        """What `of_columns` makes the same of."""
+        """Columns from which `of_columns` builds an equal object."""
         rows = self._rows
         return {
             "user": self._user_of[:rows],
@@ -75,7 +75,7 @@ class LatestEvents:
         return out
 
     def add(self, users: Users, occurred_at: Micros, identities: Micros) -> None:
-        """Events that have happened, in any order; those that are there already change nothing."""
+        """Add past events, in any order; those already present change nothing."""
         if not len(users):
             return
         self._row_of = grown(self._row_of, int(users.max()) + 1, NONE)
@@ -95,36 +95,36 @@ class LatestEvents:
         return out
 
     def users(self, rows: Rows) -> Users:
-        """The users of some rows."""
+        """The users of these rows."""
         return self._user_of[rows]
 
     def times(self, rows: Rows, rank: int) -> Micros:
-        """int64[n]: when the event of a rank (1: the latest) was, `LONG_AGO` where there are fewer, or none."""
+        """int64[n]: time of the event of a rank (1: the latest); `LONG_AGO` if the user has fewer events, or none."""
         out = np.empty(len(rows), np.int64)
         _ranked(self._times, self._stored, rows, rank, out)
         return out
 
     def within(self, rows: Rows, at: Micros, window: int, times: int) -> Flags:
-        """bool[n]: whether so many events, at least one, are within a window (microseconds) that ends at an instant."""
+        """bool[n]: True if `times` (>= 1) events or more are in the window (microseconds) that ends at an instant."""
         out = np.empty(len(rows), np.bool_)
         _within(self._times, self._stored, rows, at, window, times, out)
         return out
 
     def leaving(self, rows: Rows, at: Micros, window: int, ranks: tuple[int, ...]) -> Micros:
-        """int64[n]: when the next of the events of these ranks that are within a window leaves it, or `NEVER`."""
+        """int64[n]: when the next of the events of these ranks that are in the window leaves it, or `NEVER`."""
         out = np.empty(len(rows), np.int64)
         _leaving(self._times, self._stored, rows, at, window, np.array(ranks, np.int64), out)
         return out
 
     def first(self, rows: Rows) -> Micros:
-        """int64[n]: when the first event was, `NEVER` where the row is -1."""
+        """int64[n]: time of the first event, `NEVER` for row -1."""
         return np.where(rows != NONE, self._first[np.where(rows != NONE, rows, 0)], NEVER)
 
 
 class Deadlines:
-    """For each user with events of a kind, when the answer to a count changes if no further event comes.
+    """For each user with events of a kind: when the answer to a count changes if no further event arrives.
 
-    Rows are looked through in blocks of `BLOCK`; of each block a lower bound of its deadlines is known.
+    Rows are scanned in blocks of `BLOCK`; each block has a lower bound of its deadlines.
     """
 
     def __init__(self) -> None:
@@ -134,18 +134,18 @@ class Deadlines:
 
     @property
     def nbytes(self) -> int:
-        """Memory that is held."""
+        """Memory in use."""
         return self._due.nbytes + self._bounds.nbytes
 
     def set(self, rows: Rows, due: Micros) -> None:
-        """New deadlines of some rows (none -1)."""
+        """Set the deadlines of some rows (none of them -1)."""
         if len(rows):
             self._due = grown(self._due, int(rows.max()) + 1, NEVER)
             self._bounds = grown(self._bounds, -(-len(self._due) // BLOCK), NEVER)
             self._next = min(self._next, _set(rows, due, self._due, self._bounds))
 
     def passed(self, at_us: int) -> tuple[Rows, Micros]:
-        """Rows whose deadline is not after an instant, and the deadlines. They stay until they are set anew."""
+        """Rows whose deadline is at or before an instant, and the deadlines. They stay until they are set again."""
         if self._next > at_us:
             return np.zeros(0, np.int32), np.zeros(0, np.int64)
         rows = np.empty(len(self._due), np.int32)
@@ -184,7 +184,7 @@ def _leaving(times, stored, rows, at, window, ranks, out):  # type: ignore[no-un
 
 @njit(cache=True, nogil=True)
 def _set(rows, values, due, bounds):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Returns the least of the new deadlines."""
+    """Returns the earliest of the new deadlines."""
     least = NEVER
     for k in range(rows.shape[0]):
         row, value = rows[k], values[k]
@@ -196,7 +196,7 @@ def _set(rows, values, due, bounds):  # type: ignore[no-untyped-def]  # noqa: AN
 
 @njit(cache=True, nogil=True)
 def _passed(due, bounds, at_us, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Writes the rows, and makes the bounds of the blocks exact. Returns how many there are, and the least deadline."""
+    """Writes the due rows and makes their blocks' bounds exact. Returns their number and the earliest deadline."""
     found, least = 0, NEVER
     for block in range(bounds.shape[0]):
         if bounds[block] <= at_us:

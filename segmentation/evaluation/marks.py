@@ -1,4 +1,4 @@
-"""Sets of users without sorting: a flag for each user, all of them down between calls."""
+"""Sets of users without sorting: one flag per user, all cleared between calls."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -12,7 +12,7 @@ _NEVER: Final = np.iinfo(np.int64).max
 
 
 class Marks:
-    """Flags of the users of a partition, and an instant of each, for a moment. `users` is how many there are."""
+    """Scratch flags and instants of the users in a partition. `users` is their number."""
 
     def __init__(self) -> None:
         self._flags: Flags = np.zeros(0, np.bool_)
@@ -20,11 +20,11 @@ class Marks:
 
     @property
     def nbytes(self) -> int:
-        """Memory that is held."""
+        """Memory in use."""
         return self._flags.nbytes + self._instants.nbytes
 
     def distinct(self, users: int, *some: Users) -> Users:
-        """Those users that are in any of `some`, ascending, each once."""
+        """The users in any of `some`, ascending, each once."""
         self._flags = grown(self._flags, users)
         for one in some:
             self._flags[one] = True
@@ -33,7 +33,7 @@ class Marks:
         return out
 
     def among(self, users: Users, some: Users) -> Flags:
-        """bool[n]: which of some users (distinct, ascending) are in `some`, which are all among them."""
+        """bool[n]: True for those of `users` (distinct, ascending) in `some`, a subset of them."""
         self._flags = grown(self._flags, int(users[-1]) + 1 if len(users) else 0)
         self._flags[some] = True
         out = self._flags[users]
@@ -41,7 +41,7 @@ class Marks:
         return out
 
     def earliest(self, users: int, some: Sequence[tuple[Users, Micros]]) -> tuple[Users, Micros, list[Flags]]:
-        """Users who are in any of `some`, ascending; the earliest instant of each; which of each of `some` are that."""
+        """Users in any of `some`, ascending; the earliest instant of each; for each of `some`, the entries equal to it."""
         self._instants = grown(self._instants, users, _NEVER)
         for of, instants in some:
             _lower(self._instants, of, instants)

@@ -1,4 +1,4 @@
-"""Events that have arrived before their time: they count when it comes, not before."""
+"""Events that arrived before their time: they count once it comes, not before."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -12,7 +12,7 @@ from segmentation.evaluation.latest import NEVER
 
 
 class Occurrences(NamedTuple):
-    """Events in columns, n each: the number of their kind, of their user, when, and which."""
+    """Columns of n events: the number of their kind, of their user, their time and their identity."""
 
     kinds: npt.NDArray[np.int32]
     users: Users
@@ -26,12 +26,12 @@ class Occurrences(NamedTuple):
         return cls(small, small, large, large)
 
     def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64] | slice) -> "Occurrences":
-        """Some of them."""
+        """The events in these rows."""
         kinds, users, occurred_at, identities = self
         return Occurrences(kinds[rows], users[rows], occurred_at[rows], identities[rows])
 
     def by_kind(self) -> Iterator[tuple[int, "Occurrences"]]:
-        """Each kind and its events; they are together."""
+        """Each kind with its events; the events of a kind must be contiguous."""
         bounds = [0, *(np.flatnonzero(np.diff(self.kinds)) + 1).tolist(), len(self.kinds)]
         for start, end in pairwise(bounds):
             if start < end:
@@ -39,12 +39,12 @@ class Occurrences(NamedTuple):
 
     @classmethod
     def of(cls, parts: Sequence["Occurrences"]) -> "Occurrences":
-        """One after the other."""
+        """Concatenate parts."""
         return cls(*map(np.concatenate, zip(cls.none(), *parts, strict=True)))
 
 
 class PendingEvents:
-    """Bounded by the producers' clocks: an event too far in the future is refused before it comes here."""
+    """Future events. Bounded by the producers' clocks: intake refuses events too far in the future."""
 
     def __init__(self) -> None:
         self._events = Occurrences.none()
@@ -54,7 +54,7 @@ class PendingEvents:
         return len(self._events.users)
 
     def add(self, events: Occurrences) -> None:
-        """Events of the future. Copies are kept once."""
+        """Add future events. Copies are kept once."""
         if len(events.users):
             both = Occurrences.of((self._events, events))
             order = np.lexsort((both.identities, both.occurred_at, both.users, both.kinds))
@@ -68,17 +68,17 @@ class PendingEvents:
 
     @property
     def events(self) -> Occurrences:
-        """All of them."""
+        """All pending events."""
         return self._events
 
     def come(self, at_us: int) -> Occurrences:
-        """Those whose time has come at an instant; they stay until they are taken."""
+        """The events due at an instant; they stay pending until taken."""
         if self._next > at_us:
             return Occurrences.none()
         return self._events.take(self._events.occurred_at <= at_us)
 
     def take(self, users: Users, until: Micros) -> Occurrences:
-        """Of each of some users (distinct, ascending), the events up to an instant of its own."""
+        """Remove and return, for each of these users (distinct, ascending), the events up to the user's own instant."""
         if not len(users) or not len(self):
             return Occurrences.none()
         place = np.searchsorted(users, self._events.users)

@@ -1,4 +1,4 @@
-"""What a set of rules has to know of each user, every thing once however many rules ask for it."""
+"""The facts that a set of rules needs about each user, each fact once for all rules that use it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from segmentation.rules.state import needs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveRule:
-    """The rule of a segment, and its version. `paused`: its members stay as they are."""
+    """The rule of a segment, and its version. `paused`: the members stay unchanged."""
 
     version: int
     rule: Rule
@@ -21,22 +21,23 @@ class ActiveRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttributeTest:
-    """A condition of an attribute; `timezone` where it compares with dates."""
+    """A condition on an attribute; `timezone` is set if it compares with dates."""
 
     condition: Condition
     timezone: str | None
 
 
 Fact = Events | AttributeTest | Member
-"""Something that is known of a user, and that a condition depends on."""
+"""A fact about a user that a condition depends on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """`order`: the segments, each after those that its rule names. `depends`: the facts that a segment's rule asks for.
+    """`order`: the segments, each after those its rule refers to. `depends`: the facts that a segment's rule uses.
 
-    `keep`: how many latest events of a kind are kept. `deadlines`: the counts, which time changes, and the ranks of the
-    events (1: the latest) that change them by leaving the window.
+    `keep`: the number of latest events kept of a kind. `deadlines`: the counts, which change with time, and the ranks
+    of
+    the events (1: the latest) that change them by leaving the window.
     """
 
     order: tuple[str, ...]
@@ -49,11 +50,11 @@ class Plan:
 
 
 def plan_of(rules: Mapping[str, ActiveRule]) -> Plan:
-    """`rules` by the name of their segment. Raises `UserError` SEGMENT_CYCLE."""
+    """The plan of `rules`, by segment name. Raises `UserError` SEGMENT_CYCLE."""
     conditions = [(c, active.rule) for active in rules.values() for c in active.rule.conditions]
     asked = {condition: need for active in rules.values() for condition, need in needs(active.rule).items()}
     keep: dict[Events, int] = {}
-    for need in asked.values():  # the earliest is kept beside the latest
+    for need in asked.values():  # the earliest is kept in addition to the latest
         keep[need.events] = max(keep.get(need.events, 1), need.keep)
     facts = [fact(condition, rule) for condition, rule in conditions]
     return Plan(
@@ -68,7 +69,7 @@ def plan_of(rules: Mapping[str, ActiveRule]) -> Plan:
 
 
 def fact(condition: RuleCondition, rule: Rule) -> Fact:
-    """What a condition depends on."""
+    """The fact that a condition depends on."""
     match condition:
         case Count() | Ever() | Never() | Seen():
             return condition.events

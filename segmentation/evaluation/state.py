@@ -1,4 +1,4 @@
-"""What an evaluator knows of the users of one tenant and partition: columns by user, and little else."""
+"""An evaluator's state of the users of one tenant and partition: mostly columns by user."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,10 +19,11 @@ Asked = AttributeTest | Member
 
 @dataclass(slots=True, kw_only=True)
 class State:
-    """The answer at (what was taken so far, `at_us`), and what it takes to go on from there.
+    """The answer at (records taken so far, `at_us`), and everything needed to continue from there.
 
-    Flags are by the number of the user. `known`: who has an event or a profile. `true`: what tests and memberships say.
-    `inside`: who is in a segment. `pending` numbers the kinds of events as `latest` does.
+    Flags are indexed by user number. `known`: the user has an event or a profile. `true`: results of tests and
+    memberships.
+    `inside`: the user is in the segment. `pending` numbers the kinds of events as `latest` does.
     """
 
     at_us: int
@@ -36,7 +37,7 @@ class State:
 
     @classmethod
     def empty(cls, plan: Plan, at_us: int) -> Self:
-        """Nothing has happened yet."""
+        """The state before the first record."""
         asked: tuple[Asked, ...] = (*plan.tests, *plan.members)
         return cls(
             at_us=at_us,
@@ -48,23 +49,23 @@ class State:
 
     @property
     def nbytes(self) -> int:
-        """Memory of it, but for events of the future."""
+        """Memory in use, without future events."""
         flags = sum(column.nbytes for column in (self.known, *self.true.values(), *self.inside.values()))
         events = sum(latest.nbytes for latest in self.latest.values())
         return flags + events + self.index.nbytes + sum(due.nbytes for due in self.deadlines.values())
 
     def members(self, segment: str) -> pa.StringArray:
-        """Who is in a segment, in no order."""
+        """Members of a segment, in no order."""
         return self.index.ids(np.flatnonzero(self.inside[segment][: len(self.index)]).astype(np.int32))
 
     def fit(self) -> None:
-        """Room for every user of the index."""
+        """Make room for every user of the index."""
         self.known = grown(self.known, len(self.index))
         self.true = {one: grown(flags, len(self.known)) for one, flags in self.true.items()}
         self.inside = {name: grown(flags, len(self.known)) for name, flags in self.inside.items()}
 
     def columns(self) -> Columns:
-        """What `of_columns` makes the same of, with the same plan. Without deadlines, which follow from the rest."""
+        """Columns from which `of_columns` builds an equal state, with the same plan. Deadlines follow from the rest."""
         users = len(self.index)
         out = {f"index.{name}": column for name, column in self.index.columns().items()}
         out["known"] = self.known[:users]
@@ -79,7 +80,7 @@ class State:
 
     @classmethod
     def of_columns(cls, plan: Plan, at_us: int, columns: Columns) -> Self:
-        """Inverse of `columns`, which are taken over. `settle` of the evaluator is due: there are no deadlines yet."""
+        """Inverse of `columns`, which it takes over. Call the evaluator's `settle` next: there are no deadlines yet."""
         out = cls.empty(plan, at_us)
         out.index = UserIndex.of_columns(_below(columns, "index."))
         out.known = columns["known"]

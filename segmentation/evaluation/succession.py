@@ -1,9 +1,8 @@
-"""From one set of rules to the next: what is known goes over, what the new rules ask for besides is made of the past.
+"""The step from one set of rules to the next: known facts are kept, missing ones are computed from the past.
 
-1. The new evaluator takes from the old one the users, and every fact that the new rules ask for, too.
-2. `known`, `events`, `profiles` and `members` are given the past of what is `missing`. Its order does not matter but
-   for profiles.
-3. `settle` looks at everybody: the changes are the difference between the old rules' answer and that of the new ones.
+1. The new evaluator takes over the users from the old one, and every fact that the new rules use, too.
+2. `known`, `events`, `profiles` and `members` receive the past of what is missing. Order matters only for profiles.
+3. `settle` evaluates all users: the changes are the difference between the answers of the old and the new rules.
 """
 
 from collections.abc import Collection, Mapping
@@ -25,9 +24,9 @@ _SECOND_US: Final = 1_000_000
 
 
 class Succession:
-    """The new rules over the state of the old ones. `old` is not to be used any more.
+    """The new rules over the state of the old ones. `old` must not be used afterwards.
 
-    `kinds`, `tests`, `audiences` are what is missing. Raises `UserError` SEGMENT_CYCLE.
+    `kinds`, `tests`, `audiences` are the missing facts. Raises `UserError` SEGMENT_CYCLE.
     """
 
     def __init__(self, rules: Mapping[str, ActiveRule], old: Evaluator) -> None:
@@ -54,7 +53,7 @@ class Succession:
 
     @property
     def since_us(self) -> int | None:
-        """Events at or before it are of no use to what is missing; none: all are."""
+        """Missing facts need only later events than this; None: they need all events."""
         asked = [c for active in self._new.plan.rules.values() for c in active.rule.conditions]
         of_missing = [c for c in asked if isinstance(c, OfEvents) and c.events in self.kinds]
         windows = [c.within_s for c in of_missing if isinstance(c, Count)]
@@ -64,31 +63,31 @@ class Succession:
 
     @property
     def event_names(self) -> tuple[str, ...]:
-        """Of the events that are missing."""
+        """Names of the missing events."""
         return tuple(sorted({kind.event for kind in self.kinds}))
 
     def known(self, user_ids: pa.StringArray) -> None:
-        """Users who have an event or a profile."""
+        """Add users who have an event or a profile."""
         self._new.meet(user_ids)
 
     def events(self, batch: EventBatch) -> None:
-        """Events, of any name and also more than once; what the old rules have looked at is left alone."""
+        """Add events of any name, possibly repeated; kinds that the old rules used are skipped."""
         users, _ = self._new.meet(batch.user_ids)
         self._new.place(self._new.kinds.occurrences(batch, users, self.kinds))
 
     def profiles(self, batch: ProfileBatch) -> None:
-        """Changes of profiles, in the order in which they apply."""
+        """Add changes of profiles, in the order in which they apply."""
         users, _ = self._new.meet(batch.user_ids)
         self._new.apply(batch, users, self.tests)
 
     def members(self, member: Member, user_ids: pa.StringArray) -> None:
-        """Members of an audience, known or not; more of them with every call."""
+        """Add members of an audience, known or not; calls accumulate."""
         users = self._new.state.index.add(user_ids)
         self._new.state.fit()
         self._new.state.true[member][users] = True
 
     def settle(self) -> tuple[Evaluator, list[Changes]]:
-        """The evaluator of the new rules, and who enters and leaves by them; all leave a segment that is gone."""
+        """The evaluator of the new rules, and the users who enter and leave; all users leave a removed segment."""
         gone = [self._end_of(name) for name in self._versions if name not in self._new.state.inside]
         return self._new, [changes for changes in gone if len(changes.user_ids)] + self._new.settle()
 
@@ -109,7 +108,7 @@ def _keeps(state: State, kind: Events, keep: int) -> bool:
 
 
 def _renumbered(events: Occurrences, old: Kinds, new: Kinds, kept: Collection[Events]) -> Occurrences:
-    """Events of the future of the kinds that are kept; of the others they are part of the past that is missing."""
+    """Future events of the kept kinds; those of other kinds belong to the missing past."""
     numbers = np.unique(events.kinds).tolist()
     place = {number: new.number(old[number]) for number in numbers if old[number] in kept}
     rows = np.isin(events.kinds, list(place))

@@ -1,7 +1,7 @@
-"""Users of a partition by number, in the order in which they were first seen: columns of state are indexed by it.
+"""Numbers the users of a partition, in the order in which they were first seen: columns of state are indexed by number.
 
-An open-addressing hash table of numbers over one buffer of ids: some 90 bytes a UUID, where a dictionary takes 200.
-Ids are compared byte by byte, their hash only finds the place.
+An open-addressing hash table of numbers over one buffer of ids: some 90 bytes per UUID, where a dictionary takes 200.
+Ids are compared byte by byte; the hash only finds the slot.
 """
 
 from typing import Final, Self
@@ -17,9 +17,9 @@ from segmentation.evaluation.columns import Columns, Users, grown
 
 EMPTY: Final = -1
 NUMBER: Final = 2**31 - 1
-"""The bits of an entry of the table that are the number of the user."""
+"""The bits of a table entry that hold the user's number."""
 MAX_TEXT: Final = 2**31 - 1
-"""Bytes of one array of strings."""
+"""Maximum bytes of one array of strings."""
 FIRST_SLOTS: Final = 1 << 10
 FIRST_BYTES: Final = 1 << 14
 
@@ -39,11 +39,11 @@ class UserIndex:
 
     @property
     def nbytes(self) -> int:
-        """Memory that is held."""
+        """Memory in use."""
         return self._table.nbytes + self._hashes.nbytes + self._offsets.nbytes + self._bytes.nbytes
 
     def add(self, ids: pa.StringArray) -> Users:
-        """int32[n], the numbers of these ids, none of them null; new ones are given to those that have none."""
+        """int32[n]: numbers of these ids (no nulls); new ids get new numbers."""
         offsets, data = string_buffers(ids)
         hashes = _hashes(ids)
         self._reserve(len(ids), int(offsets[-1]) - int(offsets[0]))
@@ -54,14 +54,14 @@ class UserIndex:
         return out
 
     def find(self, ids: pa.StringArray) -> Users:
-        """int32[n], -1 for users who have not been seen."""
+        """int32[n], -1 for unknown users."""
         offsets, data = string_buffers(ids)
         out = np.empty(len(ids), np.int32)
         _find(offsets, data, _hashes(ids), self._table, self._offsets, self._bytes, out)
         return out
 
     def ids(self, users: Users | None = None) -> pa.StringArray:
-        """The ids of some users, or of all of them in the order of their numbers. Raises ValueError beyond 2 GiB."""
+        """The ids of these users, or of all in the order of their numbers. Raises ValueError beyond 2 GiB."""
         numbers = np.arange(self._count, dtype=np.int32) if users is None else users
         offsets = np.empty(len(numbers) + 1, np.int64)
         _ends(self._offsets, numbers, offsets)
@@ -72,7 +72,7 @@ class UserIndex:
         return pa.StringArray.from_buffers(len(numbers), pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(out))
 
     def columns(self) -> Columns:
-        """What `of_columns` makes the same index of."""
+        """Columns from which `of_columns` builds an equal index."""
         used = int(self._offsets[self._count])
         return {
             "hashes": self._hashes[: self._count],
@@ -113,13 +113,13 @@ def _hashes(ids: pa.StringArray) -> npt.NDArray[np.uint64]:
 
 @njit(cache=True, nogil=True, inline="always")
 def _entry(user, h):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """What stands in the table: the number, and above it as much of the hash as tells most ids apart."""
+    """A table entry: the number, and above it enough bits of the hash to tell most ids apart."""
     return np.int64(user) | np.int64(h >> uint64(33)) << np.int64(32)
 
 
 @njit(cache=True, nogil=True)
 def _same(data, start, end, stored, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Positions are unsigned, and eight bytes are compared at a time: `schemas.hashing` says why."""
+    """Compare eight bytes at a time. Positions are unsigned; `schemas.hashing` explains why."""
     p, last, q = uint64(start), uint64(end), uint64(at)
     while p + uint64(8) <= last:
         if read64(data, p) != read64(stored, q):
@@ -136,7 +136,7 @@ def _same(data, start, end, stored, at):  # type: ignore[no-untyped-def]  # noqa
 
 @njit(cache=True, nogil=True)
 def _slot(data, start, end, h, table, offsets, stored):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Place of an id in the table: that of its number, or the empty one where it belongs."""
+    """Slot of an id in the table: that of its number, or the empty one where it belongs."""
     mask = uint64(table.shape[0] - 1)
     slot = h & mask
     while table[slot] != EMPTY:
@@ -151,10 +151,10 @@ def _slot(data, start, end, h, table, offsets, stored):  # type: ignore[no-untyp
 
 @njit(cache=True, nogil=True)
 def _guess(h, table, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """The user whose entry is the first that has this much of the hash, or -1.
+    """The user of the first entry with these bits of the hash, or -1.
 
-    Nearly always the right one. In a loop of nothing else the processor waits for many entries at once, which are
-    anywhere in memory; so in the next, where the bytes are compared.
+    Nearly always the right one. In a loop that does nothing else, the processor fetches many of the scattered entries
+    at once; likewise in `_check`, where the bytes are compared.
     """
     mask = uint64(table.shape[0] - 1)
     for k in range(out.shape[0]):
@@ -166,7 +166,7 @@ def _guess(h, table, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN2
 
 @njit(cache=True, nogil=True)
 def _check(ids, data, offsets, stored, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """-1 where the guess was wrong."""
+    """Set wrong guesses to -1."""
     for k in range(out.shape[0]):
         user = out[k]
         if user != EMPTY:

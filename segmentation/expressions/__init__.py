@@ -1,1 +1,1 @@
-"""Conditions that people write: as text, as frozen values, and as SQL with bound parameters."""
+"""Conditions written by users: as text, as frozen values, and as SQL with bound parameters."""

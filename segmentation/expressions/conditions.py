@@ -1,4 +1,4 @@
-"""Reading one condition on a declared column, checked against the column's type, or on any other named value."""
+"""Parses one condition on a declared column, checked against the column's type, or on any other named value."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ PATTERNS: Final = frozenset({"like", "ilike", "matches", "regexp", "contains"})
 
 @dataclass(frozen=True, slots=True)
 class ColumnReader:
-    """Reads conditions on these columns. Everything raises `UserError` with the code of the cursor's source."""
+    """Parses conditions on these columns. All methods raise `UserError` with the code of the cursor's source."""
 
     types: Mapping[str, ColumnType]
     timezone: str | None
 
     def condition(self, cursor: Cursor) -> Condition:
-        """One condition."""
+        """Parse one condition."""
         token = cursor.token
         if token.kind not in ("word", "column") or cursor.is_reserved(token):
             cursor.refuse("a column, not, or an opening parenthesis")
@@ -44,16 +44,16 @@ class ColumnReader:
 
 @dataclass(frozen=True, slots=True)
 class ValueReader:
-    """Reads what follows a name. `type_of` says as what type a token is read; it may refuse it.
+    """Parses what follows a name. `type_of` gives the type to read a token as; it may refuse the token.
 
-    Everything raises `UserError` with the code of the cursor's source.
+    All methods raise `UserError` with the code of the cursor's source.
     """
 
     type_of: Callable[[Token], ColumnType]
     timezone: str | None
 
     def condition(self, cursor: Cursor, name: str) -> Condition:
-        """One condition on the value of this name, which has been read."""
+        """Parse one condition on the value of this name; the name has been read."""
         if cursor.word("is"):
             present = not cursor.word("not")
             if not cursor.word("set"):

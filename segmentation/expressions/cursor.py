@@ -1,4 +1,4 @@
-"""Reading the tokens of a text one by one, within the limits of what is read."""
+"""Reads the tokens of a text one by one, within limits on its nesting and its number of terms."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,11 +9,11 @@ from segmentation.expressions.source import Source
 
 MAX_DEPTH: Final = 50
 MAX_TERMS: Final = 1_000
-"""Conditions, and values in lists."""
+"""Maximum number of conditions, and of values in lists, together."""
 
 
 class Cursor:
-    """Where the parser is in a text. Everything raises `UserError` with the code of the source."""
+    """The parser's position in a text. All methods raise `UserError` with the code of the source."""
 
     def __init__(self, source: Source, lexicon: Lexicon) -> None:
         self.source = source
@@ -29,38 +29,38 @@ class Cursor:
         return self._tokens[self._next]
 
     def take(self) -> Token:
-        """The next token, which is passed; `end` is never passed."""
+        """Return the next token and advance; `end` is never passed."""
         token = self.token
         if token.kind != "end":
             self._next += 1
         return token
 
     def symbol(self, text: str) -> bool:
-        """Pass this symbol, if it is next."""
+        """Advance past this symbol if it is next."""
         return self._accept("symbol", text)
 
     def word(self, text: str) -> bool:
-        """Pass this word, in any case, if it is next."""
+        """Advance past this word, in any case, if it is next."""
         return self._accept("word", text)
 
     def expect(self, symbol: str, why: str) -> None:
-        """Pass this symbol."""
+        """Advance past this symbol, which must be next."""
         if not self.symbol(symbol):
             self.refuse(f"{symbol!r} {why}")
 
     def refuse(self, expected: str) -> NoReturn:
-        """Something else was expected here."""
+        """Raise an error: something else was expected here."""
         raise self.source.fault(self.token.at, f"expected {expected}, not {self.token}")
 
     def term(self, at: int) -> None:
-        """One more condition or value."""
+        """Count one more condition or value."""
         self._terms += 1
         if self._terms > MAX_TERMS:
             raise self.source.fault(at, f"more than {MAX_TERMS} conditions and values")
 
     @contextmanager
     def deeper(self, at: int) -> Iterator[None]:
-        """One level of `not` or parentheses."""
+        """Enter one level of `not` or parentheses."""
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise self.source.fault(at, f"nested deeper than {MAX_DEPTH} levels of parentheses and not")
@@ -68,11 +68,11 @@ class Cursor:
         self._depth -= 1
 
     def sees(self, kind: Kind, text: str) -> bool:
-        """Whether this symbol, or this word in any case, is next."""
+        """True if this symbol, or this word in any case, is next."""
         return self.token.kind == kind and self.token.text.lower() == text
 
     def is_reserved(self, token: Token) -> bool:
-        """Whether a token is a word of the language."""
+        """True if a token is a word of the language."""
         return token.kind == "word" and token.text.lower() in self._reserved
 
     def _accept(self, kind: Kind, text: str) -> bool:

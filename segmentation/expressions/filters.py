@@ -1,11 +1,11 @@
-"""Filters of exports: a restricted expression over the declared columns, read from text and checked against them.
+"""Export filters: a restricted expression over the declared columns, parsed from text and checked against them.
 
 expression = all { "or" all }
 all        = one { "and" one }
 one        = "not" one | "(" expression ")" | condition
 condition  = column operator value | column "in" "(" value { "," value } ")" | column "is" ["not"] "set"
 
-docs/filters.md explains the language, `nodes` what it means.
+docs/filters.md explains the language, `nodes` its semantics.
 """
 
 from schemas.columns import USER_ID, ColumnType, RowSchema
@@ -17,7 +17,7 @@ from segmentation.expressions.source import Source
 
 
 def parse_filter(text: str, schema: RowSchema, *, timezone: str | None = None) -> Filter:
-    """The filter that a text is. `timezone` (IANA) is that of dates and timestamps that are written without an offset.
+    """Parse a filter. `timezone` (IANA) applies to dates and to timestamps written without an offset.
 
     Raises `UserError` BAD_FILTER, with `position` (from 1) and `marked` (the line and a caret) in its detail, and
     BAD_TIMEZONE.

@@ -1,4 +1,4 @@
-"""Text -> tokens. Strings are written as in JSON, columns plainly or in backquotes, dates without quotes."""
+"""Text -> tokens. Strings are written as in JSON, columns plain or in backquotes, dates without quotes."""
 
 import json
 import re
@@ -18,7 +18,7 @@ NO_PATTERNS: Final = 'texts are not matched with patterns: write = or in ("JP", 
 
 
 def pattern(*, word: str, more: str = "") -> re.Pattern[str]:
-    """Tokens of a language: `word` is how its names look, `more` holds alternatives that follow the others."""
+    """Tokens of a language: `word` is the pattern of its names, `more` holds further alternatives, tried last."""
     return re.compile(
         rf"""
         (?P<blank>[ \t\r\n]+)
@@ -51,7 +51,7 @@ HINTS: Final = {
 
 
 class Lexicon(NamedTuple):
-    """The words of a language: its tokens, and which names have a meaning, in any case."""
+    """The lexicon of a language: its tokens, and its reserved names, in any case."""
 
     token: re.Pattern[str]
     reserved: frozenset[str]
@@ -62,7 +62,7 @@ FILTERS: Final = Lexicon(pattern(word="[A-Za-z_][A-Za-z0-9_]*"), RESERVED)
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """`text` is the word or symbol as written, the name of a column, the value of a string; `at` its index."""
+    """`text` is the word or symbol as written, the name of a column, or the value of a string; `at` is its index."""
 
     kind: Kind
     text: str
@@ -73,7 +73,7 @@ class Token:
 
 
 def tokens(source: Source, lexicon: Lexicon) -> list[Token]:
-    """The tokens, the last of which is `end`. Raises `UserError` with the code of the source."""
+    """The tokens; the last one is `end`. Raises `UserError` with the code of the source."""
     found: list[Token] = []
     text, at = source.text, 0
     while at < len(text):
@@ -88,7 +88,7 @@ def tokens(source: Source, lexicon: Lexicon) -> list[Token]:
 
 
 def string(text: str) -> str:
-    """A text as a token: what `tokens` reads as this string."""
+    """A string as a token, which `tokens` reads as the same string."""
     return json.dumps(text, ensure_ascii=False)
 
 

@@ -1,4 +1,4 @@
-"""Tokens -> values of a column's type, and back. A value either fits exactly or is refused."""
+"""Converts tokens to values of a column's type, and back. A value either fits exactly or is refused."""
 
 import math
 from datetime import UTC, date, datetime, time, timedelta
@@ -17,7 +17,7 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LONG_MIN: Final = -(2**63)
 LONG_MAX: Final = 2**63 - 1
 EXACT: Final = 2**53
-"""Up to here, every whole number is a double."""
+"""Up to here, every integer is a double."""
 WRITTEN: Final[dict[ColumnType, str]] = {
     "string": 'a text in double quotes: "JP"',
     "long": "a whole number of 64 bits: 25",
@@ -40,7 +40,7 @@ def value(source: Source, token: Token, type_: ColumnType, timezone: str | None)
 
 
 def literal(given: Value) -> str:
-    """A value as it is written; `value` reads the same again."""
+    """A value as written in the language; `value` reads the same value back."""
     match given:
         case bool():
             return "true" if given else "false"
@@ -59,16 +59,16 @@ def literal(given: Value) -> str:
 
 
 def plain(number: float) -> int | float:
-    """A number as it is written shortest: an int where it is a whole one that every reader takes for this double."""
+    """A number in its shortest form: an int if it is an integer that every reader takes for this double."""
     whole = number.is_integer() and abs(number) <= EXACT and (number != 0 or math.copysign(1, number) > 0)
     return int(number) if whole else number
 
 
 def first_moment(day: date, timezone: str) -> datetime:
-    """When a day begins in a zone (IANA), in UTC: at its first midnight, or where the clock skips that, after it.
+    """The start of a day in a zone (IANA), in UTC: its first midnight, or if the clock skips that, the time after it.
 
-    Days are one after another without a gap: each ends where the next one begins. Raises `UserError` BAD_TIMEZONE, and
-    `OverflowError` for what is no time of the years 1 to 9999.
+    Days follow each other without a gap: each ends where the next one begins. Raises `UserError` BAD_TIMEZONE, and
+    `OverflowError` for times outside the years 1 to 9999.
     """
     return _in_zone(datetime.combine(day, time()), timezone, ambiguous="earliest", nonexistent="latest")
 
@@ -76,8 +76,8 @@ def first_moment(day: date, timezone: str) -> datetime:
 def moment(source: Source, token: Token, timezone: str | None) -> datetime:
     """The moment, in UTC, of a timestamp, or of a date at its midnight.
 
-    Without an offset it needs a zone, in which it is to be exactly one moment. Raises as `value` does, and `ValueError`
-    and `OverflowError` for what is no time of the years 1 to 9999.
+    Without an offset it needs a zone, in which it must be exactly one moment. Raises as `value` does, and `ValueError`
+    and `OverflowError` for times outside the years 1 to 9999.
     """
     written = datetime.fromisoformat(token.text)
     if written.tzinfo is not None:
@@ -93,7 +93,7 @@ def moment(source: Source, token: Token, timezone: str | None) -> datetime:
 
 
 def _value(source: Source, token: Token, type_: ColumnType, timezone: str | None) -> Value | None:
-    """None where the token is of another type. Raises `ValueError` where it only looks like one of this type."""
+    """None if the token is of another type. Raises `ValueError` if it only looks like one of this type."""
     text = token.text
     found: Value | None = None
     match type_, token.kind:

@@ -1,4 +1,4 @@
-"""Filters over Arrow columns: which rows they are true for. The same answer as that of `sql`, for every value."""
+"""Evaluates filters over Arrow columns to masks of rows. The same answer as `sql`, for every value."""
 
 from collections.abc import Callable, Iterable
 from functools import reduce
@@ -13,7 +13,7 @@ from segmentation.expressions.nodes import And, Comparison, Filter, Not, OneOf, 
 
 Mask = npt.NDArray[np.bool_]
 ColumnValues = Callable[[str], pa.Array]
-"""The values of a column by its name: n of them, of the type that the filter says."""
+"""The values of a column by its name: n of them, of the filter's type."""
 
 _COMPARE: Final[dict[Operator, Callable[[pa.Array, pa.Scalar], pa.Array]]] = {
     "=": pc.equal,
@@ -40,7 +40,7 @@ def mask_of(tree: Filter, column: ColumnValues) -> Mask:
         case Comparison():
             values = column(tree.column)
             scalar = pa.scalar(tree.value, values.type)
-            if pa.types.is_boolean(values.type):  # which Arrow has no order of
+            if pa.types.is_boolean(values.type):  # Arrow does not order booleans
                 values, scalar = values.cast(pa.int8()), scalar.cast(pa.int8())
             return _plain(_COMPARE[tree.operator](values, scalar)) & _comparable(values)
         case OneOf():
@@ -56,11 +56,11 @@ def _joined(join: np.ufunc, operands: Iterable[Filter], column: ColumnValues) ->
 
 
 def _comparable(values: pa.Array) -> Mask | np.bool_:
-    """NaN is in no relation to anything, nor to be unequal."""
+    """NaN compares false with everything, even with `!=`."""
     return ~_plain(pc.is_nan(values)) if pa.types.is_floating(values.type) else np.True_
 
 
 def _plain(flags: pa.Array) -> Mask:
-    """Null as false."""
+    """The mask with null as false."""
     plain: Mask = flags.fill_null(False).to_numpy(zero_copy_only=False)  # noqa: FBT003
     return plain

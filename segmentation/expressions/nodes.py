@@ -1,7 +1,7 @@
 """Conditions as frozen values. A condition is true or false for a row, never unknown.
 
-A value that is not there (null), and NaN, are in no relation to anything: every comparison with them is false, also
-`!=`. `not` turns true into false and back: `not (age >= 25)` is true for a user without an age.
+A missing value (null) and NaN compare with nothing: every comparison with them is false, even `!=`. `not` swaps true
+and false: `not (age >= 25)` is true for a user without an age.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ Operator = Literal["=", "!=", "<", "<=", ">", ">="]
 OPERATORS: tuple[Operator, ...] = get_args(Operator)
 
 Value = str | int | float | bool | date | datetime
-"""By the type of the column: string str, long int, double float, boolean bool, date date, timestamp datetime in UTC."""
+"""By column type: string str, long int, double float, boolean bool, date date, timestamp datetime in UTC."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """`age >= 25`. Texts are in the order of their code points, which is that of their bytes; false is before true."""
+    """`age >= 25`. Texts are ordered by code points, which is the order of their bytes; false is before true."""
 
     column: str
     type: ColumnType
@@ -29,7 +29,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OneOf:
-    """`country in ("JP", "US")`: one `=` or another."""
+    """`country in ("JP", "US")`: equal to one of the values."""
 
     column: str
     type: ColumnType
@@ -38,7 +38,7 @@ class OneOf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presence:
-    """`email is set`, `email is not set`: whether there is a value, be it empty or NaN."""
+    """`email is set`, `email is not set`: True if there is a value, even an empty one or NaN."""
 
     column: str
     present: bool
@@ -53,18 +53,18 @@ class Not:
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """All of two or more."""
+    """All of two or more operands."""
 
     operands: "tuple[Filter, ...]"
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """One of two or more."""
+    """At least one of two or more operands."""
 
     operands: "tuple[Filter, ...]"
 
 
 Condition = Comparison | OneOf | Presence
 Filter = Condition | Not | And | Or
-"""What an export may be restricted by."""
+"""A filter of an export."""

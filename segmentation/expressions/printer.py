@@ -1,4 +1,4 @@
-"""Filters and conditions -> text that is read as the same again, with no parentheses but those that are needed."""
+"""Filters and conditions -> text that parses to the same, with only the necessary parentheses."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from segmentation.expressions.nodes import And, Comparison, Condition, Filter, N
 
 
 def filter_text(tree: Filter) -> str:
-    """A filter as `parse_filter` reads it."""
+    """A filter as text for `parse_filter`."""
     match tree:
         case Not(operand):
             return f"not {_inside(operand, And, Or)}"
@@ -21,12 +21,12 @@ def filter_text(tree: Filter) -> str:
 
 
 def column_text(name: str) -> str:
-    """A column's name, in backquotes where it is a word of the language."""
+    """A column's name, in backquotes if it is a word of the language."""
     return f"`{name}`" if name.lower() in RESERVED else name
 
 
 def condition_text(condition: Condition, named: Callable[[str], str] = column_text) -> str:
-    """One condition. `named` writes the name of what it is on."""
+    """One condition. `named` writes the name of its operand."""
     name = named(condition.column)
     match condition:
         case Comparison():

@@ -1,4 +1,4 @@
-"""The text that a person wrote, and errors that point at a character of it."""
+"""The text that a user wrote, and errors that point at a character of it."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -8,7 +8,7 @@ from schemas.errors import UserError
 
 MAX_CHARACTERS: Final = 64 * 1024
 AROUND: Final = 60
-"""Characters of the line that an error shows on either side of the one it points at."""
+"""Characters that an error shows on either side of the one it points at."""
 
 Code = Literal["BAD_FILTER", "BAD_RULE", "UNKNOWN_AUDIENCE", "UNKNOWN_SEGMENT", "SEGMENT_CYCLE"]
 
@@ -29,7 +29,7 @@ class Source:
             )
 
     def fault(self, at: int, what: str) -> UserError:
-        """The error of the character at an index. Its detail has the position, from 1, and the line with a caret."""
+        """The error at this character. Its detail has the position, from 1, and the line with a caret."""
         position = min(at, len(self.text)) + 1
         return UserError(
             self.code, f"at character {position}: {what}", position=position, marked=self._marked(position - 1)
@@ -42,7 +42,7 @@ class Source:
 
 
 def _shown(text: str) -> str:
-    """As one line of a terminal: what cannot be printed is a blank."""
+    """One line for a terminal, with blanks for characters that cannot be printed."""
     return "".join(c if c.isprintable() else " " for c in text)
 
 

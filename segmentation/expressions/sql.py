@@ -19,7 +19,7 @@ PARAMETERS: Final[dict[ColumnType, str]] = {
     "double": "CAST(? AS DOUBLE)",
     "boolean": "CAST(? AS BOOLEAN)",
     "date": "CAST(? AS DATE)",
-    "timestamp": "make_timestamptz(CAST(? AS BIGINT))",  # no text, which a session's zone could change
+    "timestamp": "make_timestamptz(CAST(? AS BIGINT))",  # not a text, which a session's zone could change
 }
 
 
@@ -31,7 +31,7 @@ class BoundSql(NamedTuple):
 
 
 def to_sql(tree: Filter, relation: str) -> BoundSql:
-    """The condition on the columns of a relation that the query calls by this name: true or false, never null."""
+    """The condition on the columns of a relation with this name in the query: true or false, never null."""
     match tree:
         case Not(operand):
             inner = to_sql(operand, relation)
@@ -63,13 +63,13 @@ def condition_sql(condition: Condition, relation: str) -> BoundSql:
 
 
 def parameter(value: Value) -> object:
-    """A value as it is bound: a timestamp as microseconds since 1970."""
+    """A value as bound: a timestamp as microseconds since 1970."""
     if isinstance(value, datetime):
         return (value - EPOCH) // timedelta(microseconds=1)
     return value
 
 
 def joined(word: str, parts: Iterable[BoundSql]) -> BoundSql:
-    """The parts in parentheses, with a word between them."""
+    """The parts in parentheses, separated by a word."""
     parts = list(parts)
     return BoundSql(f"({word.join(part.text for part in parts)})", tuple(p for part in parts for p in part.parameters))

@@ -1,1 +1,1 @@
-"""What comes over the topics of events and profiles: bytes to rows, or the reason why not. Pure."""
+"""Decodes the bytes of the topics of events and profiles to rows, or to reasons for refusal. Pure."""

@@ -1,4 +1,4 @@
-"""Rows of the topics as the evaluator takes them: a batch for each tenant, in the order of the log."""
+"""Rows of the topics as batches for the evaluator: one per tenant, in log order."""
 
 from collections.abc import Iterator
 from functools import cache, partial
@@ -25,7 +25,7 @@ def event_batches(rows: pa.RecordBatch) -> Iterator[tuple[TenantName, EventBatch
                 events=of_tenant.column(EVENT),
                 occurred_at=of_tenant.column(OCCURRED_AT).cast(pa.int64()).to_numpy(),
                 identities=of_tenant.column(IDENTITY).to_numpy(),
-                values=cache(partial(values_of, of_tenant.column(PROPERTIES))),  # rules ask alike
+                values=cache(partial(values_of, of_tenant.column(PROPERTIES))),  # rules often use the same property
             ),
         )
 

@@ -1,7 +1,7 @@
-"""The rows of a chunk of events or profiles, held against everything that a single record is held against.
+"""Checks the rows of a chunk of events or profiles by the same rules as single records.
 
-One bad row refuses its chunk: who sends chunks has checked the rows before. So nearly all chunks are good, and are
-looked at several at a time; only where something is wrong with some of them each is judged by itself.
+One bad row refuses its chunk, since the sender of a chunk has checked the rows before. So nearly all chunks are valid,
+and several are checked at a time; each is checked alone only if something is wrong with one of them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,9 +33,9 @@ C = TypeVar("C", EventChunk, ProfileChunk)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkRows(Generic[C]):
-    """The rows of some chunks, one after the other, and how many are of each.
+    """The rows of some chunks, concatenated, and the number of rows in each.
 
-    Columns: _ordinal, user_id, [event, occurred_at, perhaps event_id,] and one for each value.
+    Columns: _ordinal, user_id, [event, occurred_at, possibly event_id,] and one for each value.
     """
 
     chunks: Sequence[tuple[TopicRecord, C]]
@@ -46,7 +46,7 @@ class ChunkRows(Generic[C]):
 def rows_of_chunks(
     chunks: Sequence[tuple[TopicRecord, C]], partitions: int
 ) -> Iterator[ChunkRows[C] | tuple[TopicRecord, Refused]]:
-    """Some chunks with the rows of all of them, and chunks that are refused, in the order in which they came."""
+    """Groups of valid chunks with all their rows, and refused chunks, in order of arrival."""
     decoded: list[tuple[TopicRecord, C, pa.RecordBatch | Refused]] = []
     for record, chunk in chunks:
         try:
@@ -75,7 +75,7 @@ def _together(chunks: Sequence[tuple[TopicRecord, C]], batches: Sequence[pa.Reco
 
 
 def _is_sound(together: ChunkRows[C], partitions: int) -> bool:
-    """Whether `_check` would find nothing in any of the chunks. It may say no where nothing is wrong."""
+    """True if `_check` would find no fault in any of the chunks. May be False for valid ones."""
     rows, kind = together.rows, _kind(together.chunks[0][1])
     try:
         schema = schema_of(rows.schema)
@@ -92,7 +92,7 @@ def _is_sound(together: ChunkRows[C], partitions: int) -> bool:
 
 
 def _are_what_they_say(together: ChunkRows[C], schema: RowSchema) -> bool:
-    """Counts, digests, and ordinals that go up in each chunk."""
+    """Check counts, digests, and that ordinals ascend in each chunk."""
     counts, ordinals = together.counts, together.rows.column(ORDINAL)
     if not counts.all() or ordinals.null_count:
         return False
@@ -114,7 +114,7 @@ def _are_placed(together: ChunkRows[C], partitions: int) -> bool:
 
 
 def _check(chunk: EventChunk | ProfileChunk, record: TopicRecord, batch: pa.RecordBatch, partitions: int) -> None:
-    """Raises `Refused`."""
+    """Check one chunk. Raises `Refused`."""
     try:
         schema = schema_of(batch.schema)
         fault = chunk_fault(chunk, batch, schema)
@@ -173,14 +173,14 @@ def _in_row(batch: pa.RecordBatch, row: int, refused: Refused) -> Refused:
 
 
 def repeated(values: Sequence[str], counts: npt.NDArray[np.int64]) -> pa.StringArray:
-    """Each value so many times."""
+    """Each value repeated by its count."""
     if len(set(values)) == 1:
         return pa.repeat(pa.scalar(values[0], pa.string()), int(counts.sum()))
     return pa.array(values, pa.string()).take(pa.array(np.repeat(np.arange(len(values)), counts)))
 
 
 def joined(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
-    """All rows, as one batch; copied only where there are several."""
+    """All rows as one batch; copied only if there are several."""
     if len(batches) == 1:
         return batches[0]
     return pa.concat_batches(batches or [pa.RecordBatch.from_pylist([], schema=schema)])

@@ -1,4 +1,4 @@
-"""The message in a record of an activity topic: Avro of ours, or a JSON object."""
+"""The message in a record of an activity topic: Muster's Avro, or a JSON object."""
 
 from collections.abc import Callable
 from typing import Final, TypeVar
@@ -10,13 +10,13 @@ from segmentation.intake.refusals import RefusalCode, Refused
 from segmentation.intake.topic_record import TopicRecord
 
 REGISTRY_MAGIC: Final = 0
-"""First byte of what serializers with a schema registry write."""
+"""First byte written by serializers with a schema registry."""
 JSON_SPACE: Final = b" \t\r\n"
 R = TypeVar("R", EventRecord, ProfileRecord)
 
 
 def decode(value: bytes, topic: str, of_json: Callable[[bytes], R]) -> R | Message:
-    """The message. Raises `Refused`; what kind of message it is, is not looked at here."""
+    """Decode a message, of any type. Raises `Refused`; the caller checks the type."""
     if value[: len(MARKER)] == MARKER:
         try:
             message = CODEC.decode(value)
@@ -37,7 +37,7 @@ def decode(value: bytes, topic: str, of_json: Callable[[bytes], R]) -> R | Messa
 
 
 def check_key(record: TopicRecord, user_id: str) -> None:
-    """A record without a key may lie where its user belongs; another key is a mistake. Raises `Refused`."""
+    """A record without a key may be in its user's partition; any other key is a mistake. Raises `Refused`."""
     if record.key is not None and record.key != user_id.encode("utf-8", "surrogatepass"):
         shown = record.key[:80].decode("utf-8", "backslashreplace")
         raise Refused(RefusalCode.KEY_MISMATCH, f"the key is {shown!r}, not the user id in UTF-8")

@@ -1,9 +1,9 @@
-"""Records of the topic of events -> rows, events to be sent on to their partition, and refusals.
+"""Records of the events topic -> rows, events to forward to their partition, and refusals.
 
-1. A record is decoded and checked by itself; what fails is refused, with a code and a reason for the dead letters.
-2. The user of a single record belongs to one partition. Where the record lies in another one, a producer has another
-   partitioner: the event is sent on, and counts where it arrives. A chunk is refused instead.
-3. Every record comes to exactly one of the three ends, and the same records always come to the same.
+1. A record is decoded and checked; an invalid one is refused, with a code and a reason for the dead letters.
+2. The user of a single record belongs to one partition. If the record is in another one, a producer uses another
+   partitioner: the event is forwarded, and counts where it arrives. A misplaced chunk is refused instead.
+3. Every record has exactly one of these three outcomes, and the same records always have the same.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ from segmentation.intake.values import check_event
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventIntake:
-    """What became of some records: `rows` (`EVENT_ROWS`, in the order of offsets), and of the others by offset."""
+    """Outcome of some records: `rows` (`EVENT_ROWS`, in order of offsets), and the others by offset."""
 
     rows: pa.RecordBatch
     moves: tuple[Move, ...]
@@ -42,7 +42,7 @@ class EventIntake:
 
 
 def take_events(records: Sequence[TopicRecord], partitions: int, existed: Existed = any_tenant) -> EventIntake:
-    """`records` are of one partition, ascending by offset; `partitions` is the P of the topic.
+    """Take `records` of one partition, ascending by offset; `partitions` is the P of the topic.
 
     Raises what `existed` raises.
     """
@@ -81,7 +81,7 @@ def take_events(records: Sequence[TopicRecord], partitions: int, existed: Existe
 def _messages(
     records: Sequence[TopicRecord], refusals: list[Refusal], existed: Existed
 ) -> Iterator[tuple[TopicRecord, EventRecord | EventChunk]]:
-    """Those that are messages; the others become refusals."""
+    """The valid messages; invalid ones are added to `refusals`."""
     for record in records:
         try:
             message = _event_message(record)
@@ -124,14 +124,14 @@ def _rows_of_records(records: Sequence[tuple[TopicRecord, EventRecord]]) -> pa.R
 
 
 def _present(properties: Mapping[str, PropertyValue | None]) -> Mapping[str, PropertyValue]:
-    """A property that is null is as if it were not there."""
+    """Drop null properties, which mean the same as absent ones."""
     return {name: value for name, value in properties.items() if value is not None}
 
 
 def _move(record: TopicRecord, event: EventRecord, partition: Partition) -> Move:
-    """Without an id it gets one that says where it came from: the copy may be sent twice, and is to count once.
+    """The event for the right partition. Without an id it gets one from its origin, so that a second copy counts once.
 
-    Raises `Refused` where the copy would be too large to be taken.
+    Raises `Refused` if the copy would be too large to be accepted.
     """
     event_id = event.event_id or f"{record.topic}/{record.partition}/{record.offset}"
     value = CODEC.encode(replace(event, event_id=event_id))

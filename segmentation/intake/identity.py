@@ -1,10 +1,10 @@
-"""What makes two events one: the same user, event, time, and identity - a 64-bit word that stands for the rest.
+"""The identity of an event: events are equal if user, event, time and identity are. The identity is a 64-bit word.
 
 identity = XXH64 chained over (as `schemas.digest` chains a row's columns, first lane)
-  the event id                                where the producer gives one
-  "", source, ordinal                         of a chunk: whoever sends a file again sends the same events
-  "", topic, partition, offset                of a single record: a second copy is a second event
-An event id is never empty, so the three cannot be mistaken for each other. Words are signed, as in Iceberg's long.
+  the event id                                if the producer gives one
+  "", source, ordinal                         for a chunk: sending a file again sends the same events
+  "", topic, partition, offset                for a single record: a second copy is a second event
+An event id is never empty, so the three cannot be confused. Words are signed, as in Iceberg's long.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,19 +23,19 @@ Hashes = npt.NDArray[np.uint64]
 def chunk_identities(
     event_ids: pa.StringArray, sources: Sequence[str], counts: npt.NDArray[np.int64], ordinals: pa.Int64Array
 ) -> Words:
-    """int64[n] of the rows of some chunks, so many of each source; `event_ids` may have nulls, `ordinals` has none."""
+    """int64[n]: identities of rows of some chunks. `counts`: rows of each source; only `event_ids` may have nulls."""
     none = pa.repeat(pa.scalar(""), len(sources))
     return _identities(event_ids, lambda: _chained([ordinals], np.repeat(_chained([none, pa.array(sources)]), counts)))
 
 
 def record_identities(event_ids: pa.StringArray, topic: str, partition: int, offsets: pa.Int64Array) -> Words:
-    """int64[n] of single records of one partition."""
+    """int64[n]: identities of single records of one partition."""
     place = _chained([pa.array([""]), pa.array([topic]), pa.array([partition], pa.int64())])
     return _identities(event_ids, lambda: _chained([offsets], np.repeat(place, len(offsets))))
 
 
 def _identities(event_ids: pa.StringArray, placed: Callable[[], Hashes]) -> Words:
-    """`placed`: of events that have no id."""
+    """`placed`: identities of events without an id."""
     if event_ids.null_count == len(event_ids):
         return placed().view(np.int64)
     given = _chained([event_ids.fill_null("")])

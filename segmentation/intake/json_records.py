@@ -1,11 +1,11 @@
-"""JSON values of single records, strictly: what is misspelt, doubled or of another type is refused, never left out.
+"""Parses JSON values of single records strictly: misspelt, duplicate or mistyped members are refused, never dropped.
 
     {"user_id": "alice", "event": "order", "occurred_at": "2026-11-25T10:00:00Z",
      "properties": {"total": 12.5, "coupon": "X1", "gift": true, "note": null}, "event_id": "o-1", "tenant": "shop"}
     {"user_id": "alice", "attributes": {"age": 30, "plan": null}}
     {"user_id": "alice", "deleted": true}
 
-Only the user id, the event and its time must be there. `occurred_at` is RFC 3339 with an offset, or a whole number of
+Only the user id, the event and its time are required. `occurred_at` is RFC 3339 with an offset, or an integer of
 milliseconds since 1970 UTC.
 """
 
@@ -33,7 +33,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def event_of_json(value: bytes) -> EventRecord:
-    """The event of a JSON object. Raises `Refused`."""
+    """Parse an event. Raises `Refused`."""
     members = _members(value, {USER_ID, EVENT, OCCURRED_AT, PROPERTIES, EVENT_ID, TENANT})
     event_id = members.get(EVENT_ID)
     if event_id is not None and not isinstance(event_id, str):
@@ -49,7 +49,7 @@ def event_of_json(value: bytes) -> EventRecord:
 
 
 def profile_of_json(value: bytes) -> ProfileRecord:
-    """The change of a profile of a JSON object. Raises `Refused`."""
+    """Parse a change of a profile. Raises `Refused`."""
     members = _members(value, {USER_ID, ATTRIBUTES, DELETED, TENANT})
     deleted = members.get(DELETED, False)
     if not isinstance(deleted, bool):
@@ -127,7 +127,7 @@ def _time(members: dict[str, Any]) -> int:
 
 
 def _moment(text: str) -> int:
-    """Microseconds since 1970 UTC of RFC 3339 with an offset. Nothing is rounded, so more digits than 6 must be 0."""
+    """Microseconds since 1970 UTC of RFC 3339 with an offset. Nothing is rounded: digits after the sixth must be 0."""
     found = RFC_3339.fullmatch(text)
     shown = repr(text[:SHOWN_CHARACTERS])
     if found is None:
@@ -165,7 +165,7 @@ def _value(name: str, value: object) -> PropertyValue | None:
         case None | bool() | str() | float():
             return value
         case int():
-            # An identifier of 17 digits would silently become another one.
+            # A float would silently change an identifier of 17 digits.
             if abs(value) > EXACT:
                 raise Refused(
                     RefusalCode.BAD_PROPERTY,

@@ -1,7 +1,7 @@
-"""Records of the topic of profiles -> changes of profiles in order, and refusals.
+"""Records of the profiles topic -> changes of profiles in order, and refusals.
 
-As for events (`events`), but a record in the wrong partition is refused: its changes would come to the right one at
-another place in the order of the user's changes, and the last one wins.
+As for events (`events`), except that a misplaced record is refused: forwarded, it would change places among the user's
+changes, of which the last one wins.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,19 +28,19 @@ from segmentation.intake.value_maps import maps_of_columns, maps_of_records
 from segmentation.intake.values import check_profile
 
 FIRST_ATTRIBUTE = 2
-"""Column of a chunk, behind _ordinal and user_id; it may be `deleted` instead."""
+"""Index of the first attribute in a chunk, after _ordinal and user_id; that column may be `deleted` instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileIntake:
-    """What became of some records: `rows` (`PROFILE_ROWS`, in the order in which they apply), and the others."""
+    """Outcome of some records: `rows` (`PROFILE_ROWS`, in the order in which they apply), and the others."""
 
     rows: pa.RecordBatch
     refusals: tuple[Refusal, ...]
 
 
 def take_profiles(records: Sequence[TopicRecord], partitions: int, existed: Existed = any_tenant) -> ProfileIntake:
-    """`records` are of one partition, ascending by offset; `partitions` is the P of the topic.
+    """Take `records` of one partition, ascending by offset; `partitions` is the P of the topic.
 
     Raises what `existed` raises.
     """
@@ -70,7 +70,7 @@ def take_profiles(records: Sequence[TopicRecord], partitions: int, existed: Exis
 def _messages(
     records: Sequence[TopicRecord], refusals: list[Refusal], existed: Existed
 ) -> Iterator[tuple[TopicRecord, ProfileRecord | ProfileChunk]]:
-    """Those that are messages; the others become refusals."""
+    """The valid messages; invalid ones are added to `refusals`."""
     for record in records:
         try:
             message = _profile_message(record)
@@ -94,7 +94,7 @@ def _profile_message(record: TopicRecord) -> ProfileRecord | ProfileChunk:
 
 
 def _deletion(key: bytes | None) -> ProfileRecord:
-    """What a record without a value means, as it does to Kafka: that the key is deleted, of the default tenant."""
+    """Meaning of a record without a value: the key is deleted, as in Kafka, in the default tenant."""
     if key is None:
         raise Refused(RefusalCode.NO_VALUE, "a record has neither key nor value")
     try:

@@ -1,11 +1,11 @@
-"""Why a record of an ordinary producer is not taken: it goes to the dead letters with a code and a reason."""
+"""Reasons to refuse a producer's record, which goes to the dead letters with a code and a reason."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class RefusalCode(StrEnum):
-    """Stable words, at the beginning of the reason of a dead letter. docs/events.md lists what to do about each."""
+    """Stable codes, which begin the reason of a dead letter. docs/events.md lists what to do about each."""
 
     UNDECODABLE = "undecodable"
     NO_VALUE = "no_value"
@@ -31,7 +31,7 @@ class RefusalCode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A record that was not taken, by its offset. Of a chunk, nothing is taken."""
+    """A refused record, by its offset. A chunk is refused as a whole."""
 
     offset: int
     code: RefusalCode
@@ -42,7 +42,7 @@ class Refusal:
 
 
 class Refused(Exception):  # noqa: N818  # carries a refusal, is no error
-    """Raised where a fault is found; caught where the record is judged."""
+    """Raised where a fault is found; caught where the record's outcome is decided."""
 
     def __init__(self, code: RefusalCode, reason: str) -> None:
         super().__init__(reason)

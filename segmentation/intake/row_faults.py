@@ -1,7 +1,7 @@
-"""What is wrong with rows of events or profiles: whole columns at once, by the rules of single records (`values`).
+"""Faults in rows of events or profiles: whole columns at once, by the rules of single records (`values`).
 
-What looks odd in a column is judged one by one, so that a file, a chunk and a single record are refused for the same
-reasons. A row that has several faults has the one that is found first.
+Suspicious values of a column are checked one by one, so a file, a chunk and a single record are refused for the same
+reasons. A row with several faults reports the one found first.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ from segmentation.intake.refusals import RefusalCode, Refused
 from segmentation.intake.values import check_text, check_time, check_values
 
 RowFaults = dict[int, tuple[str, Refused]]
-"""By row: the column, and why."""
+"""By row: the column and the reason."""
 Mask = npt.NDArray[np.bool_]
 Received = int | npt.NDArray[np.int64]
 _DELETED_WITH_VALUES: Final = Refused(
@@ -33,7 +33,7 @@ _DELETED_WITH_VALUES: Final = Refused(
 def row_faults(kind: ImportKind, columns: Sequence[tuple[str, pa.Array]], received_at_us: Received) -> RowFaults:
     """Faults of rows of events or profiles, given as named columns, received at one time or each at its own.
 
-    user_id, and of events event, occurred_at and event_id are known by their names, of profiles deleted; all others are
+    Known by name: user_id; event, occurred_at and event_id of events; deleted of profiles. All other columns are
     values.
     """
     faults: RowFaults = {}
@@ -47,7 +47,7 @@ def row_faults(kind: ImportKind, columns: Sequence[tuple[str, pa.Array]], receiv
 
 
 def deleted_rows(columns: Mapping[str, pa.Array], rows: int) -> Mask:
-    """bool[rows]: which changes of profiles forget all attributes."""
+    """bool[rows]: True for changes of profiles that remove all attributes."""
     if (deleted := columns.get(DELETED)) is None:
         return np.zeros(rows, np.bool_)
     found: Mask = deleted.fill_null(False).to_numpy(zero_copy_only=False)  # noqa: FBT003  # the value
@@ -89,11 +89,11 @@ def _text_faults(
     offsets, data = string_buffers(texts)
     sizes = np.diff(offsets)
     first = data[np.minimum(offsets[:-1], len(data) - 1)]
-    # Blank texts begin with a byte that is no plain character, and there are at least as many bytes as characters.
+    # Blank texts begin with a non-printable or non-ASCII byte, and a text has at least as many bytes as characters.
     odd = (sizes == 0) | (sizes > most) | (first <= 32) | (first >= 127) | _with_nul(texts)
     if not odd.any():
         return faults
-    # Each text once: names of events repeat, and in some languages all are odd.
+    # Check each text once: names of events repeat, and in some languages all are suspicious.
     distinct = pc.unique(texts.filter(pa.array(odd)).drop_null())
     bad = {text: why for text in distinct.to_pylist() if (why := _why(lambda t: check_text(t, code, what, most), text))}
     for row in _rows(odd) if bad else ():

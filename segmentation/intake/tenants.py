@@ -1,4 +1,4 @@
-"""Records of one partition belong to several tenants: which tenants there are, and the rows of each."""
+"""Tenants of records: one partition has records of several tenants; which exist, and the rows of each."""
 
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -13,14 +13,14 @@ from segmentation.intake.values import check_tenant
 
 Rows = TypeVar("Rows", pa.RecordBatch, pa.Table)
 Existed = Callable[[TenantName, int], bool]
-"""Whether a tenant existed when a record was received (microseconds since 1970 UTC).
+"""True if a tenant existed when a record was received (microseconds since 1970 UTC).
 
 The answer for a record must never change, however often the record is read: a refused one must not be taken later.
 """
 
 
 def any_tenant(tenant: TenantName, received_at_us: int) -> bool:
-    """Where tenants have been checked before, or do not matter."""
+    """Accept every tenant, for records whose tenants were checked before or do not matter."""
     del tenant, received_at_us
     return True
 

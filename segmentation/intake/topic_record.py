@@ -1,4 +1,4 @@
-"""A Kafka record as it came, and one that is to be sent on."""
+"""A Kafka record as received, and one to be forwarded."""
 
 from dataclasses import dataclass
 

@@ -1,6 +1,6 @@
-"""Maps of values (`schemas.activity`): made of the columns of a chunk or of single records, and taken apart by name.
+"""Maps of values (`schemas.activity`): built from the columns of a chunk or from single records, and read by name.
 
-Everything works on whole arrays: a map array is flat arrays of keys and values, and offsets.
+All functions work on whole arrays: a map array consists of flat arrays of keys and values, and offsets.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from schemas.messages import PropertyValue
 
 Places = npt.NDArray[np.int32]
 _PYTHON_TYPES: Final[Mapping[str, type]] = {"double": float, "string": str, "boolean": bool}
-"""Of the values of single records: these have no dates."""
+"""Types of the values of single records, which have no dates."""
 
 
 def maps_of_columns(
@@ -28,9 +28,9 @@ def maps_of_columns(
     *,
     but: npt.NDArray[np.bool_] | None = None,
 ) -> pa.MapArray:
-    """A map for each row, of columns of `rows` values of the types of `type_`. Null is an entry without a value.
+    """A map for each row, from columns of `rows` values with the types of `type_`. Null is an entry without a value.
 
-    The rows of `but` have none.
+    The rows of `but` get empty maps.
     """
     there = np.ones((len(columns), rows), np.bool_)
     if but is not None:
@@ -39,7 +39,7 @@ def maps_of_columns(
 
 
 def maps_without_nulls(names: Sequence[str], columns: Sequence[pa.Array], rows: int, type_: pa.MapType) -> pa.MapArray:
-    """As `maps_of_columns`, but null is no entry."""
+    """As `maps_of_columns`, but null gives no entry."""
     there = np.ones((len(columns), rows), np.bool_)
     for k, column in enumerate(columns):
         if column.null_count:
@@ -50,7 +50,7 @@ def maps_without_nulls(names: Sequence[str], columns: Sequence[pa.Array], rows: 
 def _maps(
     names: Sequence[str], columns: Sequence[pa.Array], there: npt.NDArray[np.bool_], type_: pa.MapType
 ) -> pa.MapArray:
-    """Maps of the entries that are `there`, bool[columns, rows]."""
+    """Maps of the entries in `there`, bool[columns, rows]."""
     places = np.empty(there.shape, np.int32)
     offsets = np.empty(there.shape[1] + 1, np.int32)
     column_of = np.empty(np.count_nonzero(there), np.int32)
@@ -66,7 +66,7 @@ def _maps(
 
 
 def _scattered(columns: list[tuple[Places, pa.Array]], type_: pa.DataType, entries: int) -> pa.Array:
-    """The values of `columns` at the places of their entries, -1 for those that are none; null everywhere else."""
+    """The values of `columns` at the indices of their entries (-1: no entry); null everywhere else."""
     if not columns:
         return pa.nulls(entries, type_)
     valid = np.zeros(entries, np.uint8)
@@ -89,7 +89,7 @@ def _scattered(columns: list[tuple[Places, pa.Array]], type_: pa.DataType, entri
 
 
 def _words(column: pa.Array, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """The values as they lie in memory; a boolean is a byte."""
+    """The values as stored in memory; a boolean is a byte."""
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.uint8())
     data = column.buffers()[1]
@@ -100,7 +100,7 @@ def _words(column: pa.Array, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
 
 @njit(cache=True, nogil=True)
 def _place(there, places, offsets, column_of):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Number the entries row by row: the place of each, -1 where there is none; where rows begin; of what column."""
+    """Number the entries by row: the index of each (-1: no entry), the offsets of rows, the column of each entry."""
     entry = 0
     for row in range(there.shape[1]):
         offsets[row] = entry
@@ -123,7 +123,7 @@ def _scatter(places, words, valid, out, out_valid):  # type: ignore[no-untyped-d
 
 @njit(cache=True, nogil=True)
 def _sizes(places, offsets, valid, sizes, out_valid):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """The size of the text of each entry, behind it."""
+    """Write the size of each entry's text, shifted by one."""
     for row in range(places.shape[0]):
         if places[row] >= 0 and (valid.shape[0] == 0 or valid[row]):
             sizes[places[row] + 1] = offsets[row + 1] - offsets[row]
@@ -160,18 +160,18 @@ def _offsets(sizes: Sequence[int] | npt.NDArray[np.int64]) -> pa.Int32Array:
 
 
 def values_of(maps: pa.MapArray, name: str, type_: ColumnType) -> pa.Array:
-    """The values of a name that are of a type: n of them, null where a map has no such name, or another type for it."""
+    """Values of a name in a type: n of them, null if a map lacks the name, or has it with another type."""
     entries = _entries(maps, name)
     return maps.items.field(type_).take(pa.array(entries, mask=entries < 0))
 
 
 def mentions_of(maps: pa.MapArray, name: str) -> npt.NDArray[np.bool_]:
-    """bool[n]: whether a map has the name, with a value or without: a change of a profile sets or unsets it."""
+    """bool[n]: True if a map has the name, with or without a value: the change sets or unsets it."""
     return _entries(maps, name) >= 0
 
 
 def _entries(maps: pa.MapArray, name: str) -> npt.NDArray[np.int64]:
-    """int64[n]: the place of a name among keys and items, -1 where a map does not have it."""
+    """int64[n]: index of a name among keys and items, -1 if a map lacks it."""
     out = np.full(len(maps), -1, np.int64)
     offsets, text = read_only(maps.offsets.to_numpy()), read_only(np.frombuffer(name.encode(), np.uint8))
     _find(offsets, *string_buffers(maps.keys), text, out)

@@ -1,4 +1,4 @@
-"""What a single record may hold, value by value; docs/events.md lists the same limits."""
+"""Limits on the content of a single record, value by value; docs/events.md lists the same limits."""
 
 import math
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def check_event(record: EventRecord, received_at_us: int) -> None:
-    """Raises `Refused`."""
+    """Check an event. Raises `Refused`."""
     check_tenant(record.tenant)
     check_text(record.user_id, RefusalCode.BAD_USER_ID, "the user id", USER_ID_MAX_CHARACTERS)
     check_text(record.event, RefusalCode.BAD_EVENT, "the name of the event")
@@ -33,7 +33,7 @@ def check_event(record: EventRecord, received_at_us: int) -> None:
 
 
 def check_profile(record: ProfileRecord) -> None:
-    """Raises `Refused`."""
+    """Check a change of a profile. Raises `Refused`."""
     check_tenant(record.tenant)
     check_text(record.user_id, RefusalCode.BAD_USER_ID, "the user id", USER_ID_MAX_CHARACTERS)
     if record.deleted and record.attributes:
@@ -42,7 +42,7 @@ def check_profile(record: ProfileRecord) -> None:
 
 
 def check_tenant(name: str) -> None:
-    """Raises `Refused` for what is no name of tenants; whether there is one of that name is not known here."""
+    """Raise `Refused` for an invalid tenant name; existence is checked elsewhere."""
     if not NAME_PATTERN.fullmatch(name):
         raise Refused(RefusalCode.BAD_TENANT, f"{name[:SHOWN_CHARACTERS]!r} is no name of a tenant")
 
@@ -57,7 +57,7 @@ def check_text(text: str, code: RefusalCode, what: str, most: int = NAME_MAX_CHA
 
 
 def check_characters(text: str, code: RefusalCode, what: str) -> None:
-    """Raises `Refused` for what a file could not hold either."""
+    """Raise `Refused` for characters that a file could not hold either."""
     if "\0" in text:
         raise Refused(code, f"{what} has a NUL character")
     if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
@@ -65,7 +65,7 @@ def check_characters(text: str, code: RefusalCode, what: str) -> None:
 
 
 def check_time(occurred_at_us: int, received_at_us: int) -> None:
-    """Raises `Refused` TOO_EARLY, TOO_FAR_AHEAD. Late events are as good as others, however late they are."""
+    """Raises `Refused` TOO_EARLY, TOO_FAR_AHEAD. Late events are accepted, however late they are."""
     latest_us = received_at_us + MAX_AHEAD_US
     if occurred_at_us < EARLIEST_US:
         reason = f"it occurred at {moment(occurred_at_us)}; the earliest is {moment(EARLIEST_US)}"
@@ -83,7 +83,7 @@ def check_time(occurred_at_us: int, received_at_us: int) -> None:
 
 
 def check_values(values: Mapping[str, PropertyValue | None]) -> None:
-    """Raises `Refused` for more properties, longer names, or values that are larger than is allowed, or no numbers."""
+    """Raise `Refused` for too many properties, for names or values that are too large, and for non-finite numbers."""
     if len(values) > MAX_PROPERTIES:
         raise Refused(
             RefusalCode.TOO_MANY_PROPERTIES, f"{len(values)} properties; at most {MAX_PROPERTIES} are allowed"
@@ -103,12 +103,12 @@ def check_values(values: Mapping[str, PropertyValue | None]) -> None:
 
 @lru_cache(maxsize=4096)
 def _check_name(name: str) -> None:
-    """Names repeat from record to record; what raises is not kept."""
+    """Check a name; cached, since names repeat from record to record. Errors are not cached."""
     check_text(name, RefusalCode.BAD_PROPERTY, f"the name of the property {name[:SHOWN_CHARACTERS]!r}")
 
 
 def moment(us: int) -> str:
-    """A time for a reason: ISO 8601 where the calendar has it."""
+    """A time for a reason: ISO 8601 if the calendar has it."""
     try:
         return (_EPOCH + timedelta(microseconds=us)).isoformat().replace("+00:00", "Z")
     except OverflowError:

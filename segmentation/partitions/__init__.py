@@ -1,1 +1,1 @@
-"""The segments of all tenants in one partition: what a stream worker keeps, and hands to the next owner."""
+"""The segments of all tenants in one partition: the state that a stream worker keeps and passes to the next owner."""

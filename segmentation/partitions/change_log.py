@@ -1,4 +1,4 @@
-"""Changes as messages, and the log of them as receivers and new owners read it."""
+"""Membership changes as messages, and the reader's rule for which messages of their log count."""
 
 from collections.abc import Iterator
 
@@ -24,13 +24,13 @@ CHANGE_ROWS = pa.schema(
         pa.field(EFFECTIVE_AT, ARROW_TYPES["timestamp"], nullable=False),
     ]
 )
-"""Of `MembershipChanges.rows`."""
+"""Schema of `MembershipChanges.rows`."""
 
 
 def messages(
     emitted: Emission, *, partition: Partition, generation: int, first_seq: int
 ) -> Iterator[MembershipChanges]:
-    """Changes as messages of at most `CHUNK_MAX_ROWS` users."""
+    """Split changes into messages of at most `CHUNK_MAX_ROWS` users."""
     changes, position = emitted.changes, emitted.position
     rows = pa.RecordBatch.from_arrays(
         [
@@ -60,7 +60,7 @@ def messages(
 
 
 def emission_of(message: MembershipChanges) -> Emission:
-    """Inverse of `messages`, for one of them. Raises ValueError where the rows are not what the message says."""
+    """Inverse of `messages`, for one message. Raises ValueError if the rows contradict the message."""
     rows = decode_rows(message.rows)
     if rows.schema != CHANGE_ROWS or rows.num_rows != message.count:
         raise ValueError("the rows are not those of a message of changes")
@@ -84,11 +84,11 @@ def emission_of(message: MembershipChanges) -> Emission:
 
 
 class ChangeLog:
-    """The log of one partition, read in order: which changes count.
+    """The log of one partition, read in order; decides which changes count.
 
-    Those of an owner that was replaced do not: a process that was frozen may go on to tell, once it wakes. A message
-    that comes twice counts once. `generation`: of the owner whose changes count now. Where the log has forgotten how an
-    owner began, its changes count from the first one that is there.
+    Changes of a replaced owner do not count: a process that was frozen may continue to emit once it wakes. A duplicate
+    message counts once. `generation`: that of the owner whose changes count now. If the log no longer has an owner's
+    start, its changes count from the first available one.
     """
 
     def __init__(self, generation: int = -1, next_seq: int = 0) -> None:
@@ -96,7 +96,7 @@ class ChangeLog:
         self._next_seq = next_seq
 
     def counts(self, offset: int, message: ChangesMessage) -> bool:
-        """Whether these are changes that count."""
+        """True if these are changes that count."""
         if isinstance(message, OwnerStarted):
             self.generation, self._next_seq = offset, 0
             return False

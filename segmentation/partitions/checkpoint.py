@@ -1,4 +1,4 @@
-"""The state of a partition as bytes, for the next owner: NumPy's .npz, nothing in it is code.
+"""The state of a partition as bytes, for the next owner: NumPy's .npz, which holds no code.
 
 https://numpy.org/doc/stable/reference/generated/numpy.savez.html: a zip of arrays, one of which holds JSON.
 """
@@ -26,11 +26,12 @@ _ABOUT: Final = "about"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """The segments of a partition, and how far their changes were told: below the offset `changes`, by `generation`.
+    """The segments of a partition, whose changes `generation` has emitted below the offset `changes`.
 
-    Whoever writes it has seen that nobody had replaced that owner by then. `next_seq` is that of its next message.
-    `started_at_us` is what that owner has said of its beginning, at offset `generation`: by that the log is known. None
-    in a checkpoint from before that was kept. `era`: that of the archive (`segmentation.archived`).
+    The writer has checked that this owner was not replaced until then. `next_seq`: seq of its next message.
+    `started_at_us`: time in the owner's `OwnerStarted`, at offset `generation`; it identifies the log. None in
+    checkpoints
+    from before it was stored. `era`: the archive's log epoch (`segmentation.archived`).
     """
 
     segments: PartitionSegments
@@ -77,7 +78,7 @@ def encode(checkpoint: Checkpoint) -> bytes:
 
 
 def decode(data: bytes) -> Checkpoint:
-    """Inverse of `encode`. Raises ValueError for what is none, or of another format."""
+    """Inverse of `encode`. Raises ValueError for invalid data, or another format."""
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         about = json.loads(bytes(arrays[_ABOUT]))
         if about["format"] != FORMAT:
@@ -104,6 +105,6 @@ def _tenant(record: Mapping[str, Any], prefix: str, arrays: Mapping[str, Any]) -
     }
     columns = {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
     evaluator = Evaluator(rules, state=State.of_columns(plan_of(rules), record["at_us"], columns))
-    evaluator.settle()  # makes the deadlines; nobody enters or leaves by it
+    evaluator.settle()  # builds the deadlines; causes no changes
     audiences = {AudienceName(name): Version(version) for name, version in record["audiences"].items()}
     return TenantSegments(tenant=TenantName(record["tenant"]), evaluator=evaluator, audiences=audiences)

@@ -1,14 +1,14 @@
-"""Where in the log an answer holds."""
+"""The position in the log at which an answer holds."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogPosition:
-    """What lies below these places of a partition's events, profiles and activations is taken in, and T is `at_us`.
+    """Records below these positions of a partition's events, profiles and activations are taken; T is `at_us`.
 
-    Of events and profiles they are positions (`segmentation.archived`), of activations it is an offset.
-    The position vector: two answers are compared at the same place, or not at all.
+    For events and profiles these are archive positions (`segmentation.archived`), for activations an offset.
+    Two answers are comparable only at the same vector.
     """
 
     events: int = 0
@@ -17,7 +17,7 @@ class LogPosition:
     at_us: int = 0
 
     def reached(self, other: "LogPosition") -> bool:
-        """Whether everything that `other` takes in is taken in here."""
+        """True if everything that `other` includes is included here."""
         return (
             self.events >= other.events
             and self.profiles >= other.profiles
@@ -26,7 +26,7 @@ class LogPosition:
         )
 
     def later(self, other: "LogPosition") -> "LogPosition":
-        """The least place that has reached both."""
+        """The least position that has reached both."""
         return LogPosition(
             events=max(self.events, other.events),
             profiles=max(self.profiles, other.profiles),

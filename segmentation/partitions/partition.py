@@ -1,7 +1,7 @@
-"""One partition of the log of events and profiles, folded: who is in each segment of each tenant, at a `LogPosition`.
+"""One partition of the log of events and profiles, folded: the members of each tenant's segments at a `LogPosition`.
 
-Everything that changes the answer goes through here: rows, activations, time. What was told before is recognised by its
-offset, so that a log may be read again from wherever it has to be.
+All input that changes the answer passes through here: rows, activations, time. Records taken before are recognised by
+their offset, so a log may be read again from any earlier offset.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from segmentation.partitions.tenant import Activation, Past, TenantSegments
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Emission:
-    """Changes of one tenant's segment, and where in the log the answer is so."""
+    """Changes of one tenant's segment, and the log position at which the answer holds."""
 
     tenant: TenantName
     changes: Changes
@@ -31,7 +31,7 @@ class Emission:
 
 
 class PartitionSegments:
-    """State of one partition; without rules it is no more than a place."""
+    """State of one partition; without rules it is only a position."""
 
     def __init__(
         self, partition: Partition, position: LogPosition, tenants: Mapping[TenantName, TenantSegments] = {}
@@ -41,7 +41,7 @@ class PartitionSegments:
         self.tenants = dict(tenants or {})
 
     def take_events(self, rows: pa.RecordBatch, end: int, at_us: int) -> list[Emission]:
-        """Rows (`EVENT_ROWS`) of the records up to `end`, exclusive; those that were taken before are left out."""
+        """Take rows (`EVENT_ROWS`) of the records up to `end`, exclusive; rows taken before are skipped."""
         rows = rows.slice(np.searchsorted(rows.column(OFFSET).to_numpy(), self.position.events))
         self._move(at_us, events=max(end, self.position.events))
         emitted = self._advance()
@@ -51,7 +51,7 @@ class PartitionSegments:
         return emitted
 
     def take_profiles(self, rows: pa.RecordBatch, end: int, at_us: int) -> list[Emission]:
-        """As `take_events`, of `PROFILE_ROWS`."""
+        """As `take_events`, with `PROFILE_ROWS`."""
         rows = rows.slice(np.searchsorted(rows.column(OFFSET).to_numpy(), self.position.profiles))
         self._move(at_us, profiles=max(end, self.position.profiles))
         emitted = self._advance()
@@ -61,9 +61,9 @@ class PartitionSegments:
         return emitted
 
     def activate(self, message: Activation, offset: int, past: Past, at_us: int) -> list[Emission]:
-        """One message of the activations. Raises as `TenantSegments.activate`; the message then is passed over.
+        """Apply one activation message. Raises as `TenantSegments.activate`; the message is then passed over.
 
-        What time has changed is told here, and is lost where this raises: `advance` to `at_us` before.
+        Changes caused by time are returned as well, and lost if this raises: call `advance` to `at_us` first.
         """
         if offset < self.position.activations:
             return []
@@ -77,12 +77,12 @@ class PartitionSegments:
         return emitted
 
     def advance(self, at_us: int) -> list[Emission]:
-        """Time goes on to `at_us`, never back."""
+        """Advance time to `at_us`, never back."""
         self._move(at_us)
         return self._advance()
 
     def take_again(self, topic: str, rows: pa.RecordBatch) -> list[Emission]:
-        """Rows of the past, from the archive, at the place of the state: events in any order, profiles in theirs."""
+        """Apply past rows from the archive at the current position: events in any order, profiles in log order."""
         emitted: list[Emission] = []
         at_us = self.position.at_us
         if topic == EVENTS:
@@ -94,7 +94,7 @@ class PartitionSegments:
         return emitted
 
     def adopt(self, tenant: TenantName, segment: AudienceName, user_ids: pa.StringArray) -> list[Emission]:
-        """Let these users be the members of a segment that is paused; nothing happens to one that is not."""
+        """Make these users the members of a paused segment; does nothing if the segment is not paused."""
         segments = self.tenants.get(tenant)
         active = None if segments is None else segments.rules.get(segment)
         if segments is None or active is None or not active.paused:
@@ -102,12 +102,12 @@ class PartitionSegments:
         return self._emissions(tenant, segments.evaluator.adopt(segment, user_ids))
 
     def skip_to(self, **offsets: int) -> None:
-        """Records below these offsets (`events`, `profiles`, `activations`) have nothing to add."""
+        """Move past offsets (`events`, `profiles`, `activations`) below which no record has anything to add."""
         now = asdict(self.position)
         self.position = replace(self.position, **{name: max(now[name], offset) for name, offset in offsets.items()})
 
     def members(self, tenant: TenantName, segment: AudienceName) -> pa.StringArray | None:
-        """Who is in a segment, sorted; none where it is no segment here."""
+        """Members of the segment, sorted. None if the segment is not active here."""
         segments = self.tenants.get(tenant)
         if segments is None or segment not in segments.rules:
             return None

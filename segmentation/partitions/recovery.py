@@ -1,12 +1,12 @@
-"""A new owner's way back: from the state of a checkpoint to where the owners before it had come, without a word.
+"""Recovery of a new owner: from the state of a checkpoint to the position of previous owners, without emitting.
 
-What they have told is read from the log of changes. The new owner folds events, profiles and activations again, in
-other batches and at other instants than they did, and keeps what it would have told to itself. Once it has reached
-every place of which something was told, it tells the difference between its answer and what was told last: so nobody's
-`left` is lost with the owner who had told `entered`, and nothing is told twice.
+Changes already emitted are read from the log of changes. The new owner folds events, profiles and activations again, in
+other batches and at other instants than its predecessors, and holds back its own changes. Once it has reached every
+position at which a change was emitted, it emits the difference between its answer and the last emitted one: so no
+`left` is lost with the owner that emitted `entered`, and nothing is emitted twice.
 
-The members of a paused segment are those who were told to be in: the new owner folds the pause behind other records,
-and nothing is told of a paused segment.
+The members of a paused segment are those last emitted: the new owner folds the pause after other records, and a paused
+segment emits nothing.
 """
 
 from collections.abc import Iterable, Iterator
@@ -29,7 +29,7 @@ Segment = tuple[TenantName, AudienceName]
 
 @dataclass(slots=True)
 class _Account:
-    """Of one segment: who was told to be in, and why the answer has changed since."""
+    """Emitted state of one segment: its members, and the causes of later changes."""
 
     rule_version: int
     index: UserIndex = field(default_factory=UserIndex)
@@ -38,7 +38,7 @@ class _Account:
     causes: dict[int, ChangeCause] = field(default_factory=dict)
 
     def numbers(self, user_ids: pa.StringArray) -> npt.NDArray[np.int32]:
-        """Of these users; new ones were not in."""
+        """Numbers of these users; new ones were not members."""
         users = self.index.add(user_ids)
         more = len(self.index) - len(self.inside)
         self.inside = np.concatenate((self.inside, np.zeros(more, np.bool_)))
@@ -47,9 +47,9 @@ class _Account:
 
 
 class Recovery:
-    """Between the assignment of a partition and the first word of its owner.
+    """State between the assignment of a partition and the first change of its new owner.
 
-    `whole`: `segments` are of a checkpoint, so that all of what was told is known, however long ago it was.
+    `whole`: `segments` come from a checkpoint, so all emitted changes are known, however old.
     """
 
     def __init__(self, segments: PartitionSegments, *, whole: bool) -> None:
@@ -64,22 +64,22 @@ class Recovery:
 
     @property
     def target(self) -> LogPosition:
-        """What is to be reached before the difference is told."""
+        """The position to reach before the difference is emitted."""
         return self._target
 
     def emitted(self, tenant: TenantName, changes: Changes, position: LogPosition) -> None:
-        """An owner before has told this, later than all that was given here before."""
+        """Add changes that a previous owner emitted, later than all given before."""
         account = self._account((tenant, AudienceName(changes.segment)), changes.rule_version)
         users = account.numbers(changes.user_ids)
         account.inside[users] = changes.entered
         self._target = self._target.later(position)
 
     def reach(self, position: LogPosition) -> None:
-        """Let this be part of the target, too."""
+        """Extend the target to this position."""
         self._target = self._target.later(position)
 
     def within(self, position: LogPosition) -> None:
-        """Nothing behind these offsets can be reached: the logs that had it are no more, and neither is what it did."""
+        """Limit the target to these offsets: later ones, and their effects, belong to logs that no longer exist."""
         target = self._target
         self._target = replace(
             target,
@@ -89,7 +89,7 @@ class Recovery:
         )
 
     def hold_back(self, emitted: Iterable[Emission]) -> None:
-        """What the new owner would have told on its way; it says from when on an answer is what it is, and why."""
+        """Record changes that the new owner would have emitted, for the instant and cause of each difference."""
         for one in emitted:
             account = self._account((one.tenant, AudienceName(one.changes.segment)), one.changes.rule_version)
             users = account.numbers(one.changes.user_ids)
@@ -97,7 +97,7 @@ class Recovery:
             account.causes |= dict.fromkeys(users.tolist(), one.changes.cause)
 
     def difference(self, segments: PartitionSegments) -> list[Emission]:
-        """What is to be told now, at the place of `segments`."""
+        """The changes to emit now, at the position of `segments`."""
         for (tenant, segment), account in list(self._accounts.items()) if self._whole else ():
             emitted = account.index.ids(np.flatnonzero(account.inside).astype(np.int32))
             self.hold_back(segments.adopt(tenant, segment, emitted))

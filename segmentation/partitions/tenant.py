@@ -1,4 +1,4 @@
-"""The segments of one tenant in one partition: rules come, change, pause and go, and the evaluator follows."""
+"""The segments of one tenant in one partition: rules are added, changed, paused and deleted; the evaluator follows."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,9 +25,9 @@ Activation = RuleActivated | SegmentPaused | SegmentDeleted | AudienceActivated
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """What a partition has taken in: below `events` and `profiles` as the archive has it, then these rows.
+    """Everything a partition has taken: below `events` and `profiles` from the archive, then these rows.
 
-    The rows are of all tenants, in the order of the log (`EVENT_ROWS`, `PROFILE_ROWS`).
+    The rows belong to all tenants, in log order (`EVENT_ROWS`, `PROFILE_ROWS`).
     """
 
     history: HistoricalActivity
@@ -39,19 +39,19 @@ class Past:
     profile_rows: Sequence[pa.RecordBatch] = ()
 
     def known_users(self, tenant: TenantName) -> Iterator[pa.StringArray]:
-        """Each once or more."""
+        """Known users, each at least once."""
         yield from self.history.known_users(tenant, self.partition, events=self.events, profiles=self.profiles)
         for rows in (*self.event_rows, *self.profile_rows):
             yield rows.filter(pc.equal(rows.column(TENANT), tenant)).column(USER_ID)
 
     def events_of(self, tenant: TenantName, names: Sequence[str], since_us: int | None) -> Iterator[EventBatch]:
-        """At least those of these names, and not before a time."""
+        """At least the events of these names that are later than `since_us`."""
         archived = self.history.events(tenant, self.partition, before=self.events, names=names, since_us=since_us)
         for rows in chain(archived, self.event_rows):
             yield from (batch for of, batch in event_batches(rows) if of == tenant)
 
     def profiles_of(self, tenant: TenantName) -> Iterator[ProfileBatch]:
-        """In the order in which they apply."""
+        """Changes of profiles in the order in which they apply."""
         archived = self.history.profiles(tenant, self.partition, before=self.profiles)
         for rows in chain(archived, self.profile_rows):
             yield from (batch for of, batch in profile_batches(rows) if of == tenant)
@@ -59,7 +59,7 @@ class Past:
 
 @dataclass(slots=True, kw_only=True)
 class TenantSegments:
-    """`audiences`: which version of an audience "member of it" means; none named here has members."""
+    """`audiences`: the version of each audience that memberships refer to; an audience not listed has no members."""
 
     tenant: TenantName
     evaluator: Evaluator
@@ -67,19 +67,19 @@ class TenantSegments:
 
     @property
     def rules(self) -> Mapping[str, ActiveRule]:
-        """By the name of the segment."""
+        """Rules by segment name."""
         return self.evaluator.plan.rules
 
     def rebuilt(self, past: Past, at_us: int) -> "TenantSegments":
-        """The same rules over nothing but the past, at `at_us`. Raises `RetriableError` of the history."""
+        """The same rules, evaluated over the past alone, at `at_us`. Raises the history's `RetriableError`."""
         made = TenantSegments(tenant=self.tenant, evaluator=Evaluator({}, at_us=at_us), audiences=dict(self.audiences))
-        made._succeed(self.rules, past)  # of the same class
+        made._succeed(self.rules, past)  # same class
         return made
 
     def activate(self, message: Activation, past: Past, at_us: int) -> list[Changes]:
-        """Time goes on to `at_us`, then the message holds. What was said before changes nothing.
+        """Advance time to `at_us`, then apply the message. A repeated message changes nothing.
 
-        Raises `UserError` BAD_RULE, SEGMENT_CYCLE, and nothing has changed; `RetriableError` of the history.
+        Raises `UserError` BAD_RULE, SEGMENT_CYCLE, with nothing changed; the history's `RetriableError`.
         """
         match message:
             case AudienceActivated():
@@ -106,7 +106,7 @@ class TenantSegments:
         return changes
 
     def _succeed(self, rules: Mapping[str, ActiveRule], past: Past) -> list[Changes]:
-        first = not self.rules  # without rules nobody has kept the users
+        first = not self.rules  # without rules, no user was recorded
         succession = Succession(rules, self.evaluator)
         for ids in past.known_users(self.tenant) if first else ():
             succession.known(ids)

@@ -1,8 +1,8 @@
-"""One form for rules that say the same in other words, and the hash that names a rule.
+"""One form for rules that differ only in wording, and the hash that identifies a rule.
 
-Canonical are: groups and conditions in the order of their JSON, each once; `not (a or b)` as `not a and not b`; tests
+Canonical form: groups and conditions in the order of their JSON, each once; `not (a or b)` as `not a and not b`; tests
 of a `where` and values of a list in order, each once; a list of one as `=`; `= 0` times as `<= 0`; -0 as 0; no time
-zone where no date needs one. Rules that are equal for deeper reasons (`never(x)` and `not ever(x)`) stay different.
+zone unless a date needs one. Rules that are equal for deeper reasons (`never(x)` and `not ever(x)`) stay different.
 """
 
 import json
@@ -17,7 +17,7 @@ from segmentation.rules.records import condition_record, rule_record
 
 
 def canonical(rule: Rule) -> Rule:
-    """The rule in canonical form; it has the same answers."""
+    """The rule in canonical form; its answers are unchanged."""
     groups: list[Group] = []
     for group in rule.groups:
         conditions = _ordered(_condition(c) for c in group.conditions)

@@ -1,4 +1,4 @@
-"""Reading one condition of a rule.
+"""Parses one condition of a rule.
 
 condition = "count" "(" events "," window ")" ( ">=" | ">" | "<=" | "<" | "=" ) times
           | ( "ever" | "never" ) "(" events ")"
@@ -55,13 +55,13 @@ CONDITION: Final = "a condition, as in: count(purchase, 30d) >= 2, ever(purchase
 
 @dataclass(frozen=True, slots=True)
 class RuleReader:
-    """Reads conditions of rules. Everything raises `UserError` BAD_RULE, which points at a character."""
+    """Parses conditions of rules. All methods raise `UserError` BAD_RULE, which points at a character."""
 
     cursor: Cursor
     timezone: str | None
 
     def condition(self) -> RuleCondition:
-        """One condition."""
+        """Parse one condition."""
         cursor, token = self.cursor, self.cursor.token
         cursor.term(token.at)
         word = token.text.lower() if cursor.is_reserved(token) else ""
@@ -100,7 +100,7 @@ class RuleReader:
         return seconds
 
     def _quantity(self) -> tuple[Quantity, int]:
-        """And what to add to the number."""
+        """The quantity, and the number to add to `times`."""
         quantities: dict[str, tuple[Quantity, int]] = {
             ">=": ("at_least", 0),
             ">": ("at_least", 1),
@@ -140,7 +140,7 @@ class RuleReader:
         return Seen(which=which, events=events, bound=bound, moment=self._time(after=sign.text in ("<=", ">")))
 
     def _time(self, *, after: bool) -> datetime:
-        """A time, or the one `after` it: the next microsecond, or the end of the day."""
+        """A time, or with `after` the first one after it: the next microsecond, or the end of the day."""
         token = self.cursor.token
         if token.kind not in ("date", "timestamp"):
             self.cursor.refuse("a time without quotes: 2026-11-01, or 2026-11-01T09:00:00Z")
@@ -174,7 +174,7 @@ class RuleReader:
         return condition
 
     def _events(self, example: str) -> Events:
-        """From the name of the function to what follows the events."""
+        """Parse from the name of the function to the end of the events."""
         cursor, function = self.cursor, self.cursor.take().text
         cursor.expect("(", f'as in: {example}; an attribute of this name stands in double quotes: "{function}"')
         at = cursor.token.at
@@ -254,7 +254,7 @@ class RuleReader:
 
     @contextmanager
     def _pointing(self, at: int) -> Iterator[None]:
-        """What is refused without a position is refused at this character."""
+        """Add this character's position to errors that have none."""
         try:
             yield
         except UserError as exc:

@@ -1,4 +1,4 @@
-"""Days of a calendar as spans of time."""
+"""Calendar days as spans of time."""
 
 from datetime import date, datetime, timedelta
 from typing import Final, NamedTuple
@@ -12,7 +12,7 @@ LAST: Final = date(9999, 12, 29)
 
 
 class Day(NamedTuple):
-    """From `begins`, inclusive, to `ends`, exclusive, in UTC. Empty where the clock skips a whole day."""
+    """From `begins`, inclusive, to `ends`, exclusive, in UTC. Empty if the clock skips the whole day."""
 
     begins: datetime
     ends: datetime
@@ -25,6 +25,6 @@ def day(of: date, timezone: str) -> Day:
 
 
 def check_day(of: date) -> None:
-    """Raises `UserError` BAD_RULE for a day that is not whole in the years 1 to 9999."""
+    """Raise `UserError` BAD_RULE for a day not entirely within the years 1 to 9999."""
     if not FIRST <= of <= LAST:
         raise UserError("BAD_RULE", f"{of.isoformat()} is not from {FIRST.isoformat()} to {LAST.isoformat()}")

@@ -1,4 +1,4 @@
-"""Places in a JSON document, and strict reading of what stands there."""
+"""Paths in a JSON document, and strict reading of the values there."""
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,21 +9,21 @@ from schemas.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class DocumentPath:
-    """`all[0].any`; everything raises `UserError` BAD_RULE that names it."""
+    """A path such as `all[0].any`. All methods raise `UserError` BAD_RULE, which names it."""
 
     path: str
 
     def at(self, key: str) -> "DocumentPath":
-        """A key of the object here."""
+        """The path of a key of the object here."""
         return DocumentPath(f"{self.path}.{key}" if self.path else key)
 
     def fault(self, what: str) -> UserError:
-        """The error of this place."""
+        """The error at this path."""
         return UserError("BAD_RULE", f"at {self.path or 'the top'}: {what}", path=self.path)
 
     @contextmanager
     def naming(self) -> Iterator[None]:
-        """What is refused without a place is refused here."""
+        """Add this path to errors that have none."""
         try:
             yield
         except UserError as exc:
@@ -32,7 +32,7 @@ class DocumentPath:
             raise
 
     def fields(self, given: object, required: Collection[str], optional: Collection[str] = ()) -> Mapping[str, object]:
-        """An object with these keys and no other."""
+        """An object with these keys and no others."""
         if not isinstance(given, Mapping):
             raise self.fault("not an object")
         if unknown := sorted(str(key)[:80] for key in given.keys() - {*required, *optional}):
@@ -42,7 +42,7 @@ class DocumentPath:
         return given
 
     def entries(self, given: object) -> list[tuple["DocumentPath", object]]:
-        """A list, each entry with its place."""
+        """A list, each entry with its path."""
         if not isinstance(given, list):
             raise self.fault("not a list")
         return [(DocumentPath(f"{self.path}[{number}]"), entry) for number, entry in enumerate(given)]
@@ -54,7 +54,7 @@ class DocumentPath:
         return given
 
     def whole(self, given: object) -> int:
-        """A whole number, also one that is written 3.0."""
+        """An integer, also when written as 3.0."""
         if isinstance(given, bool) or not isinstance(given, int | float) or given != given // 1:
             raise self.fault("not a whole number")
         return int(given)

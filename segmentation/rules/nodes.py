@@ -1,8 +1,8 @@
-"""Rules as frozen values: which of the known users of a tenant are in a segment at an instant T.
+"""Rules as frozen values: which known users of a tenant are in a segment at an instant T.
 
-A rule is all of its groups; a group is one of its conditions or, negated, none of them. Every condition is true or
-false for a known user, never unknown, so that "not" is the plain opposite: it, `Never`, "at most" and "exactly 0" are
-true for known users of whom nothing was heard, and for nobody else. docs/rules.md says what the rest means.
+A rule requires all of its groups; a group requires one of its conditions or, negated, none of them. Every condition is
+true or false for a known user, never unknown, so "not" is the plain opposite: it, `Never`, "at most" and "exactly 0"
+are true for known users with no such event or value, and for no other user. docs/rules.md has the full semantics.
 """
 
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from segmentation.expressions.nodes import Comparison, Condition, OneOf, Presenc
 from segmentation.rules.days import check_day
 
 MAX_TIMES: Final = 1_000
-"""The latest events of a user that are kept for a condition are this many, and one."""
+"""Maximum of a count; one more than this many latest events of a user are kept for a condition."""
 MAX_WINDOW_S: Final = 366 * 24 * 60 * 60
 MAX_NAME: Final = 255
-"""Characters of the name of an event, a property or an attribute."""
+"""Maximum characters in the name of an event, a property or an attribute."""
 NO_DATES: Final = "events have no dates: compare the text, which is in the order of time if written as 2026-11-01"
 
 Quantity = Literal["at_least", "at_most", "exactly"]
@@ -30,7 +30,7 @@ Kind = Literal["audience", "segment"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Events:
-    """Events of a name whose properties meet all of `where`; `column` of those conditions is a property."""
+    """Events of a name whose properties satisfy all of `where`; `column` of those conditions is a property."""
 
     event: str
     where: tuple[Condition, ...] = ()
@@ -45,7 +45,7 @@ class Events:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
-    """`count(purchase, 30d) >= 2`: so many events with T - `within_s` < occurred_at <= T."""
+    """`count(purchase, 30d) >= 2`: the number of events with T - `within_s` < occurred_at <= T."""
 
     events: Events
     quantity: Quantity
@@ -70,16 +70,16 @@ class Ever:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Never:
-    """`never(purchase)`: there is none."""
+    """`never(purchase)`: there is no such event."""
 
     events: Events
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """`first(purchase) < 2026-11-01T00:00:00Z`: there is an event, and the first or last of them was then.
+    """`first(purchase) < 2026-11-01T00:00:00Z`: there is an event, and the first or last one was in this range.
 
-    `before` is that moment (UTC) exclusive, `from` inclusive: with whole microseconds nothing else is needed.
+    `before` excludes that moment (UTC), `from` includes it: with whole microseconds nothing else is needed.
     """
 
     which: Which
@@ -90,7 +90,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """`in audience vip`, `in segment buyers`: the user is in it at T."""
+    """`in audience vip`, `in segment buyers`: the user is a member at T."""
 
     kind: Kind
     name: str
@@ -105,7 +105,7 @@ class Member:
 
 OfEvents = Count | Ever | Never | Seen
 RuleCondition = OfEvents | Member | Condition
-"""`Comparison`, `OneOf` and `Presence` are of an attribute (`column`) in the user's profile."""
+"""`Comparison`, `OneOf` and `Presence` apply to an attribute (`column`) in the user's profile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """All of the groups. `timezone` (IANA) is where the dates begin and end that timestamps are compared with."""
+    """All of the groups. `timezone` (IANA): the zone of the dates that timestamps are compared with."""
 
     groups: tuple[Group, ...]
     timezone: str | None = None
@@ -137,17 +137,17 @@ class Rule:
 
     @property
     def conditions(self) -> tuple[RuleCondition, ...]:
-        """All of them, in the order in which they are written."""
+        """All conditions, in the order in which they are written."""
         return tuple(condition for group in self.groups for condition in group.conditions)
 
     @property
     def has_dates(self) -> bool:
-        """Whether the time zone matters."""
+        """True if the time zone matters."""
         return any(isinstance(c, Comparison | OneOf) and c.type == "date" for c in self.conditions)
 
 
 def check_name(what: str, name: str) -> None:
-    """Raises `UserError` BAD_RULE for what is no name of an event, a property or an attribute."""
+    """Raise `UserError` BAD_RULE for an invalid name of an event, a property or an attribute."""
     if not 1 <= len(name) <= MAX_NAME:
         raise _bad(f"the name of an {what} has 1 to {MAX_NAME} characters".replace("an p", "a p"))
     if fault := unusable(name):
@@ -155,7 +155,7 @@ def check_name(what: str, name: str) -> None:
 
 
 def check_attribute(condition: Condition) -> None:
-    """Raises `UserError` BAD_RULE for what cannot be asked of an attribute."""
+    """Raise `UserError` BAD_RULE for a condition that attributes do not support."""
     check_name("attribute", condition.column)
     if not isinstance(condition, Presence) and condition.type == "date":
         for value in condition.values if isinstance(condition, OneOf) else (condition.value,):
@@ -163,7 +163,7 @@ def check_attribute(condition: Condition) -> None:
 
 
 def unusable(text: str) -> str | None:
-    """What a text has that no value has."""
+    """The part of a text that no value can have. None if there is none."""
     if "\0" in text:
         return "a NUL character"
     if any("\ud800" <= c <= "\udfff" for c in text):

@@ -1,10 +1,10 @@
-"""Rules read from text.
+"""Parses rules from text.
 
 rule      = group { "and" group } | condition { "or" condition }
 group     = [ "not" ] ( condition | "(" condition { "or" condition } ")" )
 
-`conditions` reads one condition; docs/rules.md explains the language, `nodes` what it means. A rule is flat: nothing
-here calls itself.
+`conditions` parses one condition; docs/rules.md explains the language, `nodes` its semantics. A rule is flat: nothing
+here recurses.
 """
 
 from typing import Final
@@ -30,7 +30,7 @@ NOT_INSIDE: Final = (
 
 
 def parse_rule(text: str, *, timezone: str | None = None) -> Rule:
-    """The rule that a text is. `timezone` (IANA) is that of dates, and of timestamps without an offset.
+    """Parse a rule. `timezone` (IANA) applies to dates, and to timestamps without an offset.
 
     Raises `UserError` BAD_RULE, with `position` (from 1) and `marked` (the line and a caret) in its detail, and
     BAD_TIMEZONE.
@@ -70,7 +70,7 @@ def _group(cursor: Cursor, reader: RuleReader) -> Group:
 
 
 def _alternatives(cursor: Cursor, reader: RuleReader) -> tuple[RuleCondition, ...]:
-    """Those that follow after `or`."""
+    """The conditions after each `or`."""
     conditions = []
     while cursor.word("or"):
         conditions.append(_inside(cursor, reader))

@@ -1,4 +1,4 @@
-"""Rules -> text that is read as the same again."""
+"""Rules -> text that parses to the same rule."""
 
 import re
 from typing import Final, assert_never
@@ -16,7 +16,7 @@ SIGNS: Final = {"at_least": ">=", "at_most": "<=", "exactly": "=", "before": "<"
 
 
 def rule_text(rule: Rule) -> str:
-    """A rule as `parse_rule` reads it, in the rule's time zone."""
+    """A rule as text for `parse_rule`, in the rule's time zone."""
     if len(rule.groups) == 1 and not rule.groups[0].negated:
         return _alternatives(rule.groups[0])
     return " and ".join(_group(group) for group in rule.groups)
@@ -58,5 +58,5 @@ def _events(events: Events) -> str:
 
 
 def _name(name: str) -> str:
-    """A name, in double quotes where it is no word, or one of the language."""
+    """A name, in double quotes unless it is a word and not reserved."""
     return name if PLAIN.fullmatch(name) and name.lower() not in RULES.reserved else string(name)

@@ -1,6 +1,6 @@
-"""Rules as JSON, the form that is saved: versioned, published as schemas/rule.schema.json, and read strictly.
+"""Rules as JSON, the stored form: versioned, published as schemas/rule.schema.json, and parsed strictly.
 
-Errors name the place in the document: `at all[0].any[1].times: ...`.
+Errors name the path in the document: `at all[0].any[1].times: ...`.
 """
 
 import json
@@ -69,7 +69,7 @@ def condition_record(condition: RuleCondition) -> dict[str, object]:
 
 
 def rule_from_json(data: bytes) -> Rule:
-    """A rule from JSON. Raises `UserError` BAD_RULE and BAD_TIMEZONE: it may have come from anywhere."""
+    """A rule from JSON of any origin. Raises `UserError` BAD_RULE and BAD_TIMEZONE."""
     if len(data) > MAX_BYTES:
         raise UserError("BAD_RULE", f"{len(data)} bytes are more than the {MAX_BYTES} that are read", bytes=len(data))
     try:

@@ -1,4 +1,4 @@
-"""What rules name: events, properties, attributes, audiences and other segments."""
+"""Names that rules refer to: events, properties, attributes, audiences and other segments."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from segmentation.rules.nodes import Count, Ever, Kind, Member, Never, Rule, See
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """Names in a rule, each in order and once. None of them needs to be known; what is unknown is shown to a person."""
+    """Names in a rule, each sorted and once. None of them needs to exist; unknown ones are shown to a user."""
 
     events: tuple[str, ...]
     properties: tuple[tuple[str, str], ...]
@@ -49,7 +49,7 @@ def names(rule: Rule) -> Names:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operand:
-    """What a rule compares: a property of an event, or an attribute (`event` none), with values of a type."""
+    """What a rule compares with values of a type: a property of an event, or an attribute (`event` is None)."""
 
     event: str | None
     name: str
@@ -57,12 +57,12 @@ class Operand:
 
     @property
     def fitting(self) -> tuple[ColumnType, ...]:
-        """Types that a value must have to be compared at all: a timestamp lies on a day."""
+        """Types of values that can be compared at all: a timestamp lies on a day."""
         return ("date", "timestamp") if self.type == "date" and self.event is None else (self.type,)
 
 
 def operands(rule: Rule) -> tuple[Operand, ...]:
-    """The operands of a rule, each once, in the order of the rule; whether a value is set at all compares nothing."""
+    """The operands of a rule, each once, in the order of the rule; `is set` compares nothing."""
     found: dict[Operand, None] = {}
     for condition in rule.conditions:
         event: str | None = None
@@ -76,21 +76,21 @@ def operands(rule: Rule) -> tuple[Operand, ...]:
 
 
 def cycle(rules: Mapping[str, Rule]) -> tuple[str, ...] | None:
-    """Segments of which each names the next in its rule, and the last the first; None where there is no such circle.
+    """A cycle of segments: each one's rule refers to the next, the last one's to the first. None if there is none.
 
-    `rules` by the name of their segment. Begins with the name that is first in order.
+    `rules` by segment name. The cycle begins with its smallest name.
     """
     try:
         TopologicalSorter(_graph(rules)).prepare()
     except CycleError as exc:
-        around = list(reversed(exc.args[1][1:]))  # its order is from the named to the naming
+        around = list(reversed(exc.args[1][1:]))  # CycleError lists them from the referenced to the referrer
         first = around.index(min(around))
         return (*around[first:], *around[:first])
     return None
 
 
 def evaluation_order(rules: Mapping[str, Rule]) -> tuple[str, ...]:
-    """The segments, each after those that its rule names. Raises `UserError` SEGMENT_CYCLE, which names the cycle."""
+    """The segments, each after those its rule refers to. Raises `UserError` SEGMENT_CYCLE, which names the cycle."""
     if around := cycle(rules):
         shown = " -> ".join((*around, around[0]))
         raise UserError("SEGMENT_CYCLE", f"segments are members of each other: {shown}", segments=list(around))
@@ -98,11 +98,11 @@ def evaluation_order(rules: Mapping[str, Rule]) -> tuple[str, ...]:
 
 
 def check_members(name: str, rules: Mapping[str, Rule], audiences: Collection[str], written: str | None = None) -> None:
-    """Whether the rule of a segment names audiences and segments that there are, and no segment that names it.
+    """Check that a segment's rule refers only to existing audiences and segments, and is not part of a cycle.
 
-    `rules` by the name of their segment, with the new one, of which `written` is the text; none where it was given in
-    JSON. Raises `UserError` UNKNOWN_AUDIENCE, UNKNOWN_SEGMENT, SEGMENT_CYCLE, which point at the character (`position`,
-    `marked`) or name the place in the JSON (`path`).
+    `rules` by segment name, including the new one; `written` is its text, None if it was given in JSON. Raises
+    `UserError` UNKNOWN_AUDIENCE, UNKNOWN_SEGMENT, SEGMENT_CYCLE, which point at the character (`position`, `marked`) or
+    name the path in the JSON (`path`).
     """
     rule = rules[name]
     asked = names(rule)
@@ -127,7 +127,7 @@ def check_members(name: str, rules: Mapping[str, Rule], audiences: Collection[st
 
 
 def _place(rule: Rule, written: str | None, member: Member, code: Code, message: str) -> UserError:
-    """The error of a membership where the rule says it first."""
+    """The error of a membership, at its first occurrence in the rule."""
     if written is None:
         path = next(
             f"all[{n}].{'none' if group.negated else 'any'}[{k}].name"
@@ -143,11 +143,11 @@ def _place(rule: Rule, written: str | None, member: Member, code: Code, message:
         kinds = tuple(word.kind for word in words[:2])
         if kinds == ("word", "word") and (words[0].text.lower(), words[1].text.lower(), words[2].text) == said:
             return source.fault(words[2].at, message)
-    return UserError(code, message)  # the text is not that of the rule
+    return UserError(code, message)  # the text belongs to another rule
 
 
 def referrers(kind: Kind, name: str, rules: Mapping[str, Rule]) -> tuple[str, ...]:
-    """The segments whose rules name an audience or a segment."""
+    """The segments whose rules refer to an audience or a segment."""
     member = Member(kind=kind, name=name)
     return tuple(segment for segment in sorted(rules) if member in rules[segment].conditions)
 

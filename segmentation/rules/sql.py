@@ -1,7 +1,7 @@
 """Rules -> SQL (DuckDB's dialect) over relations, with every value and every name of a rule bound as a parameter.
 
-Texts hold `?`, names of columns that are ours, and the quoted names of the relations. The events are read once:
-first identities, since copies of an event count once, then users. The answer is the one at an instant T.
+Texts hold `?`, our own column names, and the quoted names of the relations. The events are read once: grouped first by
+identity, since copies of an event count once, then by user. The answer is the one at an instant T.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ MICROS: Final = 1_000_000
 COUNTED: Final = "SELECT user_id FROM c"
 
 ValueOf = Callable[[str, ColumnType], BoundSql]
-"""An expression over a row of a relation: the value of a name, where it has one of that type, else null."""
+"""An expression over a row of a relation: the value of a name if it has one of that type, else null."""
 
 
 def of_maps(name: str, type_: ColumnType) -> BoundSql:
@@ -35,18 +35,19 @@ def of_maps(name: str, type_: ColumnType) -> BoundSql:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relations:
-    """The relations, by name or as queries. No column but those of maps is null; further columns do not matter.
+    """The relations, by name or as queries. No column except those of maps is null; further columns are ignored.
 
     events: user_id VARCHAR, event VARCHAR, occurred_at TIMESTAMPTZ, event_id VARCHAR, and maps from property to value:
     numbers MAP(VARCHAR, DOUBLE), strings MAP(VARCHAR, VARCHAR), booleans MAP(VARCHAR, BOOLEAN).
-    profiles: a row a user: user_id, maps as of events from attribute to value, and dates MAP(VARCHAR, DATE), timestamps
+    profiles: a row per user: user_id, maps as for events from attribute to value, and dates MAP(VARCHAR, DATE),
+    timestamps
     MAP(VARCHAR, TIMESTAMPTZ). A name is in one of the maps.
-    known_users: a row a user: user_id; nobody else is in an answer. None, where the rule is false of users of whom
-    nothing is known (`truths.true_of_nothing`): all users of the other relations are known.
-    members: kind VARCHAR (audience, segment), name VARCHAR, user_id VARCHAR; read where a rule names one.
-    `profiles_of`: the profiles of the users of a query (of one column) alone, where that is less work than all of them.
-    `of_event` and `of_profile`: how the value of a name is read where it lies in something else than those maps.
-    event_id may be of any type: what is equal in it, and in user, event and time, is one event.
+    known_users: a row per user: user_id; an answer has no other users. None if the rule is false for users without any
+    facts (`truths.true_of_nothing`): then all users of the other relations are known.
+    members: kind VARCHAR (audience, segment), name VARCHAR, user_id VARCHAR; read if a rule refers to one.
+    `profiles_of`: the profiles of only the users of a query (with one column), if that is less work than reading all.
+    `of_event` and `of_profile`: expressions for the value of a name that is stored in something other than those maps.
+    event_id may be of any type: rows equal in it, and in user, event and time, are one event.
     """
 
     events: str | BoundSql = "events"
@@ -59,7 +60,7 @@ class Relations:
 
 
 def members_sql(rule: Rule, relations: Relations, at: datetime) -> BoundSql:
-    """`user_id` of each user who is in the segment at this instant (aware), in no order."""
+    """`user_id` of each member of the segment at this instant (aware), in no order."""
     query = _Query(rule, relations, at)
     matched = query.rule()
     source = query.source()
@@ -67,7 +68,7 @@ def members_sql(rule: Rule, relations: Relations, at: datetime) -> BoundSql:
 
 
 def count_sql(rule: Rule, relations: Relations, at: datetime) -> BoundSql:
-    """How many they are: one row with one number."""
+    """The number of members: one row with one number."""
     query = _Query(rule, relations, at)
     matched = query.rule()
     source = query.source()
@@ -85,9 +86,9 @@ def explain_sql(rule: Rule, relations: Relations, at: datetime, user_id: str) ->
 
 
 def events_sql(condition: OfEvents, relations: Relations, at: datetime, user_id: str, columns: str) -> BoundSql:
-    """Columns of the relation (a list, as SQL, with occurred_at) of the events of a user that a condition asks for.
+    """Columns of the relation (a list, as SQL, with occurred_at) for the events of a user that a condition refers to.
 
-    Of a count, of those in the window. With all copies, the latest first.
+    For a count, those in the window. All copies are included, the latest first.
     """
     return _Query(Rule(groups=(Group(conditions=(condition,)),)), relations, at, user_id).events(condition, columns)
 
@@ -102,7 +103,7 @@ def _from(relation: str | BoundSql) -> BoundSql:
 
 
 def _counts_copies(condition: OfEvents) -> bool:
-    """Whether the answer would be another one, were the copies of an event counted."""
+    """True if counting the copies of an event would change the answer."""
     if not isinstance(condition, Count):
         return False
     return condition.times > 1 or (condition.times == 1 and condition.quantity != "at_least")
@@ -114,7 +115,7 @@ def _moment(micros: int) -> BoundSql:
 
 @dataclass(slots=True)
 class _Values:
-    """Columns for the values of names, made when they are asked for: `numbers['amount'] AS "v0"`."""
+    """Columns for the values of names, created on first use: `numbers['amount'] AS "v0"`."""
 
     value_of: ValueOf
     names: dict[tuple[str, ColumnType], str] = field(default_factory=dict)
@@ -123,12 +124,12 @@ class _Values:
         return self.names.setdefault((name, type_), f"v{len(self.names)}")
 
     def selected(self) -> BoundSql:
-        """As they follow other columns."""
+        """The columns, to follow other columns."""
         return _sql(*(_sql(", ", self.value_of(*named), f" AS {column}") for named, column in self.names.items()))
 
 
 class _Source(NamedTuple):
-    """What stands before SELECT, what after FROM, and how the user is called."""
+    """SQL before SELECT, SQL after FROM, and the expression for the user."""
 
     before: BoundSql
     joins: BoundSql
@@ -136,7 +137,7 @@ class _Source(NamedTuple):
 
 
 class _Query:
-    """The conditions of a rule over one relation, in which each known user (`k`) has all that they ask for.
+    """The conditions of a rule over one relation, with a row per known user (`k`) that has all they refer to.
 
     `e` are the events of one identity, `c` the events of a user, `m` the memberships, `a` the attributes.
     """
@@ -156,11 +157,11 @@ class _Query:
         self._only_counted = False
 
     def rule(self) -> BoundSql:
-        """Whether all groups are true."""
+        """SQL that is true if all groups are."""
         return joined(" AND ", map(self._group, self._rule.groups))
 
     def condition(self, condition: RuleCondition) -> BoundSql:
-        """Whether a condition is true: never null."""
+        """SQL that is true if a condition is; never null."""
         match condition:
             case Count():
                 sign = SIGNS[condition.quantity]
@@ -180,10 +181,10 @@ class _Query:
                 return to_sql(typed(condition, OF_PROFILES, self._attributes.column, self._rule.timezone), "a")
 
     def source(self) -> _Source:
-        """What the conditions that were asked for so far are read from.
+        """The relation that the conditions so far are read from.
 
-        Where a rule is false of users without any of the events that it asks for, these come first: profiles and
-        memberships of nobody else are looked at.
+        If a rule is false for users without any of its events, the events come first: profiles and memberships of other
+        users are not read.
         """
         asked = [
             (name, relation)
@@ -215,7 +216,7 @@ class _Query:
         return _Source(before=BoundSql("", ()), joins=joins, user=who)
 
     def _must(self) -> BoundSql:
-        """What is said of events alone, and has to be true."""
+        """Conditions on events alone that must be true."""
         said: list[BoundSql] = []
         for group in self._rule.groups:
             of_events = [condition for condition in group.conditions if isinstance(condition, OfEvents)]
@@ -233,12 +234,12 @@ class _Query:
         return f"c.{self._of_user.setdefault(condition, f'c{len(self._of_user)}')}"
 
     def _counted(self) -> BoundSql:
-        """What is asked of the events of each user who has some."""
+        """The aggregates over the events of each user who has any."""
         numbers = [_sql(", ", self._aggregate(condition), f" AS {c}") for condition, c in self._of_user.items()]
         return _sql("SELECT e.user_id", *numbers, " FROM (", self._identities(), ") AS e GROUP BY e.user_id")
 
     def _aggregate(self, condition: Count | Ever | Never | Seen) -> BoundSql:
-        # CASE, as the time that DuckDB takes to plan many FILTERs grows with their square
+        # CASE, since DuckDB's planning time grows with the square of the number of FILTERs
         matched = f"e.{self._events.setdefault(condition.events, f'e{len(self._events)}')}"
         match condition:
             case Count():
@@ -253,9 +254,9 @@ class _Query:
                 assert_never(condition)
 
     def _identities(self) -> BoundSql:
-        """Each event once, and which of the asked events it is: one of its copies is.
+        """Each event once, and the conditions it matches: those that one of its copies matches.
 
-        Rows that are none of them are left out, and where it does not matter how often an event was sent, copies stay.
+        Rows that match none are left out. Copies stay if no condition counts them.
         """
         matches = {e: self._matches(events) for events, e in self._events.items()}
         scanned = self._scanned("user_id, event, occurred_at, event_id", self._properties.selected())
@@ -287,7 +288,7 @@ class _Query:
             *self._of_the_user(),
         ]
         windows = [condition.within_s for condition in self._of_user if isinstance(condition, Count)]
-        if len(windows) == len(self._of_user):  # nothing is asked of all the past
+        if len(windows) == len(self._of_user):  # no condition needs the whole past
             conditions.append(_sql("occurred_at > ", _moment(self._at - max(windows) * MICROS)))
         where = joined(" AND ", conditions)
         return _sql(f"SELECT {columns}", values, " FROM ", _from(self._relations.events), " WHERE ", where)

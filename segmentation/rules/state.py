@@ -1,8 +1,8 @@
-"""What a rule needs to know of the events of a user, so that a stream worker keeps that and no more.
+"""The events of a user that a rule needs, so that a stream worker keeps only those.
 
-For each condition a few events are enough, the latest or the one earliest, however many there were: the count of a
-window is compared with N, and of more than N + 1 it does not matter how many more. Without a new event, an answer
-changes only when one of them leaves the window.
+A few events are enough for each condition, the latest or the single earliest, however many there were: the count in a
+window is compared with N, and beyond N + 1 the exact number does not matter. Without a new event, an answer changes
+only when one of them leaves the window.
 """
 
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from segmentation.rules.nodes import Count, Events, Ever, Never, OfEvents, Rule,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """What is kept of the events (identities, with occurred_at <= T) of a user that meet `events`.
+    """The events (identities, with occurred_at <= T) of a user matching `events` that are kept.
 
-    `keep` of them, at most MAX_TIMES + 1, from the `end` of those that are `latest` or `earliest`. `within_s`: those of
-    occurred_at <= T - within_s may be dropped; None: never. `deadlines` are ranks, 1 = the latest: the answer may
-    change at occurred_at + within_s of an event that has such a rank, and at no other time without an event.
+    `keep` of them, at most MAX_TIMES + 1, counted from the `end`: `latest` or `earliest`. `within_s`: events with
+    occurred_at <= T - within_s may be dropped; None: never. `deadlines` are ranks, 1 = the latest: without a new event,
+    the answer may change at occurred_at + within_s of an event with such a rank, and at no other time.
     """
 
     events: Events
@@ -28,7 +28,7 @@ class Need:
 
 
 def needs(rule: Rule) -> dict[OfEvents, Need]:
-    """What each condition on events needs."""
+    """The need of each condition on events."""
     conditions = (c for c in rule.conditions if isinstance(c, OfEvents))
     return {condition: _need(condition) for condition in conditions}
 

@@ -1,4 +1,4 @@
-"""What a rule says of a known user of whom nothing else is known: no event, no attribute, no membership."""
+"""The answer of a rule for a known user without any facts: no event, no attribute, no membership."""
 
 from collections.abc import Callable
 
@@ -7,12 +7,12 @@ from segmentation.rules.nodes import Count, Ever, Member, Never, Rule, RuleCondi
 
 
 def true_of_nothing(rule: Rule) -> bool:
-    """Whether such a user is in the segment. If not, only who has something of what the rule asks for may be."""
+    """True if such a user is in the segment. If not, only users with some fact that the rule uses can be members."""
     return all(any(map(_of_nothing, group.conditions)) != group.negated for group in rule.groups)
 
 
 def false_without(rule: Rule, of: Callable[[RuleCondition], bool]) -> bool:
-    """Whether a rule is surely false of a user of whom nothing is known that these conditions ask for."""
+    """True if a rule is certainly false for a user without any of the facts that these conditions use."""
     return any(
         any(of(c) and _of_nothing(c) for c in group.conditions)
         if group.negated

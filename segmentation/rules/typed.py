@@ -1,7 +1,7 @@
-"""Tests of named values -> filters over typed columns, which both SQL and a streaming evaluator can go by.
+"""Tests of named values -> filters over typed columns, for both SQL and the streaming evaluator.
 
-A named value has one type, and lies in the column of that type: `amount` in `numbers`, `strings` or `booleans`. What is
-compared with another type looks into a column where the value is missing, and is false.
+A named value has one type, and is in the column of that type: `amount` in `numbers`, `strings` or `booleans`. A
+comparison with another type reads a column where the value is missing, and is false.
 """
 
 from collections.abc import Callable
@@ -20,16 +20,16 @@ MAPS: Final[dict[ColumnType, str]] = {
     "date": "dates",
     "timestamp": "timestamps",
 }
-"""Column of a relation, a map from names to values, that has the values of a type. Events have the first three."""
+"""Column of a relation, a map from names to values, by the type of its values. Events have the first three."""
 OF_EVENTS: Final[tuple[ColumnType, ...]] = ("double", "string", "boolean")
 OF_PROFILES: Final[tuple[ColumnType, ...]] = tuple(MAPS)
 
 ColumnOf = Callable[[str, ColumnType], str]
-"""Column of the values of a name that are of a type."""
+"""Column of a name's values of a type."""
 
 
 def typed(test: Condition, types: tuple[ColumnType, ...], column: ColumnOf, timezone: str | None) -> Filter:
-    """A test of a value that may be of these types. A date is compared with dates, and as a day with timestamps."""
+    """A test of a value of one of these types. A date is compared with dates, and as a day with timestamps."""
     name = test.column
     match test:
         case Presence(present=present):
@@ -47,7 +47,7 @@ def typed(test: Condition, types: tuple[ColumnType, ...], column: ColumnOf, time
 
 
 def _on_day(column: str, operator: Operator, of: date, timezone: str) -> Filter:
-    """A comparison of timestamps with a day, from its first moment to the one before the next day."""
+    """A comparison of timestamps with a day, which ends just before the next day's first moment."""
     begins, ends = day(of, timezone)
 
     def timestamps(sign: Operator, moment: datetime) -> Comparison:

@@ -1,4 +1,4 @@
-"""Windows of time as they are written: `3d`, `90s`, `1d12h`. Exact seconds, whatever a calendar says."""
+"""Time windows as text: `3d`, `90s`, `1d12h`. Exact seconds, independent of the calendar."""
 
 import re
 from typing import Final
@@ -9,7 +9,7 @@ MAX_CHARACTERS: Final = 80
 
 
 def window(text: str) -> int | None:
-    """Seconds of a window, of any size; None where it is not written as one."""
+    """Seconds of a window, of any size. None if the text is not a window."""
     found = WRITTEN.fullmatch(text.lower()) if len(text) <= MAX_CHARACTERS else None
     if found is None or not text:
         return None
@@ -17,7 +17,7 @@ def window(text: str) -> int | None:
 
 
 def window_text(seconds: int) -> str:
-    """Seconds in days, hours, minutes and seconds; `window` reads the same again."""
+    """Seconds as days, hours, minutes and seconds; `window` reads the same value back."""
     parts = []
     for unit in ("d", "h", "m", "s"):
         number, seconds = divmod(seconds, UNITS[unit])
