@@ -1,4 +1,4 @@
-"""Columns of files and chunks of events and of profiles."""
+"""Columns of event and profile files and chunks."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,29 +13,29 @@ EVENT_ID: Final = "event_id"
 DELETED: Final = "deleted"
 
 EVENT_COLUMNS: Final = (Column(name=EVENT, type="string"), Column(name=OCCURRED_AT, type="timestamp"))
-"""What every event has behind its user id; then comes its id, if the source has ids, then its properties."""
+"""Columns of every event after its user id; then its id, if the source has ids, then its properties."""
 EVENT_ID_COLUMN: Final = Column(name=EVENT_ID, type="string")
 DELETED_COLUMN: Final = Column(name=DELETED, type="boolean")
-"""What a source of profiles may have behind the user id: whether the row forgets all attributes, and sets none."""
+"""Optional column of profile sources after the user id: true if the row removes all attributes, and sets none."""
 PROPERTY_TYPES: Final[tuple[ColumnType, ...]] = ("double", "string", "boolean")
-"""Of the columns for properties of events: what a rule can compare."""
+"""Types of event properties: those that a rule can compare."""
 ATTRIBUTE_TYPES: Final[tuple[ColumnType, ...]] = (*PROPERTY_TYPES, "date", "timestamp")
-"""Of those for attributes of profiles."""
+"""Types of profile attributes."""
 
 
 def is_fixed(kind: ImportKind, name: str) -> bool:
-    """Whether a column of files of that kind has a meaning of its own, and is no property or attribute."""
+    """True if a column in files of this kind has a fixed meaning, and is not a property or attribute."""
     return name in ({EVENT, OCCURRED_AT, EVENT_ID} if kind == "events" else {DELETED})
 
 
 def columns_of(kind: ImportKind, given: Sequence[Column]) -> tuple[Column, ...]:
-    """The columns of an import spec of that kind: those given, with the fixed ones in their place."""
+    """The columns of an import spec of this kind: the given ones, with the fixed ones in their places."""
     if kind == "audience":
         return tuple(given)
     if kind == "profiles":
         deleted = [replace(column, type=DELETED_COLUMN.type) for column in given if column.name == DELETED]
         return (*deleted, *(column for column in given if column.name != DELETED))
-    # A name for the column alone says nothing of its type: `occurred_at=ts`.
+    # A column given by name alone has no type yet: `occurred_at=ts`.
     by_name = {c.name: replace(c, type="timestamp") if c.name == OCCURRED_AT else c for c in given}
     fixed = [by_name.get(column.name, column) for column in EVENT_COLUMNS]
     fixed += [by_name[EVENT_ID]] if EVENT_ID in by_name else []
@@ -43,7 +43,7 @@ def columns_of(kind: ImportKind, given: Sequence[Column]) -> tuple[Column, ...]:
 
 
 def columns_fault(kind: ImportKind, columns: Sequence[Column]) -> str | None:
-    """Why these cannot be the columns of rows of that kind (behind the user id), or none."""
+    """Why these cannot be the columns of rows of this kind (after the user id). None if they can."""
     shapes = [(column.name, column.type) for column in columns]
     fixed = 0
     if kind == "events":

@@ -1,4 +1,4 @@
-"""Columns as Arrow has them."""
+"""Column types and row schemas in Arrow."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -18,7 +18,7 @@ ARROW_TYPES: Final[Mapping[ColumnType, pa.DataType]] = {
 
 
 def arrow_schema(schema: RowSchema, *, ordinal: bool = False) -> pa.Schema:
-    """Of the rows: [_ordinal int64], user_id string (not null), then the columns (nullable)."""
+    """Schema of the rows: [_ordinal int64], user_id string (not null), then the columns (nullable)."""
     fields = [pa.field(ORDINAL, pa.int64(), nullable=False)] if ordinal else []
     fields.append(pa.field(USER_ID, pa.string(), nullable=False))
     fields += [pa.field(c.name, ARROW_TYPES[c.type]) for c in schema.columns]
@@ -26,10 +26,10 @@ def arrow_schema(schema: RowSchema, *, ordinal: bool = False) -> pa.Schema:
 
 
 def schema_of(rows: pa.Schema) -> RowSchema:
-    """Schema of the rows of a chunk ([_ordinal, user_id, columns...]). Raises ValueError for types we do not have.
+    """Schema of the rows of a chunk ([_ordinal, user_id, columns...]). Raises ValueError for unsupported types.
 
-    It is not taken from the ImportStarted message, which may have been acknowledged by an earlier owner. A chunk's
-    digest is bound to the schema's id, and so is the end marker's: a wrong guess would not reconcile.
+    The ImportStarted message cannot provide it: an earlier owner may have acknowledged that. A chunk's digest is bound
+    to the schema's id, and so is the end marker's: a wrong guess would not reconcile.
     """
     types = {arrow: name for name, arrow in ARROW_TYPES.items()}
     columns = []

@@ -1,7 +1,7 @@
-"""Arrow arrays as numpy views, for the hash kernels: nothing is copied but validity bits.
+"""Arrow arrays as numpy views, for the hash kernels: only validity bits are copied.
 
-All views are read-only, also those of buffers that could be written: numba compiles a kernel anew for each combination
-of writable and read-only arrays.
+All views are read-only, even those of writable buffers: numba compiles a kernel for each combination of writable and
+read-only arrays.
 """
 
 from typing import Any, Final
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 
 def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """A view that cannot be written through."""
+    """A read-only view of the array."""
     view = array.view()
     view.flags.writeable = False
     return view
@@ -24,7 +24,7 @@ _ALL_VALID: Final = read_only(np.zeros(0, np.uint8))
 
 
 def string_buffers(array: pa.StringArray) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
-    """(offsets int32[n + 1], bytes uint8[...]) of a string array, also of a slice of one."""
+    """(offsets int32[n + 1], bytes uint8[...]) of a string array or a slice of one."""
     if not (pa.types.is_string(array.type) or pa.types.is_binary(array.type)):
         raise TypeError(f"a string array is needed, not {array.type}")
     _, offsets, data = array.buffers()
@@ -35,14 +35,14 @@ def string_buffers(array: pa.StringArray) -> tuple[npt.NDArray[np.int32], npt.ND
 
 
 def validity(array: pa.Array) -> npt.NDArray[np.uint8]:
-    """uint8[n], 0 where a value is null; uint8[0] when none is."""
+    """uint8[n], 0 for nulls; uint8[0] if there are none."""
     if array.null_count == 0:
         return _ALL_VALID
     return read_only(np.asarray(array.is_valid().to_numpy(zero_copy_only=False), np.uint8))
 
 
 def word_values(array: pa.Array) -> npt.NDArray[np.uint64]:
-    """uint64[n]: the canonical 64-bit word of each value (what it is where a value is null does not matter).
+    """uint64[n]: the canonical 64-bit word of each value (the word of a null is arbitrary).
 
     long: two's complement; boolean: 0 or 1; date: days since 1970; timestamp: microseconds since 1970 UTC;
     double: IEEE 754 bits, every NaN as 0x7ff8000000000000.

@@ -1,8 +1,8 @@
 """Avro single-object encoding of the messages: C3 01, the CRC-64-AVRO fingerprint of the writer's schema, the body.
 
 https://avro.apache.org/docs/1.12.0/specification/#single-object-encoding. The fingerprint names type and version, so a
-topic can be read without a registry. A message written with an older schema that is kept under `schemas/avro/history`
-is resolved to the current one by Avro's rules (added fields have defaults).
+topic can be read without a registry. A message written with an older schema, if `schemas/avro/history` has it, is
+resolved to the current one by Avro's rules (added fields have defaults).
 """
 
 import io
@@ -22,18 +22,18 @@ from schemas.messages import Message
 MARKER: Final = b"\xc3\x01"
 HEADER_BYTES: Final = len(MARKER) + 8
 BATCH_MAX_BYTES: Final = 32 * 1024 * 1024
-"""What a compressed batch of records may unpack to: some thirty times what Kafka takes packed, by default."""
+"""Maximum size of a decompressed batch: some thirty times Kafka's default limit on a compressed one."""
 STAND_IN: Final = MARKER + b"TOO FAR!"
-"""Begins what workers are given in place of the records of a batch that unpacks to more (`streams.unpacking`)."""
+"""Prefix of the value that replaces the records of a batch above that limit (`streams.unpacking`)."""
 _TYPES: Final[Mapping[str, type[Message]]] = {t.__name__: t for t in get_args(Message)}
 
 
 class UndecodableError(Exception):
-    """These bytes are no message of ours. The text says why, in words; they belong into the dead letters."""
+    """The bytes are not a message of Muster. The text gives the reason; the bytes belong in the dead letters."""
 
 
 class Codec:
-    """Encodes and decodes messages. `history` holds older writer schemas (parsed .avsc JSON) that may still be read."""
+    """Encodes and decodes messages. `history`: older writer schemas (parsed .avsc JSON) that are still readable."""
 
     def __init__(self, current: Mapping[str, Mapping[str, Any]], history: tuple[Mapping[str, Any], ...] = ()) -> None:
         self._writers = {name: (_header(schema), parse_schema(dict(schema))) for name, schema in current.items()}
@@ -43,7 +43,7 @@ class Codec:
         }
 
     def encode(self, message: Message) -> bytes:
-        """The message as bytes."""
+        """Encode a message."""
         header, schema = self._writers[type(message).__name__]
         out = io.BytesIO()
         out.write(header)
@@ -52,7 +52,7 @@ class Codec:
         return out.getvalue()
 
     def decode(self, data: bytes | None) -> Message:
-        """The message of some bytes. Raises `UndecodableError`."""
+        """Decode a message. Raises `UndecodableError`."""
         if data is None or data[:2] != MARKER:
             raise UndecodableError("not Avro single-object encoding (the first two bytes are not C3 01)")
         known = self._readers.get(bytes(data[:HEADER_BYTES]))
@@ -71,12 +71,12 @@ class Codec:
             return _from_avro(_TYPES[name], record)
         except UndecodableError:
             raise
-        except Exception as exc:  # fastavro raises whatever the broken bytes lead it into
+        except Exception as exc:  # fastavro raises any error that broken bytes cause
             raise UndecodableError(f"broken {name}: {type(exc).__name__}: {exc}"[:500]) from exc
 
 
 def _header(schema: Mapping[str, Any]) -> bytes:
-    # fastavro gives the 64-bit fingerprint as hex of its little-endian bytes, which is the order on the wire.
+    # fastavro returns the 64-bit fingerprint as hex of its little-endian bytes, which is the wire order.
     return MARKER + bytes.fromhex(fingerprint(to_parsing_canonical_form(dict(schema)), "CRC-64-AVRO"))
 
 
@@ -117,4 +117,4 @@ def load_schemas(folder: str = "avro") -> dict[str, dict[str, Any]]:
 
 
 CODEC: Final = Codec(load_schemas(), tuple(load_schemas("avro/history").values()))
-"""The codec over the schemas of this version and all older ones that may still be in a topic."""
+"""The codec for the current schemas and all older ones that may still be in a topic."""

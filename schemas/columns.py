@@ -8,12 +8,12 @@ from typing import Final, Literal, Self, cast, get_args
 from schemas.errors import UserError
 
 ColumnType = Literal["string", "long", "double", "boolean", "date", "timestamp"]
-"""Avro's words for the types. date = days since 1970; timestamp = microseconds since 1970, UTC."""
+"""Avro's names of the types. date = days since 1970; timestamp = microseconds since 1970, UTC."""
 
 FileFormat = Literal["csv", "jsonl", "parquet"]
 ImportMode = Literal["replace", "append", "remove"]
 ImportKind = Literal["audience", "profiles", "events"]
-"""What the rows of a file are: members, changes of users' attributes, or what users did."""
+"""Content of a file's rows: members, changes of users' attributes, or events of users."""
 
 USER_ID: Final = "user_id"
 ORDINAL: Final = "_ordinal"
@@ -24,7 +24,7 @@ MAX_EXTRA_COLUMNS: Final = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One attribute of the members. `source` is the name in the customer's file, where it differs."""
+    """One attribute of the members. `source` is its name in the customer's file, if different."""
 
     name: str
     type: ColumnType = "string"
@@ -52,7 +52,7 @@ class Column:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """From `name[:type][=name in the file]`, as the CLI takes it: `age:long`, `seen:date=Last seen`."""
+        """Parse `name[:type][=name in the file]`, the CLI's notation: `age:long`, `seen:date=Last seen`."""
         left, has_source, source = text.partition("=")
         name, _, type_ = left.partition(":")
         return cls(name=name, type=cast(ColumnType, type_ or "string"), source=source if has_source else None)
@@ -60,13 +60,13 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowSchema:
-    """What a row of an audience holds: the user id and the extra columns in order. Digests are bound to it."""
+    """The columns of an audience's row: the user id and the extra columns in order. Digests are bound to it."""
 
     columns: tuple[Column, ...] = ()
 
     @property
     def schema_id(self) -> str:
-        """First 16 hex digits of the SHA-256 of `name:type` lines; the names in the file have no part in it."""
+        """First 16 hex digits of the SHA-256 of `name:type` lines; independent of the names in the file."""
         text = "\n".join([f"{USER_ID}:string", *(f"{c.name}:{c.type}" for c in self.columns)])
         return sha256(text.encode()).hexdigest()[:16]
 

@@ -2,10 +2,10 @@
 
 A row's hash is a chain over its columns, user_id first: h = XXH64(value, seed=h), starting from seed 0 for the first
 lane and seed 1 for the second; a null is XXH64(b"", seed=~h). The digest of rows is (count, sum of lane 0 mod 2^64, sum
-of lane 1 mod 2^64). Sums, not xor: xor cancels pairs, so a doubled row would not show. Chunks, partitions, files and
-exports of the same rows agree whatever their order, and one row can be subtracted.
+of lane 1 mod 2^64). Sums rather than xor: xor cancels pairs, so a duplicate row would not show. Chunks, partitions,
+files and exports of the same rows agree in any order, and single rows can be subtracted.
 
-Here is the value; `schemas.row_digest` makes it from rows.
+This module has the value; `schemas.row_digest` computes it from rows.
 """
 
 from collections.abc import Iterable

@@ -1,6 +1,6 @@
-"""Errors are classed by what to do about them, never by where they came from.
+"""Errors, classed by what to do about them, never by their origin.
 
-A `UserError` is told to the customer and never retried; a `RetriableError` is retried with back-off; a `FatalError`
+A `UserError` is shown to the customer and never retried; a `RetriableError` is retried with back-off; a `FatalError`
 pages someone. The message is built from data and the data is kept, so that a catalog, a log line and a CLI can all
 show the same fault. Vendor exceptions are translated at one place each, with `raise ... from exc`.
 """
@@ -47,19 +47,19 @@ class MusterError(Exception):
 
 
 class UserError(MusterError):
-    """The input is at fault: say what, where and what to do. Never retried."""
+    """The input is at fault: state what, where and what to do. Never retried."""
 
     kind = "user"
 
 
 class RetriableError(MusterError):
-    """An outage or a conflict that a later try may not meet: back off and try again."""
+    """An outage or a conflict that may have passed at a later try: back off and retry."""
 
     kind = "retriable"
 
 
 class FatalError(MusterError):
-    """A promise would be broken, or no retry can help: stop and page someone."""
+    """A guarantee would be broken, or no retry can help: stop and page someone."""
 
     kind = "fatal"
 

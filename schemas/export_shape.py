@@ -1,6 +1,6 @@
-"""What of a version an export takes, as people and workflows say it: names, numbers of versions and text.
+"""The part of a version that an export takes, as users and workflows specify it: names, version numbers and text.
 
-`connectors.sinks.shaping` is the same with the files at hand.
+`connectors.sinks.shaping` holds the same with the resolved files.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,19 +12,19 @@ from schemas.errors import UserError
 from schemas.ids import AudienceName, Version, audience_name
 
 MAX_LISTS: Final = 16
-"""Of audiences whose attributes are looked up, and of suppression lists: each is a join of all members."""
+"""Limit on lookup audiences, and on suppression lists: each one is a join of all members."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudienceVersion:
-    """A version of an audience of the same tenant; none: the current one, which is pinned when the export begins."""
+    """A version of an audience in the same tenant. None: the current one, which is pinned when the export starts."""
 
     audience: AudienceName
     version: Version | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """From `AUDIENCE[@VERSION]`. Raises `UserError` BAD_SHAPE, BAD_NAME."""
+        """Parse `AUDIENCE[@VERSION]`. Raises `UserError` BAD_SHAPE, BAD_NAME."""
         name, at, number = text.partition("@")
         return cls(audience=audience_name(name), version=_version(number, text) if at else None)
 
@@ -34,7 +34,7 @@ class AudienceVersion:
 
     @classmethod
     def from_record(cls, record: object) -> Self:
-        """Inverse of `as_record`. Raises `UserError` BAD_SHAPE, BAD_NAME: it may have come from anywhere."""
+        """Inverse of `as_record`, for records of any origin. Raises `UserError` BAD_SHAPE, BAD_NAME."""
         given = _mapping(record, {"audience", "version"}, "an audience")
         number = given.get("version")
         if number is not None and (type(number) is not int or number < 1):
@@ -45,14 +45,14 @@ class AudienceVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lookup:
-    """Columns that are looked up by user id in another audience; null for users who are not in it."""
+    """Columns looked up by user id in another audience; null for users who are not members of it."""
 
     source: AudienceVersion
     columns: tuple[str, ...]
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """From `AUDIENCE:column,column[@VERSION]`. Raises `UserError` BAD_SHAPE, BAD_NAME."""
+        """Parse `AUDIENCE:column,column[@VERSION]`. Raises `UserError` BAD_SHAPE, BAD_NAME."""
         left, at, number = text.partition("@")
         name, colon, columns = left.partition(":")
         if not colon:
@@ -65,7 +65,7 @@ class Lookup:
 
     @classmethod
     def from_record(cls, record: object) -> Self:
-        """Inverse of `as_record`. Raises as that of `AudienceVersion` does."""
+        """Inverse of `as_record`. Raises as `AudienceVersion.from_record` does."""
         given = _mapping(record, {"audience", "version", "columns"}, "attributes")
         source = {name: value for name, value in given.items() if name != "columns"}
         return cls(source=AudienceVersion.from_record(source), columns=_texts(given.get("columns"), "columns"))
@@ -73,10 +73,11 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportShape:
-    """What is taken. `where`: a filter (docs/filters.md); `suppress`: audiences whose members are left out.
+    """The shape of an export. `where`: a filter (docs/filters.md); `suppress`: audiences whose members are left out.
 
-    `columns`: what is exported besides the user id (none: all, and all that is looked up); `partition_by`: the columns
-    by which files lie in folders.
+    `columns`: the exported columns besides the user id (None: all, including looked up ones); `partition_by`: the
+    columns
+    that determine the files' folders.
     """
 
     where: str | None = None
@@ -92,11 +93,11 @@ class ExportShape:
 
     @property
     def others(self) -> tuple[AudienceVersion, ...]:
-        """All audiences that are read besides the one that is exported, in order."""
+        """All audiences read besides the exported one, in order."""
         return (*(lookup.source for lookup in self.attributes), *self.suppress)
 
     def pinned(self, pin: Callable[[AudienceVersion], AudienceVersion]) -> "ExportShape":
-        """With other versions of its audiences."""
+        """The shape with its audience versions replaced by `pin`."""
         return replace(
             self,
             attributes=tuple(replace(lookup, source=pin(lookup.source)) for lookup in self.attributes),
@@ -115,7 +116,7 @@ class ExportShape:
 
     @classmethod
     def from_record(cls, record: object) -> Self:
-        """Inverse of `as_record`; missing keys take their defaults. Raises as that of `AudienceVersion` does."""
+        """Inverse of `as_record`; missing keys take their defaults. Raises as `AudienceVersion.from_record` does."""
         given = _mapping(record, set(cls.__dataclass_fields__), "what is exported")
         where, columns = given.get("where"), given.get("columns")
         return cls(
@@ -128,7 +129,7 @@ class ExportShape:
 
 
 def not_in_a_delta() -> UserError:
-    """Why a delta has no suppression lists and no looked up columns."""
+    """The error for a delta with suppression lists or looked up columns."""
     return UserError(
         "NOT_IN_A_DELTA",
         "a delta would miss users who were suppressed since, or whose looked up attributes have changed; export the "
@@ -138,7 +139,7 @@ def not_in_a_delta() -> UserError:
 
 
 def column_names(text: str) -> tuple[str, ...]:
-    """From `name,name`. Raises `UserError` BAD_SHAPE for what is no name of a column, or is named twice."""
+    """Parse `name,name`. Raises `UserError` BAD_SHAPE for an invalid column name, or one given twice."""
     names = tuple(text.split(","))
     for name in names:
         if not COLUMN_NAME_PATTERN.fullmatch(name):

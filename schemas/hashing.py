@@ -2,9 +2,9 @@
 
 murmur2: org.apache.kafka.common.utils.Utils#murmur2 (seed 0x9747b28c). XXH64: https://github.com/Cyan4973/xxHash
 (doc/xxhash_spec.md). Kernels take plain numpy arrays: `offsets` int32[n + 1] into `data` uint8[...], `valid` uint8[n],
-or uint8[0] when no value is null.
+or uint8[0] if no value is null.
 
-Positions are uint64 all through: for a signed index numba checks for wrap-around at every byte, and LLVM then does not
+Positions are uint64 throughout: for a signed index numba checks for wrap-around at every byte, and LLVM then does not
 join the bytes into one load (2.5 times slower on UUIDs).
 """
 
@@ -64,7 +64,7 @@ def _avalanche(h):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
 
 @njit(cache=True, nogil=True, inline="always")
 def _stripes(seed, data, start, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """The hash after all whole stripes of 32 bytes; there is at least one."""
+    """The hash after all whole stripes of 32 bytes; there must be at least one."""
     v1 = seed + _P1 + _P2
     v2 = seed + _P2
     v3 = seed
@@ -149,7 +149,7 @@ def chain_words(words, valid, h0, h1):  # type: ignore[no-untyped-def]  # noqa: 
 
 @njit(cache=True, nogil=True)
 def murmur2_partitions(offsets, data, partitions, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """Partition of every key as Kafka's default partitioner gives it: (murmur2(key) & 0x7fffffff) % partitions.
+    """Partition of every key by Kafka's default partitioner: (murmur2(key) & 0x7fffffff) % partitions.
 
     out: int32[n], written. Returns the number of keys per partition, int64[partitions].
     """
@@ -188,7 +188,7 @@ def murmur2_partitions(offsets, data, partitions, out):  # type: ignore[no-untyp
 
 @njit(cache=True, nogil=True)
 def counting_sort(groups, starts, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """Stable permutation that brings rows of one group together. starts: int64[groups + 1]; out: int32[n], written."""
+    """Stable permutation that groups rows. starts: int64[groups + 1]; out: int32[n], written."""
     position = starts.copy()
     for k in range(groups.shape[0]):
         v = groups[k]

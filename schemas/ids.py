@@ -1,4 +1,4 @@
-"""Names and identifiers, as `NewType`s over plain values, with the checks that make one out of outside text."""
+"""Names and identifiers, as `NewType`s over plain values, with checks for text from outside."""
 
 import re
 from typing import Final, NewType
@@ -10,7 +10,7 @@ AudienceName = NewType("AudienceName", str)
 JobId = NewType("JobId", str)
 """A job; an import job's id is also its import id on Kafka. A ULID in lower case: sorts by creation time."""
 Attempt = NewType("Attempt", int)
-"""1.. ; grows by one with every start of the import task of a job."""
+"""1.. ; increases by one with every start of a job's import task."""
 Partition = NewType("Partition", int)
 """0..P-1"""
 Seq = NewType("Seq", int)
@@ -19,7 +19,7 @@ Version = NewType("Version", int)
 """Version of an audience: 1.. , never reused."""
 
 DEFAULT_TENANT: Final = TenantName("default")
-"""Whose something is where no tenant is named."""
+"""The tenant of everything without an explicit one."""
 NAME_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 JOB_ID_LENGTH: Final = 26
 JOB_ID_PATTERN: Final = re.compile(rf"[0-9a-hjkmnp-tv-z]{{{JOB_ID_LENGTH}}}", re.ASCII)
@@ -38,7 +38,7 @@ def audience_name(text: str) -> AudienceName:
 
 
 def segment_name(text: str) -> AudienceName:
-    """Checked name of a segment: they are named as audiences are. Raises `UserError` BAD_NAME."""
+    """Checked segment name, by the rules of audience names. Raises `UserError` BAD_NAME."""
     return AudienceName(_checked("segment", text))
 
 

@@ -1,4 +1,4 @@
-"""The import spec: how a customer's file is mapped onto rows."""
+"""The import spec: the mapping from a customer's file to rows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,17 +11,18 @@ from schemas.errors import UserError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportSpec:
-    """How a file becomes rows, and which files are refused. Frozen on the job when it is registered.
+    """How a file becomes rows, and which files are refused. Frozen on the job at registration.
 
-    `max_reject_share` is a share of the rows in the file, 0 to 1. `max_shrink_percent` refuses a replace or remove
-    after which the audience would have lost more than that share of its members (None = no guard).
-    Events and profiles are added to what there is (mode append); `schemas.activity_columns` has their columns.
-    `other_columns`: values of events and profiles are also all columns of the file that `columns` does not name; they
-    are added to it when the file is verified.
-    `known_columns`: columns of events and profiles whose type is known; a file that has them among its other columns is
-    read so, one that has not is none the worse.
-    `timezone` (IANA) is that of timestamps written without an offset; without it they are rejects.
-    `drop_columns` and `retype_columns` name the columns of the audience that may go, or change their type.
+    `max_reject_share` is a share of the rows in the file, 0 to 1. `max_shrink_percent` refuses a replace or remove that
+    would cost the audience more than this share of its members (None = no guard).
+    Events and profiles are added to existing ones (mode append); `schemas.activity_columns` has their columns.
+    `other_columns`: all columns of the file that `columns` does not name are values of events and profiles, too; they
+    are
+    added to `columns` when the file is verified.
+    `known_columns`: columns of events and profiles with a known type, which applies if they are among a file's other
+    columns; a file may lack them.
+    `timezone` (IANA) applies to timestamps written without an offset; if None, such timestamps are rejects.
+    `drop_columns` and `retype_columns` name the columns of the audience that may be dropped, or change their type.
     """
 
     id_column: str = USER_ID
@@ -73,9 +74,9 @@ class ImportSpec:
         return RowSchema(columns=self.columns)
 
     def changed(self, changes: Mapping[str, Any]) -> Self:
-        """The spec with some keys changed. Without new `columns`, those stay that `changes` does not drop.
+        """The spec with some keys changed. Without new `columns`, the old ones stay except those that `changes` drops.
 
-        What may be dropped or retyped adds up; a column that is named again is not dropped. Raises `UserError`
+        Permissions to drop and retype add up; a column that is named again is no longer dropped. Raises `UserError`
         BAD_SPEC, BAD_COLUMN.
         """
         record = {**self.as_record(), **changes}
@@ -88,7 +89,7 @@ class ImportSpec:
         return type(self).from_record(record)
 
     def as_record(self) -> dict[str, object]:
-        """Plain JSON data. Keys that came later are left out where they say nothing: jobs are known by this record."""
+        """Plain JSON data. Newer keys are omitted at their defaults, since this record identifies jobs."""
         later: dict[str, object] = {
             "known_columns": [_column_record(c) for c in self.known_columns],
             "drop_columns": list(self.drop_columns),

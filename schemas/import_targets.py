@@ -1,4 +1,4 @@
-"""Where an import goes: to an audience by its name, or to all events or profiles of a tenant by a reserved one."""
+"""The target of an import: an audience by name, or all events or profiles of a tenant by a reserved name."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,12 +14,12 @@ RESERVED: Final[Mapping[ImportKind, AudienceName]] = {
     "events": AudienceName("_events"),
     "profiles": AudienceName("_profiles"),
 }
-"""What stands where an audience is named. No audience can be called so: names begin with a letter or a digit."""
+"""Reserved names, used in place of an audience's. No audience can have them: names begin with a letter or a digit."""
 _KINDS: Final = {name: kind for kind, name in RESERVED.items()}
 
 
 def kind_of_target(name: str) -> ImportKind:
-    """What the rows of an import into something of this name are."""
+    """The kind of rows that an import into this name has."""
     return _KINDS.get(AudienceName(name), "audience")
 
 
@@ -29,11 +29,11 @@ def target_name(text: str) -> AudienceName:
 
 
 def activity_spec(kind: ImportKind, changes: Mapping[str, Any], kept: ImportSpec | None = None) -> ImportSpec:
-    """The import spec of a file of events or profiles: `kept` for the tenant, with the keys that were given.
+    """The import spec of a file of events or profiles: the tenant's `kept` spec, updated with the given keys.
 
-    Of the columns only those need be given that have another type than text, or another name than in the file, and
-    that are not known. Those that are given are known from then on, unless `changes` says itself which are: it is then
-    the record of a spec that was completed by a file. Raises `UserError` BAD_SPEC, BAD_COLUMN.
+    Only columns need be given whose type is not text, or whose name differs from that in the file, and that are not yet
+    known. Given columns become known, unless `changes` has `known_columns` itself: it is then the record of a spec that
+    a file has completed. Raises `UserError` BAD_SPEC, BAD_COLUMN.
     """
     if changes.get("kind", kind) != kind:
         raise UserError("BAD_SPEC", f"{changes['kind']} cannot be imported as {kind}", kind=changes["kind"])
@@ -57,9 +57,9 @@ def activity_spec(kind: ImportKind, changes: Mapping[str, Any], kept: ImportSpec
 
 
 def learned_spec(kept: ImportSpec | None, imported: ImportSpec) -> ImportSpec:
-    """What a tenant keeps for its events or profiles after an import: also the types of the columns that it named.
+    """The spec that a tenant keeps for its events or profiles after an import, with the types of the columns it named.
 
-    A type that was known stays, unless the import was told to change it.
+    A known type stays, unless the import was allowed to change it.
     """
     base = activity_spec(imported.kind, {}) if kept is None else kept
     known = {column.name: column for column in base.known_columns}
@@ -68,7 +68,7 @@ def learned_spec(kept: ImportSpec | None, imported: ImportSpec) -> ImportSpec:
 
 
 def configured_spec(kept: ImportSpec | None, kind: ImportKind, changes: Mapping[str, Any]) -> ImportSpec:
-    """What a tenant keeps for its events or profiles once that was said of all files. Raises as `activity_spec`."""
+    """The spec that a tenant keeps for all future files of events or profiles. Raises as `activity_spec`."""
     spec = activity_spec(kind, changes, kept)
     fixed = tuple(column for column in spec.columns if is_fixed(kind, column.name))
     return replace(spec, columns=fixed, drop_columns=(), retype_columns=())

@@ -1,4 +1,4 @@
-"""What JSON calls the values that Python reads from it."""
+"""JSON's names for the Python values read from it."""
 
 
 def json_type(value: object) -> str:

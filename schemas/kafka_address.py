@@ -1,13 +1,13 @@
-"""Where Kafka is and how a client logs on to it: what the setting `kafka_bootstrap` says. Pure: no file is read here.
+"""Kafka's address and logon: the format of the setting `kafka_bootstrap`. Pure: no file is read here.
 
-    host:port[,host:port...]                                          in the clear, without a logon
+    host:port[,host:port...]                                          unencrypted, without a logon
     ssl://host:port,...[?ca=FILE]                                     TLS
     sasl_ssl://host:port,...?mechanism=M&credentials=FILE[&ca=FILE]   TLS, and a user with a password
-    sasl_plaintext://host:port,...?mechanism=M&credentials=FILE       a user with a password, in the clear
+    sasl_plaintext://host:port,...?mechanism=M&credentials=FILE       a user with a password, unencrypted
 
-M is SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN. `credentials` is a file with {"username": ..., "password": ...} (JSON, as
-AWS Secrets Manager keeps it for MSK), `ca` one with the certificates (PEM) that are trusted instead of the system's.
-Files are percent-encoded as in every URL. An address never holds a secret, so that it may be printed.
+M is SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN. `credentials` is a file with {"username": ..., "password": ...} (JSON, the
+format of AWS Secrets Manager for MSK), `ca` one with the certificates (PEM) to trust instead of the system's.
+File names are percent-encoded as in every URL. An address never holds a secret, so it may be printed.
 """
 
 import json
@@ -32,9 +32,9 @@ _SCHEME_END: Final = "://"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KafkaAddress:
-    """The setting, taken apart: `hosts` are `host:port`, at least one.
+    """The parsed setting: `hosts` are `host:port`, at least one.
 
-    `mechanism` and `credentials` are there exactly where the protocol has a logon, `ca` only where it has TLS.
+    `mechanism` and `credentials` are set if and only if the protocol has a logon, `ca` only if it has TLS.
     """
 
     hosts: tuple[str, ...]
@@ -45,7 +45,7 @@ class KafkaAddress:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Raises `UserError` BAD_SETTINGS, which names the setting and what is wrong, and repeats no secret."""
+        """Parse the setting. Raises `UserError` BAD_SETTINGS, which names the setting and the fault, and no secret."""
         if _SCHEME_END not in text:
             return cls(hosts=_hosts(text))
         scheme, _, rest = text.partition(_SCHEME_END)
@@ -60,21 +60,21 @@ class KafkaAddress:
 
     @property
     def with_tls(self) -> bool:
-        """Whether the connection is encrypted, and the broker shows a certificate."""
+        """True if the connection is encrypted and the broker presents a certificate."""
         return self.protocol in {"ssl", "sasl_ssl"}
 
     @property
     def with_logon(self) -> bool:
-        """Whether a user and a password are asked for."""
+        """True if the broker requires a user and a password."""
         return self.protocol in {"sasl_ssl", "sasl_plaintext"}
 
     @property
     def servers(self) -> str:
-        """The hosts as clients take them, `host:port,host:port`."""
+        """The hosts in the format of clients, `host:port,host:port`."""
         return ",".join(self.hosts)
 
     def __str__(self) -> str:
-        """What `parse` takes."""
+        """The address in the format of `parse`."""
         if self.protocol == "plaintext":
             return self.servers
         given = {name: value for name in _PARAMETERS if (value := getattr(self, name)) is not None}
@@ -97,7 +97,7 @@ class KafkaAddress:
 
 
 def with_credentials(text: str, path: str) -> str:
-    """The address with this file as its credentials, where it has a logon and names none. Raises as `parse`."""
+    """The address with this file as its credentials, if it has a logon and names no file. Raises as `parse`."""
     scheme, found, rest = text.partition(_SCHEME_END)
     if not found or not scheme.startswith("sasl_") or "credentials" in _parameters(rest.partition("?")[2]):
         return text
@@ -105,13 +105,13 @@ def with_credentials(text: str, path: str) -> str:
 
 
 def hosts(text: str) -> tuple[str, ...]:
-    """The `host:port` of an address, also where its credentials are not there yet. Raises as `parse`."""
+    """The `host:port` of an address, even if its credentials are not set yet. Raises as `parse`."""
     return KafkaAddress.parse(with_credentials(text, "none")).hosts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KafkaCredentials:
-    """A user and the password, which is not printed."""
+    """A user and a password; the password is not printed."""
 
     username: str
     password: str
@@ -121,7 +121,7 @@ class KafkaCredentials:
 
     @classmethod
     def read(cls, path: str, contents: Callable[[str], bytes]) -> Self:
-        """What is in a file that `contents` reads. Raises as `parse`."""
+        """Parse a file that `contents` reads. Raises as `parse`."""
         try:
             text = contents(path).decode()
         except OSError as exc:
@@ -132,7 +132,7 @@ class KafkaCredentials:
 
     @classmethod
     def parse(cls, text: str, path: str) -> Self:
-        """What is in a file. Raises `FatalError` CREDENTIALS_UNUSABLE with its path, and nothing of what is in it."""
+        """Parse a file's text. Raises `FatalError` CREDENTIALS_UNUSABLE with the path, and no part of the contents."""
         try:
             found = json.loads(text)
         except ValueError:
@@ -146,7 +146,7 @@ class KafkaCredentials:
 
 
 def unusable(path: str, why: str) -> FatalError:
-    """The file of credentials or of certificates cannot be used. `why` must not repeat what is in it."""
+    """The error for an unusable file of credentials or certificates. `why` must not repeat its contents."""
     return FatalError(
         "CREDENTIALS_UNUSABLE",
         f"{path}, which the setting {SETTING} names, cannot be used: {why}. "
@@ -156,7 +156,7 @@ def unusable(path: str, why: str) -> FatalError:
 
 
 def logon_refused(address: KafkaAddress, broker: str, why: str) -> FatalError:
-    """The broker refuses the user, the password or the mechanism. Trying on would help nobody."""
+    """The broker refuses the user, the password or the mechanism. Retrying cannot help."""
     return FatalError(
         "LOGON_REFUSED",
         f"Kafka at {broker} refuses the logon with {address.mechanism}: {why}. "
@@ -168,7 +168,7 @@ def logon_refused(address: KafkaAddress, broker: str, why: str) -> FatalError:
 
 
 def broker_not_trusted(address: KafkaAddress, broker: str, why: str) -> FatalError:
-    """The broker's certificate is of nobody who is trusted, or not for the name that it was reached by."""
+    """The broker's certificate has no trusted issuer, or is not for the name that was connected to."""
     trusted = f"the certificates in {address.ca}" if address.ca else "the system's certificates"
     return FatalError(
         "BROKER_NOT_TRUSTED",

@@ -1,15 +1,16 @@
-"""Where things lie in the object store: the one place that builds and takes apart keys.
+"""Keys in the object store: the only module that builds and parses them.
 
-staging bucket   imports/<import>/<attempt>/<partition>/<first seq>-<last seq>-<content hash>.parquet   runs
+staging bucket   imports/<import>/<attempt>/<partition>/<first seq>-<last seq>-<content hash>.arrow     runs
                  imports/<import>/<attempt>/<partition>/result.avro                                     the announcement
                  intents/<topic>/<partition>/<import>-<attempt>.avro                                    merges to do
                  uploads/<tenant>/<audience>/<job>/<file>                                               local files
-                 segments/checkpoints/<partition>/<generation>-<changes>-<time>.npz                    states of workers
-                 segments/cuts/<cut>/<partition>-<content hash>.parquet                                members of a cut
+                 segments/checkpoints/<partition>/[era-<log epoch>-]<generation>-<changes>-<time>.npz   states of
+workers
+                 segments/cuts/<cut>/<partition>-<content hash>.parquet            members of a consistent snapshot
                  download/...                                                       exports that a client fetches
 lake bucket      audiences/<tenant>/<audience id>/data/...parquet        parts of published versions (Iceberg data)
                  audiences/<tenant>/<audience id>/metadata/...           Iceberg metadata
-                 audiences/<tenant>/<audience id>/dropped                what is left of an audience that was deleted
+                 audiences/<tenant>/<audience id>/dropped                tombstone of a deleted audience
                  rejects/<tenant>/<job>.parquet
                  activity/<events|profiles>/data/<tenant>/<partition>/<first offset>-<end offset>-<content hash>.parquet
                  activity/<events|profiles>/users/<as below data/>       the users of such a file
@@ -37,7 +38,7 @@ _ARCHIVED: Final = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunKey:
-    """Name of one staged run: chunks `first_seq`..`last_seq` (not necessarily all) of one partition of one attempt."""
+    """Key of one staged run: chunks `first_seq`..`last_seq` (not necessarily all) of one partition of one attempt."""
 
     import_id: JobId
     attempt: Attempt
@@ -52,7 +53,7 @@ class RunKey:
 
     @classmethod
     def parse(cls, key: str) -> Self | None:
-        """The run of a key, or none when the key is something else."""
+        """The run of a key. None if the key is not that of a run."""
         if not (match := _RUN.fullmatch(key)):
             return None
         return cls(
@@ -66,37 +67,37 @@ class RunKey:
 
 
 IMPORTS_PREFIX: Final = "imports/"
-"""Below it lies what imports have staged."""
+"""Prefix of staged data of imports."""
 
 INTENTS_PREFIX: Final = "intents/"
-"""Below it lie the merges to do of all partitions."""
+"""Prefix of the pending merges of all partitions."""
 
 UPLOADS_PREFIX: Final = "uploads/"
-"""Below it the CLI puts local files, out of reach of the inbox's events."""
+"""Prefix of local files uploaded by the CLI, which cause no inbox events."""
 
 CUTS_PREFIX: Final = "segments/cuts/"
-"""Below it segment workers put the members of cuts, until whoever has asked for one has read it."""
+"""Prefix of consistent snapshots' members, which segment workers write; kept until their requester has read them."""
 
 AUDIENCES_PREFIX: Final = "audiences/"
-"""Below it lie the tables of all audiences, in the lake bucket."""
+"""Prefix of the tables of all audiences, in the lake bucket."""
 
 ACTIVITY_PREFIX: Final = "activity/"
-"""Below it lie the tables of the archive, in the lake bucket."""
+"""Prefix of the tables of the archive, in the lake bucket."""
 
 TOMBSTONE: Final = "dropped"
-"""Name of the object that is left in the place of an audience's table that was deleted."""
+"""Name of the object that remains in place of a deleted audience's table."""
 
 REJECTS_PREFIX: Final = "rejects/"
-"""Below it lie the rejects of all jobs, in the lake bucket."""
+"""Prefix of the rejects of all jobs, in the lake bucket."""
 
 CHECKPOINTS_PREFIX: Final = "segments/checkpoints/"
-"""Below it segment workers keep the states of their partitions."""
+"""Prefix of segment workers' checkpoints."""
 
 EXPORTS_PREFIX: Final = "exports/"
-"""The one prefix of the lake bucket that exports may write to."""
+"""The only prefix of the lake bucket that exports may write to."""
 
 DOWNLOADS_PREFIX: Final = "download/"
-"""The one prefix of the staging bucket that exports may write to."""
+"""The only prefix of the staging bucket that exports may write to."""
 
 _CHECKPOINT: Final = re.compile(
     rf"{CHECKPOINTS_PREFIX}\d{{5}}/(era-\d{{10}}-)?\d{{20}}-\d{{20}}-\d{{20}}\.npz", re.ASCII
@@ -120,22 +121,22 @@ _IN_LAKE: Final = re.compile(
 
 
 def is_staging_key(key: str) -> bool:
-    """Whether Muster could have written this key to the staging bucket."""
+    """True if Muster could have written this key to the staging bucket."""
     return _STAGED.fullmatch(key) is not None or is_checkpoint_key(key)
 
 
 def is_lake_key(key: str) -> bool:
-    """Whether Muster could have written this key to the lake bucket."""
+    """True if Muster could have written this key to the lake bucket."""
     return _IN_LAKE.fullmatch(key) is not None
 
 
 def is_checkpoint_key(key: str) -> bool:
-    """Whether `checkpoint_key` could have built this key."""
+    """True if `checkpoint_key` could have built this key."""
     return _CHECKPOINT.fullmatch(key) is not None
 
 
 def staging_prefix(import_id: JobId, attempt: Attempt | None = None, partition: Partition | None = None) -> str:
-    """Prefix of what an import, one of its attempts, or one partition of an attempt has staged."""
+    """Prefix of staged data of an import, of one of its attempts, or of one partition of an attempt."""
     parts = [f"{IMPORTS_PREFIX}{import_id}/"]
     if attempt is not None:
         parts.append(f"{attempt:06d}/")
@@ -145,33 +146,33 @@ def staging_prefix(import_id: JobId, attempt: Attempt | None = None, partition: 
 
 
 def staged_import(key: str) -> JobId | None:
-    """The import that a staged object belongs to; none when the key is no such object's."""
+    """The import that a staged object belongs to. None if the key is not that of one."""
     owner = key.removeprefix(IMPORTS_PREFIX).partition("/")[0]
     return JobId(owner) if key.startswith(IMPORTS_PREFIX) and len(owner) == JOB_ID_LENGTH else None
 
 
 def result_key(import_id: JobId, attempt: Attempt, partition: Partition) -> str:
-    """Where a worker keeps the announcement of a finished partition, so that it can be made again."""
+    """Key of the stored announcement of a finished partition, from which a worker can repeat it."""
     return staging_prefix(import_id, attempt, partition) + "result.avro"
 
 
 def intent_prefix(topic: str, partition: Partition) -> str:
-    """Prefix of the merges that the owner of a partition still has to do."""
+    """Prefix of the merges that the owner of a partition has yet to do."""
     return f"{INTENTS_PREFIX}{topic}/{partition:05d}/"
 
 
 def intent_key(topic: str, partition: Partition, import_id: JobId, attempt: Attempt) -> str:
-    """Where a worker keeps the end marker of a partition until its merge is done."""
+    """Key of a partition's end marker, kept until its merge is done."""
     return f"{intent_prefix(topic, partition)}{import_id}-{attempt:06d}.avro"
 
 
 def audience_prefix(tenant: TenantName, audience_id: JobId) -> str:
-    """Prefix of everything of one audience in the lake bucket (the Iceberg table location)."""
+    """Prefix of all objects of one audience in the lake bucket (the Iceberg table location)."""
     return f"{AUDIENCES_PREFIX}{tenant}/{audience_id}/"
 
 
 def data_prefix(bucket: str, tenant: TenantName, audience_id: JobId) -> str:
-    """Where parts of an audience go, as a URI: s3://lake/audiences/<tenant>/<id>/data/."""
+    """URI prefix of an audience's parts: s3://lake/audiences/<tenant>/<id>/data/."""
     return s3_uri(bucket, audience_prefix(tenant, audience_id) + "data/")
 
 
@@ -181,12 +182,12 @@ def part_name(import_id: JobId, attempt: Attempt, partition: Partition, content_
 
 
 def part_import(key: str) -> JobId:
-    """The import or operation that a part's name begins with; something that no import is called for other objects."""
+    """The import or operation that a part's name begins with; for other objects, a value that is no import's id."""
     return JobId(key.rpartition("/")[2][:JOB_ID_LENGTH])
 
 
 def rejects_key(tenant: TenantName, job_id: JobId) -> str:
-    """Where the rejects of a job are kept."""
+    """Key of a job's rejects."""
     return f"{REJECTS_PREFIX}{tenant}/{job_id}.parquet"
 
 
@@ -196,7 +197,7 @@ def activity_prefix(topic: str) -> str:
 
 
 def archived_users_prefix(topic: str, tenant: TenantName | None = None, partition: Partition | None = None) -> str:
-    """Prefix of the users of files of the archive: of all, of a tenant, of a partition of a tenant."""
+    """Prefix of the archive's files of users: of all, of a tenant, or of a partition of a tenant."""
     prefix = f"{activity_prefix(topic)}users/"
     if tenant is None:
         return prefix
@@ -205,7 +206,7 @@ def archived_users_prefix(topic: str, tenant: TenantName | None = None, partitio
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveKey:
-    """Name of one file of the archive: rows of one tenant, of the records `first_offset`..`end_offset` - 1."""
+    """Key of one archive file: rows of one tenant, of the records `first_offset`..`end_offset` - 1."""
 
     topic: str
     tenant: TenantName
@@ -220,17 +221,17 @@ class ArchiveKey:
 
     @property
     def users_key(self) -> str:
-        """Name of the file of its users, each once."""
+        """Key of the file of its users, each once."""
         return str(self).replace("/data/", "/users/", 1)
 
     @classmethod
     def parse(cls, key: str) -> Self | None:
-        """The file of a key, or none when the key is something else."""
+        """The file of a key. None if the key is not that of one."""
         return cls._parse(key, "data")
 
     @classmethod
     def parse_users(cls, key: str) -> Self | None:
-        """The file whose users are under a key, or none when the key is something else."""
+        """The file whose users are stored under a key. None if the key is not that of such users."""
         return cls._parse(key, "users")
 
     @classmethod
@@ -268,16 +269,16 @@ def checkpoint_prefix(partition: Partition) -> str:
 
 
 def checkpoint_key(partition: Partition, generation: int, changes: int, at_us: int, era: int = 0) -> str:
-    """Name of a checkpoint: later ones, and those of later owners and eras, come later in the order of keys."""
-    of_era = f"era-{era:010d}-" if era else ""  # generations may begin at 0 again
+    """Key of a checkpoint; keys sort by log epoch (`era`), then by owner, then by age."""
+    of_era = f"era-{era:010d}-" if era else ""  # generations may restart at 0
     return f"{checkpoint_prefix(partition)}{of_era}{generation:020d}-{changes:020d}-{at_us:020d}.npz"
 
 
 def cut_prefix(cut_id: JobId) -> str:
-    """Prefix of the members of a cut, in the staging bucket."""
+    """Prefix of the members of a consistent snapshot, in the staging bucket."""
     return f"{CUTS_PREFIX}{cut_id}/"
 
 
 def cut_key(cut_id: JobId, partition: Partition, content_hash: str) -> str:
-    """Name of the members of a cut in one partition: of two owners that have cut it, each has its own."""
+    """Key of a consistent snapshot's members in one partition; distinct for two owners that both took it."""
     return f"{cut_prefix(cut_id)}{partition:05d}-{content_hash}.parquet"

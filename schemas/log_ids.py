@@ -1,4 +1,4 @@
-"""Ids of what is being worked on, bound to the running task or thread, so that every log line of it carries them."""
+"""Ids of the current work, bound to the running task or thread, so that each of its log lines carries them."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,18 +10,18 @@ _bound: Final[ContextVar[Mapping[str, object]]] = ContextVar("log_ids", default=
 
 
 def current() -> Mapping[str, object]:
-    """What is bound here: job, attempt, partition, tenant, audience, as far as they are known."""
+    """The bound ids: job, attempt, partition, tenant, audience, as far as known."""
     return _bound.get()
 
 
 def bind(**ids: object) -> None:
-    """Add to what is bound, until the enclosing `bound` ends, or the task or thread does."""
+    """Add ids to the bound ones, until the enclosing `bound` or the task or thread ends."""
     _bound.set({**_bound.get(), **ids})
 
 
 @contextmanager
 def bound(**ids: object) -> Iterator[None]:
-    """Bind these ids and nothing else for a while."""
+    """Bind these ids, and only these, within the context."""
     token = _bound.set(ids)
     try:
         yield

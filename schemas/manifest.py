@@ -1,6 +1,6 @@
-"""The manifest of an export: all that a receiver needs to check it without asking Muster. docs/exports.md explains it.
+"""The manifest of an export: all that a receiver needs to check it without calling Muster. docs/exports.md explains it.
 
-`manifest.schema.json` beside this file is its JSON Schema, for receivers; a test keeps both alike.
+`manifest.schema.json` beside this file is its JSON Schema, for receivers; a test compares the two.
 """
 
 import json
@@ -20,19 +20,19 @@ MAX_MANIFEST_BYTES: Final = 64 * 1024 * 1024
 MAX_KEY_BYTES: Final = 2048
 """Twice the longest key of S3, in UTF-8: on a local disk, the folders of four columns alone may have 1,024."""
 MAX_NAME_BYTES: Final = 255
-"""Of a file or a folder: the bound of file systems (NAME_MAX)."""
+"""Limit of file systems (NAME_MAX) on the name of a file or a folder."""
 
 FORMAT_KEYS: Final = ("name", "compression", "null_token", "formulas")
 Compression = Literal["none", "gzip", "zstd"]
 FormulaPolicy = Literal["as-is", "escape", "refuse"]
-"""What becomes of texts that a spreadsheet may take for a formula: kept, prefixed by an apostrophe, or refused."""
+"""Treatment of texts that a spreadsheet may take for a formula: kept, prefixed with an apostrophe, or refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportFormat:
-    """How the rows are written. `null_token` is CSV's text for null; Parquet and JSON Lines have nulls of their own.
+    """The format of the rows. `null_token` is CSV's text for null; Parquet and JSON Lines have their own nulls.
 
-    Parquet is compressed inside (Zstandard), so its `compression` is none.
+    Parquet is compressed internally (Zstandard), so its `compression` is none.
     """
 
     format: FileFormat
@@ -58,7 +58,7 @@ class ExportFormat:
 
     @property
     def suffix(self) -> str:
-        """End of the files' names."""
+        """Suffix of the files' names."""
         return {"parquet": ".parquet", "csv": ".csv", "jsonl": ".jsonl"}[self.format] + {
             "none": "",
             "gzip": ".gz",
@@ -76,7 +76,7 @@ class ExportFormat:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """Inverse of `as_record`; what is left out is the default. Raises `UserError` BAD_FORMAT."""
+        """Inverse of `as_record`; missing keys take their defaults. Raises `UserError` BAD_FORMAT."""
         return cls(
             format=record.get("name", "parquet"),
             compression=record.get("compression", "none"),
@@ -87,9 +87,9 @@ class ExportFormat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestFile:
-    """One file. `key` is relative to the manifest; `min` and `max` are its first and last user id by their bytes.
+    """One file. `key` is relative to the manifest; `min` and `max` are its first and last user id in byte order.
 
-    `change` is set in a delta: whether its rows were added or removed.
+    `change` is set in a delta: added or removed rows.
     """
 
     key: str
@@ -150,11 +150,11 @@ class DeltaBase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What an export holds. `members` and `digest` are those of the version, whatever of it was exported.
+    """The contents of an export. `members` and `digest` are those of the whole version, whatever part was exported.
 
-    `rows` is the sum of the files' rows. `rule_hash` is set where the version is a rule segment's snapshot. `schema`
-    is that of the files; `selection` is set where not all rows, or other columns, were taken. By the columns
-    `partition_by` the files lie in folders.
+    `rows` is the sum of the files' rows. `rule_hash` is set if the version is a rule segment's snapshot. `schema` is
+    that of the files; `selection` is set if only some rows, or other columns, were taken. The columns `partition_by`
+    determine the files' folders.
     """
 
     export: str
@@ -184,7 +184,7 @@ class Manifest:
         return Digest.total(self.schema.schema_id, (f.digest for f in self.files if f.change == change))
 
     def fault(self) -> str | None:
-        """Which of its sums does not add up, or none."""
+        """The sum that does not add up. None if all do."""
         if (fault := self._sum_fault()) is not None:
             return fault
         if self.digest.count != self.members:
@@ -203,7 +203,7 @@ class Manifest:
         return None if found == self.digest else f"the files come to {found}, the version's digest is {self.digest}"
 
     def as_record(self) -> dict[str, object]:
-        """Plain JSON data. What an export of a whole version has no need of is not there."""
+        """Plain JSON data. Keys that an export of a whole version does not need are omitted."""
         more: dict[str, object] = {}
         if self.selection is not None:
             more["selection"] = self.selection.as_record()
@@ -231,15 +231,15 @@ class Manifest:
         }
 
     def encode(self) -> bytes:
-        """As JSON; the same manifest gives the same bytes."""
+        """The manifest as JSON; equal manifests give equal bytes."""
         return (json.dumps(self.as_record(), indent=1, ensure_ascii=False) + "\n").encode()
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """From JSON. Raises `UserError` BAD_MANIFEST: it may have come from anywhere."""
+        """Parse JSON of any origin. Raises `UserError` BAD_MANIFEST."""
         try:
             record = json.loads(data)
-            if b"\\ud" in data.lower():  # half of a surrogate pair can be written as JSON, and nowhere else
+            if b"\\ud" in data.lower():  # JSON can hold half of a surrogate pair, UTF-8 cannot
                 json.dumps(record, ensure_ascii=False).encode()
             if record["manifest"] != MANIFEST_VERSION:
                 raise UserError("BAD_MANIFEST", f"this is a manifest of version {record['manifest']!r}, not 1")
@@ -285,7 +285,7 @@ class Manifest:
 
 
 def _check_columns(manifest: Manifest) -> None:
-    """Digests of different columns do not add. Raises `UserError` BAD_MANIFEST."""
+    """Check that digests are over the same columns, or they would not add. Raises `UserError` BAD_MANIFEST."""
     digests = [file.digest for file in manifest.files]
     if manifest.selection is None:
         digests += [manifest.digest] if manifest.delta is None else [manifest.digest, manifest.delta.digest]

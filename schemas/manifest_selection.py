@@ -1,4 +1,4 @@
-"""What of a version an export took, and the proof that the rest was left out on purpose: a part of the manifest."""
+"""The selection of an export, and the proof that the rest was left out on purpose: a part of the manifest."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ Change = Literal["added", "removed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """Where all rows that were read went: `kept`, `filtered` and `suppressed` are digests over the version's columns.
+    """Accounts for all rows read: `kept`, `filtered` and `suppressed` are digests over the version's columns.
 
-    `exported` is that of the kept rows over the exported columns. In a delta there is an account of each `change`.
+    `exported` is the digest of the kept rows over the exported columns. A delta has one account per `change`.
     """
 
     kept: Digest
@@ -24,7 +24,7 @@ class Account:
 
     @property
     def read(self) -> Digest:
-        """Of all rows."""
+        """Digest of all rows read."""
         return self.kept + self.filtered + self.suppressed
 
     def __add__(self, other: "Account") -> "Account":
@@ -39,7 +39,7 @@ class Account:
         )
 
     def fault(self, version: Digest, files: Digest) -> str | None:
-        """Whether its own parts and the files of its change agree; what does not, or none."""
+        """The first mismatch among its own parts and the files of its change. None if they agree."""
         if {self.kept.schema_id, self.filtered.schema_id, self.suppressed.schema_id} != {version.schema_id}:
             return "rows that were read are not accounted for in the columns of the version"
         if self.exported.schema_id != files.schema_id:
@@ -75,7 +75,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttributesTaken:
-    """Columns that were looked up in a version of another audience."""
+    """Columns looked up in a version of another audience."""
 
     audience: str
     version: int
@@ -113,7 +113,7 @@ class SuppressionList:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestSelection:
-    """What was taken, and the accounts: one, or in a delta one of the added and one of the removed rows."""
+    """The selection, and its accounts: one, or in a delta one each for added and removed rows."""
 
     where: str | None
     attributes: tuple[AttributesTaken, ...]
@@ -121,13 +121,13 @@ class ManifestSelection:
     accounts: tuple[Account, ...]
 
     def rows(self, what: Literal["read", "kept", "filtered", "suppressed"]) -> int:
-        """Of all accounts."""
+        """Rows in all accounts."""
         return sum(getattr(account, what).count for account in self.accounts)
 
     def fault(self, version: Digest, base: Digest | None, files: Mapping[Change | None, Digest]) -> str | None:
-        """Which of the sums does not add up, or none.
+        """The sum that does not add up. None if all do.
 
-        `files`: the digests of the files by their change; `base`: the digest of the version that a delta starts from.
+        `files`: digests of the files by change; `base`: digest of the version that a delta starts from.
         """
         by_change = {account.change: account for account in self.accounts}
         wanted: set[Change | None] = {None} if base is None else {"added", "removed"}
@@ -146,7 +146,7 @@ class ManifestSelection:
         return None if read == version else f"the rows that were read come to {read}, the version's digest is {version}"
 
     def left_out(self) -> dict[str, int]:
-        """Rows that were read and not exported, by their reason."""
+        """Rows read and not exported, by reason."""
         return {"rows_filtered": self.rows("filtered"), "rows_suppressed": self.rows("suppressed")}
 
     def as_record(self) -> dict[str, object]:
@@ -188,7 +188,7 @@ class ManifestSelection:
             accounts=tuple(Account.from_record(one) for one in record["accounts"]),
         )
         for account in selection.accounts:
-            account.read  # noqa: B018  # ValueError where its digests are of different schemas
+            account.read  # noqa: B018  # ValueError if its digests have different schemas
         for name, value in selection.as_record().items():
             if name.startswith("rows_") and record[name] != value:
                 raise ValueError(f"{name} is {record[name]!r}, the accounts have {value}")

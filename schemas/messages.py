@@ -1,9 +1,9 @@
-"""Every message that Muster puts on Kafka, as a frozen value. The wire form is `schemas/avro/<Name>.avsc`.
+"""Every message that Muster sends to Kafka, as a frozen value. The wire form is `schemas/avro/<Name>.avsc`.
 
 Import topics carry `ImportMessage`s: no message per user, but chunks of up to 5,000 between start and end markers in
-every partition. Chunks are recognised by (import, attempt, seq): redelivered ones and dead attempts do no harm.
-`ExportMessage`s are the same the other way round, on a topic of the receivers: docs/consuming.md is their contract.
-`EventMessage`s and `ProfileMessage`s are what rules are evaluated over: docs/events.md says how to send them.
+every partition. Chunks are identified by (import, attempt, seq): redelivered ones and dead attempts do no harm.
+`ExportMessage`s are the reverse, on a topic of the receivers: docs/consuming.md is their contract.
+Rules are evaluated over `EventMessage`s and `ProfileMessage`s: docs/events.md explains how to send them.
 `SegmentMessage`s are in `schemas.segment_messages`.
 """
 
@@ -31,7 +31,7 @@ JobState = Literal[
 ]
 
 PropertyValue = float | str | bool
-"""Of a property of an event, or an attribute of a profile: a finite number, a text, or a truth."""
+"""A property of an event, or an attribute of a profile: a finite number, a text, or a boolean."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class ImportStarted:
     partitions: int  # P, frozen on the job
     kind: Literal["audience"]
     mode: ImportMode
-    source: str  # s3://bucket/key, with ?versionId= when the bucket keeps versions
+    source: str  # s3://bucket/key, with ?versionId= if the bucket keeps versions
     columns: RowSchema
 
 
@@ -69,7 +69,7 @@ class UserChunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportEnded:
-    """Last message of one attempt in one partition; sent to every partition, also to those without users.
+    """Last message of one attempt in one partition; sent to every partition, even without users.
 
     Sent only after the broker has acknowledged every chunk of the attempt, so a gap seen here is final.
     """
@@ -81,7 +81,7 @@ class ImportEnded:
     partition: Partition
     partitions: int
     columns: RowSchema
-    data_prefix: str  # s3://bucket/prefix/ under which the sorted part of this partition is to be written
+    data_prefix: str  # s3://bucket/prefix/ for the sorted part of this partition
     chunks: int  # messages this attempt sent to this partition
     records: int  # rows in them
     digest: Digest  # order-free sum over those rows
@@ -89,7 +89,7 @@ class ImportEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportAborted:
-    """The import will not be published; `attempt` and all before it may be dropped. Sent to every partition."""
+    """The import will not be published; `attempt` and all earlier ones may be dropped. Sent to every partition."""
 
     import_id: JobId
     attempt: Attempt
@@ -99,7 +99,7 @@ class ImportAborted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionMaterialised:
-    """One partition of one attempt has reconciled with its end marker, and its sorted distinct part is durable."""
+    """One partition of one attempt reconciled with its end marker, and its sorted distinct part is durable."""
 
     import_id: JobId
     attempt: Attempt
@@ -110,13 +110,13 @@ class PartitionMaterialised:
     digest: Digest  # of the records
     distinct: int
     distinct_digest: Digest  # of the rows in the part
-    part: str | None  # s3://bucket/key of the part; none for a partition without users
+    part: str | None  # s3://bucket/key of the part; None for a partition without users
     part_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionFailed:
-    """One partition of one attempt does not reconcile with its end marker. Final for this attempt."""
+    """One partition of one attempt did not reconcile with its end marker. Final for this attempt."""
 
     import_id: JobId
     attempt: Attempt
@@ -131,7 +131,7 @@ class PartitionFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobEvent:
-    """A job has changed its state; what outside systems may follow. Consumers skip a `sequence` they have seen."""
+    """A job's state has changed; for outside systems. Consumers skip a `sequence` that they have seen."""
 
     job_id: JobId
     tenant: TenantName
@@ -153,10 +153,10 @@ class ExportStarted:
     export_id: JobId
     attempt: Attempt
     partition: Partition
-    partitions: int  # P of the topic, frozen on the job: user ids are placed by it
+    partitions: int  # P of the topic, frozen on the job: determines the partition of each user id
     version: Version
     snapshot_id: int
-    base_version: Version | None  # of a delta; none for a whole version
+    base_version: Version | None  # of a delta; None for a whole version
     columns: RowSchema
     created_at_us: int  # microseconds since 1970 UTC
 
@@ -166,15 +166,15 @@ class ExportChunk:
     """Up to `CHUNK_MAX_ROWS` rows of one group in one partition, sorted by user id.
 
     `rows` is an Arrow IPC stream of one record batch: user_id string, then the columns of the export. The same (export,
-    attempt, partition, group, seq) is the same rows, whoever sends them again.
+    attempt, partition, group, seq) has the same rows, even if sent again.
     """
 
     export_id: JobId
     attempt: Attempt
     partition: Partition
-    group: int  # 0.. ; groups share no user, and may be sent side by side
+    group: int  # 0.. ; groups share no user, and may be sent concurrently
     seq: Seq  # within the group and partition
-    change: Change | None  # none: rows of a whole version
+    change: Change | None  # None: rows of a whole version
     count: int
     digest: Digest
     rows: bytes
@@ -182,7 +182,7 @@ class ExportChunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportEnded:
-    """Last message of one attempt of an export in a partition; sent to every partition, also to those without users.
+    """Last message of one attempt of an export in a partition; sent to every partition, even without users.
 
     Sent only after the broker has acknowledged every chunk of every group, so a gap seen here is final.
     """
@@ -193,13 +193,13 @@ class ExportEnded:
     partitions: int
     chunks: tuple[int, ...]  # of each group
     records: int  # rows in all of them
-    digest: Digest  # of the rows that are no removals
+    digest: Digest  # of the rows that are not removals
     removed: Digest  # of the removals of a delta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportAborted:
-    """The export will not be finished; `attempt` and all before it may be dropped. Sent to every partition."""
+    """The export will not be finished; `attempt` and all earlier ones may be dropped. Sent to every partition."""
 
     export_id: JobId
     attempt: Attempt
@@ -209,24 +209,24 @@ class ExportAborted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRecord:
-    """What one user did at one moment, as a producer sends it by itself. `schemas.activity` has the limits.
+    """An event of one user at one moment, sent by a producer as a single record. `schemas.activity` has the limits.
 
-    Without `event_id` the record is known by its place in the topic, so a second copy of it is a second event.
+    Without `event_id` the record is identified by its offset in the topic, so a second copy is a second event.
     """
 
     user_id: str
     event: str
     occurred_at_us: int  # microseconds since 1970 UTC
-    properties: Mapping[str, PropertyValue | None] = field(default_factory=dict)  # None: as if it were not there
+    properties: Mapping[str, PropertyValue | None] = field(default_factory=dict)  # None: same as absent
     event_id: str | None = None
     tenant: TenantName = DEFAULT_TENANT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileRecord:
-    """A change of one user's attributes: those named are set, None unsets one, others stay. Later offsets win.
+    """A change of one user's attributes: named ones are set, None unsets one, others stay. Later offsets win.
 
-    `deleted` forgets all attributes that were set before; there are none in that record.
+    `deleted` removes all attributes set before; such a record has none itself.
     """
 
     user_id: str
@@ -241,14 +241,14 @@ class EventChunk:
 
     `rows` is an Arrow IPC stream of one record batch: _ordinal int64, user_id string, event string, occurred_at
     timestamp, event_id string (or no such column), then a column for each property: double, string or boolean, null
-    where it is missing.
-    `digest` covers all but the ordinal. An event without event_id is known by (source, ordinal): however often, and in
-    whatever chunks, a source is sent, the event is one.
+    if absent.
+    `digest` covers everything except the ordinal. An event without event_id is identified by (source, ordinal): however
+    often, and in whatever chunks, a source is sent, the event is one.
     """
 
     tenant: TenantName
-    source: str  # what numbers the rows: s3://bucket/key?versionId=, or a name that a producer never uses again
-    import_id: JobId | None  # none: of a producer of its own
+    source: str  # numbers the rows: s3://bucket/key?versionId=, or a name that a producer never uses again
+    import_id: JobId | None  # None: sent by a producer, not by an import
     attempt: Attempt | None
     partition: Partition
     seq: Seq
@@ -263,7 +263,7 @@ class ProfileChunk:
 
     `rows` is an Arrow IPC stream of one record batch: _ordinal int64, user_id string, deleted boolean (or no such
     column), then a column for each attribute: double, string, boolean, date or timestamp. Every row sets all of these
-    columns: null unsets; one that is deleted sets none. `digest` covers all but the ordinal.
+    columns: null unsets; a deleted row sets none. `digest` covers everything except the ordinal.
     """
 
     tenant: TenantName
@@ -279,7 +279,7 @@ class ProfileChunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """Bytes that could not be decoded, with where they came from. `muster dead-letters replay` sends them again."""
+    """Undecodable bytes, with their origin. `muster dead-letters replay` sends them again."""
 
     topic: str
     partition: Partition

@@ -1,7 +1,7 @@
-"""Names of all metrics, typed: the one place that declares them. docs/metrics.md lists the same, a test compares.
+"""Typed declarations of all metrics; docs/metrics.md lists the same ones, and a test compares.
 
-Workers and the relay serve them to Prometheus (`orchestration.platform.metrics`); a worker also writes its own as one
-log record a minute (`metrics name{label="value"}=number ...`).
+Workers and the control plane serve them to Prometheus (`orchestration.platform.metrics`); a worker also writes its own
+as one log record a minute (`metrics name{label="value"}=number ...`).
 """
 
 from collections.abc import Mapping
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 SUMMARY_FIELD: Final = "metrics"
-"""The field of the log record that sums up, once a minute, what the relay serves."""
+"""The field of the log record that summarises, once a minute, the metrics of the control plane."""
 CLOUDWATCH_NAMESPACE: Final = "Muster"
 UNDECODABLE_JOB_EVENTS: Final = "UndecodableJobEvents"
-"""What the function between Kafka and SNS counts, in CloudWatch's embedded metric format."""
+"""Metric of the function between Kafka and SNS, in CloudWatch's embedded metric format."""
 MetricType = Literal["counter", "gauge"]
-"""counter: only grows while the process lives; gauge: a value as of now."""
+"""counter: only grows while the process lives; gauge: a current value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """One metric; every sample carries a value for each of `labels`. The unit is the end of the name."""
+    """One metric; every sample carries a value for each of `labels`. The name ends with the unit."""
 
     name: str
     type: MetricType
@@ -36,7 +36,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One value of a metric as of now, with a value for each of its labels."""
+    """One current value of a metric, with a value for each of its labels."""
 
     metric: Metric
     value: float

@@ -1,6 +1,6 @@
-"""Which partition a user belongs to: Kafka's default partitioner over the UTF-8 bytes of the user id.
+"""Partition of a user: Kafka's default partitioner over the UTF-8 bytes of the user id.
 
-Ordinary keyed producers (Java, or librdkafka with `partitioner=murmur2_random`) put a user in the same place.
+Ordinary keyed producers (Java, or librdkafka with `partitioner=murmur2_random`) choose the same partition.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from schemas.buffers import string_buffers
 from schemas.hashing import counting_sort, murmur2_partitions
 
 PARTITIONER: Final = "murmur2"
-"""Name written into snapshot summaries: parts cut by another partitioner or another P must be cut anew."""
+"""Name written into snapshot summaries: parts split by another partitioner or another P must be split again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

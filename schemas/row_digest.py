@@ -1,4 +1,4 @@
-"""Digests of rows (`schemas.digest` says how they are made), over Arrow batches."""
+"""Digests of rows over Arrow batches (`schemas.digest` defines them)."""
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +39,7 @@ def digest_rows(rows: pa.RecordBatch | pa.Table, schema: RowSchema) -> Digest:
 
 
 def digest_hashes(h0: npt.NDArray[np.uint64], h1: npt.NDArray[np.uint64], schema_id: str) -> Digest:
-    """Digest of rows whose hashes are known."""
+    """Digest of rows from their hashes."""
     return Digest(
         schema_id=schema_id,
         count=len(h0),
@@ -49,7 +49,7 @@ def digest_hashes(h0: npt.NDArray[np.uint64], h1: npt.NDArray[np.uint64], schema
 
 
 class PartitionDigests:
-    """Running count and digest of every partition of a stream of rows."""
+    """Running count and digest of every partition in a stream of rows."""
 
     def __init__(self, schema: RowSchema, partitions: int) -> None:
         self._schema = schema

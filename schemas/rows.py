@@ -12,7 +12,7 @@ from schemas.row_digest import digest_rows
 
 MESSAGE_HEADER: Final = 2
 BATCH_COMPRESSION: Final = 3
-"""Places of two fields in the tables of Arrow's metadata."""
+"""Indices of two fields in the tables of Arrow's metadata."""
 
 
 def encode_rows(batch: pa.RecordBatch) -> bytes:
@@ -26,8 +26,8 @@ def encode_rows(batch: pa.RecordBatch) -> bytes:
 def decode_rows(data: bytes) -> pa.RecordBatch:
     """The batch of `encode_rows`, sharing memory with `data`. Raises `pa.ArrowInvalid` on broken bytes.
 
-    Nothing in it takes more memory than its bytes: what is compressed is refused, unread. And nothing in it is left
-    unread: there is no second batch, and nothing behind the end.
+    The batch takes no more memory than its bytes: compressed data is refused unread. And no bytes stay unread: a second
+    batch, or bytes after the end, are refused.
     """
     try:
         _check_plain(data)
@@ -42,10 +42,10 @@ def decode_rows(data: bytes) -> pa.RecordBatch:
 
 
 def _check_plain(data: bytes) -> None:
-    """One batch, without the field `compression`: Arrow would unpack it before one can look.
+    """Check for one batch without the field `compression`: Arrow would decompress it before any check.
 
     https://github.com/apache/arrow/blob/main/format/Message.fbs: tables Message and RecordBatch. Raises struct.error
-    where metadata is cut off.
+    if metadata is truncated.
     """
     stream, batches = pa.BufferReader(data), 0
     for message in pa.ipc.MessageReader.open_stream(stream):
@@ -62,7 +62,7 @@ def _check_plain(data: bytes) -> None:
 
 
 def _field(data: bytes, table: int, index: int) -> int:
-    """Position of a field of a flatbuffer's table; 0 where it is not there."""
+    """Position of a field in a flatbuffer table; 0 if absent."""
     vtable = table - struct.unpack_from("<i", data, table)[0]
     size = struct.unpack_from("<H", data, vtable)[0]
     entry = 4 + 2 * index
@@ -74,7 +74,7 @@ Chunk = UserChunk | EventChunk | ProfileChunk | ExportChunk
 
 
 def chunk_fault(chunk: Chunk, batch: pa.RecordBatch, schema: RowSchema) -> str | None:
-    """Why a decoded chunk is not what it says it is, or none: columns, count and digest are all compared."""
+    """The mismatch between a decoded chunk and its metadata: columns, count and digest. None if they agree."""
     expected = arrow_schema(schema, ordinal=not isinstance(chunk, ExportChunk))
     if not batch.schema.equals(expected):
         return f"columns are {batch.schema.names}, not {expected.names}"

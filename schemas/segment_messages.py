@@ -1,7 +1,7 @@
-"""Messages around rule segments: what is to be evaluated, who entered and left, what has been archived.
+"""Messages about rule segments: rules to evaluate, membership changes, archived records.
 
-Every message of a partition is about the users of that partition (`schemas.partitioning`), which has the same number in
-all topics of events, profiles, activations and changes.
+Every message in a partition is about that partition's users (`schemas.partitioning`); a user's partition number is the
+same in all topics of events, profiles, activations and changes.
 """
 
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from schemas.digest import Digest
 from schemas.ids import AudienceName, JobId, Partition, TenantName, Version
 
 ChangeCause = Literal["event", "time", "profile", "members", "rule"]
-"""Why a membership changed: an event came, time passed, a profile changed, an audience changed, the rule changed."""
+"""Cause of a membership change: an event, the passage of time, a profile, an audience, or the rule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleActivated:
-    """From this offset on the segment is evaluated by this rule. Sent to every partition; a copy changes nothing."""
+    """From this offset on, the segment is evaluated by this rule. Sent to every partition; a copy changes nothing."""
 
     tenant: TenantName
     segment: AudienceName
@@ -26,7 +26,7 @@ class RuleActivated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentPaused:
-    """From this offset on the segment is not evaluated: its members stay as they are, and nothing is told."""
+    """From this offset on, the segment is not evaluated: its members stay unchanged, and it emits no changes."""
 
     tenant: TenantName
     segment: AudienceName
@@ -35,7 +35,7 @@ class SegmentPaused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentDeleted:
-    """From this offset on the segment is gone: all of its members leave."""
+    """From this offset on, the segment no longer exists: all of its members leave."""
 
     tenant: TenantName
     segment: AudienceName
@@ -44,7 +44,7 @@ class SegmentDeleted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudienceActivated:
-    """From this offset on "member of the audience" means this version of it."""
+    """From this offset on, "member of the audience" refers to this version."""
 
     tenant: TenantName
     audience: AudienceName
@@ -53,10 +53,10 @@ class AudienceActivated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutRequested:
-    """A partition is to write down who is in the segment at one instant, as soon as its time has come there.
+    """Requests a consistent snapshot: each partition writes the segment's members at one instant, once that has come.
 
-    A request dies with the owner that holds it: who asked asks again, until every partition has answered. An owner
-    answers a cut once.
+    A request is lost with the owner that has it: the requester repeats it until every partition has answered. An owner
+    answers each request once.
     """
 
     cut_id: JobId
@@ -69,7 +69,7 @@ class CutRequested:
 class OwnerStarted:
     """A worker has taken over a partition of the changes. The offset of this message is its generation.
 
-    Changes of lower generations that come after it are those of an owner that was replaced: receivers drop them.
+    Later changes with lower generations come from a replaced owner: receivers drop them.
     """
 
     partition: Partition
@@ -79,11 +79,11 @@ class OwnerStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MembershipChanges:
-    """Up to `CHUNK_MAX_ROWS` users who entered or left a segment, of one partition, each at most once in a message.
+    """Up to `CHUNK_MAX_ROWS` users of one partition who entered or left a segment, each at most once per message.
 
     `rows` is an Arrow IPC stream of one record batch: user_id string, entered bool, effective_at timestamp[us, UTC].
-    `seq` goes up by one with each message of a generation: 0.. . The answer is so at the offsets and the instant given
-    here, as in `SegmentCut`.
+    `seq` counts the messages of a generation: 0.. . The answer holds at the offsets and the instant given here, as in
+    `SegmentCut`.
     """
 
     tenant: TenantName
@@ -103,11 +103,11 @@ class MembershipChanges:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentCut:
-    """Who is in a segment in one partition, at one place of the log and one instant.
+    """The members of a segment in one partition, at one log position and one instant: a consistent snapshot.
 
-    The answer takes in what lies before the positions `events` and `profiles` and the offset `activations`, and no
-    more. `changes` is the offset from which changes come that are not part of it; no owner later than `generation` has
-    begun before it. `digest` is of rows that are a user_id and nothing else.
+    The answer includes exactly the records before the positions `events` and `profiles` and the offset `activations`.
+    Changes from the offset `changes` on are not part of it; no owner later than `generation` started before that
+    offset. `digest` covers rows with only a user_id.
     """
 
     cut_id: JobId
@@ -124,12 +124,12 @@ class SegmentCut:
     generation: int
     members: int
     digest: Digest
-    part: str | None  # s3://bucket/key of a Parquet file of user_id, sorted; none where nobody is in the segment
+    part: str | None  # s3://bucket/key of a Parquet file of user_id, sorted; None if there are no members
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentStatus:
-    """How many are in a segment in one partition, and how far its worker has come."""
+    """The size of a segment in one partition, and the progress of its worker."""
 
     tenant: TenantName
     segment: AudienceName
@@ -138,7 +138,7 @@ class SegmentStatus:
     partitions: int
     members: int
     at_us: int
-    events: int  # offsets, as in SegmentCut
+    events: int  # positions, as in SegmentCut
     profiles: int
     activations: int
     paused: bool
@@ -148,9 +148,9 @@ class SegmentStatus:
 class ArchiveWritten:
     """All rows of the records `first_offset`..`end_offset` - 1 of a partition are durable in these files.
 
-    Parquet of `schemas.activity.EVENT_ROWS` or `PROFILE_ROWS` and `ARCHIVE_PARTITION`, one tenant a file. Records of
-    the range that made no rows (refused, sent on) are in none. Both offsets are positions, of the `era` that the worker
-    knows of (`segmentation.archived`).
+    Parquet of `schemas.activity.EVENT_ROWS` or `PROFILE_ROWS` and `ARCHIVE_PARTITION`, one tenant per file. Records of
+    the range that produced no rows (refused, forwarded) are in no file. Both offsets are positions in the log epoch
+    `era` that the worker knows (`segmentation.archived`).
     """
 
     topic: str  # muster.events or muster.profiles
@@ -163,7 +163,7 @@ class ArchiveWritten:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveCommitted:
-    """The archive's table holds the rows of all records of a partition below the position `end_offset`."""
+    """The archive's table has the rows of all records of a partition below the position `end_offset`."""
 
     topic: str
     partition: Partition

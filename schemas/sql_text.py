@@ -1,4 +1,4 @@
-"""Names and texts in SQL. Values of users are never put into it: they are bound as parameters."""
+"""Names and texts in SQL. Users' values are never part of it: they are bound as parameters."""
 
 
 def identifier(name: str) -> str:

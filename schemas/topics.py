@@ -9,21 +9,21 @@ MESSAGE_MAX_BYTES: Final = 1_048_588
 
 CHUNK_MAX_ROWS: Final = 5_000
 CHUNK_MAX_BYTES: Final = 768 * 1024
-"""Encoded size at which a chunk is cut before it has `CHUNK_MAX_ROWS` rows: well under `MESSAGE_MAX_BYTES`."""
+"""Encoded size at which a chunk ends before it has `CHUNK_MAX_ROWS` rows: well under `MESSAGE_MAX_BYTES`."""
 
 ROW_MAX_BYTES: Final = CHUNK_MAX_BYTES // 2
-"""A row whose values together are larger than this cannot be sent in one message and is a reject (`row_too_large`)."""
+"""A row whose values together exceed this does not fit in one message and is a reject (`row_too_large`)."""
 
 HOUR_MS: Final = 60 * 60 * 1000
 RETENTION_MS: Final = 7 * 24 * HOUR_MS
 USERS_SEGMENT_MS: Final = 24 * HOUR_MS
-"""How long a log segment that holds users stays open. Kafka deletes whole segments, so that a record outlives its
-retention by up to this; Kafka's default is a week, in busy topics too."""
+"""How long a log segment with users stays open. Kafka deletes whole segments, so a record outlives its retention by up
+to this; Kafka's default is a week, even in busy topics."""
 MAX_JOB_AGE_S: Final = 3 * 24 * 60 * 60
-"""A job older than this is aborted by the sweeper, so that no job outlives the messages it depends on (7 days)."""
+"""The reconciler fails older jobs, so that no job outlives the messages it depends on (7 days)."""
 
 OWN_PREFIX: Final = "muster."
-"""Of all topics of Muster itself: none of them takes an export."""
+"""Prefix of all of Muster's own topics: none of them takes an export."""
 
 IMPORTS: Final = "muster.imports"
 IMPORTS_SMALL: Final = "muster.imports.small"
@@ -40,25 +40,25 @@ ARCHIVE_COMMITS: Final = "muster.archive-commits"
 
 IMPORT_TOPICS: Final = (IMPORTS, IMPORTS_SMALL)
 ACTIVITY_TOPICS: Final = (EVENTS, PROFILES)
-"""What rules are evaluated over; ordinary producers write into them. They have the partitions of the import topics, so
-that a user has one partition number everywhere."""
+"""Topics that rules are evaluated over; ordinary producers write to them. They have as many partitions as the import
+topics, so that a user has one partition number everywhere."""
 OWN_GROUP_PREFIX: Final = "muster-"
-"""Of all consumer groups of Muster itself: programs outside join none of them."""
+"""Prefix of all of Muster's own consumer groups: outside programs join none of them."""
 WORKER_GROUP: Final = "muster-materialiser"
 """Consumer group id (and Faust app id) of the materialiser."""
 SEGMENT_WORKER_GROUP: Final = "muster-segments"
 """Consumer group id (and Faust app id) of the workers that evaluate rules."""
 RELAY_GROUP: Final = "muster-relay"
 ARCHIVE_GROUP: Final = "muster-archive"
-"""Consumer group id of the relay that appends to the archive."""
+"""Consumer group id of the control plane's committer, which appends to the archive."""
 SEGMENT_STATUS_GROUP: Final = "muster-relay-segments"
 FOREVER_MS: Final = -1
-"""Retention of what is never sent again."""
+"""Retention of messages that are never sent again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicSpec:
-    """How a topic must exist. `partitions=None` means the deployment's number of import partitions (P)."""
+    """Required properties of a topic. `partitions=None` means the deployment's number of import partitions (P)."""
 
     name: str
     partitions: int | None
@@ -68,7 +68,7 @@ class TopicSpec:
     holds_users: bool = False
 
     def config(self, replication_factor: int = 1) -> Mapping[str, str]:
-        """Topic-level configuration as Kafka names it. One replica may be away, and nothing acknowledged is lost."""
+        """Topic-level configuration by Kafka's names. With one replica down, nothing acknowledged is lost."""
         config = {
             "cleanup.policy": self.cleanup,
             "retention.ms": str(self.retention_ms),
@@ -85,7 +85,7 @@ TOPICS: Final = (
     TopicSpec(name=IMPORT_PROGRESS, partitions=1),
     TopicSpec(name=JOB_EVENTS, partitions=1),
     TopicSpec(name=EVENTS, partitions=None, holds_users=True),
-    # Not compacted: a later change does not repeat what earlier ones set.
+    # Not compacted: a later change does not repeat attributes set by earlier ones.
     TopicSpec(name=PROFILES, partitions=None, holds_users=True),
     TopicSpec(name=SEGMENT_ACTIVATIONS, partitions=None, retention_ms=FOREVER_MS),
     TopicSpec(name=MEMBERSHIP_CHANGES, partitions=None, holds_users=True),
@@ -97,6 +97,6 @@ TOPICS: Final = (
         partitions=1,
         retention_ms=3 * RETENTION_MS,
         holds_users=True,
-        message_max_bytes=MESSAGE_MAX_BYTES + 64 * 1024,  # the whole undecodable message and why
+        message_max_bytes=MESSAGE_MAX_BYTES + 64 * 1024,  # the whole undecodable message and the reason
     ),
 )

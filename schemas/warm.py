@@ -1,7 +1,7 @@
-"""Compiles every hash kernel once, so that numba's cache on disk is filled (`segmentation.warm` has those of the core).
+"""Compiles every hash kernel, so that numba's disk cache is filled (`segmentation.warm` compiles those of the core).
 
-The first call of a kernel takes seconds, later ones load the cache. The kernels are called here with the array types
-with which they are called for real; `schemas.buffers` sees to it that there is one combination of them for each.
+The first call of a kernel takes seconds, later ones load the cache. The kernels are called with the array types used in
+production; `schemas.buffers` ensures a single combination per kernel.
 """
 
 from typing import Final
@@ -17,7 +17,7 @@ STRINGS_AND_WORDS: Final = RowSchema(columns=(Column(name="age", type="long"),))
 
 
 def warm() -> None:
-    """Call every kernel. Takes about half a minute when nothing is cached yet, half a second otherwise."""
+    """Call every kernel. Takes about half a minute with an empty cache, half a second otherwise."""
     row = pa.RecordBatch.from_arrays([pa.array(["u"]), pa.array([1])], schema=arrow_schema(STRINGS_AND_WORDS))
     partition_users(row.column(0), 2)
     PartitionDigests(STRINGS_AND_WORDS, 2).add(row)
