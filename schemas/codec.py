@@ -105,7 +105,7 @@ def _from_avro(message_type: type[Message], record: Any) -> Message:
 
 
 def load_schemas(folder: str = "avro") -> dict[str, dict[str, Any]]:
-    """Parsed .avsc files of a folder of this package, by file name without suffix."""
+    """Parsed .avsc files in a folder of this package, by file name without suffix."""
     root = files("schemas").joinpath(folder)
     if not root.is_dir():
         return {}

@@ -76,8 +76,7 @@ class ExportShape:
     """The shape of an export. `where`: a filter (docs/filters.md); `suppress`: audiences whose members are left out.
 
     `columns`: the exported columns besides the user id (None: all, including looked up ones); `partition_by`: the
-    columns
-    that determine the files' folders.
+    columns that determine the files' folders.
     """
 
     where: str | None = None

@@ -17,8 +17,7 @@ class ImportSpec:
     would cost the audience more than this share of its members (None = no guard).
     Events and profiles are added to existing ones (mode append); `schemas.activity_columns` has their columns.
     `other_columns`: all columns of the file that `columns` does not name are values of events and profiles, too; they
-    are
-    added to `columns` when the file is verified.
+    are added to `columns` when the file is verified.
     `known_columns`: columns of events and profiles with a known type, which applies if they are among a file's other
     columns; a file may lack them.
     `timezone` (IANA) applies to timestamps written without an offset; if None, such timestamps are rejects.

@@ -4,9 +4,8 @@ staging bucket   imports/<import>/<attempt>/<partition>/<first seq>-<last seq>-<
                  imports/<import>/<attempt>/<partition>/result.avro                                     the announcement
                  intents/<topic>/<partition>/<import>-<attempt>.avro                                    merges to do
                  uploads/<tenant>/<audience>/<job>/<file>                                               local files
-                 segments/checkpoints/<partition>/[era-<log epoch>-]<generation>-<changes>-<time>.npz   states of
-workers
-                 segments/cuts/<cut>/<partition>-<content hash>.parquet            members of a consistent snapshot
+                 segments/checkpoints/<partition>/[era-<log epoch>-]<generation>-<changes>-<time>.npz   worker states
+                 segments/cuts/<cut>/<partition>-<content hash>.parquet                      members of a snapshot
                  download/...                                                       exports that a client fetches
 lake bucket      audiences/<tenant>/<audience id>/data/...parquet        parts of published versions (Iceberg data)
                  audiences/<tenant>/<audience id>/metadata/...           Iceberg metadata
@@ -192,7 +191,7 @@ def rejects_key(tenant: TenantName, job_id: JobId) -> str:
 
 
 def activity_prefix(topic: str) -> str:
-    """Prefix of the archive of a topic of `ACTIVITY_TOPICS` in the lake bucket (the Iceberg table location)."""
+    """Prefix of the archive of one of `ACTIVITY_TOPICS` in the lake bucket (the Iceberg table location)."""
     return f"{ACTIVITY_PREFIX}{topic.removeprefix(OWN_PREFIX)}/"
 
 
@@ -264,7 +263,7 @@ def split_s3_uri(uri: str) -> tuple[str, str]:
 
 
 def checkpoint_prefix(partition: Partition) -> str:
-    """Prefix of the checkpoints of the segments in a partition, in the staging bucket."""
+    """Prefix of a partition's checkpoints, in the staging bucket."""
     return f"{CHECKPOINTS_PREFIX}{partition:05d}/"
 
 

@@ -101,7 +101,7 @@ class AnnounceAgain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drop:
-    """Forget the buffered rows, remove runs and intents, then acknowledge the message."""
+    """Drop the buffered rows, remove runs and intents, then acknowledge the message."""
 
 
 Effect = Keep | Skip | Merge | Report | AnnounceAgain | Drop

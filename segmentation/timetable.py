@@ -133,7 +133,7 @@ def time_zone(name: str) -> ZoneInfo:
 
 
 def whole_second(at_ms: int) -> int:
-    """A time without its fraction of a second; EventBridge Scheduler tells due times in seconds."""
+    """A time without its fraction of a second; EventBridge Scheduler gives due times in seconds."""
     return at_ms // 1000 * 1000
 
 

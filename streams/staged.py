@@ -57,7 +57,7 @@ class StagedState:
         return self._store.get(self._bucket, result_key(key.import_id, key.attempt, key.partition))
 
     def remove(self, topic: str, abort: ImportAborted) -> None:
-        """Remove runs, results and intents of the aborted attempt and all before it, in its partition."""
+        """Remove runs, results and intents of the aborted attempt and earlier ones, in its partition."""
         for attempt in map(Attempt, range(1, abort.attempt + 1)):
             staged = self._store.list_keys(self._bucket, staging_prefix(abort.import_id, attempt, abort.partition))
             intent = intent_key(topic, abort.partition, abort.import_id, attempt)

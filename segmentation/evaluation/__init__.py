@@ -1,1 +1,1 @@
-"""Rules over a stream of events: who is in a segment now, kept current for one tenant and one partition."""
+"""Evaluates rules over a stream: the current members of each segment, for one tenant and one partition."""

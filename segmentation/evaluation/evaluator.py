@@ -28,7 +28,7 @@ from segmentation.evaluation.state import State
 from segmentation.rules.nodes import Events, Member
 
 MAX_USERS: Final = 100_000
-"""Users evaluated at a time when time has passed; bounds the changes emitted at once."""
+"""Users evaluated per step as time advances; bounds the changes emitted at once."""
 
 NOBODY: Final[Users] = np.zeros(0, np.int32)
 

@@ -41,7 +41,7 @@ class Marks:
         return out
 
     def earliest(self, users: int, some: Sequence[tuple[Users, Micros]]) -> tuple[Users, Micros, list[Flags]]:
-        """Users in any of `some`, ascending; the earliest instant of each; for each of `some`, flags of equal entries."""
+        """Users in any of `some`, ascending; each one's earliest instant; for each of `some`, which entries are it."""
         self._instants = grown(self._instants, users, _NEVER)
         for of, instants in some:
             _lower(self._instants, of, instants)

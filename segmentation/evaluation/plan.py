@@ -36,8 +36,7 @@ class Plan:
     """`order`: the segments, each after those its rule refers to. `depends`: the facts that a segment's rule uses.
 
     `keep`: the number of latest events kept of a kind. `deadlines`: the counts, which change with time, and the ranks
-    of
-    the events (1: the latest) that change them by leaving the window.
+    of the events (1: the latest) that change them by leaving the window.
     """
 
     order: tuple[str, ...]

@@ -44,7 +44,7 @@ def mask_of(tree: Filter, column: ColumnValues) -> Mask:
                 values, scalar = values.cast(pa.int8()), scalar.cast(pa.int8())
             return _plain(_COMPARE[tree.operator](values, scalar)) & _comparable(values)
         case OneOf():
-            # One after the other: a set of Arrow's tells 0.0 from -0.0.
+            # Compare value by value: Arrow's set lookup tells 0.0 from -0.0.
             each = (Comparison(column=tree.column, type=tree.type, operator="=", value=v) for v in tree.values)
             return _joined(np.logical_or, each, column)
         case _:

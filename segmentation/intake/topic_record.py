@@ -10,9 +10,9 @@ from segmentation.intake.refusals import Refusal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicRecord:
-    """One record of an activity topic. `received_at_us`: microseconds since 1970 UTC, as the broker stamped it.
+    """One record of an activity topic. `received_at_us`: the broker's timestamp, microseconds since 1970 UTC.
 
-    The topics have LogAppendTime, so the same record is judged by the same time however often it is read.
+    The topics have LogAppendTime, so every read of a record is checked against the same time.
     """
 
     topic: str
@@ -37,13 +37,13 @@ class TopicRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """An event that lies in the wrong partition of its topic, as the record to be sent to the right one.
+    """A misplaced event, as the record to be sent to the right partition of its topic.
 
-    The event counts where it is read again; the offset it had may be committed once the broker has acknowledged the
-    copy. A copy that is sent twice is one event: its id says where it came from, if it had none.
+    The event counts where it is read again; its old offset may be committed once the broker has acknowledged the copy.
+    Two copies are one event: if the event had no id, the copies have one from its origin.
     """
 
-    offset: int  # which it had in the wrong partition
+    offset: int  # in the wrong partition
     partition: Partition
     key: bytes
     value: bytes

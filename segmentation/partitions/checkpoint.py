@@ -30,8 +30,7 @@ class Checkpoint:
 
     The writer has checked that this owner was not replaced until then. `next_seq`: seq of its next message.
     `started_at_us`: time in the owner's `OwnerStarted`, at offset `generation`; it identifies the log. None in
-    checkpoints
-    from before it was stored. `era`: the archive's log epoch (`segmentation.archived`).
+    checkpoints from before it was stored. `era`: the archive's log epoch (`segmentation.archived`).
     """
 
     segments: PartitionSegments

@@ -40,8 +40,7 @@ class Relations:
     events: user_id VARCHAR, event VARCHAR, occurred_at TIMESTAMPTZ, event_id VARCHAR, and maps from property to value:
     numbers MAP(VARCHAR, DOUBLE), strings MAP(VARCHAR, VARCHAR), booleans MAP(VARCHAR, BOOLEAN).
     profiles: a row per user: user_id, maps as for events from attribute to value, and dates MAP(VARCHAR, DATE),
-    timestamps
-    MAP(VARCHAR, TIMESTAMPTZ). A name is in one of the maps.
+    timestamps MAP(VARCHAR, TIMESTAMPTZ). A name is in one of the maps.
     known_users: a row per user: user_id; an answer has no other users. None if the rule is false for users without any
     facts (`truths.true_of_nothing`): then all users of the other relations are known.
     members: kind VARCHAR (audience, segment), name VARCHAR, user_id VARCHAR; read if a rule refers to one.
@@ -76,7 +75,7 @@ def count_sql(rule: Rule, relations: Relations, at: datetime) -> BoundSql:
 
 
 def explain_sql(rule: Rule, relations: Relations, at: datetime, user_id: str) -> BoundSql:
-    """One row for a known user, else none: whether the rule is true, then each of `rule.conditions`."""
+    """For a known user, one row: whether the rule is true, then each of `rule.conditions`. Else no row."""
     query = _Query(rule, relations, at, user_id)
     answers = [query.rule(), *map(query.condition, rule.conditions)]
     columns = BoundSql(", ".join(answer.text for answer in answers), tuple(p for a in answers for p in a.parameters))

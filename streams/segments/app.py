@@ -234,7 +234,7 @@ class SegmentWorker:
             self._archive_known.set()
             while True:
                 for topic, partition, archived_to in _ends(await reader.read(_READ_MS)):
-                    # A committer that was frozen may announce an earlier end; the table never goes back.
+                    # A committer that was frozen may announce an earlier end; the table itself never goes back.
                     if archived_to > self._archived.get((topic, partition), -1):
                         self._archived[topic, partition] = archived_to
         except Exception as exc:  # ends the worker: without the archive's ends nothing is acknowledged any more

@@ -44,8 +44,7 @@ class TaskEnvironment:
     """`send(topic, partition, key, value)` sends a message, in order, and returns an awaitable for its offset.
 
     `archived_logs()`: by topic, the log whose records the archive has. Raises `RetriableError` TOPIC_REPLACED if the
-    topic
-    has another log now.
+    topic has another log now.
     `in_thread(call, *args)` runs a blocking call. `now_us`: wall clock; `monotonic`: seconds of a steady clock.
     `beginning`: held while an owner announces that it starts, so one at a time.
     """

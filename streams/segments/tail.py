@@ -25,10 +25,8 @@ class Tail:
     """The tail of one topic in one partition.
 
     `archived_to`: the table has all rows below it. `written_to`: files with all rows below it have been announced.
-    Files
-    announced but not committed in time are announced again, as one file: the committer knows what it has. If the table
-    then
-    ends at another position than an announced file, the rows after it are written as new files.
+    Files announced but not committed in time are announced again, as one file: the committer knows what it has. If the
+    table then ends at another position than an announced file, the rows after it are written as new files.
     """
 
     def __init__(self, archived_to: int) -> None:
