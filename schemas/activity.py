@@ -45,7 +45,8 @@ EVENT_ROWS: Final = pa.schema(
     ]
 )
 """Events of one partition, ascending by offset. Rows equal in tenant, user_id, event, occurred_at and identity are one
-event. `offset` and `received_at` (the broker's timestamp) are those of the Kafka record."""
+event. `offset` is the record's position in the archive (`segmentation.archived`): its Kafka offset, until the log is
+replaced. `received_at` is the broker's timestamp."""
 
 PROFILE_ROWS: Final = pa.schema(
     [

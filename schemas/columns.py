@@ -24,7 +24,7 @@ MAX_EXTRA_COLUMNS: Final = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One attribute of the members. `source` is its name in the customer's file, if different."""
+    """One column besides the user id. `source` is its name in the customer's file, if different."""
 
     name: str
     type: ColumnType = "string"
@@ -60,7 +60,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowSchema:
-    """The columns of an audience's row: the user id and the extra columns in order. Digests are bound to it."""
+    """The columns of a row: the user id and the extra columns in order. Digests are bound to it."""
 
     columns: tuple[Column, ...] = ()
 

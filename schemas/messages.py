@@ -279,7 +279,7 @@ class ProfileChunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """Undecodable bytes, with their origin. `muster dead-letters replay` sends them again."""
+    """A record that was undecodable or refused, with its origin. `muster dead-letters replay` sends it again."""
 
     topic: str
     partition: Partition

@@ -1,6 +1,7 @@
 """Port for a stream worker's reads from the archive: the state of a new rule is computed from the past.
 
-`connectors.lake` implements it, `streams` calls it. All rows belong to one tenant and one partition.
+`connectors.lake` implements it, `streams` calls it. All rows belong to one tenant and one partition. Offsets are
+positions of the archive (`segmentation.archived`).
 """
 
 from collections.abc import Iterator, Sequence

@@ -14,7 +14,7 @@
 5. Records sent in a transaction are read once it is committed, and never if it is aborted. Faust enables this only
    together with transactions of its own.
 6. The process ends when the task that keeps the consumer in its group has ended, or when the group refuses the
-   consumer. aiokafka reports both only in calls that Faust never makes, and Faust waits for aiokafka: the worker would
+   consumer. aiokafka reports both only in calls that Faust never makes, and waits for such a call: the worker would
    stay up without partitions forever.
 7. A compressed batch is decompressed up to a limit; a malicious one would otherwise crash each worker that reads it.
 8. The process ends when Kafka refuses the logon or its certificate is not trusted: aiokafka would retry forever.

@@ -38,7 +38,7 @@ from streams.staging import StagingStore
 _log = logging.getLogger(__name__)
 
 ON_DISK_BYTES: Final = 4 * IN_MEMORY_FACTOR * RANGE_BYTES
-"""Memory of a merge on disk, which is larger than this: one run being read and one range being sorted."""
+"""Memory of a merge that would need more than this: one run being read, one range being sorted, the rest on disk."""
 
 Announce = Callable[[ProgressMessage], Awaitable[None]]
 

@@ -1,4 +1,4 @@
-"""Sorts more rows than fit in memory: partition them by ranges of ids into files, then sort one range at a time.
+"""Sorts more rows than fit in memory: splits them by ranges of ids into files, then sorts one range at a time.
 
 Memory is bounded by one staged run and one range, whatever the size of the partition; temp space equals the rows.
 The range boundaries are sampled from the first rows. If they are a bad guess (such as for a file that is already

@@ -89,7 +89,7 @@ def _text_faults(
     offsets, data = string_buffers(texts)
     sizes = np.diff(offsets)
     first = data[np.minimum(offsets[:-1], len(data) - 1)]
-    # Blank texts begin with a non-printable or non-ASCII byte, and a text has at least as many bytes as characters.
+    # Blank texts begin with a space, a control or a non-ASCII byte; a text has at least as many bytes as characters.
     odd = (sizes == 0) | (sizes > most) | (first <= 32) | (first >= 127) | _with_nul(texts)
     if not odd.any():
         return faults

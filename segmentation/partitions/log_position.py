@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogPosition:
-    """Records below these positions of a partition's events, profiles and activations are taken; T is `at_us`.
+    """The position vector: a partition's events, profiles and activations below it have been taken, and T is `at_us`.
 
     For events and profiles these are archive positions (`segmentation.archived`), for activations an offset.
     Two answers are comparable only at the same vector.
