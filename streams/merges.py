@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from schemas.codec import CODEC
+from schemas.errors import FatalError
 from schemas.layout import part_name, result_key, split_s3_uri, staging_prefix
 from schemas.log_ids import bind
 from schemas.messages import ImportEnded, PartitionFailed, PartitionMaterialised, ProgressMessage
@@ -32,7 +33,7 @@ from streams.config import WorkerConfig
 from streams.counters import Counters
 from streams.merge import IN_MEMORY_FACTOR, MergedPart, SpillingSort, merge_rows
 from streams.ranges import RANGE_BYTES
-from streams.runs import find_runs, read_rows
+from streams.runs import find_runs, read_rows, stored_message
 from streams.staging import StagingStore
 
 _log = logging.getLogger(__name__)
@@ -155,7 +156,7 @@ class MergeRunner:
         bucket = self._config.staging_bucket
         stored = result_key(marker.import_id, marker.attempt, marker.partition)
         if (earlier := self._store.get(bucket, stored)) is not None:
-            return _progress_message(earlier)
+            return _stored_result(stored, earlier)
         runs = find_runs(
             self._store,
             bucket,
@@ -168,7 +169,7 @@ class MergeRunner:
         if isinstance(result, PartitionFailed) or self._store.put_new(bucket, stored, CODEC.encode(result)):
             return result
         earlier = self._store.get(bucket, stored)
-        return result if earlier is None else _progress_message(earlier)
+        return result if earlier is None else _stored_result(stored, earlier)
 
     def _materialise(self, marker: ImportEnded, runs: list[StagedRun]) -> ProgressMessage:
         takes = take_each_chunk_once(runs)
@@ -243,10 +244,11 @@ def _materialised(marker: ImportEnded, part: MergedPart | None, uri: str | None)
     )
 
 
-def _progress_message(data: bytes) -> ProgressMessage:
-    message = CODEC.decode(data)
+def _stored_result(key: str, body: bytes) -> ProgressMessage:
+    """Raises `FatalError` STAGING_DAMAGED."""
+    message = stored_message(key, body)
     if not isinstance(message, PartitionMaterialised | PartitionFailed):
-        raise TypeError(f"a {type(message).__name__} was stored as a result")
+        raise FatalError("STAGING_DAMAGED", f"result {key} holds a {type(message).__name__}", key=key)
     return message
 
 

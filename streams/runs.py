@@ -13,10 +13,12 @@ from typing import Final
 
 import pyarrow as pa
 
+from schemas.codec import CODEC, UndecodableError
 from schemas.digest import Digest
 from schemas.errors import FatalError
 from schemas.ids import Seq
 from schemas.layout import RunKey
+from schemas.messages import Message
 from segmentation.merging import RunTake, StagedRun
 from segmentation.progress import GroupKey
 from streams.staging import StagingStore
@@ -133,3 +135,11 @@ def _described(key: RunKey, metadata: dict[bytes, bytes]) -> StagedRun:
         return StagedRun(key=key, chunks=chunks, row_bytes=int(metadata[_ROW_BYTES]))
     except (ValueError, KeyError) as exc:
         raise _damaged(key, str(exc)) from exc
+
+
+def stored_message(key: str, body: bytes) -> Message:
+    """The message in a staged object. Raises `FatalError` STAGING_DAMAGED."""
+    try:
+        return CODEC.decode(body)
+    except UndecodableError as exc:
+        raise FatalError("STAGING_DAMAGED", f"{key} cannot be read: {exc}", key=key) from exc

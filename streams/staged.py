@@ -10,7 +10,7 @@ from schemas.messages import ImportAborted, ImportEnded
 from segmentation.merging import StagedRun
 from segmentation.progress import GroupKey, Progress
 from streams.merges import Intent
-from streams.runs import BufferedChunk, encode_run, find_runs
+from streams.runs import BufferedChunk, encode_run, find_runs, stored_message
 from streams.staging import StagingStore
 
 
@@ -46,7 +46,7 @@ class StagedState:
         for key in self._store.list_keys(self._bucket, intent_prefix(topic, partition)):
             body = self._store.get(self._bucket, key)
             if body is not None:  # else the previous owner has just finished the merge
-                marker = CODEC.decode(body)
+                marker = stored_message(key, body)
                 if not isinstance(marker, ImportEnded):
                     raise FatalError("STAGING_DAMAGED", f"intent {key} holds a {type(marker).__name__}", key=key)
                 found.append(Intent(key=key, marker=marker))

@@ -19,7 +19,7 @@ from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.progress import ProgressStore
 from orchestration.catalog.records import Job
 from orchestration.kinds.materialised import as_row
-from schemas.codec import CODEC
+from schemas.codec import CODEC, UndecodableError
 from schemas.digest import Digest
 from schemas.errors import MusterError
 from schemas.ids import Attempt, JobId, Partition
@@ -105,8 +105,13 @@ class LostMarkers:
         _log.error("job %s attempt %d partition %d: %s", *suspect, what)
 
     def _stored(self, suspect: _Suspect) -> PartitionFailed | PartitionMaterialised | None:
-        content = self._staged(result_key(*suspect))
-        message = None if content is None else CODEC.decode(content)
+        if (content := self._staged(result_key(*suspect))) is None:
+            return None
+        try:
+            message = CODEC.decode(content)
+        except UndecodableError as exc:  # as good as lost: the next attempt has an object of its own
+            _log.error("the result of job %s attempt %d partition %d cannot be read: %s", *suspect, exc)
+            return None
         return message if isinstance(message, PartitionFailed | PartitionMaterialised) else None
 
     def _is_to_be_merged(self, topic: str, suspect: _Suspect) -> bool:

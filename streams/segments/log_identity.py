@@ -1,10 +1,10 @@
 """Checks that a checkpoint belongs to the current log: in a recreated Kafka, its offsets mean other records."""
 
-from schemas.codec import CODEC
 from schemas.errors import FatalError
 from schemas.segment_messages import OwnerStarted
 from schemas.topics import MEMBERSHIP_CHANGES
 from segmentation.partitions.checkpoint import Checkpoint
+from streams.segments.change_records import change_of
 from streams.segments.environment import Log
 
 
@@ -39,7 +39,7 @@ async def _has_owner(changes: Log, generation: int, started_at_us: int) -> bool:
     try:
         await changes.start(generation)
         async for record in changes.read_to(generation + 1):
-            message = CODEC.decode(record.value)
+            message = change_of(record)
             begun = isinstance(message, OwnerStarted) and message.started_at_us == started_at_us
             return begun or record.offset > generation  # the owner's record has expired
         return True  # expired too, with no later record yet

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from schemas.codec import CODEC
 from schemas.errors import FatalError
 from schemas.ids import Partition
 from schemas.segment_messages import MembershipChanges, OwnerStarted
@@ -24,6 +23,7 @@ from segmentation.partitions.partition import PartitionSegments
 from segmentation.partitions.recovery import Recovery
 from segmentation.partitions.tenant import Past
 from streams.segments import checkpoints
+from streams.segments.change_records import change_of
 from streams.segments.config import SegmentWorkerConfig
 from streams.segments.environment import Log, TaskEnvironment, send_all
 from streams.segments.inputs import Input
@@ -134,9 +134,8 @@ class PartitionRecovery:
         async for record in self._changes.read_to(generation + 1):
             if record.offset == generation:
                 self._check_clock(started_at_us, record.timestamp * 1000)
-            message = CODEC.decode(record.value)
-            assert isinstance(message, OwnerStarted | MembershipChanges)  # noqa: S101  # nobody else writes there
-            if record.offset <= generation and log.counts(record.offset, message):
+            message = change_of(record)
+            if message is not None and record.offset <= generation and log.counts(record.offset, message):
                 assert isinstance(message, MembershipChanges)  # noqa: S101  # only they count
                 emitted = emission_of(message)
                 recovery.emitted(emitted.tenant, emitted.changes, emitted.position)

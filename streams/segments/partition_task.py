@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from schemas.codec import CODEC
 from schemas.errors import FatalError
 from schemas.ids import Partition
 from schemas.messages import Message
@@ -46,6 +45,7 @@ from segmentation.partitions.recovery import Recovery
 from segmentation.partitions.tenant import Past
 from streams.lanes import Acknowledgeable, Lane
 from streams.segments import checkpoints
+from streams.segments.change_records import change_of
 from streams.segments.config import SegmentWorkerConfig
 from streams.segments.environment import Log, Sent, TaskEnvironment, send_all
 from streams.segments.fold import FoldResult, fold_activation, fold_records
@@ -327,7 +327,7 @@ class PartitionTask:
     async def _check_not_replaced(self) -> None:
         """Raise `FatalError` OWNER_REPLACED if another owner began before the last change that this one emitted."""
         async for record in self._changes.read_to(self._emitted_to):
-            if record.offset > self._generation and isinstance(CODEC.decode(record.value), OwnerStarted):
+            if record.offset > self._generation and isinstance(change_of(record), OwnerStarted):
                 raise FatalError(
                     "OWNER_REPLACED",
                     f"{MEMBERSHIP_CHANGES}/{self.partition}: another worker has taken over at offset {record.offset}; "

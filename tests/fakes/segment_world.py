@@ -21,7 +21,7 @@ from schemas.columns import USER_ID
 from schemas.ids import AudienceName, Partition, TenantName, Version
 from schemas.layout import split_s3_uri
 from schemas.messages import Message
-from schemas.segment_messages import ArchiveWritten, MembershipChanges, OwnerStarted
+from schemas.segment_messages import ArchiveWritten, MembershipChanges
 from schemas.topics import ACTIVITY_TOPICS, ARCHIVE, EVENTS, MEMBERSHIP_CHANGES, PROFILES
 from segmentation.archived import ArchivedLog
 from segmentation.archiving import Verdict, verdict
@@ -30,6 +30,7 @@ from segmentation.partitions.change_log import ChangeLog, emission_of
 from segmentation.partitions.tenant import Past
 from streams.counters import Counters
 from streams.lanes import Lane
+from streams.segments.change_records import change_of
 from streams.segments.config import SegmentWorkerConfig
 from streams.segments.environment import TaskEnvironment
 from streams.segments.partition_task import PartitionTask
@@ -99,9 +100,9 @@ class World:
     def received(self) -> dict[str, set[str]]:
         """Who is in each segment, for somebody who follows the changes. Fails where one is told twice."""
         log, inside = ChangeLog(), dict[str, set[str]]()
-        for offset, message in enumerate(self.messages(MEMBERSHIP_CHANGES)):
-            assert isinstance(message, OwnerStarted | MembershipChanges)
-            if not log.counts(offset, message):
+        for record in self.logs.get(MEMBERSHIP_CHANGES, []):
+            message = change_of(record)
+            if message is None or not log.counts(record.offset, message):
                 continue
             assert isinstance(message, MembershipChanges)
             changes = emission_of(message).changes

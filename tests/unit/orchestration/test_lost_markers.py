@@ -117,12 +117,14 @@ def test_an_announcement_that_was_lost_is_taken_from_staging(deployment: Deploym
     assert deployment.context.jobs.get(job.job_id).attempt == 1
 
 
-@pytest.mark.parametrize("which", ["result", "intent"])
-def test_an_empty_object_in_staging_is_absent(deployment: Deployment, which: str) -> None:
+@pytest.mark.parametrize(("which", "body"), [("result", b""), ("intent", b""), ("result", b"rubbish")])
+def test_an_empty_object_or_an_unreadable_result_in_staging_is_absent(
+    deployment: Deployment, which: str, body: bytes
+) -> None:
     job = waiting(deployment)
     suspect = (job.job_id, job.attempt, Partition(1))
     intent = intent_key(IMPORTS_SMALL, Partition(1), job.job_id, job.attempt)
-    deployment.objects.put(STAGING, result_key(*suspect) if which == "result" else intent, b"")
+    deployment.objects.put(STAGING, result_key(*suspect) if which == "result" else intent, body)
     look(deployment, Position(at=3, end=3), 1, 2.1)
     assert deployment.workflow.said() == ["failure"]
 

@@ -437,6 +437,28 @@ async def test_an_owner_that_was_replaced_ends_before_it_keeps_a_checkpoint() ->
     assert world.received() == {"buyers": {"ann", "bob"}}
 
 
+async def test_what_another_program_wrote_into_the_log_of_changes_is_passed_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World(NOW_US, checkpoint_after_s=1.0)
+    first = await started(world)
+    world.append(SEGMENT_ACTIVATIONS, buyers())
+    world.append(EVENTS, purchase("ann"), b"ann")
+    await step(first)
+    for foreign in (b"rubbish", None, CutRequested(cut_id=CUT, tenant=SHOP, segment=BUYERS, at_us=NOW_US)):
+        world.append(MEMBERSHIP_CHANGES, foreign)
+    living = await started(world)
+    world.append(MEMBERSHIP_CHANGES, b"rubbish")
+    world.append(EVENTS, purchase("bob"), b"bob")
+    await step(living)
+    world.steady_s += 1.0
+    await step(living)  # a checkpoint, before which the log is read again
+    assert len(world.store.keys("checkpoints")) == 1
+    assert world.received() == {"buyers": {"ann", "bob"}}
+    assert "passed over: muster.membership-changes offset=2: not Avro" in caplog.text
+    assert "a CutRequested does not belong into muster.membership-changes" in caplog.text
+
+
 async def test_a_checkpoint_of_another_log_is_refused_also_when_that_has_grown() -> None:
     world = World(NOW_US, checkpoint_after_s=1.0)
     living = await started(world)

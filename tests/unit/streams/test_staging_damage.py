@@ -13,6 +13,7 @@ from schemas.rows import decode_rows
 from schemas.topics import IMPORTS
 from segmentation.merging import RunTake, StagedRun, take_each_chunk_once
 from segmentation.progress import GroupKey, Progress
+from streams.merges import _stored_result
 from streams.runs import BufferedChunk, encode_run, find_runs, read_footer, read_rows
 from streams.staged import StagedState
 from tests.fakes.importer import make_import, users
@@ -96,8 +97,16 @@ def test_a_byte_that_was_flipped_is_damage_wherever_it_is() -> None:
             list(read_rows(store, "staging", take_each_chunk_once(find_runs(store, "staging", [str(key)]))))
 
 
-def test_an_intent_that_holds_another_message_is_damage(store: InMemoryObjectStore) -> None:
+STARTED = CODEC.encode(next(m for m in IMPORTED.messages if isinstance(m, ImportStarted)))
+
+
+@pytest.mark.parametrize("body", [STARTED, b"rubbish", STARTED[:-1]], ids=["another message", "rubbish", "cut"])
+def test_an_intent_that_cannot_be_one_is_damage(store: InMemoryObjectStore, body: bytes) -> None:
     key = intent_key(IMPORTS, Partition(0), IMPORTED.import_id, Attempt(1))
-    started = next(m for m in IMPORTED.messages if isinstance(m, ImportStarted))
-    store.put_new("staging", key, CODEC.encode(started))
+    store.put_new("staging", key, body)
     assert code_of(lambda: StagedState(store, "staging").intents(IMPORTS, Partition(0))) == "STAGING_DAMAGED"
+
+
+@pytest.mark.parametrize("body", [STARTED, b"rubbish"], ids=["another message", "rubbish"])
+def test_a_result_that_cannot_be_one_is_damage(body: bytes) -> None:
+    assert code_of(lambda: _stored_result("imports/x/result.avro", body)) == "STAGING_DAMAGED"
