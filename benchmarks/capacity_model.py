@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from orchestration.kinds.where import Place
+from orchestration.kinds.compute_target import ComputeTarget
 from orchestration.quoting.bills import GB
 from orchestration.quoting.deployment import FUNCTION_LONGEST_S, Deployment
 from orchestration.quoting.pace import workers_seconds
-from orchestration.quoting.places import StagePlaces
 from orchestration.quoting.prices import Prices
 from orchestration.quoting.quote import DAY_S
 from orchestration.quoting.rates import Rates
+from orchestration.quoting.stage_targets import StageTargets
 from orchestration.quoting.stages import Quoting, StageQuote
 from orchestration.quoting.work import Work
 
@@ -36,11 +36,13 @@ def kafka_disk_gb(rows_a_day: float, days: float, deployment: Deployment, rates:
     return rows_a_day * days * rates.kafka.bytes * deployment.replication / GB
 
 
-def reading(rows: int, place: Place, deployment: Deployment, rates: Rates, prices: Prices) -> tuple[StageQuote, ...]:
+def reading(
+    rows: int, place: ComputeTarget, deployment: Deployment, rates: Rates, prices: Prices
+) -> tuple[StageQuote, ...]:
     """Verifying and sending a file of so many measured rows in one place, whatever the thresholds say."""
     work = Work(rows=rows, bytes=round(rows * rates.file.bytes))
-    places = StagePlaces(verify=place, import_=place, build=place, publish=place)
-    quoting = Quoting(work=work, deployment=deployment, rates=rates, prices=prices, places=places)
+    targets = StageTargets(verify=place, import_=place, build=place, publish=place)
+    quoting = Quoting(work=work, deployment=deployment, rates=rates, prices=prices, targets=targets)
     return tuple(stage for stage in quoting.stages() if stage.stage in READING)
 
 

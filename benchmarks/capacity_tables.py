@@ -16,10 +16,10 @@ from orchestration.quoting.deployment import (
     Deployment,
     Resources,
 )
-from orchestration.quoting.places import places_of
 from orchestration.quoting.prices import Prices
 from orchestration.quoting.quote import RETENTION_DAYS, Quote, quote
 from orchestration.quoting.rates import Assumed, ByteRate, Rates, StageRate
+from orchestration.quoting.stage_targets import stage_targets
 from orchestration.quoting.stages import Quoting
 from orchestration.quoting.work import Work
 from schemas.columns import ImportMode
@@ -282,8 +282,8 @@ def limits_table(basis: Basis) -> str:
 
 def history_events(basis: Basis, work: Work, deployment: Deployment) -> int:
     """Events of an execution in which nothing is tried again, at most: every state counted as a task."""
-    places = places_of(work, deployment.settings)
-    quoting = Quoting(work=work, deployment=deployment, rates=basis.rates, prices=basis.prices, places=places)
+    targets = stage_targets(work, deployment.settings)
+    quoting = Quoting(work=work, deployment=deployment, rates=basis.rates, prices=basis.prices, targets=targets)
     return quoting.transitions * TASK_EVENTS
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from orchestration.catalog.life_cycle import History, LifeCycleStore
-from orchestration.catalog.records import Export, ExportGroup, ExportTransition, Held, JobError, NewExport
+from orchestration.catalog.records import Export, ExportGroup, ExportTransition, JobError, Lease, NewExport
 from orchestration.catalog.tables import export_groups, export_transitions, exports, notifications
 from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName, Version
@@ -156,7 +156,7 @@ class ExportStore(LifeCycleStore[Export, ExportState]):
             audience_id=None if row["audience_id"] is None else JobId(row["audience_id"]),
             state=row["state"],
             request=row["request"],
-            held=tuple(Held.from_record(record) for record in row["held"]),
+            held=tuple(Lease.from_record(record) for record in row["held"]),
             topic_partitions=row["topic_partitions"],
             execution=row["execution"],
             outcome=row["outcome"],

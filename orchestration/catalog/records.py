@@ -178,7 +178,7 @@ class StageProgress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class Lease:
     """A version of an audience that an export holds in the lake."""
 
     audience: AudienceRef
@@ -212,7 +212,7 @@ class NewExport:
     audience: str
     audience_id: JobId | None
     request: Mapping[str, Any]
-    held: tuple[Held, ...]
+    held: tuple[Lease, ...]
     execution: str | None
     retry_of: JobId | None
     created_at_ms: int
@@ -228,7 +228,7 @@ class Export:
     audience_id: JobId | None
     state: ExportState
     request: Mapping[str, Any]
-    held: tuple[Held, ...]
+    held: tuple[Lease, ...]
     topic_partitions: int | None
     execution: str | None
     outcome: Mapping[str, Any] | None

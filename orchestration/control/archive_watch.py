@@ -8,7 +8,7 @@ from connectors.kafka.log_ends import log_ends
 from connectors.lake.archive import ActivityArchive
 from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.records import Job
-from orchestration.kinds.stored import last_sent, report_of
+from orchestration.kinds.settle_activity import last_sent, report_of
 from orchestration.kinds.topics import import_topic
 from schemas.errors import MusterError, RetriableError
 from schemas.ids import Attempt, JobId, Partition

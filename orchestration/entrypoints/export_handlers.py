@@ -79,7 +79,7 @@ def write_export_group(event: Event, _: object) -> View:
 def fail_export_group(event: Event, _: object) -> View:
     """{export_id, execution, number, failure} -> {}."""
     from orchestration.kinds.export.write import fail_export_group as step
-    from orchestration.kinds.fail import error_of
+    from orchestration.kinds.failures import error_of
 
     error = error_of(event["failure"])
     step(process_context().exports, _export(event), int(event["number"]), error, str(event["execution"]))
@@ -100,7 +100,7 @@ def finish_export(event: Event, _: object) -> View:
 @_owned
 def mark_export_failed(event: Event, _: object) -> View:
     """{export_id, execution, error | failure} -> view."""
-    from orchestration.kinds.fail import error_in
+    from orchestration.kinds.failures import error_in
 
     return _records().mark_failed(_export(event), error_in(event))
 

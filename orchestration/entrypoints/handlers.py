@@ -165,7 +165,7 @@ def import_to_kafka(event: Event, _: object) -> View:
 @_owned
 def read_outcome(event: Event, _: object) -> View:
     """{job_id} -> view; raises the error that a task has recorded."""
-    from orchestration.kinds.fail import read_outcome as step
+    from orchestration.kinds.failures import read_outcome as step
 
     return step(records(), _job(event))
 
@@ -183,7 +183,7 @@ def begin_await(event: Event, _: object) -> View:
 @_owned
 def retry_import(event: Event, _: object) -> View:
     """{job_id, failure} -> view."""
-    from orchestration.kinds.fail import retry_import as step
+    from orchestration.kinds.failures import retry_import as step
 
     return step(records(), _job(event), event["failure"])
 
@@ -219,7 +219,7 @@ def notify(event: Event, _: object) -> View:
 @errors_by_name
 def extract_cause(event: Event, _: object) -> View:
     """{job_id, failure: {Error, Cause}} -> {job_id, error}."""
-    from orchestration.kinds.fail import extract_cause as step
+    from orchestration.kinds.failures import extract_cause as step
 
     return step(_job(event), event["failure"])
 
@@ -228,6 +228,6 @@ def extract_cause(event: Event, _: object) -> View:
 @_owned
 def mark_failed(event: Event, _: object) -> View:
     """{job_id, error | failure} -> view."""
-    from orchestration.kinds.fail import error_in
+    from orchestration.kinds.failures import error_in
 
     return records().mark_failed(_job(event), error_in(event))

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Self
 
-from orchestration.kinds.inputs import as_id, as_mapping, as_text, bad_event
 from orchestration.kinds.snapshot.request import SnapshotRequest
+from orchestration.kinds.strict_input import as_id, as_mapping, as_text, bad_event
 from schemas.ids import JobId
 
 KEY_MAX_BYTES: Final = 1024

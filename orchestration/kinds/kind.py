@@ -16,10 +16,10 @@ from orchestration.kinds.publish import publish
 from orchestration.kinds.records import ImportRecords, View
 from orchestration.kinds.segment_meaning import Meanings
 from orchestration.kinds.send import send_activity, send_members
+from orchestration.kinds.settle_activity import settle
 from orchestration.kinds.snapshot.ask import ask, confirm
 from orchestration.kinds.snapshot.build import build_snapshot
 from orchestration.kinds.specs import Specs
-from orchestration.kinds.stored import settle
 from orchestration.kinds.verify import verify
 from segmentation.versions import VersionStore
 
@@ -97,7 +97,7 @@ class ActivityImport:
         return self.records.view(job)
 
     def publish(self, job: Job) -> View:
-        """`kinds.stored`."""
+        """`kinds.settle_activity`."""
         return settle(job, records=self.records, specs=self.specs, archive=self.archive, receipts=self.receipts)
 
 

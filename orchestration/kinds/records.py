@@ -12,9 +12,9 @@ from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.life_cycle import LifeCycleStore
 from orchestration.catalog.progress import ProgressStore
 from orchestration.catalog.records import Export, ExportGroup, Job, JobError
+from orchestration.kinds.compute_target import COMPARED, MEMBER_BYTES, compute_target
 from orchestration.kinds.stage_reports import StageReport
 from orchestration.kinds.timeouts import group_timeout_s, timeouts
-from orchestration.kinds.where import COMPARED, MEMBER_BYTES, place_of
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError
@@ -99,7 +99,7 @@ class ImportRecords(JobRecords[Job]):
         shown = state or job.state
         size = self._size(job)
         members = self._members(job, shown)
-        place = place_of(self.settings, size + MEMBER_BYTES * members)
+        place = compute_target(self.settings, size + MEMBER_BYTES * members)
         return {
             "job_id": job.job_id,
             "state": shown,
@@ -185,7 +185,7 @@ class ExportRecords(JobRecords[Export]):
         return notices.of_export(job, outcome, now)
 
     def _item(self, group: ExportGroup) -> dict[str, object]:
-        place = place_of(self.settings, group.bytes)
+        place = compute_target(self.settings, group.bytes)
         return {
             "number": str(group.number),  # arguments of containers are strings
             "place": place,

@@ -6,7 +6,7 @@ admission and for workers have heartbeats instead.
 
 from typing import Final
 
-from orchestration.kinds.where import Place
+from orchestration.kinds.compute_target import ComputeTarget
 
 MIB: Final = 1024 * 1024
 BASE_S: Final = 300
@@ -21,7 +21,7 @@ _GROUP_BYTES_A_SECOND: Final = MIB // 2
 """Of Parquet; as CSV it may be ten times as large."""
 
 
-def timeouts(size_bytes: int, members: int = 0, place: Place = "function") -> dict[str, int]:
+def timeouts(size_bytes: int, members: int = 0, place: ComputeTarget = "function") -> dict[str, int]:
     """Timeout of each state in seconds, for a file of this size.
 
     Building also merges the `members` of the base; publishing re-reads those of the merged version.
@@ -33,10 +33,10 @@ def timeouts(size_bytes: int, members: int = 0, place: Place = "function") -> di
     return {name: min(value, LONGEST_S) for name, value in seconds.items()}
 
 
-def group_timeout_s(size_bytes: int, place: Place = "function") -> int:
+def group_timeout_s(size_bytes: int, place: ComputeTarget = "function") -> int:
     """Timeout in seconds of writing a group of an export, by the bytes that it reads."""
     return min(_start_s(place) + size_bytes // _GROUP_BYTES_A_SECOND, LONGEST_S)
 
 
-def _start_s(place: Place) -> int:
+def _start_s(place: ComputeTarget) -> int:
     return BASE_S + (MACHINE_START_S if place == "machine" else 0)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from orchestration.kinds.fail import error_of
+from orchestration.kinds.failures import error_of
 from orchestration.notifications.notices import Notices
 from orchestration.platform.clock import now_ms
 

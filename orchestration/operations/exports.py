@@ -9,7 +9,7 @@ from connectors.sinks.exporting import ExportOrder, export
 from connectors.sinks.receiving import read_manifest
 from connectors.sinks.selection import PinnedVersion
 from connectors.sources.fork_server import PARSERS
-from orchestration.kinds.export.places import place_of, profile_of
+from orchestration.kinds.export.destinations import destination_of, profile_of
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.kinds.export.shapes import pinned_shape, shape_at_hand
 from orchestration.kinds.export.versions import resolve_version
@@ -58,7 +58,7 @@ def export_audience(
         shape=shape_at_hand(shape, version, files),
         row_group_rows=request.row_group_rows,
     )
-    place = place_of(request, s3=context.s3, settings=context.settings)
+    place = destination_of(request, s3=context.s3, settings=context.settings)
     return export(order, place, s3=context.s3, limits=context.duck_limits, on_rows=on_rows)
 
 

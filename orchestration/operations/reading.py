@@ -8,7 +8,7 @@ from connectors.lake.sql import Answer, Resolved, query
 from connectors.lake.sql_tree import AudienceCall, RejectsCall
 from connectors.sinks.parquet_export import ExportedFile, export_parquet
 from orchestration.catalog.references import ref_of
-from orchestration.kinds.export.places import require_export_prefix
+from orchestration.kinds.export.destinations import require_export_prefix
 from orchestration.operations.submit import DEFAULT_TENANT
 from orchestration.platform.settings import SANDBOX_REQUIRED
 from schemas.errors import UserError

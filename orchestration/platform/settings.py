@@ -105,7 +105,7 @@ class Settings:
     # Fargate gives a task 16 vCPU, 120 GB and 200 GiB of disk, without a time limit. Building needs the disk: the data
     # to merge lies there up to three times, unpacked, while it is sorted. 3 x 64 GiB = 192 GiB.
     fargate_file_bytes: int = 64 * 1024 * MIB
-    place: str = "function"  # where this process runs; the state machine tells tasks (`kinds.where`)
+    place: str = "function"  # where this process runs; the state machine tells tasks (`kinds.compute_target`)
     task_runner: str = "process"
     task_image: str = "muster:local"
     sandbox: str = "auto"

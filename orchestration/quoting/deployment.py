@@ -5,7 +5,7 @@ from functools import cache
 from typing import Final
 
 from connectors.publishing.backlog import BacklogLimit
-from orchestration.kinds.where import Place
+from orchestration.kinds.compute_target import ComputeTarget
 from orchestration.platform.settings import Settings
 from orchestration.platform.sizes import FUNCTION_DISK_MIB, Machines, Service, Tasks, function_disk_mib
 from orchestration.workflow.resources import function_specs
@@ -88,7 +88,7 @@ class Deployment:
         """How many rows an importer may be ahead of the workers."""
         return BacklogLimit().chunks * CHUNK_MAX_ROWS * self.partitions
 
-    def resources(self, place: Place) -> Resources:
+    def resources(self, place: ComputeTarget) -> Resources:
         """Resources of a step in a place."""
         match place:
             case "function":

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from orchestration.kinds.timeouts import LONGEST_S
 from orchestration.quoting.deployment import FUNCTION_LONGEST_S, Deployment
-from orchestration.quoting.places import StagePlaces, allowed_s
+from orchestration.quoting.stage_targets import StageTargets, allowed_s
 from orchestration.quoting.stages import StageQuote
 from orchestration.quoting.work import Work
 from schemas.topics import MAX_JOB_AGE_S
@@ -29,10 +29,10 @@ class Obstacle:
 
 
 def obstacles(
-    work: Work, deployment: Deployment, places: StagePlaces, stages: Sequence[StageQuote]
+    work: Work, deployment: Deployment, targets: StageTargets, stages: Sequence[StageQuote]
 ) -> tuple[Obstacle, ...]:
     """All obstacles, in the order of the stages, then those of the whole job. Empty if the job can finish."""
-    allowed = allowed_s(work, places)
+    allowed = allowed_s(work, targets)
     found = [obstacle for stage in stages for obstacle in _of_stage(stage, deployment, allowed)]
     total = sum(stage.seconds for stage in stages)
     if total > MAX_JOB_AGE_S:

@@ -6,9 +6,9 @@ from typing import Any, Final
 from orchestration.quoting.bills import GB, Usd
 from orchestration.quoting.deployment import Deployment
 from orchestration.quoting.obstacles import Obstacle, obstacles
-from orchestration.quoting.places import places_of
 from orchestration.quoting.prices import Prices
 from orchestration.quoting.rates import Rates
+from orchestration.quoting.stage_targets import stage_targets
 from orchestration.quoting.stages import Quoting, StageQuote
 from orchestration.quoting.work import Work
 from schemas.topics import RETENTION_MS
@@ -70,14 +70,14 @@ class Quote:
 def quote(work: Work, deployment: Deployment, rates: Rates, prices: Prices) -> Quote:
     """Estimate an import from measured rates and list prices; docs/capacity.md says how accurate that is."""
     quoting = Quoting(
-        work=work, deployment=deployment, rates=rates, prices=prices, places=places_of(work, deployment.settings)
+        work=work, deployment=deployment, rates=rates, prices=prices, targets=stage_targets(work, deployment.settings)
     )
     stages = quoting.stages()
     lake_gb = work.published * work.width(rates) * rates.lake.bytes / GB if work.kind == "audience" else 0.0
     return Quote(
         billed=deployment.billed,
         stages=stages,
-        obstacles=obstacles(work, deployment, quoting.places, stages),
+        obstacles=obstacles(work, deployment, quoting.targets, stages),
         kafka_gb=quoting.sent_bytes * deployment.replication / GB,
         lake_gb=lake_gb,
         lake_usd_month=lake_gb * prices.s3_gb_month.usd,

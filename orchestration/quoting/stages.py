@@ -10,17 +10,17 @@ from math import ceil
 from typing import Any, Final, Literal
 
 from connectors.lake.row_groups import HELD_BYTES
-from orchestration.kinds.where import Place
+from orchestration.kinds.compute_target import ComputeTarget
 from orchestration.quoting.bills import Usd, function_bill, machine_bill, task_bill, traffic_bill, workers_bill
 from orchestration.quoting.deployment import SMALL_FUNCTION, Deployment, function_gb
 from orchestration.quoting.pace import held_up, seconds, workers_seconds
-from orchestration.quoting.places import StagePlaces
 from orchestration.quoting.prices import Prices
 from orchestration.quoting.rates import Rates, StageRate
+from orchestration.quoting.stage_targets import StageTargets
 from orchestration.quoting.work import Work
 
 Stage = Literal["workflow", "verify", "import", "materialise", "archive", "build", "publish"]
-Where = Place | Literal["functions", "workers"]
+Where = ComputeTarget | Literal["functions", "workers"]
 MIB: Final = 1024 * 1024
 RUN_BYTES: Final = 16 * MIB
 """Size of a full staged run: the default `run_bytes` of `streams.config`."""
@@ -68,7 +68,7 @@ class Quoting:
     deployment: Deployment
     rates: Rates
     prices: Prices
-    places: StagePlaces
+    targets: StageTargets
 
     def stages(self) -> tuple[StageQuote, ...]:
         """The stages, in the order in which they end."""
@@ -109,20 +109,20 @@ class Quoting:
         return FIXED_STATES + STAGE_STATES * len(self._chosen) + outcomes
 
     @property
-    def _chosen(self) -> tuple[Place, ...]:
+    def _chosen(self) -> tuple[ComputeTarget, ...]:
         """The places of the stages that have a choice."""
-        p = self.places
+        p = self.targets
         return (p.verify, p.import_, *((p.build,) if self.work.builds else ()), p.publish)
 
     def _verify(self) -> StageQuote:
-        return self._read("verify", self.places.verify, self.rates.verify, least_s=0.0, sent=0.0)
+        return self._read("verify", self.targets.verify, self.rates.verify, least_s=0.0, sent=0.0)
 
     def _import(self) -> StageQuote:
         waiting = held_up(self.busy_s, self.rows, self.deployment.backlog_rows * self.work.width(self.rates))
         sent = self.sent_bytes * (self.deployment.replication if self.deployment.traffic_charged else 1)
-        return self._read("import", self.places.import_, self.rates.import_, least_s=waiting, sent=sent)
+        return self._read("import", self.targets.import_, self.rates.import_, least_s=waiting, sent=sent)
 
-    def _read(self, stage: Stage, place: Place, rate: StageRate, *, least_s: float, sent: float) -> StageQuote:
+    def _read(self, stage: Stage, place: ComputeTarget, rate: StageRate, *, least_s: float, sent: float) -> StageQuote:
         """A stage that reads the file once: limited by its processors, by the one S3 connection, or by its consumer."""
         vcpu = self.deployment.resources(place).vcpu
         from_s3 = self.work.bytes / self.rates.s3_bytes_s.value
@@ -152,7 +152,7 @@ class Quoting:
         )
 
     def _build(self) -> StageQuote:
-        place, width = self.places.build, self.work.width(self.rates)
+        place, width = self.targets.build, self.work.width(self.rates)
         both = self.rows + self.work.base_members * width
         busy = seconds(self.rates.build, both, self.deployment.resources(place).vcpu)
         groups = both * self.rates.lake.bytes / HELD_BYTES + 2 * self.deployment.partitions
@@ -162,13 +162,13 @@ class Quoting:
 
     def _publish(self) -> StageQuote:
         """Every part is read and digested again; for events and profiles the archive is queried for what it holds."""
-        place = self.places.publish
+        place = self.targets.publish
         members = self.work.published * self.work.width(self.rates)
         busy = seconds(self.rates.publish, members, self.deployment.resources(place).vcpu)
         groups = ceil(members * self.rates.lake.bytes / HELD_BYTES) + self.deployment.partitions
         return self._placed("publish", place, busy, Usd(requests=groups * self.prices.s3_get.usd))
 
-    def _placed(self, stage: Stage, place: Place, busy_s: float, usd: Usd, disk_gb: float = 0.0) -> StageQuote:
+    def _placed(self, stage: Stage, place: ComputeTarget, busy_s: float, usd: Usd, disk_gb: float = 0.0) -> StageQuote:
         start_s = {
             "function": self.rates.function_start_s,
             "task": self.rates.task_start_s,

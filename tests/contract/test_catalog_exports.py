@@ -6,7 +6,7 @@ import pytest
 
 from orchestration.catalog.engine import Database
 from orchestration.catalog.exports import ExportStore
-from orchestration.catalog.records import Export, Held, JobError, NewExport
+from orchestration.catalog.records import Export, JobError, Lease, NewExport
 from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName, Version
 from segmentation.life_cycle import Change
@@ -28,7 +28,7 @@ def new_export(number: int = 1, execution: str = "e") -> NewExport:
         audience="vip",
         audience_id=AUDIENCE.audience_id,
         request={"to": "s3://b/x", "version": 3},
-        held=(Held(audience=AUDIENCE, version=Version(3)),),
+        held=(Lease(audience=AUDIENCE, version=Version(3)),),
         execution=execution,
         retry_of=None,
         created_at_ms=1_000 + number,

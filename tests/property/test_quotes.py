@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from orchestration.platform.settings import Settings
 from orchestration.quoting.deployment import Deployment
-from orchestration.quoting.places import StagePlaces
 from orchestration.quoting.prices import load_prices
 from orchestration.quoting.quote import Quote, quote
 from orchestration.quoting.rates import shipped_rates
+from orchestration.quoting.stage_targets import StageTargets
 from orchestration.quoting.stages import Quoting
 from orchestration.quoting.work import Work
 from schemas.columns import ImportKind, ImportMode
@@ -55,8 +55,8 @@ def test_the_whole_is_the_sum_of_its_stages(work: Work, deployment: Deployment) 
 
 def in_tasks(work: Work, deployment: Deployment) -> tuple[float, float]:
     """Seconds and USD with every stage in a task: where another place begins its start and pace make a jump."""
-    places = StagePlaces(verify="task", import_="task", build="task", publish="task")
-    quoting = Quoting(work=work, deployment=deployment, rates=RATES, prices=PRICES, places=places)
+    targets = StageTargets(verify="task", import_="task", build="task", publish="task")
+    quoting = Quoting(work=work, deployment=deployment, rates=RATES, prices=PRICES, targets=targets)
     stages = quoting.stages()
     return sum(stage.seconds for stage in stages), sum(stage.usd.total for stage in stages)
 

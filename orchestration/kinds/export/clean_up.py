@@ -6,7 +6,7 @@ from connectors.sinks.destinations import Destination
 from connectors.sinks.exporting import file_stem, manifest_of
 from connectors.storage.access import S3Access
 from orchestration.catalog.records import Export
-from orchestration.kinds.export.places import place_of, request_of
+from orchestration.kinds.export.destinations import destination_of, request_of
 from orchestration.kinds.export.topics import abort, is_topic
 from orchestration.platform.settings import Settings
 from schemas.errors import UserError
@@ -31,7 +31,7 @@ def clean_up(export: Export, *, versions: VersionStore, s3: S3Access, settings: 
         return
     stem = file_stem(export.audience, export.held[0].version, export.job_id)
     try:
-        place = place_of(request, s3=s3, settings=settings)
+        place = destination_of(request, s3=s3, settings=settings)
         if _may_be_whole(export, place):
             _log.warning(
                 "files of export %s stay: its manifest may be there, though it is %s", export.job_id, export.state

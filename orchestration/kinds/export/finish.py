@@ -9,7 +9,7 @@ from connectors.storage.access import S3Access
 from orchestration.catalog.records import Export, ExportGroup, JobError
 from orchestration.kinds.export import topics
 from orchestration.kinds.export.clean_up import clean_up
-from orchestration.kinds.export.places import order_of, place_of, request_of
+from orchestration.kinds.export.destinations import destination_of, order_of, request_of
 from orchestration.kinds.export.topics import is_topic
 from orchestration.kinds.records import ExportRecords, View
 from orchestration.platform.clock import now_ms
@@ -63,7 +63,7 @@ def _finish(
     request = request_of(export)
     if is_topic(request):
         return topics.finish(settings.kafka_bootstrap, export, request, order_of(versions, export, request), written)
-    place = place_of(request, s3=s3, settings=settings)
+    place = destination_of(request, s3=s3, settings=settings)
     found = place.manifest()
     # An earlier try may have died after it wrote the manifest: from then on, depend on nothing that may be gone by now.
     manifest = None if found is None else manifest_of(export.job_id, found)

@@ -4,7 +4,7 @@ from connectors.sinks.exporting import require_free
 from connectors.storage.access import S3Access
 from orchestration.catalog.exports import ExportStore
 from orchestration.catalog.records import Export
-from orchestration.kinds.export.places import order_of, place_of, request_of
+from orchestration.kinds.export.destinations import destination_of, order_of, request_of
 from orchestration.kinds.export.topics import begin, is_topic
 from orchestration.kinds.records import GROUPS_MAX, ExportRecords, View
 from orchestration.platform.clock import now_ms
@@ -30,7 +30,7 @@ def plan_export(export_id: JobId, *, records: ExportRecords, versions: VersionSt
         begin(records.exports, records.settings.kafka_bootstrap, export, request, order)
     else:
         _require_alone(records.exports, export)
-        require_free(order, place_of(request, s3=s3, settings=records.settings))
+        require_free(order, destination_of(request, s3=s3, settings=records.settings))
     groups = order.groups()
     if len(groups) > GROUPS_MAX:
         raise UserError(

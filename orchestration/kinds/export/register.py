@@ -3,9 +3,9 @@
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.audit import AuditTrail
 from orchestration.catalog.auditing import record
-from orchestration.catalog.records import Held, JobError, NewExport
+from orchestration.catalog.records import JobError, Lease, NewExport
 from orchestration.catalog.references import ref_of
-from orchestration.kinds.export.places import check_request
+from orchestration.kinds.export.destinations import check_request
 from orchestration.kinds.export.recurring import of_schedule
 from orchestration.kinds.export.request import ExportRequest, read_export
 from orchestration.kinds.export.shapes import pinned_shape
@@ -56,7 +56,7 @@ def _new_export(audiences: AudienceStore, versions: VersionStore, request: Expor
     own = [version] if request.delta_from is None else [version, Version(request.delta_from)]
     shape = pinned_shape(audiences, versions, audience.tenant, request.shape)
     others = [
-        Held(audience=ref_of(audiences.get(audience.tenant, one.audience)), version=one.version)
+        Lease(audience=ref_of(audiences.get(audience.tenant, one.audience)), version=one.version)
         for one in shape.others
         if one.version is not None
     ]
@@ -66,7 +66,7 @@ def _new_export(audiences: AudienceStore, versions: VersionStore, request: Expor
         audience=audience.name,
         audience_id=audience.audience_id,
         request=request.resolved(version, shape).as_record(),
-        held=(*(Held(audience=ref_of(audience), version=number) for number in own), *others),
+        held=(*(Lease(audience=ref_of(audience), version=number) for number in own), *others),
         execution=execution,
         retry_of=request.retry_of,
         created_at_ms=now_ms(),

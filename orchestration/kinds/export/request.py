@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 from connectors.sinks.exporting import TARGET_BYTES
-from orchestration.kinds.inputs import as_id, as_mapping, as_number, as_text, bad_event
+from orchestration.kinds.strict_input import as_id, as_mapping, as_number, as_text, bad_event
 from schemas.errors import UserError
 from schemas.export_shape import ExportShape
 from schemas.ids import JobId

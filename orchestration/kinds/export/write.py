@@ -8,8 +8,8 @@ from connectors.storage.access import S3Access
 from connectors.storage.duck import DuckLimits
 from orchestration.catalog.exports import ExportStore
 from orchestration.catalog.records import Export, JobError
-from orchestration.kinds.export.heart import Heart, WritingStopped
-from orchestration.kinds.export.places import order_of, place_of, request_of
+from orchestration.kinds.export.destinations import destination_of, order_of, request_of
+from orchestration.kinds.export.heartbeat import GroupHeartbeat, WritingStopped
 from orchestration.kinds.export.topics import is_topic, send
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Settings
@@ -47,7 +47,7 @@ def write_export_group(
     try:
         request = request_of(export)
         order = order_of(versions, export, request)
-        with Heart(exports, export_id, number, execution) as heart:
+        with GroupHeartbeat(exports, export_id, number, execution) as heart:
             group = order.groups()[number]
             written: GroupSent | GroupWritten
             if is_topic(request):
@@ -65,7 +65,7 @@ def write_export_group(
                 written = write_group(
                     order,
                     group,
-                    place_of(request, s3=s3, settings=settings),
+                    destination_of(request, s3=s3, settings=settings),
                     s3=s3,
                     limits=limits,
                     on_rows=heart.rows,

@@ -6,7 +6,7 @@
 from dataclasses import dataclass, fields
 from typing import Any, Final, Self
 
-from orchestration.kinds.inputs import as_id, as_mapping, as_number, as_text, bad_event
+from orchestration.kinds.strict_input import as_id, as_mapping, as_number, as_text, bad_event
 from schemas.ids import JobId
 
 SUFFIX: Final = "-snapshot"

@@ -22,7 +22,7 @@ from orchestration.control.gc.exports import RETRY_AFTER_MS
 from orchestration.control.reconciler import HEARTBEAT_MS
 from orchestration.kinds import records
 from orchestration.kinds.export import plan
-from orchestration.kinds.export.places import order_of, request_of
+from orchestration.kinds.export.destinations import order_of, request_of
 from orchestration.operations.export_jobs import await_registration, cancel, retry, submit
 from orchestration.operations.follow import look_at_export
 from orchestration.operations.fsck import fsck
@@ -287,7 +287,7 @@ def test_cancel_at_every_step(exports: Exports, state: str) -> None:
 def test_a_writer_that_is_not_wanted_any_more_stops(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
     exports.publish(*USERS)
     export = exports.at("WRITING")
-    monkeypatch.setattr("orchestration.kinds.export.heart.BEAT_S", 0.01)
+    monkeypatch.setattr("orchestration.kinds.export.heartbeat.HEARTBEAT_S", 0.01)
     write = write_files
 
     def slow(*given: Any, on_rows: Callable[[int], None], **options: Any) -> Iterator[Any]:

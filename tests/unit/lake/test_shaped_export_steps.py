@@ -8,7 +8,7 @@ import pytest
 
 from connectors.storage.access import S3Access
 from orchestration.catalog.records import Export
-from orchestration.kinds.export.places import order_of, request_of
+from orchestration.kinds.export.destinations import order_of, request_of
 from orchestration.operations.export_jobs import retry
 from orchestration.platform.clock import fresh_id
 from schemas.errors import UserError

@@ -7,7 +7,7 @@ import pytest
 from connectors.sinks.destinations import Destination
 from orchestration.catalog.records import Audience, Retention
 from orchestration.context import Context
-from orchestration.kinds.export.places import place_of
+from orchestration.kinds.export.destinations import destination_of
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.operations import reading
 from orchestration.platform.settings import Settings
@@ -29,7 +29,7 @@ def request(to: str, profile: str | None = None) -> ExportRequest:
 
 
 def place(context: Context, wanted: ExportRequest) -> Destination:
-    return place_of(wanted, s3=context.s3, settings=context.settings)
+    return destination_of(wanted, s3=context.s3, settings=context.settings)
 
 
 @pytest.fixture

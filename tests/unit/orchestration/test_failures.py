@@ -7,7 +7,7 @@ import pytest
 from orchestration.catalog.records import JobError
 from orchestration.entrypoints import handlers
 from orchestration.entrypoints.handlers import errors_by_name
-from orchestration.kinds.fail import error_of, extract_cause
+from orchestration.kinds.failures import error_of, extract_cause
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.ids import JobId

@@ -14,7 +14,7 @@ from orchestration.catalog.references import audience_ref
 from orchestration.context import Context
 from orchestration.entrypoints import demo
 from orchestration.kinds.events import ImportRequest
-from orchestration.kinds.fail import MAX_RETRIES, retry_import
+from orchestration.kinds.failures import MAX_RETRIES, retry_import
 from orchestration.kinds.records import MAX_ATTEMPTS
 from orchestration.kinds.register import _refused_job
 from orchestration.kinds.wiring import import_records, kind_of

@@ -6,8 +6,8 @@ import pytest
 
 from orchestration.catalog.tables import jobs
 from orchestration.control import wiring
+from orchestration.kinds.compute_target import COMPARED, MEMBER_BYTES
 from orchestration.kinds.timeouts import LONGEST_S, group_timeout_s, timeouts
-from orchestration.kinds.where import COMPARED, MEMBER_BYTES
 from orchestration.operations.jobs import cancel
 from orchestration.platform.settings import MIB, Settings
 from orchestration.workflow.resources import function_specs

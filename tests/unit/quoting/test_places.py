@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from orchestration.kinds.compute_target import ComputeTarget
 from orchestration.kinds.timeouts import timeouts
-from orchestration.kinds.where import Place
 from orchestration.platform.settings import Settings
 from orchestration.quoting.deployment import LARGE_FUNCTION, MACHINE, SMALL_FUNCTION, function_gb
-from orchestration.quoting.places import StagePlaces, allowed_s, places_of
+from orchestration.quoting.stage_targets import StageTargets, allowed_s, stage_targets
 from orchestration.quoting.stages import FIXED_STEPS, Quoting
 from orchestration.quoting.work import Work
 from orchestration.workflow.resources import function_specs, machine_specs
@@ -31,7 +31,7 @@ AFTER = {
 """The state that a job is in after each step of a replace; an append goes to BUILDING first."""
 
 
-def walk(place: Place, mode: ImportMode) -> Iterator[str]:
+def walk(place: ComputeTarget, mode: ImportMode) -> Iterator[str]:
     """Names of the states that an import enters, with every stage in one place."""
     name, state = "RegisterImport", ""
     while True:
@@ -53,11 +53,13 @@ def walk(place: Place, mode: ImportMode) -> Iterator[str]:
 
 @pytest.mark.parametrize("mode", ["replace", "append"])
 @pytest.mark.parametrize("place", ["function", "task", "machine"])
-def test_states_and_small_functions_are_counted_as_the_definition_has_them(place: Place, mode: ImportMode) -> None:
+def test_states_and_small_functions_are_counted_as_the_definition_has_them(
+    place: ComputeTarget, mode: ImportMode
+) -> None:
     entered = list(walk(place, mode))
     work = Work(rows=1, bytes=1, mode=mode, base_members=1)
-    places = StagePlaces(verify=place, import_=place, build=place, publish=place)
-    quoting = Quoting(work=work, deployment=deployed(), rates=RATES, prices=FREE, places=places)
+    targets = StageTargets(verify=place, import_=place, build=place, publish=place)
+    quoting = Quoting(work=work, deployment=deployed(), rates=RATES, prices=FREE, targets=targets)
     assert quoting.transitions == len(entered)
     small = {"RegisterImport", "AwaitTurn", "AwaitMaterialisation", "ReadOutcome", "NotifySuccess"}
     workflow = quoting.stages()[0]
@@ -76,16 +78,18 @@ def test_states_and_small_functions_are_counted_as_the_definition_has_them(place
         (Work(rows=1, bytes=MIB, mode="remove", base_members=4_200_000, members=9), ("function", "task", "function")),
     ],
 )
-def test_places_go_by_the_file_and_by_what_is_merged(work: Work, expected: tuple[Place, Place, Place]) -> None:
-    found = places_of(work, Settings())
+def test_places_go_by_the_file_and_by_what_is_merged(
+    work: Work, expected: tuple[ComputeTarget, ComputeTarget, ComputeTarget]
+) -> None:
+    found = stage_targets(work, Settings())
     assert found.verify == found.import_
     assert (found.verify, found.build, found.publish) == expected
 
 
 def test_stages_are_given_the_time_that_the_view_gives_them() -> None:
     work = Work(rows=1, bytes=100 * MIB, mode="append", base_members=10_000_000, members=12_000_000)
-    places = places_of(work, Settings())
-    assert allowed_s(work, places) == {
+    targets = stage_targets(work, Settings())
+    assert allowed_s(work, targets) == {
         "verify": timeouts(100 * MIB)["verify_s"],
         "import": timeouts(100 * MIB)["import_s"],
         "build": timeouts(100 * MIB, 10_000_000, "task")["build_s"],

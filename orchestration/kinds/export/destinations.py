@@ -11,7 +11,7 @@ from connectors.sinks.profiles import DestinationProfile, load_profile
 from connectors.sinks.selection import PinnedVersion
 from connectors.sinks.topic_export import SCHEME, topic_of
 from connectors.storage.access import S3Access
-from orchestration.catalog.records import Export, Held
+from orchestration.catalog.records import Export, Lease
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.kinds.export.shapes import shape_at_hand
 from orchestration.platform.clock import iso
@@ -57,7 +57,7 @@ def request_of(export: Export) -> ExportRequest:
     return ExportRequest.from_record(export.request)
 
 
-def place_of(request: ExportRequest, *, s3: S3Access, settings: Settings) -> Destination:
+def destination_of(request: ExportRequest, *, s3: S3Access, settings: Settings) -> Destination:
     """Destination of its files. Raises `UserError` BAD_DESTINATION, and as `destination` and `profile_of` do."""
     profile = None if request.profile is None else profile_of(settings, request.profile)
     access = s3 if profile is None else profile.access
@@ -123,6 +123,6 @@ def order_of(versions: VersionStore, export: Export, request: ExportRequest) -> 
     )
 
 
-def _pinned(versions: VersionStore, export: Export, held: Held) -> PinnedVersion:
+def _pinned(versions: VersionStore, export: Export, held: Lease) -> PinnedVersion:
     info, parts = versions.held(held.audience, held.version, export.job_id)
     return PinnedVersion(info=info, parts=tuple(parts))

@@ -14,7 +14,7 @@ from orchestration.platform.clock import now_ms
 from schemas.errors import RetriableError
 from schemas.ids import JobId
 
-BEAT_S: Final = 2.0
+HEARTBEAT_S: Final = 2.0
 _log = logging.getLogger(__name__)
 
 
@@ -22,7 +22,7 @@ class WritingStopped(Exception):  # noqa: N818  # not an error: nothing went wro
     """The export no longer belongs to this execution."""
 
 
-class Heart:
+class GroupHeartbeat:
     """Sends heartbeats for one group while used as a context manager."""
 
     def __init__(self, exports: ExportStore, export_id: JobId, number: int, execution: str) -> None:
@@ -52,7 +52,7 @@ class Heart:
             raise WritingStopped
 
     def _run(self) -> None:
-        while not self._end.wait(BEAT_S):
+        while not self._end.wait(HEARTBEAT_S):
             try:
                 export = self._exports.get(self._export_id)
                 self._lost = export.state != "WRITING" or export.execution != self._execution

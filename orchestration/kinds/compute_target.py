@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from orchestration.platform.settings import Settings
 
-Place = Literal["function", "task", "machine"]
+ComputeTarget = Literal["function", "task", "machine"]
 """`function`: AWS Lambda. `task`: Amazon ECS on Fargate. `machine`: ECS on EC2, by a capacity provider. Here, all three
 are processes of this machine, or the latter two containers."""
 
@@ -19,7 +19,7 @@ COMPARED: Final = 8
 """Members that are compared in the time in which one is merged."""
 
 
-def place_of(settings: Settings, work_bytes: int) -> Place:
+def compute_target(settings: Settings, work_bytes: int) -> ComputeTarget:
     """Where a stage that processes this many bytes runs."""
     if work_bytes <= settings.lambda_file_bytes:
         return "function"

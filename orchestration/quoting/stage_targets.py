@@ -2,41 +2,41 @@
 
 from dataclasses import dataclass
 
+from orchestration.kinds.compute_target import COMPARED, MEMBER_BYTES, ComputeTarget, compute_target
 from orchestration.kinds.timeouts import timeouts
-from orchestration.kinds.where import COMPARED, MEMBER_BYTES, Place, place_of
 from orchestration.platform.settings import Settings
 from orchestration.quoting.work import Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StagePlaces:
+class StageTargets:
     """The place of each stage that has a choice."""
 
-    verify: Place
-    import_: Place
-    build: Place
-    publish: Place
+    verify: ComputeTarget
+    import_: ComputeTarget
+    build: ComputeTarget
+    publish: ComputeTarget
 
 
-def places_of(work: Work, settings: Settings) -> StagePlaces:
+def stage_targets(work: Work, settings: Settings) -> StageTargets:
     """Places by size: of the file, and of the members that building merges and publishing reads (`kinds.records`)."""
-    by_file = place_of(settings, work.bytes)
-    return StagePlaces(
+    by_file = compute_target(settings, work.bytes)
+    return StageTargets(
         verify=by_file,
         import_=by_file,
-        build=place_of(settings, work.bytes + MEMBER_BYTES * work.base_members),
-        publish=place_of(settings, work.bytes + MEMBER_BYTES * _reread(work)),
+        build=compute_target(settings, work.bytes + MEMBER_BYTES * work.base_members),
+        publish=compute_target(settings, work.bytes + MEMBER_BYTES * _reread(work)),
     )
 
 
-def allowed_s(work: Work, places: StagePlaces) -> dict[str, int]:
+def allowed_s(work: Work, targets: StageTargets) -> dict[str, int]:
     """Timeout of each stage's state, in seconds."""
-    by_file = timeouts(work.bytes, 0, places.verify)
+    by_file = timeouts(work.bytes, 0, targets.verify)
     return {
         "verify": by_file["verify_s"],
         "import": by_file["import_s"],
-        "build": timeouts(work.bytes, work.base_members, places.build)["build_s"],
-        "publish": timeouts(work.bytes, _reread(work), places.publish)["publish_s"],
+        "build": timeouts(work.bytes, work.base_members, targets.build)["build_s"],
+        "publish": timeouts(work.bytes, _reread(work), targets.publish)["publish_s"],
     }
 
 
