@@ -98,9 +98,9 @@ class FaustApp:
         """Send a message, in the order of calls. The returned awaitable is the broker's answer (topic, offset, ...)."""
         return await self._topics[topic].send(key=key, value=value, partition=partition)
 
-    def hole(self, tp: TP, end: int) -> Acknowledgeable:
+    def gap(self, tp: TP, end: int) -> Acknowledgeable:
         """Acknowledges offsets below `end` that hold no record, as an event acknowledges its record."""
-        return _Hole(cast(SafeConsumer, self.app.consumer), tp, end)
+        return _Gap(cast(SafeConsumer, self.app.consumer), tp, end)
 
     def fail(self, exc: Exception) -> None:
         """End the process, in order if that works within the grace period. Only the first error counts."""
@@ -119,7 +119,7 @@ class FaustApp:
 
 
 @dataclass(frozen=True, slots=True)
-class _Hole:
+class _Gap:
     consumer: SafeConsumer
     tp: TP
     end: int

@@ -90,15 +90,15 @@ class SegmentWorker:
         )
         self._lanes: dict[TP, Lane] = {}
         self._gaps: dict[TP, OffsetGaps] = {}
-        self._owners: dict[int, PartitionTask] = {}
+        self._tasks: dict[int, PartitionTask] = {}
         self.faust.consume(ACTIVITY_TOPICS, self._accept, self)
         self.faust.app.task(self._follow_archive)
-        self.faust.app.task(self._pass_holes)
+        self.faust.app.task(self._pass_gaps)
         self.faust.app.on_before_shutdown.connect(self._shut_down)
 
     def samples(self) -> list[Sample]:
         """All metrics as of now."""
-        owned = [sample for owner in list(self._owners.values()) for sample in owner.samples()]
+        owned = [sample for owner in list(self._tasks.values()) for sample in owner.samples()]
         return [*self._counters.samples(), *sorted(owned, key=str)]
 
     # --- ownership: called by the guarded consumer
@@ -106,7 +106,7 @@ class SegmentWorker:
     def on_revoked(self, partitions: set[TP]) -> None:
         """Acknowledge nothing more of these; a partition that loses one topic loses both."""
         for partition in {tp.partition for tp in partitions}:
-            if (owner := self._owners.pop(partition, None)) is not None:
+            if (owner := self._tasks.pop(partition, None)) is not None:
                 owner.close()
         for tp in partitions:
             self._lanes.pop(tp, None)
@@ -133,7 +133,7 @@ class SegmentWorker:
                 )
                 return
             owner = PartitionTask(Partition(partition), both, self._config, self._environment)
-            self._owners[partition] = owner
+            self._tasks[partition] = owner
             self._background.spawn(self._run(owner))
         _log.info("assigned partitions=%d generation=%d", len(ours), generation)
 
@@ -179,38 +179,38 @@ class SegmentWorker:
                     lane.pass_over(first)
             taken = [_taken(record) for record in without_gaps(fetched.records)]
             lane.deliver(first, first + len(taken), None if fetched.records else event)
-            await self._owners[fetched.partition].deliver(taken)
+            await self._tasks[fetched.partition].deliver(taken)
             if not lane.live:
                 return
 
-    async def _pass_holes(self) -> None:
+    async def _pass_gaps(self) -> None:
         """Find gaps at the ends of logs, where no later record shows that the offsets hold none."""
         ends = LogEnds(self._config.bootstrap)
         await ends.start()
         try:
             seen: dict[TP, int] = {}
             while True:
-                await asyncio.sleep(self._config.hole_after_s)
+                await asyncio.sleep(self._config.gap_after_s)
                 idle = [tp for tp, lane in self._lanes.items() if seen.get(tp) == lane.due and not self._waits(tp)]
                 seen = {tp: lane.due for tp, lane in self._lanes.items()}
                 try:
                     for tp, end in (await ends.of(idle)).items():
-                        await self._pass_hole(tp, end)
+                        await self._pass_gap(tp, end)
                 except KafkaError as exc:
                     _log.warning("where %d partitions end is not known: %r", len(idle), exc)
         finally:
             await ends.stop()
 
-    async def _pass_hole(self, tp: TP, log_end: int) -> None:
+    async def _pass_gap(self, tp: TP, log_end: int) -> None:
         lane = self._lanes.get(tp)
         if lane is None or (due := lane.due) >= log_end:
             return
         end = await self._gaps[tp].end_of_gap(due)
         if end > due and self._lanes.get(tp) is lane and lane.due == due:
-            self._owners[tp.partition].pass_over(tp.topic, end, self.faust.hole(tp, end))
+            self._tasks[tp.partition].pass_over(tp.topic, end, self.faust.gap(tp, end))
 
     def _waits(self, tp: TP) -> bool:
-        owner = self._owners.get(tp.partition)
+        owner = self._tasks.get(tp.partition)
         return owner is None or owner.waits(tp.topic)
 
     async def _send(self, topic: str, partition: int | None, key: bytes, value: bytes) -> Awaitable[int]:

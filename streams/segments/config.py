@@ -37,7 +37,7 @@ class SegmentWorkerConfig:
     archive_again_s: float = 30.0  # announced files are announced again if not committed by then
     tail_bytes: int = 128 * MIB
     checkpoint_after_s: float = 60.0
-    hole_after_s: float = 2.0  # time without a record, after which gaps at the end of a log are looked for
+    gap_after_s: float = 2.0  # time without a record, after which gaps at the end of a log are looked for
     status_after_s: float = 2.0
     clock_skew_s: float = 60.0  # maximum difference from the broker's clock
     session_timeout_s: float = 30.0

@@ -27,7 +27,7 @@ def main() -> int:
         nonlocal partitions
         made = configure(*given)
         partitions = made.partitions
-        return replace(quick(made, "status_after_s", "hole_after_s"), archive_after_s=ARCHIVE_AFTER_S)
+        return replace(quick(made, "status_after_s", "gap_after_s"), archive_after_s=ARCHIVE_AFTER_S)
 
     def keeps(store: Any, bucket: str, checkpoint: Any) -> int:
         size = keep(store, bucket, checkpoint)
