@@ -22,14 +22,14 @@ from schemas.topics import EVENTS, PROFILES
 from segmentation.versions import AudienceRef, Part, VersionInfo, VersionStore
 
 FindAudience = Callable[[TenantName, AudienceName], AudienceRef]
-"""The audience that has a name now. Raises `UserError` UNKNOWN_AUDIENCE."""
+"""Finds the audience that has a name now. Raises `UserError` UNKNOWN_AUDIENCE."""
 _USERS: Final = pa.schema([EVENT_ROWS.field(USER_ID), EVENT_ROWS.field(OFFSET)])
 
 
 class ActivityHistory:
-    """See `History`. Threads may share one; a reading needs the memory of one file, compressed, and one batch of rows.
+    """See `History`. Thread-safe; a read needs the memory of one compressed file and one batch of rows.
 
-    A reading goes on over the files that were there when it began, for `archive_upkeep.DEFAULT_GRACE` at least.
+    A read continues over the files that existed when it began, for at least `archive_upkeep.DEFAULT_GRACE`.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class ActivityHistory:
         names: Sequence[str] | None = None,
         since_us: int | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """See `History.events`: neither `names` nor `since_us` are ignored, and rows come by offset."""
+        """See `History.events`: `names` and `since_us` are both applied, and rows come in offset order."""
         since = None if since_us is None else pa.scalar(since_us, EVENT_ROWS.field(OCCURRED_AT).type)
         for rows in self._rows(EVENTS, tenant, partition, EVENT_ROWS, first=first, before=before, since_us=since_us):
             found = rows if names is None else rows.filter(pc.is_in(rows.column(EVENT), pa.array(names, pa.string())))
@@ -77,7 +77,7 @@ class ActivityHistory:
     def members(
         self, tenant: TenantName, audience: AudienceName, version: Version, partition: Partition, partitions: int
     ) -> Iterator[pa.StringArray]:
-        """See `History.members`. Raises `RetriableError` LAKE_UNAVAILABLE where it goes away meanwhile."""
+        """See `History.members`. Raises `RetriableError` LAKE_UNAVAILABLE if the version disappears during the read."""
         if (found := self._version(tenant, audience, version)) is None:
             return
         info, parts = found
@@ -107,7 +107,7 @@ class ActivityHistory:
         before: int,
         since_us: int | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """In the order of offsets, and in the order of the rows in each record."""
+        """Rows in offset order; rows of one record keep their order."""
         files = self._archive.files(topic, tenant=tenant, partition=partition, occurred_after_us=since_us)
         for file in files:
             if file.key.end_offset <= first or file.key.first_offset >= before:

@@ -1,4 +1,4 @@
-"""What the archive has of one source: that every row of a file has arrived, and how many events are new by it."""
+"""What the archive has of one source: whether every row of a file has arrived, and how many of its events are new."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -24,18 +24,19 @@ if TYPE_CHECKING:
 
 ALL: Final[Mapping[Partition, int]] = MappingProxyType({})
 _SAME: Final = (USER_ID, EVENT, OCCURRED_AT, IDENTITY)
-"""What rows of a tenant have in common that are one event (`schemas.activity.EVENT_ROWS`)."""
+"""Columns that are equal in two rows of one tenant if and only if they are the same event
+(`schemas.activity.EVENT_ROWS`)."""
 _OFFSET: Final = identifier(OFFSET)
 _MINE: Final = f"{SOURCE} = ? AND {_OFFSET} >= ?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRows:
-    """What there is of a source in one partition.
+    """Counts of one source's rows in one partition.
 
-    `rows`: all of them; a row that was sent again is there again. `ordinals`: how many rows of the source they are.
-    `new`: of profiles the same; of events, how many that no earlier record of the partition is too. So for a file whose
-    rows have all arrived, accepted = ordinals, and ordinals = new + duplicates.
+    `rows`: all rows; a row that was sent twice counts twice. `ordinals`: distinct rows of the source. `new`: for
+    profiles, equal to `ordinals`; for events, those that no earlier record of the partition contains. So once all rows
+    of a file have arrived, accepted = ordinals, and ordinals = new + duplicates.
     """
 
     rows: int
@@ -44,7 +45,7 @@ class StoredRows:
 
 
 class ActivityReceipts:
-    """Asks the archive about sources. Threads may share one; every call has a DuckDB of its own, within `limits`."""
+    """Queries the archive about sources. Thread-safe; every call opens its own DuckDB, within `limits`."""
 
     def __init__(self, *, archive: ActivityArchive, s3: S3Access, limits: DuckLimits) -> None:
         self._archive = archive
@@ -54,10 +55,10 @@ class ActivityReceipts:
     def stored(
         self, topic: str, tenant: TenantName, source: str, *, since: Mapping[Partition, int] = ALL
     ) -> Mapping[Partition, StoredRows]:
-        """Of each partition that has rows of the source, as far as the archive goes (`ActivityArchive.archived_to`).
+        """Counts for each partition with rows of the source, up to `ActivityArchive.archived_to`.
 
-        `since`: the offset from which on the rows of a partition count as those of the source. Its rows before that are
-        somebody else's: whoever sends a source once more sends nothing new.
+        `since`: per partition, the offset from which rows count as rows of the source. Earlier rows belong to an
+        earlier import: sending a source again sends nothing new.
 
         Raises `RetriableError` LAKE_UNAVAILABLE, CATALOG_UNAVAILABLE, `FatalError` LAKE_FILE_MISSING, LAKE_UNREADABLE.
         """
@@ -81,7 +82,7 @@ class ActivityReceipts:
 def _stored(
     connection: "duckdb.DuckDBPyConnection", topic: str, files: Sequence[ArchivedFile], source: str, since: int
 ) -> StoredRows:
-    """A partition at a time: what is grouped and joined is one partition's."""
+    """Counts for one partition at a time, so that grouping and joining need the memory of one partition."""
     mine = _table([file for file in files if file.key.end_offset > since])
     rows, ordinals, end = _one(
         connection,
@@ -109,7 +110,7 @@ def _stored(
         since,
         earliest,
         latest,
-        with_ids > 0,  # events without an id are known by their source: no other has the same
+        with_ids > 0,  # events without an id are identified by their source: no other source has the same
         source,
     )
     return StoredRows(rows=rows, ordinals=ordinals, new=new)

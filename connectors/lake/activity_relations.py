@@ -1,7 +1,7 @@
-"""The relations that rules are asked of (`segmentation.rules.sql`), as queries over files of the archive.
+"""The relations that rules query (`segmentation.rules.sql`), as SQL over files of the archive.
 
-Nothing is sorted or made distinct as a whole: copies of events are recognised among those that a rule asks for, and
-profiles are folded for the attributes that it names. All columns but those that a rule needs are left unread.
+No relation is sorted or deduplicated as a whole: copies of events are recognised among those that a rule asks for, and
+profiles are folded only for the attributes that it names. Only the columns that a rule needs are read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,19 +36,19 @@ _NO_ROWS: Final[Mapping[str, str]] = {
     ),
 }
 _ONE_RECORD: Final = 2**62
-"""An offset and an ordinal in one number, HUGEINT: changes of profiles apply in its order."""
+"""Combines an offset and an ordinal into one HUGEINT; profile changes apply in the order of these numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Below:
-    """Offsets of a topic by partition: the rows below them, and none of partitions that are not named."""
+    """Exclusive end offset by partition: only rows below it are read, and none of partitions without an entry."""
 
     ends: Mapping[Partition, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
-    """Events and profiles of a tenant, and who is in audiences and segments: queries of one column, user_id."""
+    """Events and profiles of a tenant, and the members of audiences and segments, as queries of one column, user_id."""
 
     events: Sequence[ArchivedFile]
     profiles: Sequence[ArchivedFile]
@@ -57,7 +57,7 @@ class Activity:
     members: Mapping[tuple[Kind, str], str] = field(default_factory=dict)
 
     def relations(self, rule: Rule, *, everybody: bool = False) -> Relations:
-        """For a rule. `everybody`: known users of whom it is surely false are there too."""
+        """The relations for a rule. `everybody`: include known users for whom the rule is certainly false."""
         named = names(rule)
         columns = {name: f"a{number}" for number, name in enumerate(named.attributes)}
 
@@ -80,7 +80,7 @@ class Activity:
         )
 
     def event_rows(self) -> str:
-        """All events: the relation `events`, and partition, offset and given_id (the producer's own id) besides."""
+        """All events: the relation `events`, plus partition, offset and given_id (the producer's own id)."""
         rows = _rows(EVENTS, self.events, self.events_below)
         return (
             f"SELECT user_id, event, occurred_at, {IDENTITY} AS event_id, {EVENT_ID} AS given_id, {PROPERTIES}, "  # noqa: S608  # ours
@@ -88,15 +88,15 @@ class Activity:
         )
 
     def profile_rows(self) -> str:
-        """All changes of profiles."""
+        """All profile changes."""
         return _rows(PROFILES, self.profiles, self.profiles_below)
 
     def unknown(self, users: str) -> str:
-        """Those of a query of users who are not known: no event, no change of the profile."""
+        """The users in a query who are not known, that is, without an event or a profile change."""
         return f"SELECT user_id FROM ({users}) ANTI JOIN ({self._seen()}) USING (user_id)"  # noqa: S608  # ours
 
     def _members(self, named: Names) -> str:
-        """Members of an audience need not be known: those who are not are left out."""
+        """Members of the audiences and segments that the rule names, without users of audiences who are not known."""
         asked: list[tuple[Kind, str]] = [("audience", name) for name in named.audiences]
         asked += [("segment", name) for name in named.segments]
         found = [
@@ -108,7 +108,7 @@ class Activity:
         return f"SELECT * FROM ({' UNION ALL '.join(found)}) WHERE user_id IN ({self._seen()})"  # noqa: S608  # ours
 
     def _seen(self) -> str:
-        """Known users, again and again."""
+        """Known users, with repetitions."""
         events = _users(EVENTS, self.events, self.events_below)
         return f"{events} UNION ALL {_users(PROFILES, self.profiles, self.profiles_below)}"
 
@@ -118,14 +118,15 @@ def _of_event(name: str, type_: ColumnType) -> BoundSql:
 
 
 def _folded(rows: str, named: Names) -> BoundSql:
-    """A row a user, with the latest value of each attribute that is named: a0.v, a1.v, ..."""
+    """One row per user, with the latest value of each named attribute: a0.v, a1.v, ..."""
     text = PARAMETERS["string"]
     changes = [
         f", {DELETED} OR map_contains({ATTRIBUTES}, {text}) AS m{number}, "
         f"{{'v': CASE WHEN {DELETED} THEN NULL ELSE {ATTRIBUTES}[{text}] END}} AS v{number}"
         for number in range(len(named.attributes))
     ]
-    # CASE, as of many FILTERs the memory, and the time to plan them, grow with their square; no place is no change
+    # CASE instead of FILTER: memory and planning time grow with the square of the number of FILTERs; a null place is no
+    # change
     latest = [f", arg_max(v{n}, CASE WHEN m{n} THEN place END) AS a{n}" for n in range(len(named.attributes))]
     place = f"{_OFFSET}::HUGEINT * {_ONE_RECORD} + coalesce({SOURCE_ORDINAL}, 0) AS place"
     return BoundSql(
@@ -136,7 +137,7 @@ def _folded(rows: str, named: Names) -> BoundSql:
 
 
 def _rows(topic: str, files: Sequence[ArchivedFile], below: Below | None) -> str:
-    """The rows of files, of each up to where its partition ends."""
+    """Rows of the files, each up to the end of its partition."""
     whole = [file for file in files if _is_whole(file, below)]
     parts = [_read([file.uri for file in whole])] if whole else []
     for file in files:
@@ -147,7 +148,7 @@ def _rows(topic: str, files: Sequence[ArchivedFile], below: Below | None) -> str
 
 
 def _users(topic: str, files: Sequence[ArchivedFile], below: Below | None) -> str:
-    """The users of these rows: of files that are read as a whole by their lists of users, where there are some."""
+    """The users of these rows. Lists of users, if they exist, stand in for files that are read completely."""
     listed = {file.uri: file.users for file in files if file.users is not None and _is_whole(file, below)}
     rows = _rows(topic, [file for file in files if file.uri not in listed], below)
     parts = [_read(list(listed.values())), rows] if listed else [rows]

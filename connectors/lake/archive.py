@@ -1,6 +1,6 @@
-"""The archive of events and changes of profiles: two Iceberg tables of all tenants, which one committer appends to.
+"""The archive of events and profile changes: two Iceberg tables for all tenants, appended to by one committer.
 
-Several committers do no harm: each asks the table what it has, and one of two that commit at once loses and asks again.
+Several committers do no harm: each reads from the table what it has; of two concurrent commits one loses and retries.
 """
 
 import time
@@ -33,8 +33,8 @@ from segmentation.archived import ArchivedLog
 class ActivityArchive:
     """`catalog_url` is a SQLAlchemy URL (SQLite, postgresql+psycopg).
 
-    Cheap to make: the catalog is opened at the first call. `close` it at the end. Threads may share one; every call
-    loads the tables anew. Every method raises `RetriableError` LAKE_UNAVAILABLE, CATALOG_UNAVAILABLE.
+    Cheap to construct: the first call opens the catalog. `close` it at the end. Thread-safe; every call reloads the
+    tables. Every method raises `RetriableError` LAKE_UNAVAILABLE, CATALOG_UNAVAILABLE.
     """
 
     def __init__(
@@ -50,15 +50,15 @@ class ActivityArchive:
         self._catalog.close()
 
     def append(self, topic: str, ranges: Sequence[ArchiveWritten], *, topic_id: str | None = None) -> Appended:
-        """Add ranges of offsets of a topic in their order and in one commit; the same ranges again change nothing.
+        """Append offset ranges of a topic, in their order and in one commit. Idempotent.
 
-        A range is in the table wholly or not at all, and each record once. `topic_id`: what Kafka calls the topic, by
-        which one that was made anew is known. Raises `RetriableError` ARCHIVE_CONFLICT, TOPIC_REPLACED.
+        Each range is in the table completely or not at all, and each record once. `topic_id`: Kafka's id of the topic,
+        which tells a recreated topic from the archived one. Raises `RetriableError` ARCHIVE_CONFLICT, TOPIC_REPLACED.
         """
         return append_ranges(self._tables, topic, ranges, topic_id, self._sleep)
 
     def archived_to(self, topic: str, *, topic_id: str | None = None) -> Mapping[Partition, int]:
-        """The position below which the archive has all records, of each partition that it has something of.
+        """The position below which the archive has all records, for each partition with archived records.
 
         Raises `RetriableError` TOPIC_REPLACED.
         """
@@ -68,20 +68,20 @@ class ActivityArchive:
         return archived_to(table)
 
     def log(self, topic: str, *, topic_id: str | None = None) -> ArchivedLog:
-        """How positions follow from the offsets of a topic. Raises `RetriableError` TOPIC_REPLACED."""
+        """How offsets of a topic map to positions. Raises `RetriableError` TOPIC_REPLACED."""
         with lake_faults(f"reading which log of {topic} is archived"):
             table = self._tables.find(topic)
         check_topic(table, topic, topic_id)
         return archived_log(table)
 
     def topic_id(self, topic: str) -> str | None:
-        """What Kafka calls the topic that the archive has the records of; none where that is not known."""
+        """Kafka's id of the topic whose records are archived. None if unknown."""
         with lake_faults(f"reading which topic {topic} is archived"):
             table = self._tables.find(topic)
         return None if table is None else table.metadata.properties.get(TOPIC_ID + topic)
 
     def begin_anew(self, topic: str, *, topic_id: str, starts: Mapping[Partition, int], era: int) -> ArchivedLog:
-        """From here on the topic of this id is the one that is archived; see `connectors.lake.archive_eras`.
+        """Archive the topic with this id from here on; see `connectors.lake.archive_eras`.
 
         Raises `RetriableError` ARCHIVE_CONFLICT.
         """
@@ -96,11 +96,11 @@ class ActivityArchive:
         occurred_after_us: int | None = None,
         with_users: bool = False,
     ) -> Sequence[ArchivedFile]:
-        """The files that a reader reads now, in the order of tenants, partitions and offsets.
+        """The files that make up the archive now, ordered by tenant, partition and offset.
 
-        `occurred_after_us`: files of events that all occurred at or before it may be left out. `with_users`: look for
-        the lists of their users. What is found stays readable for `archive_upkeep.DEFAULT_GRACE` at least.
-        Raises `FatalError` LAKE_MISMATCH.
+        `occurred_after_us`: files whose events all occurred at or before it may be left out. `with_users`: also look up
+        the lists of their users. The files stay readable for at least `archive_upkeep.DEFAULT_GRACE`. Raises
+        `FatalError` LAKE_MISMATCH.
         """
         with lake_faults(f"reading the files of {topic}"):
             table = self._tables.find(topic)
@@ -111,28 +111,28 @@ class ActivityArchive:
             return find_users(self._s3, self._tables.bucket, topic, files, tenant=tenant, partition=partition)
 
     def compact(self, topic: str, *, temp_directory: Path) -> Compacted:
-        """Exchange small files that are neighbours for one; readers find the same rows, in the same order.
+        """Merge small neighbouring files; readers find the same rows in the same order.
 
         Raises `RetriableError` ARCHIVE_CONFLICT, `FatalError` LAKE_MISMATCH, LAKE_FILE_MISSING, LAKE_UNREADABLE.
         """
         return compact(self._tables, self._s3, topic, temp_directory=temp_directory, sleep=self._sleep)
 
     def write_users(self, topic: str, *, temp_directory: Path) -> int:
-        """Write the users of large files beside them, for those who ask for all known users; of how many files.
+        """Write a list of users beside each large file, for queries over all known users; returns the number of files.
 
         Raises `FatalError` LAKE_MISMATCH, LAKE_FILE_MISSING, LAKE_UNREADABLE.
         """
         return write_users(self._tables, self._s3, topic, temp_directory=temp_directory)
 
     def users_fault(self, file: ArchivedFile, *, deep: bool) -> str | None:
-        """Why the list beside a file (of `files`, `with_users`) is not that of its users; as `archive_users`."""
+        """Why the list of users beside a file (from `files`, `with_users`) is wrong; as `archive_users.users_fault`."""
         return users_fault(self._s3, file, deep=deep)
 
     def expire(self, topic: str, *, now: datetime, grace: timedelta = DEFAULT_GRACE) -> int:
-        """Forget snapshots that no reader can be reading; how many. Raises `RetriableError` ARCHIVE_CONFLICT."""
+        """Expire snapshots without readers; returns their number. Raises `RetriableError` ARCHIVE_CONFLICT."""
         return expire_snapshots(self._tables, topic, now=now, grace=grace, sleep=self._sleep)
 
     def remove_garbage(self, topic: str, *, now: datetime, grace: timedelta = DEFAULT_GRACE) -> Removed:
-        """Delete objects that the table does not refer to, and never will."""
+        """Delete objects that the table does not refer to and never will."""
         with lake_faults(f"looking for what nobody needs of {topic}"):
             return remove_garbage(self._tables, self._s3, topic, now=now, grace=grace)

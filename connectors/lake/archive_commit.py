@@ -1,13 +1,13 @@
-"""Ranges of offsets into the table of their topic: one optimistic commit (`optimistic`).
+"""Appends offset ranges to the table of their topic, in one optimistic commit (`optimistic`).
 
 1. load the table, and how far it goes in each partition
-2. ask for each range, in order, whether it is appended, known, or refused (`segmentation.archiving`)
-3. read the footers of the files to be added; a range with a file that is not what its name says is unusable
-4. stage: one append snapshot (also where no range has a file), and the ends of the partitions as table properties
-5. commit; the catalog takes it only if `main` still is what was loaded in step 1
-6. lost, or outcome unknown: from step 1 again, where the ends tell whether step 5 had succeeded
+2. decide for each range, in order, whether to append it, skip it as known, or refuse it (`segmentation.archiving`)
+3. read the footers of the files to be added; a range with a file that does not match its name is unusable
+4. stage one append snapshot (even if no range has a file), and the ends of the partitions as table properties
+5. commit; the catalog accepts it only if `main` is still what step 1 loaded
+6. if lost, or if the outcome is unknown: repeat from step 1, where the ends show whether step 5 succeeded
 
-That a snapshot is made also without files is what keeps a stale commit from setting an end back.
+Creating a snapshot even without files keeps a stale commit from moving an end backwards.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -38,19 +38,19 @@ if TYPE_CHECKING:
 
 FOOTERS_AT_ONCE: Final = 8
 _DAMAGED: Final = "Couldn't deserialize thrift"
-"""What Arrow says of a damaged footer, as an OSError: an outage would be waited for, by all tenants."""
+"""Arrow reports a damaged footer as an OSError with this text. Taken for an outage, it would make all tenants wait."""
 
 
 Footers = dict[str, "DataFile | str"]
-"""By URI: what is to be added to the table, or why it cannot be."""
+"""By URI: the data file to add to the table, or why it cannot be added."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Appended:
-    """What became of ranges of one topic.
+    """The outcome of an append of ranges of one topic.
 
-    `archived_to`: of each partition that the table has something of, its end after the commit. `verdicts`: of each
-    range. `unusable`: by the number of a refused range, why it cannot be appended whenever it is tried.
+    `archived_to`: the end of each partition in the table after the commit. `verdicts`: one for each range. `unusable`:
+    by index of a refused range, why it can never be appended. `files`: how many files were added.
     """
 
     archived_to: Mapping[Partition, int]
@@ -100,7 +100,7 @@ def append_ranges(
 def _planned(
     ranges: Sequence[ArchiveWritten], ends: Mapping[Partition, int], footers: Footers, location: str, era: int
 ) -> tuple[Appended, list["DataFile"]]:
-    """Step 2: what becomes of the ranges, and the files that are to be added."""
+    """Step 2: the verdicts on the ranges, and the files to add."""
     ends = dict(ends)
     verdicts: list[Verdict] = []
     unusable: dict[int, str] = {}
@@ -119,7 +119,7 @@ def _planned(
 
 
 def _range_fault(written: ArchiveWritten, footers: Footers, location: str) -> str | None:
-    """Why a range cannot be appended, or none."""
+    """Why a range cannot be appended. None if it can."""
     if written.first_offset >= written.end_offset:
         return f"from {written.first_offset} to {written.end_offset} there is nothing"
     if len(set(written.files)) < len(written.files):
@@ -135,19 +135,19 @@ def _range_fault(written: ArchiveWritten, footers: Footers, location: str) -> st
 
 
 def _key(uri: str, location: str) -> ArchiveKey | None:
-    """The key of a file of this table, or none when it is something else."""
+    """The key of a file of this table. None for any other URI."""
     return ArchiveKey.parse(split_s3_uri(uri)[1]) if uri.startswith(f"{location}/") else None
 
 
 def _read_footers(table: "Table", ranges: Sequence[ArchiveWritten], footers: Footers) -> None:
-    """Step 3, for files that are not known yet."""
+    """Step 3, for files whose footer is not known yet."""
     new = dict.fromkeys(uri for written in ranges for uri in written.files if uri not in footers)
     with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
         footers.update(zip(new, pool.map(lambda uri: read_footer(table, uri), new), strict=True))
 
 
 def read_footer(table: "Table", uri: str) -> "DataFile | str":
-    """A file of the archive as it is added to its table, or why it is not. Raises what pyiceberg raises in outages."""
+    """The table's entry for a file of the archive, or why there is none. Raises what pyiceberg raises in outages."""
     from pyiceberg.io.pyarrow import parquet_file_to_data_file
 
     if (key := _key(uri, table.location())) is None:
@@ -164,7 +164,7 @@ def read_footer(table: "Table", uri: str) -> "DataFile | str":
 
 
 def _content_fault(table: "Table", key: ArchiveKey, file: "DataFile") -> str | None:
-    """Why a file is not what its name says, or none."""
+    """Why a file's content does not match its name. None if it does."""
     from pyiceberg.conversions import from_bytes
     from pyiceberg.types import LongType
 

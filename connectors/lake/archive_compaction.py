@@ -1,12 +1,13 @@
-"""Small files of the archive that are neighbours become one: the same rows, in the same order, in fewer files.
+"""Merges small neighbouring files of the archive: the same rows, in the same order, in fewer files.
 
-1. list the live files; neighbours of one tenant and partition that are small and many are a group
-2. write the rows of each group, file after file, as one file under a name that nothing has ever had
-3. load the table anew; a group of which a file is not live any more is left out
-4. commit the exchange of all groups: one snapshot, which the catalog takes only if `main` still is what step 3 loaded
-5. lost, or outcome unknown: from step 3 again, where a live file of our own tells that step 4 had succeeded
+1. list the live files; enough small neighbours of one tenant and partition form a group
+2. write the rows of each group, file after file, as one file under a name that was never used before
+3. reload the table; leave out groups with a file that is not live any more
+4. commit the exchange of all groups as one snapshot, which the catalog accepts only if `main` is still what step 3
+   loaded
+5. if lost, or if the outcome is unknown: repeat from step 3, where a live file of ours shows that step 4 succeeded
 
-An append meanwhile changes nothing: it adds behind the last group. Files that were exchanged stay readable for a grace
+A concurrent append does not interfere: it adds behind the last group. Replaced files stay readable for a grace period
 (`archive_upkeep`).
 """
 
@@ -36,23 +37,24 @@ if TYPE_CHECKING:
 
 MIB: Final = 1024 * 1024
 FAN: Final = 8
-"""So many neighbours are worth a new file. What is below it stays: a reader opens a few small files at most."""
+"""Fewest neighbours worth a new file. Smaller groups stay: a reader then opens only a few small files."""
 SMALL_BYTES: Final = (MIB, 8 * MIB)
-"""Files below the first are merged with each other; those below the second, with all of these, where that finds none.
-A file that has come to 8 MiB is not touched again, so no row is rewritten more than a few times."""
+"""Files below the first size are merged with each other; if there are no such groups, files below the second size are
+merged with all smaller ones. Files of 8 MiB or more are not touched again, so no row is rewritten more than a few
+times."""
 MERGED_BYTES: Final = 64 * MIB
-"""Of a group. More than `FAN` files of the largest size that is small, so a group is never cut below `FAN`."""
+"""Largest group. More than `FAN` files of the largest small size, so no group is cut below `FAN`."""
 ROW_GROUP_ROWS: Final = 262_144
 ROW_GROUP_BYTES: Final = 64 * MIB
-"""Of a row group, the latter in memory. The larger it is, the more often its users come again in it; the smaller, the
-more of a file is passed over where a rule asks for the last days."""
+"""Limits of a row group; the bytes are in memory. Larger groups repeat their users more often; smaller ones let a rule
+about the last days skip more of a file."""
 AT_ONCE_BYTES: Final = 512 * MIB
-"""Of all groups of one commit: some tens of seconds of work, which a crash repeats."""
+"""Total of all groups of one commit: some tens of seconds of work, repeated after a crash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compacted:
-    """How many files became how many."""
+    """Number of files before and after compaction."""
 
     before: int
     after: int
@@ -65,7 +67,7 @@ class _Merged:
 
 
 def merge_groups(files: Iterable[ArchivedFile]) -> list[Sequence[ArchivedFile]]:
-    """Step 1: what is to become one file each, most files first. `files` are in the order of `live_files`."""
+    """Step 1: groups of files to merge into one each, largest group first. `files` are in the order of `live_files`."""
     groups: list[Sequence[ArchivedFile]] = []
     for _, neighbours in groupby(files, lambda file: (file.key.tenant, file.key.partition)):
         of_partition = list(neighbours)
@@ -75,7 +77,7 @@ def merge_groups(files: Iterable[ArchivedFile]) -> list[Sequence[ArchivedFile]]:
 
 
 def _runs(files: Sequence[ArchivedFile], limit: int) -> Iterator[Sequence[ArchivedFile]]:
-    """At least `FAN` neighbours below a size, together at most `MERGED_BYTES`."""
+    """Runs of at least `FAN` neighbours below a size, together at most `MERGED_BYTES`."""
     for small, neighbours in groupby(files, lambda file: file.bytes < limit):
         group: list[ArchivedFile] = []
         for file in neighbours if small else ():
@@ -90,10 +92,10 @@ def _runs(files: Sequence[ArchivedFile], limit: int) -> Iterator[Sequence[Archiv
 def compact(
     tables: ArchiveTables, s3: S3Access, topic: str, *, temp_directory: Path, sleep: Callable[[float], None]
 ) -> Compacted:
-    """Steps 1 to 5, up to `AT_ONCE_BYTES`. What cannot be merged is left, and told when there is nothing else to do.
+    """Steps 1 to 5, up to `AT_ONCE_BYTES`. Groups that cannot be merged are skipped; raises only if none can be merged.
 
-    Raises `FatalError` LAKE_MISMATCH where a file has other rows than the table says, LAKE_FILE_MISSING;
-    `RetriableError` ARCHIVE_CONFLICT, LAKE_UNAVAILABLE.
+    Raises `FatalError` LAKE_MISMATCH if the rows of a file do not match the table, LAKE_FILE_MISSING; `RetriableError`
+    ARCHIVE_CONFLICT, LAKE_UNAVAILABLE.
     """
     with lake_faults(f"looking for small files of {topic}"):
         groups = merge_groups(file for file, _ in live_files(tables.find(topic)))
@@ -122,14 +124,15 @@ def _merge(s3: S3Access, bucket: str, topic: str, group: Sequence[ArchivedFile],
         raise FatalError(
             "LAKE_MISMATCH", f"{group[0].uri} to {group[-1].uri} have {written} rows, the table says {listed}"
         )
-    # A new name each time: one that was written before, and is old, could be removed as nobody's while it is committed.
+    # A new name each time: garbage collection could remove an old object with the same name as unreferenced just before
+    # the commit.
     key = replace(group[0].key, end_offset=group[-1].key.end_offset, content_hash=secrets.token_hex(16))
     put_file(s3.client(), bucket, str(key), path)
     return _Merged(group=group, uri=s3_uri(bucket, str(key)))
 
 
 def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """The same rows in tables that fill a row group of a file each."""
+    """The same rows, as tables that each fill one row group of a file."""
     waiting: list[pa.RecordBatch] = []
     for batch in batches:
         waiting.append(batch)

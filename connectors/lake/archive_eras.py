@@ -1,10 +1,12 @@
-"""A topic that was lost and made anew: the archive goes on behind what it has, though offsets begin at 0 again.
+"""Rebases a topic that was lost and recreated: positions in the archive continue although offsets restart at 0.
 
 1. load the table, and how far it goes in each partition
-2. the first record that the new log has will have the position at which the table ends: the `base` of each partition
-3. commit base, era and id of the topic, together with a snapshot without files: no append that was begun before holds
-What is announced for an earlier era is refused from then on. The same once more, of a topic that is archived already,
-leaves positions as they are.
+2. the first record of the new log gets the position at which the table ends; the difference is the partition's `base`
+3. commit base, era (log epoch) and topic id together with a snapshot without files, which invalidates every append that
+   began before
+
+Files announced for an earlier era are refused from then on. Repeating it for a topic that is already archived leaves
+positions unchanged.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,7 +30,7 @@ def begin_anew(
     era: int,
     sleep: Callable[[float], None],
 ) -> ArchivedLog:
-    """Steps 1 to 3. `starts`: where the new log begins, of all of its partitions. `era` is higher than any before.
+    """Steps 1 to 3. `starts`: where the new log begins, for all its partitions. `era`: higher than any before.
 
     Raises `RetriableError` ARCHIVE_CONFLICT, LAKE_UNAVAILABLE.
     """

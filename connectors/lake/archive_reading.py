@@ -1,4 +1,4 @@
-"""Rows of files of the archive, as they come: a batch at a time, in the order in which they were written."""
+"""Streams rows from files of the archive, one batch at a time, in the order in which they were written."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -11,11 +11,11 @@ from connectors.lake.row_groups import batches_of, opened
 from connectors.storage.access import S3Access
 
 BATCH_ROWS: Final = 65_536
-"""Rows of 500 B of properties each are 32 MiB."""
+"""With 500 B of properties per row, a batch is 32 MiB."""
 
 
 def archived_rows(s3: S3Access, file: ArchivedFile, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The columns of `schema` of a file.
+    """The columns of `schema` from a file.
 
     Raises `FatalError` LAKE_FILE_MISSING, LAKE_UNREADABLE; `RetriableError` LAKE_UNAVAILABLE.
     """

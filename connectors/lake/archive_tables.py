@@ -1,9 +1,9 @@
-"""Iceberg tables of the archive: one of all events, one of all changes of profiles, of all tenants.
+"""Iceberg tables of the archive: one for all events and one for all profile changes, of all tenants.
 
-Namespace `_activity`, which no tenant can be called, and table `events` or `profiles`; partitioned by the tenant and by
-the partition of the topic. Table property `muster.archived-to.<topic>.<partition>`: the offset below which the table
-has the rows of all records. `muster.topic-id.<topic>`: the id of the topic that these are of; where it was made anew,
-`muster.era.<topic>` says how often, and `muster.base.<topic>.<partition>` what is added to its offsets
+Namespace `_activity`, which no tenant can be called, and table `events` or `profiles`; partitioned by tenant and by
+partition of the topic. Table property `muster.archived-to.<topic>.<partition>`: the position below which the table has
+the rows of all records. `muster.topic-id.<topic>`: the id of the topic with these records. If the topic was recreated,
+`muster.era.<topic>` says how often, and `muster.base.<topic>.<partition>` is the number added to its offsets
 (`segmentation.archived`).
 """
 
@@ -34,13 +34,13 @@ TOPIC_ID: Final = "muster.topic-id."
 ERA: Final = "muster.era."
 BASE: Final = "muster.base."
 PARTITION_FIELD_IDS: Final = 1000
-"""Of the first partition field, as the Iceberg specification has it; the spec's fields are [tenant, partition]."""
+"""Id of the first partition field, from the Iceberg specification; the spec's fields are [tenant, partition]."""
 PROPERTIES: Final = {
     **TABLE_PROPERTIES,
-    "write.metadata.previous-versions-max": "100",  # some minutes: so long a backup has for what its catalog names
+    "write.metadata.previous-versions-max": "100",  # some minutes, in which a backup copies what its catalog refers to
     "commit.manifest-merge.enabled": "true",
-    "commit.manifest.min-count-to-merge": "20",  # a commit every few seconds adds one each time
-    # Values of properties in the statistics would be the bulk of the manifests, and nothing is found by them.
+    "commit.manifest.min-count-to-merge": "20",  # one is added by a commit every few seconds
+    # Statistics of property values would make up most of the manifests, and no query uses them.
     "write.metadata.metrics.default": "counts",
     **{f"write.metadata.metrics.column.{name}": "full" for name in (TENANT, ARCHIVE_PARTITION, OFFSET)},
 }
@@ -48,9 +48,9 @@ PROPERTIES: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchivedFile:
-    """One data file of a table as it was when it was read; `bytes` of Parquet.
+    """One data file of a table at the time it was loaded; `bytes` of Parquet.
 
-    `users`: where its users are, each once (`archive_users`), if that was asked for and they have been written.
+    `users`: URI of the list of its distinct users (`archive_users`), if requested and already written.
     """
 
     uri: str
@@ -61,18 +61,18 @@ class ArchivedFile:
 
 
 class ArchiveTables:
-    """Opens and makes the two tables."""
+    """Opens and creates the two tables."""
 
     def __init__(self, catalog: LakeCatalog, bucket: str) -> None:
         self._catalog = catalog
         self.bucket = bucket
 
     def find(self, topic: str) -> "Table | None":
-        """The table of a topic; none before the first commit."""
+        """The table of a topic. None before the first commit."""
         from pyiceberg.exceptions import NoSuchTableError
 
         for _ in range(OPEN_TRIES):
-            with suppress(FileNotFoundError):  # others committed so often meanwhile that the metadata file is gone
+            with suppress(FileNotFoundError):  # other commits were so frequent that the metadata file is gone
                 try:
                     return self._catalog.opened.load_table(_identifier(topic))
                 except NoSuchTableError:
@@ -80,7 +80,7 @@ class ArchiveTables:
         raise RetriableError("LAKE_UNAVAILABLE", f"the table of {topic} changes faster than it can be read")
 
     def find_or_create(self, topic: str) -> "Table":
-        """The table of a topic; two callers that make it at once get the same one."""
+        """The table of a topic; concurrent callers that create it get the same one."""
         from pyiceberg.exceptions import TableAlreadyExistsError
 
         if (table := self.find(topic)) is not None:
@@ -104,12 +104,12 @@ class ArchiveTables:
         return table
 
     def location(self, topic: str) -> str:
-        """Location of a table, without a final slash."""
+        """Location of a table, without a trailing slash."""
         return s3_uri(self.bucket, activity_prefix(topic)).rstrip("/")
 
 
 def archived_to(table: "Table | None") -> Mapping[Partition, int]:
-    """The end of each partition that the table has something of."""
+    """The end of each partition with archived records."""
     return {} if table is None else _by_partition(table, f"{ARCHIVED_TO}{topic_of(table)}.")
 
 
@@ -119,7 +119,7 @@ def archived_to_property(topic: str, partition: Partition) -> str:
 
 
 def archived_log(table: "Table | None") -> ArchivedLog:
-    """The log that the table has the records of."""
+    """The log whose records the table has."""
     if table is None:
         return ArchivedLog()
     topic = topic_of(table)
@@ -137,9 +137,9 @@ def _by_partition(table: "Table", prefix: str) -> dict[Partition, int]:
 
 
 def check_topic(table: "Table | None", topic: str, topic_id: str | None) -> None:
-    """Refuse another topic of the same name: it begins at offset 0 again, and its records would be taken for known.
+    """Refuse another topic with the same name: its offsets restart at 0, so its records would pass for known ones.
 
-    Raises `RetriableError` TOPIC_REPLACED: nothing is archived, and nothing acknowledged, until somebody has decided.
+    Raises `RetriableError` TOPIC_REPLACED: nothing is archived and nothing acknowledged until an operator decides.
     """
     had = None if table is None else table.metadata.properties.get(TOPIC_ID + topic)
     if had is not None and topic_id is not None and had != topic_id:
@@ -165,10 +165,10 @@ def live_files(
     partition: Partition | None = None,
     occurred_after_us: int | None = None,
 ) -> Sequence[tuple[ArchivedFile, "DataFile"]]:
-    """The files of the table as it was loaded, in the order of tenants, partitions and offsets.
+    """The files of the loaded table, ordered by tenant, partition and offset.
 
-    Manifests that have none of the tenant or the partition are not read; files of events that all occurred at or before
-    a time are left out. Raises `FatalError` LAKE_MISMATCH.
+    Manifests without files of the tenant or the partition are not read; files whose events all occurred at or before
+    `occurred_after_us` are left out. Raises `FatalError` LAKE_MISMATCH.
     """
     from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, GreaterThan, Reference
     from pyiceberg.expressions.literals import literal
@@ -194,7 +194,7 @@ def _archived(file: "DataFile") -> ArchivedFile:
 
 
 def iceberg_schema(topic: str) -> "Schema":
-    """Schema of a table, with the field ids that are in its files."""
+    """Schema of a table, with the field ids used in its files."""
     from pyiceberg.io.pyarrow import pyarrow_to_schema
 
     return pyarrow_to_schema(ARCHIVE_SCHEMAS[topic])

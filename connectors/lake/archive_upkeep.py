@@ -1,9 +1,9 @@
-"""What the archive's tables need no longer: snapshots, and objects that nobody refers to.
+"""Removes what the archive's tables no longer need: snapshots and unreferenced objects.
 
-A commit every few seconds makes a snapshot each, and the metadata file, which each commit writes anew, lists them all.
+A commit every few seconds creates one snapshot each, and every commit rewrites the metadata file, which lists them all.
 Appends only add, so the files of a snapshot are in every later one until an exchange (`archive_compaction`). Therefore
-an exchange and the snapshot before it are kept for a grace, and no others but the current one: what a reader has found
-stays where it is for that long.
+only the current snapshot is kept, plus each exchange and the snapshot before it for a grace period: the files a reader
+has found stay available for that long.
 """
 
 import re
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pyiceberg.table.metadata import TableMetadata
 
 DEFAULT_GRACE: Final = timedelta(hours=12)
-"""Longer than a reading of the whole archive takes, and than a backup."""
+"""Longer than reading the whole archive takes, and than a backup."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Removed:
 def expire_snapshots(
     tables: ArchiveTables, topic: str, *, now: datetime, grace: timedelta, sleep: Callable[[float], None]
 ) -> int:
-    """Forget snapshots; how many. Raises `RetriableError` ARCHIVE_CONFLICT."""
+    """Expire snapshots; returns their number. Raises `RetriableError` ARCHIVE_CONFLICT."""
     from pyiceberg.table.update.snapshot import ExpireSnapshots
 
     wanted: set[int] = set()
@@ -48,7 +48,7 @@ def expire_snapshots(
         if table is None:
             return Settled(0)
         over = over_snapshots(table.metadata, now, grace)
-        # Those of a commit whose answer was lost.
+        # Snapshots removed by a commit whose response was lost.
         gone = len(wanted - {snapshot.snapshot_id for snapshot in table.metadata.snapshots})
         if not over:
             return Settled(gone)
@@ -67,7 +67,7 @@ def expire_snapshots(
 
 
 def over_snapshots(metadata: "TableMetadata", now: datetime, grace: timedelta) -> list[int]:
-    """The snapshots of a table that may be forgotten."""
+    """The snapshots of a table that may be expired."""
     from pyiceberg.table.snapshots import Operation
 
     kept = {metadata.current_snapshot_id}
@@ -79,8 +79,8 @@ def over_snapshots(metadata: "TableMetadata", now: datetime, grace: timedelta) -
 
 
 def remove_garbage(tables: ArchiveTables, s3: S3Access, topic: str, *, now: datetime, grace: timedelta) -> Removed:
-    """Delete what the table does not refer to and never will."""
-    # Listed before the table is read: what a commit adds in between is not in the list.
+    """Delete objects that the table does not refer to and never will."""
+    # Listed before the table is loaded: objects added by a commit in between are not in the list.
     stored = list(list_objects(s3.client(), tables.bucket, activity_prefix(topic)))
     if (table := tables.find(topic)) is None:
         return Removed(files=0, bytes=0)
@@ -97,13 +97,13 @@ def remove_garbage(tables: ArchiveTables, s3: S3Access, topic: str, *, now: date
 
 
 def _judged_by(entry: ObjectInfo) -> str:
-    """The object that is needed as long as it: of a list of users the file that it is of."""
+    """Key of the object that decides whether this one is needed: for a list of users, its file; otherwise itself."""
     key = ArchiveKey.parse_users(entry.key)
     return entry.key if key is None else str(key)
 
 
 def _is_over(entry: ObjectInfo, topic: str, ends: Mapping[Partition, int]) -> bool:
-    """Whether an object that nobody refers to cannot become part of the table any more.
+    """True if an unreferenced object can never become part of the table.
 
     A file of records that the table does not have yet may have been announced long ago.
     """

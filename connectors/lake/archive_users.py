@@ -1,10 +1,10 @@
-"""The users of a large file of the archive, each once, in a small file beside it.
+"""The distinct users of a large file of the archive, in a small file beside it.
 
-Who is known to a tenant is what rules ask that hold for users of whom nothing else is known. Of twenty rows of a large
-file nineteen are of users who are in it already.
+Rules that hold for users without any other activity need all known users of a tenant. In a large file, nineteen of
+twenty rows belong to users that it already contains.
 
-A file under a name is never another one, so what is written beside it is so for ever, whatever becomes of the table:
-whoever finds it may read it instead, and who does not reads the rows. It goes when its file has gone.
+A file name is never reused, so the list beside a file stays valid forever, whatever happens to the table: readers that
+find it may read it instead, and others read the rows. The list is deleted after its file.
 """
 
 import tempfile
@@ -32,10 +32,10 @@ from schemas.layout import archived_users_prefix, s3_uri
 from segmentation.archiving import ROW_GROUP_ROWS, ZSTD_LEVEL
 
 LARGE_BYTES: Final = SMALL_BYTES[-1]
-"""What compaction does not touch again."""
+"""Files that compaction does not touch again."""
 _USERS: Final = pa.schema([EVENT_ROWS.field(USER_ID)])
 _WHOSE: Final = b"muster.users-of"
-"""Metadata of a list: the key of its file. Lists of earlier versions have none."""
+"""Metadata of a list: the key of its file. Lists from earlier versions have none."""
 
 
 def find_users(
@@ -47,7 +47,7 @@ def find_users(
     tenant: TenantName | None = None,
     partition: Partition | None = None,
 ) -> list[ArchivedFile]:
-    """The same files [of a tenant, in a partition], and where their users are."""
+    """The same files [of a tenant, in a partition], with the URIs of their lists of users."""
     of = None if tenant is None else partition
     there = {entry.key for entry in list_objects(s3.client(), bucket, archived_users_prefix(topic, tenant, of))}
     return [
@@ -56,10 +56,10 @@ def find_users(
 
 
 def write_users(tables: ArchiveTables, s3: S3Access, topic: str, *, temp_directory: Path) -> int:
-    """Write the users of large files that have none yet, up to `AT_ONCE_BYTES` of files; of how many.
+    """Write the users of large files without a list, up to `AT_ONCE_BYTES` of files; returns the number of files.
 
-    What cannot be read is left, and told when there is nothing else to do: raises `FatalError` LAKE_MISMATCH where a
-    file has other rows than the table says, LAKE_FILE_MISSING, LAKE_UNREADABLE; `RetriableError` LAKE_UNAVAILABLE.
+    Unreadable files are skipped; if nothing could be written, raises `FatalError` LAKE_MISMATCH if the rows of a file
+    do not match the table, LAKE_FILE_MISSING, LAKE_UNREADABLE; `RetriableError` LAKE_UNAVAILABLE.
     """
     with lake_faults(f"looking for files of {topic} without a list of their users"):
         large = [file for file, _ in live_files(tables.find(topic)) if file.bytes >= LARGE_BYTES]
@@ -82,9 +82,9 @@ def write_users(tables: ArchiveTables, s3: S3Access, topic: str, *, temp_directo
 
 
 def users_fault(s3: S3Access, file: ArchivedFile, *, deep: bool) -> str | None:
-    """Why the list beside a file is not that of its users, or none. `deep`: the file is read, too, and compared.
+    """Why the list beside a file does not match its users. None if it does. `deep`: compare it with the file's rows.
 
-    Raises `FatalError` LAKE_FILE_MISSING, LAKE_UNREADABLE where the file cannot be read; `RetriableError`
+    Raises `FatalError` LAKE_FILE_MISSING, LAKE_UNREADABLE if the file cannot be read; `RetriableError`
     LAKE_UNAVAILABLE.
     """
     assert file.users is not None  # noqa: S101  # the caller has found it
@@ -92,7 +92,7 @@ def users_fault(s3: S3Access, file: ArchivedFile, *, deep: bool) -> str | None:
         with lake_faults(f"reading {file.users}"):
             content = s3.filesystem().open_input_file(file.users.removeprefix("s3://")).read_buffer()
     except FatalError:
-        return None  # upkeep removes lists, too
+        return None  # upkeep removes lists too
     try:
         with pq.ParquetFile(pa.BufferReader(content)) as parquet:
             if (fault := _footer_fault(parquet, file)) is not None:

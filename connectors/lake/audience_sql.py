@@ -1,4 +1,4 @@
-"""The SQL of audiences: their rows in Parquet files, and where two of them differ."""
+"""SQL over audiences: their rows in Parquet files, and whether columns of two of them differ."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -17,7 +17,7 @@ SQL_TYPES: Final[Mapping[ColumnType, str]] = {
 
 
 def rows_sql(files: Sequence[str], schema: RowSchema) -> str:
-    """SELECT of exactly the columns of `schema` from Parquet files (URIs or paths); no files make no rows."""
+    """SELECT of exactly the columns of `schema` from Parquet files (URIs or paths); without files, no rows."""
     if not files:
         columns = [f"NULL::VARCHAR AS {USER_ID}"]
         columns += [f"NULL::{SQL_TYPES[c.type]} AS {identifier(c.name)}" for c in schema.columns]
@@ -27,9 +27,9 @@ def rows_sql(files: Sequence[str], schema: RowSchema) -> str:
 
 
 def differs(column: Column, left: str, right: str) -> str:
-    """SQL: whether a column has different values in the tables of these names. Null is a value.
+    """SQL: whether a column differs between the two named tables. Null is a value.
 
-    As in digests, -0.0 and 0.0 are two values, which SQL takes for equal.
+    As in digests, -0.0 and 0.0 are two values, although SQL treats them as equal.
     """
     name = identifier(column.name)
     sides = f"{left}.{name}", f"{right}.{name}"

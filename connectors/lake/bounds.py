@@ -1,7 +1,8 @@
-"""Manifests without the least and the greatest id of each file, which an earlier release let pyiceberg write.
+"""Removes the smallest and largest user id of each file from manifests that an earlier release wrote.
 
-Nobody reads them, and they would outlive the members that they name. A manifest is written again in its place, without
-bounds and of the same length, which the manifest lists state: whoever reads meanwhile finds the old one or the new one.
+No reader uses these bounds, and they would outlive the members that they name. A manifest is rewritten in place,
+without bounds and with the same length, which the manifest lists state: a concurrent reader finds the old one or the
+new one.
 """
 
 import io
@@ -21,18 +22,18 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 COUNTS: Final = {"write.metadata.metrics.default": "counts"}
-"""Properties of a table whose manifests count values and say none."""
+"""Table properties that make manifests count values without storing any."""
 WITHOUT_BOUNDS: Final = {"muster.without-bounds": "true"}
-"""Of a table none of whose manifests has bounds."""
+"""Set on a table if none of its manifests has bounds."""
 _log: Final = logging.getLogger(__name__)
 _MAGIC: Final = b"Obj\x01"
 _BOUNDS: Final = ("lower_bounds", "upper_bounds")
 _PADDING: Final = ("p", "q")
-"""Keys of the header that bring it to its length."""
+"""Header keys that pad it to the required length."""
 
 
 def strip_manifests(table: "Table", s3: S3Access) -> int:
-    """Write all manifests of a table that have bounds again without; how many had some. May be repeated."""
+    """Rewrite all manifests of a table that have bounds without them; returns how many had bounds. Idempotent."""
     uris = {m.manifest_path for snapshot in table.metadata.snapshots for m in snapshot.manifests(table.io)}
     client, found = s3.client(), 0
     for uri in sorted(uris):
@@ -47,7 +48,7 @@ def strip_manifests(table: "Table", s3: S3Access) -> int:
         if stripped is None:
             continue
         found += 1
-        # By a copy on the server: a client that dies in the middle of writing must not leave a half or empty manifest.
+        # By a server-side copy: a client that dies in the middle of a write must not leave a partial or empty manifest.
         client.put_object(Bucket=bucket, Key=f"{key}.stripped", Body=stripped)
         client.copy_object(Bucket=bucket, Key=key, CopySource={"Bucket": bucket, "Key": f"{key}.stripped"})
         delete_objects(client, bucket, [f"{key}.stripped"])
@@ -55,7 +56,7 @@ def strip_manifests(table: "Table", s3: S3Access) -> int:
 
 
 def without_bounds(manifest: bytes) -> bytes | None:
-    """The manifest without bounds, of the same length; none where it has none."""
+    """The manifest without bounds, of the same length. None if it has no bounds."""
     reader = fastavro.reader(io.BytesIO(manifest))
     entries: list[Any] = list(reader)
     if not any(entry["data_file"][name] for entry in entries for name in _BOUNDS):
@@ -63,7 +64,7 @@ def without_bounds(manifest: bytes) -> bytes | None:
     header = {name: value for name, value in reader.metadata.items() if name not in _PADDING} | {
         "avro.codec": "deflate"
     }
-    for dropped in (_BOUNDS, (*_BOUNDS, "column_sizes")):  # sizes are for planners, and make room where bounds do not
+    for dropped in (_BOUNDS, (*_BOUNDS, "column_sizes")):  # sizes are for planners, and make room if bounds do not
         for entry in entries:
             entry["data_file"] |= dict.fromkeys(dropped)
         block = _block(json.loads(header["avro.schema"]), entries)
@@ -74,7 +75,7 @@ def without_bounds(manifest: bytes) -> bytes | None:
 
 
 def _padded(header: Mapping[str, str], room: int) -> Iterator[Mapping[str, str]]:
-    """Headers that are longer by `room`, or by a byte or two less or more: one of them is exactly so."""
+    """Headers that are longer by `room`, or by a byte or two more or less: one of them fits exactly."""
     if room == 0:
         yield header
     for second in ({}, {_PADDING[1]: ""}):
@@ -103,7 +104,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _long(value: int) -> bytes:
-    """A number that is not negative, zigzag, in groups of seven bits."""
+    """A non-negative number, zigzag, in groups of seven bits."""
     value <<= 1
     out = bytearray()
     while value >= 0x80:

@@ -1,10 +1,9 @@
-"""Building the version of an append or a remove: the parts of the import, merged with the pinned base.
+"""Builds the version of an append or a remove: the parts of the import, merged with the pinned base.
 
-Partition by partition in DuckDB, so that memory depends on the limits and not on the audience. A partition that the
-import does not change keeps its base part, file and all. A base that was cut into other partitions is cut anew first.
+DuckDB merges one partition at a time, so that memory depends on the limits and not on the audience. A partition that
+the import does not change keeps its base part and its file. A base with other partitions is repartitioned first.
 
-A row of an append wins over the base's row in every column that the import has; columns that it does not have keep
-their value.
+A row of an append replaces the base's values in every column that the import has; other columns keep their value.
 """
 
 import tempfile
@@ -31,7 +30,7 @@ from segmentation.versions import MembershipCounts, Part, VersionInfo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedParts:
-    """The reconciled parts of one import: at most one a partition. `drop`: columns of the base that go."""
+    """The reconciled parts of one import: at most one per partition. `drop`: columns of the base to drop."""
 
     import_id: JobId
     attempt: Attempt
@@ -50,7 +49,7 @@ class BaseVersion:
     parts: Sequence[Part]
 
     def aligned(self, partitions: int) -> bool:
-        """Whether its files are cut into these partitions by our partitioner."""
+        """Whether its files are cut into this number of partitions by our partitioner."""
         return (
             self.info.partitions == partitions
             and self.info.partitioner == PARTITIONER
@@ -58,7 +57,7 @@ class BaseVersion:
         )
 
     def as_replace(self) -> ImportedParts:
-        """The import that would have made it by replacing all."""
+        """The replace import that would have produced this version."""
         return ImportedParts(
             import_id=self.info.import_id,
             attempt=self.info.attempt,
@@ -71,7 +70,7 @@ class BaseVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltVersion:
-    """What `PublishRequest` needs: parts, their schema, the exact counts, the base they were built on."""
+    """Input of `PublishRequest`: parts, their schema, exact counts, and the base that they were built on."""
 
     parts: tuple[Part, ...]
     row_schema: RowSchema
@@ -82,7 +81,7 @@ class BuiltVersion:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Overlap:
     matched: int  # users in both the import and the base
-    updated: int  # of these, with other attributes
+    updated: int  # of these, with different attributes
 
 
 def build_version(
@@ -146,14 +145,14 @@ def build_version(
 def compare(
     imported: ImportedParts, base: BaseVersion | None, *, s3: S3Access, limits: DuckLimits, attributes: bool = True
 ) -> MembershipCounts:
-    """What publishing the import would do to the members of `base`, exactly; nothing is written to the lake.
+    """What publishing the import would change in the members of `base`, exactly; writes nothing to the lake.
 
-    Without `attributes`, `updated` is not counted, which takes half as long where there are two.
-    Raises `UserError` SCHEMA_MISMATCH, NOTHING_TO_REMOVE_FROM.
+    `attributes=False` skips counting `updated`, which takes half as long for two attributes. Raises `UserError`
+    SCHEMA_MISMATCH, NOTHING_TO_REMOVE_FROM.
     """
     if base is None:
         return _first_version(imported).counts
-    if imported.mode != "replace":  # of which no row is merged with one of the base
+    if imported.mode != "replace":  # a replace merges no rows with the base
         merged_schema(base.info.row_schema, imported.row_schema)
     groups: list[tuple[list[str], list[str]]]
     if base.aligned(imported.partitions):
@@ -187,14 +186,14 @@ def compare(
 
 
 def result_schema(imported: ImportedParts, base: BaseVersion) -> RowSchema:
-    """Columns of the version to come: a remove keeps those of the base, an append adds its own."""
+    """Columns of the new version: a remove keeps those of the base, an append adds its own."""
     incoming = RowSchema() if imported.mode == "remove" else imported.row_schema
     return merged_schema(base.info.row_schema, incoming, imported.drop)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sides:
-    """The files of one partition (or of all) on both sides, and the queries over them. No file is no rows."""
+    """The files of one partition (or all) on both sides, and the queries over them. Without files: no rows."""
 
     incoming: Sequence[str]
     incoming_schema: RowSchema
@@ -210,7 +209,7 @@ class _Sides:
             name = identifier(column.name)
             if types.get(column.name) == column.type:
                 changes.append(differs(column, "i", "b"))
-            else:  # a value of another type is another value
+            else:  # values of different types are different
                 changes.append(f"i.{name} IS NOT NULL")
                 changes += [f"b.{name} IS NOT NULL"] if column.name in types else []
         [row] = connection.execute(

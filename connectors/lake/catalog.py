@@ -1,4 +1,4 @@
-"""The SQL catalog (SQLite or PostgreSQL) in which every Iceberg table of the lake has its one row."""
+"""The SQL catalog (SQLite or PostgreSQL) that has one row for every Iceberg table of the lake."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ CATALOG_NAME: Final = "muster"
 LOCK_TIMEOUT_S: Final = 30
 OPEN_TRIES: Final = 8
 TABLE_PROPERTIES: Final = {
-    "commit.retry.num-retries": "0",  # every conflict must come back to our own checks
+    "commit.retry.num-retries": "0",  # every conflict must return to our own checks
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "20",
     "write.parquet.compression-codec": "zstd",
@@ -25,7 +25,7 @@ TABLE_PROPERTIES: Final = {
 
 
 class LakeCatalog:
-    """Opened at the first use: pyiceberg imports slowly. Threads may share one."""
+    """Opens the catalog at its first use, since importing pyiceberg is slow. Thread-safe."""
 
     def __init__(
         self, *, catalog_url: str, s3: S3Access, bucket: str, sleep: Callable[[float], None] = time.sleep
@@ -53,11 +53,11 @@ class LakeCatalog:
                 self._opened = None
 
     def ensure_namespace(self, name: str) -> None:
-        """Make a namespace, unless it is there."""
+        """Create a namespace unless it exists."""
         from pyiceberg.exceptions import NamespaceAlreadyExistsError
         from sqlalchemy.exc import IntegrityError
 
-        # It may exist, or another process may make it at the same moment.
+        # It may exist, or another process may create it at the same moment.
         with suppress(NamespaceAlreadyExistsError, IntegrityError):
             self.opened.create_namespace(name)
 
@@ -81,7 +81,7 @@ class LakeCatalog:
             "pool_pre_ping": "true",
             "py-io-impl": IMPLEMENTATION,
         }
-        for attempt in range(OPEN_TRIES):  # two that make the catalog's file or its own tables at once: one loses
+        for attempt in range(OPEN_TRIES):  # of two that create the catalog's file or its own tables at once, one loses
             try:
                 if database:
                     _use_write_ahead_log(Path(database))
@@ -94,7 +94,7 @@ class LakeCatalog:
 
 
 def _use_write_ahead_log(path: Path) -> None:
-    """Readers then do not block the writer; the mode stays with the file."""
+    """Switch to WAL, so that readers do not block the writer; the mode is stored in the file."""
     import sqlite3
 
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,11 @@
-"""One version = ONE pyiceberg transaction on ONE loaded state of the table, with the steps of `optimistic`.
+"""Commits one version as ONE pyiceberg transaction on ONE loaded state of the table, with the steps of `optimistic`.
 
 1. load the table and its history
-2. ask the plan (the rules of `segmentation.publishing`); an outcome ends here
+2. ask the plan (the rules of `segmentation.publishing`); if it returns an outcome, stop
 3. stage: schema evolution, one overwrite snapshot, table properties (high-water mark, last version), the tag
-4. commit; the catalog takes it only if `main` still is what was loaded in step 1
-5. lost, or outcome unknown: from step 1 again, where an own import id in a snapshot tells that step 4 had succeeded
+4. commit; the catalog accepts it only if `main` is still what step 1 loaded
+5. if lost, or if the outcome is unknown: repeat from step 1, where a snapshot with our import id shows that step 4
+   succeeded
 """
 
 from collections.abc import Callable, Sequence, Set
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionChange:
-    """A version to be made and its files. No `mark` leaves the high-water mark as it is.
+    """A version to create, and its files. `mark=None` leaves the high-water mark unchanged.
 
-    `source`: a version whose files are taken over, which must therefore still exist when this one is committed; its
-    columns come back as they were. `retype`: columns that may get another type than the table has them with.
+    `source`: a version whose files are reused, so it must still exist at the commit; its columns come back with their
+    types. `retype`: columns whose type in the table may change.
     """
 
     info: VersionInfo
@@ -54,7 +55,7 @@ def load_history(tables: AudienceTables, audience: AudienceRef) -> VersionHistor
 def commit_version(
     tables: AudienceTables, audience: AudienceRef, plan: Plan, schema: RowSchema, sleep: Callable[[float], None]
 ) -> PublishOutcome:
-    """Steps 1 to 5, a bounded number of times. Raises `RetriableError` PUBLISH_CONFLICT when others kept winning."""
+    """Steps 1 to 5, a bounded number of times. Raises `RetriableError` PUBLISH_CONFLICT if others keep winning."""
 
     def decide(table: "Table") -> Decision[PublishOutcome]:
         step = plan(read_history(table.metadata))
@@ -77,11 +78,11 @@ def commit_version(
 
 
 def stage_version(table: "Table", transaction: "Transaction", change: VersionChange) -> int:
-    """Step 3; the new snapshot's id. Raises what pyiceberg raises."""
+    """Step 3; returns the new snapshot's id. Raises what pyiceberg raises."""
     from pyiceberg.table.update.snapshot import ManageSnapshots
 
     info = change.info
-    if not COUNTS.items() <= table.metadata.properties.items():  # of an earlier release
+    if not COUNTS.items() <= table.metadata.properties.items():  # a table from an earlier release
         transaction.set_properties(COUNTS)
     back = {column.name for column in info.row_schema.columns} if change.source is not None else set()
     evolve_schema(transaction, info.row_schema, change.retype | back)
@@ -103,10 +104,10 @@ def stage_version(table: "Table", transaction: "Transaction", change: VersionCha
 
 
 def evolve_schema(transaction: "Transaction", schema: RowSchema, retype: Set[str] = frozenset()) -> None:
-    """Add columns that the table does not have yet, and make those anew that may be retyped.
+    """Add columns that the table lacks, and replace retyped ones.
 
-    Iceberg knows a column by its id: one of another type gets another id, and earlier snapshots keep the old one.
-    Raises `UserError` SCHEMA_MISMATCH when the type of another column would change.
+    Iceberg identifies a column by its id: a column with a new type gets a new id, and earlier snapshots keep the old
+    one. Raises `UserError` SCHEMA_MISMATCH if the type of any other column would change.
     """
     existing = {field.name.lower(): field for field in transaction.table_metadata.schema().fields}
     missing: list[Column] = []
@@ -139,7 +140,7 @@ def evolve_schema(transaction: "Transaction", schema: RowSchema, retype: Set[str
 
 
 def data_files(table: "Table", snapshot_id: int | None) -> dict[str, "DataFile"]:
-    """The files of a snapshot by URI; none for no snapshot."""
+    """The files of a snapshot, by URI; empty without a snapshot."""
     snapshot = table.metadata.snapshot_by_id(snapshot_id) if snapshot_id is not None else None
     if snapshot is None:
         return {}
@@ -161,7 +162,7 @@ def _new_files(
     files = {}
     for part in change.parts:
         if part.rows == 0:
-            continue  # Iceberg's statistics have no word for an empty file, and readers do not need one
+            continue  # Iceberg's statistics cannot describe an empty file, and readers do not need it
         files[part.uri] = known.get(part.uri) or parquet_file_to_data_file(
             table.io, transaction.table_metadata, part.uri
         )

@@ -1,4 +1,4 @@
-"""Compaction: the current members in fewer files. They are a version of their own, since versions are immutable."""
+"""Compaction: the current members in fewer files. Versions are immutable, so the result is a version of its own."""
 
 import tempfile
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from segmentation.versions import Part
 
 
 def file_groups(parts: Sequence[Part], target_bytes: int) -> list[list[Part]]:
-    """Neighbouring parts that together stay within `target_bytes`, in order; a larger part is alone."""
+    """Neighbouring parts, in order, grouped up to `target_bytes`; a larger part forms its own group."""
     groups: list[list[Part]] = []
     for part in parts:
         if groups and sum(p.bytes for p in groups[-1]) + part.bytes <= target_bytes:
@@ -36,7 +36,7 @@ def merge_files(
     limits: DuckLimits,
     data_prefix: str,
 ) -> tuple[Part, ...] | None:
-    """The same members in files of about `target_bytes`, each sorted; none when there is nothing to merge."""
+    """The same members in files of about `target_bytes`, each sorted. None if there is nothing to merge."""
     groups = file_groups(parts, target_bytes)
     if len(groups) == len(parts):
         return None

@@ -1,4 +1,4 @@
-"""Parts of a version from the members that a cut has written down, partition by partition."""
+"""Builds the parts of a version from the members in a consistent snapshot (cut), partition by partition."""
 
 import tempfile
 from collections.abc import Iterable
@@ -16,13 +16,13 @@ from segmentation.versions import Part
 def parts_of_cut(
     cuts: Iterable[Part], *, import_id: JobId, attempt: Attempt, s3: S3Access, limits: DuckLimits, data_prefix: str
 ) -> tuple[Part, ...]:
-    """The same members, in files of the lake; `cuts` are the files of the staging bucket, with what was said of them.
+    """Copy the members to files of the lake; `cuts` are the announced files in the staging bucket.
 
     Stored below `data_prefix` under content-addressed names, so a repeated build writes nothing twice. Order and
-    partition are checked by whoever publishes the parts. Memory: a batch.
+    partition are checked when the parts are published. Memory: one batch.
 
-    Raises `FatalError` PART_MISMATCH where a file is not what was said of it, LAKE_FILE_MISSING, LAKE_UNREADABLE;
-    `RetriableError`.
+    Raises `FatalError` PART_MISMATCH if the digest of a file is not the announced one, LAKE_FILE_MISSING,
+    LAKE_UNREADABLE; `RetriableError`.
     """
     parts = []
     limits.temp_directory.mkdir(parents=True, exist_ok=True)

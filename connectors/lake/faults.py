@@ -1,4 +1,4 @@
-"""The one place where the lake's vendors (SQLAlchemy, pyiceberg, Arrow, botocore, DuckDB) become errors of ours."""
+"""The one place that translates errors of the lake's vendors (SQLAlchemy, pyiceberg, Arrow, botocore, DuckDB)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +11,10 @@ from schemas.errors import FatalError, MusterError, RetriableError
 
 @contextmanager
 def lake_faults(doing: str) -> Iterator[None]:
-    """Translate what a vendor raises while `doing` something ("reading part s3://...").
+    """Translate vendor errors raised while `doing` something ("reading part s3://...").
 
     Outages become `RetriableError` CATALOG_UNAVAILABLE or LAKE_UNAVAILABLE, broken files `FatalError` LAKE_UNREADABLE,
-    missing ones `FatalError` LAKE_FILE_MISSING. Bugs pass through as they are.
+    missing files `FatalError` LAKE_FILE_MISSING. Bugs pass through unchanged.
     """
     try:
         yield
@@ -27,7 +27,7 @@ def lake_faults(doing: str) -> Iterator[None]:
 
 
 def translated(exc: Exception, doing: str) -> MusterError | None:
-    """The error of ours that an exception stands for, or none when it is not a vendor's."""
+    """The Muster error for a vendor's exception. None if it is not from a vendor."""
     module = type(exc).__module__.partition(".")[0]
     text = f"{doing}: {type(exc).__name__}: {str(exc)[:500]}"
     if isinstance(exc, FileNotFoundError):
@@ -44,15 +44,15 @@ def translated(exc: Exception, doing: str) -> MusterError | None:
 
 
 def exceeds_limits(error: MusterError) -> bool:
-    """True if a query needed more memory and disk than its limits allow: it fails again, wherever they are the same."""
+    """True if a query needed more memory and disk than its limits allow: it fails again under the same limits."""
     import duckdb
 
     return isinstance(error.__cause__, duckdb.OutOfMemoryException)
 
 
 def _duckdb_fault(exc: Exception, text: str, doing: str) -> MusterError:
-    """OperationalError is the outside world (I/O, HTTP, memory, disk); the rest is a file that is not as it should."""
-    import duckdb  # not every caller has it loaded
+    """OperationalError is the outside world (I/O, HTTP, memory, disk); all other errors mean a damaged file."""
+    import duckdb  # not every caller has loaded it
 
     if getattr(exc, "status_code", None) == HTTPStatus.NOT_FOUND:
         return FatalError("LAKE_FILE_MISSING", text, doing=doing)

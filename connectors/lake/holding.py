@@ -1,7 +1,7 @@
-"""Versions that a job holds: a tag `held-v<N>-<job>` keeps the snapshot, and with it the files, until it is removed.
+"""Leases that jobs have on versions: a tag `held-v<N>-<job>` keeps the snapshot, and thus its files, until released.
 
-Expiry takes the version's own tag away first, and in a second commit the snapshots that no tag is left on; a hold is
-committed only while the version's own tag is there. So whichever of the two comes first, the other one sees it.
+Expiry removes the version's own tag first and, in a second commit, the snapshots without any tag; a lease is committed
+only while the version's own tag exists. So whichever of the two comes first, the other one sees it.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -83,7 +83,7 @@ def held_version(
 
 
 def require_table(table: "Table | None", audience: AudienceRef, number: Version) -> tuple["Table", VersionInfo]:
-    """The table, and the version in it. Raises `UserError` NO_SUCH_VERSION."""
+    """The table and the version in it. Raises `UserError` NO_SUCH_VERSION."""
     info = require_version(read_history(table.metadata) if table else VersionHistory(), audience, number)
     if table is None:
         raise AssertionError("unreachable")
@@ -109,7 +109,7 @@ def parts_of(table: "Table", audience: AudienceRef, info: VersionInfo) -> Sequen
 
 
 def held_snapshots(refs: Iterable[tuple[str, int]]) -> set[int]:
-    """Snapshots that somebody holds, of (tag, snapshot)."""
+    """Snapshots with a lease, from pairs (tag, snapshot id)."""
     return {snapshot_id for tag, snapshot_id in refs if HELD_TAG.fullmatch(tag)}
 
 

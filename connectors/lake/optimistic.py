@@ -1,13 +1,13 @@
-"""The optimistic commit of everything that changes a table of the lake.
+"""The optimistic commit behind every change to a table of the lake.
 
 1. load the table
 2. decide from what was loaded; a result that needs no commit ends here
 3. stage the decision in one transaction
-4. commit; the catalog refuses it if the table is no longer what the transaction requires
-5. lost, or outcome unknown: from step 1 again
+4. commit; the catalog refuses it if the table no longer meets the transaction's requirements
+5. if lost, or if the outcome is unknown: repeat from step 1
 
-No decision is committed on a table other than the one it was made from: step 5 asks the rules again. The answer of a
-commit may get lost after the catalog has taken it, so a decision must recognise its own commit in the table.
+A decision is committed only on the table that it was made from: step 5 applies the rules again. The response of a
+commit may get lost after the catalog has accepted it, so a decision must recognise its own commit in the table.
 """
 
 import random
@@ -38,7 +38,7 @@ class Settled(Generic[Result]):
 
 @dataclass(frozen=True, slots=True)
 class Staged(Generic[Result]):
-    """A decision that needs this commit to the table that was loaded, and its result once the catalog has taken it."""
+    """A decision that needs this commit to the loaded table, and its result once the catalog has accepted it."""
 
     transaction: "Transaction"
     result: Result
@@ -55,10 +55,11 @@ def decide_and_commit(
     conflict: RetriableError,
     sleep: Callable[[float], None],
 ) -> Result:
-    """Steps 1 to 5, at most `TRIES` times. `decide` stages too. `doing` is for errors ("publishing a version of vip").
+    """Steps 1 to 5, at most `TRIES` times. `decide` also stages. `doing` is for errors ("publishing a version of vip").
 
-    An outage in step 1 is raised at once, as `lake_faults` has it; later ones leave the outcome unknown. Raises what
-    `load` and `decide` raise; after the last try `conflict`, or the `RetriableError` of an outcome that stayed unknown.
+    An outage in step 1 is raised at once, as `lake_faults` translates it; later outages leave the outcome unknown.
+    Raises what `load` and `decide` raise; after the last try `conflict`, or the `RetriableError` of an outcome that is
+    still unknown.
     """
     failure: RetriableError | None = None
     for tried in range(TRIES):
@@ -87,7 +88,7 @@ def decide_and_commit(
 
 
 def lost_to_others(code: str, **subject: str) -> RetriableError:
-    """The error when every try was lost: `lost_to_others("HOLD_CONFLICT", audience="vip")`."""
+    """The error after losing every try: `lost_to_others("HOLD_CONFLICT", audience="vip")`."""
     [name] = subject.values()
     return RetriableError(
         code, f"{name}: {TRIES} commits in a row lost against other writers; try again later", **subject, tries=TRIES
@@ -95,22 +96,22 @@ def lost_to_others(code: str, **subject: str) -> RetriableError:
 
 
 def require_tag(transaction: "Transaction", tag: str, snapshot_id: int) -> None:
-    """Let the commit fail unless `tag` still names the snapshot. Call it last.
+    """Make the commit fail unless `tag` still points to the snapshot. Call it last.
 
-    Staging keeps one requirement of a kind, the one on `main`. Without this one an expiry that runs at the same time
-    could delete the tag's files between the decision and the commit.
+    Staging keeps one requirement of a kind, the one on `main`. Without this one a concurrent expiry could delete the
+    tag's files between the decision and the commit.
     """
     from pyiceberg.table.update import AssertRefSnapshotId
 
     required = AssertRefSnapshotId.model_validate({"snapshot-id": snapshot_id, "ref": tag})
-    transaction._requirements += (required,)  # noqa: SLF001  # pyiceberg has no other way
+    transaction._requirements += (required,)  # noqa: SLF001  # pyiceberg has no public way
 
 
 def _is_conflict(exc: Exception) -> bool:
-    """True if the exception proves that nothing was committed, because of another writer."""
+    """True if the exception proves that nothing was committed because of another writer."""
     from pyiceberg.exceptions import CommitFailedException, ValidationException
 
     if isinstance(exc, CommitFailedException | ValidationException):
         return True
-    # Snapshots to be expired, which another expiry has removed from the table.
+    # A snapshot to be expired was already removed by another expiry.
     return isinstance(exc, ValueError) and str(exc).startswith("Snapshot with snapshot id")

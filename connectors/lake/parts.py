@@ -1,4 +1,4 @@
-"""Parts: sorted zstd Parquet files under content-addressed names, written once, read again before they count."""
+"""Parts: sorted zstd Parquet files under content-addressed names, written once and verified by reading before use."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -29,14 +29,14 @@ ZSTD_LEVEL: Final = 3
 def read_part(s3: S3Access, part: Part, schema: RowSchema) -> Iterator[pa.RecordBatch]:
     """The rows of a part, in batches with exactly the columns of `schema`.
 
-    Raises `FatalError` PART_MISMATCH on other columns, LAKE_FILE_MISSING, LAKE_UNREADABLE; `RetriableError`.
+    Raises `FatalError` PART_MISMATCH if the columns differ, LAKE_FILE_MISSING, LAKE_UNREADABLE; `RetriableError`.
     """
     with lake_faults(f"reading part {part.uri}"), opened(s3, part.uri) as file:
         yield from conform(file, part.uri, schema)
 
 
 def conform(file: pq.ParquetFile, name: str, schema: RowSchema) -> Iterator[pa.RecordBatch]:
-    """Batches of a Parquet file in the types of `schema`. Raises `FatalError` PART_MISMATCH on other columns."""
+    """Batches of a Parquet file in the types of `schema`. Raises `FatalError` PART_MISMATCH if the columns differ."""
     names = file.schema_arrow.names
     if sorted(names) != sorted(schema.names):
         raise FatalError(
@@ -47,12 +47,12 @@ def conform(file: pq.ParquetFile, name: str, schema: RowSchema) -> Iterator[pa.R
 
 
 def nullable(schema: RowSchema) -> pa.Schema:
-    """Arrow schema of the rows with every field nullable, since engines do not keep the difference."""
+    """Arrow schema of the rows with every field nullable, since engines do not preserve nullability."""
     return pa.schema([field.with_nullable(True) for field in arrow_schema(schema)])  # noqa: FBT003
 
 
 def write_rows(batches: Iterable[pa.RecordBatch], schema: RowSchema, path: Path) -> Digest:
-    """Write batches (sorted by the caller) as one zstd Parquet file; the digest of what was written."""
+    """Write batches (sorted by the caller) as one zstd Parquet file; returns the digest of the written rows."""
     digest = Digest(schema_id=schema.schema_id)
     target = arrow_schema(schema)
     with pq.ParquetWriter(path, target, compression="zstd", compression_level=ZSTD_LEVEL) as writer:
@@ -73,9 +73,9 @@ def store_part(
     attempt: Attempt,
     partition: Partition | None,
 ) -> Part:
-    """Put a local Parquet file under its content-addressed name below `data_prefix` (an S3 URI ending in a slash).
+    """Store a local Parquet file under its content-addressed name below `data_prefix` (an S3 URI ending in a slash).
 
-    The same bytes again are no error. Raises `RetriableError` LAKE_UNAVAILABLE.
+    Storing the same bytes again is no error. Raises `RetriableError` LAKE_UNAVAILABLE.
     """
     name = part_name(import_id, attempt, partition if partition is not None else Partition(0), file_sha256(path)[:32])
     uri = data_prefix + name

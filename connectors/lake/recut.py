@@ -1,4 +1,4 @@
-"""Cutting members into partitions anew, on local disk: their version was made with another P, or compacted."""
+"""Repartitions members on local disk if their version was built with another P or was compacted."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -18,9 +18,9 @@ from segmentation.versions import Part
 def recut(
     parts: Sequence[Part], schema: RowSchema, partitions: int, *, s3: S3Access, directory: Path
 ) -> Mapping[Partition, list[str]]:
-    """Write the rows of `parts` to one local file a partition (not sorted); the paths of those that have rows.
+    """Write the rows of `parts` to one local file per partition (unsorted); returns the paths of those with rows.
 
-    Memory: a batch, and one row group being written a partition.
+    Memory: one batch, and one open row group per partition.
     """
     directory.mkdir(parents=True, exist_ok=True)
     writers: dict[Partition, pq.ParquetWriter] = {}

@@ -1,7 +1,7 @@
-"""Expiry: versions that nobody keeps go out of the table first, then the objects that nobody refers to any more.
+"""Expiry: first removes versions from the table that nothing keeps, then objects that nothing refers to any more.
 
-The order matters. A rollback needs the tag of its source to commit, so after the tags are gone no new reference to the
-files can appear; what is deleted is what the table as it is *after* that commit does not refer to.
+The order matters. A rollback needs the tag of its source to commit, so once the tags are gone no new reference to the
+files can appear; the objects deleted are those that the table *after* that commit does not refer to.
 """
 
 import logging
@@ -51,7 +51,7 @@ def expire_table(
 ) -> Expired:
     """Expire versions, then delete unreferenced objects. Raises `RetriableError` EXPIRE_CONFLICT.
 
-    Manifests of an earlier release lose the ids that they hold as bounds.
+    Also strips manifests from an earlier release of the ids that they store as bounds.
     """
     commits = _Commits(tables, audience, sleep)
     _forget_bounds(commits, s3)
@@ -66,9 +66,9 @@ def expire_table(
 def unreferenced_objects(
     tables: AudienceTables, s3: S3Access, bucket: str, audience: AudienceRef, retention: Retention
 ) -> list[ObjectInfo]:
-    """Objects of the audience that its table does not refer to, old enough, and of no living import."""
+    """Objects of the audience that its table does not refer to, are old enough, and belong to no live import."""
     prefix = audience_prefix(audience.tenant, audience.audience_id)
-    # Listed before the table is read: what a publish adds in between is not in the list.
+    # Listed before the table is loaded: objects added by a publish in between are not in the list.
     stored = list(list_objects(s3.client(), bucket, prefix))
     table = tables.find(audience)
     referenced = referenced_uris(table) if table is not None else set()
@@ -83,7 +83,7 @@ def unreferenced_objects(
 
 
 def referenced_uris(table: "Table") -> set[str]:
-    """Everything that the table refers to: metadata files, manifest lists, manifests, data files."""
+    """All URIs that the table refers to: metadata files, manifest lists, manifests, data files."""
     uris = {table.metadata_location, *(entry.metadata_file for entry in table.metadata.metadata_log)}
     for snapshot in table.metadata.snapshots:
         uris.add(snapshot.manifest_list)
@@ -104,7 +104,7 @@ class _Commits:
     sleep: Callable[[float], None]
 
     def make(self, decide: "Callable[[Table], Decision[Result]]", none: Result) -> Result:
-        """What is decided of the audience's table, once it is committed; `none` where there is no table."""
+        """Commit a decision about the audience's table and return its result; `none` if there is no table."""
         return decide_and_commit(
             lambda: self.tables.find(self.audience),
             lambda table: Settled(none) if table is None else decide(table),
@@ -115,7 +115,7 @@ class _Commits:
 
 
 def _expire_versions(commits: _Commits, retention: Retention) -> tuple[VersionInfo, ...]:
-    """Take the tags of expired versions away, then the snapshots that no tag is left on (`holding` says why)."""
+    """Remove the tags of expired versions, then the snapshots without any tag (`holding` says why)."""
     from pyiceberg.table.update.snapshot import ExpireSnapshots, ManageSnapshots
 
     wanted: dict[Version, VersionInfo] = {}
@@ -131,7 +131,7 @@ def _expire_versions(commits: _Commits, retention: Retention) -> tuple[VersionIn
             pins=retention.pins | {v.version for v in history.versions if v.snapshot_id in held},
         )
         left = {v.version for v in history.versions}
-        # Those of a commit whose answer was lost.
+        # Versions removed by a commit whose response was lost.
         gone = tuple(info for number, info in wanted.items() if number not in left)
         if not due:
             return Settled(gone)
@@ -161,7 +161,7 @@ def _expire_versions(commits: _Commits, retention: Retention) -> tuple[VersionIn
 
 
 def _forget_bounds(commits: _Commits, s3: S3Access) -> None:
-    """Until a pass has found none: a commit that was under way during one has taken bounds along."""
+    """Strip bounds until a pass finds none: a concurrent commit may carry bounds over from the manifests it loaded."""
 
     def mark(table: "Table") -> Decision[None]:
         if WITHOUT_BOUNDS.items() <= table.metadata.properties.items():

@@ -1,4 +1,4 @@
-"""Rules asked of the archive: who is in a segment, how many, and why a user is."""
+"""Queries rules against the archive: who is in a segment, how many users are, and why one is."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,10 +27,10 @@ EVIDENCE: Final = 'occurred_at, event_id, given_id, "partition", "offset"'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A rule of a tenant, and what it needs.
+    """A rule of a tenant, and what evaluating it needs.
 
-    `segments`: the rules of the segments that it names, and those that they name, by name. `audiences`: files of the
-    versions that are meant, by the name of the audience.
+    `segments`: by name, the rules of the segments that it names, directly or through other segments. `audiences`: by
+    name, the files of the audience versions to use.
     """
 
     rule: Rule
@@ -41,7 +41,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
-    """One event: when, its place in the log, and its id where its producer gave one."""
+    """One event: when it occurred, its position in the log, and its id if its producer gave one."""
 
     occurred_at: datetime
     event_id: str | None
@@ -53,8 +53,8 @@ class Counted:
 class Explained:
     """Why a user is in a segment or not.
 
-    `conditions`: what each is, in the order of the rule. `events`: of a condition on events those that it asks for, the
-    latest first. `values`: of each attribute that the rule names its value; none where it has none.
+    `conditions`: the result of each, in the order of the rule. `events`: for each condition on events, the events that
+    it asks for, latest first. `values`: the value of each attribute that the rule names; None if it has none.
     """
 
     member: bool
@@ -65,7 +65,7 @@ class Explained:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mistyped:
-    """An operand of a rule that no value can be compared with: how many values there are, by their types."""
+    """An operand of a rule whose type no value has; `found` counts its values by their types."""
 
     operand: Operand
     found: Mapping[ColumnType, int]
@@ -77,9 +77,9 @@ class Mistyped:
 
 
 class SegmentQueries:
-    """Every question has a connection of its own.
+    """Every query opens its own connection.
 
-    Methods raise `RetriableError` LAKE_UNAVAILABLE, and `UserError` RULE_TOO_BIG where a rule needs too much memory.
+    Methods raise `RetriableError` LAKE_UNAVAILABLE, and `UserError` RULE_TOO_BIG if a rule needs too much memory.
     """
 
     def __init__(self, s3: S3Access | None, limits: DuckLimits) -> None:
@@ -87,17 +87,17 @@ class SegmentQueries:
         self._limits = limits
 
     def count(self, question: Question, at: datetime) -> int:
-        """How many known users are in the segment at an instant."""
+        """The number of known users in the segment at an instant."""
         with self._asked(question, at) as (connection, activity):
             sql = count_sql(question.rule, activity.relations(question.rule), at)
             return _number(connection.execute(sql.text, sql.parameters))
 
     def unseen(self, question: Question) -> tuple[Sequence[str], Sequence[str]]:
-        """(events, attributes) that the rule names and the archive has never had."""
+        """(events, attributes) that the rule names but the archive has never had."""
         named = names(question.rule)
         text = PARAMETERS["string"]
         with self._asked(replace(question, segments={}, audiences={}), None) as (connection, activity):
-            # Each is looked for until it is found: names that are there, and most are, are in the first rows.
+            # A name is searched until it is found; most exist, and those are in the first rows.
             event = f"SELECT EXISTS (FROM ({activity.event_rows()}) WHERE event = {text})"
             attribute = f"SELECT EXISTS (FROM ({activity.profile_rows()}) WHERE map_contains(attributes, {text}))"
 
@@ -107,7 +107,7 @@ class SegmentQueries:
             return missing(event, named.events), missing(attribute, named.attributes)
 
     def mistyped(self, question: Question) -> Sequence[Mistyped]:
-        """What the rule compares with a type that no value has: of attributes, none that users have now."""
+        """Operands that the rule compares with a type that no value has; for attributes, no current value of a user."""
         compared, found = operands(question.rule), list[Mistyped]()
         with self._asked(replace(question, segments={}, audiences={}), None) as (connection, activity):
             values = _types_of_attributes(connection, activity, question.rule, compared)
@@ -119,7 +119,7 @@ class SegmentQueries:
         return found
 
     def outside(self, question: Question) -> dict[str, int]:
-        """Of each audience, how many members are not known, so that no rule asks about them."""
+        """For each audience, the number of members who are not known, so that rules do not consider them."""
         with self._connected() as connection:
             return {
                 name: _number(
@@ -129,7 +129,7 @@ class SegmentQueries:
             }
 
     def audiences_of(self, question: Question, user_id: str) -> list[str]:
-        """The audiences that a user is a member of."""
+        """The audiences that contain a user."""
         with self._connected() as connection:
             return [
                 name
@@ -138,7 +138,7 @@ class SegmentQueries:
             ]
 
     def explain(self, question: Question, at: datetime, user_id: str) -> Explained | None:
-        """Why a user is in the segment at an instant or not; none for one who is not known."""
+        """Why a user is in the segment at an instant or not. None if the user is not known."""
         with self._asked(question, at) as (connection, activity):
             relations = activity.relations(question.rule, everybody=True)
             sql = explain_sql(question.rule, relations, at, user_id)
@@ -156,7 +156,7 @@ class SegmentQueries:
     def compare(
         self, questions: Sequence[tuple[Question, datetime]], parts: Sequence[str], sample: int
     ) -> "Comparison":
-        """Members by the rule, all questions together, against those in Parquet files of user_id."""
+        """Compare members by the rule, over all questions together, with those in Parquet files of user_id."""
         with self._connected() as connection:
             connection.execute("CREATE TABLE expected (user_id VARCHAR)")
             for question, at in questions:
@@ -191,7 +191,7 @@ class SegmentQueries:
         with lake_faults("asking the archive"), connect(self._limits, self._s3) as connection:
             try:
                 yield connection
-            except duckdb.OutOfMemoryException as exc:  # again and again: of all faults this one is the rule's
+            except duckdb.OutOfMemoryException as exc:  # retries do not help: this fault, unlike others, is the rule's
                 memory = self._limits.memory_bytes
                 raise UserError(
                     "RULE_TOO_BIG",
@@ -202,7 +202,7 @@ class SegmentQueries:
                 ) from exc
 
     def _prepared(self, connection: duckdb.DuckDBPyConnection, question: Question, at: datetime) -> Activity:
-        """The activity with the members of everything that the rule names: segments in tables, each once."""
+        """The activity with the members of everything that the rule names: each segment once, in a table."""
         members: dict[tuple[Kind, str], str] = {}
         for name, uris in question.audiences.items():
             members["audience", name] = _users_of(uris)
@@ -218,18 +218,18 @@ class SegmentQueries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Two answers: sizes, how many are in one and not in the other, and some of them."""
+    """Two sets of members: their sizes, how many are only in one of them, and a sample of those."""
 
     by_rule: int
     by_stream: int
-    missing: int  # by the rule, and not by the stream
+    missing: int  # by the rule but not by the stream
     extra: int
     missing_users: Sequence[str]
     extra_users: Sequence[str]
 
     @property
     def equal(self) -> bool:
-        """Whether the same users are in both."""
+        """Whether both have the same users."""
         return self.missing == self.extra == 0 and self.by_rule == self.by_stream
 
 
@@ -240,7 +240,7 @@ def _users_of(uris: Sequence[str]) -> str:
 
 
 def _once(result: duckdb.DuckDBPyConnection) -> list[Counted]:
-    """Events without their copies: of each the one that came first."""
+    """Events without their copies: of each, the one with the lowest offset."""
     found: dict[tuple[Any, ...], Counted] = {}
     for occurred_at, identity, given_id, partition, offset in result.fetchall():
         one = Counted(occurred_at=occurred_at, event_id=given_id, partition=partition, offset=offset)
@@ -265,7 +265,7 @@ def _values(connection: duckdb.DuckDBPyConnection, activity: Activity, rule: Rul
 def _types_of_attributes(
     connection: duckdb.DuckDBPyConnection, activity: Activity, rule: Rule, compared: Sequence[Operand]
 ) -> dict[Operand, Mapping[ColumnType, int]]:
-    """Of each attribute that is compared: how many users have it as which type, in one look at their profiles."""
+    """For each compared attribute, the number of users who have it in each type, in one pass over their profiles."""
     attributes = [operand for operand in compared if operand.event is None]
     if not attributes:
         return {}
@@ -281,7 +281,7 @@ def _types_of_attributes(
 def _types_of_property(
     connection: duckdb.DuckDBPyConnection, activity: Activity, operand: Operand
 ) -> Mapping[ColumnType, int]:
-    """How many values of a property have which type; of one that has a type that fits, that it does is enough."""
+    """The number of values of a property in each type; stops at the first value of a type that fits."""
     text = PARAMETERS["string"]
     rows = f"FROM ({activity.event_rows()}) WHERE event = {text}"
     value = f"{PROPERTIES}[{text}]"
@@ -296,7 +296,7 @@ def _types_of_property(
 
 
 def _set(value: Mapping[str, object] | None) -> object:
-    """The one value of those of each type that is there."""
+    """The value that is set, from a struct with one field for each type."""
     return next((one for one in (value or {}).values() if one is not None), None)
 
 

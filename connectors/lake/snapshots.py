@@ -33,7 +33,7 @@ HIGH_WATER_VERSION: Final = P + "high-water-version"
 EXPIRED_THROUGH: Final = P + "expired-through"
 _TAG: Final = re.compile(r"v([1-9]\d*)")
 HELD_TAG: Final = re.compile(r"held-v[1-9]\d*-(\w+)")
-"""Tag of a version that a job holds; see `holding`."""
+"""Tag for a job's lease on a version; see `holding`."""
 
 
 def tag_name(version: Version) -> str:
@@ -42,7 +42,7 @@ def tag_name(version: Version) -> str:
 
 
 def summary_properties(info: VersionInfo, parts: Iterable[Part], location: str) -> dict[str, str]:
-    """Snapshot summary of a version and its files (empty ones are left out)."""
+    """Snapshot summary of a version and its files (without empty ones)."""
     rows = [
         [p.uri.removeprefix(location), p.partition, p.rows, p.bytes, f"{p.digest.sum0:016x}:{p.digest.sum1:016x}"]
         for p in parts
@@ -97,7 +97,7 @@ def version_info(snapshot: "Snapshot") -> VersionInfo:
 
 
 def listed_parts(snapshot: "Snapshot", location: str) -> dict[str, Part]:
-    """The parts that a snapshot's summary lists, by URI."""
+    """The parts in a snapshot's summary, by URI."""
     text = _summary(snapshot)
     schema_id = text[P + "schema-id"]
     parts = {}
@@ -114,7 +114,7 @@ def listed_parts(snapshot: "Snapshot", location: str) -> dict[str, Part]:
 
 
 def read_history(metadata: "TableMetadata") -> VersionHistory:
-    """What the table tells about its audience: tagged snapshots, high-water mark, highest version ever."""
+    """The audience's history from its table: tagged snapshots, high-water mark, highest version ever."""
     by_id = {s.snapshot_id: s for s in metadata.snapshots}
     tagged = [ref.snapshot_id for name, ref in metadata.refs.items() if _TAG.fullmatch(name)]
     versions = sorted((version_info(by_id[i]) for i in tagged), key=lambda v: v.version)
@@ -135,7 +135,7 @@ def read_history(metadata: "TableMetadata") -> VersionHistory:
 
 
 def history_properties(info: VersionInfo, mark: HighWater | None) -> dict[str, str]:
-    """Table properties that go with a new version; no mark leaves the old one as it is."""
+    """Table properties for a new version; `mark=None` leaves the high-water mark unchanged."""
     properties = {LAST_VERSION: str(info.version)}
     if mark is not None:
         properties |= {

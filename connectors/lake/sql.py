@@ -1,11 +1,11 @@
 """`muster sql`: one SELECT over audiences and rejects, in a sandbox.
 
-`audience('vip', version => 3, tenant => 'acme')` and `rejects('<job>')` are no functions of DuckDB's. A child process
-(`connectors.lake.sql_child`) parses the query, asks which files its calls stand for, and runs it over exactly these
-files: no other objects, no local files, no network, no settings, no writes. DuckDB sees to that; below it the system
-holds the child to its own files and to the port of the object store (`connectors.sandbox`). DuckDB counts neither all
-of its memory nor looks at the clock in the midst of a function, so the child has a hard limit of memory, and is killed
-when time is up.
+DuckDB has no functions `audience('vip', version => 3, tenant => 'acme')` and `rejects('<job>')`. A child process
+(`connectors.lake.sql_child`) parses the query, asks for the files behind these calls, and runs it over exactly these
+files: no other objects, no local files, no network, no settings, no writes. DuckDB enforces that; below it the
+operating system confines the child to its own files and to the port of the object store (`connectors.sandbox`). DuckDB
+neither counts all of its memory nor checks the time inside a function, so the child has a hard memory limit and is
+killed when its time is up.
 """
 
 import json
@@ -30,10 +30,10 @@ from schemas.errors import FatalError, MusterError, UserError
 from schemas.ids import AudienceName, JobId, TenantName, Version
 
 GRACE_S: Final = 2.0
-"""What DuckDB has for ending a query by itself once time is up."""
+"""Time for DuckDB to end a query after its timeout; then the child is killed."""
 SQL: Final = "the process of a query"
 SQL_ENVIRONMENT: Final = {**ONE_THREAD}
-"""It has one thread until it is confined."""
+"""The child has one thread until it is confined."""
 MEMORY_WORDS: Final = (b"bad_alloc", b"MemoryError", b"Cannot allocate memory", b"Out of Memory")
 
 Row = tuple[Any, ...]
@@ -41,7 +41,7 @@ Row = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """The S3 URIs of the Parquet files that a call stands for. `schema` none takes the columns from the files."""
+    """S3 URIs of the Parquet files behind a call. `schema=None` takes the columns from the files."""
 
     files: Sequence[str]
     schema: RowSchema | None
@@ -52,7 +52,7 @@ Resolve = Callable[[Call], Resolved]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The columns of the result, and its rows as they come: numbers, text, booleans and none, all else as text."""
+    """Columns of the result, and its rows as they arrive: numbers, text, booleans and None; anything else as text."""
 
     names: tuple[str, ...]
     rows: Iterator[Row]
@@ -68,10 +68,10 @@ def query(
     timeout_s: float,
     sandbox_required: bool = False,
 ) -> Iterator[Answer]:
-    """Run one SELECT. `sandbox_required`: not where the system cannot confine the child in every way.
+    """Run one SELECT. `sandbox_required`: refuse to run if the system cannot confine the child completely.
 
     Raises `UserError` BAD_SQL, SQL_TIMEOUT, SQL_TOO_BIG, SQL_CRASHED, also while rows are fetched, `RetriableError`
-    LAKE_UNAVAILABLE, `FatalError` SANDBOX_INCOMPLETE, and what `resolve` raises.
+    LAKE_UNAVAILABLE, `FatalError` SANDBOX_INCOMPLETE, SQL_CRASHED, and what `resolve` raises.
     """
     limits.temp_directory.mkdir(parents=True, exist_ok=True)
     with (
@@ -116,7 +116,7 @@ def _view(resolved: Resolved) -> dict[str, Any]:
 
 
 class _Child:
-    """The process that runs one query, spoken to in lines of JSON."""
+    """The process that runs one query; the protocol is lines of JSON."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", stderr: IO[bytes], timeout_s: float) -> None:
         self._process = process
@@ -128,14 +128,14 @@ class _Child:
         self._timer.start()
 
     def send(self, record: dict[str, Any]) -> None:
-        """A line; a child that has died says so when it is asked."""
+        """Send a line; if the child is dead, the next `receive` reports it."""
         assert self._process.stdin is not None  # noqa: S101  # a pipe
         with suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(record).encode() + b"\n")
             self._process.stdin.flush()
 
     def receive(self) -> dict[str, Any]:
-        """The next line. Raises the error that it is, or that the child's death stands for."""
+        """The next line. Raises the error in it, or the error for the child's death."""
         assert self._process.stdout is not None  # noqa: S101  # a pipe
         line = self._process.stdout.readline()
         if not line.endswith(b"\n"):
@@ -146,12 +146,12 @@ class _Child:
         return record
 
     def close(self) -> None:
-        """End it, if it has not ended."""
+        """Kill the child if it is still running."""
         self._timer.cancel()
         self._process.kill()
         for stream in (self._process.stdin, self._process.stdout):
             assert stream is not None  # noqa: S101  # a pipe
-            with suppress(BrokenPipeError):  # what was left to be sent
+            with suppress(BrokenPipeError):  # unsent output
                 stream.close()
         self._process.wait()
 
@@ -177,12 +177,12 @@ class _Child:
 def _child(timeout_s: float) -> Iterator[_Child]:
     with tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(
-            # -P: the directory the parent happens to be in is no place to import from.
+            # -P: the parent's current directory must not be on the import path.
             [sys.executable, "-P", "-m", "connectors.lake.sql_child", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            env=child_environment() | SQL_ENVIRONMENT,  # no credentials: DuckDB would take them for settings
+            env=child_environment() | SQL_ENVIRONMENT,  # no credentials: DuckDB would use them as settings
         )
         child = _Child(process, stderr, timeout_s)
         try:

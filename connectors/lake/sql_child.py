@@ -1,11 +1,11 @@
-"""The child process of one `muster sql`: `python -m connectors.lake.sql_child PARENT`, spoken to in lines of JSON.
+"""The child process of one `muster sql`: `python -m connectors.lake.sql_child PARENT`; the protocol is lines of JSON.
 
-1. in: the query, how the lake is reached, limits. From here on the process has a limit of memory of its own, and is
-   confined (`connectors.sandbox`): of files to what Python imports, certificates and its own temporary directory, of
-   TCP to the port of the object store. DuckDB is loaded only now: it starts threads, which would not be confined.
-2. out: the calls in the query, in order, and what the process could not be confined by. in: the files of each call.
-3. The connection sees these files and nothing else from here on.
-4. out: the names of the columns, rows, the end. Or an error, at any time.
+1. in: the query, the S3 access, limits. From here on the process has its own memory limit and is confined
+   (`connectors.sandbox`): files to what Python imports, certificates and its own temporary directory; TCP to the port
+   of the object store. DuckDB is loaded only now, since it starts threads, which would not be confined.
+2. out: the calls in the query, in order, and the missing layers of confinement. in: the files of each call.
+3. From here on the connection sees these files and nothing else.
+4. out: the column names, rows, the end. Or an error, at any time.
 """
 
 import json
@@ -35,17 +35,17 @@ if TYPE_CHECKING:
 
 MIB: Final = 1024 * 1024
 SLACK_BYTES: Final = 512 * MIB
-"""What the process may take above twice `memory_limit`: Python, DuckDB itself, and what DuckDB does not count, the rows
-on their way out among it."""
+"""Memory of the process beyond twice `memory_limit`: Python, DuckDB itself, and what DuckDB does not count, such as
+rows on their way out."""
 FETCH_ROWS: Final = 1000
 INTERRUPT_S: Final = 0.1
 OWN_GROUP: Final = Path("/proc/self/cgroup")
 GROUPS: Final = Path("/sys/fs/cgroup")
-"""DuckDB asks them how much memory there is, and crashes where it may not read them."""
+"""DuckDB reads the amount of memory there, and crashes if it cannot."""
 
 
 def main() -> int:
-    """Run one query. The parent reads the lines, the exit code is for people."""
+    """Run one query. The parent reads the lines; the exit code is for people."""
     die_with(int(sys.argv[1]))
     order = _receive()
     limits = DuckLimits(**order["limits"] | {"temp_directory": Path(order["limits"]["temp_directory"])})
@@ -66,7 +66,7 @@ def _confine(limits: DuckLimits, s3: S3Access) -> Layer:
     most = 2 * limits.memory_bytes + SLACK_BYTES
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.open(OWN_GROUP, os.O_PATH)  # stays open: the rule is of this very inode, which another look-up could replace
+    os.open(OWN_GROUP, os.O_PATH)  # stays open: the rule is for this very inode, which another lookup could replace
     readable = (*program_files(), *NAME_FILES, *CERTIFICATE_FILES, OWN_GROUP, GROUPS)
     return Confinement(Plan(readable=readable, writable=(limits.temp_directory,), ports=(s3.port,))).put_on()
 
@@ -113,7 +113,7 @@ def _system_names(connection: "duckdb.DuckDBPyConnection") -> frozenset[str]:
 
 
 def _make_views(connection: "duckdb.DuckDBPyConnection", names: list[str], views: list[dict[str, Any]]) -> None:
-    """One for each call; the connection is locked up when this returns."""
+    """One view for each call; afterwards the connection is locked down."""
     for name, view in zip(names, views, strict=True):
         connection.execute(f"CREATE TEMP VIEW {name} AS {_select(view)}")
     allowed = ", ".join(literal(file) for view in views for file in view["files"])
@@ -137,7 +137,7 @@ def _plain(value: Any) -> Any:
 
 @contextmanager
 def _time(connection: "duckdb.DuckDBPyConnection", timeout_s: float) -> Iterator[threading.Event]:
-    """Interrupts the connection from then on, again and again: an interrupt between two statements is lost."""
+    """Interrupt the connection after the timeout, repeatedly: an interrupt between two statements is lost."""
     done, expired = threading.Event(), threading.Event()
 
     def watch() -> None:
@@ -187,5 +187,5 @@ def _send(record: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     code = main()
-    # Everything is written when main returns; taking the interpreter apart would only cost time.
+    # All output is written when main returns; shutting down the interpreter would only cost time.
     os._exit(code)

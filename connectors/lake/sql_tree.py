@@ -1,8 +1,8 @@
-"""A query as DuckDB's own tree: what it may name, and the calls in it that stand for files.
+"""Checks a query in DuckDB's own syntax tree: what it may name, and the calls in it that stand for files.
 
 A query is one SELECT. Its tables are its own common table expressions, `audience(...)`, `rejects(...)` and functions
-that make rows of nothing; everything else, DuckDB's catalogs and settings included, is refused here, whatever DuckDB
-would have said to it.
+that produce rows from no input; everything else, including DuckDB's catalogs and settings, is refused here, regardless
+of what DuckDB would allow.
 """
 
 import re
@@ -16,19 +16,19 @@ from schemas.ids import AudienceName, JobId, TenantName, Version, audience_name,
 PLAIN_TABLE_FUNCTIONS: Final = frozenset({"range", "generate_series", "unnest"})
 REFUSED_FUNCTIONS: Final = frozenset({"current_setting", "write_log"})
 RECURRING: Final = "recurring"
-"""Schema under which a recursive expression with USING KEY names itself."""
+"""Schema in which a recursive expression with USING KEY refers to itself."""
 VIEW_PREFIX: Final = "_muster_"
 RESERVED: Final = frozenset({"file", "s3", "http", "https", "hf", "gcs", "gs", "r2", "azure", "az", "abfss"})
-"""Names that stand for places outside the query in DuckDB."""
+"""Names that mean locations outside the query in DuckDB."""
 PLACE: Final = re.compile(r"[/\\.:*?\[\]]")
-"""What makes a name one of files: an expression of that name, in one corner of a query, must not open it in another."""
+"""Characters of file names: an expression with such a name, visible in one scope, must not open the file in another."""
 
 Tree = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudienceCall:
-    """`audience(name[, version => N][, tenant => T])`; no version is the current one."""
+    """`audience(name[, version => N][, tenant => T])`; `version=None` is the current one."""
 
     audience: AudienceName
     version: Version | None
@@ -46,9 +46,9 @@ Call = AudienceCall | RejectsCall
 
 
 def replace_calls(tree: Tree, system_names: frozenset[str]) -> dict[Call, str]:
-    """Check a tree and put the names of views in the place of its calls; the name of each.
+    """Check a tree and replace its calls by views; returns the view name of each call.
 
-    `system_names`: DuckDB's own tables and views, which no expression of the query may be called. Raises `UserError`
+    `system_names`: DuckDB's own tables and views; expressions of the query may not have these names. Raises `UserError`
     BAD_SQL, BAD_NAME, BAD_JOB_ID.
     """
     nodes = list(_nodes(tree))
@@ -74,7 +74,7 @@ def replace_calls(tree: Tree, system_names: frozenset[str]) -> dict[Call, str]:
 
 
 def _nodes(root: Tree) -> Iterator[Tree]:
-    """All objects of the tree. Without recursion, since a query may be nested deeper than Python's stack."""
+    """All objects of the tree. Not recursive, since a query may be nested deeper than Python's stack."""
     waiting: list[Any] = [root]
     while waiting:
         node = waiting.pop()
@@ -134,7 +134,7 @@ def _constant(what: str, node: Tree, type_: type[Any]) -> Any:
 
 
 def _replace_by_view(node: Tree, name: str) -> None:
-    """The name is qualified: an expression of the query that is called like the view does not hide it."""
+    """Replace a call by a view. The name is qualified: an expression of the query with that name does not hide it."""
     if node["with_ordinality"] == "WITH_ORDINALITY":
         raise UserError("BAD_SQL", "audiences and rejects have no order, so there is no WITH ORDINALITY")
     kept = {

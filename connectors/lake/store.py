@@ -57,8 +57,8 @@ log = logging.getLogger("muster.lake")
 class IcebergVersionStore:
     """Audience versions as tagged snapshots. `catalog_url` is a SQLAlchemy URL (SQLite, postgresql+psycopg).
 
-    `limits` bound the DuckDB of a compaction. Cheap to make: the catalog is opened at the first call. `close` it at the
-    end. Threads may share one; every call loads the table anew.
+    `limits` bound DuckDB, which compacts and counts changes. Cheap to construct: the first call opens the catalog.
+    `close` it at the end. Thread-safe; every call reloads the table.
     """
 
     def __init__(
@@ -81,14 +81,14 @@ class IcebergVersionStore:
         self._tables.close()
 
     def data_prefix(self, audience: AudienceRef) -> str:
-        """S3 URI below which the parts of the audience are written, with a final slash."""
+        """S3 URI below which the parts of the audience are written, with a trailing slash."""
         return self._tables.location(audience) + "/data/"
 
     def publish(self, request: PublishRequest, on_rows: Callable[[int], None] | None = None) -> PublishOutcome:
         """See `VersionStore.publish`."""
         check_request(request)
         if outcome := decide(load_history(self._tables, request.audience), request):
-            return outcome  # known before a single part is read
+            return outcome  # decided before any part is read
         self._check_parts(request.parts, request.row_schema, request.partitions, on_rows)
 
         def plan(history: VersionHistory) -> PublishOutcome | VersionChange:
@@ -131,7 +131,7 @@ class IcebergVersionStore:
     def files(self, audience: AudienceRef, number: Version) -> Sequence[Part]:
         """See `VersionStore.files`: what the manifests list, with the digests of the snapshot's summary.
 
-        Raises `FatalError` LAKE_MISMATCH when the two disagree.
+        Raises `FatalError` LAKE_MISMATCH if the two disagree.
         """
         with lake_faults(f"reading the files of {audience.audience} version {number}"):
             table, info = require_table(self._tables.find(audience), audience, number)
@@ -151,7 +151,7 @@ class IcebergVersionStore:
             return holders(self._tables, audience)
 
     def held(self, audience: AudienceRef, number: Version, holder: JobId) -> tuple[VersionInfo, Sequence[Part]]:
-        """See `VersionStore.held`. Raises as `files` does too."""
+        """See `VersionStore.held`. Also raises what `files` raises."""
         with lake_faults(f"reading version {number} of {audience.audience}"):
             return held_version(self._tables, audience, number, holder)
 
@@ -185,7 +185,7 @@ class IcebergVersionStore:
         return commit_version(self._tables, audience, plan, source.row_schema, self._sleep)
 
     def compact(self, audience: AudienceRef, *, operation_id: JobId, at: datetime, target_bytes: int) -> PublishOutcome:
-        """See `VersionStore.compact`. Raises `FatalError` PART_MISMATCH when the merge lost or doubled a member."""
+        """See `VersionStore.compact`. Raises `FatalError` PART_MISMATCH if the merge lost or duplicated a member."""
         history = load_history(self._tables, audience)
         if mine := history.find_import(operation_id):
             return already(mine)
@@ -249,7 +249,7 @@ class IcebergVersionStore:
     def _counted(
         self, audience: AudienceRef, before: VersionInfo | None, info: VersionInfo, parts: Sequence[Part]
     ) -> VersionInfo:
-        """The version with its counts against the one before it, where it does not have them yet."""
+        """The version with its counts relative to the one before it, unless it has counts already."""
         if info.counts is not None:
             return info
         from connectors.lake.build import BaseVersion, compare  # DuckDB is slow to import
@@ -262,7 +262,7 @@ class IcebergVersionStore:
         except RetriableError as exc:
             if not exceeds_limits(exc):
                 raise
-            # The members are safe and known: a version is worth more than what it differs in.
+            # The members are safe and known: publishing the version matters more than its counts.
             log.warning("version %d of %s is published without counts: %s", info.version, audience.audience, exc)
             return info
 
@@ -284,7 +284,7 @@ class IcebergVersionStore:
 
 
 class RunningTotal:
-    """Rows that several threads have read together, told to `on_rows` after each batch."""
+    """Counts the rows that several threads read, and reports the total to `on_rows` after each batch."""
 
     def __init__(self, on_rows: Callable[[int], None] | None) -> None:
         self._on_rows = on_rows
@@ -292,7 +292,7 @@ class RunningTotal:
         self._lock = threading.Lock()
 
     def counted(self, batches: "Iterable[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
-        """The batches, which count when the next one is asked for."""
+        """The batches; each counts when the next one is requested."""
         for batch in batches:
             yield batch
             if self._on_rows is not None:
@@ -302,7 +302,7 @@ class RunningTotal:
 
 
 def _moved(now: VersionHistory, operation_id: JobId, expected: Version | None) -> PublishOutcome | None:
-    """What ends an operation on the current version: it has been done, or another version is current."""
+    """The outcome that ends an operation on the current version: already done, or another version is current."""
     if mine := now.find_import(operation_id):
         return already(mine)
     current = now.current.version if now.current else None

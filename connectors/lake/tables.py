@@ -1,7 +1,7 @@
-"""Iceberg tables of audiences in a SQL catalog (SQLite or PostgreSQL): found by id, made at the first publish.
+"""Iceberg tables of audiences in a SQL catalog (SQLite or PostgreSQL): found by id, created at the first publish.
 
-Namespace = tenant, table name = audience name, location = the audience's prefix in the lake bucket. The location holds
-the audience id and is what an audience is found by, so a stale name neither misses nor doubles it.
+Namespace = tenant, table name = audience name, location = the audience's prefix in the lake bucket. The location
+contains the audience id and identifies the audience, so a stale name neither misses nor duplicates it.
 """
 
 import time
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class AudienceTables:
-    """Opens, makes, renames and drops the tables."""
+    """Opens, creates, renames and drops the tables."""
 
     def __init__(
         self, *, catalog_url: str, s3: S3Access, bucket: str, sleep: Callable[[float], None] = time.sleep
@@ -47,23 +47,23 @@ class AudienceTables:
         self._catalog.close()
 
     def find(self, ref: AudienceRef) -> "Table | None":
-        """The audience's table, whatever its name is now; none before the first publish."""
+        """The audience's table, whatever its current name. None before the first publish."""
         from pyiceberg.exceptions import NoSuchTableError
 
-        for _ in range(OPEN_TRIES):  # a rename may come between finding the name and opening it
+        for _ in range(OPEN_TRIES):  # a rename may come between reading the name and opening the table
             if (name := self._name(ref)) is None:
                 return None
             try:
                 table = self.catalog.load_table((ref.tenant, name))
             except (NoSuchTableError, FileNotFoundError):
-                # FileNotFoundError: others committed so often meanwhile that the metadata file was cleaned up.
+                # FileNotFoundError: other commits were so frequent that the metadata file was cleaned up.
                 continue
             if table.metadata.properties.get(AUDIENCE_ID) == ref.audience_id:
                 return table
         raise RetriableError("AUDIENCE_BUSY", f"audience {ref.audience} is being renamed or dropped; try again")
 
     def find_or_create(self, ref: AudienceRef, schema: RowSchema) -> "Table":
-        """The audience's table; two callers that make it at once get the same one.
+        """The audience's table; concurrent callers that create it get the same one.
 
         Raises `UserError` AUDIENCE_DELETED, AUDIENCE_NAME_TAKEN.
         """
@@ -74,8 +74,8 @@ class AudienceTables:
         if table is None:
             raise RetriableError("AUDIENCE_BUSY", f"audience {ref.audience} went away while it was made; try again")
         if LAST_VERSION not in table.metadata.properties:
-            # Nothing was ever published: it may be a table that was made while, or after, the audience was dropped.
-            # The tombstone comes before the drop looks for the table, so one of the two sees the other.
+            # Nothing was ever published: the table may have been created during or after the drop of the audience.
+            # The tombstone is written before the drop looks for the table, so one of the two sees the other.
             self._refuse_deleted(ref, table)
         return table
 
@@ -100,7 +100,7 @@ class AudienceTables:
                 raise _name_taken(ref.audience) from None
 
     def rename(self, ref: AudienceRef, name: AudienceName) -> None:
-        """Change the name of the table, if there is one. Raises `UserError` AUDIENCE_NAME_TAKEN."""
+        """Rename the table, if it exists. Raises `UserError` AUDIENCE_NAME_TAKEN."""
         from pyiceberg.exceptions import TableAlreadyExistsError
 
         old = self._name(ref)
@@ -112,19 +112,19 @@ class AudienceTables:
             raise _name_taken(name) from exc
 
     def drop(self, ref: AudienceRef) -> None:
-        """Tombstone first, so that no late publish makes the table again; then the table; then the files."""
+        """Write the tombstone first, so that no late publish recreates the table; then delete table and files."""
         from pyiceberg.exceptions import NoSuchTableError
 
         prefix = audience_prefix(ref.tenant, ref.audience_id)
         self._s3.client().put_object(Bucket=self._bucket, Key=prefix + TOMBSTONE, Body=b"")
         if (name := self._name(ref)) is not None:
-            with suppress(NoSuchTableError):  # someone else dropped it
+            with suppress(NoSuchTableError):  # already dropped by another process
                 self.catalog.drop_table((ref.tenant, name))
         keys = [entry.key for entry in list_objects(self._s3.client(), self._bucket, prefix)]
         delete_objects(self._s3.client(), self._bucket, [key for key in keys if key != prefix + TOMBSTONE])
 
     def location(self, ref: AudienceRef) -> str:
-        """Location of the table, without a final slash."""
+        """Location of the table, without a trailing slash."""
         return s3_uri(self._bucket, audience_prefix(ref.tenant, ref.audience_id)).rstrip("/")
 
     def _refuse_deleted(self, ref: AudienceRef, table: "Table") -> None:
@@ -149,7 +149,7 @@ class AudienceTables:
 
 
 def to_iceberg(schema: RowSchema) -> "Schema":
-    """Iceberg schema of a row schema. Every field is optional: DuckDB writes none that is required."""
+    """Iceberg schema of a row schema. Every field is optional, since DuckDB writes only optional ones."""
     from pyiceberg.schema import Schema
     from pyiceberg.types import NestedField, StringType
 
@@ -162,7 +162,7 @@ def to_iceberg(schema: RowSchema) -> "Schema":
 
 
 def iceberg_type(type_: ColumnType) -> "IcebergType":
-    """Iceberg's name for a column type."""
+    """Iceberg type of a column type."""
     from pyiceberg import types
 
     names: dict[ColumnType, type[IcebergType]] = {
