@@ -1,4 +1,4 @@
-"""What children that work on untrusted input have in common: what they get of the environment, and their end."""
+"""What children that work on untrusted input have in common: their environment and their end."""
 
 import ctypes
 import os
@@ -10,7 +10,7 @@ from typing import IO, Final
 PR_SET_PDEATHSIG: Final = 1
 SYS_PIDFD_SEND_SIGNAL: Final = 424
 SYS_PIDFD_OPEN: Final = 434
-"""The same on every processor. Not every build of Python has functions for these two."""
+"""The numbers are the same on every processor. Not every build of Python has functions for these two."""
 C_LIBRARY: Final = ctypes.CDLL(None, use_errno=True)
 STDERR_SHOWN_BYTES: Final = 2000
 PACKAGE_ROOT: Final = Path(__file__).parents[1]
@@ -25,41 +25,41 @@ PASSED: Final = (
     "TZDIR",
 )
 ONE_THREAD: Final = {
-    "JE_ARROW_MALLOC_CONF": "background_thread:false",  # Arrow starts it although nothing is taken from jemalloc
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",  # Arrow starts one although nothing is allocated from jemalloc
     "OPENBLAS_NUM_THREADS": "1",
 }
-"""Keeps libraries from starting threads when they are imported: for what is confined or forked afterwards."""
+"""Keeps libraries from starting threads at import, for processes that are confined or forked afterwards."""
 
 
 def child_environment() -> dict[str, str]:
-    """What finds programs and files, and nothing that is a credential."""
+    """The variables that locate programs and files, without any credentials."""
     passed = {name: os.environ[name] for name in PASSED if name in os.environ}
     return passed | {"LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2", "PYTHONPATH": str(PACKAGE_ROOT)}
 
 
 def die_with(parent_pid: int) -> None:
-    """End with the parent (the thread that started this process), and leave the keyboard's interrupt to it."""
+    """Die with the parent (the thread that started this process), and leave keyboard interrupts to it."""
     if C_LIBRARY.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl")
     if os.getppid() != parent_pid:
         sys.exit("the parent is gone")
-    # An interrupt goes to the whole group; it is the parent that answers it, by ending the child.
+    # An interrupt goes to the whole group; the parent handles it by killing the child.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def last_words(stderr: IO[bytes]) -> bytes:
-    """The end of the file that a child wrote its standard error to."""
+    """The end of the file to which a child wrote its standard error."""
     stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - STDERR_SHOWN_BYTES))
     return stderr.read()
 
 
 def open_process(pid: int) -> int:
-    """A descriptor of a process, which is readable once it has ended. Raises OSError (ENOSYS before Linux 5.3)."""
+    """A descriptor of a process, readable once it has ended. Raises OSError (ENOSYS before Linux 5.3)."""
     return _system_call(SYS_PIDFD_OPEN, pid, 0)
 
 
 def kill_process(descriptor: int) -> None:
-    """SIGKILL to a process by its descriptor, so that no other is meant. Raises `ProcessLookupError`: it is reaped."""
+    """SIGKILL a process by its descriptor, so that no other can be hit. Raises `ProcessLookupError` if it is reaped."""
     _system_call(SYS_PIDFD_SEND_SIGNAL, descriptor, signal.SIGKILL, None, 0)
 
 

@@ -1,4 +1,4 @@
-"""Files of users' data on this machine: nobody but their owner reads them, unless the owner opens them later."""
+"""Files of users' data on this machine: only their owner can read them, unless the owner opens them up later."""
 
 import os
 from pathlib import Path
@@ -9,14 +9,14 @@ FOLDER_MODE: Final = 0o700
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a folder and those above it that are missing, each with mode 0700. Those that exist keep their mode."""
+    """Create a folder and its missing parents, each with mode 0700. Existing ones keep their mode."""
     for missing in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
         missing.mkdir(mode=FOLDER_MODE, exist_ok=True)
-    folder.mkdir(mode=FOLDER_MODE, exist_ok=True)  # raises FileExistsError where a file has that name
+    folder.mkdir(mode=FOLDER_MODE, exist_ok=True)  # raises FileExistsError if a file has that name
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file with mode 0600, over what is there. Raises OSError, also for a symbolic link."""
+    """Write a file with mode 0600, replacing its content. Raises OSError, also for a symbolic link."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, FILE_MODE)
     with os.fdopen(handle, "wb") as file:
         os.fchmod(handle, FILE_MODE)

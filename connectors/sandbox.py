@@ -1,11 +1,11 @@
-"""What a child that works on untrusted input may still do: a plan, which is pure, and the system calls that enforce it.
+"""Confines a child that works on untrusted input: a pure plan, and the system calls that enforce it.
 
 A plan names what is allowed. Everything else that this kernel can refuse is refused: files and TCP by Landlock, gaining
-rights by `no_new_privs`, the network by a namespace of its own. What a kernel cannot refuse is a missing layer
-(`Layer`); the caller decides whether to go on without it.
+rights by `no_new_privs`, the network by a separate namespace. What a kernel cannot refuse is a missing layer (`Layer`);
+the caller decides whether to continue without it.
 
-Constants are those of include/uapi/linux/{landlock,prctl,sched,mount,capability}.h; the numbers of system calls are the
-same on every processor that Python runs on but Alpha. Landlock: https://docs.kernel.org/userspace-api/landlock.html.
+Constants are those of include/uapi/linux/{landlock,prctl,sched,mount,capability}.h; the system call numbers are the
+same on every processor that Python runs on except Alpha. Landlock: https://docs.kernel.org/userspace-api/landlock.html.
 """
 
 import contextlib
@@ -50,12 +50,12 @@ RESOLVE_UNIX: Final = 1 << 16
 ALL_OF_ABI_1: Final = (1 << 13) - 1
 """EXECUTE (1 << 0) to MAKE_SYM (1 << 12)."""
 FS_RIGHTS: Final = ((1, ALL_OF_ABI_1), (2, REFER), (3, TRUNCATE), (5, IOCTL_DEV), (9, RESOLVE_UNIX))
-"""Rights over files, by the ABI that has them first."""
+"""Rights over files, by the ABI that introduced them."""
 READ: Final = READ_FILE | READ_DIR
 WRITE: Final = READ | WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | TRUNCATE
-"""All else is allowed nowhere: programs, devices, links, sockets."""
+"""Everything else is allowed nowhere: programs, devices, links, sockets."""
 FILE_RIGHTS: Final = WRITE_FILE | READ_FILE | TRUNCATE
-"""Those of `WRITE` that a rule for a file, rather than a directory, may name."""
+"""Those rights of `WRITE` that a rule for a file, as opposed to a directory, may name."""
 BIND_TCP: Final = 1 << 0
 CONNECT_TCP: Final = 1 << 1
 SCOPE_ABSTRACT_UNIX_SOCKET: Final = 1 << 0
@@ -93,7 +93,7 @@ SYSTEM_FILES: Final = tuple(
 NAME_FILES: Final = tuple(
     Path("/etc") / name for name in ("resolv.conf", "hosts", "nsswitch.conf", "host.conf", "gai.conf")
 )
-"""What the C library finds the address of a host with."""
+"""Files from which the C library resolves host names."""
 CERTIFICATE_FILES: Final = tuple(
     Path(place)
     for place in (
@@ -108,26 +108,27 @@ CERTIFICATE_FILES: Final = tuple(
         "/usr/local/share/ca-certificates",
     )
 )
-"""What TLS trusts: no private keys."""
+"""Certificates that TLS trusts: no private keys."""
 
 _log = logging.getLogger(__name__)
 
 
 class Layer(Flag):
-    """One thing that is refused to a child, where the kernel can do it."""
+    """One kind of access that is refused to a child if the kernel can do it."""
 
     PRIVILEGES = 1
-    """No program gives it rights (no_new_privs), and it has no capabilities."""
+    """No rights from running a program (no_new_privs), and no capabilities."""
     FILES = 2
-    """No file but those of its plan, no device, no program; no look into other processes (ptrace)."""
+    """No files except those of its plan, no devices, no programs; no access to other processes (ptrace)."""
     TRUNCATION = 4
-    """Nor is one truncated by its name."""
+    """No truncation of other files by name."""
     TCP = 8
-    """No TCP but to the ports of its plan."""
+    """No TCP except to the ports of its plan."""
     SCOPES = 16
-    """No signal, no abstract Unix socket to other processes."""
+    """No signals and no abstract Unix sockets to other processes."""
     NAMESPACES = 32
-    """A network without interfaces (also no UDP), System V memory of its own, and all mounts read-only (no chmod)."""
+    """A network without interfaces (so no UDP either), separate System V memory, and all mounts read-only (no chmod).
+    """
 
 
 LANDLOCK_LAYERS: Final = ((Layer.FILES, 1), (Layer.TRUNCATION, 3), (Layer.TCP, 4), (Layer.SCOPES, 6))
@@ -145,19 +146,19 @@ NOTHING: Final = Layer(0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a child may do. Paths that do not exist are left out."""
+    """What a child may do. Paths that do not exist are skipped."""
 
     readable: tuple[Path, ...] = ()
-    """Files, and directories with all that is in them."""
+    """Files, and directories with everything in them."""
     writable: tuple[Path, ...] = ()
-    """Directories in which it may also write, make and remove."""
+    """Directories in which it may also write, create and remove."""
     ports: tuple[int, ...] = ()
-    """TCP ports it may connect to, on whatever host: Landlock knows no addresses."""
+    """TCP ports it may connect to, on any host: Landlock knows no addresses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruleset:
-    """A plan in the words of one ABI of Landlock: what is refused by default, and the exceptions."""
+    """A plan in terms of one Landlock ABI: what is refused by default, and the exceptions."""
 
     handled_fs: int
     handled_net: int
@@ -167,13 +168,13 @@ class Ruleset:
 
     @property
     def attributes(self) -> bytes:
-        """Struct landlock_ruleset_attr, as long as this ABI knows it."""
+        """Struct landlock_ruleset_attr, with the fields that this ABI knows."""
         words = [word for word in (self.handled_fs, self.handled_net, self.scoped) if word]
         return struct.pack(f"={len(words)}Q", *words)
 
 
 def ruleset(plan: Plan, abi: int) -> Ruleset:
-    """The strictest rules of an ABI (1 or more) under which the plan works."""
+    """The strictest rules of an ABI (1 or later) under which the plan works."""
     handled = sum(rights for since, rights in FS_RIGHTS if abi >= since)
     return Ruleset(
         handled_fs=handled,
@@ -185,7 +186,7 @@ def ruleset(plan: Plan, abi: int) -> Ruleset:
 
 
 def missing_of(abi: int) -> Layer:
-    """The layers that a kernel with this ABI of Landlock (0: none) does not have."""
+    """The layers that a kernel with this Landlock ABI (0: none) lacks."""
     missing = NOTHING
     for layer, since in LANDLOCK_LAYERS:
         if abi < since:
@@ -199,36 +200,36 @@ def described(missing: Layer) -> str:
 
 
 def landlock_abi() -> int:
-    """The kernel's own number; 0 where it has no Landlock, has it switched off, or a filter refuses to say."""
+    """The kernel's Landlock ABI; 0 if Landlock is absent, disabled, or hidden by a system call filter."""
     return max(0, int(C_LIBRARY.syscall(SYS_LANDLOCK_CREATE_RULESET, None, 0, LANDLOCK_CREATE_RULESET_VERSION)))
 
 
 class Confinement:
-    """Rules that are made once and put on by this process, or by each of its forks."""
+    """Rules that are created once and applied by this process, or by each of its forks."""
 
     def __init__(self, plan: Plan) -> None:
-        """Raises OSError where the kernel has Landlock and does not take the rules."""
+        """Raises OSError if the kernel has Landlock but does not accept the rules."""
         abi = landlock_abi()
         self.missing = missing_of(abi)
         self._fd = _make(ruleset(plan, abi)) if abi else -1
 
     @property
     def fds(self) -> set[int]:
-        """Descriptors that a fork must keep until it has put the rules on."""
+        """Descriptors that a fork must keep until it has applied the rules."""
         return {self._fd} - {-1}
 
     def give_up_rights(self) -> None:
-        """No capabilities from here on, root's among them, and none by a program; also for what is forked."""
+        """Drop all capabilities, including root's, and prevent programs from gaining any; forks inherit this."""
         header = struct.pack("=Ii", LINUX_CAPABILITY_VERSION_3, 0)
         refused = [C_LIBRARY.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), C_LIBRARY.capset(header, bytes(24))]
         if any(refused):  # by a filter of system calls: the kernel itself allows both
             self.missing |= Layer.PRIVILEGES
 
     def put_on(self) -> Layer:
-        """Confine this thread, which must be the only one, for good; what could not be confined.
+        """Confine this thread, which must be the only one, permanently; returns the missing layers.
 
-        Each call makes a domain of its own: two forks cannot signal or look into each other. Landlock confines no other
-        thread than the one that asks, so with another one all its layers are missing. Raises OSError.
+        Each call creates a domain of its own: two forks cannot signal or inspect each other. Landlock confines only the
+        calling thread, so if there is another one, all its layers are missing. Raises OSError.
         """
         if not _single_threaded():
             self.missing |= missing_of(0)
@@ -241,10 +242,10 @@ class Confinement:
 
 
 def enter_namespaces() -> Layer:
-    """Put this process and what it forks into namespaces of its own: no network, no shared memory, nothing writable.
+    """Move this process and its forks into separate namespaces: no network, no shared memory, nothing writable.
 
-    What is missing: `Layer.NAMESPACES`, where the system allows no user namespaces or the process has another thread;
-    nothing else has changed then.
+    Returns `Layer.NAMESPACES` as missing if the system allows no user namespaces or the process has another thread
+    (nothing has changed then), or if the mounts cannot be made read-only.
     """
     if C_LIBRARY.unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWNS) != 0:
         return Layer.NAMESPACES
@@ -254,9 +255,9 @@ def enter_namespaces() -> Layer:
 
 
 def look() -> Layer:
-    """What children of this process could not be confined by. Tries it, in a process that ends with the attempt.
+    """The layers that are missing for children of this process. Tries them in a process that ends with the attempt.
 
-    Raises OSError where Landlock is there and does not take the rules.
+    Raises OSError if the kernel has Landlock but does not accept the rules.
     """
     command = [sys.executable, "-P", "-m", "connectors.sandbox"]
     done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=False)
@@ -267,13 +268,13 @@ def look() -> Layer:
 
 @cache
 def warn(who: str, missing: Layer) -> None:
-    """Say in the log, once in a process, what a child is not confined by."""
+    """Log, once per process, which layers a child lacks."""
     if missing:
         _log.warning("%s: this system does not confine %s (setting sandbox = auto)", who, described(missing))
 
 
 def require(who: str, missing: Layer) -> None:
-    """Raises `FatalError` SANDBOX_INCOMPLETE where a layer is missing."""
+    """Raises `FatalError` SANDBOX_INCOMPLETE if a layer is missing."""
     if missing:
         raise FatalError(
             "SANDBOX_INCOMPLETE",
@@ -284,15 +285,15 @@ def require(who: str, missing: Layer) -> None:
 
 
 def program_files() -> tuple[Path, ...]:
-    """What a child of this Python reads to go on importing: the interpreter, packages, shared libraries, zone data.
+    """Paths that a Python child reads to import further: the interpreter, packages, shared libraries, zone data.
 
-    Of a clone only our packages, not its other files: a home, for one, may lie in it.
+    Of a clone only our packages, not its other files: it may contain a home, for example.
     """
     sites = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     numpy = find_spec("numpy")
     sites |= {Path(numpy.origin).parents[1]} if numpy is not None and numpy.origin else set()
     for package in OUR_PACKAGES:
-        import_module(package)  # the directory that they lie in cannot be listed any more
+        import_module(package)  # their parent directory cannot be listed after confinement
     ours = [PACKAGE_ROOT / package for package in OUR_PACKAGES]
     libraries = [Path(place) for place in os.environ.get("LD_LIBRARY_PATH", "").split(":") if place.startswith("/")]
     zones = [Path(place) for place in (*zoneinfo.TZPATH, os.environ.get("TZDIR", "")) if place.startswith("/")]
@@ -301,7 +302,7 @@ def program_files() -> tuple[Path, ...]:
 
 
 def _make(rules: Ruleset) -> int:
-    """A descriptor of the rules."""
+    """Create the rules; returns their descriptor."""
     attributes = rules.attributes
     made = C_LIBRARY.syscall(SYS_LANDLOCK_CREATE_RULESET, attributes, len(attributes), 0)
     fd = _checked(made, "landlock_create_ruleset")

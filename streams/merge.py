@@ -1,9 +1,9 @@
-"""Staged rows of one partition -> rows sorted by user_id (bytes), one per user: the one with the highest ordinal.
+"""Merges staged rows of one partition: sorted by user_id (bytes), one per user, the one with the highest ordinal.
 
-Three ways to sort, chosen by size and equal in result: in memory; range by range from disk (`streams.ranges`); and
-with DuckDB, which spills, where a range has hardly more than one id. All feed the same `_last_of_each_user`, which
-drops all but the last row of a user from sorted rows. What is kept is hashed and written. Rows are counted and hashed
-as they come in as well: a merge proves that it read what the end marker promised.
+Three ways to sort, chosen by size and equal in result: in memory; range by range from disk (`streams.ranges`); and with
+DuckDB, which spills, if a range has little more than one id. All feed the same `_last_of_each_user`, which drops all
+but the last row of a user from sorted rows. The remaining rows are hashed and written. Incoming rows are counted and
+hashed too: a merge proves that it read what the end marker promised.
 """
 
 import tempfile
@@ -29,12 +29,12 @@ from streams.ranges import sorted_in_ranges
 ROWS_AT_ONCE: Final = 64 * 1024
 ROW_GROUP_ROWS: Final = 128 * 1024
 IN_MEMORY_FACTOR: Final = 4
-"""What an in-memory merge takes, in multiples of its rows: the rows, the sorted rows, indices and the encoded part."""
+"""Memory of an in-memory merge as a multiple of its rows: the rows, the sorted rows, indices and the encoded part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergedPart:
-    """A part that was written to `path`. `read` is the digest of the rows that came in, `kept` of those written."""
+    """A part written to `path`. `read` is the digest of the incoming rows, `kept` that of the written ones."""
 
     path: Path
     size: int
@@ -45,9 +45,9 @@ class MergedPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpillingSort:
-    """How rows are sorted on disk: about how many bytes they take, and what DuckDB may use where it must help.
+    """How to sort rows on disk: their approximate size in bytes, and what DuckDB may use if it is needed.
 
-    Memory and temp space are bytes.
+    Memory and temp space are in bytes.
     """
 
     rows_bytes: int
@@ -59,7 +59,7 @@ class SpillingSort:
 def merge_rows(
     tables: Iterable[pa.Table], schema: RowSchema, folder: Path, *, spilling: SpillingSort | None
 ) -> MergedPart | None:
-    """Sort and deduplicate rows ([_ordinal, user_id, columns...]) into a Parquet file in `folder`; none without rows.
+    """Sort and deduplicate rows ([_ordinal, user_id, columns...]) into a Parquet file in `folder`. None without rows.
 
     `spilling=None` sorts in memory.
     """
@@ -84,7 +84,7 @@ def merge_rows(
 
 
 class _Counted:
-    """Passes tables through and sums up their digest; keeps none of them."""
+    """Passes tables through and adds up their digest; keeps none of them."""
 
     def __init__(self, tables: Iterable[pa.Table], schema: RowSchema) -> None:
         self._tables = tables
@@ -185,7 +185,7 @@ def _writer_options(schema: RowSchema) -> dict[str, object]:
     return {
         "compression": "zstd",
         "compression_level": 1,  # level 3 takes twice as long for a few per cent
-        "use_dictionary": [c.name for c in schema.columns],  # ids are distinct: a dictionary of them only costs
+        "use_dictionary": [c.name for c in schema.columns],  # ids are distinct: a dictionary would only cost
         "write_statistics": True,
     }
 

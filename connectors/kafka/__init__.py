@@ -1,1 +1,1 @@
-"""Clients of Kafka: how they log on, what their errors become, and what can be asked of a cluster."""
+"""Clients of Kafka: how they log on, how their errors translate, and what to ask of a cluster."""

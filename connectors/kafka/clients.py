@@ -1,4 +1,4 @@
-"""Clients of librdkafka, with what all of them share."""
+"""Clients of librdkafka, with their common settings."""
 
 from typing import Final
 
@@ -10,5 +10,5 @@ ADMIN: Final = {"reconnect.backoff.max.ms": 500, "socket.timeout.ms": 10_000, "l
 
 
 def admin_client(bootstrap: str) -> AdminClient:
-    """A client for administration. Keep it until its futures are done: without their client they never are."""
+    """An admin client. Keep it until its futures are done: without it they never are."""
     return AdminClient({**librdkafka_config(bootstrap), **ADMIN})

@@ -1,4 +1,4 @@
-"""The one place where errors of librdkafka become ours."""
+"""The one place that translates librdkafka's errors."""
 
 from typing import Final
 
@@ -18,7 +18,7 @@ _NO_RETRY_HELPS: Final = frozenset(
         KafkaError.INVALID_RECORD,
         KafkaError.POLICY_VIOLATION,
         KafkaError.UNKNOWN_TOPIC_OR_PART,
-        # The names of librdkafka's own errors begin with an underscore; they are public.
+        # librdkafka's own error names begin with an underscore, but are public.
         KafkaError._AUTHENTICATION,  # noqa: SLF001
         KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001
         KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
@@ -28,10 +28,10 @@ _NO_RETRY_HELPS: Final = frozenset(
 
 
 def delivery_error(error: KafkaError, what: str) -> MusterError:
-    """`FatalError` KAFKA_REFUSED where no retry can help, else `RetriableError` KAFKA_UNAVAILABLE.
+    """`FatalError` KAFKA_REFUSED if no retry can help, otherwise `RetriableError` KAFKA_UNAVAILABLE.
 
-    An error that is fatal to an idempotent producer (`error.fatal()`) is an outage to us: the next attempt has a
-    producer of its own.
+    An error that is fatal to an idempotent producer (`error.fatal()`) counts as an outage: the next attempt has a new
+    producer.
     """
     message = f"{what}: {error.str()} ({error.name()})"
     if error.code() in _NO_RETRY_HELPS:
@@ -40,7 +40,7 @@ def delivery_error(error: KafkaError, what: str) -> MusterError:
 
 
 def kafka_error(exc: KafkaException, what: str) -> MusterError:
-    """As `delivery_error`, for an exception that carries a `KafkaError`."""
+    """Like `delivery_error`, for an exception that carries a `KafkaError`."""
     error = exc.args[0] if exc.args else None
     if isinstance(error, KafkaError):
         return delivery_error(error, what)

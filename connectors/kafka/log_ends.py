@@ -1,4 +1,4 @@
-"""Where a topic begins and ends now."""
+"""Current start and end offsets of a topic."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ TIMEOUT_S: Final = 10.0
 
 
 def log_ends(bootstrap: str, topic: str, partitions: int) -> tuple[int, ...]:
-    """Of each partition the offset that its next message will have.
+    """The offset of the next message, for each partition.
 
     Raises `RetriableError` KAFKA_UNAVAILABLE, `FatalError` LOGON_REFUSED.
     """
@@ -21,7 +21,7 @@ def log_ends(bootstrap: str, topic: str, partitions: int) -> tuple[int, ...]:
 
 
 def log_starts(bootstrap: str, topic: str, partitions: int) -> tuple[int, ...]:
-    """Of each partition the offset of its first message, or of its next. Raises as `log_ends`."""
+    """The offset of the first message, or of the next one if empty, for each partition. Raises as `log_ends`."""
     return _offsets(bootstrap, topic, partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
 
 

@@ -1,8 +1,8 @@
-"""How every client of librdkafka reaches Kafka, and what becomes of a logon that Kafka refuses.
+"""How every librdkafka client reaches Kafka, and how a refused logon is reported.
 
-librdkafka tries a refused logon again for ever, and tells of it only in `error_cb`, which it calls while it is polled.
-What the callback raises here comes out of that call: of `poll`, `consume` and `flush`. Calls that poll nothing end as
-if Kafka were away; `metadata`, `answer` and `refusals_of` look then whether it was a refusal.
+librdkafka retries a refused logon forever and reports it only to `error_cb`, which it calls while it is polled. What
+the callback raises here propagates out of that call: `poll`, `consume` or `flush`. Calls that do not poll fail as if
+Kafka were down; `metadata`, `answer` and `refusals_of` then check for a refused logon.
 """
 
 import re
@@ -27,25 +27,26 @@ T = TypeVar("T")
 
 
 class Polled(Protocol):
-    """A client that calls back while it is polled. One that is a consumer must have no partitions yet."""
+    """A client that runs its callbacks while it is polled. A consumer must not have partitions yet."""
 
     def poll(self, timeout: float) -> object:
-        """Serve what waits."""
+        """Serve pending events."""
         ...
 
 
 class Asked(Polled, Protocol):
-    """A client that is asked for metadata."""
+    """A client for metadata requests."""
 
     def list_topics(self, topic: str | None = None, timeout: float = -1) -> Any:
-        """As librdkafka has it."""
+        """See librdkafka."""
         ...
 
 
 def librdkafka_config(bootstrap: str) -> dict[str, Any]:
-    """What the address comes to for a client that is made now: each one reads the files anew.
+    """The client configuration for an address. Files are read anew for each client.
 
-    Raises `UserError` BAD_SETTINGS, `FatalError` CREDENTIALS_UNUSABLE. The result holds the password: never print it.
+    Raises `UserError` BAD_SETTINGS, `FatalError` CREDENTIALS_UNUSABLE. The result contains the password: never print
+    it.
     """
     address = KafkaAddress.parse(bootstrap)
     config: dict[str, Any] = {"bootstrap.servers": address.servers}
@@ -65,7 +66,7 @@ def librdkafka_config(bootstrap: str) -> dict[str, Any]:
 
 
 def metadata(client: Asked, topic: str | None, timeout_s: float) -> Any:
-    """Metadata of a topic, or of all. Raises `KafkaException`, and at once what `refusals_of` does."""
+    """Metadata of a topic, or of all topics. Raises `KafkaException`, and immediately what `refusals_of` raises."""
     deadline = time.monotonic() + timeout_s
     wait_s = FIRST_WAIT_S
     while True:
@@ -80,7 +81,7 @@ def metadata(client: Asked, topic: str | None, timeout_s: float) -> Any:
 
 
 def answer(client: Polled, future: "Future[T]", timeout_s: float) -> T:
-    """What an admin client was asked for. Raises `KafkaException`, `TimeoutError`, and what `refusals_of` does."""
+    """The result of an admin request. Raises `KafkaException`, `TimeoutError`, and what `refusals_of` raises."""
     deadline = time.monotonic() + timeout_s
     while not future.done() and (left_s := deadline - time.monotonic()) > 0:
         client.poll(0)
@@ -94,7 +95,7 @@ def answer(client: Polled, future: "Future[T]", timeout_s: float) -> T:
 
 @contextmanager
 def refusals_of(client: Polled) -> Iterator[None]:
-    """Where it was a refusal that ended the call, says so: `FatalError` LOGON_REFUSED, BROKER_NOT_TRUSTED."""
+    """Raise `FatalError` LOGON_REFUSED or BROKER_NOT_TRUSTED if a refusal made the call fail."""
     try:
         yield
     except KafkaException:
@@ -104,9 +105,9 @@ def refusals_of(client: Polled) -> Iterator[None]:
 
 def _on_error(address: KafkaAddress) -> Callable[[KafkaError], None]:
     def on_error(error: KafkaError) -> None:
-        """Outages pass: librdkafka goes on trying, and the call that waits says what has failed."""
+        """Raise refusals. Outages pass: librdkafka keeps trying, and the waiting call reports its failure."""
         broker, what = _broker(error.str(), address)
-        if error.code() == KafkaError._AUTHENTICATION:  # noqa: SLF001  # public, as in kafka_errors
+        if error.code() == KafkaError._AUTHENTICATION:  # noqa: SLF001  # public, as in `errors`
             raise logon_refused(address, broker, what)
         if error.code() == KafkaError._SSL and NOT_VERIFIED in what:  # noqa: SLF001
             raise broker_not_trusted(address, broker, what)
@@ -125,12 +126,12 @@ def _credentials(address: KafkaAddress) -> KafkaCredentials:
 
 
 def _trusted(address: KafkaAddress) -> str | None:
-    """A file, or where there is none a folder, of certificates: by default that which Python trusts, too."""
+    """A file or, failing that, a folder of certificates; by default the one that Python trusts."""
     if address.ca is None:
         default = ssl.get_default_verify_paths()
         return default.cafile or default.capath
     try:
         ssl.create_default_context(cafile=address.ca)
-    except OSError as exc:  # also `ssl.SSLError`
+    except OSError as exc:  # includes `ssl.SSLError`
         raise unusable(address.ca, exc.strerror or str(exc)) from exc
     return address.ca

@@ -1,4 +1,4 @@
-"""What Kafka calls a topic besides its name: an id that no other topic ever has, also none of the same name."""
+"""Kafka's topic ids, which are unique forever: a recreated topic with the same name has another id."""
 
 from typing import Final
 
@@ -13,15 +13,15 @@ TIMEOUT_S: Final = 5.0
 
 
 class TopicIds:
-    """Asks Kafka."""
+    """Asks Kafka for topic ids."""
 
     def __init__(self, bootstrap: str) -> None:
         self._admin = admin_client(bootstrap)
 
     def of(self, topic: str) -> str:
-        """The id of a topic, as of now.
+        """The current id of a topic.
 
-        Raises `RetriableError` KAFKA_UNAVAILABLE, and TOPIC_MISSING, which lasts until somebody makes the topic again;
+        Raises `RetriableError` KAFKA_UNAVAILABLE, and TOPIC_MISSING, which lasts until the topic is recreated;
         `FatalError` KAFKA_REFUSED, LOGON_REFUSED.
         """
         asked = self._admin.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""Topics as `schemas.topics` declares them: created where missing, corrected where their configuration drifted."""
+"""Topics as `schemas.topics` declares them: creates missing ones and corrects configuration that has drifted."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -28,7 +28,7 @@ LEADER_PAUSE_S: Final = 0.05
 
 
 class Cluster(Protocol):
-    """Settings that say where the topics are and how large they are."""
+    """Settings for where the topics are and how large they are."""
 
     @property
     def kafka_bootstrap(self) -> str:
@@ -37,7 +37,7 @@ class Cluster(Protocol):
 
     @property
     def partitions(self) -> int:
-        """Partitions of a topic that declares none."""
+        """Partitions of a topic that declares no number."""
         ...
 
     @property
@@ -48,7 +48,7 @@ class Cluster(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicDifference:
-    """One way in which a topic is not as declared; `actual` is None where the topic is missing."""
+    """One way in which a topic differs from its declaration; `actual` is None if the topic is missing."""
 
     topic: str
     setting: str
@@ -59,11 +59,11 @@ class TopicDifference:
 def ensure_topics(cluster: Cluster, specs: Iterable[TopicSpec] = TOPICS) -> None:
     """Create missing topics and set the declared configuration on existing ones. Idempotent.
 
-    Returns when the leader of each partition of a new topic answers.
+    Returns when the leader of each partition of a new topic responds.
 
-    Raises `FatalError` TOPIC_PARTITIONS_CHANGED where a topic exists with another number of partitions (its users
-    would move to other partitions under running jobs), TOPIC_REPLICAS_CHANGED likewise; `RetriableError`
-    BROKER_UNAVAILABLE; `FatalError` LOGON_REFUSED.
+    Raises `FatalError` TOPIC_PARTITIONS_CHANGED if a topic exists with another number of partitions (its users would
+    move to other partitions under running jobs), TOPIC_REPLICAS_CHANGED likewise; `RetriableError` BROKER_UNAVAILABLE;
+    `FatalError` LOGON_REFUSED.
     """
     specs = tuple(specs)
     admin = admin_client(cluster.kafka_bootstrap)
@@ -98,7 +98,7 @@ def ensure_topics(cluster: Cluster, specs: Iterable[TopicSpec] = TOPICS) -> None
 
 
 def topic_differences(cluster: Cluster, specs: Iterable[TopicSpec] = TOPICS) -> tuple[TopicDifference, ...]:
-    """How the topics of the broker differ from the declared ones. Raises `RetriableError` BROKER_UNAVAILABLE."""
+    """How the broker's topics differ from the declared ones. Raises `RetriableError` BROKER_UNAVAILABLE."""
     try:
         return _differences(admin_client(cluster.kafka_bootstrap), tuple(specs), cluster)
     except KafkaException as exc:
@@ -142,7 +142,7 @@ def _replicas(topic: TopicMetadata) -> int:
 
 
 def _described(admin: AdminClient, specs: list[TopicSpec]) -> list[Mapping[str, str] | None]:
-    """Configuration of each topic; none of one that is deleted just now, though it was still listed."""
+    """Configuration of each topic. None for a topic that is being deleted although it was still listed."""
     if not specs:
         return []
     resources = [ConfigResource(ResourceType.TOPIC, s.name) for s in specs]
@@ -184,9 +184,9 @@ def _create(admin: AdminClient, specs: list[TopicSpec], cluster: Cluster) -> Non
 
 
 def _await_leaders(connect: Callable[[], AdminClient], places: list[TopicPartition]) -> None:
-    """The broker has a topic before the leaders of its partitions know that they are, which refuse until then.
+    """Wait for partition leaders: the broker lists a topic before its leaders know their role and accept requests.
 
-    A client that was once told that there is no such topic goes on believing it: each question has one of its own.
+    A client that has once been told that a topic does not exist keeps believing it, so each try has a new client.
     """
     deadline = time.monotonic() + REQUEST_TIMEOUT_S
     while places:

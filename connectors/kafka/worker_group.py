@@ -1,4 +1,4 @@
-"""A consumer group, as Kafka knows it: how many its members are, and how far they have come in each partition."""
+"""A consumer group as Kafka knows it: its number of members and its position in each partition."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -22,9 +22,10 @@ Place = tuple[str, int]
 
 
 class WorkerGroup:
-    """Asks Kafka; of the workers, unless told otherwise.
+    """Asks Kafka about a consumer group, by default that of the workers.
 
-    Every method blocks for at most some seconds and raises `KafkaException`, and `FatalError` LOGON_REFUSED.
+    Every method blocks for at most a few seconds and raises `KafkaException`, `TimeoutError`, and `FatalError`
+    LOGON_REFUSED.
     """
 
     def __init__(
@@ -35,11 +36,11 @@ class WorkerGroup:
         self._places = [TopicPartition(topic, p) for topic in topics for p in range(partitions)]
 
     def members(self) -> int:
-        """How many share the partitions."""
+        """Number of members in the group."""
         return len(self._described().members)
 
     def serving(self) -> bool:
-        """Whether members have the partitions: not without any, nor while partitions are being shared out."""
+        """Whether members own the partitions: False without members and while the group rebalances."""
         found = self._described()
         return bool(found.members) and found.state is ConsumerGroupState.STABLE
 
@@ -49,14 +50,14 @@ class WorkerGroup:
         return found
 
     def committed(self) -> Mapping[Place, int]:
-        """Offset from which each partition would be read next; everything before it is durable. -1 before the first."""
+        """Offset from which each partition is read next; everything before it is durable. -1 before the first."""
         asked = [ConsumerGroupTopicPartitions(self.name, self._places)]
         group = self._admin.list_consumer_group_offsets(asked, request_timeout=TIMEOUT_S)[self.name]
         at = {(p.topic, p.partition): p.offset for p in answer(self._admin, group, TIMEOUT_S + 1).topic_partitions}
         return {place: at.get(place, -1) for place in map(_place, self._places)}
 
     def move(self, offsets: Mapping[Place, int]) -> bool:
-        """Let the group go on from these offsets. No, where it has got members."""
+        """Set the group's offsets. False if it has members."""
         if not offsets:
             return True
         places = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
@@ -65,7 +66,7 @@ class WorkerGroup:
         return all(place.error is None for place in answer(self._admin, moved, TIMEOUT_S + 1).topic_partitions)
 
     def ends(self) -> Mapping[Place, int]:
-        """Offset that the next message of each partition will have, or the first one of a transaction that is open."""
+        """Offset of the next message in each partition, or of the first message of an open transaction."""
         latest = self._admin.list_offsets(
             {place: OffsetSpec.latest() for place in self._places},  # type: ignore[no-untyped-call]
             isolation_level=IsolationLevel.READ_COMMITTED,
@@ -75,7 +76,7 @@ class WorkerGroup:
 
 
 def unacknowledged(committed: Mapping[Place, int], ends: Mapping[Place, int]) -> dict[Place, int]:
-    """How many messages of each partition the group has not acknowledged."""
+    """The number of messages in each partition that the group has not acknowledged."""
     return {place: max(end - max(committed.get(place, 0), 0), 0) for place, end in ends.items()}
 
 
@@ -92,13 +93,13 @@ def broker_answers(bootstrap: str, timeout_s: float = 5.0) -> bool:
 
 
 def group_members(bootstrap: str, group: str) -> int:
-    """Members of a consumer group that is stable; 0 for one that does not exist, rebalances, or cannot be asked."""
+    """Members of a stable consumer group; 0 if it does not exist, is rebalancing, or cannot be queried."""
     found = _description(bootstrap, group)
     return len(found.members) if found is not None and found.state is ConsumerGroupState.STABLE else 0
 
 
 def member_hosts(bootstrap: str, group: str) -> frozenset[str]:
-    """Addresses that the members of a consumer group have for the broker; none where it cannot be asked."""
+    """Addresses of the members of a consumer group as the broker sees them; empty if it cannot be queried."""
     found = _description(bootstrap, group)
     return frozenset() if found is None else frozenset(member.host.removeprefix("/") for member in found.members)
 

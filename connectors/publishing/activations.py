@@ -1,4 +1,4 @@
-"""Messages about segments, each to every partition of `muster.segment-activations`, or to one that is asked."""
+"""Sends messages about segments to every partition of `muster.segment-activations`, or to a single one."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ TIMEOUT_S: Final = 10.0
 
 
 class ActivationSender:
-    """Sends one message after the other; of one that has failed, some partitions may have it."""
+    """Sends one message after the other; a failed message may be in some partitions already."""
 
     def __init__(self, bootstrap: str, partitions: int) -> None:
         self._bootstrap = bootstrap
@@ -21,12 +21,12 @@ class ActivationSender:
         self._log: KafkaTopicLog | None = None
 
     def send(self, message: ActivationMessage, only: Partition | None = None) -> list[int]:
-        """Its offset in each partition, once all of them have it. `only`: no other partition is told.
+        """Send a message to every partition, or to `only` one; returns its offset in each, once all have it.
 
-        Blocks for some `TIMEOUT_S` at most. Raises `RetriableError` KAFKA_UNAVAILABLE; `FatalError` TOPIC_MISSING,
-        TOPIC_PARTITIONS_CHANGED, KAFKA_REFUSED.
+        Blocks for about `TIMEOUT_S` at most. Raises `RetriableError` KAFKA_UNAVAILABLE; `FatalError` TOPIC_MISSING,
+        TOPIC_PARTITIONS_CHANGED, KAFKA_REFUSED, LOGON_REFUSED.
         """
-        log, self._log = self._log, None  # one that has failed is not used again
+        log, self._log = self._log, None  # a failed one is never reused
         if log is None:
             log = KafkaTopicLog(
                 self._bootstrap, SEGMENT_ACTIVATIONS, client_id="muster-activations", delivery_timeout_s=TIMEOUT_S

@@ -1,4 +1,4 @@
-"""What an attempt sends, by what it imports: members of an audience, or events and changes of profiles."""
+"""The messages of an attempt, by what it imports: members of an audience, or events and profile changes."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ Chunk = UserChunk | EventChunk | ProfileChunk
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportAttempt(ABC):
-    """One attempt of an import job, as the catalog has started it. `partitions` is the P frozen on the job.
+    """One attempt of an import job, as the catalog started it. `partitions` is the P frozen on the job.
 
     `source` is the pinned object (`s3://bucket/key?versionId=...`).
     """
@@ -30,26 +30,26 @@ class ImportAttempt(ABC):
 
     @property
     def chunk_overhead_bytes(self) -> int:
-        """What the message of a chunk takes beside its rows and `cutting.ENVELOPE_BYTES`."""
+        """Size of a chunk's message beyond its rows and `cutting.ENVELOPE_BYTES`."""
         return 0
 
     @abstractmethod
     def chunk(self, piece: Piece) -> Chunk:
-        """The message of a piece."""
+        """The message for a piece."""
 
     def start_markers(self) -> Sequence[ImportStarted]:
-        """One for each partition; none where the attempt has no markers."""
+        """One marker for each partition; none if the attempt has no markers."""
         return ()
 
     def end_markers(self, chunks: Sequence[int], digests: Sequence[Digest]) -> Sequence[ImportEnded]:
-        """One for each partition, of what it was sent; none where the attempt has no markers."""
+        """One marker for each partition, with the totals sent to it; none if the attempt has no markers."""
         del chunks, digests
         return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudienceAttempt(ImportAttempt):
-    """Of an audience: its chunks lie between markers.
+    """An import of an audience: its chunks lie between markers.
 
     `data_prefix` is the `s3://bucket/prefix/` under which the workers write the sorted parts.
     """
@@ -110,13 +110,13 @@ class AudienceAttempt(ImportAttempt):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActivityAttempt(ImportAttempt):
-    """Of a file of events or profiles, without markers: its rows are added to what there is, and count once read.
+    """An import of events or profiles, without markers: its rows are added to the existing ones, and count once read.
 
-    An attempt that dies leaves the first part of its rows, and the next one sends all of them again: events are known
-    by the object and their row, so each counts once; changes set what they have set before.
+    An attempt that dies leaves the first part of its rows, and the next one sends all of them again: events are
+    identified by the object and their row, so each counts once; profile changes set the same values again.
 
-    Events without an id are known by `source` and their ordinal, so `source` names one version of one object: then
-    every attempt, and every other import of that object, sends the same events.
+    Events without an id are identified by `source` and their ordinal, so `source` must name one version of one object:
+    then every attempt, and every other import of that object, sends the same events.
     """
 
     kind: Literal["events", "profiles"]

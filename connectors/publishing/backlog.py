@@ -1,4 +1,4 @@
-"""The bounded backlog: what this attempt has sent and the workers have not yet taken."""
+"""The bounded backlog: messages that this attempt has sent and the workers have not taken yet."""
 
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -26,10 +26,10 @@ class BacklogLimit:
 
 
 class Outstanding:
-    """Counts, per partition, what has been sent by this attempt and not been taken by the workers.
+    """Counts, per partition, the messages that this attempt has sent and the workers have not taken.
 
-    Messages count from the moment they are sent; they stop counting once they are delivered and the group's position
-    has passed their offset.
+    A message counts from the moment it is sent until it has been delivered and the group's position has passed its
+    offset.
     """
 
     def __init__(self, partitions: int) -> None:
@@ -38,17 +38,17 @@ class Outstanding:
         self._delivered: list[deque[Delivery]] = [deque() for _ in range(partitions)]
 
     def sent(self, partition: Partition, size: int) -> None:
-        """A message of `size` bytes has been queued."""
+        """Record that a message of `size` bytes was queued."""
         self._chunks[partition] += 1
         self._bytes[partition] += size
 
     def delivered(self, deliveries: Iterable[Delivery]) -> None:
-        """The broker has acknowledged messages; offsets of a partition come in ascending order."""
+        """Record what the broker has acknowledged; offsets of a partition come in ascending order."""
         for delivery in deliveries:
             self._delivered[delivery.partition].append(delivery)
 
     def taken(self, positions: Sequence[int]) -> None:
-        """The workers have taken everything before these offsets, one per partition."""
+        """Record that the workers have taken everything before these offsets, one per partition."""
         for partition, position in enumerate(positions):
             waiting = self._delivered[partition]
             while waiting and waiting[0].offset < position:
@@ -61,7 +61,7 @@ class Outstanding:
         return self._chunks[partition] >= limit.chunks or self._bytes[partition] >= limit.bytes
 
     def chunks(self, partition: Partition) -> int:
-        """Messages of a partition that wait for the workers."""
+        """Number of messages in a partition that wait for the workers."""
         return self._chunks[partition]
 
 
@@ -77,7 +77,7 @@ class KafkaBacklog:
         self._admin = admin_client(bootstrap)
 
     def taken(self) -> tuple[int, ...]:
-        """Committed offset per partition, 0 where there is none."""
+        """Committed offset per partition, 0 if none."""
         try:
             future = self._admin.list_consumer_group_offsets(self._asked, request_timeout=REQUEST_TIMEOUT_S)
             offsets = answer(self._admin, future[self._group], REQUEST_TIMEOUT_S + 1)

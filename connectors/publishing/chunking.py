@@ -1,4 +1,4 @@
-"""The rows of an attempt as the messages of its chunks; `connectors.publishing.cutting` says where one ends."""
+"""Turns the rows of an attempt into chunk messages; `connectors.publishing.cutting` decides where a chunk ends."""
 
 from collections.abc import Iterator
 
@@ -41,10 +41,10 @@ class Chunker:
     def add(self, batch: pa.RecordBatch) -> Iterator[Chunk]:
         """The chunks that are full after this batch (columns: _ordinal, user_id, those of the schema).
 
-        Raises `ValueError` when one row alone is larger than a chunk: the parser rejects such rows.
+        Raises `ValueError` if a single row is larger than a chunk: the parser rejects such rows.
         """
         return map(self._attempt.chunk, self._cutter.add(batch))
 
     def finish(self) -> Iterator[Chunk]:
-        """The last chunk of every partition that still holds rows."""
+        """The last chunk of every partition with remaining rows."""
         return map(self._attempt.chunk, self._cutter.finish())

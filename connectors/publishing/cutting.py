@@ -1,10 +1,10 @@
 """Cuts a stream of rows into pieces for one message each, one sequence per partition. Columnar: no Python per row.
 
 A row goes to the partition of its user id (`schemas.partitioning`). Rows of a partition keep their order, and a piece
-is cut at `CHUNK_MAX_ROWS` rows or before its encoded form would pass `CHUNK_MAX_BYTES`, whichever comes first. What
-does not fill a piece is carried to the next batch, as a copy, so that a few rows never keep a whole batch alive:
-memory is bounded by one batch and one piece per partition. Where the batches end has no part in where pieces do: the
-same rows in the same order are always cut alike.
+is cut at `CHUNK_MAX_ROWS` rows or before its encoded form would exceed `CHUNK_MAX_BYTES`, whichever comes first. Rows
+that do not fill a piece are carried to the next batch, as a copy, so that a few rows never keep a whole batch alive:
+memory is bounded by one batch and one piece per partition. Batch boundaries do not influence the cuts: the same rows in
+the same order are always cut in the same way.
 """
 
 from collections.abc import Iterator
@@ -25,15 +25,15 @@ from schemas.rows import encode_rows
 from schemas.topics import CHUNK_MAX_BYTES, CHUNK_MAX_ROWS
 
 ENVELOPE_BYTES: Final = 256
-"""More than the Avro form of a chunk adds to its rows: 10 of header, 27 of job id, 80 of digest, varints."""
+"""Upper bound of what the Avro form of a chunk adds to its rows: 10 of header, 27 of job id, 80 of digest, varints."""
 
 BUFFER_PADDING_BYTES: Final = 3 * 8 + 8
-"""Per column: Arrow IPC pads each of at most three buffers to 8 bytes; one closing offset of a string column."""
+"""Per column: Arrow IPC pads each of at most three buffers to 8 bytes; a string column has one closing offset."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """The rows of one message, encoded (`schemas.rows`), and their place in the sequence of a partition."""
+    """The rows of one message, encoded (`schemas.rows`), and their sequence number in a partition."""
 
     partition: Partition
     seq: Seq
@@ -45,7 +45,7 @@ class RowCutter:
     """Turns batches of rows into `Piece`s; use `add` for every batch in order, then `finish`.
 
     `ordinal` says whether the rows have the column `_ordinal`; `max_rows` and `max_bytes` bound a piece (rows; bytes of
-    its encoded message). The sequences go on after `finish`.
+    its encoded message). The sequences continue after `finish`.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class RowCutter:
     def add(self, batch: pa.RecordBatch) -> Iterator[Piece]:
         """The pieces that are full after this batch (columns: [_ordinal], user_id, those of the schema).
 
-        Raises `ValueError` when one row alone is larger than a piece: the parser rejects such rows.
+        Raises `ValueError` if a single row is larger than a piece: the parser rejects such rows.
         """
         rows = batch.select(self._arrow.names)
         if not rows.schema.equals(self._arrow):
@@ -92,7 +92,7 @@ class RowCutter:
             yield from self._cut(Partition(partition), rows, ends, first, last)
 
     def finish(self) -> Iterator[Piece]:
-        """The last piece of every partition that still holds rows."""
+        """The last piece of every partition with remaining rows."""
         for partition, carry in enumerate(self._carries):
             if carry.rows:
                 yield self._piece(Partition(partition), carry.release())
@@ -102,12 +102,12 @@ class RowCutter:
     ) -> Iterator[Piece]:
         carry = self._carries[partition]
         while first < last:
-            # The piece takes rows first..cut-1: ends[k] is the sum of the bytes of the rows before row k.
+            # The piece takes rows first..cut-1: ends[k] is the total size in bytes of the rows before row k.
             room = ends[first] + self._budget - carry.bytes
             cut = int(np.searchsorted(ends, room, side="right")) - 1
             cut = min(cut, first + self._max_rows - carry.rows, last)
             if cut == last and carry.rows + cut - first < self._max_rows:
-                # concat_batches copies, so what is carried does not keep the batch alive that it is a slice of.
+                # concat_batches copies, so the carried rows do not keep alive the batch that they are a slice of.
                 copy = pa.concat_batches([rows.slice(first, last - first)])
                 carry.add(copy, int(ends[last] - ends[first]))
                 return
@@ -117,7 +117,7 @@ class RowCutter:
             first = max(cut, first)
 
     def _piece(self, partition: Partition, rows: pa.RecordBatch) -> Piece:
-        # The digest is taken of the very rows that are encoded, after partitioning: a fault in there would show.
+        # The digest covers the very rows that are encoded, after partitioning, so that a fault there would show.
         digest = digest_rows(rows, self._schema)
         seq = self._seqs[partition]
         self._seqs[partition] = seq + 1
@@ -149,16 +149,16 @@ class _Carry:
         self.bytes += size
 
     def release(self, *more: pa.RecordBatch) -> pa.RecordBatch:
-        """What is carried and `more` as one batch; nothing is carried afterwards."""
+        """The carried rows and `more` as one batch; nothing is carried afterwards."""
         batches = [batch for batch in (*self._batches, *more) if batch.num_rows]
         self._batches = []
         self.rows = self.bytes = 0
-        # Also of one batch: encoded, a slice would end in bits of the rows behind it, and not be the same every time.
+        # Copies even a single batch: an encoded slice would end in bits of the rows behind it and vary.
         return pa.concat_batches(batches)
 
 
 def _fixed_bytes(data_type: pa.DataType) -> int:
-    """Bytes of a value without the bytes of its text; validity bits and booleans are counted as whole bytes."""
+    """Bytes of a value without those of its text; validity bits and booleans count as whole bytes."""
     if pa.types.is_string(data_type):
         return 4 + 1
     return max(int(data_type.bit_width) // 8, 1) + 1

@@ -1,4 +1,4 @@
-"""Publishes one attempt of an import, of whatever kind.
+"""Publishes one attempt of an import, of any kind.
 
 The steps keep their numbers here, in the comments and in docs/protocol.md:
 
@@ -7,10 +7,10 @@ The steps keep their numbers here, in the comments and in docs/protocol.md:
 3. Chunks, each partition with its own sequence, within the bounded backlog.
 4. Wait until the broker has acknowledged every message.
 5. Compare what was sent with what verification saw, partition by partition.
-6. Ask the fence once more, then `ImportEnded` to every partition, also to those without users; wait as in 4.
+6. Ask the fence once more, then `ImportEnded` to every partition, including those without users; wait as in 4.
 
-A failure before 6 leaves an attempt without end markers, which nobody can take for a whole one. Imports of events and
-profiles have no markers, so 2 and 6 send nothing (`attempts.ActivityAttempt` says why).
+A failure before 6 leaves an attempt without end markers, which cannot be mistaken for a complete one. Imports of events
+and profiles have no markers, so 2 and 6 send nothing (`attempts.ActivityAttempt` says why).
 """
 
 import time
@@ -44,26 +44,26 @@ def publish_import(
     limit: BacklogLimit = BacklogLimit(),  # noqa: B008  # a frozen value
     clock: Callable[[], float] = time.monotonic,
 ) -> PublishReport:
-    """Send a parsed file as one attempt; returns when the broker has acknowledged all of it, end markers too.
+    """Send a parsed file as one attempt; returns when the broker has acknowledged all of it, including end markers.
 
     Raises `Superseded` / `Cancelled` from the fence; `FatalError` TOPIC_PARTITIONS_CHANGED or EVIDENCE_MISMATCH (names
-    the partition); `UserError` SOURCE_CHANGED, and whatever the parser raises; `RetriableError` KAFKA_UNAVAILABLE.
-    In every one of these cases no end marker has been sent, except when the broker fails during step 6; some chunks may
-    have been, and those of events and profiles count.
+    the partition); `UserError` SOURCE_CHANGED, and everything that the parser raises; `RetriableError`
+    KAFKA_UNAVAILABLE. In all these cases no end marker has been sent, unless the broker fails, or the fence refuses,
+    during step 6; some chunks may have been sent, and those of events and profiles count.
     """
     refuse_other_partition_count(log, attempt.partitions)  # 1
     sender = Sender(log=log, backlog=backlog, fence=fence, partitions=attempt.partitions, limit=limit, clock=clock)
     try:
         return _publish(parsed, attempt, evidence, sender, on_progress)
     except BaseException:
-        log.abandon()  # what is queued would only burden the workers
+        log.abandon()  # queued messages would only burden the workers
         raise
 
 
 def publish_aborted(log: TopicLog, *, import_id: JobId, attempt: Attempt, partitions: int, reason: str) -> None:
-    """Tell every partition that the import will not be published; returns when the broker has acknowledged it.
+    """Send every partition the message that the import will not be published; returns when all are acknowledged.
 
-    A topic that has lost partitions since gets as many as it has: this is the way out of that very failure.
+    If the topic has lost partitions, only the remaining ones get it: aborting is the way out of exactly that failure.
     """
     sender = PlainSender(log)
     for number in range(min(partitions, log.partitions())):

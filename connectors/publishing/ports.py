@@ -1,4 +1,4 @@
-"""What publishing needs from outside: the topic, the position of the workers, the word of the catalog."""
+"""What publishing needs from outside: the topic, the position of the workers, the decision of the catalog."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -6,31 +6,31 @@ from typing import Protocol
 from schemas.ids import Partition
 
 
-class StopPublishing(Exception):  # noqa: N818  # a decision that was taken elsewhere, not an error
+class StopPublishing(Exception):  # noqa: N818  # a decision made elsewhere, not an error
     """The attempt must stop without end markers."""
 
 
 class Superseded(StopPublishing):
-    """A newer attempt has been started, or the job has left the state in which attempts may publish."""
+    """A newer attempt was started, or the job has left the state in which attempts may publish."""
 
 
 class Cancelled(StopPublishing):
-    """The job has been cancelled."""
+    """The job was cancelled."""
 
 
 class Fence(Protocol):
     """Says whether this attempt may still publish; asked about once a second, and right before the end markers."""
 
     def check(self) -> None:
-        """Return when the attempt may go on. Raises `Superseded`, `Cancelled`, or `RetriableError` when unknown."""
+        """Return if the attempt may continue. Raises `Superseded`, `Cancelled`, or `RetriableError` if unknown."""
         ...
 
 
 class Backlog(Protocol):
-    """How far the workers have got with the import topic."""
+    """How far the workers have read the import topic."""
 
     def taken(self) -> tuple[int, ...]:
-        """Offset, per partition, before which the workers' group has taken everything; 0 where it has nothing yet.
+        """Offset, per partition, before which the workers' group has taken everything; 0 if it has taken nothing yet.
 
         Blocks up to a few seconds. Raises `RetriableError` KAFKA_UNAVAILABLE.
         """
@@ -39,7 +39,7 @@ class Backlog(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A message that the broker has acknowledged: durable, at this place."""
+    """A message that the broker has acknowledged: durable, at this partition and offset."""
 
     partition: Partition
     offset: int
@@ -49,8 +49,8 @@ class Delivery:
 class TopicLog(Protocol):
     """One topic, written by one attempt. Messages of a partition keep the order in which they are offered.
 
-    Every method raises `RetriableError` KAFKA_UNAVAILABLE or `FatalError` KAFKA_REFUSED as soon as one message could
-    not be delivered; from then on the attempt has failed.
+    Every method raises `RetriableError` KAFKA_UNAVAILABLE or `FatalError` KAFKA_REFUSED as soon as a message could not
+    be delivered; from then on the attempt has failed.
     """
 
     @property
@@ -59,19 +59,19 @@ class TopicLog(Protocol):
         ...
 
     def partitions(self) -> int:
-        """Number of partitions of the topic now. Raises `FatalError` TOPIC_MISSING."""
+        """Current number of partitions of the topic. Raises `FatalError` TOPIC_MISSING."""
         ...
 
     def offer(self, partition: Partition, value: bytes) -> bool:
-        """Queue a message; False when the queue is full: `poll`, then offer it again. Does not block."""
+        """Queue a message; False if the queue is full: `poll`, then offer it again. Does not block."""
         ...
 
     def poll(self, timeout_s: float) -> tuple[Delivery, ...]:
-        """What has been acknowledged since the last call; waits for some up to the timeout."""
+        """Messages acknowledged since the last call; waits for more up to the timeout."""
         ...
 
     def flush(self, timeout_s: float) -> tuple[Delivery, ...]:
-        """As `poll`, and send what is queued without waiting for fuller batches."""
+        """Like `poll`, but sends queued messages without waiting for fuller batches."""
         ...
 
     def unacknowledged(self) -> int:
@@ -79,5 +79,5 @@ class TopicLog(Protocol):
         ...
 
     def abandon(self) -> None:
-        """Drop what is queued and not yet in flight; called once, when the attempt stops early."""
+        """Drop messages that are queued but not in flight; called once, when the attempt stops early."""
         ...

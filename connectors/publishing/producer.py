@@ -1,4 +1,4 @@
-"""A topic through librdkafka: idempotent, acks=all, every delivery report looked at."""
+"""A topic through librdkafka: idempotent, acks=all, every delivery report checked."""
 
 from typing import Final
 
@@ -11,27 +11,27 @@ from schemas.errors import FatalError, MusterError
 from schemas.ids import Partition
 
 QUEUE_MAX_KIB: Final = 64 * 1024
-"""Chunks waiting for the broker, before `offer` says no: 64 MiB."""
+"""Bound of the chunks that wait for the broker before `offer` returns False: 64 MiB."""
 
 LINGER_MS: Final = 100
-"""Long, since chunks come by the hundred: a request is sent when a batch is full, and `flush` does not wait."""
+"""Long, since chunks come by the hundred: a full batch is sent at once, and `flush` does not wait."""
 
 BATCH_MAX_BYTES: Final = 1_000_000
-"""Uncompressed size of a record batch: with its overhead below the topic's `max.message.bytes` of 1,048,588 even when
-nothing in it can be compressed."""
+"""Uncompressed size of a record batch: including its overhead below the topic's `max.message.bytes` of 1,048,588, even
+if nothing in it can be compressed."""
 
 METADATA_TIMEOUT_S: Final = 10.0
 METADATA_TRIES: Final = 8
 METADATA_PAUSE_S: Final = 0.25
-"""A broker learns of a topic a moment after it has been created: a missing one is asked for again for two seconds."""
+"""A broker learns of a topic a moment after its creation: a missing one is looked up again for two seconds."""
 
 
 class KafkaTopicLog:
     """`TopicLog` over a confluent-kafka producer.
 
-    `delivery_timeout_s` bounds how long a message may stay unacknowledged while the broker is away; after it the
-    attempt fails and the workflow decides when to try again. A logon that Kafka refuses ends it at once: whatever polls
-    raises `FatalError` LOGON_REFUSED.
+    `delivery_timeout_s` bounds how long a message may stay unacknowledged while the broker is away; after that the
+    attempt fails and the workflow decides when to retry. A logon that Kafka refuses ends it at once: every call that
+    polls raises `FatalError` LOGON_REFUSED.
     """
 
     def __init__(
@@ -48,14 +48,14 @@ class KafkaTopicLog:
                 "enable.idempotence": True,
                 "acks": "all",
                 "compression.type": "zstd",
-                "compression.level": 1,  # the default, 3, costs twice the time for the same size on ids
+                "compression.level": 1,  # the default, 3, takes twice the time for the same size on ids
                 "linger.ms": LINGER_MS,
                 "batch.size": BATCH_MAX_BYTES,
                 "queue.buffering.max.kbytes": QUEUE_MAX_KIB,
                 "delivery.timeout.ms": int(delivery_timeout_s * 1000),
                 "reconnect.backoff.max.ms": 500,
                 "allow.auto.create.topics": False,
-                "log_level": 2,  # outages come back as errors; the log lines would only repeat them
+                "log_level": 2,  # outages are raised as errors; the log lines would only repeat them
             }
         )
 
@@ -65,7 +65,7 @@ class KafkaTopicLog:
         return self._topic
 
     def partitions(self) -> int:
-        """Number of partitions of the topic now. Raises `FatalError` TOPIC_MISSING, LOGON_REFUSED."""
+        """Current number of partitions of the topic. Raises `FatalError` TOPIC_MISSING, LOGON_REFUSED."""
         for _ in range(METADATA_TRIES):
             try:
                 found = metadata(self._producer, self._topic, METADATA_TIMEOUT_S).topics[self._topic]
@@ -79,7 +79,7 @@ class KafkaTopicLog:
         raise FatalError("TOPIC_MISSING", f"topic {self._topic} does not exist", topic=self._topic)
 
     def offer(self, partition: Partition, value: bytes) -> bool:
-        """Queue a message; False when the queue is full."""
+        """Queue a message; False if the queue is full."""
         self._raise_failure()
         try:
             self._producer.produce(self._topic, value, partition=partition, on_delivery=self._on_delivery)
@@ -91,21 +91,21 @@ class KafkaTopicLog:
         return True
 
     def poll(self, timeout_s: float) -> tuple[Delivery, ...]:
-        """What has been acknowledged since the last call."""
+        """Messages acknowledged since the last call."""
         self._producer.poll(timeout_s)
         return self._drain()
 
     def flush(self, timeout_s: float) -> tuple[Delivery, ...]:
-        """As `poll`, without waiting for fuller batches."""
+        """Like `poll`, without waiting for fuller batches."""
         self._producer.flush(timeout_s)
         return self._drain()
 
     def unacknowledged(self) -> int:
-        """Messages without a delivery report: counted here, not asked of the client, so that none can hide."""
+        """Messages without a delivery report: counted here, not by the client, so that none goes unnoticed."""
         return self._queued
 
     def abandon(self) -> None:
-        """Drop what is queued and not yet in flight."""
+        """Drop messages that are queued but not in flight."""
         self._producer.purge(in_queue=True, in_flight=False, blocking=True)
         self._producer.flush(1.0)
 
@@ -122,7 +122,7 @@ class KafkaTopicLog:
         self._queued -= 1
         if error is None:
             partition, offset = message.partition(), message.offset()
-            assert partition is not None and offset is not None  # noqa: S101, PT018  # acknowledged: it has a place
+            assert partition is not None and offset is not None  # noqa: S101, PT018  # an acknowledged message has both
             self._delivered.append(Delivery(partition=Partition(partition), offset=offset, size=len(message)))
-        elif self._failure is None:  # the first one is the cause; those after it are its consequences
+        elif self._failure is None:  # the first one is the cause; later ones are its consequences
             self._failure = delivery_error(error, f"sending to {self._topic} partition {message.partition()}")

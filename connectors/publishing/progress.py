@@ -1,4 +1,4 @@
-"""Tells how far an attempt has got, while it sends."""
+"""Reports how far an attempt has come while it sends."""
 
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -13,7 +13,7 @@ OnProgress = Callable[[PublishProgress], None]
 
 
 class Counted(Protocol):
-    """What is cut into chunks."""
+    """A cutter of rows, as far as progress needs it."""
 
     @property
     def digests(self) -> tuple[Digest, ...]:
@@ -31,7 +31,7 @@ class ProgressTimer:
         self._due = sender.clock()
 
     def report(self, *, last: bool = False) -> None:
-        """Report if it is time to."""
+        """Report if it is due, or if it is the `last` time."""
         now = self._sender.clock()
         if last or now >= self._due:
             self._due = now + PROGRESS_INTERVAL_S

@@ -1,4 +1,4 @@
-"""What every attempt is held against: the partitions frozen on the job, and what verification saw in the file."""
+"""Checks of every attempt: against the partitions frozen on the job, and against what verification saw in the file."""
 
 from connectors.publishing.ports import TopicLog
 from connectors.verification.evidence import Evidence
@@ -8,7 +8,7 @@ from schemas.errors import FatalError, UserError
 
 
 def refuse_other_partition_count(log: TopicLog, frozen: int) -> None:
-    """Raises `FatalError` TOPIC_PARTITIONS_CHANGED."""
+    """Raises `FatalError` TOPIC_PARTITIONS_CHANGED unless the topic has the frozen number of partitions."""
     if (found := log.partitions()) != frozen:
         raise FatalError(
             "TOPIC_PARTITIONS_CHANGED",
@@ -21,7 +21,7 @@ def refuse_other_partition_count(log: TopicLog, frozen: int) -> None:
 
 
 def compare(sent: tuple[Digest, ...], evidence: Evidence, summary: ParsedSummary) -> None:
-    """What was sent must be what verification saw, in every partition.
+    """Check that what was sent is what verification saw, in every partition.
 
     Raises `UserError` SOURCE_CHANGED, and `FatalError` EVIDENCE_MISMATCH, which names the partition.
     """

@@ -1,4 +1,4 @@
-"""What an attempt reports while it runs, and what it has done in the end."""
+"""What an attempt reports while it runs and at its end."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from schemas.ids import Attempt, JobId, Partition
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishProgress:
-    """How far an attempt has got: rows and message bytes queued, and of every partition the rows.
+    """How far an attempt has come: rows and message bytes queued, and rows per partition.
 
-    `offsets`: of every partition the first and last message that the broker has acknowledged; -1 without one.
+    `offsets`: per partition, the offsets of the first and last message that the broker has acknowledged; -1 if none.
     """
 
     rows: int
@@ -22,18 +22,18 @@ class PublishProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionSent:
-    """What one partition was sent; its end marker, if there are markers, carries the same numbers."""
+    """Totals sent to one partition; its end marker, if there are markers, has the same numbers."""
 
     partition: Partition
     chunks: int
     records: int
     digest: Digest
-    end_offset: int  # of the end marker, or of the last chunk where there are no markers; -1 without one
+    end_offset: int  # of the end marker, or of the last chunk if there are no markers; -1 if neither
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishReport:
-    """A finished attempt: every message of it has been acknowledged by the broker."""
+    """A finished attempt: the broker has acknowledged all its messages."""
 
     import_id: JobId
     attempt: Attempt

@@ -1,6 +1,6 @@
-"""How one attempt sends: within the bounded backlog, in order, and never long without asking the fence.
+"""Sends the messages of one attempt: within the bounded backlog, in order, and never long without asking the fence.
 
-`PlainSender` is for topics of which nobody knows who reads them, and for what has no attempt.
+`PlainSender` is for topics whose readers are unknown, and for messages outside an attempt.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,14 +16,14 @@ from schemas.messages import Message
 FENCE_INTERVAL_S: Final = 1.0
 BACKLOG_INTERVAL_S: Final = 0.2
 BACKLOG_OUTAGE_S: Final = 120.0
-"""How long the position of the workers may stay unknown before the attempt fails: as long as a delivery may take."""
+"""How long the workers' position may stay unknown before the attempt fails: as long as a delivery may take."""
 
 WAIT_S: Final = 0.05
-"""Longest single wait for the broker: what bounds how late the fence is asked."""
+"""Longest single wait for the broker, so the longest delay of asking the fence."""
 
 
 class Sender:
-    """Sends messages within the backlog, and asks the fence about once a second whatever it waits for."""
+    """Sends messages within the backlog, and asks the fence about once a second even while it waits."""
 
     def __init__(
         self,
@@ -54,15 +54,15 @@ class Sender:
         return self._log.topic
 
     def last_offset(self, partition: Partition) -> int:
-        """Offset of the last message of a partition that the broker has acknowledged; -1 without one."""
+        """Offset of the last message in a partition that the broker has acknowledged; -1 if none."""
         return self._last_offsets[partition]
 
     def offsets(self) -> tuple[tuple[int, int], ...]:
-        """First and last offset of each partition that the broker has acknowledged; -1 without one."""
+        """First and last acknowledged offset of each partition; -1 if none."""
         return tuple(zip(self._first_offsets, self._last_offsets, strict=True))
 
     def ask_fence(self) -> None:
-        """Raises what the fence raises."""
+        """Ask the fence; raises what it raises."""
         self._fence.check()
         self._fence_due = self.clock() + FENCE_INTERVAL_S
 
@@ -84,7 +84,7 @@ class Sender:
         self._collect(self._log.poll(0))
 
     def await_acknowledgements(self) -> None:
-        """Return when every message has been acknowledged."""
+        """Return when the broker has acknowledged every message."""
         while self._log.unacknowledged():
             self._collect(self._log.flush(WAIT_S))
             self._tick()
@@ -105,7 +105,7 @@ class Sender:
             self._outstanding.taken(self._backlog.taken())
             self._backlog_known = self.clock()
         except RetriableError:
-            # Not knowing for a while does no harm: nothing is sent meanwhile, and the fence is asked.
+            # A position unknown for a while does no harm: nothing is sent meanwhile, and the fence is still asked.
             if now - self._backlog_known > BACKLOG_OUTAGE_S:
                 raise
         self._backlog_due = self.clock() + BACKLOG_INTERVAL_S
@@ -116,7 +116,7 @@ class Sender:
 
 
 class PlainSender:
-    """Sends messages in the order given, as fast as the broker takes them."""
+    """Sends messages in the given order, as fast as the broker accepts them."""
 
     def __init__(self, log: TopicLog) -> None:
         self._log = log
@@ -131,7 +131,7 @@ class PlainSender:
         self._log.poll(0)
 
     def await_acknowledgements(self) -> None:
-        """Return when every message has been acknowledged."""
+        """Return when the broker has acknowledged every message."""
         while self._log.unacknowledged():
             self._log.flush(WAIT_S)
         self._log.poll(0)

@@ -1,1 +1,1 @@
-"""Clients of object stores: how they are reached, what their errors become, and what can be asked of a bucket."""
+"""Clients of object stores: how to reach them, how their errors translate, and what to ask of a bucket."""

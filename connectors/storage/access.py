@@ -1,4 +1,4 @@
-"""How an object store is reached: one set of plain values for boto3, Arrow, pyiceberg and DuckDB, and its clients."""
+"""Access to an object store: one set of plain values for boto3, Arrow, pyiceberg and DuckDB, and its clients."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ LAKE_ATTEMPTS: Final = 5
 HTTP_PORT: Final = 80
 HTTPS_PORT: Final = 443
 OCTETS: Final = "binary/octet-stream"
-"""What S3 takes an object for whose type nobody says. SeaweedFS looks into it then, and packs text with gzip: to read
+"""S3's default for an object without a content type. Without one, SeaweedFS inspects the object and gzips text: reading
 that costs the server six times as much."""
 ICEBERG: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -28,15 +28,15 @@ ICEBERG: Final[Mapping[str, str]] = MappingProxyType(
         "session_token": "s3.session-token",
     }
 )
-"""What pyiceberg calls these."""
+"""pyiceberg's names of these fields."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class S3Access:
     """Endpoint and credentials of an object store. An empty `endpoint` means AWS, empty keys its credential chain.
 
-    `timeout_s`: of `client`, without a byte, while a connection is opened or waited on; boto3 then tries again, four
-    times.
+    `timeout_s`: how long `client` waits without a byte, while it connects or waits for a response; boto3 then retries,
+    four times.
     """
 
     endpoint: str
@@ -62,9 +62,9 @@ class S3Access:
         return urlsplit(self.endpoint).scheme != "http"
 
     def with_keys(self) -> "S3Access":
-        """The same with the keys that AWS's credential chain has now, where it has none of its own.
+        """The same access with the current keys of AWS's credential chain, if it has no keys of its own.
 
-        For a process that lives for one query. Another one follows the chain, whose keys end (`role_keys`).
+        For a process that lives for one query. Longer processes follow the chain, since its keys expire (`role_keys`).
         """
         if self.access_key:
             return self
@@ -88,12 +88,12 @@ class S3Access:
 
     @classmethod
     def of_iceberg(cls, properties: Mapping[str, str]) -> "S3Access":
-        """Inverse of `iceberg_properties`; what else a table's properties say is let be."""
+        """Inverse of `iceberg_properties`; other properties of a table are ignored."""
         found: dict[str, Any] = {field: properties.get(name, "") for field, name in ICEBERG.items()}
         return cls(**found)
 
     def client(self) -> "S3Client":
-        """A boto3 client; shared per process, since making one takes 0.2 s."""
+        """A boto3 client; shared per process, since creating one takes 0.2 s."""
         return _client(self)
 
     def filesystem(self) -> "pafs.S3FileSystem":
@@ -103,12 +103,12 @@ class S3Access:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientOptions:
-    """How a boto3 client asks.
+    """How a boto3 client sends requests.
 
-    `attempts` are the tries of one request in all. `connections` bounds those that are kept open between requests.
-    `checksums`: objects are sent with a checksum, and read ones compared with theirs. A bucket with object lock takes
-    no other objects, but not every S3 server knows the trailers that carry them.
-    `signed_bodies`: the signature covers what is sent, which costs a SHA-256 of it where the endpoint has no TLS.
+    `attempts`: tries of one request, including the first. `connections`: how many stay open between requests.
+    `checksums`: objects are sent with a checksum, and read objects are compared with theirs. A bucket with object lock
+    requires them, but not every S3 server supports the trailers that carry them. `signed_bodies`: the signature covers
+    the body, which costs a SHA-256 of it if the endpoint has no TLS.
     """
 
     connect_timeout_s: float = 20.0
@@ -123,12 +123,12 @@ ORDINARY: Final = ClientOptions()
 
 
 def new_client(access: S3Access, options: ClientOptions) -> "S3Client":
-    """A boto3 client of its own; making one takes 0.2 s, and the first one of a process imports boto3."""
+    """A new boto3 client; creating one takes 0.2 s, and the first one of a process imports boto3."""
     import boto3  # slow to import, and not every command needs it
     from botocore.config import Config
 
     checksums: Final = "when_supported" if options.checksums else "when_required"
-    particular: _S3Dict = {"addressing_style": "path" if access.endpoint else "auto"}  # AWS has a host for each bucket
+    particular: _S3Dict = {"addressing_style": "path" if access.endpoint else "auto"}  # AWS has a host per bucket
     if not options.signed_bodies:
         particular["payload_signing_enabled"] = False
     client = boto3.client(
@@ -169,7 +169,7 @@ def _client(access: S3Access) -> "S3Client":
 
 @cache
 def _filesystem(access: S3Access) -> "pafs.S3FileSystem":
-    import pyarrow.fs as pafs  # starts the AWS SDK of Arrow
+    import pyarrow.fs as pafs  # starts Arrow's AWS SDK
 
     options: dict[str, Any] = {"region": access.region}
     if access.endpoint:

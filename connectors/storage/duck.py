@@ -1,7 +1,7 @@
-"""How DuckDB is set up, for everything of the product that queries with it.
+"""Sets up DuckDB for every query of the product.
 
 Connections are in memory, in UTC, and bounded in memory, disk and threads. They reach S3 through the extension from its
-PyPI wheel. DuckDB itself is loaded by the first connection.
+PyPI wheel. The first connection loads DuckDB itself.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ BATCH_ROWS: Final = 131_072
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DuckLimits:
-    """What one connection may use: bytes of memory, threads, and bytes below `temp_directory` when memory is full."""
+    """Limits of one connection: bytes of memory, threads, and bytes below `temp_directory` once memory is full."""
 
     memory_bytes: int
     threads: int
@@ -32,10 +32,10 @@ class DuckLimits:
 
 
 def connect(limits: DuckLimits, s3: S3Access | None = None) -> "duckdb.DuckDBPyConnection":
-    """An in-memory database in UTC that reads `s3://` when `s3` is given; extensions are never downloaded.
+    """An in-memory database in UTC that reads `s3://` if `s3` is given; extensions are never downloaded.
 
-    Without keys of its own, `s3` is reached with those of the role of this process, as long as the connection lives.
-    Rows come in any order where a query names none.
+    If `s3` has no keys, it is reached with those of the process's role for as long as the connection lives. Rows come
+    in any order unless a query sorts them.
     """
     import duckdb
 
@@ -48,15 +48,15 @@ def connect(limits: DuckLimits, s3: S3Access | None = None) -> "duckdb.DuckDBPyC
             "max_temp_directory_size": f"{limits.temp_bytes}B",
             "autoload_known_extensions": False,
             "autoinstall_known_extensions": False,
-            # The extension comes from a wheel, as DuckDB does: to check its signature takes 80 ms of every connection.
+            # The extension comes from a wheel, as DuckDB does: checking its signature takes 80 ms of every connection.
             "allow_unsigned_extensions": s3 is not None,
-            "python_enable_replacements": False,  # a table name never means a variable of ours
+            "python_enable_replacements": False,  # a table name never resolves to a Python variable
             "preserve_insertion_order": False,
         }
     )
     try:
         connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SET enable_progress_bar = false")  # it would go to our standard output
+        connection.execute("SET enable_progress_bar = false")  # it would write to stdout
         if s3 is not None:
             connection.execute(f"LOAD {literal(str(extension_path('httpfs')))}")
             connection.execute("SET allow_unsigned_extensions = false")  # for good: DuckDB refuses the way back
@@ -75,7 +75,7 @@ def connect(limits: DuckLimits, s3: S3Access | None = None) -> "duckdb.DuckDBPyC
 def batches(
     connection: "duckdb.DuckDBPyConnection", query: str, parameters: Sequence[object] = ()
 ) -> "Iterator[pa.RecordBatch]":
-    """The rows of a query as they come, at most `BATCH_ROWS` a batch. `parameters`: the values of its `?`."""
+    """The rows of a query as they come, at most `BATCH_ROWS` per batch. `parameters`: the values for its `?`."""
     yield from connection.execute(query, list(parameters)).to_arrow_reader(BATCH_ROWS)
 
 

@@ -1,7 +1,7 @@
-"""What goes wrong at an object store: what boto3 raises becomes a `StoreFault`, and that an error of ours.
+"""Errors of an object store: what boto3 raises becomes a `StoreFault`, and that becomes an error of Muster.
 
-For buckets that Muster owns or reads, what is gone, changed or forbidden is a `UserError`; what may come back is a
-`RetriableError` S3_UNAVAILABLE; a request that the store will never take is a `FatalError` S3_REFUSED.
+For buckets that Muster owns or reads, objects that are gone, changed or forbidden are a `UserError`; faults that may
+pass are a `RetriableError` S3_UNAVAILABLE; a request that the store will never accept is a `FatalError` S3_REFUSED.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -25,9 +25,9 @@ SKEWED: Final = "RequestTimeTooSkewed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreFault:
-    """What boto3 raised. `code` is the store's if it answered, else the name of the exception.
+    """What boto3 raised. `code` is the store's if it answered, otherwise the name of the exception.
 
-    `answer` is the response as boto3 has it.
+    `answer` is boto3's form of the response.
     """
 
     kind: Literal["answered", "silent", "no credentials", "bad request"]
@@ -36,12 +36,12 @@ class StoreFault:
 
     @property
     def status(self) -> int:
-        """HTTP's status; 0 without an answer."""
+        """HTTP status; 0 without a response."""
         return int(self.answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
     @property
     def passes(self) -> bool:
-        """True if the store answers that it cannot now."""
+        """True if the store answers that it is temporarily unable to serve the request."""
         return (
             self.code in BUSY
             or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
@@ -51,8 +51,8 @@ class StoreFault:
 
 @contextmanager
 def store_faults(error: Callable[[StoreFault], MusterError]) -> Iterator[None]:
-    """Raise the error that `error` makes of what boto3 raises inside. Bugs pass through as they are."""
-    from boto3.exceptions import Boto3Error  # boto3 takes a third of a second
+    """Translate boto3's exceptions with `error` and raise the result. Bugs pass through unchanged."""
+    from boto3.exceptions import Boto3Error  # importing boto3 takes a third of a second
     from botocore import exceptions as boto
     from urllib3.exceptions import HTTPError
 
@@ -65,19 +65,19 @@ def store_faults(error: Callable[[StoreFault], MusterError]) -> Iterator[None]:
     except boto.ParamValidationError as exc:
         raise error(StoreFault(kind="bad request", code=type(exc).__name__)) from exc
     except (Boto3Error, boto.BotoCoreError, HTTPError, ConnectionError, TimeoutError) as exc:
-        cause = exc.__cause__ or exc.__context__  # an upload wraps what went wrong
+        cause = exc.__cause__ or exc.__context__  # an upload wraps the cause
         if isinstance(exc, Boto3Error) and isinstance(cause, boto.ClientError):
             raise error(_answered(cause.response)) from exc
         raise error(StoreFault(kind="silent", code=type(exc).__name__)) from exc
 
 
 def translated(bucket: str, key: str) -> AbstractContextManager[None]:
-    """Raise what boto3 raises inside in our words; `bucket` and `key` are what the request is about."""
+    """Translate boto3's exceptions into Muster's errors; `bucket` and `key` are those of the request."""
     return store_faults(partial(_error, bucket, key))
 
 
 def changed(bucket: str, key: str) -> UserError:
-    """The error for an object that is another one now."""
+    """The error for an object that is not the pinned one any more."""
     return UserError(
         "SOURCE_CHANGED", f"s3://{bucket}/{key} is no longer the object that was registered", bucket=bucket, key=key
     )

@@ -1,4 +1,4 @@
-"""Listing and deleting objects, which every client of S3 here does in the same way. Errors are boto3's."""
+"""Listing and deleting objects, the same for every S3 client. Errors are boto3's."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-DELETE_BATCH: Final = 1000  # the most that one DeleteObjects takes
+DELETE_BATCH: Final = 1000  # limit of one DeleteObjects request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class ObjectInfo:
 
 
 def list_objects(client: "S3Client", bucket: str, prefix: str) -> Iterator[ObjectInfo]:
-    """Objects whose key begins with `prefix`, in the order of their keys."""
+    """Objects whose key begins with `prefix`, ordered by key."""
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for entry in page.get("Contents", ()):
             yield ObjectInfo(
@@ -32,12 +32,12 @@ def list_objects(client: "S3Client", bucket: str, prefix: str) -> Iterator[Objec
 
 
 def exists(client: "S3Client", bucket: str, key: str) -> bool:
-    """Whether an object is there."""
+    """Whether an object exists."""
     return any(entry.key == key for entry in list_objects(client, bucket, key))
 
 
 def delete_objects(client: "S3Client", bucket: str, keys: Sequence[str]) -> None:
-    """Delete objects; missing ones are no error. Raises OSError when the store refuses some of them."""
+    """Delete objects; missing ones are no error. Raises OSError if the store refuses any of them."""
     for start in range(0, len(keys), DELETE_BATCH):
         batch = keys[start : start + DELETE_BATCH]
         answer = client.delete_objects(

@@ -1,4 +1,4 @@
-"""S3 objects: pinned sources that are read as they were, and the few writes that Muster makes."""
+"""S3 objects: reads pinned sources in the version that was pinned, and does the few writes of Muster."""
 
 import threading
 import time
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 MIB: Final = 1024 * 1024
 RANGE_BYTES: Final = 8 * MIB
 RESUME_S: Final = 60.0
-"""How long a stream tries to go on, counted from the last byte that came, before the outage is the caller's."""
+"""How long a stream retries, counted from the last progress, before it raises the outage to its caller."""
 RESUME_PAUSE_S: Final = 0.2
 RESUME_PAUSE_MAX_S: Final = 5.0
 MULTIPART_BYTES: Final = 16 * MIB
-"""Part size and threshold: 10,000 parts (S3's limit) of it are 156 GiB; boto3 takes larger parts beyond."""
+"""Part size and threshold: 10,000 parts (S3's limit) of this size are 156 GiB; boto3 uses larger parts beyond."""
 
 
 class _Sent:
-    """Counts what one try of an upload has sent, in its threads."""
+    """Counts what one try of an upload has sent; called from its threads."""
 
     def __init__(self, on_bytes: Callable[[int], None] | None) -> None:
         self._on_bytes = on_bytes
@@ -48,7 +48,7 @@ class _Sent:
 
 
 class ObjectStore:
-    """An S3 endpoint with its credentials. Safe to share between threads. Every method blocks.
+    """An S3 endpoint with its credentials. Thread-safe. Every method blocks.
 
     Every method raises `UserError` ACCESS_DENIED or NO_SUCH_BUCKET, `RetriableError` S3_UNAVAILABLE and `FatalError`
     S3_REFUSED.
@@ -60,7 +60,7 @@ class ObjectStore:
         self._resume_s = resume_s
 
     def prepare(self) -> None:
-        """Make the client now; otherwise the first request pays for it, half a second."""
+        """Create the client now; otherwise the first request takes half a second longer."""
         _ = self._client
 
     @cached_property
@@ -68,7 +68,7 @@ class ObjectStore:
         return new_client(self._access, self._options)
 
     def pin(self, bucket: str, key: str, version_id: str | None = None) -> SourceObject:
-        """The object as it is now, or the version asked for. Raises `UserError` SOURCE_GONE."""
+        """Pin the current object, or the given version. Raises `UserError` SOURCE_GONE."""
         version = {"VersionId": version_id} if version_id else {}
         with translated(bucket, key):
             head = self._client.head_object(Bucket=bucket, Key=key, **version)  # type: ignore[arg-type]
@@ -83,10 +83,10 @@ class ObjectStore:
         )
 
     def stream(self, source: SourceObject, *, range_bytes: int = RANGE_BYTES) -> Iterator[bytes]:
-        """The pinned object in blocks of `range_bytes`, one read ahead in a thread. Nothing for an empty object.
+        """The pinned object in blocks of `range_bytes`; a thread reads one block ahead. Empty objects have none.
 
-        One request as long as it lasts (a request for each block costs a server twice the time); when the last byte has
-        come, the object must still be the pinned one. Raises as `read_range`.
+        Uses one request as long as it lasts (a request per block costs a server twice the time); after the last byte,
+        checks that the object is still the pinned one. Raises as `read_range`.
         """
         stop = threading.Event()
         starts = range(0, source.size, range_bytes)
@@ -110,13 +110,13 @@ class ObjectStore:
                     yield block
             finally:
                 stop.set()
-                reader.submit(body.close)  # after a read that may still be under way
+                reader.submit(body.close)  # after a read that may still be running
 
     def read_range(self, source: SourceObject, start: int, length: int) -> bytes:
-        """`length` bytes of the pinned object from `start`; a broken connection is taken up at the byte where it broke.
+        """`length` bytes of the pinned object from `start`; resumes a broken connection at the byte where it broke.
 
-        Raises `UserError` SOURCE_CHANGED when the object is not the pinned one any more, SOURCE_GONE when it was
-        deleted, `RetriableError` S3_UNAVAILABLE after `resume_s` without a byte.
+        Raises `UserError` SOURCE_CHANGED if the object is not the pinned one any more, SOURCE_GONE if it was deleted,
+        `RetriableError` S3_UNAVAILABLE after `resume_s` without a byte.
         """
         body = PinnedBody(self._client, source, end=start + length)
         try:
@@ -150,7 +150,7 @@ class ObjectStore:
             self._client.head_object(Bucket=source.bucket, Key=source.key, IfMatch=source.etag, **version)  # type: ignore[arg-type]
 
     def get(self, bucket: str, key: str) -> bytes:
-        """A small object as a whole. Raises `UserError` SOURCE_GONE."""
+        """A whole small object. Raises `UserError` SOURCE_GONE."""
         with translated(bucket, key):
             return self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
 
@@ -160,12 +160,12 @@ class ObjectStore:
             with translated(bucket, key):
                 return self._client.get_object(Bucket=bucket, Key=key, Range=f"bytes=-{size}")["Body"].read()
         except UserError as exc:
-            if exc.code == "SOURCE_CHANGED":  # the range cannot be satisfied: nothing has no last bytes
+            if exc.code == "SOURCE_CHANGED":  # unsatisfiable range: the object is empty
                 return b""
             raise
 
     def put(self, bucket: str, key: str, content: bytes) -> None:
-        """Write a small object, over what is there."""
+        """Write a small object, replacing an existing one."""
         with translated(bucket, key):
             self._client.put_object(Bucket=bucket, Key=key, Body=content)
 
@@ -175,10 +175,10 @@ class ObjectStore:
             return put_if_absent(self._client, bucket, key, body, replace_empty=replace_empty)
 
     def put_file(self, path: Path, bucket: str, key: str, *, on_bytes: Callable[[int], None] | None = None) -> None:
-        """Upload a local file, in parts where it is large. Raises `UserError` SOURCE_GONE when there is no such file.
+        """Upload a local file, in parts if it is large. Raises `UserError` SOURCE_GONE if the file does not exist.
 
-        An outage is retried for `resume_s`, from the beginning of the file. `on_bytes` gets the size of each piece that
-        was sent, from the threads of the upload; a negative one takes back what a failed try has sent.
+        An outage is retried for `resume_s`, from the beginning of the file. `on_bytes` gets the size of each piece
+        sent, from the threads of the upload; a negative size takes back what a failed try has sent.
         """
         from boto3.s3.transfer import TransferConfig
 
@@ -204,17 +204,17 @@ class ObjectStore:
                 return
 
     def list(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Objects whose key begins with `prefix`, in the order of their keys."""
+        """Objects whose key begins with `prefix`, ordered by key."""
         with translated(bucket, prefix):
             yield from list_objects(self._client, bucket, prefix)
 
     def delete(self, bucket: str, key: str) -> None:
-        """Delete an object, if there is one."""
+        """Delete an object; a missing one is no error."""
         with translated(bucket, key):
             self._client.delete_object(Bucket=bucket, Key=key)
 
     def delete_prefix(self, bucket: str, prefix: str) -> int:
-        """Delete every object below `prefix`, which must end with '/'; how many there were. May be run again."""
+        """Delete every object below `prefix`, which must end with '/'; returns how many there were. Idempotent."""
         if not prefix.rstrip("/") or not prefix.endswith("/"):
             raise ValueError(f"{prefix!r} would delete more than one directory")
         keys = [entry.key for entry in self.list(bucket, prefix)]

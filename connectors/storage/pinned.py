@@ -1,4 +1,4 @@
-"""One version of one object, read as it was."""
+"""Reads one version of one object, exactly as it was pinned."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ READ_BYTES: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceObject:
-    """One version of one object: by version id where the bucket has versions, by etag everywhere. Size in bytes."""
+    """One version of one object: by version id if the bucket has versions, by etag in any case. Size in bytes."""
 
     bucket: str
     key: str
@@ -43,13 +43,13 @@ class SourceObject:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """Inverse of `as_record`; other keys of the record are somebody else's."""
+        """Inverse of `as_record`; other keys of the record are ignored."""
         values = {name: record[name] for name in cls.__dataclass_fields__}
         return cls(**{**values, "last_modified": datetime.fromisoformat(record["last_modified"])})
 
 
 class PinnedBody:
-    """The body of a pinned object, read in order; opened (again) where it is read on, with its etag and version."""
+    """The body of a pinned object, read in order; (re)opened at the next byte, with its etag and version."""
 
     def __init__(self, client: "S3Client", source: SourceObject, *, end: int | None = None) -> None:
         self._client = client
@@ -59,7 +59,7 @@ class PinnedBody:
         self._at = 0
 
     def read_into(self, content: bytearray, start: int, length: int) -> None:
-        """Append what is missing of `length` bytes from `start`. What came before an error stays appended."""
+        """Append what is missing of `length` bytes from `start`. Bytes read before an error stay appended."""
         at = start + len(content)
         if self._body is None or self._at != at:
             self._open(at)
@@ -75,7 +75,7 @@ class PinnedBody:
             raise
 
     def close(self) -> None:
-        """End the request that is under way, if there is one."""
+        """Close the current request, if any."""
         if self._body is not None:
             self._body.close()
             self._body = None

@@ -1,8 +1,8 @@
-"""DuckDB with the credentials of a role, which end after some hours: they are renewed while its queries run.
+"""Gives DuckDB the credentials of a role, which expire after some hours, and renews them while queries run.
 
-A secret of DuckDB belongs to a transaction: a query that has begun opens every file with the one that it began with.
-The settings of the S3 extension are read anew for each file, so the keys are put there. botocore fetches others ten to
-fifteen minutes before the old ones end, and a file is read within that time.
+A DuckDB secret belongs to a transaction: a running query opens every file with the secret that it began with. The
+settings of the S3 extension are read again for each file, so the keys are set there. botocore fetches new ones ten to
+fifteen minutes before the old ones expire, and reading a file takes less than that.
 """
 
 import logging
@@ -23,9 +23,9 @@ _log = logging.getLogger(__name__)
 
 
 def use_role(connection: duckdb.DuckDBPyConnection, s3: S3Access) -> None:
-    """Let a connection reach `s3` with what AWS's credential chain has, for as long as it is open.
+    """Let a connection reach `s3` with AWS's credential chain for as long as it is open.
 
-    Without any credentials it asks as nobody.
+    Without any credentials its requests are anonymous.
     """
     _set(connection, s3_region=s3.region)
     if s3.endpoint:
@@ -40,7 +40,7 @@ def use_role(connection: duckdb.DuckDBPyConnection, s3: S3Access) -> None:
 
 
 class _Renewal:
-    """One thread for all connections of the process, while there are any."""
+    """One thread for all connections of the process, as long as there are any."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -52,7 +52,7 @@ class _Renewal:
     def follow(
         self, connection: duckdb.DuckDBPyConnection, credentials: Credentials, keys: ReadOnlyCredentials
     ) -> None:
-        """Keep the keys of a connection those that its credentials have."""
+        """Keep the keys of a connection equal to those of its credentials."""
         with self._lock:
             self._followed[connection] = credentials, keys
             if self._thread is None:
@@ -68,7 +68,7 @@ class _Renewal:
                 if not followed:
                     self._thread = None
                     return
-            while followed:  # none is kept alive by us for longer than it takes
+            while followed:  # each connection is kept alive only while its keys are renewed
                 self._renew(*followed.pop())
 
     def _renew(self, connection: duckdb.DuckDBPyConnection, of: tuple[Credentials, ReadOnlyCredentials]) -> None:
@@ -76,13 +76,13 @@ class _Renewal:
         try:
             now = credentials.get_frozen_credentials()
             if now == keys:
-                connection.cursor().close()  # raises once it is closed
+                connection.cursor().close()  # raises if the connection is closed
                 return
             with connection.cursor() as cursor:
                 _set_keys(cursor, now)
         except BotoCoreError as exc:
             _log.warning("the credentials of the role cannot be renewed now: %s", exc)
-        except duckdb.Error:  # it was closed
+        except duckdb.Error:  # the connection is closed
             with self._lock:
                 self._followed.pop(connection, None)
         else:

@@ -1,4 +1,4 @@
-"""Writing whole objects, which every client of S3 here does in the same way. Errors are boto3's."""
+"""Writing whole objects, the same for every S3 client. Errors are boto3's."""
 
 import itertools
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
-SINGLE_PUT_BYTES = 256 * 2**20  # S3 takes 5 GiB in one request, but a lost connection would cost all of it
+SINGLE_PUT_BYTES = 256 * 2**20  # S3 accepts 5 GiB in one request, but a lost connection would cost all of it
 PIECE_BYTES = 64 * 2**20  # times 10,000 pieces: files up to 625 GiB
 PLAIN: Final[Mapping[str, str]] = MappingProxyType({})
-"""No arguments besides: an object as the bucket has it by default."""
+"""No extra arguments: an object with the defaults of the bucket."""
 
 
 def put_file(client: "S3Client", bucket: str, key: str, path: Path) -> None:
-    """Store a file, in several pieces if it is large; what was there is replaced when the last byte has come."""
+    """Store a file, in several pieces if it is large; an existing object is replaced once the last byte has arrived."""
     client.upload_file(str(path), bucket, key)
 
 
@@ -32,12 +32,11 @@ def put_if_absent(
     extra: Mapping[str, str] = PLAIN,
     replace_empty: bool = False,
 ) -> bool:
-    """Store bytes or a file under a key that nothing has yet. False if something has, which may be the same bytes.
+    """Store bytes or a file under an unused key. False if the key is taken, perhaps by the same bytes.
 
-    One request for bytes and for files of up to `SINGLE_PUT_BYTES`; larger files go in pieces, which S3 completes under
-    the same condition. `extra`: arguments of boto3 for a new object, as for its encryption.
-    `replace_empty`: an object without a byte counts as absent. SeaweedFS keeps one of a client that dies between the
-    head and the body of its PUT.
+    One request for bytes and for files of up to `SINGLE_PUT_BYTES`; larger files are sent in pieces, which S3 completes
+    under the same condition. `extra`: boto3 arguments for a new object, such as its encryption. `replace_empty`: treat
+    an empty object as absent. SeaweedFS keeps one if a client dies between the header and the body of its PUT.
     """
     if _put_if({"IfNoneMatch": "*"}, client, bucket, key, body, extra):
         return True
@@ -48,9 +47,9 @@ def put_if_absent(
 
 
 def may_write(client: "S3Client", bucket: str, key: str, *, extra: Mapping[str, str] = PLAIN) -> None:
-    """Ask whether an object may be written, with everything that this takes, and write none.
+    """Check that an object may be written, with all permissions this needs, without writing one.
 
-    An upload in pieces is begun and given up: until its end nobody sees anything of it.
+    Starts and aborts a multipart upload, which stays invisible until it is completed.
     """
     _give_up(client, bucket, key, _begin(client, bucket, key, extra))
 
@@ -108,6 +107,6 @@ def _begin(client: "S3Client", bucket: str, key: str, extra: Mapping[str, Any]) 
 def _give_up(client: "S3Client", bucket: str, key: str, upload: str) -> None:
     from botocore.exceptions import BotoCoreError, ClientError
 
-    # What went wrong is worth more than that this went wrong too, and whoever may write need not be allowed to give up.
+    # The original failure matters more than this one, and permission to write does not imply permission to abort.
     with suppress(BotoCoreError, ClientError):
         client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)

@@ -1,4 +1,4 @@
-"""What verification saw in a file, per partition: the evidence that the import is later held against."""
+"""What verification saw in a file, per partition: the evidence that the import is later compared with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ from schemas.errors import FatalError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """Counts and digests of one reading of a file.
+    """Counts and digests from one pass over a file.
 
-    rows = accepted + rejected; the digests of the partitions count the accepted rows, duplicates included.
+    rows = accepted + rejected; the digests of the partitions count the accepted rows, including duplicates.
     `source_bytes` are the bytes of the object, `decoded_bytes` those after decompression. Numbers that do not add up
-    are refused with `FatalError` EVIDENCE_INCONSISTENT.
+    raise `FatalError` EVIDENCE_INCONSISTENT.
     """
 
     rows: int
@@ -54,7 +54,7 @@ class Evidence:
 
     @classmethod
     def from_record(cls, record: Mapping[str, object]) -> Self:
-        """Inverse of `as_record`. Raises KeyError or ValueError when the record is not one of ours."""
+        """Inverse of `as_record`. Raises KeyError or ValueError if the record is not one of ours."""
         numbers = {
             name: int(cast("int", record[name]))
             for name in ("rows", "accepted", "rejected", "source_bytes", "decoded_bytes")

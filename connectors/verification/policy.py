@@ -1,4 +1,4 @@
-"""Which files are refused, once every row of them has been looked at. Pure."""
+"""Decides which files to refuse, once all their rows have been checked. Pure."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -10,7 +10,7 @@ from schemas.errors import UserError
 from schemas.import_spec import ImportSpec
 
 EXAMPLES: Final = 5
-"""Rejects that are shown with the error, each of another code; all others are in the rejects file."""
+"""Rejects shown with the error, each with a different code; the others are in the rejects file."""
 REMEDIES: Final[Mapping[str, str]] = {
     RejectCode.NO_TIMEZONE: f"Say their zone with --timezone, {SETTINGS}; those with an offset keep theirs",
     RejectCode.BAD_VALUE: f"Correct them, or give the column another type with --column, {SETTINGS}",
@@ -26,15 +26,15 @@ OTHERWISE: Final = f"Correct them, or allow a share of rejects with --max-reject
 
 
 def refuse(evidence: Evidence, spec: ImportSpec, first: Mapping[str, Reject], rejects_uri: str | None) -> None:
-    """Raises `UserError` when the import spec does not allow such a file. `first`: reject of each code.
+    """Raises `UserError` if the import spec does not allow such a file. `first`: the first reject of each code.
 
-    NO_TIMEZONE where that is what most of the rejects are, else TOO_MANY_REJECTS; EMPTY_FILE.
+    NO_TIMEZONE if that is the most frequent code, otherwise TOO_MANY_REJECTS; EMPTY_FILE.
     """
     if evidence.rows == 0 and not spec.allow_empty:
         raise UserError(
             "EMPTY_FILE", f"the file holds no rows; allow that with --allow-empty, {SETTINGS}, if it is meant"
         )
-    # Divided, not multiplied: 29 / 100 is 0.29, but 0.29 * 100 is less than 29.
+    # Division, not multiplication: 29 / 100 is 0.29, but 0.29 * 100 is less than 29.
     if evidence.rows and evidence.rejected / evidence.rows > spec.max_reject_share:
         raise _too_many_rejects(evidence, spec, first, rejects_uri)
     if evidence.accepted == 0 and not spec.allow_empty:
@@ -67,7 +67,7 @@ def _too_many_rejects(
 
 
 def describe(reject: Reject) -> str:
-    """One reject in words: where, which column, code and reason."""
+    """One reject in words: position, column, code and reason."""
     if reject.line is not None:
         place = f"line {reject.line}"
     elif reject.ordinal is not None:

@@ -1,4 +1,4 @@
-"""The rejects of a file as Parquet: written as they come, bounded, then put where the customer can read them."""
+"""The rejects of a file as Parquet: written as they come, bounded, then uploaded for the customer to read."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,17 +13,17 @@ from connectors.storage.objects import ObjectStore
 from schemas.layout import s3_uri
 
 REJECTS_KEPT: Final = 1_000_000
-"""Rejects beyond this many are counted, not kept: a file of nothing but faults must not fill the disk."""
+"""Rejects beyond this number are counted but not kept: a file full of faults must not fill the disk."""
 
 GROUP_ROWS: Final = 20_000
 """Rejects per Parquet row group: at most 20,000 x about 1 KiB in memory."""
 
 Upload = Callable[[Path], str]
-"""Puts the finished file into the object store and returns its URI; raises `RetriableError` S3_UNAVAILABLE."""
+"""Uploads the finished file to the object store and returns its URI; raises `RetriableError` S3_UNAVAILABLE."""
 
 
 def upload_rejects(store: ObjectStore, bucket: str, key: str) -> Upload:
-    """An upload to `key` (that of `schemas.layout.rejects_key`); another try of the same job writes over it."""
+    """An upload to `key` (from `schemas.layout.rejects_key`); a retry of the same job overwrites it."""
 
     def upload(path: Path) -> str:
         store.put_file(path, bucket, key)
@@ -33,21 +33,21 @@ def upload_rejects(store: ObjectStore, bucket: str, key: str) -> Upload:
 
 
 class RejectsSink(Protocol):
-    """Where rejects go, in the order in which they are found."""
+    """Takes rejects in the order in which they are found."""
 
     def write(self, rejects: RejectBatch) -> None:
-        """Keep some rejects; those beyond the bound are dropped."""
+        """Store rejects; those beyond the bound are dropped."""
         ...
 
     def finish(self) -> str | None:
-        """Make what was kept readable and return its URI; none when there was nothing. Called once, at the end."""
+        """Publish the stored rejects and return their URI. None if there were no rejects. Called once, at the end."""
         ...
 
 
 class ParquetRejects:
-    """`RejectsSink` into a local Parquet file that `upload` then puts into the object store.
+    """`RejectsSink` with a local Parquet file that `upload` then sends to the object store.
 
-    A context manager: on exit the local file is removed, whatever has happened. Nothing is created without rejects.
+    A context manager: on exit the local file is removed in any case. Without rejects no file is created.
     """
 
     def __init__(self, path: Path, upload: Upload, *, keep: int = REJECTS_KEPT) -> None:
@@ -69,7 +69,7 @@ class ParquetRejects:
         self._path.unlink(missing_ok=True)
 
     def write(self, rejects: RejectBatch) -> None:
-        """Keep some rejects; those beyond the bound are dropped."""
+        """Store rejects; those beyond the bound are dropped."""
         batch = rejects.batch.slice(0, self._room)
         self._room -= batch.num_rows
         self._pending.append(batch)
@@ -78,7 +78,7 @@ class ParquetRejects:
             self._write_group()
 
     def finish(self) -> str | None:
-        """Close the file, upload it and return its URI; none when there was no reject."""
+        """Close the file, upload it and return its URI. None if there was no reject."""
         self._write_group()
         if self._writer is None:
             return None

@@ -1,4 +1,4 @@
-"""The parse stream as its readers see it: verification needs digests of the rows, publishing the rows themselves."""
+"""The parse stream as its consumers see it: verification needs digests of the rows, publishing the rows themselves."""
 
 from collections.abc import Iterator, Mapping
 from typing import Protocol
@@ -21,12 +21,12 @@ class ParsedSummary(Protocol):
 
     @property
     def accepted(self) -> int:
-        """Rows that came out in batches."""
+        """Rows returned in batches."""
         ...
 
     @property
     def rejected(self) -> int:
-        """Rows that came out as rejects."""
+        """Rows returned as rejects."""
         ...
 
     @property
@@ -36,12 +36,12 @@ class ParsedSummary(Protocol):
 
     @property
     def source_bytes(self) -> int:
-        """Bytes of the object."""
+        """Size of the object in bytes."""
         ...
 
     @property
     def decoded_bytes(self) -> int:
-        """Bytes after decompression."""
+        """Size after decompression, in bytes."""
         ...
 
 
@@ -49,30 +49,30 @@ class ParsedRows(Protocol):
     """A parsed file: batches of accepted rows (_ordinal, user_id, columns) and of rejects, in file order."""
 
     def __iter__(self) -> "Iterator[pa.RecordBatch | RejectBatch]":
-        """Once only. Raises what the parser finds wrong with the file as a whole, and `UserError` SOURCE_CHANGED."""
+        """Iterates once. Raises what the parser finds wrong with the file as a whole, or `UserError` SOURCE_CHANGED."""
         ...
 
     @property
     def summary(self) -> ParsedSummary:
-        """Counts of the whole file; known when the iteration has ended."""
+        """Counts of the whole file; available after the iteration."""
         ...
 
 
 class Digested(Protocol):
-    """A parsed file whose accepted rows are digested by partition; only batches of rejects come out, in file order."""
+    """A parsed file whose accepted rows are digested per partition; yields only batches of rejects, in file order."""
 
     def __iter__(self) -> Iterator[RejectBatch]:
-        """As of `ParsedRows`."""
+        """See `ParsedRows`."""
         ...
 
     @property
     def digests(self) -> tuple[Digest, ...]:
-        """Of each partition, in order; known when the iteration has ended."""
+        """Digest of each partition, in order; available after the iteration."""
         ...
 
     @property
     def summary(self) -> ParsedSummary:
-        """As of `ParsedRows`."""
+        """See `ParsedRows`."""
         ...
 
 
@@ -92,10 +92,10 @@ class DigestedHere:
 
     @property
     def digests(self) -> tuple[Digest, ...]:
-        """As of `Digested`."""
+        """See `Digested`."""
         return self._totals.digests()
 
     @property
     def summary(self) -> ParsedSummary:
-        """As of `Digested`."""
+        """See `Digested`."""
         return self._parsed.summary

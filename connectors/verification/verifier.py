@@ -1,7 +1,7 @@
-"""Verifies a file: one strict reading that counts and digests every partition and names every bad row.
+"""Verifies a file: one strict pass that counts and digests every partition and reports every bad row.
 
-The parser's child digests the rows itself and sends what they add up to. Memory is bounded by a few batches in the
-child and one row group of rejects here, whatever the size of the file.
+The parser's child digests the rows itself and sends only the totals. Memory is bounded by a few batches in the child
+and one row group of rejects here, whatever the size of the file.
 """
 
 from collections import Counter
@@ -38,7 +38,7 @@ def verify_file(
 
 
 def verify_rows(parsed: ParsedRows, spec: ImportSpec, *, partitions: int, rejects: RejectsSink) -> Evidence:
-    """Verify rows that the caller needs too, and digest them in this process. Raises as `verify_digested` does."""
+    """Verify rows that the caller needs too, digesting them in this process. Raises as `verify_digested` does."""
     warm()  # while the child starts: loading the kernels takes a fifth of a second
     return verify_digested(DigestedHere(parsed, spec.row_schema, partitions), spec, rejects=rejects)
 
@@ -46,9 +46,9 @@ def verify_rows(parsed: ParsedRows, spec: ImportSpec, *, partitions: int, reject
 def verify_digested(digested: Digested, spec: ImportSpec, *, rejects: RejectsSink) -> Evidence:
     """Read a parsed file to its end and judge it by its import spec.
 
-    Raises `UserError` TOO_MANY_REJECTS or NO_TIMEZONE (with counts by code, the first reject of each and where the rest
-    is), EMPTY_FILE, and whatever the parser raises; what had been rejected until then is kept and named in the detail
-    as `rejects`.
+    Raises `UserError` TOO_MANY_REJECTS or NO_TIMEZONE (with counts by code, the first reject of each code and the
+    location of the rest), EMPTY_FILE, and everything that the parser raises; rejects found until then are kept, and the
+    detail names their file as `rejects`.
     """
     by_code: Counter[str] = Counter()
     first: dict[str, Reject] = {}
