@@ -127,8 +127,7 @@ class Layer(Flag):
     SCOPES = 16
     """No signals and no abstract Unix sockets to other processes."""
     NAMESPACES = 32
-    """A network without interfaces (so no UDP either), separate System V memory, and all mounts read-only (no chmod).
-    """
+    """A network without interfaces (no UDP either), separate System V memory, and all mounts read-only (no chmod)."""
 
 
 LANDLOCK_LAYERS: Final = ((Layer.FILES, 1), (Layer.TRUNCATION, 3), (Layer.TCP, 4), (Layer.SCOPES, 6))

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 ALL: Final[Mapping[Partition, int]] = MappingProxyType({})
 _SAME: Final = (USER_ID, EVENT, OCCURRED_AT, IDENTITY)
-"""Columns that are equal in two rows of one tenant if and only if they are the same event
-(`schemas.activity.EVENT_ROWS`)."""
+"""Columns that identify an event of a tenant: rows equal in them are one event (`schemas.activity.EVENT_ROWS`)."""
 _OFFSET: Final = identifier(OFFSET)
 _MINE: Final = f"{SOURCE} = ? AND {_OFFSET} >= ?"
 

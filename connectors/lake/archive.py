@@ -129,7 +129,7 @@ class ActivityArchive:
         return users_fault(self._s3, file, deep=deep)
 
     def expire(self, topic: str, *, now: datetime, grace: timedelta = DEFAULT_GRACE) -> int:
-        """Expire snapshots without readers; returns their number. Raises `RetriableError` ARCHIVE_CONFLICT."""
+        """Expire snapshots that no reader can use; returns their number. Raises `RetriableError` ARCHIVE_CONFLICT."""
         return expire_snapshots(self._tables, topic, now=now, grace=grace, sleep=self._sleep)
 
     def remove_garbage(self, topic: str, *, now: datetime, grace: timedelta = DEFAULT_GRACE) -> Removed:

@@ -2,8 +2,8 @@
 
 Namespace `_activity`, which no tenant can be called, and table `events` or `profiles`; partitioned by tenant and by
 partition of the topic. Table property `muster.archived-to.<topic>.<partition>`: the position below which the table has
-the rows of all records. `muster.topic-id.<topic>`: the id of the topic with these records. If the topic was recreated,
-`muster.era.<topic>` says how often, and `muster.base.<topic>.<partition>` is the number added to its offsets
+the rows of all records. `muster.topic-id.<topic>`: the id of the topic with these records. After a rebase,
+`muster.era.<topic>` is the era (log epoch) of the topic, and `muster.base.<topic>.<partition>` is added to its offsets
 (`segmentation.archived`).
 """
 

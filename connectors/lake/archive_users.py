@@ -1,7 +1,7 @@
 """The distinct users of a large file of the archive, in a small file beside it.
 
-Rules that hold for users without any other activity need all known users of a tenant. In a large file, nineteen of
-twenty rows belong to users that it already contains.
+A rule that is true for users without matching activity needs all known users of a tenant. In a large file, nineteen of
+twenty rows belong to users whom it already contains.
 
 A file name is never reused, so the list beside a file stays valid forever, whatever happens to the table: readers that
 find it may read it instead, and others read the rows. The list is deleted after its file.

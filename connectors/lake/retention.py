@@ -66,7 +66,7 @@ def expire_table(
 def unreferenced_objects(
     tables: AudienceTables, s3: S3Access, bucket: str, audience: AudienceRef, retention: Retention
 ) -> list[ObjectInfo]:
-    """Objects of the audience that its table does not refer to, are old enough, and belong to no live import."""
+    """Objects that the audience's table does not refer to, if old enough and not of a live import."""
     prefix = audience_prefix(audience.tenant, audience.audience_id)
     # Listed before the table is loaded: objects added by a publish in between are not in the list.
     stored = list(list_objects(s3.client(), bucket, prefix))

@@ -105,10 +105,10 @@ class S3Access:
 class ClientOptions:
     """How a boto3 client sends requests.
 
-    `attempts`: tries of one request, including the first. `connections`: how many stay open between requests.
+    `attempts`: tries of one request, including the first. `connections`: at most this many stay open between requests.
     `checksums`: objects are sent with a checksum, and read objects are compared with theirs. A bucket with object lock
-    requires them, but not every S3 server supports the trailers that carry them. `signed_bodies`: the signature covers
-    the body, which costs a SHA-256 of it if the endpoint has no TLS.
+    requires them, but not every S3 server supports the trailers that carry them.
+    `signed_bodies`: the signature covers the body, which costs a SHA-256 of it if the endpoint has no TLS.
     """
 
     connect_timeout_s: float = 20.0
