@@ -1,4 +1,4 @@
-"""Queries rules against the archive: who is in a segment, how many users are, and why one is."""
+"""Evaluates rules on the archive: who is in a segment, how many users are, and why a user is."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -59,7 +59,7 @@ def connect(limits: DuckLimits, s3: S3Access | None = None) -> "duckdb.DuckDBPyC
         connection.execute("SET enable_progress_bar = false")  # it would write to stdout
         if s3 is not None:
             connection.execute(f"LOAD {literal(str(extension_path('httpfs')))}")
-            connection.execute("SET allow_unsigned_extensions = false")  # irreversible: DuckDB cannot allow them again
+            connection.execute("SET allow_unsigned_extensions = false")  # irreversible: DuckDB refuses the way back
             if s3.access_key:
                 connection.execute(_secret(s3))
             else:
