@@ -1,1 +1,1 @@
-"""Sources: an untrusted customer file becomes accepted rows and named rejects. Start at `parsing.open_parsed`."""
+"""Sources: turn an untrusted customer file into accepted rows and coded rejects. Start at `parsing.open_parsed`."""

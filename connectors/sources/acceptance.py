@@ -1,4 +1,4 @@
-"""The last gate of every format: rows of sound structure become accepted rows, or rejects by their values."""
+"""The last check for every format: structurally sound rows are accepted, or rejected for their values."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ from schemas.topics import ROW_MAX_BYTES
 from segmentation.intake.row_faults import RowFaults, row_faults
 
 VALUE_BYTES: Final = 8
-"""What a value that is no text counts against `ROW_MAX_BYTES`."""
+"""Bytes that a non-text value counts towards `ROW_MAX_BYTES`."""
 VALUE_SHOWN_CHARACTERS: Final = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates:
-    """Rows of sound structure. All sequences have one entry a row.
+    """Structurally sound rows. All sequences have one entry per row.
 
-    `ids`: string array, nulls where there is no id. `columns`: converted, in the
-    order of the spec. `raw(row)`: bytes of the record, for the reject; `shown(column, row)`: the text of a bad value.
+    `ids`: string array, null where the id is missing. `columns`: converted, in the order of the spec. `raw(row)`: bytes
+    of the record, for the reject. `shown(column, row)`: text of a bad value.
     """
 
     ordinals: npt.NDArray[np.int64]
@@ -44,9 +44,9 @@ class Candidates:
 def accept(
     rows: Candidates, spec: ImportSpec, schema: pa.Schema, received_at_us: int
 ) -> tuple[pa.RecordBatch, list[Reject]]:
-    """Accepted rows, in file order, and rejects of the rest; `schema` is `arrow_schema(spec.row_schema, ordinal=True)`.
+    """Accepted rows in file order, and rejects for the rest; `schema` is `arrow_schema(spec.row_schema, ordinal=True)`.
 
-    `received_at_us` (microseconds since 1970 UTC) is what events may not be far ahead of.
+    `received_at_us` (microseconds since 1970 UTC): events must not be far ahead of it.
     """
     faults = id_faults(rows.ids)
     refused: npt.NDArray[np.bool_] | None = None if faults is None else np.array([f is not None for f in faults])
@@ -75,7 +75,7 @@ def accept(
 
 
 def id_faults(ids: pa.Array) -> list[tuple[RejectCode, str] | None] | None:
-    """Code and reason for each id that cannot be one; None if all can. Ids are never trimmed, folded or normalised."""
+    """Code and reason for each invalid id; None if all ids are valid. Ids are never trimmed, folded or normalised."""
     offsets, data = string_buffers(ids)
     suspect = np.empty(len(ids), np.uint8)
     if not value_kernel.suspect_ids(offsets, data, USER_ID_MAX_CHARACTERS, suspect):
@@ -106,7 +106,7 @@ def id_faults(ids: pa.Array) -> list[tuple[RejectCode, str] | None] | None:
 
 
 def reject_batches(rejects: Sequence[Reject]) -> list[RejectBatch]:
-    """The rejects as one batch, or none."""
+    """A list with one batch of all rejects; empty if there are no rejects."""
     return [RejectBatch.of(rejects)] if rejects else []
 
 
@@ -141,7 +141,7 @@ def _fault(
     nul: npt.NDArray[np.bool_] | None,
     spec: ImportSpec,
 ) -> tuple[RejectCode, str, str | None] | None:
-    """(code, reason, column) of what comes before bad values: NUL, a bad id, size. The same order for every format."""
+    """(code, reason, column) of a NUL, a bad id or excess size, before bad values; the same order for every format."""
     if nul is not None and nul[row]:
         return RejectCode.NUL_BYTE, "a NUL character", None
     if faults is not None and (fault := faults[row]) is not None:
@@ -152,7 +152,7 @@ def _fault(
 
 
 def _activity_faults(rows: Candidates, spec: ImportSpec, received_at_us: int) -> RowFaults:
-    """What no event or change of a profile may hold, in rows whose values converted; the ids are judged elsewhere."""
+    """Faults by the rules for events and profile changes, in rows whose values converted; ids are checked elsewhere."""
     if spec.kind == "audience":
         return {}
     named = [(column.name, converted.values) for column, converted in zip(spec.columns, rows.columns, strict=True)]
@@ -160,12 +160,12 @@ def _activity_faults(rows: Candidates, spec: ImportSpec, received_at_us: int) ->
 
 
 def _bad_column(rows: Candidates, row: int) -> int | None:
-    """Index of the first value of a row that did not convert."""
+    """Index of the first column whose value did not convert; None if all values did."""
     return next((k for k, c in enumerate(rows.columns) if c.bad is not None and c.bad[row]), None)
 
 
 def _bad_value(rows: Candidates, spec: ImportSpec, index: int, row: int) -> tuple[RejectCode, str]:
-    """Why a value of a column did not convert."""
+    """Code and reason for a value that did not convert."""
     text = rows.shown(index, row)
     shown = repr(text[:VALUE_SHOWN_CHARACTERS] + ("..." if len(text) > VALUE_SHOWN_CHARACTERS else ""))
     unclear = rows.columns[index].unclear

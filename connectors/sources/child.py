@@ -1,10 +1,11 @@
-"""The child process that parses one untrusted file; the fork server makes it.
+"""The child process that parses one untrusted file; the fork server creates it.
 
-1. The job comes as JSON over a socket, with the descriptors of the file and of the pipe for frames.
-2. It is confined before that (`connectors.sandbox`): no network, and of files only those that Python imports.
-3. It never outgrows its limits (RLIMIT_AS, RLIMIT_CPU, no core dump), which are set before it looks at a byte of the
-   file, and dies with the server, which dies with the process that wants the file.
-4. A fault of the file is an ERROR frame, a fault of the parser a death that the parent puts into words.
+1. The child confines itself first (`connectors.sandbox`): it has no network, and of the file system it sees only the
+   files that Python imports.
+2. The job arrives as JSON over a socket, with the descriptors of the file and of the pipe for frames.
+3. Its limits (RLIMIT_AS, RLIMIT_CPU, no core dump) are set before it reads a byte of the file. It dies with the server,
+   which dies with the process that wants the file.
+4. A fault of the file becomes an ERROR frame; a fault of the parser kills the child, and the parent translates that.
 """
 
 import json
@@ -31,18 +32,18 @@ if TYPE_CHECKING:
 
 PROGRESS_S: Final = 0.25
 FILE_MAX_BYTES: Final = 64 * 1024 * 1024
-"""It writes no files but its last words."""
+"""The child writes no file except its last words."""
 PARQUET_MAGIC: Final = b"PAR1"
 EXIT_FAULT: Final = 3
 EXIT_MEMORY: Final = 4
 
 
 def run(control_fd: int) -> int:
-    """Parse the file of the one job that comes; the exit code is for people, the parent reads the frames."""
+    """Parse the file of the one job that arrives. The exit code is for people; the parent reads the frames."""
     with socket.socket(fileno=control_fd) as control:
         _, fds, _, _ = socket.recv_fds(control, 1, 2)
         if not fds:
-            return 0  # it was not needed
+            return 0  # the child was not needed
         with control.makefile("rb") as stream:
             job = ParseJob.from_record(json.load(stream))
     source_fd, frames_fd = fds
@@ -78,20 +79,20 @@ def _memory_error(job: ParseJob) -> UserError:
 
 
 class _Beating:
-    """A byte source that reports progress on the way: a sign of life also where nothing is found for long."""
+    """A byte source that reports progress when read, so that the child shows signs of life even if it finds no rows."""
 
     def __init__(self, source: "Decompressed", beat: Callable[[], None]) -> None:
         self._source = source
         self._beat = beat
 
     def readinto(self, buffer: memoryview) -> int:
-        """As `ByteSource`."""
+        """See `ByteSource`."""
         self._beat()
         return self._source.readinto(buffer)
 
 
 class _Tally:
-    """Counts what was found, and sends progress at most every `PROGRESS_S`."""
+    """Counts rows and rejects, and sends progress at most every `PROGRESS_S`."""
 
     def __init__(self, frames_fd: int) -> None:
         self._frames_fd = frames_fd
@@ -118,7 +119,7 @@ class _Tally:
 
 
 def _parse(job: ParseJob, source_fd: int, frames_fd: int) -> None:
-    # Only here, under the limits, and only what the format needs: importing is most of the start-up time.
+    # Imported here, under the limits, and only as the format needs them: imports are most of the start-up time.
     from connectors.sources.compression import CountedSource, Decompressed
     from connectors.sources.rejects import RejectBatch
 
@@ -153,7 +154,7 @@ def _parse(job: ParseJob, source_fd: int, frames_fd: int) -> None:
 
 
 def _digester(job: ParseJob) -> "Digester | None":
-    """What takes the rows instead of the parent, if the job is to digest them."""
+    """Takes the rows instead of the parent, if the job asks for digests; None if it does not."""
     if job.partitions is None:
         return None
     from connectors.sources.digester import Digester
@@ -162,7 +163,7 @@ def _digester(job: ParseJob) -> "Digester | None":
 
 
 def _choose(job: ParseJob, layout: "Layout", frames_fd: int) -> "ImportSpec":
-    """The spec for a file of that layout; the parent is told before it gets rows."""
+    """Spec for a file with this layout; the parent gets it before any rows."""
     from connectors.sources.suggestion import completed, suggest
 
     spec = completed(layout, job.spec) if job.spec.other_columns else replace(suggest(layout), format=job.format)
@@ -207,7 +208,7 @@ def _reader(
 
 
 def _checked(decoded: "Decompressed", beat: Callable[[], None]) -> "ByteSource":
-    """The decompressed bytes, unless they are a Parquet file in a wrapper."""
+    """The decompressed bytes. Raises `UserError` UNKNOWN_FORMAT for a Parquet file inside gzip or Zstandard."""
     from connectors.sources.compression import CountedSource
 
     source = _Beating(decoded, beat)

@@ -1,4 +1,4 @@
-"""The columns of a file that its import spec does not name, where it keeps them too (`ImportSpec.other_columns`)."""
+"""Complete an import spec that keeps the columns it does not name (`ImportSpec.other_columns`)."""
 
 from pathlib import Path
 
@@ -14,10 +14,10 @@ from schemas.import_spec import ImportSpec
 def complete_spec(
     source: SourceObject | Path, spec: ImportSpec, limits: ParseLimits, store: ObjectStore | None = None
 ) -> ImportSpec:
-    """The spec with all columns of the file; of JSON Lines, with all members of its first thousand lines.
+    """The spec with all columns of the file; for JSON Lines, with all members of its first lines (at most 1,000).
 
-    Reads the file from its beginning, in a child, as far as that takes. Raises `UserError` BAD_COLUMN, BAD_COLUMN_TYPE,
-    BAD_SPEC, which name the column, and what `parsing.open_parsed` and the reading of the first rows raise.
+    A child reads the file from its beginning, as far as needed. Raises `UserError` BAD_COLUMN, BAD_COLUMN_TYPE,
+    BAD_SPEC, which name the column, and the errors of `parsing.open_parsed` and of reading the first rows.
     """
     check_timezone(spec.timezone)
     with ParsedFile(source_file(source, store), spec, limits, None, choose=True) as parsed:

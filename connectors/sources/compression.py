@@ -1,7 +1,7 @@
 """Compression by content, never by name: gzip (several members) and Zstandard (several frames), with bounds.
 
-A stream that ends early is TRUNCATED_FILE, damage and trailing garbage are CORRUPT_FILE, and what unpacks beyond the
-limits is a COMPRESSION_BOMB. Output is made in pieces of the caller's buffer, so a bomb never sits in memory.
+A stream that ends early is TRUNCATED_FILE, damage and trailing garbage are CORRUPT_FILE, and output beyond the limits
+is COMPRESSION_BOMB. Output is produced in pieces no larger than the caller's buffer, so a bomb never sits in memory.
 """
 
 from typing import Final, Literal, Protocol
@@ -29,11 +29,11 @@ class ByteSource(Protocol):
     """Bytes in order; `readinto` returns how many it wrote, 0 at the end."""
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill a part of the buffer, at least one byte. Blocks."""
+        """Fill part of the buffer, at least one byte unless the source has ended. Blocks."""
 
 
 def sniff(start: bytes) -> Compression:
-    """Compression that the first `MAGIC_BYTES` bytes of a file show."""
+    """Compression according to the first `MAGIC_BYTES` bytes of a file."""
     if start.startswith(GZIP_MAGIC):
         return "gzip"
     if start.startswith(ZSTD_MAGIC) or (start[1:4] == ZSTD_SKIPPABLE and 0x50 <= start[0] <= 0x5F):
@@ -42,7 +42,7 @@ def sniff(start: bytes) -> Compression:
 
 
 class CountedSource:
-    """Counts the bytes that go through, and puts `start` (already read from `source`) before them."""
+    """Counts the bytes read, and puts `start` (already read from `source`) before them."""
 
     def __init__(self, source: ByteSource, start: bytes = b"") -> None:
         self._source = source
@@ -50,7 +50,7 @@ class CountedSource:
         self.bytes_read = 0
 
     def readinto(self, buffer: memoryview) -> int:
-        """As `ByteSource`."""
+        """See `ByteSource`."""
         if self._start:
             n = min(len(buffer), len(self._start))
             buffer[:n] = self._start[:n]
@@ -61,22 +61,22 @@ class CountedSource:
         return n
 
     def read(self, size: int = -1) -> bytes:
-        """As of a binary file, for Arrow; at most `INPUT_BYTES` at once."""
+        """See `io.RawIOBase.read`, for Arrow; returns at most `INPUT_BYTES` at once."""
         buffer = bytearray(INPUT_BYTES if size < 0 else min(size, INPUT_BYTES))
         n = self.readinto(memoryview(buffer))
         return bytes(buffer[:n])
 
     def readable(self) -> bool:
-        """As of a binary file."""
+        """See `io.RawIOBase`."""
         return True
 
     @property
     def closed(self) -> bool:
-        """As of a binary file."""
+        """See `io.RawIOBase`."""
         return False
 
     def close(self) -> None:
-        """As of a binary file; the source stays open."""
+        """See `io.RawIOBase`; the source stays open."""
 
 
 class Decompressed:
@@ -97,7 +97,7 @@ class Decompressed:
         self.bytes_decoded = 0
 
     def readinto(self, buffer: memoryview) -> int:
-        """As `ByteSource`."""
+        """See `ByteSource`."""
         n = self._inner.readinto(buffer)
         self.bytes_decoded += n
         if self.bytes_decoded > self._max_decoded_bytes:
@@ -116,7 +116,7 @@ class Decompressed:
 
 
 def ratio_exceeded(limit: float, source_bytes: int, decoded_bytes: int) -> UserError:
-    """COMPRESSION_BOMB, of a file that unpacks to too many times its size."""
+    """COMPRESSION_BOMB for a file that unpacks to too many times its size."""
     return UserError(
         "COMPRESSION_BOMB",
         f"the file unpacks to more than {limit:g} times its size",
@@ -127,7 +127,7 @@ def ratio_exceeded(limit: float, source_bytes: int, decoded_bytes: int) -> UserE
 
 
 class _Gzip:
-    """Members one after another (RFC 1952); zero bytes behind the last one are padding."""
+    """Consecutive members (RFC 1952); zero bytes after the last one are padding."""
 
     def __init__(self, source: CountedSource) -> None:
         self._source = source

@@ -1,4 +1,4 @@
-"""What the faults of the CSV state machine are called, and why they are faults."""
+"""Reject codes and reasons for the faults that the CSV state machine finds."""
 
 from typing import Final
 
@@ -25,12 +25,12 @@ REASONS: Final = {
 
 
 def why(code: RejectCode, limit: int) -> str:
-    """The reason in words; `limit` is the largest record in bytes."""
+    """Reason as text; `limit` is the largest record in bytes."""
     return REASONS.get(code, f"the record is larger than {limit} bytes")
 
 
 def unclosed(byte_offset: int, line: int) -> UserError:
-    """The fault of a whole file: a quote without an end. Line from 1, offset in bytes."""
+    """Fault of the whole file: a quote that never closes. `line` counts from 1, `byte_offset` is in bytes."""
     return UserError(
         "UNCLOSED_QUOTE",
         f"the quote opened in line {line} (byte {byte_offset}) is never closed, so everything after it is unclear",

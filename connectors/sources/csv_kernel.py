@@ -1,7 +1,7 @@
 """The strict CSV state machine (RFC 4180, comma, LF or CRLF).
 
-Compiled by numba, no Python objects inside, the GIL released. One function decides where records and fields begin and
-end; nothing else in Muster parses CSV. Arrays are C-contiguous; positions are indexes into `d`.
+Compiled by numba, without Python objects, and with the GIL released. One function decides where records and fields
+begin and end; nothing else in Muster parses CSV. Arrays are C-contiguous; positions are indexes into `d`.
 """
 
 from typing import Final
@@ -29,12 +29,12 @@ NEXT, LINE, ROW, GOOD, BAD, QUOTE_POS, QUOTE_LINE, LONGEST = range(8)
 """Slots of `state`, the int64 array that `scan` reads (LINE, ROW) and writes (all)."""
 STATE_SIZE: Final = 8
 NO_FIELD: Final = -(2**31)
-"""An `ends` that no field has."""
+"""Value of `ends` that no field has."""
 
 UNQUOTED, QUOTED, QUOTE_IN_QUOTED = range(3)
 """States of `skip_record`."""
 
-# Columns of the int64 arrays that hold one row a record.
+# Columns of the int64 arrays with one row per record.
 POS, END, AT_LINE, AT_ROW, CODE, FIELD = range(6)
 
 
@@ -55,13 +55,13 @@ def scan(  # noqa: PLR0912, PLR0915, PLR0917  # one loop over the bytes: numba i
 ) -> None:
     """Find the records of `d[pos:end]`, up to the capacity of the output arrays.
 
-    `fields`: how many a record must have (0 = any). `slots[f]`: the output slot of field f, or -1. `limit`: largest
-    record in bytes, without its line end. `starts`, `ends` (int32, slots x capacity): the content of the wanted fields
-    of good records, without enclosing quotes; `ends` holds ~end when the field has "" escapes. `good` (capacity x 4:
+    `fields`: number of fields that a record must have (0 = any). `slots[f]`: output slot of field f, or -1. `limit`:
+    largest record in bytes, without its line end. `starts`, `ends` (int32, slots x capacity): content of the wanted
+    fields of good records, without enclosing quotes; `ends` is ~end if the field has "" escapes. `good` (capacity x 4:
     POS, END, AT_LINE, AT_ROW) and `bad` (capacity x 6, also CODE and FIELD) describe the records; END is before the
-    line end. `state[NEXT]` is the first byte that belongs to no finished record: the caller brings it again with more
-    bytes after it, and with `eof` the rest is a record of its own. QUOTE_POS is -1, or where the quote opened that
-    was not closed before `end`. LONGEST: bytes of the longest good record.
+    line end. `state[NEXT]` is the first byte after the last finished record: the caller passes the bytes from there
+    again with more after them; with `eof` the rest is a record itself. QUOTE_POS is the position of a quote that was
+    not closed before `end`, else -1. LONGEST: bytes of the longest good record.
     """
     line = state[LINE]
     row = state[ROW]
@@ -82,7 +82,7 @@ def scan(  # noqa: PLR0912, PLR0915, PLR0917  # one loop over the bytes: numba i
         fault_field = -1
         finished = False
         record_end = i
-        while True:  # one field each time round; i is at its first byte
+        while True:  # one field per iteration; i is at its first byte
             escaped = False
             start = i
             stop = -1
@@ -125,7 +125,7 @@ def scan(  # noqa: PLR0912, PLR0915, PLR0917  # one loop over the bytes: numba i
                     if b != 44 and b != 10 and b != 13 and code == OK:  # noqa: PLR1714  # faster than a tuple
                         code = TEXT_AFTER_QUOTE
                         fault_field = field
-            # The rest of the field up to its comma or line end: all of it, or what stands after a closing quote.
+            # The rest of the field up to its comma or line end: the whole field, or the text after a closing quote.
             ended = 0  # 1 = comma, 2 = line end
             while i + RUN_BYTES <= end and is_run(d, i, 44):
                 i += RUN_BYTES
@@ -230,11 +230,11 @@ SKIP_MACHINE, SKIP_AT_START, SKIP_LINE, SKIP_QUOTE_POS, SKIP_QUOTE_LINE, SKIP_DO
 
 @njit(cache=True, nogil=True)
 def skip_record(d: Bytes, pos: int, end: int, base: int, skip: Longs) -> int:
-    """Go on in a record of which no byte is kept, with the same rules as `scan`; the position after it or after `end`.
+    """Continue through a record without keeping bytes, by the rules of `scan`; returns the position after it or `end`.
 
-    `skip` carries the machine over blocks: SKIP_MACHINE (state), SKIP_AT_START (1 at the first byte of a field),
-    SKIP_LINE, SKIP_QUOTE_POS (offset in the stream, `base` + position, of the quote that is open) and
-    SKIP_QUOTE_LINE; SKIP_DONE becomes 1 behind the record's LF.
+    `skip` carries the machine across blocks: SKIP_MACHINE (state), SKIP_AT_START (1 at the first byte of a field),
+    SKIP_LINE, SKIP_QUOTE_POS (offset of the open quote in the stream, `base` + position) and SKIP_QUOTE_LINE. SKIP_DONE
+    becomes 1 after the record's LF.
     """
     machine = skip[SKIP_MACHINE]
     at_start = skip[SKIP_AT_START]
@@ -250,7 +250,7 @@ def skip_record(d: Bytes, pos: int, end: int, base: int, skip: Longs) -> int:
         elif machine == QUOTE_IN_QUOTED and b == 34:
             machine = QUOTED
         elif b == 10:
-            # A CR before it belongs to the line end, and a lone CR inside does not end a record: LF alone decides.
+            # A CR before it belongs to the line end, and a lone CR does not end a record: only LF does.
             line += 1
             skip[SKIP_DONE] = 1
             machine = UNQUOTED

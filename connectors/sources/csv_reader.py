@@ -1,8 +1,8 @@
-"""Strict CSV over blocks of bytes, in constant memory whatever the file holds.
+"""Strict CSV over blocks of bytes, in constant memory for any input.
 
-A record that is not finished at the end of a block is carried to the next one, as long as it is within the record
-limit; beyond it the state machine goes on without keeping bytes. So neither a field of 100 MB nor a quote that is never
-closed needs more memory than two blocks.
+A record that is unfinished at the end of a block is carried over to the next one while it is within the record limit;
+beyond the limit the state machine continues without keeping bytes. So neither a field of 100 MB nor an unclosed quote
+needs more memory than two blocks.
 """
 
 from collections.abc import Iterator
@@ -32,20 +32,21 @@ from schemas.topics import ROW_MAX_BYTES
 
 BLOCK_BYTES: Final = 8 * 1024 * 1024
 RECORD_MAX_BYTES: Final = 1024 * 1024
-"""Largest raw record, without its line end; columns that are not kept count too."""
+"""Largest raw record, without its line end; columns that are dropped count too."""
 LINE_END_BYTES: Final = 2
 BATCH_ROWS: Final = 24 * 1024
-"""A batch of ids and a few attributes fits into the pipe to the parent, so that neither waits while the other works."""
+"""A batch of ids and a few attributes fits into the pipe to the parent, so neither side waits while the other works."""
 MAX_SPANS: Final = 4 * 1024 * 1024
 REJECTS_PER_SCAN: Final = 8 * 1024
 UTF16_BOMS: Final = (b"\xff\xfe", b"\xfe\xff")
 
 
 class CsvReader:
-    """Iterate to get accepted batches and rejects; in file order, each kind for itself.
+    """Iterate to get accepted batches and rejects, each of the two in file order.
 
     Raises `UserError`: EMPTY_FILE, BAD_HEADER, NOT_UTF8_HEADER, TOO_MANY_COLUMNS, MISSING_COLUMN, DUPLICATE_COLUMN
-    before the first batch, SECOND_HEADER among them, UNCLOSED_QUOTE after the last one.
+    before the first batch; SECOND_HEADER between batches; UNCLOSED_QUOTE after the last batch, or before the first for
+    a quote in the header.
     """
 
     def __init__(
@@ -68,9 +69,9 @@ class CsvReader:
         self._batch_rows = batch_rows
         self._data = np.empty(record_limit + LINE_END_BYTES + block_bytes + WORD_BYTES, np.uint8)
         self._base = 0
-        """Offset in the stream of the first byte of the buffer."""
+        """Stream offset of the first byte in the buffer."""
         self._tail = 0
-        """Bytes in the buffer."""
+        """Number of bytes in the buffer."""
         self._eof = False
         self._state = np.zeros(kernel.STATE_SIZE, np.int64)
         self._state[kernel.LINE] = 1
@@ -113,7 +114,7 @@ class CsvReader:
         yield from self._last(pos)
 
     def _refill(self, pos: int) -> int:
-        """Move what was not used to the front and read a block behind it."""
+        """Move unused bytes to the front and read a block after them."""
         carry = self._tail - pos
         self._data[:carry] = self._data[pos : self._tail].copy()
         self._base += pos
@@ -195,7 +196,7 @@ class CsvReader:
         return names
 
     def _results(self, first: int, after: int) -> Iterator[pa.RecordBatch | RejectBatch]:
-        """What the last scan of d[first:after] found."""
+        """Batches and rejects of the last scan of d[first:after]."""
         n = int(self._state[kernel.GOOD])
         rejects = [self._structural_reject(r) for r in self._bad[: self._state[kernel.BAD]].tolist()]
         if not is_utf8(self._data, first, after):
@@ -232,7 +233,7 @@ class CsvReader:
         )
 
     def _without_invalid_utf8(self, n: int, rejects: list[Reject]) -> int:
-        """Take the records that are not UTF-8 out of the last scan's output; how many remain."""
+        """Remove records that are not UTF-8 from the last scan's output; returns how many remain."""
         places = np.empty(n, np.int64)
         if not invalid_utf8_positions(self._data, self._good, n, places):
             return n
@@ -243,7 +244,7 @@ class CsvReader:
         return self._keep(np.flatnonzero(places < 0))
 
     def _without_second_files(self, n: int, rejects: list[Reject]) -> int:
-        """Take out the records with which another file begins; how many remain. Raises `UserError` SECOND_HEADER."""
+        """Remove records that begin another file; returns how many remain. Raises `UserError` SECOND_HEADER."""
         ids = self._column_slots[0]
         begins = self._second_file.begins(self._data, self._good, n, self._starts[ids], self._ends[ids])
         if not begins:
@@ -252,7 +253,7 @@ class CsvReader:
         return self._keep(np.delete(np.arange(n), list(begins)))
 
     def _keep(self, rows: npt.NDArray[np.int64]) -> int:
-        """Only these records of the last scan's output, ascending, remain; how many they are."""
+        """Keep only these records (ascending) of the last scan's output; returns their number."""
         self._good[: len(rows)] = self._good[rows]
         self._starts[:, : len(rows)] = self._starts[:, rows]
         self._ends[:, : len(rows)] = self._ends[:, rows]
@@ -281,7 +282,7 @@ class CsvReader:
         return self._data[record[kernel.POS] : min(record[kernel.END], record[kernel.POS] + RAW_MAX_BYTES)].tobytes()
 
     def _start_skipping(self, pos: int) -> None:
-        """The record at `pos` is over the limit: remember where it began and keep none of its bytes."""
+        """Skip the record at `pos`, which is over the limit: remember where it began and keep none of its bytes."""
         self._skipped = {
             "ordinal": int(self._state[kernel.ROW]),
             "line": int(self._state[kernel.LINE]),
@@ -291,7 +292,7 @@ class CsvReader:
         self._skip = np.array([kernel.UNQUOTED, 1, self._state[kernel.LINE], -1, -1, 0], np.int64)
 
     def _go_on_skipping(self, pos: int, skip: npt.NDArray[np.int64]) -> tuple[int, bool]:
-        """(position after what was skipped, whether the record has ended)."""
+        """(position after the skipped bytes, whether the record has ended)."""
         pos = kernel.skip_record(self._data, pos, self._tail, self._base, skip)
         done = bool(skip[kernel.SKIP_DONE]) or (self._eof and skip[kernel.SKIP_MACHINE] != kernel.QUOTED)
         if done:
@@ -304,7 +305,7 @@ class CsvReader:
         return Reject(code=code, reason=why(code, self._limit), **self._skipped)
 
     def _last(self, pos: int) -> Iterator[RejectBatch]:
-        """Nothing may be left over: what is, is in a quote that nobody closed."""
+        """Raise `UserError` UNCLOSED_QUOTE if bytes are left over: they belong to an unclosed quote."""
         if self._skip is not None:
             raise unclosed(int(self._skip[kernel.SKIP_QUOTE_POS]), int(self._skip[kernel.SKIP_QUOTE_LINE]))
         if pos < self._tail:

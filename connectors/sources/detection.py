@@ -1,4 +1,4 @@
-"""Format and compression of a file: compression and Parquet by content, JSON Lines by name, everything else is CSV."""
+"""Format and compression of a file: compression and Parquet by content, JSON Lines by name, CSV otherwise."""
 
 from typing import Final
 
@@ -24,7 +24,7 @@ FORMATS_READ: Final = "CSV and JSON Lines (plain, gzip or Zstandard) and Parquet
 
 
 def detect(name: str, start: bytes, wanted: FileFormat | None) -> tuple[FileFormat, Compression]:
-    """Format and compression of a file of that name that begins with `start` (`MAGIC_BYTES` bytes or the whole file).
+    """Format and compression of a file called `name` that begins with `start` (`MAGIC_BYTES` bytes or the whole file).
 
     `wanted` overrides the name, not the content. Raises `UserError` UNKNOWN_FORMAT, CORRUPT_FILE, EMPTY_FILE.
     """

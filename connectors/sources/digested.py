@@ -1,4 +1,4 @@
-"""An untrusted file becomes digests and named rejects: the child process that parses it digests its rows as well.
+"""Turn an untrusted file into digests and rejects: the child process that parses the file also digests its rows.
 
     with open_digested(path, spec, limits, partitions=8) as digested:
         for rejects in digested: ...             # REJECT_SCHEMA
@@ -23,7 +23,7 @@ from schemas.import_spec import ImportSpec
 
 
 class DigestedFile(ParsedFile):
-    """As `ParsedFile`, but yields rejects alone: of the accepted rows come count and digest of every partition."""
+    """Like `ParsedFile`, but yields only rejects; accepted rows become a count and digest per partition."""
 
     def __init__(
         self,
@@ -40,7 +40,10 @@ class DigestedFile(ParsedFile):
 
     @property
     def digests(self) -> tuple[Digest, ...]:
-        """Digest of each partition, in order. Raises RuntimeError before the iteration has ended."""
+        """Digest of each partition, in order.
+
+        Raises RuntimeError before the iteration has ended, and `FatalError` BAD_FRAME if the parser sent other digests.
+        """
         _ = self.summary
         if [digest.schema_id for digest in self._digests] != [self._schema_id] * self._partitions:
             raise FatalError("BAD_FRAME", f"the parser sent no digests of {self._partitions} partitions")
@@ -62,6 +65,6 @@ def open_digested(
     *,
     partitions: int,
 ) -> DigestedFile:
-    """As `open_parsed`."""
+    """Like `open_parsed`."""
     check_timezone(spec.timezone)
     return DigestedFile(source_file(source, store), spec, limits or ParseLimits(), on_progress, partitions=partitions)

@@ -1,4 +1,4 @@
-"""Digests accepted rows in the process that parsed them, so that none crosses a pipe, and on a core of its own."""
+"""Digests accepted rows in the process that parsed them, on a separate core, so that no row crosses a pipe."""
 
 import queue
 import threading
@@ -12,13 +12,13 @@ from schemas.row_digest import PartitionDigests
 
 WAITING_BATCHES: Final = 4
 WAITING_BATCH_BYTES: Final = 16 * 1024 * 1024
-"""Larger batches do not wait: at most 4 x 16 MiB do."""
+"""Larger batches are not queued, so the queue holds at most 4 x 16 MiB."""
 
 
 class Digester:
-    """Count and digest of every partition of the rows that are added, in a thread of its own.
+    """Computes the count and digest of every partition of the added rows, in a separate thread.
 
-    When that thread is behind, who adds rows digests them itself: neither of the two ever waits for the other.
+    When that thread is behind, the calling thread digests rows itself, so that neither waits for the other.
     """
 
     def __init__(self, schema: RowSchema, partitions: int) -> None:
@@ -29,11 +29,11 @@ class Digester:
         self._thread = threading.Thread(target=self._work, name="digester", daemon=True)
         try:
             self._thread.start()
-        except RuntimeError as exc:  # the system has no room for its stack
+        except RuntimeError as exc:  # the system has no memory for its stack
             raise MemoryError(str(exc)) from exc
 
     def add(self, rows: pa.RecordBatch) -> None:
-        """Count these rows too, now or later. Raises what went wrong with earlier ones."""
+        """Count these rows too, now or later. Raises the error of an earlier batch, if any."""
         if self._failure is not None:
             raise self._failure
         if rows.nbytes > WAITING_BATCH_BYTES:
@@ -45,7 +45,7 @@ class Digester:
             self._here.add(rows)
 
     def digests(self) -> tuple[Digest, ...]:
-        """Digest of each partition, in order, once all rows have been added. Raises what went wrong with any."""
+        """Digest of each partition, in order, once all rows have been added. Raises the error of any batch."""
         while (rows := self._next_that_waits()) is not None:
             self._here.add(rows)
         self._waiting.put(None)

@@ -1,4 +1,4 @@
-"""Fields of a scanned block become Arrow strings: the content that `csv_kernel.scan` found, copied by words."""
+"""Fields of a scanned block as Arrow strings: content found by `csv_kernel.scan`, copied word by word."""
 
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ WORD_BYTES: Final = 8
 
 
 def strings(data: Bytes, starts: Ints, ends: Ints, n: int) -> pa.Array:
-    """The n fields as a string array. As `copy_content`."""
+    """The n fields as a string array. Arguments as in `copy_content`."""
     offsets = np.empty(n + 1, np.int32)
     out = np.empty(content_bytes(starts, ends, n), np.uint8)
     copy_content(data, starts, ends, n, offsets, out)
@@ -26,7 +26,7 @@ def strings(data: Bytes, starts: Ints, ends: Ints, n: int) -> pa.Array:
 
 @njit(cache=True, nogil=True)
 def content_bytes(starts: Ints, ends: Ints, n: int) -> int:
-    """Bytes that `copy_content` needs for the n fields at most (escapes make it less)."""
+    """Upper bound of the bytes that `copy_content` needs for the n fields (escapes reduce them)."""
     total = 0
     for k in range(n):
         stop = ends[k]
@@ -56,8 +56,8 @@ def _copy_word(_context: Any, out: Any, _to: Any, d: Any, _at: Any) -> Any:
 def copy_content(d: Bytes, starts: Ints, ends: Ints, n: int, offsets: Ints, out: Bytes) -> None:
     """Write the n fields as an Arrow string array: `offsets` (int32, n + 1) and `out`; "" becomes ".
 
-    Most fields are short, so they are copied by words, the last one too far: `d` must have `WORD_BYTES` behind the last
-    field, and `out` as many as `content_bytes` says.
+    Most fields are short, so they are copied by words, and the last word goes past the field's end: `d` must have
+    `WORD_BYTES` after the last field, and `out` must have as many bytes as `content_bytes` returns.
     """
     o = 0
     offsets[0] = 0

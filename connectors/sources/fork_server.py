@@ -1,4 +1,4 @@
-"""The process that parsers are forked from, on the side of who reads files: a file costs a fork, not a start."""
+"""The reader's side of the parser fork server: a file costs a fork, not a process start."""
 
 import atexit
 import subprocess
@@ -11,7 +11,7 @@ from connectors.fork_server.owner import Forks, ForkServerDiedError
 from schemas.errors import FatalError, MusterError, RetriableError
 
 PARSER_ENVIRONMENT: Final = {
-    "ARROW_DEFAULT_MEMORY_POOL": "system",  # RLIMIT_AS and the arenas of mimalloc do not go together
+    "ARROW_DEFAULT_MEMORY_POOL": "system",  # mimalloc's arenas do not work under RLIMIT_AS
     "NUMBA_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",  # also the number of Arrow's threads
     **ONE_THREAD,
@@ -19,16 +19,16 @@ PARSER_ENVIRONMENT: Final = {
 
 
 class Parsers(Forks):
-    """The children of this process that parse."""
+    """The parsing children of this process."""
 
     def __init__(self) -> None:
         super().__init__(_start)
 
     def fork(self, output: IO[bytes] | None = None) -> ChildProcess:
-        """A child that waits for its job; the caller closes it. Blocks until everything is loaded.
+        """A child that waits for its job; the caller closes it. Blocks until the server has loaded everything.
 
-        Raises `RetriableError` PARSER_KILLED and `FatalError` PARSER_FAILED when the server has died, and OSError when
-        the system lets it fork no more.
+        Raises `RetriableError` PARSER_KILLED and `FatalError` PARSER_FAILED if the server has died, and OSError if the
+        system does not let it fork.
         """
         try:
             return super().fork(output)
@@ -37,7 +37,7 @@ class Parsers(Forks):
 
 
 def _start(control_fd: int, output: IO[bytes]) -> subprocess.Popen[bytes]:
-    # -P: the directory the parent happens to be in is no place to import from.
+    # -P: modules must not be imported from the directory the parent happens to be in.
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "connectors.sources.forking", str(control_fd)],
         stdin=subprocess.DEVNULL,
@@ -57,5 +57,5 @@ def _error(died: ForkServerDiedError) -> MusterError:
 
 
 PARSERS = Parsers()
-"""Those of this process."""
+"""The parsers of this process."""
 atexit.register(PARSERS.stop)

@@ -1,9 +1,9 @@
-"""The process that parsers are forked from: `python -m connectors.sources.forking CONTROL_FD`.
+"""The fork server for parsers: `python -m connectors.sources.forking CONTROL_FD`.
 
-It sees no file. Each file has a child of its own, which has seen no other.
+It never sees a file. Each file gets its own child, which has seen no other file.
 
-1. It loads what parsing needs by parsing rows of its own.
-2. It enters namespaces of its own, which its forks share, and makes the rules that each of them puts on.
+1. It loads everything that parsing needs, by parsing sample rows.
+2. It enters new namespaces, which its forks share, and prepares the sandbox rules that each fork applies.
 """
 
 import sys
@@ -14,19 +14,19 @@ from connectors.sources import child
 
 
 class _NoPandas:
-    """pyarrow imports pandas, where it is installed, to see whether a list is one of its own: 0.15 s for nothing."""
+    """Hides pandas: pyarrow imports it if installed, to check the type of a list, which costs 0.15 s for nothing."""
 
     def find_spec(self, name: str, _path: object, _target: object = None) -> None:
-        """A finder of modules (`sys.meta_path`)."""
+        """Module finder (`sys.meta_path`)."""
         if name == "pandas":
             raise ModuleNotFoundError(name)
 
 
 def load() -> Children:
-    """Import what CSV files need, and load all compiled code.
+    """Import the modules that CSV files need, and load all compiled code.
 
-    Without a second thread: what the C library reserves for one is to count against the limits of a job, and a fork has
-    one thread only.
+    Stays in a single thread: a second one would make the C library reserve memory that has to count against a job's
+    limits, and a fork has only one thread.
     """
     sys.meta_path.insert(0, _NoPandas())
     from connectors.sources.warm import warm
@@ -34,7 +34,7 @@ def load() -> Children:
     warm()
     confinement = Confinement(Plan(readable=program_files()))
     confinement.missing |= enter_namespaces()
-    confinement.give_up_rights()  # its forks have none either, and what is missing is known before the first
+    confinement.give_up_rights()  # its forks have none either, and missing layers are known before the first fork
 
     def run(control_fd: int) -> int:
         confinement.put_on()

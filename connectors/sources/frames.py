@@ -1,4 +1,4 @@
-"""Frames on the pipe from the parsing child to its parent: one kind byte, eight bytes of length, the payload."""
+"""Frames on the pipe from the parsing child to its parent: one kind byte, eight length bytes, the payload."""
 
 import json
 import os
@@ -17,47 +17,47 @@ ORDINAL_BYTES: Final = 8
 NO_ORDINAL: Final = -1
 FRAME_MAX_BYTES: Final = 1024 * 1024 * 1024
 FRAME_AT_ONCE_BYTES: Final = 16 * 1024 * 1024
-"""A longer frame gets its memory as its bytes come: the nine of a header may ask for a gigabyte."""
+"""A longer frame gets memory as its bytes arrive: a header of nine bytes may claim a gigabyte."""
 
 
 class FrameKind(IntEnum):
-    """What a frame holds."""
+    """Payload of a frame."""
 
     ACCEPTED = 1
     """The ordinal of the first row (8 bytes, little-endian), then an Arrow IPC record batch of the spec's row schema.
 
-    The rows have consecutive ordinals, or the column `_ordinal` and `NO_ORDINAL` before them.
+    The rows have consecutive ordinals; otherwise the ordinal is `NO_ORDINAL` and the batch has the column `_ordinal`.
     """
     REJECTS = 2
     """Arrow IPC record batch of `REJECT_SCHEMA`."""
     PROGRESS = 3
     """JSON object."""
     SUMMARY = 4
-    """JSON object; the last frame of a file that was read to its end."""
+    """JSON object; last frame of a file that was read to its end."""
     ERROR = 5
-    """JSON object: `MusterError.as_record()`; the last frame of a file that was not."""
+    """JSON object: `MusterError.as_record()`; last frame of a file that was not read to its end."""
     LAYOUT = 6
-    """JSON object: names, encoding, format, compression and the spec that was chosen; before all rows, if asked for."""
+    """JSON object: names, encoding, format, compression and the chosen spec; before all rows, if requested."""
     DIGESTS = 7
-    """JSON object: `partitions`, the digest of each as text; before the summary, instead of rows, if asked for."""
+    """JSON object: `partitions`, the digest of each as text; sent before the summary instead of rows, if requested."""
 
 
 def write_frame(fd: int, kind: FrameKind, payload: bytes | memoryview) -> None:
-    """Write one frame. Blocks while the pipe is full; raises BrokenPipeError when the reader is gone."""
+    """Write one frame. Blocks while the pipe is full; raises BrokenPipeError if the reader is gone."""
     view = memoryview(payload)
     _write_all(fd, _header(kind, view.nbytes))
     _write_all(fd, view)
 
 
 class BatchWriter:
-    """Writes ACCEPTED frames straight from the buffers of a batch: serialising it first would copy every byte."""
+    """Writes ACCEPTED frames straight from the buffers of a batch: serialising first would copy every byte."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._writers: dict[pa.Schema, tuple[_Pipe, pa.RecordBatchStreamWriter]] = {}
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Write one frame. `batch` has ascending ordinals in its first column. As `write_frame`."""
+        """Write one frame. `batch` has ascending ordinals in its first column. Blocks and raises like `write_frame`."""
         ordinals = batch.column(0)
         first, last = ordinals[0].as_py(), ordinals[-1].as_py()
         if last - first == batch.num_rows - 1:
@@ -76,14 +76,14 @@ class BatchWriter:
         if schema not in self._writers:
             pipe = _Pipe(self._fd)
             writer = pa.ipc.new_stream(pa.PythonFile(pipe, "w"), schema)
-            writer.write_batch(pa.RecordBatch.from_pylist([], schema=schema))  # the schema goes out with the first one
+            writer.write_batch(pa.RecordBatch.from_pylist([], schema=schema))  # the first batch carries the schema
             pipe.mute = False
             self._writers[schema] = pipe, writer
         return self._writers[schema]
 
 
 class _Pipe:
-    """The file that Arrow writes a batch to; mute while it writes the schema, which both sides know."""
+    """The file that Arrow writes batches to; muted while Arrow writes the schema, which both sides know."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -92,7 +92,7 @@ class _Pipe:
         self.closed = False
 
     def write(self, data: Any) -> int:
-        """As of a binary file."""
+        """See `io.RawIOBase`."""
         size = memoryview(data).nbytes
         if not self.mute:
             _write_all(self._fd, data)
@@ -100,11 +100,11 @@ class _Pipe:
         return size
 
     def flush(self) -> None:
-        """As of a binary file."""
+        """See `io.RawIOBase`."""
 
 
 def read_batch(payload: bytearray, schema: pa.Schema) -> pa.RecordBatch:
-    """The batch of an ACCEPTED frame; `schema` has the ordinal. Raises `pa.ArrowException` when it is none."""
+    """The batch of an ACCEPTED frame; `schema` includes the ordinal. Raises `pa.ArrowException` if it is malformed."""
     if len(payload) < ORDINAL_BYTES:
         raise pa.ArrowInvalid("the frame is cut off")
     first = int.from_bytes(payload[:ORDINAL_BYTES], "little", signed=True)
@@ -117,7 +117,7 @@ def read_batch(payload: bytearray, schema: pa.Schema) -> pa.RecordBatch:
 
 
 def read_checked(message: Any, schema: pa.Schema) -> pa.RecordBatch:
-    """An Arrow IPC record batch. It comes from a process that has read untrusted bytes, so its buffers are checked."""
+    """An Arrow IPC record batch. Its buffers are validated, since the sender has read untrusted bytes."""
     batch = pa.ipc.read_record_batch(pa.py_buffer(message), schema)
     batch.validate(full=True)
     return batch
@@ -139,7 +139,7 @@ def _write_all(fd: int, data: Any) -> None:
 
 
 class FrameReader:
-    """Reads frames from a pipe without ever blocking longer than asked."""
+    """Reads frames from a pipe; never blocks longer than the given timeout while no bytes arrive."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -152,9 +152,9 @@ class FrameReader:
         self._poll.register(fd, select.POLLIN | select.POLLHUP)
 
     def next_frame(self, timeout_s: float) -> tuple[FrameKind, bytearray] | None:
-        """The next frame, or None when nothing at all came within the time.
+        """The next frame, or None if no bytes arrived for `timeout_s`.
 
-        Raises EOFError when the writer is gone, `FatalError` BAD_FRAME when the bytes are no frame.
+        Raises EOFError if the writer is gone, and `FatalError` BAD_FRAME if the bytes are no frame.
         """
         while True:
             if self._filled == self._wanted:

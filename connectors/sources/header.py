@@ -1,4 +1,4 @@
-"""Which columns a file has and which of them the import spec wants: the faults of a whole file that a header shows."""
+"""Match the columns of a file with those of the import spec; detects faults of the whole file in its header."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -13,19 +13,19 @@ MAX_COLUMNS: Final = 20_000
 NAMES_SHOWN: Final = 50
 NAME_SHOWN_CHARACTERS: Final = 100
 SETTINGS: Final = "for this file or in `muster audiences configure`"
-"""Where an option can be said: an upload into the inbox has no command line."""
+"""Where options can be given: an upload into the inbox has no command line."""
 
 
 def shown(names: Sequence[str]) -> str:
-    """Names for a message: quoted, bounded in number and length."""
+    """Names for a message: quoted, limited in number and length."""
     text = ", ".join(repr(n[:NAME_SHOWN_CHARACTERS]) for n in names[:NAMES_SHOWN])
     return text + (f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else "")
 
 
 def wanted_columns(names: Sequence[str], spec: ImportSpec) -> list[int]:
-    """Index in the file of the id column and then of every column of the spec. Names are compared as they are.
+    """File index of the id column, then of every column of the spec. Names are compared exactly.
 
-    Raises `UserError` TOO_MANY_COLUMNS, DUPLICATE_COLUMN (of a wanted one), MISSING_COLUMN.
+    Raises `UserError` TOO_MANY_COLUMNS, DUPLICATE_COLUMN (of a wanted column), MISSING_COLUMN.
     """
     check_count(len(names))
     wanted = [spec.id_column, *(c.file_name for c in spec.columns)]

@@ -1,7 +1,7 @@
-"""Look at a file that nobody has described: what it is, what its columns hold, what is wrong with it.
+"""Inspect a file without a spec: its format, the contents of its columns, and its faults.
 
-The whole file is scanned as strictly as an import would, in the same child process; nothing is sampled, so a type that
-is suggested fits every row.
+The whole file is scanned as strictly as in an import, in the same child process. Nothing is sampled, so a suggested
+type fits every row.
 """
 
 from collections import Counter
@@ -27,14 +27,14 @@ FAULTS_SHOWN: Final = 20
 EXAMPLES: Final = 3
 EXAMPLE_CHARACTERS: Final = 60
 GUESSES: Final[tuple[ColumnType, ...]] = ("long", "double", "boolean", "date", "timestamp")
-"""Types that a text column may turn out to have, the first that fits every value wins."""
+"""Candidate types of a text column; the first that fits every value wins."""
 SIGNIFICANT_ZERO: Final = r"^[+-]?0[0-9]"
-"""A number that begins with a zero is a code (post, phone) that must not lose it."""
+"""A number with a leading zero is a code (post, phone) and must keep the zero."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectedColumn:
-    """A column as the file names it. `type` is None for one that is not kept (doubled, nested, or too many)."""
+    """A column under its name in the file. `type` is None if it is not kept (duplicate, nested, or one too many)."""
 
     name: str
     type: ColumnType | None
@@ -45,9 +45,9 @@ class InspectedColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """What `muster inspect` shows. `fault` refuses the whole file; `rejects` are the first `FAULTS_SHOWN`.
+    """The output of `muster inspect`. `fault` refuses the whole file; `rejects` are the first `FAULTS_SHOWN`.
 
-    `local_times`: columns of the file with times that have no offset; the spec then has a time zone to read them by.
+    `local_times`: columns of the file with times without an offset; the spec then has a time zone to read them in.
     """
 
     name: str
@@ -92,7 +92,7 @@ class Inspection:
 
 @dataclass(slots=True)
 class _Seen:
-    """What the values of one column have shown so far."""
+    """Facts about the values of one column so far."""
 
     guesses: list[ColumnType]
     nulls: int = 0
@@ -134,7 +134,7 @@ def inspect(
     format: FileFormat | None = None,  # noqa: A002  # the word of the import spec
     on_progress: ProgressListener | None = None,
 ) -> Inspection:
-    """Scan a file as a whole. A fault of the file is in the result; outages and missing files are raised."""
+    """Scan a whole file. A fault of the file is part of the result; outages and missing files are raised."""
     file = source_file(source, store)
     name, size = file.name, file.size
     rejects: list[Reject] = []
@@ -185,7 +185,7 @@ def inspect(
 
 
 def _guesses(column: str, parsed: ParsedFile) -> list[ColumnType]:
-    """Types that a text column may have. In JSON a number is no text, so a text is at most a date or timestamp."""
+    """Candidate types of a text column. JSON numbers are not text, so a JSON text is at most a date or timestamp."""
     if column == USER_ID:
         return []
     is_json = parsed.layout is not None and parsed.layout["format"] == "jsonl"

@@ -1,7 +1,7 @@
-"""Timestamps of Parquet as INT96: a day and nanoseconds in 12 bytes, which Arrow puts into 64 bits without a look.
+"""Parquet timestamps as INT96: a day and nanoseconds in 12 bytes, which Arrow converts to 64 bits unchecked.
 
-As nanoseconds, years before 1678 and after 2261 come out as others; as microseconds, what is below them is cut off. So
-both are read: together they tell every moment from every other one.
+As nanoseconds, years before 1678 and after 2261 turn into other years; as microseconds, finer digits are cut off. Both
+are read: the pair identifies every moment.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,19 +14,19 @@ import pyarrow.parquet as pq
 from schemas.errors import UserError
 
 UNIT: Final = "us"
-"""What a file is to be opened with (`coerce_int96_timestamp_unit`)."""
+"""Unit to open a file with (`coerce_int96_timestamp_unit`)."""
 NO_MOMENT: Final = -(2**63)
-"""Stands for a moment that is no whole microsecond; no year that is read has it."""
+"""Stands for a moment that is not a whole microsecond; outside the years that are accepted."""
 
 
 def int96_columns(file: pq.ParquetFile, wanted: Sequence[str]) -> list[str]:
-    """Those of the wanted columns that are INT96."""
+    """The wanted columns that are INT96."""
     columns = (file.schema.column(k) for k in range(len(file.schema)))
     return sorted({c.path for c in columns if c.physical_type == "INT96"} & set(wanted))
 
 
 class Nanoseconds:
-    """The INT96 columns of a file once more, in step with what is read of it as microseconds."""
+    """The INT96 columns of a file as nanoseconds, read in step with the microseconds."""
 
     def __init__(self, file: pq.ParquetFile, columns: list[str], batch_rows: int) -> None:
         self._columns = columns
@@ -34,7 +34,7 @@ class Nanoseconds:
         self._rest: list[pa.RecordBatch] = []
 
     def exact(self, batch: pa.RecordBatch) -> dict[str, pa.Array]:
-        """The INT96 columns of the next rows, `NO_MOMENT` where microseconds do not say all."""
+        """The INT96 columns of the next rows; `NO_MOMENT` where microseconds lose precision."""
         rows = self._next(batch.num_rows)
         return {name: _exact(batch.column(name), rows.column(name)) for name in self._columns}
 
@@ -54,7 +54,7 @@ class Nanoseconds:
 def _exact(micros: pa.Array, nanos: pa.ChunkedArray) -> pa.Array:
     in_micros = micros.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
     in_nanos = nanos.cast(pa.int64()).fill_null(0).to_numpy()
-    same = in_micros * np.int64(1000) == in_nanos  # both go round at 64 bits
+    same = in_micros * np.int64(1000) == in_nanos  # both wrap at 64 bits
     values = np.where(same, in_micros, NO_MOMENT)
     mask = micros.is_null().to_numpy(zero_copy_only=False)
     return pa.array(values, pa.int64(), mask=mask).view(micros.type)

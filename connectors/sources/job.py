@@ -1,4 +1,4 @@
-"""What the parent tells the parsing child: the job, its limits, and the words for progress and summary."""
+"""Messages between the parent and the parsing child: the job with its limits, progress and summary."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,7 +12,7 @@ from schemas.import_spec import ImportSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParseProgress:
-    """How far the child is. `source_size` is None where it is not known."""
+    """Progress of the child. `source_size` is None if unknown."""
 
     source_bytes: int
     source_size: int | None
@@ -22,7 +22,7 @@ class ParseProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParseSummary:
-    """The whole file: rows = accepted + rejected. `source_bytes` as stored, `decoded_bytes` after decompression."""
+    """Totals of the file: rows = accepted + rejected. `source_bytes` as stored, `decoded_bytes` after decompression."""
 
     rows: int
     accepted: int
@@ -44,11 +44,11 @@ class ParseJob:
     compression: Compression
     source_size: int
     received_at_us: int
-    """When the file was written (microseconds since 1970 UTC): its events may not be far ahead of that."""
+    """Time the file was written (microseconds since 1970 UTC); its events must not be far ahead of it."""
     choose: bool = False
-    """Whether the child chooses the columns of the spec, or completes them, and says so in a LAYOUT frame."""
+    """True if the child chooses or completes the columns of the spec, and reports them in a LAYOUT frame."""
     partitions: int | None = None
-    """Into how many partitions the child digests the rows, to send the digests; None: it sends the rows."""
+    """Number of partitions the child digests the rows into, to send only digests; None to send the rows."""
 
     def as_record(self) -> dict[str, object]:
         """Plain JSON data."""

@@ -1,4 +1,4 @@
-"""JSON values to typed columns: the type must fit, and a key must be there once."""
+"""Convert JSON values to typed columns: the type must fit, and a key must not repeat."""
 
 import json
 import math
@@ -17,11 +17,11 @@ from schemas.json_keys import doubled_key
 LONG_MIN: Final = -(2**63)
 LONG_MAX: Final = 2**63 - 1
 Shape = ColumnType | Literal["null"] | None
-"""First type of a member; None for one that cannot be kept, "null" while only nulls were seen."""
+"""First type of a member; None for one that cannot be kept, "null" while only nulls have been seen."""
 
 
 class Refused(Exception):  # noqa: N818  # carries a reject, is no error
-    """Why a line is no row; caught where the line is judged."""
+    """Reason to reject a line; caught where the line is checked."""
 
     def __init__(self, code: RejectCode, reason: str, column: str | None = None) -> None:
         super().__init__(reason)
@@ -31,7 +31,7 @@ class Refused(Exception):  # noqa: N818  # carries a reject, is no error
 
 
 def converted(values: list[Any], column: Column, timezone: str | None) -> Converted:
-    """The values of one column; those whose JSON type does not fit, or that do not convert, are bad."""
+    """Convert the values of one column; values of another JSON type, or that do not convert, are bad."""
     fits = _FITS[column.type]
     kept = [v if v is None or fits(v) else None for v in values]
     wrong = np.array([k is None and v is not None for k, v in zip(kept, values, strict=True)])
@@ -61,7 +61,7 @@ _FITS: Final[Mapping[str, Callable[[Any], bool]]] = {
 
 
 def shape_of(value: object) -> Shape:
-    """First type that a member of this value suggests."""
+    """Type that a single value of a member suggests."""
     match value:
         case None:
             return "null"
@@ -78,7 +78,7 @@ def shape_of(value: object) -> Shape:
 
 
 def wider(one: Shape, other: Shape) -> Shape:
-    """What holds both."""
+    """The shape that holds both; None if there is none."""
     if other in (one, "null"):
         return one
     if one == "null":
@@ -87,7 +87,7 @@ def wider(one: Shape, other: Shape) -> Shape:
 
 
 def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Members of an object. Raises `Refused` DUPLICATE_KEY."""
+    """Members of a JSON object. Raises `Refused` DUPLICATE_KEY."""
     members = dict(pairs)
     if len(members) != len(pairs):
         raise Refused(RejectCode.DUPLICATE_KEY, f"the key {doubled_key(pairs)[:80]!r} is there more than once")
@@ -95,10 +95,10 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def no_constant(word: str) -> NoReturn:
-    """Refuse NaN, Infinity and -Infinity, which Python reads and JSON does not have."""
+    """Refuse NaN, Infinity and -Infinity, which Python accepts and JSON does not have."""
     raise Refused(RejectCode.BAD_JSON, f"{word} is not JSON")
 
 
 def shown(value: object) -> str:
-    """A value as text for a reason."""
+    """A value as text for a reject's reason."""
     return value if isinstance(value, str) else json.dumps(value)[:200]

@@ -1,4 +1,4 @@
-"""Strict JSON Lines (RFC 8259 objects, one a line, LF or CRLF, UTF-8), in constant memory whatever the file holds."""
+"""Strict JSON Lines (RFC 8259 objects, one per line, LF or CRLF, UTF-8), in constant memory for any input."""
 
 import json
 import re
@@ -38,11 +38,11 @@ SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
 class JsonLinesReader:
-    """Iterate to get accepted batches and rejects; in file order, each kind for itself.
+    """Iterate to get accepted batches and rejects, each of the two in file order.
 
-    An id is a string, or an integer, which becomes its decimal digits. A column that is absent or null is null; a
-    value must have the JSON type that fits (string, date, timestamp: a string; long: an integer; double: a number).
-    Raises `UserError` EMPTY_FILE, NOT_UTF8_HEADER.
+    An id is a string, or an integer, which becomes its decimal digits. An absent or null column is null; a value must
+    have the JSON type of its column (string, date, timestamp: a string; long: an integer; double: a number). Raises
+    `UserError` EMPTY_FILE, NOT_UTF8_HEADER.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class JsonLinesReader:
         self._limit = record_limit
         self._ordinal = 0
         self._offset = 0
-        """Where the next line begins in the decompressed stream."""
+        """Offset of the next line in the decompressed stream."""
         self._decode = json.JSONDecoder(object_pairs_hook=unique, parse_constant=no_constant).decode
 
     def __iter__(self) -> Iterator[pa.RecordBatch | RejectBatch]:
@@ -72,7 +72,7 @@ class JsonLinesReader:
             carry = self._sample(carry)
         self._schema = arrow_schema(self._spec.row_schema, ordinal=True)
         head = b""
-        skipped = 0  # bytes of a line over the limit that were not kept, but for its head
+        skipped = 0  # bytes of a line over the limit that were dropped, all but its head
         while True:
             block = self._read()
             rows = _Rows(self._spec)
@@ -100,7 +100,7 @@ class JsonLinesReader:
                 head, skipped, carry = rest[:RAW_MAX_BYTES], len(rest), b""
 
     def _sample(self, start: bytes) -> bytes:
-        """Read on to `SAMPLE_BYTES` and let the spec be chosen from the members of the lines in them."""
+        """Read on to `SAMPLE_BYTES` and let the spec be chosen from the members of the first `SAMPLE_LINES` lines."""
         while len(start) < SAMPLE_BYTES and (block := self._read()):
             start += block
         types: dict[str, Shape] = {}
@@ -136,7 +136,7 @@ class JsonLinesReader:
         return bytes(self._block[:n])
 
     def _add(self, rows: "_Rows", line: bytes, *, ended: bool) -> None:
-        """Judge one line. Every line is a row: it has an ordinal, whatever becomes of it."""
+        """Check one line. Every line is a row with an ordinal, accepted or not."""
         ordinal, offset = self._ordinal, self._offset
         self._ordinal += 1
         self._offset += len(line) + ended
@@ -201,7 +201,7 @@ class JsonLinesReader:
 
 
 class _Rows:
-    """Column-wise values of the lines of one block."""
+    """Column-wise values of the lines of a block."""
 
     def __init__(self, spec: ImportSpec) -> None:
         self._spec = spec
@@ -215,7 +215,7 @@ class _Rows:
 
     @property
     def full(self) -> bool:
-        """Whether there are enough for a batch: a block may be nothing but line ends."""
+        """True if there are enough rows for a batch: a block may consist of nothing but line ends."""
         return len(self.ordinals) + len(self.rejects) >= BATCH_LINES
 
     def add(self, ordinal: int, offset: int, content: bytes, members: Mapping[str, Any]) -> None:
@@ -241,9 +241,9 @@ class _Rows:
             values.append(value)
 
     def _refuse_unknown(self, members: Mapping[str, Any]) -> None:
-        """A member that came too late to become a column must not be lost unseen. Raises `Refused`."""
+        """Refuse members that came too late to become a column, rather than lose them silently. Raises `Refused`."""
         for name in members.keys() - self._known:
-            if members[name] is not None or self._spec.kind == "profiles":  # there null unsets
+            if members[name] is not None or self._spec.kind == "profiles":  # null unsets an attribute
                 reason = "the first lines have no such member; name it as a column, or keep only those that are named"
                 raise Refused(RejectCode.UNKNOWN_MEMBER, reason, name)
 

@@ -1,4 +1,4 @@
-"""What reading a customer's file may cost, as plain values."""
+"""Limits on the cost of reading a customer's file, as plain values."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -8,14 +8,14 @@ MIB: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParseLimits:
-    """What one untrusted file may cost.
+    """Limits on the cost of one untrusted file.
 
-    `memory_bytes`: address space of the child (RLIMIT_AS). `cpu_s` plus `cpu_s_per_mib` for each MiB of the file as it
-    is stored: processor time (RLIMIT_CPU). `wall_s`: longest time without a sign of life from the child while it has
-    bytes to work on; the reader's own pauses and those of the store do not count. `max_decoded_bytes`: bytes after
-    decompression; `max_ratio`: how many times larger they may be than the file, beyond the first 64 MiB.
-    `max_file_bytes`: largest Parquet file that is copied to local disk. `sandbox_required`: whether no file is read
-    where the system cannot confine the child in every way (`connectors.sandbox`).
+    `memory_bytes`: address space of the child (RLIMIT_AS). `cpu_s` plus `cpu_s_per_mib` for each MiB of the stored
+    file: processor time (RLIMIT_CPU). `wall_s`: longest time without a sign of life from the child while it has bytes
+    to process; pauses of the reader or the store do not count. `max_decoded_bytes`: bytes after decompression;
+    `max_ratio`: how many times larger than the file they may be, beyond the first 64 MiB. `max_file_bytes`: largest
+    Parquet file that is copied to local disk. `sandbox_required`: if true, no file is read on a system that cannot
+    confine the child in every way (`connectors.sandbox`).
     """
 
     memory_bytes: int = 4096 * MIB

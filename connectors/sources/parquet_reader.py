@@ -1,4 +1,4 @@
-"""Parquet through Arrow, checked afterwards: a file is believed only where it speaks against itself."""
+"""Parquet through Arrow, with checks afterwards: a file's claims count only against it."""
 
 import io
 import os
@@ -27,23 +27,23 @@ from schemas.import_spec import ImportSpec
 
 BATCH_ROWS: Final = 64 * 1024
 EXACT_DOUBLE: Final = 2**53
-"""Up to here every integer has a double of its own."""
+"""Every integer up to here has its own double."""
 LONG_MAX: Final = 2**63 - 1
 MIN_DAY: Final = -719_162
 MAX_DAY: Final = 2_932_896
 """First and last day of the years 1 to 9999."""
 DAY_MS: Final = 86_400_000
 PER_US: Final = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": -1_000}
-"""Microseconds in a unit; negative: units in a microsecond."""
+"""Microseconds per unit; negative: units per microsecond."""
 
 
 class ParquetReader:
     """Iterate to get accepted batches and rejects, which have an ordinal but neither line nor offset.
 
     An id is text or an integer. Types must fit the spec: a text column is converted as in CSV (without null values), a
-    number, date or timestamp only where nothing is lost. Raises `UserError` CORRUPT_FILE, MISSING_COLUMN,
-    DUPLICATE_COLUMN, TOO_MANY_COLUMNS, BAD_COLUMN_TYPE, FILE_TOO_LARGE, COMPRESSION_BOMB.
-    `fd`: a descriptor of the file, which stays open; a confined child cannot open a path.
+    number, date or timestamp only if nothing is lost. Raises `UserError` CORRUPT_FILE, MISSING_COLUMN,
+    DUPLICATE_COLUMN, TOO_MANY_COLUMNS, BAD_COLUMN_TYPE, FILE_TOO_LARGE, COMPRESSION_BOMB. `fd`: a descriptor of the
+    file, which stays open; a confined child cannot open a path.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class ParquetReader:
         ):
             stored = raw.size()
             unpacked = sum(file.metadata.row_group(n).total_byte_size for n in range(file.metadata.num_row_groups))
-            self._check_ratio(unpacked, stored)  # Arrow unpacks whole pages: a few kilobytes may be one of gigabytes
+            self._check_ratio(unpacked, stored)  # Arrow unpacks whole pages: a few kilobytes may unpack to gigabytes
             names = file.schema_arrow.names
             check_count(len(names))
             if self._choose is not None:
@@ -105,7 +105,8 @@ class ParquetReader:
                         f"the file holds more than {self._max_decoded_bytes} bytes when it is unpacked",
                         limit_bytes=self._max_decoded_bytes,
                     )
-                # A long value of a dictionary stands in a million rows for a few bits each: the footer counts the bits.
+                # A dictionary repeats a long value in a million rows for a few bits each; the footer counts only the
+                # bits.
                 self._check_ratio(self.bytes_decoded, stored)
                 exact = nanoseconds.exact(batch) if nanoseconds is not None else {}
                 columns = [exact[name] if name in exact else batch.column(name) for name in wanted]
@@ -164,7 +165,7 @@ class ParquetReader:
 
 
 class _Opened(io.RawIOBase):
-    """A file by its descriptor, with a position of its own."""
+    """A file read through a descriptor, at its own position."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -172,34 +173,34 @@ class _Opened(io.RawIOBase):
         self._size = os.fstat(fd).st_size
 
     def read(self, size: int = -1) -> bytes:
-        """That many bytes, fewer only at the end."""
+        """Exactly `size` bytes; fewer only at the end."""
         rest = max(0, self._size - self._position)
         return self._read(rest if size < 0 else min(size, rest))
 
     def _read(self, size: int) -> bytes:
         pieces = []
-        while size and (piece := os.pread(self._fd, size, self._position)):  # at most 2 GiB at once
+        while size and (piece := os.pread(self._fd, size, self._position)):  # at most 2 GiB per call
             pieces.append(piece)
             size -= len(piece)
             self._position += len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """As `io.RawIOBase`."""
+        """See `io.RawIOBase`."""
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
         self._position = start + offset
         return self._position
 
     def tell(self) -> int:
-        """As `io.RawIOBase`."""
+        """See `io.RawIOBase`."""
         return self._position
 
     def readable(self) -> bool:
-        """As `io.RawIOBase`."""
+        """See `io.RawIOBase`."""
         return True
 
     def seekable(self) -> bool:
-        """As `io.RawIOBase`."""
+        """See `io.RawIOBase`."""
         return True
 
 
@@ -208,7 +209,7 @@ def _opened(file: pa.NativeFile, **settings: str) -> pq.ParquetFile:
 
 
 def _check_counts(file: pq.ParquetFile, wanted: set[str]) -> None:
-    """Columns that are kept have a value a row: a footer that hides rows is corrupt. Raises `UserError`."""
+    """Check that kept columns have one value per row; a footer that hides rows is corrupt. Raises `UserError`."""
     flat = [k for k in range(len(file.schema)) if file.schema.column(k).path in wanted]
     for number in range(file.metadata.num_row_groups):
         group = file.metadata.row_group(number)
@@ -222,7 +223,7 @@ def _check_counts(file: pq.ParquetFile, wanted: set[str]) -> None:
 
 
 def _type_of(type_: pa.DataType) -> ColumnType | None:
-    """First type of a column of the file; None for one that cannot be kept."""
+    """First type of a file's column; None if the column cannot be kept."""
     if _is_text(type_):
         return "string"
     return next((t for t in ("long", "double", "boolean", "date", "timestamp") if _fits(type_, t)), None)
@@ -263,7 +264,7 @@ def _fits(type_: pa.DataType, wanted: ColumnType) -> bool:
 
 
 def _text(array: pa.Array) -> pa.Array:
-    """As a string array; text is not checked here."""
+    """Convert to a string array; text is not checked for UTF-8 here."""
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if pa.types.is_integer(array.type):
@@ -274,7 +275,7 @@ def _text(array: pa.Array) -> pa.Array:
 
 
 def _invalid_utf8(array: pa.Array) -> list[int]:
-    """Rows of a string array that are not UTF-8."""
+    """Rows of a string array that are not valid UTF-8."""
     try:
         array.validate(full=True)
     except pa.ArrowInvalid:
@@ -308,7 +309,7 @@ def _converted(array: pa.Array, column: Column, timezone: str | None) -> Convert
 
 
 def _filled(array: pa.Array, type_: pa.DataType) -> npt.NDArray[Any]:
-    """The values as `type_`, which must hold them all; 0 for null."""
+    """The values as `type_`, which must be able to hold them all; 0 for null."""
     filled: npt.NDArray[Any] = pc.fill_null(array.cast(type_), 0).to_numpy(zero_copy_only=False)
     return np.ascontiguousarray(filled)
 
@@ -344,7 +345,7 @@ def _days(array: pa.Array) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]
 def _micros(
     array: pa.Array, timezone: str | None
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], npt.NDArray[np.bool_] | None]:
-    """Values, and as of `Converted` which are bad and unclear; what stands for a null may be either."""
+    """Values, and masks `bad` and `unclear` as in `Converted`; rows that are null may have either set."""
     stored = _filled(array.view(pa.int64()), pa.int64())
     factor = PER_US[array.type.unit]
     if factor > 0:
@@ -364,7 +365,7 @@ def _micros(
 
 
 def _shown(array: pa.Array, row: int) -> object:
-    """The value as text: of a number as it is stored, because the moment may be none that Python can name."""
+    """A value to show: dates and timestamps as Arrow's text, since Python may not be able to represent the moment."""
     value = array[row]
     if pa.types.is_timestamp(array.type) or pa.types.is_date(array.type):
         return value.cast(pa.string()).as_py() if value.is_valid else None

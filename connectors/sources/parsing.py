@@ -1,4 +1,4 @@
-"""An untrusted file becomes accepted rows and named rejects, parsed in a child process.
+"""Turn an untrusted file into accepted rows and rejects, parsed in a child process.
 
     with open_parsed(path, spec, limits) as parsed:
         for found in parsed:
@@ -7,8 +7,8 @@
                 case _: ...                  # pa.RecordBatch of arrow_schema(spec.row_schema, ordinal=True)
     parsed.summary                           # only now is the file known to be whole
 
-What was yielded counts only when the iteration has ended without an error: a fault of the whole file (an unclosed
-quote, damaged compression) may show behind its last row.
+Results count only once the iteration has ended without an error: a fault of the whole file (an unclosed quote, damaged
+compression) may show up after its last row.
 """
 
 import json
@@ -50,18 +50,17 @@ NO_FRAME: Final = (
     TypeError,
     ValueError,
 )
-"""What reading a frame raises that is none."""
+"""Exceptions raised by reading a malformed frame."""
 
 ProgressListener = Callable[[ParseProgress], None]
 
 
 class ParsedFile:
-    """The rows of one file. A context manager and an iterator for one thread; leaving it ends the child.
+    """The rows of one file. A context manager and an iterator, for one thread; leaving the block stops the child.
 
     Yields accepted batches (exactly `arrow_schema(spec.row_schema, ordinal=True)`, in file order; `_ordinal` is the
-    number of the data row, refused rows counted too) and `RejectBatch`es (in file order, near the batches that they
-    belong to).
-    Backpressure: the child waits while the reader does not read. Raises `UserError` for a fault of the file and
+    number of the data row, refused rows included) and `RejectBatch`es (in file order, close to the batches of the same
+    rows). Backpressure: the child waits while the reader does not read. Raises `UserError` for a fault of the file and
     `RetriableError` for an outage of the store.
     """
 
@@ -76,7 +75,7 @@ class ParsedFile:
         partitions: int | None = None,
     ) -> None:
         self.layout: dict[str, Any] | None = None
-        """With `choose`, once the iteration has begun: names, encoding, format, compression, and the spec chosen."""
+        """With `choose`, once the iteration has begun: names, encoding, format, compression, and the chosen spec."""
         self._schema = arrow_schema(spec.row_schema, ordinal=True)
         self._limits = limits
         self._source_size = source.size
@@ -102,12 +101,12 @@ class ParsedFile:
 
     @property
     def ended(self) -> bool:
-        """Whether the file was read to its end, and the totals are known."""
+        """True once the file has been read to its end and the totals are known."""
         return self._summary is not None
 
     @property
     def peak_bytes(self) -> int:
-        """The largest memory of the child, with what it shares with the fork server; 0 while it lives."""
+        """Peak memory of the child, including memory shared with the fork server; 0 while the child runs."""
         return self._process.peak_bytes
 
     def __enter__(self) -> Self:
@@ -119,7 +118,7 @@ class ParsedFile:
         self.close()
 
     def close(self) -> None:
-        """End the child; may be called twice."""
+        """Stop the child. May be called twice."""
         self._process.close()
 
     def __iter__(self) -> Iterator[pa.RecordBatch | RejectBatch]:
@@ -168,7 +167,7 @@ class ParsedFile:
                     return
 
     def _next_frame(self, reader: FrameReader) -> tuple[FrameKind, bytearray] | None:
-        """The next frame; None when the child has gone. Raises `UserError` PARSER_TIMEOUT."""
+        """The next frame; None if the child is gone. Raises `UserError` PARSER_TIMEOUT."""
         began = time.monotonic()
         while True:
             try:
@@ -217,7 +216,7 @@ class ParsedFile:
 
 @contextmanager
 def _being_a_frame() -> Iterator[None]:
-    """What a child sends that has read untrusted bytes may be anything. Raises `FatalError` BAD_FRAME."""
+    """Translate malformed payloads, since the child has read untrusted bytes. Raises `FatalError` BAD_FRAME."""
     try:
         yield
     except NO_FRAME as exc:
@@ -231,17 +230,18 @@ def open_parsed(
     store: ObjectStore | None = None,
     on_progress: ProgressListener | None = None,
 ) -> ParsedFile:
-    """Start to parse a local file, or a pinned object of `store`.
+    """Start parsing a local file, or a pinned object of `store`.
 
-    `on_progress` is called about four times a second from the thread that iterates. Raises `UserError` EMPTY_FILE,
-    UNKNOWN_FORMAT, CORRUPT_FILE, SOURCE_GONE, SOURCE_CHANGED, BAD_TIMEZONE; the rest shows while iterating.
+    `on_progress` is called about four times a second in the thread that iterates. Raises `UserError`
+    EMPTY_FILE, UNKNOWN_FORMAT, CORRUPT_FILE, SOURCE_GONE, SOURCE_CHANGED, BAD_TIMEZONE; further errors are raised while
+    iterating.
     """
     check_timezone(spec.timezone)
     return ParsedFile(source_file(source, store), spec, limits or ParseLimits(), on_progress)
 
 
 def source_file(source: SourceObject | Path, store: ObjectStore | None) -> FileBytes:
-    """The bytes of a local file or a pinned object. Raises `UserError` SOURCE_GONE for a local file that is not."""
+    """The bytes of a local file or a pinned object. A local file raises `UserError` SOURCE_GONE, SOURCE_UNREADABLE."""
     if not isinstance(source, SourceObject):
         return _LocalFile(source)
     if store is None:

@@ -1,6 +1,6 @@
-"""The parent's side of the parsing child: give it the file, notice how it died.
+"""The parent's side of the parsing child: feed it the file, and find out how it died.
 
-One keeper thread per file feeds the child and waits for its end.
+One keeper thread per file feeds the child and waits for it to exit.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ MEMORY_WORDS: Final = (b"bad_alloc", b"MemoryError", b"Cannot allocate memory", 
 
 
 class FileBytes(Protocol):
-    """A file to be parsed: its name, its size in bytes, when it was written, and its blocks in order."""
+    """A file to be parsed: its name, size in bytes, time of writing, and blocks in order."""
 
     name: str
     size: int
@@ -37,14 +37,14 @@ class FileBytes(Protocol):
     """Microseconds since 1970 UTC."""
 
     def blocks(self) -> Iterator[bytes]:
-        """The content. Raises `MusterError` when it cannot be read, or is not what it was."""
+        """The content. Raises `MusterError` if it cannot be read or has changed."""
 
     def local_file(self) -> IO[bytes] | None:
-        """The file itself where it is on local disk, else None."""
+        """The file itself if it is on local disk, else None."""
 
 
 class ParserProcess:
-    """One child. `frames_fd` is readable once `start` has returned."""
+    """One child process. `frames_fd` is readable once `start` has returned."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class ParserProcess:
         self._limits = limits
         self._child: ChildProcess | None = None
         self.peak_bytes = 0
-        """Largest memory of the child; once it has ended."""
+        """Peak memory of the child; set once it has exited."""
         self._assigned = False
         self._started = threading.Event()
         self._error: BaseException | None = None
@@ -74,30 +74,30 @@ class ParserProcess:
         _widen(self.frames_fd)
 
     def start(self) -> None:
-        """Start the keeper and wait until the child has the file. Raises what reading its first bytes raises."""
+        """Start the keeper and wait until the child has the file. Raises errors from reading the file's first bytes."""
         self._thread.start()
         self._started.wait()
         if not self._assigned:
             self.finish()
 
     def fed_at(self) -> float:
-        """When the child last got bytes (monotonic clock); now, while the parent itself waits for the store."""
+        """Time the child last got bytes (monotonic clock); now, while the parent itself waits for the store."""
         return time.monotonic() if self._waiting_for_store else self._last_fed
 
     def kill(self) -> None:
-        """End the child at once."""
+        """Kill the child."""
         self._killed = True
         if self._child is not None:
             self._child.kill()
 
     def finish(self) -> None:
-        """Wait for the child's end. Raises what went wrong on the way to it: the source's error."""
+        """Wait for the child to exit. Raises an error of the source that occurred before that."""
         self._thread.join()
         if self._error is not None:
             raise self._error
 
     def close(self) -> None:
-        """Kill the child if it still runs and give everything back. May be called twice."""
+        """Kill the child if it still runs and release everything. May be called twice."""
         self.kill()
         if self._thread.ident is not None:
             self._thread.join()
@@ -109,8 +109,8 @@ class ParserProcess:
             self._child = None
 
     def death(self) -> MusterError:
-        """Why a child that said nothing at the end is dead; after `finish`."""
-        assert self._child is not None  # noqa: S101  # it has been there
+        """Error for a child that died without a final frame; after `finish`."""
+        assert self._child is not None  # noqa: S101  # the child has started
         code, last_words = self._child.exit_code, self._child.last_words()
         detail = {"exit_code": code, "stderr": last_words.decode(errors="replace")}
         if any(word in last_words for word in MEMORY_WORDS):
@@ -188,9 +188,9 @@ class ParserProcess:
                 self._waiting_for_store = True
                 block = next(blocks, None)
         except BrokenPipeError:
-            pass  # the child has ended: its frames say why
+            pass  # the child has exited: its frames say why
         except BaseException:
-            # The end of the pipe must not look like the end of the file: the child dies before it can see it.
+            # The end of the pipe must not look like the end of the file, so the child is killed before it can see it.
             self.kill()
             self._wait_for_exit()
             raise
@@ -235,6 +235,6 @@ class ParserProcess:
 
 
 def _widen(fd: int) -> None:
-    """A pipe of 1 MiB instead of 64 KiB where the system allows it: fewer switches between the processes."""
+    """Widen a pipe from 64 KiB to 1 MiB if the system allows it, for fewer switches between the processes."""
     with contextlib.suppress(OSError):
         fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)

@@ -1,4 +1,4 @@
-"""Rows that were refused, each with its place in the file, a stable code and a reason."""
+"""Rejected rows, each with its position in the file, a stable code and a reason."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ import pyarrow as pa
 
 RAW_MAX_CHARACTERS: Final = 512
 RAW_MAX_BYTES: Final = RAW_MAX_CHARACTERS * 4 + 3
-"""Bytes that always hold the first `RAW_MAX_CHARACTERS` characters: 4 each, and a cut character behind them."""
+"""Enough bytes for the first `RAW_MAX_CHARACTERS` characters: 4 each, and a truncated character after them."""
 
 COLUMN_MAX_CHARACTERS: Final = 200
-"""Of a column's name: a header may hold one of a mebibyte, and each reject of a batch has it."""
+"""Characters kept of a column's name: a header may hold a name of a mebibyte, repeated in each reject of a batch."""
 
 
 class RejectCode(StrEnum):
-    """Why a row was refused. Stable words: they are counted in receipts."""
+    """Reason codes of rejects. The words are stable: receipts count by them."""
 
     FIELD_COUNT = "field_count"
     BARE_QUOTE = "bare_quote"
@@ -40,7 +40,7 @@ class RejectCode(StrEnum):
     DUPLICATE_KEY = "duplicate_key"
     TOO_DEEP = "too_deep"
     UNKNOWN_MEMBER = "unknown_member"
-    # Of events and profiles, with the words of `segmentation.intake.refusals`.
+    # Events and profiles, in the words of `segmentation.intake.refusals`.
     BAD_EVENT = "bad_event"
     BAD_EVENT_ID = "bad_event_id"
     BAD_TIME = "bad_time"
@@ -51,12 +51,12 @@ class RejectCode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reject:
-    """One refused row.
+    """One rejected row.
 
-    `ordinal` counts data rows from 0, refused ones too. `line` is the physical line (1-based, ends at LF) where the
-    record starts, `byte_offset` its first byte in the decompressed stream; Parquet rows have neither. In a
-    batch `column` is the start of its name, at most 200 characters. `raw` is the start of the record, at most 512, with
-    control characters and undecodable bytes as escapes.
+    `ordinal` counts data rows from 0, rejected ones included. `line` is the physical line (1-based, ends at LF) where
+    the record starts, `byte_offset` its first byte in the decompressed stream; Parquet rows have neither. `column` in a
+    batch is the start of the name, at most 200 characters. `raw` is the start of the record, at most 512 characters,
+    with control characters and undecodable bytes escaped.
     """
 
     ordinal: int | None
@@ -83,7 +83,7 @@ REJECT_SCHEMA: Final = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class RejectBatch:
-    """Rejects as a record batch of `REJECT_SCHEMA`, ascending by ordinal within the batch."""
+    """Rejects as a record batch of `REJECT_SCHEMA`, in ascending order of ordinals."""
 
     batch: pa.RecordBatch
 
@@ -94,7 +94,7 @@ class RejectBatch:
 
     @classmethod
     def of(cls, rejects: Iterable[Reject]) -> "RejectBatch":
-        """Batch of the rejects, put in the order of their ordinals."""
+        """A batch of the rejects, sorted by ordinal."""
         rows = sorted(rejects, key=lambda r: -1 if r.ordinal is None else r.ordinal)
         columns = [list(map(attrgetter(name), rows)) for name in REJECT_SCHEMA.names]
         at = REJECT_SCHEMA.names.index("column")
@@ -103,7 +103,7 @@ class RejectBatch:
         return cls(pa.RecordBatch.from_arrays(arrays, schema=REJECT_SCHEMA))
 
     def rejects(self) -> list[Reject]:
-        """The same as objects."""
+        """The rejects as objects."""
         return [Reject(**{**row, "code": RejectCode(row["code"])}) for row in self.batch.to_pylist()]
 
 
@@ -116,7 +116,7 @@ _ESCAPES: Final = {
 
 
 def raw_text(record: bytes) -> str:
-    """Start of a record as printable text: what is not UTF-8 and what controls a terminal becomes an escape."""
+    """Start of a record as printable text: invalid UTF-8 and terminal control characters become escapes."""
     text = record[:RAW_MAX_BYTES].decode("utf-8", errors="backslashreplace")
     if text.isprintable():
         return text[:RAW_MAX_CHARACTERS]

@@ -1,4 +1,4 @@
-"""Runs of bytes that mean nothing to a parser, sixteen looked at in one comparison."""
+"""Runs of bytes without meaning to a parser, compared sixteen at a time."""
 
 from collections.abc import Callable
 from typing import Any, Final, cast
@@ -15,9 +15,9 @@ RUN_BYTES: Final = 16
 
 @intrinsic
 def _is_run(_context: Any, d: Any, _at: Any, _bound: Any) -> Any:
-    """Whether all of the bytes `d[_at : _at + RUN_BYTES]`, which must be there, are above `_bound`.
+    """True if all bytes `d[_at : _at + RUN_BYTES]` are above `_bound`; the range must be inside the array.
 
-    It does not say where the first other byte is: the loop that comes next looks at single bytes anyway.
+    It does not locate the first other byte: the loop that follows looks at single bytes anyway.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -35,4 +35,4 @@ def _is_run(_context: Any, d: Any, _at: Any, _bound: Any) -> Any:
 
 
 is_run = cast("Callable[[npt.NDArray[np.uint8], int, int], bool]", _is_run)
-"""As compiled code calls it: the compiler passes the context."""
+"""The signature for compiled code: the compiler passes the context."""

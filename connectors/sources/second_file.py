@@ -1,7 +1,7 @@
-"""Where a CSV file begins anew: its header, or a byte order mark, before a record that is no first one.
+"""Detect where another CSV file begins: its header, or a byte order mark, before a record other than the first.
 
-Files that were put one behind the other, each with its header, would otherwise give users who bear the names of
-columns, and a mark would become a part of an id that nobody has.
+In concatenated files, each with its header, headers would otherwise become users named after columns, and byte order
+marks would become part of ids that no user has.
 """
 
 import re
@@ -20,7 +20,7 @@ Longs = npt.NDArray[np.int64]
 
 BOM: Final = b"\xef\xbb\xbf"
 FIELD: Final = re.compile(rb'(?:^|,)(?:"([^"]*(?:""[^"]*)*)"|([^,]*))')
-"""A field of a record whose structure is sound."""
+"""A field of a structurally sound record."""
 REASONS: Final = {
     RejectCode.REPEATED_HEADER: "the header once more: another file begins here",
     RejectCode.BYTE_ORDER_MARK: "a byte order mark before the first field: another file begins here",
@@ -28,22 +28,22 @@ REASONS: Final = {
 
 
 class SecondFile:
-    """Finds the records with which a second file begins. `header`: bytes of the first one's, without its mark."""
+    """Finds the records that begin a second file. `header`: bytes of the first file's header, without its mark."""
 
     def __init__(self, header: bytes, names: list[str], id_column: str) -> None:
         self._header = header
         self._names = [name.encode() for name in names]
         self._sorted = sorted(self._names)
-        self._id = np.frombuffer(id_column.encode() or b"\n", np.uint8)  # no id is a line end that is not quoted
+        self._id = np.frombuffer(id_column.encode() or b"\n", np.uint8)  # no id is an unquoted line end
         first = self._names[0]
-        # As exports write a user of this name, so that what they write is read.
+        # Exports write a user with this id quoted, and such a row must import again.
         self._as_id = b'"%b"%b' % (first, header[len(first) :]) if header.startswith(first) else None
         self._sum = int(np.frombuffer(header, np.uint8).sum(dtype=np.int64))
 
     def begins(self, d: Bytes, records: Longs, n: int, starts: Ints, ends: Ints) -> dict[int, RejectCode]:
-        """Which of the n records d[records[k, 0] : records[k, 1]] a second file begins with, and by what one sees it.
+        """Of the n records d[records[k, 0] : records[k, 1]], those that begin a second file, with their reject codes.
 
-        `starts` and `ends`: their ids, as of `csv_kernel.scan`. Raises `UserError` SECOND_HEADER.
+        `starts` and `ends`: positions of the ids, as in `csv_kernel.scan`. Raises `UserError` SECOND_HEADER.
         """
         suspected = np.empty(n, np.uint8)
         if not _suspects(d, records, n, starts, ends, self._id, len(self._header), self._sum, suspected):
@@ -77,10 +77,10 @@ class SecondFile:
 def _suspects(  # a compiled kernel takes no keywords
     d: Bytes, records: Longs, n: int, starts: Ints, ends: Ints, name: Bytes, size: int, total: int, out: Bytes
 ) -> int:
-    """Mark (uint8, n) the records worth a closer look; how many are.
+    """Mark (uint8, n) the records worth a closer look; returns how many.
 
-    Those with a byte order mark, those whose id is `name`, and those of as many bytes as the header (`size`) with the
-    same sum (`total`), which those have whose fields only stand in another order.
+    These are records with a byte order mark, with the id `name`, or with the length of the header (`size`) and the same
+    sum of bytes (`total`), as for a header whose fields are only in another order.
     """
     found = 0
     for k in range(n):

@@ -1,4 +1,4 @@
-"""A first import spec for a file that nobody has described yet, or the rest of one that somebody has."""
+"""Suggest an import spec for a file without one, or complete a partial spec."""
 
 import re
 from collections import Counter
@@ -19,7 +19,7 @@ NAME_CHARACTERS: Final = 63
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """What a reader knows before the first row: names in file order, each with a first type (None: not to be kept)."""
+    """What a reader knows before the first row: names in file order, each with a first type (None: cannot be kept)."""
 
     columns: Sequence[tuple[str, ColumnType | None]]
     bom: bool = False
@@ -30,7 +30,7 @@ Chooser = Callable[[Layout], ImportSpec]
 
 
 def suggest(layout: Layout) -> ImportSpec:
-    """An import spec that keeps what can be kept: the likeliest id column, and the others under names we allow."""
+    """An import spec that keeps as much as possible: the likeliest id column, and the others under allowed names."""
     times = Counter(name for name, _ in layout.columns)
     usable = [(n, t) for n, t in layout.columns if t is not None and times[n] == 1]
     id_column = _id_column([name for name, _ in usable])
@@ -45,9 +45,9 @@ def suggest(layout: Layout) -> ImportSpec:
 
 
 def completed(layout: Layout, spec: ImportSpec) -> ImportSpec:
-    """The spec with the columns that it does not name, as values: as known, or else under their own names, as they are.
+    """The spec plus the columns it does not name: as known columns, or else under their own names, unchanged.
 
-    Raises `UserError` BAD_COLUMN, BAD_COLUMN_TYPE, BAD_SPEC (too many, or two that differ by case alone).
+    Raises `UserError` BAD_COLUMN, BAD_COLUMN_TYPE, BAD_SPEC (too many columns, or two that differ only in case).
     """
     named = {spec.id_column, *(column.file_name for column in spec.columns)}
     taken = {column.name for column in spec.columns}

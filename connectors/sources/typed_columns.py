@@ -1,4 +1,4 @@
-"""Text columns to typed columns, strictly: a value either converts exactly or is named as bad."""
+"""Convert text columns to typed columns, strictly: a value converts exactly or is marked as bad."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,10 +29,10 @@ EXPECTED: Final[dict[ColumnType, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """A typed column. `bad` (bool, n) marks the values that did not convert, null in `values`; None if all did.
+    """A typed column. `bad` (bool, n) marks values that did not convert, null in `values`; None if all did.
 
-    `unclear` (bool, n) marks those of them that are times without an offset, of which the zone makes no moment; None if
-    no value is one.
+    `unclear` (bool, n) marks the bad values that are times without an offset which do not name exactly one moment in
+    the time zone; None if there are no such values.
     """
 
     values: pa.Array
@@ -41,7 +41,7 @@ class Converted:
 
 
 def check_timezone(name: str | None) -> None:
-    """Raises `UserError` BAD_TIMEZONE if there is no such IANA time zone."""
+    """Raise `UserError` BAD_TIMEZONE if this is not an IANA time zone."""
     if name is None:
         return
     try:
@@ -51,7 +51,7 @@ def check_timezone(name: str | None) -> None:
 
 
 def convert_text(array: pa.Array, column: Column, null_values: Sequence[str], timezone: str | None) -> Converted:
-    """Convert a string array. Texts in `null_values`, and nulls, become null."""
+    """Convert a string array. Nulls and texts in `null_values` become null."""
     nulls = null_mask(array, null_values)
     match column.type:
         case "string":
@@ -65,7 +65,7 @@ def convert_text(array: pa.Array, column: Column, null_values: Sequence[str], ti
 
 
 def null_mask(array: pa.Array, null_values: Sequence[str]) -> Mask:
-    """uint8, n: 1 where the value is null or one of `null_values`."""
+    """uint8, n: 1 if the value is null or one of `null_values`."""
     if tuple(null_values) == ("",):  # the default, without hashing every value
         mask = (np.diff(_offsets(array)) == 0).astype(np.uint8)
     elif null_values:
@@ -78,7 +78,7 @@ def null_mask(array: pa.Array, null_values: Sequence[str]) -> Mask:
 
 
 def resolve_local(wall: npt.NDArray[np.int64], timezone: str | None) -> tuple[npt.NDArray[np.int64], Mask]:
-    """UTC microseconds of wall-clock microseconds in a zone, and a mask of those that name no or two moments."""
+    """UTC microseconds of wall-clock microseconds in a zone, and a mask of those that name no moment or two."""
     if timezone is None:
         return wall, np.ones(len(wall), np.uint8)
     local = pa.array(wall, pa.timestamp("us"))
@@ -90,14 +90,14 @@ def resolve_local(wall: npt.NDArray[np.int64], timezone: str | None) -> tuple[np
 
 
 def string_buffers(array: pa.Array) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
-    """(offsets int32 n + 1, bytes) of a string array; of the bytes there is always one at least."""
+    """(offsets int32 n + 1, bytes) of a string array; there is always at least one byte."""
     data = array.buffers()[2]
     values = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
     return _offsets(array), values
 
 
 def array_of(values: npt.NDArray[Any], nulls: npt.NDArray[Any], type_: pa.DataType) -> pa.Array:
-    """Arrow array over the values without a copy of them, null where the mask is set."""
+    """Arrow array over the values without copying them, null where the mask is set."""
     if not nulls.any():
         return pa.Array.from_buffers(type_, len(values), [None, pa.py_buffer(values)], 0)
     valid = pa.py_buffer(np.packbits(nulls == 0, bitorder="little"))
@@ -158,8 +158,8 @@ def _numbers(array: pa.Array, nulls: Mask, type_: ColumnType, timezone: str | No
 
 
 def _doubles(array: pa.Array, skip: Mask) -> npt.NDArray[np.float64]:
-    """The numbers, whose syntax was checked before; NaN where skipped. Too large ones become infinite."""
+    """The numbers, whose syntax has been checked; NaN where skipped. Numbers that are too large become infinite."""
     texts = _with_nulls(array, skip)
-    # Arrow's parser, correctly rounded, knows no plus sign.
+    # Arrow's parser rounds correctly but accepts no plus sign.
     texts = pc.if_else(pc.starts_with(texts, "+"), pc.utf8_slice_codeunits(texts, 1), texts)
     return cast("npt.NDArray[np.float64]", pc.cast(texts, pa.float64()).to_numpy(zero_copy_only=False).copy())

@@ -1,4 +1,4 @@
-"""Is it UTF-8, and where not: a fast answer for a block, an exact one for each record of a block that is not."""
+"""UTF-8 validation: a fast check of a block, and an exact one of each record if the block is invalid."""
 
 from typing import Final
 
@@ -15,7 +15,7 @@ HIGH_BITS: Final = np.uint64(0x8080808080808080)
 
 
 def is_utf8(data: Bytes, first: int, after: int) -> bool:
-    """Whether data[first:after] is UTF-8 as a whole: ASCII mostly, and else Arrow checks several bytes at a time."""
+    """True if data[first:after] is UTF-8: usually ASCII; otherwise Arrow checks several bytes at a time."""
     if is_ascii(data, first, after):
         return True
     offsets = pa.py_buffer(np.array([0, after - first], np.int32))
@@ -29,7 +29,7 @@ def is_utf8(data: Bytes, first: int, after: int) -> bool:
 
 @njit(cache=True, nogil=True)
 def is_ascii(d: Bytes, pos: int, end: int) -> bool:
-    """Whether d[pos:end] has no byte over 127. `d` begins at an address that is a multiple of 8, as numpy's do."""
+    """True if d[pos:end] has no byte over 127. `d` must begin at a multiple of 8, as numpy's arrays do."""
     first = (pos + WORD_BYTES - 1) // WORD_BYTES
     last = end // WORD_BYTES
     seen = np.uint8(0)
@@ -52,7 +52,7 @@ def is_ascii(d: Bytes, pos: int, end: int) -> bool:
 
 @njit(cache=True, nogil=True)
 def first_invalid_utf8(d: Bytes, pos: int, end: int) -> int:  # noqa: PLR0912  # the table of RFC 3629, row by row
-    """Position of the first byte of d[pos:end] that is no UTF-8 (RFC 3629: no surrogates, no overlong forms), or -1."""
+    """Position of the first invalid byte in d[pos:end] (RFC 3629: no surrogates, no overlong forms), or -1."""
     i = pos
     while i < end:
         b = d[i]
@@ -90,7 +90,7 @@ def first_invalid_utf8(d: Bytes, pos: int, end: int) -> int:  # noqa: PLR0912  #
 
 @njit(cache=True, nogil=True)
 def invalid_utf8_positions(d: Bytes, records: Longs, n: int, out: Longs) -> int:
-    """`first_invalid_utf8` of each of the n records d[records[k, 0] : records[k, 1]], into `out`; how many have one."""
+    """Write `first_invalid_utf8` of n records d[records[k, 0] : records[k, 1]] to `out`; returns the number invalid."""
     found = 0
     for k in range(n):
         out[k] = first_invalid_utf8(d, records[k, 0], records[k, 1])

@@ -1,6 +1,6 @@
 """Strict text-to-value conversions over Arrow string buffers, compiled by numba.
 
-Every kernel takes `offsets` (int32, n + 1), `d` (the bytes) and `skip` (uint8, n; 1 = the value is null, leave it), and
+Every kernel takes `offsets` (int32, n + 1), `d` (the bytes) and `skip` (uint8, n; 1 = the value is null, skip it), and
 writes `out` (n values; 0 where skipped or bad) and `bad` (uint8, n; 1 = does not convert). It returns the number of bad
 values.
 """
@@ -21,7 +21,7 @@ MIN_US: Final = -62_135_596_800_000_000
 MAX_US: Final = 253_402_300_799_999_999
 """First and last microsecond of the years 1 to 9999, UTC."""
 BAD: Final = -(2**62)
-"""No number, no day and no moment of the years 1 to 9999 has this value."""
+"""No day, clock time, offset or moment of the years 1 to 9999 has this value."""
 
 
 @njit(cache=True, nogil=True)
@@ -40,14 +40,14 @@ def parse_longs(offsets: Ints, d: Bytes, skip: Bytes, out: Longs, bad: Bytes) ->
             negative = d[i] == 45
             i += 1
         ok = i < end
-        safe = i + 18  # that many digits always fit
+        safe = i + 18  # 18 digits always fit
         value = 0
         while i < end:
             digit = int(d[i]) - 48
             if digit < 0 or digit > 9:
                 ok = False
                 break
-            # Kept negative, because -2^63 has no positive twin; the bound is (-2^63 + digit) / 10, rounded up.
+            # Kept negative, because -2^63 has no positive counterpart; the bound is (-2^63 + digit) / 10, rounded up.
             if i >= safe and value < -((LONG_MAX - digit + 1) // 10 if digit else LONG_MAX // 10):
                 ok = False
                 break
@@ -133,7 +133,7 @@ def _day(d: Bytes, i: int) -> int:
         last = 30
     if day > last:
         return BAD
-    # Days from a civil date, http://howardhinnant.github.io/date_algorithms.html: years that start in March.
+    # Days from a civil date, http://howardhinnant.github.io/date_algorithms.html: years start in March.
     y = year - (1 if month <= 2 else 0)
     era = y // 400
     of_era = y - era * 400
@@ -161,9 +161,9 @@ def parse_dates(offsets: Ints, d: Bytes, skip: Bytes, out: Ints, bad: Bytes) -> 
 
 @njit(cache=True, nogil=True)
 def _clock(d: Bytes, i: int, end: int) -> tuple[int, int]:
-    """HH:MM[:SS[.fraction]] at i as (microseconds, position behind it); (BAD, i) if it is none.
+    """HH:MM[:SS[.fraction]] at i as (microseconds, position after it); (BAD, i) if malformed.
 
-    A fraction has up to 9 digits; those behind the microsecond must be 0, because nothing is rounded.
+    A fraction has up to 9 digits; those beyond the microsecond must be 0, because nothing is rounded.
     """
     if end - i < 5 or d[i + 2] != 58:
         return BAD, i
@@ -199,7 +199,7 @@ def _clock(d: Bytes, i: int, end: int) -> tuple[int, int]:
 
 @njit(cache=True, nogil=True)
 def _zone(d: Bytes, i: int, end: int) -> int:
-    """Minutes of the offset d[i:end]: Z, +HH, +HHMM or +HH:MM; BAD if it is none."""
+    """Minutes of the offset d[i:end]: Z, +HH, +HHMM or +HH:MM; BAD if malformed."""
     size = end - i
     if size == 1 and (d[i] == 90 or d[i] == 122):
         return 0
@@ -221,7 +221,7 @@ def _zone(d: Bytes, i: int, end: int) -> int:
 def parse_timestamps(offsets: Ints, d: Bytes, skip: Bytes, out: Longs, bad: Bytes, local: Bytes) -> int:
     """YYYY-MM-DD(T| )HH:MM[:SS[.fraction]][offset] as microseconds since 1970.
 
-    `local` (uint8, n) is set to 1 where there is no offset: `out` is then the wall clock of an unnamed zone.
+    `local` (uint8, n) is set to 1 if there is no offset: `out` is then the wall clock of an unknown zone.
     """
     n_bad = 0
     for k in range(len(skip)):
@@ -255,9 +255,9 @@ def parse_timestamps(offsets: Ints, d: Bytes, skip: Bytes, out: Longs, bad: Byte
 
 @njit(cache=True, nogil=True)
 def suspect_ids(offsets: Ints, d: Bytes, max_bytes: int, out: Bytes) -> int:
-    """Mark (uint8, n) the ids worth a closer look: empty, longer than `max_bytes`, or starting with no plain character.
+    """Mark (uint8, n) ids worth a closer look: empty, over `max_bytes`, or with a first byte outside 33 to 126.
 
-    What is not marked is neither empty, nor blank, nor of more than `max_bytes` characters. Returns how many are.
+    Unmarked ids are not empty, not blank, and have at most `max_bytes` characters. Returns the number marked.
     """
     found = 0
     for k in range(len(out)):

@@ -1,6 +1,6 @@
-"""Compiles every kernel of parsing once, so that numba's cache on disk is filled: `python -m connectors.sources.warm`.
+"""Compile every parsing kernel once to fill numba's cache on disk: `python -m connectors.sources.warm`.
 
-A parser whose cache is empty would compile for half a minute, and the next one again where the cache cannot be written.
+With an empty cache, a parser would compile for half a minute, and so would the next one if the cache cannot be written.
 JSON Lines and Parquet use the same kernels.
 """
 
@@ -37,7 +37,7 @@ _CSV: Final = b"\n".join(
         b",5,,,,,",
         b"e,x,x,x,x,x,x",
         b"user_id,n,x,d,t,b,s",
-        b"f,6,,,,," + b"long" * 200,  # more than a record may have, over several blocks
+        b"f,6,,,,," + b"long" * 200,  # more than a record may have, across several blocks
         b"g,7,,,,,",
         b"",
     )
@@ -45,7 +45,7 @@ _CSV: Final = b"\n".join(
 
 
 def warm() -> None:
-    """Call every kernel, in this thread alone. Takes half a minute when nothing is cached yet, 0.2 s otherwise."""
+    """Call every kernel, in this thread alone. Takes half a minute if nothing is cached yet, 0.2 s otherwise."""
     digests = PartitionDigests(_SPEC.row_schema, partitions=1)
     source = CountedSource(io.BytesIO(_CSV))
     for found in CsvReader(source, _SPEC, block_bytes=_BLOCK_BYTES, record_limit=_RECORD_BYTES):
