@@ -1,1 +1,1 @@
-"""Where exported audiences go."""
+"""Sinks: destinations of exported audiences."""

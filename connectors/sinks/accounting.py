@@ -1,4 +1,4 @@
-"""Where every row went that an export read: kept, filtered or suppressed, digested on the way."""
+"""Account for every row that an export read: kept, filtered or suppressed, digested as it passes."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -13,16 +13,16 @@ from schemas.manifest_selection import Account, Change
 from schemas.row_digest import digest_hashes, digest_rows, row_hashes
 
 DECISION: Final = "_decision"
-"""Column of a query: what becomes of the row. No column of an audience begins with an underscore."""
+"""Query column with the decision about a row. No column of an audience begins with an underscore."""
 KEPT: Final = 0
 FILTERED: Final = 1
 SUPPRESSED: Final = 2
 
 
 class Accounting:
-    """Takes rows with their decision, passes on those that are kept, and counts and digests them all.
+    """Takes rows with their decision, passes on the kept ones, and counts and digests all of them.
 
-    `read` are the columns of the version, `exported` those that are passed on.
+    `read` are the columns of the version, `exported` the columns that are passed on.
     """
 
     def __init__(self, read: RowSchema, exported: RowSchema, change: Change | None) -> None:
@@ -34,7 +34,7 @@ class Accounting:
 
     @property
     def account(self) -> Account:
-        """Of the rows so far."""
+        """Account of the rows so far."""
         return Account(
             kept=self._sums[KEPT],
             filtered=self._sums[FILTERED],
@@ -44,7 +44,7 @@ class Accounting:
         )
 
     def kept(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """The rows that are kept, in their order."""
+        """The kept rows, in order."""
         for batch in batches:
             decisions = batch.column(DECISION).to_numpy(zero_copy_only=False)
             own = batch.select(list(self._read.names)).cast(arrow_schema(self._read))

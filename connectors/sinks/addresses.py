@@ -1,7 +1,7 @@
-"""What may be named as a destination: refused is what would lie elsewhere, or be called otherwise, than it reads.
+"""Validate destination addresses: refuse those that would resolve to another place or name than they show.
 
-An object's key is no path, but receivers make files of keys, and S3 servers take paths apart: `..` and empty segments
-leave the prefix there. So they are no part of an address, nor is anything that cannot be seen.
+An object's key is not a path, but receivers turn keys into files, and some S3 servers parse keys as paths: `..` and
+empty segments would leave the prefix there. So addresses must not contain them, nor any invisible character.
 """
 
 import re
@@ -13,17 +13,20 @@ from schemas.errors import UserError
 from schemas.layout import split_s3_uri
 
 KEY_BYTES: Final = 1024
-"""The longest key of S3, in UTF-8."""
+"""Longest key in S3, in bytes of UTF-8."""
 NAME_BYTES: Final = 256
-"""Kept free for the names of files: audience 63, version 20, id 10, numbers 12, change, format and compression."""
+"""Bytes reserved for file names: audience 63, version 20, id 10, numbers 12, change, format and compression."""
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,62}", re.ASCII)
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/", re.ASCII)
 _UNSEEN: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
-"""Control characters, halves of surrogate pairs, separators of lines and paragraphs."""
+"""Control characters, surrogates, line and paragraph separators."""
 
 
 def s3_prefix(uri: str) -> tuple[str, str]:
-    """Bucket and prefix of `s3://bucket/some/prefix`: empty, or with `/` at its end. Raises `UserError` BAD_URI."""
+    """Bucket and prefix of `s3://bucket/some/prefix`; the prefix is empty or ends with `/`.
+
+    Raises `UserError` BAD_URI.
+    """
     bucket, key = _parts(uri)
     prefix = key.removesuffix("/")
     if prefix:
@@ -42,7 +45,7 @@ def s3_object(uri: str) -> tuple[str, str]:
 
 
 def local_path(path: str) -> Path:
-    """A folder or file of this machine. Raises `UserError` BAD_URI, also for an URI with too few slashes."""
+    """A folder or file on this machine. Raises `UserError` BAD_URI, also for a URI with too few slashes."""
     if not path.strip():
         raise UserError("BAD_URI", "the destination is empty: name a folder, or s3://bucket/prefix", uri=path)
     if (scheme := _SCHEME.match(path)) is not None:

@@ -1,6 +1,7 @@
-"""`muster verify`: an export is read again from its manifest alone, and the first difference is named.
+"""`muster verify`: read an export again from its manifest alone, and report the first difference.
 
-Rows are read by the strict reader of imports, not by what wrote them: what agrees here can be imported.
+Rows are read by the strict reader of imports, not by the code that wrote them, so an export that passes can be
+imported.
 """
 
 from collections.abc import Callable
@@ -28,18 +29,18 @@ RowsListener = Callable[[int], None]
 
 
 class Files(Protocol):
-    """Where the files of a manifest are."""
+    """Access to the files of a manifest."""
 
     def local(self, key: str) -> Path | None:
-        """A file on local disk, or none where there is none. Raises `RetriableError` S3_UNAVAILABLE."""
+        """A file on local disk; None if it is missing. Raises `RetriableError` S3_UNAVAILABLE."""
 
     def done(self, path: Path) -> None:
-        """It has been read."""
+        """Release a file that has been read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Where an export is not what its manifest says: the file (none: the manifest itself) and what of it."""
+    """A difference between an export and its manifest: the file (None: the manifest itself) and the property."""
 
     key: str | None
     what: str
@@ -52,7 +53,7 @@ class Difference:
 
 
 def import_spec(manifest: Manifest) -> ImportSpec:
-    """How an import reads the files of an export back: its types and its null token."""
+    """Spec with which an import reads the files of an export back: its types and its null token."""
     token = manifest.format.null_token
     return ImportSpec(
         columns=manifest.schema.columns,
@@ -68,7 +69,7 @@ def check(
     limits: ParseLimits,
     on_rows: RowsListener = lambda _: None,
 ) -> Difference | None:
-    """Recompute everything. The first difference, or none. Raises `UserError` for a file that cannot be read at all."""
+    """Recompute everything and return the first difference, or None. Raises `UserError` for an unreadable file."""
     if (fault := manifest.fault()) is not None:
         return Difference(key=None, what="the sum of the files", expected="the version", found=fault)
     rows = 0
@@ -90,7 +91,8 @@ def _check_file(manifest: Manifest, file: ManifestFile, path: Path, limits: Pars
     size = path.stat().st_size
     if size != file.bytes:
         return Difference(key=file.key, what="bytes", expected=file.bytes, found=size)
-    # The bytes are hashed while they are parsed; other bytes are named as such, whatever the parser says of them.
+    # The bytes are hashed while they are parsed; changed bytes are reported as such, whatever the parser says about
+    # them.
     with ThreadPoolExecutor(1) as beside:
         hashed = beside.submit(file_sha256, path)
         try:
@@ -111,14 +113,14 @@ def _check_file(manifest: Manifest, file: ManifestFile, path: Path, limits: Pars
 
 
 def _folder(manifest: Manifest, file: ManifestFile) -> str:
-    """Where the rows of a file belong: empty where files do not lie in folders."""
+    """Folder that the rows of a file belong to; empty if the files are not in folders."""
     return file.key.removesuffix(file.key.rpartition("/")[2]) if manifest.partition_by else ""
 
 
 def _read(manifest: Manifest, path: Path, folder: str, limits: ParseLimits) -> tuple[Digest, str, str]:
-    """Digest, first and last id of a file, whose rows belong to a folder.
+    """Digest, first and last id of a file whose rows belong to `folder`.
 
-    Raises `UserError`: ROW_REFUSED for a row that no import would take, IN_ANOTHER_FOLDER.
+    Raises `UserError`: ROW_REFUSED for a row that no import would accept, IN_ANOTHER_FOLDER.
     """
     digest = Digest(schema_id=manifest.schema.schema_id)
     first = last = ""

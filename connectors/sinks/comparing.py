@@ -1,4 +1,4 @@
-"""Two versions of an audience side by side: how many members came, went and changed, and some of them."""
+"""Compare two versions of an audience: counts of members added, removed and changed, with samples."""
 
 import tempfile
 from collections.abc import Mapping
@@ -22,9 +22,9 @@ KINDS: Final[tuple[Kind, ...]] = ("added", "removed", "changed")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What the later version does to the members of the earlier one; those with other attributes are kept and updated.
+    """Changes from the earlier version to the later one; members whose attributes changed count as kept and updated.
 
-    `sample`: the first ids of each kind, in the order of their bytes.
+    `sample`: the first ids of each kind, in byte order.
     """
 
     counts: MembershipCounts
@@ -56,7 +56,7 @@ def _sample(
     }
     found: dict[Kind, tuple[str, ...]] = {}
     with (
-        tempfile.TemporaryDirectory(dir=limits.temp_directory) as spill,  # `compare_parts` has made the folder
+        tempfile.TemporaryDirectory(dir=limits.temp_directory) as spill,  # `compare_parts` has created the folder
         lake_faults("comparing versions"),
         connect(replace(limits, temp_directory=Path(spill)), s3) as connection,
     ):

@@ -1,4 +1,4 @@
-"""Where an export goes: a local folder, or a prefix of an object store. The manifest comes last and is never replaced.
+"""Destinations of exports: a local folder, or a prefix in an object store. The manifest is last and never replaced.
 
 A reader that starts at the manifest sees a whole export or none.
 """
@@ -17,39 +17,39 @@ from schemas.errors import UserError
 
 
 class Destination(Protocol):
-    """Takes the files of one export. Raises `UserError` DESTINATION_NOT_WRITABLE, and what its store raises."""
+    """Receives the files of one export. Raises `UserError` DESTINATION_NOT_WRITABLE, and errors of its store."""
 
     def check(self) -> None:
-        """Raise what can be known of writing there before anything is read; leaves no file."""
+        """Raise errors of writing there that can be detected before anything is read; leaves no file behind."""
 
     def manifest(self) -> bytes | None:
-        """The manifest of the export that is there already, as far as a manifest may be long."""
+        """The manifest that is there already, cut at the maximum length of a manifest; None if there is none."""
 
     def put(self, path: Path, key: str) -> None:
-        """A file, which is moved or copied. The same key again is no error when it has the same bytes.
+        """Move or copy a file to `key`. Repeating it with the same key and bytes is no error.
 
-        Raises `UserError` DESTINATION_KEY_TAKEN when it has others: nothing is overwritten.
+        Raises `UserError` DESTINATION_KEY_TAKEN if the key has other bytes: nothing is overwritten.
         """
 
     def put_manifest(self, data: bytes) -> bool:
-        """The manifest, unless there is one: then False."""
+        """Write the manifest. False if there is one already."""
 
     def remove(self, key: str) -> None:
-        """Take a file back that no manifest names."""
+        """Remove a file that no manifest names."""
 
     def keys(self) -> Iterator[str]:
-        """Of all files that are there."""
+        """Keys of all files at the destination."""
 
     def uri(self, key: str) -> str:
-        """Where a file is, for people."""
+        """Address of a file, for people."""
 
     @contextmanager
     def scratch(self, temp: Path) -> Iterator[Path]:
-        """A folder for files before `put`, removed with what is left in it. Turns a full disk into an error of ours."""
+        """A folder for files before `put`, removed with its contents. Translates the error of a full disk."""
 
 
 def destination(to: str, access: S3Access, profile: DestinationProfile | None = None) -> Destination:
-    """The destination that a person names: a path, or `s3://bucket/prefix` with our own credentials or a profile's.
+    """The destination for an address: a path, or `s3://bucket/prefix` with our own credentials or a profile's.
 
     Raises `UserError` BAD_URI, OUTSIDE_PROFILE.
     """

@@ -1,6 +1,6 @@
-"""Sorted rows -> files of about a target size, each with what a manifest says of it.
+"""Sorted rows -> files of about a target size, each with its manifest entry.
 
-The same rows make the same bytes, so that an export that is repeated finds its own files.
+The same rows produce the same bytes, so a repeated export finds its own files.
 """
 
 import gzip
@@ -26,7 +26,7 @@ from schemas.digest import Digest
 from schemas.manifest import Change, ExportFormat, ManifestFile
 
 PARQUET_ZSTD_LEVEL: Final = 1
-"""Half of the time of level 3; pages of ids are not larger."""
+"""Takes half the time of level 3, and pages of ids are no larger."""
 ZSTD_LEVEL: Final = 3
 GZIP_LEVEL: Final = 6
 PIECES_AHEAD: Final = 2
@@ -35,7 +35,7 @@ SAMPLE_ROWS: Final = 131_072
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenFile:
-    """A file on local disk, and its line of the manifest. `formulas`: texts that a spreadsheet may take for one."""
+    """A file on local disk, and its manifest entry. `formulas`: texts that a spreadsheet may take for a formula."""
 
     path: Path
     entry: ManifestFile
@@ -56,13 +56,13 @@ def write_files(
     batch_rows: int | None = None,
     on_rows: Callable[[int], None] = lambda _: None,
 ) -> Iterator[WrittenFile]:
-    """Write rows, sorted by `partition_by` and user id, as files `<stem>-<number>`; none without rows.
+    """Write rows, sorted by `partition_by` and user id, as files `<stem>-<number>`; no file if there are no rows.
 
-    A file is closed with the batch in which it reaches `target_bytes`, and where the values of `partition_by` change;
-    its key begins with the folder of these. `batch_rows` (none: as they come) are written at a time: in Parquet, the
-    rows of a row group. What becomes of rows before they are written is one of `stages`. `on_rows` is told the rows
-    that have been written, batch by batch. Raises `UserError` FORMULA_FOUND, NULL_TOKEN_TAKEN, TOO_MANY_PARTITIONS,
-    PARTITION_VALUE_TOO_LONG, and OSError for a full disk.
+    A file is closed after the batch in which it reaches `target_bytes`, and where the values of `partition_by` change;
+    its key begins with their folder. `batch_rows` (None: as they arrive) rows are written at a time; in Parquet, that
+    is a row group. Rows are prepared for writing in one of `stages`. `on_rows` gets the number of rows written, batch
+    by batch. Raises `UserError` FORMULA_FOUND, NULL_TOKEN_TAKEN, TOO_MANY_PARTITIONS, PARTITION_VALUE_TOO_LONG, and
+    OSError for a full disk.
     """
     cut = pieces(iter(batches), schema, format_, partition_by=partition_by, batch_rows=batch_rows)
     number, file = 0, None
@@ -75,7 +75,7 @@ def write_files(
             if file is None:
                 current = piece.place
                 require_few_folders(folders := {*folders, current.folder})
-                name = f"{stem}-{number:05d}{format_.suffix}"  # no two have the same, not even in two folders
+                name = f"{stem}-{number:05d}{format_.suffix}"  # unique, even across folders
                 file = _OpenFile(folder / name, schema, format_, piece, key=current.folder + name)
                 number += 1
             file.write(piece)
@@ -92,7 +92,7 @@ def write_files(
 
 
 class _OpenFile:
-    """A file that is being written: pieces in, bytes counted and hashed on their way to the disk.
+    """A file being written: takes pieces, and counts and hashes the bytes on their way to disk.
 
     `first` is the piece that will be written first.
     """
@@ -114,11 +114,11 @@ class _OpenFile:
 
     @property
     def size(self) -> int:
-        """Bytes that have been written so far."""
+        """Bytes written so far."""
         return self._raw.size
 
     def write(self, piece: Piece) -> None:
-        """Some rows."""
+        """Write the rows of a piece."""
         self._last = piece.last
         self._digest += piece.digest
         self._formulas += piece.formulas
@@ -141,8 +141,8 @@ class _OpenFile:
         return WrittenFile(path=self._path, entry=entry, formulas=self._formulas)
 
     def abandon(self) -> None:
-        """Close and remove what is not finished, also on a full disk, which an open file would keep full."""
-        self._raw.discard()  # a writer that is never closed closes itself at some later time
+        """Close and remove an unfinished file, even on a full disk, which an open file would keep full."""
+        self._raw.discard()  # an unclosed writer closes itself at some later time
         with suppress(OSError, ValueError, pa.ArrowException):
             self._rows.close()
         with suppress(OSError):
@@ -151,7 +151,7 @@ class _OpenFile:
 
 
 class _Hashed(io.RawIOBase):
-    """Counts and hashes what goes through it, once and in order."""
+    """Counts and hashes the bytes that pass through, once and in order."""
 
     def __init__(self, target: IO[bytes]) -> None:
         self._target = target
@@ -161,19 +161,19 @@ class _Hashed(io.RawIOBase):
 
     @property
     def sha256(self) -> str:
-        """Of all bytes so far, in hex."""
+        """SHA-256 of all bytes so far, in hex."""
         return self._hash.hexdigest()
 
     def writable(self) -> bool:
-        """Yes."""
+        """See `io.RawIOBase`."""
         return True
 
     def discard(self) -> None:
-        """Write nothing from now on."""
+        """Drop all bytes from now on."""
         self._discarded = True
 
     def write(self, data: Any) -> int:
-        """Some bytes."""
+        """See `io.RawIOBase`."""
         length = memoryview(data).nbytes
         if self._discarded:
             return length
@@ -184,13 +184,13 @@ class _Hashed(io.RawIOBase):
 
 
 class _Rows(Protocol):
-    """Puts pieces into a stream."""
+    """Writes pieces to a stream."""
 
     def write(self, content: Any) -> None:
-        """That of a piece."""
+        """Write the content of a piece."""
 
     def close(self) -> None:
-        """What stands at the end of the file."""
+        """Write the end of the file."""
 
 
 class _ParquetRows:
@@ -211,7 +211,10 @@ class _ParquetRows:
 
 
 def repeating(rows: pa.RecordBatch) -> list[str]:
-    """The columns of which a dictionary saves room: it is given up where values are many, when most work is done."""
+    """Columns that a dictionary makes smaller.
+
+    With many distinct values the writer drops the dictionary, but only after most of the work.
+    """
     sample = rows.slice(0, SAMPLE_ROWS)
     return [
         name
@@ -231,7 +234,7 @@ class _TextRows:
     def _compressed(self, raw: _Hashed) -> IO[bytes]:
         plain = cast("IO[bytes]", raw)
         match self._format.compression:
-            case "gzip":  # no name and no time in its header: they would differ from export to export
+            case "gzip":  # no name and no time in its header, which would differ between exports
                 file = gzip.GzipFile(filename="", mode="wb", fileobj=plain, compresslevel=GZIP_LEVEL, mtime=0)
                 return cast("IO[bytes]", self._layers.enter_context(file))
             case "zstd":

@@ -1,14 +1,14 @@
-"""An export: sorted files, then the manifest that makes them one.
+"""An export: sorted files, then the manifest that makes them one export.
 
-Its steps may be repeated:
-1. `require_free`: a destination that cannot be written, or has another export already, is refused, before anything is
+The steps can be repeated:
+1. `require_free`: refuse a destination that cannot be written, or that has another export already, before anything is
    read.
-2. `write_group`: the rows of one group are read through DuckDB, hashed, and written as files whose names begin with the
-   export's own. Groups know nothing of each other, and may be written side by side.
-3. `finish`: the digests of all files must come to that of the version (of the base, less what was removed, plus what
-   was added); then the manifest is written, unless there is one.
-An export that dies and is repeated under its id writes the same bytes under the same names. One that fails takes its
-files back: they are no other export's, because of the id.
+2. `write_group`: read the rows of one group through DuckDB, hash them, and write them as files whose names begin with
+   the export's own stem. Groups are independent and may be written in parallel.
+3. `finish`: the digests of all files must add up to the version's (of the base, minus removed, plus added rows); then
+   write the manifest, unless there is one.
+An export that dies and is repeated under its id writes the same bytes under the same names. One that fails removes its
+files: thanks to the id they belong to no other export.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,24 +35,24 @@ from schemas.manifest_selection import Account
 TARGET_BYTES: Final = 256 * 1024 * 1024
 MIN_ROW_GROUP_ROWS: Final = 1_000
 MAX_ROW_GROUP_ROWS: Final = 1_048_576
-"""DuckDB's and Parquet writers' usual 122,880 to a million: a row group is held in memory."""
+"""DuckDB and Parquet writers use 122,880 to a million; a row group is held in memory."""
 ID_SHOWN: Final = 10
-"""Characters of the id in a file's name: the end of a ULID is random, 50 bits."""
+"""Characters of the id in a file name: the end of a ULID is random, 50 bits."""
 
 RowsListener = Callable[[int], None]
-"""Told the rows that have been written so far."""
+"""Called with the number of rows written so far."""
 
 
 def file_stem(audience: str, version: int, export_id: JobId) -> str:
-    """Start of the names of an export's files, its own."""
+    """Stem of the names of an export's files, unique to it."""
     return f"{audience}-v{version}-{export_id[-ID_SHOWN:]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportOrder:
-    """What is wanted: a version, or its difference from `base`, in files of about `target_bytes`.
+    """The requested export: a version, or its difference from `base`, in files of about `target_bytes`.
 
-    `shape` (none: all rows and columns) is what is taken of it. `row_group_rows` are those of a row group of Parquet.
+    `shape` (None: all rows and columns) selects from the version. `row_group_rows` are the rows of a Parquet row group.
     Raises `UserError` NOT_IN_A_DELTA, BAD_FORMAT.
     """
 
@@ -82,26 +82,26 @@ class ExportOrder:
 
     @property
     def taken(self) -> Shape:
-        """What is taken of the version."""
+        """The selection from the version."""
         return self.shape if self.shape is not None else Shape(version=self.version)
 
     @property
     def batch_rows(self) -> int | None:
-        """Rows that are written at a time; none: as they come. What is left of a filtered batch may be few."""
+        """Rows written at a time; None: as they arrive. Filtered batches are regrouped, since few rows may remain."""
         chosen = self.taken.selects or bool(self.taken.partition_by)
         return BATCH_ROWS if self.row_group_rows is None and chosen else self.row_group_rows
 
     @property
     def stem(self) -> str:
-        """Start of the files' names, this export's own."""
+        """Stem of the file names, unique to this export."""
         return file_stem(self.audience, self.version.info.version, self.export_id)
 
     def bytes_of(self, group: Group) -> int:
-        """Of all files that are read for a group."""
+        """Bytes of all files read for a group."""
         return group.bytes + self.taken.bytes_beside(group)
 
     def groups(self) -> list[Group]:
-        """The files to read, in groups; the same order gives the same ones. Raises `UserError` SCHEMA_MISMATCH."""
+        """The files to read, in groups; the same order yields the same groups. Raises `UserError` SCHEMA_MISMATCH."""
         if self.base is not None:
             return delta_groups(self.version, self.base, group_bytes=self.target_bytes)
         return whole_groups(self.version, group_bytes=self.target_bytes)
@@ -109,9 +109,9 @@ class ExportOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupWritten:
-    """The files of one group. `formulas`: texts in them that a spreadsheet may take for one.
+    """The files of one group. `formulas`: number of texts in them that a spreadsheet may take for a formula.
 
-    `accounts`: of the rows that were read, where not all were taken as they are.
+    `accounts`: of the rows read, if the shape selects from them.
     """
 
     files: tuple[ManifestFile, ...]
@@ -120,7 +120,7 @@ class GroupWritten:
 
     @property
     def rows(self) -> int:
-        """Of all files."""
+        """Rows in all files."""
         return sum(file.rows for file in self.files)
 
     def as_record(self) -> dict[str, Any]:
@@ -195,10 +195,9 @@ def write_group(
     on_rows: RowsListener = lambda _: None,
     on_file: Callable[[ManifestFile], None] = lambda _: None,
 ) -> GroupWritten:
-    """Step 2, for one group. `on_rows` is told the rows of this group so far, `on_file` of each file in its place.
+    """Step 2, for one group. `on_rows` gets the rows of this group so far, `on_file` each file once it is in place.
 
-    A file is put into its place while the next one is written, and that while rows are read: `on_rows` is called in
-    another thread.
+    Reading rows, writing the next file, and putting a file in place overlap: `on_rows` is called in another thread.
 
     Raises `UserError` DESTINATION_NOT_WRITABLE, SCHEMA_MISMATCH, FORMULA_FOUND, NULL_TOKEN_TAKEN; `RetriableError`
     LAKE_UNAVAILABLE.
@@ -244,7 +243,7 @@ def write_group(
 
 
 def finish(order: ExportOrder, groups: Sequence[GroupWritten], to: Destination) -> Manifest:
-    """Step 3; `groups` by their numbers.
+    """Step 3; `groups` in order of their numbers.
 
     Raises `UserError` DESTINATION_EXISTS, TOO_MANY_PARTITIONS; `FatalError` EXPORT_MISMATCH.
     """
@@ -263,14 +262,14 @@ def finish(order: ExportOrder, groups: Sequence[GroupWritten], to: Destination) 
             files=len(manifest.files),
         )
     if not to.put_manifest(data):
-        found = to.manifest()  # of this export, when its end was not recorded
+        found = to.manifest()  # written by this export, if its end was not recorded
         if found is None or manifest_of(order.export_id, found) is None:
             raise _exists(to)
     return manifest
 
 
 def _may_be_whole(order: ExportOrder, to: Destination) -> bool:
-    """Whether the manifest of this export may be there, although its end was none."""
+    """True if the manifest of this export may be there although the export failed."""
     try:
         found = to.manifest()
     except (MusterError, OSError):
@@ -279,15 +278,15 @@ def _may_be_whole(order: ExportOrder, to: Destination) -> bool:
 
 
 def take_back(to: Destination, files: Iterable[ManifestFile]) -> None:
-    """Remove files that no manifest will name, as far as the destination lets us."""
+    """Remove files that no manifest will name, as far as the destination allows."""
     for file in files:
         with suppress(MusterError, OSError):
             to.remove(file.key)
 
 
 def manifest_of(export_id: JobId, found: bytes) -> Manifest | None:
-    """What was found at a destination, if it is the manifest of this export."""
-    with suppress(UserError):  # what is no manifest is not ours
+    """The manifest found at a destination, if it belongs to this export; else None."""
+    with suppress(UserError):  # an invalid manifest is not ours
         manifest = Manifest.parse(found)
         return manifest if manifest.export == export_id else None
     return None

@@ -1,7 +1,7 @@
-"""Folders of an export by the values of columns, as Hive names them: `country=JP/tier=gold/`.
+"""Folders of an export by column values, in Hive's naming: `country=JP/tier=gold/`.
 
-The columns stay in the files: each can be verified and imported on its own, and its values are exact where a folder's
-name is not (null and the empty text are in one folder, as in Hive, and a folder has no type).
+The columns stay in the files, so each file can be verified and imported alone, with exact values. Folder names are not
+exact: null and the empty text share a folder, as in Hive, and a folder name has no type.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -16,25 +16,28 @@ from schemas.errors import UserError
 
 NO_VALUE: Final = "__HIVE_DEFAULT_PARTITION__"
 PARTITION_TYPES: Final[tuple[ColumnType, ...]] = ("string", "long", "boolean", "date")
-"""Types whose text is the same everywhere."""
+"""Types with the same text in every tool."""
 MAX_FOLDERS: Final = 1_000
 MAX_FOLDER_BYTES: Final = 255
-"""Of one name: the bound of file systems (NAME_MAX). Four of them stay below S3's bound of 1,024 for a key, with ids
-and prefixes, for all but the longest values, which S3 then refuses by name."""
-# FileUtils.escapePathName of Hive, which Spark and Athena read; DuckDB reads it too. Other characters stay, also
-# those beyond ASCII: Hive and Spark take each %XX for a character, not for a byte of UTF-8.
+"""Limit of one name in file systems (NAME_MAX).
+
+Four of them, with ids and prefixes, stay below S3's limit of 1,024 for a key, except for the longest values, which S3
+then refuses by name.
+"""
+# Follows FileUtils.escapePathName of Hive, which Spark, Athena and DuckDB read. Other characters stay, also those
+# beyond ASCII: Hive and Spark take each %XX for a character, not for a byte of UTF-8.
 ESCAPED: Final = {code: f"%{code:02X}" for code in [*range(0x20), 0x7F, *map(ord, "\"#%'*/:=?\\{[]^")]}
 
 
 class Place(NamedTuple):
-    """A folder, and the values that it is named after: two of them may have one name."""
+    """A folder, and the values it is named after: different values may share a name."""
 
     folder: str = ""
     values: tuple[object, ...] = ()
 
 
 def folder(names: Sequence[str], values: Sequence[object]) -> str:
-    """The folder of rows with these values: empty without columns, else it ends with a slash.
+    """The folder of rows with these values: ends with a slash, or is empty if there are no columns.
 
     Raises `UserError` PARTITION_VALUE_TOO_LONG.
     """
@@ -55,7 +58,7 @@ def _name(column: str, value: object) -> str:
 
 
 def require_few_folders(folders: Collection[str]) -> None:
-    """Raises `UserError` TOO_MANY_PARTITIONS."""
+    """Raise `UserError` TOO_MANY_PARTITIONS if there are more than `MAX_FOLDERS`."""
     if len(folders) > MAX_FOLDERS:
         raise UserError(
             "TOO_MANY_PARTITIONS",
@@ -65,7 +68,7 @@ def require_few_folders(folders: Collection[str]) -> None:
 
 
 def by_folder(batches: Iterable[pa.RecordBatch], names: Sequence[str]) -> Iterator[tuple[Place, pa.RecordBatch]]:
-    """Rows that are sorted by some columns, cut where their values change. Empty batches are left out."""
+    """Cut rows that are sorted by `names` where their values change. Empty batches are dropped."""
     for batch in batches:
         if batch.num_rows == 0:
             continue
@@ -76,7 +79,7 @@ def by_folder(batches: Iterable[pa.RecordBatch], names: Sequence[str]) -> Iterat
 
 
 def _changes(batch: pa.RecordBatch, names: Sequence[str]) -> list[int]:
-    """Numbers of the rows, but the first, that have another value than the row before."""
+    """Indexes of the rows, except the first, whose values differ from the row before."""
     other = np.zeros(batch.num_rows - 1, np.bool_)
     for name in names:
         numbers = batch.column(name).dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False)
@@ -85,7 +88,7 @@ def _changes(batch: pa.RecordBatch, names: Sequence[str]) -> list[int]:
 
 
 def regrouped(pieces: Iterable[tuple[Place, pa.RecordBatch]], rows: int) -> Iterator[tuple[Place, pa.RecordBatch]]:
-    """The same rows in batches of exactly `rows`, but for the last of each place."""
+    """The same rows in batches of exactly `rows`, except the last of each place."""
     place, count = Place(), 0
     held: list[pa.RecordBatch] = []
     for of, batch in pieces:

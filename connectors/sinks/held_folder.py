@@ -1,4 +1,4 @@
-"""Temporary folders that are locked while they are in use, so that those of processes that were killed can go."""
+"""Temporary folders that are locked while in use, so that leftovers of killed processes can be removed."""
 
 import fcntl
 import os
@@ -13,12 +13,12 @@ from connectors.private_files import make_private_folder
 
 @contextmanager
 def held_folder(parent: Path, prefix: str) -> Iterator[Path]:
-    """A new folder in `parent`, which is made, and removed at the end with what is in it.
+    """A new folder in `parent` (created if missing), removed with its contents at the end.
 
-    Others there with this prefix that nobody holds are of the dead, and removed first. Raises OSError.
+    Unlocked folders with this prefix belong to dead processes and are removed first. Raises OSError.
     """
     make_private_folder(parent)
-    with _lock(parent, wait=True) as alone:  # or a folder that is new would be taken for a dead one's
+    with _lock(parent, wait=True) as alone:  # or another process would take a new, not yet locked folder for a leftover
         for left in parent.glob(f"{prefix}*") if alone else ():
             with suppress(OSError), _lock(left, wait=False) as dead:
                 if dead:
@@ -33,7 +33,7 @@ def held_folder(parent: Path, prefix: str) -> Iterator[Path]:
 
 @contextmanager
 def _lock(folder: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold the lock of a folder; whether we have it. Some network file systems lock no folders: then nobody has it."""
+    """Lock a folder; yields True if it is locked. Some network file systems cannot lock folders: then always False."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:

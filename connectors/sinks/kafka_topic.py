@@ -1,19 +1,19 @@
-"""An export to a Kafka topic of the receivers, in steps that may be repeated. docs/consuming.md is the receivers' side.
+"""An export to a receiver's Kafka topic, in steps that can be repeated. See docs/consuming.md for the receiver's side.
 
 0. `open_topic`, `partitions_of`: the topic must exist; its P is frozen on the job.
 1. `start`: `ExportStarted` to every partition.
-2. `send_group`: the chunks of one group, each partition with its own sequence. Groups know nothing of each other, and
-   may be sent side by side, by several processes.
-3. `end`: when every group is there, `ExportEnded` to every partition, with what all groups came to.
+2. `send_group`: the chunks of one group, with a sequence per partition. Groups are independent and may be sent in
+   parallel, by several processes.
+3. `end`: once all groups are sent, `ExportEnded` to every partition, with the totals of all groups.
 `abort` at any time instead: `ExportAborted` to every partition.
 
-A step returns when the broker has acknowledged all that it sent (idempotent producer, acks=all, every delivery report
-looked at). One that died, or whose answer was lost, is run again with the same values: the same rows in the same order
-become the same chunks under the same (export, attempt, partition, group, seq), of which receivers take one, and
-receivers take no notice of a second marker. So no step asks what an earlier run of it has sent. Of a group, memory
-holds one batch, one unfinished chunk for each partition (up to 768 KiB each), and up to 64 MiB of messages.
+A step returns once the broker has acknowledged everything it sent (idempotent producer, acks=all, every delivery report
+checked). A step that died, or whose answer was lost, is run again with the same values: the same rows in the same order
+become the same chunks under the same (export, attempt, partition, group, seq), receivers accept one chunk per key, and
+they ignore a repeated marker. So no step checks what an earlier run of it has sent. Per group, memory holds one batch,
+one unfinished chunk per partition (up to 768 KiB each), and up to 64 MiB of messages.
 
-Every step opens a log of its own (`open_topic`): one that has failed stays so.
+Every step opens its own log (`open_topic`): a log that has failed stays failed.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -46,20 +46,22 @@ REFUSED_BY_TOPIC: Final = {
     "_UNKNOWN_TOPIC": "it was deleted meanwhile",
     "_UNKNOWN_PARTITION": "it was deleted meanwhile, or made anew with fewer partitions",
 }
-"""What is the topic's own fault, by the error of librdkafka: its owner has to do something. All else is an outage, or
-a fault of the deployment."""
+"""Errors of librdkafka that are the topic's fault, so that its owner has to act.
+
+Any other error is an outage, or a fault of the deployment.
+"""
 
 RowsListener = Callable[[int], None]
-"""Told the rows of the group that have been queued so far; what it raises ends the step."""
+"""Called with the rows of the group that have been queued so far; an exception it raises ends the step."""
 
 ChangedRows = tuple[Change | None, Iterable[pa.RecordBatch]]
-"""Rows sorted by user id and what has happened to them; none for those of a whole version."""
+"""Rows sorted by user id, and their change; None for the rows of a whole version."""
 
 
 def open_topic(bootstrap: str, topic: str, *, delivery_timeout_s: float = 120.0) -> TopicLog:
-    """A topic to write to, for one step. Connects when it is used.
+    """A topic to write to, for one step. Connects on first use.
 
-    `delivery_timeout_s` bounds how long a message may stay unacknowledged before the step is an outage.
+    `delivery_timeout_s` bounds how long a message may stay unacknowledged before the step fails as an outage.
     """
     return KafkaTopicLog(bootstrap, topic, client_id=CLIENT_ID, delivery_timeout_s=delivery_timeout_s)
 
@@ -93,11 +95,11 @@ def send_group(
     rows: Iterable[ChangedRows],
     on_rows: RowsListener = lambda _: None,
 ) -> GroupSent:
-    """Step 2, for one group (0..): its rows, or in a delta first those that were added, then those that were removed.
+    """Step 2, for one group (0..): its rows, or in a delta first the added rows, then the removed ones.
 
     `rows` may be a generator that reads while this sends. Batches need the columns of the export, by name; they may be
-    cut anywhere, but their rows must come in the same order every time. No user is in two groups.
-    Raises what `rows` and `on_rows` raise, and as `start`; then nothing that is queued is sent any more.
+    cut anywhere, but their rows must come in the same order every time. No user is in two groups. Raises the errors of
+    `rows` and `on_rows`, and those of `start`; in each case nothing queued is sent any more.
     """
     delta = export.base_version is not None
     schema = arrow_schema(export.columns)
@@ -115,7 +117,7 @@ def send_group(
                     _send_chunk(export, group, change, piece, sender, parts)
                 queued += selected.num_rows
                 on_rows(queued)
-            for piece in cutter.finish():  # a chunk holds rows of one kind of change
+            for piece in cutter.finish():  # all rows of a chunk have the same change
                 _send_chunk(export, group, change, piece, sender, parts)
         sender.await_acknowledgements()
         return GroupSent(
@@ -128,10 +130,10 @@ def send_group(
 
 
 def end(export: TopicExport, log: TopicLog, groups: Sequence[GroupSent]) -> None:
-    """Step 3: `groups` are all of the export, in any order. From here on receivers have the whole.
+    """Step 3: `groups` are all groups of the export, in any order. From here on receivers have the whole export.
 
-    Whether they come to the digest of the version is for the caller to check before (`topic_export.totals`).
-    Raises `FatalError` EXPORT_MISMATCH where a group is missing, doubled or of something else, and as `start`.
+    The caller checks beforehand that they add up to the digest of the version (`topic_export.totals`). Raises
+    `FatalError` EXPORT_MISMATCH if a group is missing, repeated or foreign, and the errors of `start`.
     """
     _refuse_incomplete(export, groups)
     ordered = sorted(groups, key=lambda sent: sent.group)
@@ -142,15 +144,15 @@ def end(export: TopicExport, log: TopicLog, groups: Sequence[GroupSent]) -> None
 
 
 def abort(export: TopicExport | ExportAttempt, log: TopicLog, *, reason: str) -> None:
-    """Tell every partition that there is now that this attempt will not be finished; a missing topic is no error.
+    """Tell every partition of the export that still exists that this attempt will not finish.
 
-    Not once `end` has returned: then receivers have the export. Raises as `start`, but for TOPIC_PARTITIONS_CHANGED:
-    this is the way out of it.
+    A missing topic is no error. Must not be called once `end` has returned: receivers then have the export. Raises the
+    errors of `start`, except TOPIC_PARTITIONS_CHANGED: aborting is the way out of that one.
     """
     try:
         partitions = min(log.partitions(), export.partitions)
     except FatalError as exc:
-        if exc.code == "TOPIC_MISSING":  # then nobody waits for an end
+        if exc.code == "TOPIC_MISSING":  # then no receiver waits for an end
             return
         raise
     with _faults_of(log):
@@ -164,7 +166,7 @@ def abort(export: TopicExport | ExportAttempt, log: TopicLog, *, reason: str) ->
 
 
 class _Parts:
-    """Chunks and digests of a group, by partition, while it is sent."""
+    """Chunks and digests of a group by partition, counted while it is sent."""
 
     def __init__(self, export: TopicExport) -> None:
         nothing = Digest(schema_id=export.columns.schema_id)
@@ -186,7 +188,7 @@ class _Parts:
 
 @contextmanager
 def _sending(export: TopicExport, log: TopicLog) -> Iterator[PlainSender]:
-    """For one step: the topic has the partitions that users were placed by, and what fails leaves nothing queued."""
+    """Sender for one step, if P is still the one users were partitioned by; a failed step leaves nothing queued."""
     with _faults_of(log):
         if (found := log.partitions()) != export.partitions:
             raise UserError(
@@ -206,7 +208,7 @@ def _sending(export: TopicExport, log: TopicLog) -> Iterator[PlainSender]:
 
 @contextmanager
 def _faults_of(log: TopicLog) -> Iterator[None]:
-    """What the topic refuses is the destination's fault."""
+    """Translate refusals by the topic into faults of the destination."""
     try:
         yield
     except FatalError as exc:

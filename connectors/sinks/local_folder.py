@@ -1,4 +1,4 @@
-"""A destination on this machine: a folder, which is made. What is not finished lies in a hidden folder in it."""
+"""A destination on this machine: a folder, created if missing, with unfinished files in a hidden folder inside it."""
 
 import os
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ class LocalFolder:
         self._folder = folder
 
     def check(self) -> None:
-        """The folder is made, and something in it."""
+        """Create the folder, and a hidden one inside it."""
         with self._hidden():
             pass
 
@@ -38,7 +38,7 @@ class LocalFolder:
                 return None
 
     def put(self, path: Path, key: str) -> None:
-        """Flushed to disk, then moved."""
+        """Flush the file to disk, then move it."""
         target = self._folder / key
         with self._faults():
             path.chmod(FILE_MODE)
@@ -50,7 +50,7 @@ class LocalFolder:
             path.unlink()
 
     def put_manifest(self, data: bytes) -> bool:
-        """Written apart, flushed, and linked into its place when the files are sure to be in theirs."""
+        """Write it to the hidden folder, flush it, and link it into place once all files are safely in theirs."""
         with self._hidden() as hidden, self._faults():
             path = hidden / MANIFEST_NAME
             write_private(path, data)
@@ -60,7 +60,7 @@ class LocalFolder:
         return new
 
     def remove(self, key: str) -> None:
-        """One that is not there is no error. Folders of its key go with their last file."""
+        """Remove a file; a missing one is no error. Folders of its key are removed with their last file."""
         with self._faults():
             (self._folder / key).unlink(missing_ok=True)
         with suppress(OSError):  # not empty, or gone
@@ -74,23 +74,23 @@ class LocalFolder:
                 yield str(path.relative_to(self._folder))
 
     def _folders_of(self, key: str) -> list[Path]:
-        """The folders between a file and ours, the innermost first."""
+        """The folders between a file and the destination folder, innermost first."""
         return list((self._folder / key).parents)[: key.count("/")]
 
     def uri(self, key: str) -> str:
-        """Its path."""
+        """Path of the file."""
         return str(self._folder / key)
 
     @contextmanager
     def scratch(self, temp: Path) -> Iterator[Path]:
-        """On the same file system, hidden: a link from there is one step."""
+        """A hidden folder on the same file system, from where linking is one step."""
         del temp
         with room_at_destination(self._folder), self._hidden() as folder:
             yield folder
 
     @contextmanager
     def _hidden(self) -> Iterator[Path]:
-        """A folder in the folder, which is made."""
+        """A hidden folder in the destination folder, created for the block."""
         with self._faults():
             hidden = ExitStack()
             folder = hidden.enter_context(held_folder(self._folder, HIDDEN))
@@ -116,7 +116,7 @@ class LocalFolder:
 
 
 def _link(path: Path, target: Path) -> bool:
-    """Flush a file and give it a second name; False when something has that name, be it a link into nowhere."""
+    """Flush a file and link it as `target`; False if that name is taken, even by a dangling link."""
     _sync(path)
     try:
         os.link(path, target)
@@ -126,7 +126,7 @@ def _link(path: Path, target: Path) -> bool:
 
 
 def _same(path: Path, target: Path) -> bool:
-    """Whether a file of that name has the same bytes; what is no file, as a link, has not."""
+    """True if `target` is a regular file with the same bytes; a link does not count."""
     there = target.lstat()
     return S_ISREG(there.st_mode) and there.st_size == path.stat().st_size and file_sha256(target) == file_sha256(path)
 

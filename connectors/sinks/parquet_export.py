@@ -1,4 +1,4 @@
-"""Export of one version as Parquet, the simple form: one file sorted by user id, visible only when it is whole."""
+"""Export one version as Parquet, in the simple form: one file sorted by user id, visible only once it is complete."""
 
 import os
 import tempfile
@@ -25,7 +25,7 @@ from segmentation.versions import Part, VersionInfo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedFile:
-    """One exported file. `sha256` in hex over its bytes; `digest` over its rows, as it was computed from them."""
+    """One exported file. `sha256` in hex over its bytes; `digest` as computed from its rows."""
 
     uri: str
     rows: int
@@ -45,9 +45,9 @@ def export_parquet(
 ) -> ExportedFile:
     """Write the members of a version to a local path or `s3://bucket/key`.
 
-    The digest of the rows that were written is compared with the version's before anything becomes visible.
-    Raises `UserError` DESTINATION_EXISTS, DESTINATION_NOT_WRITABLE, DESTINATION_FULL, BAD_URI; `FatalError`
-    EXPORT_MISMATCH; `RetriableError` LAKE_UNAVAILABLE, DESTINATION_UNAVAILABLE, SCRATCH_FULL.
+    The digest of the written rows is compared with the version's before anything becomes visible. Raises `UserError`
+    DESTINATION_EXISTS, DESTINATION_NOT_WRITABLE, DESTINATION_FULL, BAD_URI; `FatalError` EXPORT_MISMATCH;
+    `RetriableError` LAKE_UNAVAILABLE, DESTINATION_UNAVAILABLE, SCRATCH_FULL.
     """
     remote = s3_object(destination) if "://" in destination else None
     target = local_path(destination) if remote is None else Path()
@@ -55,7 +55,7 @@ def export_parquet(
         raise _exists(destination)
     limits.temp_directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=limits.temp_directory) as scratch:
-        # On the file system of the destination, so that the last step is a rename.
+        # On the file system of the destination, so that the last step is a rename or a link.
         path = Path(scratch) / "export.parquet" if remote is not None else _hidden(target)
         try:
             room = room_at_destination(target.parent) if remote is None else room_for_scratch(limits.temp_directory)
@@ -112,7 +112,7 @@ def _reveal(path: Path, target: Path, *, overwrite: bool) -> None:
         if overwrite:
             path.replace(target)
         else:
-            os.link(path, target)  # unlike a rename, it fails when something has appeared there meanwhile
+            os.link(path, target)  # unlike a rename, it fails if the name has been taken meanwhile
     except FileExistsError as exc:
         raise _exists(str(target)) from exc
     except OSError as exc:

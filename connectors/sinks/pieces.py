@@ -1,4 +1,4 @@
-"""Sorted rows -> pieces of files: of one folder each, with all of the work that does not depend on the file."""
+"""Sorted rows -> pieces of files, each of one folder, with all work done that does not depend on the file."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from schemas.row_digest import digest_rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """One row or more. `content`: what is written, the rows of Parquet or the lines of text.
+    """One row or more. `content`: the data to write, rows for Parquet or lines of text.
 
-    `first`, `last`: their user ids. `formulas`: texts in them that a spreadsheet may take for one.
+    `first`, `last`: their user ids. `formulas`: number of texts in them that a spreadsheet may take for a formula.
     """
 
     place: Place
@@ -38,7 +38,7 @@ def pieces(
     partition_by: Sequence[str] = (),
     batch_rows: int | None = None,
 ) -> Iterator[Piece]:
-    """Cut rows that are sorted by `partition_by` where its values change, and into `batch_rows` (none: as they come).
+    """Cut rows that are sorted by `partition_by` where its values change, and into `batch_rows` (None: as they arrive).
 
     Raises `UserError` FORMULA_FOUND, NULL_TOKEN_TAKEN, ID_TOO_LONG, PARTITION_VALUE_TOO_LONG.
     """

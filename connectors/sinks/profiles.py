@@ -1,4 +1,4 @@
-"""Named profiles of destinations: how buckets of others are reached. Jobs, logs and commands know no more than a name.
+"""Named destination profiles: how to reach buckets of other owners. Jobs, logs and commands carry only the name.
 
     [partner]
     endpoint = "https://s3.example.com"      # without one: AWS
@@ -12,7 +12,7 @@
     acl = "bucket-owner-full-control"
     storage_class = "STANDARD_IA"
 
-Without keys the credential chain of AWS is asked (the role of a task). Everything is optional but the region.
+Without keys, AWS's credential chain is used (the role of a task). Everything except the region is optional.
 """
 
 import os
@@ -29,26 +29,26 @@ from connectors.storage.access import S3Access
 from schemas.errors import UserError
 
 OTHERS: Final = 0o077
-"""The bits of a file's mode that let somebody else read or change it."""
+"""Mode bits that let other users read or change a file."""
 FROM_ENVIRONMENT: Final = "env:"
 SECRETS: Final = ("access_key", "secret_key", "session_token")
 NEW_OBJECT: Final[Mapping[str, tuple[str, frozenset[str] | None]]] = {
     "sse": ("ServerSideEncryption", frozenset({"AES256", "aws:kms", "aws:kms:dsse"})),
     "kms_key_id": ("SSEKMSKeyId", None),
     "acl": ("ACL", frozenset({"bucket-owner-full-control"})),
-    "storage_class": (  # those from which an object can be read at once
+    "storage_class": (  # classes whose objects can be read at once
         "StorageClass",
         frozenset({"STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"}),
     ),
 }
-"""Key of a profile: boto3's argument for a new object, and its values (none: any)."""
+"""Profile key: boto3's argument for a new object, and the allowed values (None: any)."""
 KEYS: Final = frozenset({"endpoint", "region", "prefix", *SECRETS, *NEW_OBJECT})
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DestinationProfile:
-    """How a destination is reached and written. `extra`: arguments of boto3 for every object; `prefix`: the fence."""
+    """How to reach and write a destination. `extra`: boto3 arguments for every object; `prefix`: the allowed prefix."""
 
     name: str
     access: S3Access = field(repr=False)
@@ -56,7 +56,7 @@ class DestinationProfile:
     prefix: str | None = None
 
     def admit(self, uri: str) -> None:
-        """Raises `UserError` OUTSIDE_PROFILE for what is not below the prefix, BAD_URI for what is no prefix."""
+        """Raise `UserError` OUTSIDE_PROFILE if `uri` is not below the prefix, BAD_URI if it is not a valid prefix."""
         bucket, prefix = s3_prefix(uri)
         if self.prefix is None:
             return
@@ -71,10 +71,10 @@ class DestinationProfile:
 
 
 def load_profile(path: Path, name: str, env: Mapping[str, str]) -> DestinationProfile:
-    """A profile by its name, from a file of them. `env` holds the variables that it may refer to.
+    """Load a profile by name from a file of profiles. `env` holds the variables that it may refer to.
 
-    Raises `UserError` UNKNOWN_PROFILE, and BAD_PROFILES for a file that cannot be used: it names the profile and the
-    key, never a value.
+    Raises `UserError` UNKNOWN_PROFILE, and BAD_PROFILES for an unusable file: the error names the profile and the key,
+    never a value.
     """
     tables = _read(path)
     table = tables.get(name)
@@ -98,7 +98,7 @@ def load_profile(path: Path, name: str, env: Mapping[str, str]) -> DestinationPr
 
 
 def _read(path: Path) -> Mapping[str, Mapping[str, Any]]:
-    """The tables of the file; none where there is no file."""
+    """The tables of the file; empty if the file does not exist."""
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -108,7 +108,7 @@ def _read(path: Path) -> Mapping[str, Mapping[str, Any]]:
     except OSError as exc:
         raise UserError("BAD_PROFILES", f"{path} cannot be read: {exc.strerror}", path=str(path)) from exc
     except UnicodeDecodeError:
-        raise UserError("BAD_PROFILES", f"{path} is not UTF-8", path=str(path)) from None  # it quotes the file
+        raise UserError("BAD_PROFILES", f"{path} is not UTF-8", path=str(path)) from None  # the error quotes the file
     except tomllib.TOMLDecodeError as exc:
         raise UserError("BAD_PROFILES", f"{path} is not valid TOML: {exc}", path=str(path)) from exc
     for name, table in tables.items():
@@ -126,7 +126,7 @@ def _read(path: Path) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _is_secret(table: Mapping[str, Any]) -> bool:
-    """Whether a profile has credentials itself, not the names of variables that have them."""
+    """True if a profile contains credentials, not just the names of variables with credentials."""
     return any(not str(table.get(key, FROM_ENVIRONMENT)).startswith(FROM_ENVIRONMENT) for key in SECRETS)
 
 

@@ -1,4 +1,4 @@
-"""The receiver's side of an export: a manifest, and the files that it names, fetched one after the other."""
+"""The receiver's side of an export: a manifest and the files it names, fetched one at a time."""
 
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from schemas.manifest import MAX_MANIFEST_BYTES, Manifest
 
 @contextmanager
 def read_manifest(address: str, access: S3Access, temp: Path) -> Iterator[tuple[Manifest, Files]]:
-    """The manifest at a path or `s3://bucket/key`, and its files, while this lasts.
+    """The manifest at a path or `s3://bucket/key`, and its files, available inside the block.
 
     Raises `UserError` NO_MANIFEST, BAD_MANIFEST, ACCESS_DENIED; `RetriableError` S3_UNAVAILABLE, SCRATCH_FULL.
     """

@@ -1,4 +1,4 @@
-"""Why a destination does not take a file, whatever kind of destination it is."""
+"""Reasons why a destination of any kind does not take a file."""
 
 import errno
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ from typing import Final
 from schemas.errors import RetriableError, UserError
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""The disk, the quota, the limit of a file's size."""
+"""Disk full, quota exceeded, file size limit exceeded."""
 
 
 @contextmanager
 def room_at_destination(folder: Path) -> Iterator[None]:
-    """Raises `UserError` DESTINATION_FULL for a full disk, and everything else as it is."""
+    """Raise `UserError` DESTINATION_FULL for a full disk; other errors pass unchanged."""
     try:
         yield
     except OSError as exc:
@@ -29,7 +29,7 @@ def room_at_destination(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def room_for_scratch(folder: Path) -> Iterator[None]:
-    """Raises `RetriableError` SCRATCH_FULL when our own disk is full, and everything else as it is."""
+    """Raise `RetriableError` SCRATCH_FULL if our own disk is full; other errors pass unchanged."""
     try:
         yield
     except OSError as exc:
@@ -43,7 +43,7 @@ def room_for_scratch(folder: Path) -> Iterator[None]:
 
 
 def key_taken(uri: str) -> UserError:
-    """The error for a name of ours that something else has."""
+    """The error for one of our names that is taken by another file."""
     return UserError(
         "DESTINATION_KEY_TAKEN",
         f"{uri} is there and is, as far as can be seen, another file: nothing is overwritten; name another place",

@@ -1,6 +1,6 @@
-"""The one place where what an object store says to an export becomes an error of ours, with what to do about it.
+"""The one place that translates an object store's errors during an export into ours, with advice on what to do.
 
-Nothing that a store has sent is repeated but its code: its text may quote the request, and with it credentials.
+The only part of a store's answer that is repeated is its code: its text may quote the request, and credentials with it.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ ELSEWHERE: Final = frozenset(
 PASSING: Final = frozenset(
     {
         "RequestLimitExceeded",
-        "NoSuchUpload",  # an answer to the end of an upload was lost, or somebody has tidied up: a repeat will tell
+        "NoSuchUpload",  # the answer to completing an upload was lost, or it was cleaned up: a retry will show
     }
 )
 DENIED: Final = "AccessDenied"
@@ -41,7 +41,7 @@ PERMISSIONS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """What an error is about: a bucket, a prefix in it, and the profile that leads there (none: our own access)."""
+    """The subject of an error: a bucket, a prefix in it, and the profile used (None: our own access)."""
 
     bucket: str
     prefix: str
@@ -52,14 +52,15 @@ class Place:
 
     @property
     def credentials(self) -> str:
-        """Whose they are, for people."""
+        """Whose credentials are used, for people."""
         return "Muster's own credentials" if self.profile is None else f"the credentials of profile {self.profile}"
 
 
 def destination_faults(place: Place) -> AbstractContextManager[None]:
-    """Raise what boto3 raises inside in our words.
+    """Translate boto3's errors raised inside the block.
 
-    `UserError` DESTINATION_NOT_WRITABLE and DESTINATION_CREDENTIALS_EXPIRED, `RetriableError` DESTINATION_UNAVAILABLE.
+    Raises `UserError` DESTINATION_NOT_WRITABLE and DESTINATION_CREDENTIALS_EXPIRED, `RetriableError`
+    DESTINATION_UNAVAILABLE.
     """
     return store_faults(partial(_error, place))
 
@@ -113,7 +114,7 @@ def _advice(fault: StoreFault, place: Place) -> str:
 
 
 def _region(answer: Mapping[str, Any]) -> str:
-    """The region that the store itself names, if it is one: it is told to people."""
+    """The region that the store names; empty unless it looks like a region, since it is shown to people."""
     headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     named = str(headers.get("x-amz-bucket-region") or answer.get("Error", {}).get("Region") or "")
     return named if named.replace("-", "").isalnum() and named.isascii() else ""

@@ -1,4 +1,4 @@
-"""A destination in an object store: everything below `s3://bucket/prefix/`."""
+"""A destination in an object store: all keys under `s3://bucket/prefix/`."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -21,9 +21,9 @@ BLOCK_BYTES: Final = 1024 * 1024
 
 
 class S3Prefix:
-    """Files are written under names that nothing has; see `Destination`.
+    """Writes files under unused names; see `Destination`.
 
-    `extra` are arguments of boto3 for every object, as for its encryption. Every method raises `UserError`
+    `extra` are boto3 arguments for every object, such as its encryption. Every method raises `UserError`
     DESTINATION_NOT_WRITABLE and DESTINATION_CREDENTIALS_EXPIRED, `RetriableError` DESTINATION_UNAVAILABLE.
     """
 
@@ -36,13 +36,13 @@ class S3Prefix:
         self._place = Place(bucket=self._bucket, prefix=self._prefix, profile=profile)
 
     def check(self) -> None:
-        """Bucket, region, credentials and permission, and the encryption that is asked for."""
-        self.manifest()  # first: some servers make a bucket that a write names
+        """Check bucket, region, credentials, permission to write, and the requested encryption."""
+        self.manifest()  # first: some servers create the bucket on a write
         with self._faults():
             may_write(self._access.client(), self._bucket, self._prefix + MANIFEST_NAME, extra=self._extra)
 
     def manifest(self) -> bytes | None:
-        """See `Destination.manifest`. Who may write and not read is told of none."""
+        """See `Destination.manifest`. Also None if the credentials may write but not read."""
         client = self._access.client()
         try:
             with self._faults():
@@ -57,7 +57,7 @@ class S3Prefix:
             raise
 
     def put(self, path: Path, key: str) -> None:
-        """Uploaded, in pieces where it is large."""
+        """Upload a file, in parts if it is large."""
         with self._faults():
             new = self._put_if_absent(key, path)
         if not new and not self._is_there(path, key):
@@ -65,12 +65,12 @@ class S3Prefix:
         path.unlink()
 
     def put_manifest(self, data: bytes) -> bool:
-        """A conditional write."""
+        """Write the manifest with a conditional put."""
         with self._faults():
             return self._put_if_absent(MANIFEST_NAME, data)
 
     def remove(self, key: str) -> None:
-        """One that is not there is no error."""
+        """Remove an object; a missing one is no error."""
         with self._faults():
             self._access.client().delete_object(Bucket=self._bucket, Key=self._prefix + key)
 
@@ -86,7 +86,7 @@ class S3Prefix:
 
     @contextmanager
     def scratch(self, temp: Path) -> Iterator[Path]:
-        """In the temporary folder of this process. Raises `RetriableError` SCRATCH_FULL."""
+        """A folder in the temporary folder of this process. Raises `RetriableError` SCRATCH_FULL."""
         with room_for_scratch(temp), held_folder(temp, "export-") as folder:
             yield folder
 
@@ -94,7 +94,7 @@ class S3Prefix:
         return put_if_absent(self._access.client(), self._bucket, self._prefix + key, body, extra=self._extra)
 
     def _is_there(self, path: Path, key: str) -> bool:
-        """Whether the object is seen to have the very bytes of a file. An ETag would not do: encryption changes it."""
+        """True if the object verifiably has the same bytes as the file. An ETag would not do: encryption changes it."""
         found = hashlib.sha256()
         try:
             with self._faults():

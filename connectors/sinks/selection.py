@@ -1,4 +1,4 @@
-"""Which rows an export takes: a whole version, or what was added and removed since another one. As SQL of ours."""
+"""Select the rows of an export: a whole version, or its added and removed rows since another one. As our own SQL."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from segmentation.versions import Part, VersionInfo
 
 ItemT = TypeVar("ItemT")
 DELTA: Final = "_delta"
-"""Table of the pairs of rows, new and old, of which one is missing or has another value."""
+"""Table of (new, old) pairs of rows where one is missing or values differ."""
 MEMORY_PARTS: Final = 2
-"""The rows of a slice take at most half of the memory: one side of them is built into a table, reading needs some."""
+"""Rows of a slice take at most half of the memory: one side is built into a hash table, and reading needs the rest."""
 UNPACKED: Final = 4
-"""Bytes in memory for a byte of Parquet with Zstandard, about."""
+"""Bytes in memory per byte of Parquet with Zstandard, roughly."""
 ROW_BYTES: Final = 16
-"""Of a value in DuckDB's rows at the least: a text has so many beside its characters."""
+"""Minimum bytes of a value in DuckDB's rows; a text takes this many besides its characters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,13 +31,13 @@ class PinnedVersion:
 
     @property
     def uris(self) -> list[str]:
-        """Of all files."""
+        """URIs of all files."""
         return [part.uri for part in self.parts]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """A query for rows, which become files of their own, in the order of `key`: names of its columns."""
+    """A query for rows that are written to separate files, sorted by `key`: names of its columns."""
 
     rows: str
     change: Change | None = None
@@ -52,9 +52,9 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Files of a version that are read together: no user of theirs is in another group.
+    """Files of a version that are read together: each user is in one group only.
 
-    `base` (none: a whole version) are the files of the base that may hold the same users.
+    `base` (None: a whole version) are the files of the base that may hold the same users.
     """
 
     number: int
@@ -63,19 +63,19 @@ class Group:
 
     @property
     def bytes(self) -> int:
-        """Of all files that are read."""
+        """Bytes of all files that are read."""
         return sum(part.bytes for part in self.parts + (self.base or ()))
 
     @property
     def expected_rows(self) -> int:
-        """Rows that will be written; of a delta, at most."""
+        """Rows that will be written; for a delta, an upper bound."""
         return sum(part.rows for part in self.parts + (self.base or ()))
 
     def preparation(self, schema: RowSchema, memory_bytes: int) -> list[str]:
-        """SQL to be run before `selections` on the same connection: of a delta, both come out of one join.
+        """SQL to run before `selections` on the same connection: both selections of a delta come from one join.
 
-        The users are joined in slices, each of which fits into a part of the memory: DuckDB gives up on a full join
-        whose rows do not, even where it may use the disk.
+        Users are joined in slices that each fit into part of the memory: DuckDB fails on a full join that does not fit
+        into memory, even if it may spill to disk.
         """
         if self.base is None:
             return []
@@ -97,11 +97,11 @@ class Group:
         return statements
 
     def _bytes_in_memory(self, schema: RowSchema) -> int:
-        """Of all rows that are read, about."""
+        """Memory for all rows that are read, estimated."""
         return max(self.bytes * UNPACKED, self.expected_rows * ROW_BYTES * len(schema.names))
 
     def selections(self, schema: RowSchema) -> list[Selection]:
-        """The rows that are wanted: those of `parts`, or those that only they (added) and only `base` (removed) have.
+        """The selected rows: those of `parts`, or those only in `parts` (added) and those only in `base` (removed).
 
         A changed member is in both.
         """
@@ -114,7 +114,7 @@ class Group:
 
 
 def whole_groups(version: PinnedVersion, *, group_bytes: int) -> list[Group]:
-    """The members: neighbouring files together as long as they have no more than `group_bytes`."""
+    """Groups of adjacent files with at most `group_bytes` in total, for a whole version."""
     return [
         Group(number=number, parts=tuple(parts))
         for number, parts in enumerate(_bundled(version.parts, lambda part: part.bytes, group_bytes))
@@ -122,9 +122,9 @@ def whole_groups(version: PinnedVersion, *, group_bytes: int) -> list[Group]:
 
 
 def delta_groups(version: PinnedVersion, base: PinnedVersion, *, group_bytes: int) -> list[Group]:
-    """Partition by partition where both versions were cut alike, else one group of all files.
+    """Groups by partition if both versions were partitioned alike, else one group of all files.
 
-    Raises `UserError` SCHEMA_MISMATCH where the versions have other columns.
+    Raises `UserError` SCHEMA_MISMATCH if the versions have different columns.
     """
     common_schema(version, base)
     new, old = _by_partition(version), _by_partition(base)
@@ -144,12 +144,12 @@ def delta_groups(version: PinnedVersion, base: PinnedVersion, *, group_bytes: in
 
 
 def cut_alike(one: VersionInfo, other: VersionInfo) -> bool:
-    """Whether a user is in the partition of the same number in both."""
+    """True if both versions place each user in the partition of the same number."""
     return (one.partitions, one.partitioner) == (other.partitions, other.partitioner)
 
 
 def of_same_users(parts: Sequence[Part], version: PinnedVersion, other: PinnedVersion) -> tuple[Part, ...]:
-    """The files of another version, be it of another audience, that may hold the users of some files of a version."""
+    """The files of `other`, possibly of another audience, that may hold users of `parts`, files of `version`."""
     partitions = {part.partition for part in parts}
     if None in partitions or not cut_alike(version.info, other.info):
         return other.parts
@@ -157,7 +157,7 @@ def of_same_users(parts: Sequence[Part], version: PinnedVersion, other: PinnedVe
 
 
 def _by_partition(version: PinnedVersion) -> dict[int, tuple[Part, ...]] | None:
-    """The files by partition; none where one of them is of several."""
+    """The files by partition; None if any file spans several partitions."""
     found: dict[int, tuple[Part, ...]] = {}
     for part in version.parts:
         if part.partition is None:
@@ -167,7 +167,7 @@ def _by_partition(version: PinnedVersion) -> dict[int, tuple[Part, ...]] | None:
 
 
 def _bundled(items: Iterable[ItemT], size: Callable[[ItemT], int], limit: int) -> Iterator[list[ItemT]]:
-    """Neighbours together while their sizes come to no more than `limit`; a larger one is alone."""
+    """Bundle adjacent items while their sizes add up to at most `limit`; a larger item is alone."""
     bundle: list[ItemT] = []
     total = 0
     for item in items:
@@ -181,7 +181,7 @@ def _bundled(items: Iterable[ItemT], size: Callable[[ItemT], int], limit: int) -
 
 
 def common_schema(version: PinnedVersion, base: PinnedVersion) -> RowSchema:
-    """The columns of both. Raises `UserError` SCHEMA_MISMATCH."""
+    """The columns of both versions. Raises `UserError` SCHEMA_MISMATCH if they differ."""
     if base.info.row_schema != version.info.row_schema:
         raise UserError(
             "SCHEMA_MISMATCH",
@@ -193,7 +193,7 @@ def common_schema(version: PinnedVersion, base: PinnedVersion) -> RowSchema:
 
 
 def _side(table: str, schema: RowSchema) -> str:
-    """The columns of one side of a join, under names of their own."""
+    """Columns of one side of a join, under prefixed names."""
     return ", ".join(f"{table}.{identifier(name)} AS {identifier(f'{table}_{name}')}" for name in schema.names)
 
 

@@ -1,7 +1,7 @@
-"""What of a version an export takes, with the files at hand: a filter, looked up columns, suppression lists.
+"""Shape of an export: a filter, looked-up columns and suppression lists, over the files at hand.
 
-All rows are read whatever becomes of them: each comes out of the query with a decision, so that the rows that are left
-out can be added up with the others to the digest of the version.
+All rows are read, whatever happens to them: each leaves the query with a decision, so that the digests of omitted and
+exported rows add up to the digest of the version.
 """
 
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ MAX_PARTITION_COLUMNS: Final = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attributes:
-    """Columns of another audience, looked up by user id; null for users who are not in it."""
+    """Columns of another audience, looked up by user id; null for users who are not its members."""
 
     audience: str
     version: PinnedVersion
@@ -48,7 +48,7 @@ class Suppression:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """What is taken of `version`. `columns` (none: all) are exported besides the user id, looked up ones among them.
+    """The selection from `version`. `columns` (None: all) are exported besides the user id, looked-up ones included.
 
     Raises `UserError` BAD_FILTER, UNKNOWN_COLUMN, COLUMN_CLASH, TOO_MANY_COLUMNS, BAD_PARTITION_COLUMN.
     """
@@ -81,7 +81,7 @@ class Shape:
 
     @property
     def readable(self) -> RowSchema:
-        """The version's columns, then those that are looked up."""
+        """The version's columns, followed by the looked-up ones."""
         own = self.version.info.row_schema.columns
         taken = {name.lower() for name in (USER_ID, *(column.name for column in own))}
         looked_up: list[Column] = []
@@ -103,21 +103,21 @@ class Shape:
         readable = self.readable
         if self.columns is None:
             return readable
-        names = [name for name in self.columns if name != USER_ID]  # which is there anyway
+        names = [name for name in self.columns if name != USER_ID]  # always exported
         return RowSchema(columns=_chosen(names, readable.columns, "the audience and what is looked up"))
 
     @property
     def selects(self) -> bool:
-        """Whether not simply all rows with their columns are taken."""
+        """True if anything but all rows with all their columns is taken."""
         return self.where is not None or bool(self.attributes or self.suppress) or self.columns is not None
 
     def bytes_beside(self, group: Group) -> int:
-        """Of the files of other audiences that are read for a group."""
+        """Bytes of the files of other audiences that are read for a group."""
         others = [*(one.version for one in self.attributes), *(one.version for one in self.suppress)]
         return sum(part.bytes for other in others for part in of_same_users(_parts(group), self.version, other))
 
     def selections(self, group: Group) -> list[Selection]:
-        """Queries for the rows of a group: with `selects`, of all its rows and their decision."""
+        """Queries for the rows of a group; with `selects`, for all its rows, each with its decision."""
         return [self._selection(found, _parts(group)) for found in group.selections(self.version.info.row_schema)]
 
     def _selection(self, found: Selection, parts: tuple[Part, ...]) -> Selection:
@@ -135,7 +135,7 @@ class Shape:
         names += [f"{one}.{USER_ID} IS NOT NULL AS _{one}" for one in lists]
         joins = " ".join(f"LEFT JOIN ({rows}) {name} ON {name}.{USER_ID} = m.{USER_ID}" for name, rows in tables)
         listed = " OR ".join(f"r._{one}" for one in lists) or "false"
-        # A row that does not match is filtered whether it is on a list or not: suppressed are those that matched.
+        # A row that does not match is filtered even if it is on a list: only matching rows count as suppressed.
         decision = f"CASE WHEN NOT {condition} THEN {FILTERED} WHEN {listed} THEN {SUPPRESSED} ELSE {KEPT} END"
         columns = ", ".join(f"r.{identifier(name)}" for name in self.readable.names)
         rows = (
@@ -152,9 +152,9 @@ class Shape:
         return text, parameters
 
     def _lookups(self, parts: tuple[Part, ...]) -> tuple[list[tuple[str, str]], list[str]]:
-        """The tables to join with, as name and query, and which of the names are suppression lists.
+        """Tables to join with, as name and query, and the names of those that are suppression lists.
 
-        A user is in a table once, as in any version: a row more would not come to the digest.
+        A user is in a table once, as in any version: a repeated row would break the digest.
         """
         tables = [
             (f"a{k}", rows_sql(self._uris(parts, attributes.version), RowSchema(columns=attributes.declared)))
@@ -170,7 +170,7 @@ class Shape:
         return [part.uri for part in of_same_users(parts, self.version, other)]
 
     def accounted(self, accounts: Iterable[Account], *, delta: bool) -> ManifestSelection | None:
-        """What the manifest says of it, with the accounts of all groups added up by their change."""
+        """The manifest's record of the selection, with the accounts of all groups added up by change."""
         if not self.selects:
             return None
         changes: tuple[Change | None, ...] = ("added", "removed") if delta else (None,)
@@ -211,7 +211,7 @@ def _parts(group: Group) -> tuple[Part, ...]:
 
 
 def _chosen(names: Iterable[str], columns: Iterable[Column], where: str) -> tuple[Column, ...]:
-    """The columns of these names, in the order of the names. Raises `UserError` UNKNOWN_COLUMN, COLUMN_CLASH."""
+    """The columns with these names, in the order of the names. Raises `UserError` UNKNOWN_COLUMN, COLUMN_CLASH."""
     declared = {column.name: column for column in columns}
     chosen: list[Column] = []
     for name in names:

@@ -1,11 +1,12 @@
-"""Stages of a pipeline: iterators that run in threads of their own, each some items ahead of who takes them.
+"""Stages of a pipeline: iterators that run in their own threads, each some items ahead of its consumer.
 
     stages = Stages()
     with stages:
         for item in stages.ahead(written(stages.ahead(read(), most=2)), most=1):
 
-Items come in their order; what an iterator raises is raised where the item would have been taken. Leaving the block, be
-it early, stops every stage at its next item and waits until all threads have ended, and their generators are closed.
+Items keep their order; an exception of an iterator is raised where its next item would have been consumed. Leaving the
+block, even early, stops every stage at its next item and waits until all threads have ended and their generators are
+closed.
 """
 
 import threading
@@ -17,20 +18,20 @@ from typing import Any, Final, Generic, Self, TypeVar
 
 ItemT = TypeVar("ItemT")
 INTERRUPT_EVERY_S: Final = 0.05
-"""An interrupt is lost on what begins only after it."""
+"""Interval of repeated interrupts: one that comes before the work begins has no effect."""
 
 
-class StageStopped(Exception):  # noqa: N818  # no error: the taker has gone
-    """Raised in a stage that takes from one that was stopped."""
+class StageStopped(Exception):  # noqa: N818  # no error: the consumer is gone
+    """Raised in a stage that consumes a stopped stage."""
 
 
 class Stages:
-    """The stages of one piece of work. All are stopped together: one may be waiting for another."""
+    """The stages of one task. All are stopped together, since one may be waiting for another."""
 
     def __init__(self) -> None:
         self._stages: list[_Stage[Any]] = []
         self._left = False
-        self._lock = threading.Lock()  # a stage may begin another one
+        self._lock = threading.Lock()  # a stage may start another one
 
     def __enter__(self) -> Self:
         return self
@@ -48,10 +49,10 @@ class Stages:
     def ahead(
         self, items: Iterator[ItemT], *, most: int, interrupt: Callable[[], None] | None = None
     ) -> Iterator[ItemT]:
-        """The same items, of which at most `most` are made or being made and not taken yet.
+        """Iterate over the same items, with at most `most` made or in the making but not yet consumed.
 
-        `items` are used in the thread only. `interrupt`, safe to be called from another one, makes an item that is
-        being made fail: it is called where the stage is stopped, until the thread has ended.
+        `items` are used only in the thread. `interrupt`, which must be safe to call from another thread, makes the
+        current item fail; it is called repeatedly from the stop of the stage until the thread has ended.
         """
         with self._lock:
             if self._left:
@@ -86,14 +87,14 @@ class _Stage(Iterator[ItemT], Generic[ItemT]):
         raise StopIteration if failure is None else failure
 
     def stop(self) -> None:
-        """Make no more items, and wake who waits for one."""
+        """Make no more items, and wake a waiting consumer."""
         with self._changed:
             self._stopped = True
             self._made.clear()
             self._changed.notify_all()
 
     def join(self) -> None:
-        """Wait for the end of the thread, after `stop`."""
+        """Wait for the thread to end, after `stop`."""
         while self._thread.is_alive():
             if self._interrupt is not None:
                 self._interrupt()
@@ -109,18 +110,18 @@ class _Stage(Iterator[ItemT], Generic[ItemT]):
                 with self._changed:
                     self._made.append(item)
                     self._changed.notify_all()
-                del item  # it may be large, and the wait long
+                del item  # do not keep it: it may be large, and the wait long
         except BaseException as exc:  # noqa: BLE001  # raised again where the item would have been taken
             self._failure = exc
         if isinstance(self._items, Generator):
-            with suppress(Exception):  # of one that was stopped: why it was is told elsewhere
+            with suppress(Exception):  # errors of a stopped stage: the reason is reported elsewhere
                 self._items.close()
         with self._changed:
             self._over = True
             self._changed.notify_all()
 
     def _has_room(self) -> bool:
-        """Wait for room; False when no item is wanted any more."""
+        """Wait for room. False once no more items are wanted."""
         with self._changed:
             self._changed.wait_for(lambda: self._stopped or len(self._made) < self._most)
             return not self._stopped

@@ -1,4 +1,4 @@
-"""The rows of a group as they are exported, for whatever takes them: files or a topic."""
+"""Read the rows of a group as they are exported, to files or to a topic."""
 
 from collections.abc import Generator, Iterator
 from dataclasses import replace
@@ -16,22 +16,22 @@ from connectors.storage.duck import DuckLimits, batches, connect
 from schemas.manifest_selection import Account, Change
 
 BATCHES_AHEAD: Final = 2
-"""Of `BATCH_ROWS` rows: with more, a stage that is slower would still be slower."""
+"""Batches of `BATCH_ROWS` rows; more would not speed up a slower stage."""
 
 TakenRows = tuple[Change | None, Iterator[pa.RecordBatch]]
-"""Sorted rows and what has happened to them; none for those of a whole version."""
+"""Sorted rows and their change; None for the rows of a whole version."""
 
 
 def taken_rows(
     shape: Shape, group: Group, *, s3: S3Access, limits: DuckLimits, accounts: list[Account], stages: Stages
 ) -> Generator[TakenRows, None, None]:
-    """Read the rows of each kind of change, to be taken before the next; `accounts` then gets the account of them.
+    """Read the rows of each kind of change, to be consumed before the next kind; `accounts` then gets their account.
 
-    Where the shape selects nothing, there are no accounts: the digest of what was exported says it all.
-    Rows are read in a stage. All of `stages`, also those of the caller, end with this generator, before its connection.
+    If the shape selects nothing, there are no accounts: the digest of the exported rows is sufficient. Rows are read in
+    a stage. All of `stages`, including those of the caller, end with this generator, before its connection closes.
     """
     with (
-        # Of its own: two connections that spill into one folder write into each other's files.
+        # A separate folder: two connections that spill into one folder write into each other's files.
         held_folder(limits.temp_directory, "spill-") as spill,
         connect(replace(limits, temp_directory=spill), s3) as connection,
         stages,

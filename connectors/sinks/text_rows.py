@@ -1,8 +1,8 @@
-"""Rows as the bytes of CSV (RFC 4180) and JSON Lines, column by column, so that an import reads back the same values.
+"""Write rows as CSV (RFC 4180) and JSON Lines, column by column, so that an import reads back the same values.
 
-A value reads back exactly: doubles in the fewest digits that give the same bits, timestamps in UTC to the microsecond.
-Lines end with LF. What has no text of its own in a format is refused, never changed silently: a value that is written
-as the null token in CSV.
+Values round-trip exactly: doubles in the fewest digits that give the same bits, timestamps in UTC to the microsecond.
+Lines end with LF. A value without a distinct text in the format, namely one that equals the null token in CSV, is
+refused, never changed silently.
 """
 
 import json
@@ -20,25 +20,25 @@ from schemas.errors import UserError
 from schemas.ids import USER_ID_MAX_CHARACTERS
 
 NEEDS_QUOTES: Final = '^\ufeff|[",\r\n]'
-"""A byte order mark that begins a line would begin another file."""
+"""A byte order mark at the start of a line would begin another file."""
 NEEDS_ESCAPE: Final = r'["\\\x00-\x1f\x7f]'
 FORMULA: Final = b"=+-@\t\r"
-"""What a spreadsheet may take for a formula begins with one of these (OWASP, CSV injection)."""
+"""First characters of texts that a spreadsheet may take for a formula (OWASP, CSV injection)."""
 ESCAPED: Final = FORMULA + b"'"
 SPACE: Final = 0x20
-"""The first character that is no control character."""
+"""First character that is not a control character."""
 TIMESTAMP: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def csv_header(schema: RowSchema) -> bytes:
-    """The first line."""
+    """The header line."""
     return (",".join(schema.names) + "\n").encode()
 
 
 def csv_rows(rows: pa.RecordBatch, schema: RowSchema, *, null_token: str) -> pa.Buffer:
-    """The lines of some rows. Raises `UserError` NULL_TOKEN_TAKEN where a value of a column is the null token."""
+    """CSV lines of some rows. Raises `UserError` NULL_TOKEN_TAKEN if a column has a value equal to the null token."""
     ids = rows.column(0)
-    # A user who bears the name of the column would be the header once more.
+    # Quoted, because a row whose id is the column's name could be taken for a second header.
     members: list[pa.StringArray | str] = [pc.if_else(pc.equal(ids, USER_ID), f'"{USER_ID}"', _quoted(ids))]
     for index, column in enumerate(schema.columns, start=1):
         text = _texts(rows.column(index), column.type)
@@ -57,33 +57,32 @@ def csv_rows(rows: pa.RecordBatch, schema: RowSchema, *, null_token: str) -> pa.
 
 
 def jsonl_rows(rows: pa.RecordBatch, schema: RowSchema) -> pa.Buffer:
-    """The lines of some rows: an object each, all columns in order, nulls as null."""
+    """JSON lines of some rows: one object each, all columns in order, nulls as null."""
     types: list[ColumnType] = ["string", *(column.type for column in schema.columns)]
     members: list[pa.StringArray | str] = []
     for index, (name, type_) in enumerate(zip(schema.names, types, strict=True)):
         text = _texts(rows.column(index), type_)
-        if type_ == "double":  # -0 would be read as an integer, which has no sign of its own
+        if type_ == "double":  # -0 would be read as an integer, which has no sign
             text = pc.replace_substring_regex(text, r"^(-?\d+)$", r"\1.0")
         key = f"{',' if index else '{'}{json.dumps(name)}:"
         quote = '"' if type_ in _JSON_STRINGS else ""
         if quote:
             text = _json_escaped(text)
-            if text.null_count:  # which are not quoted
+            if text.null_count:  # nulls are not quoted
                 text, quote = pc.binary_join_element_wise(quote, text, quote, ""), ""
         members += [key + quote, text.fill_null("null"), quote]
     return _lines([*members, "}\n"])
 
 
 def formulas(rows: pa.RecordBatch, schema: RowSchema) -> int:
-    """How many texts a spreadsheet may take for a formula, ids included."""
+    """Number of texts that a spreadsheet may take for a formula, ids included."""
     return sum(int(np.count_nonzero(_begins(rows.column(k), FORMULA))) for k in _text_columns(schema))
 
 
 def escaped(rows: pa.RecordBatch, schema: RowSchema) -> pa.RecordBatch:
-    """Rows whose formulas begin with an apostrophe, which a spreadsheet shows as text.
+    """Prefix formulas with an apostrophe, so that a spreadsheet shows them as text.
 
-    So do texts that begin with an apostrophe themselves: `unescaped` takes exactly one away. Raises `UserError`
-    ID_TOO_LONG.
+    Texts that begin with an apostrophe get one too: `unescaped` removes exactly one. Raises `UserError` ID_TOO_LONG.
     """
     columns = list(rows.columns)
     for k in _text_columns(schema):
@@ -111,7 +110,7 @@ def _text_columns(schema: RowSchema) -> list[int]:
 
 
 def _begins(texts: pa.StringArray, characters: bytes) -> npt.NDArray[np.bool_]:
-    """bool[n]: which texts begin with one of some characters. Null does not."""
+    """bool[n]: True for texts that begin with one of `characters`; False for null."""
     offsets, data = string_buffers(texts)
     begins = np.zeros(len(texts), np.bool_)
     filled = np.flatnonzero(offsets[:-1] < offsets[1:])
@@ -121,7 +120,7 @@ def _begins(texts: pa.StringArray, characters: bytes) -> npt.NDArray[np.bool_]:
 
 
 def _may_hold(texts: pa.StringArray, characters: bytes, *, below: int = 0) -> bool:
-    """Whether some characters, or any `below` a code, may be in the texts: no costs less than a look at each text."""
+    """True if the texts may hold any of `characters` or any code below `below`: False spares a look at each text."""
     offsets, data = string_buffers(texts)
     used = data[offsets[0] : offsets[-1]]
     content = used.tobytes()
@@ -145,9 +144,9 @@ def _json_escaped(texts: pa.StringArray) -> pa.StringArray:
 
 
 def _lines(members: list[pa.StringArray | str]) -> pa.Buffer:
-    """One buffer of all lines: that of the array of the lines, which lie one behind the other in it.
+    """One buffer of all lines: the data of a string array of the lines, where they lie back to back.
 
-    A text among the members is in each line.
+    A text among the members is repeated in each line.
     """
     lines = pc.binary_join_element_wise(*members, "")
     _, offsets, data = lines.buffers()

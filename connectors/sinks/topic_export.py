@@ -1,4 +1,4 @@
-"""What an export to a topic is, in all of its steps, and what was sent of each of its groups."""
+"""Records of an export to a topic: its values, the same in all steps, and the messages sent for each group."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -14,18 +14,18 @@ from schemas.topics import OWN_PREFIX
 
 SCHEME: Final = "kafka://"
 TOPIC_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
-"""Kafka's own rule (`org.apache.kafka.common.internals.Topic`), which refuses `.` and `..` as well."""
+"""Kafka's rule (`org.apache.kafka.common.internals.Topic`), which also refuses `.` and `..`."""
 
 FIRST: Final = Attempt(1)
 
 RESERVED_PREFIXES: Final = (OWN_PREFIX, "__")
-"""Muster's own topics, and those of the broker."""
+"""Topics of Muster itself, and of the broker."""
 
 
 def topic_of(uri: str) -> str:
-    """The topic of `kafka://TOPIC`, on the broker of this deployment. Whether it exists is asked by `open_topic`.
+    """The topic of `kafka://TOPIC`, on the broker of this deployment; `kafka_topic.partitions_of` requires it to exist.
 
-    Raises `UserError` BAD_URI, and DESTINATION_NOT_WRITABLE for a topic that is not for exports.
+    Raises `UserError` BAD_URI, and DESTINATION_NOT_WRITABLE for a reserved topic.
     """
     topic = uri.removeprefix(SCHEME)
     if topic == uri or not TOPIC_NAME.fullmatch(topic) or topic in {".", ".."}:
@@ -47,7 +47,7 @@ def topic_of(uri: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportAttempt:
-    """What is known of an attempt of an export when nothing else of it is any more: enough to abort it."""
+    """The part of an export attempt that is known when all else is lost: enough to abort it."""
 
     export_id: JobId
     partitions: int
@@ -56,11 +56,11 @@ class ExportAttempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicExport:
-    """One attempt of an export to a topic: the same values in every step and in every repetition of one.
+    """One attempt of an export to a topic: the same values in every step and every repetition of a step.
 
-    `partitions` is the P of the topic when the job was registered. A repeated step keeps `attempt`, whatever died; an
-    export that is begun anew under its id, after `abort` or in other groups, needs a higher one: to receivers the rows
-    of a chunk never change.
+    `partitions` is the P of the topic when the job was registered. A repeated step keeps `attempt`, whatever died. An
+    export restarted under its id, after `abort` or with other groups, needs a higher one: for receivers the rows of a
+    chunk never change.
     """
 
     export_id: JobId
@@ -77,7 +77,7 @@ class TopicExport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentPart:
-    """What one partition was sent of one group: chunks, and the digests of rows that are no removals and that are."""
+    """What was sent of one group to one partition: chunks, and digests of rows that are not removals and that are."""
 
     chunks: int
     digest: Digest
@@ -91,9 +91,9 @@ class SentPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupSent:
-    """One group, of which the broker has acknowledged every chunk. `bytes` of messages, before compression.
+    """One group whose chunks are all acknowledged by the broker. `bytes` of messages, before compression.
 
-    `accounts`: of the rows that were read, where not all were taken as they are.
+    `accounts`: of the rows read, if the shape selects from them.
     """
 
     export_id: JobId
@@ -105,11 +105,11 @@ class GroupSent:
 
     @property
     def rows(self) -> int:
-        """Of all partitions."""
+        """Rows in all partitions."""
         return sum(part.records for part in self.partitions)
 
     def as_record(self) -> dict[str, Any]:
-        """Plain JSON data: about 150 bytes for each partition."""
+        """Plain JSON data, about 150 bytes per partition."""
         return {
             "export_id": self.export_id,
             "attempt": self.attempt,
@@ -142,9 +142,9 @@ class GroupSent:
 
 
 def totals(export: TopicExport, groups: Iterable[GroupSent]) -> dict[Change | None, Digest]:
-    """Digest of all rows of each kind of change: what a version, or its base and it, are held against before `end`.
+    """Digest of all rows of each kind of change, to compare with the version, or with it and its base, before `end`.
 
-    Of a whole version that of None is its digest; of a delta, digest(base) - removed + added is.
+    For a whole version, the digest of None must be the version's; for a delta, digest(base) - removed + added must be.
     """
     parts = [part for group in groups for part in group.partitions]
     digest = Digest.total(export.columns.schema_id, (part.digest for part in parts))
