@@ -1,1 +1,1 @@
-"""Processes that are forked from one that has loaded what they need: milliseconds instead of seconds each."""
+"""Fork servers: children are forked from a process with everything loaded, in milliseconds instead of seconds."""

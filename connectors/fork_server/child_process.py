@@ -1,4 +1,4 @@
-"""One child of a fork server: how it is given its work, ended, and asked why it died."""
+"""One child of a fork server, as its owner sees it: assign its work, kill it, and learn why it died."""
 
 import errno
 import json
@@ -16,28 +16,29 @@ from typing import IO, Final
 from connectors.confinement import kill_process, last_words
 
 BEGIN_MAX_S: Final = 300.0
-"""To load everything and fork; to compile it, where no cache of it can be written, takes half a minute."""
+"""Seconds to load everything and fork; compiling takes half a minute if no cache can be written."""
 FORK: Final = b"F"
-"""A request to the server. With it come the child's end of `control`, the server's of `status`, and its output."""
+"""Request to the server; carries the child's end of `control`, the server's end of `status`, and the child's output."""
 ANSWER: Final = struct.Struct("<iiI")
-"""What the server says on `status`: 0 with a descriptor of the child's process, or an errno; process id; `about`."""
+"""Answer on `status`: 0 with a descriptor of the child's process, or an errno; process id; `about`."""
 END: Final = struct.Struct("<iQ")
-"""What it says there later: the exit code, and the largest memory in bytes."""
+"""Final message on `status`: the exit code, and the peak memory in bytes."""
 
 
 class ChildProcess:
-    """A child that waits for its work, once it has begun. Safe to share between threads."""
+    """A child that waits for its work once `begin` has returned. Safe to share between threads."""
 
     def __init__(self, server: socket.socket, output: IO[bytes] | None = None) -> None:
-        """Ask the server for it. It writes to `output`, which is closed with it; without one, `last_words` has it."""
+        """Request the child. Its output goes to `output`, which `close` closes, or without one is kept for
+        `last_words`."""
         self.exit_code = 0
-        """Negative for a signal; after `wait`."""
+        """Negative for a signal; set by `wait`."""
         self.peak_bytes = 0
-        """Its largest memory, what it shares with the server included; after `wait`."""
+        """Peak memory, including memory shared with the server; set by `wait`."""
         self.about = 0
-        """What the server says of all its children; once it has begun."""
+        """The server's `about` value, the same for all its children; set by `begin`."""
         self.pid = 0
-        """Another process may have it once this one has ended: `kill` takes no other for it."""
+        """Process id. It may be reused once the child has ended; `kill` never hits another process."""
         self._pidfd = -1
         self._ended = False
         self._signalling, self._waiting = threading.Lock(), threading.Lock()
@@ -49,9 +50,9 @@ class ChildProcess:
             socket.send_fds(server, [FORK], given)
 
     def begin(self) -> bool:
-        """Wait until it is there. False if the server has died.
+        """Wait until the child exists. False if the server has died.
 
-        Raises `TimeoutError` if the server does not answer, and OSError if it may not fork.
+        Raises `TimeoutError` if the server does not answer, and OSError if it cannot fork.
         """
         self._status.settimeout(BEGIN_MAX_S)
         answer, fds, _, _ = socket.recv_fds(self._status, ANSWER.size, 1)
@@ -60,16 +61,16 @@ class ChildProcess:
             return False
         code, pid, about = ANSWER.unpack(answer)
         if not fds:
-            code = code or errno.EMFILE  # no descriptor was left for the one that was sent
+            code = code or errno.EMFILE  # the answer's descriptor was lost: this process has none left
             raise OSError(code, os.strerror(code))
         self.pid, self.about = pid, about
         self._pidfd = fds[0]
         return True
 
     def assign(self, job: Mapping[str, object], *fds: int) -> None:
-        """Give it its job with copies of descriptors, and nothing later.
+        """Send the child its job with copies of descriptors; nothing can be sent later.
 
-        A child that has died says so by what it does not write, not here.
+        A dead child raises nothing here; it shows in the missing output.
         """
         with suppress(BrokenPipeError, ConnectionResetError):
             socket.send_fds(self.control, [b"J"], fds)
@@ -77,7 +78,7 @@ class ChildProcess:
             self.control.shutdown(socket.SHUT_WR)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the child."""
         with self._signalling:
             if self._pidfd >= 0:
                 with suppress(ProcessLookupError):
@@ -85,29 +86,29 @@ class ChildProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it has not ended yet."""
+        """True while the child runs."""
         with self._signalling:
             return self._pidfd >= 0 and not _ends(self._pidfd, 0)
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Until it has ended. False if it has not after `timeout_s`."""
+        """Wait for the child to end. False if it still runs after `timeout_s`."""
         with self._waiting:
             if self._ended or self._pidfd < 0:
                 return True
-            if not _ends(self._pidfd, timeout_s):  # not only until the server tells: it may have died
+            if not _ends(self._pidfd, timeout_s):  # the server's message is not enough to wait for: it may have died
                 return False
             told = self._status.recv(END.size)
-            # Where the server has died nobody knows: the child was killed with it.
+            # If the server has died, the exit code is unknown: the child was killed with it.
             self.exit_code, self.peak_bytes = END.unpack(told) if told else (-signal.SIGKILL, 0)
             self._ended = True
             return True
 
     def last_words(self) -> bytes:
-        """The end of what it wrote; after `wait`."""
+        """The end of the child's output; after `wait`."""
         return last_words(self._output)
 
     def close(self) -> None:
-        """Kill it if it still runs and give everything back. May be called twice."""
+        """Kill the child if it still runs and release everything. May be called twice."""
         self.kill()
         self.wait()
         with self._signalling:
@@ -120,7 +121,7 @@ class ChildProcess:
 
 
 def _ends(pidfd: int, timeout_s: float | None) -> bool:
-    """Whether a process ends within that time."""
+    """True if a process ends within that time."""
     ends = select.poll()
     ends.register(pidfd, select.POLLIN)
     return bool(ends.poll(None if timeout_s is None else timeout_s * 1000))

@@ -1,4 +1,4 @@
-"""The owner's side of a fork server: it is started when it is wanted first, and replaced when it has died."""
+"""The owner's side of a fork server: start it on first use, and replace it when it has died."""
 
 import signal
 import socket
@@ -12,13 +12,13 @@ from connectors.confinement import last_words
 from connectors.fork_server.child_process import ChildProcess
 
 END_MAX_S: Final = 60.0
-"""For a server to end, once its sockets are closed."""
+"""Seconds for a server to exit once its sockets are closed."""
 Start = Callable[[int, IO[bytes]], subprocess.Popen[bytes]]
-"""Starts a server with the descriptor of its control socket, whose standard output and error are that file."""
+"""Starts a server, given the descriptor of its control socket and the file for its standard output and error."""
 
 
 class ForkServerDiedError(Exception):
-    """The server has ended, or has not answered and was ended: by its exit code, negative for a signal, and words."""
+    """The server has exited, or was killed for not answering: its exit code (negative for a signal) and last words."""
 
     def __init__(self, exit_code: int, words: str) -> None:
         super().__init__(exit_code, words)
@@ -26,12 +26,12 @@ class ForkServerDiedError(Exception):
 
     @property
     def from_outside(self) -> bool:
-        """Whether a signal ended it that it gives itself for no reason: another one may live."""
+        """True if it was ended by a signal that does not come from a fault of its own: another server may survive."""
         return self.exit_code in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
 
 
 class ForkServer:
-    """One server, which loads while its owner goes on. It ends with its owner, and what it has forked with it."""
+    """One server, which loads while its owner continues. It ends with its owner, and its forks end with it."""
 
     def __init__(self, start: Start) -> None:
         self._ready = False
@@ -47,19 +47,19 @@ class ForkServer:
 
     @property
     def alive(self) -> bool:
-        """Whether it has not ended yet."""
+        """True while the server runs."""
         return self._process.poll() is None
 
     def await_ready(self) -> None:
-        """Until it has loaded everything, or has died. For measurements: who wants a child just forks."""
+        """Wait until the server has loaded everything, or has died. For measurements: to get a child, just fork."""
         if not self._ready:
             self._control.recv(1)
             self._ready = True
 
     def fork(self, output: IO[bytes] | None = None) -> ChildProcess:
-        """A child that waits for its work; the caller closes it. Blocks until everything is loaded.
+        """A child that waits for its work; the caller closes it. Blocks until the server has loaded everything.
 
-        Raises `ForkServerDiedError`, and OSError when the system lets the server fork no more.
+        Raises `ForkServerDiedError`, and OSError if the system does not let the server fork.
         """
         child = ChildProcess(self._control, output)
         try:
@@ -71,8 +71,8 @@ class ForkServer:
         return child
 
     def death(self) -> ForkServerDiedError:
-        """Why it has ended, or closed its sockets."""
-        # They close before it has ended. Killed in between, it would have the exit code of a kill, not its own.
+        """Error for a server that has exited or closed its sockets."""
+        # The sockets close before the process exits. Killed in between, it would report the kill as its exit code.
         try:
             code = self._process.wait(END_MAX_S)
         except subprocess.TimeoutExpired:
@@ -81,11 +81,11 @@ class ForkServer:
         return ForkServerDiedError(code, last_words(self._output).decode(errors="replace"))
 
     def kill(self) -> None:
-        """End it and what it has forked: who waits for a child is told so."""
+        """Kill the server and its children; a `fork` that is waiting gets `ForkServerDiedError`."""
         self._process.kill()
 
     def close(self) -> None:
-        """As `kill`, and give everything back. May be called twice."""
+        """Like `kill`, and release everything. May be called twice."""
         self.kill()
         self._process.wait()
         self._control.close()
@@ -100,27 +100,27 @@ class ForkServer:
 
 
 class Forks:
-    """Children of one server at a time. Safe to share between threads."""
+    """Forks children from one server at a time. Safe to share between threads."""
 
     def __init__(self, start: Start, died: Callable[[ForkServerDiedError], None] = lambda _: None) -> None:
-        """`died` is told of a server that has ended while nobody asked it for a child, before it is replaced."""
+        """`died` is called with the error of a server that exited while idle, before it is replaced."""
         self._start = start
         self._died = died
         self._lock = threading.Lock()
         self._server: ForkServer | None = None
 
     def prepare(self) -> None:
-        """Start the server now: it loads while what needs it is still on its way."""
+        """Start the server now, so that it loads before it is needed."""
         with self._lock:
             self._living()
 
     def await_ready(self) -> None:
-        """Until everything is loaded. For measurements."""
+        """Wait until everything is loaded. For measurements."""
         with self._lock:
             self._living().await_ready()
 
     def fork(self, output: IO[bytes] | None = None) -> ChildProcess:
-        """A child that waits for its work. As `ForkServer.fork`."""
+        """A child that waits for its work. See `ForkServer.fork`."""
         with self._lock:
             try:
                 return self._living().fork(output)
@@ -129,9 +129,9 @@ class Forks:
                 raise
 
     def stop(self) -> None:
-        """End the server, and every child that still runs."""
+        """Stop the server and all children that still run."""
         if (server := self._server) is not None:
-            server.kill()  # who waits until it has loaded holds the lock
+            server.kill()  # a thread that waits for loading holds the lock
         with self._lock:
             self._close()
 

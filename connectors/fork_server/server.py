@@ -1,8 +1,9 @@
-"""The fork server itself: what a program calls that is started with the descriptor of its control socket.
+"""The fork server itself, run by a program that is started with the descriptor of its control socket.
 
-1. It loads what its children need, in one thread: what is forked has no lock that nobody opens.
-2. Each request over the socket is answered by a fork (`ChildProcess` has the messages). It looks at no child's work.
-3. It ends when the other end of the socket is closed, by whatever death; its children end with it (PR_SET_PDEATHSIG).
+1. It loads what its children need, in one thread, so that a fork never inherits a lock that no thread will release.
+2. It answers each request on the socket with a fork (see `ChildProcess` for the messages). It never sees a child's
+   work.
+3. It ends when the other end of the socket closes, however its owner dies; its children end with it (PR_SET_PDEATHSIG).
 """
 
 import errno
@@ -22,16 +23,16 @@ from connectors.confinement import die_with, open_process
 from connectors.fork_server.child_process import ANSWER, END
 
 FDS: Final = 3
-"""That come with a request."""
+"""Descriptors that come with a request."""
 KIB: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Children:
-    """What becomes of a fork: `run` has its control socket, and returns its exit code.
+    """Behaviour of the forks: `run` gets the child's control socket and returns its exit code.
 
-    `kept`: descriptors that it keeps of the server's. `about`: what the owner is told of each.
-    `lead_groups`: each leads a session of its own, and what is left in its group ends with it.
+    `kept`: descriptors of the server that children keep. `about`: value reported to the owner for each child.
+    `lead_groups`: each child leads its own session, and what remains of its process group is killed when it ends.
     """
 
     run: Callable[[int], int]
@@ -41,17 +42,17 @@ class Children:
 
 
 def main(load: Callable[[], Children]) -> NoReturn:
-    """Load, then fork until nobody asks any more. The control socket is the first argument of the program."""
+    """Load, then serve forks until the owner is gone. The control socket is the program's first argument."""
     exit_code = 1
     try:
-        # It stays open until the process ends: its owner takes the end of the socket for our death.
+        # Stays open until the process ends: the owner takes a closed socket for our death.
         control = socket.socket(fileno=int(sys.argv[1]))
-        # An interrupt goes to the whole group; it is the parent that answers it, by ending us.
+        # An interrupt reaches the whole process group; the parent handles it, by ending us.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        os.close(open_process(os.getpid()))  # where it cannot be done it is said now, and not of a child
-        gc.disable()  # nothing of what is loaded is garbage, but a quarter of the time goes into looking for some
+        os.close(open_process(os.getpid()))  # fail now, not at the first child, if the system lacks this
+        gc.disable()  # loaded modules are not garbage, yet a quarter of the time goes into looking for some
         children = load()
-        gc.freeze()  # pages of what is loaded stay shared
+        gc.freeze()  # pages of loaded objects stay shared
         gc.enable()
         sys.stdout.flush()  # or each child would write it again
         control.send(b"R", socket.MSG_NOSIGNAL)
@@ -67,7 +68,7 @@ def _serve(control: socket.socket, of: Children) -> None:
     ready = select.poll()
     ready.register(control, select.POLLIN)
     children: dict[int, tuple[int, socket.socket]] = {}
-    """By the descriptor of its process: process id, and where its exit code is awaited."""
+    """By descriptor of the child's process: process id, and the socket that waits for the exit code."""
     while True:
         for fd, _ in ready.poll():
             if fd != control.fileno():
@@ -77,7 +78,7 @@ def _serve(control: socket.socket, of: Children) -> None:
                 continue
             try:
                 _, fds, _, _ = socket.recv_fds(control, 1, FDS)
-            except ConnectionResetError:  # closed, and not everything that we said was read
+            except ConnectionResetError:  # closed before everything we sent was read
                 return
             if len(fds) < FDS:
                 return
@@ -100,19 +101,19 @@ def _serve(control: socket.socket, of: Children) -> None:
 def _tell_end(pid: int, status: socket.socket, of: Children) -> None:
     if of.lead_groups:
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGKILL)  # before it is reaped: nobody else has the number yet
+            os.killpg(pid, signal.SIGKILL)  # before it is reaped, while no other process can have its number
     _, how, used = os.wait4(pid, 0)
     with status:
         _tell(status, END.pack(os.waitstatus_to_exitcode(how), used.ru_maxrss * KIB))
 
 
 def _tell(status: socket.socket, what: bytes, *fds: int) -> None:
-    with suppress(BrokenPipeError, ConnectionResetError):  # nobody waits for it any more
+    with suppress(BrokenPipeError, ConnectionResetError):  # no one is waiting any more
         socket.send_fds(status, [what], fds, socket.MSG_NOSIGNAL)
 
 
 def _fork(its_control: int, output: int, of: Children) -> tuple[int, int]:
-    """A child that does what it is told over `its_control`: its process id, and a descriptor of its process."""
+    """Fork a child that works on `its_control`; returns its process id and a descriptor of its process."""
     server = os.getpid()
     pid = os.fork()
     if pid == 0:
@@ -131,21 +132,21 @@ def _be_child(server: int, its_control: int, output: int, of: Children) -> NoRet
         for fd in (1, 2):
             os.dup2(output, fd)
         die_with(server)
-        # It has nothing of its siblings, and cannot ask for children of its own.
+        # It keeps nothing of its siblings, and cannot request children.
         _close_all_but({0, 1, 2, its_control, *of.kept})
         if of.lead_groups:
             os.setsid()
         code = of.run(its_control)
     except MemoryError:
-        os.write(2, b"MemoryError\n")  # a traceback would take more of it
-    except BaseException:  # noqa: BLE001  # it must never go on as the server
+        os.write(2, b"MemoryError\n")  # a traceback would need more memory
+    except BaseException:  # noqa: BLE001  # the child must never continue as the server
         traceback.print_exc()
     finally:
-        # Everything is written when `run` returns; taking the interpreter apart would only cost time.
+        # All output is written when `run` returns; shutting the interpreter down would only cost time.
         os._exit(code)
 
 
 def _close_all_but(kept: set[int]) -> None:
     for fd in {int(name) for name in os.listdir("/proc/self/fd")} - kept:  # noqa: PTH208  # numbers, not paths
-        with suppress(OSError):  # the one that the list was read from
+        with suppress(OSError):  # the descriptor of the listing itself is closed already
             os.close(fd)
