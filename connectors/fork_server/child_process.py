@@ -29,8 +29,10 @@ class ChildProcess:
     """A child that waits for its work once `begin` has returned. Safe to share between threads."""
 
     def __init__(self, server: socket.socket, output: IO[bytes] | None = None) -> None:
-        """Request the child. Its output goes to `output`, which `close` closes, or without one is kept for
-        `last_words`."""
+        """Request the child.
+
+        Its output goes to `output`, which `close` closes; without one it is kept for `last_words`.
+        """
         self.exit_code = 0
         """Negative for a signal; set by `wait`."""
         self.peak_bytes = 0

@@ -9,9 +9,9 @@
 
 A step returns once the broker has acknowledged everything it sent (idempotent producer, acks=all, every delivery report
 checked). A step that died, or whose answer was lost, is run again with the same values: the same rows in the same order
-become the same chunks under the same (export, attempt, partition, group, seq), receivers accept one chunk per key, and
-they ignore a repeated marker. So no step checks what an earlier run of it has sent. Per group, memory holds one batch,
-one unfinished chunk per partition (up to 768 KiB each), and up to 64 MiB of messages.
+become the same chunks under the same (export, attempt, partition, group, seq); receivers accept one chunk per key and
+ignore a repeated marker. So no step checks what an earlier run of it has sent. Per group, memory holds one batch, one
+unfinished chunk per partition (up to 768 KiB each), and up to 64 MiB of messages.
 
 Every step opens its own log (`open_topic`): a log that has failed stays failed.
 """

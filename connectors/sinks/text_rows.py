@@ -62,7 +62,7 @@ def jsonl_rows(rows: pa.RecordBatch, schema: RowSchema) -> pa.Buffer:
     members: list[pa.StringArray | str] = []
     for index, (name, type_) in enumerate(zip(schema.names, types, strict=True)):
         text = _texts(rows.column(index), type_)
-        if type_ == "double":  # -0 would be read as an integer, which has no sign
+        if type_ == "double":  # -0 would be read as an integer, which has no signed zero
             text = pc.replace_substring_regex(text, r"^(-?\d+)$", r"\1.0")
         key = f"{',' if index else '{'}{json.dumps(name)}:"
         quote = '"' if type_ in _JSON_STRINGS else ""

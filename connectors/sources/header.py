@@ -50,7 +50,7 @@ def wanted_columns(names: Sequence[str], spec: ImportSpec) -> list[int]:
 
 
 def check_count(columns: int) -> None:
-    """Raises `UserError` TOO_MANY_COLUMNS."""
+    """Raise `UserError` TOO_MANY_COLUMNS if there are more than `MAX_COLUMNS`."""
     if columns > MAX_COLUMNS:
         raise UserError(
             "TOO_MANY_COLUMNS", f"the file has more than {MAX_COLUMNS} columns", columns=columns, limit=MAX_COLUMNS
