@@ -3,8 +3,8 @@
 1. The child confines itself first (`connectors.sandbox`): it has no network, and of the file system it sees only the
    files that Python imports.
 2. The job arrives as JSON over a socket, with the descriptors of the file and of the pipe for frames.
-3. Its limits (RLIMIT_AS, RLIMIT_CPU, no core dump) are set before it reads a byte of the file. It dies with the server,
-   which dies with the process that wants the file.
+3. It cannot exceed its limits (RLIMIT_AS, RLIMIT_CPU, no core dump), which are set before it reads a byte of the file.
+   It dies with the server, which dies with the process that wants the file.
 4. A fault of the file becomes an ERROR frame; a fault of the parser kills the child, and the parent translates that.
 """
 

@@ -1,7 +1,8 @@
 """Inspect a file without a spec: its format, the contents of its columns, and its faults.
 
-The whole file is scanned as strictly as in an import, in the same child process. Nothing is sampled, so a suggested
-type fits every row.
+The whole file is scanned as strictly as in an import, in the same child process, so a type that is suggested for text
+fits every row. JSON Lines has no header: its columns and their JSON types are those of the first lines
+(`jsonl_reader`), and later values of another type are rejects.
 """
 
 from collections import Counter
