@@ -1,4 +1,4 @@
-"""A dry run of events or profiles: verification as a real import does it, and what would be sent."""
+"""Dry run of events or profiles: verifies the file as a real import does, and reports what would be sent."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActivityDryRun:
-    """What an import would send. `problems`: why it would be refused; none = all accepted rows would be sent.
+    """What an import would send. `problems`: why it would be refused; if empty, all accepted rows would be sent.
 
-    `partitions`: accepted rows of each partition. How many of them are duplicates only their archive can tell.
+    `partitions`: accepted rows per partition. Only the archive can tell how many of them are duplicates.
     """
 
     kind: ImportKind
@@ -63,7 +63,7 @@ def activity_dry_run(
     overrides: dict[str, Any],
     on_progress: Callable[[ParseProgress], None],
 ) -> ActivityDryRun:
-    """Verify and count. Raises what verification raises about a file that cannot be read to its end."""
+    """Verify and count. Raises what verification raises for a file that cannot be read to its end."""
     spec = specs(context).of_activity(tenant, kind, overrides)
     limits, store = context.parse_limits(), context.objects
     if spec.other_columns:

@@ -1,4 +1,4 @@
-"""What `muster fsck` looks at in the archive of events and profiles: its files, and the lists beside them."""
+"""Checks of `muster fsck` in the archive of events and profiles: its files, and the lists of users beside them."""
 
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_archive(context: "Context", *, repair: bool, deep: bool) -> Iterator[Finding]:
-    """Every file is there, and the offsets of no two of a tenant and partition overlap; lists of users are right.
+    """Check that files exist, offsets do not overlap within a tenant and partition, and lists of users are right.
 
     Files of unknown tenants are noted: earlier releases stored such records.
 
@@ -30,7 +30,7 @@ def check_archive(context: "Context", *, repair: bool, deep: bool) -> Iterator[F
         except FatalError as exc:
             yield Finding(severity="wrong", code=exc.code, subject=subject, message=exc.message)
             continue
-        # Listed after the table was read: what is exchanged meanwhile stays for a grace.
+        # Listed after the table was read: files replaced in the meantime survive for a grace period.
         listed = context.objects.list(context.settings.lake_bucket, activity_prefix(topic)) if files else ()
         stored = {entry.key: entry.size for entry in listed}
         for file in files:
@@ -54,7 +54,7 @@ def check_archive(context: "Context", *, repair: bool, deep: bool) -> Iterator[F
 def _check_users(
     context: "Context", subject: str, files: Iterable[ArchivedFile], *, repair: bool, deep: bool
 ) -> Iterator[Finding]:
-    """A list that is wrong is removed: upkeep writes it again, and until then the rows are read."""
+    """Remove wrong lists: maintenance writes them again, and until then the rows are read."""
     for file in files:
         if file.users is None or (fault := context.archive.users_fault(file, deep=deep)) is None:
             continue

@@ -1,4 +1,4 @@
-"""What people do to audiences and their versions. The lake is changed before the catalog, which only describes it."""
+"""Operations on audiences and their versions. The lake changes before the catalog, which only describes it."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
 COMPACT_TARGET_BYTES: Final = 128 * 1024 * 1024
 COLUMN_KEYS: Final = frozenset({"columns", "drop_columns", "retype_columns"})
-"""Keys of an import spec that are held against the versions there are."""
+"""Keys of an import spec that are checked against existing versions."""
 
 
 def find(context: "Context", tenant: str, name: str) -> Audience:
-    """The audience of that name. Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE."""
+    """The audience with that name. Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE."""
     return context.audiences.get(tenant_name(tenant), audience_name(name))
 
 
 def create(
     context: "Context", tenant: str, name: str, changes: Mapping[str, Any], retention: Mapping[str, int]
 ) -> Audience:
-    """A new audience. Raises `UserError` BAD_NAME, UNKNOWN_TENANT, AUDIENCE_EXISTS, BAD_SPEC, BAD_RETENTION."""
+    """Create an audience. Raises `UserError` BAD_NAME, UNKNOWN_TENANT, AUDIENCE_EXISTS, BAD_SPEC, BAD_RETENTION."""
     tenant_, name_ = check_names(context, tenant, name)
     spec = replace(ImportSpec().changed(changes), drop_columns=(), retype_columns=())
     kept = changed_retention(Retention(), retention)
@@ -52,8 +52,8 @@ def configure(
 ) -> Audience:
     """Change spec and retention; running jobs keep theirs.
 
-    What the current version has and the new settings have not must be named: it may then be dropped or retyped once.
-    Raises `UserError` UNKNOWN_AUDIENCE, BAD_SPEC, NO_SUCH_COLUMN, COLUMNS_WOULD_CHANGE.
+    Columns of the current version that the new settings drop or retype must be named; they may then change once. Raises
+    `UserError` UNKNOWN_AUDIENCE, BAD_SPEC, NO_SUCH_COLUMN, COLUMNS_WOULD_CHANGE.
     """
     audience = find(context, tenant, name)
     kept_versions = changed_retention(audience.retention, retention)
@@ -87,7 +87,7 @@ def _with_changed_columns(context: "Context", audience: Audience, changes: Mappi
 
 
 def configure_activity(context: "Context", tenant: str, kind: ImportKind, changes: Mapping[str, Any]) -> ImportSpec:
-    """Change how all files of events or profiles of a tenant are read; what it is afterwards.
+    """Change how all files of events or profiles of a tenant are read; returns the resulting spec.
 
     Raises `UserError` UNKNOWN_TENANT, BAD_SPEC, COLUMNS_WOULD_CHANGE.
     """
@@ -114,7 +114,10 @@ def changed_retention(retention: Retention, changes: Mapping[str, int]) -> Reten
 
 
 def rollback(context: "Context", audience: Audience, to_version: int, reason: str = "") -> Published | AlreadyPublished:
-    """A new version of an older one's members. Raises `UserError` NO_SUCH_VERSION, `RetriableError` VERSION_MOVED."""
+    """Publish an older version's members as a new version.
+
+    Raises `UserError` NO_SUCH_VERSION, `RetriableError` VERSION_MOVED.
+    """
     operation = fresh_id()
     outcome = context.versions.rollback(
         ref_of(audience),
@@ -130,7 +133,10 @@ def rollback(context: "Context", audience: Audience, to_version: int, reason: st
 def compact(
     context: "Context", audience: Audience, target_bytes: int = COMPACT_TARGET_BYTES
 ) -> Published | AlreadyPublished:
-    """A new version of the same members in fewer files. Raises `UserError` NOTHING_PUBLISHED, `RetriableError`."""
+    """Publish the same members in fewer files, as a new version.
+
+    Raises `UserError` NOTHING_PUBLISHED, `RetriableError`.
+    """
     ref = ref_of(audience)
     if context.versions.current(ref) is None:
         raise UserError("NOTHING_PUBLISHED", f"audience {audience.name} has no version yet", audience=audience.name)
@@ -147,7 +153,7 @@ def expire(
     versions: int | None,
     days: int | None,
 ) -> Expired:
-    """Forget old versions by the audience's retention, or by the numbers given. Raises `UserError` BAD_RETENTION."""
+    """Expire old versions by the audience's retention, or by the given numbers. Raises `UserError` BAD_RETENTION."""
     changes = {name: n for name, n in (("versions", versions), ("days", days)) if n is not None}
     retention = changed_retention(audience.retention, changes)
     return store.expire(
@@ -161,9 +167,10 @@ def expire(
 
 
 def pin(context: "Context", audience: Audience, number: int) -> None:
-    """Keep a version whatever retention says. Raises `UserError` NO_SUCH_VERSION.
+    """Keep a version regardless of retention. Raises `UserError` NO_SUCH_VERSION.
 
-    The pin is written before the version is looked for: an expiry that did not see the pin has taken it by then.
+    The pin is written before the version is looked up: an expiry that did not see the pin has removed the version by
+    then.
     """
     version = Version(number)
     context.audiences.pin(audience.audience_id, version, now_ms())
@@ -175,12 +182,12 @@ def pin(context: "Context", audience: Audience, number: int) -> None:
 
 
 def unpin(context: "Context", audience: Audience, number: int) -> bool:
-    """Leave a version to retention again; whether it was pinned."""
+    """Subject a version to retention again; returns whether it was pinned."""
     return context.audiences.unpin(audience.audience_id, Version(number))
 
 
 def rename(context: "Context", audience: Audience, new_name: str) -> Audience:
-    """Give an audience another name. Raises `UserError` BAD_NAME, AUDIENCE_EXISTS, NAME_TAKEN, AUDIENCE_IN_USE."""
+    """Rename an audience. Raises `UserError` BAD_NAME, AUDIENCE_EXISTS, NAME_TAKEN, AUDIENCE_IN_USE."""
     name = audience_name(new_name)
     _check_unused(context, audience)
     context.audiences.check_free(audience.tenant, name)
@@ -191,16 +198,16 @@ def rename(context: "Context", audience: Audience, new_name: str) -> Audience:
             tenant=audience.tenant,
             audience=name,
         )
-    # A crash between the two is mended by repeating the command: the lake finds an audience by its id.
+    # After a crash between these two, repeating the command repairs it: the lake finds an audience by its id.
     context.versions.rename(ref_of(audience), name)
     context.audiences.rename(audience.audience_id, audience.tenant, name)
     return context.audiences.get(audience.tenant, name)
 
 
 def delete(context: "Context", audience: Audience) -> None:
-    """Delete an audience with all its versions, for good.
+    """Delete an audience with all its versions, permanently.
 
-    Raises `UserError` AUDIENCE_BUSY while jobs of it run, AUDIENCE_IN_USE.
+    Raises `UserError` AUDIENCE_BUSY while its jobs run, AUDIENCE_IN_USE.
     """
     _check_unused(context, audience)
     if live := live_jobs(context.jobs, audience):
@@ -266,7 +273,7 @@ def version_record(info: "VersionInfo") -> dict[str, Any]:
 
 
 def _order_key(operation: JobId) -> str:
-    """Now, in the form of an import's key: files that were modified before it are superseded from then on."""
+    """The current time as an import's order key: files last modified earlier are superseded from now on."""
     return f"{now_ms():015d}/{'':0>32}/{operation}"
 
 

@@ -1,4 +1,4 @@
-"""What people ask the audit trail for."""
+"""Queries of the audit trail."""
 
 import re
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ _UNITS_MS: Final = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 def since_ms(text: str, now_ms: int) -> int:
-    """`30m`, `12h`, `7d`, or a date (and time) in UTC. Raises `UserError` BAD_TIME."""
+    """Parse `30m`, `12h`, `7d`, or a date (and time), in UTC unless it has an offset. Raises `UserError` BAD_TIME."""
     if found := re.fullmatch(r"(\d{1,6})([mhd])", text):
         return now_ms - int(found[1]) * _UNITS_MS[found[2]]
     try:

@@ -1,4 +1,4 @@
-"""Is the deployment there at all? Asked before a command starts: nobody waits for retries of a missing stack."""
+"""Checks that the deployment is there before a command starts, so that nobody waits for retries of a missing stack."""
 
 import socket
 from typing import Final, Literal
@@ -14,16 +14,16 @@ _LOCAL: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def require_catalog(settings: Settings) -> None:
-    """Raises `RetriableError` STACK_NOT_RUNNING when the catalog is a SQLite file that was never made."""
+    """Raises `RetriableError` STACK_NOT_RUNNING if the catalog is a SQLite file that does not exist."""
     url = settings.catalog_url.reveal()
     if url.startswith("sqlite:///") and not _exists(url.removeprefix("sqlite:///")):
         raise _not_running(settings, f"there is no catalog in {settings.home}")
 
 
 def require_services(settings: Settings, *services: Service) -> None:
-    """Raises `RetriableError` STACK_NOT_RUNNING when the loopback address of a service has no listener.
+    """Raises `RetriableError` STACK_NOT_RUNNING if nothing listens at the loopback address of a service.
 
-    Addresses elsewhere are not asked: their clients know better how long to try.
+    Other addresses are not checked: their clients know better how long to try.
     """
     require_catalog(settings)
     addresses: dict[Service, str] = {

@@ -1,18 +1,18 @@
 """Backup and restore of catalog and lake together.
 
-Backup, in an order that needs no standstill, since objects of the lake are never changed, only added and expired:
-1. every object of the lake is copied: also those that expire meanwhile;
-2. the catalog is copied, as of one moment: it names the current metadata of every table;
-3. the objects that are new since 1 are copied, metadata first, so that everything which the catalog names is there; a
-   table that has been committed to so often that what it named is gone already is made up for by 2 and 3 again;
-4. the manifest comes last, with size and sha256 of each file: without it there is no backup.
+Backup needs no downtime, because objects of the lake never change: they are only added and expired. In this order:
+1. Copy every object of the lake, including those that expire in the meantime.
+2. Copy the catalog as of one moment; it names the current metadata of every table.
+3. Copy the objects added since 1, metadata first, so that everything the catalog names is there. If a table was
+   committed to so often that the metadata named in 2 is already gone, repeat 2 and 3.
+4. Write the manifest last, with the size and sha256 of each file: without it there is no backup.
 
 Restore, into an empty deployment with the same bucket names:
-1. every file is compared with the manifest before anything is written;
-2. the objects are copied into the lake;
-3. the catalog is loaded, in one transaction: from here the audiences are there;
-4. jobs that were running fail with RESTORED: their messages are not part of a backup.
-Not in a backup: uploaded files (inbox, staging), what is in Kafka, settings and secrets.
+1. Compare every file with the manifest before anything is written.
+2. Copy the objects into the lake.
+3. Load the catalog in one transaction: from here on the audiences exist.
+4. Fail jobs that were running with RESTORED, except those in PUBLISHING: their messages are not part of a backup.
+A backup does not contain uploaded files (inbox, staging), the contents of Kafka, settings or secrets.
 """
 
 import json
@@ -45,7 +45,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupReport:
-    """What is in a backup."""
+    """Contents of a backup."""
 
     files: int
     bytes: int
@@ -53,7 +53,7 @@ class BackupReport:
 
 
 def backup(context: "Context", to: str) -> BackupReport:
-    """Write a backup to an empty place.
+    """Write a backup to an empty location.
 
     Raises `UserError` DESTINATION_EXISTS, NOT_WRITABLE, `RetriableError` BACKUP_OVERTAKEN.
     """
@@ -93,10 +93,10 @@ def backup(context: "Context", to: str) -> BackupReport:
 
 def _copy_lake(context: "Context", place: BackupPlace, work: Path, have: dict[str, Any]) -> dict[str, Any]:
     bucket = context.settings.lake_bucket
-    # Arrow leaves empty objects called "folder/" behind where it has deleted something.
+    # Arrow leaves empty objects named "folder/" behind where it has deleted something.
     found = (entry.key for entry in context.objects.list(bucket) if not entry.key.endswith("/"))
     missing = [key for key in found if key not in have]
-    missing.sort(key=lambda key: not key.endswith(METADATA))  # of all objects, these go first
+    missing.sort(key=lambda key: not key.endswith(METADATA))  # metadata before all other objects
 
     def copy(key: str, file: Path) -> tuple[str, dict[str, Any] | None]:
         try:
@@ -122,7 +122,7 @@ def _named(catalog: Path) -> set[str]:
 def restore(context: "Context", source: str) -> BackupReport:
     """Load a backup into an empty deployment. Raises `UserError` NO_BACKUP, BACKUP_DAMAGED, NOT_EMPTY, OTHER_BUCKET.
 
-    May be repeated after it was cut off before step 3; what was copied into the lake is written over.
+    A restore interrupted before step 3 may be repeated; it overwrites what was already copied into the lake.
     """
     place = backup_place(context.objects, source)
     with tempfile.TemporaryDirectory(prefix="muster-restore-") as folder:
@@ -159,7 +159,7 @@ def _fetch(place: BackupPlace, key: str, file: Path, entry: dict[str, Any]) -> N
 
 
 def _each(keys: Iterable[str], do: Callable[[str, Path], Result], work: Path) -> list[Result]:
-    """What `do` makes of each key, several at a time; it gets a file of its own, which is removed afterwards."""
+    """The results of `do` for each key, several at a time; each call gets its own file, which is removed afterwards."""
 
     def one(numbered: tuple[int, str]) -> Result:
         file = work / f"object-{numbered[0]}"

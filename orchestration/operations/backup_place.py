@@ -1,4 +1,4 @@
-"""Where a backup lies: a local directory, or a prefix of a bucket. Names are `/`-separated paths below it."""
+"""Location of a backup: a local directory, or a prefix of a bucket. Names are `/`-separated paths below it."""
 
 import os
 import shutil
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 
 class BackupPlace(Protocol):
-    """Both methods block while they copy, and raise `UserError` NOT_WRITABLE, NO_BACKUP or the store's errors."""
+    """`put` and `get` block while they copy, and raise `UserError` NOT_WRITABLE, NO_BACKUP or the store's errors."""
 
     def put(self, name: str, file: Path) -> None:
-        """Copy a local file there, whole or not at all."""
+        """Copy a local file to the backup, completely or not at all."""
 
     def get(self, name: str, file: Path) -> None:
-        """Copy from there into a local file."""
+        """Copy from the backup into a local file."""
 
     def has(self, name: str) -> bool:
-        """Whether there is one of that name."""
+        """True if the backup has a file of that name."""
 
 
 class DirectoryPlace:
-    """A directory, which is made."""
+    """A local directory, created if it is missing."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -85,5 +85,5 @@ class BucketPlace:
 
 
 def backup_place(objects: "ObjectStore", text: str) -> BackupPlace:
-    """The place that a person named: `s3://bucket/prefix` or a directory."""
+    """The location a user named: `s3://bucket/prefix` or a directory."""
     return BucketPlace(objects, text) if text.startswith("s3://") else DirectoryPlace(Path(text).absolute())

@@ -1,12 +1,13 @@
-"""Beginning anew: Kafka, or some of its topics, was lost and made anew, while lake, catalog and checkpoints stand.
+"""Recovery after Kafka, or some of its topics, was lost and recreated, while lake, catalog and checkpoints remain.
 
-1. Topics of events and profiles that are other ones than the archive's, checkpoints of another log of changes.
-2. The group has no members, and reads the topics that are new from where they begin.
-3. The relay tells all rules and audiences again: the log that had them may be lost, too. It has done so before step 4:
-   a worker that begins without them would tell all of their members to leave.
-4. Both tables go on behind what they have, in a new era (`connectors.lake.archive_eras`). Workers that start from here
-   on evaluate all rules over the archive, and tell the difference to what their checkpoints know to have been told.
-It may die anywhere, and is then run again: only the last commit of step 4 ends what step 1 finds.
+1. Find topics of events and profiles that are not the archive's, and checkpoints that belong to another log of changes.
+2. Check that the group has no members, and move it to the start of the new topics.
+3. Have the relay send all rules and audiences again: the log that held them may be lost, too. This completes before
+   step 4: a worker that started without them would announce that all members leave.
+4. Continue both tables after their last position, in a new era (`connectors.lake.archive_eras`). Workers that start
+   from here on evaluate all rules over the archive, and announce the difference from what their checkpoints say was
+   announced.
+It may die at any point and is then run again: only the last commit of step 4 clears what step 1 finds.
 """
 
 import asyncio
@@ -26,17 +27,17 @@ if TYPE_CHECKING:
     from orchestration.context import Context
 
 EMPTY_WITHIN_S: Final = 40.0
-"""A worker that was killed is a member until its session ends."""
+"""A worker that was killed stays a member until its session ends."""
 TOLD_WITHIN_S: Final = 60.0
 POLL_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicFound:
-    """A topic of events or profiles: what Kafka calls it, where its partitions begin, and how it stands to the archive.
+    """A topic of events or profiles: its id in Kafka, where its partitions begin, and how it relates to the archive.
 
-    `replaced`: the archive is of another one of this name. `archived`: records that the archive has of all that there
-    ever were. `waiting`: records that the topic has now. `expired`: those that it had and has no longer.
+    `replaced`: the archive belongs to another topic of this name. `archived`: records in the archive, over all topics
+    of this name. `waiting`: records that the topic has now. `expired`: records that it had and no longer has.
     """
 
     topic: str
@@ -50,7 +51,7 @@ class TopicFound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """Step 1. `checkpoints`: the partitions whose checkpoint is of another log of changes. `era`: the one to come."""
+    """Result of step 1. `checkpoints`: partitions with a checkpoint of another log of changes. `era`: the next one."""
 
     topics: tuple[TopicFound, ...]
     checkpoints: tuple[Partition, ...]
@@ -58,7 +59,7 @@ class Found:
 
     @property
     def needed(self) -> bool:
-        """Whether anything was made anew."""
+        """True if anything was recreated."""
         return bool(self.checkpoints) or any(topic.replaced for topic in self.topics)
 
     def as_record(self) -> dict[str, Any]:
@@ -90,7 +91,7 @@ def look(context: "Context") -> Found:
 
 
 def of_another_log(context: "Context") -> tuple[Partition, ...]:
-    """The partitions whose checkpoint workers refuse with OTHER_LOG. Raises as `look`. Reads all checkpoints."""
+    """Partitions whose checkpoint workers refuse with OTHER_LOG. Raises as `look`. Reads all checkpoints."""
     from aiokafka.errors import KafkaError
 
     try:
@@ -104,7 +105,7 @@ def _era(context: "Context") -> int:
 
 
 def begin_anew(context: "Context", found: Found, sleep: Callable[[float], None] = time.sleep) -> int:
-    """Steps 2 to 4; how many segments are told again.
+    """Steps 2 to 4; returns how many segments are sent again.
 
     Raises `UserError` WORKERS_RUNNING, `RetriableError` NOT_TOLD, KAFKA_UNAVAILABLE, ARCHIVE_CONFLICT,
     LAKE_UNAVAILABLE.
@@ -152,7 +153,7 @@ async def _of_another_log(context: "Context", era: int) -> tuple[Partition, ...]
     settings, other = context.settings, []
     for partition in map(Partition, range(settings.partitions)):
         checkpoint = checkpoints.latest(context.staging, settings.staging_bucket, partition)
-        if checkpoint is None or checkpoint.era < era:  # it is begun anew beside such a one
+        if checkpoint is None or checkpoint.era < era:  # a worker already starts over from such a checkpoint
             continue
         log = LogReader(settings.kafka_bootstrap, MEMBERSHIP_CHANGES, partition)
         await log.start(0)
@@ -166,7 +167,7 @@ async def _of_another_log(context: "Context", era: int) -> tuple[Partition, ...]
 
 
 def _reset(context: "Context", found: Found, sleep: Callable[[float], None]) -> None:
-    """Step 2. Kafka refuses to move offsets of a group that has members."""
+    """Step 2. Kafka refuses to move the offsets of a group that has members."""
     from confluent_kafka import KafkaException
 
     group = WorkerGroup(

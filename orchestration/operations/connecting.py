@@ -1,4 +1,4 @@
-"""How programs reach a deployment: addresses, and snippets that name variables. Only `keys` has keys."""
+"""How programs reach a deployment: addresses, and snippets that name variables. Only `keys` contains keys."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,10 +19,10 @@ KEYS_HEADER: Final = "# Keys of a Muster deployment, written by `muster connect 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """Where a deployment is. `s3` is empty at AWS; `catalog` has no password; `metrics`: URL by part.
+    """Addresses of a deployment. `s3` is empty at AWS; `catalog` has no password; `metrics`: URL per part.
 
     `kafka` is `host:port,...`; `kafka_protocol` and `kafka_mechanism` say how clients log on; `kafka_credentials` is
-    the file with the user of programs outside, where there is one.
+    the file with the user for external programs, if there is one.
     """
 
     kafka: str
@@ -43,7 +43,7 @@ class Addresses:
 
 
 def addresses(settings: Settings) -> Addresses:
-    """Addresses of the settings, and of the parts that serve metrics now."""
+    """Addresses from the settings, and those of the parts that currently serve metrics."""
     url = settings.catalog_url.reveal()
     kafka, client = _kafka(settings), _client_file(settings)
     return Addresses(
@@ -66,7 +66,7 @@ def _kafka(settings: Settings) -> KafkaAddress:
 
 
 def _client_file(settings: Settings) -> Path | None:
-    """User and password of programs outside; only the embedded broker's are known here."""
+    """User and password for external programs; only the embedded broker's are known here."""
     path = settings.home / KAFKA_CLIENT
     return path if path.exists() else None
 
@@ -77,7 +77,7 @@ def _metrics(folder: Path) -> list[tuple[str, str]]:
 
 
 def keys(settings: Settings) -> dict[str, str]:
-    """Variables with the keys that snippets name. Raises `UserError` NO_KEYS where they are those of a role."""
+    """Variables with the keys that snippets name. Raises `UserError` NO_KEYS if S3 uses the keys of an AWS role."""
     if not settings.s3_endpoint or not settings.s3_secret_key:
         raise UserError(
             "NO_KEYS",
@@ -91,7 +91,7 @@ def keys(settings: Settings) -> dict[str, str]:
 
 
 def write_keys(settings: Settings, path: Path) -> None:
-    """Write the keys as a file for a shell, which only its owner may read; one of an earlier call is replaced.
+    """Write the keys as a shell file that only its owner may read; replaces the file of an earlier call.
 
     Raises `UserError` NO_KEYS, DESTINATION_EXISTS for another file, DESTINATION_NOT_WRITABLE.
     """

@@ -1,4 +1,4 @@
-"""Dead letters: what no worker could decode, read from the topic without a group, and sent again on request."""
+"""Dead letters: records that no worker could decode, read from the topic without a group and resent on request."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -39,7 +39,7 @@ def read(bootstrap: str, *, limit: int | None = None, offsets: Sequence[int] | N
         }
     )
     try:
-        metadata(consumer, DEAD_LETTERS, TIMEOUT_S)  # a refusal shows here, within a second
+        metadata(consumer, DEAD_LETTERS, TIMEOUT_S)  # fails here within a second if the logon is refused
         with refusals_of(consumer):
             low, high = consumer.get_watermark_offsets(TopicPartition(DEAD_LETTERS, PARTITION), timeout=TIMEOUT_S)
         first = low if limit is None else max(low, high - limit)
@@ -78,14 +78,16 @@ def _decoded(offset: int, value: bytes | None) -> list[Numbered]:
     try:
         letter = CODEC.decode(value)
     except UndecodableError:
-        return []  # not ours: somebody else wrote into the topic
+        return []  # not ours: something else wrote to the topic
     return [(offset, letter)] if isinstance(letter, DeadLetter) else []
 
 
 def replay(bootstrap: str, letters: Iterable[Numbered]) -> int:
-    """Send the original bytes to the original topic and partition again; how many. The worker may reject them again.
+    """Send the original bytes to the original topic and partition again; returns how many.
 
-    Raises `RetriableError` KAFKA_UNAVAILABLE when a delivery report is missing or bad.
+    A worker may reject them again.
+
+    Raises `RetriableError` KAFKA_UNAVAILABLE if a delivery report is missing or negative.
     """
     failed: list[str] = []
     producer = Producer({**librdkafka_config(bootstrap), "enable.idempotence": True, "acks": "all", "log_level": 2})
@@ -112,7 +114,7 @@ def replay(bootstrap: str, letters: Iterable[Numbered]) -> int:
 
 
 def select(letters: Sequence[Numbered], offsets: Sequence[int]) -> list[Numbered]:
-    """The dead letters at `offsets`. Raises `UserError` NO_SUCH_DEAD_LETTER naming those that are not there."""
+    """The dead letters at `offsets`. Raises `UserError` NO_SUCH_DEAD_LETTER naming the missing ones."""
     found = dict(letters)
     if missing := [offset for offset in offsets if offset not in found]:
         raise UserError(

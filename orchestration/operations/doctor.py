@@ -1,6 +1,6 @@
-"""`muster doctor`, for any deployment: asks every service the way a client does, and says in words what to do.
+"""`muster doctor` for any deployment: asks every service the way a client does, and says in words what to do.
 
-What only an embedded stack has is `orchestration.local.doctor`'s.
+Checks that only an embedded stack needs are in `orchestration.local.doctor`.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ COMPARE: Final = "compare settings, role and security groups with docs/deploy.md
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """One thing that was looked at. `code` names what is wrong, for scripts."""
+    """Result of one check. `code` names the fault, for scripts."""
 
     severity: Severity
     subject: str
@@ -38,7 +38,7 @@ class Diagnosis:
 
 
 def wrong(subject: str, code: str, message: str, advice: str) -> Diagnosis:
-    """Something that Muster cannot work with."""
+    """A fault that Muster cannot work with."""
     return Diagnosis(severity="wrong", subject=subject, text=f"{message}; {advice}", code=code)
 
 
@@ -70,7 +70,7 @@ def services(context: "Context") -> Iterator[Diagnosis]:
 
 
 def asked(subject: str, ask: Callable[[], Iterator[Diagnosis]], remedy: str) -> Iterator[Diagnosis]:
-    """What a look finds; a service that does not answer it is what is wrong."""
+    """Findings of a check; a service that does not answer is itself the finding."""
     from botocore.exceptions import BotoCoreError, ClientError  # slow to import
 
     try:
@@ -149,7 +149,7 @@ def _jobs(context: "Context") -> Iterator[Diagnosis]:
     try:
         live = context.jobs.live()
     except RetriableError:
-        return  # the catalog has been reported already
+        return  # already reported by the catalog's check
     for job in live:
         if now_ms() - job.created_at_ms > OLD_JOB_MS:
             text = f"is {job.state} for more than an hour; `muster jobs show {job.job_id}`"

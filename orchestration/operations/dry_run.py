@@ -1,7 +1,7 @@
-"""A dry run: verification as a real import does it, and the exact numbers that the import would come to.
+"""Dry run: verifies the file as a real import does, and computes the exact result of the import.
 
-The accepted ids go into a local Parquet file while the file is verified, then DuckDB compares them with the current
-version, spilling to disk. Nothing is written to Kafka, the lake or the catalog.
+The accepted ids go into a local Parquet file during verification; DuckDB then compares them with the current version,
+spilling to disk. Nothing is written to Kafka, the lake or the catalog.
 """
 
 from collections.abc import Callable, Iterator
@@ -42,18 +42,18 @@ if TYPE_CHECKING:
     from orchestration.context import Context
 
 POLICY: Final = frozenset({"TOO_MANY_REJECTS", "NO_TIMEZONE", "EMPTY_FILE"})
-"""What verification says about a file that it has read to its end: the numbers can still be told."""
+"""Errors that verification raises after reading the whole file: the numbers are still known."""
 CHANGES: Final = frozenset({"COLUMNS_WOULD_CHANGE", "SCHEMA_MISMATCH"})
-"""What is said of columns: the rest of the file can be looked at all the same."""
+"""Errors about columns: the rest of the file can still be checked."""
 IDS: Final = pa.schema([pa.field(USER_ID, pa.string(), nullable=False)])
 GROUP_ROWS: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DryRun:
-    """What an import would come to. `problems`: why it would be refused; none = it would publish.
+    """The result an import would have. `problems`: why it would be refused; if empty, it would publish.
 
-    `columns` are those of the version to come, `column_changes` what that changes of the current version's.
+    `columns` are those of the next version, `column_changes` their difference from the current version's.
     """
 
     mode: ImportMode
@@ -96,7 +96,7 @@ def dry_run(
     overrides: dict[str, Any],
     on_progress: Callable[[ParseProgress], None],
 ) -> DryRun:
-    """Verify and compare. Raises what verification raises about a file that cannot be read to its end."""
+    """Verify and compare. Raises what verification raises for a file that cannot be read to its end."""
     known = context.audiences.find(tenant, audience)
     base, kept = _base(context, known), ImportSpec() if known is None else specs(context).present(known)
     spec, problems = kept.changed(overrides), []
@@ -162,7 +162,7 @@ def compare(
     s3: S3Access,
     limits: DuckLimits,
 ) -> tuple[MembershipCounts, int]:
-    """(what the import would do to the members, distinct ids in `ids`): exact, in bounded memory."""
+    """(changes that the import would make to the members, distinct ids in `ids`): exact, in bounded memory."""
     incoming = f"select distinct {USER_ID} from read_parquet({literal(str(ids))})"  # noqa: S608  # quoted
     base_rows = rows_sql([part.uri for part in base.parts] if base is not None else [], RowSchema())
     with lake_faults("comparing with the current version"), connect(limits, s3) as connection:
@@ -176,7 +176,7 @@ def compare(
 def counts_of(
     mode: ImportMode, *, base_members: int, distinct: int, both: int, base_version: Version | None
 ) -> MembershipCounts:
-    """The sums of a mode, from the base, the distinct ids of the file, and those that are in both."""
+    """Counts for a mode, from the sizes of the base, of the file's distinct ids, and of their intersection."""
     added = distinct - both if mode != "remove" else 0
     removed = {"replace": base_members - both, "append": 0, "remove": both}[mode]
     return MembershipCounts(
@@ -190,24 +190,24 @@ def counts_of(
 
 
 class FirstRejects:
-    """A `RejectsSink` that keeps the first few rejects for the screen and no file."""
+    """A `RejectsSink` that keeps the first few rejects for the screen, and no file."""
 
     def __init__(self) -> None:
         self.first: list[Reject] = []
 
     def write(self, rejects: RejectBatch) -> None:
-        """Keep what is still missing of the first few."""
+        """Keep rejects until there are enough examples."""
         room = EXAMPLES - len(self.first)
         if room > 0:
             self.first += RejectBatch(rejects.batch.slice(0, room)).rejects()
 
     def finish(self) -> str | None:
-        """What stands where the URI of the rejects file would be."""
+        """Stands in for the URI of the rejects file."""
         return "not kept by a dry run" if self.first else None
 
 
 class _Tee:
-    """A parse stream that keeps the ids that pass through it."""
+    """A parse stream that keeps the ids passing through it."""
 
     def __init__(self, parsed: ParsedRows, path: Path) -> None:
         self._parsed = parsed
@@ -241,7 +241,7 @@ def _base(context: "Context", audience: "Audience | None") -> Base | None:
 
 
 def _columns_of(spec: ImportSpec, before: RowSchema | None) -> RowSchema:
-    """Columns of the version to come; those of the file where they do not fit the current ones."""
+    """Columns of the next version; those of the file if they do not fit the current ones."""
     if before is None or spec.mode == "replace":
         return spec.row_schema
     try:
@@ -254,7 +254,7 @@ def _columns_of(spec: ImportSpec, before: RowSchema | None) -> RowSchema:
 def _guards(
     audience: AudienceName, spec: ImportSpec, current: VersionInfo | None, counts: MembershipCounts
 ) -> list[UserError]:
-    """What building and publishing would say."""
+    """Errors that building and publishing would raise."""
     problems = []
     if spec.mode == "remove" and current is None:
         problems.append(UserError("NOTHING_TO_REMOVE_FROM", "the audience has no version to remove users from"))

@@ -1,4 +1,4 @@
-"""What people do to export jobs: submit, cancel, retry."""
+"""Operations on export jobs: submit, cancel, retry."""
 
 import time
 from collections.abc import Callable
@@ -23,7 +23,7 @@ REGISTRATION_S: Final = 120.0
 
 
 def submit(context: "Context", request: ExportRequest) -> JobId:
-    """Start an export; its id.
+    """Start an export; returns its id.
 
     Raises `UserError` BAD_NAME, UNKNOWN_TENANT, UNKNOWN_AUDIENCE, BAD_DESTINATION, BAD_TIME; `RetriableError`
     ENGINE_UNAVAILABLE; `FatalError` ENGINE_REFUSED.
@@ -38,7 +38,7 @@ def submit(context: "Context", request: ExportRequest) -> JobId:
 
 
 def retry(context: "Context", export_id: JobId) -> JobId:
-    """A new export of the same version to the same place as one that has FAILED or was CANCELLED; its id.
+    """Start an export of the same version to the same destination as a FAILED or CANCELLED one; returns the new id.
 
     Raises `UserError` UNKNOWN_EXPORT, NOT_RETRIABLE, and as `submit` does.
     """
@@ -56,7 +56,7 @@ def retry(context: "Context", export_id: JobId) -> JobId:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelledExport:
-    """What became of a cancel. `warnings`: what could not be done at once; the sweeper does it within seconds."""
+    """Result of a cancel. `warnings`: what could not be done at once; the sweeper does it within seconds."""
 
     export: "Export"
     already: bool
@@ -64,7 +64,7 @@ class CancelledExport:
 
 
 def cancel(context: "Context", export_id: JobId) -> CancelledExport:
-    """Cancel an export before its manifest can be written; its files are removed by the sweeper.
+    """Cancel an export before its manifest can be written; the sweeper removes its files.
 
     Raises `UserError` UNKNOWN_EXPORT, TOO_LATE.
     """
@@ -84,9 +84,9 @@ def cancel(context: "Context", export_id: JobId) -> CancelledExport:
 
 
 def await_registration(context: "Context", export_id: JobId, *, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Until the execution that was just started has registered its export. Raises `UserError` UNKNOWN_EXPORT.
+    """Wait until an execution that was just started has registered its export. Raises `UserError` UNKNOWN_EXPORT.
 
-    As long as the engine knows the execution, and two minutes at most: the first function may start cold.
+    Waits as long as the engine knows the execution, at most two minutes: the first function may start cold.
     """
     until = time.monotonic() + REGISTRATION_S
     while context.exports.find(export_id) is None:

@@ -65,13 +65,13 @@ def export_audience(
 def verify_export(
     context: "Context", address: str, *, profile: str | None = None, on_rows: RowsListener = lambda _: None
 ) -> tuple[Manifest, Difference | None]:
-    """Read an export again from its manifest; the first difference, or none. No audience and no catalog is asked.
+    """Read an export back from its manifest; returns the first difference, if any. Uses no audience and no catalog.
 
     Raises `UserError` NO_MANIFEST, BAD_MANIFEST, UNKNOWN_PROFILE, BAD_PROFILES, ACCESS_DENIED; `RetriableError`
     S3_UNAVAILABLE.
     """
     access = context.s3 if profile is None else profile_of(context.settings, profile).access
-    PARSERS.prepare()  # it loads while the manifest is read
+    PARSERS.prepare()  # starts while the manifest is read
     with read_manifest(address, access, context.duck_limits.temp_directory) as (manifest, files):
         return manifest, check(manifest, files, limits=context.parse_limits(), on_rows=on_rows)
 
@@ -79,7 +79,7 @@ def verify_export(
 def written_as(context: "Context", address: str, source: str) -> dict[str, Any]:
     """How an import reads a file of an export: its columns, format and null token, as keys of an import spec.
 
-    `source` is a path or an URI; its last part is looked up in the manifest. Raises `UserError` NO_MANIFEST,
+    `source` is a path or a URI; its last part is looked up in the manifest. Raises `UserError` NO_MANIFEST,
     BAD_MANIFEST, NOT_IN_MANIFEST, ESCAPED_EXPORT.
     """
     with read_manifest(address, context.s3, context.duck_limits.temp_directory) as (manifest, _):

@@ -1,4 +1,4 @@
-"""What `muster fsck` finds."""
+"""Findings of `muster fsck`."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,9 +10,9 @@ Severity = Literal["wrong", "note"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that is not as it should be. A `note` is worth knowing and not wrong.
+    """One inconsistency. A `note` is worth knowing but not wrong.
 
-    `job`: the job whose record is derived from its version, and can be written again.
+    `job`: the job whose record derives from its version and can be written again.
     """
 
     severity: Severity
