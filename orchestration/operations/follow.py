@@ -1,4 +1,4 @@
-"""How far a job is, read from the catalog, as values that a screen or a log line is made from."""
+"""Progress of a job, read from the catalog as values that a screen or a log line is made from."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 StageName = Literal["upload", "verify", "import", "materialise", "build", "publish"]
 PartitionState = Literal["materialised", "failed", "archived"]
-"""`archived`: of events and profiles, that the archive has them; no end marker is judged."""
+"""`archived`: events and profiles only, the archive has the rows; no end marker is judged."""
 StageState = Literal["waiting", "running", "done", "stopped"]
 STAGES: Final[tuple[StageName, ...]] = ("verify", "import", "materialise", "build", "publish")
 ABSENCE: Final = "no_worker"
-"""Beside the stages of a job: since when no worker has had the partitions that it waits for."""
+"""Stored beside a job's stages: since when the partitions that it waits for have had no worker."""
 ABSENCE_FRESH_MS: Final = 15_000
 ABSENCE_SHOWN_S: Final = 3.0
-"""Partitions that are shared out anew, as when a worker comes, have nobody for a moment."""
+"""Partitions being reassigned, as when a worker joins, have no worker for a moment."""
 POLL_S: Final = 0.25
 REGISTRATION_S: Final = 120.0
 """How long an execution may run before its job is in the catalog: the first handler may start cold on a busy host."""
@@ -37,10 +37,10 @@ _BASE32: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageView:
-    """One stage. `unit` says what `done`, `total` and `rate` (a second) count; `left_s` is none where nobody knows.
+    """One stage. `unit` names what `done`, `total` and `rate` (per second) count; `left_s` is None if unknown.
 
-    `place` is where it runs, or ran last: `function`, `task` or `machine`. None before it has begun, and where there is
-    no choice: `materialise` is the workers' own.
+    `place` is where it runs, or last ran: `function`, `task` or `machine`. None before it has begun, and if there is no
+    choice: `materialise` always runs in the workers.
     """
 
     name: StageName
@@ -56,10 +56,10 @@ class StageView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionView:
-    """One partition of the newest attempt, in rows; `state` is none until it is known to be whole, or not.
+    """One partition of the newest attempt, in rows; `state` is None until the partition is known to be complete or not.
 
-    `taken`: rows that the workers have made durable. `lag`: messages that were sent and wait for the workers; none
-    where nobody knows. `rate` is rows taken a second since the first was sent; `left_s` what the rest takes at it.
+    `taken`: rows that the workers have made durable. `lag`: messages sent that the workers have not taken yet; None if
+    unknown. `rate` is rows taken per second since the first was sent; `left_s` is the time for the rest at that rate.
     """
 
     partition: int
@@ -74,10 +74,10 @@ class PartitionView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobView:
-    """A job and how far it is. `duplicate_of` is set when the job asked for was a duplicate: then `job` is its twin.
+    """A job and its progress. `duplicate_of` is set if the requested job was a duplicate: then `job` is the original.
 
-    `queue_position`: which one of the jobs that wait for their turn in its lane it is, from 1; none when it has begun.
-    `no_worker_s`: how long no worker has had the partitions that it waits for; none while some have.
+    `queue_position`: position among the jobs waiting for their turn in its lane, from 1; None once it has begun.
+    `no_worker_s`: how long no worker has had the partitions that it waits for; None while any worker has some.
     """
 
     job: "Job"
@@ -89,40 +89,40 @@ class JobView:
 
     @property
     def final(self) -> bool:
-        """Whether the job has ended."""
+        """True if the job has ended."""
         return self.job.state in FINAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportView:
-    """An export and how far it is."""
+    """An export and its progress."""
 
     export: "Export"
     groups: "tuple[ExportGroup, ...]"
 
     @property
     def final(self) -> bool:
-        """Whether it has ended."""
+        """True if it has ended."""
         return self.export.state in ENDED
 
     @property
     def rows(self) -> int:
-        """Rows that have been written."""
+        """Rows written so far."""
         return sum(group.rows for group in self.groups)
 
     @property
     def expected_rows(self) -> int:
-        """Rows that will be written; of a delta or a selection, at most."""
+        """Rows to be written; an upper bound for a delta or a selection."""
         return sum(group.expected_rows for group in self.groups)
 
     @property
     def written(self) -> int:
-        """Groups that are there."""
+        """Groups written so far."""
         return sum(group.record is not None for group in self.groups)
 
 
 def look(context: "Context", job_id: JobId, now_ms: int) -> JobView | None:
-    """How far a job is now; none while it is not registered."""
+    """Progress of a job now. None if it is not registered yet."""
     job = context.jobs.find(job_id)
     if job is None:
         return None
@@ -140,18 +140,18 @@ def look(context: "Context", job_id: JobId, now_ms: int) -> JobView | None:
 
 
 def look_at_export(context: "Context", export_id: JobId) -> ExportView | None:
-    """How far an export is now; none while it is not registered."""
+    """Progress of an export now. None if it is not registered yet."""
     export = context.exports.find(export_id)
     return None if export is None else ExportView(export=export, groups=tuple(context.exports.groups(export_id)))
 
 
 def look_at_any(context: "Context", job_id: JobId, now_ms: int) -> JobView | ExportView | None:
-    """How far a job of any kind is now; none while it is not registered."""
+    """Progress of a job of any kind now. None if it is not registered yet."""
     return look(context, job_id, now_ms) or look_at_export(context, job_id)
 
 
 def without_worker_s(job: "Job", reports: "Mapping[str, StageProgress]", now_ms: int) -> float | None:
-    """As the relay has noted lately, for a job that waits for workers."""
+    """Seconds without a worker, from the relay's latest note, for a job that waits for workers."""
     noted = reports.get(ABSENCE)
     if job.state != "AWAITING" or noted is None or noted.record["since_ms"] is None:
         return None
@@ -160,7 +160,7 @@ def without_worker_s(job: "Job", reports: "Mapping[str, StageProgress]", now_ms:
 
 
 def require_job(context: "Context", job_id: JobId, now_ms: int) -> None:
-    """Raises `UserError` UNKNOWN_JOB, but not for an id that is so young that the workflow may not know it yet."""
+    """Raises `UserError` UNKNOWN_JOB, unless the id is so young that the workflow may not know it yet."""
     if now_ms - submitted_ms(job_id) > REGISTRATION_S * 1000:
         job_search.get(context, job_id)
 
@@ -168,7 +168,7 @@ def require_job(context: "Context", job_id: JobId, now_ms: int) -> None:
 def await_registration(
     context: "Context", job_id: JobId, *, now_ms: Callable[[], int], sleep: Callable[[float], None]
 ) -> None:
-    """Until the job of an id that was just given out is in the catalog. Raises `UserError` UNKNOWN_JOB."""
+    """Wait until the job of an id that was just assigned is in the catalog. Raises `UserError` UNKNOWN_JOB."""
     while job_search.find(context, job_id) is None:
         require_job(context, job_id, now_ms())
         sleep(POLL_S)
@@ -185,7 +185,7 @@ def submitted_ms(job_id: JobId) -> int:
 def follow(
     context: "Context", job_id: JobId, *, now_ms: Callable[[], int], sleep: Callable[[float], None]
 ) -> Iterator[JobView | ExportView]:
-    """Look until the job, of any kind, has ended; the last view is final. Short outages of the catalog are waited out.
+    """Poll until the job, of any kind, has ended; the last view is final. Waits out short outages of the catalog.
 
     Raises `FatalError` NOT_REGISTERED after `REGISTRATION_S` without a job, `RetriableError` after `OUTAGE_S`.
     """
@@ -244,7 +244,7 @@ def stage_views(
 def partition_views(
     job: "Job", reports: "dict[str, StageProgress]", announced: "list[PartitionProgress]", now_ms: int
 ) -> tuple[PartitionView, ...]:
-    """The partitions of the newest attempt; nothing before verification has counted them."""
+    """The partitions of the newest attempt; empty until verification has counted them."""
     if job.evidence is None:
         return ()
     expected = [Digest.parse(text).count for text in job.evidence["partitions"]]
@@ -280,7 +280,7 @@ def partition_views(
 
 
 def _of_attempt(job: "Job", reports: "dict[str, StageProgress]") -> "Mapping[str, Any]":
-    """What the relay has written about the job's newest attempt."""
+    """What the relay has recorded about the job's newest attempt."""
     report = reports.get("materialise")
     return report.record if report is not None and report.record.get("attempt") == job.attempt else {}
 
@@ -290,7 +290,7 @@ def _at(values: Any, number: int) -> int | None:
 
 
 def _reached(job: "Job", history: Callable[[], list[Any]]) -> int:
-    """Index of the stage that a job is in, or was in when it ended badly."""
+    """Index of the stage that a job is in, or was in when it failed or was cancelled."""
     if job.state in {"READY", "SUPERSEDED"}:
         return _ALL_DONE
     if job.state in _REACHED:
@@ -312,7 +312,7 @@ def _reported(name: StageName, state: StageState, record: Any, at_ms: int) -> St
         rows=int(record["rows"]),
         rate=rate,
         left_s=(total - done) / rate if rate and state == "running" else None,
-        place=record.get("place"),  # a job of an earlier release has none
+        place=record.get("place"),  # absent in jobs of earlier releases
     )
 
 

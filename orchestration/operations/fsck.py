@@ -1,8 +1,8 @@
-"""`muster fsck`: holds staging, the lake and the catalog against each other.
+"""`muster fsck`: compares staging, the lake and the catalog.
 
-Truth is the lake: the state, outcome and receipt of a job whose version is published derive from the snapshot and are
-written again by `--repair` (`operations.mending`); staged data of jobs that have ended is nobody's and is removed by
-it, and so are lists of users that are not those of their file. Everything else is reported and left as it is.
+The lake is the truth: state, outcome and receipt of a job whose version is published derive from the snapshot, and
+`--repair` writes them again (`operations.mending`). It also removes data staged for jobs that have ended, holds of
+exports that no longer run, and lists of users that do not match their file. Everything else is only reported.
 """
 
 from collections import defaultdict
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from orchestration.context import Context
 
 SETTLE_MS: Final = 60_000
-"""The sweeper removes what a job has staged within seconds; what is left a minute after its end is a leftover."""
+"""The sweeper removes a job's staged data within seconds; anything left a minute after the job's end is a leftover."""
 JOBS: Final = 1_000_000
 FOREIGN_SHOWN: Final = 5
 _IMPORT_MODES: Final = frozenset({"replace", "append", "remove"})
@@ -44,7 +44,7 @@ _IMPORT_MODES: Final = frozenset({"replace", "append", "remove"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What was looked at, and what was found."""
+    """What was checked, and what was found."""
 
     audiences: int
     versions: int
@@ -68,9 +68,9 @@ class Report:
 
 
 def fsck(context: "Context", *, repair: bool = False, deep: bool = False) -> Report:
-    """Check everything; `deep`: also what takes reading all of the archive.
+    """Check everything; `deep`: including checks that read all of the archive.
 
-    Raises `RetriableError` when one of the three cannot be read.
+    Raises `RetriableError` if staging, lake or catalog cannot be read.
     """
     jobs = context.jobs.search(limit=JOBS)
     by_audience: dict[JobId | None, list[Job]] = defaultdict(list)
@@ -86,7 +86,7 @@ def fsck(context: "Context", *, repair: bool = False, deep: bool = False) -> Rep
         versions += len(infos)
         pins = context.audiences.kept(audience.audience_id)
         findings += check_versions(audience, own, infos, expired=context.versions.expired_through(ref), pins=pins)
-        # A job may have gone on, or begun, since the list was read: it is judged by what it is now.
+        # Jobs may have moved on, or begun, since the list was read: judge their present state.
         current = {i: found for i in infos if (found := context.jobs.find(i)) is not None}
         derived = [*check_snapshots(audience, infos.values(), current), *_check_receipts(context, current, infos)]
         findings += [_mended(context, f, current, infos) if repair else f for f in derived]
@@ -107,7 +107,7 @@ def check_versions(
     expired: int,
     pins: Set[Version],
 ) -> Iterator[Finding]:
-    """Every READY job has its version, and every pin; but for those that expiry has forgotten (up to `expired`)."""
+    """Check that every pin has its version, and every READY job, unless that has expired (versions up to `expired`)."""
     kept = {info.version for info in infos.values()}
     for job in jobs:
         number = (job.outcome or {}).get("version")
@@ -128,7 +128,7 @@ def check_versions(
 
 
 def check_snapshots(audience: Audience, infos: Iterable[VersionInfo], jobs: Mapping[JobId, Job]) -> Iterator[Finding]:
-    """Every version that an import made has its job, and that job is READY."""
+    """Check that every version made by an import has its job, and that the job is READY."""
     for info in infos:
         if info.mode not in _IMPORT_MODES:
             continue
@@ -159,7 +159,7 @@ def check_snapshots(audience: Audience, infos: Iterable[VersionInfo], jobs: Mapp
 
 
 def receipt_problem(job: Job, receipt: dict[str, object] | None, info: VersionInfo) -> tuple[str, str] | None:
-    """(code, message) when the receipt or outcome of a READY job is not what the snapshot says."""
+    """(code, message) if the receipt or outcome of a READY job differs from the snapshot."""
     if receipt is None:
         return "RECEIPT_MISSING", f"version {info.version} is published, but the job has no receipt"
     if (fault := receipt_fault(dict(receipt))) is not None:
@@ -209,7 +209,7 @@ def _ended(job: Job) -> bool:
 def _check_files(
     context: "Context", audience: Audience, infos: Iterable[VersionInfo], live: set[JobId]
 ) -> Iterator[Finding]:
-    """Every file of every version is there; what else lies in the data prefix is nobody's."""
+    """Check that every file of every version exists; other files in the data prefix are unreferenced."""
     ref = ref_of(audience)
     bucket = context.settings.lake_bucket
     prefix = audience_prefix(audience.tenant, audience.audience_id) + "data/"
@@ -243,7 +243,7 @@ def _check_files(
 
 
 def _check_holds(context: "Context", audience: Audience, *, repair: bool) -> Iterator[Finding]:
-    """Versions are held by exports that run, and by no others."""
+    """Check that versions are held by running exports only."""
     ref = ref_of(audience)
     for holder in sorted(context.versions.holders(ref)):
         export = context.exports.find(holder)
@@ -284,7 +284,7 @@ def _check_staging(context: "Context", jobs: dict[JobId, Job], *, repair: bool) 
 
 
 def _check_foreign(context: "Context") -> Iterator[Finding]:
-    """Objects in our buckets that Muster could not have written. Nothing reads or removes them."""
+    """Objects in our buckets that Muster cannot have written. They are neither read nor removed."""
     settings = context.settings
     for bucket, is_ours in ((settings.staging_bucket, is_staging_key), (settings.lake_bucket, is_lake_key)):
         foreign = [entry.key for entry in context.objects.list(bucket) if not is_ours(entry.key)]

@@ -1,4 +1,4 @@
-"""Looking into a file before it is imported, and the command line that would import it."""
+"""Inspects a file before it is imported, and suggests the command line to import it."""
 
 import shlex
 from dataclasses import dataclass, replace
@@ -33,12 +33,12 @@ LIKELY: Final = {
     EVENT: ("event_name", "eventname", "event_type", "name", "type", "action"),
     OCCURRED_AT: ("timestamp", "time", "ts", "event_time", "created_at", "date"),
 }
-"""Columns that may be what every event has, likeliest first; compared without case and spaces."""
+"""Likely names for the columns that every event has, likeliest first; compared without case and spaces."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suggestion:
-    """The `muster import` that keeps what can be kept, quoted for a shell; none where there is none. What to mind."""
+    """The `muster import` that keeps as much as possible, quoted for a shell (None: there is none), and what to mind."""
 
     command: str | None
     hints: tuple[str, ...]
@@ -47,7 +47,7 @@ class Suggestion:
 def inspect_source(
     source: str, *, kind: ImportKind, format_: str | None, context: "Context | None"
 ) -> tuple[Inspection, Suggestion]:
-    """Inspect a local file, or an object when there is a `context`.
+    """Inspect a local file, or an object if there is a `context`.
 
     Raises `UserError` SOURCE_GONE, EMPTY_FILE, BAD_SOURCE.
     """
@@ -61,7 +61,7 @@ def inspect_source(
         file, store, limits = pinned, context.objects, context.parse_limits()
     found = inspect(file, store=store, limits=limits, format=wanted)
     words = ["muster", "import", source, *(("--audience", "NAME") if kind == "audience" else ("--kind", kind))]
-    if format_ is not None:  # it was asked for, so it is said again
+    if format_ is not None:  # repeat what was asked for
         words += ["--format", format_]
     if found.fault is not None or found.spec is None:
         return found, Suggestion(command=None, hints=found.hints)
@@ -86,7 +86,7 @@ def inspect_source(
 
 
 def _options(spec: ImportSpec, *, rows: int, rejected: int) -> list[str]:
-    """The options that say a spec for a file of so many rows."""
+    """Options that express a spec, for a file with so many rows."""
     words = []
     if spec.id_column != USER_ID:
         words += ["--id-column", spec.id_column]
@@ -103,7 +103,7 @@ def _options(spec: ImportSpec, *, rows: int, rejected: int) -> list[str]:
 
 
 def activity_columns(kind: ImportKind, found: Inspection) -> tuple[ImportSpec, bool, tuple[str, ...]]:
-    """The spec of a file as events or profiles, whether it must name all columns that are kept, and what to mind.
+    """Spec for a file as events or profiles, whether it must name every column to keep, and what to mind.
 
     Raises `UserError` BAD_SPEC.
     """
@@ -118,7 +118,7 @@ def activity_columns(kind: ImportKind, found: Inspection) -> tuple[ImportSpec, b
             continue
         type_: ColumnType = "double" if column.type == "long" else column.type
         if type_ not in types:
-            if found.format == "parquet":  # a column of a type is not read as another one
+            if found.format == "parquet":  # typed columns are not read as another type
                 lost.append(name)
                 continue
             type_ = "string"
@@ -142,7 +142,7 @@ def activity_columns(kind: ImportKind, found: Inspection) -> tuple[ImportSpec, b
 
 
 def _fixed(kind: ImportKind, kept: dict[str, Column]) -> list[Column]:
-    """The columns of the file that have a meaning of their own, where they do not have its name or are not required."""
+    """Columns of the file with a meaning of their own, if they are named differently or are not required."""
     fixed = [replace(column, source=None) for name, column in kept.items() if is_fixed(kind, name)]
     if kind == "profiles":
         return [replace(column, type="boolean") for column in fixed]
@@ -162,7 +162,7 @@ def _fixed(kind: ImportKind, kept: dict[str, Column]) -> list[Column]:
 
 
 def column_option(column: Column) -> str:
-    """A column as `--column` takes it."""
+    """A column in the form `--column` takes."""
     type_ = "" if column.type == "string" else f":{column.type}"
     source = "" if column.source is None else f"={column.source}"
     return f"{column.name}{type_}{source}"

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 AnyJob: TypeAlias = Job | Export
 JobKind = Literal["audience", "events", "profiles", "snapshot", "export"]
-"""What a job imports; or that it takes a snapshot of a segment, or exports."""
+"""The kind of rows a job imports, or that it snapshots a segment or exports."""
 KINDS: Final[frozenset[JobKind]] = frozenset(get_args(JobKind))
 
 
 def find(context: "Context", job_id: JobId) -> AnyJob | None:
-    """A job of any kind; none while it is not registered. Of a duplicate, the original."""
+    """A job of any kind; for a duplicate, the original. None if it is not registered."""
     return context.jobs.find(job_id) or context.exports.find(job_id)
 
 
@@ -37,9 +37,9 @@ def search(
     states: Collection[str] = (),
     limit: int,
 ) -> list[AnyJob]:
-    """Jobs of these kinds in one of these states, in any case, all if none is named; the newest first, at most `limit`.
+    """Jobs of these kinds in one of these states (in any case; all if empty), newest first, at most `limit`.
 
-    Raises `UserError` UNKNOWN_STATE for a state that no job of these kinds is ever in.
+    Raises `UserError` UNKNOWN_STATE for a state that no job of these kinds can have.
     """
     imports, exports = not {"export"}.issuperset(kinds), "export" in kinds
     known: set[str] = {*(STATES if imports else ()), *(EXPORT_STATES if exports else ())}
@@ -67,7 +67,10 @@ def kind_of(job: AnyJob) -> str:
 
 
 def _newest(search_: Callable[[int], Sequence[Job]], wanted: Callable[[Job], bool], limit: int) -> list[Job]:
-    """The first `limit` that are wanted; the catalog, which cannot tell, is asked for more until there are enough."""
+    """The first `limit` wanted jobs.
+
+    The catalog cannot filter by kind, so it is asked for more until there are enough.
+    """
     asked = limit
     while True:
         found = search_(asked)

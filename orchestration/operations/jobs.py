@@ -1,4 +1,4 @@
-"""What people do to jobs: cancel, retry."""
+"""Operations on jobs: cancel, retry."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled:
-    """What became of a cancel. `warnings`: what could not be told at once; the sweeper does it within seconds."""
+    """Result of a cancel. `warnings`: what could not be announced at once; the sweeper does it within seconds."""
 
     job: "Job"
     already: bool
@@ -27,9 +27,9 @@ class Cancelled:
 def cancel(context: "Context", job_id: JobId) -> Cancelled:
     """Cancel a job before anything of it can be published.
 
-    1. The guarded change to CANCELLED: from here nothing of the job is ever published.
-    2. The execution is stopped, and with it the step that runs.
-    3. Abort markers, so that the workers drop what they hold.
+    1. Make the guarded change to CANCELLED: from here on nothing of the job is ever published.
+    2. Stop the execution, and with it the running step.
+    3. Send abort markers, so that the workers drop what they hold.
 
     Raises `UserError` UNKNOWN_JOB, IS_DUPLICATE, TOO_LATE.
     """
@@ -52,13 +52,13 @@ def cancel(context: "Context", job_id: JobId) -> Cancelled:
 
 
 def retry(context: "Context", job_id: JobId, *, force: bool = False, with_audience_settings: bool = False) -> JobId:
-    """A new job for the source of an old one. Raises as `resubmit`, and `UserError` UNKNOWN_JOB."""
+    """Start a new job for the source of an old one. Raises as `resubmit`, and `UserError` UNKNOWN_JOB."""
     job = context.jobs.get(job_id)
     return resubmit(context, job, force=force, with_audience_settings=with_audience_settings)
 
 
 def _tell_workers(context: "Context", job: "Job") -> str | None:  # 3
-    if job.attempt == 0 or job.segment is not None:  # of a snapshot they hold nothing
+    if job.attempt == 0 or job.segment is not None:  # workers hold nothing of a snapshot
         return None
     from connectors.publishing.importer import publish_aborted  # loads librdkafka
     from connectors.publishing.producer import KafkaTopicLog

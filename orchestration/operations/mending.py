@@ -1,4 +1,4 @@
-"""What `muster fsck --repair` writes again of a job: everything that derives from the snapshot of its version."""
+"""Repair by `muster fsck --repair`: rewrites everything of a job that derives from the snapshot of its version."""
 
 from typing import TYPE_CHECKING
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def mend(context: "Context", job: Job, info: VersionInfo) -> None:
     """Make an ended job READY with the receipt and outcome of its version, whatever the catalog said of it.
 
-    Raises `FatalError` NOT_VERIFIED, NOT_COMPLETE or RECEIPT_DOES_NOT_ADD_UP when the catalog has lost what the receipt
-    is made from; then nothing was changed.
+    Raises `FatalError` NOT_VERIFIED, NOT_COMPLETE or RECEIPT_DOES_NOT_ADD_UP if the catalog has lost what the receipt
+    is made from; nothing has changed then.
     """
     published_ms = int(info.published_at.timestamp() * 1000)
     finished_ms = job.finished_at_ms if job.state == "READY" and job.finished_at_ms is not None else published_ms

@@ -1,4 +1,4 @@
-"""What people do about notifications: say who is told, look at what was not delivered, send it again."""
+"""Operations on notifications: set recipients, list what was not delivered, send it again."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def check_recipients(settings: "Settings", emails: Sequence[str], webhooks: Sequence[str]) -> None:
-    """Raise `UserError` BAD_RECIPIENT for the first one that cannot be told."""
+    """Raises `UserError` BAD_RECIPIENT for the first recipient that cannot be notified."""
     private = PrivateTargets.parse(settings.webhook_private_targets)
     for address in emails:
         email(address)
@@ -34,7 +34,7 @@ def set_recipients(
     webhooks: Sequence[str],
     nobody: bool,
 ) -> None:
-    """Replace the recipients of an audience, or of a tenant's audiences, on each channel that was named; `nobody`: all.
+    """Replace the recipients of an audience, or of a tenant's audiences, per named channel; `nobody`: on all channels.
 
     Raises `UserError` BAD_RECIPIENT, UNKNOWN_TENANT.
     """
@@ -48,7 +48,7 @@ def set_recipients(
 
 
 def hints(context: "Context", recipients: "Sequence[Recipient]") -> list[str]:
-    """What is still missing before these recipients can be told."""
+    """Settings that are missing before these recipients can be notified."""
     s = context.settings
     channels = {r.channel for r in recipients}
     missing = []
@@ -60,7 +60,7 @@ def hints(context: "Context", recipients: "Sequence[Recipient]") -> list[str]:
 
 
 def resend(context: "Context", ids: Sequence[str], *, given_up: bool) -> int:
-    """Try these again from the beginning, or all that were given up; returns how many. Raises `UserError`."""
+    """Restart delivery of these notifications, or of all that were given up; returns how many. Raises `UserError`."""
     if given_up:
         ids = [n.notification_id for n in context.outbox.undelivered(10_000) if n.state == "given up"]
     for id_ in ids:
@@ -75,7 +75,7 @@ def resend(context: "Context", ids: Sequence[str], *, given_up: bool) -> int:
 
 
 def webhook_key(context: "Context", tenant: str | None) -> "Secret":
-    """The key with which the receivers of a tenant, or else the operators', check webhooks. Raises `UserError`."""
+    """The key with which receivers of a tenant, or of the operators, check webhooks. Raises `UserError`."""
     from orchestration.notifications.signing import signing_key  # only this command needs it
 
     if not (secret := context.settings.webhook_secret):

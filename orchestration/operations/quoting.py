@@ -1,4 +1,4 @@
-"""The quote of a file that a dry run has verified."""
+"""The quote for a file that a dry run has verified."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 def prices_of(settings: "Settings") -> Prices:
-    """The list prices, and the operator's own instead of some of them. Raises `UserError` BAD_SETTINGS."""
+    """The list prices, with the operator's own prices in place of some. Raises `UserError` BAD_SETTINGS."""
     return load_prices(None if settings.prices_file == Path() else settings.prices_file)
 
 
 def quote_of(context: "Context", source: SourceObject | Path, result: DryRun | ActivityDryRun, prices: Prices) -> Quote:
-    """What the import of a file would take, by the rows that were counted in it."""
+    """The quote for importing a file, based on the rows counted in it."""
     deployment = Deployment(settings=context.settings)
     return quote(work_of(context, source, result), deployment, shipped_rates(), prices)
 
 
 def work_of(context: "Context", source: SourceObject | Path, result: DryRun | ActivityDryRun) -> Work:
-    """The file and what its import would do."""
+    """The file and the effect of its import."""
     if isinstance(source, Path):
         size = source.stat().st_size
         with source.open("rb") as file:

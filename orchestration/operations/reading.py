@@ -1,4 +1,4 @@
-"""Reading published versions: SQL over them, and an export of one."""
+"""Reads published versions: SQL over them, and the export of one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ SQL_TIMEOUT_S: Final = 3600.0
 def sql(
     context: "Context", text: str, *, tenant: str = DEFAULT_TENANT, timeout_s: float = SQL_TIMEOUT_S
 ) -> Iterator[Answer]:
-    """Run one SELECT over `audience('x')` and `rejects('job')`; audiences without `tenant =>` are of `tenant`.
+    """Run one SELECT over `audience('x')` and `rejects('job')`; audiences without `tenant =>` belong to `tenant`.
 
     Raises as `connectors.lake.sql.query`, and `UserError` UNKNOWN_AUDIENCE, NOTHING_PUBLISHED, NO_REJECTS.
     """
@@ -63,7 +63,7 @@ def _resolve(context: "Context", call: AudienceCall | RejectsCall, tenant: str) 
 
 
 def version_files(context: "Context", audience: "Audience", number: int | None) -> tuple[VersionInfo, tuple[Part, ...]]:
-    """A version, the current one by default, and its files. Raises `UserError` NOTHING_PUBLISHED, NO_SUCH_VERSION."""
+    """A version (default: the current one) and its files. Raises `UserError` NOTHING_PUBLISHED, NO_SUCH_VERSION."""
     ref = ref_of(audience)
     info = context.versions.current(ref) if number is None else context.versions.version(ref, Version(number))
     if info is None:
@@ -74,7 +74,7 @@ def version_files(context: "Context", audience: "Audience", number: int | None) 
 def export(
     context: "Context", audience: "Audience", *, version: int | None, destination: str, overwrite: bool
 ) -> tuple[VersionInfo, ExportedFile]:
-    """Write a version, the current one by default, as one Parquet file to a path or `s3://bucket/key`.
+    """Write a version (default: the current one) as one Parquet file to a path or `s3://bucket/key`.
 
     Raises `UserError` NOTHING_PUBLISHED, NO_SUCH_VERSION, BAD_DESTINATION, and as `export_parquet` does.
     """

@@ -1,4 +1,4 @@
-"""The rejects that verification has kept of a job."""
+"""The rejects of a job that verification kept."""
 
 import io
 from typing import TYPE_CHECKING, Any
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def rejects_file(context: "Context", job_id: JobId) -> bytes | None:
-    """The Parquet file of the rejects of a job; none when it has none. Raises `UserError` UNKNOWN_JOB."""
+    """The Parquet file with the rejects of a job. None if it has none. Raises `UserError` UNKNOWN_JOB."""
     job = context.jobs.get(job_id)
     try:
         return context.objects.get(context.settings.lake_bucket, rejects_key(job.tenant, job.job_id))
     except UserError as exc:
         if exc.code != "SOURCE_GONE":
             raise
-    # A retry that took over the evidence of an earlier job has its rejects too.
+    # A retry that reused the evidence of an earlier job has that job's rejects.
     earlier = None if job.retry_of is None else context.jobs.find(job.retry_of)
     if earlier is None or job.evidence is None or earlier.evidence != job.evidence:
         return None
@@ -29,7 +29,7 @@ def rejects_file(context: "Context", job_id: JobId) -> bytes | None:
 
 
 def read_rejects(file: bytes, limit: int) -> tuple[list[dict[str, Any]], int]:
-    """The first `limit` rejects as plain data, and how many the file holds."""
+    """The first `limit` rejects as plain data, and the number of rejects in the file."""
     parquet = pq.ParquetFile(io.BytesIO(file))
     rows: list[dict[str, Any]] = []
     for batch in parquet.iter_batches(batch_size=max(1, min(limit, 10_000))):

@@ -1,4 +1,4 @@
-"""Recurring imports, exports and snapshots: making one, pausing it, and starting a run."""
+"""Recurring imports, exports and snapshots: create, pause, resume, and start a run."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -51,9 +51,9 @@ def schedule_import(
     again: bool,
     now_ms: int,
 ) -> Schedule:
-    """Import an object again and again, and keep that in the catalog. The object need not be there yet.
+    """Create a schedule that imports an object repeatedly. The object need not exist yet.
 
-    `audience`: its name, or the reserved one of events or profiles. Raises `UserError` BAD_NAME, UNKNOWN_TENANT,
+    `audience`: its name, or the reserved name of events or profiles. Raises `UserError` BAD_NAME, UNKNOWN_TENANT,
     BAD_URI, BAD_SOURCE, BAD_SCHEDULE, BAD_TIMEZONE, BAD_PLACEHOLDER, BAD_SPEC, BAD_COLUMN, SCHEDULE_EXISTS.
     """
     names, times = check_target(context, tenant, audience), timetable(expression, timezone, now_ms)
@@ -84,10 +84,10 @@ def schedule_export(
     since_last: bool,
     now_ms: int,
 ) -> Schedule:
-    """Export an audience again and again, each time to another address, and keep that in the catalog.
+    """Create a schedule that exports an audience repeatedly, to S3 at a different address each time.
 
-    `request` says what and how; its address has placeholders, its id does not matter. `since_last`: only what has
-    changed since the last export of the schedule.
+    `request` says what to export and how; its address has placeholders, its id is ignored. `since_last`: only what has
+    changed since the schedule's last export.
 
     Raises `UserError` BAD_NAME, UNKNOWN_TENANT, UNKNOWN_AUDIENCE, BAD_SCHEDULE, BAD_TIMEZONE, BAD_DESTINATION, BAD_URI,
     BAD_FORMAT, NOT_IN_A_DELTA, BAD_PLACEHOLDER, ADDRESS_REPEATS, SCHEDULE_EXISTS.
@@ -99,7 +99,7 @@ def schedule_export(
     check_request(request)
     if since_last and request.shape.others:
         raise not_in_a_delta()
-    if request.to.startswith(S3):  # a topic takes one export after the other
+    if request.to.startswith(S3):  # a topic takes one export after another
         check_varies(request.to, times, whole_second(now_ms) - 1)
     else:
         check_placeholders(request.to)
@@ -117,7 +117,7 @@ def schedule_snapshot(
     timezone: str,
     now_ms: int,
 ) -> Schedule:
-    """Make a version of an audience of the members of a segment again and again, and keep that in the catalog.
+    """Create a schedule that repeatedly publishes the members of a segment as a version of an audience.
 
     Raises `UserError` BAD_NAME, UNKNOWN_TENANT, UNKNOWN_SEGMENT, BAD_SCHEDULE, BAD_TIMEZONE, SCHEDULE_EXISTS.
     """
@@ -147,7 +147,7 @@ def _keep(
         request=request,
         enabled=True,
         created_at_ms=now_ms,
-        next_due_ms=_first(times, whole_second(now_ms)),  # when a rate begins
+        next_due_ms=_first(times, whole_second(now_ms)),  # a rate starts now
     )
     context.schedules.add(new)
     return new
@@ -161,16 +161,16 @@ def _first(times: Timetable, from_ms: int) -> int:
 
 
 def pause(context: "Context", tenant: str, name: str) -> Schedule:
-    """Run a schedule no more until it is resumed. Raises `UserError` UNKNOWN_SCHEDULE."""
+    """Stop running a schedule until it is resumed. Raises `UserError` UNKNOWN_SCHEDULE."""
     found = find(context, tenant, name)
     context.schedules.pause(found.schedule_id)
     return replace(found, enabled=False)
 
 
 def resume(context: "Context", tenant: str, name: str, now_ms: int) -> Schedule:
-    """Let a paused schedule go on with the first time after now; what it missed is not made up for.
+    """Continue a paused schedule at its first time after now; runs that it missed are not made up for.
 
-    Raises `UserError` UNKNOWN_SCHEDULE, BAD_SCHEDULE for one that is never due again.
+    Raises `UserError` UNKNOWN_SCHEDULE, BAD_SCHEDULE if it is never due again.
     """
     found = find(context, tenant, name)
     if found.enabled:
@@ -181,7 +181,7 @@ def resume(context: "Context", tenant: str, name: str, now_ms: int) -> Schedule:
 
 
 def run_now(context: "Context", tenant: str, name: str, now_ms: int) -> JobId:
-    """Start a run for this moment, also of a paused schedule; the id of its job or export.
+    """Start a run now, even of a paused schedule; returns the id of its job or export.
 
     Raises `UserError` UNKNOWN_SCHEDULE; `RetriableError` ENGINE_UNAVAILABLE, `FatalError` ENGINE_REFUSED.
     """
@@ -189,18 +189,18 @@ def run_now(context: "Context", tenant: str, name: str, now_ms: int) -> JobId:
     execution = start_run(context.engine, found, due)
     while not context.schedules.started(
         found.schedule_id, seen_ms=found.next_due_ms, due_ms=due, execution=execution, next_due_ms=found.next_due_ms
-    ):  # the relay has just started the run that was due
+    ):  # the relay has just started the due run
         found = find(context, tenant, name)
     return run_id(found.schedule_id, due)
 
 
 def find(context: "Context", tenant: str, name: str) -> Schedule:
-    """Raises `UserError` BAD_NAME, UNKNOWN_SCHEDULE."""
+    """The schedule of that name. Raises `UserError` BAD_NAME, UNKNOWN_SCHEDULE."""
     return context.schedules.get(tenant_name(tenant), schedule_name(name))
 
 
 def start_run(engine: WorkflowEngine, schedule: Schedule, due_ms: int) -> str:
-    """Start the workflow for a due time, once, however often this is called; the ARN of the execution.
+    """Start the workflow for a due time, at most once however often this is called; returns the execution's ARN.
 
     Raises `RetriableError` ENGINE_UNAVAILABLE, `FatalError` ENGINE_REFUSED.
     """
@@ -211,7 +211,7 @@ def start_run(engine: WorkflowEngine, schedule: Schedule, due_ms: int) -> str:
 
 
 def registered(jobs: "JobStore", exports: "ExportStore", schedule: Schedule, due_ms: int) -> Mapping[str, Any] | None:
-    """What the run of a due time has become: {job: id} or {export: id}; none when nothing is registered."""
+    """Result of the run for a due time: {job: id} or {export: id}. None if nothing is registered."""
     run = run_id(schedule.schedule_id, due_ms)
     if schedule.kind == "export":
         return None if exports.find(run) is None else {"export": run}
@@ -246,7 +246,7 @@ def schedule_record(jobs: "JobStore", exports: "ExportStore", schedule: Schedule
 def last_run(jobs: "JobStore", exports: "ExportStore", schedule: Schedule) -> dict[str, Any]:
     """{state, job or export, error} of the last run.
 
-    The state is that of its job or export, or STARTED, REFUSED, or DUPLICATE when there was nothing new to import.
+    The state is that of its job or export, or else STARTED, REFUSED, or DUPLICATE if there was nothing new to import.
     """
     outcome, made = schedule.last_outcome or {}, "export" if schedule.kind == "export" else "job"
     if "refused" in outcome:

@@ -1,11 +1,11 @@
-"""A segment held against its rule: what the stream says, and what the archive does.
+"""Compares a segment's members in the stream with its rule evaluated over the archive.
 
-Step by step, once workers were told all that the catalog says (else a rule means something else to them):
-1. Every partition is asked for a cut: who is in the segment at an instant that is a moment away.
-2. Each writes its members down, and says at which offsets they are so.
-3. Once the archive has everything below these offsets, the rule is asked of exactly that, at that instant.
-4. Both must have the same members. What the rule means must not have changed meanwhile.
-5. What the partitions have written down is removed.
+These steps begin once workers know everything in the catalog (before that, a rule means something else to them):
+1. Every partition is asked for a cut: the members at an instant shortly ahead.
+2. Each partition writes its members, and reports the offsets at which they are valid.
+3. Once the archive has everything below these offsets, the rule is evaluated over exactly that, at that instant.
+4. Both must have the same members. The meaning of the rule must not have changed in the meantime.
+5. What the partitions have written is removed.
 """
 
 import logging
@@ -35,19 +35,19 @@ if TYPE_CHECKING:
     from orchestration.context import Context
 
 AHEAD_S: Final = 2
-"""A cut is of an instant that has not come yet when it is asked for, so that no partition is past it."""
+"""A cut is requested for an instant in the future, so that no partition has passed it."""
 POLL_S: Final = 0.2
 KAFKA_S: Final = 10.0
 SAMPLE: Final = 10
-"""Users of a difference that are named."""
+"""How many differing users are named."""
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """What a check has found: both sizes and the difference, and of which cut.
+    """Result of a check: both sizes, the difference, and the cut they refer to.
 
-    `outside`: at the offsets of the cut; none is counted where one partition is checked.
+    `outside`: at the offsets of the cut; not counted if only one partition is checked.
     """
 
     cut_id: JobId
@@ -65,9 +65,9 @@ def check(
     sleep: Callable[[float], None] = time.sleep,
     only: Partition | None = None,
 ) -> Checked:
-    """Hold what the stream says of a segment against its rule; steps as in the module's docstring.
+    """Compare the stream's members of a segment with its rule; the steps are in the module's docstring.
 
-    `only`: one partition, and the users that are in it.
+    `only`: check one partition and its users.
 
     Raises `UserError` UNKNOWN_SEGMENT, SEGMENT_PAUSED; `RetriableError` SEGMENT_NOT_READY, SEGMENT_CHANGED,
     CUT_TIMEOUT, KAFKA_UNAVAILABLE, LAKE_UNAVAILABLE; `FatalError` TOPIC_PARTITIONS_CHANGED.
@@ -94,7 +94,7 @@ def check(
 def _told(
     context: "Context", tenant: str, name: str, deadline: float, sleep: Callable[[float], None]
 ) -> tuple[Segment, Meaning]:
-    """The segment and what its rule means, once workers were told of that. Raises as `check`."""
+    """The segment and the meaning of its rule, once workers have been notified of it. Raises as `check`."""
     while True:
         segment = find(context, tenant, name).segment
         meaning = _checked_meaning(context, segment)
@@ -152,7 +152,7 @@ def _compared(
 
 
 def _below(activity: Activity, cuts: Sequence[SegmentCut]) -> Activity:
-    """What the partitions of these cuts had taken in."""
+    """The activity that the partitions of these cuts had read."""
     return replace(
         activity,
         events_below=Below(ends={cut.partition: cut.events for cut in cuts}),
@@ -161,7 +161,7 @@ def _below(activity: Activity, cuts: Sequence[SegmentCut]) -> Activity:
 
 
 def _checked_meaning(context: "Context", segment: Segment) -> Meaning:
-    """Raises `UserError` SEGMENT_PAUSED: the members of a paused segment are those of when it was paused."""
+    """Raises `UserError` SEGMENT_PAUSED: the members of a paused segment date from when it was paused."""
     rule = context.segments.versions(segment.segment_id)[segment.rule_version - 1].parsed
     meaning = meanings(context).of(segment.tenant, rule)
     if paused := [*((segment.name,) if segment.state == "paused" else ()), *meaning.paused]:
@@ -174,7 +174,7 @@ def _checked_meaning(context: "Context", segment: Segment) -> Meaning:
 
 
 def _cuts(context: "Context", request: CutRequested, deadline: float, only: Partition | None) -> list[SegmentCut]:
-    """Steps 1 and 2. Of a partition that was cut twice, the last."""
+    """Steps 1 and 2. If a partition answered twice, the last cut counts."""
     from confluent_kafka import Consumer, KafkaException, TopicPartition
 
     from connectors.kafka.errors import kafka_error
@@ -186,7 +186,7 @@ def _cuts(context: "Context", request: CutRequested, deadline: float, only: Part
     asked = set(range(settings.partitions)) if only is None else {int(only)}
     found: dict[int, SegmentCut] = {}
     try:
-        # What comes from here on, also if the first answer is there before the first look.
+        # Read from the present end, so that an answer that precedes the first poll is not missed.
         wait_s = min(KAFKA_S, max(POLL_S, deadline - time.monotonic()))
         with refusals_of(consumer):
             _, end = consumer.get_watermark_offsets(TopicPartition(SEGMENT_STATUS, 0), timeout=wait_s)
@@ -210,7 +210,7 @@ def _cuts(context: "Context", request: CutRequested, deadline: float, only: Part
 
 
 def _remove(context: "Context", request: CutRequested) -> None:
-    """What a partition writes too late, or cannot be removed now, is removed with other orphans."""
+    """Files that a partition writes too late, or that cannot be removed now, are removed with other orphans."""
     try:
         context.objects.delete_prefix(context.settings.staging_bucket, cut_prefix(request.cut_id))
     except MusterError as exc:

@@ -1,4 +1,4 @@
-"""Rules asked of the archive: counting a draft, explaining a user."""
+"""Rules evaluated over the archive: count a draft, explain a user."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,9 +28,9 @@ SHOWN_EVENTS: Final = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """How many users a rule finds at an instant in what is archived.
+    """Number of users that match a rule at an instant, according to the archive.
 
-    And which of its names were never seen there, or never with a value of the type that they are compared with.
+    Also names in the rule that the archive never saw, or never with a value of the type they are compared with.
     """
 
     members: int
@@ -38,7 +38,7 @@ class Preview:
     unseen_events: tuple[str, ...]
     unseen_attributes: tuple[str, ...]
     mistyped: tuple[Mistyped, ...]
-    paused: tuple[str, ...]  # segments that it names, which are counted by their rules as if they were not paused
+    paused: tuple[str, ...]  # segments named by the rule, which are counted by their rules as if they were not paused
     outside: tuple[Outside, ...]
 
 
@@ -46,7 +46,7 @@ def preview(context: "Context", tenant: str, new: NewRule) -> Preview:
     """Count a draft. Raises `UserError` UNKNOWN_TENANT, UNKNOWN_AUDIENCE, UNKNOWN_SEGMENT; `RetriableError`."""
     tenant_ = tenant_name(tenant)
     require_tenant(context, tenant_)
-    draft = "draft "  # no segment can be called so
+    draft = "draft "  # not a valid segment name
     rules = {**context.segments.rules(tenant_), draft: new.rule}
     check_members(draft, rules, {audience.name for audience in context.audiences.all(tenant_)}, new.written)
     meaning = meanings(context).of(tenant_, new.rule)
@@ -68,9 +68,9 @@ def preview(context: "Context", tenant: str, new: NewRule) -> Preview:
 def unseen(
     context: "Context", tenant: str, rule: Rule
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[Mistyped, ...]]:
-    """(events, attributes) that a rule names and nobody has ever had, and what no value can be compared with.
+    """(events, attributes) in a rule that no user has ever had, and operands that no archived value is comparable with.
 
-    By what is archived.
+    According to the archive.
     """
     question = Question(rule=rule, activity=meanings(context).activity(tenant_name(tenant)), segments={}, audiences={})
     queries = meanings(context).queries
@@ -79,9 +79,9 @@ def unseen(
 
 
 def outside(context: "Context", tenant: str, rule: Rule) -> tuple[Outside, ...]:
-    """Members of the audiences that a rule depends on whom it cannot ask about, by what is archived.
+    """Members of the audiences that a rule depends on without any archived activity, so that no rule can match them.
 
-    Raises `RetriableError` STACK_NOT_RUNNING where there are such audiences and no lake, and as `SegmentQueries`.
+    Raises `RetriableError` STACK_NOT_RUNNING if there are such audiences and no lake, and as `SegmentQueries`.
     """
     if not (names(rule).audiences or names(rule).segments):
         return ()
@@ -91,9 +91,9 @@ def outside(context: "Context", tenant: str, rule: Rule) -> tuple[Outside, ...]:
 
 
 def explain(context: "Context", tenant: str, name: str, user_id: str, as_of: datetime | None) -> dict[str, Any]:
-    """Why a user is in a segment or not, by what is archived, as plain JSON data.
+    """Why a user is in a segment or not, according to the archive, as plain JSON data.
 
-    `outside` names the audiences of the rule that have the user as a member while nothing else is known.
+    `outside` names the audiences of the rule that have the user as a member although nothing else is known of the user.
 
     Raises `UserError` UNKNOWN_SEGMENT, UNKNOWN_USER.
     """
@@ -161,7 +161,7 @@ def _condition(condition: RuleCondition, found: Explained, *, true: bool) -> dic
 
 
 def _changes_at(condition: Count, found: Explained) -> str | None:
-    """When the answer changes if no event comes: when the next of the ranks leaves the window."""
+    """When the answer changes if no further event comes: when the next of the ranks leaves the window."""
     times = [one.occurred_at for one in found.events[condition]]
     ranks = needs(Rule(groups=(Group(conditions=(condition,)),)))[condition].deadlines
     due = [times[rank - 1] + timedelta(seconds=condition.within_s) for rank in ranks if rank <= len(times)]

@@ -1,4 +1,4 @@
-"""What people do to segments, and what is shown of them."""
+"""Operations on segments, and their JSON form."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from orchestration.context import Context
 
 PATH_MAX: Final = 1_024
-"""A rule is not taken for the path of a file where it is longer."""
+"""A longer rule is not taken for a file path."""
 KAFKA_TIMEOUT_S: Final = 3.0
 
 
 def read_rule(given: str, timezone: str | None) -> NewRule:
-    """A rule as it was given: as text or JSON, or where a file has it (`@path`, or a path that there is).
+    """A rule given as text or JSON, or read from a file (`@path`, or the path of an existing file).
 
     Raises `UserError` BAD_RULE, with the character or the place in its detail, BAD_TIMEZONE, RULE_UNREADABLE.
     """
@@ -50,19 +50,22 @@ def _content(given: str) -> str:
 
 
 def create(context: "Context", tenant: str, name: str, rule: NewRule, author: str) -> Segment:
-    """A new segment. Raises as `SegmentStore.create`, and BAD_NAME."""
+    """Create a segment. Raises as `SegmentStore.create`, and BAD_NAME."""
     tenant_, name_ = tenant_name(tenant), segment_name(name)
     require_tenant(context, tenant_)
     return context.segments.create(tenant_, name_, rule, new_id=fresh_id(), author=author, now_ms=now_ms())
 
 
 def edit(context: "Context", tenant: str, name: str, rule: NewRule, author: str) -> tuple[Segment, bool]:
-    """Another rule, and whether it is another one. Raises as `SegmentStore.edit`, and BAD_NAME."""
+    """Change the rule; also returns whether it differs from the old one.
+
+    Raises as `SegmentStore.edit`, and BAD_NAME.
+    """
     return context.segments.edit(tenant_name(tenant), segment_name(name), rule, author=author, now_ms=now_ms())
 
 
 def find(context: "Context", tenant: str, name: str) -> Standing:
-    """A segment with all that is known of it. Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT."""
+    """A segment with everything known about it. Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT."""
     tenant_, name_ = tenant_name(tenant), segment_name(name)
     found = context.segments.get(tenant_, name_)
     rule = context.segments.versions(found.segment_id)[found.rule_version - 1]
@@ -70,7 +73,7 @@ def find(context: "Context", tenant: str, name: str) -> Standing:
 
 
 def turn(context: "Context", tenant: str, name: str, what: str) -> Segment:
-    """`pause`, `resume` or `delete` it. Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT, SEGMENT_IN_USE."""
+    """`pause`, `resume` or `delete` a segment. Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT, SEGMENT_IN_USE."""
     store = context.segments
     change = {"pause": store.pause, "resume": store.resume, "delete": store.delete}[what]
     return change(tenant_name(tenant), segment_name(name), now_ms=now_ms())
@@ -79,8 +82,8 @@ def turn(context: "Context", tenant: str, name: str, what: str) -> Segment:
 def segment_record(standing: Standing, partitions: int, now: int) -> dict[str, Any]:
     """A segment as plain JSON data.
 
-    `members` is what the partitions have said that have said something (none: none has), `as_of` the instant for which
-    all of that is so at least. `complete`: all of them have, and of this version of the rule.
+    `members` is the sum over the partitions that have reported (None if none has), `as_of` the instant up to which all
+    of these reports hold. `complete`: all partitions have reported, for this version of the rule.
     """
     segment, rule, said = standing.segment, standing.rule, list(standing.partitions.values())
     current = [one for one in said if one.rule_version == segment.rule_version]
@@ -106,7 +109,7 @@ def segment_record(standing: Standing, partitions: int, now: int) -> dict[str, A
 
 
 def partition_record(one: PartitionStatus) -> dict[str, Any]:
-    """What was said of a partition as plain JSON data."""
+    """The latest report of a partition as plain JSON data."""
     return {
         "partition": one.partition,
         "rule_version": one.rule_version,
@@ -132,7 +135,7 @@ def rule_record_of(version: RuleVersion) -> dict[str, Any]:
 
 
 def behind(context: "Context", partitions: Iterable[PartitionStatus]) -> int | None:
-    """How many records of events and profiles were not taken in yet; none where Kafka or the lake does not tell."""
+    """Records of events and profiles that have not been read yet. None if Kafka or the lake does not answer."""
     from confluent_kafka import KafkaException, TopicPartition
     from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
 

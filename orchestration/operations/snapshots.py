@@ -1,4 +1,4 @@
-"""Snapshots of segments: starting one."""
+"""Starts snapshots of segments."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ def snapshot(
     at: datetime | None = None,
     allow_shrink: bool = False,
 ) -> JobId:
-    """Start a snapshot of a segment; the id of its job. What would be refused is refused before.
+    """Start a snapshot of a segment; returns the id of its job. Requests that would be refused are refused up front.
 
     Raises `UserError` BAD_NAME, BAD_TIME, UNKNOWN_TENANT, UNKNOWN_SEGMENT, SEGMENT_PAUSED; `RetriableError`
     ENGINE_UNAVAILABLE, `FatalError` ENGINE_REFUSED.
@@ -48,5 +48,5 @@ def snapshot(
 
 
 def audience_of(segment: str) -> str:
-    """The audience that a snapshot goes to where nobody says another."""
+    """The default audience of a snapshot."""
     return segment + SUFFIX

@@ -1,4 +1,4 @@
-"""What was said on the command line about an import, as changes of an audience's import spec."""
+"""Options of an import on the command line, as changes to an audience's import spec."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +22,7 @@ def spec_changes(
     drop_columns: Sequence[str] = (),
     retype_columns: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The keys of an import spec that were given, as plain data; what was not given is left to the audience.
+    """The given keys of an import spec, as plain data; anything not given is left to the audience.
 
     `columns` are `name[:type][=name in the file]`. Raises `UserError` BAD_COLUMN, BAD_SPEC.
     """

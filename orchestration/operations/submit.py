@@ -1,8 +1,8 @@
-"""Submitting imports: the file goes into the staging bucket, then Step Functions starts ImportAudience.
+"""Submits imports: the file goes into the staging bucket, then Step Functions starts ImportAudience.
 
-1. Names and tenant are checked, so that a typing error does not cost an upload.
-2. A local file is uploaded to `uploads/<tenant>/<audience>/<job id>/<file name>` and pinned as it then is.
-3. StartExecution under the job's id: repeating it is harmless.
+1. Names and tenant are checked, so that a typo does not cost an upload.
+2. A local file is uploaded to `uploads/<tenant>/<audience>/<job id>/<file name>`, and the uploaded object is pinned.
+3. StartExecution under the job's id, which is safe to repeat.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,14 +38,14 @@ def check_target(context: "Context", tenant: str, target: str) -> tuple[TenantNa
 
 
 def check_names(context: "Context", tenant: str, audience: str) -> tuple[TenantName, AudienceName]:
-    """Step 1. The tenant `default` is made when it is missing. Raises `UserError` BAD_NAME, UNKNOWN_TENANT."""
+    """Step 1. Creates the tenant `default` if it is missing. Raises `UserError` BAD_NAME, UNKNOWN_TENANT."""
     checked = tenant_name(tenant), audience_name(audience)
     require_tenant(context, checked[0])
     return checked
 
 
 def require_tenant(context: "Context", tenant: TenantName) -> None:
-    """Raises `UserError` UNKNOWN_TENANT; the default tenant is made instead."""
+    """Raises `UserError` UNKNOWN_TENANT, except for the default tenant, which is created instead."""
     known = context.audiences.tenants()
     if tenant in known:
         return
@@ -66,7 +66,7 @@ def submit_file(
     again: bool = False,
     on_bytes: Callable[[int], None] | None = None,
 ) -> JobId:
-    """Upload a local file and start its import; the id of the new job. `on_bytes` gets the bytes of each piece sent.
+    """Upload a local file and start its import; returns the job's id. `on_bytes` gets the size of each piece sent.
 
     Raises `UserError` SOURCE_GONE, SOURCE_UNREADABLE, EMPTY_FILE; `RetriableError` S3_UNAVAILABLE, ENGINE_UNAVAILABLE.
     """
@@ -82,7 +82,7 @@ def submit_file(
 def submit_object(
     context: "Context", uri: str, *, tenant: str, audience: str, overrides: Mapping[str, Any], again: bool = False
 ) -> JobId:
-    """Start the import of an object where it is; the id of the new job.
+    """Start the import of an object in place; returns the new job's id.
 
     Raises `UserError` BAD_URI, BAD_SOURCE, SOURCE_GONE.
     """
@@ -100,7 +100,7 @@ def _start_pinned(
     *,
     again: bool,
 ) -> JobId:
-    """Start the import of the object (bucket, key) as it is now."""
+    """Start the import of the present version of the object (bucket, key)."""
     pinned = context.objects.pin(*place)
     request = ImportRequest(
         job_id=job_id,
@@ -116,11 +116,11 @@ def _start_pinned(
 
 
 def resubmit(context: "Context", job: "Job", *, force: bool = False, with_audience_settings: bool = False) -> JobId:
-    """A new job for the source of a failed or cancelled one; its id.
+    """Start a new job for the source of a failed or cancelled one; returns its id.
 
-    With the spec of that job, or with what its audience (its tenant, of events and profiles) keeps now. Raises
-    `UserError` NOT_RETRIABLE (it runs or was published), NO_SETTINGS, FILE_AT_FAULT (a user error, and neither `force`
-    nor other settings).
+    It uses the spec of that job, or the present settings of its audience (for events and profiles, of its tenant).
+    Raises `UserError` NOT_RETRIABLE (it runs or was published), NO_SETTINGS, FILE_AT_FAULT (a user error, and neither
+    `force` nor other settings).
     """
     if job.state not in {"FAILED", "CANCELLED"}:
         raise UserError(
@@ -166,7 +166,7 @@ def resubmit(context: "Context", job: "Job", *, force: bool = False, with_audien
 
 
 def _settings_of(context: "Context", job: "Job") -> ImportSpec | None:
-    """What an import of the job's file would be read by if nothing were said of it; none without an audience."""
+    """The spec for the job's file if no options were given. None if its audience does not exist."""
     if job.kind != "audience":
         return specs(context).of_activity(job.tenant, job.kind, {})
     audience = context.audiences.find(job.tenant, job.audience)
@@ -174,7 +174,7 @@ def _settings_of(context: "Context", job: "Job") -> ImportSpec | None:
 
 
 def _asked_spec(job: "Job") -> ImportSpec:
-    """The spec of a job as it was before its file had a say in it."""
+    """The spec of a job before columns found in its file were added."""
     if not job.spec.other_columns:
         return job.spec
     named = {column.name for column in job.spec.known_columns}
@@ -194,11 +194,11 @@ def _way_out(job: "Job", *, same: bool, new: bool) -> str:
 
 
 def _options_of(job: "Job") -> Mapping[str, Any]:
-    """What an earlier job was asked for; one that was refused at registration has no spec of its own."""
+    """The options an earlier job was given; one that was refused at registration has no spec of its own."""
     if "overrides" in job.source:
         asked: Mapping[str, Any] = job.source["overrides"]
         return asked
-    # Columns that came from the file itself were not named by anybody.
+    # Columns taken from the file itself were not named by anyone.
     named: dict[str, Any] = {} if job.kind == "audience" else {"known_columns": []}
     return {**named, **job.spec.as_record()}
 
@@ -210,7 +210,7 @@ def start(context: "Context", request: ImportRequest) -> JobId:
 
 
 def start_snapshot(context: "Context", request: SnapshotRequest) -> JobId:
-    """As `start`, of a snapshot."""
+    """As `start`, for a snapshot."""
     context.engine.start(IMPORT_MACHINE, request.job_id, {"snapshot": request.as_record()})
     return request.job_id
 
@@ -228,7 +228,7 @@ def _snapshot_again(job: "Job") -> SnapshotRequest:
 
 
 def source_of(context: "Context", tenant: str | None, uri: str) -> tuple[str, str]:
-    """(bucket, key) of an object that the tenant may import, or any tenant. Raises `UserError` BAD_URI, BAD_SOURCE."""
+    """(bucket, key) of an object that the tenant (None: any) may import. Raises `UserError` BAD_URI, BAD_SOURCE."""
     bucket, key = split_s3_uri(uri)
     if not key:
         raise UserError("BAD_URI", f"{uri!r} names a bucket, not an object in it", uri=uri)
@@ -249,7 +249,7 @@ def check_readable(path: Path) -> None:
 
 
 def upload_key(tenant: TenantName, audience: AudienceName, job_id: JobId, file_name: str) -> str:
-    """Where an uploaded file lies in the staging bucket. A name that S3 would refuse is cut at its start."""
+    """Key of an uploaded file in the staging bucket. A name too long for S3 loses its beginning."""
     prefix = f"{UPLOADS_PREFIX}{tenant}/{audience}/{job_id}/"
     room = KEY_MAX_BYTES - len(prefix.encode())
     name = "".join(c if c.isprintable() else "_" for c in file_name)

@@ -1,4 +1,4 @@
-"""Which workers there are, wherever they run: the members of their consumer groups, as Kafka knows them."""
+"""Workers wherever they run: the members of their consumer groups, as Kafka knows them."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -19,9 +19,9 @@ TIMEOUT_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningWorker:
-    """One member. `worker`, `host` and `pid` are what it says of itself; `address` is where Kafka sees it.
+    """One member. `worker`, `host` and `pid` are what it says about itself; `address` is where Kafka sees it.
 
-    `partitions`: those of its topics that it has now; none while they are being shared out.
+    `partitions`: the partitions assigned to it now; empty during a rebalance.
     """
 
     worker: str
@@ -37,7 +37,7 @@ class RunningWorker:
 
 
 def running_workers(settings: Settings) -> list[RunningWorker]:
-    """By group, then by what they are called. Raises `RetriableError` KAFKA_UNAVAILABLE, STACK_NOT_RUNNING."""
+    """Workers by group, then by name. Raises `RetriableError` KAFKA_UNAVAILABLE, STACK_NOT_RUNNING."""
     from confluent_kafka import KafkaException
 
     from connectors.kafka.clients import admin_client
@@ -59,14 +59,14 @@ def running_workers(settings: Settings) -> list[RunningWorker]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitingJobs:
-    """Jobs whose partitions no worker has, and for how long, of the one that waits longest."""
+    """Number of jobs whose partitions no worker has, and how long the longest has been waiting."""
 
     jobs: int
     no_worker_s: float
 
 
 def waiting_jobs(context: "Context", now_ms: int) -> WaitingJobs | None:
-    """None where no job waits so. Raises `RetriableError` CATALOG_UNAVAILABLE."""
+    """Jobs that wait for a worker. None if there are none. Raises `RetriableError` CATALOG_UNAVAILABLE."""
     waits = [
         stood_s
         for job in context.jobs.live()
