@@ -1,4 +1,4 @@
-"""`make release VERSION=x.y.z`: why a release is refused, and the steps that make one.
+"""`make release VERSION=x.y.z`: the reasons to refuse a release, and the steps that make one.
 
-In reading order: `versions`, `changelog`, `evidence` (what each says), `refusals` (all reasons at once), `steps`.
+Reading order: `versions`, `changelog`, `evidence` (what each file says), `refusals` (all reasons at once), `steps`.
 """

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def main(arguments: list[str]) -> int:
-    """Make a release of the working tree, or say why not."""
+    """Release the working tree, or print why not."""
     parser = argparse.ArgumentParser(prog="python -m release", description=__doc__)
     parser.add_argument("version", help="x.y.z")
     parser.add_argument("--dry-run", action="store_true", help="take all steps in a temporary clone, and show them")
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
 
 
 def state(root: Path, asked: str) -> State:
-    """What a release of the working tree would start from."""
+    """The state a release of the working tree would start from."""
     log = root / changelog.FILE
     return State(
         asked=asked,
@@ -65,19 +65,19 @@ def state(root: Path, asked: str) -> State:
 
 
 def make(root: Path, version: Version) -> None:
-    """Take the steps, and say what each has done."""
+    """Take the steps, printing what each has done."""
     steps.release(root, version, datetime.now(UTC).date(), lambda text: print(f"* {text}", flush=True))
 
 
 def show(root: Path) -> None:
-    """What the commit of a dry run changes."""
+    """Print what the commit of a dry run changes."""
     print(git(root, "show", "--stat", "--format=", "HEAD"))
     print(git(root, "show", "--format=", "--unified=1", "HEAD"))
 
 
 @contextmanager
 def clone(root: Path) -> Iterator[Path]:
-    """The committed tree in a folder of its own, with the same author."""
+    """Clone the committed tree into a temporary folder, with the same author."""
     folder = Path(tempfile.mkdtemp(prefix="muster-release-"))
     try:
         copy = folder / "muster"

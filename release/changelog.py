@@ -1,4 +1,4 @@
-"""CHANGELOG.md, as Keep a Changelog has it: what is unreleased becomes the section of a version."""
+"""CHANGELOG.md in the format of Keep a Changelog: the unreleased entries become the section of a version."""
 
 import re
 from datetime import date
@@ -13,15 +13,15 @@ _ENTRY: Final = re.compile(r"^- \S", re.MULTILINE)
 
 
 def unreleased(text: str) -> str:
-    """The section `Unreleased` without its heading; empty if it has no entry, or is missing."""
+    """The section `Unreleased` without its heading. Empty if it has no entries, or is missing."""
     found = _SECTION.search(text)
     return found["body"].strip() if found and _ENTRY.search(found["body"]) else ""
 
 
 def dated(text: str, version: Version, day: date) -> str:
-    """The changelog with the unreleased entries under `version`, and nothing unreleased.
+    """The changelog with the unreleased entries moved under `version`.
 
-    Raises ValueError if there is no such entry.
+    Raises ValueError if there are no unreleased entries.
     """
     if not (entries := unreleased(text)):
         raise ValueError(f"{FILE} has nothing unreleased")

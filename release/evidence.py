@@ -1,4 +1,4 @@
-"""Whether the evidence of docs/evidence.md is as new as the code that it covers."""
+"""Checks whether the evidence in docs/evidence.md is up to date with the code that it covers."""
 
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -17,9 +17,9 @@ FAILED: Final = "- **failed:**"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """What the page has of one exhibit. `changed`: files it covers that have changed since.
+    """What the page says of one exhibit. `changed`: files it covers that have changed since.
 
-    None of `commit`: the page does not say of which commit it is, or git does not know that commit.
+    `commit` is None if the page names no commit, or git does not know it.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Shown:
 
 
 def shown(root: Path, exhibits: Iterable[Exhibit]) -> tuple[Shown, ...]:
-    """What the page has of each exhibit, in their order; missing sections are of no commit."""
+    """What the page says of each exhibit, in the exhibits' order; a missing section has no commit."""
     page = root / PAGE
     found = sections(page.read_text(encoding="utf-8")) if page.exists() else {}
     return tuple(_shown(root, exhibit, found) for exhibit in exhibits)
@@ -51,7 +51,7 @@ def _shown(root: Path, exhibit: Exhibit, found: Mapping[str, str]) -> Shown:
 
 
 def _changed(root: Path, commit: str, covers: tuple[str, ...]) -> tuple[str, ...]:
-    """Files that differ from the commit; the lock only if a package of others does, as a release sets our version."""
+    """Files that differ from the commit; the lock only if other packages changed, as a release sets our version."""
     differing = lines(root, "diff", "--name-only", "--no-renames", commit, "HEAD", "--", *covers)
     if LOCK in differing and _locked(root, commit) == _locked(root, "HEAD"):
         return tuple(file for file in differing if file != LOCK)
@@ -59,7 +59,7 @@ def _changed(root: Path, commit: str, covers: tuple[str, ...]) -> tuple[str, ...
 
 
 def _locked(root: Path, commit: str) -> list[tuple[str, str]]:
-    """Names and versions of the packages of others."""
+    """Names and versions of all packages but ours."""
     own = tomllib.loads(git(root, "show", f"HEAD:{PROJECT}"))["project"]["name"]
     packages = tomllib.loads(git(root, "show", f"{commit}:{LOCK}"))["package"]
     return sorted((one["name"], one["version"]) for one in packages if one["name"] != own)

@@ -1,4 +1,4 @@
-"""Why a release is refused: every reason at once, each with what to do."""
+"""Reasons to refuse a release: all of them at once, each with a remedy."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from release.versions import Version
 
 MAIN: Final = "main"
 NAMED: Final = 3
-"""Files that a reason names; the others are counted."""
+"""How many files a reason names; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What a release would start from.
+    """The state a release would start from.
 
-    `asked`: the version as it was typed; `uncommitted`: lines of `git status --porcelain`; `entries`: the unreleased
-    section of the changelog.
+    `asked`: the version as typed; `uncommitted`: lines of `git status --porcelain`; `entries`: the unreleased section
+    of the changelog.
     """
 
     asked: str
@@ -31,7 +31,7 @@ class State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """One reason. `fatal`: the steps cannot be carried out, so that even a dry run ends here."""
+    """One reason. `fatal`: the steps cannot be taken, so even a dry run ends here."""
 
     why: str
     remedy: str
@@ -39,7 +39,7 @@ class Refusal:
 
 
 def refusals(state: State) -> tuple[Refusal, ...]:
-    """All reasons; none if the release may be made."""
+    """All reasons. Empty if the release may be made."""
     return (*_of_version(state), *_of_tree(state), *_of_evidence(state.evidence))
 
 
@@ -84,7 +84,7 @@ def _of_evidence(evidence: Sequence[Shown]) -> Iterator[Refusal]:
 
 
 def _outdated(shown: Shown) -> str:
-    """Empty if the exhibit is as new as what it covers."""
+    """Why the evidence of an exhibit does not count. Empty if it is up to date with what it covers."""
     if shown.commit is None:
         return f"{PAGE} has no evidence of a commit that git knows"
     if shown.failed:

@@ -1,11 +1,11 @@
-"""The steps of a release, in a working tree that nobody else changes meanwhile.
+"""The steps of a release, in a working tree that nothing else changes in the meantime.
 
-1. CHANGELOG.md gets the date, pyproject.toml and uv.lock the version.
-2. Wheel and sdist are built into dist/, and hold every file of the packages that git has.
-3. The images are built, if Docker answers.
-4. Commit and tag. Nothing is pushed.
+1. Set the date in CHANGELOG.md, and the version in pyproject.toml and uv.lock.
+2. Build wheel and sdist into dist/, and check that they contain every tracked file of the packages.
+3. Build the images, if Docker answers.
+4. Commit, then tag. Nothing is pushed.
 
-If a step fails, the three files are as they were before, and there is neither a commit nor a tag.
+If a step up to the commit fails, the three files are restored, and there is neither a commit nor a tag.
 """
 
 import os
@@ -27,17 +27,17 @@ from release.versions import LOCK, PROJECT, Version, set_version
 CHANGED: Final = (FILE, PROJECT, LOCK)
 DIST: Final = "dist"
 SAME_BYTES: Final = {"SOURCE_DATE_EPOCH": "1700000000"}
-"""As docker/build.sh has it: the same tree makes the same wheel."""
+"""As in docker/build.sh: the same tree makes the same wheel."""
 
 Say = Callable[[str], None]
 
 
 class StepError(Exception):
-    """A step that did not succeed, and why."""
+    """A step failed; the message says why."""
 
 
 def release(root: Path, version: Version, day: date, say: Say) -> None:
-    """All steps. Raises `StepError`, or `CalledProcessError` of a program that failed."""
+    """Take all steps. Raises `StepError`, or `CalledProcessError` if a program fails."""
     with _restored(root):
         path = root / FILE
         path.write_text(dated(path.read_text(encoding="utf-8"), version, day), encoding="utf-8")
@@ -53,7 +53,7 @@ def release(root: Path, version: Version, day: date, say: Say) -> None:
 
 
 def build(root: Path, version: Version) -> tuple[Path, Path]:
-    """Wheel and sdist in dist/. Raises `StepError` if a file of a package is in one of them not."""
+    """Build wheel and sdist into dist/. Raises `StepError` if either lacks a file of a package."""
     folder = root / DIST
     name = f"muster-{version}"
     wheel, sdist = folder / f"{name}-py3-none-any.whl", folder / f"{name}.tar.gz"
@@ -74,7 +74,7 @@ def complete(archive: Path, held: Sequence[str], wanted: Sequence[str]) -> None:
 
 
 def images(root: Path, version: Version, say: Say) -> None:
-    """`muster:VERSION` and `muster-stack:VERSION`; skipped, which is said, if Docker does not answer."""
+    """Build `muster:VERSION` and `muster-stack:VERSION`. If Docker does not answer, say so and skip them."""
     if not docker_answers():
         say("images: skipped, Docker does not answer")
         return
@@ -84,7 +84,7 @@ def images(root: Path, version: Version, say: Say) -> None:
 
 
 def docker_answers() -> bool:
-    """Whether there is a daemon."""
+    """True if a Docker daemon answers."""
     try:
         return subprocess.run(["docker", "info"], capture_output=True, check=False, timeout=30).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
@@ -93,7 +93,7 @@ def docker_answers() -> bool:
 
 @contextmanager
 def _restored(root: Path) -> Iterator[None]:
-    """If something fails, the changed files are as they were."""
+    """Restore the changed files if anything fails."""
     before = {file: (root / file).read_bytes() for file in CHANGED}
     try:
         yield
@@ -105,7 +105,7 @@ def _restored(root: Path) -> Iterator[None]:
 
 
 def _tool(name: str) -> str:
-    """A program beside this Python."""
+    """Path of a program next to this Python."""
     return str(Path(sys.executable).parent / name)
 
 

@@ -1,4 +1,4 @@
-"""Versions are x.y.z. The one of the project is in pyproject.toml, and in the lock that uv makes of it."""
+"""Versions are x.y.z. The project's version is in pyproject.toml, and in the lock that uv derives from it."""
 
 import re
 import tomllib
@@ -13,7 +13,7 @@ _IN_LOCK: Final = r'^(\[\[package\]\]\nname = "{name}"\nversion = ")[^"]+(")'
 
 
 class Version(NamedTuple):
-    """x.y.z; compares by number."""
+    """x.y.z; compares numerically."""
 
     major: int
     minor: int
@@ -21,7 +21,7 @@ class Version(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Version | None":
-        """None unless the text is three whole numbers without leading zeros, with dots between them."""
+        """None unless the text is three whole numbers without leading zeros, separated by dots."""
         found = NUMBERED.fullmatch(text)
         return cls(*map(int, found.groups())) if found else None
 
@@ -43,7 +43,7 @@ def project_version(root: Path) -> Version:
 
 
 def set_version(root: Path, version: Version) -> None:
-    """Write the version into pyproject.toml and uv.lock. Raises ValueError if one of them has no place for it."""
+    """Write the version into pyproject.toml and uv.lock. Raises ValueError unless each has exactly one place for it."""
     name = tomllib.loads((root / PROJECT).read_text(encoding="utf-8"))["project"]["name"]
     in_lock = re.compile(_IN_LOCK.format(name=re.escape(name)), re.MULTILINE)
     for file, place in ((PROJECT, _IN_PROJECT), (LOCK, in_lock)):

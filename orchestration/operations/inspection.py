@@ -38,7 +38,7 @@ LIKELY: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suggestion:
-    """The `muster import` that keeps as much as possible, quoted for a shell (None: there is none), and what to mind."""
+    """The `muster import` that keeps as much as possible, quoted for a shell (None if impossible), and what to mind."""
 
     command: str | None
     hints: tuple[str, ...]
