@@ -1,1 +1,1 @@
-"""The command line. Start at `main.py`; modules load what they need inside the commands, so that help is instant."""
+"""The command line. Start at `main.py`; modules are loaded inside the commands that need them, so help is instant."""

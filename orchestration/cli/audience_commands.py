@@ -44,7 +44,7 @@ KeepDays = Annotated[int | None, typer.Option("--keep-days", metavar="DAYS", hel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudienceView:
-    """An audience with its current version, who is told of it, and where its table is if that was asked for."""
+    """An audience with its current version and recipients, and on request the address of its table."""
 
     audience: "Audience"
     told: "Sequence[Recipient]"
@@ -60,7 +60,7 @@ class AudienceView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActivityView:
-    """How files of events or profiles of a tenant are read; columns that are not known are kept as the file has them.
+    """How files of events or profiles of a tenant are read; unknown columns are kept as they are in the file.
 
     `name` is the reserved one.
     """

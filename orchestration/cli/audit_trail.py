@@ -1,4 +1,4 @@
-"""The entry that each run of a command with an effect leaves in the audit trail, also one that was refused."""
+"""The audit entry that every run of a command with an effect leaves, even if the run was refused."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -37,7 +37,7 @@ def audited(path: str, given: Mapping[str, Any]) -> Iterator[None]:
         raise
     except typer.Abort:
         raise
-    except BaseException:  # an Exit is the way in which a command ends; a Ctrl-C while waiting ends the waiting alone
+    except BaseException:  # commands end with an Exit; Ctrl-C during a wait ends only the wait
         _record(path, given, before, None)
         raise
     _record(path, given, before, None)
@@ -51,7 +51,7 @@ def _context() -> "Context | None":
 
 
 def _look(path: str, given: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What the catalog says of the command's schedule, segment, job or audience; none when there is none."""
+    """The catalog's view of the command's schedule, segment, job or audience. None if there is none."""
     if (context := _context()) is None:
         return None
     try:
@@ -115,7 +115,7 @@ def _record(path: str, given: Mapping[str, Any], before: Mapping[str, Any] | Non
 
 
 def _shown(value: Any) -> Any:
-    """An argument without what may be a secret: the query of a URL."""
+    """An argument without possible secrets: a URL loses its query."""
     if isinstance(value, list | tuple):
         return [_shown(part) for part in value]
     if isinstance(value, bool | int | float):

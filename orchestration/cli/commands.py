@@ -1,4 +1,4 @@
-"""What makes a function a command: its place and examples, its effect, and how its value is shown."""
+"""Turns functions into commands: their place and examples, their effect, and how their value is shown."""
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,14 +22,14 @@ GivenP = ParamSpec("GivenP")
 Effect = Literal["reads", "changes"]
 """`changes`: each run leaves an entry in the audit trail."""
 Given = Mapping[str, Any]
-"""The arguments of a run, by their names in Python."""
+"""Arguments of a run, by their names in Python."""
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 _JSON: Final = inspect.Parameter("json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(Generic[ValueT_co]):
-    """The value of a command, `notes` that are said after it, and the exit code if it is not 0."""
+    """The value of a command, `notes` printed after it, and the exit code if it is not 0."""
 
     value: ValueT_co
     notes: Iterable[str] = ()
@@ -42,7 +42,7 @@ Result: TypeAlias = ValueT | Answer[ValueT]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """Something that was done, as plain JSON data and in words."""
+    """An action that was carried out, as plain JSON data and in words."""
 
     record: Mapping[str, Any] | None = None
     text: str
@@ -58,9 +58,9 @@ def show_done(done: Done) -> None:
 
 
 class Group(typer.Typer):
-    """Commands that share their first words, `path`; the last word is the name of the group.
+    """Commands that share their first words, `path`; the last word is the group's name.
 
-    Its help is that of `FAMILIES`, or `help_` of a group within another; `lines` are examples.
+    Its help comes from `FAMILIES`, or from `help_` for a group within another; `lines` are examples.
     """
 
     def __init__(self, path: str, *lines: str, help_: str = "") -> None:
@@ -76,7 +76,7 @@ class Group(typer.Typer):
 
 
 def examples(*lines: str) -> str:
-    """The end of a command's help; the control character in front keeps the lines as they are."""
+    """The end of a command's help; the leading control character keeps the lines unwrapped."""
     title = "Example:" if len(lines) == 1 else "Examples:"
     return "\b\n" + "\n".join([title, *(f"  {line}" for line in lines)])
 
@@ -93,7 +93,7 @@ def always(given: Given) -> bool:
 
 
 def nothing(value: object) -> None:
-    """Show nothing: of a command that ends in another program."""
+    """Show nothing: for a command that turns into another program."""
     del value
 
 
@@ -106,11 +106,11 @@ def command(
     show: Callable[[ValueT], None],
     record: Callable[[ValueT], Any] | None = plain,
 ) -> Callable[[Callable[GivenP, Result[ValueT]]], Callable[GivenP, Result[ValueT]]]:
-    """Make a function, which returns a value or an `Answer`, a command with the examples `lines`.
+    """Decorator that makes a function, which returns a value or an `Answer`, a command with the examples `lines`.
 
-    `show` prints the value for people. `record` makes it JSON for `--json`, an iterator item by item; the command has
-    no such option if it is none. `acts`: the runs of a command with an effect that have it. A function that must know
-    how it is asked has a parameter `json` itself.
+    `show` prints the value for people. `record` turns it into JSON for `--json`, an iterator item by item; if None, the
+    command has no such option. `acts`: which runs of a command with an effect are recorded. A function that must know
+    whether JSON was requested declares a parameter `json` itself.
     """
     path = f"{group.path} {name}".strip()
 
@@ -139,7 +139,7 @@ def command(
 
 
 def show_now(value: ValueT, show: Callable[[ValueT], None]) -> None:
-    """Show people something before the command is done; with `--json` it is part of the one document at the end."""
+    """Show a value before the command is done; with `--json` it is part of the single document at the end."""
     if not SESSION.json:
         show(value)
 

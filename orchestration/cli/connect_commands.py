@@ -27,19 +27,19 @@ _HINT: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """Where a deployment is; or a `snippet`, in the form that was asked for."""
+    """Addresses of a deployment, or a `snippet` in the requested form."""
 
     addresses: "Addresses | None" = None
     snippet: str = ""
     hint: str = ""
 
     def as_record(self) -> Any:
-        """Plain JSON data; of addresses."""
+        """Plain JSON data of the addresses; None for a snippet."""
         return None if self.addresses is None else self.addresses.as_record()
 
 
 def _show(found: Connection) -> None:
-    sys.stdout.write(found.snippet)  # no line is folded: it is pasted elsewhere
+    sys.stdout.write(found.snippet)  # not folded, as it is pasted elsewhere
     if found.addresses is not None:
         _show_addresses(found.addresses)
     if found.hint:

@@ -1,4 +1,4 @@
-"""Where output goes: results to stdout, everything said to people on the way to stderr, JSON alone on stdout."""
+"""Where output goes: results to stdout, messages on the way to stderr, JSON alone on stdout."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ with deferred(__name__):
     from rich import console, table, text
 
 PIPE_WIDTH: Final = 200
-"""Width where nobody looks: wide enough that tables are not folded for `grep`."""
+"""Width without a terminal: wide enough that tables are not folded for `grep`."""
 
 
 @cache
@@ -42,17 +42,17 @@ def _console(*, stderr: bool) -> "Console":
 
 
 def say(message: str) -> None:
-    """Tell the person at the terminal something that is not the result."""
+    """Print a message that is not part of the result."""
     err().print(message)
 
 
 def print_json(value: Any) -> None:
-    """The machine-readable result, one document."""
+    """Print the machine-readable result as one document."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
 def print_json_rows(rows: Iterable[Any]) -> None:
-    """As `print_json` of a list, which is never in memory as a whole."""
+    """Like `print_json` for a list, without holding all of it in memory."""
     start = "["
     for row in rows:
         document = json.dumps(row, indent=2, ensure_ascii=False, default=str)
@@ -62,12 +62,12 @@ def print_json_rows(rows: Iterable[Any]) -> None:
 
 
 def print_line(line: str, style: str | None = None) -> None:
-    """One line of the result."""
+    """Print one line of the result."""
     out().print(line, style=style)
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()) -> None:
-    """A table of outside text; columns in `right` are right-aligned. Long cells are folded, never cut."""
+    """Print a table of untrusted text; columns in `right` are right-aligned. Long cells are folded, never cut."""
     grid = table.Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for header in headers:
         grid.add_column(header, justify="right" if header in right else "left", overflow="fold")
@@ -77,7 +77,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, rig
 
 
 def print_pairs(pairs: Sequence[tuple[str, object]]) -> None:
-    """Names and values, one pair a line."""
+    """Print names and values, one pair per line."""
     grid = table.Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -87,7 +87,7 @@ def print_pairs(pairs: Sequence[tuple[str, object]]) -> None:
 
 
 def _print_grid(grid: "Table") -> None:
-    """Print a table; in a pipe without the blanks that fill its last column."""
+    """Print a table; into a pipe, without the padding of its last column."""
     if out().is_terminal:
         out().print(grid, soft_wrap=False)
         return
@@ -97,6 +97,6 @@ def _print_grid(grid: "Table") -> None:
 
 
 def show_error(error: MusterError) -> None:
-    """An error as `CODE: message`."""
+    """Print an error as `CODE: message`."""
     message = "\n".join(safe(line) for line in error.message.splitlines())
     err().print(text.Text.assemble((error.code, "bold red"), f": {message}"))

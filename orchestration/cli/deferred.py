@@ -1,7 +1,7 @@
-"""Imports whose modules load at first use: help and lists do not wait for boto3, Arrow or the CDK.
+"""Imports whose modules load at first use, so that help and lists do not wait for boto3, Arrow or the CDK.
 
-`with deferred(__name__): from package import module` binds a stand-in for the module. It stays a plain import for type
-checkers, linters and the contracts of the architecture; Python 3.15 has `lazy from package import module` for it.
+`with deferred(__name__): from package import module` binds a stand-in for the module. Type checkers, linters and the
+architecture contracts still see a plain import; Python 3.15 has `lazy from package import module` for this.
 """
 
 import builtins
@@ -16,7 +16,7 @@ _SWAPPING: Final = RLock()
 
 
 class _Deferred:
-    """Stands for a module, and loads it when one of its names is looked up."""
+    """Stands in for a module, and loads it when one of its names is looked up."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -26,7 +26,7 @@ class _Deferred:
 
 
 class _Package:
-    """Stands for a package while an import statement takes modules out of it."""
+    """Stands in for a package while an import statement takes modules from it."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -39,8 +39,8 @@ class _Package:
 def deferred(importer: str) -> Iterator[None]:
     """Defer the `from package import module` statements of the block. `importer` is the `__name__` of its module.
 
-    What is imported has to be a module: the names in it are looked up through the stand-in, at each use. Imports that
-    other threads carry out meanwhile are left alone.
+    Only modules can be imported like this: names in them are looked up through the stand-in, on each use. Imports by
+    other threads in the meantime are unaffected.
     """
     with _SWAPPING:
         load = builtins.__import__

@@ -63,7 +63,7 @@ def synth(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """What a deployment would change; `buckets_taken`: those that exist and are not of its stack."""
+    """Changes a deployment would make; `buckets_taken`: existing buckets that do not belong to its stack."""
 
     changes: "Sequence[Change]"
     buckets_taken: Sequence[str]

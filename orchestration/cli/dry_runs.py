@@ -30,7 +30,7 @@ with deferred(__name__):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DryRunView:
-    """What an import would come to, and what it would cost."""
+    """The result an import would have, and its cost."""
 
     result: "DryRun | ActivityDryRun"
     quote: "Quote"
@@ -41,7 +41,7 @@ class DryRunView:
 
 
 def run_dry(context: "Context", source: str, tenant: str, audience: str, overrides: dict[str, Any]) -> Answer[Any]:
-    """Verify a file, and say what its import would come to, how long it would take and what it would cost."""
+    """Verify a file, and report the result, duration and cost its import would have."""
     kind = kind_of_target(audience)
     names = tenant_name(tenant), target_name(audience)
     if source.startswith("s3://"):
@@ -49,7 +49,7 @@ def run_dry(context: "Context", source: str, tenant: str, audience: str, overrid
     else:
         pinned = Path(source)
         submit.check_readable(pinned)
-    prices = quoting.prices_of(context.settings)  # a broken file of prices is told before a large file is read
+    prices = quoting.prices_of(context.settings)  # report a broken price file before reading a large file
     began = time.monotonic()
     with screen() as place:
 
@@ -85,7 +85,7 @@ def run_dry(context: "Context", source: str, tenant: str, audience: str, overrid
 
 
 def show_dry_run(view: DryRunView) -> None:
-    """Print what an import would come to, then its quote."""
+    """Print the result an import would have, then its quote."""
     if isinstance(view.result, activity_dry_run.ActivityDryRun):
         _show_activity(view.result)
     else:

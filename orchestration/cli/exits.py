@@ -1,4 +1,4 @@
-"""Exit codes: what a script learns without reading a word. docs/cli.md repeats the table and a test compares."""
+"""Exit codes: what a script learns without reading a word. docs/cli.md repeats the table, and a test compares them."""
 
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class ExitCode(IntEnum):
-    """How a command ended. `meaning` is the text of the documentation."""
+    """How a command ended. `meaning` is the text in the documentation."""
 
     OK = 0
     SYSTEM_ERROR = 1
@@ -24,7 +24,7 @@ class ExitCode(IntEnum):
 
     @property
     def meaning(self) -> str:
-        """What the code says, in words."""
+        """The meaning of the code, in words."""
         return _MEANINGS[self]
 
 

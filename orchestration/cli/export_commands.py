@@ -43,7 +43,7 @@ PROFILE: Final = typer.Option("--profile", metavar="NAME", help="Whose credentia
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folder:
-    """A version, or what has changed since an earlier one, as files with a manifest."""
+    """A version, or the changes since an earlier one, as files with a manifest."""
 
     audience: str
     to: str
@@ -235,7 +235,7 @@ def _one_file(context: "Context", request: "ExportRequest", *, overwrite: bool) 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """An export that was checked from its manifest, which is at `address`; the first difference, if there is one."""
+    """An export that was checked against its manifest at `address`, and the first difference, if any."""
 
     address: str
     manifest: "Manifest"

@@ -1,4 +1,4 @@
-"""Options that say what of a version an export takes, and what all options of an export ask for."""
+"""Options that select what an export takes of a version, and the request that all export options add up to."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Final, cast
@@ -45,7 +45,7 @@ def export_shape(
     columns: str | None,
     partition_by: str | None,
 ) -> ExportShape:
-    """What the options mean. Raises `UserError` BAD_SHAPE, BAD_NAME."""
+    """The shape that the options describe. Raises `UserError` BAD_SHAPE, BAD_NAME."""
     return ExportShape(
         where=where,
         attributes=tuple(Lookup.parse(text) for text in attributes or ()),
@@ -76,7 +76,7 @@ def export_request(
     row_group_rows: int | None,
     profile: str | None = None,
 ) -> "ExportRequest":
-    """What the options of an export ask for. Raises `UserError` BAD_FORMAT, BAD_SHAPE, BAD_NAME."""
+    """The request that the options of an export describe. Raises `UserError` BAD_FORMAT, BAD_SHAPE, BAD_NAME."""
     return requests.ExportRequest(
         export_id=fresh_id(),
         tenant=tenant,

@@ -25,7 +25,7 @@ ExportArgument = Annotated[str, typer.Argument(metavar="EXPORT", help="Export id
 
 
 def _export_id(text: str) -> str:
-    """The id of an export, also of one that was just submitted. Raises `UserError` UNKNOWN_EXPORT."""
+    """The id of an export, waiting for one that was just submitted. Raises `UserError` UNKNOWN_EXPORT."""
     export_jobs.await_registration(catalog_context(), job_id(text))
     return text
 

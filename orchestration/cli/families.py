@@ -1,4 +1,4 @@
-"""The first words of all commands, and the modules that have them: one is loaded when its command is used."""
+"""The first words of all commands and the modules behind them, each loaded when its command is used."""
 
 from collections.abc import Iterator, MutableMapping, Sequence
 from importlib import import_module
@@ -9,7 +9,7 @@ from typer.main import get_group
 
 
 class Family(NamedTuple):
-    """Where a command or group is (modules of this package; the first has it in its `TOP`), and what help says."""
+    """Location of a command or group (modules of this package; the first has it in its `TOP`), and its help."""
 
     modules: Sequence[str]
     help: str
@@ -55,7 +55,7 @@ FAMILIES: Final = {
 
 
 class Families(MutableMapping[str, Any]):
-    """The commands and groups of `FAMILIES` by name, each made when it is looked up."""
+    """The commands and groups of `FAMILIES` by name, each created when it is looked up."""
 
     def __init__(self) -> None:
         self._made: dict[str, Any] = {}
@@ -80,19 +80,19 @@ class Families(MutableMapping[str, Any]):
 
 
 class Muster(TyperGroup):
-    """The `muster` command: its help names all commands without loading one."""
+    """The `muster` command: its help names all commands without loading any."""
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
         self.commands = Families()
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The first words of all commands, in the order of the help."""
+        """First words of all commands, in the order of the help."""
         del ctx
         return list(FAMILIES)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the commands and what they do, from the table."""
+        """Write the commands and their help from the table."""
         told = {
             name: TyperCommand(name=name, help=family.help, hidden=family.hidden) for name, family in FAMILIES.items()
         }

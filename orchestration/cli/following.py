@@ -1,4 +1,4 @@
-"""Follows a job of any kind on the screen until it has ended, and says how it ended."""
+"""Follows a job of any kind on the screen until it has ended, then prints how it ended."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -42,15 +42,15 @@ OF_SETTINGS: Final = frozenset(
         "UNKNOWN_FORMAT",
     }
 )
-"""Errors of files that other settings may cure."""
+"""Errors in files that other settings may fix."""
 
 Word = Literal["job", "export"]
-"""What a job is called, also the key of its id in JSON."""
+"""The word for a job, also the key of its id in JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
-    """A job that was started, maybe as a `retry_of` an earlier one."""
+    """A job that was started, possibly as a `retry_of` an earlier one."""
 
     job_id: JobId
     word: Word = "job"
@@ -64,7 +64,7 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Followed:
-    """How a job stands that was followed, to its end unless the waiting was limited; its receipt if it has one."""
+    """State of a followed job: its end, unless the wait was limited, with its receipt if it has one."""
 
     view: JobView | ExportView
     receipt: Mapping[str, Any] | None = None
@@ -81,7 +81,7 @@ class Followed:
 
 
 def followed(context: "Context", view: JobView | ExportView) -> Followed:
-    """A job as it stands."""
+    """The present state of a job, with its receipt if it has one."""
     return Followed(view=view, receipt=context.jobs.receipt(view.job.job_id) if isinstance(view, JobView) else None)
 
 
@@ -108,9 +108,9 @@ def wait_for(
     timeout_s: float | None = None,
     word: Word = "job",
 ) -> Answer[Followed]:
-    """Follow a job to its end, or as long as `timeout_s` allows. `word`: what it is called until it is registered.
+    """Follow a job to its end, or for `timeout_s` at most. `word`: what to call it until it is registered.
 
-    Ctrl-C and `timeout_s` end the waiting, not the job. Raises `typer.Exit` where there is nothing to show, and as
+    Ctrl-C and `timeout_s` end the wait, not the job. Raises `typer.Exit` if there is nothing to show, and as
     `operations.follow.follow` does.
     """
     last = None
@@ -131,7 +131,7 @@ def wait_for(
 
 
 def _views(context: "Context", job_id: JobId, place: Screen, timeout_s: float | None) -> Iterator[JobView | ExportView]:
-    """The job in motion, shown as it goes, until it has ended or `timeout_s` is over."""
+    """Views of the job, each shown on the screen, until it has ended or `timeout_s` has passed."""
     began = time.monotonic()
     told = False
 
@@ -156,7 +156,7 @@ def _views(context: "Context", job_id: JobId, place: Screen, timeout_s: float | 
 
 
 def duplicate_text(job_id: JobId, twin: "Job") -> str:
-    """What is said about a job that was not run."""
+    """The message for a job that was not run because it is a duplicate."""
     return (
         f"This object was imported before with the same options: job {job_id} is a duplicate of {twin.job_id}, "
         f"which is {twin.state}. Use --again to import it once more."
@@ -164,7 +164,7 @@ def duplicate_text(job_id: JobId, twin: "Job") -> str:
 
 
 def show_started(value: Submitted | Followed) -> None:
-    """Print the id of a job that was started, or how it ended."""
+    """Print the id of a started job, or how it ended."""
     if isinstance(value, Followed):
         show_end(value)
         return
@@ -173,7 +173,7 @@ def show_started(value: Submitted | Followed) -> None:
 
 
 def show_end(found: Followed) -> None:
-    """Print how a job ended; nothing of one that goes on."""
+    """Print how a job ended; nothing if it is still running."""
     if not found.view.final:
         return
     if isinstance(found.view, ExportView):
@@ -195,7 +195,7 @@ def show_end(found: Followed) -> None:
 
 
 def settings_remedy(job: "Job") -> str | None:
-    """How settings may help a job that failed by what it was told of its file; none where they do not."""
+    """How other settings may help a job that failed on its file. None if they cannot."""
     if job.error is None or job.error.code not in OF_SETTINGS or job.segment is not None:
         return None
     name = safe(job.audience) if job.tenant == submit.DEFAULT_TENANT else f"{safe(job.audience)} -t {safe(job.tenant)}"
@@ -227,6 +227,6 @@ def _show_end_of_export(view: ExportView) -> None:
 
 
 def say_left_out(filtered: int, suppressed: int) -> None:
-    """Say how many rows were read and not exported, if any."""
+    """Print how many rows were read and not exported, if any."""
     if filtered or suppressed:
         say(f"Left out: {number(filtered)} rows that did not match, {number(suppressed)} of users who are suppressed.")

@@ -1,4 +1,4 @@
-"""Numbers, sizes, times and outside text as people read them. Pure."""
+"""Numbers, sizes, times and untrusted text in readable form. Pure."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 
 
 def number(value: int | None) -> str:
-    """1234567 -> 1,234,567; none -> -."""
+    """1234567 -> 1,234,567; None -> -."""
     return "-" if value is None else f"{value:,}"
 
 
@@ -24,7 +24,7 @@ def size(value: float) -> str:
 
 
 def rate(value: float, unit: str) -> str:
-    """Something a second: bytes as size, everything else as thousands or millions."""
+    """A rate per second: bytes as a size, everything else in thousands or millions."""
     if unit == "bytes":
         return f"{size(value)}/s"
     for limit, letter in ((1_000_000, " M"), (1_000, " k")):
@@ -34,7 +34,7 @@ def rate(value: float, unit: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A span of time in its largest fitting unit, two of them from a minute on: 65 -> 1 min 5 s."""
+    """A time span in its largest fitting unit, from a minute on in two units: 65 -> 1 min 5 s."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole} s"
@@ -48,7 +48,7 @@ def duration(seconds: float) -> str:
 
 
 def usd(value: float) -> str:
-    """Money: 1234.5 -> 1,234.50; below one in four digits; what is less than that, as such."""
+    """Money: 1234.5 -> 1,234.50; four decimals below one; `< 0.0001` for smaller amounts."""
     if value >= 1:
         return f"{value:,.2f}"
     return "< 0.0001" if 0 < value < 0.00005 else f"{value:.4f}"
@@ -75,13 +75,13 @@ def bar(share: float, width: int = 16) -> str:
 
 
 def percent(done: int, total: int) -> str:
-    """Whole percent, right-aligned in five characters; 100 only when all is done."""
+    """Whole percent, right-aligned in five characters; 100 only when everything is done."""
     share = 100 if total <= 0 or done >= total else min(99, done * 100 // total)
     return f"{share:3d} %"
 
 
 def outside_texts(outside: Sequence[Mapping[str, Any]] | None) -> list[str]:
-    """Of each audience of a rule, how many members no rule asks about; nothing for those with none."""
+    """One text per audience of a rule with members that the rule cannot ask about, with their number."""
     if outside is None:
         return ["not counted"]
     shown = [(one["users"], one["audience"]) for one in outside if one["users"]]
@@ -93,19 +93,19 @@ def _members(users: int) -> str:
 
 
 def safe(text: object) -> str:
-    """Outside text on one line of a terminal: control characters become escapes."""
+    """Untrusted text on one line of a terminal: control characters become escapes."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
 
 
 def without_controls(value: object) -> object:
-    """A cell of CSV: control characters of a text become escapes, but for line breaks and tabs, which CSV quotes."""
+    """A CSV cell: control characters in a text become escapes, except line breaks and tabs, which CSV quotes."""
     if not isinstance(value, str) or value.isprintable():
         return value
     return "".join(c if c.isprintable() or c in "\n\r\t" else ascii(c)[1:-1] for c in value)
 
 
 def shorten(text: str, width: int) -> str:
-    """Text of at most `width` characters, cut in the middle where it is longer."""
+    """Text of at most `width` characters; a longer one is cut in the middle."""
     if len(text) <= width:
         return text
     head = (width - 1) // 2

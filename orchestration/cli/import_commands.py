@@ -36,14 +36,14 @@ with deferred(__name__):
 
 TOP = Group("")
 REGISTRATION_LOOK_S: Final = 5.0
-"""Without --wait: how long the answer waits for the registration, to tell a duplicate or a refusal at once."""
+"""Without --wait: how long to wait for the registration, to report a duplicate or a refusal at once."""
 INSPECT_FAULTS: Final = 10
 TICK_S: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registered:
-    """An import that was started and is not waited for, as it stands."""
+    """An import that was started without waiting for its end, in its present state."""
 
     job: Followed
     job_id: "JobId"
@@ -116,7 +116,7 @@ def import_(
 def _start(
     context: "Context", source: str, tenant: str, audience: str, overrides: dict[str, Any], *, again: bool
 ) -> "JobId":
-    """Start the import of an object, or of a local file that is uploaded with progress; the id of its job."""
+    """Start the import of an object, or of a local file uploaded with progress; returns the id of its job."""
     if source.startswith("s3://"):
         return submit.submit_object(context, source, tenant=tenant, audience=audience, overrides=overrides, again=again)
     path = Path(source)
@@ -143,7 +143,7 @@ def _start(
 
 
 def _registered(context: "Context", job_id: "JobId") -> Answer[Submitted | Registered | Followed | DryRunView]:
-    """Without --wait: the job's id, and what can be told of it at once."""
+    """Without --wait: the job's id, and what is known at once."""
     deadline = time.monotonic() + REGISTRATION_LOOK_S
     while (view := look(context, job_id, now_ms())) is None and time.monotonic() < deadline:
         time.sleep(TICK_S)
@@ -164,7 +164,7 @@ def _follows(job_id: "JobId") -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspected:
-    """What a file is like, and the import that would fit."""
+    """Findings about a file, and the import that fits it."""
 
     file: "Inspection"
     suggestion: "Suggestion"

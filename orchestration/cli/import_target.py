@@ -1,4 +1,4 @@
-"""Where an import goes, as `muster import` and `muster schedules create import` are told: an audience, or a kind."""
+"""The target of an import, from the options of `muster import` and `muster schedules create import`."""
 
 from typing import Annotated, Any, cast, get_args
 
@@ -15,7 +15,7 @@ OnlyColumns = Annotated[
 
 
 def checked_kind(kind: str) -> ImportKind:
-    """Raises `typer.BadParameter` for a kind that there is not."""
+    """Raises `typer.BadParameter` for an unknown kind."""
     if kind not in get_args(ImportKind):
         raise typer.BadParameter(f"{kind} is none of {', '.join(get_args(ImportKind))}", param_hint="--kind")
     return cast("ImportKind", kind)
@@ -24,9 +24,9 @@ def checked_kind(kind: str) -> ImportKind:
 def target_of(
     kind: str, audience: str | None, changes: dict[str, Any], *, only_columns: bool, manifest: bool = False
 ) -> tuple[str, dict[str, Any]]:
-    """The audience or reserved name that the rows go to, and the changes of the spec. `manifest`: one was given.
+    """The audience or reserved name that the rows go to, and the changes to the spec. `manifest`: one was given.
 
-    Raises `typer.BadParameter` for options that contradict each other; `UserError` BAD_SPEC, BAD_COLUMN.
+    Raises `typer.BadParameter` for contradictory options; `UserError` BAD_SPEC, BAD_COLUMN.
     """
     activity = checked_kind(kind)
     if activity == "audience":

@@ -38,7 +38,7 @@ def records(found: Sequence[AnyJob]) -> list[dict[str, Any]]:
 
 
 def show_list(found: Sequence[AnyJob]) -> None:
-    """Print jobs, one a line."""
+    """Print jobs, one per line."""
     if not found:
         say("There are no such jobs.")
         return
@@ -99,7 +99,7 @@ def show(*, job: options.JobArgument) -> ShownJob | ShownExport:
     context, wanted = catalog_context(), job_id(job)
     get(context, wanted)
     view = look_at_any(context, wanted, now_ms())
-    if view is None:  # cannot be: jobs are never deleted
+    if view is None:  # unreachable: jobs are never deleted
         raise UserError("UNKNOWN_JOB", f"there is no job {job}")
     return shown(context, wanted, view)
 
@@ -119,7 +119,7 @@ def wait(*, job: options.JobArgument, timeout: options.Timeout = None) -> Answer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled:
-    """A job that was cancelled, maybe `already` before."""
+    """A cancelled job; `already`: it was cancelled before."""
 
     job: AnyJob
     already: bool

@@ -1,4 +1,4 @@
-"""What `muster jobs show` tells of a job of either family: imports and snapshots, exports."""
+"""Output of `muster jobs show` for jobs of either family: imports and snapshots, exports."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ with deferred(__name__):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownJob:
-    """An import or a snapshot, with its history and what its attempts have sent. `asked`: the id that was asked for."""
+    """An import or a snapshot with its history and what its attempts have sent. `asked`: the id that was given."""
 
     asked: JobId
     view: JobView
@@ -57,7 +57,7 @@ class ShownExport:
 
 
 def shown(context: "Context", asked: JobId, view: JobView | ExportView) -> ShownJob | ShownExport:
-    """What there is to show of a job."""
+    """Everything to show of a job."""
     if isinstance(view, ExportView):
         job_id = view.export.job_id
         return ShownExport(view=view, history=context.exports.history(job_id), told=context.outbox.of(job_id))
@@ -72,7 +72,7 @@ def shown(context: "Context", asked: JobId, view: JobView | ExportView) -> Shown
 
 
 def show_job(found: ShownJob | ShownExport) -> None:
-    """Print all that is known of a job."""
+    """Print everything known about a job."""
     if isinstance(found, ShownJob):
         _show_import(found)
     else:
@@ -150,7 +150,7 @@ def _show_export(found: ShownExport) -> None:
 
 
 def result_of(job: "Job | Export") -> str:
-    """What came of a job, in some words; empty while it runs."""
+    """The result of a job in a few words; empty while it runs."""
     outcome = job.outcome
     if job.error is not None:
         return job.error.code

@@ -35,7 +35,7 @@ SQL_MAX_S: Final = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queried:
-    """The rows of a query, which come while they are printed; on a terminal the first `limit`, unless `csv`."""
+    """Rows of a query, produced while they are printed; on a terminal the first `limit`, unless `csv`."""
 
     rows: "Rows"
     limit: int
@@ -122,7 +122,7 @@ def fsck(
 
 
 Letters = Sequence[tuple[int, "DeadLetter"]]
-"""Dead letters, and where each is in its topic."""
+"""Dead letters with their offsets in the topic."""
 
 
 def _show_letters(letters: Letters) -> None:

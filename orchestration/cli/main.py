@@ -1,4 +1,4 @@
-"""The `muster` command: what all commands have in common. Errors are caught here and nowhere else."""
+"""The `muster` command: what all commands share. Errors are caught here and nowhere else."""
 
 import getpass
 import os
@@ -41,7 +41,7 @@ def _version(value: bool) -> None:  # noqa: FBT001  # typer calls it with the fl
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
+    except (KeyError, OSError):  # a container's user may have no name
         return f"uid {os.getuid()}"
 
 
@@ -61,7 +61,7 @@ def root(
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command; the exit code (see `ExitCode`)."""
+    """Run one command; returns the exit code (see `ExitCode`)."""
     try:
         app(args=list(arguments), prog_name="muster")
     except SystemExit as exc:

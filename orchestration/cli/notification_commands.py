@@ -1,4 +1,4 @@
-"""`muster notifications`, and what other commands show of it."""
+"""`muster notifications`, and the notifications that other commands show."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -109,7 +109,7 @@ def key(
 
 
 def print_notifications(rows: "Sequence[Notification]") -> None:
-    """Print what was told of a job; its line in the log is not news."""
+    """Print the notifications of a job, except its line in the log."""
     shown = [row for row in rows if row.channel != "log"]
     if not shown:
         return

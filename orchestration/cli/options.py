@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options shared by several commands."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -102,7 +102,7 @@ def import_settings(
     drop_column: DropColumns = None,
     retype: Retyped = None,
 ) -> dict[str, Any]:
-    """What was said of an import spec. Raises `UserError` BAD_COLUMN, BAD_SPEC."""
+    """The options of an import spec as changes. Raises `UserError` BAD_COLUMN, BAD_SPEC."""
     if allow_shrink and max_shrink is not None:
         raise typer.BadParameter("give --allow-shrink or --max-shrink, not both")
     return spec.spec_changes(
@@ -122,7 +122,7 @@ def import_settings(
 
 
 def with_import_settings(function: Callable[..., AnswerT]) -> Callable[..., AnswerT]:
-    """Give a command the options of `import_settings` in place of its parameter `changes`, which gets their values."""
+    """Replace a command's parameter `changes` with the options of `import_settings`; it receives their values."""
     shared = signature(import_settings).parameters
     return with_options(function, "changes", list(shared.values()), lambda given: import_settings(**given))
 
@@ -133,7 +133,7 @@ def with_options(
     shared: Sequence[Parameter],
     read: Callable[[dict[str, Any]], Any] = lambda given: given,
 ) -> Callable[..., AnswerT]:
-    """Give a command the `shared` options in place of its parameter `instead`, which gets what `read` makes of them."""
+    """Replace a command's parameter `instead` with the `shared` options; it receives what `read` makes of them."""
     own = signature(function).parameters
     parameters = [p for name, q in own.items() for p in (shared if name == instead else (q,))]
 
@@ -147,7 +147,7 @@ def with_options(
 
 
 def instant(text: str, option: str) -> datetime:
-    """A time with an offset, as an option has it."""
+    """Parse the value of an option as a time with an offset."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as exc:

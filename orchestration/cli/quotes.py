@@ -15,7 +15,7 @@ with deferred(__name__):
 
 
 def print_quote(quote: "Quote") -> None:
-    """Print where each stage would run, how long it takes and what it costs, and what stands in the way."""
+    """Print where each stage would run, how long it takes and what it costs, and any obstacles."""
     print_line("")
     here = "" if quote.billed else ", which is what it would be there; here it costs nothing"
     print_line(f"at AWS, by list prices of {quote.prices_of} for {quote.region}{here}:")

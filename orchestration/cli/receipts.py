@@ -1,4 +1,4 @@
-"""`muster receipt` and `muster rejects`: what became of the rows of a job."""
+"""`muster receipt` and `muster rejects`: the outcome of a job's rows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ TOP = Group("")
 
 
 def print_receipt(receipt: dict[str, Any]) -> None:
-    """A receipt for people: what was in the file, what became of it, what is published."""
+    """Print a receipt for people: the rows in the file, their outcome, what is published."""
     by_code = ", ".join(f"{code} {number(count)}" for code, count in receipt["rejected_by_code"].items())
     rows, accepted, rejected = (number(receipt[name]) for name in ("rows", "accepted", "rejected"))
     if "snapshot" in receipt:
@@ -58,7 +58,7 @@ def print_receipt(receipt: dict[str, Any]) -> None:
     if (counts := receipt.get("membership")) is not None:
         shown = [f"{name} {number(counts[name])}" for name in ("base", "added", "removed", "kept")]
         pairs.append(("change", ", ".join(shown)))
-    if "columns" in receipt:  # not in receipts of earlier releases
+    if "columns" in receipt:  # missing in receipts of earlier releases
         pairs += column_pairs(receipt["columns"], receipt["column_changes"])
     pairs += [
         ("members", number(receipt["members"])),
@@ -118,7 +118,7 @@ def receipt(*, job: options.JobArgument) -> Answer[Mapping[str, Any] | None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejects:
-    """The first rejects of a job and how many there are; or the `file` that all were written to."""
+    """The first rejects of a job and their total; or the `file` that all of them were written to."""
 
     job: str
     rows: Sequence[Mapping[str, Any]] = ()

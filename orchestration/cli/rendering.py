@@ -8,14 +8,14 @@ from orchestration.operations.follow import ExportView, JobView, PartitionState,
 
 COLUMNS: Final = 80
 MAX_PARTITIONS: Final = 16
-"""With more, only the slowest are listed."""
+"""With more partitions, only the slowest are listed."""
 SLOWEST: Final = 4
 _PLACES: Final = {"function": "in a function", "task": "in a task", "machine": "on a machine"}
 _MARKS: Final = {"materialised": "✓", "archived": "✓", "failed": "✗"}
 
 
 def job_lines(view: JobView) -> list[str]:
-    """A job in motion: what it is, a line a stage, and its partitions."""
+    """A running job: a heading, a line per stage, and its partitions."""
     job = view.job
     source = safe(job.origin)
     queued = "" if view.queue_position is None else f", place {view.queue_position} in the queue"
@@ -52,24 +52,24 @@ def stage_line(stage: StageView) -> str:
 
 
 def places_line(stages: Sequence[StageView]) -> str:
-    """`verify in a function, import in a task`: the stages that have begun and had a choice; empty without any."""
+    """`verify in a function, import in a task`: the stages that have begun and had a choice; may be empty."""
     return ", ".join(f"{stage.name} {_PLACES.get(stage.place, stage.place)}" for stage in stages if stage.place)
 
 
 def amount(stage: StageView) -> str:
-    """What has been done, in rows where they are counted."""
+    """The amount done, in rows if they are counted."""
     if stage.rows or stage.unit == "rows":
         return f"{number(stage.rows)} {'row' if stage.rows == 1 else 'rows'}"
     return size(stage.done) if stage.unit == "bytes" else f"{number(stage.done)} {stage.unit}"
 
 
 def done_word(view: JobView) -> PartitionState:
-    """What becomes of a partition of a job."""
+    """The final state of a job's partitions."""
     return "materialised" if view.job.kind == "audience" else "archived"
 
 
 def partition_lines(partitions: Sequence[PartitionView], word: PartitionState = "materialised") -> list[str]:
-    """Partitions, one a line: what was sent, what the workers have taken, how fast, and what waits."""
+    """Partitions, one per line: how much was sent, how much the workers have taken, how fast, and how much waits."""
     if not partitions:
         return []
     done = sum(1 for p in partitions if p.state == word)
@@ -92,7 +92,7 @@ def partition_line(partition: PartitionView) -> str:
 
 
 def slowest_of(partitions: Sequence[PartitionView]) -> list[PartitionView]:
-    """The partitions that will be materialised last, the slowest first."""
+    """The partitions that will be materialised last, slowest first."""
     waiting = [p for p in partitions if p.state is None and p.taken < p.expected]
     return sorted(waiting, key=lambda p: (p.taken / p.expected, p.partition))[:SLOWEST]
 
@@ -109,7 +109,7 @@ def _pace(partition: PartitionView) -> list[str]:
 
 
 def job_line(view: JobView) -> str:
-    """A job in motion on one line: state, the running stages, the slowest partitions."""
+    """A running job on one line: state, running stages, slowest partitions."""
     cells = [f"job {view.job.job_id} {view.job.state}"]
     if view.queue_position is not None:
         cells.append(f"place {view.queue_position} in the queue")
@@ -137,11 +137,11 @@ def job_line(view: JobView) -> str:
 
 
 def export_line(view: ExportView, elapsed_s: float) -> str:
-    """How far an export is, on a line."""
+    """Progress of an export on one line."""
     export = view.export
     line = f"export {export.job_id}  {export.state}"
     if view.groups:
-        # Of a selection or a delta, the expected rows are a bound: in the end only those count that are there.
+        # For a selection or a delta the expected rows are an upper bound: at the end only actual rows count.
         of = "" if export.state == "READY" else f" of {number(view.expected_rows)}"
         line += f"  {number(view.rows)}{of} rows, {view.written} of {len(view.groups)} groups"
         if export.state == "WRITING" and elapsed_s > 1 and view.rows:
@@ -152,7 +152,7 @@ def export_line(view: ExportView, elapsed_s: float) -> str:
 def column_pairs(
     columns: Sequence[Mapping[str, str]], changes: Mapping[str, Sequence[Mapping[str, str]]] | None
 ) -> list[tuple[str, str]]:
-    """Columns of a version, and what it changes of the one before; the changes are none where that is not known."""
+    """Columns of a version, and how they differ from the previous version's; `changes` is None if that is unknown."""
     pairs = [("columns", ", ".join(f"{c['name']}:{c['type']}" for c in columns) or "none")]
     if changes is not None:
         said = [f"{word} {c['name']}:{c['type']}" for word in ("added", "dropped") for c in changes[word]]

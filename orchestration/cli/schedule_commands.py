@@ -28,12 +28,12 @@ schedules = Group("schedules", "muster schedules list", "muster schedules show n
 TOP.add_typer(schedules)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the schedule.")]
 MADE: Final = {"import": "job", "export": "export", "snapshot": "job"}
-"""What a run of each kind becomes."""
+"""What a run of each kind creates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleView:
-    """A schedule; `record` says as plain JSON data what it is and what became of its last run."""
+    """A schedule; `record` is its plain JSON data, with the result of its last run."""
 
     schedule: "Schedule"
     record: Mapping[str, Any]
@@ -44,12 +44,12 @@ class ScheduleView:
 
 
 def view_of(context: "Context", schedule: "Schedule") -> ScheduleView:
-    """A schedule as commands show it."""
+    """A schedule in the form commands show."""
     return ScheduleView(schedule=schedule, record=operations.schedule_record(context.jobs, context.exports, schedule))
 
 
 def show_changed(view: ScheduleView) -> None:
-    """Print a schedule that was made or changed."""
+    """Print a schedule that was created or changed."""
     schedule = view.schedule
     print_line(
         f"schedule {schedule.name}: {schedule.expression} in {schedule.timezone}, next due {_next_due(schedule)}"
@@ -91,7 +91,7 @@ def _show_schedule(view: ScheduleView) -> None:
 
 
 def _repeated(schedule: "Schedule") -> str:
-    """What is done again and again: import, import of events, ..."""
+    """What the schedule repeats: import, import of events, ..."""
     rows = kind_of_target(str(schedule.request["audience"]))
     return schedule.kind if rows == "audience" else f"{schedule.kind} of {rows}"
 
@@ -107,7 +107,7 @@ def _next_due(schedule: "Schedule") -> str:
 
 
 def _last_run(record: Mapping[str, Any]) -> str:
-    """What became of the last run, or why the one that is due does not start."""
+    """Result of the last run, or why the due one does not start."""
     last = record["last"]
     if record["trouble"] is not None:
         return f"cannot start: {record['trouble']['code']}"
@@ -166,7 +166,7 @@ def resume(*, name: Name, tenant: options.Tenant = "default") -> ScheduleView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run of a schedule that was started by hand."""
+    """A run of a schedule that was started manually."""
 
     schedule: str
     kind: str

@@ -126,7 +126,7 @@ def _create_export(
 _OF_ONE_EXPORT: Final = frozenset(
     {"name", "to", "tenant", "version", "as_of", "delta_from", "overwrite", "wait", "timeout"}
 )
-"""Options of `muster export` that a recurring one has not, or in another form."""
+"""Options of `muster export` that a recurring export lacks, or has in another form."""
 create_export = command(
     create,
     "export",

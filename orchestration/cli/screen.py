@@ -1,4 +1,4 @@
-"""Something that changes while a person looks: redrawn in place on a terminal, plain lines elsewhere."""
+"""Progress display: redrawn in place on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ LINE_EVERY_S: Final = 1.0
 
 
 class Screen(Protocol):
-    """A place for progress. Used as a context manager; what was shown last stays."""
+    """A display for progress. Used as a context manager; the last state stays visible."""
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -31,12 +31,12 @@ class Screen(Protocol):
         ...
 
     def show(self, lines: Sequence[str], line: str) -> None:
-        """Show the state: as `lines` where there is room for a block, as `line` in a log."""
+        """Show the state: as `lines` if there is room for a block, as `line` in a log."""
         ...
 
 
 class TerminalScreen:
-    """A block that is redrawn in place."""
+    """A block redrawn in place."""
 
     def __init__(self) -> None:
         self._live: Live | None = None
@@ -58,7 +58,7 @@ class TerminalScreen:
 
 
 class LineScreen:
-    """Lines: at most one a second, only when something has changed, and always the first and the last."""
+    """Lines: at most one per second, only on changes, and always the first and the last."""
 
     def __init__(self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._write = write
@@ -76,7 +76,7 @@ class LineScreen:
             self._pending = None
 
     def show(self, lines: Sequence[str], line: str) -> None:
-        """Write the line, or keep it until its second has come."""
+        """Write the line, or keep it until a second has passed since the last one."""
         del lines
         if line == self._last:
             self._pending = None

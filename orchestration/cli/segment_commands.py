@@ -34,7 +34,7 @@ Zone = Annotated[
     typer.Option("--timezone", metavar="ZONE", help="IANA zone of dates, and of times without an offset."),
 ]
 WIDTH: Final = 60
-"""Of a rule in a list."""
+"""Width of a rule in a list."""
 Record = Mapping[str, Any]
 """A segment as plain JSON data."""
 

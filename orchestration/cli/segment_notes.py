@@ -1,4 +1,4 @@
-"""What people are told of a rule beside its answer: names that nobody has, values of other types, who is outside."""
+"""Notes about a rule beside its answer: names that were never seen, values of other types, members outside."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -23,15 +23,15 @@ TYPE_WORDS: Final = {
     "date": ("a date", "dates"),
     "timestamp": ("a time", "times"),
 }
-"""Of the types that a value may have: one, and several."""
+"""Words for the types of values: singular and plural."""
 UNSEEN_SHOWN = 20
-"""Names that nobody has ever had, of either kind: a rule may have a thousand."""
+"""How many never seen names of either kind are shown: a rule may have a thousand."""
 
 
 def unseen_notes(
     events: Sequence[str], attributes: Sequence[str], mistyped: "Sequence[Mistyped]" = ()
 ) -> Iterator[str]:
-    """Names of a rule that may be slips of the pen, and values that it cannot be compared with."""
+    """Notes about names in a rule that may be typos, and values that it cannot be compared with."""
     for what, names in (("event", events), ("attribute", attributes)):
         for name in names[:UNSEEN_SHOWN]:
             yield f"Note: nobody has ever had the {what} {safe(name)!r}."
@@ -44,7 +44,7 @@ def unseen_notes(
 
 
 def _mistyped_text(one: "Mistyped") -> str:
-    """`the rule compares age with a number, and all 300 values of age are text`, and what helps."""
+    """`the rule compares age with a number, and all 300 values of age are text`, and the remedy."""
     name, event = safe(one.operand.name), one.operand.event
     of = name if event is None else f"{name} of {safe(event)}"
     total, kind = sum(one.found.values()), "profiles" if event is None else "events"
@@ -59,7 +59,7 @@ def _mistyped_text(one: "Mistyped") -> str:
 
 
 def outside_notes(outside: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Members of audiences whom no rule asks about: they vanish from the segment."""
+    """Notes about members of audiences that no rule can match: they disappear from the segment."""
     for one in outside:
         if one["users"]:
             are = "member of {} is" if one["users"] == 1 else "members of {} are"
@@ -67,7 +67,7 @@ def outside_notes(outside: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def rule_notes(context: "Context", tenant: str, given: "NewRule") -> Iterator[str]:
-    """Of the rule of a segment that was made; only where the lake can be asked."""
+    """Notes about the rule of a new segment. They need the lake; without it, one note says so."""
     try:
         availability.require_services(context.settings, "object store")
         yield from unseen_notes(*segment_queries.unseen(context, tenant, given.rule))
@@ -77,7 +77,7 @@ def rule_notes(context: "Context", tenant: str, given: "NewRule") -> Iterator[st
 
 
 def count_outside(context: "Context", standing: "Standing") -> list[dict[str, Any]] | None:
-    """None where it cannot be counted now. Of a rule without audiences nobody is outside."""
+    """Members outside, per audience. None if they cannot be counted now; empty for a rule without audiences."""
     try:
         found = segment_queries.outside(context, standing.segment.tenant, standing.rule.parsed)
     except MusterError as exc:

@@ -1,4 +1,4 @@
-"""What is asked of segments: `muster segments preview`, `muster segments check`, `muster explain`."""
+"""Questions about segments: `muster segments preview`, `muster segments check`, `muster explain`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

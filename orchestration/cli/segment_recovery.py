@@ -1,4 +1,4 @@
-"""`muster segments begin-anew`: when Kafka was lost and made anew."""
+"""`muster segments begin-anew`: recovery after Kafka was lost and recreated."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""One run of the command line: its flags, and the context that commands work with."""
+"""One run of the command line: its flags, and the context for its command."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -19,9 +19,9 @@ with deferred(__name__):
 
 @dataclass(slots=True)
 class Session:
-    """Flags of the running command. `json`: results and errors as JSON on stdout. `job`: the one that it has made.
+    """Flags of the running command. `json`: results and errors as JSON on stdout. `job`: the one it has created.
 
-    `resources`: what is closed when the command ends.
+    `resources`: closed when the command ends.
     """
 
     debug: bool = False
@@ -31,7 +31,7 @@ class Session:
     resources: ExitStack = field(default_factory=ExitStack, compare=False)
 
     def end(self) -> None:
-        """Close the connections of the command, and keep nothing of it: the next one of this process starts afresh."""
+        """Close the command's connections and reset all state: the next command of this process starts fresh."""
         self.resources.close()
         self.debug = self.json = False
         self.actor, self.job = "", None
@@ -47,7 +47,7 @@ def settings() -> "Settings":
 
 
 def catalog_context() -> "Context":
-    """A context for commands that read the catalog alone. Raises `RetriableError` STACK_NOT_RUNNING."""
+    """A context for commands that need only the catalog. Raises `RetriableError` STACK_NOT_RUNNING."""
     loaded = settings()
     availability.require_catalog(loaded)
     return plain_context(loaded)
@@ -59,17 +59,17 @@ def lake_context() -> "Context":
 
 
 def receiver_context(address: str) -> "Context":
-    """A context for who has an address and nothing else: a local one needs no stack. Raises as `lake_context`."""
+    """A context for users who have only an address: a local one needs no stack. Raises as `lake_context`."""
     return lake_context() if "://" in address else plain_context(settings())
 
 
 def kafka_context() -> "Context":
-    """A context for commands that talk to Kafka alone. Raises `RetriableError` STACK_NOT_RUNNING."""
+    """A context for commands that need only Kafka. Raises `RetriableError` STACK_NOT_RUNNING."""
     return _with_services("Kafka")
 
 
 def stack_context() -> "Context":
-    """A context for commands that start something. Raises `RetriableError` STACK_NOT_RUNNING."""
+    """A context for commands that start a job or a run. Raises `RetriableError` STACK_NOT_RUNNING."""
     return _with_services("object store", "workflow engine", "Kafka")
 
 
@@ -80,7 +80,7 @@ def _with_services(*services: "Service") -> "Context":
 
 
 def plain_context(loaded: "Settings") -> "Context":
-    """A context that is closed when the command ends, whether or not there is a stack."""
+    """A context that is closed when the command ends. It needs no running stack."""
     made = contexts.Context(loaded)
     SESSION.resources.callback(made.close)
     return made

@@ -36,7 +36,7 @@ TOP = Group("")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """A stack that is ready, and its settings."""
+    """A ready stack, and its settings."""
 
     stack: "StackStatus"
     settings: "Settings"
@@ -87,7 +87,7 @@ def _tell(part: "PartStatus") -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentStatus:
-    """The parts of the stack and all workers. `workers`, `waiting`: none where Kafka or the catalog cannot be asked."""
+    """Parts of the stack and all workers. `workers`, `waiting`: None if Kafka or the catalog cannot be asked."""
 
     stack: "StackStatus"
     workers: "Sequence[RunningWorker] | None"
@@ -149,7 +149,7 @@ def status() -> Answer[DeploymentStatus]:
 
 
 def _workers(loaded: "Settings") -> "list[RunningWorker] | None":
-    """None where Kafka cannot be asked; the parts say why."""
+    """None if Kafka cannot be asked; the parts say why."""
     try:
         return workers.running_workers(loaded)
     except MusterError:
@@ -157,7 +157,7 @@ def _workers(loaded: "Settings") -> "list[RunningWorker] | None":
 
 
 def _waiting() -> "WaitingJobs | None":
-    """None also where the catalog cannot be read; the parts say why."""
+    """None also if the catalog cannot be read; the parts say why."""
     try:
         return workers.waiting_jobs(catalog_context(), now_ms())
     except MusterError:
@@ -184,7 +184,7 @@ def doctor() -> "Answer[Sequence[Diagnosis]]":
     """
     loaded, running = settings(), True
     found = [deployment_doctor.sandbox(loaded)]
-    if loaded.engine_url:  # else the deployment is at AWS, where home and parts are nobody's
+    if loaded.engine_url:  # else the deployment is at AWS, which has neither home nor parts
         now = stack.status(loaded)
         found += local_doctor.stack(loaded, now)
         running = now.running
@@ -211,6 +211,6 @@ def worker(
     sys.stderr.flush()
     module = "orchestration.entrypoints.segment_worker" if segments else "orchestration.entrypoints.worker"
     of_stack = loaded.segment_workers if segments else loaded.workers
-    first = of_stack + 1 if stack.status(loaded).running else 1  # the numbers before are those of the stack
+    first = of_stack + 1 if stack.status(loaded).running else 1  # the stack's workers have the lower numbers
     arguments = ["-m", "orchestration.entrypoints.foreground", module, f"{first}+"]
     os.execve(sys.executable, [sys.executable, *arguments], environment)  # noqa: S606  # no shell

@@ -28,7 +28,7 @@ NameArgument = Annotated[str, typer.Argument(metavar="TENANT", help="Name of the
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToldOfTenant:
-    """Who is told of all audiences of a tenant."""
+    """Recipients of notifications about all audiences of a tenant."""
 
     tenant: TenantName
     told: "list[Recipient]"

@@ -25,7 +25,7 @@ with deferred(__name__):
     from orchestration.operations import exports
 
 Kept = Sequence[tuple["VersionInfo", bool]]
-"""Versions, and whether they are pinned."""
+"""Versions, with whether each is pinned."""
 
 
 def _kept_records(kept: Kept) -> list[dict[str, Any]]:
@@ -71,7 +71,7 @@ def versions(*, name: options.AudienceArgument, tenant: options.Tenant = "defaul
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """Two versions of an audience: members that were added, removed, changed, kept; some ids of each if asked for."""
+    """Two versions of an audience: counts of members added, removed, changed and kept; sample ids on request."""
 
     audience: str
     tenant: str
