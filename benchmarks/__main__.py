@@ -1,4 +1,4 @@
-"""All benchmarks on one file and one broker.
+"""Runs all benchmarks on one file and one broker.
 
 `python -m benchmarks [--rows N] [--scaling-rows N,N,...] [--users N] [--events N] [--rules N] [--repeat N]
 [--json FILE] [names...]`.
@@ -41,16 +41,16 @@ BENCHMARKS: dict[str, Benchmark] = {
     "segments": segments_bench.run,
     "preview": preview.run,
 }
-"""By name, in the order in which they run. A new one is a module with a `run` and a line here."""
+"""Benchmarks by name, in running order. To add one, write a module with a `run` and a line here."""
 
 NO_FILE = {"version", "scaling", "segments", "preview"}
-"""Those that do not use the CSV file."""
+"""Benchmarks that do not use the CSV file."""
 SCALING_ROWS = "1000000,5000000,20000000,50000000"
 PLAIN_WIDTH = 160
 
 
 def main() -> None:
-    """Start a stack of its own in a temporary home, run, report, stop."""
+    """Start a dedicated stack in a temporary home, run, report, stop."""
     formatter = argparse.ArgumentDefaultsHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m benchmarks", formatter_class=formatter)
     parser.add_argument("names", nargs="*", default=list(BENCHMARKS), help=f"some of {', '.join(BENCHMARKS)}")
@@ -107,14 +107,14 @@ def main() -> None:
 
 
 def sizes(text: str) -> tuple[int, ...]:
-    """Numbers of rows with commas between them, ascending. Raises `ValueError` where one is none."""
+    """Row counts separated by commas, in ascending order. Raises `ValueError` for anything else."""
     if (smallest := min(numbers := sorted({int(number) for number in text.split(",")}))) < 1:
         raise ValueError(smallest)
     return tuple(numbers)
 
 
 def table(results: list[Result]) -> Table:
-    """The results, one a line."""
+    """The results, one per line."""
     rates = {result.label: result.rate for result in results}
     out = Table("benchmark", "what")
     for title in ("M rows/s", "seconds", "CPU us/row", "peak MiB", "times the", "goal", "met"):

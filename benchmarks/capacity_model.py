@@ -1,4 +1,4 @@
-"""What a deployment can take: imports a day, disk of the brokers, and from which size on a task is cheaper."""
+"""The capacity of a deployment: imports per day, broker disk, and the size from which a task is cheaper."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,29 +17,29 @@ from orchestration.quoting.work import Work
 
 MOST_ROWS: Final = 10**12
 READING: Final = ("verify", "import")
-"""The stages whose place goes by the file alone."""
+"""Stages whose compute target depends on the file alone."""
 
 
 def materialised_s(rows: int, deployment: Deployment, rates: Rates) -> float:
-    """Seconds until the workers have made so many measured rows durable, sorted and announced."""
+    """Seconds until the workers have made `rows` measured rows durable, sorted and announced."""
     d = deployment
     return workers_seconds(rates.materialise, rows, partitions=d.partitions, workers=d.workers, vcpu=d.worker.vcpu)
 
 
 def imports_a_day(rows: int, deployment: Deployment, rates: Rates) -> float:
-    """Imports of so many measured rows that the workers finish in a day when they never wait."""
+    """Imports of `rows` measured rows that the workers finish per day if they never wait."""
     return DAY_S / materialised_s(rows, deployment, rates)
 
 
 def kafka_disk_gb(rows_a_day: float, days: float, deployment: Deployment, rates: Rates) -> float:
-    """Disk of all brokers for the messages of so many rows a day, kept so many days, in all replicas."""
+    """Disk of all brokers, in GB, for the messages of `rows_a_day`, kept for `days`, in all replicas."""
     return rows_a_day * days * rates.kafka.bytes * deployment.replication / GB
 
 
 def reading(
     rows: int, place: ComputeTarget, deployment: Deployment, rates: Rates, prices: Prices
 ) -> tuple[StageQuote, ...]:
-    """Verifying and sending a file of so many measured rows in one place, whatever the thresholds say."""
+    """Verifying and sending a file of `rows` measured rows on one compute target, whatever the thresholds say."""
     work = Work(rows=rows, bytes=round(rows * rates.file.bytes))
     targets = StageTargets(verify=place, import_=place, build=place, publish=place)
     quoting = Quoting(work=work, deployment=deployment, rates=rates, prices=prices, targets=targets)
@@ -48,9 +48,9 @@ def reading(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
-    """For one number of workers: rows from which a task is cheaper, and which a function cannot send in 15 minutes.
+    """For one number of workers: rows from which a task is cheaper, and rows a function cannot send in 15 minutes.
 
-    None: there is no such number.
+    None if no number of rows does that.
     """
 
     workers: int
@@ -59,7 +59,7 @@ class Threshold:
 
 
 def threshold(workers: int, deployment: Deployment, rates: Rates, prices: Prices) -> Threshold:
-    """Where verifying and sending in functions costs as much as in tasks, and where a function has run 15 minutes."""
+    """Rows from which verifying and sending cost more in functions than in tasks, or take over 15 minutes in one."""
     d = replace(deployment, settings=deployment.settings.with_(workers=workers))
 
     def dearer(rows: int) -> bool:
@@ -73,7 +73,7 @@ def threshold(workers: int, deployment: Deployment, rates: Rates, prices: Prices
 
 
 def _first(holds: Callable[[int], bool]) -> int | None:
-    """The smallest number of rows for which something holds that then holds for all larger ones."""
+    """The smallest number of rows from which on a condition holds."""
     if not holds(MOST_ROWS):
         return None
     low, high = 0, MOST_ROWS

@@ -1,7 +1,7 @@
-"""Writes the rates that quotes are made from, and the tables of docs/capacity.md.
+"""Writes the rates that quotes are based on, and the tables of docs/capacity.md.
 
-`python -m benchmarks.capacity_page [FILE]`: FILE is what `python -m benchmarks ... --json FILE` has written; its rates
-take the place of those that there are. Without it only the tables are written anew.
+`python -m benchmarks.capacity_page [FILE]`: FILE is the output of `python -m benchmarks ... --json FILE`; its rates
+replace the present ones. Without it, only the tables are rewritten.
 """
 
 import argparse
@@ -20,12 +20,12 @@ BLOCK: Final = re.compile(r"<!-- begin (\w+) -->\n.*?<!-- end \1 -->", re.DOTALL
 
 
 def rendered(page: str, basis: Basis) -> str:
-    """The page with every block between its markers made anew. Raises `KeyError` for one that nobody makes."""
+    """The page with every block between markers regenerated. Raises `KeyError` for a block without a table."""
     return BLOCK.sub(lambda m: f"<!-- begin {m[1]} -->\n{TABLES[m[1]](basis)}\n<!-- end {m[1]} -->", page)
 
 
 def main() -> None:
-    """Rates first, then the page."""
+    """Write the rates first, then the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.capacity_page", description=__doc__)
     parser.add_argument("report", nargs="?", type=Path, help="results of the benchmarks as JSON")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""From the results of a run (`python -m benchmarks ... --json F`) to the file of rates that quotes are made from."""
+"""Turns the results of a run (`python -m benchmarks ... --json F`) into the file of rates that quotes are based on."""
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -17,9 +17,9 @@ STAGES: Final = {
     "publish": ("version", "muster publish version"),
     "whole": ("import", "whole import"),
 }
-"""Rates by the benchmark and the label of the result that they are from. The others stay as they are."""
+"""Source of each rate: benchmark and label of a result. All other rates keep their values."""
 STORED: Final = {"kafka": "import_", "lake": "publish"}
-"""Bytes of a row where the result of a stage says what its rows take."""
+"""Sizes of a row that come from a stage's result, if it says how much its rows take."""
 HEAD: Final = """\
 # What a row of the benchmarks' file (a UUID, a number, two letters) takes in each stage: microseconds of time and of
 # processors, and bytes. Written by `python -m benchmarks.capacity_page`; docs/capacity.md says what is made of it.
@@ -27,15 +27,15 @@ HEAD: Final = """\
 
 
 def measured(rates: Rates, report: Mapping[str, Any]) -> Rates:
-    """The rates with those replaced that a report has.
+    """The rates, with those that a report contains replaced.
 
-    Processor time beyond that of all cores is that of starts before the clock, and cut off.
+    Processor time beyond that of all cores comes from process starts before the clock, and is cut off.
     """
     changes: dict[str, StageRate | ByteRate] = {}
     machine, rows = report["machine"], report["rows"]
     day = datetime.fromisoformat(report["measured_at"]).astimezone(UTC).date()
     where = f"{machine['cores']} cores at a load of {machine['load_average']:.1f}, {day}"
-    # A result is repeated for each baseline; only the first says what its rows take.
+    # A result is repeated for each baseline; only the first says how much its rows take.
     found = {(r["benchmark"], r["label"]): r for r in reversed(report["results"])}
     for name, key in STAGES.items():
         if (result := found.get(key)) is None:
@@ -55,7 +55,7 @@ def measured(rates: Rates, report: Mapping[str, Any]) -> Rates:
 
 
 def as_toml(rates: Rates) -> str:
-    """The file of rates."""
+    """The contents of the file of rates."""
     tables: dict[str, list[str]] = {"stages": [], "bytes": [], "assumed": []}
     for field in fields(rates):
         rate, name = getattr(rates, field.name), field.name.removesuffix("_")
@@ -74,7 +74,7 @@ def as_toml(rates: Rates) -> str:
 
 
 def quoted(text: str) -> str:
-    """As a basic string of TOML."""
+    """The text as a basic string of TOML."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 

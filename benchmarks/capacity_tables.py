@@ -1,4 +1,4 @@
-"""The tables of docs/capacity.md, from rates and prices alone: nothing in them is written by hand."""
+"""The tables of docs/capacity.md, computed from rates and prices alone: nothing in them is written by hand."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -26,7 +26,7 @@ from schemas.columns import ImportMode
 
 SIZES: Final = (1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
 MERGES: Final = ((1_000_000, 10_000_000), (1_000_000, 100_000_000), (100_000_000, 1_000_000_000))
-"""Rows that are appended, and members that there are."""
+"""Rows appended, and members before."""
 WORKER_COUNTS: Final = (1, 2, 4, 8, 16, 32)
 PARTITIONS: Final = (8, 32)
 TASK_SIZES: Final = (
@@ -45,28 +45,28 @@ TASK_MOST: Final = Resources(vcpu=16, gb=120, disk_gb=200)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Basis:
-    """What every table is made from."""
+    """Input of every table."""
 
     rates: Rates
     prices: Prices
 
     def work(self, rows: int, base: int = 0) -> Work:
-        """A CSV of the measured shape."""
+        """The import of a CSV of the measured shape."""
         mode: ImportMode = "append" if base else "replace"
         return Work(rows=rows, bytes=round(rows * self.rates.file.bytes), mode=mode, base_members=base)
 
     def quote(self, work: Work, deployment: Deployment) -> Quote:
-        """Of one import."""
+        """The quote for one import."""
         return quote(work, deployment, self.rates, self.prices)
 
 
 def deployed(workers: int = WORKERS, partitions: int = 8) -> Deployment:
-    """A deployment with every default but these."""
+    """A deployment with all defaults but these."""
     return Deployment(settings=Settings(s3_endpoint="", workers=workers, partitions=partitions))
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; columns after the first are right-aligned where their cells are figures."""
+    """A Markdown table; a column after the first is right-aligned if its cells are figures."""
     rule = [
         "---:" if all(row[k][:1].isdigit() or row[k][:1] in "<–" for row in rows) else "---" for k in range(len(header))
     ]
@@ -74,7 +74,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def rates_table(basis: Basis) -> str:
-    """What was measured, what is assumed, and where each is from."""
+    """What was measured and what is assumed, with sources."""
     rows = []
     for field in fields(basis.rates):
         rate, name = getattr(basis.rates, field.name), field.name.removesuffix("_")
@@ -92,7 +92,7 @@ def rates_table(basis: Basis) -> str:
 
 
 def imports_table(basis: Basis) -> str:
-    """Time and money of a replace."""
+    """Time and cost of a replace."""
     quotes = [(rows, basis.quote(basis.work(rows), deployed())) for rows in SIZES]
     header = ("users", "file", "verify", "import", "materialise", "publish", "together", "USD")
     lines = []
@@ -106,7 +106,7 @@ def imports_table(basis: Basis) -> str:
 
 
 def money_table(basis: Basis) -> str:
-    """What the money of a replace is for, and what stays."""
+    """What the cost of a replace consists of, and what is kept."""
     header = ("users", "functions and tasks", "workers", "requests, transitions", "traffic", "together", "own brokers")
     lines = []
     for rows in SIZES:
@@ -119,7 +119,7 @@ def money_table(basis: Basis) -> str:
 
 
 def kept_table(basis: Basis) -> str:
-    """Bytes that an import leaves, and their money."""
+    """Bytes that an import leaves, and their cost."""
     lines = []
     for rows in SIZES:
         quoted = basis.quote(basis.work(rows), deployed())
@@ -131,7 +131,7 @@ def kept_table(basis: Basis) -> str:
 
 
 def merges_table(basis: Basis) -> str:
-    """Appends: what building adds."""
+    """Appends: the cost that building adds."""
     lines = []
     for rows, base in MERGES:
         quoted = basis.quote(basis.work(rows, base), deployed())
@@ -142,7 +142,7 @@ def merges_table(basis: Basis) -> str:
 
 
 def workers_table(basis: Basis) -> str:
-    """Time until materialised, by workers."""
+    """Time until materialised, by number of workers."""
     partitions = PARTITIONS[-1]
     header = ("workers", *(f"{rows / 1e6:,.0f} M users" for rows in SIZES), "imports of 100 M a day", "USD a month")
     lines = []
@@ -157,7 +157,7 @@ def workers_table(basis: Basis) -> str:
 
 
 def disks_table(basis: Basis) -> str:
-    """Disk of the brokers by rows a day."""
+    """Broker disk by rows per day."""
     d = deployed()
     lines = [
         (number(rows), size(kafka_disk_gb(rows, 1, d, basis.rates) * GB),
@@ -168,7 +168,7 @@ def disks_table(basis: Basis) -> str:
 
 
 def threshold_table(basis: Basis) -> str:
-    """Where a task of some size becomes cheaper than a function, and where a function has run for too long."""
+    """Where a task of each size becomes cheaper than a function, and where a function runs for too long."""
     lines = []
     for task in TASK_SIZES:
         for workers in (1, 8):
@@ -191,7 +191,7 @@ def threshold_table(basis: Basis) -> str:
 
 
 def default_line(basis: Basis) -> str:
-    """How far the default of `lambda_file_bytes` is from a function's limits."""
+    """Distance of the default of `lambda_file_bytes` from the limits of a function."""
     most = Settings().lambda_file_bytes
     rows = int(most / basis.rates.file.bytes)
     import_ = next(stage for stage in basis.quote(basis.work(rows), deployed(1)).stages if stage.stage == "import")
@@ -239,7 +239,7 @@ def endpoints_line(basis: Basis) -> str:
 
 
 def limits_table(basis: Basis) -> str:
-    """How near an import of the largest size comes to what AWS allows."""
+    """How close an import of the largest size comes to the limits of AWS."""
     rows, d = SIZES[-1], deployed()
     quoted = basis.quote(basis.work(rows, rows), d)
     in_places = [stage for stage in quoted.stages if stage.where != "workers"]
@@ -281,14 +281,14 @@ def limits_table(basis: Basis) -> str:
 
 
 def history_events(basis: Basis, work: Work, deployment: Deployment) -> int:
-    """Events of an execution in which nothing is tried again, at most: every state counted as a task."""
+    """Upper bound of events in an execution without retries: every state counted as a task."""
     targets = stage_targets(work, deployment.settings)
     quoting = Quoting(work=work, deployment=deployment, rates=basis.rates, prices=basis.prices, targets=targets)
     return quoting.transitions * TASK_EVENTS
 
 
 def check_line(basis: Basis) -> str:
-    """The model against a whole import that was measured."""
+    """The model compared with a measured whole import."""
     rows, r = 5_000_000, basis.rates
     reckoned, measured = r.verify.wall_us + r.materialise.wall_us + r.publish.wall_us, r.whole.wall_us
     return (
@@ -299,7 +299,7 @@ def check_line(basis: Basis) -> str:
 
 
 def share(part: float, whole: float) -> str:
-    """A part of a limit."""
+    """A part as a share of a limit."""
     return f"{part / whole:.1%}"
 
 
@@ -318,4 +318,4 @@ TABLES: Final[dict[str, Callable[[Basis], str]]] = {
     "limits": limits_table,
     "check": check_line,
 }
-"""By the name in the page's markers."""
+"""Tables by their name in the page's markers."""

@@ -1,4 +1,4 @@
-"""Exports against DuckDB writing the same rows with nothing checked, and reading them back against a plain SHA-256."""
+"""Exports compared with DuckDB writing the same rows unchecked, and reading them back compared with a plain SHA-256."""
 
 import hashlib
 import shutil
@@ -31,7 +31,7 @@ GOAL_DELTA: Final = 1 / 2
 PEAK_MIB: Final = 1536
 MIB: Final = 1024 * 1024
 BARE_MEMORY: Final = 8 * 1024 * MIB
-"""Of the baselines, which are to be as fast as they can."""
+"""Memory for the baselines, which should be as fast as they can be."""
 BARE_OPTIONS: Final = {
     "parquet": "FORMAT parquet, COMPRESSION zstd",
     "csv": "FORMAT csv, HEADER",
@@ -66,7 +66,7 @@ class _Bench:
         self._bare = bare
 
     def whole(self, format_: FileFormat) -> list[Result]:
-        """All members of a version."""
+        """Export all members of a version."""
         new = rows_sql(self._versions.later.uris, ROW_SCHEMA)
         label = f"DuckDB COPY, {format_}"
         bare = best_of(self._repeat, copy, f"{new} ORDER BY user_id", format_, self._out, self._s3, self._bare)
@@ -93,7 +93,7 @@ class _Bench:
         ]
 
     def delta(self) -> list[Result]:
-        """What was added and removed between two versions, against the fastest of some queries for the same."""
+        """Export the rows added and removed between two versions; the baseline is the fastest of several queries."""
         new, old = (rows_sql(one.uris, ROW_SCHEMA) for one in (self._versions.later, self._versions.base))
         queries = {
             "EXCEPT": (f"{new} EXCEPT {old}", f"{old} EXCEPT {new}"),
@@ -124,7 +124,7 @@ class _Bench:
         ]
 
     def verify(self, format_: FileFormat) -> list[Result]:
-        """What `whole` has left, read again."""
+        """Read back what `whole` has written."""
         folder = self._folder(format_)
         rows = self._versions.later.info.members
         bare = replace(best_of(self._repeat, sha256, folder), rows=rows)
@@ -165,18 +165,18 @@ def copy(query: str, format_: FileFormat, out: Path, s3: S3Access, limits: DuckL
 
 
 def copy_all(queries: tuple[str, ...], out: Path, s3: S3Access, limits: DuckLimits) -> int:
-    """One file for each query, sorted."""
+    """One sorted file per query."""
     return sum(copy(f"SELECT * FROM ({query}) ORDER BY user_id", "parquet", out, s3, limits) for query in queries)
 
 
 def write(order: ExportOrder, folder: Path, s3: S3Access, limits: DuckLimits) -> int:
-    """An export in this process, as its task does it."""
+    """An export in this process, as its task runs it."""
     shutil.rmtree(folder, ignore_errors=True)
     return sum(file.rows for file in export(order, LocalFolder(folder), s3=s3, limits=limits).files)
 
 
 def sha256(folder: Path) -> int:
-    """Read and hash every file: what a receiver does at the least."""
+    """Read and hash every file: the least that a receiver does."""
     files = [path for path in folder.iterdir() if path.name != MANIFEST_NAME]
     for path in files:
         with path.open("rb") as stream:
@@ -185,7 +185,7 @@ def sha256(folder: Path) -> int:
 
 
 def verify(folder: Path, s3: S3Access) -> int:
-    """`muster verify`, without the command's own start."""
+    """`muster verify`, without the start of the command."""
     PARSERS.prepare()
     with read_manifest(str(folder / MANIFEST_NAME), s3, folder) as (manifest, files):
         if (difference := check(manifest, files, limits=ParseLimits())) is not None:
@@ -199,7 +199,7 @@ def _anti(rows: str, others: str) -> str:
 
 
 def _full(new: str, old: str) -> str:
-    """Both sides at once: which side a row is of tells what happened to it."""
+    """Both sides at once: the side that a row comes from tells what happened to it."""
     names = ROW_SCHEMA.names
     changed = " OR ".join(f"n.{name} IS DISTINCT FROM o.{name}" for name in names)
     one = ", ".join(f"unnest([n.{name}, o.{name}]) AS {name}" for name in names)

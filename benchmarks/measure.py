@@ -1,4 +1,4 @@
-"""Measuring: a function in a process of its own, its time, processor time and largest memory; and the machine."""
+"""Measures a function in its own process: time, processor time and peak memory; and describes the machine."""
 
 import importlib.metadata
 import multiprocessing
@@ -22,7 +22,7 @@ PACKAGES: Final = ("confluent-kafka", "duckdb", "fastavro", "numba", "numpy", "p
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One run. `cpu_s` counts its child processes too; `peak_bytes` is the larger of its own and any child's peak."""
+    """One run. `cpu_s` includes child processes; `peak_bytes` is the larger of its own and any child's peak."""
 
     rows: int
     wall_s: float
@@ -34,9 +34,8 @@ class Measured:
 class Result:
     """One line of the report: the best run of something, compared with `baseline` (the label of another line).
 
-    `goal` is how many times the rate of the baseline it should reach; none where there is nothing to reach. Goals of
-    another kind are in words (`target`), with the verdict in `met`. `stored_bytes`: what the rows take where
-    they were written to.
+    `goal` is the multiple of the baseline's rate to reach; None if there is no such goal. Other goals are given in
+    words (`target`), with the verdict in `met`. `stored_bytes`: size of the rows at their destination.
     """
 
     benchmark: str
@@ -51,15 +50,15 @@ class Result:
 
     @property
     def rate(self) -> float:
-        """Rows a second."""
+        """Rows per second."""
         return self.best.rows / self.best.wall_s
 
     def times(self, rates: Mapping[str, float]) -> float | None:
-        """Its rate in those of its baseline; `rates` by label."""
+        """Its rate as a multiple of its baseline's; `rates` by label."""
         return self.rate / rates[self.baseline] if self.baseline else None
 
     def verdict(self, rates: Mapping[str, float]) -> bool | None:
-        """Whether the goal is met; none without one."""
+        """True if the goal is met; None without a goal."""
         times = self.times(rates)
         return times >= self.goal if times is not None and self.goal is not None else self.met
 
@@ -74,15 +73,15 @@ class Result:
 
 
 Work = Callable[..., int]
-"""Does the work and returns how many rows it did. A function of a module, since it runs in another process."""
+"""Does the work and returns the number of rows done. A module-level function, since it runs in another process."""
 
 
 Prepare = Callable[[], None]
-"""What the process does before the clock runs: what imports of a library are to a baseline. Also of a module."""
+"""Runs in the process before the clock starts, like a baseline's library imports. Also a module-level function."""
 
 
 def best_of(repeat: int, work: Work, *arguments: object, prepare: Prepare | None = None) -> Measured:
-    """The fastest of some runs, each in a fresh process, so that none profits from the one before."""
+    """The fastest of several runs, each in a fresh process, so that none profits from an earlier one."""
     return min((_isolated(work, arguments, prepare) for _ in range(repeat)), key=lambda run: run.wall_s)
 
 
@@ -109,32 +108,32 @@ def _run(send: Any, work: Work, arguments: tuple[object, ...], prepare: Prepare 
     rows = work(*arguments)
     wall_s = time.perf_counter() - began
     cpu_s = spent_cpu_s() - cpu_before
-    PARSERS.stop()  # only what has ended tells its peak
+    PARSERS.stop()  # a child's peak is known only after it has ended
     peak = max(peak_kib(os.getpid()), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
     send.send(Measured(rows=rows, wall_s=wall_s, cpu_s=cpu_s, peak_bytes=peak * KIB))
 
 
 def peak_kib(pid: int) -> int:
-    """Not `ru_maxrss`, which a spawned process takes over from the one that spawned it (setmax_mm_hiwater_rss).
+    """Peak resident KiB, but not from `ru_maxrss`, which a spawned process inherits (setmax_mm_hiwater_rss).
 
-    0 of one that has ended and waits for its parent. Raises `FileNotFoundError` where there is none.
+    0 for a process that has ended and waits for its parent. Raises `FileNotFoundError` for a missing process.
     """
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
     return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")), 0)
 
 
 def spent_cpu_s() -> float:
-    """Processor seconds of this process, of its children, and of what these have waited for."""
+    """Processor seconds of this process, of its children, and of the children that any of these have waited for."""
     this = psutil.Process()
     used = 0.0
     for process in (this, *this.children()):
-        with suppress(psutil.NoSuchProcess):  # one that has just ended: the next time it is among ours
+        with suppress(psutil.NoSuchProcess):  # it has just ended: next time its seconds are among ours
             used += sum(process.cpu_times()[:4])
     return used
 
 
 def machine() -> dict[str, object]:
-    """What the numbers depend on."""
+    """Everything the numbers depend on."""
     cpuinfo = Path("/proc/cpuinfo")
     models = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
     return {

@@ -1,4 +1,4 @@
-"""Processes of a running stack, found by what they run."""
+"""Finds processes of a running stack by their command lines."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,14 +10,14 @@ from orchestration.platform.settings import Settings
 
 
 def part(settings: Settings, module: str) -> psutil.Process:
-    """The one process of the stack with this in its command line."""
+    """The one process of the stack with `module` in its command line."""
     (found,) = (p for p in processes.marked(settings.home) if module in p.cmdline())
     return found
 
 
 @contextmanager
 def stopped(process: psutil.Process) -> Iterator[None]:
-    """It does not run, as the others do not run while their topic is filled."""
+    """Suspend the process, so that it starts like the others: with a full topic."""
     process.suspend()
     try:
         yield

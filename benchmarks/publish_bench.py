@@ -1,6 +1,6 @@
-"""Publishing a CSV: chunks between markers, against one message per row, kcat (where it is installed), Kafka Connect.
+"""Publishes a CSV as chunks between markers, and as one message per row, with kcat (if installed), with Kafka Connect.
 
-And how much that is of what the broker takes at most, as Kafka's own tool finds it.
+Also compares this with the broker's maximum, as measured by Kafka's own tool.
 """
 
 import csv
@@ -46,7 +46,7 @@ GOAL_CONNECT = 5.0
 IMPORT_ID = JobId("0" * 26)
 PER_ROW, OURS = "one message a row", "muster publish"
 PER_ROW_SLICE = 400_000
-"""The per-row way is linear: a slice of the file gives its rate in seconds, not minutes."""
+"""Publishing per row is linear: a slice of the file gives its rate in seconds, not minutes."""
 
 USER = fastavro.parse_schema(
     {
@@ -62,21 +62,21 @@ USER = fastavro.parse_schema(
 
 
 class NoWorkers:
-    """Nobody consumes in this benchmark: the backlog is not bounded."""
+    """This benchmark has no consumers: the backlog is unbounded."""
 
     def taken(self) -> tuple[int, ...]:
         raise AssertionError
 
 
 class NoFence:
-    """Nobody stops this attempt."""
+    """This attempt is never stopped."""
 
     def check(self) -> None:
         pass
 
 
 def publish_columnar(path: Path, bootstrap: str, topic: str, evidence: dict[str, object]) -> int:
-    """The product's own way, with the check against the evidence of verification."""
+    """The product's own way, including the check against the evidence of verification."""
     verified = Evidence.from_record(evidence)
     with open_parsed(path, SPEC, ParseLimits()) as parsed:
         report = publish_import(
@@ -108,7 +108,7 @@ def attempt_of(partitions: int) -> AudienceAttempt:
 
 
 def publish_per_row(path: Path, bootstrap: str, topic: str, rows: int) -> int:
-    """The usual way: csv.DictReader, one Avro message a row, keyed by user, every delivery report checked."""
+    """The usual way: csv.DictReader, one Avro message per row, keyed by user, every delivery report checked."""
     delivered = failed = 0
 
     def on_delivery(error: KafkaError | None, _message: Message) -> None:
@@ -145,7 +145,7 @@ def publish_per_row(path: Path, bootstrap: str, topic: str, rows: int) -> int:
 
 
 def publish_with_kcat(path: Path, bootstrap: str, topic: str, rows: int) -> int:
-    """kcat with the key up to the first comma; it checks neither the CSV nor what arrived."""
+    """kcat with the text before the first comma as key; it checks neither the CSV nor what arrived."""
     options = ["enable.idempotence=true", "partitioner=murmur2_random", "compression.codec=zstd", "compression.level=1"]
     flags = [flag for option in options for flag in ("-X", option)]
     logon = librdkafka_config(bootstrap)
@@ -158,7 +158,7 @@ def publish_with_kcat(path: Path, bootstrap: str, topic: str, rows: int) -> int:
 
 
 def run(setting: Setting) -> list[Result]:
-    """All ways to the same broker, one after the other, each into a topic of its own."""
+    """All ways to the same broker, one after another, each into its own topic."""
     bootstrap, partitions = setting.settings.kafka_bootstrap, setting.settings.partitions
     slice_rows = min(setting.rows, PER_ROW_SLICE)
     per_row = best_of(
@@ -191,14 +191,14 @@ def run(setting: Setting) -> list[Result]:
 
 
 def evidence_of(path: Path, partitions: int) -> dict[str, object]:
-    """What verification has seen of the file."""
+    """The evidence of verification for the file."""
     return verify_file(
         path, SPEC, partitions=partitions, limits=ParseLimits(), rejects=NoRejects(), on_progress=lambda _: None
     ).as_record()
 
 
 def chunk_bytes() -> int:
-    """Of the message of a full chunk of the file's rows, which are all of one length."""
+    """Size of the message for a full chunk of the file's rows, which all have the same length."""
     batch = next(users(np.random.default_rng(0), CHUNK_MAX_ROWS))
     columns = [pa.array(np.arange(CHUNK_MAX_ROWS)), *batch.columns]
     rows = pa.record_batch(columns, schema=arrow_schema(SPEC.row_schema, ordinal=True))
@@ -228,7 +228,10 @@ def _connect(setting: Setting) -> Result:
 
 
 def _limit(setting: Setting) -> Result:
-    """As many chunks as ours, as text. Its rows are those that would be in them: the ratio is one of bytes."""
+    """The broker's maximum for as many chunks as ours, as text.
+
+    Its rows are those of as many chunks, so the ratio compares bytes.
+    """
     bootstrap, payloads = setting.settings.kafka_bootstrap, setting.scratch / "payloads"
     size, records = chunk_bytes(), max(setting.rows // CHUNK_MAX_ROWS, 1)
     kafka_tools.write_payloads(setting.csv, size, payloads)
@@ -245,12 +248,12 @@ def _limit(setting: Setting) -> Result:
 
 
 def on_disk(setting: Setting, topic: str) -> int:
-    """Bytes of a topic's records in the broker's files, compressed as they came."""
+    """Bytes of a topic's records in the broker's files, compressed as sent."""
     return sum(file.stat().st_size for file in setting.settings.home.glob(f"kafka/data/{topic}-*/*.log"))
 
 
 def new_topic(bootstrap: str, partitions: int) -> str:
-    """A topic of its own for a way of publishing."""
+    """Create a new topic for one way of publishing."""
     name = f"bench.{uuid.uuid4().hex}"
     admin = AdminClient({**librdkafka_config(bootstrap), "log_level": 2})
     admin.create_topics([NewTopic(name, partitions, 1)])[name].result(30)

@@ -1,6 +1,6 @@
-"""Whole imports of several sizes, and of one size with several workers: speed, and memory below the bound and flat.
+"""Whole imports of several sizes, and of one size with several workers: speed, and memory within bounds and flat.
 
-Each has a stack of its own, so that no process brings memory along from one of another size, and no disk its files.
+Each runs on its own stack, so that no process carries memory over from another size, and no disk its files.
 """
 
 import os
@@ -22,15 +22,15 @@ from orchestration.platform.settings import Settings
 from schemas.topics import WORKER_GROUP
 
 WORKERS: Final = (2, 3)
-"""Compared with one, in an import of `WORKERS_ROWS`, or of the largest size below that."""
+"""Compared with one worker, in an import of `WORKERS_ROWS`, or of the largest size below that."""
 WORKERS_ROWS: Final = 5_000_000
 GOAL_LINEAR: Final = 0.9
-"""The rule: rows a second of a larger import, in those of the smallest, which has fewer rows to share fixed costs."""
+"""Goal: rows per second of a larger import, relative to the smallest, which has fewer rows to share fixed costs."""
 PEAK_MIB: Final = 1024
 FLAT: Final = 1.25
-"""The rule: the largest import takes at most a quarter more memory than the smallest."""
+"""Goal: the largest import takes at most a quarter more memory than the smallest."""
 WARM_ROWS: Final = 100_000
-"""Of an import before the one that counts: functions have been called, and the broker's code is compiled."""
+"""Rows of an import before the measured one: functions have been called, and the broker's code is compiled."""
 MIB: Final = 1024 * 1024
 JOIN_S: Final = 60
 POLL_S: Final = 0.2
@@ -38,9 +38,9 @@ POLL_S: Final = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Import:
-    """One import on a fresh stack: `peaks` are resident bytes by role, of the largest process of each.
+    """One import on a fresh stack: `peaks` are the resident bytes of the largest process of each role.
 
-    `plain` is DuckDB's time for the same file, where that was measured.
+    `plain` is DuckDB's time for the same file, if it was measured.
     """
 
     workers: int
@@ -50,12 +50,12 @@ class Import:
 
     @property
     def label(self) -> str:
-        """Size and workers."""
+        """Size and number of workers."""
         return f"{self.measured.rows / 1e6:g} M rows, {self.workers} worker{'s' if self.workers > 1 else ''}"
 
 
 def run(setting: Setting) -> list[Result]:
-    """One import of each size, smallest first, then the others with more workers."""
+    """One import of each size, smallest first, then the ones with more workers."""
     sizes = [_import(setting.scratch, rows, plain=True) for rows in setting.scaling_rows]
     alone = compared_with_more_workers(sizes)
     more = [_import(setting.scratch, alone.measured.rows, workers=workers) for workers in WORKERS]
@@ -63,13 +63,13 @@ def run(setting: Setting) -> list[Result]:
 
 
 def compared_with_more_workers(sizes: Sequence[Import]) -> Import:
-    """The largest of some imports that has at most `WORKERS_ROWS`; the smallest where none has."""
+    """The largest import with at most `WORKERS_ROWS` rows, or else the smallest."""
     few = [one for one in sizes if one.measured.rows <= WORKERS_ROWS]
     return few[-1] if few else sizes[0]
 
 
 def speeds(sizes: Sequence[Import], alone: Import, more: Sequence[Import]) -> list[Result]:
-    """Each size against plain DuckDB and against the smallest, and more workers against one."""
+    """Each size compared with plain DuckDB and with the smallest, and more workers with one."""
     results = []
     for one in sizes:
         plain = f"plain DuckDB, {one.measured.rows / 1e6:g} M rows"
@@ -86,7 +86,7 @@ def _speed(one: Import, baseline: str, goal: float | None) -> Result:
 
 
 def memory(imports: Sequence[Import], sizes: Sequence[Import]) -> list[Result]:
-    """Each role's largest process in each import, and how much more of it the largest size takes than the smallest."""
+    """The largest process of each role in each import, and how its memory grows from smallest to largest size."""
     results = []
     for role in ROLES:
         for one in imports:
@@ -144,7 +144,7 @@ def _import(scratch: Path, rows: int, *, workers: int = 1, plain: bool = False) 
 
 
 def _await_members(settings: Settings) -> None:
-    """Until every worker has its partitions: one that comes later makes the others give some away."""
+    """Wait until every worker has its partitions: a late one would take some from the others."""
     deadline = time.monotonic() + JOIN_S
     while group_members(settings.kafka_bootstrap, WORKER_GROUP) < settings.workers:
         if time.monotonic() > deadline:

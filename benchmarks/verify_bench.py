@@ -1,4 +1,4 @@
-"""Verification (strict scan, typed, counted and digested per partition) against pyarrow.csv merely parsing the file."""
+"""Verification (strict scan, typed, counted and digested per partition) compared with pyarrow.csv only parsing."""
 
 from pathlib import Path
 
@@ -10,11 +10,11 @@ from connectors.sources.limits import ParseLimits
 from connectors.sources.rejects import RejectBatch
 from connectors.verification.verifier import verify_file
 
-GOAL = 0.5  # within twice the time
+GOAL = 0.5  # at most twice the time
 
 
 class NoRejects:
-    """The generated file has none."""
+    """The generated file has no rejects."""
 
     def write(self, rejects: RejectBatch) -> None:
         raise AssertionError(rejects.rejects()[:1])
@@ -35,7 +35,7 @@ def parse_with_pyarrow(path: Path) -> int:
 
 
 def run(setting: Setting) -> list[Result]:
-    """Verify the file in a child process as in production, pyarrow with all its threads."""
+    """Verify the file in a child process as in production; pyarrow uses all its threads."""
     size = f"{setting.csv.stat().st_size / 1e6:.0f} MB"
     pyarrow = best_of(setting.repeat, parse_with_pyarrow, setting.csv)
     ours = best_of(setting.repeat, verify, setting.csv, setting.settings.partitions, prepare=warm_parser)

@@ -1,7 +1,7 @@
 """Building a version (an append to as many members) and publishing one, over the stack's S3 server. No goals.
 
-Half of the rows that are appended are members already. The rate of building counts the rows of both sides, since both
-are read; that of publishing counts the rows of the parts, each of which is read again before the commit.
+Half of the appended rows are members already. The rate of building counts the rows of both sides, since both are read;
+the rate of publishing counts the rows of the parts, each of which is read back before the commit.
 """
 
 from typing import Final
@@ -30,7 +30,7 @@ SCHEMA: Final = SPEC.row_schema
 
 
 def run(setting: Setting) -> list[Result]:
-    """Parts as imports would have left them; the base is published, so that building finds it in the lake."""
+    """Parts as imports would have left them; the base is published first, so that building finds it in the lake."""
     context = Context(setting.settings)
     context.audiences.add_tenant(TENANT, 1)
     ref = ref_of(context.audiences.ensure(TENANT, AudienceName("built"), new_id=fresh_id(), now_ms=1))
@@ -49,7 +49,7 @@ def run(setting: Setting) -> list[Result]:
 
 
 def publish(settings: Settings, ref: AudienceRef, parts: tuple[Part, ...]) -> int:
-    """Every part read and digested again, one commit."""
+    """Read and digest every part again, and make one commit."""
     context, import_id = Context(settings), fresh_id()
     outcome = context.versions.publish(replacing(ref, parts, SCHEMA, import_id, import_id, settings.partitions))
     if not isinstance(outcome, Published):
@@ -58,7 +58,7 @@ def publish(settings: Settings, ref: AudienceRef, parts: tuple[Part, ...]) -> in
 
 
 def build(settings: Settings, ref: AudienceRef, parts: tuple[Part, ...]) -> int:
-    """Rows of both sides, merged into new parts. An import of its own, so that no part is there already."""
+    """Merge the rows of both sides into new parts, under a new import id, so that no part exists already."""
     context = Context(settings)
     current = context.versions.current(ref)
     if current is None:

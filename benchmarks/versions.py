@@ -1,4 +1,4 @@
-"""Two versions of an audience in the lake, as imports would have left them: sorted parts, one a partition."""
+"""Two versions of an audience in the lake, as imports would have left them: sorted parts, one per partition."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,15 +31,15 @@ ROW_SCHEMA: Final = RowSchema(
         Column(name="score", type="double"),
     )
 )
-"""Some 100 bytes a row as text: 20 M members are 2 GB."""
+"""Some 100 bytes per row as text: 20 M members are 2 GB."""
 SEED: Final = 11
 DIFFERENT: Final = 100
-"""One row of so many is missing in the other version, and one has another age."""
+"""One row in so many is missing in the other version, and one has another age."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Versions:
-    """Of one audience: `base`, and a later one."""
+    """Two versions of one audience: `base`, and a later one."""
 
     audience: str
     base: PinnedVersion
@@ -70,7 +70,7 @@ def _widened(random: np.random.Generator, batch: pa.RecordBatch) -> pa.RecordBat
 def make_parts(
     context: Context, ref: AudienceRef, table: pa.Table, schema: RowSchema, import_id: JobId, scratch: Path
 ) -> tuple[Part, ...]:
-    """The rows as an import of them would have left them in the lake: sorted, a part a partition."""
+    """Store the rows in the lake as an import would have: sorted, one part per partition."""
     partitions = context.settings.partitions
     place = partition_users(table["user_id"].combine_chunks(), partitions)
     parts = []
@@ -94,7 +94,7 @@ def make_parts(
 def replacing(
     ref: AudienceRef, parts: Sequence[Part], schema: RowSchema, import_id: JobId, order: str, partitions: int
 ) -> PublishRequest:
-    """What publishes parts as the next version."""
+    """The request that publishes parts as the next version."""
     return PublishRequest(
         audience=ref,
         import_id=import_id,

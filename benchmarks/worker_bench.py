@@ -1,4 +1,4 @@
-"""What a worker takes of a full topic, to sorted parts in the lake, against what the broker gives at most."""
+"""Rate at which a worker turns a full topic into sorted parts in the lake, compared with the broker's maximum."""
 
 import time
 from typing import Final
@@ -18,14 +18,14 @@ from schemas.messages import PartitionMaterialised
 from schemas.topics import CHUNK_MAX_ROWS, IMPORT_PROGRESS, IMPORTS
 
 PARTS: Final = ("s3", "kafka", "catalog", "worker")
-"""No relay: the catalog does not know the job whose chunks these are."""
+"""Without the relay: the catalog does not know the job of these chunks."""
 WORKER: Final = "orchestration.entrypoints.worker"
 LIMIT: Final = "the broker's limit (consumer-perf-test)"
 TIMEOUT_S: Final = 1800
 
 
 def run(setting: Setting) -> list[Result]:
-    """Both from a topic that is full when the clock starts."""
+    """Both read a topic that is full when the clock starts."""
     bootstrap, partitions = setting.settings.kafka_bootstrap, setting.settings.partitions
     evidence = evidence_of(setting.csv, partitions)
     topic = new_topic(bootstrap, partitions)
@@ -48,7 +48,7 @@ def run(setting: Setting) -> list[Result]:
 
 
 def _taken(setting: Setting, evidence: dict[str, object]) -> Measured:
-    """On a stack of its own: from when the worker goes on until it has announced the last partition."""
+    """On its own stack: from when the worker is resumed until it has announced the last partition."""
     home = setting.scratch / "worker-home"
     settings = stack.up(home, free_ports=True, parts=PARTS)
     try:
@@ -69,7 +69,7 @@ def _taken(setting: Setting, evidence: dict[str, object]) -> Measured:
 
 
 def _await_all(settings: Settings) -> None:
-    """Until every partition is materialised. Raises `RuntimeError` where one is not."""
+    """Wait until every partition is materialised. Raises `RuntimeError` if one is not."""
     consumer = Consumer(
         {**librdkafka_config(settings.kafka_bootstrap), "group.id": "bench", "auto.offset.reset": "earliest"}
     )

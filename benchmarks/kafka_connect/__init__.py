@@ -1,1 +1,1 @@
-"""Kafka Connect's own source of files, standalone: a line of the file is a record, without a key."""
+"""Kafka Connect's own file source, standalone: a line of the file becomes a record without a key."""

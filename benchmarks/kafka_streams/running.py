@@ -15,12 +15,12 @@ HEAP: Final = "-Xmx2g"
 
 
 def compile_to(classes: Path) -> None:
-    """The classes of the application."""
+    """Compile the classes of the application."""
     java.run(LOCK, COMPILER, "-17", "-cp", classpath(LOCK), "-d", str(classes), str(SOURCE))
 
 
 def run(classes: Path, bootstrap: str, topic: str, changes: str, events: int, state: Path, threads: int) -> java.Ran:
-    """From the first event to the last; one line of JSON is the last that it says."""
+    """Run from the first event to the last; the last line of output is JSON."""
     with client_file(bootstrap) as client:
         arguments = (str(client), topic, changes, str(events), str(state), str(threads))
         return java.run(LOCK, HEAP, "CartSegment", *arguments, classes=classes)

@@ -1,1 +1,1 @@
-"""Rules over a stream of events: the fold alone, with a broker, and against Faust and Kafka Streams."""
+"""Rules over a stream of events: the fold alone, with a broker, and compared with Faust and Kafka Streams."""

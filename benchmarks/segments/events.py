@@ -28,7 +28,7 @@ BATCH_ROWS: Final = 500_000
 DAY_US: Final = 24 * 60 * 60 * 1_000_000
 SPAN_US: Final = 30 * DAY_US
 BEGIN_US: Final = 1_793_000_000_000_000
-"""2026-10-26: the benchmark's time is that of its events."""
+"""2026-10-26: the benchmark's clock follows its events."""
 
 NAMES: Final = ("page_view", "search", "add_to_cart", "purchase", "login")
 SHARES: Final = (0.5, 0.15, 0.2, 0.05, 0.1)
@@ -36,7 +36,7 @@ CATEGORIES: Final = ("shoes", "coats", "hats", "bags", "toys", "books")
 PLANS: Final = ("free", "plus", "pro")
 VISITS: Final = 3
 VISITORS: Final = 0.03
-"""Share of the users who are on a visit at a time: one lasts 30 / 3 * 0.03 * 3 = 0.9 days."""
+"""Share of users on a visit at a time: one lasts 30 / 3 * 0.03 * 3 = 0.9 days."""
 
 EVENT_SCHEMA: Final = RowSchema(
     columns=(
@@ -52,11 +52,11 @@ PROFILE_SCHEMA: Final = RowSchema(
 )
 
 FIRST: Final = "count(add_to_cart, 3d) >= 3"
-"""The rule that is compared with others."""
+"""The rule that is compared with other systems."""
 
 
 def rules(number: int) -> dict[str, str]:
-    """The first so many rules by the names of their segments: `FIRST`, then counts, tests, times and attributes."""
+    """The first `number` rules by segment name: `FIRST`, then counts, tests, times and attributes."""
     texts = [FIRST]
     for window in ("1h", "1d", "3d", "7d", "30d"):
         texts += [
@@ -91,7 +91,7 @@ def rules(number: int) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Messages:
-    """Encoded chunks one after the other in a file: where each ends, of which partition it is, and when it came."""
+    """Encoded chunks one after another in a file: where each ends, its partition, and when it arrived."""
 
     path: Path
     rows: int
@@ -110,7 +110,7 @@ class Messages:
 def event_batches(
     users: pa.StringArray, events: int, begin_us: int = BEGIN_US, span_us: int = SPAN_US
 ) -> Iterator[pa.RecordBatch]:
-    """Events of these users as the rows of a file, in the order in which they come."""
+    """Events of these users as rows of a file, in order of arrival."""
     random = np.random.default_rng(SEED)
     names, categories = pa.array(NAMES), pa.array(CATEGORIES)
     for first in range(0, events, BATCH_ROWS):
@@ -136,7 +136,7 @@ def event_batches(
 
 
 def profile_batches(users: pa.StringArray) -> Iterator[pa.RecordBatch]:
-    """A profile of each user."""
+    """One profile per user."""
     random = np.random.default_rng(SEED)
     for first in range(0, len(users), BATCH_ROWS):
         ids = users.slice(first, BATCH_ROWS)
@@ -154,7 +154,7 @@ def profile_batches(users: pa.StringArray) -> Iterator[pa.RecordBatch]:
 
 
 def user_ids(users: int) -> pa.StringArray:
-    """Of all users."""
+    """The ids of all users."""
     return uuids(np.random.default_rng(SEED), users)
 
 
@@ -197,7 +197,7 @@ def _write(
     batches: Iterator[pa.RecordBatch],
     came_at: Callable[[int], int],
 ) -> Messages:
-    """`came_at`: the time when so many rows had come."""
+    """`came_at`: the time at which a number of rows had arrived."""
     ends: list[int] = []
     partitions: list[int] = []
     times: list[int] = []

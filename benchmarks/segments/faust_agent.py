@@ -1,9 +1,8 @@
-"""The segment "count(add_to_cart, 3d) >= 3" as the tutorial of Faust would have it: an agent, and a Table of users.
+"""The segment "count(add_to_cart, 3d) >= 3" in the style of Faust's tutorial: an agent, and a Table of users.
 
-`python -m benchmarks.segments.faust_agent BOOTSTRAP TOPIC CHANGES PARTITIONS EVENTS DIRECTORY` prints one line of
-JSON. Of each user the three latest times and whether he is in; members leave at their deadline, by the time of the
-events. The table is in memory, which is its fastest store, and has its changelog, without which nothing survives a
-restart.
+`python -m benchmarks.segments.faust_agent BOOTSTRAP TOPIC CHANGES PARTITIONS EVENTS DIRECTORY` prints one line of JSON.
+The table keeps each user's three latest times and whether the user is a member; members leave at their deadline, by the
+time of the events. It is in memory, its fastest store, and has its changelog, without which nothing survives a restart.
 """
 
 import heapq
@@ -22,7 +21,7 @@ WINDOW_MS: Final = 3 * 24 * 60 * 60 * 1000
 
 
 class Segment:
-    """What happens with an event; `changes` are sent."""
+    """Handles events; the changes it returns are sent."""
 
     def __init__(self, table: Any) -> None:
         self._table = table
@@ -31,7 +30,7 @@ class Segment:
         self.entered = self.left = 0
 
     def take(self, event: dict[str, Any]) -> list[tuple[str, str]]:
-        """Changes (user, what) that come of an event."""
+        """Changes (user, what) caused by an event."""
         self._now = max(self._now, event["occurred_at"])
         changes = self._sweep()
         if event["event"] != "add_to_cart":
@@ -62,7 +61,7 @@ class Segment:
 
 
 def main(bootstrap: str, topic: str, changes: str, partitions: int, events: int, directory: str) -> None:
-    """Until so many events have been taken."""
+    """Run until `events` events have been read."""
     app = faust.App(
         f"bench-{topic}",
         **faust_options(bootstrap),
@@ -89,7 +88,7 @@ def main(bootstrap: str, topic: str, changes: str, partitions: int, events: int,
                 seconds = time.perf_counter() - began
                 out = {"events": seen, "seconds": seconds, "entered": segment.entered, "left": segment.left}
                 print(json.dumps(out), flush=True)
-                os._exit(0)  # a worker of Faust has no end of its own
+                os._exit(0)  # a Faust worker does not end on its own
 
     app.agent(source)(count)
     worker = faust.Worker(app, loglevel="error", redirect_stdouts=False)

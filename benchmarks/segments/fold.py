@@ -1,4 +1,4 @@
-"""The fold of one partition: chunks of events -> rows -> who enters and leaves. From a file, and from a broker."""
+"""The fold of one partition: chunks of events -> rows -> users entering and leaving. From a file, and from a broker."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,12 +27,12 @@ from segmentation.partitions.tenant import TenantSegments
 from segmentation.rules.parser import parse_rule
 
 STEP_CHUNKS: Final = 16
-"""Chunks that are taken together: 8 MiB, as `SegmentWorkerConfig.step_bytes` says."""
+"""Chunks processed together: 8 MiB, as in `SegmentWorkerConfig.step_bytes`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of a fold."""
+    """Result of a fold."""
 
     entered: int
     left: int
@@ -41,14 +41,14 @@ class Outcome:
 
 
 def new_segments(number: int) -> PartitionSegments:
-    """A partition with so many rules, and nothing else yet."""
+    """A partition with `number` rules and no data."""
     active = {name: ActiveRule(version=1, rule=parse_rule(text)) for name, text in rules(number).items()}
     tenant = TenantSegments(tenant=TENANT, evaluator=Evaluator(active, at_us=BEGIN_US))
     return PartitionSegments(Partition(0), LogPosition(at_us=BEGIN_US), {TENANT: tenant})
 
 
 def steps(chunks: Messages, topic: str, offset: int = 0) -> Iterator[Sequence[TopicRecord]]:
-    """Records as a worker takes them together."""
+    """Records in the groups in which a worker takes them."""
     numbered = enumerate(chunks, start=offset)
     while some := list(islice(numbered, STEP_CHUNKS)):
         yield [
@@ -58,7 +58,7 @@ def steps(chunks: Messages, topic: str, offset: int = 0) -> Iterator[Sequence[To
 
 
 def take_all_profiles(segments: PartitionSegments, profiles: Messages) -> None:
-    """All profiles."""
+    """Take all profiles."""
     for records in steps(profiles, PROFILES):
         taken = take_profiles(records, 1)
         assert not taken.refusals
@@ -66,7 +66,7 @@ def take_all_profiles(segments: PartitionSegments, profiles: Messages) -> None:
 
 
 def take_all_events(segments: PartitionSegments, records: Iterable[Sequence[TopicRecord]]) -> Iterator[list[Emission]]:
-    """All events, step by step; their time is the time."""
+    """Take all events, step by step; the clock follows their time."""
     for some in records:
         taken = take_events(some, 1)
         assert not taken.refusals
@@ -74,18 +74,18 @@ def take_all_events(segments: PartitionSegments, records: Iterable[Sequence[Topi
 
 
 _prepared: list[PartitionSegments] = []
-"""Of this process: what stands before the clock runs."""
+"""State of this process from before the clock starts."""
 
 
 def prepare(number: int, profiles: Messages) -> None:
-    """So many rules, and all profiles."""
+    """Set up `number` rules, and all profiles."""
     segments = new_segments(number)
     take_all_profiles(segments, profiles)
     _prepared.append(segments)
 
 
 def fold_file(events: Messages, kept: Path) -> int:
-    """Take all events, and write down what came of them."""
+    """Take all events, and record the result."""
     (segments,) = _prepared
     entered = left = 0
     for told in take_all_events(segments, steps(events, EVENTS)):
@@ -100,7 +100,7 @@ def fold_file(events: Messages, kept: Path) -> int:
 
 
 def keep(events: Messages, number: int, profiles: Messages, checkpoint: Path) -> int:
-    """A checkpoint of the state after all events."""
+    """Write a checkpoint of the state after all events."""
     prepare(number, profiles)
     (segments,) = _prepared
     for _ in take_all_events(segments, steps(events, EVENTS)):
@@ -110,7 +110,7 @@ def keep(events: Messages, number: int, profiles: Messages, checkpoint: Path) ->
 
 
 def restart(checkpoint: Path, missed: Messages) -> int:
-    """Decode a checkpoint, and take events that have come since."""
+    """Decode a checkpoint, and take the events since then."""
     segments = decode(checkpoint.read_bytes()).segments
     for _ in take_all_events(segments, steps(missed, EVENTS, segments.position.events)):
         pass

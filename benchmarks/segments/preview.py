@@ -1,4 +1,4 @@
-"""Counting drafts of rules: the whole of a preview, of an archive as it is after its upkeep."""
+"""Counting drafts of rules: a whole preview, over an archive in its state after maintenance."""
 
 import time
 from collections import defaultdict
@@ -42,11 +42,11 @@ RULES: Final = {
     "not": "not (count(add_to_cart, 7d) >= 1 or age < 18)",
     "not set": "plan is not set",
 }
-"""By what they ask for. All but the first seven are true of users of whom nothing is known, or might be."""
+"""Rules by what they ask for. All but the first seven match users without any data, or might."""
 
 
 def run(setting: Setting) -> list[Result]:
-    """A tenant with all events in the archive, in the partitions of the stack."""
+    """Previews for a tenant with all events in the archive, in the partitions of the stack."""
     archive(setting)
     results = []
     for label, text in RULES.items():
@@ -66,7 +66,7 @@ def run(setting: Setting) -> list[Result]:
 
 
 def asked(settings: Settings, text: str) -> int:
-    """One preview; of how many rows."""
+    """Run one preview; returns the number of rows in the archive."""
     context = Context(settings)
     try:
         preview(context, TENANT, NewRule(text=text, timezone=None, rule=parse_rule(text)))
@@ -81,7 +81,7 @@ def _once(ask: Callable[[], int]) -> None:
 
 
 def archive(setting: Setting) -> None:
-    """Events until now, and profiles, as workers write them, committer and upkeep after them."""
+    """Archive events up to now, and profiles, as workers, committer and maintenance would."""
     context, partitions = Context(setting.settings), setting.settings.partitions
     context.audiences.add_tenant(TENANT, 1)
     users, begin_us = user_ids(setting.users), time.time_ns() // 1000 - SPAN_US
@@ -97,7 +97,7 @@ def archive(setting: Setting) -> None:
 
 
 def _steps(messages: Messages, topic: str) -> Iterator[Sequence[TopicRecord]]:
-    """Records of a partition as a worker takes them together."""
+    """Records of a partition in the groups in which a worker takes them."""
     waiting: dict[int, list[TopicRecord]] = defaultdict(list)
     offsets: dict[int, int] = defaultdict(int)
     for partition, (value, _) in zip(messages.partitions, messages, strict=True):

@@ -13,7 +13,7 @@ POLL_EVERY = 10_000
 
 
 def send_chunks(bootstrap: str, topic: str, messages: Messages) -> None:
-    """All messages into their partitions, in order."""
+    """Send all messages to their partitions, in order."""
     values = (value for value, _ in messages)
     _send(bootstrap, topic, ((None, *one) for one in zip(values, messages.partitions, strict=True)))
 
@@ -21,7 +21,7 @@ def send_chunks(bootstrap: str, topic: str, messages: Messages) -> None:
 def send_json(
     bootstrap: str, topic: str, users: pa.StringArray, events: int, *, begin_us: int = BEGIN_US, **more: str
 ) -> None:
-    """Events as an ordinary producer sends them; `more`: what each of them says besides."""
+    """Send events like an ordinary producer; `more`: further fields of each event."""
     _send(bootstrap, topic, _json_events(users, events, begin_us, more))
 
 

@@ -1,4 +1,4 @@
-"""The worker of a running stack, whole: chunks in its topic, changes out, rows into the archive's table."""
+"""The whole worker of a running stack: chunks in its topic, changes out, rows into the archive's table."""
 
 import time
 import urllib.request
@@ -28,10 +28,10 @@ TIMEOUT_S: Final = 1800
 def whole_worker(
     settings: Settings, users: pa.StringArray, events: int, number: int, scratch: Path, *, single: bool = False
 ) -> tuple[Measured, int]:
-    """From when all events are in the topic until the worker has taken the last, by its own metric, with so many rules;
-    and how many members there are of all. `single`: a JSON record for each event, as an ordinary producer sends it.
+    """Measure the worker with `number` rules on a full topic until, by its own metric, it has taken the last event.
 
-    The events end now: what counts is what happened in the last days, as the worker's clock says.
+    Also returns the number of members of all segments. `single`: send a JSON record per event, like an ordinary
+    producer. The events end now: only the last days count, by the worker's clock.
     """
     context = Context(settings)
     context.audiences.add_tenant(TENANT, 1)
@@ -69,7 +69,7 @@ def whole_worker(
 
 
 def _taken(settings: Settings) -> int:
-    """Events, by the metric of the worker."""
+    """Events taken, by the worker's metric."""
     address = (settings.home / "metrics" / "segment-worker-1").read_text(encoding="utf-8").strip()
     with urllib.request.urlopen(f"http://{address}/metrics", timeout=60) as answer:
         families = text_string_to_metric_families(answer.read().decode())
@@ -78,7 +78,7 @@ def _taken(settings: Settings) -> int:
 
 
 def _reported(context: Context, segment: JobId) -> int:
-    """Offsets up to which the catalog knows of the segment, of all partitions: some seconds later."""
+    """Sum of the offsets that the catalog has for a segment, over all partitions; it lags by some seconds."""
     return sum(one.events for one in context.segments.partitions(segment).values())
 
 
