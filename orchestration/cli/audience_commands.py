@@ -176,9 +176,9 @@ def configure(
 ) -> AudienceView | ActivityView:
     """Change the settings of an audience.
 
-    How its files are imported, which versions are kept, who is told. What is not said stays; --column and
-    --notify-* replace all of their kind. Running jobs keep what they have. _events and _profiles are those of
-    the tenant: a --column is then added.
+    How its files are imported, which versions are kept, who is notified. Options that are not given stay as they are;
+    --column and --notify-* replace all of their kind. Running jobs keep their settings. _events and _profiles hold the
+    settings of the tenant; there, a --column is added.
     """
     notifying.check_recipients(settings(), notify_email or (), notify_webhook or ())
     context = catalog_context() if operations.COLUMN_KEYS.isdisjoint(changes) else lake_context()
@@ -265,7 +265,7 @@ def rename(
     new_name: Annotated[str, typer.Argument(metavar="NEW", help="The new name.")],
     tenant: options.Tenant = "default",
 ) -> Done:
-    """Give an audience another name.
+    """Rename an audience.
 
     Versions and history stay.
     """
@@ -283,7 +283,7 @@ def delete(
 ) -> Done:
     """Delete an audience with all its versions.
 
-    For good. Jobs and receipts stay.
+    This cannot be undone. Jobs and receipts stay.
     """
     context = lake_context()
     audience = operations.find(context, tenant, name)

@@ -31,7 +31,7 @@ Place = Annotated[str, typer.Argument(metavar="PLACE", help="A directory, or s3:
 def backup(*, place: Place) -> Done:
     """Copy catalog and lake to an empty place.
 
-    Imports may run meanwhile.
+    Imports may run in the meantime.
     """
     made = operations.backup(lake_context(), place)
     return Done(

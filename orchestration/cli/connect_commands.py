@@ -83,7 +83,7 @@ def connect(
     """Show where the deployment is, and how programs connect to it.
 
     Addresses of Kafka, S3, inbox and metrics, or a snippet. Keys are never printed: snippets name variables, which the
-    file of --write sets.
+    file written by --write sets.
     """
     given = {"shell": shell, "duckdb": duckdb, "boto3": boto3, "aws": aws, "kafka": kafka}
     chosen = [name for name, wanted in given.items() if wanted]

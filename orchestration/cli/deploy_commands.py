@@ -41,8 +41,8 @@ def synth(
 ) -> Answer[Done]:
     """Write the template of a deployment.
 
-    Settings that cannot be are refused, all at once and by their names. Neither
-    an account nor Docker nor a network is needed; it takes some ten seconds.
+    Impossible settings are refused, all at once and by name. Needs no account, no Docker and no network, and takes some
+    ten seconds.
     """
     loaded = checks.load(settings)
     template = synthesis.synthesise(loaded)
@@ -107,9 +107,9 @@ def diff(
         bool, typer.Option("--deployed", help="Compare with what is deployed; needs credentials of AWS.")
     ] = False,
 ) -> Difference:
-    """Say what a deployment would change, and what would lose data.
+    """Show what a deployment would change, and what would lose data.
 
-    Without --template and --deployed everything is new.
+    Without --template and --deployed, everything is new.
     """
     if template is not None and deployed:
         raise typer.BadParameter("give --template or --deployed, not both")

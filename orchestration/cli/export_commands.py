@@ -152,11 +152,11 @@ def export(
 ) -> Answer[Submitted | Followed | Folder | OneFile]:
     """Write a version of an audience as files with a manifest.
 
-    Sorted by user id, and checked against the digest of the version before the manifest is written; `muster verify`
-    checks it again from the manifest alone. A FILE.parquet is written alone, without a manifest.
+    Files are sorted by user id, and checked against the digest of the version before the manifest is written; `muster
+    verify` checks them again from the manifest alone. A FILE.parquet is written alone, without a manifest.
 
-    A folder and a FILE.parquet are written by this command. An export to s3://... or kafka://TOPIC is a job
-    (`muster jobs`); a topic is sent the rows between markers.
+    This command writes folders and FILE.parquet itself. An export to s3://... or kafka://TOPIC is a job (`muster
+    jobs`); a topic gets the rows between markers.
     """
     if version is not None and as_of is not None:
         raise typer.BadParameter("give --version or --as-of, not both")
@@ -287,7 +287,7 @@ def verify(
 ) -> Answer[Verified]:
     """Check an export from its manifest alone, and name the first difference.
 
-    Sizes, hashes, rows and digests of all files are computed anew. Exit code 7 when something differs.
+    Recomputes sizes, hashes, rows and digests of all files. Exit code 7 if anything differs.
     """
     found, difference = operations.verify_export(
         receiver_context(manifest), manifest, profile=profile, on_rows=lambda rows: say(f"{number(rows)} rows verified")

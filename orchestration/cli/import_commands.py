@@ -98,7 +98,7 @@ def import_(
 ) -> Answer[Submitted | Registered | Followed | DryRunView]:
     """Import a file as the next version of an audience, or as events or changes of profiles.
 
-    What is not said here is taken from the audience's configuration. An audience that does not exist is created.
+    Options that are not given come from the settings of the audience. A missing audience is created.
     """
     target, changes = target_of(kind, audience, changes, only_columns=only_columns, manifest=manifest is not None)
     if dry_run and (wait or again):
@@ -223,7 +223,7 @@ def inspect(
 ) -> Answer[Inspected]:
     """Look into a file: columns, types, faults.
 
-    Ends with the import that would fit.
+    Ends with the import command that fits.
     """
     context = lake_context() if source.startswith("s3://") else None
     found, suggested = inspection.inspect_source(source, kind=checked_kind(kind), format_=format_, context=context)

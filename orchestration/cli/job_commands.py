@@ -80,7 +80,7 @@ def list_(
     state: options.OnlyStates = None,
     limit: options.NewestLimit = 20,
 ) -> Sequence[AnyJob]:
-    """List jobs, the newest first."""
+    """List jobs, newest first."""
     if unknown := [one for one in kind or () if one not in KINDS]:
         raise typer.BadParameter(f"{unknown[0]} is none of {', '.join(sorted(KINDS))}", param_hint="--kind")
     return search(
@@ -140,8 +140,8 @@ def show_cancelled(done: Cancelled) -> None:
 def cancel(*, job: options.JobArgument) -> Answer[Cancelled]:
     """Cancel a job, so that nothing of it is published.
 
-    Possible until its version is being published, or the manifest of an export is being written; its files are removed.
-    A job that was just submitted is waited for until it is registered.
+    Possible until its version is being published, or the manifest of an export is being written; the files of an export
+    are removed. Waits until a job that was just submitted is registered.
     """
     context, wanted = catalog_context(), job_id(job)
     await_registration(context, wanted, now_ms=now_ms, sleep=time.sleep)
@@ -175,8 +175,8 @@ def retry(
 ) -> Answer[Submitted | Followed]:
     """Run a FAILED or CANCELLED job again.
 
-    A new job for the same file and the same options, or the present settings of its audience; of an export, for the
-    same version and the same place.
+    Starts a new job for the same file, with the same options or the present settings of its audience; for an export,
+    with the same version and destination.
     """
     context, wanted = stack_context(), job_id(job)
     if isinstance(get(context, wanted), Export):

@@ -81,10 +81,10 @@ def sql(
 ) -> Queried:
     """Query published audiences and rejects.
 
-    They are read as audience('name'[, version => N][, tenant => 'T']) and rejects('job').
+    Read them as audience('name'[, version => N][, tenant => 'T']) and rejects('job').
 
-    Where the output is no terminal, or with --csv or --json, all rows are printed. Control characters in texts are
-    escaped, so that none reaches a terminal; --json and, into a file or pipe, --csv print texts as they are.
+    If the output is not a terminal, or with --csv or --json, all rows are printed. Control characters in texts are
+    escaped, so that none reaches a terminal; --json and, into a file or pipe, --csv print texts unchanged.
     """
     text = sys.stdin.read() if query == "-" else query
     running = reading.sql(lake_context(), text, tenant=tenant, timeout_s=timeout)
@@ -115,7 +115,7 @@ def fsck(
 ) -> "Answer[Report]":
     """Hold staging, lake and catalog against each other.
 
-    Exit code 7 when something is wrong.
+    Exit code 7 if anything is wrong.
     """
     report = checking.fsck(lake_context(), repair=repair, deep=deep)
     return Answer(value=report, code=ExitCode.CHECK_FAILED if report.wrong else ExitCode.OK)
@@ -172,7 +172,7 @@ def replay(
 ) -> Answer[Done]:
     """Send dead letters to their topic again.
 
-    The original bytes go to their partition; a worker that still cannot read them rejects them.
+    The original bytes go to their original partition; a worker that still cannot read them rejects them again.
     """
     if bool(numbers) == all_:
         raise typer.BadParameter("name dead letters, or use --all")

@@ -54,9 +54,9 @@ def _show_undelivered(rows: "Sequence[Notification]") -> None:
 def list_(
     *, limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 100
 ) -> "Sequence[Notification]":
-    """List notifications that wait or were given up.
+    """List notifications that are pending or were given up.
 
-    Those of one job: `muster jobs show JOB`.
+    `muster jobs show JOB` lists those of one job.
     """
     return catalog_context().outbox.undelivered(limit)
 
@@ -98,7 +98,7 @@ def key(
 ) -> Done:
     """Write the key that receivers of webhooks need to a file.
 
-    Without --tenant that of the operators' receivers. It is never printed.
+    Without --tenant, the key of the operators' receivers. It is never printed.
     """
     made = notifying.webhook_key(plain_context(settings()), tenant)
     try:

@@ -168,7 +168,7 @@ def rejects(
 ) -> Rejects:
     """Show the rows of a job that were refused.
 
-    Where they are, why they were refused, and how they begin.
+    Where each is, why it was refused, and how it begins.
     """
     file = operations.rejects_file(lake_context(), job_id(job))
     if to is not None and file is not None:

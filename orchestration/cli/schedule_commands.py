@@ -124,7 +124,7 @@ def _last_run(record: Mapping[str, Any]) -> str:
     record=lambda views: [view.as_record() for view in views],
 )
 def list_(*, tenant: options.OfTenant = None) -> Sequence[ScheduleView]:
-    """List schedules, with their next and last run."""
+    """List schedules with their next and last run."""
     context = catalog_context()
     found = context.schedules.all(None if tenant is None else tenant_name(tenant))
     return [view_of(context, schedule) for schedule in found]
@@ -139,16 +139,16 @@ def list_(*, tenant: options.OfTenant = None) -> Sequence[ScheduleView]:
     show=_show_schedule,
 )
 def show(*, name: Name, tenant: options.Tenant = "default") -> ScheduleView:
-    """Show a schedule: its request, when it is due, what became of its last run."""
+    """Show a schedule: its request, when it is due, and the result of its last run."""
     context = catalog_context()
     return view_of(context, operations.find(context, tenant, name))
 
 
 @command(schedules, "pause", "muster schedules pause nightly", effect="changes", show=show_changed)
 def pause(*, name: Name, tenant: options.Tenant = "default") -> ScheduleView:
-    """Run a schedule no more until it is resumed.
+    """Pause a schedule until it is resumed.
 
-    A run that has been started goes on.
+    A started run continues.
     """
     context = catalog_context()
     return view_of(context, operations.pause(context, tenant, name))
@@ -156,9 +156,9 @@ def pause(*, name: Name, tenant: options.Tenant = "default") -> ScheduleView:
 
 @command(schedules, "resume", "muster schedules resume nightly", effect="changes", show=show_changed)
 def resume(*, name: Name, tenant: options.Tenant = "default") -> ScheduleView:
-    """Let a paused schedule go on with its next time.
+    """Resume a paused schedule at its next time.
 
-    What it has missed is not made up for.
+    Missed runs are not made up for.
     """
     context = catalog_context()
     return view_of(context, operations.resume(context, tenant, name, now_ms()))
@@ -184,7 +184,7 @@ def _show_run(run: Run) -> None:
 
 @command(schedules, "run", "muster schedules run nightly", effect="changes", show=_show_run)
 def run(*, name: Name, tenant: options.Tenant = "default") -> Run:
-    """Start a run now, beside those that are due; also of a paused schedule.
+    """Start a run now, in addition to the due ones; also of a paused schedule.
 
     Placeholders are filled as if it were due now.
     """
@@ -196,9 +196,9 @@ def run(*, name: Name, tenant: options.Tenant = "default") -> Run:
 
 @command(schedules, "delete", "muster schedules delete nightly", effect="changes", show=show_done)
 def delete(*, name: Name, tenant: options.Tenant = "default") -> Done:
-    """Forget a schedule.
+    """Delete a schedule.
 
-    What its runs have made stays, and a run that has been started goes on.
+    Everything its runs have made stays, and a started run continues.
     """
     context = catalog_context()
     context.schedules.delete(operations.find(context, tenant, name).schedule_id)

@@ -62,10 +62,10 @@ def create_import(
     changes: dict[str, Any],
     again: Annotated[bool, typer.Option("--again", help="Import an object that was imported before.")] = False,
 ) -> ScheduleView:
-    """Import an object again and again.
+    """Import an object repeatedly.
 
     WHEN is an expression of EventBridge Scheduler. An object that has not
-    changed since its last import is left alone.
+    changed since its last import is skipped.
     """
     target, changes = target_of(kind, audience, changes, only_columns=only_columns)
     context = catalog_context()
@@ -103,10 +103,10 @@ def _create_export(
     tenant: options.Tenant = "default",
     settings: dict[str, Any],
 ) -> ScheduleView:
-    """Export the current version of an audience again and again.
+    """Export the current version of an audience repeatedly.
 
     WHEN is an expression of EventBridge Scheduler. An export is never replaced,
-    so an address of files has placeholders such as {date}, {time} or {due}.
+    so the address of files has placeholders such as {date}, {time} or {due}.
     """
     if delta_from not in {None, recurring.SINCE_LAST}:
         raise typer.BadParameter("a recurring export begins from its last one, or is whole", param_hint="--delta-from")
@@ -160,7 +160,7 @@ def create_snapshot(
     allow_shrink: options.AllowSnapshotShrink = False,
     tenant: options.Tenant = "default",
 ) -> ScheduleView:
-    """Make the members of a segment a version of an audience again and again.
+    """Publish the members of a segment repeatedly as a version of an audience.
 
     WHEN is an expression of EventBridge Scheduler.
     """

@@ -62,10 +62,10 @@ def _show_changed(segment: "Segment") -> None:
     record=_changed_record,
 )
 def create(*, name: Name, rule: Rule, timezone: Zone = None, tenant: options.Tenant = "default") -> "Answer[Segment]":
-    """Make a segment.
+    """Create a segment.
 
-    Workers begin with the past that the archive has, then follow events and
-    profiles. `muster segments preview` counts a rule before.
+    Workers begin with the archived past, then follow events and profiles.
+    `muster segments preview` counts a rule beforehand.
     """
     given = operations.read_rule(rule, timezone)
     context = catalog_context()
@@ -104,7 +104,7 @@ def _show_list(records: Sequence[Record]) -> None:
     show=_show_list,
 )
 def list_(*, tenant: options.OfTenant = None) -> Sequence[Record]:
-    """List segments, with their sizes."""
+    """List segments with their sizes."""
     context = catalog_context()
     found = context.segments.standing(None if tenant is None else tenant_name(tenant))
     return [operations.segment_record(standing, context.settings.partitions, now_ms()) for standing in found]
@@ -150,10 +150,10 @@ def _show_segment(view: SegmentView) -> None:
     show=_show_segment,
 )
 def show(*, name: Name, tenant: options.Tenant = "default") -> SegmentView:
-    """Show a segment: its rule, how many are in it, and as of when.
+    """Show a segment: its rule, its size, and as of when.
 
-    Of a rule that names audiences also how many of their members are outside:
-    without an event or a profile, no rule asks about them.
+    If the rule names audiences, also how many of their members are outside:
+    without an event or a profile, no rule can match them.
     """
     context = catalog_context()
     standing = operations.find(context, tenant, name)
@@ -175,10 +175,10 @@ def show(*, name: Name, tenant: options.Tenant = "default") -> SegmentView:
     record=_changed_record,
 )
 def edit(*, name: Name, rule: Rule, timezone: Zone = None, tenant: options.Tenant = "default") -> "Answer[Segment]":
-    """Give a segment another rule.
+    """Change the rule of a segment.
 
-    Who is in it by one rule and not by the other enters or leaves. The same
-    rule in other words changes nothing.
+    Users whom only one of the two rules matches enter or leave. The same rule
+    in other words changes nothing.
     """
     given = operations.read_rule(rule, timezone)
     context = catalog_context()
@@ -192,7 +192,7 @@ def edit(*, name: Name, rule: Rule, timezone: Zone = None, tenant: options.Tenan
     segments, "pause", "muster segments pause buyers", effect="changes", show=_show_changed, record=_changed_record
 )
 def pause(*, name: Name, tenant: options.Tenant = "default") -> "Segment":
-    """Evaluate a segment no more: its members stay as they are."""
+    """Stop evaluating a segment: its members stay as they are."""
     return operations.turn(catalog_context(), tenant, name, "pause")
 
 
@@ -200,7 +200,7 @@ def pause(*, name: Name, tenant: options.Tenant = "default") -> "Segment":
     segments, "resume", "muster segments resume buyers", effect="changes", show=_show_changed, record=_changed_record
 )
 def resume(*, name: Name, tenant: options.Tenant = "default") -> "Segment":
-    """Evaluate a paused segment again: what has changed meanwhile is told then."""
+    """Evaluate a paused segment again; changes since the pause are emitted then."""
     return operations.turn(catalog_context(), tenant, name, "resume")
 
 
@@ -210,7 +210,7 @@ def resume(*, name: Name, tenant: options.Tenant = "default") -> "Segment":
 def delete(*, name: Name, tenant: options.Tenant = "default") -> "Segment":
     """Delete a segment: all of its members leave.
 
-    Its rules stay in the catalog. One that another rule names is not deleted.
+    Its rules stay in the catalog. A segment that another rule names is not deleted.
     """
     return operations.turn(catalog_context(), tenant, name, "delete")
 
@@ -231,7 +231,7 @@ def _show_versions(found: "Sequence[RuleVersion]") -> None:
     record=lambda found: [operations.rule_record_of(version) for version in found],
 )
 def versions(*, name: Name, tenant: options.Tenant = "default") -> "Sequence[RuleVersion]":
-    """List the rules that a segment has had."""
+    """List the past and present rules of a segment."""
     context = catalog_context()
     return context.segments.versions(operations.find(context, tenant, name).segment.segment_id)
 

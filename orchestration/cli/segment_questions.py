@@ -64,10 +64,11 @@ def preview(
     timezone: Zone = None,
     tenant: options.Tenant = "default",
 ) -> "Preview":
-    """Count how many users a rule finds now, exactly.
+    """Count the users that a rule matches now, exactly.
 
-    By what is archived: some seconds behind what was sent. Members of audiences
-    without an event or a profile are in no segment; how many is told.
+    Counts what is archived, some seconds behind what was sent. Members of
+    audiences without an event or a profile are in no segment; their number is
+    shown.
     """
     given = operations.read_rule(rule, timezone)
     return segment_queries.preview(lake_context(), tenant, given)
@@ -136,7 +137,7 @@ def check(
     ] = 120,
     tenant: options.Tenant = "default",
 ) -> Answer[SegmentCheck]:
-    """Hold the members that workers have against the rule, asked of the archive.
+    """Compare the members that workers have with the rule over the archive.
 
     Both at the same offsets and the same instant. Exit code 7: they differ.
     """

@@ -50,9 +50,9 @@ def begin_anew(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what was made anew, and change nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> Mapping[str, Any]:
-    """Go on where Kafka or some of its topics were lost and made anew.
+    """Recover after Kafka, or some of its topics, was lost and recreated.
 
-    What is in the lake stays, and what the new topics have is added to it.
+    What is in the lake stays, and records of the new topics are added to it.
     Refused while workers of segments run.
     """
     context = stack_context()

@@ -35,10 +35,9 @@ def snapshot(
     wait: options.Wait = False,
     timeout: options.Timeout = None,
 ) -> Answer[Submitted | Followed]:
-    """Make the members of a segment at one instant a version of an audience.
+    """Publish the members of a segment at one instant as a version of an audience.
 
-    An audience that does not exist is created. Exports and rules take it as any
-    other.
+    A missing audience is created. Exports and rules use it like any other.
     """
     context = stack_context()
     moment = None if at is None else options.instant(at, "--at")

@@ -140,7 +140,7 @@ def _show_workers(running: "Sequence[RunningWorker] | None") -> None:
 def status() -> Answer[DeploymentStatus]:
     """Show the parts of the embedded stack, and all workers, wherever they run.
 
-    Exit code 7 when the stack is not ready.
+    Exit code 7 if the stack is not ready.
     """
     loaded = settings()
     now = stack.status(loaded)
@@ -180,7 +180,7 @@ def _show_diagnoses(found: "Sequence[Diagnosis]") -> None:
 def doctor() -> "Answer[Sequence[Diagnosis]]":
     """Say in words what is wrong, and what to do.
 
-    Exit code 7 when something is.
+    Exit code 7 if anything is.
     """
     loaded, running = settings(), True
     found = [deployment_doctor.sandbox(loaded)]
@@ -200,7 +200,7 @@ def worker(
 ) -> NoReturn:
     """Run one worker in the foreground.
 
-    Several share the partitions; `muster status` lists them, wherever they run.
+    Workers share the partitions; `muster status` lists them, wherever they run.
     SIGTERM or Ctrl-C ends it.
     """
     loaded = settings()

@@ -42,7 +42,7 @@ class ToldOfTenant:
 def create_tenant(*, name: NameArgument) -> Done:
     """Create a tenant.
 
-    Nothing happens when there is one of that name.
+    Does nothing if it exists already.
     """
     catalog_context().audiences.add_tenant(tenant_name(name), now_ms())
     return Done(text=f"tenant {name} exists")
@@ -66,9 +66,9 @@ def configure_tenant(
     notify_webhook: options.Webhooks = None,
     notify_nobody: options.Nobody = False,
 ) -> Answer[ToldOfTenant]:
-    """Say who is told of all audiences of a tenant.
+    """Set who is notified about all audiences of a tenant.
 
-    What is named replaces all of its kind.
+    Named recipients replace all of their kind.
     """
     context, tenant = catalog_context(), tenant_name(name)
     notifying.set_recipients(

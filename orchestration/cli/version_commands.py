@@ -62,7 +62,7 @@ def _show_kept(kept: Kept) -> None:
     record=_kept_records,
 )
 def versions(*, name: options.AudienceArgument, tenant: options.Tenant = "default") -> Kept:
-    """List the kept versions, the newest first."""
+    """List the kept versions, newest first."""
     context = lake_context()
     audience = operations.find(context, tenant, name)
     pins = context.audiences.pins(audience.audience_id)
@@ -109,7 +109,7 @@ def diff(
     sample: Annotated[int, typer.Option("--sample", metavar="K", min=0, help="Show the first K ids of each.")] = 0,
     tenant: options.Tenant = "default",
 ) -> Compared:
-    """Compare two versions: members that were added, removed, changed, kept."""
+    """Compare two versions: members added, removed, changed and kept."""
     context = lake_context()
     audience = operations.find(context, tenant, name)
     sides = [exports.pinned(context, audience, version=number_) for number_ in (earlier, later)]
@@ -141,7 +141,7 @@ def rollback(
 ) -> Done:
     """Publish an older version again, as a new one.
 
-    Files that were uploaded before the rollback come too late from then on.
+    Files uploaded before the rollback are superseded from then on.
     """
     context = lake_context()
     done = operations.rollback(context, operations.find(context, tenant, name), to, reason)
@@ -182,9 +182,9 @@ def expire(
     keep_days: KeepDays = None,
     tenant: options.Tenant = "default",
 ) -> Done:
-    """Forget old versions and delete their files.
+    """Expire old versions and delete their files.
 
-    By the retention of the audience, or by what is said here. Files younger than seven days stay.
+    By the retention of the audience, or by the options. Files younger than seven days stay.
     """
     context = lake_context()
     gone = operations.expire(
@@ -207,7 +207,7 @@ VersionArgument = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="
 
 @command(audiences, "pin", "muster audiences pin vip 3", effect="changes", show=show_done)
 def pin(*, name: options.AudienceArgument, version: VersionArgument, tenant: options.Tenant = "default") -> Done:
-    """Keep a version whatever retention says."""
+    """Keep a version regardless of retention."""
     context = lake_context()
     operations.pin(context, operations.find(context, tenant, name), version)
     return Done(record={"version": version, "pinned": True}, text=f"version {version} is kept until it is unpinned")
@@ -215,7 +215,7 @@ def pin(*, name: options.AudienceArgument, version: VersionArgument, tenant: opt
 
 @command(audiences, "unpin", "muster audiences unpin vip 3", effect="changes", show=show_done)
 def unpin(*, name: options.AudienceArgument, version: VersionArgument, tenant: options.Tenant = "default") -> Done:
-    """Leave a version to retention again."""
+    """Subject a version to retention again."""
     context = catalog_context()
     was = operations.unpin(context, operations.find(context, tenant, name), version)
     text = f"version {version} is kept as long as retention says" if was else f"version {version} was not pinned"
