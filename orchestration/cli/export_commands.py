@@ -152,11 +152,11 @@ def export(
 ) -> Answer[Submitted | Followed | Folder | OneFile]:
     """Write a version of an audience as files with a manifest.
 
-    Files are sorted by user id, and checked against the digest of the version before the manifest is written; `muster
-    verify` checks them again from the manifest alone. A FILE.parquet is written alone, without a manifest.
+    Files are sorted by user id, and checked against the digest of the version before the manifest is written;
+    `muster verify` checks them again from the manifest alone. A FILE.parquet is written alone, without a manifest.
 
-    This command writes folders and FILE.parquet itself. An export to s3://... or kafka://TOPIC is a job (`muster
-    jobs`); a topic gets the rows between markers.
+    This command writes folders and FILE.parquet itself. An export to s3://... or kafka://TOPIC is a job
+    (`muster jobs`); a topic gets the rows between markers.
     """
     if version is not None and as_of is not None:
         raise typer.BadParameter("give --version or --as-of, not both")

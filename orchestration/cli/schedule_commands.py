@@ -1,4 +1,4 @@
-"""`muster schedules`: recurring imports and exports."""
+"""`muster schedules`: recurring imports, exports and snapshots."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
