@@ -33,6 +33,20 @@ ROWS = 400_000
 """So many that every step lasts longer than it takes to stop the server."""
 
 
+HOLD = """
+CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.attempt <> OLD.attempt OR (OLD.state = 'BUILDING' AND NEW.state <> OLD.state) THEN
+        PERFORM pg_sleep(2);
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER hold BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION hold();
+"""
+"""Holds the beginning of an attempt, and the end of the shortest step, so that the server goes away before either. All
+other steps last long enough by `ROWS`."""
+
+
 @pytest.fixture
 def server() -> Iterator[Postgres]:
     # Not below pytest's own folder: that one is closed to other users, and PostgreSQL does not run as root.
@@ -58,16 +72,23 @@ def await_more(what: str, count: Callable[[], int], than: int) -> None:
     ],
 )
 def test_a_catalog_server_that_crashes_at_any_step_costs_time_and_nothing_else(
-    server: Postgres, start_stack: Callable[..., Settings], tmp_path: Path, lambda_file_bytes: int
+    server: Postgres,
+    start_stack: Callable[..., Settings],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    lambda_file_bytes: int,
 ) -> None:
     settings = start_stack(
         parts=None, partitions=4, lambda_file_bytes=lambda_file_bytes, catalog_url=server.url.reveal()
     )
     context = Context(settings)
+    request.addfinalizer(context.close)
     context.audiences.add_tenant(TENANT, now_ms=1)
     relay_log = Home(path=settings.home).log_file("relay")
     restarts = {part.name: part.restarts for part in local_stack.status(settings).parts}
     users = prepare_append(context, tmp_path / "a.csv", "crashes", rows=ROWS)
+    with context.database.write() as connection:
+        connection.exec_driver_sql(HOLD)
 
     def relay_warnings() -> int:
         return relay_log.read_text().count("CATALOG_UNAVAILABLE")
