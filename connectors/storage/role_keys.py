@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import boto3
 import duckdb
 from botocore.credentials import Credentials, ReadOnlyCredentials, RefreshableCredentials
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from connectors.storage.access import S3Access
 from schemas.sql_text import literal
@@ -80,7 +80,7 @@ class _Renewal:
                 return
             with connection.cursor() as cursor:
                 _set_keys(cursor, now)
-        except BotoCoreError as exc:
+        except (BotoCoreError, ClientError, RuntimeError) as exc:  # the last two: refused, or given expired ones
             _log.warning("the credentials of the role cannot be renewed now: %s", exc)
         except duckdb.Error:  # the connection is closed
             with self._lock:

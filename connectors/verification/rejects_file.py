@@ -70,6 +70,8 @@ class ParquetRejects:
 
     def write(self, rejects: RejectBatch) -> None:
         """Store rejects; those beyond the bound are dropped."""
+        if self._room == 0:
+            return  # an empty slice would keep the memory of the whole batch
         batch = rejects.batch.slice(0, self._room)
         self._room -= batch.num_rows
         self._pending.append(batch)

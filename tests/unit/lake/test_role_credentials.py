@@ -11,6 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials
+from botocore.exceptions import ClientError
 
 from connectors.lake.audience_sql import rows_sql
 from connectors.lake.store import IcebergVersionStore
@@ -153,12 +155,24 @@ def test_nobody_follows_a_connection_that_is_closed(door: Door, tmp_path: Path) 
         time.sleep(0.02)
 
 
-def test_a_connection_that_rests_has_the_next_keys_for_its_next_query(door: Door, tmp_path: Path) -> None:
+def test_a_connection_that_rests_has_the_next_keys_for_its_next_query(
+    door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     key = f"role/{new_id()}.parquet"
+    given = RefreshableCredentials.get_frozen_credentials
+    faults: list[Exception] = []
+
+    def given_at_the_third_try(of: RefreshableCredentials) -> ReadOnlyCredentials:
+        if faults:
+            raise faults.pop()
+        return given(of)
+
     with connect(limits(tmp_path), door.s3) as connection:
+        monkeypatch.setattr(RefreshableCredentials, "get_frozen_credentials", given_at_the_third_try)
         content = io.BytesIO()
         pq.write_table(pa.table({"user_id": ["21"]}), content)
         put_if_absent(door.s3.client(), BUCKET, key, content.getvalue())
+        faults += [RuntimeError("still expired"), ClientError({"Error": {"Code": "Denied"}}, "AssumeRole")]
         door.change()
         end = time.monotonic() + LONG_S
         while connection.execute("SELECT current_setting('s3_access_key_id')").fetchone() != ("role",):

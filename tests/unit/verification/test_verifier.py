@@ -222,6 +222,18 @@ def test_rejects_beyond_the_bound_are_counted_but_not_kept(tmp_path: Path) -> No
     assert pq.read_schema(pa.BufferReader(bucket.content[0])).equals(REJECT_SCHEMA)
 
 
+def test_rejects_beyond_the_bound_keep_no_memory(tmp_path: Path) -> None:
+    with ParquetRejects(tmp_path / "r.parquet", Bucket().upload, keep=1) as rejects:
+        rejects.write(RejectBatch.of([reject(2), reject(3)]))
+        before = pa.total_allocated_bytes()
+        for _ in range(20):
+            batch = RejectBatch.of([reject(line) for line in range(1_000)])
+            size = batch.batch.get_total_buffer_size()
+            rejects.write(batch)
+        del batch
+        assert pa.total_allocated_bytes() - before < size
+
+
 def test_an_upload_that_fails_leaves_no_local_file(tmp_path: Path) -> None:
     def refuse(path: Path) -> str:
         raise OSError(path.name)
