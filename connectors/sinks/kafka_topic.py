@@ -149,13 +149,13 @@ def abort(export: TopicExport | ExportAttempt, log: TopicLog, *, reason: str) ->
     A missing topic is no error. Must not be called once `end` has returned: receivers then have the export. Raises the
     errors of `start`, except TOPIC_PARTITIONS_CHANGED: aborting is the way out of that one.
     """
-    try:
-        partitions = min(log.partitions(), export.partitions)
-    except FatalError as exc:
-        if exc.code == "TOPIC_MISSING":  # then no receiver waits for an end
-            return
-        raise
     with _faults_of(log):
+        try:
+            partitions = min(log.partitions(), export.partitions)
+        except FatalError as exc:
+            if exc.code == "TOPIC_MISSING":  # then no receiver waits for an end
+                return
+            raise
         sender = PlainSender(log)
         for partition in map(Partition, range(partitions)):
             sender.send(

@@ -37,8 +37,11 @@ def audited(path: str, given: Mapping[str, Any]) -> Iterator[None]:
         raise
     except typer.Abort:
         raise
-    except BaseException:  # commands end with an Exit; Ctrl-C during a wait ends only the wait
+    except (typer.Exit, KeyboardInterrupt):  # commands end with an Exit; Ctrl-C during a wait ends only the wait
         _record(path, given, before, None)
+        raise
+    except BaseException as exc:
+        _record(path, given, before, type(exc).__name__)
         raise
     _record(path, given, before, None)
 

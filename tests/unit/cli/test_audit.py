@@ -96,6 +96,16 @@ def test_what_was_refused_is_kept_with_its_error(context: Context, capsys: pytes
     assert (entry["error"], entry["before"]["state"], entry["after"]) == ("TOO_LATE", "FAILED", None)
 
 
+def test_a_command_that_crashes_is_not_kept_as_done(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(type(context.audiences), "add_tenant", crash)
+    assert main(["tenants", "create", "globex"]) == 1
+    [entry] = context.audit.search()
+    assert (entry.action, entry.error) == ("tenants create", "ZeroDivisionError")
+
+
 def test_what_only_reads_leaves_no_entry(context: Context) -> None:
     for arguments in (["jobs", "list"], ["tenants", "list"], ["audit"], ["notifications", "list"]):
         assert main(arguments) == 0

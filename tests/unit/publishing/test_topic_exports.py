@@ -343,6 +343,17 @@ def test_a_missing_topic_is_the_users_to_create_and_nobody_to_tell_of_an_abort()
     assert values(log) == []
 
 
+class ForbiddenTopic(InMemoryTopicLog):
+    def partitions(self) -> int:
+        raise FatalError("KAFKA_REFUSED", "no", kafka_error="TOPIC_AUTHORIZATION_FAILED")
+
+
+def test_a_topic_that_may_not_even_be_described_is_its_owners_to_mend_also_by_an_abort() -> None:
+    """Else the export that has ended would be cleaned up again and again."""
+    log = ForbiddenTopic(P)
+    assert code_of(UserError, lambda: abort(topic_export(), log, reason="CANCELLED")) == "DESTINATION_NOT_WRITABLE"
+
+
 class SlowLog(InMemoryTopicLog):
     """Nothing is acknowledged to those who do not wait for it."""
 
