@@ -1,7 +1,9 @@
 """Columns of a file that its import spec does not name."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from connectors.sources.completion import complete_spec
+from connectors.sources.jsonl_reader import JsonLinesReader
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import open_parsed
 from connectors.sources.rejects import RejectBatch
+from connectors.sources.suggestion import Layout
 from schemas.columns import Column, ImportKind
 from schemas.errors import UserError
 from schemas.import_spec import ImportSpec
@@ -34,6 +38,26 @@ def complete(folder: Path, name: str, content: str | bytes, spec: ImportSpec) ->
     file = folder / name
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     return columns(complete_spec(file, spec, ParseLimits()))
+
+
+@pytest.mark.parametrize("first", [100, 2_000_000], ids=["lines of a hundred bytes", "a first line beyond the sample"])
+def test_the_sample_of_a_file_does_not_depend_on_how_its_bytes_arrive(first: int) -> None:
+    """A retry, or a dry run, must choose the same columns."""
+    line = {"user_id": "alice", "event": "order", "occurred_at": AT}
+    lines = [{**line, "first": "x" * first}, *({**line, "pad": "x" * 2_000} for _ in range(700)), {**line, "late": 1}]
+    content = "".join(f"{json.dumps(one)}\n" for one in lines).encode()
+    found = set()
+    for block_bytes in (1_000, 64 * 1024, 1024 * 1024, 8 * 1024 * 1024):
+        chosen: list[Layout] = []
+
+        def choose(layout: Layout, chosen: list[Layout] = chosen) -> ImportSpec:
+            chosen.append(layout)
+            return asked()
+
+        list(JsonLinesReader(BytesIO(content), asked(), choose=choose, block_bytes=block_bytes))
+        found.add(tuple(name for name, _ in chosen[0].columns))
+    assert len(found) == 1
+    assert "late" not in next(iter(found))
 
 
 def columns(spec: ImportSpec) -> list[str]:
