@@ -46,7 +46,7 @@ class Made:
 
     info: VersionInfo
     members: frozenset[str]
-    order: int  # when its object was written, or its rollback was asked for, in ms
+    order: int  # when its object was written, or its rollback began, in ms
 
 
 @dataclass
@@ -70,7 +70,11 @@ class Oracle:
         base = before[-1].members if before else frozenset()
         if info.mode == "rollback":
             assert info.source_version is not None
-            expected, order = before[info.source_version - 1].members, int(info.reason)
+            expected, order = before[info.source_version - 1].members, int(info.order_key.partition("/")[0])
+            asked, now = int(info.reason), self.world.kernel.now_us // 1000
+            self.require(
+                asked <= order <= now, f"a rollback of {order} was asked for at {asked} and committed at {now}"
+            )
         else:
             job = self._job(info.import_id)
             self.require(job["state"] == "PUBLISHING", f"a version of {info.import_id}, which is {job['state']}")

@@ -122,9 +122,9 @@ class People:
         with self.world.catalog.look() as connection:
             names = [row.name for row in connection.execute(sa.select(audiences.c.name).order_by(audiences.c.name))]
         name = self.random.choice(names)
-        asked = str(self.world.kernel.now_us // 1000)
 
         def act() -> None:
+            asked = str(self.world.kernel.now_us // 1000)  # each try asks anew
             context = self.world.context
             audience = find(context, "acme", name)
             number = self.random.randint(1, 3)
