@@ -1,11 +1,14 @@
 """AwaitTurn and AwaitMaterialisation: store the task token for the control plane."""
 
+import logging
 from typing import Final
 
 from orchestration.kinds.records import ImportRecords
 from orchestration.workflow.engine import WorkflowEngine
+from schemas.errors import FatalError
 from schemas.ids import JobId
 
+_log = logging.getLogger(__name__)
 WAITING: Final = frozenset({"REGISTERED", "AWAITING"})
 
 
@@ -17,4 +20,7 @@ def begin_await(records: ImportRecords, engine: WorkflowEngine, job_id: JobId, e
         job = records.jobs.get(job_id)
         instead = records.view(job) if job.state not in WAITING else None
     if instead is not None:
-        engine.succeed(task_token, instead)
+        try:
+            engine.succeed(task_token, instead)
+        except FatalError as exc:  # the token has timed out: the state has another one by now, or has ended
+            _log.warning("the wait of job %s was not answered: %s", job_id, exc)

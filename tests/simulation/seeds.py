@@ -29,6 +29,7 @@ PINNED: Final[Mapping[int, tuple[str, ...]]] = {
 """Not to be missed, whatever `FIRST` is: the mutants that each kills, and the rare situations that it has."""
 
 REGRESSIONS: Final[Mapping[int, str]] = {
+    69_448_181: "an answer to a token that had timed out was refused, and ended the job as a fault of the system",
     188_319_397: "of the oracle: it dated a rollback by its first try, and not by the one that worked",
 }
 """Seeds of other ranges that have failed once, each with the fault that it had found.
