@@ -10,11 +10,11 @@ from orchestration.catalog.references import ref_of
 from orchestration.cli import options
 from orchestration.cli.commands import Done, Group, command, show_done
 from orchestration.cli.console import print_pairs, print_table, say
-from orchestration.cli.deferred import deferred
 from orchestration.cli.formatting import age, number
 from orchestration.cli.options import with_import_settings
 from orchestration.cli.session import catalog_context, lake_context, settings
 from orchestration.platform.clock import now_ms
+from orchestration.platform.deferred import deferred
 from schemas.ids import tenant_name
 from schemas.import_targets import kind_of_target
 

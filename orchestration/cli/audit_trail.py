@@ -8,8 +8,8 @@ import typer
 
 from orchestration.cli import session
 from orchestration.cli.console import say
-from orchestration.cli.deferred import deferred
 from orchestration.cli.session import SESSION
+from orchestration.platform.deferred import deferred
 from schemas.errors import MusterError
 from schemas.ids import JobId, audience_name, job_id, tenant_name
 

@@ -6,9 +6,9 @@ import typer
 
 from orchestration.cli.commands import Done, Group, command, show_done
 from orchestration.cli.console import print_line, say
-from orchestration.cli.deferred import deferred
 from orchestration.cli.formatting import number, size
 from orchestration.cli.session import lake_context
+from orchestration.platform.deferred import deferred
 
 if TYPE_CHECKING:
     from orchestration.operations.backup import BackupReport

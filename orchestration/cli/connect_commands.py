@@ -9,8 +9,8 @@ import typer
 
 from orchestration.cli.commands import Group, Json, command
 from orchestration.cli.console import print_line, say
-from orchestration.cli.deferred import deferred
 from orchestration.cli.session import settings
+from orchestration.platform.deferred import deferred
 
 if TYPE_CHECKING:
     from orchestration.operations.connecting import Addresses

@@ -7,8 +7,8 @@ from functools import cache
 from textwrap import indent
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestration.cli.deferred import deferred
 from orchestration.cli.formatting import safe
+from orchestration.platform.deferred import deferred
 from schemas.errors import MusterError
 
 if TYPE_CHECKING:

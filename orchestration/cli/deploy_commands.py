@@ -9,8 +9,8 @@ import typer
 
 from orchestration.cli.commands import Answer, Done, Group, command, show_done
 from orchestration.cli.console import print_line, print_table
-from orchestration.cli.deferred import deferred
 from orchestration.cli.formatting import number, safe
+from orchestration.platform.deferred import deferred
 
 if TYPE_CHECKING:
     from orchestration.deploy.changes import Change

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from orchestration.cli.commands import Answer
 from orchestration.cli.console import print_line, print_pairs
-from orchestration.cli.deferred import deferred
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.formatting import number, safe
 from orchestration.cli.quotes import print_quote
 from orchestration.cli.rendering import column_pairs, stage_line
 from orchestration.cli.screen import screen
 from orchestration.operations.follow import StageView
+from orchestration.platform.deferred import deferred
 from schemas.ids import tenant_name
 from schemas.import_targets import kind_of_target, target_name
 

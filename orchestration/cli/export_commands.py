@@ -10,13 +10,13 @@ from orchestration.cli import export_options as shapes
 from orchestration.cli import options
 from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_line, say
-from orchestration.cli.deferred import deferred
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.export_options import export_request
 from orchestration.cli.following import Followed, Submitted, say_left_out, show_started, submitted
 from orchestration.cli.formatting import number, safe, size
 from orchestration.cli.screen import screen
 from orchestration.cli.session import lake_context, receiver_context, stack_context
+from orchestration.platform.deferred import deferred
 from schemas.errors import UserError
 from schemas.export_shape import ExportShape
 from schemas.manifest import ExportFormat

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Final, cast
 
 import typer
 
-from orchestration.cli.deferred import deferred
 from orchestration.platform.clock import fresh_id
+from orchestration.platform.deferred import deferred
 from schemas.columns import FileFormat
 from schemas.export_shape import AudienceVersion, ExportShape, Lookup, column_names
 from schemas.manifest import Compression, ExportFormat, FormulaPolicy

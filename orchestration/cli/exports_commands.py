@@ -7,12 +7,12 @@ import typer
 
 from orchestration.cli import job_commands, options
 from orchestration.cli.commands import Group, Result, command
-from orchestration.cli.deferred import deferred
 from orchestration.cli.following import Followed, Submitted, show_end, show_started
 from orchestration.cli.job_commands import Cancelled, records, show_cancelled, show_list
 from orchestration.cli.job_views import ShownExport, ShownJob, show_job
 from orchestration.cli.session import catalog_context
 from orchestration.operations.job_search import AnyJob
+from orchestration.platform.deferred import deferred
 from schemas.ids import job_id
 
 with deferred(__name__):

@@ -9,7 +9,6 @@ import typer
 
 from orchestration.cli.commands import Answer
 from orchestration.cli.console import print_line, say
-from orchestration.cli.deferred import deferred
 from orchestration.cli.exits import ExitCode, of_job
 from orchestration.cli.formatting import number, safe, size
 from orchestration.cli.receipts import print_receipt
@@ -19,6 +18,7 @@ from orchestration.cli.session import SESSION
 from orchestration.operations.follow import ExportView, JobView, follow
 from orchestration.operations.job_records import export_record, job_record
 from orchestration.platform.clock import now_ms
+from orchestration.platform.deferred import deferred
 from schemas.ids import JobId
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ import typer
 from orchestration.cli import options
 from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_line, print_pairs, print_table
-from orchestration.cli.deferred import deferred
 from orchestration.cli.dry_runs import DryRunView, run_dry, show_dry_run
 from orchestration.cli.exits import ExitCode, of_job
 from orchestration.cli.following import Followed, Submitted, duplicate_text, followed, show_end, wait_for
@@ -23,6 +22,7 @@ from orchestration.cli.screen import screen
 from orchestration.cli.session import SESSION, lake_context, stack_context
 from orchestration.operations.follow import look
 from orchestration.platform.clock import now_ms
+from orchestration.platform.deferred import deferred
 
 if TYPE_CHECKING:
     from connectors.sources.inspection import Inspection

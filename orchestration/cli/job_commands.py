@@ -11,7 +11,6 @@ from orchestration.catalog.records import Export
 from orchestration.cli import options
 from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_line, print_table, say
-from orchestration.cli.deferred import deferred
 from orchestration.cli.following import Followed, Submitted, show_end, show_started, submitted, wait_for
 from orchestration.cli.formatting import age
 from orchestration.cli.job_views import ShownExport, ShownJob, result_of, show_job, shown
@@ -20,6 +19,7 @@ from orchestration.operations.follow import await_registration, look_at_any, req
 from orchestration.operations.job_records import any_record
 from orchestration.operations.job_search import KINDS, AnyJob, JobKind, find, get, kind_of, search
 from orchestration.platform.clock import now_ms
+from orchestration.platform.deferred import deferred
 from schemas.errors import UserError
 from schemas.ids import job_id
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestration.cli.console import print_line, print_pairs, print_table, say
-from orchestration.cli.deferred import deferred
 from orchestration.cli.following import settings_remedy
 from orchestration.cli.formatting import clock_time, number, size
 from orchestration.cli.notification_commands import print_notifications
 from orchestration.cli.rendering import done_word, partition_lines, places_line, stage_line, waiting_text
 from orchestration.operations.follow import ExportView, JobView
 from orchestration.operations.job_records import export_view_record, view_record
+from orchestration.platform.deferred import deferred
 from schemas.ids import Attempt, JobId
 
 if TYPE_CHECKING:

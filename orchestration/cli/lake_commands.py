@@ -12,10 +12,10 @@ import typer
 from orchestration.cli import options
 from orchestration.cli.commands import Answer, Done, Group, command, show_done
 from orchestration.cli.console import out, print_line, print_table, say
-from orchestration.cli.deferred import deferred
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.formatting import number, safe, shorten, without_controls
 from orchestration.cli.session import SESSION, kafka_context, lake_context
+from orchestration.platform.deferred import deferred
 
 if TYPE_CHECKING:
     from connectors.lake.sql import Answer as Rows

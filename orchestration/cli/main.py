@@ -10,11 +10,11 @@ import typer
 
 from orchestration.cli.commands import examples
 from orchestration.cli.console import print_json, say, show_error
-from orchestration.cli.deferred import deferred
 from orchestration.cli.exits import ExitCode, of_error
 from orchestration.cli.families import Muster
 from orchestration.cli.formatting import safe
 from orchestration.cli.session import SESSION
+from orchestration.platform.deferred import deferred
 from schemas.errors import MusterError
 
 with deferred(__name__):

@@ -9,8 +9,8 @@ import typer
 from connectors.private_files import replace_private
 from orchestration.cli.commands import Done, Group, command, show_done
 from orchestration.cli.console import print_line, print_table, say
-from orchestration.cli.deferred import deferred
 from orchestration.cli.session import catalog_context, plain_context, settings
+from orchestration.platform.deferred import deferred
 from schemas.errors import UserError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from orchestration.cli.deferred import deferred
+from orchestration.platform.deferred import deferred
 
 with deferred(__name__):
     from orchestration.operations import spec

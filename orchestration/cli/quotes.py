@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from orchestration.cli.console import print_line, print_table
-from orchestration.cli.deferred import deferred
 from orchestration.cli.formatting import duration, size, usd
+from orchestration.platform.deferred import deferred
 
 if TYPE_CHECKING:
     from orchestration.quoting.quote import Quote

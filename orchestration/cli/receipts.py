@@ -11,11 +11,11 @@ from connectors.private_files import write_private
 from orchestration.cli import options
 from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_pairs, print_table, say
-from orchestration.cli.deferred import deferred
 from orchestration.cli.exits import ExitCode, of_job
 from orchestration.cli.formatting import number, outside_texts, safe
 from orchestration.cli.rendering import column_pairs
 from orchestration.cli.session import catalog_context, lake_context
+from orchestration.platform.deferred import deferred
 from schemas.errors import UserError
 from schemas.ids import job_id
 

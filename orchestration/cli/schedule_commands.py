@@ -9,10 +9,10 @@ import typer
 from orchestration.cli import options
 from orchestration.cli.commands import Done, Group, command, show_done
 from orchestration.cli.console import print_line, print_pairs, print_table, say
-from orchestration.cli.deferred import deferred
 from orchestration.cli.formatting import clock_time, safe
 from orchestration.cli.session import SESSION, catalog_context, stack_context
 from orchestration.platform.clock import now_ms
+from orchestration.platform.deferred import deferred
 from schemas.ids import tenant_name
 from schemas.import_targets import kind_of_target
 

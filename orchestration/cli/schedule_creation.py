@@ -7,7 +7,6 @@ import typer
 
 from orchestration.cli import options
 from orchestration.cli.commands import Group, command
-from orchestration.cli.deferred import deferred
 from orchestration.cli.export_commands import export
 from orchestration.cli.export_options import export_request
 from orchestration.cli.import_target import Audience, Kind, OnlyColumns, target_of
@@ -15,6 +14,7 @@ from orchestration.cli.options import with_import_settings, with_options
 from orchestration.cli.schedule_commands import Name, ScheduleView, schedules, show_changed, view_of
 from orchestration.cli.session import catalog_context
 from orchestration.platform.clock import now_ms
+from orchestration.platform.deferred import deferred
 from schemas.ids import JobId
 
 with deferred(__name__):

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from orchestration.cli.console import err
-from orchestration.cli.deferred import deferred
+from orchestration.platform.deferred import deferred
 
 if TYPE_CHECKING:
     from rich.live import Live

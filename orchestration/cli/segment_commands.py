@@ -9,11 +9,11 @@ import typer
 from orchestration.cli import options
 from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_line, print_pairs, print_table, say
-from orchestration.cli.deferred import deferred
 from orchestration.cli.formatting import clock_time, duration, number, outside_texts, shorten
 from orchestration.cli.segment_notes import count_outside, rule_notes
 from orchestration.cli.session import SESSION, catalog_context
 from orchestration.platform.clock import now_ms
+from orchestration.platform.deferred import deferred
 from schemas.ids import tenant_name
 
 if TYPE_CHECKING:

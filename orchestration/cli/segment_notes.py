@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestration.cli.console import say
-from orchestration.cli.deferred import deferred
 from orchestration.cli.formatting import number, safe
+from orchestration.platform.deferred import deferred
 from schemas.errors import MusterError, RetriableError, UserError
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ import typer
 from orchestration.cli import options
 from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_line, print_pairs, say
-from orchestration.cli.deferred import deferred
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.formatting import number, outside_texts, safe
 from orchestration.cli.segment_commands import Name, Zone, segments
 from orchestration.cli.segment_notes import outside_notes, unseen_notes
 from orchestration.cli.session import lake_context, stack_context
+from orchestration.platform.deferred import deferred
 
 if TYPE_CHECKING:
     from orchestration.operations.segment_check import Checked

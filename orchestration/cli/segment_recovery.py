@@ -7,10 +7,10 @@ import typer
 
 from orchestration.cli.commands import command, show_now
 from orchestration.cli.console import print_line, say
-from orchestration.cli.deferred import deferred
 from orchestration.cli.formatting import number
 from orchestration.cli.segment_commands import segments
 from orchestration.cli.session import stack_context
+from orchestration.platform.deferred import deferred
 
 with deferred(__name__):
     from orchestration.operations import begin_anew as operations

@@ -6,10 +6,10 @@ import typer
 
 from orchestration.cli import options
 from orchestration.cli.commands import Answer, command
-from orchestration.cli.deferred import deferred
 from orchestration.cli.following import Followed, Submitted, show_started, submitted
 from orchestration.cli.segment_commands import Name, segments
 from orchestration.cli.session import stack_context
+from orchestration.platform.deferred import deferred
 
 with deferred(__name__):
     from orchestration.operations import snapshots

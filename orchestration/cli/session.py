@@ -4,7 +4,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from orchestration.cli.deferred import deferred
+from orchestration.platform.deferred import deferred
 
 if TYPE_CHECKING:
     from orchestration.context import Context

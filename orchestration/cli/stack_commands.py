@@ -10,12 +10,12 @@ import typer
 
 from orchestration.cli.commands import Answer, Done, Group, command, nothing, show_done
 from orchestration.cli.console import print_line, print_table, say
-from orchestration.cli.deferred import deferred
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.formatting import number, safe
 from orchestration.cli.rendering import waiting_text
 from orchestration.cli.session import catalog_context, plain_context, settings
 from orchestration.platform.clock import now_ms
+from orchestration.platform.deferred import deferred
 from schemas.errors import MusterError
 
 if TYPE_CHECKING:

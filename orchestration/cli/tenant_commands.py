@@ -9,9 +9,9 @@ import typer
 from orchestration.cli import options
 from orchestration.cli.commands import Answer, Done, Group, command, show_done
 from orchestration.cli.console import print_pairs, print_table
-from orchestration.cli.deferred import deferred
 from orchestration.cli.session import catalog_context
 from orchestration.platform.clock import now_ms
+from orchestration.platform.deferred import deferred
 from schemas.ids import TenantName, tenant_name
 
 if TYPE_CHECKING:

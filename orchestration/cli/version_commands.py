@@ -11,9 +11,9 @@ from orchestration.cli import options
 from orchestration.cli.audience_commands import KeepDays, KeepVersions, audiences
 from orchestration.cli.commands import Done, command, show_done
 from orchestration.cli.console import print_line, print_table
-from orchestration.cli.deferred import deferred
 from orchestration.cli.formatting import number, safe, size
 from orchestration.cli.session import catalog_context, lake_context
+from orchestration.platform.deferred import deferred
 
 if TYPE_CHECKING:
     from connectors.sinks.comparing import Kind

@@ -1,27 +1,28 @@
 """The kinds of jobs of the import machine, each with the same four stages."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from connectors.lake.activity_receipts import ActivityReceipts
-from connectors.lake.archive import ActivityArchive
-from connectors.publishing.activations import ActivationSender
-from connectors.sources.limits import ParseLimits
-from connectors.storage.access import S3Access
-from connectors.storage.duck import DuckLimits
-from connectors.storage.objects import ObjectStore
-from orchestration.catalog.records import Job
-from orchestration.kinds.build import build
-from orchestration.kinds.publish import publish
-from orchestration.kinds.records import ImportRecords, View
-from orchestration.kinds.segment_meaning import Meanings
-from orchestration.kinds.send import send_activity, send_members
-from orchestration.kinds.settle_activity import settle
-from orchestration.kinds.snapshot.ask import ask, confirm
-from orchestration.kinds.snapshot.build import build_snapshot
-from orchestration.kinds.specs import Specs
-from orchestration.kinds.verify import verify
-from segmentation.versions import VersionStore
+from orchestration.platform.deferred import deferred
+
+if TYPE_CHECKING:
+    from connectors.lake.activity_receipts import ActivityReceipts
+    from connectors.lake.archive import ActivityArchive
+    from connectors.publishing.activations import ActivationSender
+    from connectors.sources.limits import ParseLimits
+    from connectors.storage.access import S3Access
+    from connectors.storage.duck import DuckLimits
+    from connectors.storage.objects import ObjectStore
+    from orchestration.catalog.records import Job
+    from orchestration.kinds.records import ImportRecords, View
+    from orchestration.kinds.segment_meaning import Meanings
+    from orchestration.kinds.specs import Specs
+    from segmentation.versions import VersionStore
+
+with deferred(__name__):  # a function runs one stage, and starts cold
+    from orchestration.kinds import build, publish, send, settle_activity, verify
+    from orchestration.kinds.snapshot import ask
+    from orchestration.kinds.snapshot import build as snapshot_build
 
 
 class JobKind(Protocol):
@@ -31,16 +32,16 @@ class JobKind(Protocol):
     or `FatalError`.
     """
 
-    def verify(self, job: Job) -> View:
+    def verify(self, job: "Job") -> "View":
         """VERIFYING -> IMPORTING, with the evidence that the result must match."""
 
-    def send(self, job: Job) -> View:
+    def send(self, job: "Job") -> "View":
         """IMPORTING -> AWAITING: one attempt."""
 
-    def build(self, job: Job) -> View:
+    def build(self, job: "Job") -> "View":
         """AWAITING | BUILDING -> PUBLISHING, with parts and exact counts."""
 
-    def publish(self, job: Job) -> View:
+    def publish(self, job: "Job") -> "View":
         """AWAITING | PUBLISHING -> READY | SUPERSEDED, with a receipt; or back to BUILDING."""
 
 
@@ -48,78 +49,84 @@ class JobKind(Protocol):
 class AudienceImport:
     """The members of a file become the next version of an audience."""
 
-    records: ImportRecords
-    specs: Specs
-    objects: ObjectStore
-    limits: ParseLimits
-    versions: VersionStore
-    s3: S3Access
-    lake_limits: DuckLimits
+    records: "ImportRecords"
+    specs: "Specs"
+    objects: "ObjectStore"
+    limits: "ParseLimits"
+    versions: "VersionStore"
+    s3: "S3Access"
+    lake_limits: "DuckLimits"
 
-    def verify(self, job: Job) -> View:
+    def verify(self, job: "Job") -> "View":
         """`kinds.verify`."""
-        return verify(job, records=self.records, objects=self.objects, limits=self.limits)
+        return verify.verify(job, records=self.records, objects=self.objects, limits=self.limits)
 
-    def send(self, job: Job) -> View:
+    def send(self, job: "Job") -> "View":
         """`kinds.send`."""
-        return send_members(job, records=self.records, objects=self.objects, limits=self.limits)
+        return send.send_members(job, records=self.records, objects=self.objects, limits=self.limits)
 
-    def build(self, job: Job) -> View:
+    def build(self, job: "Job") -> "View":
         """`kinds.build`."""
-        return build(job.job_id, records=self.records, versions=self.versions, s3=self.s3, limits=self.lake_limits)
+        return build.build(
+            job.job_id, records=self.records, versions=self.versions, s3=self.s3, limits=self.lake_limits
+        )
 
-    def publish(self, job: Job) -> View:
+    def publish(self, job: "Job") -> "View":
         """`kinds.publish`."""
-        return publish(job.job_id, records=self.records, versions=self.versions, specs=self.specs)
+        return publish.publish(job.job_id, records=self.records, versions=self.versions, specs=self.specs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActivityImport:
     """The events or profiles of a file go to the log, and from there to the archive."""
 
-    records: ImportRecords
-    specs: Specs
-    objects: ObjectStore
-    limits: ParseLimits
-    archive: ActivityArchive
-    receipts: ActivityReceipts
+    records: "ImportRecords"
+    specs: "Specs"
+    objects: "ObjectStore"
+    limits: "ParseLimits"
+    archive: "ActivityArchive"
+    receipts: "ActivityReceipts"
 
-    def verify(self, job: Job) -> View:
+    def verify(self, job: "Job") -> "View":
         """`kinds.verify`."""
-        return verify(job, records=self.records, objects=self.objects, limits=self.limits)
+        return verify.verify(job, records=self.records, objects=self.objects, limits=self.limits)
 
-    def send(self, job: Job) -> View:
+    def send(self, job: "Job") -> "View":
         """`kinds.send`."""
-        return send_activity(job, records=self.records, objects=self.objects, limits=self.limits, archive=self.archive)
+        return send.send_activity(
+            job, records=self.records, objects=self.objects, limits=self.limits, archive=self.archive
+        )
 
-    def build(self, job: Job) -> View:
+    def build(self, job: "Job") -> "View":
         """Nothing to do: the archive has the rows."""
         return self.records.view(job)
 
-    def publish(self, job: Job) -> View:
+    def publish(self, job: "Job") -> "View":
         """`kinds.settle_activity`."""
-        return settle(job, records=self.records, specs=self.specs, archive=self.archive, receipts=self.receipts)
+        return settle_activity.settle(
+            job, records=self.records, specs=self.specs, archive=self.archive, receipts=self.receipts
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentSnapshot:
     """The members of a segment at one instant become the next version of an audience."""
 
-    records: ImportRecords
-    specs: Specs
-    meanings: Meanings
-    sender: ActivationSender
-    versions: VersionStore
-    s3: S3Access
-    lake_limits: DuckLimits
+    records: "ImportRecords"
+    specs: "Specs"
+    meanings: "Meanings"
+    sender: "ActivationSender"
+    versions: "VersionStore"
+    s3: "S3Access"
+    lake_limits: "DuckLimits"
 
-    def verify(self, job: Job) -> View:
+    def verify(self, job: "Job") -> "View":
         """`kinds.snapshot.ask`."""
-        return confirm(job, records=self.records, segments=self.meanings.segments)
+        return ask.confirm(job, records=self.records, segments=self.meanings.segments)
 
-    def send(self, job: Job) -> View:
+    def send(self, job: "Job") -> "View":
         """`kinds.snapshot.ask`."""
-        return ask(
+        return ask.ask(
             job,
             records=self.records,
             segments=self.meanings.segments,
@@ -127,12 +134,12 @@ class SegmentSnapshot:
             sender=self.sender,
         )
 
-    def build(self, job: Job) -> View:
+    def build(self, job: "Job") -> "View":
         """`kinds.snapshot.build`."""
-        return build_snapshot(
+        return snapshot_build.build_snapshot(
             job.job_id, records=self.records, meanings=self.meanings, s3=self.s3, limits=self.lake_limits
         )
 
-    def publish(self, job: Job) -> View:
+    def publish(self, job: "Job") -> "View":
         """`kinds.publish`."""
-        return publish(job.job_id, records=self.records, versions=self.versions, specs=self.specs)
+        return publish.publish(job.job_id, records=self.records, versions=self.versions, specs=self.specs)

@@ -61,11 +61,12 @@ def meanings(context: "Context") -> "Meanings":
 
 def kind_of(context: "Context", job: "Job") -> "JobKind":
     """The kind of a job, with its stages."""
-    from connectors.publishing.activations import ActivationSender
     from orchestration.kinds.kind import ActivityImport, AudienceImport, SegmentSnapshot
 
     records, settings = import_records(context), context.settings
     if job.segment is not None:
+        from connectors.publishing.activations import ActivationSender
+
         return SegmentSnapshot(
             records=records,
             specs=specs(context),

@@ -1,16 +1,17 @@
 """Modules are loaded when they are used, and only those that the importer deferred."""
 
 import builtins
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from orchestration.cli.deferred import deferred
+from orchestration.platform.deferred import deferred
 
 IMPORTER = """
-from orchestration.cli.deferred import deferred
+from orchestration.platform.deferred import deferred
 
 with deferred(__name__):
     from late import first, second as other
@@ -49,6 +50,22 @@ def test_what_is_replaced_in_a_module_is_seen_by_who_deferred_it(monkeypatch: py
     module = importer()
     monkeypatch.setattr("late.first.VALUE", 3)
     assert module.use() == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("stage", "unused"),
+    [
+        ("verify.verify", {"confluent_kafka", "duckdb"}),
+        ("send.send_members", {"duckdb"}),
+        ("publish.publish", {"confluent_kafka", "duckdb"}),
+    ],
+)
+def test_a_function_loads_the_stage_that_it_runs_alone(stage: str, unused: set[str]) -> None:
+    probe = f"import sys; from orchestration.kinds import kind; kind.{stage}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=120, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "orchestration" in loaded
+    assert loaded & unused == set()
 
 
 def test_imports_of_other_modules_within_the_block_are_carried_out() -> None:

@@ -1,4 +1,4 @@
-"""Imports whose modules load at first use, so that help and lists do not wait for boto3, Arrow or the CDK.
+"""Imports whose modules load at first use: help does not wait for Arrow, a function not for stages of others.
 
 `with deferred(__name__): from package import module` binds a stand-in for the module. Type checkers, linters and the
 architecture contracts still see a plain import; Python 3.15 has `lazy from package import module` for this.
