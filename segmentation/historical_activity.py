@@ -15,9 +15,6 @@ from schemas.ids import AudienceName, Partition, TenantName, Version
 class HistoricalActivity(Protocol):
     """Every method may block, and raises `RetriableError` LAKE_UNAVAILABLE."""
 
-    def archived_to(self, topic: str, partition: Partition) -> int | None:
-        """The offset below which the archive has all records of a partition. None if it has no record yet."""
-
     def known_users(
         self, tenant: TenantName, partition: Partition, *, events: int, profiles: int
     ) -> Iterator[pa.StringArray]:

@@ -1,4 +1,4 @@
-"""`History` over the archive and the published versions: the past of one partition, streamed."""
+"""`HistoricalActivity` over the archive and the published versions: the past of one partition, streamed."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
@@ -27,7 +27,7 @@ _USERS: Final = pa.schema([EVENT_ROWS.field(USER_ID), EVENT_ROWS.field(OFFSET)])
 
 
 class ActivityHistory:
-    """See `History`. Thread-safe; a read needs the memory of one compressed file and one batch of rows.
+    """See `HistoricalActivity`. Thread-safe; a read needs the memory of one compressed file and one batch of rows.
 
     A read continues over the files that existed when it began, for at least `archive_upkeep.DEFAULT_GRACE`.
     """
@@ -40,14 +40,10 @@ class ActivityHistory:
         self._find_audience = find_audience
         self._s3 = s3
 
-    def archived_to(self, topic: str, partition: Partition) -> int | None:
-        """See `History.archived_to`."""
-        return self._archive.archived_to(topic).get(partition)
-
     def known_users(
         self, tenant: TenantName, partition: Partition, *, events: int, profiles: int
     ) -> Iterator[pa.StringArray]:
-        """See `History.known_users`: distinct in each array."""
+        """See `HistoricalActivity.known_users`: distinct in each array."""
         for topic, before in ((EVENTS, events), (PROFILES, profiles)):
             for rows in self._rows(topic, tenant, partition, _USERS, first=0, before=before):
                 yield rows.column(USER_ID).unique()
@@ -62,7 +58,7 @@ class ActivityHistory:
         names: Sequence[str] | None = None,
         since_us: int | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """See `History.events`: `names` and `since_us` are both applied, and rows come in offset order."""
+        """See `HistoricalActivity.events`: `names` and `since_us` are both applied, and rows come in offset order."""
         since = None if since_us is None else pa.scalar(since_us, EVENT_ROWS.field(OCCURRED_AT).type)
         for rows in self._rows(EVENTS, tenant, partition, EVENT_ROWS, first=first, before=before, since_us=since_us):
             found = rows if names is None else rows.filter(pc.is_in(rows.column(EVENT), pa.array(names, pa.string())))
@@ -71,13 +67,16 @@ class ActivityHistory:
     def profiles(
         self, tenant: TenantName, partition: Partition, *, before: int, first: int = 0
     ) -> Iterator[pa.RecordBatch]:
-        """See `History.profiles`."""
+        """See `HistoricalActivity.profiles`."""
         return self._rows(PROFILES, tenant, partition, PROFILE_ROWS, first=first, before=before)
 
     def members(
         self, tenant: TenantName, audience: AudienceName, version: Version, partition: Partition, partitions: int
     ) -> Iterator[pa.StringArray]:
-        """See `History.members`. Raises `RetriableError` LAKE_UNAVAILABLE if the version disappears during the read."""
+        """See `HistoricalActivity.members`.
+
+        Raises `RetriableError` LAKE_UNAVAILABLE if the version disappears during the read.
+        """
         if (found := self._version(tenant, audience, version)) is None:
             return
         info, parts = found

@@ -12,11 +12,11 @@ from connectors.lake.archive_commit import Appended, append_ranges
 from connectors.lake.archive_compaction import Compacted, compact
 from connectors.lake.archive_eras import begin_anew
 from connectors.lake.archive_tables import (
-    TOPIC_ID,
     ArchivedFile,
     ArchiveTables,
     archived_log,
     archived_to,
+    archived_topic_id,
     check_topic,
     live_files,
 )
@@ -78,7 +78,7 @@ class ActivityArchive:
         """Kafka's id of the topic whose records are archived. None if unknown."""
         with lake_faults(f"reading which topic {topic} is archived"):
             table = self._tables.find(topic)
-        return None if table is None else table.metadata.properties.get(TOPIC_ID + topic)
+        return archived_topic_id(table)
 
     def begin_anew(self, topic: str, *, topic_id: str, starts: Mapping[Partition, int], era: int) -> ArchivedLog:
         """Archive the topic with this id from here on; see `connectors.lake.archive_eras`.

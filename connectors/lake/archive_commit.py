@@ -1,8 +1,9 @@
 """Appends offset ranges to the table of their topic, in one optimistic commit (`optimistic`).
 
 1. load the table, and how far it goes in each partition
-2. decide for each range, in order, whether to append it, skip it as known, or refuse it (`segmentation.archiving`)
-3. read the footers of the files to be added; a range with a file that does not match its name is unusable
+2. read the footers of the files of ranges that go further
+3. decide for each range, in order, whether to append it, skip it as known, or refuse it (`segmentation.archiving`); one
+   with a file that does not match its name is unusable
 4. stage one append snapshot (even if no range has a file), and the ends of the partitions as table properties
 5. commit; the catalog accepts it only if `main` is still what step 1 loaded
 6. if lost, or if the outcome is unknown: repeat from step 1, where the ends show whether step 5 succeeded
@@ -100,7 +101,7 @@ def append_ranges(
 def _planned(
     ranges: Sequence[ArchiveWritten], ends: Mapping[Partition, int], footers: Footers, location: str, era: int
 ) -> tuple[Appended, list["DataFile"]]:
-    """Step 2: the verdicts on the ranges, and the files to add."""
+    """Step 3: the verdicts on the ranges, and the files to add."""
     ends = dict(ends)
     verdicts: list[Verdict] = []
     unusable: dict[int, str] = {}
@@ -140,7 +141,7 @@ def _key(uri: str, location: str) -> ArchiveKey | None:
 
 
 def _read_footers(table: "Table", ranges: Sequence[ArchiveWritten], footers: Footers) -> None:
-    """Step 3, for files whose footer is not known yet."""
+    """Step 2, for files whose footer is not known yet."""
     new = dict.fromkeys(uri for written in ranges for uri in written.files if uri not in footers)
     with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
         footers.update(zip(new, pool.map(lambda uri: read_footer(table, uri), new), strict=True))

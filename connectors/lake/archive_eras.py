@@ -12,7 +12,15 @@ positions unchanged.
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from connectors.lake.archive_tables import BASE, ERA, TOPIC_ID, ArchiveTables, archived_log, archived_to
+from connectors.lake.archive_tables import (
+    BASE,
+    ERA,
+    TOPIC_ID,
+    ArchiveTables,
+    archived_log,
+    archived_to,
+    archived_topic_id,
+)
 from connectors.lake.optimistic import Decision, Settled, Staged, decide_and_commit, lost_to_others
 from schemas.ids import Partition
 from segmentation.archived import ArchivedLog
@@ -36,7 +44,7 @@ def begin_anew(
     """
 
     def decide(table: "Table") -> Decision[ArchivedLog]:
-        log, known = archived_log(table), table.metadata.properties.get(TOPIC_ID + topic)
+        log, known = archived_log(table), archived_topic_id(table)
         if (log.era, known) == (era, topic_id):
             return Settled(log)
         base = log.base

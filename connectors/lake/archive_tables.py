@@ -128,6 +128,11 @@ def archived_log(table: "Table | None") -> ArchivedLog:
     )
 
 
+def archived_topic_id(table: "Table | None") -> str | None:
+    """Kafka's id of the topic whose records the table has. None if unknown."""
+    return None if table is None else table.metadata.properties.get(TOPIC_ID + topic_of(table))
+
+
 def _by_partition(table: "Table", prefix: str) -> dict[Partition, int]:
     return {
         Partition(int(name.removeprefix(prefix))): int(value)
@@ -141,7 +146,7 @@ def check_topic(table: "Table | None", topic: str, topic_id: str | None) -> None
 
     Raises `RetriableError` TOPIC_REPLACED: nothing is archived and nothing acknowledged until an operator decides.
     """
-    had = None if table is None else table.metadata.properties.get(TOPIC_ID + topic)
+    had = archived_topic_id(table)
     if had is not None and topic_id is not None and had != topic_id:
         raise RetriableError(
             "TOPIC_REPLACED",

@@ -57,9 +57,9 @@ def decide_and_commit(
 ) -> Result:
     """Steps 1 to 5, at most `TRIES` times. `decide` also stages. `doing` is for errors ("publishing a version of vip").
 
-    An outage in step 1 is raised at once, as `lake_faults` translates it; later outages leave the outcome unknown.
-    Raises what `load` and `decide` raise; after the last try `conflict`, or the `RetriableError` of an outcome that is
-    still unknown.
+    An outage in step 1 is raised at once, as `lake_faults` translates it. A later one counts as a lost try, since after
+    step 4 the outcome may be unknown. Raises what `load` and `decide` raise; after the last try `conflict`, or the
+    `RetriableError` of the outage that ended it.
     """
     failure: RetriableError | None = None
     for tried in range(TRIES):

@@ -8,11 +8,11 @@ import logging
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from connectors.lake.bounds import COUNTS, WITHOUT_BOUNDS, strip_manifests
 from connectors.lake.holding import held_snapshots
-from connectors.lake.optimistic import Decision, Settled, Staged, decide_and_commit, lost_to_others
+from connectors.lake.optimistic import Decision, Result, Settled, Staged, decide_and_commit, lost_to_others
 from connectors.lake.snapshots import EXPIRED_THROUGH, read_history, tag_name
 from connectors.lake.tables import AudienceTables
 from connectors.storage.access import S3Access
@@ -25,7 +25,6 @@ from segmentation.versions import AudienceRef, Expired, VersionInfo
 if TYPE_CHECKING:
     from pyiceberg.table import Table
 
-Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
 
 

@@ -22,6 +22,7 @@ from schemas.columns import RowSchema
 from schemas.digest import Digest
 from schemas.errors import FatalError, RetriableError
 from schemas.ids import AudienceName, JobId, Version
+from schemas.layout import data_prefix
 from schemas.partitioning import PARTITIONER
 from segmentation.part_check import check_part
 from segmentation.publishing import (
@@ -79,10 +80,6 @@ class IcebergVersionStore:
     def close(self) -> None:
         """Close the catalog's database connections."""
         self._tables.close()
-
-    def data_prefix(self, audience: AudienceRef) -> str:
-        """S3 URI below which the parts of the audience are written, with a trailing slash."""
-        return self._tables.location(audience) + "/data/"
 
     def publish(self, request: PublishRequest, on_rows: Callable[[int], None] | None = None) -> PublishOutcome:
         """See `VersionStore.publish`."""
@@ -197,7 +194,7 @@ class IcebergVersionStore:
             operation_id=operation_id,
             s3=self._s3,
             limits=self._limits,
-            data_prefix=self.data_prefix(audience),
+            data_prefix=data_prefix(self._bucket, audience.tenant, audience.audience_id),
         )
         if parts is None:
             return already(base)

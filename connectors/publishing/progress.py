@@ -1,30 +1,21 @@
 """Reports how far an attempt has come while it sends."""
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
+from connectors.publishing.chunking import Chunker
 from connectors.publishing.reports import PublishProgress
 from connectors.publishing.sending import Sender
-from schemas.digest import Digest
 
 PROGRESS_INTERVAL_S: Final = 0.25
 
 OnProgress = Callable[[PublishProgress], None]
 
 
-class Counted(Protocol):
-    """A cutter of rows, as far as progress needs it."""
-
-    @property
-    def digests(self) -> tuple[Digest, ...]:
-        """Digest of the rows so far, per partition."""
-        ...
-
-
 class ProgressTimer:
     """Reports progress a few times a second, and once at the end."""
 
-    def __init__(self, sender: Sender, chunker: Counted, on_progress: OnProgress) -> None:
+    def __init__(self, sender: Sender, chunker: Chunker, on_progress: OnProgress) -> None:
         self._sender = sender
         self._chunker = chunker
         self._on_progress = on_progress

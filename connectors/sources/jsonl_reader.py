@@ -37,19 +37,6 @@ SAMPLE_LINES: Final = 1000
 SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
-def _sample_end(start: bytes, limit: int) -> int | None:
-    """Where the sample ends in the first bytes of a file. None if that takes more of them, or the file ends before it.
-
-    `limit`: of a record.
-    """
-    if len(start) <= SAMPLE_BYTES:
-        return None
-    last = start.rfind(b"\n", 0, SAMPLE_BYTES + 1)
-    if last < 0 and (last := start.find(b"\n", 0, limit + 1)) < 0:
-        return None if len(start) <= limit else 0
-    return last
-
-
 class JsonLinesReader:
     """Iterate to get accepted batches and rejects, each of the two in file order.
 
@@ -115,12 +102,11 @@ class JsonLinesReader:
     def _sample(self, start: bytes) -> bytes:
         """Let the spec be chosen from the members of the first `SAMPLE_LINES` lines that lie in `SAMPLE_BYTES`.
 
-        The first line counts whatever its size. However the bytes arrive, the sample is the same: a retry must choose
-        the same columns.
+        However the bytes arrive, the sample is the same: a retry must choose the same columns.
         """
-        while _sample_end(start, self._limit) is None and (block := self._read()):
+        while len(start) <= SAMPLE_BYTES and (block := self._read()):
             start += block
-        end = _sample_end(start, self._limit)
+        end = len(start) if len(start) <= SAMPLE_BYTES else max(start.rfind(b"\n", 0, SAMPLE_BYTES + 1), 0)
         types: dict[str, Shape] = {}
         for line in start[:end].split(b"\n")[:SAMPLE_LINES]:
             try:

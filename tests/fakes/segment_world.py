@@ -273,9 +273,6 @@ class _FakeHistory:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def archived_to(self, topic: str, partition: Partition) -> int | None:
-        return self._world.archived.get((topic, int(partition)))
-
     def known_users(
         self, tenant: TenantName, partition: Partition, *, events: int, profiles: int
     ) -> Iterator[pa.StringArray]:

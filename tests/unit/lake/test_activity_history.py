@@ -54,18 +54,18 @@ def names(arrays: Iterable[pa.StringArray]) -> list[str]:
     return sorted(name for array in arrays for name in array.to_pylist())
 
 
-def test_there_is_no_past_before_the_first_commit(history: ActivityHistory) -> None:
-    assert history.archived_to(EVENTS, HERE) is None
+def test_there_is_no_past_before_the_first_commit(history: ActivityHistory, archive: ActivityArchive) -> None:
+    assert archive.archived_to(EVENTS) == {}
     assert list(history.known_users(ACME, HERE, events=9, profiles=9)) == []
     assert list(history.events(ACME, HERE, before=9)) == []
     assert list(history.profiles(ACME, HERE, before=9)) == []
 
 
-def test_the_end_of_a_partition_is_its_own(history: ActivityHistory, archive: ActivityArchive, bucket: Bucket) -> None:
+def test_the_end_of_a_partition_is_its_own(archive: ActivityArchive, bucket: Bucket) -> None:
     archive.append(EVENTS, [bucket.write(0, 10, [event(1)]), bucket.write(0, 3, partition=OTHER)])
     archive.append(PROFILES, [bucket.write(0, 7, [change(2, tenant=SHOP)], topic=PROFILES)])
-    assert (history.archived_to(EVENTS, HERE), history.archived_to(EVENTS, OTHER)) == (10, 3)
-    assert (history.archived_to(PROFILES, HERE), history.archived_to(PROFILES, OTHER)) == (7, None)
+    assert archive.archived_to(EVENTS) == {HERE: 10, OTHER: 3}
+    assert archive.archived_to(PROFILES) == {HERE: 7}
 
 
 def test_events_come_back_as_they_were_written(
