@@ -2,15 +2,13 @@
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orchestration.catalog.audit import AuditEntry, AuditTrail
+from orchestration.catalog.records import Export, Job
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.errors import RetriableError
 from schemas.ids import JobId
-
-if TYPE_CHECKING:
-    from orchestration.catalog.records import Job
 
 _log = logging.getLogger("muster.audit")
 
@@ -48,7 +46,8 @@ def record(
     return True
 
 
-def record_automatic(trail: AuditTrail, actor: str, action: str, job: "Job", after: Mapping[str, Any]) -> None:
+def record_automatic(trail: AuditTrail, actor: str, action: str, job: "Job | Export", after: Mapping[str, Any]) -> None:
     """Record an action that a part of Muster took on a job."""
-    before = {"state": job.state, "attempt": job.attempt, "execution": job.execution}
+    attempt = {"attempt": job.attempt} if isinstance(job, Job) else {}
+    before = {"state": job.state, **attempt, "execution": job.execution}
     record(trail, actor, action, f"{job.tenant}/{job.audience}", job_id=job.job_id, before=before, after=after)

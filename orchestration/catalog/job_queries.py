@@ -1,4 +1,4 @@
-"""Read-only queries about jobs."""
+"""What `JobStore` reads, besides what the store of any life cycle has."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ from segmentation.jobs import FINAL, JOB_LIFE_CYCLE
 
 
 class JobQueries(LifeCycleStore[Job, JobState]):
-    """Jobs, their history and receipts. Every query is one transaction, and does not wait for writers."""
+    """Jobs, their history and receipts. A query is one transaction, and does not wait for writers."""
 
     life_cycle = JOB_LIFE_CYCLE
     _table = jobs

@@ -139,13 +139,13 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
         A job that can no longer be cancelled may have committed already: it only rolls forward, unless the caller knows
         that it is `uncommitted` (its commit was refused).
         """
-        job, cycle = self.get(job_id), self.life_cycle
+        job = self.get(job_id)
         return self.move(
             job.job_id,
             FAILED,
             now_ms=now_ms,
             cause=error.summary,
-            only_from=cycle.states - cycle.final if uncommitted else cycle.cancellable,
+            only_from=None if uncommitted else self.life_cycle.cancellable,
             error=error.as_record(),
             failed_in=job.state,
         )

@@ -116,6 +116,11 @@ class Job:
         return self.kind if self.segment is None else "snapshot"
 
     @property
+    def log_ids(self) -> dict[str, object]:
+        """What its log lines carry."""
+        return {"job": self.job_id, "attempt": self.attempt, "tenant": self.tenant, "audience": self.audience}
+
+    @property
     def origin(self) -> str:
         """Source of its rows, for display."""
         if self.segment is not None:
@@ -238,6 +243,11 @@ class Export:
     created_at_ms: int
     finished_at_ms: int | None
     swept_at_ms: int | None
+
+    @property
+    def log_ids(self) -> dict[str, object]:
+        """What its log lines carry."""
+        return {"job": self.job_id, "tenant": self.tenant, "audience": self.audience}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,7 +90,7 @@ class Activations:
         """Step 4."""
         for job in self._jobs.live():
             if job.segment is not None and job.state == "AWAITING":
-                with bound(job=job.job_id, attempt=job.attempt, tenant=job.tenant):
+                with bound(**job.log_ids):
                     self._ask_again(job)
 
     def _tell(self, due: list[Activation], now: int) -> None:

@@ -6,7 +6,7 @@
 3. It runs, and its work does not (a group of an export without a heartbeat): the job goes on in a new execution, and
    the old one is stopped.
 4. The job is older than `MAX_JOB_AGE_S`: it fails with JOB_TOO_OLD, since what it depends on will soon be gone.
-Of many live jobs, some are asked about at each tick, in turns (`taking_turns`).
+Of many live jobs, some are asked about at each tick, in turns (`fair_queue`).
 """
 
 import logging
@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from orchestration.catalog.audit import AuditTrail
-from orchestration.catalog.auditing import record
+from orchestration.catalog.auditing import record_automatic
 from orchestration.catalog.exports import ExportStore
 from orchestration.catalog.life_cycle import LifeCycleStore
 from orchestration.catalog.records import Export, Job, JobError
@@ -69,7 +69,7 @@ class Reconciler(ABC, Generic[JobT]):
         live = self._store.live()
         asked = self._turns.take(job.job_id for job in live if now_ms - job.created_at_ms > ORPHAN_AFTER_MS)
         for job in live:
-            bind(**_ids(job))
+            bind(**job.log_ids)
             if now_ms - job.created_at_ms > MAX_JOB_AGE_S * 1000 and self._cancellable(job):
                 self._end_old(job, now_ms)  # 4
             elif job.job_id in asked:
@@ -105,7 +105,7 @@ class Reconciler(ABC, Generic[JobT]):
         )
         if verdict is Change.APPLIED:
             _log.warning("%s %s is cancelled: its execution was stopped", self.noun, job.job_id)
-            self._record("cancel", job, state="CANCELLED", cause=execution.cause)
+            self._record(f"cancel{self.action}", job, state="CANCELLED", cause=execution.cause)
 
     def _replace(self, job: JobT, now_ms: int) -> None:
         name = f"{job.job_id}-r{now_ms}"
@@ -120,7 +120,7 @@ class Reconciler(ABC, Generic[JobT]):
             _log.warning("%s %s gets no new execution: %s", self.noun, job.job_id, exc)
             return
         _log.warning("%s %s was %s and goes on in a new execution", self.noun, job.job_id, job.state)
-        self._record(None, job, execution=execution)
+        self._record("replace execution", job, execution=execution)
 
     def _end_old(self, job: JobT, now_ms: int) -> None:
         error = JobError(
@@ -132,14 +132,11 @@ class Reconciler(ABC, Generic[JobT]):
         verdict, ended = self._store.fail(job.job_id, error, now_ms=now_ms)
         if verdict is Change.APPLIED:
             _log.error("%s %s failed: %s", self.noun, job.job_id, error.message)
-            self._record("fail", job, state="FAILED", code=error.code)
+            self._record(f"fail{self.action}", job, state="FAILED", code=error.code)
         self._tell_execution(ended, verdict)
 
-    def _record(self, verb: str | None, job: JobT, **after: str) -> None:
-        before = {"state": job.state, "execution": job.execution, **_attempt(job)}
-        action = "replace execution" if verb is None else f"{verb}{self.action}"
-        name = f"{job.tenant}/{job.audience}"
-        record(self._audit, "sweeper", action, name, job_id=job.job_id, before=before, after=after)
+    def _record(self, action: str, job: JobT, **after: str) -> None:
+        record_automatic(self._audit, "sweeper", action, job, after)
 
 
 class JobReconciler(Reconciler[Job]):
@@ -201,12 +198,3 @@ def replaced_ms(execution: str | None) -> int:
     """When an execution took over a job, 0 when it is the job's first."""
     found = _REPLACED_AT.search(execution or "")
     return int(found[1]) if found else 0
-
-
-def _attempt(job: Job | Export) -> dict[str, int]:
-    """The attempt of a job that has some."""
-    return {"attempt": job.attempt} if isinstance(job, Job) else {}
-
-
-def _ids(job: Job | Export) -> dict[str, object]:
-    return {"job": job.job_id, **_attempt(job), "tenant": job.tenant, "audience": job.audience}

@@ -102,6 +102,6 @@ class JobRounds:
         if any(job.state == WAITS for job in self.live) and jobs.admit(self._context.lanes, now_ms=now):
             self.live = jobs.live()
         for job in self.live:
-            with bound(job=job.job_id, attempt=job.attempt, tenant=job.tenant, audience=job.audience):
+            with bound(**job.log_ids):
                 self._answers.give(job, now)
         self._answers.forget_all_but(self.live)

@@ -25,7 +25,7 @@ from orchestration.control.lost_markers import LostMarkers, Offsets
 from orchestration.control.metrics import ControlPlaneMetrics
 from orchestration.control.reconciler import ExportReconciler, JobReconciler
 from orchestration.control.schedules import Schedules
-from orchestration.control.segment_checks import TIMEOUT_S, Check, SegmentChecks
+from orchestration.control.segment_checks import TIMEOUT_S, SegmentChecks
 from orchestration.control.segment_status import status_fold
 from orchestration.control.stream_lag import StreamLag
 from orchestration.control.task_answers import TaskAnswers
@@ -52,7 +52,7 @@ def activations(context: Context) -> Activations:
 
 
 def answers(context: Context, liveness: WorkerLiveness, activity_liveness: WorkerLiveness) -> TaskAnswers:
-    """TaskAnswers to the task tokens of jobs that wait."""
+    """Answers to the task tokens of jobs that wait."""
     archive = ArchiveWatch(lambda: context.archive, context.jobs, context.settings.kafka_bootstrap)
     return TaskAnswers(import_records(context), context.engine, archive, liveness, activity_liveness)
 
@@ -131,13 +131,13 @@ def schedules(context: Context) -> Schedules:
     return Schedules(c.schedules, jobs=c.jobs, exports=c.exports, outbox=c.outbox, engine=c.engine)
 
 
-def segment_checks(context: Context, counters: Counters, check_: Check | None = None) -> SegmentChecks:
+def segment_checks(context: Context, counters: Counters) -> SegmentChecks:
     """What compares segments with their rules."""
 
     def one_partition(of: Segment, only: Partition) -> Checked:
         return check(context, of.tenant, of.name, TIMEOUT_S, only=only)
 
-    return SegmentChecks(context.segments, context.settings, counters, check_ or one_partition)
+    return SegmentChecks(context.segments, context.settings, counters, one_partition)
 
 
 def segment_status(context: Context, stop: threading.Event, changed: threading.Event) -> TopicFold:

@@ -66,11 +66,10 @@ def write_export_group(event: Event, _: object) -> View:
         _export(event),
         int(event["number"]),
         str(event["execution"]),
-        exports=context.exports,
+        records=_records(),
         versions=context.versions,
         s3=context.s3,
         limits=context.duck_limits,
-        settings=context.settings,
     )
     return {}
 

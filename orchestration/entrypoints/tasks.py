@@ -38,7 +38,7 @@ USAGE: Final = "task takes: verify|import|build|publish JOB EXECUTION, or export
 def run(context: Context, command: str, job: JobId, execution: str) -> int:
     """Run one step of a job and return the exit code. Ignores a job that does not belong to the execution."""
     found = context.jobs.get(job)
-    bind(job=job, attempt=found.attempt, tenant=found.tenant, audience=found.audience)
+    bind(**found.log_ids)
     if found.execution != execution:
         _log.warning("%s of %s: the job does not belong to %s", command, job, execution)
         return 0
@@ -46,7 +46,6 @@ def run(context: Context, command: str, job: JobId, execution: str) -> int:
 
     context.jobs.put(job, task_error=None)  # drop the error of an earlier task
     try:
-        found = context.jobs.get(job)
         _stage(kind_of(context, found), command)(found)
     except (UserError, FatalError) as exc:
         _log.error("%s of %s: %s", command, job, exc)  # a traceback of an expected error is of no use
@@ -60,6 +59,7 @@ def run(context: Context, command: str, job: JobId, execution: str) -> int:
 def export_group(context: Context, export: JobId, number: int, execution: str) -> int:
     """Write a group of an export and return the exit code."""
     from orchestration.kinds.export.write import write_export_group
+    from orchestration.kinds.wiring import export_records
 
     bind(job=export)
     try:
@@ -67,11 +67,10 @@ def export_group(context: Context, export: JobId, number: int, execution: str) -
             export,
             number,
             execution,
-            exports=context.exports,
+            records=export_records(context),
             versions=context.versions,
             s3=context.s3,
             limits=context.duck_limits,
-            settings=context.settings,
         )
     except RetriableError as exc:
         _log.warning("group %d of export %s may be tried again: %s", number, export, exc)

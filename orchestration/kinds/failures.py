@@ -7,7 +7,7 @@ from typing import Any
 from orchestration.catalog.records import JobError
 from orchestration.kinds.records import ImportRecords, View
 from orchestration.platform.clock import now_ms
-from schemas.errors import FatalError, UserError
+from schemas.errors import FatalError, MusterError
 from schemas.ids import JobId
 
 MAX_RETRIES = 2
@@ -60,6 +60,5 @@ def read_outcome(records: ImportRecords, job_id: JobId) -> View:
     job = records.jobs.get(job_id)
     record = records.jobs.task_error(job_id)
     if record is not None:
-        error_class = UserError if record["kind"] == "user" else FatalError
-        raise error_class(record["code"], record["message"], **record["detail"])
+        raise MusterError.from_record(record)
     return records.view(job)

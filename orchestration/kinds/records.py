@@ -57,9 +57,7 @@ class JobRecords(ABC, Generic[JobT]):
     def not_mine(self, job_id: JobId, execution: str) -> View | None:
         """The view that ends an execution that does not own the job. None for the owner."""
         job = self.store.get(job_id)
-        bind(job=job.job_id, tenant=job.tenant, audience=job.audience)
-        if isinstance(job, Job):
-            bind(attempt=job.attempt)
+        bind(**job.log_ids)
         return None if job.execution == execution else self.view(job, state=NOT_MINE)
 
     def mark_failed(self, job_id: JobId, error: JobError) -> View:
@@ -75,7 +73,7 @@ class JobRecords(ABC, Generic[JobT]):
            not a failure of this stage.
         """
         job = self.store.get(job_id)
-        bind(job=job_id, tenant=job.tenant, audience=job.audience)
+        bind(**job.log_ids)
         rows = self._notices(notices, job, outcome, now_ms())  # 1
         notices.courier().deliver_at_once(rows)  # 2
         return self.view(job)
@@ -131,7 +129,6 @@ class ImportRecords(JobRecords[Job]):
         return attempt
 
     def _notices(self, notices: "Notices", job: Job, outcome: "Outcome", now: int) -> "list[Notification]":
-        bind(attempt=job.attempt)
         return notices.of_job(job, outcome, now)
 
     def _members(self, job: Job, shown: str) -> int:
@@ -146,7 +143,7 @@ class ImportRecords(JobRecords[Job]):
             return self.jobs.last_members(job.audience_id)
         if shown == "PUBLISHING" and job.mode == "replace":
             return self.jobs.last_members(job.audience_id) // COMPARED
-        # Not with `VersionBuild`, which loads Arrow: small functions make views too.
+        # Not with `VersionBuild`, which wants all of a part: only its rows are needed here.
         built = job.build.get("parts", ()) if job.build is not None and shown == "PUBLISHING" else ()
         return sum(int(part["rows"]) for part in built)
 

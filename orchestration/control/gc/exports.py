@@ -52,7 +52,7 @@ class EndedExports:
             done.result()
 
     def _sweep(self, export: Export, now: int) -> None:
-        with bound(job=export.job_id, tenant=export.tenant, audience=export.audience):
+        with bound(**export.log_ids):
             if export.state == "CANCELLED":
                 stop_execution(self._engine, export, "the export was cancelled")
             try:

@@ -38,7 +38,7 @@ class EndedJobs:
     def tick(self, now_ms: int) -> None:
         """Do what is due; a failure is logged, and the next tick tries again."""
         for job in self._jobs.to_sweep(now_ms - SWEEP_AFTER_MS):
-            bind(job=job.job_id, attempt=job.attempt, tenant=job.tenant, audience=job.audience)
+            bind(**job.log_ids)
             self._sweep(job, now_ms)
 
     def _forget_cuts(self, job: Job) -> None:

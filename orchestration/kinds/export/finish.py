@@ -76,8 +76,7 @@ def _finish(
 def _require_all(groups: Sequence[ExportGroup]) -> None:
     for group in groups:
         if group.error is not None:
-            error_class = UserError if group.error.kind == "user" else FatalError
-            raise error_class(group.error.code, group.error.message, **group.error.detail)
+            raise MusterError.from_record(group.error.as_record())
     if missing := [group.number for group in groups if group.record is None]:
         raise FatalError("GROUP_NOT_WRITTEN", f"groups {missing[:20]} were not written, and nobody says why")
 

@@ -11,8 +11,8 @@ from orchestration.catalog.records import Export, JobError
 from orchestration.kinds.export.destinations import destination_of, order_of, request_of
 from orchestration.kinds.export.heartbeat import GroupHeartbeat, WritingStopped
 from orchestration.kinds.export.topics import is_topic, send
+from orchestration.kinds.records import ExportRecords
 from orchestration.platform.clock import now_ms
-from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import JobId
 from segmentation.versions import VersionStore
@@ -25,17 +25,17 @@ def write_export_group(
     number: int,
     execution: str,
     *,
-    exports: ExportStore,
+    records: ExportRecords,
     versions: VersionStore,
     s3: S3Access,
     limits: DuckLimits,
-    settings: Settings,
 ) -> None:
     """Write a group that has not been written, while the export is WRITING in this execution.
 
     Errors that a retry would not change (`UserError`, `FatalError`) are stored with the group, for FinishExport to
     raise: the other groups need not be interrupted. Raises `RetriableError`.
     """
+    exports, settings = records.exports, records.settings
     export = exports.get(export_id)
     if export.state != "WRITING" or export.execution != execution:
         return

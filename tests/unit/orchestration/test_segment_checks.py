@@ -11,7 +11,7 @@ import pytest
 
 from connectors.lake.segment_queries import Comparison
 from orchestration.catalog.segment_records import NewRule, Segment
-from orchestration.control import wiring
+from orchestration.control.segment_checks import SegmentChecks
 from orchestration.control.table import other_lanes
 from orchestration.operations.segment_check import Checked
 from schemas.errors import RetriableError
@@ -33,7 +33,7 @@ class Checks:
         self.counters = Counters()
         self.answers: list[int | None] = []
         self.asked: list[tuple[str, int]] = []
-        self.of = wiring.segment_checks(self.context, self.counters, self._check)
+        self.of = SegmentChecks(self.context.segments, self.context.settings, self.counters, self._check)
 
     def create(self, name: str) -> None:
         rule = NewRule(text="ever(purchase)", timezone=None, rule=parse_rule("ever(purchase)"))
