@@ -4,7 +4,6 @@ Exit code 1 if the release is refused, or a step fails. A dry run takes all step
 """
 
 import argparse
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -78,15 +77,12 @@ def show(root: Path) -> None:
 @contextmanager
 def clone(root: Path) -> Iterator[Path]:
     """Clone the committed tree into a temporary folder, with the same author."""
-    folder = Path(tempfile.mkdtemp(prefix="muster-release-"))
-    try:
-        copy = folder / "muster"
-        git(folder, "clone", "--quiet", "--shared", str(root), str(copy))
+    with tempfile.TemporaryDirectory(prefix="muster-release-", ignore_cleanup_errors=True) as folder:
+        copy = Path(folder) / "muster"
+        git(Path(folder), "clone", "--quiet", "--shared", str(root), str(copy))
         for name in ("user.name", "user.email"):
             git(copy, "config", name, git(root, "config", name))
         yield copy
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,10 @@ from typing import Final
 
 from release.git import git, knows, lines
 from release.versions import LOCK, PROJECT
-from tests.prove.evidence import COMMIT, sections
+from tests.prove.evidence import COMMIT, FAILED, sections
 from tests.prove.exhibits import Exhibit
 
 PAGE: Final = "docs/evidence.md"
-FAILED: Final = "- **failed:**"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

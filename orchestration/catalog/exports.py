@@ -23,6 +23,7 @@ class ExportStore(LifeCycleStore[Export, ExportState]):
     _table = exports
     _key = exports.c.export_id
     _history = HISTORY
+    _kind = sa.literal("export")
 
     def register(self, new: NewExport, *, refused: JobError | None = None) -> Export:
         """Register an export once; a `refused` one is FAILED from the start. Returns the registered export."""

@@ -23,6 +23,10 @@ class JobQueries(LifeCycleStore[Job, JobState]):
     _history = HISTORY
     _record = staticmethod(job_of)
     _unknown = staticmethod(unknown_job)
+    _kind = sa.case(  # as `Job.shown_kind`; the record of a spec omits `audience`
+        (jobs.c.source["segment"].as_string().is_not(None), "snapshot"),
+        else_=sa.func.coalesce(jobs.c.spec["kind"].as_string(), "audience"),
+    )
 
     @staticmethod
     def _line(row: Row) -> Mapping[str, object]:

@@ -1,7 +1,7 @@
 """Common to all kinds of jobs in the catalog: guarded state changes, each with a line of history."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import sqlalchemy as sa
@@ -50,6 +50,8 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
     _table: ClassVar[sa.Table]
     _key: ClassVar[sa.Column[Any]]
     _history: ClassVar[History]
+    _kind: ClassVar[sa.ColumnElement[str]]
+    """The kind that people see."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -93,13 +95,16 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
         tenant: str | None = None,
         audience: str | None = None,
         states: Sequence[StateT] = (),
+        kinds: Collection[str] = (),
         limit: int = 100,
     ) -> list[RecordT]:
-        """Newest jobs first."""
+        """Newest jobs first. `kinds`: as people see them; all if empty."""
         named = ((self._table.c.tenant, tenant), (self._table.c.audience, audience))
         where = [column == value for column, value in named if value is not None]
         if states:
             where.append(self._table.c.state.in_(states))
+        if kinds:
+            where.append(self._kind.in_(kinds))
         return self._select(*where, order_by=self._key.desc(), limit=limit)
 
     def move(

@@ -235,7 +235,7 @@ def _version_cells(info: "VersionInfo | None", now: int) -> tuple[str, str, str]
 )
 def list_(
     *,
-    tenant: Annotated[str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="Only of this one.")] = None,
+    tenant: options.OnlyTenant = None,
 ) -> Found:
     """List audiences with their current version."""
     context = lake_context()

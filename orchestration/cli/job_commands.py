@@ -17,13 +17,13 @@ from orchestration.cli.job_views import ShownExport, ShownJob, result_of, show_j
 from orchestration.cli.session import catalog_context, stack_context
 from orchestration.operations.follow import await_registration, look_at_any, require_job
 from orchestration.operations.job_records import any_record
-from orchestration.operations.job_search import KINDS, AnyJob, JobKind, find, get, kind_of, search
+from orchestration.operations.job_search import KINDS, AnyJob, JobKind, get, kind_of, search
 from orchestration.platform.clock import now_ms
 from orchestration.platform.deferred import deferred
-from schemas.errors import UserError
 from schemas.ids import job_id
 
 with deferred(__name__):
+    from orchestration.catalog import job_rows
     from orchestration.operations import export_jobs
     from orchestration.operations import jobs as import_jobs
 
@@ -97,10 +97,8 @@ def list_(
 def show(*, job: options.JobArgument) -> ShownJob | ShownExport:
     """Show a job: history, progress, cause."""
     context, wanted = catalog_context(), job_id(job)
-    get(context, wanted)
-    view = look_at_any(context, wanted, now_ms())
-    if view is None:  # unreachable: jobs are never deleted
-        raise UserError("UNKNOWN_JOB", f"there is no job {job}")
+    if (view := look_at_any(context, wanted, now_ms())) is None:
+        raise job_rows.unknown_job(wanted)
     return shown(context, wanted, view)
 
 
@@ -144,8 +142,7 @@ def cancel(*, job: options.JobArgument) -> Answer[Cancelled]:
     are removed. Waits until a job that was just submitted is registered.
     """
     context, wanted = catalog_context(), job_id(job)
-    await_registration(context, wanted, now_ms=now_ms, sleep=time.sleep)
-    found = find(context, wanted)
+    found = await_registration(context, wanted, now_ms=now_ms, sleep=time.sleep)
     if isinstance(found, Export):
         of_export = export_jobs.cancel(context, wanted)
         done = Cancelled(job=of_export.export, already=of_export.already, warnings=of_export.warnings)

@@ -17,7 +17,6 @@ with deferred(__name__):
 AnswerT = TypeVar("AnswerT")
 
 Tenant = Annotated[str, typer.Option("--tenant", "-t", help="Tenant.", metavar="TENANT")]
-OfTenant = Annotated[str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="Only those of this tenant.")]
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Job id, as `muster jobs list` shows it.")]
 AudienceArgument = Annotated[str, typer.Argument(metavar="AUDIENCE", help="Name of the audience.")]
 Wait = Annotated[bool, typer.Option("--wait", "-w", help="Follow the job; the exit code tells its end.")]

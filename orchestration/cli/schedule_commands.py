@@ -123,7 +123,7 @@ def _last_run(record: Mapping[str, Any]) -> str:
     show=_show_list,
     record=lambda views: [view.as_record() for view in views],
 )
-def list_(*, tenant: options.OfTenant = None) -> Sequence[ScheduleView]:
+def list_(*, tenant: options.OnlyTenant = None) -> Sequence[ScheduleView]:
     """List schedules with their next and last run."""
     context = catalog_context()
     found = context.schedules.all(None if tenant is None else tenant_name(tenant))

@@ -103,7 +103,7 @@ def _show_list(records: Sequence[Record]) -> None:
     effect="reads",
     show=_show_list,
 )
-def list_(*, tenant: options.OfTenant = None) -> Sequence[Record]:
+def list_(*, tenant: options.OnlyTenant = None) -> Sequence[Record]:
     """List segments with their sizes."""
     context = catalog_context()
     found = context.segments.standing(None if tenant is None else tenant_name(tenant))

@@ -167,11 +167,12 @@ def require_job(context: "Context", job_id: JobId, now_ms: int) -> None:
 
 def await_registration(
     context: "Context", job_id: JobId, *, now_ms: Callable[[], int], sleep: Callable[[float], None]
-) -> None:
+) -> job_search.AnyJob:
     """Wait until the job of an id that was just assigned is in the catalog. Raises `UserError` UNKNOWN_JOB."""
-    while job_search.find(context, job_id) is None:
+    while (found := job_search.find(context, job_id)) is None:
         require_job(context, job_id, now_ms())
         sleep(POLL_S)
+    return found
 
 
 def submitted_ms(job_id: JobId) -> int:

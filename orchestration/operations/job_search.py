@@ -1,6 +1,6 @@
 """Jobs of all kinds in the catalog: imports, snapshots of segments, exports."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from orchestration.catalog.records import Export, Job
@@ -51,11 +51,7 @@ def search(
     of_exports = [state for state in EXPORT_STATES if state in wanted]
     found: list[AnyJob] = []
     if imports and (of_jobs or not states):
-        found += _newest(
-            lambda most: context.jobs.search(tenant=tenant, audience=audience, states=of_jobs, limit=most),
-            lambda job: kind_of(job) in kinds,
-            limit,
-        )
+        found += context.jobs.search(tenant=tenant, audience=audience, states=of_jobs, kinds=kinds, limit=limit)
     if exports and (of_exports or not states):
         found += context.exports.search(tenant=tenant, audience=audience, states=of_exports, limit=limit)
     return sorted(found, key=lambda job: job.job_id, reverse=True)[:limit]
@@ -64,17 +60,3 @@ def search(
 def kind_of(job: AnyJob) -> str:
     """One of `KINDS`."""
     return job.shown_kind if isinstance(job, Job) else "export"
-
-
-def _newest(search_: Callable[[int], Sequence[Job]], wanted: Callable[[Job], bool], limit: int) -> list[Job]:
-    """The first `limit` wanted jobs.
-
-    The catalog cannot filter by kind, so it is asked for more until there are enough.
-    """
-    asked = limit
-    while True:
-        found = search_(asked)
-        kept = [one for one in found if wanted(one)]
-        if len(kept) >= limit or len(found) < asked:
-            return kept[:limit]
-        asked *= 4

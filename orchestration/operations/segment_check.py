@@ -85,8 +85,9 @@ def check(
         found = _compared(context, segment, meaning, cuts, deadline, sleep)
         if only is not None:
             return found
-        everything = _below(meanings(context).activity(segment.tenant), cuts)
-        return replace(found, outside=meanings(context).outside(segment.tenant, meaning, everything))
+        known = meanings(context)
+        everything = _below(known.activity(segment.tenant), cuts)
+        return replace(found, outside=known.outside(segment.tenant, meaning, everything))
     finally:
         _remove(context, request)  # 5
 
@@ -129,7 +130,8 @@ def _compared(
                 partition=cut.partition,
             )
     _wait_for_archive(context, cuts, deadline, sleep)  # 3
-    activity = meanings(context).activity(segment.tenant, cuts[0].partition if len(cuts) == 1 else None)
+    known = meanings(context)
+    activity = known.activity(segment.tenant, cuts[0].partition if len(cuts) == 1 else None)
     by_instant: dict[int, list[SegmentCut]] = defaultdict(list)
     for cut in cuts:
         by_instant[cut.at_us].append(cut)
@@ -138,7 +140,7 @@ def _compared(
         for at_us, some in by_instant.items()
     ]
     parts = [cut.part for cut in cuts if cut.part is not None]
-    comparison = meanings(context).queries.compare(questions, parts, SAMPLE)
+    comparison = known.queries.compare(questions, parts, SAMPLE)
     if find(context, segment.tenant, name).segment != segment or _checked_meaning(context, segment) != meaning:  # 4
         raise RetriableError(
             "SEGMENT_CHANGED", f"what the rule of {name} means has changed meanwhile; check again", segment=name

@@ -49,8 +49,9 @@ def preview(context: "Context", tenant: str, new: NewRule) -> Preview:
     draft = "draft "  # not a valid segment name
     rules = {**context.segments.rules(tenant_), draft: new.rule}
     check_members(draft, rules, {audience.name for audience in context.audiences.all(tenant_)}, new.written)
-    meaning = meanings(context).of(tenant_, new.rule)
-    queries, activity, at = meanings(context).queries, meanings(context).activity(tenant_), datetime.now(UTC)
+    known = meanings(context)
+    meaning, queries = known.of(tenant_, new.rule), known.queries
+    activity, at = known.activity(tenant_), datetime.now(UTC)
     question = meaning.question(activity)
     members = queries.count(question, at)
     events, attributes = queries.unseen(question)
@@ -61,7 +62,7 @@ def preview(context: "Context", tenant: str, new: NewRule) -> Preview:
         unseen_attributes=tuple(attributes),
         mistyped=tuple(queries.mistyped(question)),
         paused=meaning.paused,
-        outside=meanings(context).outside(tenant_, meaning, activity),
+        outside=known.outside(tenant_, meaning, activity),
     )
 
 
@@ -72,10 +73,10 @@ def unseen(
 
     According to the archive.
     """
-    question = Question(rule=rule, activity=meanings(context).activity(tenant_name(tenant)), segments={}, audiences={})
-    queries = meanings(context).queries
-    events, attributes = queries.unseen(question)
-    return tuple(events), tuple(attributes), tuple(queries.mistyped(question))
+    known = meanings(context)
+    question = Question(rule=rule, activity=known.activity(tenant_name(tenant)), segments={}, audiences={})
+    events, attributes = known.queries.unseen(question)
+    return tuple(events), tuple(attributes), tuple(known.queries.mistyped(question))
 
 
 def outside(context: "Context", tenant: str, rule: Rule) -> tuple[Outside, ...]:
@@ -87,7 +88,8 @@ def outside(context: "Context", tenant: str, rule: Rule) -> tuple[Outside, ...]:
         return ()
     require_services(context.settings, "object store")
     tenant_ = tenant_name(tenant)
-    return meanings(context).outside(tenant_, meanings(context).of(tenant_, rule))
+    known = meanings(context)
+    return known.outside(tenant_, known.of(tenant_, rule))
 
 
 def explain(context: "Context", tenant: str, name: str, user_id: str, as_of: datetime | None) -> dict[str, Any]:
@@ -99,9 +101,10 @@ def explain(context: "Context", tenant: str, name: str, user_id: str, as_of: dat
     """
     standing = find(context, tenant, name)
     segment = standing.segment
-    meaning = meanings(context).of(segment.tenant, standing.rule.parsed)
+    known = meanings(context)
+    meaning, queries = known.of(segment.tenant, standing.rule.parsed), known.queries
     at = as_of or datetime.now(UTC)
-    queries, question = meanings(context).queries, meaning.question(meanings(context).activity(segment.tenant))
+    question = meaning.question(known.activity(segment.tenant))
     found = queries.explain(question, at, user_id)
     audiences = queries.audiences_of(question, user_id) if found is None else ()
     if found is None and not audiences:

@@ -112,6 +112,16 @@ def test_registering_the_same_job_twice_is_once(jobs: JobStore) -> None:
     assert len(jobs.search()) == 1
 
 
+def test_jobs_are_found_by_the_kind_that_people_see(jobs: JobStore) -> None:
+    for number, spec in enumerate((ImportSpec(), activity_spec("events", {}), activity_spec("profiles", {}))):
+        jobs.register(replace(new_job(number, str(number) * 64), spec=spec))
+    jobs.register(replace(new_job(3, "3" * 64), source={"segment": "buyers"}))
+    for kind in ("audience", "events", "profiles", "snapshot"):
+        assert [job.shown_kind for job in jobs.search(kinds=[kind])] == [kind]
+    assert [job.shown_kind for job in jobs.search(kinds=["snapshot", "events"])] == ["snapshot", "events"]
+    assert [job.shown_kind for job in jobs.search()] == ["snapshot", "profiles", "events", "audience"]
+
+
 def test_a_second_job_for_the_same_object_is_its_live_twin(jobs: JobStore) -> None:
     jobs.register(new_job(1))
     assert jobs.register(new_job(2)) == job_number(1)

@@ -22,6 +22,7 @@ and how many commits had changed the product since then when the page was writte
 says how many it is now.
 """
 COMMIT: Final = re.compile(r"commit (?P<hash>[0-9a-f]{7,40})(?P<changes> with changes)?(?:, \d+ behind)?\b")
+FAILED: Final = "- **failed:**"
 GIB: Final = 1024**3
 VERSIONS: Final = ("pyarrow", "sqlalchemy", "pyiceberg", "faust-streaming", "numba")
 
@@ -87,7 +88,7 @@ def _written(exhibit: Exhibit, section: Section, when: str) -> str:
     for text in section.text:
         lines += [text, ""]
     for failure in section.failures:
-        lines += [f"- **failed:** {failure}", ""]
+        lines += [f"{FAILED} {failure}", ""]
     for table in section.tables:
         lines += [*_table(table), ""]
     return "\n".join([*lines, f"<!-- end of {exhibit.name} -->"]) + "\n"
