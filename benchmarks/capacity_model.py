@@ -1,7 +1,7 @@
 """The capacity of a deployment: imports per day, broker disk, and the size from which a task is cheaper."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from orchestration.kinds.compute_target import ComputeTarget
@@ -48,28 +48,26 @@ def reading(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
-    """For one number of workers: rows from which a task is cheaper, and rows a function cannot send in 15 minutes.
+    """Rows from which a task is cheaper, and rows a function cannot send in 15 minutes.
 
     None if no number of rows does that.
     """
 
-    workers: int
     break_even_rows: int | None
     function_rows: int | None
 
 
-def threshold(workers: int, deployment: Deployment, rates: Rates, prices: Prices) -> Threshold:
+def threshold(deployment: Deployment, rates: Rates, prices: Prices) -> Threshold:
     """Rows from which verifying and sending cost more in functions than in tasks, or take over 15 minutes in one."""
-    d = replace(deployment, settings=deployment.settings.with_(workers=workers))
 
     def dearer(rows: int) -> bool:
-        function, task = (reading(rows, place, d, rates, prices) for place in ("function", "task"))
+        function, task = (reading(rows, place, deployment, rates, prices) for place in ("function", "task"))
         return sum(s.usd.total for s in function) > sum(s.usd.total for s in task)
 
     def too_long(rows: int) -> bool:
-        return any(s.seconds > FUNCTION_LONGEST_S for s in reading(rows, "function", d, rates, prices))
+        return any(s.seconds > FUNCTION_LONGEST_S for s in reading(rows, "function", deployment, rates, prices))
 
-    return Threshold(workers=workers, break_even_rows=_first(dearer), function_rows=_first(too_long))
+    return Threshold(break_even_rows=_first(dearer), function_rows=_first(too_long))
 
 
 def _first(holds: Callable[[int], bool]) -> int | None:

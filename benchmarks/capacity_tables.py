@@ -173,7 +173,7 @@ def threshold_table(basis: Basis) -> str:
     for task in TASK_SIZES:
         for workers in (1, 8):
             d = replace(deployed(workers), task=task)
-            found = threshold(workers, d, basis.rates, basis.prices)
+            found = threshold(d, basis.rates, basis.prices)
             even, long = (
                 "never" if rows is None else f"{size(rows * basis.rates.file.bytes)}, {rows / 1e6:,.0f} M rows"
                 for rows in (found.break_even_rows, found.function_rows)
@@ -195,7 +195,7 @@ def default_line(basis: Basis) -> str:
     most = Settings().lambda_file_bytes
     rows = int(most / basis.rates.file.bytes)
     import_ = next(stage for stage in basis.quote(basis.work(rows), deployed(1)).stages if stage.stage == "import")
-    found = threshold(1, deployed(1), basis.rates, basis.prices)
+    found = threshold(deployed(1), basis.rates, basis.prices)
     fifteen = (
         "for ever" if found.function_rows is None else f"up to {size(found.function_rows * basis.rates.file.bytes)}"
     )

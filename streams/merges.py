@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Final
 
 from schemas.codec import CODEC
-from schemas.errors import FatalError
 from schemas.layout import part_name, result_key, split_s3_uri, staging_prefix
 from schemas.log_ids import bind
 from schemas.messages import ImportEnded, PartitionFailed, PartitionMaterialised, ProgressMessage
@@ -246,10 +245,8 @@ def _materialised(marker: ImportEnded, part: MergedPart | None, uri: str | None)
 
 def _stored_result(key: str, body: bytes) -> ProgressMessage:
     """Raises `FatalError` STAGING_DAMAGED."""
-    message = stored_message(key, body)
-    if not isinstance(message, PartitionMaterialised | PartitionFailed):
-        raise FatalError("STAGING_DAMAGED", f"result {key} holds a {type(message).__name__}", key=key)
-    return message
+    kinds: tuple[type[ProgressMessage], ...] = (PartitionMaterialised, PartitionFailed)
+    return stored_message(key, body, kinds)
 
 
 def _log_result(result: ProgressMessage, seconds: float) -> None:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Final, TypeVar
 
 import pyarrow as pa
 
@@ -18,11 +18,11 @@ from schemas.digest import Digest
 from schemas.errors import FatalError
 from schemas.ids import Seq
 from schemas.layout import RunKey
-from schemas.messages import Message
 from segmentation.merging import RunTake, StagedRun
 from segmentation.progress import GroupKey
 from streams.staging import StagingStore
 
+MessageT = TypeVar("MessageT")
 _CHUNKS: Final = b"muster.chunks"
 _ROW_BYTES: Final = b"muster.row_bytes"
 _TAIL_BYTES: Final = 64 * 1024  # holds the footer of a run with some hundred chunks
@@ -137,9 +137,12 @@ def _described(key: RunKey, metadata: dict[bytes, bytes]) -> StagedRun:
         raise _damaged(key, str(exc)) from exc
 
 
-def stored_message(key: str, body: bytes) -> Message:
-    """The message in a staged object. Raises `FatalError` STAGING_DAMAGED."""
+def stored_message(key: str, body: bytes, kinds: type[MessageT] | tuple[type[MessageT], ...]) -> MessageT:
+    """The message in a staged object, of one of these kinds. Raises `FatalError` STAGING_DAMAGED."""
     try:
-        return CODEC.decode(body)
+        message = CODEC.decode(body)
     except UndecodableError as exc:
         raise FatalError("STAGING_DAMAGED", f"{key} cannot be read: {exc}", key=key) from exc
+    if not isinstance(message, kinds):
+        raise FatalError("STAGING_DAMAGED", f"{key} holds a {type(message).__name__}", key=key)
+    return message

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from schemas.codec import CODEC
-from schemas.errors import FatalError
 from schemas.ids import Attempt, Partition
 from schemas.layout import intent_key, intent_prefix, result_key, staging_prefix
 from schemas.messages import ImportAborted, ImportEnded
@@ -46,10 +45,7 @@ class StagedState:
         for key in self._store.list_keys(self._bucket, intent_prefix(topic, partition)):
             body = self._store.get(self._bucket, key)
             if body is not None:  # else the previous owner has just finished the merge
-                marker = stored_message(key, body)
-                if not isinstance(marker, ImportEnded):
-                    raise FatalError("STAGING_DAMAGED", f"intent {key} holds a {type(marker).__name__}", key=key)
-                found.append(Intent(key=key, marker=marker))
+                found.append(Intent(key=key, marker=stored_message(key, body, ImportEnded)))
         return found
 
     def result(self, key: GroupKey) -> bytes | None:

@@ -278,14 +278,16 @@ class PartitionTask:
             await self._emit(FoldResult(emitted=emitted))
             # Changes of a newer owner may lie before `_emitted_to`, and would be in neither.
             await self._check_not_replaced()
-            topic, key, message = await self._environment.in_thread(
+            announced = await self._environment.in_thread(
                 self._reporter.cut, cut, self._environment, self._emitted_to, self._generation
             )
-            await send_all(self._environment, [(topic, None, key, message)])
+            await send_all(self._environment, [announced])
 
     async def _report(self) -> None:
         now = self._environment.monotonic()
-        if self._recovery is not None and now - self._warned_at >= WARN_EVERY_S:
+        if self._recovery is None:
+            await send_all(self._environment, list(self._reporter.sizes(self._segments, now)))
+        elif now - self._warned_at >= WARN_EVERY_S:
             self._warned_at = now
             _log.warning(
                 "partition %d: for %.0f s recovering to %s, now at %s; no changes are emitted until then",
@@ -294,18 +296,13 @@ class PartitionTask:
                 self._recovery.target,
                 self._segments.position,
             )
-        if self._recovery is None:
-            reports = list(self._reporter.sizes(self._segments, self._environment.monotonic()))
-            await send_all(self._environment, [(topic, None, key, message) for topic, key, message in reports])
 
     async def _checkpoint(self) -> None:
         """Step 5. An owner that was replaced writes no checkpoint."""
-        if (
-            self._recovery is not None
-            or self._environment.monotonic() - self._checkpointed_at < self._config.checkpoint_after_s
-        ):
+        now = self._environment.monotonic()
+        if self._recovery is not None or now - self._checkpointed_at < self._config.checkpoint_after_s:
             return
-        self._checkpointed_at = self._environment.monotonic()
+        self._checkpointed_at = now
         new = replace(self._segments.position, at_us=0), self._emitted_to
         if new == self._checkpointed:
             return  # only time has passed, which the next owner finds out without a checkpoint

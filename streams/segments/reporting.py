@@ -5,16 +5,12 @@ from collections.abc import Iterator
 
 from schemas.ids import AudienceName, Partition, TenantName
 from schemas.layout import cut_key, s3_uri
-from schemas.messages import Message
 from schemas.segment_messages import SegmentCut, SegmentStatus
 from schemas.topics import SEGMENT_STATUS
 from segmentation.partitions.partition import PartitionSegments
 from streams.segments.config import SegmentWorkerConfig
-from streams.segments.environment import TaskEnvironment
+from streams.segments.environment import Sent, TaskEnvironment
 from streams.segments.snapshots import PartitionSnapshot
-
-StatusMessage = tuple[str, bytes, Message]
-"""Topic, key and message."""
 
 
 class Reporter:
@@ -25,15 +21,13 @@ class Reporter:
         self._config = config
         self._said_at = float("-inf")
 
-    def sizes(self, segments: PartitionSegments, now: float) -> Iterator[StatusMessage]:
+    def sizes(self, segments: PartitionSegments, now: float) -> Iterator[Sent]:
         """Sizes of all segments, if a report is due; `now`: seconds of a steady clock."""
         if now - self._said_at >= self._config.status_after_s:
             self._said_at = now
             yield from self._sizes(segments)
 
-    def cut(
-        self, cut: PartitionSnapshot, environment: TaskEnvironment, emitted_to: int, generation: int
-    ) -> StatusMessage:
+    def cut(self, cut: PartitionSnapshot, environment: TaskEnvironment, emitted_to: int, generation: int) -> Sent:
         """A snapshot, with its file in the staging bucket. `emitted_to`: offset of the first change that it lacks."""
         request = cut.request
         part = None
@@ -59,9 +53,9 @@ class Reporter:
             digest=cut.digest,
             part=part,
         )
-        return SEGMENT_STATUS, self._key(request.tenant, request.segment), message
+        return SEGMENT_STATUS, None, self._key(request.tenant, request.segment), message
 
-    def _sizes(self, segments: PartitionSegments) -> Iterator[StatusMessage]:
+    def _sizes(self, segments: PartitionSegments) -> Iterator[Sent]:
         position = segments.position
         for tenant, of_tenant in segments.tenants.items():
             for name, active in of_tenant.rules.items():
@@ -79,7 +73,7 @@ class Reporter:
                     activations=position.activations,
                     paused=active.paused,
                 )
-                yield SEGMENT_STATUS, self._key(tenant, segment), message
+                yield SEGMENT_STATUS, None, self._key(tenant, segment), message
 
     def _key(self, tenant: TenantName, segment: AudienceName) -> bytes:
         return f"{tenant}/{segment}/{self._partition}".encode()

@@ -30,7 +30,7 @@ def test_a_task_is_cheaper_from_where_its_start_is_earned_back() -> None:
     """
     d = replace(deployed(workers=8), task=Resources(vcpu=1, gb=0, disk_gb=20))
     priced = prices(function_gb_second=2.0, task_vcpu_hour=3600.0)
-    found = threshold(8, d, RATES, priced)
+    found = threshold(d, RATES, priced)
     a_row = 4 * (2 * 1769 / 2048 + 2) - (2 + 2)
     assert found.break_even_rows == pytest.approx((120 - 40) / a_row * 1e6, rel=1e-6)
     even = found.break_even_rows
@@ -43,7 +43,7 @@ def test_a_task_is_cheaper_from_where_its_start_is_earned_back() -> None:
 
 
 def test_a_function_sends_so_many_rows_in_fifteen_minutes_and_never_costs_more_where_nothing_costs() -> None:
-    found = threshold(1, deployed(), RATES, FREE)
+    found = threshold(deployed(workers=1), RATES, FREE)
     assert found.break_even_rows is None
     assert found.function_rows is not None
     assert found.function_rows == pytest.approx(895 / 8e-6 + 10_240_000, rel=1e-6)  # 8 us a row, less the backlog
