@@ -1,9 +1,9 @@
-"""A job to start from, for tests that only care about some of its fields."""
+"""A job and an export to start from, for tests that only care about some of its fields."""
 
 from dataclasses import replace
 from typing import Any
 
-from orchestration.catalog.records import Job
+from orchestration.catalog.records import Export, Job
 from schemas.ids import Attempt, AudienceName, JobId, TenantName
 from schemas.import_spec import ImportSpec
 
@@ -31,6 +31,24 @@ JOB = Job(
     retry_of=None,
     created_at_ms=0,
     finished_at_ms=None,
+)
+EXPORT = Export(
+    job_id=JobId("01jdcz0000000000000000000c"),
+    tenant=TenantName("acme"),
+    audience=AudienceName("vip"),
+    audience_id=JobId("01jdcz0000000000000000000b"),
+    state="WRITING",
+    request={},
+    held=(),
+    topic_partitions=None,
+    execution=None,
+    outcome=None,
+    error=None,
+    failed_in=None,
+    retry_of=None,
+    created_at_ms=0,
+    finished_at_ms=None,
+    swept_at_ms=None,
 )
 EVIDENCE = {
     "rows": 110,

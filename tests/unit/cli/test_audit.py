@@ -2,8 +2,6 @@
 
 import getpass
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -14,7 +12,7 @@ from orchestration.context import Context
 from orchestration.operations.audits import since_ms
 from schemas.errors import UserError
 from tests.unit.cli.test_command_line import LEAVES
-from tests.unit.notifications.test_notices import FAULT, ended, make_context
+from tests.unit.notifications.test_notices import FAULT, ended
 
 ME = getpass.getuser()
 CHANGES = {
@@ -57,14 +55,6 @@ CHANGES = {
     "segments begin-anew",
 }
 """Commands that write an entry. `fsck` only with --repair, `import` not with --dry-run."""
-
-
-@pytest.fixture
-def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Context]:
-    monkeypatch.setenv("MUSTER_HOME", str(tmp_path))
-    made = make_context(tmp_path)
-    yield made
-    made.database.close()
 
 
 def test_every_command_is_known_to_change_something_or_not() -> None:

@@ -5,30 +5,12 @@ from typing import Any
 
 import pytest
 
-from orchestration.catalog.records import Export, ExportGroup
+from orchestration.catalog.records import ExportGroup
 from orchestration.cli.following import Followed, show_end
 from orchestration.cli.rendering import export_line
 from orchestration.operations.follow import ExportView
-from schemas.ids import AudienceName, JobId, TenantName
+from tests.unit.cli.jobs import EXPORT
 
-EXPORT = Export(
-    job_id=JobId("01jdcz0000000000000000000c"),
-    tenant=TenantName("acme"),
-    audience=AudienceName("vip"),
-    audience_id=JobId("01jdcz0000000000000000000b"),
-    state="WRITING",
-    request={},
-    held=(),
-    topic_partitions=None,
-    execution=None,
-    outcome=None,
-    error=None,
-    failed_in=None,
-    retry_of=None,
-    created_at_ms=0,
-    finished_at_ms=None,
-    swept_at_ms=None,
-)
 OUTCOME = {
     "version": 3,
     "rows": 30,

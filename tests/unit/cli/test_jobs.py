@@ -1,9 +1,7 @@
 """`muster jobs` for jobs of all kinds, and the old names of those for exports, as far as they need no stack."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,19 +12,16 @@ from orchestration.operations.job_search import search
 from schemas.errors import UserError
 from tests.contract.test_catalog import job_number, new_job
 from tests.contract.test_catalog_exports import new_export
-from tests.unit.notifications.test_notices import FAULT, ended, make_context
+from tests.unit.notifications.test_notices import FAULT, ended
 
 EXPORT = new_export(5001).job_id
 
 
 @pytest.fixture
-def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Context]:
-    monkeypatch.setenv("MUSTER_HOME", str(tmp_path))
-    made = make_context(tmp_path)
-    ended(made, FAULT)
-    made.exports.register(replace(new_export(5001), execution=None))
-    yield made
-    made.database.close()
+def context(context: Context) -> Context:
+    ended(context, FAULT)
+    context.exports.register(replace(new_export(5001), execution=None))
+    return context
 
 
 def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:

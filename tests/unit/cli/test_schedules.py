@@ -1,8 +1,6 @@
 """`muster schedules`, as far as it needs no stack: what is made, shown, paused and told."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,20 +11,11 @@ from orchestration.context import Context
 from orchestration.platform.clock import fresh_id
 from schemas.ids import AudienceName, TenantName
 from segmentation.rules.parser import parse_rule
-from tests.unit.notifications.test_notices import make_context
 
 NIGHTLY = (
     *("schedules", "create", "import", "nightly", "cron(0 6 * * ? 2100)", "s3://crm/vip-{date}.csv"),
     *("-a", "vip", "-t", "acme", "--zone", "Europe/Berlin", "--mode", "append"),
 )
-
-
-@pytest.fixture
-def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Context]:
-    monkeypatch.setenv("MUSTER_HOME", str(tmp_path))
-    made = make_context(tmp_path)
-    yield made
-    made.database.close()
 
 
 def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:

@@ -4,16 +4,15 @@ from typing import Any
 
 import pytest
 
-from orchestration.catalog.records import Job
 from orchestration.kinds.receipts import make_receipt, receipt_fault
 from schemas.columns import RowSchema
 from schemas.digest import Digest
 from schemas.errors import FatalError
-from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName, Version
-from schemas.import_spec import ImportSpec
+from schemas.ids import Attempt, JobId, Partition, TenantName, Version
 from schemas.messages import PartitionMaterialised
 from segmentation.completion import Complete
 from segmentation.versions import MembershipCounts, VersionInfo
+from tests.unit.cli.jobs import job
 
 JOB = JobId("01m87b5fjxy5p23eqzcwh67tr0")
 SCHEMA = RowSchema()
@@ -39,22 +38,13 @@ PARTITIONS = tuple(
     )
     for p, records, distinct in ((0, 4, 3), (1, 2, 2))
 )
-JOB_ROW = Job(
+JOB_ROW = job(
     job_id=JOB,
     tenant=TenantName("acme"),
-    audience=AudienceName("vip"),
     audience_id=JOB,
     state="PUBLISHING",
     attempt=Attempt(2),
-    mode="replace",
-    partitions=2,
-    spec=ImportSpec(),
     source={"bucket": "inbox", "key": "acme/vip/a.csv", "version_id": "v1", "etag": '"e"', "size": 77},
-    small=True,
-    order_key="1",
-    dedupe_key="k",
-    execution=None,
-    task_token=None,
     evidence={
         "rows": 7,
         "accepted": 6,
@@ -65,13 +55,6 @@ JOB_ROW = Job(
         "decoded_bytes": 77,
         "schema_id": SCHEMA.schema_id,
     },
-    build=None,
-    outcome=None,
-    error=None,
-    failed_in=None,
-    retry_of=None,
-    created_at_ms=0,
-    finished_at_ms=None,
 )
 VERSION = VersionInfo(
     version=Version(1),

@@ -47,6 +47,11 @@ def kept(deployment: Deployment, name: str = "nightly") -> Schedule:
     return next(s for s in deployment.context.schedules.all() if s.name == name)
 
 
+def outcome(deployment: Deployment) -> Any:
+    """What became of the last run."""
+    return last_run(deployment.context.jobs, deployment.context.exports, kept(deployment))
+
+
 def events(deployment: Deployment) -> list[Any]:
     return [json.loads(text) for text in deployment.workflow.started]
 
@@ -186,7 +191,7 @@ def test_a_run_becomes_a_job_with_its_placeholders_filled(deployment: Deployment
     relay = wiring.schedules(deployment.context)
     relay.tick(due)
     [(execution, event)] = deployment.workflow.inputs.items()
-    assert last_run(deployment.context.jobs, deployment.context.exports, kept(deployment))["state"] == "STARTED"
+    assert outcome(deployment)["state"] == "STARTED"
     register(deployment, execution, json.loads(event))
     job = deployment.context.jobs.get(run_id(made.schedule_id, due))
     assert (job.state, job.mode, job.source["key"], job.execution) == (
@@ -197,7 +202,7 @@ def test_a_run_becomes_a_job_with_its_placeholders_filled(deployment: Deployment
     )
     relay.tick(due + 1_000)
     assert kept(deployment).last_outcome == {"job": job.job_id}
-    assert last_run(deployment.context.jobs, deployment.context.exports, kept(deployment)) == {
+    assert outcome(deployment) == {
         "state": "VERIFYING",
         "job": job.job_id,
         "error": None,
@@ -235,7 +240,7 @@ def test_an_object_that_has_not_changed_is_not_imported_again(deployment: Deploy
         execution = f"{EXECUTION}{made.schedule_id}-{MADE_MS + run * HOUR_MS}"
         register(deployment, execution, json.loads(deployment.workflow.inputs[execution]))
         relay.tick(MADE_MS + run * HOUR_MS + 1_000)
-    assert last_run(deployment.context.jobs, deployment.context.exports, kept(deployment)) == {
+    assert outcome(deployment) == {
         "state": "DUPLICATE",
         "job": run_id(made.schedule_id, MADE_MS),
         "error": None,
@@ -249,7 +254,7 @@ def test_an_object_that_is_not_there_fails_the_job_and_not_the_schedule(deployme
     [(execution, event)] = deployment.workflow.inputs.items()
     register(deployment, execution, json.loads(event))
     relay.tick(SIX_MS + 1_000)
-    last = last_run(deployment.context.jobs, deployment.context.exports, kept(deployment))
+    last = outcome(deployment)
     assert (last["state"], last["error"]["code"]) == ("FAILED", "SOURCE_GONE")
     assert kept(deployment).next_due_ms == SIX_MS + DAY_MS
 
@@ -275,7 +280,7 @@ def test_a_run_that_is_refused_says_why(deployment: Deployment) -> None:
     deployment.call("notify", outcome="not-registered", input={}, failure=failure, execution=execution)
     deployment.workflow.statuses[execution] = "FAILED"
     relay.tick(SIX_MS + 1_000)
-    last = last_run(deployment.context.jobs, deployment.context.exports, kept(deployment))
+    last = outcome(deployment)
     assert (last["state"], last["job"]) == ("REFUSED", None)
     assert last["error"]["code"]
 
@@ -291,7 +296,7 @@ def test_a_run_that_ended_without_a_word_is_refused_too(deployment: Deployment) 
     deployment.workflow.away = False
     deployment.workflow.statuses[execution] = "ABORTED"
     relay.tick(SIX_MS + 2 * 1_000)
-    assert last_run(deployment.context.jobs, deployment.context.exports, kept(deployment))["error"] == {
+    assert outcome(deployment)["error"] == {
         "kind": "system",
         "code": "NOT_REGISTERED",
         "message": "the execution is ABORTED",

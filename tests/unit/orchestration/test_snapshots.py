@@ -130,7 +130,7 @@ def cut_of(deployment: Deployment, partition: int, users: tuple[str, ...], **giv
 def answered(deployment: Deployment, *members: tuple[str, ...], **given: Any) -> None:
     """All partitions have answered; the relay has read it, and answers the execution."""
     cuts = [cut_of(deployment, partition, users, **given) for partition, users in enumerate(members or MEMBERS)]
-    put_cuts(deployment.context.jobs, deployment.context.progress, cuts, now_ms())
+    kept(deployment, cuts)
     answer(deployment)
 
 
@@ -301,12 +301,7 @@ def test_a_cut_by_another_version_of_the_rule_ends_the_attempt_and_the_next_asks
     job = awaiting(deployment)
     deployment.context.segments.edit(ACME, BUYERS, rule("never(purchase)"), author="a", now_ms=2)
     relay(deployment).tick(now_ms())
-    put_cuts(
-        deployment.context.jobs,
-        deployment.context.progress,
-        [cut_of(deployment, 1, ("cid",), rule_version=2)],
-        now_ms(),
-    )
+    kept(deployment, [cut_of(deployment, 1, ("cid",), rule_version=2)])
     answer(deployment)
     [(kind, said)] = deployment.workflow.answers
     assert (kind, said["error"]) == ("failure", "MaterialisationFailed")
@@ -338,12 +333,7 @@ def test_a_cut_that_is_not_what_was_asked_for_is_not_built(
     deployment: Deployment, given: dict[str, Any], fault: str
 ) -> None:
     job = awaiting(deployment)
-    put_cuts(
-        deployment.context.jobs,
-        deployment.context.progress,
-        [cut_of(deployment, 1, MEMBERS[1]), cut_of(deployment, 0, MEMBERS[0], **given)],
-        now_ms(),
-    )
+    kept(deployment, [cut_of(deployment, 1, MEMBERS[1]), cut_of(deployment, 0, MEMBERS[0], **given)])
     answer(deployment)
     [(kind, said)] = deployment.workflow.answers
     assert (kind, fault in said["cause"]) == ("failure", True), said
@@ -354,18 +344,8 @@ def test_a_cut_that_is_not_what_was_asked_for_is_not_built(
 def test_of_a_partition_that_answers_twice_the_first_word_counts(deployment: Deployment) -> None:
     awaiting(deployment)
     kept(deployment, [cut_of(deployment, 0, MEMBERS[0])])
-    put_cuts(
-        deployment.context.jobs,
-        deployment.context.progress,
-        [cut_of(deployment, 0, ("late",), at_us=1, changes=500)],
-        now_ms(),
-    )
-    put_cuts(
-        deployment.context.jobs,
-        deployment.context.progress,
-        [cut_of(deployment, 0, ("late",), rule_version=9)],
-        now_ms(),
-    )
+    kept(deployment, [cut_of(deployment, 0, ("late",), at_us=1, changes=500)])
+    kept(deployment, [cut_of(deployment, 0, ("late",), rule_version=9)])
     answered(deployment)
     [row, _] = deployment.context.progress.partitions(deployment.context.jobs.live()[0].job_id)
     assert (row.materialised, row.record["records"], row.record["cut"]["changes"]) == (True, 2, 100)

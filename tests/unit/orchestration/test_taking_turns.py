@@ -1,5 +1,6 @@
 """The relay asks about so many executions at each look, and about each in its turn."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,9 +11,9 @@ from orchestration.catalog.records import Export
 from orchestration.control import wiring
 from orchestration.control.fair_queue import EXECUTIONS_PER_TICK, FairQueue
 from orchestration.platform.clock import fresh_id, now_ms
-from schemas.ids import AudienceName
-from tests.fakes.deployment import ACME, EXECUTION, Deployment
+from tests.fakes.deployment import EXECUTION, Deployment
 from tests.fakes.sweeping import sweep
+from tests.unit.cli.jobs import EXPORT
 
 
 def test_all_are_taken_where_they_are_few() -> None:
@@ -108,21 +109,4 @@ def test_exports_take_turns_too(deployment: Deployment, asked: list[str], monkey
 
 
 def _export(name: str) -> Export:
-    return Export(
-        job_id=fresh_id(),
-        tenant=ACME,
-        audience=AudienceName("vip"),
-        audience_id=None,
-        state="WRITING",
-        request={},
-        held=(),
-        topic_partitions=None,
-        execution=f"{EXECUTION}{name}",
-        outcome=None,
-        error=None,
-        failed_in=None,
-        retry_of=None,
-        created_at_ms=now_ms(),
-        finished_at_ms=None,
-        swept_at_ms=None,
-    )
+    return replace(EXPORT, job_id=fresh_id(), audience_id=None, execution=f"{EXECUTION}{name}", created_at_ms=now_ms())
