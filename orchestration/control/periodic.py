@@ -56,9 +56,11 @@ class Lane:
     def __post_init__(self) -> None:
         self._begin(0)
 
-    def start(self, stop: threading.Event) -> None:
-        """Run in a thread until `stop` is set."""
-        threading.Thread(target=self.run, args=(stop, stop), name=self.name, daemon=True).start()
+    def start(self, stop: threading.Event) -> threading.Thread:
+        """Run in a thread, which is returned, until `stop` is set."""
+        thread = threading.Thread(target=self.run, args=(stop, stop), name=self.name, daemon=True)
+        thread.start()
+        return thread
 
     def run(self, stop: threading.Event, wake: threading.Event) -> None:
         """Run until `stop` is set; setting `wake` ends a pause. Raises as a task of a vital lane does."""

@@ -49,8 +49,8 @@ def test_the_first_run_waits_as_long_as_its_row_says(*, stop: threading.Event, f
 
 
 def test_a_lane_ends_when_it_is_told_to(stop: threading.Event) -> None:
-    lane(lambda: None).start(stop)
-    [thread] = [one for one in threading.enumerate() if one.name == "lane"]
+    thread = lane(lambda: None).start(stop)
+    assert thread.is_alive()
     stop.set()
     thread.join(30)
     assert not thread.is_alive()
