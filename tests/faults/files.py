@@ -46,6 +46,11 @@ class SourceFile:
         """Rows that count."""
         return self.rows - self.rejected
 
+    @property
+    def has_columns_of_ours(self) -> bool:
+        """False for clicks: Muster refuses them in an audience of the other files, which has more columns."""
+        return self.spec.columns == COLUMNS
+
 
 def make_file(folder: Path, seed: int, *, rows: int | None = None, mode: ImportMode = "replace") -> SourceFile:
     """A file of a shape and size that the seed chooses."""

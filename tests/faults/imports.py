@@ -144,6 +144,8 @@ def faults_of(
         case "FAILED":
             if job.error is None or not job.error.code or not job.error.message:
                 yield "FAILED without a cause"
+            elif job.error.kind == "user":  # the oracle knows that every file is good
+                yield f"FAILED, and the file is blamed: {job.error.code}"
             if newest != before:
                 yield f"FAILED, but v{newest} is there"
         case _:

@@ -162,19 +162,20 @@ def _possible(stack: FaultedStack, faults: Iterable[Planned], report: Callable[[
 
 
 def _on(stack: FaultedStack, folder: Path, faults: Iterable[Planned], report: Callable[[str], None]) -> Sweep:
-    audiences = [Audience(Published(name=f"faulted-{n}")) for n in range(AUDIENCES)]
+    clicks, *audiences = (Audience(Published(name=f"faulted-{n}")) for n in range(1 + AUDIENCES))
     results: list[Result] = []
     violations: list[str] = []
     with (
         closing(Lake(stack.settings)) as lake,
-        Reader(stack.settings, [a.published for a in audiences]) as reader,
+        Reader(stack.settings, [a.published for a in (clicks, *audiences)]) as reader,
     ):
         for number, planned in enumerate(faults):
             audience, kind = audiences[number % AUDIENCES], KINDS[planned.kind]
             try:
                 for seed in range(planned.seed, planned.seed + TRIES * OTHER_FILE, OTHER_FILE):
                     file = choose_file(folder, seed, audience.members, rows=kind.rows or planned.rows)
-                    result = faulted_import(stack, lake, audience, kind, file, seed=planned.seed)
+                    into = audience if file.has_columns_of_ours else clicks
+                    result = faulted_import(stack, lake, into, kind, file, seed=planned.seed)
                     if result.struck or result.violations:
                         break
             except KeyboardInterrupt:
