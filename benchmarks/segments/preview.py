@@ -15,6 +15,7 @@ from benchmarks.setting import Setting
 from connectors.storage.writing import put_if_absent
 from orchestration.catalog.segment_records import NewRule
 from orchestration.context import Context
+from orchestration.kinds import wiring
 from orchestration.operations.segment_queries import preview
 from orchestration.platform.settings import Settings
 from schemas.ids import Partition
@@ -69,7 +70,13 @@ def asked(settings: Settings, text: str) -> int:
     """Run one preview; returns the number of rows in the archive."""
     context = Context(settings)
     try:
-        preview(context, TENANT, NewRule(text=text, timezone=None, rule=parse_rule(text)))
+        preview(
+            TENANT,
+            NewRule(text=text, timezone=None, rule=parse_rule(text)),
+            audiences=context.audiences,
+            meanings=wiring.meanings(context),
+            segments=context.segments,
+        )
         return sum(file.rows for topic in ACTIVITY_TOPICS for file in context.archive.files(topic, tenant=TENANT))
     finally:
         context.archive.close()

@@ -38,7 +38,7 @@ def whole_worker(
     there = {standing.segment.name for standing in context.segments.standing(TENANT)}
     for name, rule in rules(number).items():
         if name not in there:
-            create(context, TENANT, name, read_rule(rule, None), "bench")
+            create(TENANT, name, read_rule(rule, None), "bench", audiences=context.audiences, segments=context.segments)
     segments = [standing.segment.segment_id for standing in context.segments.standing(TENANT)]
     _wait(lambda: all(len(context.segments.partitions(one)) == settings.partitions for one in segments))
     before, rows_before = _reported(context, segments[0]), _taken(settings)

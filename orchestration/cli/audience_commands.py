@@ -149,7 +149,9 @@ def create(
     An import into an unknown name does the same once its version is published.
     """
     context = catalog_context()
-    return _view_of(context, operations.create(context, tenant, name, changes, _retention(keep_versions, keep_days)))
+    return _view_of(
+        context, operations.create(context.audiences, tenant, name, changes, _retention(keep_versions, keep_days))
+    )
 
 
 @command(
@@ -185,18 +187,30 @@ def configure(
     if (kind := kind_of_target(name)) != "audience":
         if keep_versions or keep_days or notify_email or notify_webhook or notify_nobody:
             raise typer.BadParameter(f"{name} has import settings alone: neither versions nor recipients of its own")
-        spec = operations.configure_activity(context, tenant, kind, changes)
+        spec = operations.configure_activity(
+            tenant, kind, changes, audiences=context.audiences, specs=wiring.specs(context)
+        )
         return ActivityView(tenant=tenant, name=name, spec=spec)
-    changed = operations.configure(context, tenant, name, changes, _retention(keep_versions, keep_days))
+    changed = operations.configure(
+        tenant,
+        name,
+        changes,
+        _retention(keep_versions, keep_days),
+        audiences=context.audiences,
+        specs=wiring.specs(context),
+        versions=lambda: context.versions,
+    )
     notifying.set_recipients(
-        context,
         changed.tenant,
         changed.audience_id,
         emails=notify_email or (),
         webhooks=notify_webhook or (),
         nobody=notify_nobody,
+        audiences=context.audiences,
+        recipients=context.recipients,
+        settings=context.settings,
     )
-    for hint in notifying.hints(context, context.recipients.of(changed.tenant, changed.audience_id)):
+    for hint in notifying.hints(context.settings, context.recipients.of(changed.tenant, changed.audience_id)):
         say(hint)
     return _view_of(context, changed)
 
@@ -247,10 +261,10 @@ def list_(
 def show(*, name: options.AudienceArgument, tenant: options.Tenant = "default") -> AudienceView | ActivityView:
     """Show an audience: version and settings."""
     if (kind := kind_of_target(name)) != "audience":
-        spec = operations.activity_settings(catalog_context(), tenant, kind)
+        spec = operations.activity_settings(catalog_context().audiences, tenant, kind)
         return ActivityView(tenant=tenant, name=name, spec=spec)
     context = lake_context()
-    audience = operations.find(context, tenant, name)
+    audience = operations.find(context.audiences, tenant, name)
     view = _view_of(context, replace(audience, spec=wiring.specs(context).present(audience)))
     ref = ref_of(audience)
     return replace(view, current=context.versions.current(ref), address=context.versions.address(ref))
@@ -270,7 +284,13 @@ def rename(
     Versions and history stay.
     """
     context = lake_context()
-    renamed = operations.rename(context, operations.find(context, tenant, name), new_name)
+    renamed = operations.rename(
+        operations.find(context.audiences, tenant, name),
+        new_name,
+        audiences=context.audiences,
+        segments=context.segments,
+        versions=context.versions,
+    )
     return Done(text=f"audience {tenant}/{name} is now {tenant}/{renamed.name}")
 
 
@@ -286,8 +306,10 @@ def delete(
     This cannot be undone. Jobs and receipts stay.
     """
     context = lake_context()
-    audience = operations.find(context, tenant, name)
+    audience = operations.find(context.audiences, tenant, name)
     if not yes:
         typer.confirm(f"Delete audience {tenant}/{name} with all its versions?", abort=True, err=True)
-    operations.delete(context, audience)
+    operations.delete(
+        audience, audiences=context.audiences, jobs=context.jobs, segments=context.segments, versions=context.versions
+    )
     return Done(text=f"audience {tenant}/{name} is deleted")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 with deferred(__name__):
     from orchestration.catalog import auditing, records
-    from orchestration.operations import job_search, notifying, segments
+    from orchestration.operations import notifying, segments, wiring
 
 _OF_SCHEDULES: Final = "schedules "
 _OF_SEGMENTS: Final = "segments "
@@ -61,7 +61,7 @@ def _look(path: str, given: Mapping[str, Any]) -> Mapping[str, Any] | None:
         if "name" in given and path.startswith((_OF_SCHEDULES, _OF_SEGMENTS)):
             return _look_within(context, path, given)
         if (job := given.get("job") or SESSION.job) is not None:
-            found = job_search.find(context, job_id(job))
+            found = wiring.all_jobs(context).find(job_id(job))
             attempt = {"attempt": found.attempt} if isinstance(found, records.Job) else {}
             return None if found is None else {"state": found.state, **attempt}
         name = given.get("new_name") if given.get("renamed") else given.get("audience") or given.get("name")
@@ -85,7 +85,7 @@ def _look_within(context: "Context", path: str, given: Mapping[str, Any]) -> Map
     if path.startswith(_OF_SCHEDULES):
         schedule = context.schedules.get(tenant_name(given["tenant"]), given["name"])
         return {n: getattr(schedule, n) for n in ("kind", "expression", "timezone", "request", "enabled")}
-    standing = segments.find(context, given["tenant"], given["name"])
+    standing = segments.find(context.segments, given["tenant"], given["name"])
     segment = standing.segment
     return {"state": segment.state, "rule_version": segment.rule_version, "rule": standing.rule.text}
 

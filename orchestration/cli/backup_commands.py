@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from orchestration.operations.backup import BackupReport
 
 with deferred(__name__):
-    from orchestration.operations import backup as operations
+    from orchestration.operations import wiring
 
 TOP = Group("")
 Place = Annotated[str, typer.Argument(metavar="PLACE", help="A directory, or s3://bucket/prefix.")]
@@ -33,7 +33,7 @@ def backup(*, place: Place) -> Done:
 
     Imports may run in the meantime.
     """
-    made = operations.backup(lake_context(), place)
+    made = wiring.backups(lake_context()).backup(place)
     return Done(
         record={"files": made.files, "bytes": made.bytes, "place": place},
         text=f"{number(made.files)} files, {size(made.bytes)}, and the catalog are in {place}",
@@ -58,4 +58,4 @@ def restore(*, place: Place) -> "BackupReport":
 
     Every file is compared with the manifest first.
     """
-    return operations.restore(lake_context(), place)
+    return wiring.backups(lake_context()).restore(place)

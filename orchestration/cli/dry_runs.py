@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from orchestration.quoting.quote import Quote
 
 with deferred(__name__):
-    from orchestration.operations import activity_dry_run, dry_run, quoting, submit
+    from orchestration.operations import activity_dry_run, quoting, submit, wiring
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ def run_dry(context: "Context", source: str, tenant: str, audience: str, overrid
     kind = kind_of_target(audience)
     names = tenant_name(tenant), target_name(audience)
     if source.startswith("s3://"):
-        pinned: Any = context.objects.pin(*submit.source_of(context, names[0], source))
+        pinned: Any = context.objects.pin(*submit.source_of(context.settings, names[0], source))
     else:
         pinned = Path(source)
         submit.check_readable(pinned)
@@ -73,14 +73,17 @@ def run_dry(context: "Context", source: str, tenant: str, audience: str, overrid
 
         result: DryRun | ActivityDryRun
         if kind == "audience":
-            result = dry_run.dry_run(
-                context, pinned, tenant=names[0], audience=names[1], overrides=overrides, on_progress=report
+            result = wiring.dry_runs(context).run(
+                pinned, tenant=names[0], audience=names[1], overrides=overrides, on_progress=report
             )
         else:
-            result = activity_dry_run.activity_dry_run(
-                context, pinned, tenant=names[0], kind=kind, overrides=overrides, on_progress=report
+            result = wiring.activity_dry_runs(context).run(
+                pinned, tenant=names[0], kind=kind, overrides=overrides, on_progress=report
             )
-    view = DryRunView(result=result, quote=quoting.quote_of(context, pinned, result, prices))
+    view = DryRunView(
+        result=result,
+        quote=quoting.quote_of(pinned, result, prices, objects=context.objects, settings=context.settings),
+    )
     return Answer(value=view, code=ExitCode.USER_ERROR if result.problems else ExitCode.OK)
 
 

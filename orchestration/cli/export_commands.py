@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 
 with deferred(__name__):
     from orchestration.kinds.export import versions
-    from orchestration.operations import audiences, export_jobs, reading
-    from orchestration.operations import exports as operations
+    from orchestration.operations import audiences, reading, wiring
 
 TOP = Group("")
 NULL: Final = "\\N"
@@ -203,21 +202,21 @@ def export(
         raise typer.BadParameter(exc.message, param_hint="--as-of") from exc
     if by_job:
         context = stack_context()
-        job_id = export_jobs.submit(context, request)
+        job_id = wiring.export_jobs(context).submit(request)
         return submitted(context, job_id, wait=wait, timeout_s=timeout, word="export")
     context = lake_context()
     return Answer(value=_one_file(context, request, overwrite=overwrite) if one_file else _folder(context, request))
 
 
 def _folder(context: "Context", request: "ExportRequest") -> Folder:
-    audience = audiences.find(context, request.tenant, request.audience)
+    audience = audiences.find(context.audiences, request.tenant, request.audience)
     with screen() as place:
 
         def show(rows: int) -> None:
             line = f"{number(rows)} rows written"
             place.show([line], line)
 
-        manifest = operations.export_audience(context, audience, request, on_rows=show)
+        manifest = wiring.local_exports(context).run(audience, request, on_rows=show)
     if manifest.formulas_found:
         say(
             f"{number(manifest.formulas_found)} texts begin like a formula of a spreadsheet; they are written "
@@ -227,9 +226,18 @@ def _folder(context: "Context", request: "ExportRequest") -> Folder:
 
 
 def _one_file(context: "Context", request: "ExportRequest", *, overwrite: bool) -> OneFile:
-    audience = audiences.find(context, request.tenant, request.audience)
+    audience = audiences.find(context.audiences, request.tenant, request.audience)
     version = versions.resolve_version(context.versions, audience, version=request.version, as_of=request.moment)
-    info, done = reading.export(context, audience, version=version, destination=request.to, overwrite=overwrite)
+    info, done = reading.export(
+        audience,
+        version=version,
+        destination=request.to,
+        overwrite=overwrite,
+        limits=context.duck_limits,
+        s3=context.s3,
+        settings=context.settings,
+        versions=context.versions,
+    )
     return OneFile(tenant=audience.tenant, audience=audience.name, version=info, file=done)
 
 
@@ -289,8 +297,9 @@ def verify(
 
     Recomputes sizes, hashes, rows and digests of all files. Exit code 7 if anything differs.
     """
-    found, difference = operations.verify_export(
-        receiver_context(manifest), manifest, profile=profile, on_rows=lambda rows: say(f"{number(rows)} rows verified")
+    received = wiring.received_exports(receiver_context(manifest))
+    found, difference = received.verify(
+        manifest, profile=profile, on_rows=lambda rows: say(f"{number(rows)} rows verified")
     )
     return Answer(
         value=Verified(address=manifest, manifest=found, difference=difference),

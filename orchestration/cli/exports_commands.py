@@ -16,7 +16,7 @@ from orchestration.platform.deferred import deferred
 from schemas.ids import job_id
 
 with deferred(__name__):
-    from orchestration.operations import export_jobs
+    from orchestration.operations import wiring
 
 TOP = Group("")
 exports = Group("exports", "muster jobs list --kind export", "muster jobs show JOB")
@@ -26,7 +26,7 @@ ExportArgument = Annotated[str, typer.Argument(metavar="EXPORT", help="Export id
 
 def _export_id(text: str) -> str:
     """The id of an export, waiting for one that was just submitted. Raises `UserError` UNKNOWN_EXPORT."""
-    export_jobs.await_registration(catalog_context(), job_id(text))
+    wiring.export_jobs(catalog_context()).await_registration(job_id(text))
     return text
 
 

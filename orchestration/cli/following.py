@@ -15,7 +15,7 @@ from orchestration.cli.receipts import print_receipt
 from orchestration.cli.rendering import export_line, job_line, job_lines
 from orchestration.cli.screen import Screen, screen
 from orchestration.cli.session import SESSION
-from orchestration.operations.follow import ExportView, JobView, follow
+from orchestration.operations.follow import ExportView, JobView
 from orchestration.operations.job_records import export_record, job_record
 from orchestration.platform.clock import now_ms
 from orchestration.platform.deferred import deferred
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from orchestration.context import Context
 
 with deferred(__name__):
-    from orchestration.operations import submit
+    from orchestration.operations import submit, wiring
 
 OF_SETTINGS: Final = frozenset(
     {
@@ -111,7 +111,7 @@ def wait_for(
     """Follow a job to its end, or for `timeout_s` at most. `word`: what to call it until it is registered.
 
     Ctrl-C and `timeout_s` end the wait, not the job. Raises `typer.Exit` if there is nothing to show, and as
-    `operations.follow.follow` does.
+    `JobProgress.follow` does.
     """
     last = None
     try:
@@ -141,7 +141,7 @@ def _views(context: "Context", job_id: JobId, place: Screen, timeout_s: float | 
         time.sleep(seconds)
 
     try:
-        for view in follow(context, job_id, now_ms=now_ms, sleep=sleep):
+        for view in wiring.job_progress(context).follow(job_id, now_ms=now_ms, sleep=sleep):
             if isinstance(view, ExportView):
                 line = export_line(view, time.monotonic() - began)
                 place.show([line], line)

@@ -20,7 +20,6 @@ from orchestration.cli.options import with_import_settings
 from orchestration.cli.rendering import upload_line
 from orchestration.cli.screen import screen
 from orchestration.cli.session import SESSION, lake_context, stack_context
-from orchestration.operations.follow import look
 from orchestration.platform.clock import now_ms
 from orchestration.platform.deferred import deferred
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 with deferred(__name__):
     from connectors.verification import policy
-    from orchestration.operations import exports, inspection, submit
+    from orchestration.operations import inspection, submit, wiring
 
 TOP = Group("")
 REGISTRATION_LOOK_S: Final = 5.0
@@ -105,7 +104,7 @@ def import_(
         raise typer.BadParameter("--dry-run starts no job: --wait and --again have no meaning with it")
     context = lake_context() if dry_run else stack_context()
     if manifest is not None:
-        changes = {**exports.written_as(context, manifest, source), **changes}
+        changes = {**wiring.received_exports(context).written_as(manifest, source), **changes}
     if dry_run:
         return run_dry(context, source, tenant, target, changes)
     job_id = _start(context, source, tenant, target, changes, again=again)
@@ -118,7 +117,9 @@ def _start(
 ) -> "JobId":
     """Start the import of an object, or of a local file uploaded with progress; returns the id of its job."""
     if source.startswith("s3://"):
-        return submit.submit_object(context, source, tenant=tenant, audience=audience, overrides=overrides, again=again)
+        return wiring.submission(context).submit_object(
+            source, tenant=tenant, audience=audience, overrides=overrides, again=again
+        )
     path = Path(source)
     submit.check_readable(path)
     total, began, lock = path.stat().st_size, time.monotonic(), threading.Lock()
@@ -137,15 +138,15 @@ def _start(
                     place.show([line], line.strip())
 
         place.show([upload_line(0, total, 0.0)], f"upload {safe(path.name)}, {size(total)}")
-        return submit.submit_file(
-            context, path, tenant=tenant, audience=audience, overrides=overrides, again=again, on_bytes=count
+        return wiring.submission(context).submit_file(
+            path, tenant=tenant, audience=audience, overrides=overrides, again=again, on_bytes=count
         )
 
 
 def _registered(context: "Context", job_id: "JobId") -> Answer[Submitted | Registered | Followed | DryRunView]:
     """Without --wait: the job's id, and what is known at once."""
     deadline = time.monotonic() + REGISTRATION_LOOK_S
-    while (view := look(context, job_id, now_ms())) is None and time.monotonic() < deadline:
+    while (view := wiring.job_progress(context).look(job_id, now_ms())) is None and time.monotonic() < deadline:
         time.sleep(TICK_S)
     if view is None:
         return Answer(value=Submitted(job_id=job_id), notes=[_follows(job_id)])
@@ -225,7 +226,18 @@ def inspect(
 
     Ends with the import command that fits.
     """
-    context = lake_context() if source.startswith("s3://") else None
-    found, suggested = inspection.inspect_source(source, kind=checked_kind(kind), format_=format_, context=context)
+    wanted = checked_kind(kind)
+    if source.startswith("s3://"):
+        context = lake_context()
+        found, suggested = inspection.inspect_object(
+            source,
+            kind=wanted,
+            format_=format_,
+            limits=context.parse_limits(),
+            store=context.objects,
+            settings=context.settings,
+        )
+    else:
+        found, suggested = inspection.inspect_file(Path(source), kind=wanted, format_=format_)
     code = ExitCode.OK if found.fault is None else ExitCode.USER_ERROR
     return Answer(value=Inspected(file=found, suggestion=suggested), code=code)

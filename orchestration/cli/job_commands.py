@@ -15,17 +15,15 @@ from orchestration.cli.following import Followed, Submitted, show_end, show_star
 from orchestration.cli.formatting import age
 from orchestration.cli.job_views import ShownExport, ShownJob, result_of, show_job, shown
 from orchestration.cli.session import catalog_context, stack_context
-from orchestration.operations.follow import await_registration, look_at_any, require_job
 from orchestration.operations.job_records import any_record
-from orchestration.operations.job_search import KINDS, AnyJob, JobKind, get, kind_of, search
+from orchestration.operations.job_search import KINDS, AnyJob, JobKind, kind_of
 from orchestration.platform.clock import now_ms
 from orchestration.platform.deferred import deferred
 from schemas.ids import job_id
 
 with deferred(__name__):
     from orchestration.catalog import job_rows
-    from orchestration.operations import export_jobs
-    from orchestration.operations import jobs as import_jobs
+    from orchestration.operations import wiring
 
 TOP = Group("")
 jobs = Group("jobs", "muster jobs list", "muster jobs show JOB")
@@ -83,8 +81,7 @@ def list_(
     """List jobs, newest first."""
     if unknown := [one for one in kind or () if one not in KINDS]:
         raise typer.BadParameter(f"{unknown[0]} is none of {', '.join(sorted(KINDS))}", param_hint="--kind")
-    return search(
-        catalog_context(),
+    return wiring.all_jobs(catalog_context()).search(
         kinds=[cast("JobKind", one) for one in kind or KINDS],
         tenant=tenant,
         audience=audience,
@@ -97,7 +94,7 @@ def list_(
 def show(*, job: options.JobArgument) -> ShownJob | ShownExport:
     """Show a job: history, progress, cause."""
     context, wanted = catalog_context(), job_id(job)
-    if (view := look_at_any(context, wanted, now_ms())) is None:
+    if (view := wiring.job_progress(context).look_at_any(wanted, now_ms())) is None:
         raise job_rows.unknown_job(wanted)
     return shown(context, wanted, view)
 
@@ -111,7 +108,7 @@ def wait(*, job: options.JobArgument, timeout: options.Timeout = None) -> Answer
     The exit code tells how it ended.
     """
     context, wanted = catalog_context(), job_id(job)
-    require_job(context, wanted, now_ms())
+    wiring.job_progress(context).require_job(wanted, now_ms())
     return wait_for(context, wanted, timeout_s=timeout)
 
 
@@ -142,12 +139,12 @@ def cancel(*, job: options.JobArgument) -> Answer[Cancelled]:
     are removed. Waits until a job that was just submitted is registered.
     """
     context, wanted = catalog_context(), job_id(job)
-    found = await_registration(context, wanted, now_ms=now_ms, sleep=time.sleep)
+    found = wiring.job_progress(context).await_registration(wanted, now_ms=now_ms, sleep=time.sleep)
     if isinstance(found, Export):
-        of_export = export_jobs.cancel(context, wanted)
+        of_export = wiring.export_jobs(context).cancel(wanted)
         done = Cancelled(job=of_export.export, already=of_export.already, warnings=of_export.warnings)
     else:
-        of_import = import_jobs.cancel(context, wanted)
+        of_import = wiring.import_jobs(context).cancel(wanted)
         done = Cancelled(job=of_import.job, already=of_import.already, warnings=of_import.warnings)
     return Answer(value=done, notes=done.warnings)
 
@@ -176,10 +173,11 @@ def retry(
     with the same version and destination.
     """
     context, wanted = stack_context(), job_id(job)
-    if isinstance(get(context, wanted), Export):
+    found = wiring.all_jobs(context).get(wanted)
+    if isinstance(found, Export):
         if with_audience_settings or force:
             raise typer.BadParameter("an export reads no file: --with-audience-settings and --force have no meaning")
-        new = export_jobs.retry(context, wanted)
+        new = wiring.export_jobs(context).retry(wanted)
         return submitted(context, new, wait=wait, timeout_s=timeout, word="export", retry_of=job)
-    new = import_jobs.retry(context, wanted, force=force, with_audience_settings=with_audience_settings)
+    new = wiring.submission(context).resubmit(found, force=force, with_audience_settings=with_audience_settings)
     return submitted(context, new, wait=wait, timeout_s=timeout, retry_of=job)

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 with deferred(__name__):
     from orchestration.operations import dead_letters as operations
-    from orchestration.operations import fsck as checking
-    from orchestration.operations import reading
+    from orchestration.operations import wiring
 
 TOP = Group("")
 dead_letters = Group("dead-letters", "muster dead-letters list", "muster dead-letters replay 17")
@@ -87,7 +86,7 @@ def sql(
     escaped, so that none reaches a terminal; --json and, into a file or pipe, --csv print texts unchanged.
     """
     text = sys.stdin.read() if query == "-" else query
-    running = reading.sql(lake_context(), text, tenant=tenant, timeout_s=timeout)
+    running = wiring.queries(lake_context()).sql(text, tenant=tenant, timeout_s=timeout)
     return Queried(rows=SESSION.resources.enter_context(running), limit=limit, csv=csv_)
 
 
@@ -117,7 +116,7 @@ def fsck(
 
     Exit code 7 if anything is wrong.
     """
-    report = checking.fsck(lake_context(), repair=repair, deep=deep)
+    report = wiring.fsck(lake_context()).run(repair=repair, deep=deep)
     return Answer(value=report, code=ExitCode.CHECK_FAILED if report.wrong else ExitCode.OK)
 
 

@@ -77,7 +77,7 @@ def resend(
     """Try to deliver notifications again."""
     if bool(ids) == given_up:
         raise typer.BadParameter("name notifications, or --given-up")
-    count = notifying.resend(catalog_context(), ids or (), given_up=given_up)
+    count = notifying.resend(catalog_context().outbox, ids or (), given_up=given_up)
     return Done(record={"resent": count}, text=f"{count} will be tried again within seconds")
 
 
@@ -100,7 +100,7 @@ def key(
 
     Without --tenant, the key of the operators' receivers. It is never printed.
     """
-    made = notifying.webhook_key(plain_context(settings()), tenant)
+    made = notifying.webhook_key(plain_context(settings()).settings, tenant)
     try:
         replace_private(to, made.reveal())
     except OSError as exc:

@@ -170,7 +170,8 @@ def rejects(
 
     Where each is, why it was refused, and how it begins.
     """
-    file = operations.rejects_file(lake_context(), job_id(job))
+    context = lake_context()
+    file = operations.rejects_file(job_id(job), jobs=context.jobs, objects=context.objects, settings=context.settings)
     if to is not None and file is not None:
         try:
             write_private(to, file)

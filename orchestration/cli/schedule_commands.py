@@ -141,7 +141,7 @@ def list_(*, tenant: options.OnlyTenant = None) -> Sequence[ScheduleView]:
 def show(*, name: Name, tenant: options.Tenant = "default") -> ScheduleView:
     """Show a schedule: its request, when it is due, and the result of its last run."""
     context = catalog_context()
-    return view_of(context, operations.find(context, tenant, name))
+    return view_of(context, operations.find(context.schedules, tenant, name))
 
 
 @command(schedules, "pause", "muster schedules pause nightly", effect="changes", show=show_changed)
@@ -151,7 +151,7 @@ def pause(*, name: Name, tenant: options.Tenant = "default") -> ScheduleView:
     A started run continues.
     """
     context = catalog_context()
-    return view_of(context, operations.pause(context, tenant, name))
+    return view_of(context, operations.pause(context.schedules, tenant, name))
 
 
 @command(schedules, "resume", "muster schedules resume nightly", effect="changes", show=show_changed)
@@ -161,7 +161,7 @@ def resume(*, name: Name, tenant: options.Tenant = "default") -> ScheduleView:
     Missed runs are not made up for.
     """
     context = catalog_context()
-    return view_of(context, operations.resume(context, tenant, name, now_ms()))
+    return view_of(context, operations.resume(context.schedules, tenant, name, now_ms()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,8 +189,10 @@ def run(*, name: Name, tenant: options.Tenant = "default") -> Run:
     Placeholders are filled as if it were due now.
     """
     context = stack_context()
-    kind = operations.find(context, tenant, name).kind
-    run_id = SESSION.job = operations.run_now(context, tenant, name, now_ms())
+    kind = operations.find(context.schedules, tenant, name).kind
+    run_id = SESSION.job = operations.run_now(
+        tenant, name, now_ms(), engine=context.engine, schedules=context.schedules
+    )
     return Run(schedule=name, kind=kind, run_id=run_id)
 
 
@@ -201,5 +203,5 @@ def delete(*, name: Name, tenant: options.Tenant = "default") -> Done:
     Everything its runs have made stays, and a started run continues.
     """
     context = catalog_context()
-    context.schedules.delete(operations.find(context, tenant, name).schedule_id)
+    context.schedules.delete(operations.find(context.schedules, tenant, name).schedule_id)
     return Done(record={"deleted": name, "tenant": tenant}, text=f"schedule {name} is deleted")

@@ -70,7 +70,6 @@ def create_import(
     target, changes = target_of(kind, audience, changes, only_columns=only_columns)
     context = catalog_context()
     made = operations.schedule_import(
-        context,
         name,
         source,
         expression=when,
@@ -80,6 +79,9 @@ def create_import(
         overrides=changes,
         again=again,
         now_ms=now_ms(),
+        audiences=context.audiences,
+        schedules=context.schedules,
+        settings=context.settings,
     )
     return view_of(context, made)
 
@@ -112,13 +114,14 @@ def _create_export(
         raise typer.BadParameter("a recurring export begins from its last one, or is whole", param_hint="--delta-from")
     context = catalog_context()
     made = operations.schedule_export(
-        context,
         name,
         export_request(audience=audience, to=to, tenant=tenant, **settings),
         expression=when,
         timezone=zone,
         since_last=delta_from is not None,
         now_ms=now_ms(),
+        audiences=context.audiences,
+        schedules=context.schedules,
     )
     return view_of(context, made)
 
@@ -172,5 +175,14 @@ def create_snapshot(
         audience=snapshots.audience_of(segment) if audience is None else audience,
         allow_shrink=allow_shrink,
     )
-    made = operations.schedule_snapshot(context, name, request, expression=when, timezone=zone, now_ms=now_ms())
+    made = operations.schedule_snapshot(
+        name,
+        request,
+        expression=when,
+        timezone=zone,
+        now_ms=now_ms(),
+        audiences=context.audiences,
+        schedules=context.schedules,
+        segments=context.segments,
+    )
     return view_of(context, made)

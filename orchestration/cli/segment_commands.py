@@ -69,7 +69,7 @@ def create(*, name: Name, rule: Rule, timezone: Zone = None, tenant: options.Ten
     """
     given = operations.read_rule(rule, timezone)
     context = catalog_context()
-    made = operations.create(context, tenant, name, given, SESSION.actor)
+    made = operations.create(tenant, name, given, SESSION.actor, audiences=context.audiences, segments=context.segments)
     return Answer(value=made, notes=rule_notes(context, tenant, given))
 
 
@@ -156,10 +156,10 @@ def show(*, name: Name, tenant: options.Tenant = "default") -> SegmentView:
     without an event or a profile, no rule can match them.
     """
     context = catalog_context()
-    standing = operations.find(context, tenant, name)
+    standing = operations.find(context.segments, tenant, name)
     record = {
         **operations.segment_record(standing, context.settings.partitions, now_ms()),
-        "behind": operations.behind(context, standing.partitions.values()),
+        "behind": operations.behind(standing.partitions.values(), archive=context.archive, settings=context.settings),
         "outside": count_outside(context, standing),
         "of_partitions": [operations.partition_record(one) for one in standing.partitions.values()],
     }
@@ -182,7 +182,7 @@ def edit(*, name: Name, rule: Rule, timezone: Zone = None, tenant: options.Tenan
     """
     given = operations.read_rule(rule, timezone)
     context = catalog_context()
-    made, changed = operations.edit(context, tenant, name, given, SESSION.actor)
+    made, changed = operations.edit(context.segments, tenant, name, given, SESSION.actor)
     if not changed:
         say("The rule says the same: nothing has changed.")
     return Answer(value=made, notes=rule_notes(context, tenant, given))
@@ -193,7 +193,7 @@ def edit(*, name: Name, rule: Rule, timezone: Zone = None, tenant: options.Tenan
 )
 def pause(*, name: Name, tenant: options.Tenant = "default") -> "Segment":
     """Stop evaluating a segment: its members stay as they are."""
-    return operations.turn(catalog_context(), tenant, name, "pause")
+    return operations.turn(catalog_context().segments, tenant, name, "pause")
 
 
 @command(
@@ -201,7 +201,7 @@ def pause(*, name: Name, tenant: options.Tenant = "default") -> "Segment":
 )
 def resume(*, name: Name, tenant: options.Tenant = "default") -> "Segment":
     """Evaluate a paused segment again; changes since the pause are emitted then."""
-    return operations.turn(catalog_context(), tenant, name, "resume")
+    return operations.turn(catalog_context().segments, tenant, name, "resume")
 
 
 @command(
@@ -212,7 +212,7 @@ def delete(*, name: Name, tenant: options.Tenant = "default") -> "Segment":
 
     Its rules stay in the catalog. A segment that another rule names is not deleted.
     """
-    return operations.turn(catalog_context(), tenant, name, "delete")
+    return operations.turn(catalog_context().segments, tenant, name, "delete")
 
 
 def _show_versions(found: "Sequence[RuleVersion]") -> None:
@@ -233,7 +233,7 @@ def _show_versions(found: "Sequence[RuleVersion]") -> None:
 def versions(*, name: Name, tenant: options.Tenant = "default") -> "Sequence[RuleVersion]":
     """List the past and present rules of a segment."""
     context = catalog_context()
-    return context.segments.versions(operations.find(context, tenant, name).segment.segment_id)
+    return context.segments.versions(operations.find(context.segments, tenant, name).segment.segment_id)
 
 
 def _members(record: Record) -> str:

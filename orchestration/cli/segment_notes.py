@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from orchestration.context import Context
 
 with deferred(__name__):
+    from orchestration.kinds import wiring
     from orchestration.operations import availability, segment_queries
 
 TYPE_WORDS: Final = {
@@ -70,8 +71,10 @@ def rule_notes(context: "Context", tenant: str, given: "NewRule") -> Iterator[st
     """Notes about the rule of a new segment. They need the lake; without it, one note says so."""
     try:
         availability.require_services(context.settings, "object store")
-        yield from unseen_notes(*segment_queries.unseen(context, tenant, given.rule))
-        yield from outside_notes([one.as_record() for one in segment_queries.outside(context, tenant, given.rule)])
+        meanings = wiring.meanings(context)
+        yield from unseen_notes(*segment_queries.unseen(meanings, tenant, given.rule))
+        outside = segment_queries.outside(tenant, given.rule, meanings=lambda: meanings, settings=context.settings)
+        yield from outside_notes([one.as_record() for one in outside])
     except (RetriableError, UserError):  # RULE_TOO_BIG
         yield "Whether anybody has ever had what the rule names could not be looked up now."
 
@@ -79,7 +82,12 @@ def rule_notes(context: "Context", tenant: str, given: "NewRule") -> Iterator[st
 def count_outside(context: "Context", standing: "Standing") -> list[dict[str, Any]] | None:
     """Members outside, per audience. None if they cannot be counted now; empty for a rule without audiences."""
     try:
-        found = segment_queries.outside(context, standing.segment.tenant, standing.rule.parsed)
+        found = segment_queries.outside(
+            standing.segment.tenant,
+            standing.rule.parsed,
+            meanings=lambda: wiring.meanings(context),
+            settings=context.settings,
+        )
     except MusterError as exc:
         say(f"Note: how many members of its audiences are outside could not be counted now: {exc}")
         return None

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from orchestration.operations.segment_queries import Preview
 
 with deferred(__name__):
-    from orchestration.operations import segment_check, segment_queries
+    from orchestration.kinds import wiring
+    from orchestration.operations import segment_queries
     from orchestration.operations import segments as operations
+    from orchestration.operations import wiring as operations_wiring
 
 TOP = Group("")
 
@@ -71,7 +73,14 @@ def preview(
     shown.
     """
     given = operations.read_rule(rule, timezone)
-    return segment_queries.preview(lake_context(), tenant, given)
+    context = lake_context()
+    return segment_queries.preview(
+        tenant,
+        given,
+        audiences=context.audiences,
+        meanings=wiring.meanings(context),
+        segments=context.segments,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +150,7 @@ def check(
 
     Both at the same offsets and the same instant. Exit code 7: they differ.
     """
-    found = segment_check.check(stack_context(), tenant, name, timeout)
+    found = operations_wiring.segment_check(stack_context()).run(tenant, name, timeout)
     return Answer(
         value=SegmentCheck(tenant=tenant, segment=name, check=found),
         code=ExitCode.OK if found.comparison.equal else ExitCode.CHECK_FAILED,
@@ -201,4 +210,13 @@ def explain(
     """Say why a user is in a segment or not, by what is archived."""
     context = lake_context()
     at = None if as_of is None else options.instant(as_of, "--as-of")
-    return segment_queries.explain(context, tenant, name, user, at)
+    return segment_queries.explain(
+        tenant,
+        name,
+        user,
+        at,
+        archive=context.archive,
+        meanings=wiring.meanings(context),
+        segments=context.segments,
+        settings=context.settings,
+    )

@@ -13,7 +13,7 @@ from orchestration.cli.session import stack_context
 from orchestration.platform.deferred import deferred
 
 with deferred(__name__):
-    from orchestration.operations import begin_anew as operations
+    from orchestration.operations import wiring
 
 
 def _show_found(record: Mapping[str, Any]) -> None:
@@ -56,11 +56,11 @@ def begin_anew(
     Refused while workers of segments run.
     """
     context = stack_context()
-    found = operations.look(context)
+    found = wiring.rebase(context).inspect()
     record: dict[str, Any] = {**found.as_record(), "begun": False}
     show_now(record, _show_found)
     if found.needed and not dry_run:
         if not yes:
             typer.confirm("Begin anew? The old topics can never be brought back after that.", abort=True, err=True)
-        record |= {"begun": True, "segments": operations.begin_anew(context, found)}
+        record |= {"begun": True, "segments": wiring.rebase(context).run(found)}
     return record

@@ -41,5 +41,14 @@ def snapshot(
     """
     context = stack_context()
     moment = None if at is None else options.instant(at, "--at")
-    job = snapshots.snapshot(context, tenant, name, audience=audience, at=moment, allow_shrink=allow_shrink)
+    job = snapshots.snapshot(
+        tenant,
+        name,
+        audience=audience,
+        at=moment,
+        allow_shrink=allow_shrink,
+        audiences=context.audiences,
+        engine=context.engine,
+        segments=context.segments,
+    )
     return submitted(context, job, wait=wait, timeout_s=timeout)

@@ -28,7 +28,7 @@ with deferred(__name__):
     from orchestration.catalog import audiences, engine
     from orchestration.local import doctor as local_doctor
     from orchestration.local import stack
-    from orchestration.operations import availability, submit, workers
+    from orchestration.operations import availability, submit, wiring, workers
     from orchestration.operations import doctor as deployment_doctor
 
 TOP = Group("")
@@ -159,7 +159,8 @@ def _workers(loaded: "Settings") -> "list[RunningWorker] | None":
 def _waiting() -> "WaitingJobs | None":
     """None also if the catalog cannot be read; the parts say why."""
     try:
-        return workers.waiting_jobs(catalog_context(), now_ms())
+        context = catalog_context()
+        return workers.waiting_jobs(now_ms(), jobs=context.jobs, progress=context.progress)
     except MusterError:
         return None
 
@@ -189,7 +190,7 @@ def doctor() -> "Answer[Sequence[Diagnosis]]":
         found += local_doctor.stack(loaded, now)
         running = now.running
     if running:
-        found += deployment_doctor.services(plain_context(loaded))
+        found += wiring.service_checks(plain_context(loaded)).run()
     wrong = any(diagnosis.severity == "wrong" for diagnosis in found)
     return Answer(value=found, code=ExitCode.CHECK_FAILED if wrong else ExitCode.OK)
 

@@ -72,10 +72,17 @@ def configure_tenant(
     """
     context, tenant = catalog_context(), tenant_name(name)
     notifying.set_recipients(
-        context, tenant, None, emails=notify_email or (), webhooks=notify_webhook or (), nobody=notify_nobody
+        tenant,
+        None,
+        emails=notify_email or (),
+        webhooks=notify_webhook or (),
+        nobody=notify_nobody,
+        audiences=context.audiences,
+        recipients=context.recipients,
+        settings=context.settings,
     )
     told = context.recipients.of(tenant, None)
-    return Answer(value=ToldOfTenant(tenant=tenant, told=told), notes=notifying.hints(context, told))
+    return Answer(value=ToldOfTenant(tenant=tenant, told=told), notes=notifying.hints(context.settings, told))
 
 
 def _show_tenants(audiences: Mapping[TenantName, int]) -> None:

@@ -64,7 +64,7 @@ def _show_kept(kept: Kept) -> None:
 def versions(*, name: options.AudienceArgument, tenant: options.Tenant = "default") -> Kept:
     """List the kept versions, newest first."""
     context = lake_context()
-    audience = operations.find(context, tenant, name)
+    audience = operations.find(context.audiences, tenant, name)
     pins = context.audiences.pins(audience.audience_id)
     return [(info, info.version in pins) for info in reversed(context.versions.versions(ref_of(audience)))]
 
@@ -111,8 +111,8 @@ def diff(
 ) -> Compared:
     """Compare two versions: members added, removed, changed and kept."""
     context = lake_context()
-    audience = operations.find(context, tenant, name)
-    sides = [exports.pinned(context, audience, version=number_) for number_ in (earlier, later)]
+    audience = operations.find(context.audiences, tenant, name)
+    sides = [exports.pinned(context.versions, audience, version=number_) for number_ in (earlier, later)]
     found = comparing.compare(*sides, s3=context.s3, limits=context.duck_limits, sample=sample)
     of, changed = found.counts, found.counts.updated or 0
     return Compared(
@@ -144,7 +144,7 @@ def rollback(
     Files uploaded before the rollback are superseded from then on.
     """
     context = lake_context()
-    done = operations.rollback(context, operations.find(context, tenant, name), to, reason)
+    done = operations.rollback(context.versions, operations.find(context.audiences, tenant, name), to, reason)
     return Done(
         record={"version": done.version, "snapshot_id": done.snapshot_id, "members": done.members},
         text=f"version {done.version} has the {number(done.members)} members of version {to}",
@@ -160,7 +160,7 @@ def compact(
 ) -> Done:
     """Publish the current members in fewer files."""
     context = lake_context()
-    done = operations.compact(context, operations.find(context, tenant, name), target_mb * 1_000_000)
+    done = operations.compact(context.versions, operations.find(context.audiences, tenant, name), target_mb * 1_000_000)
     return Done(
         record={"version": done.version, "members": done.members},
         text=f"version {done.version} has the same {number(done.members)} members",
@@ -191,7 +191,7 @@ def expire(
         context.audiences,
         context.jobs,
         context.versions,
-        operations.find(context, tenant, name),
+        operations.find(context.audiences, tenant, name),
         versions=keep_versions,
         days=keep_days,
     )
@@ -209,7 +209,12 @@ VersionArgument = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="
 def pin(*, name: options.AudienceArgument, version: VersionArgument, tenant: options.Tenant = "default") -> Done:
     """Keep a version regardless of retention."""
     context = lake_context()
-    operations.pin(context, operations.find(context, tenant, name), version)
+    operations.pin(
+        operations.find(context.audiences, tenant, name),
+        version,
+        audiences=context.audiences,
+        versions=context.versions,
+    )
     return Done(record={"version": version, "pinned": True}, text=f"version {version} is kept until it is unpinned")
 
 
@@ -217,6 +222,6 @@ def pin(*, name: options.AudienceArgument, version: VersionArgument, tenant: opt
 def unpin(*, name: options.AudienceArgument, version: VersionArgument, tenant: options.Tenant = "default") -> Done:
     """Subject a version to retention again."""
     context = catalog_context()
-    was = operations.unpin(context, operations.find(context, tenant, name), version)
+    was = operations.unpin(context.audiences, operations.find(context.audiences, tenant, name), version)
     text = f"version {version} is kept as long as retention says" if was else f"version {version} was not pinned"
     return Done(record={"version": version, "pinned": False}, text=text)

@@ -1,7 +1,6 @@
 """The parts of the control plane, made of the stores of a process."""
 
 import threading
-from functools import partial
 
 from connectors.kafka.topic_ids import TopicIds
 from connectors.kafka.worker_group import WorkerGroup
@@ -32,8 +31,8 @@ from orchestration.control.task_answers import TaskAnswers
 from orchestration.control.topic_fold import TopicFold
 from orchestration.control.worker_absence import WorkerAbsence
 from orchestration.kinds.wiring import import_records
-from orchestration.operations.begin_anew import of_another_log
-from orchestration.operations.segment_check import Checked, check
+from orchestration.operations import wiring as operations
+from orchestration.operations.segment_check import Checked
 from schemas.ids import Partition
 from streams.counters import Counters
 
@@ -112,7 +111,9 @@ def orphans(context: Context) -> Orphans:
 
 def foreign_logs(context: Context) -> ForeignLogs:
     """What notices checkpoints of another Kafka."""
-    return ForeignLogs(TopicIds(context.settings.kafka_bootstrap).of, partial(of_another_log, context))
+    return ForeignLogs(
+        TopicIds(context.settings.kafka_bootstrap).of, lambda: operations.rebase(context).foreign_checkpoints()
+    )
 
 
 def progress(context: Context, stop: threading.Event, changed: threading.Event) -> TopicFold:
@@ -135,7 +136,7 @@ def segment_checks(context: Context, counters: Counters) -> SegmentChecks:
     """What compares segments with their rules."""
 
     def one_partition(of: Segment, only: Partition) -> Checked:
-        return check(context, of.tenant, of.name, TIMEOUT_S, only=only)
+        return operations.segment_check(context).run(of.tenant, of.name, TIMEOUT_S, only=only)
 
     return SegmentChecks(context.segments, context.settings, counters, one_partition)
 

@@ -31,13 +31,12 @@ from orchestration.cli.screen import screen
 from orchestration.context import Context
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.local import stack
+from orchestration.operations import wiring
 from orchestration.operations.audiences import version_record
-from orchestration.operations.export_jobs import submit
-from orchestration.operations.exports import verify_export
-from orchestration.operations.follow import JobView, follow, look
+from orchestration.operations.follow import JobView
 from orchestration.operations.rejects import read_rejects, rejects_file
 from orchestration.operations.spec import spec_changes
-from orchestration.operations.submit import DEFAULT_TENANT, submit_file
+from orchestration.operations.submit import DEFAULT_TENANT
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Settings
 from schemas.errors import MusterError, RetriableError
@@ -120,7 +119,7 @@ def run(context: Context, directory: Path) -> list[str]:
     _prepare(context)
     key = f"{inbox}{DEFAULT_TENANT}/{LARGE}/people-{fresh_id()}.csv"
     context.objects.put_file(large, context.settings.inbox_bucket, key)
-    second = submit_file(context, small, tenant=DEFAULT_TENANT, audience=SMALL, overrides={})
+    second = wiring.submission(context).submit_file(small, tenant=DEFAULT_TENANT, audience=SMALL, overrides={})
     views = _follow(context, key, second)
 
     _say("4. receipts, rejects, versions")
@@ -135,7 +134,9 @@ def run(context: Context, directory: Path) -> list[str]:
         print_receipt(dict(receipt))
         print_line("")
         differences += _compare_receipt(dict(receipt), expected[name])
-        if (file := rejects_file(context, view.job.job_id)) is not None:
+        if (
+            file := rejects_file(view.job.job_id, jobs=context.jobs, objects=context.objects, settings=context.settings)
+        ) is not None:
             _print_rejects(file)
     if differences:
         return differences
@@ -148,7 +149,7 @@ def run(context: Context, directory: Path) -> list[str]:
             why = "" if exported.error is None else f": {exported.error.summary}"
             differences.append(f"{name}: export {exported.job_id} is {exported.state}{why}")
             continue
-        manifest, difference = verify_export(context, exported.outcome["manifest"])
+        manifest, difference = wiring.received_exports(context).verify(exported.outcome["manifest"])
         if difference is not None:
             differences.append(f"{name}: {difference}")
             continue
@@ -179,7 +180,7 @@ def _follow(context: Context, key: str, second: JobId) -> list[JobView]:
         while True:
             found = next((j for j in context.jobs.search(audience=LARGE) if j.source["key"] == key), None)
             jobs = [*([found.job_id] if found is not None else []), second]
-            views = [view for job in jobs if (view := look(context, job, now_ms())) is not None]
+            views = [view for job in jobs if (view := wiring.job_progress(context).look(job, now_ms())) is not None]
             lines = [line for view in views for line in job_lines(view)]
             place.show(lines, " | ".join(map(job_line, views)) or "waiting for the workflow")
             if len(views) == 2 and all(view.final for view in views):
@@ -230,8 +231,8 @@ def _export(context: Context, audience: AudienceName) -> Export:
         to=f"s3://{context.settings.lake_bucket}/exports/{export_id}",
         format=ExportFormat(format="parquet"),
     )
-    submit(context, request)
-    for _ in follow(context, export_id, now_ms=now_ms, sleep=time.sleep):
+    wiring.export_jobs(context).submit(request)
+    for _ in wiring.job_progress(context).follow(export_id, now_ms=now_ms, sleep=time.sleep):
         pass
     return context.exports.get(export_id)
 

@@ -11,14 +11,16 @@ from connectors.sources.parsing import ParseProgress
 from connectors.sources.rejects import Reject
 from connectors.storage.pinned import SourceObject
 from connectors.verification.verifier import verify_digested
-from orchestration.kinds.wiring import specs
 from orchestration.operations.dry_run import POLICY, FirstRejects
 from schemas.columns import Column, ImportKind
 from schemas.errors import UserError
 from schemas.ids import TenantName
 
 if TYPE_CHECKING:
-    from orchestration.context import Context
+    from connectors.sources.limits import ParseLimits
+    from connectors.storage.objects import ObjectStore
+    from orchestration.kinds.specs import Specs
+    from orchestration.platform.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,38 +56,47 @@ class ActivityDryRun:
         }
 
 
-def activity_dry_run(
-    context: "Context",
-    source: SourceObject | Path,
-    *,
-    tenant: TenantName,
-    kind: ImportKind,
-    overrides: dict[str, Any],
-    on_progress: Callable[[ParseProgress], None],
-) -> ActivityDryRun:
-    """Verify and count. Raises what verification raises for a file that cannot be read to its end."""
-    spec = specs(context).of_activity(tenant, kind, overrides)
-    limits, store = context.parse_limits(), context.objects
-    if spec.other_columns:
-        spec = complete_spec(source, spec, limits, store)
-    problems: list[UserError] = []
-    rejects = FirstRejects()
-    with open_digested(source, spec, limits, store, on_progress, partitions=context.settings.partitions) as digested:
-        try:
-            verify_digested(digested, spec, rejects=rejects)
-        except UserError as exc:
-            if exc.code not in POLICY or not digested.ended:
-                raise
-            problems.append(exc)
-        summary, digests = digested.summary, digested.digests
-    return ActivityDryRun(
-        kind=kind,
-        rows=summary.rows,
-        accepted=summary.accepted,
-        rejected=summary.rejected,
-        rejected_by_code=dict(summary.rejected_by_code),
-        columns=spec.columns,
-        partitions=tuple(digest.count for digest in digests),
-        problems=tuple(problems),
-        examples=tuple(rejects.first),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivityDryRuns:
+    """Dry runs of imports of events and profiles."""
+
+    objects: "ObjectStore"
+    parse_limits: "ParseLimits"
+    settings: "Settings"
+    specs: "Specs"
+
+    def run(
+        self,
+        source: SourceObject | Path,
+        *,
+        tenant: TenantName,
+        kind: ImportKind,
+        overrides: dict[str, Any],
+        on_progress: Callable[[ParseProgress], None],
+    ) -> ActivityDryRun:
+        """Verify and count. Raises what verification raises for a file that cannot be read to its end."""
+        spec = self.specs.of_activity(tenant, kind, overrides)
+        limits, store = self.parse_limits, self.objects
+        if spec.other_columns:
+            spec = complete_spec(source, spec, limits, store)
+        problems: list[UserError] = []
+        rejects = FirstRejects()
+        with open_digested(source, spec, limits, store, on_progress, partitions=self.settings.partitions) as digested:
+            try:
+                verify_digested(digested, spec, rejects=rejects)
+            except UserError as exc:
+                if exc.code not in POLICY or not digested.ended:
+                    raise
+                problems.append(exc)
+            summary, digests = digested.summary, digested.digests
+        return ActivityDryRun(
+            kind=kind,
+            rows=summary.rows,
+            accepted=summary.accepted,
+            rejected=summary.rejected,
+            rejected_by_code=dict(summary.rejected_by_code),
+            columns=spec.columns,
+            partitions=tuple(digest.count for digest in digests),
+            problems=tuple(problems),
+            examples=tuple(rejects.first),
+        )

@@ -1,13 +1,12 @@
 """Operations on audiences and their versions. The lake changes before the catalog, which only describes it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestration.catalog.records import Audience, Retention
 from orchestration.catalog.references import ref_of
-from orchestration.kinds.wiring import specs
 from orchestration.operations.submit import check_names, require_tenant
 from orchestration.platform.clock import fresh_id, iso, now_ms
 from schemas.columns import ImportKind, RowSchema
@@ -21,7 +20,8 @@ from segmentation.versions import AlreadyPublished, BaseMoved, Expired, Publishe
 if TYPE_CHECKING:
     from orchestration.catalog.audiences import AudienceStore
     from orchestration.catalog.jobs import JobStore
-    from orchestration.context import Context
+    from orchestration.catalog.segments import SegmentStore
+    from orchestration.kinds.specs import Specs
     from segmentation.versions import VersionInfo, VersionStore
 
 COMPACT_TARGET_BYTES: Final = 128 * 1024 * 1024
@@ -29,43 +29,54 @@ COLUMN_KEYS: Final = frozenset({"columns", "drop_columns", "retype_columns"})
 """Keys of an import spec that are checked against existing versions."""
 
 
-def find(context: "Context", tenant: str, name: str) -> Audience:
+def find(audiences: "AudienceStore", tenant: str, name: str) -> Audience:
     """The audience with that name. Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE."""
-    return context.audiences.get(tenant_name(tenant), audience_name(name))
+    return audiences.get(tenant_name(tenant), audience_name(name))
 
 
 def create(
-    context: "Context", tenant: str, name: str, changes: Mapping[str, Any], retention: Mapping[str, int]
+    audiences: "AudienceStore", tenant: str, name: str, changes: Mapping[str, Any], retention: Mapping[str, int]
 ) -> Audience:
     """Create an audience. Raises `UserError` BAD_NAME, UNKNOWN_TENANT, AUDIENCE_EXISTS, BAD_SPEC, BAD_RETENTION."""
-    tenant_, name_ = check_names(context, tenant, name)
+    tenant_, name_ = check_names(audiences, tenant, name)
     spec = replace(ImportSpec().changed(changes), drop_columns=(), retype_columns=())
     kept = changed_retention(Retention(), retention)
-    audience = context.audiences.create(tenant_, name_, new_id=fresh_id(), now_ms=now_ms(), spec=spec)
+    audience = audiences.create(tenant_, name_, new_id=fresh_id(), now_ms=now_ms(), spec=spec)
     if retention:
-        context.audiences.configure(audience.audience_id, spec=spec, retention=kept)
-    return context.audiences.get(tenant_, name_)
+        audiences.configure(audience.audience_id, spec=spec, retention=kept)
+    return audiences.get(tenant_, name_)
 
 
 def configure(
-    context: "Context", tenant: str, name: str, changes: Mapping[str, Any], retention: Mapping[str, int]
+    tenant: str,
+    name: str,
+    changes: Mapping[str, Any],
+    retention: Mapping[str, int],
+    *,
+    audiences: "AudienceStore",
+    specs: "Specs",
+    versions: "Callable[[], VersionStore]",
 ) -> Audience:
     """Change spec and retention; running jobs keep theirs.
 
-    Columns of the current version that the new settings drop or retype must be named; they may then change once. Raises
-    `UserError` UNKNOWN_AUDIENCE, BAD_SPEC, NO_SUCH_COLUMN, COLUMNS_WOULD_CHANGE.
+    Columns of the current version that the new settings drop or retype must be named; they may then change once.
+    `versions` is called only if columns change, since the lake is slow to load.
+
+    Raises `UserError` UNKNOWN_AUDIENCE, BAD_SPEC, NO_SUCH_COLUMN, COLUMNS_WOULD_CHANGE.
     """
-    audience = find(context, tenant, name)
+    audience = find(audiences, tenant, name)
     kept_versions = changed_retention(audience.retention, retention)
     spec, with_columns = audience.spec.changed(changes), not COLUMN_KEYS.isdisjoint(changes)
     if with_columns:
-        spec = _with_changed_columns(context, audience, changes)
-    context.audiences.configure(audience.audience_id, spec=spec, retention=kept_versions, with_columns=with_columns)
-    return find(context, tenant, name)
+        spec = _with_changed_columns(audience, changes, specs=specs, versions=versions())
+    audiences.configure(audience.audience_id, spec=spec, retention=kept_versions, with_columns=with_columns)
+    return find(audiences, tenant, name)
 
 
-def _with_changed_columns(context: "Context", audience: Audience, changes: Mapping[str, Any]) -> ImportSpec:
-    current, kept = context.versions.current(ref_of(audience)), specs(context).present(audience)
+def _with_changed_columns(
+    audience: Audience, changes: Mapping[str, Any], *, specs: "Specs", versions: "VersionStore"
+) -> ImportSpec:
+    current, kept = versions.current(ref_of(audience)), specs.present(audience)
     spec, before = kept.changed(changes), RowSchema() if current is None else current.row_schema
     named = {*changes.get("drop_columns", ()), *changes.get("retype_columns", ())}
     if unknown := sorted(named - {c.name for c in (*kept.columns, *before.columns, *spec.columns)}):
@@ -86,23 +97,25 @@ def _with_changed_columns(context: "Context", audience: Audience, changes: Mappi
     )
 
 
-def configure_activity(context: "Context", tenant: str, kind: ImportKind, changes: Mapping[str, Any]) -> ImportSpec:
+def configure_activity(
+    tenant: str, kind: ImportKind, changes: Mapping[str, Any], *, audiences: "AudienceStore", specs: "Specs"
+) -> ImportSpec:
     """Change how all files of events or profiles of a tenant are read; returns the resulting spec.
 
     Raises `UserError` UNKNOWN_TENANT, BAD_SPEC, COLUMNS_WOULD_CHANGE.
     """
     tenant_ = tenant_name(tenant)
-    require_tenant(context, tenant_)
-    specs(context).of_activity(tenant_, kind, changes)
-    context.audiences.keep_activity_spec(tenant_, kind, lambda kept: configured_spec(kept, kind, changes))
-    return activity_settings(context, tenant, kind)
+    require_tenant(audiences, tenant_)
+    specs.of_activity(tenant_, kind, changes)
+    audiences.keep_activity_spec(tenant_, kind, lambda kept: configured_spec(kept, kind, changes))
+    return activity_settings(audiences, tenant, kind)
 
 
-def activity_settings(context: "Context", tenant: str, kind: ImportKind) -> ImportSpec:
+def activity_settings(audiences: "AudienceStore", tenant: str, kind: ImportKind) -> ImportSpec:
     """How files of events or profiles of a tenant are read. Raises `UserError` UNKNOWN_TENANT."""
     tenant_ = tenant_name(tenant)
-    require_tenant(context, tenant_)
-    return context.audiences.activity_spec(tenant_, kind) or activity_spec(kind, {})
+    require_tenant(audiences, tenant_)
+    return audiences.activity_spec(tenant_, kind) or activity_spec(kind, {})
 
 
 def changed_retention(retention: Retention, changes: Mapping[str, int]) -> Retention:
@@ -113,13 +126,15 @@ def changed_retention(retention: Retention, changes: Mapping[str, int]) -> Reten
     return changed
 
 
-def rollback(context: "Context", audience: Audience, to_version: int, reason: str = "") -> Published | AlreadyPublished:
+def rollback(
+    versions: "VersionStore", audience: Audience, to_version: int, reason: str = ""
+) -> Published | AlreadyPublished:
     """Publish an older version's members as a new version.
 
     Raises `UserError` NO_SUCH_VERSION, `RetriableError` VERSION_MOVED.
     """
     operation = fresh_id()
-    outcome = context.versions.rollback(
+    outcome = versions.rollback(
         ref_of(audience),
         Version(to_version),
         operation_id=operation,
@@ -131,16 +146,16 @@ def rollback(context: "Context", audience: Audience, to_version: int, reason: st
 
 
 def compact(
-    context: "Context", audience: Audience, target_bytes: int = COMPACT_TARGET_BYTES
+    versions: "VersionStore", audience: Audience, target_bytes: int = COMPACT_TARGET_BYTES
 ) -> Published | AlreadyPublished:
     """Publish the same members in fewer files, as a new version.
 
     Raises `UserError` NOTHING_PUBLISHED, `RetriableError`.
     """
     ref = ref_of(audience)
-    if context.versions.current(ref) is None:
+    if versions.current(ref) is None:
         raise UserError("NOTHING_PUBLISHED", f"audience {audience.name} has no version yet", audience=audience.name)
-    outcome = context.versions.compact(ref, operation_id=fresh_id(), at=datetime.now(UTC), target_bytes=target_bytes)
+    outcome = versions.compact(ref, operation_id=fresh_id(), at=datetime.now(UTC), target_bytes=target_bytes)
     return _published(audience, outcome)
 
 
@@ -166,32 +181,34 @@ def expire(
     )
 
 
-def pin(context: "Context", audience: Audience, number: int) -> None:
+def pin(audience: Audience, number: int, *, audiences: "AudienceStore", versions: "VersionStore") -> None:
     """Keep a version regardless of retention. Raises `UserError` NO_SUCH_VERSION.
 
     The pin is written before the version is looked up: an expiry that did not see the pin has removed the version by
     then.
     """
     version = Version(number)
-    context.audiences.pin(audience.audience_id, version, now_ms())
+    audiences.pin(audience.audience_id, version, now_ms())
     try:
-        context.versions.version(ref_of(audience), version)
+        versions.version(ref_of(audience), version)
     except UserError:
-        context.audiences.unpin(audience.audience_id, version)
+        audiences.unpin(audience.audience_id, version)
         raise
 
 
-def unpin(context: "Context", audience: Audience, number: int) -> bool:
+def unpin(audiences: "AudienceStore", audience: Audience, number: int) -> bool:
     """Subject a version to retention again; returns whether it was pinned."""
-    return context.audiences.unpin(audience.audience_id, Version(number))
+    return audiences.unpin(audience.audience_id, Version(number))
 
 
-def rename(context: "Context", audience: Audience, new_name: str) -> Audience:
+def rename(
+    audience: Audience, new_name: str, *, audiences: "AudienceStore", segments: "SegmentStore", versions: "VersionStore"
+) -> Audience:
     """Rename an audience. Raises `UserError` BAD_NAME, AUDIENCE_EXISTS, NAME_TAKEN, AUDIENCE_IN_USE."""
     name = audience_name(new_name)
-    _check_unused(context, audience)
-    context.audiences.check_free(audience.tenant, name)
-    if any(other.name == name for other in context.audiences.all(audience.tenant)):
+    _check_unused(segments, audience)
+    audiences.check_free(audience.tenant, name)
+    if any(other.name == name for other in audiences.all(audience.tenant)):
         raise UserError(
             "AUDIENCE_EXISTS",
             f"tenant {audience.tenant} already has an audience {name!r}",
@@ -199,32 +216,39 @@ def rename(context: "Context", audience: Audience, new_name: str) -> Audience:
             audience=name,
         )
     # After a crash between these two, repeating the command repairs it: the lake finds an audience by its id.
-    context.versions.rename(ref_of(audience), name)
-    context.audiences.rename(audience.audience_id, audience.tenant, name)
-    return context.audiences.get(audience.tenant, name)
+    versions.rename(ref_of(audience), name)
+    audiences.rename(audience.audience_id, audience.tenant, name)
+    return audiences.get(audience.tenant, name)
 
 
-def delete(context: "Context", audience: Audience) -> None:
+def delete(
+    audience: Audience,
+    *,
+    audiences: "AudienceStore",
+    jobs: "JobStore",
+    segments: "SegmentStore",
+    versions: "VersionStore",
+) -> None:
     """Delete an audience with all its versions, permanently.
 
     Raises `UserError` AUDIENCE_BUSY while its jobs run, AUDIENCE_IN_USE.
     """
-    _check_unused(context, audience)
-    if live := live_jobs(context.jobs, audience):
+    _check_unused(segments, audience)
+    if live := live_jobs(jobs, audience):
         raise UserError(
             "AUDIENCE_BUSY",
             f"{len(live)} job(s) of audience {audience.name} are running, first {live[0]}; cancel them or wait",
             audience=audience.name,
             jobs=live,
         )
-    context.versions.drop(ref_of(audience))
-    context.audiences.delete(audience.audience_id)
+    versions.drop(ref_of(audience))
+    audiences.delete(audience.audience_id)
 
 
-def _check_unused(context: "Context", audience: Audience) -> None:
+def _check_unused(segments: "SegmentStore", audience: Audience) -> None:
     from segmentation.rules.references import referrers  # loads Arrow
 
-    if users := referrers("audience", audience.name, context.segments.rules(audience.tenant)):
+    if users := referrers("audience", audience.name, segments.rules(audience.tenant)):
         raise UserError(
             "AUDIENCE_IN_USE",
             f"the rules of these segments name {audience.name}: {', '.join(users)}; edit or delete them first",

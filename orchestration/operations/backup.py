@@ -32,7 +32,10 @@ from schemas.errors import RetriableError, UserError
 from schemas.layout import split_s3_uri
 
 if TYPE_CHECKING:
-    from orchestration.context import Context
+    from connectors.storage.objects import ObjectStore
+    from orchestration.catalog.engine import Database
+    from orchestration.catalog.jobs import JobStore
+    from orchestration.platform.settings import Settings
 
 MANIFEST: Final = "manifest.json"
 CATALOG: Final = "catalog.sqlite"
@@ -52,105 +55,126 @@ class BackupReport:
     failed_jobs: tuple[str, ...] = ()
 
 
-def backup(context: "Context", to: str) -> BackupReport:
-    """Write a backup to an empty location.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backups:
+    """Writes and loads backups; the steps are in the module's docstring."""
 
-    Raises `UserError` DESTINATION_EXISTS, NOT_WRITABLE, `RetriableError` BACKUP_OVERTAKEN.
-    """
-    place = backup_place(context.objects, to)
-    if place.has(MANIFEST):
-        raise UserError("DESTINATION_EXISTS", f"there is a backup in {to} already", to=to)
-    with tempfile.TemporaryDirectory(prefix="muster-backup-") as folder:
-        work = Path(folder)
-        files = _copy_lake(context, place, work, {})  # 1
-        for _ in range(TRIES):
-            (work / CATALOG).unlink(missing_ok=True)
-            copying.dump(context.settings.catalog_url, work / CATALOG)  # 2
-            files = _copy_lake(context, place, work, files)  # 3
-            if not (gone := _named(work / CATALOG) - files.keys()):
-                break
-        else:
-            raise RetriableError(
-                "BACKUP_OVERTAKEN",
-                f"{min(gone)}, which the catalog names, was not there {TRIES} times; try again, to another place, and "
-                "where that is no help, `muster fsck`",
-                key=min(gone),
-            )
-        place.put(CATALOG, work / CATALOG)
-        catalog = _entry(work / CATALOG)
-        manifest = {
-            "format": FORMAT,
-            "made_at": iso(now_ms()),
-            "lake_bucket": context.settings.lake_bucket,
-            "revision": migrate.revisions(context.settings.catalog_url)[0],
-            "catalog": catalog,
-            "lake": files,
-        }
-        (work / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
-        place.put(MANIFEST, work / MANIFEST)  # 4
-    return BackupReport(files=len(files), bytes=sum(entry["bytes"] for entry in files.values()))
+    database: "Database"
+    jobs: "JobStore"
+    objects: "ObjectStore"
+    settings: "Settings"
 
+    def backup(self, to: str) -> BackupReport:
+        """Write a backup to an empty location.
 
-def _copy_lake(context: "Context", place: BackupPlace, work: Path, have: dict[str, Any]) -> dict[str, Any]:
-    bucket = context.settings.lake_bucket
-    # Arrow leaves empty objects named "folder/" behind where it has deleted something.
-    found = (entry.key for entry in context.objects.list(bucket) if not entry.key.endswith("/"))
-    missing = [key for key in found if key not in have]
-    missing.sort(key=lambda key: not key.endswith(METADATA))  # metadata before all other objects
+        Raises `UserError` DESTINATION_EXISTS, NOT_WRITABLE, `RetriableError` BACKUP_OVERTAKEN.
+        """
+        place = backup_place(self.objects, to)
+        if place.has(MANIFEST):
+            raise UserError("DESTINATION_EXISTS", f"there is a backup in {to} already", to=to)
+        with tempfile.TemporaryDirectory(prefix="muster-backup-") as folder:
+            work = Path(folder)
+            files = self._copy_lake(place, work, {})  # 1
+            for _ in range(TRIES):
+                (work / CATALOG).unlink(missing_ok=True)
+                copying.dump(self.settings.catalog_url, work / CATALOG)  # 2
+                files = self._copy_lake(place, work, files)  # 3
+                if not (gone := _named(work / CATALOG) - files.keys()):
+                    break
+            else:
+                raise RetriableError(
+                    "BACKUP_OVERTAKEN",
+                    f"{min(gone)}, which the catalog names, was missing {TRIES} times; try again with another "
+                    "location; if that does not help, run `muster fsck`",
+                    key=min(gone),
+                )
+            place.put(CATALOG, work / CATALOG)
+            catalog = _entry(work / CATALOG)
+            manifest = {
+                "format": FORMAT,
+                "made_at": iso(now_ms()),
+                "lake_bucket": self.settings.lake_bucket,
+                "revision": migrate.revisions(self.settings.catalog_url)[0],
+                "catalog": catalog,
+                "lake": files,
+            }
+            (work / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
+            place.put(MANIFEST, work / MANIFEST)  # 4
+        return BackupReport(files=len(files), bytes=sum(entry["bytes"] for entry in files.values()))
 
-    def copy(key: str, file: Path) -> tuple[str, dict[str, Any] | None]:
-        try:
-            with file.open("wb") as written:
-                for piece in context.objects.stream(context.objects.pin(bucket, key)):
-                    written.write(piece)
-            place.put(f"lake/{key}", file)
-            return key, _entry(file)
-        except UserError as exc:
-            if exc.code == "SOURCE_GONE":  # expired since it was listed
-                return key, None
-            raise
+    def restore(self, source: str) -> BackupReport:
+        """Load a backup into an empty deployment.
 
-    copied = _each(missing, copy, work)
-    return have | {key: entry for key, entry in copied if entry is not None}
+        A restore interrupted before step 3 may be repeated; it overwrites what was already copied into the lake.
+
+        Raises `UserError` NO_BACKUP, BACKUP_DAMAGED, NOT_EMPTY, OTHER_BUCKET.
+        """
+        place = backup_place(self.objects, source)
+        with tempfile.TemporaryDirectory(prefix="muster-restore-") as folder:
+            work = Path(folder)
+            place.get(MANIFEST, work / MANIFEST)
+            manifest = json.loads((work / MANIFEST).read_text(encoding="utf-8"))
+            bucket = self.settings.lake_bucket
+            if manifest["format"] != FORMAT:
+                raise UserError("NO_BACKUP", f"{source} has format {manifest['format']}, this version reads {FORMAT}")
+            if manifest["lake_bucket"] != bucket:
+                was = manifest["lake_bucket"]
+                raise UserError("OTHER_BUCKET", f"the backup is of bucket {was}: metadata names it; set lake_bucket so")
+            if not copying.is_empty(self.database):
+                raise UserError("NOT_EMPTY", "this deployment has audiences or jobs; restore into an empty one")
+            place.get(CATALOG, work / CATALOG)
+            _compare(CATALOG, work / CATALOG, manifest["catalog"])
+            files: dict[str, Any] = manifest["lake"]
+            _each(files, lambda key, file: _fetch(place, key, file, files[key]), work)  # 1
+
+            def write(key: str, file: Path) -> None:
+                _fetch(place, key, file, files[key])
+                self.objects.put_file(file, bucket, key)
+
+            _each(files, write, work)  # 2
+            copying.load(work / CATALOG, self.database)  # 3
+        return BackupReport(
+            files=len(files), bytes=sum(entry["bytes"] for entry in files.values()), failed_jobs=self._end_live()
+        )
+
+    def _copy_lake(self, place: BackupPlace, work: Path, have: dict[str, Any]) -> dict[str, Any]:
+        bucket = self.settings.lake_bucket
+        # Arrow leaves empty objects named "folder/" behind where it has deleted something.
+        found = (entry.key for entry in self.objects.list(bucket) if not entry.key.endswith("/"))
+        missing = [key for key in found if key not in have]
+        missing.sort(key=lambda key: not key.endswith(METADATA))  # metadata before all other objects
+
+        def copy(key: str, file: Path) -> tuple[str, dict[str, Any] | None]:
+            try:
+                with file.open("wb") as written:
+                    for piece in self.objects.stream(self.objects.pin(bucket, key)):
+                        written.write(piece)
+                place.put(f"lake/{key}", file)
+                return key, _entry(file)
+            except UserError as exc:
+                if exc.code == "SOURCE_GONE":  # expired since it was listed
+                    return key, None
+                raise
+
+        copied = _each(missing, copy, work)
+        return have | {key: entry for key, entry in copied if entry is not None}
+
+    def _end_live(self) -> tuple[str, ...]:  # 4
+        error = JobError(
+            kind="system",
+            code="RESTORED",
+            message="the job was running when the backup was made; upload the file again",
+            detail={},
+        )
+        live = [job.job_id for job in self.jobs.live() if job.state != "PUBLISHING"]
+        for job_id in live:
+            self.jobs.fail(job_id, error, now_ms=now_ms())
+        return tuple(live)
 
 
 def _named(catalog: Path) -> set[str]:
     """Keys of the metadata that a catalog names."""
     return {split_s3_uri(uri)[1] for uri in copying.named_metadata(catalog)}
-
-
-def restore(context: "Context", source: str) -> BackupReport:
-    """Load a backup into an empty deployment. Raises `UserError` NO_BACKUP, BACKUP_DAMAGED, NOT_EMPTY, OTHER_BUCKET.
-
-    A restore interrupted before step 3 may be repeated; it overwrites what was already copied into the lake.
-    """
-    place = backup_place(context.objects, source)
-    with tempfile.TemporaryDirectory(prefix="muster-restore-") as folder:
-        work = Path(folder)
-        place.get(MANIFEST, work / MANIFEST)
-        manifest = json.loads((work / MANIFEST).read_text(encoding="utf-8"))
-        bucket = context.settings.lake_bucket
-        if manifest["format"] != FORMAT:
-            raise UserError("NO_BACKUP", f"{source} has format {manifest['format']}, this version reads {FORMAT}")
-        if manifest["lake_bucket"] != bucket:
-            was = manifest["lake_bucket"]
-            raise UserError("OTHER_BUCKET", f"the backup is of bucket {was}: metadata names it; set lake_bucket so")
-        if not copying.is_empty(context.database):
-            raise UserError("NOT_EMPTY", "this deployment has audiences or jobs; restore into an empty one")
-        place.get(CATALOG, work / CATALOG)
-        _compare(CATALOG, work / CATALOG, manifest["catalog"])
-        files: dict[str, Any] = manifest["lake"]
-        _each(files, lambda key, file: _fetch(place, key, file, files[key]), work)  # 1
-
-        def write(key: str, file: Path) -> None:
-            _fetch(place, key, file, files[key])
-            context.objects.put_file(file, bucket, key)
-
-        _each(files, write, work)  # 2
-        copying.load(work / CATALOG, context.database)  # 3
-    return BackupReport(
-        files=len(files), bytes=sum(entry["bytes"] for entry in files.values()), failed_jobs=_end_live(context)
-    )
 
 
 def _fetch(place: BackupPlace, key: str, file: Path, entry: dict[str, Any]) -> None:
@@ -170,19 +194,6 @@ def _each(keys: Iterable[str], do: Callable[[str, Path], Result], work: Path) ->
 
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         return list(pool.map(one, enumerate(keys)))
-
-
-def _end_live(context: "Context") -> tuple[str, ...]:  # 4
-    error = JobError(
-        kind="system",
-        code="RESTORED",
-        message="the job was running when the backup was made; upload the file again",
-        detail={},
-    )
-    live = [job.job_id for job in context.jobs.live() if job.state != "PUBLISHING"]
-    for job_id in live:
-        context.jobs.fail(job_id, error, now_ms=now_ms())
-    return tuple(live)
 
 
 def _entry(file: Path) -> dict[str, Any]:

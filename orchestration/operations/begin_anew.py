@@ -24,7 +24,11 @@ from schemas.ids import Partition
 from schemas.topics import ACTIVITY_TOPICS, MEMBERSHIP_CHANGES, SEGMENT_WORKER_GROUP
 
 if TYPE_CHECKING:
-    from orchestration.context import Context
+    from connectors.lake.archive import ActivityArchive
+    from orchestration.catalog.activations import ActivationStore
+    from orchestration.catalog.audiences import AudienceStore
+    from orchestration.platform.settings import Settings
+    from streams.staging import StagingStore
 
 EMPTY_WITHIN_S: Final = 40.0
 """A worker that was killed stays a member until its session ends."""
@@ -77,119 +81,125 @@ class Found:
                 }
                 for one in self.topics
             ],
-            "checkpoints_of_another_log": list(self.checkpoints),
+            "checkpoints_foreign_checkpoints": list(self.checkpoints),
         }
 
 
-def look(context: "Context") -> Found:
-    """Step 1, which changes nothing. Raises `RetriableError` KAFKA_UNAVAILABLE, LAKE_UNAVAILABLE."""
-    return Found(
-        topics=tuple(_topic(context, topic) for topic in ACTIVITY_TOPICS),
-        checkpoints=of_another_log(context),
-        era=_era(context) + 1,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebase:
+    """Continues archive and segments on recreated topics; the steps are in the module's docstring."""
 
+    activations: "ActivationStore"
+    archive: "ActivityArchive"
+    audiences: "AudienceStore"
+    settings: "Settings"
+    staging: "StagingStore"
 
-def of_another_log(context: "Context") -> tuple[Partition, ...]:
-    """Partitions whose checkpoint workers refuse with OTHER_LOG. Raises as `look`. Reads all checkpoints."""
-    from aiokafka.errors import KafkaError
+    def inspect(self) -> Found:
+        """Step 1, which changes nothing. Raises `RetriableError` KAFKA_UNAVAILABLE, LAKE_UNAVAILABLE."""
+        return Found(
+            topics=tuple(self._topic(topic) for topic in ACTIVITY_TOPICS),
+            checkpoints=self.foreign_checkpoints(),
+            era=self._era() + 1,
+        )
 
-    try:
-        return asyncio.run(_of_another_log(context, _era(context)))
-    except KafkaError as exc:
-        raise RetriableError("KAFKA_UNAVAILABLE", f"reading {MEMBERSHIP_CHANGES} failed: {exc!r}") from exc
+    def foreign_checkpoints(self) -> tuple[Partition, ...]:
+        """Partitions whose checkpoint workers refuse with OTHER_LOG. Raises as `inspect`. Reads all checkpoints."""
+        from aiokafka.errors import KafkaError
 
-
-def _era(context: "Context") -> int:
-    return max(context.archive.log(topic).era for topic in ACTIVITY_TOPICS)
-
-
-def begin_anew(context: "Context", found: Found, sleep: Callable[[float], None] = time.sleep) -> int:
-    """Steps 2 to 4; returns how many segments are sent again.
-
-    Raises `UserError` WORKERS_RUNNING, `RetriableError` NOT_TOLD, KAFKA_UNAVAILABLE, ARCHIVE_CONFLICT,
-    LAKE_UNAVAILABLE.
-    """
-    _reset(context, found, sleep)  # 2
-    told = context.activations.say_all_again(now_ms())  # 3
-    _wait_until_told(context, sleep)
-    for one in found.topics:  # 4
-        context.archive.begin_anew(one.topic, topic_id=one.topic_id, starts=one.starts, era=found.era)
-    return told
-
-
-def _wait_until_told(context: "Context", sleep: Callable[[float], None]) -> None:
-    deadline = time.monotonic() + TOLD_WITHIN_S
-    while not all(context.activations.settled(tenant) for tenant in context.audiences.tenants()):
-        if time.monotonic() > deadline:
-            raise RetriableError(
-                "NOT_TOLD", "the relay has not told all rules again: is it running? Nothing has begun; try again then"
-            )
-        sleep(POLL_S)
-
-
-def _topic(context: "Context", topic: str) -> TopicFound:
-    from connectors.kafka.log_ends import log_ends, log_starts
-
-    bootstrap, partitions = context.settings.kafka_bootstrap, context.settings.partitions
-    topic_id, known = TopicIds(bootstrap).of(topic), context.archive.topic_id(topic)
-    starts, ends = log_starts(bootstrap, topic, partitions), log_ends(bootstrap, topic, partitions)
-    return TopicFound(
-        topic=topic,
-        topic_id=topic_id,
-        replaced=known is not None and known != topic_id,
-        starts={Partition(number): start for number, start in enumerate(starts)},
-        archived=sum(context.archive.archived_to(topic).values()),
-        waiting=sum(ends) - sum(starts),
-        expired=sum(starts),
-    )
-
-
-async def _of_another_log(context: "Context", era: int) -> tuple[Partition, ...]:
-    from streams.segments import checkpoints
-    from streams.segments.log_identity import is_of
-    from streams.segments.log_reader import LogReader
-
-    settings, other = context.settings, []
-    for partition in map(Partition, range(settings.partitions)):
-        checkpoint = checkpoints.latest(context.staging, settings.staging_bucket, partition)
-        if checkpoint is None or checkpoint.era < era:  # a worker already starts over from such a checkpoint
-            continue
-        log = LogReader(settings.kafka_bootstrap, MEMBERSHIP_CHANGES, partition)
-        await log.start(0)
         try:
-            end = await log.end()
-        finally:
-            await log.stop()
-        if not await is_of(LogReader(settings.kafka_bootstrap, MEMBERSHIP_CHANGES, partition), checkpoint, end):
-            other.append(partition)
-    return tuple(other)
+            return asyncio.run(self._foreign_checkpoints(self._era()))
+        except KafkaError as exc:
+            raise RetriableError("KAFKA_UNAVAILABLE", f"reading {MEMBERSHIP_CHANGES} failed: {exc!r}") from exc
 
+    def run(self, found: Found, sleep: Callable[[float], None] = time.sleep) -> int:
+        """Steps 2 to 4; returns how many segments are sent again.
 
-def _reset(context: "Context", found: Found, sleep: Callable[[float], None]) -> None:
-    """Step 2. Kafka refuses to move the offsets of a group that has members."""
-    from confluent_kafka import KafkaException
+        Raises `UserError` WORKERS_RUNNING, `RetriableError` NOT_TOLD, KAFKA_UNAVAILABLE, ARCHIVE_CONFLICT,
+        LAKE_UNAVAILABLE.
+        """
+        self._reset(found, sleep)  # 2
+        told = self.activations.say_all_again(now_ms())  # 3
+        self._wait_until_told(sleep)
+        for one in found.topics:  # 4
+            self.archive.begin_anew(one.topic, topic_id=one.topic_id, starts=one.starts, era=found.era)
+        return told
 
-    group = WorkerGroup(
-        context.settings.kafka_bootstrap,
-        context.settings.partitions,
-        name=SEGMENT_WORKER_GROUP,
-        topics=ACTIVITY_TOPICS,
-    )
-    starts = {(one.topic, int(p)): start for one in found.topics if one.replaced for p, start in one.starts.items()}
-    deadline = time.monotonic() + EMPTY_WITHIN_S
-    members = 0
-    while True:
-        try:
-            if not (members := group.members()) and group.move(starts):
-                return
-        except KafkaException as exc:
+    def _era(self) -> int:
+        return max(self.archive.log(topic).era for topic in ACTIVITY_TOPICS)
+
+    def _wait_until_told(self, sleep: Callable[[float], None]) -> None:
+        deadline = time.monotonic() + TOLD_WITHIN_S
+        while not all(self.activations.settled(tenant) for tenant in self.audiences.tenants()):
             if time.monotonic() > deadline:
-                raise RetriableError("KAFKA_UNAVAILABLE", f"the group of the workers cannot be moved: {exc}") from exc
-        if time.monotonic() > deadline:
-            raise UserError(
-                "WORKERS_RUNNING",
-                f"the group {SEGMENT_WORKER_GROUP} has {members} members: end the workers of segments first",
-                members=members,
-            )
-        sleep(POLL_S)
+                raise RetriableError(
+                    "NOT_TOLD",
+                    "the relay has not told all rules again: is it running? Nothing has begun; try again then",
+                )
+            sleep(POLL_S)
+
+    def _topic(self, topic: str) -> TopicFound:
+        from connectors.kafka.log_ends import log_ends, log_starts
+
+        bootstrap, partitions = self.settings.kafka_bootstrap, self.settings.partitions
+        topic_id, known = TopicIds(bootstrap).of(topic), self.archive.topic_id(topic)
+        starts, ends = log_starts(bootstrap, topic, partitions), log_ends(bootstrap, topic, partitions)
+        return TopicFound(
+            topic=topic,
+            topic_id=topic_id,
+            replaced=known is not None and known != topic_id,
+            starts={Partition(number): start for number, start in enumerate(starts)},
+            archived=sum(self.archive.archived_to(topic).values()),
+            waiting=sum(ends) - sum(starts),
+            expired=sum(starts),
+        )
+
+    async def _foreign_checkpoints(self, era: int) -> tuple[Partition, ...]:
+        from streams.segments import checkpoints
+        from streams.segments.log_identity import is_of
+        from streams.segments.log_reader import LogReader
+
+        settings, other = self.settings, []
+        for partition in map(Partition, range(settings.partitions)):
+            checkpoint = checkpoints.latest(self.staging, settings.staging_bucket, partition)
+            if checkpoint is None or checkpoint.era < era:  # a worker already starts over from such a checkpoint
+                continue
+            log = LogReader(settings.kafka_bootstrap, MEMBERSHIP_CHANGES, partition)
+            await log.start(0)
+            try:
+                end = await log.end()
+            finally:
+                await log.stop()
+            if not await is_of(LogReader(settings.kafka_bootstrap, MEMBERSHIP_CHANGES, partition), checkpoint, end):
+                other.append(partition)
+        return tuple(other)
+
+    def _reset(self, found: Found, sleep: Callable[[float], None]) -> None:
+        """Step 2. Kafka refuses to move the offsets of a group that has members."""
+        from confluent_kafka import KafkaException
+
+        group = WorkerGroup(
+            self.settings.kafka_bootstrap,
+            self.settings.partitions,
+            name=SEGMENT_WORKER_GROUP,
+            topics=ACTIVITY_TOPICS,
+        )
+        starts = {(one.topic, int(p)): start for one in found.topics if one.replaced for p, start in one.starts.items()}
+        deadline = time.monotonic() + EMPTY_WITHIN_S
+        members = 0
+        while True:
+            try:
+                if not (members := group.members()) and group.move(starts):
+                    return
+            except KafkaException as exc:
+                if time.monotonic() > deadline:
+                    raise RetriableError(
+                        "KAFKA_UNAVAILABLE", f"the group of the workers cannot be moved: {exc}"
+                    ) from exc
+            if time.monotonic() > deadline:
+                raise UserError(
+                    "WORKERS_RUNNING",
+                    f"the group {SEGMENT_WORKER_GROUP} has {members} members: end the workers of segments first",
+                    members=members,
+                )
+            sleep(POLL_S)

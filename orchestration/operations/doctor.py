@@ -15,7 +15,12 @@ from schemas.errors import MusterError, RetriableError
 from schemas.topics import WORKER_GROUP
 
 if TYPE_CHECKING:
-    from orchestration.context import Context
+    from mypy_boto3_stepfunctions import SFNClient
+
+    from connectors.storage.objects import ObjectStore
+    from orchestration.catalog.audiences import AudienceStore
+    from orchestration.catalog.jobs import JobStore
+    from orchestration.workflow.engine import WorkflowEngine
 
 Severity = Literal["ok", "note", "wrong"]
 OLD_JOB_MS: Final = 60 * 60 * 1000
@@ -57,16 +62,63 @@ def sandbox(settings: Settings) -> Diagnosis:
     return Diagnosis(severity="note", subject="sandbox", text=text)
 
 
-def services(context: "Context") -> Iterator[Diagnosis]:
-    """Catalog, object store, workflow, Kafka, workers and jobs, in this order."""
-    settings = context.settings
-    remedy = RESTART if settings.engine_url else COMPARE
-    yield from asked("catalog", lambda: _catalog(context, remedy), remedy)
-    yield from asked("object store", lambda: _buckets(context), remedy)
-    yield from asked("workflow", lambda: _machines(context, remedy), remedy)
-    yield from asked("topics", lambda: _topics(settings, remedy), remedy)
-    yield _workers(settings)
-    yield from _jobs(context)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceChecks:
+    """Asks the services of a deployment. `workflow`: its client, whose making may fail for lack of a region or keys."""
+
+    audiences: "AudienceStore"
+    engine: "WorkflowEngine"
+    jobs: "JobStore"
+    objects: "ObjectStore"
+    settings: Settings
+    workflow: Callable[[], "SFNClient"]
+
+    def run(self) -> Iterator[Diagnosis]:
+        """Catalog, object store, workflow, Kafka, workers and jobs, in this order."""
+        settings = self.settings
+        remedy = RESTART if settings.engine_url else COMPARE
+        yield from asked("catalog", lambda: self._catalog(remedy), remedy)
+        yield from asked("object store", self._buckets, remedy)
+        yield from asked("workflow", lambda: self._machines(remedy), remedy)
+        yield from asked("topics", lambda: _topics(settings, remedy), remedy)
+        yield _workers(settings)
+        yield from _jobs(self.jobs)
+
+    def _catalog(self, remedy: str) -> Iterator[Diagnosis]:
+        from orchestration.catalog.migrate import revisions
+
+        text = f"{len(self.audiences.all())} audiences"
+        actual, expected = revisions(self.settings.catalog_url)
+        if actual == expected:
+            yield Diagnosis(severity="ok", subject="catalog", text=text)
+        else:
+            message = f"is at revision {actual or 'none'}, this version needs {expected}"
+            yield wrong("catalog", "CATALOG_NOT_MIGRATED", message, remedy)
+
+    def _buckets(self) -> Iterator[Diagnosis]:
+        names = (self.settings.inbox_bucket, self.settings.staging_bucket, self.settings.lake_bucket)
+        for name in names:
+            next(iter(self.objects.list(name)), None)
+        yield Diagnosis(severity="ok", subject="object store", text=f"buckets {', '.join(names)} can be read")
+
+    def _machines(self, remedy: str) -> Iterator[Diagnosis]:
+        from botocore.exceptions import ClientError
+
+        prefix = self.settings.machine_prefix
+        names = [machine.name for machine in machine_specs()]
+        missing = []
+        for name in names:
+            try:
+                self.workflow().describe_state_machine(stateMachineArn=self.engine.machine_arn(name))
+            except ClientError as exc:
+                if exc.response["Error"]["Code"] != "StateMachineDoesNotExist":
+                    raise
+                missing.append(prefix + name)
+        if missing:
+            yield wrong("workflow", "STATE_MACHINE_MISSING", f"{', '.join(missing)} not deployed", remedy)
+        else:
+            text = f"{', '.join(prefix + name for name in names)} are deployed"
+            yield Diagnosis(severity="ok", subject="workflow", text=text)
 
 
 def asked(subject: str, ask: Callable[[], Iterator[Diagnosis]], remedy: str) -> Iterator[Diagnosis]:
@@ -79,45 +131,6 @@ def asked(subject: str, ask: Callable[[], Iterator[Diagnosis]], remedy: str) -> 
         yield wrong(subject, exc.code, str(exc), remedy)
     except (BotoCoreError, ClientError) as exc:
         yield wrong(subject, "NO_ANSWER", f"{type(exc).__name__}: {exc}", remedy)
-
-
-def _catalog(context: "Context", remedy: str) -> Iterator[Diagnosis]:
-    from orchestration.catalog.migrate import revisions
-
-    text = f"{len(context.audiences.all())} audiences"
-    actual, expected = revisions(context.settings.catalog_url)
-    if actual == expected:
-        yield Diagnosis(severity="ok", subject="catalog", text=text)
-    else:
-        message = f"is at revision {actual or 'none'}, this version needs {expected}"
-        yield wrong("catalog", "CATALOG_NOT_MIGRATED", message, remedy)
-
-
-def _buckets(context: "Context") -> Iterator[Diagnosis]:
-    names = (context.settings.inbox_bucket, context.settings.staging_bucket, context.settings.lake_bucket)
-    for name in names:
-        next(iter(context.objects.list(name)), None)
-    yield Diagnosis(severity="ok", subject="object store", text=f"buckets {', '.join(names)} can be read")
-
-
-def _machines(context: "Context", remedy: str) -> Iterator[Diagnosis]:
-    from botocore.exceptions import ClientError
-
-    prefix = context.settings.machine_prefix
-    names = [machine.name for machine in machine_specs()]
-    missing = []
-    for name in names:
-        try:
-            context.workflow.describe_state_machine(stateMachineArn=context.engine.machine_arn(name))
-        except ClientError as exc:
-            if exc.response["Error"]["Code"] != "StateMachineDoesNotExist":
-                raise
-            missing.append(prefix + name)
-    if missing:
-        yield wrong("workflow", "STATE_MACHINE_MISSING", f"{', '.join(missing)} not deployed", remedy)
-    else:
-        text = f"{', '.join(prefix + name for name in names)} are deployed"
-        yield Diagnosis(severity="ok", subject="workflow", text=text)
 
 
 def _topics(settings: Settings, remedy: str) -> Iterator[Diagnosis]:
@@ -145,9 +158,9 @@ def _workers(settings: Settings) -> Diagnosis:
     return wrong("workers", "NO_WORKER", message, f"see {log}")
 
 
-def _jobs(context: "Context") -> Iterator[Diagnosis]:
+def _jobs(jobs: "JobStore") -> Iterator[Diagnosis]:
     try:
-        live = context.jobs.live()
+        live = jobs.live()
     except RetriableError:
         return  # already reported by the catalog's check
     for job in live:

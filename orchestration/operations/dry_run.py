@@ -27,7 +27,6 @@ from connectors.verification.stream import ParsedRows, ParsedSummary
 from connectors.verification.verifier import verify_rows
 from orchestration.catalog.references import ref_of
 from orchestration.kinds.specs import import_spec
-from orchestration.kinds.wiring import specs
 from schemas.columns import USER_ID, ImportMode, RowSchema
 from schemas.errors import UserError
 from schemas.ids import AudienceName, TenantName, Version
@@ -38,8 +37,13 @@ from segmentation.publishing import check_columns, check_shrink, merged_schema
 from segmentation.versions import MembershipCounts, Part, VersionInfo
 
 if TYPE_CHECKING:
+    from connectors.sources.limits import ParseLimits
+    from connectors.storage.objects import ObjectStore
+    from orchestration.catalog.audiences import AudienceStore
     from orchestration.catalog.records import Audience
-    from orchestration.context import Context
+    from orchestration.kinds.specs import Specs
+    from orchestration.platform.settings import Settings
+    from segmentation.versions import VersionStore
 
 POLICY: Final = frozenset({"TOO_MANY_REJECTS", "NO_TIMEZONE", "EMPTY_FILE"})
 """Errors that verification raises after reading the whole file: the numbers are still known."""
@@ -87,71 +91,89 @@ class DryRun:
         }
 
 
-def dry_run(
-    context: "Context",
-    source: SourceObject | Path,
-    *,
-    tenant: TenantName,
-    audience: AudienceName,
-    overrides: dict[str, Any],
-    on_progress: Callable[[ParseProgress], None],
-) -> DryRun:
-    """Verify and compare. Raises what verification raises for a file that cannot be read to its end."""
-    known = context.audiences.find(tenant, audience)
-    base, kept = _base(context, known), ImportSpec() if known is None else specs(context).present(known)
-    spec, problems = kept.changed(overrides), []
-    try:
-        spec = import_spec(audience, kept, overrides)
-    except UserError as exc:
-        if exc.code not in CHANGES:
-            raise
-        problems.append(exc)
-    with TemporaryDirectory(prefix="muster-dry-run-") as directory:
-        ids = Path(directory) / "ids.parquet"
-        with (
-            open_parsed(source, spec, context.parse_limits(), context.objects, on_progress) as parsed,
-            _Tee(parsed, ids) as tee,
-        ):
-            rejects = FirstRejects()
-            try:
-                verify_rows(tee, spec, partitions=context.settings.partitions, rejects=rejects)
-            except UserError as exc:
-                if exc.code not in POLICY or not tee.ended:
-                    raise
-                problems.append(exc)
-            summary = tee.summary
-        counts, distinct = compare(
-            ids,
-            base,
-            mode=spec.mode,
-            s3=context.s3,
-            limits=replace(context.duck_limits, temp_directory=Path(directory) / "spill"),
-        )
-    current = base.info if base is not None else None
-    problems += [p for p in _guards(audience, spec, current, counts) if p.code not in {q.code for q in problems}]
-    before = None if current is None else current.row_schema
-    columns = _columns_of(spec, before)
-    return DryRun(
-        mode=spec.mode,
-        rows=summary.rows,
-        accepted=summary.accepted,
-        rejected=summary.rejected,
-        rejected_by_code=dict(summary.rejected_by_code),
-        duplicates=summary.accepted - distinct,
-        counts=counts,
-        columns=columns,
-        column_changes=None if before is None else ColumnChanges.between(before, columns),
-        problems=tuple(problems),
-        examples=tuple(rejects.first),
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
     """The version that an import would follow, with its files."""
 
     info: VersionInfo
     parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRuns:
+    """Dry runs of audience imports. `limits`: of DuckDB, `parse_limits`: of the process that parses the file."""
+
+    audiences: "AudienceStore"
+    limits: DuckLimits
+    objects: "ObjectStore"
+    parse_limits: "ParseLimits"
+    s3: S3Access
+    settings: "Settings"
+    specs: "Specs"
+    versions: "VersionStore"
+
+    def run(
+        self,
+        source: SourceObject | Path,
+        *,
+        tenant: TenantName,
+        audience: AudienceName,
+        overrides: dict[str, Any],
+        on_progress: Callable[[ParseProgress], None],
+    ) -> DryRun:
+        """Verify and compare. Raises what verification raises for a file that cannot be read to its end."""
+        known = self.audiences.find(tenant, audience)
+        base, kept = self._base(known), ImportSpec() if known is None else self.specs.present(known)
+        spec, problems = kept.changed(overrides), []
+        try:
+            spec = import_spec(audience, kept, overrides)
+        except UserError as exc:
+            if exc.code not in CHANGES:
+                raise
+            problems.append(exc)
+        with TemporaryDirectory(prefix="muster-dry-run-") as directory:
+            ids = Path(directory) / "ids.parquet"
+            with (
+                open_parsed(source, spec, self.parse_limits, self.objects, on_progress) as parsed,
+                _Tee(parsed, ids) as tee,
+            ):
+                rejects = FirstRejects()
+                try:
+                    verify_rows(tee, spec, partitions=self.settings.partitions, rejects=rejects)
+                except UserError as exc:
+                    if exc.code not in POLICY or not tee.ended:
+                        raise
+                    problems.append(exc)
+                summary = tee.summary
+            counts, distinct = compare(
+                ids,
+                base,
+                mode=spec.mode,
+                s3=self.s3,
+                limits=replace(self.limits, temp_directory=Path(directory) / "spill"),
+            )
+        current = base.info if base is not None else None
+        problems += [p for p in _guards(audience, spec, current, counts) if p.code not in {q.code for q in problems}]
+        before = None if current is None else current.row_schema
+        columns = _columns_of(spec, before)
+        return DryRun(
+            mode=spec.mode,
+            rows=summary.rows,
+            accepted=summary.accepted,
+            rejected=summary.rejected,
+            rejected_by_code=dict(summary.rejected_by_code),
+            duplicates=summary.accepted - distinct,
+            counts=counts,
+            columns=columns,
+            column_changes=None if before is None else ColumnChanges.between(before, columns),
+            problems=tuple(problems),
+            examples=tuple(rejects.first),
+        )
+
+    def _base(self, audience: "Audience | None") -> Base | None:
+        if audience is None or (info := self.versions.current(ref_of(audience))) is None:
+            return None
+        return Base(info=info, parts=tuple(self.versions.files(ref_of(audience), info.version)))
 
 
 def compare(
@@ -232,12 +254,6 @@ class _Tee:
     @property
     def summary(self) -> ParsedSummary:
         return self._parsed.summary
-
-
-def _base(context: "Context", audience: "Audience | None") -> Base | None:
-    if audience is None or (info := context.versions.current(ref_of(audience))) is None:
-        return None
-    return Base(info=info, parts=tuple(context.versions.files(ref_of(audience), info.version)))
 
 
 def _columns_of(spec: ImportSpec, before: RowSchema | None) -> RowSchema:

@@ -15,43 +15,13 @@ from schemas.ids import JobId, audience_name, tenant_name
 from segmentation.life_cycle import Change
 
 if TYPE_CHECKING:
+    from orchestration.catalog.audiences import AudienceStore
+    from orchestration.catalog.exports import ExportStore
     from orchestration.catalog.records import Export
-    from orchestration.context import Context
+    from orchestration.workflow.engine import WorkflowEngine
 
 POLL_S: Final = 0.25
 REGISTRATION_S: Final = 120.0
-
-
-def submit(context: "Context", request: ExportRequest) -> JobId:
-    """Start an export; returns its id.
-
-    Raises `UserError` BAD_NAME, UNKNOWN_TENANT, UNKNOWN_AUDIENCE, BAD_DESTINATION, BAD_TIME; `RetriableError`
-    ENGINE_UNAVAILABLE; `FatalError` ENGINE_REFUSED.
-    """
-    tenant = tenant_name(request.tenant)
-    require_tenant(context, tenant)
-    context.audiences.get(tenant, audience_name(request.audience))
-    check_request(request)
-    _ = request.moment
-    context.engine.start(EXPORT_MACHINE, request.export_id, {"export": request.as_record()})
-    return request.export_id
-
-
-def retry(context: "Context", export_id: JobId) -> JobId:
-    """Start an export of the same version to the same destination as a FAILED or CANCELLED one; returns the new id.
-
-    Raises `UserError` UNKNOWN_EXPORT, NOT_RETRIABLE, and as `submit` does.
-    """
-    export = context.exports.get(export_id)
-    if export.state not in {"FAILED", "CANCELLED"}:
-        raise UserError(
-            "NOT_RETRIABLE",
-            f"export {export_id} is {export.state}; only FAILED and CANCELLED exports are retried",
-            job=export_id,
-            state=export.state,
-        )
-    old = ExportRequest.from_record(export.request)
-    return submit(context, replace(old, export_id=fresh_id(), retry_of=export_id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,42 +33,78 @@ class CancelledExport:
     warnings: tuple[str, ...]
 
 
-def cancel(context: "Context", export_id: JobId) -> CancelledExport:
-    """Cancel an export before its manifest can be written; the sweeper removes its files.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportJobs:
+    """Submits, retries and cancels exports."""
 
-    Raises `UserError` UNKNOWN_EXPORT, TOO_LATE.
-    """
-    verdict, export = context.exports.move(export_id, "CANCELLED", now_ms=now_ms(), cause="cancelled by an operator")
-    if verdict is Change.REFUSED:
-        why = "its manifest is being written" if export.state == "FINISHING" else "it has ended"
-        raise UserError(
-            "TOO_LATE", f"export {export_id} is {export.state}: {why}, so it is too late to cancel", job=export_id
-        )
-    warnings = []
-    try:
-        if export.execution is not None:
-            context.engine.stop(export.execution, "cancelled by an operator")
-    except (FatalError, RetriableError) as exc:
-        warnings.append(f"the execution could not be stopped ({exc.code}); it ends by itself")
-    return CancelledExport(export=export, already=verdict is Change.ALREADY, warnings=tuple(warnings))
+    audiences: "AudienceStore"
+    engine: "WorkflowEngine"
+    exports: "ExportStore"
 
+    def submit(self, request: ExportRequest) -> JobId:
+        """Start an export; returns its id.
 
-def await_registration(context: "Context", export_id: JobId, *, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Wait until an execution that was just started has registered its export. Raises `UserError` UNKNOWN_EXPORT.
+        Raises `UserError` BAD_NAME, UNKNOWN_TENANT, UNKNOWN_AUDIENCE, BAD_DESTINATION, BAD_TIME; `RetriableError`
+        ENGINE_UNAVAILABLE; `FatalError` ENGINE_REFUSED.
+        """
+        tenant = tenant_name(request.tenant)
+        require_tenant(self.audiences, tenant)
+        self.audiences.get(tenant, audience_name(request.audience))
+        check_request(request)
+        _ = request.moment
+        self.engine.start(EXPORT_MACHINE, request.export_id, {"export": request.as_record()})
+        return request.export_id
 
-    Waits as long as the engine knows the execution, at most two minutes: the first function may start cold.
-    """
-    until = time.monotonic() + REGISTRATION_S
-    while context.exports.find(export_id) is None:
-        if time.monotonic() > until or not _is_starting(context, export_id):
-            context.exports.get(export_id)
-            return
-        sleep(POLL_S)
+    def retry(self, export_id: JobId) -> JobId:
+        """Start an export of the same version to the same destination as a FAILED or CANCELLED one; returns the new id.
 
+        Raises `UserError` UNKNOWN_EXPORT, NOT_RETRIABLE, and as `submit` does.
+        """
+        export = self.exports.get(export_id)
+        if export.state not in {"FAILED", "CANCELLED"}:
+            raise UserError(
+                "NOT_RETRIABLE",
+                f"export {export_id} is {export.state}; only FAILED and CANCELLED exports are retried",
+                job=export_id,
+                state=export.state,
+            )
+        old = ExportRequest.from_record(export.request)
+        return self.submit(replace(old, export_id=fresh_id(), retry_of=export_id))
 
-def _is_starting(context: "Context", export_id: JobId) -> bool:
-    try:
-        found = context.engine.describe(context.engine.execution_arn(export_id, EXPORT_MACHINE))
-    except (FatalError, RetriableError):
-        return False
-    return found is not None and found.running
+    def cancel(self, export_id: JobId) -> CancelledExport:
+        """Cancel an export before its manifest can be written; the sweeper removes its files.
+
+        Raises `UserError` UNKNOWN_EXPORT, TOO_LATE.
+        """
+        verdict, export = self.exports.move(export_id, "CANCELLED", now_ms=now_ms(), cause="cancelled by an operator")
+        if verdict is Change.REFUSED:
+            why = "its manifest is being written" if export.state == "FINISHING" else "it has ended"
+            raise UserError(
+                "TOO_LATE", f"export {export_id} is {export.state}: {why}, so it is too late to cancel", job=export_id
+            )
+        warnings = []
+        try:
+            if export.execution is not None:
+                self.engine.stop(export.execution, "cancelled by an operator")
+        except (FatalError, RetriableError) as exc:
+            warnings.append(f"the execution could not be stopped ({exc.code}); it ends by itself")
+        return CancelledExport(export=export, already=verdict is Change.ALREADY, warnings=tuple(warnings))
+
+    def await_registration(self, export_id: JobId, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        """Wait until an execution that was just started has registered its export. Raises `UserError` UNKNOWN_EXPORT.
+
+        Waits as long as the engine knows the execution, at most two minutes: the first function may start cold.
+        """
+        until = time.monotonic() + REGISTRATION_S
+        while self.exports.find(export_id) is None:
+            if time.monotonic() > until or not self._is_starting(export_id):
+                self.exports.get(export_id)
+                return
+            sleep(POLL_S)
+
+    def _is_starting(self, export_id: JobId) -> bool:
+        try:
+            found = self.engine.describe(self.engine.execution_arn(export_id, EXPORT_MACHINE))
+        except (FatalError, RetriableError):
+            return False
+        return found is not None and found.running

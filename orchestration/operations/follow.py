@@ -12,8 +12,11 @@ from segmentation.export_jobs import ENDED
 from segmentation.jobs import FINAL
 
 if TYPE_CHECKING:
+    from orchestration.catalog.exports import ExportStore
+    from orchestration.catalog.jobs import JobStore
+    from orchestration.catalog.progress import ProgressStore
     from orchestration.catalog.records import Export, ExportGroup, Job, PartitionProgress, StageProgress
-    from orchestration.context import Context
+    from orchestration.operations.job_search import AllJobs
 
 StageName = Literal["upload", "verify", "import", "materialise", "build", "publish"]
 PartitionState = Literal["materialised", "failed", "archived"]
@@ -121,33 +124,83 @@ class ExportView:
         return sum(group.record is not None for group in self.groups)
 
 
-def look(context: "Context", job_id: JobId, now_ms: int) -> JobView | None:
-    """Progress of a job now. None if it is not registered yet."""
-    job = context.jobs.find(job_id)
-    if job is None:
-        return None
-    reports = context.progress.stages(job.job_id)
-    announced = [p for p in context.progress.partitions(job.job_id) if p.attempt == job.attempt]
-    reached = _reached(job, lambda: [t.state for t in context.jobs.history(job.job_id)])
-    return JobView(
-        job=job,
-        stages=stage_views(job, reached, reports, announced, now_ms),
-        partitions=partition_views(job, reports, announced, now_ms),
-        duplicate_of=job.job_id if job.job_id != job_id else None,
-        queue_position=context.jobs.queue_position(job.job_id) if job.state == "REGISTERED" else None,
-        no_worker_s=without_worker_s(job, reports, now_ms),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobProgress:
+    """Reads the progress of jobs of all kinds from the catalog."""
 
+    all_jobs: "AllJobs"
+    exports: "ExportStore"
+    jobs: "JobStore"
+    progress: "ProgressStore"
 
-def look_at_export(context: "Context", export_id: JobId) -> ExportView | None:
-    """Progress of an export now. None if it is not registered yet."""
-    export = context.exports.find(export_id)
-    return None if export is None else ExportView(export=export, groups=tuple(context.exports.groups(export_id)))
+    def look(self, job_id: JobId, now_ms: int) -> JobView | None:
+        """Progress of a job now. None if it is not registered yet."""
+        job = self.jobs.find(job_id)
+        if job is None:
+            return None
+        reports = self.progress.stages(job.job_id)
+        announced = [p for p in self.progress.partitions(job.job_id) if p.attempt == job.attempt]
+        reached = _reached(job, lambda: [t.state for t in self.jobs.history(job.job_id)])
+        return JobView(
+            job=job,
+            stages=stage_views(job, reached, reports, announced, now_ms),
+            partitions=partition_views(job, reports, announced, now_ms),
+            duplicate_of=job.job_id if job.job_id != job_id else None,
+            queue_position=self.jobs.queue_position(job.job_id) if job.state == "REGISTERED" else None,
+            no_worker_s=without_worker_s(job, reports, now_ms),
+        )
 
+    def look_at_export(self, export_id: JobId) -> ExportView | None:
+        """Progress of an export now. None if it is not registered yet."""
+        export = self.exports.find(export_id)
+        return None if export is None else ExportView(export=export, groups=tuple(self.exports.groups(export_id)))
 
-def look_at_any(context: "Context", job_id: JobId, now_ms: int) -> JobView | ExportView | None:
-    """Progress of a job of any kind now. None if it is not registered yet."""
-    return look(context, job_id, now_ms) or look_at_export(context, job_id)
+    def look_at_any(self, job_id: JobId, now_ms: int) -> JobView | ExportView | None:
+        """Progress of a job of any kind now. None if it is not registered yet."""
+        return self.look(job_id, now_ms) or self.look_at_export(job_id)
+
+    def require_job(self, job_id: JobId, now_ms: int) -> None:
+        """Raises `UserError` UNKNOWN_JOB, unless the id is so young that the workflow may not know it yet."""
+        if now_ms - submitted_ms(job_id) > REGISTRATION_S * 1000:
+            self.all_jobs.get(job_id)
+
+    def await_registration(
+        self, job_id: JobId, *, now_ms: Callable[[], int], sleep: Callable[[float], None]
+    ) -> job_search.AnyJob:
+        """Wait until the job of an id that was just assigned is in the catalog. Raises `UserError` UNKNOWN_JOB."""
+        while (found := self.all_jobs.find(job_id)) is None:
+            self.require_job(job_id, now_ms())
+            sleep(POLL_S)
+        return found
+
+    def follow(
+        self, job_id: JobId, *, now_ms: Callable[[], int], sleep: Callable[[float], None]
+    ) -> Iterator[JobView | ExportView]:
+        """Poll until the job, of any kind, has ended; the last view is final. Waits out short outages of the catalog.
+
+        Raises `FatalError` NOT_REGISTERED after `REGISTRATION_S` without a job, `RetriableError` after `OUTAGE_S`.
+        """
+        began = heard = now_ms()
+        while True:
+            try:
+                view = self.look_at_any(job_id, now_ms())
+            except RetriableError:
+                if now_ms() - heard > OUTAGE_S * 1000:
+                    raise
+                sleep(POLL_S)
+                continue
+            heard = now_ms()
+            if view is not None:
+                yield view
+                if view.final:
+                    return
+            elif heard - began > REGISTRATION_S * 1000:
+                raise FatalError(
+                    "NOT_REGISTERED",
+                    f"the workflow did not register job {job_id} within {REGISTRATION_S:.0f} s; ask `muster doctor`",
+                    job=job_id,
+                )
+            sleep(POLL_S)
 
 
 def without_worker_s(job: "Job", reports: "Mapping[str, StageProgress]", now_ms: int) -> float | None:
@@ -159,58 +212,12 @@ def without_worker_s(job: "Job", reports: "Mapping[str, StageProgress]", now_ms:
     return stood_s if stood_s >= ABSENCE_SHOWN_S and now_ms - noted.at_ms < ABSENCE_FRESH_MS else None
 
 
-def require_job(context: "Context", job_id: JobId, now_ms: int) -> None:
-    """Raises `UserError` UNKNOWN_JOB, unless the id is so young that the workflow may not know it yet."""
-    if now_ms - submitted_ms(job_id) > REGISTRATION_S * 1000:
-        job_search.get(context, job_id)
-
-
-def await_registration(
-    context: "Context", job_id: JobId, *, now_ms: Callable[[], int], sleep: Callable[[float], None]
-) -> job_search.AnyJob:
-    """Wait until the job of an id that was just assigned is in the catalog. Raises `UserError` UNKNOWN_JOB."""
-    while (found := job_search.find(context, job_id)) is None:
-        require_job(context, job_id, now_ms())
-        sleep(POLL_S)
-    return found
-
-
 def submitted_ms(job_id: JobId) -> int:
     """When the id was made: a ULID begins with the time, 48 bits in ten characters of base 32."""
     made = 0
     for character in job_id[:10]:
         made = made * 32 + _BASE32.index(character)
     return made
-
-
-def follow(
-    context: "Context", job_id: JobId, *, now_ms: Callable[[], int], sleep: Callable[[float], None]
-) -> Iterator[JobView | ExportView]:
-    """Poll until the job, of any kind, has ended; the last view is final. Waits out short outages of the catalog.
-
-    Raises `FatalError` NOT_REGISTERED after `REGISTRATION_S` without a job, `RetriableError` after `OUTAGE_S`.
-    """
-    began = heard = now_ms()
-    while True:
-        try:
-            view = look_at_any(context, job_id, now_ms())
-        except RetriableError:
-            if now_ms() - heard > OUTAGE_S * 1000:
-                raise
-            sleep(POLL_S)
-            continue
-        heard = now_ms()
-        if view is not None:
-            yield view
-            if view.final:
-                return
-        elif heard - began > REGISTRATION_S * 1000:
-            raise FatalError(
-                "NOT_REGISTERED",
-                f"the workflow did not register job {job_id} within {REGISTRATION_S:.0f} s; ask `muster doctor`",
-                job=job_id,
-            )
-        sleep(POLL_S)
 
 
 def stage_views(

@@ -1,7 +1,7 @@
 """`muster fsck`: compares staging, the lake and the catalog.
 
 The lake is the truth: state, outcome and receipt of a job whose version is published derive from the snapshot, and
-`--repair` writes them again (`operations.mending`). It also removes data staged for jobs that have ended, holds of
+`--repair` writes them again (`operations.job_repair`). It also removes data staged for jobs that have ended, holds of
 exports that no longer run, and lists of users that do not match their file. Everything else is only reported.
 """
 
@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Final
 from orchestration.catalog.records import Audience, Job
 from orchestration.catalog.references import ref_of
 from orchestration.kinds.receipts import receipt_fault
-from orchestration.operations.archive_fsck import check_archive
 from orchestration.operations.findings import Finding
-from orchestration.operations.mending import mend
 from orchestration.platform.clock import now_ms
 from schemas.errors import FatalError, MusterError
 from schemas.ids import JobId, Version
@@ -33,7 +31,14 @@ from segmentation.jobs import FINAL
 from segmentation.versions import VersionInfo
 
 if TYPE_CHECKING:
-    from orchestration.context import Context
+    from connectors.storage.objects import ObjectStore
+    from orchestration.catalog.audiences import AudienceStore
+    from orchestration.catalog.exports import ExportStore
+    from orchestration.catalog.jobs import JobStore
+    from orchestration.operations.archive_fsck import ArchiveFsck
+    from orchestration.operations.job_repair import JobRepair
+    from orchestration.platform.settings import Settings
+    from segmentation.versions import VersionStore
 
 SETTLE_MS: Final = 60_000
 """The sweeper removes a job's staged data within seconds; anything left a minute after the job's end is a leftover."""
@@ -67,36 +72,155 @@ class Report:
         }
 
 
-def fsck(context: "Context", *, repair: bool = False, deep: bool = False) -> Report:
-    """Check everything; `deep`: including checks that read all of the archive.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fsck:
+    """Finds and repairs what disagrees. `repair` writes what follows from the lake; the rest is reported."""
 
-    Raises `RetriableError` if staging, lake or catalog cannot be read.
-    """
-    jobs = context.jobs.search(limit=JOBS)
-    by_audience: dict[JobId | None, list[Job]] = defaultdict(list)
-    for job in jobs:
-        by_audience[job.audience_id].append(job)
-    audiences = context.audiences.all(awaited=True)
-    findings: list[Finding] = []
-    versions = 0
-    for audience in audiences:
-        own = by_audience[audience.audience_id]
+    archive: "ArchiveFsck"
+    audiences: "AudienceStore"
+    exports: "ExportStore"
+    job_repair: "JobRepair"
+    jobs: "JobStore"
+    objects: "ObjectStore"
+    settings: "Settings"
+    versions: "VersionStore"
+
+    def run(self, *, repair: bool = False, deep: bool = False) -> Report:
+        """Check everything; `deep`: including checks that read all of the archive.
+
+        Raises `RetriableError` if staging, lake or catalog cannot be read.
+        """
+        jobs = self.jobs.search(limit=JOBS)
+        by_audience: dict[JobId | None, list[Job]] = defaultdict(list)
+        for job in jobs:
+            by_audience[job.audience_id].append(job)
+        audiences = self.audiences.all(awaited=True)
+        findings: list[Finding] = []
+        versions = 0
+        for audience in audiences:
+            own = by_audience[audience.audience_id]
+            ref = ref_of(audience)
+            infos = {info.import_id: info for info in self.versions.versions(ref)}
+            versions += len(infos)
+            pins = self.audiences.kept(audience.audience_id)
+            findings += check_versions(audience, own, infos, expired=self.versions.expired_through(ref), pins=pins)
+            # Jobs may have moved on, or begun, since the list was read: judge their present state.
+            current = {i: found for i in infos if (found := self.jobs.find(i)) is not None}
+            derived = [*check_snapshots(audience, infos.values(), current), *self._check_receipts(current, infos)]
+            findings += [self._mended(f, current, infos) if repair else f for f in derived]
+            findings += self._check_files(audience, infos.values(), live={j.job_id for j in own if not _ended(j)})
+            findings += self._check_holds(audience, repair=repair)
+        findings += self.archive.run(repair=repair, deep=deep)
+        findings += self._check_staging({job.job_id: job for job in jobs}, repair=repair)
+        findings += self._check_foreign()
+        standing = sum(audience.state != "awaited" for audience in audiences)
+        return Report(audiences=standing, versions=versions, jobs=len(jobs), findings=tuple(findings))
+
+    def _check_receipts(self, jobs: Mapping[JobId, Job], infos: Mapping[JobId, VersionInfo]) -> Iterator[Finding]:
+        for job in jobs.values():
+            if job.state != "READY":
+                continue
+            receipt = self.jobs.receipt(job.job_id)
+            problem = receipt_problem(job, None if receipt is None else dict(receipt), infos[job.job_id])
+            if problem is not None:
+                code, message = problem
+                yield Finding(severity="wrong", code=code, subject=f"job {job.job_id}", message=message, job=job.job_id)
+
+    def _mended(self, finding: Finding, jobs: Mapping[JobId, Job], infos: Mapping[JobId, VersionInfo]) -> Finding:
+        if finding.job is None:
+            return finding
+        try:
+            self.job_repair.repair(jobs[finding.job], infos[finding.job])
+        except FatalError as exc:
+            return replace(finding, message=f"{finding.message}; it cannot be mended: {exc.message}")
+        return replace(finding, repaired=True)
+
+    def _check_files(self, audience: Audience, infos: Iterable[VersionInfo], live: set[JobId]) -> Iterator[Finding]:
+        """Check that every file of every version exists; other files in the data prefix are unreferenced."""
         ref = ref_of(audience)
-        infos = {info.import_id: info for info in context.versions.versions(ref)}
-        versions += len(infos)
-        pins = context.audiences.kept(audience.audience_id)
-        findings += check_versions(audience, own, infos, expired=context.versions.expired_through(ref), pins=pins)
-        # Jobs may have moved on, or begun, since the list was read: judge their present state.
-        current = {i: found for i in infos if (found := context.jobs.find(i)) is not None}
-        derived = [*check_snapshots(audience, infos.values(), current), *_check_receipts(context, current, infos)]
-        findings += [_mended(context, f, current, infos) if repair else f for f in derived]
-        findings += _check_files(context, audience, infos.values(), live={j.job_id for j in own if not _ended(j)})
-        findings += _check_holds(context, audience, repair=repair)
-    findings += check_archive(context, repair=repair, deep=deep)
-    findings += _check_staging(context, {job.job_id: job for job in jobs}, repair=repair)
-    findings += _check_foreign(context)
-    standing = sum(audience.state != "awaited" for audience in audiences)
-    return Report(audiences=standing, versions=versions, jobs=len(jobs), findings=tuple(findings))
+        bucket = self.settings.lake_bucket
+        prefix = audience_prefix(audience.tenant, audience.audience_id) + "data/"
+        stored = {entry.key: entry.size for entry in self.objects.list(bucket, prefix)}
+        referred: set[str] = set()
+        for info in infos:
+            subject = f"{audience.tenant}/{audience.name} v{info.version}"
+            try:
+                parts = self.versions.files(ref, info.version)
+            except MusterError as exc:
+                yield Finding(severity="wrong", code=exc.code, subject=subject, message=exc.message)
+                continue
+            for part in parts:
+                key = split_s3_uri(part.uri)[1]
+                referred.add(key)
+                if key not in stored:
+                    yield Finding(severity="wrong", code="FILE_MISSING", subject=subject, message=f"{part.uri} is gone")
+                elif part.bytes and stored[key] != part.bytes:
+                    message = f"{part.uri} has {stored[key]} bytes, not {part.bytes}"
+                    yield Finding(severity="wrong", code="FILE_CHANGED", subject=subject, message=message)
+        unknown = [k for k in stored if k not in referred and part_import(k) not in live]
+        if unknown:
+            size = sum(stored[key] for key in unknown)
+            yield Finding(
+                severity="note",
+                code="UNREFERENCED_FILES",
+                subject=f"{audience.tenant}/{audience.name}",
+                message=f"{len(unknown)} files ({size} bytes) belong to no version; `muster audiences expire` removes "
+                "them once they are old enough",
+            )
+
+    def _check_holds(self, audience: Audience, *, repair: bool) -> Iterator[Finding]:
+        """Check that versions are held by running exports only."""
+        ref = ref_of(audience)
+        for holder in sorted(self.versions.holders(ref)):
+            export = self.exports.find(holder)
+            if export is not None and (export.finished_at_ms is None or now_ms() - export.finished_at_ms < SETTLE_MS):
+                continue
+            if repair:
+                self.versions.release(ref, holder)
+            whose = f"which is {export.state}" if export is not None else "which the catalog does not know"
+            yield Finding(
+                severity="wrong",
+                code="HELD_FOR_NOBODY",
+                subject=f"{audience.tenant}/{audience.name}",
+                message=f"a version is held for export {holder}, {whose}: expiry leaves it alone for nothing",
+                repaired=repair,
+            )
+
+    def _check_staging(self, jobs: dict[JobId, Job], *, repair: bool) -> Iterator[Finding]:
+        bucket = self.settings.staging_bucket
+        sizes: dict[JobId, int] = {}
+        for entry in self.objects.list(bucket, IMPORTS_PREFIX):
+            if (owner := staged_import(entry.key)) is not None:
+                sizes[owner] = sizes.get(owner, 0) + entry.size
+        for owner, size in sizes.items():
+            job = jobs.get(owner) or self.jobs.find(owner)
+            if job is not None and (job.finished_at_ms is None or now_ms() - job.finished_at_ms < SETTLE_MS):
+                continue
+            if repair:
+                self.objects.delete_prefix(bucket, staging_prefix(owner))
+            whose = f"which is {job.state}" if job is not None else "which the catalog does not know"
+            yield Finding(
+                severity="wrong",
+                code="STAGED_LEFTOVER",
+                subject=f"job {owner}",
+                message=f"{size} bytes are staged for a job {whose}",
+                repaired=repair,
+            )
+
+    def _check_foreign(self) -> Iterator[Finding]:
+        """Objects in our buckets that Muster cannot have written. They are neither read nor removed."""
+        settings = self.settings
+        for bucket, is_ours in ((settings.staging_bucket, is_staging_key), (settings.lake_bucket, is_lake_key)):
+            foreign = [entry.key for entry in self.objects.list(bucket) if not is_ours(entry.key)]
+            if foreign:
+                shown = ", ".join(repr(key[:80]) for key in foreign[:FOREIGN_SHOWN])
+                yield Finding(
+                    severity="note",
+                    code="FOREIGN_OBJECTS",
+                    subject=f"bucket {bucket}",
+                    message=f"{len(foreign)} objects were not written by Muster, which ignores them: {shown}"
+                    f"{', ...' if len(foreign) > FOREIGN_SHOWN else ''}",
+                )
 
 
 def check_versions(
@@ -177,123 +301,5 @@ def receipt_problem(job: Job, receipt: dict[str, object] | None, info: VersionIn
     return None
 
 
-def _check_receipts(
-    context: "Context", jobs: Mapping[JobId, Job], infos: Mapping[JobId, VersionInfo]
-) -> Iterator[Finding]:
-    for job in jobs.values():
-        if job.state != "READY":
-            continue
-        receipt = context.jobs.receipt(job.job_id)
-        problem = receipt_problem(job, None if receipt is None else dict(receipt), infos[job.job_id])
-        if problem is not None:
-            code, message = problem
-            yield Finding(severity="wrong", code=code, subject=f"job {job.job_id}", message=message, job=job.job_id)
-
-
-def _mended(
-    context: "Context", finding: Finding, jobs: Mapping[JobId, Job], infos: Mapping[JobId, VersionInfo]
-) -> Finding:
-    if finding.job is None:
-        return finding
-    try:
-        mend(context, jobs[finding.job], infos[finding.job])
-    except FatalError as exc:
-        return replace(finding, message=f"{finding.message}; it cannot be mended: {exc.message}")
-    return replace(finding, repaired=True)
-
-
 def _ended(job: Job) -> bool:
     return job.state in FINAL
-
-
-def _check_files(
-    context: "Context", audience: Audience, infos: Iterable[VersionInfo], live: set[JobId]
-) -> Iterator[Finding]:
-    """Check that every file of every version exists; other files in the data prefix are unreferenced."""
-    ref = ref_of(audience)
-    bucket = context.settings.lake_bucket
-    prefix = audience_prefix(audience.tenant, audience.audience_id) + "data/"
-    stored = {entry.key: entry.size for entry in context.objects.list(bucket, prefix)}
-    referred: set[str] = set()
-    for info in infos:
-        subject = f"{audience.tenant}/{audience.name} v{info.version}"
-        try:
-            parts = context.versions.files(ref, info.version)
-        except MusterError as exc:
-            yield Finding(severity="wrong", code=exc.code, subject=subject, message=exc.message)
-            continue
-        for part in parts:
-            key = split_s3_uri(part.uri)[1]
-            referred.add(key)
-            if key not in stored:
-                yield Finding(severity="wrong", code="FILE_MISSING", subject=subject, message=f"{part.uri} is gone")
-            elif part.bytes and stored[key] != part.bytes:
-                message = f"{part.uri} has {stored[key]} bytes, not {part.bytes}"
-                yield Finding(severity="wrong", code="FILE_CHANGED", subject=subject, message=message)
-    unknown = [k for k in stored if k not in referred and part_import(k) not in live]
-    if unknown:
-        size = sum(stored[key] for key in unknown)
-        yield Finding(
-            severity="note",
-            code="UNREFERENCED_FILES",
-            subject=f"{audience.tenant}/{audience.name}",
-            message=f"{len(unknown)} files ({size} bytes) belong to no version; `muster audiences expire` removes them "
-            "once they are old enough",
-        )
-
-
-def _check_holds(context: "Context", audience: Audience, *, repair: bool) -> Iterator[Finding]:
-    """Check that versions are held by running exports only."""
-    ref = ref_of(audience)
-    for holder in sorted(context.versions.holders(ref)):
-        export = context.exports.find(holder)
-        if export is not None and (export.finished_at_ms is None or now_ms() - export.finished_at_ms < SETTLE_MS):
-            continue
-        if repair:
-            context.versions.release(ref, holder)
-        whose = f"which is {export.state}" if export is not None else "which the catalog does not know"
-        yield Finding(
-            severity="wrong",
-            code="HELD_FOR_NOBODY",
-            subject=f"{audience.tenant}/{audience.name}",
-            message=f"a version is held for export {holder}, {whose}: expiry leaves it alone for nothing",
-            repaired=repair,
-        )
-
-
-def _check_staging(context: "Context", jobs: dict[JobId, Job], *, repair: bool) -> Iterator[Finding]:
-    bucket = context.settings.staging_bucket
-    sizes: dict[JobId, int] = {}
-    for entry in context.objects.list(bucket, IMPORTS_PREFIX):
-        if (owner := staged_import(entry.key)) is not None:
-            sizes[owner] = sizes.get(owner, 0) + entry.size
-    for owner, size in sizes.items():
-        job = jobs.get(owner) or context.jobs.find(owner)
-        if job is not None and (job.finished_at_ms is None or now_ms() - job.finished_at_ms < SETTLE_MS):
-            continue
-        if repair:
-            context.objects.delete_prefix(bucket, staging_prefix(owner))
-        whose = f"which is {job.state}" if job is not None else "which the catalog does not know"
-        yield Finding(
-            severity="wrong",
-            code="STAGED_LEFTOVER",
-            subject=f"job {owner}",
-            message=f"{size} bytes are staged for a job {whose}",
-            repaired=repair,
-        )
-
-
-def _check_foreign(context: "Context") -> Iterator[Finding]:
-    """Objects in our buckets that Muster cannot have written. They are neither read nor removed."""
-    settings = context.settings
-    for bucket, is_ours in ((settings.staging_bucket, is_staging_key), (settings.lake_bucket, is_lake_key)):
-        foreign = [entry.key for entry in context.objects.list(bucket) if not is_ours(entry.key)]
-        if foreign:
-            shown = ", ".join(repr(key[:80]) for key in foreign[:FOREIGN_SHOWN])
-            yield Finding(
-                severity="note",
-                code="FOREIGN_OBJECTS",
-                subject=f"bucket {bucket}",
-                message=f"{len(foreign)} objects were not written by Muster, which ignores them: {shown}"
-                f"{', ...' if len(foreign) > FOREIGN_SHOWN else ''}",
-            )

@@ -27,7 +27,8 @@ from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec
 
 if TYPE_CHECKING:
-    from orchestration.context import Context
+    from connectors.storage.objects import ObjectStore
+    from orchestration.platform.settings import Settings
 
 LIKELY: Final = {
     EVENT: ("event_name", "eventname", "event_type", "name", "type", "action"),
@@ -44,21 +45,31 @@ class Suggestion:
     hints: tuple[str, ...]
 
 
-def inspect_source(
-    source: str, *, kind: ImportKind, format_: str | None, context: "Context | None"
-) -> tuple[Inspection, Suggestion]:
-    """Inspect a local file, or an object if there is a `context`.
+def inspect_file(path: Path, *, kind: ImportKind, format_: str | None) -> tuple[Inspection, Suggestion]:
+    """Inspect a local file. Raises `UserError` SOURCE_GONE, SOURCE_UNREADABLE, EMPTY_FILE."""
+    check_readable(path)
+    return _inspect(str(path), path, kind=kind, format_=format_, limits=ParseLimits(), store=None)
 
-    Raises `UserError` SOURCE_GONE, EMPTY_FILE, BAD_SOURCE.
-    """
+
+def inspect_object(
+    uri: str, *, kind: ImportKind, format_: str | None, limits: ParseLimits, store: "ObjectStore", settings: "Settings"
+) -> tuple[Inspection, Suggestion]:
+    """Inspect an object. Raises `UserError` BAD_URI, BAD_SOURCE, SOURCE_GONE."""
+    pinned = store.pin(*source_of(settings, None, uri))
+    return _inspect(uri, pinned, kind=kind, format_=format_, limits=limits, store=store)
+
+
+def _inspect(
+    source: str,
+    file: SourceObject | Path,
+    *,
+    kind: ImportKind,
+    format_: str | None,
+    limits: ParseLimits,
+    store: "ObjectStore | None",
+) -> tuple[Inspection, Suggestion]:
+    """`source`: what the user calls the file."""
     wanted = cast("FileFormat | None", format_)
-    file: SourceObject | Path
-    if context is None:
-        check_readable(Path(source))
-        file, store, limits = Path(source), None, ParseLimits()
-    else:
-        pinned = context.objects.pin(*source_of(context, None, source))
-        file, store, limits = pinned, context.objects, context.parse_limits()
     found = inspect(file, store=store, limits=limits, format=wanted)
     words = ["muster", "import", source, *(("--audience", "NAME") if kind == "audience" else ("--kind", kind))]
     if format_ is not None:  # repeat what was asked for

@@ -1,6 +1,7 @@
 """Jobs of all kinds in the catalog: imports, snapshots of segments, exports."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from orchestration.catalog.records import Export, Job
@@ -10,7 +11,8 @@ from segmentation.export_jobs import EXPORT_STATES
 from segmentation.jobs import STATES
 
 if TYPE_CHECKING:
-    from orchestration.context import Context
+    from orchestration.catalog.exports import ExportStore
+    from orchestration.catalog.jobs import JobStore
 
 AnyJob: TypeAlias = Job | Export
 JobKind = Literal["audience", "events", "profiles", "snapshot", "export"]
@@ -18,43 +20,48 @@ JobKind = Literal["audience", "events", "profiles", "snapshot", "export"]
 KINDS: Final[frozenset[JobKind]] = frozenset(get_args(JobKind))
 
 
-def find(context: "Context", job_id: JobId) -> AnyJob | None:
-    """A job of any kind; for a duplicate, the original. None if it is not registered."""
-    return context.jobs.find(job_id) or context.exports.find(job_id)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllJobs:
+    """The catalog's jobs of all kinds."""
 
+    exports: "ExportStore"
+    jobs: "JobStore"
 
-def get(context: "Context", job_id: JobId) -> AnyJob:
-    """A job of any kind. Raises `UserError` UNKNOWN_JOB."""
-    return context.exports.find(job_id) or context.jobs.get(job_id)
+    def find(self, job_id: JobId) -> AnyJob | None:
+        """A job of any kind; for a duplicate, the original. None if it is not registered."""
+        return self.jobs.find(job_id) or self.exports.find(job_id)
 
+    def get(self, job_id: JobId) -> AnyJob:
+        """A job of any kind. Raises `UserError` UNKNOWN_JOB."""
+        return self.exports.find(job_id) or self.jobs.get(job_id)
 
-def search(
-    context: "Context",
-    *,
-    kinds: Collection[JobKind] = KINDS,
-    tenant: str | None = None,
-    audience: str | None = None,
-    states: Collection[str] = (),
-    limit: int,
-) -> list[AnyJob]:
-    """Jobs of these kinds in one of these states (in any case; all if empty), newest first, at most `limit`.
+    def search(
+        self,
+        *,
+        kinds: Collection[JobKind] = KINDS,
+        tenant: str | None = None,
+        audience: str | None = None,
+        states: Collection[str] = (),
+        limit: int,
+    ) -> list[AnyJob]:
+        """Jobs of these kinds in one of these states (in any case; all if empty), newest first, at most `limit`.
 
-    Raises `UserError` UNKNOWN_STATE for a state that no job of these kinds can have.
-    """
-    imports, exports = not {"export"}.issuperset(kinds), "export" in kinds
-    known: set[str] = {*(STATES if imports else ()), *(EXPORT_STATES if exports else ())}
-    if unknown := [state for state in states if state.upper() not in known]:
-        what = "job" if imports else "export"
-        raise UserError("UNKNOWN_STATE", f"no {what} is ever {unknown[0]!r}; states are {', '.join(sorted(known))}")
-    wanted = {state.upper() for state in states}
-    of_jobs = [state for state in STATES if state in wanted]
-    of_exports = [state for state in EXPORT_STATES if state in wanted]
-    found: list[AnyJob] = []
-    if imports and (of_jobs or not states):
-        found += context.jobs.search(tenant=tenant, audience=audience, states=of_jobs, kinds=kinds, limit=limit)
-    if exports and (of_exports or not states):
-        found += context.exports.search(tenant=tenant, audience=audience, states=of_exports, limit=limit)
-    return sorted(found, key=lambda job: job.job_id, reverse=True)[:limit]
+        Raises `UserError` UNKNOWN_STATE for a state that no job of these kinds can have.
+        """
+        imports, exports = not {"export"}.issuperset(kinds), "export" in kinds
+        known: set[str] = {*(STATES if imports else ()), *(EXPORT_STATES if exports else ())}
+        if unknown := [state for state in states if state.upper() not in known]:
+            what = "job" if imports else "export"
+            raise UserError("UNKNOWN_STATE", f"no {what} is ever {unknown[0]!r}; states are {', '.join(sorted(known))}")
+        wanted = {state.upper() for state in states}
+        of_jobs = [state for state in STATES if state in wanted]
+        of_exports = [state for state in EXPORT_STATES if state in wanted]
+        found: list[AnyJob] = []
+        if imports and (of_jobs or not states):
+            found += self.jobs.search(tenant=tenant, audience=audience, states=of_jobs, kinds=kinds, limit=limit)
+        if exports and (of_exports or not states):
+            found += self.exports.search(tenant=tenant, audience=audience, states=of_exports, limit=limit)
+        return sorted(found, key=lambda job: job.job_id, reverse=True)[:limit]
 
 
 def kind_of(job: AnyJob) -> str:

@@ -1,18 +1,19 @@
-"""Operations on jobs: cancel, retry."""
+"""Cancels imports and snapshots; `orchestration.operations.submit` retries them."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestration.kinds.topics import import_topic
-from orchestration.operations.submit import resubmit
 from orchestration.platform.clock import now_ms
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.ids import JobId
 from segmentation.life_cycle import Change
 
 if TYPE_CHECKING:
+    from orchestration.catalog.jobs import JobStore
     from orchestration.catalog.records import Job
-    from orchestration.context import Context
+    from orchestration.platform.settings import Settings
+    from orchestration.workflow.engine import WorkflowEngine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,63 +25,66 @@ class Cancelled:
     warnings: tuple[str, ...]
 
 
-def cancel(context: "Context", job_id: JobId) -> Cancelled:
-    """Cancel a job before anything of it can be published.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportJobs:
+    """Cancels imports and snapshots of segments."""
 
-    1. Make the guarded change to CANCELLED: from here on nothing of the job is ever published.
-    2. Stop the execution, and with it the running step.
-    3. Send abort markers, so that the workers drop what they hold.
+    engine: "WorkflowEngine"
+    jobs: "JobStore"
+    settings: "Settings"
 
-    Raises `UserError` UNKNOWN_JOB, IS_DUPLICATE, TOO_LATE.
-    """
-    found = context.jobs.get(job_id)
-    if found.job_id != job_id:
-        raise UserError(
-            "IS_DUPLICATE",
-            f"job {job_id} was a duplicate of {found.job_id} and never ran; cancel {found.job_id} if that is meant",
-            job=job_id,
-            twin=found.job_id,
-        )
-    verdict, job = context.jobs.move(job_id, "CANCELLED", now_ms=now_ms(), cause="cancelled by an operator")  # 1
-    if verdict is Change.REFUSED:
-        why = "its version is being published" if job.state == "PUBLISHING" else "it has ended"
-        raise UserError(
-            "TOO_LATE", f"job {job_id} is {job.state}: {why}, so it is too late to cancel", job=job_id, state=job.state
-        )
-    warnings = tuple(text for text in (_stop_execution(context, job), _tell_workers(context, job)) if text)
-    return Cancelled(job=job, already=verdict is Change.ALREADY, warnings=warnings)
+    def cancel(self, job_id: JobId) -> Cancelled:
+        """Cancel a job before anything of it can be published.
 
+        1. Make the guarded change to CANCELLED: from here on nothing of the job is ever published.
+        2. Stop the execution, and with it the running step.
+        3. Send abort markers, so that the workers drop what they hold.
 
-def retry(context: "Context", job_id: JobId, *, force: bool = False, with_audience_settings: bool = False) -> JobId:
-    """Start a new job for the source of an old one. Raises as `resubmit`, and `UserError` UNKNOWN_JOB."""
-    job = context.jobs.get(job_id)
-    return resubmit(context, job, force=force, with_audience_settings=with_audience_settings)
+        Raises `UserError` UNKNOWN_JOB, IS_DUPLICATE, TOO_LATE.
+        """
+        found = self.jobs.get(job_id)
+        if found.job_id != job_id:
+            raise UserError(
+                "IS_DUPLICATE",
+                f"job {job_id} was a duplicate of {found.job_id} and never ran; cancel {found.job_id} if that is meant",
+                job=job_id,
+                twin=found.job_id,
+            )
+        verdict, job = self.jobs.move(job_id, "CANCELLED", now_ms=now_ms(), cause="cancelled by an operator")  # 1
+        if verdict is Change.REFUSED:
+            why = "its version is being published" if job.state == "PUBLISHING" else "it has ended"
+            raise UserError(
+                "TOO_LATE",
+                f"job {job_id} is {job.state}: {why}, so it is too late to cancel",
+                job=job_id,
+                state=job.state,
+            )
+        warnings = tuple(text for text in (self._stop_execution(job), self._tell_workers(job)) if text)
+        return Cancelled(job=job, already=verdict is Change.ALREADY, warnings=warnings)
 
+    def _tell_workers(self, job: "Job") -> str | None:  # 3
+        if job.attempt == 0 or job.segment is not None:  # workers hold nothing of a snapshot
+            return None
+        from connectors.publishing.importer import publish_aborted  # loads librdkafka
+        from connectors.publishing.producer import KafkaTopicLog
 
-def _tell_workers(context: "Context", job: "Job") -> str | None:  # 3
-    if job.attempt == 0 or job.segment is not None:  # workers hold nothing of a snapshot
+        try:
+            publish_aborted(
+                KafkaTopicLog(self.settings.kafka_bootstrap, import_topic(job), delivery_timeout_s=10.0),
+                import_id=job.job_id,
+                attempt=job.attempt,
+                partitions=job.partitions,
+                reason="CANCELLED",
+            )
+        except MusterError as exc:
+            return f"the workers could not be told yet ({exc.code}); the relay will"
         return None
-    from connectors.publishing.importer import publish_aborted  # loads librdkafka
-    from connectors.publishing.producer import KafkaTopicLog
 
-    try:
-        publish_aborted(
-            KafkaTopicLog(context.settings.kafka_bootstrap, import_topic(job), delivery_timeout_s=10.0),
-            import_id=job.job_id,
-            attempt=job.attempt,
-            partitions=job.partitions,
-            reason="CANCELLED",
-        )
-    except MusterError as exc:
-        return f"the workers could not be told yet ({exc.code}); the relay will"
-    return None
-
-
-def _stop_execution(context: "Context", job: "Job") -> str | None:  # 2
-    if job.execution is None:
+    def _stop_execution(self, job: "Job") -> str | None:  # 2
+        if job.execution is None:
+            return None
+        try:
+            self.engine.stop(job.execution, "cancelled by an operator")
+        except (FatalError, RetriableError) as exc:
+            return f"the execution could not be stopped ({exc.code}); it ends by itself at its next step"
         return None
-    try:
-        context.engine.stop(job.execution, "cancelled by an operator")
-    except (FatalError, RetriableError) as exc:
-        return f"the execution could not be stopped ({exc.code}); it ends by itself at its next step"
-    return None

@@ -10,9 +10,9 @@ from schemas.errors import UserError
 from schemas.ids import JobId, TenantName, tenant_name
 
 if TYPE_CHECKING:
-    from orchestration.context import Context
-    from orchestration.notifications.outbox import Notification
-    from orchestration.notifications.recipients import Recipient
+    from orchestration.catalog.audiences import AudienceStore
+    from orchestration.notifications.outbox import Notification, Outbox
+    from orchestration.notifications.recipients import Recipient, RecipientStore
     from orchestration.platform.settings import Secret, Settings
 
 
@@ -26,30 +26,32 @@ def check_recipients(settings: "Settings", emails: Sequence[str], webhooks: Sequ
 
 
 def set_recipients(
-    context: "Context",
     tenant: TenantName,
     audience_id: JobId | None,
     *,
     emails: Sequence[str],
     webhooks: Sequence[str],
     nobody: bool,
+    audiences: "AudienceStore",
+    recipients: "RecipientStore",
+    settings: "Settings",
 ) -> None:
     """Replace the recipients of an audience, or of a tenant's audiences, per named channel; `nobody`: on all channels.
 
     Raises `UserError` BAD_RECIPIENT, UNKNOWN_TENANT.
     """
-    check_recipients(context.settings, emails, webhooks)
-    if tenant not in context.audiences.tenants():
+    check_recipients(settings, emails, webhooks)
+    if tenant not in audiences.tenants():
         raise UserError("UNKNOWN_TENANT", f"there is no tenant {tenant!r}", tenant=tenant)
     if emails or nobody:
-        context.recipients.replace(tenant, audience_id, "email", emails)
+        recipients.replace(tenant, audience_id, "email", emails)
     if webhooks or nobody:
-        context.recipients.replace(tenant, audience_id, "webhook", webhooks)
+        recipients.replace(tenant, audience_id, "webhook", webhooks)
 
 
-def hints(context: "Context", recipients: "Sequence[Recipient]") -> list[str]:
+def hints(settings: "Settings", recipients: "Sequence[Recipient]") -> list[str]:
     """Settings that are missing before these recipients can be notified."""
-    s = context.settings
+    s = settings
     channels = {r.channel for r in recipients}
     missing = []
     if "email" in channels and not (s.smtp_host and s.smtp_from):
@@ -59,26 +61,26 @@ def hints(context: "Context", recipients: "Sequence[Recipient]") -> list[str]:
     return missing
 
 
-def resend(context: "Context", ids: Sequence[str], *, given_up: bool) -> int:
+def resend(outbox: "Outbox", ids: Sequence[str], *, given_up: bool) -> int:
     """Restart delivery of these notifications, or of all that were given up; returns how many. Raises `UserError`."""
     if given_up:
-        ids = [n.notification_id for n in context.outbox.undelivered(10_000) if n.state == "given up"]
+        ids = [n.notification_id for n in outbox.undelivered(10_000) if n.state == "given up"]
     for id_ in ids:
-        found = context.outbox.find(id_)
+        found = outbox.find(id_)
         if found is None:
             raise UserError("UNKNOWN_NOTIFICATION", f"there is no notification {id_}", notification=id_)
         if found.state == "delivered":
             raise UserError("DELIVERED", f"notification {id_} was delivered", notification=id_)
     for id_ in ids:
-        context.outbox.resend(id_, now_ms())
+        outbox.resend(id_, now_ms())
     return len(ids)
 
 
-def webhook_key(context: "Context", tenant: str | None) -> "Secret":
+def webhook_key(settings: "Settings", tenant: str | None) -> "Secret":
     """The key with which receivers of a tenant, or of the operators, check webhooks. Raises `UserError`."""
     from orchestration.notifications.signing import signing_key  # only this command needs it
 
-    if not (secret := context.settings.webhook_secret):
+    if not (secret := settings.webhook_secret):
         raise UserError("NO_WEBHOOK_SECRET", "the setting webhook_secret is not set")
     return signing_key(secret, None if tenant is None else tenant_name(tenant))
 

@@ -14,7 +14,7 @@ from orchestration.quoting.rates import shipped_rates
 from orchestration.quoting.work import Work
 
 if TYPE_CHECKING:
-    from orchestration.context import Context
+    from connectors.storage.objects import ObjectStore
     from orchestration.platform.settings import Settings
 
 
@@ -23,20 +23,27 @@ def prices_of(settings: "Settings") -> Prices:
     return load_prices(None if settings.prices_file == Path() else settings.prices_file)
 
 
-def quote_of(context: "Context", source: SourceObject | Path, result: DryRun | ActivityDryRun, prices: Prices) -> Quote:
+def quote_of(
+    source: SourceObject | Path,
+    result: DryRun | ActivityDryRun,
+    prices: Prices,
+    *,
+    objects: "ObjectStore",
+    settings: "Settings",
+) -> Quote:
     """The quote for importing a file, based on the rows counted in it."""
-    deployment = Deployment(settings=context.settings)
-    return quote(work_of(context, source, result), deployment, shipped_rates(), prices)
+    deployment = Deployment(settings=settings)
+    return quote(work_of(objects, source, result), deployment, shipped_rates(), prices)
 
 
-def work_of(context: "Context", source: SourceObject | Path, result: DryRun | ActivityDryRun) -> Work:
+def work_of(objects: "ObjectStore", source: SourceObject | Path, result: DryRun | ActivityDryRun) -> Work:
     """The file and the effect of its import."""
     if isinstance(source, Path):
         size = source.stat().st_size
         with source.open("rb") as file:
             start = file.read(len(PARQUET_MAGIC))
     else:
-        size, start = source.size, context.objects.read_range(source, 0, len(PARQUET_MAGIC))
+        size, start = source.size, objects.read_range(source, 0, len(PARQUET_MAGIC))
     copied = start == PARQUET_MAGIC
     if isinstance(result, ActivityDryRun):
         return Work(rows=result.rows, bytes=size, kind=result.kind, mode="append", copied=copied)

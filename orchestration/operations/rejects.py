@@ -10,22 +10,24 @@ from schemas.ids import JobId
 from schemas.layout import rejects_key
 
 if TYPE_CHECKING:
-    from orchestration.context import Context
+    from connectors.storage.objects import ObjectStore
+    from orchestration.catalog.jobs import JobStore
+    from orchestration.platform.settings import Settings
 
 
-def rejects_file(context: "Context", job_id: JobId) -> bytes | None:
+def rejects_file(job_id: JobId, *, jobs: "JobStore", objects: "ObjectStore", settings: "Settings") -> bytes | None:
     """The Parquet file with the rejects of a job. None if it has none. Raises `UserError` UNKNOWN_JOB."""
-    job = context.jobs.get(job_id)
+    job = jobs.get(job_id)
     try:
-        return context.objects.get(context.settings.lake_bucket, rejects_key(job.tenant, job.job_id))
+        return objects.get(settings.lake_bucket, rejects_key(job.tenant, job.job_id))
     except UserError as exc:
         if exc.code != "SOURCE_GONE":
             raise
     # A retry that reused the evidence of an earlier job has that job's rejects.
-    earlier = None if job.retry_of is None else context.jobs.find(job.retry_of)
+    earlier = None if job.retry_of is None else jobs.find(job.retry_of)
     if earlier is None or job.evidence is None or earlier.evidence != job.evidence:
         return None
-    return rejects_file(context, earlier.job_id)
+    return rejects_file(earlier.job_id, jobs=jobs, objects=objects, settings=settings)
 
 
 def read_rejects(file: bytes, limit: int) -> tuple[list[dict[str, Any]], int]:

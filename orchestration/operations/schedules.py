@@ -22,10 +22,13 @@ from segmentation.placeholders import check_placeholders, check_varies
 from segmentation.timetable import Timetable, timetable, whole_second
 
 if TYPE_CHECKING:
+    from orchestration.catalog.audiences import AudienceStore
     from orchestration.catalog.exports import ExportStore
     from orchestration.catalog.jobs import JobStore
     from orchestration.catalog.records import Export, Job
-    from orchestration.context import Context
+    from orchestration.catalog.schedules import ScheduleStore
+    from orchestration.catalog.segments import SegmentStore
+    from orchestration.platform.settings import Settings
 
 MACHINES: Final[Mapping[ScheduleKind, str]] = {
     "import": IMPORT_MACHINE,
@@ -39,7 +42,6 @@ _OF_ONE_SNAPSHOT: Final = frozenset({"job_id", "at_ms", "retry_of"})
 
 
 def schedule_import(
-    context: "Context",
     name: str,
     uri: str,
     *,
@@ -50,14 +52,17 @@ def schedule_import(
     overrides: Mapping[str, Any],
     again: bool,
     now_ms: int,
+    audiences: "AudienceStore",
+    schedules: "ScheduleStore",
+    settings: "Settings",
 ) -> Schedule:
     """Create a schedule that imports an object repeatedly. The object need not exist yet.
 
     `audience`: its name, or the reserved name of events or profiles. Raises `UserError` BAD_NAME, UNKNOWN_TENANT,
     BAD_URI, BAD_SOURCE, BAD_SCHEDULE, BAD_TIMEZONE, BAD_PLACEHOLDER, BAD_SPEC, BAD_COLUMN, SCHEDULE_EXISTS.
     """
-    names, times = check_target(context, tenant, audience), timetable(expression, timezone, now_ms)
-    bucket, key = source_of(context, names[0], uri)
+    names, times = check_target(audiences, tenant, audience), timetable(expression, timezone, now_ms)
+    bucket, key = source_of(settings, names[0], uri)
     check_placeholders(key)
     request = {
         "tenant": names[0],
@@ -71,11 +76,10 @@ def schedule_import(
         ImportSpec.from_record({**ImportSpec().as_record(), **overrides})
     else:
         activity_spec(kind, overrides)
-    return _keep(context, name, names[0], "import", times, request, now_ms)
+    return _keep(schedules, name, names[0], "import", times, request, now_ms)
 
 
 def schedule_export(
-    context: "Context",
     name: str,
     request: ExportRequest,
     *,
@@ -83,6 +87,8 @@ def schedule_export(
     timezone: str,
     since_last: bool,
     now_ms: int,
+    audiences: "AudienceStore",
+    schedules: "ScheduleStore",
 ) -> Schedule:
     """Create a schedule that exports an audience repeatedly, to S3 at a different address each time.
 
@@ -93,8 +99,8 @@ def schedule_export(
     BAD_FORMAT, NOT_IN_A_DELTA, BAD_PLACEHOLDER, ADDRESS_REPEATS, SCHEDULE_EXISTS.
     """
     tenant = tenant_name(request.tenant)
-    require_tenant(context, tenant)
-    context.audiences.get(tenant, audience_name(request.audience))
+    require_tenant(audiences, tenant)
+    audiences.get(tenant, audience_name(request.audience))
     times = timetable(expression, timezone, now_ms)
     check_request(request)
     if since_last and request.shape.others:
@@ -105,31 +111,33 @@ def schedule_export(
         check_placeholders(request.to)
     record = {name: value for name, value in request.as_record().items() if name not in _OF_ONE_EXPORT}
     record |= {"delta_from": SINCE_LAST if since_last else None}
-    return _keep(context, name, tenant, "export", times, record, now_ms)
+    return _keep(schedules, name, tenant, "export", times, record, now_ms)
 
 
 def schedule_snapshot(
-    context: "Context",
     name: str,
     request: SnapshotRequest,
     *,
     expression: str,
     timezone: str,
     now_ms: int,
+    audiences: "AudienceStore",
+    schedules: "ScheduleStore",
+    segments: "SegmentStore",
 ) -> Schedule:
     """Create a schedule that repeatedly publishes the members of a segment as a version of an audience.
 
     Raises `UserError` BAD_NAME, UNKNOWN_TENANT, UNKNOWN_SEGMENT, BAD_SCHEDULE, BAD_TIMEZONE, SCHEDULE_EXISTS.
     """
-    tenant, _ = check_names(context, request.tenant, request.audience)
-    context.segments.get(tenant, segment_name(request.segment))
+    tenant, _ = check_names(audiences, request.tenant, request.audience)
+    segments.get(tenant, segment_name(request.segment))
     times = timetable(expression, timezone, now_ms)
     record = {name: value for name, value in request.as_record().items() if name not in _OF_ONE_SNAPSHOT}
-    return _keep(context, name, tenant, "snapshot", times, record, now_ms)
+    return _keep(schedules, name, tenant, "snapshot", times, record, now_ms)
 
 
 def _keep(
-    context: "Context",
+    schedules: "ScheduleStore",
     name: str,
     tenant: TenantName,
     kind: ScheduleKind,
@@ -149,7 +157,7 @@ def _keep(
         created_at_ms=now_ms,
         next_due_ms=_first(times, whole_second(now_ms)),  # a rate starts now
     )
-    context.schedules.add(new)
+    schedules.add(new)
     return new
 
 
@@ -160,43 +168,43 @@ def _first(times: Timetable, from_ms: int) -> int:
     return due
 
 
-def pause(context: "Context", tenant: str, name: str) -> Schedule:
+def pause(schedules: "ScheduleStore", tenant: str, name: str) -> Schedule:
     """Stop running a schedule until it is resumed. Raises `UserError` UNKNOWN_SCHEDULE."""
-    found = find(context, tenant, name)
-    context.schedules.pause(found.schedule_id)
+    found = find(schedules, tenant, name)
+    schedules.pause(found.schedule_id)
     return replace(found, enabled=False)
 
 
-def resume(context: "Context", tenant: str, name: str, now_ms: int) -> Schedule:
+def resume(schedules: "ScheduleStore", tenant: str, name: str, now_ms: int) -> Schedule:
     """Continue a paused schedule at its first time after now; runs that it missed are not made up for.
 
     Raises `UserError` UNKNOWN_SCHEDULE, BAD_SCHEDULE if it is never due again.
     """
-    found = find(context, tenant, name)
+    found = find(schedules, tenant, name)
     if found.enabled:
         return found
     next_due = _first(found.times, now_ms)
-    context.schedules.resume(found.schedule_id, next_due)
+    schedules.resume(found.schedule_id, next_due)
     return replace(found, enabled=True, next_due_ms=next_due)
 
 
-def run_now(context: "Context", tenant: str, name: str, now_ms: int) -> JobId:
+def run_now(tenant: str, name: str, now_ms: int, *, engine: WorkflowEngine, schedules: "ScheduleStore") -> JobId:
     """Start a run now, even of a paused schedule; returns the id of its job or export.
 
     Raises `UserError` UNKNOWN_SCHEDULE; `RetriableError` ENGINE_UNAVAILABLE, `FatalError` ENGINE_REFUSED.
     """
-    found, due = find(context, tenant, name), whole_second(now_ms)
-    execution = start_run(context.engine, found, due)
-    while not context.schedules.started(
+    found, due = find(schedules, tenant, name), whole_second(now_ms)
+    execution = start_run(engine, found, due)
+    while not schedules.started(
         found.schedule_id, seen_ms=found.next_due_ms, due_ms=due, execution=execution, next_due_ms=found.next_due_ms
     ):  # the relay has just started the due run
-        found = find(context, tenant, name)
+        found = find(schedules, tenant, name)
     return run_id(found.schedule_id, due)
 
 
-def find(context: "Context", tenant: str, name: str) -> Schedule:
+def find(schedules: "ScheduleStore", tenant: str, name: str) -> Schedule:
     """The schedule of that name. Raises `UserError` BAD_NAME, UNKNOWN_SCHEDULE."""
-    return context.schedules.get(tenant_name(tenant), schedule_name(name))
+    return schedules.get(tenant_name(tenant), schedule_name(name))
 
 
 def start_run(engine: WorkflowEngine, schedule: Schedule, due_ms: int) -> str:

@@ -20,7 +20,6 @@ from connectors.lake.activity_relations import Activity, Below
 from connectors.lake.segment_queries import Comparison
 from orchestration.catalog.segment_records import Segment
 from orchestration.kinds.segment_meaning import Meaning, Outside
-from orchestration.kinds.wiring import meanings
 from orchestration.operations.segments import find
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.codec import CODEC, UndecodableError
@@ -32,7 +31,12 @@ from schemas.topics import EVENTS, PROFILES, SEGMENT_STATUS
 from segmentation.expressions.literals import EPOCH
 
 if TYPE_CHECKING:
-    from orchestration.context import Context
+    from connectors.lake.archive import ActivityArchive
+    from connectors.storage.objects import ObjectStore
+    from orchestration.catalog.activations import ActivationStore
+    from orchestration.catalog.segments import SegmentStore
+    from orchestration.kinds.segment_meaning import Meanings
+    from orchestration.platform.settings import Settings
 
 AHEAD_S: Final = 2
 """A cut is requested for an instant in the future, so that no partition has passed it."""
@@ -57,100 +61,183 @@ class Checked:
     outside: tuple[Outside, ...] = ()
 
 
-def check(
-    context: "Context",
-    tenant: str,
-    name: str,
-    timeout_s: float,
-    sleep: Callable[[float], None] = time.sleep,
-    only: Partition | None = None,
-) -> Checked:
-    """Compare the stream's members of a segment with its rule; the steps are in the module's docstring.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentCheck:
+    """Checks segments; the steps are in the module's docstring."""
 
-    `only`: check one partition and its users.
+    activations: "ActivationStore"
+    archive: "ActivityArchive"
+    meanings: "Meanings"
+    objects: "ObjectStore"
+    segments: "SegmentStore"
+    settings: "Settings"
 
-    Raises `UserError` UNKNOWN_SEGMENT, SEGMENT_PAUSED; `RetriableError` SEGMENT_NOT_READY, SEGMENT_CHANGED,
-    CUT_TIMEOUT, KAFKA_UNAVAILABLE, LAKE_UNAVAILABLE; `FatalError` TOPIC_PARTITIONS_CHANGED.
-    """
-    deadline = time.monotonic() + timeout_s
-    segment, meaning = _told(context, tenant, name, deadline, sleep)
-    request = CutRequested(
-        cut_id=fresh_id(),
-        tenant=segment.tenant,
-        segment=segment.name,
-        at_us=(now_ms() + AHEAD_S * 1000) * 1000,
-    )
-    try:
-        cuts = _cuts(context, request, deadline, only)  # 1, 2
-        found = _compared(context, segment, meaning, cuts, deadline, sleep)
-        if only is not None:
-            return found
-        known = meanings(context)
-        everything = _below(known.activity(segment.tenant), cuts)
-        return replace(found, outside=known.outside(segment.tenant, meaning, everything))
-    finally:
-        _remove(context, request)  # 5
+    def run(
+        self,
+        tenant: str,
+        name: str,
+        timeout_s: float,
+        sleep: Callable[[float], None] = time.sleep,
+        only: Partition | None = None,
+    ) -> Checked:
+        """Compare the stream's members of a segment with its rule; the steps are in the module's docstring.
 
+        `only`: check one partition and its users.
 
-def _told(
-    context: "Context", tenant: str, name: str, deadline: float, sleep: Callable[[float], None]
-) -> tuple[Segment, Meaning]:
-    """The segment and the meaning of its rule, once workers have been notified of it. Raises as `check`."""
-    while True:
-        segment = find(context, tenant, name).segment
-        meaning = _checked_meaning(context, segment)
-        if context.activations.settled(segment.tenant):
-            return segment, meaning
-        if time.monotonic() > deadline:
-            raise RetriableError(
-                "SEGMENT_NOT_READY",
-                f"workers have not been told yet of all segments of {tenant}, or of audiences that these name",
-                segment=name,
-            )
-        sleep(POLL_S)
-
-
-def _compared(
-    context: "Context",
-    segment: Segment,
-    meaning: Meaning,
-    cuts: list[SegmentCut],
-    deadline: float,
-    sleep: Callable[[float], None],
-) -> Checked:
-    """Steps 3 and 4."""
-    name = segment.name
-    for cut in cuts:
-        if cut.rule_version != segment.rule_version:
-            raise RetriableError(
-                "SEGMENT_NOT_READY",
-                f"partition {cut.partition} has rule version {cut.rule_version} of {name}, not {segment.rule_version}; "
-                "try again in a while",
-                segment=name,
-                partition=cut.partition,
-            )
-    _wait_for_archive(context, cuts, deadline, sleep)  # 3
-    known = meanings(context)
-    activity = known.activity(segment.tenant, cuts[0].partition if len(cuts) == 1 else None)
-    by_instant: dict[int, list[SegmentCut]] = defaultdict(list)
-    for cut in cuts:
-        by_instant[cut.at_us].append(cut)
-    questions = [
-        (meaning.question(_below(activity, some)), EPOCH + timedelta(microseconds=at_us))
-        for at_us, some in by_instant.items()
-    ]
-    parts = [cut.part for cut in cuts if cut.part is not None]
-    comparison = known.queries.compare(questions, parts, SAMPLE)
-    if find(context, segment.tenant, name).segment != segment or _checked_meaning(context, segment) != meaning:  # 4
-        raise RetriableError(
-            "SEGMENT_CHANGED", f"what the rule of {name} means has changed meanwhile; check again", segment=name
+        Raises `UserError` UNKNOWN_SEGMENT, SEGMENT_PAUSED; `RetriableError` SEGMENT_NOT_READY, SEGMENT_CHANGED,
+        CUT_TIMEOUT, KAFKA_UNAVAILABLE, LAKE_UNAVAILABLE; `FatalError` TOPIC_PARTITIONS_CHANGED.
+        """
+        deadline = time.monotonic() + timeout_s
+        segment, meaning = self._known_to_workers(tenant, name, deadline, sleep)
+        request = CutRequested(
+            cut_id=fresh_id(),
+            tenant=segment.tenant,
+            segment=segment.name,
+            at_us=(now_ms() + AHEAD_S * 1000) * 1000,
         )
-    return Checked(
-        cut_id=cuts[0].cut_id,
-        rule_version=segment.rule_version,
-        at=EPOCH + timedelta(microseconds=max(by_instant)),
-        comparison=comparison,
-    )
+        try:
+            cuts = self._cuts(request, deadline, only)  # 1, 2
+            found = self._compared(segment, meaning, cuts, deadline, sleep)
+            if only is not None:
+                return found
+            known = self.meanings
+            everything = _below(known.activity(segment.tenant), cuts)
+            return replace(found, outside=known.outside(segment.tenant, meaning, everything))
+        finally:
+            self._remove(request)  # 5
+
+    def _known_to_workers(
+        self, tenant: str, name: str, deadline: float, sleep: Callable[[float], None]
+    ) -> tuple[Segment, Meaning]:
+        """The segment and the meaning of its rule, once workers have been notified of it. Raises as `run`."""
+        while True:
+            segment = find(self.segments, tenant, name).segment
+            meaning = self._checked_meaning(segment)
+            if self.activations.settled(segment.tenant):
+                return segment, meaning
+            if time.monotonic() > deadline:
+                raise RetriableError(
+                    "SEGMENT_NOT_READY",
+                    f"workers have not been told yet of all segments of {tenant}, or of audiences that these name",
+                    segment=name,
+                )
+            sleep(POLL_S)
+
+    def _compared(
+        self,
+        segment: Segment,
+        meaning: Meaning,
+        cuts: list[SegmentCut],
+        deadline: float,
+        sleep: Callable[[float], None],
+    ) -> Checked:
+        """Steps 3 and 4."""
+        name = segment.name
+        for cut in cuts:
+            if cut.rule_version != segment.rule_version:
+                raise RetriableError(
+                    "SEGMENT_NOT_READY",
+                    f"partition {cut.partition} has rule version {cut.rule_version} of {name}, not "
+                    f"{segment.rule_version}; try again in a while",
+                    segment=name,
+                    partition=cut.partition,
+                )
+        self._wait_for_archive(cuts, deadline, sleep)  # 3
+        known = self.meanings
+        activity = known.activity(segment.tenant, cuts[0].partition if len(cuts) == 1 else None)
+        by_instant: dict[int, list[SegmentCut]] = defaultdict(list)
+        for cut in cuts:
+            by_instant[cut.at_us].append(cut)
+        questions = [
+            (meaning.question(_below(activity, some)), EPOCH + timedelta(microseconds=at_us))
+            for at_us, some in by_instant.items()
+        ]
+        parts = [cut.part for cut in cuts if cut.part is not None]
+        comparison = known.queries.compare(questions, parts, SAMPLE)
+        if (
+            find(self.segments, segment.tenant, name).segment != segment or self._checked_meaning(segment) != meaning
+        ):  # 4
+            raise RetriableError(
+                "SEGMENT_CHANGED", f"what the rule of {name} means has changed meanwhile; check again", segment=name
+            )
+        return Checked(
+            cut_id=cuts[0].cut_id,
+            rule_version=segment.rule_version,
+            at=EPOCH + timedelta(microseconds=max(by_instant)),
+            comparison=comparison,
+        )
+
+    def _checked_meaning(self, segment: Segment) -> Meaning:
+        """Raises `UserError` SEGMENT_PAUSED: the members of a paused segment date from when it was paused."""
+        rule = self.segments.versions(segment.segment_id)[segment.rule_version - 1].parsed
+        meaning = self.meanings.of(segment.tenant, rule)
+        if paused := [*((segment.name,) if segment.state == "paused" else ()), *meaning.paused]:
+            raise UserError(
+                "SEGMENT_PAUSED",
+                f"{', '.join(paused)} is paused: its members are those of then, and no rule says them",
+                segments=paused,
+            )
+        return meaning
+
+    def _cuts(self, request: CutRequested, deadline: float, only: Partition | None) -> list[SegmentCut]:
+        """Steps 1 and 2. If a partition answered twice, the last cut counts."""
+        from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+        from connectors.kafka.errors import kafka_error
+        from connectors.kafka.logon import librdkafka_config, refusals_of
+        from connectors.publishing.activations import ActivationSender
+
+        settings = self.settings
+        consumer = Consumer({**librdkafka_config(settings.kafka_bootstrap), "group.id": "muster-check", "log_level": 2})
+        asked = set(range(settings.partitions)) if only is None else {int(only)}
+        found: dict[int, SegmentCut] = {}
+        try:
+            # Read from the present end, so that an answer that precedes the first poll is not missed.
+            wait_s = min(KAFKA_S, max(POLL_S, deadline - time.monotonic()))
+            with refusals_of(consumer):
+                _, end = consumer.get_watermark_offsets(TopicPartition(SEGMENT_STATUS, 0), timeout=wait_s)
+            consumer.assign([TopicPartition(SEGMENT_STATUS, 0, end)])
+            ActivationSender(settings.kafka_bootstrap, settings.partitions).send(request, only)
+            while missing := sorted(asked - found.keys()):
+                if time.monotonic() > deadline:
+                    raise RetriableError(
+                        "CUT_TIMEOUT",
+                        f"no word of partitions {', '.join(map(str, missing))}: are the workers of segments running?",
+                        partitions=missing,
+                    )
+                for record in consumer.consume(500, POLL_S):
+                    if record.error() is None and (cut := _cut(record.value())) and cut.cut_id == request.cut_id:
+                        found[cut.partition] = cut
+        except KafkaException as exc:
+            raise kafka_error(exc, "asking for a cut") from exc
+        finally:
+            consumer.close()
+        return [found[partition] for partition in sorted(found)]
+
+    def _remove(self, request: CutRequested) -> None:
+        """Files that a partition writes too late, or that cannot be removed now, are removed with other orphans."""
+        try:
+            self.objects.delete_prefix(self.settings.staging_bucket, cut_prefix(request.cut_id))
+        except MusterError as exc:
+            _log.warning("the members of cut %s were not removed: %s", request.cut_id, exc)
+
+    def _wait_for_archive(self, cuts: list[SegmentCut], deadline: float, sleep: Callable[[float], None]) -> None:
+        while True:
+            events, profiles = self.archive.archived_to(EVENTS), self.archive.archived_to(PROFILES)
+            behind = [
+                cut.partition
+                for cut in cuts
+                if events.get(cut.partition, 0) < cut.events or profiles.get(cut.partition, 0) < cut.profiles
+            ]
+            if not behind:
+                return
+            if time.monotonic() > deadline:
+                raise RetriableError(
+                    "CUT_TIMEOUT",
+                    f"the archive has not reached the cut in partitions {', '.join(map(str, behind))}",
+                    partitions=behind,
+                )
+            sleep(POLL_S)
 
 
 def _below(activity: Activity, cuts: Sequence[SegmentCut]) -> Activity:
@@ -162,87 +249,9 @@ def _below(activity: Activity, cuts: Sequence[SegmentCut]) -> Activity:
     )
 
 
-def _checked_meaning(context: "Context", segment: Segment) -> Meaning:
-    """Raises `UserError` SEGMENT_PAUSED: the members of a paused segment date from when it was paused."""
-    rule = context.segments.versions(segment.segment_id)[segment.rule_version - 1].parsed
-    meaning = meanings(context).of(segment.tenant, rule)
-    if paused := [*((segment.name,) if segment.state == "paused" else ()), *meaning.paused]:
-        raise UserError(
-            "SEGMENT_PAUSED",
-            f"{', '.join(paused)} is paused: its members are those of then, and no rule says them",
-            segments=paused,
-        )
-    return meaning
-
-
-def _cuts(context: "Context", request: CutRequested, deadline: float, only: Partition | None) -> list[SegmentCut]:
-    """Steps 1 and 2. If a partition answered twice, the last cut counts."""
-    from confluent_kafka import Consumer, KafkaException, TopicPartition
-
-    from connectors.kafka.errors import kafka_error
-    from connectors.kafka.logon import librdkafka_config, refusals_of
-    from connectors.publishing.activations import ActivationSender
-
-    settings = context.settings
-    consumer = Consumer({**librdkafka_config(settings.kafka_bootstrap), "group.id": "muster-check", "log_level": 2})
-    asked = set(range(settings.partitions)) if only is None else {int(only)}
-    found: dict[int, SegmentCut] = {}
-    try:
-        # Read from the present end, so that an answer that precedes the first poll is not missed.
-        wait_s = min(KAFKA_S, max(POLL_S, deadline - time.monotonic()))
-        with refusals_of(consumer):
-            _, end = consumer.get_watermark_offsets(TopicPartition(SEGMENT_STATUS, 0), timeout=wait_s)
-        consumer.assign([TopicPartition(SEGMENT_STATUS, 0, end)])
-        ActivationSender(settings.kafka_bootstrap, settings.partitions).send(request, only)
-        while missing := sorted(asked - found.keys()):
-            if time.monotonic() > deadline:
-                raise RetriableError(
-                    "CUT_TIMEOUT",
-                    f"no word of partitions {', '.join(map(str, missing))}: are the workers of segments running?",
-                    partitions=missing,
-                )
-            for record in consumer.consume(500, POLL_S):
-                if record.error() is None and (cut := _cut(record.value())) and cut.cut_id == request.cut_id:
-                    found[cut.partition] = cut
-    except KafkaException as exc:
-        raise kafka_error(exc, "asking for a cut") from exc
-    finally:
-        consumer.close()
-    return [found[partition] for partition in sorted(found)]
-
-
-def _remove(context: "Context", request: CutRequested) -> None:
-    """Files that a partition writes too late, or that cannot be removed now, are removed with other orphans."""
-    try:
-        context.objects.delete_prefix(context.settings.staging_bucket, cut_prefix(request.cut_id))
-    except MusterError as exc:
-        _log.warning("the members of cut %s were not removed: %s", request.cut_id, exc)
-
-
 def _cut(value: bytes | None) -> SegmentCut | None:
     try:
         message = CODEC.decode(value or b"")
     except UndecodableError:
         return None
     return message if isinstance(message, SegmentCut) else None
-
-
-def _wait_for_archive(
-    context: "Context", cuts: list[SegmentCut], deadline: float, sleep: Callable[[float], None]
-) -> None:
-    while True:
-        events, profiles = context.archive.archived_to(EVENTS), context.archive.archived_to(PROFILES)
-        behind = [
-            cut.partition
-            for cut in cuts
-            if events.get(cut.partition, 0) < cut.events or profiles.get(cut.partition, 0) < cut.profiles
-        ]
-        if not behind:
-            return
-        if time.monotonic() > deadline:
-            raise RetriableError(
-                "CUT_TIMEOUT",
-                f"the archive has not reached the cut in partitions {', '.join(map(str, behind))}",
-                partitions=behind,
-            )
-        sleep(POLL_S)

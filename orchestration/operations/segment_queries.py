@@ -1,5 +1,6 @@
 """Rules evaluated over the archive: count a draft, explain a user."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -7,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 from connectors.lake.segment_queries import Explained, Mistyped, Question
 from orchestration.catalog.segment_records import NewRule
 from orchestration.kinds.segment_meaning import Outside
-from orchestration.kinds.wiring import meanings
 from orchestration.operations.availability import require_services
 from orchestration.operations.segments import find
 from orchestration.operations.submit import require_tenant
@@ -21,7 +21,11 @@ from segmentation.rules.references import check_members, names
 from segmentation.rules.state import needs
 
 if TYPE_CHECKING:
-    from orchestration.context import Context
+    from connectors.lake.archive import ActivityArchive
+    from orchestration.catalog.audiences import AudienceStore
+    from orchestration.catalog.segments import SegmentStore
+    from orchestration.kinds.segment_meaning import Meanings
+    from orchestration.platform.settings import Settings
 
 SHOWN_EVENTS: Final = 20
 
@@ -42,16 +46,17 @@ class Preview:
     outside: tuple[Outside, ...]
 
 
-def preview(context: "Context", tenant: str, new: NewRule) -> Preview:
+def preview(
+    tenant: str, new: NewRule, *, audiences: "AudienceStore", meanings: "Meanings", segments: "SegmentStore"
+) -> Preview:
     """Count a draft. Raises `UserError` UNKNOWN_TENANT, UNKNOWN_AUDIENCE, UNKNOWN_SEGMENT; `RetriableError`."""
     tenant_ = tenant_name(tenant)
-    require_tenant(context, tenant_)
+    require_tenant(audiences, tenant_)
     draft = "draft "  # not a valid segment name
-    rules = {**context.segments.rules(tenant_), draft: new.rule}
-    check_members(draft, rules, {audience.name for audience in context.audiences.all(tenant_)}, new.written)
-    known = meanings(context)
-    meaning, queries = known.of(tenant_, new.rule), known.queries
-    activity, at = known.activity(tenant_), datetime.now(UTC)
+    rules = {**segments.rules(tenant_), draft: new.rule}
+    check_members(draft, rules, {audience.name for audience in audiences.all(tenant_)}, new.written)
+    meaning, queries = meanings.of(tenant_, new.rule), meanings.queries
+    activity, at = meanings.activity(tenant_), datetime.now(UTC)
     question = meaning.question(activity)
     members = queries.count(question, at)
     events, attributes = queries.unseen(question)
@@ -62,49 +67,60 @@ def preview(context: "Context", tenant: str, new: NewRule) -> Preview:
         unseen_attributes=tuple(attributes),
         mistyped=tuple(queries.mistyped(question)),
         paused=meaning.paused,
-        outside=known.outside(tenant_, meaning, activity),
+        outside=meanings.outside(tenant_, meaning, activity),
     )
 
 
 def unseen(
-    context: "Context", tenant: str, rule: Rule
+    meanings: "Meanings", tenant: str, rule: Rule
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[Mistyped, ...]]:
     """(events, attributes) in a rule that no user has ever had, and operands that no archived value is comparable with.
 
     According to the archive.
     """
-    known = meanings(context)
-    question = Question(rule=rule, activity=known.activity(tenant_name(tenant)), segments={}, audiences={})
-    events, attributes = known.queries.unseen(question)
-    return tuple(events), tuple(attributes), tuple(known.queries.mistyped(question))
+    question = Question(rule=rule, activity=meanings.activity(tenant_name(tenant)), segments={}, audiences={})
+    events, attributes = meanings.queries.unseen(question)
+    return tuple(events), tuple(attributes), tuple(meanings.queries.mistyped(question))
 
 
-def outside(context: "Context", tenant: str, rule: Rule) -> tuple[Outside, ...]:
+def outside(
+    tenant: str, rule: Rule, *, meanings: "Callable[[], Meanings]", settings: "Settings"
+) -> tuple[Outside, ...]:
     """Members of the audiences that a rule depends on without any archived activity, so that no rule can match them.
+
+    `meanings` is called only if there are such audiences, since the lake is slow to load.
 
     Raises `RetriableError` STACK_NOT_RUNNING if there are such audiences and no lake, and as `SegmentQueries`.
     """
     if not (names(rule).audiences or names(rule).segments):
         return ()
-    require_services(context.settings, "object store")
-    tenant_ = tenant_name(tenant)
-    known = meanings(context)
+    require_services(settings, "object store")
+    tenant_, known = tenant_name(tenant), meanings()
     return known.outside(tenant_, known.of(tenant_, rule))
 
 
-def explain(context: "Context", tenant: str, name: str, user_id: str, as_of: datetime | None) -> dict[str, Any]:
+def explain(
+    tenant: str,
+    name: str,
+    user_id: str,
+    as_of: datetime | None,
+    *,
+    archive: "ActivityArchive",
+    meanings: "Meanings",
+    segments: "SegmentStore",
+    settings: "Settings",
+) -> dict[str, Any]:
     """Why a user is in a segment or not, according to the archive, as plain JSON data.
 
     `outside` names the audiences of the rule that have the user as a member although nothing else is known of the user.
 
     Raises `UserError` UNKNOWN_SEGMENT, UNKNOWN_USER.
     """
-    standing = find(context, tenant, name)
+    standing = find(segments, tenant, name)
     segment = standing.segment
-    known = meanings(context)
-    meaning, queries = known.of(segment.tenant, standing.rule.parsed), known.queries
+    meaning, queries = meanings.of(segment.tenant, standing.rule.parsed), meanings.queries
     at = as_of or datetime.now(UTC)
-    question = meaning.question(known.activity(segment.tenant))
+    question = meaning.question(meanings.activity(segment.tenant))
     found = queries.explain(question, at, user_id)
     audiences = queries.audiences_of(question, user_id) if found is None else ()
     if found is None and not audiences:
@@ -114,7 +130,7 @@ def explain(context: "Context", tenant: str, name: str, user_id: str, as_of: dat
             tenant=segment.tenant,
             user=user_id,
         )
-    partition = Partition(partition_of(user_id, context.settings.partitions))
+    partition = Partition(partition_of(user_id, settings.partitions))
     return {
         "tenant": segment.tenant,
         "segment": segment.name,
@@ -124,7 +140,7 @@ def explain(context: "Context", tenant: str, name: str, user_id: str, as_of: dat
         "outside": audiences,
         "as_of": at.isoformat(),
         "partition": partition,
-        "archived_to": {topic: context.archive.archived_to(topic).get(partition, 0) for topic in (EVENTS, PROFILES)},
+        "archived_to": {topic: archive.archived_to(topic).get(partition, 0) for topic in (EVENTS, PROFILES)},
         "paused": [*((segment.name,) if segment.state == "paused" else ()), *meaning.paused],
         "groups": [] if found is None else _groups(meaning.rule, found),
         "attributes": {} if found is None else {name: _plain(value) for name, value in found.values.items()},

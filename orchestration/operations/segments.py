@@ -15,7 +15,10 @@ from segmentation.rules.printer import rule_text
 from segmentation.rules.records import MAX_BYTES, rule_from_json
 
 if TYPE_CHECKING:
-    from orchestration.context import Context
+    from connectors.lake.archive import ActivityArchive
+    from orchestration.catalog.audiences import AudienceStore
+    from orchestration.catalog.segments import SegmentStore
+    from orchestration.platform.settings import Settings
 
 PATH_MAX: Final = 1_024
 """A longer rule is not taken for a file path."""
@@ -49,32 +52,34 @@ def _content(given: str) -> str:
         raise UserError("RULE_UNREADABLE", f"{path} cannot be read: {reason}", path=str(path)) from exc
 
 
-def create(context: "Context", tenant: str, name: str, rule: NewRule, author: str) -> Segment:
+def create(
+    tenant: str, name: str, rule: NewRule, author: str, *, audiences: "AudienceStore", segments: "SegmentStore"
+) -> Segment:
     """Create a segment. Raises as `SegmentStore.create`, and BAD_NAME."""
     tenant_, name_ = tenant_name(tenant), segment_name(name)
-    require_tenant(context, tenant_)
-    return context.segments.create(tenant_, name_, rule, new_id=fresh_id(), author=author, now_ms=now_ms())
+    require_tenant(audiences, tenant_)
+    return segments.create(tenant_, name_, rule, new_id=fresh_id(), author=author, now_ms=now_ms())
 
 
-def edit(context: "Context", tenant: str, name: str, rule: NewRule, author: str) -> tuple[Segment, bool]:
+def edit(segments: "SegmentStore", tenant: str, name: str, rule: NewRule, author: str) -> tuple[Segment, bool]:
     """Change the rule; also returns whether it differs from the old one.
 
     Raises as `SegmentStore.edit`, and BAD_NAME.
     """
-    return context.segments.edit(tenant_name(tenant), segment_name(name), rule, author=author, now_ms=now_ms())
+    return segments.edit(tenant_name(tenant), segment_name(name), rule, author=author, now_ms=now_ms())
 
 
-def find(context: "Context", tenant: str, name: str) -> Standing:
+def find(segments: "SegmentStore", tenant: str, name: str) -> Standing:
     """A segment with everything known about it. Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT."""
     tenant_, name_ = tenant_name(tenant), segment_name(name)
-    found = context.segments.get(tenant_, name_)
-    rule = context.segments.versions(found.segment_id)[found.rule_version - 1]
-    return Standing(segment=found, rule=rule, partitions=context.segments.partitions(found.segment_id))
+    found = segments.get(tenant_, name_)
+    rule = segments.versions(found.segment_id)[found.rule_version - 1]
+    return Standing(segment=found, rule=rule, partitions=segments.partitions(found.segment_id))
 
 
-def turn(context: "Context", tenant: str, name: str, what: str) -> Segment:
+def turn(segments: "SegmentStore", tenant: str, name: str, what: str) -> Segment:
     """`pause`, `resume` or `delete` a segment. Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT, SEGMENT_IN_USE."""
-    store = context.segments
+    store = segments
     change = {"pause": store.pause, "resume": store.resume, "delete": store.delete}[what]
     return change(tenant_name(tenant), segment_name(name), now_ms=now_ms())
 
@@ -134,7 +139,7 @@ def rule_record_of(version: RuleVersion) -> dict[str, Any]:
     }
 
 
-def behind(context: "Context", partitions: Iterable[PartitionStatus]) -> int | None:
+def behind(partitions: Iterable[PartitionStatus], *, archive: "ActivityArchive", settings: "Settings") -> int | None:
     """Records of events and profiles that have not been read yet. None if Kafka or the lake does not answer."""
     from confluent_kafka import KafkaException, TopicPartition
     from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
@@ -143,12 +148,12 @@ def behind(context: "Context", partitions: Iterable[PartitionStatus]) -> int | N
     from connectors.kafka.logon import answer
 
     said = list(partitions)
-    admin = admin_client(context.settings.kafka_bootstrap)
+    admin = admin_client(settings.kafka_bootstrap)
     latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
     asked = {TopicPartition(topic, one.partition): latest for topic in ACTIVITY_TOPICS for one in said}
     try:
         ends = admin.list_offsets(asked, request_timeout=KAFKA_TIMEOUT_S) if asked else {}
-        logs = {topic: context.archive.log(topic) for topic in ACTIVITY_TOPICS}
+        logs = {topic: archive.log(topic) for topic in ACTIVITY_TOPICS}
         found = {
             (p.topic, p.partition): logs[p.topic].position(
                 Partition(p.partition), int(answer(admin, f, KAFKA_TIMEOUT_S + 1).offset)

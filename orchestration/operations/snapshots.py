@@ -11,17 +11,21 @@ from schemas.errors import UserError
 from schemas.ids import JobId, segment_name
 
 if TYPE_CHECKING:
-    from orchestration.context import Context
+    from orchestration.catalog.audiences import AudienceStore
+    from orchestration.catalog.segments import SegmentStore
+    from orchestration.workflow.engine import WorkflowEngine
 
 
 def snapshot(
-    context: "Context",
     tenant: str,
     name: str,
     *,
     audience: str | None = None,
     at: datetime | None = None,
     allow_shrink: bool = False,
+    audiences: "AudienceStore",
+    engine: "WorkflowEngine",
+    segments: "SegmentStore",
 ) -> JobId:
     """Start a snapshot of a segment; returns the id of its job. Requests that would be refused are refused up front.
 
@@ -29,13 +33,13 @@ def snapshot(
     ENGINE_UNAVAILABLE, `FatalError` ENGINE_REFUSED.
     """
     target = audience_of(name) if audience is None else audience
-    tenant_, target_ = check_names(context, tenant, target)
+    tenant_, target_ = check_names(audiences, tenant, target)
     segment, now = segment_name(name), now_ms()
     at_ms = None if at is None else int(at.timestamp() * 1000)
     if at_ms is not None and at_ms < now:
         raise UserError("BAD_TIME", "workers know who is in a segment now, and not who was", at_ms=at_ms)
     check_time(at_ms, now)
-    current_rule(context.segments, tenant_, segment)
+    current_rule(segments, tenant_, segment)
     request = SnapshotRequest(
         job_id=fresh_id(),
         tenant=tenant_,
@@ -44,7 +48,7 @@ def snapshot(
         at_ms=at_ms,
         allow_shrink=allow_shrink,
     )
-    return start_snapshot(context, request)
+    return start_snapshot(engine, request)
 
 
 def audience_of(segment: str) -> str:

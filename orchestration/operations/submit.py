@@ -6,14 +6,13 @@
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestration.kinds.events import KEY_MAX_BYTES, ImportRequest
 from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.kinds.sources import require_source
-from orchestration.kinds.wiring import specs
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.workflow.engine import IMPORT_MACHINE
 from schemas.activity_columns import is_fixed
@@ -24,153 +23,166 @@ from schemas.import_targets import target_name
 from schemas.layout import UPLOADS_PREFIX, split_s3_uri
 
 if TYPE_CHECKING:
+    from connectors.storage.objects import ObjectStore
+    from orchestration.catalog.audiences import AudienceStore
     from orchestration.catalog.records import Job
-    from orchestration.context import Context
+    from orchestration.kinds.specs import Specs
+    from orchestration.platform.settings import Settings
+    from orchestration.workflow.engine import WorkflowEngine
 
 DEFAULT_TENANT: Final = TenantName("default")
 
 
-def check_target(context: "Context", tenant: str, target: str) -> tuple[TenantName, AudienceName]:
+def check_target(audiences: "AudienceStore", tenant: str, target: str) -> tuple[TenantName, AudienceName]:
     """As `check_names`; the target may also be a reserved name."""
     checked = tenant_name(tenant), target_name(target)
-    require_tenant(context, checked[0])
+    require_tenant(audiences, checked[0])
     return checked
 
 
-def check_names(context: "Context", tenant: str, audience: str) -> tuple[TenantName, AudienceName]:
+def check_names(audiences: "AudienceStore", tenant: str, audience: str) -> tuple[TenantName, AudienceName]:
     """Step 1. Creates the tenant `default` if it is missing. Raises `UserError` BAD_NAME, UNKNOWN_TENANT."""
     checked = tenant_name(tenant), audience_name(audience)
-    require_tenant(context, checked[0])
+    require_tenant(audiences, checked[0])
     return checked
 
 
-def require_tenant(context: "Context", tenant: TenantName) -> None:
+def require_tenant(audiences: "AudienceStore", tenant: TenantName) -> None:
     """Raises `UserError` UNKNOWN_TENANT, except for the default tenant, which is created instead."""
-    known = context.audiences.tenants()
+    known = audiences.tenants()
     if tenant in known:
         return
     if tenant != DEFAULT_TENANT:
         raise UserError(
             "UNKNOWN_TENANT", f"there is no tenant {tenant!r}; `muster tenants create {tenant}`", tenant=tenant
         )
-    context.audiences.add_tenant(tenant, now_ms())
+    audiences.add_tenant(tenant, now_ms())
 
 
-def submit_file(
-    context: "Context",
-    path: Path,
-    *,
-    tenant: str,
-    audience: str,
-    overrides: Mapping[str, Any],
-    again: bool = False,
-    on_bytes: Callable[[int], None] | None = None,
-) -> JobId:
-    """Upload a local file and start its import; returns the job's id. `on_bytes` gets the size of each piece sent.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """Starts imports of files and objects, and of the sources of earlier jobs."""
 
-    Raises `UserError` SOURCE_GONE, SOURCE_UNREADABLE, EMPTY_FILE; `RetriableError` S3_UNAVAILABLE, ENGINE_UNAVAILABLE.
-    """
-    names = check_target(context, tenant, audience)
-    check_readable(path)
-    job_id = fresh_id()
-    bucket = context.settings.staging_bucket
-    key = upload_key(*names, job_id, path.name)
-    context.objects.put_file(path, bucket, key, on_bytes=on_bytes)  # 2
-    return _start_pinned(context, job_id, names, (bucket, key), overrides, again=again)
+    audiences: "AudienceStore"
+    engine: "WorkflowEngine"
+    objects: "ObjectStore"
+    settings: "Settings"
+    specs: "Specs"
 
+    def submit_file(
+        self,
+        path: Path,
+        *,
+        tenant: str,
+        audience: str,
+        overrides: Mapping[str, Any],
+        again: bool = False,
+        on_bytes: Callable[[int], None] | None = None,
+    ) -> JobId:
+        """Upload a local file and start its import; returns the job's id. `on_bytes` gets the size of each piece sent.
 
-def submit_object(
-    context: "Context", uri: str, *, tenant: str, audience: str, overrides: Mapping[str, Any], again: bool = False
-) -> JobId:
-    """Start the import of an object in place; returns the new job's id.
+        Raises `UserError` SOURCE_GONE, SOURCE_UNREADABLE, EMPTY_FILE; `RetriableError` S3_UNAVAILABLE,
+        ENGINE_UNAVAILABLE.
+        """
+        names = check_target(self.audiences, tenant, audience)
+        check_readable(path)
+        job_id = fresh_id()
+        bucket = self.settings.staging_bucket
+        key = upload_key(*names, job_id, path.name)
+        self.objects.put_file(path, bucket, key, on_bytes=on_bytes)  # 2
+        return self._start_pinned(job_id, names, (bucket, key), overrides, again=again)
 
-    Raises `UserError` BAD_URI, BAD_SOURCE, SOURCE_GONE.
-    """
-    names = check_target(context, tenant, audience)
-    bucket, key = source_of(context, names[0], uri)
-    return _start_pinned(context, fresh_id(), names, (bucket, key), overrides, again=again)
+    def submit_object(
+        self, uri: str, *, tenant: str, audience: str, overrides: Mapping[str, Any], again: bool = False
+    ) -> JobId:
+        """Start the import of an object in place; returns the new job's id.
 
+        Raises `UserError` BAD_URI, BAD_SOURCE, SOURCE_GONE.
+        """
+        names = check_target(self.audiences, tenant, audience)
+        bucket, key = source_of(self.settings, names[0], uri)
+        return self._start_pinned(fresh_id(), names, (bucket, key), overrides, again=again)
 
-def _start_pinned(
-    context: "Context",
-    job_id: JobId,
-    names: tuple[TenantName, AudienceName],
-    place: tuple[str, str],
-    overrides: Mapping[str, Any],
-    *,
-    again: bool,
-) -> JobId:
-    """Start the import of the present version of the object (bucket, key)."""
-    pinned = context.objects.pin(*place)
-    request = ImportRequest(
-        job_id=job_id,
-        tenant=names[0],
-        audience=names[1],
-        bucket=pinned.bucket,
-        key=pinned.key,
-        version_id=pinned.version_id,
-        overrides=overrides,
-        again=again,
-    )
-    return start(context, request)
+    def resubmit(self, job: "Job", *, force: bool = False, with_audience_settings: bool = False) -> JobId:
+        """Start a new job for the source of a failed or cancelled one; returns its id.
 
+        It uses the spec of that job, or the present settings of its audience (for events and profiles, of its tenant).
 
-def resubmit(context: "Context", job: "Job", *, force: bool = False, with_audience_settings: bool = False) -> JobId:
-    """Start a new job for the source of a failed or cancelled one; returns its id.
-
-    It uses the spec of that job, or the present settings of its audience (for events and profiles, of its tenant).
-    Raises `UserError` NOT_RETRIABLE (it runs or was published), NO_SETTINGS, FILE_AT_FAULT (a user error, and neither
-    `force` nor other settings).
-    """
-    if job.state not in {"FAILED", "CANCELLED"}:
-        raise UserError(
-            "NOT_RETRIABLE",
-            f"job {job.job_id} is {job.state}; only FAILED and CANCELLED jobs are retried",
-            job=job.job_id,
-            state=job.state,
-        )
-    require_tenant(context, tenant_name(job.tenant))
-    if job.segment is not None:  # it takes the settings of its audience anyway
-        return start_snapshot(context, _snapshot_again(job))
-    settings = _settings_of(context, job)
-    if with_audience_settings and settings is None:
-        raise UserError(
-            "NO_SETTINGS",
-            f"there is no audience {job.audience!r}, so it has no settings: `muster audiences create {_named(job)}` "
-            "takes the options of an import",
-            job=job.job_id,
+        Raises `UserError` NOT_RETRIABLE (it runs or was published), NO_SETTINGS, FILE_AT_FAULT (a user error, and
+        neither `force` nor other settings).
+        """
+        if job.state not in {"FAILED", "CANCELLED"}:
+            raise UserError(
+                "NOT_RETRIABLE",
+                f"job {job.job_id} is {job.state}; only FAILED and CANCELLED jobs are retried",
+                job=job.job_id,
+                state=job.state,
+            )
+        require_tenant(self.audiences, tenant_name(job.tenant))
+        if job.segment is not None:  # it takes the settings of its audience anyway
+            return start_snapshot(self.engine, _snapshot_again(job))
+        settings = self._settings_of(job)
+        if with_audience_settings and settings is None:
+            raise UserError(
+                "NO_SETTINGS",
+                f"there is no audience {job.audience!r}, so it has no settings: `muster audiences create "
+                f"{_named(job)}` takes the options of an import",
+                job=job.job_id,
+                audience=job.audience,
+            )
+        same = settings is None or ("overrides" not in job.source and settings == _asked_spec(job))
+        if job.error is not None and job.error.kind == "user" and not force and (same or not with_audience_settings):
+            raise UserError(
+                "FILE_AT_FAULT",
+                f"job {job.job_id} failed with {job.error.code}, and the same file would fail again with the same "
+                f"options: {_way_out(job, same=same, new=settings is None)} correct the file and import that, or use "
+                "--force",
+                job=job.job_id,
+                error=job.error.code,
+                settings_changed=not same,
+            )
+        request = ImportRequest(
+            job_id=fresh_id(),
+            tenant=job.tenant,
             audience=job.audience,
+            bucket=str(job.source["bucket"]),
+            key=str(job.source["key"]),
+            version_id=job.source.get("version_id"),
+            sequencer=str(job.source.get("sequencer") or ""),
+            overrides={} if with_audience_settings else _options_of(job),
+            retry_of=job.job_id,
         )
-    same = settings is None or ("overrides" not in job.source and settings == _asked_spec(job))
-    if job.error is not None and job.error.kind == "user" and not force and (same or not with_audience_settings):
-        raise UserError(
-            "FILE_AT_FAULT",
-            f"job {job.job_id} failed with {job.error.code}, and the same file would fail again with the same options: "
-            f"{_way_out(job, same=same, new=settings is None)} correct the file and import that, or use --force",
-            job=job.job_id,
-            error=job.error.code,
-            settings_changed=not same,
+        return start(self.engine, request)
+
+    def _start_pinned(
+        self,
+        job_id: JobId,
+        names: tuple[TenantName, AudienceName],
+        place: tuple[str, str],
+        overrides: Mapping[str, Any],
+        *,
+        again: bool,
+    ) -> JobId:
+        """Start the import of the present version of the object (bucket, key)."""
+        pinned = self.objects.pin(*place)
+        request = ImportRequest(
+            job_id=job_id,
+            tenant=names[0],
+            audience=names[1],
+            bucket=pinned.bucket,
+            key=pinned.key,
+            version_id=pinned.version_id,
+            overrides=overrides,
+            again=again,
         )
-    request = ImportRequest(
-        job_id=fresh_id(),
-        tenant=job.tenant,
-        audience=job.audience,
-        bucket=str(job.source["bucket"]),
-        key=str(job.source["key"]),
-        version_id=job.source.get("version_id"),
-        sequencer=str(job.source.get("sequencer") or ""),
-        overrides={} if with_audience_settings else _options_of(job),
-        retry_of=job.job_id,
-    )
-    return start(context, request)
+        return start(self.engine, request)
 
-
-def _settings_of(context: "Context", job: "Job") -> ImportSpec | None:
-    """The spec for the job's file if no options were given. None if its audience does not exist."""
-    if job.kind != "audience":
-        return specs(context).of_activity(job.tenant, job.kind, {})
-    audience = context.audiences.find(job.tenant, job.audience)
-    return None if audience is None else specs(context).present(audience)
+    def _settings_of(self, job: "Job") -> ImportSpec | None:
+        """The spec for the job's file if no options were given. None if its audience does not exist."""
+        if job.kind != "audience":
+            return self.specs.of_activity(job.tenant, job.kind, {})
+        audience = self.audiences.find(job.tenant, job.audience)
+        return None if audience is None else self.specs.present(audience)
 
 
 def _asked_spec(job: "Job") -> ImportSpec:
@@ -203,15 +215,15 @@ def _options_of(job: "Job") -> Mapping[str, Any]:
     return {**named, **job.spec.as_record()}
 
 
-def start(context: "Context", request: ImportRequest) -> JobId:
+def start(engine: "WorkflowEngine", request: ImportRequest) -> JobId:
     """Step 3. Raises `RetriableError` ENGINE_UNAVAILABLE, `FatalError` ENGINE_REFUSED."""
-    context.engine.start(IMPORT_MACHINE, request.job_id, {"import": request.as_record()})
+    engine.start(IMPORT_MACHINE, request.job_id, {"import": request.as_record()})
     return request.job_id
 
 
-def start_snapshot(context: "Context", request: SnapshotRequest) -> JobId:
+def start_snapshot(engine: "WorkflowEngine", request: SnapshotRequest) -> JobId:
     """As `start`, for a snapshot."""
-    context.engine.start(IMPORT_MACHINE, request.job_id, {"snapshot": request.as_record()})
+    engine.start(IMPORT_MACHINE, request.job_id, {"snapshot": request.as_record()})
     return request.job_id
 
 
@@ -227,12 +239,12 @@ def _snapshot_again(job: "Job") -> SnapshotRequest:
     )
 
 
-def source_of(context: "Context", tenant: str | None, uri: str) -> tuple[str, str]:
+def source_of(settings: "Settings", tenant: str | None, uri: str) -> tuple[str, str]:
     """(bucket, key) of an object that the tenant (None: any) may import. Raises `UserError` BAD_URI, BAD_SOURCE."""
     bucket, key = split_s3_uri(uri)
     if not key:
         raise UserError("BAD_URI", f"{uri!r} names a bucket, not an object in it", uri=uri)
-    require_source(context.settings, tenant, bucket, key)
+    require_source(settings, tenant, bucket, key)
     return bucket, key
 
 

@@ -12,7 +12,8 @@ from schemas.errors import RetriableError
 from schemas.topics import SEGMENT_WORKER_GROUP, WORKER_GROUP
 
 if TYPE_CHECKING:
-    from orchestration.context import Context
+    from orchestration.catalog.jobs import JobStore
+    from orchestration.catalog.progress import ProgressStore
 
 TIMEOUT_S: Final = 5.0
 
@@ -65,13 +66,13 @@ class WaitingJobs:
     no_worker_s: float
 
 
-def waiting_jobs(context: "Context", now_ms: int) -> WaitingJobs | None:
+def waiting_jobs(now_ms: int, *, jobs: "JobStore", progress: "ProgressStore") -> WaitingJobs | None:
     """Jobs that wait for a worker. None if there are none. Raises `RetriableError` CATALOG_UNAVAILABLE."""
     waits = [
         stood_s
-        for job in context.jobs.live()
+        for job in jobs.live()
         if job.state == "AWAITING"
-        and (stood_s := without_worker_s(job, context.progress.stages(job.job_id), now_ms)) is not None
+        and (stood_s := without_worker_s(job, progress.stages(job.job_id), now_ms)) is not None
     ]
     return WaitingJobs(jobs=len(waits), no_worker_s=max(waits)) if waits else None
 

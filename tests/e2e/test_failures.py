@@ -128,7 +128,7 @@ def test_an_object_that_is_changed_or_gone_after_its_import_began_is_a_user_erro
         # The first step of the workflow, as if it had pinned the object before: it has no more to do in the workflow.
         with patch.object(context.objects, "pin", return_value=pinned):
             register(context, {"import": request.as_record()}, context.engine.execution_arn(request.job_id))
-        start(context, request)
+        start(context.engine, request)
         jobs[what] = request
     for (what, request), code in zip(jobs.items(), ("SOURCE_CHANGED", "SOURCE_GONE"), strict=True):
         assert failed(ended(muster, request.job_id)) == (3, "FAILED", code)

@@ -169,7 +169,7 @@ def test_two_imports_at_the_same_time_never_mix(muster: Muster, context: Context
         for name in ("a", "b")
     )
     for request in (newer, older):
-        start(context, request)
+        start(context.engine, request)
     codes = [ended(muster, request.job_id).code for request in (older, newer)]
     assert codes[1] == 0
     assert codes[0] in {0, 4}  # published before the newer one, or too late

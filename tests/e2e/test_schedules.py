@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 
 def last_of(context: Context, name: str) -> Any:
     """What became of the last run; none before the first."""
-    return schedule_record(context.jobs, context.exports, find(context, "default", name))["last"]
+    return schedule_record(context.jobs, context.exports, find(context.schedules, "default", name))["last"]
 
 
 def finished_job(muster: Muster, context: Context, name: str) -> str:
@@ -112,7 +112,6 @@ def test_a_schedule_that_is_due_once_takes_the_object_of_that_time(muster: Muste
     day, clock = time.strftime("%Y-%m-%d", soon), time.strftime("%H:%M:%S", soon)
     context.objects.put(SOURCES, f"crm/{day}-{clock.replace(':', '')}.csv", b"user_id\nu3\n")
     schedule_import(
-        context,
         "once",
         f"s3://{SOURCES}/crm/{{date}}-{{time}}.csv",
         expression=f"at({day}T{clock})",
@@ -122,6 +121,9 @@ def test_a_schedule_that_is_due_once_takes_the_object_of_that_time(muster: Muste
         overrides={},
         again=False,
         now_ms=int(now * 1000),  # whether it is due by the time it is made is chance, and makes no difference
+        audiences=context.audiences,
+        schedules=context.schedules,
+        settings=context.settings,
     )
     finished_job(muster, context, "once")
     assert ids_of(context, "once") == ["u3"]

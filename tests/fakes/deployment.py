@@ -24,7 +24,7 @@ from orchestration.context import Context
 from orchestration.entrypoints import handlers
 from orchestration.kinds.events import ImportRequest
 from orchestration.kinds.materialised import as_row
-from orchestration.operations.jobs import retry
+from orchestration.operations import wiring
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Secret, Settings
 from schemas.arrow import arrow_schema
@@ -184,7 +184,7 @@ class Deployment:
 
     def retry(self, job: Job, **options: bool) -> Job:
         """`muster jobs retry`, and the first state of the new job's execution."""
-        retried = retry(self.context, job.job_id, **options)
+        retried = wiring.submission(self.context).resubmit(self.context.jobs.get(job.job_id), **options)
         (event,) = (json.loads(text) for text in self.workflow.started if retried in text)
         self.call("register_import", input=event, execution=EXECUTION + retried)
         return self.context.jobs.get(retried)

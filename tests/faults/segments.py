@@ -25,12 +25,14 @@ def change_rule(stack: FaultedStack, number: int, audience: str) -> None:
     """Create, edit, pause, resume, edit and delete one segment, a step a turn, again and again."""
     rule = read_rule(f"count(visit, {number + 1}d) >= 1 or in audience {audience}", None)
     steps: tuple[Callable[[], object], ...] = (
-        lambda: create(stack.context, TENANT, SEGMENT, rule, "soak"),
-        lambda: edit(stack.context, TENANT, SEGMENT, rule, "soak"),
-        lambda: turn(stack.context, TENANT, SEGMENT, "pause"),
-        lambda: turn(stack.context, TENANT, SEGMENT, "resume"),
-        lambda: edit(stack.context, TENANT, SEGMENT, rule, "soak"),
-        lambda: turn(stack.context, TENANT, SEGMENT, "delete"),
+        lambda: create(
+            TENANT, SEGMENT, rule, "soak", audiences=stack.context.audiences, segments=stack.context.segments
+        ),
+        lambda: edit(stack.context.segments, TENANT, SEGMENT, rule, "soak"),
+        lambda: turn(stack.context.segments, TENANT, SEGMENT, "pause"),
+        lambda: turn(stack.context.segments, TENANT, SEGMENT, "resume"),
+        lambda: edit(stack.context.segments, TENANT, SEGMENT, rule, "soak"),
+        lambda: turn(stack.context.segments, TENANT, SEGMENT, "delete"),
     )
     until(lambda: steps[number % len(steps)]() is not None, "a change of a rule")
 
@@ -54,10 +56,17 @@ class Visitors:
 
 def wrong_in_the_end(stack: FaultedStack, audience: str, expected: int) -> list[str]:
     """After all that, every partition takes a new rule and counts who has visited and is in an audience."""
-    create(stack.context, TENANT, LAST, read_rule(f"ever(visit) and in audience {audience}", None), "soak")
+    create(
+        TENANT,
+        LAST,
+        read_rule(f"ever(visit) and in audience {audience}", None),
+        "soak",
+        audiences=stack.context.audiences,
+        segments=stack.context.segments,
+    )
 
     def counted() -> bool:
-        record = segment_record(find(stack.context, TENANT, LAST), stack.settings.partitions, 0)
+        record = segment_record(find(stack.context.segments, TENANT, LAST), stack.settings.partitions, 0)
         return bool(record["complete"]) and record["members"] == expected
 
     try:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from orchestration.operations.fsck import fsck
+from orchestration.operations import wiring
 from tests.faults.imports import Audience, Result, choose_file, faulted_import, left_behind
 from tests.faults.kinds import KINDS, LINKS
 from tests.faults.readers import Lake, Published, Reader
@@ -205,7 +205,11 @@ def _line(result: Result, planned: Planned) -> str:
 def afterwards(stack: FaultedStack) -> list[str]:
     """What is wrong once all jobs have ended: leftovers, disagreement between the stores, messages nobody has taken."""
     found = [f"still staged: {key}" for key in left_behind(stack)]
-    found += [f"fsck: {f.code} {f.subject}: {f.message}" for f in fsck(stack.context).findings if f.severity == "wrong"]
+    found += [
+        f"fsck: {f.code} {f.subject}: {f.message}"
+        for f in wiring.fsck(stack.context).run().findings
+        if f.severity == "wrong"
+    ]
     try:
         eventually(lambda: committed_everything(stack.settings), timeout_s=60)
     except AssertionError:

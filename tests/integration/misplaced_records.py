@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from connectors.kafka.logon import librdkafka_config
 from orchestration.context import Context
-from orchestration.operations.segment_check import check
+from orchestration.operations import wiring
 from orchestration.operations.segments import create, read_rule
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Settings
@@ -34,7 +34,14 @@ class PlacingShop:
         self.tenant = TenantName(f"t{fresh_id()}")
         self.context.audiences.add_tenant(self.tenant, now_ms())
         for name, rule in (("once", "count(order, 30d) = 1"), ("old", "age >= 18")):
-            create(self.context, self.tenant, name, read_rule(rule, None), "ann")
+            create(
+                self.tenant,
+                name,
+                read_rule(rule, None),
+                "ann",
+                audiences=self.context.audiences,
+                segments=self.context.segments,
+            )
         self.wrong: Counter[str] = Counter()
         self.right: dict[str, set[str]] = {EVENTS: set(), PROFILES: set()}
 
@@ -63,7 +70,7 @@ class PlacingShop:
 
     def assert_exact(self, name: str, members: int) -> None:
         eventually(lambda: self.members(name) == members, 60)
-        found = check(self.context, self.tenant, name, 60).comparison
+        found = wiring.segment_check(self.context).run(self.tenant, name, 60).comparison
         assert (found.by_stream, found.by_rule, found.equal) == (members, members, True)
 
 

@@ -20,8 +20,9 @@ from orchestration.context import Context
 from orchestration.kinds.materialised import as_row
 from orchestration.kinds.wiring import kind_of
 from orchestration.operations import audiences as operations
+from orchestration.operations import wiring
 from orchestration.operations.findings import Finding
-from orchestration.operations.fsck import SETTLE_MS, fsck
+from orchestration.operations.fsck import SETTLE_MS
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Secret, Settings
 from schemas.errors import UserError
@@ -113,7 +114,7 @@ class Deployment:
 
     def found(self, *, repair: bool = False, deep: bool = False) -> dict[str, Finding]:
         """What fsck says, by code."""
-        return {finding.code: finding for finding in fsck(self.context, repair=repair, deep=deep).findings}
+        return {finding.code: finding for finding in wiring.fsck(self.context).run(repair=repair, deep=deep).findings}
 
     def rewrite(self, job_id: JobId, **values: object) -> None:
         """Change the record of a job behind everybody's back."""
@@ -169,7 +170,7 @@ def deployment(s3: S3Access, tmp_path: Path) -> Iterator[Deployment]:
 def test_a_deployment_without_a_fault_has_no_finding(deployment: Deployment) -> None:
     deployment.published("ann", "bob")
     deployment.published("ann", "bob", "cid")
-    report = fsck(deployment.context)
+    report = wiring.fsck(deployment.context).run()
     assert (report.audiences, report.versions, report.jobs, report.findings) == (1, 2, 2, ())
 
 
@@ -177,7 +178,11 @@ def test_objects_that_muster_cannot_have_written_are_a_note(deployment: Deployme
     foreign = {BUCKET: "audiences/acme/x.parquet", "staging": "segments/checkpoints/00000/zone=a/part-0.parquet"}
     for bucket, key in foreign.items():
         deployment.context.objects.put(bucket, key, b"x")
-    found = [finding for finding in fsck(deployment.context, repair=True).findings if finding.code == "FOREIGN_OBJECTS"]
+    found = [
+        finding
+        for finding in wiring.fsck(deployment.context).run(repair=True).findings
+        if finding.code == "FOREIGN_OBJECTS"
+    ]
     for bucket, key in foreign.items():
         assert [deployment.context.objects.get(bucket, key)] == [b"x"]
         deployment.context.objects.delete(bucket, key)
@@ -217,7 +222,7 @@ def test_files_that_no_version_has_are_a_note_but_not_those_of_a_live_import(dep
     [finding] = deployment.found(repair=True).values()
     assert (finding.code, finding.severity) == ("UNREFERENCED_FILES", "note")
     assert "1 files (5 bytes)" in finding.message
-    assert fsck(deployment.context).wrong == 0
+    assert wiring.fsck(deployment.context).run().wrong == 0
     assert deployment.context.objects.get(BUCKET, stray) == b"12345"
 
 
@@ -249,15 +254,15 @@ def test_a_pinned_version_survives_retention_until_it_is_unpinned(deployment: De
     context, audience, ref = deployment.context, deployment.audience, ref_of(deployment.audience)
     for members in (("ann",), ("ann", "bob"), ("bob",), ("cid",)):
         deployment.published(*members)
-    operations.pin(context, audience, 1)
-    operations.pin(context, audience, 1)
+    operations.pin(audience, 1, audiences=context.audiences, versions=context.versions)
+    operations.pin(audience, 1, audiences=context.audiences, versions=context.versions)
     assert operations.expire(
         context.audiences, context.jobs, context.versions, audience, versions=1, days=0
     ).versions == (2, 3)
     assert [v.version for v in context.versions.versions(ref)] == [1, 4]
-    assert fsck(context).wrong == 0
-    assert operations.unpin(context, audience, 1) is True
-    assert operations.unpin(context, audience, 1) is False
+    assert wiring.fsck(context).run().wrong == 0
+    assert operations.unpin(context.audiences, audience, 1) is True
+    assert operations.unpin(context.audiences, audience, 1) is False
     assert operations.expire(
         context.audiences, context.jobs, context.versions, audience, versions=1, days=0
     ).versions == (1,)
@@ -266,7 +271,9 @@ def test_a_pinned_version_survives_retention_until_it_is_unpinned(deployment: De
 def test_a_version_that_is_not_there_cannot_be_pinned(deployment: Deployment) -> None:
     deployment.published("ann")
     with pytest.raises(UserError, match="NO_SUCH_VERSION"):
-        operations.pin(deployment.context, deployment.audience, 2)
+        operations.pin(
+            deployment.audience, 2, audiences=deployment.context.audiences, versions=deployment.context.versions
+        )
     assert deployment.context.audiences.pins(deployment.audience.audience_id) == frozenset()
 
 
@@ -278,8 +285,14 @@ def test_a_pinned_version_that_is_gone_is_named(deployment: Deployment) -> None:
 
 def test_an_audience_with_pins_can_be_deleted(deployment: Deployment) -> None:
     deployment.published("ann")
-    operations.pin(deployment.context, deployment.audience, 1)
-    operations.delete(deployment.context, deployment.audience)
+    operations.pin(deployment.audience, 1, audiences=deployment.context.audiences, versions=deployment.context.versions)
+    operations.delete(
+        deployment.audience,
+        audiences=deployment.context.audiences,
+        jobs=deployment.context.jobs,
+        segments=deployment.context.segments,
+        versions=deployment.context.versions,
+    )
     assert deployment.context.audiences.all() == []
 
 
@@ -288,7 +301,7 @@ def test_a_receipt_that_is_missing_is_written_again_from_the_snapshot(deployment
     before = deployment.context.jobs.receipt(job.job_id)
     with deployment.context.database.write() as connection:
         connection.execute(sa.text("DELETE FROM receipts"))
-    assert fsck(deployment.context).wrong == 1
+    assert wiring.fsck(deployment.context).run().wrong == 1
     assert deployment.found(repair=True)["RECEIPT_MISSING"].repaired is True
     assert deployment.context.jobs.receipt(job.job_id) == before
     assert deployment.found() == {}
@@ -349,7 +362,7 @@ def test_what_is_staged_for_an_ended_job_is_removed_and_nothing_else(deployment:
     keys = {owner: staging_prefix(owner, Attempt(1), Partition(0)) + "x" for owner in (ended, live, fresh_id())}
     for key in (*keys.values(), "imports/unknown/x"):
         context.objects.put("staging", key, b"12345")
-    found = [f for f in fsck(context, repair=True).findings if f.code == "STAGED_LEFTOVER"]
+    found = [f for f in wiring.fsck(context).run(repair=True).findings if f.code == "STAGED_LEFTOVER"]
     assert {f.subject for f in found} == {f"job {owner}" for owner in keys if owner != live}
     assert [entry.key for entry in context.objects.list("staging", "imports/")] == [keys[live], "imports/unknown/x"]
 

@@ -18,8 +18,7 @@ from orchestration.catalog.segment_records import NewRule
 from orchestration.cli.main import main
 from orchestration.context import Context
 from orchestration.control import archive_consumer as archiving
-from orchestration.operations import begin_anew
-from orchestration.operations.segment_check import check
+from orchestration.operations import begin_anew, wiring
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Settings
 from schemas.codec import CODEC
@@ -205,7 +204,7 @@ def test_records_that_are_made_to_harm_become_dead_letters_beside_good_ones(
     with suppress(AssertionError):
         eventually(lambda: counted() == len(members), 60)
     assert counted() == len(members)
-    checked = check(context, tenant, "buyers", 60).comparison
+    checked = wiring.segment_check(context).run(tenant, "buyers", 60).comparison
     assert (checked.equal, checked.by_rule) == (True, len(members))
     assert workers.restarts == restarts
     assert workers.peak_rss - before < 150 * MB
@@ -274,7 +273,7 @@ def test_topics_that_were_lost_are_refused_until_it_is_begun_anew_and_then_nothi
     after = {"buyers": shop.ordered(2), "calm": shop.known - shop.refunded}
     assert_followed(shop, after)  # by somebody who has read all changes from the beginning
     for name, users in after.items():
-        checked = check(shop.context, shop.tenant, name, 60).comparison
+        checked = wiring.segment_check(shop.context).run(shop.tenant, name, 60).comparison
         assert (checked.equal, checked.by_rule) == (True, len(users))
     assert shop.archived() > ended
     (entry,) = [one for one in muster("audit", capsys=capsys) if one["action"] == "segments begin-anew"][:1]
@@ -286,7 +285,7 @@ def test_nothing_is_begun_anew_while_workers_run(
 ) -> None:
     context = Context(settings)
     monkeypatch.setattr(begin_anew, "EMPTY_WITHIN_S", 0.0)
-    found = begin_anew.look(context)
+    found = wiring.rebase(context).inspect()
     with pytest.raises(UserError, match=r"WORKERS_RUNNING: .* has 1 members"):
-        begin_anew.begin_anew(context, found)
+        wiring.rebase(context).run(found)
     assert context.archive.log(EVENTS).era == found.era - 1

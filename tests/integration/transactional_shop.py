@@ -13,7 +13,7 @@ from connectors.kafka.logon import librdkafka_config
 from connectors.kafka.worker_group import WorkerGroup
 from orchestration.context import Context
 from orchestration.control.liveness import STALL_MS, WorkerLiveness
-from orchestration.operations.segment_check import check
+from orchestration.operations import wiring
 from orchestration.operations.segments import behind, create, read_rule
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Settings
@@ -36,7 +36,14 @@ class TransactionalShop:
         self.ages = dict.fromkeys(USERS, 0)
         self.plain = self.producer()
         for name, rule in (("twice", "count(order, 30d) >= 2"), ("old", "age >= 18")):
-            create(self.context, self.tenant, name, read_rule(rule, None), "ann")
+            create(
+                self.tenant,
+                name,
+                read_rule(rule, None),
+                "ann",
+                audiences=self.context.audiences,
+                segments=self.context.segments,
+            )
 
     def producer(self, transactional_id: str | None = None) -> Producer:
         conf = {**librdkafka_config(self.settings.kafka_bootstrap), "partitioner": "murmur2_random", "log_level": 2}
@@ -91,7 +98,7 @@ class TransactionalShop:
             if (
                 of.segment.name == name
                 and len(of.partitions) == self.settings.partitions
-                and behind(self.context, of.partitions.values()) == 0
+                and behind(of.partitions.values(), archive=self.context.archive, settings=self.context.settings) == 0
             ):
                 return sum(one.members for one in of.partitions.values())
         return None
@@ -103,7 +110,7 @@ class TransactionalShop:
             ("old", sum(1 for age in self.ages.values() if age >= 18)),
         ):
             eventually(lambda name=name, expected=expected: self.members(name) == expected, 60)  # type: ignore[misc]  # at once
-            checked = check(self.context, self.tenant, name, 60).comparison
+            checked = wiring.segment_check(self.context).run(self.tenant, name, 60).comparison
             assert (checked.by_stream, checked.by_rule, checked.equal) == (expected, expected, True)
 
 
@@ -147,10 +154,16 @@ def assert_all_acknowledged(settings: Settings) -> None:
 
 def assert_waits(shop: TransactionalShop, members: int | None = 0) -> None:
     """A segment is asked at one instant, and all that can be read is in the answer; nobody calls the workers dead."""
-    checked = check(shop.context, shop.tenant, "twice", 60).comparison
+    checked = wiring.segment_check(shop.context).run(shop.tenant, "twice", 60).comparison
     assert (checked.by_stream, checked.equal) == (members, True)
     (standing,) = (of for of in shop.context.segments.standing(shop.tenant) if of.segment.name == "twice")
-    eventually(lambda: (behind(shop.context, standing.partitions.values()) or 0) >= len(USERS) + 7, 60)
+    eventually(
+        lambda: (
+            (behind(standing.partitions.values(), archive=shop.context.archive, settings=shop.context.settings) or 0)
+            >= len(USERS) + 7
+        ),
+        60,
+    )
     group = WorkerGroup(
         shop.settings.kafka_bootstrap, shop.settings.partitions, name=SEGMENT_WORKER_GROUP, topics=ACTIVITY_TOPICS
     )

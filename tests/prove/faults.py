@@ -66,6 +66,7 @@ COVERS: Final = (
     "orchestration/local",
     "orchestration/notifications",
     "orchestration/operations/fsck.py",
+    "orchestration/operations/wiring.py",
     "orchestration/platform",
     "orchestration/workflow",
     "uv.lock",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 
 from orchestration.catalog.tables import audiences, jobs
+from orchestration.operations import wiring
 from orchestration.operations.audiences import find, rollback
-from orchestration.operations.jobs import cancel, retry
 from schemas.errors import MusterError
 from schemas.ids import JobId
 from segmentation.jobs import FINAL
@@ -99,10 +99,14 @@ class People:
         if (victim := self._some_job()) is None:
             return
         self.world.asked_to_end.add(victim)
-        self._try(lambda: cancel(self.world.context, victim))
+        self._try(lambda: wiring.import_jobs(self.world.context).cancel(victim))
         if self.world.faults.strike("retry"):
             self.world.kernel.sleep(self.random.uniform(0, 60))
-            self._try(lambda: retry(self.world.context, victim, force=True))
+            self._try(lambda: self._retry(victim))
+
+    def _retry(self, victim: JobId) -> None:
+        context = self.world.context
+        wiring.submission(context).resubmit(context.jobs.get(victim), force=True)
 
     def _stop(self) -> None:
         if (victim := self._some_job()) is None:
@@ -126,9 +130,9 @@ class People:
         def act() -> None:
             asked = str(self.world.kernel.now_us // 1000)  # each try asks anew
             context = self.world.context
-            audience = find(context, "acme", name)
+            audience = find(context.audiences, "acme", name)
             number = self.random.randint(1, 3)
-            rollback(context, audience, number, reason=asked)
+            rollback(context.versions, audience, number, reason=asked)
             self.world.oracle.rollbacks.add(asked)
 
         self._try(act)

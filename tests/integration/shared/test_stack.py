@@ -43,7 +43,7 @@ from orchestration.local.kafka.jars import classpath
 from orchestration.local.ports import LOOPBACK, Ports, kafka_address
 from orchestration.local.seaweedfs import ensure_buckets, missing_buckets, s3_client
 from orchestration.local.status import PartState, PartStatus
-from orchestration.operations.doctor import services
+from orchestration.operations import wiring
 from orchestration.platform.settings import Secret, Settings
 from schemas.errors import FatalError, UserError
 from schemas.kafka_address import hosts
@@ -352,7 +352,7 @@ def test_the_doctor_names_a_missing_bucket_and_a_missing_topic(own: Settings) ->
     admin.delete_topics([JOB_EVENTS])[JOB_EVENTS].result(10)
     wait_until(lambda: any(d.topic == JOB_EVENTS for d in topic_differences(own)))
 
-    found = [*doctor.stack(own, local_stack.status(own)), *services(Context(own))]
+    found = [*doctor.stack(own, local_stack.status(own)), *wiring.service_checks(Context(own)).run()]
     codes = {diagnosis.code for diagnosis in found}
 
     assert {"BUCKET_MISSING", "TOPIC_MISSING"} <= codes

@@ -7,8 +7,7 @@ from orchestration.context import Context
 from orchestration.control import wiring
 from orchestration.control.gc.exports import SWEEP_AFTER_MS
 from orchestration.kinds.export.request import ExportRequest
-from orchestration.operations.export_jobs import submit
-from orchestration.operations.exports import verify_export
+from orchestration.operations import wiring as operations_wiring
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.ids import AudienceName
 from schemas.layout import split_s3_uri
@@ -35,7 +34,7 @@ def start(context: Context, audience: str, **changes: object) -> ExportRequest:
         "target_bytes": 1,
     }
     request = ExportRequest(**{**given, **changes})  # type: ignore[arg-type]
-    submit(context, request)
+    operations_wiring.export_jobs(context).submit(request)
     return request
 
 
@@ -63,7 +62,7 @@ def assert_received(context: Context, request: ExportRequest) -> None:
     export = finished(context, request)
     assert (export.state, export.error) == ("READY", None)
     sweep(context, request)
-    manifest, difference = verify_export(context, f"{request.to}/manifest.json")
+    manifest, difference = operations_wiring.received_exports(context).verify(f"{request.to}/manifest.json")
     assert difference is None
     version = context.versions.current(ref(context, request.audience))
     assert version is not None

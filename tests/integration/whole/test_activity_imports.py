@@ -11,7 +11,7 @@ from connectors.kafka.log_ends import log_ends
 from orchestration.catalog.records import Job
 from orchestration.context import Context
 from orchestration.kinds.topics import activity_source
-from orchestration.operations.submit import submit_file, submit_object
+from orchestration.operations import wiring
 from schemas.ids import JobId
 from schemas.layout import split_s3_uri
 from schemas.topics import EVENTS, PROFILES
@@ -71,7 +71,7 @@ def test_every_row_of_a_file_of_events_is_stored_once_however_often_it_is_import
     write_orders(tmp_path / "orders.csv", 200)  # for functions
     context.objects.put_file(tmp_path / "orders.csv", SOURCES, "orders.csv")
     uri = f"s3://{SOURCES}/orders.csv"
-    job_id = submit_object(context, uri, tenant=TENANT, audience="_events", overrides=ORDERS)
+    job_id = wiring.submission(context).submit_object(uri, tenant=TENANT, audience="_events", overrides=ORDERS)
     job = registered(context, job_id)
     receipt = ready(context, job)
     assert {name: receipt[name] for name in ("rows", "accepted", "rejected_by_code", "stored", "duplicates")} == {
@@ -87,7 +87,9 @@ def test_every_row_of_a_file_of_events_is_stored_once_however_often_it_is_import
     assert (first["user_id"], first["occurred_at"].isoformat()) == ("user-0", "2026-01-01T01:00:00+00:00")
     assert [(name, value["double"]) for name, value in first["properties"]] == [("total", 0.5)]
 
-    again = submit_object(context, uri, tenant=TENANT, audience="_events", overrides=ORDERS, again=True)
+    again = wiring.submission(context).submit_object(
+        uri, tenant=TENANT, audience="_events", overrides=ORDERS, again=True
+    )
     receipt = ready(context, registered(context, again))
     assert (receipt["accepted"], receipt["stored"], receipt["duplicates"]) == (198, 0, 198)
     assert context.audiences.all(TENANT) == audiences
@@ -125,7 +127,9 @@ def test_an_importer_that_is_killed_while_it_sends_makes_no_second_events(contex
     write_orders(tmp_path / "killed.csv", 300)
     before = sent()
     with hold(context.settings.home, "importer") as importer:
-        job_id = submit_file(context, tmp_path / "killed.csv", tenant=TENANT, audience="_events", overrides=ORDERS)
+        job_id = wiring.submission(context).submit_file(
+            tmp_path / "killed.csv", tenant=TENANT, audience="_events", overrides=ORDERS
+        )
         process = importer()
         assert context.jobs.get(job_id).state == "IMPORTING"
         assert sent() > before

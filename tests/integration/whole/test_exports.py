@@ -10,9 +10,8 @@ from confluent_kafka.cimpl import NewTopic
 from connectors.kafka.logon import librdkafka_config
 from orchestration.context import Context
 from orchestration.kinds.export.request import ExportRequest
+from orchestration.operations import wiring
 from orchestration.operations.audiences import expire
-from orchestration.operations.export_jobs import cancel
-from orchestration.operations.exports import verify_export
 from schemas.ids import AudienceName, Version
 from schemas.manifest import ExportFormat
 from tests.fakes.receivers import Receiver, script
@@ -49,7 +48,7 @@ def test_a_cancelled_export_ends_its_writers_and_leaves_nothing(context: Context
         writer()
         until(lambda: written(context, request) == 3, "the other groups: nobody brings a file after the sweep")
         assert len(files(context, request)) == 4
-        assert cancel(context, request.export_id).warnings == ()
+        assert wiring.export_jobs(context).cancel(request.export_id).warnings == ()
         assert status(context, context.exports.get(request.export_id).execution) == "ABORTED"
     sweep(context, request)
     assert files(context, request) == set()
@@ -63,7 +62,7 @@ def test_an_expiry_while_an_export_runs_leaves_its_version_alone(context: Contex
         assert expire(context.audiences, context.jobs, context.versions, audience, versions=1, days=0).versions == (2,)
     export = finished(context, request)
     assert (export.state, export.error) == ("READY", None)
-    assert verify_export(context, f"{request.to}/manifest.json")[1] is None
+    assert wiring.received_exports(context).verify(f"{request.to}/manifest.json")[1] is None
     assert expire(context.audiences, context.jobs, context.versions, audience, versions=1, days=0).versions == (1,)
 
 
@@ -79,7 +78,7 @@ def test_receivers_of_a_topic_get_every_member_once_though_a_writer_dies(
         request = start(context, few, to=f"kafka://{topic}", format=ExportFormat(format="parquet"))
         process = sender()
         if cancelled:
-            cancel(context, request.export_id)
+            wiring.export_jobs(context).cancel(request.export_id)
         else:
             process.kill()
     export = finished(context, request)

@@ -13,7 +13,7 @@ from orchestration.context import Context
 from orchestration.control import wiring
 from orchestration.control.gc.jobs import SWEEP_AFTER_MS
 from orchestration.control.reconciler import ORPHAN_AFTER_MS
-from orchestration.operations.jobs import cancel, retry
+from orchestration.operations import wiring as operations_wiring
 from orchestration.platform.clock import now_ms
 from schemas.ids import AudienceName
 from schemas.layout import staging_prefix
@@ -69,12 +69,12 @@ def test_a_cancelled_import_ends_in_an_aborted_execution_with_nothing_staged_and
         upload(context, tmp_path / "a.csv", "cancelled")
         job = job_of(context, "cancelled")
         importer()
-        assert cancel(context, job.job_id).warnings == ()
+        assert operations_wiring.import_jobs(context).cancel(job.job_id).warnings == ()
         assert execution_status(context, job) == "ABORTED"
     assert context.jobs.get(job.job_id).state == "CANCELLED"
     sweep(context, job)
 
-    job_id = retry(context, job.job_id)
+    job_id = operations_wiring.submission(context).resubmit(job)
     again = ended(context, until(lambda: context.jobs.find(job_id), "the job of the retry"))
     assert_published(context, again, users)
     way = [(t.state, t.cause) for t in context.jobs.history(again.job_id)]

@@ -22,7 +22,16 @@ def test_every_outcome_reaches_those_whom_it_concerns_though_a_receiver_is_away_
     with receiver() as customer:
         context.audiences.add_tenant(TENANT, 1)
         earlier = len(operator.requests)
-        set_recipients(context, TENANT, None, emails=["crm@example.com"], webhooks=[customer.url], nobody=False)
+        set_recipients(
+            TENANT,
+            None,
+            emails=["crm@example.com"],
+            webhooks=[customer.url],
+            nobody=False,
+            audiences=context.audiences,
+            recipients=context.recipients,
+            settings=context.settings,
+        )
         customer.answers = [500, 302, 503]
         inbox = context.settings.inbox_bucket
         context.objects.put(inbox, f"{TENANT}/good/people.csv", b"user_id\nu1\nu2\n")

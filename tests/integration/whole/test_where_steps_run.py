@@ -4,7 +4,7 @@ import pytest
 
 from orchestration.catalog.records import Job
 from orchestration.context import Context
-from orchestration.operations.follow import look
+from orchestration.operations import wiring
 from orchestration.platform.clock import now_ms
 from tests.integration.whole.conftest import Grown
 from tests.integration.whole_imports import entered, published
@@ -21,7 +21,7 @@ def states(context: Context, job: Job) -> list[str]:
 
 def told(context: Context, job: Job) -> list[str]:
     """The same, by what the steps themselves have said of where they are."""
-    view = look(context, job.job_id, now_ms())
+    view = wiring.job_progress(context).look(job.job_id, now_ms())
     assert view is not None
     ends = {"function": "", "task": "Task", "machine": "Machine", None: "?"}
     places = {stage.name: stage.place for stage in view.stages}

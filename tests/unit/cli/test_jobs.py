@@ -8,7 +8,7 @@ import pytest
 
 from orchestration.cli.main import main
 from orchestration.context import Context
-from orchestration.operations.job_search import search
+from orchestration.operations import wiring
 from schemas.errors import UserError
 from tests.contract.test_catalog import job_number, new_job
 from tests.contract.test_catalog_exports import new_export
@@ -58,8 +58,8 @@ def test_of_all_kinds_the_newest_are_listed(context: Context) -> None:
     for number in range(2, 9):
         context.jobs.register(new_job(number, f"{number:064}"))
         context.exports.register(new_export(5000 + number))
-    found = search(context, limit=5)
-    everything = search(context, limit=100)
+    found = wiring.all_jobs(context).search(limit=5)
+    everything = wiring.all_jobs(context).search(limit=100)
     newest = sorted((job.job_id for job in everything), reverse=True)
     assert len(newest) == 16
     assert [job.job_id for job in everything] == newest
@@ -70,14 +70,14 @@ def test_jobs_of_one_kind_are_found_behind_many_of_others(context: Context) -> N
     oldest = context.jobs.get(context.jobs.register(replace(new_job(0, "0" * 64), source={"segment": "buyers"})))
     for number in range(2, 40):
         context.jobs.register(new_job(number, f"{number:064}"))
-    [job] = search(context, kinds=["snapshot"], limit=2)
+    [job] = wiring.all_jobs(context).search(kinds=["snapshot"], limit=2)
     assert (job.shown_kind, job.created_at_ms) == ("snapshot", oldest.created_at_ms)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(("kinds", "state"), [(["export"], "VERIFYING"), (["audience"], "WRITING"), ([], "ASLEEP")])
 def test_a_state_that_no_job_of_these_kinds_is_in_is_refused(context: Context, kinds: Any, state: str) -> None:
     with pytest.raises(UserError, match=f"is ever '{state}'"):
-        search(context, kinds=kinds, states=[state], limit=1)
+        wiring.all_jobs(context).search(kinds=kinds, states=[state], limit=1)
 
 
 def test_a_kind_that_there_is_not_is_a_usage_error(context: Context) -> None:
@@ -122,7 +122,7 @@ def test_an_export_that_runs_can_be_waited_for_a_while(context: Context, capsys:
 def test_the_old_names_know_exports_alone(
     context: Context, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestration.operations.export_jobs._is_starting", lambda *_: False)
+    monkeypatch.setattr("orchestration.operations.export_jobs.ExportJobs._is_starting", lambda *_: False)
     assert ids(answer(capsys, "exports", "list")) == [EXPORT]
     for command in (["show"], ["wait"], ["cancel"]):
         assert main(["exports", *command, job_number(1)]) == 3

@@ -148,15 +148,17 @@ def test_a_rule_is_read_from_a_file_as_text_or_json(tmp_path: Path) -> None:
 
 def test_an_audience_that_a_rule_names_is_neither_renamed_nor_deleted(context: Context) -> None:
     main([*CREATE, "in audience vip"])
-    vip = find(context, "acme", "vip")
+    vip = find(context.audiences, "acme", "vip")
     with pytest.raises(UserError, match="AUDIENCE_IN_USE: the rules of these segments name vip: buyers"):
-        delete(context, vip)
+        delete(
+            vip, audiences=context.audiences, jobs=context.jobs, segments=context.segments, versions=context.versions
+        )
     with pytest.raises(UserError, match="AUDIENCE_IN_USE"):
-        rename(context, vip, "loyal")
+        rename(vip, "loyal", audiences=context.audiences, segments=context.segments, versions=context.versions)
     main(["segments", "delete", "buyers", "-t", "acme"])
     main([*CREATE, "ever(purchase)"])
     with pytest.raises(UserError, match="NAME_TAKEN"):
-        rename(context, vip, "buyers")
+        rename(vip, "buyers", audiences=context.audiences, segments=context.segments, versions=context.versions)
 
 
 def test_of_many_names_that_nobody_has_had_the_first_are_told_and_how_many_more() -> None:

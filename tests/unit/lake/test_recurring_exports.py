@@ -16,8 +16,8 @@ from orchestration.catalog.schedules import Schedule
 from orchestration.control import wiring
 from orchestration.kinds.export.recurring import of_schedule
 from orchestration.kinds.scheduled import event_of, run_id
+from orchestration.operations import wiring as operations_wiring
 from orchestration.operations.audiences import delete
-from orchestration.operations.export_jobs import retry
 from orchestration.operations.schedules import last_run, schedule_export
 from orchestration.workflow.engine import EXPORT_MACHINE
 from schemas.columns import Column, RowSchema
@@ -38,13 +38,14 @@ def exports(s3: S3Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
 def hourly(exports: Exports, *, since_last: bool = True, expression: str = "rate(1 hour)", **changes: Any) -> Schedule:
     return schedule_export(
-        exports.context,
         "hourly",
         replace(exports.request(), **{"to": f"{exports.place()}/{{date}}-{{hour}}", **changes}),
         expression=expression,
         timezone="UTC",
         since_last=since_last,
         now_ms=MADE_MS,
+        audiences=exports.context.audiences,
+        schedules=exports.context.schedules,
     )
 
 
@@ -118,7 +119,7 @@ def test_a_run_that_failed_is_no_base_and_its_retry_is_one(exports: Exports) -> 
     exports.publish("c", order="3")
     after = exports.run(registered(exports, schedule, 1))
     assert delta(exports, after)[:2] == (3, 1)
-    again = retry(exports.context, failed.job_id)
+    again = operations_wiring.export_jobs(exports.context).retry(failed.job_id)
     exports.call(
         "register_export",
         input=json.loads(exports.workflow.started[-1]),
@@ -147,7 +148,13 @@ def test_exports_of_others_are_no_base(exports: Exports) -> None:
     exports.run(exports.register())
     exports.publish("b", order="2")
     assert delta(exports, exports.run(registered(exports, schedule, 0)))[1] is None
-    delete(exports.context, exports.vip)
+    delete(
+        exports.vip,
+        audiences=exports.context.audiences,
+        jobs=exports.context.jobs,
+        segments=exports.context.segments,
+        versions=exports.context.versions,
+    )
     exports.vip = exports.audience("vip")  # another one of the same name
     for order in "123":
         exports.publish("c", order=order)

@@ -15,7 +15,8 @@ from connectors.storage.writing import put_if_absent
 from orchestration.catalog.segment_records import NewRule
 from orchestration.context import Context
 from orchestration.control import wiring
-from orchestration.operations import segment_check
+from orchestration.operations import wiring as operations_wiring
+from orchestration.operations.segment_check import SegmentCheck
 from orchestration.platform.clock import fresh_id
 from orchestration.platform.settings import Secret, Settings
 from schemas.columns import RowSchema
@@ -72,7 +73,7 @@ class Stream:
         self._bucket = bucket
         self.members = members
 
-    def cuts(self, _: Context, request: CutRequested, __: float, only: Partition | None) -> Sequence[SegmentCut]:
+    def cuts(self, request: CutRequested, _: float, only: Partition | None) -> Sequence[SegmentCut]:
         return [self._cut(request, Partition(p)) for p in range(P) if only in {None, p}]
 
     def _cut(self, request: CutRequested, partition: Partition) -> SegmentCut:
@@ -110,7 +111,7 @@ def test_a_stream_that_is_wrong_in_one_partition_is_found_and_told_until_it_is_r
         rows: list[Any] = [event(n, user) for n, user in enumerate(users)]
         context.archive.append(EVENTS, [bucket.write(0, 10, rows, partition=Partition(p))])
     stream = Stream(context, bucket, right | {2: ["user-2-0", "user-2-9"]})
-    monkeypatch.setattr(segment_check, "_cuts", stream.cuts)
+    monkeypatch.setattr(SegmentCheck, "_cuts", stream.cuts)
     counters = Counters()
     checks = wiring.segment_checks(context, counters)
     with caplog.at_level(logging.ERROR):
@@ -136,10 +137,10 @@ def test_a_check_of_one_partition_reads_no_other(
 ) -> None:
     for p in range(P):
         context.archive.append(EVENTS, [bucket.write(0, 10, [event(1, f"user-{p}")], partition=Partition(p))])
-    monkeypatch.setattr(segment_check, "_cuts", Stream(context, bucket, {1: ["user-1"]}).cuts)
-    found = segment_check.check(context, ACME, BUYERS, 10, only=Partition(1)).comparison
+    monkeypatch.setattr(SegmentCheck, "_cuts", Stream(context, bucket, {1: ["user-1"]}).cuts)
+    found = operations_wiring.segment_check(context).run(ACME, BUYERS, 10, only=Partition(1)).comparison
     assert (found.equal, found.by_rule) == (True, 1)
-    found = segment_check.check(context, ACME, BUYERS, 10).comparison
+    found = operations_wiring.segment_check(context).run(ACME, BUYERS, 10).comparison
     assert (found.missing, found.missing_users) == (3, ("user-0", "user-2", "user-3"))
 
 
@@ -152,17 +153,17 @@ def test_a_check_waits_until_workers_have_been_told_what_the_catalog_says(
         waits.append(seconds)
         tell(context)
 
-    monkeypatch.setattr(segment_check, "_cuts", Stream(context, bucket, {}).cuts)
+    monkeypatch.setattr(SegmentCheck, "_cuts", Stream(context, bucket, {}).cuts)
     context.segments.pause(ACME, BUYERS, now_ms=2)
     context.segments.resume(ACME, BUYERS, now_ms=3)
-    assert segment_check.check(context, ACME, BUYERS, 10, sleep).comparison.equal
+    assert operations_wiring.segment_check(context).run(ACME, BUYERS, 10, sleep).comparison.equal
     assert len(waits) == 1
     vip = context.audiences.ensure(ACME, AudienceName("vip"), new_id=fresh_id(), now_ms=1)
     context.activations.choose(vip.audience_id, Version(1), None)
     with pytest.raises(RetriableError, match="SEGMENT_NOT_READY: workers have not been told yet"):
-        segment_check.check(context, ACME, BUYERS, 0, sleep)
+        operations_wiring.segment_check(context).run(ACME, BUYERS, 0, sleep)
     context.activations.told(vip.audience_id, Version(1))
-    assert segment_check.check(context, ACME, BUYERS, 10).comparison.equal
+    assert operations_wiring.segment_check(context).run(ACME, BUYERS, 10).comparison.equal
 
 
 def test_a_segment_that_another_names_and_that_was_paused_and_resumed_meanwhile_is_to_be_checked_again(
@@ -174,22 +175,22 @@ def test_a_segment_that_another_names_and_that_was_paused_and_resumed_meanwhile_
     tell(context)
     stream = Stream(context, bucket, {})
 
-    def cuts(*given: Any) -> Sequence[SegmentCut]:
+    def cuts(_: SegmentCheck, *given: Any) -> Sequence[SegmentCut]:
         context.segments.pause(ACME, BUYERS, now_ms=2)
         context.segments.resume(ACME, BUYERS, now_ms=3)
         return stream.cuts(*given)
 
-    monkeypatch.setattr(segment_check, "_cuts", cuts)
+    monkeypatch.setattr(SegmentCheck, "_cuts", cuts)
     with pytest.raises(RetriableError, match="SEGMENT_CHANGED"):
-        segment_check.check(context, ACME, fans, 10)
+        operations_wiring.segment_check(context).run(ACME, fans, 10)
 
 
 def test_a_paused_segment_is_refused_at_once_also_while_workers_have_not_been_told(context: Context) -> None:
     context.segments.pause(ACME, BUYERS, now_ms=2)
     with pytest.raises(UserError, match="SEGMENT_PAUSED"):
-        segment_check.check(context, ACME, BUYERS, 600)
+        operations_wiring.segment_check(context).run(ACME, BUYERS, 600)
 
 
 def test_a_broker_that_is_away_is_an_outage(context: Context) -> None:
     with pytest.raises(RetriableError, match="KAFKA_UNAVAILABLE: asking for a cut"):
-        segment_check.check(context, ACME, BUYERS, 0)
+        operations_wiring.segment_check(context).run(ACME, BUYERS, 0)

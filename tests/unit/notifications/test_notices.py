@@ -62,7 +62,16 @@ def make_context(home: Path, **settings: Any) -> Context:
 
 
 def told(context: Context, *, emails: tuple[str, ...] = (), webhooks: tuple[str, ...] = ()) -> None:
-    set_recipients(context, ACME, AUDIENCE_ID, emails=emails, webhooks=webhooks, nobody=True)
+    set_recipients(
+        ACME,
+        AUDIENCE_ID,
+        emails=emails,
+        webhooks=webhooks,
+        nobody=True,
+        audiences=context.audiences,
+        recipients=context.recipients,
+        settings=context.settings,
+    )
 
 
 def ended(context: Context, error: JobError | None = FAULT, number: int = 1, now_ms: int = 2) -> JobId:
@@ -92,7 +101,16 @@ def test_a_version_is_told_to_the_recipients_of_its_audience_and_of_its_tenant(t
             operator_emails="ops@example.com",
         )
         told(context, emails=("vip@example.com",), webhooks=(hook.url,))
-        set_recipients(context, ACME, None, emails=["acme@example.com"], webhooks=[], nobody=False)
+        set_recipients(
+            ACME,
+            None,
+            emails=["acme@example.com"],
+            webhooks=[],
+            nobody=False,
+            audiences=context.audiences,
+            recipients=context.recipients,
+            settings=context.settings,
+        )
         job_id = ended(context, None)
         import_records(context).notify(context.notices, job_id, "ready")
         assert {mail["To"] for mail in mailbox.mails()} == {"vip@example.com", "acme@example.com"}
@@ -200,11 +218,11 @@ def test_a_notification_is_given_up_after_so_many_tries_and_can_be_sent_again(co
             assert not courier(context, tries=3).deliver(row)
         assert states(context, job.job_id)[f"webhook {hook.url}"] == ("given up", 3)
         assert [r.notification_id for r in context.outbox.due(10**15) if r.channel == "webhook"] == []
-        assert resend(context, (), given_up=True) == 1
+        assert resend(context.outbox, (), given_up=True) == 1
         [row] = [r for r in context.outbox.due(10**15) if r.channel == "webhook"]
         assert courier(context).deliver(row)
         with pytest.raises(UserError, match="DELIVERED"):
-            resend(context, [row.notification_id], given_up=False)
+            resend(context.outbox, [row.notification_id], given_up=False)
 
 
 def test_a_row_is_tried_by_one_at_a_time_until_the_lease_is_over(context: Context) -> None:
@@ -277,10 +295,28 @@ def test_recipients_that_cannot_be_told_are_refused_and_nothing_is_changed(conte
     told(context, emails=("a@b",))
     for emails, webhooks in ((["c@d", "x\r\ny@z"], []), ([], ["http://acme.example/"])):
         with pytest.raises(UserError, match="BAD_RECIPIENT"):
-            set_recipients(context, ACME, AUDIENCE_ID, emails=emails, webhooks=webhooks, nobody=True)
+            set_recipients(
+                ACME,
+                AUDIENCE_ID,
+                emails=emails,
+                webhooks=webhooks,
+                nobody=True,
+                audiences=context.audiences,
+                recipients=context.recipients,
+                settings=context.settings,
+            )
     assert [r.address for r in context.recipients.of(ACME, AUDIENCE_ID)] == ["a@b"]
     with pytest.raises(UserError, match="UNKNOWN_TENANT"):
-        set_recipients(context, TenantName("nobody"), None, emails=["a@b"], webhooks=[], nobody=False)
+        set_recipients(
+            TenantName("nobody"),
+            None,
+            emails=["a@b"],
+            webhooks=[],
+            nobody=False,
+            audiences=context.audiences,
+            recipients=context.recipients,
+            settings=context.settings,
+        )
 
 
 def test_a_typo_in_the_settings_does_not_keep_a_failure_from_the_log(
@@ -319,9 +355,9 @@ def test_without_a_secret_webhooks_wait_for_one(context: Context) -> None:
         [row] = [r for r in context.outbox.of(job.job_id) if r.channel == "webhook"]
         assert (row.state, row.last_error) == ("waiting", "NO_WEBHOOK_SECRET: the setting webhook_secret is not set")
         with pytest.raises(UserError, match="NO_WEBHOOK_SECRET"):
-            webhook_key(Context(without), "acme")
+            webhook_key(Context(without).settings, "acme")
 
 
 def test_only_notifications_that_exist_are_sent_again(context: Context) -> None:
     with pytest.raises(UserError, match="UNKNOWN_NOTIFICATION"):
-        resend(context, ["nothing"], given_up=False)
+        resend(context.outbox, ["nothing"], given_up=False)

@@ -31,7 +31,13 @@ def test_a_rule_that_waits_and_names_an_audience_that_is_gone_does_not_hold_up_t
     buyers, rule = AudienceName("buyers"), NewRule(text="x", timezone=None, rule=parse_rule("in audience vip"))
     context.segments.create(ACME, buyers, rule, new_id=JobId("0" * 26), author="ann", now_ms=1)
     context.segments.delete(ACME, buyers, now_ms=2)
-    delete(context, context.audiences.get(ACME, VIP))
+    delete(
+        context.audiences.get(ACME, VIP),
+        audiences=context.audiences,
+        jobs=context.jobs,
+        segments=context.segments,
+        versions=context.versions,
+    )
     wiring.activations(context).lane().tick(500)
     assert [type(message) for message in sent] == [RuleActivated, SegmentDeleted]
     assert context.activations.unsent() == []

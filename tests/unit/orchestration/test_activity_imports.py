@@ -20,10 +20,11 @@ from orchestration.control import wiring
 from orchestration.control.job_events import job_event
 from orchestration.control.liveness import WorkerLiveness
 from orchestration.control.task_answers import TaskAnswers
+from orchestration.kinds.wiring import specs
 from orchestration.notifications.mail import wording
 from orchestration.operations import audiences as operations
-from orchestration.operations.activity_dry_run import ActivityDryRun, activity_dry_run
-from orchestration.operations.jobs import cancel
+from orchestration.operations import wiring as operations_wiring
+from orchestration.operations.activity_dry_run import ActivityDryRun
 from schemas.errors import UserError
 from schemas.ids import Partition
 from schemas.import_spec import ImportSpec
@@ -144,8 +145,8 @@ def test_a_time_without_an_offset_fails_the_import_and_names_line_and_column(dep
 
 def dry(deployment: Deployment, path: Path, content: str, **overrides: Any) -> ActivityDryRun:
     path.write_bytes(content.encode())
-    return activity_dry_run(
-        deployment.context, path, tenant=ACME, kind="events", overrides=overrides, on_progress=lambda _: None
+    return operations_wiring.activity_dry_runs(deployment.context).run(
+        path, tenant=ACME, kind="events", overrides=overrides, on_progress=lambda _: None
     )
 
 
@@ -163,8 +164,7 @@ def test_a_dry_run_says_what_would_be_sent_and_sends_nothing(deployment: Deploym
 def test_a_dry_run_of_a_file_that_cannot_be_read_says_why(deployment: Deployment, tmp_path: Path) -> None:
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b""))
     with pytest.raises(UserError, match="EMPTY_FILE"):
-        activity_dry_run(
-            deployment.context,
+        operations_wiring.activity_dry_runs(deployment.context).run(
             tmp_path / "a.csv.gz",
             tenant=ACME,
             kind="events",
@@ -279,7 +279,7 @@ def test_what_failed_teaches_nothing_and_neither_does_its_retry(deployment: Depl
     deployment.objects.put("inbox", "acme/_profiles/2.csv", b"user_id,name,score,plan\na,Al,x,gold\n")
     request = deployment.request("_profiles", key="acme/_profiles/2.csv", overrides={"other_columns": True})
     job = deployment.run(deployment.register(request), until="IMPORTING")
-    cancel(deployment.context, job.job_id)
+    operations_wiring.import_jobs(deployment.context).cancel(job.job_id)
     again = deployment.retry(job)
     assert (again.spec, again.spec.known_columns) == (job.spec, ())
     assert deployment.context.audiences.activity_spec(ACME, "profiles") is None
@@ -290,7 +290,7 @@ def test_what_is_configured_for_a_kind_holds_for_all_files_of_it(deployment: Dep
 
     def configure(*columns: dict[str, Any], **changes: Any) -> ImportSpec:
         given = {"columns": list(columns), **changes} if columns else changes
-        return operations.configure_activity(context, ACME, "events", given)
+        return operations.configure_activity(ACME, "events", given, audiences=context.audiences, specs=specs(context))
 
     configure(TOTAL, {"name": "occurred_at", "type": "string", "source": "ts"}, timezone="Asia/Tokyo")
     configure({"name": "rush", "type": "boolean", "source": None})
@@ -301,7 +301,7 @@ def test_what_is_configured_for_a_kind_holds_for_all_files_of_it(deployment: Dep
     job = deployment.run(deployment.uploaded(key), until="AWAITING")
     assert (job.error, types(job)) == (None, {"event": "string", "occurred_at": "timestamp", "total": "double"})
     assert [c.name for c in configure(drop_columns=["total"]).known_columns] == ["rush"]
-    assert operations.activity_settings(context, ACME, "profiles").known_columns == ()
+    assert operations.activity_settings(context.audiences, ACME, "profiles").known_columns == ()
 
 
 def test_a_retry_of_a_refused_request_asks_for_what_it_asked_for(deployment: Deployment) -> None:
@@ -313,7 +313,7 @@ def test_a_retry_of_a_refused_request_asks_for_what_it_asked_for(deployment: Dep
 
 def test_a_retry_of_a_cancelled_job_keeps_its_spec_and_verifies_nothing_again(deployment: Deployment) -> None:
     job = deployment.run(of_events(deployment), until="IMPORTING")
-    cancel(deployment.context, job.job_id)
+    operations_wiring.import_jobs(deployment.context).cancel(job.job_id)
     again = deployment.retry(job)
     assert (again.spec, again.state, deployment.scans) == (job.spec, "IMPORTING", 1)
 
@@ -328,7 +328,7 @@ def test_an_audience_cannot_have_a_reserved_name() -> None:
 
 def test_the_end_of_a_job_puts_nothing_into_a_topic_that_has_no_markers(deployment: Deployment) -> None:
     job = deployment.run(of_events(deployment), until="AWAITING")
-    cancel(deployment.context, job.job_id)
+    operations_wiring.import_jobs(deployment.context).cancel(job.job_id)
     before = deployment.sent()
     sweep(deployment.context, deployment.later(minutes=1))
     assert deployment.context.jobs.to_sweep(deployment.later(minutes=2)) == []
@@ -465,7 +465,7 @@ def test_what_an_earlier_attempt_has_sent_counts_once(deployment: Deployment) ->
 def test_a_retry_by_people_counts_what_the_job_before_it_has_sent_as_its_own(deployment: Deployment) -> None:
     job = awaiting(deployment)
     archive(deployment).take(EVENTS)
-    cancel(deployment.context, job.job_id)
+    operations_wiring.import_jobs(deployment.context).cancel(job.job_id)
     again = deployment.run(deployment.retry(job), until="AWAITING")
     archive(deployment).take(EVENTS)
     assert settled(deployment, again).outcome == {"stored": 2, "duplicates": 1, "attempt": 1}
@@ -511,7 +511,7 @@ def test_a_crash_before_the_receipt_is_made_up_for_by_the_next_try(
 def test_a_job_that_was_cancelled_while_it_waited_is_not_settled(deployment: Deployment) -> None:
     job = awaiting(deployment)
     archive(deployment).take(EVENTS)
-    cancel(deployment.context, job.job_id)
+    operations_wiring.import_jobs(deployment.context).cancel(job.job_id)
     assert settled(deployment, job).state == "CANCELLED"
 
 

@@ -17,7 +17,7 @@ from orchestration.deploy.checks import load
 from orchestration.deploy.environment import environment
 from orchestration.entrypoints import serving
 from orchestration.local.parts import aws_environment
-from orchestration.operations import doctor
+from orchestration.operations import doctor, wiring
 from orchestration.operations.availability import require_services
 from orchestration.operations.doctor import Diagnosis
 from orchestration.platform.object_store import s3_access
@@ -115,13 +115,13 @@ DIFFERENCES = (
 def test_the_doctor_asks_the_services_and_not_the_embedded_stack(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "_buckets", lambda _: iter([READ]))
+    monkeypatch.setattr(doctor.ServiceChecks, "_buckets", lambda _: iter([READ]))
     monkeypatch.setattr(doctor, "look", lambda: Layer.NAMESPACES)
     monkeypatch.setattr("connectors.kafka.worker_group.group_members", lambda *_: 0)
     monkeypatch.setattr("connectors.kafka.topics.topic_differences", lambda _: DIFFERENCES)
     context = Context(settings)
     monkeypatch.setitem(vars(context), "workflow", _Describes())
-    told = [doctor.sandbox(settings), *doctor.services(context)]
+    told = [doctor.sandbox(settings), *wiring.service_checks(context).run()]
     assert [(d.subject, d.severity, d.code) for d in told] == [
         ("sandbox", "note", None),
         ("catalog", "wrong", "CATALOG_UNAVAILABLE"),
@@ -140,7 +140,7 @@ def test_the_doctor_asks_the_services_and_not_the_embedded_stack(
 def test_the_doctor_names_a_state_machine_that_is_not_deployed(settings: Settings) -> None:
     context = Context(settings)
     vars(context)["workflow"] = _Describes(but="ExportAudience")
-    [told] = list(doctor.asked("workflow", lambda: doctor._machines(context, "deploy"), "deploy"))
+    [told] = list(doctor.asked("workflow", lambda: wiring.service_checks(context)._machines("deploy"), "deploy"))
     assert (told.code, told.text) == ("STATE_MACHINE_MISSING", "prod-ExportAudience not deployed; deploy")
 
 

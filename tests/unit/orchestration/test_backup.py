@@ -6,7 +6,8 @@ import pytest
 
 from orchestration.catalog import copying
 from orchestration.catalog.engine import Database
-from orchestration.operations.backup import MANIFEST, _end_live, restore
+from orchestration.operations import wiring
+from orchestration.operations.backup import MANIFEST
 from orchestration.operations.backup_place import DirectoryPlace
 from orchestration.platform.settings import Secret
 from schemas.errors import UserError
@@ -35,7 +36,7 @@ def test_the_catalog_comes_back_as_it_was(tmp_path: Path) -> None:
 def test_jobs_that_were_running_fail_by_name(tmp_path: Path) -> None:
     context = make_context(tmp_path)
     context.jobs.register(new_job())
-    [job_id] = _end_live(context)
+    [job_id] = wiring.backups(context)._end_live()
     job = context.jobs.get(job_id)  # type: ignore[arg-type]
     assert job.error is not None
     assert (job.state, job.error.code) == ("FAILED", "RESTORED")
@@ -54,7 +55,7 @@ def test_a_backup_that_does_not_fit_is_refused(tmp_path: Path, manifest: str, co
     (tmp_path / "place").mkdir()
     (tmp_path / "place" / MANIFEST).write_text(manifest)
     with pytest.raises(UserError, match=code):
-        restore(context, str(tmp_path / "place"))
+        wiring.backups(context).restore(str(tmp_path / "place"))
     context.database.close()
 
 

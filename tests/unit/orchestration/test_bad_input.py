@@ -8,9 +8,9 @@ import pytest
 
 from orchestration.kinds.events import ImportRequest, read_event
 from orchestration.local.engine.s3_events import ObjectCreated
-from orchestration.operations.inspection import inspect_source
+from orchestration.operations import wiring
+from orchestration.operations.inspection import inspect_object
 from orchestration.operations.schedules import schedule_import
-from orchestration.operations.submit import submit_object
 from orchestration.platform.settings import Secret
 from schemas.errors import UserError
 from schemas.ids import JobId
@@ -148,10 +148,16 @@ def test_what_muster_keeps_of_any_tenant_is_no_source_of_an_import(deployment: D
     assert job.error is not None
     assert (job.state, job.error.code, job.audience_id) == ("FAILED", "BAD_SOURCE", None)
     for ask in (
-        lambda: submit_object(deployment.context, uri, tenant="acme", audience="vip", overrides={}),
-        lambda: inspect_source(uri, kind="audience", format_=None, context=deployment.context),
+        lambda: wiring.submission(deployment.context).submit_object(uri, tenant="acme", audience="vip", overrides={}),
+        lambda: inspect_object(
+            uri,
+            kind="audience",
+            format_=None,
+            limits=deployment.context.parse_limits(),
+            store=deployment.context.objects,
+            settings=deployment.context.settings,
+        ),
         lambda: schedule_import(
-            deployment.context,
             "nightly",
             uri,
             expression="rate(1 day)",
@@ -161,6 +167,9 @@ def test_what_muster_keeps_of_any_tenant_is_no_source_of_an_import(deployment: D
             overrides={},
             again=False,
             now_ms=1,
+            audiences=deployment.context.audiences,
+            schedules=deployment.context.schedules,
+            settings=deployment.context.settings,
         ),
     ):
         with pytest.raises(UserError, match="BAD_SOURCE"):

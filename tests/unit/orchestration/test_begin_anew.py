@@ -7,7 +7,8 @@ import pytest
 from orchestration.catalog.segment_records import NewRule
 from orchestration.context import Context
 from orchestration.operations import begin_anew as operations
-from orchestration.operations.begin_anew import Found, begin_anew
+from orchestration.operations import wiring
+from orchestration.operations.begin_anew import Found
 from schemas.errors import RetriableError
 from schemas.ids import AudienceName, JobId
 from segmentation.rules.parser import parse_rule
@@ -20,7 +21,7 @@ NOTHING = Found(topics=(), checkpoints=(), era=1)
 @pytest.fixture
 def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
     """Segments a, b (paused) and c (deleted), of which workers were told; a group without members."""
-    monkeypatch.setattr(operations, "_reset", lambda *_: None)
+    monkeypatch.setattr(operations.Rebase, "_reset", lambda *_: None)
     made = make_context(tmp_path)
     for name in "abc":
         rule = NewRule(text="ever(purchase)", timezone=None, rule=parse_rule("ever(purchase)"))
@@ -42,11 +43,11 @@ def tell(context: Context) -> list[tuple[str, str]]:
 
 def test_every_segment_is_told_again_as_it_is_before_anything_begins(context: Context) -> None:
     told: list[tuple[str, str]] = []
-    assert begin_anew(context, NOTHING, sleep=lambda _: told.extend(tell(context))) == 3
+    assert wiring.rebase(context).run(NOTHING, sleep=lambda _: told.extend(tell(context))) == 3
     assert told == [("a", "activate"), ("b", "activate"), ("b", "pause"), ("c", "delete")]
 
 
 def test_nothing_is_begun_while_nobody_tells_the_rules(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operations, "TOLD_WITHIN_S", 0.0)
     with pytest.raises(RetriableError, match="NOT_TOLD"):
-        begin_anew(context, NOTHING, sleep=lambda _: None)
+        wiring.rebase(context).run(NOTHING, sleep=lambda _: None)

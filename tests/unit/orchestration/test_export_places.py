@@ -97,7 +97,16 @@ def test_nor_is_it_one_for_a_single_file(context: Context, to: str) -> None:
         created_at_ms=1,
     )
     with pytest.raises(UserError, match="BAD_DESTINATION"):
-        reading.export(context, vip, version=1, destination=to, overwrite=True)
+        reading.export(
+            vip,
+            version=1,
+            destination=to,
+            overwrite=True,
+            limits=context.duck_limits,
+            s3=context.s3,
+            settings=context.settings,
+            versions=context.versions,
+        )
 
 
 @pytest.mark.parametrize(

@@ -155,4 +155,4 @@ def test_a_job_that_waits_says_for_how_long_no_worker_has_had_its_partitions(con
     assert (
         without_worker_s(replace(waiting, state="READY"), context.progress.stages(JOB.job_id), at_ms + 40_000) is None
     )
-    assert waiting_jobs(context, at_ms + 40_000) is None  # it is in no catalog
+    assert waiting_jobs(at_ms + 40_000, jobs=context.jobs, progress=context.progress) is None  # it is in no catalog

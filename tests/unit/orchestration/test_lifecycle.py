@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from orchestration.catalog.records import Job
-from orchestration.operations.jobs import cancel
+from orchestration.operations import wiring
 from orchestration.platform.clock import now_ms
 from schemas.errors import UserError
 from schemas.messages import ImportEnded, JobState
@@ -25,7 +25,7 @@ def in_state(deployment: Deployment, state: str) -> Job:
         deployment.step(job, "mark_failed", failure=TIMED_OUT)
     elif state == "CANCELLED":
         job = deployment.at("AWAITING")
-        cancel(deployment.context, job.job_id)
+        wiring.import_jobs(deployment.context).cancel(job.job_id)
     elif state == "SUPERSEDED":
         job = deployment.at("PUBLISHING")
         deployment.context.jobs.move(job.job_id, "SUPERSEDED", now_ms=now_ms(), outcome={"version": 1})
@@ -92,12 +92,12 @@ def test_no_handler_moves_a_job_that_has_ended(deployment: Deployment, state: st
 def test_a_cancel_of_a_job_that_has_ended_is_too_late(deployment: Deployment, state: str) -> None:
     job = in_state(deployment, state)
     with pytest.raises(UserError, match="TOO_LATE"):
-        cancel(deployment.context, job.job_id)
+        wiring.import_jobs(deployment.context).cancel(job.job_id)
 
 
 def test_a_second_cancel_is_already_done(deployment: Deployment) -> None:
     job = in_state(deployment, "CANCELLED")
-    assert cancel(deployment.context, job.job_id).already
+    assert wiring.import_jobs(deployment.context).cancel(job.job_id).already
 
 
 @pytest.mark.parametrize("state", [*RUNNING, "READY", "SUPERSEDED"])

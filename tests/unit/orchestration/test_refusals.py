@@ -18,12 +18,11 @@ from orchestration.kinds.failures import MAX_RETRIES, retry_import
 from orchestration.kinds.records import MAX_ATTEMPTS
 from orchestration.kinds.register import _refused_job
 from orchestration.kinds.wiring import import_records, kind_of
-from orchestration.operations import audiences, jobs
+from orchestration.operations import audiences, wiring
 from orchestration.operations.availability import require_services
 from orchestration.operations.dead_letters import select
-from orchestration.operations.exports import written_as
-from orchestration.operations.follow import REGISTRATION_S, await_registration, follow, submitted_ms
-from orchestration.operations.submit import resubmit, start
+from orchestration.operations.follow import REGISTRATION_S, submitted_ms
+from orchestration.operations.submit import start
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName
@@ -173,13 +172,13 @@ def test_a_job_that_still_runs_is_not_made_ready_by_a_repair(context: Context) -
 def test_a_duplicate_cannot_be_cancelled_for_its_twin(context: Context) -> None:
     register(context)
     assert register(context, TWIN) == JOB
-    assert code_of(UserError, lambda: jobs.cancel(context, TWIN)) == "IS_DUPLICATE"
+    assert code_of(UserError, lambda: wiring.import_jobs(context).cancel(TWIN)) == "IS_DUPLICATE"
     assert context.jobs.get(JOB).state == "REGISTERED"
 
 
 def test_only_what_has_failed_is_retried(context: Context) -> None:
     register(context)
-    assert code_of(UserError, lambda: resubmit(context, context.jobs.get(JOB))) == "NOT_RETRIABLE"
+    assert code_of(UserError, lambda: wiring.submission(context).resubmit(context.jobs.get(JOB))) == "NOT_RETRIABLE"
 
 
 def test_a_job_that_nobody_knows_is_told_so(context: Context) -> None:
@@ -189,9 +188,17 @@ def test_a_job_that_nobody_knows_is_told_so(context: Context) -> None:
 
 def test_an_audience_is_made_and_named_once(context: Context) -> None:
     context.audiences.ensure(ACME, AudienceName("gold"), new_id=TWIN, now_ms=1)
-    found = audiences.find(context, "acme", "vip")
-    assert code_of(UserError, lambda: audiences.create(context, "acme", "vip", {}, {})) == "AUDIENCE_EXISTS"
-    assert code_of(UserError, lambda: audiences.rename(context, found, "gold")) == "AUDIENCE_EXISTS"
+    found = audiences.find(context.audiences, "acme", "vip")
+    assert code_of(UserError, lambda: audiences.create(context.audiences, "acme", "vip", {}, {})) == "AUDIENCE_EXISTS"
+    assert (
+        code_of(
+            UserError,
+            lambda: audiences.rename(
+                found, "gold", audiences=context.audiences, segments=context.segments, versions=context.versions
+            ),
+        )
+        == "AUDIENCE_EXISTS"
+    )
     taken = AudienceName("gold")  # by another process, between our look and our update
     rename = context.audiences.rename
     assert code_of(UserError, lambda: rename(AUDIENCE_ID, ACME, taken)) == "AUDIENCE_EXISTS"
@@ -200,22 +207,34 @@ def test_an_audience_is_made_and_named_once(context: Context) -> None:
 
 def test_an_audience_with_a_running_job_is_not_deleted(context: Context) -> None:
     register(context)
-    found = audiences.find(context, "acme", "vip")
-    assert code_of(UserError, lambda: audiences.delete(context, found)) == "AUDIENCE_BUSY"
-    assert audiences.find(context, "acme", "vip") == found
+    found = audiences.find(context.audiences, "acme", "vip")
+    assert (
+        code_of(
+            UserError,
+            lambda: audiences.delete(
+                found,
+                audiences=context.audiences,
+                jobs=context.jobs,
+                segments=context.segments,
+                versions=context.versions,
+            ),
+        )
+        == "AUDIENCE_BUSY"
+    )
+    assert audiences.find(context.audiences, "acme", "vip") == found
 
 
 def test_there_is_nothing_to_compact_before_the_first_version(context: Context) -> None:
-    found = audiences.find(context, "acme", "vip")
-    assert code_of(UserError, lambda: audiences.compact(context, found)) == "NOTHING_PUBLISHED"
+    found = audiences.find(context.audiences, "acme", "vip")
+    assert code_of(UserError, lambda: audiences.compact(context.versions, found)) == "NOTHING_PUBLISHED"
 
 
 def test_a_rollback_that_another_publish_overtook_is_to_be_looked_at_again(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(context.versions, "rollback", lambda *_, **__: BaseMoved(current_version=None))
-    found = audiences.find(context, "acme", "vip")
-    assert code_of(RetriableError, lambda: audiences.rollback(context, found, 1)) == "VERSION_MOVED"
+    found = audiences.find(context.audiences, "acme", "vip")
+    assert code_of(RetriableError, lambda: audiences.rollback(context.versions, found, 1)) == "VERSION_MOVED"
 
 
 def request(**changes: Any) -> ImportRequest:
@@ -224,12 +243,12 @@ def request(**changes: Any) -> ImportRequest:
 
 
 def test_an_engine_that_is_away_is_an_outage_and_one_that_refuses_is_fatal(context: Context) -> None:
-    assert code_of(RetriableError, lambda: start(context, request())) == "ENGINE_UNAVAILABLE"
+    assert code_of(RetriableError, lambda: start(context.engine, request())) == "ENGINE_UNAVAILABLE"
     with Stubber(context.workflow) as engine:
         engine.add_client_error("start_execution", "StateMachineDoesNotExist")
-        assert code_of(FatalError, lambda: start(context, request())) == "ENGINE_REFUSED"
+        assert code_of(FatalError, lambda: start(context.engine, request())) == "ENGINE_REFUSED"
         engine.add_client_error("start_execution", "ExecutionAlreadyExists")
-        assert start(context, request()) == JOB
+        assert start(context.engine, request()) == JOB
 
 
 def test_a_job_that_the_workflow_does_not_register_is_not_waited_for_forever(context: Context) -> None:
@@ -238,7 +257,7 @@ def test_a_job_that_the_workflow_does_not_register_is_not_waited_for_forever(con
     def sleep(seconds: float) -> None:
         clock.ms += int(seconds * 1000)
 
-    views = follow(context, JOB, now_ms=lambda: clock.ms, sleep=sleep)
+    views = wiring.job_progress(context).follow(JOB, now_ms=lambda: clock.ms, sleep=sleep)
     assert code_of(FatalError, lambda: next(views)) == "NOT_REGISTERED"
     assert clock.ms > REGISTRATION_S * 1000
 
@@ -251,13 +270,13 @@ def test_a_job_that_was_just_submitted_is_waited_for_and_an_unknown_one_is_not(c
         if clock.ms > submitted_ms(JOB) + 5_000 and context.jobs.find(JOB) is None:
             register(context)
 
-    await_registration(context, JOB, now_ms=lambda: clock.ms, sleep=sleep)
+    wiring.job_progress(context).await_registration(JOB, now_ms=lambda: clock.ms, sleep=sleep)
     assert 5_000 < clock.ms - submitted_ms(JOB) < 10_000
     clock.ms += int(REGISTRATION_S * 1000)
     before = clock.ms
-    assert code_of(UserError, lambda: await_registration(context, TWIN, now_ms=lambda: clock.ms, sleep=sleep)) == (
-        "UNKNOWN_JOB"
-    )
+    assert code_of(
+        UserError, lambda: wiring.job_progress(context).await_registration(TWIN, now_ms=lambda: clock.ms, sleep=sleep)
+    ) == ("UNKNOWN_JOB")
     assert clock.ms == before
 
 
@@ -287,7 +306,7 @@ def test_a_retry_of_a_refused_request_asks_for_what_the_request_asked_for(
     refused = request(overrides={"mode": "append", "id_column": "email"}, version_id="v7", sequencer="0A")
     error = JobError(kind="user", code="BAD_SPEC", message="why", detail={})
     context.jobs.register(_refused_job(refused, "execution", context.settings.partitions), refused=error)
-    jobs.retry(context, JOB, force=True)
+    wiring.submission(context).resubmit(context.jobs.get(JOB), force=True)
     [again] = started
     assert again.retry_of == JOB
     assert replace(again, job_id=JOB, retry_of=None) == refused
@@ -338,11 +357,17 @@ def test_a_file_is_not_read_by_a_manifest_that_is_not_its_own_or_as_values_that_
 ) -> None:
     path = tmp_path / "manifest.json"
     path.write_bytes(replace(WHOLE, format=replace(WHOLE.format, formulas=formulas)).encode())
-    assert code_of(UserError, lambda: written_as(context, str(path), f"s3://exports/vip/{file}")) == code
+    assert (
+        code_of(
+            UserError,
+            lambda: wiring.received_exports(context).written_as(str(path), f"s3://exports/vip/{file}"),
+        )
+        == code
+    )
 
 
 def test_a_file_is_read_as_its_manifest_says(context: Context, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_bytes(WHOLE.encode())
-    found = written_as(context, str(tmp_path / "manifest.json"), "exports/a-00000.csv")
+    found = wiring.received_exports(context).written_as(str(tmp_path / "manifest.json"), "exports/a-00000.csv")
     columns = [{"name": "age", "type": "long", "source": None}]
     assert found == {"id_column": "user_id", "columns": columns, "format": "csv", "null_values": ["\\N"]}

@@ -40,7 +40,12 @@ NIGHTLY: dict[str, Any] = {
 
 
 def make(deployment: Deployment, **changes: Any) -> Schedule:
-    return schedule_import(deployment.context, **{**NIGHTLY, **changes})
+    return schedule_import(
+        **{**NIGHTLY, **changes},
+        audiences=deployment.context.audiences,
+        schedules=deployment.context.schedules,
+        settings=deployment.context.settings,
+    )
 
 
 def kept(deployment: Deployment, name: str = "nightly") -> Schedule:
@@ -114,16 +119,18 @@ def test_of_the_times_that_were_missed_the_latest_is_run(deployment: Deployment)
 
 def test_a_paused_schedule_does_not_run_and_makes_up_for_nothing_when_it_is_resumed(deployment: Deployment) -> None:
     make(deployment)
-    pause(deployment.context, "acme", "nightly")
+    pause(deployment.context.schedules, "acme", "nightly")
     relay = wiring.schedules(deployment.context)
     relay.tick(SIX_MS + DAY_MS)
     assert deployment.workflow.started == []
-    resume(deployment.context, "acme", "nightly", SIX_MS + DAY_MS + 1)
+    resume(deployment.context.schedules, "acme", "nightly", SIX_MS + DAY_MS + 1)
     relay.tick(SIX_MS + DAY_MS + 1_000)
     assert deployment.workflow.started == []
     relay.tick(SIX_MS + 2 * DAY_MS)
     assert due_times(deployment) == ["2026-11-28T06:00:00Z"]
-    assert resume(deployment.context, "acme", "nightly", 0).next_due_ms == SIX_MS + 3 * DAY_MS  # it is not paused
+    assert (
+        resume(deployment.context.schedules, "acme", "nightly", 0).next_due_ms == SIX_MS + 3 * DAY_MS
+    )  # it is not paused
 
 
 def test_a_schedule_that_is_due_once_is_over_then(deployment: Deployment) -> None:
@@ -133,9 +140,9 @@ def test_a_schedule_that_is_due_once_is_over_then(deployment: Deployment) -> Non
     relay.tick(MADE_MS + DAY_MS)
     assert due_times(deployment) == ["2026-11-25T09:00:05Z"]
     assert kept(deployment).next_due_ms is None
-    pause(deployment.context, "acme", "nightly")
+    pause(deployment.context.schedules, "acme", "nightly")
     with pytest.raises(UserError, match="BAD_SCHEDULE"):
-        resume(deployment.context, "acme", "nightly", MADE_MS + DAY_MS)
+        resume(deployment.context.schedules, "acme", "nightly", MADE_MS + DAY_MS)
 
 
 def test_a_start_that_fails_is_tried_again_and_the_schedule_says_why(deployment: Deployment) -> None:
@@ -305,14 +312,18 @@ def test_a_run_that_ended_without_a_word_is_refused_too(deployment: Deployment) 
 
 def test_a_run_by_hand_is_beside_those_that_are_due(deployment: Deployment) -> None:
     made = make(deployment)
-    pause(deployment.context, "acme", "nightly")
-    job = run_now(deployment.context, "acme", "nightly", MADE_MS + 789)
+    pause(deployment.context.schedules, "acme", "nightly")
+    job = run_now(
+        "acme", "nightly", MADE_MS + 789, engine=deployment.context.engine, schedules=deployment.context.schedules
+    )
     assert job == run_id(made.schedule_id, MADE_MS)
     assert due_times(deployment) == ["2026-11-25T09:00:00Z"]
     assert (kept(deployment).last_due_ms, kept(deployment).next_due_ms) == (MADE_MS, SIX_MS)
     deployment.workflow.away = True
     with pytest.raises(RetriableError, match="ENGINE_UNAVAILABLE"):
-        run_now(deployment.context, "acme", "nightly", MADE_MS + 1000)
+        run_now(
+            "acme", "nightly", MADE_MS + 1000, engine=deployment.context.engine, schedules=deployment.context.schedules
+        )
 
 
 @pytest.mark.parametrize(

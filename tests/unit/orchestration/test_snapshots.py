@@ -23,10 +23,8 @@ from orchestration.kinds.snapshot.cuts import put_cuts
 from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.notifications.mail import wording
 from orchestration.notifications.notices import body_of
-from orchestration.operations.follow import look
+from orchestration.operations import wiring as operations_wiring
 from orchestration.operations.job_records import job_record
-from orchestration.operations.jobs import cancel
-from orchestration.operations.mending import mend
 from orchestration.operations.schedules import registered, schedule_snapshot
 from orchestration.operations.snapshots import snapshot
 from orchestration.platform.clock import fresh_id, now_ms
@@ -415,7 +413,13 @@ def test_a_paused_segment_has_the_members_of_then_and_makes_no_snapshot(deployme
         deployment.step(job, "import_to_kafka")
     assert type(raised.value).__name__ == "UserError"
     with pytest.raises(UserError, match="SEGMENT_PAUSED"):
-        snapshot(deployment.context, ACME, BUYERS)
+        snapshot(
+            ACME,
+            BUYERS,
+            audiences=deployment.context.audiences,
+            engine=deployment.context.engine,
+            segments=deployment.context.segments,
+        )
 
 
 @pytest.mark.parametrize(
@@ -445,7 +449,15 @@ def test_the_same_request_again_is_the_same_job(deployment: Deployment) -> None:
 
 
 def test_a_snapshot_is_asked_for_through_the_workflow(deployment: Deployment) -> None:
-    job_id = snapshot(deployment.context, ACME, BUYERS, at=datetime.now(UTC) + timedelta(minutes=50), allow_shrink=True)
+    job_id = snapshot(
+        ACME,
+        BUYERS,
+        at=datetime.now(UTC) + timedelta(minutes=50),
+        allow_shrink=True,
+        audiences=deployment.context.audiences,
+        engine=deployment.context.engine,
+        segments=deployment.context.segments,
+    )
     [started] = deployment.workflow.started
     wanted = SnapshotRequest.from_record(json.loads(started)["snapshot"])
     assert (wanted.job_id, wanted.segment, wanted.audience, wanted.allow_shrink) == (
@@ -456,13 +468,29 @@ def test_a_snapshot_is_asked_for_through_the_workflow(deployment: Deployment) ->
     )
     for at in (datetime.now(UTC) - timedelta(minutes=1), datetime.now(UTC) + timedelta(minutes=61)):
         with pytest.raises(UserError, match="BAD_TIME"):
-            snapshot(deployment.context, ACME, BUYERS, at=at)
+            snapshot(
+                ACME,
+                BUYERS,
+                at=at,
+                audiences=deployment.context.audiences,
+                engine=deployment.context.engine,
+                segments=deployment.context.segments,
+            )
 
 
 def test_a_schedule_makes_the_snapshot_of_its_time_once(deployment: Deployment) -> None:
     context, due_ms = deployment.context, 1_795_597_200_000
     wanted = request(job_id=JobId(""), allow_shrink=True)
-    daily = schedule_snapshot(context, "daily", wanted, expression="rate(1 day)", timezone="UTC", now_ms=due_ms)
+    daily = schedule_snapshot(
+        "daily",
+        wanted,
+        expression="rate(1 day)",
+        timezone="UTC",
+        now_ms=due_ms,
+        audiences=context.audiences,
+        schedules=context.schedules,
+        segments=context.segments,
+    )
     for name in ("by-the-relay", "by-the-scheduler"):
         deployment.workflow.statuses[EXECUTION + name] = "RUNNING"
         deployment.call("register_import", input=event_of(daily, due_ms), execution=EXECUTION + name)
@@ -471,7 +499,14 @@ def test_a_schedule_makes_the_snapshot_of_its_time_once(deployment: Deployment) 
     assert registered(context.jobs, context.exports, daily, due_ms) == {"job": job.job_id}
     with pytest.raises(UserError, match="UNKNOWN_SEGMENT"):
         schedule_snapshot(
-            context, "other", request(segment="x"), expression="rate(1 day)", timezone="UTC", now_ms=due_ms
+            "other",
+            request(segment="x"),
+            expression="rate(1 day)",
+            timezone="UTC",
+            now_ms=due_ms,
+            audiences=context.audiences,
+            schedules=context.schedules,
+            segments=context.segments,
         )
 
 
@@ -520,7 +555,7 @@ def test_one_that_was_asked_for_later_is_not_replaced_by_one_of_before(deploymen
 
 def test_a_cancelled_snapshot_is_retried_for_the_same_segment(deployment: Deployment) -> None:
     job = awaiting(deployment, audience="fans", allow_shrink=True)
-    assert cancel(deployment.context, job.job_id).warnings == ()
+    assert operations_wiring.import_jobs(deployment.context).cancel(job.job_id).warnings == ()
     again = deployment.retry(job)
     assert (again.retry_of, again.segment, again.audience, again.state) == (job.job_id, BUYERS, "fans", "VERIFYING")
     assert again.spec.max_shrink_percent is None
@@ -569,7 +604,7 @@ def test_a_snapshot_is_followed_as_an_import_is(deployment: Deployment) -> None:
     job = awaiting(deployment)
 
     def seen() -> str:
-        found = look(deployment.context, job.job_id, now_ms())
+        found = operations_wiring.job_progress(deployment.context).look(job.job_id, now_ms())
         assert found is not None
         return "\n".join(job_lines(found))
 
@@ -594,5 +629,5 @@ def test_a_lost_receipt_is_written_again_as_it_was(deployment: Deployment) -> No
     deployment.context.jobs.put_receipt(job.job_id, {**receipt, "members": 1})
     info = deployment.context.versions.current(audience_ref(job))
     assert info is not None
-    mend(deployment.context, job, info)
+    operations_wiring.job_repair(deployment.context).repair(job, info)
     assert deployment.context.jobs.receipt(job.job_id) == receipt

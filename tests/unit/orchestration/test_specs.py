@@ -7,9 +7,10 @@ import pytest
 
 from orchestration.catalog.records import Audience, Job, JobError
 from orchestration.catalog.references import audience_ref, ref_of
+from orchestration.kinds import wiring
 from orchestration.kinds.wiring import specs
 from orchestration.operations import audiences as operations
-from orchestration.operations.mending import mend
+from orchestration.operations import wiring as operations_wiring
 from orchestration.platform.clock import now_ms
 from schemas.columns import Column, RowSchema
 from schemas.errors import UserError
@@ -92,7 +93,15 @@ def test_settings_drop_a_column_once_for_files_that_nobody_speaks_for(deployment
     imported(deployment, 1, columns=columns(AGE, CITY))
 
     def configure(**changes: Any) -> ImportSpec:
-        return operations.configure(deployment.context, ACME, VIP, changes, {}).spec
+        return operations.configure(
+            ACME,
+            VIP,
+            changes,
+            {},
+            audiences=deployment.context.audiences,
+            specs=wiring.specs(deployment.context),
+            versions=lambda: deployment.context.versions,
+        ).spec
 
     with pytest.raises(UserError, match=r"would lose city .*configure vip --drop-column city") as refused:
         configure(columns=columns(AGE))
@@ -110,7 +119,15 @@ def test_settings_drop_a_column_once_for_files_that_nobody_speaks_for(deployment
 def test_what_was_configured_while_an_import_ran_is_kept(deployment: Deployment) -> None:
     imported(deployment, 1, columns=columns(AGE))
     running = deployment.register(deployment.request(key="acme/vip/2.csv"))
-    operations.configure(deployment.context, ACME, VIP, {"columns": columns(AGE, SEEN), "timezone": "UTC"}, {})
+    operations.configure(
+        ACME,
+        VIP,
+        {"columns": columns(AGE, SEEN), "timezone": "UTC"},
+        {},
+        audiences=deployment.context.audiences,
+        specs=wiring.specs(deployment.context),
+        versions=lambda: deployment.context.versions,
+    )
     assert deployment.run(running).state == "READY"
     assert (vip(deployment).spec.columns, vip(deployment).spec.timezone) == ((AGE, SEEN), "UTC")
 
@@ -133,7 +150,7 @@ def test_a_version_whose_job_never_came_to_know_of_it_makes_its_audience(deploym
     context, ref = deployment.context, audience_ref(job)
     context.audiences.delete(ref.audience_id)
     context.audiences.expect(ACME, VIP, new_id=ref.audience_id, now_ms=now_ms())  # as it was before the commit
-    mend(context, job, context.versions.version(ref, Version(1)))
+    operations_wiring.job_repair(context).repair(job, context.versions.version(ref, Version(1)))
     assert vip(deployment).spec.columns == (AGE,)
 
 
@@ -148,13 +165,29 @@ def test_an_audience_from_before_has_the_columns_of_its_newest_version(deploymen
 
     from_before(ImportSpec(timezone="UTC"))
     assert specs(context).present(vip(deployment)) == ImportSpec(columns=(AGE, SEEN), timezone="UTC")
-    operations.configure(context, ACME, VIP, {"max_reject_share": 0.1}, {})
+    operations.configure(
+        ACME,
+        VIP,
+        {"max_reject_share": 0.1},
+        {},
+        audiences=context.audiences,
+        specs=wiring.specs(context),
+        versions=lambda: context.versions,
+    )
     assert vip(deployment).state == "before"  # of its columns nothing was said
     assert code_of(imported(deployment, 2, columns=columns(AGE))) == "COLUMNS_WOULD_CHANGE"
     assert deployment.run(deployment.uploaded("acme/vip/3.csv")).state == "READY"
     assert (vip(deployment).state, vip(deployment).spec.columns) == ("standing", (AGE, SEEN))
     from_before(ImportSpec(columns=(CITY,)))
-    assert operations.configure(context, ACME, VIP, {"drop_columns": ["seen"]}, {}).spec.columns == (AGE, CITY)
+    assert operations.configure(
+        ACME,
+        VIP,
+        {"drop_columns": ["seen"]},
+        {},
+        audiences=context.audiences,
+        specs=wiring.specs(context),
+        versions=lambda: context.versions,
+    ).spec.columns == (AGE, CITY)
 
 
 def at_fault(deployment: Deployment, number: int, **overrides: Any) -> Job:
@@ -172,7 +205,15 @@ def test_a_retry_takes_the_settings_that_the_audience_has_meanwhile(deployment: 
     for options in ({}, {"with_audience_settings": True}):  # which are those of the job
         with pytest.raises(UserError, match=r"FILE_AT_FAULT: .*configure vip -t acme` and add --with-audience-sett"):
             deployment.retry(job, **options)
-    operations.configure(context, ACME, VIP, {"max_reject_share": 0.1}, {})
+    operations.configure(
+        ACME,
+        VIP,
+        {"max_reject_share": 0.1},
+        {},
+        audiences=context.audiences,
+        specs=wiring.specs(context),
+        versions=lambda: context.versions,
+    )
     with pytest.raises(UserError, match="--with-audience-settings takes what the audience is set to now") as refused:
         deployment.retry(job)
     assert refused.value.detail["settings_changed"] is True
@@ -187,7 +228,7 @@ def test_a_retry_of_a_first_import_has_settings_once_somebody_has_made_its_audie
         deployment.retry(job, with_audience_settings=True)
     with pytest.raises(UserError, match=r"FILE_AT_FAULT: .*audiences create vip -t acme"):
         deployment.retry(job)
-    made = operations.create(deployment.context, ACME, VIP, {"columns": columns(AGE)}, {})
+    made = operations.create(deployment.context.audiences, ACME, VIP, {"columns": columns(AGE)}, {})
     assert made.audience_id == job.audience_id
     assert deployment.retry(job, with_audience_settings=True).spec.columns == (AGE,)
 

@@ -9,7 +9,7 @@ import pytest
 from orchestration.control import wiring
 from orchestration.kinds.events import ImportRequest
 from orchestration.notifications.recipients import Recipient
-from orchestration.operations.jobs import cancel
+from orchestration.operations import wiring as operations_wiring
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.errors import UserError
 from schemas.ids import Attempt, JobId, Partition
@@ -116,7 +116,7 @@ def test_a_cancel_in_any_state_before_publishing_aborts_the_execution_and_remove
 ) -> None:
     job = deployment.at(state)
     deployment.objects.put(STAGING, staging_prefix(job.job_id) + "000001/00000/x.parquet", b"x")
-    cancelled = cancel(deployment.context, job.job_id)
+    cancelled = operations_wiring.import_jobs(deployment.context).cancel(job.job_id)
     assert (cancelled.job.state, cancelled.already, cancelled.warnings) == ("CANCELLED", False, ())
     assert deployment.workflow.statuses[str(job.execution)] == "ABORTED"
     aborted = [m for p in (0, 1) for m in deployment.log("", IMPORTS_SMALL).decoded(p) if isinstance(m, ImportAborted)]
@@ -138,7 +138,7 @@ def test_a_cancel_while_the_engine_is_away_is_made_up_for_by_the_sweeper(
     job = deployment.at("AWAITING")
     with monkeypatch.context() as patch:
         patch.setattr(type(deployment.workflow), "stop_execution", lambda _self, **_: away())
-        assert cancel(deployment.context, job.job_id).warnings
+        assert operations_wiring.import_jobs(deployment.context).cancel(job.job_id).warnings
     assert deployment.workflow.statuses[str(job.execution)] == "RUNNING"
     sweep(deployment)
     assert deployment.workflow.statuses[str(job.execution)] == "ABORTED"
@@ -147,7 +147,7 @@ def test_a_cancel_while_the_engine_is_away_is_made_up_for_by_the_sweeper(
 def test_a_cancel_while_publishing_is_refused_and_the_version_is_published(deployment: Deployment) -> None:
     job = deployment.at("PUBLISHING")
     with pytest.raises(UserError, match="TOO_LATE"):
-        cancel(deployment.context, job.job_id)
+        operations_wiring.import_jobs(deployment.context).cancel(job.job_id)
     assert deployment.workflow.statuses[str(job.execution)] == "RUNNING"
     assert deployment.run(job).state == "READY"
     assert deployment.versions(job) == [1]
@@ -157,7 +157,7 @@ def test_a_cancel_while_publishing_is_refused_and_the_version_is_published(deplo
 @pytest.mark.parametrize("state", ["VERIFYING", "IMPORTING", "AWAITING", "BUILDING"])
 def test_no_handler_does_anything_for_a_cancelled_job(deployment: Deployment, state: str, handler: str) -> None:
     job = deployment.at(state)
-    cancel(deployment.context, job.job_id)
+    operations_wiring.import_jobs(deployment.context).cancel(job.job_id)
     sent = {topic: [len(p) for p in log.messages] for topic, log in deployment.logs.items()}
     assert deployment.step(job, handler)["state"] == "CANCELLED"
     assert {topic: [len(p) for p in log.messages] for topic, log in deployment.logs.items()} == sent
@@ -180,7 +180,7 @@ def test_the_upload_of_a_published_job_is_removed_when_it_is_swept(deployment: D
 
 def test_the_upload_of_a_cancelled_job_is_kept_for_a_retry_and_then_removed(deployment: Deployment) -> None:
     job = deployment.register(uploaded(deployment))
-    cancel(deployment.context, job.job_id)
+    operations_wiring.import_jobs(deployment.context).cancel(job.job_id)
     orphans = wiring.orphans(deployment.context)
     orphans.tick(deployment.later(hours=71))
     assert len(deployment.objects.keys(STAGING, "uploads/")) == 1
@@ -190,7 +190,7 @@ def test_the_upload_of_a_cancelled_job_is_kept_for_a_retry_and_then_removed(depl
 
 def test_the_upload_that_a_retry_reads_is_kept_while_it_runs(deployment: Deployment) -> None:
     first = deployment.register(uploaded(deployment))
-    cancel(deployment.context, first.job_id)
+    operations_wiring.import_jobs(deployment.context).cancel(first.job_id)
     again = deployment.retry(first)
     wiring.orphans(deployment.context).tick(deployment.later(hours=200))
     assert len(deployment.objects.keys(STAGING, "uploads/")) == 1

@@ -8,7 +8,7 @@ from orchestration.catalog.tables import jobs
 from orchestration.control import wiring
 from orchestration.kinds.compute_target import COMPARED, MEMBER_BYTES
 from orchestration.kinds.timeouts import LONGEST_S, group_timeout_s, timeouts
-from orchestration.operations.jobs import cancel
+from orchestration.operations import wiring as operations_wiring
 from orchestration.platform.settings import MIB, Settings
 from orchestration.workflow.resources import function_specs
 from schemas.errors import UserError
@@ -81,7 +81,7 @@ def test_a_waiting_job_that_is_cancelled_gives_its_place_to_the_next(deployment:
     deployment.register()
     second, third = (deployment.register(deployment.request(name)) for name in ("second", "third"))
     assert context.jobs.queue_position(third.job_id) == 2
-    cancel(context, second.job_id)
+    operations_wiring.import_jobs(context).cancel(second.job_id)
     assert context.jobs.queue_position(second.job_id) is None
     assert context.jobs.queue_position(third.job_id) == 1
 
@@ -135,7 +135,7 @@ def test_a_retry_of_a_job_that_failed_in_verification_verifies(deployment: Deplo
 
 def test_a_retry_of_an_object_that_is_gone_is_a_failed_job(deployment: Deployment) -> None:
     job = deployment.at("IMPORTING")
-    cancel(deployment.context, job.job_id)
+    operations_wiring.import_jobs(deployment.context).cancel(job.job_id)
     deployment.objects.put(str(job.source["bucket"]), str(job.source["key"]), b"user_id\nother\n")
     again = deployment.retry(job)
     assert again.error is not None
@@ -144,7 +144,7 @@ def test_a_retry_of_an_object_that_is_gone_is_a_failed_job(deployment: Deploymen
 
 def test_a_retry_asks_for_its_turn_like_any_other(deployment: Deployment) -> None:
     job = deployment.at("IMPORTING")
-    cancel(deployment.context, job.job_id)
+    operations_wiring.import_jobs(deployment.context).cancel(job.job_id)
     with deployment.full():
         again = deployment.retry(job)
     assert again.state == "REGISTERED"
