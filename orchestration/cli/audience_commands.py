@@ -118,7 +118,7 @@ def _activity_pairs(view: ActivityView) -> list[tuple[str, object]]:
 
 def _reading_pairs(spec: "ImportSpec") -> list[tuple[str, object]]:
     return [
-        ("format", spec.format or "by the file name"),
+        ("format", spec.format or "from the file name"),
         ("time zone", spec.timezone or "none: times need an offset"),
         ("rejects", f"at most {spec.max_reject_share * 100:g} % of the rows"),
         ("empty file", "accepted" if spec.allow_empty else "refused"),

@@ -158,7 +158,7 @@ def _views(context: "Context", job_id: JobId, place: Screen, timeout_s: float | 
 def duplicate_text(job_id: JobId, twin: "Job") -> str:
     """The message for a job that was not run because it is a duplicate."""
     return (
-        f"This object was imported before with the same options: job {job_id} is a duplicate of {twin.job_id}, "
+        f"This object was already imported with the same options: job {job_id} is a duplicate of {twin.job_id}, "
         f"which is {twin.state}. Use --again to import it once more."
     )
 

@@ -173,7 +173,7 @@ def replay(
 ) -> Answer[Done]:
     """Send dead letters to their topic again.
 
-    The original bytes go to their original partition; if a worker still cannot decode
+    The original bytes go to their original partition; if a worker still cannot process
     them, they become new dead letters.
     """
     if bool(numbers) == all_:
@@ -183,5 +183,5 @@ def replay(
     if numbers:
         letters = operations.select(letters, numbers)
     sent = operations.replay(bootstrap, letters)
-    notes = ["Messages that workers still cannot decode become new dead letters."] if sent else []
+    notes = ["Messages that workers still cannot process become new dead letters."] if sent else []
     return Answer(value=Done(record={"sent": sent}, text=f"{number(sent)} sent again"), notes=notes)
