@@ -1,6 +1,6 @@
 """Check a Muster export without Muster: python verify_export.py FOLDER/manifest.json
 
-Needs xxhash; pyarrow for Parquet, zstandard for .zst. Exit code 0: every number agrees; 1: the first difference.
+Needs xxhash; pyarrow for Parquet, zstandard for .zst. Exit code 0: all numbers match; 1: the first difference.
 """
 
 import csv
@@ -135,5 +135,5 @@ def main(address):
 
 if __name__ == "__main__":
     difference = main(sys.argv[1])
-    print(difference or "every number agrees")
+    print(difference or "all numbers match")
     sys.exit(1 if difference else 0)

@@ -37,9 +37,11 @@ audiences = Group(
 )
 TOP.add_typer(audiences)
 KeepVersions = Annotated[
-    int | None, typer.Option("--keep-versions", metavar="N", help="Versions kept whatever their age [10].")
+    int | None, typer.Option("--keep-versions", metavar="N", help="Number of versions kept regardless of age [10].")
 ]
-KeepDays = Annotated[int | None, typer.Option("--keep-days", metavar="DAYS", help="Age up to which all are kept [30].")]
+KeepDays = Annotated[
+    int | None, typer.Option("--keep-days", metavar="DAYS", help="Age up to which all versions are kept [30].")
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +102,7 @@ def _audience_pairs(view: AudienceView) -> list[tuple[str, object]]:
         *_reading_pairs(spec),
         ("shrinking", shrink),
         ("kept", f"{audience.retention.versions} versions, and all younger than {audience.retention.days} days"),
-        ("told", ", ".join(r.shown for r in view.told) or "nobody"),
+        ("notified", ", ".join(r.shown for r in view.told) or "nobody"),
     ]
 
 
@@ -116,7 +118,7 @@ def _activity_pairs(view: ActivityView) -> list[tuple[str, object]]:
 
 def _reading_pairs(spec: "ImportSpec") -> list[tuple[str, object]]:
     return [
-        ("format", spec.format or "by the name of the file"),
+        ("format", spec.format or "from the file name"),
         ("time zone", spec.timezone or "none: times need an offset"),
         ("rejects", f"at most {spec.max_reject_share * 100:g} % of the rows"),
         ("empty file", "accepted" if spec.allow_empty else "refused"),
@@ -146,7 +148,7 @@ def create(
 ) -> AudienceView:
     """Create an audience.
 
-    An import into an unknown name does the same once its version is published.
+    An import into a missing audience also creates it, once its version is published.
     """
     context = catalog_context()
     return _view_of(
@@ -178,15 +180,15 @@ def configure(
 ) -> AudienceView | ActivityView:
     """Change the settings of an audience.
 
-    How its files are imported, which versions are kept, who is notified. Options that are not given stay as they are;
+    Sets how its files are imported, which versions are kept, and who is notified. Omitted options stay unchanged;
     --column and --notify-* replace all of their kind. Running jobs keep their settings. _events and _profiles hold the
-    settings of the tenant; there, a --column is added.
+    settings of the tenant; there, each --column is added.
     """
     notifying.check_recipients(settings(), notify_email or (), notify_webhook or ())
     context = catalog_context() if operations.COLUMN_KEYS.isdisjoint(changes) else lake_context()
     if (kind := kind_of_target(name)) != "audience":
         if keep_versions or keep_days or notify_email or notify_webhook or notify_nobody:
-            raise typer.BadParameter(f"{name} has import settings alone: neither versions nor recipients of its own")
+            raise typer.BadParameter(f"{name} has only import settings: it has no versions or recipients of its own")
         spec = operations.configure_activity(
             tenant, kind, changes, audiences=context.audiences, specs=wiring.specs(context)
         )
@@ -259,7 +261,7 @@ def list_(
 
 @command(audiences, "show", "muster audiences show vip", effect="reads", show=_show_view)
 def show(*, name: options.AudienceArgument, tenant: options.Tenant = "default") -> AudienceView | ActivityView:
-    """Show an audience: version and settings."""
+    """Show an audience: its version and settings."""
     if (kind := kind_of_target(name)) != "audience":
         spec = operations.activity_settings(catalog_context().audiences, tenant, kind)
         return ActivityView(tenant=tenant, name=name, spec=spec)
@@ -299,7 +301,7 @@ def delete(
     *,
     name: options.AudienceArgument,
     tenant: options.Tenant = "default",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation prompt.")] = False,
 ) -> Done:
     """Delete an audience with all its versions.
 

@@ -26,7 +26,7 @@ def _records(entries: "Sequence[AuditEntry]") -> list[dict[str, Any]]:
 
 def _show(entries: "Sequence[AuditEntry]") -> None:
     if not entries:
-        say("There are no such entries.")
+        say("No matching entries.")
         return
     print_table(
         ("AT (UTC)", "ACTOR", "ACTION", "OBJECT", "JOB", "WITH"),
@@ -53,15 +53,15 @@ def _with(arguments: Mapping[str, Any], error: str | None) -> str:
 )
 def audit(
     *,
-    job: Annotated[str | None, typer.Option("--job", metavar="JOB", help="Only of this job.")] = None,
+    job: Annotated[str | None, typer.Option("--job", metavar="JOB", help="Limit to this job.")] = None,
     audience: options.OnlyAudience = None,
     tenant: options.Tenant = "default",
     since: Annotated[
-        str | None, typer.Option("--since", metavar="WHEN", help="Not older: 12h, 7d, or a date in UTC.")
+        str | None, typer.Option("--since", metavar="WHEN", help="Limit to newer entries: 12h, 7d, or a date in UTC.")
     ] = None,
     limit: options.NewestLimit = 100,
 ) -> "list[AuditEntry]":
-    """Show who did what: people, and Muster by itself."""
+    """Show who did what: users, and Muster itself."""
     return catalog_context().audit.search(
         object_=None if audience is None else f"{tenant}/{audience}",
         job_id=job,

@@ -114,7 +114,7 @@ def _record(path: str, given: Mapping[str, Any], before: Mapping[str, Any] | Non
     )
     context.database.close()
     if not written:
-        say("This could not be written to the audit trail; it is in the log of this command.")
+        say("The entry could not be written to the audit trail; it is in the log of this command.")
 
 
 def _shown(value: Any) -> Any:

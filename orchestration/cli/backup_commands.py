@@ -17,7 +17,7 @@ with deferred(__name__):
     from orchestration.operations import wiring
 
 TOP = Group("")
-Place = Annotated[str, typer.Argument(metavar="PLACE", help="A directory, or s3://bucket/prefix.")]
+Place = Annotated[str, typer.Argument(metavar="LOCATION", help="A directory, or s3://bucket/prefix.")]
 
 
 @command(
@@ -29,9 +29,9 @@ Place = Annotated[str, typer.Argument(metavar="PLACE", help="A directory, or s3:
     show=show_done,
 )
 def backup(*, place: Place) -> Done:
-    """Copy catalog and lake to an empty place.
+    """Back up catalog and lake to an empty directory or prefix.
 
-    Imports may run in the meantime.
+    Imports may run meanwhile.
     """
     made = wiring.backups(lake_context()).backup(place)
     return Done(
@@ -47,7 +47,7 @@ def _restored_record(done: "BackupReport") -> dict[str, Any]:
 def _show_restored(done: "BackupReport") -> None:
     print_line(f"{number(done.files)} files, {size(done.bytes)}, and the catalog were restored")
     if done.failed_jobs:
-        say(f"{len(done.failed_jobs)} jobs were running at the time and have FAILED; upload their files again.")
+        say(f"{len(done.failed_jobs)} jobs were running during the backup and have FAILED; upload their files again.")
 
 
 @command(

@@ -70,25 +70,25 @@ def _show_addresses(found: "Addresses") -> None:
 )
 def connect(
     *,
-    shell: Annotated[bool, typer.Option("--shell", help="Lines for a shell.")] = False,
-    duckdb: Annotated[bool, typer.Option("--duckdb", help="A secret for DuckDB.")] = False,
-    boto3: Annotated[bool, typer.Option("--boto3", help="A client for Python.")] = False,
-    aws: Annotated[bool, typer.Option("--aws", help="A command of the AWS CLI.")] = False,
-    kafka: Annotated[bool, typer.Option("--kafka", help="A producer of events for Python.")] = False,
+    shell: Annotated[bool, typer.Option("--shell", help="Print a snippet for a shell.")] = False,
+    duckdb: Annotated[bool, typer.Option("--duckdb", help="Print a secret for DuckDB.")] = False,
+    boto3: Annotated[bool, typer.Option("--boto3", help="Print a client in Python.")] = False,
+    aws: Annotated[bool, typer.Option("--aws", help="Print a command of the AWS CLI.")] = False,
+    kafka: Annotated[bool, typer.Option("--kafka", help="Print a producer of events in Python.")] = False,
     write: Annotated[
-        Path | None, typer.Option("--write", metavar="FILE", help="Write the keys into a file that only you may read.")
+        Path | None, typer.Option("--write", metavar="FILE", help="Write the keys to a file that only you may read.")
     ] = None,
     json: Json = False,
 ) -> Connection:
-    """Show where the deployment is, and how programs connect to it.
+    """Show addresses of the deployment and connection snippets.
 
-    Addresses of Kafka, S3, inbox and metrics, or a snippet. Keys are never printed: snippets name variables, which the
-    file written by --write sets.
+    Prints the addresses of Kafka, S3, inbox and metrics, or a snippet. Keys are never printed: snippets name variables,
+    which the file written by --write sets.
     """
     given = {"shell": shell, "duckdb": duckdb, "boto3": boto3, "aws": aws, "kafka": kafka}
     chosen = [name for name, wanted in given.items() if wanted]
     if len(chosen) + json > 1:
-        raise typer.BadParameter("choose one form: --json, --shell, --duckdb, --boto3, --aws or --kafka")
+        raise typer.BadParameter("choose one of --json, --shell, --duckdb, --boto3, --aws or --kafka")
     loaded = settings()
     if write is not None:
         connecting.write_keys(loaded, write)

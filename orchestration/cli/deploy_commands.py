@@ -22,7 +22,7 @@ TOP = Group("")
 deploy = Group("deploy", "muster deploy synth prod.toml --out build")
 TOP.add_typer(deploy)
 SettingsArgument = Annotated[
-    Path, typer.Argument(metavar="SETTINGS", help="Settings of the deployment, a TOML file (docs/deploy.md).")
+    Path, typer.Argument(metavar="SETTINGS", help="TOML file with the settings of the deployment (docs/deploy.md).")
 ]
 
 
@@ -37,12 +37,12 @@ SettingsArgument = Annotated[
 def synth(
     settings: SettingsArgument,
     *,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Write the template there.")] = Path("build"),
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Directory for the template.")] = Path("build"),
 ) -> Answer[Done]:
-    """Write the template of a deployment.
+    """Write the CloudFormation template of a deployment.
 
-    Impossible settings are refused, all at once and by name. Needs no account, no Docker and no network, and takes some
-    ten seconds.
+    Invalid settings are refused, all at once and by name. Needs no AWS account, Docker or network, and takes about ten
+    seconds.
     """
     loaded = checks.load(settings)
     template = synthesis.synthesise(loaded)
@@ -55,7 +55,7 @@ def synth(
     return Answer(
         value=Done(
             record={"stack": loaded.name, "template": str(path), "resources": resources},
-            text=f"{path}: {number(resources)} resources of the stack {loaded.name}",
+            text=f"{path}: {number(resources)} resources in the stack {loaded.name}",
         ),
         notes=[next_step],
     )
@@ -80,9 +80,9 @@ def _show_difference(found: Difference) -> None:
         print_table(("CHANGE", "TYPE", "NAME", "WHAT"), [_row(change) for change in found.changes])
     for change in found.changes:
         if change.warning:
-            print_line(f"CAREFUL {change.name}: {change.warning}")
+            print_line(f"WARNING {change.name}: {change.warning}")
     for bucket in found.buckets_taken:
-        print_line(f"CAREFUL {bucket} exists and is not of this stack: name it in buckets.existing, or choose another")
+        print_line(f"WARNING {bucket} exists outside this stack: name it in buckets.existing, or choose another bucket")
 
 
 def _row(change: "Change") -> tuple[str, str, str, str]:
@@ -104,12 +104,12 @@ def diff(
         Path | None, typer.Option("--template", metavar="FILE", help="Compare with this template.")
     ] = None,
     deployed: Annotated[
-        bool, typer.Option("--deployed", help="Compare with what is deployed; needs credentials of AWS.")
+        bool, typer.Option("--deployed", help="Compare with the deployed stack; needs AWS credentials.")
     ] = False,
 ) -> Difference:
-    """Show what a deployment would change, and what would lose data.
+    """Show what a deployment would change or lose.
 
-    Without --template and --deployed, everything is new.
+    Without --template and --deployed, every resource counts as new.
     """
     if template is not None and deployed:
         raise typer.BadParameter("give --template or --deployed, not both")

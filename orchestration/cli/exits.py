@@ -30,14 +30,14 @@ class ExitCode(IntEnum):
 
 _MEANINGS = {
     ExitCode.OK: "done; with `--wait` or `jobs wait`: the job is READY",
-    ExitCode.SYSTEM_ERROR: "an outage or a fault of Muster; with `--wait`: the job FAILED with a system error",
+    ExitCode.SYSTEM_ERROR: "an outage or a bug in Muster; with `--wait`: the job FAILED with a system error",
     ExitCode.USAGE: "the command line is wrong",
     ExitCode.USER_ERROR: "the file or the request is at fault; with `--wait`: the job FAILED with a user error",
-    ExitCode.SUPERSEDED: "the job was SUPERSEDED: a newer import of the audience had been published",
+    ExitCode.SUPERSEDED: "the job was SUPERSEDED: a newer import of the audience was published first",
     ExitCode.CANCELLED: "the job was CANCELLED",
-    ExitCode.NOT_FINISHED: "waiting reached `--timeout`; the job goes on",
+    ExitCode.NOT_FINISHED: "`--timeout` was reached; the job continues",
     ExitCode.CHECK_FAILED: "`status`, `doctor`, `fsck`, `verify` or `segments check` found something wrong",
-    ExitCode.INTERRUPTED: "Ctrl-C; a submitted job goes on",
+    ExitCode.INTERRUPTED: "Ctrl-C; a submitted job continues",
 }
 
 

@@ -37,7 +37,9 @@ TOP = Group("")
 NULL: Final = "\\N"
 ONE_FILE: Final = ".parquet"
 FILE_NAME: Final = re.compile(r".*\.(csv|tsv|jsonl?|ndjson|parquet)(\.(gz|zst))?", re.IGNORECASE | re.DOTALL)
-PROFILE: Final = typer.Option("--profile", metavar="NAME", help="Whose credentials, in destinations.toml.")
+PROFILE: Final = typer.Option(
+    "--profile", metavar="NAME", help="Profile in destinations.toml whose credentials are used."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,26 +119,35 @@ def _show_folder(found: Folder) -> None:
 def export(
     *,
     name: options.AudienceArgument,
-    to: Annotated[str, typer.Option("--to", metavar="FOLDER|FILE.parquet|s3://...|kafka://...", help="Where it goes.")],
+    to: Annotated[str, typer.Option("--to", metavar="FOLDER|FILE.parquet|s3://...|kafka://...", help="Destination.")],
     version: Annotated[
-        int | None, typer.Option("--version", metavar="N", min=1, help="Instead of the current.")
+        int | None, typer.Option("--version", metavar="N", min=1, help="Version to export, instead of the current one.")
     ] = None,
     as_of: Annotated[
-        str | None, typer.Option("--as-of", metavar="TIME", help="The version that was current then (UTC).")
+        str | None, typer.Option("--as-of", metavar="TIME", help="Export the version that was current then (UTC).")
     ] = None,
     delta_from: Annotated[
-        int | None, typer.Option("--delta-from", metavar="N", min=1, help="Only what was added and removed since.")
+        int | None,
+        typer.Option(
+            "--delta-from", metavar="N", min=1, help="Export only what was added and removed since version N."
+        ),
     ] = None,
-    format_: Annotated[str, typer.Option("--format", metavar="parquet|csv|jsonl", help="Format.")] = "parquet",
+    format_: Annotated[
+        str, typer.Option("--format", metavar="parquet|csv|jsonl", help="Format of the files.")
+    ] = "parquet",
     compression: Annotated[
-        str, typer.Option("--compression", metavar="none|gzip|zstd", help="Of CSV and JSON Lines.")
+        str, typer.Option("--compression", metavar="none|gzip|zstd", help="Compression of CSV and JSON Lines.")
     ] = "none",
-    null: Annotated[str, typer.Option("--null", metavar="TEXT", help='What stands for "no value" in CSV.')] = NULL,
+    null: Annotated[str, typer.Option("--null", metavar="TEXT", help='Text for "no value" in CSV.')] = NULL,
     formulas: Annotated[
         str,
-        typer.Option("--formulas", metavar="as-is|escape|refuse", help="Texts in CSV that a spreadsheet would run."),
+        typer.Option(
+            "--formulas", metavar="as-is|escape|refuse", help="How to write CSV texts that a spreadsheet would run."
+        ),
     ] = "as-is",
-    target_mb: Annotated[int, typer.Option("--target-mb", metavar="MB", min=1, help="Size of a file, about.")] = 256,
+    target_mb: Annotated[
+        int, typer.Option("--target-mb", metavar="MB", min=1, help="Approximate size of a file.")
+    ] = 256,
     profile: Annotated[str | None, PROFILE] = None,
     where: shapes.Where = None,
     attributes: shapes.Attributes = None,
@@ -144,7 +155,7 @@ def export(
     columns: shapes.Columns = None,
     partition_by: shapes.PartitionBy = None,
     row_group_rows: shapes.RowGroupRows = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE.parquet.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing FILE.parquet.")] = False,
     wait: options.Wait = False,
     timeout: options.Timeout = None,
     tenant: options.Tenant = "default",
@@ -152,10 +163,10 @@ def export(
     """Write a version of an audience as files with a manifest.
 
     Files are sorted by user id, and checked against the digest of the version before the manifest is written;
-    `muster verify` checks them again from the manifest alone. A FILE.parquet is written alone, without a manifest.
+    `muster verify` checks them again from the manifest alone. A FILE.parquet is written without a manifest.
 
     This command writes folders and FILE.parquet itself. An export to s3://... or kafka://TOPIC is a job
-    (`muster jobs`); a topic gets the rows between markers.
+    (`muster jobs`); a topic receives the rows between markers.
     """
     if version is not None and as_of is not None:
         raise typer.BadParameter("give --version or --as-of, not both")
@@ -182,7 +193,9 @@ def export(
     one_file = to.endswith(ONE_FILE)
     chosen_otherwise = delta_from is not None or row_group_rows is not None or request.shape != ExportShape()
     if one_file and (request.format != ExportFormat(format="parquet") or chosen_otherwise or profile is not None):
-        raise typer.BadParameter("a single file is a whole version in Parquet; name a folder", param_hint="--to")
+        raise typer.BadParameter(
+            "a single file is always a whole version in Parquet; for anything else, name a folder", param_hint="--to"
+        )
     if not one_file and FILE_NAME.fullmatch(to):
         raise typer.BadParameter(
             f"{to!r} names a file, but an export is a folder of files with a manifest; name the folder, with --format "
@@ -219,7 +232,7 @@ def _folder(context: "Context", request: "ExportRequest") -> Folder:
         manifest = wiring.local_exports(context).run(audience, request, on_rows=show)
     if manifest.formulas_found:
         say(
-            f"{number(manifest.formulas_found)} texts begin like a formula of a spreadsheet; they are written "
+            f"{number(manifest.formulas_found)} texts begin like spreadsheet formulas; they are written "
             + ("escaped." if request.format.formulas == "escape" else "as they are (--formulas escape|refuse).")
         )
     return Folder(audience=f"{audience.tenant}/{audience.name}", to=request.to, manifest=manifest)
@@ -274,7 +287,7 @@ def _show_verified(verified: Verified) -> None:
     found = verified.manifest
     print_line(
         f"version {found.version} of {safe(found.tenant)}/{safe(found.audience)}: {number(found.rows)} rows in "
-        f"{len(found.files)} files, every number agrees"
+        f"{len(found.files)} files, all numbers match"
     )
     if found.selection is not None:
         say_left_out(found.selection.rows("filtered"), found.selection.rows("suppressed"))
@@ -290,12 +303,13 @@ def _show_verified(verified: Verified) -> None:
 )
 def verify(
     *,
-    manifest: Annotated[str, typer.Argument(metavar="MANIFEST", help="Path, or s3://bucket/key.")],
+    manifest: Annotated[str, typer.Argument(metavar="MANIFEST", help="Path or s3://bucket/key of the manifest.")],
     profile: Annotated[str | None, PROFILE] = None,
 ) -> Answer[Verified]:
-    """Check an export from its manifest alone, and name the first difference.
+    """Verify an export from its manifest alone.
 
-    Recomputes sizes, hashes, rows and digests of all files. Exit code 7 if anything differs.
+    Recomputes sizes, hashes, rows and digests of all files, and reports the first difference. Exit code 7 if anything
+    differs.
     """
     received = wiring.received_exports(receiver_context(manifest))
     found, difference = received.verify(

@@ -18,23 +18,27 @@ with deferred(__name__):
     from orchestration.kinds.export import request as requests
 
 MIB: Final = 1024 * 1024
-Where = Annotated[str | None, typer.Option("--where", metavar="CONDITION", help="Only members for which it is true.")]
+Where = Annotated[
+    str | None, typer.Option("--where", metavar="CONDITION", help="Export only rows that match this condition.")
+]
 Attributes = Annotated[
     list[str] | None,
-    typer.Option("--attributes", metavar="AUDIENCE:COLUMN,...[@N]", help="Columns to look up in another audience."),
+    typer.Option(
+        "--attributes", metavar="AUDIENCE:COLUMN,...[@N]", help="Columns to look up in another audience (repeatable)."
+    ),
 ]
 Suppress = Annotated[
     list[str] | None,
-    typer.Option("--suppress", metavar="AUDIENCE[@N]", help="Leave the members of another audience out."),
+    typer.Option("--suppress", metavar="AUDIENCE[@N]", help="Leave out the members of another audience (repeatable)."),
 ]
 Columns = Annotated[
-    str | None, typer.Option("--columns", metavar="COLUMN,...", help="These, and user_id, instead of all.")
+    str | None, typer.Option("--columns", metavar="COLUMN,...", help="Export only user_id and these columns.")
 ]
 PartitionBy = Annotated[
-    str | None, typer.Option("--partition-by", metavar="COLUMN,...", help="Folders by value: country=JP/.")
+    str | None, typer.Option("--partition-by", metavar="COLUMN,...", help="Write folders by value: country=JP/.")
 ]
 RowGroupRows = Annotated[
-    int | None, typer.Option("--row-group-rows", metavar="N", min=1, help="Rows of a row group of Parquet.")
+    int | None, typer.Option("--row-group-rows", metavar="N", min=1, help="Rows per row group of Parquet.")
 ]
 
 

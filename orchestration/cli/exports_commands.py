@@ -50,7 +50,7 @@ def show(*, job: ExportArgument) -> Result[ShownJob | ShownExport]:
 
 @command(exports, "wait", "muster jobs wait JOB", effect="reads", show=show_end)
 def wait(*, job: ExportArgument, timeout: options.Timeout = None) -> Result[Followed]:
-    """Follow an export until it has ended: now `muster jobs wait`."""
+    """Follow an export until it ends: now `muster jobs wait`."""
     return job_commands.wait(job=_export_id(job), timeout=timeout)
 
 

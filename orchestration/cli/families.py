@@ -19,38 +19,34 @@ class Family(NamedTuple):
 FAMILIES: Final = {
     "up": Family(["stack_commands"], "Start the embedded stack and wait until it is ready."),
     "down": Family(["stack_commands"], "Stop the embedded stack."),
-    "status": Family(["stack_commands"], "Show the parts of the embedded stack, and all workers, wherever they run."),
-    "doctor": Family(["stack_commands"], "Say in words what is wrong, and what to do."),
+    "status": Family(["stack_commands"], "Show the parts of the embedded stack and all workers."),
+    "doctor": Family(["stack_commands"], "Check every part, and say what is wrong and how to fix it."),
     "worker": Family(["stack_commands"], "Run one worker in the foreground."),
-    "connect": Family(["connect_commands"], "Show where the deployment is, and how programs connect to it."),
-    "import": Family(
-        ["import_commands"], "Import a file as the next version of an audience, or as events or changes of profiles."
-    ),
-    "inspect": Family(["import_commands"], "Look into a file: columns, types, faults."),
+    "connect": Family(["connect_commands"], "Show addresses of the deployment and connection snippets."),
+    "import": Family(["import_commands"], "Import members, events or profile changes from a file."),
+    "inspect": Family(["import_commands"], "Inspect a file: columns, types, faults."),
     "receipt": Family(["receipts"], "Show the receipt of a READY job."),
-    "rejects": Family(["receipts"], "Show the rows of a job that were refused."),
+    "rejects": Family(["receipts"], "Show the rejected rows of a job."),
     "sql": Family(["lake_commands"], "Query published audiences and rejects."),
-    "fsck": Family(["lake_commands"], "Hold staging, lake and catalog against each other."),
+    "fsck": Family(["lake_commands"], "Compare staging, lake and catalog."),
     "export": Family(["export_commands"], "Write a version of an audience as files with a manifest."),
-    "verify": Family(["export_commands"], "Check an export from its manifest alone, and name the first difference."),
-    "explain": Family(["segment_questions"], "Say why a user is in a segment or not, by what is archived."),
-    "audit": Family(["audit_commands"], "Show who did what: people, and Muster by itself."),
-    "backup": Family(["backup_commands"], "Copy catalog and lake to an empty place."),
+    "verify": Family(["export_commands"], "Verify an export from its manifest alone."),
+    "explain": Family(["segment_questions"], "Explain from the archive why a user is in a segment or not."),
+    "audit": Family(["audit_commands"], "Show who did what: users, and Muster itself."),
+    "backup": Family(["backup_commands"], "Back up catalog and lake to an empty directory or prefix."),
     "restore": Family(["backup_commands"], "Load a backup into an empty deployment."),
-    "jobs": Family(["job_commands"], "Jobs of all kinds: list, show, wait for, cancel, retry."),
-    "tenants": Family(["tenant_commands"], "Tenants: create, configure, list."),
-    "audiences": Family(["audience_commands", "version_commands"], "Audiences and their versions."),
-    "dead-letters": Family(["lake_commands"], "Messages that no worker could decode."),
+    "jobs": Family(["job_commands"], "List, show, wait for, cancel and retry jobs of all kinds."),
+    "tenants": Family(["tenant_commands"], "Create, configure and list tenants."),
+    "audiences": Family(["audience_commands", "version_commands"], "Manage audiences and their versions."),
+    "dead-letters": Family(["lake_commands"], "List and replay messages that no worker could process."),
     "exports": Family(["exports_commands"], "Old names of `muster jobs` for exports.", hidden=True),
-    "schedules": Family(
-        ["schedule_commands", "schedule_creation"], "Recurring imports and exports: create, pause, resume, run, delete."
-    ),
+    "schedules": Family(["schedule_commands", "schedule_creation"], "Manage recurring imports, exports and snapshots."),
     "segments": Family(
         ["segment_commands", "segment_questions", "segment_recovery", "segment_snapshots"],
-        "Segments: the users for whom a rule is true, kept current.",
+        "Manage segments: the users that match a rule, kept current.",
     ),
-    "notifications": Family(["notification_commands"], "Mail and webhooks that were not delivered; keys of webhooks."),
-    "deploy": Family(["deploy_commands"], "The deployment to AWS: one CloudFormation template from one settings file."),
+    "notifications": Family(["notification_commands"], "List and resend notifications; write webhook keys."),
+    "deploy": Family(["deploy_commands"], "Write and compare templates of deployments to AWS."),
 }
 
 
@@ -70,7 +66,7 @@ class Families(MutableMapping[str, Any]):
         self._made[name] = command
 
     def __delitem__(self, name: str) -> None:
-        raise TypeError("no command is ever taken away")
+        raise TypeError("commands cannot be removed")
 
     def __iter__(self) -> Iterator[str]:
         return iter(FAMILIES)

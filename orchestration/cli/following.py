@@ -120,10 +120,10 @@ def wait_for(
             for last in _views(context, job_id, place, timeout_s):
                 word = "export" if isinstance(last, ExportView) else "job"
     except KeyboardInterrupt:
-        say(f"The {word} goes on; `muster jobs wait {job_id}` waits again, `muster jobs cancel {job_id}` cancels it.")
+        say(f"The {word} continues; `muster jobs wait {job_id}` waits again, `muster jobs cancel {job_id}` cancels it.")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     if last is None or not last.final:
-        say(f"Not finished after {timeout_s:g} s; the {word} goes on. `muster jobs wait {job_id}` waits again.")
+        say(f"Not finished after {timeout_s:g} s; the {word} continues. `muster jobs wait {job_id}` waits again.")
         if last is None:
             raise typer.Exit(ExitCode.NOT_FINISHED)
         return Answer(value=followed(context, last), code=ExitCode.NOT_FINISHED)
@@ -158,7 +158,7 @@ def _views(context: "Context", job_id: JobId, place: Screen, timeout_s: float | 
 def duplicate_text(job_id: JobId, twin: "Job") -> str:
     """The message for a job that was not run because it is a duplicate."""
     return (
-        f"This object was imported before with the same options: job {job_id} is a duplicate of {twin.job_id}, "
+        f"This object was already imported with the same options: job {job_id} is a duplicate of {twin.job_id}, "
         f"which is {twin.state}. Use --again to import it once more."
     )
 
@@ -200,8 +200,8 @@ def settings_remedy(job: "Job") -> str | None:
         return None
     name = safe(job.audience) if job.tenant == submit.DEFAULT_TENANT else f"{safe(job.audience)} -t {safe(job.tenant)}"
     return (
-        f"If the file is right, change how it is read with `muster audiences configure {name}` (`create` where it is "
-        f"not there yet), then `muster jobs retry {job.job_id} --with-audience-settings`."
+        f"If the file is right, change how it is read with `muster audiences configure {name}` (`create` if it does "
+        f"not exist yet), then `muster jobs retry {job.job_id} --with-audience-settings`."
     )
 
 
@@ -221,7 +221,7 @@ def _show_end_of_export(view: ExportView) -> None:
     what = f"version {outcome['version']} of {export.tenant}/{export.audience}"
     print_line(f"{what}: {number(outcome['rows'])} rows in {where}")
     if outcome.get("formulas_found"):
-        say(f"{number(outcome['formulas_found'])} texts begin like a formula of a spreadsheet (--formulas).")
+        say(f"{number(outcome['formulas_found'])} texts begin like spreadsheet formulas (--formulas).")
     if "rows_filtered" in outcome:
         say_left_out(outcome["rows_filtered"], outcome["rows_suppressed"])
 
@@ -229,4 +229,4 @@ def _show_end_of_export(view: ExportView) -> None:
 def say_left_out(filtered: int, suppressed: int) -> None:
     """Print how many rows were read and not exported, if any."""
     if filtered or suppressed:
-        say(f"Left out: {number(filtered)} rows that did not match, {number(suppressed)} of users who are suppressed.")
+        say(f"Left out: {number(filtered)} rows that did not match, {number(suppressed)} of suppressed users.")

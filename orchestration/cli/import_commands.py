@@ -90,18 +90,19 @@ def import_(
         str | None,
         typer.Option("--manifest", metavar="MANIFEST", help="Read SOURCE as the export with this manifest wrote it."),
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Import an object that was imported before.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Import the object even if it was imported before.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Verify, count and quote; change nothing.")] = False,
     wait: options.Wait = False,
     timeout: options.Timeout = None,
 ) -> Answer[Submitted | Registered | Followed | DryRunView]:
-    """Import a file as the next version of an audience, or as events or changes of profiles.
+    """Import members, events or profile changes from a file.
 
-    Options that are not given come from the settings of the audience. A missing audience is created.
+    Members become the next version of the audience; a missing audience is created. Omitted options are taken from the
+    settings of the audience.
     """
     target, changes = target_of(kind, audience, changes, only_columns=only_columns, manifest=manifest is not None)
     if dry_run and (wait or again):
-        raise typer.BadParameter("--dry-run starts no job: --wait and --again have no meaning with it")
+        raise typer.BadParameter("--dry-run starts no job: --wait and --again do not apply")
     context = lake_context() if dry_run else stack_context()
     if manifest is not None:
         changes = {**wiring.received_exports(context).written_as(manifest, source), **changes}
@@ -182,7 +183,7 @@ def _show_inspection(inspected: Inspected) -> None:
         [
             ("file", f"{found.name}, {size(found.size)}"),
             ("format", f"{found.format or 'unknown'}{packed}{', ' + found.encoding if found.encoding else ''}"),
-            ("rows", f"{number(found.rows)}, {number(found.rejected)} of them would be rejects"),
+            ("rows", f"{number(found.rows)}, {number(found.rejected)} of them would be rejected"),
         ]
     )
     if found.columns:
@@ -222,9 +223,9 @@ def inspect(
     kind: Kind = "audience",
     format_: options.Format = None,
 ) -> Answer[Inspected]:
-    """Look into a file: columns, types, faults.
+    """Inspect a file: columns, types, faults.
 
-    Ends with the import command that fits.
+    Ends with a suggested import command.
     """
     wanted = checked_kind(kind)
     if source.startswith("s3://"):

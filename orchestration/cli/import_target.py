@@ -7,17 +7,19 @@ import typer
 from schemas.columns import ImportKind
 from schemas.import_targets import RESERVED, activity_spec, kind_of_target
 
-Audience = Annotated[str | None, typer.Option("--audience", "-a", metavar="NAME", help="Where it goes.")]
-Kind = Annotated[str, typer.Option("--kind", metavar="audience|events|profiles", help="What its rows are [audience].")]
+Audience = Annotated[str | None, typer.Option("--audience", "-a", metavar="NAME", help="Audience to import into.")]
+Kind = Annotated[
+    str, typer.Option("--kind", metavar="audience|events|profiles", help="Kind of rows in the file [audience].")
+]
 OnlyColumns = Annotated[
-    bool, typer.Option("--only-columns", help="Of events and profiles: keep no columns but --column.")
+    bool, typer.Option("--only-columns", help="For events and profiles: keep only the columns of --column.")
 ]
 
 
 def checked_kind(kind: str) -> ImportKind:
     """Raises `typer.BadParameter` for an unknown kind."""
     if kind not in get_args(ImportKind):
-        raise typer.BadParameter(f"{kind} is none of {', '.join(get_args(ImportKind))}", param_hint="--kind")
+        raise typer.BadParameter(f"{kind} is not one of {', '.join(get_args(ImportKind))}", param_hint="--kind")
     return cast("ImportKind", kind)
 
 
@@ -31,20 +33,24 @@ def target_of(
     activity = checked_kind(kind)
     if activity == "audience":
         if only_columns:
-            raise typer.BadParameter("audiences keep no other columns anyway", param_hint="--only-columns")
+            raise typer.BadParameter(
+                "only for events and profiles; an audience never keeps other columns", param_hint="--only-columns"
+            )
         if audience is None:
-            raise typer.BadParameter("say where the file goes, or --kind events or profiles", param_hint="--audience")
+            raise typer.BadParameter(
+                "name the audience, or use --kind events or --kind profiles", param_hint="--audience"
+            )
         if kind_of_target(audience) != "audience":
-            raise typer.BadParameter(f"{audience} is no audience; use --kind", param_hint="--audience")
+            raise typer.BadParameter(f"{audience} is not an audience; use --kind", param_hint="--audience")
         return audience, changes
     if audience is not None or manifest or "max_shrink_percent" in changes:
         raise typer.BadParameter(
             f"with --kind {kind}, --audience, --manifest (of an export of members), --max-shrink and --allow-shrink "
-            "have no meaning"
+            "do not apply"
         )
     if "drop_columns" in changes:
         raise typer.BadParameter(
-            f"{kind} lose no column by an import; `muster audiences configure _{kind}` forgets a type",
+            f"an import of {kind} never drops a column; `muster audiences configure _{kind}` forgets its type",
             param_hint="--drop-column",
         )
     if only_columns:

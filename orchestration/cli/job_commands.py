@@ -38,7 +38,7 @@ def records(found: Sequence[AnyJob]) -> list[dict[str, Any]]:
 def show_list(found: Sequence[AnyJob]) -> None:
     """Print jobs, one per line."""
     if not found:
-        say("There are no such jobs.")
+        say("No matching jobs.")
         return
     now = now_ms()
     exports = any(isinstance(job, Export) for job in found)
@@ -71,7 +71,9 @@ def list_(
     *,
     kind: Annotated[
         list[str] | None,
-        typer.Option("--kind", metavar="KIND", help="Only audience, events, profiles, snapshot or export."),
+        typer.Option(
+            "--kind", metavar="KIND", help="Limit to audience, events, profiles, snapshot or export (repeatable)."
+        ),
     ] = None,
     tenant: options.OnlyTenant = None,
     audience: options.OnlyAudience = None,
@@ -80,7 +82,7 @@ def list_(
 ) -> Sequence[AnyJob]:
     """List jobs, newest first."""
     if unknown := [one for one in kind or () if one not in KINDS]:
-        raise typer.BadParameter(f"{unknown[0]} is none of {', '.join(sorted(KINDS))}", param_hint="--kind")
+        raise typer.BadParameter(f"{unknown[0]} is not one of {', '.join(sorted(KINDS))}", param_hint="--kind")
     return wiring.all_jobs(catalog_context()).search(
         kinds=[cast("JobKind", one) for one in kind or KINDS],
         tenant=tenant,
@@ -92,7 +94,7 @@ def list_(
 
 @command(jobs, "show", "muster jobs show JOB", "muster jobs show JOB --json", effect="reads", show=show_job)
 def show(*, job: options.JobArgument) -> ShownJob | ShownExport:
-    """Show a job: history, progress, cause."""
+    """Show a job: its history, progress and error."""
     context, wanted = catalog_context(), job_id(job)
     if (view := wiring.job_progress(context).look_at_any(wanted, now_ms())) is None:
         raise job_rows.unknown_job(wanted)
@@ -103,9 +105,9 @@ def show(*, job: options.JobArgument) -> ShownJob | ShownExport:
     jobs, "wait", "muster jobs wait JOB", "muster jobs wait JOB --timeout 600 --json", effect="reads", show=show_end
 )
 def wait(*, job: options.JobArgument, timeout: options.Timeout = None) -> Answer[Followed]:
-    """Follow a job until it has ended.
+    """Follow a job until it ends.
 
-    The exit code tells how it ended.
+    The exit code reports its outcome.
     """
     context, wanted = catalog_context(), job_id(job)
     wiring.job_progress(context).require_job(wanted, now_ms())
@@ -128,15 +130,15 @@ class Cancelled:
 def show_cancelled(done: Cancelled) -> None:
     """Print that a job is cancelled."""
     word = "export" if isinstance(done.job, Export) else "job"
-    print_line(f"{word} {done.job.job_id} {'was cancelled before' if done.already else 'is CANCELLED'}")
+    print_line(f"{word} {done.job.job_id} {'was already cancelled' if done.already else 'is CANCELLED'}")
 
 
 @command(jobs, "cancel", "muster jobs cancel JOB", effect="changes", show=show_cancelled)
 def cancel(*, job: options.JobArgument) -> Answer[Cancelled]:
-    """Cancel a job, so that nothing of it is published.
+    """Cancel a job, so that it publishes nothing.
 
-    Possible until its version is being published, or the manifest of an export is being written; the files of an export
-    are removed. Waits until a job that was just submitted is registered.
+    A job can be cancelled until its version is being published, an export until its manifest is being written; the
+    files of the export are removed. Waits for the registration of a job that was just submitted.
     """
     context, wanted = catalog_context(), job_id(job)
     found = wiring.job_progress(context).await_registration(wanted, now_ms=now_ms, sleep=time.sleep)
@@ -161,22 +163,24 @@ def retry(
     *,
     job: options.JobArgument,
     with_audience_settings: Annotated[
-        bool, typer.Option("--with-audience-settings", help="With what the audience is set to now.")
+        bool, typer.Option("--with-audience-settings", help="Use the current settings of the audience.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Also a file that was at fault; it will fail again.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Retry even if the file was at fault; it will fail again.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Follow the new job.")] = False,
     timeout: options.Timeout = None,
 ) -> Answer[Submitted | Followed]:
     """Run a FAILED or CANCELLED job again.
 
-    Starts a new job for the same file, with the same options or the present settings of its audience; for an export,
+    Starts a new job for the same file, with the same options or the current settings of its audience; for an export,
     with the same version and destination.
     """
     context, wanted = stack_context(), job_id(job)
     found = wiring.all_jobs(context).get(wanted)
     if isinstance(found, Export):
         if with_audience_settings or force:
-            raise typer.BadParameter("an export reads no file: --with-audience-settings and --force have no meaning")
+            raise typer.BadParameter("an export reads no file: --with-audience-settings and --force do not apply")
         new = wiring.export_jobs(context).retry(wanted)
         return submitted(context, new, wait=wait, timeout_s=timeout, word="export", retry_of=job)
     new = wiring.submission(context).resubmit(found, force=force, with_audience_settings=with_audience_settings)

@@ -83,7 +83,7 @@ def show_job(found: ShownJob | ShownExport) -> None:
 def _show_import(found: ShownJob) -> None:
     view, job = found.view, found.view.job
     if view.duplicate_of is not None:
-        say(f"Job {found.asked} was a duplicate of {job.job_id}, which is shown.")
+        say(f"Job {found.asked} is a duplicate of {job.job_id}, which is shown here.")
     pairs: list[tuple[str, object]] = [
         ("job", job.job_id),
         ("audience", f"{job.tenant}/{job.audience}") if job.kind == "audience" else (job.kind, f"of {job.tenant}"),

@@ -72,10 +72,10 @@ def sql(
     *,
     query: Annotated[str, typer.Argument(metavar="QUERY", help="One SELECT; - reads it from stdin.")],
     tenant: options.Tenant = "default",
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most so many rows on a terminal.")] = 100,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most this many rows on a terminal.")] = 100,
     csv_: Annotated[bool, typer.Option("--csv", help="Print all rows as CSV.")] = False,
     timeout: Annotated[
-        float, typer.Option("--timeout", metavar="SECONDS", min=0.1, max=SQL_MAX_S, help="Longest run.")
+        float, typer.Option("--timeout", metavar="SECONDS", min=0.1, max=SQL_MAX_S, help="Time limit of the query.")
     ] = SQL_MAX_S,
 ) -> Queried:
     """Query published audiences and rejects.
@@ -109,10 +109,10 @@ def _show_report(report: "Report") -> None:
 )
 def fsck(
     *,
-    repair: Annotated[bool, typer.Option("--repair", help="Mend what is derived, remove staged leftovers.")] = False,
-    deep: Annotated[bool, typer.Option("--deep", help="Read the archive, and compare its lists of users.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair derived data and remove staged leftovers.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Also read the archive and compare its lists of users.")] = False,
 ) -> "Answer[Report]":
-    """Hold staging, lake and catalog against each other.
+    """Compare staging, lake and catalog.
 
     Exit code 7 if anything is wrong.
     """
@@ -147,7 +147,7 @@ def _show_letters(letters: Letters) -> None:
     record=lambda letters: [operations.letter_record(offset, letter) for offset, letter in letters],
 )
 def list_(*, limit: options.NewestLimit = 50) -> Letters:
-    """List dead letters: origin and reason."""
+    """List dead letters with their origin and reason."""
     found = operations.read(kafka_context().settings.kafka_bootstrap, limit=limit + 1)
     if len(found) > limit:
         say(f"The newest {number(limit)}; there are more, --limit shows them.")
@@ -165,13 +165,15 @@ def list_(*, limit: options.NewestLimit = 50) -> Letters:
 def replay(
     *,
     numbers: Annotated[
-        list[int] | None, typer.Argument(metavar="[DEAD LETTER]...", help="As `muster dead-letters list` shows them.")
+        list[int] | None,
+        typer.Argument(metavar="[DEAD LETTER]...", help="Numbers, as shown by `muster dead-letters list`."),
     ] = None,
-    all_: Annotated[bool, typer.Option("--all", help="All that the topic still has.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Replay all that the topic still has.")] = False,
 ) -> Answer[Done]:
     """Send dead letters to their topic again.
 
-    The original bytes go to their original partition; a worker that still cannot read them rejects them again.
+    The original bytes go to their original partition; if a worker still cannot process
+    them, they become new dead letters.
     """
     if bool(numbers) == all_:
         raise typer.BadParameter("name dead letters, or use --all")
@@ -180,5 +182,5 @@ def replay(
     if numbers:
         letters = operations.select(letters, numbers)
     sent = operations.replay(bootstrap, letters)
-    notes = ["Workers that still cannot decode them will reject them again."] if sent else []
+    notes = ["Messages that workers still cannot process become new dead letters."] if sent else []
     return Answer(value=Done(record={"sent": sent}, text=f"{number(sent)} sent again"), notes=notes)

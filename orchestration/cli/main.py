@@ -49,7 +49,7 @@ def _user() -> str:
 def root(
     *,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
-    as_: Annotated[str, typer.Option("--as", metavar="NAME", help="Who acts, for the audit trail.")] = "",
+    as_: Annotated[str, typer.Option("--as", metavar="NAME", help="Actor to record in the audit trail.")] = "",
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str]) -> int:
         if SESSION.debug:
             raise
         say(f"UNEXPECTED: {type(exc).__name__}: {safe(exc)}")
-        say("This is a fault of Muster; `muster --debug ...` shows where.")
+        say("This is a bug in Muster; `muster --debug ...` shows the traceback.")
         return ExitCode.SYSTEM_ERROR
     finally:
         SESSION.end()

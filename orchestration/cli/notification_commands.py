@@ -52,7 +52,7 @@ def _show_undelivered(rows: "Sequence[Notification]") -> None:
     record=_records,
 )
 def list_(
-    *, limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 100
+    *, limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most this many.")] = 100
 ) -> "Sequence[Notification]":
     """List notifications that are pending or were given up.
 
@@ -71,14 +71,16 @@ def list_(
 )
 def resend(
     *,
-    ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", help="Ids, as `list` shows them.")] = None,
-    given_up: Annotated[bool, typer.Option("--given-up", help="All that were given up.")] = False,
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="ID...", help="Ids, as shown by `muster notifications list`.")
+    ] = None,
+    given_up: Annotated[bool, typer.Option("--given-up", help="Resend all that were given up.")] = False,
 ) -> Done:
-    """Try to deliver notifications again."""
+    """Restart the delivery of notifications."""
     if bool(ids) == given_up:
-        raise typer.BadParameter("name notifications, or --given-up")
+        raise typer.BadParameter("name notifications, or use --given-up")
     count = notifying.resend(catalog_context().outbox, ids or (), given_up=given_up)
-    return Done(record={"resent": count}, text=f"{count} will be tried again within seconds")
+    return Done(record={"resent": count}, text=f"{count} will be resent within seconds")
 
 
 @command(
@@ -91,14 +93,14 @@ def resend(
 )
 def key(
     *,
-    to: Annotated[Path, typer.Option("--to", metavar="PATH", help="The file; only you may read it.")],
+    to: Annotated[Path, typer.Option("--to", metavar="PATH", help="File to write; only you may read it.")],
     tenant: Annotated[
-        str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="For receivers of this tenant.")
+        str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="Tenant whose receivers use the key.")
     ] = None,
 ) -> Done:
-    """Write the key that receivers of webhooks need to a file.
+    """Write the key for webhook signatures to a file.
 
-    Without --tenant, the key of the operators' receivers. It is never printed.
+    Receivers check signatures with it; it is never printed. Without --tenant, it is the key for operators' receivers.
     """
     made = notifying.webhook_key(plain_context(settings()).settings, tenant)
     try:
@@ -115,7 +117,7 @@ def print_notifications(rows: "Sequence[Notification]") -> None:
         return
     print_line("")
     print_table(
-        ("TOLD", "TO", "STATE", "TRIES", "LAST ERROR"),
+        ("OUTCOME", "TO", "STATE", "TRIES", "LAST ERROR"),
         [(r.outcome, r.recipient.shown, r.state, r.attempts, r.last_error or "") for r in shown],
         right=("TRIES",),
     )

@@ -16,74 +16,86 @@ with deferred(__name__):
 
 AnswerT = TypeVar("AnswerT")
 
-Tenant = Annotated[str, typer.Option("--tenant", "-t", help="Tenant.", metavar="TENANT")]
+Tenant = Annotated[str, typer.Option("--tenant", "-t", help="Name of the tenant.", metavar="TENANT")]
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Job id, as `muster jobs list` shows it.")]
 AudienceArgument = Annotated[str, typer.Argument(metavar="AUDIENCE", help="Name of the audience.")]
-Wait = Annotated[bool, typer.Option("--wait", "-w", help="Follow the job; the exit code tells its end.")]
+Wait = Annotated[bool, typer.Option("--wait", "-w", help="Follow the job; the exit code reports its outcome.")]
 Timeout = Annotated[
-    float | None, typer.Option("--timeout", metavar="SECONDS", min=0, help="Wait no longer than this; exit code 6.")
+    float | None,
+    typer.Option("--timeout", metavar="SECONDS", min=0, help="Stop waiting after this time, with exit code 6."),
 ]
-Mode = Annotated[str | None, typer.Option("--mode", metavar="replace|append|remove", help="What the file does.")]
+Mode = Annotated[
+    str | None, typer.Option("--mode", metavar="replace|append|remove", help="How the file changes the audience.")
+]
 IdColumn = Annotated[
-    str | None, typer.Option("--id-column", metavar="NAME", help="Column of the user ids in the file [user_id].")
+    str | None, typer.Option("--id-column", metavar="NAME", help="Column with the user ids in the file [user_id].")
 ]
 Columns = Annotated[
     list[str] | None,
     typer.Option(
         "--column",
         metavar="NAME[:TYPE][=SOURCE]",
-        help="Extra column to keep, once for each; types: string long double boolean date timestamp.",
+        help="Extra column to keep (repeatable); types: string long double boolean date timestamp.",
     ),
 ]
 Format = Annotated[
-    str | None, typer.Option("--format", metavar="csv|jsonl|parquet", help="Format, instead of the name's ending.")
+    str | None, typer.Option("--format", metavar="csv|jsonl|parquet", help="File format; overrides the file extension.")
 ]
 Timezone = Annotated[
     str | None,
-    typer.Option("--timezone", metavar="ZONE", help="IANA zone of times that are written without an offset."),
+    typer.Option("--timezone", metavar="ZONE", help="IANA time zone of timestamps without an offset."),
 ]
 MaxRejectShare = Annotated[
     float | None,
-    typer.Option("--max-reject-share", metavar="SHARE", help="Share of bad rows that is tolerated, 0 to 1 [0]."),
+    typer.Option("--max-reject-share", metavar="SHARE", help="Tolerated share of bad rows, from 0 to 1 [0]."),
 ]
 AllowEmpty = Annotated[
-    bool | None, typer.Option("--allow-empty/--refuse-empty", help="Whether a file without rows is accepted.")
+    bool | None, typer.Option("--allow-empty/--refuse-empty", help="Accept or refuse a file without rows.")
 ]
-AllowShrink = Annotated[bool, typer.Option("--allow-shrink", help="Publish however many members that removes.")]
+AllowShrink = Annotated[
+    bool, typer.Option("--allow-shrink", help="Publish regardless of how many members are removed.")
+]
 MaxShrink = Annotated[
     float | None,
-    typer.Option("--max-shrink", metavar="PERCENT", help="Refuse when more than this share of members would go [50]."),
+    typer.Option(
+        "--max-shrink", metavar="PERCENT", help="Refuse a version that loses more than this share of members [50]."
+    ),
 ]
 NullValues = Annotated[
     list[str] | None,
-    typer.Option("--null", metavar="TEXT", help='Text that means "no value" in extra columns, once for each [""].'),
+    typer.Option("--null", metavar="TEXT", help='Text that means "no value" in extra columns (repeatable) [""].'),
 ]
 DropColumns = Annotated[
     list[str] | None,
-    typer.Option("--drop-column", metavar="NAME", help="Column that the audience may lose, once for each."),
+    typer.Option("--drop-column", metavar="NAME", help="Column that the audience may lose (repeatable)."),
 ]
 Retyped = Annotated[
     list[str] | None,
-    typer.Option("--retype", metavar="NAME", help="Column that may get another type, by --column; once for each."),
+    typer.Option("--retype", metavar="NAME", help="Column whose type --column may change (repeatable)."),
 ]
-OnlyTenant = Annotated[str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="Only of this tenant.")]
-OnlyAudience = Annotated[str | None, typer.Option("--audience", "-a", metavar="NAME", help="Only of this one.")]
-OnlyStates = Annotated[list[str] | None, typer.Option("--state", metavar="STATE", help="Only in this state.")]
-NewestLimit = Annotated[int, typer.Option("--limit", min=1, help="At most so many, the newest.")]
+OnlyTenant = Annotated[str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="Limit to this tenant.")]
+OnlyAudience = Annotated[str | None, typer.Option("--audience", "-a", metavar="NAME", help="Limit to this audience.")]
+OnlyStates = Annotated[
+    list[str] | None, typer.Option("--state", metavar="STATE", help="Limit to this state (repeatable).")
+]
+NewestLimit = Annotated[int, typer.Option("--limit", min=1, help="Show at most this many, the newest ones.")]
 Emails = Annotated[
-    list[str] | None, typer.Option("--notify-email", metavar="USER@HOST", help="Who is mailed, once for each.")
+    list[str] | None,
+    typer.Option("--notify-email", metavar="USER@HOST", help="Address to notify by mail (repeatable)."),
 ]
 Webhooks = Annotated[
-    list[str] | None, typer.Option("--notify-webhook", metavar="URL", help="What is called, once for each.")
+    list[str] | None, typer.Option("--notify-webhook", metavar="URL", help="URL to notify by webhook (repeatable).")
 ]
-Nobody = Annotated[bool, typer.Option("--notify-nobody", help="Tell nobody but those also named here.")]
+Nobody = Annotated[bool, typer.Option("--notify-nobody", help="Remove all recipients that are not named here.")]
 SnapshotAudience = Annotated[
-    str | None, typer.Option("--audience", "-a", metavar="NAME", help="Where they go [SEGMENT-snapshot].")
+    str | None, typer.Option("--audience", "-a", metavar="NAME", help="Target audience [SEGMENT-snapshot].")
 ]
 AllowSnapshotShrink = Annotated[
-    bool, typer.Option("--allow-shrink", help="However many of the audience's members are in the segment no more.")
+    bool, typer.Option("--allow-shrink", help="Publish regardless of how many members are removed.")
 ]
-OutputPath = Annotated[Path | None, typer.Option("--to", metavar="PATH", help="Write to this file.")]
+OutputPath = Annotated[
+    Path | None, typer.Option("--to", metavar="PATH", help="Write all of them to this Parquet file.")
+]
 
 
 def import_settings(
@@ -150,7 +162,7 @@ def instant(text: str, option: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as exc:
-        raise typer.BadParameter(f"{text!r} is no time", param_hint=option) from exc
+        raise typer.BadParameter(f"{text!r} is not an ISO 8601 time", param_hint=option) from exc
     if moment.tzinfo is None:
-        raise typer.BadParameter(f"{text} has no offset; write {text}Z", param_hint=option)
+        raise typer.BadParameter(f"{text} has no offset; for UTC, write {text}Z", param_hint=option)
     return moment

@@ -17,16 +17,16 @@ with deferred(__name__):
 def print_quote(quote: "Quote") -> None:
     """Print where each stage would run, how long it takes and what it costs, and any obstacles."""
     print_line("")
-    here = "" if quote.billed else ", which is what it would be there; here it costs nothing"
-    print_line(f"at AWS, by list prices of {quote.prices_of} for {quote.region}{here}:")
+    here = "" if quote.billed else "; here it costs nothing"
+    print_line(f"on AWS, at list prices of {quote.prices_of} for {quote.region}{here}:")
     rows = [(stage.stage, stage.where, duration(stage.seconds), usd(stage.usd.total)) for stage in quote.stages]
     print_table(
         ("STAGE", "WHERE", "TIME", "USD"),
-        [*rows, ("together", "", duration(quote.seconds), usd(quote.usd.total))],
+        [*rows, ("total", "", duration(quote.seconds), usd(quote.usd.total))],
         right=("TIME", "USD"),
     )
     print_line(
-        f"of it {usd(quote.paid_anyway.total)} USD for workers, which cost the same when no job comes; "
+        f"including {usd(quote.paid_anyway.total)} USD for workers, which cost the same without a job; "
         f"{size(quote.kafka_gb * bills.GB)} of the brokers' disks for {quoting.RETENTION_DAYS:.0f} days"
         + (
             f"; {size(quote.lake_gb * bills.GB)} in the lake, {usd(quote.lake_usd_month)} USD a month"
@@ -35,4 +35,4 @@ def print_quote(quote: "Quote") -> None:
         )
     )
     for obstacle in quote.obstacles:
-        print_line(f"cannot end like this: {obstacle.code}: {obstacle.message}", style="red")
+        print_line(f"would not finish: {obstacle.code}: {obstacle.message}", style="red")

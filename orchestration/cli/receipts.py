@@ -104,13 +104,13 @@ def _show_receipt(receipt: Mapping[str, Any] | None) -> None:
 def receipt(*, job: options.JobArgument) -> Answer[Mapping[str, Any] | None]:
     """Show the receipt of a READY job.
 
-    Rows, rejects, duplicates and members: they add up.
+    Its counts of rows, rejects, duplicates and members add up.
     """
     context = catalog_context()
     found = context.jobs.get(job_id(job))
     kept = context.jobs.receipt(found.job_id)
     if kept is None:
-        say(f"job {found.job_id} is {found.state} and has no receipt; `muster jobs show {found.job_id}` tells more")
+        say(f"job {found.job_id} is {found.state} and has no receipt; see `muster jobs show {found.job_id}`")
         code = of_job(found)
         return Answer(value=None, code=code if code is not ExitCode.OK else ExitCode.SYSTEM_ERROR)
     return Answer(value=dict(kept))
@@ -163,12 +163,12 @@ def _line(row: Mapping[str, Any]) -> str:
 def rejects(
     *,
     job: options.JobArgument,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most so many.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most this many rejects.")] = 20,
     to: options.OutputPath = None,
 ) -> Rejects:
-    """Show the rows of a job that were refused.
+    """Show the rejected rows of a job.
 
-    Where each is, why it was refused, and how it begins.
+    Shows where each row is, why it was rejected, and how it begins.
     """
     context = lake_context()
     file = operations.rejects_file(job_id(job), jobs=context.jobs, objects=context.objects, settings=context.settings)

@@ -18,7 +18,7 @@ def job_lines(view: JobView) -> list[str]:
     """A running job: a heading, a line per stage, and its partitions."""
     job = view.job
     source = safe(job.origin)
-    queued = "" if view.queue_position is None else f", place {view.queue_position} in the queue"
+    queued = "" if view.queue_position is None else f", position {view.queue_position} in the queue"
     lines = [
         f"job {job.job_id}  {job.state}" + (f", attempt {job.attempt}" if job.attempt > 1 else "") + queued,
         "  " + shorten(f"{safe(job.tenant)}/{safe(job.audience)}, {job.mode}, {source}", COLUMNS - 2),
@@ -112,7 +112,7 @@ def job_line(view: JobView) -> str:
     """A running job on one line: state, running stages, slowest partitions."""
     cells = [f"job {view.job.job_id} {view.job.state}"]
     if view.queue_position is not None:
-        cells.append(f"place {view.queue_position} in the queue")
+        cells.append(f"position {view.queue_position} in the queue")
     if waits := waiting_text(view.no_worker_s):
         cells.append(waits)
     for stage in view.stages:

@@ -83,7 +83,7 @@ def _show_schedule(view: ScheduleView) -> None:
         ("last run", "none" if last is None else f"due {_moment(schedule.last_due_ms)}: {_last_run(record)}"),
     ]
     if last is not None and last["error"] is not None:
-        pairs.append(("it says", f"{last['error']['code']}: {last['error']['message']}"))
+        pairs.append(("error", f"{last['error']['code']}: {last['error']['message']}"))
     if schedule.trouble is not None:
         pairs.append(("cannot start", f"{schedule.trouble['code']}: {schedule.trouble['message']}"))
     pairs += [(key, safe(value)) for key, value in schedule.request.items() if value not in ({}, False, None)]
@@ -139,7 +139,7 @@ def list_(*, tenant: options.OnlyTenant = None) -> Sequence[ScheduleView]:
     show=_show_schedule,
 )
 def show(*, name: Name, tenant: options.Tenant = "default") -> ScheduleView:
-    """Show a schedule: its request, when it is due, and the result of its last run."""
+    """Show a schedule: its request, next run and last run."""
     context = catalog_context()
     return view_of(context, operations.find(context.schedules, tenant, name))
 
@@ -156,7 +156,7 @@ def pause(*, name: Name, tenant: options.Tenant = "default") -> ScheduleView:
 
 @command(schedules, "resume", "muster schedules resume nightly", effect="changes", show=show_changed)
 def resume(*, name: Name, tenant: options.Tenant = "default") -> ScheduleView:
-    """Resume a paused schedule at its next time.
+    """Resume a paused schedule at its next due time.
 
     Missed runs are not made up for.
     """
@@ -179,14 +179,14 @@ class Run:
 
 def _show_run(run: Run) -> None:
     print_line(run.run_id)
-    say(f"Submitted. `muster schedules show {run.schedule}` tells what becomes of it.")
+    say(f"Submitted. `muster schedules show {run.schedule}` shows how it ends.")
 
 
 @command(schedules, "run", "muster schedules run nightly", effect="changes", show=_show_run)
 def run(*, name: Name, tenant: options.Tenant = "default") -> Run:
-    """Start a run now, in addition to the due ones; also of a paused schedule.
+    """Start a run now, even if the schedule is paused.
 
-    Placeholders are filled as if it were due now.
+    Due runs are not affected. Placeholders are filled as if it were due now.
     """
     context = stack_context()
     kind = operations.find(context.schedules, tenant, name).kind
@@ -200,7 +200,7 @@ def run(*, name: Name, tenant: options.Tenant = "default") -> Run:
 def delete(*, name: Name, tenant: options.Tenant = "default") -> Done:
     """Delete a schedule.
 
-    Everything its runs have made stays, and a started run continues.
+    Everything that its runs have created stays, and a started run continues.
     """
     context = catalog_context()
     context.schedules.delete(operations.find(context.schedules, tenant, name).schedule_id)

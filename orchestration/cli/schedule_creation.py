@@ -26,12 +26,12 @@ with deferred(__name__):
 create = Group(
     "schedules create",
     'muster schedules create import nightly "rate(1 day)" s3://b/f.csv -a vip',
-    help_="Create a schedule of imports, exports or snapshots.",
+    help_="Create a schedule for imports, exports or snapshots.",
 )
 schedules.add_typer(create)
 When = Annotated[str, typer.Argument(metavar="WHEN", help='"rate(...)", "cron(...)" or "at(...)".')]
 Zone = Annotated[
-    str, typer.Option("--zone", metavar="ZONE", help="IANA zone of cron, at and placeholders.", show_default=True)
+    str, typer.Option("--zone", metavar="ZONE", help="IANA time zone of cron, at and placeholders.", show_default=True)
 ]
 
 
@@ -52,7 +52,7 @@ def create_import(
     name: Name,
     when: When,
     source: Annotated[
-        str, typer.Argument(metavar="s3://BUCKET/KEY", help="The object; its key may have placeholders.")
+        str, typer.Argument(metavar="s3://BUCKET/KEY", help="Object to import; its key may have placeholders.")
     ],
     audience: Audience = None,
     kind: Kind = "audience",
@@ -60,11 +60,11 @@ def create_import(
     zone: Zone = "UTC",
     tenant: options.Tenant = "default",
     changes: dict[str, Any],
-    again: Annotated[bool, typer.Option("--again", help="Import an object that was imported before.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Import the object even if it was imported before.")] = False,
 ) -> ScheduleView:
-    """Import an object repeatedly.
+    """Import an object on a schedule.
 
-    WHEN is an expression of EventBridge Scheduler. An object that has not
+    WHEN is an EventBridge Scheduler expression. An object that has not
     changed since its last import is skipped.
     """
     target, changes = target_of(kind, audience, changes, only_columns=only_columns)
@@ -94,24 +94,28 @@ def _create_export(
     to: Annotated[
         str,
         typer.Option(
-            "--to", metavar="s3://...|kafka://...", help="Where it goes; files at another address for each run."
+            "--to", metavar="s3://...|kafka://...", help="Destination; for files, a different address for each run."
         ),
     ],
     zone: Zone = "UTC",
     delta_from: Annotated[
         str | None,
-        typer.Option("--delta-from", metavar="last", help="Only what has changed since this schedule's last export."),
+        typer.Option(
+            "--delta-from", metavar="last", help="Export only what has changed since this schedule's last export."
+        ),
     ] = None,
     tenant: options.Tenant = "default",
     settings: dict[str, Any],
 ) -> ScheduleView:
-    """Export the current version of an audience repeatedly.
+    """Export the current version of an audience on a schedule.
 
-    WHEN is an expression of EventBridge Scheduler. An export is never replaced,
+    WHEN is an EventBridge Scheduler expression. An export is never replaced,
     so the address of files has placeholders such as {date}, {time} or {due}.
     """
     if delta_from not in {None, recurring.SINCE_LAST}:
-        raise typer.BadParameter("a recurring export begins from its last one, or is whole", param_hint="--delta-from")
+        raise typer.BadParameter(
+            "a recurring export is whole, or has the changes since its last one", param_hint="--delta-from"
+        )
     context = catalog_context()
     made = operations.schedule_export(
         name,
@@ -163,9 +167,9 @@ def create_snapshot(
     allow_shrink: options.AllowSnapshotShrink = False,
     tenant: options.Tenant = "default",
 ) -> ScheduleView:
-    """Publish the members of a segment repeatedly as a version of an audience.
+    """Publish a segment as a version of an audience on a schedule.
 
-    WHEN is an expression of EventBridge Scheduler.
+    WHEN is an EventBridge Scheduler expression.
     """
     context = catalog_context()
     request = snapshot_requests.SnapshotRequest(

@@ -27,11 +27,11 @@ segments = Group("segments", "muster segments list", 'muster segments create buy
 TOP.add_typer(segments)
 Name = Annotated[str, typer.Argument(metavar="SEGMENT", help="Name of the segment.")]
 Rule = Annotated[
-    str, typer.Option("--rule", metavar="RULE|@FILE", help="The rule, or a file that has it; as text or as JSON.")
+    str, typer.Option("--rule", metavar="RULE|@FILE", help="The rule, or a file with it, as text or JSON.")
 ]
 Zone = Annotated[
     str | None,
-    typer.Option("--timezone", metavar="ZONE", help="IANA zone of dates, and of times without an offset."),
+    typer.Option("--timezone", metavar="ZONE", help="IANA time zone of dates, and of times without an offset."),
 ]
 WIDTH: Final = 60
 """Width of a rule in a list."""
@@ -64,8 +64,8 @@ def _show_changed(segment: "Segment") -> None:
 def create(*, name: Name, rule: Rule, timezone: Zone = None, tenant: options.Tenant = "default") -> "Answer[Segment]":
     """Create a segment.
 
-    Workers begin with the archived past, then follow events and profiles.
-    `muster segments preview` counts a rule beforehand.
+    Workers start from the archived history, then follow events and profiles.
+    `muster segments preview` counts the matches of a rule beforehand.
     """
     given = operations.read_rule(rule, timezone)
     context = catalog_context()
@@ -124,7 +124,7 @@ class SegmentView:
 
 def _show_segment(view: SegmentView) -> None:
     record = view.record
-    behind = "" if not record["behind"] else f", {number(record['behind'])} records are not taken in yet"
+    behind = "" if not record["behind"] else f", {number(record['behind'])} records are not processed yet"
     reported = f"{record['reported']} of {record['partitions']} partitions have reported this version of the rule"
     print_pairs(
         [
@@ -150,9 +150,9 @@ def _show_segment(view: SegmentView) -> None:
     show=_show_segment,
 )
 def show(*, name: Name, tenant: options.Tenant = "default") -> SegmentView:
-    """Show a segment: its rule, its size, and as of when.
+    """Show a segment: its rule, its size and how current it is.
 
-    If the rule names audiences, also how many of their members are outside:
+    If the rule names audiences, also shows how many members are outside:
     without an event or a profile, no rule can match them.
     """
     context = catalog_context()
@@ -178,13 +178,13 @@ def edit(*, name: Name, rule: Rule, timezone: Zone = None, tenant: options.Tenan
     """Change the rule of a segment.
 
     Users whom only one of the two rules matches enter or leave. The same rule
-    in other words changes nothing.
+    in other words makes no new version.
     """
     given = operations.read_rule(rule, timezone)
     context = catalog_context()
     made, changed = operations.edit(context.segments, tenant, name, given, SESSION.actor)
     if not changed:
-        say("The rule says the same: nothing has changed.")
+        say("The rule has the same meaning as before: nothing has changed.")
     return Answer(value=made, notes=rule_notes(context, tenant, given))
 
 
@@ -200,7 +200,7 @@ def pause(*, name: Name, tenant: options.Tenant = "default") -> "Segment":
     segments, "resume", "muster segments resume buyers", effect="changes", show=_show_changed, record=_changed_record
 )
 def resume(*, name: Name, tenant: options.Tenant = "default") -> "Segment":
-    """Evaluate a paused segment again; changes since the pause are emitted then."""
+    """Resume a paused segment, and emit the changes since the pause."""
     return operations.turn(catalog_context().segments, tenant, name, "resume")
 
 
@@ -210,7 +210,7 @@ def resume(*, name: Name, tenant: options.Tenant = "default") -> "Segment":
 def delete(*, name: Name, tenant: options.Tenant = "default") -> "Segment":
     """Delete a segment: all of its members leave.
 
-    Its rules stay in the catalog. A segment that another rule names is not deleted.
+    Its rules stay in the catalog. A segment that another rule names cannot be deleted.
     """
     return operations.turn(catalog_context().segments, tenant, name, "delete")
 

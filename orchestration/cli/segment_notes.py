@@ -35,13 +35,13 @@ def unseen_notes(
     """Notes about names in a rule that may be typos, and values that it cannot be compared with."""
     for what, names in (("event", events), ("attribute", attributes)):
         for name in names[:UNSEEN_SHOWN]:
-            yield f"Note: nobody has ever had the {what} {safe(name)!r}."
+            yield f"Note: no user has ever had the {what} {safe(name)!r}."
         if len(names) > UNSEEN_SHOWN:
-            yield f"Note: nor any of {number(len(names) - UNSEEN_SHOWN)} more {what}s."
+            yield f"Note: the same is true of {number(len(names) - UNSEEN_SHOWN)} more {what}s."
     for one in mistyped[:UNSEEN_SHOWN]:
         yield f"Note: {_mistyped_text(one)}"
     if len(mistyped) > UNSEEN_SHOWN:
-        yield f"Note: so it is with {number(len(mistyped) - UNSEEN_SHOWN)} more comparisons."
+        yield f"Note: the same is true of {number(len(mistyped) - UNSEEN_SHOWN)} more comparisons."
 
 
 def _mistyped_text(one: "Mistyped") -> str:
@@ -52,10 +52,10 @@ def _mistyped_text(one: "Mistyped") -> str:
     what = f"all {number(total)} values of {of} are {TYPE_WORDS[next(iter(one.found))][1]}"
     if len(one.found) > 1:
         counts = ", ".join(f"{number(n)} {TYPE_WORDS[type_][1]}" for type_, n in one.found.items())
-        what = f"none of the {number(total)} values of {of} is that: {counts}"
+        what = f"none of the {number(total)} values of {of} has this type: {counts}"
     return (
-        f"the rule compares {of} with {TYPE_WORDS[one.operand.type][0]}, and {what}. `muster audiences configure "
-        f"_{kind} --column {name}:{one.operand.type}` gives files that are imported from then on that type."
+        f"the rule compares {of} with {TYPE_WORDS[one.operand.type][0]}, but {what}. `muster audiences configure "
+        f"_{kind} --column {name}:{one.operand.type}` sets this type for later imports."
     )
 
 
@@ -76,7 +76,7 @@ def rule_notes(context: "Context", tenant: str, given: "NewRule") -> Iterator[st
         outside = segment_queries.outside(tenant, given.rule, meanings=lambda: meanings, settings=context.settings)
         yield from outside_notes([one.as_record() for one in outside])
     except (RetriableError, UserError):  # RULE_TOO_BIG
-        yield "Whether anybody has ever had what the rule names could not be looked up now."
+        yield "Note: the events and attributes of the rule could not be looked up in the archive now."
 
 
 def count_outside(context: "Context", standing: "Standing") -> list[dict[str, Any]] | None:
@@ -89,6 +89,6 @@ def count_outside(context: "Context", standing: "Standing") -> list[dict[str, An
             settings=context.settings,
         )
     except MusterError as exc:
-        say(f"Note: how many members of its audiences are outside could not be counted now: {exc}")
+        say(f"Note: members of its audiences who are outside could not be counted now: {exc}")
         return None
     return [one.as_record() for one in found]

@@ -48,7 +48,7 @@ def _show_preview(found: "Preview") -> None:
     for note in outside_notes([one.as_record() for one in found.outside]):
         say(note)
     for name in found.paused:
-        say(f"Note: segment {name} is paused, and is counted as if it were not.")
+        say(f"Note: segment {name} is paused; it is counted as if it were active.")
 
 
 @command(
@@ -62,13 +62,13 @@ def _show_preview(found: "Preview") -> None:
 )
 def preview(
     *,
-    rule: Annotated[str, typer.Argument(metavar="RULE|@FILE", help="The rule, or a file that has it.")],
+    rule: Annotated[str, typer.Argument(metavar="RULE|@FILE", help="The rule, or a file with it.")],
     timezone: Zone = None,
     tenant: options.Tenant = "default",
 ) -> "Preview":
     """Count the users that a rule matches now, exactly.
 
-    Counts what is archived, some seconds behind what was sent. Members of
+    Counts over the archive, some seconds behind the topics. Members of
     audiences without an event or a profile are in no segment; their number is
     shown.
     """
@@ -118,7 +118,7 @@ def _show_checked(found: SegmentCheck) -> None:
             ("by the rule", number(compared.by_rule)),
             ("by the stream", number(compared.by_stream)),
             ("missing", _sample(compared.missing, compared.missing_users)),
-            ("too many", _sample(compared.extra, compared.extra_users)),
+            ("extra", _sample(compared.extra, compared.extra_users)),
             *(("outside", text) for text in outside_texts([one.as_record() for one in check.outside])),
             ("", "equal" if compared.equal else "DIFFERENT"),
         ]
@@ -142,13 +142,13 @@ def check(
     *,
     name: Name,
     timeout: Annotated[
-        float, typer.Option("--timeout", metavar="SECONDS", min=1, help="Wait no longer for workers and archive.")
+        float, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long to wait for workers and archive.")
     ] = 120,
     tenant: options.Tenant = "default",
 ) -> Answer[SegmentCheck]:
-    """Compare the members that workers have with the rule over the archive.
+    """Compare the workers' members with the rule over the archive.
 
-    Both at the same offsets and the same instant. Exit code 7: they differ.
+    Both are taken at the same offsets and instant. Exit code 7 if they differ.
     """
     found = operations_wiring.segment_check(stack_context()).run(tenant, name, timeout)
     return Answer(
@@ -164,7 +164,7 @@ def _show_explained(found: Mapping[str, Any]) -> None:
     )
     if found["outside"]:
         audiences = ", ".join(found["outside"])
-        print_line(f"outside: a member of {audiences} without an event or a profile; no rule asks about those")
+        print_line(f"outside: a member of {audiences} without an event or a profile; no rule covers such users")
     for part in found["groups"]:
         print_line(f"{_mark(part['true'])} {'none of' if part['negated'] else 'one of'}")
         for condition in part["conditions"]:
@@ -207,7 +207,7 @@ def explain(
     ] = None,
     tenant: options.Tenant = "default",
 ) -> Mapping[str, Any]:
-    """Say why a user is in a segment or not, by what is archived."""
+    """Explain from the archive why a user is in a segment or not."""
     context = lake_context()
     at = None if as_of is None else options.instant(as_of, "--as-of")
     return segment_queries.explain(

@@ -18,22 +18,24 @@ with deferred(__name__):
 
 def _show_found(record: Mapping[str, Any]) -> None:
     for one in record["topics"]:
-        state = "was made anew" if one["replaced"] else "is the one that is archived"
+        state = "was recreated" if one["replaced"] else "is the archived topic"
         print_line(
             f"{one['topic']} {state}: {number(one['archived'])} records are archived, the topic has "
             f"{number(one['waiting'])}" + (f", {number(one['expired'])} have expired" if one["expired"] else "")
         )
     other = record["checkpoints_of_another_log"]
     if other:
-        print_line(f"checkpoints of another Kafka in partitions {', '.join(map(str, other))}")
+        print_line(f"checkpoints of another Kafka cluster in partitions {', '.join(map(str, other))}")
     if not record["needed"]:
-        print_line("nothing was made anew")
+        print_line("nothing was recreated")
 
 
 def _show_begun(record: Mapping[str, Any]) -> None:
     if record["begun"]:
-        print_line(f"begun anew, era {record['era']}: {number(record['segments'])} segments are told to workers again")
-        say("Start the workers of segments now.")
+        print_line(
+            f"log epoch {record['era']} has begun: {number(record['segments'])} segments were sent to workers again"
+        )
+        say("Start the segment workers now.")
 
 
 @command(
@@ -47,13 +49,13 @@ def _show_begun(record: Mapping[str, Any]) -> None:
 )
 def begin_anew(
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what was made anew, and change nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what was recreated; change nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation prompt.")] = False,
 ) -> Mapping[str, Any]:
-    """Recover after Kafka, or some of its topics, was lost and recreated.
+    """Recover after Kafka or topics were lost and recreated.
 
-    What is in the lake stays, and records of the new topics are added to it.
-    Refused while workers of segments run.
+    The lake stays as it is, and records of the new topics are added to it.
+    Refused while segment workers run.
     """
     context = stack_context()
     found = wiring.rebase(context).inspect()
@@ -61,6 +63,8 @@ def begin_anew(
     show_now(record, _show_found)
     if found.needed and not dry_run:
         if not yes:
-            typer.confirm("Begin anew? The old topics can never be brought back after that.", abort=True, err=True)
+            typer.confirm(
+                "Continue with the new topics? The old ones can never be restored after that.", abort=True, err=True
+            )
         record |= {"begun": True, "segments": wiring.rebase(context).run(found)}
     return record

@@ -28,16 +28,16 @@ def snapshot(
     name: Name,
     audience: options.SnapshotAudience = None,
     at: Annotated[
-        str | None, typer.Option("--at", metavar="TIME", help="ISO 8601 with an offset, within an hour [now].")
+        str | None, typer.Option("--at", metavar="TIME", help="ISO 8601 with an offset, within the next hour [now].")
     ] = None,
     allow_shrink: options.AllowSnapshotShrink = False,
     tenant: options.Tenant = "default",
     wait: options.Wait = False,
     timeout: options.Timeout = None,
 ) -> Answer[Submitted | Followed]:
-    """Publish the members of a segment at one instant as a version of an audience.
+    """Publish a segment at one instant as a version of an audience.
 
-    A missing audience is created. Exports and rules use it like any other.
+    The version has the members of that instant. A missing audience is created. Exports and rules use it like any other.
     """
     context = stack_context()
     moment = None if at is None else options.instant(at, "--at")

@@ -58,13 +58,13 @@ def _show_started(ready: Started) -> None:
 def up(
     *,
     free_ports: Annotated[
-        bool, typer.Option("--free-ports", help="Choose free ports, if none are chosen or one is taken.")
+        bool, typer.Option("--free-ports", help="Choose free ports if none were chosen or one is taken.")
     ] = False,
 ) -> Started:
     """Start the embedded stack and wait until it is ready.
 
-    Kafka, S3, the workflow engine, the relay, a worker of imports and one of segments, all on loopback, all below
-    MUSTER_HOME (.muster).
+    Kafka, S3, the workflow engine, the control plane, an import worker and a segment worker listen on loopback and keep
+    their data below MUSTER_HOME (.muster).
     """
     ready = stack.up(settings(), free_ports=free_ports, report=_tell)
     database = engine.Database(ready.catalog_url)
@@ -127,7 +127,7 @@ def _show_workers(running: "Sequence[RunningWorker] | None") -> None:
         return
     print_line("")
     if not running:
-        print_line("no worker is in its group")
+        print_line("no workers are running")
         return
     print_table(
         ("WORKER", "HOST", "PID", "PARTITIONS"),
@@ -138,9 +138,9 @@ def _show_workers(running: "Sequence[RunningWorker] | None") -> None:
 
 @command(TOP, "status", "muster status", "muster status --json", effect="reads", show=_show_status)
 def status() -> Answer[DeploymentStatus]:
-    """Show the parts of the embedded stack, and all workers, wherever they run.
+    """Show the parts of the embedded stack and all workers.
 
-    Exit code 7 if the stack is not ready.
+    Workers are listed wherever they run. Exit code 7 if the stack is not ready.
     """
     loaded = settings()
     now = stack.status(loaded)
@@ -179,9 +179,9 @@ def _show_diagnoses(found: "Sequence[Diagnosis]") -> None:
     record=lambda found: [diagnosis.as_record() for diagnosis in found],
 )
 def doctor() -> "Answer[Sequence[Diagnosis]]":
-    """Say in words what is wrong, and what to do.
+    """Check every part, and say what is wrong and how to fix it.
 
-    Exit code 7 if anything is.
+    Exit code 7 if anything is wrong.
     """
     loaded, running = settings(), True
     found = [deployment_doctor.sandbox(loaded)]
@@ -197,17 +197,20 @@ def doctor() -> "Answer[Sequence[Diagnosis]]":
 
 @command(TOP, "worker", "muster worker", "muster worker --segments", effect="reads", show=nothing, record=None)
 def worker(
-    *, segments: Annotated[bool, typer.Option("--segments", help="One that evaluates segments, not imports.")] = False
+    *,
+    segments: Annotated[
+        bool, typer.Option("--segments", help="Run a segment worker instead of an import worker.")
+    ] = False,
 ) -> NoReturn:
     """Run one worker in the foreground.
 
     Workers share the partitions; `muster status` lists them, wherever they run.
-    SIGTERM or Ctrl-C ends it.
+    SIGTERM or Ctrl-C stops it.
     """
     loaded = settings()
     availability.require_services(loaded, "Kafka", "object store")
     environment = {**os.environ, **loaded.environment(), "PYTHONUNBUFFERED": "1"}
-    say("A worker starts; Ctrl-C ends it.")
+    say("Starting a worker; Ctrl-C stops it.")
     sys.stdout.flush()
     sys.stderr.flush()
     module = "orchestration.entrypoints.segment_worker" if segments else "orchestration.entrypoints.worker"

@@ -49,7 +49,7 @@ def create_tenant(*, name: NameArgument) -> Done:
 
 
 def _show_told(found: ToldOfTenant) -> None:
-    print_pairs([("tenant", found.tenant), ("told", ", ".join(r.shown for r in found.told) or "nobody")])
+    print_pairs([("tenant", found.tenant), ("notified", ", ".join(r.shown for r in found.told) or "nobody")])
 
 
 @command(
@@ -68,7 +68,7 @@ def configure_tenant(
 ) -> Answer[ToldOfTenant]:
     """Set who is notified about all audiences of a tenant.
 
-    Named recipients replace all of their kind.
+    The given recipients replace all of their kind.
     """
     context, tenant = catalog_context(), tenant_name(name)
     notifying.set_recipients(

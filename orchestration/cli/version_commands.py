@@ -106,7 +106,7 @@ def diff(
     name: options.AudienceArgument,
     earlier: Annotated[int, typer.Argument(metavar="N", min=1, help="The earlier version.")],
     later: Annotated[int, typer.Argument(metavar="M", min=1, help="The later version.")],
-    sample: Annotated[int, typer.Option("--sample", metavar="K", min=0, help="Show the first K ids of each.")] = 0,
+    sample: Annotated[int, typer.Option("--sample", metavar="K", min=0, help="Show the first K ids of each kind.")] = 0,
     tenant: options.Tenant = "default",
 ) -> Compared:
     """Compare two versions: members added, removed, changed and kept."""
@@ -135,8 +135,8 @@ def diff(
 def rollback(
     *,
     name: options.AudienceArgument,
-    to: Annotated[int, typer.Option("--to", metavar="N", min=1, help="Version whose members come back.")],
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Kept with the new version.")] = "",
+    to: Annotated[int, typer.Option("--to", metavar="N", min=1, help="Version to publish again.")],
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Reason to keep with the new version.")] = "",
     tenant: options.Tenant = "default",
 ) -> Done:
     """Publish an older version again, as a new one.
@@ -184,7 +184,7 @@ def expire(
 ) -> Done:
     """Expire old versions and delete their files.
 
-    By the retention of the audience, or by the options. Files younger than seven days stay.
+    Uses the retention of the audience, unless overridden by the options. Files younger than seven days stay.
     """
     context = lake_context()
     gone = operations.expire(
@@ -220,8 +220,8 @@ def pin(*, name: options.AudienceArgument, version: VersionArgument, tenant: opt
 
 @command(audiences, "unpin", "muster audiences unpin vip 3", effect="changes", show=show_done)
 def unpin(*, name: options.AudienceArgument, version: VersionArgument, tenant: options.Tenant = "default") -> Done:
-    """Subject a version to retention again."""
+    """Unpin a version, so that retention applies to it again."""
     context = catalog_context()
     was = operations.unpin(context.audiences, operations.find(context.audiences, tenant, name), version)
-    text = f"version {version} is kept as long as retention says" if was else f"version {version} was not pinned"
+    text = f"retention applies to version {version} again" if was else f"version {version} was not pinned"
     return Done(record={"version": version, "pinned": False}, text=text)

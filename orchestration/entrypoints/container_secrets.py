@@ -79,11 +79,11 @@ def _declared(env: Mapping[str, str]) -> dict[str, str]:
     try:
         declared = json.loads(text)
     except ValueError as exc:
-        raise UserError("BAD_SECRET", f"{VARIABLE} is not JSON: name the ARNs of {known}") from exc
+        raise UserError("BAD_SECRET", f"{VARIABLE} is not JSON; it must name the ARNs of {known}") from exc
     if not isinstance(declared, dict) or not all(isinstance(arn, str) and arn for arn in declared.values()):
         raise UserError("BAD_SECRET", f"{VARIABLE} is not a JSON object of names and ARNs")
     if unknown := sorted(declared.keys() - _KINDS.keys()):
-        raise UserError("BAD_SECRET", f"{VARIABLE} has {', '.join(unknown)}, but only {known} mean something")
+        raise UserError("BAD_SECRET", f"{VARIABLE} has unknown names: {', '.join(unknown)}; known are {known}")
     return declared
 
 
@@ -106,13 +106,17 @@ def _read(env: Mapping[str, str], name: str, arn: str) -> str:
         if code in _ABSENT:
             raise _bad(name, arn, "does not exist, or is being deleted") from exc
         if code in _REFUSED:
-            raise _bad(name, arn, f"may not be read with this role: {code}") from exc
-        raise RetriableError("SECRETS_UNAVAILABLE", f"{name}: the secret {arn} was not read: {exc}", arn=arn) from exc
+            raise _bad(name, arn, f"cannot be read by this role: {code}") from exc
+        raise RetriableError(
+            "SECRETS_UNAVAILABLE", f"{name}: the secret {arn} could not be read: {exc}", arn=arn
+        ) from exc
     except BotoCoreError as exc:
-        raise RetriableError("SECRETS_UNAVAILABLE", f"{name}: the secret {arn} was not read: {exc}", arn=arn) from exc
+        raise RetriableError(
+            "SECRETS_UNAVAILABLE", f"{name}: the secret {arn} could not be read: {exc}", arn=arn
+        ) from exc
     text = str(answer.get("SecretString", ""))
     if not text.strip():
-        raise _bad(name, arn, "holds no text")
+        raise _bad(name, arn, "has no text")
     return text
 
 
@@ -144,7 +148,7 @@ def _kafka(env: MutableMapping[str, str], name: str, arn: str, text: str) -> Non
         unfinished.replace(file)
     except OSError as exc:
         raise UserError(
-            "BAD_SECRET", f"{name}: {file} cannot be written ({exc.strerror}): MUSTER_HOME must be a folder of ours"
+            "BAD_SECRET", f"{name}: {file} cannot be written ({exc.strerror}): MUSTER_HOME must be writable"
         ) from exc
     env["MUSTER_KAFKA_CREDENTIALS_FILE"] = str(file)
 
@@ -186,7 +190,7 @@ def _record(name: str, arn: str, text: str) -> Mapping[str, Any]:
 def _field(name: str, arn: str, record: Mapping[str, Any], field: str, variable: str | None = None) -> str:
     value = record.get(field)
     if not isinstance(value, str) or not value:
-        raise _bad(name, arn, f"has no text {field}" + (f", and {variable} is not set" if variable else ""))
+        raise _bad(name, arn, f"has no text for {field}" + (f", and {variable} is not set" if variable else ""))
     return value
 
 

@@ -142,7 +142,7 @@ def run(context: Context, directory: Path) -> list[str]:
         return differences
     _print_versions(context)
 
-    _say("5. export as Parquet with a manifest; verified from that alone, and counted by DuckDB")
+    _say("5. export as Parquet with a manifest; verified from the manifest alone, and counted by DuckDB")
     for name, known in expected.items():
         exported = _export(context, name)
         if exported.outcome is None:
@@ -156,11 +156,13 @@ def run(context: Context, directory: Path) -> list[str]:
         folder = directory / name
         _fetch(context, exported.request["to"], manifest, folder)
         counted = _count(context.duck_limits, folder)
-        print_line(f"   {exported.outcome['manifest']}  {size(exported.outcome['bytes'])}, every number agrees;")
-        print_line(f"   a copy is {folder}: {number(counted[0])} rows, {number(counted[1])} users")
+        print_line(f"   {exported.outcome['manifest']}  {size(exported.outcome['bytes'])}, all numbers match;")
+        print_line(f"   copied to {folder}: {number(counted[0])} rows, {number(counted[1])} users")
         wanted = (len(known.ages), len(known.ages), sum(known.ages.values()))
         if counted != wanted:
-            differences.append(f"{name}: the export has (rows, users, sum of ages) {counted}, generated were {wanted}")
+            differences.append(
+                f"{name}: the export has (rows, users, sum of ages) {counted}, the generated file {wanted}"
+            )
     return differences
 
 
@@ -186,7 +188,7 @@ def _follow(context: Context, key: str, second: JobId) -> list[JobView]:
             if len(views) == 2 and all(view.final for view in views):
                 return views
             if time.monotonic() > deadline:
-                raise RetriableError("DEMO_TOO_SLOW", f"not finished after {PATIENCE_S:.0f} s; `muster jobs list`")
+                raise RetriableError("DEMO_TOO_SLOW", f"not finished after {PATIENCE_S:.0f} s; see `muster jobs list`")
             time.sleep(POLL_S)
 
 
@@ -202,7 +204,7 @@ def _compare_receipt(receipt: dict[str, Any], known: Expected) -> Iterator[str]:
     }
     for name, value in wanted.items():
         if receipt[name] != value:
-            yield f"{receipt['audience']}: the receipt says {name} {receipt[name]}, generated were {value}"
+            yield f"{receipt['audience']}: the receipt has {name} {receipt[name]}, the generated file {value}"
 
 
 def _print_rejects(file: bytes) -> None:
@@ -268,7 +270,7 @@ def main() -> int:
     settings = Settings.load()
     running = elsewhere or stack.status(settings).running
     _say(
-        "1. the stack runs already"
+        "1. the stack is already running"
         if running
         else f"1. starting Kafka, S3, the workflow and a worker in {settings.home}"
     )
@@ -286,11 +288,11 @@ def main() -> int:
     finally:
         if not running:
             stack.down(settings)
-    _say(f"6. compared with what was generated, after {duration(time.monotonic() - began)}")
+    _say(f"6. comparison with the generated files, after {duration(time.monotonic() - began)}")
     for difference in differences:
         print_line(f"   DIFFERS  {difference}", style="red")
     if not differences:
-        print_line("   every number agrees: nobody was lost")
+        print_line("   all numbers match: nobody was lost")
     return 1 if differences else 0
 
 

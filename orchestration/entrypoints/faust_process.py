@@ -64,9 +64,9 @@ def run(part: str, first_port: int, make: Callable[[Settings, WorkerIdentity], F
         sys.stderr.write(f"{exc}\n")
         return USAGE_EXIT_CODE
     except FatalError as exc:
-        _log.critical("worker ends: %s", exc)
+        _log.critical("the worker stops: %s", exc)
         return CRASH_EXIT_CODE
-    _log.info("%s has begun", identity)
+    _log.info("%s has started", identity)
     app = worker.faust.app
     runner = ModeWorker(app, loop=loop, override_logging=False, redirect_stdouts=False, quiet=True)
     try:
@@ -74,7 +74,7 @@ def run(part: str, first_port: int, make: Callable[[Settings, WorkerIdentity], F
     except SystemExit as exc:  # how it returns; after a crash it has written the traceback
         if not exc.code and worker.faust.error is None and runner.crash_reason is None and app.crash_reason is None:
             forget_metrics(settings, identity.name)
-            _log.info("%s has ended", identity)
+            _log.info("%s has stopped", identity)
             return 0
     return CRASH_EXIT_CODE
 

@@ -67,7 +67,7 @@ def _after_refusal(error: MusterError) -> MusterError:
     try:
         changed = container_secrets.provide_again(os.environ)
     except MusterError as exc:  # the next call fails as this one did
-        _log.error("the secrets cannot be read again: %s", exc)
+        _log.error("the secrets could not be read again: %s", exc)
         return error
     if not changed:
         return error

@@ -61,10 +61,10 @@ def _decoded(event: Mapping[str, Any]) -> tuple[list[JobEvent], int]:
         try:
             message = CODEC.decode(base64.b64decode(record["value"]) if record.get("value") else None)
             if not isinstance(message, JobEvent):
-                raise UndecodableError(f"it is no JobEvent but {type(message).__name__}")
+                raise UndecodableError(f"not a JobEvent but {type(message).__name__}")
         except (UndecodableError, ValueError) as exc:  # the latter: not base64
             place = f"{record.get('topic')}[{record.get('partition')}] at {record.get('offset')}"
-            _log.error("the record of %s is passed over: %s", place, exc)
+            _log.error("skipped the record of %s: %s", place, exc)
             undecodable += 1
         else:
             events.append(message)
@@ -83,12 +83,12 @@ def _send(topic: str, events: Sequence[JobEvent]) -> None:
     try:
         answer = _sns(topic.split(":")[3]).publish_batch(TopicArn=topic, PublishBatchRequestEntries=entries)
     except (BotoCoreError, ClientError) as exc:
-        raise RetriableError("JOB_EVENTS_NOT_PUBLISHED", f"{topic} took nothing: {exc}", topic=topic) from exc
+        raise RetriableError("JOB_EVENTS_NOT_PUBLISHED", f"{topic} accepted no event: {exc}", topic=topic) from exc
     if failed := answer.get("Failed"):
         why = f"{failed[0].get('Code')}: {failed[0].get('Message')}"
         raise RetriableError(
             "JOB_EVENTS_NOT_PUBLISHED",
-            f"{topic} did not take {len(failed)} of {len(events)} events: {why}",
+            f"{topic} did not accept {len(failed)} of {len(events)} events: {why}",
             topic=topic,
         )
 
@@ -125,7 +125,7 @@ def _settings() -> Settings:
     if settings.job_events_topic.count(":") < 5:  # arn:aws:sns:region:account:name
         raise UserError(
             "BAD_SETTINGS",
-            f"setting job_events_topic: {settings.job_events_topic!r} is not the ARN of a topic",
+            f"setting job_events_topic: {settings.job_events_topic!r} is not the ARN of an SNS topic",
             name="job_events_topic",
         )
     return settings

@@ -194,7 +194,7 @@ def run(command: str, part: str, settings: Settings) -> int:
     """Serve a part, or check it. Raises `UserError` UNKNOWN_PART, and what the part raises before it runs."""
     known = {"serve": PARTS, "health": CHECKS}[command]
     if part not in known:
-        raise UserError("UNKNOWN_PART", f"{command} knows {', '.join(known)}, not {part}", part=part)
+        raise UserError("UNKNOWN_PART", f"{command} has no part {part}; use {', '.join(known)}", part=part)
     if command == "health":
         return 0 if CHECKS[part](settings) else FAILED
     return PARTS[part](settings)
@@ -203,7 +203,7 @@ def run(command: str, part: str, settings: Settings) -> int:
 def main(arguments: Sequence[str]) -> int:
     """`serve PART` or `health PART`. Errors go to the container's log as a line of JSON."""
     if len(arguments) != 2 or arguments[0] not in {"serve", "health"}:
-        sys.stderr.write(f"serve {'|'.join(PARTS)}, or health {'|'.join(CHECKS)}\n")
+        sys.stderr.write(f"usage: serve {'|'.join(PARTS)}, or health {'|'.join(CHECKS)}\n")
         return FAILED
     try:
         settings = Settings.load()

@@ -51,7 +51,7 @@ def run(context: Context, command: str, job: JobId, execution: str) -> int:
         _log.error("%s of %s: %s", command, job, exc)  # a traceback of an expected error is of no use
         context.jobs.put(job, task_error=exc.as_record())
     except RetriableError as exc:
-        _log.warning("%s of %s may be tried again: %s", command, job, exc)
+        _log.warning("%s of %s may be retried: %s", command, job, exc)
         return 1
     return 0
 
@@ -73,7 +73,7 @@ def export_group(context: Context, export: JobId, number: int, execution: str) -
             limits=context.duck_limits,
         )
     except RetriableError as exc:
-        _log.warning("group %d of export %s may be tried again: %s", number, export, exc)
+        _log.warning("group %d of export %s may be retried: %s", number, export, exc)
         return 1
     return 0
 

@@ -260,9 +260,9 @@ def test_a_second_worker_has_a_name_of_its_own_is_listed_and_ends_quietly(
             process.send_signal(signal.SIGINT)
             code = process.wait(60)
     first, *lines = (tmp_path / "log").read_text().splitlines()
-    assert (code, first) == (0, "A worker starts; Ctrl-C ends it.")
+    assert (code, first) == (0, "Starting a worker; Ctrl-C stops it.")
     told = [json.loads(line) for line in lines]
-    begun = [entry["message"].endswith("has begun") for entry in told].index(True)  # before: a taken port of metrics
+    begun = [entry["message"].endswith("has started") for entry in told].index(True)  # before: a taken port of metrics
     assert {entry["level"] for entry in told[begun:]} == {"INFO"}
     assert not (home / "metrics" / "worker-2").exists()
     until(lambda: names() == ["worker-1", "segment-worker-1"], "the first worker alone")

@@ -276,7 +276,7 @@ def test_a_worker_that_kafka_refuses_ends_and_says_why(
     settings: Settings, kafka: SecureKafka, tmp_path: Path, module: str, code: str
 ) -> None:
     said = _ends(settings.with_(kafka_bootstrap=_bad_address(kafka, code, tmp_path)), tmp_path, module)
-    assert f"worker ends: {code}: " in says_no_secret(said)
+    assert f"the worker stops: {code}: " in says_no_secret(said)
 
 
 @pytest.mark.parametrize(

@@ -183,9 +183,9 @@ def test_names_that_nobody_has_ever_had_are_told(shop: World, capsys: pytest.Cap
     assert main(["segments", "preview", "ever(purchse)", "-t", shop.tenant]) == 0
     said = capsys.readouterr()
     assert said.out == "0 users\n"
-    assert said.err == "Note: nobody has ever had the event 'purchse'.\n"
+    assert said.err == "Note: no user has ever had the event 'purchse'.\n"
     assert main(["segments", "create", "typo", "--rule", "ever(purchse)", "-t", shop.tenant]) == 0
-    assert capsys.readouterr().err == "Note: nobody has ever had the event 'purchse'.\n"
+    assert capsys.readouterr().err == "Note: no user has ever had the event 'purchse'.\n"
 
 
 def test_a_comparison_with_a_type_that_no_value_has_is_told(shop: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -198,8 +198,8 @@ def test_a_comparison_with_a_type_that_no_value_has_is_told(shop: World, capsys:
     assert (found["members"], found["mistyped"]) == (0, [age, amount])
     assert main(["segments", "create", "grown", "--rule", rule, "-t", shop.tenant]) == 0
     said = capsys.readouterr().err
-    assert "the rule compares age with a number, and all 2 values of age are text. `muster audiences configure" in said
-    assert "none of the 5 values of amount of purchase is that: 4 numbers, 1 text" in said
+    assert "the rule compares age with a number, but all 2 values of age are text. `muster audiences configure" in said
+    assert "none of the 5 values of amount of purchase has this type: 4 numbers, 1 text" in said
 
 
 def test_before_anything_is_archived_nobody_is_in(world: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,13 +28,13 @@ STORED = {"stored": 1999, "duplicates": 1, "attempt": 1}
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["orders.csv"], "say where the file goes, or --kind events or profiles"),
-        (["orders.csv", "--kind", "clicks"], "clicks is none of audience, profiles, events"),
-        (["orders.csv", "--audience", "_events"], "_events is no audience; use --kind"),
+        (["orders.csv"], "name the audience, or use --kind events or --kind profiles"),
+        (["orders.csv", "--kind", "clicks"], "clicks is not one of audience, profiles, events"),
+        (["orders.csv", "--audience", "_events"], "_events is not an audience; use --kind"),
         (["orders.csv", "--kind", "events", "--audience", "vip"], "--kind events, --audience"),
         (["orders.csv", "--kind", "events", "--manifest", "m.json"], "--manifest (of an export of members)"),
-        (["orders.csv", "--kind", "events", "--allow-shrink"], "--allow-shrink have no meaning"),
-        (["orders.csv", "--audience", "vip", "--only-columns"], "audiences keep no other columns anyway"),
+        (["orders.csv", "--kind", "events", "--allow-shrink"], "--allow-shrink do not apply"),
+        (["orders.csv", "--audience", "vip", "--only-columns"], "an audience never keeps other columns"),
     ],
 )
 def test_what_does_not_go_together_is_refused_before_anything_is_done(

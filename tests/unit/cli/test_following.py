@@ -45,7 +45,7 @@ def test_a_finished_export_is_the_rows_that_are_there() -> None:
 @pytest.mark.parametrize(
     ("filtered", "said"),
     [
-        (70, ["Left out: 70 rows that did not match, 0 of users who are suppressed."]),
+        (70, ["Left out: 70 rows that did not match, 0 of suppressed users."]),
         (0, []),
     ],
 )

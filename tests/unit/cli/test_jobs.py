@@ -104,7 +104,7 @@ def test_an_export_is_shown_cancelled_and_waited_for_by_its_id(
     cancelled = answer(capsys, group, "cancel", EXPORT)
     assert (cancelled["export"], cancelled["state"], cancelled["already"]) == (EXPORT, "CANCELLED", False)
     assert main([group, "cancel", EXPORT]) == 0
-    assert capsys.readouterr().out == f"export {EXPORT} was cancelled before\n"
+    assert capsys.readouterr().out == f"export {EXPORT} was already cancelled\n"
     assert main([group, "wait", EXPORT]) == 5
     assert capsys.readouterr().out == f"export {EXPORT} is CANCELLED\n"
     first, second = context.audit.search(job_id=EXPORT)
@@ -116,7 +116,7 @@ def test_an_export_is_shown_cancelled_and_waited_for_by_its_id(
 def test_an_export_that_runs_can_be_waited_for_a_while(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["jobs", "wait", EXPORT, "--timeout", "0"]) == 6
     captured = capsys.readouterr()
-    assert (captured.out, "the export goes on. `muster jobs wait" in captured.err) == ("", True)
+    assert (captured.out, "the export continues. `muster jobs wait" in captured.err) == ("", True)
 
 
 def test_the_old_names_know_exports_alone(

@@ -29,7 +29,7 @@ def test_a_quote_is_a_short_table(capsys: pytest.CaptureFixture[str]) -> None:
     print_quote(quote(work, local, RATES, prices(task_vcpu_hour=1.8, s3_gb_month=0.5)))
     assert capsys.readouterr().out == (
         "\n"
-        "at AWS, by list prices of 2026-01-02 for nowhere, which is what it would be there; here it costs nothing:\n"
+        "on AWS, at list prices of 2026-01-02 for nowhere; here it costs nothing:\n"
         "STAGE        WHERE             TIME     USD\n"
         "workflow     functions          8 s  0.0000\n"
         "verify       task        2 min 40 s  0.1600\n"
@@ -37,8 +37,8 @@ def test_a_quote_is_a_short_table(capsys: pytest.CaptureFixture[str]) -> None:
         "materialise  workers           41 s  0.8000\n"
         "build        task        11 min 0 s  0.6600\n"
         "publish      task         3 min 0 s  0.1800\n"
-        "together                24 min 28 s    2.22\n"
-        "of it 0.8000 USD for workers, which cost the same when no job comes; "
+        "total                   24 min 28 s    2.22\n"
+        "including 0.8000 USD for workers, which cost the same without a job; "
         "6.0 GB of the brokers' disks for 7 days; 1.2 GB in the lake, 0.6000 USD a month\n"
     )
 
@@ -46,10 +46,10 @@ def test_a_quote_is_a_short_table(capsys: pytest.CaptureFixture[str]) -> None:
 def test_where_it_is_paid_it_does_not_say_that_it_is_not(capsys: pytest.CaptureFixture[str]) -> None:
     print_quote(quote(Work(rows=1, bytes=50, kind="profiles", mode="append"), deployed(), RATES, prices()))
     out = capsys.readouterr().out
-    assert "at AWS, by list prices of 2026-01-02 for nowhere:\n" in out
+    assert "on AWS, at list prices of 2026-01-02 for nowhere:\n" in out
     assert "in the lake" not in out
 
 
 def test_what_stands_in_the_way_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     print_quote(quote(Work(rows=520 * M, bytes=250 * M), deployed(), RATES, prices()))
-    assert "cannot end like this: OVER_15_MINUTES: verify takes 15 min in a function" in capsys.readouterr().out
+    assert "would not finish: OVER_15_MINUTES: verify takes 15 min in a function" in capsys.readouterr().out

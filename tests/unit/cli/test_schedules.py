@@ -72,12 +72,12 @@ def test_a_recurring_import_of_events_has_the_options_of_an_import(
 @pytest.mark.parametrize(
     ("said", "code", "why"),
     [
-        ((), 2, "say where the file goes, or --kind events or profiles"),
-        (("--kind", "clicks"), 2, "clicks is none of audience"),
-        (("--audience", "_events"), 2, "_events is no audience; use --kind"),
+        ((), 2, "name the audience, or use --kind events or --kind profiles"),
+        (("--kind", "clicks"), 2, "clicks is not one of audience"),
+        (("--audience", "_events"), 2, "_events is not an audience; use --kind"),
         (("--kind", "events", "--audience", "vip"), 2, "--kind events, --audience"),
-        (("--kind", "profiles", "--max-shrink", "5"), 2, "--allow-shrink have no meaning"),
-        (("--audience", "vip", "--only-columns"), 2, "audiences keep no other columns anyway"),
+        (("--kind", "profiles", "--max-shrink", "5"), 2, "--allow-shrink do not apply"),
+        (("--audience", "vip", "--only-columns"), 2, "an audience never keeps other columns"),
         (("--kind", "profiles", "--mode", "replace"), 3, "BAD_SPEC: "),
         (("--kind", "events", "--column", "paid:date"), 3, "BAD_SPEC: "),
     ],

@@ -77,7 +77,7 @@ def test_a_rule_that_is_edited_is_another_version_until_partitions_have_reported
     for partition in range(8):
         say(context, partition)
     main(["segments", "edit", "buyers", "-t", "acme", "--rule", "(ever(purchase))"])
-    assert "The rule says the same: nothing has changed." in capsys.readouterr().err
+    assert "The rule has the same meaning as before: nothing has changed." in capsys.readouterr().err
     main(
         ["--as", "bob", "segments", "edit", "buyers", "-t", "acme", "--rule", "seen = 2026-11-01", "--timezone", "UTC"]
     )
@@ -163,4 +163,7 @@ def test_an_audience_that_a_rule_names_is_neither_renamed_nor_deleted(context: C
 
 def test_of_many_names_that_nobody_has_had_the_first_are_told_and_how_many_more() -> None:
     said = list(unseen_notes((), [f"a{n}" for n in range(1_000)]))
-    assert said[19:] == ["Note: nobody has ever had the attribute 'a19'.", "Note: nor any of 980 more attributes."]
+    assert said[19:] == [
+        "Note: no user has ever had the attribute 'a19'.",
+        "Note: the same is true of 980 more attributes.",
+    ]

@@ -82,7 +82,9 @@ def test_the_addresses_of_a_container_are_those_that_linux_calls_local() -> None
 
 
 def test_a_part_that_nobody_knows_is_named() -> None:
-    with pytest.raises(UserError, match="serve knows setup, s3, engine, relay, worker, segment-worker, not wroker"):
+    with pytest.raises(
+        UserError, match="serve has no part wroker; use setup, s3, engine, relay, worker, segment-worker"
+    ):
         serving.run("serve", "wroker", Settings())
 
 

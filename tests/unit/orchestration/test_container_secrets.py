@@ -71,7 +71,7 @@ def test_a_secret_that_rds_manages_has_user_and_password_only(secrets: Any, tmp_
     place = {"MUSTER_CATALOG_HOST": "proxy.example", "MUSTER_CATALOG_NAME": "muster"}
     url = sa.make_url(provided(tmp_path, place, CATALOG_URL=arn)["MUSTER_CATALOG_URL"])
     assert (url.password, url.host, url.port, url.database) == (HUSH, "proxy.example", 5432, "muster")
-    with pytest.raises(UserError, match=f"CATALOG_URL.*{arn} has no text host, and MUSTER_CATALOG_HOST is not set"):
+    with pytest.raises(UserError, match=f"CATALOG_URL.*{arn} has no text for host, and MUSTER_CATALOG_HOST is not set"):
         provided(tmp_path, CATALOG_URL=arn)
 
 
@@ -143,13 +143,13 @@ def test_the_other_secrets_become_settings(secrets: Any, tmp_path: Path) -> None
     [
         ("CATALOG_URL", HUSH, "is not JSON"),
         ("CATALOG_URL", [HUSH], "is not a JSON object"),
-        ("CATALOG_URL", {**RDS, "dbname": "d", "password": ""}, "has no text password"),
-        ("CATALOG_URL", {"password": HUSH, "host": "h", "dbname": "d"}, "has no text username"),
-        ("CATALOG_URL", {**RDS}, "has no text dbname, and MUSTER_CATALOG_NAME is not set"),
+        ("CATALOG_URL", {**RDS, "dbname": "d", "password": ""}, "has no text for password"),
+        ("CATALOG_URL", {"password": HUSH, "host": "h", "dbname": "d"}, "has no text for username"),
+        ("CATALOG_URL", {**RDS}, "has no text for dbname, and MUSTER_CATALOG_NAME is not set"),
         ("CATALOG_URL", {**RDS, "dbname": "d", "port": HUSH}, "has a port that is not a number"),
-        ("KAFKA_CREDENTIALS", {"username": "u", "password": 7, "x": HUSH}, "has no text password"),
-        ("SMTP", {"user": "u", "password": HUSH}, "has no text username"),
-        ("METRICS_TOKEN", " \n", "holds no text"),
+        ("KAFKA_CREDENTIALS", {"username": "u", "password": 7, "x": HUSH}, "has no text for password"),
+        ("SMTP", {"user": "u", "password": HUSH}, "has no text for username"),
+        ("METRICS_TOKEN", " \n", "has no text"),
     ],
 )
 def test_a_secret_of_another_form_is_named_and_not_told(
@@ -174,9 +174,9 @@ def test_a_secret_that_is_not_there_is_named(secrets: Any, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("code", "status", "error", "message"),
     [
-        ("AccessDeniedException", 400, UserError, "BAD_SECRET: SMTP: .*may not be read with this role"),
+        ("AccessDeniedException", 400, UserError, "BAD_SECRET: SMTP: .*cannot be read by this role"),
         ("DecryptionFailure", 400, UserError, "BAD_SECRET: SMTP: .*DecryptionFailure"),
-        ("ThrottlingException", 400, RetriableError, "SECRETS_UNAVAILABLE: SMTP: .*was not read"),
+        ("ThrottlingException", 400, RetriableError, "SECRETS_UNAVAILABLE: SMTP: .*could not be read"),
         ("InternalServiceError", 500, RetriableError, "SECRETS_UNAVAILABLE"),
     ],
 )
@@ -209,10 +209,10 @@ def test_an_outage_is_none_of_the_settings(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "MUSTER_SECRETS is not JSON: name the ARNs of CATALOG_URL, "),
+        ("{", "MUSTER_SECRETS is not JSON; it must name the ARNs of CATALOG_URL, "),
         ('["a"]', "is not a JSON object of names and ARNs"),
         ('{"SMTP": ""}', "is not a JSON object of names and ARNs"),
-        ('{"SMTP": "a", "PASSWORD": "b"}', "has PASSWORD, but only CATALOG_URL, .* mean something"),
+        ('{"SMTP": "a", "PASSWORD": "b"}', "has unknown names: PASSWORD; known are CATALOG_URL, .*METRICS_TOKEN"),
     ],
 )
 def test_a_list_of_secrets_that_cannot_be_read_is_refused(text: str, message: str) -> None:

@@ -132,9 +132,9 @@ def test_what_is_no_job_event_is_passed_over_and_counted(
     assert publish(event, None) == {"published": 1, "undecodable": 4}
     said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert [text.partition(": ")[0] for text in said] == [
-        f"the record of muster.job-events[0] at {offset} is passed over" for offset in range(15, 19)
+        f"skipped the record of muster.job-events[0] at {offset}" for offset in range(15, 19)
     ]
-    assert "it is no JobEvent but ImportAborted" in said[2]
+    assert "not a JobEvent but ImportAborted" in said[2]
     assert len(told()) == 1
     [line] = [line for line in capsys.readouterr().out.splitlines() if "_aws" in line]
     counted = json.loads(line)
@@ -156,7 +156,7 @@ def test_a_batch_that_sns_does_not_take_is_given_again(
     told: Callable[[], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     point_to(monkeypatch, "arn:aws:sns:eu-west-1:123456789012:gone")
-    with pytest.raises(RetriableError, match=r"JOB_EVENTS_NOT_PUBLISHED: .*gone took nothing"):
+    with pytest.raises(RetriableError, match=r"JOB_EVENTS_NOT_PUBLISHED: .*gone accepted no event"):
         publish(batch(CODEC.encode(READY)), None)
     assert told() == []
 
@@ -166,7 +166,7 @@ def test_one_event_that_sns_does_not_take_fails_the_batch(
 ) -> None:
     failed = {"Failed": [{"Id": "1", "Code": "InternalError", "Message": "later", "SenderFault": False}]}
     monkeypatch.setattr("botocore.client.BaseClient._make_api_call", lambda *_: failed)
-    with pytest.raises(RetriableError, match="did not take 1 of 2 events: InternalError: later"):
+    with pytest.raises(RetriableError, match="did not accept 1 of 2 events: InternalError: later"):
         publish(batch(CODEC.encode(READY), CODEC.encode(READY)), None)
     monkeypatch.undo()
 
@@ -174,5 +174,5 @@ def test_one_event_that_sns_does_not_take_fails_the_batch(
 @pytest.mark.parametrize("topic", ["", "events"])
 def test_without_a_topic_nothing_is_lost_in_silence(monkeypatch: pytest.MonkeyPatch, topic: str) -> None:
     point_to(monkeypatch, topic)
-    with pytest.raises(UserError, match=r"BAD_SETTINGS: setting job_events_topic: .* is not the ARN of a topic"):
+    with pytest.raises(UserError, match=r"BAD_SETTINGS: setting job_events_topic: .* is not the ARN of an SNS topic"):
         publish(batch(CODEC.encode(READY)), None)
