@@ -56,11 +56,12 @@ class ArchiveFsck:
             for before, after in pairwise(files):
                 same = (before.key.tenant, before.key.partition) == (after.key.tenant, after.key.partition)
                 if same and after.key.first_offset < before.key.end_offset:
-                    message = f"{after.uri} begins before the end of {before.uri}: records are there twice"
+                    message = f"{after.uri} begins before {before.uri} ends: records are stored twice"
                     yield Finding(severity="wrong", code="OFFSETS_OVERLAP", subject=subject, message=message)
             for tenant in sorted({file.key.tenant for file in files} - known):
                 message = (
-                    f"there is no tenant {tenant}, whose records are stored; it would have them if it were created"
+                    f"records of tenant {tenant} are stored, but the tenant does not exist; creating it "
+                    "would give it these records"
                 )
                 yield Finding(severity="note", code="TENANT_MISSING", subject=subject, message=message)
             yield from self._check_users(subject, files, repair=repair, deep=deep)
@@ -74,5 +75,5 @@ class ArchiveFsck:
                 continue
             if repair:
                 self.objects.delete(*split_s3_uri(file.users))
-            message = f"{file.users} is not the list of the users of its file: {fault}"
+            message = f"{file.users} is not the user list of its file: {fault}"
             yield Finding(severity="wrong", code="USERS_WRONG", subject=subject, message=message, repaired=repair)

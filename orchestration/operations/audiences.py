@@ -308,7 +308,8 @@ def _published(audience: Audience, outcome: PublishOutcome) -> Published | Alrea
         case BaseMoved():
             raise RetriableError(
                 "VERSION_MOVED",
-                f"version {outcome.current_version} of {audience.name} was published meanwhile; look, then try again",
+                f"version {outcome.current_version} of {audience.name} was published in the meantime; check "
+                "it, then try again",
                 audience=audience.name,
                 current_version=outcome.current_version,
             )

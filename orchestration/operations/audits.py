@@ -16,5 +16,5 @@ def since_ms(text: str, now_ms: int) -> int:
     try:
         at = datetime.fromisoformat(text)
     except ValueError as exc:
-        raise UserError("BAD_TIME", f"{text!r} is neither like 12h or 7d nor a date", text=text) from exc
+        raise UserError("BAD_TIME", f"{text!r} is neither a duration such as 12h or 7d nor a date", text=text) from exc
     return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)

@@ -40,7 +40,7 @@ def require_services(settings: Settings, *services: Service) -> None:
 def _not_running(settings: Settings, why: str) -> RetriableError:
     return RetriableError(
         "STACK_NOT_RUNNING",
-        f"{why}; start the stack with `muster up`, or set MUSTER_HOME to the home of the one that runs",
+        f"{why}; start the stack with `muster up`, or set MUSTER_HOME to the home of the running one",
         home=str(settings.home),
     )
 

@@ -71,7 +71,7 @@ class Backups:
         """
         place = backup_place(self.objects, to)
         if place.has(MANIFEST):
-            raise UserError("DESTINATION_EXISTS", f"there is a backup in {to} already", to=to)
+            raise UserError("DESTINATION_EXISTS", f"{to} already contains a backup", to=to)
         with tempfile.TemporaryDirectory(prefix="muster-backup-") as folder:
             work = Path(folder)
             files = self._copy_lake(place, work, {})  # 1
@@ -119,7 +119,9 @@ class Backups:
                 raise UserError("NO_BACKUP", f"{source} has format {manifest['format']}, this version reads {FORMAT}")
             if manifest["lake_bucket"] != bucket:
                 was = manifest["lake_bucket"]
-                raise UserError("OTHER_BUCKET", f"the backup is of bucket {was}: metadata names it; set lake_bucket so")
+                raise UserError(
+                    "OTHER_BUCKET", f"the backup is of bucket {was}, which its metadata names; set lake_bucket to it"
+                )
             if not copying.is_empty(self.database):
                 raise UserError("NOT_EMPTY", "this deployment has audiences or jobs; restore into an empty one")
             place.get(CATALOG, work / CATALOG)
@@ -204,4 +206,4 @@ def _entry(file: Path) -> dict[str, Any]:
 
 def _compare(name: str, file: Path, entry: dict[str, Any]) -> None:
     if _entry(file) != entry:
-        raise UserError("BACKUP_DAMAGED", f"{name} is not what the manifest says", name=name)
+        raise UserError("BACKUP_DAMAGED", f"{name} differs from the manifest", name=name)

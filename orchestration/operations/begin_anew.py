@@ -134,7 +134,7 @@ class Rebase:
             if time.monotonic() > deadline:
                 raise RetriableError(
                     "NOT_TOLD",
-                    "the relay has not told all rules again: is it running? Nothing has begun; try again then",
+                    "the relay has not resent all rules: is it running? Nothing has changed; start it and try again",
                 )
             sleep(POLL_S)
 
@@ -194,12 +194,12 @@ class Rebase:
             except KafkaException as exc:
                 if time.monotonic() > deadline:
                     raise RetriableError(
-                        "KAFKA_UNAVAILABLE", f"the group of the workers cannot be moved: {exc}"
+                        "KAFKA_UNAVAILABLE", f"the offsets of the worker group cannot be moved: {exc}"
                     ) from exc
             if time.monotonic() > deadline:
                 raise UserError(
                     "WORKERS_RUNNING",
-                    f"the group {SEGMENT_WORKER_GROUP} has {members} members: end the workers of segments first",
+                    f"the group {SEGMENT_WORKER_GROUP} has {members} members: stop the segment workers first",
                     members=members,
                 )
             sleep(POLL_S)

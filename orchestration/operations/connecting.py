@@ -81,7 +81,7 @@ def keys(settings: Settings) -> dict[str, str]:
     if not settings.s3_endpoint or not settings.s3_secret_key:
         raise UserError(
             "NO_KEYS",
-            "this deployment has no keys of its own: S3 takes those of your AWS role; leave --write out",
+            "this deployment has no keys of its own: S3 uses those of your AWS role; omit --write",
         )
     found = {"S3_KEY": settings.s3_access_key, "S3_SECRET": settings.s3_secret_key.reveal()}
     if (path := _client_file(settings)) is not None:
@@ -98,7 +98,9 @@ def write_keys(settings: Settings, path: Path) -> None:
     lines = "".join(f"{name}={value}\n" for name, value in keys(settings).items())
     try:
         if path.is_symlink() or (path.exists() and not path.read_text("utf-8", "replace").startswith(KEYS_HEADER)):
-            raise UserError("DESTINATION_EXISTS", f"{path} is another file; name a new one", path=str(path))
+            raise UserError(
+                "DESTINATION_EXISTS", f"{path} is not a file of `muster connect`; choose another name", path=str(path)
+            )
         replace_private(path, KEYS_HEADER + lines)
     except OSError as exc:
         why = f"{path} cannot be written: {exc.strerror}"

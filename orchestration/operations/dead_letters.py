@@ -104,11 +104,13 @@ def replay(bootstrap: str, letters: Iterable[Numbered]) -> int:
             producer.poll(0)
             sent += 1
     except KafkaException as exc:
-        raise kafka_error(exc, "sending dead letters again") from exc
+        raise kafka_error(exc, "resending dead letters") from exc
     left = producer.flush(TIMEOUT_S)
     if left or failed:
         raise RetriableError(
-            "KAFKA_UNAVAILABLE", f"{left + len(failed)} of {sent} dead letters were not taken: {failed[:1]}", sent=sent
+            "KAFKA_UNAVAILABLE",
+            f"{left + len(failed)} of {sent} dead letters were not accepted: {failed[:1]}",
+            sent=sent,
         )
     return sent
 
@@ -119,7 +121,7 @@ def select(letters: Sequence[Numbered], offsets: Sequence[int]) -> list[Numbered
     if missing := [offset for offset in offsets if offset not in found]:
         raise UserError(
             "NO_SUCH_DEAD_LETTER",
-            f"there is no dead letter {', '.join(map(str, missing))}; `muster dead-letters list` shows them",
+            f"no dead letter {', '.join(map(str, missing))}; `muster dead-letters list` lists them",
             missing=missing,
         )
     return [(offset, found[offset]) for offset in sorted(set(offsets))]

@@ -52,13 +52,15 @@ def sandbox(settings: Settings) -> Diagnosis:
     try:
         missing = described(look())
     except OSError as exc:
-        return wrong("sandbox", "SANDBOX_BROKEN", f"children cannot be confined: {exc}", "see docs/security.md")
+        return wrong("sandbox", "SANDBOX_BROKEN", f"child processes cannot be confined: {exc}", "see docs/security.md")
     if not missing:
-        return Diagnosis(severity="ok", subject="sandbox", text="children that read files and run queries are confined")
+        return Diagnosis(
+            severity="ok", subject="sandbox", text="child processes that read files and run queries are confined"
+        )
     if settings.sandbox == SANDBOX_REQUIRED:
-        message = f"is required, and this system does not confine {missing}; no file will be read"
+        message = f"is required, but this system lacks {missing}; no file will be read"
         return wrong("sandbox", "SANDBOX_INCOMPLETE", message, "see docs/security.md")
-    text = f"children that read files are not confined here by {missing}; see docs/security.md"
+    text = f"child processes that read files are not confined by {missing} on this system; see docs/security.md"
     return Diagnosis(severity="note", subject="sandbox", text=text)
 
 
@@ -143,7 +145,7 @@ def _topics(settings: Settings, remedy: str) -> Iterator[Diagnosis]:
             yield wrong(subject, "TOPIC_MISSING", "does not exist", remedy)
         else:
             message = f"has {difference.setting} = {difference.actual}, should have {difference.expected}"
-            yield wrong(subject, "TOPIC_DIFFERS", message, f"{remedy} (a number of partitions cannot be changed)")
+            yield wrong(subject, "TOPIC_DIFFERS", message, f"{remedy} (the number of partitions cannot be changed)")
     if not found:
         yield Diagnosis(severity="ok", subject="topics", text="are as declared")
 
@@ -152,9 +154,9 @@ def _workers(settings: Settings) -> Diagnosis:
     from connectors.kafka.worker_group import group_members  # loads librdkafka
 
     if members := group_members(settings.kafka_bootstrap, WORKER_GROUP):
-        return Diagnosis(severity="ok", subject="workers", text=f"{members} share the partitions")
+        return Diagnosis(severity="ok", subject="workers", text=f"{members} workers share the partitions")
     log = "worker-1.log" if settings.engine_url else "the log group of the workers"
-    message = "no worker takes part, or the partitions are being reassigned"
+    message = "no worker is in the group, or the partitions are being reassigned"
     return wrong("workers", "NO_WORKER", message, f"see {log}")
 
 
@@ -165,5 +167,5 @@ def _jobs(jobs: "JobStore") -> Iterator[Diagnosis]:
         return  # already reported by the catalog's check
     for job in live:
         if now_ms() - job.created_at_ms > OLD_JOB_MS:
-            text = f"is {job.state} for more than an hour; `muster jobs show {job.job_id}`"
+            text = f"has not ended for more than an hour ({job.state}); see `muster jobs show {job.job_id}`"
             yield Diagnosis(severity="note", subject=f"job {job.job_id}", text=text)

@@ -87,7 +87,7 @@ class ExportJobs:
             if export.execution is not None:
                 self.engine.stop(export.execution, "cancelled by an operator")
         except (FatalError, RetriableError) as exc:
-            warnings.append(f"the execution could not be stopped ({exc.code}); it ends by itself")
+            warnings.append(f"the execution could not be stopped ({exc.code}); it ends at its next step")
         return CancelledExport(export=export, already=verdict is Change.ALREADY, warnings=tuple(warnings))
 
     def await_registration(self, export_id: JobId, *, sleep: Callable[[float], None] = time.sleep) -> None:

@@ -197,7 +197,7 @@ class JobProgress:
             elif heard - began > REGISTRATION_S * 1000:
                 raise FatalError(
                     "NOT_REGISTERED",
-                    f"the workflow did not register job {job_id} within {REGISTRATION_S:.0f} s; ask `muster doctor`",
+                    f"the workflow did not register job {job_id} within {REGISTRATION_S:.0f} s; run `muster doctor`",
                     job=job_id,
                 )
             sleep(POLL_S)

@@ -132,7 +132,7 @@ class Fsck:
         try:
             self.job_repair.repair(jobs[finding.job], infos[finding.job])
         except FatalError as exc:
-            return replace(finding, message=f"{finding.message}; it cannot be mended: {exc.message}")
+            return replace(finding, message=f"{finding.message}; it cannot be repaired: {exc.message}")
         return replace(finding, repaired=True)
 
     def _check_files(self, audience: Audience, infos: Iterable[VersionInfo], live: set[JobId]) -> Iterator[Finding]:
@@ -182,7 +182,7 @@ class Fsck:
                 severity="wrong",
                 code="HELD_FOR_NOBODY",
                 subject=f"{audience.tenant}/{audience.name}",
-                message=f"a version is held for export {holder}, {whose}: expiry leaves it alone for nothing",
+                message=f"a version is held for export {holder}, {whose}: expiry skips it needlessly",
                 repaired=repair,
             )
 
@@ -247,7 +247,7 @@ def check_versions(
             severity="wrong",
             code="PINNED_VERSION_MISSING",
             subject=f"{audience.tenant}/{audience.name} v{pin}",
-            message="is pinned, and is not there",
+            message="is pinned but does not exist",
         )
 
 
@@ -270,7 +270,7 @@ def check_snapshots(audience: Audience, infos: Iterable[VersionInfo], jobs: Mapp
                 severity="note",
                 code="PUBLISH_UNFINISHED",
                 subject=subject,
-                message=f"is published; job {job.job_id} is {job.state}, and READY when the workflow has gone on",
+                message=f"is published; job {job.job_id} is {job.state}, and becomes READY when the workflow continues",
             )
         elif job.state != "READY":
             yield Finding(

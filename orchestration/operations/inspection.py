@@ -92,7 +92,10 @@ def _inspect(
     words += _options(spec, rows=rows, rejected=rejected)
     if spec.timezone is not None:
         local = ", ".join(map(repr, found.local_times))
-        hints = (*hints, f"times without an offset are read as {spec.timezone}: {local}; say their --timezone")
+        hints = (
+            *hints,
+            f"times without an offset are read as {spec.timezone}: {local}; name their zone with --timezone",
+        )
     return found, Suggestion(command=" ".join(map(shlex.quote, words)), hints=hints)
 
 

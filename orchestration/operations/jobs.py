@@ -46,7 +46,8 @@ class ImportJobs:
         if found.job_id != job_id:
             raise UserError(
                 "IS_DUPLICATE",
-                f"job {job_id} was a duplicate of {found.job_id} and never ran; cancel {found.job_id} if that is meant",
+                f"job {job_id} is a duplicate of {found.job_id} and never ran; to cancel the original, cancel "
+                f"{found.job_id}",
                 job=job_id,
                 twin=found.job_id,
             )
@@ -77,7 +78,7 @@ class ImportJobs:
                 reason="CANCELLED",
             )
         except MusterError as exc:
-            return f"the workers could not be told yet ({exc.code}); the relay will"
+            return f"the workers could not be notified yet ({exc.code}); the relay will notify them"
         return None
 
     def _stop_execution(self, job: "Job") -> str | None:  # 2
@@ -86,5 +87,5 @@ class ImportJobs:
         try:
             self.engine.stop(job.execution, "cancelled by an operator")
         except (FatalError, RetriableError) as exc:
-            return f"the execution could not be stopped ({exc.code}); it ends by itself at its next step"
+            return f"the execution could not be stopped ({exc.code}); it ends at its next step"
         return None

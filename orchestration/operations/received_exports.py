@@ -51,7 +51,7 @@ class ReceivedExports:
             if manifest.format.formulas == "escape":
                 raise UserError(
                     "ESCAPED_EXPORT",
-                    "the texts of this export have apostrophes in front of what looks like a formula: they are not the "
+                    "texts of this export that look like formulas begin with an apostrophe, so they are not the "
                     "audience's values; export it with --formulas as-is to import it",
                     manifest=address,
                 )

@@ -164,7 +164,7 @@ def _keep(
 def _first(times: Timetable, from_ms: int) -> int:
     due = times.after(from_ms - 1)
     if due is None:
-        raise UserError("BAD_SCHEDULE", f"{times.text}: it is never due after now", expression=times.text)
+        raise UserError("BAD_SCHEDULE", f"{times.text} is never due again", expression=times.text)
     return due
 
 

@@ -118,7 +118,8 @@ class SegmentCheck:
             if time.monotonic() > deadline:
                 raise RetriableError(
                     "SEGMENT_NOT_READY",
-                    f"workers have not been told yet of all segments of {tenant}, or of audiences that these name",
+                    f"workers have not yet been notified of all segments of {tenant}, or of the audiences "
+                    "that these name",
                     segment=name,
                 )
             sleep(POLL_S)
@@ -138,7 +139,7 @@ class SegmentCheck:
                 raise RetriableError(
                     "SEGMENT_NOT_READY",
                     f"partition {cut.partition} has rule version {cut.rule_version} of {name}, not "
-                    f"{segment.rule_version}; try again in a while",
+                    f"{segment.rule_version}; try again later",
                     segment=name,
                     partition=cut.partition,
                 )
@@ -158,7 +159,9 @@ class SegmentCheck:
             find(self.segments, segment.tenant, name).segment != segment or self._checked_meaning(segment) != meaning
         ):  # 4
             raise RetriableError(
-                "SEGMENT_CHANGED", f"what the rule of {name} means has changed meanwhile; check again", segment=name
+                "SEGMENT_CHANGED",
+                f"the meaning of the rule of {name} has changed in the meantime; check again",
+                segment=name,
             )
         return Checked(
             cut_id=cuts[0].cut_id,
@@ -174,7 +177,7 @@ class SegmentCheck:
         if paused := [*((segment.name,) if segment.state == "paused" else ()), *meaning.paused]:
             raise UserError(
                 "SEGMENT_PAUSED",
-                f"{', '.join(paused)} is paused: its members are those of then, and no rule says them",
+                f"{', '.join(paused)} is paused: its members date from then, so they cannot be compared with a rule",
                 segments=paused,
             )
         return meaning
@@ -202,14 +205,14 @@ class SegmentCheck:
                 if time.monotonic() > deadline:
                     raise RetriableError(
                         "CUT_TIMEOUT",
-                        f"no word of partitions {', '.join(map(str, missing))}: are the workers of segments running?",
+                        f"no answer from partitions {', '.join(map(str, missing))}: are the segment workers running?",
                         partitions=missing,
                     )
                 for record in consumer.consume(500, POLL_S):
                     if record.error() is None and (cut := _cut(record.value())) and cut.cut_id == request.cut_id:
                         found[cut.partition] = cut
         except KafkaException as exc:
-            raise kafka_error(exc, "asking for a cut") from exc
+            raise kafka_error(exc, "requesting a cut") from exc
         finally:
             consumer.close()
         return [found[partition] for partition in sorted(found)]

@@ -126,7 +126,7 @@ def explain(
     if found is None and not audiences:
         raise UserError(
             "UNKNOWN_USER",
-            f"the archive has neither an event nor a change of the profile of {user_id!r}",
+            f"the archive has no event and no profile change of {user_id!r}",
             tenant=segment.tenant,
             user=user_id,
         )

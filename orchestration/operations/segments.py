@@ -34,7 +34,7 @@ def read_rule(given: str, timezone: str | None) -> NewRule:
     if not text.startswith("{"):
         return NewRule(text=text, timezone=timezone, rule=parse_rule(text, timezone=timezone))
     if timezone is not None:
-        raise UserError("BAD_TIMEZONE", "a rule in JSON says its time zone itself", timezone=timezone)
+        raise UserError("BAD_TIMEZONE", "a rule in JSON contains its own time zone", timezone=timezone)
     rule = rule_from_json(text.encode())
     return NewRule(text=rule_text(rule), timezone=rule.timezone, rule=rule, json=True)
 

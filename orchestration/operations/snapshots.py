@@ -37,7 +37,7 @@ def snapshot(
     segment, now = segment_name(name), now_ms()
     at_ms = None if at is None else int(at.timestamp() * 1000)
     if at_ms is not None and at_ms < now:
-        raise UserError("BAD_TIME", "workers know who is in a segment now, and not who was", at_ms=at_ms)
+        raise UserError("BAD_TIME", "workers know the present members of a segment, not past ones", at_ms=at_ms)
     check_time(at_ms, now)
     current_rule(segments, tenant_, segment)
     request = SnapshotRequest(

@@ -200,7 +200,7 @@ def _named(job: "Job") -> str:
 
 def _way_out(job: "Job", *, same: bool, new: bool) -> str:
     if not same:
-        return "--with-audience-settings takes what the audience is set to now, which is something else. Or"
+        return "--with-audience-settings uses the present settings of the audience, which differ. Or"
     verb = "create" if new else "configure"
     return f"change its settings with `muster audiences {verb} {_named(job)}` and add --with-audience-settings,"
 

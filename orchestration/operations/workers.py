@@ -51,9 +51,9 @@ def running_workers(settings: Settings) -> list[RunningWorker]:
         asked = admin.describe_consumer_groups([WORKER_GROUP, SEGMENT_WORKER_GROUP], request_timeout=TIMEOUT_S)
         described = {group: answer(admin, future, TIMEOUT_S + 1) for group, future in asked.items()}
     except KafkaException as exc:
-        raise kafka_error(exc, "asking for the workers") from exc
+        raise kafka_error(exc, "listing the workers") from exc
     except TimeoutError as exc:
-        raise RetriableError("KAFKA_UNAVAILABLE", "asking for the workers: the broker does not answer") from exc
+        raise RetriableError("KAFKA_UNAVAILABLE", "listing the workers: the broker does not answer") from exc
     found = [_worker(group, member) for group, of in described.items() for member in of.members]
     return sorted(found, key=lambda one: (one.group != WORKER_GROUP, one.worker, one.host))
 

@@ -397,7 +397,7 @@ def test_records_of_a_tenant_that_does_not_exist_are_noted(deployment: Deploymen
     deployment.context.archive.append(EVENTS, [bucket.write(20, 30, [{**event(21), "tenant": TenantName("ghost")}])])
     found = deployment.found()
     assert {code: one.severity for code, one in found.items()} == {"TENANT_MISSING": "note"}
-    assert "there is no tenant ghost" in found["TENANT_MISSING"].message
+    assert "records of tenant ghost are stored, but the tenant does not exist" in found["TENANT_MISSING"].message
 
 
 def test_files_of_the_archive_that_are_gone_or_changed_are_named(deployment: Deployment, s3: S3Access) -> None:
@@ -421,7 +421,7 @@ def test_records_that_the_archive_has_twice_are_named(deployment: Deployment, s3
         append.append_data_file(footer)
     found = deployment.found()
     assert set(found) == {"OFFSETS_OVERLAP"}
-    assert "begins before the end of" in found["OFFSETS_OVERLAP"].message
+    assert " ends: records are stored twice" in found["OFFSETS_OVERLAP"].message
 
 
 def listed(deployment: Deployment, s3: S3Access, temp: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -483,7 +483,7 @@ def test_a_list_of_users_that_is_not_that_of_its_file_is_named_removed_and_writt
     deployment.context.objects.put(BUCKET, keys[0], content)
     assert (set(deployment.found()) == set()) is deep
     named = deployment.found(deep=True)["USERS_WRONG"]
-    assert named.message.startswith(f"s3://{BUCKET}/{keys[0]} is not the list of the users of its file: ")
+    assert named.message.startswith(f"s3://{BUCKET}/{keys[0]} is not the user list of its file: ")
     assert why in named.message
     assert deployment.found(repair=True, deep=deep)["USERS_WRONG"].repaired
     archive = deployment.context.archive

@@ -360,7 +360,9 @@ def test_a_cut_that_cannot_be_compared_is_told(
 def test_without_workers_a_check_ends(shop: World, capsys: pytest.CaptureFixture[str]) -> None:
     shop.create("ever(purchase)")
     assert main(["segments", "check", "buyers", "--timeout", "1", "-t", shop.tenant]) == 1
-    assert capsys.readouterr().err.startswith("CUT_TIMEOUT: no word of partitions 0, 1, 2, 3: are the workers")
+    assert capsys.readouterr().err.startswith(
+        "CUT_TIMEOUT: no answer from partitions 0, 1, 2, 3: are the segment workers"
+    )
 
 
 def test_a_paused_segment_is_not_checked(shop: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,7 +108,7 @@ def test_numbers_of_events_are_numbers_and_what_has_a_meaning_of_its_own_is_foun
         *("--column", "occurred_at:timestamp=ts", "--column", "total:double"),
         *("--timezone", "UTC", "--max-reject-share", "0.5000"),
     ]
-    assert said["hints"] == ["times without an offset are read as UTC: 'ts'; say their --timezone"]
+    assert said["hints"] == ["times without an offset are read as UTC: 'ts'; name their zone with --timezone"]
 
 
 def test_what_looks_like_no_event_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
