@@ -80,8 +80,8 @@ IMPORT_AUDIENCE: Final = Machine(
             timeout="$.timeouts.verify_s",
         ),
         "ImportToKafka": Step(
-            "A new attempt: start markers, chunks, end markers. For events and profiles only chunks, for a segment a "
-            "request to every partition.",
+            "A new attempt: start markers, chunks, end markers. Only chunks for events and profiles, a request to "
+            "every partition for a segment.",
             JOB | EXECUTION,
             where="ImportWhere",
             command="import",
@@ -179,10 +179,10 @@ IMPORT_AUDIENCE: Final = Machine(
         "Cancelled": Fail(error="Cancelled", cause="The job was cancelled; nothing was published."),
         "AlreadyFailed": Choice(rules=(({"user_error": True}, "NotifyCustomer"),), default="NotifyOperators"),
         "UserFailure": Fail(
-            error="UserError", cause="The file or the request is at fault; `muster jobs show` tells how."
+            error="UserError", cause="The file or the request is at fault; `muster jobs show` shows the details."
         ),
         "SystemFailure": Fail(
-            error="SystemError", cause="Muster could not finish the job; `muster jobs show` tells why."
+            error="SystemError", cause="Muster could not finish the job; `muster jobs show` shows why."
         ),
     },
 )

@@ -91,9 +91,9 @@ def make_capacity(site: Site, cluster: Cluster, security_group: str) -> None:
         tags=[mixed.TagPropertyProperty(key="AmazonECSManaged", value="true", propagate_at_launch=True)],
     )
     # A test checks that the volumes are encrypted.
-    acknowledge(group, "EC26", "the rule knows no group of several types of instance, and fails on it")
+    acknowledge(group, "EC26", "the rule does not support a group with several instance types, and fails on it")
     acknowledge(
-        group, "AS3", "instances come and go with single tasks, which the job shows; a mail for each would tell nothing"
+        group, "AS3", "instances come and go with single tasks, which the job shows; a mail for each would be noise"
     )
     provider = ecs.CfnCapacityProvider
     made = provider(

@@ -94,13 +94,13 @@ def _run_tasks(site: Site, cluster: Cluster, roles: tuple[str, ...]) -> list[Gra
                 for family in (names.task_family, names.machine_task_family)
             ),
             condition=in_cluster,
-            reason="the newest revision of a family is run: an upgrade makes another",
+            reason="the newest revision of a family runs: an upgrade creates another",
         ),
         Grant(
             actions=("ecs:StopTask", "ecs:DescribeTasks"),
             resources=(settings.arn("ecs", f"task/{names.cluster}/*"),),
             condition=in_cluster,
-            reason="tasks have names when they run",
+            reason="tasks get their names when they run",
         ),
         Grant(
             actions=("iam:PassRole",),
