@@ -104,6 +104,6 @@ class TaskAnswers:
             _log.debug("%s", exc)
             return False
         except RetriableError as exc:
-            _log.warning("a job that waits was not answered: %s", exc)
+            _log.warning("cannot answer a waiting job: %s", exc)
             return False
         return True
