@@ -110,7 +110,7 @@ class LostMarkers:
         try:
             message = CODEC.decode(content)
         except UndecodableError as exc:  # as good as lost: the next attempt has an object of its own
-            _log.error("the result of job %s attempt %d partition %d cannot be read: %s", *suspect, exc)
+            _log.error("cannot read the result of job %s attempt %d partition %d: %s", *suspect, exc)
             return None
         return message if isinstance(message, PartitionFailed | PartitionMaterialised) else None
 

@@ -101,7 +101,7 @@ class Schedules:
         """Why the last run ended without a job. None if it is running or has to be started again."""
         found = self._engine.describe(schedule.last_execution)
         if found is None and schedule.last_due_ms is not None:
-            _log.warning("the run of schedule %s was lost and is started again", schedule.name)
+            _log.warning("restarting the lost run of schedule %s", schedule.name)
             start_run(self._engine, schedule, schedule.last_due_ms)
         if found is None or found.running:
             return None

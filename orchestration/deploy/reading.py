@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar, get_type_hints
 from schemas.errors import UserError
 
 T = TypeVar("T")
-_WORDS: Final = {str: "a text", int: "a whole number", bool: "true or false", tuple: "a list of strings"}
+_WORDS: Final = {str: "a string", int: "a whole number", bool: "true or false", tuple: "a list of strings"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

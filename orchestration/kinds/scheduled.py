@@ -84,7 +84,7 @@ def _occasion(record: object) -> Occasion:
     try:
         zone, schedule_id = time_zone(record["timezone"]), job_id(record["id"])
     except UserError as exc:
-        raise _bad(f"schedule has {exc.message}") from exc
+        raise _bad(f"schedule: {exc.message}") from exc
     return Occasion(schedule_id=schedule_id, zone=zone, due_ms=int(due.timestamp()) * 1000)
 
 

@@ -113,7 +113,7 @@ EXPORT_AUDIENCE: Final = Machine(
         "NotifyCustomer": _notify("user-error", "Tell the person who asked for the export.", then="UserFailure"),
         "AfterFailure": Choice(
             comment="People are notified only of a failure that was recorded. An export in FINISHING may have its "
-            "manifest: the sweeper gives it a new execution, which rolls it forward.",
+            "manifest: the reconciler starts a new execution, which rolls it forward.",
             rules=(
                 ({"state": "FAILED", "user_error": True}, "NotifyCustomer"),
                 ({"state": "FAILED"}, "NotifyOperators"),
@@ -138,7 +138,7 @@ EXPORT_AUDIENCE: Final = Machine(
         "Ready": Succeed(),
         "Stopping": Wait(
             "The caller that cancelled the export also stops the execution, which then ends as ABORTED; otherwise the "
-            "sweeper stops it.",
+            "reconciler stops it.",
             seconds=30,
             next="Cancelled",
         ),

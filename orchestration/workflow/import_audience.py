@@ -129,9 +129,7 @@ IMPORT_AUDIENCE: Final = Machine(
             retry=PATIENT,
             task_retry=PATIENT,
         ),
-        "NotifySuccess": _notify(
-            "ready", "Announce that the audience is ready, or what the file brought.", then="Ready"
-        ),
+        "NotifySuccess": _notify("ready", "Announce that the audience is ready, or what the file added.", then="Ready"),
         "NotifySuperseded": _notify(
             "superseded", "Announce that a newer import is already published.", then="Superseded"
         ),
@@ -146,7 +144,7 @@ IMPORT_AUDIENCE: Final = Machine(
         "NotifyCustomer": _notify("user-error", "Tell the customer what is wrong with the file.", then="UserFailure"),
         "AfterFailure": Choice(
             comment="People are notified only of a failure that was recorded. A job in PUBLISHING may have its "
-            "version: the sweeper gives it a new execution, which rolls it forward.",
+            "version: the reconciler starts a new execution, which rolls it forward.",
             rules=(
                 ({"state": "FAILED", "user_error": True}, "NotifyCustomer"),
                 ({"state": "FAILED"}, "NotifyOperators"),
@@ -172,7 +170,7 @@ IMPORT_AUDIENCE: Final = Machine(
         "Superseded": Succeed(),
         "Stopping": Wait(
             "The caller that cancelled the job also stops the execution, which then ends as ABORTED; otherwise the "
-            "sweeper stops it.",
+            "reconciler stops it.",
             seconds=30,
             next="Cancelled",
         ),

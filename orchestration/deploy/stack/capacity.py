@@ -144,9 +144,9 @@ def _instance_role(site: Site, cluster: Cluster) -> Any:
             actions=("ecs:Poll", "ecs:StartTelemetrySession", "ecs:UpdateContainerInstancesState"),
             resources=(settings.arn("ecs", f"container-instance/{names.cluster}/*"),),
             condition=in_cluster,
-            reason="an instance has its name when it has registered",
+            reason="an instance gets its name when it registers",
         ),
         Grant(actions=("ecs:DiscoverPollEndpoint",), resources=("*",), reason=grants.NOBODY_ELSE),
     ]
     service = Service(principal="ec2.amazonaws.com", says_for_whom=False)
-    return role(site, "MachineRole", service, policy, "The ECS agent of machines")
+    return role(site, "MachineRole", service, policy, "ECS agent of machines")

@@ -54,7 +54,7 @@ def _machine(
         f"{machine.name}Role",
         Service(principal="states.amazonaws.com"),
         policy,
-        f"The state machine {machine.name}",
+        f"State machine {machine.name}",
     )
     made = sfn.CfnStateMachine(
         site.stack,
@@ -147,7 +147,7 @@ def make_rule(site: Site, machine: Any) -> Any:
         "InboxRuleRole",
         Service(principal="events.amazonaws.com"),
         [Grant(actions=("states:StartExecution",), resources=(machine.attr_arn,))],
-        "The rule that starts imports",
+        "Rule that starts imports",
     )
     pattern = inbox_pattern(buckets.inbox, buckets.inbox_prefix)
     # Events from while the rule was off can be replayed: registration recognises those it has seen.

@@ -107,7 +107,7 @@ def profile_of(settings: Settings, name: str) -> DestinationProfile:
 def order_of(versions: VersionStore, export: Export, request: ExportRequest) -> ExportOrder:
     """The order, with the files of the versions that the export holds. Raises as `VersionStore.held`."""
     if not export.held:
-        raise FatalError("NOTHING_HELD", f"export {export.job_id} holds no version", job=export.job_id)
+        raise FatalError("NOTHING_HELD", f"export {export.job_id} has no lease on a version", job=export.job_id)
     own = export.held[: 1 if request.delta_from is None else 2]
     pinned = [_pinned(versions, export, held) for held in own]
     others = dict(zip(request.shape.others, export.held[len(own) :], strict=True))
