@@ -115,4 +115,4 @@ def _stopped(home: Home, settings: Settings, ports: Ports) -> Iterator[Diagnosis
 
 def _buckets(settings: Settings) -> Iterator[Diagnosis]:
     for bucket in seaweedfs.missing_buckets(settings):
-        yield wrong("object store", "BUCKET_MISSING", f"bucket {bucket} is missing", RESTART)
+        yield wrong("object store", "BUCKET_MISSING", f"bucket {bucket} is not set up", RESTART)

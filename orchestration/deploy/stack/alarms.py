@@ -137,7 +137,7 @@ def _of_relay(site: Site) -> Sequence[Alarm]:
         of(
             metrics.WORKERS,
             "WorkersAlarm",
-            "No worker is running: nothing is materialised",
+            "No worker is in the consumer group: nothing is materialised",
             threshold=0,
             comparison="LessThanOrEqualToThreshold",
             periods=2,
