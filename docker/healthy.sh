@@ -1,9 +1,9 @@
 #!/bin/sh
-# healthy.sh SECONDS COMPOSE...: wait until every container of a compose project that has a health check is healthy.
+# healthy.sh SECONDS COMPOSE...: wait until every container with a health check in a compose project is healthy.
 set -eu
 deadline=$(($(date +%s) + $1))
 shift
-# Asked once: docker-compose takes a second of the processor for each answer.
+# Listed only once, because each call of docker-compose takes a second of CPU time.
 containers=$("$@" ps --quiet)
 while :; do
   states=$(docker inspect --format \

@@ -1,6 +1,6 @@
-"""What a base image holds: prints its system, Python, Debian packages and Python distributions as JSON.
+"""Print the contents of a base image as JSON: system, Python, Debian packages and Python distributions.
 
-Runs inside the base, which has nothing but Python and dpkg; docker/sbom.py reads what it prints.
+Runs inside the base image, which has only Python and dpkg; docker/sbom.py reads the output.
 """
 
 import json
@@ -13,7 +13,7 @@ FORMAT = "${db:Status-Abbrev}\t${Package}\t${Version}\t${Architecture}\t${source
 listed = subprocess.run(["dpkg-query", "--show", "--showformat", FORMAT], check=True, capture_output=True, text=True)
 rows = [line.split("\t") for line in listed.stdout.splitlines()]
 release = platform.freedesktop_os_release()
-print(  # noqa: T201 - what docker/sbom.py reads
+print(  # noqa: T201 - docker/sbom.py reads it
     json.dumps(
         {
             "system": {

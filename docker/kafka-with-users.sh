@@ -1,7 +1,7 @@
 #!/bin/bash
-# What compose starts in the broker's image: the broker lets in the users `muster` (MUSTER_PASSWORD) and `client`
-# (CLIENT_PASSWORD) alone. Storage that does not know these passwords yet is told by a broker that runs for this alone,
-# on the loopback of this container. orchestration/local/kafka does the same for the embedded broker.
+# Entry point of the broker in compose. The broker only accepts the users `muster` (MUSTER_PASSWORD) and `client`
+# (CLIENT_PASSWORD). If its storage does not have these passwords yet, a temporary broker on the loopback of this
+# container stores them first. orchestration/local/kafka does the same for the embedded broker.
 set -eu
 umask 077
 data=/var/lib/kafka/data
@@ -20,7 +20,7 @@ if [ "$(cat "$known" 2>/dev/null)" != "$wanted" ]; then
   trap 'kill $broker' EXIT
   for user in muster client; do
     [ $user = muster ] && password=$MUSTER_PASSWORD || password=$CLIENT_PASSWORD
-    # In a file: everybody on the host may read command lines.
+    # In a file, because every user of the host can read command lines.
     echo "SCRAM-SHA-512=password=$password" >/tmp/user.properties
     until said=$(KAFKA_HEAP_OPTS=-Xmx64m /opt/kafka/bin/kafka-configs.sh --bootstrap-server $server --alter \
       --entity-type users --entity-name $user --add-config-file /tmp/user.properties 2>&1); do
@@ -40,7 +40,7 @@ jaas="$module username=\"muster\" password=\"$MUSTER_PASSWORD\";"
 export KAFKA_LISTENER_NAME_HOST_SCRAM___SHA___512_SASL_JAAS_CONFIG=$jaas
 export KAFKA_LISTENER_NAME_INTERNAL_SCRAM___SHA___512_SASL_JAAS_CONFIG=$jaas
 export KAFKA_LISTENER_NAME_CONTROLLER_SCRAM___SHA___512_SASL_JAAS_CONFIG=$jaas
-# For the check of health, and for tools.
+# For the health check and for tools.
 printf '%s\n' security.protocol=SASL_PLAINTEXT sasl.mechanism=SCRAM-SHA-512 "sasl.jaas.config=$jaas" >/tmp/muster.properties
 unset MUSTER_PASSWORD CLIENT_PASSWORD
 exec /etc/kafka/docker/run

@@ -1,10 +1,11 @@
-"""sbom.py INVENTORY NAME WHEELS...: the software bill of materials of an image, CycloneDX JSON, on standard output.
+"""sbom.py INVENTORY NAME WHEELS...: print the software bill of materials of an image as CycloneDX JSON.
 
-INVENTORY is what docker/inventory.py prints in the base; NAME the image's; WHEELS are folders of what is installed upon
-the base. Nothing of the machine or the time of the build goes in: the same base and wheels give the same bytes.
+INVENTORY is the output of docker/inventory.py in the base image, NAME the name of the image, WHEELS are folders of the
+wheels installed on top of the base. The output depends on neither the machine nor the time: the same base and wheels
+give the same bytes.
 
-Some wheels hold compiled code of others and say so in a bill of their own (PEP 770): that is listed below them. What a
-wheel without one has linked in is not known to anybody but its maker.
+Some wheels bundle compiled third-party code and declare it in their own bill (PEP 770), which is listed below them.
+Code bundled in a wheel without a bill cannot be known.
 """
 
 import hashlib
@@ -31,12 +32,12 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 DECLARED: Final = LicenseAcknowledgement.DECLARED
 LONGEST_LICENSE: Final = 100
-"""Beyond it the field holds the text of a license, not its name."""
+"""A longer field holds the text of a license, not its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wheel:
-    """A wheel: what its metadata says, its hash, and the bills that it brings."""
+    """A wheel: its metadata, its hash, and the bills that it contains."""
 
     name: NormalizedName
     metadata: Message
@@ -45,7 +46,7 @@ class Wheel:
 
     @classmethod
     def read(cls, path: Path) -> "Wheel":
-        """Raises `BadZipFile` or `StopIteration` for a file that is no wheel."""
+        """Raises `BadZipFile` or `StopIteration` for a file that is not a wheel."""
         with zipfile.ZipFile(path) as archive:
             names = sorted(archive.namelist())
             folder = next(name.split("/")[0] for name in names if name.endswith(".dist-info/METADATA"))
@@ -62,7 +63,7 @@ class Wheel:
 
     @property
     def component(self) -> Component:
-        """The distribution, with what its makers say is compiled into it."""
+        """The distribution, with the compiled code that its bills declare."""
         purl = PackageURL("pypi", name=self.name, version=self.metadata["Version"])
         return Component(
             name=self.metadata["Name"],
@@ -91,11 +92,11 @@ class Wheel:
                 name=part["name"],
                 version=part.get("version"),
                 purl=PackageURL.from_string(purl),
-                bom_ref=f"{above}#{purl}",  # two wheels may hold the same
+                bom_ref=f"{above}#{purl}",  # two wheels may bundle the same
             )
 
     def requires(self, marked: Mapping[str, str], extras: Iterable[str]) -> Iterator[Requirement]:
-        """What has to be beside it, installed with some extras on a system that markers are compared with."""
+        """Its requirements with these extras, on the system that `marked` describes."""
         for line in self.metadata.get_all("Requires-Dist", []):
             needed = Requirement(line)
             if needed.marker is None or any(needed.marker.evaluate({**marked, "extra": x}) for x in ("", *extras)):
@@ -103,7 +104,7 @@ class Wheel:
 
 
 def wanted_extras(wheels: Mapping[NormalizedName, Wheel], marked: Mapping[str, str]) -> dict[NormalizedName, set[str]]:
-    """The extras that somebody asks for, by distribution."""
+    """The requested extras, by distribution."""
     extras: dict[NormalizedName, set[str]] = {name: set() for name in wheels}
     changed = True
     while changed:
@@ -142,7 +143,7 @@ def packages(inventory: Mapping[str, Any]) -> list[Component]:
 
 
 def bill(inventory: Mapping[str, Any], name: str, paths: Iterable[Path]) -> Bom:
-    """The bill of an image. Raises `BadZipFile` or `StopIteration` for a file that is no wheel."""
+    """The bill of an image. Raises `BadZipFile` or `StopIteration` for a file that is not a wheel."""
     wheels = {wheel.name: wheel for wheel in map(Wheel.read, paths)}
     product = wheels[canonicalize_name("muster")]
     version = inventory["python"]
@@ -180,7 +181,7 @@ def bill(inventory: Mapping[str, Any], name: str, paths: Iterable[Path]) -> Bom:
 
 
 def written(made: Bom) -> str:
-    """The bill as JSON: without a time, and with a serial number of its content."""
+    """The bill as JSON, without a timestamp and with a serial number derived from its content."""
     document = json.loads(JsonV1Dot6(made).output_as_string())
     del document["metadata"]["timestamp"], document["serialNumber"]
     content = json.dumps(document, sort_keys=True)

@@ -1,8 +1,8 @@
-"""strip.py FOLDER: cut symbol tables and debug information off the shared libraries below it, a tenth of all.
+"""strip.py FOLDER: remove symbol tables and debug information from shared libraries, a tenth of their size.
 
-The base has no binutils, and the build has no network. What the loader maps is named by the program headers; names for
-debuggers lie behind the last of it, so a library is cut there and says that it has no section headers. Names that
-libraries offer to each other are mapped, and stay. DuckDB's extensions are signed behind their end and not called .so.
+The base has no binutils, and the build has no network. The program headers list what the loader maps; debug symbols
+follow the last mapped byte, so a library is truncated there and its header set to no section headers. Dynamic symbols
+are mapped, and stay. DuckDB's extensions carry a signature after their end; they are not named .so, and stay unchanged.
 """
 
 import struct
@@ -29,7 +29,7 @@ def stripped(library: bytes) -> bytes:
 
 
 def main(folder: Path) -> None:
-    """Strip every library of 64-bit x86 or ARM; links and other files are left alone."""
+    """Strip every 64-bit x86 or ARM library; links and other files stay unchanged."""
     for path in sorted(folder.rglob("*.so*")):
         if path.is_file() and not path.is_symlink() and (library := path.read_bytes()).startswith(ELF64_LITTLE_ENDIAN):
             path.write_bytes(stripped(library))

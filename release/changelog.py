@@ -24,6 +24,6 @@ def dated(text: str, version: Version, day: date) -> str:
     Raises ValueError if there are no unreleased entries.
     """
     if not (entries := unreleased(text)):
-        raise ValueError(f"{FILE} has nothing unreleased")
+        raise ValueError(f"{FILE} has no unreleased entries")
     replacement = f"{UNRELEASED}\n\n## [{version}] - {day.isoformat()}\n\n{entries}\n\n"
     return _SECTION.sub(lambda _: replacement, text, count=1).rstrip("\n") + "\n"

@@ -51,7 +51,9 @@ def _of_version(state: State) -> Iterator[Refusal]:
         )
         return
     if version.tag in state.tags:
-        yield Refusal(why=f"the tag {version.tag} exists", remedy="choose a version that has not been made", fatal=True)
+        yield Refusal(
+            why=f"the tag {version.tag} exists", remedy="choose a version that is not released yet", fatal=True
+        )
     if version <= state.current:
         yield Refusal(
             why=f"{version} is not newer than {state.current}",
@@ -72,7 +74,7 @@ def _of_tree(state: State) -> Iterator[Refusal]:
     if not state.entries:
         yield Refusal(
             why="the section Unreleased of CHANGELOG.md has no entry",
-            remedy="say there what users will see",
+            remedy="describe there what changes for users",
             fatal=True,
         )
 
@@ -86,9 +88,9 @@ def _of_evidence(evidence: Sequence[Shown]) -> Iterator[Refusal]:
 def _outdated(shown: Shown) -> str:
     """Why the evidence of an exhibit does not count. Empty if it is up to date with what it covers."""
     if shown.commit is None:
-        return f"{PAGE} has no evidence of a commit that git knows"
+        return f"{PAGE} has no evidence for a commit that git knows"
     if shown.failed:
-        return f"something did not hold at {shown.commit}"
+        return f"some checks failed at {shown.commit}"
     if shown.with_changes:
         return f"it ran on {shown.commit} with uncommitted changes"
     if shown.changed:

@@ -50,5 +50,5 @@ def set_version(root: Path, version: Version) -> None:
         path = root / file
         text, count = place.subn(rf"\g<1>{version}\g<2>", path.read_text(encoding="utf-8"))
         if count != 1:
-            raise ValueError(f"{file} has {count} places for the version")
+            raise ValueError(f"{file} has the version in {count} places instead of one")
         path.write_text(text, encoding="utf-8")

@@ -41,7 +41,7 @@ def record(
     try:
         trail.append(entry)
     except RetriableError as exc:
-        _log.error("not in the audit trail, %s: %s", exc, entry)
+        _log.error("missing in the audit trail, %s: %s", exc, entry)
         return False
     return True
 

@@ -144,7 +144,9 @@ class ExportStore(LifeCycleStore[Export, ExportState]):
     @staticmethod
     def _unknown(job_id: JobId) -> UserError:
         return UserError(
-            "UNKNOWN_EXPORT", f"there is no export {job_id}; `muster jobs list --kind export` shows them", export=job_id
+            "UNKNOWN_EXPORT",
+            f"export {job_id} does not exist; `muster jobs list --kind export` shows all exports",
+            export=job_id,
         )
 
     @staticmethod

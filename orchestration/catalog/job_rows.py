@@ -20,7 +20,7 @@ def line(attempt: Attempt) -> dict[str, object]:
 
 def unknown_job(job_id: JobId) -> UserError:
     """The error for an unknown job id."""
-    return UserError("UNKNOWN_JOB", f"there is no job {job_id}; `muster jobs list` shows them", job=job_id)
+    return UserError("UNKNOWN_JOB", f"job {job_id} does not exist; `muster jobs list` shows all jobs", job=job_id)
 
 
 def job_of(row: Mapping[Any, Any]) -> Job:

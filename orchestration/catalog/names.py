@@ -29,7 +29,9 @@ def lock_tenant(connection: sa.Connection, tenant: TenantName) -> None:
 def _require(connection: sa.Connection, found: sa.Select[Any], tenant: TenantName) -> None:
     if connection.execute(found).first() is None:
         raise UserError(
-            "UNKNOWN_TENANT", f"there is no tenant {tenant!r}; `muster tenants create {tenant}`", tenant=tenant
+            "UNKNOWN_TENANT",
+            f"tenant {tenant!r} does not exist; create it with `muster tenants create {tenant}`",
+            tenant=tenant,
         )
 
 
@@ -40,8 +42,8 @@ def refuse_audience(connection: sa.Connection, tenant: TenantName, name: Audienc
     if awaited_by_a_job(connection, tenant, name):
         raise UserError(
             "NAME_TAKEN",
-            f"an import into the new audience {name!r} of tenant {tenant} is running, and audiences and segments share "
-            "their names; take another one",
+            f"an import into the new audience {name!r} of tenant {tenant} is running, and audiences and segments "
+            "share one namespace; use another name",
             tenant=tenant,
             name=name,
             by="audience",
@@ -70,8 +72,8 @@ def _refuse(
     if connection.execute(taken).first() is not None:
         raise UserError(
             "NAME_TAKEN",
-            f"tenant {tenant} has {'an' if by == 'audience' else 'a'} {by} {name!r}, and audiences and segments share "
-            "their names; take another one",
+            f"tenant {tenant} already has {'an' if by == 'audience' else 'a'} {by} {name!r}, and audiences and "
+            "segments share one namespace; use another name",
             tenant=tenant,
             name=name,
             by=by,

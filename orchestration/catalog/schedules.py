@@ -59,7 +59,7 @@ class ScheduleStore:
         except sa.exc.IntegrityError as exc:
             raise UserError(
                 "SCHEDULE_EXISTS",
-                f"tenant {new.tenant} already has a schedule {new.name!r}; delete it first, or take another name",
+                f"tenant {new.tenant} already has a schedule {new.name!r}; delete it first, or use another name",
                 tenant=new.tenant,
                 schedule=new.name,
             ) from exc

@@ -67,7 +67,7 @@ class SegmentStore:
             if len(rules) >= MAX_SEGMENTS:
                 raise UserError(
                     "TOO_MANY_SEGMENTS",
-                    f"tenant {tenant} has {len(rules)} segments, and no more than {MAX_SEGMENTS} are allowed",
+                    f"tenant {tenant} has {len(rules)} segments; at most {MAX_SEGMENTS} are allowed",
                     tenant=tenant,
                     segments=len(rules),
                 )
@@ -102,7 +102,7 @@ class SegmentStore:
             if found.state == "paused":  # a paused segment keeps its members
                 raise UserError(
                     "SEGMENT_PAUSED",
-                    f"segment {name} is paused; `muster segments resume {name}` first, then edit it",
+                    f"segment {name} is paused; run `muster segments resume {name}` first, then edit it",
                     tenant=tenant,
                     segment=name,
                 )
@@ -189,7 +189,7 @@ class SegmentStore:
             if state == "deleted" and (users := referrers("segment", name, _rules(connection, tenant))):
                 raise UserError(
                     "SEGMENT_IN_USE",
-                    f"the rules of these segments name {name}: {', '.join(users)}; edit or delete them first",
+                    f"the rules of these segments refer to {name}: {', '.join(users)}; edit or delete them first",
                     tenant=tenant,
                     segment=name,
                     segments=list(users),

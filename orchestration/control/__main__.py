@@ -26,7 +26,7 @@ def main() -> int:
     try:
         return run(settings)
     except MusterError as exc:  # the traceback of a foreseen error helps nobody
-        _log.critical("the relay ends: %s", exc)
+        _log.critical("the relay stops: %s", exc)
         return 1
 
 
@@ -46,10 +46,10 @@ def run(settings: Settings) -> int:
         try:
             run()
         except MusterError as exc:
-            _log.critical("the consumer %s ends the relay: %s", name, exc)
+            _log.critical("consumer %s stops the relay: %s", name, exc)
             failed.set()
         except Exception:  # noqa: BLE001  # a thread that ends would end without a word
-            _log.exception("the consumer %s has failed", name)
+            _log.exception("consumer %s failed", name)
             failed.set()
         finally:
             stop.set()

@@ -101,9 +101,11 @@ class Activations:
                         self._tell_of(one.tenant, AudienceName(audience))  # 1
                 offsets = self._sender.send(one.message)  # 2
                 self._activations.sent(one, offsets, now)
-                _log.info("told workers to %s segment %s, rule version %d", one.kind, one.segment, one.rule_version)
+                _log.info(
+                    "request sent to workers: %s segment %s, rule version %d", one.kind, one.segment, one.rule_version
+                )
         except MusterError as exc:
-            _log.warning("workers cannot be told of segments: %s", exc)
+            _log.warning("cannot send segments to workers: %s", exc)
 
     def _tell_of_audiences(self, tenant: TenantName) -> None:
         rules = self._segments.rules(tenant)
@@ -113,14 +115,14 @@ class Activations:
             for audience in sorted(named):
                 self._tell_of(tenant, audience)
         except MusterError as exc:
-            _log.warning("workers cannot be told of audiences: %s", exc)
+            _log.warning("cannot send audiences to workers: %s", exc)
 
     def _tell_of(self, tenant: TenantName, name: AudienceName) -> None:
         try:
             audience = self._audiences.get(tenant, name)
         except UserError as exc:
             # No current rule names it, but an older one may wait with others behind it, which must not wait for ever.
-            _log.warning("workers are not told of audience %s: %s", name, exc)
+            _log.warning("audience %s is not sent to workers: %s", name, exc)
             return
         sent: Version | None = None
         while (current := self._versions.current(ref_of(audience))) is not None:
@@ -133,17 +135,19 @@ class Activations:
             self._sender.send(AudienceActivated(tenant=tenant, audience=name, version=current.version))
             self._activations.told(audience.audience_id, current.version)
             sent = current.version
-            _log.info("told workers that audience %s is version %d", name, sent)
+            _log.info("workers notified: audience %s is at version %d", name, sent)
 
     def _ask_again(self, job: Job) -> None:
         try:
             self._sender.send(request_of(job))
         except MusterError as exc:
-            _log.warning("workers cannot be asked for a snapshot: %s", exc)
+            _log.warning("cannot request a snapshot from workers: %s", exc)
 
     def _tell_again(self, segment: Segment, now: int) -> None:
         due, wait = self._again.get(segment.segment_id, (0, AGAIN_AFTER_MS))
         if now >= due:
             self._again[segment.segment_id] = (now + wait, 2 * wait)
-            _log.warning("workers have segment %s otherwise than they were told: they are told again", segment.name)
+            _log.warning(
+                "workers report another state of segment %s than was sent to them; sending it again", segment.name
+            )
             self._activations.say_again(segment, now)

@@ -78,7 +78,7 @@ def read_announcements(
         try:
             message = CODEC.decode(announcement.value)
             if not isinstance(message, ArchiveWritten):
-                raise UndecodableError(f"a {type(message).__name__} does not belong into {ARCHIVE}")
+                raise UndecodableError(f"a {type(message).__name__} does not belong in {ARCHIVE}")
             if message.topic not in ACTIVITY_TOPICS:
                 raise UndecodableError(f"{message.topic} has no archive")
         except UndecodableError as exc:
@@ -132,7 +132,7 @@ class ArchiveCommitter:
         ranges, letters = read_announcements(announcements, now_us)
         told = [Outgoing(topic=DEAD_LETTERS, key=letter.topic.encode(), message=letter) for letter in letters]
         for letter in letters:
-            _log.error("passed over: %s/0 offset=%d: %s", ARCHIVE, letter.offset, letter.reason)
+            _log.error("skipped: %s/0 offset=%d: %s", ARCHIVE, letter.offset, letter.reason)
         for topic, of_topic in groupby(ranges, lambda written: written.topic):
             told += self._append(topic, list(of_topic))
         self._retrying.until_done(lambda: self._send(told))
@@ -155,9 +155,7 @@ class ArchiveCommitter:
             if fault is not None:
                 _log.error("range %s cannot be archived: %s", place, fault)
             elif verdict is Verdict.REFUSED:
-                _log.warning(
-                    "range %s is refused: the table ends at %s", place, appended.archived_to[written.partition]
-                )
+                _log.warning("range %s refused: the table ends at %s", place, appended.archived_to[written.partition])
             self._counters.add(ARCHIVE_RANGES, topic=topic, result=RESULTS[verdict] if fault is None else "unusable")
         came = {written.partition for written in ranges}
         # A partition without an end has nothing to report: its worker announces the range again.

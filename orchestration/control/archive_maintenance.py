@@ -36,18 +36,18 @@ class ArchiveMaintenance:
             try:
                 step(topic)
             except FatalError as exc:
-                _log.error("upkeep of the archive of %s: %s", topic, exc)
+                _log.error("archive maintenance of %s: %s", topic, exc)
             except MusterError as exc:
-                _log.warning("upkeep of the archive of %s: %s", topic, exc)
+                _log.warning("archive maintenance of %s: %s", topic, exc)
 
     def _compact(self, topic: str) -> None:
         while not self._stop.is_set() and (done := self._archive.compact(topic, temp_directory=self._temp)).after:
-            _log.info("%s: %d files of the archive became %d", topic, done.before, done.after)
+            _log.info("%s: compacted %d archive files into %d", topic, done.before, done.after)
 
     def _write_users(self, topic: str) -> None:
         """A few at a time: an archive without any gets the rest with the next calls."""
         if not self._stop.is_set() and (files := self._archive.write_users(topic, temp_directory=self._temp)):
-            _log.info("%s: listed the users of %d files of the archive", topic, files)
+            _log.info("%s: indexed the users of %d archive files", topic, files)
 
     def _expire(self, topic: str, *, now: int) -> None:
         self._archive.expire(topic, now=datetime.fromtimestamp(now / 1000, UTC))
@@ -55,4 +55,4 @@ class ArchiveMaintenance:
     def _remove_garbage(self, topic: str, *, now: int) -> None:
         at = datetime.fromtimestamp(now / 1000, UTC)
         if (removed := self._archive.remove_garbage(topic, now=at)).files:
-            _log.info("%s: removed %d objects of the archive, %d bytes", topic, removed.files, removed.bytes)
+            _log.info("%s: removed %d archive objects, %d bytes", topic, removed.files, removed.bytes)

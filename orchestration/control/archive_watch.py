@@ -47,7 +47,7 @@ class ArchiveWatch:
             try:
                 self._ends[topic] = self._archive().archived_to(topic)
             except RetriableError as exc:
-                _log.warning("how far %s is archived is not known: %s", topic, exc)
+                _log.warning("cannot read the archive position of %s: %s", topic, exc)
         return topic in self._ends and not behind(last_sent(report_of(self._jobs, job)), self._ends[topic])
 
     def lost(self, job: Job, now_ms: int) -> str | None:
@@ -64,10 +64,12 @@ class ArchiveWatch:
             log = self._archive().log(topic)
             ends = log_ends(self._bootstrap, topic, job.partitions)
         except MusterError as exc:
-            _log.warning("whether %s has lost anything is not known: %s", topic, exc)
+            _log.warning("cannot check %s for lost records: %s", topic, exc)
             return None
         sent = {p: log.offset(p, last) for p, last in last_sent(report_of(self._jobs, job)).items()}
         gone = {int(p): last for p, last in sent.items() if last >= ends[p]}
         return (
-            f"the broker has lost the end of {topic}: offsets by partition {gone}, it ends at {ends}" if gone else None
+            f"the broker has lost the end of {topic}: lost offsets by partition {gone}, the log ends at {ends}"
+            if gone
+            else None
         )

@@ -35,7 +35,7 @@ class ForeignLogs:
             self._looked_at = topic_id
         if self._found:
             _log.error(
-                "OTHER_LOG: the checkpoints of partitions %s are of another Kafka; muster segments begin-anew, "
-                "where that is lost",
+                "OTHER_LOG: the checkpoints of partitions %s belong to another Kafka; if that one is lost, run "
+                "`muster segments begin-anew`",
                 ", ".join(map(str, self._found)),
             )

@@ -31,7 +31,7 @@ class JobEvents:
                 Outgoing(topic=JOB_EVENTS, key=event.job_id.encode(), message=event) for event in events
             )
         except MusterError as exc:
-            _log.warning("job events could not be delivered: %s", exc)
+            _log.warning("cannot deliver job events: %s", exc)
             return 0
         jobs.announced(due)
         return len(due)

@@ -37,5 +37,5 @@ class WorkerLiveness:
             self._empty_ms = None
         if stood_s > STALL_MS / 1000:
             lag = sum(unacknowledged(committed, ends).values())
-            return f"the workers have not moved for {stood_s:.0f} s, {lag} messages wait"
+            return f"the workers have made no progress for {stood_s:.0f} s, {lag} messages are waiting"
         return None

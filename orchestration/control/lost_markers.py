@@ -75,7 +75,7 @@ class LostMarkers:
             for suspect, lost in suspects:
                 self._settle(suspect, lost, now_ms)
         except (MusterError, KafkaException) as exc:
-            _log.warning("whether end markers are lost is not known: %s", exc)
+            _log.warning("cannot check for lost end markers: %s", exc)
 
     def _suspects(
         self, job: Job, committed: Mapping[Place, int], ends: Mapping[Place, int]
@@ -101,7 +101,7 @@ class LostMarkers:
         if now_ms - self._since_ms[suspect] < LOST_AFTER_MS:
             return
         self._progress.put_partitions([as_row(lost, now_ms)])
-        what = lost.reason if isinstance(lost, PartitionFailed) else "its announcement was lost, its result is stored"
+        what = lost.reason if isinstance(lost, PartitionFailed) else "the announcement was lost, the result is stored"
         _log.error("job %s attempt %d partition %d: %s", *suspect, what)
 
     def _stored(self, suspect: _Suspect) -> PartitionFailed | PartitionMaterialised | None:
@@ -110,7 +110,7 @@ class LostMarkers:
         try:
             message = CODEC.decode(content)
         except UndecodableError as exc:  # as good as lost: the next attempt has an object of its own
-            _log.error("the result of job %s attempt %d partition %d cannot be read: %s", *suspect, exc)
+            _log.error("cannot read the result of job %s attempt %d partition %d: %s", *suspect, exc)
             return None
         return message if isinstance(message, PartitionFailed | PartitionMaterialised) else None
 
@@ -127,7 +127,7 @@ def _lost(job: Job, sent: Mapping[str, Any], place: Place, end: int) -> Partitio
     reason = (
         f"the broker has lost the end of {place[0]}/{place[1]}: it ends at {end}, the end marker was at {at}"
         if end <= at
-        else f"the workers are past the end marker at {at} of {place[0]}/{place[1]} and have not seen it"
+        else f"the workers have passed the end marker at {at} of {place[0]}/{place[1]} without seeing it"
     )
     expected = Digest.parse(sent["digest"])
     return PartitionFailed(

@@ -79,7 +79,7 @@ class Reconciler(ABC, Generic[JobT]):
         try:
             execution = self._engine.describe(job.execution)
         except (RetriableError, FatalError) as exc:
-            _log.warning("the execution of %s %s cannot be looked at: %s", self.noun, job.job_id, exc)
+            _log.warning("cannot look up the execution of %s %s: %s", self.noun, job.job_id, exc)
             return
         if execution is not None and execution.running:
             if (why := self._stuck(job, now_ms)) is not None:
@@ -117,9 +117,9 @@ class Reconciler(ABC, Generic[JobT]):
         try:
             self._engine.start(self.machine, name, {"resume": job.job_id})
         except (RetriableError, FatalError) as exc:
-            _log.warning("%s %s gets no new execution: %s", self.noun, job.job_id, exc)
+            _log.warning("cannot start a new execution of %s %s: %s", self.noun, job.job_id, exc)
             return
-        _log.warning("%s %s was %s and goes on in a new execution", self.noun, job.job_id, job.state)
+        _log.warning("%s %s was %s and continues in a new execution", self.noun, job.job_id, job.state)
         self._record("replace execution", job, execution=execution)
 
     def _end_old(self, job: JobT, now_ms: int) -> None:
@@ -157,7 +157,7 @@ class JobReconciler(Reconciler[Job]):
         try:  # its execution goes on and tells the operators; one that waits for something else finds out by itself
             self._engine.succeed(job.task_token, self._records.view(job))
         except (RetriableError, FatalError) as exc:
-            _log.warning("the execution of job %s was not told of its end: %s", job.job_id, exc)
+            _log.warning("cannot report the end of job %s to its execution: %s", job.job_id, exc)
 
 
 class ExportReconciler(Reconciler[Export]):
@@ -191,7 +191,7 @@ def stop_execution(engine: WorkflowEngine, job: Job | Export, cause: str) -> Non
         if job.execution is not None and found is not None and found.running:
             engine.stop(job.execution, cause)
     except (RetriableError, FatalError) as exc:
-        _log.warning("the execution of job %s could not be stopped: %s", job.job_id, exc)
+        _log.warning("cannot stop the execution of job %s: %s", job.job_id, exc)
 
 
 def replaced_ms(execution: str | None) -> int:

@@ -29,7 +29,7 @@ class Retrying:
             try:
                 return call()
             except RetriableError as exc:
-                _log.warning("%s; again in %g s", exc, wait_s)
+                _log.warning("%s; retrying in %g s", exc, wait_s)
             if self._wait(wait_s):
                 raise Stopped
             wait_s = min(RETRY_MAX_S, 2 * wait_s)

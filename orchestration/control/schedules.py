@@ -60,11 +60,11 @@ class Schedules:
         try:
             due = schedule.times.until(now_ms)
             if due is None:
-                raise FatalError("SCHEDULE_DAMAGED", f"schedule {schedule.name} is due and has no time before now")
+                raise FatalError("SCHEDULE_DAMAGED", f"schedule {schedule.name} is due, but has no run time before now")
             execution = start_run(self._engine, schedule, due)  # 1
             next_due = schedule.times.after(due)
         except MusterError as exc:
-            _log.warning("schedule %s cannot be started: %s", schedule.name, exc)
+            _log.warning("cannot start schedule %s: %s", schedule.name, exc)
             self._not_before_ms[schedule.schedule_id] = now_ms + AGAIN_AFTER_MS
             self._schedules.put_trouble(schedule.schedule_id, schedule.next_due_ms, exc.as_record())
             return
@@ -92,7 +92,7 @@ class Schedules:
         except MusterError as exc:
             if exc.code == "CATALOG_UNAVAILABLE":
                 raise
-            _log.warning("the last run of schedule %s cannot be looked at: %s", schedule.name, exc)
+            _log.warning("cannot look up the last run of schedule %s: %s", schedule.name, exc)
             return
         if outcome is not None:
             self._schedules.settle(schedule.schedule_id, due, outcome)
@@ -101,7 +101,7 @@ class Schedules:
         """Why the last run ended without a job. None if it is running or has to be started again."""
         found = self._engine.describe(schedule.last_execution)
         if found is None and schedule.last_due_ms is not None:
-            _log.warning("the run of schedule %s was lost and is started again", schedule.name)
+            _log.warning("restarting the lost run of schedule %s", schedule.name)
             start_run(self._engine, schedule, schedule.last_due_ms)
         if found is None or found.running:
             return None

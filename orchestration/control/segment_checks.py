@@ -75,15 +75,15 @@ class SegmentChecks:
         try:
             checked = self._check(segment, Partition(looked.partition))
         except MusterError as exc:
-            _log.warning("partition %d of segment %s cannot be checked: %s", looked.partition, segment.name, exc)
+            _log.warning("cannot check partition %d of segment %s: %s", looked.partition, segment.name, exc)
             return "not_possible"
         found = checked.comparison
         looked.mismatches = found.missing + found.extra
         if found.equal:
             return "equal"
         _log.error(
-            "segment %s, rule version %d, partition %d as of %s: by the stream %d users are missing and %d too many; "
-            "`muster segments check %s -t %s` names some",
+            "segment %s, rule version %d, partition %d as of %s: the stream lacks %d users and has %d too many; "
+            "`muster segments check %s -t %s` lists examples",
             *(segment.name, checked.rule_version, looked.partition, checked.at.isoformat()),
             *(found.missing, found.extra, segment.name, segment.tenant),
         )

@@ -39,7 +39,7 @@ class StreamLag:
         try:
             committed = {place: offset for group in groups for place, offset in group.committed().items()}
         except KafkaException as exc:
-            _log.warning("the position of the workers is not known: %s", exc)
+            _log.warning("cannot read the position of the workers: %s", exc)
             return
         for job in moving:
             stages = self._progress.stages(job.job_id)

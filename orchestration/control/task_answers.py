@@ -91,7 +91,7 @@ class TaskAnswers:
         if now_ms - self._beaten_ms.get(token, 0) < HEARTBEAT_MS:
             return
         if (stalled := liveness.fault(now_ms)) is not None:
-            _log.error("no heartbeat for job %s: %s", job_id, stalled)
+            _log.error("cannot send a heartbeat for job %s: %s", job_id, stalled)
             return
         if self._say(self._engine.heartbeat, token):
             self._beaten_ms[token] = now_ms
@@ -104,6 +104,6 @@ class TaskAnswers:
             _log.debug("%s", exc)
             return False
         except RetriableError as exc:
-            _log.warning("a job that waits was not answered: %s", exc)
+            _log.warning("cannot answer a waiting job: %s", exc)
             return False
         return True

@@ -38,7 +38,7 @@ class WorkerAbsence:
             try:
                 serving = self._groups[of_activity].serving()
             except KafkaException as exc:
-                _log.warning("whether there are workers is not known: %s", exc)
+                _log.warning("cannot check for workers: %s", exc)
                 return
             if serving:
                 self._since_ms.pop(of_activity, None)

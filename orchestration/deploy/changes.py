@@ -27,9 +27,9 @@ REPLACING: Final[Mapping[str, frozenset[str]]] = {
 }
 """Properties whose change replaces the resource (from CloudFormation's schemas; a test compares)."""
 LOST: Final = {
-    "AWS::Logs::LogGroup": "its lines are deleted",
-    "AWS::SQS::Queue": "messages that wait in it are deleted",
-    "AWS::SNS::Topic": "whoever has subscribed by hand hears no more",
+    "AWS::Logs::LogGroup": "its log lines are deleted",
+    "AWS::SQS::Queue": "messages waiting in it are deleted",
+    "AWS::SNS::Topic": "subscriptions that were added by hand are lost",
 }
 
 
@@ -93,7 +93,7 @@ def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...
 
 def _lost(old: Mapping[str, Any]) -> str:
     if old.get("DeletionPolicy") in {"Retain", "RetainExceptOnCreate"}:
-        return "the old one is left behind with everything in it, and is no longer this stack's"
+        return "the old one stays behind with everything in it, and no longer belongs to this stack"
     return LOST.get(old["Type"], "")
 
 
@@ -157,4 +157,4 @@ def _client(settings: DeploySettings, service: str) -> Any:
 
 
 def _unavailable(exc: Exception) -> RetriableError:
-    return RetriableError("AWS_UNAVAILABLE", f"AWS does not say what is deployed: {exc}")
+    return RetriableError("AWS_UNAVAILABLE", f"cannot read from AWS what is deployed: {exc}")

@@ -81,7 +81,7 @@ def _identity(settings: DeploySettings) -> Iterator[Finding]:
                 "name", f"makes the {kind} {longest}, {over} characters too long; at most {max(allowed, 0)} here"
             )
     if not ACCOUNT.fullmatch(settings.account):
-        yield found("account", f"{settings.account!r} is not twelve digits, as a text")
+        yield found("account", f"{settings.account!r} is not a string of twelve digits")
     yield from _region(settings)
     if settings.architecture not in ARCHITECTURES:
         yield found("architecture", f"{settings.architecture!r} is not {' or '.join(ARCHITECTURES)}")
@@ -97,33 +97,39 @@ def _region(settings: DeploySettings) -> Iterator[Finding]:
         # Step Functions runs no definition with ARNs of another partition, and there is only one definition.
         yield found(
             "region",
-            f"{settings.region} is of the partition {settings.partition}; the workflow's ARNs are of aws alone",
+            f"{settings.region} is in the partition {settings.partition}; the workflow only supports ARNs of the "
+            "partition aws",
         )
     elif not settings.regions_unchecked:
         if not regions.is_known(settings):
             yield found(
                 "region",
-                f"{settings.region} is not known here; regions_unchecked = true if it has all that is needed",
+                f"{settings.region} is not known here; set regions_unchecked = true if it has all required services",
             )
         elif lacking := list(regions.missing(settings)):
             yield found(
                 "region",
-                f"{settings.region} has no {', '.join(lacking)}, as far as known; regions_unchecked = true if it has",
+                f"{settings.region} has no {', '.join(lacking)}, as far as known; set regions_unchecked = true if "
+                "it does",
             )
 
 
 def _image(settings: DeploySettings, setting: str, given: str) -> Iterator[Finding]:
     image = IMAGE.fullmatch(given)
     if "@sha256:" not in given:
-        yield found(setting, "has no digest; a tag may mean another image tomorrow. Write REPOSITORY@sha256:DIGEST")
+        yield found(
+            setting, "has no digest, and a tag may point to another image tomorrow; use REPOSITORY@sha256:DIGEST"
+        )
     elif image is None:
         yield found(setting, f"{given!r} is not ACCOUNT.dkr.ecr.REGION.{settings.domain}/NAME@sha256:DIGEST")
     elif image["region"] != settings.region:
         yield found(
-            setting, f"is in {image['region']}; Lambda takes images of its own region, {settings.region}, alone"
+            setting, f"is in {image['region']}; Lambda only takes images from its own region, {settings.region}"
         )
     elif image["domain"] != settings.domain:
-        yield found(setting, f"ends with {image['domain']}, and registries of {settings.region} with {settings.domain}")
+        yield found(
+            setting, f"ends with {image['domain']}, but registries in {settings.region} end with {settings.domain}"
+        )
 
 
 def _network(settings: DeploySettings) -> Iterator[Finding]:
@@ -132,7 +138,7 @@ def _network(settings: DeploySettings) -> Iterator[Finding]:
     yield from ids("network.subnets", network.subnets, "subnet")
     yield from ids("network.route_tables", network.route_tables, "rtb")
     if len(set(network.subnets)) < 2:
-        yield found("network.subnets", "has fewer than two; name private subnets of two availability zones")
+        yield found("network.subnets", "has fewer than two; list private subnets in two availability zones")
     for endpoint in network.endpoints:
         if endpoint not in ENDPOINTS:
             yield found("network.endpoints", f"{endpoint!r} is not one of {', '.join(ENDPOINTS)}")
@@ -147,31 +153,32 @@ def _buckets(settings: DeploySettings) -> Iterator[Finding]:
     for purpose, name in names.items():
         if not BUCKET.fullmatch(name):
             yield found(
-                f"buckets.{purpose}", f"{name!r} is not 3 to 63 lower-case letters, digits and dashes, as S3 wants it"
+                f"buckets.{purpose}", f"{name!r} is not 3 to 63 lower-case letters, digits and dashes, as S3 requires"
             )
         for other, taken in names.items():
             if other < purpose and taken == name:
                 yield found(
                     f"buckets.{purpose}",
-                    f"is {name}, which is buckets.{other} already; each purpose has a bucket of its own",
+                    f"is {name}, which is already buckets.{other}; each purpose needs its own bucket",
                 )
     yield from _other_buckets(settings, set(names.values()))
     for purpose in buckets.existing:
         if purpose not in PURPOSES:
             yield found("buckets.existing", f"{purpose!r} is not one of {', '.join(PURPOSES)}")
     if not PREFIX.fullmatch(buckets.inbox_prefix):
-        yield found("buckets.inbox_prefix", f"{buckets.inbox_prefix!r} does not end with a slash, or has one in front")
+        yield found("buckets.inbox_prefix", f"{buckets.inbox_prefix!r} does not end with a slash, or starts with one")
     yield from arn_of(settings, "buckets.key", buckets.key, KEY, "a KMS key")
     least = ceil(max(RETENTION_MS / 1000, MAX_JOB_AGE_S) / DAY_S)
     if buckets.staging_days < least:
         yield found(
             "buckets.staging_days",
-            f"{buckets.staging_days} is less than {least}: what a job has staged would go while it may still be needed",
+            f"{buckets.staging_days} is less than {least}: staged data would be deleted while a job may still need it",
         )
     if buckets.old_version_days < (age := ceil(MAX_JOB_AGE_S / DAY_S)):
         yield found(
             "buckets.old_version_days",
-            f"{buckets.old_version_days} is less than {age}, the days that a job may take: its file would go under it",
+            f"{buckets.old_version_days} is less than {age}, the days that a job may take: its file would be "
+            "deleted while it runs",
         )
 
 
@@ -179,7 +186,7 @@ def _other_buckets(settings: DeploySettings, own: set[str]) -> Iterator[Finding]
     for setting, others in (("shared.imports", settings.shared.imports), ("shared.exports", settings.shared.exports)):
         for name in others:
             if not BUCKET.fullmatch(name):
-                yield found(setting, f"{name!r} is not the name of a bucket")
+                yield found(setting, f"{name!r} is not a bucket name")
             elif name in own:
                 yield found(setting, f"{name} is one of the deployment's own buckets")
     for key in settings.shared.keys:
@@ -191,21 +198,24 @@ def _kafka(settings: DeploySettings) -> Iterator[Finding]:
     if not BROKERS.fullmatch(kafka.bootstrap):
         yield found("kafka.bootstrap", f"{kafka.bootstrap!r} is not HOST:PORT[,HOST:PORT]")
     elif any(not 0 < port < 65536 for port in kafka.ports):
-        yield found("kafka.bootstrap", "has a port that is none")
+        yield found("kafka.bootstrap", "has an invalid port")
     if kafka.mechanism and kafka.mechanism not in MECHANISMS:
         yield found("kafka.mechanism", f"{kafka.mechanism!r} is not one of {', '.join(MECHANISMS)}")
     if kafka.mechanism and not kafka.secret:
-        yield found("kafka.secret", f"is missing: {kafka.mechanism} wants user and password")
+        yield found("kafka.secret", f"is missing: {kafka.mechanism} requires user and password")
     if kafka.secret and not kafka.mechanism:
-        yield found("kafka.mechanism", "is missing: there is a secret to log on with, but not how")
+        yield found("kafka.mechanism", "is missing: kafka.secret is set, but the mechanism to log on with is not")
     if kafka.secret_key and not kafka.secret:
-        yield found("kafka.secret_key", "is the key of a secret that is not named")
+        yield found("kafka.secret_key", "is the key of a secret, but the secret is not set")
     if kafka.cluster and kafka.mechanism and kafka.mechanism != "SCRAM-SHA-512":
-        yield found("kafka.mechanism", f"is {kafka.mechanism}; Amazon MSK knows SCRAM-SHA-512")
+        yield found("kafka.mechanism", f"is {kafka.mechanism}; Amazon MSK supports SCRAM-SHA-512")
     if kafka.cluster and kafka.secret and ":secret:AmazonMSK_" not in kafka.secret:
-        yield found("kafka.secret", "must be of a secret whose name begins with AmazonMSK_, or MSK does not take it")
+        yield found("kafka.secret", "must be a secret whose name begins with AmazonMSK_; MSK accepts no other")
     if kafka.cluster and kafka.secret and not kafka.secret_key:
-        yield found("kafka.secret_key", "is missing: MSK takes no secret without a key of your own, and roles need it")
+        yield found(
+            "kafka.secret_key",
+            "is missing: MSK only accepts secrets encrypted with a key of your own, and roles need access to it",
+        )
     yield from arn_of(settings, "kafka.secret", kafka.secret, SECRET, "a secret of Secrets Manager")
     yield from arn_of(settings, "kafka.secret_key", kafka.secret_key, KEY, "a KMS key")
     yield from arn_of(settings, "kafka.cluster", kafka.cluster, CLUSTER, "an Amazon MSK cluster")
@@ -216,13 +226,13 @@ def _kafka(settings: DeploySettings) -> Iterator[Finding]:
 def _database(settings: DeploySettings) -> Iterator[Finding]:
     database = settings.database
     if not re.fullmatch(r"[A-Za-z0-9.-]+", database.host):
-        yield found("database.host", f"{database.host!r} is not the name of a host")
+        yield found("database.host", f"{database.host!r} is not a host name")
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,62}", database.name):
-        yield found("database.name", f"{database.name!r} is not the name of a database")
+        yield found("database.name", f"{database.name!r} is not a database name")
     if not 0 < database.port < 65536:
         yield found("database.port", f"{database.port} is not a port")
     if not database.secret:
-        yield found("database.secret", "is empty: the catalog is reached with a user and a password")
+        yield found("database.secret", "is empty: the catalog requires a user and a password")
     yield from arn_of(settings, "database.secret", database.secret, SECRET, "a secret of Secrets Manager")
     yield from arn_of(settings, "database.secret_key", database.secret_key, KEY, "a KMS key")
 

@@ -37,7 +37,7 @@ def ids(setting: str, values: Sequence[str], prefix: str) -> Iterator[Finding]:
         if not re.fullmatch(rf"{prefix}-[0-9a-f]{{8,17}}", value):
             yield found(setting, f"{value!r} is not the id of a {prefix}, such as {prefix}-0123456789abcdef0")
     for value in sorted({value for value in values if values.count(value) > 1}):
-        yield found(setting, f"{value} is there twice")
+        yield found(setting, f"{value} is listed twice")
 
 
 def arn_of(settings: DeploySettings, setting: str, arn: str, form: re.Pattern[str], what: str) -> Iterator[Finding]:
@@ -48,9 +48,9 @@ def arn_of(settings: DeploySettings, setting: str, arn: str, form: re.Pattern[st
     if match is None:
         yield found(setting, f"{arn!r} is not the ARN of {what}")
     elif match["region"] != settings.region or match["partition"] != settings.partition:
-        yield found(setting, f"is of {match['region']}, and the deployment of {settings.region}")
+        yield found(setting, f"is in {match['region']}, but the deployment is in {settings.region}")
     elif form is not KEY and match["account"] != settings.account:
-        yield found(setting, f"is of account {match['account']}, and the deployment of {settings.account}")
+        yield found(setting, f"is in account {match['account']}, but the deployment is in {settings.account}")
 
 
 def at_least(setting: str, value: int, least: int) -> Iterator[Finding]:

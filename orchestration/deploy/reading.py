@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar, get_type_hints
 from schemas.errors import UserError
 
 T = TypeVar("T")
-_WORDS: Final = {str: "a text", int: "a whole number", bool: "true or false", tuple: "a list of texts"}
+_WORDS: Final = {str: "a string", int: "a whole number", bool: "true or false", tuple: "a list of strings"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ def read(into: type[T], tables: Mapping[str, Any], findings: list[Finding], with
     given: dict[str, Any] = {}
     known = {field.name.rstrip("_"): field for field in fields(into)}  # type: ignore[arg-type]  # always a dataclass
     before = len(findings)
-    unknown = f"there is no such setting; known: {', '.join(known)}"
+    unknown = f"is not a setting; known: {', '.join(known)}"
     findings.extend(Finding(setting=within + key, problem=unknown) for key in sorted(tables.keys() - known.keys()))
     for key, field in known.items():
         name, kind = within + key, hints[field.name]
@@ -72,7 +72,7 @@ def _value(kind: Any, value: object, name: str, findings: list[Finding]) -> Any:
     if is_dataclass(kind) and isinstance(kind, type):
         if isinstance(value, Mapping):
             return read(kind, value, findings, f"{name}.")
-        findings.append(Finding(setting=name, problem=f"is a table, not {value!r}; write [{name}]"))
+        findings.append(Finding(setting=name, problem=f"must be a table, not {value!r}; write [{name}]"))
         return None
     plain = tuple if isinstance(kind, GenericAlias) else kind
     if plain is tuple and isinstance(value, list) and all(isinstance(item, str) for item in value):
@@ -80,5 +80,5 @@ def _value(kind: Any, value: object, name: str, findings: list[Finding]) -> Any:
     # In Python True is an int, in TOML it is not.
     if plain is not tuple and isinstance(value, plain) and isinstance(value, bool) == (plain is bool):
         return value
-    findings.append(Finding(setting=name, problem=f"is {_WORDS[plain]}, not {value!r}"))
+    findings.append(Finding(setting=name, problem=f"must be {_WORDS[plain]}, not {value!r}"))
     return None

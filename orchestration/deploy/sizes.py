@@ -38,7 +38,7 @@ def check_sizes(settings: DeploySettings) -> Iterator[Finding]:
         if service.count > partitions:
             yield found(
                 f"{name}.count",
-                f"{service.count} is more than kafka.partitions, {partitions}: some would have nothing to do",
+                f"{service.count} is more than kafka.partitions, {partitions}: some would be idle",
             )
         yield from _fargate(name, service.cpu, service.memory_mib)
         yield from _disk(name, service.ephemeral_gib)
@@ -48,37 +48,39 @@ def check_sizes(settings: DeploySettings) -> Iterator[Finding]:
     if (disk := function_disk_mib(settings.jobs.lambda_file_bytes)) > FUNCTION_DISK_MOST_MIB:
         yield found(
             "jobs.lambda_file_bytes",
-            f"{settings.jobs.lambda_file_bytes} needs {disk} MiB on a function's disk of "
-            f"{FUNCTION_DISK_MOST_MIB} at most",
+            f"{settings.jobs.lambda_file_bytes} needs {disk} MiB of disk, but a function has at most "
+            f"{FUNCTION_DISK_MOST_MIB}",
         )
     machines = settings.machines
     yield from at_least("machines.max", machines.max, 1)
     if not machines.types:
-        yield found("machines.types", "is empty: name types of instances, the first of which is preferred")
+        yield found("machines.types", "is empty: list instance types, the preferred one first")
     for type_ in machines.types:
         if not MACHINE_TYPE.fullmatch(type_):
-            yield found("machines.types", f"{type_!r} is not a type of instance, such as r7i.4xlarge")
+            yield found("machines.types", f"{type_!r} is not an instance type such as r7i.4xlarge")
     yield from at_least("machines.disk_gib", machines.disk_gib, 30)
     yield from at_least("machines.cpu", machines.cpu, 128)
     if machines.memory_mib <= settings.tasks.memory_mib:
         yield found(
             "machines.memory_mib",
-            f"{machines.memory_mib} is no more than tasks.memory_mib: a task beyond Fargate's would have no more there",
+            f"{machines.memory_mib} is not more than tasks.memory_mib: a task too large for Fargate would gain no "
+            "memory",
         )
 
 
 def _disk(setting: str, gib: int) -> Iterator[Finding]:
     if gib not in FARGATE_DISK_GIB:
-        yield found(f"{setting}.ephemeral_gib", f"{gib} is not 20 to 200, as Fargate has it")
+        yield found(f"{setting}.ephemeral_gib", f"{gib} is not in the range 20 to 200 that Fargate supports")
 
 
 def _fargate(setting: str, cpu: int, memory_mib: int) -> Iterator[Finding]:
     if cpu not in FARGATE:
-        yield found(f"{setting}.cpu", f"{cpu} is not one of {', '.join(map(str, FARGATE))}, as Fargate has it")
+        yield found(f"{setting}.cpu", f"{cpu} is not one of {', '.join(map(str, FARGATE))}, the sizes of Fargate")
     elif memory_mib not in FARGATE[cpu]:
         low, high = FARGATE[cpu][0], FARGATE[cpu][-1]
         yield found(
-            f"{setting}.memory_mib", f"Fargate has no {memory_mib} MiB with cpu {cpu}: {low} to {high}, by steps"
+            f"{setting}.memory_mib",
+            f"Fargate does not offer {memory_mib} MiB with cpu {cpu}, only steps from {low} to {high}",
         )
 
 
@@ -86,17 +88,17 @@ def check_telling(settings: DeploySettings) -> Iterator[Finding]:
     """Mail, webhooks, alarms and logs."""
     mail, logs = settings.mail, settings.logs
     if mail.from_ and not mail.secret:
-        yield found("mail.secret", "is missing: the SMTP server wants user and password")
+        yield found("mail.secret", "is missing: the SMTP server requires user and password")
     for name in ("secret", "host", "operators"):
         if getattr(mail, name) and not mail.from_:
-            yield found("mail.from", f"is missing, but mail.{name} is there: without a sender no mail is sent")
+            yield found("mail.from", f"is missing, but mail.{name} is set: without a sender no mail is sent")
     addresses = [("mail.from", a) for a in (mail.from_,) if a]
     addresses += [("mail.operators", a) for a in mail.operators] + [
         ("alarms.addresses", a) for a in settings.alarms.addresses
     ]
     for setting, address in addresses:
         if not (SENDER if setting == "mail.from" else ADDRESS).fullmatch(address):
-            yield found(setting, f"{address!r} is not an address of mail")
+            yield found(setting, f"{address!r} is not an e-mail address")
     yield from arn_of(settings, "mail.secret", mail.secret, SECRET, "a secret of Secrets Manager")
     yield from arn_of(
         settings, "notify.webhook_secret", settings.notify.webhook_secret, SECRET, "a secret of Secrets Manager"
@@ -107,7 +109,7 @@ def check_telling(settings: DeploySettings) -> Iterator[Finding]:
     ):
         yield from arn_of(settings, setting, key, KEY, "a KMS key")
         if key and not secret:
-            yield found(setting, "is the key of a secret that is not named")
+            yield found(setting, "is the key of a secret, but the secret is not set")
     for url in settings.notify.operator_webhooks:
         if not url.startswith("https://"):
             yield found("notify.operator_webhooks", f"{url!r} does not begin with https://")
@@ -115,13 +117,14 @@ def check_telling(settings: DeploySettings) -> Iterator[Finding]:
     if not 0 < settings.alarms.oldest_job_s < MAX_JOB_AGE_S:
         yield found(
             "alarms.oldest_job_s",
-            f"{settings.alarms.oldest_job_s} is not between 0 and {MAX_JOB_AGE_S}, when a job is given up",
+            f"{settings.alarms.oldest_job_s} is not between 0 and {MAX_JOB_AGE_S}, the age at which a job is given up",
         )
     if logs.retention_days not in RETENTION_DAYS:
         yield found("logs.retention_days", f"{logs.retention_days} is not one of {', '.join(map(str, RETENTION_DAYS))}")
     elif logs.retention_days * DAY_S < MAX_JOB_AGE_S:
         yield found(
-            "logs.retention_days", f"{logs.retention_days} is less than a job may take, {MAX_JOB_AGE_S // DAY_S} days"
+            "logs.retention_days",
+            f"{logs.retention_days} is less than the {MAX_JOB_AGE_S // DAY_S} days that a job may take",
         )
 
 

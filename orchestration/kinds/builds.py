@@ -49,7 +49,9 @@ class CutAsked:
     def of(cls, job: Job) -> Self:
         """Raises `FatalError` NOT_SENT if it has asked for nothing."""
         if job.build is None:
-            raise FatalError("NOT_SENT", f"job {job.job_id} is {job.state} and has asked for nothing", job=job.job_id)
+            raise FatalError(
+                "NOT_SENT", f"job {job.job_id} is {job.state} and has requested no snapshot", job=job.job_id
+            )
         return cls(**job.build["asked"])
 
     def as_record(self) -> dict[str, Any]:

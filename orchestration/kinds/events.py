@@ -52,10 +52,10 @@ class ImportRequest:
         given = as_mapping(record, "import")
         known = {f.name for f in fields(cls)} - {"by_event"}
         if unknown := sorted(str(name)[:80] for name in given.keys() - known):
-            raise bad_event(f"import has {', '.join(unknown)}, which mean nothing")
+            raise bad_event(f"import has unknown fields: {', '.join(unknown)}")
         again, retry_of = given.get("again", False), given.get("retry_of")
         if not isinstance(again, bool):
-            raise bad_event("import.again is neither true nor false")
+            raise bad_event("import.again must be true or false")
         return cls(
             job_id=as_id(given.get("job_id"), "import.job_id"),
             tenant=as_text(given.get("tenant"), "import.tenant", empty=True),

@@ -75,8 +75,8 @@ def make_activity_receipt(
     if (arrived := sum(partition.ordinals for partition in found)) != evidence.accepted:
         raise FatalError(
             "ROWS_NOT_STORED",
-            f"job {job.job_id}: of {evidence.accepted} accepted rows the archive has {arrived}; "
-            "`muster dead-letters list` shows what was refused on the way",
+            f"job {job.job_id}: the archive has {arrived} of {evidence.accepted} accepted rows; `muster dead-letters "
+            "list` shows refused records",
             job=job.job_id,
             accepted=evidence.accepted,
             stored=arrived,

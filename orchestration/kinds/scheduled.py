@@ -61,20 +61,20 @@ def resolve(event: object, kind: ScheduleKind) -> tuple[object, Occasion | None]
         return event, None
     occasion, request = _occasion(event["schedule"]), event.get(kind)
     if not isinstance(request, Mapping):
-        raise _bad(f"there is no {kind}")
+        raise _bad(f"{kind} is missing")
     own_id = {RUN_ID[kind]: occasion.run_id}
     if kind not in ADDRESS:
         return {kind: {**request, **own_id}}, occasion
     address = request.get(ADDRESS[kind])
     if not isinstance(address, str):
-        raise _bad(f"{kind}.{ADDRESS[kind]} is {type(address).__name__}, not a text")
+        raise _bad(f"{kind}.{ADDRESS[kind]} is {type(address).__name__}, not a string")
     filled = fill(address, occasion.due_ms, occasion.zone)
     return {kind: {**request, **own_id, ADDRESS[kind]: filled}}, occasion
 
 
 def _occasion(record: object) -> Occasion:
     if not isinstance(record, Mapping) or not all(isinstance(record.get(n), str) for n in ("id", "timezone", "due")):
-        raise _bad("schedule is not an object with the texts id, timezone and due")
+        raise _bad("schedule is not an object with the strings id, timezone and due")
     try:
         due = datetime.strptime(record["due"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
         if due.year < FIRST_YEAR:
@@ -84,9 +84,9 @@ def _occasion(record: object) -> Occasion:
     try:
         zone, schedule_id = time_zone(record["timezone"]), job_id(record["id"])
     except UserError as exc:
-        raise _bad(f"schedule has {exc.message}") from exc
+        raise _bad(f"schedule: {exc.message}") from exc
     return Occasion(schedule_id=schedule_id, zone=zone, due_ms=int(due.timestamp()) * 1000)
 
 
 def _bad(why: str) -> UserError:
-    return UserError("BAD_EVENT", f"the run of a schedule cannot be started with this: {why}", why=why)
+    return UserError("BAD_EVENT", f"cannot start a scheduled run with this event: {why}", why=why)

@@ -78,7 +78,7 @@ class Meanings:
         while waiting:
             if (name := waiting.pop()) not in segments:
                 if (found := standing.get(AudienceName(name))) is None:  # it was deleted meanwhile
-                    raise UserError("UNKNOWN_SEGMENT", f"there is no segment {name!r}", tenant=tenant, segment=name)
+                    raise UserError("UNKNOWN_SEGMENT", f"segment {name!r} does not exist", tenant=tenant, segment=name)
                 segments[name] = found.rule.parsed
                 waiting += names(segments[name]).segments
         versions = {}

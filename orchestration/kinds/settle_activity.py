@@ -47,7 +47,7 @@ def settle(
     sent, topic = report_of(records.jobs, job), import_topic(job)
     if waiting := behind(last_sent(sent), archive.archived_to(topic)):
         raise RetriableError(
-            "ARCHIVE_BEHIND", f"the archive has not all of job {job_id} in partitions {list(waiting)}", job=job_id
+            "ARCHIVE_BEHIND", f"the archive lacks rows of job {job_id} in partitions {list(waiting)}", job=job_id
         )
     _, job = records.jobs.move(job_id, "PUBLISHING", now_ms=now_ms(), only_from={"AWAITING"})  # 1
     if job.state != "PUBLISHING":

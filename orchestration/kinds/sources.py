@@ -23,8 +23,8 @@ def require_source(settings: Settings, tenant: str | None, bucket: str, key: str
     uri = s3_uri(bucket, key)[:200]
     raise UserError(
         "BAD_SOURCE",
-        f"{uri} is in a bucket of Muster's own data, which is not imported; import a local file, or an object of the "
-        f"inbox (s3://{settings.inbox_bucket}) or of a bucket of yours",
+        f"{uri} is in a bucket of Muster's own data, which cannot be imported; import a local file, or an object in "
+        f"the inbox (s3://{settings.inbox_bucket}) or in a bucket of yours",
         uri=uri,
     )
 
@@ -34,8 +34,8 @@ def require_in_inbox(settings: Settings, bucket: str, key: str) -> None:
     if bucket != settings.inbox_bucket or not key.startswith(settings.inbox_prefix):
         raise UserError(
             "NOT_IN_INBOX",
-            f"{s3_uri(bucket, key)} is not in the inbox, {s3_uri(settings.inbox_bucket, settings.inbox_prefix)}; "
-            "`muster import` takes objects from elsewhere",
+            f"{s3_uri(bucket, key)} is not in the inbox, {s3_uri(settings.inbox_bucket, settings.inbox_prefix)}; use "
+            "`muster import` for objects elsewhere",
             bucket=bucket,
             key=key,
         )

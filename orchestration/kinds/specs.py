@@ -30,7 +30,7 @@ def import_spec(name: str, kept: ImportSpec, overrides: Mapping[str, Any]) -> Im
         raise UserError("BAD_SPEC", f"{spec.kind} cannot be imported as an audience", kind=spec.kind)
     spec = replace(spec, columns=ordered(spec.columns, kept.columns))
     if untyped := sorted(set(overrides.get("retype_columns", ())) - {column.name for column in spec.columns}):
-        raise UserError("BAD_SPEC", f"say the new type: --column {untyped[0]}:TYPE", columns=untyped)
+        raise UserError("BAD_SPEC", f"give the new type: --column {untyped[0]}:TYPE", columns=untyped)
     if spec.mode == "replace":
         drop, retype = {*spec.drop_columns}, {*spec.retype_columns}
         check_change(name, kept.row_schema, spec.row_schema, drop=drop, retype=retype)

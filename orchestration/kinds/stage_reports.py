@@ -49,4 +49,4 @@ class StageReport:
         try:
             self._progress.put_stage(self._job_id, self._stage, self._record, now_ms=self._written_ms)
         except RetriableError as exc:
-            _log.warning("progress of %s was not written: %s", self._job_id, exc)
+            _log.warning("cannot record the progress of %s: %s", self._job_id, exc)

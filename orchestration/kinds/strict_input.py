@@ -19,15 +19,15 @@ def as_mapping(value: object, where: str) -> Mapping[str, Any]:
 def as_text(value: object, where: str, *, most: int = TEXT_MAX, empty: bool = False) -> str:
     """A text of at most `most` bytes of UTF-8."""
     if not isinstance(value, str) or (not value and not empty):
-        raise bad_event(f"{where} is {'empty' if value == '' else type(value).__name__}, not a text")
+        raise bad_event(f"{where} is {'empty' if value == '' else type(value).__name__}, not a string")
     try:
         size = len(value.encode())
     except UnicodeEncodeError as exc:
-        raise bad_event(f"{where} is not Unicode") from exc
+        raise bad_event(f"{where} is not valid Unicode") from exc
     if size > most:
         raise bad_event(f"{where} has {size} bytes, more than {most}")
     if "\0" in value:
-        raise bad_event(f"{where} has a NUL character")
+        raise bad_event(f"{where} contains a NUL character")
     return value
 
 
@@ -36,7 +36,7 @@ def as_number(value: object, where: str) -> int | None:
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise bad_event(f"{where} is no whole number from 1")
+        raise bad_event(f"{where} is not a positive whole number")
     return value
 
 
@@ -50,4 +50,4 @@ def as_id(value: object, where: str) -> JobId:
 
 def bad_event(why: str) -> UserError:
     """The error for input of the wrong form."""
-    return UserError("BAD_EVENT", f"a job cannot be started with this: {why}", why=why)
+    return UserError("BAD_EVENT", f"cannot start a job with this event: {why}", why=why)

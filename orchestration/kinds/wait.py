@@ -23,4 +23,4 @@ def begin_await(records: ImportRecords, engine: WorkflowEngine, job_id: JobId, e
         try:
             engine.succeed(task_token, instead)
         except FatalError as exc:  # the token has timed out: the state has another one by now, or has ended
-            _log.warning("the wait of job %s was not answered: %s", job_id, exc)
+            _log.warning("cannot answer the waiting job %s: %s", job_id, exc)

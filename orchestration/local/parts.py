@@ -132,7 +132,7 @@ def select(parts: tuple[Part, ...], names: Iterable[str] | None) -> tuple[Part, 
     chosen = tuple(part for part in parts if {part.name, part.name.rpartition("-")[0]} & wanted)
     if unknown := sorted(wanted - {p.name for p in chosen} - {WORKER, SEGMENT_WORKER}):
         known = ", ".join(p.name for p in parts)
-        raise UserError("UNKNOWN_PART", f"no part is called {', '.join(unknown)}; there are {known}", names=unknown)
+        raise UserError("UNKNOWN_PART", f"unknown parts: {', '.join(unknown)}; known parts: {known}", names=unknown)
     return chosen
 
 

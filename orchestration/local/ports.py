@@ -137,7 +137,7 @@ def _port(setting: str, address: str) -> int:
     if parts.hostname not in {LOOPBACK, "localhost"} or parts.port is None:
         raise UserError(
             "NOT_LOOPBACK",
-            f"setting {setting} points to {parts.netloc}, which is not a port of {LOOPBACK}: the embedded stack only "
+            f"setting {setting} points to {parts.netloc}, which is not a port on {LOOPBACK}: the embedded stack only "
             "listens on loopback; unset it, or do not start the embedded stack",
             setting=setting,
             address=parts.netloc,

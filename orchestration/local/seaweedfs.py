@@ -120,7 +120,7 @@ def index_watch(log_file: Path, data: Path) -> Callable[[], str | None]:
         read += len(lines) + len(newline)
         broken = broken or _FAILED_WRITE.search(lines) is not None
         if broken and shutil.disk_usage(data).free >= MIN_FREE_MIB * 2**20:
-            return "its index takes no more since the disk was full"
+            return "its index has refused writes since the disk was full"
         return None
 
     return look
@@ -199,7 +199,7 @@ def missing_buckets(settings: Settings) -> tuple[str, ...]:
         missing = [bucket for bucket in wanted if bucket not in existing]
         if settings.inbox_bucket in existing:
             status = client.get_bucket_versioning(Bucket=settings.inbox_bucket).get("Status")
-            missing += [] if status == "Enabled" else [f"{settings.inbox_bucket} (without versions)"]
+            missing += [] if status == "Enabled" else [f"{settings.inbox_bucket} (without versioning)"]
     except (BotoCoreError, ClientError) as exc:
         address = settings.s3_endpoint
         raise RetriableError("S3_UNAVAILABLE", f"S3 at {address} did not answer: {exc}", endpoint=address) from exc

@@ -71,7 +71,8 @@ def up(
         if parts is not None and missing:
             raise UserError(
                 "STACK_HAS_OTHER_PARTS",
-                f"the stack in {home.path} runs without {', '.join(missing)}; `muster down`, then start it again",
+                f"the stack in {home.path} is running without {', '.join(missing)}; run `muster down`, then start "
+                "it again",
                 missing=missing,
             )
         _await_ready(home, None, report, timeout_s)
@@ -107,8 +108,8 @@ def _require_logon(settings: Settings) -> None:
     if not address.with_logon:
         raise UserError(
             "BAD_SETTINGS",
-            f"setting kafka_bootstrap: the embedded broker lets nobody in without a logon; write "
-            f"{kafka_address(address.servers)}, or unset MUSTER_KAFKA_BOOTSTRAP",
+            f"setting kafka_bootstrap: the embedded broker requires a logon; use {kafka_address(address.servers)}, or "
+            "unset MUSTER_KAFKA_BOOTSTRAP",
             name="kafka_bootstrap",
         )
 
@@ -212,4 +213,6 @@ def _await_pid(home: Home) -> int:
         if (pid := read_status(home).supervisor_pid) is not None:
             return pid
         time.sleep(POLL_S)
-    raise RetriableError("SUPERVISOR_SILENT", f"the supervisor of {home.path} does not say who it is; try again")
+    raise RetriableError(
+        "SUPERVISOR_SILENT", f"the supervisor of {home.path} does not report its process id; try again"
+    )

@@ -171,7 +171,7 @@ class PartRunner(threading.Thread):
 
     def _raise_if_ended(self) -> None:
         if self._process is not None and (code := self._process.poll()) is not None:
-            how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
             raise RetriableError("PART_ENDED", f"{self.part.name} {how}", part=self.part.name, exit_code=code)
 
     def _check_ports(self) -> None:
@@ -206,7 +206,7 @@ def supervise(home: Home, settings: Settings, names: Sequence[str] | None) -> in
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     context = Context(home=home, settings=settings, ports=Ports.load(home.ports_file, settings))
     if left := processes.end_all(processes.marked(home.path), timeout_s=LEFTOVER_TIMEOUT_S):
-        log.warning("ended %d process(es) that an earlier supervisor left behind", left)
+        log.warning("stopped %d process(es) that an earlier supervisor left behind", left)
     parts = select(all_parts(settings), names)
     table = StateTable(context, parts)
     runners = {p.name: PartRunner(p, context, table) for p in parts}

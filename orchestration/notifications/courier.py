@@ -69,7 +69,7 @@ class Courier:
             return True
         pause_ms = self._backoff.pause_ms(row.attempts + 1, self._dice)
         self._outbox.failed(row.notification_id, fault, None if pause_ms is None else now_ms() + pause_ms)
-        what = "given up" if pause_ms is None else f"tried again in {pause_ms // 1000} s"
+        what = "given up" if pause_ms is None else f"retrying in {pause_ms // 1000} s"
         _log.warning("notification %s of %s: %s; %s", row.notification_id, row.subject, fault, what)
         return False
 

@@ -35,7 +35,7 @@ class MailServer:
         if not settings.smtp_host or not settings.smtp_from:
             raise FatalError("NO_MAIL_SERVER", "the settings smtp_host and smtp_from are not set")
         if settings.smtp_security not in SECURITY:
-            raise FatalError("BAD_MAIL_SETTINGS", f"smtp_security is one of {', '.join(SECURITY)}")
+            raise FatalError("BAD_MAIL_SETTINGS", f"smtp_security must be one of {', '.join(SECURITY)}")
         if settings.smtp_user and settings.smtp_security == "none":
             raise FatalError("BAD_MAIL_SETTINGS", "smtp_user needs smtp_security starttls or tls")
         return cls(

@@ -97,7 +97,7 @@ class Notices:
         try:
             return operators(self.settings.operator_emails, self.settings.operator_webhooks)
         except UserError as exc:  # a typo in the settings must not keep the others from being notified
-            _log.error("operators are not notified: %s", exc)
+            _log.error("cannot notify the operators: %s", exc)
             return []
 
 

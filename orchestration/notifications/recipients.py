@@ -46,7 +46,7 @@ def email(text: str) -> str:
         parsed = None
     whole = parsed is not None and parsed.username and parsed.domain and parsed.addr_spec == text
     if not whole or len(text) > MAX_EMAIL or not _GRAPHIC.fullmatch(text) or set(text) & set(',;<>"()'):
-        raise UserError("BAD_RECIPIENT", f"{text!r} is not one plain e-mail address", address=text)
+        raise UserError("BAD_RECIPIENT", f"{text!r} is not a plain e-mail address", address=text)
     return text
 
 
@@ -64,7 +64,7 @@ def webhook(text: str, private: PrivateTargets) -> str:
     if not _GRAPHIC.fullmatch(text) or len(text) > MAX_URL or not url.hostname or port == 0:
         fault = "is not a URL"
     elif url.username is not None or url.password is not None or "#" in text:
-        fault = "may hold no user, password or fragment"
+        fault = "must not contain a user, password or fragment"
     else:
         fault = _not_callable(url.scheme, url.hostname, port, private)
     if fault is not None:

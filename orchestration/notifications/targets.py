@@ -103,7 +103,7 @@ def refused(host: str, port: int, address: Address, *, https: bool, private: Pri
     if private.has(host, port, unwrapped):
         return None
     if not is_public(address):
-        return f"{address} is no public address; the operator's setting webhook_private_targets does not list it"
+        return f"{address} is not a public address, and the operator's setting webhook_private_targets does not list it"
     return None if https else "it is not https"
 
 

@@ -56,7 +56,7 @@ def serve_metrics(settings: Settings, part: str, port: int, read: Read) -> Threa
     host, token = settings.metrics_host, settings.metrics_token
     if not token and not _is_loopback(host):
         raise UserError(
-            "METRICS_NEED_A_TOKEN", f"metrics_host is {host}: elsewhere than on loopback, set metrics_token as well"
+            "METRICS_NEED_A_TOKEN", f"metrics_host is {host}, which is not loopback: set metrics_token as well"
         )
     registry = CollectorRegistry()
     registry.register(Exporter(read))
@@ -64,7 +64,7 @@ def serve_metrics(settings: Settings, part: str, port: int, read: Read) -> Threa
     try:
         server = ThreadingHTTPServer((host, port), handler)
     except (OSError, OverflowError) as exc:
-        _log.warning("metrics are served on another port than %d: %s", port, exc)
+        _log.warning("metrics are served on a port other than %d: %s", port, exc)
         server = ThreadingHTTPServer((host, 0), handler)
     server.daemon_threads = True
     address = settings.home / "metrics" / part
@@ -95,9 +95,9 @@ def _handler(registry: CollectorRegistry, token: Secret) -> type[BaseHTTPRequest
         def do_GET(self) -> None:  # its base class' name
             """One scrape."""
             if token and not hmac.compare_digest(self.headers.get("Authorization", "").encode(), expected):
-                self._answer(401, b"a token is needed\n", "text/plain")
+                self._answer(401, b"a token is required\n", "text/plain")
             elif self.path.partition("?")[0] != PATH:
-                self._answer(404, b"only /metrics is here\n", "text/plain")
+                self._answer(404, b"only /metrics is served\n", "text/plain")
             else:
                 self._answer(200, generate_latest(registry), CONTENT_TYPE_LATEST)
 

@@ -206,20 +206,20 @@ def _check(settings: Settings) -> None:
         raise UserError("BAD_SETTINGS", f"setting sandbox: {settings.sandbox!r} is not {known}", name="sandbox")
     if settings.place not in PLACES:
         known = ", ".join(PLACES)
-        raise UserError("BAD_SETTINGS", f"setting place: {settings.place!r} is none of {known}", name="place")
+        raise UserError("BAD_SETTINGS", f"setting place: {settings.place!r} is not one of {known}", name="place")
     if not IMAGE_NAME.fullmatch(image):
         raise UserError("BAD_SETTINGS", f"setting task_image: {image!r} is not the name of an image", name="task_image")
     prefix = settings.inbox_prefix
     if prefix and (prefix.startswith("/") or not prefix.endswith("/") or "//" in prefix):
         raise UserError(
             "BAD_SETTINGS",
-            f"setting inbox_prefix: {prefix!r} is not like incoming/ (no slash first, one last)",
+            f"setting inbox_prefix: {prefix!r} is not like incoming/ (no leading slash, one trailing slash)",
             name="inbox_prefix",
         )
     if not MACHINE_PREFIX.fullmatch(settings.machine_prefix):
         raise UserError(
             "BAD_SETTINGS",
-            f"setting machine_prefix: {settings.machine_prefix!r} is not up to 40 letters, digits, - and _",
+            f"setting machine_prefix: {settings.machine_prefix!r} must be at most 40 letters, digits, - and _",
             name="machine_prefix",
         )
 

@@ -54,7 +54,7 @@ def take_identity(home: Path, part: str, wanted: str) -> WorkerIdentity:
     match = _WANTED.fullmatch(wanted)
     if match is None:
         raise UserError(
-            "BAD_NUMBER", f"{wanted!r} is no number of a worker, like 2, or 2+ for a free one from there on"
+            "BAD_NUMBER", f"{wanted!r} is not a worker number such as 2, or 2+ for the first free number from 2 on"
         )
     first = int(match[1])
     folder = home / "workers"
@@ -62,7 +62,7 @@ def take_identity(home: Path, part: str, wanted: str) -> WorkerIdentity:
     for number in range(first, first + NUMBERS if match[2] else first + 1):
         if _lock(folder / f"{part}-{number}"):
             return WorkerIdentity(host=socket.gethostname(), part=part, number=number, pid=os.getpid())
-    raise UserError("WORKER_RUNS", f"{part}-{wanted} runs already in {home}", part=part, number=wanted)
+    raise UserError("WORKER_RUNS", f"{part}-{wanted} is already running in {home}", part=part, number=wanted)
 
 
 def _lock(path: Path) -> bool:

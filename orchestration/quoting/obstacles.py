@@ -53,27 +53,27 @@ def _of_stage(stage: StageQuote, deployment: Deployment, allowed: dict[str, int]
         yield Obstacle(
             code="OVER_24_HOURS",
             stage=stage.stage,
-            message=f"{took}; none may take more than {LONGEST_S // HOUR_S} h. Run more workers, or split the file",
+            message=f"{took}; no stage may take more than {LONGEST_S // HOUR_S} h. Run more workers, or split the file",
         )
     elif stage.where == "function" and stage.seconds > FUNCTION_LONGEST_S:
         yield Obstacle(
             code="OVER_15_MINUTES",
             stage=stage.stage,
-            message=f"{took} in a function, which may run {FUNCTION_LONGEST_S // 60}. Lower lambda_file_bytes, or run "
-            "more workers",
+            message=f"{took} in a function, which may run for {FUNCTION_LONGEST_S // 60}. Lower lambda_file_bytes, or "
+            "run more workers",
         )
     elif (limit := allowed.get(stage.stage)) is not None and stage.seconds > limit:
         yield Obstacle(
             code="OVER_TIMEOUT",
             stage=stage.stage,
-            message=f"{took}; for a file of this size it is given {limit / 60:.0f}. "
-            "Run more workers, or split the file",
+            message=f"{took}; its limit for a file of this size is {limit / 60:.0f}. Run more workers, or split the "
+            "file",
         )
     if stage.disk_gb > (room := _room(stage, deployment)):
         yield Obstacle(
             code="OVER_DISK",
             stage=stage.stage,
-            message=f"{stage.stage} needs {stage.disk_gb:.1f} GB of disk in its place ({stage.where}), which has "
+            message=f"{stage.stage} needs {stage.disk_gb:.1f} GB of disk, but where it runs ({stage.where}) there are "
             f"{room:.1f}. {_more_room(stage)}",
         )
 

@@ -71,7 +71,7 @@ def load_prices(override: Path | None = None, *, shipped: Path = PRICES_FILE) ->
     if override is not None:
         found |= _read(override)
     if missing := [name for name in NAMES if name not in found]:
-        raise UserError("BAD_SETTINGS", f"{shipped}: no price {', '.join(missing)}", names=missing)
+        raise UserError("BAD_SETTINGS", f"{shipped}: missing prices: {', '.join(missing)}", names=missing)
     return Prices(**found)
 
 
@@ -79,7 +79,7 @@ def _read(path: Path) -> dict[str, Price]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
-        raise UserError("BAD_SETTINGS", f"the file of prices {path} cannot be read: {exc}", path=str(path)) from exc
+        raise UserError("BAD_SETTINGS", f"the price file {path} cannot be read: {exc}", path=str(path)) from exc
     try:
         entries = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:  # its text names the line
@@ -99,19 +99,19 @@ def _price(path: Path, line: int, name: str, entry: Any) -> Price:
         return UserError("BAD_SETTINGS", f"{where}: {name}: {why}", path=str(path), line=line, name=name)
 
     if name not in NAMES:
-        raise refused(f"no such price; there are {', '.join(NAMES)}")
+        raise refused(f"unknown price; known prices: {', '.join(NAMES)}")
     if not isinstance(entry, Mapping):
         raise refused(f"write {{ {', '.join(f'{key} = …' for key in ENTRIES)} }}")
     if missing := [key for key in ENTRIES if key not in entry]:
-        raise refused(f"says no {', '.join(missing)}")
+        raise refused(f"lacks {', '.join(missing)}")
     if unknown := sorted(entry.keys() - set(ENTRIES)):
-        raise refused(f"{', '.join(unknown)} has no meaning; there are {', '.join(ENTRIES)}")
+        raise refused(f"unknown fields {', '.join(unknown)}; known fields: {', '.join(ENTRIES)}")
     usd, region, day, source = (entry[key] for key in ENTRIES)
     if isinstance(usd, bool) or not isinstance(usd, int | float) or not isfinite(usd) or usd < 0:
-        raise refused(f"usd is {usd!r}, not a number from 0")
+        raise refused(f"usd is {usd!r}, not a number of at least 0")
     if type(day) is not date:
-        raise refused(f"date is {day!r}, not a day such as 2026-11-26")
+        raise refused(f"date is {day!r}, not a date such as 2026-11-26")
     for key, value in (("region", region), ("source", source)):
         if not isinstance(value, str) or not value.strip():
-            raise refused(f"{key} is {value!r}, not a text")
+            raise refused(f"{key} is {value!r}, not a non-blank string")
     return Price(usd=float(usd), region=region, date=day, source=source)

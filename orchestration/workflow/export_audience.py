@@ -33,8 +33,8 @@ def _notify(outcome: str, comment: str, *, then: str) -> Call:
 
 
 EXPORT_AUDIENCE: Final = Machine(
-    "One export: a version of an audience becomes files with a manifest, or nothing that a reader starts from. Every "
-    "step leaves the export's state in the catalog and Route follows it.",
+    "One export: a version of an audience becomes files with a manifest, or no manifest at all. Every step leaves the "
+    "export's state in the catalog and Route follows it.",
     timeout_s=MAX_JOB_AGE_S,
     stages={
         "RegisterExport": Call(
@@ -64,7 +64,7 @@ EXPORT_AUDIENCE: Final = Machine(
             catch=FAILURE,
         ),
         "WriteGroups": Each(
-            "Write the remaining groups in parallel. A group that is given up ends alone, so the others go on.",
+            "Write the remaining groups in parallel. A group that is given up does not stop the others.",
             items="$.groups",
             at_once=4,
             item=EXPORT | EXECUTION | {name: f"$$.Map.Item.Value.{name}" for name in ("number", "place", "timeout_s")},
@@ -113,7 +113,7 @@ EXPORT_AUDIENCE: Final = Machine(
         "NotifyCustomer": _notify("user-error", "Tell the person who asked for the export.", then="UserFailure"),
         "AfterFailure": Choice(
             comment="People are notified only of a failure that was recorded. An export in FINISHING may have its "
-            "manifest: the sweeper gives it a new execution, which rolls it forward.",
+            "manifest: the reconciler starts a new execution, which rolls it forward.",
             rules=(
                 ({"state": "FAILED", "user_error": True}, "NotifyCustomer"),
                 ({"state": "FAILED"}, "NotifyOperators"),
@@ -138,15 +138,15 @@ EXPORT_AUDIENCE: Final = Machine(
         "Ready": Succeed(),
         "Stopping": Wait(
             "The caller that cancelled the export also stops the execution, which then ends as ABORTED; otherwise the "
-            "sweeper stops it.",
+            "reconciler stops it.",
             seconds=30,
             next="Cancelled",
         ),
         "Cancelled": Fail(error="Cancelled", cause="The export was cancelled; there is no manifest."),
         "AlreadyFailed": Choice(rules=(({"user_error": True}, "NotifyCustomer"),), default="NotifyOperators"),
-        "UserFailure": Fail(error="UserError", cause="What was asked for is at fault; `muster jobs show` tells how."),
+        "UserFailure": Fail(error="UserError", cause="The request is at fault; `muster jobs show` shows the details."),
         "SystemFailure": Fail(
-            error="SystemError", cause="Muster could not finish the export; `muster jobs show` tells why."
+            error="SystemError", cause="Muster could not finish the export; `muster jobs show` shows why."
         ),
     },
 )

@@ -80,8 +80,8 @@ IMPORT_AUDIENCE: Final = Machine(
             timeout="$.timeouts.verify_s",
         ),
         "ImportToKafka": Step(
-            "A new attempt: start markers, chunks, end markers. For events and profiles only chunks, for a segment a "
-            "request to every partition.",
+            "A new attempt: start markers, chunks, end markers. Only chunks for events and profiles, a request to "
+            "every partition for a segment.",
             JOB | EXECUTION,
             where="ImportWhere",
             command="import",
@@ -129,9 +129,7 @@ IMPORT_AUDIENCE: Final = Machine(
             retry=PATIENT,
             task_retry=PATIENT,
         ),
-        "NotifySuccess": _notify(
-            "ready", "Announce that the audience is ready, or what the file brought.", then="Ready"
-        ),
+        "NotifySuccess": _notify("ready", "Announce that the audience is ready, or what the file added.", then="Ready"),
         "NotifySuperseded": _notify(
             "superseded", "Announce that a newer import is already published.", then="Superseded"
         ),
@@ -146,7 +144,7 @@ IMPORT_AUDIENCE: Final = Machine(
         "NotifyCustomer": _notify("user-error", "Tell the customer what is wrong with the file.", then="UserFailure"),
         "AfterFailure": Choice(
             comment="People are notified only of a failure that was recorded. A job in PUBLISHING may have its "
-            "version: the sweeper gives it a new execution, which rolls it forward.",
+            "version: the reconciler starts a new execution, which rolls it forward.",
             rules=(
                 ({"state": "FAILED", "user_error": True}, "NotifyCustomer"),
                 ({"state": "FAILED"}, "NotifyOperators"),
@@ -172,17 +170,17 @@ IMPORT_AUDIENCE: Final = Machine(
         "Superseded": Succeed(),
         "Stopping": Wait(
             "The caller that cancelled the job also stops the execution, which then ends as ABORTED; otherwise the "
-            "sweeper stops it.",
+            "reconciler stops it.",
             seconds=30,
             next="Cancelled",
         ),
         "Cancelled": Fail(error="Cancelled", cause="The job was cancelled; nothing was published."),
         "AlreadyFailed": Choice(rules=(({"user_error": True}, "NotifyCustomer"),), default="NotifyOperators"),
         "UserFailure": Fail(
-            error="UserError", cause="The file or the request is at fault; `muster jobs show` tells how."
+            error="UserError", cause="The file or the request is at fault; `muster jobs show` shows the details."
         ),
         "SystemFailure": Fail(
-            error="SystemError", cause="Muster could not finish the job; `muster jobs show` tells why."
+            error="SystemError", cause="Muster could not finish the job; `muster jobs show` shows why."
         ),
     },
 )

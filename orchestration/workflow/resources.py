@@ -96,7 +96,7 @@ def substitute(machine: MachineSpec, values: Mapping[str, str]) -> str:
     if unknown:
         raise FatalError(
             "BAD_WORKFLOW",
-            f"{machine.name}: nothing to put for {', '.join(unknown)}",
+            f"{machine.name}: no value for {', '.join(unknown)}",
             machine=machine.name,
             names=unknown,
         )

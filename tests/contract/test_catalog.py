@@ -325,7 +325,7 @@ def test_only_final_jobs_are_swept_and_only_once(jobs: JobStore) -> None:
 
 
 def test_an_unknown_job_is_a_user_error(jobs: JobStore) -> None:
-    with pytest.raises(UserError, match="there is no job 01m87b5fjxy5p23eqzcwh60009"):
+    with pytest.raises(UserError, match="job 01m87b5fjxy5p23eqzcwh60009 does not exist"):
         jobs.get(job_number(9))
 
 
@@ -337,7 +337,7 @@ def test_an_audience_is_made_once_with_the_defaults(audiences: AudienceStore) ->
 
 
 def test_an_unknown_tenant_is_refused_by_name(audiences: AudienceStore) -> None:
-    with pytest.raises(UserError, match="there is no tenant 'nobody'"):
+    with pytest.raises(UserError, match="tenant 'nobody' does not exist"):
         audiences.ensure(TenantName("nobody"), VIP, new_id=AUDIENCE_ID, now_ms=5)
 
 

@@ -88,10 +88,10 @@ def test_rules_are_never_changed_an_edited_one_is_another_version(store: Segment
 
 def test_a_segment_and_an_audience_do_not_have_one_name(store: SegmentStore, audiences: AudienceStore) -> None:  # noqa: F811
     audiences.ensure(ACME, VIP, new_id=job_number(7), now_ms=1)
-    with pytest.raises(UserError, match="NAME_TAKEN: tenant acme has an audience 'vip'"):
+    with pytest.raises(UserError, match="NAME_TAKEN: tenant acme already has an audience 'vip'"):
         create(store, VIP)
     create(store)
-    with pytest.raises(UserError, match="NAME_TAKEN: tenant acme has a segment 'buyers'"):
+    with pytest.raises(UserError, match="NAME_TAKEN: tenant acme already has a segment 'buyers'"):
         audiences.ensure(ACME, BUYERS, new_id=job_number(8), now_ms=1)
     with pytest.raises(UserError, match="NAME_TAKEN"):
         audiences.rename(job_number(7), ACME, BUYERS)
@@ -117,9 +117,9 @@ def test_a_segment_takes_the_name_of_an_awaited_audience_that_no_job_will_make(
         create(store, VIP)
     jobs.move(job_number(1), "CANCELLED", now_ms=2)
     create(store, VIP)
-    with pytest.raises(UserError, match="NAME_TAKEN: tenant acme has a segment 'vip'"):
+    with pytest.raises(UserError, match="NAME_TAKEN: tenant acme already has a segment 'vip'"):
         audiences.expect(ACME, VIP, new_id=AUDIENCE_ID, now_ms=3)
-    with pytest.raises(UserError, match="NAME_TAKEN: tenant acme has a segment 'vip'"):
+    with pytest.raises(UserError, match="NAME_TAKEN: tenant acme already has a segment 'vip'"):
         audiences.check_publishable(awaited.audience_id)
 
 
@@ -168,7 +168,7 @@ def test_a_rule_names_what_there_is_and_no_segment_that_names_it(store: SegmentS
 def test_a_segment_that_a_rule_names_is_not_deleted(store: SegmentStore, outbox: ActivationStore) -> None:
     create(store)
     create(store, LOYAL, "ever(visit) or in segment buyers", 2)
-    with pytest.raises(UserError, match="SEGMENT_IN_USE: the rules of these segments name buyers: loyal"):
+    with pytest.raises(UserError, match="SEGMENT_IN_USE: the rules of these segments refer to buyers: loyal"):
         store.delete(ACME, BUYERS, now_ms=30)
     store.delete(ACME, LOYAL, now_ms=30)
     store.delete(ACME, BUYERS, now_ms=40)

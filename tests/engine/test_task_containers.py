@@ -89,7 +89,9 @@ def test_a_task_whose_image_is_missing_fails_to_start_and_says_what_to_do(engine
     end = stopped(engine, task)
 
     assert (end["stopCode"], exit_codes(end)) == ("TaskFailedToStart", {})
-    assert end["stoppedReason"].startswith("CannotStartContainerError: there is no image muster:no-such-tag; build it")
+    assert end["stoppedReason"].startswith(
+        "CannotStartContainerError: image muster:no-such-tag does not exist; build it"
+    )
     assert containers_of(engine.settings.home) == []
 
 

@@ -222,7 +222,7 @@ class Oracle:
     def _told(self, row: dict[str, Any]) -> None:
         """What was decided about a partition: none is broken whose chunks and marker are in the log."""
         record = row["record"]
-        if row["materialised"] or "have not seen it" not in record["reason"]:
+        if row["materialised"] or "without seeing it" not in record["reason"]:
             return
         for topic in self.world.group.topics:
             fault = self._whole(topic, row["job_id"], row["attempt"], row["partition"], record["reason"])

@@ -60,4 +60,4 @@ class EndedExports:
                 self._exports.put(export.job_id, swept_at_ms=now)
             except MusterError as exc:
                 self._next_turn_ms[export.job_id] = now + RETRY_AFTER_MS
-                _log.warning("export %s could not be swept: %s", export.job_id, exc)
+                _log.warning("cannot clean up export %s: %s", export.job_id, exc)

@@ -75,4 +75,4 @@ class EndedJobs:
                 self._delete_upload(job)
             self._jobs.put(job.job_id, swept_at_ms=now_ms)
         except MusterError as exc:
-            _log.warning("job %s could not be swept: %s", job.job_id, exc)
+            _log.warning("cannot clean up job %s: %s", job.job_id, exc)

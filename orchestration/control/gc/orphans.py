@@ -54,7 +54,7 @@ class Orphans:
             for key in gone:
                 objects.delete(bucket, key)
         except MusterError as exc:
-            _log.warning("orphans in %s were not all removed: %s", bucket, exc)
+            _log.warning("cannot remove all orphans in %s: %s", bucket, exc)
             return
         if gone:
             _log.info("removed %d orphans from %s, the first %s", len(gone), bucket, gone[0])

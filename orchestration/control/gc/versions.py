@@ -40,7 +40,7 @@ class ExpiredVersions:
         try:
             gone = expire(self._audiences, self._jobs, self._versions, due, versions=None, days=None)
         except MusterError as exc:
-            _log.warning("versions of %s/%s could not be expired: %s", due.tenant, due.name, exc)
+            _log.warning("cannot expire versions of %s/%s: %s", due.tenant, due.name, exc)
             return
         if gone.versions or gone.files:
             _log.info("%s/%s: expired versions %s, %d files", due.tenant, due.name, list(gone.versions), gone.files)

@@ -56,7 +56,7 @@ def make_alarms(site: Site, machines: Mapping[str, Any], relay_logs: Any, queues
         )
     undecodable = Alarm(
         logical="UndecodableEventsAlarm",
-        says="There are job events that the function cannot read: of another release, or not Muster's",
+        says="The function cannot read some job events: they are from another release, or not from Muster",
         metric=UNDECODABLE_JOB_EVENTS,
         namespace=CLOUDWATCH_NAMESPACE,
     )
@@ -91,12 +91,13 @@ def _of_machines(machines: Mapping[str, Any]) -> Sequence[Alarm]:
         found += [
             Alarm(
                 logical=f"{name}FailedAlarm",
-                says=f"{name}: an execution failed, and not by a customer's fault. `muster jobs list --state FAILED`",
+                says=f"{name}: an execution failed through no fault of the customer. `muster jobs list --state FAILED` "
+                "shows the jobs",
                 metric=f"{name}Failures",
             ),
             Alarm(
                 logical=f"{name}TimedOutAlarm",
-                says=f"{name}: an execution took longer than it may",
+                says=f"{name}: an execution exceeded its time limit",
                 metric="ExecutionsTimedOut",
                 namespace="AWS/States",
                 dimensions={"StateMachineArn": machine.attr_arn},
@@ -115,27 +116,28 @@ def _of_relay(site: Site) -> Sequence[Alarm]:
         of(
             metrics.OLDEST_JOB,
             "StuckJobAlarm",
-            f"A job has been running for {alarms.oldest_job_s} s. `muster jobs list` shows where it stands",
+            f"A job has been running for {alarms.oldest_job_s} s. `muster jobs list` shows its state",
             threshold=alarms.oldest_job_s,
         ),
         of(
             metrics.LAG,
             "LagAlarm",
-            f"A partition has {alarms.lag} unacknowledged messages, for 15 minutes: too few workers, or a stuck one",
+            f"A partition has had {alarms.lag} unacknowledged messages for 15 minutes: too few workers, or a stuck one",
             threshold=alarms.lag,
             periods=3,
         ),
         of(
             metrics.JOB_EVENTS_STALLED,
             "JobEventsStalledAlarm",
-            "Job events wait, and none was taken for 15 minutes: the mapping cannot poll Kafka, or its function fails",
+            "Job events are waiting, and none was consumed for 15 minutes: the mapping cannot poll Kafka, or its "
+            "function fails",
             threshold=STALLED_S,
         ),
         of(metrics.DEAD, "DeadLettersAlarm", "There are dead letters. `muster dead-letters list` shows them"),
         of(
             metrics.WORKERS,
             "WorkersAlarm",
-            "No worker shares the partitions: nothing is materialised",
+            "No worker is in the consumer group: nothing is materialised",
             threshold=0,
             comparison="LessThanOrEqualToThreshold",
             periods=2,
@@ -143,14 +145,14 @@ def _of_relay(site: Site) -> Sequence[Alarm]:
         of(
             metrics.UNAVAILABLE,
             "UnavailableAlarm",
-            "The relay cannot reach the catalog or Kafka, or says nothing at all",
+            "The relay cannot reach the catalog or Kafka, or does not report at all",
             periods=2,
             missing="breaching",
         ),
         of(
             metrics.SEGMENT_MISMATCHES,
             "SegmentMismatchAlarm",
-            "Stream and archive disagree on members of a segment. `muster segments check` shows whom",
+            "Stream and archive disagree on members of a segment. `muster segments check` lists them",
         ),
     )
 
@@ -159,7 +161,7 @@ def _of_queues(queues: Mapping[str, Any]) -> Sequence[Alarm]:
     return [
         Alarm(
             logical=f"{name}Alarm",
-            says=f"Something could not be delivered and waits in the queue {name}",
+            says=f"A message could not be delivered and waits in the queue {name}",
             metric="ApproximateNumberOfMessagesVisible",
             statistic="Maximum",
             namespace="AWS/SQS",

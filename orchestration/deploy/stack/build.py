@@ -38,7 +38,7 @@ def build_stack(app: Any, settings: DeploySettings) -> Any:
         type="String",
         allowed_values=["yes", "no"],
         default="no",
-        description="Whether services run and events start imports: no until the setup task has ended",
+        description="Whether services run and events start imports; keep at no until the setup task has ended",
     )
     running = cdk.CfnCondition(stack, "Running", expression=cdk.Fn.condition_equals(parameter.value_as_string, "yes"))
     site = Site(
@@ -72,14 +72,14 @@ def _parts(site: Site) -> None:
         f"--task-definition {site.names.of('setup')} --network-configuration '{placed}'"
     )
     for name, value, description in (
-        ("SetupCommand", run_setup, "Brings catalog and topics to this release; before Run=yes"),
-        ("ImportMachine", machines[INBOX_MACHINE].attr_arn, "The state machine of imports"),
-        ("JobEventsTopicArn", job_events.topic.ref, "Subscribe here to job events"),
-        ("OperatorsTopicArn", operators.ref, "Alarms go here"),
+        ("SetupCommand", run_setup, "Upgrades catalog and topics to this release; run it before Run=yes"),
+        ("ImportMachine", machines[INBOX_MACHINE].attr_arn, "State machine of imports"),
+        ("JobEventsTopicArn", job_events.topic.ref, "Topic to subscribe to for job events"),
+        ("OperatorsTopicArn", operators.ref, "Topic that receives alarms"),
         (
             "Inbox",
             f"s3://{site.settings.buckets.inbox}/{site.settings.buckets.inbox_prefix}",
-            "Files go to TENANT/AUDIENCE/ below it",
+            "Location of the inbox; put files under TENANT/AUDIENCE/",
         ),
     ):
         cdk.CfnOutput(site.stack, name, value=value, description=description)

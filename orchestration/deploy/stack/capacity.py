@@ -91,9 +91,9 @@ def make_capacity(site: Site, cluster: Cluster, security_group: str) -> None:
         tags=[mixed.TagPropertyProperty(key="AmazonECSManaged", value="true", propagate_at_launch=True)],
     )
     # A test checks that the volumes are encrypted.
-    acknowledge(group, "EC26", "the rule knows no group of several types of instance, and fails on it")
+    acknowledge(group, "EC26", "the rule does not support a group with several instance types, and fails on it")
     acknowledge(
-        group, "AS3", "instances come and go with single tasks, which the job shows; a mail for each would tell nothing"
+        group, "AS3", "instances come and go with single tasks, which the job shows; a mail for each would be noise"
     )
     provider = ecs.CfnCapacityProvider
     made = provider(
@@ -144,9 +144,9 @@ def _instance_role(site: Site, cluster: Cluster) -> Any:
             actions=("ecs:Poll", "ecs:StartTelemetrySession", "ecs:UpdateContainerInstancesState"),
             resources=(settings.arn("ecs", f"container-instance/{names.cluster}/*"),),
             condition=in_cluster,
-            reason="an instance has its name when it has registered",
+            reason="an instance gets its name when it registers",
         ),
         Grant(actions=("ecs:DiscoverPollEndpoint",), resources=("*",), reason=grants.NOBODY_ELSE),
     ]
     service = Service(principal="ec2.amazonaws.com", says_for_whom=False)
-    return role(site, "MachineRole", service, policy, "The ECS agent of machines")
+    return role(site, "MachineRole", service, policy, "ECS agent of machines")

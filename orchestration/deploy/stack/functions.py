@@ -62,7 +62,7 @@ def group_of(function: str) -> Group:
     for group in GROUPS:
         if function in group.functions:
             return group
-    raise FatalError("BAD_WORKFLOW", f"function {function} is in no group of a role", function=function)
+    raise FatalError("BAD_WORKFLOW", f"function {function} belongs to no role group", function=function)
 
 
 def group_grants(site: Site, name: str) -> tuple[Grant, ...]:

@@ -6,8 +6,8 @@ from orchestration.deploy.environment import secrets_of
 from orchestration.deploy.stack.site import Grant, Site
 from schemas.layout import AUDIENCES_PREFIX, DOWNLOADS_PREFIX, EXPORTS_PREFIX
 
-OBJECTS = "names of objects are not known before: one per file, part or version"
-NOBODY_ELSE = "AWS knows no resource for these actions"
+OBJECTS = "object names are not known in advance: one per file, part or version"
+NOBODY_ELSE = "AWS defines no resource for these actions"
 
 
 def read_objects(site: Site, buckets: Iterable[str], prefix: str = "") -> tuple[Grant, ...]:
@@ -89,7 +89,7 @@ def write_log(site: Site, group: str) -> tuple[Grant, ...]:
         Grant(
             actions=("logs:CreateLogStream", "logs:PutLogEvents"),
             resources=(site.settings.arn("logs", f"log-group:{group}:*"),),
-            reason="a log stream is made by each container, under a name of its own",
+            reason="each container creates a log stream under its own name",
         ),
     )
 
@@ -138,7 +138,7 @@ def function_in_vpc(site: Site, functions: Iterable[str]) -> tuple[Grant, ...]:
         Grant(
             actions=actions,
             resources=("*",),
-            reason="Lambda checks these actions on all resources when it makes a function",
+            reason="Lambda checks these actions on all resources when it creates a function",
         ),
         Grant(
             actions=actions, resources=("*",), effect="Deny", condition={"ArnLike": {"lambda:SourceFunctionArn": arns}}

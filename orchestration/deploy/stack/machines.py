@@ -54,7 +54,7 @@ def _machine(
         f"{machine.name}Role",
         Service(principal="states.amazonaws.com"),
         policy,
-        f"The state machine {machine.name}",
+        f"State machine {machine.name}",
     )
     made = sfn.CfnStateMachine(
         site.stack,
@@ -94,13 +94,13 @@ def _run_tasks(site: Site, cluster: Cluster, roles: tuple[str, ...]) -> list[Gra
                 for family in (names.task_family, names.machine_task_family)
             ),
             condition=in_cluster,
-            reason="the newest revision of a family is run: an upgrade makes another",
+            reason="the newest revision of a family runs: an upgrade creates another",
         ),
         Grant(
             actions=("ecs:StopTask", "ecs:DescribeTasks"),
             resources=(settings.arn("ecs", f"task/{names.cluster}/*"),),
             condition=in_cluster,
-            reason="tasks have names when they run",
+            reason="tasks get their names when they run",
         ),
         Grant(
             actions=("iam:PassRole",),
@@ -147,7 +147,7 @@ def make_rule(site: Site, machine: Any) -> Any:
         "InboxRuleRole",
         Service(principal="events.amazonaws.com"),
         [Grant(actions=("states:StartExecution",), resources=(machine.attr_arn,))],
-        "The rule that starts imports",
+        "Rule that starts imports",
     )
     pattern = inbox_pattern(buckets.inbox, buckets.inbox_prefix)
     # Events from while the rule was off can be replayed: registration recognises those it has seen.

@@ -9,7 +9,7 @@ from orchestration.deploy.stack.site import VERSION, Site, acknowledge
 
 KEEP_S: Final = 14 * 86_400
 """SQS' maximum."""
-_LAST = "it is where undelivered messages end: an alarm tells of each, and people look at it"
+_LAST = "this is where undelivered messages end up: an alarm reports them, and people inspect it"
 
 
 def make_queue(site: Site, logical: str, *statements: dict[str, Any]) -> Any:

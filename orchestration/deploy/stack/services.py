@@ -89,7 +89,7 @@ def make_setup(site: Site, cluster: Cluster) -> Any:
         "SetupDefinition",
         site.names.of("setup"),
         ["serve", "setup"],
-        role_=role(site, "SetupRole", ECS_TASKS, policy, "The task that sets up"),
+        role_=role(site, "SetupRole", ECS_TASKS, policy, "Setup task"),
         execution_role=cluster.execution_role,
         logs="setup",
         secrets=WORKER_SECRETS,

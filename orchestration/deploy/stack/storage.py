@@ -15,7 +15,7 @@ ABORT_DAYS: Final = 7
 """A multipart upload that is not finished within a week is aborted."""
 EXPIRING: Final = (IMPORTS_PREFIX, INTENTS_PREFIX, UPLOADS_PREFIX, CUTS_PREFIX)
 """Prefixes of the staging bucket. Segment checkpoints are excluded: workers start from them, however old."""
-_NO_ACCESS_LOGS: Final = "buckets.access_logs names no bucket: CloudTrail's data events can say who has read what"
+_NO_ACCESS_LOGS: Final = "buckets.access_logs names no bucket: CloudTrail's data events can show who has read what"
 
 
 def make_key(stack: Any, settings: DeploySettings) -> str:

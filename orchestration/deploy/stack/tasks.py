@@ -23,7 +23,7 @@ FREE_GIB: Final = 20
 ECS_TASKS: Final = Service(principal="ecs-tasks.amazonaws.com")
 TASK_SECRETS: Final = ("CATALOG_URL", "KAFKA_CREDENTIALS")
 HEALTH_PERIOD_S: Final = 30
-_PLAIN: Final = "names and sizes, nothing secret: secrets are read by their ARNs when the container starts"
+_PLAIN: Final = "names and sizes, no secrets: secrets are read by their ARNs when the container starts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,21 +27,23 @@ def clean_up(export: Export, *, versions: VersionStore, s3: S3Access, settings: 
         try:
             abort(settings.kafka_bootstrap, export, request)
         except UserError as exc:  # the topic refuses, perhaps not for the first time
-            _log.warning("receivers of export %s were not told that it has ended: %s", export.job_id, exc)
+            _log.warning("cannot notify the receivers of export %s of its end: %s", export.job_id, exc)
         return
     stem = file_stem(export.audience, export.held[0].version, export.job_id)
     try:
         place = destination_of(request, s3=s3, settings=settings)
         if _may_be_whole(export, place):
             _log.warning(
-                "files of export %s stay: its manifest may be there, though it is %s", export.job_id, export.state
+                "the files of export %s are kept: its manifest may exist, although the export is %s",
+                export.job_id,
+                export.state,
             )
             return
         for key in list(place.keys()):
             if key.rpartition("/")[2].startswith(stem):
                 place.remove(key)
     except UserError as exc:  # the destination refuses, perhaps not for the first time: nothing more can be done there
-        _log.warning("files of export %s may be left: %s", export.job_id, exc)
+        _log.warning("some files of export %s may remain: %s", export.job_id, exc)
 
 
 def _may_be_whole(export: Export, place: Destination) -> bool:

@@ -29,12 +29,14 @@ def check_request(request: ExportRequest) -> None:
     """Raises `UserError` BAD_FORMAT for a file format on a topic export, NOT_IN_A_DELTA, and as `check_address`."""
     check_address(request.to)
     if request.to.startswith(SCHEME) and request.profile is not None:
-        raise UserError("BAD_DESTINATION", "a profile leads to s3://bucket/prefix, not to a topic", to=request.to[:200])
+        raise UserError(
+            "BAD_DESTINATION", "a profile applies to s3://bucket/prefix, not to a topic", to=request.to[:200]
+        )
     if request.delta_from is not None and request.shape.others:
         raise not_in_a_delta()
     of_files = request.format != ExportFormat(format="parquet") or request.row_group_rows or request.shape.partition_by
     if request.to.startswith(SCHEME) and of_files:
-        raise UserError("BAD_FORMAT", "a topic is sent rows, not files: leave the format and its options out")
+        raise UserError("BAD_FORMAT", "a topic receives rows, not files: omit the format and its options")
 
 
 def check_address(to: str) -> None:
@@ -45,7 +47,7 @@ def check_address(to: str) -> None:
     if not to.startswith(S3):
         raise UserError(
             "BAD_DESTINATION",
-            f"{to[:200]!r} is no address like s3://bucket/prefix or kafka://topic; a folder of your own is written by "
+            f"{to[:200]!r} is not an address like s3://bucket/prefix or kafka://topic; for a local folder, use "
             "`muster export` without a workflow",
             to=to[:200],
         )
@@ -85,7 +87,7 @@ def require_export_prefix(settings: Settings, to: str) -> None:
     if not prefix or dotted or not f"{key}/".startswith(prefix):
         raise UserError(
             "BAD_DESTINATION",
-            f"{to[:200]} is in a bucket of Muster's own data; exports go to "
+            f"{to[:200]} is in a bucket of Muster's own data; export to "
             f"{s3_uri(settings.lake_bucket, EXPORTS_PREFIX)}..., to a bucket of yours, or to a local folder",
             to=to[:200],
         )
@@ -105,7 +107,7 @@ def profile_of(settings: Settings, name: str) -> DestinationProfile:
 def order_of(versions: VersionStore, export: Export, request: ExportRequest) -> ExportOrder:
     """The order, with the files of the versions that the export holds. Raises as `VersionStore.held`."""
     if not export.held:
-        raise FatalError("NOTHING_HELD", f"export {export.job_id} holds no version", job=export.job_id)
+        raise FatalError("NOTHING_HELD", f"export {export.job_id} has no lease on a version", job=export.job_id)
     own = export.held[: 1 if request.delta_from is None else 2]
     pinned = [_pinned(versions, export, held) for held in own]
     others = dict(zip(request.shape.others, export.held[len(own) :], strict=True))

@@ -53,7 +53,7 @@ def finish_export(export_id: JobId, *, records: ExportRecords, versions: Version
     try:
         clean_up(export, versions=versions, s3=s3, settings=records.settings)
     except MusterError as exc:  # garbage collection retries it
-        _log.warning("what export %s holds was not released: %s", export_id, exc)
+        _log.warning("cannot clean up after export %s: %s", export_id, exc)
     return records.view(export)
 
 
@@ -78,7 +78,7 @@ def _require_all(groups: Sequence[ExportGroup]) -> None:
         if group.error is not None:
             raise MusterError.from_record(group.error.as_record())
     if missing := [group.number for group in groups if group.record is None]:
-        raise FatalError("GROUP_NOT_WRITTEN", f"groups {missing[:20]} were not written, and nobody says why")
+        raise FatalError("GROUP_NOT_WRITTEN", f"groups {missing[:20]} were not written, and no cause is recorded")
 
 
 def _outcome(manifest: Manifest, uri: str) -> dict[str, object]:

@@ -59,5 +59,5 @@ class GroupHeartbeat:
                 self._exports.set_group(self._export_id, self._number, rows=self._rows, beat_at_ms=now_ms())
             except RetriableError as exc:  # the catalog is unavailable: keep writing
                 _log.warning(
-                    "group %d of export %s could not tell how far it is: %s", self._number, self._export_id, exc
+                    "cannot record the progress of group %d of export %s: %s", self._number, self._export_id, exc
                 )

@@ -35,7 +35,7 @@ def plan_export(export_id: JobId, *, records: ExportRecords, versions: VersionSt
     if len(groups) > GROUPS_MAX:
         raise UserError(
             "TOO_MANY_GROUPS",
-            f"the version would be read in {len(groups)} groups, more than {GROUPS_MAX}; ask for larger files",
+            f"the version would be read in {len(groups)} groups, more than {GROUPS_MAX}; request larger files",
             groups=len(groups),
         )
     records.exports.plan(export_id, [(order.bytes_of(group), group.expected_rows) for group in groups])
@@ -51,7 +51,7 @@ def _require_alone(exports: ExportStore, export: Export) -> None:
         if other.job_id < export.job_id and other.state != "REGISTERED" and _place(other) == to:
             raise UserError(
                 "DESTINATION_BUSY",
-                f"export {other.job_id} is writing to {to}; choose another place, or wait until it has failed",
+                f"export {other.job_id} is writing to {to}; choose another destination, or retry if that export fails",
                 destination=to,
                 export=other.job_id,
             )

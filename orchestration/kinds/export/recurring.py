@@ -57,6 +57,6 @@ def _last(
     try:
         comparable = versions.version(ref, last).row_schema == current.row_schema
     except UserError as exc:
-        _log.warning("an export of schedule %s is whole: %s", schedule_id, exc)
+        _log.warning("schedule %s exports a full version instead of changes: %s", schedule_id, exc)
         return None
     return last if comparable else None

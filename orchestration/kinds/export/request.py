@@ -49,7 +49,7 @@ class ExportRequest:
         """Inverse of `as_record`. Raises `UserError` BAD_EVENT, BAD_FORMAT, BAD_SHAPE, BAD_NAME."""
         given = as_mapping(record, "export")
         if unknown := sorted(str(name)[:80] for name in given.keys() - {f.name for f in fields(cls)}):
-            raise bad_event(f"export has {', '.join(unknown)}, which mean nothing")
+            raise bad_event(f"export has unknown fields: {', '.join(unknown)}")
         profile = given.get("profile")
         as_of, retry_of, schedule = given.get("as_of"), given.get("retry_of"), given.get("schedule")
         target = as_number(given.get("target_bytes"), "export.target_bytes")
@@ -99,7 +99,7 @@ def read_export(event: object) -> ExportRequest | JobId:
 def _format(record: object) -> ExportFormat:
     given: Mapping[str, Any] = as_mapping(record, "export.format")
     if unknown := sorted(str(n)[:80] for n in given.keys() - {"name", "compression", "null_token", "formulas"}):
-        raise bad_event(f"export.format has {', '.join(unknown)}, which mean nothing")
+        raise bad_event(f"export.format has unknown fields: {', '.join(unknown)}")
     token = given.get("null_token")
     return ExportFormat.from_record(
         {**given, "null_token": None if token is None else as_text(token, "null_token", empty=True)}

@@ -110,7 +110,7 @@ def _fault(order: ExportOrder, sent: Mapping[Change | None, Digest], selection: 
     if selection is not None:
         return selection.fault(version, base, sent)
     found = sent[None] if base is None else base - sent["removed"] + sent["added"]
-    return None if found == version else f"the chunks come to {found}, its digest is {version}"
+    return None if found == version else f"the digest of the chunks is {found}, that of the version {version}"
 
 
 def _log(bootstrap: str, request: ExportRequest) -> TopicLog:

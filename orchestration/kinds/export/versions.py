@@ -29,7 +29,7 @@ def resolve_version(
         if found is None or (found != max(known) and found + 1 not in known):
             raise UserError(
                 "NO_SUCH_VERSION",
-                f"audience {audience.name} had no version at {as_of.isoformat()}, or has forgotten it",
+                f"audience {audience.name} had no version at {as_of.isoformat()}, or that version has expired",
                 audience=audience.name,
             )
         return found

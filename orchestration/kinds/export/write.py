@@ -71,7 +71,7 @@ def write_export_group(
                     on_rows=heart.rows,
                 )
     except WritingStopped:
-        _log.info("group %d of export %s is not wanted any more", number, export_id)
+        _log.info("group %d of export %s is no longer needed", number, export_id)
     except (UserError, FatalError) as exc:
         cause = _deletion(versions, export) or exc
         _log.error("group %d of export %s: %s", number, export_id, cause)

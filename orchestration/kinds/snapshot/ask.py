@@ -47,7 +47,7 @@ def ask(
     rule = current_rule(segments, job.tenant, segment_of(job))
     if any((one.tenant, one.segment) == (job.tenant, job.segment) for one in activations.unsent()):
         raise RetriableError(  # the request would overtake the rule
-            "SEGMENT_NOT_READY", f"workers have not been told of the rule of {job.segment} yet", segment=job.segment
+            "SEGMENT_NOT_READY", f"the rule of {job.segment} has not been sent to the workers yet", segment=job.segment
         )
     attempt = Attempt(job.attempt + 1)
     asked = CutAsked(
@@ -60,7 +60,7 @@ def ask(
         return records.view(jobs.get(job_id))
     sender.send(request_of(jobs.get(job_id)))
     jobs.end_attempt(job_id, attempt, asked.as_record(), now_ms=now_ms())
-    cause = f"attempt {attempt}: all partitions are asked"
+    cause = f"attempt {attempt}: requested from all partitions"
     _, job = jobs.move(job_id, "AWAITING", now_ms=now_ms(), cause=cause, expecting={"attempt": attempt})
     return records.view(job)
 

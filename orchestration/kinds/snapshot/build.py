@@ -54,7 +54,11 @@ def build_snapshot(
     if {part.partition: part.digest for part in parts} != {
         m.partition: m.digest for m in found.partitions if m.records
     }:
-        raise FatalError("PART_MISMATCH", f"the parts of job {job.job_id} are not what its cuts say", job=job.job_id)
+        raise FatalError(
+            "PART_MISMATCH",
+            f"the parts of job {job.job_id} do not match the digests that its workers reported",
+            job=job.job_id,
+        )
     report.finish(rows=sum(part.rows for part in parts))
     rule = SegmentRule(
         segment=segment_of(job),
@@ -92,7 +96,7 @@ def _outside(meanings: Meanings, job: Job) -> list[dict[str, Any]] | None:
         rule = meanings.segments.versions(segment.segment_id)[CutAsked.of(job).rule_version - 1].parsed
         return [one.as_record() for one in meanings.outside(job.tenant, meanings.of(job.tenant, rule))]
     except UserError as exc:
-        _log.warning("who is outside of the snapshot of %s was not counted: %s", job.segment, exc)
+        _log.warning("cannot count the users outside the snapshot of %s: %s", job.segment, exc)
         return None
 
 

@@ -73,7 +73,7 @@ def check_time(at_ms: int | None, now: int) -> None:
     if at_ms is not None and at_ms > now + AHEAD_MAX_MS:
         raise UserError(
             "BAD_TIME",
-            "a snapshot is of an instant within an hour; `muster schedules` has later ones",
+            "a snapshot can be taken at most an hour ahead; use `muster schedules` for later ones",
             at_ms=at_ms,
         )
 
@@ -84,7 +84,7 @@ def current_rule(segments: SegmentStore, tenant: TenantName, name: AudienceName)
     if segment.state == "paused":
         raise UserError(
             "SEGMENT_PAUSED",
-            f"segment {name} is paused, and its members are those of then; `muster segments resume {name}` first",
+            f"segment {name} is paused, so its members are out of date; run `muster segments resume {name}` first",
             tenant=tenant,
             segment=name,
         )

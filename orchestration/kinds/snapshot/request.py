@@ -38,10 +38,10 @@ class SnapshotRequest:
         """Inverse of `as_record`. Raises `UserError` BAD_EVENT."""
         given = as_mapping(record, "snapshot")
         if unknown := sorted(str(name)[:80] for name in given.keys() - {f.name for f in fields(cls)}):
-            raise bad_event(f"snapshot has {', '.join(unknown)}, which mean nothing")
+            raise bad_event(f"snapshot has unknown fields: {', '.join(unknown)}")
         allow_shrink, retry_of = given.get("allow_shrink", False), given.get("retry_of")
         if not isinstance(allow_shrink, bool):
-            raise bad_event("snapshot.allow_shrink is neither true nor false")
+            raise bad_event("snapshot.allow_shrink must be true or false")
         return cls(
             job_id=as_id(given.get("job_id"), "snapshot.job_id"),
             tenant=as_text(given.get("tenant"), "snapshot.tenant", empty=True),

@@ -95,7 +95,7 @@ class InboxBridge:
         """Offer the objects in the bucket that were never announced. Returns how many were new."""
         found = sum(self.offer(event) for event in self._listing())
         if found:
-            log.warning("%d object(s) of the inbox had not been announced", found)
+            log.warning("found %d object(s) in the inbox without an event", found)
         return found
 
     def settle(self) -> None:
@@ -125,7 +125,11 @@ class InboxBridge:
                     self.sweep()
                     next_sweep_s, reachable = SWEEP_S, True
             except Exception as exc:  # noqa: BLE001 - a bridge that stopped would lose uploads silently
-                log.log(logging.WARNING if reachable else logging.DEBUG, "inbox could not be compared: %s", exc)
+                log.log(
+                    logging.WARNING if reachable else logging.DEBUG,
+                    "cannot compare the inbox with its journal: %s",
+                    exc,
+                )
                 reachable = False
 
 

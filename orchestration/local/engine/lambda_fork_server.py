@@ -23,7 +23,7 @@ def load() -> Children:
     """Have the module in the second argument import what functions need."""
     importlib.import_module(sys.argv[2]).warm()
     if (threads := len(os.listdir("/proc/self/task"))) > 1:  # noqa: PTH208  # numbers, not paths
-        raise ThreadsError(f"after {sys.argv[2]}.warm() there are {threads} threads: a fork would have one of them")
+        raise ThreadsError(f"{sys.argv[2]}.warm() leaves {threads} threads running: a fork would have only one of them")
     return Children(run=_run, lead_groups=True)
 
 

@@ -141,7 +141,7 @@ class FunctionProcesses:
                     _log_replaced(died)
                 else:
                     self._can_fork = False
-                    log.error("functions are started one by one, %s", _described(died))
+                    log.error("starting functions without a fork server: %s", _described(died))
         return StartedProcess(self._spawner, self._env, self._output)
 
     def stop(self) -> None:
@@ -164,13 +164,13 @@ class FunctionProcesses:
 
 
 def _log_replaced(died: ForkServerDiedError) -> None:
-    log.error("another process is started, %s", _described(died))
+    log.error("starting another fork server: %s", _described(died))
 
 
 def _described(died: ForkServerDiedError) -> str:
     code = died.exit_code
     how = f"by a signal ({(signal.strsignal(-code) or str(-code)).lower()})" if code < 0 else f"with code {code}"
-    return f"as the one that functions are forked from ended {how}: {died.words.strip() or 'it said nothing'}"
+    return f"the fork server of the functions ended {how}: {died.words.strip() or 'it said nothing'}"
 
 
 def _kill(pids: Sequence[int]) -> None:

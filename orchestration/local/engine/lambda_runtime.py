@@ -87,7 +87,7 @@ class LambdaWorker:
             if time.monotonic() >= deadline:
                 raise TimeoutError
             if (used := memory.used_bytes(self._process.pid)) > limit_bytes:
-                log.warning("process %d has %d of %d MB", self._process.pid, used >> 20, self.memory_mb)
+                log.warning("process %d uses %d of %d MB", self._process.pid, used >> 20, self.memory_mb)
                 self._process.kill()
 
     def end(self) -> int:

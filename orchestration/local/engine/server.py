@@ -111,7 +111,7 @@ class FrontDoor:
             try:
                 self.bridge.offer(event)
             except Exception:
-                log.exception("%s/%s was announced but not started", event.bucket, event.key)
+                log.exception("event received, but no execution started: %s/%s", event.bucket, event.key)
                 return "500 Internal Server Error"
         return "200 OK"
 
@@ -147,7 +147,9 @@ def serve(settings: Settings, *, task_module: str = TASK_MODULE) -> None:
     """
     if not settings.s3_secret_key:
         raise UserError(
-            "BAD_SETTINGS", "setting s3_secret_key: the engine's own key is derived from it", name="s3_secret_key"
+            "BAD_SETTINGS",
+            "setting s3_secret_key is not set: the engine's own key is derived from it",
+            name="s3_secret_key",
         )
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -231,7 +233,7 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m orchestration.local.engine.server")
     parser.add_argument(
-        "--task-module", default=TASK_MODULE, help="what the process of an ECS task runs (default: %(default)s)"
+        "--task-module", default=TASK_MODULE, help="module that the process of an ECS task runs (default: %(default)s)"
     )
     task_module = parser.parse_args().task_module
     settings = Settings.load()

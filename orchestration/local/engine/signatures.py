@@ -25,9 +25,9 @@ TIME_FORMAT: Final = "%Y%m%dT%H%M%SZ"
 def from_a_page(environ: Mapping[str, Any], hosts: frozenset[str]) -> str | None:
     """Why a request may come from a web page. None if it does not. `hosts`: the engine's host names."""
     if environ.get("HTTP_ORIGIN") is not None or environ.get("HTTP_SEC_FETCH_SITE") is not None:
-        return "requests of web pages are refused"
+        return "requests from web pages are refused"
     host = _name(environ.get("HTTP_HOST", ""))
-    return None if host in hosts else f"this is not {host[:100]!r}"
+    return None if host in hosts else f"this server is not {host[:100]!r}"
 
 
 def _name(host: str) -> str:
@@ -45,11 +45,11 @@ def unsigned(environ: Mapping[str, Any], body: bytes, keys: EngineKeys, now: dat
         signed_at = str(environ["HTTP_X_AMZ_DATE"])
         age = abs(now - datetime.strptime(signed_at, TIME_FORMAT).replace(tzinfo=UTC))
     except (KeyError, ValueError):
-        return "requests are signed with the keys of the stack (AWS Signature Version 4)"
+        return "requests must be signed with the stack's keys (AWS Signature Version 4)"
     if access_key != keys["aws_access_key_id"] or last != "aws4_request" or not signed_at.startswith(date):
-        return "the key is not that of the stack"
+        return "the access key is not the stack's"
     if "host" not in names or "x-amz-date" not in names:
-        return "host and x-amz-date are to be signed"
+        return "host and x-amz-date must be signed"
     if age > SKEW:
         return "the request was signed too long ago"
     signer = SigV4Auth(Credentials(access_key, keys["aws_secret_access_key"]), service, region)
@@ -63,7 +63,9 @@ def unsigned(environ: Mapping[str, Any], body: bytes, keys: EngineKeys, now: dat
     # The signature must cover the received body, not what a header claims about it.
     del request.headers["X-Amz-Content-SHA256"]
     wanted = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
-    return None if hmac.compare_digest(wanted, given["Signature"]) else "the signature is not by the key of the stack"
+    return (
+        None if hmac.compare_digest(wanted, given["Signature"]) else "the signature was not made with the stack's key"
+    )
 
 
 def _parse(authorization: str) -> Mapping[str, str]:

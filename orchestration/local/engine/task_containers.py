@@ -80,14 +80,14 @@ def lacking(image: str) -> Lack | None:
     if asked.returncode == NOT_FOUND:
         advice = "install Docker, or set task_runner = process"
         return Lack(
-            code="DOCKER_MISSING", message="task_runner is docker, but there is no docker command", advice=advice
+            code="DOCKER_MISSING", message="task_runner is docker, but the docker command is missing", advice=advice
         )
     if asked.returncode != 0:
-        advice = "start Docker, let this user use it, or set task_runner = process"
+        advice = "start Docker, give this user access to it, or set task_runner = process"
         return Lack(code="DOCKER_UNAVAILABLE", message=f"Docker does not answer: {_said(asked)}", advice=advice)
     if docker("image", "inspect", "--format", "{{.Id}}", image).returncode != 0:
-        advice = "build it (`make images`), or set task_image to one that is there; nothing is pulled"
-        return Lack(code="TASK_IMAGE_MISSING", message=f"there is no image {image}", advice=advice)
+        advice = "build it (`make images`), or set task_image to an existing one; images are not pulled"
+        return Lack(code="TASK_IMAGE_MISSING", message=f"image {image} does not exist", advice=advice)
     return None
 
 
@@ -105,12 +105,12 @@ def remove_containers(home: Home) -> None:
         if left:
             done = docker("rm", "--force", "--volumes", *left, timeout_s=REMOVE_TIMEOUT_S)
             if done.returncode == 0:
-                log.warning("%d container(s) of tasks were ended", len(left))
+                log.warning("removed %d task container(s)", len(left))
         if done.returncode == 0:
             return
         # Docker refuses to remove a container that it is already removing.
         if not left or time.monotonic() > deadline:
-            log.warning("containers of tasks may be left: %s", _said(done))
+            log.warning("some task containers may remain: %s", _said(done))
             return
         time.sleep(REMOVING_S)
 

@@ -126,7 +126,7 @@ def _tell(directory: Path, ports: Ports, once: str, known: Mapping[str, str]) ->
 def _not_stored(directory: Path, why: str, log: Path) -> FatalError:
     return FatalError(
         "USERS_NOT_STORED",
-        f"Kafka's storage in {directory / 'data'} could not be told its users: {why}. The broker's log is {log}",
+        f"cannot store the users in Kafka's storage in {directory / 'data'}: {why}. The broker's log is {log}",
         path=str(directory / "data"),
         log=str(log),
     )

@@ -95,7 +95,7 @@ def _fetch(jar: LockedJar) -> Path:
     if digest != jar.sha256:
         raise FatalError(
             "JAR_CHANGED",
-            f"{path} has SHA-256 {digest}, the lock file says {jar.sha256}; delete the file and try again",
+            f"{path} has SHA-256 {digest}, but the lock file has {jar.sha256}; delete the file and try again",
             path=str(path),
             expected=jar.sha256,
             actual=digest,

@@ -39,7 +39,7 @@ def main() -> int:
         try:
             make(cache)
         except (MusterError, KafkaException, OSError, subprocess.SubprocessError) as exc:
-            sys.stderr.write(f"Kafka starts without a cache of its classes, some seconds later: {exc}\n")
+            sys.stderr.write(f"Kafka starts without its class cache, some seconds later: {exc}\n")
     return 0
 
 

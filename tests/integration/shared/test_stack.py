@@ -113,7 +113,7 @@ def test_a_second_up_changes_nothing(stack: Settings) -> None:
 
 
 def test_up_with_other_parts_than_those_that_run_is_refused(stack: Settings) -> None:
-    with pytest.raises(UserError, match="runs without engine") as refused:
+    with pytest.raises(UserError, match="is running without engine") as refused:
         local_stack.up(stack.home, parts=["kafka", "engine"])
 
     assert refused.value.code == "STACK_HAS_OTHER_PARTS"

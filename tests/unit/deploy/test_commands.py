@@ -49,7 +49,7 @@ def test_diff_warns_of_what_is_left_behind(
     assert main(["deploy", "diff", str(EXAMPLE), "--template", str(path)]) == ExitCode.OK
     said = capsys.readouterr().out
     assert "replace" in said
-    assert "WARNING LakeBucket: the old one is left behind" in said
+    assert "WARNING LakeBucket: the old one stays behind" in said
     assert main(["deploy", "diff", str(EXAMPLE), "--template", str(path), "--deployed"]) == ExitCode.USAGE
 
 

@@ -45,7 +45,12 @@ CASES = {
     "account": (r'^account = ".*"', 'account = "1234"', "account", "twelve digits"),
     "region in words": (r'^region = ".*"', 'region = "Frankfurt"', "region", "not the name of a region"),
     "unknown region": (r'^region = ".*"', 'region = "eu-nowhere-1"', "region", "not known here"),
-    "region of China": (r'^region = ".*"', 'region = "cn-north-1"\nregions_unchecked = true', "region", "of aws alone"),
+    "region of China": (
+        r'^region = ".*"',
+        'region = "cn-north-1"\nregions_unchecked = true',
+        "region",
+        "of the partition aws",
+    ),
     "one subnet": (
         r"^subnets = .*",
         'subnets = ["subnet-0a1b2c3d4e5f60711"]',
@@ -60,7 +65,7 @@ CASES = {
     ),
     "no vpc": (r'^vpc = ".*"', 'vpc = "default"', "network.vpc", "vpc-0123"),
     "unknown endpoint": (r"^route_tables = .*", 'endpoints = ["s4"]', "network.endpoints", "'s4' is not one of"),
-    "one bucket for two": (r'^lake = ".*"', 'lake = "acme-muster-staging"', "buckets.staging", "buckets.lake already"),
+    "one bucket for two": (r'^lake = ".*"', 'lake = "acme-muster-staging"', "buckets.staging", "already buckets.lake"),
     "bucket in capitals": (r'^lake = ".*"', 'lake = "Acme"', "buckets.lake", "lower-case"),
     "bucket too long": (r'^lake = ".*"', f'lake = "{"a" * 64}"', "buckets.lake", "3 to 63"),
     "existing what": (
@@ -97,7 +102,7 @@ CASES = {
         r'^lake = ".*"',
         'lake = "acme-lake"\nkey = "arn:aws:kms:eu-west-1:123456789012:key/ab"',
         "buckets.key",
-        "is of eu-west-1",
+        "is in eu-west-1",
     ),
     "shared bucket is the lake": (
         r"^\[workers\]",
@@ -111,7 +116,7 @@ CASES = {
         r"^webhook_secret = .*",
         'webhook_secret_key = "arn:aws:kms:eu-central-1:123456789012:key/ab"',
         "notify.webhook_secret_key",
-        "not named",
+        "secret is not set",
     ),
     "brokers": (r'^bootstrap = ".*"', 'bootstrap = "ssl://b-1:9094"', "kafka.bootstrap", "HOST:PORT"),
     "port": (r'^bootstrap = ".*"', 'bootstrap = "b-1:99999"', "kafka.bootstrap", "port"),
@@ -133,7 +138,7 @@ CASES = {
         "is not the ARN",
     ),
     "no database secret": (r'^secret = ".*muster-database.*"', 'secret = ""', "database.secret", "is empty"),
-    "database host": (r'^host = ".*"', 'host = "postgresql://db"', "database.host", "name of a host"),
+    "database host": (r'^host = ".*"', 'host = "postgresql://db"', "database.host", "a host name"),
     "more workers than partitions": (
         r"^\[workers\]\ncount = 2",
         "[workers]\ncount = 9",
@@ -148,7 +153,7 @@ CASES = {
         r"^\[workers\]",
         '[machines]\ntypes = ["big"]\n[workers]',
         "machines.types",
-        "not a type of instance",
+        "not an instance type",
     ),
     "no type of machine": (r"^\[workers\]", "[machines]\ntypes = []\n[workers]", "machines.types", "is empty"),
     "machine smaller than Fargate": (
@@ -163,13 +168,13 @@ CASES = {
         r'^addresses = \["on-call@example.com"\]',
         'addresses = ["on call"]',
         "alarms.addresses",
-        "address of mail",
+        "e-mail address",
     ),
     "operator with a name": (
         r"^operators = .*",
         'operators = ["Ops <ops@example.com>"]',
         "mail.operators",
-        "address of mail",
+        "e-mail address",
     ),
     "webhook": (
         r"^webhook_secret",
@@ -205,7 +210,7 @@ CASES = {
     "architecture": (r"^\[network\]", 'architecture = "mips"\n[network]', "architecture", "x86_64 or arm64"),
     "stack's name": (r'^name = "muster"', 'name = "Muster 1"', "name", "lower-case"),
     "name that ECS refuses": (r'^name = "muster"', 'name = "ecs-muster"', "name", "begins with"),
-    "unknown setting": (r"^\[workers\]", "[workers]\nnumber = 3", "workers.number", "no such setting"),
+    "unknown setting": (r"^\[workers\]", "[workers]\nnumber = 3", "workers.number", "is not a setting"),
     "wrong type": (r"^\[workers\]\ncount = 2", '[workers]\ncount = "2"', "workers.count", "a whole number"),
     "true is no number": (r"^\[workers\]\ncount = 2", "[workers]\ncount = true", "workers.count", "a whole number"),
     "not a table": (r"^\[workers\]\ncount = 2", "", "", ""),
@@ -290,7 +295,7 @@ def test_such_a_region_is_refused_unless_one_takes_it_on_ones_own_word(
     )
     error = refused(tmp_path, TEXT)
     assert error.detail["problems"] == [
-        "region: eu-central-1 has no Amazon MSK, as far as known; regions_unchecked = true if it has"
+        "region: eu-central-1 has no Amazon MSK, as far as known; set regions_unchecked = true if it does"
     ]
     path = tmp_path / "deploy.toml"
     path.write_text(TEXT.replace("[network]", "regions_unchecked = true\n[network]"), encoding="utf-8")

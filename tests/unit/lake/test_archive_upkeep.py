@@ -505,5 +505,5 @@ def test_a_table_that_cannot_be_kept_up_does_not_keep_the_other_from_it(
     delete_objects(bucket.s3.client(), bucket.name, [split_s3_uri(context.archive.files(EVENTS)[0].uri)[1]])
     wiring.archive_maintenance(context, threading.Event()).keep(now_ms())
     assert [len(context.archive.files(topic)) for topic in ACTIVITY_TOPICS] == [9, 1]
-    assert f"upkeep of the archive of {EVENTS}: LAKE_FILE_MISSING" in caplog.text
+    assert f"archive maintenance of {EVENTS}: LAKE_FILE_MISSING" in caplog.text
     assert snapshots(context.archive) == 1

@@ -121,7 +121,7 @@ def test_a_stream_that_is_wrong_in_one_partition_is_found_and_told_until_it_is_r
         for _ in range(2):
             checks.tick()
     assert "partition 2 as of" in caplog.text
-    assert "by the stream 2 users are missing and 1 too many" in caplog.text
+    assert "the stream lacks 2 users and has 1 too many" in caplog.text
     assert "user-2" not in caplog.text
     assert [one.value for one in checks.samples()] == [3]
     stream.members = right

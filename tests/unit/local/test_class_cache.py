@@ -53,6 +53,6 @@ def test_setup_goes_on_where_no_cache_can_be_made(
         monkeypatch.setattr(warm, "cache_path", lambda _: cache)
         monkeypatch.setattr(warm, "make", fails)
         assert warm.main() == 0
-        assert "without a cache of its classes" in (said := capsys.readouterr().err)
+        assert "without its class cache" in (said := capsys.readouterr().err)
         assert "no space" in said
     assert not cache.exists()

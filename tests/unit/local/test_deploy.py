@@ -28,7 +28,7 @@ def test_every_substitution_of_the_shipped_workflow_has_a_value() -> None:
 def test_a_name_without_value_is_refused() -> None:
     machine = MachineSpec(name="M", definition='{"a": "${Known}", "b": "${Unknown}"}')
 
-    with pytest.raises(FatalError, match="M: nothing to put for Unknown"):
+    with pytest.raises(FatalError, match="M: no value for Unknown"):
         substitute(machine, {"Known": "1"})
 
 

@@ -52,7 +52,7 @@ def call(functions: FunctionProcesses, handler: str, event: Any, **limits: int) 
         return answer.error or answer.result
 
 
-REPLACED = "another process is started, as the one that functions are forked from ended by a signal (killed): "
+REPLACED = "starting another fork server: the fork server of the functions ended by a signal (killed): "
 
 
 def test_the_death_of_what_forks_ends_its_functions_and_is_logged_and_made_up_for(
@@ -92,7 +92,7 @@ def test_a_server_that_is_killed_while_it_is_asked_is_replaced(
     ("warm", "why"),
     [
         ("tests.no_such_module", "ModuleNotFoundError: No module named 'tests.no_such_module'"),
-        (f"{__name__}", "ThreadsError: after tests.unit.local.test_function_processes.warm() there are 2 threads"),
+        (f"{__name__}", "ThreadsError: tests.unit.local.test_function_processes.warm() leaves 2 threads"),
     ],
 )
 def test_where_functions_cannot_be_forked_they_are_started_and_it_is_logged_once(
@@ -109,8 +109,8 @@ def test_where_functions_cannot_be_forked_they_are_started_and_it_is_logged_once
             os.kill(killed := pid_of(function), signal.SIGKILL)
             until(lambda: has_ended(killed))
             assert function.invoke({"names": []}).error is None
-    (said,) = [message for message in caplog.messages if "one by one" in message]
-    assert "functions are started one by one, as the one that functions are forked from ended with code 1: " in said
+    (said,) = [message for message in caplog.messages if "without a fork server" in message]
+    assert "starting functions without a fork server: the fork server of the functions ended with code 1: " in said
     assert why in said
     assert processes.marked(tmp_path) == []
 

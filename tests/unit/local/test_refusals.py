@@ -117,7 +117,7 @@ def test_storage_that_no_broker_can_tell_its_users_is_fatal(tmp_path: Path) -> N
 
 
 def test_an_embedded_broker_without_a_logon_is_refused(home: Home) -> None:
-    with pytest.raises(UserError, match=r"write sasl_plaintext://127\.0\.0\.1:9092\?mechanism=SCRAM-SHA-512, or unset"):
+    with pytest.raises(UserError, match=r"use sasl_plaintext://127\.0\.0\.1:9092\?mechanism=SCRAM-SHA-512, or unset"):
         local_stack.up(home.path, env={"MUSTER_KAFKA_BOOTSTRAP": "127.0.0.1:9092"})
 
 

@@ -28,7 +28,7 @@ def test_the_server_is_ill_once_its_index_has_failed_and_there_is_room(
         file.flush()
         assert look() is None, "there is no room yet"
         free += 1
-        assert look() == "its index takes no more since the disk was full"
+        assert look() == "its index has refused writes since the disk was full"
 
 
 def test_a_server_without_a_log_is_not_ill(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_a_container_that_is_created_but_does_not_start_is_removed_and_says_why(
     ("answers", "code", "message"),
     [
         ({"version": (1, "Cannot connect to the daemon")}, "DOCKER_UNAVAILABLE", "Cannot connect to the daemon"),
-        ({"image inspect": (1, "No such image")}, "TASK_IMAGE_MISSING", "there is no image muster:local"),
+        ({"image inspect": (1, "No such image")}, "TASK_IMAGE_MISSING", "image muster:local does not exist"),
     ],
     ids=["docker", "image"],
 )
@@ -150,7 +150,7 @@ def test_the_doctor_says_that_docker_and_the_image_are_there(
 
     [told] = [d for d in doctor.stack(settings, read_status(home)) if d.subject == "tasks"]
 
-    assert (told.severity, told.text) == ("ok", "are containers of muster:local, which is there")
+    assert (told.severity, told.text) == ("ok", "run in containers of muster:local, which exists")
 
 
 def test_a_missing_docker_command_is_named(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +160,7 @@ def test_a_missing_docker_command_is_named(home: Home, tmp_path: Path, monkeypat
 
     assert lack is not None
     assert lack.code == "DOCKER_MISSING"
-    with pytest.raises(CannotStartError, match="there is no docker command; install Docker, or set task_runner"):
+    with pytest.raises(CannotStartError, match="the docker command is missing; install Docker, or set task_runner"):
         launcher(home).launch(ORDER)
 
 

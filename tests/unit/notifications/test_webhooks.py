@@ -169,7 +169,7 @@ def test_this_machine_is_called_only_where_the_setting_lists_it() -> None:
         localhost = server.url.replace("127.0.0.1", "localhost")
         for listed in ("", "10.0.0.0/8", f"127.0.0.1:{port + 1 if port else 0}", "example.com"):
             for url in (server.url, localhost):
-                with pytest.raises(RetriableError, match=r"127\.0\.0\.1 is no public address"):
+                with pytest.raises(RetriableError, match=r"127\.0\.0\.1 is not a public address"):
                     webhook.post(url, BODY, SIGNED, private=PrivateTargets.parse(listed))
         assert server.requests == []
         for listed in ("127.0.0.1", f"127.0.0.1:{port}", "127.0.0.0/8", "x, 127.0.0.0/8"):
@@ -207,7 +207,7 @@ def test_what_a_name_resolves_to_is_judged_and_that_address_is_called(
         return [(family, socket.SOCK_STREAM, 0, "", (address, 443))]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolves)
-    with pytest.raises(RetriableError, match="is no public address"):
+    with pytest.raises(RetriableError, match="is not a public address"):
         webhook.post("https://acme.example/hook", BODY, SIGNED, private=NOTHING)
 
 

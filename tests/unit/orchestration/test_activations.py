@@ -41,5 +41,5 @@ def test_a_rule_that_waits_and_names_an_audience_that_is_gone_does_not_hold_up_t
     wiring.activations(context).lane().tick(500)
     assert [type(message) for message in sent] == [RuleActivated, SegmentDeleted]
     assert context.activations.unsent() == []
-    assert "workers are not told of audience vip: UNKNOWN_AUDIENCE" in caplog.text
+    assert "audience vip is not sent to workers: UNKNOWN_AUDIENCE" in caplog.text
     context.database.close()

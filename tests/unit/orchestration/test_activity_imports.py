@@ -568,7 +568,7 @@ def test_what_the_broker_has_lost_after_it_acknowledged_it_begins_another_attemp
     relay.give(job, deployment.later(seconds=61))
     kind, said = deployment.workflow.answers[-1]
     assert (kind, said["error"]) == ("failure", "MaterialisationFailed")
-    assert "lost the end of muster.events: offsets by partition {1: 0}" in said["cause"]
+    assert "lost the end of muster.events: lost offsets by partition {1: 0}" in said["cause"]
     deployment.step(job, "retry_import", failure={"Error": said["error"], "Cause": said["cause"]})
     assert deployment.run(job, until="AWAITING").attempt == 2
 

@@ -147,7 +147,7 @@ def test_a_range_that_can_never_be_appended_moves_nothing_and_holds_nobody_up(
             CODEC.encode(
                 ImportAborted(import_id=JobId("0" * 26), attempt=1, partition=HERE, reason="")  # type: ignore[arg-type]
             ),
-            "a ImportAborted does not belong into muster.archive",
+            "a ImportAborted does not belong in muster.archive",
         ),
         (CODEC.encode(written(0, 9, topic=IMPORTS)), "muster.imports has no archive"),
     ],

@@ -40,7 +40,7 @@ def looked(group: Group, *seen: dict[str, int]) -> list[str | None]:
 
 def test_workers_that_take_nothing_of_what_waits_are_told_and_no_longer_once_they_move() -> None:
     said = looked(Group(), {"end": 5}, {}, {"end": 6}, {"at": 1}, {})
-    assert said == [None, None, "the workers have not moved for 120 s, 6 messages wait", None, None]
+    assert said == [None, None, "the workers have made no progress for 120 s, 6 messages are waiting", None, None]
 
 
 def test_what_comes_after_a_quiet_time_is_waited_for_as_long_as_anything_else() -> None:

@@ -64,7 +64,7 @@ def look(deployment: Deployment, position: Position, *minutes: float) -> None:
     ("position", "reason"),
     [
         (Position(at=2, end=2), "it ends at 2, the end marker was at 2"),
-        (Position(at=3, end=3), "the workers are past the end marker at 2"),
+        (Position(at=3, end=3), "the workers have passed the end marker at 2"),
     ],
     ids=["the-log-is-shorter", "the-workers-are-past-it"],
 )

@@ -94,7 +94,7 @@ def test_users_who_differ_are_counted_until_they_do_not_and_none_is_named_in_the
     checks.answers = [2, 3]
     assert checks.look(3) == [("a", 0), ("b", 0), ("a", 0)]
     assert (checks.results(), checks.mismatches()) == ({"different": 2, "equal": 1}, 3)
-    told = "segment b, rule version 1, partition 0 as of 2026-11-25T00:00:00+00:00: by the stream 3 users are missing"
+    told = "segment b, rule version 1, partition 0 as of 2026-11-25T00:00:00+00:00: the stream lacks 3 users"
     assert told in caplog.text
     assert "user-" not in caplog.text
     assert checks.look(2) == [("b", 0), ("a", 1)]
@@ -117,7 +117,7 @@ def test_a_check_that_is_not_possible_changes_nothing_of_what_was_found_and_hold
     assert checks.mismatches() == 2
     assert checks.look(2) == [("b", 1), ("a", 1)]
     assert checks.results() == {"different": 1, "not_possible": 2, "equal": 2}
-    assert "partition 0 of segment b cannot be checked: CUT_TIMEOUT" in caplog.text
+    assert "cannot check partition 0 of segment b: CUT_TIMEOUT" in caplog.text
 
 
 def test_without_segments_there_is_nothing_to_check(tmp_path: Path) -> None:

@@ -39,13 +39,13 @@ def test_secrets_are_never_printed(tmp_path: Path) -> None:
         ("partitions = 'many'", "setting partitions: 'many' is not a whole number"),
         ("sandbox = 'off'", "setting sandbox: 'off' is not auto or required"),
         ("task_runner = 'podman'", "setting task_runner: 'podman' is not process or docker"),
-        ("place = 'elsewhere'", "setting place: 'elsewhere' is none of function, task, machine"),
+        ("place = 'elsewhere'", "setting place: 'elsewhere' is not one of function, task, machine"),
         ("task_image = '--privileged'", "setting task_image: '--privileged' is not the name of an image"),
         ("task_image = ''", "setting task_image: '' is not the name of an image"),
         ("inbox_prefix = 'incoming'", "setting inbox_prefix: 'incoming' is not like incoming/"),
         ("inbox_prefix = '/'", "setting inbox_prefix: '/' is not like incoming/"),
         ("inbox_prefix = 'a//'", "setting inbox_prefix: 'a//' is not like incoming/"),
-        ("machine_prefix = 'a b'", "setting machine_prefix: 'a b' is not up to 40 letters"),
+        ("machine_prefix = 'a b'", "setting machine_prefix: 'a b' must be at most 40 letters"),
     ],
 )
 def test_settings_that_cannot_be_read_or_used_are_named(tmp_path: Path, text: str, message: str) -> None:

@@ -23,7 +23,7 @@ def test_each_worker_of_a_home_has_a_name_of_its_own_until_its_process_ends(tmp_
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == "worker-1\n"
-        with pytest.raises(UserError, match=r"WORKER_RUNS: worker-1 runs already in "):
+        with pytest.raises(UserError, match=r"WORKER_RUNS: worker-1 is already running in "):
             take_identity(tmp_path, "worker", "1")
         assert take_identity(tmp_path, "worker", "1+").name == "worker-2"
         assert take_identity(tmp_path, "worker", "1+").name == "worker-3"

@@ -28,7 +28,7 @@ def test_a_small_file_with_very_many_rows_takes_a_function_too_long() -> None:
     packed = Work(rows=520 * M, bytes=250 * M)  # 2 us of a core each, on 1.16 of them: 898 s and the start
     assert ("OVER_15_MINUTES", "verify") in codes(packed)
     assert said(packed, "OVER_15_MINUTES") == (
-        "verify takes 15 min in a function, which may run 15. Lower lambda_file_bytes, or run more workers"
+        "verify takes 15 min in a function, which may run for 15. Lower lambda_file_bytes, or run more workers"
     )
     assert "OVER_15_MINUTES" not in dict(codes(packed, lambda_file_bytes=0))
 
@@ -38,7 +38,7 @@ def test_a_stage_that_takes_longer_than_its_state_is_given_is_named() -> None:
     in_a_task = dict.fromkeys(stage for code, stage in codes(packed, lambda_file_bytes=0) if code == "OVER_TIMEOUT")
     assert list(in_a_task) == ["verify", "import", "publish"]  # 300 s and one more for each 2, 0.5 and 4 MiB
     assert said(packed, "OVER_TIMEOUT", lambda_file_bytes=0) == (
-        "verify takes 9 min; for a file of this size it is given 7. Run more workers, or split the file"
+        "verify takes 9 min; its limit for a file of this size is 7. Run more workers, or split the file"
     )
 
 

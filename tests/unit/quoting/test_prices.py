@@ -44,19 +44,19 @@ def test_a_file_of_ones_own_changes_what_it_names_and_nothing_else(tmp_path: Pat
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        (GOOD.replace("0.5", "-0.5"), "usd is -0.5, not a number from 0"),
-        (GOOD.replace("0.5", "nan"), "usd is nan, not a number from 0"),
-        (GOOD.replace("0.5", "inf"), "usd is inf, not a number from 0"),
-        (GOOD.replace("0.5", '"0.5"'), "usd is '0.5', not a number from 0"),
-        (GOOD.replace("0.5", "true"), "usd is True, not a number from 0"),
-        (GOOD.replace("2026-02-03", '"today"'), "date is 'today', not a day such as 2026-11-26"),
-        (GOOD.replace("2026-02-03", "2026-02-03T00:00:00"), "not a day such as 2026-11-26"),
-        (GOOD.replace('"here"', '" "'), "region is ' ', not a text"),
-        (GOOD.replace('"agreed"', "7"), "source is 7, not a text"),
-        (GOOD.replace("usd = 0.5, ", ""), "says no usd"),
-        (GOOD.replace("usd", "eur = 1, usd"), "eur has no meaning; there are usd, region, date, source"),
+        (GOOD.replace("0.5", "-0.5"), "usd is -0.5, not a number of at least 0"),
+        (GOOD.replace("0.5", "nan"), "usd is nan, not a number of at least 0"),
+        (GOOD.replace("0.5", "inf"), "usd is inf, not a number of at least 0"),
+        (GOOD.replace("0.5", '"0.5"'), "usd is '0.5', not a number of at least 0"),
+        (GOOD.replace("0.5", "true"), "usd is True, not a number of at least 0"),
+        (GOOD.replace("2026-02-03", '"today"'), "date is 'today', not a date such as 2026-11-26"),
+        (GOOD.replace("2026-02-03", "2026-02-03T00:00:00"), "not a date such as 2026-11-26"),
+        (GOOD.replace('"here"', '" "'), "region is ' ', not a non-blank string"),
+        (GOOD.replace('"agreed"', "7"), "source is 7, not a non-blank string"),
+        (GOOD.replace("usd = 0.5, ", ""), "lacks usd"),
+        (GOOD.replace("usd", "eur = 1, usd"), "unknown fields eur; known fields: usd, region, date, source"),
         ("zone_gb = 0.5\n", "write { usd = …, region = …, date = …, source = … }"),
-        (GOOD.replace("zone_gb", "zone_kg"), "no such price; there are function_gb_second, "),
+        (GOOD.replace("zone_gb", "zone_kg"), "unknown price; known prices: function_gb_second, "),
     ],
 )
 def test_a_line_that_cannot_be_used_is_named(tmp_path: Path, line: str, why: str) -> None:
@@ -87,5 +87,5 @@ def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path: Path) -> None:
 
 def test_a_shipped_file_without_a_price_is_refused(tmp_path: Path) -> None:
     (tmp_path / "shipped.toml").write_text(GOOD)
-    with pytest.raises(UserError, match=r"no price function_gb_second, .*logs_gb"):
+    with pytest.raises(UserError, match=r"missing prices: function_gb_second, .*logs_gb"):
         load_prices(shipped=tmp_path / "shipped.toml")

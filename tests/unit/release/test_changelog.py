@@ -23,7 +23,7 @@ def test_unreleased_entries_get_a_version_and_a_date_and_nothing_is_unreleased(o
 def test_headings_alone_are_no_entries(body: str) -> None:
     text = f"# Changelog\n\n## [Unreleased]\n{body}{OLDER}"
     assert unreleased(text) == ""
-    with pytest.raises(ValueError, match="nothing unreleased"):
+    with pytest.raises(ValueError, match="no unreleased entries"):
         dated(text, Version(0, 2, 0), DAY)
 
 

@@ -71,9 +71,9 @@ def test_a_changelog_without_entries_is_refused() -> None:
             replace(FRESH, changed=("schemas/ids.py", "streams/lanes.py")),
             "files that it covers have changed since abc1234: schemas/ids.py, streams/lanes.py",
         ),
-        (replace(FRESH, failed=True), "something did not hold at abc1234"),
+        (replace(FRESH, failed=True), "some checks failed at abc1234"),
         (replace(FRESH, with_changes=True), "it ran on abc1234 with uncommitted changes"),
-        (replace(FRESH, commit=None), "docs/evidence.md has no evidence of a commit that git knows"),
+        (replace(FRESH, commit=None), "docs/evidence.md has no evidence for a commit that git knows"),
     ],
 )
 def test_an_exhibit_that_is_outdated_or_not_green_is_refused(shown: Shown, why: str) -> None:

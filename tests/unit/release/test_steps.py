@@ -68,7 +68,7 @@ def test_the_version_of_others_is_left_alone(project: Path) -> None:
 
 def test_a_file_without_a_place_for_the_version_is_named(project: Path) -> None:
     (project / "uv.lock").write_text("")
-    with pytest.raises(ValueError, match=r"uv\.lock has 0 places"):
+    with pytest.raises(ValueError, match=r"uv\.lock has the version in 0 places"):
         set_version(project, VERSION)
 
 
