@@ -49,11 +49,11 @@ def columns_fault(kind: ImportKind, columns: Sequence[Column]) -> str | None:
     if kind == "events":
         fixed = len(EVENT_COLUMNS)
         if shapes[:fixed] != [(column.name, column.type) for column in EVENT_COLUMNS]:
-            return "the columns behind user_id must begin with event:string and occurred_at:timestamp"
+            return "the columns after user_id must begin with event:string and occurred_at:timestamp"
         names = [name for name, _ in shapes]
         if EVENT_ID in names:
             if shapes[fixed : fixed + 1] != [(EVENT_ID, EVENT_ID_COLUMN.type)]:
-                return "event_id must be a string, and the column behind occurred_at"
+                return "event_id must be a string, in the column right after occurred_at"
             fixed += 1
     if kind == "profiles" and DELETED in [name for name, _ in shapes]:
         if shapes[0] != (DELETED, DELETED_COLUMN.type):
@@ -62,7 +62,7 @@ def columns_fault(kind: ImportKind, columns: Sequence[Column]) -> str | None:
     types = PROPERTY_TYPES if kind == "events" else ATTRIBUTE_TYPES
     for name, type_ in shapes[fixed:]:
         if kind != "audience" and type_ not in types:
-            return f"the column {name} is {type_}; in {kind} rules compare {', '.join(types)}"
+            return f"the column {name} is {type_}; rules on {kind} compare {', '.join(types)}"
     return None
 
 

@@ -58,8 +58,8 @@ class Codec:
         known = self._readers.get(bytes(data[:HEADER_BYTES]))
         if known is None:
             if data[:HEADER_BYTES] == STAND_IN:
-                what = f"it is a batch of records that unpacks to more than {BATCH_MAX_BYTES} bytes"
-                raise UndecodableError(f"{what}; nothing of it was read")
+                what = f"it is a batch of records that decompresses to more than {BATCH_MAX_BYTES} bytes"
+                raise UndecodableError(f"{what}; none of it was read")
             raise UndecodableError(f"unknown schema fingerprint {data[2:HEADER_BYTES].hex()}")
         name, writer = known
         body = io.BytesIO(data)

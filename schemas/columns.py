@@ -34,14 +34,14 @@ class Column:
         if not COLUMN_NAME_PATTERN.fullmatch(self.name) or self.name.lower() == USER_ID:
             raise UserError(
                 "BAD_COLUMN",
-                f"column name {self.name[:80]!r} is not allowed: use a letter, then letters, digits and '_' (63 at "
-                f"most), and not {USER_ID}",
+                f"column name {self.name[:80]!r} is not allowed: use a letter, then letters, digits and '_' (63 "
+                f"characters at most), but not {USER_ID}",
                 column=self.name[:80],
             )
         if self.type not in get_args(ColumnType):
             raise UserError(
                 "BAD_COLUMN",
-                f"column {self.name}: type {str(self.type)[:80]!r} is none of {', '.join(get_args(ColumnType))}",
+                f"column {self.name}: type {str(self.type)[:80]!r} is not one of {', '.join(get_args(ColumnType))}",
                 column=self.name,
             )
 

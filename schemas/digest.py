@@ -44,7 +44,7 @@ class Digest:
 
     def _same_schema(self, other: "Digest") -> None:
         if self.schema_id != other.schema_id:
-            raise ValueError(f"digests of different schemas do not add: {self.schema_id} and {other.schema_id}")
+            raise ValueError(f"digests of different schemas cannot be added: {self.schema_id} and {other.schema_id}")
 
     def __str__(self) -> str:
         return f"{self.schema_id}:{self.count}:{self.sum0:016x}:{self.sum1:016x}"

@@ -38,7 +38,7 @@ class AudienceVersion:
         given = _mapping(record, {"audience", "version"}, "an audience")
         number = given.get("version")
         if number is not None and (type(number) is not int or number < 1):
-            raise _bad(f"version {str(number)[:40]!r} is no number from 1")
+            raise _bad(f"version {str(number)[:40]!r} is not a number from 1")
         name = audience_name(_text(given.get("audience"), "audience"))
         return cls(audience=name, version=None if number is None else Version(number))
 
@@ -56,7 +56,7 @@ class Lookup:
         left, at, number = text.partition("@")
         name, colon, columns = left.partition(":")
         if not colon:
-            raise _bad(f"{text[:120]!r} names no columns: AUDIENCE:column,column[@VERSION]")
+            raise _bad(f"{text[:120]!r} names no columns: write AUDIENCE:column,column[@VERSION]")
         return cls(source=AudienceVersion.parse(name + at + number), columns=column_names(columns))
 
     def as_record(self) -> dict[str, object]:
@@ -116,7 +116,7 @@ class ExportShape:
     @classmethod
     def from_record(cls, record: object) -> Self:
         """Inverse of `as_record`; missing keys take their defaults. Raises as `AudienceVersion.from_record` does."""
-        given = _mapping(record, set(cls.__dataclass_fields__), "what is exported")
+        given = _mapping(record, set(cls.__dataclass_fields__), "the selection to export")
         where, columns = given.get("where"), given.get("columns")
         return cls(
             where=None if where is None else _text(where, "where"),
@@ -131,9 +131,9 @@ def not_in_a_delta() -> UserError:
     """The error for a delta with suppression lists or looked up columns."""
     return UserError(
         "NOT_IN_A_DELTA",
-        "a delta would miss users who were suppressed since, or whose looked up attributes have changed; export the "
-        "whole version with --suppress or --attributes, or the delta without them and the delta of the suppression "
-        "list beside it, whose users the receiver leaves out",
+        "a delta would miss users who have been suppressed since, or whose looked-up attributes have changed; export "
+        "the whole version with --suppress or --attributes, or export the delta without them plus the delta of the "
+        "suppression list, so that the receiver can leave out its users",
     )
 
 
@@ -142,7 +142,7 @@ def column_names(text: str) -> tuple[str, ...]:
     names = tuple(text.split(","))
     for name in names:
         if not COLUMN_NAME_PATTERN.fullmatch(name):
-            raise _bad(f"{name[:80]!r} is no name of a column: name,name")
+            raise _bad(f"{name[:80]!r} is not a column name: write name,name")
     if len({name.lower() for name in names}) != len(names):
         raise _bad(f"a column is named twice in {text[:200]!r}")
     return names
@@ -158,7 +158,7 @@ def _mapping(value: object, known: set[str], what: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise _bad(f"{what} is {type(value).__name__}, not an object")
     if unknown := sorted(str(name)[:80] for name in value.keys() - known):
-        raise _bad(f"{what} has {', '.join(unknown)}, which mean nothing")
+        raise _bad(f"{what} has unknown keys: {', '.join(unknown)}")
     return value
 
 
@@ -170,9 +170,9 @@ def _list(value: object, what: str) -> list[Any]:
 
 def _text(value: object, what: str) -> str:
     if not isinstance(value, str):
-        raise _bad(f"{what} is {type(value).__name__}, not a text")
+        raise _bad(f"{what} is {type(value).__name__}, not a string")
     if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-        raise _bad(f"{what} is not Unicode without NUL")
+        raise _bad(f"{what} is not valid Unicode without NUL")
     return value
 
 

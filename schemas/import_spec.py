@@ -48,13 +48,13 @@ class ImportSpec:
         if both := sorted({c.name for c in self.columns} & set(self.drop_columns)):
             raise UserError("BAD_SPEC", f"column {', '.join(both)} is both kept and dropped", columns=both)
         if self.format is not None and self.format not in get_args(FileFormat):
-            raise UserError("BAD_SPEC", f"format {self.format!r} is none of {', '.join(get_args(FileFormat))}")
+            raise UserError("BAD_SPEC", f"format {self.format!r} is not one of {', '.join(get_args(FileFormat))}")
         if self.mode not in get_args(ImportMode):
-            raise UserError("BAD_SPEC", f"mode {self.mode!r} is none of {', '.join(get_args(ImportMode))}")
+            raise UserError("BAD_SPEC", f"mode {self.mode!r} is not one of {', '.join(get_args(ImportMode))}")
         if self.kind != "audience":
             self._check_kind()
         elif self.other_columns or self.known_columns:
-            raise UserError("BAD_SPEC", "an audience keeps the columns that are named, no others")
+            raise UserError("BAD_SPEC", "an audience keeps only the columns that are listed")
         if not 0 <= self.max_reject_share <= 1:
             raise UserError("BAD_SPEC", f"max_reject_share is a share from 0 to 1, not {self.max_reject_share}")
         if self.max_shrink_percent is not None and not 0 <= self.max_shrink_percent <= 100:
@@ -62,7 +62,7 @@ class ImportSpec:
 
     def _check_kind(self) -> None:
         if self.kind not in get_args(ImportKind):
-            raise UserError("BAD_SPEC", f"kind {self.kind!r} is none of {', '.join(get_args(ImportKind))}")
+            raise UserError("BAD_SPEC", f"kind {self.kind!r} is not one of {', '.join(get_args(ImportKind))}")
         if self.mode != "append":
             raise UserError("BAD_SPEC", f"{self.kind} are imported with mode append, not {self.mode}")
         check_columns(self.kind, self.columns)

@@ -51,7 +51,9 @@ class KafkaAddress:
         scheme, _, rest = text.partition(_SCHEME_END)
         protocol = _SCHEMES.get(scheme)
         if protocol is None:
-            _refuse(f"the scheme {scheme!r} is none of {', '.join(_SCHEMES)}; without TLS and logon, write host:port")
+            _refuse(
+                f"the scheme {scheme!r} is not one of {', '.join(_SCHEMES)}; without TLS and logon, write host:port"
+            )
         servers, _, query = rest.partition("?")
         given = _parameters(query)
         address = cls(hosts=_hosts(servers.removesuffix("/")), protocol=protocol, **given)
@@ -87,7 +89,7 @@ class KafkaAddress:
         if not self.with_logon and self.mechanism is not None:
             _refuse(f"mechanism={self.mechanism} is for sasl_ssl:// and sasl_plaintext://, not for {self.protocol}://")
         if self.mechanism is not None and self.mechanism not in MECHANISMS:
-            _refuse(f"the mechanism {self.mechanism!r} is none of {', '.join(MECHANISMS)}")
+            _refuse(f"the mechanism {self.mechanism!r} is not one of {', '.join(MECHANISMS)}")
         if self.with_logon and self.credentials is None:
             _refuse(f"{self.protocol} needs credentials=FILE, a file with username and password as JSON")
         if not self.with_logon and self.credentials is not None:
@@ -138,10 +140,10 @@ class KafkaCredentials:
         except ValueError:
             raise unusable(path, "it is not JSON") from None  # the cause would hold the contents
         if not isinstance(found, dict):
-            raise unusable(path, "it is no JSON object")
+            raise unusable(path, "it is not a JSON object")
         for name in ("username", "password"):
             if not isinstance(value := found.get(name), str) or not value:
-                raise unusable(path, f"it has no {name} that is a text")
+                raise unusable(path, f"its {name} is missing or not a string")
         return cls(username=found["username"], password=found["password"])
 
 
@@ -149,7 +151,7 @@ def unusable(path: str, why: str) -> FatalError:
     """The error for an unusable file of credentials or certificates. `why` must not repeat its contents."""
     return FatalError(
         "CREDENTIALS_UNUSABLE",
-        f"{path}, which the setting {SETTING} names, cannot be used: {why}. "
+        f"{path} (from the setting {SETTING}) cannot be used: {why}. "
         'Credentials are JSON, {"username": ..., "password": ...}; certificates are PEM',
         path=path,
     )
@@ -160,7 +162,7 @@ def logon_refused(address: KafkaAddress, broker: str, why: str) -> FatalError:
     return FatalError(
         "LOGON_REFUSED",
         f"Kafka at {broker} refuses the logon with {address.mechanism}: {why}. "
-        f"The user and the password are those of {address.credentials}",
+        f"The user and the password are read from {address.credentials}",
         broker=broker,
         mechanism=address.mechanism,
         credentials=address.credentials,
@@ -172,8 +174,8 @@ def broker_not_trusted(address: KafkaAddress, broker: str, why: str) -> FatalErr
     trusted = f"the certificates in {address.ca}" if address.ca else "the system's certificates"
     return FatalError(
         "BROKER_NOT_TRUSTED",
-        f"the certificate of Kafka at {broker} is refused: {why}. Trusted are {trusted} (ca= in {SETTING}), "
-        "and the certificate must be for the host that the address, or the broker's advertised listener, names",
+        f"the certificate of Kafka at {broker} is rejected: {why}. It must be trusted by {trusted} (ca= in {SETTING}) "
+        "and issued for the host in the address or in the broker's advertised listener",
         broker=broker,
         ca=address.ca,
     )
@@ -184,9 +186,9 @@ def _parameters(query: str) -> dict[str, str]:
     for part in filter(None, query.split("&")):
         name, _, value = part.partition("=")
         if name not in _PARAMETERS:
-            _refuse(f"the parameter {name!r} is none of {', '.join(_PARAMETERS)}")
+            _refuse(f"the parameter {name!r} is not one of {', '.join(_PARAMETERS)}")
         if name in given:
-            _refuse(f"{name}= is there twice")
+            _refuse(f"{name}= is given twice")
         if not value:
             _refuse(f"{name}= is empty")
         given[name] = unquote(value)
@@ -195,7 +197,7 @@ def _parameters(query: str) -> dict[str, str]:
 
 def _hosts(text: str) -> tuple[str, ...]:
     if "@" in text:
-        _refuse("an address holds no user and no password: write them into a file, and name that as credentials=FILE")
+        _refuse("an address cannot contain a user or password: write them to a file, and give it as credentials=FILE")
     return tuple(_host(server.strip()) for server in text.split(","))
 
 
@@ -206,7 +208,7 @@ def _host(server: str) -> str:
     except ValueError:
         _refuse(f"{server!r} is not host:port, with a port from 1 to 65535")
     if not host:
-        _refuse(f"{server!r} has no host: write host:port, and a comma between two")
+        _refuse(f"{server!r} has no host: write host:port, separated by commas")
     if not port or parts.netloc != server or any(letter.isspace() for letter in server):
         _refuse(f"{server!r} is not host:port, with a port from 1 to 65535")
     return server

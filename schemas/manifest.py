@@ -42,19 +42,19 @@ class ExportFormat:
 
     def __post_init__(self) -> None:
         if self.format not in get_args(FileFormat):
-            raise UserError("BAD_FORMAT", f"format {self.format!r} is none of {', '.join(get_args(FileFormat))}")
+            raise UserError("BAD_FORMAT", f"format {self.format!r} is not one of {', '.join(get_args(FileFormat))}")
         if self.compression not in get_args(Compression):
-            raise UserError("BAD_FORMAT", f"compression {self.compression!r} is none of none, gzip, zstd")
+            raise UserError("BAD_FORMAT", f"compression {self.compression!r} is not one of none, gzip, zstd")
         if self.formulas not in get_args(FormulaPolicy):
-            raise UserError("BAD_FORMAT", f"formula policy {self.formulas!r} is none of as-is, escape, refuse")
+            raise UserError("BAD_FORMAT", f"formula policy {self.formulas!r} is not one of as-is, escape, refuse")
         if self.format == "parquet" and self.compression != "none":
-            raise UserError("BAD_FORMAT", "Parquet is compressed inside (Zstandard); leave the compression out")
+            raise UserError("BAD_FORMAT", "Parquet is compressed internally (Zstandard); omit the compression")
         if (self.null_token is None) != (self.format != "csv"):
-            raise UserError("BAD_FORMAT", "a null token belongs to CSV and to nothing else")
+            raise UserError("BAD_FORMAT", "a null token applies only to CSV")
         if self.format != "csv" and self.formulas != "as-is":
-            raise UserError("BAD_FORMAT", "a formula policy belongs to CSV, which spreadsheets open")
+            raise UserError("BAD_FORMAT", "a formula policy applies only to CSV, which spreadsheets open")
         if self.null_token is not None and set(self.null_token) & set('",\r\n\0'):
-            raise UserError("BAD_FORMAT", "a null token holds no quote, comma, line end or NUL")
+            raise UserError("BAD_FORMAT", "a null token cannot contain a quote, comma, line end or NUL")
 
     @property
     def suffix(self) -> str:
@@ -120,7 +120,7 @@ class ManifestFile:
         key = str(record["key"])
         bad = key.startswith("/") or "\\" in key or "\0" in key or len(key.encode()) > MAX_KEY_BYTES
         if bad or any(part in {"", ".", ".."} or len(part.encode()) > MAX_NAME_BYTES for part in key.split("/")):
-            raise UserError("BAD_MANIFEST", f"{key[:120]!r} is no key below the manifest", key=key[:120])
+            raise UserError("BAD_MANIFEST", f"{key[:120]!r} is not a key below the manifest", key=key[:120])
         change = record.get("change")
         if change is not None and change not in get_args(Change):
             raise UserError("BAD_MANIFEST", f"change {change!r} is neither added nor removed")
@@ -188,9 +188,9 @@ class Manifest:
         if (fault := self._sum_fault()) is not None:
             return fault
         if self.digest.count != self.members:
-            return f"the digest counts {self.digest.count} members, the manifest {self.members}"
+            return f"the digest counts {self.digest.count} members, but the manifest {self.members}"
         if any(file.rows != file.digest.count for file in self.files):
-            return "a file's rows are not those that its digest counts"
+            return "the row count of a file differs from its digest"
         keys = [file.key for file in self.files]
         return "a file is listed twice" if len(set(keys)) != len(keys) else None
 
@@ -200,7 +200,11 @@ class Manifest:
             files = {change: self.total(change) for change in {file.change for file in self.files}}
             return self.selection.fault(self.digest, base, files)
         found = self.total() if base is None else base - self.total("removed") + self.total("added")
-        return None if found == self.digest else f"the files come to {found}, the version's digest is {self.digest}"
+        return (
+            None
+            if found == self.digest
+            else f"the digests of the files add up to {found}, but the version's digest is {self.digest}"
+        )
 
     def as_record(self) -> dict[str, object]:
         """Plain JSON data. Keys that an export of a whole version does not need are omitted."""
@@ -249,9 +253,9 @@ class Manifest:
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as exc:
             raise UserError("BAD_MANIFEST", f"not a manifest: {type(exc).__name__} {exc}"[:300]) from exc
         if manifest.schema.schema_id != record["schema_id"]:
-            raise UserError("BAD_MANIFEST", "the schema is not the one that schema_id names")
+            raise UserError("BAD_MANIFEST", "the schema does not match schema_id")
         if manifest.rows != record["rows"]:
-            raise UserError("BAD_MANIFEST", f"rows is {record['rows']}, its files have {manifest.rows}")
+            raise UserError("BAD_MANIFEST", f"rows is {record['rows']}, but the files have {manifest.rows}")
         _check_columns(manifest)
         return manifest
 
@@ -290,6 +294,6 @@ def _check_columns(manifest: Manifest) -> None:
     if manifest.selection is None:
         digests += [manifest.digest] if manifest.delta is None else [manifest.digest, manifest.delta.digest]
     if any(digest.schema_id != manifest.schema.schema_id for digest in digests):
-        raise UserError("BAD_MANIFEST", "a digest is of other columns than the schema's")
+        raise UserError("BAD_MANIFEST", "a digest covers other columns than the schema")
     if not set(manifest.partition_by) <= set(manifest.schema.names):
         raise UserError("BAD_MANIFEST", "partition_by names a column that is not in the schema")

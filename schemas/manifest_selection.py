@@ -29,7 +29,7 @@ class Account:
 
     def __add__(self, other: "Account") -> "Account":
         if self.change != other.change:
-            raise ValueError(f"accounts of {self.change} and {other.change} rows do not add")
+            raise ValueError(f"accounts of {self.change} and {other.change} rows cannot be added")
         return Account(
             kept=self.kept + other.kept,
             filtered=self.filtered + other.filtered,
@@ -45,11 +45,11 @@ class Account:
         if self.exported.schema_id != files.schema_id:
             return "the kept rows are not accounted for in the columns of the files"
         if self.exported != files:
-            return f"the files come to {files}, the rows that were kept to {self.exported}"
+            return f"the digests of the files add up to {files}, those of the kept rows to {self.exported}"
         if self.kept.count != self.exported.count:
-            return f"{self.kept.count} rows were kept, and {self.exported.count} exported"
+            return f"{self.kept.count} rows were kept, but {self.exported.count} were exported"
         if self.kept.schema_id == self.exported.schema_id and self.kept != self.exported:
-            return f"the rows that were exported come to {self.exported}, those that were kept to {self.kept}"
+            return f"the digest of the exported rows is {self.exported}, but that of the kept rows is {self.kept}"
         return None
 
     def as_record(self) -> dict[str, object]:
@@ -132,7 +132,7 @@ class ManifestSelection:
         by_change = {account.change: account for account in self.accounts}
         wanted: set[Change | None] = {None} if base is None else {"added", "removed"}
         if by_change.keys() != wanted or len(by_change) != len(self.accounts) or not files.keys() <= wanted:
-            return "there is not one account for each kind of rows"
+            return "each kind of rows needs exactly one account"
         for change, account in by_change.items():
             no_files = Digest(schema_id=account.exported.schema_id)
             if (fault := account.fault(version, files.get(change, no_files))) is not None:
@@ -143,7 +143,9 @@ class ManifestSelection:
             return "the versions of the delta have different columns"
         else:
             read = base - by_change["removed"].read + by_change["added"].read
-        return None if read == version else f"the rows that were read come to {read}, the version's digest is {version}"
+        return (
+            None if read == version else f"the digest of the rows read is {read}, but the version's digest is {version}"
+        )
 
     def left_out(self) -> dict[str, int]:
         """Rows read and not exported, by reason."""
@@ -191,5 +193,5 @@ class ManifestSelection:
             account.read  # noqa: B018  # ValueError if its digests have different schemas
         for name, value in selection.as_record().items():
             if name.startswith("rows_") and record[name] != value:
-                raise ValueError(f"{name} is {record[name]!r}, the accounts have {value}")
+                raise ValueError(f"{name} is {record[name]!r}, but the accounts have {value}")
         return selection

@@ -49,17 +49,17 @@ class Sample:
 CHUNKS: Final = Metric(
     name="muster_worker_chunks_total",
     type="counter",
-    help="Chunks taken from the import topics; result: kept, skipped (seen before, or no longer wanted), buried (dead "
-    "letter).",
+    help="Chunks consumed from the import topics; result: kept, skipped (seen before, or no longer needed), buried "
+    "(dead letter).",
     labels=("result",),
 )
-ROWS: Final = Metric(name="muster_worker_rows_total", type="counter", help="Rows of the chunks that were kept.")
+ROWS: Final = Metric(name="muster_worker_rows_total", type="counter", help="Rows in the chunks that were kept.")
 RUNS: Final = Metric(name="muster_worker_runs_total", type="counter", help="Runs written to staging.")
 RUN_BYTES: Final = Metric(name="muster_worker_run_bytes_total", type="counter", help="Bytes of rows in those runs.")
 PARTITIONS: Final = Metric(
     name="muster_worker_partitions_total",
     type="counter",
-    help="Partitions of imports that were announced; result: materialised, failed.",
+    help="Partitions of imports that were announced as finished; result: materialised, failed.",
     labels=("result",),
 )
 BUFFERED_BYTES: Final = Metric(
@@ -69,36 +69,37 @@ GROUPS: Final = Metric(
     name="muster_worker_groups", type="gauge", help="Partitions of import attempts whose state is in memory."
 )
 MERGES_WAITING: Final = Metric(
-    name="muster_worker_merges_waiting", type="gauge", help="Merges that are queued and not begun."
+    name="muster_worker_merges_waiting", type="gauge", help="Merges that are queued but not started."
 )
 
-MERGES: Final = Metric(name="muster_worker_merges_total", type="counter", help="Merges that were finished.")
+MERGES: Final = Metric(name="muster_worker_merges_total", type="counter", help="Merges that finished.")
 MERGE_SECONDS: Final = Metric(
-    name="muster_worker_merge_seconds_total", type="counter", help="Time that those merges took, in seconds."
+    name="muster_worker_merge_seconds_total", type="counter", help="Duration of those merges, in seconds."
 )
 ACTIVITY: Final = Metric(
     name="muster_segments_records_total",
     type="counter",
-    help="Records of an activity topic; result: taken (all that were read), moved (sent on to the partition of its "
+    help="Records of an activity topic; result: taken (all that were read), moved (forwarded to the partition of its "
     "user), refused (dead letter).",
     labels=("topic", "result"),
 )
 ACTIVITY_ROWS: Final = Metric(
     name="muster_segments_rows_total",
     type="counter",
-    help="Events, or changes of profiles, that those records held.",
+    help="Events or profile changes in those records.",
     labels=("topic",),
 )
 CHANGES: Final = Metric(
     name="muster_segments_changes_total",
     type="counter",
-    help="Users who entered or left a segment, as it was told; cause: event, time, profile, members, rule.",
+    help="Membership changes emitted (users who entered or left a segment); cause: event, time, profile, members, "
+    "rule.",
     labels=("cause",),
 )
 EVALUATED_USERS: Final = Metric(
     name="muster_segments_users",
     type="gauge",
-    help="Users that are known to the rules of a partition, of all tenants.",
+    help="Users known to the rules of a partition, across all tenants.",
     labels=("partition",),
 )
 TAIL_BYTES: Final = Metric(
@@ -110,20 +111,20 @@ TAIL_BYTES: Final = Metric(
 EVALUATED_TO: Final = Metric(
     name="muster_segments_evaluated_to_seconds",
     type="gauge",
-    help="The instant for which the answers of a partition hold, in seconds since 1970 UTC.",
+    help="The instant for which the answers of a partition are valid, in seconds since 1970 UTC.",
     labels=("partition",),
 )
 RECOVERY: Final = Metric(
     name="muster_segments_recovery_seconds",
     type="gauge",
-    help="How long the owner of a partition has been on its way back to where those before it had come, in seconds; 0: "
-    "it is there.",
+    help="How long the owner of a partition has been recovering to the position of its predecessors, in seconds; 0: "
+    "recovered.",
     labels=("partition",),
 )
 CHECKPOINT_BYTES: Final = Metric(
     name="muster_segments_checkpoint_bytes",
     type="gauge",
-    help="Bytes of the last checkpoint of a partition that this worker has written; 0: none yet.",
+    help="Size of the last checkpoint that this worker wrote for a partition, in bytes; 0: none yet.",
     labels=("partition",),
 )
 JOBS: Final = Metric(name="muster_jobs", type="gauge", help="Jobs in the catalog, by state.", labels=("state",))
@@ -136,47 +137,47 @@ SEGMENTS: Final = Metric(
 ACTIVATIONS_WAITING: Final = Metric(
     name="muster_segment_activations_waiting",
     type="gauge",
-    help="Changes of segments that are not in all partitions of the activations yet.",
+    help="Segment changes not yet written to all partitions of the activations topic.",
 )
 SEGMENT_AGE: Final = Metric(
     name="muster_segment_status_age_seconds",
     type="gauge",
-    help="How long ago the instant is of which the oldest word about a partition of an active segment is; 0: none.",
+    help="Age of the oldest status of any partition of an active segment, in seconds; 0: none.",
 )
 SEGMENT_CHECKS: Final = Metric(
     name="muster_segment_checks_total",
     type="counter",
-    help="Partitions of segments that the relay has held against the rule; result: equal, different, not_possible (no "
-    "word of workers or archive, or the rule changed meanwhile).",
+    help="Partitions of segments that the control plane has compared with the rule; result: equal, different, "
+    "not_possible (no answer from workers or archive, or the rule changed meanwhile).",
     labels=("result",),
 )
 SEGMENT_MISMATCHES: Final = Metric(
     name="muster_segment_mismatches",
     type="gauge",
-    help="Users of whom the stream and the archive have said different things, at the last check of each segment.",
+    help="Users for whom the stream and the archive disagreed in the last check of each segment.",
 )
 OTHER_LOG: Final = Metric(
     name="muster_segments_other_log",
     type="gauge",
-    help="Partitions whose checkpoint workers refuse, as it is of another Kafka than the one that is there.",
+    help="Partitions whose checkpoint belongs to a previous Kafka cluster; segment workers refuse them.",
 )
 OLDEST_JOB: Final = Metric(
     name="muster_oldest_job_age_seconds",
     type="gauge",
-    help="Age of the oldest job that has not ended; 0: there is none.",
+    help="Age of the oldest job that has not ended, in seconds; 0: none.",
 )
 LAG: Final = Metric(
     name="muster_consumer_lag",
     type="gauge",
-    help="Messages of an import topic that no worker has acknowledged yet, and those of muster.archive that are not "
+    help="Messages of an import topic not yet acknowledged by any worker, and messages of muster.archive not yet "
     "archived.",
     labels=("topic", "partition"),
 )
 JOB_EVENTS_STALLED: Final = Metric(
     name="muster_job_events_stalled_seconds",
     type="gauge",
-    help="For how long job events have been waiting for the consumer group of the setting `job_events_group` while it "
-    "acknowledged none; only where that is set.",
+    help="How long job events have been waiting without any acknowledgement from the consumer group in the setting "
+    "`job_events_group`, in seconds; only if that is set.",
 )
 WORKERS: Final = Metric(name="muster_workers", type="gauge", help="Workers that share the partitions.")
 DEAD: Final = Metric(name="muster_dead_letters", type="gauge", help="Messages in the dead letter topic.")
@@ -189,19 +190,19 @@ NOTIFICATIONS: Final = Metric(
 PUBLISH_SECONDS: Final = Metric(
     name="muster_publish_seconds",
     type="gauge",
-    help="From PUBLISHING to READY, in seconds, for the version that was published last.",
+    help="Time from PUBLISHING to READY of the last published version, in seconds.",
 )
 ARCHIVE_RANGES: Final = Metric(
     name="muster_archive_ranges_total",
     type="counter",
-    help="Ranges of records that came for the archive; result: appended, known (it had them), refused (to be cut "
-    "anew), unusable (files that are not what they should be).",
+    help="Ranges of records received for the archive; result: appended, known (already archived), refused (to be "
+    "split again), unusable (files do not have the expected content).",
     labels=("topic", "result"),
 )
 UNAVAILABLE: Final = Metric(
     name="muster_unavailable",
     type="gauge",
-    help="1 while the relay cannot read this part, and metrics of it are missing; part: catalog, kafka.",
+    help="1 while the control plane cannot read this part, so that its metrics are missing; part: catalog, kafka.",
     labels=("part",),
 )
 WORKER_METRICS: Final = (

@@ -24,7 +24,7 @@ def row_hashes(rows: pa.RecordBatch | pa.Table, schema: RowSchema) -> RowHashes:
         if isinstance(array, pa.ChunkedArray):  # combine_chunks keeps two chunks when offsets would pass 2 GiB
             raise ValueError(f"column {name} is too large for one array; hash it in batches")
         if array.type != field.type:
-            raise TypeError(f"column {name} is {array.type}, the schema says {field.type}")
+            raise TypeError(f"column {name} is {array.type}, but the schema says {field.type}")
         if pa.types.is_string(array.type):
             chain_strings(*string_buffers(array), validity(array), h0, h1)
         else:

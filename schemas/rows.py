@@ -55,10 +55,10 @@ def _check_plain(data: bytes) -> None:
         header = _field(metadata, int.from_bytes(metadata[:4], "little"), MESSAGE_HEADER)
         batch = header + int.from_bytes(metadata[header : header + 4], "little")
         if message.type != "record batch" or _field(metadata, batch, BATCH_COMPRESSION):
-            raise pa.ArrowInvalid("the rows are compressed, or by a dictionary; those of a chunk are not")
+            raise pa.ArrowInvalid("the rows are compressed or dictionary-encoded, which a chunk does not allow")
         batches += 1
     if batches > 1 or stream.tell() < len(data):
-        raise pa.ArrowInvalid(f"the rows are {batches} batches, or more follows; those of a chunk are one")
+        raise pa.ArrowInvalid(f"the rows are {batches} batches, or more data follows; a chunk has one batch")
 
 
 def _field(data: bytes, table: int, index: int) -> int:
@@ -79,6 +79,6 @@ def chunk_fault(chunk: Chunk, batch: pa.RecordBatch, schema: RowSchema) -> str |
     if not batch.schema.equals(expected):
         return f"columns are {batch.schema.names}, not {expected.names}"
     if batch.num_rows != chunk.count:
-        return f"{batch.num_rows} rows, the chunk says {chunk.count}"
+        return f"{batch.num_rows} rows, but the chunk declares {chunk.count}"
     actual = digest_rows(batch, schema)
-    return None if actual == chunk.digest else f"digest {actual}, the chunk says {chunk.digest}"
+    return None if actual == chunk.digest else f"digest {actual}, but the chunk declares {chunk.digest}"

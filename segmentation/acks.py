@@ -13,7 +13,7 @@ class DeliveryGapError(Exception):
     """A delivered record does not have the next offset: the records in between were lost on the way."""
 
     def __init__(self, expected: int, got: int) -> None:
-        super().__init__(f"offset {got} was delivered where {expected} was due")
+        super().__init__(f"offset {got} was delivered, but {expected} was expected")
         self.expected = expected
         self.got = got
 

@@ -69,10 +69,10 @@ def check_change(
     new = _options([(c.name, c.type) for c in after.columns]) + " " if retyped else ""
     configure = f"`muster audiences configure {audience} {new}{said}`"
     hint = (
-        f"Import with {kept} to keep what there is. If the change is what you want, add {said}; for files in the inbox "
-        f"and for schedules, {configure}"
+        f"Import with {kept} to keep the columns as they are. If the change is intended, add {said}; for files in the "
+        f"inbox and for schedules, run {configure}"
         if of_file
-        else f"A snapshot has no columns: give it an audience of its own, or, if that is what you want, {configure}"
+        else f"A snapshot has no columns: give it its own audience or, if the change is intended, run {configure}"
     )
     raise UserError(
         "COLUMNS_WOULD_CHANGE",

@@ -74,7 +74,7 @@ def _reconciled(
 
 def _fault(verified: Sequence[Digest], message: ProgressMessage) -> str | None:
     if message.partitions != len(verified) or not 0 <= message.partition < len(verified):
-        return f"partition {message.partition} of {message.partitions} was announced, the job has {len(verified)}"
+        return f"partition {message.partition} of {message.partitions} was announced, but the job has {len(verified)}"
     if isinstance(message, PartitionFailed):
         missing = (
             f"; {message.missing_count} chunks missing, first {list(message.missing[:5])}" if message.missing else ""
@@ -87,6 +87,6 @@ def _fault(verified: Sequence[Digest], message: ProgressMessage) -> str | None:
     if message.digest != expected or message.records != expected.count:
         return (
             f"partition {message.partition}: the stream has {message.records} records with digest {message.digest}, "
-            f"verification has {expected.count} with {expected}"
+            f"but verification has {expected.count} with {expected}"
         )
     return None

@@ -52,7 +52,7 @@ class _Field:
     def _part(self, text: str) -> range:
         span, slash, step = text.partition("/")
         if slash and not self.steps:
-            self.refuse(text, "has a step, which this field does not take; list the values")
+            self.refuse(text, "has a step, which this field does not accept; list the values")
         first, dash, last = span.partition("-")
         if span == "*":
             values = range(self.low, self.high + 1)
@@ -216,7 +216,7 @@ def _day_rule(day: str, weekday: str) -> DayRule:
         both = "both are" if day == "?" else "neither is"
         raise UserError(
             "BAD_SCHEDULE",
-            f"day-of-month {day!r} and day-of-week {weekday!r}: one of the two has to be '?', and {both}",
+            f"day-of-month {day!r} and day-of-week {weekday!r}: one of the two must be '?', but {both}",
             value=f"{day} {weekday}"[:80],
         )
     return _month_days(day) if weekday == "?" else _week_days(weekday)

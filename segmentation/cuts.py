@@ -21,11 +21,11 @@ def announcement(cut: SegmentCut, job_id: JobId, attempt: Attempt, *, rule_versi
     """The announcement of a partition's snapshot, for a job that requested members by one version of the rule."""
     if cut.rule_version != rule_version:
         has = f"rule version {cut.rule_version}" if cut.rule_version else "no such segment"
-        fault = f"partition {cut.partition} has {has}, and version {rule_version} was asked for"
+        fault = f"partition {cut.partition} has {has}, but version {rule_version} was requested"
     elif cut.digest.schema_id != CUT_ROWS.schema_id or cut.digest.count != cut.members:
-        fault = f"partition {cut.partition} says {cut.members} members, and a digest of {cut.digest}"
+        fault = f"partition {cut.partition} reports {cut.members} members, but its digest is {cut.digest}"
     elif (cut.part is None) != (cut.members == 0):
-        fault = f"partition {cut.partition} says {cut.members} members, in {cut.part or 'no file'}"
+        fault = f"partition {cut.partition} reports {cut.members} members in {cut.part or 'no file'}"
     else:
         return PartitionMaterialised(
             import_id=job_id,
@@ -60,7 +60,9 @@ def cut_completion(attempt: Attempt, partitions: int, announced: Sequence[Progre
         if message.attempt != attempt:
             continue
         if message.partitions != partitions:
-            fault = f"partition {message.partition} of {message.partitions} was cut, the job has {partitions}"
+            fault = (
+                f"partition {message.partition} of {message.partitions} took a snapshot, but the job has {partitions}"
+            )
             return Broken(attempt=attempt, fault=fault)
         if isinstance(message, PartitionFailed):
             return Broken(attempt=attempt, fault=message.reason)

@@ -36,9 +36,9 @@ def check_part(part: Part, batches: Iterable[pa.RecordBatch], schema: RowSchema,
         actual += digest_rows(batch, schema)
         last = ids[-1]
     if actual.count != part.rows:
-        raise _mismatch(part, f"{actual.count} rows, {part.rows} were announced")
+        raise _mismatch(part, f"{actual.count} rows, but {part.rows} were announced")
     if actual != part.digest:
-        raise _mismatch(part, f"digest {actual}, {part.digest} was announced")
+        raise _mismatch(part, f"digest {actual}, but {part.digest} was announced")
 
 
 def _ascending(ids: pa.StringArray, last: pa.Scalar | None) -> bool:

@@ -34,7 +34,7 @@ def check_placeholders(template: str) -> frozenset[str]:
     """The placeholders of an address. Raises `UserError` BAD_PLACEHOLDER."""
     names = frozenset(_BRACED.findall(template))
     if unknown := sorted(names - _FILLERS.keys()):
-        raise _bad(template, f"{{{unknown[0][:40]}}} is no placeholder; there are {_listed(PLACEHOLDERS)}")
+        raise _bad(template, f"{{{unknown[0][:40]}}} is not a placeholder; known are {_listed(PLACEHOLDERS)}")
     if set(_BRACED.sub("", template)) & set("{}"):
         raise _bad(template, "it has a brace that is not part of a placeholder")
     if _OF_THE_SCHEDULER in template:
@@ -56,15 +56,15 @@ def check_varies(template: str, times: Timetable, now_ms: int) -> None:
     """
     names = check_placeholders(template)
     if not any(whole <= names for whole in _WHOLE_DATES):
-        raise _repeats(template, "it has no date; put {date} or {due} into it")
+        raise _repeats(template, "it has no date; add {date} or {due}")
     if isinstance(times.expression, Rate) and times.zone.key != "UTC" and "due" not in names:
-        raise _repeats(template, f"the clocks of {times.zone.key} may show a time twice; put {{due}} (UTC) into it")
+        raise _repeats(template, f"a local time may occur twice in {times.zone.key}; add {{due}} (UTC)")
     seen: dict[str, int] = {}
     for due in islice(times.upcoming(now_ms), COMPARED):
         address = fill(template, due, times.zone)
         if address in seen:
             one, other = (datetime.fromtimestamp(at / 1000, times.zone).isoformat() for at in (seen[address], due))
-            raise _repeats(template, f"it is {address} at {one} and at {other}; put {{time}} or {{due}} into it")
+            raise _repeats(template, f"it is {address} at both {one} and {other}; add {{time}} or {{due}}")
         seen[address] = due
 
 
@@ -79,6 +79,6 @@ def _bad(template: str, why: str) -> UserError:
 def _repeats(template: str, why: str) -> UserError:
     return UserError(
         "ADDRESS_REPEATS",
-        f"{template[:200]} would be the same for several runs, and an export is never replaced: {why}",
+        f"{template[:200]} would be the same for several runs, but exports are never overwritten: {why}",
         address=template[:200],
     )

@@ -141,11 +141,11 @@ def failure(state: Progress, marker: ImportEnded) -> PartitionFailed | None:
     if state.conflicts:
         reasons.append(f"seq {min(state.conflicts)} came with two different contents")
     if foreign:
-        reasons.append(f"{len(foreign)} chunks are of another schema than {marker.digest.schema_id}")
+        reasons.append(f"{len(foreign)} chunks have another schema than {marker.digest.schema_id}")
     if marker.records != marker.digest.count:
-        reasons.append(f"the marker says {marker.records} records, its digest {marker.digest.count}")
+        reasons.append(f"the marker declares {marker.records} records, but its digest {marker.digest.count}")
     if actual.count != marker.records:
-        reasons.append(f"{actual.count} records, the marker says {marker.records}")
+        reasons.append(f"{actual.count} records, but the marker declares {marker.records}")
     elif actual != marker.digest:
         reasons.append("the digest differs from the marker's")
     if not reasons:

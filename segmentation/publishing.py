@@ -178,7 +178,7 @@ def require_version(history: VersionHistory, audience: AudienceRef, number: Vers
         raise UserError(
             "NO_SUCH_VERSION",
             f"audience {audience.audience} has no version {number}"
-            + (f"; kept are {', '.join(map(str, kept))}" if kept else "; nothing has been published yet"),
+            + (f"; versions kept: {', '.join(map(str, kept))}" if kept else "; nothing has been published yet"),
             audience=audience.audience,
             version=number,
             kept=kept,
@@ -200,7 +200,7 @@ def check_shrink(current: VersionInfo | None, members: int, max_shrink_percent: 
         raise UserError(
             "AUDIENCE_WOULD_SHRINK",
             f"the audience would go from {current.members:,} to {members:,} members, {shrink_percent:.1f} % fewer; "
-            f"at most {max_shrink_percent:g} % are allowed. If that is what you want, import with --allow-shrink; "
+            f"at most {max_shrink_percent:g} % are allowed. If that is intended, import with --allow-shrink; "
             "otherwise check that the file is complete",
             current_version=current.version,
             current_members=current.members,
@@ -224,16 +224,16 @@ def check_request(request: PublishRequest) -> None:
     if len(set(partitions)) != len(partitions) or any(p is None or not 0 <= p < request.partitions for p in partitions):
         raise FatalError(
             "PART_MISMATCH",
-            f"parts are needed one a partition, 0 to {request.partitions - 1}, not {partitions}",
+            f"exactly one part per partition is needed, 0 to {request.partitions - 1}, not {partitions}",
             partitions=partitions,
         )
 
 
 def _counts_fault(counts: MembershipCounts, request: PublishRequest) -> str | None:
     if counts.members != request.members:
-        return f"members {counts.members}, the parts hold {request.members}"
+        return f"members {counts.members}, but the parts have {request.members}"
     if request.mode != "replace" and counts.base_version != request.base_version:
-        return f"counted against version {counts.base_version}, built on {request.base_version}"
+        return f"counted against version {counts.base_version}, but built on {request.base_version}"
     if request.mode == "append" and counts.removed:
         return f"an append removed {counts.removed}"
     return f"a remove added {counts.added}" if request.mode == "remove" and counts.added else None
@@ -255,8 +255,8 @@ def check_columns(existing: RowSchema, incoming: RowSchema) -> None:
         if old is not None and (old.name, old.type) != (column.name, column.type):
             raise UserError(
                 "SCHEMA_MISMATCH",
-                f"column {column.name} comes as {column.type}, the audience has {old.name} as {old.type}, and its "
-                "members keep their values; give the new values a column name of their own, or replace the audience",
+                f"column {column.name} arrives as {column.type}, but the audience has {old.name} as {old.type}, and "
+                "its members keep their values; give the new values their own column name, or replace the audience",
                 column=column.name,
                 type=column.type,
                 existing_column=old.name,

@@ -118,7 +118,7 @@ def timetable(expression: str, zone: str, made_at_ms: int) -> Timetable:
     except UserError as exc:
         raise _bad(expression, exc.message, **exc.detail) from exc
     if isinstance(made.expression, At) and not _exists(made.expression.moment, place):
-        raise _bad(expression, f"the clocks of {zone} leave this time out")
+        raise _bad(expression, f"this time does not exist in {zone}")
     return made
 
 
@@ -153,7 +153,7 @@ def _at(text: str) -> At:
     if moment is None or not FIRST_YEAR <= moment.year <= LAST_YEAR:
         raise UserError(
             "BAD_SCHEDULE",
-            f"at {text[:80]!r} is not a time YYYY-MM-DDTHH:MM:SS, without a zone (that is said apart)",
+            f"at {text[:80]!r} is not a time YYYY-MM-DDTHH:MM:SS, without a zone (which is given separately)",
             value=text[:80],
         )
     return At(moment=moment, text=moment.isoformat())

@@ -72,9 +72,9 @@ class MembershipCounts:
         if min(self.base, self.added, self.removed, self.kept, self.members, self.updated or 0) < 0:
             return "a count is negative"
         if self.removed + self.kept != self.base:
-            return f"removed {self.removed} + kept {self.kept} is not base {self.base}"
+            return f"removed {self.removed} + kept {self.kept} does not equal base {self.base}"
         if self.added + self.kept != self.members:
-            return f"added {self.added} + kept {self.kept} is not members {self.members}"
+            return f"added {self.added} + kept {self.kept} does not equal members {self.members}"
         return f"updated {self.updated} is above kept {self.kept}" if (self.updated or 0) > self.kept else None
 
     def as_record(self) -> dict[str, int | None]:

@@ -43,7 +43,7 @@ def decode_import_message(value: bytes | None, tp: TP) -> ImportMessage:
     """Decode a record. Raises `UndecodableError`, also for a message that belongs to another topic or partition."""
     message = CODEC.decode(value)
     if not isinstance(message, ImportStarted | UserChunk | ImportEnded | ImportAborted):
-        raise UndecodableError(f"a {type(message).__name__} does not belong into {tp.topic}")
+        raise UndecodableError(f"a {type(message).__name__} does not belong in {tp.topic}")
     if message.partition != tp.partition:
         raise UndecodableError(
             f"{type(message).__name__} for partition {message.partition} in partition {tp.partition}"

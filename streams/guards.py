@@ -103,7 +103,7 @@ class GuardedThread(AIOKafkaConsumerThread):
         if isinstance(cause, FatalError):  # guard 8
             self._fault(cause)
             return
-        self._fault(FatalError("GROUP_LOST", f"the worker is no member of its group any more, and ends: {cause}"))
+        self._fault(FatalError("GROUP_LOST", f"the worker is no longer a member of its group, and exits: {cause}"))
 
     def _fault(self, error: FatalError) -> None:
         self.parent_loop.call_soon_threadsafe(cast(SafeConsumer, self.consumer).ownership.on_fault, error)
@@ -221,10 +221,10 @@ class SafeTransport(Transport):
 
 def refused_by_group(group: str, cause: Exception) -> FatalError:
     """The error for a failure after which aiokafka stops serving the group."""
-    what = f"the group {group} does not take the worker: {type(cause).__name__}: {cause}"
+    what = f"the group {group} does not accept the worker: {type(cause).__name__}: {cause}"
     if isinstance(cause, GroupAuthorizationFailedError | TopicAuthorizationFailedError):
         what += f". Allow its user to read the group {group}, and to read and describe its topics"
-    return FatalError("GROUP_REFUSED", f"{what}. The worker ends, to be started again", group=group)
+    return FatalError("GROUP_REFUSED", f"{what}. The worker exits, to be restarted", group=group)
 
 
 def start_offset(tp: TP, committed: int | None, earliest: int, latest: int) -> int:
@@ -235,8 +235,8 @@ def start_offset(tp: TP, committed: int | None, earliest: int, latest: int) -> i
         raise FatalError(
             "RETENTION_LOST",
             f"{tp.topic}/{tp.partition}: the committed offset {committed} is outside the log ({earliest} to {latest}); "
-            "records have expired before they were read, or the topic was made anew. Abort the imports that are "
-            "running, then reset the offsets of the group.",
+            "records expired before they were read, or the topic was recreated. Abort the running imports, then reset "
+            "the offsets of the group.",
             topic=tp.topic,
             partition=tp.partition,
             committed=committed,

@@ -62,8 +62,9 @@ class Lane:
         except DeliveryGapError as exc:
             raise FatalError(
                 "DELIVERY_GAP",
-                f"{self.tp.topic}/{self.tp.partition}: {exc}; the worker ends, to be started again from the committed "
-                "offset. Where imports meet the same gap, somebody sends in transactions, whose markers take offsets",
+                f"{self.tp.topic}/{self.tp.partition}: {exc}; the worker exits, to be restarted from the committed "
+                "offset. If imports hit the same gap again, a producer sends in transactions, whose markers take up "
+                "offsets",
                 topic=self.tp.topic,
                 partition=self.tp.partition,
                 expected=exc.expected,

@@ -197,7 +197,7 @@ class MergeRunner:
                     attempt=marker.attempt,
                     partition=marker.partition,
                     partitions=marker.partitions,
-                    reason="the rows read back from staging are not those that were staged",
+                    reason="the rows read back from staging differ from those staged",
                     missing_count=0,
                     missing=(),
                     expected=marker.digest,

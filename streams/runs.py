@@ -96,9 +96,9 @@ def _rows(store: StagingStore, bucket: str, take: RunTake) -> pa.Table:
     key = take.run.key
     body = store.get(bucket, str(key))
     if body is None:
-        raise FatalError("STAGING_LOST", f"run {key} was removed under a merge", key=str(key))
+        raise FatalError("STAGING_LOST", f"run {key} was removed during a merge", key=str(key))
     if _content_hash(body) != key.content_hash:
-        raise _damaged(key, "its bytes are not those that were staged")
+        raise _damaged(key, "its bytes differ from those staged")
     file = _opened(body, key)
     batches = [file.get_batch(number) for number, seq in enumerate(take.run.chunks) if seq in take.seqs]
     return pa.Table.from_batches(batches).replace_schema_metadata(None)
@@ -110,7 +110,7 @@ def _content_hash(body: bytes) -> str:
 
 def _footer_bytes(tail: bytes, key: RunKey) -> int:
     if not tail.endswith(_MAGIC):
-        raise _damaged(key, "it is no Arrow file")
+        raise _damaged(key, "it is not an Arrow file")
     end = len(tail) - len(_MAGIC)
     return int.from_bytes(tail[end - _LENGTH_BYTES : end], "little") + _LENGTH_BYTES + len(_MAGIC)
 

@@ -30,7 +30,7 @@ class UnpacksTooFarError(Exception):
     """`packed`: the compressed batch, which decompresses to more than `BATCH_MAX_BYTES`."""
 
     def __init__(self, packed: bytes) -> None:
-        super().__init__(f"a batch of {len(packed)} bytes unpacks to more than {BATCH_MAX_BYTES}")
+        super().__init__(f"a batch of {len(packed)} bytes decompresses to more than {BATCH_MAX_BYTES}")
         self.packed = packed
 
 
@@ -62,7 +62,7 @@ def _gzip(packed: memoryview) -> Iterator[bytes]:
         member = zlib.decompressobj(GZIP_WINDOW)
         while not member.eof:
             if not (piece := member.decompress(rest, PIECE_BYTES)) and not member.unconsumed_tail and not member.eof:
-                raise EOFError("a batch in gzip is cut off")
+                raise EOFError("a gzip batch is truncated")
             yield piece
             rest = member.unconsumed_tail
         rest = member.unused_data

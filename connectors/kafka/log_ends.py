@@ -35,4 +35,4 @@ def _offsets(bootstrap: str, topic: str, partitions: int, which: OffsetSpec) -> 
         )
         return tuple(answer(admin, found[place], TIMEOUT_S + 1).offset for place in places)
     except KafkaException as exc:
-        raise kafka_error(exc, f"reading where {topic} begins and ends") from exc
+        raise kafka_error(exc, f"reading the start and end offsets of {topic}") from exc

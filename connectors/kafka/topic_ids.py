@@ -29,5 +29,5 @@ class TopicIds:
             return str(answer(self._admin, asked[topic], TIMEOUT_S + 1).topic_id)
         except KafkaException as exc:
             if exc.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise RetriableError("TOPIC_MISSING", f"there is no topic {topic}", topic=topic) from exc
-            raise kafka_error(exc, f"asking for the id of {topic}") from exc
+                raise RetriableError("TOPIC_MISSING", f"topic {topic} does not exist", topic=topic) from exc
+            raise kafka_error(exc, f"reading the id of {topic}") from exc

@@ -91,7 +91,7 @@ class ActivityHistory:
                     yield users.filter(pa.array(partitions_of(users, partitions)[0] == partition))
         except FatalError as exc:
             if exc.code == "LAKE_FILE_MISSING" and self._version(tenant, audience, version) is None:
-                message = f"version {version} of {audience} went away while it was read"
+                message = f"version {version} of {audience} was removed while it was being read"
                 raise RetriableError("LAKE_UNAVAILABLE", message, audience=audience, version=version) from exc
             raise
 

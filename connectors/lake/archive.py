@@ -62,21 +62,21 @@ class ActivityArchive:
 
         Raises `RetriableError` TOPIC_REPLACED.
         """
-        with lake_faults(f"reading how far {topic} is archived"):
+        with lake_faults(f"reading the archive position of {topic}"):
             table = self._tables.find(topic)
         check_topic(table, topic, topic_id)
         return archived_to(table)
 
     def log(self, topic: str, *, topic_id: str | None = None) -> ArchivedLog:
         """How offsets of a topic map to positions. Raises `RetriableError` TOPIC_REPLACED."""
-        with lake_faults(f"reading which log of {topic} is archived"):
+        with lake_faults(f"reading which log epoch of {topic} is archived"):
             table = self._tables.find(topic)
         check_topic(table, topic, topic_id)
         return archived_log(table)
 
     def topic_id(self, topic: str) -> str | None:
         """Kafka's id of the topic whose records are archived. None if unknown."""
-        with lake_faults(f"reading which topic {topic} is archived"):
+        with lake_faults(f"reading which topic the archive of {topic} belongs to"):
             table = self._tables.find(topic)
         return archived_topic_id(table)
 
@@ -134,5 +134,5 @@ class ActivityArchive:
 
     def remove_garbage(self, topic: str, *, now: datetime, grace: timedelta = DEFAULT_GRACE) -> Removed:
         """Delete objects that the table does not refer to and never will."""
-        with lake_faults(f"looking for what nobody needs of {topic}"):
+        with lake_faults(f"looking for unused files of {topic}"):
             return remove_garbage(self._tables, self._s3, topic, now=now, grace=grace)

@@ -122,14 +122,14 @@ def _planned(
 def _range_fault(written: ArchiveWritten, footers: Footers, location: str) -> str | None:
     """Why a range cannot be appended. None if it can."""
     if written.first_offset >= written.end_offset:
-        return f"from {written.first_offset} to {written.end_offset} there is nothing"
+        return f"the range from {written.first_offset} to {written.end_offset} is empty"
     if len(set(written.files)) < len(written.files):
-        return "a file is named twice"
+        return "a file is listed twice"
     for uri in written.files:
         key = _key(uri, location)
         place = None if key is None else (key.topic, key.partition, key.first_offset, key.end_offset)
         if place != (written.topic, written.partition, written.first_offset, written.end_offset):
-            return f"{uri[:500]} is no file of this range"
+            return f"{uri[:500]} is not a file of this range"
         if isinstance(footer := footers[uri], str):
             return footer
     return None
@@ -152,15 +152,15 @@ def read_footer(table: "Table", uri: str) -> "DataFile | str":
     from pyiceberg.io.pyarrow import parquet_file_to_data_file
 
     if (key := _key(uri, table.location())) is None:
-        return f"{uri[:500]} is no file of the archive"
+        return f"{uri[:500]} is not a file of the archive"
     try:
         file = parquet_file_to_data_file(table.io, table.metadata, uri)
     except FileNotFoundError:
-        return f"{uri} is not there"
+        return f"{uri} does not exist"
     except (pa.ArrowInvalid, ValueError, OSError) as exc:
         if isinstance(exc, OSError) and _DAMAGED not in str(exc):
             raise
-        return f"{uri} is no file of the archive: {type(exc).__name__}: {str(exc)[:500]}"
+        return f"{uri} is not a file of the archive: {type(exc).__name__}: {str(exc)[:500]}"
     return _content_fault(table, key, file) or file
 
 

@@ -122,7 +122,7 @@ def _merge(s3: S3Access, bucket: str, topic: str, group: Sequence[ArchivedFile],
             written += rows.num_rows
     if written != (listed := sum(file.rows for file in group)):
         raise FatalError(
-            "LAKE_MISMATCH", f"{group[0].uri} to {group[-1].uri} have {written} rows, the table says {listed}"
+            "LAKE_MISMATCH", f"{group[0].uri} to {group[-1].uri} have {written} rows, but the table lists {listed}"
         )
     # A new name each time: garbage collection could remove an old object with the same name as unreferenced just before
     # the commit.
@@ -171,7 +171,7 @@ def _exchange(
     return decide_and_commit(
         lambda: tables.find(topic),
         decide,
-        doing=f"exchanging small files of {topic}",
+        doing=f"replacing small files of {topic}",
         conflict=lost_to_others("ARCHIVE_CONFLICT", topic=topic),
         sleep=sleep,
     )

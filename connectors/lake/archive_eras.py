@@ -61,7 +61,7 @@ def begin_anew(
     return decide_and_commit(
         lambda: tables.find_or_create(topic),
         decide,
-        doing=f"beginning {topic} anew",
+        doing=f"rebasing the archive of {topic}",
         conflict=lost_to_others("ARCHIVE_CONFLICT", topic=topic),
         sleep=sleep,
     )

@@ -100,7 +100,7 @@ class ArchiveTables:
             )
         table = self.find(topic)
         if table is None:
-            raise RetriableError("LAKE_UNAVAILABLE", f"the table of {topic} went away while it was made")
+            raise RetriableError("LAKE_UNAVAILABLE", f"the table of {topic} was dropped while it was being created")
         return table
 
     def location(self, topic: str) -> str:
@@ -150,8 +150,8 @@ def check_topic(table: "Table | None", topic: str, topic_id: str | None) -> None
     if had is not None and topic_id is not None and had != topic_id:
         raise RetriableError(
             "TOPIC_REPLACED",
-            f"{topic} was made anew (its id is {topic_id}, the archive is of {had}): its offsets mean other records. "
-            "Bring the old topic back; where it is lost: muster segments begin-anew",
+            f"{topic} was recreated (its id is {topic_id}, the archive belongs to {had}): its offsets refer to other "
+            "records. Restore the old topic; if it is lost, run muster segments begin-anew",
             topic=topic,
             topic_id=topic_id,
             archived=had,
@@ -194,7 +194,7 @@ def live_files(
 def _archived(file: "DataFile") -> ArchivedFile:
     key = ArchiveKey.parse(split_s3_uri(file.file_path)[1])
     if key is None or (file.partition[0], file.partition[1]) != (key.tenant, key.partition):
-        raise FatalError("LAKE_MISMATCH", f"{file.file_path} is no file of the archive", uri=file.file_path)
+        raise FatalError("LAKE_MISMATCH", f"{file.file_path} is not a file of the archive", uri=file.file_path)
     return ArchivedFile(uri=file.file_path, key=key, rows=file.record_count, bytes=file.file_size_in_bytes)
 
 

@@ -113,7 +113,7 @@ def _footer_fault(parquet: pq.ParquetFile, file: ArchivedFile) -> str | None:
     schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
     whose = (schema.metadata or {}).get(_WHOSE, str(file.key).encode()).decode(errors="replace")
     if whose != str(file.key):
-        return f"it is that of {whose}"
+        return f"it belongs to {whose}"
     if not schema.equals(_USERS):
         return f"its columns are {schema.names}"
     return None if 0 < rows <= file.rows else f"it has {rows} users, the file {file.rows} rows"
@@ -130,7 +130,7 @@ def _write(s3: S3Access, bucket: str, file: ArchivedFile, path: Path) -> None:
         rows += batch.num_rows
         users.append(batch.column(USER_ID).unique())
     if rows != file.rows:
-        raise FatalError("LAKE_MISMATCH", f"{file.uri} has {rows} rows, the table says {file.rows}")
+        raise FatalError("LAKE_MISMATCH", f"{file.uri} has {rows} rows, but the table lists {file.rows}")
     pq.write_table(
         pa.table([_distinct(users)], schema=_USERS.with_metadata({_WHOSE: str(file.key)})),
         path,

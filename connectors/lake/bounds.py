@@ -71,7 +71,9 @@ def without_bounds(manifest: bytes) -> bytes | None:
         for padded in _padded(header, len(manifest) - len(_file(header, block))):
             if len(made := _file(padded, block)) == len(manifest):
                 return made
-    raise ValueError(f"a manifest of {len(manifest)} bytes cannot be written in as many without bounds")
+    raise ValueError(
+        f"a manifest of {len(manifest)} bytes without bounds cannot be written in the same number of bytes"
+    )
 
 
 def _padded(header: Mapping[str, str], room: int) -> Iterator[Mapping[str, str]]:

@@ -262,7 +262,7 @@ def _reusable(base: BaseVersion, partitions: int, schema: RowSchema) -> Mapping[
 
 def _first_version(imported: ImportedParts) -> BuiltVersion:
     if imported.mode == "remove":
-        raise UserError("NOTHING_TO_REMOVE_FROM", "the audience has no version yet, so nobody can be removed from it")
+        raise UserError("NOTHING_TO_REMOVE_FROM", "the audience has no version yet, so it has no members to remove")
     rows = sum(part.rows for part in imported.parts)
     counts = MembershipCounts(base=0, added=rows, removed=0, kept=0, members=rows)
     return BuiltVersion(parts=tuple(imported.parts), row_schema=imported.row_schema, counts=counts, base_version=None)

@@ -124,8 +124,8 @@ def evolve_schema(transaction: "Transaction", schema: RowSchema, retype: Set[str
         else:
             raise UserError(
                 "SCHEMA_MISMATCH",
-                f"column {column.name} comes as {column.type}, the audience has had {field.name} as "
-                f"{field.field_type}; say --retype {column.name}, or give the new values a column name of their own",
+                f"column {column.name} arrives as {column.type}, but the audience has {field.name} as "
+                f"{field.field_type}; use --retype {column.name}, or give the new values their own column name",
                 column=column.name,
                 type=column.type,
                 existing_column=field.name,
@@ -167,5 +167,5 @@ def _new_files(
             table.io, transaction.table_metadata, part.uri
         )
         if files[part.uri].record_count != part.rows:
-            raise FatalError("PART_MISMATCH", f"part {part.uri} changed while it was published", part=part.uri)
+            raise FatalError("PART_MISMATCH", f"part {part.uri} changed while it was being published", part=part.uri)
     return files

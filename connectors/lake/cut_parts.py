@@ -33,7 +33,8 @@ def parts_of_cut(
             if digest != cut.digest:
                 raise FatalError(
                     "PART_MISMATCH",
-                    f"cut {cut.uri} (partition {cut.partition}): digest {digest}, {cut.digest} was announced",
+                    f"snapshot part {cut.uri} (partition {cut.partition}): digest {digest}, but {cut.digest} was "
+                    "announced",
                     part=cut.uri,
                     partition=cut.partition,
                 )

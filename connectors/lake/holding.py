@@ -77,7 +77,7 @@ def held_version(
     ref = table.metadata.refs.get(_held_tag(number, holder))
     snapshot = None if ref is None else table.metadata.snapshot_by_id(ref.snapshot_id)
     if snapshot is None:
-        raise FatalError("NOT_HELD", f"version {number} of {audience.audience} is not held by {holder}", job=holder)
+        raise FatalError("NOT_HELD", f"version {number} of {audience.audience} is not leased by {holder}", job=holder)
     info = version_info(snapshot)
     return info, parts_of(table, audience, info)
 
@@ -101,7 +101,7 @@ def parts_of(table: "Table", audience: AudienceRef, info: VersionInfo) -> Sequen
         raise FatalError(
             "LAKE_MISMATCH",
             f"{audience.audience} version {info.version}: the summary of snapshot {info.snapshot_id} lists "
-            f"{len(listed)} files, its manifests {len(stored)}, and they are not the same",
+            f"{len(listed)} files, its manifests list {len(stored)}, and the two lists differ",
             snapshot_id=info.snapshot_id,
             version=info.version,
         )
@@ -131,7 +131,7 @@ def _commit(
     decide_and_commit(
         lambda: tables.find(audience),
         decide,
-        doing=f"holding a version of {audience.audience}",
+        doing=f"leasing a version of {audience.audience}",
         conflict=lost_to_others("HOLD_CONFLICT", audience=audience.audience),
         sleep=sleep,
     )

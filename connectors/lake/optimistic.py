@@ -91,7 +91,7 @@ def lost_to_others(code: str, **subject: str) -> RetriableError:
     """The error after losing every try: `lost_to_others("HOLD_CONFLICT", audience="vip")`."""
     [name] = subject.values()
     return RetriableError(
-        code, f"{name}: {TRIES} commits in a row lost against other writers; try again later", **subject, tries=TRIES
+        code, f"{name}: {TRIES} consecutive commits lost to other writers; try again later", **subject, tries=TRIES
     )
 
 

@@ -188,16 +188,16 @@ class SegmentQueries:
 
     @contextmanager
     def _connected(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        with lake_faults("asking the archive"), connect(self._limits, self._s3) as connection:
+        with lake_faults("querying the archive"), connect(self._limits, self._s3) as connection:
             try:
                 yield connection
             except duckdb.OutOfMemoryException as exc:  # retries do not help: this fault, unlike others, is the rule's
                 memory = self._limits.memory_bytes
                 raise UserError(
                     "RULE_TOO_BIG",
-                    f"the archive cannot be asked with {memory / 2**20:,.0f} MiB of memory: it takes more the more "
-                    "conditions there are, attributes above all. Split the rule into segments that a smaller rule "
-                    "names, or raise duckdb_memory_bytes",
+                    f"the archive cannot be queried with {memory / 2**20:,.0f} MiB of memory: every condition needs "
+                    "memory, conditions on attributes most of all. Split the rule into segments that a smaller rule "
+                    "refers to, or raise duckdb_memory_bytes",
                     memory_bytes=memory,
                 ) from exc
 

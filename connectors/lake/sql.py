@@ -165,11 +165,11 @@ class _Child:
             return timed_out(self._timeout_s)
         words = last_words(self._stderr)
         if any(word in words for word in MEMORY_WORDS):
-            return too_big("it was ended")
+            return too_big("it was killed")
         detail = {"exit_code": code, "stderr": words.decode(errors="replace")}
         if code < 0:
             name = signal.Signals(-code).name
-            return UserError("SQL_CRASHED", f"the query makes DuckDB crash ({name}): write it another way", **detail)
+            return UserError("SQL_CRASHED", f"the query crashes DuckDB ({name}): rewrite it", **detail)
         return FatalError("SQL_CRASHED", f"the process of the query ended with exit code {code}", **detail)
 
 
@@ -198,4 +198,4 @@ def timed_out(timeout_s: float) -> UserError:
 
 def too_big(why: str) -> UserError:
     """The query took too much memory."""
-    return UserError("SQL_TOO_BIG", f"the query needs more memory than it may have: {why}")
+    return UserError("SQL_TOO_BIG", f"the query needs more memory than it is allowed: {why}")

@@ -58,7 +58,7 @@ def main() -> int:
     except MusterError as exc:
         _send({"error": exc.as_record()})
     except MemoryError:
-        _send({"error": too_big("there is none left").as_record()})
+        _send({"error": too_big("no memory is left").as_record()})
     return 0
 
 

@@ -54,9 +54,11 @@ def replace_calls(tree: Tree, system_names: frozenset[str]) -> dict[Call, str]:
     nodes = list(_nodes(tree))
     known = {entry["key"].lower() for node in nodes for entry in _expressions(node)}
     if taken := sorted(known & system_names):
-        raise UserError("BAD_SQL", f"{taken[0]} is the name of a table of DuckDB's: call the expression otherwise")
+        raise UserError("BAD_SQL", f"{taken[0]} is the name of a DuckDB table: use another name for the expression")
     if taken := sorted(n for n in known if n in RESERVED or n.startswith(VIEW_PREFIX) or PLACE.search(n)):
-        raise UserError("BAD_SQL", f"{taken[0][:80]!r} is no name for an expression: use letters, digits and _")
+        raise UserError(
+            "BAD_SQL", f"{taken[0][:80]!r} is not a valid name for an expression: use letters, digits and _"
+        )
     views: dict[Call, str] = {}
     for node in nodes:
         match node.get("type"):
@@ -97,14 +99,14 @@ def _check_table(node: Tree, known: set[str]) -> None:
 
 
 def _no_table(name: str) -> UserError:
-    return UserError("BAD_SQL", f"there is no table {name}; read with audience('name') or rejects('job')")
+    return UserError("BAD_SQL", f"table {name} does not exist; read data with audience('name') or rejects('job')")
 
 
 def _call(function: Tree) -> Call | None:
     name = function["function_name"].lower()
     if function["schema"] or function["catalog"] or name not in PLAIN_TABLE_FUNCTIONS | {"audience", "rejects"}:
         raise UserError(
-            "BAD_SQL", f"table function {name} cannot be used here; read with audience('name') or rejects('job')"
+            "BAD_SQL", f"table function {name} cannot be used here; read data with audience('name') or rejects('job')"
         )
     if name in PLAIN_TABLE_FUNCTIONS:
         return None
@@ -136,7 +138,7 @@ def _constant(what: str, node: Tree, type_: type[Any]) -> Any:
 def _replace_by_view(node: Tree, name: str) -> None:
     """Replace a call by a view. The name is qualified: an expression of the query with that name does not hide it."""
     if node["with_ordinality"] == "WITH_ORDINALITY":
-        raise UserError("BAD_SQL", "audiences and rejects have no order, so there is no WITH ORDINALITY")
+        raise UserError("BAD_SQL", "audiences and rejects have no order, so WITH ORDINALITY cannot be used")
     kept = {
         "alias": node["alias"] or node["function"]["function_name"].lower(),
         "sample": node["sample"],

@@ -144,7 +144,7 @@ class IcebergVersionStore:
 
     def holders(self, audience: AudienceRef) -> Set[JobId]:
         """See `VersionStore.holders`."""
-        with lake_faults(f"reading who holds versions of {audience.audience}"):
+        with lake_faults(f"reading the leases of {audience.audience}"):
             return holders(self._tables, audience)
 
     def held(self, audience: AudienceRef, number: Version, holder: JobId) -> tuple[VersionInfo, Sequence[Part]]:
@@ -199,7 +199,9 @@ class IcebergVersionStore:
         if parts is None:
             return already(base)
         if Digest.total(base.digest.schema_id, (part.digest for part in parts)) != base.digest:
-            raise FatalError("PART_MISMATCH", f"the merged files of {audience.audience} are not version {base.version}")
+            raise FatalError(
+                "PART_MISMATCH", f"the merged files of {audience.audience} do not match version {base.version}"
+            )
         self._check_parts(parts, base.row_schema, 1)
 
         def plan(now: VersionHistory) -> PublishOutcome | VersionChange:

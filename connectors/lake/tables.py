@@ -72,7 +72,9 @@ class AudienceTables:
             self._create(ref, schema)
             table = self.find(ref)
         if table is None:
-            raise RetriableError("AUDIENCE_BUSY", f"audience {ref.audience} went away while it was made; try again")
+            raise RetriableError(
+                "AUDIENCE_BUSY", f"audience {ref.audience} was dropped while it was being created; try again"
+            )
         if LAST_VERSION not in table.metadata.properties:
             # Nothing was ever published: the table may have been created during or after the drop of the audience.
             # The tombstone is written before the drop looks for the table, so one of the two sees the other.
@@ -177,4 +179,4 @@ def iceberg_type(type_: ColumnType) -> "IcebergType":
 
 
 def _name_taken(name: str) -> UserError:
-    return UserError("AUDIENCE_NAME_TAKEN", f"another audience is called {name}; choose another name", audience=name)
+    return UserError("AUDIENCE_NAME_TAKEN", f"another audience is named {name}; choose another name", audience=name)

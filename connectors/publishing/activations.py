@@ -34,8 +34,8 @@ class ActivationSender:
             if (found := log.partitions()) != self._partitions:
                 raise FatalError(
                     "TOPIC_PARTITIONS_CHANGED",
-                    f"topic {SEGMENT_ACTIVATIONS} has {found} partitions, and there are to be {self._partitions}: "
-                    "users would be looked for in the wrong ones",
+                    f"topic {SEGMENT_ACTIVATIONS} has {found} partitions, but {self._partitions} are expected: users "
+                    "would be looked up in the wrong partitions",
                     topic=SEGMENT_ACTIVATIONS,
                     found=found,
                     partitions=self._partitions,

@@ -12,8 +12,9 @@ def refuse_other_partition_count(log: TopicLog, frozen: int) -> None:
     if (found := log.partitions()) != frozen:
         raise FatalError(
             "TOPIC_PARTITIONS_CHANGED",
-            f"topic {log.topic} has {found} partitions, the job was registered with {frozen}: users would be looked "
-            "for in the wrong partitions. Give the topic its old number of partitions, or register the job again",
+            f"topic {log.topic} has {found} partitions, but the job was registered with {frozen}: users would be "
+            "looked up in the wrong partitions. Restore the topic's old number of partitions, or register the job "
+            "again",
             topic=log.topic,
             found=found,
             frozen=frozen,

@@ -39,7 +39,7 @@ def s3_object(uri: str) -> tuple[str, str]:
     """Bucket and key of `s3://bucket/some/file`. Raises `UserError` BAD_URI."""
     bucket, key = _parts(uri)
     if not key:
-        raise UserError("BAD_URI", f"{uri[:200]!r} names no object", uri=uri[:200])
+        raise UserError("BAD_URI", f"{uri[:200]!r} does not name an object", uri=uri[:200])
     _check_key(uri, key, KEY_BYTES)
     return bucket, key
 
@@ -50,7 +50,7 @@ def local_path(path: str) -> Path:
         raise UserError("BAD_URI", "the destination is empty: name a folder, or s3://bucket/prefix", uri=path)
     if (scheme := _SCHEME.match(path)) is not None:
         meant = f"{path[: scheme.end()]}/{path[scheme.end() :]}"
-        raise UserError("BAD_URI", f"{path[:200]!r} is no folder; {meant[:200]!r} is meant?", uri=path[:200])
+        raise UserError("BAD_URI", f"{path[:200]!r} is not a folder; did you mean {meant[:200]!r}?", uri=path[:200])
     _check_visible(path)
     return Path(path)
 
@@ -58,7 +58,7 @@ def local_path(path: str) -> Path:
 def _parts(uri: str) -> tuple[str, str]:
     bucket, key = split_s3_uri(uri)
     if not _BUCKET.fullmatch(bucket):
-        raise UserError("BAD_URI", f"{bucket[:80]!r} is no name of a bucket", uri=uri[:200])
+        raise UserError("BAD_URI", f"{bucket[:80]!r} is not a bucket name", uri=uri[:200])
     return bucket, key
 
 
@@ -67,7 +67,7 @@ def _check_key(uri: str, key: str, most: int) -> None:
     for segment in key.split("/"):
         if segment in {"", ".", ".."}:
             raise UserError(
-                "BAD_URI", f"{uri[:200]!r} has the segment {segment!r}, which no key may have", uri=uri[:200]
+                "BAD_URI", f"{uri[:200]!r} has the segment {segment!r}, which is not allowed in a key", uri=uri[:200]
             )
     if len(key.encode()) > most:
         raise UserError("BAD_URI", f"{uri[:80]!r}... has more than {most} bytes after its bucket", uri=uri[:200])
@@ -76,4 +76,4 @@ def _check_key(uri: str, key: str, most: int) -> None:
 def _check_visible(text: str) -> None:
     hidden = next((char for char in text if unicodedata.category(char) in _UNSEEN), None)
     if hidden is not None:
-        raise UserError("BAD_URI", f"{text[:200]!r} has the control character {hidden!r}", uri=repr(text[:200]))
+        raise UserError("BAD_URI", f"{text[:200]!r} contains the control character {hidden!r}", uri=repr(text[:200]))

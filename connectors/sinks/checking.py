@@ -49,7 +49,7 @@ class Difference:
 
     def __str__(self) -> str:
         where = "the manifest" if self.key is None else self.key
-        return f"{where}: {self.what} should be {self.expected}, and is {self.found}"
+        return f"{where}: {self.what} should be {self.expected}, but is {self.found}"
 
 
 def import_spec(manifest: Manifest) -> ImportSpec:

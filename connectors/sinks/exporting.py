@@ -70,13 +70,13 @@ class ExportOrder:
     def __post_init__(self) -> None:
         rows = self.row_group_rows
         if rows is not None and self.format.format != "parquet":
-            raise UserError("BAD_FORMAT", "row groups belong to Parquet")
+            raise UserError("BAD_FORMAT", "row groups apply only to Parquet")
         if rows is not None and not MIN_ROW_GROUP_ROWS <= rows <= MAX_ROW_GROUP_ROWS:
             raise UserError(
                 "BAD_FORMAT", f"a row group has {MIN_ROW_GROUP_ROWS} to {MAX_ROW_GROUP_ROWS} rows, not {rows}"
             )
         if self.shape is not None and self.shape.version != self.version:
-            raise ValueError("the shape is of another version")
+            raise ValueError("the shape belongs to another version")
         if self.shape is not None and self.base is not None and (self.shape.suppress or self.shape.attributes):
             raise not_in_a_delta()
 
@@ -318,6 +318,6 @@ def _manifest(order: ExportOrder, groups: Sequence[GroupWritten]) -> Manifest:
 def _exists(to: Destination) -> UserError:
     return UserError(
         "DESTINATION_EXISTS",
-        f"{to.uri(MANIFEST_NAME)} exists: an export is never replaced; choose another place",
+        f"{to.uri(MANIFEST_NAME)} already exists: exports are never overwritten; choose another destination",
         destination=to.uri(MANIFEST_NAME),
     )

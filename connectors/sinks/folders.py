@@ -50,7 +50,7 @@ def _name(column: str, value: object) -> str:
     if len(name.encode()) > MAX_FOLDER_BYTES:
         raise UserError(
             "PARTITION_VALUE_TOO_LONG",
-            f"column {column} has the value {text[:80]!r}..., which is too long for the name of a folder",
+            f"column {column} has the value {text[:80]!r}..., which is too long for a folder name",
             column=column,
             value=text[:80],
         )
@@ -62,7 +62,7 @@ def require_few_folders(folders: Collection[str]) -> None:
     if len(folders) > MAX_FOLDERS:
         raise UserError(
             "TOO_MANY_PARTITIONS",
-            f"the files would lie in more than {MAX_FOLDERS} folders; choose columns with fewer values",
+            f"the files would be spread over more than {MAX_FOLDERS} folders; choose columns with fewer values",
             limit=MAX_FOLDERS,
         )
 

@@ -38,13 +38,13 @@ from schemas.warm import warm
 CLIENT_ID: Final = "muster-exporter"
 REFUSED_BY_TOPIC: Final = {
     "TOPIC_AUTHORIZATION_FAILED": "Muster may not write to it",
-    "INVALID_RECORD": "it does not take messages without a key: a compacted topic would throw chunks away",
-    "POLICY_VIOLATION": "a policy of the broker refuses the messages",
+    "INVALID_RECORD": "it rejects messages without a key: a compacted topic would discard chunks",
+    "POLICY_VIOLATION": "a broker policy rejects the messages",
     "MSG_SIZE_TOO_LARGE": "its max.message.bytes is too small; Kafka's default, 1048588, is enough",
     "RECORD_LIST_TOO_LARGE": "its segment.bytes is smaller than a batch of messages",
-    "UNKNOWN_TOPIC_OR_PART": "it was deleted meanwhile",
-    "_UNKNOWN_TOPIC": "it was deleted meanwhile",
-    "_UNKNOWN_PARTITION": "it was deleted meanwhile, or made anew with fewer partitions",
+    "UNKNOWN_TOPIC_OR_PART": "it was deleted during the export",
+    "_UNKNOWN_TOPIC": "it was deleted during the export",
+    "_UNKNOWN_PARTITION": "it was deleted during the export, or recreated with fewer partitions",
 }
 """Errors of librdkafka that are the topic's fault, so that its owner has to act.
 
@@ -110,7 +110,9 @@ def send_group(
         queued = 0
         for change, batches in rows:
             if (change is not None) != delta:
-                raise ValueError(f"rows are {change} in an export of {'a delta' if delta else 'a whole version'}")
+                raise ValueError(
+                    f"rows are marked {change} in an export of {'a delta' if delta else 'a whole version'}"
+                )
             for batch in batches:
                 selected = batch.select(schema.names).cast(schema)
                 for piece in cutter.add(selected):
@@ -193,8 +195,8 @@ def _sending(export: TopicExport, log: TopicLog) -> Iterator[PlainSender]:
         if (found := log.partitions()) != export.partitions:
             raise UserError(
                 "TOPIC_PARTITIONS_CHANGED",
-                f"topic {log.topic} has {found} partitions, and had {export.partitions} when the export began: "
-                "receivers would look for users in the wrong ones. Export again",
+                f"topic {log.topic} has {found} partitions, but had {export.partitions} when the export began: "
+                "receivers would look up users in the wrong partitions. Export again",
                 topic=log.topic,
                 found=found,
                 frozen=export.partitions,
@@ -213,7 +215,7 @@ def _faults_of(log: TopicLog) -> Iterator[None]:
         yield
     except FatalError as exc:
         if exc.code == "TOPIC_MISSING":
-            why = "it does not exist, and Muster creates no topic for an export: create it, or choose another"
+            why = "it does not exist, and Muster does not create topics for exports: create it, or choose another topic"
         elif exc.code == "KAFKA_REFUSED" and exc.detail.get("kafka_error") in REFUSED_BY_TOPIC:
             why = REFUSED_BY_TOPIC[str(exc.detail["kafka_error"])]
         else:
@@ -293,7 +295,7 @@ def _refuse_incomplete(export: TopicExport, groups: Sequence[GroupSent]) -> None
             "EXPORT_MISMATCH",
             f"groups {foreign} are not of attempt {export.attempt} of export {export.export_id}"
             if foreign
-            else f"the groups are {numbers}: each from 0 on must be there once",
+            else f"the groups are {numbers}: each number from 0 must occur exactly once",
             export=export.export_id,
             groups=foreign or numbers,
         )

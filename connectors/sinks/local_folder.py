@@ -110,7 +110,7 @@ class LocalFolder:
     def _not_writable(self, why: str) -> UserError:
         return UserError(
             "DESTINATION_NOT_WRITABLE",
-            f"{self._folder}: {why}; name a folder that may be written",
+            f"{self._folder}: {why}; choose a writable folder",
             path=str(self._folder),
         )
 

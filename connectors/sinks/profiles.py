@@ -113,13 +113,13 @@ def _read(path: Path) -> Mapping[str, Mapping[str, Any]]:
         raise UserError("BAD_PROFILES", f"{path} is not valid TOML: {exc}", path=str(path)) from exc
     for name, table in tables.items():
         if not isinstance(table, dict):
-            raise _bad(path, name, None, "is no table")
+            raise _bad(path, name, None, "is not a table")
         if unknown := sorted(table.keys() - KEYS):
-            raise _bad(path, name, unknown[0], f"is not known; known are {', '.join(sorted(KEYS))}")
+            raise _bad(path, name, unknown[0], f"is unknown; known keys are {', '.join(sorted(KEYS))}")
     if mode & OTHERS and any(_is_secret(table) for table in tables.values()):
         raise UserError(
             "BAD_PROFILES",
-            f"{path} holds credentials, and others than its owner may open it: chmod 600 {path}",
+            f"{path} contains credentials, but users other than its owner can open it: run chmod 600 {path}",
             path=str(path),
         )
     return tables
@@ -132,7 +132,7 @@ def _is_secret(table: Mapping[str, Any]) -> bool:
 
 def _resolved(path: Path, name: str, key: str, value: object, env: Mapping[str, str]) -> str:
     if not isinstance(value, str) or not value:
-        raise _bad(path, name, key, "is no text, or an empty one")
+        raise _bad(path, name, key, "is not text, or is empty")
     if not value.startswith(FROM_ENVIRONMENT):
         return value
     if not (found := env.get(value.removeprefix(FROM_ENVIRONMENT))):
@@ -146,12 +146,12 @@ def _check(path: Path, name: str, values: Mapping[str, str]) -> None:
     if ("access_key" in values) != ("secret_key" in values):
         raise _bad(path, name, "access_key", "and secret_key belong together: one is missing")
     if "session_token" in values and "access_key" not in values:
-        raise _bad(path, name, "session_token", "is of no use without access_key and secret_key")
+        raise _bad(path, name, "session_token", "cannot be used without access_key and secret_key")
     if "kms_key_id" in values and not values.get("sse", "").startswith("aws:kms"):
         raise _bad(path, name, "kms_key_id", 'needs sse = "aws:kms"')
     for key, (_, allowed) in NEW_OBJECT.items():
         if allowed is not None and key in values and values[key] not in allowed:
-            raise _bad(path, name, key, f"is none of {', '.join(sorted(allowed))}")
+            raise _bad(path, name, key, f"is not one of {', '.join(sorted(allowed))}")
     if "endpoint" in values and not _is_endpoint(values["endpoint"]):
         raise _bad(path, name, "endpoint", "is not of the form https://host or https://host:port")
     if "prefix" in values:

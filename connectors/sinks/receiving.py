@@ -35,12 +35,12 @@ def read_manifest(address: str, access: S3Access, temp: Path) -> Iterator[tuple[
 
 def _bounded(path: Path) -> bytes:
     if path.stat().st_size > MAX_MANIFEST_BYTES:
-        raise UserError("BAD_MANIFEST", f"{path.name} has more than {MAX_MANIFEST_BYTES} bytes: no manifest has")
+        raise UserError("BAD_MANIFEST", f"{path.name} has more than {MAX_MANIFEST_BYTES} bytes, more than any manifest")
     return path.read_bytes()
 
 
 def _no_manifest(address: str) -> UserError:
-    return UserError("NO_MANIFEST", f"there is no manifest {address}", manifest=address)
+    return UserError("NO_MANIFEST", f"manifest {address} does not exist", manifest=address)
 
 
 class _Beside:

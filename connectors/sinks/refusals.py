@@ -22,7 +22,8 @@ def room_at_destination(folder: Path) -> Iterator[None]:
             raise
         raise UserError(
             "DESTINATION_FULL",
-            f"{folder}: there is no room for the export ({exc.strerror}); make room, or name another place",
+            f"{folder}: no space is left for the export ({exc.strerror}); free some space, or choose another "
+            "destination",
             path=str(folder),
         ) from exc
 
@@ -37,7 +38,7 @@ def room_for_scratch(folder: Path) -> Iterator[None]:
             raise
         raise RetriableError(
             "SCRATCH_FULL",
-            f"{folder}: there is no room for files of an export on their way through ({exc.strerror}); make room there",
+            f"{folder}: no space is left for temporary files of an export ({exc.strerror}); free some space there",
             path=str(folder),
         ) from exc
 
@@ -46,6 +47,6 @@ def key_taken(uri: str) -> UserError:
     """The error for one of our names that is taken by another file."""
     return UserError(
         "DESTINATION_KEY_TAKEN",
-        f"{uri} is there and is, as far as can be seen, another file: nothing is overwritten; name another place",
+        f"{uri} already exists and appears to be another file: nothing is overwritten; choose another destination",
         key=uri,
     )

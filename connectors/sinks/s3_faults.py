@@ -34,7 +34,7 @@ PASSING: Final = frozenset(
 )
 DENIED: Final = "AccessDenied"
 PERMISSIONS: Final = (
-    "s3:PutObject, s3:GetObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListBucket (with a key of KMS also "
+    "s3:PutObject, s3:GetObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListBucket (with a KMS key also "
     "kms:GenerateDataKey and kms:Decrypt)"
 )
 
@@ -68,16 +68,16 @@ def destination_faults(place: Place) -> AbstractContextManager[None]:
 def _error(place: Place, fault: StoreFault) -> MusterError:
     code = fault.code
     if fault.kind == "no credentials":
-        error: MusterError = _refused(place, code, f"there are none where {place.credentials} should be")
+        error: MusterError = _refused(place, code, f"{place.credentials} were not found")
     elif fault.kind == "bad request":
         error = _refused(place, code, "the request cannot be made")
     elif fault.kind == "silent":
-        error = _unavailable(place, code, f"the store does not answer ({code})")
+        error = _unavailable(place, code, f"the store does not respond ({code})")
     elif code in EXPIRED:
         error = UserError(
             "DESTINATION_CREDENTIALS_EXPIRED",
-            f"{place}: {place.credentials} have expired ({code}); renew them and repeat the export. There is no "
-            "manifest, and no export without one: files of this one may be left there",
+            f"{place}: {place.credentials} have expired ({code}); renew them and repeat the export. This export has "
+            "no manifest and is not valid; some of its files may remain at the destination",
             destination=str(place),
             profile=place.profile,
             refusal=code,
@@ -96,18 +96,18 @@ def _unavailable(place: Place, code: str, why: str) -> RetriableError:
 def _advice(fault: StoreFault, place: Place) -> str:
     code, region = fault.code, _region(fault.answer)
     if code == "NoSuchBucket":
-        advice = f"there is no bucket {place.bucket}: have it made, or name another one"
+        advice = f"bucket {place.bucket} does not exist: have it created, or choose another one"
     elif code in UNKNOWN_CREDENTIALS:
-        advice = f"the store does not know {place.credentials}, or their secret is another one: correct them"
+        advice = f"the store does not know {place.credentials}, or their secret is wrong: correct them"
     elif code in ELSEWHERE:
         where = f"in the region {region}" if region else "in another region"
         advice = f"the bucket is {where}: correct the region that goes with {place.credentials}"
     elif code == "RequestTimeTooSkewed":
-        advice = "the clock of this machine differs from the store's: set it"
+        advice = "the clock of this machine differs from the store's: correct it"
     elif code.startswith("KMS."):
-        advice = "the key of KMS cannot be used: correct kms_key_id, or have the key enabled"
+        advice = "the KMS key cannot be used: correct kms_key_id, or have the key enabled"
     elif fault.status == HTTPStatus.FORBIDDEN:
-        advice = f"{place.credentials} may not do this: have them allowed {PERMISSIONS}"
+        advice = f"{place.credentials} do not have permission: have them granted {PERMISSIONS}"
     else:
         advice = "the store refuses the request"
     return advice

@@ -69,12 +69,16 @@ class Shape:
                 "choose some (--columns)",
             )
         if len(self.partition_by) > MAX_PARTITION_COLUMNS:
-            raise UserError("BAD_PARTITION_COLUMN", f"files lie in folders of at most {MAX_PARTITION_COLUMNS} columns")
-        for column in _chosen(self.partition_by, exported.columns, "what is exported"):
+            raise UserError(
+                "BAD_PARTITION_COLUMN",
+                f"files can be partitioned into folders by at most {MAX_PARTITION_COLUMNS} columns",
+            )
+        for column in _chosen(self.partition_by, exported.columns, "the export"):
             if column.type not in PARTITION_TYPES:
                 raise UserError(
                     "BAD_PARTITION_COLUMN",
-                    f"{column.name} is a {column.type}; folders are made of {', '.join(PARTITION_TYPES)}",
+                    f"{column.name} has the type {column.type}; folders can only be made from columns of type "
+                    f"{', '.join(PARTITION_TYPES)}",
                     column=column.name,
                 )
         self._condition()
@@ -90,7 +94,8 @@ class Shape:
                 if column.name.lower() in taken:
                     raise UserError(
                         "COLUMN_CLASH",
-                        f"{column.name} of audience {attributes.audience} is a column already: a name is there once",
+                        f"{column.name} of audience {attributes.audience} is already a column: column names must be "
+                        "unique",
                         column=column.name,
                     )
                 taken.add(column.name.lower())
@@ -104,7 +109,7 @@ class Shape:
         if self.columns is None:
             return readable
         names = [name for name in self.columns if name != USER_ID]  # always exported
-        return RowSchema(columns=_chosen(names, readable.columns, "the audience and what is looked up"))
+        return RowSchema(columns=_chosen(names, readable.columns, "the audience with its looked-up attributes"))
 
     @property
     def selects(self) -> bool:
@@ -218,7 +223,7 @@ def _chosen(names: Iterable[str], columns: Iterable[Column], where: str) -> tupl
         if name not in declared:
             raise UserError(
                 "UNKNOWN_COLUMN",
-                f"{where} has no column {name[:80]}; there are {', '.join(declared) or 'none'}"[:1000],
+                f"{where} has no column {name[:80]}; available are {', '.join(declared) or 'none'}"[:1000],
                 column=name[:80],
             )
         if declared[name] in chosen:

@@ -91,7 +91,8 @@ def escaped(rows: pa.RecordBatch, schema: RowSchema) -> pa.RecordBatch:
     if pc.any(pc.greater(pc.utf8_length(columns[0]), USER_ID_MAX_CHARACTERS)).as_py():
         raise UserError(
             "ID_TOO_LONG",
-            f"an id of {USER_ID_MAX_CHARACTERS} characters begins like a formula: there is no room for an apostrophe",
+            f"an id of {USER_ID_MAX_CHARACTERS} characters begins like a formula: there is no room to prefix an "
+            "apostrophe",
         )
     return pa.RecordBatch.from_arrays(columns, schema=rows.schema)
 

@@ -31,8 +31,8 @@ def topic_of(uri: str) -> str:
     if topic == uri or not TOPIC_NAME.fullmatch(topic) or topic in {".", ".."}:
         raise UserError(
             "BAD_URI",
-            f"{uri[:300]!r} is not of the form kafka://TOPIC (a name of 1 to 249 of A-Z, a-z, 0-9, '.', '_' and '-'; "
-            "no host, it is the broker of Muster)",
+            f"{uri[:300]!r} is not of the form kafka://TOPIC (a topic name of 1 to 249 of A-Z, a-z, 0-9, '.', '_' and "
+            "'-', without a host: Muster's own broker is used)",
             uri=uri[:300],
         )
     if topic.startswith(RESERVED_PREFIXES):

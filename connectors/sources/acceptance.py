@@ -91,7 +91,7 @@ def id_faults(ids: pa.Array) -> list[tuple[RejectCode, str] | None] | None:
     faults: list[tuple[RejectCode, str] | None] = [None] * len(ids)
     for k in odd.tolist():
         if missing[k]:
-            fault = (RejectCode.ID_MISSING, "there is no id")
+            fault = (RejectCode.ID_MISSING, "the id is missing")
         elif lengths[k] == 0:
             fault = (RejectCode.ID_EMPTY, "the id is empty")
         elif lengths[k] > USER_ID_MAX_CHARACTERS:
@@ -100,7 +100,7 @@ def id_faults(ids: pa.Array) -> list[tuple[RejectCode, str] | None] | None:
                 f"the id has {int(lengths[k])} characters; {USER_ID_MAX_CHARACTERS} are allowed",
             )
         else:
-            fault = (RejectCode.ID_BLANK, "the id is white space only")
+            fault = (RejectCode.ID_BLANK, "the id is only white space")
         faults[int(where[k])] = fault
     return faults
 
@@ -173,7 +173,7 @@ def _bad_value(rows: Candidates, spec: ImportSpec, index: int, row: int) -> tupl
         return RejectCode.BAD_VALUE, f"{shown} is not {EXPECTED[spec.columns[index].type]}"
     if spec.timezone is None:
         return RejectCode.NO_TIMEZONE, f"{shown} has no offset: give its zone with --timezone"
-    return RejectCode.BAD_VALUE, f"{shown} is no moment, or two, in {spec.timezone}: write it with an offset"
+    return RejectCode.BAD_VALUE, f"{shown} does not exist, or exists twice, in {spec.timezone}: write it with an offset"
 
 
 def _reject(

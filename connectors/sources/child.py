@@ -217,7 +217,9 @@ def _checked(decoded: "Decompressed", beat: Callable[[], None]) -> "ByteSource":
     while filled < len(start) and (n := source.readinto(memoryview(start)[filled:])):
         filled += n
     if start == PARQUET_MAGIC:
-        raise UserError("UNKNOWN_FORMAT", "a Parquet file is compressed inside: upload it without gzip or Zstandard")
+        raise UserError(
+            "UNKNOWN_FORMAT", "a Parquet file is compressed internally: upload it without gzip or Zstandard"
+        )
     return CountedSource(source, bytes(start[:filled]))
 
 

@@ -24,6 +24,6 @@ def complete_spec(
         next(iter(parsed), None)
         layout = parsed.layout
     if layout is None:
-        raise FatalError("BAD_FRAME", "the parser sent rows before it said what columns there are")
+        raise FatalError("BAD_FRAME", "the parser sent rows before the list of columns")
     found: ImportSpec = layout["spec"]
     return found

@@ -103,7 +103,7 @@ class Decompressed:
         if self.bytes_decoded > self._max_decoded_bytes:
             raise UserError(
                 "COMPRESSION_BOMB" if self._compression != "none" else "FILE_TOO_LARGE",
-                f"the file holds more than {self._max_decoded_bytes} bytes when it is unpacked",
+                f"the file holds more than {self._max_decoded_bytes} bytes when it is decompressed",
                 limit_bytes=self._max_decoded_bytes,
             )
         if (
@@ -119,7 +119,7 @@ def ratio_exceeded(limit: float, source_bytes: int, decoded_bytes: int) -> UserE
     """COMPRESSION_BOMB for a file that unpacks to too many times its size."""
     return UserError(
         "COMPRESSION_BOMB",
-        f"the file unpacks to more than {limit:g} times its size",
+        f"the file decompresses to more than {limit:g} times its size",
         limit_ratio=limit,
         source_bytes=source_bytes,
         decoded_bytes=decoded_bytes,
@@ -142,7 +142,7 @@ class _Gzip:
             try:
                 out = self._member.decompress(self._input, len(buffer))
             except isal_zlib.error as exc:  # type: ignore[misc]  # isal's stub calls it an instance
-                raise UserError("CORRUPT_FILE", f"the gzip data are damaged: {exc}") from exc
+                raise UserError("CORRUPT_FILE", f"the gzip data is damaged: {exc}") from exc
             self._input = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
             if out:
                 buffer[: len(out)] = out
@@ -150,7 +150,7 @@ class _Gzip:
             if not self._member.eof and not self._input:
                 self._input = self._source.read()
                 if not self._input:
-                    raise UserError("TRUNCATED_FILE", "the gzip data end before the end of the stream")
+                    raise UserError("TRUNCATED_FILE", "the gzip data ends before the end of the stream")
 
     def _next_member(self) -> bool:
         rest = self._input
@@ -162,7 +162,7 @@ class _Gzip:
         if not rest.strip(b"\0"):
             return False
         if not rest.startswith(GZIP_MAGIC):
-            raise UserError("CORRUPT_FILE", "there is something else behind the end of the gzip data")
+            raise UserError("CORRUPT_FILE", "there is other data after the end of the gzip data")
         self._input = rest
         self._member = isal_zlib.decompressobj(wbits=GZIP_WINDOW)
         return True
@@ -177,5 +177,5 @@ class _Zstandard:
             return int(self._stream.readinto(buffer))
         except OSError as exc:
             if "Truncated" in str(exc):
-                raise UserError("TRUNCATED_FILE", "the Zstandard data end before the end of the stream") from exc
-            raise UserError("CORRUPT_FILE", f"the Zstandard data are damaged: {exc}") from exc
+                raise UserError("TRUNCATED_FILE", "the Zstandard data ends before the end of the stream") from exc
+            raise UserError("CORRUPT_FILE", f"the Zstandard data is damaged: {exc}") from exc

@@ -33,7 +33,7 @@ def unclosed(byte_offset: int, line: int) -> UserError:
     """Fault of the whole file: a quote that never closes. `line` counts from 1, `byte_offset` is in bytes."""
     return UserError(
         "UNCLOSED_QUOTE",
-        f"the quote opened in line {line} (byte {byte_offset}) is never closed, so everything after it is unclear",
+        f"the quote opened in line {line} (byte {byte_offset}) is never closed, so everything after it is ambiguous",
         line=line,
         byte_offset=byte_offset,
     )

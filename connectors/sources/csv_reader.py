@@ -164,7 +164,7 @@ class CsvReader:
         if self._state[kernel.QUOTE_POS] >= 0:
             raise unclosed(self._base + int(self._state[kernel.QUOTE_POS]), int(self._state[kernel.QUOTE_LINE]))
         if self._base + self._tail == first:
-            raise UserError("EMPTY_FILE", "the file is empty: there is no header")
+            raise UserError("EMPTY_FILE", "the file is empty: it has no header")
         if self._state[kernel.BAD]:
             code = CODES[int(bad[0, kernel.CODE])]
             raise UserError(
@@ -239,7 +239,7 @@ class CsvReader:
             return n
         for row in np.flatnonzero(places >= 0).tolist():
             at = int(places[row])
-            reason = f"byte {self._base + at} is {int(self._data[at]):#04x}, which is not UTF-8 there"
+            reason = f"byte {self._base + at} is {int(self._data[at]):#04x}, which is not valid UTF-8 there"
             rejects.append(self._reject(self._good[row].tolist(), RejectCode.INVALID_UTF8, reason))
         return self._keep(np.flatnonzero(places < 0))
 
@@ -263,7 +263,7 @@ class CsvReader:
         code = CODES[record[kernel.CODE]]
         field = record[kernel.FIELD]
         if code is RejectCode.FIELD_COUNT:
-            return self._reject(record, code, f"{field} fields where the header has {len(self._names)}")
+            return self._reject(record, code, f"{field} fields, but the header has {len(self._names)}")
         column = self._names[field] if 0 <= field < len(self._names) else None
         return self._reject(record, code, why(code, self._limit), column)
 

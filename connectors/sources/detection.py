@@ -20,7 +20,7 @@ FOREIGN: Final = {
     b"ORC": "an ORC file",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook",
 }
-FORMATS_READ: Final = "CSV and JSON Lines (plain, gzip or Zstandard) and Parquet are read"
+FORMATS_READ: Final = "CSV and JSON Lines (plain, gzip or Zstandard) and Parquet"
 
 
 def detect(name: str, start: bytes, wanted: FileFormat | None) -> tuple[FileFormat, Compression]:
@@ -33,7 +33,7 @@ def detect(name: str, start: bytes, wanted: FileFormat | None) -> tuple[FileForm
     compression = sniff(start)
     for magic, what in FOREIGN.items():
         if start.startswith(magic) and (magic != b"ORC" or start[3:4] < b"\x20"):
-            raise UserError("UNKNOWN_FORMAT", f"the file is {what}; {FORMATS_READ}", found=what)
+            raise UserError("UNKNOWN_FORMAT", f"the file is {what}; supported are {FORMATS_READ}", found=what)
     stem = name.lower()
     for suffix in COMPRESSED_NAMES:
         stem = stem.removesuffix(suffix)
@@ -47,7 +47,7 @@ def detect(name: str, start: bytes, wanted: FileFormat | None) -> tuple[FileForm
     if format_ == "parquet":
         if compression != "none":
             raise UserError(
-                "UNKNOWN_FORMAT", "a Parquet file is compressed inside: upload it without gzip or Zstandard"
+                "UNKNOWN_FORMAT", "a Parquet file is compressed internally: upload it without gzip or Zstandard"
             )
         if not start.startswith(PARQUET_MAGIC):
             raise UserError("CORRUPT_FILE", "the file is not Parquet: it does not begin with PAR1")

@@ -52,7 +52,7 @@ class DigestedFile(ParsedFile):
     def __iter__(self) -> Iterator[RejectBatch]:
         for found in super().__iter__():
             if not isinstance(found, RejectBatch):
-                raise FatalError("BAD_FRAME", "the parser sent rows that it was to digest")
+                raise FatalError("BAD_FRAME", "the parser sent rows that it should have digested")
             yield found
 
 

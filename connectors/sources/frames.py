@@ -106,7 +106,7 @@ class _Pipe:
 def read_batch(payload: bytearray, schema: pa.Schema) -> pa.RecordBatch:
     """The batch of an ACCEPTED frame; `schema` includes the ordinal. Raises `pa.ArrowException` if it is malformed."""
     if len(payload) < ORDINAL_BYTES:
-        raise pa.ArrowInvalid("the frame is cut off")
+        raise pa.ArrowInvalid("the frame is truncated")
     first = int.from_bytes(payload[:ORDINAL_BYTES], "little", signed=True)
     message = pa.py_buffer(payload)[ORDINAL_BYTES:]
     if first == NO_ORDINAL:

@@ -35,8 +35,8 @@ def wanted_columns(names: Sequence[str], spec: ImportSpec) -> list[int]:
         hint = f" Did you mean {shown(near)}?" if near else ""
         raise UserError(
             "MISSING_COLUMN",
-            f"the file has no column {shown(missing)}; it has {shown(names)}.{hint} --id-column and --column say "
-            f"what is read from which column, {SETTINGS}.",
+            f"the file has no column {shown(missing)}; it has {shown(names)}.{hint} Map the columns with --id-column "
+            f"and --column, {SETTINGS}.",
             missing=missing,
             columns=[n[:NAME_SHOWN_CHARACTERS] for n in names[:NAMES_SHOWN]],
         )

@@ -235,5 +235,5 @@ def _hints(layout: dict[str, Any] | None) -> list[str]:
         if len(names) == 1 and separator in names[0]:
             hints.append(f"the columns seem to be separated by {word}; only commas are read")
     if doubled := sorted(n for n, times in Counter(names).items() if times > 1):
-        hints.append(f"columns that are there more than once cannot be kept: {', '.join(map(repr, doubled[:10]))}")
+        hints.append(f"columns that occur more than once cannot be kept: {', '.join(map(repr, doubled[:10]))}")
     return hints

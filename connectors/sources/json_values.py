@@ -90,7 +90,7 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Members of a JSON object. Raises `Refused` DUPLICATE_KEY."""
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise Refused(RejectCode.DUPLICATE_KEY, f"the key {doubled_key(pairs)[:80]!r} is there more than once")
+        raise Refused(RejectCode.DUPLICATE_KEY, f"the key {doubled_key(pairs)[:80]!r} occurs more than once")
     return members
 
 

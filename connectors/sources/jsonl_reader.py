@@ -182,12 +182,12 @@ class JsonLinesReader:
         try:
             value = self._decode(content.decode())
         except UnicodeDecodeError as exc:
-            reason = f"byte {exc.start} of the line is {content[exc.start]:#04x}, which is not UTF-8 there"
+            reason = f"byte {exc.start} of the line is {content[exc.start]:#04x}, which is not valid UTF-8 there"
             raise Refused(RejectCode.INVALID_UTF8, reason) from exc
         except RecursionError as exc:
-            raise Refused(RejectCode.TOO_DEEP, "objects or arrays are nested too deep") from exc
+            raise Refused(RejectCode.TOO_DEEP, "objects or arrays are nested too deeply") from exc
         except json.JSONDecodeError as exc:
-            raise Refused(RejectCode.BAD_JSON, f"no JSON: {exc.msg} at character {exc.pos + 1}") from exc
+            raise Refused(RejectCode.BAD_JSON, f"invalid JSON: {exc.msg} at character {exc.pos + 1}") from exc
         except ValueError as exc:  # an integer of thousands of digits
             raise Refused(RejectCode.BAD_JSON, "a number is too long") from exc
         if not isinstance(value, dict):
@@ -236,7 +236,7 @@ class _Rows:
         if b"\\u" in content:
             for name, value in wanted:
                 if isinstance(value, str) and SURROGATE.search(value):
-                    raise Refused(RejectCode.INVALID_UTF8, "half of a surrogate pair is no character", name)
+                    raise Refused(RejectCode.INVALID_UTF8, "half of a surrogate pair is not a character", name)
         self.ordinals.append(ordinal)
         self._offsets.append(offset)
         self._contents.append(content)
@@ -248,7 +248,7 @@ class _Rows:
         """Refuse members that came too late to become a column, rather than lose them silently. Raises `Refused`."""
         for name in members.keys() - self._known:
             if members[name] is not None or self._spec.kind == "profiles":  # null unsets an attribute
-                reason = "the first lines have no such member; name it as a column, or keep only those that are named"
+                reason = "the first lines do not have this member; list it as a column, or keep only listed columns"
                 raise Refused(RejectCode.UNKNOWN_MEMBER, reason, name)
 
     def candidates(self) -> Candidates:

@@ -102,7 +102,7 @@ class ParquetReader:
                 if self.bytes_decoded > self._max_decoded_bytes:
                     raise UserError(
                         "FILE_TOO_LARGE",
-                        f"the file holds more than {self._max_decoded_bytes} bytes when it is unpacked",
+                        f"the file holds more than {self._max_decoded_bytes} bytes when it is decompressed",
                         limit_bytes=self._max_decoded_bytes,
                     )
                 # A dictionary repeats a long value in a million rows for a few bits each; the footer counts only the
@@ -113,7 +113,7 @@ class ParquetReader:
                 yield from self._results(ordinal, columns)
                 ordinal += batch.num_rows
             if ordinal != promised:
-                raise UserError("CORRUPT_FILE", f"the Parquet file holds {ordinal} rows and says {promised}")
+                raise UserError("CORRUPT_FILE", f"the Parquet file holds {ordinal} rows, but declares {promised}")
 
     def _check_ratio(self, unpacked: int, stored: int) -> None:
         if unpacked > RATIO_FREE_BYTES and unpacked > self._max_ratio * stored:
@@ -217,8 +217,8 @@ def _check_counts(file: pq.ParquetFile, wanted: set[str]) -> None:
             if group.column(k).num_values != group.num_rows:
                 raise UserError(
                     "CORRUPT_FILE",
-                    f"row group {number} of the Parquet file says {group.num_rows} rows, but its column {k} "
-                    f"{group.column(k).num_values} values",
+                    f"row group {number} of the Parquet file declares {group.num_rows} rows, but its column {k} "
+                    f"declares {group.column(k).num_values} values",
                 )
 
 

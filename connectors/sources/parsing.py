@@ -180,7 +180,7 @@ class ParsedFile:
                 self._process.kill()
                 raise UserError(
                     "PARSER_TIMEOUT",
-                    f"reading the file came to a stop: no sign of life for {self._limits.wall_s:g} s",
+                    f"reading the file stalled: no progress for {self._limits.wall_s:g} s",
                     wall_s=self._limits.wall_s,
                 )
 
@@ -197,7 +197,7 @@ class ParsedFile:
             raise FatalError(
                 "ROWS_LOST",
                 f"the parser sent {self._accepted} rows and {self._rejected} rejects, "
-                f"and says {summary.accepted} and {summary.rejected}",
+                f"but reports {summary.accepted} and {summary.rejected}",
             )
         if summary.source_bytes != self._source_size:
             raise FatalError(
@@ -220,7 +220,7 @@ def _being_a_frame() -> Iterator[None]:
     try:
         yield
     except NO_FRAME as exc:
-        raise FatalError("BAD_FRAME", f"the parser sent what is no frame: {str(exc)[:300]}") from exc
+        raise FatalError("BAD_FRAME", f"the parser sent an invalid frame: {str(exc)[:300]}") from exc
 
 
 def open_parsed(
@@ -256,7 +256,7 @@ class _LocalFile:
         try:
             self._file = path.open("rb")
         except FileNotFoundError as exc:
-            raise UserError("SOURCE_GONE", f"there is no file {path}", path=str(path)) from exc
+            raise UserError("SOURCE_GONE", f"file {path} does not exist", path=str(path)) from exc
         except OSError as exc:
             raise UserError("SOURCE_UNREADABLE", f"{path} cannot be read: {exc.strerror}", path=str(path)) from exc
         status = os.fstat(self._file.fileno())

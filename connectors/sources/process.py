@@ -117,13 +117,13 @@ class ParserProcess:
             limit = self._limits.memory_bytes
             return UserError("PARSER_MEMORY", f"reading the file takes more than {limit} bytes of memory", **detail)
         if code == -signal.SIGXCPU:
-            return UserError("PARSER_TIMEOUT", "reading the file takes more processor time than is allowed", **detail)
+            return UserError("PARSER_TIMEOUT", "reading the file takes more CPU time than is allowed", **detail)
         if code in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT):
-            return RetriableError("PARSER_KILLED", f"the parser was ended from outside (signal {-code})", **detail)
+            return RetriableError("PARSER_KILLED", f"the parser was killed from outside (signal {-code})", **detail)
         if code < 0:
             name = signal.Signals(-code).name
-            return UserError("PARSER_CRASHED", f"the file makes the parser crash ({name}), so it is refused", **detail)
-        return FatalError("PARSER_FAILED", f"the parser ended with code {code} and said nothing", **detail)
+            return UserError("PARSER_CRASHED", f"the file crashes the parser ({name}), so it is refused", **detail)
+        return FatalError("PARSER_FAILED", f"the parser ended with code {code} and printed nothing", **detail)
 
     def _keep(self) -> None:
         try:
@@ -156,7 +156,7 @@ class ParserProcess:
         if self._source.size > self._limits.max_file_bytes:
             raise UserError(
                 "FILE_TOO_LARGE",
-                f"a Parquet file may have {self._limits.max_file_bytes} bytes, not {self._source.size}",
+                f"a Parquet file may have at most {self._limits.max_file_bytes} bytes, not {self._source.size}",
                 limit_bytes=self._limits.max_file_bytes,
             )
         with tempfile.TemporaryFile() as copy:

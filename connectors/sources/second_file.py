@@ -22,7 +22,7 @@ BOM: Final = b"\xef\xbb\xbf"
 FIELD: Final = re.compile(rb'(?:^|,)(?:"([^"]*(?:""[^"]*)*)"|([^,]*))')
 """A field of a structurally sound record."""
 REASONS: Final = {
-    RejectCode.REPEATED_HEADER: "the header once more: another file begins here",
+    RejectCode.REPEATED_HEADER: "the header is repeated: another file begins here",
     RejectCode.BYTE_ORDER_MARK: "a byte order mark before the first field: another file begins here",
 }
 
@@ -66,8 +66,8 @@ class SecondFile:
         if sorted(fields) == self._sorted:
             raise UserError(
                 "SECOND_HEADER",
-                "the header stands in the middle of the file once more, with its columns in another order: import the "
-                "two files one by one",
+                "the header is repeated in the middle of the file with its columns in another order: import the two "
+                "files separately",
                 raw=record[:200].decode(errors="replace"),
             )
         return RejectCode.BYTE_ORDER_MARK if bare != record else None

@@ -71,8 +71,8 @@ def _value(name: str, type_: ColumnType | None, spec: ImportSpec) -> Column:
     if own is None or (own not in types and not fixed):
         raise UserError(
             "BAD_COLUMN_TYPE",
-            f"the column {shown([name])} is {type_ or 'nested, or of several types'}; in {spec.kind} rules compare "
-            f"{', '.join(types)}. Name it with one of these types, or keep only the columns that are named",
+            f"the column {shown([name])} is {type_ or 'nested, or of several types'}; rules on {spec.kind} compare "
+            f"{', '.join(types)}. List it with one of these types, or keep only listed columns",
             column=name,
         )
     try:
@@ -80,8 +80,8 @@ def _value(name: str, type_: ColumnType | None, spec: ImportSpec) -> Column:
     except UserError as exc:
         raise UserError(
             exc.code,
-            f"the column {shown([name])} needs another name: give it one as NAME[:TYPE]={name[:80]}, or keep only the "
-            "columns that are named. Names are a letter, then letters, digits and '_', 63 at most",
+            f"the column {shown([name])} needs another name: rename it with NAME[:TYPE]={name[:80]}, or keep only "
+            "listed columns. Names are a letter, then letters, digits and '_', 63 characters at most",
             column=name[:200],
         ) from exc
 

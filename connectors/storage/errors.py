@@ -90,12 +90,12 @@ def _answered(response: Any) -> StoreFault:
 
 def _error(bucket: str, key: str, fault: StoreFault) -> MusterError:
     if fault.kind == "no credentials":
-        return UserError("ACCESS_DENIED", "there are no S3 credentials", bucket=bucket)
+        return UserError("ACCESS_DENIED", "no S3 credentials were found", bucket=bucket)
     if fault.kind == "bad request":
-        return UserError("BAD_OBJECT_NAME", f"s3://{bucket}/{key} is no name of an object", bucket=bucket)
+        return UserError("BAD_OBJECT_NAME", f"s3://{bucket}/{key} is not a valid object name", bucket=bucket)
     if fault.kind == "silent":
         return RetriableError(
-            "S3_UNAVAILABLE", f"the object store does not answer: {fault.code}", bucket=bucket, key=key
+            "S3_UNAVAILABLE", f"the object store does not respond: {fault.code}", bucket=bucket, key=key
         )
     return _refusal(bucket, key, fault)
 
@@ -104,7 +104,7 @@ def _refusal(bucket: str, key: str, fault: StoreFault) -> MusterError:
     code = fault.code
     detail = {"bucket": bucket, "key": key, "s3_code": code}
     if code == "NoSuchBucket":
-        return UserError("NO_SUCH_BUCKET", f"there is no bucket {bucket}", **detail)
+        return UserError("NO_SUCH_BUCKET", f"bucket {bucket} does not exist", **detail)
     if code in GONE:
         return UserError("SOURCE_GONE", f"s3://{bucket}/{key} does not exist", **detail)
     if code in CHANGED:
@@ -113,4 +113,4 @@ def _refusal(bucket: str, key: str, fault: StoreFault) -> MusterError:
         return UserError("ACCESS_DENIED", f"the object store refuses access to s3://{bucket}/{key}", **detail)
     if fault.passes or code == SKEWED:
         return RetriableError("S3_UNAVAILABLE", f"the object store answers {code}", **detail)
-    return FatalError("S3_REFUSED", f"the object store refuses a request: {code}", **detail)
+    return FatalError("S3_REFUSED", f"the object store refused a request: {code}", **detail)

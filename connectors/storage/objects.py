@@ -183,7 +183,7 @@ class ObjectStore:
         from boto3.s3.transfer import TransferConfig
 
         if not path.is_file():
-            raise UserError("SOURCE_GONE", f"there is no file {path}", path=str(path))
+            raise UserError("SOURCE_GONE", f"file {path} does not exist", path=str(path))
         config = TransferConfig(
             multipart_threshold=MULTIPART_BYTES, multipart_chunksize=MULTIPART_BYTES, max_concurrency=4
         )

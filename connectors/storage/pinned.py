@@ -67,7 +67,7 @@ class PinnedBody:
             while len(content) < length:
                 piece = self._body.read(min(READ_BYTES, length - len(content)))
                 if not piece:
-                    raise RetriableError("S3_UNAVAILABLE", f"{self.source.uri} broke off at byte {self._at}")
+                    raise RetriableError("S3_UNAVAILABLE", f"reading {self.source.uri} broke off at byte {self._at}")
                 content += piece
                 self._at += len(piece)
         except BaseException:

@@ -12,15 +12,15 @@ from schemas.import_spec import ImportSpec
 EXAMPLES: Final = 5
 """Rejects shown with the error, each with a different code; the others are in the rejects file."""
 REMEDIES: Final[Mapping[str, str]] = {
-    RejectCode.NO_TIMEZONE: f"Say their zone with --timezone, {SETTINGS}; those with an offset keep theirs",
+    RejectCode.NO_TIMEZONE: f"Set their zone with --timezone, {SETTINGS}; those with an offset keep theirs",
     RejectCode.BAD_VALUE: f"Correct them, or give the column another type with --column, {SETTINGS}",
-    RejectCode.FIELD_COUNT: "A field that holds a comma or a line end stands in double quotes",
-    RejectCode.BARE_QUOTE: 'A field that holds a quote stands in double quotes, and the quote is written twice ("")',
-    RejectCode.TEXT_AFTER_QUOTE: 'A quote within a field is written twice ("")',
-    RejectCode.REPEATED_HEADER: "Leave it out, or import the files one by one",
-    RejectCode.BYTE_ORDER_MARK: "Leave it out, or import the files one by one",
+    RejectCode.FIELD_COUNT: "Enclose a field that contains a comma or a line end in double quotes",
+    RejectCode.BARE_QUOTE: 'Enclose a field that contains a quote in double quotes, and write the quote twice ("")',
+    RejectCode.TEXT_AFTER_QUOTE: 'Write a quote within a field twice ("")',
+    RejectCode.REPEATED_HEADER: "Remove it, or import the files separately",
+    RejectCode.BYTE_ORDER_MARK: "Remove it, or import the files separately",
     RejectCode.INVALID_UTF8: "Save the file as UTF-8",
-    RejectCode.UNKNOWN_MEMBER: "Name it with --column",
+    RejectCode.UNKNOWN_MEMBER: "List it with --column",
 }
 OTHERWISE: Final = f"Correct them, or allow a share of rejects with --max-reject-share, {SETTINGS}"
 
@@ -32,7 +32,7 @@ def refuse(evidence: Evidence, spec: ImportSpec, first: Mapping[str, Reject], re
     """
     if evidence.rows == 0 and not spec.allow_empty:
         raise UserError(
-            "EMPTY_FILE", f"the file holds no rows; allow that with --allow-empty, {SETTINGS}, if it is meant"
+            "EMPTY_FILE", f"the file has no rows; if that is intended, allow it with --allow-empty, {SETTINGS}"
         )
     # Division, not multiplication: 29 / 100 is 0.29, but 0.29 * 100 is less than 29.
     if evidence.rows and evidence.rejected / evidence.rows > spec.max_reject_share:
@@ -55,8 +55,8 @@ def _too_many_rejects(
     return UserError(
         "NO_TIMEZONE" if codes[0] == RejectCode.NO_TIMEZONE else "TOO_MANY_REJECTS",
         f"{evidence.rejected} of {evidence.rows} rows were rejected ({_by_code(evidence)}). Mostly {examples[0]}. "
-        f"{REMEDIES.get(codes[0], OTHERWISE)}.{others} At most {spec.max_reject_share:.2%} are allowed. "
-        f"All of them: {rejects_uri}",
+        f"{REMEDIES.get(codes[0], OTHERWISE)}.{others} At most {spec.max_reject_share:.2%} are allowed. All rejects: "
+        f"{rejects_uri}",
         rows=evidence.rows,
         rejected=evidence.rejected,
         rejected_by_code=dict(evidence.rejected_by_code),
@@ -73,7 +73,7 @@ def describe(reject: Reject) -> str:
     elif reject.ordinal is not None:
         place = f"row {reject.ordinal + 1}"
     else:
-        place = "somewhere"
+        place = "unknown position"
     column = f", column {reject.column}" if reject.column is not None else ""
     return f"{place}{column}: {reject.code}: {reject.reason}"
 

@@ -38,8 +38,8 @@ class ColumnReader:
         if name in self.types:
             return self.types[name]
         near = [known for known in self.types if known.lower() == name.lower()] or get_close_matches(name, self.types)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(list(self.types)[:NAMES_SHOWN])}"
-        raise cursor.source.fault(token.at, f"there is no column {name[:80]}; {hint}")
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(list(self.types)[:NAMES_SHOWN])}"
+        raise cursor.source.fault(token.at, f"unknown column {name[:80]}; {hint}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class ValueReader:
         operator = _operator(cursor)
         type_ = self._type(cursor)
         if type_ == "boolean" and operator not in NO_ORDER:
-            raise cursor.source.fault(token.at, f"{name[:80]} is true or false, which have no order: use = or !=")
+            raise cursor.source.fault(token.at, f"{name[:80]} is boolean, which has no order: use = or !=")
         return Comparison(column=name, type=type_, operator=operator, value=self._value(cursor, type_))
 
     def _type(self, cursor: Cursor) -> ColumnType:
@@ -89,7 +89,7 @@ class ValueReader:
     def _expect_value(self, cursor: Cursor) -> None:
         token = cursor.token
         if token.kind == "word" and token.text.lower() == "null":
-            cursor.refuse("a value; whether there is one is asked with: is set, is not set")
+            cursor.refuse("a value; to test if there is one, write: is set, is not set")
         if token.kind in ("symbol", "end"):
             cursor.refuse("a value")
 

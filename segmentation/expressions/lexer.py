@@ -14,7 +14,7 @@ RESERVED: Final = frozenset({"and", "or", "not", "in", "is", "set", "true", "fal
 MAX_NUMBER_CHARACTERS: Final = 400
 """More than any double needs, less than Python refuses to convert."""
 UNTYPED: Final = "write a date as 2026-11-01, a timestamp as 2026-11-01T09:00:00Z or with an offset such as +09:00"
-NO_PATTERNS: Final = 'texts are not matched with patterns: write = or in ("JP", "US")'
+NO_PATTERNS: Final = 'patterns are not supported: write = or in ("JP", "US")'
 
 
 def pattern(*, word: str, more: str = "") -> re.Pattern[str]:
@@ -46,7 +46,7 @@ HINTS: Final = {
     "|": "write or",
     "!": "write !=, or not in front of a condition",
     "~": NO_PATTERNS,
-    **dict.fromkeys("0123456789.+-", f"this is no number; {UNTYPED}"),
+    **dict.fromkeys("0123456789.+-", f"this is not a number; {UNTYPED}"),
 }
 
 

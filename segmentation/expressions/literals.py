@@ -33,7 +33,7 @@ def value(source: Source, token: Token, type_: ColumnType, timezone: str | None)
     try:
         found = _value(source, token, type_, timezone)
     except (ValueError, OverflowError) as exc:
-        raise source.fault(token.at, f"there is no such value: {token}") from exc
+        raise source.fault(token.at, f"this value does not exist: {token}") from exc
     if found is None:
         raise source.fault(token.at, f"expected {WRITTEN[type_]}; not {token}")
     return found
@@ -88,7 +88,9 @@ def moment(source: Source, token: Token, timezone: str | None) -> datetime:
         )
     first, last = (_in_zone(written, timezone, ambiguous=side, nonexistent=side) for side in ("earliest", "latest"))
     if first != last:
-        raise source.fault(token.at, f"{token.text} is no moment, or two, in {timezone}: write it with an offset")
+        raise source.fault(
+            token.at, f"{token.text} does not exist, or exists twice, in {timezone}: write it with an offset"
+        )
     return first
 
 
@@ -117,7 +119,9 @@ def _double(source: Source, token: Token) -> float:
     if not math.isfinite(number):
         raise source.fault(token.at, "this number is larger than any double")
     if token.text.removeprefix("-").isdecimal() and int(number) != int(token.text):
-        raise source.fault(token.at, f"no double is exactly this whole number; the nearest one is {int(number)}")
+        raise source.fault(
+            token.at, f"no double represents this whole number exactly; the nearest one is {int(number)}"
+        )
     return number
 
 

@@ -24,7 +24,7 @@ class Source:
         if len(self.text) > MAX_CHARACTERS:
             raise UserError(
                 self.code,
-                f"{len(self.text)} characters are more than the {MAX_CHARACTERS} that are read",
+                f"{len(self.text)} characters exceed the limit of {MAX_CHARACTERS}",
                 characters=len(self.text),
             )
 

@@ -127,7 +127,7 @@ def _check(chunk: EventChunk | ProfileChunk, record: TopicRecord, batch: pa.Reco
         raise refused
     ordinals = batch.column(ORDINAL)
     if ordinals.null_count or (np.diff(ordinals.to_numpy()) <= 0).any():
-        raise Refused(RefusalCode.BROKEN_CHUNK, f"{ORDINAL} does not go up from row to row")
+        raise Refused(RefusalCode.BROKEN_CHUNK, f"{ORDINAL} does not increase from row to row")
     columns = [(name, batch.column(name)) for name in schema.names]
     if faults := row_faults(kind, columns, record.received_at_us):
         row = min(faults)

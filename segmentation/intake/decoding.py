@@ -28,10 +28,12 @@ def decode(value: bytes, topic: str, of_json: Callable[[bytes], R]) -> R | Messa
     if value[:1] == bytes([REGISTRY_MAGIC]):
         raise Refused(
             RefusalCode.UNDECODABLE,
-            "it begins as serializers with a schema registry write it; send Avro single-object encoding, or JSON",
+            "it has the format of schema registry serializers; send Avro single-object encoding, or JSON",
         )
     if value.lstrip(JSON_SPACE)[:1] != b"{":
-        raise Refused(RefusalCode.UNDECODABLE, f"neither C3 01, as Avro begins, nor a JSON object in {topic}")
+        raise Refused(
+            RefusalCode.UNDECODABLE, f"the record in {topic} begins neither with C3 01 (Avro) nor with a JSON object"
+        )
     _check_size(value)
     return of_json(value)
 
@@ -45,4 +47,4 @@ def check_key(record: TopicRecord, user_id: str) -> None:
 
 def _check_size(value: bytes) -> None:
     if len(value) > RECORD_MAX_BYTES:
-        raise Refused(RefusalCode.TOO_LARGE, f"{len(value)} bytes; a record may have {RECORD_MAX_BYTES}")
+        raise Refused(RefusalCode.TOO_LARGE, f"{len(value)} bytes; a record may have at most {RECORD_MAX_BYTES}")

@@ -99,7 +99,7 @@ def _event_message(record: TopicRecord) -> EventRecord | EventChunk:
         check_event(message, record.received_at_us)
         check_key(record, message.user_id)
     elif not isinstance(message, EventChunk):
-        raise Refused(RefusalCode.UNDECODABLE, f"a {type(message).__name__} does not belong into {record.topic}")
+        raise Refused(RefusalCode.UNDECODABLE, f"a {type(message).__name__} does not belong in {record.topic}")
     return message
 
 
@@ -136,7 +136,9 @@ def _move(record: TopicRecord, event: EventRecord, partition: Partition) -> Move
     event_id = event.event_id or f"{record.topic}/{record.partition}/{record.offset}"
     value = CODEC.encode(replace(event, event_id=event_id))
     if len(value) > RECORD_MAX_BYTES:
-        reason = f"the user belongs to partition {partition}, and as Avro the record is too large to be sent there"
+        reason = (
+            f"the user belongs to partition {partition}, but encoded as Avro the record is too large to be sent there"
+        )
         raise Refused(RefusalCode.WRONG_PARTITION, reason)
     return Move(offset=record.offset, partition=partition, key=event.user_id.encode(), value=value)
 

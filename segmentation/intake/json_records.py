@@ -66,18 +66,18 @@ def _members(value: bytes, known: set[str]) -> dict[str, Any]:
     try:
         members = _DECODE(value.decode())
     except UnicodeDecodeError as exc:
-        raise Refused(RefusalCode.BAD_JSON, f"byte {exc.start} is {value[exc.start]:#04x}: no UTF-8") from exc
+        raise Refused(RefusalCode.BAD_JSON, f"byte {exc.start} is {value[exc.start]:#04x}: not UTF-8") from exc
     except RecursionError as exc:
-        raise Refused(RefusalCode.TOO_DEEP, "objects or arrays are nested too deep") from exc
+        raise Refused(RefusalCode.TOO_DEEP, "objects or arrays are nested too deeply") from exc
     except json.JSONDecodeError as exc:
-        raise Refused(RefusalCode.BAD_JSON, f"no JSON: {exc.msg} at character {exc.pos + 1}") from exc
+        raise Refused(RefusalCode.BAD_JSON, f"invalid JSON: {exc.msg} at character {exc.pos + 1}") from exc
     except ValueError as exc:  # an integer of thousands of digits
         raise Refused(RefusalCode.BAD_JSON, "a number is too long") from exc
     if not isinstance(members, dict):
         raise Refused(RefusalCode.BAD_JSON, f"it is {json_type(members)}, not an object")
     if unknown := sorted(members.keys() - known):
         names = ", ".join(repr(name[:SHOWN_CHARACTERS]) for name in unknown[:5])
-        raise Refused(RefusalCode.UNKNOWN_MEMBER, f"there is no member {names}; there are {', '.join(sorted(known))}")
+        raise Refused(RefusalCode.UNKNOWN_MEMBER, f"unknown member {names}; known are {', '.join(sorted(known))}")
     return members
 
 
@@ -85,7 +85,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
         name = doubled_key(pairs)[:SHOWN_CHARACTERS]
-        raise Refused(RefusalCode.DUPLICATE_KEY, f"the key {name!r} is there more than once")
+        raise Refused(RefusalCode.DUPLICATE_KEY, f"the key {name!r} occurs more than once")
     return members
 
 
@@ -99,7 +99,7 @@ _DECODE: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_
 def _text(members: dict[str, Any], name: str, code: RefusalCode) -> str:
     value = members.get(name)
     if not isinstance(value, str):
-        raise Refused(code, f"there is no {name}" if value is None else f"{name} is {json_type(value)}, not a string")
+        raise Refused(code, f"{name} is missing" if value is None else f"{name} is {json_type(value)}, not a string")
     return value
 
 
@@ -113,12 +113,12 @@ def _time(members: dict[str, Any]) -> int:
     """Microseconds since 1970 UTC."""
     match members.get(OCCURRED_AT):
         case None:
-            raise Refused(RefusalCode.BAD_TIME, f"there is no {OCCURRED_AT}")
+            raise Refused(RefusalCode.BAD_TIME, f"{OCCURRED_AT} is missing")
         case bool() | float():
-            raise Refused(RefusalCode.BAD_TIME, f"as a number, {OCCURRED_AT} is whole milliseconds since 1970")
+            raise Refused(RefusalCode.BAD_TIME, f"a numeric {OCCURRED_AT} must be whole milliseconds since 1970")
         case int(number):
             if abs(number) > EXACT:
-                raise Refused(RefusalCode.BAD_TIME, f"{OCCURRED_AT} is no number of milliseconds since 1970")
+                raise Refused(RefusalCode.BAD_TIME, f"{OCCURRED_AT} is not a number of milliseconds since 1970")
             return number * 1000
         case str(text):
             return _moment(text)
@@ -134,7 +134,7 @@ def _moment(text: str) -> int:
         raise Refused(RefusalCode.BAD_TIME, f"{shown} is not YYYY-MM-DDTHH:MM:SS with an offset (RFC 3339)")
     fraction, zone = found[7] or "", found[8]
     if zone is None:
-        raise Refused(RefusalCode.BAD_TIME, f"{shown} has no offset, as Z or +09:00, so it is unclear when that was")
+        raise Refused(RefusalCode.BAD_TIME, f"{shown} has no offset such as Z or +09:00, so its instant is ambiguous")
     if fraction[6:].strip("0"):
         raise Refused(RefusalCode.BAD_TIME, f"{shown} is finer than a microsecond")
     try:
@@ -147,7 +147,7 @@ def _moment(text: str) -> int:
         return us
     minutes = int(zone[1:3]) * 60 + int(zone[4:6])
     if int(zone[1:3]) > 23 or int(zone[4:6]) > 59:
-        raise Refused(RefusalCode.BAD_TIME, f"{shown}: there is no offset {zone}")
+        raise Refused(RefusalCode.BAD_TIME, f"{shown}: offset {zone} does not exist")
     return us + (minutes if zone[0] == "-" else -minutes) * 60_000_000
 
 

@@ -89,7 +89,7 @@ def _profile_message(record: TopicRecord) -> ProfileRecord | ProfileChunk:
         check_profile(message)
         check_key(record, message.user_id)
     elif not isinstance(message, ProfileChunk):
-        raise Refused(RefusalCode.UNDECODABLE, f"a {type(message).__name__} does not belong into {record.topic}")
+        raise Refused(RefusalCode.UNDECODABLE, f"a {type(message).__name__} does not belong in {record.topic}")
     return message
 
 

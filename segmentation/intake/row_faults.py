@@ -26,7 +26,7 @@ RowFaults = dict[int, tuple[str, Refused]]
 Mask = npt.NDArray[np.bool_]
 Received = int | npt.NDArray[np.int64]
 _DELETED_WITH_VALUES: Final = Refused(
-    RefusalCode.BAD_PROPERTY, "a profile that is deleted has no attributes in the same row"
+    RefusalCode.BAD_PROPERTY, "a deleted profile cannot have attributes in the same row"
 )
 
 
@@ -84,7 +84,7 @@ def _text_faults(
 ) -> dict[int, Refused]:
     faults: dict[int, Refused] = {}
     if needed is not None and texts.null_count:
-        missing = Refused(code, f"there is no {needed}")
+        missing = Refused(code, f"{needed} is missing")
         faults = dict.fromkeys(_rows(texts.is_null().to_numpy(zero_copy_only=False)), missing)
     offsets, data = string_buffers(texts)
     sizes = np.diff(offsets)
@@ -103,7 +103,7 @@ def _text_faults(
 
 
 def _time_faults(times: pa.Array, received_at_us: Received) -> dict[int, Refused]:
-    missing = Refused(RefusalCode.BAD_TIME, f"there is no {OCCURRED_AT}")
+    missing = Refused(RefusalCode.BAD_TIME, f"{OCCURRED_AT} is missing")
     faults = dict.fromkeys(_rows(times.is_null().to_numpy(zero_copy_only=False)) if times.null_count else (), missing)
     us = times.cast(pa.int64()).fill_null(EARLIEST_US).to_numpy()
     for row in _rows((us < EARLIEST_US) | (us > received_at_us + MAX_AHEAD_US)):

@@ -31,7 +31,8 @@ def require_tenant(tenant: TenantName, received_at_us: int, existed: Existed) ->
         check_tenant(tenant)
         raise Refused(
             RefusalCode.UNKNOWN_TENANT,
-            f"there was no tenant {tenant!r} when the record came; `muster tenants create` it, then replay this letter",
+            f"tenant {tenant!r} did not exist when the record arrived; create it with `muster tenants create`, then "
+            "replay this dead letter",
         )
 
 

@@ -37,14 +37,14 @@ def check_profile(record: ProfileRecord) -> None:
     check_tenant(record.tenant)
     check_text(record.user_id, RefusalCode.BAD_USER_ID, "the user id", USER_ID_MAX_CHARACTERS)
     if record.deleted and record.attributes:
-        raise Refused(RefusalCode.BAD_PROPERTY, "a profile that is deleted has no attributes in the same record")
+        raise Refused(RefusalCode.BAD_PROPERTY, "a deleted profile cannot have attributes in the same record")
     check_values(record.attributes)
 
 
 def check_tenant(name: str) -> None:
     """Raise `Refused` for an invalid tenant name; existence is checked elsewhere."""
     if not NAME_PATTERN.fullmatch(name):
-        raise Refused(RefusalCode.BAD_TENANT, f"{name[:SHOWN_CHARACTERS]!r} is no name of a tenant")
+        raise Refused(RefusalCode.BAD_TENANT, f"{name[:SHOWN_CHARACTERS]!r} is not a valid tenant name")
 
 
 def check_text(text: str, code: RefusalCode, what: str, most: int = NAME_MAX_CHARACTERS) -> None:
@@ -52,7 +52,7 @@ def check_text(text: str, code: RefusalCode, what: str, most: int = NAME_MAX_CHA
     if not 1 <= len(text) <= most:
         raise Refused(code, f"{what} has {len(text)} characters; 1 to {most} are allowed")
     if text.isspace():
-        raise Refused(code, f"{what} is white space only")
+        raise Refused(code, f"{what} is only white space")
     check_characters(text, code, what)
 
 
@@ -98,7 +98,9 @@ def check_values(values: Mapping[str, PropertyValue | None]) -> None:
                 )
             check_characters(value, RefusalCode.BAD_PROPERTY, what)
         elif isinstance(value, float) and not math.isfinite(value):
-            raise Refused(RefusalCode.BAD_PROPERTY, f"the property {name[:SHOWN_CHARACTERS]!r} is {value}, no number")
+            raise Refused(
+                RefusalCode.BAD_PROPERTY, f"the property {name[:SHOWN_CHARACTERS]!r} is {value}, not a number"
+            )
 
 
 @lru_cache(maxsize=4096)

@@ -63,7 +63,7 @@ def emission_of(message: MembershipChanges) -> Emission:
     """Inverse of `messages`, for one message. Raises ValueError if the rows contradict the message."""
     rows = decode_rows(message.rows)
     if rows.schema != CHANGE_ROWS or rows.num_rows != message.count:
-        raise ValueError("the rows are not those of a message of changes")
+        raise ValueError("the rows do not match the columns or the count of the message")
     return Emission(
         tenant=message.tenant,
         changes=Changes(

@@ -81,7 +81,9 @@ class RuleReader:
         cursor = self.cursor
         events = self._events("count(purchase, 30d) >= 2")
         if not cursor.symbol(","):
-            cursor.refuse("a comma and a window, as in: count(purchase, 30d) >= 2; without one there is ever(purchase)")
+            cursor.refuse(
+                "a comma and a window, as in: count(purchase, 30d) >= 2; without a window, write ever(purchase)"
+            )
         with self._pointing(cursor.token.at):
             within_s = self._window()
             Count(events=events, quantity="at_most", times=0, within_s=within_s)
@@ -152,14 +154,14 @@ class RuleReader:
                     return span.ends if after else span.begins
                 return moment(self.cursor.source, token, self.timezone) + (MICROSECOND if after else timedelta())
             except (ValueError, OverflowError) as exc:
-                raise self.cursor.source.fault(token.at, f"there is no such time: {token}") from exc
+                raise self.cursor.source.fault(token.at, f"this time does not exist: {token}") from exc
 
     def _member(self) -> Member:
         self.cursor.take()
         kind = self.cursor.token
         if not (self.cursor.word("audience") or self.cursor.word("segment")):
             self.cursor.refuse("audience or segment, as in: in audience vip")
-        what = f"the name of the {kind.text.lower()}, in double quotes where it begins with a digit"
+        what = f"the name of the {kind.text.lower()}, in double quotes if it begins with a digit"
         with self._pointing(self.cursor.token.at):
             return Member(kind=cast(Kind, kind.text.lower()), name=self._name(what))
 
@@ -176,7 +178,7 @@ class RuleReader:
     def _events(self, example: str) -> Events:
         """Parse from the name of the function to the end of the events."""
         cursor, function = self.cursor, self.cursor.take().text
-        cursor.expect("(", f'as in: {example}; an attribute of this name stands in double quotes: "{function}"')
+        cursor.expect("(", f'as in: {example}; an attribute of this name needs double quotes: "{function}"')
         at = cursor.token.at
         event, tests = self._name(f"the name of an event, as in: {example}"), []
         if cursor.word("where"):
@@ -192,7 +194,7 @@ class RuleReader:
         cursor, token = self.cursor, self.cursor.token
         cursor.term(token.at)
         if cursor.sees("word", "not"):
-            cursor.refuse("a property; within where there is no not: use !=, or is not set")
+            cursor.refuse("a property; not is not allowed within where: use !=, or is not set")
         name = self._name("a property, as in: count(purchase where amount >= 100, 30d) >= 2")
         if cursor.sees("word", "not"):
             cursor.refuse('an operator; several values are excluded as in: where plan != "free" and plan != "pro"')
@@ -205,7 +207,7 @@ class RuleReader:
         if token.kind not in ("word", "column", "string"):
             self.cursor.refuse(what)
         if self.cursor.is_reserved(token):
-            self.cursor.refuse(f'{what}; a name that is a word of the language stands in double quotes: "{token.text}"')
+            self.cursor.refuse(f'{what}; a name that is a keyword needs double quotes: "{token.text}"')
         return self.cursor.take().text
 
     def _property_type(self, token: Token) -> ColumnType:
@@ -243,13 +245,13 @@ class RuleReader:
     def _no_function(self, token: Token) -> NoReturn:
         name = token.text[:80]
         if name.lower() in OF_VALUES:
-            why = "it needs every event of the window, without a bound, where a count needs only the latest"
+            why = "it would need every event of the window, without a bound, whereas a count needs only the latest"
             raise self.cursor.source.fault(
                 token.at,
-                f"{name} over events cannot be asked: {why}; count(purchase where amount >= 100, 30d) >= 2 can",
+                f"{name} over events is not supported: {why}; count(purchase where amount >= 100, 30d) >= 2 is",
             )
         raise self.cursor.source.fault(
-            token.at, f"there is no function {name}; there are count, ever, never, first and last"
+            token.at, f"unknown function {name}; known are count, ever, never, first and last"
         )
 
     @contextmanager

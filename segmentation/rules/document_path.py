@@ -50,7 +50,7 @@ class DocumentPath:
     def text(self, given: object) -> str:
         """A text."""
         if not isinstance(given, str):
-            raise self.fault("not a text")
+            raise self.fault("not a string")
         return given
 
     def whole(self, given: object) -> int:
@@ -62,5 +62,5 @@ class DocumentPath:
     def one_of(self, given: object, words: Collection[str]) -> str:
         """One of these words."""
         if not isinstance(given, str) or given not in words:
-            raise self.fault(f"none of {', '.join(words)}")
+            raise self.fault(f"not one of {', '.join(words)}")
         return given

@@ -20,7 +20,7 @@ MAX_TIMES: Final = 1_000
 MAX_WINDOW_S: Final = 366 * 24 * 60 * 60
 MAX_NAME: Final = 255
 """Maximum characters in the name of an event, a property or an attribute."""
-NO_DATES: Final = "events have no dates: compare the text, which is in the order of time if written as 2026-11-01"
+NO_DATES: Final = "events have no dates: compare the text, which sorts by time if written as 2026-11-01"
 
 Quantity = Literal["at_least", "at_most", "exactly"]
 Which = Literal["first", "last"]
@@ -98,7 +98,7 @@ class Member:
     def __post_init__(self) -> None:
         if not NAME_PATTERN.fullmatch(self.name):
             raise _bad(
-                f"{self.name[:80]!r} is no name of {self.kind}s: these are 1 to 63 of a-z, 0-9, '_' and '-', starting "
+                f"{self.name[:80]!r} is not a valid {self.kind} name: use 1 to 63 of a-z, 0-9, '_' and '-', starting "
                 "with a letter or a digit"
             )
 
@@ -117,7 +117,7 @@ class Group:
 
     def __post_init__(self) -> None:
         if not self.conditions:
-            raise _bad("a group has at least one condition")
+            raise _bad("a group must have at least one condition")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,11 +129,11 @@ class Rule:
 
     def __post_init__(self) -> None:
         if not self.groups:
-            raise _bad("a rule has at least one condition")
+            raise _bad("a rule must have at least one condition")
         if sum(map(_terms, self.conditions)) > MAX_TERMS:
             raise _bad(f"more than {MAX_TERMS} conditions and values")
         if self.timezone is None and self.has_dates:
-            raise _bad("a date is compared with attributes, which needs a time zone")
+            raise _bad("comparing an attribute with a date needs a time zone")
 
     @property
     def conditions(self) -> tuple[RuleCondition, ...]:

@@ -17,15 +17,15 @@ from segmentation.rules.nodes import Group, Rule, RuleCondition
 from segmentation.timetable import time_zone
 
 MIXED: Final = (
-    "and, or and not are mixed only with parentheses, as in: (age < 18 or age >= 65) and "
+    "mix and, or and not only with parentheses, as in: (age < 18 or age >= 65) and "
     "not (in audience vip or in audience staff)"
 )
 NESTED: Final = (
-    "a rule is flat: within parentheses there is only or; (a and b) or c is written as (a or c) and (b or c), "
-    "and (a and b) and c without parentheses"
+    "a rule is flat: only or is allowed within parentheses; write (a and b) or c as (a or c) and (b or c), and "
+    "(a and b) and c without parentheses"
 )
 NOT_INSIDE: Final = (
-    "not stands before a group, not within it; one condition is turned with !=, is not set, never, or = 0"
+    "not is allowed before a group, but not within it; negate a single condition with !=, is not set, never, or = 0"
 )
 
 
@@ -58,7 +58,7 @@ def parse_rule(text: str, *, timezone: str | None = None) -> Rule:
 def _group(cursor: Cursor, reader: RuleReader) -> Group:
     negated = cursor.word("not")
     if cursor.sees("word", "not"):
-        raise cursor.source.fault(cursor.token.at, "not is written once, or not at all")
+        raise cursor.source.fault(cursor.token.at, "not can be written only once")
     at = cursor.token.at
     if not cursor.symbol("("):
         return Group(conditions=(reader.condition(),), negated=negated)

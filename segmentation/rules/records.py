@@ -71,7 +71,7 @@ def condition_record(condition: RuleCondition) -> dict[str, object]:
 def rule_from_json(data: bytes) -> Rule:
     """A rule from JSON of any origin. Raises `UserError` BAD_RULE and BAD_TIMEZONE."""
     if len(data) > MAX_BYTES:
-        raise UserError("BAD_RULE", f"{len(data)} bytes are more than the {MAX_BYTES} that are read", bytes=len(data))
+        raise UserError("BAD_RULE", f"{len(data)} bytes exceed the limit of {MAX_BYTES}", bytes=len(data))
     try:
         record = json.loads(data, object_pairs_hook=_once, parse_constant=_no_constant)
     except RecursionError as exc:
@@ -140,7 +140,7 @@ def _condition(place: DocumentPath, record: object) -> RuleCondition:
                 check_attribute(test := _test(place, rest))
                 return test
             case _:
-                raise place.fault("type is none of count, ever, never, first, last, member, attribute")
+                raise place.fault("type is not one of count, ever, never, first, last, member, attribute")
 
 
 def _events(place: DocumentPath, fields: Mapping[str, object]) -> Events:
@@ -159,7 +159,7 @@ def _test(place: DocumentPath, record: object) -> Condition:
         fields = place.fields(record, {"name", "in"})
         typed = [_value(inner, value) for inner, value in place.at("in").entries(fields["in"])]
         if len({type_ for type_, _ in typed}) != 1:
-            raise place.at("in").fault("a list has one value or more, all of one type")
+            raise place.at("in").fault("a list must have at least one value, and all of one type")
         values = tuple(value for _, value in typed)
         return OneOf(column=place.at("name").text(fields["name"]), type=typed[0][0], values=values)
     fields = place.fields(record, {"name", "operator", "value"})
@@ -184,11 +184,11 @@ def _value(place: DocumentPath, given: object) -> tuple[ColumnType, Value]:
             try:
                 return "date", date.fromisoformat(text)
             except ValueError as exc:
-                raise place.fault(f"there is no such date: {text}") from exc
+                raise place.fault(f"this date does not exist: {text}") from exc
         case {"timestamp": text, **rest} if not rest:
             return "timestamp", _moment(place, text)
     raise place.fault(
-        'no text, number, true or false, {"date": "2026-11-01"}, or {"timestamp": "2026-11-01T09:00:00Z"}'
+        'not a string, number, true or false, {"date": "2026-11-01"}, or {"timestamp": "2026-11-01T09:00:00Z"}'
     )
 
 
@@ -200,7 +200,7 @@ def _double(place: DocumentPath, given: float) -> float:
     if not math.isfinite(number):
         raise place.fault("this number is larger than any double")
     if number != given:
-        raise place.fault(f"no double is exactly this whole number; the nearest one is {int(number)}")
+        raise place.fault(f"no double represents this whole number exactly; the nearest one is {int(number)}")
     return number
 
 
@@ -211,8 +211,8 @@ def _moment(place: DocumentPath, given: object) -> datetime:
             if found.tzinfo is not None:
                 return found.astimezone(UTC)
         except (ValueError, OverflowError) as exc:
-            raise place.fault(f"there is no such time: {given}") from exc
-    raise place.fault("no timestamp with an offset, as in 2026-11-01T09:00:00Z")
+            raise place.fault(f"this time does not exist: {given}") from exc
+    raise place.fault("not a timestamp with an offset, as in 2026-11-01T09:00:00Z")
 
 
 def _events_record(events: Events) -> dict[str, object]:
@@ -249,4 +249,4 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> object:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")

@@ -109,13 +109,13 @@ def check_members(name: str, rules: Mapping[str, Rule], audiences: Collection[st
     for audience in asked.audiences:
         if audience not in audiences:
             hint = f"; {audience} is a segment: write `in segment {audience}`" if audience in rules else ""
-            message = f"the rule says `in audience {audience}`, and there is no such audience{hint}"
+            message = f"the rule says `in audience {audience}`, but this audience does not exist{hint}"
             place = _place(rule, written, Member(kind="audience", name=audience), "UNKNOWN_AUDIENCE", message)
             raise UserError("UNKNOWN_AUDIENCE", place.message, audience=audience, **place.detail)
     for segment in asked.segments:
         if segment not in rules:
             hint = f"; {segment} is an audience: write `in audience {segment}`" if segment in audiences else ""
-            message = f"the rule says `in segment {segment}`, and there is no such segment{hint}"
+            message = f"the rule says `in segment {segment}`, but this segment does not exist{hint}"
             place = _place(rule, written, Member(kind="segment", name=segment), "UNKNOWN_SEGMENT", message)
             raise UserError("UNKNOWN_SEGMENT", place.message, segment=segment, **place.detail)
     if (around := cycle(rules)) and name in around:

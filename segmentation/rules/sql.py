@@ -143,7 +143,7 @@ class _Query:
 
     def __init__(self, rule: Rule, relations: Relations, at: datetime, user_id: str | None = None) -> None:
         if at.tzinfo is None:
-            raise ValueError("an instant has a time zone")
+            raise ValueError("an instant needs a time zone")
         self._rule = rule
         self._relations = relations
         self._at = (at - EPOCH) // timedelta(microseconds=1)

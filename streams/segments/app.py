@@ -148,7 +148,7 @@ class SegmentWorker:
         except Exception as exc:
             if owner.live:
                 raise
-            _log.info("partition %d was given up in the middle of a step: %r", owner.partition, exc)
+            _log.info("partition %d was closed in the middle of a step: %r", owner.partition, exc)
 
     async def _archived_logs(self) -> Mapping[str, ArchivedLog]:
         """The archived logs, looked up once for all partition tasks of an assignment."""
@@ -197,7 +197,7 @@ class SegmentWorker:
                     for tp, end in (await ends.of(idle)).items():
                         await self._pass_gap(tp, end)
                 except KafkaError as exc:
-                    _log.warning("where %d partitions end is not known: %r", len(idle), exc)
+                    _log.warning("the end offsets of %d partitions are unknown: %r", len(idle), exc)
         finally:
             await ends.stop()
 
@@ -260,7 +260,7 @@ def _ends(records: list[Any]) -> Iterator[tuple[str, Partition, int]]:
         try:
             message = CODEC.decode(record.value)
         except UndecodableError as exc:
-            _log.error("passed over: %s/0 offset=%d: %s", ARCHIVE_COMMITS, record.offset, exc)
+            _log.error("skipped: %s/0 offset=%d: %s", ARCHIVE_COMMITS, record.offset, exc)
             continue
         if isinstance(message, ArchiveCommitted):
             yield message.topic, message.partition, message.end_offset

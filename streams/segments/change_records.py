@@ -22,6 +22,6 @@ def change_of(record: Any) -> OwnerStarted | MembershipChanges | None:
     else:
         if isinstance(message, OwnerStarted | MembershipChanges):
             return message
-        reason = f"a {type(message).__name__} does not belong into {MEMBERSHIP_CHANGES}"
-    _log.error("passed over: %s offset=%d: %s", MEMBERSHIP_CHANGES, record.offset, reason)
+        reason = f"a {type(message).__name__} does not belong in {MEMBERSHIP_CHANGES}"
+    _log.error("skipped: %s offset=%d: %s", MEMBERSHIP_CHANGES, record.offset, reason)
     return None

@@ -35,7 +35,7 @@ def latest(store: StagingStore, bucket: str, partition: Partition) -> Checkpoint
             if data is not None:
                 return decode(data)
         except _UNREADABLE as exc:
-            _log.warning("checkpoint %s cannot be read, an older one is taken: %r", key, exc)
+            _log.warning("checkpoint %s cannot be read, using an older one: %r", key, exc)
     return None
 
 

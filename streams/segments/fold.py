@@ -72,7 +72,7 @@ def fold_activation(
             case RuleActivated() | SegmentPaused() | SegmentDeleted() | AudienceActivated():
                 out.emitted += segments.activate(message, record.offset, past, now_us)
             case _:
-                raise UndecodableError(f"a {type(message).__name__} does not belong into {SEGMENT_ACTIVATIONS}")
+                raise UndecodableError(f"a {type(message).__name__} does not belong in {SEGMENT_ACTIVATIONS}")
     except (UndecodableError, UserError) as exc:
         segments.skip_to(activations=record.offset + 1)
         out.letters.append(

@@ -136,9 +136,9 @@ class Input:
             end, committed = archived_to - self.base, self._acked - self.base
             raise FatalError(
                 "ARCHIVE_GAP",
-                f"{where}: the archive ends at offset {end}, but the group has committed {committed}: the "
-                "group's offset was moved, or the lake is of an older backup. Set the offset of the group to "
-                f"{end}, or as close to it as the log still goes.",
+                f"{where}: the archive ends at offset {end}, but the group has committed {committed}: the group's "
+                "offset was moved, or the lake was restored from an older backup. Set the offset of the group to "
+                f"{end}, or as close to it as the log allows.",
                 topic=self._topic,
                 partition=self._partition,
                 archived_to=end,

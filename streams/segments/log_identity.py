@@ -26,9 +26,9 @@ def other_log(found: Checkpoint) -> FatalError:
     partition = found.segments.partition
     return FatalError(
         "OTHER_LOG",
-        f"{MEMBERSHIP_CHANGES}/{partition}: the checkpoint of generation {found.generation} is of another log, as "
-        "if Kafka had been made anew: its offsets mean other records here. Bring the old Kafka back; where it is lost: "
-        "muster segments begin-anew",
+        f"{MEMBERSHIP_CHANGES}/{partition}: the checkpoint of generation {found.generation} belongs to another log, "
+        "as if Kafka had been recreated: its offsets refer to other records here. Restore the old Kafka; if it is "
+        "lost, run muster segments begin-anew",
         partition=partition,
         generation=found.generation,
         changes=found.changes,

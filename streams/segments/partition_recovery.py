@@ -107,7 +107,7 @@ class PartitionRecovery:
         recovery.reach(LogPosition(activations=await self._activations.end()))
         if not anew:
             await self._environment.in_thread(self._catch_up, segments, recovery, starts)  # 5
-        how = "anew, beside a checkpoint" if anew else "from a checkpoint"
+        how = "from the start, ignoring the checkpoint" if anew else "from a checkpoint"
         _log.info(
             "partition %d: generation=%d, %s of generation %d, events from %d, profiles from %d",
             self._partition,
@@ -146,8 +146,9 @@ class PartitionRecovery:
         if not before_us - allowed_us <= broker_us <= self._environment.now_us() + allowed_us:
             raise FatalError(
                 "CLOCK_SKEW",
-                f"the clock of this worker is {(before_us - broker_us) / 1e6:+.0f} s off that of the broker, and "
-                f"{self._config.clock_skew_s:.0f} s are allowed: windows would be wrong. Set the clocks by NTP.",
+                f"the clock of this worker is {(before_us - broker_us) / 1e6:+.0f} s off the broker's clock, but at "
+                f"most {self._config.clock_skew_s:.0f} s are allowed: windows would be wrong. Synchronise the clocks "
+                "with NTP.",
                 skew_s=(before_us - broker_us) / 1e6,
             )
 

@@ -252,9 +252,7 @@ class PartitionTask:
                 fold_activation, self._segments, self._snapshots, record, self._past(), self._environment.now_us()
             )
             for letter in outcome.letters:
-                _log.error(
-                    "passed over: %s/%d offset=%d: %s", letter.topic, self.partition, letter.offset, letter.reason
-                )
+                _log.error("skipped: %s/%d offset=%d: %s", letter.topic, self.partition, letter.offset, letter.reason)
             await self._emit(outcome)
 
     def _past(self) -> Past:
@@ -328,6 +326,6 @@ class PartitionTask:
                 raise FatalError(
                     "OWNER_REPLACED",
                     f"{MEMBERSHIP_CHANGES}/{self.partition}: another worker has taken over at offset {record.offset}; "
-                    "this one ends, to be started again",
+                    "this one exits, to be restarted",
                     partition=self.partition,
                 )

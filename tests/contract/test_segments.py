@@ -110,7 +110,7 @@ def test_a_segment_takes_the_name_of_an_awaited_audience_that_no_job_will_make(
 ) -> None:
     jobs = JobStore(database)
     awaited = audiences.expect(ACME, VIP, new_id=AUDIENCE_ID, now_ms=1)
-    with pytest.raises(UserError, match="there is no such audience"):
+    with pytest.raises(UserError, match="this audience does not exist"):
         create(store, LOYAL, "in audience vip")
     jobs.register(new_job())
     with pytest.raises(UserError, match="NAME_TAKEN: an import into the new audience 'vip' of tenant acme is running"):

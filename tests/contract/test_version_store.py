@@ -360,9 +360,9 @@ def test_a_part_with_other_rows_than_announced_is_refused(bench: Bench, fault: s
 def test_counts_that_do_not_add_up_are_refused(bench: Bench) -> None:
     ref = audience()
     for mode, wrong, fault in (
-        ("append", counts(0, 3, 0, 0, None), "members 3, the parts hold 2"),
+        ("append", counts(0, 3, 0, 0, None), "members 3, but the parts have 2"),
         ("append", None, "append of .* came without counts"),
-        ("replace", counts(0, 3, 0, 0, None), "members 3, the parts hold 2"),
+        ("replace", counts(0, 3, 0, 0, None), "members 3, but the parts have 2"),
     ):
         with pytest.raises(FatalError, match=fault) as caught:
             bench.store.publish(bench.replace(ref, "10", "ann", "bob", mode=mode, counts=wrong))
@@ -372,7 +372,7 @@ def test_counts_that_do_not_add_up_are_refused(bench: Bench) -> None:
 def test_parts_of_one_partition_twice_are_refused(bench: Bench) -> None:
     ref = audience()
     made = bench.replace(ref, "10", "ann")
-    with pytest.raises(FatalError, match="one a partition"):
+    with pytest.raises(FatalError, match="one part per partition"):
         bench.store.publish(dataclasses.replace(made, parts=(made.parts[0], *bench.replace(ref, "10", "bob").parts)))
 
 

@@ -132,7 +132,7 @@ class InMemoryVersionStore:
         if audience.audience_id in self._dropped:
             raise UserError("AUDIENCE_DELETED", f"audience {audience.audience} has been deleted")
         if (audience.audience_id, number, holder) not in self._held:
-            raise FatalError("NOT_HELD", f"version {number} of {audience.audience} is not held by {holder}")
+            raise FatalError("NOT_HELD", f"version {number} of {audience.audience} is not leased by {holder}")
         return self.version(audience, number), self.files(audience, number)
 
     def rollback(
@@ -236,7 +236,7 @@ class InMemoryVersionStore:
             old = known.columns.setdefault(column.name.lower(), column)
             if (old.name, old.type) != (column.name, column.type):
                 if column.name not in retype:
-                    raise UserError("SCHEMA_MISMATCH", f"the audience has had {old.name} as {old.type}")
+                    raise UserError("SCHEMA_MISMATCH", f"the audience has {old.name} as {old.type}")
                 known.columns[column.name.lower()] = column
 
     def _history(self, audience: AudienceRef) -> VersionHistory:
@@ -245,7 +245,7 @@ class InMemoryVersionStore:
 
     def _refuse_taken(self, audience: AudienceRef, name: AudienceName) -> None:
         if any(a.name == name for other, a in self._audiences.items() if other != audience.audience_id):
-            raise UserError("AUDIENCE_NAME_TAKEN", f"another audience is called {name}; choose another name")
+            raise UserError("AUDIENCE_NAME_TAKEN", f"another audience is named {name}; choose another name")
 
     def _add(
         self,

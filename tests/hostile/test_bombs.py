@@ -35,5 +35,5 @@ def test_the_name_of_a_column_is_cut_in_a_batch_of_rejects() -> None:
 def test_a_footer_that_hides_rows_is_corrupt(tmp_path: Path) -> None:
     file = tmp_path / "f.parquet"
     file.write_bytes(patched_counts(rows=100, said=99))
-    with pytest.raises(UserError, match=r"CORRUPT_FILE.* 99 rows, but its column 0 100 values"):
+    with pytest.raises(UserError, match=r"CORRUPT_FILE.* 99 rows, but its column 0 declares 100 values"):
         parse_file(file, spec=spec_of())

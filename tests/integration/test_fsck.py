@@ -497,4 +497,4 @@ def test_the_list_of_another_file_is_named_without_reading_either(
 ) -> None:
     one, other = listed(deployment, s3, tmp_path, monkeypatch)
     deployment.context.objects.put(BUCKET, one, deployment.context.objects.get(BUCKET, other))
-    assert f"it is that of {other.replace('/users/', '/data/')}" in deployment.found()["USERS_WRONG"].message
+    assert f"it belongs to {other.replace('/users/', '/data/')}" in deployment.found()["USERS_WRONG"].message

@@ -194,8 +194,8 @@ def test_records_that_are_made_to_harm_become_dead_letters_beside_good_ones(
 
     letters = eventually(lambda: len(found := dead_letters(settings)[earlier:]) >= 9 and found, 120)
     reasons = [letter.reason for letter in letters]
-    unpacks = "undecodable: it is a batch of records that unpacks to more than 33554432 bytes; nothing of it was read"
-    large = f"too_large: {20 * MB + 1} bytes; a record may have 262144"
+    unpacks = "undecodable: it is a batch of records that decompresses to more than 33554432 bytes; none of it was read"
+    large = f"too_large: {20 * MB + 1} bytes; a record may have at most 262144"
     assert reasons[:5] == [unpacks] * 4 + [f"{large} (only the beginning of its {20 * MB + 1} bytes is kept here)"]
     assert [reason.split(": ")[0] for reason in reasons[5:]] == ["key_mismatch", "too_large", *["broken_chunk"] * 2]
     assert [(letter.topic, letter.partition) for letter in letters] == [(EVENTS, 0)] * 9

@@ -184,7 +184,7 @@ def test_a_certificate_that_is_not_trusted_or_for_another_host_is_no_outage(
     refused = refusal(client, kafka.address(kafka.credentials("right", PASSWORD), host=host, ca=str(ca)))
     assert refused.code == "BROKER_NOT_TRUSTED"
     assert f"the certificate of Kafka at {host}:" in refused.message
-    assert f"Trusted are the certificates in {ca}" in refused.message
+    assert f"It must be trusted by the certificates in {ca}" in refused.message
 
 
 @pytest.mark.parametrize("client", ["producer", "admin", "topic ids"])
@@ -288,7 +288,7 @@ def test_a_worker_that_its_group_does_not_take_ends_and_says_what_it_needs(
 ) -> None:
     group = WORKERS[module]
     said = _ends(settings.with_(kafka_bootstrap=kafka.plaintext), tmp_path, module)
-    assert f"GROUP_REFUSED: the group {group} does not take the worker: GroupAuthorizationFailedError" in said
+    assert f"GROUP_REFUSED: the group {group} does not accept the worker: GroupAuthorizationFailedError" in said
     assert f"Allow its user to read the group {group}" in said
 
 

@@ -112,11 +112,14 @@ def test_a_segment_is_paused_resumed_and_deleted(context: Context, capsys: pytes
         ("count(purchase) >= 2", "BAD_RULE: at character 15: "),
         (
             "in audience nobody",
-            "UNKNOWN_AUDIENCE: at character 13: the rule says `in audience nobody`, and there is no such audience",
+            "UNKNOWN_AUDIENCE: at character 13: the rule says `in audience nobody`, but this audience does not exist",
         ),
         (
             "in segment vip",
-            "UNKNOWN_SEGMENT: at character 12: the rule says `in segment vip`, and there is no such segment; vip is ",
+            (
+                "UNKNOWN_SEGMENT: at character 12: the rule says `in segment vip`, but this segment does not exist; "
+                "vip is "
+            ),
         ),
         ("in segment buyers", "SEGMENT_CYCLE: at character 12: segments are members of each other: buyers -> buyers"),
         ("seen = 2026-11-01", "BAD_RULE: "),

@@ -58,6 +58,6 @@ def test_the_members_of_an_event_are_those_of_the_table() -> None:
     event = json.dumps(dict.fromkeys([*members, "another"]))
     [refusal] = take_events([record(event, "muster.events")], 4).refusals
     assert refusal.reason == (
-        "there is no member 'another'; there are event, event_id, occurred_at, properties, tenant, user_id"
+        "unknown member 'another'; known are event, event_id, occurred_at, properties, tenant, user_id"
     )
     assert {name.removesuffix("_us") for name in EventRecord.__dataclass_fields__} == set(members)

@@ -234,7 +234,7 @@ def test_an_audience_that_is_deleted_while_its_members_are_read_can_be_asked_for
     reading = history.members(ref.tenant, ref.audience, Version(1), OTHER, PARTITIONS)
     next(reading)
     store.drop(ref)
-    with pytest.raises(RetriableError, match="went away while it was read"):
+    with pytest.raises(RetriableError, match="was removed while it was being read"):
         list(reading)
     assert list(history.members(ref.tenant, ref.audience, Version(1), OTHER, PARTITIONS)) == []
 

@@ -178,16 +178,16 @@ def test_a_range_with_a_file_that_is_not_what_it_says_is_never_appended(
     footless_body = whole[: -8 - footer] + b"\xff" * footer + whole[-8:]
     bucket.s3.client().put_object(Bucket=bucket.name, Key=footless.split("/", 3)[3], Body=footless_body)
     bad = {
-        "is not there": replace(good, files=(missing,)),
+        "does not exist": replace(good, files=(missing,)),
         "from offset [11] to [11]": outside,
         "of this range": replace(good, files=elsewhere.files),
         "ArrowInvalid": replace(good, files=(garbage,)),
         "OSError": replace(good, files=(footless,)),
         "ValueError": replace(good, files=(disguised,)),
         "of partition 3 of acme": replace(good, files=(moved,)),
-        "named twice": replace(good, files=(file, file)),
-        "there is nothing": replace(good, first_offset=10),
-        "no file of this range": replace(good, files=("s3://another/" + file.split("/", 3)[3],)),
+        "listed twice": replace(good, files=(file, file)),
+        "is empty": replace(good, first_offset=10),
+        "not a file of this range": replace(good, files=("s3://another/" + file.split("/", 3)[3],)),
     }
     for number, why in enumerate(archive.append(EVENTS, list(bad.values())).unusable.values()):
         assert list(bad)[number] in why
@@ -305,7 +305,7 @@ def test_a_committer_that_always_loses_says_so(
         raise CommitFailedException
 
     monkeypatch.setattr(SqlCatalog, "commit_table", lose)
-    with pytest.raises(RetriableError, match="20 commits in a row lost") as error:
+    with pytest.raises(RetriableError, match="20 consecutive commits lost") as error:
         archive.append(EVENTS, [bucket.write(1, 2)])
     assert (error.value.code, len(waits)) == ("ARCHIVE_CONFLICT", 19)
     archive.close()

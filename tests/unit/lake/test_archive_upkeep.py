@@ -311,7 +311,7 @@ def test_a_file_that_has_other_rows_than_the_table_says_is_not_merged(
     bucket.s3.client().copy_object(
         Bucket=bucket.name, Key=first, CopySource={"Bucket": bucket.name, "Key": split_s3_uri(one_row)[1]}
     )
-    with pytest.raises(FatalError, match=r"LAKE_MISMATCH: .* have 15 rows, the table says 16"):
+    with pytest.raises(FatalError, match=r"LAKE_MISMATCH: .* have 15 rows, but the table lists 16"):
         archive.compact(EVENTS, temp_directory=temp)
     delete_objects(bucket.s3.client(), bucket.name, [second])
     with pytest.raises(FatalError, match="LAKE_FILE_MISSING"):
@@ -340,7 +340,7 @@ def test_an_exchange_that_always_loses_says_so(
         raise CommitFailedException
 
     monkeypatch.setattr(Transaction, "commit_transaction", lose)
-    with pytest.raises(RetriableError, match="20 commits in a row lost") as error:
+    with pytest.raises(RetriableError, match="20 consecutive commits lost") as error:
         archive.compact(EVENTS, temp_directory=temp)
     assert (error.value.code, len(waits)) == ("ARCHIVE_CONFLICT", 19)
     archive.close()

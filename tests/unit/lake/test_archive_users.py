@@ -142,7 +142,7 @@ def test_a_file_that_is_not_what_the_table_says_has_no_list_and_keeps_no_other_f
     delete_objects(bucket.s3.client(), bucket.name, [second])
     assert archive.write_users(EVENTS, temp_directory=temp) == 1
     assert listed(archive.files(EVENTS, with_users=True)) == [False, False, True]
-    with pytest.raises(FatalError, match=r"LAKE_MISMATCH: .* has 1 rows, the table says 2"):
+    with pytest.raises(FatalError, match=r"LAKE_MISMATCH: .* has 1 rows, but the table lists 2"):
         archive.write_users(EVENTS, temp_directory=temp)
 
 

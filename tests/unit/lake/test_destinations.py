@@ -189,8 +189,8 @@ def test_a_key_of_kms_is_asked_for_with_every_object_and_a_token_is_sent(
 @pytest.mark.parametrize(
     ("key", "bucket", "refusal", "advice"),
     [
-        ("lake", "there-is-none", "NoSuchBucket", "there is no bucket there-is-none"),
-        ("reader", PARTNER, "AccessDenied", "the credentials of profile them may not do this"),
+        ("lake", "there-is-none", "NoSuchBucket", "bucket there-is-none does not exist"),
+        ("reader", PARTNER, "AccessDenied", "the credentials of profile them do not have permission"),
         ("partner", BUCKET, "AccessDenied", "s3:PutObject"),
         ("nobody", PARTNER, "InvalidAccessKeyId", "the store does not know the credentials of profile them"),
     ],
@@ -398,7 +398,7 @@ def test_without_any_credentials_there_is_an_error_that_says_so(monkeypatch: pyt
     bare = S3Access(endpoint="http://127.0.0.1:9", region="us-east-9")
     error = fault_of(UserError, S3Prefix(bare, "s3://bucket/x", profile="them").check)
     assert error.code == "DESTINATION_NOT_WRITABLE"
-    assert "there are none where the credentials of profile them should be" in error.message
+    assert "the credentials of profile them were not found" in error.message
 
 
 def test_an_upload_in_pieces_that_fails_is_given_up(

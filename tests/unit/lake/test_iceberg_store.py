@@ -523,7 +523,7 @@ def test_compaction_of_files_that_lost_a_member_is_refused(
     store.publish(_replace(s3, ref, "1", *(f"user-{n}" for n in range(20))))
     files = store.files(ref, Version(1))
     monkeypatch.setattr("connectors.lake.store.merge_files", lambda *_, **__: files[:1])
-    with pytest.raises(FatalError, match="not version 1"):
+    with pytest.raises(FatalError, match="do not match version 1"):
         store.compact(ref, operation_id=new_id(), at=AT, target_bytes=2**20)
 
 

@@ -95,7 +95,7 @@ def test_a_folder_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
         for to in (folder, folder / "new"):
             error = fault_of(UserError, LocalFolder(to).check)
             assert error.code == "DESTINATION_NOT_WRITABLE"
-            assert "Permission denied; name a folder that may be written" in error.message
+            assert "Permission denied; choose a writable folder" in error.message
 
 
 def test_the_check_of_a_folder_makes_it_and_leaves_nothing_in_it(tmp_path: Path) -> None:

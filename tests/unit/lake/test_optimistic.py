@@ -85,7 +85,7 @@ def test_a_commit_that_never_arrived_is_made_again() -> None:
 
 def test_others_that_keep_winning_are_a_conflict_after_growing_waits() -> None:
     catalog = Catalog(*[OVERTAKEN] * TRIES)
-    with pytest.raises(RetriableError, match="vip: 20 commits in a row lost against other writers") as caught:
+    with pytest.raises(RetriableError, match="vip: 20 consecutive commits lost to other writers") as caught:
         catalog.add("ann")
     assert (caught.value.code, len(catalog.decided_from)) == ("WORD_CONFLICT", 20)
     longest = [min(2.0, 0.05 * 2**tried) for tried in range(1, TRIES)]

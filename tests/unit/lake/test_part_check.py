@@ -61,7 +61,7 @@ def test_a_part_of_several_partitions_is_not_asked_for_its_partition() -> None:
 
 def test_a_lost_batch_and_a_changed_attribute_are_refused() -> None:
     batches = [_batch("a", "b"), _batch("c")]
-    with pytest.raises(FatalError, match="2 rows, 3 were announced"):
+    with pytest.raises(FatalError, match="2 rows, but 3 were announced"):
         check_part(_part(*batches), batches[:1], PLAIN, 1)
     schema = RowSchema(columns=(Column(name="age", type="long"),))
     rows = pa.record_batch({"user_id": pa.array(["a"]), "age": pa.array([1], pa.int64())})

@@ -107,7 +107,7 @@ def test_functions_that_make_rows_of_nothing_are_allowed(run: Run) -> None:
         ("selec 1", "syntax error"),
         ("select nope from audience('vip')", "nope"),
         ("select cast(user_id as int) from audience('vip')", "Could not convert"),
-        ("select * from '/etc/passwd'", "no table /etc/passwd"),
+        ("select * from '/etc/passwd'", "table /etc/passwd does not exist"),
         ("select * from audience('../x')", "not allowed"),
         ("select * from rejects('x')", "not a job id"),
         ("select pg_read_file('/etc/passwd')", "does not exist"),

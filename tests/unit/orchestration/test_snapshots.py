@@ -303,7 +303,7 @@ def test_a_cut_by_another_version_of_the_rule_ends_the_attempt_and_the_next_asks
     answer(deployment)
     [(kind, said)] = deployment.workflow.answers
     assert (kind, said["error"]) == ("failure", "MaterialisationFailed")
-    assert said["cause"] == "partition 1 has rule version 2, and version 1 was asked for"
+    assert said["cause"] == "partition 1 has rule version 2, but version 1 was requested"
     deployment.step(job, "retry_import", failure={"Error": "MaterialisationFailed", "Cause": said["cause"]})
     job = deployment.run(job, until="AWAITING")
     first, *_, second = asked(deployment)
@@ -321,10 +321,10 @@ def test_a_cut_by_another_version_of_the_rule_ends_the_attempt_and_the_next_asks
 @pytest.mark.parametrize(
     ("given", "fault"),
     [
-        ({"members": 3}, "says 3 members, and a digest of"),
-        ({"part": None}, "says 2 members, in no file"),
-        ({"rule_version": 0}, "has no such segment, and version 1 was asked for"),
-        ({"partitions": 3}, "partition 0 of 3 was cut, the job has 2"),
+        ({"members": 3}, "reports 3 members, but its digest is"),
+        ({"part": None}, "reports 2 members in no file"),
+        ({"rule_version": 0}, "has no such segment, but version 1 was requested"),
+        ({"partitions": 3}, "partition 0 of 3 took a snapshot, but the job has 2"),
     ],
 )
 def test_a_cut_that_is_not_what_was_asked_for_is_not_built(
@@ -366,7 +366,7 @@ def test_a_file_that_is_not_what_the_cut_says_fails_the_job_and_publishes_nothin
     answered(deployment)
 
     def other(*_: Any, **__: Any) -> Any:
-        raise FatalError("PART_MISMATCH", "digest ..., ... was announced")
+        raise FatalError("PART_MISMATCH", "digest ..., but ... was announced")
 
     monkeypatch.setattr("orchestration.kinds.snapshot.build.parts_of_cut", other)
     with pytest.raises(Exception, match="PART_MISMATCH") as raised:
@@ -533,7 +533,7 @@ def test_columns_of_an_audience_are_not_lost_to_a_snapshot_unless_that_is_said(d
     refused = register(deployment, request())
     assert refused.error is not None
     assert refused.error.code == "COLUMNS_WOULD_CHANGE"
-    assert "A snapshot has no columns: give it an audience of its own" in refused.error.message
+    assert "A snapshot has no columns: give it its own audience" in refused.error.message
     spec = ImportSpec(drop_columns=("age",))  # as `muster audiences configure --drop-column age` leaves it
     context.audiences.configure(made.audience_id, spec=spec, retention=made.retention)
     job = published(deployment)

@@ -246,7 +246,7 @@ def test_columns_are_compared_by_name_and_type() -> None:
     found = ColumnChanges.between(before, after)
     assert (found.added, found.dropped, [c.name for c in found.retyped]) == ((SEEN,), (CITY,), ["age"])
     check_change("vip", before, after, drop={"city"}, retype={"age"})
-    with pytest.raises(UserError, match="A snapshot has no columns: give it an audience of its own"):
+    with pytest.raises(UserError, match="A snapshot has no columns: give it its own audience"):
         check_change("vip", before, RowSchema(), drop={"age"}, retype=set(), of_file=False)
 
 

@@ -44,7 +44,7 @@ def batch(*users: str) -> pa.RecordBatch:
 
 
 ROWS = batch("21", "foobar", "abc", "21")  # murmur2 mod 2: 21 -> 0, foobar -> 0, abc -> 1
-REJECTS = RejectBatch.of([Reject(ordinal=4, line=6, code=RejectCode.BAD_EVENT, reason="there is no event")])
+REJECTS = RejectBatch.of([Reject(ordinal=4, line=6, code=RejectCode.BAD_EVENT, reason="event is missing")])
 
 
 def evidence_of(*items: pa.RecordBatch | RejectBatch) -> Evidence:

@@ -112,7 +112,7 @@ def test_rejects_are_not_sent() -> None:
 
 def test_a_topic_that_has_other_partitions_than_the_job_is_refused_before_anything_is_sent() -> None:
     log = InMemoryTopicLog(3)
-    with pytest.raises(FatalError, match="has 3 partitions, the job was registered with 2") as error:
+    with pytest.raises(FatalError, match="has 3 partitions, but the job was registered with 2") as error:
         publish(GivenRows(), evidence_of(partitions=2), log)
     assert error.value.code == "TOPIC_PARTITIONS_CHANGED"
     assert log.messages == [[], [], []]

@@ -95,7 +95,7 @@ def test_a_file_that_cannot_be_used_is_named_with_what_is_wrong(
     with pytest.raises(FatalError) as refused:
         librdkafka_config(scram(credentials))
     assert refused.value.code == "CREDENTIALS_UNUSABLE"
-    assert f"{credentials}, which the setting kafka_bootstrap names, cannot be used: {why}" in refused.value.message
+    assert f"{credentials} (from the setting kafka_bootstrap) cannot be used: {why}" in refused.value.message
 
 
 @pytest.mark.parametrize(("content", "why"), [(None, "No such file or directory"), ("no certificate", "NO_CERT")])
@@ -131,7 +131,7 @@ def test_an_address_that_is_wrong_is_refused() -> None:
         (
             KafkaError._SSL,
             "sasl_ssl://b:2/7: SSL handshake failed: certificate verify failed: x",
-            ("BROKER_NOT_TRUSTED", "the certificate of Kafka at b:2 is refused: SSL handshake failed: "),
+            ("BROKER_NOT_TRUSTED", "the certificate of Kafka at b:2 is rejected: SSL handshake failed: "),
         ),
     ],
 )

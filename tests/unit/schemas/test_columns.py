@@ -116,7 +116,7 @@ TOTAL = Column(name="total", type="double")
 @pytest.mark.parametrize(
     ("values", "why"),
     [
-        ({"kind": "members"}, "kind 'members' is none of audience, profiles, events"),
+        ({"kind": "members"}, "kind 'members' is not one of audience, profiles, events"),
         ({"kind": "events", "mode": "replace"}, "events are imported with mode append, not replace"),
         ({"kind": "profiles", "mode": "remove"}, "profiles are imported with mode append, not remove"),
         ({"kind": "events"}, "must begin with event:string and occurred_at:timestamp"),
@@ -124,17 +124,17 @@ TOTAL = Column(name="total", type="double")
         ({"kind": "events", "columns": (EVENT, Column(name="occurred_at"))}, "must begin with event:string"),
         (
             {"kind": "events", "columns": (EVENT, AT, TOTAL, EVENT_ID)},
-            "event_id must be a string, and the column behind",
+            "event_id must be a string, in the column right after",
         ),
         ({"kind": "events", "columns": (EVENT, AT, Column(name="event_id", type="long"))}, "event_id must be a string"),
         ({"kind": "events", "columns": (EVENT, AT, Column(name="n", type="long"))}, "the column n is long"),
         (
             {"kind": "profiles", "columns": (Column(name="n", type="long"),)},
-            "n is long; in profiles rules compare double,",
+            "n is long; rules on profiles compare double,",
         ),
         (
             {"kind": "events", "columns": (EVENT, AT, Column(name="day", type="date"))},
-            "day is date; in events rules compare double, string, boolean",
+            "day is date; rules on events compare double, string, boolean",
         ),
     ],
 )

@@ -186,7 +186,7 @@ def test_digests_of_different_schemas_neither_add_nor_subtract() -> None:
 
 
 def test_a_column_of_another_type_is_refused() -> None:
-    with pytest.raises(TypeError, match="int64, the schema says string"):
+    with pytest.raises(TypeError, match="int64, but the schema says string"):
         digest_rows(pa.record_batch({"user_id": pa.array([1])}), USERS)
 
 

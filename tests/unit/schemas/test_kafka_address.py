@@ -59,17 +59,17 @@ def test_an_address_says_what_it_is_and_prints_as_what_is_read_again(text: str, 
         ("a:65536", "is not host:port"),
         ("a:1/path", "is not host:port"),
         ("a b:1", "is not host:port"),
-        ("kafka://a:1", "the scheme 'kafka' is none of ssl, sasl_plaintext, sasl_ssl"),
-        ("SSL://a:1", "the scheme 'SSL' is none of"),
+        ("kafka://a:1", "the scheme 'kafka' is not one of ssl, sasl_plaintext, sasl_ssl"),
+        ("SSL://a:1", "the scheme 'SSL' is not one of"),
         ("ssl://a:1?mechanism=PLAIN", "mechanism=PLAIN is for sasl_ssl://"),
         ("ssl://a:1?credentials=/f", "credentials= is for sasl_ssl://"),
         ("sasl_plaintext://a:1?mechanism=PLAIN&credentials=/f&ca=/c", "ca= is for ssl://"),
         ("sasl_ssl://a:1?credentials=/f", "sasl_ssl needs mechanism="),
         ("sasl_ssl://a:1?mechanism=PLAIN", "sasl_ssl needs credentials=FILE"),
         ("sasl_ssl://a:1?mechanism=PLAIN&credentials=", "credentials= is empty"),
-        ("sasl_ssl://a:1?mechanism=GSSAPI&credentials=/f", "the mechanism 'GSSAPI' is none of SCRAM-SHA-512"),
-        ("sasl_ssl://a:1?mechanism=PLAIN&mechanism=PLAIN&credentials=/f", "mechanism= is there twice"),
-        ("sasl_ssl://a:1?mechanism=PLAIN&credentials=/f&verify=no", "the parameter 'verify' is none of"),
+        ("sasl_ssl://a:1?mechanism=GSSAPI&credentials=/f", "the mechanism 'GSSAPI' is not one of SCRAM-SHA-512"),
+        ("sasl_ssl://a:1?mechanism=PLAIN&mechanism=PLAIN&credentials=/f", "mechanism= is given twice"),
+        ("sasl_ssl://a:1?mechanism=PLAIN&credentials=/f&verify=no", "the parameter 'verify' is not one of"),
         ("sasl_ssl://?mechanism=PLAIN&credentials=/f", "has no host"),
         ("ssl://a:x", "is not host:port"),
     ],
@@ -121,18 +121,18 @@ def test_credentials_are_read_as_secrets_manager_keeps_them_and_print_no_passwor
     ("text", "why"),
     [
         ("hush-hush", "it is not JSON"),
-        ('["hush-hush"]', "it is no JSON object"),
-        ('{"username": "hush-hush"}', "it has no password that is a text"),
-        ('{"password": "hush-hush"}', "it has no username that is a text"),
-        ('{"username": "", "password": "hush-hush"}', "it has no username that is a text"),
-        ('{"username": "u", "password": 5}', "it has no password that is a text"),
+        ('["hush-hush"]', "it is not a JSON object"),
+        ('{"username": "hush-hush"}', "its password is missing or not a string"),
+        ('{"password": "hush-hush"}', "its username is missing or not a string"),
+        ('{"username": "", "password": "hush-hush"}', "its username is missing or not a string"),
+        ('{"username": "u", "password": 5}', "its password is missing or not a string"),
     ],
 )
 def test_credentials_that_cannot_be_used_are_refused_by_their_path_alone(text: str, why: str) -> None:
     with pytest.raises(FatalError) as refused:
         KafkaCredentials.parse(text, "/run/kafka.json")
     assert refused.value.code == "CREDENTIALS_UNUSABLE"
-    assert f"/run/kafka.json, which the setting kafka_bootstrap names, cannot be used: {why}" in refused.value.message
+    assert f"/run/kafka.json (from the setting kafka_bootstrap) cannot be used: {why}" in refused.value.message
     assert "hush-hush" not in f"{refused.value.as_record()} {refused.value.__cause__}"
 
 
@@ -144,7 +144,7 @@ def test_what_refused_names_broker_mechanism_and_files() -> None:
     assert "those of /run/kafka.json" in refused.message
     untrusted = broker_not_trusted(address, "b-1.msk:9096", "self-signed")
     assert untrusted.code == "BROKER_NOT_TRUSTED"
-    assert "Trusted are the system's certificates" in untrusted.message
+    assert "It must be trusted by the system's certificates" in untrusted.message
     own = broker_not_trusted(KafkaAddress.parse("ssl://a:1?ca=/ca.pem"), "a:1", "expired")
-    assert "Trusted are the certificates in /ca.pem" in own.message
+    assert "It must be trusted by the certificates in /ca.pem" in own.message
     assert unusable("/ca.pem", "No such file or directory").detail == {"path": "/ca.pem"}

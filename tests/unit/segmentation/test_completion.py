@@ -93,4 +93,4 @@ def test_the_same_number_of_other_records_is_broken_not_complete() -> None:
 
 def test_another_number_of_partitions_is_broken() -> None:
     found = completion(Attempt(1), VERIFIED, [replace(materialised(0), partitions=4), materialised(1)])
-    assert found == Broken(attempt=Attempt(1), fault="partition 0 of 4 was announced, the job has 2")
+    assert found == Broken(attempt=Attempt(1), fault="partition 0 of 4 was announced, but the job has 2")

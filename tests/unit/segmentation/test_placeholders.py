@@ -81,9 +81,14 @@ def test_an_address_that_is_another_one_each_time_is_taken(template: str, expres
         ("s3://b/vip", "cron(0 9 * * ? *)", "UTC", "it has no date"),
         ("s3://b/{month}-{day}", "cron(0 9 * * ? *)", "UTC", "it has no date"),
         ("s3://b/{time}", "cron(0 9 * * ? *)", "UTC", "it has no date"),
-        ("s3://b/{date}", "cron(0 9,17 * * ? *)", "UTC", "it is s3://b/2027-01-01 at 2027-01-01T09:00:00+00:00 and at"),
-        ("s3://b/{date}{hour}", "cron(0/30 * * * ? *)", "UTC", "put {time} or {due} into it"),
-        ("s3://b/{date}{time}", "rate(1 hour)", "Europe/Berlin", "the clocks of Europe/Berlin may show a time twice"),
+        (
+            "s3://b/{date}",
+            "cron(0 9,17 * * ? *)",
+            "UTC",
+            "it is s3://b/2027-01-01 at both 2027-01-01T09:00:00+00:00 and",
+        ),
+        ("s3://b/{date}{hour}", "cron(0/30 * * * ? *)", "UTC", "add {time} or {due}"),
+        ("s3://b/{date}{time}", "rate(1 hour)", "Europe/Berlin", "a local time may occur twice in Europe/Berlin"),
     ],
 )
 def test_an_address_that_would_be_the_same_for_two_runs_is_refused(

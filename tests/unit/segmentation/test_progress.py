@@ -99,7 +99,7 @@ def test_missing_chunks_are_named() -> None:
     assert (report.failure.missing_count, report.failure.missing) == (3, (0, 2, 3))
     assert report.failure.expected == digest(40, 34)
     assert report.failure.actual == digest(10, 8)
-    assert report.failure.reason == "3 of 4 chunks are missing; 10 records, the marker says 40"
+    assert report.failure.reason == "3 of 4 chunks are missing; 10 records, but the marker declares 40"
 
 
 def test_only_the_first_hundred_missing_chunks_are_listed() -> None:
@@ -112,11 +112,11 @@ def test_only_the_first_hundred_missing_chunks_are_listed() -> None:
     ("marker", "reason"),
     [
         (ended(1, 20, 15), "1 chunks have a seq past the 1 that were sent"),
-        (ended(2, 21, 15), "20 records, the marker says 21"),
+        (ended(2, 21, 15), "20 records, but the marker declares 21"),
         (ended(2, 20, 16), "the digest differs from the marker's"),
         (
             replace(ended(2, 20, 15), records=19),
-            "the marker says 19 records, its digest 20; 20 records, the marker says 19",
+            "the marker declares 19 records, but its digest 20; 20 records, but the marker declares 19",
         ),
     ],
     ids=["one chunk too many", "one record too few", "other rows", "a marker at odds with itself"],
@@ -131,7 +131,7 @@ def test_chunks_of_another_schema_do_not_count() -> None:
     foreign = replace(chunk(0), digest=Digest(schema_id="f" * 16, count=10, sum0=7, sum1=14))
     report = after(foreign, ended(1, 10, 7))[1][-1]
     assert isinstance(report, Report)
-    assert "1 chunks are of another schema" in report.failure.reason
+    assert "1 chunks have another schema" in report.failure.reason
 
 
 def test_one_seq_with_two_contents_fails_even_when_the_first_adds_up() -> None:

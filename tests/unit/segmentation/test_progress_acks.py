@@ -36,7 +36,7 @@ def test_completing_a_record_twice_acknowledges_it_once() -> None:
 
 @pytest.mark.parametrize("offset", [11, 9])
 def test_a_gap_in_the_delivery_is_noticed(offset: int) -> None:
-    with pytest.raises(DeliveryGapError, match=f"offset {offset} was delivered where 10 was due"):
+    with pytest.raises(DeliveryGapError, match=f"offset {offset} was delivered, but 10 was expected"):
         AckLedger.start(10).deliver(offset, offset + 1)
 
 

@@ -56,10 +56,10 @@ GOOD = "alice,order,2026-11-25T11:00:00Z,o-1,X,1\n"
 @pytest.mark.parametrize(
     ("row", "code", "column", "reason"),
     [
-        ("alice,,2026-11-25T11:00:00Z,o,X,1", "bad_event", "event", "there is no event"),
-        ("alice, ,2026-11-25T11:00:00Z,o,X,1", "bad_event", "event", "the name of the event is white space only"),
+        ("alice,,2026-11-25T11:00:00Z,o,X,1", "bad_event", "event", "event is missing"),
+        ("alice, ,2026-11-25T11:00:00Z,o,X,1", "bad_event", "event", "the name of the event is only white space"),
         (f"alice,{'é' * 256},2026-11-25T11:00:00Z,o,X,1", "bad_event", "event", "the name of the event has 256"),
-        ("alice,order,,o,X,1", "bad_time", "occurred_at", "there is no occurred_at"),
+        ("alice,order,,o,X,1", "bad_time", "occurred_at", "occurred_at is missing"),
         ("alice,order,2026-11-25T11:00:00,o,X,1", "no_timezone", "occurred_at", "'2026-11-25T11:00:00' has no offset"),
         ("alice,order,1764068400,o,X,1", "bad_value", "occurred_at", "'1764068400' is not a timestamp YYYY-MM-DDTHH"),
         ("alice,order,1969-12-31T23:59:59Z,o,X,1", "too_early", "occurred_at", "it occurred at 1969-12-31T23:59:59Z"),
@@ -83,7 +83,7 @@ GOOD = "alice,order,2026-11-25T11:00:00Z,o-1,X,1\n"
             "the property 'coupon' has 8193",
         ),
         ("alice,order,2026-11-25T11:00:00Z,o,X,much", "bad_value", "total", "'much' is not a finite number"),
-        ("alice,,1969-12-31T23:59:59Z,o,X,1", "bad_event", "event", "there is no event"),
+        ("alice,,1969-12-31T23:59:59Z,o,X,1", "bad_event", "event", "event is missing"),
         ("alice,,1969-12-31T23:59:59Z,o,X,much", "bad_value", "total", "'much' is not a finite number"),
         (",,1969-12-31T23:59:59Z,o,X,1", "id_empty", "user_id", "the id is empty"),
     ],
@@ -102,7 +102,7 @@ def test_a_row_that_is_no_event_is_named_and_those_around_it_are_kept(
 
 def test_a_column_is_named_as_it_is_in_the_file() -> None:
     found = read("user_id,what,when\nalice,,2026-11-25T11:00:00Z\n", "event=what", "occurred_at:timestamp=when")
-    assert [(r.column, r.reason) for r in found.rejects] == [("what", "there is no event")]
+    assert [(r.column, r.reason) for r in found.rejects] == [("what", "event is missing")]
 
 
 def test_lines_of_json_are_judged_as_rows_of_a_table_are() -> None:

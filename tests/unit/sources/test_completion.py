@@ -152,7 +152,7 @@ def test_a_time_in_parquet_is_no_property_of_events(tmp_path: Path) -> None:
     pq.write_table(
         pa.table({"user_id": ["a"], "event": ["e"], "occurred_at": [NOON], "paid": [NOON]}), tmp_path / "a.parquet"
     )
-    with pytest.raises(UserError, match="the column 'paid' is timestamp; in events rules compare") as error:
+    with pytest.raises(UserError, match="the column 'paid' is timestamp; rules on events compare") as error:
         complete_spec(tmp_path / "a.parquet", asked(), ParseLimits())
     assert error.value.code == "BAD_COLUMN_TYPE"
 

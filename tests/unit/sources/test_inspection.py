@@ -115,7 +115,7 @@ def test_hints_say_what_to_do(tmp_path: Path) -> None:
         "the columns seem to be separated by semicolons; only commas are read",
     )
     doubled = inspected(tmp_path, "f.csv", b"user_id,at,x,x\na,2024-01-01 00:00,,\n")
-    assert doubled.hints == ("columns that are there more than once cannot be kept: 'x'",)
+    assert doubled.hints == ("columns that occur more than once cannot be kept: 'x'",)
     assert (doubled.local_times, doubled.spec and doubled.spec.timezone) == (("at",), "UTC")
 
 

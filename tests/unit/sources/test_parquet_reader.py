@@ -99,7 +99,9 @@ def test_a_wall_clock_needs_the_zone_of_the_spec(tmp_path: Path) -> None:
     found = read(content, tmp_path, "at:timestamp", timezone="Europe/Berlin")
     assert found.rows == [(0, "a", datetime(2024, 7, 1, 10, tzinfo=UTC))]
     assert found.codes == [(1, "bad_value")]
-    assert found.rejects[0].reason.endswith("is no moment, or two, in Europe/Berlin: write it with an offset")
+    assert found.rejects[0].reason.endswith(
+        "does not exist, or exists twice, in Europe/Berlin: write it with an offset"
+    )
 
 
 @pytest.mark.parametrize(

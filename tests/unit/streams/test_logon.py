@@ -105,7 +105,7 @@ def test_files_that_cannot_be_used_are_named_with_what_is_wrong(
         with pytest.raises(FatalError) as refused:
             options(address)
         assert refused.value.code == "CREDENTIALS_UNUSABLE"
-        assert f"{path}, which the setting kafka_bootstrap names, cannot be used: {why}" in refused.value.message
+        assert f"{path} (from the setting kafka_bootstrap) cannot be used: {why}" in refused.value.message
     with pytest.raises(UserError, match="BAD_SETTINGS"):
         options("sasl_ssl://a:1")
 
@@ -134,7 +134,7 @@ def _refusing(monkeypatch: pytest.MonkeyPatch, cause: Exception) -> list[str]:
         ),
         (
             ssl.SSLCertVerificationError(1, "certificate verify failed"),
-            "BROKER_NOT_TRUSTED: the certificate of Kafka at a:1 is refused: ",
+            "BROKER_NOT_TRUSTED: the certificate of Kafka at a:1 is rejected: ",
         ),
     ],
 )

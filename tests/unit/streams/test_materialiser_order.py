@@ -200,7 +200,7 @@ async def test_a_hole_in_the_offsets_ends_the_worker(worker: Harness) -> None:
     await worker.deliver(one().chunks()[0])
     worker.offset = 2
     with pytest.raises(
-        FatalError, match=r"DELIVERY_GAP: .* offset 2 was delivered where 1 was due; .* sends in transactions"
+        FatalError, match=r"DELIVERY_GAP: .* offset 2 was delivered, but 1 was expected; .* sends in transactions"
     ):
         await worker.deliver(one().chunks()[1])
 

@@ -178,7 +178,7 @@ async def test_records_of_an_unknown_tenant_are_dead_letters_that_do_not_come_al
     letters = of_type(world, DEAD_LETTERS, DeadLetter)
     assert [(letter.topic, letter.offset) for letter in letters] == [(EVENTS, 0), (PROFILES, 0)]
     assert {letter.reason.split(",")[0] for letter in letters} == {
-        "unknown_tenant: there was no tenant 'ghost' when the record came; `muster tenants create` it"
+        "unknown_tenant: tenant 'ghost' did not exist when the record arrived; create it with `muster tenants create`"
     }
     world.now_us += 1_000_000
     world.tenants[GHOST] = world.now_us
@@ -455,8 +455,8 @@ async def test_what_another_program_wrote_into_the_log_of_changes_is_passed_over
     await step(living)  # a checkpoint, before which the log is read again
     assert len(world.store.keys("checkpoints")) == 1
     assert world.received() == {"buyers": {"ann", "bob"}}
-    assert "passed over: muster.membership-changes offset=2: not Avro" in caplog.text
-    assert "a CutRequested does not belong into muster.membership-changes" in caplog.text
+    assert "skipped: muster.membership-changes offset=2: not Avro" in caplog.text
+    assert "a CutRequested does not belong in muster.membership-changes" in caplog.text
 
 
 async def test_a_checkpoint_of_another_log_is_refused_also_when_that_has_grown() -> None:
@@ -475,7 +475,7 @@ async def test_a_checkpoint_of_another_log_is_refused_also_when_that_has_grown()
     world.committed = dict.fromkeys(world.committed, 0)
     world.now_us += 60_000_000
     for _ in range(10):  # whoever starts it again and again makes the new log longer than the old one was
-        with pytest.raises(FatalError, match=r"OTHER_LOG: .* the checkpoint of generation 0 is of another log"):
+        with pytest.raises(FatalError, match=r"OTHER_LOG: .* the checkpoint of generation 0 belongs to another log"):
             await started(world)
     assert world.store.keys("checkpoints") == [kept]
     assert of_type(world, MEMBERSHIP_CHANGES, MembershipChanges) == []
@@ -592,7 +592,7 @@ async def test_an_owner_whose_clock_is_wrong_changes_nothing(skew_s: int) -> Non
     world = World(NOW_US)
     world.append(SEGMENT_ACTIVATIONS, buyers())
     world.skew_us = skew_s * 1_000_000
-    with pytest.raises(FatalError, match="Set the clocks by NTP") as caught:
+    with pytest.raises(FatalError, match="Synchronise the clocks with NTP") as caught:
         await started(world)
     assert (caught.value.code, caught.value.detail["skew_s"]) == ("CLOCK_SKEW", skew_s)
     assert of_type(world, MEMBERSHIP_CHANGES, MembershipChanges) == []
@@ -778,6 +778,6 @@ async def test_an_offset_that_is_left_out_ends_the_worker_unless_the_log_has_not
 
     await come(0)
     await come(1, 4)
-    with pytest.raises(FatalError, match=r"DELIVERY_GAP: .* offset 7 was delivered where 5 was due"):
+    with pytest.raises(FatalError, match=r"DELIVERY_GAP: .* offset 7 was delivered, but 5 was expected"):
         await come(7)
     assert asked == [(2, 4), (5, 7)]

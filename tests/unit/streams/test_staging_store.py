@@ -48,9 +48,9 @@ def test_a_refusal_is_fatal_and_names_the_answer(code: str, status: int) -> None
     ("fault", "why"),
     [
         (answer("SlowDown", 503), "the object store answers SlowDown"),
-        (answer("InvalidRequest", 400), "the object store refuses a request: InvalidRequest"),
+        (answer("InvalidRequest", 400), "the object store refused a request: InvalidRequest"),
         (answer("ExpiredToken", 400), "the object store refuses access to s3://staging/key"),
-        (NoCredentialsError(), "there are no S3 credentials"),
+        (NoCredentialsError(), "no S3 credentials were found"),
     ],
     ids=["busy", "refused-request", "expired-keys", "no-keys"],
 )

@@ -101,7 +101,7 @@ def test_too_many_rejects_say_how_many_of_which_kind_where_and_keep_them(tmp_pat
         "the id is empty. Correct them, or allow a share of rejects with --max-reject-share, for this file or in "
         "`muster audiences configure`. Others: line 5, column "
     )
-    assert error.value.message.endswith("At most 0.00% are allowed. All of them: s3://lake/rejects/acme/job.parquet")
+    assert error.value.message.endswith("At most 0.00% are allowed. All rejects: s3://lake/rejects/acme/job.parquet")
     assert [example.split(":")[0] for example in cast("list[str]", error.value.detail["examples"])] == [
         "line 3, column user_id",
         "line 5, column user_id",
@@ -164,7 +164,7 @@ def test_exactly_29_percent_are_not_more_than_29_percent(tmp_path: Path) -> None
 
 
 def test_a_header_alone_is_an_empty_file(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="EMPTY_FILE: the file holds no rows"):
+    with pytest.raises(UserError, match="EMPTY_FILE: the file has no rows"):
         verify_text(tmp_path, "user_id,age\n", IDS, Bucket())
 
 
@@ -292,7 +292,7 @@ def test_evidence_that_does_not_add_up_is_refused(rows: int, rejected: int, by_c
             "line 5, column age: bad_value: no",
         ),
         (Reject(ordinal=3, code=RejectCode.ID_MISSING, reason="none"), "row 4: id_missing: none"),
-        (Reject(ordinal=None, code=RejectCode.BAD_JSON, reason="broken"), "somewhere: bad_json: broken"),
+        (Reject(ordinal=None, code=RejectCode.BAD_JSON, reason="broken"), "unknown position: bad_json: broken"),
     ],
 )
 def test_a_reject_is_put_into_words(found: Reject, words: str) -> None:

@@ -200,7 +200,7 @@ def test_an_event_that_is_too_large_to_be_sent_on_is_refused() -> None:
     value = json_event(user_id="bob", properties={**numbers, **texts})
     assert len(value) <= 262_144
     assert refused(take_events([record(value)], P)) == (
-        "wrong_partition: the user belongs to partition 2, and as Avro the record is too large to be sent there"
+        "wrong_partition: the user belongs to partition 2, but encoded as Avro the record is too large to be sent there"
     )
 
 
@@ -240,10 +240,10 @@ def chunk_refusal(rows: list[dict[str, Any]], *properties: Column) -> str:
         ({"user_id": ""}, "bad_user_id: row 1: the user id has 0 characters"),
         ({"user_id": "é" * 192}, "bad_user_id: row 1: the user id has 192 characters"),
         ({"user_id": "x" * 192}, "bad_user_id: row 1: the user id has 192 characters"),
-        ({"user_id": "\u3000"}, "bad_user_id: row 1: the user id is white space only"),
+        ({"user_id": "\u3000"}, "bad_user_id: row 1: the user id is only white space"),
         ({"user_id": "a\0b"}, "bad_user_id: row 1: the user id has a NUL character"),
         ({"user_id": "bob"}, "wrong_partition: row 1: the user belongs to partition 2"),
-        ({"event": " "}, "bad_event: row 1: the name of the event is white space only"),
+        ({"event": " "}, "bad_event: row 1: the name of the event is only white space"),
         ({"event_id": ""}, "bad_event_id: row 1: the event id has 0 characters"),
         ({"occurred_at": NOON.replace(year=1969)}, "too_early: row 1: it occurred at 1969-11-25T12:00:00Z"),
         ({"occurred_at": NOON.replace(year=2286)}, "too_far_ahead: row 1: it occurred at 2286-11-25T12:00:00Z"),
@@ -277,7 +277,7 @@ def test_names_in_other_scripts_are_no_fault() -> None:
 
 def test_a_chunk_of_other_columns_is_refused() -> None:
     assert chunk_refusal([{"n": 1}], Column(name="n", type="long")) == (
-        "broken_chunk: the column n is long; in events rules compare double, string, boolean"
+        "broken_chunk: the column n is long; rules on events compare double, string, boolean"
     )
     many = tuple(Column(name=f"p{n}", type="boolean") for n in range(257))
     assert chunk_refusal([{}], *many) == "too_many_properties: 260 columns; at most 256 are allowed"
@@ -285,16 +285,16 @@ def test_a_chunk_of_other_columns_is_refused() -> None:
     batch = pa.RecordBatch.from_pylist([{"_ordinal": 0, "user_id": USER}], schema=arrow_schema(schema, ordinal=True))
     chunk = replace(event_chunk([{}]), rows=encode_rows(batch), digest=digest_rows(batch, schema))
     assert refused(take_events([record(CODEC.encode(chunk))], P)) == (
-        "broken_chunk: the columns behind user_id must begin with event:string and occurred_at:timestamp"
+        "broken_chunk: the columns after user_id must begin with event:string and occurred_at:timestamp"
     )
 
 
 @pytest.mark.parametrize(
     ("missing", "why"),
     [
-        ("user_id", "bad_user_id: row 1: there is no user_id"),
-        ("event", "bad_event: row 1: there is no event"),
-        ("occurred_at", "bad_time: row 1: there is no occurred_at"),
+        ("user_id", "bad_user_id: row 1: user_id is missing"),
+        ("event", "bad_event: row 1: event is missing"),
+        ("occurred_at", "bad_time: row 1: occurred_at is missing"),
     ],
 )
 def test_a_chunk_with_nulls_where_none_may_be_is_refused(missing: str, why: str) -> None:
@@ -304,7 +304,7 @@ def test_a_chunk_with_nulls_where_none_may_be_is_refused(missing: str, why: str)
 @pytest.mark.parametrize("ordinals", [[3, 3], [4, 3], [3, None]])
 def test_a_chunk_whose_ordinals_do_not_go_up_is_refused(ordinals: list[int | None]) -> None:
     why = chunk_refusal([{"_ordinal": ordinal} for ordinal in ordinals])
-    assert why == "broken_chunk: _ordinal does not go up from row to row"
+    assert why == "broken_chunk: _ordinal does not increase from row to row"
 
 
 @given(st.binary(max_size=60))
@@ -348,14 +348,14 @@ def test_a_chunk_that_lies_about_itself_is_refused() -> None:
     def why(**changes: Any) -> str:
         return refused(take_events([record(CODEC.encode(replace(chunk, **changes)))], P))
 
-    assert why(count=3) == "broken_chunk: 2 rows, the chunk says 3"
+    assert why(count=3) == "broken_chunk: 2 rows, but the chunk declares 3"
     assert why(digest=event_chunk([{}]).digest).startswith("broken_chunk: digest ")
     assert why(rows=chunk.rows[:200]).startswith("broken_chunk: ")
     assert why(rows=b"").startswith("broken_chunk: ")
     assert why(rows=chunk.rows + chunk.rows).startswith("broken_chunk: ArrowInvalid: the rows are 1 batches, or more")
     assert why(source="") == "broken_chunk: the source has 0 characters; 1 to 4096 are allowed"
     assert why(source="é" * 4097) == "broken_chunk: the source has 4097 characters; 1 to 4096 are allowed"
-    assert why(tenant="") == "bad_tenant: '' is no name of a tenant"
+    assert why(tenant="") == "bad_tenant: '' is not a valid tenant name"
     assert why(partition=Partition(2)) == "wrong_partition: a chunk for partition 2 in partition 1"
 
 
@@ -368,7 +368,7 @@ def test_a_chunk_that_lies_about_itself_is_refused() -> None:
 )
 def test_messages_of_other_topics_are_refused(message: ImportAborted | ProfileRecord) -> None:
     why = refused(take_events([record(CODEC.encode(message))], P))
-    assert why == f"undecodable: a {type(message).__name__} does not belong into muster.events"
+    assert why == f"undecodable: a {type(message).__name__} does not belong in muster.events"
 
 
 def test_an_avro_record_is_held_against_the_same_limits_as_json() -> None:
@@ -377,7 +377,7 @@ def test_an_avro_record_is_held_against_the_same_limits_as_json() -> None:
 
     assert why(user_id="") == "bad_user_id: the user id has 0 characters; 1 to 191 are allowed"
     assert why(occurred_at_us=-1).startswith("too_early: it occurred at 1969-12-31T23:59:59.999999Z")
-    assert why(properties={"total": float("nan")}) == "bad_property: the property 'total' is nan, no number"
+    assert why(properties={"total": float("nan")}) == "bad_property: the property 'total' is nan, not a number"
     assert why(properties={f"p{n}": "x" * 8192 for n in range(33)}).startswith("too_large: ")
 
 
@@ -387,4 +387,4 @@ def test_a_refused_record_becomes_a_dead_letter_as_it_came() -> None:
     letter = sent.dead_letter(refusal, NOON_US)
     assert (letter.topic, letter.partition, letter.offset) == ("muster.events", 1, 12)
     assert (letter.key, letter.value, letter.failed_at_us) == (b"alice", b"?", NOON_US)
-    assert letter.reason.startswith("undecodable: neither C3 01")
+    assert letter.reason.startswith("undecodable: the record in muster.events begins neither with C3 01")

@@ -84,7 +84,7 @@ def test_a_row_of_a_chunk_says_which_row_of_which_source_it_was() -> None:
 def test_a_chunk_with_a_bad_value_is_refused() -> None:
     chunk = profile_chunk([{"age": 1.0}, {"age": float("inf")}], Column(name="age", type="double"))
     [refusal] = take_profiles([profile_record(CODEC.encode(chunk))], P).refusals
-    assert str(refusal) == "bad_property: row 1: the property 'age' is inf, no number"
+    assert str(refusal) == "bad_property: row 1: the property 'age' is inf, not a number"
 
 
 def test_attributes_of_a_chunk_may_be_dates_and_have_any_name() -> None:
@@ -106,7 +106,7 @@ def test_attributes_of_a_chunk_may_be_dates_and_have_any_name() -> None:
 def test_an_event_is_no_change_of_a_profile() -> None:
     event = EventRecord(user_id="alice", event="order", occurred_at_us=AT_US)
     [refusal] = take_profiles([profile_record(CODEC.encode(event))], P).refusals
-    assert str(refusal) == "undecodable: a EventRecord does not belong into muster.profiles"
+    assert str(refusal) == "undecodable: a EventRecord does not belong in muster.profiles"
 
 
 def test_nothing_is_no_changes() -> None:
@@ -134,7 +134,7 @@ def test_a_row_of_a_chunk_forgets_all_attributes_and_sets_none() -> None:
         (
             [{"deleted": True, "age": 31.0}],
             (Column(name="deleted", type="boolean"), Column(name="age", type="double")),
-            "row 0: a profile that is deleted has no attributes in the same row",
+            "row 0: a deleted profile cannot have attributes in the same row",
         ),
         ([{"deleted": "yes"}], (Column(name="deleted"),), "deleted must be a boolean"),
         (
