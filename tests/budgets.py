@@ -1,8 +1,8 @@
 """What the run took, at its end: each suite with its time and budget, and tests that are slow without saying why.
 
 A report; nothing fails, since machines are noisy. `--suite-times FILE` writes the same as JSON. A suite is a folder of
-tests, one deeper among unit tests. Its budget, in seconds of pytest's processes, is a line of `suite_budgets` in
-pyproject.toml, such as "unit/lake = 60".
+tests, deeper among unit and integration tests (`DEPTHS`). Its budget, in seconds of pytest's processes, is a line of
+`suite_budgets` in pyproject.toml, such as "unit/streams = 60".
 """
 
 import json
@@ -15,6 +15,8 @@ import pytest
 
 SLOW_S: Final = 20.0
 """A test that takes longer has a marker that says why."""
+DEPTHS: Final = {"unit": 3, "integration": 2}
+"""How many folders name a suite."""
 MARKERS: Final = ("slow", "faults", "containers")
 
 
@@ -36,9 +38,9 @@ class Times:
 
 
 def suite_of(test: str) -> str:
-    """tests/unit/lake/test_sql.py::test_it is one of unit/lake."""
+    """tests/integration/lake/test_sql.py::test_it is one of integration/lake."""
     folders = PurePosixPath(test.partition("::")[0]).parts[:-1]
-    depth = 2 if folders[:2] == ("tests", "unit") else 1
+    depth = DEPTHS.get("/".join(folders[1:2]), 1)
     return "/".join(folders[1 : 1 + depth]) or "tests"
 
 

@@ -25,7 +25,18 @@ from segmentation.versions import (
     VersionStore,
 )
 from tests.fakes.version_store import InMemoryVersionStore
-from tests.unit.lake.support import AT, BUCKET, Parts, audience, counts, limits, new_id, object_server, request, users
+from tests.integration.lake.support import (
+    AT,
+    BUCKET,
+    Parts,
+    audience,
+    counts,
+    limits,
+    new_id,
+    object_server,
+    request,
+    users,
+)
 
 AGE = RowSchema(columns=(Column(name="age", type="long"),))
 

@@ -11,7 +11,7 @@ import pytest
 from connectors.storage.access import S3Access
 from orchestration.platform.settings import Settings
 from tests.e2e.conftest import Muster, write
-from tests.unit.lake.support import PARTNER, object_server, secret_of
+from tests.integration.lake.support import PARTNER, object_server, secret_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 

@@ -20,7 +20,7 @@ from schemas.import_spec import ImportSpec
 from tests.hostile.judging import Outcome
 from tests.hostile.parquet_bytes import MAGIC, footer_of, parquet, with_footer
 from tests.hostile.twin import SPEC, clean_row, values
-from tests.unit.sources.reading import spec_of
+from tests.unit.connectors.sources.reading import spec_of
 
 ROWS: Final = 400
 PARQUET_SPEC: Final = ImportSpec(columns=SPEC.columns, format="parquet")

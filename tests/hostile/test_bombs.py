@@ -9,7 +9,7 @@ from connectors.sources.suggestion import Layout, suggest
 from schemas.errors import UserError
 from tests.hostile.bombs import BOMBS, QUICK, Bomb
 from tests.hostile.parquet_bytes import patched_counts
-from tests.unit.sources.reading import parse_file, read_csv, spec_of
+from tests.unit.connectors.sources.reading import parse_file, read_csv, spec_of
 
 
 @pytest.mark.parametrize("bomb", [b for b in BOMBS if b.name in QUICK], ids=lambda bomb: bomb.name)

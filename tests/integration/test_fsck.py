@@ -32,8 +32,8 @@ from schemas.layout import audience_prefix, split_s3_uri, staging_prefix
 from schemas.messages import PartitionMaterialised
 from schemas.topics import EVENTS
 from tests.fakes.catalog import migrated
-from tests.unit.lake.archiving import Bucket, event
-from tests.unit.lake.support import BUCKET, Parts, object_server, users
+from tests.integration.lake.archiving import Bucket, event
+from tests.integration.lake.support import BUCKET, Parts, object_server, users
 
 pytestmark = pytest.mark.integration
 TENANT = TenantName("acme")

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from connectors.lake.store import IcebergVersionStore
+from tests.integration.lake.support import BUCKET, limits, object_server
 from tests.servers.querying import ANSWER, Place, arrange, blocks, counted
 from tests.servers.spark import run_with_spark
-from tests.unit.lake.support import BUCKET, limits, object_server
 
 pytestmark = pytest.mark.containers
 

@@ -29,9 +29,9 @@ SLEPT_THROUGH_A_ROLLBACK: Final = (
     "tests/contract/test_version_store.py::test_a_writer_that_slept_through_a_rollback_does_not_undo_it[sqlite]"
 )
 NOT_TOO_OLD: Final = (
-    "tests/unit/orchestration/test_sweeper.py::test_a_job_is_not_too_old_before_its_three_days_are_over"
+    "tests/unit/orchestration/control/test_gc.py::test_a_job_is_not_too_old_before_its_three_days_are_over"
 )
-RACE_LOST: Final = "tests/unit/lake/test_iceberg_store.py::test_an_append_that_loses_the_race_is_told_so"
+RACE_LOST: Final = "tests/integration/lake/test_iceberg_store.py::test_an_append_that_loses_the_race_is_told_so"
 PROTOCOL: Final = "tests/property/test_import_protocol.py"
 HOSTILE_CSV: Final = "tests/hostile/test_csv.py"
 HOSTILE_JSON: Final = "tests/hostile/test_jsonl.py"
@@ -94,14 +94,20 @@ MUTANTS: Final = (
         caught_by=("tests/unit/streams/test_materialiser_order.py",),
     ),
     Mutant(bug=stream_bugs.late_chunks_reopen, promises=(3,), caught_by=(FOLD,)),
-    Mutant(bug=job_bugs.unpinned_object, promises=(1, 2), caught_by=("tests/unit/sources/test_pinned.py", SCHEDULES)),
-    Mutant(bug=job_bugs.fence_ignored, promises=(3,), caught_by=("tests/unit/orchestration/test_lifecycle.py",)),
+    Mutant(
+        bug=job_bugs.unpinned_object,
+        promises=(1, 2),
+        caught_by=("tests/unit/connectors/storage/test_pinned.py", SCHEDULES),
+    ),
+    Mutant(bug=job_bugs.fence_ignored, promises=(3,), caught_by=("tests/unit/orchestration/kinds/test_lifecycle.py",)),
     Mutant(
         bug=job_bugs.markers_before_acks,
         promises=(1,),
-        caught_by=("tests/unit/publishing/test_importer.py", SCHEDULES),
+        caught_by=("tests/unit/connectors/publishing/test_importer.py", SCHEDULES),
     ),
-    Mutant(bug=job_bugs.unregistered_twin, promises=(3,), caught_by=("tests/unit/orchestration/test_lifecycle.py",)),
+    Mutant(
+        bug=job_bugs.unregistered_twin, promises=(3,), caught_by=("tests/unit/orchestration/kinds/test_lifecycle.py",)
+    ),
     Mutant(
         bug=job_bugs.duplicate_comes_to_life,
         promises=(3,),
@@ -119,26 +125,30 @@ MUTANTS: Final = (
     ),
     Mutant(bug=job_bugs.ends_early, promises=(3,), caught_by=(NOT_TOO_OLD, SCHEDULES)),
     Mutant(
-        bug=job_bugs.wrong_duplicates, promises=(2,), caught_by=("tests/unit/orchestration/test_receipts.py", SCHEDULES)
+        bug=job_bugs.wrong_duplicates,
+        promises=(2,),
+        caught_by=("tests/unit/orchestration/kinds/test_receipts.py", SCHEDULES),
     ),
-    Mutant(bug=job_bugs.one_row_off, promises=(4,), caught_by=("tests/unit/sources/test_csv_reader.py",)),
+    Mutant(bug=job_bugs.one_row_off, promises=(4,), caught_by=("tests/unit/connectors/sources/test_csv_reader.py",)),
     Mutant(
         bug=reader_bugs.quote_in_a_field,
         promises=(4,),
-        caught_by=(HOSTILE_CSV, HOSTILE_FUZZ, "tests/unit/sources/test_csv_reader.py"),
+        caught_by=(HOSTILE_CSV, HOSTILE_FUZZ, "tests/unit/connectors/sources/test_csv_reader.py"),
     ),
     Mutant(bug=reader_bugs.text_after_a_quote, promises=(4,), caught_by=(HOSTILE_CSV, HOSTILE_FUZZ)),
     Mutant(
         bug=reader_bugs.nul_let_through,
         promises=(4,),
-        caught_by=(HOSTILE_CSV, HOSTILE_FUZZ, "tests/unit/sources/test_csv_reader.py"),
+        caught_by=(HOSTILE_CSV, HOSTILE_FUZZ, "tests/unit/connectors/sources/test_csv_reader.py"),
     ),
-    Mutant(bug=reader_bugs.skipping_forgets, promises=(4,), caught_by=("tests/unit/sources/test_csv_reader.py",)),
+    Mutant(
+        bug=reader_bugs.skipping_forgets, promises=(4,), caught_by=("tests/unit/connectors/sources/test_csv_reader.py",)
+    ),
     Mutant(bug=reader_bugs.offsets_of_blocks, promises=(4,), caught_by=(HOSTILE_CSV, HOSTILE_FUZZ)),
     Mutant(
         bug=reader_bugs.number_wrapped,
         promises=(4,),
-        caught_by=(HOSTILE_CSV, "tests/unit/sources/test_typed_columns.py"),
+        caught_by=(HOSTILE_CSV, "tests/unit/connectors/sources/test_typed_columns.py"),
     ),
     Mutant(bug=reader_bugs.last_row_dropped, promises=(4,), caught_by=(HOSTILE_CSV, "tests/hostile/test_csv_ends.py")),
     Mutant(bug=reader_bugs.mark_kept, promises=(4,), caught_by=(HOSTILE_CSV,)),
@@ -146,11 +156,11 @@ MUTANTS: Final = (
     Mutant(
         bug=reader_bugs.last_key_wins,
         promises=(4,),
-        caught_by=(HOSTILE_JSON, HOSTILE_FUZZ, "tests/unit/sources/test_jsonl_reader.py"),
+        caught_by=(HOSTILE_JSON, HOSTILE_FUZZ, "tests/unit/connectors/sources/test_jsonl_reader.py"),
     ),
     Mutant(bug=reader_bugs.ids_unjudged, promises=(4,), caught_by=(HOSTILE_CSV, HOSTILE_JSON)),
     Mutant(bug=reader_bugs.pages_unchecked, promises=(4,), caught_by=("tests/hostile/test_parquet.py",)),
     Mutant(bug=job_bugs.one_event_too_many, promises=(5,), caught_by=("tests/property/test_evaluator.py",)),
     Mutant(bug=job_bugs.pins_ignored, promises=(6,), caught_by=("tests/contract/test_version_store.py",)),
-    Mutant(bug=job_bugs.checks_bytes_only, promises=(7,), caught_by=("tests/unit/lake/test_exporting.py",)),
+    Mutant(bug=job_bugs.checks_bytes_only, promises=(7,), caught_by=("tests/integration/lake/test_exporting.py",)),
 )

@@ -28,7 +28,7 @@ from schemas.topics import EVENTS, PROFILES
 from segmentation.intake.events import take_events
 from segmentation.intake.profiles import take_profiles
 from segmentation.intake.topic_record import TopicRecord
-from tests.unit.sources.reading import Bytes
+from tests.unit.connectors.sources.reading import Bytes
 
 P = 3
 SHOP = TenantName("shop")

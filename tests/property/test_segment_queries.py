@@ -31,9 +31,9 @@ from segmentation.rules.nodes import Ever, Never, Rule, Seen
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.references import names
 from tests.examples import examples
+from tests.integration.lake.support import limits
 from tests.property.rule_cases import NAMES, NOW, rules
 from tests.property.test_rules import TYPES, USERS, World, is_in, is_true, worlds
-from tests.unit.lake.support import limits
 
 ACME = TenantName("acme")
 P = 2

@@ -15,7 +15,7 @@ from tests.examples import examples
 from tests.hostile import naive_csv
 from tests.hostile.judging import naive_outcome
 from tests.hostile.reading import outcome_of
-from tests.unit.sources.reading import read_csv, spec_of
+from tests.unit.connectors.sources.reading import read_csv, spec_of
 
 cells = st.text(
     st.one_of(

@@ -11,7 +11,7 @@ from schemas.ids import JobId, Version
 from segmentation.versions import AlreadyPublished, BaseMoved, Published, PublishRequest, SupersededBy
 from tests.examples import examples
 from tests.fakes.version_store import InMemoryVersionStore
-from tests.unit.lake.support import AT, Parts, audience, counts, new_id, request, users
+from tests.integration.lake.support import AT, Parts, audience, counts, new_id, request, users
 
 NAMES = st.frozensets(st.sampled_from("abcdefgh"), max_size=8)
 ORDERS = st.integers(0, 99).map("{:02d}".format)

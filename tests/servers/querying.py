@@ -16,7 +16,7 @@ from schemas.columns import Column, RowSchema
 from schemas.ids import AudienceName, TenantName, Version
 from schemas.manifest import ExportFormat
 from segmentation.versions import AudienceRef
-from tests.unit.lake.support import BUCKET, Parts, limits, new_id, request
+from tests.integration.lake.support import BUCKET, Parts, limits, new_id, request
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "querying.md"
 SCHEMA: Final = RowSchema(

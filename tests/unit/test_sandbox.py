@@ -24,7 +24,7 @@ from orchestration.operations import doctor
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError
 from schemas.import_spec import ImportSpec
-from tests.unit.lake.support import limits
+from tests.integration.lake.support import limits
 from tests.unit.probing import names, report, script, targets, unconfined
 
 Probe = Callable[[str], dict[str, str]]

@@ -32,9 +32,9 @@ from schemas.topics import ARCHIVE, ARCHIVE_COMMITS, ARCHIVE_GROUP, EVENTS, PROF
 from streams.counters import Counters
 from tests.fakes.importer import send_raw
 from tests.integration.archiver import POINTS
+from tests.integration.lake.archiving import Bucket, change, event
 from tests.integration.quick import QUICK_S
 from tests.integration.workers import ROOT, end_sessions, eventually, member_ids
-from tests.unit.lake.archiving import Bucket, change, event
 
 pytestmark = pytest.mark.integration
 DOUBTFUL = "after the append"

@@ -27,7 +27,7 @@ from segmentation.intake.events import EventIntake, take_events
 from segmentation.intake.profiles import take_profiles
 from segmentation.intake.topic_record import Move, TopicRecord
 from tests.fakes.import_log import ScriptedFence
-from tests.unit.publishing.test_importer import NoRejects
+from tests.unit.connectors.publishing.test_importer import NoRejects
 
 pytestmark = pytest.mark.integration
 

@@ -28,7 +28,7 @@ from orchestration.platform.settings import Settings
 from schemas.arrow import arrow_schema
 from schemas.errors import MusterError, RetriableError, UserError
 from tests.servers.faulty_s3 import Request, Stall, faulty_proxy
-from tests.unit.sources.reading import collect, spec_of
+from tests.unit.connectors.sources.reading import collect, spec_of
 
 pytestmark = pytest.mark.integration
 

@@ -34,8 +34,8 @@ from schemas.topics import SEGMENT_ACTIVATIONS, SEGMENT_STATUS
 from segmentation.rules.parser import parse_rule
 from tests.fakes.catalog import migrated
 from tests.fakes.version_store import InMemoryVersionStore
+from tests.integration.lake.support import Parts, new_id, request, users
 from tests.integration.workers import eventually
-from tests.unit.lake.support import Parts, new_id, request, users
 
 pytestmark = pytest.mark.integration
 BUYERS, VIP = AudienceName("buyers"), AudienceName("vip")

@@ -35,8 +35,8 @@ from segmentation.rules.parser import parse_rule
 from streams.counters import Counters
 from tests.fakes.catalog import migrated
 from tests.fakes.version_store import InMemoryVersionStore
-from tests.unit.lake.archiving import Bucket, change, event, values
-from tests.unit.lake.support import Parts, new_id, request, users
+from tests.integration.lake.archiving import Bucket, change, event, values
+from tests.integration.lake.support import Parts, new_id, request, users
 
 pytestmark = [
     pytest.mark.integration,

@@ -35,8 +35,8 @@ from schemas.topics import JOB_EVENTS
 from tests.fakes.import_log import InMemoryTopicLog
 from tests.fakes.receivers import ROOT, SCHEMAS
 from tests.fakes.topic_exports import EXPORT, Row, delta, export_all, topic_export, whole
+from tests.integration.lake.test_exporting import KINDS, naughty_rows
 from tests.integration.workers import eventually
-from tests.unit.lake.test_exporting import KINDS, naughty_rows
 
 pytestmark = pytest.mark.integration
 

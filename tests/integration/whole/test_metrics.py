@@ -17,7 +17,7 @@ from schemas.topics import JOB_EVENTS
 from tests.faults.waiting import until
 from tests.integration.whole.conftest import PARTITIONS, READERS
 from tests.integration.whole_imports import assert_published, ended, job_of, upload
-from tests.unit.orchestration.test_metrics import scrape
+from tests.unit.orchestration.platform.test_metrics import scrape
 
 pytestmark = pytest.mark.integration
 Metric = tuple[str, tuple[str, ...]]

@@ -5,7 +5,7 @@ import pytest
 from benchmarks.capacity_model import imports_a_day, kafka_disk_gb, materialised_s, reading, threshold
 from benchmarks.idle_month import Idle, idle_lines
 from orchestration.quoting.deployment import Resources
-from tests.unit.quoting.figures import FREE, RATES, deployed, prices
+from tests.unit.orchestration.quoting.figures import FREE, RATES, deployed, prices
 
 M = 1_000_000
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from schemas.metrics import METRICS
-from tests.unit.cli.test_command_line import LEAVES
+from tests.unit.orchestration.cli.test_command_line import LEAVES
 
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from orchestration.catalog.segments import MAX_SEGMENTS
 from segmentation.rules.parser import parse_rule
-from tests.unit.cli.test_command_line import LEAVES
+from tests.unit.orchestration.cli.test_command_line import LEAVES
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "segments.md").read_text(encoding="utf-8")

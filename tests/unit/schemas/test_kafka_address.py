@@ -141,7 +141,7 @@ def test_what_refused_names_broker_mechanism_and_files() -> None:
     refused = logon_refused(address, "b-1.msk:9096", "Authentication failed")
     assert refused.code == "LOGON_REFUSED"
     assert "Kafka at b-1.msk:9096 refuses the logon with SCRAM-SHA-512: Authentication failed" in refused.message
-    assert "those of /run/kafka.json" in refused.message
+    assert "are read from /run/kafka.json" in refused.message
     untrusted = broker_not_trusted(address, "b-1.msk:9096", "self-signed")
     assert untrusted.code == "BROKER_NOT_TRUSTED"
     assert "It must be trusted by the system's certificates" in untrusted.message

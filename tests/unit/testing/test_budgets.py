@@ -32,13 +32,15 @@ PLUGIN = "import tests.budgets\ntests.budgets.SLOW_S = 0.25\npytest_plugins = ['
 @pytest.mark.parametrize(
     ("test", "suite"),
     [
-        ("tests/unit/lake/test_sql.py::test_it[a/b::c]", "unit/lake"),
+        ("tests/integration/lake/test_sql.py::test_it[a/b::c]", "integration/lake"),
+        ("tests/unit/streams/test_it.py::test_it", "unit/streams"),
+        ("tests/unit/orchestration/cli/test_it.py::test_it", "unit/orchestration/cli"),
         ("tests/unit/test_it.py::test_it", "unit"),
         ("tests/engine/states/test_it.py::test_it", "engine"),
         ("tests/test_it.py::test_it", "tests"),
     ],
 )
-def test_a_suite_is_a_folder_and_one_deeper_among_unit_tests(test: str, suite: str) -> None:
+def test_a_suite_is_a_folder_and_deeper_among_unit_and_integration_tests(test: str, suite: str) -> None:
     assert suite_of(test) == suite
 
 
@@ -46,26 +48,26 @@ def test_a_suite_is_a_folder_and_one_deeper_among_unit_tests(test: str, suite: s
 def test_suites_are_summed_and_slow_tests_without_a_reason_are_named(tmp_path: Path, processes: str) -> None:
     files = {
         "conftest.py": PLUGIN,
-        "tests/unit/lake/test_slow.py": SLOW,
+        "tests/integration/lake/test_slow.py": SLOW,
         "tests/e2e/test_quick.py": "def test_quick(): pass\ndef test_failing(): assert False\n",
     }
-    write_suite(tmp_path, files, "suite_budgets =\n    unit/lake = 0.5\n    e2e = 60\n")
+    write_suite(tmp_path, files, "suite_budgets =\n    integration/lake = 0.5\n    e2e = 60\n")
     ran = run(tmp_path, ["pytest", "-q", "-n", processes, "--suite-times=times.json"])
     times = json.loads((tmp_path / "times.json").read_text())
-    lake, e2e = times["suites"]["unit/lake"], times["suites"]["e2e"]
+    lake, e2e = times["suites"]["integration/lake"], times["suites"]["e2e"]
     assert (lake["tests"], lake["budget_s"], e2e["tests"], e2e["budget_s"]) == (4, 0.5, 2, 60)
     assert lake["seconds"] > 1.2
-    assert list(times["slow"]) == ["tests/unit/lake/test_slow.py::test_without_a_reason"]
+    assert list(times["slow"]) == ["tests/integration/lake/test_slow.py::test_without_a_reason"]
     lines = [line for line in ran.stdout.splitlines() if " s  " in line or " tests  " in line]
     assert [line.split(maxsplit=2)[-1].partition("tests  ")[2] for line in lines[:2]] == [
-        "unit/lake  over its budget of 0.5 s",
+        "integration/lake  over its budget of 0.5 s",
         "e2e",
     ]
-    assert lines[2].endswith("tests/unit/lake/test_slow.py::test_without_a_reason")
+    assert lines[2].endswith("tests/integration/lake/test_slow.py::test_without_a_reason")
     assert ran.returncode == 1  # of the test that fails, not of those that are slow
 
 
 def test_a_run_of_one_suite_within_its_budget_prints_nothing(tmp_path: Path) -> None:
-    write_suite(tmp_path, {"conftest.py": PLUGIN, "tests/unit/lake/test_quick.py": "def test_quick(): pass\n"})
+    write_suite(tmp_path, {"conftest.py": PLUGIN, "tests/integration/lake/test_quick.py": "def test_quick(): pass\n"})
     ran = run(tmp_path, ["pytest", "-q"])
     assert (ran.returncode, "lake" in ran.stdout) == (0, False)

@@ -1,0 +1,765 @@
+"""ExportAudience step by step: a step that dies, is repeated, comes late or is not wanted any more changes nothing."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.sinks import exporting
+from connectors.sinks.export_files import write_files
+from connectors.sinks.s3_prefix import S3Prefix
+from connectors.storage.access import S3Access
+from orchestration.catalog import tables
+from orchestration.catalog.records import Export, JobError
+from orchestration.catalog.references import ref_of
+from orchestration.control import wiring
+from orchestration.control.gc import exports as cleaning
+from orchestration.control.gc.exports import RETRY_AFTER_MS
+from orchestration.control.reconciler import HEARTBEAT_MS
+from orchestration.kinds import records
+from orchestration.kinds.export import plan
+from orchestration.kinds.export.destinations import order_of, request_of
+from orchestration.operations import wiring as operations_wiring
+from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.workflow.engine import EXPORT_MACHINE
+from schemas.codec import CODEC
+from schemas.errors import MusterError, RetriableError, UserError
+from schemas.export_shape import ExportShape
+from schemas.ids import JobId, Version
+from schemas.manifest import ExportFormat
+from schemas.messages import ExportAborted
+from schemas.topics import HOUR_MS, MAX_JOB_AGE_S
+from tests.fakes.import_log import InMemoryTopicLog
+from tests.fakes.receivers import Receiver
+from tests.fakes.sweeping import sweep as sweep_jobs
+from tests.integration.lake.export_steps import Exports, made
+
+USERS = tuple(f"user-{n:03d}" for n in range(60))
+LIVE = ("REGISTERED", "WRITING", "FINISHING")
+
+
+@pytest.fixture
+def exports(s3: S3Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Exports]:
+    yield from made(s3, tmp_path, monkeypatch)
+
+
+def code_of(act: Callable[[], object]) -> str:
+    with pytest.raises(MusterError) as caught:
+        act()
+    return caught.value.code
+
+
+def error_of(export: Export) -> str:
+    assert export.error is not None
+    return export.error.code
+
+
+def sweep(exports: Exports, *, since: int | None = None, **later: float) -> None:
+    now = (now_ms() if since is None else since) + int(timedelta(**(later or {"minutes": 1})).total_seconds() * 1000)
+    context = exports.context
+    wiring.export_reconciler(context).tick(now)
+    wiring.ended_exports(exports.context).tick(now)
+
+
+def test_an_export_holds_its_version_until_its_manifest_is_there(exports: Exports) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING")
+    assert exports.held()
+    groups = exports.context.exports.groups(export.job_id)
+    assert [group.number for group in groups] == [0, 1, 2, 3]
+    export = exports.run(export)
+    assert (export.state, exports.held()) == ("READY", False)
+    to = str(export.request["to"])
+    assert exports.users(to) == sorted(USERS)
+    assert export.outcome is not None
+    assert (export.outcome["rows"], export.outcome["manifest"]) == (60, f"{to}/manifest.json")
+    history = exports.context.exports.history(export.job_id)
+    assert [t.state for t in history] == ["REGISTERED", "WRITING", "FINISHING", "READY"]
+
+
+def test_the_version_that_was_asked_for_is_exported_though_expiry_forgets_it(exports: Exports) -> None:
+    exports.publish("old", order="1")
+    export = exports.at("WRITING", version=1)
+    exports.publish("new", order="2")
+    assert exports.expire(exports.vip, versions=1, days=0).versions == ()
+    exports.run(export)
+    assert exports.users(str(export.request["to"])) == ["old"]
+    assert exports.expire(exports.vip, versions=1, days=0).versions == (1,)
+
+
+def test_a_version_that_expires_before_it_is_held_is_a_user_error(exports: Exports) -> None:
+    exports.publish("old", order="1")
+    export = exports.register(version=1)
+    exports.publish("new", order="2")
+    exports.expire(exports.vip, versions=1, days=0)
+    assert error_of(exports.run(export)) == "NO_SUCH_VERSION"
+
+
+def test_the_current_version_is_the_one_at_registration_and_as_of_finds_older_ones(exports: Exports) -> None:
+    exports.publish("first", order="1")
+    export = exports.register()
+    exports.publish("second", order="2")
+    assert exports.run(export).outcome["version"] == 1  # type: ignore[index]
+    assert exports.run(exports.register()).outcome["version"] == 2  # type: ignore[index]
+    assert exports.run(exports.register(as_of="2027-01-01")).outcome["version"] == 2  # type: ignore[index]
+    assert error_of(exports.register(as_of="2020-01-01T00:00Z")) == "NO_SUCH_VERSION"
+    assert error_of(exports.register(as_of="yesterday")) == "BAD_TIME"
+
+
+def test_a_version_that_was_current_and_is_forgotten_is_not_taken_for_an_older_one_that_is_held(
+    exports: Exports,
+) -> None:
+    for day in (1, 2, 3, 4):
+        exports.publish(f"of-day-{day}", order=str(day), published_at=datetime(2026, 11, day, tzinfo=UTC))
+        if day == 1:
+            exports.at("WRITING")
+    assert exports.expire(exports.vip, versions=2, days=0).versions == (2,)
+    assert error_of(exports.register(as_of="2026-11-02T12:00Z")) == "NO_SUCH_VERSION"
+    assert exports.register(as_of="2026-11-03T12:00Z").request["version"] == 3
+    assert exports.register(as_of="2026-11-30").request["version"] == 4
+
+
+def test_a_delta_holds_both_versions(exports: Exports) -> None:
+    exports.publish(*USERS, order="1")
+    exports.publish(*USERS[10:], "new", order="2")
+    export = exports.run(exports.register(delta_from=1))
+    manifest = exports.manifest(str(export.request["to"]))
+    assert (manifest["rows"], manifest["delta"]["version"]) == (11, 1)
+    assert not exports.held()
+    assert error_of(exports.run(exports.register(delta_from=7))) == "NO_SUCH_VERSION"
+
+
+def test_an_audience_without_members_is_a_manifest_without_files(exports: Exports) -> None:
+    exports.publish()
+    export = exports.run(exports.register())
+    assert (export.state, exports.files(str(export.request["to"]))) == ("READY", ["manifest.json"])
+
+
+@pytest.mark.parametrize("state", LIVE)
+def test_a_step_that_runs_twice_changes_nothing(exports: Exports, state: str) -> None:
+    exports.publish(*USERS)
+    export = exports.at(state)
+    handler = {"REGISTERED": "plan_export", "WRITING": "write_export_group", "FINISHING": "finish_export"}[state]
+    more = {"number": "2"} if state == "WRITING" else {}
+    for _ in range(2):
+        exports.step(export, handler, **more)
+    export = exports.run(export)
+    exports.step(export, handler, **more)
+    assert exports.context.exports.get(export.job_id).state == "READY"
+    assert exports.users(str(export.request["to"])) == sorted(USERS)
+
+
+@pytest.mark.parametrize("when", ["before the first file", "after the first file", "at the end"])
+def test_a_group_whose_writer_dies_is_written_again_with_the_same_bytes(
+    exports: Exports, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING")
+    to = str(export.request["to"])
+    write = write_files
+    died: list[int] = []
+
+    def dying(*given: Any, **options: Any) -> Iterator[Any]:
+        for number, file in enumerate(write(*given, **options)):
+            if when == "before the first file" and not died:
+                died.append(number)
+                raise RetriableError("LAKE_UNAVAILABLE", "no answer")
+            yield file
+        if when != "before the first file" and not died:
+            died.append(1)
+            raise RetriableError("LAKE_UNAVAILABLE", "no answer")
+
+    monkeypatch.setattr(exporting, "write_files", dying)
+    with pytest.raises(Exception, match="LAKE_UNAVAILABLE"):
+        exports.step(export, "write_export_group", number="0")
+    before = {key: exports.body(to, key) for key in exports.files(to)}
+    assert bool(before) == (when != "before the first file")
+    exports.run(export)
+    assert exports.users(to) == sorted(USERS)
+    assert {key: exports.body(to, key) for key in before} == before
+    assert [g.attempt for g in exports.context.exports.groups(export.job_id)] == [2, 1, 1, 1]
+
+
+def test_a_group_that_is_given_up_fails_the_export_with_its_cause_and_leaves_nothing(exports: Exports) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING")
+    exports.step(export, "write_export_group", number="0")
+    failure = {"Error": "States.TaskFailed", "Cause": "the task was killed"}
+    exports.step(export, "fail_export_group", number="0", failure=failure)  # it was written after all
+    exports.step(export, "fail_export_group", number="2", failure=failure)
+    export = exports.run(export)
+    assert (export.state, error_of(export)) == ("FAILED", "States.TaskFailed")
+    assert export.error is not None
+    assert export.error.kind == "system"
+    sweep(exports)
+    assert (exports.files(str(export.request["to"])), exports.held()) == ([], False)
+
+
+def test_a_group_that_nobody_wrote_is_not_passed_over(exports: Exports) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING")
+    for number in "013":
+        exports.step(export, "write_export_group", number=number)
+    with pytest.raises(Exception, match="GROUP_NOT_WRITTEN"):
+        exports.step(export, "finish_export")
+
+
+def test_a_user_error_of_one_group_spares_the_others_the_work(exports: Exports) -> None:
+    exports.publish(*USERS, "=1+1")
+    refuse = {"name": "csv", "null_token": "", "formulas": "refuse"}
+    export = exports.at("WRITING", format=exports.request().format.from_record(refuse))
+    export = exports.run(export)
+    assert error_of(export) == "FORMULA_FOUND"
+    groups = exports.context.exports.groups(export.job_id)
+    assert [g.record for g in groups[[g.error is not None for g in groups].index(True) + 1 :]].count(None) > 0
+    sweep(exports)
+    assert exports.files(str(export.request["to"])) == []
+
+
+def test_files_that_lost_a_member_get_no_manifest(exports: Exports) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING")
+    exports.write(export)
+    group = exports.context.exports.groups(export.job_id)[1]
+    assert group.record is not None
+    exports.context.exports.set_group(export.job_id, 1, record={**group.record, "files": []})
+    export = exports.run(export)
+    assert (export.state, error_of(export)) == ("FAILED", "EXPORT_MISMATCH")
+    sweep(exports)
+    assert exports.files(str(export.request["to"])) == []
+
+
+@pytest.mark.parametrize("state", LIVE)
+def test_an_execution_that_the_export_does_not_belong_to_is_sent_to_its_end(exports: Exports, state: str) -> None:
+    exports.publish(*USERS)
+    export = exports.at(state)
+    other = exports.context.engine.execution_arn("other", EXPORT_MACHINE)
+    for handler in ("plan_export", "finish_export", "mark_export_failed"):
+        failure = {"Error": "x", "Cause": "y"}
+        seen = exports.call(handler, export_id=export.job_id, execution=other, failure=failure)
+        assert seen["state"] == "DUPLICATE"
+    exports.call("write_export_group", export_id=export.job_id, execution=other, number="0")
+    assert exports.context.exports.get(export.job_id).state == state
+    assert all(group.attempt == (1 if state == "FINISHING" else 0) for group in look_at(exports, export).groups)
+    resumed = exports.call("register_export", input={"resume": export.job_id}, execution=other)
+    assert resumed["state"] == "DUPLICATE"
+
+
+def look_at(exports: Exports, export: Export) -> Any:
+    found = operations_wiring.job_progress(exports.context).look_at_export(export.job_id)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("state", LIVE)
+def test_cancel_at_every_step(exports: Exports, state: str) -> None:
+    exports.publish(*USERS)
+    export = exports.at(state)
+    if state == "WRITING":
+        exports.step(export, "write_export_group", number="0")
+    to = str(export.request["to"])
+    if state == "FINISHING":
+        assert code_of(lambda: operations_wiring.export_jobs(exports.context).cancel(export.job_id)) == "TOO_LATE"
+        assert exports.run(export).state == "READY"
+        return
+    assert not operations_wiring.export_jobs(exports.context).cancel(export.job_id).already
+    assert operations_wiring.export_jobs(exports.context).cancel(export.job_id).already
+    assert exports.workflow.statuses[str(export.execution)] == "ABORTED"
+    exports.step(export, "write_export_group", number="1")  # was on its way
+    assert exports.step(export, "finish_export")["state"] == "CANCELLED"
+    sweep(exports)
+    assert (exports.files(to), exports.held()) == ([], False)
+    again = operations_wiring.export_jobs(exports.context).retry(export.job_id)
+    event = json.loads(exports.workflow.started[-1])
+    execution = exports.context.engine.execution_arn(again, EXPORT_MACHINE)
+    exports.call("register_export", input=event, execution=execution)
+    retried = exports.run(exports.context.exports.get(again))
+    assert (retried.state, retried.retry_of, exports.users(to)) == ("READY", export.job_id, sorted(USERS))
+    assert code_of(lambda: operations_wiring.export_jobs(exports.context).retry(again)) == "NOT_RETRIABLE"
+
+
+def test_a_writer_that_is_not_wanted_any_more_stops(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING")
+    monkeypatch.setattr("orchestration.kinds.export.heartbeat.HEARTBEAT_S", 0.01)
+    write = write_files
+
+    def slow(*given: Any, on_rows: Callable[[int], None], **options: Any) -> Iterator[Any]:
+        operations_wiring.export_jobs(exports.context).cancel(export.job_id)
+        for _ in range(2_000):
+            on_rows(0)
+            time.sleep(0.01)
+        yield from write(*given, **options)
+
+    monkeypatch.setattr(exporting, "write_files", slow)
+    exports.step(export, "write_export_group", number="0")
+    group = exports.context.exports.groups(export.job_id)[0]
+    assert (group.record, group.error, exports.files(str(export.request["to"]))) == (None, None, [])
+
+
+@pytest.mark.parametrize("state", ["WRITING", "FINISHING"])
+def test_an_audience_that_is_deleted_meanwhile_ends_the_export(exports: Exports, state: str) -> None:
+    exports.publish(*USERS)
+    export = exports.at(state)
+    exports.context.versions.drop(ref_of(exports.vip))
+    export = exports.run(export)
+    assert (export.state, error_of(export)) == ("FAILED", "AUDIENCE_DELETED")
+    sweep(exports)
+    assert exports.files(str(export.request["to"])) == []
+
+
+def test_an_audience_that_is_deleted_under_its_writer_is_no_fault_of_the_lake(
+    exports: Exports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING")
+    write = write_files
+
+    def deleted(*given: Any, **options: Any) -> Iterator[Any]:
+        exports.context.versions.drop(ref_of(exports.vip))
+        yield from write(*given, **options)
+
+    monkeypatch.setattr(exporting, "write_files", deleted)
+    export = exports.run(export)
+    assert (export.state, error_of(export)) == ("FAILED", "AUDIENCE_DELETED")
+
+
+def test_of_two_exports_to_one_place_the_later_is_refused_while_the_earlier_writes(exports: Exports) -> None:
+    exports.publish(*USERS)
+    first = exports.at("WRITING")
+    to = str(first.request["to"])
+    second = exports.run(exports.register(to=to + "/"))
+    assert error_of(second) == "DESTINATION_BUSY"
+    assert exports.run(first).state == "READY"
+    assert error_of(exports.run(exports.register(to=to))) == "DESTINATION_EXISTS"
+    sweep(exports)
+    assert exports.users(to) == sorted(USERS)
+
+
+def test_of_two_exports_that_raced_to_one_place_one_has_the_manifest_and_the_other_leaves_nothing(
+    exports: Exports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exports.publish(*USERS)
+    monkeypatch.setattr(plan, "_require_alone", lambda *_: None)
+    first, place = exports.at("WRITING"), {}
+    to = place["to"] = str(first.request["to"])
+    second = exports.at("WRITING", **place)
+    assert exports.run(second).state == "READY"
+    lost = exports.run(first)
+    assert (lost.state, error_of(lost)) == ("FAILED", "DESTINATION_EXISTS")
+    sweep(exports)
+    assert exports.users(to) == sorted(USERS)
+    assert exports.manifest(to)["export"] == second.job_id
+
+
+def test_a_manifest_whose_answer_was_lost_is_found_again(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
+    exports.publish(*USERS)
+    export = exports.at("FINISHING")
+    move = exports.context.exports.move
+
+    def dies(*_: Any, **__: Any) -> Any:
+        raise RetriableError("CATALOG_UNAVAILABLE", "gone")
+
+    monkeypatch.setattr(exports.context.exports, "move", dies)
+    with pytest.raises(Exception, match="CATALOG_UNAVAILABLE"):
+        exports.step(export, "finish_export")
+    assert "manifest.json" in exports.files(str(export.request["to"]))
+    monkeypatch.setattr(exports.context.exports, "move", move)
+    assert exports.run(export).state == "READY"
+    assert exports.users(str(export.request["to"])) == sorted(USERS)
+
+
+def with_manifest(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> Export:
+    """An export whose finish died between its manifest and the catalog."""
+    export = exports.at("FINISHING")
+
+    def dies(*_: Any, **__: Any) -> Any:
+        raise RetriableError("CATALOG_UNAVAILABLE", "gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(exports.context.exports, "move", dies)
+        with pytest.raises(Exception, match="CATALOG_UNAVAILABLE"):
+            exports.step(export, "finish_export")
+    return export
+
+
+def test_an_export_whose_manifest_is_there_is_ready_though_its_audience_is_deleted_before_that_is_said(
+    exports: Exports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exports.publish(*USERS)
+    export = with_manifest(exports, monkeypatch)
+    exports.context.versions.drop(ref_of(exports.vip))
+    export = exports.run(export)
+    assert (export.state, export.outcome["rows"]) == ("READY", 60)  # type: ignore[index]
+    sweep(exports)
+    assert exports.users(str(export.request["to"])) == sorted(USERS)
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_files_of_a_manifest_that_is_there_stay_whatever_the_export_ended_with(
+    exports: Exports, *, readable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exports.publish(*USERS)
+    export = with_manifest(exports, monkeypatch)
+    expired = JobError(kind="user", code="DESTINATION_CREDENTIALS_EXPIRED", message="expired", detail={})
+    exports.context.exports.fail(export.job_id, expired, now_ms=now_ms(), uncommitted=True)
+    if not readable:
+        monkeypatch.setattr(S3Prefix, "manifest", lambda _: None)
+    sweep(exports)
+    assert exports.users(str(export.request["to"])) == sorted(USERS)
+    assert not exports.held()
+
+
+def test_files_of_an_export_that_a_restored_catalog_takes_for_unfinished_stay(exports: Exports) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING")
+    exports.run(export)
+    with exports.context.database.write() as connection:  # as it was when the backup was made
+        connection.execute(tables.exports.update().values(state="WRITING", finished_at_ms=None, outcome=None))
+    later = MAX_JOB_AGE_S + 60
+    sweep(exports, seconds=later)
+    sweep(exports, seconds=later + 60)
+    assert error_of(exports.context.exports.get(export.job_id)) == "JOB_TOO_OLD"
+    assert exports.users(str(export.request["to"])) == sorted(USERS)
+
+
+@pytest.mark.parametrize("status", [None, "FAILED", "TIMED_OUT", "SUCCEEDED"])
+@pytest.mark.parametrize("state", LIVE)
+def test_an_export_whose_execution_was_lost_goes_on_in_a_new_one(
+    exports: Exports, state: str, status: str | None
+) -> None:
+    exports.publish(*USERS)
+    export = exports.at(state)
+    if status is None:
+        del exports.workflow.statuses[str(export.execution)]
+    else:
+        exports.workflow.statuses[str(export.execution)] = status
+    sweep(exports, minutes=2)
+    assert exports.workflow.started == [json.dumps({"resume": export.job_id})]
+    assert exports.run(export).state == "READY"
+    assert exports.users(str(export.request["to"])) == sorted(USERS)
+
+
+@pytest.mark.parametrize("state", LIVE)
+def test_an_export_whose_execution_was_stopped_is_cancelled_unless_its_manifest_may_be_there(
+    exports: Exports, state: str
+) -> None:
+    exports.publish(*USERS)
+    export = exports.at(state)
+    exports.workflow.stop_execution(executionArn=str(export.execution), error="Ops", cause="why")
+    sweep(exports, minutes=2)
+    ended = exports.context.exports.get(export.job_id)
+    if state == "FINISHING":
+        assert exports.workflow.started == [json.dumps({"resume": export.job_id})]
+        assert exports.run(ended).state == "READY"
+    else:
+        assert ended.state == "CANCELLED"
+        assert "EXECUTION_STOPPED" in str(exports.context.exports.history(export.job_id)[-1].cause)
+
+
+def test_a_group_without_a_heartbeat_gets_the_export_a_new_execution(exports: Exports) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING")
+    begun = now_ms()
+    exports.context.exports.begin_group(export.job_id, 1, now_ms=begun)
+    sweep(exports, since=begun, milliseconds=HEARTBEAT_MS - 1_000)
+    assert exports.workflow.started == []
+    sweep(exports, since=begun, milliseconds=HEARTBEAT_MS + 1_000)
+    assert exports.workflow.started == [json.dumps({"resume": export.job_id})]
+    assert exports.workflow.statuses[str(export.execution)] == "ABORTED"
+    # The frozen writer wakes up: its execution has nothing to say any more.
+    exports.call("write_export_group", export_id=export.job_id, execution=export.execution, number="1")
+    assert exports.context.exports.groups(export.job_id)[1].record is None
+    assert exports.run(export).state == "READY"
+
+
+@pytest.mark.parametrize("late", ["its writer", "its execution"])
+def test_what_an_older_execution_says_of_a_group_is_no_fault_of_the_new_one(
+    exports: Exports, late: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING")
+    gone, new = str(export.execution), exports.context.engine.execution_arn("new", EXPORT_MACHINE)
+
+    def wakes_up(*_: Any, **__: Any) -> Any:
+        assert exports.context.exports.adopt(export.job_id, gone=gone, execution=new)
+        raise UserError("DESTINATION_CREDENTIALS_EXPIRED", "those of an hour ago")
+
+    if late == "its writer":
+        with monkeypatch.context() as patch:
+            patch.setattr(exporting, "write_files", wakes_up)
+            exports.step(export, "write_export_group", number="1")
+    else:
+        assert exports.context.exports.adopt(export.job_id, gone=gone, execution=new)
+        failure = {"Error": "States.Timeout", "Cause": ""}
+        exports.call("fail_export_group", export_id=export.job_id, execution=gone, number="1", failure=failure)
+    assert exports.run(export).state == "READY"
+    assert exports.users(str(export.request["to"])) == sorted(USERS)
+
+
+def test_a_file_that_a_frozen_writer_brings_after_the_sweep_is_removed_an_hour_later(exports: Exports) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING")
+    exports.step(export, "write_export_group", number="0")
+    to = str(export.request["to"])
+    [late] = exports.files(to)
+    body = exports.body(to, late)
+    operations_wiring.export_jobs(exports.context).cancel(export.job_id)
+    sweep(exports)
+    key = to.partition("lake/")[2] + "/"
+    for name in (late, "of-somebody-else"):
+        exports.context.s3.client().put_object(Bucket="lake", Key=key + name, Body=body)
+    sweep(exports, minutes=30)
+    assert late in exports.files(to)
+    sweep(exports, milliseconds=HOUR_MS + 60_000)
+    assert exports.files(to) == ["of-somebody-else"]
+    assert exports.context.exports.to_sweep(now_ms() + 9 * HOUR_MS, after_ms=5_000, again_after_ms=HOUR_MS) == []
+
+
+def test_exports_whose_destination_is_away_are_in_nobodys_way(
+    exports: Exports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exports.publish(*USERS)
+    away = [exports.at("WRITING") for _ in range(2)]
+    here = exports.at("WRITING")
+    tried: list[str] = []
+
+    def gone(export: Export, **_: Any) -> None:
+        tried.append(export.job_id)
+        if export.job_id != here.job_id:
+            raise RetriableError("DESTINATION_UNAVAILABLE", "no answer")
+
+    monkeypatch.setattr(cleaning, "clean_up", gone)
+    for export in (*away, here):
+        operations_wiring.export_jobs(exports.context).cancel(export.job_id)
+    cleaner, now = wiring.ended_exports(exports.context), now_ms() + 60_000
+    for later in (0, RETRY_AFTER_MS - 1, RETRY_AFTER_MS):
+        cleaner.tick(now + later)
+    assert [tried.count(export.job_id) for export in (*away, here)] == [2, 2, 1]
+
+
+def test_the_sweeper_waits_for_no_destination(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes round with those who answer task tokens, and one that says nothing takes minutes."""
+    exports.publish(*USERS)
+    export = exports.at("WRITING")
+    operations_wiring.export_jobs(exports.context).cancel(export.job_id)
+
+    def silent(_: S3Prefix) -> Iterator[str]:
+        raise AssertionError("it was asked")
+
+    monkeypatch.setattr(S3Prefix, "keys", silent)
+    sweep_jobs(exports.context, now_ms() + 60_000)
+
+
+def test_a_version_that_is_held_for_nobody_is_found_and_released(
+    exports: Exports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exports.publish(*USERS)
+    monkeypatch.setattr(type(exports.context.objects), "list", lambda *_: [])
+    live = exports.at("WRITING")
+    exports.context.versions.hold(ref_of(exports.vip), Version(1), fresh_id())
+
+    def held_for_nobody(*, repair: bool = False) -> list[bool]:
+        report = operations_wiring.fsck(exports.context).run(repair=repair)
+        return [f.repaired for f in report.findings if f.code == "HELD_FOR_NOBODY"]
+
+    assert held_for_nobody() == [False]
+    assert held_for_nobody(repair=True) == [True]
+    assert held_for_nobody() == []
+    assert exports.context.versions.holders(ref_of(exports.vip)) == {live.job_id}
+
+
+def test_an_export_that_never_ends_is_ended(exports: Exports) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING")
+    sweep(exports, seconds=MAX_JOB_AGE_S + 60)
+    assert error_of(exports.context.exports.get(export.job_id)) == "JOB_TOO_OLD"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"audience": "nobody"}, "UNKNOWN_AUDIENCE"),
+        ({"audience": "../x"}, "BAD_NAME"),
+        ({"tenant": "No Such"}, "BAD_NAME"),
+        ({"version": 9}, "NO_SUCH_VERSION"),
+        ({"to": "/etc/cron.d"}, "BAD_DESTINATION"),
+        ({"to": "https://example.com/x"}, "BAD_DESTINATION"),
+        ({"to": "s3://bucket/../x"}, "BAD_URI"),
+        ({"to": "kafka://topic", "profile": "partner"}, "BAD_DESTINATION"),
+    ],
+)
+def test_what_cannot_be_exported_is_a_failed_export_that_its_customer_sees(
+    exports: Exports, changes: dict[str, Any], code: str
+) -> None:
+    exports.publish(*USERS)
+    export = exports.register(**changes)
+    assert (export.state, error_of(export), export.failed_in) == ("FAILED", code, "REGISTERED")
+    assert export.error is not None
+    assert export.error.kind == "user"
+    sweep(exports)
+    told = exports.step(export, "notify_export", outcome="user-error")
+    assert told["user_error"] is True
+    [row] = exports.context.outbox.of(export.job_id)
+    assert (row.body["kind"], row.body["cause"]["code"], row.body["to"]) == ("export", code, export.request["to"])
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [
+        [],
+        None,
+        {"export": []},
+        {"export": {"export_id": "x"}},
+        {"export": {"extra": 1}},
+        {"resume": 7},
+        {"export": {"format": {"name": "csv", "x": 1}}},
+        {"export": {"version": "3"}},
+        {"export": {"version": True}},
+        {"export": {"target_bytes": 0}},
+    ],
+    ids=json.dumps,
+)
+def test_rubbish_as_an_input_is_refused(exports: Exports, rubbish: Any) -> None:
+    if isinstance(rubbish, dict) and isinstance(rubbish.get("export"), dict):
+        record = {**exports.request().as_record(), **rubbish["export"]}
+        rubbish = {"export": record}
+    with pytest.raises(Exception, match="BAD_EVENT"):
+        exports.call("register_export", input=rubbish, execution="arn:x")
+    assert exports.context.exports.search() == []
+
+
+def test_more_groups_than_a_state_may_be_given_are_refused(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
+    exports.publish(*USERS)
+    monkeypatch.setattr(plan, "GROUPS_MAX", 3)
+    assert error_of(exports.run(exports.register())) == "TOO_MANY_GROUPS"
+    item = {"number": "99999", "place": "function", "timeout_s": 99_999}
+    assert len(json.dumps([item] * records.GROUPS_MAX)) < 256 * 1024
+
+
+def test_submitting_checks_names_first_and_starts_one_execution_of_the_exports_name(exports: Exports) -> None:
+    request = exports.request()
+    operations_wiring.export_jobs(exports.context).submit(request)
+    assert json.loads(exports.workflow.started[-1]) == {"export": request.as_record()}
+    assert exports.context.engine.execution_arn(request.export_id, EXPORT_MACHINE) in exports.workflow.statuses
+    for changes, code in (({"audience": "x"}, "UNKNOWN_AUDIENCE"), ({"to": "x"}, "BAD_DESTINATION")):
+        with pytest.raises(UserError, match=code):
+            operations_wiring.export_jobs(exports.context).submit(exports.request(**changes))
+    assert operations_wiring.job_progress(exports.context).look_at_export(fresh_id()) is None
+    assert (
+        code_of(lambda: operations_wiring.export_jobs(exports.context).await_registration(fresh_id()))
+        == "UNKNOWN_EXPORT"
+    )
+
+    def registers(_: float) -> None:
+        exports.register(request)
+
+    operations_wiring.export_jobs(exports.context).await_registration(request.export_id, sleep=registers)
+    assert exports.context.exports.get(request.export_id).state == "FAILED"  # nothing is published
+    assert code_of(lambda: operations_wiring.export_jobs(exports.context).cancel(JobId("0" * 26))) == "UNKNOWN_EXPORT"
+
+
+def test_an_export_that_holds_nothing_cannot_be_carried_out(exports: Exports) -> None:
+    export = exports.register(version=9)
+    with pytest.raises(MusterError, match="NOTHING_HELD"):
+        order_of(exports.context.versions, export, request_of(export))
+
+
+@pytest.fixture
+def topic(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> InMemoryTopicLog:
+    """The topic that exports to `kafka://members` go to."""
+    log = InMemoryTopicLog(3)
+    monkeypatch.setattr("orchestration.kinds.export.topics.open_topic", lambda *_, **__: log)
+    return log
+
+
+def received(topic: InMemoryTopicLog) -> dict[str, list[str]]:
+    """Users of each export that is whole, as the receivers' script puts it together."""
+    done = Receiver().take([value for partition in topic.messages for value in partition]).finished
+    return {export_id: sorted(row[0] for _, row in changes) for export_id, changes in done.items()}
+
+
+def test_a_topic_gets_the_version_between_markers_whatever_is_repeated(
+    exports: Exports, topic: InMemoryTopicLog
+) -> None:
+    exports.publish(*USERS)
+    export = exports.at("REGISTERED", to="kafka://members")
+    for handler in ("plan_export", "plan_export"):
+        exports.step(export, handler)
+    export = exports.context.exports.get(export.job_id)
+    assert (export.state, export.topic_partitions) == ("WRITING", 3)
+    for number in "0123":
+        exports.step(export, "write_export_group", number=number)
+        exports.context.exports.set_group(export.job_id, int(number), record=None)  # nobody heard of its end
+    assert received(topic) == {}
+    export = exports.run(export)
+    exports.step(export, "finish_export")
+    assert received(topic) == {export.job_id: sorted(USERS)}
+    assert export.outcome is not None
+    assert (export.outcome["rows"], export.outcome["topic"], export.outcome["manifest"]) == (60, "members", None)
+    assert not exports.held()
+
+
+def test_a_topic_gets_a_delta(exports: Exports, topic: InMemoryTopicLog) -> None:
+    exports.publish(*USERS, order="1")
+    exports.publish(*USERS[10:], "new", order="2")
+    export = exports.run(exports.register(to="kafka://members", delta_from=1))
+    assert received(topic) == {export.job_id: sorted([*USERS[:10], "new"])}
+
+
+def test_chunks_that_lost_a_member_get_no_end(exports: Exports, topic: InMemoryTopicLog) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING", to="kafka://members")
+    exports.write(export)
+    [first, second, *_] = exports.context.exports.groups(export.job_id)
+    assert first.record is not None
+    exports.context.exports.set_group(export.job_id, second.number, record={**first.record, "group": 1})
+    export = exports.run(export)
+    assert error_of(export) == "EXPORT_MISMATCH"
+    assert received(topic) == {}
+
+
+def test_receivers_of_a_topic_are_told_that_an_export_was_cancelled(exports: Exports, topic: InMemoryTopicLog) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING", to="kafka://members")
+    exports.step(export, "write_export_group", number="0")
+    operations_wiring.export_jobs(exports.context).cancel(export.job_id)
+    sweep(exports)
+    last = [CODEC.decode(partition[-1]) for partition in topic.messages]
+    assert {type(message) for message in last} == {ExportAborted}
+    assert received(topic) == {}
+    never_planned = exports.register(to="kafka://members")
+    operations_wiring.export_jobs(exports.context).cancel(never_planned.job_id)
+    before = [len(partition) for partition in topic.messages]
+    sweep(exports)
+    assert [len(partition) for partition in topic.messages] == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"to": "kafka://muster.imports"}, "DESTINATION_NOT_WRITABLE"),
+        ({"to": "kafka://__consumer_offsets"}, "DESTINATION_NOT_WRITABLE"),
+        ({"to": "kafka://a/b"}, "BAD_URI"),
+        ({"to": "kafka://members", "format": ExportFormat(format="csv", null_token="")}, "BAD_FORMAT"),
+        ({"to": "kafka://members", "row_group_rows": 5_000}, "BAD_FORMAT"),
+        ({"to": "kafka://members", "shape": ExportShape(partition_by=("country",))}, "BAD_FORMAT"),
+    ],
+)
+def test_what_no_topic_is_sent_is_refused_first(exports: Exports, changes: dict[str, Any], code: str) -> None:
+    exports.publish(*USERS)
+    given = {"format": ExportFormat(format="parquet"), **changes}
+    assert error_of(exports.register(**given)) == code
+    assert code_of(lambda: operations_wiring.export_jobs(exports.context).submit(exports.request(**given))) == code
+
+
+def test_a_group_that_is_sent_without_a_plan_is_a_fault_of_ours(exports: Exports, topic: InMemoryTopicLog) -> None:
+    exports.publish(*USERS)
+    export = exports.at("WRITING", to="kafka://members")
+    exports.context.exports.put(export.job_id, topic_partitions=None)
+    assert error_of(exports.run(export)) == "NOT_PLANNED"
+    assert received(topic) == {}

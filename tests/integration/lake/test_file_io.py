@@ -1,0 +1,81 @@
+"""Connections to S3: those of the process, however many tables it loads."""
+
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import pyarrow as pa
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from connectors.lake.catalog import LakeCatalog
+from connectors.storage.access import S3Access
+from connectors.storage.listing import list_objects
+from tests.integration.lake.support import BUCKET, new_id
+
+TIMES = 10
+
+
+@pytest.fixture
+def catalog(s3: S3Access, catalog_url: str) -> Iterator[LakeCatalog]:
+    made = LakeCatalog(catalog_url=catalog_url, s3=s3, bucket=BUCKET)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def without_collector() -> Iterator[None]:
+    """A cycle of references is let go of when the collector comes by, and that may be late."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_tables_that_are_loaded_again_and_again_open_no_more_connections(
+    catalog: LakeCatalog, without_collector: None
+) -> None:
+    namespace = new_id()
+    catalog.ensure_namespace(namespace)
+    table = catalog.opened.create_table((namespace, "t"), pa.schema([("n", pa.int64())]))
+    table.append(pa.table({"n": [1, 2, 3]}))
+    opened = []
+    for _ in range(TIMES):
+        assert catalog.opened.load_table((namespace, "t")).scan().to_arrow().num_rows == 3
+        opened.append(psutil.Process().num_fds())
+    assert opened[-1] - opened[0] < TIMES / 2, opened
+
+
+def test_a_file_that_is_deleted_leaves_no_folder_behind(catalog: LakeCatalog, s3: S3Access) -> None:
+    prefix = f"deleted/{new_id()}/metadata"
+    files: Any = catalog.opened._load_file_io()
+    for name in ("a", "b"):
+        s3.client().put_object(Bucket=BUCKET, Key=f"{prefix}/{name}", Body=b"x")
+    files.delete(f"s3://{BUCKET}/{prefix}/a")
+    files.delete(f"s3://{BUCKET}/{prefix}/a")
+    assert [entry.key for entry in list_objects(s3.client(), BUCKET, prefix)] == [f"{prefix}/b"]
+    files.delete(files.new_input(f"s3://{BUCKET}/{prefix}/b"))
+    assert list(list_objects(s3.client(), BUCKET, prefix)) == []
+
+
+def test_a_store_that_is_away_is_an_error_of_files(catalog: LakeCatalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pyiceberg deletes after a commit, and goes on where it cannot: another error would be that of the commit."""
+    monkeypatch.setattr("connectors.lake.file_io.delete_objects", refuse)
+    with pytest.raises(OSError, match="was not deleted"):
+        catalog.opened._load_file_io().delete(f"s3://{BUCKET}/nothing")
+
+
+def refuse(*_: object) -> None:
+    raise EndpointConnectionError(endpoint_url="http://away")
+
+
+def test_tables_of_other_stores_have_file_systems_of_their_own(catalog: LakeCatalog) -> None:
+    here = {"s3.endpoint": "http://127.0.0.1:1", "s3.region": "us-east-1"}
+    there = here | {"s3.region": "eu-west-1"}
+    found: list[Any] = [
+        catalog.opened._load_file_io(properties) for properties in (here | {"owner": "a"}, here | {"owner": "b"}, there)
+    ]
+    first, again, other = (one.fs_by_scheme("s3", "lake") for one in found)
+    assert first is again
+    assert other.region == "eu-west-1"

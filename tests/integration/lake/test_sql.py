@@ -1,0 +1,321 @@
+"""`muster sql`: what it resolves, and what it refuses."""
+
+import dataclasses
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from connectors.confinement import child_environment
+from connectors.lake.sql import Resolved, query
+from connectors.lake.sql_child import _make_views, _parse, _system_names
+from connectors.lake.sql_tree import AudienceCall, RejectsCall, replace_calls
+from connectors.storage.access import S3Access
+from connectors.storage.duck import connect, extension_path
+from schemas.columns import Column, RowSchema
+from schemas.errors import UserError
+from schemas.sql_text import literal
+from tests.integration.lake.support import Parts, audience, limits, new_id
+from tests.unit.children import running
+
+CHILD = "connectors.lake.sql_child"
+AGE = RowSchema(columns=(Column(name="age", type="long"),))
+Run = Callable[..., list[tuple[Any, ...]]]
+
+
+@pytest.fixture
+def calls() -> list[AudienceCall | RejectsCall]:
+    return []
+
+
+@pytest.fixture
+def run(s3: S3Access, tmp_path: Path, calls: list[AudienceCall | RejectsCall]) -> Run:
+    """Runs a query where every audience is {ann 30, bob 40, cy null}, every rejects the same file."""
+    rows: list[dict[str, Any]] = [{"user_id": "ann", "age": 30}, {"user_id": "bob", "age": 40}, {"user_id": "cy"}]
+    uris = [part.uri for part in Parts(s3).write(audience(), new_id(), rows, AGE) if part.rows]
+
+    def resolve(call: AudienceCall | RejectsCall) -> Resolved:
+        calls.append(call)
+        if isinstance(call, RejectsCall):
+            return Resolved(files=uris[:1], schema=None)
+        return Resolved(files=[] if call.audience == "nobody" else uris, schema=AGE)
+
+    def go(text: str, timeout_s: float = 60) -> list[tuple[Any, ...]]:
+        with query(text, resolve, s3=s3, limits=limits(tmp_path), timeout_s=timeout_s) as answer:
+            return list(answer.rows)
+
+    return go
+
+
+def test_an_audience_is_a_table(run: Run, calls: list[Any]) -> None:
+    assert run("select count(*), sum(age) from audience('vip')") == [(3, 70)]
+    assert calls == [AudienceCall(audience="vip", version=None, tenant=None)]  # type: ignore[arg-type]
+
+
+def test_version_and_tenant_are_named_arguments(run: Run, calls: list[Any]) -> None:
+    assert run("FROM audience('vip', version => 3, tenant := 'acme') SELECT count(*)") == [(3,)]
+    assert calls == [AudienceCall(audience="vip", version=3, tenant="acme")]  # type: ignore[arg-type]
+
+
+def test_audiences_are_joined_aliased_and_used_in_subqueries(run: Run, calls: list[Any]) -> None:
+    assert run(
+        "with a as (select * from audience('one')) "
+        "select a.user_id, v.years from a join AUDIENCE('two') as v(id, years) on a.user_id = v.id "
+        "where exists (select 1 from audience('one') where audience.user_id = a.user_id) and v.years > 30"
+    ) == [("bob", 40)]
+    assert [call.audience for call in calls] == ["one", "two"]
+
+
+def test_rejects_of_a_job_are_a_table(run: Run, calls: list[Any]) -> None:
+    job = "01kav9ft7c60rk4csm6mv3ee1s"
+    assert run(f"select count(*) > 0 from rejects('{job}')") == [(True,)]
+    assert calls == [RejectsCall(job=job)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("select * exclude (age) from audience('vip') order by all limit 1", [("ann",)]),
+        ("select user_id from audience('vip') qualify row_number() over (order by user_id desc) = 1", [("cy",)]),
+        ("select count(*) filter (where age is null), median(age) from audience('vip')", [(1, 35.0)]),
+        ("with recursive r(n) as (select 1 union all select n + 1 from r where n < 5) select sum(n) from r", [(15,)]),
+        ("select age > 35 as old, list(user_id) from audience('vip') where age is not null group by all order by old",
+         [(False, "['ann']"), (True, "['bob']")]),
+        ("select 'it''s', \"weird\"\"name\" from (select 1 as \"weird\"\"name\")", [("it's", 1)]),
+        ("select user_id from audience('a') except select user_id from audience('b') where user_id = 'ann' order by 1",
+         [("bob",), ("cy",)]),
+    ],
+)  # fmt: skip
+def test_a_query_means_what_it_says_after_the_calls_were_replaced(run: Run, text: str, rows: list[Any]) -> None:
+    assert run(text) == rows
+
+
+def test_an_empty_audience_has_columns_and_no_rows(run: Run) -> None:
+    assert run("select user_id, age from audience('nobody')") == []
+
+
+def test_functions_that_make_rows_of_nothing_are_allowed(run: Run) -> None:
+    assert run("select sum(r) from range(4) as t(r)") == [(6,)]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("selec 1", "syntax error"),
+        ("select nope from audience('vip')", "nope"),
+        ("select cast(user_id as int) from audience('vip')", "Could not convert"),
+        ("select * from '/etc/passwd'", "table /etc/passwd does not exist"),
+        ("select * from audience('../x')", "not allowed"),
+        ("select * from rejects('x')", "not a job id"),
+        ("select pg_read_file('/etc/passwd')", "does not exist"),
+        ("select read_text('/etc/passwd')", "table function"),
+        ("select getenv('HOME')", "does not exist"),
+        ("select ?", "parameters"),
+    ],
+)
+def test_a_query_that_cannot_run_is_a_user_error(run: Run, text: str, fault: str) -> None:
+    with pytest.raises(UserError) as caught:
+        run(text)
+    assert fault.lower() in str(caught.value).lower()
+    assert caught.value.code in {"BAD_SQL", "BAD_NAME", "BAD_JOB_ID"}
+
+
+STATEMENTS = [
+    "", "select 1; select 2", "drop table x", "create table x as select 1", "create macro f(a) as a", "begin", "use x",
+    "copy (select 1) to '/tmp/x'", "insert into x values (1)", "attach '/tmp/x.db'", "detach memory", "vacuum",
+    "set memory_limit = '100GB'", "reset all", "install httpfs", "load httpfs", "pragma version", "checkpoint",
+    "call pragma_version()", "export database '/tmp/x'", "import database '/tmp/x'", "prepare x as select 1",
+    "create secret (type s3)", "explain analyze select 1", "from (execute x)",
+    "with x as (insert into t values (1) returning *) select * from x",
+]  # fmt: skip
+TABLE_FUNCTIONS = [
+    "read_csv('/etc/passwd')", "read_csv_auto('/etc/passwd')", "read_text('/etc/passwd')", "read_text(['/etc/passwd'])",
+    "read_blob('/etc/passwd')", "read_json('/etc/passwd')", "read_json_objects('/x')", "read_ndjson('/x')",
+    "read_parquet('s3://lake/ready')", "parquet_scan('s3://lake/ready')", "parquet_metadata('s3://lake/x')",
+    "parquet_schema('s3://lake/x')", "parquet_kv_metadata('s3://lake/x')", "parquet_file_metadata('/x')",
+    "sniff_csv('/etc/passwd')", "glob('/*')", "iceberg_scan('/x')", "delta_scan('/x')", "sqlite_scan('/x', 'y')",
+    "postgres_scan('host=x', 'a', 'b')", "arrow_scan(1, 2, 3)", "pandas_scan(1)", "seq_scan('x')",
+    "query('select 1')", "query_table('x')", "main.query('select 1')", "system.main.duckdb_secrets()",
+    "duckdb_secrets()", "which_secret('s3://lake/x', 's3')", "duckdb_settings()", "duckdb_extensions()",
+    "duckdb_logs()", "duckdb_temporary_files()", "duckdb_functions()", "pragma_storage_info('x')",
+    "json_execute_serialized_sql(json_serialize_sql('select 1'))", "checkpoint()", "enable_logging()",
+    "test_all_types()", "repeat_row(1, num_rows => 100000000000)", "main.audience('x')", "x.audience('x')",
+]  # fmt: skip
+TABLES = [
+    "'/etc/passwd'", "'/etc/hosts.csv'", "'/proc/self/environ'", "'file:///etc/passwd'", "'https://127.0.0.1/x.csv'",
+    "'s3://other/x.parquet'", "'hf://datasets/x/y.csv'", "\"/tmp/*/*.parquet\"", "pg_settings",
+    "pg_catalog.pg_settings", "system.pg_catalog.pg_settings", "information_schema.tables", "duckdb_views",
+    "duckdb_logs", "sqlite_master", "pragma_database_list", "resolve", "temp.main._muster_0", "_muster_0",
+]  # fmt: skip
+ELSEWHERE = [
+    "select (from read_text('/etc/passwd') select content)",
+    "select [x for x in (select list(content) from read_text('/etc/passwd'))]",
+    "from (values (1)) t(a), lateral (from read_text('/etc/passwd'))",
+    "select 1 where exists (from glob('/*'))",
+    "from (select 1) order by (select content from read_text('/etc/passwd'))",
+    "select 1 limit (select count(*) from glob('/*'))",
+    "with recursive t as (select 1 a union all (select content from read_text('/etc/passwd'))) from t",
+    "select sum(1) over (partition by (select content from read_text('/etc/passwd')))",
+    "from range((select count(*) from glob('/*')))",
+    "from unnest((select list(content) from read_text('/etc/passwd')))",
+    "from audience('vip') unpivot (a for b in (age)) semi join glob('/*') using (file)",
+    "with a as (from '/etc/passwd') select 1",
+    "(select 1) union all (from pg_settings)",
+    "summarize pg_settings",
+    "from (summarize pg_catalog.pg_settings)",
+    "describe '/etc/passwd'",
+    "show tables",
+    "from (show databases)",
+    "select current_setting('s3_secret_access_key')",
+    "select main.current_setting('temp_directory')",
+    "select 1 where Current_Setting('x') = ''",
+    "select write_log('x')",
+    "from (with pg_settings as (select 1) select 1), pg_settings",
+    "with duckdb_views as (select 1) from duckdb_views",
+    "with recursive t as (select 1 a union all select a + 1 from other.t) from t",
+    "from (with file as (select 1) select 1), file",
+    "with s3 as (select 1) from s3",
+    "with HTTP as (select 1) from http",
+    "with _muster_0 as (select 1) from _muster_0",
+    'from (with "s3://lake/x.parquet" as (select 1) select 1), "s3://lake/x.parquet"',
+    'from (with "/etc/passwd" as (select 1) select 1), "/etc/passwd"',
+    'from (with "x.csv" as (select 1) select 1), "x.csv"',
+]
+CALLS = [
+    "audience()", "audience('a', 'b')", "audience('a', size => 3)", "audience('a', version => 1, version => 2)",
+    "audience('a' || 'b')", "audience(7)", "audience('a', version => '1')", "audience('a', version => true)",
+    "audience(null)", "audience(name => 'a')", "audience('a', version => (select 1))", "audience(user_id)",
+    "audience('x''; drop table y; --')", "audience('a', tenant => 'x/y')", "audience('a') with ordinality",
+    "rejects()", "rejects('01kav9ft7c60rk4csm6mv3ee1s', version => 1)", "rejects('../../etc/passwd')",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    [*STATEMENTS, *(f"select * from {name}" for name in (*TABLE_FUNCTIONS, *TABLES, *CALLS)), *ELSEWHERE],
+)
+def test_nothing_but_audiences_rejects_and_rows_of_nothing_is_named(text: str) -> None:
+    with duckdb.connect() as connection, pytest.raises(UserError) as caught:
+        replace_calls(_parse(connection, text), _system_names(connection))
+    assert caught.value.code in {"BAD_SQL", "BAD_NAME", "BAD_JOB_ID"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["from read_parquet('s3://lake/ready')", "from read_csv('/etc/passwd')", "from 'https://127.0.0.1/x.csv'",
+     "copy (select 1) to '/tmp/muster-was-here'", "attach '/tmp/muster-was-here.db'", "install httpfs",
+     "set enable_external_access = true", "set allowed_paths = ['/etc/passwd']", "from glob('/*')"],
+)  # fmt: skip
+def test_even_past_the_parser_only_the_files_of_the_audience_can_be_read(
+    s3: S3Access, tmp_path: Path, text: str
+) -> None:
+    with connect(limits(tmp_path), s3) as connection:
+        _make_views(connection, ["_muster_0"], [{"files": [], "schema": None}])
+        with pytest.raises(duckdb.Error, match=r"disabled by configuration|locked|Cannot access"):
+            connection.execute(text).fetchall()
+
+
+def test_the_credentials_of_the_environment_are_not_there(
+    s3: S3Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "from-the-environment")
+    assert not any(name.startswith("AWS_") for name in child_environment())
+    with duckdb.connect() as connection:  # why: DuckDB takes them for settings, which a query could read
+        connection.execute(f"LOAD {literal(str(extension_path('httpfs')))}")
+        [found] = connection.execute("SELECT current_setting('s3_secret_access_key')").fetchall()
+    assert found == ("from-the-environment",)
+
+
+def test_recursive_expressions_with_keys_are_allowed(run: Run) -> None:
+    text = (
+        "with recursive t(a) using key (a) as ("
+        "select 1 union select a + 1 from t where a < 3 and a + 1 not in (from recurring.t)) from t"
+    )
+    assert sorted(run(text)) == [(1,), (2,), (3,)]
+
+
+def test_a_query_can_be_described(run: Run) -> None:
+    assert [row[:2] for row in run("describe from audience('vip')")] == [("user_id", "VARCHAR"), ("age", "BIGINT")]
+
+
+def test_a_query_that_is_nested_too_deeply_is_a_user_error(run: Run) -> None:
+    with pytest.raises(UserError, match="nested too deeply"):
+        run("select * from (" * 400 + "select 1" + ")" * 400)
+
+
+def test_a_query_that_runs_too_long_is_interrupted(run: Run) -> None:
+    with pytest.raises(UserError, match=r"longer than 0\.2 s") as caught:
+        run("select count(*) from range(10000000000) a where a.range * 7 % 3 = 1", timeout_s=0.2)
+    assert caught.value.code == "SQL_TIMEOUT"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["select levenshtein(repeat('a', 200000), repeat('b', 200000))", "select sleep_ms(100000)",
+     "with recursive r(n) as (select 1 union all select n + 1 from r) select count(*) from r"],
+)  # fmt: skip
+def test_a_function_that_looks_at_no_clock_is_ended_too(run: Run, text: str) -> None:
+    with pytest.raises(UserError) as caught:
+        run(text, timeout_s=0.2)
+    assert caught.value.code == "SQL_TIMEOUT"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["select len(range(200000000))", "select length(repeat('x', 2000000000))",
+     "select list_transform(range(200000000), x -> x::varchar)", "select format('{:1000000000}', 1)",
+     "select repeat('x', 100000000) from range(100)"],
+)  # fmt: skip
+def test_memory_that_duckdb_does_not_count_is_bounded_too(run: Run, text: str) -> None:
+    with pytest.raises(UserError) as caught:
+        run(text)
+    assert caught.value.code == "SQL_TOO_BIG"
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGSEGV, "SQL_CRASHED"), (signal.SIGABRT, "SQL_CRASHED")])
+def test_a_crash_of_duckdb_is_the_fault_of_the_query(
+    s3: S3Access, tmp_path: Path, sent: signal.Signals, code: str
+) -> None:
+    def crash(_: object) -> Resolved:
+        [child] = running(CHILD)
+        child.send_signal(sent)
+        return Resolved(files=[], schema=AGE)
+
+    with (
+        pytest.raises(UserError, match=sent.name) as caught,
+        query("from audience('vip')", crash, s3=s3, limits=limits(tmp_path), timeout_s=60) as answer,
+    ):
+        list(answer.rows)
+    assert caught.value.code == code
+    assert (running(CHILD), list((tmp_path / "duckdb").iterdir())) == ([], [])
+
+
+def test_a_query_that_nobody_reads_to_its_end_leaves_no_process_and_no_file(s3: S3Access, tmp_path: Path) -> None:
+    nothing = Resolved(files=[], schema=AGE)
+    text = "select range from range(100000000)"
+    with query(text, lambda _: nothing, s3=s3, limits=limits(tmp_path), timeout_s=60) as answer:
+        assert next(answer.rows) == (0,)
+        assert len(running(CHILD)) == 1
+    assert (running(CHILD), list((tmp_path / "duckdb").iterdir())) == ([], [])
+
+
+def test_a_query_larger_than_its_memory_uses_the_disk(s3: S3Access, tmp_path: Path) -> None:
+    text = "select count(*) from (select row_number() over (order by range * 7919 % 6000000) from range(6000000))"
+    assert _run_in_64_mib(s3, tmp_path, text) == [(6_000_000,)]
+
+
+def test_a_query_that_cannot_use_the_disk_is_a_user_error(s3: S3Access, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        _run_in_64_mib(s3, tmp_path, "select len(list(range || repeat('x', 40))) from range(6000000)")
+    assert caught.value.code == "SQL_TOO_BIG"
+
+
+def _run_in_64_mib(s3: S3Access, directory: Path, text: str) -> list[tuple[Any, ...]]:
+    nothing = Resolved(files=[], schema=AGE)
+    small = dataclasses.replace(limits(directory), memory_bytes=64 * 2**20)
+    with query(text, lambda _: nothing, s3=s3, limits=small, timeout_s=60) as answer:
+        return list(answer.rows)

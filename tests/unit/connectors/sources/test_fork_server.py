@@ -1,0 +1,304 @@
+"""The process that parsers are forked from: the same rows, a process of its own for each file, and every death told."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+import pytest
+
+from connectors.confinement import PACKAGE_ROOT
+from connectors.fork_server import child_process, owner
+from connectors.fork_server.child_process import ChildProcess
+from connectors.sources import fork_server
+from connectors.sources.fork_server import PARSERS
+from connectors.sources.limits import ParseLimits
+from connectors.sources.parsing import open_parsed
+from schemas.errors import FatalError, RetriableError, UserError
+from tests.unit.children import fork_servers, parsers
+from tests.unit.connectors.sources.reading import parse_file, spec_of
+
+ROWS = 600_000
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """More than pipes hold: its process lives until the rows are read."""
+    path = tmp_path_factory.mktemp("large") / "f.csv"
+    path.write_bytes(b"user_id,n\n,2\nb,x\n" + b"".join(b"user-%027d,7\n" % k for k in range(ROWS)))
+    return path
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    path = tmp_path / "small.csv"
+    path.write_bytes(b"user_id,n\na,1\n,2\nb,x\n")
+    return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_server() -> Iterator[None]:
+    """None of another module's; with the last test it ends, and nothing is left."""
+    PARSERS.stop()
+    yield
+    PARSERS.stop()
+    assert fork_servers() == []
+
+
+@pytest.fixture(autouse=True)
+def server() -> Iterator[psutil.Process]:
+    """It has loaded everything. The one of the test before, if that has left it alive."""
+    PARSERS.prepare()
+    PARSERS.await_ready()
+    (server,) = fork_servers()
+    yield server
+    assert parsers() == []
+
+
+def ended(process: psutil.Process) -> bool:
+    """In the end; one that nobody has reaped yet has ended too."""
+    gone, _ = psutil.wait_procs([process], timeout=60)
+    return bool(gone)
+
+
+def test_each_file_has_a_process_of_its_own_and_the_server_sees_none(file: Path, server: psutil.Process) -> None:
+    expected = parse_file(file, "n:long")
+    seen = set()
+    for _ in range(3):
+        with open_parsed(file, spec_of("n:long")) as parsed:
+            (child,) = parsers()
+            seen.add(child.pid)
+            assert str(file) not in {opened.path for opened in server.open_files()}
+            found = [batch.to_pylist() for batch in parsed if hasattr(batch, "to_pylist")]
+        assert [tuple(row.values()) for rows in found for row in rows] == expected.rows
+        assert parsed.summary == expected.summary
+        assert not child.is_running()
+    assert len(seen) == 3
+    assert [process.pid for process in fork_servers()] == [server.pid]
+
+
+def test_files_that_are_read_at_once_do_not_meet(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.csv" for number in range(24)]
+    for number, path in enumerate(files):
+        path.write_text("user_id,n\n" + f"u,{number}\n" * 10_000)
+    with ThreadPoolExecutor(8) as readers:
+        read = list(readers.map(lambda path: parse_file(path, "n:long").rows, files))
+    assert [{(len(rows), n) for _, _, n in rows} for rows in read] == [{(10_000, n)} for n in range(24)]
+
+
+def test_it_has_loaded_what_reads_files_in_one_thread_and_nothing_that_others_have_installed(
+    server: psutil.Process,
+) -> None:
+    assert find_spec("pandas") is not None  # pyarrow would load it
+    loaded = Path(f"/proc/{server.pid}/maps").read_text()
+    assert "/pyarrow/" in loaded
+    assert "/pandas/" not in loaded
+    assert server.num_threads() == 1
+
+
+def test_a_child_has_nothing_open_but_its_own(file: Path, server: psutil.Process) -> None:
+    with open_parsed(file, spec_of("n:long")) as first, open_parsed(file, spec_of("n:long")) as second:
+        for parsed in (first, second):
+            next(iter(parsed))
+        children = parsers()
+        assert len(children) == 2
+        for child in children:
+            opened = [str(fd.readlink()).partition(":")[0] for fd in Path(f"/proc/{child.pid}/fd").iterdir()]
+            unnamed = [name for name in opened if name.endswith(" (deleted)")]
+            assert len(unnamed) == 2  # output and errors, the same
+            assert sorted({*opened} - {*unnamed}) == ["/dev/null", str(file), "pipe"]
+            assert len(opened) == 5
+
+
+def test_the_server_keeps_nothing_of_a_file(small: Path, server: psutil.Process) -> None:
+    before = server.num_fds()
+    for _ in range(50):
+        parse_file(small, "n:long")
+    deadline = time.monotonic() + 60
+    while server.num_fds() != before:  # the last child's end is told before its descriptors are closed
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_server_that_has_died_is_replaced(small: Path, server: psutil.Process) -> None:
+    server.kill()
+    assert ended(server)
+    assert parse_file(small, "n:long").rows == [(0, "a", 1)]
+
+
+def test_the_death_of_the_server_ends_its_children_and_is_told(file: Path, server: psutil.Process) -> None:
+    with open_parsed(file, spec_of("n:long")) as parsed:
+        batches = iter(parsed)
+        next(batches)
+        (child,) = parsers()
+        server.kill()
+        with pytest.raises(RetriableError, match="PARSER_KILLED"):
+            list(batches)
+        assert ended(child)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set once a server has been asked for a child."""
+    event = threading.Event()
+
+    def begin(self: ChildProcess, begin: Callable[[ChildProcess], bool] = ChildProcess.begin) -> bool:
+        event.set()
+        return begin(self)
+
+    monkeypatch.setattr(ChildProcess, "begin", begin)
+    return event
+
+
+@pytest.mark.parametrize("end", [lambda server: server.kill(), lambda _: PARSERS.stop()], ids=["killed", "stopped"])
+def test_a_server_that_ends_while_it_is_asked_is_told(
+    small: Path, server: psutil.Process, asked: threading.Event, end: Callable[[psutil.Process], None]
+) -> None:
+    server.suspend()
+    with ThreadPoolExecutor(1) as asking:
+        opened = asking.submit(open_parsed, small, spec_of())
+        assert asked.wait(60)
+        end(server)
+        with pytest.raises(RetriableError, match="PARSER_KILLED"):
+            opened.result()
+
+
+def test_a_server_that_does_not_answer_is_ended(
+    small: Path, server: psutil.Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.suspend()
+    with monkeypatch.context() as patched:
+        patched.setattr(child_process, "BEGIN_MAX_S", 0.2)
+        with pytest.raises(RetriableError, match="PARSER_KILLED"):
+            open_parsed(small, spec_of())
+    assert ended(server)
+    assert parse_file(small, "n:long").rows == [(0, "a", 1)]
+
+
+@pytest.mark.usefixtures("new_fork_server")
+def test_a_server_that_cannot_start_is_told_with_its_last_words(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(fork_server.PARSER_ENVIRONMENT, "PYTHONHOME", "/nowhere")
+    with pytest.raises(FatalError, match="PARSER_FAILED") as raised:
+        open_parsed(small, spec_of())
+    assert "init_fs_encoding" in str(raised.value.detail["stderr"])
+
+
+@pytest.mark.usefixtures("new_fork_server")
+def test_a_server_that_cannot_load_is_told_with_its_last_words(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['connectors.sources.csv_reader'] = None\n")
+    monkeypatch.setitem(fork_server.PARSER_ENVIRONMENT, "PYTHONPATH", f"{tmp_path}:{PACKAGE_ROOT}")
+    with pytest.raises(FatalError, match="PARSER_FAILED") as raised:
+        open_parsed(small, spec_of())
+    assert "import of connectors.sources.csv_reader halted" in str(raised.value.detail["stderr"])
+
+
+ENDS_LATE = """
+import os, sys, time
+sys.modules['connectors.sources.csv_reader'] = None
+def end(code, end=os._exit):
+    os.closerange(3, 1024)  # the kernel closes what is open before the process can be waited for
+    while not os.path.exists({released!r}):
+        time.sleep(0.01)
+    end(code)
+os._exit = end
+"""
+
+
+@pytest.mark.usefixtures("new_fork_server")
+def test_a_server_that_has_closed_its_sockets_is_let_end_before_its_death_is_judged(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = tmp_path / "released"
+    (tmp_path / "sitecustomize.py").write_text(ENDS_LATE.format(released=str(released)))
+    monkeypatch.setitem(fork_server.PARSER_ENVIRONMENT, "PYTHONPATH", f"{tmp_path}:{PACKAGE_ROOT}")
+
+    def wait(
+        self: subprocess.Popen[bytes],
+        timeout: float | None = None,
+        wait: Callable[[subprocess.Popen[bytes], float | None], int] = subprocess.Popen.wait,
+    ) -> int:
+        released.touch()
+        return wait(self, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", wait)
+    with pytest.raises(FatalError, match="PARSER_FAILED") as raised:
+        open_parsed(small, spec_of())
+    assert "import of connectors.sources.csv_reader halted" in str(raised.value.detail["stderr"])
+
+
+@pytest.mark.usefixtures("new_fork_server")
+def test_a_server_that_has_closed_its_sockets_and_does_not_end_is_ended(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(ENDS_LATE.format(released=str(tmp_path / "never")))
+    monkeypatch.setitem(fork_server.PARSER_ENVIRONMENT, "PYTHONPATH", f"{tmp_path}:{PACKAGE_ROOT}")
+    monkeypatch.setattr(owner, "END_MAX_S", 0.2)
+    with pytest.raises(RetriableError, match="PARSER_KILLED"):
+        open_parsed(small, spec_of())
+
+
+OWNER = """
+import sys, time
+from connectors.sources.fork_server import PARSERS
+PARSERS.prepare()
+{wait}
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("wait", ["PARSERS.await_ready()", "PARSERS.fork()", ""], ids=["ready", "has forked", "loads"])
+def test_a_killed_owner_takes_the_server_with_it(wait: str) -> None:
+    command = [sys.executable, "-c", OWNER.format(wait=wait)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=PACKAGE_ROOT) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == b"ready\n"
+        family = psutil.Process(owner.pid).children(recursive=True)
+        assert family
+        owner.kill()
+    assert psutil.wait_procs(family, timeout=60)[1] == []
+
+
+def test_where_no_process_may_be_forked_it_is_said_and_other_files_are_read_on(
+    file: Path, small: Path, server: psutil.Process
+) -> None:
+    with open_parsed(file, spec_of("n:long")) as parsed:
+        batches = iter(parsed)
+        next(batches)
+        opened = {int(fd.name) for fd in Path(f"/proc/{server.pid}/fd").iterdir()}
+        soft, hard = server.rlimit(psutil.RLIMIT_NOFILE)
+        room = sorted(set(range(len(opened) + 3)) - opened)[:3]  # for what comes with the request, and no more
+        server.rlimit(psutil.RLIMIT_NOFILE, (room[-1] + 1, hard))
+        with pytest.raises(OSError, match="Too many open files"):
+            open_parsed(small, spec_of())
+        server.rlimit(psutil.RLIMIT_NOFILE, (soft, hard))
+        list(batches)
+        assert parse_file(small, "n:long").rows == [(0, "a", 1)]
+    assert parsed.ended
+
+
+def test_the_largest_memory_of_a_child_is_its_own(file: Path, small: Path) -> None:
+    peaks = []
+    for path in (small, file, small):
+        with open_parsed(path, spec_of("n:long")) as parsed:
+            list(parsed)
+        peaks.append(parsed.peak_bytes)
+    few, many, few_again = peaks
+    assert 20 * MIB < few < many - 5 * MIB
+    assert few_again < many - 5 * MIB
+
+
+def test_the_limits_hold_although_the_server_has_none(file: Path) -> None:
+    with (
+        open_parsed(file, spec_of("n:long"), ParseLimits(memory_bytes=1 << 20)) as parsed,
+        pytest.raises(UserError, match="PARSER_MEMORY"),
+    ):
+        list(parsed)

@@ -1,0 +1,208 @@
+"""Parquet: values that fit, values that do not, and files that lie."""
+
+import io
+import random
+import struct
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from schemas.errors import UserError
+from tests.unit.connectors.sources.reading import Found, parse_file, spec_of
+
+
+def written(columns: dict[str, Any], **settings: Any) -> bytes:
+    out = io.BytesIO()
+    pq.write_table(pa.table(columns), out, **settings)
+    return out.getvalue()
+
+
+def read(content: bytes, tmp_path: Path, *columns: str, **settings: Any) -> Found:
+    file = tmp_path / "f.parquet"
+    file.write_bytes(content)
+    return parse_file(file, spec=spec_of(*columns, **settings))
+
+
+def test_every_type_that_fits_is_read(tmp_path: Path) -> None:
+    columns = {
+        "user_id": ["a", "b"],
+        "n": pa.array([1, None], pa.int16()),
+        "d": pa.array([1, 2], pa.int32()),
+        "b": [True, None],
+        "s": pa.array(["x", None]).dictionary_encode(),
+        "day": pa.array([date(2024, 2, 29), None], pa.date64()),
+        "at": pa.array([datetime(2024, 1, 1, tzinfo=UTC), None], pa.timestamp("ns", "Asia/Tokyo")),
+        "text": ["7", "8"],
+        "nested": [{"x": 1}, None],
+    }
+    found = read(
+        written(columns), tmp_path, "n:long", "d:double", "b:boolean", "s", "day:date", "at:timestamp", "k:long=text"
+    )
+    assert found.rows == [
+        (0, "a", 1, 1.0, True, "x", date(2024, 2, 29), datetime(2024, 1, 1, tzinfo=UTC), 7),
+        (1, "b", None, 2.0, None, None, None, None, 8),
+    ]
+    assert found.summary is not None
+    assert (found.summary.format, found.summary.source_bytes) == ("parquet", len(written(columns)))
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        pa.array(["1", "2"], pa.large_string()),
+        pa.array([b"1", b"2"], pa.binary()),
+        pa.array([1, 2], pa.uint8()),
+        pa.array(["1", "2"]).dictionary_encode(),
+    ],
+)
+def test_ids_are_text_or_integers(ids: pa.Array, tmp_path: Path) -> None:
+    assert read(written({"user_id": ids}), tmp_path).ids == ["1", "2"]
+
+
+def test_ids_that_are_none_are_rejects_with_their_ordinal(tmp_path: Path) -> None:
+    ids = pa.array([b"a", None, b"", b" ", b"k" * 192, b"\xff", b"x\0", b"b"], pa.binary())
+    found = read(written({"user_id": ids}), tmp_path)
+    assert found.ids == ["a", "b"]
+    assert found.codes == [
+        (1, "id_missing"), (2, "id_empty"), (3, "id_blank"), (4, "id_too_long"), (5, "invalid_utf8"), (6, "nul_byte"),
+    ]  # fmt: skip
+    assert {(r.line, r.byte_offset) for r in found.rejects} == {(None, None)}
+
+
+@pytest.mark.parametrize(
+    ("values", "type_"),
+    [
+        (pa.array([1, 2**63], pa.uint64()), "long"),
+        (pa.array([1, 2**53 + 1], pa.int64()), "double"),
+        (pa.array([1, float("nan")], pa.float32()), "double"),
+        (pa.array([1, float("inf")], pa.float64()), "double"),
+        (pa.array([0, 1], pa.int64()).cast(pa.timestamp("ns", "UTC")), "timestamp"),
+        (pa.array([0, 2**60], pa.int64()).cast(pa.timestamp("ms", "UTC")), "timestamp"),
+        (pa.array([0, 10**7], pa.int32()).cast(pa.date32()), "date"),
+        (pa.array(["1", "x"]), "long"),
+        (pa.array(["true", ""]), "boolean"),
+    ],
+)
+def test_a_value_that_would_lose_something_is_a_reject(values: pa.Array, type_: str, tmp_path: Path) -> None:
+    found = read(written({"user_id": ["a", "b"], "c": values}), tmp_path, f"c:{type_}")
+    assert found.ids == ["a"]
+    assert [(r.ordinal, r.code.value, r.column) for r in found.rejects] == [(1, "bad_value", "c")]
+
+
+def test_a_wall_clock_needs_the_zone_of_the_spec(tmp_path: Path) -> None:
+    content = written({"user_id": ["a", "b"], "at": [datetime(2024, 7, 1, 12), datetime(2024, 10, 27, 2, 30)]})  # noqa: DTZ001  # the point of the test
+    assert read(content, tmp_path, "at:timestamp").codes == [(0, "no_timezone"), (1, "no_timezone")]
+    found = read(content, tmp_path, "at:timestamp", timezone="Europe/Berlin")
+    assert found.rows == [(0, "a", datetime(2024, 7, 1, 10, tzinfo=UTC))]
+    assert found.codes == [(1, "bad_value")]
+    assert found.rejects[0].reason.endswith(
+        "does not exist, or exists twice, in Europe/Berlin: write it with an offset"
+    )
+
+
+@pytest.mark.parametrize(
+    ("columns", "wanted", "code"),
+    [
+        ({"id": ["a"]}, [], "MISSING_COLUMN"),
+        ({"user_id": [1.5]}, [], "BAD_COLUMN_TYPE"),
+        ({"user_id": ["a"], "c": [1.5]}, ["c:long"], "BAD_COLUMN_TYPE"),
+        ({"user_id": ["a"], "c": [5]}, ["c"], "BAD_COLUMN_TYPE"),
+        ({"user_id": ["a"], "c": [{"x": 1}]}, ["c"], "BAD_COLUMN_TYPE"),
+        ({"user_id": ["a"], "c": [[1]]}, ["c:long"], "BAD_COLUMN_TYPE"),
+    ],
+)
+def test_columns_that_cannot_be_what_the_spec_says(
+    columns: dict[str, Any], wanted: list[str], code: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=code):
+        read(written(columns), tmp_path, *wanted)
+
+
+def test_a_doubled_column_is_refused(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    pq.write_table(pa.table([pa.array(["a"]), pa.array(["b"])], names=["user_id", "user_id"]), out)
+    with pytest.raises(UserError, match="DUPLICATE_COLUMN"):
+        read(out.getvalue(), tmp_path)
+
+
+def test_a_file_without_rows_is_no_error(tmp_path: Path) -> None:
+    assert read(written({"user_id": pa.array([], pa.string())}), tmp_path).rows == []
+
+
+GOOD = written({"user_id": [f"user-{i}" for i in range(20_000)]}, write_page_checksum=True)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        GOOD[:6],
+        GOOD[: len(GOOD) // 2],
+        GOOD[:-1],
+        GOOD[:-8] + b"\xff\xff\xff\x7fPAR1",
+        GOOD[:-8] + b"\0\0\0\0PAR1",
+        b"PAR1" + random.Random(5).randbytes(900) + struct.pack("<I", 900) + b"PAR1",  # garbage, not secrets
+        GOOD[:1_000] + bytes([GOOD[1_000] ^ 1]) + GOOD[1_001:],
+        GOOD[: len(GOOD) - 60_000] + b"\0" * 30_000 + GOOD[len(GOOD) - 30_000 :],
+    ],
+    ids=["magic only", "half", "last byte", "huge footer", "no footer", "garbage footer", "one bit", "zeros"],
+)
+def test_a_truncated_or_lying_file_is_corrupt(content: bytes, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        read(content, tmp_path)
+    assert caught.value.code == "CORRUPT_FILE"
+
+
+def test_a_footer_that_counts_more_rows_than_there_are_is_corrupt(tmp_path: Path) -> None:
+    """The number of rows stands in the footer as a varint: 20,000 becomes 20,001."""
+    footer = GOOD.rindex(b"user_id") - 40
+    lying = GOOD[:footer] + GOOD[footer:].replace(b"\xc0\xb8\x02", b"\xc2\xb8\x02")
+    assert lying != GOOD
+    with pytest.raises(UserError) as caught:
+        read(lying, tmp_path)
+    assert caught.value.code == "CORRUPT_FILE"
+
+
+def test_a_page_that_unpacks_to_far_more_than_the_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    settings = {"compression": "zstd", "use_dictionary": False, "write_statistics": False}
+    content = written({"user_id": ["ann"], "note": ["x" * 200_000_000]}, **settings)
+    assert len(content) < 200_000
+    with pytest.raises(UserError) as caught:
+        read(content, tmp_path, "note")
+    assert (caught.value.code, caught.value.detail["source_bytes"]) == ("COMPRESSION_BOMB", len(content))
+    fits = written({"user_id": [f"user-{n}" for n in range(9)], "note": ["x" * 300_000] * 9}, **settings)
+    assert len(read(fits, tmp_path, "note").ids) == 9  # little is no bomb, however well it is packed
+
+
+def test_a_value_in_a_dictionary_that_stands_in_very_many_rows_is_refused_once_it_is_decoded(tmp_path: Path) -> None:
+    rows = 150_000
+    content = written({"user_id": [f"{n}" for n in range(rows)], "note": pa.array(["x" * 8_000]).take([0] * rows)})
+    with pytest.raises(UserError) as caught:
+        read(content, tmp_path, "note")
+    detail = caught.value.detail
+    assert (caught.value.code, detail["source_bytes"]) == ("COMPRESSION_BOMB", len(content))
+    assert isinstance(detail["decoded_bytes"], int)
+    assert detail["decoded_bytes"] < rows * 8_000  # not all of it
+    assert len(read(content, tmp_path).ids) == rows  # a column that is not kept is not decoded
+
+
+def outcome(content: bytes, tmp_path: Path) -> str:
+    try:
+        found = read(content, tmp_path)
+    except UserError as exc:
+        return exc.code
+    return "the rows" if found.ids == [f"user-{i}" for i in range(20_000)] else "wrong rows"
+
+
+def test_random_damage_is_an_error_with_a_name_and_never_a_wrong_row(tmp_path: Path) -> None:
+    chance = random.Random(7)  # a repeatable one
+    for _ in range(12):
+        damaged = bytearray(GOOD)
+        for _ in range(3):
+            damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
+        assert outcome(bytes(damaged), tmp_path) in {
+            "the rows", "CORRUPT_FILE", "MISSING_COLUMN", "BAD_COLUMN_TYPE", "PARSER_MEMORY", "PARSER_CRASHED",
+        }  # fmt: skip

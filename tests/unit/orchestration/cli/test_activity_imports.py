@@ -1,0 +1,118 @@
+"""What the command line says of imports of events and profiles."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from orchestration.catalog.records import NewJob
+from orchestration.cli.exits import ExitCode
+from orchestration.cli.main import main
+from orchestration.cli.receipts import print_receipt
+from orchestration.cli.rendering import job_lines
+from orchestration.context import Context
+from orchestration.operations.follow import JobView, partition_views, stage_views
+from orchestration.platform.settings import Secret, Settings
+from schemas.ids import Attempt
+from schemas.import_targets import RESERVED, activity_spec
+from tests.fakes.catalog import migrated
+from tests.unit.orchestration.cli.jobs import EVIDENCE, JOB, job
+
+EVENTS_JOB = job(
+    audience=RESERVED["events"], audience_id=None, mode="append", spec=activity_spec("events", {}), attempt=Attempt(1)
+)
+STORED = {"stored": 1999, "duplicates": 1, "attempt": 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["orders.csv"], "name the audience, or use --kind events or --kind profiles"),
+        (["orders.csv", "--kind", "clicks"], "clicks is not one of audience, profiles, events"),
+        (["orders.csv", "--audience", "_events"], "_events is not an audience; use --kind"),
+        (["orders.csv", "--kind", "events", "--audience", "vip"], "--kind events, --audience"),
+        (["orders.csv", "--kind", "events", "--manifest", "m.json"], "--manifest (of an export of members)"),
+        (["orders.csv", "--kind", "events", "--allow-shrink"], "--allow-shrink do not apply"),
+        (["orders.csv", "--audience", "vip", "--only-columns"], "an audience never keeps other columns"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_before_anything_is_done(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["import", *arguments]) == ExitCode.USAGE
+    assert words in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_a_spec_that_the_kind_cannot_have_is_refused_before_the_upload(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["import", "orders.csv", "--kind", "events", "--column", "paid:date"]) == ExitCode.USER_ERROR
+    assert "BAD_SPEC: the column paid is date" in capsys.readouterr().err
+    assert main(["import", "orders.csv", "--kind", "profiles", "--mode", "remove"]) == ExitCode.USER_ERROR
+    assert "profiles are imported with mode append, not remove" in capsys.readouterr().err
+
+
+def test_a_receipt_says_what_is_stored(capsys: pytest.CaptureFixture[str]) -> None:
+    print_receipt(
+        {
+            "kind": "events",
+            "tenant": "default",
+            "state": "READY",
+            "job": "01jdcz0000000000000000000a",
+            "attempt": 2,
+            "source": {"bucket": "inbox", "key": "default/_events/a.csv"},
+            "rows": 2010,
+            "accepted": 2000,
+            "rejected": 10,
+            "rejected_by_code": {"bad_event": 10},
+            "stored": 1999,
+            "duplicates": 1,
+            "started_at": "2026-11-25T12:00:00Z",
+            "finished_at": "2026-11-25T12:00:09Z",
+        }
+    )
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        "events of default, READY",
+        "job 01jdcz0000000000000000000a, attempt 2",
+        "source s3://inbox/default/_events/a.csv",
+        "rows 2,010 = 2,000 accepted + 10 rejected",
+        "rejected bad_event 10",
+        "accepted 1,999 stored + 1 duplicates",
+        "finished 2026-11-25T12:00:09Z, started 2026-11-25T12:00:00Z",
+    ]
+
+
+def test_a_job_is_shown_with_its_kind_and_its_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MUSTER_HOME", str(tmp_path))
+    url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
+    migrated(url)
+    context = Context(Settings(home=tmp_path, catalog_url=url))
+    context.audiences.add_tenant(JOB.tenant, 1)
+    given = {name: getattr(EVENTS_JOB, name) for name in NewJob.__dataclass_fields__ if name != "evidence"}
+    context.jobs.register(NewJob(**given))
+    for state in ("VERIFYING", "IMPORTING", "AWAITING", "PUBLISHING"):
+        context.jobs.move(JOB.job_id, state, now_ms=1, evidence=EVIDENCE)
+    context.jobs.move(JOB.job_id, "READY", now_ms=2, outcome=STORED)
+    context.database.close()
+    assert main(["jobs", "show", JOB.job_id]) == ExitCode.OK
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines[1:2] == ["events of default"]
+    assert "rows 110 = 100 accepted + 10 rejected" in lines
+    assert "result 1,999 stored, 1 duplicates" in lines
+    assert "partitions 2 of 2 archived" in lines
+    assert main(["jobs", "list", "--json"]) == ExitCode.OK
+    (record,) = json.loads(capsys.readouterr().out)
+    assert (record["kind"], record["audience"], record["outcome"]) == ("events", "_events", STORED)
+
+
+def test_a_job_that_waits_for_the_archive_shows_how_far_that_is() -> None:
+    waiting = replace(EVENTS_JOB, state="AWAITING", evidence=EVIDENCE)
+    view = JobView(
+        job=waiting,
+        stages=stage_views(waiting, 2, {}, [], 10_000),
+        partitions=partition_views(waiting, {}, [], 10_000),
+    )
+    assert [stage.name for stage in view.stages] == ["verify", "import", "materialise", "publish"]
+    assert "  partitions  0 of 2 archived" in job_lines(view)

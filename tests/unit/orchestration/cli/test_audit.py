@@ -1,0 +1,126 @@
+"""Who did what: every command that changes something, and what Muster does by itself, leaves an entry for good."""
+
+import getpass
+import json
+
+import pytest
+import sqlalchemy as sa
+
+from orchestration.catalog.auditing import record, record_automatic
+from orchestration.cli.main import main
+from orchestration.context import Context
+from orchestration.operations.audits import since_ms
+from schemas.errors import UserError
+from tests.unit.orchestration.cli.test_command_line import LEAVES
+from tests.unit.orchestration.notifications.test_notices import FAULT, ended
+
+ME = getpass.getuser()
+CHANGES = {
+    "import",
+    "jobs cancel",
+    "jobs retry",
+    "tenants create",
+    "tenants configure",
+    "audiences create",
+    "audiences configure",
+    "audiences rename",
+    "audiences delete",
+    "audiences rollback",
+    "audiences compact",
+    "audiences expire",
+    "audiences pin",
+    "audiences unpin",
+    "dead-letters replay",
+    "fsck",
+    "notifications resend",
+    "notifications key",
+    "backup",
+    "restore",
+    "export",
+    "exports cancel",
+    "exports retry",
+    "schedules create import",
+    "schedules create export",
+    "schedules create snapshot",
+    "schedules pause",
+    "schedules resume",
+    "schedules delete",
+    "schedules run",
+    "segments create",
+    "segments snapshot",
+    "segments edit",
+    "segments pause",
+    "segments resume",
+    "segments delete",
+    "segments begin-anew",
+}
+"""Commands that write an entry. `fsck` only with --repair, `import` not with --dry-run."""
+
+
+def test_every_command_is_known_to_change_something_or_not() -> None:
+    effects = {" ".join(path[1:]): command.callback.effect for path, command in LEAVES.items()}
+    assert {name for name, effect in effects.items() if effect == "changes"} == CHANGES
+    assert {effect for name, effect in effects.items() if name not in CHANGES} == {"reads"}
+
+
+def test_a_change_is_kept_with_who_made_it_and_how_it_was_before_and_after(context: Context) -> None:
+    hook = "https://acme.example/hook?token=hush"
+    arguments = ["audiences", "configure", "vip", "-t", "acme", "--keep-versions", "3", "--notify-webhook", hook]
+    assert main(["--as", "alice", *arguments]) == 0
+    [entry] = context.audit.search()
+    assert (entry.actor, entry.action, entry.object) == (f"alice (by {ME})", "audiences configure", "acme/vip")
+    assert entry.before is not None
+    assert entry.after is not None
+    assert (entry.before["retention"]["versions"], entry.after["retention"]["versions"]) == (10, 3)
+    assert entry.after["told"] == [{"channel": "webhook", "address": "https://acme.example/hook"}]
+    assert "hush" not in str(entry)
+
+
+def test_what_was_refused_is_kept_with_its_error(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
+    job_id = ended(context, FAULT)
+    assert main(["jobs", "cancel", job_id]) == 3
+    capsys.readouterr()
+    assert main(["audit", "--job", job_id, "--json"]) == 0
+    [entry] = json.loads(capsys.readouterr().out)
+    assert (entry["actor"], entry["action"], entry["job"]) == (ME, "jobs cancel", job_id)
+    assert (entry["error"], entry["before"]["state"], entry["after"]) == ("TOO_LATE", "FAILED", None)
+
+
+def test_a_command_that_crashes_is_not_kept_as_done(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(type(context.audiences), "add_tenant", crash)
+    assert main(["tenants", "create", "globex"]) == 1
+    [entry] = context.audit.search()
+    assert (entry.action, entry.error) == ("tenants create", "ZeroDivisionError")
+
+
+def test_what_only_reads_leaves_no_entry(context: Context) -> None:
+    for arguments in (["jobs", "list"], ["tenants", "list"], ["audit"], ["notifications", "list"]):
+        assert main(arguments) == 0
+    assert context.audit.search() == []
+
+
+def test_nobody_changes_or_deletes_an_entry(context: Context) -> None:
+    record(context.audit, "alice", "audiences delete", "acme/vip")
+    for statement in ("UPDATE audit SET actor = 'bob'", "DELETE FROM audit"):
+        with pytest.raises(sa.exc.IntegrityError, match="append only"), context.database.write() as connection:
+            connection.execute(sa.text(statement))
+    assert [entry.actor for entry in context.audit.search()] == ["alice"]
+
+
+def test_what_muster_does_by_itself_is_kept_too(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
+    job = context.jobs.get(ended(context, FAULT))
+    record_automatic(context.audit, "sweeper", "cancel", job, {"state": "CANCELLED"})
+    assert main(["audit", "-t", "acme", "--audience", "vip", "--since", "1h"]) == 0
+    line = capsys.readouterr().out.splitlines()[1]
+    assert line.split()[2:] == ["sweeper", "cancel", "acme/vip", job.job_id]
+
+
+def test_times_are_told_as_an_age_or_a_date() -> None:
+    assert since_ms("12h", 100_000_000) == 56_800_000
+    assert since_ms("1970-01-02", 0) == since_ms("1970-01-02T00:00:00+00:00", 0) == 86_400_000
+    for text in ("yesterday", "7w", "-1d"):
+        with pytest.raises(UserError, match="BAD_TIME"):
+            since_ms(text, 0)

@@ -1,0 +1,180 @@
+"""Parsing, help and documentation of every command, and how errors leave the process."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import typer.main
+
+from orchestration.cli.exits import ExitCode
+from orchestration.cli.main import app, main
+from orchestration.cli.session import SESSION, Session
+from orchestration.platform.settings import Secret
+from tests.fakes.catalog import migrated
+
+ROOT = Path(__file__).parents[4]
+DOCS = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+
+
+def commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every group and command with its full name."""
+    yield path, command
+    for name, child in getattr(command, "commands", {}).items():
+        yield from commands(child, (*path, name))
+
+
+ALL = dict(commands(typer.main.get_command(app), ("muster",)))
+LEAVES = {path: c for path, c in ALL.items() if not hasattr(c, "commands")}
+
+
+@pytest.mark.parametrize("path", sorted(ALL), ids=" ".join)
+def test_every_help_has_an_example_and_fits_80_columns(
+    path: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*path[1:], "--help"]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"Examples?:\n  .*muster", text)
+    before_examples = text[: text.index("Example")]
+    assert max(map(len, before_examples.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("path", sorted(LEAVES), ids=" ".join)
+def test_every_command_is_documented_with_its_options(path: tuple[str, ...]) -> None:
+    section = re.search(rf"^### `{' '.join(path)}`\n(.*?)(?=^##|\Z)", DOCS, re.MULTILINE | re.DOTALL)
+    assert section is not None, f"docs/cli.md has no section on {' '.join(path)}"
+    assert f"{' '.join(path)}" in section[1], "the section has no example"
+    shared = DOCS[: DOCS.index("## Commands")]
+    for parameter in LEAVES[path].params:
+        for option in parameter.opts:
+            if option.startswith("--") and option != "--help":
+                assert f"`{option}" in section[1] + shared, option
+
+
+def test_the_table_of_exit_codes_is_the_documented_one() -> None:
+    rows = re.findall(r"^\| (\d+) \| (.+?) \|$", DOCS, re.MULTILINE)
+    assert rows == [(str(int(code)), code.meaning) for code in ExitCode]
+
+
+def test_help_loads_nothing_heavy() -> None:
+    script = (
+        "import sys; from orchestration.cli.main import main; main(['import', '--help']); "
+        "print([m for m in ('boto3', 'sqlalchemy', 'pyarrow', 'duckdb', 'numba', 'pyiceberg', 'confluent_kafka') "
+        "if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["import", "x.csv"],
+        ["import", "--audience", "vip"],
+        ["import", "x.csv", "-a", "vip", "--allow-shrink", "--max-shrink", "3"],
+        ["import", "x.csv", "-a", "vip", "--dry-run", "--wait"],
+        ["export", "vip", "--to", "x.parquet", "--format", "csv"],
+        ["export", "vip", "--to", "x.parquet", "--delta-from", "2"],
+        ["export", "vip", "--to", "x.parquet", "--where", "age > 3"],
+        ["export", "vip", "--to", "x.parquet", "--columns", "age"],
+        ["export", "vip", "--to", "x.parquet", "--row-group-rows", "5000"],
+        ["export", "vip", "--to", "x", "--overwrite"],
+        ["export", "vip", "--to", "x.csv", "--format", "csv"],
+        ["export", "vip", "--to", "x.CSV.gz"],
+        ["export", "vip", "--to", "s3://bucket/x.jsonl", "--format", "jsonl"],
+        ["export", "vip", "--to", "x", "--version", "2", "--as-of", "2026-11-25"],
+        ["export", "vip", "--to", "x", "--as-of", "yesterday"],
+        ["dead-letters", "replay"],
+        ["dead-letters", "replay", "1", "--all"],
+        ["jobs", "list", "--limit", "0"],
+        ["nonsense"],
+    ],
+)
+def test_a_wrong_command_line_is_a_usage_error(arguments: list[str]) -> None:
+    assert main(arguments) == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--column", "user_id"], "BAD_COLUMN"),
+        (["--column", "age:number"], "BAD_COLUMN"),
+        (["--column", "a", "--column", "A"], "BAD_SPEC"),
+        (["--mode", "merge"], "BAD_SPEC"),
+        (["--format", "xml"], "BAD_SPEC"),
+        (["--max-reject-share", "2"], "BAD_SPEC"),
+        (["--max-shrink", "101"], "BAD_SPEC"),
+    ],
+)
+def test_a_wrong_spec_is_a_user_error_before_anything_is_started(
+    arguments: list[str], code: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["import", "x.csv", "-a", "vip", *arguments]) == ExitCode.USER_ERROR
+    assert capsys.readouterr().err.startswith(f"{code}: ")
+
+
+def test_a_wrong_format_of_an_export_is_a_user_error_before_anything_is_read(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["export", "vip", "--to", "x", "--format", "xml"]) == ExitCode.USER_ERROR
+    assert capsys.readouterr().err.startswith("BAD_FORMAT: ")
+
+
+def test_what_is_no_export_is_told_without_a_stack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MUSTER_HOME", str(tmp_path / "home"))
+    assert main(["verify", str(tmp_path / "manifest.json")]) == ExitCode.USER_ERROR
+    assert capsys.readouterr().err.startswith("NO_MANIFEST: ")
+    (tmp_path / "manifest.json").write_text('{"manifest": 1}')
+    assert main(["verify", str(tmp_path / "manifest.json")]) == ExitCode.USER_ERROR
+    assert capsys.readouterr().err.startswith("BAD_MANIFEST: ")
+    assert main(["verify", "s3://exports/manifest.json"]) == ExitCode.SYSTEM_ERROR
+    assert capsys.readouterr().err.startswith("STACK_NOT_RUNNING: ")
+    assert not (tmp_path / "home").exists()
+
+
+def test_without_a_stack_every_command_says_how_to_start_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MUSTER_HOME", str(tmp_path / "home"))
+    for arguments in (["jobs", "list"], ["import", "x.csv", "-a", "vip"], ["sql", "select 1"], ["fsck"], ["worker"]):
+        assert main(arguments) == ExitCode.SYSTEM_ERROR
+        said = capsys.readouterr().err
+        assert said.startswith("STACK_NOT_RUNNING: ")
+        assert "muster up" in said
+    assert not (tmp_path / "home").exists()
+
+
+def test_an_error_of_a_json_command_is_json_on_stdout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MUSTER_HOME", str(tmp_path / "home"))
+    assert main(["jobs", "list", "--json"]) == ExitCode.SYSTEM_ERROR
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "STACK_NOT_RUNNING"
+    assert not SESSION.json, "the next command of this process would print JSON"
+
+
+def test_status_of_a_stack_that_does_not_run_is_a_failed_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MUSTER_HOME", str(tmp_path / "home"))
+    assert main(["status"]) == ExitCode.CHECK_FAILED
+    assert "not running" in capsys.readouterr().out
+
+
+def test_a_command_leaves_nothing_for_the_next_one_of_its_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MUSTER_HOME", str(tmp_path))
+    migrated(Secret(f"sqlite:///{tmp_path / 'catalog.db'}"))
+    assert main(["--as", "ann", "--debug", "tenants", "create", "acme"]) == ExitCode.OK
+    assert main(["tenants", "list", "--json"]) == ExitCode.OK
+    assert json.loads(capsys.readouterr().out.partition("\n")[2]) == ["acme"]
+    assert Session() == SESSION
+    assert [file.path for file in psutil.Process().open_files() if file.path.startswith(str(tmp_path))] == []

@@ -1,0 +1,61 @@
+"""What a person reads of an export: how far it is, and how it ended."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from orchestration.catalog.records import ExportGroup
+from orchestration.cli.following import Followed, show_end
+from orchestration.cli.rendering import export_line
+from orchestration.operations.follow import ExportView
+from tests.unit.orchestration.cli.jobs import EXPORT
+
+OUTCOME = {
+    "version": 3,
+    "rows": 30,
+    "bytes": 2048,
+    "files": 1,
+    "manifest": "s3://out/manifest.json",
+    "rows_filtered": 70,
+    "rows_suppressed": 0,
+}
+
+
+def group(number: int, rows: int, record: dict[str, Any] | None) -> ExportGroup:
+    return ExportGroup(
+        number=number, bytes=10, expected_rows=50, attempt=1, rows=rows, beat_at_ms=None, record=record, error=None
+    )
+
+
+GROUPS = (group(0, 20, {}), group(1, 10, None))
+
+
+def test_a_running_export_is_so_many_rows_of_those_that_are_read() -> None:
+    line = export_line(ExportView(export=EXPORT, groups=GROUPS), 0.5)
+    assert line == f"export {EXPORT.job_id}  WRITING  30 of 100 rows, 1 of 2 groups"
+
+
+def test_a_finished_export_is_the_rows_that_are_there() -> None:
+    """Of a selection, more were read than were written: `30 of 100` would look like a loss."""
+    done = ExportView(export=replace(EXPORT, state="READY"), groups=GROUPS)
+    assert export_line(done, 0.5) == f"export {EXPORT.job_id}  READY  30 rows, 1 of 2 groups"
+
+
+@pytest.mark.parametrize(
+    ("filtered", "said"),
+    [
+        (70, ["Left out: 70 rows that did not match, 0 of suppressed users."]),
+        (0, []),
+    ],
+)
+def test_the_end_says_what_was_left_out_where_something_was(
+    capsys: pytest.CaptureFixture[str], filtered: int, said: list[str]
+) -> None:
+    export = replace(EXPORT, state="READY", outcome={**OUTCOME, "rows_filtered": filtered})
+    show_end(Followed(view=ExportView(export=export, groups=GROUPS)))
+    captured = capsys.readouterr()
+    assert captured.err.splitlines() + captured.out.splitlines()[1:] == said
+    assert (
+        captured.out.splitlines()[0] == "version 3 of acme/vip: 30 rows in 1 files, 2.0 kB, in s3://out/manifest.json"
+    )

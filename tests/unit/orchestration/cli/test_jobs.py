@@ -1,0 +1,137 @@
+"""`muster jobs` for jobs of all kinds, and the old names of those for exports, as far as they need no stack."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from orchestration.cli.main import main
+from orchestration.context import Context
+from orchestration.operations import wiring
+from schemas.errors import UserError
+from tests.contract.test_catalog import job_number, new_job
+from tests.contract.test_catalog_exports import new_export
+from tests.unit.orchestration.notifications.test_notices import FAULT, ended
+
+EXPORT = new_export(5001).job_id
+
+
+@pytest.fixture
+def context(context: Context) -> Context:
+    ended(context, FAULT)
+    context.exports.register(replace(new_export(5001), execution=None))
+    return context
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    assert main([*arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def ids(records: list[dict[str, Any]]) -> list[str]:
+    return [record.get("job") or record["export"] for record in records]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        ([], {EXPORT, job_number(1)}),
+        (["--kind", "export"], {EXPORT}),
+        (["--kind", "audience"], {job_number(1)}),
+        (["--kind", "audience", "--kind", "export"], {EXPORT, job_number(1)}),
+        (["--kind", "snapshot"], set()),
+        (["--state", "failed"], {job_number(1)}),
+        (["--state", "registered"], {EXPORT}),
+        (["--state", "writing"], set()),
+        (["--audience", "vip"], {EXPORT, job_number(1)}),
+        (["--audience", "other"], set()),
+    ],
+)
+def test_a_list_has_jobs_of_all_kinds_that_are_asked_for(
+    context: Context, capsys: pytest.CaptureFixture[str], arguments: list[str], found: set[str]
+) -> None:
+    assert set(ids(answer(capsys, "jobs", "list", *arguments))) == found
+
+
+def test_of_all_kinds_the_newest_are_listed(context: Context) -> None:
+    for number in range(2, 9):
+        context.jobs.register(new_job(number, f"{number:064}"))
+        context.exports.register(new_export(5000 + number))
+    found = wiring.all_jobs(context).search(limit=5)
+    everything = wiring.all_jobs(context).search(limit=100)
+    newest = sorted((job.job_id for job in everything), reverse=True)
+    assert len(newest) == 16
+    assert [job.job_id for job in everything] == newest
+    assert found == everything[:5]
+
+
+def test_jobs_of_one_kind_are_found_behind_many_of_others(context: Context) -> None:
+    oldest = context.jobs.get(context.jobs.register(replace(new_job(0, "0" * 64), source={"segment": "buyers"})))
+    for number in range(2, 40):
+        context.jobs.register(new_job(number, f"{number:064}"))
+    [job] = wiring.all_jobs(context).search(kinds=["snapshot"], limit=2)
+    assert (job.shown_kind, job.created_at_ms) == ("snapshot", oldest.created_at_ms)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("kinds", "state"), [(["export"], "VERIFYING"), (["audience"], "WRITING"), ([], "ASLEEP")])
+def test_a_state_that_no_job_of_these_kinds_is_in_is_refused(context: Context, kinds: Any, state: str) -> None:
+    with pytest.raises(UserError, match=f"is ever '{state}'"):
+        wiring.all_jobs(context).search(kinds=kinds, states=[state], limit=1)
+
+
+def test_a_kind_that_there_is_not_is_a_usage_error(context: Context) -> None:
+    assert main(["jobs", "list", "--kind", "lies"]) == 2
+
+
+def test_people_see_the_kind_and_where_exports_go(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["jobs", "list"]) == 0
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header.split() == ["JOB", "AGE", "KIND", "STATE", "AUDIENCE", "RESULT", "TO"]
+    shown = {row.split()[0]: row.split() for row in rows}
+    assert shown[EXPORT][3:] == ["export", "REGISTERED", "acme/vip", "s3://b/x"]
+    assert shown[job_number(1)][3:] == ["audience", "FAILED", "acme/vip", FAULT.code]
+    assert main(["jobs", "list", "--kind", "audience"]) == 0
+    assert capsys.readouterr().out.split()[:6] == ["JOB", "AGE", "KIND", "STATE", "AUDIENCE", "RESULT"]
+
+
+@pytest.mark.parametrize("group", ["jobs", "exports"])
+def test_an_export_is_shown_cancelled_and_waited_for_by_its_id(
+    context: Context, capsys: pytest.CaptureFixture[str], group: str
+) -> None:
+    shown = answer(capsys, group, "show", EXPORT)
+    assert (shown["export"], shown["state"], shown["groups"], shown["notifications"]) == (EXPORT, "REGISTERED", [], [])
+    cancelled = answer(capsys, group, "cancel", EXPORT)
+    assert (cancelled["export"], cancelled["state"], cancelled["already"]) == (EXPORT, "CANCELLED", False)
+    assert main([group, "cancel", EXPORT]) == 0
+    assert capsys.readouterr().out == f"export {EXPORT} was already cancelled\n"
+    assert main([group, "wait", EXPORT]) == 5
+    assert capsys.readouterr().out == f"export {EXPORT} is CANCELLED\n"
+    first, second = context.audit.search(job_id=EXPORT)
+    assert (first.action, first.object, first.error) == (f"{group} cancel", EXPORT, None)
+    assert (first.before, first.after) == ({"state": "REGISTERED"}, {"state": "CANCELLED"})
+    assert (second.before, second.after) == ({"state": "CANCELLED"}, {"state": "CANCELLED"})
+
+
+def test_an_export_that_runs_can_be_waited_for_a_while(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["jobs", "wait", EXPORT, "--timeout", "0"]) == 6
+    captured = capsys.readouterr()
+    assert (captured.out, "the export continues. `muster jobs wait" in captured.err) == ("", True)
+
+
+def test_the_old_names_know_exports_alone(
+    context: Context, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestration.operations.export_jobs.ExportJobs._is_starting", lambda *_: False)
+    assert ids(answer(capsys, "exports", "list")) == [EXPORT]
+    for command in (["show"], ["wait"], ["cancel"]):
+        assert main(["exports", *command, job_number(1)]) == 3
+        assert capsys.readouterr().err.startswith("UNKNOWN_EXPORT: ")
+    assert main(["--help"]) == 0
+    assert "\n  exports " not in capsys.readouterr().out
+
+
+def test_an_unknown_id_is_told(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("show", "wait", "cancel"):
+        assert main(["jobs", command, "0" * 26]) == 3
+        assert capsys.readouterr().err.startswith("UNKNOWN_JOB: ")

@@ -1,0 +1,172 @@
+"""`muster segments`, as far as it needs no stack: what is made, shown, refused and told."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration.cli.main import main
+from orchestration.cli.segment_notes import unseen_notes
+from orchestration.context import Context
+from orchestration.operations.audiences import delete, find, rename
+from orchestration.operations.segments import read_rule
+from orchestration.platform.clock import now_ms
+from schemas.errors import UserError
+from schemas.ids import AudienceName, Partition, TenantName
+from schemas.segment_messages import SegmentStatus
+from segmentation.rules.parser import parse_rule
+from segmentation.rules.records import rule_record
+from tests.unit.orchestration.notifications.test_notices import make_context
+
+CREATE = ("segments", "create", "buyers", "-t", "acme", "--rule")
+BUYERS = AudienceName("buyers")
+
+
+@pytest.fixture
+def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Context]:
+    monkeypatch.setenv("MUSTER_HOME", str(tmp_path))
+    monkeypatch.setenv("MUSTER_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    monkeypatch.setenv("MUSTER_S3_ENDPOINT", "http://127.0.0.1:1")
+    made = make_context(tmp_path, partitions=8)
+    yield made
+    made.database.close()
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    assert main([*arguments, "-t", "acme", "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def say(context: Context, partition: int, **given: Any) -> None:
+    values: dict[str, Any] = {"rule_version": 1, "partitions": 8, "paused": False, "members": 1_000}
+    values |= {"at_us": now_ms() * 1000 - 5_000_000, "events": 0, "profiles": 0, "activations": 1, **given}
+    context.segments.put_statuses(
+        [SegmentStatus(tenant=TenantName("acme"), segment=BUYERS, partition=Partition(partition), **values)]
+    )
+
+
+def test_a_segment_is_made_shown_and_listed(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*CREATE, "count(purchase, 3d) >= 2"]) == 0
+    assert capsys.readouterr().out == "segment buyers is active, rule version 1\n"
+    shown = answer(capsys, "segments", "show", "buyers")
+    assert (shown["rule"], shown["rule_version"], shown["state"]) == ("count(purchase, 3d) >= 2", 1, "active")
+    assert [shown[k] for k in ("members", "as_of", "lag_s", "reported", "complete")] == [None, None, None, 0, False]
+    [listed] = answer(capsys, "segments", "list")
+    assert listed.items() <= shown.items()
+    for partition in range(7):
+        say(context, partition)
+    assert main(["segments", "show", "buyers", "-t", "acme"]) == 0
+    said = capsys.readouterr().out
+    assert "7,000 so far" in said
+    assert "7 of 8 partitions have reported this version of the rule" in said
+    say(context, 7)
+    assert main(["segments", "list"]) == 0
+    assert " 8,000 " in capsys.readouterr().out
+    shown = answer(capsys, "segments", "show", "buyers")
+    assert (shown["members"], shown["complete"], len(shown["of_partitions"])) == (8_000, True, 8)
+    assert shown["lag_s"] >= 5
+    assert shown["behind"] is None  # Kafka is away
+
+
+def test_a_rule_that_is_edited_is_another_version_until_partitions_have_reported_it(
+    context: Context, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([*CREATE, "ever(purchase)"])
+    for partition in range(8):
+        say(context, partition)
+    main(["segments", "edit", "buyers", "-t", "acme", "--rule", "(ever(purchase))"])
+    assert "The rule has the same meaning as before: nothing has changed." in capsys.readouterr().err
+    main(
+        ["--as", "bob", "segments", "edit", "buyers", "-t", "acme", "--rule", "seen = 2026-11-01", "--timezone", "UTC"]
+    )
+    capsys.readouterr()
+    shown = answer(capsys, "segments", "show", "buyers")
+    assert (shown["rule_version"], shown["reported"], shown["timezone"]) == (2, 0, "UTC")
+    versions = answer(capsys, "segments", "versions", "buyers")
+    assert [(v["rule_version"], v["rule"]) for v in versions] == [(1, "ever(purchase)"), (2, "seen = 2026-11-01")]
+    assert versions[1]["author"].startswith("bob")
+    assert main(["segments", "versions", "buyers", "-t", "acme"]) == 0
+    assert "seen = 2026-11-01" in capsys.readouterr().out
+
+
+def test_a_segment_is_paused_resumed_and_deleted(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
+    main([*CREATE, "ever(purchase)"])
+    capsys.readouterr()
+    assert answer(capsys, "segments", "pause", "buyers")["state"] == "paused"
+    assert answer(capsys, "segments", "resume", "buyers")["state"] == "active"
+    assert answer(capsys, "segments", "delete", "buyers")["state"] == "deleted"
+    assert answer(capsys, "segments", "list") == []
+    assert main(["segments", "show", "buyers", "-t", "acme"]) == 3
+    assert capsys.readouterr().err.startswith("UNKNOWN_SEGMENT: ")
+    entries = [(e.action, e.object, e.after) for e in context.audit.search()]
+    assert ("segments pause", "acme/segments/buyers") in [(action, name) for action, name, _ in entries]
+    after = {"state": "active", "rule_version": 1, "rule": "ever(purchase)"}
+    assert ("segments create", "acme/segments/buyers", after) in entries
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("count(purchase) >= 2", "BAD_RULE: at character 15: "),
+        (
+            "in audience nobody",
+            "UNKNOWN_AUDIENCE: at character 13: the rule says `in audience nobody`, but this audience does not exist",
+        ),
+        (
+            "in segment vip",
+            (
+                "UNKNOWN_SEGMENT: at character 12: the rule says `in segment vip`, but this segment does not exist; "
+                "vip is "
+            ),
+        ),
+        ("in segment buyers", "SEGMENT_CYCLE: at character 12: segments are members of each other: buyers -> buyers"),
+        ("seen = 2026-11-01", "BAD_RULE: "),
+        ('{"rule": 1, "all": [{"any": []}]}', "BAD_RULE: at all[0]"),
+        ("@no-such-file", "RULE_UNREADABLE: no-such-file cannot be read"),
+    ],
+)
+def test_a_rule_that_is_wrong_is_refused_with_its_place(
+    context: Context, rule: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*CREATE, rule]) == 3
+    assert capsys.readouterr().err.startswith(said)
+    assert context.segments.standing() == []
+
+
+def test_a_rule_is_read_from_a_file_as_text_or_json(tmp_path: Path) -> None:
+    rule = parse_rule("ever(purchase) and age >= 25")
+    (tmp_path / "a.rule").write_text("ever(purchase)\n  and age >= 25\n")
+    (tmp_path / "a.json").write_text(json.dumps(rule_record(rule)))
+    (tmp_path / "latin").write_bytes(b"ever(\xe9)")
+    assert read_rule(f"@{tmp_path}/a.rule", None).rule == rule
+    assert read_rule(f"{tmp_path}/a.rule", None).text == "ever(purchase)\n  and age >= 25"
+    assert read_rule(f"@{tmp_path}/a.json", None).text == "ever(purchase) and age >= 25"
+    with pytest.raises(UserError, match="BAD_TIMEZONE"):
+        read_rule(f"@{tmp_path}/a.json", "UTC")
+    with pytest.raises(UserError, match=r"RULE_UNREADABLE.*not UTF-8"):
+        read_rule(f"@{tmp_path}/latin", None)
+
+
+def test_an_audience_that_a_rule_names_is_neither_renamed_nor_deleted(context: Context) -> None:
+    main([*CREATE, "in audience vip"])
+    vip = find(context.audiences, "acme", "vip")
+    with pytest.raises(UserError, match="AUDIENCE_IN_USE: the rules of these segments name vip: buyers"):
+        delete(
+            vip, audiences=context.audiences, jobs=context.jobs, segments=context.segments, versions=context.versions
+        )
+    with pytest.raises(UserError, match="AUDIENCE_IN_USE"):
+        rename(vip, "loyal", audiences=context.audiences, segments=context.segments, versions=context.versions)
+    main(["segments", "delete", "buyers", "-t", "acme"])
+    main([*CREATE, "ever(purchase)"])
+    with pytest.raises(UserError, match="NAME_TAKEN"):
+        rename(vip, "buyers", audiences=context.audiences, segments=context.segments, versions=context.versions)
+
+
+def test_of_many_names_that_nobody_has_had_the_first_are_told_and_how_many_more() -> None:
+    said = list(unseen_notes((), [f"a{n}" for n in range(1_000)]))
+    assert said[19:] == [
+        "Note: no user has ever had the attribute 'a19'.",
+        "Note: the same is true of 980 more attributes.",
+    ]

@@ -1,0 +1,158 @@
+"""How far the workers are in each partition, from offsets alone."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from connectors.kafka.worker_group import WorkerGroup
+from orchestration.catalog.records import Job
+from orchestration.context import Context
+from orchestration.control import wiring
+from orchestration.control.stream_lag import lag_record, taken
+from orchestration.operations.follow import without_worker_s
+from orchestration.operations.workers import waiting_jobs
+from orchestration.platform.settings import Secret, Settings
+from schemas.ids import Attempt
+from schemas.topics import IMPORTS, IMPORTS_SMALL
+from tests.fakes.catalog import migrated
+from tests.unit.orchestration.cli.jobs import JOB, job
+
+SENT: dict[str, Any] = {
+    "attempt": 1,
+    "total": 100,
+    "partitions": [60, 40],
+    "offsets": [[10, 19], [0, 3]],
+    "started_at_ms": 5,
+}
+
+
+@pytest.mark.parametrize(
+    ("committed", "rows", "waiting"),
+    [(-1, 0, 10), (0, 0, 10), (10, 0, 10), (15, 30, 5), (19, 54, 1), (20, 60, 0), (99, 60, 0)],
+)
+def test_rows_follow_from_the_messages_that_are_behind_the_workers(committed: int, rows: int, waiting: int) -> None:
+    assert taken(60, [10, 19], committed) == (rows, waiting)
+
+
+def test_a_partition_that_was_sent_nothing_waits_for_nothing() -> None:
+    assert taken(0, [-1, -1], 7) == (0, 0)
+
+
+def test_a_job_is_looked_for_in_its_own_lane() -> None:
+    committed = {(IMPORTS_SMALL, 0): 15, (IMPORTS_SMALL, 1): 4, (IMPORTS, 0): 0, (IMPORTS, 1): 0}
+    record = lag_record(job(attempt=Attempt(1), small=True), SENT, committed)
+    assert record is not None
+    assert (record["partitions"], record["lag"], record["done"], record["total"]) == ([30, 40], [5, 0], 70, 100)
+    large = lag_record(job(attempt=Attempt(1), small=False), SENT, committed)
+    assert large is not None
+    assert large["lag"] == [10, 4]
+
+
+@pytest.mark.parametrize("sent", [{}, {**SENT, "attempt": 2}, {**SENT, "offsets": []}])
+def test_nothing_is_told_without_a_report_of_this_attempt(sent: dict[str, Any]) -> None:
+    assert lag_record(job(attempt=Attempt(1)), sent, {}) is None
+
+
+class GroupAt:
+    """A `WorkerGroup` that is where it is told to be."""
+
+    def __init__(self) -> None:
+        self.at: dict[tuple[str, int], int] = {}
+        self.asked = 0
+        self.away = False
+
+    def committed(self) -> Mapping[tuple[str, int], int]:
+        self.asked += 1
+        if self.away:
+            raise KafkaException(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+        return self.at
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Iterator[Context]:
+    url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
+    migrated(url)
+    context = Context(Settings(home=tmp_path, catalog_url=url))
+    yield context
+    context.database.close()
+
+
+def test_the_relay_writes_the_lag_of_moving_jobs(context: Context) -> None:
+    group = GroupAt()
+    lag = wiring.stream_lag(context, cast(WorkerGroup, group), cast(WorkerGroup, group))
+    moving = job(state="AWAITING", attempt=Attempt(1), small=True)
+    context.progress.put_stage(JOB.job_id, "import", SENT, now_ms=1)
+
+    lag.tick([replace(moving, state="VERIFYING"), replace(moving, state="READY")], 1)
+    assert group.asked == 0
+
+    group.at = {(IMPORTS_SMALL, 0): 15, (IMPORTS_SMALL, 1): 0}
+    lag.tick([moving], 2)
+    assert context.progress.stages(JOB.job_id)["materialise"].record["lag"] == [5, 4]
+    group.at = {(IMPORTS_SMALL, 0): 20, (IMPORTS_SMALL, 1): 4}
+    lag.tick([moving], 3)
+    assert group.asked == 2
+    assert context.progress.stages(JOB.job_id)["materialise"].record["lag"] == [0, 0]
+
+
+def test_an_outage_of_kafka_costs_the_relay_nothing_but_the_progress(context: Context) -> None:
+    group = GroupAt()
+    group.away = True
+    context.progress.put_stage(JOB.job_id, "import", SENT, now_ms=1)
+    wiring.stream_lag(context, cast(WorkerGroup, group), cast(WorkerGroup, group)).tick(
+        [job(state="AWAITING", attempt=Attempt(1))], 1
+    )
+    assert "materialise" not in context.progress.stages(JOB.job_id)
+
+
+class GroupServing:
+    """A `WorkerGroup` whose members have the partitions or not."""
+
+    def __init__(self) -> None:
+        self.has: bool | None = False
+
+    def serving(self) -> bool:
+        if self.has is None:
+            raise KafkaException(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+        return self.has
+
+
+def test_a_job_that_waits_says_for_how_long_no_worker_has_had_its_partitions(context: Context) -> None:
+    group, of_segments = GroupServing(), GroupServing()
+    absence = wiring.worker_absence(context, cast(WorkerGroup, group), cast(WorkerGroup, of_segments))
+    waiting, at_ms = job(state="AWAITING", attempt=Attempt(1)), 100_000
+
+    def told(after_s: int) -> float | None:
+        return without_worker_s(waiting, context.progress.stages(JOB.job_id), at_ms + after_s * 1000)
+
+    def look(after_s: int, *jobs: Job) -> None:
+        absence.tick(jobs, at_ms + after_s * 1000)
+
+    assert told(0) is None
+    look(0, replace(waiting, state="IMPORTING"))
+    assert told(0) is None
+    look(1, waiting)
+    assert told(2) is None  # partitions that are shared out anew
+    assert told(9) == 8.0
+    look(7, waiting)
+    assert told(15) == 14.0
+    assert told(23) is None  # the relay has said nothing for a while
+    group.has = None
+    look(24, waiting)
+    group.has = False
+    look(25, waiting)
+    assert told(25) == 24.0
+    group.has = True
+    look(26, waiting)
+    assert told(26) is None
+    group.has = False
+    look(30, waiting)
+    assert told(40) == 10.0
+    assert (
+        without_worker_s(replace(waiting, state="READY"), context.progress.stages(JOB.job_id), at_ms + 40_000) is None
+    )
+    assert waiting_jobs(at_ms + 40_000, jobs=context.jobs, progress=context.progress) is None  # it is in no catalog

@@ -1,0 +1,40 @@
+"""What a month costs in which no job runs is counted as the stack of the example has it."""
+
+from benchmarks.idle_month import Idle
+from orchestration.deploy.environment import secrets_of
+from orchestration.platform.settings import Settings
+from orchestration.quoting.deployment import Deployment
+from tests.unit.orchestration.deploy.conftest import Template
+
+
+def test_what_is_paid_by_the_month_is_what_the_stack_has(template: Template) -> None:
+    idle = Idle()
+    assert len(template.of_type("ECS::Service")) == 3  # workers, workers of segments, the relay
+    deployed = template.settings
+    assert (idle.workers, idle.segment_workers) == (deployed.workers.count, deployed.segment_workers.count)
+    assert idle.alarms == len(template.of_type("CloudWatch::Alarm"))
+    assert idle.metrics == len(template.of_type("Logs::MetricFilter"))
+    assert idle.keys == len(template.of_type("KMS::Key"))
+    assert idle.secrets == len(secrets_of(template.settings))
+    kinds = {endpoint["VpcEndpointType"] for endpoint in template.of_type("EC2::VPCEndpoint").values()}
+    assert (kinds, idle.endpoints) == ({"Gateway"}, 0)
+
+
+def test_nothing_else_runs_while_no_job_does(template: Template) -> None:
+    assert {group["MinSize"] for group in template.of_type("AutoScaling::AutoScalingGroup").values()} == {"0"}
+    for mapping in template.of_type("Lambda::EventSourceMapping").values():
+        assert "ProvisionedPollerConfig" not in mapping
+    for kind in (
+        "EC2::Instance",
+        "EC2::NatGateway",
+        "RDS::DBInstance",
+        "MSK::Cluster",
+        "ElasticLoadBalancingV2::LoadBalancer",
+    ):
+        assert template.of_type(kind) == {}
+
+
+def test_a_function_has_the_disk_that_is_quoted(template: Template) -> None:
+    settings = Settings(lambda_file_bytes=template.settings.jobs.lambda_file_bytes)
+    deployed = template["VerifyFileFunction"]["EphemeralStorage"]["Size"]
+    assert Deployment(settings=settings).function_disk_gb * 1024 == deployed

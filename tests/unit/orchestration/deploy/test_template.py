@@ -1,0 +1,216 @@
+"""What the template promises: storage, containers, capacity, events, alarms, and what is at work before setup."""
+
+import json
+from typing import Any
+
+import pytest
+
+from orchestration.deploy.stack.storage import EXPIRING
+from orchestration.workflow.resources import CONTAINER, TASK_STOP_TIMEOUT_S
+from schemas.layout import checkpoint_prefix
+from tests.unit.orchestration.deploy.conftest import Template
+
+BUCKETS = ("InboxBucket", "StagingBucket", "LakeBucket")
+
+
+@pytest.mark.parametrize("bucket", BUCKETS)
+def test_a_bucket_is_encrypted_closed_over_tls_and_kept(template: Template, bucket: str) -> None:
+    (rule,) = template[bucket]["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule["ServerSideEncryptionByDefault"] == {
+        "SSEAlgorithm": "aws:kms",
+        "KMSMasterKeyID": {"Fn::GetAtt": ["Key", "Arn"]},
+    }
+    assert set(template[bucket]["PublicAccessBlockConfiguration"].values()) == {True}
+    (tls,) = template[f"{bucket}Policy"]["PolicyDocument"]["Statement"]
+    assert (tls["Effect"], tls["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+    resource = template.body["Resources"][bucket]
+    # A first deployment that fails must leave no bucket behind, or there could be no second.
+    assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
+    rules = {rule["Id"]: rule for rule in template[bucket]["LifecycleConfiguration"]["Rules"]}
+    assert rules["abort-uploads"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
+
+
+def test_only_the_inbox_tells_eventbridge_and_keeps_versions(template: Template) -> None:
+    for bucket in BUCKETS:
+        assert ("NotificationConfiguration" in template[bucket]) == (bucket == "InboxBucket")
+        assert ("VersioningConfiguration" in template[bucket]) == (bucket == "InboxBucket")
+    assert template["InboxBucket"]["NotificationConfiguration"] == {
+        "EventBridgeConfiguration": {"EventBridgeEnabled": True}
+    }
+
+
+def test_what_was_staged_expires_but_not_the_checkpoints_of_segments(template: Template) -> None:
+    rules = template["StagingBucket"]["LifecycleConfiguration"]["Rules"]
+    prefixes = [rule["Prefix"] for rule in rules if "ExpirationInDays" in rule]
+    assert prefixes == list(EXPIRING)
+    assert not [prefix for prefix in prefixes if checkpoint_prefix(0).startswith(prefix)]  # type: ignore[arg-type]  # a number
+    assert not [
+        rule for rule in template["LakeBucket"]["LifecycleConfiguration"]["Rules"] if "ExpirationInDays" in rule
+    ]
+
+
+def test_every_container_is_the_images_own_user_on_a_file_system_that_it_cannot_write(template: Template) -> None:
+    for name, family in template.of_type("ECS::TaskDefinition").items():
+        (container,) = family["ContainerDefinitions"]
+        assert container["Image"] == template.settings.image, name
+        assert container["Name"] == CONTAINER, name
+        assert container["User"] == "10001", name
+        assert container["ReadonlyRootFilesystem"] is True, name
+        assert container["StopTimeout"] == TASK_STOP_TIMEOUT_S, name
+        assert container["LinuxParameters"] == {"Capabilities": {"Drop": ["ALL"]}, "InitProcessEnabled": True}, name
+        assert [mount["ContainerPath"] for mount in container["MountPoints"]] == ["/var/lib/muster", "/tmp"], name
+        assert family["NetworkMode"] == "awsvpc", name
+
+
+def test_tasks_run_on_fargate_and_beyond_it_on_machines(template: Template) -> None:
+    assert template["TaskDefinition"]["RequiresCompatibilities"] == ["FARGATE"]
+    assert template["MachineTaskDefinition"]["RequiresCompatibilities"] == ["EC2"]
+    assert int(template["MachineTaskDefinition"]["Memory"]) > int(template["TaskDefinition"]["Memory"])
+
+
+def test_machines_come_when_a_task_needs_one_and_go_when_none_does(template: Template) -> None:
+    group, capacity = template["MachineGroup"], template["MachineCapacity"]["AutoScalingGroupProvider"]
+    assert (group["MinSize"], group["MaxSize"]) == ("0", "4")
+    assert "DesiredCapacity" not in group, "an update of the stack would end machines at work"
+    assert group["NewInstancesProtectedFromScaleIn"] is True
+    assert capacity["ManagedTerminationProtection"] == "ENABLED"
+    assert capacity["ManagedScaling"]["Status"] == "ENABLED"
+    assert {"Ref": "MachineCapacity"} in template["ClusterCapacity"]["CapacityProviders"]
+    assert (
+        template["ImportAudience"]["DefinitionSubstitutions"].get("MachineCapacity", "muster-machines")
+        == (template["MachineCapacity"]["Name"])
+    )
+
+
+def test_a_machine_has_an_encrypted_disk_and_gives_no_container_its_credentials(template: Template) -> None:
+    data = template["MachineTemplate"]["LaunchTemplateData"]
+    (disk,) = data["BlockDeviceMappings"]
+    assert disk["Ebs"] == {
+        "DeleteOnTermination": True,
+        "Encrypted": True,
+        "Throughput": 500,
+        "VolumeSize": 1000,
+        "VolumeType": "gp3",
+    }
+    assert data["MetadataOptions"] == {
+        "HttpEndpoint": "enabled",
+        "HttpPutResponseHopLimit": 1,
+        "HttpTokens": "required",
+    }
+
+
+@pytest.mark.parametrize(
+    ("service", "count", "command"),
+    [
+        ("Worker", 2, ["worker"]),
+        ("SegmentWorker", 2, ["segment-worker"]),
+        ("Relay", 1, ["serve", "relay"]),
+    ],
+)
+def test_a_service_is_checked_rolls_back_and_runs_only_after_setup(
+    template: Template, service: str, count: int, command: list[str]
+) -> None:
+    made = template[f"{service}Service"]
+    assert made["DesiredCount"] == {"Fn::If": ["Running", count, 0]}
+    assert made["DeploymentConfiguration"]["DeploymentCircuitBreaker"] == {"Enable": True, "Rollback": True}
+    assert made["DeploymentConfiguration"]["MinimumHealthyPercent"] == 100
+    assert made["NetworkConfiguration"]["AwsvpcConfiguration"]["AssignPublicIp"] == "DISABLED"
+    (container,) = template[f"{service}Definition"]["ContainerDefinitions"]
+    assert container["Command"] == command
+    assert container["HealthCheck"]["Command"][-2:] == ["health", command[-1]]
+
+
+def test_nothing_is_at_work_until_the_operator_says_so(template: Template) -> None:
+    assert template.body["Parameters"]["Run"]["Default"] == "no"
+    assert template["InboxRule"]["State"] == {"Fn::If": ["Running", "ENABLED", "DISABLED"]}
+    assert template["JobEventsMapping"]["Enabled"] == {"Fn::If": ["Running", True, False]}
+    for name, alarm in template.of_type("CloudWatch::Alarm").items():
+        assert alarm["ActionsEnabled"] == {"Fn::If": ["Running", True, False]}, name
+
+
+def test_job_events_go_from_kafka_through_the_function_to_the_topic(template: Template) -> None:
+    mapping = template["JobEventsMapping"]
+    assert mapping["Topics"] == ["muster.job-events"]
+    assert mapping["EventSourceArn"] == template.settings.kafka.cluster
+    assert mapping["FunctionName"] == {"Ref": "JobEventsFunction"}
+    assert mapping["SourceAccessConfigurations"] == [
+        {"Type": "SASL_SCRAM_512_AUTH", "URI": template.settings.kafka.secret}
+    ]
+    assert mapping["DestinationConfig"]["OnFailure"]["Destination"] == {"Fn::GetAtt": ["JobEventsDeadLetters", "Arn"]}
+    given = template["JobEventsFunction"]["Environment"]["Variables"]
+    assert given["MUSTER_JOB_EVENTS_TOPIC"] == {"Ref": "JobEventsTopic"}
+    publishing = [s for s in template.statements("JobEventsFunctionRole") if s["Action"] == ["sns:Publish"]]
+    assert [s["Resource"] for s in publishing] == [[{"Ref": "JobEventsTopic"}]]
+
+
+def test_topics_and_queues_are_encrypted(template: Template) -> None:
+    key = {"Fn::GetAtt": ["Key", "Arn"]}
+    for made in (*template.of_type("SNS::Topic").values(), *template.of_type("SQS::Queue").values()):
+        assert made["KmsMasterKeyId"] == key
+
+
+def test_every_log_group_is_encrypted_and_ends(template: Template) -> None:
+    groups = template.of_type("Logs::LogGroup")
+    assert {group["RetentionInDays"] for group in groups.values()} == {30}
+    assert {json.dumps(group["KmsKeyId"]) for group in groups.values()} == {json.dumps({"Fn::GetAtt": ["Key", "Arn"]})}
+    named = {group["LogGroupName"] for group in groups.values()}
+    for function in template.of_type("Lambda::Function").values():
+        assert f"/aws/lambda/{function['FunctionName']}" in named, "Lambda would make one that has no end"
+    for family in template.of_type("ECS::TaskDefinition").values():
+        (container,) = family["ContainerDefinitions"]
+        assert container["LogConfiguration"]["Options"]["awslogs-group"] in named
+
+
+def test_there_is_an_alarm_for_everything_that_nobody_would_notice(template: Template) -> None:
+    alarms: dict[str, Any] = template.of_type("CloudWatch::Alarm")
+    assert set(alarms) == {
+        *("ImportAudienceFailedAlarm", "ExportAudienceFailedAlarm"),
+        *("ImportAudienceTimedOutAlarm", "ExportAudienceTimedOutAlarm"),
+        *("StuckJobAlarm", "LagAlarm", "DeadLettersAlarm", "WorkersAlarm", "UnavailableAlarm", "SegmentMismatchAlarm"),
+        *("InboxDeadLettersAlarm", "JobEventsDeadLettersAlarm", "JobEventsStalledAlarm", "UndecodableEventsAlarm"),
+    }
+    for name, alarm in alarms.items():
+        assert alarm["AlarmActions"] == [{"Ref": "OperatorsTopic"}], name
+    assert alarms["UnavailableAlarm"]["TreatMissingData"] == "breaching", "a relay that says nothing is dead"
+
+
+def test_every_metric_of_an_alarm_is_made_by_aws_or_by_a_filter_of_the_stack(template: Template) -> None:
+    made = {
+        (transformation["MetricNamespace"], transformation["MetricName"])
+        for filter_ in template.of_type("Logs::MetricFilter").values()
+        for transformation in filter_["MetricTransformations"]
+    }
+    for name, alarm in template.of_type("CloudWatch::Alarm").items():
+        # The last is what the function writes in the Embedded Metric Format.
+        known = alarm["Namespace"] in {"AWS/States", "AWS/SQS", "Muster"} or (
+            (alarm["Namespace"], alarm["MetricName"]) in made
+        )
+        assert known, name
+
+
+def test_processes_reach_kafka_and_the_database_and_are_let_in_there(template: Template) -> None:
+    egress = template["ClientsSecurityGroup"]["SecurityGroupEgress"]
+    assert {(rule["FromPort"], rule["Description"]) for rule in egress} == {
+        (443, "HTTPS"),
+        (587, "SMTP"),
+        (5432, "PostgreSQL"),
+        (9096, "Kafka"),
+    }
+    assert "SecurityGroupIngress" not in template["ClientsSecurityGroup"]
+    assert template["KafkaIngress9096"]["GroupId"] == template.settings.kafka.security_group
+    assert template["PostgreSQLIngress"]["GroupId"] == template.settings.database.security_group
+
+
+def test_the_template_fits_cloudformation_and_has_no_assets(template: Template) -> None:
+    assert len(json.dumps(template.body)) < 1_000_000
+    assert len(template.body["Resources"]) < 500
+    assert "cdk" not in json.dumps(template.body).lower(), "an account need not be bootstrapped"
+
+
+@pytest.mark.parametrize("function", ["VerifyFileFunction", "ImportToKafkaFunction"])
+def test_a_file_that_asks_for_too_much_memory_ends_its_child_before_the_function(
+    template: Template, function: str
+) -> None:
+    properties = template[function]
+    allowed = int(properties["Environment"]["Variables"]["MUSTER_PARSE_MEMORY_BYTES"])
+    assert 0 < allowed <= properties["MemorySize"] * 2**20 // 2

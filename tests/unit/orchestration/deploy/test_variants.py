@@ -1,0 +1,85 @@
+"""Other settings than the example's, synthesised too."""
+
+import json
+from dataclasses import replace
+
+from orchestration.deploy.checks import load
+from orchestration.deploy.settings import Buckets, Kafka, Shared
+from orchestration.deploy.synthesis import synthesise
+from tests.unit.orchestration.deploy.conftest import EXAMPLE, Template
+
+PARTNER_KEY = "arn:aws:kms:eu-central-1:210987654321:key/0f0f0f0f"
+MAIL_KEY = "arn:aws:kms:eu-central-1:123456789012:key/0e0e0e0e"
+
+
+def test_what_exists_is_used_and_kafka_may_be_ones_own() -> None:
+    from cfnlint.api import ManualArgs, lint
+
+    example = load(EXAMPLE)
+    key = "arn:aws:kms:eu-central-1:123456789012:key/0a1b2c3d"
+    buckets = Buckets(inbox="a-inbox", staging="a-staging", lake="a-lake", existing=("lake",), key=key)
+    settings = replace(
+        example,
+        buckets=replace(buckets, inbox_prefix="incoming/"),
+        kafka=Kafka(bootstrap="k1:9094,k2:9094"),
+        network=replace(example.network, endpoints=("states", "ecr.api", "ecs-agent", "email-smtp")),
+        shared=Shared(imports=("theirs",), exports=("partner",), keys=(PARTNER_KEY,)),
+        mail=replace(example.mail, secret_key=MAIL_KEY),
+        notify=replace(example.notify, webhook_secret_key=MAIL_KEY),
+        architecture="arm64",
+        setup_image=example.image.replace("/muster@", "/muster-next@"),
+        logs=replace(example.logs, tracing=False),
+    )
+    template = Template(settings=settings, body=synthesise(settings))
+    assert set(template.of_type("S3::Bucket")) == {"InboxBucket", "StagingBucket"}
+    assert template.of_type("KMS::Key") == {}
+    assert template["JobEventsTopic"]["KmsMasterKeyId"] == key
+    mapping = template["JobEventsMapping"]
+    assert mapping["SelfManagedEventSource"] == {"Endpoints": {"KafkaBootstrapServers": ["k1:9094", "k2:9094"]}}
+    assert {access["Type"] for access in mapping["SourceAccessConfigurations"]} == {"VPC_SUBNET", "VPC_SECURITY_GROUP"}
+    variables = template["ImportToKafkaFunction"]["Environment"]["Variables"]
+    assert variables["MUSTER_KAFKA_BOOTSTRAP"] == "ssl://k1:9094,k2:9094"
+    assert "KAFKA_CREDENTIALS" not in variables["MUSTER_SECRETS"]
+    (setup,) = template["SetupDefinition"]["ContainerDefinitions"]
+    (worker,) = template["WorkerDefinition"]["ContainerDefinitions"]
+    assert (setup["Image"], worker["Image"]) == (settings.setup_image, settings.image)
+    (pull,) = [s for s in template.statements("ExecutionRole") if "ecr:BatchGetImage" in s["Action"]]
+    assert [arn.rpartition("/")[2] for arn in pull["Resource"]] == ["muster", "muster-next"]
+    assert template["ImportToKafkaFunction"]["Architectures"] == ["arm64"]
+    assert "arm64" in template["MachineTemplate"]["LaunchTemplateData"]["ImageId"]
+    assert template["StatesEndpoint"]["ServiceName"] == "com.amazonaws.eu-central-1.states"
+    assert template["EcrApiEndpoint"]["PrivateDnsEnabled"] is True
+    assert template["EcsAgentEndpoint"]["ServiceName"] == "com.amazonaws.eu-central-1.ecs-agent"
+    assert template["MailIngress"]["FromPort"] == settings.mail.port, "mail goes to its endpoint by another port"
+    _holds_shared_buckets(template)
+    assert template["InboxRule"]["EventPattern"]["detail"]["object"] == {"key": [{"prefix": "incoming/"}]}
+    assert any("arn:aws:s3:::a-inbox/incoming/*" in s["Resource"] for s in template.statements("FilesFunctionRole"))
+    for secret in (settings.mail.secret, settings.notify.webhook_secret):
+        assert any(secret in s["Resource"] for s in template.statements("RelayRole"))
+    assert any(s["Action"] == ["kms:Decrypt"] and MAIL_KEY in s["Resource"] for s in template.statements("RelayRole"))
+    assert "xray:" not in json.dumps(template.body)
+    assert [str(found) for found in lint(json.dumps(template.body), ManualArgs(regions=[settings.region]))] == []
+
+
+def _holds_shared_buckets(template: Template) -> None:
+    """Who reads them and writes to them, and uses the key that they have."""
+
+    def allowed(role: str, action: str) -> list[str]:
+        statements = [s for s in template.statements(role) if s["Effect"] == "Allow" and action in s["Action"]]
+        return [resource for statement in statements for resource in statement["Resource"] if isinstance(resource, str)]
+
+    for role in ("RegisterFunctionRole", "FilesFunctionRole", "TaskRole", "RelayRole"):
+        assert "arn:aws:s3:::theirs/*" in allowed(role, "s3:GetObject"), role
+    for role in ("ExportsFunctionRole", "ExportTaskRole", "RelayRole"):
+        assert "arn:aws:s3:::partner/*" in allowed(role, "s3:PutObject"), role
+    for role in (
+        "RegisterFunctionRole",
+        "FilesFunctionRole",
+        "ExportsFunctionRole",
+        "TaskRole",
+        "ExportTaskRole",
+        "RelayRole",
+    ):
+        assert PARTNER_KEY in allowed(role, "kms:GenerateDataKey"), role
+    for role in ("WorkerRole", "VersionsFunctionRole"):
+        assert PARTNER_KEY not in allowed(role, "kms:GenerateDataKey"), role

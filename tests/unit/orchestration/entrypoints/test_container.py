@@ -1,0 +1,93 @@
+"""The image's entry point and the parts that it serves."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestration.entrypoints import serving
+from orchestration.entrypoints.container import KERNELS, TERMINATED, USAGE_EXIT_CODE, main, writable_kernels
+from orchestration.local import seaweedfs
+from orchestration.local.ports import Ports
+from orchestration.platform.settings import Settings
+from schemas.errors import UserError
+
+FIB_TRIE = """Main:
+  +-- 0.0.0.0/0 3 0 5
+     |-- 0.0.0.0
+        /0 universe UNICAST
+           |-- 127.0.0.1
+              /32 host LOCAL
+        +-- 172.18.0.0/28 2 0 2
+           |-- 172.18.0.0
+              /16 link UNICAST
+           |-- 172.18.0.7
+              /32 host LOCAL
+"""
+
+
+def test_kernels_that_can_be_written_stay_where_they_are(tmp_path: Path) -> None:
+    env = {KERNELS: str(tmp_path)}
+    writable_kernels(env)
+    assert env == {KERNELS: str(tmp_path)}
+
+
+def test_kernels_that_are_read_only_are_copied_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "image" / "schemas").mkdir(parents=True)
+    (tmp_path / "image" / "schemas" / "kernel.nbi").write_bytes(b"code")
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    for _ in range(2):
+        env = {KERNELS: str(tmp_path / "image")}
+        writable_kernels(env)
+        assert (Path(env[KERNELS]) / "schemas" / "kernel.nbi").read_bytes() == b"code"
+    assert len(list((tmp_path / "tmp").iterdir())) == 1
+
+
+@pytest.mark.parametrize("arguments", [[], [""], ["sh", "-c", "true"], ["python"]])
+def test_what_is_no_word_of_ours_is_a_usage_error(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == USAGE_EXIT_CODE
+    assert "lambda, task, worker" in capsys.readouterr().err
+
+
+def test_sigterm_ends_a_program_that_does_not_expect_it(tmp_path: Path) -> None:
+    (tmp_path / "awslambdaric.py").write_text("import time\nprint('up', flush=True)\ntime.sleep(600)\n")
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[4]}"}
+    command = [sys.executable, "-m", "orchestration.entrypoints.container", "lambda", "handler"]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == TERMINATED
+
+
+def test_sigterm_is_heeded_while_the_kernels_are_copied(tmp_path: Path) -> None:
+    script = """
+import os, signal, sys
+from orchestration.entrypoints import container
+container.writable_kernels = lambda env: os.kill(os.getpid(), signal.SIGTERM)
+sys.exit(container.main(["lambda", "handler"]))
+"""
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[4])}
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=env, check=False, timeout=60)
+    assert done.returncode == TERMINATED
+
+
+def test_the_addresses_of_a_container_are_those_that_linux_calls_local() -> None:
+    assert serving.own_addresses(FIB_TRIE) == {"172.18.0.7"}
+
+
+def test_a_part_that_nobody_knows_is_named() -> None:
+    with pytest.raises(
+        UserError, match="serve has no part wroker; use setup, s3, engine, relay, worker, segment-worker"
+    ):
+        serving.run("serve", "wroker", Settings())
+
+
+def test_only_the_gateway_of_s3_listens_beyond_loopback() -> None:
+    command = seaweedfs.command(Ports(), "0.0.0.0")
+    assert [argument for argument in command if "0.0.0.0" in argument] == ["-s3.ip.bind=0.0.0.0"]

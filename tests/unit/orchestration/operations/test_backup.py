@@ -1,0 +1,65 @@
+"""The catalog out of a database and back, and places that refuse."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestration.catalog import copying
+from orchestration.catalog.engine import Database
+from orchestration.operations import wiring
+from orchestration.operations.backup import MANIFEST
+from orchestration.operations.backup_place import DirectoryPlace
+from orchestration.platform.settings import Secret
+from schemas.errors import UserError
+from tests.contract.test_catalog import new_job
+from tests.fakes.catalog import migrated
+from tests.unit.orchestration.notifications.test_notices import FAULT, ended, make_context
+
+
+def test_the_catalog_comes_back_as_it_was(tmp_path: Path) -> None:
+    context = make_context(tmp_path)
+    job = context.jobs.get(ended(context, FAULT))
+    copying.dump(context.settings.catalog_url, tmp_path / "dump.sqlite")
+    url = Secret(f"sqlite:///{tmp_path / 'other.db'}")
+    migrated(url)
+    other = Database(url)
+    assert copying.is_empty(other)
+    copying.load(tmp_path / "dump.sqlite", other)
+    assert not copying.is_empty(other)
+    copied = context.jobs.__class__(other)
+    assert copied.get(job.job_id) == job
+    assert copied.history(job.job_id) == context.jobs.history(job.job_id)
+    other.close()
+    context.database.close()
+
+
+def test_jobs_that_were_running_fail_by_name(tmp_path: Path) -> None:
+    context = make_context(tmp_path)
+    context.jobs.register(new_job())
+    [job_id] = wiring.backups(context)._end_live()
+    job = context.jobs.get(job_id)  # type: ignore[arg-type]
+    assert job.error is not None
+    assert (job.state, job.error.code) == ("FAILED", "RESTORED")
+    context.database.close()
+
+
+@pytest.mark.parametrize(
+    ("manifest", "code"),
+    [
+        ('{"format": 2}', "NO_BACKUP"),
+        ('{"format": 1, "lake_bucket": "other"}', "OTHER_BUCKET"),
+    ],
+)
+def test_a_backup_that_does_not_fit_is_refused(tmp_path: Path, manifest: str, code: str) -> None:
+    context = make_context(tmp_path)
+    (tmp_path / "place").mkdir()
+    (tmp_path / "place" / MANIFEST).write_text(manifest)
+    with pytest.raises(UserError, match=code):
+        wiring.backups(context).restore(str(tmp_path / "place"))
+    context.database.close()
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="NOT_WRITABLE"):
+        DirectoryPlace(tmp_path / "file").put("a/b", tmp_path / "file")

@@ -1,0 +1,53 @@
+"""What a new beginning tells workers again, and what it waits for."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestration.catalog.segment_records import NewRule
+from orchestration.context import Context
+from orchestration.operations import begin_anew as operations
+from orchestration.operations import wiring
+from orchestration.operations.begin_anew import Found
+from schemas.errors import RetriableError
+from schemas.ids import AudienceName, JobId
+from segmentation.rules.parser import parse_rule
+from tests.contract.test_catalog import ACME
+from tests.unit.orchestration.notifications.test_notices import make_context
+
+NOTHING = Found(topics=(), checkpoints=(), era=1)
+
+
+@pytest.fixture
+def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
+    """Segments a, b (paused) and c (deleted), of which workers were told; a group without members."""
+    monkeypatch.setattr(operations.Rebase, "_reset", lambda *_: None)
+    made = make_context(tmp_path)
+    for name in "abc":
+        rule = NewRule(text="ever(purchase)", timezone=None, rule=parse_rule("ever(purchase)"))
+        new_id = JobId(f"{ord(name):026}")
+        made.segments.create(ACME, AudienceName(name), rule, new_id=new_id, author="ann", now_ms=1)
+    made.segments.pause(ACME, AudienceName("b"), now_ms=2)
+    made.segments.delete(ACME, AudienceName("c"), now_ms=3)
+    tell(made)
+    return made
+
+
+def tell(context: Context) -> list[tuple[str, str]]:
+    """What the relay has to send, sent."""
+    unsent = context.activations.unsent()
+    for one in unsent:
+        context.activations.sent(one, [0], 9)
+    return [(one.segment, one.kind) for one in unsent]
+
+
+def test_every_segment_is_told_again_as_it_is_before_anything_begins(context: Context) -> None:
+    told: list[tuple[str, str]] = []
+    assert wiring.rebase(context).run(NOTHING, sleep=lambda _: told.extend(tell(context))) == 3
+    assert told == [("a", "activate"), ("b", "activate"), ("b", "pause"), ("c", "delete")]
+
+
+def test_nothing_is_begun_while_nobody_tells_the_rules(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operations, "TOLD_WITHIN_S", 0.0)
+    with pytest.raises(RetriableError, match="NOT_TOLD"):
+        wiring.rebase(context).run(NOTHING, sleep=lambda _: None)

@@ -1,0 +1,373 @@
+"""Steps and operations that refuse, on a real catalog: which code, and that nothing was changed."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from botocore.stub import Stubber
+
+from orchestration.catalog.records import JobError, NewJob
+from orchestration.catalog.references import audience_ref
+from orchestration.context import Context
+from orchestration.entrypoints import demo
+from orchestration.kinds.events import ImportRequest
+from orchestration.kinds.failures import MAX_RETRIES, retry_import
+from orchestration.kinds.records import MAX_ATTEMPTS
+from orchestration.kinds.register import _refused_job
+from orchestration.kinds.wiring import import_records, kind_of
+from orchestration.operations import audiences, wiring
+from orchestration.operations.availability import require_services
+from orchestration.operations.dead_letters import select
+from orchestration.operations.follow import REGISTRATION_S, submitted_ms
+from orchestration.operations.submit import start
+from orchestration.platform.settings import Settings
+from schemas.errors import FatalError, MusterError, RetriableError, UserError
+from schemas.ids import Attempt, AudienceName, JobId, TenantName
+from schemas.import_spec import ImportSpec
+from schemas.manifest import FormulaPolicy
+from schemas.messages import JobState
+from schemas.topics import MAX_JOB_AGE_S
+from segmentation.versions import AlreadyPublished, BaseMoved, Published
+from tests.fakes.catalog import migrated
+from tests.fakes.sweeping import sweep
+from tests.fakes.version_store import InMemoryVersionStore
+from tests.unit.orchestration.cli import jobs as made
+from tests.unit.schemas.test_manifest import WHOLE
+
+ACME, VIP = TenantName("acme"), AudienceName("vip")
+EVIDENCE = {**made.EVIDENCE, "source_bytes": 10, "decoded_bytes": 10, "schema_id": "0123456789abcdef"}
+AUDIENCE_ID, JOB, TWIN = (JobId(f"01m87b5fjxy5p23eqzcwh67tr{n}") for n in range(3))
+
+
+def stage(context: Context, name: str) -> dict[str, object]:
+    """A stage of the job, as a task runs it."""
+    job = context.jobs.get(JOB)
+    view: dict[str, object] = getattr(kind_of(context, job), name)(job)
+    return view
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    """A catalog of its own and versions in memory; Kafka, S3 and the engine are at ports where nobody listens."""
+    away = "127.0.0.1:9"
+    settings = Settings.load({"MUSTER_HOME": str(tmp_path)}).with_(
+        kafka_bootstrap=away, s3_endpoint=f"http://{away}", engine_url=f"http://{away}"
+    )
+    migrated(settings.catalog_url)
+    context = Context(settings)
+    context.__dict__["versions"] = InMemoryVersionStore()
+    context.audiences.add_tenant(ACME, 1)
+    context.audiences.ensure(ACME, VIP, new_id=AUDIENCE_ID, now_ms=1)
+    return context
+
+
+def register(context: Context, job_id: JobId = JOB, **changes: Any) -> JobId:
+    new = NewJob(
+        job_id=job_id,
+        tenant=ACME,
+        audience=VIP,
+        audience_id=AUDIENCE_ID,
+        mode="replace",
+        partitions=2,
+        spec=ImportSpec(),
+        source={"bucket": "inbox", "key": "acme/vip/a.csv", "size": 10},
+        small=True,
+        order_key="1",
+        dedupe_key="k",
+        execution="execution",
+        retry_of=None,
+        created_at_ms=1,
+    )
+    return context.jobs.register(replace(new, **changes))
+
+
+def come_to(context: Context, *states: JobState) -> None:
+    for state in states:
+        context.jobs.move(JOB, state, now_ms=2)
+    context.jobs.put(JOB, evidence=EVIDENCE)
+
+
+def code_of(error: type[MusterError], act: Callable[[], object]) -> str:
+    with pytest.raises(error) as caught:
+        act()
+    return caught.value.code
+
+
+def test_a_job_in_a_loop_gets_no_ninth_attempt(context: Context) -> None:
+    register(context)
+    come_to(context, "VERIFYING", "IMPORTING")
+    for attempt in range(MAX_ATTEMPTS):
+        context.jobs.start_attempt(JOB, after=Attempt(attempt), now_ms=3)
+    assert code_of(FatalError, lambda: stage(context, "send")) == "TOO_MANY_ATTEMPTS"
+    assert context.jobs.get(JOB).attempt == MAX_ATTEMPTS
+
+
+def test_nothing_is_sent_or_published_that_was_not_verified(context: Context) -> None:
+    register(context)
+    come_to(context, "VERIFYING", "IMPORTING")
+    context.jobs.put(JOB, evidence=None)
+    assert code_of(FatalError, lambda: stage(context, "send")) == "NOT_VERIFIED"
+    come_to(context, "AWAITING")
+    context.jobs.put(JOB, evidence=None)
+    assert code_of(FatalError, lambda: stage(context, "publish")) == "NOT_VERIFIED"
+    assert context.jobs.get(JOB).attempt == 0
+
+
+@pytest.mark.parametrize("step", ["publish", "build"])
+def test_nothing_is_built_or_published_before_every_partition_has_materialised(context: Context, step: str) -> None:
+    register(context)
+    come_to(context, "VERIFYING", "IMPORTING", "AWAITING")
+    assert code_of(FatalError, lambda: stage(context, step)) == "NOT_COMPLETE"
+
+
+def test_a_stream_that_does_not_reconcile_is_tried_a_bounded_number_of_times(context: Context) -> None:
+    register(context)
+    come_to(context, "VERIFYING", "IMPORTING")
+    failure = {"Error": "MaterialisationFailed", "Cause": "partition 1 lacks chunk 3"}
+    for attempt in range(MAX_RETRIES + 1):
+        context.jobs.start_attempt(JOB, after=Attempt(attempt), now_ms=3)
+        come_to(context, "AWAITING")
+        if attempt < MAX_RETRIES:
+            assert retry_import(import_records(context), JOB, failure)["state"] == "IMPORTING"
+    with pytest.raises(FatalError, match="after 3 attempts: partition 1 lacks chunk 3") as caught:
+        retry_import(import_records(context), JOB, failure)
+    assert caught.value.code == "NOT_RECONCILED"
+    assert context.jobs.get(JOB).state == "AWAITING"
+
+
+def test_a_refused_job_has_no_audience_in_the_lake(context: Context) -> None:
+    register(context, audience_id=None)
+    assert code_of(FatalError, lambda: audience_ref(context.jobs.get(JOB))) == "NO_AUDIENCE"
+
+
+def test_a_job_that_is_older_than_its_messages_is_ended_as_a_system_error(context: Context) -> None:
+    register(context)
+    sweep(context, MAX_JOB_AGE_S * 1000 + 5_000)
+    job = context.jobs.get(JOB)
+    assert (job.state, job.failed_in, job.error and job.error.code) == ("FAILED", "REGISTERED", "JOB_TOO_OLD")
+
+
+def test_a_publishing_job_is_never_too_old(context: Context) -> None:
+    register(context)
+    context.jobs.adopt(JOB, gone="execution", execution="")
+    come_to(context, "VERIFYING", "IMPORTING", "AWAITING", "PUBLISHING")
+    sweep(context, MAX_JOB_AGE_S * 1000 + 5_000)
+    assert context.jobs.get(JOB).state == "PUBLISHING"
+
+
+def test_a_job_that_still_runs_is_not_made_ready_by_a_repair(context: Context) -> None:
+    register(context)
+
+    def repair() -> None:
+        context.jobs.mend(JOB, receipt={}, outcome={}, finished_at_ms=2, now_ms=2, cause="repaired")
+
+    assert code_of(FatalError, repair) == "NOT_ENDED"
+    assert context.jobs.receipt(JOB) is None
+    assert context.jobs.get(JOB).state == "REGISTERED"
+
+
+def test_a_duplicate_cannot_be_cancelled_for_its_twin(context: Context) -> None:
+    register(context)
+    assert register(context, TWIN) == JOB
+    assert code_of(UserError, lambda: wiring.import_jobs(context).cancel(TWIN)) == "IS_DUPLICATE"
+    assert context.jobs.get(JOB).state == "REGISTERED"
+
+
+def test_only_what_has_failed_is_retried(context: Context) -> None:
+    register(context)
+    assert code_of(UserError, lambda: wiring.submission(context).resubmit(context.jobs.get(JOB))) == "NOT_RETRIABLE"
+
+
+def test_a_job_that_nobody_knows_is_told_so(context: Context) -> None:
+    assert code_of(UserError, lambda: context.jobs.get(JOB)) == "UNKNOWN_JOB"
+    assert code_of(UserError, lambda: context.jobs.move(JOB, "CANCELLED", now_ms=1)) == "UNKNOWN_JOB"
+
+
+def test_an_audience_is_made_and_named_once(context: Context) -> None:
+    context.audiences.ensure(ACME, AudienceName("gold"), new_id=TWIN, now_ms=1)
+    found = audiences.find(context.audiences, "acme", "vip")
+    assert code_of(UserError, lambda: audiences.create(context.audiences, "acme", "vip", {}, {})) == "AUDIENCE_EXISTS"
+    assert (
+        code_of(
+            UserError,
+            lambda: audiences.rename(
+                found, "gold", audiences=context.audiences, segments=context.segments, versions=context.versions
+            ),
+        )
+        == "AUDIENCE_EXISTS"
+    )
+    taken = AudienceName("gold")  # by another process, between our look and our update
+    rename = context.audiences.rename
+    assert code_of(UserError, lambda: rename(AUDIENCE_ID, ACME, taken)) == "AUDIENCE_EXISTS"
+    assert [a.name for a in context.audiences.all(ACME)] == ["gold", "vip"]
+
+
+def test_an_audience_with_a_running_job_is_not_deleted(context: Context) -> None:
+    register(context)
+    found = audiences.find(context.audiences, "acme", "vip")
+    assert (
+        code_of(
+            UserError,
+            lambda: audiences.delete(
+                found,
+                audiences=context.audiences,
+                jobs=context.jobs,
+                segments=context.segments,
+                versions=context.versions,
+            ),
+        )
+        == "AUDIENCE_BUSY"
+    )
+    assert audiences.find(context.audiences, "acme", "vip") == found
+
+
+def test_there_is_nothing_to_compact_before_the_first_version(context: Context) -> None:
+    found = audiences.find(context.audiences, "acme", "vip")
+    assert code_of(UserError, lambda: audiences.compact(context.versions, found)) == "NOTHING_PUBLISHED"
+
+
+def test_a_rollback_that_another_publish_overtook_is_to_be_looked_at_again(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context.versions, "rollback", lambda *_, **__: BaseMoved(current_version=None))
+    found = audiences.find(context.audiences, "acme", "vip")
+    assert code_of(RetriableError, lambda: audiences.rollback(context.versions, found, 1)) == "VERSION_MOVED"
+
+
+def request(**changes: Any) -> ImportRequest:
+    values = {"job_id": JOB, "tenant": "acme", "audience": "vip", "bucket": "inbox", "key": "acme/vip/a.csv"}
+    return ImportRequest(**(values | changes))
+
+
+def test_an_engine_that_is_away_is_an_outage_and_one_that_refuses_is_fatal(context: Context) -> None:
+    assert code_of(RetriableError, lambda: start(context.engine, request())) == "ENGINE_UNAVAILABLE"
+    with Stubber(context.workflow) as engine:
+        engine.add_client_error("start_execution", "StateMachineDoesNotExist")
+        assert code_of(FatalError, lambda: start(context.engine, request())) == "ENGINE_REFUSED"
+        engine.add_client_error("start_execution", "ExecutionAlreadyExists")
+        assert start(context.engine, request()) == JOB
+
+
+def test_a_job_that_the_workflow_does_not_register_is_not_waited_for_forever(context: Context) -> None:
+    clock = SimpleNamespace(ms=0)
+
+    def sleep(seconds: float) -> None:
+        clock.ms += int(seconds * 1000)
+
+    views = wiring.job_progress(context).follow(JOB, now_ms=lambda: clock.ms, sleep=sleep)
+    assert code_of(FatalError, lambda: next(views)) == "NOT_REGISTERED"
+    assert clock.ms > REGISTRATION_S * 1000
+
+
+def test_a_job_that_was_just_submitted_is_waited_for_and_an_unknown_one_is_not(context: Context) -> None:
+    clock = SimpleNamespace(ms=submitted_ms(JOB))
+
+    def sleep(seconds: float) -> None:
+        clock.ms += int(seconds * 1000)
+        if clock.ms > submitted_ms(JOB) + 5_000 and context.jobs.find(JOB) is None:
+            register(context)
+
+    wiring.job_progress(context).await_registration(JOB, now_ms=lambda: clock.ms, sleep=sleep)
+    assert 5_000 < clock.ms - submitted_ms(JOB) < 10_000
+    clock.ms += int(REGISTRATION_S * 1000)
+    before = clock.ms
+    assert code_of(
+        UserError, lambda: wiring.job_progress(context).await_registration(TWIN, now_ms=lambda: clock.ms, sleep=sleep)
+    ) == ("UNKNOWN_JOB")
+    assert clock.ms == before
+
+
+def test_a_stack_that_does_not_run_is_said_before_anything_is_tried(context: Context) -> None:
+    assert code_of(RetriableError, lambda: require_services(context.settings, "Kafka")) == "STACK_NOT_RUNNING"
+
+
+def test_a_demo_on_a_machine_that_is_too_slow_says_so(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "PATIENCE_S", 0.0)
+    assert code_of(RetriableError, lambda: demo._follow(context, "key", JOB)) == "DEMO_TOO_SLOW"
+
+
+def test_a_dead_letter_that_is_gone_cannot_be_sent_again() -> None:
+    assert code_of(UserError, lambda: select([], [4])) == "NO_SUCH_DEAD_LETTER"
+
+
+def test_a_retry_of_a_refused_request_asks_for_what_the_request_asked_for(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[ImportRequest] = []
+
+    def start_(_: Context, wanted: ImportRequest) -> JobId:
+        started.append(wanted)
+        return wanted.job_id
+
+    monkeypatch.setattr("orchestration.operations.submit.start", start_)
+    refused = request(overrides={"mode": "append", "id_column": "email"}, version_id="v7", sequencer="0A")
+    error = JobError(kind="user", code="BAD_SPEC", message="why", detail={})
+    context.jobs.register(_refused_job(refused, "execution", context.settings.partitions), refused=error)
+    wiring.submission(context).resubmit(context.jobs.get(JOB), force=True)
+    [again] = started
+    assert again.retry_of == JOB
+    assert replace(again, job_id=JOB, retry_of=None) == refused
+
+
+class MovedVersions(InMemoryVersionStore):
+    """Another version is published while a publisher is at work; `meanwhile` happens before its answer is there."""
+
+    meanwhile: Callable[[], object]
+
+    def publish(self, request: Any, on_rows: object = None) -> Published | AlreadyPublished | BaseMoved:  # noqa: ARG002
+        self.meanwhile()
+        return BaseMoved(current_version=None)
+
+
+@pytest.mark.parametrize(
+    ("late", "state"), [(False, "BUILDING"), (True, "PUBLISHING")], ids=["at once", "after another build"]
+)
+def test_a_verdict_on_an_older_build_does_not_undo_the_build_that_came_after_it(
+    context: Context, monkeypatch: pytest.MonkeyPatch, *, late: bool, state: JobState
+) -> None:
+    register(context, mode="append")
+    come_to(context, "VERIFYING", "IMPORTING", "AWAITING", "BUILDING")
+    mine, newer = ({"base_version": version} for version in (1, 2))
+    context.jobs.move(JOB, "PUBLISHING", now_ms=3, build=mine)
+    versions = MovedVersions()
+
+    def build_again() -> None:
+        """Another execution has met the moved base, built on the new one, and is about to publish."""
+        if late:
+            come_to(context, "BUILDING")
+            context.jobs.move(JOB, "PUBLISHING", now_ms=4, build=newer)
+
+    versions.meanwhile = build_again
+    context.__dict__["versions"] = versions
+    monkeypatch.setattr("orchestration.kinds.publish.complete", lambda *_, **__: None)
+    monkeypatch.setattr("orchestration.kinds.publish._request", lambda *_: SimpleNamespace(parts=()))
+    assert stage(context, "publish")["state"] == state
+    assert context.jobs.get(JOB).build == (newer if late else mine)
+
+
+@pytest.mark.parametrize(
+    ("file", "formulas", "code"),
+    [("other.csv", "as-is", "NOT_IN_MANIFEST"), ("a-00000.csv", "escape", "ESCAPED_EXPORT")],
+)
+def test_a_file_is_not_read_by_a_manifest_that_is_not_its_own_or_as_values_that_it_has_not(
+    context: Context, tmp_path: Path, file: str, formulas: FormulaPolicy, code: str
+) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_bytes(replace(WHOLE, format=replace(WHOLE.format, formulas=formulas)).encode())
+    assert (
+        code_of(
+            UserError,
+            lambda: wiring.received_exports(context).written_as(str(path), f"s3://exports/vip/{file}"),
+        )
+        == code
+    )
+
+
+def test_a_file_is_read_as_its_manifest_says(context: Context, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_bytes(WHOLE.encode())
+    found = wiring.received_exports(context).written_as(str(tmp_path / "manifest.json"), "exports/a-00000.csv")
+    columns = [{"name": "age", "type": "long", "source": None}]
+    assert found == {"id_column": "user_id", "columns": columns, "format": "csv", "null_values": ["\\N"]}

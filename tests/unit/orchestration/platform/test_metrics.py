@@ -1,0 +1,118 @@
+"""What Prometheus reads: over HTTP, with the names of the typed list and no others."""
+
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from orchestration.catalog.segment_records import NewRule
+from orchestration.control import wiring
+from orchestration.platform.metrics import serve_metrics
+from orchestration.platform.settings import Secret, Settings
+from schemas.errors import UserError
+from schemas.ids import AudienceName, TenantName
+from schemas.metrics import ARCHIVE_RANGES, BUFFERED_BYTES, CHUNKS, METRICS, RELAY_METRICS, Sample
+from schemas.segment_messages import SegmentStatus
+from segmentation.rules.parser import parse_rule
+from streams.counters import Counters
+from tests.unit.orchestration.notifications.test_notices import FAULT, ended, make_context
+
+
+@contextmanager
+def served(settings: Settings, samples: list[Sample], port: int = 0) -> Iterator[str]:
+    server = serve_metrics(settings, "worker-1", port, lambda: samples)
+    try:
+        yield f"http://{(settings.home / 'metrics' / 'worker-1').read_text().strip()}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def scrape(url: str, token: str = "") -> dict[tuple[str, tuple[str, ...]], float]:
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        text = answer.read().decode()
+    return {
+        (sample.name, tuple(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_prometheus_reads_what_was_counted(tmp_path: Path) -> None:
+    counters = Counters()
+    counters.add(CHUNKS, result="kept")
+    counters.add(CHUNKS, 2, result="kept")
+    counters.add(CHUNKS, result="buried")
+    samples = [*counters.samples(), Sample(metric=BUFFERED_BYTES, value=5)]
+    with served(Settings(home=tmp_path), samples) as url:
+        assert scrape(url + "/metrics") == {
+            ("muster_worker_chunks_total", ("buried",)): 1,
+            ("muster_worker_chunks_total", ("kept",)): 3,
+            ("muster_worker_buffered_bytes", ()): 5,
+        }
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            scrape(url + "/")
+
+
+def test_a_token_is_asked_for_where_one_is_set(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, metrics_host="0.0.0.0", metrics_token=Secret("hush"))
+    with served(settings, [Sample(metric=BUFFERED_BYTES, value=5)]) as url:
+        local = url.replace("0.0.0.0", "127.0.0.1") + "/metrics"
+        for wrong in ("", "husher", "hus"):
+            with pytest.raises(urllib.error.HTTPError, match="401"):
+                scrape(local, wrong)
+        assert scrape(local, "hush") == {("muster_worker_buffered_bytes", ()): 5}
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.com"])
+def test_elsewhere_than_on_loopback_there_are_no_metrics_without_a_token(tmp_path: Path, host: str) -> None:
+    with pytest.raises(UserError, match="METRICS_NEED_A_TOKEN"):
+        serve_metrics(Settings(home=tmp_path, metrics_host=host), "relay", 0, list)
+
+
+def test_a_port_that_is_taken_costs_nothing_but_the_port(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    with served(settings, []) as first:
+        taken = int(first.rsplit(":", 1)[1])
+        with served(settings, [Sample(metric=BUFFERED_BYTES, value=1)], taken) as second:
+            assert second != first
+            assert len(scrape(second + "/metrics")) == 1
+
+
+def test_the_relay_tells_jobs_and_notifications_and_says_that_kafka_is_away(tmp_path: Path) -> None:
+    context = make_context(tmp_path, kafka_bootstrap="127.0.0.1:1")
+    ended(context, FAULT, 1)
+    ended(context, None, 2, now_ms=3_001)
+    job = context.jobs.get(ended(context, FAULT, 3))
+    context.outbox.write(job.job_id, "user-error", [], {}, now_ms=1)
+    rule = NewRule(text="ever(purchase)", timezone=None, rule=parse_rule("ever(purchase)"))
+    acme, buyers = TenantName("acme"), AudienceName("buyers")
+    context.segments.create(acme, buyers, rule, new_id=job.job_id, author="ann", now_ms=1)
+    status: dict[str, Any] = {"rule_version": 1, "partitions": 1, "members": 5, "at_us": 1, "paused": False}
+    status |= {"events": 0, "profiles": 0, "activations": 1, "tenant": acme, "segment": buyers, "partition": 0}
+    context.segments.put_statuses([SegmentStatus(**status)])
+    counters = Counters()
+    counters.add(ARCHIVE_RANGES, 2, topic="muster.events", result="known")
+    found = {(str(s.metric.name), s.labels): s.value for s in wiring.control_plane_metrics(context, counters).samples()}
+    assert (found["muster_jobs", ("FAILED",)], found["muster_jobs", ("READY",)]) == (2, 1)
+    assert found["muster_jobs", ("AWAITING",)] == 0
+    assert (found["muster_segments", ("active",)], found["muster_segments", ("paused",)]) == (1, 0)
+    assert found["muster_segment_activations_waiting", ()] == 1
+    assert found["muster_segment_status_age_seconds", ()] > 0
+    assert found["muster_oldest_job_age_seconds", ()] == 0
+    assert found["muster_publish_seconds", ()] == 3
+    assert found["muster_notifications", ("given up",)] == 0
+    assert (found["muster_unavailable", ("kafka",)], found["muster_unavailable", ("catalog",)]) == (1, 0)
+    assert found["muster_archive_ranges_total", ("muster.events", "known")] == 2
+    assert {name for name, _ in found} <= {metric.name for metric in RELAY_METRICS}
+    context.database.close()
+
+
+def test_every_metric_belongs_to_somebody() -> None:
+    assert len(METRICS) == len({name.removesuffix("_total") for name in METRICS})

@@ -1,0 +1,170 @@
+"""Quotes against figures that were reckoned by hand; the arithmetic stands beside them."""
+
+from dataclasses import replace
+
+import pytest
+
+from orchestration.quoting.quote import Quote, quote
+from orchestration.quoting.stages import StageQuote
+from orchestration.quoting.work import Work
+from tests.unit.orchestration.quoting.figures import FREE, RATES, deployed, prices
+
+M = 1_000_000
+SMALL = Work(rows=1 * M, bytes=50 * M)
+LARGE = Work(rows=100 * M, bytes=5_000 * M)
+
+
+def by_stage(quoted: Quote) -> dict[str, StageQuote]:
+    return {stage.stage: stage for stage in quoted.stages}
+
+
+def seconds(quoted: Quote) -> dict[str, float]:
+    return {stage.stage: stage.seconds for stage in quoted.stages}
+
+
+def test_a_small_replace_runs_in_functions() -> None:
+    quoted = quote(SMALL, deployed(), RATES, FREE)
+    vcpu = 2048 / 1769
+    assert {stage.stage: stage.where for stage in quoted.stages} == {
+        "workflow": "functions",
+        "verify": "function",
+        "import": "function",
+        "materialise": "workers",
+        "publish": "function",
+    }
+    sending = 2 / min(vcpu, 1)  # 2 us of one core: a function has more than one
+    assert seconds(quoted) == pytest.approx(
+        {
+            "workflow": 4.0,  # four small functions, a second each
+            "verify": 5 + 2 / vcpu,  # 2 us of processors on 1.16 vCPU; S3 would take 0.5 s
+            "import": 5 + sending,  # the backlog of 256 x 5,000 x 8 rows holds all of them
+            "materialise": 4 - sending,  # 8 us by two workers, of which the importer took some
+            "publish": 5 + 1,
+        }
+    )
+
+
+def test_a_large_replace_runs_in_tasks_bound_by_s3_and_held_up_by_the_workers() -> None:
+    quoted = quote(LARGE, deployed(), RATES, FREE)
+    busy = 100 * 8 / 2
+    held = busy * (1 - 10.24 / 100)  # it may be 10.24 M rows ahead
+    assert seconds(quoted) == pytest.approx(
+        {
+            "workflow": 4.0 + 3,  # after each task a function reads what it left
+            "verify": 60 + 100,  # 100 s by its processors; S3 would take 50
+            "import": 60 + held,
+            "materialise": busy - held,
+            "publish": 60 + 100,
+        }
+    )
+    assert {stage.where for stage in quoted.stages} == {"functions", "task", "workers"}
+
+
+def test_one_connection_to_s3_bounds_the_reading_of_a_file_with_long_rows() -> None:
+    fast = replace(RATES, verify=replace(RATES.verify, wall_us=0.1, cpu_us=0.1))
+    assert by_stage(quote(LARGE, deployed(), fast, FREE))["verify"].seconds == pytest.approx(60 + 50)
+
+
+def test_wide_rows_count_for_several() -> None:
+    wide = Work(rows=10 * M, bytes=5_000 * M)  # 500 bytes a row where 50 were measured
+    assert by_stage(quote(wide, deployed(), RATES, FREE))["verify"].seconds == pytest.approx(60 + 100)
+    assert quote(wide, deployed(), RATES, FREE).kafka_gb == pytest.approx(100 * M * 20 * 3 / 1e9)
+
+
+def test_an_append_is_merged_with_its_base_and_a_first_one_with_nothing() -> None:
+    append = Work(rows=1 * M, bytes=50 * M, mode="append", base_members=100 * M, members=101 * M)
+    stages = by_stage(quote(append, deployed(), RATES, FREE))
+    assert (stages["build"].where, stages["publish"].where) == ("task", "task")
+    assert stages["build"].seconds == pytest.approx(60 + 4 * 101)
+    assert stages["publish"].seconds == pytest.approx(60 + 101)
+    assert stages["verify"].where == "function"
+    assert "build" not in by_stage(quote(replace(append, base_members=0), deployed(), RATES, FREE))
+
+
+def test_events_are_archived_and_leave_no_parts() -> None:
+    quoted = quote(Work(rows=1 * M, bytes=50 * M, kind="events", mode="append"), deployed(), RATES, FREE)
+    stages = by_stage(quoted)
+    assert "build" not in stages
+    assert stages["archive"].seconds == pytest.approx(0.0)  # 4 us by two workers, as long as sending takes
+    assert (quoted.lake_gb, quoted.kafka_gb) == pytest.approx((0.0, 0.06))
+
+
+def test_a_function_is_billed_by_the_second_and_its_memory() -> None:
+    quoted = quote(SMALL, deployed(), RATES, prices(function_gb_second=1.0, function_request=100.0))
+    stages = by_stage(quoted)
+    assert (stages["publish"].usd.compute, stages["publish"].usd.requests) == pytest.approx((2 * 6.0, 100.0))
+    assert (stages["workflow"].usd.compute, stages["workflow"].usd.requests) == pytest.approx((4 * 0.5, 400.0))
+
+
+def test_the_disk_of_a_function_is_billed_beyond_what_is_free() -> None:
+    stages = by_stage(quote(SMALL, deployed(), RATES, prices(function_disk_gb_second=1.0)))
+    assert stages["publish"].usd.compute == pytest.approx(0.75 * 6.0)  # 512 MiB and three times 256
+    assert stages["workflow"].usd.compute == 0.0
+
+
+def test_a_task_is_billed_from_its_start_by_cores_memory_and_disk() -> None:
+    quoted = quote(LARGE, deployed(), RATES, prices(task_vcpu_hour=3600.0, task_gb_hour=360.0, task_disk_gb_hour=36.0))
+    an_s = 2 * 1.0 + 4 * 0.1 + 10 * 0.01  # of 30 GB of disk 20 are free
+    assert by_stage(quoted)["verify"].usd.compute == pytest.approx(160 * an_s)
+    assert quoted.paid_anyway.total == pytest.approx(400 * 2 * an_s)  # two workers for 400 s
+
+
+def test_a_task_is_billed_for_a_minute_at_least() -> None:
+    fast = replace(RATES, task_start_s=replace(RATES.task_start_s, value=0.0))
+    quoted = quote(SMALL, deployed(lambda_file_bytes=0), fast, prices(task_vcpu_hour=60.0))
+    assert by_stage(quoted)["publish"].usd.compute == pytest.approx(2.0)
+
+
+def test_states_are_billed_as_they_are_entered() -> None:
+    priced = prices(transition=1.0)
+    assert by_stage(quote(SMALL, deployed(), RATES, priced))["workflow"].usd.requests == 8 + 3 * 3
+    assert by_stage(quote(LARGE, deployed(), RATES, priced))["workflow"].usd.requests == 8 + 3 * 4
+
+
+def test_two_of_three_zones_are_others_there_and_back() -> None:
+    quoted = quote(LARGE, deployed(), RATES, prices(zone_gb=3.0))
+    gb = 100 * M * 20 / 1e9
+    assert (quoted.usd.total, quoted.usd.traffic) == pytest.approx((2 * gb * 2 / 3 * 3.0,) * 2)
+    own = quote(LARGE, replace(deployed(), traffic_charged=True), RATES, prices(zone_gb=3.0))
+    assert own.usd.traffic == pytest.approx((3 + 1) * gb * 2 / 3 * 3.0)
+
+
+def test_a_machine_is_started_for_what_is_too_large_for_a_task() -> None:
+    quoted = quote(LARGE, deployed(fargate_file_bytes=10**9), RATES, prices(machine_hour=36.0))
+    verify = by_stage(quoted)["verify"]
+    assert (verify.where, verify.start_s) == ("machine", 120.0)
+    assert verify.seconds == pytest.approx(120 + 100)
+    assert verify.usd.compute == pytest.approx(220 * 0.01)
+
+
+def test_workers_put_a_run_a_second_for_each_partition_or_one_for_each_16_mib() -> None:
+    slow = by_stage(quote(LARGE, deployed(), RATES, prices(s3_put=1.0)))["materialise"]
+    parts = 100 * M * 10 / (16 * 1024**2) + 8
+    assert slow.usd.requests == pytest.approx(400 * 8 + parts)
+    dense = replace(RATES, kafka=replace(RATES.kafka, bytes=2000))
+    full = by_stage(quote(LARGE, deployed(), dense, prices(s3_put=1.0)))["materialise"]
+    assert full.usd.requests == pytest.approx(100 * M * 2000 / (16 * 1024**2) + parts)
+
+
+def test_nothing_is_billed_where_the_stack_has_an_object_store_of_its_own() -> None:
+    assert quote(SMALL, deployed(), RATES, FREE).billed
+    assert not quote(SMALL, deployed(s3_endpoint="http://127.0.0.1:1"), RATES, FREE).billed
+
+
+def test_a_record_has_all_that_is_printed() -> None:
+    record = quote(SMALL, deployed(), RATES, prices(s3_gb_month=2.0, task_vcpu_hour=1.8)).as_record()
+    workers = next(stage for stage in record["stages"] if stage["paid_anyway"])
+    assert record["paid_anyway_usd"] == workers["usd"]["compute"] == record["usd"]["total"] == 0.008
+    assert (record["can_end"], record["warnings"], record["region"], record["prices_of"]) == (
+        True,
+        [],
+        "nowhere",
+        "2026-01-02",
+    )
+    assert (record["kafka_gb"], record["kafka_days"], record["lake_gb"], record["lake_usd_month"]) == (
+        0.06,
+        7.0,
+        0.01,
+        0.02,
+    )
+    assert [stage["stage"] for stage in record["stages"]] == ["workflow", "verify", "import", "materialise", "publish"]
