@@ -73,8 +73,8 @@ LINUX_CAPABILITY_VERSION_3: Final = 0x20080522
 
 OUR_PACKAGES: Final = ("schemas", "segmentation", "connectors")
 SYSTEM_FILES: Final = tuple(
-    Path(place)
-    for place in (
+    Path(path)
+    for path in (
         "/lib",
         "/lib64",
         "/usr/lib",
@@ -95,8 +95,8 @@ NAME_FILES: Final = tuple(
 )
 """Files from which the C library resolves host names."""
 CERTIFICATE_FILES: Final = tuple(
-    Path(place)
-    for place in (
+    Path(path)
+    for path in (
         "/etc/ssl/certs",
         "/etc/ssl/cert.pem",
         "/etc/ssl/ca-bundle.pem",
@@ -294,8 +294,8 @@ def program_files() -> tuple[Path, ...]:
     for package in OUR_PACKAGES:
         import_module(package)  # their parent directory cannot be listed after confinement
     ours = [PACKAGE_ROOT / package for package in OUR_PACKAGES]
-    libraries = [Path(place) for place in os.environ.get("LD_LIBRARY_PATH", "").split(":") if place.startswith("/")]
-    zones = [Path(place) for place in (*zoneinfo.TZPATH, os.environ.get("TZDIR", "")) if place.startswith("/")]
+    libraries = [Path(path) for path in os.environ.get("LD_LIBRARY_PATH", "").split(":") if path.startswith("/")]
+    zones = [Path(path) for path in (*zoneinfo.TZPATH, os.environ.get("TZDIR", "")) if path.startswith("/")]
     python = [Path(sys.base_prefix) / "lib"]
     return tuple(dict.fromkeys([*sorted(sites), *ours, *python, *libraries, *zones, *SYSTEM_FILES]))
 
@@ -315,14 +315,14 @@ def _make(rules: Ruleset) -> int:
 
 
 def _allow_path(fd: int, path: Path, rights: int) -> None:
-    place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
         allowed = rights if path.is_dir() else rights & FILE_RIGHTS
-        rule = struct.pack("=Qi", allowed, place)  # struct landlock_path_beneath_attr
+        rule = struct.pack("=Qi", allowed, descriptor)  # struct landlock_path_beneath_attr
         result = C_LIBRARY.syscall(SYS_LANDLOCK_ADD_RULE, fd, LANDLOCK_RULE_PATH_BENEATH, rule, 0)
         _checked(result, f"landlock_add_rule {path}")
     finally:
-        os.close(place)
+        os.close(descriptor)
 
 
 def _checked(result: int, what: str) -> int:

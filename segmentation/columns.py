@@ -85,8 +85,8 @@ def check_change(
 
 def ordered(columns: tuple[Column, ...], like: tuple[Column, ...]) -> tuple[Column, ...]:
     """The columns in the order of the audience's; new ones come last."""
-    places = {c.name: number for number, c in enumerate(like)}
-    return tuple(sorted(columns, key=lambda c: places.get(c.name, len(places))))
+    positions = {c.name: number for number, c in enumerate(like)}
+    return tuple(sorted(columns, key=lambda c: positions.get(c.name, len(positions))))
 
 
 def first_spec(imported: ImportSpec) -> ImportSpec:

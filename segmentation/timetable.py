@@ -112,12 +112,12 @@ def timetable(expression: str, zone: str, made_at_ms: int) -> Timetable:
     found = _FORM.fullmatch(expression)
     if found is None or len(expression) > EXPRESSION_MAX:
         raise _bad(expression, f"it is not of the form {FORMS}")
-    place = time_zone(zone)
+    tz = time_zone(zone)
     try:
-        made = Timetable(expression=_READERS[found[1]](found[2].strip()), zone=place, made_at_ms=made_at_ms)
+        made = Timetable(expression=_READERS[found[1]](found[2].strip()), zone=tz, made_at_ms=made_at_ms)
     except UserError as exc:
         raise _bad(expression, exc.message, **exc.detail) from exc
-    if isinstance(made.expression, At) and not _exists(made.expression.moment, place):
+    if isinstance(made.expression, At) and not _exists(made.expression.moment, tz):
         raise _bad(expression, f"this time does not exist in {zone}")
     return made
 

@@ -82,8 +82,8 @@ class Materialiser:
             if (lane := self._lanes.pop(tp, None)) is not None:
                 lane.close()
                 self._merges.forget(intent_prefix(tp.topic, Partition(tp.partition)))
-        for place in [place for place in self._groups if place[0] in partitions]:
-            self._flusher.discard(self._groups.pop(place))
+        for group_key in [group_key for group_key in self._groups if group_key[0] in partitions]:
+            self._flusher.discard(self._groups.pop(group_key))
 
     def on_rewound(self, positions: Mapping[TP, int], generation: int) -> None:
         """Start over at these offsets, and find the merges that a previous owner left to do."""
@@ -179,15 +179,15 @@ class Materialiser:
 
     async def _group(self, lane: Lane, key: GroupKey) -> Group:
         """The group of a message; for a group that is new to this owner, staging is read."""
-        place = (lane.tp, key)
-        if (group := self._groups.get(place)) is None:
+        group_key = (lane.tp, key)
+        if (group := self._groups.get(group_key)) is None:
             if self._aborted.get((key.import_id, key.partition), 0) >= key.attempt:
                 progress = Progress.resume(key, aborted=True)
             else:
                 progress = await self._background.in_thread(self._staged.resume, key)
             group = Group(lane, progress, time.monotonic())
             if lane.live:
-                self._groups[place] = group
+                self._groups[group_key] = group
         return group
 
     # --- time --------------------------------------------------------------------------------------------------------
@@ -202,10 +202,10 @@ class Materialiser:
             if now - reported >= _REPORT_S:
                 reported = now
                 _log.info("metrics %s", " ".join(map(str, self.samples())))
-            for place, group in list(self._groups.items()):
+            for group_key, group in list(self._groups.items()):
                 self._flusher.flush_old(group, now)
                 if group.idle and now - group.touched >= self._config.idle_group_s:
-                    del self._groups[place]
+                    del self._groups[group_key]
 
     # --- end markers and aborts (step 4) -----------------------------------------------------------------------------
 

@@ -91,11 +91,11 @@ def _snappy_blocks(packed: memoryview) -> Iterator[memoryview]:
     if not codec._detect_xerial_stream(packed):  # noqa: SLF001  # snappy has no one format
         yield packed
         return
-    place = XERIAL_HEADER_BYTES
-    while place < len(packed):
-        size = int.from_bytes(packed[place : place + 4], "big")
-        yield packed[place + 4 : place + 4 + size]
-        place += 4 + size
+    offset = XERIAL_HEADER_BYTES
+    while offset < len(packed):
+        size = int.from_bytes(packed[offset : offset + 4], "big")
+        yield packed[offset + 4 : offset + 4 + size]
+        offset += 4 + size
 
 
 class _Batches:

@@ -27,12 +27,12 @@ def log_starts(bootstrap: str, topic: str, partitions: int) -> tuple[int, ...]:
 
 def _offsets(bootstrap: str, topic: str, partitions: int, which: OffsetSpec) -> tuple[int, ...]:
     admin = admin_client(bootstrap)
-    places = [TopicPartition(topic, partition) for partition in range(partitions)]
+    wanted = [TopicPartition(topic, partition) for partition in range(partitions)]
     try:
         found = admin.list_offsets(
-            dict.fromkeys(places, which),
+            dict.fromkeys(wanted, which),
             request_timeout=TIMEOUT_S,
         )
-        return tuple(answer(admin, found[place], TIMEOUT_S + 1).offset for place in places)
+        return tuple(answer(admin, found[partition], TIMEOUT_S + 1).offset for partition in wanted)
     except KafkaException as exc:
         raise kafka_error(exc, f"reading the start and end offsets of {topic}") from exc

@@ -183,25 +183,25 @@ def _create(admin: AdminClient, specs: list[TopicSpec], cluster: Cluster) -> Non
     )
 
 
-def _await_leaders(connect: Callable[[], AdminClient], places: list[TopicPartition]) -> None:
+def _await_leaders(connect: Callable[[], AdminClient], partitions: list[TopicPartition]) -> None:
     """Wait for partition leaders: the broker lists a topic before its leaders know their role and accept requests.
 
     A client that has once been told that a topic does not exist keeps believing it, so each try has a new client.
     """
     deadline = time.monotonic() + REQUEST_TIMEOUT_S
-    while places:
+    while partitions:
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         admin = connect()
-        asked = admin.list_offsets(dict.fromkeys(places, latest), request_timeout=REQUEST_TIMEOUT_S)
-        places = []
-        for place, answer in asked.items():
+        asked = admin.list_offsets(dict.fromkeys(partitions, latest), request_timeout=REQUEST_TIMEOUT_S)
+        partitions = []
+        for partition, answer in asked.items():
             try:
                 answer.result(REQUEST_TIMEOUT_S + 1)
             except KafkaException:
                 if time.monotonic() > deadline:
                     raise
-                places.append(place)
-        if places:
+                partitions.append(partition)
+        if partitions:
             time.sleep(LEADER_PAUSE_S)
 
 

@@ -17,7 +17,7 @@ from connectors.kafka.logon import answer
 from schemas.topics import IMPORT_TOPICS, WORKER_GROUP
 
 TIMEOUT_S: Final = 5.0
-Place = tuple[str, int]
+PartitionKey = tuple[str, int]
 """Topic and partition."""
 
 
@@ -33,7 +33,7 @@ class WorkerGroup:
     ) -> None:
         self.name = name
         self._admin = admin_client(bootstrap)
-        self._places = [TopicPartition(topic, p) for topic in topics for p in range(partitions)]
+        self._partitions = [TopicPartition(topic, p) for topic in topics for p in range(partitions)]
 
     def members(self) -> int:
         """Number of members in the group."""
@@ -49,39 +49,39 @@ class WorkerGroup:
         found: ConsumerGroupDescription = answer(self._admin, described, TIMEOUT_S + 1)
         return found
 
-    def committed(self) -> Mapping[Place, int]:
+    def committed(self) -> Mapping[PartitionKey, int]:
         """Offset from which each partition is read next; everything before it is durable. -1 before the first."""
-        asked = [ConsumerGroupTopicPartitions(self.name, self._places)]
+        asked = [ConsumerGroupTopicPartitions(self.name, self._partitions)]
         group = self._admin.list_consumer_group_offsets(asked, request_timeout=TIMEOUT_S)[self.name]
         at = {(p.topic, p.partition): p.offset for p in answer(self._admin, group, TIMEOUT_S + 1).topic_partitions}
-        return {place: at.get(place, -1) for place in map(_place, self._places)}
+        return {partition: at.get(partition, -1) for partition in map(_key, self._partitions)}
 
-    def move(self, offsets: Mapping[Place, int]) -> bool:
+    def move(self, offsets: Mapping[PartitionKey, int]) -> bool:
         """Set the group's offsets. False if it has members."""
         if not offsets:
             return True
-        places = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
-        asked = [ConsumerGroupTopicPartitions(self.name, places)]
+        wanted = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
+        asked = [ConsumerGroupTopicPartitions(self.name, wanted)]
         moved = self._admin.alter_consumer_group_offsets(asked, request_timeout=TIMEOUT_S)[self.name]
-        return all(place.error is None for place in answer(self._admin, moved, TIMEOUT_S + 1).topic_partitions)
+        return all(partition.error is None for partition in answer(self._admin, moved, TIMEOUT_S + 1).topic_partitions)
 
-    def ends(self) -> Mapping[Place, int]:
+    def ends(self) -> Mapping[PartitionKey, int]:
         """Offset of the next message in each partition, or of the first message of an open transaction."""
         latest = self._admin.list_offsets(
-            {place: OffsetSpec.latest() for place in self._places},  # type: ignore[no-untyped-call]
+            {partition: OffsetSpec.latest() for partition in self._partitions},  # type: ignore[no-untyped-call]
             isolation_level=IsolationLevel.READ_COMMITTED,
             request_timeout=TIMEOUT_S,
         )
-        return {_place(place): answer(self._admin, f, TIMEOUT_S + 1).offset for place, f in latest.items()}
+        return {_key(partition): answer(self._admin, f, TIMEOUT_S + 1).offset for partition, f in latest.items()}
 
 
-def unacknowledged(committed: Mapping[Place, int], ends: Mapping[Place, int]) -> dict[Place, int]:
+def unacknowledged(committed: Mapping[PartitionKey, int], ends: Mapping[PartitionKey, int]) -> dict[PartitionKey, int]:
     """The number of messages in each partition that the group has not acknowledged."""
-    return {place: max(end - max(committed.get(place, 0), 0), 0) for place, end in ends.items()}
+    return {partition: max(end - max(committed.get(partition, 0), 0), 0) for partition, end in ends.items()}
 
 
-def _place(place: TopicPartition) -> Place:
-    return place.topic, place.partition
+def _key(partition: TopicPartition) -> PartitionKey:
+    return partition.topic, partition.partition
 
 
 def broker_answers(bootstrap: str, timeout_s: float = 5.0) -> bool:

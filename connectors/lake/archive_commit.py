@@ -127,8 +127,8 @@ def _range_fault(written: ArchiveWritten, footers: Footers, location: str) -> st
         return "a file is listed twice"
     for uri in written.files:
         key = _key(uri, location)
-        place = None if key is None else (key.topic, key.partition, key.first_offset, key.end_offset)
-        if place != (written.topic, written.partition, written.first_offset, written.end_offset):
+        found = None if key is None else (key.topic, key.partition, key.first_offset, key.end_offset)
+        if found != (written.topic, written.partition, written.first_offset, written.end_offset):
             return f"{uri[:500]} is not a file of this range"
         if isinstance(footer := footers[uri], str):
             return footer

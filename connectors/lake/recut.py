@@ -28,9 +28,9 @@ def recut(
     with ExitStack() as stack:
         for part in parts:
             for batch in read_part(s3, part, schema):
-                place = partition_users(batch.column(USER_ID), partitions)
+                split = partition_users(batch.column(USER_ID), partitions)
                 for number in range(partitions):
-                    start, end = int(place.starts[number]), int(place.starts[number + 1])
+                    start, end = int(split.starts[number]), int(split.starts[number + 1])
                     if start == end:
                         continue
                     partition = Partition(number)
@@ -40,5 +40,5 @@ def recut(
                         writers[partition] = stack.enter_context(
                             pq.ParquetWriter(path, nullable(schema), compression="zstd", compression_level=1)
                         )
-                    writers[partition].write_batch(batch.take(pa.array(place.order[start:end])))
+                    writers[partition].write_batch(batch.take(pa.array(split.order[start:end])))
     return paths

@@ -134,9 +134,9 @@ def _read(manifest: Manifest, path: Path, folder: str, limits: ParseLimits) -> t
                 rows = unescaped(rows, manifest.schema)
             if rows.num_rows:
                 digest += digest_rows(rows, manifest.schema)
-                for place, _ in by_folder([rows], manifest.partition_by):
-                    if place.folder != folder:
-                        raise UserError("IN_ANOTHER_FOLDER", f"a row belongs to the folder {place.folder}")
+                for found, _ in by_folder([rows], manifest.partition_by):
+                    if found.folder != folder:
+                        raise UserError("IN_ANOTHER_FOLDER", f"a row belongs to the folder {found.folder}")
                 ids = rows.column(USER_ID)
                 first, last = first if digest.count > rows.num_rows else ids[0].as_py(), ids[-1].as_py()
     return digest, first, last

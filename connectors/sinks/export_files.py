@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from connectors.sinks.folders import Place, require_few_folders
+from connectors.sinks.folders import PartitionFolder, require_few_folders
 from connectors.sinks.pieces import Piece, pieces
 from connectors.sinks.stages import Stages
 from connectors.sinks.text_rows import csv_header
@@ -66,14 +66,14 @@ def write_files(
     """
     cut = pieces(iter(batches), schema, format_, partition_by=partition_by, batch_rows=batch_rows)
     number, file = 0, None
-    current, folders = Place(), set[str]()
+    current, folders = PartitionFolder(), set[str]()
     try:
         for piece in stages.ahead(cut, most=PIECES_AHEAD):
-            if file is not None and piece.place != current:
+            if file is not None and piece.folder != current:
                 done, file = file.close(change), None
                 yield done
             if file is None:
-                current = piece.place
+                current = piece.folder
                 require_few_folders(folders := {*folders, current.folder})
                 name = f"{stem}-{number:05d}{format_.suffix}"  # unique, even across folders
                 file = _OpenFile(folder / name, schema, format_, piece, key=current.folder + name)

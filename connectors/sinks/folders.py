@@ -29,7 +29,7 @@ then refuses by name.
 ESCAPED: Final = {code: f"%{code:02X}" for code in [*range(0x20), 0x7F, *map(ord, "\"#%'*/:=?\\{[]^")]}
 
 
-class Place(NamedTuple):
+class PartitionFolder(NamedTuple):
     """A folder, and the values it is named after: different values may share a name."""
 
     folder: str = ""
@@ -67,7 +67,9 @@ def require_few_folders(folders: Collection[str]) -> None:
         )
 
 
-def by_folder(batches: Iterable[pa.RecordBatch], names: Sequence[str]) -> Iterator[tuple[Place, pa.RecordBatch]]:
+def by_folder(
+    batches: Iterable[pa.RecordBatch], names: Sequence[str]
+) -> Iterator[tuple[PartitionFolder, pa.RecordBatch]]:
     """Cut rows that are sorted by `names` where their values change. Empty batches are dropped."""
     for batch in batches:
         if batch.num_rows == 0:
@@ -75,7 +77,7 @@ def by_folder(batches: Iterable[pa.RecordBatch], names: Sequence[str]) -> Iterat
         starts = [0, *_changes(batch, names), batch.num_rows] if names else [0, batch.num_rows]
         for start, end in pairwise(starts):
             values = tuple(batch.column(name)[start].as_py() for name in names)
-            yield Place(folder(names, values), values), batch.slice(start, end - start)
+            yield PartitionFolder(folder(names, values), values), batch.slice(start, end - start)
 
 
 def _changes(batch: pa.RecordBatch, names: Sequence[str]) -> list[int]:
@@ -87,25 +89,27 @@ def _changes(batch: pa.RecordBatch, names: Sequence[str]) -> list[int]:
     return [int(row) + 1 for row in np.flatnonzero(other)]
 
 
-def regrouped(pieces: Iterable[tuple[Place, pa.RecordBatch]], rows: int) -> Iterator[tuple[Place, pa.RecordBatch]]:
-    """The same rows in batches of exactly `rows`, except the last of each place."""
-    place, count = Place(), 0
+def regrouped(
+    pieces: Iterable[tuple[PartitionFolder, pa.RecordBatch]], rows: int
+) -> Iterator[tuple[PartitionFolder, pa.RecordBatch]]:
+    """The same rows in batches of exactly `rows`, except the last of each folder."""
+    current, count = PartitionFolder(), 0
     held: list[pa.RecordBatch] = []
     for of, batch in pieces:
-        if of != place and held:
-            yield place, _joined(held)
+        if of != current and held:
+            yield current, _joined(held)
             held, count = [], 0
-        place, rest = of, batch
+        current, rest = of, batch
         while count + rest.num_rows >= rows:
             held.append(rest.slice(0, rows - count))
             rest = rest.slice(rows - count)
-            yield place, _joined(held)
+            yield current, _joined(held)
             held, count = [], 0
         if rest.num_rows:
             held.append(rest)
             count += rest.num_rows
     if held:
-        yield place, _joined(held)
+        yield current, _joined(held)
 
 
 def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:

@@ -13,7 +13,7 @@ from connectors.lake.parts import file_sha256, write_rows
 from connectors.private_files import FILE_MODE, make_private_folder
 from connectors.sinks.addresses import local_path, s3_object
 from connectors.sinks.refusals import room_at_destination, room_for_scratch
-from connectors.sinks.s3_faults import Place, destination_faults
+from connectors.sinks.s3_faults import Location, destination_faults
 from connectors.storage.access import S3Access
 from connectors.storage.duck import DuckLimits, batches, connect
 from connectors.storage.writing import put_file, put_if_absent
@@ -121,7 +121,7 @@ def _reveal(path: Path, target: Path, *, overwrite: bool) -> None:
 
 def _put(s3: S3Access, path: Path, destination: str, *, overwrite: bool) -> None:
     bucket, key = s3_object(destination)
-    with destination_faults(Place(bucket=bucket, prefix=key)):
+    with destination_faults(Location(bucket=bucket, prefix=key)):
         if overwrite:
             put_file(s3.client(), bucket, key, path)
         elif not put_if_absent(s3.client(), bucket, key, path):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from connectors.sinks.folders import Place, by_folder, regrouped
+from connectors.sinks.folders import PartitionFolder, by_folder, regrouped
 from connectors.sinks.text_rows import csv_rows, escaped, formulas, jsonl_rows
 from schemas.arrow import arrow_schema
 from schemas.columns import USER_ID, RowSchema
@@ -22,7 +22,7 @@ class Piece:
     `first`, `last`: their user ids. `formulas`: number of texts in them that a spreadsheet may take for a formula.
     """
 
-    place: Place
+    folder: PartitionFolder
     content: pa.RecordBatch | pa.Buffer
     digest: Digest
     first: str
@@ -43,7 +43,7 @@ def pieces(
     Raises `UserError` FORMULA_FOUND, NULL_TOKEN_TAKEN, ID_TOO_LONG, PARTITION_VALUE_TOO_LONG.
     """
     cut = by_folder(batches, partition_by)
-    for place, batch in cut if batch_rows is None else regrouped(cut, batch_rows):
+    for folder, batch in cut if batch_rows is None else regrouped(cut, batch_rows):
         rows = batch.select(list(schema.names)).cast(arrow_schema(schema))
         ids = rows.column(USER_ID)
         first, last = ids[0].as_py(), ids[-1].as_py()
@@ -56,7 +56,7 @@ def pieces(
                 formulas=found,
             )
         yield Piece(
-            place=place,
+            folder=folder,
             content=_content(rows, schema, format_),
             digest=digest_rows(rows, schema),
             first=first,

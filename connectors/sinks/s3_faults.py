@@ -40,7 +40,7 @@ PERMISSIONS: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Location:
     """The subject of an error: a bucket, a prefix in it, and the profile used (None: our own access)."""
 
     bucket: str
@@ -56,58 +56,59 @@ class Place:
         return "Muster's own credentials" if self.profile is None else f"the credentials of profile {self.profile}"
 
 
-def destination_faults(place: Place) -> AbstractContextManager[None]:
+def destination_faults(location: Location) -> AbstractContextManager[None]:
     """Translate boto3's errors raised inside the block.
 
     Raises `UserError` DESTINATION_NOT_WRITABLE and DESTINATION_CREDENTIALS_EXPIRED, `RetriableError`
     DESTINATION_UNAVAILABLE.
     """
-    return store_faults(partial(_error, place))
+    return store_faults(partial(_error, location))
 
 
-def _error(place: Place, fault: StoreFault) -> MusterError:
+def _error(location: Location, fault: StoreFault) -> MusterError:
     code = fault.code
     if fault.kind == "no credentials":
-        error: MusterError = _refused(place, code, f"{place.credentials} were not found")
+        error: MusterError = _refused(location, code, f"{location.credentials} were not found")
     elif fault.kind == "bad request":
-        error = _refused(place, code, "the request cannot be made")
+        error = _refused(location, code, "the request cannot be made")
     elif fault.kind == "silent":
-        error = _unavailable(place, code, f"the store does not respond ({code})")
+        error = _unavailable(location, code, f"the store does not respond ({code})")
     elif code in EXPIRED:
         error = UserError(
             "DESTINATION_CREDENTIALS_EXPIRED",
-            f"{place}: {place.credentials} have expired ({code}); renew them and repeat the export. This export has "
+            f"{location}: {location.credentials} have expired ({code}); renew them and repeat the export. "
+            "This export has "
             "no manifest and is not valid; some of its files may remain at the destination",
-            destination=str(place),
-            profile=place.profile,
+            destination=str(location),
+            profile=location.profile,
             refusal=code,
         )
     elif fault.passes or code in PASSING:
-        error = _unavailable(place, code, f"the store answers {code}; try again later")
+        error = _unavailable(location, code, f"the store answers {code}; try again later")
     else:
-        error = _refused(place, code, _advice(fault, place))
+        error = _refused(location, code, _advice(fault, location))
     return error
 
 
-def _unavailable(place: Place, code: str, why: str) -> RetriableError:
-    return RetriableError("DESTINATION_UNAVAILABLE", f"{place}: {why}", destination=str(place), refusal=code)
+def _unavailable(location: Location, code: str, why: str) -> RetriableError:
+    return RetriableError("DESTINATION_UNAVAILABLE", f"{location}: {why}", destination=str(location), refusal=code)
 
 
-def _advice(fault: StoreFault, place: Place) -> str:
+def _advice(fault: StoreFault, location: Location) -> str:
     code, region = fault.code, _region(fault.answer)
     if code == "NoSuchBucket":
-        advice = f"bucket {place.bucket} does not exist: have it created, or choose another one"
+        advice = f"bucket {location.bucket} does not exist: have it created, or choose another one"
     elif code in UNKNOWN_CREDENTIALS:
-        advice = f"the store does not know {place.credentials}, or their secret is wrong: correct them"
+        advice = f"the store does not know {location.credentials}, or their secret is wrong: correct them"
     elif code in ELSEWHERE:
         where = f"in the region {region}" if region else "in another region"
-        advice = f"the bucket is {where}: correct the region that goes with {place.credentials}"
+        advice = f"the bucket is {where}: correct the region that goes with {location.credentials}"
     elif code == "RequestTimeTooSkewed":
         advice = "the clock of this machine differs from the store's: correct it"
     elif code.startswith("KMS."):
         advice = "the KMS key cannot be used: correct kms_key_id, or have the key enabled"
     elif fault.status == HTTPStatus.FORBIDDEN:
-        advice = f"{place.credentials} do not have permission: have them granted {PERMISSIONS}"
+        advice = f"{location.credentials} do not have permission: have them granted {PERMISSIONS}"
     else:
         advice = "the store refuses the request"
     return advice
@@ -120,12 +121,12 @@ def _region(answer: Mapping[str, Any]) -> str:
     return named if named.replace("-", "").isalnum() and named.isascii() else ""
 
 
-def _refused(place: Place, code: str, advice: str) -> UserError:
+def _refused(location: Location, code: str, advice: str) -> UserError:
     return UserError(
         "DESTINATION_NOT_WRITABLE",
-        f"{place}: {advice} ({code})",
-        bucket=place.bucket,
-        destination=str(place),
-        profile=place.profile,
+        f"{location}: {advice} ({code})",
+        bucket=location.bucket,
+        destination=str(location),
+        profile=location.profile,
         refusal=code,
     )

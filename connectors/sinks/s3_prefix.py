@@ -10,7 +10,7 @@ from connectors.lake.parts import file_sha256
 from connectors.sinks.addresses import s3_prefix
 from connectors.sinks.held_folder import held_folder
 from connectors.sinks.refusals import key_taken, room_for_scratch
-from connectors.sinks.s3_faults import DENIED, Place, destination_faults
+from connectors.sinks.s3_faults import DENIED, Location, destination_faults
 from connectors.storage.access import S3Access
 from connectors.storage.listing import list_objects
 from connectors.storage.writing import PLAIN, may_write, put_if_absent
@@ -33,7 +33,7 @@ class S3Prefix:
         self._access = access
         self._extra = extra
         self._bucket, self._prefix = s3_prefix(uri)
-        self._place = Place(bucket=self._bucket, prefix=self._prefix, profile=profile)
+        self._place = Location(bucket=self._bucket, prefix=self._prefix, profile=profile)
 
     def check(self) -> None:
         """Check bucket, region, credentials, permission to write, and the requested encryption."""

@@ -69,13 +69,13 @@ def _too_many_rejects(
 def describe(reject: Reject) -> str:
     """One reject in words: position, column, code and reason."""
     if reject.line is not None:
-        place = f"line {reject.line}"
+        location = f"line {reject.line}"
     elif reject.ordinal is not None:
-        place = f"row {reject.ordinal + 1}"
+        location = f"row {reject.ordinal + 1}"
     else:
-        place = "unknown position"
+        location = "unknown position"
     column = f", column {reject.column}" if reject.column is not None else ""
-    return f"{place}{column}: {reject.code}: {reject.reason}"
+    return f"{location}{column}: {reject.code}: {reject.reason}"
 
 
 def _by_code(evidence: Evidence) -> str:

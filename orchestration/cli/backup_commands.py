@@ -17,7 +17,7 @@ with deferred(__name__):
     from orchestration.operations import wiring
 
 TOP = Group("")
-Place = Annotated[str, typer.Argument(metavar="LOCATION", help="A directory, or s3://bucket/prefix.")]
+Location = Annotated[str, typer.Argument(metavar="LOCATION", help="A directory, or s3://bucket/prefix.")]
 
 
 @command(
@@ -28,7 +28,7 @@ Place = Annotated[str, typer.Argument(metavar="LOCATION", help="A directory, or 
     effect="changes",
     show=show_done,
 )
-def backup(*, place: Place) -> Done:
+def backup(*, place: Location) -> Done:
     """Back up catalog and lake to an empty directory or prefix.
 
     Imports may run meanwhile.
@@ -53,7 +53,7 @@ def _show_restored(done: "BackupReport") -> None:
 @command(
     TOP, "restore", "muster restore /backups/monday", effect="changes", show=_show_restored, record=_restored_record
 )
-def restore(*, place: Place) -> "BackupReport":
+def restore(*, place: Location) -> "BackupReport":
     """Load a backup into an empty deployment.
 
     Every file is compared with the manifest first.

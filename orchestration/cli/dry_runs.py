@@ -51,7 +51,7 @@ def run_dry(context: "Context", source: str, tenant: str, audience: str, overrid
         submit.check_readable(pinned)
     prices = quoting.prices_of(context.settings)  # report a broken price file before reading a large file
     began = time.monotonic()
-    with screen() as place:
+    with screen() as display:
 
         def report(p: "ParseProgress") -> None:
             elapsed = time.monotonic() - began
@@ -69,7 +69,7 @@ def run_dry(context: "Context", source: str, tenant: str, audience: str, overrid
                     left_s=(total - p.source_bytes) / speed if speed else None,
                 )
             )
-            place.show([line], line.strip())
+            display.show([line], line.strip())
 
         result: DryRun | ActivityDryRun
         if kind == "audience":

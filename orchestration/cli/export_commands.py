@@ -223,11 +223,11 @@ def export(
 
 def _folder(context: "Context", request: "ExportRequest") -> Folder:
     audience = audiences.find(context.audiences, request.tenant, request.audience)
-    with screen() as place:
+    with screen() as display:
 
         def show(rows: int) -> None:
             line = f"{number(rows)} rows written"
-            place.show([line], line)
+            display.show([line], line)
 
         manifest = wiring.local_exports(context).run(audience, request, on_rows=show)
     if manifest.formulas_found:

@@ -115,9 +115,9 @@ def wait_for(
     """
     last = None
     try:
-        with screen() as place:
-            place.show([f"{word} {job_id}  waiting for the workflow"], f"{word} {job_id}: waiting for the workflow")
-            for last in _views(context, job_id, place, timeout_s):
+        with screen() as display:
+            display.show([f"{word} {job_id}  waiting for the workflow"], f"{word} {job_id}: waiting for the workflow")
+            for last in _views(context, job_id, display, timeout_s):
                 word = "export" if isinstance(last, ExportView) else "job"
     except KeyboardInterrupt:
         say(f"The {word} continues; `muster jobs wait {job_id}` waits again, `muster jobs cancel {job_id}` cancels it.")
@@ -130,7 +130,9 @@ def wait_for(
     return Answer(value=followed(context, last), code=of_job(last.job if isinstance(last, JobView) else last.export))
 
 
-def _views(context: "Context", job_id: JobId, place: Screen, timeout_s: float | None) -> Iterator[JobView | ExportView]:
+def _views(
+    context: "Context", job_id: JobId, display: Screen, timeout_s: float | None
+) -> Iterator[JobView | ExportView]:
     """Views of the job, each shown on the screen, until it has ended or `timeout_s` has passed."""
     began = time.monotonic()
     told = False
@@ -144,12 +146,12 @@ def _views(context: "Context", job_id: JobId, place: Screen, timeout_s: float | 
         for view in wiring.job_progress(context).follow(job_id, now_ms=now_ms, sleep=sleep):
             if isinstance(view, ExportView):
                 line = export_line(view, time.monotonic() - began)
-                place.show([line], line)
+                display.show([line], line)
             else:
                 if view.duplicate_of is not None and not told:
                     told = True
                     say(duplicate_text(job_id, view.job))
-                place.show(job_lines(view), job_line(view))
+                display.show(job_lines(view), job_line(view))
             yield view
     except TimeoutError:
         pass

@@ -126,7 +126,7 @@ def _start(
     total, began, lock = path.stat().st_size, time.monotonic(), threading.Lock()
     sent, drawn = 0, 0.0
 
-    with screen() as place:
+    with screen() as display:
 
         def count(piece: int) -> None:
             nonlocal sent, drawn
@@ -136,9 +136,9 @@ def _start(
                 if now - drawn >= TICK_S or sent >= total:
                     drawn = now
                     line = upload_line(sent, total, now - began)
-                    place.show([line], line.strip())
+                    display.show([line], line.strip())
 
-        place.show([upload_line(0, total, 0.0)], f"upload {safe(path.name)}, {size(total)}")
+        display.show([upload_line(0, total, 0.0)], f"upload {safe(path.name)}, {size(total)}")
         return wiring.submission(context).submit_file(
             path, tenant=tenant, audience=audience, overrides=overrides, again=again, on_bytes=count
         )

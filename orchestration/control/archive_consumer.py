@@ -150,12 +150,12 @@ class ArchiveCommitter:
 
         appended = self._retrying.until_done(append)
         for number, (written, verdict) in enumerate(zip(ranges, appended.verdicts, strict=True)):
-            place = f"{topic}/{written.partition} {written.first_offset}..{written.end_offset}"
+            offsets = f"{topic}/{written.partition} {written.first_offset}..{written.end_offset}"
             fault = appended.unusable.get(number)
             if fault is not None:
-                _log.error("range %s cannot be archived: %s", place, fault)
+                _log.error("range %s cannot be archived: %s", offsets, fault)
             elif verdict is Verdict.REFUSED:
-                _log.warning("range %s refused: the table ends at %s", place, appended.archived_to[written.partition])
+                _log.warning("range %s refused: the table ends at %s", offsets, appended.archived_to[written.partition])
             self._counters.add(ARCHIVE_RANGES, topic=topic, result=RESULTS[verdict] if fault is None else "unusable")
         came = {written.partition for written in ranges}
         # A partition without an end has nothing to report: its worker announces the range again.

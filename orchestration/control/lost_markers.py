@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 from confluent_kafka import KafkaException
 
-from connectors.kafka.worker_group import Place
+from connectors.kafka.worker_group import PartitionKey
 from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.progress import ProgressStore
 from orchestration.catalog.records import Job
@@ -36,11 +36,11 @@ _log = logging.getLogger(__name__)
 class Offsets(Protocol):
     """The offsets of the worker group; see `WorkerGroup`."""
 
-    def committed(self) -> Mapping[Place, int]:
+    def committed(self) -> Mapping[PartitionKey, int]:
         """The offset up to which the workers have consumed everything."""
         ...
 
-    def ends(self) -> Mapping[Place, int]:
+    def ends(self) -> Mapping[PartitionKey, int]:
         """The offset of the next message."""
         ...
 
@@ -78,7 +78,7 @@ class LostMarkers:
             _log.warning("cannot check for lost end markers: %s", exc)
 
     def _suspects(
-        self, job: Job, committed: Mapping[Place, int], ends: Mapping[Place, int]
+        self, job: Job, committed: Mapping[PartitionKey, int], ends: Mapping[PartitionKey, int]
     ) -> Iterable[tuple[_Suspect, PartitionFailed | PartitionMaterialised]]:
         """Partitions of the newest attempt that are neither announced nor being merged, with the row to write."""
         report = self._jobs.attempt_reports(job.job_id).get(job.attempt)
@@ -86,16 +86,16 @@ class LostMarkers:
             return
         told = {p.partition for p in self._progress.partitions(job.job_id) if p.attempt == job.attempt}
         for sent in report["partitions"]:
-            place = (str(report["topic"]), int(sent["partition"]))
-            if place not in ends or sent["partition"] in told:
+            key = (str(report["topic"]), int(sent["partition"]))
+            if key not in ends or sent["partition"] in told:
                 continue
-            if ends[place] > sent["end_offset"] >= committed[place]:
+            if ends[key] > sent["end_offset"] >= committed[key]:
                 continue  # the marker is there and waits for workers
-            suspect = (job.job_id, job.attempt, Partition(place[1]))
+            suspect = (job.job_id, job.attempt, Partition(key[1]))
             stored = self._stored(suspect)
-            if stored is None and self._is_to_be_merged(place[0], suspect):
+            if stored is None and self._is_to_be_merged(key[0], suspect):
                 continue
-            yield suspect, stored or _lost(job, sent, place, ends[place])
+            yield suspect, stored or _lost(job, sent, key, ends[key])
 
     def _settle(self, suspect: _Suspect, lost: ProgressMessage, now_ms: int) -> None:
         if now_ms - self._since_ms[suspect] < LOST_AFTER_MS:
@@ -122,18 +122,18 @@ class LostMarkers:
         return self._staging().get(self._bucket, key)
 
 
-def _lost(job: Job, sent: Mapping[str, Any], place: Place, end: int) -> PartitionFailed:
+def _lost(job: Job, sent: Mapping[str, Any], key: PartitionKey, end: int) -> PartitionFailed:
     at = sent["end_offset"]
     reason = (
-        f"the broker has lost the end of {place[0]}/{place[1]}: it ends at {end}, the end marker was at {at}"
+        f"the broker has lost the end of {key[0]}/{key[1]}: it ends at {end}, the end marker was at {at}"
         if end <= at
-        else f"the workers have passed the end marker at {at} of {place[0]}/{place[1]} without seeing it"
+        else f"the workers have passed the end marker at {at} of {key[0]}/{key[1]} without seeing it"
     )
     expected = Digest.parse(sent["digest"])
     return PartitionFailed(
         import_id=job.job_id,
         attempt=job.attempt,
-        partition=Partition(place[1]),
+        partition=Partition(key[1]),
         partitions=job.partitions,
         reason=reason,
         missing_count=0,

@@ -133,8 +133,8 @@ class ControlPlaneMetrics:
         self._group = self._group or WorkerGroup(s.kafka_bootstrap, s.partitions)
         self._archivers = self._archivers or WorkerGroup(s.kafka_bootstrap, 1, name=ARCHIVE_GROUP, topics=(ARCHIVE,))
         for group in (self._group, self._archivers):
-            for place, count in unacknowledged(group.committed(), group.ends()).items():
-                yield Sample(metric=LAG, value=count, labels=(place[0], str(place[1])))
+            for partition, count in unacknowledged(group.committed(), group.ends()).items():
+                yield Sample(metric=LAG, value=count, labels=(partition[0], str(partition[1])))
         if s.job_events_group:
             self._told = self._told or WorkerGroup(s.kafka_bootstrap, 1, name=s.job_events_group, topics=(JOB_EVENTS,))
             stalled_s = self._standstill.seconds(self._told.committed(), self._told.ends(), now)
@@ -146,11 +146,11 @@ class ControlPlaneMetrics:
 def dead_letters(bootstrap: str) -> int:
     """Number of messages in the dead letter topic. Raises `KafkaException`."""
     admin = admin_client(bootstrap)
-    place = TopicPartition(DEAD_LETTERS, 0)
+    partition = TopicPartition(DEAD_LETTERS, 0)
 
     def offset(spec: OffsetSpec) -> int:
-        found = admin.list_offsets({place: spec}, request_timeout=TIMEOUT_S)
-        return int(answer(admin, found[place], TIMEOUT_S + 1).offset)
+        found = admin.list_offsets({partition: spec}, request_timeout=TIMEOUT_S)
+        return int(answer(admin, found[partition], TIMEOUT_S + 1).offset)
 
     latest, earliest = OffsetSpec.latest(), OffsetSpec.earliest()  # type: ignore[no-untyped-call]
     return offset(latest) - offset(earliest)

@@ -5,17 +5,17 @@ The lag alone says little: under load there always is some, and a single message
 
 from collections.abc import Mapping
 
-from connectors.kafka.worker_group import Place, unacknowledged
+from connectors.kafka.worker_group import PartitionKey, unacknowledged
 
 
 class StallDetector:
     """Compares successive observations of a group."""
 
     def __init__(self) -> None:
-        self._committed: Mapping[Place, int] = {}
+        self._committed: Mapping[PartitionKey, int] = {}
         self._since_ms: int | None = None
 
-    def seconds(self, committed: Mapping[Place, int], ends: Mapping[Place, int], now_ms: int) -> float:
+    def seconds(self, committed: Mapping[PartitionKey, int], ends: Mapping[PartitionKey, int], now_ms: int) -> float:
         """Seconds since messages first waited with the group at its current offsets; 0 while nothing waits."""
         if not any(unacknowledged(committed, ends).values()):
             self._since_ms = None

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaException
 
-from connectors.kafka.worker_group import Place, WorkerGroup
+from connectors.kafka.worker_group import PartitionKey, WorkerGroup
 from orchestration.catalog.progress import ProgressStore
 from orchestration.catalog.records import Job
 from orchestration.kinds.topics import import_topic
@@ -37,7 +37,7 @@ class StreamLag:
             group for activity, group in ((False, self._group), (True, self._activity_group)) if activity in kinds
         ]
         try:
-            committed = {place: offset for group in groups for place, offset in group.committed().items()}
+            committed = {partition: offset for group in groups for partition, offset in group.committed().items()}
         except KafkaException as exc:
             _log.warning("cannot read the position of the workers: %s", exc)
             return
@@ -53,13 +53,13 @@ def _is_sent(job: Job) -> bool:
     return job.state in {"IMPORTING", "AWAITING"} and job.attempt > 0 and job.segment is None
 
 
-def lag_record(job: Job, sent: Mapping[str, Any], committed: Mapping[Place, int]) -> dict[str, Any] | None:
+def lag_record(job: Job, sent: Mapping[str, Any], committed: Mapping[PartitionKey, int]) -> dict[str, Any] | None:
     """The stage as plain data, from the importer's report. None before the report of the current attempt."""
     if sent.get("attempt") != job.attempt or not (offsets := sent.get("offsets")):
         return None
     topic = import_topic(job)
-    places = [committed.get((topic, p), -1) for p in range(len(offsets))]
-    pairs = [taken(rows, span, at) for rows, span, at in zip(sent["partitions"], offsets, places, strict=True)]
+    acknowledged = [committed.get((topic, p), -1) for p in range(len(offsets))]
+    pairs = [taken(rows, span, at) for rows, span, at in zip(sent["partitions"], offsets, acknowledged, strict=True)]
     rows = sum(pair[0] for pair in pairs)
     return {
         "done": rows,

@@ -97,19 +97,19 @@ class ImportRecords(JobRecords[Job]):
         shown = state or job.state
         size = self._size(job)
         members = self._members(job, shown)
-        place = compute_target(self.settings, size + MEMBER_BYTES * members)
+        target = compute_target(self.settings, size + MEMBER_BYTES * members)
         return {
             "job_id": job.job_id,
             "state": shown,
             "mode": job.mode,
-            "place": place,
-            "timeouts": timeouts(size, members, place),
+            "place": target,
+            "timeouts": timeouts(size, members, target),
             "user_error": job.error is not None and job.error.kind == "user",
         }
 
     def report(self, job_id: JobId, stage: str, *, total: int = 0, unit: str = "rows") -> StageReport:
         """Start reporting the progress of a stage."""
-        return StageReport(self.progress, job_id, stage, total=total, unit=unit, place=self.settings.place)
+        return StageReport(self.progress, job_id, stage, total=total, unit=unit, target=self.settings.place)
 
     def begin_attempt(self, job: Job, **values: Any) -> Attempt | None:
         """Begin the attempt after `job.attempt` and return its number. `values`: columns set with it.
@@ -182,9 +182,9 @@ class ExportRecords(JobRecords[Export]):
         return notices.of_export(job, outcome, now)
 
     def _item(self, group: ExportGroup) -> dict[str, object]:
-        place = compute_target(self.settings, group.bytes)
+        target = compute_target(self.settings, group.bytes)
         return {
             "number": str(group.number),  # arguments of containers are strings
-            "place": place,
-            "timeout_s": group_timeout_s(group.bytes, place),
+            "place": target,
+            "timeout_s": group_timeout_s(group.bytes, target),
         }

@@ -17,19 +17,19 @@ _log = logging.getLogger(__name__)
 
 
 class StageReport:
-    """Progress of one stage of a job. `unit`: of `done` and `total`. `place`: where it runs.
+    """Progress of one stage of a job. `unit`: of `done` and `total`. `target`: where it runs.
 
     A stage of unknown progress has a `total` of 0.
     """
 
     def __init__(
-        self, progress: ProgressStore, job_id: JobId, stage: str, *, total: int, unit: str, place: str
+        self, progress: ProgressStore, job_id: JobId, stage: str, *, total: int, unit: str, target: str
     ) -> None:
         self._progress = progress
         self._job_id = job_id
         self._stage = stage
         self._record: dict[str, Any] = {"done": 0, "total": total, "unit": unit, "rows": 0, "partitions": []}
-        self._record |= {"place": place, "started_at_ms": now_ms()}
+        self._record |= {"place": target, "started_at_ms": now_ms()}
         self._written_ms = 0
         self._write()
 

@@ -21,22 +21,22 @@ _GROUP_BYTES_A_SECOND: Final = MIB // 2
 """Of Parquet; as CSV it may be ten times as large."""
 
 
-def timeouts(size_bytes: int, members: int = 0, place: ComputeTarget = "function") -> dict[str, int]:
+def timeouts(size_bytes: int, members: int = 0, target: ComputeTarget = "function") -> dict[str, int]:
     """Timeout of each state in seconds, for a file of this size.
 
     Building also merges the `members` of the base; publishing re-reads those of the merged version.
     """
-    start_s = _start_s(place)
+    start_s = _start_s(target)
     seconds = {name: start_s + size_bytes // rate for name, rate in _BYTES_A_SECOND.items()}
     for name in ("build_s", "publish_s"):
         seconds[name] += members // _MEMBERS_A_SECOND
     return {name: min(value, LONGEST_S) for name, value in seconds.items()}
 
 
-def group_timeout_s(size_bytes: int, place: ComputeTarget = "function") -> int:
+def group_timeout_s(size_bytes: int, target: ComputeTarget = "function") -> int:
     """Timeout in seconds of writing a group of an export, by the bytes that it reads."""
-    return min(_start_s(place) + size_bytes // _GROUP_BYTES_A_SECOND, LONGEST_S)
+    return min(_start_s(target) + size_bytes // _GROUP_BYTES_A_SECOND, LONGEST_S)
 
 
-def _start_s(place: ComputeTarget) -> int:
-    return BASE_S + (MACHINE_START_S if place == "machine" else 0)
+def _start_s(target: ComputeTarget) -> int:
+    return BASE_S + (MACHINE_START_S if target == "machine" else 0)

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from orchestration.catalog import copying, migrate
 from orchestration.catalog.records import JobError
-from orchestration.operations.backup_place import BackupPlace, backup_place
+from orchestration.operations.backup_location import BackupLocation, backup_location
 from orchestration.platform.clock import iso, now_ms
 from schemas.errors import RetriableError, UserError
 from schemas.layout import split_s3_uri
@@ -69,16 +69,16 @@ class Backups:
 
         Raises `UserError` DESTINATION_EXISTS, NOT_WRITABLE, `RetriableError` BACKUP_OVERTAKEN.
         """
-        place = backup_place(self.objects, to)
-        if place.has(MANIFEST):
+        location = backup_location(self.objects, to)
+        if location.has(MANIFEST):
             raise UserError("DESTINATION_EXISTS", f"{to} already contains a backup", to=to)
         with tempfile.TemporaryDirectory(prefix="muster-backup-") as folder:
             work = Path(folder)
-            files = self._copy_lake(place, work, {})  # 1
+            files = self._copy_lake(location, work, {})  # 1
             for _ in range(TRIES):
                 (work / CATALOG).unlink(missing_ok=True)
                 copying.dump(self.settings.catalog_url, work / CATALOG)  # 2
-                files = self._copy_lake(place, work, files)  # 3
+                files = self._copy_lake(location, work, files)  # 3
                 if not (gone := _named(work / CATALOG) - files.keys()):
                     break
             else:
@@ -88,7 +88,7 @@ class Backups:
                     "location; if that does not help, run `muster fsck`",
                     key=min(gone),
                 )
-            place.put(CATALOG, work / CATALOG)
+            location.put(CATALOG, work / CATALOG)
             catalog = _entry(work / CATALOG)
             manifest = {
                 "format": FORMAT,
@@ -99,7 +99,7 @@ class Backups:
                 "lake": files,
             }
             (work / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
-            place.put(MANIFEST, work / MANIFEST)  # 4
+            location.put(MANIFEST, work / MANIFEST)  # 4
         return BackupReport(files=len(files), bytes=sum(entry["bytes"] for entry in files.values()))
 
     def restore(self, source: str) -> BackupReport:
@@ -109,10 +109,10 @@ class Backups:
 
         Raises `UserError` NO_BACKUP, BACKUP_DAMAGED, NOT_EMPTY, OTHER_BUCKET.
         """
-        place = backup_place(self.objects, source)
+        location = backup_location(self.objects, source)
         with tempfile.TemporaryDirectory(prefix="muster-restore-") as folder:
             work = Path(folder)
-            place.get(MANIFEST, work / MANIFEST)
+            location.get(MANIFEST, work / MANIFEST)
             manifest = json.loads((work / MANIFEST).read_text(encoding="utf-8"))
             bucket = self.settings.lake_bucket
             if manifest["format"] != FORMAT:
@@ -124,13 +124,13 @@ class Backups:
                 )
             if not copying.is_empty(self.database):
                 raise UserError("NOT_EMPTY", "this deployment has audiences or jobs; restore into an empty one")
-            place.get(CATALOG, work / CATALOG)
+            location.get(CATALOG, work / CATALOG)
             _compare(CATALOG, work / CATALOG, manifest["catalog"])
             files: dict[str, Any] = manifest["lake"]
-            _each(files, lambda key, file: _fetch(place, key, file, files[key]), work)  # 1
+            _each(files, lambda key, file: _fetch(location, key, file, files[key]), work)  # 1
 
             def write(key: str, file: Path) -> None:
-                _fetch(place, key, file, files[key])
+                _fetch(location, key, file, files[key])
                 self.objects.put_file(file, bucket, key)
 
             _each(files, write, work)  # 2
@@ -139,7 +139,7 @@ class Backups:
             files=len(files), bytes=sum(entry["bytes"] for entry in files.values()), failed_jobs=self._end_live()
         )
 
-    def _copy_lake(self, place: BackupPlace, work: Path, have: dict[str, Any]) -> dict[str, Any]:
+    def _copy_lake(self, location: BackupLocation, work: Path, have: dict[str, Any]) -> dict[str, Any]:
         bucket = self.settings.lake_bucket
         # Arrow leaves empty objects named "folder/" behind where it has deleted something.
         found = (entry.key for entry in self.objects.list(bucket) if not entry.key.endswith("/"))
@@ -151,7 +151,7 @@ class Backups:
                 with file.open("wb") as written:
                     for piece in self.objects.stream(self.objects.pin(bucket, key)):
                         written.write(piece)
-                place.put(f"lake/{key}", file)
+                location.put(f"lake/{key}", file)
                 return key, _entry(file)
             except UserError as exc:
                 if exc.code == "SOURCE_GONE":  # expired since it was listed
@@ -179,8 +179,8 @@ def _named(catalog: Path) -> set[str]:
     return {split_s3_uri(uri)[1] for uri in copying.named_metadata(catalog)}
 
 
-def _fetch(place: BackupPlace, key: str, file: Path, entry: dict[str, Any]) -> None:
-    place.get(f"lake/{key}", file)
+def _fetch(location: BackupLocation, key: str, file: Path, entry: dict[str, Any]) -> None:
+    location.get(f"lake/{key}", file)
     _compare(key, file, entry)
 
 

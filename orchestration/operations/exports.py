@@ -67,5 +67,5 @@ class LocalExports:
             shape=shape_at_hand(shape, version, files),
             row_group_rows=request.row_group_rows,
         )
-        place = destination_of(request, s3=self.s3, settings=self.settings)
-        return export(order, place, s3=self.s3, limits=self.limits, on_rows=on_rows)
+        destination = destination_of(request, s3=self.s3, settings=self.settings)
+        return export(order, destination, s3=self.s3, limits=self.limits, on_rows=on_rows)

@@ -158,13 +158,13 @@ class Submission:
         self,
         job_id: JobId,
         names: tuple[TenantName, AudienceName],
-        place: tuple[str, str],
+        source: tuple[str, str],
         overrides: Mapping[str, Any],
         *,
         again: bool,
     ) -> JobId:
         """Start the import of the present version of the object (bucket, key)."""
-        pinned = self.objects.pin(*place)
+        pinned = self.objects.pin(*source)
         request = ImportRequest(
             job_id=job_id,
             tenant=names[0],

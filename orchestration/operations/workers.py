@@ -97,5 +97,5 @@ def _worker(group: str, member: Any) -> RunningWorker:
         pid=None if identity is None else identity.pid,
         address=address,
         group=group,
-        partitions=tuple(sorted({place.partition for place in assigned})),
+        partitions=tuple(sorted({one.partition for one in assigned})),
     )

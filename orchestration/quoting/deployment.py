@@ -88,9 +88,9 @@ class Deployment:
         """How many rows an importer may be ahead of the workers."""
         return BacklogLimit().chunks * CHUNK_MAX_ROWS * self.partitions
 
-    def resources(self, place: ComputeTarget) -> Resources:
+    def resources(self, target: ComputeTarget) -> Resources:
         """Resources of a step in a place."""
-        match place:
+        match target:
             case "function":
                 gb = function_gb(LARGE_FUNCTION)
                 return Resources(vcpu=gb * MB_PER_GB / MB_PER_VCPU, gb=gb, disk_gb=self.function_disk_gb)

@@ -84,8 +84,8 @@ def _room(stage: StageQuote, deployment: Deployment) -> float:
             return deployment.worker.disk_gb
         case "functions":
             return 0.0  # they need no disk
-        case place:
-            return deployment.resources(place).disk_gb
+        case target:
+            return deployment.resources(target).disk_gb
 
 
 def _more_room(stage: StageQuote) -> str:

@@ -94,7 +94,7 @@ class Quoting:
 
     def _workflow(self) -> StageQuote:
         """The small functions between the stages, and the charge of Step Functions for the whole."""
-        outcomes = sum(place != "function" for place in self._chosen)
+        outcomes = sum(target != "function" for target in self._chosen)
         steps = FIXED_STEPS + outcomes
         a_step = self.rates.step_s.value
         bill = function_bill(self.prices, a_step, function_gb(SMALL_FUNCTION))
@@ -105,7 +105,7 @@ class Quoting:
     @property
     def transitions(self) -> int:
         """States that an import enters in Step Functions without any retry."""
-        outcomes = sum(place != "function" for place in self._chosen)
+        outcomes = sum(target != "function" for target in self._chosen)
         return FIXED_STATES + STAGE_STATES * len(self._chosen) + outcomes
 
     @property
@@ -122,15 +122,15 @@ class Quoting:
         sent = self.sent_bytes * (self.deployment.replication if self.deployment.traffic_charged else 1)
         return self._read("import", self.targets.import_, self.rates.import_, least_s=waiting, sent=sent)
 
-    def _read(self, stage: Stage, place: ComputeTarget, rate: StageRate, *, least_s: float, sent: float) -> StageQuote:
+    def _read(self, stage: Stage, target: ComputeTarget, rate: StageRate, *, least_s: float, sent: float) -> StageQuote:
         """A stage that reads the file once: limited by its processors, by the one S3 connection, or by its consumer."""
-        vcpu = self.deployment.resources(place).vcpu
+        vcpu = self.deployment.resources(target).vcpu
         from_s3 = self.work.bytes / self.rates.s3_bytes_s.value
         busy = max(seconds(rate, self.rows, vcpu), from_s3, least_s)
         traffic = traffic_bill(self.prices, sent, self.deployment.zones)
         usd = traffic + Usd(requests=2 * self.prices.s3_get.usd)  # one to pin the object, one for all its bytes
         disk = self.work.bytes / 10**9 if self.work.copied else 0.0
-        return self._placed(stage, place, busy, usd, disk)
+        return self._quoted(stage, target, busy, usd, disk)
 
     def _workers(self) -> StageQuote:
         """The work left for the workers once the importer has ended, and their total cost."""
@@ -152,35 +152,35 @@ class Quoting:
         )
 
     def _build(self) -> StageQuote:
-        place, width = self.targets.build, self.work.width(self.rates)
+        target, width = self.targets.build, self.work.width(self.rates)
         both = self.rows + self.work.base_members * width
-        busy = seconds(self.rates.build, both, self.deployment.resources(place).vcpu)
+        busy = seconds(self.rates.build, both, self.deployment.resources(target).vcpu)
         groups = both * self.rates.lake.bytes / HELD_BYTES + 2 * self.deployment.partitions
         usd = Usd(requests=groups * (self.prices.s3_put.usd + self.prices.s3_get.usd))
         disk = both / self.deployment.partitions * self.rates.file.bytes / 10**9
-        return self._placed("build", place, busy, usd, disk)
+        return self._quoted("build", target, busy, usd, disk)
 
     def _publish(self) -> StageQuote:
         """Every part is read and digested again; for events and profiles the archive is queried for what it holds."""
-        place = self.targets.publish
+        target = self.targets.publish
         members = self.work.published * self.work.width(self.rates)
-        busy = seconds(self.rates.publish, members, self.deployment.resources(place).vcpu)
+        busy = seconds(self.rates.publish, members, self.deployment.resources(target).vcpu)
         groups = ceil(members * self.rates.lake.bytes / HELD_BYTES) + self.deployment.partitions
-        return self._placed("publish", place, busy, Usd(requests=groups * self.prices.s3_get.usd))
+        return self._quoted("publish", target, busy, Usd(requests=groups * self.prices.s3_get.usd))
 
-    def _placed(self, stage: Stage, place: ComputeTarget, busy_s: float, usd: Usd, disk_gb: float = 0.0) -> StageQuote:
+    def _quoted(self, stage: Stage, target: ComputeTarget, busy_s: float, usd: Usd, disk_gb: float = 0.0) -> StageQuote:
         start_s = {
             "function": self.rates.function_start_s,
             "task": self.rates.task_start_s,
             "machine": self.rates.machine_start_s,
-        }[place].value
+        }[target].value
         lasting = start_s + busy_s
-        match place:
+        match target:
             case "function":
-                size = self.deployment.resources(place)
+                size = self.deployment.resources(target)
                 usd += function_bill(self.prices, lasting, size.gb, size.disk_gb)
             case "task":
                 usd += task_bill(self.prices, lasting, self.deployment.task)
             case "machine":
                 usd += machine_bill(self.prices, lasting)
-        return StageQuote(stage=stage, where=place, seconds=lasting, start_s=start_s, usd=usd, disk_gb=disk_gb)
+        return StageQuote(stage=stage, where=target, seconds=lasting, start_s=start_s, usd=usd, disk_gb=disk_gb)

@@ -22,7 +22,7 @@ from segmentation.rules.nodes import Count, Events, Ever, Group, Never, Rule, Ru
 from segmentation.rules.typed import OF_EVENTS, OF_PROFILES, typed
 
 MICROS: Final = 1_000_000
-Places = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
 """Indices of some of n users."""
 
 
@@ -44,12 +44,12 @@ class Answers:
             self._rows[kind] = self._state.latest[kind].rows(self.users)
         return self._rows[kind]
 
-    def is_in(self, rule: Rule, some: Places) -> Flags:
+    def is_in(self, rule: Rule, some: Indices) -> Flags:
         """True for those of the users in `some` who satisfy a rule."""
         groups = (self._of_group(group, rule, some) for group in rule.groups)
         return reduce(np.logical_and, groups)
 
-    def deadlines(self, count: Count, ranks: tuple[int, ...], some: Places) -> tuple[Rows, Micros]:
+    def deadlines(self, count: Count, ranks: tuple[int, ...], some: Indices) -> tuple[Rows, Micros]:
         """When the answer changes if no more events arrive: the next event of one of the ranks leaves the window.
 
         For the users in `some`: the rows of their events, and the deadlines.
@@ -57,11 +57,11 @@ class Answers:
         rows, window = self.rows(count.events)[some], count.within_s * MICROS
         return rows, self._state.latest[count.events].leaving(rows, self.at[some], window, ranks)
 
-    def _of_group(self, group: Group, rule: Rule, some: Places) -> Flags:
+    def _of_group(self, group: Group, rule: Rule, some: Indices) -> Flags:
         one = reduce(np.logical_or, (self._holds(condition, rule, some) for condition in group.conditions))
         return ~one if group.negated else one
 
-    def _holds(self, condition: RuleCondition, rule: Rule, some: Places) -> Flags:
+    def _holds(self, condition: RuleCondition, rule: Rule, some: Indices) -> Flags:
         match condition:
             case Count():
                 return self._count(condition, some)
@@ -79,11 +79,11 @@ class Answers:
                 of = fact(condition, rule)
                 return self._state.true[of][self.users[some]]  # type: ignore[index]  # events are above
 
-    def _has(self, kind: Events, some: Places) -> Flags:
+    def _has(self, kind: Events, some: Indices) -> Flags:
         has: Flags = self.rows(kind)[some] != NONE
         return has
 
-    def _count(self, count: Count, some: Places) -> Flags:
+    def _count(self, count: Count, some: Indices) -> Flags:
         """N events are within the window if the N-th latest is."""
         latest, rows, at = self._state.latest[count.events], self.rows(count.events)[some], self.at[some]
 

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.segment_messages import ChangeCause
-from segmentation.evaluation.answers import Answers, Places, attribute_mask, of_nothing
+from segmentation.evaluation.answers import Answers, Indices, attribute_mask, of_nothing
 from segmentation.evaluation.batches import Changes, EventBatch, ProfileBatch
 from segmentation.evaluation.columns import Micros, Users
 from segmentation.evaluation.kinds import Kinds
@@ -67,7 +67,7 @@ class Evaluator:
         """Advance time to `at_us` (never back), then apply the events; future ones wait until they are due."""
         changes = self.advance(at_us)
         users, new = self.meet(batch.user_ids)
-        touched = self.place(self.kinds.occurrences(batch, users))
+        touched = self.insert(self.kinds.occurrences(batch, users))
         return changes + self._evaluate(touched, self._distinct(users), "event", new=new)
 
     def take_profiles(self, batch: ProfileBatch, at_us: int) -> list[Changes]:
@@ -163,7 +163,7 @@ class Evaluator:
                 self.state.true[test][new] = of_nothing(test)
         return users, new
 
-    def place(self, events: Occurrences) -> dict[Fact, Users]:
+    def insert(self, events: Occurrences) -> dict[Fact, Users]:
         """Apply past events, keep future ones pending; returns the users with new facts, by kind of event."""
         later = events.occurred_at > self.state.at_us
         if later.any():
@@ -207,15 +207,15 @@ class Evaluator:
         """
         at = np.full(len(users), self.state.at_us) if instants is None else instants
         answers = Answers(self.state, users, at)
-        places = {one: self._marks.among(users, of) for one, of in touched.items()}
-        places_of_new = self._marks.among(users, new)
+        touched_flags = {one: self._marks.among(users, of) for one, of in touched.items()}
+        indices_of_new = self._marks.among(users, new)
         changes = []
         for name in self.plan.order:
             active = self.plan.rules[name]
-            flags = [places[one] for one in self.plan.depends[name] if one in places]
+            flags = [touched_flags[one] for one in self.plan.depends[name] if one in touched_flags]
             if active.paused or not (flags or len(new)):
                 continue
-            some = np.flatnonzero(reduce(np.logical_or, flags, places_of_new))
+            some = np.flatnonzero(reduce(np.logical_or, flags, indices_of_new))
             who, now = users[some], answers.is_in(active.rule, some)
             changed = now != self.state.inside[name][who]
             if not changed.any():
@@ -225,7 +225,7 @@ class Evaluator:
             member = Member(kind="segment", name=name)
             if member in self.state.true:
                 self.state.true[member][who] = entered
-                places[member] = self._marks.among(users, who)
+                touched_flags[member] = self._marks.among(users, who)
             changes.append(
                 Changes(
                     segment=name,
@@ -236,10 +236,10 @@ class Evaluator:
                     cause=cause,
                 )
             )
-        renewed: dict[Events, Places] = {}
+        renewed: dict[Events, Indices] = {}
         for count, ranks in self.plan.deadlines.items():
-            if (kind := count.events) in places:
+            if (kind := count.events) in touched_flags:
                 if kind not in renewed:
-                    renewed[kind] = np.flatnonzero(places[kind])
+                    renewed[kind] = np.flatnonzero(touched_flags[kind])
                 self.state.deadlines[count].set(*answers.deadlines(count, ranks, renewed[kind]))
         return changes

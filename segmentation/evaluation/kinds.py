@@ -35,8 +35,8 @@ class Kinds:
         found = []
         for number, name in enumerate(encoded.dictionary.to_pylist()):
             of_name = (kind for kind in self._by_name.get(name, ()) if only is None or kind in only)
-            for place, kind in enumerate(of_name):
-                if place == 0:
+            for index, kind in enumerate(of_name):
+                if index == 0:
                     named = indices == number
                 rows = np.flatnonzero(named & matching(kind, batch) if kind.where else named)
                 kinds = np.full(len(rows), self._number[kind], np.int32)

@@ -226,15 +226,17 @@ def _insert(users, occurred_at, identities, row_of, user_of, times, ids, stored,
             first[row] = t
         first[row] = min(first[row], t)
         n = stored[row]
-        place = 0
-        while place < n and (times[row, place] > t or (times[row, place] == t and ids[row, place] > identity)):
-            place += 1
-        if place == keep or (place < n and times[row, place] == t and ids[row, place] == identity):
+        position = 0
+        while position < n and (
+            times[row, position] > t or (times[row, position] == t and ids[row, position] > identity)
+        ):
+            position += 1
+        if position == keep or (position < n and times[row, position] == t and ids[row, position] == identity):
             continue
-        for j in range(min(n, keep - 1), place, -1):
+        for j in range(min(n, keep - 1), position, -1):
             times[row, j] = times[row, j - 1]
             ids[row, j] = ids[row, j - 1]
-        times[row, place] = t
-        ids[row, place] = identity
+        times[row, position] = t
+        ids[row, position] = identity
         stored[row] = min(n + 1, keep)
     return rows

@@ -81,9 +81,9 @@ class PendingEvents:
         """Remove and return, for each of these users (distinct, ascending), the events up to the user's own instant."""
         if not len(users) or not len(self):
             return Occurrences.none()
-        place = np.searchsorted(users, self._events.users)
-        place = np.where(place < len(users), place, 0)
-        taken = (users[place] == self._events.users) & (self._events.occurred_at <= until[place])
+        index = np.searchsorted(users, self._events.users)
+        index = np.where(index < len(users), index, 0)
+        taken = (users[index] == self._events.users) & (self._events.occurred_at <= until[index])
         out, self._events = self._events.take(taken), self._events.take(~taken)
         self._next = int(self._events.occurred_at.min()) if len(self) else NEVER
         return out

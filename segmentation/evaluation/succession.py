@@ -49,7 +49,7 @@ class Succession:
         for member in plan.members:
             if member.kind == "segment" and member.name in state.inside:
                 state.true[member] = state.inside[member.name].copy()
-        self._new.place(_renumbered(old.state.pending.events, old.kinds, self._new.kinds, kept))
+        self._new.insert(_renumbered(old.state.pending.events, old.kinds, self._new.kinds, kept))
 
     @property
     def since_us(self) -> int | None:
@@ -73,7 +73,7 @@ class Succession:
     def events(self, batch: EventBatch) -> None:
         """Add events of any name, possibly repeated; kinds that the old rules used are skipped."""
         users, _ = self._new.meet(batch.user_ids)
-        self._new.place(self._new.kinds.occurrences(batch, users, self.kinds))
+        self._new.insert(self._new.kinds.occurrences(batch, users, self.kinds))
 
     def profiles(self, batch: ProfileBatch) -> None:
         """Add changes of profiles, in the order in which they apply."""
@@ -110,7 +110,7 @@ def _keeps(state: State, kind: Events, keep: int) -> bool:
 def _renumbered(events: Occurrences, old: Kinds, new: Kinds, kept: Collection[Events]) -> Occurrences:
     """Future events of the kept kinds; those of other kinds belong to the missing past."""
     numbers = np.unique(events.kinds).tolist()
-    place = {number: new.number(old[number]) for number in numbers if old[number] in kept}
-    rows = np.isin(events.kinds, list(place))
+    renumbered = {number: new.number(old[number]) for number in numbers if old[number] in kept}
+    rows = np.isin(events.kinds, list(renumbered))
     of_kept = events.take(rows)
-    return of_kept._replace(kinds=np.array([place[number] for number in of_kept.kinds.tolist()], np.int32))
+    return of_kept._replace(kinds=np.array([renumbered[number] for number in of_kept.kinds.tolist()], np.int32))

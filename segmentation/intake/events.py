@@ -104,21 +104,21 @@ def _event_message(record: TopicRecord) -> EventRecord | EventChunk:
 
 
 def _rows_of_records(records: Sequence[tuple[TopicRecord, EventRecord]]) -> pa.RecordBatch:
-    place, events = [record for record, _ in records], [event for _, event in records]
+    carriers, events = [record for record, _ in records], [event for _, event in records]
     event_ids = pa.array([e.event_id for e in events], pa.string())
-    offsets = pa.array([r.offset for r in place], pa.int64())
+    offsets = pa.array([r.offset for r in carriers], pa.int64())
     arrays = [
         pa.array([e.tenant for e in events], pa.string()),
         pa.array([e.user_id for e in events], pa.string()),
         pa.array([e.event for e in events], pa.string()),
         pa.array([e.occurred_at_us for e in events], pa.int64()).cast(EVENT_ROWS.field(OCCURRED_AT).type),
         event_ids,
-        pa.array(record_identities(event_ids, place[0].topic, place[0].partition, offsets)),
+        pa.array(record_identities(event_ids, carriers[0].topic, carriers[0].partition, offsets)),
         maps_of_records([_present(e.properties) for e in events], PROPERTIES_TYPE),
         offsets,
-        pa.array([r.received_at_us for r in place], pa.int64()).cast(EVENT_ROWS.field(RECEIVED_AT).type),
-        pa.nulls(len(place), pa.string()),
-        pa.nulls(len(place), pa.int64()),
+        pa.array([r.received_at_us for r in carriers], pa.int64()).cast(EVENT_ROWS.field(RECEIVED_AT).type),
+        pa.nulls(len(carriers), pa.string()),
+        pa.nulls(len(carriers), pa.int64()),
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=EVENT_ROWS)
 

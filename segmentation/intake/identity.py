@@ -30,8 +30,8 @@ def chunk_identities(
 
 def record_identities(event_ids: pa.StringArray, topic: str, partition: int, offsets: pa.Int64Array) -> Words:
     """int64[n]: identities of single records of one partition."""
-    place = _chained([pa.array([""]), pa.array([topic]), pa.array([partition], pa.int64())])
-    return _identities(event_ids, lambda: _chained([offsets], np.repeat(place, len(offsets))))
+    origin = _chained([pa.array([""]), pa.array([topic]), pa.array([partition], pa.int64())])
+    return _identities(event_ids, lambda: _chained([offsets], np.repeat(origin, len(offsets))))
 
 
 def _identities(event_ids: pa.StringArray, placed: Callable[[], Hashes]) -> Words:

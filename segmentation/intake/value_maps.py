@@ -15,7 +15,7 @@ from schemas.buffers import read_only, string_buffers, validity
 from schemas.columns import ColumnType
 from schemas.messages import PropertyValue
 
-Places = npt.NDArray[np.int32]
+Indices = npt.NDArray[np.int32]
 _PYTHON_TYPES: Final[Mapping[str, type]] = {"double": float, "string": str, "boolean": bool}
 """Types of the values of single records, which have no dates."""
 
@@ -51,38 +51,38 @@ def _maps(
     names: Sequence[str], columns: Sequence[pa.Array], there: npt.NDArray[np.bool_], type_: pa.MapType
 ) -> pa.MapArray:
     """Maps of the entries in `there`, bool[columns, rows]."""
-    places = np.empty(there.shape, np.int32)
+    indices = np.empty(there.shape, np.int32)
     offsets = np.empty(there.shape[1] + 1, np.int32)
     column_of = np.empty(np.count_nonzero(there), np.int32)
-    _place(there, places, offsets, column_of)
+    _assign(there, indices, offsets, column_of)
     fields = list(type_.item_type)
     children = []
     for field in fields:
-        of_type = [(places[k], column) for k, column in enumerate(columns) if column.type == field.type]
+        of_type = [(indices[k], column) for k, column in enumerate(columns) if column.type == field.type]
         children.append(_scattered(of_type, field.type, len(column_of)))
     keys = pa.array(list(names), pa.string()).take(pa.array(column_of))
     items = pa.StructArray.from_arrays(children, fields=fields)
     return pa.MapArray.from_arrays(pa.array(offsets), keys, items, type=type_)
 
 
-def _scattered(columns: list[tuple[Places, pa.Array]], type_: pa.DataType, entries: int) -> pa.Array:
+def _scattered(columns: list[tuple[Indices, pa.Array]], type_: pa.DataType, entries: int) -> pa.Array:
     """The values of `columns` at the indices of their entries (-1: no entry); null everywhere else."""
     if not columns:
         return pa.nulls(entries, type_)
     valid = np.zeros(entries, np.uint8)
     if pa.types.is_string(type_):
         sizes = np.zeros(entries + 1, np.int32)
-        for places, column in columns:
-            _sizes(places, string_buffers(column)[0], validity(column), sizes, valid)
+        for indices, column in columns:
+            _sizes(indices, string_buffers(column)[0], validity(column), sizes, valid)
         offsets = np.cumsum(sizes, out=sizes)
         text = np.empty(offsets[-1], np.uint8)
-        for places, column in columns:
-            _copy(places, *string_buffers(column), validity(column), offsets, text)
+        for indices, column in columns:
+            _copy(indices, *string_buffers(column), validity(column), offsets, text)
         buffers = [pa.py_buffer(offsets), pa.py_buffer(text)]
     else:
         values = np.zeros(entries, f"u{max(type_.bit_width // 8, 1)}")
-        for places, column in columns:
-            _scatter(places, _words(column, values.dtype), validity(column), values, valid)
+        for indices, column in columns:
+            _scatter(indices, _words(column, values.dtype), validity(column), values, valid)
         bits = np.packbits(values, bitorder="little") if pa.types.is_boolean(type_) else values
         buffers = [pa.py_buffer(bits)]
     return pa.Array.from_buffers(type_, entries, [pa.py_buffer(np.packbits(valid, bitorder="little")), *buffers])
@@ -99,42 +99,42 @@ def _words(column: pa.Array, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
 
 
 @njit(cache=True, nogil=True)
-def _place(there, places, offsets, column_of):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _assign(there, indices, offsets, column_of):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Number the entries by row: the index of each (-1: no entry), the offsets of rows, the column of each entry."""
     entry = 0
     for row in range(there.shape[1]):
         offsets[row] = entry
         for column in range(there.shape[0]):
-            places[column, row] = -1
+            indices[column, row] = -1
             if there[column, row]:
-                places[column, row] = entry
+                indices[column, row] = entry
                 column_of[entry] = column
                 entry += 1
     offsets[there.shape[1]] = entry
 
 
 @njit(cache=True, nogil=True)
-def _scatter(places, words, valid, out, out_valid):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    for row in range(places.shape[0]):
-        if places[row] >= 0 and (valid.shape[0] == 0 or valid[row]):
-            out[places[row]] = words[row]
-            out_valid[places[row]] = 1
+def _scatter(indices, words, valid, out, out_valid):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    for row in range(indices.shape[0]):
+        if indices[row] >= 0 and (valid.shape[0] == 0 or valid[row]):
+            out[indices[row]] = words[row]
+            out_valid[indices[row]] = 1
 
 
 @njit(cache=True, nogil=True)
-def _sizes(places, offsets, valid, sizes, out_valid):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _sizes(indices, offsets, valid, sizes, out_valid):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Write the size of each entry's text, shifted by one."""
-    for row in range(places.shape[0]):
-        if places[row] >= 0 and (valid.shape[0] == 0 or valid[row]):
-            sizes[places[row] + 1] = offsets[row + 1] - offsets[row]
-            out_valid[places[row]] = 1
+    for row in range(indices.shape[0]):
+        if indices[row] >= 0 and (valid.shape[0] == 0 or valid[row]):
+            sizes[indices[row] + 1] = offsets[row + 1] - offsets[row]
+            out_valid[indices[row]] = 1
 
 
 @njit(cache=True, nogil=True)
-def _copy(places, offsets, data, valid, out_offsets, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    for row in range(places.shape[0]):
-        if places[row] >= 0 and (valid.shape[0] == 0 or valid[row]):
-            at = out_offsets[places[row]]
+def _copy(indices, offsets, data, valid, out_offsets, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    for row in range(indices.shape[0]):
+        if indices[row] >= 0 and (valid.shape[0] == 0 or valid[row]):
+            at = out_offsets[indices[row]]
             for k in range(offsets[row], offsets[row + 1]):
                 out[at] = data[k]
                 at += 1

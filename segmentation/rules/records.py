@@ -91,7 +91,7 @@ def rule_from_record(record: object) -> Rule:
     timezone = fields.get("timezone")
     if timezone is not None:
         time_zone(top.at("timezone").text(timezone))
-    groups = tuple(_group(place, entry) for place, entry in top.at("all").entries(fields["all"]))
+    groups = tuple(_group(path, entry) for path, entry in top.at("all").entries(fields["all"]))
     with top.naming():
         rule = Rule(groups=groups, timezone=cast("str | None", timezone))
     if len(rule_text(rule)) > MAX_CHARACTERS:
@@ -99,120 +99,120 @@ def rule_from_record(record: object) -> Rule:
     return rule
 
 
-def _group(place: DocumentPath, record: object) -> Group:
+def _group(path: DocumentPath, record: object) -> Group:
     negated = isinstance(record, Mapping) and "none" in record
     key = "none" if negated else "any"
-    entries = place.at(key).entries(place.fields(record, {key})[key])
-    with place.naming():
+    entries = path.at(key).entries(path.fields(record, {key})[key])
+    with path.naming():
         return Group(conditions=tuple(_condition(inner, entry) for inner, entry in entries), negated=negated)
 
 
-def _condition(place: DocumentPath, record: object) -> RuleCondition:
+def _condition(path: DocumentPath, record: object) -> RuleCondition:
     type_ = record.get("type") if isinstance(record, Mapping) else None
-    with place.naming():
+    with path.naming():
         match type_:
             case "count":
-                fields = place.fields(record, {"type", "event", "quantity", "times", "within_s"}, {"where"})
+                fields = path.fields(record, {"type", "event", "quantity", "times", "within_s"}, {"where"})
                 return Count(
-                    events=_events(place, fields),
-                    quantity=cast(Quantity, place.at("quantity").one_of(fields["quantity"], get_args(Quantity))),
-                    times=place.at("times").whole(fields["times"]),
-                    within_s=place.at("within_s").whole(fields["within_s"]),
+                    events=_events(path, fields),
+                    quantity=cast(Quantity, path.at("quantity").one_of(fields["quantity"], get_args(Quantity))),
+                    times=path.at("times").whole(fields["times"]),
+                    within_s=path.at("within_s").whole(fields["within_s"]),
                 )
             case "ever":
-                return Ever(events=_events(place, place.fields(record, {"type", "event"}, {"where"})))
+                return Ever(events=_events(path, path.fields(record, {"type", "event"}, {"where"})))
             case "never":
-                return Never(events=_events(place, place.fields(record, {"type", "event"}, {"where"})))
+                return Never(events=_events(path, path.fields(record, {"type", "event"}, {"where"})))
             case "first" | "last":
-                fields = place.fields(record, {"type", "event", "bound", "moment"}, {"where"})
+                fields = path.fields(record, {"type", "event", "bound", "moment"}, {"where"})
                 return Seen(
                     which=cast(Which, type_),
-                    events=_events(place, fields),
-                    bound=cast(Bound, place.at("bound").one_of(fields["bound"], get_args(Bound))),
-                    moment=_moment(place.at("moment"), fields["moment"]),
+                    events=_events(path, fields),
+                    bound=cast(Bound, path.at("bound").one_of(fields["bound"], get_args(Bound))),
+                    moment=_moment(path.at("moment"), fields["moment"]),
                 )
             case "member":
-                fields = place.fields(record, {"type", "kind", "name"})
-                kind = cast(Kind, place.at("kind").one_of(fields["kind"], get_args(Kind)))
-                return Member(kind=kind, name=place.at("name").text(fields["name"]))
+                fields = path.fields(record, {"type", "kind", "name"})
+                kind = cast(Kind, path.at("kind").one_of(fields["kind"], get_args(Kind)))
+                return Member(kind=kind, name=path.at("name").text(fields["name"]))
             case "attribute":
                 rest = {key: value for key, value in cast("Mapping[str, object]", record).items() if key != "type"}
-                check_attribute(test := _test(place, rest))
+                check_attribute(test := _test(path, rest))
                 return test
             case _:
-                raise place.fault("type is not one of count, ever, never, first, last, member, attribute")
+                raise path.fault("type is not one of count, ever, never, first, last, member, attribute")
 
 
-def _events(place: DocumentPath, fields: Mapping[str, object]) -> Events:
-    where = tuple(_test(inner, test) for inner, test in place.at("where").entries(fields.get("where", [])))
-    return Events(event=place.at("event").text(fields["event"]), where=where)
+def _events(path: DocumentPath, fields: Mapping[str, object]) -> Events:
+    where = tuple(_test(inner, test) for inner, test in path.at("where").entries(fields.get("where", [])))
+    return Events(event=path.at("event").text(fields["event"]), where=where)
 
 
-def _test(place: DocumentPath, record: object) -> Condition:
+def _test(path: DocumentPath, record: object) -> Condition:
     given = record.keys() if isinstance(record, Mapping) else ()
     if "set" in given:
-        fields = place.fields(record, {"name", "set"})
+        fields = path.fields(record, {"name", "set"})
         if not isinstance(fields["set"], bool):
-            raise place.at("set").fault("neither true nor false")
-        return Presence(column=place.at("name").text(fields["name"]), present=fields["set"])
+            raise path.at("set").fault("neither true nor false")
+        return Presence(column=path.at("name").text(fields["name"]), present=fields["set"])
     if "in" in given:
-        fields = place.fields(record, {"name", "in"})
-        typed = [_value(inner, value) for inner, value in place.at("in").entries(fields["in"])]
+        fields = path.fields(record, {"name", "in"})
+        typed = [_value(inner, value) for inner, value in path.at("in").entries(fields["in"])]
         if len({type_ for type_, _ in typed}) != 1:
-            raise place.at("in").fault("a list must have at least one value, and all of one type")
+            raise path.at("in").fault("a list must have at least one value, and all of one type")
         values = tuple(value for _, value in typed)
-        return OneOf(column=place.at("name").text(fields["name"]), type=typed[0][0], values=values)
-    fields = place.fields(record, {"name", "operator", "value"})
-    operator = cast(Operator, place.at("operator").one_of(fields["operator"], OPERATORS))
-    type_, value = _value(place.at("value"), fields["value"])
+        return OneOf(column=path.at("name").text(fields["name"]), type=typed[0][0], values=values)
+    fields = path.fields(record, {"name", "operator", "value"})
+    operator = cast(Operator, path.at("operator").one_of(fields["operator"], OPERATORS))
+    type_, value = _value(path.at("value"), fields["value"])
     if type_ == "boolean" and operator not in NO_ORDER:
-        raise place.at("operator").fault("true and false have no order: use = or !=")
-    return Comparison(column=place.at("name").text(fields["name"]), type=type_, operator=operator, value=value)
+        raise path.at("operator").fault("true and false have no order: use = or !=")
+    return Comparison(column=path.at("name").text(fields["name"]), type=type_, operator=operator, value=value)
 
 
-def _value(place: DocumentPath, given: object) -> tuple[ColumnType, Value]:
+def _value(path: DocumentPath, given: object) -> tuple[ColumnType, Value]:
     match given:
         case bool():
             return "boolean", given
         case str():
             if fault := unusable(given):
-                raise place.fault(f"this text has {fault}")
+                raise path.fault(f"this text has {fault}")
             return "string", given
         case int() | float():
-            return "double", _double(place, given)
+            return "double", _double(path, given)
         case {"date": str(text), **rest} if not rest and DATE.fullmatch(text):
             try:
                 return "date", date.fromisoformat(text)
             except ValueError as exc:
-                raise place.fault(f"this date does not exist: {text}") from exc
+                raise path.fault(f"this date does not exist: {text}") from exc
         case {"timestamp": text, **rest} if not rest:
-            return "timestamp", _moment(place, text)
-    raise place.fault(
+            return "timestamp", _moment(path, text)
+    raise path.fault(
         'not a string, number, true or false, {"date": "2026-11-01"}, or {"timestamp": "2026-11-01T09:00:00Z"}'
     )
 
 
-def _double(place: DocumentPath, given: float) -> float:
+def _double(path: DocumentPath, given: float) -> float:
     try:
         number = float(given)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise place.fault("this number is larger than any double")
+        raise path.fault("this number is larger than any double")
     if number != given:
-        raise place.fault(f"no double represents this whole number exactly; the nearest one is {int(number)}")
+        raise path.fault(f"no double represents this whole number exactly; the nearest one is {int(number)}")
     return number
 
 
-def _moment(place: DocumentPath, given: object) -> datetime:
+def _moment(path: DocumentPath, given: object) -> datetime:
     if isinstance(given, str) and TIMESTAMP.fullmatch(given):
         try:
             found = datetime.fromisoformat(given)
             if found.tzinfo is not None:
                 return found.astimezone(UTC)
         except (ValueError, OverflowError) as exc:
-            raise place.fault(f"this time does not exist: {given}") from exc
-    raise place.fault("not a timestamp with an offset, as in 2026-11-01T09:00:00Z")
+            raise path.fault(f"this time does not exist: {given}") from exc
+    raise path.fault("not a timestamp with an offset, as in 2026-11-01T09:00:00Z")
 
 
 def _events_record(events: Events) -> dict[str, object]:

@@ -110,23 +110,23 @@ def check_members(name: str, rules: Mapping[str, Rule], audiences: Collection[st
         if audience not in audiences:
             hint = f"; {audience} is a segment: write `in segment {audience}`" if audience in rules else ""
             message = f"the rule says `in audience {audience}`, but this audience does not exist{hint}"
-            place = _place(rule, written, Member(kind="audience", name=audience), "UNKNOWN_AUDIENCE", message)
-            raise UserError("UNKNOWN_AUDIENCE", place.message, audience=audience, **place.detail)
+            error = _located(rule, written, Member(kind="audience", name=audience), "UNKNOWN_AUDIENCE", message)
+            raise UserError("UNKNOWN_AUDIENCE", error.message, audience=audience, **error.detail)
     for segment in asked.segments:
         if segment not in rules:
             hint = f"; {segment} is an audience: write `in audience {segment}`" if segment in audiences else ""
             message = f"the rule says `in segment {segment}`, but this segment does not exist{hint}"
-            place = _place(rule, written, Member(kind="segment", name=segment), "UNKNOWN_SEGMENT", message)
-            raise UserError("UNKNOWN_SEGMENT", place.message, segment=segment, **place.detail)
+            error = _located(rule, written, Member(kind="segment", name=segment), "UNKNOWN_SEGMENT", message)
+            raise UserError("UNKNOWN_SEGMENT", error.message, segment=segment, **error.detail)
     if (around := cycle(rules)) and name in around:
         following = around[(around.index(name) + 1) % len(around)]
         message = f"segments are members of each other: {' -> '.join((*around, around[0]))}"
-        place = _place(rule, written, Member(kind="segment", name=following), "SEGMENT_CYCLE", message)
-        raise UserError("SEGMENT_CYCLE", place.message, segments=list(around), **place.detail)
+        error = _located(rule, written, Member(kind="segment", name=following), "SEGMENT_CYCLE", message)
+        raise UserError("SEGMENT_CYCLE", error.message, segments=list(around), **error.detail)
     evaluation_order(rules)
 
 
-def _place(rule: Rule, written: str | None, member: Member, code: Code, message: str) -> UserError:
+def _located(rule: Rule, written: str | None, member: Member, code: Code, message: str) -> UserError:
     """The error of a membership, at its first occurrence in the rule."""
     if written is None:
         path = next(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from connectors.kafka.worker_group import Place
+from connectors.kafka.worker_group import PartitionKey
 from schemas.topics import WORKER_GROUP
 from tests.simulation.log import Broker, unavailable
 
@@ -18,7 +18,7 @@ class Group:
     generation: int = 1
     joined: set[str] = field(default_factory=set)
     known: dict[str, int] = field(default_factory=dict)  # when each was heard of last
-    assigned: dict[str, list[Place]] = field(default_factory=dict)
+    assigned: dict[str, list[PartitionKey]] = field(default_factory=dict)
     began_us: int = 0
 
     @property
@@ -49,7 +49,7 @@ class Group:
         self.joined.add(member)
         return self.generation
 
-    def assignment(self, member: str, generation: int) -> list[Place] | None:
+    def assignment(self, member: str, generation: int) -> list[PartitionKey] | None:
         """What the member owns; none until all have joined, or when it has to join again."""
         self._evict()
         if generation != self.generation or member not in self.joined:
@@ -64,7 +64,7 @@ class Group:
                 self.assigned = {m: places[i :: len(members)] for i, m in enumerate(members)}
         return self.assigned.get(member)
 
-    def commit(self, generation: int, place: Place, offset: int) -> bool:
+    def commit(self, generation: int, place: PartitionKey, offset: int) -> bool:
         """Commit an offset; False when the generation is over."""
 
         def act() -> bool:
@@ -92,12 +92,12 @@ class GroupView:
     def members(self) -> int:
         return len(self._group.known)
 
-    def committed(self) -> dict[Place, int]:
+    def committed(self) -> dict[PartitionKey, int]:
         broker = self._group.broker
         return {place: broker.committed.get((WORKER_GROUP, place), -1) for place in self._places()}
 
-    def ends(self) -> dict[Place, int]:
+    def ends(self) -> dict[PartitionKey, int]:
         return {place: len(self._group.broker.log(*place)) for place in self._places()}
 
-    def _places(self) -> list[Place]:
+    def _places(self) -> list[PartitionKey]:
         return [(topic, p) for topic in self._group.topics for p in range(self._group.broker.partitions)]

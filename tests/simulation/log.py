@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from connectors.kafka.worker_group import Place
+from connectors.kafka.worker_group import PartitionKey
 from connectors.publishing.ports import Delivery
 from schemas.errors import RetriableError
 from schemas.ids import Partition
@@ -22,10 +22,10 @@ class Broker:
 
     ports: Ports
     partitions: int
-    logs: dict[Place, list[bytes]] = field(default_factory=dict)
-    lost: list[tuple[Place, bytes]] = field(default_factory=list)
-    committed: dict[tuple[str, Place], int] = field(default_factory=dict)
-    appended: Callable[[Place, bytes], None] = lambda _place, _value: None
+    logs: dict[PartitionKey, list[bytes]] = field(default_factory=dict)
+    lost: list[tuple[PartitionKey, bytes]] = field(default_factory=list)
+    committed: dict[tuple[str, PartitionKey], int] = field(default_factory=dict)
+    appended: Callable[[PartitionKey, bytes], None] = lambda _place, _value: None
 
     def log(self, topic: str, partition: int) -> list[bytes]:
         return self.logs.setdefault((topic, partition), [])
@@ -145,8 +145,8 @@ class Consumer:
     def __init__(self, broker: Broker, group: str) -> None:
         self._broker = broker
         self._group = group
-        self._places: list[Place] = []
-        self._at: dict[Place, int] = {}
+        self._places: list[PartitionKey] = []
+        self._at: dict[PartitionKey, int] = {}
 
     def subscribe(self, topics: list[str]) -> None:
         self._places = [(topic, p) for topic in topics for p in range(self._broker.partitions)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import sqlalchemy as sa
 
-from connectors.kafka.worker_group import Place
+from connectors.kafka.worker_group import PartitionKey
 from orchestration.catalog.tables import jobs, partition_progress, receipts
 from schemas.codec import CODEC
 from schemas.ids import JobId, Version
@@ -120,7 +120,7 @@ class Oracle:
 
     # --- the log -----------------------------------------------------------------------------------------------------
 
-    def appended(self, place: Place, value: bytes) -> None:
+    def appended(self, place: PartitionKey, value: bytes) -> None:
         """A message is in a log: no worker reports a partition as broken that is whole."""
         message = CODEC.decode(value)
         if isinstance(message, ImportEnded):
@@ -134,7 +134,7 @@ class Oracle:
             if fault is not None:
                 self.object(fault)
 
-    def _ended_whole(self, place: Place, marker: ImportEnded) -> None:
+    def _ended_whole(self, place: PartitionKey, marker: ImportEnded) -> None:
         """An end marker comes after everything that it speaks of, but for what the log was made to lose."""
         lost = [value for where, value in self.world.broker.lost if where == place]
         messages: list[Any] = [CODEC.decode(value) for value in (*self.world.broker.log(*place), *lost)]

@@ -10,7 +10,7 @@ from typing import Any
 
 from faust.types import TP
 
-from connectors.kafka.worker_group import Place
+from connectors.kafka.worker_group import PartitionKey
 from connectors.storage.access import S3Access
 from schemas.errors import FatalError, RetriableError
 from schemas.topics import WORKER_GROUP
@@ -176,7 +176,7 @@ class Worker:
         self._at = {TP(*place): self._start(place) for place in places}
         self._materialiser.on_rewound(dict(self._at), generation)
 
-    def _start(self, place: Place) -> int:
+    def _start(self, place: PartitionKey) -> int:
         committed = self._broker.committed.get((WORKER_GROUP, place))
         return start_offset(TP(*place), committed, 0, len(self._broker.log(*place)))
 

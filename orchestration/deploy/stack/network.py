@@ -23,10 +23,10 @@ def make_network(site: Site) -> str:
     reached.append((database.port, database.security_group, "PostgreSQL"))
     reached += [(settings.mail.port, "", "SMTP")] if settings.mail.from_ else []
     for port, group, what in reached:
-        place = {"destination_security_group_id": group} if group else {"cidr_ip": "0.0.0.0/0"}
+        peer = {"destination_security_group_id": group} if group else {"cidr_ip": "0.0.0.0/0"}
         egress.append(
             ec2.CfnSecurityGroup.EgressProperty(
-                ip_protocol="tcp", from_port=port, to_port=port, description=what, **place
+                ip_protocol="tcp", from_port=port, to_port=port, description=what, **peer
             )
         )
     clients = ec2.CfnSecurityGroup(

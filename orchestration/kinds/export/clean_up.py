@@ -31,27 +31,27 @@ def clean_up(export: Export, *, versions: VersionStore, s3: S3Access, settings: 
         return
     stem = file_stem(export.audience, export.held[0].version, export.job_id)
     try:
-        place = destination_of(request, s3=s3, settings=settings)
-        if _may_be_whole(export, place):
+        destination = destination_of(request, s3=s3, settings=settings)
+        if _may_be_whole(export, destination):
             _log.warning(
                 "the files of export %s are kept: its manifest may exist, although the export is %s",
                 export.job_id,
                 export.state,
             )
             return
-        for key in list(place.keys()):
+        for key in list(destination.keys()):
             if key.rpartition("/")[2].startswith(stem):
-                place.remove(key)
+                destination.remove(key)
     except UserError as exc:  # the destination refuses, perhaps not for the first time: nothing more can be done there
         _log.warning("some files of export %s may remain: %s", export.job_id, exc)
 
 
-def _may_be_whole(export: Export, place: Destination) -> bool:
+def _may_be_whole(export: Export, destination: Destination) -> bool:
     """Whether a receiver may have started from its manifest.
 
     The answer to the write may have been lost before the error, or the catalog is a backup from before the end.
     """
-    found = place.manifest()
+    found = destination.manifest()
     if found is not None:
         return manifest_of(export.job_id, found) is not None
-    return MANIFEST_NAME in set(place.keys())  # present, but not readable for us
+    return MANIFEST_NAME in set(destination.keys())  # present, but not readable for us

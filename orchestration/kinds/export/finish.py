@@ -63,14 +63,14 @@ def _finish(
     request = request_of(export)
     if is_topic(request):
         return topics.finish(settings.kafka_bootstrap, export, request, order_of(versions, export, request), written)
-    place = destination_of(request, s3=s3, settings=settings)
-    found = place.manifest()
+    destination = destination_of(request, s3=s3, settings=settings)
+    found = destination.manifest()
     # An earlier try may have died after it wrote the manifest: from then on, depend on nothing that may be gone by now.
     manifest = None if found is None else manifest_of(export.job_id, found)
     if manifest is None:
         order = order_of(versions, export, request)
-        manifest = finish(order, [GroupWritten.from_record(record) for record in written], place)
-    return _outcome(manifest, place.uri(MANIFEST_NAME))
+        manifest = finish(order, [GroupWritten.from_record(record) for record in written], destination)
+    return _outcome(manifest, destination.uri(MANIFEST_NAME))
 
 
 def _require_all(groups: Sequence[ExportGroup]) -> None:

@@ -46,9 +46,9 @@ def plan_export(export_id: JobId, *, records: ExportRecords, versions: VersionSt
 
 def _require_alone(exports: ExportStore, export: Export) -> None:
     """Refuse if an earlier export writes to the same place: it will finish first, so our writing would be wasted."""
-    to = _place(export)
+    to = _address(export)
     for other in exports.live():
-        if other.job_id < export.job_id and other.state != "REGISTERED" and _place(other) == to:
+        if other.job_id < export.job_id and other.state != "REGISTERED" and _address(other) == to:
             raise UserError(
                 "DESTINATION_BUSY",
                 f"export {other.job_id} is writing to {to}; choose another destination, or retry if that export fails",
@@ -57,5 +57,5 @@ def _require_alone(exports: ExportStore, export: Export) -> None:
             )
 
 
-def _place(export: Export) -> str:
+def _address(export: Export) -> str:
     return str(export.request.get("to", "")).rstrip("/")

@@ -15,7 +15,7 @@ from orchestration.kinds.materialised import parts_of
 from orchestration.kinds.records import ImportRecords, View
 from orchestration.kinds.segment_meaning import Meanings
 from orchestration.kinds.snapshot.ask import segment_of
-from orchestration.kinds.snapshot.cuts import cut_completion_of, places
+from orchestration.kinds.snapshot.cuts import cut_completion_of, cut_reports
 from orchestration.platform.clock import now_ms
 from schemas.errors import FatalError, UserError
 from schemas.ids import JobId
@@ -42,7 +42,7 @@ def build_snapshot(
     if not isinstance(found, Complete):
         raise FatalError("NOT_COMPLETE", f"job {job.job_id} is {job.state}, but {found}", job=job.job_id)
     report = records.report(job_id, "build")
-    audience, asked, cuts = audience_ref(job), CutAsked.of(job), places(records.progress, job)
+    audience, asked, cuts = audience_ref(job), CutAsked.of(job), cut_reports(records.progress, job)
     parts = parts_of_cut(
         parts_of(found),
         import_id=job.job_id,

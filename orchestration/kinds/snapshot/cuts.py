@@ -33,7 +33,7 @@ def cut_completion_of(progress: ProgressStore, job: Job) -> Completion:
     return cut_completion(job.attempt, job.partitions, announced)
 
 
-def places(progress: ProgressStore, job: Job) -> list[dict[str, Any]]:
+def cut_reports(progress: ProgressStore, job: Job) -> list[dict[str, Any]]:
     """Log position of each partition's cut: {partition, and the names in `PLACE`}."""
     return [
         {"partition": row.partition, **row.record["cut"]}

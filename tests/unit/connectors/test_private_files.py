@@ -7,7 +7,7 @@ import pytest
 
 from connectors.private_files import make_private_folder, write_private
 from connectors.sinks.local_folder import LocalFolder
-from orchestration.operations.backup_place import DirectoryPlace
+from orchestration.operations.backup_location import DirectoryLocation
 
 
 def mode(path: Path) -> int:
@@ -41,7 +41,7 @@ def test_exports_and_backups_are_private(tmp_path: Path) -> None:
         (scratch / "part").write_bytes(b"members")
         folder.put(scratch / "part", "country=jp/part-0.parquet")
     folder.put_manifest(b"{}")
-    DirectoryPlace(tmp_path / "backups" / "today").put("lake/x/y", tmp_path / "exports" / "vip" / "manifest.json")
+    DirectoryLocation(tmp_path / "backups" / "today").put("lake/x/y", tmp_path / "exports" / "vip" / "manifest.json")
     written = [path for name in ("exports", "backups") for path in (tmp_path / name, *(tmp_path / name).rglob("*"))]
     assert {mode(path) for path in written if path.is_file()} == {0o600}
     assert {mode(path) for path in written if path.is_dir()} == {0o700}

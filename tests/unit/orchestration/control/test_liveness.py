@@ -2,7 +2,7 @@
 
 from confluent_kafka import KafkaError, KafkaException
 
-from connectors.kafka.worker_group import Place, WorkerGroup
+from connectors.kafka.worker_group import PartitionKey, WorkerGroup
 from orchestration.control.liveness import STALL_MS, WorkerLiveness
 
 PLACE = ("muster.imports.large", 0)
@@ -20,12 +20,12 @@ class Group(WorkerGroup):
     def members(self) -> int:
         return self.workers
 
-    def committed(self) -> dict[Place, int]:
+    def committed(self) -> dict[PartitionKey, int]:
         if self.away:
             raise KafkaException(KafkaError(KafkaError._ALL_BROKERS_DOWN))
         return {PLACE: self.at}
 
-    def ends(self) -> dict[Place, int]:
+    def ends(self) -> dict[PartitionKey, int]:
         return {PLACE: self.end}
 
 

@@ -214,7 +214,9 @@ def test_a_retry_takes_the_settings_that_the_audience_has_meanwhile(deployment: 
         specs=wiring.specs(context),
         versions=lambda: context.versions,
     )
-    with pytest.raises(UserError, match="--with-audience-settings uses the present settings of the audience") as refused:
+    with pytest.raises(
+        UserError, match="--with-audience-settings uses the present settings of the audience"
+    ) as refused:
         deployment.retry(job)
     assert refused.value.detail["settings_changed"] is True
     again = deployment.retry(job, with_audience_settings=True)

@@ -165,7 +165,7 @@ def test_timeouts_grow_with_the_file_and_end_at_a_day() -> None:
     assert set(timeouts(10**15).values()) == {LONGEST_S}
     merged = timeouts(0, members=20_000_000)
     assert (merged["build_s"], merged["publish_s"], merged["verify_s"]) == (1300, 1300, 300)
-    assert timeouts(0, place="machine")["verify_s"] == 300 + 1800  # until there is one
+    assert timeouts(0, target="machine")["verify_s"] == 300 + 1800  # until there is one
 
 
 def test_what_is_sent_to_a_function_has_its_time_within_that_of_the_function() -> None:
@@ -204,7 +204,7 @@ def test_the_size_of_the_file_decides_where_it_is_verified(deployment: Deploymen
     deployment.context.jobs.put(job.job_id, source={**job.source, "size": file_bytes})
     view = deployment.step(job, "read_outcome")
     assert view["place"] == place
-    assert view["timeouts"] == timeouts(file_bytes, place=place)  # type: ignore[arg-type]
+    assert view["timeouts"] == timeouts(file_bytes, target=place)  # type: ignore[arg-type]
 
 
 def test_what_was_built_decides_where_it_is_published_and_for_how_long(deployment: Deployment) -> None:

@@ -8,7 +8,7 @@ from orchestration.catalog import copying
 from orchestration.catalog.engine import Database
 from orchestration.operations import wiring
 from orchestration.operations.backup import MANIFEST
-from orchestration.operations.backup_place import DirectoryPlace
+from orchestration.operations.backup_location import DirectoryLocation
 from orchestration.platform.settings import Secret
 from schemas.errors import UserError
 from tests.contract.test_catalog import new_job
@@ -62,4 +62,4 @@ def test_a_backup_that_does_not_fit_is_refused(tmp_path: Path, manifest: str, co
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match="NOT_WRITABLE"):
-        DirectoryPlace(tmp_path / "file").put("a/b", tmp_path / "file")
+        DirectoryLocation(tmp_path / "file").put("a/b", tmp_path / "file")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from connectors.storage.objects import ObjectStore
 
 
-class BackupPlace(Protocol):
+class BackupLocation(Protocol):
     """`put` and `get` block while they copy, and raise `UserError` NOT_WRITABLE, NO_BACKUP or the store's errors."""
 
     def put(self, name: str, file: Path) -> None:
@@ -26,14 +26,14 @@ class BackupPlace(Protocol):
         """True if the backup has a file of that name."""
 
 
-class DirectoryPlace:
+class DirectoryLocation:
     """A local directory, created if it is missing."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def put(self, name: str, file: Path) -> None:
-        """See `BackupPlace`."""
+        """See `BackupLocation`."""
         target = self._path / name
         try:
             make_private_folder(target.parent)
@@ -47,18 +47,18 @@ class DirectoryPlace:
             raise UserError("NOT_WRITABLE", f"{target} cannot be written: {exc.strerror}", path=str(target)) from exc
 
     def get(self, name: str, file: Path) -> None:
-        """See `BackupPlace`."""
+        """See `BackupLocation`."""
         try:
             shutil.copyfile(self._path / name, file)
         except OSError as exc:
             raise UserError("NO_BACKUP", f"{self._path / name} cannot be read: {exc.strerror}", name=name) from exc
 
     def has(self, name: str) -> bool:
-        """See `BackupPlace`."""
+        """See `BackupLocation`."""
         return (self._path / name).exists()
 
 
-class BucketPlace:
+class BucketLocation:
     """A prefix of a bucket that the object store of the deployment can reach."""
 
     def __init__(self, objects: "ObjectStore", uri: str) -> None:
@@ -67,11 +67,11 @@ class BucketPlace:
         self._prefix = key.removesuffix("x")
 
     def put(self, name: str, file: Path) -> None:
-        """See `BackupPlace`."""
+        """See `BackupLocation`."""
         self._objects.put_file(file, self._bucket, self._prefix + name)
 
     def get(self, name: str, file: Path) -> None:
-        """See `BackupPlace`."""
+        """See `BackupLocation`."""
         if not self.has(name):
             raise UserError("NO_BACKUP", f"s3://{self._bucket}/{self._prefix}{name} does not exist", name=name)
         source = self._objects.pin(self._bucket, self._prefix + name)
@@ -80,10 +80,10 @@ class BucketPlace:
                 written.write(piece)
 
     def has(self, name: str) -> bool:
-        """See `BackupPlace`."""
+        """See `BackupLocation`."""
         return any(found.key == self._prefix + name for found in self._objects.list(self._bucket, self._prefix + name))
 
 
-def backup_place(objects: "ObjectStore", text: str) -> BackupPlace:
+def backup_location(objects: "ObjectStore", text: str) -> BackupLocation:
     """The location a user named: `s3://bucket/prefix` or a directory."""
-    return BucketPlace(objects, text) if text.startswith("s3://") else DirectoryPlace(Path(text).absolute())
+    return BucketLocation(objects, text) if text.startswith("s3://") else DirectoryLocation(Path(text).absolute())
