@@ -267,10 +267,10 @@ def checkpoint_prefix(partition: Partition) -> str:
     return f"{CHECKPOINTS_PREFIX}{partition:05d}/"
 
 
-def checkpoint_key(partition: Partition, generation: int, changes: int, at_us: int, era: int = 0) -> str:
-    """Key of a checkpoint; keys sort by log epoch (`era`), then by owner, then by age."""
-    of_era = f"era-{era:010d}-" if era else ""  # generations may restart at 0
-    return f"{checkpoint_prefix(partition)}{of_era}{generation:020d}-{changes:020d}-{at_us:020d}.npz"
+def checkpoint_key(partition: Partition, generation: int, changes: int, at_us: int, log_epoch: int = 0) -> str:
+    """Key of a checkpoint; keys sort by log epoch, then by owner, then by age."""
+    of_epoch = f"era-{log_epoch:010d}-" if log_epoch else ""  # generations may restart at 0
+    return f"{checkpoint_prefix(partition)}{of_epoch}{generation:020d}-{changes:020d}-{at_us:020d}.npz"
 
 
 def cut_prefix(cut_id: JobId) -> str:

@@ -150,7 +150,7 @@ class ArchiveWritten:
 
     Parquet of `schemas.activity.EVENT_ROWS` or `PROFILE_ROWS` and `ARCHIVE_PARTITION`, one tenant per file. Records of
     the range that produced no rows (refused, forwarded) are in no file. Both offsets are positions in the log epoch
-    `era` that the worker knows (`segmentation.archived`).
+    log epoch (`era`) that the worker knows (`segmentation.archived`).
     """
 
     topic: str  # muster.events or muster.profiles

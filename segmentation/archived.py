@@ -10,10 +10,10 @@ from schemas.ids import Partition
 class ArchivedLog:
     """The log whose records the archive has. After the log is replaced, positions continue and offsets restart.
 
-    position = offset + `base` of the partition (0 by default). `era`: the archive's log epoch, the number of rebases.
+    position = offset + `base` of the partition (0 by default). `epoch`: the number of rebases.
     """
 
-    era: int = 0
+    epoch: int = 0
     base: Mapping[Partition, int] = field(default_factory=dict)
 
     def position(self, partition: Partition, offset: int) -> int:

@@ -116,13 +116,13 @@ class Verdict(Enum):
     REFUSED = "refused"  # it leaves a gap, or the table has a part of it: its worker writes new files
 
 
-def verdict(written: ArchiveWritten, archived_to: int | None, era: int = 0) -> Verdict:
+def verdict(written: ArchiveWritten, archived_to: int | None, log_epoch: int = 0) -> Verdict:
     """Decide by `archived_to`, below which the table has all records of the partition; None if it has no record yet.
 
-    A range of another log epoch (`era`) than the table's belongs to a log that no longer exists, whatever its
+    A range of another log epoch than the table's belongs to a log that no longer exists, whatever its
     positions.
     """
-    if written.era != era:
+    if written.era != log_epoch:
         return Verdict.REFUSED
     if archived_to is not None and written.end_offset <= archived_to:
         return Verdict.KNOWN

@@ -43,7 +43,7 @@ class Asked(Polled, Protocol):
 
 
 def librdkafka_config(bootstrap: str) -> dict[str, Any]:
-    """The client configuration for an address. Files are read anew for each client.
+    """The client configuration for an address. Files are read again for each client.
 
     Raises `UserError` BAD_SETTINGS, `FatalError` CREDENTIALS_UNUSABLE. The result contains the password: never print
     it.

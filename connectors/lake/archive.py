@@ -10,7 +10,7 @@ from pathlib import Path
 
 from connectors.lake.archive_commit import Appended, append_ranges
 from connectors.lake.archive_compaction import Compacted, compact
-from connectors.lake.archive_eras import begin_anew
+from connectors.lake.archive_rebase import rebase
 from connectors.lake.archive_tables import (
     ArchivedFile,
     ArchiveTables,
@@ -80,12 +80,12 @@ class ActivityArchive:
             table = self._tables.find(topic)
         return archived_topic_id(table)
 
-    def begin_anew(self, topic: str, *, topic_id: str, starts: Mapping[Partition, int], era: int) -> ArchivedLog:
-        """Archive the topic with this id from here on; see `connectors.lake.archive_eras`.
+    def rebase(self, topic: str, *, topic_id: str, starts: Mapping[Partition, int], log_epoch: int) -> ArchivedLog:
+        """Archive the topic with this id from here on; see `connectors.lake.archive_rebase`.
 
         Raises `RetriableError` ARCHIVE_CONFLICT.
         """
-        return begin_anew(self._tables, topic, topic_id=topic_id, starts=starts, era=era, sleep=self._sleep)
+        return rebase(self._tables, topic, topic_id=topic_id, starts=starts, log_epoch=log_epoch, sleep=self._sleep)
 
     def files(
         self,

@@ -77,7 +77,7 @@ def append_ranges(
         check_topic(table, topic, topic_id)
         ends = archived_to(table)
         _read_footers(table, [r for r in ranges if r.end_offset > ends.get(r.partition, -1)], footers)
-        plan, files = _planned(ranges, ends, footers, table.location(), archived_log(table).era)
+        plan, files = _planned(ranges, ends, footers, table.location(), archived_log(table).epoch)
         if Verdict.APPEND not in plan.verdicts:
             return Settled(plan)
         transaction = table.transaction()
@@ -99,7 +99,7 @@ def append_ranges(
 
 
 def _planned(
-    ranges: Sequence[ArchiveWritten], ends: Mapping[Partition, int], footers: Footers, location: str, era: int
+    ranges: Sequence[ArchiveWritten], ends: Mapping[Partition, int], footers: Footers, location: str, log_epoch: int
 ) -> tuple[Appended, list["DataFile"]]:
     """Step 3: the verdicts on the ranges, and the files to add."""
     ends = dict(ends)
@@ -107,7 +107,7 @@ def _planned(
     unusable: dict[int, str] = {}
     added: list[DataFile] = []
     for number, written in enumerate(ranges):
-        becomes = verdict(written, ends.get(written.partition), era)
+        becomes = verdict(written, ends.get(written.partition), log_epoch)
         if becomes is Verdict.APPEND:
             if (fault := _range_fault(written, footers, location)) is None:
                 ends[written.partition] = written.end_offset

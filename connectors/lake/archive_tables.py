@@ -3,7 +3,7 @@
 Namespace `_activity`, which no tenant can be called, and table `events` or `profiles`; partitioned by tenant and by
 partition of the topic. Table property `muster.archived-to.<topic>.<partition>`: the position below which the table has
 the rows of all records. `muster.topic-id.<topic>`: the id of the topic with these records. After a rebase,
-`muster.era.<topic>` is the era (log epoch) of the topic, and `muster.base.<topic>.<partition>` is added to its offsets
+`muster.era.<topic>` is the log epoch of the topic, and `muster.base.<topic>.<partition>` is added to its offsets
 (`segmentation.archived`).
 """
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 NAMESPACE: Final = "_activity"
 ARCHIVED_TO: Final = "muster.archived-to."
 TOPIC_ID: Final = "muster.topic-id."
-ERA: Final = "muster.era."
+LOG_EPOCH: Final = "muster.era."
 BASE: Final = "muster.base."
 PARTITION_FIELD_IDS: Final = 1000
 """Id of the first partition field, from the Iceberg specification; the spec's fields are [tenant, partition]."""
@@ -124,7 +124,7 @@ def archived_log(table: "Table | None") -> ArchivedLog:
         return ArchivedLog()
     topic = topic_of(table)
     return ArchivedLog(
-        era=int(table.metadata.properties.get(ERA + topic, 0)), base=_by_partition(table, f"{BASE}{topic}.")
+        epoch=int(table.metadata.properties.get(LOG_EPOCH + topic, 0)), base=_by_partition(table, f"{BASE}{topic}.")
     )
 
 
@@ -151,7 +151,7 @@ def check_topic(table: "Table | None", topic: str, topic_id: str | None) -> None
         raise RetriableError(
             "TOPIC_REPLACED",
             f"{topic} was recreated (its id is {topic_id}, the archive belongs to {had}): its offsets refer to other "
-            "records. Restore the old topic; if it is lost, run muster segments begin-anew",
+            "records. Restore the old topic; if it is lost, run muster segments rebase",
             topic=topic,
             topic_id=topic_id,
             archived=had,

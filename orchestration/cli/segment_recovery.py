@@ -1,4 +1,4 @@
-"""`muster segments begin-anew`: recovery after Kafka was lost and recreated."""
+"""`muster segments rebase`: recovery after Kafka was lost and recreated."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -40,14 +40,15 @@ def _show_begun(record: Mapping[str, Any]) -> None:
 
 @command(
     segments,
-    "begin-anew",
-    "muster segments begin-anew --dry-run",
-    "muster segments begin-anew --yes --json",
+    "rebase",
+    "muster segments rebase --dry-run",
+    "muster segments rebase --yes --json",
     effect="changes",
     acts=lambda given: not given["dry_run"],
     show=_show_begun,
+    formerly="begin-anew",
 )
-def begin_anew(
+def rebase(
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what was recreated; change nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation prompt.")] = False,

@@ -63,14 +63,14 @@ def run(settings: Settings) -> int:
     threads = [threading.Thread(target=consume, args=of, name=of[0], daemon=True) for of in consumers.items()]
     for thread in threads:
         thread.start()
-    checks, other_logs = wiring.segment_checks(context, counters), wiring.foreign_logs(context)
+    checks, foreign_logs = wiring.segment_checks(context, counters), wiring.foreign_logs(context)
     metrics = wiring.control_plane_metrics(context, counters)
 
     def samples() -> list[Sample]:
-        return [*metrics.samples(), *checks.samples(), *other_logs.samples()]
+        return [*metrics.samples(), *checks.samples(), *foreign_logs.samples()]
 
     serve_metrics(settings, "relay", settings.metrics_port, samples)
-    for lane in other_lanes(context, stop, checks, other_logs, samples):
+    for lane in other_lanes(context, stop, checks, foreign_logs, samples):
         lane.start(stop)
     jobs = jobs_lane(context)
     _log.info("ready")

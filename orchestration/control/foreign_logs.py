@@ -36,6 +36,6 @@ class ForeignLogs:
         if self._found:
             _log.error(
                 "OTHER_LOG: the checkpoints of partitions %s belong to another Kafka; if that one is lost, run "
-                "`muster segments begin-anew`",
+                "`muster segments rebase`",
                 ", ".join(map(str, self._found)),
             )

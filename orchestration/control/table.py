@@ -57,7 +57,7 @@ def other_lanes(
     context: Context,
     stop: threading.Event,
     checks: SegmentChecks,
-    other_logs: ForeignLogs,
+    foreign_logs: ForeignLogs,
     samples: Callable[[], Iterable[Sample]],
 ) -> Sequence[Lane]:
     """Tasks that may take long, each in its own lane."""
@@ -79,7 +79,7 @@ def other_lanes(
             task("archive garbage", HOUR_S, keeper.remove_garbage, first_s=ARCHIVE_S),
         ),
         *([lane(task("segment-checks", checked_s, lambda _: checks.tick()))] if checked_s > 0 else []),
-        lane(task("other-logs", MINUTE_S, lambda _: other_logs.tick(), first_s=0)),
+        lane(task("other-logs", MINUTE_S, lambda _: foreign_logs.tick(), first_s=0)),
         lane(task("summary", MINUTE_S, lambda _: tell(samples()), first_s=0)),
     )
 

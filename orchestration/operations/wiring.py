@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from orchestration.context import Context
     from orchestration.operations.activity_dry_run import ActivityDryRuns
     from orchestration.operations.backup import Backups
-    from orchestration.operations.begin_anew import Rebase
     from orchestration.operations.doctor import ServiceChecks
     from orchestration.operations.dry_run import DryRuns
     from orchestration.operations.export_jobs import ExportJobs
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from orchestration.operations.job_search import AllJobs
     from orchestration.operations.jobs import ImportJobs
     from orchestration.operations.reading import Queries
+    from orchestration.operations.rebase import Rebase
     from orchestration.operations.received_exports import ReceivedExports
     from orchestration.operations.segment_check import SegmentCheck
     from orchestration.operations.submit import Submission
@@ -154,7 +154,7 @@ def queries(context: "Context") -> "Queries":
 
 def rebase(context: "Context") -> "Rebase":
     """Recovery after topics were lost."""
-    from orchestration.operations.begin_anew import Rebase
+    from orchestration.operations.rebase import Rebase
 
     return Rebase(
         activations=context.activations,

@@ -30,7 +30,7 @@ class Checkpoint:
 
     The writer has checked that this owner was not replaced until then. `next_seq`: seq of its next message.
     `started_at_us`: time in the owner's `OwnerStarted`, at offset `generation`; it identifies the log. None in
-    checkpoints from before it was stored. `era`: the archive's log epoch (`segmentation.archived`).
+    checkpoints from before it was stored. `log_epoch`: that of the archive (`segmentation.archived`).
     """
 
     segments: PartitionSegments
@@ -38,7 +38,7 @@ class Checkpoint:
     changes: int
     next_seq: int
     started_at_us: int | None = None
-    era: int = 0
+    log_epoch: int = 0
 
 
 def encode(checkpoint: Checkpoint) -> bytes:
@@ -67,7 +67,7 @@ def encode(checkpoint: Checkpoint) -> bytes:
         "changes": checkpoint.changes,
         "next_seq": checkpoint.next_seq,
         "started_at_us": checkpoint.started_at_us,
-        "era": checkpoint.era,
+        "era": checkpoint.log_epoch,
         "tenants": tenants,
     }
     arrays[_ABOUT] = np.frombuffer(json.dumps(about).encode(), np.uint8)
@@ -93,7 +93,7 @@ def decode(data: bytes) -> Checkpoint:
         changes=about["changes"],
         next_seq=about["next_seq"],
         started_at_us=about.get("started_at_us"),
-        era=about.get("era", 0),
+        log_epoch=about.get("era", 0),
     )
 
 

@@ -19,7 +19,7 @@ _UNREADABLE: Final = (BadZipFile, EOFError, ValueError, KeyError, TypeError, Use
 def keep(store: StagingStore, bucket: str, checkpoint: Checkpoint) -> int:
     """Store a checkpoint, then remove all but the latest two. Returns its size in bytes."""
     partition, position = checkpoint.segments.partition, checkpoint.segments.position
-    key = checkpoint_key(partition, checkpoint.generation, checkpoint.changes, position.at_us, checkpoint.era)
+    key = checkpoint_key(partition, checkpoint.generation, checkpoint.changes, position.at_us, checkpoint.log_epoch)
     content = encode(checkpoint)
     store.put_new(bucket, key, content)
     if old := _keys(store, bucket, partition)[:-_KEPT]:

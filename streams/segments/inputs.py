@@ -45,7 +45,7 @@ class Input:
         self.taken = lane.position
         self.waiting_bytes = 0
         self.base = 0
-        self._era = 0
+        self._log_epoch = 0
         self.tail = Tail(environment.archived.get((topic, partition), lane.position))
         self._topic = topic
         self._partition = partition
@@ -57,7 +57,7 @@ class Input:
 
     def begin(self, log: ArchivedLog) -> None:
         """Set the log that is read, before the first record is taken."""
-        self.base, self._era = log.base.get(self._partition, 0), log.era
+        self.base, self._log_epoch = log.base.get(self._partition, 0), log.epoch
         self.taken = self._acked = self.lane.position + self.base
         self.tail = Tail(self._environment.archived.get((self._topic, self._partition), self.taken))
 
@@ -121,7 +121,7 @@ class Input:
                 first_offset=due.first,
                 end_offset=due.end,
                 files=await self._environment.in_thread(self._write, due),
-                era=self._era,
+                era=self._log_epoch,
             )
             await send_all(self._environment, [(ARCHIVE, None, f"{self._topic}/{self._partition}".encode(), written)])
             self.tail.announced(due.end, self._environment.monotonic())

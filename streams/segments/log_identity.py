@@ -21,14 +21,14 @@ async def is_of(changes: Log, found: Checkpoint, end: int) -> bool:
     return found.started_at_us is None or await _has_owner(changes, found.generation, found.started_at_us)
 
 
-def other_log(found: Checkpoint) -> FatalError:
+def foreign_log(found: Checkpoint) -> FatalError:
     """The error for a checkpoint that belongs to another log."""
     partition = found.segments.partition
     return FatalError(
         "OTHER_LOG",
         f"{MEMBERSHIP_CHANGES}/{partition}: the checkpoint of generation {found.generation} belongs to another log, "
         "as if Kafka had been recreated: its offsets refer to other records here. Restore the old Kafka; if it is "
-        "lost, run muster segments begin-anew",
+        "lost, run muster segments rebase",
         partition=partition,
         generation=found.generation,
         changes=found.changes,

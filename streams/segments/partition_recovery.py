@@ -27,7 +27,7 @@ from streams.segments.change_records import change_of
 from streams.segments.config import SegmentWorkerConfig
 from streams.segments.environment import Log, TaskEnvironment, send_all
 from streams.segments.inputs import Input
-from streams.segments.log_identity import is_of, other_log
+from streams.segments.log_identity import foreign_log, is_of
 
 _log = logging.getLogger(__name__)
 KEY: Final = b""
@@ -42,7 +42,7 @@ class RecoveredState:
     recovery: Recovery
     generation: int
     started_at_us: int
-    era: int
+    log_epoch: int
 
 
 class PartitionRecovery:
@@ -72,7 +72,7 @@ class PartitionRecovery:
         logs = await self._environment.archived_logs()  # 1
         for topic, one in self._inputs.items():
             one.begin(logs[topic])
-        era = max(log.era for log in logs.values())
+        log_epoch = max(log.epoch for log in logs.values())
         # Two rebalances at once make two owners. A revoked one must not send `OwnerStarted` after the current one, or
         # none of the current one's changes would count.
         async with self._environment.beginning:
@@ -92,22 +92,22 @@ class PartitionRecovery:
             position = LogPosition(events=starts[EVENTS], profiles=starts[PROFILES])
             segments = PartitionSegments(self._partition, position)
             found = Checkpoint(segments=segments, generation=-1, changes=0, next_seq=0)
-        anew = found.era < era
+        rebased = found.log_epoch < log_epoch
         same = await is_of(self._environment.log(MEMBERSHIP_CHANGES, self._partition), found, generation)
-        if not (same or anew):
-            raise other_log(found)
+        if not (same or rebased):
+            raise foreign_log(found)
         segments = found.segments
         recovery = Recovery(segments, whole=found.generation >= 0)
         await self._read_back(found if same else None, recovery, generation, started.started_at_us)  # 4
-        if anew:
+        if rebased:
             recovery.within(await self._ends())
-            segments = await self._environment.in_thread(self._begun_anew, segments, starts)
+            segments = await self._environment.in_thread(self._rebased, segments, starts)
         await self._activations.start(segments.position.activations)
         # A segment paused by now must be paused before the first change is emitted.
         recovery.reach(LogPosition(activations=await self._activations.end()))
-        if not anew:
+        if not rebased:
             await self._environment.in_thread(self._catch_up, segments, recovery, starts)  # 5
-        how = "from the start, ignoring the checkpoint" if anew else "from a checkpoint"
+        how = "from the start, ignoring the checkpoint" if rebased else "from a checkpoint"
         _log.info(
             "partition %d: generation=%d, %s of generation %d, events from %d, profiles from %d",
             self._partition,
@@ -122,7 +122,7 @@ class PartitionRecovery:
             recovery=recovery,
             generation=generation,
             started_at_us=started.started_at_us,
-            era=era,
+            log_epoch=log_epoch,
         )
 
     async def _read_back(
@@ -165,7 +165,7 @@ class PartitionRecovery:
         events, profiles = (ends[topic] + self._inputs[topic].base for topic in (EVENTS, PROFILES))
         return LogPosition(events=events, profiles=profiles, activations=ends[SEGMENT_ACTIVATIONS])
 
-    def _begun_anew(self, segments: PartitionSegments, starts: Mapping[str, int]) -> PartitionSegments:
+    def _rebased(self, segments: PartitionSegments, starts: Mapping[str, int]) -> PartitionSegments:
         """Apply the rules of the checkpoint to the archive's rows. Other input of its state is lost with its log.
 
         The emitted memberships are known from it; all activations are read again, since the control plane has resent

@@ -162,7 +162,7 @@ class PartitionTask:
         self._generation, self._started_at_us, self._log_epoch = (
             recovered.generation,
             recovered.started_at_us,
-            recovered.era,
+            recovered.log_epoch,
         )
         self._emitted_to = recovered.generation + 1
         self._checkpointed_at = self._environment.monotonic()
@@ -311,7 +311,7 @@ class PartitionTask:
             changes=self._emitted_to,
             next_seq=self._seq,
             started_at_us=self._started_at_us,
-            era=self._log_epoch,
+            log_epoch=self._log_epoch,
         )
         self._checkpoint_bytes = await self._environment.in_thread(
             checkpoints.keep, self._environment.store, self._config.staging_bucket, checkpoint

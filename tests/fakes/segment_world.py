@@ -121,7 +121,7 @@ class World:
             written = CODEC.decode(record.value)
             assert isinstance(written, ArchiveWritten)
             place = (written.topic, int(written.partition))
-            if verdict(written, self.archived.get(place), self.archived_logs[written.topic].era) is Verdict.APPEND:
+            if verdict(written, self.archived.get(place), self.archived_logs[written.topic].epoch) is Verdict.APPEND:
                 for uri in written.files:
                     content = self.store.get(*split_s3_uri(uri))
                     assert content is not None
@@ -132,14 +132,14 @@ class World:
                 self.archived[place] = self.archived[place]
         self._announced = len(log)
 
-    def begin_anew(self, *topics: str) -> None:
+    def rebase(self, *topics: str) -> None:
         """These were lost and made anew, and so said to be, with how far they were read."""
         for topic in topics:
             self.logs.pop(topic, None)
         self.committed |= {topic: 0 for topic in self.committed if topic in topics}
         self._announced = len(self.logs.get(ARCHIVE, []))
         self.archived_logs = {
-            topic: ArchivedLog(era=log.era + 1, base={HERE: self.archived.get((topic, 0), 0)})
+            topic: ArchivedLog(epoch=log.epoch + 1, base={HERE: self.archived.get((topic, 0), 0)})
             for topic, log in self.archived_logs.items()
         }
 

@@ -18,7 +18,7 @@ from orchestration.catalog.segment_records import NewRule
 from orchestration.cli.main import main
 from orchestration.context import Context
 from orchestration.control import archive_consumer as archiving
-from orchestration.operations import begin_anew, wiring
+from orchestration.operations import rebase, wiring
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Settings
 from schemas.codec import CODEC
@@ -262,12 +262,12 @@ def test_topics_that_were_lost_are_refused_until_it_is_begun_anew_and_then_nothi
     assert workers.wait_exit("a") == 70
     end_sessions(settings, SEGMENT_WORKER_GROUP, member_ids(settings, SEGMENT_WORKER_GROUP))
     assert "TOPIC_REPLACED" in workers.log("a")
-    assert "muster segments begin-anew" in workers.log("a")
-    asked = muster("segments", "begin-anew", "--dry-run", capsys=capsys)
-    begun = muster("segments", "begin-anew", "--yes", capsys=capsys)
+    assert "muster segments rebase" in workers.log("a")
+    asked = muster("segments", "rebase", "--dry-run", capsys=capsys)
+    begun = muster("segments", "rebase", "--yes", capsys=capsys)
     assert (asked["needed"], asked["begun"], begun["begun"]) == (True, False, True)
     assert (begun["era"], [topic["replaced"] for topic in begun["topics"]]) == (1, [True, True])
-    assert muster("segments", "begin-anew", "--yes", capsys=capsys)["needed"] is False
+    assert muster("segments", "rebase", "--yes", capsys=capsys)["needed"] is False
     start(settings, workers)
     shop.send(150)
     after = {"buyers": shop.ordered(2), "calm": shop.known - shop.refunded}
@@ -276,7 +276,7 @@ def test_topics_that_were_lost_are_refused_until_it_is_begun_anew_and_then_nothi
         checked = wiring.segment_check(shop.context).run(shop.tenant, name, 60).comparison
         assert (checked.equal, checked.by_rule) == (True, len(users))
     assert shop.archived() > ended
-    (entry,) = [one for one in muster("audit", capsys=capsys) if one["action"] == "segments begin-anew"][:1]
+    (entry,) = [one for one in muster("audit", capsys=capsys) if one["action"] == "segments rebase"][:1]
     assert entry["error"] is None
 
 
@@ -284,8 +284,8 @@ def test_nothing_is_begun_anew_while_workers_run(
     settings: Settings, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = Context(settings)
-    monkeypatch.setattr(begin_anew, "EMPTY_WITHIN_S", 0.0)
+    monkeypatch.setattr(rebase, "EMPTY_WITHIN_S", 0.0)
     found = wiring.rebase(context).inspect()
     with pytest.raises(UserError, match=r"WORKERS_RUNNING: .* has 1 members"):
         wiring.rebase(context).run(found)
-    assert context.archive.log(EVENTS).era == found.era - 1
+    assert context.archive.log(EVENTS).epoch == found.log_epoch - 1

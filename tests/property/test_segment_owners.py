@@ -158,7 +158,7 @@ class Play:
                 self.frozen.append(self.owner)
                 self.owner = None
             case "begin anew":
-                await self.begin_anew()
+                await self.rebase()
             case "wake" if self.frozen:
                 await self.wake()
 
@@ -201,13 +201,13 @@ class Play:
                     await self.step(2)
             self.owner = None
 
-    async def begin_anew(self) -> None:
+    async def rebase(self) -> None:
         """Events and profiles are made anew, when the archive has all of them: what it lacks would be lost."""
         while any(self.world.archived.get((topic, 0), 0) < self.end_of(topic) for topic in ACTIVITY_TOPICS):
             await self.step(1_000)
             self.world.archive()
         self.owner = None
-        self.world.begin_anew(*ACTIVITY_TOPICS)
+        self.world.rebase(*ACTIVITY_TOPICS)
 
     def end_of(self, topic: str) -> int:
         """Position of the next record."""

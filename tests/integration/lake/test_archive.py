@@ -323,10 +323,10 @@ def test_a_topic_that_is_begun_anew_goes_on_behind_what_the_archive_has(
 ) -> None:
     archive.append(EVENTS, [bucket.write(0, 10, [event(1)])], topic_id="a")
     for _ in range(2):  # who begins a second time moves nothing
-        begun = archive.begin_anew(EVENTS, topic_id="b", starts={HERE: 4, OTHER: 0}, era=1)
-        assert (begun.era, begun.base, begun.position(HERE, 4)) == (1, {HERE: 6, OTHER: 0}, 10)
+        begun = archive.rebase(EVENTS, topic_id="b", starts={HERE: 4, OTHER: 0}, log_epoch=1)
+        assert (begun.epoch, begun.base, begun.position(HERE, 4)) == (1, {HERE: 6, OTHER: 0}, 10)
     assert archive.log(EVENTS, topic_id="b") == begun
-    with pytest.raises(RetriableError, match=r"TOPIC_REPLACED: .* muster segments begin-anew"):
+    with pytest.raises(RetriableError, match=r"TOPIC_REPLACED: .* muster segments rebase"):
         archive.log(EVENTS, topic_id="a")
     assert (archive.topic_id(EVENTS), archive.archived_to(EVENTS, topic_id="b")) == ("b", {HERE: 10})
     of_before = bucket.write(10, 20, [event(11)])
@@ -348,14 +348,14 @@ def test_a_topic_whose_begin_has_no_answer_is_found_to_have_begun(
         return commits[-1]
 
     monkeypatch.setattr(SqlCatalog, "commit_table", commit_and_lose)
-    begun = archive.begin_anew(EVENTS, topic_id="b", starts={HERE: 4}, era=1)
-    assert (begun.era, begun.base, len(commits)) == (1, {HERE: 6}, 1)
+    begun = archive.rebase(EVENTS, topic_id="b", starts={HERE: 4}, log_epoch=1)
+    assert (begun.epoch, begun.base, len(commits)) == (1, {HERE: 6}, 1)
     assert archive.log(EVENTS, topic_id="b") == begun
 
 
 def test_a_table_that_has_nothing_can_begin_anew_too(archive: ActivityArchive, bucket: Bucket) -> None:
-    archive.begin_anew(PROFILES, topic_id="b", starts={HERE: 0}, era=3)
-    assert (archive.log(PROFILES, topic_id="b").era, archive.archived_to(PROFILES)) == (3, {})
+    archive.rebase(PROFILES, topic_id="b", starts={HERE: 0}, log_epoch=3)
+    assert (archive.log(PROFILES, topic_id="b").epoch, archive.archived_to(PROFILES)) == (3, {})
     written = replace(bucket.write(0, 5, [change(2)], topic=PROFILES), era=3)
     assert became(archive.append(PROFILES, [written], topic_id="b")) == [Verdict.APPEND]
 
@@ -368,7 +368,7 @@ def test_an_append_that_began_before_a_topic_was_begun_anew_does_not_hold(
 
     def begins_before(self: Transaction) -> Any:
         monkeypatch.setattr(Transaction, "commit_transaction", commit)
-        archive.begin_anew(EVENTS, topic_id="b", starts={HERE: 0}, era=1)
+        archive.rebase(EVENTS, topic_id="b", starts={HERE: 0}, log_epoch=1)
         return commit(self)
 
     monkeypatch.setattr(Transaction, "commit_transaction", begins_before)

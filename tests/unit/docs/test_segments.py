@@ -5,7 +5,7 @@ from pathlib import Path
 
 from orchestration.catalog.segments import MAX_SEGMENTS
 from segmentation.rules.parser import parse_rule
-from tests.unit.orchestration.cli.test_command_line import LEAVES
+from tests.unit.orchestration.cli.test_command_line import LISTED
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "segments.md").read_text(encoding="utf-8")
@@ -14,7 +14,7 @@ TEXT = " ".join(PAGE.split())
 
 def test_the_commands_of_the_page_exist_and_none_is_left_out() -> None:
     named = set(re.findall(r"muster (segments [\w-]+|explain)", PAGE))
-    assert named == {" ".join(path[1:]) for path in LEAVES if path[1] in {"segments", "explain"}} - {"segments list"}
+    assert named == {" ".join(path[1:]) for path in LISTED if path[1] in {"segments", "explain"}} - {"segments list"}
 
 
 def test_the_rules_of_the_page_are_rules_and_the_limit_is_that_of_the_code() -> None:

@@ -77,7 +77,7 @@ RUN = RunKey(
         intent_key("muster.imports.small", Partition(7), JOB, Attempt(3)),
         f"uploads/acme/vip/{JOB}/my people (1).csv",
         checkpoint_key(Partition(7), 12, 345, 1_795_795_364_000_000),
-        checkpoint_key(Partition(7), 12, 345, 1_795_795_364_000_000, era=2),
+        checkpoint_key(Partition(7), 12, 345, 1_795_795_364_000_000, log_epoch=2),
         cut_key(JOB, Partition(7), "ab12"),
         "download/acme/x/part-0.parquet",
     ],

@@ -501,7 +501,7 @@ async def test_who_begins_anew_goes_on_with_what_the_archive_has_and_loses_no_le
     living = await kept(world, "ann", "bob", "cid")
     assert (world.archived[EVENTS, 0], living.owner.segments.position.events) == (2, 3)
     assert world.received() == {"buyers": {"ann", "bob", "cid"}}
-    world.begin_anew(*(world.logs if whole else (EVENTS, PROFILES)))
+    world.rebase(*(world.logs if whole else (EVENTS, PROFILES)))
     if whole:
         world.append(SEGMENT_ACTIVATIONS, buyers())  # as the relay tells it again
     for user in ("dan", "eve"):
@@ -537,7 +537,7 @@ async def test_who_begins_anew_goes_on_with_what_the_archive_has_and_loses_no_le
 async def test_what_is_refused_after_a_new_beginning_is_named_by_its_offset_in_the_new_log() -> None:
     world = World(NOW_US, checkpoint_after_s=1.0)
     await kept(world, "ann", "bob")
-    world.begin_anew(EVENTS, PROFILES)
+    world.rebase(EVENTS, PROFILES)
     living = await started(world)
     world.append(EVENTS, b"no event", b"ann")
     await step(living)

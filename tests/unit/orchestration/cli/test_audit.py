@@ -52,6 +52,7 @@ CHANGES = {
     "segments pause",
     "segments resume",
     "segments delete",
+    "segments rebase",
     "segments begin-anew",
 }
 """Commands that write an entry. `fsck` only with --repair, `import` not with --dry-run."""

@@ -6,16 +6,16 @@ import pytest
 
 from orchestration.catalog.segment_records import NewRule
 from orchestration.context import Context
-from orchestration.operations import begin_anew as operations
+from orchestration.operations import rebase as operations
 from orchestration.operations import wiring
-from orchestration.operations.begin_anew import Found
+from orchestration.operations.rebase import Found
 from schemas.errors import RetriableError
 from schemas.ids import AudienceName, JobId
 from segmentation.rules.parser import parse_rule
 from tests.contract.test_catalog import ACME
 from tests.unit.orchestration.notifications.test_notices import make_context
 
-NOTHING = Found(topics=(), checkpoints=(), era=1)
+NOTHING = Found(topics=(), checkpoints=(), log_epoch=1)
 
 
 @pytest.fixture

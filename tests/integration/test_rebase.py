@@ -71,10 +71,10 @@ def stop_once_followed(
 
 
 def begin(settings: Settings) -> Any:
-    asked = muster(settings, "segments", "begin-anew", "--dry-run")
-    begun = muster(settings, "segments", "begin-anew", "--yes")
+    asked = muster(settings, "segments", "rebase", "--dry-run")
+    begun = muster(settings, "segments", "rebase", "--yes")
     assert (asked["needed"], asked["begun"], begun["begun"]) == (True, False, True)
-    assert muster(settings, "segments", "begin-anew", "--yes")["needed"] is False
+    assert muster(settings, "segments", "rebase", "--yes")["needed"] is False
     return begun
 
 
@@ -98,7 +98,7 @@ def test_topics_that_were_made_anew_are_refused_until_it_is_begun_anew_and_then_
     shop.send(300)
     workers.start("b", MUSTER_SEGMENT_CHECKPOINT_S="1")
     eventually(lambda: "TOPIC_REPLACED" in workers.log("b"))
-    assert "muster segments begin-anew" in workers.log("b")
+    assert "muster segments rebase" in workers.log("b")
     begun = begin(settings)  # while the worker ends and is started again and again
     assert (begun["era"], [topic["replaced"] for topic in begun["topics"]]) == (1, [True, True])
     shop.send(300)
@@ -106,7 +106,7 @@ def test_topics_that_were_made_anew_are_refused_until_it_is_begun_anew_and_then_
     assert_followed(shop, after)  # by somebody who has read all changes from the beginning
     assert_equal(settings, shop, after)
     assert shop.archived() > ended
-    (entry,) = [one for one in muster(settings, "audit") if one["action"] == "segments begin-anew"][:1]
+    (entry,) = [one for one in muster(settings, "audit") if one["action"] == "segments rebase"][:1]
     assert entry["error"] is None
 
 

@@ -2,11 +2,11 @@
 
 1. load the table, and how far it goes in each partition
 2. the first record of the new log gets the position at which the table ends; the difference is the partition's `base`
-3. commit base, era (log epoch) and topic id together with a snapshot without files, which invalidates every append that
+3. commit base, log epoch and topic id together with a snapshot without files, which invalidates every append that
    began before
 
-Files announced for an earlier era are refused from then on. Repeating it for a topic that is already archived leaves
-positions unchanged.
+Files announced for an earlier log epoch are refused from then on. Repeating it for a topic that is already archived
+leaves positions unchanged.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from connectors.lake.archive_tables import (
     BASE,
-    ERA,
+    LOG_EPOCH,
     TOPIC_ID,
     ArchiveTables,
     archived_log,
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 
-def begin_anew(
+def rebase(
     tables: ArchiveTables,
     topic: str,
     *,
     topic_id: str,
     starts: Mapping[Partition, int],
-    era: int,
+    log_epoch: int,
     sleep: Callable[[float], None],
 ) -> ArchivedLog:
-    """Steps 1 to 3. `starts`: where the new log begins, for all its partitions. `era`: higher than any before.
+    """Steps 1 to 3. `starts`: where the new log begins, for all its partitions. `log_epoch`: higher than any before.
 
     Raises `RetriableError` ARCHIVE_CONFLICT, LAKE_UNAVAILABLE.
     """
 
     def decide(table: "Table") -> Decision[ArchivedLog]:
         log, known = archived_log(table), archived_topic_id(table)
-        if (log.era, known) == (era, topic_id):
+        if (log.epoch, known) == (log_epoch, topic_id):
             return Settled(log)
         base = log.base
         if known not in {None, topic_id}:
@@ -55,8 +55,8 @@ def begin_anew(
         with transaction.update_snapshot().merge_append():
             pass
         properties = {f"{BASE}{topic}.{partition}": str(added) for partition, added in base.items()}
-        transaction.set_properties(properties | {ERA + topic: str(era), TOPIC_ID + topic: topic_id})
-        return Staged(transaction, ArchivedLog(era=era, base=base))
+        transaction.set_properties(properties | {LOG_EPOCH + topic: str(log_epoch), TOPIC_ID + topic: topic_id})
+        return Staged(transaction, ArchivedLog(epoch=log_epoch, base=base))
 
     return decide_and_commit(
         lambda: tables.find_or_create(topic),

@@ -4,9 +4,9 @@
 2. Check that the group has no members, and move it to the start of the new topics.
 3. Have the relay send all rules and audiences again: the log that held them may be lost, too. This completes before
    step 4: a worker that started without them would announce that all members leave.
-4. Continue both tables after their last position, in a new era (`connectors.lake.archive_eras`). Workers that start
-   from here on evaluate all rules over the archive, and announce the difference from what their checkpoints say was
-   announced.
+4. Continue both tables after their last position, in a new log epoch (`connectors.lake.archive_rebase`). Workers that
+   start from here on evaluate all rules over the archive, and announce the difference from what their checkpoints say
+   was announced.
 It may die at any point and is then run again: only the last commit of step 4 clears what step 1 finds.
 """
 
@@ -55,11 +55,11 @@ class TopicFound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """Result of step 1. `checkpoints`: partitions with a checkpoint of another log of changes. `era`: the next one."""
+    """Result of step 1. `log_epoch`: the next one. `checkpoints`: partitions with a checkpoint of another log."""
 
     topics: tuple[TopicFound, ...]
     checkpoints: tuple[Partition, ...]
-    era: int
+    log_epoch: int
 
     @property
     def needed(self) -> bool:
@@ -70,7 +70,7 @@ class Found:
         """Plain JSON data."""
         return {
             "needed": self.needed,
-            "era": self.era,
+            "era": self.log_epoch,
             "topics": [
                 {
                     "topic": one.topic,
@@ -100,7 +100,7 @@ class Rebase:
         return Found(
             topics=tuple(self._topic(topic) for topic in ACTIVITY_TOPICS),
             checkpoints=self.foreign_checkpoints(),
-            era=self._era() + 1,
+            log_epoch=self._log_epoch() + 1,
         )
 
     def foreign_checkpoints(self) -> tuple[Partition, ...]:
@@ -108,7 +108,7 @@ class Rebase:
         from aiokafka.errors import KafkaError
 
         try:
-            return asyncio.run(self._foreign_checkpoints(self._era()))
+            return asyncio.run(self._foreign_checkpoints(self._log_epoch()))
         except KafkaError as exc:
             raise RetriableError("KAFKA_UNAVAILABLE", f"reading {MEMBERSHIP_CHANGES} failed: {exc!r}") from exc
 
@@ -122,11 +122,11 @@ class Rebase:
         told = self.activations.say_all_again(now_ms())  # 3
         self._wait_until_told(sleep)
         for one in found.topics:  # 4
-            self.archive.begin_anew(one.topic, topic_id=one.topic_id, starts=one.starts, era=found.era)
+            self.archive.rebase(one.topic, topic_id=one.topic_id, starts=one.starts, log_epoch=found.log_epoch)
         return told
 
-    def _era(self) -> int:
-        return max(self.archive.log(topic).era for topic in ACTIVITY_TOPICS)
+    def _log_epoch(self) -> int:
+        return max(self.archive.log(topic).epoch for topic in ACTIVITY_TOPICS)
 
     def _wait_until_told(self, sleep: Callable[[float], None]) -> None:
         deadline = time.monotonic() + TOLD_WITHIN_S
@@ -154,7 +154,7 @@ class Rebase:
             expired=sum(starts),
         )
 
-    async def _foreign_checkpoints(self, era: int) -> tuple[Partition, ...]:
+    async def _foreign_checkpoints(self, log_epoch: int) -> tuple[Partition, ...]:
         from streams.segments import checkpoints
         from streams.segments.log_identity import is_of
         from streams.segments.log_reader import LogReader
@@ -162,7 +162,9 @@ class Rebase:
         settings, other = self.settings, []
         for partition in map(Partition, range(settings.partitions)):
             checkpoint = checkpoints.latest(self.staging, settings.staging_bucket, partition)
-            if checkpoint is None or checkpoint.era < era:  # a worker already starts over from such a checkpoint
+            if (
+                checkpoint is None or checkpoint.log_epoch < log_epoch
+            ):  # a worker already starts over from such a checkpoint
                 continue
             log = LogReader(settings.kafka_bootstrap, MEMBERSHIP_CHANGES, partition)
             await log.start(0)
