@@ -255,19 +255,19 @@ class VersionStore(Protocol):
     def files(self, audience: AudienceRef, number: Version) -> Sequence[Part]:
         """The files of a version, without empty ones, ordered by partition. Raises `UserError` NO_SUCH_VERSION."""
 
-    def hold(self, audience: AudienceRef, number: Version, holder: JobId) -> None:
+    def lease(self, audience: AudienceRef, number: Version, leaseholder: JobId) -> None:
         """Keep a version for a job until `release`, regardless of expiry. Repeating the call is allowed.
 
         Raises `UserError` NO_SUCH_VERSION, `RetriableError` HOLD_CONFLICT if other commits keep winning.
         """
 
-    def release(self, audience: AudienceRef, holder: JobId) -> None:
+    def release(self, audience: AudienceRef, leaseholder: JobId) -> None:
         """Release all leases of a job on an audience. Having none, or a deleted audience, is no error."""
 
-    def holders(self, audience: AudienceRef) -> Set[JobId]:
+    def leaseholders(self, audience: AudienceRef) -> Set[JobId]:
         """All jobs with a lease on a version of the audience."""
 
-    def held(self, audience: AudienceRef, number: Version, holder: JobId) -> tuple[VersionInfo, Sequence[Part]]:
+    def leased(self, audience: AudienceRef, number: Version, leaseholder: JobId) -> tuple[VersionInfo, Sequence[Part]]:
         """A version leased by the job, and its files. Raises `UserError` AUDIENCE_DELETED, `FatalError` NOT_HELD."""
 
     def rollback(

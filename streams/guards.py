@@ -35,7 +35,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, T
 from faust.types import TP, ConsumerMessage
 
 from schemas.errors import FatalError
-from streams.logon import tell_refusals
+from streams.logon import report_refusals
 from streams.unpacking import limit_batches
 
 READ_COMMITTED: Final = "read_committed"
@@ -253,7 +253,7 @@ def install(app: App, ownership: Ownership) -> None:
     def refused(error: FatalError) -> None:
         app.loop.call_soon_threadsafe(ownership.on_fault, error)
 
-    tell_refusals(refused)  # guard 8
+    report_refusals(refused)  # guard 8
 
     class OwnedConsumer(SafeConsumer):
         pass

@@ -30,7 +30,7 @@ class _OfThisProcess:
     """A process has one Kafka and at most one worker. aiokafka does not say which client a connection is for."""
 
     address: KafkaAddress | None = None
-    told: Callable[[FatalError], None] | None = None
+    report: Callable[[FatalError], None] | None = None
 
 
 _ours: Final = _OfThisProcess()
@@ -72,9 +72,9 @@ def faust_options(bootstrap: str) -> dict[str, Any]:
     return options
 
 
-def tell_refusals(told: Callable[[FatalError], None]) -> None:
+def report_refusals(report: Callable[[FatalError], None]) -> None:
     """Call `told` at each refusal (any thread): `FatalError` LOGON_REFUSED, BROKER_NOT_TRUSTED. The last call wins."""
-    _ours.told = told
+    _ours.report = report
 
 
 def _watch(address: KafkaAddress) -> None:
@@ -95,8 +95,8 @@ async def _create_conn(host: str, port: int, **options: Any) -> Any:
         refusal, cause = logon_refused(address, broker, "Unsupported SASL mechanism"), exc
     except _REFUSED as exc:
         refusal, cause = logon_refused(address, broker, str(exc)), exc
-    if _ours.told is not None:
-        _ours.told(refusal)
+    if _ours.report is not None:
+        _ours.report(refusal)
     raise refusal from cause
 
 

@@ -99,9 +99,9 @@ class ChildProcess:
                 return True
             if not _ends(self._pidfd, timeout_s):  # the server's message is not enough to wait for: it may have died
                 return False
-            told = self._status.recv(END.size)
+            end = self._status.recv(END.size)
             # If the server has died, the exit code is unknown: the child was killed with it.
-            self.exit_code, self.peak_bytes = END.unpack(told) if told else (-signal.SIGKILL, 0)
+            self.exit_code, self.peak_bytes = END.unpack(end) if end else (-signal.SIGKILL, 0)
             self._ended = True
             return True
 

@@ -74,7 +74,7 @@ def _serve(control: socket.socket, of: Children) -> None:
             if fd != control.fileno():
                 ready.unregister(fd)
                 os.close(fd)
-                _tell_end(*children.pop(fd), of)
+                _report_exit(*children.pop(fd), of)
                 continue
             try:
                 _, fds, _, _ = socket.recv_fds(control, 1, FDS)
@@ -88,26 +88,26 @@ def _serve(control: socket.socket, of: Children) -> None:
                 pid, pidfd = _fork(its_control, output, of)
             except OSError as exc:
                 with status:
-                    _tell(status, ANSWER.pack(exc.errno or errno.EAGAIN, 0, of.about))
+                    _report(status, ANSWER.pack(exc.errno or errno.EAGAIN, 0, of.about))
                 continue
             finally:
                 os.close(its_control)
                 os.close(output)
             children[pidfd] = pid, status
             ready.register(pidfd, select.POLLIN)
-            _tell(status, ANSWER.pack(0, pid, of.about), pidfd)
+            _report(status, ANSWER.pack(0, pid, of.about), pidfd)
 
 
-def _tell_end(pid: int, status: socket.socket, of: Children) -> None:
+def _report_exit(pid: int, status: socket.socket, of: Children) -> None:
     if of.lead_groups:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)  # before it is reaped, while no other process can have its number
     _, how, used = os.wait4(pid, 0)
     with status:
-        _tell(status, END.pack(os.waitstatus_to_exitcode(how), used.ru_maxrss * KIB))
+        _report(status, END.pack(os.waitstatus_to_exitcode(how), used.ru_maxrss * KIB))
 
 
-def _tell(status: socket.socket, what: bytes, *fds: int) -> None:
+def _report(status: socket.socket, what: bytes, *fds: int) -> None:
     with suppress(BrokenPipeError, ConnectionResetError):  # no one is waiting any more
         socket.send_fds(status, [what], fds, socket.MSG_NOSIGNAL)
 

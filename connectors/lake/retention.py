@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from connectors.lake.bounds import COUNTS, WITHOUT_BOUNDS, strip_manifests
-from connectors.lake.holding import held_snapshots
+from connectors.lake.leases import leased_snapshots
 from connectors.lake.optimistic import Decision, Result, Settled, Staged, decide_and_commit, lost_to_others
 from connectors.lake.snapshots import EXPIRED_THROUGH, read_history, tag_name
 from connectors.lake.tables import AudienceTables
@@ -114,20 +114,20 @@ class _Commits:
 
 
 def _expire_versions(commits: _Commits, retention: Retention) -> tuple[VersionInfo, ...]:
-    """Remove the tags of expired versions, then the snapshots without any tag (`holding` says why)."""
+    """Remove the tags of expired versions, then the snapshots without any tag (`leases` says why)."""
     from pyiceberg.table.update.snapshot import ExpireSnapshots, ManageSnapshots
 
     wanted: dict[Version, VersionInfo] = {}
 
     def untag(table: "Table") -> Decision[tuple[VersionInfo, ...]]:
         history = read_history(table.metadata)
-        held = held_snapshots((name, ref.snapshot_id) for name, ref in table.metadata.refs.items())
+        leased = leased_snapshots((name, ref.snapshot_id) for name, ref in table.metadata.refs.items())
         due = expired_versions(
             history.versions,
             keep_last=retention.keep_last,
             keep_younger_than=retention.keep_younger_than,
             now=retention.now,
-            pins=retention.pins | {v.version for v in history.versions if v.snapshot_id in held},
+            pins=retention.pins | {v.version for v in history.versions if v.snapshot_id in leased},
         )
         left = {v.version for v in history.versions}
         # Versions removed by a commit whose response was lost.

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Final
 from connectors.lake.commit import VersionChange, commit_version, load_history
 from connectors.lake.compaction import merge_files
 from connectors.lake.faults import lake_faults
-from connectors.lake.holding import held_version, hold_version, holders, parts_of, release_versions, require_table
+from connectors.lake.leases import (
+    lease_version,
+    leased_version,
+    leaseholders,
+    parts_of,
+    release_versions,
+    require_table,
+)
 from connectors.lake.parts import read_part
 from connectors.lake.retention import Retention, expire_table
 from connectors.lake.tables import AudienceTables
@@ -134,23 +141,23 @@ class IcebergVersionStore:
             table, info = require_table(self._tables.find(audience), audience, number)
             return parts_of(table, audience, info)
 
-    def hold(self, audience: AudienceRef, number: Version, holder: JobId) -> None:
-        """See `VersionStore.hold`: a tag of its own on the snapshot."""
-        hold_version(self._tables, audience, number, holder, self._sleep)
+    def lease(self, audience: AudienceRef, number: Version, leaseholder: JobId) -> None:
+        """See `VersionStore.lease`: a tag of its own on the snapshot."""
+        lease_version(self._tables, audience, number, leaseholder, self._sleep)
 
-    def release(self, audience: AudienceRef, holder: JobId) -> None:
+    def release(self, audience: AudienceRef, leaseholder: JobId) -> None:
         """See `VersionStore.release`."""
-        release_versions(self._tables, audience, holder, self._sleep)
+        release_versions(self._tables, audience, leaseholder, self._sleep)
 
-    def holders(self, audience: AudienceRef) -> Set[JobId]:
-        """See `VersionStore.holders`."""
+    def leaseholders(self, audience: AudienceRef) -> Set[JobId]:
+        """See `VersionStore.leaseholders`."""
         with lake_faults(f"reading the leases of {audience.audience}"):
-            return holders(self._tables, audience)
+            return leaseholders(self._tables, audience)
 
-    def held(self, audience: AudienceRef, number: Version, holder: JobId) -> tuple[VersionInfo, Sequence[Part]]:
-        """See `VersionStore.held`. Also raises what `files` raises."""
+    def leased(self, audience: AudienceRef, number: Version, leaseholder: JobId) -> tuple[VersionInfo, Sequence[Part]]:
+        """See `VersionStore.leased`. Also raises what `files` raises."""
         with lake_faults(f"reading version {number} of {audience.audience}"):
-            return held_version(self._tables, audience, number, holder)
+            return leased_version(self._tables, audience, number, leaseholder)
 
     def rollback(
         self,

@@ -41,11 +41,11 @@ class ActivationSender:
                     partitions=self._partitions,
                 )
         value = CODEC.encode(message)
-        told = [Partition(number) for number in range(self._partitions)] if only is None else [only]
-        for partition in told:
+        targets = [Partition(number) for number in range(self._partitions)] if only is None else [only]
+        for partition in targets:
             log.offer(partition, value)
         delivered = {one.partition: one.offset for one in log.flush(TIMEOUT_S + 1)}
-        if len(delivered) < len(told):
+        if len(delivered) < len(targets):
             raise RetriableError("KAFKA_UNAVAILABLE", f"not all partitions of {SEGMENT_ACTIVATIONS} could be reached")
         self._log = log
-        return [delivered[partition] for partition in told]
+        return [delivered[partition] for partition in targets]

@@ -149,11 +149,11 @@ def new_client(access: S3Access, options: ClientOptions) -> "S3Client":
         ),
     )
     for operation in ("PutObject", "CreateMultipartUpload", "UploadPart"):  # boto3 has no argument for parts
-        client.meta.events.register(f"before-call.s3.{operation}", _say_type)
+        client.meta.events.register(f"before-call.s3.{operation}", _declare_type)
     return client
 
 
-def _say_type(params: dict[str, Any], **_: object) -> None:
+def _declare_type(params: dict[str, Any], **_: object) -> None:
     params["headers"].setdefault("Content-Type", OCTETS)
 
 

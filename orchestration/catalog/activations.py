@@ -64,8 +64,8 @@ class ActivationStore:
 
         Two control planes that send at once, one of them late, leave an older message behind a newer one.
         """
-        told = activations.alias()
-        last = sa.select(sa.func.max(told.c.sequence)).where(told.c.segment_id == segments.c.segment_id)
+        emitted = activations.alias()
+        last = sa.select(sa.func.max(emitted.c.sequence)).where(emitted.c.segment_id == segments.c.segment_id)
         other = segment_partitions.c.paused | (segments.c.rule_version != segment_partitions.c.rule_version)
         query = (
             sa.select(
@@ -97,7 +97,7 @@ class ActivationStore:
                     found[values["segment_id"]] = Segment(**values)
         return list(found.values())
 
-    def say_again(self, segment: Segment, now_ms: int) -> None:
+    def resend(self, segment: Segment, now_ms: int) -> None:
         """Queue the current state of a segment once more, unless the segment has changed meanwhile."""
         kinds: dict[str, ActivationKind] = {"active": "activate", "paused": "pause", "deleted": "delete"}
         mine = (segments.c.segment_id == segment.segment_id) & (segments.c.updated_at_ms == segment.updated_at_ms)
@@ -107,7 +107,7 @@ class ActivationStore:
                 kind = kinds[segment.state]
                 queue(connection, segment.tenant, segment.segment_id, kind, segment.rule_version, now_ms)
 
-    def say_all_again(self, now_ms: int) -> int:
+    def resend_all(self, now_ms: int) -> int:
         """Queue the state of every segment again, in the order of the changes, and mark every audience as pending.
 
         Used when the log with the activations is lost. Returns the number of segments.
@@ -132,14 +132,16 @@ class ActivationStore:
 
     def settled(self, tenant: TenantName) -> bool:
         """Whether workers have every activation of a tenant's segments, and of the audiences that these name."""
-        a, told = activations.c, activated_audiences.c
+        a, chosen = activations.c, activated_audiences.c
         unsent = sa.select(a.sequence).where(a.tenant == tenant, a.sent_at_ms.is_(None)).limit(1)
-        mine = audiences.c.audience_id == told.audience_id
-        untold = (
-            sa.select(told.audience_id).join(audiences, mine).where(audiences.c.tenant == tenant, told.told.is_(False))
+        mine = audiences.c.audience_id == chosen.audience_id
+        unnotified = (
+            sa.select(chosen.audience_id)
+            .join(audiences, mine)
+            .where(audiences.c.tenant == tenant, chosen.told.is_(False))
         )
         with self._database.read() as connection:
-            return all(connection.execute(query.limit(1)).first() is None for query in (unsent, untold))
+            return all(connection.execute(query.limit(1)).first() is None for query in (unsent, unnotified))
 
     def audience(self, audience_id: JobId) -> ActivatedAudience | None:
         """The version that workers use for an audience. None if no rule has named the audience."""
@@ -154,7 +156,7 @@ class ActivationStore:
         with self._database.write() as connection:
             upsert(connection, activated_audiences, {"audience_id": audience_id}, values)
 
-    def told(self, audience_id: JobId, version: Version) -> None:
+    def mark_emitted(self, audience_id: JobId, version: Version) -> None:
         """Record that every partition has it."""
         a = activated_audiences.c
         with self._database.write() as connection:

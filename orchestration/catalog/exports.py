@@ -49,7 +49,7 @@ class ExportStore(LifeCycleStore[Export, ExportState]):
                     audience=new.audience[:255],
                     audience_id=new.audience_id,
                     request=dict(new.request),
-                    held=[held.as_record() for held in new.held],
+                    held=[lease.as_record() for lease in new.leases],
                     execution=new.execution,
                     retry_of=new.retry_of,
                     created_at_ms=new.created_at_ms,
@@ -124,13 +124,13 @@ class ExportStore(LifeCycleStore[Export, ExportState]):
         written = [Version(export.outcome["version"]) for export in ready if export.outcome is not None]
         return max(written, default=None)
 
-    def untold(self, *, finished_before_ms: int, finished_after_ms: int, limit: int = 50) -> list[Export]:
+    def unnotified(self, *, finished_before_ms: int, finished_after_ms: int, limit: int = 50) -> list[Export]:
         """READY or FAILED exports without any notification."""
-        told = sa.select(notifications.c.subject).where(notifications.c.subject == exports.c.export_id).exists()
+        notified = sa.select(notifications.c.subject).where(notifications.c.subject == exports.c.export_id).exists()
         return self._select(
             exports.c.state.in_(("READY", "FAILED")),
             exports.c.finished_at_ms.between(finished_after_ms, finished_before_ms),
-            ~told,
+            ~notified,
             limit=limit,
         )
 
@@ -159,7 +159,7 @@ class ExportStore(LifeCycleStore[Export, ExportState]):
             audience_id=None if row["audience_id"] is None else JobId(row["audience_id"]),
             state=row["state"],
             request=row["request"],
-            held=tuple(Lease.from_record(record) for record in row["held"]),
+            leases=tuple(Lease.from_record(record) for record in row["held"]),
             topic_partitions=row["topic_partitions"],
             execution=row["execution"],
             outcome=row["outcome"],

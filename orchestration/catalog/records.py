@@ -217,7 +217,7 @@ class NewExport:
     audience: str
     audience_id: JobId | None
     request: Mapping[str, Any]
-    held: tuple[Lease, ...]
+    leases: tuple[Lease, ...]
     execution: str | None
     retry_of: JobId | None
     created_at_ms: int
@@ -233,7 +233,7 @@ class Export:
     audience_id: JobId | None
     state: ExportState
     request: Mapping[str, Any]
-    held: tuple[Lease, ...]
+    leases: tuple[Lease, ...]
     topic_partitions: int | None
     execution: str | None
     outcome: Mapping[str, Any] | None

@@ -29,9 +29,9 @@ def _register(database: Database, new: NewJob, *, again: bool, refused: JobError
         if connection.execute(sa.select(jobs.c.job_id).where(jobs.c.job_id == new.job_id)).first() is not None:
             return new.job_id
         # Repeat a lost answer whatever became of the original since: an id is a job or a duplicate, for good.
-        told = connection.execute(sa.select(duplicates.c.twin).where(duplicates.c.job_id == new.job_id)).scalar()
-        if told is not None:
-            return JobId(told)
+        original = connection.execute(sa.select(duplicates.c.twin).where(duplicates.c.job_id == new.job_id)).scalar()
+        if original is not None:
+            return JobId(original)
         holder = _claim_holder(connection, new.dedupe_key)
         if not again and holder is not None and holder[1] not in _GIVES_UP_ITS_CLAIM:
             twin = holder[0]

@@ -49,15 +49,15 @@ class AudienceView:
     """An audience with its current version and recipients, and on request the address of its table."""
 
     audience: "Audience"
-    told: "Sequence[Recipient]"
+    recipients: "Sequence[Recipient]"
     current: "VersionInfo | None" = None
     address: "TableAddress | None" = None
 
     def as_record(self) -> dict[str, Any]:
         """Plain JSON data."""
         table = {} if self.address is None else {"table": self.address.as_record()}
-        told = {"told": notifying.recipients_record(self.told)}
-        return {**operations.audience_record(self.audience, self.current), **table, **told}
+        recipients = {"told": notifying.recipients_record(self.recipients)}
+        return {**operations.audience_record(self.audience, self.current), **table, **recipients}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,9 @@ class ActivityView:
 
 
 def _view_of(context: "Context", audience: "Audience") -> AudienceView:
-    return AudienceView(audience=audience, told=context.recipients.told(audience.tenant, audience.audience_id))
+    return AudienceView(
+        audience=audience, recipients=context.recipients.notified(audience.tenant, audience.audience_id)
+    )
 
 
 def _show_view(view: AudienceView | ActivityView) -> None:
@@ -102,7 +104,7 @@ def _audience_pairs(view: AudienceView) -> list[tuple[str, object]]:
         *_reading_pairs(spec),
         ("shrinking", shrink),
         ("kept", f"{audience.retention.versions} versions, and all younger than {audience.retention.days} days"),
-        ("notified", ", ".join(r.shown for r in view.told) or "nobody"),
+        ("notified", ", ".join(r.shown for r in view.recipients) or "nobody"),
     ]
 
 

@@ -68,12 +68,12 @@ def _look(path: str, given: Mapping[str, Any]) -> Mapping[str, Any] | None:
         if name is None or "tenant" not in given:
             return None
         audience = context.audiences.get(tenant_name(given["tenant"]), audience_name(name))
-        told = context.recipients.of(audience.tenant, audience.audience_id)
+        recipients = context.recipients.of(audience.tenant, audience.audience_id)
         return {
             "name": audience.name,
             "spec": audience.spec.as_record(),
             "retention": audience.retention.as_record(),
-            "told": notifying.recipients_record(told),
+            "told": notifying.recipients_record(recipients),
         }
     except MusterError:
         return None

@@ -12,7 +12,7 @@ from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_line, say
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.export_options import export_request
-from orchestration.cli.following import Followed, Submitted, say_left_out, show_started, submitted
+from orchestration.cli.following import Followed, Submitted, say_skipped, show_started, submitted
 from orchestration.cli.formatting import number, safe, size
 from orchestration.cli.screen import screen
 from orchestration.cli.session import lake_context, receiver_context, stack_context
@@ -94,7 +94,7 @@ def _show_export(found: Submitted | Followed | Folder | OneFile) -> None:
 def _show_folder(found: Folder) -> None:
     manifest = found.manifest
     if (taken := manifest.selection) is not None:
-        say_left_out(taken.rows("filtered"), taken.rows("suppressed"))
+        say_skipped(taken.rows("filtered"), taken.rows("suppressed"))
     what = "" if manifest.delta is None else f" since version {manifest.delta.version}"
     print_line(
         f"version {manifest.version} of {found.audience}{what}: {number(manifest.rows)} rows in "
@@ -290,7 +290,7 @@ def _show_verified(verified: Verified) -> None:
         f"{len(found.files)} files, all numbers match"
     )
     if found.selection is not None:
-        say_left_out(found.selection.rows("filtered"), found.selection.rows("suppressed"))
+        say_skipped(found.selection.rows("filtered"), found.selection.rows("suppressed"))
 
 
 @command(

@@ -89,7 +89,7 @@ class Muster(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands and their help from the table."""
-        told = {
+        listed = {
             name: TyperCommand(name=name, help=family.help, hidden=family.hidden) for name, family in FAMILIES.items()
         }
-        TyperGroup(commands={**told}).format_commands(ctx, formatter)
+        TyperGroup(commands={**listed}).format_commands(ctx, formatter)

@@ -135,7 +135,7 @@ def _views(
 ) -> Iterator[JobView | ExportView]:
     """Views of the job, each shown on the screen, until it has ended or `timeout_s` has passed."""
     began = time.monotonic()
-    told = False
+    noted = False
 
     def sleep(seconds: float) -> None:
         if timeout_s is not None and time.monotonic() - began >= timeout_s:
@@ -148,8 +148,8 @@ def _views(
                 line = export_line(view, time.monotonic() - began)
                 display.show([line], line)
             else:
-                if view.duplicate_of is not None and not told:
-                    told = True
+                if view.duplicate_of is not None and not noted:
+                    noted = True
                     say(duplicate_text(job_id, view.job))
                 display.show(job_lines(view), job_line(view))
             yield view
@@ -225,10 +225,10 @@ def _show_end_of_export(view: ExportView) -> None:
     if outcome.get("formulas_found"):
         say(f"{number(outcome['formulas_found'])} texts begin like spreadsheet formulas (--formulas).")
     if "rows_filtered" in outcome:
-        say_left_out(outcome["rows_filtered"], outcome["rows_suppressed"])
+        say_skipped(outcome["rows_filtered"], outcome["rows_suppressed"])
 
 
-def say_left_out(filtered: int, suppressed: int) -> None:
+def say_skipped(filtered: int, suppressed: int) -> None:
     """Print how many rows were read and not exported, if any."""
     if filtered or suppressed:
         say(f"Left out: {number(filtered)} rows that did not match, {number(suppressed)} of suppressed users.")

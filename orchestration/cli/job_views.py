@@ -31,13 +31,13 @@ class ShownJob:
     view: JobView
     history: "list[Transition]"
     attempts: Mapping[Attempt, Mapping[str, Any] | None]
-    told: "Sequence[Notification]"
+    notifications: "Sequence[Notification]"
 
     def as_record(self) -> dict[str, Any]:
         """Plain JSON data."""
         return {
             **view_record(self.view, self.history, self.attempts),
-            "notifications": [notifying.notification_record(row) for row in self.told],
+            "notifications": [notifying.notification_record(row) for row in self.notifications],
             "duplicate_of": self.view.duplicate_of,
         }
 
@@ -48,26 +48,26 @@ class ShownExport:
 
     view: ExportView
     history: "list[ExportTransition]"
-    told: "Sequence[Notification]"
+    notifications: "Sequence[Notification]"
 
     def as_record(self) -> dict[str, Any]:
         """Plain JSON data."""
-        told = [notifying.notification_record(row) for row in self.told]
-        return {**export_view_record(self.view, self.history), "notifications": told}
+        notifications = [notifying.notification_record(row) for row in self.notifications]
+        return {**export_view_record(self.view, self.history), "notifications": notifications}
 
 
 def shown(context: "Context", asked: JobId, view: JobView | ExportView) -> ShownJob | ShownExport:
     """Everything to show of a job."""
     if isinstance(view, ExportView):
         job_id = view.export.job_id
-        return ShownExport(view=view, history=context.exports.history(job_id), told=context.outbox.of(job_id))
+        return ShownExport(view=view, history=context.exports.history(job_id), notifications=context.outbox.of(job_id))
     job_id = view.job.job_id
     return ShownJob(
         asked=asked,
         view=view,
         history=context.jobs.history(job_id),
         attempts=context.jobs.attempt_reports(job_id),
-        told=context.outbox.of(job_id),
+        notifications=context.outbox.of(job_id),
     )
 
 
@@ -77,7 +77,7 @@ def show_job(found: ShownJob | ShownExport) -> None:
         _show_import(found)
     else:
         _show_export(found)
-    print_notifications(found.told)
+    print_notifications(found.notifications)
 
 
 def _show_import(found: ShownJob) -> None:

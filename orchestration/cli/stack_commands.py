@@ -66,7 +66,7 @@ def up(
     Kafka, S3, the workflow engine, the control plane, an import worker and a segment worker listen on loopback and keep
     their data below MUSTER_HOME (.muster).
     """
-    ready = stack.up(settings(), free_ports=free_ports, report=_tell)
+    ready = stack.up(settings(), free_ports=free_ports, report=_show_part)
     database = engine.Database(ready.catalog_url)
     audiences.AudienceStore(database).add_tenant(submit.DEFAULT_TENANT, now_ms())
     database.close()
@@ -76,11 +76,11 @@ def up(
 @command(TOP, "down", "muster down", effect="reads", show=show_done)
 def down() -> Done:
     """Stop the embedded stack. Data stays."""
-    stopped = stack.down(settings(), report=_tell)
+    stopped = stack.down(settings(), report=_show_part)
     return Done(record={"stopped": stopped}, text="stopped" if stopped else "nothing was running")
 
 
-def _tell(part: "PartStatus") -> None:
+def _show_part(part: "PartStatus") -> None:
     line = f"{part.name:<16} {part.state}"
     say(line if part.error is None else f"{line}: {safe(part.error.get('message'))}")
 

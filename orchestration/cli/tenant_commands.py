@@ -27,15 +27,15 @@ NameArgument = Annotated[str, typer.Argument(metavar="TENANT", help="Name of the
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToldOfTenant:
+class TenantRecipients:
     """Recipients of notifications about all audiences of a tenant."""
 
     tenant: TenantName
-    told: "list[Recipient]"
+    recipients: "list[Recipient]"
 
     def as_record(self) -> dict[str, Any]:
         """Plain JSON data."""
-        return {"tenant": self.tenant, "told": notifying.recipients_record(self.told)}
+        return {"tenant": self.tenant, "told": notifying.recipients_record(self.recipients)}
 
 
 @command(tenants, "create", "muster tenants create acme", effect="changes", show=show_done, record=None)
@@ -48,8 +48,8 @@ def create_tenant(*, name: NameArgument) -> Done:
     return Done(text=f"tenant {name} exists")
 
 
-def _show_told(found: ToldOfTenant) -> None:
-    print_pairs([("tenant", found.tenant), ("notified", ", ".join(r.shown for r in found.told) or "nobody")])
+def _show_recipients(found: TenantRecipients) -> None:
+    print_pairs([("tenant", found.tenant), ("notified", ", ".join(r.shown for r in found.recipients) or "nobody")])
 
 
 @command(
@@ -57,7 +57,7 @@ def _show_told(found: ToldOfTenant) -> None:
     "configure",
     "muster tenants configure acme --notify-email ops@acme.example",
     effect="changes",
-    show=_show_told,
+    show=_show_recipients,
 )
 def configure_tenant(
     *,
@@ -65,7 +65,7 @@ def configure_tenant(
     notify_email: options.Emails = None,
     notify_webhook: options.Webhooks = None,
     notify_nobody: options.Nobody = False,
-) -> Answer[ToldOfTenant]:
+) -> Answer[TenantRecipients]:
     """Set who is notified about all audiences of a tenant.
 
     The given recipients replace all of their kind.
@@ -81,8 +81,11 @@ def configure_tenant(
         recipients=context.recipients,
         settings=context.settings,
     )
-    told = context.recipients.of(tenant, None)
-    return Answer(value=ToldOfTenant(tenant=tenant, told=told), notes=notifying.hints(context.settings, told))
+    recipients = context.recipients.of(tenant, None)
+    return Answer(
+        value=TenantRecipients(tenant=tenant, recipients=recipients),
+        notes=notifying.hints(context.settings, recipients),
+    )
 
 
 def _show_tenants(audiences: Mapping[TenantName, int]) -> None:

@@ -63,9 +63,9 @@ class Activations:
             name="activations",
             tasks=(
                 PeriodicTask(name="activations", every_s=0.5, run=self.tell, first_s=0),
-                PeriodicTask(name="audiences", every_s=2, run=lambda _: self.tell_of_audiences(), first_s=0),
-                PeriodicTask(name="contradictions", every_s=10, run=self.tell_again, first_s=0),
-                PeriodicTask(name="snapshots", every_s=30, run=lambda _: self.ask_again(), first_s=0),
+                PeriodicTask(name="audiences", every_s=2, run=lambda _: self.emit_audiences(), first_s=0),
+                PeriodicTask(name="contradictions", every_s=10, run=self.resend_contradicted, first_s=0),
+                PeriodicTask(name="snapshots", every_s=30, run=lambda _: self.repeat_cut_requests(), first_s=0),
             ),
         )
 
@@ -73,32 +73,32 @@ class Activations:
         """Steps 1 and 2. A failure for one tenant is logged and retried at the next tick."""
         for tenant, due in itertools.groupby(self._activations.unsent(), lambda one: one.tenant):
             with bound(tenant=tenant):
-                self._tell(list(due), now)
+                self._emit_due(list(due), now)
 
-    def tell_of_audiences(self) -> None:
+    def emit_audiences(self) -> None:
         """Step 1, for rules that are evaluated already."""
         for tenant in self._audiences.tenants():
             with bound(tenant=tenant):
-                self._tell_of_audiences(tenant)
+                self._emit_audiences(tenant)
 
-    def tell_again(self, now: int) -> None:
+    def resend_contradicted(self, now: int) -> None:
         """Step 3."""
         for segment in self._activations.contradicted():
-            self._tell_again(segment, now)
+            self._resend_contradicted(segment, now)
 
-    def ask_again(self) -> None:
+    def repeat_cut_requests(self) -> None:
         """Step 4."""
         for job in self._jobs.live():
             if job.segment is not None and job.state == "AWAITING":
                 with bound(**job.log_ids):
-                    self._ask_again(job)
+                    self._repeat_cut_request(job)
 
-    def _tell(self, due: list[Activation], now: int) -> None:
+    def _emit_due(self, due: list[Activation], now: int) -> None:
         try:
             for one in due:
                 if one.kind == "activate":
                     for audience in names(rule_from_json(one.rule.encode())).audiences:
-                        self._tell_of(one.tenant, AudienceName(audience))  # 1
+                        self._emit(one.tenant, AudienceName(audience))  # 1
                 offsets = self._sender.send(one.message)  # 2
                 self._activations.sent(one, offsets, now)
                 _log.info(
@@ -107,17 +107,17 @@ class Activations:
         except MusterError as exc:
             _log.warning("cannot send segments to workers: %s", exc)
 
-    def _tell_of_audiences(self, tenant: TenantName) -> None:
+    def _emit_audiences(self, tenant: TenantName) -> None:
         rules = self._segments.rules(tenant)
         named = {AudienceName(audience) for rule in rules.values() for audience in names(rule).audiences}
         self._activations.forget_all_but(tenant, named)
         try:
             for audience in sorted(named):
-                self._tell_of(tenant, audience)
+                self._emit(tenant, audience)
         except MusterError as exc:
             _log.warning("cannot send audiences to workers: %s", exc)
 
-    def _tell_of(self, tenant: TenantName, name: AudienceName) -> None:
+    def _emit(self, tenant: TenantName, name: AudienceName) -> None:
         try:
             audience = self._audiences.get(tenant, name)
         except UserError as exc:
@@ -133,21 +133,21 @@ class Activations:
             elif known.told and sent in {None, current.version}:
                 return  # the last message wins: another instance may have published a later version before this one
             self._sender.send(AudienceActivated(tenant=tenant, audience=name, version=current.version))
-            self._activations.told(audience.audience_id, current.version)
+            self._activations.mark_emitted(audience.audience_id, current.version)
             sent = current.version
             _log.info("workers notified: audience %s is at version %d", name, sent)
 
-    def _ask_again(self, job: Job) -> None:
+    def _repeat_cut_request(self, job: Job) -> None:
         try:
             self._sender.send(request_of(job))
         except MusterError as exc:
             _log.warning("cannot request a snapshot from workers: %s", exc)
 
-    def _tell_again(self, segment: Segment, now: int) -> None:
+    def _resend_contradicted(self, segment: Segment, now: int) -> None:
         due, wait = self._again.get(segment.segment_id, (0, AGAIN_AFTER_MS))
         if now >= due:
             self._again[segment.segment_id] = (now + wait, 2 * wait)
             _log.warning(
                 "workers report another state of segment %s than was sent to them; sending it again", segment.name
             )
-            self._activations.say_again(segment, now)
+            self._activations.resend(segment, now)

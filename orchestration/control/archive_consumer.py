@@ -38,7 +38,7 @@ from streams.counters import Counters
 GATHER_S: Final = 2.0
 """A commit of one range costs as much as one of hundreds, and each leaves metadata behind."""
 BATCH: Final = 500
-TELL_EVERY_MS: Final = 60_000
+REPORT_EVERY_MS: Final = 60_000
 RESULTS: Final[Mapping[Verdict, str]] = {
     Verdict.APPEND: "appended",
     Verdict.KNOWN: "known",
@@ -130,12 +130,12 @@ class ArchiveCommitter:
     def take(self, announcements: Iterable[Announcement], now_us: int) -> None:
         """Return once the announcements may be committed."""
         ranges, letters = read_announcements(announcements, now_us)
-        told = [Outgoing(topic=DEAD_LETTERS, key=letter.topic.encode(), message=letter) for letter in letters]
+        outgoing = [Outgoing(topic=DEAD_LETTERS, key=letter.topic.encode(), message=letter) for letter in letters]
         for letter in letters:
             _log.error("skipped: %s/0 offset=%d: %s", ARCHIVE, letter.offset, letter.reason)
         for topic, of_topic in groupby(ranges, lambda written: written.topic):
-            told += self._append(topic, list(of_topic))
-        self._retrying.until_done(lambda: self._send(told))
+            outgoing += self._append(topic, list(of_topic))
+        self._retrying.until_done(lambda: self._send(outgoing))
 
     def tell(self) -> None:
         """Report the ends of all partitions."""
@@ -172,7 +172,7 @@ class ArchiveConsumer:
         self._committer = ArchiveCommitter(
             archive, TopicIds(bootstrap).of, ControlPlaneProducer(bootstrap).send, self._retrying, counters
         )
-        self._told_ms = 0
+        self._reported_ms = 0
 
     def run(self) -> None:
         """Consume until stopped. Raises `FatalError` when Kafka or the lake refuse for good."""
@@ -180,7 +180,7 @@ class ArchiveConsumer:
         try:
             while not self._stop.is_set():
                 self._take(self._consumer.consume(BATCH, GATHER_S))  # 1
-                self._tell()
+                self._report()
         except Stopped:
             pass
         finally:
@@ -203,8 +203,8 @@ class ArchiveConsumer:
         except KafkaException as exc:  # records that are read again are known; the next commit covers these too
             _log.warning("offsets of %s were not committed: %s", ARCHIVE, exc)
 
-    def _tell(self) -> None:
-        if not self._consumer.assignment() or now_ms() - self._told_ms < TELL_EVERY_MS:
+    def _report(self) -> None:
+        if not self._consumer.assignment() or now_ms() - self._reported_ms < REPORT_EVERY_MS:
             return
         self._retrying.until_done(self._committer.tell)
-        self._told_ms = now_ms()
+        self._reported_ms = now_ms()

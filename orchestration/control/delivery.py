@@ -10,9 +10,9 @@ from orchestration.catalog.exports import ExportStore
 from orchestration.catalog.jobs import JobStore
 from orchestration.notifications.notices import Notices, outcome_of
 
-UNTOLD_AFTER_MS: Final = 60_000
+UNNOTIFIED_AFTER_MS: Final = 60_000
 """The workflow notifies within seconds."""
-UNTOLD_WITHIN_MS: Final = 7 * 24 * 3600 * 1000
+UNNOTIFIED_WITHIN_MS: Final = 7 * 24 * 3600 * 1000
 KEPT_MS: Final = 30 * 24 * 3600 * 1000
 """More than `UNTOLD_WITHIN_MS`: a job without a row would be notified again."""
 AT_A_TIME: Final = 4
@@ -35,13 +35,13 @@ class Delivery:
 
     def tick(self, now: int) -> None:
         """Deliver what is due. Blocks until the slowest is done. Raises `RetriableError` CATALOG_UNAVAILABLE."""
-        for job_id in self._outbox.untold(
-            finished_before_ms=now - UNTOLD_AFTER_MS, finished_after_ms=now - UNTOLD_WITHIN_MS
+        for job_id in self._outbox.unnotified(
+            finished_before_ms=now - UNNOTIFIED_AFTER_MS, finished_after_ms=now - UNNOTIFIED_WITHIN_MS
         ):
             job = self._jobs.get(job_id)
             self._notices.of_job(job, outcome_of(job), now)
-        for export in self._exports.untold(
-            finished_before_ms=now - UNTOLD_AFTER_MS, finished_after_ms=now - UNTOLD_WITHIN_MS
+        for export in self._exports.unnotified(
+            finished_before_ms=now - UNNOTIFIED_AFTER_MS, finished_after_ms=now - UNNOTIFIED_WITHIN_MS
         ):
             self._notices.of_export(export, outcome_of(export), now)
         due = self._outbox.due(now)

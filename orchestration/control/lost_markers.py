@@ -84,10 +84,10 @@ class LostMarkers:
         report = self._jobs.attempt_reports(job.job_id).get(job.attempt)
         if report is None:
             return
-        told = {p.partition for p in self._progress.partitions(job.job_id) if p.attempt == job.attempt}
+        reported = {p.partition for p in self._progress.partitions(job.job_id) if p.attempt == job.attempt}
         for sent in report["partitions"]:
             key = (str(report["topic"]), int(sent["partition"]))
-            if key not in ends or sent["partition"] in told:
+            if key not in ends or sent["partition"] in reported:
                 continue
             if ends[key] > sent["end_offset"] >= committed[key]:
                 continue  # the marker is there and waits for workers

@@ -57,7 +57,7 @@ class Reconciler(ABC, Generic[JobT]):
         self._turns = FairQueue()
 
     @abstractmethod
-    def _tell_execution(self, job: JobT, verdict: Change) -> None:
+    def _end_execution(self, job: JobT, verdict: Change) -> None:
         """Let the execution of a job that was too old know of its end."""
 
     def _stuck(self, job: JobT, now_ms: int) -> str | None:  # noqa: ARG002  # for those that can tell
@@ -133,7 +133,7 @@ class Reconciler(ABC, Generic[JobT]):
         if verdict is Change.APPLIED:
             _log.error("%s %s failed: %s", self.noun, job.job_id, error.message)
             self._record(f"fail{self.action}", job, state="FAILED", code=error.code)
-        self._tell_execution(ended, verdict)
+        self._end_execution(ended, verdict)
 
     def _record(self, action: str, job: JobT, **after: str) -> None:
         record_automatic(self._audit, "sweeper", action, job, after)
@@ -151,7 +151,7 @@ class JobReconciler(Reconciler[Job]):
         super().__init__(records.jobs, engine, audit)
         self._records = records
 
-    def _tell_execution(self, job: Job, verdict: Change) -> None:  # noqa: ARG002  # a token is answered in any case
+    def _end_execution(self, job: Job, verdict: Change) -> None:  # noqa: ARG002  # a token is answered in any case
         if job.task_token is None:
             return
         try:  # its execution goes on and tells the operators; one that waits for something else finds out by itself
@@ -179,7 +179,7 @@ class ExportReconciler(Reconciler[Export]):
         late = any(g.beat_at_ms is not None and now_ms - g.beat_at_ms > HEARTBEAT_MS for g in writing)
         return "a group had no heartbeat" if late else None
 
-    def _tell_execution(self, job: Export, verdict: Change) -> None:
+    def _end_execution(self, job: Export, verdict: Change) -> None:
         if verdict is Change.APPLIED:  # else it is about to tell of another end
             stop_execution(self._engine, job, "the export was too old")
 

@@ -84,9 +84,9 @@ class Meanings:
         versions = {}
         for name in sorted({a for one in (rule, *segments.values()) for a in names(one).audiences}):
             audience = self.audiences.get(tenant, AudienceName(name))
-            ref, told = ref_of(audience), self.activations.audience(audience.audience_id)
-            current = None if told is not None else self.versions.current(ref)
-            number = told.version if told is not None else None if current is None else current.version
+            ref, chosen = ref_of(audience), self.activations.audience(audience.audience_id)
+            current = None if chosen is not None else self.versions.current(ref)
+            number = chosen.version if chosen is not None else None if current is None else current.version
             files = () if number is None else tuple(part.uri for part in self.versions.files(ref, number))
             versions[name] = (number or Version(0), files)
         paused = tuple(sorted(n for n in segments if standing[AudienceName(n)].segment.state == "paused"))

@@ -14,6 +14,6 @@ def notify_unregistered(notices: Notices, event: object, failure: Mapping[str, A
     `event`: the input of the execution, of any form; it may name the object.
     """
     cause = error_of(failure)
-    told = {"kind": cause.kind, "code": cause.code, "message": cause.message}
-    rows = notices.of_unregistered(event, execution, told, now_ms())
+    error = {"kind": cause.kind, "code": cause.code, "message": cause.message}
+    rows = notices.of_unregistered(event, execution, error, now_ms())
     notices.courier().deliver_at_once(rows)

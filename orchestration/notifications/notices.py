@@ -46,7 +46,7 @@ class Notices:
         if outcome in {"system-error", "not-registered"}:
             recipients = self._operators()
         else:
-            recipients = self.recipients.told(job.tenant, job.audience_id)
+            recipients = self.recipients.notified(job.tenant, job.audience_id)
         body = body_of(job, outcome, self.receipt(job.job_id))
         return self.outbox.write(job.job_id, outcome, [LOG, *recipients], body, now_ms=now_ms)
 
@@ -55,7 +55,7 @@ class Notices:
         if outcome == "system-error":
             recipients = self._operators()
         else:
-            recipients = self.recipients.told(export.tenant, export.audience_id)
+            recipients = self.recipients.notified(export.tenant, export.audience_id)
         known: Mapping[str, Any] = export.outcome or {}
         body = {
             "job": export.job_id,

@@ -166,15 +166,15 @@ class Outbox:
                 notifications.update().where(c.notification_id == id_, c.delivered_at_ms.is_(None)).values(**values)
             )
 
-    def untold(self, *, finished_before_ms: int, finished_after_ms: int, limit: int = 50) -> list[JobId]:
+    def unnotified(self, *, finished_before_ms: int, finished_after_ms: int, limit: int = 50) -> list[JobId]:
         """Jobs in READY, SUPERSEDED or FAILED without any notification."""
-        told = sa.select(notifications.c.subject).where(notifications.c.subject == jobs.c.job_id).exists()
+        notified = sa.select(notifications.c.subject).where(notifications.c.subject == jobs.c.job_id).exists()
         query = (
             sa.select(jobs.c.job_id)
             .where(
                 jobs.c.state.in_(("READY", "SUPERSEDED", "FAILED")),
                 jobs.c.finished_at_ms.between(finished_after_ms, finished_before_ms),
-                ~told,
+                ~notified,
             )
             .limit(limit)
         )

@@ -109,7 +109,7 @@ class RecipientStore:
                 Recipient(channel=row.channel, address=row.address, tenant=tenant) for row in connection.execute(query)
             ]
 
-    def told(self, tenant: TenantName, audience_id: JobId | None) -> list[Recipient]:
+    def notified(self, tenant: TenantName, audience_id: JobId | None) -> list[Recipient]:
         """All recipients for an audience: its own and the tenant's, without duplicates."""
         own = [] if audience_id is None else self.of(tenant, audience_id)
         return list(dict.fromkeys([*own, *self.of(tenant, None)]))

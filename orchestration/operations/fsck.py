@@ -109,7 +109,7 @@ class Fsck:
             derived = [*check_snapshots(audience, infos.values(), current), *self._check_receipts(current, infos)]
             findings += [self._mended(f, current, infos) if repair else f for f in derived]
             findings += self._check_files(audience, infos.values(), live={j.job_id for j in own if not _ended(j)})
-            findings += self._check_holds(audience, repair=repair)
+            findings += self._check_leases(audience, repair=repair)
         findings += self.archive.run(repair=repair, deep=deep)
         findings += self._check_staging({job.job_id: job for job in jobs}, repair=repair)
         findings += self._check_foreign()
@@ -168,21 +168,21 @@ class Fsck:
                 "them once they are old enough",
             )
 
-    def _check_holds(self, audience: Audience, *, repair: bool) -> Iterator[Finding]:
+    def _check_leases(self, audience: Audience, *, repair: bool) -> Iterator[Finding]:
         """Check that versions are held by running exports only."""
         ref = ref_of(audience)
-        for holder in sorted(self.versions.holders(ref)):
-            export = self.exports.find(holder)
+        for leaseholder in sorted(self.versions.leaseholders(ref)):
+            export = self.exports.find(leaseholder)
             if export is not None and (export.finished_at_ms is None or now_ms() - export.finished_at_ms < SETTLE_MS):
                 continue
             if repair:
-                self.versions.release(ref, holder)
+                self.versions.release(ref, leaseholder)
             whose = f"which is {export.state}" if export is not None else "which the catalog does not know"
             yield Finding(
                 severity="wrong",
                 code="HELD_FOR_NOBODY",
                 subject=f"{audience.tenant}/{audience.name}",
-                message=f"a version is held for export {holder}, {whose}: expiry skips it needlessly",
+                message=f"a version is held for export {leaseholder}, {whose}: expiry skips it needlessly",
                 repaired=repair,
             )
 

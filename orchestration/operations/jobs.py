@@ -60,10 +60,10 @@ class ImportJobs:
                 job=job_id,
                 state=job.state,
             )
-        warnings = tuple(text for text in (self._stop_execution(job), self._tell_workers(job)) if text)
+        warnings = tuple(text for text in (self._stop_execution(job), self._notify_workers(job)) if text)
         return Cancelled(job=job, already=verdict is Change.ALREADY, warnings=warnings)
 
-    def _tell_workers(self, job: "Job") -> str | None:  # 3
+    def _notify_workers(self, job: "Job") -> str | None:  # 3
         if job.attempt == 0 or job.segment is not None:  # workers hold nothing of a snapshot
             return None
         from connectors.publishing.importer import publish_aborted  # loads librdkafka

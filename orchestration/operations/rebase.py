@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 EMPTY_WITHIN_S: Final = 40.0
 """A worker that was killed stays a member until its session ends."""
-TOLD_WITHIN_S: Final = 60.0
+RESENT_WITHIN_S: Final = 60.0
 POLL_S: Final = 0.2
 
 
@@ -119,17 +119,17 @@ class Rebase:
         LAKE_UNAVAILABLE.
         """
         self._reset(found, sleep)  # 2
-        told = self.activations.say_all_again(now_ms())  # 3
-        self._wait_until_told(sleep)
+        resent = self.activations.resend_all(now_ms())  # 3
+        self._wait_until_resent(sleep)
         for one in found.topics:  # 4
             self.archive.rebase(one.topic, topic_id=one.topic_id, starts=one.starts, log_epoch=found.log_epoch)
-        return told
+        return resent
 
     def _log_epoch(self) -> int:
         return max(self.archive.log(topic).epoch for topic in ACTIVITY_TOPICS)
 
-    def _wait_until_told(self, sleep: Callable[[float], None]) -> None:
-        deadline = time.monotonic() + TOLD_WITHIN_S
+    def _wait_until_resent(self, sleep: Callable[[float], None]) -> None:
+        deadline = time.monotonic() + RESENT_WITHIN_S
         while not all(self.activations.settled(tenant) for tenant in self.audiences.tenants()):
             if time.monotonic() > deadline:
                 raise RetriableError(

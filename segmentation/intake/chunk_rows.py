@@ -85,13 +85,13 @@ def _is_sound(together: ChunkRows[C], partitions: int) -> bool:
     return (
         rows.schema.equals(arrow_schema(schema, ordinal=True))
         and _schema_fault(kind, schema) is None
-        and _are_what_they_say(together, schema)
+        and _match_their_claims(together, schema)
         and not row_faults(kind, [(name, rows.column(name)) for name in schema.names], received_at_us)
         and _are_placed(together, partitions)
     )
 
 
-def _are_what_they_say(together: ChunkRows[C], schema: RowSchema) -> bool:
+def _match_their_claims(together: ChunkRows[C], schema: RowSchema) -> bool:
     """Check counts, digests, and that ordinals ascend in each chunk."""
     counts, ordinals = together.counts, together.rows.column(ORDINAL)
     if not counts.all() or ordinals.null_count:

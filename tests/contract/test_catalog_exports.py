@@ -28,7 +28,7 @@ def new_export(number: int = 1, execution: str = "e") -> NewExport:
         audience="vip",
         audience_id=AUDIENCE.audience_id,
         request={"to": "s3://b/x", "version": 3},
-        held=(Lease(audience=AUDIENCE, version=Version(3)),),
+        leases=(Lease(audience=AUDIENCE, version=Version(3)),),
         execution=execution,
         retry_of=None,
         created_at_ms=1_000 + number,
@@ -48,7 +48,7 @@ def test_an_export_is_registered_once_whoever_else_tries(store: ExportStore) -> 
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(lambda n: store.register(new_export(execution=f"e{n}")), range(8)))
     assert len({export.execution for export in made}) == 1
-    assert (made[0].held, made[0].request) == (new_export().held, new_export().request)
+    assert (made[0].leases, made[0].request) == (new_export().leases, new_export().request)
     assert states(store, made[0]) == ["REGISTERED"]
     assert store.of_execution(str(made[0].execution)) == made[0]
     assert store.of_execution("nobody") is None
@@ -134,8 +134,8 @@ def test_exports_are_found_by_what_they_are_of_and_how_they_stand(store: ExportS
     assert store.search(tenant="other") == store.search(audience="other") == []
     assert [e.job_id for e in store.live()] == [second.job_id]
     store.fail(second.job_id, ERROR, now_ms=6)
-    assert [e.job_id for e in store.untold(finished_before_ms=9, finished_after_ms=1)] == [second.job_id]
-    assert store.untold(finished_before_ms=5, finished_after_ms=1) == []
+    assert [e.job_id for e in store.unnotified(finished_before_ms=9, finished_after_ms=1)] == [second.job_id]
+    assert store.unnotified(finished_before_ms=5, finished_after_ms=1) == []
     with pytest.raises(UserError, match="UNKNOWN_EXPORT"):
         store.get(new_export(7).job_id)
     with pytest.raises(UserError, match="UNKNOWN_EXPORT"):

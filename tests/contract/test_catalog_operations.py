@@ -66,8 +66,8 @@ def test_jobs_that_nobody_was_told_of_are_found(database: Database) -> None:  # 
         for state in ("VERIFYING", "IMPORTING", "AWAITING", "PUBLISHING", "READY"):
             jobs.move(job_number(number), state, now_ms=50)
     outbox.write(job_number(1), "ready", [HOOK], {}, now_ms=51)
-    assert outbox.untold(finished_before_ms=50, finished_after_ms=50) == [job_number(2)]
-    assert outbox.untold(finished_before_ms=49, finished_after_ms=0) == []
+    assert outbox.unnotified(finished_before_ms=50, finished_after_ms=50) == [job_number(2)]
+    assert outbox.unnotified(finished_before_ms=49, finished_after_ms=0) == []
 
 
 def test_nobody_changes_the_audit_trail(database: Database) -> None:  # noqa: F811
@@ -82,7 +82,7 @@ def test_nobody_changes_the_audit_trail(database: Database) -> None:  # noqa: F8
 
 def contents(database: Database) -> tuple[Job, list[Recipient], list[AuditEntry]]:  # noqa: F811
     job = JobStore(database).get(job_number(1))
-    return job, RecipientStore(database).told(ACME, None), AuditTrail(database).search()
+    return job, RecipientStore(database).notified(ACME, None), AuditTrail(database).search()
 
 
 def leave_a_namespace(url: Secret) -> None:  # noqa: F811

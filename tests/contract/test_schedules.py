@@ -148,7 +148,7 @@ def test_the_last_version_of_a_schedule_is_the_newest_that_was_exported_whole(
                 audience="vip",
                 audience_id=AUDIENCE_ID,
                 request={"schedule": schedule},
-                held=(),
+                leases=(),
                 execution=None,
                 retry_of=None,
                 created_at_ms=1,

@@ -210,7 +210,7 @@ def test_workers_were_told_everything_once_nothing_of_the_tenant_waits(
     vip = audiences.ensure(ACME, VIP, new_id=job_number(9), now_ms=1)
     outbox.choose(vip.audience_id, Version(1), None)
     assert not outbox.settled(ACME)
-    outbox.told(vip.audience_id, Version(1))
+    outbox.mark_emitted(vip.audience_id, Version(1))
     assert outbox.settled(ACME)
 
 
@@ -251,10 +251,10 @@ def test_a_segment_that_a_worker_has_otherwise_after_it_was_told_is_told_again(
     assert outbox.contradicted() == []  # it has yet to read that
     store.put_statuses([status(activations=7, at_us=2), status(partition=1, activations=7, paused=True, at_us=2)])
     assert outbox.contradicted() == [paused]
-    outbox.say_again(paused, 40)
+    outbox.resend(paused, 40)
     assert [one.kind for one in outbox.unsent()] == ["pause"]
     assert outbox.contradicted() == []
-    outbox.say_again(replace(paused, updated_at_ms=1), 50)  # it has changed meanwhile
+    outbox.resend(replace(paused, updated_at_ms=1), 50)  # it has changed meanwhile
     assert len(outbox.unsent()) == 1
 
 
@@ -267,11 +267,11 @@ def test_a_version_that_workers_take_for_an_audience_is_kept_and_the_one_before(
     outbox.choose(audience_id, Version(4), None)
     outbox.choose(audience_id, Version(5), Version(4))
     assert audiences.kept(audience_id) == {1, 4, 5}
-    outbox.told(audience_id, Version(4))
+    outbox.mark_emitted(audience_id, Version(4))
     found = outbox.audience(audience_id)
     assert found is not None
     assert (found.version, found.earlier, found.told) == (5, 4, False)
-    outbox.told(audience_id, Version(5))
+    outbox.mark_emitted(audience_id, Version(5))
     outbox.forget_all_but(ACME, [VIP])
     assert audiences.kept(audience_id) == {1, 4, 5}
     outbox.forget_all_but(ACME, [])

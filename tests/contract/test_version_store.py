@@ -502,34 +502,34 @@ def test_a_version_that_a_job_holds_outlives_expiry_until_it_is_released(bench: 
         gone = bench.store.expire(ref, keep_last=1, keep_younger_than=timedelta(0), now=now, grace=timedelta(0))
         return gone.versions
 
-    for holder in (first, second, second):
-        bench.store.hold(ref, Version(1), holder)
-    bench.store.hold(ref, Version(2), first)
+    for leaseholder in (first, second, second):
+        bench.store.lease(ref, Version(1), leaseholder)
+    bench.store.lease(ref, Version(2), first)
     assert expire() == ()
-    assert bench.store.holders(ref) == {first, second}
+    assert bench.store.leaseholders(ref) == {first, second}
     bench.store.release(ref, first)
-    info, files = bench.store.held(ref, Version(1), second)
+    info, files = bench.store.leased(ref, Version(1), second)
     assert (info.version, files) == (1, bench.store.files(ref, Version(1)))
     assert expire() == (2,)
     assert bench.members(ref, 1) == ["user-1"]
     with pytest.raises(FatalError, match="NOT_HELD"):
-        bench.store.held(ref, Version(1), first)
+        bench.store.leased(ref, Version(1), first)
     bench.store.release(ref, second)
     bench.store.release(ref, second)
-    assert bench.store.holders(ref) == set()
+    assert bench.store.leaseholders(ref) == set()
     assert expire() == (1,)
     with pytest.raises(UserError, match="NO_SUCH_VERSION"):
-        bench.store.hold(ref, Version(1), first)
+        bench.store.lease(ref, Version(1), first)
 
 
 def test_what_was_held_of_a_deleted_audience_is_a_user_error(bench: Bench) -> None:
-    ref, holder = audience(), new_id()
+    ref, leaseholder = audience(), new_id()
     bench.store.publish(bench.replace(ref, "1", "a"))
-    bench.store.hold(ref, Version(1), holder)
+    bench.store.lease(ref, Version(1), leaseholder)
     bench.store.drop(ref)
     with pytest.raises(UserError, match="AUDIENCE_DELETED"):
-        bench.store.held(ref, Version(1), holder)
-    bench.store.release(ref, holder)
+        bench.store.leased(ref, Version(1), leaseholder)
+    bench.store.release(ref, leaseholder)
 
 
 def test_the_current_version_never_expires(bench: Bench) -> None:

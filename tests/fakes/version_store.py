@@ -114,25 +114,25 @@ class InMemoryVersionStore:
         parts = (p for p in self._audiences[audience.audience_id].parts[number] if p.rows)
         return sorted(parts, key=lambda p: (p.partition is None, p.partition or 0, p.uri))
 
-    def hold(self, audience: AudienceRef, number: Version, holder: JobId) -> None:
-        """See `VersionStore.hold`."""
+    def lease(self, audience: AudienceRef, number: Version, leaseholder: JobId) -> None:
+        """See `VersionStore.lease`."""
         self.version(audience, number)
-        self._held.add((audience.audience_id, number, holder))
+        self._held.add((audience.audience_id, number, leaseholder))
 
-    def release(self, audience: AudienceRef, holder: JobId) -> None:
+    def release(self, audience: AudienceRef, leaseholder: JobId) -> None:
         """See `VersionStore.release`."""
-        self._held = {h for h in self._held if (h[0], h[2]) != (audience.audience_id, holder)}
+        self._held = {h for h in self._held if (h[0], h[2]) != (audience.audience_id, leaseholder)}
 
-    def holders(self, audience: AudienceRef) -> Set[JobId]:
-        """See `VersionStore.holders`."""
-        return {holder for ref, _, holder in self._held if ref == audience.audience_id}
+    def leaseholders(self, audience: AudienceRef) -> Set[JobId]:
+        """See `VersionStore.leaseholders`."""
+        return {leaseholder for ref, _, leaseholder in self._held if ref == audience.audience_id}
 
-    def held(self, audience: AudienceRef, number: Version, holder: JobId) -> tuple[VersionInfo, Sequence[Part]]:
-        """See `VersionStore.held`."""
+    def leased(self, audience: AudienceRef, number: Version, leaseholder: JobId) -> tuple[VersionInfo, Sequence[Part]]:
+        """See `VersionStore.leased`."""
         if audience.audience_id in self._dropped:
             raise UserError("AUDIENCE_DELETED", f"audience {audience.audience} has been deleted")
-        if (audience.audience_id, number, holder) not in self._held:
-            raise FatalError("NOT_HELD", f"version {number} of {audience.audience} is not leased by {holder}")
+        if (audience.audience_id, number, leaseholder) not in self._held:
+            raise FatalError("NOT_HELD", f"version {number} of {audience.audience} is not leased by {leaseholder}")
         return self.version(audience, number), self.files(audience, number)
 
     def rollback(
@@ -185,9 +185,9 @@ class InMemoryVersionStore:
     ) -> Expired:
         """See `VersionStore.expire`; nothing is deleted, since there are no files."""
         history = self._history(audience)
-        held = {version for ref, version, _ in self._held if ref == audience.audience_id}
+        leased = {version for ref, version, _ in self._held if ref == audience.audience_id}
         gone = expired_versions(
-            history.versions, keep_last=keep_last, keep_younger_than=keep_younger_than, now=now, pins=pins | held
+            history.versions, keep_last=keep_last, keep_younger_than=keep_younger_than, now=now, pins=pins | leased
         )
         if gone:
             kept = tuple(v for v in history.versions if v not in gone)

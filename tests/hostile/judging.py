@@ -52,8 +52,8 @@ def _rows_fault(meant: list[tuple[Any, ...]], damage: Damage, outcome: Outcome) 
             return f"{SILENT}: {row!r} is no row of the twin"
         at += 1
     missing.update(range(at, len(meant)))
-    untold = sorted(missing - damage.touched)
-    return f"{SILENT}: the rows {untold[:5]} are missing" if untold else ""
+    unnotified = sorted(missing - damage.touched)
+    return f"{SILENT}: the rows {unnotified[:5]} are missing" if unnotified else ""
 
 
 def _rejects_fault(damage: Damage, outcome: Outcome) -> str:

@@ -33,7 +33,7 @@ def main(point: str) -> None:
     setattr(whom, name, call)
     vars(archiving)["GATHER_S"] = QUICK_S
     consumer = wiring.archive_consumer(Context(Settings.load()), threading.Event(), Counters())
-    consumer._told_ms = 2**62  # of the ends that are told again it is not to die
+    consumer._reported_ms = 2**62  # of the ends that are told again it is not to die
     consumer.run()
 
 

@@ -172,7 +172,7 @@ class Versions(IcebergVersionStore):
 
 
 def required(table: Table | None, audience: AudienceRef, number: Version) -> tuple[Table, VersionInfo]:
-    """`connectors.lake.holding.require_table`, of a simulated table."""
+    """`connectors.lake.leases.require_table`, of a simulated table."""
     history = VersionHistory() if table is None else table.metadata.history
     info = require_version(history, audience, number)
     assert table is not None

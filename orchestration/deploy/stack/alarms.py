@@ -33,7 +33,7 @@ class Alarm:
     """An alarm on one metric: the threshold is reached or passed in each of `periods` periods."""
 
     logical: str
-    says: str
+    description: str
     metric: str
     threshold: float = 1
     statistic: str = "Sum"
@@ -56,7 +56,7 @@ def make_alarms(site: Site, machines: Mapping[str, Any], relay_logs: Any, queues
         )
     undecodable = Alarm(
         logical="UndecodableEventsAlarm",
-        says="The function cannot read some job events: they are from another release, or not from Muster",
+        description="The function cannot read some job events: they are from another release, or not from Muster",
         metric=UNDECODABLE_JOB_EVENTS,
         namespace=CLOUDWATCH_NAMESPACE,
     )
@@ -91,13 +91,14 @@ def _of_machines(machines: Mapping[str, Any]) -> Sequence[Alarm]:
         found += [
             Alarm(
                 logical=f"{name}FailedAlarm",
-                says=f"{name}: an execution failed through no fault of the customer. `muster jobs list --state FAILED` "
+                description=f"{name}: an execution failed through no fault of the customer. `muster jobs list "
+                "--state FAILED` "
                 "shows the jobs",
                 metric=f"{name}Failures",
             ),
             Alarm(
                 logical=f"{name}TimedOutAlarm",
-                says=f"{name}: an execution exceeded its time limit",
+                description=f"{name}: an execution exceeded its time limit",
                 metric="ExecutionsTimedOut",
                 namespace="AWS/States",
                 dimensions={"StateMachineArn": machine.attr_arn},
@@ -109,8 +110,10 @@ def _of_machines(machines: Mapping[str, Any]) -> Sequence[Alarm]:
 def _of_relay(site: Site) -> Sequence[Alarm]:
     alarms = site.settings.alarms
 
-    def of(metric: Metric, logical: str, says: str, **changes: Any) -> Alarm:
-        return Alarm(logical=logical, says=says, metric=metric.name, **({"statistic": "Maximum"} | changes))
+    def of(metric: Metric, logical: str, description: str, **changes: Any) -> Alarm:
+        return Alarm(
+            logical=logical, description=description, metric=metric.name, **({"statistic": "Maximum"} | changes)
+        )
 
     return (
         of(
@@ -161,7 +164,7 @@ def _of_queues(queues: Mapping[str, Any]) -> Sequence[Alarm]:
     return [
         Alarm(
             logical=f"{name}Alarm",
-            says=f"A message could not be delivered and waits in the queue {name}",
+            description=f"A message could not be delivered and waits in the queue {name}",
             metric="ApproximateNumberOfMessagesVisible",
             statistic="Maximum",
             namespace="AWS/SQS",
@@ -176,7 +179,7 @@ def _make(site: Site, alarm: Alarm, topic: Any) -> None:
     cloudwatch.CfnAlarm(
         site.stack,
         alarm.logical,
-        alarm_description=alarm.says,
+        alarm_description=alarm.description,
         namespace=alarm.namespace or namespace(site),
         metric_name=alarm.metric,
         dimensions=[dimension(name=name, value=value) for name, value in (alarm.dimensions or {}).items()] or None,

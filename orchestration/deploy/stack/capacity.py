@@ -148,5 +148,5 @@ def _instance_role(site: Site, cluster: Cluster) -> Any:
         ),
         Grant(actions=("ecs:DiscoverPollEndpoint",), resources=("*",), reason=grants.NOBODY_ELSE),
     ]
-    service = Service(principal="ec2.amazonaws.com", says_for_whom=False)
+    service = Service(principal="ec2.amazonaws.com", purpose_tag=False)
     return role(site, "MachineRole", service, policy, "ECS agent of machines")

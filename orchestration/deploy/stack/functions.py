@@ -125,7 +125,7 @@ def _logs(site: Site, spec: FunctionSpec) -> Any:
 
 def function_role(site: Site, logical: str, policy: Sequence[Grant], description: str) -> Any:
     """A role that Lambda may assume."""
-    return role(site, logical, Service(principal="lambda.amazonaws.com", says_for_whom=False), policy, description)
+    return role(site, logical, Service(principal="lambda.amazonaws.com", purpose_tag=False), policy, description)
 
 
 def make_function(

@@ -53,7 +53,7 @@ class Service:
     """An AWS service principal, and the account it acts for."""
 
     principal: str
-    says_for_whom: bool = True
+    purpose_tag: bool = True
     """Whether the service states the account that it acts for; Lambda and EC2 do not."""
 
 
@@ -69,7 +69,7 @@ def role(site: Site, name: str, service: Service, grants: Sequence[Grant], descr
         "Principal": {"Service": service.principal},
         "Action": "sts:AssumeRole",
     }
-    if service.says_for_whom:
+    if service.purpose_tag:
         # No other account may have the service act for it with this role.
         trust["Condition"] = {"StringEquals": {"aws:SourceAccount": site.settings.account}}
     made = iam.CfnRole(

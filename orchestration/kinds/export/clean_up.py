@@ -18,9 +18,9 @@ _log = logging.getLogger(__name__)
 
 def clean_up(export: Export, *, versions: VersionStore, s3: S3Access, settings: Settings) -> None:
     """Release its versions, and remove its files unless it is READY. Idempotent. Raises `RetriableError`."""
-    for audience in {held.audience for held in export.held}:
+    for audience in {lease.audience for lease in export.leases}:
         versions.release(audience, export.job_id)
-    if export.state == "READY" or not export.held:
+    if export.state == "READY" or not export.leases:
         return
     request = request_of(export)
     if is_topic(request):
@@ -29,7 +29,7 @@ def clean_up(export: Export, *, versions: VersionStore, s3: S3Access, settings: 
         except UserError as exc:  # the topic refuses, perhaps not for the first time
             _log.warning("cannot notify the receivers of export %s of its end: %s", export.job_id, exc)
         return
-    stem = file_stem(export.audience, export.held[0].version, export.job_id)
+    stem = file_stem(export.audience, export.leases[0].version, export.job_id)
     try:
         destination = destination_of(request, s3=s3, settings=settings)
         if _may_be_whole(export, destination):

@@ -105,12 +105,12 @@ def profile_of(settings: Settings, name: str) -> DestinationProfile:
 
 
 def order_of(versions: VersionStore, export: Export, request: ExportRequest) -> ExportOrder:
-    """The order, with the files of the versions that the export holds. Raises as `VersionStore.held`."""
-    if not export.held:
+    """The order, with the files of the versions that the export holds. Raises as `VersionStore.leased`."""
+    if not export.leases:
         raise FatalError("NOTHING_HELD", f"export {export.job_id} has no lease on a version", job=export.job_id)
-    own = export.held[: 1 if request.delta_from is None else 2]
-    pinned = [_pinned(versions, export, held) for held in own]
-    others = dict(zip(request.shape.others, export.held[len(own) :], strict=True))
+    own = export.leases[: 1 if request.delta_from is None else 2]
+    pinned = [_pinned(versions, export, lease) for lease in own]
+    others = dict(zip(request.shape.others, export.leases[len(own) :], strict=True))
     return ExportOrder(
         export_id=export.job_id,
         tenant=export.tenant,
@@ -125,6 +125,6 @@ def order_of(versions: VersionStore, export: Export, request: ExportRequest) -> 
     )
 
 
-def _pinned(versions: VersionStore, export: Export, held: Lease) -> PinnedVersion:
-    info, parts = versions.held(held.audience, held.version, export.job_id)
+def _pinned(versions: VersionStore, export: Export, lease: Lease) -> PinnedVersion:
+    info, parts = versions.leased(lease.audience, lease.version, export.job_id)
     return PinnedVersion(info=info, parts=tuple(parts))

@@ -22,8 +22,8 @@ def plan_export(export_id: JobId, *, records: ExportRecords, versions: VersionSt
     export = records.exports.get(export_id)
     if export.state != "REGISTERED":
         return records.view(export)
-    for held in export.held:
-        versions.hold(held.audience, held.version, export_id)
+    for lease in export.leases:
+        versions.lease(lease.audience, lease.version, export_id)
     request = request_of(export)
     order = order_of(versions, export, request)
     if is_topic(request):

@@ -90,8 +90,8 @@ def fail_export_group(exports: ExportStore, export_id: JobId, number: int, error
 def _deletion(versions: VersionStore, export: Export) -> UserError | None:
     """The error that an audience was deleted meanwhile: it explains whatever the writer ran into."""
     try:
-        for held in export.held:
-            versions.held(held.audience, held.version, export.job_id)
+        for lease in export.leases:
+            versions.leased(lease.audience, lease.version, export.job_id)
     except UserError as exc:
         return exc
     except (RetriableError, FatalError):  # says less than the original error

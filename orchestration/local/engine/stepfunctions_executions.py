@@ -110,7 +110,7 @@ def _stop_at_once() -> None:
     responses = module("moto.stepfunctions.responses")
     stop = execution.stop
 
-    def stop_and_say(self: Any, stop_date: Any, error: str | None, cause: str | None) -> None:
+    def stop_and_report(self: Any, stop_date: Any, error: str | None, cause: str | None) -> None:
         if self.exec_status != status.RUNNING:
             return
         stop(self, stop_date, error, cause)
@@ -125,5 +125,5 @@ def _stop_at_once() -> None:
             stopped.error, stopped.cause = self._get_param("error"), self._get_param("cause")
         return responses.ActionResult({"stopDate": stopped.stop_date})
 
-    execution.stop = stop_and_say
+    execution.stop = stop_and_report
     responses.StepFunctionResponse.stop_execution = stop_execution

@@ -84,7 +84,7 @@ def lacking(image: str) -> Lack | None:
         )
     if asked.returncode != 0:
         advice = "start Docker, give this user access to it, or set task_runner = process"
-        return Lack(code="DOCKER_UNAVAILABLE", message=f"Docker does not answer: {_said(asked)}", advice=advice)
+        return Lack(code="DOCKER_UNAVAILABLE", message=f"Docker does not answer: {_output(asked)}", advice=advice)
     if docker("image", "inspect", "--format", "{{.Id}}", image).returncode != 0:
         advice = "build it (`make images`), or set task_image to an existing one; images are not pulled"
         return Lack(code="TASK_IMAGE_MISSING", message=f"image {image} does not exist", advice=advice)
@@ -110,7 +110,7 @@ def remove_containers(home: Home) -> None:
             return
         # Docker refuses to remove a container that it is already removing.
         if not left or time.monotonic() > deadline:
-            log.warning("some task containers may remain: %s", _said(done))
+            log.warning("some task containers may remain: %s", _output(done))
             return
         time.sleep(REMOVING_S)
 
@@ -125,16 +125,16 @@ class TaskContainer:
     def stop(self, timeout_s: float) -> None:
         """Docker itself waits and kills, so the container ends even if the engine does not live that long."""
         seconds = math.ceil(timeout_s)
-        self._tell("stop", "-t", str(seconds), self._name, timeout_s=seconds + CLIENT_TIMEOUT_S)
+        self._docker("stop", "-t", str(seconds), self._name, timeout_s=seconds + CLIENT_TIMEOUT_S)
 
     def kill(self) -> None:
         """SIGKILL."""
-        self._tell("kill", self._name, timeout_s=CLIENT_TIMEOUT_S)
+        self._docker("kill", self._name, timeout_s=CLIENT_TIMEOUT_S)
 
-    def _tell(self, *arguments: str, timeout_s: float) -> None:
+    def _docker(self, *arguments: str, timeout_s: float) -> None:
         done = docker(*arguments, timeout_s=timeout_s)
         if done.returncode != 0:  # usually it has ended
-            log.info("docker %s: %s", arguments[0], _said(done))
+            log.info("docker %s: %s", arguments[0], _output(done))
 
     def await_end(self) -> ContainerEnd:
         """Wait for the container, and remove it."""
@@ -152,7 +152,7 @@ class TaskContainer:
         while (done := docker("wait", self._name, timeout_s=None)).returncode != 0:
             if "no such container" in done.stderr.lower():
                 return KILLED  # the container was removed from outside
-            log.warning("docker wait: %s", _said(done))
+            log.warning("docker wait: %s", _output(done))
             time.sleep(ASK_AGAIN_S)
         return int(done.stdout)
 
@@ -192,7 +192,7 @@ class DockerLauncher:
             done = docker("start", order.name)
         if done.returncode != 0:
             lack = lacking(order.image)
-            raise CannotStartError(f"{lack.message}; {lack.advice}" if lack else _said(done))
+            raise CannotStartError(f"{lack.message}; {lack.advice}" if lack else _output(done))
 
     def _options(self, order: ContainerOrder) -> list[str]:
         return [
@@ -215,7 +215,7 @@ def _remove(name: str) -> None:
     docker("rm", "--force", "--volumes", name)
 
 
-def _said(done: subprocess.CompletedProcess[str]) -> str:
+def _output(done: subprocess.CompletedProcess[str]) -> str:
     """Docker's error message, without warnings before and advice after it."""
     lines = (line for line in done.stderr.splitlines() if line and not line.startswith("WARNING"))
     return next(lines, f"exit code {done.returncode}")

@@ -24,7 +24,7 @@ from schemas.topics import RETENTION_MS
 
 HEAP: Final = ("-Xms128m", "-Xmx768m")
 FORMAT_TIMEOUT_S: Final = 120
-TELL_TIMEOUT_S: Final = 60.0
+STORE_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 30.0
 POLL_S: Final = 0.05
 LISTENER: Final = "CLIENTS"
@@ -62,7 +62,7 @@ def prepare(directory: Path, ports: Ports) -> None:
         once = secrets.token_urlsafe(users.PASSWORD_BYTES)
         plain = _Logon(mechanism="PLAIN", module=PLAIN_MODULE, password=once, serves=f'user_{users.OWN}="{once}"')
         replace_private(properties, _properties(data, ports, plain))
-        _tell(directory, ports, once, known)
+        _store_users(directory, ports, once, known)
         replace_private(properties, _properties(data, ports, logon))
     else:
         return
@@ -96,7 +96,7 @@ def _format(directory: Path, properties: Path, known: Mapping[str, str]) -> None
         )
 
 
-def _tell(directory: Path, ports: Ports, once: str, known: Mapping[str, str]) -> None:
+def _store_users(directory: Path, ports: Ports, once: str, known: Mapping[str, str]) -> None:
     admin = AdminClient(
         {
             "bootstrap.servers": f"{LOOPBACK}:{ports.kafka}",
@@ -111,7 +111,7 @@ def _tell(directory: Path, ports: Ports, once: str, known: Mapping[str, str]) ->
     log = directory / "users.log"
     running = spawn(command(directory), env=plain_environment(), output=log, death_signal=signal.SIGTERM)
     try:
-        deadline = time.monotonic() + TELL_TIMEOUT_S
+        deadline = time.monotonic() + STORE_TIMEOUT_S
         while not listens(running.pid, ports.kafka):  # ours, not another program, which would get the passwords
             if running.poll() is not None or time.monotonic() > deadline:
                 raise _not_stored(directory, "the broker did not start", log)

@@ -561,7 +561,7 @@ def test_a_version_that_is_held_for_nobody_is_found_and_released(
     exports.publish(*USERS)
     monkeypatch.setattr(type(exports.context.objects), "list", lambda *_: [])
     live = exports.at("WRITING")
-    exports.context.versions.hold(ref_of(exports.vip), Version(1), fresh_id())
+    exports.context.versions.lease(ref_of(exports.vip), Version(1), fresh_id())
 
     def held_for_nobody(*, repair: bool = False) -> list[bool]:
         report = operations_wiring.fsck(exports.context).run(repair=repair)
@@ -570,7 +570,7 @@ def test_a_version_that_is_held_for_nobody_is_found_and_released(
     assert held_for_nobody() == [False]
     assert held_for_nobody(repair=True) == [True]
     assert held_for_nobody() == []
-    assert exports.context.versions.holders(ref_of(exports.vip)) == {live.job_id}
+    assert exports.context.versions.leaseholders(ref_of(exports.vip)) == {live.job_id}
 
 
 def test_an_export_that_never_ends_is_ended(exports: Exports) -> None:

@@ -210,38 +210,38 @@ def test_an_expiry_during_a_hold_never_takes_its_files(
     s3: S3Access, store: IcebergVersionStore, monkeypatch: pytest.MonkeyPatch, *, hold_first: bool
 ) -> None:
     """Whoever loses has looked before the winner's commit, and commits after it."""
-    ref, holder = audience(), new_id()
+    ref, leaseholder = audience(), new_id()
     for order in ("1", "2"):
         store.publish(_replace(s3, ref, order, f"user-{order}"))
 
-    def hold() -> None:
-        store.hold(ref, Version(1), holder)
+    def lease() -> None:
+        store.lease(ref, Version(1), leaseholder)
 
     def expire() -> None:
         store.expire(ref, keep_last=1, keep_younger_than=timedelta(0), now=LATER, grace=timedelta(0))
 
     if hold_first:
-        _after_first_commit(monkeypatch, hold, before=True)
+        _after_first_commit(monkeypatch, lease, before=True)
         expire()
-        info, files = store.held(ref, Version(1), holder)
+        info, files = store.leased(ref, Version(1), leaseholder)
         assert (info.members, {part.uri.partition(f"{BUCKET}/")[2] for part in files} - _keys(s3, ref)) == (1, set())
     else:
         _after_first_commit(monkeypatch, expire, before=True)
         with pytest.raises(UserError, match="NO_SUCH_VERSION"):
-            hold()
+            lease()
 
 
 def test_a_hold_and_its_release_whose_answers_are_lost_have_taken_place(
     s3: S3Access, store: IcebergVersionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ref, holder = audience(), new_id()
+    ref, leaseholder = audience(), new_id()
     store.publish(_replace(s3, ref, "1", "ann"))
     _after_first_commit(monkeypatch, _lose_connection, before=False)
-    store.hold(ref, Version(1), holder)
-    assert store.holders(ref) == {holder}
+    store.lease(ref, Version(1), leaseholder)
+    assert store.leaseholders(ref) == {leaseholder}
     _after_first_commit(monkeypatch, _lose_connection, before=False)
-    store.release(ref, holder)
-    assert store.holders(ref) == set()
+    store.release(ref, leaseholder)
+    assert store.leaseholders(ref) == set()
 
 
 def test_an_expiry_whose_answer_is_lost_says_what_has_expired(
@@ -443,7 +443,7 @@ def test_summary_and_manifests_that_disagree_are_noticed(
 ) -> None:
     ref = audience()
     store.publish(_replace(s3, ref, "1", "ann", "bob"))
-    monkeypatch.setattr("connectors.lake.holding.data_files", lambda *_: {})
+    monkeypatch.setattr("connectors.lake.leases.data_files", lambda *_: {})
     with pytest.raises(FatalError) as caught:
         store.files(ref, Version(1))
     assert caught.value.code == "LAKE_MISMATCH"

@@ -76,14 +76,14 @@ def test_a_hold_that_always_loses_gives_up(
     store = IcebergVersionStore(
         catalog_url=catalog_url, s3=s3, bucket=BUCKET, limits=limits(tmp_path), sleep=waits.append
     )
-    ref, holder = audience(), new_id()
+    ref, leaseholder = audience(), new_id()
     store.publish(request(ref, Parts(s3).write(ref, new_id(), users("ann")), "1"))
     with monkeypatch.context() as losing:
         losing.setattr(SqlCatalog, "commit_table", _lose)
-        assert code_of(RetriableError, lambda: store.hold(ref, Version(1), holder)) == "HOLD_CONFLICT"
+        assert code_of(RetriableError, lambda: store.lease(ref, Version(1), leaseholder)) == "HOLD_CONFLICT"
     assert len(waits) > 1
     with pytest.raises(FatalError, match="NOT_HELD"):
-        store.held(ref, Version(1), holder)
+        store.leased(ref, Version(1), leaseholder)
     store.close()
 
 

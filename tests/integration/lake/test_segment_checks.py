@@ -160,9 +160,9 @@ def test_a_check_waits_until_workers_have_been_told_what_the_catalog_says(
     assert len(waits) == 1
     vip = context.audiences.ensure(ACME, AudienceName("vip"), new_id=fresh_id(), now_ms=1)
     context.activations.choose(vip.audience_id, Version(1), None)
-    with pytest.raises(RetriableError, match="SEGMENT_NOT_READY: workers have not been told yet"):
+    with pytest.raises(RetriableError, match="SEGMENT_NOT_READY: workers have not yet been notified"):
         operations_wiring.segment_check(context).run(ACME, BUYERS, 0, sleep)
-    context.activations.told(vip.audience_id, Version(1))
+    context.activations.mark_emitted(vip.audience_id, Version(1))
     assert operations_wiring.segment_check(context).run(ACME, BUYERS, 10).comparison.equal
 
 

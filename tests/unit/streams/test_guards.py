@@ -341,7 +341,7 @@ async def test_a_chunk_is_a_message_of_its_own(app: faust.App) -> None:
 async def test_guard_8_a_logon_that_kafka_refuses_any_client_of_the_process_ends_the_worker(app: faust.App) -> None:
     consumer, owner = consumer_of(app, Broker({}))
     app.loop = asyncio.get_running_loop()
-    told = logon._ours.told
+    told = logon._ours.report
     assert told is not None
     # From the thread of Faust's consumer, which has an event loop of its own.
     await asyncio.to_thread(told, FatalError("LOGON_REFUSED", "the password is another now"))

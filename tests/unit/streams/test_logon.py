@@ -14,7 +14,7 @@ from aiokafka.structs import BrokerMetadata
 
 from schemas.errors import FatalError, UserError
 from streams import logon
-from streams.logon import aiokafka_options, faust_options, tell_refusals
+from streams.logon import aiokafka_options, faust_options, report_refusals
 from tests.servers.certificates import make_certificate
 
 pytestmark = pytest.mark.anyio
@@ -116,8 +116,8 @@ def _refusing(monkeypatch: pytest.MonkeyPatch, cause: Exception) -> list[str]:
 
     told: list[str] = []
     monkeypatch.setattr(logon, "_connect", connect)
-    monkeypatch.setattr(logon._ours, "told", None)
-    tell_refusals(lambda error: told.append(str(error)))
+    monkeypatch.setattr(logon._ours, "report", None)
+    report_refusals(lambda error: told.append(str(error)))
     return told
 
 

@@ -286,7 +286,7 @@ def test_jobs_that_had_ended_before_notifications_came_are_not_told(tmp_path: Pa
     url = context.settings.catalog_url
     migrate.downgrade(url, "0002")
     migrate.upgrade(url)
-    assert context.outbox.untold(finished_before_ms=10**15, finished_after_ms=0) == []
+    assert context.outbox.unnotified(finished_before_ms=10**15, finished_after_ms=0) == []
     assert [(r.channel, r.state) for r in context.outbox.of(job_id)] == [("log", "delivered")]
     context.database.close()
 

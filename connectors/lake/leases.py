@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from connectors.lake.commit import data_files
 from connectors.lake.optimistic import Decision, Settled, Staged, decide_and_commit, lost_to_others, require_tag
-from connectors.lake.snapshots import HELD_TAG, listed_parts, read_history, tag_name, version_info
+from connectors.lake.snapshots import LEASE_TAG, listed_parts, read_history, tag_name, version_info
 from connectors.lake.tables import AudienceTables
 from schemas.errors import FatalError, UserError
 from schemas.ids import JobId, Version
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 
-def hold_version(
-    tables: AudienceTables, audience: AudienceRef, number: Version, holder: JobId, sleep: Callable[[float], None]
+def lease_version(
+    tables: AudienceTables, audience: AudienceRef, number: Version, leaseholder: JobId, sleep: Callable[[float], None]
 ) -> None:
-    """See `VersionStore.hold`."""
+    """See `VersionStore.lease`."""
     from pyiceberg.table.update.snapshot import ManageSnapshots
 
     def decide(found: "Table | None") -> Decision[None]:
         table, info = require_table(found, audience, number)
-        if _held_tag(number, holder) in table.metadata.refs:
+        if _lease_tag(number, leaseholder) in table.metadata.refs:
             return Settled(None)
         transaction = table.transaction()
-        ManageSnapshots(transaction).create_tag(info.snapshot_id, _held_tag(number, holder)).commit()
+        ManageSnapshots(transaction).create_tag(info.snapshot_id, _lease_tag(number, leaseholder)).commit()
         require_tag(transaction, tag_name(number), info.snapshot_id)
         return Staged(transaction, None)
 
@@ -39,13 +39,13 @@ def hold_version(
 
 
 def release_versions(
-    tables: AudienceTables, audience: AudienceRef, holder: JobId, sleep: Callable[[float], None]
+    tables: AudienceTables, audience: AudienceRef, leaseholder: JobId, sleep: Callable[[float], None]
 ) -> None:
     """See `VersionStore.release`."""
     from pyiceberg.table.update.snapshot import ManageSnapshots
 
     def decide(table: "Table | None") -> Decision[None]:
-        mine = [] if table is None else [tag for tag in table.metadata.refs if _is_held_by(tag, holder)]
+        mine = [] if table is None else [tag for tag in table.metadata.refs if _is_lease_of(tag, leaseholder)]
         if table is None or not mine:
             return Settled(None)
         transaction = table.transaction()
@@ -58,26 +58,28 @@ def release_versions(
     _commit(tables, audience, decide, sleep)
 
 
-def holders(tables: AudienceTables, audience: AudienceRef) -> set[JobId]:
-    """See `VersionStore.holders`."""
+def leaseholders(tables: AudienceTables, audience: AudienceRef) -> set[JobId]:
+    """See `VersionStore.leaseholders`."""
     table = tables.find(audience)
     tags = () if table is None else table.metadata.refs
-    return {JobId(found[1]) for tag in tags if (found := HELD_TAG.fullmatch(tag)) is not None}
+    return {JobId(found[1]) for tag in tags if (found := LEASE_TAG.fullmatch(tag)) is not None}
 
 
-def held_version(
-    tables: AudienceTables, audience: AudienceRef, number: Version, holder: JobId
+def leased_version(
+    tables: AudienceTables, audience: AudienceRef, number: Version, leaseholder: JobId
 ) -> tuple[VersionInfo, Sequence[Part]]:
-    """See `VersionStore.held`."""
+    """See `VersionStore.leased`."""
     table = tables.find(audience)
     if table is None:
         raise UserError(
             "AUDIENCE_DELETED", f"audience {audience.audience} has been deleted", audience=audience.audience
         )
-    ref = table.metadata.refs.get(_held_tag(number, holder))
+    ref = table.metadata.refs.get(_lease_tag(number, leaseholder))
     snapshot = None if ref is None else table.metadata.snapshot_by_id(ref.snapshot_id)
     if snapshot is None:
-        raise FatalError("NOT_HELD", f"version {number} of {audience.audience} is not leased by {holder}", job=holder)
+        raise FatalError(
+            "NOT_HELD", f"version {number} of {audience.audience} is not leased by {leaseholder}", job=leaseholder
+        )
     info = version_info(snapshot)
     return info, parts_of(table, audience, info)
 
@@ -108,18 +110,18 @@ def parts_of(table: "Table", audience: AudienceRef, info: VersionInfo) -> Sequen
     return sorted(listed.values(), key=lambda p: (p.partition is None, p.partition or 0, p.uri))
 
 
-def held_snapshots(refs: Iterable[tuple[str, int]]) -> set[int]:
+def leased_snapshots(refs: Iterable[tuple[str, int]]) -> set[int]:
     """Snapshots with a lease, from pairs (tag, snapshot id)."""
-    return {snapshot_id for tag, snapshot_id in refs if HELD_TAG.fullmatch(tag)}
+    return {snapshot_id for tag, snapshot_id in refs if LEASE_TAG.fullmatch(tag)}
 
 
-def _held_tag(number: Version, holder: JobId) -> str:
-    return f"held-v{number}-{holder}"
+def _lease_tag(number: Version, leaseholder: JobId) -> str:
+    return f"held-v{number}-{leaseholder}"
 
 
-def _is_held_by(tag: str, holder: JobId) -> bool:
-    found = HELD_TAG.fullmatch(tag)
-    return found is not None and found[1] == holder
+def _is_lease_of(tag: str, leaseholder: JobId) -> bool:
+    found = LEASE_TAG.fullmatch(tag)
+    return found is not None and found[1] == leaseholder
 
 
 def _commit(
