@@ -47,7 +47,7 @@ class ChildProcess:
         self._output = output or tempfile.TemporaryFile()  # noqa: SIM115  # closed in `close`
         self.control, its_control = socket.socketpair()
         self._status, its_status = socket.socketpair()
-        given = [its_control.fileno(), its_status.fileno(), self._output.fileno()]
+        given = [its_status.fileno(), its_control.fileno(), self._output.fileno()]
         with its_control, its_status, suppress(BrokenPipeError, ConnectionResetError):
             socket.send_fds(server, [FORK], given)
 

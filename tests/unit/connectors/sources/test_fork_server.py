@@ -267,15 +267,16 @@ def test_a_killed_owner_takes_the_server_with_it(wait: str) -> None:
     assert psutil.wait_procs(family, timeout=60)[1] == []
 
 
+@pytest.mark.parametrize("left", [1, 2, 3])
 def test_where_no_process_may_be_forked_it_is_said_and_other_files_are_read_on(
-    file: Path, small: Path, server: psutil.Process
+    file: Path, small: Path, server: psutil.Process, left: int
 ) -> None:
     with open_parsed(file, spec_of("n:long")) as parsed:
         batches = iter(parsed)
         next(batches)
         opened = {int(fd.name) for fd in Path(f"/proc/{server.pid}/fd").iterdir()}
         soft, hard = server.rlimit(psutil.RLIMIT_NOFILE)
-        room = sorted(set(range(len(opened) + 3)) - opened)[:3]  # for what comes with the request, and no more
+        room = sorted(set(range(len(opened) + 3)) - opened)[:left]  # for what comes with the request, or part of it
         server.rlimit(psutil.RLIMIT_NOFILE, (room[-1] + 1, hard))
         with pytest.raises(OSError, match="Too many open files"):
             open_parsed(small, spec_of())
