@@ -245,6 +245,18 @@ def test_a_server_that_has_closed_its_sockets_and_does_not_end_is_ended(
         open_parsed(small, spec_of())
 
 
+def test_a_thread_that_waits_for_a_child_holds_up_no_other(server: psutil.Process) -> None:
+    child = PARSERS.fork()
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(child.wait)
+        assert not child.wait(0.01)
+        assert server.is_running()
+        child.kill()
+        assert waiting.result(60)
+    assert (child.wait(0), child.exit_code) == (True, -9)
+    child.close()
+
+
 OWNER = """
 import sys, time
 from connectors.sources.fork_server import PARSERS
