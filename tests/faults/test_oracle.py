@@ -1,4 +1,4 @@
-"""What judges the sweep is itself able to say no."""
+"""The judge of the sweep is itself able to object."""
 
 from pathlib import Path
 
