@@ -69,7 +69,7 @@ def make_file(folder: Path, seed: int, *, rows: int | None = None, mode: ImportM
 
 
 def clicks(folder: Path, seed: int, name: str = NAMES[-1]) -> SourceFile:
-    """The users of a click log, with the platform of their last click. The seed chooses the row where the log is cut."""
+    """The users of a click log, with the platform of their last click. The seed chooses where the log is cut."""
     lines = gzip.decompress(clickstream(name)).splitlines(keepends=True)
     rows = random.Random(seed).randrange(len(lines) // 2, len(lines))
     path = folder / f"{seed}-clicks.csv.gz"

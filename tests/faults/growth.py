@@ -46,7 +46,7 @@ def _of_servers(stack: FaultedStack, file: Path) -> bool:
 
 
 def grown(measures: Sequence[Measure]) -> list[str]:
-    """What exceeds its value in the second quarter by more than its slack in the last one. The first quarter warms up."""
+    """What exceeds its value in the second quarter by more than its slack in the last. The first quarter warms up."""
     _, early, _, late = quarters(measures)
     found = []
     for name in WATCHED:

@@ -186,7 +186,7 @@ class Reader:
 
 
 def fault_of(audience: Published, found: tuple[int, pa.Table] | None, *, at_least: int) -> str | None:
-    """What is wrong with what a reader saw, or None. `at_least`: the newest version that it had seen or known before."""
+    """What is wrong with what a reader saw, or None. `at_least`: the newest version that it had seen or known of."""
     if found is None:
         return f"no version, after v{at_least}" if at_least else None
     number, rows = found

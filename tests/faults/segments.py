@@ -46,7 +46,7 @@ class Visitors:
         self.seen: set[str] = set()
 
     def visit(self, users: Collection[str], dice: random.Random) -> None:
-        """Send visits of up to `VISITS` of these users. Raises `AssertionError` if the broker does not acknowledge all."""
+        """Send visits of up to `VISITS` of these users. Raises `AssertionError` if the broker does not take them."""
         for user in dice.sample(sorted(users), min(VISITS, len(users))):
             record = {"tenant": TENANT, "user_id": user, "event": "visit", "occurred_at": datetime.now(UTC).isoformat()}
             self._producer.produce(EVENTS, json.dumps(record).encode(), key=user.encode())
