@@ -2,8 +2,8 @@
 
 A seed gives the same history only while the product asks its servers the same questions in the same order; a change of
 the product changes the histories. A pinned seed may then lose its purpose. The test reports when a fault or a situation
-has become rare, and `make prove PROVE=mutants` when a mutant survives. To find another seed, run `python -m
-tests.simulation --from 200 --count 300 --having "append conflict"`.
+has become rare, and `make prove EXHIBIT=mutants` when a mutant survives. To find another seed, run
+`python -m tests.simulation --from 200 --count 300 --having "append conflict"`.
 """
 
 from collections.abc import Mapping
