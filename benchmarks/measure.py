@@ -127,7 +127,7 @@ def spent_cpu_s() -> float:
     this = psutil.Process()
     used = 0.0
     for process in (this, *this.children()):
-        with suppress(psutil.NoSuchProcess):  # it has just ended: from now on its seconds are among ours
+        with suppress(psutil.NoSuchProcess):  # it has just ended: next time its seconds are among ours
             used += sum(process.cpu_times()[:4])
     return used
 

@@ -22,7 +22,7 @@ from schemas.import_spec import ImportSpec
 from tests.clickstream import NAMES, clickstream
 
 Row = tuple[int | None, str | None]
-"""What is stored of a user besides the id: age and country."""
+"""The columns of a user besides the id: age and country."""
 Members = Mapping[str, Row]
 COLUMNS: Final = (Column(name="age", type="long"), Column(name="country"))
 COUNTRIES: Final = ("JP", "DE", "", "名古屋, 愛知", 'the "old" one', "line\nbreak")

@@ -188,7 +188,7 @@ def receipt_faults(receipt: Mapping[str, Any] | None, file: SourceFile, expected
 
 
 def left_behind(stack: FaultedStack) -> list[str]:
-    """Staged objects of ended jobs that are left once garbage collection has had its time."""
+    """Staged objects of ended jobs that remain after garbage collection has had its time."""
     context = stack.context
     deadline = time.monotonic() + CLEAN_TIMEOUT_S
     while True:

@@ -60,7 +60,7 @@ COMMITS: Final = {
 class Kind:
     """`begins`: states of the job; the seed picks the one at which the fault begins. None: before the upload.
 
-    `rows`: size of the file, if the kind needs a certain size.
+    `rows`: size of the file, if the kind needs a certain one.
     """
 
     name: str

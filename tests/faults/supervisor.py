@@ -1,7 +1,8 @@
 """The embedded stack with a proxy in front of its servers: the real supervisor, given other parts.
 
-`python -m tests.faults.supervisor`, started by `tests.faults.stack`. `FAULTS` in its environment is JSON: `{"ports":
-{"kafka", "s3", "engine"[, "catalog"]}, "postgres": {"command", "port", "url"} | null}`, with the ports of the proxy.
+`python -m tests.faults.supervisor`, started by `tests.faults.stack`. `FAULTS` in its environment is JSON, with the
+ports of the proxy:
+`{"ports": {"kafka", "s3", "engine"[, "catalog"]}, "postgres": {"command", "port", "url"} | null}`.
 Servers listen where they always do; clients get the ports of the proxy.
 """
 

@@ -1,4 +1,4 @@
-"""The judge of the sweep is itself able to object."""
+"""The oracle of the sweep does object when something is wrong."""
 
 from pathlib import Path
 

@@ -18,8 +18,7 @@ HEAD_BYTES: Final = 16 * 1024
 class Piece:
     """Bytes to pass on.
 
-    `head`: the beginning of a request that starts with these bytes; for PostgreSQL, what its transaction has sent so
-    far.
+    `head`: the beginning of a request that starts with these bytes; for PostgreSQL, what its transaction has sent.
     `answers`: the number of the request that these bytes answer.
     """
 

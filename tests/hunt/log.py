@@ -90,7 +90,7 @@ def write_collected(file: Path, tests: Sequence[str]) -> None:
 
 
 def collected(file: Path) -> list[str]:
-    """The collected tests of a run. Empty if the run ended before collection."""
+    """The tests that a run's pytest collected. Empty if the run ended before."""
     tests = file.with_suffix(".tests")
     found: list[str] = json.loads(tests.read_text()) if tests.exists() else []
     return found

@@ -152,7 +152,7 @@ class People:
             return [JobId(row.job_id) for row in connection.execute(query)]
 
     def _try(self, act: Callable[[], object]) -> None:
-        """People do not pursue what was refused, or what is not known to have worked."""
+        """People give up on what was refused, or is not known to have worked."""
         try:
             act()
         except MusterError as exc:

@@ -127,7 +127,7 @@ class World:
         return run_task(self.context, command, job_id(job), execution)
 
     def group_view(self, **more: Any) -> GroupView:
-        """The group as the control plane sees it. The group of segment workers has no members."""
+        """The group as the control plane sees it. Under any name it has the members of the import workers."""
         return GroupView(self.group, name=more.get("name", self.group.topics[0]))
 
     def _read(self) -> None:
