@@ -51,7 +51,7 @@ def measured(rates: Rates, report: Mapping[str, Any]) -> Rates:
     if report["bytes"]:
         each = round(report["bytes"] / rows, 2)
         changes["file"] = ByteRate(bytes=each, source=f"CSV of {rows / US:g} M rows: python -m benchmarks")
-    return replace(rates, **changes)  # fields of three types, each by its name
+    return replace(rates, **changes)  # type: ignore[arg-type]  # fields of three types, each by its name
 
 
 def as_toml(rates: Rates) -> str:
