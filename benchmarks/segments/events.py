@@ -1,6 +1,6 @@
 """Events and profiles of a shop, seeded, as the chunks that an import sends; and fifty rules of all kinds.
 
-Half of the events come in visits: a user has about ten of them within a day, then none for ten days. The other half
+Half of the events come in visits: a user has some of them within a third of a day, then none for ten days. The other half
 come from any user at any time, which caches cannot predict. One event in fifty is up to two days late.
 """
 
@@ -36,7 +36,7 @@ CATEGORIES: Final = ("shoes", "coats", "hats", "bags", "toys", "books")
 PLANS: Final = ("free", "plus", "pro")
 VISITS: Final = 3
 VISITORS: Final = 0.03
-"""Share of users on a visit at any time: a visit lasts 30 / 3 * 0.03 * 3 = 0.9 days."""
+"""Share of users on a visit at any time: of the ten days from one visit to the next, a visit lasts 0.3 days."""
 
 EVENT_SCHEMA: Final = RowSchema(
     columns=(
