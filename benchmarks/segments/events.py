@@ -1,7 +1,7 @@
 """Events and profiles of a shop, seeded, as the chunks that an import sends; and fifty rules of all kinds.
 
-Half of the events come in visits: a user has some of them within a third of a day, then none for ten days. The other half
-come from any user at any time, which caches cannot predict. One event in fifty is up to two days late.
+Half of the events come in visits: a user has some of them within a third of a day, then none for ten days. The other
+half come from any user at any time, which caches cannot predict. One event in fifty is up to two days late.
 """
 
 from collections.abc import Callable, Iterator
