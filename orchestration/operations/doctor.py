@@ -7,7 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from botocore.exceptions import BotoCoreError, ClientError
+
+from connectors.kafka.topics import topic_differences
+from connectors.kafka.worker_group import group_members
 from connectors.sandbox import described, look
+from orchestration.catalog.migrate import revisions
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import SANDBOX_REQUIRED, Settings
 from orchestration.workflow.resources import machine_specs
@@ -87,7 +92,6 @@ class ServiceChecks:
         yield from _jobs(self.jobs)
 
     def _catalog(self, remedy: str) -> Iterator[Diagnosis]:
-        from orchestration.catalog.migrate import revisions
 
         text = f"{len(self.audiences.all())} audiences"
         actual, expected = revisions(self.settings.catalog_url)
@@ -104,7 +108,6 @@ class ServiceChecks:
         yield Diagnosis(severity="ok", subject="object store", text=f"buckets {', '.join(names)} can be read")
 
     def _machines(self, remedy: str) -> Iterator[Diagnosis]:
-        from botocore.exceptions import ClientError
 
         prefix = self.settings.machine_prefix
         names = [machine.name for machine in machine_specs()]
@@ -125,8 +128,6 @@ class ServiceChecks:
 
 def asked(subject: str, ask: Callable[[], Iterator[Diagnosis]], remedy: str) -> Iterator[Diagnosis]:
     """Findings of a check; a service that does not answer is itself the finding."""
-    from botocore.exceptions import BotoCoreError, ClientError  # slow to import
-
     try:
         yield from list(ask())
     except MusterError as exc:
@@ -136,7 +137,6 @@ def asked(subject: str, ask: Callable[[], Iterator[Diagnosis]], remedy: str) -> 
 
 
 def _topics(settings: Settings, remedy: str) -> Iterator[Diagnosis]:
-    from connectors.kafka.topics import topic_differences  # loads librdkafka
 
     found = topic_differences(settings)
     for difference in found:
@@ -151,7 +151,6 @@ def _topics(settings: Settings, remedy: str) -> Iterator[Diagnosis]:
 
 
 def _workers(settings: Settings) -> Diagnosis:
-    from connectors.kafka.worker_group import group_members  # loads librdkafka
 
     if members := group_members(settings.kafka_bootstrap, WORKER_GROUP):
         return Diagnosis(severity="ok", subject="workers", text=f"{members} workers share the partitions")

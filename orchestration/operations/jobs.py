@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from connectors.publishing.importer import publish_aborted
+from connectors.publishing.producer import KafkaTopicLog
 from orchestration.kinds.topics import import_topic
 from orchestration.platform.clock import now_ms
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
@@ -66,8 +68,6 @@ class ImportJobs:
     def _notify_workers(self, job: "Job") -> str | None:  # 3
         if job.attempt == 0 or job.segment is not None:  # workers hold nothing of a snapshot
             return None
-        from connectors.publishing.importer import publish_aborted  # loads librdkafka
-        from connectors.publishing.producer import KafkaTopicLog
 
         try:
             publish_aborted(

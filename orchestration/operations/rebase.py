@@ -16,12 +16,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from aiokafka.errors import KafkaError
+from confluent_kafka import KafkaException
+
+from connectors.kafka.log_ends import log_ends, log_starts
 from connectors.kafka.topic_ids import TopicIds
 from connectors.kafka.worker_group import WorkerGroup
 from orchestration.platform.clock import now_ms
 from schemas.errors import RetriableError, UserError
 from schemas.ids import Partition
 from schemas.topics import ACTIVITY_TOPICS, MEMBERSHIP_CHANGES, SEGMENT_WORKER_GROUP
+from streams.segments import checkpoints
+from streams.segments.log_identity import is_of
+from streams.segments.log_reader import LogReader
 
 if TYPE_CHECKING:
     from connectors.lake.archive import ActivityArchive
@@ -105,8 +112,6 @@ class Rebase:
 
     def foreign_checkpoints(self) -> tuple[Partition, ...]:
         """Partitions whose checkpoint workers refuse with OTHER_LOG. Raises as `inspect`. Reads all checkpoints."""
-        from aiokafka.errors import KafkaError
-
         try:
             return asyncio.run(self._foreign_checkpoints(self._log_epoch()))
         except KafkaError as exc:
@@ -139,7 +144,6 @@ class Rebase:
             sleep(POLL_S)
 
     def _topic(self, topic: str) -> TopicFound:
-        from connectors.kafka.log_ends import log_ends, log_starts
 
         bootstrap, partitions = self.settings.kafka_bootstrap, self.settings.partitions
         topic_id, known = TopicIds(bootstrap).of(topic), self.archive.topic_id(topic)
@@ -155,9 +159,6 @@ class Rebase:
         )
 
     async def _foreign_checkpoints(self, log_epoch: int) -> tuple[Partition, ...]:
-        from streams.segments import checkpoints
-        from streams.segments.log_identity import is_of
-        from streams.segments.log_reader import LogReader
 
         settings, other = self.settings, []
         for partition in map(Partition, range(settings.partitions)):
@@ -178,8 +179,6 @@ class Rebase:
 
     def _reset(self, found: Found, sleep: Callable[[float], None]) -> None:
         """Step 2. Kafka refuses to move the offsets of a group that has members."""
-        from confluent_kafka import KafkaException
-
         group = WorkerGroup(
             self.settings.kafka_bootstrap,
             self.settings.partitions,

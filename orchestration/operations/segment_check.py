@@ -16,8 +16,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from connectors.kafka.errors import kafka_error
+from connectors.kafka.logon import librdkafka_config, refusals_of
 from connectors.lake.activity_relations import Activity, Below
 from connectors.lake.segment_queries import Comparison
+from connectors.publishing.activations import ActivationSender
 from orchestration.catalog.segment_records import Segment
 from orchestration.kinds.segment_meaning import Meaning, Outside
 from orchestration.operations.segments import find
@@ -184,12 +189,6 @@ class SegmentCheck:
 
     def _cuts(self, request: CutRequested, deadline: float, only: Partition | None) -> list[SegmentCut]:
         """Steps 1 and 2. If a partition answered twice, the last cut counts."""
-        from confluent_kafka import Consumer, KafkaException, TopicPartition
-
-        from connectors.kafka.errors import kafka_error
-        from connectors.kafka.logon import librdkafka_config, refusals_of
-        from connectors.publishing.activations import ActivationSender
-
         settings = self.settings
         consumer = Consumer({**librdkafka_config(settings.kafka_bootstrap), "group.id": "muster-check", "log_level": 2})
         asked = set(range(settings.partitions)) if only is None else {int(only)}

@@ -4,6 +4,11 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from confluent_kafka import KafkaException
+
+from connectors.kafka.clients import admin_client
+from connectors.kafka.errors import kafka_error
+from connectors.kafka.logon import answer
 from orchestration.operations.availability import require_services
 from orchestration.operations.follow import without_worker_s
 from orchestration.platform.settings import Settings
@@ -38,12 +43,6 @@ class RunningWorker:
 
 def running_workers(settings: Settings) -> list[RunningWorker]:
     """Workers by group, then by name. Raises `RetriableError` KAFKA_UNAVAILABLE, STACK_NOT_RUNNING."""
-    from confluent_kafka import KafkaException
-
-    from connectors.kafka.clients import admin_client
-    from connectors.kafka.errors import kafka_error
-    from connectors.kafka.logon import answer
-
     require_services(settings, "Kafka")
     admin = admin_client(settings.kafka_bootstrap)
     try:

@@ -117,8 +117,8 @@ def test_the_doctor_asks_the_services_and_not_the_embedded_stack(
 ) -> None:
     monkeypatch.setattr(doctor.ServiceChecks, "_buckets", lambda _: iter([READ]))
     monkeypatch.setattr(doctor, "look", lambda: Layer.NAMESPACES)
-    monkeypatch.setattr("connectors.kafka.worker_group.group_members", lambda *_: 0)
-    monkeypatch.setattr("connectors.kafka.topics.topic_differences", lambda _: DIFFERENCES)
+    monkeypatch.setattr("orchestration.operations.doctor.group_members", lambda *_: 0)
+    monkeypatch.setattr("orchestration.operations.doctor.topic_differences", lambda _: DIFFERENCES)
     context = Context(settings)
     monkeypatch.setitem(vars(context), "workflow", _Describes())
     told = [doctor.sandbox(settings), *wiring.service_checks(context).run()]
