@@ -74,7 +74,7 @@ class Twin:
         return joined([written(HEADER, always=self.always_quoted), *self.records()], self.line_end)
 
     def with_border_at(self, index: int, border: int, phase: int) -> "Twin":
-        """The same table, padded in an unkept column so that record `index` begins `phase` bytes before byte `border`."""
+        """The same table, padded in an unkept column: record `index` begins `phase` bytes before byte `border`."""
         records = [written(HEADER, always=self.always_quoted), *self.records()[:index]]
         missing = border - phase - len(joined(records, self.line_end))
         assert missing >= 0, "the row lies behind the border"
