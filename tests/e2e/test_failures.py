@@ -125,7 +125,7 @@ def test_an_object_that_is_changed_or_gone_after_its_import_began_is_a_user_erro
         else:
             context.objects.delete(bucket, key)
         request = ImportRequest(job_id=fresh_id(), tenant="default", audience=what, bucket=bucket, key=key)
-        # Register as if the workflow's first step had pinned the object earlier; in the workflow, registering is then a no-op.
+        # Register as if the workflow's first step had pinned the object earlier; the workflow itself then adds nothing.
         with patch.object(context.objects, "pin", return_value=pinned):
             register(context, {"import": request.as_record()}, context.engine.execution_arn(request.job_id))
         start(context.engine, request)

@@ -167,7 +167,7 @@ class ImportProtocol(RuleBasedStateMachine):
         self.importers.append(self.import_attempt(job, job.attempt))
 
     def import_attempt(self, job: SimulatedJob, attempt: Attempt) -> Iterator[None]:
-        """Chunks of all partitions, the fence, then the end markers; a zombie passed the fence before falling asleep."""
+        """Chunks of all partitions, the fence, then the end markers; a zombie falls asleep after its fence check."""
         sent = {p: chunks_of(job, attempt, p) for p in range(PARTITIONS)}
         for p, chunks in sent.items():
             for chunk, _ in chunks:
