@@ -139,7 +139,7 @@ def assert_all_acknowledged(settings: Settings) -> None:
     )
 
     def acknowledged() -> bool:
-        # The broker confirms the end of a transaction before its markers are in the partitions: the ends may still grow.
+        # The broker confirms the end of a transaction before its markers are in the partitions: ends may still grow.
         now = ends(settings)
         archived = {(topic, p): end for topic in ACTIVITY_TOPICS for p, end in archive.archived_to(topic).items()}
         logs = {topic: archive.log(topic) for topic in ACTIVITY_TOPICS}  # positions continue across a recreated topic
