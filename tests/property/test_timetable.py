@@ -24,8 +24,8 @@ SHIFTS = (
     ("America/New_York", datetime(2026, 10, 31, tzinfo=UTC)),
     ("Australia/Lord_Howe", datetime(2026, 4, 3, tzinfo=UTC)),  # shifts by half an hour
     ("America/Sao_Paulo", datetime(2018, 2, 16, tzinfo=UTC)),  # goes back over midnight
-    ("America/Sao_Paulo", datetime(2018, 11, 3, tzinfo=UTC)),  # has no midnight that day
-    ("Pacific/Apia", datetime(2011, 12, 29, tzinfo=UTC)),  # has no 30th
+    ("America/Sao_Paulo", datetime(2018, 11, 3, tzinfo=UTC)),  # skips midnight
+    ("Pacific/Apia", datetime(2011, 12, 29, tzinfo=UTC)),  # skips the 30th
     ("Asia/Kathmandu", datetime(2026, 6, 1, tzinfo=UTC)),
     ("UTC", datetime(2026, 2, 27, tzinfo=UTC)),
 )

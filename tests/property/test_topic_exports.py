@@ -75,7 +75,8 @@ CHUNKS = [(p, n) for p in range(P) for n, v in enumerate(FIRST[p]) if isinstance
 def repeated(draw: st.DrawFn, messages: list[bytes]) -> list[bytes]:
     """Content of a partition after steps that died, slept and were repeated.
 
-    The first copy of each message keeps its place; repeats may come any number of times after it.
+    The start marker comes first, then the chunks in any order, then the end marker; repeats of a message follow it
+    anywhere.
     """
     start, *chunks, end = messages
     log = [start, *draw(st.permutations(chunks)), end]
