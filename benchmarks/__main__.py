@@ -114,7 +114,7 @@ def sizes(text: str) -> tuple[int, ...]:
 
 
 def table(results: list[Result]) -> Table:
-    """The results, one per line."""
+    """The results as a table, one per line."""
     rates = {result.label: result.rate for result in results}
     out = Table("benchmark", "what")
     for title in ("M rows/s", "seconds", "CPU us/row", "peak MiB", "times the", "goal", "met"):

@@ -19,7 +19,7 @@ STAGES: Final = {
 }
 """Source of each rate: benchmark and label of a result. All other rates keep their values."""
 STORED: Final = {"kafka": "import_", "lake": "publish"}
-"""Sizes of a row that come from a stage's result, if it says how much its rows take."""
+"""Row sizes that come from a stage's result, if the result says how many bytes its rows take."""
 HEAD: Final = """\
 # What a row of the benchmarks' file (a UUID, a number, two letters) takes in each stage: microseconds of time and of
 # processors, and bytes. Written by `python -m benchmarks.capacity_page`; docs/capacity.md says what is made of it.
@@ -35,7 +35,7 @@ def measured(rates: Rates, report: Mapping[str, Any]) -> Rates:
     machine, rows = report["machine"], report["rows"]
     day = datetime.fromisoformat(report["measured_at"]).astimezone(UTC).date()
     where = f"{machine['cores']} cores at a load of {machine['load_average']:.1f}, {day}"
-    # A result is repeated for each baseline; only the first says how much its rows take.
+    # A result is repeated for each baseline; only the first says how many bytes its rows take.
     found = {(r["benchmark"], r["label"]): r for r in reversed(report["results"])}
     for name, key in STAGES.items():
         if (result := found.get(key)) is None:

@@ -51,7 +51,7 @@ class Basis:
     prices: Prices
 
     def work(self, rows: int, base: int = 0) -> Work:
-        """The import of a CSV of the measured shape."""
+        """The work of importing a CSV with rows of the measured shape."""
         mode: ImportMode = "append" if base else "replace"
         return Work(rows=rows, bytes=round(rows * self.rates.file.bytes), mode=mode, base_members=base)
 
@@ -74,7 +74,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def rates_table(basis: Basis) -> str:
-    """What was measured and what is assumed, with sources."""
+    """What was measured and what is assumed, each with its source."""
     rows = []
     for field in fields(basis.rates):
         rate, name = getattr(basis.rates, field.name), field.name.removesuffix("_")
@@ -92,7 +92,7 @@ def rates_table(basis: Basis) -> str:
 
 
 def imports_table(basis: Basis) -> str:
-    """Time and cost of a replace."""
+    """Time and cost of a replace, by number of users."""
     quotes = [(rows, basis.quote(basis.work(rows), deployed())) for rows in SIZES]
     header = ("users", "file", "verify", "import", "materialise", "publish", "together", "USD")
     lines = []
@@ -106,7 +106,7 @@ def imports_table(basis: Basis) -> str:
 
 
 def money_table(basis: Basis) -> str:
-    """What the cost of a replace consists of, and what is kept."""
+    """The components of a replace's cost, including what is paid anyway."""
     header = ("users", "functions and tasks", "workers", "requests, transitions", "traffic", "together", "own brokers")
     lines = []
     for rows in SIZES:

@@ -39,7 +39,7 @@ BARE_OPTIONS: Final = {
 
 
 def run(setting: Setting) -> list[Result]:
-    """Both read the lake through S3, and write sorted files to the same disk."""
+    """Muster and DuckDB both read the lake through S3 and write sorted files to the same disk."""
     context = Context(setting.settings)
     versions = make_versions(context, setting.rows, setting.scratch)
     limits = context.duck_limits
@@ -124,7 +124,7 @@ class _Bench:
         ]
 
     def verify(self, format_: FileFormat) -> list[Result]:
-        """Read back what `whole` has written."""
+        """Read back what `whole` has written, compared with hashing it."""
         folder = self._folder(format_)
         rows = self._versions.later.info.members
         bare = replace(best_of(self._repeat, sha256, folder), rows=rows)
@@ -157,7 +157,7 @@ class _Bench:
 
 
 def copy(query: str, format_: FileFormat, out: Path, s3: S3Access, limits: DuckLimits) -> int:
-    """Bare DuckDB: one file, nothing counted."""
+    """Bare DuckDB: one file, no counts."""
     with connect(limits, s3) as connection:
         target = out / f"bare.{format_}"
         [(rows,)] = connection.execute(f"COPY ({query}) TO '{target}' ({BARE_OPTIONS[format_]})").fetchall()
@@ -176,7 +176,7 @@ def write(order: ExportOrder, folder: Path, s3: S3Access, limits: DuckLimits) ->
 
 
 def sha256(folder: Path) -> int:
-    """Read and hash every file: the least that a receiver does."""
+    """Read and hash every file: the minimum work of a receiver."""
     files = [path for path in folder.iterdir() if path.name != MANIFEST_NAME]
     for path in files:
         with path.open("rb") as stream:
@@ -199,7 +199,7 @@ def _anti(rows: str, others: str) -> str:
 
 
 def _full(new: str, old: str) -> str:
-    """Both sides at once: the side that a row comes from tells what happened to it."""
+    """Both sides in one query: the side that a row comes from is its change."""
     names = ROW_SCHEMA.names
     changed = " OR ".join(f"n.{name} IS DISTINCT FROM o.{name}" for name in names)
     one = ", ".join(f"unnest([n.{name}, o.{name}]) AS {name}" for name in names)

@@ -12,15 +12,15 @@ MONTH_H: Final = 730
 RELAY: Final = Resources(vcpu=Relay().cpu / CPU, gb=Relay().memory_mib / 1024, disk_gb=FREE_DISK_GB)
 """As deployed unless the deployment's settings differ."""
 WORKERS: Final = Service().count
-"""Workers of imports, and as many of segments: one may be missing."""
+"""Import workers, and as many segment workers: one of each may be missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Idle:
     """Counts of all resources, as in docs/muster-deploy.example.toml.
 
-    `endpoints`: interface endpoints times zones; the S3 gateway costs nothing. `broker_gb`, `database_gb`: disk.
-    `metrics`: those counted from logs.
+    `endpoints`: interface endpoints times zones; the S3 gateway costs nothing. `broker_gb`, `database_gb`: disk in GB.
+    `metrics`: only those counted from logs.
     """
 
     worker: Resources = WORKER
@@ -41,7 +41,7 @@ class Idle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdleLine:
-    """One item paid by the month. `ours`: it is part of the stack; otherwise the operator provides it."""
+    """One item with a monthly price. `ours`: part of the stack; otherwise the operator provides it."""
 
     what: str
     count: int

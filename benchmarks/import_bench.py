@@ -24,7 +24,7 @@ TIMEOUT_S = 3600
 SAMPLE_S = 0.25
 TENANT = TenantName("bench")
 ROLES = {
-    # Files up to `lambda_file_bytes` are verified, sent and published by the functions, larger ones sent by a task.
+    # Functions verify, send and publish files up to `lambda_file_bytes`; a task sends larger ones.
     "importer": ("orchestration.entrypoints.container task import", "lambda_fork_server"),
     "worker": ("orchestration.entrypoints.worker",),
 }
@@ -32,7 +32,7 @@ GOAL_RATE = 0.25  # within 4x of the baseline's time
 
 
 def run(setting: Setting) -> list[Result]:
-    """Both ways on the same file."""
+    """Import the same file both ways."""
     plain = best_of(setting.repeat, plain_duckdb, setting.csv, setting.rows, setting.scratch / "plain")
     context = Context(setting.settings)
     context.audiences.add_tenant(TENANT, 1)
@@ -47,11 +47,11 @@ def run(setting: Setting) -> list[Result]:
 
 
 def plain_duckdb(csv: Path, rows: int, out: Path) -> int:
-    """Read the CSV, keep one row per user, write sorted zstd Parquet in 8 parts: what a script would do."""
+    """Read the CSV, keep one row per user, write sorted zstd Parquet in 8 parts, as a script would."""
     out.mkdir(exist_ok=True)
     with duckdb.connect() as connection:
         connection.execute("SET threads = 2")
-        connection.execute("SET enable_progress_bar = false")  # it would be between the lines of the table
+        connection.execute("SET enable_progress_bar = false")  # it would show up between the lines of the table
         connection.execute(
             "CREATE TABLE users AS SELECT user_id, max(age) AS age, max(country) AS country, "
             f"hash(user_id) % {PARTS} AS part FROM read_csv($file, header = true, auto_detect = false, delim = ',', "
@@ -70,7 +70,7 @@ def plain_duckdb(csv: Path, rows: int, out: Path) -> int:
 
 
 def whole_import(context: Context, key: str, rows: int) -> tuple[Measured, dict[str, int]]:
-    """One import through the workflow, from StartExecution to READY; with the peak resident bytes of each role."""
+    """One import through the workflow, from StartExecution to READY, with the peak resident bytes of each role."""
     job_id = fresh_id()
     request = ImportRequest(
         job_id=job_id,
@@ -110,7 +110,7 @@ class MemoryWatch:
 
     @property
     def cpu_s(self) -> float:
-        """Processor seconds of all processes of the stack while watched, as far as the samples show."""
+        """Processor seconds of all processes of the stack while watched, as far as the samples cover."""
         return sum(last - first for first, last in self._cpu.values())
 
     def stop(self) -> dict[str, int]:

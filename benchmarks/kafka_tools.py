@@ -16,11 +16,11 @@ from schemas.topics import CHUNK_MAX_ROWS, MESSAGE_MAX_BYTES
 
 HEAP: Final = "-Xmx1g"
 PAYLOADS: Final = 64
-"""Number of different records; the tool picks one of them each time. A batch holds three."""
+"""Number of different records; the tool picks one at random for each send. A batch holds three."""
 BETWEEN: Final = ";"
 WARM_UP: Final = 1
 PASSES: Final = 3
-"""The file's bytes in chunks are sent this many times; what is sent before, to warm up, does not count."""
+"""Passes over the file's bytes, as chunks, that count; the warm-up before them does not."""
 STEADY: Final = re.compile(r"(\d+) steady state records sent, ([\d.]+) records/sec")
 MS: Final = 1000
 PRODUCER: Final = {
@@ -57,7 +57,7 @@ def text_chunk(lines: Sequence[str], first: int, size: int) -> str:
 
 
 def produce(bootstrap: str, topic: str, payloads: Path, records: int) -> Measured:
-    """kafka-producer-perf-test: its rate for `records` records once it is warm; `rows` are those of as many chunks.
+    """kafka-producer-perf-test: its rate for `records` records once warm. `rows` counts the rows of as many chunks.
 
     Processor time includes the start and the warm-up.
     """

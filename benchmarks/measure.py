@@ -54,7 +54,7 @@ class Result:
         return self.best.rows / self.best.wall_s
 
     def times(self, rates: Mapping[str, float]) -> float | None:
-        """Its rate as a multiple of its baseline's; `rates` by label."""
+        """Its rate as a multiple of its baseline's. None without a baseline. `rates`: by label."""
         return self.rate / rates[self.baseline] if self.baseline else None
 
     def verdict(self, rates: Mapping[str, float]) -> bool | None:
@@ -81,7 +81,7 @@ Prepare = Callable[[], None]
 
 
 def best_of(repeat: int, work: Work, *arguments: object, prepare: Prepare | None = None) -> Measured:
-    """The fastest of several runs, each in a fresh process, so that none profits from an earlier one."""
+    """The fastest of several runs, each in a fresh process, so that no run profits from an earlier one."""
     return min((_isolated(work, arguments, prepare) for _ in range(repeat)), key=lambda run: run.wall_s)
 
 
@@ -133,7 +133,7 @@ def spent_cpu_s() -> float:
 
 
 def machine() -> dict[str, object]:
-    """Everything the numbers depend on."""
+    """A description of the machine: everything that the numbers depend on."""
     cpuinfo = Path("/proc/cpuinfo")
     models = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
     return {

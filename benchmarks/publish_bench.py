@@ -62,21 +62,21 @@ USER = fastavro.parse_schema(
 
 
 class NoWorkers:
-    """This benchmark has no consumers: the backlog is unbounded."""
+    """A backlog without limit: this benchmark has no consumers."""
 
     def taken(self) -> tuple[int, ...]:
         raise AssertionError
 
 
 class NoFence:
-    """This attempt is never stopped."""
+    """A fence that never stops the attempt."""
 
     def check(self) -> None:
         pass
 
 
 def publish_columnar(path: Path, bootstrap: str, topic: str, evidence: dict[str, object]) -> int:
-    """The product's own way, including the check against the evidence of verification."""
+    """The product's own way, including the comparison with the evidence of verification."""
     verified = Evidence.from_record(evidence)
     with open_parsed(path, SPEC, ParseLimits()) as parsed:
         report = publish_import(
@@ -158,7 +158,7 @@ def publish_with_kcat(path: Path, bootstrap: str, topic: str, rows: int) -> int:
 
 
 def run(setting: Setting) -> list[Result]:
-    """All ways to the same broker, one after another, each into its own topic."""
+    """Run all ways against the same broker, one after another, each into its own topic."""
     bootstrap, partitions = setting.settings.kafka_bootstrap, setting.settings.partitions
     slice_rows = min(setting.rows, PER_ROW_SLICE)
     per_row = best_of(
@@ -198,7 +198,7 @@ def evidence_of(path: Path, partitions: int) -> dict[str, object]:
 
 
 def chunk_bytes() -> int:
-    """Size of the message for a full chunk of the file's rows, which all have the same length."""
+    """Size in bytes of the message for a full chunk of the file's rows, which all have the same length."""
     batch = next(users(np.random.default_rng(0), CHUNK_MAX_ROWS))
     columns = [pa.array(np.arange(CHUNK_MAX_ROWS)), *batch.columns]
     rows = pa.record_batch(columns, schema=arrow_schema(SPEC.row_schema, ordinal=True))
@@ -230,7 +230,7 @@ def _connect(setting: Setting) -> Result:
 def _limit(setting: Setting) -> Result:
     """The broker's maximum for as many chunks as ours, as text.
 
-    Its rows are those of as many chunks, so the ratio compares bytes.
+    Its `rows` are those of as many chunks, so the ratio compares bytes.
     """
     bootstrap, payloads = setting.settings.kafka_bootstrap, setting.scratch / "payloads"
     size, records = chunk_bytes(), max(setting.rows // CHUNK_MAX_ROWS, 1)

@@ -1,6 +1,6 @@
-"""Whole imports of several sizes, and of one size with several workers: speed, and memory within bounds and flat.
+"""Whole imports of several sizes, and of one size with several workers: speed, and memory bounded and flat.
 
-Each runs on its own stack, so that no process carries memory over from another size, and no disk its files.
+Each import runs on its own stack, so that no process carries memory over from another size, and no disk its files.
 """
 
 import os
@@ -30,7 +30,7 @@ PEAK_MIB: Final = 1024
 FLAT: Final = 1.25
 """Goal: the largest import takes at most a quarter more memory than the smallest."""
 WARM_ROWS: Final = 100_000
-"""Rows of an import before the measured one: functions have been called, and the broker's code is compiled."""
+"""Rows of an import before the measured one, so that functions are warm and the broker's code is compiled."""
 MIB: Final = 1024 * 1024
 JOIN_S: Final = 60
 POLL_S: Final = 0.2
@@ -144,7 +144,7 @@ def _import(scratch: Path, rows: int, *, workers: int = 1, plain: bool = False) 
 
 
 def _await_members(settings: Settings) -> None:
-    """Wait until every worker has its partitions: a late one would take some from the others."""
+    """Wait until every worker has its partitions: a late one would take some of the others' away."""
     deadline = time.monotonic() + JOIN_S
     while group_members(settings.kafka_bootstrap, WORKER_GROUP) < settings.workers:
         if time.monotonic() > deadline:

@@ -17,10 +17,10 @@ SPEC = ImportSpec(columns=(Column(name="age", type="long"), Column(name="country
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """`settings` are those of a running stack (Kafka and S3). Runs are repeated, and the best counts.
+    """`settings` are those of a running stack (Kafka and S3). Each run is repeated, and the best counts.
 
-    `csv` has `rows`; `scaling_rows` are the sizes of the imports of `scaling`, ascending; `users`, `events` and `rules`
-    are the size of the benchmark of segments.
+    `csv` has `rows` rows. `scaling_rows`: sizes of the imports of `scaling`, ascending. `users`, `events` and `rules`:
+    size of the segments benchmark.
     """
 
     csv: Path
@@ -35,7 +35,7 @@ class Setting:
 
 
 def warm_parser() -> None:
-    """What a function or task has done by the time a file is known: kernels loaded, a parser process ready."""
+    """Do what a function or task has done by the time it knows its file: load kernels, start a parser process."""
     warm()
     PARSERS.prepare()
     PARSERS.await_ready()

@@ -14,7 +14,7 @@ GOAL = 0.5  # at most twice the time
 
 
 class NoRejects:
-    """The generated file has no rejects."""
+    """Fails on any reject: the generated file has none."""
 
     def write(self, rejects: RejectBatch) -> None:
         raise AssertionError(rejects.rejects()[:1])

@@ -30,7 +30,7 @@ SCHEMA: Final = SPEC.row_schema
 
 
 def run(setting: Setting) -> list[Result]:
-    """Parts as imports would have left them; the base is published first, so that building finds it in the lake."""
+    """Write parts as imports would leave them. The base is published first, so that building finds it in the lake."""
     context = Context(setting.settings)
     context.audiences.add_tenant(TENANT, 1)
     ref = ref_of(context.audiences.ensure(TENANT, AudienceName("built"), new_id=fresh_id(), now_ms=1))
@@ -49,7 +49,7 @@ def run(setting: Setting) -> list[Result]:
 
 
 def publish(settings: Settings, ref: AudienceRef, parts: tuple[Part, ...]) -> int:
-    """Read and digest every part again, and make one commit."""
+    """Read and digest every part again, then commit once."""
     context, import_id = Context(settings), fresh_id()
     outcome = context.versions.publish(replacing(ref, parts, SCHEMA, import_id, import_id, settings.partitions))
     if not isinstance(outcome, Published):

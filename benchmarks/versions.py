@@ -31,10 +31,10 @@ ROW_SCHEMA: Final = RowSchema(
         Column(name="score", type="double"),
     )
 )
-"""Some 100 bytes per row as text: 20 M members are 2 GB."""
+"""About 100 bytes per row as text: 20 M members are 2 GB."""
 SEED: Final = 11
 DIFFERENT: Final = 100
-"""One row in so many is missing in the other version, and one has another age."""
+"""One row in this many is missing in the other version, and one has another age."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class Versions:
 
 
 def make_versions(context: Context, rows: int, scratch: Path) -> Versions:
-    """Publish two versions of about `rows` members that differ in three hundredths of them."""
+    """Publish two versions of about `rows` members; they differ in three hundredths of them."""
     context.audiences.add_tenant(TENANT, 1)
     audience = context.audiences.ensure(TENANT, AudienceName("members"), new_id=fresh_id(), now_ms=1)
     ref = ref_of(audience)

@@ -18,7 +18,7 @@ from schemas.messages import PartitionMaterialised
 from schemas.topics import CHUNK_MAX_ROWS, IMPORT_PROGRESS, IMPORTS
 
 PARTS: Final = ("s3", "kafka", "catalog", "worker")
-"""Without the relay: the catalog does not know the job of these chunks."""
+"""Without the control plane: the catalog does not know the job of these chunks."""
 WORKER: Final = "orchestration.entrypoints.worker"
 LIMIT: Final = "the broker's limit (consumer-perf-test)"
 TIMEOUT_S: Final = 1800
@@ -48,7 +48,7 @@ def run(setting: Setting) -> list[Result]:
 
 
 def _taken(setting: Setting, evidence: dict[str, object]) -> Measured:
-    """On its own stack: from when the worker is resumed until it has announced the last partition."""
+    """Measure on its own stack, from resuming the worker until it has announced the last partition."""
     home = setting.scratch / "worker-home"
     settings = stack.up(home, free_ports=True, parts=PARTS)
     try:

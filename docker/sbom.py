@@ -46,7 +46,7 @@ class Wheel:
 
     @classmethod
     def read(cls, path: Path) -> "Wheel":
-        """Raises `BadZipFile` or `StopIteration` for a file that is not a wheel."""
+        """Read a wheel. Raises `BadZipFile` or `StopIteration` for a file that is not a wheel."""
         with zipfile.ZipFile(path) as archive:
             names = sorted(archive.namelist())
             folder = next(name.split("/")[0] for name in names if name.endswith(".dist-info/METADATA"))
@@ -63,7 +63,7 @@ class Wheel:
 
     @property
     def component(self) -> Component:
-        """The distribution, with the compiled code that its bills declare."""
+        """The distribution, including the compiled code that its bills declare."""
         purl = PackageURL("pypi", name=self.name, version=self.metadata["Version"])
         return Component(
             name=self.metadata["Name"],
@@ -92,11 +92,11 @@ class Wheel:
                 name=part["name"],
                 version=part.get("version"),
                 purl=PackageURL.from_string(purl),
-                bom_ref=f"{above}#{purl}",  # two wheels may bundle the same
+                bom_ref=f"{above}#{purl}",  # two wheels may bundle the same code
             )
 
     def requires(self, marked: Mapping[str, str], extras: Iterable[str]) -> Iterator[Requirement]:
-        """Its requirements with these extras, on the system that `marked` describes."""
+        """The wheel's requirements with these extras, on the system that `marked` describes."""
         for line in self.metadata.get_all("Requires-Dist", []):
             needed = Requirement(line)
             if needed.marker is None or any(needed.marker.evaluate({**marked, "extra": x}) for x in ("", *extras)):

@@ -15,7 +15,7 @@ PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
 
 
 def stripped(library: bytes) -> bytes:
-    """The part of a library that is mapped."""
+    """The mapped part of a library, with its header set to no section headers."""
     (at,) = struct.unpack_from("<Q", library, 32)
     _, count = struct.unpack_from("<HH", library, 54)
     end = at + count * PROGRAM_HEADER.size

@@ -1,6 +1,6 @@
 """`make release VERSION=x.y.z [DRY_RUN=1]`, or `python -m release x.y.z [--dry-run]`.
 
-Exit code 1 if the release is refused, or a step fails. A dry run takes all steps in a clone that is thrown away.
+The exit code is 1 if the release is refused or a step fails. A dry run takes all steps in a temporary clone.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
 
 
 def state(root: Path, asked: str) -> State:
-    """The state a release of the working tree would start from."""
+    """The state that a release of the working tree would start from."""
     log = root / changelog.FILE
     return State(
         asked=asked,

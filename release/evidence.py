@@ -16,9 +16,9 @@ PAGE: Final = "docs/evidence.md"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """What the page says of one exhibit. `changed`: files it covers that have changed since.
+    """What the page says about one exhibit. `changed`: files it covers that have changed since.
 
-    `commit` is None if the page names no commit, or git does not know it.
+    `commit` is None if the page names no commit, or one that git does not know.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Shown:
 
 
 def shown(root: Path, exhibits: Iterable[Exhibit]) -> tuple[Shown, ...]:
-    """What the page says of each exhibit, in the exhibits' order; a missing section has no commit."""
+    """What the page says about each exhibit, in the exhibits' order. A missing section has no commit."""
     page = root / PAGE
     found = sections(page.read_text(encoding="utf-8")) if page.exists() else {}
     return tuple(_shown(root, exhibit, found) for exhibit in exhibits)
@@ -50,7 +50,7 @@ def _shown(root: Path, exhibit: Exhibit, found: Mapping[str, str]) -> Shown:
 
 
 def _changed(root: Path, commit: str, covers: tuple[str, ...]) -> tuple[str, ...]:
-    """Files that differ from the commit; the lock only if other packages changed, as a release sets our version."""
+    """Files that differ from the commit. The lock counts only if other packages changed, as a release sets ours."""
     differing = lines(root, "diff", "--name-only", "--no-renames", commit, "HEAD", "--", *covers)
     if LOCK in differing and _locked(root, commit) == _locked(root, "HEAD"):
         return tuple(file for file in differing if file != LOCK)

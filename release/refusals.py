@@ -9,12 +9,12 @@ from release.versions import Version
 
 MAIN: Final = "main"
 NAMED: Final = 3
-"""How many files a reason names; the others are counted."""
+"""Number of files that a reason names; the rest are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """The state a release would start from.
+    """The state that a release would start from.
 
     `asked`: the version as typed; `uncommitted`: lines of `git status --porcelain`; `entries`: the unreleased section
     of the changelog.

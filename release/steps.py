@@ -4,8 +4,7 @@
 2. Build wheel and sdist into dist/, and check that they contain every tracked file of the packages.
 3. Build the images, if Docker answers.
 4. Commit, then tag. Nothing is pushed.
-
-If a step up to the commit fails, the three files are restored, and there is neither a commit nor a tag.
+If a step up to the commit fails, the three files are restored, and neither a commit nor a tag is made.
 """
 
 import os
@@ -68,7 +67,7 @@ def build(root: Path, version: Version) -> tuple[Path, Path]:
 
 
 def complete(archive: Path, held: Sequence[str], wanted: Sequence[str]) -> None:
-    """Raises `StepError` if an archive lacks a file."""
+    """Check the content of an archive. Raises `StepError` if it lacks a file."""
     if missing := sorted(set(wanted) - set(held)):
         raise StepError(f"{archive.name} lacks {', '.join(missing)}")
 

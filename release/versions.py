@@ -30,7 +30,7 @@ class Version(NamedTuple):
 
     @property
     def tag(self) -> str:
-        """The name of its tag."""
+        """The name of the version's tag."""
         return f"v{self}"
 
 
@@ -43,7 +43,7 @@ def project_version(root: Path) -> Version:
 
 
 def set_version(root: Path, version: Version) -> None:
-    """Write the version into pyproject.toml and uv.lock. Raises ValueError unless each has exactly one place for it."""
+    """Write the version into pyproject.toml and uv.lock. Raises ValueError unless each file has it exactly once."""
     name = tomllib.loads((root / PROJECT).read_text(encoding="utf-8"))["project"]["name"]
     in_lock = re.compile(_IN_LOCK.format(name=re.escape(name)), re.MULTILINE)
     for file, place in ((PROJECT, _IN_PROJECT), (LOCK, in_lock)):

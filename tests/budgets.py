@@ -1,7 +1,7 @@
-"""What the run took, at its end: each suite with its time and budget, and tests that are slow without saying why.
+"""Report at the end of a run: time and budget of each suite, and slow tests that do not say why they are slow.
 
-A report; nothing fails, since machines are noisy. `--suite-times FILE` writes the same as JSON. A suite is a folder of
-tests, deeper among unit and integration tests (`DEPTHS`). Its budget, in seconds of pytest's processes, is a line of
+Nothing fails, since machines are noisy. `--suite-times FILE` writes the report as JSON. A suite is a folder of tests,
+deeper for unit and integration tests (`DEPTHS`). Its budget, in seconds of pytest's processes, is a line of
 `suite_budgets` in pyproject.toml, such as "unit/streams = 60".
 """
 
@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 SLOW_S: Final = 20.0
-"""A test that takes longer has a marker that says why."""
+"""A test that takes longer needs a marker that says why."""
 DEPTHS: Final = {"unit": 3, "integration": 2}
 """How many folders name a suite."""
 MARKERS: Final = ("slow", "faults", "containers")
@@ -22,7 +22,7 @@ MARKERS: Final = ("slow", "faults", "containers")
 
 @dataclass(slots=True, kw_only=True)
 class Suite:
-    """Its tests that have run; seconds with set-up and tear-down, summed over processes."""
+    """The tests of a suite that have run. Seconds include set-up and tear-down, summed over processes."""
 
     tests: int = 0
     seconds: float = 0.0
@@ -31,27 +31,27 @@ class Suite:
 
 @dataclass(slots=True, kw_only=True)
 class Times:
-    """Of a whole run: its suites by name, and the seconds of each test that is slow without a marker."""
+    """A whole run: its suites by name, and the seconds of each slow test without a marker."""
 
     suites: dict[str, Suite] = field(default_factory=dict)
     slow: dict[str, float] = field(default_factory=dict)
 
 
 def suite_of(test: str) -> str:
-    """tests/integration/lake/test_sql.py::test_it is one of integration/lake."""
+    """tests/integration/lake/test_sql.py::test_it belongs to integration/lake."""
     folders = PurePosixPath(test.partition("::")[0]).parts[:-1]
     depth = DEPTHS.get("/".join(folders[1:2]), 1)
     return "/".join(folders[1 : 1 + depth]) or "tests"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Where the figures go to, and what they are compared with."""
+    """Options for the report and its budgets."""
     parser.addoption("--suite-times", type=Path, metavar="FILE", help="write the time of each suite to FILE, as JSON")
     parser.addini("suite_budgets", type="linelist", help='the most that suites should take: "NAME = SECONDS"')
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """With pytest-xdist, all reports come to one process, which is the one that prints."""
+    """Register the reporter in one process: with pytest-xdist, the one that receives all reports and prints."""
     if not hasattr(config, "workerinput"):
         budgets = (line.partition("=") for line in config.getini("suite_budgets"))
         config.pluginmanager.register(_Reporter({name.strip(): float(s) for name, _, s in budgets}))
@@ -59,7 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """The process that prints knows tests by their reports alone."""
+    """Put the marker into the report, which is all that the printing process knows of a test."""
     report = yield
     report.says_why = any(item.get_closest_marker(name) for name in MARKERS)  # type: ignore[attr-defined]
     return report

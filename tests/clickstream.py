@@ -1,6 +1,6 @@
-"""A shop's log of clicks: generated, and the real one (../shared/data) where it is there.
+"""A shop's click log: a generated one, and the real one (../shared/data) if present.
 
-The generated one has the shape of the real one: sessions of one to some twenty clicks, on up to three platforms, users
+The generated log has the shape of the real one: sessions of one to about twenty clicks, on up to three platforms, users
 who go from new to returning to loyal, months of cohorts, and ties: clicks of one user in the same second, in no order.
 """
 
@@ -15,7 +15,7 @@ from typing import Final
 
 REAL: Final = Path(__file__).parents[2] / "shared" / "data" / "ecom-clickstream.csv.gz"
 NAMES: Final = ("generated", "real") if REAL.exists() else ("generated",)
-"""For a parameter of tests."""
+"""Parameter values for tests."""
 HEADER: Final = (
     *("user_id", "session_id", "event", "timestamp"),
     *("platform", "acquisition_channel", "user_cohort", "user_lifecycle"),
@@ -42,12 +42,12 @@ CHANNELS: Final = {"organic": 37, "paid_search": 28, "email": 16, "social": 14, 
 COHORTS: Final = ("2024-01", "2024-02", "2024-03", "2024-04")
 FIRST: Final = datetime(2024, 1, 4, 8)  # noqa: DTZ001 - the real log has no zone either
 TIE: Final = 0.02
-"""How often a click has the second of the one before it. The real log has 0.5 %; more find more."""
+"""How often a click has the second of the previous one. The real log has 0.5 %; more ties find more bugs."""
 
 
 @cache
 def clickstream(name: str) -> bytes:
-    """The log as CSV, packed with gzip."""
+    """The log as CSV, compressed with gzip."""
     return REAL.read_bytes() if name == "real" else _generated()
 
 

@@ -1,7 +1,8 @@
 """Fixtures that start real parts. They use free ports and a temporary home, and check that no process is left.
 
-`start_stack`  starts a stack of its own with chosen parts and settings, stopped at the end of the test.
-Stacks that many tests share are fixtures of their folders (`SHARED_STACKS`): a stack costs while it only runs.
+`start_stack` starts a stack with chosen parts and settings and stops it at the end of the test.
+Stacks that many tests share are fixtures of their folders (`SHARED_STACKS`): a stack costs processor time even when
+idle.
 """
 
 import os
@@ -26,17 +27,17 @@ from tests.servers.postgres import Postgres, database, delete_rows, postgres_ser
 pytest_plugins = ["tests.budgets"]
 StartStack = Callable[..., Settings]
 SOURCES: Final = "customer"
-"""A bucket of a customer's, whose objects are imported: Muster's own buckets are no source."""
+"""A customer's bucket, whose objects are imported: Muster's own buckets are not allowed as sources."""
 PARTS: Final = ("kafka", "s3", "catalog", "engine", "relay", "worker")
 
 
 SHARED_STACKS: Final = ("tests/integration/shared", "tests/integration/whole", "tests/e2e", "tests/engine")
-"""Folders whose files share one stack or engine: with several processes of pytest, one process runs all of a folder."""
+"""Folders whose files share one stack or engine. With several pytest processes, one process runs all of a folder."""
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `--dist loadfile`, hand out the files of such a folder together."""
+    """With `--dist loadfile`, hand out the files of a folder in `SHARED_STACKS` together."""
     from xdist.scheduler import LoadFileScheduling  # noqa: PLC0415 - only where there are several processes
 
     class ByStack(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
@@ -48,20 +49,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 LONGEST_NAME = 60
-"""Of a parameter in the name of a test, in bytes."""
+"""Maximum length of a parameter in a test name, in bytes."""
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Only short text may name a test: compressed bytes hold the time, and all processes must collect the same."""
+    """Only short text may name a test: compressed bytes contain the time, and all processes must collect the same."""
     readable = not isinstance(val, bytes) or (len(val) <= LONGEST_NAME and val.isascii())
     return None if readable else argname
 
 
 @pytest.fixture(autouse=True)
 def _no_credentials_are_left() -> Iterator[None]:
-    """boto3's own session keeps the credentials that it has once found: no test has those of another's environment.
+    """Drop the credentials that boto3's default session caches, so that no test gets those of another's environment.
 
-    One that has found none stays; to make a client in a new one takes twenty times as long.
+    A session that has found none is kept; a client in a new session takes twenty times as long to make.
     """
     _forget_credentials()
     yield
@@ -70,28 +71,28 @@ def _no_credentials_are_left() -> Iterator[None]:
 
 def _forget_credentials() -> None:
     session = boto3.DEFAULT_SESSION
-    # Not `get_credentials()`: it would look for some.
+    # Not `get_credentials()`, which would search for credentials.
     if session is not None and session._session._credentials is not None:  # type: ignore[attr-defined]
         boto3.DEFAULT_SESSION = None
 
 
 @pytest.fixture
 def start_stack(tmp_path: Path) -> Iterator[StartStack]:
-    """`start_stack(parts=("kafka", "s3"), name="a", **settings)` starts a stack in a home of its own."""
+    """`start_stack(parts=("kafka", "s3"), name="a", **settings)` starts a stack in its own home."""
     with stacks(tmp_path) as start:
         yield start
 
 
 @pytest.fixture(scope="module")
 def start_module_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartStack]:
-    """As `start_stack`; the stack is stopped after the last test of the module."""
+    """Like `start_stack`, but the stack is stopped after the last test of the module."""
     with stacks(tmp_path_factory.mktemp("module-stack")) as start:
         yield start
 
 
 @contextmanager
 def stacks(folder: Path) -> Iterator[StartStack]:
-    """What starts stacks below a folder; they are stopped at the end."""
+    """Yield a function that starts stacks below a folder. They are stopped at the end."""
     with ExitStack() as started:
 
         def start(*, parts: Sequence[str] | None = ("kafka", "s3"), name: str = "home", **settings: object) -> Settings:
@@ -105,13 +106,13 @@ def stacks(folder: Path) -> Iterator[StartStack]:
 
 
 def stack_environment(extra: dict[str, str]) -> dict[str, str]:
-    """The environment without settings of the developer's own stack; its processes can be held (`tests.holding`)."""
+    """The environment without settings of the developer's own stack. Its processes can be held (`tests.holding`)."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MUSTER_")}
     return inherited | {"PYTHONPATH": f"{Path(__file__).parents[1]}{os.pathsep}{ON_PATH}"} | extra
 
 
 def stop_and_check(home: Path) -> None:
-    """Stop a stack; a process that outlives it fails the test."""
+    """Stop a stack. A process that outlives it fails the test."""
     local_stack.down(home)
     left = []
     for process in processes.marked(home.absolute()):
@@ -122,8 +123,8 @@ def stop_and_check(home: Path) -> None:
 
 @pytest.fixture(scope="session")
 def session_postgres() -> Iterator[Postgres]:
-    """One PostgreSQL server per session; tests take databases of it (`postgres_url`, `empty_postgres_catalog`)."""
-    # Not below pytest's folder: any other pytest that starts closes that to the server's user again.
+    """One PostgreSQL server per session. Tests use databases on it (`postgres_url`, `empty_postgres_catalog`)."""
+    # Not below pytest's folder: any other pytest that starts revokes the server user's access to it.
     with tempfile.TemporaryDirectory() as folder, postgres_server(Path(folder)) as running:
         yield running
 
@@ -137,14 +138,14 @@ def postgres_url(session_postgres: Postgres) -> Iterator[Secret]:
 
 @pytest.fixture
 def empty_postgres_catalog(postgres_url: Secret) -> Iterator[Secret]:
-    """The database of the module, migrated, without rows; migrations down and up take thirty times as long."""
+    """The module's database, migrated, without rows. Migrating down and up takes thirty times as long."""
     migrate.upgrade(postgres_url)
     yield postgres_url
     delete_rows(postgres_url, keep="alembic_version")
 
 
 def unavailable(what: str) -> NoReturn:
-    """The machine lacks what a test needs: a person may do without the test, CI may not."""
+    """The machine lacks what a test needs: skip the test for a person, fail it in CI."""
     if os.environ.get("CI"):
         pytest.fail(f"CI must have it: {what}")
     pytest.skip(what)

@@ -1,8 +1,8 @@
 """How many examples Hypothesis tries, in one place: `check` in `make test`, `thorough` in `make test-faults`.
 
-`check` tries the same examples every time: an unrelated change is never red because other examples were drawn.
-`thorough` draws new ones, ten times as many, and tells how to try one that fails again; such a one becomes an
-`@example` or a case of its own. Neither measures time, which says more of the machine than of the code.
+`check` tries the same examples every time, so that an unrelated change never fails because of other examples.
+`thorough` draws new ones, ten times as many, and prints how to repeat one that fails; it then becomes an `@example` or
+a test of its own. Neither measures time, which depends more on the machine than on the code.
 """
 
 from typing import Any, Final
@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, Phase, settings
 CHECK: Final = "check"
 THOROUGH: Final = "thorough"
 UNSHRUNK: Final = "unshrunk"
-"""`check` for mutants: that an example fails is enough, and the smallest one takes a hundred times as long to find."""
+"""`check` for mutants: one failing example is enough, and finding the smallest takes a hundred times as long."""
 
 
 def _register() -> None:
-    """Make them known, and `check` the one that counts where `--hypothesis-profile` names no other."""
+    """Register the profiles and load `check`, which applies unless `--hypothesis-profile` names another."""
     settings.register_profile(
         CHECK,
         max_examples=100,
@@ -24,7 +24,7 @@ def _register() -> None:
         database=None,
         deadline=None,
         print_blob=True,
-        suppress_health_check=[HealthCheck.too_slow],  # seconds; what is refused or too large is still looked at
+        suppress_health_check=[HealthCheck.too_slow],  # time only; filtered and too large examples are still checked
     )
     settings.register_profile(THOROUGH, settings.get_profile(CHECK), max_examples=1_000, derandomize=False)
     settings.register_profile(UNSHRUNK, settings.get_profile(CHECK), phases=[Phase.explicit, Phase.generate])
@@ -32,10 +32,10 @@ def _register() -> None:
 
 
 def examples(in_check: int, **more: Any) -> settings:
-    """So many examples in `check`, and as many times more in another profile as it has more."""
+    """`in_check` examples in `check`, and proportionally more in a profile with more examples."""
     usual, chosen = settings.get_profile(CHECK), settings()
     assert usual is not None
     return settings(max_examples=in_check * chosen.max_examples // usual.max_examples, **more)
 
 
-_register()  # whoever imports a property finds them, pytest or not
+_register()  # on import: every module with a property gets the profiles, with or without pytest

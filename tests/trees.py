@@ -1,4 +1,4 @@
-"""What was tested, as git names it."""
+"""What was tested, by its git hash."""
 
 import hashlib
 import subprocess
@@ -10,29 +10,29 @@ PRODUCT: Final = ("connectors", "orchestration", "schemas", "segmentation", "str
 
 
 def _git(*arguments: str) -> str:
-    """Output of git, empty where it fails."""
+    """Output of git. Empty if it fails."""
     command = ["git", "-C", str(ROOT), "-c", "user.name=tests", "-c", "user.email=tests@localhost", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def committed_tree() -> str:
-    """The hash of the committed tree, 40 digits; uncommitted changes do not alter it."""
+    """The hash of the committed tree, 40 digits, regardless of uncommitted changes."""
     return _git("rev-parse", "HEAD^{tree}")
 
 
 def working_tree() -> str:
-    """The hash of the tracked files as they are, 12 digits."""
+    """The hash of the tracked files in their current state, 12 digits."""
     return _git("rev-parse", "--short=12", f"{_with_changes()}^{{tree}}") or "unknown"
 
 
 def tested_code() -> str:
-    """A name for the product and its tests as they are, 12 digits; documentation does not alter it."""
+    """A hash of the product and its tests in their current state, 12 digits, regardless of documentation."""
     trees = _git("rev-parse", *(f"{_with_changes()}:{name}" for name in (*PRODUCT, "tests")))
     return hashlib.sha256(trees.encode()).hexdigest()[:12]
 
 
 def commits_since(commit: str) -> int | None:
-    """Commits that have changed the product since; none where git does not know the commit."""
+    """The number of commits that have changed the product since. None if git does not know the commit."""
     count = _git("rev-list", "--count", f"{commit}..HEAD", "--", *PRODUCT)
     return int(count) if count else None
 

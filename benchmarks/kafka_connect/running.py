@@ -28,10 +28,10 @@ MS: Final = 1000
 
 
 def publish_with_connect(file: Path, bootstrap: str, topic: str, lines: int, folder: Path) -> Measured:
-    """Time for a file of `lines` lines, from the task's first record until the broker has the last one.
+    """Measure a file of `lines` lines, from the task's first record until the broker has the last one.
 
     The seconds exclude the start of the JVM and of the worker: the clock begins with the timestamp of the oldest
-    record, which the producer wrote as it received it. The processor time includes the start.
+    record, which the producer wrote when it received that record. The processor time includes the start.
     """
     folder.mkdir(exist_ok=True)
     worker, connector, log = (folder / name for name in ("worker.properties", "file.properties", "connect.log"))
@@ -111,7 +111,7 @@ def _records(watching: Consumer, topic: str) -> int:
 
 
 def _oldest_s(watching: Consumer, topic: str) -> float:
-    """When the oldest record was made: in each partition, the first record is the oldest."""
+    """The timestamp of the oldest record, in seconds. In each partition the first record is the oldest."""
     times = []
     for one in _partitions(watching, topic):
         watching.assign([TopicPartition(topic, one.partition, 0)])

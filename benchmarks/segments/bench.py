@@ -1,7 +1,7 @@
 """Rules over a stream: Muster compared with a Faust agent and a Kafka Streams application with the same rule.
 
-Both get the same kind of shop as single JSON events, with fewer events and proportionally fewer users: their rate is
-all that matters.
+The other two get the same kind of shop as single JSON events, with fewer events and proportionally fewer users: only
+their rate matters.
 """
 
 import json
@@ -26,24 +26,24 @@ GOAL_FAUST: Final = 100.0
 GOAL_STREAMS: Final = 4.0
 GOAL_RULES: Final = 0.25  # 49 more rules take at most four times as long
 FAUST_EVENTS, STREAMS_EVENTS, SINGLE_EVENTS = 100_000, 2_000_000, 500_000
-"""At most this many events, of the same share of the users."""
+"""At most this many events, with the same share of the users."""
 STREAMS_THREADS: Final = 2
 TIMES: Final = 3
-"""N of the first rule."""
+"""The N of the first rule."""
 STATE_BYTES: Final = 200 + 16 * TIMES
 RESTART_S: Final = 10
 BEFORE_SHARE: Final = 4
-"""The checkpoint contains one in so many events; all users have a profile."""
+"""The checkpoint covers one event in this many; all users have a profile."""
 MISSED: Final = 1_000_000
 MISSED_US: Final = 60 * 1_000_000
-"""Events since the checkpoint, within one minute, as checkpoints are written every minute: some 16,000 per second."""
+"""Events since the checkpoint, within one minute, as checkpoints are written every minute: about 16,000 per second."""
 TIMEOUT_S: Final = 1800
 WORKER: Final = "muster's worker, 1 rule"
 FAUST, STREAMS, ONE = "Faust agent, Table per user", "Kafka Streams, RocksDB", "fold, 1 rule"
 
 
 def run(setting: Setting) -> list[Result]:
-    """Everything with the same rule on the same broker; then, without a broker, more rules, the state and a restart."""
+    """Run the same rule on the same broker everywhere; then, without a broker, more rules, the state and a restart."""
     users = user_ids(setting.users)
     events = write_events(setting.scratch / "events", users, setting.events)
     profiles = write_profiles(setting.scratch / "profiles", users)
@@ -174,7 +174,7 @@ def _share(setting: Setting, most: int) -> tuple[int, pa.StringArray]:
 
 
 def _other(label: str, said: str, cpu_s: float, peak_bytes: int) -> Result:
-    """Result from the last line of a program's output; its processor time includes the start, its seconds do not."""
+    """A result from the last line of a program's output. Processor time includes the start, seconds do not."""
     outcome: dict[str, Any] = json.loads(next(line for line in reversed(said.splitlines()) if line.startswith("{")))
     best = Measured(rows=outcome["events"], wall_s=outcome["seconds"], cpu_s=cpu_s, peak_bytes=peak_bytes)
     note = f"{outcome['events']:,} JSON events, {outcome['entered']:,} entered, {outcome['left']:,} left"

@@ -1,7 +1,7 @@
 """Events and profiles of a shop, seeded, as the chunks that an import sends; and fifty rules of all kinds.
 
-Half of the events come in visits: a user has some ten of them within a day, then none for ten days. The other half, of
-any user at any time, is what caches cannot foresee. One event in fifty is up to two days late.
+Half of the events come in visits: a user has some of them within a third of a day, then none for ten days. The other
+half come from any user at any time, which caches cannot predict. One event in fifty is up to two days late.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ CATEGORIES: Final = ("shoes", "coats", "hats", "bags", "toys", "books")
 PLANS: Final = ("free", "plus", "pro")
 VISITS: Final = 3
 VISITORS: Final = 0.03
-"""Share of users on a visit at a time: one lasts 30 / 3 * 0.03 * 3 = 0.9 days."""
+"""Share of users on a visit at any time: of the ten days from one visit to the next, a visit lasts 0.3 days."""
 
 EVENT_SCHEMA: Final = RowSchema(
     columns=(
@@ -52,7 +52,7 @@ PROFILE_SCHEMA: Final = RowSchema(
 )
 
 FIRST: Final = "count(add_to_cart, 3d) >= 3"
-"""The rule that is compared with other systems."""
+"""The rule used in the comparison with other systems."""
 
 
 def rules(number: int) -> dict[str, str]:
@@ -167,14 +167,14 @@ def write_events(
     begin_us: int = BEGIN_US,
     span_us: int = SPAN_US,
 ) -> Messages:
-    """The chunks of events."""
+    """Write the chunks of the events."""
     chunker = Chunker(_attempt("events", EVENT_SCHEMA, partitions))
     batches = event_batches(users, events, begin_us, span_us)
     return _write(path, chunker, batches, lambda rows: begin_us + span_us * rows // events)
 
 
 def write_profiles(path: Path, users: pa.StringArray, *, partitions: int = 1) -> Messages:
-    """The chunks of profiles."""
+    """Write the chunks of the profiles."""
     chunker = Chunker(_attempt("profiles", PROFILE_SCHEMA, partitions))
     return _write(path, chunker, profile_batches(users), lambda _: BEGIN_US)
 
@@ -197,7 +197,7 @@ def _write(
     batches: Iterator[pa.RecordBatch],
     came_at: Callable[[int], int],
 ) -> Messages:
-    """`came_at`: the time at which a number of rows had arrived."""
+    """Write the chunks. `came_at` gives the arrival time of the n-th row, in microseconds."""
     ends: list[int] = []
     partitions: list[int] = []
     times: list[int] = []

@@ -1,8 +1,8 @@
-"""The segment "count(add_to_cart, 3d) >= 3" in the style of Faust's tutorial: an agent, and a Table of users.
+"""The segment "count(add_to_cart, 3d) >= 3" in the style of Faust's tutorial: an agent and a Table of users.
 
 `python -m benchmarks.segments.faust_agent BOOTSTRAP TOPIC CHANGES PARTITIONS EVENTS DIRECTORY` prints one line of JSON.
-The table keeps each user's three latest times and whether the user is a member; members leave at their deadline, by the
-time of the events. It is in memory, its fastest store, and has its changelog, without which nothing survives a restart.
+The table keeps the three latest times of each user and whether the user is a member; members leave at their deadline,
+in event time. It uses the memory store, its fastest, with a changelog, without which nothing survives a restart.
 """
 
 import heapq
@@ -21,7 +21,7 @@ WINDOW_MS: Final = 3 * 24 * 60 * 60 * 1000
 
 
 class Segment:
-    """Handles events; the changes it returns are sent."""
+    """Handles events and returns the changes to send."""
 
     def __init__(self, table: Any) -> None:
         self._table = table
@@ -30,7 +30,7 @@ class Segment:
         self.entered = self.left = 0
 
     def take(self, event: dict[str, Any]) -> list[tuple[str, str]]:
-        """Changes (user, what) caused by an event."""
+        """Changes (user, "entered" or "left") caused by an event."""
         self._now = max(self._now, event["occurred_at"])
         changes = self._sweep()
         if event["event"] != "add_to_cart":

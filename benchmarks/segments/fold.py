@@ -1,4 +1,4 @@
-"""The fold of one partition: chunks of events -> rows -> users entering and leaving. From a file, and from a broker."""
+"""The fold of one partition: chunks of events -> rows -> users entering and leaving. Runs on a file and on a broker."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -48,7 +48,7 @@ def new_segments(number: int) -> PartitionSegments:
 
 
 def steps(chunks: Messages, topic: str, offset: int = 0) -> Iterator[Sequence[TopicRecord]]:
-    """Records in the groups in which a worker takes them."""
+    """Records in steps of the size that a worker takes."""
     numbered = enumerate(chunks, start=offset)
     while some := list(islice(numbered, STEP_CHUNKS)):
         yield [
@@ -66,7 +66,7 @@ def take_all_profiles(segments: PartitionSegments, profiles: Messages) -> None:
 
 
 def take_all_events(segments: PartitionSegments, records: Iterable[Sequence[TopicRecord]]) -> Iterator[list[Emission]]:
-    """Take all events, step by step; the clock follows their time."""
+    """Take all events, step by step. The clock follows the arrival time of the records."""
     for some in records:
         taken = take_events(some, 1)
         assert not taken.refusals
@@ -74,18 +74,18 @@ def take_all_events(segments: PartitionSegments, records: Iterable[Sequence[Topi
 
 
 _prepared: list[PartitionSegments] = []
-"""State of this process from before the clock starts."""
+"""The state that this process prepares before the clock starts."""
 
 
 def prepare(number: int, profiles: Messages) -> None:
-    """Set up `number` rules, and all profiles."""
+    """Set up `number` rules and take all profiles."""
     segments = new_segments(number)
     take_all_profiles(segments, profiles)
     _prepared.append(segments)
 
 
 def fold_file(events: Messages, kept: Path) -> int:
-    """Take all events, and record the result."""
+    """Take all events and write down the result."""
     (segments,) = _prepared
     entered = left = 0
     for told in take_all_events(segments, steps(events, EVENTS)):
@@ -100,7 +100,7 @@ def fold_file(events: Messages, kept: Path) -> int:
 
 
 def keep(events: Messages, number: int, profiles: Messages, checkpoint: Path) -> int:
-    """Write a checkpoint of the state after all events."""
+    """Take all events and write a checkpoint of the state."""
     prepare(number, profiles)
     (segments,) = _prepared
     for _ in take_all_events(segments, steps(events, EVENTS)):
@@ -110,7 +110,7 @@ def keep(events: Messages, number: int, profiles: Messages, checkpoint: Path) ->
 
 
 def restart(checkpoint: Path, missed: Messages) -> int:
-    """Decode a checkpoint, and take the events since then."""
+    """Decode a checkpoint and take the events since then."""
     segments = decode(checkpoint.read_bytes()).segments
     for _ in take_all_events(segments, steps(missed, EVENTS, segments.position.events)):
         pass
@@ -118,7 +118,7 @@ def restart(checkpoint: Path, missed: Messages) -> int:
 
 
 def fold_topic(bootstrap: str, topic: str, changes: str, events: Messages) -> int:
-    """As `fold_file`, with the first rule, from a topic into a topic."""
+    """Like `fold_file`, with the first rule, from a topic into a topic."""
     consumer = Consumer(
         {
             **librdkafka_config(bootstrap),

@@ -1,4 +1,4 @@
-"""Counting drafts of rules: a whole preview, over an archive in its state after maintenance."""
+"""Counting the members of draft rules: whole previews, over an archive in its state after maintenance."""
 
 import time
 from collections import defaultdict
@@ -43,11 +43,11 @@ RULES: Final = {
     "not": "not (count(add_to_cart, 7d) >= 1 or age < 18)",
     "not set": "plan is not set",
 }
-"""Rules by what they ask for. All but the first seven match users without any data, or might."""
+"""Rules by what they use. All but the first seven match users without any data, or might."""
 
 
 def run(setting: Setting) -> list[Result]:
-    """Previews for a tenant with all events in the archive, in the partitions of the stack."""
+    """Run previews for a tenant with all events in the archive, in the partitions of the stack."""
     archive(setting)
     results = []
     for label, text in RULES.items():
@@ -104,7 +104,7 @@ def archive(setting: Setting) -> None:
 
 
 def _steps(messages: Messages, topic: str) -> Iterator[Sequence[TopicRecord]]:
-    """Records of a partition in the groups in which a worker takes them."""
+    """Records of one partition at a time, in steps of the size that a worker takes."""
     waiting: dict[int, list[TopicRecord]] = defaultdict(list)
     offsets: dict[int, int] = defaultdict(int)
     for partition, (value, _) in zip(messages.partitions, messages, strict=True):

@@ -1,4 +1,4 @@
-"""The same shop in topics: chunks as an import sends them, and single JSON events, keyed by user."""
+"""The same shop in topics: as chunks, like an import sends them, and as single JSON events, keyed by user."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ def send_chunks(bootstrap: str, topic: str, messages: Messages) -> None:
 def send_json(
     bootstrap: str, topic: str, users: pa.StringArray, events: int, *, begin_us: int = BEGIN_US, **more: str
 ) -> None:
-    """Send events like an ordinary producer; `more`: further fields of each event."""
+    """Send events like an ordinary producer. `more`: additional fields of each event."""
     _send(bootstrap, topic, _json_events(users, events, begin_us, more))
 
 

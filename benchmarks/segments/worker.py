@@ -1,4 +1,4 @@
-"""The whole worker of a running stack: chunks in its topic, changes out, rows into the archive's table."""
+"""The whole worker of a running stack: chunks in its topic, changes out, rows into the archive's tables."""
 
 import time
 import urllib.request
@@ -28,10 +28,10 @@ TIMEOUT_S: Final = 1800
 def whole_worker(
     settings: Settings, users: pa.StringArray, events: int, number: int, scratch: Path, *, single: bool = False
 ) -> tuple[Measured, int]:
-    """Measure the worker with `number` rules on a full topic until, by its own metric, it has taken the last event.
+    """Measure the worker with `number` rules on a full topic, until its own metric includes the last event.
 
-    Also returns the number of members of all segments. `single`: send a JSON record per event, like an ordinary
-    producer. The events end now: only the last days count, by the worker's clock.
+    Also returns the number of members of all segments. `single`: send one JSON record per event, like an ordinary
+    producer. The events end now, because the worker's clock counts only the last days.
     """
     context = Context(settings)
     context.audiences.add_tenant(TENANT, 1)
@@ -69,7 +69,7 @@ def whole_worker(
 
 
 def _taken(settings: Settings) -> int:
-    """Events taken, by the worker's metric."""
+    """Events taken, according to the worker's metric."""
     address = (settings.home / "metrics" / "segment-worker-1").read_text(encoding="utf-8").strip()
     with urllib.request.urlopen(f"http://{address}/metrics", timeout=60) as answer:
         families = text_string_to_metric_families(answer.read().decode())
@@ -78,7 +78,7 @@ def _taken(settings: Settings) -> int:
 
 
 def _reported(context: Context, segment: JobId) -> int:
-    """Sum of the offsets that the catalog has for a segment, over all partitions; it lags by some seconds."""
+    """Sum of the offsets that the catalog has for a segment, over all partitions. It lags by a few seconds."""
     return sum(one.events for one in context.segments.partitions(segment).values())
 
 

@@ -9,6 +9,7 @@ import socket
 import struct
 import tempfile
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import IO, Final
@@ -47,7 +48,7 @@ class ChildProcess:
         self._output = output or tempfile.TemporaryFile()  # noqa: SIM115  # closed in `close`
         self.control, its_control = socket.socketpair()
         self._status, its_status = socket.socketpair()
-        given = [its_control.fileno(), its_status.fileno(), self._output.fileno()]
+        given = [its_status.fileno(), its_control.fileno(), self._output.fileno()]
         with its_control, its_status, suppress(BrokenPipeError, ConnectionResetError):
             socket.send_fds(server, [FORK], given)
 
@@ -93,17 +94,24 @@ class ChildProcess:
             return self._pidfd >= 0 and not _ends(self._pidfd, 0)
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait for the child to end. False if it still runs after `timeout_s`."""
-        with self._waiting:
+        """Wait for the child to end. False if it still runs after `timeout_s`. Threads may wait side by side."""
+        began = time.monotonic()
+        # The lock keeps `close` from releasing the descriptor that a thread waits for.
+        if not self._waiting.acquire(timeout=-1 if timeout_s is None else timeout_s):
+            return False
+        try:
             if self._ended or self._pidfd < 0:
                 return True
-            if not _ends(self._pidfd, timeout_s):  # the server's message is not enough to wait for: it may have died
+            left_s = None if timeout_s is None else max(0.0, began + timeout_s - time.monotonic())
+            if not _ends(self._pidfd, left_s):  # the server's message is not enough to wait for: it may have died
                 return False
             end = self._status.recv(END.size)
             # If the server has died, the exit code is unknown: the child was killed with it.
             self.exit_code, self.peak_bytes = END.unpack(end) if end else (-signal.SIGKILL, 0)
             self._ended = True
             return True
+        finally:
+            self._waiting.release()
 
     def last_words(self) -> bytes:
         """The end of the child's output; after `wait`."""

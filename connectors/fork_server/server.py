@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NoReturn
@@ -77,12 +77,15 @@ def _serve(control: socket.socket, of: Children) -> None:
                 _report_exit(*children.pop(fd), of)
                 continue
             try:
-                _, fds, _, _ = socket.recv_fds(control, 1, FDS)
+                request, fds, _, _ = socket.recv_fds(control, 1, FDS)
             except ConnectionResetError:  # closed before everything we sent was read
                 return
-            if len(fds) < FDS:
+            if not request:
                 return
-            its_control, its_status, output = fds
+            if len(fds) < FDS:
+                _refuse(fds, of)
+                continue
+            its_status, its_control, output = fds
             status = socket.socket(fileno=its_status)
             try:
                 pid, pidfd = _fork(its_control, output, of)
@@ -96,6 +99,15 @@ def _serve(control: socket.socket, of: Children) -> None:
             children[pidfd] = pid, status
             ready.register(pidfd, select.POLLIN)
             _report(status, ANSWER.pack(0, pid, of.about), pidfd)
+
+
+def _refuse(fds: Sequence[int], of: Children) -> None:
+    """Refuse a request whose descriptors did not all fit into this process; the socket for the answer comes first."""
+    for fd in fds[1:]:
+        os.close(fd)
+    for fd in fds[:1]:
+        with socket.socket(fileno=fd) as status:
+            _report(status, ANSWER.pack(errno.EMFILE, 0, of.about))
 
 
 def _report_exit(pid: int, status: socket.socket, of: Children) -> None:

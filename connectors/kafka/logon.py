@@ -81,7 +81,7 @@ def metadata(client: Asked, topic: str | None, timeout_s: float) -> Any:
 
 
 def answer(client: Polled, future: "Future[T]", timeout_s: float) -> T:
-    """The result of an admin request. Raises `KafkaException`, `TimeoutError`, and what `refusals_of` raises."""
+    """The result of an admin request. Raises `KafkaException`, also at `timeout_s`, and what `refusals_of` raises."""
     deadline = time.monotonic() + timeout_s
     while not future.done() and (left_s := deadline - time.monotonic()) > 0:
         client.poll(0)
@@ -90,7 +90,9 @@ def answer(client: Polled, future: "Future[T]", timeout_s: float) -> T:
         except TimeoutError:
             continue
     with refusals_of(client):
-        return future.result(0)
+        if not future.done():  # librdkafka's own time-out, which is a little shorter, was not delivered
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # public, as in `errors`
+        return future.result()
 
 
 @contextmanager

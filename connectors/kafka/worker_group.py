@@ -24,7 +24,7 @@ PartitionKey = tuple[str, int]
 class WorkerGroup:
     """Asks Kafka about a consumer group, by default that of the workers.
 
-    Every method blocks for at most a few seconds and raises `KafkaException`, `TimeoutError`, and `FatalError`
+    Every method blocks for at most a few seconds and raises `KafkaException`, and `FatalError`
     LOGON_REFUSED.
     """
 

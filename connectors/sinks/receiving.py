@@ -28,9 +28,14 @@ def read_manifest(address: str, access: S3Access, temp: Path) -> Iterator[tuple[
             yield Manifest.parse(_bounded(files.fetch(key, address))), files
     else:
         path = Path(address)
-        if not path.is_file():
-            raise _no_manifest(address)
-        yield Manifest.parse(_bounded(path)), _Beside(path.parent)
+        try:
+            if not path.is_file():
+                raise _no_manifest(address)
+            content = _bounded(path)
+        except OSError as exc:
+            message = f"manifest {address[:300]} cannot be read: {exc.strerror}"
+            raise UserError("NO_MANIFEST", message, manifest=address) from exc
+        yield Manifest.parse(content), _Beside(path.parent)
 
 
 def _bounded(path: Path) -> bytes:

@@ -189,7 +189,7 @@ def configure(
     notifying.check_recipients(settings(), notify_email or (), notify_webhook or ())
     context = catalog_context() if operations.COLUMN_KEYS.isdisjoint(changes) else lake_context()
     if (kind := kind_of_target(name)) != "audience":
-        if keep_versions or keep_days or notify_email or notify_webhook or notify_nobody:
+        if _retention(keep_versions, keep_days) or notify_email or notify_webhook or notify_nobody:
             raise typer.BadParameter(f"{name} has only import settings: it has no versions or recipients of its own")
         spec = operations.configure_activity(
             tenant, kind, changes, audiences=context.audiences, specs=wiring.specs(context)

@@ -47,7 +47,7 @@ def _restored_record(done: "BackupReport") -> dict[str, Any]:
 def _show_restored(done: "BackupReport") -> None:
     print_line(f"{number(done.files)} files, {size(done.bytes)}, and the catalog were restored")
     if done.failed_jobs:
-        say(f"{len(done.failed_jobs)} jobs were running during the backup and have FAILED; upload their files again.")
+        say(f"Running during the backup, now FAILED; submit them again: {', '.join(done.failed_jobs)}")
 
 
 @command(

@@ -11,7 +11,8 @@ Restore, into an empty deployment with the same bucket names:
 1. Compare every file with the manifest before anything is written.
 2. Copy the objects into the lake.
 3. Load the catalog in one transaction: from here on the audiences exist.
-4. Fail jobs that were running with RESTORED, except those in PUBLISHING: their messages are not part of a backup.
+4. Fail jobs that were running with RESTORED: their messages are not part of a backup, and an export would write to the
+   destination of the deployment that was backed up. Those that may have committed (PUBLISHING, FINISHING) roll forward.
 A backup does not contain uploaded files (inbox, staging), the contents of Kafka, settings or secrets.
 """
 
@@ -34,6 +35,7 @@ from schemas.layout import split_s3_uri
 if TYPE_CHECKING:
     from connectors.storage.objects import ObjectStore
     from orchestration.catalog.engine import Database
+    from orchestration.catalog.exports import ExportStore
     from orchestration.catalog.jobs import JobStore
     from orchestration.platform.settings import Settings
 
@@ -60,6 +62,7 @@ class Backups:
     """Writes and loads backups; the steps are in the module's docstring."""
 
     database: "Database"
+    exports: "ExportStore"
     jobs: "JobStore"
     objects: "ObjectStore"
     settings: "Settings"
@@ -165,13 +168,16 @@ class Backups:
         error = JobError(
             kind="system",
             code="RESTORED",
-            message="the job was running when the backup was made; upload the file again",
+            message="the job was running when the backup was made; submit it again",
             detail={},
         )
-        live = [job.job_id for job in self.jobs.live() if job.state != "PUBLISHING"]
-        for job_id in live:
+        imports = [job.job_id for job in self.jobs.live() if job.state in self.jobs.life_cycle.cancellable]
+        exports = [job.job_id for job in self.exports.live() if job.state in self.exports.life_cycle.cancellable]
+        for job_id in imports:
             self.jobs.fail(job_id, error, now_ms=now_ms())
-        return tuple(live)
+        for job_id in exports:
+            self.exports.fail(job_id, error, now_ms=now_ms())
+        return (*imports, *exports)
 
 
 def _named(catalog: Path) -> set[str]:

@@ -81,7 +81,7 @@ class Found:
                 }
                 for one in self.topics
             ],
-            "checkpoints_foreign_checkpoints": list(self.checkpoints),
+            "checkpoints_of_another_log": list(self.checkpoints),
         }
 
 

@@ -160,7 +160,7 @@ def behind(partitions: Iterable[PartitionStatus], *, archive: "ActivityArchive",
             )
             for p, f in ends.items()
         }
-    except (KafkaException, TimeoutError, RetriableError):
+    except (KafkaException, RetriableError):
         return None
     taken = [(EVENTS, one.partition, one.events) for one in said]
     taken += [(PROFILES, one.partition, one.profiles) for one in said]

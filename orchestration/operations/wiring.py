@@ -47,7 +47,13 @@ def backups(context: "Context") -> "Backups":
     """Backup and restore."""
     from orchestration.operations.backup import Backups
 
-    return Backups(database=context.database, jobs=context.jobs, objects=context.objects, settings=context.settings)
+    return Backups(
+        database=context.database,
+        exports=context.exports,
+        jobs=context.jobs,
+        objects=context.objects,
+        settings=context.settings,
+    )
 
 
 def dry_runs(context: "Context") -> "DryRuns":

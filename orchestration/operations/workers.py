@@ -8,7 +8,6 @@ from orchestration.operations.availability import require_services
 from orchestration.operations.follow import without_worker_s
 from orchestration.platform.settings import Settings
 from orchestration.platform.worker_identity import WorkerIdentity
-from schemas.errors import RetriableError
 from schemas.topics import SEGMENT_WORKER_GROUP, WORKER_GROUP
 
 if TYPE_CHECKING:
@@ -52,8 +51,6 @@ def running_workers(settings: Settings) -> list[RunningWorker]:
         described = {group: answer(admin, future, TIMEOUT_S + 1) for group, future in asked.items()}
     except KafkaException as exc:
         raise kafka_error(exc, "listing the workers") from exc
-    except TimeoutError as exc:
-        raise RetriableError("KAFKA_UNAVAILABLE", "listing the workers: the broker does not answer") from exc
     found = [_worker(group, member) for group, of in described.items() for member in of.members]
     return sorted(found, key=lambda one: (one.group != WORKER_GROUP, one.worker, one.host))
 

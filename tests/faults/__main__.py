@@ -1,4 +1,4 @@
-"""`python -m tests.faults`: faulted imports on a stack of its own, and their table."""
+"""`python -m tests.faults`: run faulted imports on their own stack and print a table of them."""
 
 import argparse
 import sys
@@ -11,19 +11,19 @@ HEADER: Final = ("fault", "imports", "struck", "READY", "FAILED", "causes", "vio
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """A row of the table, under `HEADER`."""
+    """One row of the table, in the order of `HEADER`."""
     counts = (row.imports, row.struck, row.ready, row.failed)
     return (row.kind, *map(str, counts), row.causes, str(row.violations))
 
 
 def table(rows: list[Row]) -> str:
-    """Markdown."""
+    """The table as Markdown."""
     lines = [HEADER, ("---",) * len(HEADER), *map(cells, rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def main() -> int:
-    """Exit code: 0 without a violation, else 1."""
+    """Return the exit code: 0 without violations, else 1."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--scale", choices=("slice", "full"), default="slice", help="20 faulted imports, or 300")
     parser.add_argument(

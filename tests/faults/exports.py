@@ -1,4 +1,4 @@
-"""An export in the midst of faults, and what its receiver finds."""
+"""An export under faults, and what its receiver finds."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from tests.integration.whole_imports import TENANT
 
 
 def exported(stack: FaultedStack, audience: Audience) -> list[str]:
-    """Export the newest version as Parquet; what is wrong with what the receiver finds."""
+    """Export the newest version as Parquet and return the problems in what the receiver finds."""
     context, export_id = stack.context, fresh_id()
     to = f"s3://{stack.settings.lake_bucket}/exports/{export_id}"
     request = ExportRequest(

@@ -1,7 +1,7 @@
-"""Real files to import, and what must become of them, told by an oracle that knows nothing of Muster.
+"""Real files to import, and the expected result of each, from an oracle that knows nothing of Muster.
 
 The oracle reads the file back with Python's own `csv` and `json`, or with Arrow's Parquet reader, and applies the rule
-of docs/file-formats.md: of several rows of a user the last one counts, and in files with bad rows these are left out.
+of docs/file-formats.md: the last row of a user counts, and bad rows are left out.
 """
 
 import csv
@@ -22,18 +22,19 @@ from schemas.import_spec import ImportSpec
 from tests.clickstream import NAMES, clickstream
 
 Row = tuple[int | None, str | None]
-"""What is kept of a user besides the id: age and country."""
+"""The columns of a user besides the id: age and country."""
 Members = Mapping[str, Row]
 COLUMNS: Final = (Column(name="age", type="long"), Column(name="country"))
 COUNTRIES: Final = ("JP", "DE", "", "名古屋, 愛知", 'the "old" one', "line\nbreak")
 SIZES: Final = {400: 5, 1_500: 5, 20_000: 3, 80_000: 1}
-"""Rows, and how often. The first two go through functions, the last two through tasks, whatever the format."""
+"""Rows, and the weight of each size. In any format, the first two sizes go through functions, the others through tasks.
+"""
 BAD_AGE: Final = "no number"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFile:
-    """A file, the spec by which it is imported, and what the oracle says of it."""
+    """A file, the spec it is imported with, and what the oracle expects of it."""
 
     path: Path
     spec: ImportSpec
@@ -43,7 +44,7 @@ class SourceFile:
 
     @property
     def accepted(self) -> int:
-        """Rows that count."""
+        """Rows that are not rejected."""
         return self.rows - self.rejected
 
     @property
@@ -53,7 +54,7 @@ class SourceFile:
 
 
 def make_file(folder: Path, seed: int, *, rows: int | None = None, mode: ImportMode = "replace") -> SourceFile:
-    """A file of a shape and size that the seed chooses."""
+    """Write a file whose shape and size the seed chooses."""
     dice = random.Random(seed)
     size = dice.choices([*SIZES], [*SIZES.values()])[0] if rows is None else rows
     shape = dice.choice(list(_WRITERS))
@@ -62,13 +63,13 @@ def make_file(folder: Path, seed: int, *, rows: int | None = None, mode: ImportM
     table = [(u, dice.randrange(100), dice.choice(COUNTRIES), dice.random() < bad_share) for u in users]
     path = folder / f"{seed}.{shape}"
     path.write_bytes(_WRITERS[shape](table))
-    # A replace by a smaller file is what is asked for here, not an accident to be guarded against.
+    # A replace by a smaller file is intended here, not an accident to guard against.
     spec = ImportSpec(columns=COLUMNS, mode=mode, max_shrink_percent=None, max_reject_share=0.5)
     return _judged(path, spec)
 
 
 def clicks(folder: Path, seed: int, name: str = NAMES[-1]) -> SourceFile:
-    """The users of a log of clicks, with the platform of their last click; cut at a row that the seed chooses."""
+    """The users of a click log, with the platform of their last click. The seed chooses where the log is cut."""
     lines = gzip.decompress(clickstream(name)).splitlines(keepends=True)
     rows = random.Random(seed).randrange(len(lines) // 2, len(lines))
     path = folder / f"{seed}-clicks.csv.gz"
@@ -139,7 +140,7 @@ _WRITERS: Final[Mapping[str, Callable[[Table], bytes]]] = {
 
 
 def after(base: Members, file: SourceFile) -> Members:
-    """The members of the version that an import makes of the version before it."""
+    """The members of the version that an import makes from the version before it."""
     match file.spec.mode:
         case "replace":
             return file.members

@@ -1,4 +1,4 @@
-"""What may not grow while imports come and go: memory and open files of long-lived processes, files in the home."""
+"""What must not grow while imports come and go: memory and open files of long-lived processes, files in the home."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,11 +11,11 @@ import psutil
 from tests.faults.stack import FaultedStack
 
 WATCHED: Final = ("relay", "worker-1", "worker-2", "segment-worker-1")
-"""Long-lived processes. The engine is not among them: the local one keeps every execution in memory."""
+"""Long-lived processes. The engine is left out: the local one keeps every execution in memory."""
 SLACK_BYTES: Final = 48 * 2**20
 SLACK_SHARE: Final = 1.15
 SLACK_FILES: Final = 24
-"""Connections come and go in pools."""
+"""Connection pools grow and shrink."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class Measure:
 
 
 def measure(stack: FaultedStack, number: int) -> Measure:
-    """Now. A process that is just being restarted has no figure."""
+    """Measure now. A process that is just being restarted has no figure."""
     processes = {name: psutil.Process(pid) for name in WATCHED if (pid := stack.pid(name)) is not None}
     own = (f for f in stack.settings.home.rglob("*") if f.is_file() and not _of_servers(stack, f))
     return Measure(
@@ -41,12 +41,12 @@ def measure(stack: FaultedStack, number: int) -> Measure:
 
 
 def _of_servers(stack: FaultedStack, file: Path) -> bool:
-    """Data of the servers grows with what is published; logs and traces are ours to keep."""
+    """True for data of the servers, which grows with what is published, and for logs and traces, which are kept."""
     return file.relative_to(stack.settings.home).parts[0] in {"kafka", "s3", "logs", "faults"}
 
 
 def grown(measures: Sequence[Measure]) -> list[str]:
-    """What is larger in the last quarter than in the second one by more than its slack; the first is for warming up."""
+    """What exceeds its value in the second quarter by more than its slack in the last. The first quarter warms up."""
     _, early, _, late = quarters(measures)
     found = []
     for name in WATCHED:
@@ -63,7 +63,7 @@ def grown(measures: Sequence[Measure]) -> list[str]:
 
 
 def table(measures: Sequence[Measure]) -> list[tuple[str, ...]]:
-    """Of each watched process: its name, the median of its MiB in each quarter, and that of its open files."""
+    """For each watched process: name, median MiB in each quarter, and median open files in quarters 2 and 4."""
     return [
         (
             name,
@@ -75,7 +75,7 @@ def table(measures: Sequence[Measure]) -> list[tuple[str, ...]]:
 
 
 def quarters(measures: Sequence[Measure]) -> list[Sequence[Measure]]:
-    """Four parts, as long as each other but for the third."""
+    """Four parts of equal length, except that the third takes the remainder."""
     size = max(1, len(measures) // 4)
     return [measures[:size], measures[size : 2 * size], measures[2 * size : -size], measures[-size:]]
 

@@ -1,4 +1,4 @@
-"""One faulted import: a real file, one fault, readers meanwhile, and in the end all is held against the oracle."""
+"""One faulted import: a real file, one fault, readers meanwhile, and a comparison with the oracle at the end."""
 
 import random
 import time
@@ -28,7 +28,7 @@ CLEAN_TIMEOUT_S: Final = 120.0
 
 @dataclass(slots=True)
 class Audience:
-    """One audience that is imported into again and again: what is in it, and which versions there may be."""
+    """An audience that is imported into again and again: its members, and the versions that may exist."""
 
     published: Published
     members: Members = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Audience:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """How one faulted import ended. `violations`: what may never be; empty is as it should be."""
+    """How one faulted import ended. `violations`: what must never happen; normally empty."""
 
     kind: str
     seed: int
@@ -48,7 +48,7 @@ class Result:
 
 
 def choose_file(folder: Path, seed: int, base: Members, *, rows: int | None) -> SourceFile:
-    """A file for one import: now and then a log of clicks, else one of our own; an audience must not become empty."""
+    """A file for one import: now and then a click log, else a generated one. The audience must not become empty."""
     dice = random.Random(seed)
     if rows is None and dice.random() < 0.15:
         return files.clicks(folder, seed)
@@ -63,7 +63,7 @@ def choose_file(folder: Path, seed: int, base: Members, *, rows: int | None) -> 
 def faulted_import(
     stack: FaultedStack, lake: Lake, audience: Audience, kind: Kind, file: SourceFile, *, seed: int
 ) -> Result:
-    """Run it. Raises `AssertionError` when something hangs."""
+    """Run one import under its fault. Raises `AssertionError` when something hangs."""
     began = time.monotonic()
     context, dice = stack.context, random.Random(seed)
     name = audience.published.name
@@ -100,7 +100,7 @@ def faulted_import(
 
 
 def configured(stack: FaultedStack, name: str, file: SourceFile) -> bool:
-    """The audience has the spec of the file."""
+    """Give the audience the spec of the file."""
     audiences = stack.context.audiences
     record = audiences.ensure(TENANT, AudienceName(name), new_id=fresh_id(), now_ms=1)
     audiences.configure(record.audience_id, spec=file.spec, retention=Retention())
@@ -108,7 +108,7 @@ def configured(stack: FaultedStack, name: str, file: SourceFile) -> bool:
 
 
 def upload(stack: FaultedStack, path: Path, key: str) -> None:
-    """Put the file into the inbox, as often as it takes: the server may be the one that fails."""
+    """Put the file into the inbox, retrying as often as needed: S3 may be the server that fails."""
 
     def put() -> bool:
         stack.context.objects.put_file(path, stack.settings.inbox_bucket, key)
@@ -118,14 +118,14 @@ def upload(stack: FaultedStack, path: Path, key: str) -> None:
 
 
 def settle(stack: FaultedStack) -> None:
-    """Until every part is up again."""
+    """Wait until every part is up again."""
     until(stack.ready, "a stack that is whole again", timeout_s=240)
 
 
 def faults_of(
     stack: FaultedStack, lake: Lake, audience: Audience, job: Job, file: SourceFile, expected: Members, *, number: int
 ) -> Iterator[str]:
-    """What is wrong with what an import has left; nothing, if all is well."""
+    """Yield every problem that the import has left; nothing if all is well."""
     published = audience.published
     before = published.at_least
     seen = view(lake, published.name, before)
@@ -155,7 +155,7 @@ def faults_of(
 
 
 def differs(found: Any, expected: Any) -> str | None:
-    """In words, by DuckDB, how rows differ from those of the oracle; none if they do not."""
+    """Describe how rows differ from those of the oracle, compared by DuckDB. None if they do not."""
     with duckdb.connect() as connection:
         connection.register("found", found)
         connection.register("expected", expected)
@@ -170,7 +170,7 @@ def differs(found: Any, expected: Any) -> str | None:
 
 
 def receipt_faults(receipt: Mapping[str, Any] | None, file: SourceFile, expected: Members) -> Iterator[str]:
-    """Sums of the receipt that are not those of the oracle."""
+    """Yield each sum of the receipt that differs from the oracle."""
     if receipt is None:
         yield "READY without a receipt"
         return
@@ -188,7 +188,7 @@ def receipt_faults(receipt: Mapping[str, Any] | None, file: SourceFile, expected
 
 
 def left_behind(stack: FaultedStack) -> list[str]:
-    """Staged objects of jobs that have ended, once the sweeper has had its time."""
+    """Staged objects of ended jobs that remain after garbage collection has had its time."""
     context = stack.context
     deadline = time.monotonic() + CLEAN_TIMEOUT_S
     while True:

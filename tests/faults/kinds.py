@@ -1,8 +1,8 @@
-"""Every kind of fault, as data: when it begins in the life of an import, and what it does to whom.
+"""Every kind of fault, as data: when it begins in the life of an import, and what it harms.
 
-A fault is a generator function of (stack, seed): it does its harm, yields once while the harm lasts, and undoes it.
-What it yields is a function that tells how often it has struck. Kills at a write take the next write with each seed.
-Faults that begin at a state may block for seconds; the import goes on meanwhile.
+A fault is a generator function of (stack, seed): it does its harm, yields once while the harm lasts, and undoes it. It
+yields a function that counts how often it has struck. Faults that kill at a write pick the write by the seed: the next
+seed kills at the next write. Faults that begin at a state may block for seconds; the import goes on meanwhile.
 """
 
 import os
@@ -31,21 +31,21 @@ from tests.integration.whole_imports import function_pids
 Struck = Callable[[], int]
 Fault = Callable[[FaultedStack, int], Iterator[Struck]]
 FROZEN_S: Final = 9.0
-"""Longer than a worker's session (6 s): its partitions are given away."""
+"""Longer than a worker's session (6 s), so that its partitions are reassigned."""
 STALLED_S: Final = 5.0
 FULL_S: Final = 60.0
 NO_SPACE: Final = b"No space left on device"
 VERSION_COMMIT: Final = rb"(?s)\.metadata\.json.*COMMIT\x00$"
-"""Of a transaction that gives a table another metadata file."""
+"""Matches the end of a transaction that points a table at a new metadata file."""
 WORKING: Final[tuple[JobState, ...]] = ("VERIFYING", "IMPORTING", "AWAITING", "PUBLISHING")
 LINKS: Final = ("kafka", "s3", "catalog", "engine")
 LATENCY_S: Final = {"kafka": 0.03, "s3": 0.03, "catalog": 0.004, "engine": 0.2}
-"""Either way of every piece: the catalog is asked a thousand times an import."""
+"""Added to every piece in both directions. The catalog gets about a thousand queries per import."""
 EVERY: Final = {"kafka": 2, "s3": 9, "catalog": 9, "engine": 1}
-"""Each request, every second, ... up to every so-manieth is harmed: a small import makes few of some."""
+"""Harm hits every request, every second one, ... up to every n-th: a small import makes few requests of some kinds."""
 BEGINS: Final[Mapping[str, tuple[JobState | None, ...]]] = {
     **dict.fromkeys(("kafka", "s3", "catalog"), (None, *WORKING)),
-    "engine": (None, "VERIFYING", "IMPORTING"),  # it is told of uploads, and that a job need not wait any more
+    "engine": (None, "VERIFYING", "IMPORTING"),  # receives uploads, and news that a job need not wait any more
 }
 COMMITS: Final = {
     "kafka": kafka_head(0),  # Produce
@@ -53,14 +53,14 @@ COMMITS: Final = {
     "catalog": rb"COMMIT\x00$",
     "engine": rb"(?i)x-amz-target: \S+\.(SendTask|StartExecution)",
 }
-"""What changes something: an answer to that which is lost says nothing of whether it was done."""
+"""Requests that change something: when the reply is lost, the client cannot know whether the change was made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """`begins`: when the job has come to one of these states, as the seed says; none: before the upload.
+    """`begins`: states of the job; the seed picks the one at which the fault begins. None: before the upload.
 
-    `rows`: size of the file, where the kind needs one.
+    `rows`: size of the file, if the kind needs a certain one.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Kind:
     needs_postgres: bool = False
 
     def impossible(self, *, postgres: bool) -> str | None:
-        """Why this machine cannot do it; none: it can."""
+        """Why this machine cannot run this kind. None if it can."""
         if self.traces and (why := available()):
             return why
         if self.mounts and os.geteuid() != 0:
@@ -115,7 +115,7 @@ def _failing_disk(error: str, stack: FaultedStack, seed: int) -> Iterator[Struck
 
 
 def _full_work_folder(stack: FaultedStack, seed: int) -> Iterator[Struck]:
-    """A file system of one page over the folder in which workers write their parts, until one has found it full."""
+    """Mount a one-page file system over the folder where workers write parts, until one of them has found it full."""
     del seed
     logs = {log: log.stat().st_size for log in stack.logs.glob("worker-*.log")}
 
@@ -152,9 +152,7 @@ def _killed_part(name: str, stack: FaultedStack, seed: int) -> Iterator[Struck]:
 def _harmed_link(name: str, harm: Harm, stack: FaultedStack, seed: int) -> Iterator[Struck]:
     link, dice = stack.links[name], random.Random(seed)
     matches = COMMITS[name] if harm == "lose" else b""
-    every = 1 + seed % (
-        min(2, EVERY[name]) if harm == "lose" else EVERY[name]
-    )  # there is little that changes something
+    every = 1 + seed % (min(2, EVERY[name]) if harm == "lose" else EVERY[name])  # few requests change anything
     link.set(Rule(harm=harm, every=every, times=dice.randint(1, 3), matches=matches, latency_s=LATENCY_S[name]))
     if harm == "stall":
         time.sleep(STALLED_S)
@@ -173,7 +171,7 @@ def _harmed_link(name: str, harm: Harm, stack: FaultedStack, seed: int) -> Itera
 
 
 def _lost_publish(stack: FaultedStack, seed: int) -> Iterator[Struck]:
-    """Nobody hears that the transaction was committed by which a new version of an audience became visible."""
+    """Lose the reply to the commit that makes a new version of an audience visible."""
     link = stack.links["catalog"]
     link.set(Rule(harm="lose", times=1 + seed % 3, matches=VERSION_COMMIT))
     yield link.hits
@@ -181,7 +179,7 @@ def _lost_publish(stack: FaultedStack, seed: int) -> Iterator[Struck]:
 
 
 def _part(stack: FaultedStack, seed: int, name: str) -> int:
-    """Process of a part, or of one of the workers. Waits until it is up."""
+    """The process of a part, or of one of the workers. Waits until it is up."""
     wanted = ("worker-1", "worker-2")[seed % 2] if name == "worker" else name
     return until(lambda: stack.pid(wanted), f"the process of {wanted}")
 
@@ -231,10 +229,10 @@ KINDS: Final = {kind.name: kind for kind in (*_processes(), *_links())}
 
 @contextmanager
 def fault(kind: Kind, stack: FaultedStack, seed: int) -> Iterator[Struck]:
-    """The harm is done while this is open, at the latest; what it yields tells, also afterwards, how often."""
+    """Do the harm, at the latest when entered; undo it on exit. Yields a counter of strikes, also valid afterwards."""
     yield from kind.fault(stack, seed)
 
 
 def slug(name: str) -> str:
-    """As part of the name of an audience."""
+    """The name in a form that fits into the name of an audience."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower())

@@ -1,10 +1,10 @@
-"""A TCP proxy that loses, delays, cuts and swallows: one link a server, one rule at a time, told by a script.
+"""A TCP proxy that loses, delays, cuts and swallows: one link per server, one rule at a time, set by a script.
 
-`Proxy` runs all links in a thread of its own. A rule counts the requests of its link that match it since it was set,
-and does its harm to every k-th of them, so often. What becomes of a connection:
+`Proxy` runs all links in its own thread. A rule counts the matching requests of its link since it was set and harms
+every k-th of them, up to a number of times. The harms:
 
-latency   every piece waits, either way
-stall     nothing passes, either way, until the rule is lifted
+latency   every piece waits, in both directions
+stall     nothing passes, in either direction, until the rule is lifted
 reset     the request is not passed on, both sides get RST
 truncate  half of the first bytes of the reply, then RST
 lose      the request is passed on and answered; the answer is swallowed, then RST
@@ -26,13 +26,13 @@ Harm = Literal["latency", "stall", "reset", "truncate", "lose"]
 HARMS: Final[tuple[Harm, ...]] = ("latency", "stall", "reset", "truncate", "lose")
 PIECE_BYTES: Final = 64 * 1024
 RST_ON_CLOSE: Final = struct.pack("ii", 1, 0)
-"""SO_LINGER with no time: what is closed is reset."""
+"""SO_LINGER with a timeout of zero: closing sends RST."""
 CONNECT_TIMEOUT_S: Final = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """What is done to the `every`-th, twice `every`-th, ... request that matches, `times` times (0: without end)."""
+    """Harm the `every`-th, twice `every`-th, ... matching request, `times` times (0: without limit)."""
 
     harm: Harm
     every: int = 1
@@ -43,7 +43,7 @@ class Rule:
 
 @dataclass(slots=True)
 class Link:
-    """One server behind the proxy: `port` is where clients come, `target` where it listens."""
+    """One server behind the proxy: clients connect to `port`, the server listens at `target`."""
 
     name: str
     protocol: Protocol
@@ -57,33 +57,33 @@ class Link:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def set(self, rule: Rule) -> None:
-        """From now on."""
+        """Apply a rule from now on."""
         with self._lock:
             self._rule, self._seen, self._hits = rule, 0, 0
 
     def lift(self) -> int:
-        """No harm any more. How often it was done; a stall counts once."""
+        """Stop the harm. Return how often it was done; a stall counts once."""
         with self._lock:
             rule, self._rule = self._rule, None
             return self._hits if rule is None or rule.harm not in {"latency", "stall"} else int(self._seen > 0)
 
     def hits(self) -> int:
-        """How often harm was done under the last rule."""
+        """How often the last rule has done harm."""
         with self._lock:
             return self._hits
 
     def latency_s(self) -> float:
-        """How long every piece waits now."""
+        """Delay of every piece under the current rule, in seconds."""
         rule = self._rule
         return rule.latency_s if rule is not None and rule.harm == "latency" else 0.0
 
     def stalled(self) -> bool:
-        """Whether nothing passes now."""
+        """True while nothing passes."""
         rule = self._rule
         return rule is not None and rule.harm == "stall"
 
     def judge(self, head: bytes) -> Harm | None:
-        """What becomes of a request that begins so."""
+        """The harm for a request with this head. None if it passes unharmed."""
         with self._lock:
             self.requests += 1
             rule = self._rule
@@ -99,7 +99,7 @@ class Link:
 
 
 class Proxy:
-    """Context manager: listens on loopback while it is open. `links[name].port` is known when it is entered."""
+    """Listens on loopback while open (a context manager). `links[name].port` is known once it is entered."""
 
     def __init__(self, *links: Link) -> None:
         self.links: Mapping[str, Link] = {link.name: link for link in links}
@@ -120,12 +120,12 @@ class Proxy:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        # Nothing else refers to a connection that both sides have left half open: it would be collected in its middle.
+        # Keep a reference to each connection: one that both sides leave half open would be garbage-collected midway.
         connections: set[asyncio.Task[None]] = set()
         servers = [await _listen(link, connections) for link in self.links.values()]
         self._ready.set()
         await self._closing.wait()
-        # In this order: a server that is closed forgets, open, what it has just accepted.
+        # The order matters: a closed server forgets, without closing them, the connections it has just accepted.
         for server in servers:
             for listener in server.sockets:
                 self._loop.remove_reader(listener.fileno())
@@ -135,7 +135,7 @@ class Proxy:
         for connection in connections:
             connection.cancel()
         await asyncio.gather(*connections, return_exceptions=True)
-        await _turns()  # what was reset closes its sockets
+        await _turns()  # connections that were reset close their sockets
 
 
 async def _turns(count: int = 10) -> None:
@@ -167,7 +167,7 @@ class _Connection:
         self._fates: dict[int, Harm] = {}
 
     async def run(self) -> None:
-        """Until both sides have ended. Whatever ends it, the proxy's own end included, both are closed or reset."""
+        """Run until both sides have ended. Both sockets are closed or reset in any case, also when the proxy ends."""
         writers, harmed = [self._client[1]], True
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
@@ -184,7 +184,7 @@ class _Connection:
                     writer.close()
 
     async def _exchange(self, from_server: asyncio.StreamReader, to_server: asyncio.StreamWriter) -> bool:
-        """Pass on what either side says; whether harm was done."""
+        """Pass on what either side sends. True if harm was done."""
         from_client, to_client = self._client
         ways = [
             asyncio.create_task(self._requests(from_client, to_server)),
@@ -242,7 +242,7 @@ class _Connection:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """RST, and what is not sent yet is dropped."""
+    """Send RST and drop what is not sent yet."""
     with contextlib.suppress(OSError):
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST_ON_CLOSE)
     writer.transport.abort()

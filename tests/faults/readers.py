@@ -1,7 +1,7 @@
-"""What analysts see: audiences read as docs/querying.md says, with pyiceberg alone, over and over while imports fail.
+"""What analysts see: audiences read as docs/querying.md describes, with pyiceberg alone, again and again during faults.
 
-A reader takes the newest version of an audience and all its rows, and holds them against the versions that there may
-be: those that were published, and the one that the running import makes. Anything else is a violation.
+A reader takes the newest version of an audience with all its rows and compares it with the versions that may exist: the
+published ones, and the one that the running import makes. Anything else is a violation.
 """
 
 import itertools
@@ -21,9 +21,9 @@ from tests.faults.files import Members
 
 TRIES: Final = 30
 PAUSE_SHARE: Final = 2.0
-"""It rests so many times as long as it has read: the imports need the processor too."""
+"""A reader rests this many times as long as it has read: the imports need the processor too."""
 OUTAGES: Final = (OSError, sa_exc.DBAPIError, sa_exc.TimeoutError)
-"""A server that is away is an outage. A file that is not there is none: see `_look`."""
+"""Errors of a server that is down. A missing file is not an outage: see `Reader._run`."""
 SCHEMA: Final = pa.schema([("user_id", pa.string()), ("age", pa.int64()), ("country", pa.string())])
 
 
@@ -36,23 +36,23 @@ def as_table(members: Members) -> pa.Table:
 
 @dataclass
 class Published:
-    """The versions of one audience that may be seen, by number. `at_least`: the newest that is known to be there."""
+    """The versions of one audience that may be seen, by number. `at_least`: the newest one known to exist."""
 
     name: str
     versions: dict[int, pa.Table] = field(default_factory=dict)
     at_least: int = 0
 
     def expect(self, members: Members) -> int:
-        """A version that the next import makes, or does not; its number."""
+        """Expect the version that the next import may make. Return its number."""
         number = self.at_least + 1
         self.versions[number] = as_table(members)
         return number
 
 
 class Lake:
-    """Tables as a client of the catalog finds them: pyiceberg, and nothing of Muster.
+    """Tables as a client of the catalog finds them, with pyiceberg and without Muster.
 
-    Its methods raise `OUTAGES` when a server is away, or was away since the last call: connections are kept.
+    Its methods raise `OUTAGES` when a server is down or was down since the last call: connections are kept.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -69,11 +69,11 @@ class Lake:
         )
 
     def close(self) -> None:
-        """Give the connections to the catalog back."""
+        """Close the connections to the catalog."""
         self._catalog.engine.dispose()
 
     def newest(self, audience: str) -> tuple[int, pa.Table] | None:
-        """Number and sorted rows of the version that is current; none where there is no version yet."""
+        """Number and sorted rows of the current version. None if no version exists yet."""
         try:
             table = self._catalog.load_table(f"default.{audience}")
         except NoSuchTableError:
@@ -90,7 +90,7 @@ class Lake:
         return rows_of(table, table.snapshot_by_name(f"v{number}").snapshot_id)
 
     def tags(self, audience: str) -> Mapping[str, int]:
-        """All names of snapshots but the branch."""
+        """Snapshot ids by name, without the branch `main`."""
         try:
             refs = self._catalog.load_table(f"default.{audience}").refs()
         except NoSuchTableError:
@@ -100,7 +100,7 @@ class Lake:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What is visible of an audience at one time: the newest version, one of the others, and the names of all."""
+    """What is visible of an audience at one time: the newest version, an earlier one, and the names of all."""
 
     newest: tuple[int, pa.Table] | None
     before: pa.Table | None
@@ -108,7 +108,7 @@ class View:
 
 
 def view(lake: Lake, audience: str, before: int) -> View:
-    """Everything that is to be checked after an import; tried again where servers have only just come back."""
+    """Everything to check after an import. Retries, as servers may have only just come back."""
     for tries in itertools.count(1):
         try:
             return View(
@@ -126,7 +126,7 @@ def view(lake: Lake, audience: str, before: int) -> View:
 
 
 def rows_of(table: Any, snapshot_id: int) -> pa.Table:
-    """Every row of a snapshot, sorted; columns that an audience has not are null."""
+    """Every row of a snapshot, sorted. Columns that the audience does not have are null."""
     rows = table.scan(snapshot_id=snapshot_id).to_arrow()
     columns = [
         rows.column(f.name).cast(f.type) if f.name in rows.column_names else pa.nulls(len(rows), f.type) for f in SCHEMA
@@ -135,7 +135,7 @@ def rows_of(table: Any, snapshot_id: int) -> pa.Table:
 
 
 class Reader:
-    """A thread that reads while it is open. `violations` say what it saw that cannot be, each once."""
+    """A thread that reads while it is open. `violations`: what it saw and must not exist, each once."""
 
     def __init__(self, settings: Settings, audiences: Sequence[Published]) -> None:
         self.reads = 0
@@ -186,7 +186,7 @@ class Reader:
 
 
 def fault_of(audience: Published, found: tuple[int, pa.Table] | None, *, at_least: int) -> str | None:
-    """What is wrong with what a reader saw, or none. It had seen, or known of, the version `at_least` before."""
+    """What is wrong with what a reader saw, or None. `at_least`: the newest version that it had seen or known of."""
     if found is None:
         return f"no version, after v{at_least}" if at_least else None
     number, rows = found

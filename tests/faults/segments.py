@@ -1,4 +1,4 @@
-"""A segment whose rule is changed again and again, visits of members, and who then must be in a segment of both."""
+"""A segment whose rule changes again and again, visits by members, and the expected members of a segment over both."""
 
 import json
 import random
@@ -18,11 +18,11 @@ from tests.integration.whole_imports import TENANT
 SEGMENT: Final = "soaked"
 LAST: Final = "last"
 VISITS: Final = 200
-"""So many a turn."""
+"""Visits in a turn."""
 
 
 def change_rule(stack: FaultedStack, number: int, audience: str) -> None:
-    """Create, edit, pause, resume, edit and delete one segment, a step a turn, again and again."""
+    """Create, edit, pause, resume, edit and delete one segment, one step per turn, again and again."""
     rule = read_rule(f"count(visit, {number + 1}d) >= 1 or in audience {audience}", None)
     steps: tuple[Callable[[], object], ...] = (
         lambda: create(
@@ -38,7 +38,7 @@ def change_rule(stack: FaultedStack, number: int, audience: str) -> None:
 
 
 class Visitors:
-    """Sends visits. `seen`: everybody who has one in the log."""
+    """Sends visits. `seen`: every user with a visit in the log."""
 
     def __init__(self, stack: FaultedStack) -> None:
         servers = stack.settings.kafka_bootstrap
@@ -46,7 +46,7 @@ class Visitors:
         self.seen: set[str] = set()
 
     def visit(self, users: Collection[str], dice: random.Random) -> None:
-        """Visits of up to `VISITS` of these users, acknowledged. Raises `AssertionError` when the broker has not."""
+        """Send visits of up to `VISITS` of these users. Raises `AssertionError` if the broker does not take them."""
         for user in dice.sample(sorted(users), min(VISITS, len(users))):
             record = {"tenant": TENANT, "user_id": user, "event": "visit", "occurred_at": datetime.now(UTC).isoformat()}
             self._producer.produce(EVENTS, json.dumps(record).encode(), key=user.encode())
@@ -55,7 +55,7 @@ class Visitors:
 
 
 def wrong_in_the_end(stack: FaultedStack, audience: str, expected: int) -> list[str]:
-    """After all that, every partition takes a new rule and counts who has visited and is in an audience."""
+    """At the end, every partition takes a new rule and counts the users who have visited and are in an audience."""
     create(
         TENANT,
         LAST,

@@ -1,7 +1,7 @@
-"""Soak: imports, exports and changes of rules for a long time, with faults; nothing may grow, leak or lag behind.
+"""Soak: imports, exports and rule changes for a long time, with faults; nothing may grow, leak or lag behind.
 
-`python -m tests.faults.soak`, and the exhibit `soak` of `make soak`. Faults here are those of links and of tasks, which
-leave the long-lived processes alone: it is their memory that is watched.
+`python -m tests.faults.soak`, and the exhibit `soak` of `make soak`. Only links and tasks fail here. The long-lived
+processes are left alone, because their memory is measured.
 """
 
 import argparse
@@ -40,9 +40,9 @@ MEASURED_EVERY: Final = 4
 EXPORT_EVERY: Final = 4
 RULE_EVERY: Final = 3
 KEPT: Final = 3
-"""Versions that are kept of each audience in the end."""
+"""Versions that each audience keeps at the end."""
 SHAKING: Final = frozenset({"kill worker", "disk full server", "disk error server"})
-"""Kinds that end processes which are watched, or make them begin anew."""
+"""Kinds that end watched processes or make them restart."""
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ class Soak:
 
 
 def soak(turns: int, *, report: Callable[[str], None], minutes: float = float("inf")) -> Soak:
-    """So many turns, or as many as there is time for."""
+    """Run up to `turns` turns, as far as `minutes` allow."""
     folder = Path(tempfile.mkdtemp(prefix="muster-soak-"))
     calm = [k for k in KINDS.values() if None in k.begins and k.name not in SHAKING]
     done, ends = Soak(), time.monotonic() + 60 * minutes
@@ -124,7 +124,7 @@ def _on(
 
 
 def leaked(stack: FaultedStack, lake: Lake, audience: Audience) -> Iterator[str]:
-    """Names of versions and objects that stay when all versions but the newest are given up."""
+    """Tags and objects that remain although all versions but the `KEPT` newest have expired."""
     name, newest = audience.published.name, audience.published.at_least
     record = stack.context.audiences.get(TENANT, AudienceName(name))
     kept = stack.context.audiences.kept(record.audience_id)
@@ -149,13 +149,13 @@ def leaked(stack: FaultedStack, lake: Lake, audience: Audience) -> Iterator[str]
 
 
 def stored(stack: FaultedStack, audience: AudienceRef) -> Iterator[ObjectInfo]:
-    """What the lake has of an audience."""
+    """Objects of an audience in the lake."""
     client, prefix = stack.context.s3.client(), audience_prefix(audience.tenant, audience.audience_id)
     return list_objects(client, stack.settings.lake_bucket, prefix)
 
 
 def lagging(stack: FaultedStack) -> Iterator[str]:
-    """Whether workers of segments have not taken everything."""
+    """A violation if segment workers have not consumed everything."""
     try:
         eventually(lambda: committed_everything(stack.settings, SEGMENT_WORKER_GROUP, ACTIVITY_TOPICS), timeout_s=120)
     except AssertionError:
@@ -163,7 +163,7 @@ def lagging(stack: FaultedStack) -> Iterator[str]:
 
 
 def main() -> int:
-    """Exit code: 0 when nothing is wrong, else 1."""
+    """Return the exit code: 0 when nothing is wrong, else 1."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.soak", description=__doc__)
     parser.add_argument("--turns", type=int, default=TURNS, help="imports (default: %(default)s)")
     done = soak(parser.parse_args().turns, report=lambda line: print(line, flush=True))  # noqa: T201 - a command

@@ -37,7 +37,7 @@ START_TIMEOUT_S: Final = 180.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultedStack:
-    """`context` reaches the servers past the proxy, but for Kafka, whose clients go where the broker sends them."""
+    """`context` bypasses the proxy, except for Kafka, whose clients connect where the broker sends them."""
 
     context: Context
     links: dict[str, Link]
@@ -45,29 +45,29 @@ class FaultedStack:
 
     @property
     def settings(self) -> Settings:
-        """Of the stack, with the servers' own addresses."""
+        """Settings of the stack, with the servers' own addresses."""
         return self.context.settings
 
     @property
     def has_postgres(self) -> bool:
-        """Whether the catalog is a server that can die; else it is SQLite, a file."""
+        """True if the catalog is a server that can die, not an SQLite file."""
         return "catalog" in self.links
 
     def pid(self, part: str) -> int | None:
-        """Process of a part, none while it is down."""
+        """The process id of a part. None while it is down."""
         found = local_stack.status(self.settings).part(part)
         return None if found is None else found.pid
 
     def ready(self) -> bool:
-        """Whether every part is up."""
+        """True if every part is up."""
         return bool(local_stack.status(self.settings).ready)
 
 
 @contextmanager
 def faulted_stack(folder: Path, *, segments: bool = False) -> Iterator[FaultedStack]:
-    """Start it in `folder`, with or without workers of segments, and stop it at the end.
+    """Start a stack in `folder`, with or without segment workers, and stop it at the end.
 
-    PostgreSQL is the catalog where it is installed.
+    The catalog is PostgreSQL where it is installed.
     """
     home = Home(path=(folder / "home").absolute())
     env = stack_environment(dict(SETTINGS))

@@ -1,8 +1,9 @@
-"""The embedded stack with a proxy before its servers: the real supervisor, which is handed other parts.
+"""The embedded stack with a proxy in front of its servers: the real supervisor, given other parts.
 
-`python -m tests.faults.supervisor`, started by `tests.faults.stack`. `FAULTS` in its environment is JSON:
-`{"ports": {"kafka", "s3", "engine"[, "catalog"]}, "postgres": {"command", "port", "url"} | null}`, the ports of the
-proxy. Servers listen where they always do; clients are told the ports of the proxy.
+`python -m tests.faults.supervisor`, started by `tests.faults.stack`. `FAULTS` in its environment is JSON, with the
+ports of the proxy:
+`{"ports": {"kafka", "s3", "engine"[, "catalog"]}, "postgres": {"command", "port", "url"} | null}`.
+Servers listen where they always do; clients get the ports of the proxy.
 """
 
 import json
@@ -21,11 +22,11 @@ from orchestration.platform.settings import Settings
 VARIABLE: Final = "FAULTS"
 TASKS: Final = "tests.faults.task"
 STEADY_S: Final = 3.0
-"""Parts die all the time here, and on purpose: the supervisor is not to wait longer and longer."""
+"""Parts die often here, and on purpose, so the supervisor must not back off."""
 
 
 def proxied(settings: Settings) -> tuple[Part, ...]:
-    """All parts, behind the proxy; the catalog is a part of its own where it is PostgreSQL."""
+    """All parts, behind the proxy. PostgreSQL is a part of its own if it is the catalog."""
     wiring: dict[str, Any] = json.loads(os.environ[VARIABLE])
     ports, database = wiring["ports"], wiring["postgres"]
     through = client_environment(ports, database)
@@ -41,7 +42,7 @@ def proxied(settings: Settings) -> tuple[Part, ...]:
             case "catalog" if database is not None:
                 changed.append(_postgres(database["command"], database["port"]))
                 changed.append(replace(part, needs=("postgres",)))
-            case "engine":  # it listens at the address that it is told, and hands the others on to tasks and functions
+            case "engine":  # listens at its configured address, and passes the others on to tasks and functions
                 own = {name: value for name, value in through.items() if name != "MUSTER_ENGINE_URL"}
                 changed.append(_command(replace(part, needs=("catalog",)), own, ["--task-module", TASKS]))
             case _ if part.command is not None:
@@ -52,7 +53,7 @@ def proxied(settings: Settings) -> tuple[Part, ...]:
 
 
 def client_environment(ports: dict[str, int], database: dict[str, Any] | None) -> dict[str, str]:
-    """Settings of whoever is to go through the proxy."""
+    """Settings of clients that connect through the proxy."""
     through = {
         "MUSTER_KAFKA_BOOTSTRAP": kafka_address(f"{LOOPBACK}:{ports['kafka']}"),
         "MUSTER_S3_ENDPOINT": f"http://{LOOPBACK}:{ports['s3']}",
@@ -64,7 +65,7 @@ def client_environment(ports: dict[str, int], database: dict[str, Any] | None) -
 
 
 def _command(part: Part, environment: dict[str, str], options: list[str]) -> Part:
-    """The same process, with other variables and more options."""
+    """The same process with other variables and more options."""
     command = part.command
     assert command is not None
     variables = [f"{name}={value}" for name, value in environment.items()]

@@ -1,6 +1,6 @@
-"""The crash sweep: many faulted imports on one stack, readers throughout, and a table of what came of it.
+"""The crash sweep: many faulted imports on one stack, readers throughout, and a table of the results.
 
-`run(scale)` is what `make prove` and the tests call; `python -m tests.faults` is for people.
+`make prove` and the tests call `run(scale)`; people run `python -m tests.faults`.
 """
 
 import itertools
@@ -29,23 +29,23 @@ SLICE: Final = (
     *("kill kafka", "kill s3", "kill catalog", "kill engine", "kill relay", "disk full server", "disk full worker"),
     *("disk error server", "lose s3", "lose kafka", "lose publish", "lose engine", "reset kafka", "truncate s3"),
 )
-"""Twenty: each kind of fault of processes, servers and disks, each link, three of the harms."""
+"""Twenty: each fault of processes, servers and disks, each link, three of the harms."""
 SLICE_ROWS: Final = 1_500
 FULL: Final = {"kill importer": 50, "kill verifier": 36, "kill worker": 40, "kill publisher": 50} | {
     f"lose {what}": 15 for what in (*LINKS, "publish")
 }
-"""How often in the full sweep: once a write that `KINDS` counts, lost answers often, all others `OTHERS` times."""
+"""Imports per kind in the full sweep: one for each write that `KINDS` counts, many for lost replies, else `OTHERS`."""
 OTHERS: Final = 4
 SEEDS_A_KIND: Final = 1_000
 TRIES: Final = 3
-"""A fault that the import did not live to see is tried on other files."""
+"""A fault that did not strike during the import is tried again on other files."""
 OTHER_FILE: Final = 100_000
-"""Added to the seed: more than those of all kinds."""
+"""Added to the seed: larger than the seeds of all kinds together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """One faulted import, by the name of its kind. `rows`: size of the file, where the kind does not need another."""
+    """One faulted import, by the name of its kind. `rows`: size of the file, unless the kind needs another."""
 
     kind: str
     seed: int
@@ -53,14 +53,14 @@ class Planned:
 
     @property
     def again(self) -> str:
-        """The command that runs it alone."""
+        """The command that runs only this import."""
         rows = "" if self.rows is None else f" --rows {self.rows}"
         return f"python -m tests.faults --kind '{self.kind}' --seed {self.seed}{rows}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One line of the table: how the imports under one kind of fault have ended."""
+    """One line of the table: how the imports under one kind of fault ended."""
 
     kind: str
     imports: int
@@ -73,7 +73,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """All results, what the readers did, and what is wrong with the whole, beside the violations of single imports."""
+    """All results, what the readers did, and `violations` of the whole sweep, beside those of single imports."""
 
     results: tuple[Result, ...]
     reads: int
@@ -82,11 +82,11 @@ class Sweep:
 
     @property
     def wrong(self) -> list[str]:
-        """Everything that may never be."""
+        """Every violation."""
         return [*self.violations, *(f"{r.kind}, seed {r.seed}: {v}" for r in self.results for v in r.violations)]
 
     def rows(self) -> list[Row]:
-        """By kind, in the order of `KINDS`."""
+        """Rows by kind, in the order of `KINDS`."""
         return [_row(name, [r for r in self.results if r.kind == name]) for name in KINDS if self._has(name)]
 
     def _has(self, name: str) -> bool:
@@ -94,7 +94,7 @@ class Sweep:
 
 
 def joined(sweeps: Iterable[Sweep]) -> Sweep:
-    """One table of sweeps that ran beside each other."""
+    """Combine sweeps that ran concurrently into one."""
     parts = list(sweeps)
     return Sweep(
         results=tuple(result for part in parts for result in part.results),
@@ -118,7 +118,7 @@ def _row(name: str, results: list[Result]) -> Row:
 
 
 def plan(scale: Scale) -> list[Planned]:
-    """What is run, in this order: kinds take turns."""
+    """What runs, in this order: the kinds alternate."""
     if scale == "slice":
         return [Planned(kind=name, seed=FIRST_SEED + n, rows=SLICE_ROWS) for n, name in enumerate(SLICE)]
     seeds = [
@@ -129,14 +129,14 @@ def plan(scale: Scale) -> list[Planned]:
 
 
 def run(scale: Scale, *, report: Callable[[str], None] = print) -> list[Row]:
-    """The table. Raises `AssertionError` naming everything that may never be."""
+    """Run the sweep and return its table. Raises `AssertionError` with every violation."""
     done = sweep(plan(scale), report=report)
     assert not done.wrong, "\n".join(done.wrong)
     return done.rows()
 
 
 def sweep(faults: Iterable[Planned], *, report: Callable[[str], None] = print, keep: Path | None = None) -> Sweep:
-    """Run these one after the other. What failed leaves its logs in a folder that is reported."""
+    """Run these imports one after the other. If something failed, keep the logs in a folder and report it."""
     folder = Path(tempfile.mkdtemp(prefix="muster-faults-"))
     wrong = True
     try:
@@ -203,7 +203,7 @@ def _line(result: Result, planned: Planned) -> str:
 
 
 def afterwards(stack: FaultedStack) -> list[str]:
-    """What is wrong once all jobs have ended: leftovers, disagreement between the stores, messages nobody has taken."""
+    """What is wrong once all jobs have ended: leftovers, stores that disagree, messages that were not consumed."""
     found = [f"still staged: {key}" for key in left_behind(stack)]
     found += [
         f"fsck: {f.code} {f.subject}: {f.message}"

@@ -1,8 +1,8 @@
-"""What the process of an ECS task runs here: the task itself, under strace when somebody has armed that.
+"""What the process of an ECS task runs here: the task itself, under strace if a test has armed it.
 
-`<home>/faults/<task>.inject` (task: import, verify, build) holds the value of strace's `--inject`. Whoever takes the
-file away runs under it: it is for one process, from its first system call on. The word `task`, which the image's entry
-point reads, comes before.
+`<home>/faults/<task>.inject` (task: import, verify, build) holds the value of strace's `--inject`. The process that
+takes the file away runs under strace: the file arms one process, from its first system call on. The word `task`, which
+the image's entry point reads, comes first.
 """
 
 import os

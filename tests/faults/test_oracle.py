@@ -1,4 +1,4 @@
-"""What judges the sweep is itself able to say no."""
+"""The oracle of the sweep does object when something is wrong."""
 
 from pathlib import Path
 

@@ -64,7 +64,7 @@ def connect(link: Link) -> socket.socket:
 
 
 def put(client: socket.socket, path: str, *, body: bytes = b"x" * 100_000) -> bytes:
-    """Everything that is answered; an answer that ends with RST is what came before it, with a mark."""
+    """Everything that is answered. If RST ends the answer, a mark follows what came before it."""
     head = f"PUT {path} HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     answer = b""
     try:
@@ -103,7 +103,7 @@ def test_a_proxy_that_ends_while_its_clients_leave_leaves_nothing_open(server: S
         with Proxy(link):
             for client in [connect(link) for _ in range(5)]:
                 client.close()
-    gc.collect()  # what is collected while it is open warns, and a warning is an error here
+    gc.collect()  # garbage collection warns about what is still open, and a warning is an error here
 
 
 def test_a_reply_that_is_lost_was_given_by_a_server_that_did_what_was_asked(server: Server, link: Link) -> None:
@@ -164,7 +164,7 @@ def test_a_server_that_is_away_resets(link: Link, server: Server) -> None:
     try:
         with connect(link) as client:
             answer = put(client, "/a")
-    except ConnectionError:  # as early as that
+    except ConnectionError:  # it may be reset this early
         answer = b"<reset>"
     assert answer == b"<reset>"
 

@@ -1,4 +1,4 @@
-"""What grows is told from what only moves."""
+"""Growth is told apart from fluctuation."""
 
 from tests.faults.growth import Measure, grown
 

@@ -1,4 +1,4 @@
-"""A slice of the crash sweep: twenty faulted imports on one stack. `python -m tests.faults --scale full` is all."""
+"""A slice of the crash sweep: twenty faulted imports on one stack. `python -m tests.faults --scale full` runs all."""
 
 import os
 

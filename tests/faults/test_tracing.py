@@ -1,4 +1,4 @@
-"""System calls of a process kill it, or fail, where they are told to."""
+"""System calls kill a process, or fail, where a test asks for it."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ def _strace() -> None:
 
 @pytest.fixture
 def writer(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Waits for a line, then writes six bytes to a file, and a line about each."""
+    """Waits for a line, then writes six bytes to a file and reports each on a line."""
     argv = [sys.executable, "-c", WRITER, str(tmp_path / "file")]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield process

@@ -1,6 +1,6 @@
-"""System calls that kill, or fail, by strace's injection: at the k-th write of a process, not at some moment.
+"""System calls that kill or fail, by strace's injection: at the k-th write of a process, not at a point in time.
 
-strace counts each call of each thread by itself; the first thread that comes to its k-th call is the one that is hit.
+strace counts the calls of each thread separately; the first thread that reaches its k-th call is hit.
 """
 
 import re
@@ -14,14 +14,14 @@ from typing import Final, Self
 
 STRACE_OPTIONS: Final = ("strace", "-f", "-qq")
 SENDS: Final = "write,writev,pwrite64,sendto,sendmsg,sendmmsg"
-"""Every system call by which a process tells anybody anything: files, sockets, pipes."""
+"""Every system call by which a process can send anything: to files, sockets, pipes."""
 FILE_WRITES: Final = "pwrite64,pwritev,fsync,fdatasync,ftruncate"
-"""Only files are written so; `write` would hit pipes and sockets too, which never are full."""
+"""Calls that write only to files. `write` would also hit pipes and sockets, which are never full."""
 ATTACH_TIMEOUT_S: Final = 60.0
 
 
 def available() -> str | None:
-    """Why processes cannot be traced here; none: they can."""
+    """Why processes cannot be traced here. None if they can."""
     if shutil.which("strace") is None:
         return "strace is not installed (apt-get install strace)"
     tried = subprocess.run(["strace", "-qq", "-o", "/dev/null", "true"], capture_output=True, text=True, check=False)
@@ -29,17 +29,17 @@ def available() -> str | None:
 
 
 def kill_at(number: int) -> str:
-    """SIGKILL at the `number`-th call that tells anybody anything."""
+    """SIGKILL at the `number`-th call that sends anything."""
     return f"-e trace={SENDS} -e inject={SENDS}:signal=KILL:when={number}"
 
 
 def fail_with(error: str, first: int, count: int) -> str:
-    """So many writes to files fail, from the `first` on (1..)."""
+    """`count` writes to files fail, from the `first` one on (1..)."""
     return f"-e trace={FILE_WRITES} -e inject={FILE_WRITES}:error={error}:when={first}..{first + count - 1}"
 
 
 class Tracer:
-    """strace attached to running processes, with an injection. Context manager; leaving it detaches."""
+    """strace attached to running processes, with an injection. A context manager; leaving it detaches."""
 
     def __init__(self, pids: Iterable[int], inject: str, log: Path) -> None:
         self._pids = tuple(pids)
@@ -62,7 +62,7 @@ class Tracer:
         return self
 
     def _attached(self) -> bool:
-        """strace says of each process that it is attached, or, where it has ended meanwhile, why not."""
+        """True once strace has reported each process as attached, or why it could not attach to one that has ended."""
         said = self._said.read_text()
         return all(re.search(rf"Process {pid} attached|PTRACE_\w+, {pid}\)", said) for pid in self._pids)
 
@@ -76,11 +76,11 @@ class Tracer:
             self._process.wait()
 
     def hits(self) -> int:
-        """How often a call has failed, or 1 for a kill, as far as strace has written it down."""
+        """How many calls have failed, or 1 for a kill, as far as strace has logged it."""
         return hits(self._log)
 
 
 def hits(log: Path) -> int:
-    """How often a call has failed, or 1 for a kill, by what strace has written."""
+    """How many calls have failed, or 1 for a kill, according to strace's log."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     return text.count("(INJECTED)") + ("+++ killed by SIGKILL +++" in text)

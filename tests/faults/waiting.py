@@ -1,4 +1,4 @@
-"""Waiting for things to come about while servers are away: an outage is no answer, and a hang is an error."""
+"""Waiting for results while servers are down: an outage is not an answer, and a hang is an error."""
 
 import time
 from collections.abc import Callable
@@ -14,11 +14,11 @@ from segmentation.jobs import FINAL
 T = TypeVar("T")
 POLL_S: Final = 0.02
 END_TIMEOUT_S: Final = 400.0
-"""What the retries of the workflow take at most for a small file, several times over."""
+"""Several times what the workflow's retries take at most for a small file."""
 
 
 def until(ask: Callable[[], T | None], what: str, *, timeout_s: float = 120.0) -> T:
-    """The first true answer. Raises `AssertionError` that says what did not come about."""
+    """The first true answer. Raises `AssertionError` that names what did not happen in time."""
     deadline = time.monotonic() + timeout_s
     while True:
         try:
@@ -32,7 +32,7 @@ def until(ask: Callable[[], T | None], what: str, *, timeout_s: float = 120.0) -
 
 
 def job_of(context: Context, audience: str, key: str) -> Job:
-    """The job that the object of this key has started."""
+    """The job that was started by the object with this key."""
 
     def find() -> Job | None:
         return next((job for job in context.jobs.search(audience=audience) if job.source["key"] == key), None)
@@ -41,13 +41,13 @@ def job_of(context: Context, audience: str, key: str) -> Job:
 
 
 def state_reached(context: Context, job_id: JobId, state: JobState) -> None:
-    """Until a job has come to a state, or has ended without it."""
+    """Wait until a job has reached a state, or has ended without it."""
     wanted = {state, *FINAL}
     until(lambda: any(t.state in wanted for t in context.jobs.history(job_id)), f"job {job_id} {state}")
 
 
 def ended(context: Context, job_id: JobId) -> Job:
-    """The job once it has ended."""
+    """Wait for the end of the job and return it."""
 
     def find() -> Job | None:
         job = context.jobs.get(job_id)

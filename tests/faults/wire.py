@@ -1,4 +1,4 @@
-"""Where requests begin and replies belong in the byte streams of three protocols: as much as a proxy needs to know."""
+"""Request boundaries and matching replies in the byte streams of three protocols: as much as the proxy needs."""
 
 import re
 import struct
@@ -11,15 +11,15 @@ HTTP_REQUEST: Final = re.compile(rb"[A-Z]{3,7} \S+ HTTP/1\.[01]\r\n")
 HTTP_CONTINUE: Final = b"HTTP/1.1 100"
 TRANSACTION_END: Final = re.compile(rb"COMMIT|ROLLBACK")
 HEAD_BYTES: Final = 16 * 1024
-"""So much of a request is shown to the rule that may want it."""
+"""Bytes of a request that are shown to the rule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
     """Bytes to pass on.
 
-    `head`: the beginning of a request that begins with them; of PostgreSQL, what its transaction has said so far.
-    `answers`: the request, by number.
+    `head`: the beginning of a request that starts with these bytes; for PostgreSQL, what its transaction has sent.
+    `answers`: the number of the request that these bytes answer.
     """
 
     data: bytes
@@ -28,7 +28,7 @@ class Piece:
 
 
 class Exchanges:
-    """One connection. Requests are numbered from 1 in their order; replies are told by the number they belong to."""
+    """One connection. Requests are numbered from 1 in order; a reply carries the number of its request."""
 
     def __init__(self, protocol: Protocol) -> None:
         self._frames = protocol == "kafka"
@@ -41,11 +41,11 @@ class Exchanges:
 
     @property
     def number(self) -> int:
-        """Of the request that was begun last."""
+        """Number of the latest request."""
         return self._requests
 
     def sent(self, data: bytes) -> Iterator[Piece]:
-        """What the client says, cut where requests begin. Kafka's frames are passed on whole."""
+        """Split what the client sends where requests begin. Kafka frames are passed on whole."""
         if self._frames:
             for frame in _whole_frames(self._up, data):
                 self._requests += 1
@@ -60,7 +60,7 @@ class Exchanges:
         yield Piece(data=data, head=head if begins else None)
 
     def _said(self, data: bytes) -> bytes:
-        """All of a transaction up to now, or its end."""
+        """The whole transaction so far, or its end."""
         self._transaction += data
         said = bytes(self._transaction[-HEAD_BYTES:])
         if TRANSACTION_END.search(data):
@@ -68,7 +68,7 @@ class Exchanges:
         return said
 
     def replied(self, data: bytes) -> Iterator[Piece]:
-        """What the server says. "100 Continue" answers nothing yet."""
+        """Match what the server sends to requests. "100 Continue" is not an answer yet."""
         if self._frames:
             for frame in _whole_frames(self._down, data):
                 yield Piece(data=frame, answers=self._correlations.pop(struct.unpack_from(">i", frame, 4)[0], None))
@@ -80,7 +80,7 @@ class Exchanges:
 
 
 def _whole_frames(buffer: bytearray, data: bytes) -> Iterator[bytes]:
-    """Frames of Kafka: four bytes of length, then so many bytes."""
+    """Kafka frames: four bytes of length, then as many bytes."""
     buffer += data
     while len(buffer) >= 4 and len(buffer) >= (size := 4 + struct.unpack_from(">i", buffer)[0]):
         yield bytes(buffer[:size])

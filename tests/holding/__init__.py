@@ -1,1 +1,1 @@
-"""Processes of a stack that are held at a named point (`holding.hold`)."""
+"""Holds processes of a stack at a named point (`holding.hold`)."""

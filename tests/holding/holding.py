@@ -1,7 +1,7 @@
-"""Processes that are held at a named point: what must be met is met for certain, not by a good moment.
+"""Holds processes at a named point, so that a test meets a situation for certain and not by lucky timing.
 
-`with hold(home, "importer") as importer:` asks the next process that comes to that point to stop there. `importer()`
-waits until one has; it may be killed then. One that still lives at the end goes on.
+`with hold(home, "importer") as importer:` asks the next process that reaches the point to stop there. `importer()`
+waits until one has stopped; the test may kill it then. If it still lives at the end, it is resumed.
 """
 
 import time
@@ -20,7 +20,7 @@ POLL_S: Final = 0.02
 
 @contextmanager
 def hold(home: Path, point: str) -> Iterator[Callable[[], psutil.Process]]:
-    """Hold one process. Raises `AssertionError` when none comes to the point."""
+    """Hold one process. Raises `AssertionError` if no process reaches the point."""
     file = order(home, point)
     assert point in POINTS
     file.parent.mkdir(exist_ok=True)

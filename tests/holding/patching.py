@@ -1,4 +1,4 @@
-"""What is put into modules of the product, in a process of a test's stack, when they have been run."""
+"""Patches modules of the product in a process of a test's stack, right after they have been executed."""
 
 import sys
 from collections.abc import Callable
@@ -10,7 +10,7 @@ PutIn = Callable[[Any], None]
 
 
 def when_imported(module: str, put_in: PutIn) -> None:
-    """Change a module as soon as it has been run."""
+    """Change a module as soon as it has been executed."""
     finder = next((finder for finder in sys.meta_path if isinstance(finder, Finder)), None)
     if finder is None:
         finder = Finder()
@@ -25,7 +25,7 @@ class Finder:
         self.put_ins: dict[str, list[PutIn]] = {}
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:
-        """None for all modules that nothing is put into."""
+        """None for all modules that are not patched."""
         del target
         if name not in self.put_ins or (spec := PathFinder.find_spec(name, path)) is None:
             return None

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Final, Literal
 
 ON_PATH: Final = Path(__file__).parent / "on_path"
-"""Folder that belongs to `PYTHONPATH` of a stack whose processes are to be held."""
+"""Folder to put on the `PYTHONPATH` of a stack whose processes are to be held."""
 FOLDER: Final = "held"
-"""Folder of the stack's home. Whoever takes the file of a point away is held there."""
+"""Folder in the stack's home. A process that takes the file of a point away is held there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """`call`: name in the module, with its class where it has one."""
+    """`call`: name in the module, with its class if it is a method."""
 
     module: str
     call: str
@@ -21,22 +21,22 @@ class Point:
 
 
 POINTS: Final[Mapping[str, Point]] = {
-    # The evidence is there, the job is still VERIFYING.
+    # The evidence exists, and the job is still VERIFYING.
     "verifier": Point(module="orchestration.kinds.verify", call="verify_file", when="after"),
-    # Every chunk is acknowledged by the broker, no end marker is sent; imports of events and profiles have none.
+    # The broker has acknowledged every chunk, and no end marker is sent; imports of events and profiles have none.
     "importer": Point(module="connectors.publishing.importer", call="compare", when="before"),
-    # The part and its result are stored, nothing is announced, the end marker may not be acknowledged.
+    # The part and its result are stored. Nothing is announced, and the end marker may not be acknowledged.
     "worker": Point(module="streams.merges", call="MergeRunner._merge", when="after"),
-    # What workers said is in the catalog, its offsets are not committed.
+    # The workers' reports are in the catalog; their offsets are not committed.
     "relay": Point(module="orchestration.catalog.progress", call="ProgressStore.put_partitions", when="after"),
-    # The version is committed, the job is still PUBLISHING.
+    # The version is committed, and the job is still PUBLISHING.
     "publisher": Point(module="connectors.lake.store", call="IcebergVersionStore.publish", when="after"),
-    # The files of a group are written, or its rows sent to a topic; the catalog does not know.
+    # The files of a group are written, or its rows sent to a topic; the catalog does not know yet.
     "writer": Point(module="orchestration.kinds.export.write", call="write_group", when="after"),
     "sender": Point(module="orchestration.kinds.export.write", call="send", when="after"),
 }
 
 
 def order(home: Path, point: str) -> Path:
-    """The file that asks the next process which comes to a point to stop there."""
+    """The file that asks the next process reaching a point to stop there."""
     return home / FOLDER / point.replace(" ", "-")

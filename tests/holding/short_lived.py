@@ -1,4 +1,4 @@
-"""Brokers of tests live for minutes: what the second compiler of the JVM makes of them costs more than it saves."""
+"""Brokers of tests live for minutes, so the JVM's second compiler costs more than it saves."""
 
 from typing import Any, Final
 
@@ -8,7 +8,7 @@ ONE_COMPILER: Final = "-XX:TieredStopAtLevel=1"
 
 
 def install() -> None:
-    """One compiler, two thirds of the processor time of a broker that is started and used a little."""
+    """Use one compiler: two thirds of the processor time for a broker that is started and used briefly."""
     when_imported("orchestration.local.kafka.broker", _one_compiler)
 
 

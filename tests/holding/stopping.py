@@ -1,4 +1,4 @@
-"""In a process of a stack: it stops itself at a point, where it is asked to."""
+"""Stops a process of a stack at a point, from inside, when asked to."""
 
 import functools
 import os
@@ -11,7 +11,7 @@ from tests.holding.points import POINTS, order
 
 
 def install(home: Path) -> None:
-    """Put the points in as their modules are imported."""
+    """Install the points as their modules are imported."""
     for which, point in POINTS.items():
         when_imported(point.module, functools.partial(_put_in, home, which))
 

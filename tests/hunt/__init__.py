@@ -1,1 +1,1 @@
-"""Runs a suite again and again in random order with the processors loaded, to find the tests that fail by chance."""
+"""Runs a suite repeatedly in random order under processor load, to find flaky tests."""

@@ -1,7 +1,8 @@
 """`python -m tests.hunt [PYTEST ARGUMENT ...]`: run a suite until each test has passed N times in a row.
 
-Each run has a seed, which shuffles the files and the tests of each, and runs beside processes that keep the processors
-busy. A hunt may be ended in any way; the next call goes on from its log. Exit code 1: there are tests that miss passes.
+Each run has a seed, which shuffles the files and the tests in each, and runs beside processes that keep the processors
+busy. A hunt may be stopped in any way; the next call continues from its log. The exit code is 1 while tests lack
+passes.
 """
 
 import argparse
@@ -25,11 +26,11 @@ SUITE: Final = "not containers and not faults"
 """What `make test` runs."""
 PLAIN: Final = ("-q", "--override-ini=addopts=--strict-markers --strict-config -rfE")
 GOES_ON: Final = (0, 1, 5)
-"""Exit codes of pytest after which the next run may find more: all passed, some failed, nothing was left to run."""
+"""pytest's exit codes after which the next run may find more: all passed, some failed, no test was left to run."""
 
 
 def main(arguments: list[str]) -> int:
-    """Hunt, replay or sum up."""
+    """Hunt, replay or summarise."""
     parser = argparse.ArgumentParser(prog="python -m tests.hunt", description=__doc__, allow_abbrev=False)
     parser.add_argument("--times", type=int, default=20, metavar="N", help="passes that each test needs (20)")
     parser.add_argument("--load", type=int, default=8, help="runnable processes, those of pytest included (8)")
@@ -57,7 +58,7 @@ def _hunt(folder: Path, suite: Sequence[str], given: argparse.Namespace) -> None
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell has started us in the background
     seed = secrets.randbelow(1 << 31) if given.seed is None else given.seed
     with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # pytest keeps it as well: what a killed hunt has left still writes
+        fcntl.flock(lock, fcntl.LOCK_EX)  # pytest inherits the lock: what a killed hunt has left behind may still write
         for round_ in range(given.times):
             run = log.Run(
                 seed=seed + round_,
@@ -76,7 +77,7 @@ def _hunt(folder: Path, suite: Sequence[str], given: argparse.Namespace) -> None
 
 
 def _spread(processes: int) -> list[str]:
-    """Files in the order of the seed, not the largest first."""
+    """Run files in the order of the seed, not the largest first."""
     return ["-n", str(processes), "--dist", "loadfile", "--no-loadscope-reorder"] if processes else ["-n", "0"]
 
 
@@ -84,7 +85,7 @@ def _pytest(file: Path, arguments: Sequence[str], load: int, *kept: int) -> int:
     command = [sys.executable, "-m", "pytest", "-p", "tests.hunt.plugin", f"--hunt-run={file}", *PLAIN, *arguments]
     with (
         busy(load),
-        # In a group of its own: it gets one interrupt, from us, not a second one from the terminal.
+        # In its own process group, so that it gets one interrupt, from us, and not a second one from the terminal.
         subprocess.Popen(
             tethered(command, signal.SIGINT), stdin=subprocess.DEVNULL, process_group=0, pass_fds=kept
         ) as pytest,

@@ -1,4 +1,4 @@
-"""Processes that keep the processors busy, and end with the hunt, also with one that is killed."""
+"""Processes that keep the processors busy and end with the hunt, even if it is killed."""
 
 import os
 import signal
@@ -14,13 +14,13 @@ BUSY: Final = "while True: pass"
 
 
 def tethered(command: Sequence[str], signal_number: signal.Signals) -> list[str]:
-    """A command that gets the signal when this process ends."""
+    """Wrap a command so that it receives the signal when this process ends."""
     return [sys.executable, "-I", "-S", tether.__file__, str(int(signal_number)), str(os.getpid()), *command]
 
 
 @contextmanager
 def busy(processes: int) -> Iterator[None]:
-    """So many that never wait."""
+    """Run this many processes that never wait."""
     with ExitStack() as running:
         for _ in range(processes):
             command = tethered([sys.executable, "-I", "-S", "-c", BUSY], signal.SIGKILL)

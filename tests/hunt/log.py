@@ -1,7 +1,7 @@
-"""The log of hunts, outside the commits: a file for each run of pytest, with a line for each test that has ended.
+"""The log of hunts, not committed: one file per run of pytest, with one line per finished test.
 
-`0007.jsonl` begins with the run itself (`Run`); `0007.tests` is what pytest collected. Each line is written when a test
-ends, so a hunt may be killed at any time; half a line at the end of a file is ignored.
+`0007.jsonl` begins with the run itself (`Run`); `0007.tests` lists what pytest collected. Each line is written when a
+test ends, so a hunt may be killed at any time; half a line at the end of a file is ignored.
 """
 
 import hashlib
@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import Final
 
 PASSED: Final = ("passed", "skipped")
-"""Outcomes that count as a pass: a test that this machine cannot run is not hunted for ever."""
+"""Outcomes that count as a pass. A skip counts, so that a test that this machine cannot run is not hunted for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One run of pytest over what still missed passes."""
+    """One run of pytest over the tests that still lack passes."""
 
     seed: int
     load: int
-    """Runnable processes, those of pytest included."""
+    """Runnable processes, including those of pytest."""
     tree: str
-    """Of git: the product and its tests, with changes that are not committed."""
+    """Hash from git: the product and its tests, including uncommitted changes."""
     began_at: str
     arguments: Sequence[str]
-    """For pytest."""
+    """Arguments for pytest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +41,11 @@ class Outcome:
     """The process that ran it."""
     seconds: float
     text: str
-    """Of a failure."""
+    """Text of a failure."""
 
 
 def rank(seed: int, test: str) -> tuple[bytes, bytes]:
-    """Where a test comes in the order of a seed: files are shuffled, then the tests of each."""
+    """Sort key of a test in the order of a seed: files are shuffled, then the tests in each."""
     file = test.partition("::")[0]
     return _shuffled(seed, file), _shuffled(seed, test)
 
@@ -55,12 +55,12 @@ def _shuffled(seed: int, name: str) -> bytes:
 
 
 def run_files(folder: Path) -> list[Path]:
-    """All runs, in the order in which they began."""
+    """Files of all runs, in the order in which they began."""
     return sorted(folder.glob("*.jsonl"))
 
 
 def begin(folder: Path, run: Run) -> Path:
-    """The file of a new run."""
+    """Create the file of a new run."""
     number = max((int(file.stem) for file in run_files(folder)), default=0) + 1
     file = folder / f"{number:04}.jsonl"
     file.write_text(json.dumps(asdict(run)) + "\n")
@@ -68,13 +68,13 @@ def begin(folder: Path, run: Run) -> Path:
 
 
 def read_run(file: Path) -> Run:
-    """The first line of its file."""
+    """Read the run from the first line of its file."""
     with file.open() as lines:
         return Run(**json.loads(lines.readline()))
 
 
 def outcomes(file: Path) -> Iterator[Outcome]:
-    """In the order in which the tests ended."""
+    """Outcomes in the order in which the tests ended."""
     with file.open() as lines:
         next(lines)
         for line in lines:
@@ -83,21 +83,21 @@ def outcomes(file: Path) -> Iterator[Outcome]:
 
 
 def write_collected(file: Path, tests: Sequence[str]) -> None:
-    """What a run's pytest has collected, whether it is still hunted or not."""
+    """Write down what the run's pytest has collected, including tests that are no longer hunted."""
     written = file.with_suffix(".writing")
     written.write_text(json.dumps(sorted(tests)))
     written.rename(file.with_suffix(".tests"))
 
 
 def collected(file: Path) -> list[str]:
-    """As it was written; nothing if the run ended before."""
+    """The tests that a run's pytest collected. Empty if the run ended before."""
     tests = file.with_suffix(".tests")
     found: list[str] = json.loads(tests.read_text()) if tests.exists() else []
     return found
 
 
 def passes(files: Sequence[Path], tree: str | None = None) -> Counter[str]:
-    """How often each test has passed since it last failed in these runs; only on one tree, where it is given."""
+    """How often each test has passed since its last failure in these runs; only runs of `tree`, if it is given."""
     counted: Counter[str] = Counter()
     for file in files:
         if tree is None or read_run(file).tree == tree:
@@ -107,7 +107,7 @@ def passes(files: Sequence[Path], tree: str | None = None) -> Counter[str]:
 
 
 def missing(folder: Path, times: int, tree: str | None = None) -> dict[str, int]:
-    """How many passes each test misses that was collected last."""
+    """How many passes each test of the latest collection still lacks."""
     files = run_files(folder)
     passed = passes(files, tree)
     tests = next((found for file in reversed(files) if (found := collected(file))), [])
@@ -115,7 +115,7 @@ def missing(folder: Path, times: int, tree: str | None = None) -> dict[str, int]
 
 
 def ran_until(file: Path, test: str) -> list[str]:
-    """What the process that ran a test had run before it in that run, and the test."""
+    """What the process that ran a test had run before it in that run, followed by the test."""
     ended = list(outcomes(file))
     worker = next(outcome.worker for outcome in ended if outcome.test == test)
     ran = [outcome.test for outcome in ended if outcome.worker == worker]

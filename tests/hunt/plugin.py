@@ -1,7 +1,7 @@
 """`pytest -p tests.hunt.plugin --hunt-run FILE`: one run of a hunt (`tests.hunt.log`), in the order of its seed.
 
-Tests that have passed often enough in the runs before are left out, and each outcome is written as it happens. All
-processes of pytest-xdist find the same, as they do not look at what the run itself has written.
+Tests that have passed often enough in earlier runs are left out, and each outcome is written as it happens. All
+processes of pytest-xdist select the same tests, because they ignore what the run itself has written.
 """
 
 import json
@@ -15,7 +15,7 @@ from tests.hunt.log import Outcome, passes, ran_until, rank, read_run, run_files
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Given by `tests.hunt`."""
+    """Options that `tests.hunt` passes."""
     hunt = parser.getgroup("hunt")
     hunt.addoption("--hunt-run", type=Path, metavar="FILE", help="the run: its seed, and where outcomes are written")
     hunt.addoption("--hunt-times", type=int, default=20, help="leave out tests that have passed so often")
@@ -24,14 +24,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Outcomes are written by the process that all reports come to."""
+    """Only the process that receives all reports writes outcomes."""
     if not hasattr(config, "workerinput") and config.getoption("--hunt-replay") is None:
         config.pluginmanager.register(_Recorder(config.getoption("--hunt-run")))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
-    """Shuffle before pytest puts those together that share a parametrised fixture; then leave out."""
+    """Shuffle before pytest groups tests that share a parametrised fixture, then deselect."""
     file: Path = config.getoption("--hunt-run")
     run = read_run(file)
     items.sort(key=lambda item: rank(run.seed, item.nodeid))

@@ -343,7 +343,7 @@ def test_a_job_whose_announcements_are_lost_cannot_be_mended_and_stays_as_it_is(
         connection.execute(partition_progress.delete())
     finding = deployment.found(repair=True)["SNAPSHOT_OF_FAILED_JOB"]
     assert finding.repaired is False
-    assert "cannot be mended" in finding.message
+    assert "cannot be repaired" in finding.message
     assert context.jobs.get(job.job_id).state == "FAILED"
 
 

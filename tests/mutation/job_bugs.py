@@ -1,4 +1,4 @@
-"""Bugs in importing, publishing and all the rest: each as a function that puts it into the product."""
+"""Bugs in importing, publishing and everything else: each is a function that puts the bug into the product."""
 
 from dataclasses import replace
 from typing import Any, cast
@@ -13,7 +13,7 @@ from tests.mutation.patches import Patches
 
 
 def unpinned_object(patches: Patches) -> None:
-    """The object is read as it is now, not as it was when it was registered."""
+    """The object is read in its current version, not in the one that was registered."""
 
     def make(_: Any) -> Any:
         def open_(self: Any, at: int) -> None:
@@ -29,12 +29,12 @@ def unpinned_object(patches: Patches) -> None:
 
 
 def fence_ignored(patches: Patches) -> None:
-    """An importer does not ask whether its attempt is still the one."""
+    """An importer does not check whether its attempt is still the current one."""
     patches.replace("orchestration.kinds.send:CatalogFence.check", lambda _: lambda _self: None)
 
 
 def markers_before_acks(patches: Patches) -> None:
-    """End markers are sent while chunks are still on their way."""
+    """End markers are sent while chunks are still under way."""
 
     def make(original: Any) -> Any:
         def await_acknowledgements(self: Any) -> None:
@@ -48,12 +48,12 @@ def markers_before_acks(patches: Patches) -> None:
 
 
 def unregistered_twin(patches: Patches) -> None:
-    """An event that comes twice makes two jobs."""
+    """An event that is delivered twice makes two jobs."""
     patches.replace("orchestration.catalog.registration:_claim_holder", lambda _: lambda *_args: None)
 
 
 def duplicate_comes_to_life(patches: Patches) -> None:
-    """Who was told to be a duplicate becomes a job when it asks again later (found by the simulator, and mended)."""
+    """A request answered as a duplicate becomes a job when it is repeated later (found by the simulator, and fixed)."""
 
     def make(original: Any) -> Any:
         def register(database: Any, new: Any, **more: Any) -> Any:
@@ -91,7 +91,7 @@ def late_attempt(patches: Patches) -> None:
 
 
 def no_guard(patches: Patches) -> None:
-    """A publish looks neither at the order of imports nor at the base it was built on."""
+    """A publish checks neither the order of imports nor the base that the version was built on."""
 
     def make(_: Any) -> Any:
         def decide(history: Any, request: Any) -> Any:
@@ -106,12 +106,12 @@ def no_guard(patches: Patches) -> None:
 
 
 def own_commit_unknown(patches: Patches) -> None:
-    """A commit whose answer was lost is not recognised as one's own."""
+    """A publisher does not recognise its own commit if the answer was lost."""
     patches.replace("segmentation.publishing:VersionHistory.find_import", lambda _: lambda _self, _import_id: None)
 
 
 def unconditional_commit(patches: Patches) -> None:
-    """A conflict is answered by the same commit on the newer table, without asking the rules again."""
+    """After a conflict, the same commit is repeated on the newer table without asking the rules again."""
 
     def make(original: Any) -> Any:
         def commit_version(tables: Any, audience: Any, plan: Any, schema: Any, sleep: Any) -> Any:
@@ -145,7 +145,7 @@ def rollback_unmarked(patches: Patches) -> None:
 
 
 def cancel_while_publishing(patches: Patches) -> None:
-    """A job may be cancelled while its version is being committed."""
+    """A job can be cancelled while its version is being committed."""
 
     def make(original: Any) -> Any:
         def change(self: Any, current: str, wanted: str) -> Change:
@@ -159,12 +159,12 @@ def cancel_while_publishing(patches: Patches) -> None:
 
 
 def ends_early(patches: Patches) -> None:
-    """The longest life of a job is within what clocks may be wrong by: a skew ends it early."""
+    """The maximum age of a job is within the error of clocks, so that clock skew ends it early."""
     patches.replace("orchestration.control.reconciler:MAX_JOB_AGE_S", lambda _: 300)
 
 
 def wrong_duplicates(patches: Patches) -> None:
-    """The receipt says nothing of duplicates, and its sums are not checked."""
+    """The receipt says that there are no duplicates, and its sums are not checked."""
 
     def make(original: Any) -> Any:
         def make_receipt(*args: Any, **more: Any) -> Any:
@@ -179,7 +179,7 @@ def wrong_duplicates(patches: Patches) -> None:
 
 
 def one_row_off(patches: Patches) -> None:
-    """A rejected row is named by the line after it."""
+    """A rejected row is reported with the number of the next line."""
 
     def make(original: Any) -> Any:
         def rejects(self: Any) -> Any:
@@ -191,7 +191,7 @@ def one_row_off(patches: Patches) -> None:
 
 
 def pins_ignored(patches: Patches) -> None:
-    """Expiry takes versions that are pinned."""
+    """Expiry removes pinned versions."""
 
     def make(original: Any) -> Any:
         return lambda versions, **more: original(versions, **more | {"pins": frozenset()})
@@ -200,7 +200,7 @@ def pins_ignored(patches: Patches) -> None:
 
 
 def checks_bytes_only(patches: Patches) -> None:
-    """The receiver's check of an export looks at sizes and not at what is in the files."""
+    """The receiver's check of an export compares sizes, not the content of the files."""
 
     def make(_: Any) -> Any:
         def check_file(_manifest: Any, file: Any, path: Any, _limits: Any) -> Any:

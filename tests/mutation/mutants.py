@@ -40,7 +40,7 @@ HOSTILE_FUZZ: Final = "tests/hostile/test_fuzz.py"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutant:
-    """One bug. Every suite of `caught_by` must fail with it."""
+    """One bug. Every suite in `caught_by` must fail with it."""
 
     bug: Callable[[Patches], None]
     promises: tuple[int, ...]
@@ -48,12 +48,12 @@ class Mutant:
 
     @property
     def name(self) -> str:
-        """Words."""
+        """The name of the function, with spaces."""
         return self.bug.__name__.replace("_", " ")
 
     @property
     def what(self) -> str:
-        """What is wrong, in a sentence."""
+        """The bug in one sentence."""
         return (self.bug.__doc__ or "").strip()
 
 

@@ -1,4 +1,4 @@
-"""Putting a bug into the product, for as long as a block lasts: no hook in the product, only other functions."""
+"""Puts a bug into the product for the length of a block, by replacing functions; the product needs no hooks for it."""
 
 import importlib
 import sys
@@ -10,13 +10,13 @@ PACKAGES: Final = ("schemas", "segmentation", "streams", "connectors", "orchestr
 
 
 class Patches:
-    """What has been replaced, and how it was. Names are `package.module:function` or `package.module:Class.method`."""
+    """The replacements, with the originals. Names are `package.module:function` or `package.module:Class.method`."""
 
     def __init__(self) -> None:
         self.replaced: list[tuple[Any, str, Any]] = []
 
     def replace(self, name: str, make: Callable[[Any], Any]) -> None:
-        """Put `make(original)` in its place, also where other modules have imported it by name."""
+        """Replace an object by `make(original)`, also where other modules have imported it by name."""
         module_name, _, path = name.partition(":")
         owner: Any = importlib.import_module(module_name)
         *classes, attribute = path.split(".")
@@ -33,7 +33,7 @@ class Patches:
                     self._put(other, known, original, made)
 
     def undo(self) -> None:
-        """The product as it was."""
+        """Restore the product."""
         for owner, attribute, original in reversed(self.replaced):
             setattr(owner, attribute, original)
 

@@ -9,7 +9,7 @@ from tests.mutation.patches import Patches
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All modules are loaded by now, so that names that were imported are replaced too."""
+    """Put the bug in. All modules are loaded by now, so that imported names are replaced too."""
     del items
     name = os.environ["MUSTER_MUTANT"]
     next(mutant for mutant in MUTANTS if mutant.name == name).bug(Patches())

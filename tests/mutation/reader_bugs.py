@@ -1,7 +1,7 @@
-"""Bugs in reading customers' files: in the strict scan, in JSON, in Parquet and at the gates behind them.
+"""Bugs in reading customers' files: in the strict scan, in JSON, in Parquet and in the checks behind them.
 
-A compiled kernel is compiled anew from its source with some words changed. What is read by a child of the product, or
-of the tests, is read without the bug: suites that see it read in their own process.
+A kernel is recompiled from its source with some words changed. Child processes of the product or of the tests read
+without the bug: suites that catch it read in their own process.
 """
 
 import inspect
@@ -15,7 +15,7 @@ from tests.mutation.patches import Patches
 
 
 def _recompiled(patches: Patches, name: str, words: str, others: str) -> None:
-    """Put other words into a kernel. Raises ValueError when it does not have them."""
+    """Change words in a kernel. Raises ValueError if the kernel does not contain them."""
 
     def make(original: Any) -> Any:
         source = inspect.getsource(original.py_func)
@@ -29,12 +29,12 @@ def _recompiled(patches: Patches, name: str, words: str, others: str) -> None:
 
 
 def quote_in_a_field(patches: Patches) -> None:
-    """A quote inside a field that has none around it is taken as text."""
+    """A quote inside an unquoted field is taken as text."""
     _recompiled(patches, "connectors.sources.csv_kernel:scan", "code = BARE_QUOTE", "code = OK")
 
 
 def text_after_a_quote(patches: Patches) -> None:
-    """What stands behind a closing quote is taken for nothing."""
+    """Text after a closing quote is accepted."""
     _recompiled(patches, "connectors.sources.csv_kernel:scan", "code = TEXT_AFTER_QUOTE", "code = OK")
 
 
@@ -51,7 +51,7 @@ def skipping_forgets(patches: Patches) -> None:
 
 
 def number_wrapped(patches: Patches) -> None:
-    """A whole number beyond 64 bits becomes another one."""
+    """An integer beyond 64 bits wraps around to another one."""
     _recompiled(patches, "connectors.sources.value_kernel:parse_longs", "if i >= safe and", "if i < 0 and")
 
 
@@ -85,27 +85,27 @@ def offsets_of_blocks(patches: Patches) -> None:
 
 
 def mark_kept(patches: Patches) -> None:
-    """The byte order mark becomes a part of the first name of the header."""
+    """The byte order mark becomes part of the first name in the header."""
     patches.replace("connectors.sources.second_file:BOM", lambda _: b"\0\0\0")
 
 
 def bytes_unchecked(patches: Patches) -> None:
-    """Nobody looks whether the bytes of CSV are UTF-8."""
+    """CSV is not checked for valid UTF-8."""
     patches.replace("connectors.sources.utf8_kernel:is_utf8", lambda _: lambda *_: True)
 
 
 def last_key_wins(patches: Patches) -> None:
-    """Of a key of JSON that is there twice the last one counts."""
+    """If a JSON key occurs twice, the last value counts."""
     patches.replace("connectors.sources.json_values:unique", lambda _: dict)
 
 
 def ids_unjudged(patches: Patches) -> None:
-    """Empty and endless ids are ids."""
+    """Empty and endless ids are accepted."""
     patches.replace("connectors.sources.acceptance:id_faults", lambda _: lambda _ids: None)
 
 
 def pages_unchecked(patches: Patches) -> None:
-    """Checksums of the pages of Parquet are not looked at."""
+    """Checksums of Parquet pages are not verified."""
 
     def make(_: Any) -> Any:
         return lambda file, **settings: pq.ParquetFile(file, pre_buffer=False, **settings)

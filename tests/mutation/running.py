@@ -1,4 +1,4 @@
-"""Does a suite see a bug? Tests run in a process of their own, schedules in one of their own too."""
+"""Checks whether a suite sees a bug. Tests run in a separate process; schedules run in this one."""
 
 import os
 import subprocess
@@ -17,24 +17,24 @@ from tests.simulation.seeds import PINNED, SEEDS
 ROOT: Final = Path(__file__).parents[2]
 TIMEOUT_S: Final = 600
 TESTS_FAILED: Final = 1
-"""pytest's exit code; others say that the tests did not run."""
+"""pytest's exit code; others mean that the tests did not run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
-    """What a suite said of a mutant; `how` it was caught, none when it was not."""
+    """The result of a suite on a mutant. `how`: what caught it, None if nothing did."""
 
     suite: str
     how: str | None
 
 
 def sight(mutant: Mutant, suite: str) -> Sighting:
-    """Run a suite on the product with the bug. Raises RuntimeError when its tests cannot be run."""
+    """Run a suite on the product with the bug. Raises RuntimeError if its tests cannot be run."""
     return _schedules(mutant) if suite == SCHEDULES else _tests(mutant, suite)
 
 
 def _schedules(mutant: Mutant) -> Sighting:
-    """The schedules of `make test`, those first that are pinned for this mutant."""
+    """Run the schedules of `make test`, first those that are pinned for this mutant."""
     with simulator() as simulating, installed(mutant.bug):
         for seed in sorted(SEEDS, key=lambda seed: mutant.name not in PINNED.get(seed, ())):
             if (found := simulating.run(seed).failure) is not None:
@@ -59,7 +59,7 @@ def _tests(mutant: Mutant, suite: str) -> Sighting:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return Sighting(suite=suite, how=None)  # that it hangs may be the machine's fault
+            return Sighting(suite=suite, how=None)  # the machine may have caused the hang
     if ran.returncode == 0:
         return Sighting(suite=suite, how=None)
     failed = [line for line in ran.stdout.splitlines() if line.startswith("FAILED ")]

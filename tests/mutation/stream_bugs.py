@@ -1,4 +1,4 @@
-"""Bugs between the topic and the part: each what somebody might well have written, as a function that puts it there."""
+"""Bugs between topic and part, each a plausible mistake, as a function that puts it into the product."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -15,7 +15,7 @@ from tests.mutation.patches import Patches
 
 
 def count_only(patches: Patches) -> None:
-    """A partition reconciles when the number of its records is right."""
+    """A partition reconciles as soon as the number of its records is right."""
 
     def make(original: Any) -> Any:
         def failure(state: Any, marker: Any) -> Any:
@@ -28,7 +28,7 @@ def count_only(patches: Patches) -> None:
 
 
 def seq_count(patches: Patches) -> None:
-    """The set of seqs is replaced by their number: a chunk that came twice makes up for one that did not come."""
+    """The set of seqs is replaced by its size: a chunk that came twice makes up for one that is missing."""
 
     def failure_of(original: Any) -> Any:
         def failure(state: Any, marker: Any) -> Any:
@@ -50,7 +50,7 @@ def seq_count(patches: Patches) -> None:
 
 
 def xor_digest(patches: Patches) -> None:
-    """Digests are put together with xor, which cancels pairs."""
+    """Digests are combined with xor, which cancels pairs."""
 
     def make(_: Any) -> Any:
         def add(self: Digest, other: Digest) -> Digest:
@@ -76,7 +76,7 @@ def attempt_ignored(patches: Patches) -> None:
 
 
 def evidence_ignored(patches: Patches) -> None:
-    """What the stream has is believed, and not held against what verification counted."""
+    """What the stream reports is trusted, and not compared with what verification counted."""
 
     def make(original: Any) -> Any:
         return lambda verified, message: (
@@ -87,7 +87,7 @@ def evidence_ignored(patches: Patches) -> None:
 
 
 def attempts_mixed(patches: Patches) -> None:
-    """Partitions of different attempts are put together into one version."""
+    """Partitions of different attempts are combined into one version."""
 
     def make(original: Any) -> Any:
         def completion(attempt: Any, verified: Any, announced: Any) -> Any:
@@ -114,7 +114,7 @@ def duplicates_twice(patches: Patches) -> None:
 
 
 def first_row_wins(patches: Patches) -> None:
-    """Of the rows of a user the first is kept, not the last."""
+    """Of the rows of a user, the first is kept, not the last."""
 
     def make(original: Any) -> Any:
         def last(tables: Any) -> Any:
@@ -130,7 +130,7 @@ def first_row_wins(patches: Patches) -> None:
 
 
 def ack_before_durable(patches: Patches) -> None:
-    """A chunk is acknowledged when it is in memory."""
+    """A chunk is acknowledged as soon as it is in memory."""
 
     def make(original: Any) -> Any:
         def buffer(self: Any, group: Any, chunk: Any) -> None:
@@ -143,7 +143,7 @@ def ack_before_durable(patches: Patches) -> None:
 
 
 def exception_swallowed(patches: Patches) -> None:
-    """A run that could not be written is given up without a word."""
+    """A run that could not be written is dropped silently."""
 
     def make(original: Any) -> Any:
         def write_run(*args: Any) -> None:
@@ -156,12 +156,12 @@ def exception_swallowed(patches: Patches) -> None:
 
 
 def intent_despite_failed_run(patches: Patches) -> None:
-    """The end marker goes on when a run before it could not be staged (found by the simulator, and mended)."""
+    """The end marker goes on although a run before it could not be staged (found by the simulator, and fixed)."""
     patches.replace("streams.lanes:Lane.close", lambda original: _unless_called_by(original, "_stage"))
 
 
 def intent_not_stored(patches: Patches) -> None:
-    """The end marker is acknowledged while the merge it asks for is in memory only: it is never announced."""
+    """The end marker is acknowledged while its merge is only in memory: the merge is never announced."""
 
     def make(_: Any) -> Any:
         def write_intent(self: Any, topic: str, marker: Any) -> Any:
@@ -177,12 +177,12 @@ def intent_not_stored(patches: Patches) -> None:
 
 
 def stale_owner_acknowledges(patches: Patches) -> None:
-    """A worker that has lost its partitions goes on acknowledging them."""
+    """A worker that has lost its partitions keeps acknowledging them."""
     patches.replace("streams.lanes:Lane.close", lambda _: lambda _self: None)
 
 
 def late_chunks_reopen(patches: Patches) -> None:
-    """What was aborted begins anew with the next chunk of a zombie."""
+    """An aborted attempt is reopened by the next chunk of a zombie."""
 
     def make(original: Any) -> Any:
         def add(state: Any, chunk: Any) -> Any:

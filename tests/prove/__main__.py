@@ -1,7 +1,7 @@
 """`make prove [EXHIBIT=NAME]`, or `python -m tests.prove [NAME ...]`: run exhibits and write docs/evidence.md.
 
-An exhibit that was stopped goes on where it was, as long as neither the product nor its tests have changed. Exit code 1
-when something did not hold; the page says what.
+A stopped exhibit resumes where it was, as long as neither the product nor its tests have changed. The exit code is 1 if
+something did not hold; the page says what.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from tests.prove.registry import EXHIBITS
 
 
 def main(arguments: list[str]) -> int:
-    """Run what is asked for."""
+    """Run the requested exhibits."""
     names = [exhibit.name for exhibit in EXHIBITS]
     parser = argparse.ArgumentParser(prog="python -m tests.prove", description=__doc__)
     parser.add_argument(
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _say(text: str) -> None:
-    """On a terminal one line that changes, elsewhere a line each."""
+    """Print progress: on a terminal as one changing line, elsewhere as one line each."""
     if sys.stdout.isatty():
         print(f"\r\x1b[K{text}", end="", flush=True)
     else:

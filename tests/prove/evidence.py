@@ -1,4 +1,4 @@
-"""docs/evidence.md: a section an exhibit, each between marks, so that one can be written anew without the others."""
+"""docs/evidence.md: one section per exhibit, between marks, so that each can be rewritten without the others."""
 
 import os
 import platform
@@ -28,7 +28,7 @@ VERSIONS: Final = ("pyarrow", "sqlalchemy", "pyiceberg", "faust-streaming", "num
 
 
 def write(exhibits: Sequence[Exhibit], found: dict[str, tuple[Section, str]], page: Path = PAGE) -> None:
-    """Write the sections that were `found` (with when, and how long it took), and keep the others as they are."""
+    """Write the sections that were `found` (each with its time and duration), and keep the others unchanged."""
     before = sections(page.read_text(encoding="utf-8")) if page.exists() else {}
     parts = [HEAD]
     for exhibit in exhibits:
@@ -41,7 +41,7 @@ def write(exhibits: Sequence[Exhibit], found: dict[str, tuple[Section, str]], pa
 
 
 def ages(page: Path = PAGE) -> list[str]:
-    """A line for each exhibit: of which commit it is, and how many have changed the product since."""
+    """One line per exhibit: its commit, and how many commits have changed the product since."""
     found = sections(page.read_text(encoding="utf-8"))
     return [f"{name}: {_aged(commit)}" for name, text in found.items() if (commit := COMMIT.search(text))]
 
@@ -53,7 +53,7 @@ def _aged(commit: re.Match[str]) -> str:
 
 
 def machine() -> str:
-    """What it ran on, without saying whose it is."""
+    """The machine that the exhibits ran on, without naming its owner."""
     libraries = ", ".join(f"{name} {version(name)}" for name in VERSIONS)
     memory = round(psutil.virtual_memory().total / GIB)
     return (
@@ -63,7 +63,7 @@ def machine() -> str:
 
 
 def commit() -> str:
-    """Of what it is the evidence; changes beside this page are said."""
+    """The commit that the evidence is for, marked if anything but this page has changed since."""
     git = ("git", "-C", str(PAGE.parents[1]))
     head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     if head.returncode != 0:
@@ -75,7 +75,7 @@ def commit() -> str:
 
 
 def sections(page: str) -> dict[str, str]:
-    """The sections of the page by the names of their exhibits."""
+    """The sections of the page, by the name of their exhibit."""
     return {
         found[1]: found[0] + "\n"
         for found in re.finditer(r"<!-- exhibit ([\w-]+) -->\n.*?<!-- end of \1 -->", page, re.DOTALL)

@@ -1,6 +1,6 @@
-"""What evidence is made of: an exhibit runs something and gives a section of docs/evidence.md.
+"""The vocabulary of evidence: an exhibit runs something and returns a section of docs/evidence.md.
 
-A further exhibit is a module with a value of `Exhibit`, and a line in `tests.prove.registry`.
+To add an exhibit, write a module with a value of `Exhibit`, and add it to `tests.prove.registry`.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from tests.prove.kept import Kept
 
 Say = Callable[[str], None]
-"""Tells how far an exhibit is, in a line."""
+"""Reports the progress of an exhibit in one line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """How much is to be run. `deadline_s`: after so long an exhibit stops, and what is missing is a failure."""
+    """How much to run. `deadline_s`: an exhibit stops after this time, and whatever is missing is a failure."""
 
     schedules: int = 50_000
     soak_turns: int = 200
@@ -24,7 +24,7 @@ class Scale:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Rows under a header, with what they say in a line before them."""
+    """Rows under a header, with a line of text before them."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -33,9 +33,9 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """What an exhibit found. `failures` say what did not hold; with none it is green."""
+    """What an exhibit found. `failures` say what did not hold; without any, the exhibit is green."""
 
-    summary: str  # a line: what ran, and what came of it
+    summary: str  # a line: what ran, with what result
     text: Sequence[str] = ()
     tables: Sequence[Table] = ()
     failures: Sequence[str] = field(default_factory=tuple)
@@ -45,8 +45,8 @@ class Section:
 class Exhibit:
     """One kind of evidence. `name` is a word for the command line, `title` the heading of its section.
 
-    `covers`: pathspecs of git for what the evidence is about; once one of these files has changed, no release is made
-    with it (`release.evidence`). `uv.lock` stands for the libraries. `alone`: it runs only when it is named.
+    `covers`: git pathspecs of what the evidence is about. Once one of these files has changed, the evidence is too old
+    for a release (`release.evidence`). `uv.lock` stands for the libraries. `alone`: runs only when named.
     """
 
     name: str

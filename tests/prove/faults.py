@@ -1,4 +1,4 @@
-"""The exhibit of faulted imports on real servers: the crash sweep, as a table of what each kind of fault came to."""
+"""The exhibit of faulted imports on real servers: the crash sweep, as a table of results by kind of fault."""
 
 from functools import partial
 from typing import Final
@@ -11,7 +11,7 @@ from tests.prove.pool import in_processes
 
 LEAST: Final = 300
 PARTS: Final = 16
-"""Of the sweep, each with a stack of its own: what is lost when it is stopped."""
+"""Parts of the sweep, each with its own stack. Stopping the exhibit loses only the unfinished parts."""
 ABOUT: Final = (
     "Each is the import of a file on the embedded servers while one fault takes place: kills at the k-th write of a "
     "process, frozen processes, servers that die, disks that fail, and links that are slow, stall, reset, cut answers "
@@ -21,12 +21,12 @@ ABOUT: Final = (
 
 
 def run_part(number: int) -> Sweep:
-    """Every `PARTS`th import of the full sweep, on a stack of its own."""
+    """Run every `PARTS`th import of the full sweep on its own stack."""
     return sweep(plan("full")[number::PARTS], report=partial(print, f"part {number + 1}:", flush=True))
 
 
 def run(scale: Scale, say: Say, kept: Kept) -> Section:
-    """The parts of the full sweep that there is time for, which is a failure below `LEAST` imports."""
+    """Run as many parts of the full sweep as time allows. Fewer than `LEAST` imports are a failure."""
     parts = in_processes(
         run_part,
         [(number,) for number in range(PARTS)],
@@ -71,5 +71,5 @@ COVERS: Final = (
     "orchestration/workflow",
     "uv.lock",
 )
-"""All that an import goes through; no segment, export or snapshot."""
+"""Everything that an import passes through, but no segments, exports or snapshots."""
 EXHIBIT: Final = Exhibit(name="faults", title="Faulted imports on real servers", covers=COVERS, run=run)

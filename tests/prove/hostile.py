@@ -1,4 +1,4 @@
-"""Hostile files: broken CSV, JSON Lines and Parquet, bombs and fuzzing, each held against an oracle of its own."""
+"""Hostile files: broken CSV, JSON Lines and Parquet, bombs and fuzzing, each compared with an independent oracle."""
 
 import time
 from typing import Final
@@ -24,7 +24,7 @@ SHOWN: Final = 10
 
 
 def run(scale: Scale, say: Say, kept: Kept) -> Section:
-    """All parts, until the time is over."""
+    """Run all parts until the time is over."""
     began = time.monotonic()
     rows: list[Row] = []
     for part in PARTS:

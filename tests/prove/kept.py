@@ -1,6 +1,6 @@
-"""Results of an exhibit that was stopped: the next `make prove` goes on from them.
+"""Results of a stopped exhibit, from which the next `make prove` continues.
 
-They count for the very same product and tests, and are forgotten when the exhibit is complete.
+They are valid only for the same product and tests, and are deleted when the exhibit is complete.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ FOLDER: Final = ROOT / ".prove"
 
 
 class Kept:
-    """Results of one exhibit by what they are results of (any value with a `repr` of its own)."""
+    """Results of one exhibit, by the work that they are results of (any value with a distinct `repr`)."""
 
     def __init__(self, exhibit: str, folder: Path = FOLDER) -> None:
         self._folder = folder / exhibit / tested_code()
@@ -30,10 +30,10 @@ class Kept:
         self._folder.mkdir(parents=True, exist_ok=True)
         new = self._folder / "new"
         new.write_bytes(pickle.dumps(result))
-        new.replace(self._file(work))  # whole, or not there
+        new.replace(self._file(work))  # the whole file or none
 
     def forget(self) -> None:
-        """Begin from nothing the next time, also where the code was another one."""
+        """Delete all results of the exhibit, also those of other versions of the code."""
         shutil.rmtree(self._folder.parent, ignore_errors=True)
 
     def _file(self, work: object) -> Path:

@@ -1,4 +1,4 @@
-"""Every mutant against every suite that must see it; and for each promise the tests that hold it up."""
+"""Every mutant against every suite that must catch it; and the tests behind each promise."""
 
 from typing import Final
 
@@ -20,12 +20,12 @@ PROMISES: Final = {
 
 
 def sight_by_name(name: str, suite: str) -> Sighting:
-    """`sight`, for another process."""
+    """`sight` for another process."""
     return sight(next(mutant for mutant in MUTANTS if mutant.name == name), suite)
 
 
 def run(scale: Scale, say: Say, kept: Kept) -> Section:
-    """All of them. A mutant is killed when every suite that must see it has."""
+    """Run all mutants. A mutant is killed when every suite that must catch it has done so."""
     work = [(mutant.name, suite) for mutant in MUTANTS for suite in mutant.caught_by]
     seen: dict[tuple[str, str], str | None] = {}
     for (name, suite), found in in_processes(
@@ -105,5 +105,5 @@ COVERS: Final = (
     "tests/simulation",
     *sorted({suite.partition("::")[0] for mutant in MUTANTS for suite in mutant.caught_by} - {SCHEDULES}),
 )
-"""Where the mutants are, and the tests that must see them."""
+"""Where the bugs are put, and the tests that must catch them."""
 EXHIBIT: Final = Exhibit(name="mutants", title="Mutants", covers=COVERS, run=run)

@@ -1,4 +1,4 @@
-"""Both cores: work in processes of their own, which load the product anew and share nothing."""
+"""All cores: work runs in separate processes, which load the product afresh and share nothing."""
 
 import multiprocessing
 import time
@@ -12,9 +12,9 @@ from tests.prove.kept import Kept
 def in_processes(
     call: Callable[..., Any], work: Iterable[tuple[Any, ...]], *, kept: Kept, processes: int, deadline_s: float
 ) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """(arguments, result) of each call: those that are `kept`, then others as they end.
+    """Yield (arguments, result) of each call: first those that are `kept`, then others as they end.
 
-    What has not ended in time is not given.
+    A call that has not ended in time is not yielded.
     """
     ends = time.monotonic() + deadline_s
     asked_for = list(work)

@@ -1,4 +1,4 @@
-"""The rotating slices that ran: this tree's now, and those before it from the page, newest first."""
+"""The rotating slices that have run: the one of this tree, and earlier ones from the page, newest first."""
 
 import re
 import time
@@ -25,7 +25,7 @@ ABOUT: Final = (
 
 
 def run(scale: Scale, say: Say, kept: Kept) -> Section:
-    """The slice of the committed tree."""
+    """Run the slice of the committed tree."""
     del scale, kept  # it takes five minutes
     began = time.monotonic()
     chosen = slice_of(committed_tree(), tests_of_the_tier(TIER))
@@ -50,11 +50,11 @@ def run(scale: Scale, say: Say, kept: Kept) -> Section:
 
 
 def earlier(section: str) -> list[tuple[str, ...]]:
-    """The rows that a section of the page has; a row begins with its date."""
+    """The rows in an existing section of the page. A row begins with its date."""
     lines = re.findall(r"^\| (\d{4}-\d\d-\d\d \| .*) \|$", section, re.MULTILINE)
     return [tuple(line.split(" | ")) for line in lines]
 
 
 COVERS: Final = ("schemas", "segmentation", "streams", "connectors", "orchestration", "uv.lock")
-"""Over time all of the product; and a slice takes five minutes."""
+"""Over time all of the product; a slice takes five minutes."""
 EXHIBIT: Final = Exhibit(name=NAME, title="Rotating slices", covers=COVERS, run=run)

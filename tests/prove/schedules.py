@@ -18,12 +18,12 @@ ABOUT: Final = (
     "has ended, rightly, and its receipt adds up."
 )
 AT_ONCE: Final = 250
-"""Schedules that one process is given at a time."""
+"""Schedules given to a process at a time."""
 
 
 @dataclass
 class Tally:
-    """What some schedules came to."""
+    """The sums over some schedules."""
 
     schedules: int
     steps: int
@@ -33,7 +33,7 @@ class Tally:
 
 
 def run_range(start: int, stop: int) -> Tally:
-    """The schedules of some seeds."""
+    """Run the schedules of a range of seeds."""
     tally = Tally(0, 0, 0, Counter(), [])
     for result in run_many(range(start, stop)):
         tally.schedules += 1
@@ -46,7 +46,7 @@ def run_range(start: int, stop: int) -> Tally:
 
 
 def run(scale: Scale, say: Say, kept: Kept) -> Section:
-    """All seeds below `scale.schedules`."""
+    """Run all seeds below `scale.schedules`."""
     total = Tally(0, 0, 0, Counter(), [])
     work = [(start, min(start + AT_ONCE, scale.schedules)) for start in range(0, scale.schedules, AT_ONCE)]
     for _, tally in in_processes(run_range, work, kept=kept, processes=scale.processes, deadline_s=scale.deadline_s):
@@ -104,5 +104,5 @@ COVERS: Final = (
     "orchestration/platform/settings.py",
     "orchestration/workflow",
 )
-"""The life of an import, without parsers and without Faust; no segment, export or snapshot."""
+"""The life of an import, without parsers and without Faust; no segments, exports or snapshots."""
 EXHIBIT: Final = Exhibit(name="schedules", title="Simulated schedules", covers=COVERS, run=run)

@@ -1,4 +1,4 @@
-"""Soak: long-lived processes through many imports, exports and changes of rules, with faults."""
+"""Soak: long-lived processes through many imports, exports and rule changes, with faults."""
 
 from typing import Final
 
@@ -16,8 +16,8 @@ ABOUT: Final = (
 
 
 def run(scale: Scale, say: Say, kept: Kept) -> Section:
-    """`TURNS` of it, or as many as there is time for, which is a failure."""
-    del kept  # its processes are to live long: it cannot be continued
+    """Run `scale.soak_turns` turns, as far as time allows. Fewer than `TURNS` imports are a failure."""
+    del kept  # cannot be resumed, because its processes must live long
     done = soak(scale.soak_turns, report=say, minutes=scale.deadline_s / 60)
     failures = done.wrong
     if done.imports < TURNS:
@@ -51,5 +51,5 @@ COVERS: Final = (
     ":!orchestration/quoting",
     "uv.lock",
 )
-"""All that runs for long."""
+"""Everything that runs for long."""
 EXHIBIT: Final = Exhibit(name="soak", title="Soak", covers=COVERS, run=run, alone=True)

@@ -1,7 +1,7 @@
-"""`python -m tests.rotation`: the slice of the committed tree, or of another one (`--tree`).
+"""`python -m tests.rotation`: run the slice of the committed tree, or of another one (`--tree`).
 
-Exit code 1 when something failed. A failing schedule, import or test becomes a fixed case of `make test` before
-anything lands: changing the tree until the slice passes is no repair.
+The exit code is 1 if something failed. A failing schedule, import or test becomes a fixed case of `make test` before
+anything lands: changing the tree until the slice passes is not a fix.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from tests.trees import committed_tree
 
 
 def main(arguments: list[str]) -> int:
-    """Say what is run and how to run it again, and run it."""
+    """Print what runs and how to run it again, then run it."""
     parser = argparse.ArgumentParser(prog="python -m tests.rotation", description=__doc__)
     parser.add_argument("--tree", help="hash of a tree, as a run has printed it (default: that of HEAD)")
     parser.add_argument("--list", action="store_true", help="print the slice without running it")

@@ -1,4 +1,4 @@
-"""What the rotating slice of a tree holds: a pure function of the tree's hash, so that anyone can run it again."""
+"""The content of a tree's rotating slice: a pure function of the tree's hash, so that anyone can run it again."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -9,15 +9,15 @@ from tests.faults.kinds import KINDS
 from tests.faults.sweep import Planned
 
 TESTS_S: Final = 180.0
-"""Seconds of tests in a slice, as their markers declare them."""
+"""Seconds of tests in a slice, as declared by their markers."""
 CONTAINERS_S: Final = 90.0
-"""The same, of tests in containers."""
+"""The same for tests in containers."""
 SCHEDULES: Final = 400
 IMPORTS: Final = 6
 ROWS: Final = 1_500
 FIRST_SCHEDULE: Final = 1_000_000
 LAST_SCHEDULE: Final = 1_000_000_000
-"""The rotating schedules are none of those that `make test` or `make prove` run."""
+"""Rotating schedules never repeat those of `make test` or `make prove`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +31,9 @@ class Slice:
 
 
 def slice_of(tree: str, tests: Mapping[str, float]) -> Slice:
-    """The slice of a tree. `tests`: seconds by test id, of every test of the tier.
+    """The slice of a tree. `tests`: seconds by test id, for every test of the tier.
 
-    A test that takes longer than a slice is in none: `make test-faults` runs it.
+    A test that takes longer than a whole slice is in none; `make test-faults` runs it.
     """
     dice = random.Random(f"rotation {tree}")
     first = dice.randrange(FIRST_SCHEDULE, LAST_SCHEDULE)
@@ -44,7 +44,7 @@ def slice_of(tree: str, tests: Mapping[str, float]) -> Slice:
 
 
 def slice_in_containers(tree: str, tests: Mapping[str, float]) -> tuple[str, ...]:
-    """Of the tests that run in containers, those of the tree's slice."""
+    """The tests in containers that belong to the slice of the tree."""
     return _as_many_as_fit(_shuffled(random.Random(f"containers {tree}"), tests), tests, CONTAINERS_S)
 
 

@@ -1,4 +1,4 @@
-"""`pytest -p tests.rotation.collecting` writes the seconds of the collected tests of `faults` to a file, as JSON."""
+"""`pytest -p tests.rotation.collecting` writes the seconds of the collected `faults` tests to a file, as JSON."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 DEFAULT_SECONDS: Final = 60.0
-"""Of a test whose marker declares none."""
+"""For a test whose marker declares no seconds."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,4 +1,4 @@
-"""Runs a slice in two lanes, one a core: tests of the tier beside schedules and faulted imports."""
+"""Runs a slice in two lanes, one per core: tests of the tier beside schedules and faulted imports."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ from tests.simulation.run import Result, replay_command, run_seeds
 
 ROOT: Final = Path(__file__).parents[2]
 SCHEDULES_S: Final = 120.0
-"""No further schedule begins after so long."""
+"""No further schedule begins after this time."""
 IMPORTS_S: Final = 120.0
 NOTHING_TO_RUN: Final = 5
 """pytest's exit code."""
@@ -28,7 +28,7 @@ TIER_IN_CONTAINERS: Final = "faults and containers"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a slice came to. `failures` end with the command that runs the failing piece again."""
+    """The results of a slice. `failures` end with the command that repeats the failing piece."""
 
     tests: int
     schedules: int
@@ -37,8 +37,8 @@ class Outcome:
 
 
 def tests_of_the_tier(tier: str) -> dict[str, float]:
-    """Seconds by test id of every test of a tier."""
-    # Only files that can hold one: collecting all takes as long as a small slice.
+    """Seconds by test id, for every test of a tier."""
+    # Only files that can contain one: collecting all of them takes as long as a small slice.
     files = [str(path) for path in ROOT.glob("tests/**/test_*.py") if "mark.faults" in path.read_text(encoding="utf-8")]
     with TemporaryDirectory() as folder:
         found = Path(folder) / "seconds.json"
@@ -52,7 +52,7 @@ def tests_of_the_tier(tier: str) -> dict[str, float]:
 
 
 def run(chosen: Slice, say: Say) -> Outcome:
-    """Run all of it. Takes about five minutes on two cores."""
+    """Run the whole slice. Takes about five minutes on two cores."""
     with _tests(chosen.tests) as (testing, output):
         schedules, failures = _schedules(chosen.first_schedule, say)
         swept = sweep(_until(chosen, time.monotonic() + IMPORTS_S), report=say)
@@ -71,7 +71,7 @@ def _quoted(test: str) -> str:
 
 @contextmanager
 def _tests(tests: tuple[str, ...]) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
-    """pytest in a process of its own, and what it says; ended with the block."""
+    """pytest in a separate process, with its output; it is stopped at the end of the block."""
     with TemporaryFile("w+", encoding="utf-8") as output:
         command = [sys.executable, "-m", "pytest", "-m", TIER, *tests]
         testing = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output, text=True)

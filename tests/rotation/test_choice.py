@@ -1,4 +1,4 @@
-"""A slice depends on its tree alone, moves on with every change, and reaches every test in the end."""
+"""A slice depends only on its tree, changes with every change, and reaches every test in the end."""
 
 from tests.faults.kinds import KINDS
 from tests.prove.rotation import earlier

@@ -1,6 +1,6 @@
-"""`python -m tests.simulation SEED`: replay a schedule, first made smaller when it fails, and print it step by step.
+"""`python -m tests.simulation SEED`: replay a schedule step by step; a failing one is shrunk first.
 
-`python -m tests.simulation --from SEED --count N`: run a range of them, and say which failed.
+`python -m tests.simulation --from SEED --count N`: run a range of schedules and report the ones that failed.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from tests.simulation.run import Result, replay_command, run_seeds, simulator
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code 1 when a schedule fails."""
+    """Return exit code 1 if a schedule fails."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description="Replay schedules.")
     parser.add_argument("seed", type=int, nargs="?", help="the one to print, step by step")
     parser.add_argument(
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
 
 
 def replay(seed: int, *, as_it_is: bool) -> int:
-    """One schedule, step by step."""
+    """Replay one schedule step by step."""
     with simulator() as simulating:
         without = frozenset[str]()
         if simulating.run(seed).failure is not None and not as_it_is:
@@ -46,7 +46,7 @@ def replay(seed: int, *, as_it_is: bool) -> int:
 
 
 def run_range(first: int, count: int, deadline_s: float, *, having: str | None) -> int:
-    """Many schedules, and what they came to."""
+    """Run many schedules and print their results."""
     total = Counter[str]()
 
     def report(result: Result) -> None:

@@ -1,4 +1,4 @@
-"""What DuckDB does for append and remove, on plain sets; and the rows of a part as they lie in the store."""
+"""What DuckDB does for append and remove, on plain sets; and the rows of a part as stored."""
 
 import hashlib
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from tests.simulation.stores import ObjectStore
 
 
 def part_rows(store: ObjectStore, part: Part, schema: RowSchema) -> Iterator[pa.RecordBatch]:
-    """`connectors.lake.parts.read_part`. Raises `FatalError` LAKE_FILE_MISSING."""
+    """Stands in for `connectors.lake.parts.read_part`. Raises `FatalError` LAKE_FILE_MISSING."""
     body = store.get(*split_s3_uri(part.uri))
     if body is None:
         raise FatalError("LAKE_FILE_MISSING", part.uri)
@@ -30,7 +30,7 @@ def part_rows(store: ObjectStore, part: Part, schema: RowSchema) -> Iterator[pa.
 
 @lru_cache(2_000)
 def read_parquet(body: bytes) -> pa.Table:
-    """A Parquet file; the same bytes are the same rows."""
+    """Read a Parquet file. Cached: the same bytes give the same rows."""
     return pq.ParquetFile(BytesIO(body)).read(use_threads=False)
 
 
@@ -45,7 +45,7 @@ def users_of(store: ObjectStore, parts: tuple[Part, ...] | list[Part]) -> dict[i
 
 
 def compare(store: ObjectStore, imported: ImportedParts, base: BaseVersion | None, **_: Any) -> MembershipCounts:
-    """`connectors.lake.build.compare` of a replace, small and slow."""
+    """`connectors.lake.build.compare` for a replace, small and slow."""
     new = set().union(*users_of(store, list(imported.parts)).values())
     old = set() if base is None else set().union(*users_of(store, list(base.parts)).values())
     return MembershipCounts(

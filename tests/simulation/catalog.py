@@ -24,10 +24,10 @@ from tests.simulation.ports import Ports
 
 
 class Catalog(Database):
-    """The real transactions. One database serves all schedules of this process; `empty` empties it."""
+    """The real transactions. One database serves all schedules of this process; `empty` clears it between them."""
 
     def __init__(self) -> None:
-        one_connection = partial(sa.create_engine, poolclass=sa.pool.StaticPool)  # with it the database would go
+        one_connection = partial(sa.create_engine, poolclass=sa.pool.StaticPool)  # another would be an empty database
         with patch("orchestration.catalog.engine.sa.create_engine", one_connection):
             super().__init__(Secret("sqlite://"))
         self._ports: Ports | None = None
@@ -36,18 +36,18 @@ class Catalog(Database):
             metadata.create_all(connection)
 
     def empty(self) -> None:
-        """A new schedule begins."""
+        """Clear all tables for a new schedule."""
         with super().write() as connection:
             for table in reversed(self._tables):
                 connection.execute(table.delete())
 
     def begin_faults(self, ports: Ports | None) -> None:
-        """From now on calls go through the ports; none: not any more."""
+        """Send calls through the ports from now on. With None, stop doing so."""
         self._ports = ports
 
     @contextmanager
     def look(self) -> Iterator[sa.Connection]:
-        """Read as the oracle does: outside of all processes, and without faults."""
+        """Read as the oracle does: outside of all processes and without faults."""
         with super().read() as connection:
             yield connection
 
@@ -69,7 +69,7 @@ class Catalog(Database):
         if ports is None:
             return
         if fails:
-            # The transaction follows within the same step: its reply is lost in the other call.
+            # The transaction follows within the same step; the other call loses its reply.
             ports.before("catalog", what, _unavailable)
         else:
             ports.after("catalog", what, _unavailable)
@@ -81,7 +81,7 @@ def _unavailable(text: str) -> RetriableError:
 
 @dataclass(frozen=True)
 class TableState:
-    """What one metadata file of a table says; never changed, only replaced."""
+    """The content of one metadata file of a table. Immutable; a commit replaces it."""
 
     history: VersionHistory
     parts: dict[Version, tuple[Part, ...]]
@@ -89,7 +89,7 @@ class TableState:
 
 
 class Table:
-    """A table as loaded: the state at that time, and where to commit."""
+    """A table as loaded: its state at that time, and where to commit."""
 
     def __init__(self, lake: "Lake", audience: AudienceRef, state: TableState) -> None:
         self.lake = lake
@@ -108,7 +108,7 @@ class Transaction:
         self._staged: VersionChange | None = None
 
     def stage(self, change: VersionChange) -> int:
-        """The snapshot's id is the version's number."""
+        """Stage a version. The id of its snapshot is its number."""
         self._staged = change
         return int(change.info.version)
 
@@ -118,7 +118,7 @@ class Transaction:
 
 
 class Lake:
-    """The tables. A commit is taken only on the state that was loaded, as a SQL catalog does with one UPDATE."""
+    """The tables. A commit succeeds only on the state that was loaded, like the single UPDATE of a SQL catalog."""
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
@@ -159,7 +159,7 @@ class Lake:
 
 
 class Versions(IcebergVersionStore):
-    """The real store of versions over `Lake`: publish and rollback, retries and rules, are the product's."""
+    """The real version store over `Lake`. Publish, rollback, retries and rules are the product's."""
 
     def __init__(self, lake: Lake, sleep: Callable[[float], None]) -> None:
         nothing: Any = None
@@ -172,7 +172,7 @@ class Versions(IcebergVersionStore):
 
 
 def required(table: Table | None, audience: AudienceRef, number: Version) -> tuple[Table, VersionInfo]:
-    """`connectors.lake.leases.require_table`, of a simulated table."""
+    """`connectors.lake.leases.require_table` for a simulated table."""
     history = VersionHistory() if table is None else table.metadata.history
     info = require_version(history, audience, number)
     assert table is not None

@@ -1,6 +1,6 @@
-"""Step Functions: an interpreter of the very definition that is deployed, its client, and invocations that die.
+"""Step Functions: an interpreter of the deployed definition, its client, and invocations that die.
 
-Only what `import_audience.asl.json` uses is known; anything else raises KeyError.
+It knows only what `import_audience.asl.json` uses; anything else raises KeyError.
 """
 
 import json
@@ -24,7 +24,7 @@ RUN_TASK: Final = "arn:aws:states:::ecs:runTask.sync"
 
 
 class StateError(Exception):
-    """What a state failed with, as Step Functions names it."""
+    """The error of a failed state, named as in Step Functions."""
 
     def __init__(self, error: str, cause: str) -> None:
         super().__init__(error, cause)
@@ -34,7 +34,7 @@ class StateError(Exception):
 
 @dataclass(eq=False)
 class Token:
-    """A wait for an answer."""
+    """A task token that waits for an answer."""
 
     changed: Signal = field(default_factory=Signal)
     outcome: tuple[str, Any] | None = None
@@ -43,7 +43,7 @@ class Token:
 
 @dataclass(eq=False)
 class Execution:
-    """One run of the state machine; durable, as the service is."""
+    """One run of the state machine. Durable, as in the service."""
 
     arn: str
     input: str
@@ -76,7 +76,7 @@ class Engine:
         self.tokens: dict[str, Token] = {}
 
     def start(self, arn: str, given: str) -> None:
-        """Begin an execution; the same name with the same input again is no error while it runs."""
+        """Begin an execution. Starting the same name with the same input again is not an error while it runs."""
         known = self.executions.get(arn)
         if known is not None:
             if known.status == "RUNNING" and known.input == given:
@@ -87,11 +87,11 @@ class Engine:
         self._kernel.spawn(execution.process, "states", lambda: self._run(execution))
 
     def lose(self, arn: str) -> None:
-        """The engine forgets an execution; what it had invoked runs on."""
+        """Forget an execution. What it had invoked keeps running."""
         self._kernel.kill(self.executions.pop(arn).process)
 
     def stop(self, execution: Execution, cause: str) -> None:
-        """StopExecution: containers are stopped, functions run on."""
+        """StopExecution: stop the containers; functions keep running."""
         if execution.status != "RUNNING":
             return
         execution.status, execution.cause = "ABORTED", cause
@@ -147,7 +147,7 @@ class Engine:
                 raise Killed from exc
         if state.get("ResultPath", "$") is None:
             return state["Next"], data
-        # A function's answer is wrapped, and the path unwraps it; what answers a token is the output itself.
+        # The answer of a function is wrapped, and the path unwraps it. The answer to a token is the output itself.
         return state["Next"], _get({"Payload": result}, state["OutputPath"]) if "OutputPath" in state else result
 
     def _retry(self, state: Mapping[str, Any], tried: list[int], error: str) -> float | None:
@@ -206,12 +206,12 @@ class Engine:
                 raise KeyError(other)
 
     def _invoked(self, execution: Execution, name: str, run: Callable[[], Any], timeout_s: float | None) -> Any:
-        """Run a function or a container. When the engine gives up it may live on: that is how zombies are made."""
+        """Run a function or a container. It may keep running after the engine has given up on it, as a zombie."""
         self._numbers += 1
         process = self._new_process(f"{name} {self._numbers}", "invocation")
         living = [p for p in execution.invocations if p.tasks]
         if " import" in name and any(" import" in p.name for p in living):
-            self._ports.faults.saw("late attempt")  # the one before it goes on, and the engine has given it up
+            self._ports.faults.saw("late attempt")  # the previous attempt keeps running, abandoned by the engine
         execution.invocations = [*living, process]
         done, outcome = call_in(self._kernel, process, run, name)
         deadline_us = self._kernel.now_us + int((timeout_s or 900) * 1e6)
@@ -247,7 +247,7 @@ class Engine:
 
 
 class Client:
-    """What boto3's client is to the product."""
+    """The product's view of a boto3 client."""
 
     def __init__(self, engine: Engine, ports: Ports) -> None:
         self._engine = engine

@@ -1,8 +1,8 @@
-"""Which faults a schedule has, and how often each took place.
+"""The faults of a schedule, and how often each took place.
 
 Swarm testing (Groce et al., ISSTA 2012): each seed has a random subset of the kinds, at random rates, so that schedules
-differ in character and not only in detail. Every chance of a fault is numbered; a fault may be suppressed by its number
-or its kind without moving any other, which is what makes a schedule shrink.
+differ in character and not only in detail. Every chance of a fault is numbered. A fault can be suppressed by its number
+or its kind without moving any other fault, so schedules can be shrunk.
 """
 
 import random
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 KINDS: Final[dict[str, float]] = {
-    # a call of a store fails before it has done anything / has done it and the reply is lost / is slow
+    # a call of a store fails before it has any effect / has its effect but loses the reply / is slow
     "object store fails": 0.03,
     "object store reply lost": 0.02,
     "object store slow": 0.08,
@@ -50,7 +50,7 @@ KINDS: Final[dict[str, float]] = {
     "object overwritten": 0.3,
     "execution stopped": 0.15,
 }
-"""Kinds, and the chance of each where a schedule has it at its usual rate."""
+"""Kinds, with the chance of each in a schedule that has it at its usual rate."""
 
 SEEN: Final = (
     "competing imports of one audience",
@@ -60,12 +60,12 @@ SEEN: Final = (
     "rollback while a publisher slept",
     "superseded",
 )
-"""What faults lead to: not injected, but counted when it is seen to happen, and asserted as well."""
+"""Consequences of faults: not injected, but counted when seen, and required by the test as well."""
 
 
 @dataclass
 class Faults:
-    """The faults of one schedule. `strike` is asked at every chance."""
+    """The faults of one schedule, which asks `strike` at every chance of one."""
 
     seed: int
     without: Set[str] = frozenset()  # kinds, or numbers of single faults ("kind#12")
@@ -85,7 +85,7 @@ class Faults:
         self._luck = {kind: random.Random(f"{kind} {self.seed}") for kind, rate in self._rates.items() if rate}
 
     def strike(self, kind: str) -> bool:
-        """Whether the fault takes place here."""
+        """True if the fault takes place here."""
         rate = self._rates[kind]
         if not rate or not self.active:
             return False
@@ -100,11 +100,11 @@ class Faults:
         return True
 
     def saw(self, kind: str, detail: str = "") -> None:
-        """Something took place."""
+        """Count something that took place."""
         self.counts[kind] += 1
         if self.say is not None:
             self.say(f"!! {detail or kind}")
 
     def among(self, low: float, high: float) -> float:
-        """How long, how much."""
+        """A random duration or amount in this range."""
         return self.random.uniform(low, high)

@@ -1,4 +1,4 @@
-"""The workers' consumer group: members, generations, assignments, session timeouts; commits of the old are refused."""
+"""The workers' consumer group: members, generations, assignments, session timeouts. Stale commits are refused."""
 
 from dataclasses import dataclass, field
 
@@ -11,13 +11,13 @@ SESSION_S = 30.0
 
 @dataclass
 class Group:
-    """The coordinator. A member that joins or leaves begins a new generation, in which all have to join again."""
+    """The coordinator. A member that joins or leaves begins a new generation, in which all members must join again."""
 
     broker: Broker
     topics: tuple[str, ...]
     generation: int = 1
     joined: set[str] = field(default_factory=set)
-    known: dict[str, int] = field(default_factory=dict)  # when each was heard of last
+    known: dict[str, int] = field(default_factory=dict)  # time of the last heartbeat
     assigned: dict[str, list[PartitionKey]] = field(default_factory=dict)
     began_us: int = 0
 
@@ -26,14 +26,14 @@ class Group:
         return self.broker.ports.kernel.now_us
 
     def rebalance(self) -> None:
-        """All have to join again."""
+        """Make all members join again."""
         self.generation += 1
         self.joined = set()
         self.assigned = {}
         self.began_us = self._now_us
 
     def heartbeat(self, member: str, generation: int) -> bool:
-        """Whether the member is still what it thinks it is."""
+        """True if the member still belongs to this generation and may keep its assignment."""
         self._evict()
         if member not in self.known or generation != self.generation or not self.assigned:
             return False
@@ -41,7 +41,7 @@ class Group:
         return True
 
     def join(self, member: str) -> int:
-        """The generation that the member is part of from now on."""
+        """Join the group. Returns the generation that the member now belongs to."""
         self._evict()
         if member not in self.known or self.assigned:
             self.rebalance()
@@ -50,7 +50,7 @@ class Group:
         return self.generation
 
     def assignment(self, member: str, generation: int) -> list[PartitionKey] | None:
-        """What the member owns; none until all have joined, or when it has to join again."""
+        """The partitions of the member. None until all members have joined, or when it has to join again."""
         self._evict()
         if generation != self.generation or member not in self.joined:
             return None
@@ -65,7 +65,7 @@ class Group:
         return self.assigned.get(member)
 
     def commit(self, generation: int, place: PartitionKey, offset: int) -> bool:
-        """Commit an offset; False when the generation is over."""
+        """Commit an offset. False if the generation is over."""
 
         def act() -> bool:
             if generation != self.generation:
@@ -83,7 +83,7 @@ class Group:
 
 
 class GroupView:
-    """What the relay asks of the group (`connectors.kafka.worker_group.WorkerGroup`)."""
+    """The control plane's view of the group (`connectors.kafka.worker_group.WorkerGroup`)."""
 
     def __init__(self, group: Group, *, name: str = WORKER_GROUP) -> None:
         self.name = name

@@ -1,8 +1,8 @@
-"""Deterministic concurrency: tasks as greenlets, virtual time, and one seeded choice of who goes on next.
+"""Deterministic concurrency: tasks as greenlets, virtual time, and one seeded choice of the next task.
 
-The product's blocking code runs as it is. Wherever it calls one of our ports, the port pauses its task, and the kernel
-picks any task that can run. Nothing else switches, so a seed always gives the same history. When nobody can run, time
-jumps to the next timer.
+The product's blocking code runs unchanged. When it calls one of our ports, the port pauses its task, and the kernel
+picks any task that can run. Nothing else switches tasks, so a seed always gives the same history. When no task can run,
+time jumps to the next timer.
 """
 
 import heapq
@@ -16,15 +16,15 @@ from greenlet import getcurrent, greenlet
 
 T = TypeVar("T")
 STEP_US: Final = 5_000
-"""What one step takes, in virtual microseconds."""
+"""Duration of one step, in virtual microseconds."""
 
 
 class Killed(BaseException):
-    """Thrown into every task of a process that was killed; a BaseException, so that no product code survives it."""
+    """Thrown into every task of a killed process. A BaseException, so that product code does not catch it."""
 
 
 class StuckError(AssertionError):
-    """The history does not come to its end: nobody can run, or the steps are used up."""
+    """The history does not end: no task can run, or the steps are used up."""
 
 
 @dataclass(eq=False)
@@ -36,7 +36,7 @@ class Process:
     skew_ms: int = 0
     dead: bool = False
     frozen_until_us: int = 0
-    tasks: dict["Task", None] = field(default_factory=dict)  # in the order of their beginning, which a set has not
+    tasks: dict["Task", None] = field(default_factory=dict)  # in order of their start, which a set would lose
 
 
 class Task:
@@ -46,7 +46,7 @@ class Task:
         self.process = process
         self.name = name
         self.timed_out = False
-        self.timer = 0  # the one that counts; those set before are void
+        self.timer = 0  # the timer that counts; earlier ones are void
         self._run = run
         self._kernel = kernel
         self.greenlet = greenlet(self._body, kernel.hub)
@@ -61,7 +61,7 @@ class Task:
 
 
 class Signal:
-    """What tasks wait for; once set it stays set until it is cleared."""
+    """What tasks wait for. Once set, it stays set until cleared."""
 
     def __init__(self) -> None:
         self.is_set = False
@@ -87,7 +87,7 @@ class Kernel:
     # --- from outside ------------------------------------------------------------------------------------------------
 
     def spawn(self, process: Process, name: str, run: Callable[[], object]) -> Task:
-        """A new task, which begins some time later."""
+        """Create a task, which begins some time later."""
         task = Task(process, name, run, self)
         process.tasks[task] = None
         self._tasks[task.greenlet] = task
@@ -95,7 +95,7 @@ class Kernel:
         return task
 
     def run(self, until: Callable[[], bool], *, max_steps: int) -> None:
-        """Let tasks run until the condition holds. Raises `StuckError`, and whatever a task or an invariant raises."""
+        """Run tasks until the condition holds. Raises `StuckError`, and whatever a task or an invariant raises."""
         self.hub = getcurrent()
         last = self.steps + max_steps
         while not until():
@@ -106,7 +106,7 @@ class Kernel:
                 raise self.error
 
     def processes(self) -> set[Process]:
-        """Those that have a task."""
+        """Processes that have a task."""
         return {task.process for task in self._tasks.values()}
 
     def close(self) -> None:
@@ -122,17 +122,17 @@ class Kernel:
 
     @property
     def task(self) -> Task | None:
-        """The task that runs, none outside of tasks."""
+        """The running task. None outside of tasks."""
         return self._tasks.get(getcurrent())
 
     @property
     def process(self) -> Process:
-        """The process of the task that runs."""
+        """The process of the running task."""
         task = self.task
         return self.outside if task is None else task.process
 
     def pause(self) -> None:
-        """Let others run. Raises `Killed` when the process was killed meanwhile."""
+        """Let other tasks run. Raises `Killed` if the process was killed meanwhile."""
         if (task := self.task) is None:
             return
         self._check(task)
@@ -140,11 +140,11 @@ class Kernel:
         self._switch(task)
 
     def sleep(self, seconds: float) -> None:
-        """Go on after so many virtual seconds."""
+        """Continue after a number of virtual seconds."""
         self.wait(Signal(), seconds)
 
     def wait(self, signal: Signal, timeout_s: float | None = None) -> bool:
-        """Until the signal is set, or the time is over; whether it is set."""
+        """Wait until the signal is set or the time is over. True if the signal is set."""
         if (task := self.task) is None:
             return signal.is_set
         self._check(task)
@@ -162,7 +162,7 @@ class Kernel:
         return signal.is_set
 
     def set(self, signal: Signal) -> None:
-        """Wake everybody who waits."""
+        """Wake every task that waits."""
         signal.is_set = True
         waiting, signal.waiting = signal.waiting, []
         for task in waiting:
@@ -170,11 +170,11 @@ class Kernel:
             self._ready.append(task)
 
     def later(self, seconds: float, call: Callable[[], object]) -> None:
-        """Call something after so many virtual seconds, outside of all tasks."""
+        """Call something after a number of virtual seconds, outside of all tasks."""
         heapq.heappush(self._timers, (self.now_us + int(seconds * 1e6), next(self._numbers), 0, call))
 
     def kill(self, process: Process) -> None:
-        """SIGKILL: no line of it runs any more, but for what Python does to unwind, whose port calls all fail."""
+        """SIGKILL: none of its code runs any more, except for Python's unwinding, in which all port calls fail."""
         process.dead = True
         current = self.task
         for task in list(process.tasks):
@@ -192,7 +192,7 @@ class Kernel:
             raise Killed
 
     def freeze(self, process: Process, seconds: float) -> None:
-        """SIGSTOP, and SIGCONT so many seconds later."""
+        """SIGSTOP now, and SIGCONT after a number of virtual seconds."""
         process.frozen_until_us = self.now_us + int(seconds * 1e6)
         if self.process is process:
             self.pause()
@@ -245,7 +245,7 @@ class Kernel:
 
 
 def call_in(kernel: Kernel, process: Process, run: Callable[[], T], name: str) -> tuple[Signal, list[Any]]:
-    """Run something in a task of its own; a signal for its end, and [result] or [None, exception]."""
+    """Run something in its own task. Returns a signal for its end, and [result] or [None, exception]."""
     done, outcome = Signal(), list[Any]()
 
     def body() -> None:

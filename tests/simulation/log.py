@@ -1,4 +1,4 @@
-"""Kafka: topics, producers that misbehave, acknowledgements that are lost, zombies; offsets of groups."""
+"""Kafka: topics, misbehaving producers, lost acknowledgements, zombies, and offsets of groups."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ def unavailable(text: str) -> RetriableError:
 
 @dataclass
 class Broker:
-    """Logs by topic and partition. What was acknowledged and lost all the same is kept apart, for the oracle."""
+    """Logs by topic and partition. Messages that were acknowledged and then lost are kept aside for the oracle."""
 
     ports: Ports
     partitions: int
@@ -31,14 +31,14 @@ class Broker:
         return self.logs.setdefault((topic, partition), [])
 
     def append(self, topic: str, partition: int, value: bytes) -> int:
-        """The offset of a message that was written."""
+        """Append a message and return its offset."""
         log = self.log(topic, partition)
         log.append(value)
         self.appended((topic, partition), value)
         return len(log) - 1
 
     def send(self, topic: str, partition: int, value: bytes) -> int:
-        """One message from a producer that waits for the acknowledgement."""
+        """Send one message from a producer that waits for the acknowledgement."""
         return self.ports.call(
             "log", f"send to {topic}/{partition}", lambda: self.append(topic, partition, value), unavailable
         )
@@ -47,7 +47,7 @@ class Broker:
 class Producer:
     """`TopicLog` of an importer. It misbehaves as librdkafka and brokers do, and worse.
 
-    A batch may be written twice, in another order, or late - after its producer has given up or died.
+    A batch may be written twice, in another order, or late, after its producer has given up or died.
     """
 
     def __init__(self, broker: Broker, topic: str) -> None:
@@ -76,7 +76,7 @@ class Producer:
             return ()
         batch, self._queue = self._queue, []
         if self._ports.faults.strike("zombie producer's batch lands late"):
-            # The request is under way when its producer gives up: the broker takes it some time later.
+            # The request is under way when its producer gives up; the broker writes it some time later.
             self._ports.kernel.later(self._ports.faults.among(1, 200), lambda: self._write(batch, late=True))
             raise unavailable(f"sending to {self.topic}: timed out")
         return self._ports.call("log", f"send {len(batch)} to {self.topic}", lambda: self._write(batch), unavailable)
@@ -109,7 +109,7 @@ class Producer:
 
 
 class Backlog:
-    """How far the workers have got: nothing of a small import ever waits for it."""
+    """The progress of the workers. A small import never waits for it."""
 
     def __init__(self, broker: Broker, topic: str, group: str) -> None:
         self._broker = broker
@@ -124,7 +124,7 @@ class Backlog:
 
 @dataclass(frozen=True)
 class Record:
-    """A message as a consumer of confluent-kafka gives it."""
+    """A message as confluent-kafka's consumer returns it."""
 
     content: bytes
     at: int
@@ -140,7 +140,7 @@ class Record:
 
 
 class Consumer:
-    """The relay's consumer of one topic: from the committed offset on, anew after every restart."""
+    """The control plane's consumer of one topic. After every restart it starts at the committed offset."""
 
     def __init__(self, broker: Broker, group: str) -> None:
         self._broker = broker

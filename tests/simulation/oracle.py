@@ -1,7 +1,8 @@
-"""What must hold after every step, in plain sets and lists, from what the simulator knows and not from the product.
+"""Invariants that must hold after every step, computed from what the simulator knows and not from the product.
 
-The oracle knows which users each uploaded object had, when it was uploaded, what people asked for, and which messages
-the log was made to lose. It looks at what a reader could see: versions, their files, receipts, states of jobs.
+The oracle uses plain sets and lists. It knows the users and upload time of each object, what people asked for, and
+which messages the log was made to lose. It looks at what a reader could see: versions, their files, receipts, states of
+jobs.
 """
 
 from collections.abc import Iterable
@@ -28,12 +29,12 @@ EXCUSED: Final = frozenset(
         *("STORE_UNAVAILABLE", "S3_UNAVAILABLE", "KAFKA_UNAVAILABLE", "CATALOG_UNAVAILABLE", "LAKE_UNAVAILABLE"),
         *("PUBLISH_CONFLICT", "States.TaskFailed", "States.Timeout", "States.HeartbeatTimeout"),
         *("Lambda.SdkClientException", "RetriableError", "TOO_MANY_ATTEMPTS"),
-        # boto3's, where a step tells the engine something.
+        # From boto3, when a step sends something to the engine.
         "EndpointConnectionError",
         "NOTHING_TO_REMOVE_FROM",
     }
 )
-"""Codes with which a job may end in FAILED when faults took place."""
+"""Error codes of jobs that may end in FAILED when faults took place."""
 
 
 class Violation(AssertionError):  # noqa: N818  # what it is, no error of ours
@@ -42,7 +43,7 @@ class Violation(AssertionError):  # noqa: N818  # what it is, no error of ours
 
 @dataclass
 class Made:
-    """A version as it was when it was committed."""
+    """A version as it was when committed."""
 
     info: VersionInfo
     members: frozenset[str]
@@ -51,18 +52,18 @@ class Made:
 
 @dataclass
 class Oracle:
-    """Called by the simulated servers at every change that a reader could see."""
+    """The simulated servers call it at every change that a reader could see."""
 
     world: "World"
     made: dict[JobId, list[Made]] = field(default_factory=dict)
     read: dict[JobId, int] = field(default_factory=dict)
     files: set[tuple[str, str]] = field(default_factory=set)  # of visible versions
-    rollbacks: set[str] = field(default_factory=set)  # those that were done: when each was asked for, its reason
+    rollbacks: set[str] = field(default_factory=set)  # reasons of completed rollbacks: when each was asked for
 
     # --- versions ----------------------------------------------------------------------------------------------------
 
     def committed(self, audience: AudienceRef, info: VersionInfo, parts: tuple[Part, ...]) -> None:
-        """A version has become visible: it is the whole of one import, and the next one."""
+        """A version has become visible: it must contain the whole of one import, and be the next version."""
         before = self.made.setdefault(audience.audience_id, [])
         self.require(info.version == len(before) + 1, f"version {info.version} follows {len(before)}")
         self.require(all(m.info.import_id != info.import_id for m in before), f"{info.import_id} is published twice")
@@ -109,7 +110,7 @@ class Oracle:
         return frozenset(members)
 
     def deleted(self, bucket: str, key: str) -> None:
-        """An object is gone: it was none of a visible version."""
+        """An object was deleted: it must not belong to a visible version."""
         self.require((bucket, key) not in self.files, f"{bucket}/{key} of a visible version was deleted")
 
     def looked(self, audience_id: JobId, number: Version | None) -> None:
@@ -121,21 +122,21 @@ class Oracle:
     # --- the log -----------------------------------------------------------------------------------------------------
 
     def appended(self, place: PartitionKey, value: bytes) -> None:
-        """A message is in a log: no worker reports a partition as broken that is whole."""
+        """A message was appended: workers must not report a complete partition as broken."""
         message = CODEC.decode(value)
         if isinstance(message, ImportEnded):
             self._ended_whole(place, message)
         if not isinstance(message, PartitionFailed):
             return
         if self._job(message.import_id)["state"] not in {"IMPORTING", "AWAITING"}:
-            return  # staging may have been cleared since it ended; nobody looks at the report
+            return  # staging may have been cleared since the job ended, and the report is ignored
         for topic in self.world.group.topics:
             fault = self._whole(topic, message.import_id, message.attempt, message.partition, message.reason)
             if fault is not None:
                 self.object(fault)
 
     def _ended_whole(self, place: PartitionKey, marker: ImportEnded) -> None:
-        """An end marker comes after everything that it speaks of, but for what the log was made to lose."""
+        """An end marker must come after everything that it counts, except for what the log was made to lose."""
         lost = [value for where, value in self.world.broker.lost if where == place]
         messages: list[Any] = [CODEC.decode(value) for value in (*self.world.broker.log(*place), *lost)]
         group = (marker.import_id, marker.attempt)
@@ -143,7 +144,7 @@ class Oracle:
         self.require(seqs >= set(range(marker.chunks)), f"the end marker of {group} came before its chunks")
 
     def _whole(self, topic: str, job_id: JobId, attempt: int, partition: int, reason: str) -> str | None:
-        """Why it is wrong to call a partition of an attempt broken; none where it is, or was aborted."""
+        """Why it is wrong to call a partition of an attempt broken. None if it is broken or was aborted."""
         seqs: set[int] = set()
         for value in self.world.broker.log(topic, partition):
             message = CODEC.decode(value)
@@ -165,7 +166,7 @@ class Oracle:
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def finished(self) -> None:
-        """Faults have ceased and everybody has come to rest: every job has ended, and rightly so."""
+        """Faults have ceased and everything has come to rest: every job must have ended, and for a valid reason."""
         with self.world.catalog.look() as connection:
             rows = [dict(row) for row in connection.execute(sa.select(jobs)).mappings()]
             records = {r.job_id: r.record for r in connection.execute(sa.select(receipts))}
@@ -215,12 +216,12 @@ class Oracle:
             self.require(bool(self.world.faults.struck) or code == "NOTHING_TO_REMOVE_FROM", f"{text}, without a fault")
 
     def _lossy(self, job_id: JobId) -> set[int]:
-        """The attempts of a job of which the log was made to lose messages."""
+        """Attempts of a job that lost messages in the log."""
         messages: list[Any] = [CODEC.decode(value) for _, value in self.world.broker.lost]
         return {m.attempt for m in messages if m.import_id == job_id}
 
     def _told(self, row: dict[str, Any]) -> None:
-        """What was decided about a partition: none is broken whose chunks and marker are in the log."""
+        """A decision about a partition: it must not be called broken if its chunks and end marker are in the log."""
         record = row["record"]
         if row["materialised"] or "without seeing it" not in record["reason"]:
             return
@@ -265,12 +266,12 @@ class Oracle:
         return dict(row)
 
     def require(self, holds: bool, otherwise: str) -> None:  # noqa: FBT001
-        """Raise `Violation` unless it holds."""
+        """Raise `Violation` unless the condition holds."""
         if not holds:
             self.object(otherwise)
 
     def object(self, text: str) -> NoReturn:
-        """Raise `Violation`, and end the schedule with it, whatever the code that it passes through makes of it."""
+        """Raise `Violation`, and end the schedule with it even if the code in between catches it."""
         violation = Violation(text)
         self.world.kernel.error = self.world.kernel.error or violation
         raise violation

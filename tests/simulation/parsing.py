@@ -1,4 +1,4 @@
-"""A customer's file as the parser would give it: read piece by piece from the pinned object, one id a line."""
+"""A customer's file as the parser would return it: read piece by piece from the pinned object, one id per line."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -29,7 +29,7 @@ class SimulatedFile:
         for start in range(0, size, PIECE_BYTES):
             length = min(PIECE_BYTES, size - start)
             piece = bytearray()
-            self._body.close()  # every piece is a request of its own, as when a connection breaks
+            self._body.close()  # every piece is a separate request, as after a broken connection
             self._body.read_into(piece, start, length)
             *lines, rest = (rest + bytes(piece)).split(b"\n")
             if start + length >= size and rest:

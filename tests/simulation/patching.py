@@ -1,6 +1,6 @@
-"""What of the product is given another outside: clients of servers, clocks, and files that children would parse.
+"""The replaced outside of the product: clients of servers, clocks, and files that child processes would parse.
 
-Everything that decides stays as it is. What is replaced, and why, is this list and nothing else.
+All decisions stay the product's. This list names everything that is replaced, and why.
 """
 
 import logging
@@ -28,7 +28,7 @@ CHUNK_ROWS = 2
 
 
 class InlinePool:
-    """A thread pool of one task: threads of the system know nothing of the kernel."""
+    """A thread pool that runs tasks inline: the kernel cannot schedule threads of the system."""
 
     def __init__(self, _threads: int) -> None:
         pass
@@ -44,7 +44,7 @@ class InlinePool:
 
 
 class Idle:
-    """A part that has nothing to do with what becomes of an import."""
+    """Replaces a part that has no effect on the outcome of an import."""
 
     def __init__(self, *_: object, **__: object) -> None:
         pass
@@ -63,7 +63,7 @@ class Idle:
 
 
 class Holder:
-    """The world that the patches speak of."""
+    """Holds the world that the patches refer to."""
 
     def __init__(self) -> None:
         self.world: World | None = None
@@ -76,7 +76,7 @@ class Holder:
 
 @contextmanager
 def patched() -> Iterator[Holder]:
-    """The product on simulated servers, until the end of the block. One history at a time."""
+    """Run the product on simulated servers until the end of the block. One history at a time."""
     holder = Holder()
 
     def monotonic() -> float:
@@ -106,7 +106,7 @@ def patched() -> Iterator[Holder]:
         "streams.materialiser._TICK_S": 5.0,
         "streams.materialiser._REPORT_S": 1e9,
         "connectors.lake.optimistic.random": SimpleNamespace(uniform=lambda a, b: (a + b) / 2),
-        # a process has its context from its world; nothing is parsed by children
+        # a process has its context from its world; child processes parse nothing
         "orchestration.entrypoints.handlers.process_context": lambda: holder.now.context,
         "orchestration.entrypoints.handlers.PARSERS": SimpleNamespace(prepare=lambda: None),
         "orchestration.kinds.verify.verify_file": verify_file,
@@ -131,11 +131,11 @@ def patched() -> Iterator[Holder]:
         "connectors.lake.store.ThreadPoolExecutor": InlinePool,
         "orchestration.kinds.build.build_version": lambda *args, **_: build_version(holder.now.store, *args, **_),
         "connectors.lake.build.compare": lambda *args, **_: compare(holder.now.store, *args, **_),
-        # what only tells people: a report that is not written, and a mail that is not sent, decide nothing
+        # reports for people: one that is not written, or a mail that is not sent, decides nothing
         "orchestration.kinds.records.StageReport": Idle,
         "orchestration.notifications.notices.Notices.of_job": lambda *_: [],
         "orchestration.notifications.notices.Notices.courier": lambda _: SimpleNamespace(deliver_at_once=Idle),
-        # parts of the relay that imports do not need
+        # parts of the control plane that imports do not need
     }
     for name in ("StreamLag", "WorkerAbsence", "JobEvents", "Schedules", "ExportReconciler", "ExpiredVersions"):
         replaced[f"{wiring.__name__}.{name}"] = Idle

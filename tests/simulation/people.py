@@ -23,7 +23,7 @@ SOON_S: Final = (0.0, 60.0)
 
 
 class People:
-    """Draws a plan from the seed; its parts are tasks outside of all processes that can die."""
+    """Draws a plan from the seed. Its parts are tasks outside of all processes that can die."""
 
     def __init__(self, world: "World") -> None:
         self.world = world
@@ -43,7 +43,7 @@ class People:
 
     @property
     def done(self) -> bool:
-        """Whether the plan is carried out."""
+        """True if the plan has been carried out."""
         return self._busy == 0
 
     def _do(self, name: str, act: Callable[[], None]) -> None:
@@ -128,7 +128,7 @@ class People:
         name = self.random.choice(names)
 
         def act() -> None:
-            asked = str(self.world.kernel.now_us // 1000)  # each try asks anew
+            asked = str(self.world.kernel.now_us // 1000)  # each try asks again
             context = self.world.context
             audience = find(context.audiences, "acme", name)
             number = self.random.randint(1, 3)
@@ -152,7 +152,7 @@ class People:
             return [JobId(row.job_id) for row in connection.execute(query)]
 
     def _try(self, act: Callable[[], object]) -> None:
-        """What is refused, or not known to have worked, people leave at that."""
+        """People give up on what was refused, or is not known to have worked."""
         try:
             act()
         except MusterError as exc:

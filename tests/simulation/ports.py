@@ -1,7 +1,7 @@
 """How a simulated process reaches a simulated server: the one place where calls pause, fail, hang and kill.
 
-Three stores fail apart from each other - object store, catalog, log - and the workflow engine as a fourth. A call may
-fail before it has done anything, or after (the reply is lost), or take long. At a call the process itself may die or
+Three stores fail independently - object store, catalog, log - and the workflow engine as a fourth. A call may fail
+before it has any effect, or afterwards (the reply is lost), or take long. During a call the process itself may die or
 freeze.
 """
 
@@ -26,7 +26,7 @@ class Ports:
         self.died: Callable[[Process], None] = lambda _process: None
 
     def call(self, server: Server, what: str, act: Callable[[], T], error: Callable[[str], Exception]) -> T:
-        """One call of a server. `error` makes what the client raises when it fails."""
+        """Call a server. `error` makes the exception that the client raises when the call fails."""
         self.before(server, what, error)
         result = act()
         if self.kernel.trace is not None:
@@ -35,7 +35,7 @@ class Ports:
         return result
 
     def before(self, server: Server, what: str, error: Callable[[str], Exception]) -> None:
-        """The way there: the call may wait, and may not arrive."""
+        """The request: it may be delayed, and may not arrive."""
         self._mishap(what)
         self.kernel.pause()
         if self.faults.active:
@@ -45,12 +45,12 @@ class Ports:
                 raise error(f"{what}: simulated outage")
 
     def after(self, server: Server, what: str, error: Callable[[str], Exception]) -> None:
-        """The way back: what was done is done, but the caller may not hear of it."""
+        """The reply: the call has had its effect, but the caller may not learn of it."""
         if self.faults.active and self.faults.strike(f"{server} reply lost"):
             raise error(f"{what}: simulated loss of the reply")
 
     def _mishap(self, what: str) -> None:
-        """What may befall the process itself, here as well as anywhere."""
+        """Kill or freeze the process itself, as could happen anywhere else."""
         process = self.kernel.process
         if process.dead:
             raise Killed

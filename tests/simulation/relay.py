@@ -1,4 +1,4 @@
-"""The relay: its real threads, each a task."""
+"""The control plane: its real threads, each as a task."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from orchestration.control.table import jobs_lane
 from tests.simulation.kernel import Kernel, Process
 
 SLOWER = 50
-"""A round of the relay costs milliseconds of real time: it makes one in about 25 seconds, not in half a second."""
+"""A round of the control plane costs milliseconds of real time, so it runs about every 25 seconds, not every 0.5."""
 
 
 class Event:
-    """`threading.Event` in virtual time. Nobody sets the one that stops the relay: it is killed."""
+    """`threading.Event` in virtual time. The one that stops the control plane is never set: its process is killed."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
@@ -32,7 +32,7 @@ class Event:
 
 
 def run_relay(context: Context, kernel: Kernel) -> None:
-    """Runs until its process is killed, or a thread of it has failed."""
+    """Run until the process is killed or one of its threads has failed."""
     stop: Any = Event(kernel)
     changed: Any = Event(kernel)
     process: Process = kernel.process

@@ -1,4 +1,4 @@
-"""Runs schedules: one seed, or many; makes a failing one smaller."""
+"""Runs schedules, one seed or many, and shrinks a failing one."""
 
 import gc
 import tempfile
@@ -19,14 +19,14 @@ from tests.simulation.patching import Holder, patched
 from tests.simulation.world import World
 
 FAULTY_STEPS = 3_000
-"""After so many steps faults cease."""
+"""Faults cease after this many steps."""
 CALM_STEPS = 60_000
-"""Within so many steps after that every job has ended: the bound of liveness."""
+"""After that, every job ends within this many steps: the liveness bound."""
 
 
 @dataclass
 class Result:
-    """What came of a schedule. `failure` is the first invariant that did not hold."""
+    """The result of a schedule. `failure`: the first invariant that did not hold."""
 
     seed: int
     failure: str | None = None
@@ -46,7 +46,7 @@ class Simulator:
         self._catalog = Catalog()
 
     def run(self, seed: int, *, without: Set[str] = frozenset(), verbose: bool = False) -> Result:
-        """One schedule."""
+        """Run one schedule."""
         faults = Faults(seed, without)
         world = World(seed, self._catalog, faults, self._temp, self._holder)
         if verbose:
@@ -65,7 +65,7 @@ class Simulator:
         return result
 
     def shrink(self, seed: int) -> tuple[Result, frozenset[str]]:
-        """A failing schedule with as few faults as can be had by leaving out one kind, then one fault at a time."""
+        """Shrink a failing schedule: leave out kinds of faults one by one, then single faults, while it still fails."""
         best, without = self.run(seed), frozenset[str]()
         for candidates in (sorted({name.split("#")[0] for name in best.struck}), None):
             for name in candidates or list(best.struck):
@@ -77,8 +77,8 @@ class Simulator:
 
 @contextmanager
 def simulator() -> Iterator[Simulator]:
-    """A simulator, for as many schedules as wanted."""
-    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # thousands of small files, each for a moment
+    """A simulator for any number of schedules."""
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # thousands of small, short-lived files
     threads = pa.cpu_count()
     with (
         tempfile.TemporaryDirectory(prefix="muster-simulation-", dir=memory) as temp,
@@ -93,7 +93,7 @@ def simulator() -> Iterator[Simulator]:
 
 
 def run_many(seeds: Iterable[int]) -> Generator[Result, None, None]:
-    """Schedules in order."""
+    """Run schedules in order."""
     with simulator() as simulating:
         for number, seed in enumerate(seeds):
             yield simulating.run(seed)
@@ -104,9 +104,9 @@ def run_many(seeds: Iterable[int]) -> Generator[Result, None, None]:
 def run_seeds(
     first: int, count: int, deadline_s: float, *, report: Callable[[Result], object] = lambda _: None
 ) -> list[Result]:
-    """Schedules from a seed on, until there were so many or the time is over; those that failed.
+    """Run schedules from a seed on until `count` or the deadline is reached. Returns those that failed.
 
-    `report` is given each as it ends: what the range came to is known in the end, and which seeds it had.
+    `report` receives each result as its schedule ends, for totals and for the seeds of the range.
     """
     ends = time.monotonic() + deadline_s
     failures = list[Result]()
@@ -120,5 +120,5 @@ def run_seeds(
 
 
 def replay_command(seed: int) -> str:
-    """What prints a schedule step by step."""
+    """The command that prints a schedule step by step."""
     return f"python -m tests.simulation {seed}"

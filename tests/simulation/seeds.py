@@ -1,8 +1,8 @@
-"""The schedules of `make test`, and of the mutants: the one place that says which, and why.
+"""The schedules of `make test` and of the mutants: the one place that lists them, and why each is there.
 
-A seed is a history only as long as the product asks its servers the same questions in the same order: a change of the
-product makes other histories of the same seeds. What a pinned one is there for may then be gone. The test says so when
-a fault or a situation has become rare, and `make prove PROVE=mutants` when a mutant lives; another seed is found with
+A seed gives the same history only while the product asks its servers the same questions in the same order; a change of
+the product changes the histories. A pinned seed may then lose its purpose. The test reports when a fault or a situation
+has become rare, and `make prove EXHIBIT=mutants` when a mutant survives. To find another seed, run
 `python -m tests.simulation --from 200 --count 300 --having "append conflict"`.
 """
 
@@ -26,16 +26,16 @@ PINNED: Final[Mapping[int, tuple[str, ...]]] = {
     389: ("rollback while a publisher slept",),
     410: ("rollback while a publisher slept",),
 }
-"""Not to be missed, whatever `FIRST` is: the mutants that each kills, and the rare situations that it has."""
+"""Required whatever `FIRST` is: the mutants that each seed kills, and the rare situations that it contains."""
 
 REGRESSIONS: Final[Mapping[int, str]] = {
     69_448_181: "an answer to a token that had timed out was refused, and ended the job as a fault of the system",
     188_319_397: "of the oracle: it dated a rollback by its first try, and not by the one that worked",
 }
-"""Seeds of other ranges that have failed once, each with the fault that it had found.
+"""Seeds of other ranges that once failed, each with the bug that it found.
 
-`python -m tests.simulation SEED` says what a schedule is about; where a unit test can show the same, it belongs there.
+`python -m tests.simulation SEED` shows what a schedule is about. Prefer a unit test where one can show the same.
 """
 
 SEEDS: Final = tuple(sorted({*FIRST, *PINNED, *REGRESSIONS}))
-"""What `make test` runs, and by what mutants are judged."""
+"""What `make test` runs, and the schedules that mutants are judged by."""

@@ -1,4 +1,4 @@
-"""The object store: one place for all buckets, behind the two interfaces that the product has for it."""
+"""The object store: all buckets in one, behind the two interfaces that the product has for it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ class Bucket:
 
 
 class ObjectStore:
-    """All buckets. Implements `streams.staging.StagingStore`; `steps()` gives what orchestration asks of it."""
+    """All buckets. Implements `streams.staging.StagingStore`; `StepObjects` is what orchestration uses."""
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
@@ -57,7 +57,7 @@ class ObjectStore:
         return stored
 
     def find(self, bucket: str, key: str, version: str | None = None) -> Stored | None:
-        """An object as it is."""
+        """The current object, or one version of it, without faults."""
         versions = self.buckets[bucket].objects.get(key, [])
         return next((s for s in reversed(versions) if version is None or s.version == version), None)
 
@@ -103,7 +103,7 @@ class ObjectStore:
 
 
 class StepObjects:
-    """What `connectors.storage.objects.ObjectStore` is to steps, relay and sweeper."""
+    """Stands in for `connectors.storage.objects.ObjectStore` in steps, control plane and garbage collection."""
 
     def __init__(self, store: ObjectStore, ports: Ports) -> None:
         self._store = store
@@ -155,7 +155,7 @@ class StepObjects:
 
 
 class S3Client:
-    """`get_object`, as `connectors.storage.pinned.PinnedBody` calls it; conditions are the server's to check."""
+    """`get_object` as called by `connectors.storage.pinned.PinnedBody`. The server checks the conditions."""
 
     def __init__(self, store: ObjectStore, ports: Ports) -> None:
         self._store = store

@@ -1,4 +1,4 @@
-"""Schedules of the whole product on simulated servers: nobody is lost, doubled or mixed in, and every job ends."""
+"""Schedules of the whole product on simulated servers: no member is lost, doubled or mixed in, and every job ends."""
 
 from collections import Counter
 
@@ -9,7 +9,7 @@ from tests.simulation.run import replay_command, run_many, run_seeds, simulator
 from tests.simulation.seeds import SEEDS
 
 LEAST = 3
-"""So often at least everything that can happen does: one history more or less changes nothing."""
+"""Minimum count of everything that can happen, so that one history more or less does not matter."""
 
 
 @pytest.mark.slow("184 schedules, one after the other, in one process")

@@ -1,4 +1,4 @@
-"""A stream worker: the real `Materialiser` on an event loop of ours, whose threads and timers are the kernel's."""
+"""A stream worker: the real `Materialiser` on our own event loop, with threads and timers of the kernel."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ FETCHED = 3  # records at most
 
 
 class Loop(asyncio.BaseEventLoop):
-    """An event loop in virtual time. What it would give to threads are tasks of the kernel."""
+    """An event loop in virtual time. Kernel tasks take the place of threads."""
 
     def __init__(self, kernel: Kernel, process: Process) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Loop(asyncio.BaseEventLoop):
         return future
 
     def turn(self, work: Any) -> None:
-        """Run until the process dies. Called in a task of the kernel."""
+        """Run until the process dies. Called in a kernel task."""
         self.create_task(work)
         while True:
             self._wake.is_set = False
@@ -77,7 +77,7 @@ class Loop(asyncio.BaseEventLoop):
             self._kernel.wait(self._wake, max(timers[0].when() - self.time(), 0.001) if timers else None)
 
     def discard(self) -> None:
-        """The process is dead: none of its coroutines runs on."""
+        """Close the coroutines of a dead process."""
         for task in asyncio.all_tasks(self):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             with warnings.catch_warnings(), contextlib.suppress(BaseException):
@@ -121,7 +121,7 @@ class Worker:
         )
 
     def run(self) -> None:
-        """Called in a task of the process."""
+        """Run the worker. Called in a task of the process."""
         self._kernel.spawn(self.process, "fails", self._die_when_failed)
         try:
             self._loop.turn(self._live())
@@ -135,7 +135,7 @@ class Worker:
     def _fail(self, error: Exception) -> None:
         if self._kernel.trace is not None:
             self._kernel.trace(f"{self.process.name} ends: {error}"[:160])
-        # A run is gone under a merge when the job has ended meanwhile. Were it any other, the job would hang.
+        # A merge may miss a run when the job has ended meanwhile. If any other run went missing, the job would hang.
         foreseen = isinstance(error, RetriableError) or (isinstance(error, FatalError) and error.code == "STAGING_LOST")
         if not foreseen:
             self._kernel.error = error

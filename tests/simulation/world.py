@@ -1,4 +1,4 @@
-"""One deployment in memory: the product's handlers, relay and workers on simulated servers, and people who use it."""
+"""One deployment in memory: the product's handlers, control plane and workers on simulated servers, and its users."""
 
 import json
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ RESTART_S: Final = (1.0, 20.0)
 
 
 class World:
-    """Everything of one schedule. `catalog` is shared between schedules, and emptied."""
+    """Everything of one schedule. Schedules share `catalog`, which is emptied in between."""
 
     def __init__(self, seed: int, catalog: Catalog, faults: Faults, temp: Path, holder: "Holder") -> None:
         self.seed = seed
@@ -93,14 +93,14 @@ class World:
     # --- processes ---------------------------------------------------------------------------------------------------
 
     def new_process(self, name: str, kind: str) -> Process:
-        """A process, whose clock may be wrong."""
+        """Create a process, whose clock may be wrong."""
         process = Process(name=name, kind=kind)
         if self.faults.strike("clock skew"):
             process.skew_ms = int(self.faults.among(-600_000, 600_000))
         return process
 
     def _keep_running(self, name: str, kind: str, run: Any) -> None:
-        """A supervisor: whatever dies is started again a little later."""
+        """A supervisor: restarts whatever dies a little later."""
 
         def supervise() -> None:
             number = 0
@@ -118,7 +118,7 @@ class World:
         Worker(self.kernel, process, self.group, self.store, self.temp).run()
 
     def _invoke(self, function: str, event: Mapping[str, Any]) -> Any:
-        """What crosses to a function and back is JSON."""
+        """Call a handler. Its event and result cross as JSON."""
         handler = getattr(handlers, function)
         return json.loads(json.dumps(handler(json.loads(json.dumps(event)), None)))
 
@@ -127,7 +127,7 @@ class World:
         return run_task(self.context, command, job_id(job), execution)
 
     def group_view(self, **more: Any) -> GroupView:
-        """For the relay; the group of segments has nobody in it."""
+        """The group as the control plane sees it. Under any name it has the members of the import workers."""
         return GroupView(self.group, name=more.get("name", self.group.topics[0]))
 
     def _read(self) -> None:
@@ -138,17 +138,17 @@ class World:
             self.kernel.sleep(5.0)
 
     def fresh_id(self) -> JobId:
-        """An id, as people's programs make them."""
+        """A new id, as clients make them."""
         return new_job_id(self.kernel.now_us // 1000, self.kernel.random.randbytes(10))
 
     def say(self, text: str) -> None:
-        """A line of the history."""
+        """Print a line of the history."""
         print(f"{self.kernel.clock()}  {self.kernel.process.name:<28} {text}")  # noqa: T201
 
     # --- what the oracle asks ----------------------------------------------------------------------------------------
 
     def uploaded(self, key: str, users: tuple[str, ...]) -> str | None:
-        """An object in the inbox; its version, where the bucket has them."""
+        """Put an object into the inbox. Returns its version if the bucket has versions."""
         stored = self.store.put("inbox", key, "\n".join(users).encode())
         self.uploads[key, stored.etag, int(stored.modified.timestamp())] = users
         return stored.version if self.store.buckets["inbox"].versioned else None
@@ -164,7 +164,7 @@ class World:
         return int(datetime.fromisoformat(source["last_modified"]).timestamp()) * 1000
 
     def overwritten(self, source: Mapping[str, Any]) -> bool:
-        """Whether the version that was pinned is gone."""
+        """True if the pinned version is gone."""
         newest = self.store.find("inbox", source["key"])
         return not self.store.buckets["inbox"].versioned and (newest is None or newest.etag != source.get("etag"))
 
@@ -179,7 +179,7 @@ class World:
     # --- the schedule ------------------------------------------------------------------------------------------------
 
     def run(self, faulty_steps: int, calm_steps: int) -> None:
-        """Faults for a while, then none; at the end the oracle judges. Raises what does not hold."""
+        """Run with faults for a while, then without; at the end the oracle judges. Raises any violation."""
         used = self.kernel.steps + faulty_steps
         self.kernel.run(lambda: self.kernel.steps >= used or self._look_at_rest(), max_steps=faulty_steps + 1)
         self.faults.active = False
@@ -190,7 +190,7 @@ class World:
         self.oracle.finished()
 
     def close(self) -> None:
-        """Nothing of this world runs any more."""
+        """Stop everything in this world."""
         self.catalog.begin_faults(None)
         self.kernel.close()
         self._holder.world = None
@@ -199,7 +199,7 @@ class World:
         return self.kernel.steps % 200 == 0 and self.at_rest()
 
     def at_rest(self) -> bool:
-        """Nothing is left to do: jobs have ended and are swept, executions have ended, people are done."""
+        """True if nothing is left to do: jobs have ended and are cleaned up, executions have ended, people are done."""
         if not self.people.done or any(e.status == "RUNNING" for e in self.engine.executions.values()):
             return False
         with self.catalog.look() as connection:

@@ -1,4 +1,4 @@
-"""Python imports this before anything else where its folder is on `PYTHONPATH` (`tests.conftest`)."""
+"""Python imports this before anything else when its folder is on `PYTHONPATH` (`tests.conftest`)."""
 
 import os
 

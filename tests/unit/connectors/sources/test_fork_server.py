@@ -245,6 +245,18 @@ def test_a_server_that_has_closed_its_sockets_and_does_not_end_is_ended(
         open_parsed(small, spec_of())
 
 
+def test_a_thread_that_waits_for_a_child_holds_up_no_other(server: psutil.Process) -> None:
+    child = PARSERS.fork()
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(child.wait)
+        assert not child.wait(0.01)
+        assert server.is_running()
+        child.kill()
+        assert waiting.result(60)
+    assert (child.wait(0), child.exit_code) == (True, -9)
+    child.close()
+
+
 OWNER = """
 import sys, time
 from connectors.sources.fork_server import PARSERS
@@ -267,16 +279,17 @@ def test_a_killed_owner_takes_the_server_with_it(wait: str) -> None:
     assert psutil.wait_procs(family, timeout=60)[1] == []
 
 
+@pytest.mark.parametrize("left", [1, 2, 3])
 def test_where_no_process_may_be_forked_it_is_said_and_other_files_are_read_on(
-    file: Path, small: Path, server: psutil.Process
+    file: Path, small: Path, server: psutil.Process, left: int
 ) -> None:
     with open_parsed(file, spec_of("n:long")) as parsed:
         batches = iter(parsed)
         next(batches)
         opened = {int(fd.name) for fd in Path(f"/proc/{server.pid}/fd").iterdir()}
         soft, hard = server.rlimit(psutil.RLIMIT_NOFILE)
-        # just enough for the descriptors that come with the request
-        room = sorted(set(range(len(opened) + 3)) - opened)[:3]
+        # free descriptors for what comes with the request, or for part of it
+        room = sorted(set(range(len(opened) + 3)) - opened)[:left]
         server.rlimit(psutil.RLIMIT_NOFILE, (room[-1] + 1, hard))
         with pytest.raises(OSError, match="Too many open files"):
             open_parsed(small, spec_of())

@@ -44,6 +44,14 @@ def test_what_does_not_go_together_is_refused_before_anything_is_done(
     assert words in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
+@pytest.mark.usefixtures("context")
+@pytest.mark.parametrize("option", ["--keep-days", "--keep-versions"])
+def test_events_have_no_versions_to_keep_not_even_none(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    given = "0" if option == "--keep-days" else "1"
+    assert main(["audiences", "configure", "_events", option, given]) == ExitCode.USAGE
+    assert "_events has only import settings" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
 def test_a_spec_that_the_kind_cannot_have_is_refused_before_the_upload(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["import", "orders.csv", "--kind", "events", "--column", "paid:date"]) == ExitCode.USER_ERROR
     assert "BAD_SPEC: the column paid is date" in capsys.readouterr().err

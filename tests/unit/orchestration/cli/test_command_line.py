@@ -130,8 +130,9 @@ def test_what_is_no_export_is_told_without_a_stack(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MUSTER_HOME", str(tmp_path / "home"))
-    assert main(["verify", str(tmp_path / "manifest.json")]) == ExitCode.USER_ERROR
-    assert capsys.readouterr().err.startswith("NO_MANIFEST: ")
+    for name in ("manifest.json", "x" * 300):
+        assert main(["verify", str(tmp_path / name)]) == ExitCode.USER_ERROR
+        assert capsys.readouterr().err.startswith("NO_MANIFEST: ")
     (tmp_path / "manifest.json").write_text('{"manifest": 1}')
     assert main(["verify", str(tmp_path / "manifest.json")]) == ExitCode.USER_ERROR
     assert capsys.readouterr().err.startswith("BAD_MANIFEST: ")

@@ -12,6 +12,7 @@ from orchestration.operations.backup_location import DirectoryLocation
 from orchestration.platform.settings import Secret
 from schemas.errors import UserError
 from tests.contract.test_catalog import new_job
+from tests.contract.test_catalog_exports import new_export
 from tests.fakes.catalog import migrated
 from tests.unit.orchestration.notifications.test_notices import FAULT, ended, make_context
 
@@ -36,10 +37,15 @@ def test_the_catalog_comes_back_as_it_was(tmp_path: Path) -> None:
 def test_jobs_that_were_running_fail_by_name(tmp_path: Path) -> None:
     context = make_context(tmp_path)
     context.jobs.register(new_job())
-    [job_id] = wiring.backups(context)._end_live()
-    job = context.jobs.get(job_id)  # type: ignore[arg-type]
-    assert job.error is not None
-    assert (job.state, job.error.code) == ("FAILED", "RESTORED")
+    context.exports.register(new_export())
+    context.exports.register(new_export(2, execution="e2"))
+    for state in ("WRITING", "FINISHING"):
+        context.exports.move(new_export(2).job_id, state, now_ms=1, cause="")
+    assert wiring.backups(context)._end_live() == (new_job().job_id, new_export().job_id)
+    for job in (context.jobs.get(new_job().job_id), context.exports.get(new_export().job_id)):
+        assert job.error is not None
+        assert (job.state, job.error.code) == ("FAILED", "RESTORED")
+    assert context.exports.get(new_export(2).job_id).state == "FINISHING"  # its manifest may be there
     context.database.close()
 
 
