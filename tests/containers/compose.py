@@ -1,4 +1,4 @@
-"""A compose project of the repository's docker-compose.yml with ports and credentials of its own."""
+"""A compose project of the repository's docker-compose.yml with its own ports and credentials."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.servers.ports import free_ports
 
 ROOT: Final = Path(__file__).parents[2]
 START_TIMEOUT_S: Final = 600
-"""Also of a machine with twenty times the load: it ends a hang only."""
+"""Enough even for a machine under twenty times the load: it only ends a hang."""
 SERVICES: Final = ("kafka", "db", "s3", "engine", "relay", "worker")
 
 
@@ -40,7 +40,7 @@ class Compose:
         ]
 
     def run(self, *arguments: str) -> str:
-        """Run a compose command; its standard output. Fails with what it said."""
+        """Run a compose command; returns its standard output. Fails with its error output."""
         done = subprocess.run(
             [*self.command, *arguments], cwd=ROOT, capture_output=True, timeout=START_TIMEOUT_S, check=False
         )
@@ -48,11 +48,11 @@ class Compose:
         return done.stdout.decode()
 
     def await_healthy(self, timeout_s: int = 600) -> None:
-        """Until every part says that it works."""
+        """Wait until every part is healthy."""
         subprocess.run([str(ROOT / "docker/healthy.sh"), str(timeout_s), *self.command], cwd=ROOT, check=True)
 
     def await_working(self, container: str, timeout_s: float = 300) -> None:
-        """Until its own health check passes, asked now: Docker's next turn may be 15 s away."""
+        """Wait until the container's own health check passes, run now: Docker's next run may be 15 s away."""
         test = inspect(container)["Config"]["Healthcheck"]["Test"]
         command = test[1:] if test[0] == "CMD" else ["sh", "-c", *test[1:]]
         deadline = time.monotonic() + timeout_s
@@ -61,13 +61,13 @@ class Compose:
             time.sleep(0.1)
 
     def muster(self, *arguments: str) -> Any:
-        """The JSON answer of one command."""
+        """The JSON answer of a command."""
         return json.loads(
             self._in_engine("python", "-m", "orchestration.entrypoints.container", "muster", *arguments, "--json")
         )
 
     def put(self, name: str, content: str) -> str:
-        """Put a file into the engine's container; its path there."""
+        """Put a file into the engine's container; returns its path there."""
         path = f"/var/lib/muster/{name}"
         self._in_engine("sh", "-c", f"cat >{path}", stdin=content.encode())
         return path
@@ -78,20 +78,20 @@ class Compose:
         return sorted(row["user_id"] for row in self.muster("sql", query))
 
     def containers(self, service: str) -> list[str]:
-        """Ids of the containers of a service, stopped ones too."""
+        """Ids of a service's containers, stopped ones included."""
         labels = f"project={self.project}", f"service={service}"
         filters = [f"--filter=label=com.docker.compose.{label}" for label in labels]
         return docker("ps", "--all", "--quiet", "--no-trunc", *filters).split()
 
     def _in_engine(self, *command: str, stdin: bytes = b"") -> str:
-        # Not `docker-compose exec`, which takes a second of the processor to say the same.
+        # Not `docker-compose exec`, which uses a second of CPU for the same.
         [engine] = self.containers("engine")
         done = executed(engine, *command, stdin=stdin)
         assert done.returncode == 0, f"{command}: {done.stdout.decode()[-2000:]}\n{done.stderr.decode()[-4000:]}"
         return done.stdout.decode()
 
     def kill(self, service: str) -> None:
-        """kill -9 the first process of a service, as a crash would; returns when the restart policy has acted."""
+        """kill -9 the first process of a service, as a crash would; returns once the restart policy has acted."""
         container = self.containers(service)[0]
         while not (before := inspect(container))["State"]["Running"]:
             time.sleep(0.1)
@@ -103,13 +103,13 @@ class Compose:
 
 
 def executed(container: str, *command: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    """A command that has run in a container, or has failed to."""
+    """Run a command in a container; returns the result, failed or not."""
     argv = ["docker", "exec", "--interactive", container, *command]
     return subprocess.run(argv, input=stdin, capture_output=True, timeout=START_TIMEOUT_S, check=False)
 
 
 def inspect(name: str) -> Any:
-    """What Docker knows about a container or an image."""
+    """Docker's description of a container or an image."""
     return json.loads(docker("inspect", name))[0]
 
 

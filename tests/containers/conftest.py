@@ -1,4 +1,4 @@
-"""Tests that need Docker and the images of `make images`. In CI they fail where it is missing; elsewhere they skip."""
+"""Tests that need Docker and the images of `make images`. Without them they fail in CI, and skip elsewhere."""
 
 import subprocess
 
@@ -10,7 +10,7 @@ from tests.servers import images
 
 @pytest.fixture(scope="session", autouse=True)
 def docker_answers() -> None:
-    """A Docker engine with the images."""
+    """Require a Docker engine with the images."""
     needed = [images.KAFKA, images.POSTGRES, images.PRODUCT, images.STACK]
     asked = subprocess.run(["docker", "image", "inspect", *needed], capture_output=True, text=True, check=False)
     if asked.returncode != 0:

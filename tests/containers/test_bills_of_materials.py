@@ -1,4 +1,4 @@
-"""What the images say they are made of, held against what is in them."""
+"""Compares the images' bills of materials with their content."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ def bill(image: str) -> str:
 
 
 def inventory(image: str, python: str) -> Any:
-    """What one of the image's Pythons finds, and dpkg."""
+    """Packages that one of the image's Pythons finds, and dpkg's."""
     command = [
         "docker",
         "run",

@@ -1,4 +1,4 @@
-"""Whole imports on three brokers (replication 3, two in sync): some die, restart, fall silent or lose their network."""
+"""Whole imports on three brokers (replication 3, two in sync): some die, restart, hang or lose their network."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ ANOTHER_STEP = pytest.mark.faults("the same loss at another step of the import",
 PARTITIONS = 4
 TOPICS = (IMPORTS, IMPORTS_SMALL, IMPORT_PROGRESS)
 SILENT_S = 12
-"""Longer than a broker's session (2 s) and a worker's (6 s): leaders move, and the group has to do without."""
+"""Longer than a broker's session (2 s) and a worker's (6 s): leaders move, and the group must do without."""
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def await_state(context: Context, audience: str, state: JobState) -> None:
 
 
 def await_attempt(context: Context, audience: str) -> Job:
-    """Until the importer has begun to send."""
+    """Wait until the importer has begun to send."""
     job = job_of(context, audience)
     deadline = time.monotonic() + 300
     while job.attempt == 0:
@@ -89,7 +89,7 @@ def await_attempt(context: Context, audience: str) -> Job:
 
 @contextmanager
 def held_import(context: Context, path: Path, audience: str, step: JobState) -> Iterator[Job]:
-    """Upload a file; meanwhile its import stands still in a step: its importer amid the rows, or all workers."""
+    """Upload a file and stop its import in a step: the importer in the middle of the rows, or all workers."""
     with ExitStack() as holding:
         if step == "AWAITING":
             holding.enter_context(held(context, WORKER))
@@ -113,7 +113,7 @@ def test_a_leader_that_is_killed_during_an_import_loses_and_doubles_nothing(
     with held_import(context, tmp_path / "a.csv", audience, step) as job:
         cluster.node(leader).kill("SIGKILL")
     try:
-        assert_published(context, ended(context, job), users)  # without it
+        assert_published(context, ended(context, job), users)  # without the killed leader
         assert cluster.leader(IMPORTS_SMALL) != leader
     finally:
         cluster.node(leader).start()
@@ -154,7 +154,7 @@ def test_a_leader_whose_network_is_cut_during_an_import_loses_and_doubles_nothin
             "it was to live on, and take itself for the leader"
         )
 
-    cluster.await_in_sync(*TOPICS)  # back, it follows
+    cluster.await_in_sync(*TOPICS)  # once back, it follows
     again = write_file(tmp_path / "b.csv", 14, rows=2_000)
     upload(context, tmp_path / "b.csv", f"{audience}-again")
     assert_published(context, ended(context, job_of(context, f"{audience}-again")), again)

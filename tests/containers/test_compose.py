@@ -1,4 +1,4 @@
-"""The stack of docker-compose.yml: an import through the command line, and what kill -9 and a cut network do to it."""
+"""The stack of docker-compose.yml: an import through the command line, then kill -9 and a cut network."""
 
 import json
 import socket
@@ -41,7 +41,7 @@ def test_kafka_takes_users_alone_and_programs_outside_write_events_only(running:
     port = int(running.variables["KAFKA_PORT"])
     server = f"127.0.0.1:{port}"
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
-        request = bytes.fromhex("0003 0000 00000001 ffff 00000000")  # for metadata
+        request = bytes.fromhex("0003 0000 00000001 ffff 00000000")  # a metadata request
         connection.sendall(len(request).to_bytes(4) + request)
         assert connection.recv(1) == b""
     file = tmp_path / "client.json"
@@ -88,7 +88,7 @@ def test_a_worker_that_is_cut_off_from_kafka_during_an_import_loses_and_doubles_
     users = [f"cut-{n}" for n in range(200_000)]
     path = running.put("cut.csv", users_csv(users))
     workers, bus = running.containers("worker"), f"{running.project}_bus"
-    docker("pause", *workers)  # so that the import is there, and not over, when the cut comes
+    docker("pause", *workers)  # so that the import exists, and is not over, when the cut comes
     job = running.muster("import", path, "--audience", "cut")["job"]
     assert running.muster("jobs", "show", job)["state"] not in FINAL
     docker("network", "disconnect", bus, workers[0])
@@ -125,5 +125,5 @@ def test_every_port_is_published_on_loopback_only_and_every_container_has_a_limi
 def test_parts_end_in_order_on_sigterm(running: Compose) -> None:
     for service in ("relay", "worker", "engine"):
         (container, *_) = running.containers(service)
-        docker("stop", "--time", "120", container)  # then it would be killed: exit code 137
+        docker("stop", "--time", "120", container)  # after that Docker kills it: exit code 137
         assert inspect(container)["State"]["ExitCode"] == 0, service

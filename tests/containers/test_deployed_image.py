@@ -1,8 +1,8 @@
-"""The image as AWS starts it: Lambda functions under the user that Lambda takes, tasks as those of ECS.
+"""The image as AWS starts it: Lambda functions under Lambda's user, tasks as ECS runs them.
 
-Lambda knows no USER and mounts nothing: a user of its own reads the image and writes to /tmp. Its runtime interface
-emulator takes the place of the service. ECS may put a process of its own before a task (`initProcessEnabled`), and a
-read-only root under it.
+Lambda ignores USER and mounts nothing: a user of its own reads the image and writes to /tmp. Its runtime interface
+emulator stands in for the service. ECS may put an init process before a task (`initProcessEnabled`), and make its root
+read-only.
 """
 
 import json
@@ -37,16 +37,16 @@ LAMBDA: Final = (
     "--cap-drop=ALL",
     "--env=MUSTER_HOME=/tmp/muster",
 )
-"""The user that Lambda runs functions as, and what it lets them write."""
+"""The user that Lambda runs functions as, and where that user may write."""
 ECS: Final = ("--read-only", "--tmpfs=/tmp:ro", "--env=TMPDIR=/var/lib/muster", "--cap-drop=ALL")
-"""A task may write to its home alone."""
+"""A task may write only to its home."""
 NO_CATALOG: Final = "--env=MUSTER_CATALOG_URL=postgresql+psycopg://x@127.0.0.1:1/x"
 JOB: Final = "01jd0000000000000000000000"
 RECORD: Final = {"kind": "user", "code": "NO_HEADER", "message": "line 1 is no header", "detail": {"line": 1}}
 CAUSE: Final = json.dumps({"errorType": "UserError", "errorMessage": json.dumps(RECORD)})
 SERVICE: Final = re.compile(r"boto3\.client\(\s*(?:#.*\n\s*)?\"([a-z0-9-]+)\"")
 OF_THE_STACK: Final = ("orchestration/local", "orchestration/deploy")
-"""What runs beside the image, with all of botocore."""
+"""Packages that run beside the image, with all of botocore."""
 LOADED: Final = """
 import sys
 from importlib import import_module
@@ -98,7 +98,7 @@ class Function:
 
 @contextmanager
 def function(of: FunctionSpec, *env: str) -> Iterator[Function]:
-    """The function behind the emulator, with the entry point of the image and no more memory than it has at AWS."""
+    """The function behind the emulator, with the image's entry point and the memory limit it has at AWS."""
     name, (port, runtime_port) = f"muster-test-lambda-{uuid.uuid4().hex[:8]}", free_ports(2)
     memory = f"{of.memory_mb}m"
     begin = [
@@ -200,7 +200,7 @@ def at_home(path: Path) -> bool:
 
 
 def test_only_the_home_and_the_temporary_folder_are_written_and_volumes_of_ecs_are_the_users() -> None:
-    # A new volume of Docker takes owner and mode of the folder of the image; ECS does that for what the image declares.
+    # A new Docker volume takes owner and mode of the image's folder; ECS does so for volumes that the image declares.
     declared = sorted(inspect(PRODUCT)["Config"]["Volumes"])
     names = [f"muster-test-{uuid.uuid4().hex[:8]}" for _ in declared]
     volumes = [f"--volume={name}:{at}" for name, at in zip(names, declared, strict=True)]
@@ -236,14 +236,14 @@ def test_a_task_whose_catalog_is_away_may_be_tried_again() -> None:
 def test_a_task_behind_an_init_process_ends_on_a_sigterm_that_comes_while_python_starts() -> None:
     with waiting_task("--init", *ECS) as name:
         deadline = time.monotonic() + 120
-        while len(docker("top", name, "-o", "pid").splitlines()) < 3:  # a title, the init process, Python
+        while len(docker("top", name, "-o", "pid").splitlines()) < 3:  # header, init process, Python
             assert time.monotonic() < deadline
         docker("stop", "--time", "120", name)
         assert inspect(name)["State"]["ExitCode"] == TERMINATED
 
 
 def test_a_task_that_is_process_one_ends_on_sigterm() -> None:
-    # Without a handler of its own, process 1 would not notice the signal.
+    # As process 1, it would ignore the signal without a handler.
     with waiting_task(*ECS) as name:
         handled = "until grep -q SigCgt:.*4... /proc/1/status; do :; done"  # the bit of SIGTERM
         subprocess.run(["docker", "exec", name, "sh", "-c", handled], timeout=300, check=True)
@@ -253,7 +253,7 @@ def test_a_task_that_is_process_one_ends_on_sigterm() -> None:
 
 @contextmanager
 def waiting_task(*options: str) -> Iterator[str]:
-    """The container of a task whose catalog says nothing."""
+    """The container of a task whose catalog does not answer."""
     name = f"muster-test-sigterm-{uuid.uuid4().hex[:8]}"
     with silent_server() as port:
         url = f"--env=MUSTER_CATALOG_URL=postgresql+psycopg://x@127.0.0.1:{port}/x"

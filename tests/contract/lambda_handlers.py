@@ -1,4 +1,4 @@
-"""Functions of the Lambda contract; they run in processes of their own."""
+"""Functions of the Lambda contract; they run in their own processes."""
 
 import importlib
 import os
@@ -13,7 +13,7 @@ LOADED = str(time.time_ns())
 
 
 def warm() -> None:
-    """Nothing is imported for these but their own module."""
+    """Preload nothing: these functions need only their own module."""
 
 
 def echo(event: Any, context: Any) -> Any:
@@ -47,14 +47,14 @@ def leave(event: Any, context: Any) -> Any:
 
 
 def leave_a_child(event: Any, context: Any) -> Any:
-    """End without waiting for a child, whose process id is in a file then."""
+    """Exit without waiting for a child, whose process id is then in a file."""
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     Path(event["pid"]).write_text(str(child.pid))
     os._exit(7)
 
 
 def query(event: Any, context: Any) -> Any:
-    """With several threads in a database of its own, which the module had imported before."""
+    """Query a private database with several threads; also reports if DuckDB was loaded before the call."""
     loaded = "duckdb" in sys.modules
     import duckdb  # noqa: PLC0415  # not needed by the others
 
@@ -76,10 +76,10 @@ def return_too_much(event: Any, context: Any) -> Any:
 
 
 def take_memory(event: Any, context: Any) -> Any:
-    """Touches `megabytes`, in itself or in a child, and holds it for `seconds`."""
+    """Touch `megabytes`, in this process or in a child, and hold them for `seconds`."""
     if event.get("in_child"):
         source = f"import time; taken = bytearray({event['megabytes']} << 20); time.sleep({event['seconds']})"
-        # In a session of its own, which no signal to the group of the function reaches.
+        # In its own session, out of reach of signals to the function's group.
         return subprocess.run([sys.executable, "-c", source], check=False, start_new_session=True).returncode
     taken = bytearray(event["megabytes"] << 20)
     Path(event["started"]).touch()
@@ -88,7 +88,7 @@ def take_memory(event: Any, context: Any) -> Any:
 
 
 def reserve_address_space(event: Any, context: Any) -> Any:
-    """Maps `megabytes` without touching them, as numba and Arrow do."""
+    """Map `megabytes` without touching them, as numba and Arrow do."""
     import mmap  # noqa: PLC0415
 
     with mmap.mmap(-1, event["megabytes"] << 20) as reserved:
@@ -97,7 +97,7 @@ def reserve_address_space(event: Any, context: Any) -> Any:
 
 
 def call_another(event: Any, context: Any) -> Any:
-    """Call the handler that the event names with an empty event; without one, the most MB that the process has had."""
+    """Call the handler named in the event with an empty event; without a name, return the process' peak in MB."""
     if "handler" not in event:
         status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
         return int(status["VmHWM"].split()[0]) // 1024

@@ -36,7 +36,7 @@ class Answer:
 
 
 class Runner(Protocol):
-    """Invokes one function, in as many sandboxes as there are calls at once."""
+    """Invokes one function, in one sandbox per concurrent call."""
 
     def invoke(self, event: Any) -> Answer:
         """Wait for the answer."""
@@ -44,7 +44,7 @@ class Runner(Protocol):
 
 @contextmanager
 def function_processes(warm: str, env: Mapping[str, str], folder: Path) -> Iterator[FunctionProcesses]:
-    """Processes of functions, which end at the end."""
+    """Function processes, stopped at the end."""
     made = FunctionProcesses(processes.Spawner(), env=env, output=folder / "lambda.log", warm=warm)
     try:
         yield made
@@ -75,7 +75,7 @@ class LocalRunner:
 
 
 def invoke(port: int, event: Any) -> Answer:
-    """What an emulator at a port of this machine answers, as Lambda would give it."""
+    """The answer of an emulator at a local port, in the form that Lambda gives it."""
     url = f"http://127.0.0.1:{port}/2015-03-31/functions/function/invocations"
     try:
         with urlopen(Request(url, data=json.dumps(event).encode()), timeout=60) as response:
@@ -86,13 +86,13 @@ def invoke(port: int, event: Any) -> Answer:
         message = f"RequestId: unknown Error: {body}"
         return Answer(error={"errorType": "Sandbox.Timedout", "errorMessage": message})
     document = json.loads(body)
-    # The emulator answers 200 for a handler that raised; Lambda has a header for it.
+    # The emulator answers 200 if the handler raised; Lambda sets a header.
     failed = status != 200 or (isinstance(document, dict) and {"errorType", "errorMessage"} <= document.keys())
     return Answer(error=document) if failed else Answer(result=document)
 
 
 class Sandbox:
-    """One emulator with its runtime. It enforces no memory limit: the test does what Lambda's kernel would do."""
+    """One emulator with its runtime. It enforces no memory limit, so the test kills as Lambda's kernel would."""
 
     def __init__(self, handler: str, *, timeout_s: int, memory_mb: int, folder: Path, env: Mapping[str, str]) -> None:
         self._port, runtime_port = free_ports(2)
@@ -117,7 +117,7 @@ class Sandbox:
 
     def _limit_memory(self) -> None:
         while not self._ended.wait(0.05):
-            for pid in list(memory.descendants(self._process.pid))[1:]:  # not the emulator itself
+            for pid in list(memory.descendants(self._process.pid))[1:]:  # without the emulator itself
                 if memory.used_bytes(pid) > self._limit_bytes:
                     os.kill(pid, 9)
 

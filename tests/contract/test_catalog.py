@@ -134,7 +134,7 @@ def test_a_duplicate_whose_answer_was_lost_stays_one_though_its_twin_has_failed_
     for state in ("VERIFYING", "FAILED"):
         jobs.move(job_number(1), state, now_ms=2)
     assert jobs.register(new_job(2)) == job_number(1)
-    assert [job.job_id for job in jobs.search()] == [job_number(1)]  # a second one could be found by nobody
+    assert [job.job_id for job in jobs.search()] == [job_number(1)]  # a second job could not be found
 
 
 @pytest.mark.parametrize("way", [["VERIFYING", "FAILED"], ["CANCELLED"]])
@@ -458,7 +458,7 @@ def test_people_may_take_the_name_of_an_awaited_audience(audiences: AudienceStor
     with pytest.raises(UserError, match="AUDIENCE_EXISTS"):
         audiences.create(ACME, VIP, new_id=job_number(3), now_ms=6, spec=ImportSpec())
     audiences.expect(ACME, gold, new_id=job_number(4), now_ms=5)
-    audiences.rename(AUDIENCE_ID, ACME, gold)  # no job awaits that name
+    audiences.rename(AUDIENCE_ID, ACME, gold)  # no job waits under that name
     assert [a.name for a in audiences.all(awaited=True)] == [gold]
 
 

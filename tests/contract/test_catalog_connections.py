@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: encrypted where the URL asks for it, and none of a function between its calls."""
+"""Connections to PostgreSQL: encrypted if the URL asks for it, and closed between the calls of a function."""
 
 import json
 import os
@@ -31,7 +31,7 @@ NOBODY = AudienceRef(audience_id=JobId("0" * 26), tenant=TenantName("acme"), aud
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Postgres]:
-    """It speaks TLS, and asks for the password of its user `muster`."""
+    """A server that speaks TLS, and requires the password of its user `muster`."""
     with tempfile.TemporaryDirectory() as folder:
         server = Postgres(Path(folder))
         data = Path(folder) / "pg"
@@ -48,7 +48,7 @@ def server() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="module")
 def url(server: Postgres) -> Secret:
-    """As a secret of RDS becomes it, with a password that must be encoded."""
+    """The URL as built from an RDS secret, with a password that must be encoded."""
     admin = sa.create_engine(server.url.reveal())
     with admin.begin() as connection:
         connection.exec_driver_sql("CREATE USER muster PASSWORD 'p@ss:/?#&%% +'")
@@ -62,7 +62,7 @@ def url(server: Postgres) -> Secret:
 
 
 def connections(server: Postgres) -> list[bool]:
-    """Of each connection of `muster`, whether it is encrypted."""
+    """For each connection of `muster`: whether it is encrypted."""
     engine = sa.create_engine(server.url.reveal(), poolclass=sa.NullPool)
     with engine.connect() as connection:
         sql = "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'muster'"

@@ -86,7 +86,7 @@ def contents(database: Database) -> tuple[Job, list[Recipient], list[AuditEntry]
 
 
 def leave_a_namespace(url: Secret) -> None:  # noqa: F811
-    """What Iceberg's catalog keeps of a tenant, also when its last audience is gone."""
+    """Leave what Iceberg's catalog keeps of a tenant, even after its last audience is gone."""
     catalog = SqlCatalog("muster", uri=url.reveal())
     catalog.create_namespace_if_not_exists(ACME)
     catalog.engine.dispose()

@@ -1,7 +1,7 @@
 """Every pair of handlers at once on the same job, in every state, on every database that may hold the catalog.
 
-Whatever the order in which the two get through: no error but those that a step may raise, a history that the table of
-states allows, and at most one version. Afterwards the job goes on to a good end.
+Whichever handler is faster: only errors that a step may raise, a history that the table of states allows, and at most
+one version. Afterwards the job continues to a good end.
 """
 
 import itertools
@@ -38,7 +38,7 @@ HANDLERS = (
 )
 STATES = ("REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "BUILDING", "PUBLISHING")
 FORESEEN = {"FatalError", "RetriableError"}
-"""What a handler may raise when another one was faster: it is told to the workflow, which looks again."""
+"""Errors that a handler may raise if another was faster: the workflow gets them, and looks again."""
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.containers)])
@@ -51,7 +51,7 @@ def deployment(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyte
 
 
 def call(deployment: Deployment, job_id: str, execution: str, handler: str) -> str | None:
-    """Run a handler; the name of the error that it raised, if it did."""
+    """Run a handler; returns the name of the error that it raised, or None."""
     failure = {"failure": FAILURE}
     more: dict[str, dict[str, Any]] = {"retry_import": failure, "mark_failed": failure, "notify": {"outcome": "ready"}}
     event = {"job_id": job_id, "execution": execution, **more.get(handler, {})}
@@ -75,7 +75,7 @@ def call(deployment: Deployment, job_id: str, execution: str, handler: str) -> s
 
 
 def both(deployment: Deployment, job: Job, pair: tuple[str, str]) -> list[tuple[str, str | None]]:
-    """Two handlers at once; what each of them raised."""
+    """Run two handlers at once; returns the error of each."""
     barrier = threading.Barrier(2)
     raised: list[tuple[str, str | None]] = []
 
@@ -96,7 +96,7 @@ def both(deployment: Deployment, job: Job, pair: tuple[str, str]) -> list[tuple[
 def test_every_pair_of_handlers_at_once_leaves_a_job_that_goes_on(deployment: Deployment, state: str) -> None:
     pairs = list(itertools.combinations_with_replacement(HANDLERS, 2))
     for number, pair in enumerate(pairs):
-        # an audience of its own for each: what two jobs do to one audience is another question
+        # a separate audience for each pair, since two jobs on one audience are a different test
         deployment.audience = f"pair-{number}"
         job = deployment.at(state)
         if state in {"AWAITING", "BUILDING", "PUBLISHING"}:
@@ -108,7 +108,7 @@ def test_every_pair_of_handlers_at_once_leaves_a_job_that_goes_on(deployment: De
         way = deployment.states(job)
         for before, after in itertools.pairwise(way):
             assert JOB_LIFE_CYCLE.change(before, after) is Change.APPLIED, (state, pair, way)  # type: ignore[arg-type]
-        # The workers do not know the job's state: a builder or publisher may have moved it on right after the importer.
+        # Workers do not know the job's state: a builder or publisher may have moved it on right after the importer.
         deployment.materialise(deployment.context.jobs.get(job.job_id))
         ended = deployment.run(job)
         assert ended.state == "READY" or {"cancel", "mark_failed"} & set(pair), (pair, ended.error)

@@ -1,4 +1,4 @@
-"""What a Lambda function may rely on, of our local runtime and of awslambdaric under AWS's emulator alike."""
+"""What a Lambda function may rely on, for our local runtime and for awslambdaric under AWS's emulator alike."""
 
 import json
 import threading
@@ -27,7 +27,7 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def functions(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[FunctionProcesses]:
-    """Where the local runtime has its processes from."""
+    """The source of processes for the local runtime."""
     with function_processes(HANDLERS, environment, tmp_path_factory.mktemp("functions")) as made:
         yield made
 
@@ -36,14 +36,14 @@ def functions(environment: dict[str, str], tmp_path_factory: pytest.TempPathFact
 def real_functions(
     environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[FunctionProcesses]:
-    """As the engine of a stack has them."""
+    """Function processes as a stack's engine has them."""
     with function_processes(FUNCTIONS_WARM, environment, tmp_path_factory.mktemp("real")) as made:
         yield made
 
 
 @pytest.fixture(params=["local", "emulator"])
 def run(request: pytest.FixtureRequest, environment: dict[str, str], tmp_path: Path) -> Iterator[Run]:
-    """`run("echo", timeout_s=5, memory_mb=256)` makes a function of a handler; all are ended after the test."""
+    """`run("echo", timeout_s=5, memory_mb=256)` makes a function from a handler; all are stopped after the test."""
     with ExitStack() as stack:
 
         def start(name: str, *, timeout_s: int = 20, memory_mb: int = 256, real: bool = False) -> Runner:
@@ -201,7 +201,7 @@ def test_a_function_finds_the_variables_of_lambda_and_its_own(run: Run) -> None:
 
 @pytest.mark.parametrize("memory_mb", sorted({function.memory_mb for function in function_specs()}))
 def test_the_real_handlers_of_a_memory_size_load_within_it_and_answer(run: Run, memory_mb: int) -> None:
-    """All in one process, as locally, where the one that loads most has the least room."""
+    """All in one process, as locally, which is the tightest case for memory."""
     functions = [function for function in function_specs() if function.memory_mb == memory_mb]
     timeout_s = max(function.timeout_s for function in functions)
     process = run("call_another", timeout_s=timeout_s, memory_mb=memory_mb, real=True)
@@ -228,7 +228,7 @@ def test_a_real_handler_has_the_same_result_on_both(run: Run) -> None:
 
 
 def test_children_count_and_die_with_the_function_here(functions: FunctionProcesses) -> None:
-    """Locally only: the emulator limits no memory, and in the tests above the test itself does it for it."""
+    """Only locally: the emulator limits no memory, and in the tests above the test does that in its place."""
     handler = f"{HANDLERS}.take_memory"
     with LocalRunner(functions, handler, timeout_s=30, memory_mb=256) as function:
         error = function.invoke({"megabytes": 403, "seconds": 600, "in_child": True}).error

@@ -108,7 +108,7 @@ def test_the_end_of_a_run_is_kept_unless_another_one_has_begun(store: ScheduleSt
     assert store.settle(NIGHTLY.schedule_id, 200, {"job": job_number(8)})
     assert store.unsettled() == []
     assert (only(store).last_outcome, only(store).next_due_ms) == ({"job": job_number(8)}, None)
-    assert started(store, seen_ms=None, due_ms=300, next_due_ms=None)  # by hand, when it is never due again
+    assert started(store, seen_ms=None, due_ms=300, next_due_ms=None)  # started by hand, never due again
     assert only(store).last_outcome is None
 
 

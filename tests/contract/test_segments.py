@@ -246,15 +246,15 @@ def test_a_segment_that_a_worker_has_otherwise_after_it_was_told_is_told_again(
     first, second = outbox.unsent()
     outbox.sent(first, [4, 4], 30)
     store.put_statuses([status(activations=5, at_us=1)])
-    assert outbox.contradicted() == []  # it has yet to be told
+    assert outbox.contradicted() == []  # the activation is not sent yet
     outbox.sent(second, [5, 5], 30)
-    assert outbox.contradicted() == []  # it has yet to read that
+    assert outbox.contradicted() == []  # the worker has not read it yet
     store.put_statuses([status(activations=7, at_us=2), status(partition=1, activations=7, paused=True, at_us=2)])
     assert outbox.contradicted() == [paused]
     outbox.resend(paused, 40)
     assert [one.kind for one in outbox.unsent()] == ["pause"]
     assert outbox.contradicted() == []
-    outbox.resend(replace(paused, updated_at_ms=1), 50)  # it has changed meanwhile
+    outbox.resend(replace(paused, updated_at_ms=1), 50)  # the segment has changed meanwhile
     assert len(outbox.unsent()) == 1
 
 

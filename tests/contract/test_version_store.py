@@ -49,7 +49,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Access]:
 
 @dataclasses.dataclass
 class Bench:
-    """A store and the parts that are published through it."""
+    """A store and the parts published through it."""
 
     store: VersionStore
     parts: Parts
@@ -58,7 +58,7 @@ class Bench:
         return request(ref, self.parts.write(ref, new_id(), users(*names)), order, **changes)
 
     def members(self, ref: AudienceRef, version: int | None = None) -> list[str]:
-        """What a reader sees: every user id of the version's files, in their order."""
+        """What a reader sees: every user id of the version's files, in file order."""
         if version is None:
             current = self.store.current(ref)
             assert current is not None
@@ -69,7 +69,7 @@ class Bench:
         return sorted(seen)
 
     def values(self, ref: AudienceRef, version: int, column: str) -> list[Any]:
-        """The values of a column in a version's files."""
+        """Values of a column in a version's files."""
         tables = [self.parts.tables[part.uri] for part in self.store.files(ref, Version(version))]
         return [value for table in tables for value in table.column(column).to_pylist()]
 
@@ -125,7 +125,7 @@ def test_publishing_says_how_many_rows_it_has_read_again(bench: Bench) -> None:
     bench.store.publish(request, told.append)
     assert (len(told), told, told[-1]) == (len(request.parts), sorted(told), 4)
     assert isinstance(bench.store.publish(request, told.append), AlreadyPublished)
-    assert len(told) == len(request.parts)  # known before a single part is read
+    assert len(told) == len(request.parts)  # known before any part is read
 
 
 def test_a_version_says_what_it_was_made_of(bench: Bench) -> None:
@@ -154,7 +154,7 @@ def test_a_replace_and_a_rollback_count_what_they_do_to_the_version_before(bench
     ages = [{"user_id": name, "age": 30} for name in names]
     first = bench.parts.write(ref, new_id(), ages, AGE)
     bench.store.publish(request(ref, first, "10", row_schema=AGE))
-    came = [{"user_id": f"new-{n}"} for n in range(5)]  # and 10 go
+    came = [{"user_id": f"new-{n}"} for n in range(5)]  # and 10 users go
     bench.store.publish(request(ref, bench.parts.write(ref, new_id(), ages[:30] + came, AGE), "20", row_schema=AGE))
     bench.store.compact(ref, operation_id=new_id(), at=AT, target_bytes=2**20)
     bench.store.rollback(ref, Version(1), operation_id=new_id(), order_key="30", at=AT)

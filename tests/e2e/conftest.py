@@ -1,7 +1,7 @@
-"""The `muster` command on a stack of its own: everything a person can do, through the door a person uses.
+"""The `muster` command on its own stack: everything a user can do, through the user's entry point.
 
-`muster` runs a command in this process: what the installed script calls, with the environment and streams that a
-process of its own would have. `script` runs the installed script itself, which costs a start of Python for each call.
+`muster` runs a command in this process: it calls what the installed script calls, with the environment and streams of a
+separate process. `script` runs the installed script itself, which starts Python for each call.
 """
 
 import io
@@ -33,7 +33,7 @@ COMMAND_TIMEOUT_S = 240
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a command said and how it ended."""
+    """Output and exit code of a command."""
 
     code: int
     out: str
@@ -50,7 +50,7 @@ Muster = Callable[..., Answer]
 
 @pytest.fixture(scope="package")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """The whole stack, started by `muster up` and stopped by `muster down` when the tests of this folder are over."""
+    """The whole stack, started by `muster up` and stopped by `muster down` after the tests of this folder."""
     home = tmp_path_factory.mktemp("e2e") / "home"
     try:
         up = run_script(home, "up", "--free-ports")
@@ -64,7 +64,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 @pytest.fixture(scope="package")
 def context(deployment: Settings) -> Iterator[Context]:
-    """Stores and clients of the deployment, for what a test has to arrange or look up behind the command line."""
+    """Stores and clients of the deployment, for arrangements and checks that bypass the command line."""
     context = Context(deployment)
     context.s3.client().create_bucket(Bucket=SOURCES)
     yield context
@@ -83,7 +83,7 @@ def muster(deployment: Settings) -> Muster:
 
 @pytest.fixture(scope="package")
 def script(deployment: Settings) -> Muster:
-    """As `muster`, by the installed script in a process of its own."""
+    """Same as `muster`, with the installed script in its own process."""
 
     def command(*arguments: object) -> Answer:
         return run_script(deployment.home, *map(str, arguments))
@@ -92,7 +92,7 @@ def script(deployment: Settings) -> Muster:
 
 
 def run(home: Path, *arguments: str, stdin: str = "", extra: Mapping[str, str] | None = None) -> Answer:
-    """One command in this process. `extra`: more of its environment."""
+    """Run a command in this process. `extra`: additions to its environment."""
     streams = {
         "stdin": io.StringIO(stdin),
         "stdout": io.TextIOWrapper(io.BytesIO(), encoding="utf-8"),
@@ -109,7 +109,7 @@ def run(home: Path, *arguments: str, stdin: str = "", extra: Mapping[str, str] |
 
 
 def run_script(home: Path, *arguments: str) -> Answer:
-    """One command in a process of its own."""
+    """Run a command in its own process."""
     done = subprocess.run(
         command_line(arguments),
         env=environment(home),
@@ -132,32 +132,32 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def write(path: Path, *lines: str) -> Path:
-    """A text file of these lines."""
+    """Write a text file with these lines."""
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return path
 
 
 def imported(muster: Muster, file: object, audience: str, *options: str) -> Answer:
-    """An import that was published."""
+    """Import a file, and check that it was published."""
     answer = muster("import", file, "-a", audience, *options, "--wait", "--json")
     assert answer.code == 0, answer.err
     return answer
 
 
 def submitted(muster: Muster, source: object, *options: str) -> str:
-    """The job of an import that goes on by itself: many are started at once, and awaited at once."""
+    """Start an import and return its job, without waiting: many are started at once, then awaited together."""
     answer = muster("import", source, *options, "--json")
-    assert answer.code in {0, 3}, answer.err  # 3: it has failed before the command had an answer
+    assert answer.code in {0, 3}, answer.err  # 3: it failed before the command had an answer
     return str(answer.json["job"])
 
 
 def ended(muster: Muster, job: str) -> Answer:
-    """How a job has ended, once it has."""
+    """Wait for a job; returns how it ended."""
     return muster("jobs", "wait", job, "--json")
 
 
 def put_in_order(context: Context, objects: Mapping[str, bytes]) -> None:
-    """Objects in the customer's bucket, each newer than the one before by S3's clock, which knows whole seconds."""
+    """Put objects into the customer's bucket, each newer than the last by S3's clock, which counts whole seconds."""
     newest = datetime.fromtimestamp(0, UTC)
     for key, content in objects.items():
 
@@ -170,7 +170,7 @@ def put_in_order(context: Context, objects: Mapping[str, bytes]) -> None:
 
 
 def ids_of(context: Context, audience: str, version: int | None = None) -> list[str]:
-    """The members of an audience, sorted: read file by file, without Muster's reader."""
+    """Members of an audience, sorted; read from its files, without Muster's reader."""
     ref = ref_of(context.audiences.get(TenantName("default"), AudienceName(audience)))
     current = context.versions.current(ref)
     assert current is not None

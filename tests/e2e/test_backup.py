@@ -1,4 +1,4 @@
-"""A deployment is backed up, destroyed and restored, and goes on as if nothing had been."""
+"""A deployment is backed up, destroyed and restored, and continues as if nothing had happened."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ def refused(home: Path, *arguments: object, code: str) -> None:
 
 
 def damaged(backup: Path, copy: Path) -> Path:
-    """A backup of which one byte of a file is another."""
+    """A copy of a backup with one changed byte in a file."""
     shutil.copytree(backup, copy)
     manifest = json.loads((copy / "manifest.json").read_text())
     victim = copy / "lake" / max(manifest["lake"])
@@ -42,7 +42,7 @@ def damaged(backup: Path, copy: Path) -> Path:
 
 
 def two_versions(muster: Muster, folder: Path) -> None:
-    """`vip` has u000 to u199, and then u100 to u299."""
+    """`vip` with u000 to u199 in version 1, u100 to u299 in version 2."""
     for name, first in (("first", 0), ("second", 100)):
         file = write(folder / f"{name}.csv", "user_id", *(f"u{n:03}" for n in range(first, first + 200)))
         imported(muster, file, "vip")

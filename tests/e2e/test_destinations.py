@@ -1,4 +1,4 @@
-"""An export to somebody else, on a server of theirs: by a profile, whose secrets are in its file and nowhere else."""
+"""Exports to a third party's server: by a profile, whose secrets are in its file and nowhere else."""
 
 import dataclasses
 import os
@@ -23,7 +23,7 @@ def theirs(tmp_path: Path) -> Iterator[S3Access]:
 
 
 def contents(folder: Path) -> Iterator[tuple[Path, bytes]]:
-    """Every file below a folder that others write to meanwhile: what comes and goes is left out."""
+    """Every file below a folder that others write to at the same time; files that come and go are left out."""
     for root, _, names in os.walk(folder):
         for path in (Path(root, name) for name in names):
             with suppress(FileNotFoundError):

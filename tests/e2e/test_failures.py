@@ -1,4 +1,4 @@
-"""Imports that cannot end well, through the whole stack: a clear cause, nothing published, and everything stays up."""
+"""Imports that cannot succeed, through the whole stack: a clear cause, nothing published, and everything stays up."""
 
 import gzip
 import random
@@ -36,7 +36,7 @@ def _everything_stays_up(deployment: Settings) -> Iterator[None]:
 
 
 def states_of(context: Context, execution: str) -> list[str]:
-    """The states that an execution has come through, once it has ended."""
+    """States that an execution passed through, once it has ended."""
     describe = context.workflow.describe_execution
     until(lambda: describe(executionArn=execution)["status"] != "RUNNING", f"the end of {execution}")
     events = context.workflow.get_execution_history(executionArn=execution, maxResults=1000)["events"]
@@ -55,7 +55,7 @@ def test_a_system_error_ends_the_job_with_its_cause_and_calls_the_operators(
     assert base.code == 0, base.err
     [audience] = [a for a in context.audiences.all() if a.name == "broken"]
     files = audience_prefix(audience.tenant, audience.audience_id) + "data/"
-    context.objects.delete_prefix(context.settings.lake_bucket, files)  # what nobody may do
+    context.objects.delete_prefix(context.settings.lake_bucket, files)  # a forbidden deletion
 
     more = write(tmp_path / "more.csv", "user_id", "u1", "u2")
     answer = muster("import", more, "-a", "broken", "--mode", "append", "--wait", "--json")
@@ -125,7 +125,7 @@ def test_an_object_that_is_changed_or_gone_after_its_import_began_is_a_user_erro
         else:
             context.objects.delete(bucket, key)
         request = ImportRequest(job_id=fresh_id(), tenant="default", audience=what, bucket=bucket, key=key)
-        # The first step of the workflow, as if it had pinned the object before: it has no more to do in the workflow.
+        # Register as if the workflow's first step had pinned the object earlier; the workflow itself then adds nothing.
         with patch.object(context.objects, "pin", return_value=pinned):
             register(context, {"import": request.as_record()}, context.engine.execution_arn(request.job_id))
         start(context.engine, request)
@@ -157,7 +157,7 @@ def test_dots_for_names_in_inbox_keys_are_refused_by_the_store_and_by_whoever_is
     assert [stored.key for stored in context.objects.list(inbox) if stored.key.endswith("dots.csv")] == []
 
     for key in keys:
-        told = {"bucket": {"name": inbox}, "object": {"key": key, "size": 11}}  # AWS would take such a key
+        told = {"bucket": {"name": inbox}, "object": {"key": key, "size": 11}}  # AWS would accept such a key
         context.engine.start(IMPORT_MACHINE, fresh_id(), {"detail": told})
     for tenant, audience in keys.values():
         assert_bad_name(muster, context, tenant, audience, "..")
@@ -165,7 +165,7 @@ def test_dots_for_names_in_inbox_keys_are_refused_by_the_store_and_by_whoever_is
 
 
 def assert_bad_name(muster: Muster, context: Context, tenant: str, audience: str, wrong: str) -> None:
-    """The one job of the names has failed, and says which of them is wrong."""
+    """The only job of these names has failed, and its error says which of them is wrong."""
     found = until(lambda: context.jobs.search(tenant=tenant, audience=audience), f"a job for {tenant}/{audience}")
     answer = ended(muster, found[0].job_id)
     assert failed(answer) == (3, "FAILED", "BAD_NAME")
@@ -187,7 +187,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "quote.csv": (b'user_id\n"u1\n', "UNCLOSED_QUOTE"),
     "rubbish.csv": (random.Random(1).randbytes(100_000), "BAD_HEADER"),
 }
-"""One file of each way in which a reader can be hurt; `tests/hostile` has them all."""
+"""One file for each way to hurt a reader; `tests/hostile` has them all."""
 
 
 def test_hostile_files_are_refused_with_their_codes(muster: Muster, context: Context) -> None:

@@ -1,4 +1,4 @@
-"""A receiver begins with a snapshot of a segment and follows its changes, with the sample of the documentation."""
+"""A receiver starts from a snapshot of a segment and follows its changes, with the sample of the documentation."""
 
 import csv
 import gzip
@@ -33,7 +33,7 @@ USERS = [f"user-{n}" for n in range(3_000)]
 
 
 class Visitors(threading.Thread):
-    """Sends visits, and ages that change to and fro, until it is told to stop; knows who then is in the segment."""
+    """Sends visits, and ages that change back and forth, until stopped; then knows the members of the segment."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Visitors(threading.Thread):
         self._producer.poll(0)
 
     def stop(self) -> set[str]:
-        """No more changes; everybody who is a member by the rule."""
+        """Stop sending; returns all users who are members by the rule."""
         self._stopped.set()
         self.join()
         assert self._producer.flush(30) == 0
@@ -65,7 +65,7 @@ class Visitors(threading.Thread):
 
 
 def kept(store: Path) -> set[str]:
-    """The members that a receiver knows."""
+    """Members stored by a receiver."""
     with sqlite3.connect(store) as db:
         rows = db.execute("SELECT tenant, segment, user FROM members").fetchall()
     assert {row[:2] for row in rows} <= {(TENANT, "regulars")}
@@ -109,7 +109,7 @@ def test_a_receiver_that_begins_with_a_snapshot_and_is_killed_again_and_again_kn
             with subprocess.Popen(command, stdout=subprocess.DEVNULL) as receiver:
                 try:
                     assert receiver.wait(timeout=dice.uniform(0.05, longest_s)) == 0
-                    longest_s *= 0.8  # it is faster than that
+                    longest_s *= 0.8  # it finished earlier, so kill earlier next time
                 except subprocess.TimeoutExpired:
                     receiver.kill()
                     killed += 1

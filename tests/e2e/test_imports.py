@@ -29,7 +29,7 @@ def test_a_csv_becomes_a_version_whose_receipt_adds_up(muster: Muster, script: M
     rows = muster("sql", "select * from audience('csv') order by user_id", "--json").json
     assert rows == [{"user_id": "u1", "age": 1}, {"user_id": "u2", "age": 4}, {"user_id": "u3", "age": 3}]
     assert muster("receipt", answer.json["job"], "--json").json == receipt
-    assert f"job {answer.json['job']}" in answer.err  # how far it was, beside the document
+    assert f"job {answer.json['job']}" in answer.err  # progress goes to stderr, next to the document on stdout
 
 
 def test_every_format_gives_the_same_members(muster: Muster, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_columns_stay_until_somebody_lets_them_go(muster: Muster, tmp_path: Path
     assert said.json["column_changes"]["dropped"] == [{"name": "city", "type": "string"}]
     refused = muster("import", more, "-a", "cols", "--column", "age:long", "--wait")
     assert (refused.code, "COLUMNS_WOULD_CHANGE" in refused.out) == (3, True)
-    # The creating import has said how the files of the audience are read.
+    # The import that created the audience fixed how its files are read.
     appended = muster("import", more, "-a", "cols", "--mode", "append", "--drop-column", "city", "--wait")
     assert (appended.code, "column changes  dropped city:string" in appended.out) == (0, True), appended.err
     assert version(2) == [{"user_id": f"u{n}", "age": 10 * (n + 1)} for n in (1, 2, 3)]

@@ -1,4 +1,4 @@
-"""Nobody but this machine can reach any part of the stack."""
+"""Only this machine can reach the parts of the stack."""
 
 from contextlib import suppress
 from dataclasses import astuple
@@ -17,7 +17,7 @@ LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
 def places(process: psutil.Process) -> set[tuple[str, int, str]]:
-    """Where it listens; one that has ended meanwhile does not."""
+    """Addresses on which a process listens; empty if it has ended."""
     with suppress(psutil.NoSuchProcess):
         return {
             (connection.laddr.ip, connection.laddr.port, process.name())

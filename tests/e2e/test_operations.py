@@ -124,7 +124,7 @@ def test_an_export_is_sorted_parquet_and_is_not_overwritten_unasked(muster: Must
 
 def test_a_cancelled_job_publishes_nothing_and_can_be_retried(muster: Muster, context: Context, tmp_path: Path) -> None:
     file = write(tmp_path / "some.csv", "user_id", *(f"user-{n}" for n in range(1_000)))
-    with held(context, WORKER):  # or the job might have ended before the command was started
+    with held(context, WORKER):  # otherwise the job might end before the command starts
         submitted = muster("import", file, "-a", "cancelled", "--json")
         assert submitted.code == 0, submitted.err
         job = submitted.json["job"]
@@ -134,10 +134,10 @@ def test_a_cancelled_job_publishes_nothing_and_can_be_retried(muster: Muster, co
     assert waited.code == 5
     assert muster("sql", "select * from audience('cancelled')").code == 3
     assert muster("jobs", "cancel", job, "--json").json["already"] is True
-    with held(context, WORKER):  # or the job might be over before the relay has looked
+    with held(context, WORKER):  # otherwise the job might be over before the control plane has looked
         begun = muster("jobs", "retry", job, "--json")
         assert (begun.code, begun.json["retry_of"]) == (0, job)
-        # The relay tells how far the workers are from their offsets, partition by partition.
+        # The control plane derives the workers' lag from their offsets, per partition.
         stages, retry = context.progress.stages, begun.json["job"]
         told = until(lambda: stages(retry).get("materialise"), "progress of the workers").record
         assert (len(told["lag"]), len(told["partitions"]), told["total"]) == (8, 8, 1_000)
@@ -209,7 +209,7 @@ def test_fsck_finds_and_mends_what_is_derived(muster: Muster, context: Context, 
     assert muster("fsck", "--repair").code == 0
     context.jobs.put_receipt(done.json["job"], {**receipt, "members": 99})
     context.jobs.put(done.json["job"], finished_at_ms=now_ms() - 120_000)
-    # What is staged after the sweeper's visit stays.
+    # Objects staged after the sweeper's visit stay.
     until(lambda: done.json["job"] not in [j.job_id for j in context.jobs.to_sweep(now_ms())], "the sweeper's visit")
     leftover = f"imports/{done.json['job']}/000001/00000/x.parquet"
     context.objects.put(context.settings.staging_bucket, leftover, b"x")
@@ -262,7 +262,8 @@ def test_a_second_worker_has_a_name_of_its_own_is_listed_and_ends_quietly(
     first, *lines = (tmp_path / "log").read_text().splitlines()
     assert (code, first) == (0, "Starting a worker; Ctrl-C stops it.")
     told = [json.loads(line) for line in lines]
-    begun = [entry["message"].endswith("has started") for entry in told].index(True)  # before: a taken port of metrics
+    # before this line: the metrics port is taken
+    begun = [entry["message"].endswith("has started") for entry in told].index(True)
     assert {entry["level"] for entry in told[begun:]} == {"INFO"}
     assert not (home / "metrics" / "worker-2").exists()
     until(lambda: names() == ["worker-1", "segment-worker-1"], "the first worker alone")
@@ -296,9 +297,9 @@ def test_ctrl_c_ends_the_waiting_and_not_the_job(
     muster: Muster, deployment: Settings, context: Context, tmp_path: Path
 ) -> None:
     file = write(tmp_path / "long.csv", "user_id", "u1")
-    # What a shell starts in the background ignores Ctrl-C, and so would what it starts.
+    # Background jobs of a shell ignore Ctrl-C, and so would their children.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    with held(context, WORKER):  # the job cannot end before the signal does what it is to do
+    with held(context, WORKER):  # the job cannot end before the signal arrives
         waiting = subprocess.Popen(
             command_line(["import", str(file), "-a", "interrupted", "--wait"]),
             env=environment(deployment.home),

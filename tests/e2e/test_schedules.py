@@ -1,4 +1,4 @@
-"""Recurring imports on a running stack: the relay starts them, and they become versions."""
+"""Recurring imports on a running stack: the control plane starts them, and they become versions."""
 
 import json
 import time
@@ -17,12 +17,12 @@ pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 
 
 def last_of(context: Context, name: str) -> Any:
-    """What became of the last run; none before the first."""
+    """Result of the last run; None before the first."""
     return schedule_record(context.jobs, context.exports, find(context.schedules, "default", name))["last"]
 
 
 def finished_job(muster: Muster, context: Context, name: str) -> str:
-    """The last run's job, when it has ended."""
+    """The last run's job, once it has ended."""
 
     def job() -> Any:
         last = last_of(context, name)
@@ -40,7 +40,7 @@ def test_a_schedule_that_is_due_imports_a_file(muster: Muster, context: Context)
         *("-a", "recurring", "--mode", "append", "--json"),
     )
     assert made.code == 0, made.err
-    job = finished_job(muster, context, "often")  # a rate is due when it is made
+    job = finished_job(muster, context, "often")  # a schedule with a rate is due when it is created
     assert ids_of(context, "recurring") == ["u1", "u2"]
     shown = muster("schedules", "show", "often", "--json").json
     assert (shown["last"]["state"], shown["last"]["job"]) == ("READY", job)
@@ -120,7 +120,7 @@ def test_a_schedule_that_is_due_once_takes_the_object_of_that_time(muster: Muste
         audience="once",
         overrides={},
         again=False,
-        now_ms=int(now * 1000),  # whether it is due by the time it is made is chance, and makes no difference
+        now_ms=int(now * 1000),  # whether it is due when created is chance, and makes no difference
         audiences=context.audiences,
         schedules=context.schedules,
         settings=context.settings,

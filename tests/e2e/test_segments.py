@@ -29,7 +29,7 @@ RULE = "count(purchase, 1d) >= 2 and age >= 25"
 
 
 def send(settings: Settings, users: int) -> None:
-    """Two purchases of each user, all of them 30 years old but each third."""
+    """Send two purchases per user (one of them twice); every third user is 17 years old, the others 30."""
     producer = Producer({**librdkafka_config(settings.kafka_bootstrap), "partitioner": "murmur2_random"})
     at = datetime.now(UTC) - timedelta(minutes=5)
     for n in range(users):
@@ -43,7 +43,7 @@ def send(settings: Settings, users: int) -> None:
 
 
 def snapshot_is_a_version(muster: Muster, folder: Path, broker: str) -> None:
-    """The 400 buyers become a version of an audience, which exports, rules and receivers take as any other."""
+    """The 400 buyers become a version of an audience, usable by exports, rules and receivers like any other."""
     made = muster("segments", "snapshot", "buyers", "-t", TENANT, "--wait", "--json")
     assert made.code == 0, made.err
     receipt, rule = made.json["receipt"], muster("segments", "show", "buyers", "-t", TENANT, "--json").json
@@ -64,7 +64,7 @@ def snapshot_is_a_version(muster: Muster, folder: Path, broker: str) -> None:
 
 
 def members_of_a_receiver(folder: Path, broker: str) -> set[str]:
-    """Who is in the segment, for a receiver that begins with the snapshot or goes on where it was."""
+    """Members of the segment for a receiver that starts from the snapshot, or continues where it was."""
     script = [sys.executable, str(ROOT / "docs" / "follow_segments.py"), broker, str(ROOT / "schemas" / "avro")]
     store, files = folder / "members.sqlite", (folder / "out" / "manifest.json", folder / "receipt.json")
     done = subprocess.run([*script, str(store), *map(str, files)], capture_output=True, text=True, check=False)

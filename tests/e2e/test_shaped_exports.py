@@ -1,4 +1,4 @@
-"""What of a version an export takes, through the command line."""
+"""Which part of a version an export takes, through the command line."""
 
 import json
 from pathlib import Path

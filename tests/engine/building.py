@@ -1,4 +1,4 @@
-"""One case of the conformance suite, and the shortest way to write its states."""
+"""One case of the conformance suite, and short builders for its states."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,7 +8,7 @@ STATES = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """`expected` is a part of what DescribeExecution shows; output is compared whole."""
+    """`expected` is part of the answer of DescribeExecution; output is compared whole."""
 
     name: str
     states: STATES
@@ -21,7 +21,7 @@ class Case:
 
     @property
     def definition(self) -> dict[str, Any]:
-        """The whole state machine."""
+        """The complete state machine."""
         return {"StartAt": next(iter(self.states)), "States": self.states, **self.top}
 
 
@@ -37,7 +37,7 @@ def invoke(function: str, payload: dict[str, Any], **more: Any) -> dict[str, Any
 
 
 def choice(rule: dict[str, Any]) -> STATES:
-    """yes or no, by one rule."""
+    """States that end with yes or no, by one rule."""
     return {
         "Ask": {"Type": "Choice", "Choices": [{**rule, "Next": "Yes"}], "Default": "No"},
         "Yes": {"Type": "Pass", "Result": "yes", "End": True},

@@ -1,13 +1,13 @@
-"""The Amazon States Language, a minimal state machine for each feature, with the outcome that AWS documents for it.
+"""The Amazon States Language: a minimal state machine for each feature, with the outcome that AWS documents.
 
-Where a rule is not plain from the specification (states-language.net/spec.html), the comment says where it is from:
+For a rule that the specification (states-language.net/spec.html) leaves open, a comment names the source:
 EH is the page "Handling errors in Step Functions workflows" of AWS's developer guide, IO "Processing input and output".
 """
 
 from tests.engine.building import Case, caught, choice, invoke
 from tests.engine.tables import DATA, INTRINSICS, RULES
 
-BIG = 256 * 1024 - 2  # a JSON string of so many characters has 262,144 bytes
+BIG = 256 * 1024 - 2  # a JSON string of this many characters has 262,144 bytes
 REFUSED = {"Error": "UserError", "CauseHas": "EMPTY_FILE: the file has no rows"}
 
 CASES: tuple[Case, ...] = (

@@ -1,4 +1,4 @@
-"""One engine for all tests of this folder, which one process runs (`tests.conftest`); others for some of them."""
+"""One engine for all tests of this folder, run by a single process (`tests.conftest`); other engines for some."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ def container_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engin
 
 @pytest.fixture(scope="package")
 def shipped_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """One whose tasks are the product's, as in a stack."""
+    """An engine with the product's tasks, as in a stack."""
     with running_engine(tmp_path_factory.mktemp("engine"), task_module=TASK_MODULE) as made:
         yield made
 

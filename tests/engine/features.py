@@ -1,4 +1,4 @@
-"""What a state machine makes use of, by name, so that the suite can be compared with the shipped definitions."""
+"""Features that a state machine uses, by name, to compare the suite with the shipped definitions."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -11,11 +11,11 @@ CONTEXT = re.compile(r"\$\$\.[\w.]+")
 AWS_ERROR = re.compile(r"^(States|Lambda|Sandbox|AmazonECS|ECS)\.\w+$")
 RUN_TASK = ":ecs:runTask"
 CHOSEN = {"LaunchType", "AssignPublicIp"}
-"""Parameters of RunTask whose value is one of a few: each is a feature of its own."""
+"""Parameters of RunTask with an enumerated value: each value is a separate feature."""
 
 
 def features(machine: Mapping[str, Any]) -> set[str]:
-    """Every state type, field, operator, intrinsic, context path, integration and error name of AWS in a definition."""
+    """Every state type, field, operator, intrinsic, context path, integration and AWS error name in a definition."""
     found = {f"machine {field}" for field in machine if field not in NOT_A_FEATURE}
     for state in machine["States"].values():
         found |= set(_of_state(state))
@@ -64,7 +64,7 @@ def _of_rule(rule: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _parameters(value: Any, path: str = "") -> Iterator[str]:
-    """Names of parameters, those within others after a dot."""
+    """Names of parameters; nested ones after a dot."""
     for inner in value if isinstance(value, list) else ():
         yield from _parameters(inner, path)
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Lambda functions and the ECS task of the engine's conformance tests; they run in processes of their own."""
+"""Lambda functions and the ECS task of the engine's conformance tests; they run in their own processes."""
 
 import os
 import signal
@@ -10,7 +10,8 @@ from typing import Any
 from schemas.errors import UserError
 from tests.contract.lambda_handlers import kill_itself, leave, return_unserialisable, sleep
 
-__all__ = ["kill_itself", "leave", "return_unserialisable", "sleep"]  # found by name here, as those below are
+# the engine finds them here by name, like the ones below
+__all__ = ["kill_itself", "leave", "return_unserialisable", "sleep"]
 
 
 def echo(event: Any, context: Any) -> Any:
@@ -22,7 +23,7 @@ def refuse(event: Any, context: Any) -> Any:
 
 
 def fail_first_times(event: Any, context: Any) -> Any:
-    """Raises ConnectionError until it has been called `failures` times; counts in a file."""
+    """Raise ConnectionError until called `failures` times; counts in a file."""
     counter = Path(event["counter"])
     calls = len(counter.read_text()) if counter.exists() else 0
     counter.write_text("x" * (calls + 1))
@@ -36,7 +37,7 @@ class NotYetError(Exception):
 
 
 def count_up(event: Any, context: Any) -> Any:
-    """Fails four times; counts in a file."""
+    """Fail four times; counts in a file."""
     file = Path(event["file"])
     calls = len(file.read_text()) + 1 if file.exists() else 1
     file.write_text("x" * calls)
@@ -50,7 +51,7 @@ def long_text(event: Any, context: Any) -> Any:
 
 
 def keep_token(event: Any, context: Any) -> Any:
-    """Writes its task token where the test finds it; `answer_first` answers before the state waits."""
+    """Write the task token to a file for the test; `answer_first` answers before the state waits."""
     if event.get("answer_first"):
         _step_functions(event["engine"]).send_task_success(taskToken=event["token"], output='{"early": true}')
     Path(event["file"]).write_text(event["token"])
@@ -64,7 +65,7 @@ def _step_functions(url: str) -> Any:
 
 
 def exit_first_times(counter: str, failures: str) -> None:
-    """Exits with 3 until it has been started `failures` times; counts in a file."""
+    """Exit with 3 until started `failures` times; counts in a file."""
     file = Path(counter)
     runs = len(file.read_text()) if file.exists() else 0
     file.write_text("x" * (runs + 1))
@@ -72,7 +73,7 @@ def exit_first_times(counter: str, failures: str) -> None:
 
 
 def wait_for_term(file: str, *, ends: bool) -> None:
-    """Writes its pid, and on SIGTERM a word; then it `ends` with 0, or stays."""
+    """Write the pid, and on SIGTERM a word; then end with 0 if `ends`, or stay."""
 
     def on_term(*_: object) -> None:
         Path(f"{file}.term").write_text("got it")
@@ -88,8 +89,8 @@ def wait_for_term(file: str, *, ends: bool) -> None:
 def task_main() -> None:
     """`exit N` ends with N, `sleep FILE` writes its pid and waits, `variable NAME FILE` writes a variable.
 
-    `tidy FILE` ends by itself on SIGTERM, `stubborn FILE` does not, `exit_when FILE` when there is the file. `fill MIB`
-    uses memory.
+    `tidy FILE` exits on SIGTERM, `stubborn FILE` does not, `exit_when FILE` exits once the file exists. `fill MIB` uses
+    memory.
     """
     command, *arguments = sys.argv[1:]
     if command == "exit":

@@ -1,7 +1,7 @@
-"""The engine, whose ECS refuses a task as often as one of its variables says: what no test can bring about otherwise.
+"""An engine whose ECS refuses a task as often as its variable says: tests cannot cause this in another way.
 
-REFUSED is `<error as Step Functions names it> <times> <id>`. What ECS answers is what leads to that name: failures, an
-error that its API declares, and one that it does not.
+REFUSED is `<error as Step Functions names it> <times> <id>`. ECS gives the answers behind that name: failures, an error
+that its API declares, and one that it does not.
 """
 
 from collections import Counter
@@ -23,13 +23,13 @@ NO_CAPACITY = "Capacity is unavailable at this time. Please try again later or i
 
 
 class Refusals:
-    """How often each id has been refused."""
+    """Number of refusals of each id so far."""
 
     def __init__(self) -> None:
         self._seen: Counter[str] = Counter()
 
     def due(self, overrides: Any) -> str | None:
-        """The error with which a task is to be refused now."""
+        """The error with which to refuse a task now, or None."""
         containers = (overrides or {}).get("containerOverrides", [])
         variables = [v for c in containers for v in c.get("environment", []) if v["name"] == "REFUSED"]
         for variable in variables:

@@ -1,4 +1,4 @@
-"""The engine under test and the shortest way to run a state machine on it."""
+"""The engine under test, and short ways to run a state machine on it."""
 
 import json
 import subprocess
@@ -46,7 +46,7 @@ STARTED_BY_EVENT = MachineSpec(
 
 
 class Engine:
-    """The engine under test and the shortest way to run a state machine on it."""
+    """The engine under test, and short ways to run a state machine on it."""
 
     def __init__(self, settings: Settings, values: Mapping[str, str], process: subprocess.Popen[bytes]) -> None:
         self.settings = settings
@@ -69,7 +69,7 @@ class Engine:
         return str(execution["executionArn"])
 
     def machine(self, definition: Mapping[str, Any]) -> str:
-        """A new state machine; `${Name}` is replaced as it is for those that are shipped."""
+        """Create a state machine; `${Name}` is replaced as in the shipped ones."""
         text = substitute(MachineSpec(name="test", definition=json.dumps(definition)), self.values)
         made = self.sfn.create_state_machine(name=f"t{uuid.uuid4().hex}", definition=text, roleArn=ROLE)
         return str(made["stateMachineArn"])
@@ -121,7 +121,7 @@ class Engine:
 def running_engine(
     path: Path, variables: Mapping[str, str] | None = None, *, task_module: str = HANDLERS, **settings: str
 ) -> Iterator[Engine]:
-    """An engine by itself in the home of this path. `variables` are more of its environment."""
+    """A separate engine with this path as its home. `variables` are added to its environment."""
     home = Home(path=path)
     env = stack_environment({f"MUSTER_{name.upper()}": value for name, value in settings.items()})
     made = initialise(home, env, free_ports=True)
@@ -161,7 +161,7 @@ def text_of(file: Path) -> str | None:
 
 
 def workers_on(file: Path) -> list[psutil.Process]:
-    """Processes, in containers too, that were given a file; not Docker's client, which passes the name on."""
+    """Processes, in containers too, that were given a file; without Docker's client, which only passes the name on."""
     return [p for p in psutil.process_iter(["cmdline", "name"]) if names(p, file) and p.info["name"] != "docker"]
 
 

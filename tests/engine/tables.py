@@ -1,11 +1,11 @@
-"""Comparisons of a Choice and intrinsic functions, one a line: what goes in, and what AWS says comes out."""
+"""Comparisons of a Choice and intrinsic functions, one per line: the input, and the output that AWS documents."""
 
 from typing import Any
 
 RULES: list[tuple[dict[str, Any], Any, str]] = [
     ({"Variable": "$.a", "StringEquals": "x"}, "x", "yes"),
     ({"Variable": "$.a", "StringEquals": "x"}, "X", "no"),
-    ({"Variable": "$.a", "StringEquals": "1"}, 1, "no"),  # another type never matches
+    ({"Variable": "$.a", "StringEquals": "1"}, 1, "no"),  # a value of another type never matches
     ({"Variable": "$.a", "StringMatches": "v*.csv"}, "v12.csv", "yes"),
     ({"Variable": "$.a", "BooleanEquals": True}, True, "yes"),
     ({"Variable": "$.a", "BooleanEquals": True}, "true", "no"),

@@ -1,4 +1,4 @@
-"""Who may talk to the engine: requests that the stack has signed, and no web page (docs/security.md, canary 33)."""
+"""Who may talk to the engine: only requests that the stack signed, and no web page (docs/security.md, canary 33)."""
 
 import json
 import urllib.error
@@ -36,7 +36,7 @@ def ask(engine: Engine, headers: Mapping[str, str], body: bytes = b"{}", path: s
 
 
 def signed(engine: Engine, *, secret: str | None = None, age: timedelta = timedelta()) -> dict[str, str]:
-    """Headers of ListStateMachines, signed as boto3 signs."""
+    """Headers of ListStateMachines, signed as boto3 does."""
     keys = engine.settings.engine_keys()
     request = AWSRequest(method="POST", url=engine.settings.engine_url + "/", headers=LIST, data=b"{}")
     signer = SigV4Auth(

@@ -1,4 +1,4 @@
-"""The engine runs the Amazon States Language as AWS documents it; what we ship uses nothing that is not shown here."""
+"""The engine runs the Amazon States Language as AWS documents it; our definitions use only features shown here."""
 
 import json
 import uuid
@@ -111,8 +111,11 @@ ON_MACHINE: dict[str, Any] = {
 }
 RUN_ON_MACHINE: dict[str, Any] = {**RUN, "States": {**RUN["States"], "Run": ON_MACHINE}}
 NO_PLACE = ("AmazonECS.Unknown", "ECS.AmazonECSException", "ECS.ServerException")
-"""A task that finds no place, as Step Functions names it: an answer with failures ("Run Amazon ECS or Fargate tasks"),
-an error that the API does not declare, such as no capacity of Fargate or throttling, and one of the server."""
+"""How Step Functions names a task that finds no capacity.
+
+An answer with failures ("Run Amazon ECS or Fargate tasks"), an error that the API does not declare, such as no capacity
+of Fargate or throttling, and an error of the server.
+"""
 UNPLACED: dict[str, Any] = {
     **RUN,
     "States": {
@@ -207,7 +210,7 @@ def _filled(expected: Any, ended: dict[str, Any]) -> Any:
 
 
 def _comparable(output: Any, expected: Any) -> Any:
-    """A cause has a request id and a stack in it: only what the case names is compared."""
+    """A cause contains a request id and a stack: only what the case names is compared."""
     if isinstance(expected, dict) and "CauseHas" in expected and expected["CauseHas"] in output["Cause"]:
         return {"Error": output["Error"], "CauseHas": expected["CauseHas"]}
     return output
@@ -215,7 +218,7 @@ def _comparable(output: Any, expected: Any) -> Any:
 
 def test_retries_wait_longer_each_time_up_to_the_maximum(engine: Engine, tmp_path: Path) -> None:
     least = (1, 2, 2)
-    for attempt in range(3):  # a machine that stands still for a second makes a wait longer
+    for attempt in range(3):  # a machine that stalls for a second makes a wait longer
         ended = engine.run_definition(MACHINES[0], {"counter": str(tmp_path / f"calls{attempt}")})
         assert ended["output"] == 4
         waits = _pauses(engine, ended["executionArn"])
@@ -234,7 +237,7 @@ def test_jitter_shortens_a_wait_and_never_lengthens_it(engine: Engine, tmp_path:
     with ThreadPoolExecutor(4) as pool:
         totals = list(pool.map(total, range(4)))
 
-    assert min(totals) < 4.9  # without jitter at least 5 s each; that all four draw so long has a chance of 1e-9
+    assert min(totals) < 4.9  # without jitter each takes at least 5 s; the chance that all four draw so long is 1e-9
     assert len({round(t, 1) for t in totals}) > 1
 
 
@@ -246,7 +249,7 @@ def _pauses(engine: Engine, execution: str) -> list[float]:
 
 
 def test_each_visit_of_a_state_has_its_retries_anew(engine: Engine, tmp_path: Path) -> None:
-    """Two calls a visit; the fifth one succeeds, on the third visit."""
+    """Two calls per visit; the fifth one succeeds, on the third visit."""
     file = tmp_path / "calls"
     ended = engine.run_definition(REVISITED, {"file": str(file)})
 
@@ -351,7 +354,7 @@ def test_a_task_that_finds_no_place_is_tried_again_by_the_retrier_of_its_error(e
 
 
 def refused(error: str, *, times: int) -> dict[str, Any]:
-    """The machine whose task is refused so often, with an error, before it runs."""
+    """A machine whose task is refused `times` times with an error before it runs."""
     definition: dict[str, Any] = json.loads(json.dumps(UNPLACED))
     container = definition["States"]["Run"]["Parameters"]["Overrides"]["ContainerOverrides"][0]
     container["Environment"] = [{"Name": "REFUSED", "Value": f"{error} {times} {uuid.uuid4().hex}"}]

@@ -1,4 +1,4 @@
-"""Events: what the inbox starts, and what is no event."""
+"""Events: which events of the inbox start an execution, and which messages are not events."""
 
 import json
 import urllib.error
@@ -76,7 +76,7 @@ def test_an_event_without_an_object_of_the_inbox_starts_nothing_and_is_said_in_t
 def test_an_event_of_the_inbox_with_missing_fields_is_the_input_of_an_execution(
     engine: Engine, detail: dict[str, Any]
 ) -> None:
-    """Which the shipped definition tells to the operators."""
+    """The shipped definition then notifies the operators."""
     given = {"bucket": {"name": "inbox"}, **detail}
     entry = {"Source": "aws.s3", "DetailType": "Object Created", "Detail": json.dumps(given)}
     before = started(engine)

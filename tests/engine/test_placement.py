@@ -1,4 +1,4 @@
-"""RunTask that finds no room: the API answers 200 with `failures`, which fails a state that waits for the task."""
+"""RunTask without capacity: the API answers 200 with `failures`, which fails a state that waits for the task."""
 
 import json
 import uuid
@@ -19,7 +19,7 @@ NO_ROOM: tuple[tuple[dict[str, int], str], ...] = (
 
 @pytest.fixture(scope="module")
 def machine(engine: Engine) -> tuple[str, str]:
-    """A cluster of one machine, which has the 4 CPUs and 4 GiB that moto gives it: its name, the machine's ARN."""
+    """A cluster with one machine of moto's default 4 CPUs and 4 GiB; returns its name and the machine's ARN."""
     ecs, ec2, name = engine.client("ecs"), engine.client("ec2"), f"c{uuid.uuid4().hex}"
     [instance] = ec2.run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1)["Instances"]
     document = json.dumps({"instanceId": instance["InstanceId"]})

@@ -1,4 +1,4 @@
-"""The definitions that are shipped, on the engine, with functions of the tests in the place of its own."""
+"""The shipped definitions on the engine, with test functions in place of their own."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ TIMES = ("verify_s", "import_s", "build_s", "publish_s")
 
 
 def filled(engine: Engine, machine: Mapping[str, Any], **functions: str) -> dict[str, Any]:
-    """The machine with Echo for each of its functions but those that are named."""
+    """The machine with Echo for every function that is not given."""
     echo = {f"{spec.name}Function": engine.values["EchoFunction"] for spec in function_specs()}
     given = {f"{name}Function": engine.values[f"{function}Function"] for name, function in functions.items()}
     text = substitute(MachineSpec(name="m", definition=json.dumps(machine)), {**engine.values, **echo, **given})
@@ -27,7 +27,7 @@ def filled(engine: Engine, machine: Mapping[str, Any], **functions: str) -> dict
 
 
 def that_never_ends(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The state, whose function or task sleeps, and which tries once more instead of three times."""
+    """The state with a function or task that sleeps, and with one retry instead of three."""
     parameters = dict(state["Parameters"])
     if "FunctionName" in parameters:
         parameters |= {"FunctionName": "${SleepLongFunction}", "Payload": {"seconds": 5}}

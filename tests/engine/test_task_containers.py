@@ -28,7 +28,7 @@ def containers_of(home: Path) -> list[str]:
 
 
 def only_container(home: Path) -> tuple[str, dict[str, Any]]:
-    """Its id, and what Docker knows about it."""
+    """Container id, and Docker's description of it."""
     [found] = containers_of(home)
     return found, json.loads(docker("inspect", found))[0]
 
@@ -129,7 +129,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 def sleeping(engine: Engine, file: Path) -> None:
-    """A task that ends on SIGKILL only, and well after every test."""
+    """A task that ends only on SIGKILL, or long after every test."""
     started(engine, container("main", "stubborn", file, stopTimeout=120))
     wait_for(lambda: text_of(file))
 

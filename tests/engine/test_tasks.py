@@ -23,12 +23,12 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 
 BEFORE_ANY_LAUNCHER = pytest.mark.parametrize("engine", ["process_engine"], indirect=True)
-"""The engine answers by itself: whether tasks are containers changes nothing."""
+"""The engine answers before any launcher runs, so containers or processes make no difference."""
 
 
 @pytest.fixture
 def folder(engine: Engine) -> Path:
-    """Where the tests and their tasks find the same files: of the host, a container sees the home alone."""
+    """A folder shared by tests and their tasks: a container sees only the home of the host."""
     made = engine.settings.home / "files" / uuid.uuid4().hex
     made.mkdir(parents=True)
     return made
@@ -89,7 +89,7 @@ def container(name: str, *command: object, **more: object) -> dict[str, Any]:
 
 
 def defined(engine: Engine, *containers: Mapping[str, Any]) -> str:
-    """A task definition of its own."""
+    """Register a new task definition."""
     made = [{"image": engine.settings.task_image, **container} for container in containers]
     family = f"t{uuid.uuid4().hex}"
     ecs = engine.client("ecs")
@@ -98,7 +98,7 @@ def defined(engine: Engine, *containers: Mapping[str, Any]) -> str:
 
 
 def run_task(engine: Engine, definition: str, **parameters: object) -> dict[str, Any]:
-    """A state that runs the task of a definition as it is."""
+    """A state that runs the task of a definition unchanged."""
     where = {
         "LaunchType": "FARGATE",
         "Cluster": engine.values["TaskCluster"],
@@ -111,7 +111,7 @@ def run_task(engine: Engine, definition: str, **parameters: object) -> dict[str,
 
 
 def started(engine: Engine, *containers: Mapping[str, Any]) -> str:
-    """ARN of a task that no state machine has started."""
+    """ARN of a task started without a state machine."""
     definition, cluster = defined(engine, *containers), engine.values["TaskCluster"]
     network = {"awsvpcConfiguration": {"subnets": ["subnet-a"], "securityGroups": ["sg-tasks"]}}
     run = engine.client("ecs").run_task(
@@ -131,7 +131,7 @@ def stopped(engine: Engine, task: str) -> dict[str, Any]:
 
 
 def exit_codes(task: Mapping[str, Any]) -> dict[str, int]:
-    """Of a description by ECS (`exitCode`) or by Step Functions (`ExitCode`)."""
+    """Exit codes from a description by ECS (`exitCode`) or by Step Functions (`ExitCode`)."""
     containers = [{k.lower(): v for k, v in c.items()} for c in task.get("containers") or task["Containers"]]
     return {c["name"]: c["exitcode"] for c in containers if "exitcode" in c}
 
@@ -190,7 +190,7 @@ def test_a_container_that_is_not_essential_may_end_before_its_task(engine: Engin
 def test_the_end_of_an_essential_container_stops_the_others_and_each_exit_code_counts(
     engine: Engine, folder: Path, side: str, code: int, status: str
 ) -> None:
-    """AWS fails the state for a logging sidecar that had to be killed, too."""
+    """AWS also fails the state if a logging sidecar had to be killed."""
     file = folder / "pid"
     beside = container("side", side, file, essential=False, stopTimeout=30 if side == "tidy" else 2)
     definition = defined(engine, container("main", "exit_when", file), beside)

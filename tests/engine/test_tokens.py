@@ -37,7 +37,8 @@ def test_heartbeats_keep_a_waiting_state_alive_past_its_heartbeat_time(engine: E
     execution = engine.start({"Wait": engine.wait_for_token(file, HeartbeatSeconds=10, End=True)})
     token = wait_for(lambda: text_of(file))
 
-    for _ in range(12):  # longer than the heartbeat time, and a machine that stands still for seconds is no silence
+    # longer than the heartbeat time, yet a machine that stalls for seconds does not count as silence
+    for _ in range(12):
         time.sleep(1)
         engine.sfn.send_task_heartbeat(taskToken=token)
     engine.sfn.send_task_success(taskToken=token, output="1")

@@ -1,4 +1,4 @@
-"""The archive of events and profiles in memory: it takes in what is in the logs of a deployment when it is told to."""
+"""In-memory archive of events and profiles: takes records from the logs of a deployment when a test asks it to."""
 
 from collections.abc import Mapping
 
@@ -20,7 +20,7 @@ RECEIVED_AT_US = 1_795_608_000_000_000
 
 
 class InMemoryArchive:
-    """As `ActivityArchive.archived_to` and `ActivityReceipts.stored`, over records that are taken as a worker does."""
+    """`ActivityArchive.archived_to` and `ActivityReceipts.stored`, over records taken in as a worker does."""
 
     def __init__(self, logs: Mapping[str, InMemoryTopicLog]) -> None:
         self._logs = logs
@@ -30,7 +30,7 @@ class InMemoryArchive:
         self.anew = ArchivedLog()
 
     def take(self, topic: str, *partitions: int) -> None:
-        """Archive everything that is in these partitions of a log, or in all."""
+        """Archive everything in these partitions of a log, or in all."""
         log = self._logs[topic]
         for number in partitions or range(log.partitions()):
             self._ends.setdefault(topic, {})[Partition(number)] = len(log.messages[number])
@@ -46,7 +46,7 @@ class InMemoryArchive:
         return self.anew
 
     def rows(self, topic: str, partition: Partition) -> pa.RecordBatch:
-        """What the archive has of a partition."""
+        """Archived rows of a partition."""
         log = self._logs[topic]
         values = log.messages[partition][: self._ends.get(topic, {}).get(partition, 0)]
         records = [

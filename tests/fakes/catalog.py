@@ -1,4 +1,4 @@
-"""A migrated catalog in no time: SQLite files are copies of one that the real migrations have made."""
+"""A migrated catalog in no time: SQLite files are copies of one that the real migrations created."""
 
 import shutil
 import sqlite3
@@ -16,7 +16,7 @@ from orchestration.platform.settings import Secret
 
 
 def migrated(url: Secret) -> None:
-    """As `migrate.upgrade`, which takes 0.2 s: once per process for all new SQLite files."""
+    """Replace `migrate.upgrade`, which takes 0.2 s: migrate once per process, then copy that file for new databases."""
     parsed = sa.make_url(url.reveal())
     file = Path(parsed.database or "")
     if parsed.get_backend_name() != "sqlite" or file.exists():
@@ -32,7 +32,7 @@ def _migrated_file() -> bytes:
     try:
         made = folder / "catalog.db"
         migrate.upgrade(Secret(f"sqlite:///{made}"))
-        with sqlite3.connect(made) as connection:  # all of it into the one file
+        with sqlite3.connect(made) as connection:  # move the whole WAL into the file
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.close()
         return made.read_bytes()
@@ -42,12 +42,12 @@ def _migrated_file() -> bytes:
 
 @contextmanager
 def without_fsync() -> Iterator[None]:
-    """SQLite does not wait for the disk: files of a test need not survive a loss of power, and a commit takes 7 ms."""
+    """Let SQLite skip the disk sync: files of a test need not survive a power loss, and a commit takes 7 ms."""
 
     def relax(connection: Any, *_: object) -> None:
         if isinstance(connection, sqlite3.Connection):
             connection.execute("PRAGMA synchronous=OFF")
 
-    sa.event.listen(sa.Pool, "checkout", relax)  # after what each engine sets as it connects
+    sa.event.listen(sa.Pool, "checkout", relax)  # runs after the settings of each engine's connect
     yield
     sa.event.remove(sa.Pool, "checkout", relax)

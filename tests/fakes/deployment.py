@@ -1,6 +1,6 @@
-"""A deployment without servers: the real catalog, handlers, relay and sweeper, with fakes for Kafka, S3 and the lake.
+"""A deployment without servers: real catalog, handlers, control plane and sweeper; fake Kafka, S3 and lake.
 
-`Deployment.run` does what `Route` of the state machine does: it calls the handler of the state that the view names.
+`Deployment.run` plays the `Route` state of the state machine: it calls the handler of the state named in the view.
 """
 
 import json
@@ -55,7 +55,7 @@ HANDLER_OF = {
 
 
 def row_batch(schema: RowSchema, *users: str) -> pa.RecordBatch:
-    """Users of whom nothing is known."""
+    """Users without any attributes."""
     arrow = arrow_schema(schema, ordinal=True)
     unknown = [pa.nulls(len(users), field.type) for field in list(arrow)[2:]]
     return pa.RecordBatch.from_arrays(
@@ -84,7 +84,7 @@ class Deployment:
         self.audience = "vip"
         self.users: tuple[str, ...] = USERS
 
-    # What the handlers find instead of servers.
+    # Replacements for the servers that the handlers use.
 
     def log(self, _bootstrap: str, topic: str, **_: Any) -> InMemoryTopicLog:
         log = self.logs.setdefault(topic, InMemoryTopicLog(PARTITIONS))
@@ -100,7 +100,7 @@ class Deployment:
     def open_parsed(self, _source: object, spec: ImportSpec, *_: Any) -> Iterator[GivenRows]:
         yield GivenRows(row_batch(spec.row_schema, *self.users))
 
-    # What a test does.
+    # What a test can do.
 
     def request(self, audience: str | None = None, tenant: str = ACME, **more: Any) -> ImportRequest:
         audience = audience or self.audience
@@ -111,14 +111,14 @@ class Deployment:
         return ImportRequest(job_id=fresh_id(), tenant=tenant, audience=audience, bucket=bucket, key=key, **more)
 
     def register(self, request: ImportRequest | None = None, *, overrides: dict[str, Any] | None = None) -> Job:
-        """RegisterImport in an execution of the job's name, which runs."""
+        """Call RegisterImport in an execution named like the job, which is then running."""
         request = request or self.request(overrides=overrides or {})
         self.workflow.statuses[EXECUTION + request.job_id] = "RUNNING"
         view = self.call("register_import", input={"import": request.as_record()}, execution=EXECUTION + request.job_id)
         return self.context.jobs.get(JobId(str(view["job_id"])))
 
     def uploaded(self, key: str, *, bucket: str = "inbox", version: str | None = None) -> Job:
-        """The job of an object in the inbox, through the event that S3 sends; the object is put if it is not there."""
+        """The job of an inbox object, created by the event that S3 sends. The object is put first if it is missing."""
         if (bucket, key) not in self.objects.contents:
             self.objects.put(bucket, key, b"user_id\n" + "\n".join(self.users).encode())
         detail = {
@@ -131,22 +131,22 @@ class Deployment:
         return self.context.jobs.get(JobId(str(view["job_id"])))
 
     def sent(self) -> dict[str, list[int]]:
-        """How many messages each partition of each topic has."""
+        """Number of messages in each partition of each topic."""
         return {topic: [len(messages) for messages in log.messages] for topic, log in self.logs.items()}
 
     def call(self, handler: str, **event: Any) -> dict[str, Any]:
-        """One invocation of a Lambda function."""
+        """Invoke a Lambda function once."""
         self.calls[handler] += 1
         function: Any = getattr(handlers, handler)
         return dict(function(event, None))
 
     def step(self, job: Job, handler: str, **more: Any) -> dict[str, Any]:
-        """A handler in the execution that the job belongs to."""
+        """Call a handler in the execution of the job."""
         execution = self.context.jobs.get(job.job_id).execution
         return self.call(handler, job_id=job.job_id, execution=execution, **more)
 
     def run(self, job: Job, until: str | None = None) -> Job:
-        """Go on with a job from where it is until it has ended, or is in the state `until`."""
+        """Continue a job until it has ended, or is in the state `until`."""
         for _ in range(20):
             job = self.context.jobs.get(job.job_id)
             if job.state == until or job.state in FINAL:
@@ -161,7 +161,7 @@ class Deployment:
         raise AssertionError(f"job {job.job_id} is still {job.state}")
 
     def at(self, state: str) -> Job:
-        """A new job that has come to a state; an append where it is BUILDING, which a replace never is."""
+        """A new job in a given state; an append for BUILDING, a state that a replace never has."""
         with self.full() if state == "REGISTERED" else nullcontext():
             job = self.register(overrides={"mode": "append"} if state == "BUILDING" else {})
         if state in {"BUILDING", "PUBLISHING"}:
@@ -176,14 +176,14 @@ class Deployment:
 
     @contextmanager
     def full(self) -> Iterator[None]:
-        """Meanwhile no job is admitted."""
+        """Admit no job inside the block."""
         lanes = self.context.lanes
         vars(self.context)["lanes"] = dict.fromkeys(lanes, LaneLimit(jobs=0, per_tenant=0))
         yield
         vars(self.context)["lanes"] = lanes
 
     def retry(self, job: Job, **options: bool) -> Job:
-        """`muster jobs retry`, and the first state of the new job's execution."""
+        """Run `muster jobs retry`, and the first state of the new job's execution."""
         retried = wiring.submission(self.context).resubmit(self.context.jobs.get(job.job_id), **options)
         (event,) = (json.loads(text) for text in self.workflow.started if retried in text)
         self.call("register_import", input=event, execution=EXECUTION + retried)
@@ -193,14 +193,14 @@ class Deployment:
         self.step(job, "begin_await", task_token=token)
 
     def markers(self, job: Job) -> list[ImportEnded]:
-        """End markers of the newest attempt of a job."""
+        """End markers of a job's newest attempt."""
         found = [m for log in self.logs.values() for p in range(PARTITIONS) for m in log.decoded(p)]
         return [
             m for m in found if isinstance(m, ImportEnded) and (m.import_id, m.attempt) == (job.job_id, job.attempt)
         ]
 
     def materialise(self, job: Job, *partitions: int) -> None:
-        """The workers have materialised partitions of the newest attempt, or all of them."""
+        """Let the workers materialise these partitions of the newest attempt, or all."""
         rows = [
             as_row(
                 PartitionMaterialised(
@@ -224,13 +224,13 @@ class Deployment:
         self.context.progress.put_partitions(rows)
 
     def forget_partition(self, job: Job, partition: int) -> None:
-        """The announcement of a partition never came."""
+        """Remove a partition's announcement, as if it had never come."""
         with self.context.database.write() as connection:
             mine = (partition_progress.c.job_id == job.job_id) & (partition_progress.c.partition == partition)
             connection.execute(partition_progress.delete().where(mine))
 
     def states(self, job: Job) -> list[str]:
-        """The states that a job went through."""
+        """States that a job went through."""
         way: list[str] = []
         for transition in self.context.jobs.history(job.job_id):
             if not way or way[-1] != transition.state:
@@ -238,13 +238,13 @@ class Deployment:
         return way
 
     def versions(self, job: Job) -> list[int]:
-        """Numbers of the versions that the job's audience has."""
+        """Version numbers of the job's audience."""
         from orchestration.catalog.references import audience_ref  # noqa: PLC0415
 
         return [int(v.version) for v in self.context.versions.versions(audience_ref(job))]
 
     def later(self, **time: float) -> int:
-        """Some time after the first call, in milliseconds: however long the test itself takes."""
+        """A moment (ms) this long after the first call, however long the test itself takes."""
         return self._first_call_ms + int(timedelta(**time).total_seconds() * 1000)
 
     @cached_property
@@ -253,7 +253,7 @@ class Deployment:
 
 
 def make_deployment(url: Secret, home: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Deployment:
-    """A deployment on the catalog at `url`, with the tenant `acme`."""
+    """A deployment on the catalog at `url`, with tenant `acme`."""
     migrated(url)
     made = Settings(home=home, catalog_url=url, partitions=PARTITIONS, **settings)
     context, workflow, objects = Context(made), InMemoryWorkflow(), InMemoryObjects()

@@ -1,4 +1,4 @@
-"""Records as a fetch brings them, of one partition."""
+"""Records of one partition, as a fetch returns them."""
 
 from collections.abc import Iterable
 from types import SimpleNamespace
@@ -9,7 +9,7 @@ from streams.guards import Fetched
 
 
 def fetched(tp: TP, values: Iterable[tuple[int, bytes | None]], generation: int = 1) -> Fetched:
-    """These values at these offsets."""
+    """A fetch with these values at these offsets."""
     records = [
         SimpleNamespace(
             topic=tp.topic,

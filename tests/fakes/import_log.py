@@ -1,4 +1,4 @@
-"""In-memory parts of publishing: an attempt, a topic, workers that take what they are told to, a fence, parsed rows."""
+"""In-memory parts of publishing: an attempt, a topic, workers that take on demand, a fence, parsed rows."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from schemas.messages import Message
 
 
 def audience_attempt(partitions: int, columns: RowSchema = RowSchema()) -> AudienceAttempt:  # noqa: B008  # frozen
-    """The second attempt of an import of acme's audience vip."""
+    """The second attempt of an import into acme's audience vip."""
     return AudienceAttempt(
         tenant=TenantName("acme"),
         audience=AudienceName("vip"),
@@ -32,9 +32,9 @@ def audience_attempt(partitions: int, columns: RowSchema = RowSchema()) -> Audie
 
 
 class InMemoryTopicLog:
-    """`TopicLog` whose queue holds `room` messages; `poll` acknowledges them, in order.
+    """`TopicLog` with a queue of `room` messages; `poll` acknowledges them in order.
 
-    `fail` is raised instead of the `fail_at`-th acknowledgement (1..).
+    `fail` is raised in place of the `fail_at`-th acknowledgement (1..).
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class InMemoryTopicLog:
         return True
 
     def poll(self, timeout_s: float) -> tuple[Delivery, ...]:
-        """Acknowledge what is queued."""
+        """Acknowledge the queued messages."""
         del timeout_s
         deliveries = []
         while self._queue:
@@ -74,11 +74,11 @@ class InMemoryTopicLog:
         return tuple(deliveries)
 
     def flush(self, timeout_s: float) -> tuple[Delivery, ...]:
-        """As `poll`."""
+        """Same as `poll`."""
         return self.poll(timeout_s)
 
     def unacknowledged(self) -> int:
-        """Messages queued."""
+        """Number of queued messages."""
         return len(self._queue)
 
     def abandon(self) -> None:
@@ -87,23 +87,23 @@ class InMemoryTopicLog:
         self._queue.clear()
 
     def decoded(self, partition: int) -> list[Message]:
-        """The messages of a partition."""
+        """Messages of a partition."""
         return [_decoded(value) for value in self.messages[partition]]
 
     def kinds(self, partition: int) -> list[str]:
-        """Names of the message types of a partition."""
+        """Message type names of a partition."""
         return [type(message).__name__ for message in self.decoded(partition)]
 
 
 @lru_cache(10_000)
 def _decoded(value: bytes) -> Message:
-    """Tests ask for all messages again and again."""
+    """Cached, since tests read all messages again and again."""
     return CODEC.decode(value)
 
 
 @dataclass(slots=True)
 class StepWorkers:
-    """`Backlog` of workers that take everything in the log every time they are asked; `lazy` ones never do."""
+    """`Backlog` of workers that take the whole log on every call; `lazy` ones never do."""
 
     log: InMemoryTopicLog
     lazy: bool = False
@@ -112,7 +112,7 @@ class StepWorkers:
     position: list[int] = field(default_factory=list)
 
     def taken(self) -> tuple[int, ...]:
-        """Positions; 0 where nothing has been taken."""
+        """Positions; 0 for partitions from which nothing was taken."""
         self.asked += 1
         self.position = self.position or [0] * self.log.partitions()
         behind = [len(sent) - taken for sent, taken in zip(self.log.messages, self.position, strict=True)]
@@ -124,21 +124,21 @@ class StepWorkers:
 
 @dataclass(slots=True)
 class ScriptedFence:
-    """`Fence` that raises from the `stop_at`-th question on (1..)."""
+    """`Fence` that raises from the `stop_at`-th check on (1..)."""
 
     stop_at: int | None = None
     stop: Callable[[], Exception] = RuntimeError
     asked: int = 0
 
     def check(self) -> None:
-        """Raise when it is time."""
+        """Raise once `stop_at` is reached."""
         self.asked += 1
         if self.stop_at is not None and self.asked >= self.stop_at:
             raise self.stop()
 
 
 class SteppingClock:
-    """A clock that moves on by a fixed step every time it is read."""
+    """A clock that advances by a fixed step on every read."""
 
     def __init__(self, step_s: float = 0.0) -> None:
         self._now = 0.0
@@ -162,7 +162,7 @@ class GivenSummary:
 
 
 class GivenRows:
-    """`ParsedRows` that are given; `fault` is raised behind the last of them."""
+    """`ParsedRows` from given items; `fault` is raised after the last one."""
 
     def __init__(
         self,

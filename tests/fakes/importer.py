@@ -1,4 +1,4 @@
-"""Publishes imports onto Kafka as the importer does, and misbehaves where a test wants it to."""
+"""Publishes imports to Kafka as the importer does, and misbehaves where a test asks for it."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -34,15 +34,15 @@ class FakeImport:
     messages: tuple[ImportMessage, ...]
 
     def chunks(self) -> list[UserChunk]:
-        """The chunks alone."""
+        """Only the chunks."""
         return [m for m in self.messages if isinstance(m, UserChunk)]
 
     def markers(self) -> list[ImportEnded]:
-        """The end markers alone."""
+        """Only the end markers."""
         return [m for m in self.messages if isinstance(m, ImportEnded)]
 
     def without(self, drop: Callable[[ImportMessage], bool]) -> "FakeImport":
-        """The same without some messages."""
+        """The same import without the messages that `drop` selects."""
         return replace(self, messages=tuple(m for m in self.messages if not drop(m)))
 
 
@@ -126,13 +126,13 @@ def make_import(
                 digest=total,
             )
         )
-    # As a file is read: the chunks of all partitions come in turn.
+    # Reading a file produces chunks of all partitions in turn.
     by_seq = sorted(chunks, key=lambda c: (c.seq, c.partition) if isinstance(c, UserChunk) else (0, 0))
     return FakeImport(import_id=name, attempt=number, partitions=partitions, messages=(*starts, *by_seq, *ends))
 
 
 def abort(imported: FakeImport, reason: str = "cancelled") -> list[ImportAborted]:
-    """Abort markers of an import, for every partition."""
+    """Abort markers of an import, one per partition."""
     return [
         ImportAborted(import_id=imported.import_id, attempt=imported.attempt, partition=Partition(p), reason=reason)
         for p in range(imported.partitions)
@@ -140,12 +140,12 @@ def abort(imported: FakeImport, reason: str = "cancelled") -> list[ImportAborted
 
 
 def send(bootstrap: str, messages: Iterable[ImportMessage], topic: str = IMPORTS) -> None:
-    """Publish messages, each into its partition, and wait for every acknowledgement."""
+    """Publish messages, each to its partition, and wait for every acknowledgement."""
     send_raw(bootstrap, ((m.partition, CODEC.encode(m)) for m in messages), topic)
 
 
 def send_raw(bootstrap: str, values: Iterable[tuple[int, bytes]], topic: str = IMPORTS) -> None:
-    """Publish bytes into partitions, and wait for every acknowledgement."""
+    """Publish bytes to partitions, and wait for every acknowledgement."""
     producer = Producer(
         {
             **librdkafka_config(bootstrap),
@@ -176,7 +176,7 @@ def send_raw(bootstrap: str, values: Iterable[tuple[int, bytes]], topic: str = I
 
 
 def interleave(*imports: Sequence[ImportMessage]) -> list[ImportMessage]:
-    """Messages of several imports in turn."""
+    """Alternate the messages of several imports."""
     queues = [list(messages) for messages in imports]
     mixed: list[ImportMessage] = []
     while any(queues):

@@ -1,4 +1,4 @@
-"""An object store in memory, whose writes can be held back and whose order can be looked at."""
+"""In-memory object store that can delay writes and shows which ones wait."""
 
 import threading
 from collections.abc import Callable
@@ -6,17 +6,17 @@ from pathlib import Path
 
 
 class InMemoryObjectStore:
-    """`StagingStore` for tests. A put waits while `hold(key)` says so."""
+    """`StagingStore` for tests. A put waits while `hold(key)` is true."""
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], bytes] = {}
         self.hold: Callable[[str], bool] = lambda _key: False
         self.held: list[str] = []
-        """Keys whose put waits now."""
+        """Keys with a put in progress."""
         self._changed = threading.Condition()
 
     def release(self) -> None:
-        """Hold nothing back any more."""
+        """Let every waiting and later put continue."""
         with self._changed:
             self.hold = lambda _key: False
             self._changed.notify_all()

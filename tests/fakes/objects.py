@@ -1,4 +1,4 @@
-"""The object store of `connectors.storage.objects` in memory: what the steps, the relay and the sweeper ask of it."""
+"""In-memory `connectors.storage.objects`: the calls that steps, control plane and sweeper make."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from schemas.errors import UserError
 
 
 class InMemoryObjects:
-    """Objects by bucket and key, each put as one version. Times are those the test gives."""
+    """Objects by bucket and key; each put creates a version. Times are given by the test."""
 
     def __init__(self) -> None:
         self.contents: dict[tuple[str, str], bytes] = {}

@@ -12,7 +12,7 @@ SCHEMAS: Final = ROOT / "schemas" / "avro"
 
 
 def script(name: str) -> ModuleType:
-    """A script of docs/, which finds those beside it as when it is run from there."""
+    """A script of docs/ as a module; it finds its neighbours as it does when run from there."""
     folder = str(ROOT / "docs")
     if folder not in sys.path:
         sys.path.append(folder)
@@ -20,7 +20,7 @@ def script(name: str) -> ModuleType:
 
 
 class Receiver:
-    """docs/consume_export.py on messages that are handed to it; `finished` holds the rows of each whole export."""
+    """docs/consume_export.py on messages passed to it; `finished` has the rows of each complete export."""
 
     def __init__(self) -> None:
         self._script = script("consume_export")
@@ -30,11 +30,11 @@ class Receiver:
 
     @property
     def faults(self) -> list[str]:
-        """What it complained about."""
+        """Complaints of the script."""
         return list(self._exports.faults)
 
     def take(self, values: Iterable[bytes]) -> "Receiver":
-        """Messages, those of each partition in order; returns itself."""
+        """Take messages, in order per partition; returns self."""
         for value in values:
             name, message = self._decode(value)
             if name is not None and name.startswith("Export"):

@@ -1,6 +1,6 @@
-"""All that the owners of one partition live in: logs, an object store, an archive with its committer, and a clock.
+"""The surroundings of partition tasks of one partition: logs, an object store, an archive with committer, a clock.
 
-An owner can be made to die at any of its calls to the outside. What it had done by then stays done.
+A task can be made to die at any of its outside calls. What it had done by then stays done.
 """
 
 import asyncio
@@ -42,15 +42,15 @@ _SCHEMAS = {EVENTS: EVENT_ROWS, PROFILES: PROFILE_ROWS}
 
 
 class DiedError(Exception):
-    """The process of an owner has ended in the middle of something."""
+    """The process of a partition task died part way."""
 
 
 class World:
-    """One partition, which is all that the topics have."""
+    """A world with one partition: every topic has only this one."""
 
     def __init__(self, now_us: int, **config: Any) -> None:
         self.now_us = now_us
-        self.skew_us = 0  # of the owners' clock against the broker's
+        self.skew_us = 0  # clock of the tasks minus clock of the broker
         self.steady_s = 0.0
         self.calls_take_us = 0
         self.logs: dict[str, list[SimpleNamespace]] = {}
@@ -61,7 +61,7 @@ class World:
         self.tables = {topic: [schema.empty_table()] for topic, schema in _SCHEMAS.items()}
         self.versions: dict[tuple[str, int], list[str]] = {}
         self.counters = Counters()
-        self.tenants: dict[TenantName, int] = {}  # besides the default one, and when each was created
+        self.tenants: dict[TenantName, int] = {}  # in addition to the default tenant: creation time of each
         self._announced = 0
         values: dict[str, Any] = {
             "bootstrap": "",
@@ -79,7 +79,7 @@ class World:
     # --- logs
 
     def append(self, topic: str, value: Message | bytes | None, key: bytes = b"") -> int:
-        """A record at the end of a topic; its offset."""
+        """Append a record to a topic; returns its offset."""
         log = self.logs.setdefault(topic, [])
         encoded = value if isinstance(value, bytes | None) else CODEC.encode(value)
         log.append(
@@ -94,11 +94,11 @@ class World:
         return len(log) - 1
 
     def messages(self, topic: str) -> list[Any]:
-        """All of a topic, decoded."""
+        """All messages of a topic, decoded."""
         return [CODEC.decode(record.value) for record in self.logs.get(topic, [])]
 
     def received(self) -> dict[str, set[str]]:
-        """Who is in each segment, for somebody who follows the changes. Fails where one is told twice."""
+        """Members of each segment, as a follower of the changes sees them. Fails if a change is emitted twice."""
         log, inside = ChangeLog(), dict[str, set[str]]()
         for record in self.logs.get(MEMBERSHIP_CHANGES, []):
             message = change_of(record)
@@ -115,7 +115,7 @@ class World:
     # --- the archive
 
     def archive(self) -> None:
-        """The committer takes what was announced."""
+        """Let the committer take what was announced."""
         log = self.logs.get(ARCHIVE, [])
         for record in log[self._announced :]:
             written = CODEC.decode(record.value)
@@ -133,7 +133,7 @@ class World:
         self._announced = len(log)
 
     def rebase(self, *topics: str) -> None:
-        """These were lost and made anew, and so said to be, with how far they were read."""
+        """Lose these topics, recreate them empty and start a new log epoch, based on the archive's ends."""
         for topic in topics:
             self.logs.pop(topic, None)
         self.committed |= {topic: 0 for topic in self.committed if topic in topics}
@@ -144,11 +144,11 @@ class World:
         }
 
     def table(self, topic: str) -> pa.Table:
-        """All rows that the archive has."""
+        """All archived rows."""
         return pa.concat_tables(self.tables[topic])
 
     def past(self) -> Past:
-        """What a new rule is given to begin with."""
+        """The archived history from which a new rule starts."""
         return Past(
             history=_FakeHistory(self),
             partition=HERE,
@@ -157,15 +157,15 @@ class World:
             profiles=self.archived.get((PROFILES, 0), 0),
         )
 
-    # --- owners
+    # --- partition tasks
 
     def owner(self, beside: "LivingOwner | None" = None) -> "LivingOwner":
-        """A process that has been given the partition, from what was committed on, or the one that another is in."""
+        """A process that takes the partition over from the committed offsets; `beside`: in the process of that task."""
         return LivingOwner(self, beside)
 
 
 class LivingOwner:
-    """An owner and the calls that it makes. After `dies_after` further ones (none: never) it is dead."""
+    """A partition task and its outside calls. It dies after `dies_after` more of them (None: never)."""
 
     def __init__(self, world: World, beside: "LivingOwner | None" = None) -> None:
         self.world = world
@@ -197,7 +197,7 @@ class LivingOwner:
         )
 
     async def deliver(self, most: int = 1_000) -> None:
-        """Up to so many records of each topic."""
+        """Deliver up to `most` records of each topic."""
         for topic, lane in self._lanes.items():
             log = self.world.logs.get(topic, [])
             if not (fetched := log[self.delivered[topic] :][:most]):
@@ -209,7 +209,7 @@ class LivingOwner:
 
     def _ack(self, topic: str, offset: int) -> None:
         if self.world.archived_logs is not self._logs:
-            return  # the group is another one
+            return  # the log epoch has changed, and with it the consumer group
         self.world.committed[topic] = max(self.world.committed[topic], offset + 1)
 
     def _call(self) -> None:
@@ -224,7 +224,7 @@ class LivingOwner:
         self._call()
         acknowledged: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         acknowledged.set_result(self.world.append(topic, value, key))
-        return acknowledged  # which nobody waits for, where its owner dies first
+        return acknowledged  # nothing awaits it if the task dies first
 
     async def _archived_logs(self) -> Mapping[str, ArchivedLog]:
         return self.world.archived_logs

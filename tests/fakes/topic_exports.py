@@ -35,7 +35,7 @@ def topic_export(partitions: int = 4, *, attempt: int = 1, base: int | None = No
 
 
 def batches(rows: Sequence[Row], size: int = 1_000) -> Iterator[pa.RecordBatch]:
-    """As DuckDB gives them: in the order of columns that it likes, every one of them nullable."""
+    """Batches as DuckDB returns them: columns in any order, all nullable."""
     for first in range(0, len(rows), size):
         users, ages, notes = zip(*rows[first : first + size], strict=True)
         yield pa.RecordBatch.from_arrays(
@@ -56,7 +56,7 @@ def delta(added: Sequence[Row], removed: Sequence[Row], size: int = 1_000) -> li
 
 
 def export_all(export: TopicExport, log: TopicLog, groups: Sequence[list[ChangedRows]]) -> list[GroupSent]:
-    """All steps."""
+    """Run all steps of an export."""
     start(export, log)
     sent = [send_group(export, log, group=number, rows=rows) for number, rows in enumerate(groups)]
     end(export, log, sent)

@@ -1,4 +1,4 @@
-"""`VersionStore` in memory: the same rules on a dictionary, for tests of what stands above it."""
+"""In-memory `VersionStore`: the same rules on a dictionary, to test the layers above it."""
 
 import threading
 from collections.abc import Callable, Iterable, Sequence, Set
@@ -44,15 +44,15 @@ ReadPart = Callable[[Part, RowSchema], Iterable[pa.RecordBatch]]
 @dataclass(slots=True, kw_only=True)
 class _Audience:
     name: AudienceName
-    columns: dict[str, Column]  # that any version has had, by name in lower case
+    columns: dict[str, Column]  # of all versions so far, by lower-case name
     history: VersionHistory
     parts: dict[Version, tuple[Part, ...]]
 
 
 class InMemoryVersionStore:
-    """One process, no files of its own: `read` gives the rows of a part (none = parts are believed).
+    """One process, no files of its own: `read` returns the rows of a part (None: counts of parts are trusted).
 
-    Threads publish one after the other, as conditional commits do.
+    Concurrent publishes run one after the other, as conditional commits do.
     """
 
     def __init__(self, read: ReadPart | None = None) -> None:
@@ -161,7 +161,7 @@ class InMemoryVersionStore:
         return self._add(audience, info, parts, mark, {c.name for c in info.row_schema.columns})
 
     def compact(self, audience: AudienceRef, *, operation_id: JobId, at: datetime, target_bytes: int) -> PublishOutcome:
-        """See `VersionStore.compact`; the files stay as they are, only their partitions are forgotten."""
+        """See `VersionStore.compact`; the files stay unchanged, only their partitions are forgotten."""
         history = self._history(audience)
         if mine := history.find_import(operation_id):
             return already(mine)
@@ -183,7 +183,7 @@ class InMemoryVersionStore:
         live_imports: Set[JobId] = frozenset(),  # noqa: ARG002  # files are not kept here
         grace: timedelta = DEFAULT_GRACE,  # noqa: ARG002
     ) -> Expired:
-        """See `VersionStore.expire`; nothing is deleted, since there are no files."""
+        """See `VersionStore.expire`; deletes nothing, since there are no files."""
         history = self._history(audience)
         leased = {version for ref, version, _ in self._held if ref == audience.audience_id}
         gone = expired_versions(
@@ -208,7 +208,7 @@ class InMemoryVersionStore:
         self._dropped.add(audience.audience_id)
 
     def _counted(self, audience: AudienceRef, info: VersionInfo, parts: Iterable[Part]) -> VersionInfo:
-        """Against the version before it; parts that cannot be read are not counted."""
+        """Count against the previous version; without `read`, nothing is counted."""
         if info.counts is not None or self._read is None:
             return info
         before = self._history(audience).current

@@ -1,4 +1,4 @@
-"""The check of a webhook that docs/notifications.md gives to receivers, as a module."""
+"""The webhook check that docs/notifications.md gives to receivers, as a module."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Step Functions as the relay, the sweeper and the command line see it: executions with a status, answered tokens."""
+"""Step Functions as the control plane, the sweeper and the CLI see it: executions with a status, answered tokens."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,9 +8,9 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 @dataclass(slots=True)
 class InMemoryWorkflow:
-    """Executions by ARN and what was said to each token. An execution that is not in `statuses` does not exist.
+    """Executions by ARN, and the answers to each token. An execution missing from `statuses` does not exist.
 
-    `away`: nothing can be started or looked at.
+    `away`: executions can be neither started nor described.
     """
 
     statuses: dict[str, str] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class InMemoryWorkflow:
     def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> dict[str, Any]:  # noqa: A002, N803
         self._reached()
         arn = f"{stateMachineArn.replace(':stateMachine:', ':execution:')}:{name}"
-        if arn in self.statuses and arn in self.inputs:  # as Step Functions does, and the engine
+        if arn in self.statuses and arn in self.inputs:  # same as Step Functions and the engine
             if self.statuses[arn] == "RUNNING" and self.inputs[arn] == input:
                 return {"executionArn": arn}
             raise _error("ExecutionAlreadyExists", "StartExecution")
@@ -61,7 +61,7 @@ class InMemoryWorkflow:
             raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
 
     def said(self) -> list[str]:
-        """What kind of answers were given."""
+        """Kinds of the answers given so far, in order."""
         return [kind for kind, _ in self.answers]
 
 

@@ -12,7 +12,7 @@ WRONG_SHOWN = 20
 
 
 def main() -> int:
-    """0 if every promise held."""
+    """0 if every promise was kept."""
     parser = argparse.ArgumentParser(prog="python -m tests.hostile", description=__doc__)
     parser.add_argument("--scale", choices=SCALES, default="full", help="how much (default: full)")
     parser.add_argument("--only", choices=PARTS, action="append", default=[], help="a part; may be given again")

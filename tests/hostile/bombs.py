@@ -1,4 +1,4 @@
-"""Files that are small, or say little, and would cost much: each ends with a name, within a bound of memory."""
+"""Files that are small, or claim little, but would cost a lot: each must end with a named error, in bounded memory."""
 
 import gzip
 import io
@@ -21,9 +21,9 @@ LIMITS: Final = ParseLimits(memory_bytes=1536 * MIB, cpu_s=40, cpu_s_per_mib=0)
 INTERPRETER: Final = 200 * MIB
 """Python, NumPy, Arrow and compiled code, before a byte is read."""
 STREAM_PEAK: Final = INTERPRETER + 2 * (2 * BLOCK_BYTES + RECORD_MAX_BYTES) + 2 * 4 * MAX_SPANS + 100 * MIB
-"""Of a stream: two blocks and a record, twice (bytes and values), the fields' places, and some batches."""
+"""Bound for a stream: two blocks and a record, twice (bytes and values), the field positions, and some batches."""
 LINES_PEAK: Final = LIMITS.memory_bytes
-"""Of what becomes objects of Python or of Arrow: the address space that the child may have."""
+"""Bound for readers that make Python or Arrow objects: the address space that the child may have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Bomb:
     limits: ParseLimits = LIMITS
 
     def verdict(self, folder: Path) -> tuple[str, int]:
-        """(what is wrong with its end, or nothing; the child's peak in bytes)."""
+        """(what is wrong with its end, or an empty string; the child's peak in bytes)."""
         path = folder / self.file
         path.write_bytes(self.content())
         outcome, peak = parse_measured(path, ImportSpec(), self.limits)
@@ -82,7 +82,7 @@ def _dictionary() -> bytes:
 
 
 def _many_groups() -> bytes:
-    """A few kilobytes that are 5 million rows."""
+    """A few kilobytes for 5 million rows."""
     out = io.BytesIO()
     table = pa.table({"user_id": pa.repeat(pa.scalar(7, pa.int32()), 1_000_000)})
     with pq.ParquetWriter(out, table.schema, compression="zstd") as writer:
@@ -92,7 +92,7 @@ def _many_groups() -> bytes:
 
 
 def _huge_value() -> bytes:
-    """A text whose length, in its page, is 2 GiB."""
+    """A text whose page gives its length as 2 GiB."""
     content = _parquet({"user_id": ["needle"] * 3}, use_dictionary=False, compression="none", write_statistics=False)
     length = struct.pack("<I", 6) + b"needle"
     return content.replace(length, struct.pack("<I", 2**31 - 1) + b"needle", 1)
@@ -114,7 +114,7 @@ def _keys_twice() -> bytes:
 
 
 def _window() -> bytes:
-    """A Zstandard frame that asks for a window of 2 GiB (RFC 8878, Window_Descriptor: exponent 21)."""
+    """A Zstandard frame that requests a window of 2 GiB (RFC 8878, Window_Descriptor: exponent 21)."""
     return b"\x28\xb5\x2f\xfd" + bytes([0x00, 21 << 3]) + b"\x01\0\0"
 
 
@@ -268,4 +268,4 @@ QUICK: Final = frozenset(
         "JSON object of 60,000 keys, the last one twice",
     }
 )  # fmt: skip
-"""Those that `make test` throws; all of them: python -m tests.hostile."""
+"""Bombs that `make test` throws; all of them: python -m tests.hostile."""

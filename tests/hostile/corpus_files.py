@@ -1,4 +1,4 @@
-"""The files in `corpus/`: kept, named by their content, and what must become of each."""
+"""The files in `corpus/`, named by their content, and the expected outcome of each."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ OUTCOMES: Final = FOLDER / "outcomes.json"
 LARGEST: Final = 4096
 SUFFIXES: Final = (".csv", ".jsonl", ".parquet")
 Kept = tuple[ImportSpec, naive_csv.Wanted]
-"""What is kept of a file, for the product and for the naive reader."""
+"""Columns that are kept of a file, for the product and for the naive reader."""
 
 
 def _kept(id_column: str, *columns: tuple[str, str]) -> Kept:
@@ -36,17 +36,17 @@ KEPT: Final[tuple[Kept, ...]] = (
 
 
 def files(suffix: str) -> list[Path]:
-    """Those of a format."""
+    """Corpus files of a format."""
     return sorted(FOLDER.glob(f"*{suffix}"))
 
 
 def name_of(content: bytes, suffix: str) -> str:
-    """The name of a file of that content."""
+    """File name for this content."""
     return hashlib.sha256(content).hexdigest()[:16] + suffix
 
 
 def keep(content: bytes, suffix: str) -> Path:
-    """Put a file into the corpus. Raises ValueError when it is too large or of no format that is read."""
+    """Add a file to the corpus. Raises ValueError if it is too large or its format is not read."""
     if suffix not in SUFFIXES or len(content) >= LARGEST:
         raise ValueError(f"less than {LARGEST} bytes and one of {', '.join(SUFFIXES)}")
     path = FOLDER / name_of(content, suffix)
@@ -55,30 +55,30 @@ def keep(content: bytes, suffix: str) -> Path:
 
 
 def shown(outcome: Outcome) -> str:
-    """An outcome in a line."""
+    """An outcome as one line."""
     rejects = ", ".join(f"{code} {ordinal}" for ordinal, *_, code in outcome.rejects)
     return outcome.refusal or f"{[list(row) for row in outcome.rows]}; {rejects or 'no rejects'}"
 
 
 def csv_verdict(content: bytes, *, block_bytes: int = 64, kept: Kept = KEPT[0]) -> str:
-    """What is wrong with what the product makes of it."""
+    """What is wrong with the product's reading; empty if nothing is."""
     spec, wanted = kept
     expected = naive_outcome(lambda: naive_csv.read(content, wanted))
     return against_naive(expected, read_csv(content, spec, block_bytes=block_bytes))
 
 
 def jsonl_verdict(content: bytes, *, block_bytes: int = 64) -> str:
-    """As `csv_verdict`."""
+    """Same as `csv_verdict`, for JSON Lines."""
     expected = naive_outcome(lambda: naive_json.read(content))
     return against_naive(expected, read_jsonl(content, JSON_SPEC, block_bytes=block_bytes))
 
 
 def parquet_outcome(content: bytes, folder: Path) -> str:
-    """What the product makes of it, in a line; it may die of it."""
+    """The product's reading, as one line. A file may kill this process."""
     return shown(read_parquet(content, PARQUET_SPEC, folder))
 
 
 def parquet_outcomes() -> dict[str, str]:
-    """What must become of each file of Parquet, by name."""
+    """Expected outcome of each Parquet file, by name."""
     outcomes: dict[str, str] = json.loads(OUTCOMES.read_text(encoding="utf-8"))
     return outcomes

@@ -1,4 +1,4 @@
-"""Each class of faults at each position in files of each size, read in several ways, held against two oracles."""
+"""Each class of faults at each position in files of each size, read in several ways, compared with two oracles."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from tests.hostile.twin import HEADER, SPEC, WANTED, Twin, twin_of, written
 
 FAULTS: Final = (*csv_structure.FAULTS, *csv_headers.FAULTS, *csv_text.FAULTS, *csv_values.FAULTS)
 BLOCK: Final = 4096
-"""Bytes of a block of the scanner where a case is read in this process."""
+"""Block size of the scanner for cases read in this process."""
 SIZES: Final = {"tiny": 0, "just over a block": BLOCK + 200, "several blocks": 3 * BLOCK}
 PHASES: Final = (-1, 0, 1, 20, 45, 70)
-"""Bytes of the faulty record before the border; -1: the border is in the line end before it, if that has two bytes."""
+"""Bytes of the faulty record before the border; -1: the border is in the preceding line end, if that has two bytes."""
 LONGEST_RECORD: Final = 250
 MARGIN: Final = 100_000
 STYLES: Final[dict[str, dict[str, Any]]] = {
@@ -31,7 +31,7 @@ STYLES: Final[dict[str, dict[str, Any]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One broken file. `like`: a clean one that is much like it, so that the naive reader need not read it all."""
+    """One broken file. `like`: a similar clean file, so that the naive reader need not read all of it."""
 
     fault: Fault
     style: str
@@ -59,7 +59,7 @@ class Place:
 
 @lru_cache
 def all_places(*, anywhere: bool) -> list[Place]:
-    """Places in this process's small blocks; for a fault without a position, one in each file."""
+    """All places, with the small blocks of this process; for a fault without a position, one place per file."""
     return [
         Place(style=style, size=size, position=position, twin=twin, row=row)
         for style, settings in STYLES.items()
@@ -70,7 +70,7 @@ def all_places(*, anywhere: bool) -> list[Place]:
 
 
 def cases(fault: Fault, most: int | None = None) -> Iterator[Case]:
-    """Its files at all places, or at that many of all kinds; which ones these are changes from fault to fault."""
+    """Files of a fault at all places, or at up to `most` of every kind. The choice varies from fault to fault."""
     where = all_places(anywhere=fault.anywhere)
     step = 1 if most is None else -(-len(where) // most)
     for place in where[FAULTS.index(fault) % step :: step]:
@@ -90,7 +90,7 @@ def whole_cases(fault: Fault, sizes: dict[str, int], styles: dict[str, dict[str,
 
 
 def real_cases(fault: Fault, block: int) -> Iterator[Case]:
-    """Files of just over a block of the product and of two: the first row, one at the border, and the last."""
+    """Files just over one and of two product blocks, with the fault in the first row, at a border, in the last row."""
     for size, size_bytes, chosen in (
         ("just over a block", block + MARGIN, slice(2, 5)),
         ("two blocks", 2 * block, slice(1)),
@@ -103,13 +103,13 @@ def real_cases(fault: Fault, block: int) -> Iterator[Case]:
 
 @lru_cache(2)
 def _large(size_bytes: int, block: int) -> tuple[Known, list[tuple[str, Twin, int]]]:
-    """A clean file, and the places in it and in those with a row at a border."""
+    """A clean file, and the places in it and in its variants with a row at a border."""
     clean = twin_of(size_bytes)
     return known(clean.content(), WANTED), list(places(clean, block, (1, 30)))
 
 
 def places(clean: Twin, block: int, phases: Sequence[int] = PHASES) -> Iterator[tuple[str, Twin, int]]:
-    """(position, twin, row) of the first, middle and last row and, where there is one, of a row at a border."""
+    """(position, twin, row) of the first, middle and last row and, if there is one, of a row at a border."""
     yield "first row", clean, 0
     yield "middle", clean, len(clean.rows) // 2
     yield "last row", clean, len(clean.rows) - 1
@@ -126,7 +126,7 @@ def places(clean: Twin, block: int, phases: Sequence[int] = PHASES) -> Iterator[
 
 
 def verdicts(case: Case, *, block: int = BLOCK) -> Iterator[str]:
-    """What is wrong with what the product makes of a case: nothing, if nothing is yielded."""
+    """Yield what is wrong with the product's reading of a case; nothing if it is right."""
     content = case.damage.content
     expected = naive_outcome(lambda: read(content, WANTED))
     if case.fault.detectable and (wrong := against_twin(case.twin, case.damage, expected)):
@@ -136,7 +136,7 @@ def verdicts(case: Case, *, block: int = BLOCK) -> Iterator[str]:
 
 
 def parsed_verdicts(case: Case, folder: Path) -> tuple[list[str], int]:
-    """As `verdicts`, through the child, and its peak in bytes; of a compressed file only the twin is an oracle."""
+    """Same as `verdicts`, through the child, and its peak in bytes. A compressed file has only the twin as oracle."""
     content = case.damage.content
     path = folder / "case.csv"
     path.write_bytes(content)
@@ -149,7 +149,7 @@ def parsed_verdicts(case: Case, folder: Path) -> tuple[list[str], int]:
 
 
 def judge(case: Case, expected: Outcome, outcome: Outcome, how: str) -> Iterator[str]:
-    """What is wrong with one outcome."""
+    """Yield what is wrong with one outcome."""
     if case.fault.detectable and (wrong := against_twin(case.twin, case.damage, outcome)):
         yield f"{case.name}, {how}: {wrong}"
     if wrong := against_naive(expected, outcome):

@@ -1,4 +1,4 @@
-"""Files that end too early or too late, plain and compressed; these go through the child, which unpacks them."""
+"""Files that end too early or too late, plain and compressed; they go through the child, which decompresses them."""
 
 import gzip
 import zlib
@@ -13,12 +13,12 @@ EARLY: Final = ("TRUNCATED_FILE", "CORRUPT_FILE")
 
 
 def zstd(content: bytes) -> bytes:
-    """A frame with a checksum."""
+    """Compress to a frame with a checksum."""
     return zstandard.ZstdCompressor(write_checksum=True).compress(content)
 
 
 def flipped(content: bytes, at: int) -> bytes:
-    """One bit is another."""
+    """Flip one bit."""
     damaged = bytearray(content)
     damaged[at] ^= 1
     return bytes(damaged)
@@ -34,7 +34,7 @@ def _cut_in_character(twin: Twin, _: int) -> Damage:
 
 
 def _cut_in_row(twin: Twin, _: int) -> Damage:
-    """Before the last column begins."""
+    """Cut before the last column begins."""
     records = twin.records()
     last = len(records) - 1
     return Damage(
@@ -49,7 +49,7 @@ def _cut_in_quotes(twin: Twin, _: int) -> Damage:
 
 
 def _cut_in_last_field(twin: Twin, _: int) -> Damage:
-    """A sound file of another last value: nobody can tell."""
+    """A sound file with another last value: the damage cannot be detected."""
     return Damage(content=twin.content().removesuffix(twin.line_end)[:-1])
 
 
@@ -58,7 +58,7 @@ def _cut_between_rows(twin: Twin, _: int) -> Damage:
 
 
 def _members(twin: Twin, pack: object) -> bytes:
-    """Two members, cut in the middle of a row."""
+    """Two members, split in the middle of a row."""
     content = twin.content()
     half = len(content) // 2 + 3
     assert callable(pack)

@@ -1,4 +1,4 @@
-"""Faults of the header, and headers where rows should be."""
+"""Faults of the header, and headers in place of rows."""
 
 from typing import Final
 
@@ -25,19 +25,19 @@ def _raw(name: str, header: bytes, *codes: str) -> Fault:
 
 
 def _other_order(twin: Twin, _: int) -> Damage:
-    """Columns in another order, and the header says so: the same rows."""
+    """Columns and header both in another order: the same rows."""
     records = [written(tuple(reversed(row)), always=twin.always_quoted) for row in twin.rows]
     return Damage(content=file_of(twin, records, written(tuple(reversed(HEADER)))))
 
 
 def _doubled_but_not_kept(twin: Twin, _: int) -> Damage:
-    """A column that is not kept may be there twice."""
+    """A column that is not kept may occur twice."""
     records = [written((*row, row[-1]), always=twin.always_quoted) for row in twin.rows]
     return Damage(content=file_of(twin, records, written((*HEADER, "extra"))))
 
 
 def _nameless(twin: Twin, _: int) -> Damage:
-    """A delimiter at the end of every line is a column without a name."""
+    """A delimiter at the end of every line adds a column without a name."""
     return Damage(content=file_of(twin, [r + b"," for r in twin.records()], written(HEADER) + b","))
 
 
@@ -58,7 +58,7 @@ def _shorter(twin: Twin, _: int) -> Damage:
 
 
 def _again(twin: Twin, row: int) -> Damage:
-    """Two files one behind the other, the second with its header."""
+    """Two concatenated files, the second with its header."""
     return inserted(twin, row, written(HEADER, always=twin.always_quoted), "repeated_header")
 
 
@@ -72,8 +72,8 @@ def _again_quoted_otherwise(twin: Twin, row: int) -> Damage:
 
 
 def _again_in_another_order(twin: Twin, row: int) -> Damage:
-    """The rest of the file has its columns in another order: its first line says so, and its rows do not fit."""
-    order = (3, 1, 2, 0, 4, 5, 6)  # the id and the note, which are both text, change places
+    """From this row on, a new header gives the columns in another order, so the following rows do not fit."""
+    order = (3, 1, 2, 0, 4, 5, 6)  # swaps id and note, both of them text
 
     def turned(texts: Row) -> bytes:
         return written(tuple(texts[at] for at in order), always=twin.always_quoted)

@@ -18,7 +18,7 @@ from tests.hostile.twin import HEADER, Twin, written
 
 
 def _next_quote(twin: Twin, row: int) -> int:
-    """First row after this one whose record has a quote, or how many rows there are."""
+    """First row after this one whose record has a quote, or the number of rows."""
     records = twin.records()
     return next((n for n in range(row + 1, len(records)) if b'"' in records[n]), len(records))
 
@@ -33,7 +33,7 @@ def _unclosed_quote(twin: Twin, row: int) -> Damage:
     return Damage(
         content=content,
         touched=frozenset(range(row, last + 1)),
-        # The quote that ends it is an opening one; a line end inside of that field then ends the record.
+        # An opening quote ends the field; a line end inside that second quoted field then ends the record.
         codes=frozenset({"text_after_quote", "bare_quote", "field_count"}),
     )
 
@@ -43,7 +43,7 @@ def _lost_opening_quote(twin: Twin, row: int) -> Damage:
 
 
 def _cr_instead_of_lf(twin: Twin, row: int) -> Damage:
-    """One line end is a bare CR: this record and the next one are one with a lone CR."""
+    """One line end is a bare CR: this record and the next become one record with a lone CR."""
     records = twin.records()
     if row + 1 == len(records):
         content = file_of(twin, records).removesuffix(twin.line_end) + b"\r"
@@ -59,7 +59,7 @@ def _doubled_cr(twin: Twin, row: int) -> Damage:
 
 
 def _lf_cr(twin: Twin, row: int) -> Damage:
-    """LF CR as a line end: the CR is the first byte of the next record, or one of its own at the end."""
+    """LF CR as a line end: the CR is the first byte of the next record, or a record of its own at the end."""
     records = twin.records()
     if row + 1 == len(records):
         content = file_of(twin, records) + b"\r"
@@ -101,7 +101,7 @@ def _whole_row(name: str, record: bytes, code: str) -> Fault:
 
 
 def _tail(name: str, tail: bytes, code: str) -> Fault:
-    """Bytes behind the last line end."""
+    """Bytes after the last line end."""
     return Fault(
         name=name,
         anywhere=False,

@@ -1,4 +1,4 @@
-"""Faults of bytes and characters: encodings, NULs, marks, and what looks alike."""
+"""Faults of bytes and characters: encodings, NULs, byte order marks, and lookalikes."""
 
 from typing import Final
 
@@ -57,11 +57,11 @@ LOOKS_ALIKE: Final = {
     "control characters": "\x01\x02\x1b[2J\x7f\x80",
     "tab": "\ta\t",
 }
-"""Texts that are kept as they are: ids are compared byte for byte."""
+"""Texts that are kept unchanged: ids are compared byte for byte."""
 
 
 def _utf16_from_here(twin: Twin, row: int) -> Damage:
-    """The rest of the file in UTF-16: two files of different tools, one behind the other."""
+    """The rest of the file in UTF-16: two concatenated files from different tools."""
     records = twin.records()
     head = joined([written(HEADER, always=twin.always_quoted), *records[:row]], twin.line_end)
     tail = joined(records[row:], twin.line_end).decode().encode("utf-16-le")
@@ -74,7 +74,7 @@ def _utf16_from_here(twin: Twin, row: int) -> Damage:
 
 
 def _hole(twin: Twin, row: int) -> Damage:
-    """NULs where a record was, with its line end: a block that was never written."""
+    """NULs in place of a record and its line end: a block that was never written."""
     records = twin.records()
     if row + 1 == len(records):
         return replaced(twin, row, b"\0" * len(records[row]), "nul_byte")
@@ -84,12 +84,12 @@ def _hole(twin: Twin, row: int) -> Damage:
         touched=frozenset({row, row + 1}),
         codes=frozenset(
             {"nul_byte", "bare_quote", "field_count"}
-        ),  # of a record of two lines the quote is no opening one
+        ),  # in a record of two lines, the quote on the second line is not an opening one
     )
 
 
 def _normal_forms(twin: Twin, row: int) -> Damage:
-    """A row whose id is another spelling of an é, and one with the other spelling: both are kept."""
+    """Two rows whose ids spell the same é in different normal forms: both are kept."""
     first, second = ("caf\u00e9", *twin.rows[row][1:]), ("cafe\u0301", *twin.rows[row - 1][1:])
     records = twin.records()
     records[row], records[row - 1] = written(first), written(second)
@@ -121,7 +121,7 @@ def _id_fault(name: str, id_: str, code: str) -> Fault:
 
 
 def _quoted_mark(twin: Twin, row: int) -> Damage:
-    """In quotes it was meant."""
+    """Inside quotes the byte order mark is intentional."""
     record = with_field(twin.rows[row], "user_id", b'"\xef\xbb\xbfme"')
     return exact(twin, row, record, changed(twin.rows[row], "user_id", "\ufeffme"))
 

@@ -1,4 +1,4 @@
-"""Texts that are no values of their type, and those that are although they look odd."""
+"""Texts that are not values of their type, and odd-looking ones that are."""
 
 from typing import Final
 

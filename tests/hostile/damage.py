@@ -1,4 +1,4 @@
-"""A fault put into a clean file, and what may come of it: the clean rows, named rejects, or a clear error."""
+"""A fault put into a clean file, and the allowed results: the clean rows, named rejects, or a clear error."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,9 +13,10 @@ NOTHING: Final[frozenset[str]] = frozenset()
 class Damage:
     """A file with one fault.
 
-    `touched`: rows of the twin (from 0) that may be missing, if a reject with one of `codes` says so. `refusals`: codes
-    of errors that may refuse the whole file; where there are no `codes`, one of them must. Without both the file means
-    exactly the twin, but for the rows in `changed`. `added`: rejects of records that the twin does not have.
+    `touched`: rows of the twin (from 0) that may be missing, if a reject with one of `codes` accounts for them.
+    `refusals`: error codes that may refuse the whole file; without `codes`, one of them must. Without both, the file
+    means exactly the twin, except for the rows in `changed`. `codes` without `touched`: rejects of records that the
+    twin lacks.
     """
 
     content: bytes
@@ -27,10 +28,10 @@ class Damage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """A class of faults. `damage(twin, row)`; `anywhere`: the row matters, so it is put at each position.
+    """A class of faults. `damage(twin, row)`; `anywhere`: the row matters, so the fault is put at each position.
 
-    `positions`: the only ones where it can be; None for all. `detectable` is false where the damaged file is a sound
-    file of another meaning, which nobody can tell: then only the naive reader is the oracle.
+    `detectable` is false if the damaged file is a sound file with another meaning, which no reader can detect: then
+    only the naive reader is the oracle.
     """
 
     name: str
@@ -40,7 +41,7 @@ class Fault:
 
 
 def with_field(row: Row, name: str, raw: bytes, *, always: bool = False) -> bytes:
-    """The record of a row with these bytes where the field `name` stands, as they are."""
+    """The record of a row, with these raw bytes as the field `name`."""
     at = HEADER.index(name)
     fields = [quoted(text, always=always).encode() for text in row]
     fields[at] = raw
@@ -48,33 +49,33 @@ def with_field(row: Row, name: str, raw: bytes, *, always: bool = False) -> byte
 
 
 def changed(row: Row, name: str, text: str) -> Row:
-    """The row with another text."""
+    """The row with another text in one field."""
     at = HEADER.index(name)
     return (*row[:at], text, *row[at + 1 :])
 
 
 def file_of(twin: Twin, records: list[bytes], header: bytes | None = None) -> bytes:
-    """The file of these records."""
+    """The file with these records."""
     first = written(HEADER, always=twin.always_quoted) if header is None else header
     return joined([first, *records], twin.line_end)
 
 
 def replaced(twin: Twin, row: int, record: bytes, *codes: str) -> Damage:
-    """One record by another, which is a reject with one of the codes."""
+    """Replace a record by one that is rejected with one of the codes."""
     records = twin.records()
     records[row] = record
     return Damage(content=file_of(twin, records), touched=frozenset({row}), codes=frozenset(codes))
 
 
 def inserted(twin: Twin, row: int, record: bytes, *codes: str) -> Damage:
-    """A record before the row, which is a reject with one of the codes."""
+    """Insert a record before the row that is rejected with one of the codes."""
     records = twin.records()
     records.insert(row, record)
     return Damage(content=file_of(twin, records), codes=frozenset(codes))
 
 
 def exact(twin: Twin, row: int, record: bytes, meant: Row) -> Damage:
-    """One record by another of a known meaning."""
+    """Replace a record by another whose meaning is known."""
     records = twin.records()
     records[row] = record
     return Damage(content=file_of(twin, records), changed={row: meant})
@@ -86,7 +87,7 @@ def refused(content: bytes, *codes: str) -> Damage:
 
 
 def in_field(name: str, field_: str, raw: bytes | Callable[[Row], bytes], code: str) -> Fault:
-    """These bytes as a field of one row, which is then a reject."""
+    """Put these bytes into a field of one row, which is then rejected."""
 
     def damage(twin: Twin, row: int) -> Damage:
         content = raw if isinstance(raw, bytes) else raw(twin.rows[row])
@@ -96,7 +97,7 @@ def in_field(name: str, field_: str, raw: bytes | Callable[[Row], bytes], code: 
 
 
 def kept_as_is(name: str, field_: str, raw: bytes, text: str) -> Fault:
-    """These bytes as a field of one row, which holds then exactly `text`."""
+    """Put these bytes into a field of one row, whose value is then exactly `text`."""
 
     def damage(twin: Twin, row: int) -> Damage:
         record = with_field(twin.rows[row], field_, raw, always=twin.always_quoted)

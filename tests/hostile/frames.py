@@ -1,4 +1,4 @@
-"""What a child might send that untrusted bytes have got hold of: damaged frames, held against the parent."""
+"""Frames that a compromised child might send: damaged ones, fed to the parent."""
 
 import io
 import os
@@ -23,11 +23,11 @@ from tests.hostile.twin import SPEC, twin_of
 Frame = tuple[int, bytes]
 HEADER_BYTES = 9
 PARENT_PEAK = INTERPRETER + 4 * FRAME_AT_ONCE_BYTES + 100 * MIB
-"""Of a parent, whatever the header of a frame asks for: these frames are small."""
+"""Bound for the parent, whatever a frame header asks for: these frames are small."""
 
 
 class Sent:
-    """Stands for the child: its frames are these bytes, and then it has ended."""
+    """Stands in for the child: sends these bytes as its frames, then ends."""
 
     def __init__(self, sent: bytes) -> None:
         self.frames_fd, self._writing = os.pipe()
@@ -43,26 +43,26 @@ class Sent:
         os.close(self._writing)
 
     def finish(self) -> None:
-        """Ended."""
+        """Nothing to do."""
 
     def fed_at(self) -> float:
         return 0.0
 
     def close(self) -> None:
-        """Nothing to end; the process that reads it ends soon."""
+        """Nothing to end; the reading process ends soon."""
 
     def death(self) -> MusterError:
         return RetriableError("PARSER_KILLED", "no more frames")
 
 
 class Named:
-    """A source that nobody reads."""
+    """A source that is never read."""
 
     name, size, modified_us = "a.csv", 0, 0
 
 
 def sound_frames() -> list[Frame]:
-    """What a child sends of a file with rows and rejects, of every kind of frame."""
+    """Frames of every kind, as a child sends them for a file with rows and rejects."""
     content = twin_of(3_000).content() + b"odd\n" * 3
     reading, writing = os.pipe()
     batches = BatchWriter(writing)
@@ -92,7 +92,7 @@ def sound_frames() -> list[Frame]:
 
 
 def packed(frames: list[Frame]) -> bytes:
-    """As they go through the pipe."""
+    """Frames as they go through the pipe."""
     return b"".join(bytes([kind]) + len(payload).to_bytes(8, "little") + payload for kind, payload in frames)
 
 
@@ -113,12 +113,12 @@ _frames = lru_cache(sound_frames)
 
 
 def mutation_outcome(number: int, seed: int) -> str:
-    """Of a mutation, as of `outcome`."""
+    """`outcome` of a mutation."""
     return outcome(mutation(number, seed))
 
 
 def outcome(stream: bytes) -> str:
-    """Empty if the parent takes it, or the code of its error; anything else is raised."""
+    """Empty if the parent accepts the stream, or the code of its error; anything else is raised."""
 
     def child(*_: Any, **__: Any) -> Sent:
         return Sent(stream)
@@ -136,7 +136,7 @@ def outcome(stream: bytes) -> str:
 
 
 def wrong(count: int, seed: int) -> tuple[list[str], int]:
-    """What ended, or would have ended, the parent, and its peak in bytes."""
+    """Verdicts of the streams that killed the parent or raised in it, and its peak in bytes."""
     peaks: list[int] = []
     verdicts = each(partial(mutation_outcome, seed=seed), range(count), peaks)
     return [verdict for verdict in verdicts if verdict.startswith((DIED, RAISED))], max(peaks)

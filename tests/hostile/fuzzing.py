@@ -1,4 +1,4 @@
-"""Mutated files, by a seed: each is held against a reader of our own, or against what it was made from."""
+"""Mutated files from a seed: each is compared with our naive reader, or with the content it was made from."""
 
 import gzip
 import io
@@ -33,7 +33,7 @@ BLOCKS: Final = {".csv": (1, 16, 50, 4096), ".jsonl": (50, 300, 4096)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A file that something is wrong with."""
+    """A file that was read wrongly."""
 
     suffix: str
     content: bytes
@@ -41,7 +41,7 @@ class Finding:
 
 
 def mutated(chance: random.Random, seed: bytes, other: bytes) -> bytes:
-    """One to four mutations of a seed."""
+    """One to four mutations of a seed file."""
     content = bytearray(seed)
     for _ in range(chance.randint(1, 4)):
         at = chance.randrange(len(content) + 1)
@@ -66,7 +66,7 @@ def mutated(chance: random.Random, seed: bytes, other: bytes) -> bytes:
 
 
 def texts(suffix: str, count: int, seed: int) -> Iterator[Finding]:
-    """Mutations of the corpus of CSV or of JSON Lines."""
+    """Mutate the CSV or JSON Lines corpus."""
     chance = random.Random(f"{suffix} {seed}")
     seeds = [path.read_bytes() for path in corpus_files.files(suffix)]
     for _ in range(count):
@@ -82,7 +82,7 @@ def texts(suffix: str, count: int, seed: int) -> Iterator[Finding]:
 
 
 def _told(verdict: Callable[[], str]) -> str:
-    """An error that is not the file's is a finding too."""
+    """The verdict; an error not caused by the file is a finding too."""
     try:
         return verdict()
     except Exception as exc:  # noqa: BLE001  # that is what is looked for
@@ -96,7 +96,7 @@ PACKERS: Final[dict[Compression, Callable[[bytes], bytes]]] = {
 
 
 def wrappers(count: int, seed: int) -> Iterator[Finding]:
-    """Damaged gzip, and Zstandard with a checksum: the rows that were packed, or an error."""
+    """Damage gzip, and Zstandard with a checksum: expect the packed rows, or an error."""
     chance = random.Random(f"wrappers {seed}")
     twin = twin_of(6_000)
     expected = [(n, *values(row)) for n, row in enumerate(twin.rows)]
@@ -122,7 +122,7 @@ def _unpacked(content: bytes, compression: Compression) -> Outcome:
 
 
 def damaged(chance: random.Random, content: bytes) -> bytes:
-    """Bits turned, bytes lost, a piece doubled, something behind the end."""
+    """Flip bits, lose bytes, repeat a piece, append bytes."""
     out = bytearray(content)
     for _ in range(chance.randint(1, 3)):
         at = chance.randrange(len(out))
@@ -147,7 +147,7 @@ def _written(name: str) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParquetCounts:
-    """What became of damaged files of Parquet. `unknowable`: other rows, by a bit that nothing protects.
+    """Outcomes of damaged Parquet files. `unknowable`: other rows, caused by a bit without a checksum.
 
     `peak`: largest memory of a process that read them, in bytes.
     """
@@ -160,7 +160,7 @@ class ParquetCounts:
 
 
 def parquets(count: int, seed: int, folder: Path) -> tuple[ParquetCounts, list[Finding]]:
-    """Bits turned in Parquet; where it dies of one, the file is read once more through the product's own child."""
+    """Flip bits in Parquet; a file that kills the process is read again through the product's own child."""
     chance = random.Random(f"parquet {seed}")
     made: dict[bytes, bool] = {}
     for number in range(count):
@@ -194,7 +194,7 @@ def _against_clean(content: bytes, folder: Path) -> str:
 
 
 def _in_pages(chance: random.Random, whole: bytes) -> bytes:
-    """One bit of the data of a page: behind its header, which no checksum covers, and before the footer."""
+    """Flip a bit in a page's data: after its header, which no checksum covers, and before the footer."""
     content = bytearray(whole)
     place = chance.choice(_runs(whole))
     content[chance.randrange(*place)] ^= 1 << chance.randrange(8)
@@ -205,7 +205,7 @@ _runs = lru_cache(page_data)
 
 
 def _named(content: bytes, folder: Path) -> str:
-    """What is wrong with the end that the product's child makes of a file: it must have a name."""
+    """What is wrong with the error that the product's child reports for a file: it must be a named one."""
     path = folder / "deadly.parquet"
     path.write_bytes(content)
     outcome = parse(path, PARQUET_SPEC)

@@ -1,4 +1,4 @@
-"""Many files read by one process of its own, which may die of any: what it died of is the outcome of that file."""
+"""Reads many files in one separate process. If a file kills it, that death is the outcome of the file."""
 
 import os
 import resource
@@ -13,19 +13,19 @@ from connectors.sources.limits import ParseLimits
 
 MEMORY_BYTES: Final = ParseLimits().memory_bytes
 CPU_S: Final = 20
-"""Of one file."""
+"""CPU time per file."""
 DIED: Final = "died"
 RAISED: Final = "raised"
 
 T = TypeVar("T")
-_processes = get_context("spawn")  # a copy of this process would have locks that threads of ours held, for ever
+_processes = get_context("spawn")  # a forked copy would inherit locks held by our threads, and wait for them forever
 
 
 def each(read: Callable[[T], str], files: Sequence[T], peaks: list[int] | None = None) -> Iterator[str]:
-    """`read(file)` of each file, in a process; `raised ...` where it raises; or `died of SIGSEGV`, then another goes.
+    """`read(file)` of each file in a process: its result, `raised ...`, or `died of SIGSEGV`.
 
-    `read` is a function of a module, or a partial of one. `peaks` gets the largest memory of the process in bytes, as
-    it is after each file that it survives.
+    After a death a new process continues. `read` is a module-level function, or a partial of one. `peaks` gets the peak
+    memory of the process in bytes after each file that it survives.
     """
     done = 0
     while done < len(files):
@@ -52,7 +52,7 @@ def each(read: Callable[[T], str], files: Sequence[T], peaks: list[int] | None =
 
 
 def _work(read: Callable[[T], str], files: Sequence[T], send: Connection) -> None:
-    """In the process: never returns."""
+    """Runs in the process; never returns."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -1,4 +1,4 @@
-"""JSON Lines with one fault, between clean lines; what is meant is said here, or read by a decoder of our own."""
+"""JSON Lines with one fault between clean lines; the meaning is given here, or by our own decoder."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -121,7 +121,7 @@ LINES: Final[tuple[tuple[str, bytes, str], ...]] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A file with one odd line, and what it means."""
+    """A file with one odd line, and its meaning."""
 
     name: str
     content: bytes
@@ -129,7 +129,7 @@ class Case:
 
 
 def cases(name: str, line: bytes, code: str) -> Iterator[Case]:
-    """The line as the first, a middle and the last one, across a border, with LF and CRLF, in files of each size."""
+    """The line first, in the middle and last, across a border, with LF and CRLF, in files of each size."""
     for size in (3, 150):
         clean = [CLEAN % (n, n * 7, n) for n in range(size)]
         borders = [
@@ -144,7 +144,7 @@ def cases(name: str, line: bytes, code: str) -> Iterator[Case]:
                 lines[7] = lines[7].removesuffix(b"\n") + b" " * padding + b"\n"
             lines.insert(at, line + end)
             if (at == size and not end and not line) or (at == 0 and line.startswith(BOM)):
-                continue  # no line at all, or the mark of the file
+                continue  # not a line at all, or the byte order mark of the file
             yield Case(
                 name=f"{name} / line {at} of {size}, {end!r}", content=b"".join(lines), expected=_meant(lines, at, code)
             )
@@ -167,7 +167,7 @@ def _meant(lines: list[bytes], at: int, code: str) -> Outcome:
 
 
 def verdicts(case: Case) -> Iterator[str]:
-    """What is wrong with what the product makes of it."""
+    """What is wrong with the product's reading."""
     for block_bytes in (BLOCK, 37 if len(case.content) < BLOCK else 1000):
         outcome = read_jsonl(case.content, JSON_SPEC, block_bytes=block_bytes)
         if wrong := against_naive(case.expected, outcome):

@@ -1,4 +1,4 @@
-"""Held against its twin and against the naive reader, a reading is right, or it says what went wrong."""
+"""Compares a reading with its twin and with the naive reader; says what is wrong."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from tests.hostile.naive_csv import Reading, Refusal
 from tests.hostile.twin import Twin, values
 
 SILENT: Final = "silent misread"
-"""The worst verdict: rows that are not those of the twin, and nobody says so."""
+"""The worst verdict: rows that differ from the twin, without an error or a reject."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of a file: `refusal` (the code of the error) or rows and rejects as of `naive_csv.Reading`."""
+    """Result of reading a file: `refusal` (the code of the error), or rows and rejects as in `naive_csv.Reading`."""
 
     refusal: str = ""
     rows: Sequence[tuple[Any, ...]] = ()
@@ -31,7 +31,7 @@ def naive_outcome(read: Any) -> Outcome:
 
 
 def against_twin(twin: Twin, damage: Damage, outcome: Outcome) -> str:
-    """What is wrong with an outcome in view of the fault that was put in; empty if nothing is."""
+    """What is wrong with an outcome, given the fault in the file; empty if nothing is."""
     if outcome.refusal:
         return "" if outcome.refusal in damage.refusals else f"refused with {outcome.refusal}"
     if damage.refusals and not damage.codes:
@@ -41,7 +41,7 @@ def against_twin(twin: Twin, damage: Damage, outcome: Outcome) -> str:
 
 
 def _rows_fault(meant: list[tuple[Any, ...]], damage: Damage, outcome: Outcome) -> str:
-    """Whether the rows are those of the twin, in its order, and only the touched ones are missing."""
+    """Check that the rows are those of the twin, in its order, and that only touched ones are missing."""
     missing: set[int] = set()
     at = 0
     for row in outcome.rows:
@@ -57,7 +57,7 @@ def _rows_fault(meant: list[tuple[Any, ...]], damage: Damage, outcome: Outcome) 
 
 
 def _rejects_fault(damage: Damage, outcome: Outcome) -> str:
-    """Whether there are rejects where there must be, of the right codes, and each row has its number."""
+    """Check that required rejects exist, with the right codes, and that each row has its number."""
     found = {code for *_, code in outcome.rejects}
     ordinals = sorted([row[0] for row in outcome.rows] + [reject[0] for reject in outcome.rejects])
     if damage.codes and not found:
@@ -70,7 +70,7 @@ def _rejects_fault(damage: Damage, outcome: Outcome) -> str:
 
 
 def against_naive(expected: Outcome, outcome: Outcome) -> str:
-    """What differs from the naive reader; empty if nothing does."""
+    """Difference to the naive reader; empty if there is none."""
     if outcome.refusal != expected.refusal:
         return f"refused with {outcome.refusal or 'nothing'}, not with {expected.refusal or 'nothing'}"
     for mine, theirs in zip(outcome.rows, expected.rows, strict=False):

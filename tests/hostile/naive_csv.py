@@ -1,7 +1,7 @@
-"""docs/file-formats.md once more for CSV, byte by byte in plain Python: what a file means, whatever the product says.
+"""docs/file-formats.md again for CSV, byte by byte in plain Python: what a file means, whatever the product says.
 
-Nothing of the product is used. Slow and plain on purpose; only lines without a quote, a CR or a NUL are taken at once,
-and of a large file only what differs from a `Known` one is read.
+Uses nothing of the product. Slow and plain on purpose; only lines without a quote, a CR or a NUL are split at once, and
+of a large file only the differences to a `Known` one are read.
 """
 
 from bisect import bisect_left
@@ -17,11 +17,11 @@ COLUMNS_LIMIT: Final = 20_000
 KEPT_LIMIT: Final = 384 * 1024
 ID_CHARACTERS: Final = 191
 Wanted = Sequence[tuple[str, str]]
-"""(name in the file, type) of the id column, whose type is "id", and of those that are kept."""
+"""(name in the file, type) of the id column, whose type is "id", and of the other kept columns."""
 
 
 class Refusal(Exception):  # noqa: N818  # an outcome, no error
-    """The whole file is refused; `code` as of the product's error."""
+    """The whole file is refused; `code` matches the product's error."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -51,28 +51,28 @@ class Record:
 
 @dataclass(frozen=True)
 class Known:
-    """A clean file, read: row k is the record that begins at `starts[k]`, in line `lines[k]`."""
+    """A clean file, already read: row k is the record that begins at `starts[k]`, on line `lines[k]`."""
 
     content: bytes
     reading: Reading
     starts: dict[int, int]
-    """Where each record begins, and its ordinal."""
+    """Ordinal of each record by its offset."""
     lines: list[int]
 
     def head(self, content: bytes) -> int:
-        """How many records another file begins with that are records of this one, and end with a line end in both."""
+        """Number of leading records that another file shares with this one, line ends included."""
         same = _common(self.content, content)
         return bisect_left(list(self.starts), same) - 1 if same else 0
 
     def tail(self, content: bytes) -> dict[int, int]:
-        """Where another file goes on as this one does, to the end: offsets, and the ordinals here."""
+        """Offsets from which another file equals the end of this one, with the ordinals of the records here."""
         moved = len(content) - len(self.content)
         same = len(content) - _common(self.content[::-1], content[::-1])
         return {start + moved: row for start, row in self.starts.items() if start + moved >= same}
 
 
 def known(content: bytes, wanted: Wanted) -> Known:
-    """A clean file, to read others that have much in common with it. Raises ValueError where a record is no row."""
+    """Read a clean file, to read similar files faster. Raises ValueError if a record is not a row."""
     reading = read(content, wanted)
     if reading.rejects:
         raise ValueError("a clean file has no rejects")
@@ -87,7 +87,7 @@ def known(content: bytes, wanted: Wanted) -> Known:
 
 
 def _common(one: bytes, other: bytes) -> int:
-    """How many bytes two texts begin with are the same."""
+    """Length of the common prefix in bytes."""
     same, differ = 0, min(len(one), len(other))
     while same < differ:
         middle = (same + differ + 1) // 2
@@ -99,7 +99,7 @@ def _common(one: bytes, other: bytes) -> int:
 
 
 def read(content: bytes, wanted: Wanted, *, limit: int = RECORD_LIMIT, like: Known | None = None) -> Reading:
-    """What the file means. `like`: a clean file of the same header; the same records are the same rows there.
+    """What the file means. `like`: a clean file with the same header; equal records are equal rows.
 
     Raises `Refusal`.
     """
@@ -203,7 +203,10 @@ def _record_by_bytes(content: bytes, start: int, first_line: int) -> Record:
 
 
 def _begins_again(record: Record, raw: bytes, names: list[str]) -> str:
-    """Whether a second file begins with this record. Raises `Refusal`."""
+    """Reject code of a record that starts another file (`repeated_header`, `byte_order_mark`), or empty.
+
+    Raises `Refusal` SECOND_HEADER if it has the columns in another order.
+    """
     fields = [field.decode() for field in record.fields]
     marked = raw.startswith(BOM)
     if marked:
@@ -219,7 +222,7 @@ def _begins_again(record: Record, raw: bytes, names: list[str]) -> str:
 def _judge(  # noqa: PLR0911  # the order of the rules
     record: Record, raw: bytes, where: list[int], names: list[str], wanted: Wanted, limit: int
 ) -> tuple[Any, ...] | str:
-    """Values of an accepted row, or the code of its reject: the first of structure, UTF-8, id, size, values."""
+    """Values of an accepted row, or its reject code: the first of structure, UTF-8, id, size, values."""
     if len(raw) > limit:
         return "row_too_large"
     if not raw:

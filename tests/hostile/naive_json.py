@@ -1,4 +1,4 @@
-"""docs/file-formats.md once more for a line of JSON: RFC 8259 by a recursive reader of our own, no decoder of Python's.
+"""docs/file-formats.md again for a line of JSON: RFC 8259 by our own recursive reader, without Python's decoder.
 
 Numbers keep their text, so that nothing is rounded before it is judged.
 """
@@ -13,7 +13,7 @@ from tests.hostile.naive_values import Unclear, Wrong, value_of
 from tests.hostile.twin import WANTED
 
 DEPTH: Final = 200
-"""No line here is deeper and sound: those that are too deep are so by thousands."""
+"""Sound lines here are less deep; the ones that are too deep exceed it by thousands."""
 NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 TEXT: Final = re.compile(r'"((?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*)"')
 ESCAPE: Final = re.compile(r"\\(?:u([dD][89abAB]..)\\u([dD][c-fC-F]..)|u(....)|(.))")
@@ -22,7 +22,7 @@ LONGEST_NUMBER: Final = 4300
 
 
 class Odd(Exception):  # noqa: N818  # an outcome
-    """Why the line is no row."""
+    """Why the line is not a row."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Number:
 
 
 def line_outcome(line: bytes) -> tuple[Any, ...] | str:
-    """Values of the row as of `twin.values`, or the code of its reject."""
+    """Values of the row as in `twin.values`, or its reject code."""
     try:
         return _row(_members(line))
     except Odd as odd:
@@ -128,7 +128,7 @@ def _array(text: str, at: int, depth: int) -> tuple[list[Any], int]:
 
 
 def _next(text: str, at: int, closing: str) -> int:
-    """Behind the comma, where something must follow, or at what closes."""
+    """Position after the comma, where an item must follow, or of the closing character."""
     if text.startswith(",", at):
         at = _space(text, at + 1)
         if not text.startswith(closing, at):
@@ -174,7 +174,7 @@ def _typed(value: Any, type_: str) -> Any:
         if not math.isfinite(number) or (value.whole and int(number) != int(value.text)):
             raise Wrong(value)
         return float(int(value.text)).hex() if value.whole else number.hex()  # the integer -0 is 0
-    if value == "":  # JSON has null: a text is never one
+    if value == "":  # JSON has null, so a text never means null
         if type_ == "string":
             return ""
         raise Wrong(value)
@@ -182,7 +182,7 @@ def _typed(value: Any, type_: str) -> Any:
 
 
 def read(content: bytes) -> Reading:
-    """A file: every line is a row. Raises `naive_csv.Refusal`."""
+    """Read a file: every line is a row. Raises `naive_csv.Refusal`."""
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise Refusal("NOT_UTF8_HEADER")
     offset = len(BOM) if content.startswith(BOM) else 0

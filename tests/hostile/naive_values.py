@@ -1,7 +1,7 @@
 """What a text means as a value of each type, by Python's own numbers and dates; nothing of the product is used.
 
-Values come as what is compared bit by bit: a double as its hexadecimal spelling, a date as days and a timestamp as
-microseconds since 1970.
+Values are in a form to be compared bit by bit: a double in hexadecimal, a date as days and a timestamp as microseconds
+since 1970.
 """
 
 import math
@@ -24,7 +24,7 @@ Value = str | int | bool | None
 
 
 class Wrong(ValueError):  # noqa: N818  # an outcome
-    """The text is no value of the type."""
+    """The text is not a value of the type."""
 
 
 class Unclear(Wrong):
@@ -33,7 +33,7 @@ class Unclear(Wrong):
 
 @lru_cache(1 << 16)
 def value_of(text: str, type_: str) -> Value:
-    """The value of a text; the empty text is null. Raises `Wrong`, `Unclear`."""
+    """The value of a text; empty text is null. Raises `Wrong`, `Unclear`."""
     if text == "":
         return None
     return _VALUES[type_](text)

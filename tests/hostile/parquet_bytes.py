@@ -1,4 +1,4 @@
-"""The bytes of a Parquet file, to be patched: its footer is Thrift in the compact protocol."""
+"""The bytes of a Parquet file, to be patched. Its footer is Thrift in the compact protocol."""
 
 import io
 import re
@@ -12,14 +12,14 @@ MAGIC: Final = b"PAR1"
 
 
 def parquet(columns: dict[str, object], **settings: object) -> bytes:
-    """A file of these columns, plain unless it is said otherwise."""
+    """A file with these columns, plain by default."""
     out = io.BytesIO()
     pq.write_table(pa.table(columns), out, **{"compression": "none", "use_dictionary": False} | settings)
     return out.getvalue()
 
 
 def footer_of(content: bytes) -> bytes:
-    """The metadata, without their length and the magic behind them."""
+    """The metadata, without the length and the magic after it."""
     return content[-8 - int.from_bytes(content[-8:-4], "little") : -8]
 
 
@@ -29,7 +29,7 @@ def with_footer(content: bytes, footer: bytes) -> bytes:
 
 
 def varint(value: int) -> bytes:
-    """A whole number of the compact protocol: zigzag, seven bits a byte."""
+    """An integer in the compact protocol: zigzag, seven bits a byte."""
     value = value << 1 ^ value >> 63
     out = bytearray()
     while value > 0x7F:
@@ -39,7 +39,7 @@ def varint(value: int) -> bytes:
 
 
 def patched_counts(*, rows: int, said: int) -> bytes:
-    """A file whose footer and row group say `said` rows, while its only column chunk says `rows` values."""
+    """A file whose footer and row group claim `said` rows, while its only column chunk has `rows` values."""
     content = parquet({"user_id": [f"u{n}" for n in range(rows)]}, write_statistics=False, store_schema=False)
     footer = footer_of(content)
     places = [found.start() for found in re.finditer(re.escape(varint(rows)), footer)]
@@ -58,7 +58,7 @@ COMPRESSED_PAGE_SIZE: Final = 3
 
 
 def page_data(content: bytes) -> list[tuple[int, int]]:
-    """(first byte, byte behind it) of the data of each page, without the headers, which no checksum covers."""
+    """(first byte, end) of the data of each page, without the headers, which no checksum covers."""
     places = []
     metadata = pq.read_metadata(io.BytesIO(content))
     for group in range(metadata.num_row_groups):
@@ -86,7 +86,7 @@ def _unsigned(content: bytes, at: int) -> tuple[int, int]:
 
 
 def _struct(content: bytes, at: int) -> tuple[dict[int, object], int]:
-    """(fields by number, byte behind it) of a struct of the compact protocol; of the types that page headers have."""
+    """(fields by number, end) of a struct in the compact protocol; only the types used in page headers."""
     fields: dict[int, object] = {}
     number = 0
     while content[at]:

@@ -1,8 +1,8 @@
-"""Parquet files that are odd, damaged or lie: the rows that were written, or an error or rejects.
+"""Parquet files that are odd, damaged or lie: expect the rows that were written, an error, or rejects.
 
-What is promised of a flipped bit: in the data of a page whose writer made checksums it is found. In a page without
-one, in the header of a page and in the footer a bit may change a value, a unit or a count, and the file is as sound as
-before: then only a crash, or memory without bound, is a fault of the reader.
+A flipped bit in the data of a page with a checksum is always detected. In a page without one, in a page header and in
+the footer, a bit may change a value, a unit or a count, and the file looks as sound as before: then the reader is at
+fault only if it crashes or uses unbounded memory.
 """
 
 import io
@@ -28,7 +28,7 @@ CLEAN: Final = Outcome(rows=[(n, *values(clean_row(n))) for n in range(ROWS)])
 
 
 def table() -> pa.Table:
-    """The rows of the twin in types of their own."""
+    """The rows of the twin, with typed columns."""
     rows = [clean_row(n) for n in range(ROWS)]
     return pa.table(
         {
@@ -71,12 +71,12 @@ WRITERS: Final[dict[str, dict[str, Any]]] = {
     "page index": {"write_page_index": True, "sorting_columns": [pq.SortingColumn(0)]},
     "no statistics, no schema of Arrow": {"write_statistics": False, "store_schema": False},
 }  # fmt: skip
-"""How a sound file may be written."""
+"""Writer settings for sound files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A file. `rows`: what it means, if it may be read at all; `codes`: refusals that may come instead."""
+    """A file. `rows`: its meaning, if it may be read at all; `codes`: refusals that are allowed instead."""
 
     name: str
     content: bytes
@@ -98,7 +98,7 @@ DAMAGED: Final = frozenset({"CORRUPT_FILE"})
 
 
 def damaged() -> Iterator[Case]:
-    """Files that are not whole, or lie about themselves."""
+    """Files that are incomplete, or lie about themselves."""
     whole = clean(**WRITERS["plain, checksums"])
     for eighth in range(1, 8):
         cut = whole[: len(whole) * eighth // 8]
@@ -126,7 +126,7 @@ def damaged() -> Iterator[Case]:
 
 
 def liars() -> Iterator[Case]:
-    """Statistics and names that are not true, and types that cannot be kept."""
+    """Wrong statistics and names, and types that cannot be kept."""
     honest = clean(compression="none", use_dictionary=False, store_schema=False)
     footer = footer_of(honest)
     lowest, highest = b"user-000000", b"user-%06d" % (ROWS - 1)
@@ -184,7 +184,7 @@ def liars() -> Iterator[Case]:
 
 
 def moments_of_int96() -> Iterator[Case]:
-    """Days and nanoseconds, 12 bytes: far more moments than nanoseconds in 64 bits can tell apart."""
+    """Days and nanoseconds in 12 bytes: a far wider range than nanoseconds in 64 bits can represent."""
     for year in (1, 1600, 2024, 2500, 9999):
         moment = datetime(year, 6, 7, 8, 9, 10, 123456, UTC)
         content = parquet(
@@ -211,7 +211,7 @@ def moments_of_int96() -> Iterator[Case]:
 
 
 def sound() -> Iterator[Case]:
-    """The same rows, however they are written."""
+    """The same rows, written in every way."""
     for name, settings in WRITERS.items():
         yield Case(name=name, content=clean(**settings))
 

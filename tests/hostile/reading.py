@@ -1,4 +1,4 @@
-"""The product's readers, as outcomes that can be compared: in this process with small blocks, or through the child."""
+"""The product's readers, as comparable outcomes: in this process with small blocks, or through the child."""
 
 import io
 from collections.abc import Iterable
@@ -25,17 +25,17 @@ LIMITS: Final = ParseLimits()
 
 
 def read_csv(content: bytes, spec: ImportSpec, *, block_bytes: int, batch_rows: int = 24 * 1024) -> Outcome:
-    """In this process."""
+    """Read in this process."""
     return outcome_of(lambda: CsvReader(io.BytesIO(content), spec, block_bytes=block_bytes, batch_rows=batch_rows))
 
 
 def read_jsonl(content: bytes, spec: ImportSpec, *, block_bytes: int) -> Outcome:
-    """In this process."""
+    """Read in this process."""
     return outcome_of(lambda: JsonLinesReader(io.BytesIO(content), spec, block_bytes=block_bytes))
 
 
 def read_parquet(content: bytes, spec: ImportSpec, folder: Path) -> Outcome:
-    """In this process, which may die of it."""
+    """Read in this process, which the file may kill."""
     path = folder / "here.parquet"
     path.write_bytes(content)
     try:
@@ -48,17 +48,17 @@ def read_parquet(content: bytes, spec: ImportSpec, folder: Path) -> Outcome:
 
 
 def parquet_verdict(case: Case, folder: Path) -> str:
-    """What is wrong with what becomes of a case, in this process, which may die of it; empty if nothing is."""
+    """What is wrong with a case read in this process, which it may kill; empty if nothing is."""
     return case.verdict(read_parquet(case.content, case.spec, folder))
 
 
 def parse(path: Path, spec: ImportSpec, limits: ParseLimits = LIMITS) -> Outcome:
-    """A file through the child process; an error that is not the file's is a refusal that no case expects."""
+    """Read a file through the child process. An error not caused by the file becomes a refusal that no case expects."""
     return parse_measured(path, spec, limits)[0]
 
 
 def parse_measured(path: Path, spec: ImportSpec, limits: ParseLimits = LIMITS) -> tuple[Outcome, int]:
-    """As `parse`, with the largest memory of the child in bytes; 0 where none was started."""
+    """Same as `parse`, with the child's peak memory in bytes; 0 if no child was started."""
     parsed: ParsedFile | None = None
     try:
         with open_parsed(path, spec, limits) as parsed:
@@ -73,7 +73,7 @@ def parse_measured(path: Path, spec: ImportSpec, limits: ParseLimits = LIMITS) -
 
 
 def outcome_of(read: Any) -> Outcome:
-    """Outcome of the batches of `read()`; a `UserError` is one too, any other error is raised."""
+    """Outcome of the batches of `read()`; a `UserError` is an outcome too, any other error is raised."""
     rows: list[tuple[Any, ...]] = []
     rejects: list[tuple[Any, ...]] = []
     try:
@@ -90,7 +90,7 @@ def outcome_of(read: Any) -> Outcome:
 
 
 def _comparable(column: pa.Array) -> list[Any]:
-    """As of `naive_values`: what is compared bit by bit."""
+    """Values in the form of `naive_values`, to be compared bit by bit."""
     if pa.types.is_timestamp(column.type):
         column = column.view(pa.int64())
     elif pa.types.is_date32(column.type):

@@ -1,4 +1,4 @@
-"""Everything of this suite in one run, at a scale, as rows for a table: `run(scale)`."""
+"""The whole suite in one run, at a scale, as rows of a table: `run(scale)`."""
 
 import tempfile
 import time
@@ -21,9 +21,9 @@ from tests.hostile.reading import CRASH, parquet_verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """How much of each part is run. `per_fault`: files with each fault of CSV; None for all.
+    """How much of each part is run. `per_fault`: files with each CSV fault; None for all.
 
-    `texts`, `wrappers`, `parquets`: files of one of `seeds` seeds; of `texts` so many of each format.
+    `texts`, `wrappers`, `parquets`: files for each of `seeds` seeds; `texts` counts per format.
     """
 
     per_fault: int | None
@@ -46,10 +46,10 @@ Kind = Literal["misread", "crash", "other"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One line of the report. `wrong`: what was found, empty where the promise held.
+    """One line of the report. `wrong`: findings, empty if the promise was kept.
 
-    `cpu_s`: of this process and its children. `peak`: the largest memory of a child in bytes, 0 where the readers run
-    in this process; `bound`: what it may have.
+    `cpu_s`: this process and its children. `peak`: largest memory of a child in bytes, 0 if the readers run in this
+    process; `bound`: its limit.
     """
 
     part: str = ""
@@ -64,12 +64,12 @@ class Row:
     findings: tuple[Finding, ...] = field(default=(), repr=False)
 
     def of_kind(self, kind: Kind) -> int:
-        """How many of what was found are of a kind."""
+        """Number of findings of a kind."""
         return sum(kind_of(text) == kind for text in self.wrong)
 
 
 def kind_of(wrong: str) -> Kind:
-    """A silent misread; what ends, or would end, a process without a name; or another thing than was promised."""
+    """A silent misread; an unnamed end of a process; or any other broken promise."""
     if SILENT in wrong:
         return "misread"
     return "crash" if any(word in wrong for word in (CRASH, DIED, RAISED)) else "other"
@@ -79,7 +79,7 @@ Part = Callable[[Scale, int, Path], Row]
 
 
 def run(scale: str = "test", *, seed: int = 1, only: tuple[str, ...] = ()) -> Iterator[Row]:
-    """The rows, each when it is known. Raises KeyError for a scale or a part that is none."""
+    """Yield each row once it is known. Raises KeyError for an unknown scale or part."""
     for part in only or tuple(PARTS):
         began, used = time.monotonic(), spent_cpu_s()
         with tempfile.TemporaryDirectory() as folder:
@@ -117,7 +117,7 @@ def _through_the_child(promise: str, cases: Iterable[csv_cases.Case], folder: Pa
 
 
 def _blocks(scale: Scale, _: int, folder: Path) -> Row:
-    """Real blocks, through the child: the faults of structure at a border, in the first and in the last row."""
+    """Real blocks, through the child: structure faults at a border, in the first and in the last row."""
     faults = csv_structure.FAULTS if scale.blocks else ()
     others = len(csv_cases.FAULTS) - len(csv_structure.FAULTS)
     return _through_the_child(
@@ -166,7 +166,7 @@ def _parquet(_: Scale, __: int, folder: Path) -> Row:
 
 
 def _bombs(scale: Scale, _: int, folder: Path) -> Row:
-    """Each has a bound of its own, which its verdict is of."""
+    """Each bomb has its own bound, which its verdict checks."""
     bombs = [bomb for bomb in BOMBS if scale.every_bomb or bomb.name in QUICK]
     verdicts = [bomb.verdict(folder) for bomb in bombs]
     streams = [peak for bomb, (_, peak) in zip(bombs, verdicts, strict=True) if bomb.peak == STREAM_PEAK]

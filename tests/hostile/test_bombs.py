@@ -1,4 +1,4 @@
-"""What would cost much ends with a name, within a bound of memory."""
+"""Expensive files end with a named error, in bounded memory."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def test_every_quick_bomb_is_one() -> None:
 
 @pytest.mark.timeout(60)
 def test_names_of_a_hundred_thousand_columns_are_counted_at_once() -> None:
-    """Looking each of them up in the list of them takes an hour."""
+    """Searching the list for each name would take an hour."""
     assert suggest(Layout(columns=[(f"c{n}", "string") for n in range(100_000)])).id_column == "c0"
 
 

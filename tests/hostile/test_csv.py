@@ -1,4 +1,4 @@
-"""CSV with one fault is the clean rows, named rejects or a clear error: never another table."""
+"""CSV with one fault gives the clean rows, named rejects or a clear error: never another table."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ def test_the_twin_is_what_pythons_strict_csv_reads(style: str) -> None:
 
 @pytest.mark.parametrize("fault", OF_STRUCTURE, ids=lambda fault: fault.name)
 def test_the_naive_reader_reads_a_file_that_is_like_a_known_one_as_it_reads_it_alone(fault: Fault) -> None:
-    """So that of large files only what is broken is read."""
+    """Lets large files be read only where they differ."""
     like = known(twin_of(SIZES["several blocks"]).content(), WANTED)
     for place in all_places(anywhere=True)[: len(all_places(anywhere=True)) // len(STYLES)]:
         content = fault.damage(place.twin, place.row).content

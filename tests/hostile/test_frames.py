@@ -1,4 +1,4 @@
-"""The parent of the parser: nothing that a child sends ends it without a name."""
+"""The parser's parent: nothing that a child sends ends it without a named error."""
 
 from connectors.sources.frames import FrameKind
 from tests.hostile import frames

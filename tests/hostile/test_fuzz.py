@@ -1,4 +1,4 @@
-"""The corpus, and files mutated from it: read as the naive readers read them, or refused as they refuse them."""
+"""The corpus, and files mutated from it: read or refused exactly as by the naive readers."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from tests.hostile import corpus_files, fuzzing
 from tests.hostile.isolated import DIED, MEMORY_BYTES, RAISED, each
 
 SEED = 1
-"""Of `make test`; python -m tests.hostile takes others."""
+"""Seed of `make test`; python -m tests.hostile uses others."""
 
 
 def test_files_of_the_corpus_are_small_and_named_by_their_content() -> None:

@@ -1,4 +1,4 @@
-"""JSON Lines with one odd line are the clean rows and a named reject, or exactly what the line means."""
+"""JSON Lines with one odd line gives the clean rows and a named reject, or exactly what the line means."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Parquet that is odd, damaged or lies: the rows that were written, or a name for what is wrong."""
+"""Odd, damaged or lying Parquet files: the rows that were written, or a named error."""
 
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ def test_a_file_is_the_rows_that_were_written_or_its_fault_has_a_name(kind: str,
 
 
 def test_a_bit_in_a_page_with_a_checksum_is_found_in_each_column_that_is_kept(tmp_path: Path) -> None:
-    """In this process, which no bit of a plain page ends."""
+    """Read in this process, since no bit of a plain page kills it."""
     content = clean(**WRITERS["plain, checksums"])
     pages = [flipped(content, (start + end) // 2) for start, end in page_data(content)]
     *kept, other = [read_parquet(page, PARQUET_SPEC, tmp_path) for page in pages]

@@ -1,4 +1,4 @@
-"""The clean twin of a broken file: a table whose meaning is known because it was written from it."""
+"""The clean twin of a broken file: a table whose meaning is known because the file was written from it."""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -16,7 +16,7 @@ WANTED: Final = (
     ("day", "date"),
     ("at", "timestamp"),
 )
-"""What is kept; the file has one more column, `extra`, which is only looked at."""
+"""Kept columns; the file has one more, `extra`, which is only scanned."""
 HEADER: Final = (*(name for name, _ in WANTED), "extra")
 SPEC: Final = ImportSpec(columns=tuple(Column.parse(f"{name}:{type_}") for name, type_ in WANTED[1:]), format="csv")
 Row = tuple[str, ...]
@@ -25,7 +25,7 @@ NOTES: Final = ("plain", "with, comma", 'with "quotes"', "日本é", "", "two\nl
 
 
 def clean_row(number: int) -> Row:
-    """A row that no other is like."""
+    """A row unlike any other."""
     at = f"2024-{1 + number % 12:02}-{1 + number % 28:02}T{number % 24:02}:{number % 60:02}:07.{number % 1000:03}Z"
     return (
         f"user-{number:06}",
@@ -39,7 +39,7 @@ def clean_row(number: int) -> Row:
 
 
 def quoted(text: str, *, always: bool = False) -> str:
-    """As RFC 4180 has it."""
+    """Quote a text by RFC 4180."""
     if always or any(c in text for c in '",\r\n'):
         return '"' + text.replace('"', '""') + '"'
     return text
@@ -53,7 +53,7 @@ def written(row: Row, *, always: bool = False) -> bytes:
 
 @lru_cache(1 << 18)
 def values(row: Row) -> tuple[Any, ...]:
-    """What an accepted row holds of it."""
+    """Values of the accepted row."""
     return (row[0], *(value_of(text, type_) for text, (_, type_) in zip(row[1:], WANTED[1:], strict=False)))
 
 
@@ -66,7 +66,7 @@ class Twin:
     always_quoted: bool = False
 
     def records(self) -> list[bytes]:
-        """Each row as it stands in the file, without line ends."""
+        """Each row as written in the file, without its line end."""
         return [written(row, always=self.always_quoted) for row in self.rows]
 
     def content(self) -> bytes:
@@ -74,7 +74,7 @@ class Twin:
         return joined([written(HEADER, always=self.always_quoted), *self.records()], self.line_end)
 
     def with_border_at(self, index: int, border: int, phase: int) -> "Twin":
-        """The same, padded in a column that is not kept: record `index` begins `phase` bytes before byte `border`."""
+        """The same table, padded in an unkept column: record `index` begins `phase` bytes before byte `border`."""
         records = [written(HEADER, always=self.always_quoted), *self.records()[:index]]
         missing = border - phase - len(joined(records, self.line_end))
         assert missing >= 0, "the row lies behind the border"
@@ -89,7 +89,7 @@ def joined(records: list[bytes], line_end: bytes) -> bytes:
 
 
 def twin_of(size_bytes: int, *, line_end: bytes = b"\n", always_quoted: bool = False) -> Twin:
-    """A table of about that many bytes, of three rows at least."""
+    """A table of about `size_bytes` bytes, with at least three rows."""
     rows: list[Row] = []
     total = 0
     while total < size_bytes or len(rows) < 3:

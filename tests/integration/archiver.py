@@ -1,4 +1,4 @@
-"""`python -m tests.integration.archiver POINT`: the archive's committer as the relay runs it, killed at a point."""
+"""`python -m tests.integration.archiver POINT`: the archive's committer as in the control plane, killed at POINT."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ def main(point: str) -> None:
     setattr(whom, name, call)
     vars(archiving)["GATHER_S"] = QUICK_S
     consumer = wiring.archive_consumer(Context(Settings.load()), threading.Event(), Counters())
-    consumer._reported_ms = 2**62  # of the ends that are told again it is not to die
+    consumer._reported_ms = 2**62  # the repeated announcement of ends should not kill it
     consumer.run()
 
 

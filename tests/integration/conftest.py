@@ -1,4 +1,4 @@
-"""What tests of several files on a real stack share."""
+"""Fixtures shared by tests of several files on a real stack."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.integration.workers import Workers, readers_are_kept
 
 @pytest.fixture
 def workers(settings: Settings, tmp_path: Path) -> Iterator[Workers]:
-    """Workers of segments beside the stack of the file; files about imports have their own."""
+    """Segment workers beside the stack of the file; files about imports define their own."""
     running = Workers(settings, tmp_path, "orchestration.entrypoints.segment_worker")
     yield running
     running.close()
@@ -19,6 +19,6 @@ def workers(settings: Settings, tmp_path: Path) -> Iterator[Workers]:
 
 @pytest.fixture
 def kept_readers() -> Iterator[None]:
-    """What a test asks of Kafka again and again costs it few consumers."""
+    """Reuse a few consumers for the many questions that tests ask Kafka."""
     with readers_are_kept():
         yield

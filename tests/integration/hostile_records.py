@@ -1,4 +1,4 @@
-"""Records that are made to harm a worker of segments: batches that unpack to gigabytes, keys and names without end."""
+"""Records made to harm a segment worker: batches that decompress to gigabytes, endless keys and names."""
 
 import json
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ USERS: Final = [f"user-{n}" for n in range(40)]
 
 
 class Sender:
-    """Sends into one partition, where `USERS` that belong there have good events too."""
+    """Sends into one partition, where `USERS` of that partition have good events too."""
 
     def __init__(self, settings: Settings, tenant: TenantName) -> None:
         self._bootstrap = settings.kafka_bootstrap
@@ -33,18 +33,18 @@ class Sender:
         self.users = [user for user in USERS if partition_of(user, settings.partitions) == 0]
 
     def send(self, *records: tuple[bytes | None, bytes], compression: str = "zstd") -> None:
-        """(key, value) of records that come as one batch: the producer holds all of them back until it is flushed."""
+        """Send records (key, value) as one batch: the producer collects them all until it is flushed."""
         producer = Producer(
             {
                 **librdkafka_config(self._bootstrap),
                 "compression.type": compression,
-                "message.max.bytes": 1_000 * MB,  # of what is not packed yet
+                "message.max.bytes": 1_000 * MB,  # applies before compression
                 "queue.buffering.max.kbytes": 2_000_000,
                 "batch.size": 1_000 * MB,
-                "linger.ms": 200_000,  # less than `message.timeout.ms`; to flush ends it
+                "linger.ms": 200_000,  # less than `message.timeout.ms`; flushing ends it
             }
         )
-        producer.list_topics(EVENTS, 60)  # records for a topic that is not known yet would come to its queue one by one
+        producer.list_topics(EVENTS, 60)  # while the topic is unknown, records would reach its queue one by one
         reports: list[object] = []
         for key, value in records:
             producer.produce(EVENTS, value, key, partition=0, on_delivery=lambda error, _: reports.append(error))
@@ -55,7 +55,7 @@ class Sender:
         return user.encode(), json.dumps({**record, "tenant": self._tenant}).encode()
 
     def chunk(self, *users: str) -> EventChunk:
-        """A chunk of one event of each."""
+        """A chunk with one event per user."""
         schema = RowSchema(columns=EVENT_COLUMNS)
         now = datetime.now(UTC)
         rows = [{"_ordinal": n, "user_id": u, "event": "order", "occurred_at": now} for n, u in enumerate(users)]

@@ -1,4 +1,4 @@
-"""Producers with another partitioner, without keys, or with the keys of others: where their records end."""
+"""Producers with another partitioner, without keys, or with other users' keys: where their records end up."""
 
 import json
 import urllib.request
@@ -22,12 +22,12 @@ from schemas.topics import EVENTS, PROFILES
 from tests.integration.workers import eventually
 
 PARTITION_UA: Final = -1
-"""Of librdkafka: the partitioner chooses."""
+"""librdkafka's unassigned partition: the partitioner chooses."""
 USERS: Final = [f"user-{n}" for n in range(60)]
 
 
 class PlacingShop:
-    """A tenant with two segments. `wrong`: how many records lay where their user does not belong."""
+    """A tenant with two segments. `wrong`: number of records outside the partition of their user."""
 
     def __init__(self, settings: Settings) -> None:
         self.context = Context(settings)
@@ -46,7 +46,7 @@ class PlacingShop:
         self.right: dict[str, set[str]] = {EVENTS: set(), PROFILES: set()}
 
     def send(self, topic: str, user: str, place: int | None = None, key: bytes | None = None, **conf: Any) -> None:
-        """One record about a user; the broker has it when this returns, and it is known where."""
+        """Send one record about a user; returns when the broker has it, and counts whether it is misplaced."""
         record: dict[str, Any] = {"user_id": user, "tenant": self.tenant}
         record |= {"event": "order", "occurred_at": now_ms()} if topic == EVENTS else {"attributes": {"age": 30}}
         landed: list[int | None] = []

@@ -1,4 +1,4 @@
-"""`python -m tests.integration.quick_segment_worker`: a worker of segments that is quick, and may be killed once."""
+"""`python -m tests.integration.quick_segment_worker`: a quick segment worker, which may be killed once."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -13,12 +13,12 @@ from streams.segments.environment import send_all
 from tests.integration.quick import quick, reached
 
 ARCHIVE_AFTER_S: Final = 1.0
-"""Each file is a commit of the lake, which costs more than all else that is done with its rows."""
+"""Each file is a commit to the lake, which costs more than all other work on its rows."""
 TOLD_BEHIND_CHECKPOINTS: Final = "changes are told behind the checkpoints of all partitions, and not archived"
 
 
 def main() -> int:
-    """The exit code."""
+    """Exit code of the worker."""
     configure, keep = segment_worker.segment_worker_config, checkpoints.keep
     kept: set[int] = set()
     partitions = 0

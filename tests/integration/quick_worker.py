@@ -1,4 +1,4 @@
-"""`python -m tests.integration.quick_worker`: a materialiser that is quick, and may be killed once."""
+"""`python -m tests.integration.quick_worker`: a quick materialiser, which may be killed once."""
 
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ INTENT_STORED: Final = "the first intent is stored"
 
 
 def main() -> int:
-    """The exit code."""
+    """Exit code of the worker."""
     configure, put_new = worker.worker_config, S3StagingStore.put_new
 
     def puts(self: S3StagingStore, bucket: str, key: str, body: bytes) -> bool:

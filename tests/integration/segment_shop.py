@@ -1,6 +1,6 @@
-"""A tenant with segments, what was sent for it, and who has to be in them: counted in plain Python.
+"""A tenant with segments, the records sent for it, and the expected members: counted in plain Python.
 
-What the sample consumer of docs/ has followed is compared with that count.
+Members followed by the sample consumer of docs/ are compared with that count.
 """
 
 import json
@@ -37,7 +37,7 @@ Members = dict[str, set[str]]
 
 
 class Shop:
-    """A tenant with segments, what was sent for it, and what a rule would say of that."""
+    """A tenant with segments, the records sent for it, and what a rule would say of them."""
 
     def __init__(self, settings: Settings) -> None:
         self.context = Context(settings)
@@ -62,7 +62,7 @@ class Shop:
         self.context.segments.edit(self.tenant, AudienceName(name), new_rule(text), author="ann", now_ms=now_ms())
 
     def send(self, events: int) -> None:
-        """Some events, one in ten twice, and a few profiles; the broker has acknowledged all when this returns."""
+        """Send some events, one in ten twice, and a few profiles; returns once the broker has acknowledged all."""
         for _ in range(events):
             user, name = self.dice.choice(USERS), self.dice.choice(["order", "order", "order", "refund"])
             event_id = str(self.dice.randrange(10**9))
@@ -98,7 +98,7 @@ class Shop:
                 self._producer.poll(0.1)
 
     def followed(self) -> Members:
-        """Who is in which segment, for the sample consumer. Fails where it finds a contradiction."""
+        """Members of each segment, as followed by the sample consumer. Fails if it finds a contradiction."""
         script = [sys.executable, str(ROOT / "docs" / "follow_segments.py")]
         arguments = [self.context.settings.kafka_bootstrap, str(ROOT / "schemas" / "avro")]
         done = subprocess.run([*script, *arguments], capture_output=True, text=True, check=False, timeout=60)
@@ -111,7 +111,7 @@ class Shop:
         return {segment: members for segment, members in inside.items() if members}
 
     def archived(self) -> int:
-        """How many records the archive has passed, once it has each that was sent, and none twice."""
+        """Number of records that the archive is past, once it has every sent record exactly once."""
         archive = self.context.archive
 
         def rows() -> int:
@@ -121,12 +121,12 @@ class Shop:
         return sum(archive.archived_to(EVENTS).values())
 
     def counted(self) -> Counter[str]:
-        """Members by the catalog, which hears of them from the workers."""
+        """Member counts in the catalog, which gets them from the workers."""
         standing = self.context.segments.standing(self.tenant)
         return +Counter({str(of.segment.name): sum(p.members for p in of.partitions.values()) for of in standing})
 
     def paused(self, segment: str) -> bool:
-        """Whether every partition has said that it leaves the members of a segment as they are."""
+        """True if every partition has reported the segment as paused."""
         [of] = [of for of in self.context.segments.standing(self.tenant) if of.segment.name == segment]
         parts = of.partitions.values()
         return len(parts) == self.context.settings.partitions and all(part.paused for part in parts)
@@ -137,7 +137,7 @@ def new_rule(text: str) -> NewRule:
 
 
 def assert_followed(shop: Shop, expected: Members) -> None:
-    """Soon, a consumer knows exactly these members. The catalog is asked first: it costs less."""
+    """Wait until a consumer knows exactly these members. The catalog is checked first, as that is cheaper."""
     found: Members = {}
 
     def known() -> bool:
@@ -159,7 +159,7 @@ def sizes(members: Members) -> Counter[str]:
 
 @contextmanager
 def relay_of_segments(context: Context) -> Iterator[None]:
-    """The threads of the relay that workers of segments live with: rules go out, sizes and the archive come back."""
+    """The control plane's threads for segment workers: they send rules, and receive sizes and archive announcements."""
     stop = threading.Event()
     consumers = (
         wiring.segment_status(context, stop, threading.Event()),
@@ -178,7 +178,7 @@ def relay_of_segments(context: Context) -> Iterator[None]:
 
 
 def make_anew(settings: Settings, topics: Iterable[str]) -> None:
-    """Delete topics, and make them again as they were: what was in them is gone."""
+    """Delete topics, and recreate them empty with the same settings."""
     admin, ids = admin_client(settings.kafka_bootstrap), TopicIds(settings.kafka_bootstrap)
     names = list(topics)
 

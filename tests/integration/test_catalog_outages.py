@@ -1,4 +1,4 @@
-"""The catalog's own server crashes while a whole import runs: every step of the job meets it, none gives up."""
+"""The catalog's server crashes while a whole import runs: every step of the job meets it, none gives up."""
 
 import tempfile
 import time
@@ -30,7 +30,7 @@ from tests.servers.postgres import Postgres, postgres_server
 pytestmark = [pytest.mark.integration, pytest.mark.containers]
 
 ROWS = 400_000
-"""So many that every step lasts longer than it takes to stop the server."""
+"""Enough for every step to last longer than stopping the server takes."""
 
 
 HOLD = """
@@ -43,13 +43,15 @@ BEGIN
 END $$;
 CREATE TRIGGER hold BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION hold();
 """
-"""Holds the beginning of an attempt, and the end of the shortest step, so that the server goes away before either. All
-other steps last long enough by `ROWS`."""
+"""Delays the start of an attempt, and the end of the shortest step, so that the server is gone before either.
+
+All other steps last long enough because of `ROWS`.
+"""
 
 
 @pytest.fixture
 def server() -> Iterator[Postgres]:
-    # Not below pytest's own folder: that one is closed to other users, and PostgreSQL does not run as root.
+    # Not below pytest's own folder, which is closed to other users: PostgreSQL does not run as root.
     with tempfile.TemporaryDirectory() as folder, postgres_server(Path(folder)) as running:
         yield running
 
@@ -109,7 +111,7 @@ def test_a_catalog_server_that_crashes_at_any_step_costs_time_and_nothing_else(
         tries, warnings = failed(), relay_warnings()
         server.stop()
         gone_ms[step] = now_ms()
-        if step == "AWAITING":  # no step runs: the relay is who needs the catalog
+        if step == "AWAITING":  # no step runs: the control plane needs the catalog
             await_more("round of the relay", relay_warnings, warnings)
         else:
             await_more("step", failed, tries)

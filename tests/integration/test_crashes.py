@@ -38,7 +38,7 @@ KILLS = 10
 
 @pytest.fixture(scope="module")
 def context(start_module_stack: Callable[..., Settings]) -> Context:
-    # lambda_file_bytes=-1: every file goes through a task of its own, which can be killed by itself.
+    # lambda_file_bytes=-1: every file goes through a separate task, which can be killed alone.
     settings = start_module_stack(parts=None, partitions=4, workers=2, worker_session_timeout_s=6, lambda_file_bytes=-1)
     made = Context(settings)
     made.audiences.add_tenant(TENANT, now_ms=1)
@@ -46,7 +46,7 @@ def context(start_module_stack: Callable[..., Settings]) -> Context:
 
 
 def importer_or_later(context: Context, job: Job) -> None:
-    """Until an importer runs, or the job needs none any more: on a slow machine verification takes its time."""
+    """Wait until an importer runs or the job no longer needs one: on a slow machine verification takes its time."""
     deadline = time.monotonic() + 120
     while context.jobs.get(job.job_id).state in {"REGISTERED", "VERIFYING", "IMPORTING"}:
         if running(context, IMPORTER):
@@ -62,7 +62,7 @@ def test_importers_and_workers_killed_at_random_moments_lose_and_double_nothing(
 ) -> None:
     dice = random.Random(seed)
     killed = {IMPORTER: 0, WORKER: 0}
-    for turn in itertools.count():  # until the kills are done: an import may be over before its moment has come
+    for turn in itertools.count():  # until the kills are done: an import may be over before its kill
         if sum(killed.values()) >= KILLS and min(killed.values()) >= KILLS // 4:
             break
         audience = f"crash-{seed}-{turn}"
@@ -77,7 +77,7 @@ def test_importers_and_workers_killed_at_random_moments_lose_and_double_nothing(
             time.sleep(dice.uniform(0.1, 1.5))
             if context.jobs.get(job.job_id).state in FINAL:
                 break
-            # The workflow grants an import a bounded number of tries; a killer without bound would only prove that.
+            # The workflow gives an import a bounded number of tries; unbounded kills would only prove that.
             victim = IMPORTER if importer_kills < 2 and running(context, IMPORTER) else WORKER
             if kill_one(context, dice, victim):
                 killed[victim] += 1

@@ -1,4 +1,4 @@
-"""An export on the whole stack whose writers, tasks of their own, are killed at random moments."""
+"""An export on the whole stack whose writers, separate tasks, are killed at random moments."""
 
 import random
 import time
@@ -26,7 +26,7 @@ ROWS = 120_000
 
 @pytest.fixture(scope="module")
 def context(start_module_stack: Callable[..., Settings], tmp_path_factory: pytest.TempPathFactory) -> Context:
-    """A stack with an audience `vip`, whose groups are too large for functions."""
+    """A stack with an audience `vip` whose groups are too large for functions."""
     context = Context(start_module_stack(parts=None, partitions=4, workers=1, lambda_file_bytes=1))
     context.audiences.add_tenant(TENANT, now_ms=1)
     path: Path = tmp_path_factory.mktemp("file") / "a.csv"

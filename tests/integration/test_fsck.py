@@ -1,4 +1,4 @@
-"""`muster fsck` on a real lake, an S3 server and a catalog: every finding, what it repairs, and retention with pins."""
+"""`muster fsck` on a real lake, an S3 server and a catalog: every finding, its repair, and retention with pins."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Access]:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A catalog and a lake of a test's own, with one audience; imports are published without Kafka before them."""
+    """A catalog and a lake for one test, with one audience; imports are published to them without Kafka."""
 
     context: Context
     audience: Audience
@@ -113,16 +113,16 @@ class Deployment:
         return job
 
     def found(self, *, repair: bool = False, deep: bool = False) -> dict[str, Finding]:
-        """What fsck says, by code."""
+        """fsck's findings, by code."""
         return {finding.code: finding for finding in wiring.fsck(self.context).run(repair=repair, deep=deep).findings}
 
     def rewrite(self, job_id: JobId, **values: object) -> None:
-        """Change the record of a job behind everybody's back."""
+        """Change a job's record without anyone noticing."""
         with self.context.database.write() as connection:
             connection.execute(job_table.update().where(job_table.c.job_id == job_id).values(**values))
 
     def keys_of(self, version: int) -> Sequence[str]:
-        """Keys of the files of a version in the lake bucket."""
+        """Keys of a version's files in the lake bucket."""
         parts = self.context.versions.files(ref_of(self.audience), Version(version))
         return [split_s3_uri(part.uri)[1] for part in parts]
 
@@ -425,7 +425,7 @@ def test_records_that_the_archive_has_twice_are_named(deployment: Deployment, s3
 
 
 def listed(deployment: Deployment, s3: S3Access, temp: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Two files of the archive with the lists of their users; the keys of the lists."""
+    """Two archive files with lists of their users; returns the keys of the lists."""
     monkeypatch.setattr(archive_users, "LARGE_BYTES", 0)
     bucket = Bucket(s3=s3, name=BUCKET)
     some, others = [event(n, f"u{n % 3}") for n in range(9)], [event(n, f"v{n % 3}") for n in range(10, 19)]
@@ -436,7 +436,7 @@ def listed(deployment: Deployment, s3: S3Access, temp: Path, monkeypatch: pytest
 
 
 def users_file(*users: str, column: str = "user_id") -> bytes:
-    """A list of users that does not say whose it is, as those of earlier versions."""
+    """A list of users without its owner, as written by earlier versions."""
     sink = pa.BufferOutputStream()
     field = pa.field(column, pa.string(), nullable=False)
     pq.write_table(pa.table([pa.array(users, pa.string())], schema=pa.schema([field])), sink)
@@ -444,7 +444,7 @@ def users_file(*users: str, column: str = "user_id") -> bytes:
 
 
 def damaged(parquet: bytes) -> bytes:
-    """The same with a footer that says nothing."""
+    """The same file with an empty footer."""
     footer = int.from_bytes(parquet[-8:-4], "little")
     return parquet[: -8 - footer] + b"\xff" * footer + parquet[-8:]
 

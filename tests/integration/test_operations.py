@@ -1,4 +1,4 @@
-"""An upgrade of the workers, one by one, while imports run. One of them, once: `whole/test_deaths.py`."""
+"""A rolling upgrade of the workers while imports run. A single worker, once: `whole/test_deaths.py`."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Servers that die or are away while whole imports run, and disks that are full."""
+"""Servers that die or are away while whole imports run, and full disks."""
 
 import contextlib
 import os
@@ -40,20 +40,20 @@ pytestmark = [
 
 LOCKED_S = 3
 ABSENT_S = 30
-"""Longer than the first pauses of every retry of the workflow: several tries meet the absence."""
+"""Longer than the first pauses of every retry of the workflow, so that several tries meet the absence."""
 DISK_MIB = 1400
-"""Enough for a stack: below 512 MiB of free space the S3 server takes no more."""
+"""Enough for a stack: below 512 MiB of free space the S3 server rejects writes."""
 
 
 @pytest.fixture(scope="module")
 def context(start_module_stack: Callable[..., Settings]) -> Context:
-    # lambda_file_bytes=-1: every step that may take long is a task of its own, as it is for a large file.
+    # lambda_file_bytes=-1: every long step is a separate task, as for a large file.
     made = Context(start_module_stack(parts=None, partitions=4, worker_session_timeout_s=6, lambda_file_bytes=-1))
     made.audiences.add_tenant(TENANT, now_ms=1)
     return made
 
 
-# Half of the steps each, and Kafka between them: the supervisor's pause grows with each death of a part, and is short
+# Half of the steps each, and Kafka in between: the supervisor's pause grows with each death of a part, and is short
 # again once the part has run for a minute.
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_servers_that_are_away_for_long_cost_time_and_nothing_else(context: Cont
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own with little room. Needs root, as CI has."""
+    """A separate, small file system. Needs root, as in CI."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(folder)]
@@ -110,7 +110,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(ballast: Path) -> None:
-    """Write until there is no room left."""
+    """Write until the disk is full."""
     with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
         while True:
             file.write(bytes(1024 * 1024))
@@ -120,11 +120,11 @@ def fill(ballast: Path) -> None:
 def test_the_s3_server_takes_everything_again_once_a_full_disk_has_room(
     small_disk: Path, start_stack: Callable[..., Settings]
 ) -> None:
-    """A write that fails breaks one of eight parts of its index until it is started anew: PART_ILL."""
+    """A failed write breaks one of eight parts of its index until it is restarted: PART_ILL."""
     settings = start_stack(parts=("s3",), name=str(small_disk / "home"))
     objects = Context(settings).objects
     keys = [f"folder-{n}/object" for n in range(64)]  # in each part of the index
-    doomed = [f"{key}-{n}" for n in range(32) for key in keys]  # more than the pages have room for that are begun
+    doomed = [f"{key}-{n}" for n in range(32) for key in keys]  # more than fit into the pages already begun
     for key in doomed:
         objects.put(settings.staging_bucket, key, b"before")
 
@@ -176,7 +176,7 @@ def test_a_full_disk_never_makes_half_a_version_and_work_goes_on_when_there_is_r
     job = ended(context, job, timeout_s=240)
     if job.state == "READY":
         assert_published(context, job, during)
-    else:  # the retries were used up while there was no room
+    else:  # the retries were used up while the disk was full
         assert (job.state, job.error and job.error.kind) == ("FAILED", "system")
         assert context.versions.current(audience_ref(job)) is None
     after = write_file(tmp_path / "after.csv", 4, rows=2_000)

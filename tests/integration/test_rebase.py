@@ -1,4 +1,4 @@
-"""Topics that were lost and made anew beside a lake that stands, on a real broker with real workers."""
+"""Topics lost and recreated beside an intact lake, on a real broker with real workers."""
 
 import json
 import os
@@ -26,12 +26,12 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def settings(start_module_stack: StartStack) -> Settings:
-    """All but workers."""
+    """Everything but workers."""
     return start_module_stack(parts=("kafka", "s3", "catalog", "engine", "relay"), partitions=4)
 
 
 def muster(settings: Settings, *arguments: str) -> Any:
-    """What the command prints as JSON."""
+    """Output of the command as JSON."""
     done = subprocess.run(
         command_line([*arguments, "--json"]),
         env=os.environ | settings.environment(),
@@ -55,7 +55,7 @@ def all_checkpoints(settings: Settings) -> dict[int, list[str]]:
 
 
 def run_and_stop(settings: Settings, workers: Workers, shop: Shop, expected: Members) -> None:
-    """A worker takes all that was sent, its archive has all of it, and so have its checkpoints."""
+    """Run a worker until its archive and its checkpoints have everything that was sent, then stop it."""
     kept = all_checkpoints(settings)
     workers.start("a", MUSTER_SEGMENT_CHECKPOINT_S="1")
     stop_once_followed(settings, workers, shop, expected, kept)
@@ -99,11 +99,11 @@ def test_topics_that_were_made_anew_are_refused_until_it_is_begun_anew_and_then_
     workers.start("b", MUSTER_SEGMENT_CHECKPOINT_S="1")
     eventually(lambda: "TOPIC_REPLACED" in workers.log("b"))
     assert "muster segments rebase" in workers.log("b")
-    begun = begin(settings)  # while the worker ends and is started again and again
+    begun = begin(settings)  # while the worker ends and restarts again and again
     assert (begun["era"], [topic["replaced"] for topic in begun["topics"]]) == (1, [True, True])
     shop.send(300)
     after = {"buyers": shop.ordered(2), "calm": shop.known - shop.refunded}
-    assert_followed(shop, after)  # by somebody who has read all changes from the beginning
+    assert_followed(shop, after)  # for a consumer that has read all changes from the beginning
     assert_equal(settings, shop, after)
     assert shop.archived() > ended
     (entry,) = [one for one in muster(settings, "audit") if one["action"] == "segments rebase"][:1]
@@ -133,7 +133,7 @@ def test_all_of_kafka_may_be_made_anew_beside_a_lake_that_stands(settings: Setti
     shop.create("calm", "never(refund)")
     shop.context.segments.pause(shop.tenant, "calm", now_ms=1)  # type: ignore[arg-type]
     workers.start("a", MUSTER_SEGMENT_CHECKPOINT_S="1")
-    # A worker that finds records when it begins may know them before it hears that "calm" is paused.
+    # A worker that finds records at its start may evaluate them before it learns that "calm" is paused.
     eventually(lambda: shop.paused("calm"), 120)
     kept = all_checkpoints(settings)
     shop.send(600)
@@ -147,7 +147,7 @@ def test_all_of_kafka_may_be_made_anew_beside_a_lake_that_stands(settings: Setti
 
 
 def assert_goes_on(settings: Settings, shop: Shop, before: Members) -> None:
-    """Somebody who knows who was in, and reads the new log of changes, knows who is in."""
+    """A consumer that knows the former members, and reads the new change log, knows the members."""
     shop.send(600)
     after = {"buyers": shop.ordered(2)}
     eventually(lambda: +shop.counted() == sizes(after), 120)

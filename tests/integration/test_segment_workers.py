@@ -1,6 +1,6 @@
-"""Workers of segments on a real broker, S3 and catalog: killed, frozen and shared out anew while events come.
+"""Segment workers on a real broker, S3 and catalog: killed, frozen and rebalanced while events come.
 
-What the sample consumer of docs/ has followed is compared with a count in plain Python over all that was sent.
+Members followed by the sample consumer of docs/ are compared with a count in plain Python over all that was sent.
 """
 
 import signal
@@ -25,17 +25,17 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def settings(start_module_stack: StartStack) -> Settings:
-    """All but workers."""
+    """Everything but workers."""
     return start_module_stack(parts=("kafka", "s3", "catalog", "engine", "relay"), partitions=4)
 
 
 def taken(settings: Settings) -> int:
-    """How many records the group has acknowledged: the archive has them."""
+    """Number of records that the group has acknowledged, which are those in the archive."""
     return committed(settings, SEGMENT_WORKER_GROUP, ACTIVITY_TOPICS)
 
 
 def assert_archived_once(settings: Settings) -> None:
-    """The archive's tables have each record of the topics, and none twice."""
+    """Check that the archive's tables have each record of the topics exactly once."""
     archive = Context(settings).archive
     consumer = Consumer({**librdkafka_config(settings.kafka_bootstrap), "group.id": "tests"})
     try:
@@ -60,7 +60,7 @@ def test_workers_killed_at_random_moments_lose_and_double_no_change(settings: Se
     workers.start("a")
     workers.start("b")
     for n in range(5):
-        goal = taken(settings) + shop.dice.randrange(300)  # somewhere in the middle of what is sent now
+        goal = taken(settings) + shop.dice.randrange(300)  # somewhere in the middle of the records sent next
         shop.send(700)
         if n == 2:
             shop.edit("buyers", "count(order, 30d) >= 7")

@@ -1,8 +1,8 @@
-"""Segments on a real broker, S3 and catalog, each promise once: a worker is killed, records that are misplaced, made to
-harm or in transactions, topics that were lost.
+"""Segments on a real broker, S3 and catalog, each promise once.
 
-One worker serves all tests, unless a test ends it. Deaths at every other point are those of the owner in memory
-(tests/property/test_segment_owners.py); the same at length, with kills at random, is run by `make test-faults`.
+A worker is killed, records are misplaced, hostile or in transactions, topics are lost. One worker serves all tests,
+unless a test ends it. Deaths at every other point are those of the in-memory partition task
+(tests/property/test_segment_owners.py); `make test-faults` runs the same at length, with random kills.
 """
 
 import json
@@ -50,13 +50,13 @@ pytestmark = [
 ]
 P = 2
 SESSION = {"MUSTER_WORKER_SESSION_TIMEOUT_S": "30"}
-"""Who is thrown out of the group for being slow reads again, and counts twice."""
+"""A worker removed from the group for being slow would read again, and count twice."""
 OFTEN = {"MUSTER_SEGMENT_CHECKPOINT_S": "1"}
 
 
 @pytest.fixture(scope="module")
 def settings(start_module_stack: StartStack) -> Iterator[Settings]:
-    """A broker, S3 and a catalog, with the threads of a relay."""
+    """A broker, S3 and a catalog, with the threads of a control plane."""
     made = start_module_stack(parts=("kafka", "s3", "catalog"), partitions=P)
     with pytest.MonkeyPatch.context() as patch, relay_of_segments(Context(made)):
         patch.setattr(archiving, "GATHER_S", QUICK_S)
@@ -131,7 +131,7 @@ def test_records_in_the_wrong_partition_or_with_the_key_of_somebody_else_count_w
             if n < 20:
                 shop.send(topic, user, key=user.encode())  # by librdkafka's own partitioner
             elif n < 40:
-                shop.send(topic, user, place=n % P, key=user.encode())  # in turn
+                shop.send(topic, user, place=n % P, key=user.encode())  # round-robin
             else:
                 shop.send(topic, user, place=n % P)  # without a key
     misplaced, rightly = shop.wrong.copy(), len(shop.right[PROFILES])
@@ -141,14 +141,14 @@ def test_records_in_the_wrong_partition_or_with_the_key_of_somebody_else_count_w
         shop.send(topic, "eve", key=b"alice", partitioner="murmur2_random")
         shop.send(topic, "eve", key=b'"eve"', partitioner="murmur2_random")
 
-    shop.assert_exact("once", len(PLACED))  # each event once, wherever it lay
+    shop.assert_exact("once", len(PLACED))  # each event once, wherever it was
     shop.assert_exact("old", rightly)
     refused = {(EVENTS, "key_mismatch"): 2, (PROFILES, "key_mismatch"): 2}
     refused[PROFILES, "wrong_partition"] = misplaced[PROFILES]
     assert Counter((one.topic, code_of(one)) for one in dead_letters(settings)[letters:]) == refused
     sent = len(PLACED) + 2
     assert Counter(results(workers.home("a"))) - before == {
-        (EVENTS, "taken"): sent + misplaced[EVENTS],  # what was sent on is read again where it belongs
+        (EVENTS, "taken"): sent + misplaced[EVENTS],  # forwarded records are read again in their partition
         (EVENTS, "moved"): misplaced[EVENTS],
         (EVENTS, "refused"): 2,
         (PROFILES, "taken"): sent,
@@ -183,7 +183,7 @@ def test_records_that_are_made_to_harm_become_dead_letters_beside_good_ones(
         sender.send((None, b"\0" * (150 if compression == "lz4" else 200) * MB), compression=compression)
         sender.send(sender.event(next(good)))
     inside = [sender.event(next(good)), (None, b"{" + b" " * 40 * MB), sender.event(next(good))]
-    sender.send(*inside)  # one batch: what is good in it is not read either
+    sender.send(*inside)  # one batch: its good records are not read either
     sender.send((None, b"{" + b" " * 20 * MB))
     sender.send((b"k" * 5 * MB, sender.event(next(good))[1]))
     sender.send(sender.event(next(good), properties={"note": "x" * 10 * MB}))
@@ -236,7 +236,7 @@ def test_what_transactions_have_committed_counts_what_they_have_aborted_does_not
 
 
 def muster(*arguments: str, capsys: pytest.CaptureFixture[str]) -> Any:
-    """What the command prints as JSON."""
+    """Output of the command as JSON."""
     code = main([*arguments, "--json"])
     said = capsys.readouterr()
     assert code == 0, said.err
@@ -271,7 +271,7 @@ def test_topics_that_were_lost_are_refused_until_it_is_begun_anew_and_then_nothi
     start(settings, workers)
     shop.send(150)
     after = {"buyers": shop.ordered(2), "calm": shop.known - shop.refunded}
-    assert_followed(shop, after)  # by somebody who has read all changes from the beginning
+    assert_followed(shop, after)  # for a consumer that has read all changes from the beginning
     for name, users in after.items():
         checked = wiring.segment_check(shop.context).run(shop.tenant, name, 60).comparison
         assert (checked.equal, checked.by_rule) == (True, len(users))

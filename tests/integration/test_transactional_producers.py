@@ -1,6 +1,6 @@
-"""Events and profiles of transactional producers on a real broker: what is committed counts, what is aborted does not.
+"""Events and profiles of transactional producers on a real broker: committed ones count, aborted ones do not.
 
-The workers are held against the rule by the archive (`muster segments check`), and both against plain counts.
+The workers are compared with the rule on the archive (`muster segments check`), and both with plain counts.
 """
 
 import pytest
@@ -26,7 +26,7 @@ P = 2
 
 @pytest.fixture(scope="module")
 def settings(start_module_stack: StartStack) -> Settings:
-    """All but workers."""
+    """Everything but workers."""
     return start_module_stack(parts=("kafka", "s3", "catalog", "engine", "relay"), partitions=P)
 
 
@@ -73,7 +73,7 @@ def test_workers_that_end_between_transactions_lose_and_double_nothing(
         one.commit_transaction(30)
         if n != 1:
             shop.assert_exact()
-            assert_all_acknowledged(settings)  # the next one begins behind markers ...
+            assert_all_acknowledged(settings)  # the next worker begins after markers ...
         eventually(lambda n=n: workers.log("a").count("assigned partitions") > n, 60)  # type: ignore[misc]  # at once
         assert workers.stop("a") == 0  # ... or before them
         shop.order(in_transaction(one), USERS[5:15])
@@ -91,7 +91,7 @@ def test_what_lies_behind_a_transaction_that_is_open_waits_for_its_end(
 ) -> None:
     one = shop.producer("one")
     shop.order(shop.plain, USERS)
-    shop.age(shop.plain, USERS, 20)  # of a log without a record nothing is ever committed
+    shop.age(shop.plain, USERS, 20)  # nothing is ever committed for a log without records
     assert shop.plain.flush(30) == 0
     workers.start("a")
     shop.assert_exact()

@@ -1,6 +1,6 @@
-"""A tenant whose producers write in transactions, and what its segments have to say of what was committed.
+"""A tenant whose producers write in transactions, and the segments expected from what was committed.
 
-The workers are held against the rule by the archive (`muster segments check`), and both against plain counts.
+The workers are compared with the rule on the archive (`muster segments check`), and both with plain counts.
 """
 
 import json
@@ -25,7 +25,7 @@ USERS: Final = [f"user-{n}" for n in range(40)]
 
 
 class TransactionalShop:
-    """A tenant with segments, its producers, and who has ordered how often and is how old by what was committed."""
+    """A tenant with segments, its producers, and each user's number of orders and age by what was committed."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -49,14 +49,14 @@ class TransactionalShop:
         conf = {**librdkafka_config(self.settings.kafka_bootstrap), "partitioner": "murmur2_random", "log_level": 2}
         if transactional_id is None:
             return Producer(conf)
-        long_ms = 600_000  # nothing here is to be aborted by the broker
+        long_ms = 600_000  # so that the broker aborts nothing
         name = f"{self.tenant}-{transactional_id}"
         producer = Producer(conf | {"transactional.id": name, "transaction.timeout.ms": long_ms})
         producer.init_transactions(30)
         return producer
 
     def order(self, producer: Producer, users: list[str], *, counts: bool = True) -> None:
-        """An order of each; they are sent, and perhaps not acknowledged."""
+        """Send an order for each user, without waiting for acknowledgements."""
         for user in users:
             record = {"user_id": user, "event": "order", "occurred_at": now_ms(), "tenant": self.tenant}
             producer.produce(EVENTS, json.dumps(record).encode(), key=user.encode())
@@ -71,7 +71,7 @@ class TransactionalShop:
         producer.poll(0)
 
     def interleave(self, one: Producer, two: Producer, *, turns: int) -> None:
-        """Small transactions: those of one are aborted, those of two committed, and plain records lie between them."""
+        """Small transactions, those of `one` aborted, those of `two` committed, with plain records in between."""
         for n in range(turns):
             self.order(in_transaction(one), USERS[n : n + 5], counts=False)
             self.age(one, USERS[n : n + 5], 99 if n % 2 else 1, counts=False)
@@ -85,7 +85,7 @@ class TransactionalShop:
             two.commit_transaction(30)
 
     def abort(self, producer: Producer, *, times: int) -> None:
-        """The log ends with what never counts, and markers."""
+        """Let the log end with records that never count, and markers."""
         for _ in range(times):
             self.order(in_transaction(producer), USERS, counts=False)
             self.age(producer, USERS, 50, counts=False)
@@ -93,7 +93,7 @@ class TransactionalShop:
             producer.abort_transaction(30)
 
     def members(self, name: str) -> int | None:
-        """By the workers, once all partitions have said it of all that there is to be read; none before."""
+        """Member count by the workers, once all partitions have reported it up to the readable end; None before."""
         for of in self.context.segments.standing(self.tenant):
             if (
                 of.segment.name == name
@@ -104,7 +104,7 @@ class TransactionalShop:
         return None
 
     def assert_exact(self) -> None:
-        """Soon, nothing is behind; segments have whom they should, by the stream, and by SQL over the archive."""
+        """Wait until nothing is behind; check the members of segments by the stream, and by SQL over the archive."""
         for name, expected in (
             ("twice", sum(1 for count in self.orders.values() if count >= 2)),
             ("old", sum(1 for age in self.ages.values() if age >= 18)),
@@ -132,17 +132,17 @@ def ends(settings: Settings, isolation: IsolationLevel = IsolationLevel.READ_UNC
 
 
 def assert_all_acknowledged(settings: Settings) -> None:
-    """Soon the archive and the group are at the end of each log, markers and all; so the workers count as alive."""
+    """Wait until archive and group are at the end of each log, markers included; so the workers count as alive."""
     archive = Context(settings).archive
     group = WorkerGroup(
         settings.kafka_bootstrap, settings.partitions, name=SEGMENT_WORKER_GROUP, topics=ACTIVITY_TOPICS
     )
 
     def acknowledged() -> bool:
-        # The broker answers the end of a transaction before its markers are in the partitions: the ends may still grow.
+        # The broker confirms the end of a transaction before its markers are in the partitions: ends may still grow.
         now = ends(settings)
         archived = {(topic, p): end for topic in ACTIVITY_TOPICS for p, end in archive.archived_to(topic).items()}
-        logs = {topic: archive.log(topic) for topic in ACTIVITY_TOPICS}  # positions go on where a topic was made anew
+        logs = {topic: archive.log(topic) for topic in ACTIVITY_TOPICS}  # positions continue across a recreated topic
         positions = {(topic, p): logs[topic].position(Partition(p), end) for (topic, p), end in now.items()}
         return dict(group.committed()) == now and archived == positions
 
@@ -153,7 +153,7 @@ def assert_all_acknowledged(settings: Settings) -> None:
 
 
 def assert_waits(shop: TransactionalShop, members: int | None = 0) -> None:
-    """A segment is asked at one instant, and all that can be read is in the answer; nobody calls the workers dead."""
+    """Check a segment at one instant: everything readable is in the answer, and the workers count as alive."""
     checked = wiring.segment_check(shop.context).run(shop.tenant, "twice", 60).comparison
     assert (checked.by_stream, checked.equal) == (members, True)
     (standing,) = (of for of in shop.context.segments.standing(shop.tenant) if of.segment.name == "twice")

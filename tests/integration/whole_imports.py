@@ -1,4 +1,4 @@
-"""Imports through the whole stack: files, jobs, what was published, and processes to kill."""
+"""Imports through the whole stack: files, jobs, published versions, and processes to kill."""
 
 import os
 import random
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 TENANT = TenantName("default")
 STEPS: tuple[JobState, ...] = ("VERIFYING", "IMPORTING", "AWAITING", "BUILDING", "PUBLISHING")
-"""The states of an append, without REGISTERED: where there is room, the job is admitted as it is registered."""
+"""States of an append, without REGISTERED: if there is room, a job is admitted as it is registered."""
 IMPORTER, WORKER = "orchestration.entrypoints.container task import", "orchestration.entrypoints.worker"
 VERIFIER, RELAY, ENGINE = "orchestration.entrypoints.container task verify", "orchestration.control", "engine.server"
 
@@ -51,21 +51,21 @@ def upload(context: Context, path: Path, audience: str) -> None:
 
 
 def prepare_append(context: Context, path: Path, audience: str, *, rows: int = 50_000) -> set[str]:
-    """An audience that files are appended to, and such a file; its users."""
+    """Create an audience for appends, and a file for it; returns the file's users."""
     spec = ImportSpec(mode="append")
     context.audiences.ensure(TENANT, AudienceName(audience), new_id=fresh_id(), now_ms=1, spec=spec)
     return write_file(path, len(audience), rows=rows)
 
 
 def start_append(context: Context, folder: Path, audience: str, *, rows: int = 50_000) -> tuple[Job, set[str]]:
-    """An append, which goes through every state that there is; the job, and the users of its file."""
+    """Start an append, which passes through every state; returns the job and the users of its file."""
     users = prepare_append(context, folder / "a.csv", audience, rows=rows)
     upload(context, folder / "a.csv", audience)
     return job_of(context, audience), users
 
 
 def await_state(context: Context, job: Job, state: JobState) -> None:
-    """Until the job has come to a state."""
+    """Wait until the job is in a state."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if any(t.state == state for t in context.jobs.history(job.job_id)):
@@ -75,18 +75,18 @@ def await_state(context: Context, job: Job, state: JobState) -> None:
 
 
 def history(context: Context, execution: str | None) -> "list[HistoryEventTypeDef]":
-    """What the workflow engine has written down of an execution."""
+    """The workflow engine's history of an execution."""
     assert execution is not None
     return context.workflow.get_execution_history(executionArn=execution, maxResults=1000)["events"]
 
 
 def failed_tries(context: Context, execution: str | None) -> list[str]:
-    """The errors that steps of an execution have ended with, as the workflow saw them, in their order."""
+    """Errors of an execution's failed steps as the workflow saw them, in order."""
     return [e["taskFailedEventDetails"]["error"] for e in history(context, execution) if e["type"] == "TaskFailed"]
 
 
 def entered(context: Context, execution: str | None) -> list[str]:
-    """The states that an execution has entered, in their order."""
+    """States that an execution has entered, in order."""
     events = history(context, execution)
     return [e["stateEnteredEventDetails"]["name"] for e in events if "stateEnteredEventDetails" in e]
 
@@ -101,7 +101,7 @@ def job_of(context: Context, audience: str, timeout_s: float = 120) -> Job:
 
 
 def newest_job_of(context: Context, audience: str, key: str, timeout_s: float = 120) -> Job:
-    """The job that the object of this key has started."""
+    """The job started by the object with this key."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         for job in context.jobs.search(audience=audience):
@@ -123,7 +123,7 @@ def ended(context: Context, job: Job, timeout_s: float = 180) -> Job:
 
 
 def published(context: Context, job: Job) -> list[str]:
-    """Members of the version that a job has published, read file by file without Muster's reader."""
+    """Members of the version that a job published, read file by file without Muster's reader."""
     assert job.outcome is not None
     users: list[str] = []
     for part in context.versions.files(audience_ref(job), Version(job.outcome["version"])):
@@ -156,14 +156,14 @@ def running(context: Context, *names: str) -> list[psutil.Process]:
 
 
 def function_pids(context: Context) -> list[int]:
-    """Processes of functions; not the one that they are forked from."""
+    """Processes of functions, without the one that forks them."""
     found = running(context, SERVER)
     return [process.pid for process in found if process.parent() in found]
 
 
 @contextmanager
 def held(context: Context, name: str) -> Iterator[None]:
-    """Meanwhile these processes stand still: what is done then comes in the middle of their work."""
+    """Suspend these processes, so that the block runs in the middle of their work."""
     found = running(context, name)
     assert found, f"no {name}"
     for process in found:
@@ -176,14 +176,14 @@ def held(context: Context, name: str) -> Iterator[None]:
 
 
 def pid_of(context: Context, part: str) -> int | None:
-    """Process of a part of the stack; none while it is down."""
+    """Process id of a part of the stack; None while it is down."""
     found = local_stack.status(context.settings).part(part)
     assert found is not None
     return found.pid
 
 
 def kill(context: Context, part: str) -> None:
-    """kill -9; a part that is away already is away."""
+    """kill -9; does nothing if the part is already down."""
     if (pid := pid_of(context, part)) is not None:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -191,7 +191,7 @@ def kill(context: Context, part: str) -> None:
 
 @contextmanager
 def nothing_started_again(context: Context) -> Iterator[None]:
-    """Meanwhile parts that are killed stay away."""
+    """Keep killed parts down inside the block."""
     supervisor = local_stack.status(context.settings).supervisor_pid
     assert supervisor is not None
     os.kill(supervisor, signal.SIGSTOP)
@@ -203,7 +203,7 @@ def nothing_started_again(context: Context) -> Iterator[None]:
 
 @contextmanager
 def locked_catalog(context: Context) -> Iterator[None]:
-    """Nobody else can change anything in the catalog meanwhile."""
+    """Lock the catalog against changes by others inside the block."""
     database = sa.make_url(context.settings.catalog_url.reveal()).database
     assert database is not None
     other = sqlite3.connect(database, isolation_level=None, timeout=LOCK_TIMEOUT_S)

@@ -32,12 +32,12 @@ from schemas.messages import DeadLetter, Message, PartitionFailed, PartitionMate
 from schemas.topics import DEAD_LETTERS, IMPORT_PROGRESS, IMPORT_TOPICS, WORKER_GROUP
 from streams.logon import aiokafka_options
 
-SESSION_TIMEOUT_S = 6  # the least that a broker grants by default
+SESSION_TIMEOUT_S = 6  # the minimum that a broker grants by default
 ROOT = Path(__file__).parents[2]
 
 
 class Workers:
-    """Worker processes that are started again when they end by themselves, as a process supervisor would."""
+    """Worker processes that are restarted if they end on their own, as by a process supervisor."""
 
     def __init__(self, settings: Settings, logs: Path, module: str = "orchestration.entrypoints.worker") -> None:
         self._module = module
@@ -75,48 +75,48 @@ class Workers:
             )
 
     def signal(self, name: str, number: signal.Signals) -> None:
-        """Send a signal; after SIGKILL it has been started again when this returns."""
+        """Send a signal; after SIGKILL, return once the worker has been restarted."""
         process = self._processes[name]
         process.send_signal(number)
         while number == signal.SIGKILL and self._processes[name] is process:
             time.sleep(0.01)
 
     def stop(self, name: str) -> int:
-        """SIGTERM, and the exit code."""
+        """Send SIGTERM; returns the exit code."""
         with self._lock:
             self._stopped.add(name)
         self._processes[name].send_signal(signal.SIGTERM)
         return self._processes[name].wait(timeout=90)
 
     def runs(self, name: str) -> bool:
-        """Whether the worker of that name is to run."""
+        """True if the worker of that name should run."""
         return name in self._processes and name not in self._stopped
 
     def home(self, name: str) -> Path:
-        """Its home."""
+        """The worker's home."""
         return self._logs / name
 
     def pid(self, name: str) -> int:
-        """The process that runs now."""
+        """Process id of the worker now."""
         return self._processes[name].pid
 
     def rss(self, name: str) -> int:
-        """Memory that it has now, in bytes."""
+        """Memory of the worker now, in bytes."""
         return int(psutil.Process(self._processes[name].pid).memory_info().rss)
 
     def wait_exit(self, name: str, timeout_s: float = 60) -> int:
-        """The exit code of a worker that is to end by itself and is not started again."""
+        """Exit code of a worker that is expected to end, and is not restarted."""
         with self._lock:
             self._stopped.add(name)
         return self._processes[name].wait(timeout=timeout_s)
 
     def log(self, name: str) -> str:
-        """Everything that a worker has logged."""
+        """The complete log of a worker."""
         path = self._logs / f"{name}.log"
         return path.read_text(encoding="utf-8") if path.exists() else ""
 
     def close(self) -> None:
-        """End all of them; in order where that works, so that the group need not wait for a session to time out."""
+        """End all workers, gracefully if possible, so that the group need not wait for a session timeout."""
         self._watching = False
         self._watcher.join()
         for process in self._processes.values():
@@ -146,13 +146,13 @@ class Workers:
 
 
 def member_ids(settings: Settings, group: str) -> frozenset[str]:
-    """Who is in a group."""
-    admin = admin_client(settings.kafka_bootstrap)  # kept until the answer is there
+    """Member ids of a group."""
+    admin = admin_client(settings.kafka_bootstrap)  # kept alive until the answer arrives
     return frozenset(member.member_id for member in admin.describe_consumer_groups([group])[group].result(10).members)
 
 
 def end_sessions(settings: Settings, group: str, members: Iterable[str]) -> None:
-    """Do what the broker does when the sessions of members that were killed have timed out."""
+    """Do what the broker does once the sessions of killed members have timed out."""
 
     async def leave() -> None:
         client = AIOKafkaClient(**aiokafka_options(settings.kafka_bootstrap))
@@ -167,15 +167,15 @@ def end_sessions(settings: Settings, group: str, members: Iterable[str]) -> None
 
 
 _kept: dict[tuple[str, str], Consumer] | None = None
-"""Consumers that go on to the next question, by address and group; none outside of `readers_are_kept`."""
+"""Consumers reused for the next question, by address and group; None outside of `readers_are_kept`."""
 
 
 @contextmanager
 def readers_are_kept() -> Iterator[None]:
-    """Meanwhile the functions below ask by the same few consumers, in one thread.
+    """Let the functions below reuse the same few consumers, in one thread.
 
-    One that is made for a question costs 40 ms of processor time, half of it the broker's, and `eventually` asks on and
-    on. Where a broker is killed, each question is to have a consumer of its own.
+    A new consumer costs 40 ms of processor time, half of it the broker's, and `eventually` asks again and again. In
+    tests that kill a broker, each question should have a new consumer.
     """
     global _kept  # noqa: PLW0603 - a fixture's
     _kept = {}
@@ -232,7 +232,7 @@ def dead_letters(settings: Settings) -> list[DeadLetter]:
 
 
 def announced(settings: Settings, import_id: str) -> list[PartitionMaterialised | PartitionFailed]:
-    """What has been announced for an import, in order."""
+    """Announcements for an import, in order."""
     return [
         m
         for m in read_topic(settings, IMPORT_PROGRESS)
@@ -281,7 +281,7 @@ def read_part(settings: Settings, part: PartitionMaterialised) -> pa.Table:
 
 
 def staged(settings: Settings, import_id: str) -> list[str]:
-    """Keys that an import has in staging."""
+    """Keys of an import's objects in staging."""
     pages = s3(settings).get_paginator("list_objects_v2")
     return [
         entry["Key"]
@@ -291,7 +291,7 @@ def staged(settings: Settings, import_id: str) -> list[str]:
 
 
 def committed_everything(settings: Settings, group: str = WORKER_GROUP, topics: Sequence[str] = IMPORT_TOPICS) -> bool:
-    """Whether the workers have acknowledged all records of their topics."""
+    """True if the workers have acknowledged all records of their topics."""
     with _reader(settings, group) as consumer:
         found = _committed(consumer, settings, topics)
         ends = [consumer.get_watermark_offsets(tp, timeout=10)[1] for tp in found]
@@ -299,13 +299,13 @@ def committed_everything(settings: Settings, group: str = WORKER_GROUP, topics: 
 
 
 def committed(settings: Settings, group: str = WORKER_GROUP, topics: Sequence[str] = IMPORT_TOPICS) -> int:
-    """How many records of their topics the workers have acknowledged."""
+    """Number of records that the workers have acknowledged in their topics."""
     with _reader(settings, group) as consumer:
         return sum(max(0, tp.offset) for tp in _committed(consumer, settings, topics))
 
 
 def _committed(consumer: Consumer, settings: Settings, topics: Sequence[str]) -> list[TopicPartition]:
-    """Positions of the workers. A broker that was busy may have to take the group over again first."""
+    """Committed positions of the workers. A busy broker may first have to reload the group."""
     partitions = [TopicPartition(topic, p) for topic in topics for p in range(settings.partitions)]
 
     def ask() -> list[TopicPartition] | None:
@@ -320,7 +320,7 @@ def _committed(consumer: Consumer, settings: Settings, topics: Sequence[str]) ->
 
 
 def rows_of(tables: Iterable[pa.Table]) -> dict[str, tuple[Any, ...]]:
-    """Rows by user id; a user in two parts fails."""
+    """Rows by user id; fails if a user is in two parts."""
     found: dict[str, tuple[Any, ...]] = {}
     for table in tables:
         columns = [table.column(name).to_pylist() for name in table.column_names if name != "user_id"]

@@ -1,4 +1,4 @@
-"""Random rules over few names and near values, so that conditions are often met."""
+"""Random rules over few names and close values, so that conditions are often met."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -86,13 +86,13 @@ CONDITIONS: st.SearchStrategy[RuleCondition] = st.one_of(
 
 
 def groups(conditions: st.SearchStrategy[RuleCondition]) -> st.SearchStrategy[Group]:
-    """A group of one to three."""
+    """A group of one to three conditions."""
     return st.builds(Group, conditions=st.lists(conditions, min_size=1, max_size=3).map(tuple), negated=st.booleans())
 
 
 @st.composite
 def rules(draw: st.DrawFn) -> Rule:
-    """A rule of one to three groups, some of counts alone, with a zone where it needs one."""
+    """A rule of one to three groups, some with counts only, and with a zone if it needs one."""
     chosen = draw(st.sampled_from([CONDITIONS, CONDITIONS, COUNTS]))
     given = tuple(draw(st.lists(groups(chosen), min_size=1, max_size=draw(st.sampled_from([1, 3])))))
     rule = Rule(groups=given, timezone=draw(st.sampled_from(ZONES)))

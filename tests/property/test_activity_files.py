@@ -1,4 +1,4 @@
-"""A file of events or profiles says the same as single records of the same content, whatever its format."""
+"""A file of events or profiles has the same meaning as single records with the same content, in any format."""
 
 import csv
 import io
@@ -132,7 +132,7 @@ def in_partitions(values: Iterable[tuple[int, bytes]], topic: str) -> list[list[
 
 
 def taken(logs: list[list[TopicRecord]], kind: Kind, *, of_place: bool) -> list[list[dict[str, Any]]]:
-    """The rows of each partition, without what says where they came from."""
+    """Rows of each partition, without the columns for their origin."""
     found = []
     for records in logs:
         intake = take_events(records, P) if kind == "events" else take_profiles(records, P)

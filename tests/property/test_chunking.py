@@ -1,4 +1,4 @@
-"""Whatever the batches look like, the chunks of all partitions are exactly the rows of the input."""
+"""However the rows are batched, the chunks of all partitions are exactly the rows of the input."""
 
 from itertools import pairwise
 

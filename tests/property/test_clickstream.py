@@ -1,4 +1,4 @@
-"""A shop's clicks, late and twice as they come: at many instants the stream's answers are those of SQL."""
+"""A shop's clicks, with late and duplicate ones: at many instants the stream's answers equal those of SQL."""
 
 import csv
 import gzip
@@ -56,7 +56,7 @@ class Arrival:
 
 
 def arrivals(name: str) -> list[Arrival]:
-    """Most clicks come at once, some within hours, a few after days, one in twenty twice; profiles as they change."""
+    """Most clicks come at once, some within hours, a few after days, one in twenty twice; profiles when they change."""
     dice, found, lifecycles = random.Random(20_263), list[Arrival](), dict[str, str]()
     with gzip.open(io.BytesIO(clickstream(name)), "rt", encoding="utf-8") as file:
         for number, row in enumerate(csv.DictReader(file)):
@@ -85,7 +85,7 @@ def micros(moment: datetime) -> int:
 
 
 class Stream:
-    """The one partition there is, and what its changes say to who follows them."""
+    """The only partition, and the members that its followers derive from its changes."""
 
     def __init__(self, start: datetime) -> None:
         self._segments = PartitionSegments(Partition(0), LogPosition(at_us=micros(start)))
@@ -139,7 +139,7 @@ class Stream:
 
 
 class Batch:
-    """All that arrives, in tables of DuckDB; a rule is asked of what has arrived by an instant."""
+    """All arrivals, in tables of DuckDB; a rule is evaluated over those up to an instant."""
 
     def __init__(self, all_of_it: list[Arrival]) -> None:
         self._database = duckdb.connect()
@@ -199,7 +199,7 @@ def test_the_stream_answers_as_sql_does_at_every_instant_of_a_shops_clicks(name:
     stream, batch = Stream(start), Batch(clicks)
     ever: dict[str, int] = dict.fromkeys(RULES, 0)
     taken = 0
-    # Every other one is that of a click, so that what is to count from an instant on counts at it.
+    # Every other instant is that of a click, to test a click at the exact instant from which it counts.
     even = [start + (end - start) * number / INSTANTS for number in range(2, INSTANTS + 1, 2)]
     for at in sorted([*even, *(arrival.at for arrival in random.Random(60).sample(clicks, INSTANTS // 2))]):
         due = [arrival for arrival in clicks[taken:] if arrival.at <= at]

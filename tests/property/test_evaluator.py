@@ -1,7 +1,7 @@
-"""Random rules and a random log: after every step the stream's answer is that of a naive evaluation of all the history.
+"""Random rules and a random log: after every step the stream's answer equals a naive evaluation of all the history.
 
-Steps are events (late, twice, at the same moment, from the future), changes of profiles, members of audiences, and the
-passing of time, by itself and with the others.
+Steps are events (late, duplicate, at the same moment, from the future), profile changes, members of audiences, and the
+passing of time, alone and with the others.
 """
 
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ def micros(moment: datetime) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """A change: None unsets an attribute; `deleted` unsets all."""
+    """A profile change: None unsets an attribute; `deleted` unsets all."""
 
     user: str
     attributes: Mapping[str, Any]
@@ -71,7 +71,7 @@ Step = Events | Profiles | Audience | None
 
 @dataclass
 class History:
-    """Everything so far, the naive way."""
+    """Everything so far, evaluated naively."""
 
     events: list[Event] = field(default_factory=list)
     profiles: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -158,7 +158,7 @@ STEP = st.one_of(
 
 @st.composite
 def logs(draw: st.DrawFn) -> list[tuple[datetime, Step]]:
-    """Steps at instants that mostly go on, with copies of earlier events."""
+    """Steps at non-decreasing instants, with copies of earlier events."""
     steps = draw(st.lists(STEP, min_size=2, max_size=8))
     instants = draw(st.lists(NEAR, min_size=len(steps), max_size=len(steps)))
     seen: list[Event] = []
@@ -182,7 +182,7 @@ COUNT_RULES = st.builds(
     ),
     st.booleans(),
 )
-"""Rules that time alone makes true and false."""
+"""Rules that become true and false by time alone."""
 
 
 @examples(200)

@@ -1,6 +1,6 @@
-"""Random filters over random rows of random columns: DuckDB finds the rows that a naive evaluation finds.
+"""Random filters over random rows of random columns: DuckDB finds the same rows as a naive evaluation.
 
-Also: what is written is read as the same filter, and no text but a filter does anything but raise BAD_FILTER.
+Also: a written filter is read as the same filter, and any text that is not a filter raises BAD_FILTER.
 """
 
 import math
@@ -38,7 +38,7 @@ VALUES: Mapping[ColumnType, st.SearchStrategy[Any]] = {
     | st.integers(-2, 2).map(lambda n: EPOCH + timedelta(microseconds=n))
     | st.datetimes(timezones=st.just(UTC)),
 }
-"""Near each other, so that they are often equal, and at the ends of what there is."""
+"""Close values, so that they are often equal, and values at the limits of their types."""
 STORED = {**VALUES, "double": st.just(math.nan) | VALUES["double"] | st.sampled_from([math.inf, -math.inf])}
 SIGNS: Mapping[Operator, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
@@ -53,7 +53,7 @@ Row = Mapping[str, Any]
 
 
 def matches(tree: Filter, row: Row) -> bool:
-    """What a filter says of a row, naively."""
+    """Naive evaluation of a filter on a row."""
     match tree:
         case Not(operand):
             return not matches(operand, row)
@@ -64,7 +64,7 @@ def matches(tree: Filter, row: Row) -> bool:
         case Presence(column=name, present=present):
             return (row[name] is not None) == present
         case Comparison(column=name, operator=sign, value=value):
-            there = row[name] is not None and row[name] == row[name]  # NaN is not
+            there = row[name] is not None and row[name] == row[name]  # NaN counts as absent
             return there and SIGNS[sign](row[name], value)
         case OneOf(column=name, values=values):
             return row[name] is not None and any(row[name] == value for value in values)
@@ -109,7 +109,7 @@ def cases(draw: st.DrawFn) -> tuple[RowSchema, list[Filter], list[Row]]:
 @pytest.fixture(scope="module")
 def database() -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect() as connection:
-        connection.execute("SET threads = 1")  # to hand twenty rows to another takes longer than the work
+        connection.execute("SET threads = 1")  # handing twenty rows to another thread takes longer than the work
         yield connection
 
 
@@ -118,7 +118,7 @@ def database() -> Iterator[duckdb.DuckDBPyConnection]:
 def test_duckdb_finds_the_rows_that_a_naive_evaluation_finds(
     database: duckdb.DuckDBPyConnection, case: tuple[RowSchema, list[Filter], list[Row]], session: str
 ) -> None:
-    database.execute(f"SET TimeZone = '{session}'")  # of no importance
+    database.execute(f"SET TimeZone = '{session}'")  # makes no difference
     schema, trees, rows = case
     table = pa.Table.from_pylist([dict(row) for row in rows], arrow_schema(schema))
     database.register("given", table.append_column("n", pa.array(range(len(rows)), pa.int64())))
@@ -128,7 +128,7 @@ def test_duckdb_finds_the_rows_that_a_naive_evaluation_finds(
         found = database.execute(f"SELECT n FROM given r WHERE {sql} ORDER BY n", parameters).fetchall()
         assert [n for (n,) in found] == expected
         unknown = f"SELECT count(*) FROM given r WHERE ({sql}) IS NULL"
-        assert database.execute(unknown, parameters).fetchall() == [(0,)]  # true or false, also where it is negated
+        assert database.execute(unknown, parameters).fetchall() == [(0,)]  # true or false, never null, also if negated
 
 
 @examples(300)
@@ -138,7 +138,7 @@ def test_what_is_written_is_read_as_the_same_filter(data: st.DataObject, schema:
     text = filter_text(tree)
     again = parse_filter(text, schema)
     assert again == tree
-    assert filter_text(again) == text  # tells 0.0 from -0.0, which are equal
+    assert filter_text(again) == text  # distinguishes 0.0 from -0.0, which are equal
 
 
 SIGNS_AND_WORDS = ("age", "`and`", "country", ">=", "=", "in", "is", "set", "not", "and", "or", "(", ")", ",")

@@ -1,11 +1,11 @@
-"""The whole protocol of imports on simulated parts, in histories drawn at random.
+"""The whole import protocol on simulated parts, in random histories.
 
 Real: the fold of the workers, the table of job states, completion, the rules of publishing (in-memory version store).
-Simulated: log, staging, importers, relay, clock. What may happen: duplicated and lost chunks, zombies of older attempts
-that go on sending, workers that crash back to what is durable, lost and repeated announcements, publishers that fall
+Simulated: log, staging, importers, control plane, clock. Faults: duplicated and lost chunks, zombies of older attempts
+that keep sending, workers that crash back to what is durable, lost and repeated announcements, publishers that fall
 asleep before the commit or die after it, cancels at any step, competing imports, rollbacks.
 
-Whatever happens: a visible version is exactly the members that its import says, a job that was cancelled, failed or
+In every history: a visible version is exactly the members that its import says, a job that was cancelled, failed or
 superseded has no version, versions only grow, and every job can be brought to an end.
 """
 
@@ -96,7 +96,7 @@ class SimulatedJob:
 
 @dataclass
 class Worker:
-    """Owner of one partition: what it has in memory, and what it had made durable when it last acknowledged."""
+    """Owner of one partition: its memory, and what was durable at its last acknowledgement."""
 
     offset: int = 0
     groups: dict[GroupKey, Progress] = field(default_factory=dict)
@@ -167,7 +167,7 @@ class ImportProtocol(RuleBasedStateMachine):
         self.importers.append(self.import_attempt(job, job.attempt))
 
     def import_attempt(self, job: SimulatedJob, attempt: Attempt) -> Iterator[None]:
-        """Chunks of all partitions, the fence, then the end markers; a zombie has asked before it fell asleep."""
+        """Chunks of all partitions, the fence, then the end markers; a zombie falls asleep after its fence check."""
         sent = {p: chunks_of(job, attempt, p) for p in range(PARTITIONS)}
         for p, chunks in sent.items():
             for chunk, _ in chunks:
@@ -241,7 +241,7 @@ class ImportProtocol(RuleBasedStateMachine):
         self.read_on(p, records, acknowledge=acknowledge)
 
     def read_on(self, p: int, records: int, *, acknowledge: bool) -> None:
-        """Read on from the acknowledged offset with what memory and staging know; perhaps die before acknowledging."""
+        """Read on from the acknowledged offset with what memory and staging have; perhaps die before acknowledging."""
         worker = self.workers[p]
         for offset in range(worker.offset, min(worker.offset + records, len(self.logs[p]))):
             message = self.logs[p][offset]
@@ -305,12 +305,12 @@ class ImportProtocol(RuleBasedStateMachine):
             self.progress_topic.append(self.finished[key])
             del self.intents[key]
 
-    # --- relay and publisher -----------------------------------------------------------------------------------------
+    # --- control plane and publisher ---------------------------------------------------------------------------------
 
     @rule()
     @precondition(lambda self: any(self.logs))
     def the_stream_catches_up(self) -> None:
-        """What most histories mostly are: everything that was sent is taken, merged and relayed."""
+        """The usual case: everything sent is taken, merged and relayed."""
         for p in range(PARTITIONS):
             self.read_on(p, len(self.logs[p]) + 1, acknowledge=True)
         for key in list(self.intents):
@@ -321,7 +321,7 @@ class ImportProtocol(RuleBasedStateMachine):
     @rule(commit=st.booleans())
     @precondition(lambda self: any(j.state not in FINAL for j in self.jobs))
     def all_goes_well_for_a_while(self, commit: bool) -> None:  # noqa: FBT001
-        """Every importer comes to its end, the stream catches up, the workflow turns, perhaps up to the commits."""
+        """Every importer finishes, the stream catches up, the workflow advances, perhaps up to the commits."""
         for importer in self.importers:
             list(importer)
         self.importers.clear()
@@ -485,7 +485,7 @@ class ImportProtocol(RuleBasedStateMachine):
         assert {j.job_id for j in self.jobs if j.state == "READY"} <= published
 
     def teardown(self) -> None:
-        """With the faults over, every job comes to its end."""
+        """Once the faults are over, every job comes to its end."""
         for _ in range(6):
             for job in self.jobs:
                 if job.state == "IMPORTING":
@@ -498,7 +498,7 @@ class ImportProtocol(RuleBasedStateMachine):
                 self.wake(0, answer_lost=False)
         waiting = [j for j in self.jobs if j.state not in FINAL]
         assert len(waiting) <= self.markers_lost
-        for job in waiting:  # nobody announces a partition whose end marker is gone: the sweeper ends it by age
+        for job in waiting:  # a partition without its end marker is never announced: the sweeper ends the job by age
             assert job.state == "AWAITING"
             assert job.move("FAILED")
         self.a_job_that_ended_otherwise_has_no_version()

@@ -1,9 +1,9 @@
-"""Worker histories, drawn at random: duplicates, loss, reorder, restarts, zombies, aborts, competing imports.
+"""Random worker histories: duplicates, loss, reorder, restarts, zombies, aborts, competing imports.
 
-The machine holds a log of one partition and two workers that own it in turn; the one that lost it goes on for a while
-with what it has in memory. Everything durable (staged runs, intents, reports) is shared; memory dies with a crash.
-Whatever happens, at the end every group whose marker is in the log was either reconciled with exactly its chunks, or
-reported as failed with exactly what the log does not have, or dropped.
+The machine has a log of one partition and two workers that own it in turn; the one that lost it continues for a while
+with its memory. Everything durable (staged runs, intents, reports) is shared; memory dies with a crash. In every
+history, each group whose marker is in the log was in the end reconciled with exactly its chunks, reported as failed
+with exactly what the log lacks, or dropped.
 """
 
 from dataclasses import dataclass, field
@@ -61,7 +61,7 @@ def marker_of(key: GroupKey) -> ImportEnded:
 
 @dataclass
 class Durable:
-    """What outlives a worker."""
+    """State that outlives a worker."""
 
     staged: dict[GroupKey, dict[Seq, Digest]] = field(default_factory=dict)
     intents: dict[GroupKey, frozenset[Seq]] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class Durable:
 
 
 class SimulatedWorker:
-    """Does what the shell does, one step at a time, so that a crash may come between any two."""
+    """Does what the shell does, in single steps, so that a crash may come between any two."""
 
     def __init__(self, durable: Durable, *, ack_early: bool, ack_marker_early: bool) -> None:
         self.durable = durable
@@ -168,7 +168,7 @@ class Histories(RuleBasedStateMachine):
     def publish(
         self, *, import_id: JobId, order: list[int], lost: set[int], doubled: set[int], end: bool, late: bool
     ) -> None:
-        """One attempt: chunks in any order, some lost, some twice; it may die before its marker."""
+        """One attempt: chunks in any order, some lost, some duplicated; it may die before its marker."""
         if self.attempts[import_id] == 3:
             return
         self.attempts[import_id] += 1
@@ -283,7 +283,7 @@ class AckMarkerBeforeIntent(Histories):
 
 
 def play(machine: Histories) -> None:
-    """An import whose worker commits and dies before it has staged a chunk or stored what the marker asks for."""
+    """An import whose worker commits and dies before it stages a chunk or stores what the marker asks for."""
     machine.begin()
     machine.publish(import_id=IMPORTS[0], order=[*range(CHUNKS)], lost=set(), doubled=set(), end=True, late=False)
     for taken in (1, CHUNKS - 1, 1):

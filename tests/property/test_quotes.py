@@ -54,7 +54,7 @@ def test_the_whole_is_the_sum_of_its_stages(work: Work, deployment: Deployment) 
 
 
 def in_tasks(work: Work, deployment: Deployment) -> tuple[float, float]:
-    """Seconds and USD with every stage in a task: where another place begins its start and pace make a jump."""
+    """Seconds and USD with every stage in a task: a change of compute target would make start and pace jump."""
     targets = StageTargets(verify="task", import_="task", build="task", publish="task")
     quoting = Quoting(work=work, deployment=deployment, rates=RATES, prices=PRICES, targets=targets)
     stages = quoting.stages()

@@ -1,4 +1,4 @@
-"""Random rules: what is written, as text or JSON, is read as the same rule; equal rules have equal hashes."""
+"""Random rules: a written rule, as text or JSON, is read as the same rule; equal rules have equal hashes."""
 
 import json
 from collections.abc import Callable
@@ -61,7 +61,7 @@ JUNK = st.sampled_from(
 
 @st.composite
 def spoiled(draw: st.DrawFn) -> object:
-    """The record of a rule in which something was changed, left out or added."""
+    """The record of a rule with something changed, removed or added."""
     record: Any = rule_record(draw(rules()))
     here: Any = record
     while True:

@@ -1,4 +1,4 @@
-"""Random events of a user: those that a condition is said to need give its answer, and the times when it changes."""
+"""Random events of a user: those that a condition claims to need give its answer, and the times when it changes."""
 
 from datetime import datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""Random rules over random events, profiles and memberships: DuckDB finds the users that a naive evaluation finds.
+"""Random rules over random events, profiles and memberships: DuckDB finds the same users as a naive evaluation.
 
 Events come late, twice, with other properties the second time, at the same moment, and from the future.
 """
@@ -63,7 +63,7 @@ class World:
 
 
 def holds(test: Condition, given: Named, zone: str | None) -> bool:
-    """What a test says of named values, naively."""
+    """Naive evaluation of a test on named values."""
     value = given.get(test.column)
     if isinstance(test, Presence):
         return (value is not None) == test.present
@@ -77,7 +77,7 @@ def holds(test: Condition, given: Named, zone: str | None) -> bool:
 
 
 def is_true(condition: RuleCondition, user: str, at: datetime, zone: str | None, world: World) -> bool:
-    """What a condition says of a known user, naively."""
+    """Naive evaluation of a condition on a known user."""
 
     def times(of: Events, since: datetime = LONG_AGO) -> list[datetime]:
         found = {
@@ -104,7 +104,7 @@ def is_true(condition: RuleCondition, user: str, at: datetime, zone: str | None,
 
 
 def is_in(rule: Rule, user: str, at: datetime, world: World) -> bool:
-    """What a rule says of a known user, naively."""
+    """Naive evaluation of a rule on a known user."""
     return all(any(is_true(c, user, at, rule.timezone, world) for c in g.conditions) != g.negated for g in rule.groups)
 
 
@@ -124,7 +124,7 @@ EVENT = st.builds(
     properties=PROPERTIES,
 )
 AGAIN = st.lists(st.tuples(st.integers(0, 3), st.sampled_from([None, "2", "4"]), PROPERTIES), max_size=6)
-"""Which event once more, under which other id, with which properties."""
+"""Which event to repeat, under which other id, with which properties."""
 
 
 @st.composite
@@ -152,13 +152,13 @@ INSTANTS = st.lists(NEAR, min_size=2, max_size=3, unique=True)
 
 
 SESSIONS = st.sampled_from(["UTC", "Asia/Kolkata"])
-"""The time zone of DuckDB's session, which is of no importance."""
+"""The time zone of DuckDB's session, which makes no difference."""
 
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect() as connection:
-        connection.execute("SET threads = 1")  # to hand twenty rows to another takes longer than the work
+        connection.execute("SET threads = 1")  # handing twenty rows to another thread takes longer than the work
         connection.register("known_users", pa.table({"user_id": KNOWN}))
         yield connection
 

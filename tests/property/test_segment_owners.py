@@ -1,6 +1,6 @@
-"""Owners of a partition come, freeze and die at any moment: whoever follows the changes knows what all history says.
+"""Partition tasks come, freeze and die at any moment: followers of the changes know what the whole history says.
 
-Nobody enters or leaves twice, nobody's leaving is lost, and the archive has every record once.
+No user enters or leaves twice, no leaving is lost, and the archive has every record once.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ SECONDS = st.sampled_from([0, 1, 3_599, 3_600, 86_400])
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """Events by how long ago they were (negative: they are still to come), and whether they are sent twice."""
+    """Events by age in seconds (negative: in the future), and how often they are sent again."""
 
     rows: list[tuple[str, str, int, float, int]]
 
@@ -62,7 +62,7 @@ class Paused:
 
 @dataclass(frozen=True, kw_only=True)
 class Dies:
-    """The owner dies at its so many-th call from now; another one takes over."""
+    """The task dies at a given call from now on; another one takes over."""
 
     calls: int
 
@@ -105,7 +105,7 @@ MOVES: st.SearchStrategy[Move] = st.one_of(
 
 @dataclass
 class Play:
-    """The world, what it would have to say, and who acts in it."""
+    """The world, its expected answers, and the tasks in it."""
 
     world: World = field(default_factory=lambda: World(micros(START), checkpoint_after_s=60.0))
     history: History = field(default_factory=History)
@@ -202,7 +202,7 @@ class Play:
             self.owner = None
 
     async def rebase(self) -> None:
-        """Events and profiles are made anew, when the archive has all of them: what it lacks would be lost."""
+        """Recreate events and profiles once the archive has all of them: unarchived records would be lost."""
         while any(self.world.archived.get((topic, 0), 0) < self.end_of(topic) for topic in ACTIVITY_TOPICS):
             await self.step(1_000)
             self.world.archive()
@@ -217,7 +217,7 @@ class Play:
         try:
             await self.frozen[-1].deliver()
             await self.frozen[-1].owner.step()
-        except MusterError:  # it finds out that it was replaced, at one place or another
+        except MusterError:  # at some point it finds out that it was replaced
             self.frozen.pop()
 
     def rule(self, move: Ruled) -> None:
@@ -238,7 +238,7 @@ class Play:
         self.world.append(SEGMENT_ACTIVATIONS, message)
 
     async def end(self) -> Mapping[str, set[str]]:
-        """Everything is taken and archived, and no segment is paused any more; what is so now."""
+        """Take and archive everything, with no segment paused; returns the current members."""
         for name in self.rules:
             self.activate(self.activated[name])
         for _ in range(4):

@@ -1,7 +1,7 @@
-"""Random rules over random files of the archive find the users that a naive evaluation finds.
+"""Random rules over random archive files find the same users as a naive evaluation.
 
-Records lie in two partitions and in files of a few offsets, some of them with a list of their users; some come twice,
-some lie behind the place that is asked for. Profiles are changed again and again, values are unset, profiles deleted.
+Records are in two partitions and in files of a few offsets, some of them with a list of their users; some come twice,
+some are after the requested position. Profiles change again and again, values are unset, profiles deleted.
 """
 
 import itertools
@@ -40,7 +40,7 @@ P = 2
 RECEIVED = datetime(2026, 11, 25, tzinfo=UTC)
 Row = dict[str, Any]
 STALE = st.dictionaries(st.sampled_from(NAMES), st.sampled_from([1.0, "old", True, None]), max_size=3)
-"""What a profile had before it was what it is."""
+"""Earlier values of a profile."""
 
 
 def place_of(user: str) -> int:
@@ -61,7 +61,7 @@ def event_rows(world: World) -> list[Row]:
 
 
 def profile_rows(world: World, stale: Mapping[str, Mapping[str, Any]], *, deleted: bool) -> list[Row]:
-    """Each profile in several changes: what was so, its end (by a deletion, or value by value), its values."""
+    """Each profile as several changes: earlier values, their end (by a deletion, or value by value), its values."""
     rows: list[Row] = []
     for user, values in world.profiles.items():
         before = stale.get(user, {})
@@ -73,14 +73,14 @@ def profile_rows(world: World, stale: Mapping[str, Mapping[str, Any]], *, delete
 
 
 def shown(value: Any) -> str:
-    """With NaN, and whatever object a time zone is. Of the two zeros, which are equal, DuckDB may give either."""
+    """Comparable also for NaN, any time zone object, and the two equal zeros, of which DuckDB may return either."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
     return repr(value + 0.0 if isinstance(value, float) else value)
 
 
 class Files:
-    """Files of a folder as the archive lists them."""
+    """Files in a folder, listed as by the archive."""
 
     def __init__(self, folder: Path, with_users: Sequence[bool] | None = None) -> None:
         self.folder = folder
@@ -88,7 +88,7 @@ class Files:
         self.with_users = itertools.cycle([False] if with_users is None else with_users)
 
     def write(self, topic: str, rows: Sequence[Row], each: int) -> tuple[list[ArchivedFile], dict[Partition, int]]:
-        """Rows at the offsets of their partitions, `each` of them a file; and where the partitions end."""
+        """Write rows at the offsets of their partitions, `each` per file; returns the files and the partition ends."""
         files: list[ArchivedFile] = []
         ends: dict[Partition, int] = {}
         for partition in map(Partition, range(P)):
@@ -154,7 +154,7 @@ def test_the_archive_finds_the_users_that_a_naive_evaluation_finds(
     known = {row["user_id"] for row in (*events, *profiles)}
     with TemporaryDirectory() as folder:
         files = Files(Path(folder), data.draw(st.lists(st.booleans(), min_size=1, max_size=5)))
-        # Behind the place that is asked for: what must not count.
+        # After the requested position: rows that must not count.
         _, event_ends = files.write(EVENTS, events, each)
         _, profile_ends = files.write(PROFILES, profiles, each)
         later = [{**row, "identity": 99, "properties": []} for row in events]
@@ -244,7 +244,7 @@ def test_known_users_are_those_of_all_rows_up_to_any_place_whatever_files_have_a
             events_below=None if ends is None else Below(ends=ends[0]),
             profiles_below=None if ends is None else Below(ends=ends[1]),
         )
-        # An audience has strangers in it, and its known members are asked for in another way.
+        # An audience has unknown users too; its known members are queried in another way.
         audience = Path(folder) / "all.parquet"
         pq.write_table(pa.table({"user_id": pa.array(USERS, pa.string())}), audience)
         part = Path(folder) / "part.parquet"

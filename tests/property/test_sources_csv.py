@@ -1,4 +1,4 @@
-"""CSV: whatever the writer, the blocks and the faults, what is found is the table and the named faults."""
+"""CSV: for any writer, block size and fault, the reader finds the table and the named faults."""
 
 import csv
 import io
@@ -50,7 +50,7 @@ def test_a_table_written_by_pythons_csv_module_is_read_back_exactly(
 ) -> None:
     extra, rows = table
     if any("\r" in cell for row in rows for cell in row):
-        quoting = csv.QUOTE_ALL  # Python 3.11's writer leaves a lone CR unquoted, which is no RFC 4180
+        quoting = csv.QUOTE_ALL  # Python 3.11's writer leaves a lone CR unquoted, against RFC 4180
     text = io.StringIO(newline="")
     writer = csv.writer(text, quoting=quoting, lineterminator=line_end)
     names = [f"c{i}" for i in range(extra)]

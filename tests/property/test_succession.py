@@ -1,4 +1,4 @@
-"""Rules come, change and go, and workers restart from what they kept: the answer stays that of all the history."""
+"""Rules come, change and go, and workers restart from what they kept: the answer stays that of the whole history."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -45,7 +45,7 @@ def restarted(evaluator: Evaluator) -> Evaluator:
 def succeeded(
     old: Evaluator, active: Mapping[str, ActiveRule], past: list[Step], known: set[str], at: datetime
 ) -> tuple[Evaluator, list[Changes]]:
-    """With all of the past, as the archive has it: more than is missing does no harm."""
+    """A new evaluator given the whole past, as the archive has it: more than it lacks does no harm."""
     changes = old.advance(micros(at))
     succession = Succession(active, old)
     succession.known(pa.array(sorted(known), pa.string()))

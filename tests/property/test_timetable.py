@@ -1,4 +1,4 @@
-"""Due times against a walk through every minute, by a reading of the rules that shares nothing with the code."""
+"""Due times, compared with a walk through every minute by a reading of the rules that shares no code."""
 
 import calendar
 from collections.abc import Callable
@@ -22,10 +22,10 @@ SHIFTS = (
     ("Europe/Berlin", datetime(2026, 10, 24, tzinfo=UTC)),
     ("America/New_York", datetime(2026, 3, 7, tzinfo=UTC)),
     ("America/New_York", datetime(2026, 10, 31, tzinfo=UTC)),
-    ("Australia/Lord_Howe", datetime(2026, 4, 3, tzinfo=UTC)),  # half an hour
-    ("America/Sao_Paulo", datetime(2018, 2, 16, tzinfo=UTC)),  # back over midnight
-    ("America/Sao_Paulo", datetime(2018, 11, 3, tzinfo=UTC)),  # there is no midnight
-    ("Pacific/Apia", datetime(2011, 12, 29, tzinfo=UTC)),  # there is no 30th
+    ("Australia/Lord_Howe", datetime(2026, 4, 3, tzinfo=UTC)),  # shifts by half an hour
+    ("America/Sao_Paulo", datetime(2018, 2, 16, tzinfo=UTC)),  # goes back over midnight
+    ("America/Sao_Paulo", datetime(2018, 11, 3, tzinfo=UTC)),  # skips midnight
+    ("Pacific/Apia", datetime(2011, 12, 29, tzinfo=UTC)),  # skips the 30th
     ("Asia/Kathmandu", datetime(2026, 6, 1, tzinfo=UTC)),
     ("UTC", datetime(2026, 2, 27, tzinfo=UTC)),
 )
@@ -33,7 +33,7 @@ SHIFTS = (
 
 @dataclass(frozen=True)
 class Part:
-    """A field and what it means."""
+    """A field and its meaning."""
 
     text: str
     holds: Test
@@ -41,14 +41,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Day:
-    """Both day fields and what they mean."""
+    """Both day fields and their meaning."""
 
     text: tuple[str, str]
     holds: DayTest
 
 
 def aws(day: date) -> int:
-    """1 is Sunday."""
+    """AWS' number of the weekday: 1 is Sunday."""
     return day.isoweekday() % 7 + 1
 
 

@@ -1,4 +1,4 @@
-"""Whatever comes twice, late or interleaved, a receiver of an export has every user once, or says that it has not."""
+"""Whatever comes twice, late or interleaved, the receiver of an export has every user once, or reports a fault."""
 
 from itertools import pairwise
 
@@ -37,7 +37,7 @@ rows_lists = st.lists(
 
 
 def cut(rows: list[tuple[object, ...]], edges: list[int]) -> list[Piece]:
-    """The pieces of rows that come in batches, each an array of its own with whatever lies under its nulls."""
+    """Cut rows that come in batches into pieces; each batch has its own arrays, with arbitrary bytes under nulls."""
     cutter = RowCutter(schema=SCHEMA, ordinal=False, partitions=3, max_rows=4, max_bytes=6_000)
     pieces: list[Piece] = []
     for first, last in pairwise([0, *sorted({edge % (len(rows) + 1) for edge in edges}), len(rows)]):
@@ -60,7 +60,7 @@ GROUPS: list[list[Row]] = [[(f"{g}-{n:06d}", n, None) for n in range(SIZE * (g +
 
 
 def messages_of(attempt: int) -> list[list[bytes]]:
-    """Of each partition: its messages."""
+    """Messages of each partition."""
     log = InMemoryTopicLog(P)
     groups = [[(None, b) for _, batches in whole(rows, 100) for b in ([batch] for batch in batches)] for rows in GROUPS]
     export_all(topic_export(P, attempt=attempt), log, [list(group) for group in groups])
@@ -73,9 +73,10 @@ CHUNKS = [(p, n) for p in range(P) for n, v in enumerate(FIRST[p]) if isinstance
 
 @st.composite
 def repeated(draw: st.DrawFn, messages: list[bytes]) -> list[bytes]:
-    """What a partition holds after steps that died, slept and were repeated.
+    """Content of a partition after steps that died, slept and were repeated.
 
-    The first message of each kind keeps its place; any message comes again, any number of times, after itself.
+    The start marker comes first, then the chunks in any order, then the end marker; repeats of a message follow it
+    anywhere.
     """
     start, *chunks, end = messages
     log = [start, *draw(st.permutations(chunks)), end]
@@ -86,7 +87,7 @@ def repeated(draw: st.DrawFn, messages: list[bytes]) -> list[bytes]:
 
 
 def read(partitions: list[list[bytes]], turns: list[int]) -> Receiver:
-    """A receiver takes messages from partitions as the turns say, each partition in order."""
+    """Take messages from the partitions in the order of `turns`, each partition in order."""
     waiting = [list(messages) for messages in partitions]
     receiver = Receiver()
     for turn in turns:
@@ -125,7 +126,7 @@ def test_a_receiver_never_takes_an_export_that_lacks_a_chunk(
 
 @given(st.data(), turns, st.booleans())
 def test_attempts_never_mix(data: st.DataObject, turns: list[int], ends: bool) -> None:  # noqa: FBT001
-    """An older attempt dies anywhere, or goes on as a zombie while a newer one is sent."""
+    """An older attempt dies at any point, or continues as a zombie while a newer one is sent."""
     partitions = []
     for older, newer in zip(FIRST, SECOND, strict=True):
         log = list(newer)

@@ -1,4 +1,4 @@
-"""Any history of publishes, late and repeated ones, rollbacks and expiries, against a model that keeps plain sets."""
+"""Any history of publishes, late and repeated ones, rollbacks and expiries, compared with a model of plain sets."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,7 +19,7 @@ ORDERS = st.integers(0, 99).map("{:02d}".format)
 
 @dataclass(frozen=True)
 class Made:
-    """What the model knows of a version."""
+    """A version in the model."""
 
     number: int
     members: frozenset[str]
@@ -27,7 +27,7 @@ class Made:
 
 
 class Versions(RuleBasedStateMachine):
-    """Importers pin a base, sleep, and publish in any order; the model says what must come of it."""
+    """Importers pin a base, sleep, and publish in any order; the model predicts the result."""
 
     writers = Bundle("writers")
     finished = Bundle("finished")

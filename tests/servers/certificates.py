@@ -1,4 +1,4 @@
-"""A certificate for loopback that signs itself, for servers of tests. Clients trust it through SSL_CERT_FILE."""
+"""A self-signed certificate for loopback, for test servers. Clients trust it through SSL_CERT_FILE."""
 
 import ipaddress
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ from cryptography.x509.oid import NameOID
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """(certificate, key) as PEM files, valid for 127.0.0.1 and an hour."""
+    """(certificate, key) as PEM files, valid for 127.0.0.1 for an hour."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])
     now = datetime.now(UTC)

@@ -13,7 +13,7 @@ HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "expect"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request as it came. `number` counts from 1."""
+    """A request as received. `number` counts from 1."""
 
     number: int
     method: str
@@ -23,7 +23,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the proxy says instead of the server; `after`: when the server has done what was asked."""
+    """What the proxy answers in place of the server; `after`: only after the server has served the request."""
 
     status: int
     code: str
@@ -32,16 +32,16 @@ class Answer:
 
 
 class Stall(Exception):  # noqa: N818  # no error: what a fault may do
-    """Say nothing until the proxy is closed."""
+    """Leave the request unanswered until the proxy is closed."""
 
 
 Fault = Callable[[Request], Answer | None]
-"""What becomes of a request: passed on when there is no answer. May raise `Stall`."""
+"""Decides about a request: None passes it on. May raise `Stall`."""
 
 
 @dataclass(slots=True)
 class FaultyProxy:
-    """Its address, what was asked of it, and what it does about it."""
+    """A running proxy: its address, the requests it got, and the fault it injects."""
 
     endpoint: str
     fault: Fault = lambda _: None
@@ -49,13 +49,13 @@ class FaultyProxy:
     closing: threading.Event = field(default_factory=threading.Event)
 
     def count(self, method: str) -> int:
-        """Requests of this method."""
+        """Number of requests with this method."""
         return sum(request.method == method for request in self.requests)
 
 
 @contextmanager
 def faulty_proxy(target: str, fault: Fault = lambda _: None) -> Iterator[FaultyProxy]:
-    """A proxy before the server at `target` (`http://host:port`). It keeps the Host header, which is signed."""
+    """A proxy in front of the server at `target` (`http://host:port`). It keeps the Host header, which is signed."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
     proxy = FaultyProxy(endpoint=f"http://127.0.0.1:{server.server_port}", fault=fault)
@@ -103,7 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(answer.status, dict(answer.headers), text)
 
     def _body(self) -> bytes:
-        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":  # as Arrow writes
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":  # Arrow writes in chunks
             return self.rfile.read(int(self.headers.get("Content-Length", 0)))
         body = b""
         while length := int(self.rfile.readline().partition(b";")[0], 16):

@@ -1,4 +1,4 @@
-"""The images that tests run, named as docker/build.sh and docker-compose.yml name them, and one for the engine's tests.
+"""Images that tests run, named as in docker/build.sh and docker-compose.yml, and one for the engine's tests.
 
 The tasks of the latter are those of `tests.engine.handlers`.
 """
@@ -34,12 +34,15 @@ ENTRYPOINT ["python", "-m", "tests.engine.handlers"]
 
 
 def docker(*arguments: str) -> str:
-    """What a command of Docker prints."""
+    """Run a Docker command; returns its output."""
     return subprocess.run(["docker", *arguments], capture_output=True, check=True, text=True).stdout.strip()
 
 
 def build_task_image() -> str:
-    """The image whose tasks are `tests.engine.handlers`; its name. Fails, or skips, without the product's image."""
+    """Build the image with `tests.engine.handlers` as tasks; returns its name.
+
+    Fails, or skips, without the product's image.
+    """
     try:
         docker("image", "inspect", PRODUCT)
     except (OSError, subprocess.CalledProcessError):

@@ -1,4 +1,4 @@
-"""Kafka in Docker: one broker, or three on a network of their own. `KAFKA_IMAGE` names the image."""
+"""Kafka in Docker: one broker, or three on their own network. `KAFKA_IMAGE` names the image."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from typing import Any, Final
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-# Its image cannot be pulled everywhere, and every container here is removed by the test that started it.
+# The Ryuk image cannot be pulled everywhere, and the test that starts a container here removes it.
 os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"
 
 from testcontainers.core.container import DockerContainer
@@ -33,15 +33,15 @@ class Cluster:
     bootstrap: str
     containers: tuple[Any, ...]
     network: Any
-    """The network (of the Docker SDK) on which they, and nobody else, are."""
+    """The network (of the Docker SDK) that only the brokers share."""
 
     def node(self, node_id: int) -> Any:
-        """The container (of the Docker SDK) of a broker."""
+        """A broker's container (of the Docker SDK)."""
         return self.containers[node_id - 1].get_wrapped_container()
 
     @contextmanager
     def cut_off(self, node_id: int) -> Iterator[None]:
-        """Meanwhile a broker lives and reaches nobody, and nobody reaches it; then it is back under its address."""
+        """Isolate a running broker from the network inside the block; afterwards it is back under its address."""
         broker = self.node(node_id)
         self.network.disconnect(broker)
         try:
@@ -54,7 +54,7 @@ class Cluster:
         return int(self._topic(topic).partitions[partition].leader)
 
     def in_sync(self, topic: str) -> bool:
-        """Whether every replica of a topic has everything."""
+        """True if every replica of a topic is in sync."""
         try:
             partitions = self._topic(topic).partitions.values()
         except KafkaException:
@@ -62,7 +62,7 @@ class Cluster:
         return all(len(p.isrs) == len(p.replicas) for p in partitions)
 
     def await_in_sync(self, *topics: str, timeout_s: float = 90) -> None:
-        """Until every replica of the topics has everything."""
+        """Wait until every replica of the topics is in sync."""
         deadline = time.monotonic() + timeout_s
         while not all(self.in_sync(topic) for topic in topics):
             assert time.monotonic() < deadline, f"replicas of {topics} are not in sync after {timeout_s} s"
@@ -75,7 +75,7 @@ class Cluster:
 
 @contextmanager
 def kafka_cluster(brokers: int, heap: str = "-Xmx256m") -> Iterator[Cluster]:
-    """Start brokers, published on loopback; with three, two must have a message before it is acknowledged."""
+    """Start brokers, published on loopback. With three, a message is acknowledged once two have it."""
     voters = ",".join(f"{i}@kafka{i}:9093" for i in range(1, brokers + 1))
     with ExitStack() as stack:
         network = stack.enter_context(Network())
@@ -132,10 +132,10 @@ def _environment(node_id: int, port: int, voters: str, brokers: int) -> dict[str
         "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR": in_sync,
         "KAFKA_MIN_INSYNC_REPLICAS": in_sync,
         "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
-        # 50 partitions each would cost the first round trip seconds.
+        # The default of 50 partitions each would cost the first round trip seconds.
         "KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS": "3",
         "KAFKA_TRANSACTION_STATE_LOG_NUM_PARTITIONS": "3",
-        # A broker that was killed may register again after this; Kafka's own default is 9 s.
+        # A killed broker may register again after this; Kafka's own default is 9 s.
         "KAFKA_BROKER_SESSION_TIMEOUT_MS": "2000",
         "KAFKA_BROKER_HEARTBEAT_INTERVAL_MS": "500",
         "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",

@@ -1,5 +1,7 @@
-"""AWS's Lambda runtime interface emulator, from the wheel of the SAM CLI (which is not a dependency: it pins half of
-PyPI). The wheel is downloaded once into the user's cache; wheel and binary are checked."""
+"""AWS's Lambda runtime interface emulator, from the wheel of the SAM CLI (not a dependency: it pins half of PyPI).
+
+The wheel is downloaded once into the user's cache; its version is pinned and the binary's checksum is verified.
+"""
 
 import hashlib
 import os
@@ -19,7 +21,7 @@ SHA256 = {
 
 
 def emulator() -> Path:
-    """The program, executable. Fails when it cannot be had, or is another one than we know."""
+    """Path of the executable. Fails if it cannot be downloaded, or its checksum differs from the pinned one."""
     machine = {"aarch64": "arm64", "AMD64": "x86_64"}.get(platform.machine(), platform.machine())
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "muster"
     program = cache / f"aws-lambda-rie-{machine}-{SHA256[machine][:16]}"

@@ -1,6 +1,6 @@
-"""A real SMTP server in a process of its own. `python -m tests.servers.mail OPTIONS` serves; `mail_server` starts one.
+"""A real SMTP server in its own process. `python -m tests.servers.mail OPTIONS` serves; `mail_server` starts one.
 
-It takes every recipient but `refused@...`, and writes each mail as one line of JSON.
+It accepts every recipient except `refused@...`, and writes each mail as one line of JSON.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ class Mailbox:
     file: Path
 
     def mails(self, to: str | None = None) -> list[EmailMessage]:
-        """What has arrived [for an address], in order."""
+        """Mails received [by an address], in order."""
         lines = self.file.read_text(encoding="utf-8").splitlines() if self.file.exists() else []
         arrived = [json.loads(line) for line in lines]
         return [
@@ -40,7 +40,7 @@ class Mailbox:
         ]
 
     def wait_for(self, count: int, to: str | None = None, timeout_s: float = 60) -> list[EmailMessage]:
-        """Wait until at least so many mails [for an address] have arrived."""
+        """Wait until at least `count` mails [for an address] have arrived."""
         deadline = time.monotonic() + timeout_s
         while len(mails := self.mails(to)) < count:
             assert time.monotonic() < deadline, f"{len(mails)} of {count} mails after {timeout_s} s"
@@ -57,7 +57,7 @@ def mail_server(
     password: str | None = None,
     port: int = 0,
 ) -> Iterator[Mailbox]:
-    """Start a server; with a password it takes mail only from user `muster`."""
+    """Start a server; with a password it accepts mail only from user `muster`."""
     folder.mkdir(parents=True, exist_ok=True)
     options = {
         "security": security,
@@ -99,7 +99,7 @@ class _Handler:
 
 
 async def serve(options: Mapping[str, Any]) -> None:
-    """Serve until killed; the port goes to stdout."""
+    """Serve until killed; prints the port to stdout."""
     context = None
     if options["certificate"]:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -1,4 +1,4 @@
-"""Services of AWS on loopback, by moto's server: clients find it through `AWS_ENDPOINT_URL`, with any credentials."""
+"""AWS services on loopback, by moto's server: clients find it through `AWS_ENDPOINT_URL`, with any credentials."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ REGION: Final = "eu-west-1"
 
 @contextmanager
 def moto_server() -> Iterator[str]:
-    """Its address; whatever was made in it is gone when the next one starts."""
+    """Start a server; yields its address. Resources created in it are gone when the next one starts."""
     from moto.backends import get_backend  # noqa: PLC0415  # slow
     from moto.server import ThreadedMotoServer  # noqa: PLC0415
 
@@ -27,7 +27,7 @@ def moto_server() -> Iterator[str]:
 
 
 def environment(endpoint: str) -> dict[str, str]:
-    """What lets every SDK of AWS in a process speak to it."""
+    """Environment that directs every AWS SDK of a process to it."""
     return {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "test",
@@ -38,7 +38,7 @@ def environment(endpoint: str) -> dict[str, str]:
 
 
 def client(service: str, endpoint: str) -> Any:
-    """A client of a service of it."""
+    """A client of one of its services."""
     return boto3.client(  # type: ignore[call-overload]  # the service is a variable
         service, endpoint_url=endpoint, region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test"
     )

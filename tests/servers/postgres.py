@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own on a free port, for tests: Debian's binaries, a data directory that goes with it."""
+"""A PostgreSQL server of our own on a free port, for tests: Debian's binaries and a temporary data directory."""
 
 import os
 import pwd
@@ -30,7 +30,7 @@ class Postgres:
             account = pwd.getpwnam(USER)
             as_user = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
             os.chown(data, account.pw_uid, account.pw_gid)
-            for parent in data.parents:  # pytest makes its folders for the owner alone
+            for parent in data.parents:  # pytest makes its folders readable by their owner only
                 if parent.stat().st_uid == 0 and parent != Path("/"):
                     parent.chmod(parent.stat().st_mode | 0o011)
         self._port = free_port()
@@ -40,11 +40,11 @@ class Postgres:
         self._options = f"-p {self._port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
         self._control = [*as_user, str(binaries / "pg_ctl"), "-D", str(data), "-w"]
         self.foreground = [*as_user, str(binaries / "postgres"), "-D", str(data), *shlex.split(self._options)]
-        """Command line for somebody else who starts it."""
+        """Command line, for tests that start the server themselves."""
 
     @property
     def port(self) -> int:
-        """Where it listens, on loopback."""
+        """Port on loopback."""
         return self._port
 
     @property
@@ -53,11 +53,11 @@ class Postgres:
         return Secret(f"postgresql+psycopg://{USER}@127.0.0.1:{self._port}/postgres")
 
     def start(self) -> None:
-        """Start and wait until it takes connections."""
+        """Start, and wait until it accepts connections."""
         self._run("-l", str(self._log), "-o", self._options, "start")
 
     def stop(self) -> None:
-        """Stop and wait until it is gone."""
+        """Stop, and wait until it is gone."""
         self._run("-m", "immediate", "stop")
 
     def _run(self, *arguments: str) -> None:
@@ -66,7 +66,7 @@ class Postgres:
 
 @contextmanager
 def postgres_server(folder: Path) -> Iterator[Postgres]:
-    """A running server below `folder`. Fails, never skips, where no server is installed."""
+    """A running server below `folder`. Fails, never skips, if no server is installed."""
     server = Postgres(folder)
     server.start()
     try:
@@ -77,7 +77,7 @@ def postgres_server(folder: Path) -> Iterator[Postgres]:
 
 @contextmanager
 def database(server: Postgres) -> Iterator[Secret]:
-    """A new database, removed at the end whoever is still connected; its SQLAlchemy URL."""
+    """A new database; yields its SQLAlchemy URL. Dropped at the end, even while clients are connected."""
     name = f"test-{uuid.uuid4().hex}"
     _administer(server.url, f'CREATE DATABASE "{name}"')
     try:
@@ -87,7 +87,7 @@ def database(server: Postgres) -> Iterator[Secret]:
 
 
 def delete_rows(url: Secret, *, keep: str) -> None:
-    """Empty every table but one; triggers and foreign keys do not object."""
+    """Empty every table but one, without triggers and foreign key checks."""
     engine = sa.create_engine(url.reveal(), poolclass=sa.NullPool)
     with engine.begin() as connection:
         connection.exec_driver_sql("SET session_replication_role = replica")
@@ -103,7 +103,7 @@ def _administer(url: Secret, statement: str) -> None:
 
 
 def installed() -> bool:
-    """Whether there is a server on this machine."""
+    """True if this machine has a server."""
     return bool(list(Path("/usr/lib/postgresql").glob("*/bin/initdb"))) or shutil.which("initdb") is not None
 
 

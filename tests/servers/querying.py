@@ -30,14 +30,14 @@ SCHEMA: Final = RowSchema(
     )
 )
 ANSWER: Final = [("DE", 1), ("JP", 3)]
-"""Of every example: members of version 3 by country."""
+"""Result of every example: members of version 3 by country."""
 SEEN: Final = datetime(2026, 11, 25, 9, 0, 0, 1, tzinfo=UTC)
 BORN: Final = date(1990, 2, 28)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """A fenced block: what runs it, the text, and its line in the document."""
+    """A fenced block: the engine that runs it, the text, and its line in the document."""
 
     engine: str
     text: str
@@ -45,7 +45,7 @@ class Block:
 
 
 def blocks() -> list[Block]:
-    """All of the document; the second word behind the fence is the engine, the first one stands for itself."""
+    """All blocks of the document; the engine is the last word after the fence (the only word, or the second)."""
     text = DOCUMENT.read_text(encoding="utf-8")
     return [
         Block(engine=found[1].split()[-1], text=found[2], line=text[: found.start()].count("\n") + 1)
@@ -55,18 +55,18 @@ def blocks() -> list[Block]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A folder with the exports of the document, in which its examples run, and the words they use."""
+    """A folder with the exports of the document, where its examples run, and values for their placeholders."""
 
     folder: Path
     words: Mapping[str, str]
 
     def filled(self, text: str) -> str:
-        """An example with values instead of words."""
+        """An example with values in place of its placeholders."""
         return re.sub("|".join(self.words), lambda found: self.words[found[0]], text)
 
 
 def arrange(folder: Path, s3: S3Access, store: IcebergVersionStore, catalog_url: str) -> Place:
-    """Three versions of `acme.vip`, the second one larger, the newest a fourth of nobody; exports of the third."""
+    """Four versions of `acme.vip`: the second is larger, the fourth is empty. Exports are of the third."""
     ref = AudienceRef(tenant=TenantName("acme"), audience=AudienceName("vip"), audience_id=new_id())
     row = {"age": 30, "country": "JP", "spend": 1.5, "opted_in": True, "born": BORN, "seen": SEEN}
     members = [

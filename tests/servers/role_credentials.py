@@ -1,6 +1,6 @@
-"""The endpoint from which a process at AWS gets the credentials of its role, on loopback.
+"""The endpoint that gives a process at AWS the credentials of its role, on loopback.
 
-As the agent of ECS answers: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
+Answers as the ECS agent does: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
 """
 
 import json
@@ -14,7 +14,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass(slots=True)
 class RoleCredentials:
-    """What is given out now. botocore asks again ten minutes before the end, Arrow five seconds: here at each use."""
+    """Credentials given out now.
+
+    botocore refreshes ten minutes before expiry, Arrow five seconds; with this lifetime both refresh at each use.
+    """
 
     url: str
     access_key: str
@@ -23,7 +26,7 @@ class RoleCredentials:
     asked: int = 0
 
     def environment(self) -> dict[str, str]:
-        """What leads every SDK of a process there, and nowhere else."""
+        """Environment that directs every SDK of a process there, and nowhere else."""
         return {
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": self.url,
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -34,7 +37,7 @@ class RoleCredentials:
 
 @contextmanager
 def role_credentials(access_key: str, secret_key: str) -> Iterator[RoleCredentials]:
-    """An endpoint that gives out these keys, without a session token: the S3 server of the tests knows none."""
+    """An endpoint that gives out these keys without a session token, since the S3 server of the tests knows none."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
     role = RoleCredentials(f"http://127.0.0.1:{server.server_port}/role", access_key, secret_key)

@@ -1,7 +1,7 @@
 """The embedded broker with TLS and users: the same Kafka, with three more listeners.
 
-Beside the listener in the clear, on loopback, by which a test makes topics and users: TLS alone, TLS with a user, and a
-user in the clear. Its certificate signs itself and is for 127.0.0.1, so that `localhost` is the wrong name for it.
+Tests create topics and users through the plaintext listener on loopback. The other three are TLS alone, TLS with a
+user, and plaintext with a user. The certificate is self-signed for 127.0.0.1, so `localhost` is a wrong name for it.
 """
 
 import json
@@ -41,7 +41,7 @@ MECHANISMS: Final = {"SCRAM-SHA-512": ScramMechanism.SCRAM_SHA_512, "SCRAM-SHA-2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecureKafka:
-    """A running broker: `host:port` of each listener, and the certificate that clients are to trust."""
+    """A running broker: `host:port` of each listener, and the certificate that clients should trust."""
 
     plaintext: str
     tls: str
@@ -51,19 +51,19 @@ class SecureKafka:
     folder: Path
 
     def credentials(self, name: str, password: str, user: str = USER) -> Path:
-        """A file with a user and a password, as Secrets Manager has it."""
+        """A file with user and password, in the format of Secrets Manager."""
         path = self.folder / f"{name}.json"
         path.write_text(json.dumps({"username": user, "password": password}))
         return path
 
     def address(self, credentials: Path, mechanism: str = "SCRAM-SHA-512", **changed: str) -> str:
-        """What `kafka_bootstrap` is to be; `host` and `ca` may be others."""
+        """Value for `kafka_bootstrap`; `host` and `ca` may be changed."""
         server = self.sasl_ssl.replace(LOOPBACK, changed.get("host", LOOPBACK))
         ca = changed.get("ca", str(self.ca))
         return f"sasl_ssl://{server}?mechanism={mechanism}&credentials={quote(str(credentials))}&ca={quote(ca)}"
 
     def set_password(self, password: str, mechanism: str = "SCRAM-SHA-512") -> None:
-        """From now on this is the user's; connections that are there stay. Returns when the broker knows it."""
+        """Change the user's password; open connections stay. Returns once the broker knows it."""
         info = ScramCredentialInfo(MECHANISMS[mechanism], 4096)
         admin = AdminClient({"bootstrap.servers": self.plaintext, "log_level": 2})
         made = admin.alter_user_scram_credentials([UserScramCredentialUpsertion(USER, info, password.encode())])
@@ -71,7 +71,7 @@ class SecureKafka:
         eventually(lambda: self._takes(password, mechanism))
 
     def allow_group(self, group: str) -> None:
-        """From now on nobody but the user may read a group. Returns when the broker has taken that."""
+        """Let only the user read a group. Returns once the broker has taken the rule."""
         rule = AclBinding(
             ResourceType.GROUP,
             group,
@@ -81,7 +81,8 @@ class SecureKafka:
             AclOperation.ALL,
             AclPermissionType.ALLOW,
         )
-        admin = AdminClient({"bootstrap.servers": self.plaintext, "log_level": 2})  # kept until the answer is there
+        # kept alive until the answer arrives
+        admin = AdminClient({"bootstrap.servers": self.plaintext, "log_level": 2})
         for created in admin.create_acls([rule]).values():
             created.result(10)
 
@@ -105,9 +106,9 @@ class SecureKafka:
 
 @contextmanager
 def secure_kafka(folder: Path, plain_password: str) -> Iterator[SecureKafka]:
-    """Start one in an empty folder. SCRAM has those of the embedded broker; PLAIN has one, with this password.
+    """Start a broker in an empty folder. SCRAM has the users of the embedded broker; PLAIN has one, with this password.
 
-    It has an authorizer: everybody may do everything, but with what has rules (`allow_group`).
+    It has an authorizer: everyone may do everything, except on resources with rules (`allow_group`).
     """
     ports = Ports(kafka=free_port(), kafka_controller=free_port())
     broker.prepare(folder, ports)
@@ -130,7 +131,7 @@ def secure_kafka(folder: Path, plain_password: str) -> Iterator[SecureKafka]:
         "allow.everyone.if.no.acl.found": "true",
         "ssl.keystore.type": "PEM",
         "ssl.keystore.location": keystore,
-        # Retention is looked at each five minutes by default.
+        # By default, retention is checked every five minutes.
         "log.retention.check.interval.ms": 500,
         "log.initial.task.delay.ms": 500,
     }

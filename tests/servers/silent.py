@@ -1,4 +1,4 @@
-"""Servers that accept and then say nothing, or one byte now and then: never a whole answer."""
+"""Servers that accept and then send nothing, or a byte now and then: never a whole answer."""
 
 import contextlib
 import socket
@@ -9,14 +9,14 @@ from contextlib import contextmanager
 
 @contextmanager
 def silent_server() -> Iterator[int]:
-    """Its port. Every connection is there, and hears nothing."""
+    """Yields its port. Connections are accepted, and get nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listener:  # the kernel accepts
         yield int(listener.getsockname()[1])
 
 
 @contextmanager
 def dribbling_server(every_s: float = 0.05) -> Iterator[int]:
-    """Its port. Every connection gets a byte each `every_s`, for ever."""
+    """Yields its port. Every connection gets a byte each `every_s`, forever."""
     stop = threading.Event()
     threads: list[threading.Thread] = []
 

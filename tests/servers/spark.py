@@ -17,14 +17,14 @@ JARS: Final = (
     ("org.xerial", "sqlite-jdbc", "3.50.3.0"),
 )
 JAVA: Final = range(17, 22)
-"""Releases that Spark 4.0 runs on."""
+"""Java releases that Spark 4.0 supports."""
 TIMEOUT_S: Final = 240
 
 
 def run_with_spark(script: str, folder: Path, environment: Mapping[str, str]) -> str:
-    """Run a script, to which `spark` is a session, in a process of its own; what it printed.
+    """Run a script, with `spark` as a session, in its own process; returns its output.
 
-    Skips where there is no Spark or no Java that it runs on, and fails there in CI.
+    Skips without Spark or a Java release it supports, and fails then in CI.
     """
     if find_spec("pyspark") is None:
         unavailable("pyspark: uv sync --group spark")

@@ -1,4 +1,4 @@
-"""A receiver of webhooks: a real HTTP server in a thread, which keeps every request and answers as it is told."""
+"""A webhook receiver: a real HTTP server in a thread that keeps every request and gives scripted answers."""
 
 import ssl
 import threading
@@ -12,7 +12,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request as it came."""
+    """One request as received."""
 
     path: str
     headers: dict[str, str]
@@ -21,14 +21,14 @@ class Request:
 
 @dataclass(slots=True, kw_only=True)
 class Receiver:
-    """A running server. `answers`: status of the next requests, in order; 200 when there is none left."""
+    """A running server. `answers`: status of the next requests, in order; 200 when the list is empty."""
 
     url: str = ""
     answers: list[int] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
 
     def wait_for(self, count: int, timeout_s: float = 60) -> list[Request]:
-        """Wait until at least so many requests have come."""
+        """Wait until at least `count` requests have come."""
         deadline = time.monotonic() + timeout_s
         while len(self.requests) < count:
             assert time.monotonic() < deadline, f"{len(self.requests)} of {count} requests after {timeout_s} s"
@@ -38,11 +38,11 @@ class Receiver:
 
 @contextmanager
 def receiver(*, certificate: tuple[Path, Path] | None = None, redirect_to: str = "") -> Iterator[Receiver]:
-    """Start one; 3xx answers point to `redirect_to`."""
+    """Start a receiver; 3xx answers point to `redirect_to`."""
     state = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # its base class' name
+        def do_POST(self) -> None:  # the base class requires this name
             body = self.rfile.read(int(self.headers["Content-Length"]))
             state.requests.append(Request(path=self.path, headers=dict(self.headers.items()), body=body))
             status = state.answers.pop(0) if state.answers else 200

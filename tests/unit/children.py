@@ -1,4 +1,4 @@
-"""Processes of this one, by what they run; what other tests have started runs, or lies unreaped, beside them."""
+"""Children of this process, by what they run; children of other tests may run, or be zombies, beside them."""
 
 import time
 from collections.abc import Sequence
@@ -10,17 +10,17 @@ from connectors.sources.fork_server import PARSERS
 
 
 def running(module: str) -> list[psutil.Process]:
-    """Those that were started with `python -m module` and live."""
+    """Live children started with `python -m module`."""
     return [process for process in psutil.Process().children() if module in _command(process)]
 
 
 def fork_servers() -> list[psutil.Process]:
-    """Those that parsers are forked from."""
+    """Processes that fork parsers."""
     return running("connectors.sources.forking")
 
 
 def parsers() -> list[psutil.Process]:
-    """Those that parse, or have and were not waited for."""
+    """Parsers, including ended ones that were not waited for."""
     found = []
     for server in fork_servers():
         with suppress(psutil.NoSuchProcess):
@@ -29,7 +29,7 @@ def parsers() -> list[psutil.Process]:
 
 
 def parser_memory(growth_bytes: int) -> int:
-    """The limit under which a parser may take so much in addition to what is loaded before it has its file."""
+    """Memory limit that lets a parser grow by so many bytes beyond what is loaded before it gets its file."""
     PARSERS.prepare()
     PARSERS.await_ready()
     (server,) = fork_servers()
@@ -37,7 +37,7 @@ def parser_memory(growth_bytes: int) -> int:
 
 
 def _command(process: psutil.Process) -> Sequence[str]:
-    """Of one that has ended, nothing. While a new one is being loaded its command is empty for a moment."""
+    """Command line; empty if the process has ended. While a new program is loading, it is empty for a moment."""
     try:
         while not (command := process.cmdline()):
             time.sleep(0.001)

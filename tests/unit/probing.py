@@ -1,4 +1,4 @@
-"""What a process may do, tried by it: each attempt is code that raises where it is refused."""
+"""What a process may do, found by trying: each attempt is code that raises if it is refused."""
 
 import json
 import subprocess
@@ -61,14 +61,14 @@ REPORT = "PROBED "
 
 
 def names() -> list[str]:
-    """All attempts."""
+    """Names of all attempts."""
     lines = [line.removeprefix("def ").partition("(")[0] for line in PROBE.splitlines() if line.startswith("def ")]
     return [name for name in lines if name not in {"check", "attempt"}]
 
 
 @contextmanager
 def targets(folder: Path, sibling: int) -> Iterator[dict[str, object]]:
-    """What is attempted on: a secret file, listeners, another process."""
+    """Targets of the attempts: a secret file, listeners, another process."""
     settings, victim = folder / "settings.toml", folder / "victim"
     settings.write_text("s3_secret_key = 'x'\n")
     victim.touch()
@@ -91,13 +91,13 @@ def targets(folder: Path, sibling: int) -> Iterator[dict[str, object]]:
             "store": store.getsockname()[1],
             "udp": udp.getsockname()[1],
             "abstract": f"\0muster-probe-{sibling}",
-            "loader": str(next(Path("/").glob("lib*/ld-*so*"))),  # a program that may be read
+            "loader": str(next(Path("/").glob("lib*/ld-*so*"))),  # a readable program
             "sibling": sibling,
         }
 
 
 def unconfined(given: dict[str, object]) -> dict[str, str]:
-    """What comes of the attempts in a child like any other."""
+    """Results of the attempts in an unconfined child."""
     code = f"{PROBE}G = json.loads({json.dumps(given)!r})\nprint(json.dumps(attempt({names()!r})))"
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
     found: dict[str, str] = json.loads(done.stdout)
@@ -105,7 +105,7 @@ def unconfined(given: dict[str, object]) -> dict[str, str]:
 
 
 def script(given: dict[str, object], *, patch: str = "") -> str:
-    """A `sitecustomize` that makes each child attempt everything once it is confined, say what came of it, and end."""
+    """A `sitecustomize` that makes each child attempt everything once confined, report the results, and end."""
     return f"""{PROBE}
 G = json.loads({json.dumps(given)!r})
 import connectors.sandbox as sandbox
@@ -120,7 +120,7 @@ sandbox.Confinement.put_on = put_on
 
 
 def report(stderr: str) -> dict[str, str]:
-    """What a child that ended so has said."""
+    """The report of such a child."""
     [line] = [line for line in stderr.splitlines() if line.startswith(REPORT)]
     found: dict[str, str] = json.loads(line.removeprefix(REPORT))
     return found

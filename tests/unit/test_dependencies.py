@@ -1,4 +1,4 @@
-"""What the product imports is declared in pyproject.toml, and nothing else is."""
+"""The product's imports are declared in pyproject.toml, and nothing else is."""
 
 import ast
 import re
@@ -35,7 +35,7 @@ def _normal(distribution: str) -> str:
 
 
 def _imported(file: Path) -> Iterator[str]:
-    """Modules of others that a file imports, by their first names; types of boto3's clients are for mypy alone."""
+    """Third-party modules that a file imports, by top-level name; type stubs of boto3 clients are only for mypy."""
     for node in ast.walk(ast.parse(file.read_bytes())):
         match node:
             case ast.Import():
@@ -51,7 +51,7 @@ def _imported(file: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def imported() -> dict[Path, set[str]]:
-    """The modules of others in each file of the product that imports any."""
+    """Third-party modules imported by each product file that has any."""
     files = [file for package in PACKAGES for file in (ROOT / package).rglob("*.py")]
     return {file.relative_to(ROOT): found for file in files if (found := set(_imported(file)))}
 

@@ -1,4 +1,4 @@
-"""Children that work on untrusted input are confined: real ones, which attempt what they may not."""
+"""Children that process untrusted input are confined: real ones try what they may not do."""
 
 import logging
 import os
@@ -29,12 +29,12 @@ from tests.unit.probing import names, report, script, targets, unconfined
 
 Probe = Callable[[str], dict[str, str]]
 EVERYTHING = set(names()) - {"capabilities"}
-"""Root alone has those."""
+"""Only root has capabilities."""
 YAMA = Path("/proc/sys/kernel/yama/ptrace_scope")
 OTHERS_MAY_REFUSE = {"init"} | ({"trace"} if YAMA.exists() and YAMA.read_text().strip() != "0" else set())
-"""Process 1 is not one of this user's everywhere, and Yama lets no process look into one that it has not started."""
+"""Process 1 may belong to another user, and Yama lets a process inspect only processes that it started."""
 ROOTS = {"sibling", "trace"} if os.geteuid() == 0 else set()
-"""Who has given up capabilities cannot look into a process that has them."""
+"""A process without capabilities cannot inspect one that has them."""
 NO_NAMESPACES = "sandbox.enter_namespaces = lambda: sandbox.Layer.NAMESPACES\n"
 
 
@@ -49,7 +49,7 @@ def done(found: dict[str, str]) -> set[str]:
 
 @pytest.fixture
 def sibling() -> Iterator[int]:
-    """Another process of this user, which is no child of the one that attempts."""
+    """Another process of this user, unrelated to the one that makes the attempts."""
     with subprocess.Popen(["sleep", "600"]) as process:
         yield process.pid
         process.kill()
@@ -88,7 +88,7 @@ def small(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def parser(patched: Callable[[str], None], given: dict[str, object], small: Path) -> Probe:
-    """What a parser has done of everything, when something of its confinement is patched."""
+    """Results of all attempts in a parser, with a part of its confinement patched."""
 
     def go(patch: str) -> dict[str, str]:
         patched(script(given, patch=patch))
@@ -101,7 +101,7 @@ def parser(patched: Callable[[str], None], given: dict[str, object], small: Path
 
 @pytest.fixture
 def sql_child(patched: Callable[[str], None], given: dict[str, object], tmp_path: Path) -> Probe:
-    """The same of the child of a query."""
+    """The same for the child of a query."""
 
     def go(patch: str) -> dict[str, str]:
         patched(script(given, patch=patch))

@@ -1,4 +1,4 @@
-"""Records that are archived as a worker does it, in a bucket and a catalog of their own."""
+"""Records archived as a worker does it, in their own bucket and catalog."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,12 +25,12 @@ HERE: Final = Partition(3)
 SCHEMAS: Final[Mapping[str, pa.Schema]] = {EVENTS: EVENT_ROWS, PROFILES: PROFILE_ROWS}
 _numbers = itertools.count()
 _empty: dict[str, list[str]] = {}
-"""Buckets that a test has left, by server: making and deleting one takes longer than most tests."""
+"""Unused buckets, by server: creating and deleting one takes longer than most tests."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bucket:
-    """A lake bucket that nobody else uses."""
+    """A lake bucket for one test."""
 
     s3: S3Access
     name: str
@@ -38,7 +38,7 @@ class Bucket:
     @classmethod
     @contextmanager
     def new(cls, s3: S3Access) -> Iterator["Bucket"]:
-        """An empty one. It is emptied and serves again: each has volumes of its own, and the server has few."""
+        """An empty bucket. It is emptied and reused: each has its own volumes, and the server has few."""
         empty = _empty.setdefault(s3.endpoint, [])
         if not empty:
             name = f"lake-{next(_numbers)}"
@@ -58,7 +58,7 @@ class Bucket:
         topic: str = EVENTS,
         partition: Partition = HERE,
     ) -> ArchiveWritten:
-        """Files of these rows, and what a worker says of them."""
+        """Write files with these rows; returns the worker's announcement."""
         table = pa.Table.from_pylist(list(rows), schema=SCHEMAS[topic])
         uris = []
         for file in archive_files(topic, partition, table, first_offset=first, end_offset=end):
@@ -81,7 +81,7 @@ def change(offset: int, user: str = "alice", **given: Any) -> dict[str, Any]:
 
 
 def values(named: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """A map of values as rows have it; None is an entry without a value."""
+    """A map of values in the form of rows; None is an entry without a value."""
     types = {float: "double", str: "string", bool: "boolean", datetime: "timestamp"}
     return [(name, {} if v is None else {types.get(type(v), "date"): v}) for name, v in named.items()]
 

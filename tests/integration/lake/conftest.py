@@ -1,4 +1,4 @@
-"""One S3 server for the lake's tests; those that use it are integration tests."""
+"""One S3 server for the lake's tests; tests that use it are integration tests."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,7 +61,7 @@ def archive(bucket: Bucket, catalog_url: str) -> Iterator[ActivityArchive]:
 
 @pytest.fixture
 def context(bucket: Bucket, catalog_url: str, tmp_path: Path) -> Iterator[Context]:
-    """Of a deployment that has the lake, and nothing else."""
+    """Context of a deployment with a lake and nothing else."""
     context = Context(
         Settings(
             home=tmp_path,

@@ -1,4 +1,4 @@
-"""Publishers that run in processes of their own, some of which die at a chosen step."""
+"""Publishers in their own processes, some of which die at a chosen step."""
 
 import os
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from tests.integration.lake.support import BUCKET, Parts, counts, limits, reques
 CrashPoint = Literal["never", "before the metadata file", "before the catalog", "after the catalog"]
 CRASH_POINTS: tuple[CrashPoint, ...] = ("before the metadata file", "before the catalog", "after the catalog")
 
-# A server that has imported everything and opened nothing forks the publishers, so that each starts at once.
+# A fork server that has imported everything and opened nothing lets each publisher start at once.
 processes = get_context("forkserver")
 processes.set_forkserver_preload(
     ["tests.integration.lake.crashes", "pyiceberg.catalog.sql", "pyiceberg.io.pyarrow", "boto3"]
@@ -52,7 +52,7 @@ def append_all(
     appends: Sequence[tuple[JobId, str]],
     report: Any,
 ) -> None:
-    """Append one user an import, building again on the new base whenever another append came first."""
+    """Append one user per import; build again on the new base whenever another append came first."""
     store, parts = open_store(catalog_url, s3, directory), Parts(s3)
     for import_id, name in appends:
         outcome: PublishOutcome = BaseMoved(current_version=None)
@@ -78,7 +78,7 @@ def append_all(
 
 
 def members_of(store: IcebergVersionStore, s3: S3Access, ref: AudienceRef, version: Any) -> list[str]:
-    """The user ids that a reader of a version finds in its files."""
+    """User ids that a reader finds in a version's files."""
     import pyarrow.parquet as pq  # noqa: PLC0415  # the fork server must not start Arrow's threads
 
     names: list[str] = []

@@ -1,6 +1,6 @@
-"""The steps of ExportAudience without an engine: the real handlers, catalog, lake and S3; executions are a dictionary.
+"""The steps of ExportAudience without an engine: real handlers, catalog, lake and S3; executions are a dictionary.
 
-`Exports.run` does what the state machine does: it calls the handler of the state that the view names.
+`Exports.run` plays the state machine: it calls the handler of the state named in the view.
 """
 
 import json
@@ -50,7 +50,7 @@ class Exports:
     def publish(
         self, *users: str, order: str = "1", audience: Audience | None = None, published_at: datetime = AT
     ) -> int:
-        """A new version; its number."""
+        """Publish a new version; returns its number."""
         ref = ref_of(audience or self.vip)
         rows = [{"user_id": user} for user in users]
         parts = Parts(self.context.s3).write(ref, new_id(), rows, RowSchema(), partitions=4)
@@ -68,12 +68,12 @@ class Exports:
             "audience": "vip",
             "to": self.place(),
             "format": ExportFormat(format="jsonl" if files else "parquet"),
-            "target_bytes": 1,  # each partition is a group of its own
+            "target_bytes": 1,  # makes each partition a separate group
         }
         return ExportRequest(**{**given, **changes})
 
     def register(self, request: ExportRequest | None = None, **changes: Any) -> Export:
-        """RegisterExport in an execution of the export's name, which runs."""
+        """Call RegisterExport in an execution named like the export, which is then running."""
         request = request or self.request(**changes)
         execution = self.context.engine.execution_arn(request.export_id, EXPORT_MACHINE)
         self.workflow.statuses[execution] = "RUNNING"
@@ -85,12 +85,12 @@ class Exports:
         return dict(function(json.loads(json.dumps(event)), None))
 
     def step(self, export: Export, handler: str, **more: Any) -> dict[str, Any]:
-        """A handler in the execution that the export belongs to."""
+        """Call a handler in the execution of the export."""
         execution = self.context.exports.get(export.job_id).execution
         return self.call(handler, export_id=export.job_id, execution=execution, **more)
 
     def run(self, export: Export, until: str | None = None) -> Export:
-        """Go on with an export from where it is until it has ended, or is in the state `until`."""
+        """Continue an export until it has ended, or is in the state `until`."""
         for _ in range(10):
             export = self.context.exports.get(export.job_id)
             if export.state == until or export.state in ENDED:
@@ -109,18 +109,18 @@ class Exports:
         raise AssertionError(f"export {export.job_id} is still {export.state}")
 
     def write(self, export: Export) -> None:
-        """What the Map does: every group that is not written."""
+        """Do the work of the Map: write every group that is not written."""
         view = self.call("register_export", input={"resume": export.job_id}, execution=export.execution)
         for group in view["groups"]:
             self.step(export, "write_export_group", number=group["number"])
 
     def expire(self, audience: Audience, *, versions: int, days: int) -> Expired:
-        """Forget old versions of an audience."""
+        """Expire old versions of an audience."""
         c = self.context
         return expire(c.audiences, c.jobs, c.versions, audience, versions=versions, days=days)
 
     def at(self, state: str, **changes: Any) -> Export:
-        """A new export that has come to a state."""
+        """A new export in a given state."""
         export = self.register(**changes)
         if state == "FINISHING":
             self.write(self.run(export, until="WRITING"))
@@ -130,13 +130,13 @@ class Exports:
         return export
 
     def files(self, to: str) -> list[str]:
-        """Names of what is at a destination."""
+        """Names of the objects at a destination."""
         prefix = to.removeprefix(f"s3://{BUCKET}/") + "/"
         found = list_objects(self.context.s3.client(), BUCKET, prefix)
         return sorted(entry.key.removeprefix(prefix) for entry in found)
 
     def users(self, to: str) -> list[str]:
-        """Who is in the files that the manifest names, and nowhere else may anybody be."""
+        """Users in the files of the manifest; fails if the destination has other files."""
         manifest = self.manifest(to)
         assert self.files(to) == sorted(["manifest.json", *(file["key"] for file in manifest["files"])])
         lines = [line for file in manifest["files"] for line in self.body(to, file["key"]).splitlines()]
@@ -151,7 +151,7 @@ class Exports:
         return answer["Body"].read()
 
     def held(self, *, audience: Audience | None = None) -> bool:
-        """Whether anybody holds a version of an audience."""
+        """True if a version of the audience is leased."""
         table = self.context.versions._tables.find(ref_of(audience or self.vip))  # type: ignore[attr-defined]
         return table is not None and any(tag.startswith("held-") for tag in table.metadata.refs)
 

@@ -1,4 +1,4 @@
-"""A SeaweedFS of the test session's own, and audiences in it."""
+"""SeaweedFS for the test session, and audiences in it."""
 
 import json
 import os
@@ -28,14 +28,14 @@ from tests.servers.ports import free_ports
 
 BUCKET = "lake"
 PARTNER = "partner"
-"""A bucket of others: `partner` may do all there and nothing elsewhere, `writer` only write, `reader` only read."""
+"""A third party's bucket: only there, `partner` has all rights, `writer` may only write, `reader` only read."""
 AT = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 START_S = 60
 
 
 @contextmanager
 def object_server(home: Path) -> Iterator[S3Access]:
-    """SeaweedFS on free loopback ports, with our bucket and one of others. It encrypts what is to be encrypted."""
+    """SeaweedFS on free loopback ports, with our bucket and a third party's. It encrypts objects on request."""
     secret = secret_of("lake")
     allowed = {
         "lake": ["Admin"],
@@ -69,7 +69,7 @@ def object_server(home: Path) -> Iterator[S3Access]:
         process.kill()  # nothing of it is needed again, and a clean stop takes ten seconds
         process.wait()
         for left in (left for port in p for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock")):
-            left.unlink(missing_ok=True)  # the server has no option for their place
+            left.unlink(missing_ok=True)  # the server has no option for their path
 
 
 def secret_of(access_key: str) -> str:
@@ -103,7 +103,7 @@ def new_id() -> JobId:
 
 
 def audience(name: str = "vip", tenant: str = "acme") -> AudienceRef:
-    """An audience that nobody else uses."""
+    """An audience for one test."""
     identity = new_id()
     return AudienceRef(
         tenant=TenantName(tenant),
@@ -114,7 +114,7 @@ def audience(name: str = "vip", tenant: str = "acme") -> AudienceRef:
 
 @dataclass
 class Parts:
-    """Writes parts, to S3 where there is one and to memory anyway."""
+    """Writes parts to memory, and to S3 if given."""
 
     s3: S3Access | None = None
 
@@ -163,7 +163,7 @@ def users(*names: str) -> list[dict[str, Any]]:
 
 
 def request(ref: AudienceRef, parts: tuple[Part, ...], order: str, **changes: Any) -> PublishRequest:
-    """A replace; the import id is the one in the parts' names."""
+    """A replace; its import id is the one in the names of the parts."""
     values: dict[str, Any] = {
         "audience": ref,
         "import_id": JobId(parts[0].uri.rpartition("/")[2][:26]) if parts else new_id(),

@@ -1,4 +1,4 @@
-"""Writes that happen once, also in pieces, and listings and deletions beyond one page."""
+"""Write-once objects, also as multipart uploads, and listings and deletions beyond one page."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ def test_a_name_is_written_once(
     s3: S3Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, single_put_bytes: int
 ) -> None:
     monkeypatch.setattr(writing, "SINGLE_PUT_BYTES", single_put_bytes)
-    monkeypatch.setattr(writing, "PIECE_BYTES", 5 * 2**20)  # the least that S3 takes
+    monkeypatch.setattr(writing, "PIECE_BYTES", 5 * 2**20)  # the minimum for S3
     key = f"once/{new_id()}"
     first, second = tmp_path / "first", tmp_path / "second"
     first.write_bytes(b"a" * (11 * 2**20))

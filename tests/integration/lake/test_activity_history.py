@@ -1,4 +1,4 @@
-"""The past of a partition as a worker asks for it: exactly the rows between two offsets, in their order."""
+"""The past of a partition as a worker reads it: exactly the rows between two offsets, in order."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -134,7 +134,7 @@ def test_files_of_events_that_are_all_too_old_are_not_read(
 def test_profiles_come_in_the_order_in_which_they_apply(
     history: ActivityHistory, archive: ActivityArchive, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where a chunk, one record, is in several batches."""
+    """Even if a chunk, which is one record, spans several batches."""
     monkeypatch.setattr(archive_reading, "BATCH_ROWS", 7)
     chunk = [change(3, f"u{n % 3}", ordinal=n, source="s", attributes=values({"n": float(n)})) for n in range(50)]
     written = [

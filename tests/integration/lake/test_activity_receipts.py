@@ -1,4 +1,4 @@
-"""What the archive says of a file of events or profiles that was imported."""
+"""What the archive says of an imported file of events or profiles."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -29,7 +29,7 @@ def receipts(archive: ActivityArchive, bucket: Bucket, tmp_path: Path) -> Activi
 
 
 def row(offset: int, ordinal: int, event_id: str | None = None, source: str = FILE, **given: Any) -> dict[str, Any]:
-    """One of a file: its identity is its id, or else its place in the file."""
+    """A row of a file: its identity is its event id, or else its position in the file."""
     identity = hash(event_id) if event_id else hash((source, ordinal))
     return event(offset, source=source, ordinal=ordinal, event_id=event_id, identity=identity, **given)
 

@@ -1,4 +1,4 @@
-"""Ranges of offsets into the archive's tables: each record once, whatever is sent again, late, or by two at once."""
+"""Ranges of offsets into the archive's tables: each record once, even if sent again, late, or by two at once."""
 
 import threading
 from dataclasses import replace
@@ -65,7 +65,7 @@ def test_ranges_that_overlap_or_leave_a_gap_are_refused(archive: ActivityArchive
     overlapping, behind_a_gap = bucket.write(5, 20, [event(11)]), bucket.write(11, 20, [event(12)])
     refused = archive.append(EVENTS, [overlapping, behind_a_gap])
     assert (became(refused), refused.archived_to) == ([Verdict.REFUSED, Verdict.REFUSED], {HERE: 10})
-    assert refused.unusable == {}  # they may be cut anew
+    assert refused.unusable == {}  # workers may cut them again
     assert offsets(archive, bucket) == [1]
 
 
@@ -142,7 +142,7 @@ def test_an_iceberg_reader_finds_what_was_written(archive: ActivityArchive, buck
 def test_a_topic_that_was_made_anew_is_refused_until_it_is_the_old_one_again(
     archive: ActivityArchive, bucket: Bucket
 ) -> None:
-    """Its offsets begin at 0, and the archive would take them for what it has."""
+    """Offsets of the new topic begin at 0, so the archive would take its records for those it has."""
     archive.append(EVENTS, [bucket.write(0, 10, [event(1)])], topic_id="a")
     with pytest.raises(RetriableError, match="TOPIC_REPLACED"):
         archive.append(EVENTS, [bucket.write(0, 5, [event(2)])], topic_id="b")
@@ -153,7 +153,7 @@ def test_a_topic_that_was_made_anew_is_refused_until_it_is_the_old_one_again(
     assert became(archive.append(EVENTS, [bucket.write(10, 20)], topic_id="a")) == [Verdict.APPEND]
 
 
-# What no worker writes.
+# Ranges that no worker writes.
 
 
 def test_a_range_with_a_file_that_is_not_what_it_says_is_never_appended(
@@ -244,7 +244,7 @@ def test_a_commit_whose_answer_is_lost_is_found_to_be_there(
 def test_a_commit_that_another_one_has_overtaken_is_planned_anew(
     archive: ActivityArchive, bucket: Bucket, catalog_url: str, monkeypatch: pytest.MonkeyPatch, rows: list[Any]
 ) -> None:
-    """Also where neither has files: an end never goes back."""
+    """Even if neither has files: an end never goes back."""
 
     archive.append(EVENTS, [bucket.write(0, 1)])
     other = ActivityArchive(catalog_url=catalog_url, s3=bucket.s3, bucket=bucket.name)
@@ -322,7 +322,7 @@ def test_a_topic_that_is_begun_anew_goes_on_behind_what_the_archive_has(
     archive: ActivityArchive, bucket: Bucket
 ) -> None:
     archive.append(EVENTS, [bucket.write(0, 10, [event(1)])], topic_id="a")
-    for _ in range(2):  # who begins a second time moves nothing
+    for _ in range(2):  # a second rebase moves nothing
         begun = archive.rebase(EVENTS, topic_id="b", starts={HERE: 4, OTHER: 0}, log_epoch=1)
         assert (begun.epoch, begun.base, begun.position(HERE, 4)) == (1, {HERE: 6, OTHER: 0}, 10)
     assert archive.log(EVENTS, topic_id="b") == begun

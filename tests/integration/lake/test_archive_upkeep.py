@@ -1,4 +1,4 @@
-"""Small files of the archive become one, and what nobody needs goes: no row is lost, doubled or moved."""
+"""Small archive files are merged, and unused ones removed: no row is lost, duplicated or moved."""
 
 import threading
 from collections.abc import Sequence
@@ -120,7 +120,7 @@ def fill(archive: ActivityArchive, bucket: Bucket, ranges: int, first: int = 0, 
 
 
 def offsets(archive: ActivityArchive, bucket: Bucket, topic: str = EVENTS) -> list[int]:
-    """Of all rows, as a reader comes to them."""
+    """Offsets of all rows, in a reader's order."""
     return rows_of(bucket.s3, archive.files(topic), topic)
 
 
@@ -346,7 +346,7 @@ def test_an_exchange_that_always_loses_says_so(
     archive.close()
 
 
-# What goes, and when.
+# What is removed, and when.
 
 
 def snapshots(archive: ActivityArchive) -> int:
@@ -364,7 +364,7 @@ def test_snapshots_of_appends_are_forgotten_at_once_and_those_of_an_exchange_aft
     fill(archive, bucket, 1, first=8)
     fill(archive, bucket, 1, first=9)
     assert snapshots(archive) == 11
-    assert archive.expire(EVENTS, now=soon()) == 8  # the current one stays, the exchange, and the one before it
+    assert archive.expire(EVENTS, now=soon()) == 8  # keeps the current snapshot, the exchange, and the one before it
     assert archive.expire(EVENTS, now=soon()) == 0
     assert archive.expire(EVENTS, now=when_over()) == 2
     assert snapshots(archive) == 1
@@ -402,7 +402,7 @@ def test_an_expiry_that_an_append_has_overtaken_forgets_what_is_over_by_then(
 def test_what_a_reader_has_found_stays_for_the_grace_and_goes_after_it(
     archive: ActivityArchive, bucket: Bucket, temp: Path
 ) -> None:
-    """Also where the files are old: their age begins with the exchange."""
+    """Even old files: their age counts from the exchange."""
     fill(archive, bucket, 8)
     found = archive.files(EVENTS)
     archive.compact(EVENTS, temp_directory=temp)
@@ -425,7 +425,7 @@ def test_a_file_that_may_still_be_appended_is_kept_and_one_that_came_too_late_is
 ) -> None:
     ahead, late = bucket.write(20, 30, [event(21)]), bucket.write(0, 5, [event(1)])
     unknown = bucket.write(0, 5, [event(1)], partition=OTHER)
-    assert archive.remove_garbage(EVENTS, now=when_over()) == Removed(files=0, bytes=0)  # there is no table yet
+    assert archive.remove_garbage(EVENTS, now=when_over()) == Removed(files=0, bytes=0)  # no table exists yet
     fill(archive, bucket, 1)
     assert archive.remove_garbage(EVENTS, now=soon()) == Removed(files=0, bytes=0)
     assert archive.remove_garbage(EVENTS, now=when_over()).files == 1
@@ -478,7 +478,7 @@ def test_before_the_first_commit_there_is_nothing_to_keep_up(archive: ActivityAr
     assert archive.remove_garbage(EVENTS, now=when_over()) == Removed(files=0, bytes=0)
 
 
-# The thread of the relay.
+# The control plane's thread.
 
 
 def test_the_relay_keeps_both_tables_up(context: Context, bucket: Bucket) -> None:

@@ -1,4 +1,4 @@
-"""The users of large files are written beside them, are exactly theirs, and stay as long as they do."""
+"""Lists of users are written beside large files, match them exactly, and stay as long as they do."""
 
 import threading
 from collections.abc import Sequence

@@ -32,7 +32,7 @@ from tests.servers.postgres import database
 
 @contextmanager
 def catalog(kind: str, home: Path, fixtures: pytest.FixtureRequest | None = None) -> Iterator[Secret]:
-    """An empty catalog, a file or a database of its own."""
+    """An empty catalog: an SQLite file or a separate database."""
     with ExitStack() as databases:
         url = Secret(f"sqlite:///{home / 'catalog.db'}")
         if kind == "postgresql":

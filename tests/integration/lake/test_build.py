@@ -28,7 +28,7 @@ Rows = list[dict[str, Any]]
 
 @dataclasses.dataclass
 class Lake:
-    """Builds on S3, and reads what was built."""
+    """Builds on S3, and reads the result."""
 
     s3: S3Access
     parts: Parts
@@ -76,7 +76,7 @@ class Lake:
         return build_version(imported, base, s3=self.s3, limits=limits(self.directory), data_prefix=self.data_prefix)
 
     def rows(self, built: BuiltVersion, partitions: int = 2) -> list[dict[str, Any]]:
-        """The rows that a reader sees; every part is checked on the way."""
+        """Rows that a reader sees; checks every part on the way."""
         rows = []
         for part in built.parts:
             table = pq.read_table(part.uri.removeprefix("s3://"), filesystem=self.s3.filesystem())

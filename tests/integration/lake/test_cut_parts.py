@@ -1,4 +1,4 @@
-"""Members that workers have written down become parts of a version, or nothing."""
+"""Members written by workers become parts of a version, or nothing."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,7 +29,7 @@ RULE = SegmentRule(segment=AudienceName("buyers"), rule_version=3, rule_hash="ab
 
 
 def cut_by_a_worker(s3: S3Access, partition: int, users: tuple[str, ...] = USERS) -> Part:
-    """The file that the owner of a partition writes, and what its announcement says of it."""
+    """The file that the owner of a partition writes, with the content of its announcement."""
     asked = CutRequested(cut_id=new_id(), tenant=TenantName("acme"), segment=AudienceName("buyers"), at_us=1)
     mine = sorted(user for user in users if partition_of(user, P) == partition)
     cut = PartitionSnapshot(request=asked, rule_version=1, position=LogPosition(), members=pa.array(mine, pa.string()))

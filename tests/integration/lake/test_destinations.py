@@ -1,4 +1,4 @@
-"""Exports into a bucket of others, and every way in which such a bucket may fail us."""
+"""Exports into a third party's bucket, and every way in which such a bucket may fail us."""
 
 import dataclasses
 import itertools
@@ -34,13 +34,13 @@ _numbers = itertools.count()
 
 
 def export_id() -> JobId:
-    """One whose end, which is in the names of files, is its own."""
+    """An export id with a unique end, which is used in file names."""
     return new_job_id(1_764_000_000_000, next(_numbers).to_bytes(10, "big"))
 
 
 @dataclasses.dataclass
 class Case:
-    """A version of two files, and a place for exports of it in the bucket of others."""
+    """A version of two files, and a destination for its exports in the third party's bucket."""
 
     lake: Lake
     version: PinnedVersion
@@ -69,7 +69,7 @@ class Case:
         return export(order, to, s3=self.lake.s3, limits=limits(self.lake.folder))
 
     def unread(self) -> PinnedVersion:
-        """The version with files that are not there: whoever reads it, fails."""
+        """The version with missing files: any attempt to read it fails."""
         parts = tuple(dataclasses.replace(part, uri=part.uri + "-gone") for part in self.version.parts)
         return dataclasses.replace(self.version, parts=parts)
 
@@ -85,7 +85,7 @@ class Case:
         }
 
     def uploads(self) -> list[Any]:
-        """Uploads in pieces that were begun and not ended."""
+        """Multipart uploads that were begun and not ended."""
         return list(self.lake.s3.client().list_multipart_uploads(Bucket=PARTNER, Prefix=self.prefix).get("Uploads", []))
 
 
@@ -100,7 +100,7 @@ def published(s3: S3Access, tmp_path_factory: pytest.TempPathFactory) -> tuple[L
 
 @pytest.fixture
 def case(published: tuple[Lake, PinnedVersion], tmp_path: Path) -> Case:
-    """The version of all tests, with a prefix and a folder of the test's own."""
+    """The shared version, with a prefix and a folder for each test."""
     lake, version = published
     return Case(lake=dataclasses.replace(lake, folder=tmp_path), version=version, prefix=f"to/{new_id()}")
 
@@ -113,7 +113,7 @@ def proxy(s3: S3Access) -> Iterator[FaultyProxy]:
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """boto3 tries again without waiting: its patience is not what these tests are about."""
+    """Make boto3 retry without waiting; its patience is not under test here."""
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.0)
 
 
@@ -124,7 +124,7 @@ def fault_of(error: type[MusterError], act: Callable[[], object]) -> MusterError
 
 
 def whole(case: Case, manifest: Manifest) -> None:
-    """What lies there is this export, and nothing else."""
+    """Check that the destination has this export, and nothing else."""
     assert set(case.there()) == {"manifest.json", *(file.key for file in manifest.files)}
     assert case.there()["manifest.json"] == manifest.encode()
     assert case.lake.check(case.uri) == (manifest, None)
@@ -160,7 +160,7 @@ def test_every_object_is_encrypted_and_kept_as_the_profile_says(
 def test_a_key_of_kms_is_asked_for_with_every_object_and_a_token_is_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On moto, which remembers the key and takes any token: SeaweedFS has neither."""
+    """On moto, which remembers the key and accepts any token: SeaweedFS supports neither."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
@@ -250,7 +250,7 @@ def test_who_may_only_write_can_be_written_for_and_is_still_never_replaced(case:
     case.lake.s3.client().delete_object(Bucket=PARTNER, Key=f"{case.prefix}/manifest.json")
     repeat = case.order(JobId(manifest.export))
     taken = fault_of(UserError, lambda: export(repeat, to, s3=case.lake.s3, limits=limits(case.lake.folder)))
-    assert taken.code == "DESTINATION_KEY_TAKEN"  # it may be the same file, but who cannot read does not see that
+    assert taken.code == "DESTINATION_KEY_TAKEN"  # it may be the same file, but the writer cannot read it to find out
     assert to.put_manifest(manifest.encode())
     assert case.lake.check(case.uri) == (manifest, None)
 
@@ -338,7 +338,7 @@ def test_expired_credentials_are_told_with_what_to_do(case: Case, proxy: FaultyP
 
 
 def test_an_answer_that_is_lost_after_the_store_has_done_it_is_no_fault(case: Case, proxy: FaultyProxy) -> None:
-    """The request is sent again, and what is there then is our own."""
+    """The request is sent again, and then finds our own object."""
     through = case.access(endpoint=proxy.endpoint)
     case.export(S3Prefix(through, f"{case.uri}-clean"))
     for step in range(1, len(proxy.requests) + 1):
@@ -355,7 +355,7 @@ def test_an_answer_that_is_lost_after_the_store_has_done_it_is_no_fault(case: Ca
 def test_an_upload_that_the_store_knows_no_more_is_made_again_by_a_repeat(
     case: Case, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Whether its end was done and the answer lost, or somebody has tidied up, the file itself tells."""
+    """The file tells whether the upload had completed and only the answer was lost, or someone had cleaned up."""
     monkeypatch.setattr(writing, "SINGLE_PUT_BYTES", 0)
     to = S3Prefix(case.access(endpoint=proxy.endpoint), case.uri)
     for done in (True, False):
@@ -386,7 +386,7 @@ def test_a_store_that_is_not_there_or_says_nothing_is_an_outage(case: Case, prox
     silent = S3Prefix(case.access(endpoint=proxy.endpoint, timeout_s=0.5), case.uri)
     error = fault_of(RetriableError, lambda: case.export(silent))
     assert (error.code, error.detail["refusal"]) == ("DESTINATION_UNAVAILABLE", "ReadTimeoutError")
-    assert proxy.count("PUT") == 5  # as it stands in the documentation
+    assert proxy.count("PUT") == 5  # as documented
     assert case.there() == {}
 
 

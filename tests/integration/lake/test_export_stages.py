@@ -1,4 +1,4 @@
-"""The stages of an export: what goes on side by side, and that whatever fails, in whichever thread, leaves nothing."""
+"""The concurrent stages of an export: a failure in any thread leaves nothing behind."""
 
 import threading
 from collections.abc import Iterator
@@ -25,11 +25,11 @@ SCHEMA = RowSchema(columns=(Column(name="note"),))
 ROWS = 5_000
 FILE_ROWS = 1_000
 LONG_S = 30.0
-"""Until what never comes is given up."""
+"""Time to wait for what never comes."""
 
 
 class Cancelled(Exception):  # noqa: N818  # no error
-    """What a caller raises who does not want the rows any more."""
+    """Raised by a caller that wants no more rows."""
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def version(lake: Lake) -> PinnedVersion:  # noqa: F811  # the fixture
 
 
 def order_of(version: PinnedVersion, format_: ExportFormat = PARQUET) -> ExportOrder:
-    """Five files of a row group each, or a file of text."""
+    """Five files with one row group each, or one text file."""
     return ExportOrder(
         export_id=new_id(),
         tenant="acme",

@@ -1,4 +1,4 @@
-"""ExportAudience step by step: a step that dies, is repeated, comes late or is not wanted any more changes nothing."""
+"""ExportAudience step by step: steps that die, are repeated, come late or are no longer wanted change nothing."""
 
 import json
 import time
@@ -189,7 +189,7 @@ def test_a_group_that_is_given_up_fails_the_export_with_its_cause_and_leaves_not
     export = exports.at("WRITING")
     exports.step(export, "write_export_group", number="0")
     failure = {"Error": "States.TaskFailed", "Cause": "the task was killed"}
-    exports.step(export, "fail_export_group", number="0", failure=failure)  # it was written after all
+    exports.step(export, "fail_export_group", number="0", failure=failure)  # the group was written after all
     exports.step(export, "fail_export_group", number="2", failure=failure)
     export = exports.run(export)
     assert (export.state, error_of(export)) == ("FAILED", "States.TaskFailed")
@@ -374,7 +374,7 @@ def test_a_manifest_whose_answer_was_lost_is_found_again(exports: Exports, monke
 
 
 def with_manifest(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> Export:
-    """An export whose finish died between its manifest and the catalog."""
+    """An export whose finish died after writing its manifest, before updating the catalog."""
     export = exports.at("FINISHING")
 
     def dies(*_: Any, **__: Any) -> Any:
@@ -418,7 +418,7 @@ def test_files_of_an_export_that_a_restored_catalog_takes_for_unfinished_stay(ex
     exports.publish(*USERS)
     export = exports.at("WRITING")
     exports.run(export)
-    with exports.context.database.write() as connection:  # as it was when the backup was made
+    with exports.context.database.write() as connection:  # state at the time of the backup
         connection.execute(tables.exports.update().values(state="WRITING", finished_at_ms=None, outcome=None))
     later = MAX_JOB_AGE_S + 60
     sweep(exports, seconds=later)
@@ -471,7 +471,7 @@ def test_a_group_without_a_heartbeat_gets_the_export_a_new_execution(exports: Ex
     sweep(exports, since=begun, milliseconds=HEARTBEAT_MS + 1_000)
     assert exports.workflow.started == [json.dumps({"resume": export.job_id})]
     assert exports.workflow.statuses[str(export.execution)] == "ABORTED"
-    # The frozen writer wakes up: its execution has nothing to say any more.
+    # The frozen writer wakes up: its execution no longer counts.
     exports.call("write_export_group", export_id=export.job_id, execution=export.execution, number="1")
     assert exports.context.exports.groups(export.job_id)[1].record is None
     assert exports.run(export).state == "READY"
@@ -543,7 +543,7 @@ def test_exports_whose_destination_is_away_are_in_nobodys_way(
 
 
 def test_the_sweeper_waits_for_no_destination(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It goes round with those who answer task tokens, and one that says nothing takes minutes."""
+    """It shares a thread with the answers to task tokens, and a silent destination takes minutes."""
     exports.publish(*USERS)
     export = exports.at("WRITING")
     operations_wiring.export_jobs(exports.context).cancel(export.job_id)
@@ -671,14 +671,14 @@ def test_an_export_that_holds_nothing_cannot_be_carried_out(exports: Exports) ->
 
 @pytest.fixture
 def topic(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> InMemoryTopicLog:
-    """The topic that exports to `kafka://members` go to."""
+    """The topic for exports to `kafka://members`."""
     log = InMemoryTopicLog(3)
     monkeypatch.setattr("orchestration.kinds.export.topics.open_topic", lambda *_, **__: log)
     return log
 
 
 def received(topic: InMemoryTopicLog) -> dict[str, list[str]]:
-    """Users of each export that is whole, as the receivers' script puts it together."""
+    """Users of each complete export, as assembled by the receivers' script."""
     done = Receiver().take([value for partition in topic.messages for value in partition]).finished
     return {export_id: sorted(row[0] for _, row in changes) for export_id, changes in done.items()}
 
@@ -694,7 +694,7 @@ def test_a_topic_gets_the_version_between_markers_whatever_is_repeated(
     assert (export.state, export.topic_partitions) == ("WRITING", 3)
     for number in "0123":
         exports.step(export, "write_export_group", number=number)
-        exports.context.exports.set_group(export.job_id, int(number), record=None)  # nobody heard of its end
+        exports.context.exports.set_group(export.job_id, int(number), record=None)  # its end was never recorded
     assert received(topic) == {}
     export = exports.run(export)
     exports.step(export, "finish_export")

@@ -1,4 +1,4 @@
-"""Exports with a manifest: what the receiver reads is the version, in every format, or there is no manifest."""
+"""Exports with a manifest: in every format, the receiver reads exactly the version, or finds no manifest."""
 
 import dataclasses
 import errno
@@ -82,7 +82,7 @@ def name_of(format_: ExportFormat) -> str:
 
 
 def naughty_rows() -> list[dict[str, Any]]:
-    """Each text as an id, and other values at their bounds; texts are never empty nor a null token."""
+    """Each text as an id, and other values at their limits; texts are neither empty nor a null token."""
     return [
         {
             "user_id": text,
@@ -130,7 +130,7 @@ class Lake:
         return export(order, destination(to, self.s3), s3=self.s3, limits=limits(self.folder))
 
     def check(self, to: str) -> tuple[Manifest, Difference | None]:
-        """As a receiver who has nothing but the address of the manifest."""
+        """Check as a receiver who has only the address of the manifest."""
         with read_manifest(f"{to}/manifest.json", self.s3, self.folder / "received") as (manifest, files):
             return manifest, check(manifest, files, limits=ParseLimits())
 
@@ -226,7 +226,7 @@ def test_two_versions_are_compared_value_by_value(lake: Lake) -> None:
 
 
 def test_readers_side_by_side_spill_into_folders_of_their_own(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    """DuckDB calls its files the same everywhere: two connections with one folder overwrite each other's."""
+    """DuckDB gives its files fixed names: two connections with one folder would overwrite each other's."""
     version = lake.publish([{"user_id": f"user-{n}"} for n in range(100)], RowSchema(), "1")
     given: list[Path] = []
 
@@ -280,7 +280,7 @@ def test_an_export_is_never_replaced_and_the_loser_of_a_race_takes_its_files_bac
     to = str(lake.folder / "out") if where == "local" else f"s3://{BUCKET}/exports/{new_id()}"
     first = lake.export(version, FORMATS[0], to)
     assert code_of(UserError, lambda: lake.export(version, FORMATS[1], to)) == "DESTINATION_EXISTS"
-    # both have looked before either had written
+    # both look before either has written
     monkeypatch.setattr("connectors.sinks.exporting.require_free", lambda *_: None)
     assert code_of(UserError, lambda: lake.export(version, FORMATS[1], to)) == "DESTINATION_EXISTS"
     assert lake.check(to) == (first, None)
@@ -421,7 +421,7 @@ def test_a_file_that_was_changed_is_named_with_what_differs(
 
 
 def test_a_forged_manifest_is_found_out_by_the_rows(lake: Lake) -> None:
-    """Bytes and hash made to fit: what is in the file still is not what its digest says."""
+    """Bytes and hash are forged to match, but the rows still differ from their digest."""
     schema = RowSchema(columns=(Column(name="n", type="long"),))
     version = lake.publish([{"user_id": f"u{n}", "n": n} for n in range(5)], schema, "1")
     manifest = lake.export(version, ExportFormat(format="csv", null_token=""), str(lake.folder / "out"))
@@ -466,7 +466,7 @@ def test_a_file_that_is_gone_is_named(lake: Lake) -> None:
 
 
 def test_a_finished_export_can_be_finished_again_and_one_of_another_id_cannot(lake: Lake) -> None:
-    """The end was written, but the job died before it could say so."""
+    """The end was written, but the job died before it could record that."""
     version = lake.publish([{"user_id": "u"}, {"user_id": "v"}], RowSchema(), "1")
     order = ExportOrder(
         export_id=new_id(),

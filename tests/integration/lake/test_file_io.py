@@ -1,4 +1,4 @@
-"""Connections to S3: those of the process, however many tables it loads."""
+"""Connections to S3: one set per process, however many tables it loads."""
 
 import gc
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def catalog(s3: S3Access, catalog_url: str) -> Iterator[LakeCatalog]:
 
 @pytest.fixture
 def without_collector() -> Iterator[None]:
-    """A cycle of references is let go of when the collector comes by, and that may be late."""
+    """Disable the garbage collector, which may free reference cycles late."""
     gc.collect()
     gc.disable()
     yield
@@ -60,7 +60,7 @@ def test_a_file_that_is_deleted_leaves_no_folder_behind(catalog: LakeCatalog, s3
 
 
 def test_a_store_that_is_away_is_an_error_of_files(catalog: LakeCatalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    """pyiceberg deletes after a commit, and goes on where it cannot: another error would be that of the commit."""
+    """pyiceberg deletes after a commit, and ignores file errors there: any other error would fail the commit."""
     monkeypatch.setattr("connectors.lake.file_io.delete_objects", refuse)
     with pytest.raises(OSError, match="was not deleted"):
         catalog.opened._load_file_io().delete(f"s3://{BUCKET}/nothing")

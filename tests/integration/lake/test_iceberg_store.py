@@ -1,4 +1,4 @@
-"""What only the Iceberg adapter does: unknown outcomes, races of maintenance, files, and what other engines see."""
+"""Behaviour of the Iceberg adapter alone: unknown outcomes, races of maintenance, files, and other engines' view."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ from tests.integration.lake.crashes import members_of
 from tests.integration.lake.support import AT, BUCKET, Parts, audience, counts, limits, new_id, request, users
 
 AGE = RowSchema(columns=(Column(name="age", type="long"),))
-LATER = datetime.now(UTC) + timedelta(days=30)  # object ages are the server's, so "now" has to be later than them
+LATER = datetime.now(UTC) + timedelta(days=30)  # object ages follow the server's clock, so "now" must be later
 
 
 def _replace(s3: S3Access, ref: AudienceRef, order: str, *names: str, **changes: Any) -> PublishRequest:
@@ -47,7 +47,7 @@ def _keys(s3: S3Access, ref: AudienceRef, below: str = "") -> set[str]:
 
 
 def _after_first_commit(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None], *, before: bool) -> None:
-    """Let something happen right before or after the next commit reaches the catalog."""
+    """Run something right before or after the next commit reaches the catalog."""
     commit = SqlCatalog.commit_table
     todo = [act]
 
@@ -130,7 +130,7 @@ def test_a_replace_that_loses_the_race_asks_for_the_order_again(
     assert members_of(store, s3, ref, current.version) == ["mine" if mine > theirs else "theirs"]
     assert current.counts == counts(
         1, 1, 1, 0, 2 if mine > theirs else 1, updated=None
-    )  # against the version that it follows
+    )  # relative to the version that it follows
     other.close()
 
 
@@ -209,7 +209,7 @@ def test_an_expiry_during_a_rollback_never_takes_its_files(
 def test_an_expiry_during_a_hold_never_takes_its_files(
     s3: S3Access, store: IcebergVersionStore, monkeypatch: pytest.MonkeyPatch, *, hold_first: bool
 ) -> None:
-    """Whoever loses has looked before the winner's commit, and commits after it."""
+    """The loser has looked before the winner's commit, and commits after it."""
     ref, leaseholder = audience(), new_id()
     for order in ("1", "2"):
         store.publish(_replace(s3, ref, order, f"user-{order}"))
@@ -259,7 +259,7 @@ def test_an_expiry_whose_answer_is_lost_says_what_has_expired(
 def test_an_expiry_that_another_one_has_overtaken_goes_on(
     s3: S3Access, store: IcebergVersionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other one takes the snapshots away that this one has just found to be without a tag."""
+    """The other expiry removes the snapshots that this one has just found to be untagged."""
     ref = audience()
     for order in ("1", "2"):
         store.publish(_replace(s3, ref, order, f"user-{order}"))
@@ -315,7 +315,7 @@ def _manifests(s3: S3Access, ref: AudienceRef) -> dict[str, bytes]:
 
 
 def _bounds(manifests: Mapping[str, bytes]) -> set[bytes]:
-    """Ids that manifests say."""
+    """Ids that occur in the manifests."""
     entries: list[Any] = [entry for content in manifests.values() for entry in fastavro.reader(io.BytesIO(content))]
     named = [entry["data_file"][name] or () for entry in entries for name in ("lower_bounds", "upper_bounds")]
     return {bound["value"] for bounds in named for bound in bounds}

@@ -1,4 +1,4 @@
-"""Exports into a folder: what cannot be one, what lies in it already, and a disk without room."""
+"""Exports into a folder: unusable paths, existing content, and a full disk."""
 
 import fcntl
 import itertools
@@ -36,7 +36,7 @@ _numbers = itertools.count()
 
 @contextmanager
 def without_rights(folder: Path) -> Iterator[None]:
-    """As somebody who may not write there; the superuser may everywhere, so he becomes nobody."""
+    """Act as a user who may not write there; root may write everywhere, so it becomes the user nobody."""
     folder.chmod(0o500)
     if root := os.geteuid() == 0:
         os.seteuid(65534)
@@ -50,7 +50,7 @@ def without_rights(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def full_disk() -> Iterator[Callable[[int], None]]:
-    """What makes the disk full, as far as this process goes: no file may become longer, writes fail half-way."""
+    """A function that fills the disk for this process: no file may grow beyond a size, so writes fail half-way."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         yield lambda most_bytes: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, hard))
@@ -59,9 +59,9 @@ def full_disk() -> Iterator[Callable[[int], None]]:
 
 
 def open_files() -> Iterator[str]:
-    """The files that this process has open, also those without a name any more."""
+    """Files that this process has open, including deleted ones."""
     for handle in Path("/proc/self/fd").iterdir():
-        with suppress(FileNotFoundError):  # it was the one of this loop
+        with suppress(FileNotFoundError):  # the handle of this loop
             yield str(handle.readlink())
 
 
@@ -72,7 +72,7 @@ def fault_of(error: type[MusterError], act: Callable[[], object]) -> MusterError
 
 
 def put(folder: Path, name: str, content: bytes) -> None:
-    """One file, the way an export puts it."""
+    """Put a file as an export does."""
     to = LocalFolder(folder)
     with to.scratch(folder) as scratch:
         (scratch / name).write_bytes(content)
@@ -170,7 +170,7 @@ def test_a_disk_without_room_for_the_manifest_has_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("most_bytes", [1_000, 300_000], ids=["at once", "midway"])
 @pytest.mark.parametrize("format_", FORMATS, ids=name_of)
 def test_a_file_without_room_is_closed_and_removed(tmp_path: Path, format_: ExportFormat, most_bytes: int) -> None:
-    """One that stays open fills the disk as well."""
+    """A file left open would keep the disk full."""
     rows = pa.table({"user_id": [os.urandom(90).hex() for _ in range(20_000)]})
     with full_disk() as fill:
         fill(most_bytes)
@@ -194,7 +194,7 @@ def published(s3: S3Access, tmp_path_factory: pytest.TempPathFactory) -> Lake:
 
 @pytest.fixture
 def lake(published: Lake, tmp_path: Path) -> Lake:
-    """The one of all tests, in a folder of the test's own."""
+    """The shared lake, with a folder for each test."""
     return replace(published, folder=tmp_path)
 
 
@@ -208,7 +208,7 @@ def version(published: Lake) -> PinnedVersion:
 def test_a_disk_that_is_full_ends_an_export_with_its_path_and_leaves_nothing(
     lake: Lake, version: PinnedVersion, format_: ExportFormat, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As soon as the first file is in its place, which is taken back where no repeat will need it."""
+    """The disk fills up once the first file is in place; that file is removed, unless a repeat needs it."""
     out = lake.folder / "out"
     to = str(out) if where == "local" else f"s3://{BUCKET}/exports/{new_id()}"
     order = ExportOrder(

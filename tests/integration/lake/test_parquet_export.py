@@ -1,4 +1,4 @@
-"""Exports: what is written, and that half of it is never seen."""
+"""Exports: their content, and that a half-written one is never visible."""
 
 import dataclasses
 import hashlib

@@ -1,4 +1,4 @@
-"""docs/querying.md: every block of it runs here, those for Athena and Trino as far as they can without them."""
+"""docs/querying.md: every block runs here; the ones for Athena and Trino as far as possible without these engines."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -52,7 +52,7 @@ def place(s3: S3Access, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pl
 
 @pytest.fixture
 def here(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """The examples name the exports as an analyst beside them would."""
+    """The examples, with the paths that an analyst next to the exports would use."""
     monkeypatch.chdir(place.folder)
     return place
 
@@ -75,7 +75,7 @@ def test_every_word_in_capitals_is_explained_and_used(place: Place) -> None:
 @pytest.mark.parametrize("block", of(RUN_BY_DUCKDB))
 def test_duckdb(here: Place, block: Block, tmp_path: Path) -> None:
     with duckdb.connect(config={"extension_directory": str(tmp_path), "autoinstall_known_extensions": False}) as db:
-        for name in ("httpfs", "avro", "iceberg"):  # as `INSTALL name` would, without a network
+        for name in ("httpfs", "avro", "iceberg"):  # same as `INSTALL name`, without a network
             db.execute(f"INSTALL {literal(str(extension_path(name)))}")
         assert counted(db.execute(here.filled(block.text)).fetchall()) == ANSWER
 
@@ -118,7 +118,7 @@ def test_the_table_is_registered_in_glue_and_again(
         _as_analyst(monkeypatch, s3)
         monkeypatch.setenv("AWS_ENDPOINT_URL_GLUE", f"http://{host}:{port}")
         monkeypatch.setenv("PYICEBERG_CATALOG__GLUE__S3__ENDPOINT", s3.endpoint)
-        monkeypatch.setattr("pyiceberg.catalog._ENV_CONFIG", Config())  # it was read when pyiceberg was imported
+        monkeypatch.setattr("pyiceberg.catalog._ENV_CONFIG", Config())  # pyiceberg had read it on import
         for _ in range(2):
             names: dict[str, Any] = {}
             exec(compile(here.filled(block.text), f"querying.md:{block.line}", "exec"), names)
@@ -178,7 +178,7 @@ def test_commands(block: Block) -> None:
 
 
 def _as_analyst(monkeypatch: pytest.MonkeyPatch, s3: S3Access) -> None:
-    """The environment of someone who has configured AWS's tools."""
+    """The environment of a user who has configured AWS's tools."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3.endpoint)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3.access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3.secret_key)
@@ -186,7 +186,7 @@ def _as_analyst(monkeypatch: pytest.MonkeyPatch, s3: S3Access) -> None:
 
 
 def _check_select(statement: exp.Expr, here: Place) -> None:
-    """Only columns that exist are named, and version 3 by its tag or its snapshot."""
+    """Check that only existing columns are named, and version 3 by its tag or its snapshot."""
     aliases = {alias.alias for alias in statement.find_all(exp.Alias)}
     assert {column.name for column in statement.find_all(exp.Column)} <= {"user_id", *SCHEMA.names, *aliases}
     for version in statement.find_all(exp.Version):

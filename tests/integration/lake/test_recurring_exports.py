@@ -1,4 +1,4 @@
-"""Recurring exports: another address each time, and what has changed since the last one that is READY."""
+"""Recurring exports: a new address each time, and the changes since the last export that is READY."""
 
 import json
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ def hourly(exports: Exports, *, since_last: bool = True, expression: str = "rate
 
 
 def registered(exports: Exports, schedule: Schedule, hour: int) -> Export:
-    """The run that was due some hours after the schedule was made, registered."""
+    """The run that was due some hours after the schedule was created, registered."""
     due = MADE_MS + hour * HOUR_MS
     execution = exports.context.engine.execution_arn(f"{schedule.schedule_id}-{due}", EXPORT_MACHINE)
     exports.workflow.statuses[execution] = "RUNNING"
@@ -59,7 +59,7 @@ def registered(exports: Exports, schedule: Schedule, hour: int) -> Export:
 
 
 def delta(exports: Exports, export: Export) -> tuple[int, int | None, list[tuple[str, str]]]:
-    """(version, base, [(change, user id)]) by the files at the address of an export that is READY."""
+    """(version, base, [(change, user id)]) from the files of a READY export."""
     assert export.state == "READY", export.error
     to = str(export.request["to"])
     manifest = exports.manifest(to)
@@ -155,7 +155,7 @@ def test_exports_of_others_are_no_base(exports: Exports) -> None:
         segments=exports.context.segments,
         versions=exports.context.versions,
     )
-    exports.vip = exports.audience("vip")  # another one of the same name
+    exports.vip = exports.audience("vip")  # another audience of the same name
     for order in "123":
         exports.publish("c", order=order)
     assert delta(exports, exports.run(registered(exports, schedule, 1)))[:2] == (3, None)

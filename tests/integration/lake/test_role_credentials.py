@@ -1,4 +1,4 @@
-"""Every client of S3 with the credentials of a role: from the endpoint of a container, and changed while it lives."""
+"""Every S3 client with the credentials of a role: from a container's endpoint, and changed during its lifetime."""
 
 import io
 import math
@@ -33,7 +33,7 @@ LONG_S = 60.0
 
 
 class Door:
-    """A proxy before the server that knows which keys have ended, and the role that has got others."""
+    """A proxy in front of the server that rejects expired keys, and a role that gets new ones."""
 
     def __init__(self, proxy: FaultyProxy, role: RoleCredentials) -> None:
         proxy.fault = self.refuse_what_has_ended
@@ -54,7 +54,7 @@ class Door:
         return Answer(status=403, code="ExpiredToken") if key in self.ended else None
 
     def change(self) -> None:
-        """The role has other keys from now on, and those of before are no longer good."""
+        """Give the role new keys, and reject the old ones."""
         self.role.access_key, self.role.secret_key = "role", secret_of("role")
         self.ended.add("lake")
 
@@ -127,7 +127,7 @@ def test_a_query_that_outlives_its_keys_goes_on_with_the_next(door: Door, s3: S3
     files = [f"s3://{BUCKET}/{prefix}/{number}.parquet" for number in range(FILES)]
     counted: list[object] = []
     with connect(replace(limits(tmp_path), threads=1), door.s3) as connection:
-        sql = f"SELECT count(DISTINCT user_id) FROM ({rows_sql(files, RowSchema())})"  # ours
+        sql = f"SELECT count(DISTINCT user_id) FROM ({rows_sql(files, RowSchema())})"  # rows_sql is our own SQL
         query = threading.Thread(target=lambda: counted.append(connection.execute(sql).fetchall()))
         query.start()
         while len(door.seen) < door.gate_at:

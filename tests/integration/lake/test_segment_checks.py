@@ -1,4 +1,4 @@
-"""The relay's check over a real archive: the stream's word, which is played, is held against the rule."""
+"""The control plane's check over a real archive: compares the (simulated) stream's answer with the rule."""
 
 import hashlib
 import io
@@ -66,7 +66,7 @@ def context(bucket: Bucket, catalog_url: str, tmp_path: Path) -> Iterator[Contex
 
 
 class Stream:
-    """Answers cuts as workers would: of each partition at its end of the archive, with these members."""
+    """Answers cuts as workers would: at each partition's end of the archive, with these members."""
 
     def __init__(self, context: Context, bucket: Bucket, members: dict[int, list[str]]) -> None:
         self._context = context

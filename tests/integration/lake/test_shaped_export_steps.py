@@ -1,4 +1,4 @@
-"""ExportAudience with a filter, looked up columns, suppression lists: pinned once, held, the same in a repeat."""
+"""ExportAudience with a filter, looked-up columns, suppression lists: pinned once, leased, the same in a repeat."""
 
 import json
 from collections.abc import Iterator
@@ -83,7 +83,7 @@ def test_each_run_of_a_schedule_suppresses_who_is_on_the_list_then(exports: Expo
 
 @pytest.fixture
 def topic(monkeypatch: pytest.MonkeyPatch) -> InMemoryTopicLog:
-    """The topic that exports to `kafka://members` go to."""
+    """The topic for exports to `kafka://members`."""
     log = InMemoryTopicLog(3)
     monkeypatch.setattr("orchestration.kinds.export.topics.open_topic", lambda *_, **__: log)
     return log

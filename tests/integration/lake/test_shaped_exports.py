@@ -1,4 +1,4 @@
-"""Exports of chosen rows and columns: what is left out is accounted for, or there is no manifest."""
+"""Exports of selected rows and columns: omitted rows are accounted for, or there is no manifest."""
 
 import dataclasses
 import json
@@ -65,12 +65,12 @@ def members(lake: Lake, ids: list[str], partitions: int = 4) -> PinnedVersion:
 
 
 def read(folder: Path, manifest: Manifest) -> list[dict[str, Any]]:
-    """The rows of an export in JSON Lines, in the order of its files."""
+    """Rows of an export in JSON Lines, in the order of its files."""
     return [json.loads(line) for file in manifest.files for line in (folder / file.key).read_text().splitlines()]
 
 
 def verified(lake: Lake, to: str | Path) -> Manifest:
-    """An export that everybody's check agrees with."""
+    """Export, and check the result in every way."""
     manifest, difference = lake.check(str(to))
     assert difference is None
     if "://" not in str(to):
@@ -300,7 +300,7 @@ def test_a_filter_that_wants_to_be_sql_is_refused_or_matches_nobody(lake: Lake) 
 
 
 def unread(schema: RowSchema) -> PinnedVersion:
-    """A version of nobody."""
+    """A version whose files must not be read."""
     info = VersionInfo(
         version=Version(1),
         snapshot_id=1,

@@ -33,7 +33,7 @@ def calls() -> list[AudienceCall | RejectsCall]:
 
 @pytest.fixture
 def run(s3: S3Access, tmp_path: Path, calls: list[AudienceCall | RejectsCall]) -> Run:
-    """Runs a query where every audience is {ann 30, bob 40, cy null}, every rejects the same file."""
+    """Runs a query where every audience is {ann 30, bob 40, cy null}, and all rejects are one file."""
     rows: list[dict[str, Any]] = [{"user_id": "ann", "age": 30}, {"user_id": "bob", "age": 40}, {"user_id": "cy"}]
     uris = [part.uri for part in Parts(s3).write(audience(), new_id(), rows, AGE) if part.rows]
 
@@ -224,7 +224,7 @@ def test_the_credentials_of_the_environment_are_not_there(
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.setenv(name, "from-the-environment")
     assert not any(name.startswith("AWS_") for name in child_environment())
-    with duckdb.connect() as connection:  # why: DuckDB takes them for settings, which a query could read
+    with duckdb.connect() as connection:  # why: DuckDB takes these names for settings, which a query could read
         connection.execute(f"LOAD {literal(str(extension_path('httpfs')))}")
         [found] = connection.execute("SELECT current_setting('s3_secret_access_key')").fetchall()
     assert found == ("from-the-environment",)

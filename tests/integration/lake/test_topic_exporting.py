@@ -1,4 +1,4 @@
-"""Versions of the lake to a topic: groups are read through DuckDB, and every reading makes the same messages."""
+"""Versions of the lake to a topic: groups are read through DuckDB, and every read makes the same messages."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,7 +30,7 @@ def rows_of(lake: Lake, group: Group, schema: RowSchema) -> Iterator[ChangedRows
 
 
 def sent(lake: Lake, export: TopicExport, groups: list[Group]) -> tuple[Receiver, InMemoryTopicLog, dict[Any, Any]]:
-    """All steps, every group twice."""
+    """Run all steps, every group twice."""
     log = InMemoryTopicLog(P)
     start(export, log)
     done = [send_group(export, log, group=g.number, rows=rows_of(lake, g, export.columns)) for g in [*groups, *groups]]

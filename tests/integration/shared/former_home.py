@@ -1,4 +1,4 @@
-"""A home of the release before, whose servers let everybody in."""
+"""A home of the previous release, whose servers let everyone in."""
 
 import hashlib
 import hmac
@@ -68,7 +68,8 @@ def _s3_of_before(home: Home, settings: Settings, ports: Ports) -> Iterator[None
         (home.s3 / name).unlink()
     (home.s3 / "security.toml").write_text("\n".join(map(_signing, ("jwt.signing", "jwt.filer_signing"))))
     command = [argument for argument in seaweedfs.command(ports) if not argument.startswith("-disableHttp")]
-    with _running(command, home.s3, signal.SIGKILL):  # it would wait for itself; what it has acknowledged is written
+    # a stop would wait for itself; what it has acknowledged is written
+    with _running(command, home.s3, signal.SIGKILL):
         yield
 
 
@@ -84,7 +85,7 @@ def _running(command: list[str], folder: Path, end: signal.Signals) -> Iterator[
 
 
 def make_former_home(path: Path) -> Settings:
-    """A home with `RECORD` in a topic and in the object `kept` of the lake; none of its servers runs any more."""
+    """A home with `RECORD` in a topic and in the object `kept` of the lake; its servers no longer run."""
     home, ports = Home(path=path), pick_free_ports()
     home.make()
     addresses = ports.addresses() | {"kafka_bootstrap": f"{LOOPBACK}:{ports.kafka}"}

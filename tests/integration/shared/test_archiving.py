@@ -1,4 +1,4 @@
-"""The archive's committer on a real broker and a real S3 server: ranges become tables, and workers are told."""
+"""The archive's committer on a real broker and a real S3 server: ranges become tables, and workers get the ends."""
 
 import os
 import signal
@@ -38,11 +38,11 @@ from tests.integration.workers import ROOT, end_sessions, eventually, member_ids
 
 pytestmark = pytest.mark.integration
 DOUBTFUL = "after the append"
-"""The table has the ranges, and nobody was told. Deaths at every point are those of tests/unit as well."""
+"""The table has the ranges, but the ends were not announced. Deaths at all points are in tests/unit."""
 
 
 class World:
-    """A catalog and a lake bucket of their own, on the topics of all."""
+    """A separate catalog and lake bucket, on the shared topics."""
 
     def __init__(self, settings: Settings, bucket: Bucket) -> None:
         self.settings = settings
@@ -65,7 +65,7 @@ class World:
         return self._group.committed() == self._group.ends()
 
     def told(self) -> dict[str, int]:
-        """The ends that were told since the beginning, by key."""
+        """Ends announced since the start of the test, by key."""
         consumer = Consumer({**librdkafka_config(self.settings.kafka_bootstrap), "group.id": "unused"})
         consumer.assign([TopicPartition(ARCHIVE_COMMITS, 0, self._told_from)])
         found: dict[str, int] = {}
@@ -84,7 +84,7 @@ class World:
         return found
 
     def offsets(self, topic: str) -> list[int]:
-        """Of all rows that the table has."""
+        """Offsets of all rows in the table."""
         found: list[int] = []
         for file in self.context.archive.files(topic):
             table = pq.read_table(file.uri.removeprefix("s3://"), filesystem=self.bucket.s3.filesystem())
@@ -104,7 +104,7 @@ class World:
             assert not thread.is_alive()
 
     def dies(self, point: str) -> int:
-        """The exit code of a committer that is killed at a point."""
+        """Exit code of a committer that is killed at a point."""
         env = os.environ | self.settings.environment()
         command = [sys.executable, "-m", "tests.integration.archiver", point]
         return subprocess.run(command, cwd=ROOT, env=env, timeout=120, check=False).returncode
@@ -190,7 +190,8 @@ def test_a_topic_that_was_made_anew_has_another_id(stack: Settings) -> None:
     assert ids.of(spec.name) == first
     admin.delete_topics([spec.name])[spec.name].result(30)
     eventually(lambda: made() is None)
-    with pytest.raises(RetriableError, match="TOPIC_MISSING"):  # the committer waits for it, and does not end the relay
+    # the committer waits for it, without ending the control plane
+    with pytest.raises(RetriableError, match="TOPIC_MISSING"):
         ids.of(spec.name)
     ensure_topics(stack, [spec])
     assert eventually(made) != first

@@ -1,6 +1,6 @@
-"""A broker with TLS, users and an authorizer: who may, may; who may not ends soon and says why; no password is said.
+"""A broker with TLS, users and an authorizer: rejected clients end soon and say why; no password is printed.
 
-It looks at the retention of its topics twice a second: here is also how long a record outlives that.
+It checks the retention of its topics twice a second, so the lifetime of records is tested here too.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ PASSWORD, WRONG, NEW, PLAIN = "first-hush", "wrong-hush", "second-hush", "plain-
 SECRETS = (PASSWORD, WRONG, NEW, PLAIN)
 SHORT_MS: Final = 1_000
 NO_OP: Final = bytes.fromhex("01 08 01140000 00")
-"""A record without a key or headers whose value is a NoOpRecord, as a controller writes that shows it is there."""
+"""A record without key or headers whose value is a NoOpRecord, as a controller writes to show it is alive."""
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +66,13 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
 
 @pytest.fixture(scope="module")
 def logon(kafka: SecureKafka) -> Path:
-    """The file that the stack reads its password from; it follows `set_password`."""
+    """The stack's password file; it follows `set_password`."""
     return kafka.credentials("stack", PASSWORD)
 
 
 @pytest.fixture
 def settings(stack: Settings, kafka: SecureKafka, logon: Path, tmp_path: Path) -> Settings:
-    """S3 of the session, a catalog, and the broker as the user may log on to it."""
+    """S3 of the session, a catalog, and the broker with the user's logon."""
     url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
     migrate.upgrade(url)
     return stack.with_(
@@ -97,7 +97,7 @@ async def _read_by_aiokafka(bootstrap: str) -> int:
     finally:
         await reader.stop()
         while any(open_.get_extra_info("socket").fileno() >= 0 for open_ in _transports()):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)  # aiokafka does not wait for the end of a connection that was refused
+            await asyncio.sleep(0.05)  # aiokafka does not wait for refused connections to close
 
 
 def _transports() -> list[Any]:
@@ -241,10 +241,10 @@ AGAIN = pytest.mark.faults("the same of another program, which takes seconds to 
 
 
 def _joined(settings: Settings, pid: int) -> bool:
-    """By its process: the stack of this file may have a worker in the group as well."""
+    """Compare process ids: the stack of this file may have a worker in the group as well."""
     try:
         return pid in {worker.pid for worker in running_workers(settings)}
-    except RetriableError:  # the coordinator of the group is being chosen
+    except RetriableError:  # the group's coordinator is being elected
         return False
 
 
@@ -357,7 +357,7 @@ def test_an_existing_topic_of_users_is_altered_and_then_lets_go_of_records_withi
     try:
         assert eventually(first) > 0
         assert time.monotonic() - began > SHORT_MS / 1000
-        assert _first(consumer, "of-before") == 0  # its one segment stays open for a week
+        assert _first(consumer, "of-before") == 0  # its only segment stays open for a week
         assert NO_OP not in (kafka.folder / "data" / "__cluster_metadata-0" / f"{0:020}.log").read_bytes()
     finally:
         consumer.close()
@@ -365,12 +365,12 @@ def test_an_existing_topic_of_users_is_altered_and_then_lets_go_of_records_withi
 
 
 def _first(consumer: Consumer, topic: str) -> int:
-    """The offset of the first record that is there."""
+    """The oldest available offset."""
     return int(consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)[0])
 
 
 def _ends(settings: Settings, logs: Path, module: str) -> str:
-    """What a worker says that is to end by itself."""
+    """Log of a worker that is expected to end."""
     workers = Workers(settings, logs, module)
     try:
         workers.start("a")
@@ -381,7 +381,7 @@ def _ends(settings: Settings, logs: Path, module: str) -> str:
 
 
 def _stranger(folder: Path) -> Path:
-    """A certificate that has nothing to do with the broker's, though it has the same name."""
+    """A certificate unrelated to the broker's, with the same name."""
     return make_certificate(folder)[0]
 
 

@@ -1,4 +1,4 @@
-"""Events of ordinary producers on the real broker: where they lie, and what becomes of those that lie wrong."""
+"""Events of ordinary producers on the real broker: which partition they reach, and what happens to misplaced ones."""
 
 import json
 import subprocess
@@ -37,7 +37,7 @@ SCRIPT = Path(__file__).parents[3] / "docs" / "send_events.py"
 
 
 class Log:
-    """What comes into a topic of the stack from now on."""
+    """Records that reach a topic of the stack from now on."""
 
     def __init__(self, bootstrap: str, topic: str) -> None:
         self.bootstrap = bootstrap
@@ -55,7 +55,7 @@ class Log:
         return Consumer({**librdkafka_config(self.bootstrap), "group.id": f"unused-{uuid.uuid4().hex}"})
 
     def read(self) -> list[list[TopicRecord]]:
-        """The records of each partition that came since this was read last."""
+        """Records of each partition since the last read."""
         ends, begins = self._ends(), self._from
         wanted = sum(ends) - sum(begins)
         consumer = self._consumer()
@@ -132,7 +132,7 @@ def test_the_events_of_a_producer_with_another_partitioner_count_once_where_they
     assert len(moves) + len(users(first)) == len(USERS)
     assert len(moves) > len(USERS) // 2
     send_moves(log, moves)
-    send_moves(log, moves)  # whoever sends them dies before the offset is committed
+    send_moves(log, moves)  # as if the sender had died before committing the offset
     second = log.intakes()
     assert [(intake.moves, intake.refusals) for intake in second] == [((), ())] * P
     events = {
@@ -206,7 +206,7 @@ def test_a_file_that_is_sent_twice_and_the_same_events_of_a_producer_are_one_eve
 
 
 class NobodyReads:
-    """`Backlog` of a topic that nobody reads yet; so few chunks need not wait for anybody."""
+    """`Backlog` of a topic without readers; so few chunks need not wait."""
 
     def taken(self) -> tuple[int, ...]:
         return (0,) * P

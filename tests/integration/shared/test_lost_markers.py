@@ -107,10 +107,10 @@ def test_a_lost_end_marker_is_told_by_the_offsets_of_a_real_group(
         imported.without(lambda m: isinstance(m, ImportEnded) and m.partition == LOST).messages,
     )
     ends = group.ends()
-    # What the importer was told: the marker of the lost one had the offset that is now the end of the log.
+    # Offsets as the importer saw them: the lost marker had the offset that is now the end of the log.
     offsets = {p: ends[IMPORTS, p] - (0 if p == LOST else 1) for p in range(stack.partitions)}
     job = awaiting(context, imported, offsets)
-    if passed:  # somebody else's messages take its place
+    if passed:  # messages of another import take its place
         other = make_import(new_job_id(now_ms(), random.randbytes(10)), users(100), partitions=stack.partitions)
         send(stack.kafka_bootstrap, other.messages)
     others = stack.partitions - 1

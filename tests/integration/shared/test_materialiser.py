@@ -1,4 +1,4 @@
-"""The worker on a real broker and a real object store: whatever happens, the parts are the last row of each user."""
+"""The worker on a real broker and a real object store: in every case the parts are the last row of each user."""
 
 import random
 from collections.abc import Iterator
@@ -62,20 +62,20 @@ def stopped(all_workers: Workers) -> Workers:
 
 @pytest.fixture
 def workers(all_workers: Workers) -> Workers:
-    """Worker `a` runs, for all tests that do not end it."""
+    """Worker `a` runs, for all tests that do not stop it."""
     if not all_workers.runs("a"):
         all_workers.start("a", **SESSION)
     return all_workers
 
 
 def last_rows(rows: pa.Table) -> dict[str, tuple[Any, ...]]:
-    """The last row of each user, as the file has them."""
+    """The last row of each user, in the order of the file."""
     columns = [rows.column(name).to_pylist() for name in rows.column_names if name not in {ORDINAL, "user_id"}]
     return {user: tuple(v) for user, *v in zip(rows.column("user_id").to_pylist(), *columns, strict=True)}
 
 
 def assert_materialised(settings: Settings, imported: FakeImport, rows: pa.Table, timeout_s: float = 60) -> None:
-    """All partitions of the import are announced, and their parts hold the last row of each user, sorted."""
+    """Check that all partitions are announced, and that their parts are the last rows of the users, sorted."""
     found = all_announced(settings, imported.import_id, imported.partitions, imported.attempt, timeout_s)
     tables = []
     for marker in imported.markers():
@@ -206,7 +206,7 @@ def test_an_aborted_import_leaves_nothing_behind_and_announces_nothing(stack: Se
     unfinished = gone.without(lambda m: isinstance(m, ImportEnded))
     send(stack.kafka_bootstrap, unfinished.messages)
     eventually(lambda: staged(stack, gone.import_id))
-    # The zombie importer goes on after the abort, and ends.
+    # The zombie importer continues after the abort, and ends.
     send(stack.kafka_bootstrap, [*abort(gone), *gone.chunks()[:8], *gone.markers(), *other.messages])
     assert_materialised(stack, other, rows)
     eventually(lambda: committed_everything(stack))
@@ -259,4 +259,4 @@ def test_a_small_import_is_not_held_up_by_a_big_one_and_memory_is_bounded(stack:
         assert_materialised(stack, imported, rows)
     assert_materialised(stack, big, big_rows)
     assert workers.peak_rss < 800 * 1024 * 1024
-    assert workers.stop("a") == 0  # the next test is to have another buffer
+    assert workers.stop("a") == 0  # the next test needs another buffer

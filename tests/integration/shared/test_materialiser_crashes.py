@@ -1,4 +1,4 @@
-"""Workers that are killed, or sleep through their session, while imports run: the same parts in the end."""
+"""Workers that are killed, or sleep past their session, during imports: the same parts in the end."""
 
 import os
 import random
@@ -49,12 +49,12 @@ def test_workers_killed_at_random_moments_lose_and_double_nothing(stack: Setting
     ]
     workers.start("a")
     workers.start("b")
-    # A tenth of the messages is sent twice; the log grows while workers come and go.
+    # A tenth of the chunks is sent twice; the log grows while workers come and go.
     messages = interleave(*(imported.messages for imported, _ in imports))
     doubled = [m for m in messages for _ in range(2 if isinstance(m, UserChunk) and dice.random() < 0.1 else 1)]
     piece = len(doubled) // KILLS + 1
     for n in range(KILLS):
-        goal = committed(stack) + dice.randrange(piece)  # somewhere in the middle of what is sent now
+        goal = committed(stack) + dice.randrange(piece)  # somewhere in the middle of the messages sent next
         send(stack.kafka_bootstrap, doubled[n * piece : (n + 1) * piece])
         if n == KILLS // 2:
             send(stack.kafka_bootstrap, interleave(*(imported.messages for imported, _ in small)), IMPORTS_SMALL)

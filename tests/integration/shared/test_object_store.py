@@ -1,4 +1,4 @@
-"""What the materialiser relies on in an object store, for the one in memory and for the real one."""
+"""What the materialiser needs from an object store, for the in-memory and the real one."""
 
 import random
 import socket
@@ -72,7 +72,7 @@ def test_a_writer_that_dies_in_the_middle_of_a_put_leaves_nothing_that_counts(
     with socket.create_connection((url.hostname, url.port)) as connection:
         connection.sendall(head.encode() + sent)
         connection.shutdown(socket.SHUT_WR)
-        while connection.recv(65_536):  # until its end has been noticed
+        while connection.recv(65_536):  # until the server has noticed the end
             pass
     assert store.get_tail(BUCKET, key, 3) is None
     assert store.put_new(BUCKET, key, b"whole")

@@ -168,7 +168,7 @@ def test_an_upload_outlasts_a_server_that_does_not_answer(
 def test_text_is_not_packed_by_the_server(
     stack: Settings, store: ObjectStore, bucket: str, prefix: str, tmp_path: Path
 ) -> None:
-    """It would be, for lack of a type: then every read of it costs six times as much."""
+    """Without a type the server would compress it: then every read costs six times as much."""
 
     def stored() -> int:
         return sum(file.stat().st_size for file in (stack.home / "s3").rglob("*.dat"))
@@ -216,7 +216,7 @@ def test_a_server_that_is_not_there_is_an_outage(stack: Settings, bucket: str) -
 
 
 class CuttingProxy:
-    """Passes TCP connections on to the server; the first `cuts` that send so much are cut after `after` bytes."""
+    """Forwards TCP connections; the first `cuts` connections with so many bytes are cut after `after` bytes."""
 
     def __init__(self, target: str, *, after: int, cuts: int) -> None:
         parts = urlsplit(target)
@@ -282,7 +282,7 @@ def test_a_broken_stream_goes_on_at_the_byte_where_it_broke(
     through = store_of(stack, endpoint=cutting.endpoint)
     assert content_of(through, through.pin(bucket, prefix + "f"), range_bytes=3_000_000) == content
     assert cutting.cuts_left == 0
-    assert cutting.sent < len(content) + 5 * MIB  # from the start again each time would be 3 MB more a cut
+    assert cutting.sent < len(content) + 5 * MIB  # starting over each time would send 3 MB more per cut
 
 
 def csv_bytes(rows: int) -> bytes:
@@ -291,7 +291,7 @@ def csv_bytes(rows: int) -> bytes:
 
 @pytest.fixture(scope="module")
 def large() -> bytes:
-    """More than is read ahead of what is parsed: what befalls it then, befalls it in the middle."""
+    """More than the read-ahead of the parser, so that a later fault hits in the middle."""
     return csv_bytes(1_500_000)
 
 

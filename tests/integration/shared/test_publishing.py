@@ -119,7 +119,7 @@ def publish(
 
 
 def consumed(settings: Settings, topic: str) -> Iterator[Message]:
-    """Every message that the topic holds now; those of a partition in their order."""
+    """Every message in the topic now, in order per partition."""
     consumer = Consumer(
         {**librdkafka_config(settings.kafka_bootstrap), "group.id": uuid.uuid4().hex, "enable.auto.commit": False}
     )
@@ -183,7 +183,7 @@ def test_librdkafkas_murmur2_puts_users_where_we_do(stack: Settings, topic: str)
 
 
 class SupersededOnceHeard:
-    """`Fence` of an attempt that another one supersedes as soon as the topic holds a message of it."""
+    """`Fence` of an attempt that is superseded as soon as the topic has a message of it."""
 
     def __init__(self, settings: Settings, topic: str) -> None:
         self._settings = settings
@@ -243,7 +243,7 @@ def test_the_backlog_stays_within_its_limit_and_ends_with_the_import(
 
 
 def take_slowly(settings: Settings, topic: str, group: str, done: threading.Event, behind: list[int]) -> None:
-    """A worker that commits after every message, and notes how many more its partition held at that time."""
+    """A worker that commits after every message, and notes how many more its partition had at that time."""
     consumer = Consumer(
         {
             **librdkafka_config(settings.kafka_bootstrap),

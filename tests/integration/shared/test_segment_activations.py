@@ -1,4 +1,4 @@
-"""What workers are told of segments, over a real broker, and what they say comes into the catalog."""
+"""What workers learn of segments, over a real broker, and how their reports reach the catalog."""
 
 import threading
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ LATER = 10_000
 
 @pytest.fixture
 def tenant() -> TenantName:
-    """One that nobody else on the broker has."""
+    """A tenant that is unique on the broker."""
     return TenantName(f"t{new_id()}")
 
 
@@ -76,7 +76,7 @@ def publish(context: Context, tenant: TenantName, order: str) -> None:
 
 
 def told(context: Context, tenant: TenantName) -> list[list[Message]]:
-    """What is in each partition of the activations for a tenant."""
+    """A tenant's activations in each partition."""
     consumer = Consumer({**librdkafka_config(context.settings.kafka_bootstrap), "group.id": "nobody"})
     try:
         places = [TopicPartition(SEGMENT_ACTIVATIONS, p, 0) for p in range(context.settings.partitions)]

@@ -1,4 +1,4 @@
-"""Rules asked of the archive in the stack's lake, and cuts of a worker that is played by hand."""
+"""Rules evaluated on the archive in the stack's lake, and cuts of a simulated worker."""
 
 import io
 import json
@@ -99,7 +99,7 @@ def purchase(user: str, days_ago: float, identity: int, **properties: Any) -> di
 
 @pytest.fixture
 def shop(world: World) -> World:
-    """ann bought twice, bob once and was told of it twice, cid long ago; dan is known, and no more."""
+    """ann bought twice, bob once (recorded twice), cid long ago; dan is known without events."""
     world.archive(EVENTS, [purchase("ann", 1, 1, amount=120.0), purchase("ann", 2, 2, amount=80.0)])
     again = purchase("bob", 1, 3, amount=500.0)
     world.archive(EVENTS, [again, again, purchase("cid", 40, 4)])
@@ -163,7 +163,7 @@ def test_members_of_whom_nothing_else_is_known_are_told_wherever_they_vanish(
     with Worker(shop, ["bob"]):
         assert main(["segments", "check", "buyers", "-t", shop.tenant]) == 0
     assert row in capsys.readouterr().out
-    shop.ends = dict.fromkeys(shop.ends, 0)  # of before anybody was known
+    shop.ends = dict.fromkeys(shop.ends, 0)  # from before any user was known
     with Worker(shop, []):
         assert answer(shop, capsys, "segments", "check", "buyers")["outside"][0]["users"] == 1_701
 
@@ -194,7 +194,8 @@ def test_a_comparison_with_a_type_that_no_value_has_is_told(shop: World, capsys:
     rule = 'age >= 25 and age is set and age != "x" and ever(purchase where amount > 1 and amount = true)'
     found = answer(shop, capsys, "segments", "preview", rule)
     amount = {"event": "purchase", "name": "amount", "compared_as": "boolean", "values": {"double": 4, "string": 1}}
-    age = {"event": None, "name": "age", "compared_as": "double", "values": {"string": 2}}  # the numbers are of before
+    # the numbers are earlier values
+    age = {"event": None, "name": "age", "compared_as": "double", "values": {"string": 2}}
     assert (found["members"], found["mistyped"]) == (0, [age, amount])
     assert main(["segments", "create", "grown", "--rule", rule, "-t", shop.tenant]) == 0
     said = capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The embedded stack as a user meets it: up, down, restarts, kill -9, taken ports, and ports that take nothing."""
+"""The embedded stack as a user meets it: up, down, restarts, kill -9, taken ports, and ports without a listener."""
 
 import json
 import os
@@ -72,7 +72,7 @@ def produce(settings: Settings, value: bytes) -> None:
 
 
 def assert_kept(settings: Settings, *values: bytes) -> None:
-    """The topic has these values, in this order, once each."""
+    """Check that the topic has these values, in this order, once each."""
 
     def read() -> list[bytes] | None:
         try:
@@ -138,7 +138,7 @@ def test_kafka_answers_nobody_who_has_not_logged_on(stack: Settings, listener: s
 
 
 def as_client(settings: Settings, *, port: int = 0, password: str = "") -> dict[str, Any]:
-    """How a program outside is to reach Kafka; it may guess a password, or try another port."""
+    """Kafka settings for an outside program; it may guess a password, or try another port."""
     user = json.loads((settings.home / "kafka" / "client.json").read_text())
     guessed = settings.home / "guessed.json"
     write_private(guessed, json.dumps(user | {"password": password or user["password"]}).encode())
@@ -213,7 +213,7 @@ def test_the_home_is_private(stack: Settings) -> None:
 
 
 def secrets_of(settings: Settings) -> list[str]:
-    """Of the store, inside and outside, and of the users of Kafka."""
+    """Secrets of the store, inside and outside, and of Kafka's users."""
     files = [settings.home / "kafka" / f"{user}.json" for user in ("muster", "client")]
     key = (settings.home / "s3" / "key.pem").read_text().splitlines()[1]
     return [key, settings.s3_secret_key.reveal(), *(json.loads(file.read_text())["password"] for file in files)]
@@ -236,13 +236,13 @@ def test_a_changed_number_of_partitions_is_refused(stack: Settings) -> None:
 
 @pytest.fixture(scope="module")
 def former(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A home of the release before, whose servers let everybody in; none of them runs."""
+    """A home of the previous release, whose servers let everyone in; none of them runs."""
     return make_former_home(tmp_path_factory.mktemp("former") / "home")
 
 
 @pytest.fixture(scope="module")
 def own(former: Settings) -> Iterator[Settings]:
-    """The same home, brought up. Its servers may be killed and stopped: they run again at the end of each test."""
+    """The same home, brought up. Tests may kill and stop its servers, which run again at the end of each."""
     try:
         yield local_stack.up(former.home, parts=["kafka", "s3"], env=stack_environment({}))
         assert local_stack.down(former.home) is True

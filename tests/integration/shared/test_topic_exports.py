@@ -1,4 +1,4 @@
-"""Exports to a topic on the real broker, read by the scripts that receivers get, run as they run them."""
+"""Exports to a topic on the real broker, read by the receivers' scripts, run as receivers run them."""
 
 import json
 import socket
@@ -70,7 +70,7 @@ class Topic:
         assert producer.flush(30) == 0
 
     def messages(self) -> int:
-        """How many it holds."""
+        """Number of messages in it."""
         consumer = Consumer({**librdkafka_config(self.bootstrap), "group.id": "unused"})
         try:
             places = [TopicPartition(self.name, number) for number in range(P)]
@@ -79,7 +79,7 @@ class Topic:
             consumer.close()
 
     def received(self) -> tuple[list[list[Any]], str, int]:
-        """(rows with their change, what it complains about, exit code) of the receivers' script."""
+        """(rows with their change, complaints, exit code) of the receivers' script."""
         command = [sys.executable, str(ROOT / "docs" / "consume_export.py"), self.bootstrap, self.name, str(SCHEMAS)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
@@ -118,7 +118,7 @@ def test_a_version_with_naughty_values_reaches_its_receiver_as_it_is(topic: Topi
 
 
 def sending_forever(bootstrap: str, topic: str) -> None:
-    """Group 0 of `MANY`, whose reader falls asleep behind the last batch: for a process that is killed."""
+    """Send group 0 of `MANY` and fall asleep after the last batch: for a process that is killed."""
 
     def asleep(rows: int) -> None:
         if rows == len(MANY):
@@ -133,13 +133,13 @@ def test_a_group_whose_sender_was_killed_is_sent_again_and_reaches_the_receiver_
     call = f"from {__name__} import sending_forever; sending_forever({topic.bootstrap!r}, {topic.name!r})"
     with subprocess.Popen([sys.executable, "-c", call], cwd=ROOT) as sender:
         try:
-            # The start markers, and every chunk that is full.
+            # The start markers, and every full chunk.
             eventually(lambda: topic.messages() == P + P or sender.poll() is not None)
             assert sender.poll() is None
         finally:
             sender.kill()
     sent = send_group(export, topic.log(), group=0, rows=whole(MANY))
-    assert topic.messages() == P + P + sum(part.chunks for part in sent.partitions)  # those came twice
+    assert topic.messages() == P + P + sum(part.chunks for part in sent.partitions)  # the full chunks came twice
     end(export, topic.log(), [sent])
     rows, complaints, code = topic.received()
     assert (sorted(rows), complaints, code) == (as_received(MANY), "", 0)

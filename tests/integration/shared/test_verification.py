@@ -90,7 +90,7 @@ def test_an_object_that_was_overwritten_after_it_was_pinned_is_refused(
 ) -> None:
     pinned = uploaded(store, stack, tenant, b"user_id\nalice\n")
     uploaded(store, stack, tenant, b"user_id\nmallory\n")
-    if pinned.version_id is not None:  # a bucket that keeps versions still has the one that was pinned
+    if pinned.version_id is not None:  # a versioned bucket still has the pinned object
         assert verify(pinned, store, stack, tenant, ImportSpec(), tmp_path).source_bytes == 14
         return
     with pytest.raises(UserError, match="SOURCE_CHANGED"):

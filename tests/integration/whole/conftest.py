@@ -1,4 +1,4 @@
-"""One whole stack for all tests of this folder: use audiences, keys and tenants of your own.
+"""One whole stack for all tests of this folder: use separate audiences, keys and tenants.
 
 A step runs in a function up to `FUNCTION_BYTES`, in a task up to `TASK_BYTES`, else on a machine; a member of a version
 counts for 64 bytes. One large import runs at a time.
@@ -27,12 +27,12 @@ SMALL_BYTES: Final = 8 * 1024
 FUNCTION_BYTES: Final = 16 * 1024
 TASK_BYTES: Final = 128 * 1024
 READERS: Final = "readers"
-"""Group that reads job events, or does not."""
+"""Group of readers of job events; tests decide whether it reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Whole:
-    """The stack, and whom it tells of jobs."""
+    """The stack, and the receivers of its notifications."""
 
     context: Context
     mailbox: Mailbox
@@ -41,7 +41,7 @@ class Whole:
 
 @pytest.fixture(scope="package")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
-    """All parts of the stack, two workers. It is stopped when the last test of the folder has run."""
+    """All parts of the stack, two workers. It stops after the last test of the folder."""
     folder = tmp_path_factory.mktemp("whole")
     with ExitStack() as started:
         mailbox = started.enter_context(mail_server(folder / "mail"))
@@ -90,7 +90,7 @@ def few(context: Context, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grown:
-    """An audience that three files were appended to: the jobs, and the users of all files."""
+    """An audience made by three appends: the jobs, and the users of all files."""
 
     name: str
     jobs: tuple[Job, ...]

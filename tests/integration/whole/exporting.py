@@ -1,4 +1,4 @@
-"""Exports on the whole stack: started, followed, swept, and held against what the receiver must have."""
+"""Exports on the whole stack: started, followed, swept, and compared with what the receiver must have."""
 
 from connectors.storage.listing import list_objects
 from orchestration.catalog.records import Export
@@ -23,7 +23,7 @@ def ref(context: Context, name: str) -> AudienceRef:
 
 
 def start(context: Context, audience: str, **changes: object) -> ExportRequest:
-    """An export of an audience, a group for each of its partitions."""
+    """Start an export of an audience, with a group for each of its partitions."""
     export_id = fresh_id()
     given: dict[str, object] = {
         "export_id": export_id,
@@ -47,7 +47,7 @@ def finished(context: Context, request: ExportRequest) -> Export:
 
 
 def sweep(context: Context, request: ExportRequest) -> None:
-    """What the relay does some seconds after the end of an export."""
+    """Do what the control plane does some seconds after the end of an export."""
     wiring.ended_exports(context).tick(now_ms() + SWEEP_AFTER_MS + 1)
     assert context.exports.get(request.export_id).swept_at_ms is not None
 
@@ -58,7 +58,7 @@ def files(context: Context, request: ExportRequest) -> set[str]:
 
 
 def assert_received(context: Context, request: ExportRequest) -> None:
-    """Everything adds up, and after the sweep there is nothing else."""
+    """Check that everything adds up, and that the sweep leaves nothing else."""
     export = finished(context, request)
     assert (export.state, export.error) == ("READY", None)
     sweep(context, request)
@@ -71,5 +71,5 @@ def assert_received(context: Context, request: ExportRequest) -> None:
 
 
 def attempts(context: Context, request: ExportRequest) -> list[int]:
-    """How often each group was begun."""
+    """Number of attempts of each group."""
     return [group.attempt for group in context.exports.groups(request.export_id)]

@@ -1,6 +1,6 @@
-"""Whole imports whose processes are killed while they are held at a point: the published set is the file's.
+"""Whole imports whose processes are killed while held at a point: the published set is the file's.
 
-Kills at random moments, and repeated, are in `test_crashes`.
+Repeated kills at random moments are in `test_crashes`.
 """
 
 import os
@@ -63,7 +63,7 @@ def test_a_worker_that_is_told_to_end_during_an_import_hands_over_in_order(conte
     ends = log.read_text().count("ended with exit code 0")
     with hold(context.settings.home, "importer") as importer:
         job, users = start_append(context, tmp_path, "handed-over", rows=ROWS)
-        importer()  # the workers have, or are about to get, all of the file but its end
+        importer()  # the workers have, or will soon have, the whole file except its end
         before = pid_of(context, "worker-1")
         assert before is not None
         os.kill(before, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Exports on the whole stack: writers die, and the receiver cannot tell.
+"""Exports on the whole stack: writers die, and the receiver sees no difference.
 
 Exports whose writers are killed at random moments are in `tests/integration/test_exports.py`.
 """
@@ -97,5 +97,5 @@ def status(context: Context, execution: str | None) -> str:
 
 
 def written(context: Context, request: ExportRequest) -> int:
-    """How many groups the catalog has."""
+    """Number of groups recorded in the catalog."""
     return sum(group.record is not None for group in context.exports.groups(request.export_id))

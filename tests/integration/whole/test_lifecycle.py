@@ -1,4 +1,4 @@
-"""The life of jobs on the whole stack: a queue, a cancel, a retry, a stopped execution, what is swept and what expires.
+"""The life of jobs on the whole stack: queue, cancel, retry, stopped execution, sweep and expiry.
 
 Fifty imports at once are in `tests/integration/test_lifecycle.py`.
 """
@@ -35,7 +35,7 @@ ROWS = 200
 
 
 def write_large(path: Path, name: str) -> set[str]:
-    """A file that counts as large, of few users, many times each: it is imported by functions."""
+    """A file that counts as large but has few users, many times each, so that functions import it."""
     users = {f"{name}-{n}" for n in range(100)}
     path.write_text("\n".join(["user_id", *sorted(users) * 12, ""]))
     return users
@@ -122,7 +122,7 @@ def test_old_versions_are_expired_by_the_retention_of_their_audience(context: Co
 
 
 def sweep(context: Context, job: Job) -> None:
-    """What the relay does some seconds after the end of a job: nothing of it is staged any more."""
+    """Do what the control plane does some seconds after the end of a job; nothing of it stays staged."""
     wiring.ended_jobs(context).tick(now_ms() + SWEEP_AFTER_MS + 1)
     assert list(context.objects.list(context.settings.staging_bucket, staging_prefix(job.job_id))) == []
 

@@ -1,4 +1,4 @@
-"""What Prometheus reads, and what the logs hold, of an import on the whole stack."""
+"""Prometheus metrics and logs of an import on the whole stack."""
 
 import json
 from collections import Counter
@@ -27,7 +27,7 @@ READY, WORKER_COUNT = ("muster_jobs", ("READY",)), ("muster_workers", ())
 
 
 def scraped(settings: Settings, *parts: str) -> Counter[Metric]:
-    """The metrics of a part, or the sums of several."""
+    """Metrics of one part, or the sums of several."""
     sums: Counter[Metric] = Counter()
     for part in parts:
         address = (settings.home / "metrics" / part).read_text().strip()
@@ -36,13 +36,13 @@ def scraped(settings: Settings, *parts: str) -> Counter[Metric]:
 
 
 def relay_after(settings: Settings, ready: int) -> Counter[Metric] | None:
-    """The metrics of the relay; none when it looked before so many imports were ready, or Kafka was still away."""
+    """The control plane's metrics; None if it looked before `ready` imports were ready, or without Kafka."""
     found = scraped(settings, "relay")
     return found if found[READY] == ready and WORKER_COUNT in found else None
 
 
 def logged(settings: Settings, part: str) -> list[dict[str, Any]]:
-    """What a part has logged until now."""
+    """Log entries of a part so far."""
     text = (settings.home / "logs" / f"{part}.log").read_text()
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
@@ -74,7 +74,7 @@ def test_metrics_and_logs_of_every_part_tell_of_an_import(context: Context, tmp_
 
 
 def assert_a_group_that_takes_no_job_events_is_told(settings: Settings) -> None:
-    """For how long, until it has acknowledged the last."""
+    """The metric says for how long, until the group has acknowledged the last event."""
 
     def stalled_s() -> float:
         return scraped(settings, "relay")["muster_job_events_stalled_seconds", ()]

@@ -1,4 +1,4 @@
-"""Servers that die, and a catalog that is locked, in the middle of a whole import.
+"""Servers that die, and a locked catalog, in the middle of a whole import.
 
 At each step of an import, for long, and with full disks: `tests/integration/test_outages.py`.
 """
@@ -49,7 +49,7 @@ def test_a_catalog_that_is_locked_during_an_import_is_waited_for(context: Contex
         process, before = importer(), sent()
         with locked_catalog(context):
             process.resume()
-            until(lambda: sent() == before + PARTITIONS, "the end markers")  # all that can be done without the catalog
+            until(lambda: sent() == before + PARTITIONS, "the end markers")  # as far as it gets without the catalog
             assert context.jobs.get(job.job_id).state == "IMPORTING"
     job = ended(context, job)
     assert_published(context, job, users)

@@ -1,4 +1,4 @@
-"""Where each step of an import runs: chosen by its size in the state machine, and told with the job."""
+"""Where each step of an import runs: chosen by its size in the state machine, and shown with the job."""
 
 import pytest
 
@@ -15,12 +15,12 @@ WORKS = {"VerifyFile": "verify", "ImportToKafka": "import", "BuildVersion": "bui
 
 
 def states(context: Context, job: Job) -> list[str]:
-    """The states that the execution of a job has entered, of those that work."""
+    """Working states that a job's execution has entered."""
     return [name for name in entered(context, job.execution) if name.startswith(tuple(WORKS))]
 
 
 def told(context: Context, job: Job) -> list[str]:
-    """The same, by what the steps themselves have said of where they are."""
+    """The same, from what the steps report about where they run."""
     view = wiring.job_progress(context).look(job.job_id, now_ms())
     assert view is not None
     ends = {"function": "", "task": "Task", "machine": "Machine", None: "?"}
@@ -31,7 +31,7 @@ def told(context: Context, job: Job) -> list[str]:
 def test_the_file_and_what_it_is_merged_with_decide_where_each_step_runs(context: Context, grown: Grown) -> None:
     assert [(job.state, job.error) for job in grown.jobs] == [("READY", None)] * 3
     first, second, third = grown.jobs
-    # A file of 3 kB that is merged with nothing; the next one is merged with what that has brought.
+    # A file of 3 kB without a base; the next one is merged with its result.
     assert states(context, first) == list(WORKS)
     assert states(context, second) == ["VerifyFile", "ImportToKafka", "BuildVersionTask", "PublishVersionTask"]
     assert states(context, third) == [work + "Machine" for work in WORKS]  # a file of 500 kB

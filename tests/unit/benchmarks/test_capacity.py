@@ -1,4 +1,4 @@
-"""docs/capacity.md is made from the shipped rates and prices, and these from what the benchmarks wrote."""
+"""docs/capacity.md is made from the shipped rates and prices, and these from the benchmarks' reports."""
 
 import re
 import tomllib
@@ -52,7 +52,7 @@ REPORT: dict[str, Any] = {
     "machine": {"cores": 2, "load_average": 0.25},
     "results": [
         result("import_", 1.0, 1.5, stored=52_000_000),
-        result("import_", 1.0, 1.5),  # the same beside another baseline
+        result("import_", 1.0, 1.5),  # the same benchmark with another baseline
         result("verify", 0.5, 4.0),
         result("publish", 2.0, 1.0, stored=40_000_000),
         {**result("verify", 9.0, 9.0), "label": "pyarrow.csv, parse only"},
@@ -76,7 +76,8 @@ def test_rates_are_those_of_the_results_and_the_others_stay() -> None:
 
 def test_processor_time_of_starts_before_the_clock_does_not_count() -> None:
     rates = measured(BASIS.rates, REPORT)
-    assert (rates.verify.wall_us, rates.verify.cpu_us) == (0.25, 0.5)  # 2 us were spent, two cores have half a one
+    # 2 us are measured, but two cores have only half a us
+    assert (rates.verify.wall_us, rates.verify.cpu_us) == (0.25, 0.5)
 
 
 def test_results_that_say_nothing_of_bytes_change_none() -> None:
@@ -86,7 +87,7 @@ def test_results_that_say_nothing_of_bytes_change_none() -> None:
 
 
 def test_labels_are_those_of_the_benchmarks() -> None:
-    """A benchmark that calls its result otherwise would leave an old rate standing."""
+    """A benchmark that renames its result would leave an old rate in place."""
     sources = "\n".join(path.read_text() for path in (PAGE.parents[1] / "benchmarks").glob("*_bench.py"))
     for _, label in STAGES.values():
         assert f'"{label}"' in sources

@@ -14,7 +14,8 @@ def test_workers_take_imports_one_after_the_other_all_day() -> None:
     d = deployed(workers=2, partitions=8)
     assert materialised_s(100 * M, d, RATES) == pytest.approx(400.0)  # 8 us, two workers
     assert imports_a_day(100 * M, d, RATES) == pytest.approx(216.0)
-    assert imports_a_day(100 * M, deployed(workers=16, partitions=8), RATES) == pytest.approx(864.0)  # eight work
+    # eight of them work
+    assert imports_a_day(100 * M, deployed(workers=16, partitions=8), RATES) == pytest.approx(864.0)
 
 
 def test_the_brokers_keep_what_was_sent_in_all_replicas() -> None:
@@ -25,7 +26,7 @@ def test_the_brokers_keep_what_was_sent_in_all_replicas() -> None:
 def test_a_task_is_cheaper_from_where_its_start_is_earned_back() -> None:
     """A function costs 4 a second for 2 GB, a task 1 for its core. Both stages have the same pace in either.
 
-    Nothing holds them up: verify 2 us of processors (a core), import 2. In seconds a function costs
+    Nothing delays them: verify takes 2 us of processor time (a core), import 2. A function costs
     4 x (5 + 5 + rows x (2 / 1.158 + 2) us), a task 60 + 60 + rows x 4 us.
     """
     d = replace(deployed(workers=8), task=Resources(vcpu=1, gb=0, disk_gb=20))

@@ -1,4 +1,4 @@
-"""What is written on this machine is its owner's alone."""
+"""Files written on this machine are readable by their owner only."""
 
 import stat
 from pathlib import Path

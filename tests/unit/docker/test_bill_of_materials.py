@@ -1,4 +1,4 @@
-"""docker/sbom.py: what an image is made of, from what its base holds and the wheels that are put upon it."""
+"""docker/sbom.py: the content of an image, from the inventory of its base and the wheels installed on it."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def wheel(folder: Path, name: str, version: str, *metadata: str, bill: Any = Non
 
 @pytest.fixture
 def made(tmp_path: Path) -> str:
-    """An inventory, and wheels: muster needs big-lib with an extra, and something for old Pythons only."""
+    """Run on an inventory and wheels: muster needs big-lib with an extra, and a library for old Pythons only."""
     needs = ("Requires-Dist: big_lib[fast]>=1", "Requires-Dist: backport; python_version < '3.11'")
     wheel(tmp_path / "product", "muster", "0.1.0", "License-Expression: Apache-2.0", *needs)
     of_extras = ("Requires-Dist: quick; extra == 'fast'", "Requires-Dist: slow; extra == 'slow'")

@@ -1,4 +1,4 @@
-"""What a registry gives is named by its digest; what compose and tests run has names that no registry knows."""
+"""Images from a registry are pinned by digest; images that compose and tests run have names unknown to registries."""
 
 import re
 import tomllib
@@ -12,7 +12,7 @@ COMPOSE: Final = (ROOT / "docker-compose.yml").read_text()
 
 
 def pins() -> list[str]:
-    """What the Dockerfile builds on, and what docker/build.sh pulls."""
+    """Base images of the Dockerfile, and images that docker/build.sh pulls."""
     base = re.findall(r"^ARG BASE=(.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     return [*base, *re.findall(r"_published=\$\{\w+:-(.*)\}$", BUILD, re.MULTILINE)]
 

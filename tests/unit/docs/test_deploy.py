@@ -1,4 +1,4 @@
-"""docs/deploy.md against the template that it explains, and the settings that it lists."""
+"""docs/deploy.md agrees with the template that it explains, and with the settings that it lists."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Every error code is named in some test, so that none can be raised which nobody has seen."""
+"""Every error code is named in some test, so none can be raised unseen."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ CODE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
 
 
 def codes(path: Path) -> Iterator[str]:
-    """First argument, or `code`, of what makes an error, also when it is chosen by an `if`."""
+    """First argument, or `code`, of every error constructor, also if chosen by an `if`."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") in RAISED:
             for given in [*node.args[:1], *(k.value for k in node.keywords if k.arg == "code")]:

@@ -1,4 +1,4 @@
-"""docs/events.md says what the code does."""
+"""docs/events.md agrees with the code."""
 
 import json
 import re

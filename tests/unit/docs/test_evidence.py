@@ -93,7 +93,7 @@ RUN_BY = {
     "hostile": ("tests/hostile",),
     "soak": ("tests/faults",),
 }
-"""The tests that each exhibit runs; for rotating slices they are all."""
+"""Tests that each exhibit runs; all of them for rotating slices."""
 
 
 def covered(exhibit: Exhibit) -> set[str]:
@@ -102,7 +102,7 @@ def covered(exhibit: Exhibit) -> set[str]:
 
 
 def imported(*places: str) -> set[str]:
-    """Files of the product that the code in some places imports."""
+    """Product files that the code below these paths imports."""
     files = [
         file
         for place in places
@@ -126,7 +126,7 @@ def test_an_exhibit_covers_what_its_tests_import_and_names_nothing_that_is_gone(
 
 
 class Named(Patches):
-    """Patches that note the modules they name."""
+    """Patches that record the modules they name."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The sample consumer of changes of segments: what counts, where it begins, and what it refuses to go on with."""
+"""The sample consumer of segment changes: what counts, where it begins, and what it refuses to continue with."""
 
 import json
 from pathlib import Path
@@ -75,7 +75,7 @@ def inside(memberships: Any) -> list[tuple[str, str]]:
 
 
 def told(memberships: Any, offset: int, message: dict[str, Any]) -> list[str]:
-    """Who is told of by a message of partition 0."""
+    """Users reported for a message of partition 0."""
     return [row["user_id"] for row in memberships.take(0, offset, "MembershipChanges", message)]
 
 
@@ -83,8 +83,8 @@ def test_a_snapshot_is_where_its_changes_begin(sample: ModuleType, tmp_path: Pat
     memberships = begun(sample, tmp_path)
     assert memberships.places() == {0: 50}
     assert inside(memberships) == [("buyers", "ann"), ("buyers", "bob")]
-    assert told(memberships, 50, changes(7, "+eve", generation=39)) == []  # of an owner that was replaced
-    assert told(memberships, 51, changes(812, "-ann", "+cid")) == ["ann", "cid"]  # any seq is the first
+    assert told(memberships, 50, changes(7, "+eve", generation=39)) == []  # from an owner that was replaced
+    assert told(memberships, 51, changes(812, "-ann", "+cid")) == ["ann", "cid"]  # the first message may have any seq
     assert told(memberships, 52, changes(813, "+ann", segment="others")) == []
     assert told(memberships, 53, changes(812, "-ann", "+cid")) == []  # a repetition
     assert told(memberships, 54, changes(814, "-bob")) == ["bob"]

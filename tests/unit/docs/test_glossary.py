@@ -1,4 +1,4 @@
-"""docs/glossary.md against the code: its names exist, and its retired words are used nowhere."""
+"""docs/glossary.md agrees with the code: its names exist, and its retired words are used nowhere."""
 
 import importlib
 import re

@@ -1,4 +1,4 @@
-"""The runbook speaks of metrics, commands and tests that exist."""
+"""The runbook names only metrics, commands and tests that exist."""
 
 import re
 from pathlib import Path

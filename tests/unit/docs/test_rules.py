@@ -1,4 +1,4 @@
-"""Every example of docs/rules.md is read and asked of DuckDB."""
+"""Every example of docs/rules.md is parsed, and runs on DuckDB."""
 
 import json
 import re
@@ -36,7 +36,7 @@ def rows(title: str) -> list[tuple[str, str]]:
 
 
 def tenant() -> duckdb.DuckDBPyConnection:
-    """The relations, with the columns that the document says."""
+    """The relations, with the columns that the document lists."""
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
     maps, dated = (re.findall(r"\w+ MAP\(VARCHAR, \w+\)", line) for line in rows_of_relations())

@@ -1,4 +1,4 @@
-"""The page on schedules: its tests exist, and its expressions and placeholders are taken."""
+"""The page on schedules: its tests exist, and its expressions and placeholders are valid."""
 
 import re
 from pathlib import Path

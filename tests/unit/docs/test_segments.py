@@ -1,4 +1,4 @@
-"""docs/segments.md says what the code does."""
+"""docs/segments.md agrees with the code."""
 
 import re
 from pathlib import Path

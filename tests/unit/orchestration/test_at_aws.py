@@ -157,7 +157,7 @@ class _Describes:
 def test_each_process_of_a_deployment_reads_its_environment_whichever_secrets_it_may_see(
     secrets: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """A function that does not speak to Kafka has the address, which asks for credentials, and not these."""
+    """A function without Kafka access has the address, which asks for credentials, but not the credentials."""
     given = environment(load(EXAMPLE), secrets, home=str(tmp_path))
     settings = Settings.load(given)
     assert settings.kafka_bootstrap.startswith("sasl_ssl://")

@@ -1,4 +1,4 @@
-"""A small project in a repository of its own."""
+"""A small project in its own repository."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ FILES = {
 
 
 def commit(root: Path, **changed: str) -> str:
-    """Write files (`core__a` is core/a.py) and commit everything; the hash, 7 digits."""
+    """Write files (`core__a` is core/a.py) and commit everything; returns 7 digits of the hash."""
     for name, text in changed.items():
         (root / f"{name.replace('__', '/')}.py").write_text(text)
     git(root, "add", "--all")
@@ -31,7 +31,7 @@ def commit(root: Path, **changed: str) -> str:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Its folder; everything is committed, on main."""
+    """Folder of the project; everything is committed, on main."""
     for name, text in FILES.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)

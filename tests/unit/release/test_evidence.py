@@ -1,4 +1,4 @@
-"""Evidence is outdated once a file that it covers differs from the commit that it is of."""
+"""Evidence is outdated once a file that it covers differs from the commit of the evidence."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def test_a_change_of_what_it_covers_outdates_it_and_no_other_change_does(project
     assert changed(project) == ()
     commit(project, core__a="A = 2\n")
     assert changed(project) == ("core/a.py",)
-    commit(project, core__a="A = 1\n")  # as it was
+    commit(project, core__a="A = 1\n")  # as before
     assert changed(project) == ()
 
 

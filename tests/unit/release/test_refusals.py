@@ -1,4 +1,4 @@
-"""A release is refused for every reason at once, each with what to do."""
+"""A release is refused for every reason at once, each with a remedy."""
 
 from dataclasses import replace
 

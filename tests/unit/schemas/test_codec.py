@@ -39,7 +39,7 @@ ABORTED = ImportAborted(
 
 
 def rabin(data: bytes) -> int:
-    """CRC-64-AVRO, after the Java of the Avro specification ("Schema Fingerprints")."""
+    """CRC-64-AVRO, after the Java code in the Avro specification ("Schema Fingerprints")."""
     empty = 0xC15D213AA4D7A795
     table = []
     for i in range(256):
@@ -54,7 +54,7 @@ def rabin(data: bytes) -> int:
 
 
 def canonical(schema: Any, namespace: str = "") -> Any:
-    """Parsing Canonical Form of the few shapes of schema that we use, after the Avro specification."""
+    """Parsing Canonical Form of the few schema shapes that we use, after the Avro specification."""
     if isinstance(schema, list):
         return [canonical(branch, namespace) for branch in schema]
     if not isinstance(schema, dict):
@@ -129,7 +129,7 @@ BY_TYPE: dict[object, st.SearchStrategy[Any]] = {
 
 
 def field_values(type_: Any) -> st.SearchStrategy[Any]:
-    type_ = getattr(type_, "__supertype__", type_)  # a NewType is its plain type
+    type_ = getattr(type_, "__supertype__", type_)  # a NewType stands for its plain type
     if type_ in BY_TYPE:
         return BY_TYPE[type_]
     return st.sampled_from(get_args(type_))  # a Literal

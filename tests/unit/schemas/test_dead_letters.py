@@ -29,7 +29,7 @@ def test_what_a_message_may_have_is_kept_whole() -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        # Made by the test, not while tests are collected: all processes would keep them to their end.
+        # Lambdas, so that tests create the values: created at collection, they would stay in every process.
         lambda: {"value": b"v" * 90_000_000},
         lambda: {"key": b"k" * 50_000_000},
         lambda: {"key": b"k" * 2_000_000, "value": b"v" * 2_000_000},

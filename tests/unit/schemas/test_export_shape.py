@@ -1,4 +1,4 @@
-"""What of a version is exported, as text and as JSON: read strictly, since both may come from anywhere."""
+"""Which part of a version is exported, as text and as JSON: parsed strictly, since both may come from anywhere."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What `kafka_bootstrap` may say, and what is refused."""
+"""Valid values of `kafka_bootstrap`, and refused ones."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The manifest: its own document and its JSON Schema say the same, and rubbish is refused by name."""
+"""The manifest: its document and its JSON Schema agree, and bad input is refused by name."""
 
 import json
 from collections.abc import Callable

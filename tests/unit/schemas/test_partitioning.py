@@ -20,7 +20,7 @@ KAFKA_VECTORS = {
 
 
 def murmur2(key: bytes) -> int:
-    """Kafka's Utils.murmur2, written down from the Java source: the oracle for the kernel."""
+    """Kafka's Utils.murmur2, translated from the Java source: the oracle for the kernel."""
     mask, m = 0xFFFFFFFF, 0x5BD1E995
     h = (0x9747B28C ^ len(key)) & mask
     whole = len(key) // 4 * 4

@@ -63,7 +63,7 @@ def test_the_same_rows_are_the_same_file_and_others_are_another() -> None:
 
 
 def test_every_field_of_a_file_has_the_number_that_it_has_always_had() -> None:
-    """Tables that exist know their columns by these: a new column takes the next number, at the end."""
+    """Existing tables identify their columns by these numbers: a new column takes the next one, at the end."""
     [file] = written(event("acme", 1))
     columns = pq.ParquetFile(io.BytesIO(file.content)).schema_arrow
     assert [int(field.metadata[b"PARQUET:field_id"]) for field in columns] == [*range(1, 13)]
@@ -78,7 +78,7 @@ def test_every_field_of_a_file_has_the_number_that_it_has_always_had() -> None:
     ("first", "end", "archived_to", "becomes"),
     [
         (0, 10, None, Verdict.APPEND),
-        (7, 10, None, Verdict.APPEND),  # what came before is not there any more
+        (7, 10, None, Verdict.APPEND),  # earlier records are lost
         (10, 20, 10, Verdict.APPEND),
         (0, 10, 10, Verdict.KNOWN),
         (3, 9, 10, Verdict.KNOWN),

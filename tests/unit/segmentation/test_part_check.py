@@ -1,4 +1,4 @@
-"""A part is looked at row by row, across its batches."""
+"""A part is checked row by row, across its batches."""
 
 from dataclasses import replace
 

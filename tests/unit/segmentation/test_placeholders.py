@@ -1,4 +1,4 @@
-"""Placeholders of addresses: a restricted set, filled from the due time in the schedule's zone."""
+"""Placeholders in addresses: a restricted set, filled from the due time in the schedule's zone."""
 
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo

@@ -1,4 +1,4 @@
-"""Sorting ids by their bytes gives what Python's sort of their bytes gives, ties in order of arrival."""
+"""Sorting ids by their bytes equals Python's sort of the bytes, with ties in order of arrival."""
 
 import pyarrow as pa
 import pytest

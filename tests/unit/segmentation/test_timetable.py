@@ -1,4 +1,4 @@
-"""What EventBridge Scheduler's expressions mean, with the examples of its User Guide, and what is wrong with others."""
+"""EventBridge Scheduler's expressions, with the examples of its User Guide, and the errors for invalid ones."""
 
 from datetime import UTC, datetime
 from itertools import islice

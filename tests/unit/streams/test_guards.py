@@ -1,4 +1,4 @@
-"""Each transport guard, with the fault that it is for."""
+"""Each transport guard, with the fault that it prevents."""
 
 import asyncio
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ T1 = TP("muster.imports", 1)
 
 
 class Owner:
-    """Keeps what it is told."""
+    """Records its notifications."""
 
     def __init__(self) -> None:
         self.told: list[object] = []
@@ -43,7 +43,7 @@ class Owner:
 
 
 class Broker:
-    """Stands for the consumer thread: the partitions' log bounds and committed offsets, and where it was rewound to."""
+    """Stands in for the consumer thread: log bounds and committed offsets of the partitions, and its rewinds."""
 
     def __init__(self, committed: Mapping[TP, int | None], earliest: int = 0, latest: int = 1000) -> None:
         self.committed = committed
@@ -96,7 +96,7 @@ def consumer_of(app: faust.App, broker: Broker) -> tuple[SafeConsumer, Owner]:
     app.consumer_generation_id = 7
     consumer = app.consumer
     assert isinstance(consumer, SafeConsumer)
-    consumer._thread.thread_loop.close()  # of the real thread, which is never started
+    consumer._thread.thread_loop.close()  # the loop of the real thread, which is never started
     consumer._thread = broker  # type: ignore[assignment]
     app.topics._acking_topics = {"muster.imports"}  # type: ignore[attr-defined]
 
@@ -157,14 +157,14 @@ async def test_guard_6_a_worker_that_has_fallen_out_of_its_group_ends(
     await thread.on_start()
     assert owner.told == []
     fails.set()
-    for _ in range(10):  # one round for the task, its callback, and the loop of the app each
+    for _ in range(10):  # one round each for the task, its callback, and the loop of the app
         await asyncio.sleep(0)
     assert owner.told == [("fault", code)]
     thread.thread_loop.close()
 
 
 async def test_guard_6_a_worker_that_its_group_refuses_ends(app: faust.App) -> None:
-    """aiokafka's own coordinator, to which the broker says no: it waits until somebody takes the error from it."""
+    """aiokafka's own coordinator, refused by the broker, waits until someone takes the error from it."""
     consumer, owner = consumer_of(app, Broker({}))
 
     async def refuse(*_: object) -> None:
@@ -188,7 +188,7 @@ async def test_guard_6_a_worker_that_its_group_refuses_ends(app: faust.App) -> N
     for _ in range(50):
         await asyncio.sleep(0)
     assert owner.told == [("fault", "GROUP_REFUSED")]
-    assert not coordinator._coordination_task.done()  # it sits there, and would do so for ever
+    assert not coordinator._coordination_task.done()  # it would wait there forever
     await coordinator.close()
     thread.thread_loop.close()
 
@@ -220,7 +220,7 @@ async def test_guard_2_faust_alone_leaves_them_where_they_are(app: faust.App) ->
 
 async def test_guard_2_a_rewind_that_a_rebalance_has_overtaken_tells_nobody_of_its_generation(app: faust.App) -> None:
     class Slow(Broker):
-        """Its first answer comes after those to whoever asks later."""
+        """Answers the first request after all later ones."""
 
         asked_first = asyncio.Event()
         answers = asyncio.Event()
@@ -233,10 +233,10 @@ async def test_guard_2_a_rewind_that_a_rebalance_has_overtaken_tells_nobody_of_i
 
     broker = Slow({T0: 3})
     consumer, owner = consumer_of(app, broker)
-    overtaken = asyncio.ensure_future(consumer.perform_seek())  # Faust's fetcher asks for it, while its flow is paused
+    overtaken = asyncio.ensure_future(consumer.perform_seek())  # requested by Faust's fetcher, while its flow is paused
     await broker.asked_first.wait()
     app.consumer_generation_id = 8
-    newer = asyncio.ensure_future(consumer.perform_seek())  # and then, after the next rebalance, its recovery
+    newer = asyncio.ensure_future(consumer.perform_seek())  # and then, after the next rebalance, by its recovery
     for _ in range(20):
         await asyncio.sleep(0)
     broker.answers.set()
@@ -248,7 +248,7 @@ def test_guard_2_a_rest_that_has_expired_is_retention_lost_though_it_may_have_he
     """Offset 10 was the marker of a transaction, or a record: the log ends at 11, and begins there."""
     with pytest.raises(FatalError, match="RETENTION_LOST"):
         start_offset(T0, 10, 11, 11)
-    assert start_offset(T0, 11, 11, 11) == 11  # a worker that lives commits past the marker
+    assert start_offset(T0, 11, 11, 11) == 11  # a live worker commits past the marker
 
 
 @pytest.mark.parametrize(("committed", "earliest", "latest"), [(9, 10, 100), (101, 10, 100)])
@@ -289,7 +289,7 @@ async def test_guard_3_nothing_is_committed_past_a_record_in_flight(app: faust.A
 
 async def test_guard_3_offsets_without_a_record_hold_no_commit_up(app: faust.App) -> None:
     consumer, _ = consumer_of(app, Broker({T0: 0}))
-    records = [message(offset) for offset in (0, 3, 10_000_000)]  # between them, what was aborted
+    records = [message(offset) for offset in (0, 3, 10_000_000)]  # aborted records in between
     for record in records:
         consumer.track_message(record)
         await consumer._add_gap(T0, 1, record.offset)
@@ -343,7 +343,7 @@ async def test_guard_8_a_logon_that_kafka_refuses_any_client_of_the_process_ends
     app.loop = asyncio.get_running_loop()
     told = logon._ours.report
     assert told is not None
-    # From the thread of Faust's consumer, which has an event loop of its own.
+    # From the thread of Faust's consumer, which has its own event loop.
     await asyncio.to_thread(told, FatalError("LOGON_REFUSED", "the password is another now"))
     await asyncio.sleep(0)
     assert owner.told == [("fault", "LOGON_REFUSED")]

@@ -1,4 +1,4 @@
-"""Offsets that hold no record are told apart from records that were lost on the way."""
+"""Offsets without a record are distinguished from records lost on the way."""
 
 from collections.abc import AsyncIterator, Iterable
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ def anyio_backend() -> str:
 
 
 class Log:
-    """A log with records at some offsets, that ends at `end`; what lies below `begins` expires once it is read."""
+    """A log with records at some offsets, ending at `end`; records below `begins` have expired by the first read."""
 
     def __init__(self, records: Iterable[int], end: int, begins: int = 0) -> None:
         self.records = list(records)

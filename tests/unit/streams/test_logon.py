@@ -1,4 +1,4 @@
-"""What an address comes to for aiokafka and Faust, and how a refusal gets out of them."""
+"""How an address configures aiokafka and Faust, and how a refused logon is reported."""
 
 import json
 import ssl

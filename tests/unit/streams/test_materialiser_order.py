@@ -32,7 +32,7 @@ def anyio_backend() -> str:
 
 
 class Harness:
-    """A materialiser that owns one partition, over an object store in memory."""
+    """A materialiser that owns one partition, on an in-memory object store."""
 
     def __init__(self, temp: Path, **changes: Any) -> None:
         self.store = InMemoryObjectStore()
@@ -82,7 +82,7 @@ class Harness:
                 await asyncio.sleep(0.01)
 
     async def settle(self) -> None:
-        """Time for whatever would go wrong to go wrong."""
+        """Give faults time to show."""
         await asyncio.sleep(0.6)
 
 
@@ -147,7 +147,7 @@ async def test_nothing_is_reported_as_missing_when_its_run_could_not_be_staged(w
     await worker.until(lambda: worker.errors)
     await worker.settle()
     assert [type(error) for error in worker.errors] == [RetriableError]
-    assert worker.announced() == []  # whoever found the intent would report that chunks are missing
+    assert worker.announced() == []  # a worker that found the intent would report missing chunks
     assert worker.acked == [0]  # the start marker
 
 

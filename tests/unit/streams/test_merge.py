@@ -1,4 +1,4 @@
-"""The merge: last row of a user wins, sorted by bytes, one answer whatever the way of sorting."""
+"""The merge: last row of a user wins, sorted by bytes, with the same result for every way of sorting."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a killed worker leaves on disk is removed by the next one."""
+"""The next worker removes what a killed one leaves on disk."""
 
 import os
 import subprocess

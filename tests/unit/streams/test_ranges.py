@@ -1,4 +1,4 @@
-"""Sorting by ranges of ids: the order of a plain sort, one range in memory at a time, however ids are spread."""
+"""Sorting by ranges of ids: the order of a plain sort, one range in memory at a time, for any spread of ids."""
 
 import random
 from collections.abc import Iterable, Iterator
@@ -23,7 +23,7 @@ def tables(ids: list[str], at_once: int = 300) -> list[pa.Table]:
 
 
 class Sorts:
-    """Sorts in memory, and remembers how much at a time."""
+    """Sorts in memory, and records the size of each sort."""
 
     def __init__(self) -> None:
         self.small: list[int] = []
@@ -90,9 +90,9 @@ def test_a_table_is_cut_by_few_batches_at_a_time_that_are_not_too_few(
     monkeypatch.setattr(ranges, "PIECE_ROWS", 10)
     ids = SPREADS["random"]
     given = [pa.concat_tables(tables(ids, 100)), *tables(ids[:50])]
-    assert -(-sum(table.nbytes for table in given) // RANGE_BYTES) == 28  # ranges, so 280 rows at a time or more
+    assert -(-sum(table.nbytes for table in given) // RANGE_BYTES) == 28  # ranges, so at least 280 rows at a time
     Sorts().run(given, tmp_path)
-    sample = 300  # of which the first 300 rows give their ids
+    sample = 300  # the ids of the first 300 rows
     assert sorted_at_once == [300, sample, *[300] * 12, 100, 50]
 
 

@@ -1,4 +1,4 @@
-"""What the owner of a partition does with records, requests and faults, one at a time."""
+"""What a partition task does with records, requests and faults, one at a time."""
 
 import asyncio
 import io
@@ -133,7 +133,7 @@ async def test_markers_behind_records_that_wait_are_not_taken_before_them() -> N
     world.append(EVENTS, purchase("bob"), b"bob")
     await living.deliver()
     living.owner.pass_over(EVENTS, 5, SimpleNamespace(ack=lambda: None))
-    await living.owner.step()  # nothing more is taken before the archive has the first
+    await living.owner.step()  # takes nothing more before the archive has the first record
     assert (living.owner.segments.position.events, living.owner.waits(EVENTS)) == (1, True)
     world.archive()
     await living.owner.step()
@@ -183,8 +183,8 @@ async def test_records_of_an_unknown_tenant_are_dead_letters_that_do_not_come_al
     world.now_us += 1_000_000
     world.tenants[GHOST] = world.now_us
     world.config = replace(world.config, archive_after_s=0.0)
-    again = await started(world)  # which reads the same records again: nothing was acknowledged
-    world.append(EVENTS, of_ghost, b"ann")  # as a replay of the letter does
+    again = await started(world)  # it reads the same records again: nothing was acknowledged
+    world.append(EVENTS, of_ghost, b"ann")  # as a replay of the dead letter does
     await step(again)
     world.archive()
     rows = pa.concat_tables(world.tables[EVENTS]).select(["tenant", "offset"]).to_pylist()
@@ -207,7 +207,7 @@ async def test_a_tenant_created_between_two_records_is_found_by_one_look() -> No
     assert [existed(GHOST, at_us) for at_us in (NOW_US, NOW_US + 1, NOW_US + 2)] == [False, True, True]
     assert existed(SHOP, 0)
     assert not tenants.for_records_at_hand()(GHOST, NOW_US)
-    assert len(looks) == 3  # one for each of the first two records, one after the tenant was there
+    assert len(looks) == 3  # one for each of the first two records, one after the tenant was created
 
 
 async def test_a_rule_is_told_with_all_of_its_past_then_event_by_event() -> None:
@@ -285,7 +285,7 @@ async def test_a_cut_that_is_taken_once_more_has_the_members_that_its_message_sa
     await step(living)
     world.append(SEGMENT_ACTIVATIONS, CutRequested(cut_id=CUT, tenant=SHOP, segment=BUYERS, at_us=NOW_US))
     await step(living)
-    living.dies_after = 2  # the members are stored, their message is not sent any more
+    living.dies_after = 2  # the members are stored, but their message is not sent
     with pytest.raises(DiedError):
         await step(living)
     assert len(world.store.keys("segments/cuts/")) == 1
@@ -318,9 +318,9 @@ async def test_a_cut_and_the_changes_behind_it_are_who_is_in_whoever_owns_the_pa
     await step(living)
     late = replace(of_type(world, MEMBERSHIP_CHANGES, MembershipChanges)[-1], seq=99)
     another = await started(world)
-    world.now_us += 60_000_000  # "old" leaves, which the new owner tells
+    world.now_us += 60_000_000  # "old" leaves, which the new owner emits
     await step(another)
-    world.append(MEMBERSHIP_CHANGES, late)  # the one that was replaced goes on
+    world.append(MEMBERSHIP_CHANGES, late)  # the replaced owner continues
     await step(another)
     log = ChangeLog(cut.generation)
     for offset, message in list(enumerate(world.messages(MEMBERSHIP_CHANGES)))[cut.changes :]:
@@ -337,7 +337,7 @@ async def test_a_request_that_comes_again_is_answered_once() -> None:
     living = await started(world)
     world.append(SEGMENT_ACTIVATIONS, buyers())
     request = CutRequested(cut_id=CUT, tenant=SHOP, segment=BUYERS, at_us=NOW_US)
-    for _ in range(2):  # while it waits, and once it is answered
+    for _ in range(2):  # while it waits, and again once it is answered
         world.append(SEGMENT_ACTIVATIONS, request)
         world.append(SEGMENT_ACTIVATIONS, request)
         await step(living)
@@ -353,7 +353,7 @@ async def test_an_owner_that_was_replaced_before_the_end_of_its_changes_announce
     await step(living)
     world.append(MEMBERSHIP_CHANGES, OwnerStarted(partition=HERE, worker="another", started_at_us=NOW_US))
     world.append(EVENTS, purchase("ann"), b"ann")
-    await step(living)  # ann enters, which is told behind the other's beginning
+    await step(living)  # ann enters, and the change is after the other owner's start
     world.now_us += 1
     with pytest.raises(FatalError, match="OWNER_REPLACED"):
         await step(living)
@@ -406,7 +406,7 @@ async def test_a_segment_that_was_paused_behind_the_last_checkpoint_stays_as_it_
     await step(living)
     told = {"buyers": {"ann"}, "fans": {"ann"}}
     assert world.received() == told
-    for _ in range(2):  # with the checkpoint from before the pause, then with one from behind it
+    for _ in range(2):  # with the checkpoint from before the pause, then with one from after it
         living = await started(world)
         world.steady_s += 1.0
         await step(living)
@@ -452,7 +452,7 @@ async def test_what_another_program_wrote_into_the_log_of_changes_is_passed_over
     world.append(EVENTS, purchase("bob"), b"bob")
     await step(living)
     world.steady_s += 1.0
-    await step(living)  # a checkpoint, before which the log is read again
+    await step(living)  # a checkpoint, before which it reads the log again
     assert len(world.store.keys("checkpoints")) == 1
     assert world.received() == {"buyers": {"ann", "bob"}}
     assert "skipped: muster.membership-changes offset=2: not Avro" in caplog.text
@@ -468,13 +468,13 @@ async def test_a_checkpoint_of_another_log_is_refused_also_when_that_has_grown()
     world.steady_s += 1.0
     await step(living)
     (kept,) = world.store.keys("checkpoints")
-    again = await started(world)  # the same log has the same owner where the checkpoint says
+    again = await started(world)  # the same log has the same owner at the checkpoint's position
     assert again.owner.segments.position.events == 1
 
     world.logs = {}
     world.committed = dict.fromkeys(world.committed, 0)
     world.now_us += 60_000_000
-    for _ in range(10):  # whoever starts it again and again makes the new log longer than the old one was
+    for _ in range(10):  # repeated restarts make the new log longer than the old one was
         with pytest.raises(FatalError, match=r"OTHER_LOG: .* the checkpoint of generation 0 belongs to another log"):
             await started(world)
     assert world.store.keys("checkpoints") == [kept]
@@ -482,7 +482,7 @@ async def test_a_checkpoint_of_another_log_is_refused_also_when_that_has_grown()
 
 
 async def kept(world: World, *users: str) -> LivingOwner:
-    """An owner that was told of these, and has kept a checkpoint; its archive has all but the last one."""
+    """A task that has emitted these users and kept a checkpoint; its archive has all but the last user."""
     living = await started(world)
     world.append(SEGMENT_ACTIVATIONS, buyers())
     for user in users:
@@ -503,7 +503,7 @@ async def test_who_begins_anew_goes_on_with_what_the_archive_has_and_loses_no_le
     assert world.received() == {"buyers": {"ann", "bob", "cid"}}
     world.rebase(*(world.logs if whole else (EVENTS, PROFILES)))
     if whole:
-        world.append(SEGMENT_ACTIVATIONS, buyers())  # as the relay tells it again
+        world.append(SEGMENT_ACTIVATIONS, buyers())  # as the control plane resends it
     for user in ("dan", "eve"):
         world.append(EVENTS, purchase(user), user.encode())
     anew = await started(world)
@@ -515,7 +515,7 @@ async def test_who_begins_anew_goes_on_with_what_the_archive_has_and_loses_no_le
         for one in told
         for user, entered in zip(one.user_ids.to_pylist(), one.entered.tolist(), strict=True)
     }
-    # The event of cid was never archived: it is lost with its topic, and so is what came of it.
+    # The event of cid was never archived: it is lost with its topic, and so is its effect.
     assert changed == {("cid", False), ("dan", True), ("eve", True)}
     if not whole:
         assert world.received() == {"buyers": {"ann", "bob", "dan", "eve"}}
@@ -527,7 +527,7 @@ async def test_who_begins_anew_goes_on_with_what_the_archive_has_and_loses_no_le
     assert (world.committed[EVENTS], world.archived[EVENTS, 0]) == (2, 4)
     assert sorted(world.table(EVENTS).column("offset").to_pylist()) == [0, 1, 2, 3]
 
-    again = await started(world)  # from the checkpoint of the new era, though its generation is a lower one
+    again = await started(world)  # from the checkpoint of the new log epoch, though its generation is lower
     assert again.owner.segments.position.events == 4
     world.append(EVENTS, purchase("fay"), b"fay")
     await step(again)
@@ -681,7 +681,7 @@ async def test_an_owner_that_was_given_up_before_it_began_does_not_say_that_it_b
 
 
 async def test_an_owner_that_was_given_up_while_it_began_is_not_taken_for_the_newest() -> None:
-    """Two rebalances at once: the message of the first owner is on its way when the second one is made."""
+    """Two rebalances at once: the first owner's message is in flight when the second owner is created."""
     world = World(NOW_US)
     given_up = world.owner()
     living = world.owner(beside=given_up)

@@ -1,4 +1,4 @@
-"""Staged objects that are gone or are not what they should be: never taken for whole."""
+"""Staged objects that are missing or damaged are never taken for whole."""
 
 from collections.abc import Callable
 
@@ -60,7 +60,7 @@ def test_a_run_that_is_no_arrow_file_is_damage_and_not_an_empty_run(store: InMem
 
 
 def test_what_a_killed_writer_has_left_without_a_byte_was_never_written(store: InMemoryObjectStore) -> None:
-    """Its rows are not acknowledged and come again; a run that was, and is empty now, is missed by the digests."""
+    """Its rows are not acknowledged and come again; if an acknowledged run is empty now, the digests show it."""
     result = result_key(GROUP.import_id, GROUP.attempt, GROUP.partition)
     for key in (str(RUN), result):
         store.put_new("staging", key, b"")

@@ -1,4 +1,4 @@
-"""What a worker makes of the errors of an object store."""
+"""How a worker classifies the errors of an object store."""
 
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
@@ -11,7 +11,7 @@ from streams.staging import S3StagingStore
 
 
 class Failing(ObjectStore):
-    """Every read fails in one way, as boto3 says it."""
+    """Every read fails in one way, with the error that boto3 raises."""
 
     def __init__(self, fault: Exception) -> None:
         super().__init__(S3Access(endpoint="", region=""))

@@ -1,4 +1,4 @@
-"""Compressed batches as the workers' consumers unpack them: like aiokafka, up to a limit."""
+"""Compressed batches as the workers' consumers decompress them: like aiokafka, up to a limit."""
 
 import gzip
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def batch(compression: str, *values: bytes, base: int = 0) -> bytes:
 
 
 def read(*batches: bytes, offset: int = 0) -> list[Any]:
-    """The records that a consumer is given."""
+    """Records that a consumer gets."""
     place = TopicPartition("muster.events", 0)
     records = fetcher.MemoryRecords(b"".join(batches))
     return list(fetcher.PartitionRecords(place, records, [], offset, None, None, True, 1))

@@ -1,4 +1,4 @@
-"""Small suites that are run by a pytest of their own."""
+"""Small test suites, run by a separate pytest."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[3]
 INI: Final = "[pytest]\nmarkers =\n    slow(why): it\n    faults(why): it\n    containers: it\n"
 ENVIRONMENT: Final = {
-    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # half of the time of such a run
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # saves half of the time of such a run
     "PYTEST_PLUGINS": "xdist.plugin",
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONPATH": str(ROOT),
@@ -18,7 +18,7 @@ ENVIRONMENT: Final = {
 
 
 def write_suite(folder: Path, files: Mapping[str, str], ini: str = "") -> None:
-    """Files of tests by their paths."""
+    """Write test files by path."""
     (folder / "pytest.ini").write_text(INI + ini)
     for path, text in files.items():
         file = folder / path
@@ -27,11 +27,11 @@ def write_suite(folder: Path, files: Mapping[str, str], ini: str = "") -> None:
 
 
 def environment() -> dict[str, str]:
-    """For processes that run such a suite: nothing of the pytest that this one belongs to."""
+    """Environment for processes that run such a suite: nothing of this process' pytest."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")} | ENVIRONMENT
 
 
 def run(folder: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """A module of Python, in that folder."""
+    """Run a Python module in that folder."""
     command = [sys.executable, "-m", *arguments]
     return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)

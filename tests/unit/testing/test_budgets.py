@@ -1,4 +1,4 @@
-"""What is printed at the end of a run: the time of each suite, and tests that are slow without a reason."""
+"""The report at the end of a run: the time of each suite, and tests that are slow without a reason."""
 
 import json
 from pathlib import Path
@@ -64,7 +64,7 @@ def test_suites_are_summed_and_slow_tests_without_a_reason_are_named(tmp_path: P
         "e2e",
     ]
     assert lines[2].endswith("tests/integration/lake/test_slow.py::test_without_a_reason")
-    assert ran.returncode == 1  # of the test that fails, not of those that are slow
+    assert ran.returncode == 1  # because of the failing test, not the slow ones
 
 
 def test_a_run_of_one_suite_within_its_budget_prints_nothing(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The hunt for tests that fail by chance: it finds them, says how to see it again, and goes on where it ended."""
+"""The hunt for flaky tests: it finds them, shows how to reproduce them, and continues where it ended."""
 
 import os
 import signal
@@ -93,7 +93,7 @@ def test_held():
 
 @contextmanager
 def begun(folder: Path, hunt: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
-    """A hunt that is in the midst of the test that is held."""
+    """A running hunt, in the middle of the blocked test."""
     command = [sys.executable, "-m", *hunt]
     with subprocess.Popen(command, cwd=folder, env=environment(), stdout=subprocess.PIPE, text=True) as hunting:
         try:
@@ -110,7 +110,7 @@ def test_a_killed_hunt_leaves_no_process_and_goes_on_with_what_it_knows(tmp_path
     hunt = ["tests.hunt", "--times", "1", "--load", "3", "--log", "hunted"]
     with begun(tmp_path, [*hunt, "--processes", "0", "--seed", "1"]) as hunting:
         family = psutil.Process(hunting.pid).children(recursive=True)
-        assert len(family) == 3  # pytest, and two that keep the processors busy
+        assert len(family) == 3  # pytest, and two processes that keep the CPUs busy
         hunting.kill()
     assert psutil.wait_procs(family, timeout=60)[1] == []
     assert outcomes(tmp_path / "hunted") == [(1, "test_steady", "passed")]

@@ -1,4 +1,4 @@
-"""What an address comes to for librdkafka, and how a refusal gets out of it."""
+"""How an address configures librdkafka, and how a refused logon is reported."""
 
 import json
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def scram(credentials: Path, more: str = "") -> str:
 
 
 class Client:
-    """Calls back when it is polled, as librdkafka does."""
+    """Calls back when polled, as librdkafka does."""
 
     def __init__(self, *fails: Exception, refuses: bool = False) -> None:
         self.fails = list(fails)

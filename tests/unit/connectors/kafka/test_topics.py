@@ -1,4 +1,4 @@
-"""How topics differ from what is declared."""
+"""Differences between topics and their declarations."""
 
 from concurrent.futures import Future
 from types import SimpleNamespace
@@ -17,7 +17,7 @@ SETTINGS = Settings(partitions=1)
 
 
 class Broker:
-    """Lists the topic, and answers a question for its configuration with an error."""
+    """Lists the topic, and answers a request for its configuration with an error."""
 
     def __init__(self, error: int) -> None:
         self._error = error
@@ -43,7 +43,7 @@ def test_a_broker_that_does_not_answer_is_not_taken_for_one_without_topics() -> 
 
 
 class Leaders:
-    """Answers for each partition: first with these errors, then with an offset."""
+    """Answers for each topic: first with the given error, then with a result."""
 
     def __init__(self, **errors: int) -> None:
         self._errors = errors

@@ -1,4 +1,4 @@
-"""Manifests that are written again without bounds, in exactly as many bytes."""
+"""Manifests rewritten without bounds, in exactly as many bytes."""
 
 import io
 import random

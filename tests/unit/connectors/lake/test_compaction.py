@@ -1,4 +1,4 @@
-"""Which files a compaction puts together."""
+"""Which files a compaction merges."""
 
 import pytest
 

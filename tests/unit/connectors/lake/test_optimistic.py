@@ -1,4 +1,4 @@
-"""What becomes of a commit that other writers overtake, or whose answer is lost; the table here is a set of words."""
+"""Commits that other writers overtake, or whose answer is lost; the table here is a set of words."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +14,7 @@ EXPIRED = ValueError("Snapshot with snapshot id 7 does not exist: []")
 
 
 class Catalog:
-    """A table that a writer of ours wants to add a word to. `answers`: what each commit raises, if it does."""
+    """A table to which our writer wants to add a word. `answers`: what each commit raises, or None."""
 
     def __init__(self, *answers: Exception | None, taken: bool = False) -> None:
         self.words: set[str] = set()
@@ -49,7 +49,7 @@ class Catalog:
 
 
 class Loaded:
-    """The table as it was, and a transaction on it."""
+    """The table as loaded, and a transaction on it."""
 
     def __init__(self, catalog: Catalog) -> None:
         self.words = set(catalog.words)

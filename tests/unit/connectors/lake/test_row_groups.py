@@ -14,7 +14,7 @@ GROUP_ROWS = MIB // 8
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """48 row groups of a MiB each, which nothing makes smaller."""
+    """48 row groups of a MiB each, of incompressible data."""
     rows = pa.table({"n": np.random.default_rng(1).integers(0, 1 << 62, 48 * GROUP_ROWS)})
     pq.write_table(rows, tmp_path / "f", row_group_size=GROUP_ROWS, use_dictionary=False)
     return tmp_path / "f"

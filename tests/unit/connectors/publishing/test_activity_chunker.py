@@ -29,7 +29,7 @@ LATER_US = 4_000_000_000_000_000
 
 @pytest.fixture(scope="module")
 def orders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve events of each of 2,500 users; every tenth row is none."""
+    """Twelve events for each of 2,500 users; every tenth row is invalid."""
     path = tmp_path_factory.mktemp("orders") / "orders.csv"
     with path.open("w") as file:
         file.write("user_id,event,occurred_at,total\n")
@@ -67,7 +67,7 @@ def record(topic: str, offset: int, value: bytes, partition: Partition) -> Topic
 
 
 def arrived(chunks: list[Chunk]) -> list[dict[str, Any]]:
-    """The rows that a reader of the topic of events has, of all partitions."""
+    """Rows of all partitions, as a reader of the events topic sees them."""
     rows: list[dict[str, Any]] = []
     for partition in range(P):
         mine = [chunk for chunk in chunks if chunk.partition == partition]

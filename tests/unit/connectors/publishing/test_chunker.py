@@ -81,7 +81,7 @@ def test_what_is_carried_does_not_keep_the_batch_alive() -> None:
     before = pa.total_allocated_bytes()
     for n in range(200):
         rows = batch(IDS_ONLY, n * 10, [f"user-{n}-{k}" for k in range(10)])
-        # 10 rows out of a batch whose memory is larger by 64 KiB
+        # 10 rows of a batch that occupies 64 KiB more memory
         padded = pa.concat_batches([rows, batch(IDS_ONLY, 0, ["x" * 65_536])]).slice(0, 10)
         assert list(cut.add(padded)) == []
         del rows, padded

@@ -128,7 +128,7 @@ def test_rows_that_verification_did_not_see_send_no_end_marker_and_name_the_part
 
 
 class LateBroker(InMemoryTopicLog):
-    """Acknowledges nothing until it is waited for; keeps what was on its way when an end marker was offered."""
+    """Acknowledges only on flush; notes which messages were in flight when an end marker was offered."""
 
     def __init__(self, partitions: int) -> None:
         super().__init__(partitions)
@@ -199,7 +199,7 @@ def test_the_fence_is_asked_right_before_the_end_markers() -> None:
     users = batch("21")
     log = InMemoryTopicLog(2)
     fence = ScriptedFence(stop_at=2, stop=Superseded)
-    with pytest.raises(Superseded):  # the clock stands still: only the questions at start and end are asked
+    with pytest.raises(Superseded):  # the clock stands still, so the fence is only checked at start and end
         publish(GivenRows(users), evidence_of(users, partitions=2), log, fence=fence, clock=SteppingClock(0))
     assert log.kinds(0) == ["ImportStarted", "UserChunk"]
 
@@ -241,7 +241,7 @@ def test_bytes_bound_the_backlog_as_well() -> None:
     batches = [batch(*[f"user-{n}-{k}" for k in range(5_000)], first_ordinal=n * 5_000) for n in range(10)]
     log = InMemoryTopicLog(1)
     workers = StepWorkers(log)
-    limit = BacklogLimit(chunks=10**6, bytes=250_000)  # a chunk of these has about 120,000 bytes
+    limit = BacklogLimit(chunks=10**6, bytes=250_000)  # one of these chunks has about 120,000 bytes
     publish(GivenRows(*batches), evidence_of(*batches, partitions=1), log, partitions=1, backlog=workers, limit=limit)
     assert workers.largest_backlog <= 4  # the start marker, and three chunks that pass the limit together
 

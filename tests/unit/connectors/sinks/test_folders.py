@@ -1,4 +1,4 @@
-"""Folders by value: names that no value can get out of, and rows that stay together and in order."""
+"""Folders by value: values cannot escape from their folder name, and rows stay together and in order."""
 
 from datetime import date
 from urllib.parse import unquote

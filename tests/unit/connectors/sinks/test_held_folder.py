@@ -1,4 +1,4 @@
-"""A temporary folder of a process that was killed goes with the next one, and none that is in use."""
+"""The next process removes the temporary folder of a killed one, but none that is in use."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Exports to a topic, on an in-memory log, read by the script that receivers get."""
+"""Exports to a topic, on an in-memory log, read by the receivers' script."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -168,7 +168,7 @@ def test_a_group_that_died_and_is_sent_again_reaches_every_receiver_once() -> No
     export = topic_export()
 
     def killed(rows: int) -> None:
-        if rows == len(LOW):  # chunks that are full are on their way, the last ones are not
+        if rows == len(LOW):  # full chunks are already sent, the last ones are not
             raise KeyboardInterrupt
 
     start(export, log)
@@ -196,7 +196,7 @@ def test_a_chunk_that_is_lost_changed_or_added_is_found_out_at_the_end_marker() 
         lost = Receiver().take(clean[:number] + clean[number + 1 :])
         assert (lost.finished, len(lost.faults)) == ({}, 1)
         assert "missing or too many" in lost.faults[0]
-        assert lost.take(clean).finished == {}  # it stays lost: another attempt has to come
+        assert lost.take(clean).finished == {}  # it stays incomplete: another attempt must come
     forged = [*clean[:2], clean[1].replace(b"a00000", b"a0000x", 1), *clean[3:]]
     assert "are missing" in Receiver().take(forged).faults[0]
     changed = [clean[0], clean[1].replace(b"a00000", b"a0000x", 1), *clean[2:]]
@@ -216,7 +216,7 @@ def test_an_aborted_attempt_is_dropped_and_a_newer_one_takes_its_place() -> None
     start(first, log)
     zombie = send_group(first, log, group=0, rows=whole(LOW))
     abort(first, log, reason="CANCELLED")
-    end(first, log, [zombie])  # it has not heard of it
+    end(first, log, [zombie])  # it does not know of the abort
     assert Receiver().take(values(log)).finished == {}
     export_all(second, log, [whole(HIGH)])
     end(first, log, [zombie])
@@ -349,13 +349,13 @@ class ForbiddenTopic(InMemoryTopicLog):
 
 
 def test_a_topic_that_may_not_even_be_described_is_its_owners_to_mend_also_by_an_abort() -> None:
-    """Else the export that has ended would be cleaned up again and again."""
+    """Otherwise the ended export would be cleaned up again and again."""
     log = ForbiddenTopic(P)
     assert code_of(UserError, lambda: abort(topic_export(), log, reason="CANCELLED")) == "DESTINATION_NOT_WRITABLE"
 
 
 class SlowLog(InMemoryTopicLog):
-    """Nothing is acknowledged to those who do not wait for it."""
+    """Acknowledges nothing to callers that do not wait."""
 
     def poll(self, timeout_s: float) -> tuple[Delivery, ...]:
         return super().poll(timeout_s) if timeout_s else ()
@@ -374,7 +374,7 @@ def test_a_step_returns_when_the_broker_has_everything_and_not_before() -> None:
 
 
 def test_rows_are_read_as_they_are_sent() -> None:
-    """However large a group is, one batch of it is in memory: the next is asked for when the last was sent."""
+    """Only one batch of a group is in memory: the next is read once the last was sent."""
     log = InMemoryTopicLog(1, room=1)
     sent_when_asked: list[int] = []
 

@@ -1,4 +1,4 @@
-"""Profiles of destinations: what is in the file, what is in the environment, and that neither is ever shown."""
+"""Profiles of destinations: which parts come from file or environment, and that no secret is ever shown."""
 
 import os
 import re
@@ -47,7 +47,8 @@ def refused(path: Path, name: str = "partner", env: dict[str, str] | None = None
 
 
 def test_a_profile_has_what_the_file_and_the_environment_say(tmp_path: Path) -> None:
-    profile = load_profile(profiles(tmp_path, FULL, 0o644), "partner", ENV)  # it names variables and holds no secret
+    # the file names variables and has no secret
+    profile = load_profile(profiles(tmp_path, FULL, 0o644), "partner", ENV)
     assert profile == DestinationProfile(
         name="partner",
         access=S3Access(

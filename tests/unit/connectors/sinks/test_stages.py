@@ -13,7 +13,7 @@ from connectors.storage.duck import batches, connect
 from tests.integration.lake.support import limits
 
 LONG_S = 30.0
-"""Until what never comes is given up."""
+"""Time to wait for what never comes."""
 
 
 @pytest.fixture(autouse=True)
@@ -125,7 +125,7 @@ def test_leaving_wakes_a_stage_that_waits_for_another_and_interrupts_an_item_tha
 
     def interrupt() -> None:
         calls.append(1)
-        if len(calls) == 2:  # the first one came before there was anything to interrupt
+        if len(calls) == 2:  # the first call came too early to interrupt anything
             interrupted.set()
 
     with Stages() as stages:

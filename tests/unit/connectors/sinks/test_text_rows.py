@@ -1,4 +1,4 @@
-"""Rows as text are what a look at each value makes of them, whatever the columns hold and wherever a batch was cut."""
+"""Text rows equal a value-by-value conversion, for any column content and any cut of a batch."""
 
 import json
 
@@ -20,7 +20,7 @@ ROWS = st.lists(
 
 
 def batch_of(rows: list[Row], before: int) -> pa.RecordBatch:
-    """The rows behind others, which a slice has left out."""
+    """The rows as a slice, preceded by others that it leaves out."""
     all_rows = [('="', '",', 1, "\n")] * before + rows
     columns = [list(column) for column in zip(*all_rows, strict=True)]
     return pa.RecordBatch.from_arrays(

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of parsing."""
+"""Fixtures of the parser tests."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from connectors.sources.fork_server import PARSERS
 
 @pytest.fixture
 def new_fork_server() -> Iterator[None]:
-    """The next file starts a fork server, with what the environment is then; it is not there for the next test."""
+    """Let the next file start a fork server with the environment of that moment, and stop it after the test."""
     PARSERS.stop()
     yield
     PARSERS.stop()

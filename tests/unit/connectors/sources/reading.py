@@ -1,4 +1,4 @@
-"""Run the readers over bytes held in memory, or a file through the child; what was found comes back as plain tuples."""
+"""Run the readers on bytes in memory, or on a file through the child; the result is plain tuples."""
 
 import io
 from collections.abc import Iterable
@@ -37,7 +37,7 @@ class Found:
 
 
 class Bytes:
-    """A byte source that hands out at most `most` bytes at a time."""
+    """A byte source that returns at most `most` bytes at a time."""
 
     def __init__(self, content: bytes, most: int = 1 << 30) -> None:
         self._file = io.BytesIO(content)
@@ -76,7 +76,7 @@ def read_jsonl(content: bytes, *columns: str, spec: ImportSpec | None = None, **
 
 
 def parse_file(path: Path, *columns: str, spec: ImportSpec | None = None, limits: ParseLimits | None = None) -> Found:
-    """Through the child process."""
+    """Parse through the child process."""
     spec = spec or spec_of(*columns)
     with open_parsed(path, spec, limits) as parsed:
         found = collect(parsed, arrow_schema(spec.row_schema, ordinal=True))

@@ -1,4 +1,4 @@
-"""Files of events and profiles: what is accepted beyond what any file may hold, and under which name it is refused."""
+"""Files of events and profiles: rules beyond those for any file, and the name of each refusal."""
 
 import os
 from datetime import UTC, datetime

@@ -42,7 +42,7 @@ def complete(folder: Path, name: str, content: str | bytes, spec: ImportSpec) ->
 
 @pytest.mark.parametrize("first", [100, 2_000_000], ids=["lines of a hundred bytes", "a first line beyond the sample"])
 def test_the_sample_of_a_file_does_not_depend_on_how_its_bytes_arrive(first: int) -> None:
-    """A retry, or a dry run, must choose the same columns."""
+    """A retry or a dry run must choose the same columns."""
     line = {"user_id": "alice", "event": "order", "occurred_at": AT}
     lines = [{**line, "first": "x" * first}, *({**line, "pad": "x" * 2_000} for _ in range(700)), {**line, "late": 1}]
     content = "".join(f"{json.dumps(one)}\n" for one in lines).encode()

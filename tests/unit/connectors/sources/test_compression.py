@@ -1,4 +1,4 @@
-"""Compression goes by content; damage, truncation and bombs have names."""
+"""Compression is detected by content; damage, truncation and bombs are named."""
 
 import gzip
 import zlib

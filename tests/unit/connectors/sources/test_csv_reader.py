@@ -1,4 +1,4 @@
-"""Strict CSV: what is accepted, what is refused and under which name."""
+"""Strict CSV: what is accepted, what is refused, and under which name."""
 
 import unicodedata
 from typing import Any
@@ -117,7 +117,8 @@ def test_an_id_of_191_characters_is_accepted_however_many_bytes_it_has() -> None
 def test_ids_that_differ_by_case_by_space_or_by_normalisation_stay_distinct() -> None:
     composed, decomposed = unicodedata.normalize("NFC", "é"), unicodedata.normalize("NFD", "é")
     ids = ["a", "A", "a ", " a", composed, decomposed, "\ufeffa", "0", "00"]
-    written = [f'"{id_}"' if id_.startswith("\ufeff") else id_ for id_ in ids]  # unquoted, another file begins there
+    # unquoted, the mark would begin another file
+    written = [f'"{id_}"' if id_.startswith("\ufeff") else id_ for id_ in ids]
     assert read_csv("\n".join(["user_id", *written]).encode()).ids == ids
 
 
@@ -148,7 +149,7 @@ def test_kept_values_larger_than_a_message_are_a_reject() -> None:
     found = read_csv(content, "c", "d")
     assert found.codes == [(0, "row_too_large")]
     assert found.ids == ["b"]
-    assert read_csv(content, "c").ids == ["a", "b"]  # what is not kept does not count
+    assert read_csv(content, "c").ids == ["a", "b"]  # dropped columns do not count
 
 
 def test_a_value_that_does_not_convert_names_its_column() -> None:

@@ -1,4 +1,4 @@
-"""Digests that the child makes of its rows: those of the very rows it would have sent, or an error."""
+"""Digests that the child computes: those of exactly the rows it would have sent, or an error."""
 
 import gzip
 import json
@@ -30,7 +30,7 @@ WAIT_S = 60
 
 
 def row(k: int) -> dict[str, object]:
-    """A row of the file; every 1,000th has no id, every 7,000th a number that is none, every 3rd no note."""
+    """A row of the file; every 1,000th has no id, every 7,000th an invalid number, every 3rd no note."""
     return {
         "user_id": "" if k % 1000 == 3 else f"user-{k % 140_000}",
         "n": "x" if k % 7000 == 5 else str(k - 70_000),
@@ -125,7 +125,7 @@ def test_what_goes_wrong_in_the_second_thread_is_raised_in_the_first(
     def fail(digests: PartitionDigests, rows: pa.RecordBatch) -> None:
         if threading.current_thread() is here:
             add(digests, rows)
-            failed.wait(WAIT_S)  # the second thread gets its turn
+            failed.wait(WAIT_S)  # lets the second thread run
         else:
             failed.set()
             raise MemoryError

@@ -1,4 +1,4 @@
-"""docs/file-formats.md names what the code does."""
+"""docs/file-formats.md agrees with the code."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The process that parsers are forked from: the same rows, a process of its own for each file, and every death told."""
+"""The fork server of parsers: the same rows, a separate process for each file, and every death reported."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ MIB = 1 << 20
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """More than pipes hold: its process lives until the rows are read."""
+    """A file larger than the pipes hold, so its process lives until the rows are read."""
     path = tmp_path_factory.mktemp("large") / "f.csv"
     path.write_bytes(b"user_id,n\n,2\nb,x\n" + b"".join(b"user-%027d,7\n" % k for k in range(ROWS)))
     return path
@@ -44,7 +44,7 @@ def small(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def _own_server() -> Iterator[None]:
-    """None of another module's; with the last test it ends, and nothing is left."""
+    """Start without another module's server; after the last test nothing may be left."""
     PARSERS.stop()
     yield
     PARSERS.stop()
@@ -53,7 +53,7 @@ def _own_server() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def server() -> Iterator[psutil.Process]:
-    """It has loaded everything. The one of the test before, if that has left it alive."""
+    """A server that has loaded everything: the previous test's, if it is still alive."""
     PARSERS.prepare()
     PARSERS.await_ready()
     (server,) = fork_servers()
@@ -62,7 +62,7 @@ def server() -> Iterator[psutil.Process]:
 
 
 def ended(process: psutil.Process) -> bool:
-    """In the end; one that nobody has reaped yet has ended too."""
+    """Wait for the end of a process; a zombie counts as ended."""
     gone, _ = psutil.wait_procs([process], timeout=60)
     return bool(gone)
 
@@ -111,7 +111,7 @@ def test_a_child_has_nothing_open_but_its_own(file: Path, server: psutil.Process
         for child in children:
             opened = [str(fd.readlink()).partition(":")[0] for fd in Path(f"/proc/{child.pid}/fd").iterdir()]
             unnamed = [name for name in opened if name.endswith(" (deleted)")]
-            assert len(unnamed) == 2  # output and errors, the same
+            assert len(unnamed) == 2  # output and errors, in one file
             assert sorted({*opened} - {*unnamed}) == ["/dev/null", str(file), "pipe"]
             assert len(opened) == 5
 
@@ -121,7 +121,7 @@ def test_the_server_keeps_nothing_of_a_file(small: Path, server: psutil.Process)
     for _ in range(50):
         parse_file(small, "n:long")
     deadline = time.monotonic() + 60
-    while server.num_fds() != before:  # the last child's end is told before its descriptors are closed
+    while server.num_fds() != before:  # the last child's end is reported before its descriptors are closed
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
@@ -288,7 +288,8 @@ def test_where_no_process_may_be_forked_it_is_said_and_other_files_are_read_on(
         next(batches)
         opened = {int(fd.name) for fd in Path(f"/proc/{server.pid}/fd").iterdir()}
         soft, hard = server.rlimit(psutil.RLIMIT_NOFILE)
-        room = sorted(set(range(len(opened) + 3)) - opened)[:left]  # for what comes with the request, or part of it
+        # free descriptors for what comes with the request, or for part of it
+        room = sorted(set(range(len(opened) + 3)) - opened)[:left]
         server.rlimit(psutil.RLIMIT_NOFILE, (room[-1] + 1, hard))
         with pytest.raises(OSError, match="Too many open files"):
             open_parsed(small, spec_of())

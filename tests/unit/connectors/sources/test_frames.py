@@ -1,4 +1,4 @@
-"""What goes through the pipe from the parsing child: batches come out as they went in, broken ones do not."""
+"""The pipe from the parsing child: batches arrive unchanged, broken ones not at all."""
 
 import os
 import threading

@@ -1,4 +1,4 @@
-"""Files at their real size, streamed through the verifier and its child: bounded memory, and the right word."""
+"""Files at their real size, streamed through the verifier and its child: bounded memory, and the right verdict."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ from tests.unit.children import parser_memory
 MIB = 1024 * 1024
 BLOCK = 8 * MIB
 MEMORY_BYTES = 256 * MIB
-"""That verifying a file of any size may take; half of it is what the C library reserves for a second thread."""
+"""Limit for verifying a file of any size; the C library reserves half of it for a second thread."""
 
 
 class Streamed:

@@ -1,4 +1,4 @@
-"""`inspect`: what a file is, before anybody has described it, and a spec that an import takes as it is."""
+"""`inspect`: what a file is, before anyone has described it, and a spec that an import can use unchanged."""
 
 import gzip
 import io

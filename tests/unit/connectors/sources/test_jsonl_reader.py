@@ -1,4 +1,4 @@
-"""Strict JSON Lines: what is accepted, what is refused and under which name."""
+"""Strict JSON Lines: what is accepted, what is refused, and under which name."""
 
 import json
 from datetime import UTC, date, datetime

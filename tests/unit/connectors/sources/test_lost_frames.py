@@ -1,4 +1,4 @@
-"""A child that says something else than it sent, or nothing: the parent never believes it."""
+"""A child that reports something other than it sent, or nothing: the parent never believes it."""
 
 import os
 from pathlib import Path
@@ -24,7 +24,7 @@ def people(tmp_path: Path) -> Path:
 def code_of_reading(path: Path) -> str:
     with open_parsed(path, spec_of()) as parsed, pytest.raises(FatalError) as caught:
         list(parsed)
-    with pytest.raises(RuntimeError):  # and nothing of it counts
+    with pytest.raises(RuntimeError):  # and there is no summary
         _ = parsed.summary
     return caught.value.code
 
@@ -38,7 +38,7 @@ class Lossy(FrameReader):
 
 
 class Garbled(FrameReader):
-    """Every frame of rows arrives with other bytes."""
+    """Delivers every frame of rows with other bytes."""
 
     def next_frame(self, timeout_s: float) -> tuple[FrameKind, bytearray] | None:
         frame = super().next_frame(timeout_s)
@@ -59,7 +59,7 @@ def test_a_batch_that_is_none_is_not_believed(people: Path, monkeypatch: pytest.
 
 def test_a_file_that_grows_while_it_is_read_is_not_the_file_that_was_opened(people: Path) -> None:
     with open_parsed(people, spec_of()) as parsed:
-        parsed._source_size -= 1  # as if it had been shorter when it was opened
+        parsed._source_size -= 1  # as if the file had been shorter when opened
         with pytest.raises(FatalError) as caught:
             list(parsed)
     assert caught.value.code == "BYTES_LOST"

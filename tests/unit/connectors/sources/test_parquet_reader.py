@@ -157,7 +157,7 @@ def test_a_truncated_or_lying_file_is_corrupt(content: bytes, tmp_path: Path) ->
 
 
 def test_a_footer_that_counts_more_rows_than_there_are_is_corrupt(tmp_path: Path) -> None:
-    """The number of rows stands in the footer as a varint: 20,000 becomes 20,001."""
+    """The row count in the footer is a varint: 20,000 becomes 20,001."""
     footer = GOOD.rindex(b"user_id") - 40
     lying = GOOD[:footer] + GOOD[footer:].replace(b"\xc0\xb8\x02", b"\xc2\xb8\x02")
     assert lying != GOOD
@@ -174,7 +174,7 @@ def test_a_page_that_unpacks_to_far_more_than_the_file_is_refused_before_it_is_r
         read(content, tmp_path, "note")
     assert (caught.value.code, caught.value.detail["source_bytes"]) == ("COMPRESSION_BOMB", len(content))
     fits = written({"user_id": [f"user-{n}" for n in range(9)], "note": ["x" * 300_000] * 9}, **settings)
-    assert len(read(fits, tmp_path, "note").ids) == 9  # little is no bomb, however well it is packed
+    assert len(read(fits, tmp_path, "note").ids) == 9  # a small file is not a bomb, however well it compresses
 
 
 def test_a_value_in_a_dictionary_that_stands_in_very_many_rows_is_refused_once_it_is_decoded(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_a_value_in_a_dictionary_that_stands_in_very_many_rows_is_refused_once_i
     assert (caught.value.code, detail["source_bytes"]) == ("COMPRESSION_BOMB", len(content))
     assert isinstance(detail["decoded_bytes"], int)
     assert detail["decoded_bytes"] < rows * 8_000  # not all of it
-    assert len(read(content, tmp_path).ids) == rows  # a column that is not kept is not decoded
+    assert len(read(content, tmp_path).ids) == rows  # a dropped column is not decoded
 
 
 def outcome(content: bytes, tmp_path: Path) -> str:
@@ -198,7 +198,7 @@ def outcome(content: bytes, tmp_path: Path) -> str:
 
 
 def test_random_damage_is_an_error_with_a_name_and_never_a_wrong_row(tmp_path: Path) -> None:
-    chance = random.Random(7)  # a repeatable one
+    chance = random.Random(7)  # seeded, so repeatable
     for _ in range(12):
         damaged = bytearray(GOOD)
         for _ in range(3):

@@ -1,4 +1,4 @@
-"""The parsing child: its limits, its deaths, and what the parent says of them."""
+"""The parsing child: its limits, its deaths, and how the parent reports them."""
 
 import signal
 import subprocess
@@ -23,7 +23,7 @@ from tests.unit.connectors.sources.reading import parse_file, spec_of
 
 ROWS = 600_000
 MEMORY_BYTES = 100 << 20
-"""That reading a file of any size may take."""
+"""Limit for reading a file of any size."""
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_a_child_that_stands_still_is_ended(large: Path) -> None:
 
 
 class Clock:
-    """Of the parent; and whether no frame has come in the time that it waits for one."""
+    """The parent's clock; `nothing_yet`: no frame arrives while it waits for one."""
 
     ahead_s = 0.0
     nothing_yet = False
@@ -259,7 +259,7 @@ print(before, len(os.listdir("/proc/self/fd")))
 
 
 def test_no_descriptor_is_left_behind(large: Path) -> None:
-    # In a process of its own: threads that other tests have left here, as of Kafka's clients, open some at any time.
+    # In a separate process: threads left by other tests, such as those of Kafka clients, open descriptors at any time.
     done = subprocess.run(
         [sys.executable, "-c", DESCRIPTORS, str(large)], capture_output=True, text=True, timeout=240, check=False
     )

@@ -15,7 +15,7 @@ BAD = "bad"
 
 
 def converted(texts: list[str | None], type_: ColumnType, timezone: str | None = None) -> list[Any]:
-    """The values, with BAD where the text does not convert."""
+    """The values, with BAD for text that does not convert."""
     result = convert_text(pa.array(texts, pa.string()), Column(name="c", type=type_), ("",), timezone)
     bad = [False] * len(texts) if result.bad is None else result.bad.tolist()
     values = result.values.to_pylist()
@@ -166,7 +166,7 @@ def test_timestamp_with_an_offset(text: str, value: object) -> None:
         ("2024-07-01T12:00+00:00", "Europe/Berlin", datetime(2024, 7, 1, 12, tzinfo=UTC)),
         ("2024-03-31T01:59:59", "Europe/Berlin", datetime(2024, 3, 31, 0, 59, 59, tzinfo=UTC)),
         ("2024-03-31T02:30:00", "Europe/Berlin", BAD),  # the clock went from 2 to 3
-        ("2024-10-27T02:30:00", "Europe/Berlin", BAD),  # this half past two was there twice
+        ("2024-10-27T02:30:00", "Europe/Berlin", BAD),  # half past two occurred twice
         ("2024-10-27T02:30:00+02:00", "Europe/Berlin", datetime(2024, 10, 27, 0, 30, tzinfo=UTC)),
     ],
 )

@@ -1,4 +1,4 @@
-"""A pinned object is read as it was when it was pinned, or not at all, whatever is put in its place meanwhile."""
+"""A pinned object is read as it was when pinned, or not at all, whatever replaces it in the meantime."""
 
 from datetime import UTC, datetime
 from io import BytesIO
@@ -14,7 +14,7 @@ READ = 4  # bytes, before the object is overwritten
 
 
 class Server:
-    """S3's side of it: versions of one object, the newest last, and a condition that is held unless it is ignored."""
+    """S3's side: versions of one object, the newest last, and an If-Match condition, unless it is ignored."""
 
     def __init__(self, *, conditions: bool = True) -> None:
         self.versions = {"v1": FIRST}

@@ -27,7 +27,7 @@ ALL_ALLOWED = ImportSpec(max_reject_share=1.0, allow_empty=True)
 
 
 class Bucket:
-    """Where finished rejects go: keeps the bytes of the file it was given."""
+    """Target for finished rejects: keeps the bytes of the file it was given."""
 
     def __init__(self) -> None:
         self.content: list[bytes] = []

@@ -1,4 +1,4 @@
-"""A job and an export to start from, for tests that only care about some of its fields."""
+"""A job and an export as defaults, for tests that care about only some fields."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the command line says of imports of events and profiles."""
+"""What the command line shows of imports of events and profiles."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Who did what: every command that changes something, and what Muster does by itself, leaves an entry for good."""
+"""Who did what: every command that changes something, and every automatic change, leaves a permanent entry."""
 
 import getpass
 import json

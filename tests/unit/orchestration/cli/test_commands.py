@@ -1,4 +1,4 @@
-"""What a function becomes as a command: its value as JSON or text, its notes, its exit code."""
+"""A function as a command: its value as JSON or text, its notes, its exit code."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ def _session() -> Iterator[None]:
 
 
 def run(group: Group, *arguments: str) -> int:
-    """The exit code of a command line."""
+    """Exit code of a command line."""
     group.callback()(lambda: None)
     try:
         get_command(group)(args=list(arguments), prog_name="x")

@@ -1,4 +1,4 @@
-"""`muster connect`: addresses and snippets without keys, keys in a private file alone."""
+"""`muster connect`: addresses and snippets without keys, keys only in a private file."""
 
 import json
 import stat

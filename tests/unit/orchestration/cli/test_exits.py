@@ -1,4 +1,4 @@
-"""Exit codes tell how a job or a command ended."""
+"""Exit codes show how a job or a command ended."""
 
 from typing import cast
 

@@ -1,4 +1,4 @@
-"""What a person reads of an export: how far it is, and how it ended."""
+"""What a user reads of an export: how far it is, and how it ended."""
 
 from dataclasses import replace
 from typing import Any
@@ -37,7 +37,7 @@ def test_a_running_export_is_so_many_rows_of_those_that_are_read() -> None:
 
 
 def test_a_finished_export_is_the_rows_that_are_there() -> None:
-    """Of a selection, more were read than were written: `30 of 100` would look like a loss."""
+    """A selection reads more rows than it writes: `30 of 100` would look like a loss."""
     done = ExportView(export=replace(EXPORT, state="READY"), groups=GROUPS)
     assert export_line(done, 0.5) == f"export {EXPORT.job_id}  READY  30 rows, 1 of 2 groups"
 

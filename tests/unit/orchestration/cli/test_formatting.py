@@ -1,4 +1,4 @@
-"""Numbers, sizes and times as people read them; outside text that cannot harm a terminal."""
+"""Numbers, sizes and times for human readers; foreign text that cannot harm a terminal."""
 
 import pytest
 

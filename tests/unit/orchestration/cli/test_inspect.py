@@ -1,4 +1,4 @@
-"""`muster inspect`: what it suggests, `muster import` takes, to the last option."""
+"""`muster inspect`: `muster import` accepts what it suggests, down to the last option."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""`muster jobs` for jobs of all kinds, and the old names of those for exports, as far as they need no stack."""
+"""`muster jobs` for jobs of all kinds, and its old names for exports, as far as they need no stack."""
 
 import json
 from dataclasses import replace

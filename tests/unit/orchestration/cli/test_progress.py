@@ -1,4 +1,4 @@
-"""What is shown of a job in motion: stages, partitions, one line for a log."""
+"""How a moving job is shown: stages, partitions, one line for a log."""
 
 from dataclasses import replace
 from typing import Any

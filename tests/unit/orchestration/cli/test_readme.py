@@ -1,4 +1,4 @@
-"""The README and the index of the documentation name only commands, options and pages that exist."""
+"""README and documentation index name only commands, options and pages that exist."""
 
 import re
 from pathlib import Path

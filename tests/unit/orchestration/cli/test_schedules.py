@@ -1,4 +1,4 @@
-"""`muster schedules`, as far as it needs no stack: what is made, shown, paused and told."""
+"""`muster schedules`, as far as it needs no stack: creating, showing, pausing and reporting."""
 
 import json
 from typing import Any
@@ -174,7 +174,7 @@ def test_what_went_wrong_is_shown(context: Context, capsys: pytest.CaptureFixtur
 def test_each_change_of_a_schedule_is_in_the_audit_trail_and_not_among_those_of_an_audience(
     context: Context, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    create = [*NIGHTLY[:3], "vip", *NIGHTLY[4:]]  # of the name of an audience
+    create = [*NIGHTLY[:3], "vip", *NIGHTLY[4:]]  # taken from the audience's name
     for command in (
         create,
         ["schedules", "pause", "vip"],

@@ -1,4 +1,4 @@
-"""`muster segments`, as far as it needs no stack: what is made, shown, refused and told."""
+"""`muster segments`, as far as it needs no stack: creating, showing, refusing and reporting."""
 
 import json
 from collections.abc import Iterator

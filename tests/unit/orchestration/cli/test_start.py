@@ -1,4 +1,4 @@
-"""A command loads what it needs and no more: what is slow to import is not paid for by `--help` or by a list."""
+"""A command loads only what it needs: `--help` or a list does not pay for slow imports."""
 
 import os
 import subprocess
@@ -24,12 +24,12 @@ sys.exit(code)
 
 
 def loaded(*arguments: str, home: Path) -> set[str]:
-    """The top-level modules that a command has loaded, in a process of its own."""
+    """Top-level modules that a command loads, in a separate process."""
     return {name.partition(".")[0] for name in all_loaded(*arguments, home=home)}
 
 
 def all_loaded(*arguments: str, home: Path) -> set[str]:
-    """All modules that a command has loaded."""
+    """All modules that a command loads."""
     done = subprocess.run(
         [sys.executable, "-c", PROBE, *arguments],
         env={**os.environ, "MUSTER_HOME": str(home)},

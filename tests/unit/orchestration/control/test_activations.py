@@ -1,4 +1,4 @@
-"""What workers are told of segments where the catalog has changed meanwhile; the rest: integration tests."""
+"""What workers learn of segments if the catalog changes at the same time; the rest is in integration tests."""
 
 from pathlib import Path
 

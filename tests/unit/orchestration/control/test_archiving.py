@@ -1,4 +1,4 @@
-"""What the archive's committer appends, tells and passes over; its tables and topics are in the integration tests."""
+"""What the archive's committer appends, announces and skips; tables and topics are in the integration tests."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ def away() -> None:
 
 @dataclass
 class InMemoryArchive:
-    """Two tables; a range of the file `BAD` is unusable. `outages`: how many calls of `append` fail first."""
+    """Two tables; a range with the file `BAD` is unusable. `outages`: number of `append` calls that fail first."""
 
     ends: dict[str, dict[Partition, int]] = field(default_factory=lambda: {EVENTS: {}, PROFILES: {}})
     appends: list[tuple[str, list[tuple[int, int]]]] = field(default_factory=list)
@@ -58,7 +58,7 @@ class InMemoryArchive:
 
 @dataclass
 class Sent:
-    """What was sent. `outages`: how many calls fail, after they have sent the first message."""
+    """Messages sent. `outages`: number of calls that fail first, after sending one message."""
 
     messages: list[Outgoing] = field(default_factory=list)
     outages: int = 0
@@ -71,7 +71,7 @@ class Sent:
         self.messages += messages
 
     def ends(self) -> dict[str, int]:
-        """What a reader of the compacted topic finds, by key."""
+        """Content of the compacted topic, by key."""
         return {
             out.key.decode(): out.message.end_offset
             for out in self.messages
@@ -80,7 +80,7 @@ class Sent:
 
 
 class Committer:
-    """The committer, what it uses, and how long it has waited."""
+    """The committer, its surroundings, and its waits."""
 
     def __init__(self, patience: int = 100) -> None:
         self.archive, self.sent, self.counters = InMemoryArchive(), Sent(), Counters()
@@ -132,7 +132,7 @@ def test_a_range_that_can_never_be_appended_moves_nothing_and_holds_nobody_up(
     it = Committer()
     it.archive.ends[EVENTS] = {OTHER: 5}
     it.take(written(0, 9, HERE, EVENTS, BAD), written(5, 9, OTHER, EVENTS, BAD), written(5, 7, OTHER))
-    assert it.sent.ends() == {f"{EVENTS}/0": 7}  # of the other one there is no end that could be told
+    assert it.sent.ends() == {f"{EVENTS}/0": 7}  # the other partition has no end to announce
     assert it.counted() == {(EVENTS, "unusable"): 2, (EVENTS, "appended"): 1}
     assert f"range {EVENTS}/3 0..9 cannot be archived: it is not there" in caplog.text
 

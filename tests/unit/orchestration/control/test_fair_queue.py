@@ -1,4 +1,4 @@
-"""The relay asks about so many executions at each look, and about each in its turn."""
+"""Each tick of the control plane asks about a limited number of executions, and about each in turn."""
 
 from dataclasses import replace
 from typing import Any
@@ -33,7 +33,7 @@ def test_nobody_waits_longer_than_those_before_him_take(arrivals: list[list[int]
     turns, there, waits = FairQueue(most), dict[str, int](), dict[str, int]()
     for number, new in enumerate(arrivals):
         for one in new:
-            there[f"{number}-{one}"] = (len(there) + len(new)) // most + 1  # looks until it must have been taken
+            there[f"{number}-{one}"] = (len(there) + len(new)) // most + 1  # ticks until it must have been taken
         taken = turns.take(there)
         assert len(taken) == min(most, len(there))
         for name, bound in there.items():

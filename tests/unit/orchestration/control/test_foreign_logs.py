@@ -1,4 +1,4 @@
-"""What the relay counts of partitions that workers refuse, and when it looks at checkpoints at all."""
+"""How the control plane counts partitions that workers refuse, and when it reads checkpoints at all."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def test_checkpoints_of_another_log_are_counted_until_there_is_none_any_more(
     other_logs = ForeignLogs(lambda _: topic_id, refused)
     assert counted() == []
     other_logs.tick()
-    other_logs.tick()  # the log is the same, and none was refused: checkpoints are not read
+    other_logs.tick()  # the log is the same, and no partition was refused, so checkpoints are not read
     assert (counted(), len(looks)) == ([0], 1)
     topic_id = "b"
     other_logs.tick()

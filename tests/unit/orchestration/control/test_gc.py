@@ -1,4 +1,4 @@
-"""What the relay's sweeper does about lost and stopped executions, old jobs, and what nobody needs any more."""
+"""Garbage collection in the control plane: lost and stopped executions, old jobs, and unused data."""
 
 import json
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""When workers do not count as alive, so that the heart of a job that waits for them stops."""
+"""When workers do not count as alive, so that the heartbeats of a job that waits for them stop."""
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -7,11 +7,11 @@ from orchestration.control.liveness import STALL_MS, WorkerLiveness
 
 PLACE = ("muster.imports.large", 0)
 LATER_MS = STALL_MS // 2 + 1
-"""From one look to the next: two of them are too long."""
+"""Interval between two checks: two intervals exceed the stall limit."""
 
 
 class Group(WorkerGroup):
-    """One partition, as the test says it is."""
+    """One partition, in the state that the test sets."""
 
     def __init__(self) -> None:
         self.name = "muster-workers"
@@ -30,7 +30,7 @@ class Group(WorkerGroup):
 
 
 def looked(group: Group, *seen: dict[str, int]) -> list[str | None]:
-    """What is said at each look."""
+    """Result of each check."""
     liveness, said = WorkerLiveness(group), []
     for n, change in enumerate(seen):
         vars(group).update(change)

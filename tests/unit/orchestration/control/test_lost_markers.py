@@ -1,4 +1,4 @@
-"""End markers that nobody will ever announce: told by offsets, answered with another attempt."""
+"""End markers that will never be announced: detected by offsets, answered with another attempt."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ STAGING = "staging"
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
-    """The workers' group at the same place in every partition of the small lane."""
+    """The workers' group, at the same offset in every partition of the small lane."""
 
     at: int
     end: int
@@ -44,7 +44,7 @@ class Alive(WorkerLiveness):
 
 
 def waiting(deployment: Deployment) -> Job:
-    """A job whose partition 0 has materialised; nothing is heard of partition 1."""
+    """A job with partition 0 materialised, and no announcement for partition 1."""
     job = deployment.at("AWAITING")
     deployment.begin_await(job, TOKEN)
     deployment.materialise(job, 0)
@@ -52,7 +52,7 @@ def waiting(deployment: Deployment) -> Job:
 
 
 def look(deployment: Deployment, position: Position, *minutes: float) -> None:
-    """The relay looks at those minutes from now, and answers."""
+    """Run the control plane's check at these minutes from now, then its answers."""
     markers = wiring.lost_markers(deployment.context, position)
     for minute in minutes:
         markers.tick(deployment.context.jobs.live(), deployment.later(minutes=minute))

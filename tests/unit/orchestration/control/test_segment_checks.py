@@ -1,4 +1,4 @@
-"""Which segment and partition the relay checks next, and what it tells of what it finds."""
+"""Which segment and partition the control plane checks next, and how it reports the results."""
 
 import threading
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ SEGMENTS = ("a", "b")
 
 
 class Checks:
-    """The relay's, with answers by hand: how many users are missing in the next check, or none where it fails."""
+    """The control plane's checks with scripted answers: number of missing users, or None for a failed check."""
 
     def __init__(self, home: Path, every: int = 10) -> None:
         self.context = make_context(home, partitions=3, segment_check_minutes=every)
@@ -41,7 +41,7 @@ class Checks:
         self.context.segments.create(ACME, AudienceName(name), rule, new_id=made, author="ann", now_ms=1)
 
     def look(self, times: int = 1) -> list[tuple[str, int]]:
-        """What was asked in so many looks."""
+        """Checks made in `times` ticks."""
         for _ in range(times):
             self.of.tick()
         asked, self.asked = self.asked, []

@@ -1,4 +1,4 @@
-"""When a consumer group stands still."""
+"""When a consumer group counts as stalled."""
 
 import pytest
 

@@ -58,7 +58,7 @@ def test_nothing_is_told_without_a_report_of_this_attempt(sent: dict[str, Any]) 
 
 
 class GroupAt:
-    """A `WorkerGroup` that is where it is told to be."""
+    """A `WorkerGroup` at given offsets."""
 
     def __init__(self) -> None:
         self.at: dict[tuple[str, int], int] = {}
@@ -136,11 +136,11 @@ def test_a_job_that_waits_says_for_how_long_no_worker_has_had_its_partitions(con
     look(0, replace(waiting, state="IMPORTING"))
     assert told(0) is None
     look(1, waiting)
-    assert told(2) is None  # partitions that are shared out anew
+    assert told(2) is None  # a rebalance
     assert told(9) == 8.0
     look(7, waiting)
     assert told(15) == 14.0
-    assert told(23) is None  # the relay has said nothing for a while
+    assert told(23) is None  # the control plane has reported nothing for a while
     group.has = None
     look(24, waiting)
     group.has = False
@@ -155,4 +155,5 @@ def test_a_job_that_waits_says_for_how_long_no_worker_has_had_its_partitions(con
     assert (
         without_worker_s(replace(waiting, state="READY"), context.progress.stages(JOB.job_id), at_ms + 40_000) is None
     )
-    assert waiting_jobs(at_ms + 40_000, jobs=context.jobs, progress=context.progress) is None  # it is in no catalog
+    # the job is in no catalog
+    assert waiting_jobs(at_ms + 40_000, jobs=context.jobs, progress=context.progress) is None

@@ -1,4 +1,4 @@
-"""What the relay says in its log once a minute, for whoever makes metrics of logs."""
+"""The control plane's log line once a minute, from which metrics can be made."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""One synthesis for all tests: it takes some ten seconds."""
+"""One synthesis for all tests, since it takes some ten seconds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ EXAMPLE = Path(__file__).parents[4] / "docs" / "muster-deploy.example.toml"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """The template of the example, and questions about it."""
+    """The template of the example, with queries on it."""
 
     settings: DeploySettings
     body: Mapping[str, Any]
@@ -34,7 +34,7 @@ class Template:
         return properties
 
     def statements(self, role: str) -> list[dict[str, Any]]:
-        """What a role may do."""
+        """Policy statements of a role."""
         return [s for policy in self[role]["Policies"] for s in policy["PolicyDocument"]["Statement"]]
 
 

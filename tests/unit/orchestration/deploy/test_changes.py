@@ -1,4 +1,4 @@
-"""What a new template would do to a stack."""
+"""What a new template would change in a stack."""
 
 import json
 from pathlib import Path
@@ -67,7 +67,7 @@ def test_a_change_names_the_properties() -> None:
 
 
 def test_what_cannot_be_changed_is_so_by_cloudformations_schemas(template: Template) -> None:
-    """Of properties that the stack uses, and of task definitions, every change of which makes another revision."""
+    """For properties that the stack uses, and for task definitions, where every change makes a new revision."""
     from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
     for type_, properties in REPLACING.items():

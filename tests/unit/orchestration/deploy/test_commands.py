@@ -1,4 +1,4 @@
-"""`muster deploy synth` and `diff`, as they are typed."""
+"""`muster deploy synth` and `diff`, as users type them."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.unit.orchestration.deploy.conftest import EXAMPLE, Template
 
 @pytest.fixture
 def synthesised(template: Template, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The template of the session again: a synthesis takes seconds."""
+    """Reuse the session's template, since a synthesis takes seconds."""
     monkeypatch.setattr(synthesis, "synthesise", lambda _: template.body)
 
 

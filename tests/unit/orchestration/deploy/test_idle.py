@@ -1,4 +1,4 @@
-"""What a month costs in which no job runs is counted as the stack of the example has it."""
+"""The cost of a month without jobs counts what the example's stack has."""
 
 from benchmarks.idle_month import Idle
 from orchestration.deploy.environment import secrets_of
@@ -9,7 +9,7 @@ from tests.unit.orchestration.deploy.conftest import Template
 
 def test_what_is_paid_by_the_month_is_what_the_stack_has(template: Template) -> None:
     idle = Idle()
-    assert len(template.of_type("ECS::Service")) == 3  # workers, workers of segments, the relay
+    assert len(template.of_type("ECS::Service")) == 3  # workers, segment workers, the control plane
     deployed = template.settings
     assert (idle.workers, idle.segment_workers) == (deployed.workers.count, deployed.segment_workers.count)
     assert idle.alarms == len(template.of_type("CloudWatch::Alarm"))

@@ -1,4 +1,4 @@
-"""cfn-lint, cdk-nag and rules of our own, held against the template; what is let pass has a reason, and needs it."""
+"""cfn-lint, cdk-nag and our own rules on the template; every exception has a reason, and is still needed."""
 
 import json
 import re
@@ -87,7 +87,7 @@ def test_every_reason_stands_for_something_that_cdk_nag_would_find(
 
 
 def modules_that_acknowledge() -> list[Any]:
-    """Every module of the stack that has the function in hand."""
+    """Every module of the stack that uses the function."""
     prepare()
     import orchestration.deploy.stack.build  # noqa: F401 - it loads all of them
     from orchestration.deploy.stack import site
@@ -111,13 +111,13 @@ def test_no_role_has_an_action_with_a_wildcard_or_a_managed_policy(template: Tem
 
 
 def test_every_policy_fits_a_role(template: Template) -> None:
-    """10,240 characters of all inline policies, without white space (IAM quotas); what is resolved later is longer."""
+    """All inline policies may have 10,240 characters without white space (IAM quotas); resolved values are longer."""
     for role, properties in template.of_type("IAM::Role").items():
         assert len(json.dumps(properties["Policies"], separators=(",", ":"))) < 7_500, role
 
 
 def test_all_resources_is_said_only_where_aws_knows_no_other(template: Template) -> None:
-    """By the Service Authorization Reference; those of network interfaces as Lambda checks them for a function."""
+    """By the Service Authorization Reference; actions on network interfaces as Lambda checks them for a function."""
     unlimited = {
         action
         for _, statement in documents(template)

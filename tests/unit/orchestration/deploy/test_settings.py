@@ -1,4 +1,4 @@
-"""Settings that cannot be: refused by name, all of them at once."""
+"""Impossible settings: refused by name, all of them at once."""
 
 import re
 from dataclasses import replace
@@ -32,7 +32,7 @@ def changed(old: str, new: str) -> str:
 
 
 CASES = {
-    # What is changed in the example: the setting that is at fault, and a word of what is said.
+    # A change to the example, the setting that is at fault, and a word of the error.
     "no digest": (
         r'^image = "(.*)@sha256:.*"$',
         'image = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/muster:1"',

@@ -1,4 +1,4 @@
-"""What the template promises: storage, containers, capacity, events, alarms, and what is at work before setup."""
+"""Promises of the template: storage, containers, capacity, events, alarms, and what works before setup."""
 
 import json
 from typing import Any
@@ -24,7 +24,7 @@ def test_a_bucket_is_encrypted_closed_over_tls_and_kept(template: Template, buck
     (tls,) = template[f"{bucket}Policy"]["PolicyDocument"]["Statement"]
     assert (tls["Effect"], tls["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
     resource = template.body["Resources"][bucket]
-    # A first deployment that fails must leave no bucket behind, or there could be no second.
+    # A failed first deployment must leave no bucket behind, or there could be no second.
     assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
     rules = {rule["Id"]: rule for rule in template[bucket]["LifecycleConfiguration"]["Rules"]}
     assert rules["abort-uploads"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
@@ -181,7 +181,7 @@ def test_every_metric_of_an_alarm_is_made_by_aws_or_by_a_filter_of_the_stack(tem
         for transformation in filter_["MetricTransformations"]
     }
     for name, alarm in template.of_type("CloudWatch::Alarm").items():
-        # The last is what the function writes in the Embedded Metric Format.
+        # The last namespace is written by the function in the Embedded Metric Format.
         known = alarm["Namespace"] in {"AWS/States", "AWS/SQS", "Muster"} or (
             (alarm["Namespace"], alarm["MetricName"]) in made
         )

@@ -1,4 +1,4 @@
-"""Other settings than the example's, synthesised too."""
+"""Synthesis with settings other than the example's."""
 
 import json
 from dataclasses import replace
@@ -62,7 +62,7 @@ def test_what_exists_is_used_and_kafka_may_be_ones_own() -> None:
 
 
 def _holds_shared_buckets(template: Template) -> None:
-    """Who reads them and writes to them, and uses the key that they have."""
+    """Check who may read and write the shared buckets, and use their key."""
 
     def allowed(role: str, action: str) -> list[str]:
         statements = [s for s in template.statements(role) if s["Effect"] == "Allow" and action in s["Action"]]

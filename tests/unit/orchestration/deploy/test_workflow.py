@@ -1,4 +1,4 @@
-"""What is the same as on one machine: definitions, functions, names, events, environment."""
+"""What AWS and a single machine share: definitions, functions, names, events, environment."""
 
 import json
 from dataclasses import fields, replace
@@ -21,7 +21,7 @@ from tests.unit.orchestration.deploy.conftest import EXAMPLE, Template
 
 WORKFLOW = resources.WORKFLOW
 NOT_SETTINGS = {"SECRETS", "CATALOG_HOST", "CATALOG_PORT", "CATALOG_NAME", "JOB_EVENTS_TOPIC"}
-"""What the container reads before its program, and what one function alone needs."""
+"""Variables read by the container before its program, or needed by one function alone."""
 
 
 @pytest.mark.parametrize("name", ["import_audience", "export_audience"])

@@ -1,4 +1,4 @@
-"""Secrets of Secrets Manager as settings of a process, and what is said when they are not there."""
+"""Secrets Manager secrets as settings of a process, and the errors if they are missing."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def secrets(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def kept(secrets: Any, value: object) -> str:
-    """The ARN of a new secret."""
+    """ARN of a new secret."""
     text = value if isinstance(value, str) else json.dumps(value)
     return str(secrets.create_secret(Name=f"s-{os.urandom(6).hex()}", SecretString=text)["ARN"])
 
@@ -188,7 +188,7 @@ def test_what_secrets_manager_refuses_is_said_with_the_name(
     error: type[Exception],
     message: str,
 ) -> None:
-    """moto asks nobody for permission, so the answer is put into botocore's mouth."""
+    """moto checks no permissions, so botocore returns a scripted answer."""
 
     def refuse(_: object, operation: str, __: object) -> None:
         answer: Any = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
@@ -257,7 +257,7 @@ def test_a_refused_logon_is_tried_again_where_the_secret_is_another_now(
 
 
 def run(tmp_path: Path, endpoint: str, arns: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """The entry point with a program that tells its settings, and then the password."""
+    """Run the entry point with a program that prints its settings, and whether it has the password."""
     (tmp_path / "awslambdaric.py").write_text(
         "from orchestration.platform.settings import Settings\n"
         "settings = Settings.load()\n"

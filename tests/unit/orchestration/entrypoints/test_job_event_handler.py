@@ -62,7 +62,7 @@ def endpoint() -> Iterator[str]:
 
 @pytest.fixture
 def told(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
-    """What a queue that follows the topic has got; the function is set up to publish there."""
+    """Messages in a queue subscribed to the topic; the function is set up to publish there."""
     for name, value in environment(endpoint).items():
         monkeypatch.setenv(name, value)
     sns, sqs = client("sns", endpoint), client("sqs", endpoint)
@@ -86,7 +86,7 @@ def told(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[di
 
 def point_to(monkeypatch: pytest.MonkeyPatch, topic: str) -> None:
     monkeypatch.setenv("MUSTER_JOB_EVENTS_TOPIC", topic)
-    monkeypatch.setattr(job_event_handler, "configure", lambda _: None)  # it would take pytest's handlers away
+    monkeypatch.setattr(job_event_handler, "configure", lambda _: None)  # it would remove pytest's handlers
     job_event_handler._settings.cache_clear()
     job_event_handler._sns.cache_clear()
 

@@ -51,7 +51,7 @@ PLANS = "user_id,plan\nalice,gold\nbob,\nalice,silver\n"
 
 @pytest.fixture(autouse=True)
 def _read_files(deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files are parsed as they are in production, but lie on the disk."""
+    """Parse files as in production, but from the disk."""
 
     def local(source: SourceObject) -> Path:
         path = tmp_path / source.key.rpartition("/")[2]
@@ -228,7 +228,7 @@ def test_profiles_are_sent_into_theirs_in_the_order_of_the_file(deployment: Depl
 
 
 def plans(deployment: Deployment, number: int, *columns: dict[str, Any], **overrides: Any) -> Job:
-    """The import of a file of profiles that has name, score and plan, all of them texts to the eye; to its end."""
+    """Import a file of profiles with name, score and plan, which all look like text; run it to its end."""
     content = f"user_id,name,score,plan\nalice,Al,{number},gold\n"
     key = f"acme/_profiles/{number}.csv"
     deployment.objects.put("inbox", key, content.encode())
@@ -259,7 +259,7 @@ def test_a_file_in_the_inbox_has_the_types_that_an_import_before_it_was_told(dep
     known = deployment.context.audiences.activity_spec(ACME, "profiles")
     assert known is not None
     assert [(c.name, c.type) for c in known.known_columns] == [("score", "double")]
-    assert plans(deployment, 4).spec.known_columns == known.known_columns  # columns of files teach nothing
+    assert plans(deployment, 4).spec.known_columns == known.known_columns  # columns of files are not remembered
 
 
 def test_a_type_that_is_known_changes_only_where_that_is_said(deployment: Deployment) -> None:
@@ -340,7 +340,7 @@ def answers(deployment: Deployment, activity: WorkerLiveness | None = None) -> T
 
 
 class Dead(WorkerLiveness):
-    """Workers that a job must not ask for."""
+    """Workers that a job must not ask about."""
 
     def __init__(self) -> None:
         pass
@@ -455,7 +455,7 @@ def test_every_change_of_a_profile_is_stored(deployment: Deployment) -> None:
 
 def test_what_an_earlier_attempt_has_sent_counts_once(deployment: Deployment) -> None:
     job = awaiting(deployment)
-    archive(deployment).take(EVENTS)  # it was read before the attempt was given up
+    archive(deployment).take(EVENTS)  # archived before the attempt was given up
     deployment.step(job, "retry_import", failure={"Error": "MaterialisationFailed", "Cause": ""})
     job = deployment.run(job, until="AWAITING")
     archive(deployment).take(EVENTS)

@@ -1,4 +1,4 @@
-"""Rubbish, oddities and repeats at the door: events, keys, objects, and answers that were lost."""
+"""Bad, odd and repeated input: events, keys, objects, and lost answers."""
 
 from datetime import timedelta
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where the exports of a workflow may go: not into what is Muster's own, and with the profile that is asked for."""
+"""Where the exports of a workflow may go: nowhere in Muster's own buckets, and with the requested profile."""
 
 from pathlib import Path
 

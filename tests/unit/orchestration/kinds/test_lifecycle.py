@@ -121,7 +121,7 @@ def test_the_same_object_again_is_a_duplicate_in_every_state_but_those_without_a
 ) -> None:
     job = in_state(deployment, state)
     again = deployment.request(overrides={"mode": "append"} if state == "BUILDING" else {})
-    with deployment.full():  # else a registration admits whoever waits
+    with deployment.full():  # otherwise a registration admits waiting jobs
         view = deployment.call("register_import", input={"import": again.as_record()}, execution="another")
     assert (view["job_id"], view["state"]) == (job.job_id, "DUPLICATE")
     assert deployment.context.jobs.get(job.job_id).state == state

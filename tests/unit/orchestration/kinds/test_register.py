@@ -1,4 +1,4 @@
-"""What an event asks for, how jobs are ordered, and which requests are the same."""
+"""What an event requests, how jobs are ordered, and which requests are the same."""
 
 from datetime import UTC, datetime
 

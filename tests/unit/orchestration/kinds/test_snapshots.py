@@ -1,4 +1,4 @@
-"""Snapshots of segments: the life of a job whose members were written down by the workers."""
+"""Snapshots of segments: the life of a job whose members are written by the workers."""
 
 import json
 from collections.abc import Iterable
@@ -50,7 +50,7 @@ TOKEN = "token-1"
 
 
 def kept(deployment: Deployment, cuts: list[SegmentCut]) -> None:
-    """Cuts that the workers have announced."""
+    """Store cuts as if the workers had announced them."""
     put_cuts(deployment.context.jobs, deployment.context.progress, cuts, now_ms())
 
 
@@ -60,7 +60,7 @@ def rule(text: str) -> NewRule:
 
 @pytest.fixture(autouse=True)
 def _lake_and_topic(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts of the lake are what the cuts say; `tests/integration/lake/test_cut_parts.py` has files."""
+    """Parts of the lake are taken from the cuts; `tests/integration/lake/test_cut_parts.py` has real files."""
 
     def stored(cuts: Iterable[Part], *, import_id: JobId, data_prefix: str, **_: Any) -> tuple[Part, ...]:
         return tuple(replace(c, uri=f"{data_prefix}{import_id}-{c.partition}.parquet", bytes=9) for c in cuts)
@@ -68,7 +68,7 @@ def _lake_and_topic(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("orchestration.kinds.snapshot.build.parts_of_cut", stored)
     monkeypatch.setattr("connectors.publishing.activations.KafkaTopicLog", deployment.log)
     deployment.context.segments.create(ACME, BUYERS, rule(RULE), new_id=fresh_id(), author="a", now_ms=1)
-    relay(deployment).tick(now_ms())  # workers are told of the rule
+    relay(deployment).tick(now_ms())  # sends the rule to the workers
 
 
 def relay(deployment: Deployment) -> Lane:
@@ -88,14 +88,14 @@ def register(deployment: Deployment, wanted: SnapshotRequest, name: str = "") ->
 
 
 def awaiting(deployment: Deployment, **given: Any) -> Job:
-    """A job that has asked, and whose execution waits."""
+    """A job that has sent its request, with a waiting execution."""
     job = deployment.run(register(deployment, request(**given)), until="AWAITING")
     deployment.begin_await(job, TOKEN)
     return deployment.context.jobs.get(job.job_id)
 
 
 def asked(deployment: Deployment) -> list[CutRequested]:
-    """What partition 0 was asked; the others were asked the same."""
+    """Requests to partition 0; those to the others must be equal."""
     by_partition = [
         [message for message in deployment.logs[SEGMENT_ACTIVATIONS].decoded(p) if isinstance(message, CutRequested)]
         for p in range(PARTITIONS)
@@ -105,7 +105,7 @@ def asked(deployment: Deployment) -> list[CutRequested]:
 
 
 def cut_of(deployment: Deployment, partition: int, users: tuple[str, ...], **given: Any) -> SegmentCut:
-    """What a worker says to the last request."""
+    """A worker's answer to the last request."""
     last = asked(deployment)[-1]
     key = cut_key(last.cut_id, Partition(partition), "0")
     values: dict[str, Any] = {
@@ -126,7 +126,7 @@ def cut_of(deployment: Deployment, partition: int, users: tuple[str, ...], **giv
 
 
 def answered(deployment: Deployment, *members: tuple[str, ...], **given: Any) -> None:
-    """All partitions have answered; the relay has read it, and answers the execution."""
+    """Let all partitions answer; then the control plane answers the execution."""
     cuts = [cut_of(deployment, partition, users, **given) for partition, users in enumerate(members or MEMBERS)]
     kept(deployment, cuts)
     answer(deployment)
@@ -534,7 +534,7 @@ def test_columns_of_an_audience_are_not_lost_to_a_snapshot_unless_that_is_said(d
     assert refused.error is not None
     assert refused.error.code == "COLUMNS_WOULD_CHANGE"
     assert "A snapshot has no columns: give it its own audience" in refused.error.message
-    spec = ImportSpec(drop_columns=("age",))  # as `muster audiences configure --drop-column age` leaves it
+    spec = ImportSpec(drop_columns=("age",))  # as after `muster audiences configure --drop-column age`
     context.audiences.configure(made.audience_id, spec=spec, retention=made.retention)
     job = published(deployment)
     assert (job.spec.drop_columns, context.audiences.get(ACME, name).spec.drop_columns) == (("age",), ())

@@ -1,4 +1,4 @@
-"""What an audience keeps of its imports: how its files are read, and the columns that its versions have."""
+"""What an audience keeps of its imports: how its files are read, and the columns of its versions."""
 
 from dataclasses import replace
 from typing import Any
@@ -30,7 +30,7 @@ def columns(*given: Column) -> list[dict[str, Any]]:
 
 
 def imported(deployment: Deployment, number: int, **overrides: Any) -> Job:
-    """The import of another object."""
+    """Import another object."""
     return deployment.run(deployment.register(deployment.request(key=f"acme/vip/{number}.csv", overrides=overrides)))
 
 
@@ -53,7 +53,7 @@ def test_the_import_that_creates_an_audience_says_how_its_files_are_read_from_th
     assert imported(deployment, 1, **given, max_reject_share=0.5, max_shrink_percent=None).state == "READY"
     kept = vip(deployment).spec
     assert (kept.columns, kept.id_column, kept.mode, kept.timezone) == ((AGE, SEEN), "id", "append", "Asia/Tokyo")
-    assert (kept.max_reject_share, kept.max_shrink_percent) == (0.0, 50.0)  # was said of that file alone
+    assert (kept.max_reject_share, kept.max_shrink_percent) == (0.0, 50.0)  # these were given for that file alone
     assert deployment.uploaded("acme/vip/2.csv").spec == kept
 
 
@@ -109,7 +109,7 @@ def test_settings_drop_a_column_once_for_files_that_nobody_speaks_for(deployment
     with pytest.raises(UserError, match="NO_SUCH_COLUMN: audience vip has no column town; it has age, city"):
         configure(drop_columns=["town"])
     assert configure(drop_columns=["city"]).drop_columns == ("city",)
-    assert configure(columns=columns(AGE, CITY)).drop_columns == ()  # said again, it stays
+    assert configure(columns=columns(AGE, CITY)).drop_columns == ()  # given again, it stays
     configure(drop_columns=["city"])
     assert deployment.run(deployment.uploaded("acme/vip/2.csv")).state == "READY"
     assert shapes(deployment) == [("age", "city"), ("age",)]
@@ -149,7 +149,7 @@ def test_a_version_whose_job_never_came_to_know_of_it_makes_its_audience(deploym
     job = deployment.run(deployment.register(overrides={"columns": columns(AGE)}))
     context, ref = deployment.context, audience_ref(job)
     context.audiences.delete(ref.audience_id)
-    context.audiences.expect(ACME, VIP, new_id=ref.audience_id, now_ms=now_ms())  # as it was before the commit
+    context.audiences.expect(ACME, VIP, new_id=ref.audience_id, now_ms=now_ms())  # as before the commit
     operations_wiring.job_repair(context).repair(job, context.versions.version(ref, Version(1)))
     assert vip(deployment).spec.columns == (AGE,)
 
@@ -174,7 +174,7 @@ def test_an_audience_from_before_has_the_columns_of_its_newest_version(deploymen
         specs=wiring.specs(context),
         versions=lambda: context.versions,
     )
-    assert vip(deployment).state == "before"  # of its columns nothing was said
+    assert vip(deployment).state == "before"  # its columns were not given
     assert code_of(imported(deployment, 2, columns=columns(AGE))) == "COLUMNS_WOULD_CHANGE"
     assert deployment.run(deployment.uploaded("acme/vip/3.csv")).state == "READY"
     assert (vip(deployment).state, vip(deployment).spec.columns) == ("standing", (AGE, SEEN))
@@ -202,7 +202,7 @@ def test_a_retry_takes_the_settings_that_the_audience_has_meanwhile(deployment: 
     context = deployment.context
     imported(deployment, 1, columns=columns(AGE))
     job = at_fault(deployment, 2)
-    for options in ({}, {"with_audience_settings": True}):  # which are those of the job
+    for options in ({}, {"with_audience_settings": True}):  # the audience's settings are still those of the job
         with pytest.raises(UserError, match=r"FILE_AT_FAULT: .*configure vip -t acme` and add --with-audience-sett"):
             deployment.retry(job, **options)
     operations.configure(

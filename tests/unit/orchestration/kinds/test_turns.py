@@ -1,4 +1,4 @@
-"""Waiting for a turn: nobody begins beyond the limits, and whoever may begin is told until it has begun."""
+"""Waiting for a turn: no job begins beyond the limits, and an admitted one is notified until it has begun."""
 
 import threading
 
@@ -165,7 +165,7 @@ def test_timeouts_grow_with_the_file_and_end_at_a_day() -> None:
     assert set(timeouts(10**15).values()) == {LONGEST_S}
     merged = timeouts(0, members=20_000_000)
     assert (merged["build_s"], merged["publish_s"], merged["verify_s"]) == (1300, 1300, 300)
-    assert timeouts(0, target="machine")["verify_s"] == 300 + 1800  # until there is one
+    assert timeouts(0, target="machine")["verify_s"] == 300 + 1800  # until a machine has room
 
 
 def test_what_is_sent_to_a_function_has_its_time_within_that_of_the_function() -> None:

@@ -1,4 +1,4 @@
-"""The cache of the broker's classes: a gain where it is, and nothing that a start depends on."""
+"""The cache of the broker's classes: it speeds up a start, but no start depends on it."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from schemas.errors import FatalError
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the cache would be."""
+    """Path of the cache."""
     monkeypatch.setattr(class_cache, "cache_directory", lambda: tmp_path)
     return class_cache.cache_path(classpath())
 

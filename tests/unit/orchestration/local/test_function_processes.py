@@ -1,4 +1,4 @@
-"""Where the engine has the processes of functions from, and what becomes of them."""
+"""Where the engine gets function processes from, and how they end."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ def functions(tmp_path: Path) -> Iterator[FunctionProcesses]:
 def is_server(process: psutil.Process) -> bool:
     try:
         return lambda_processes.SERVER in process.cmdline()
-    except psutil.NoSuchProcess:  # it has ended, such as what another test has started and not waited for
+    except psutil.NoSuchProcess:  # already ended, such as a process that another test did not wait for
         return False
 
 
@@ -68,7 +68,7 @@ def test_the_death_of_what_forks_ends_its_functions_and_is_logged_and_made_up_fo
             first.kill()
             assert running.result()["errorMessage"].endswith("Error: Runtime exited with error: signal: killed")
         until(lambda: has_ended(first.pid) and has_ended(idle))
-        assert pid_of(function) != idle  # nobody is given the idle one that has ended with it
+        assert pid_of(function) != idle  # the idle process ended with its server, and is not reused
     assert server().pid != first.pid
     assert REPLACED + "it said nothing" in caplog.messages
 
@@ -172,7 +172,7 @@ def test_what_the_engine_forks_from_has_imported_what_functions_need_in_one_thre
 
 
 def warm() -> None:
-    """What a library might do that is imported for functions."""
+    """Do what a library imported for functions might do."""
     threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
 
 
@@ -182,7 +182,7 @@ def pid_of(function: LocalRunner) -> int:
 
 
 def has_ended(pid: int) -> bool:
-    """Also of one that nobody has waited for yet."""
+    """True also for a process that was not waited for."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -1,4 +1,4 @@
-"""The pool of functions among tenants, and whose an invocation is."""
+"""Sharing the pool of functions among tenants, and the tenant of an invocation."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,7 @@ from orchestration.local.engine.turns import Tenants, Turns
 
 
 class Calls:
-    """Calls that end when they are let; `begun` in the order in which they got their slots."""
+    """Calls that end on demand; `begun` in the order in which they got their slots."""
 
     def __init__(self, turns: Turns, pool: ThreadPoolExecutor) -> None:
         self._turns, self._pool = turns, pool
@@ -20,7 +20,7 @@ class Calls:
         self.begun: list[str] = []
 
     def start(self, *names: str) -> None:
-        """Calls of the tenant that the first letter names, which ask for their slots in this order."""
+        """Start calls of the tenant named by the first letter; they ask for slots in this order."""
         for name in names:
             self._ends[name] = threading.Event()
             asked = len(self._turns._waiting) + len(self.begun)
@@ -30,7 +30,7 @@ class Calls:
                     self._changed.wait(0.01)
 
     def end(self, name: str, *, then: int) -> None:
-        """End one, and wait until so many have begun."""
+        """End a call, and wait until `then` calls have begun."""
         self._ends[name].set()
         self.await_begun(then)
 
@@ -57,7 +57,7 @@ def test_no_tenant_has_all_slots_and_the_one_with_the_fewest_calls_is_first() ->
         calls.await_begun(2)  # the third slot is kept for others
         calls.start("b1", "b2", "c1")
         calls.await_begun(3)
-        calls.end("a1", then=4)  # c has none running, b has one
+        calls.end("a1", then=4)  # c has no running call, b has one
         calls.end("b1", then=5)  # now b has none, a has one
         calls.end("c1", then=6)
         assert calls.begun == ["a1", "a2", "b1", "c1", "b2", "a3"]

@@ -76,7 +76,7 @@ def test_an_object_whose_execution_ended_without_a_job_is_offered_again(tmp_path
     one = bridge(tmp_path, workflow, bucket=(upload("a"), upload("b")))
     one.sweep()
     one.settle()
-    assert one.sweep() == 0  # both are still under way
+    assert one.sweep() == 0  # both are still running
 
     workflow.failed, workflow.registered = {"a"}, {"b"}
     one.settle()

@@ -1,4 +1,4 @@
-"""Free ports: chosen by one process, and not by another one before the first listens."""
+"""Free ports: chosen by one process, and by no other before the first listens."""
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +13,7 @@ from schemas.errors import UserError
 
 @pytest.fixture
 def few_ports(monkeypatch: pytest.MonkeyPatch) -> range:
-    """A range that is soon used up, where neither stacks nor outgoing connections have their ports."""
+    """A small range of ports, unused by stacks and outgoing connections."""
     few = range(64_100, 64_140)
     monkeypatch.setattr(ports, "FREE_RANGE", few)
     return few
@@ -30,7 +30,7 @@ def test_two_that_choose_at_once_never_get_the_same_port(few_ports: range, tmp_p
 
 def test_a_claim_ends(few_ports: range, tmp_path: Path) -> None:
     claims = tmp_path / "claims"
-    claims.write_text("".join(f"{port} 1\n" for port in few_ports) + "64100")  # the last one was cut off
+    claims.write_text("".join(f"{port} 1\n" for port in few_ports) + "64100")  # the last line is truncated
     (port,) = claim_free_ports(1, claims)
     assert [line.split()[0] for line in claims.read_text().splitlines()] == [str(port)]
 

@@ -1,4 +1,4 @@
-"""Children: tied to their parent, stopped for certain, found by their mark."""
+"""Children: tied to their parent, reliably stopped, found by their mark."""
 
 import os
 import signal

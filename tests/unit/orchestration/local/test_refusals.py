@@ -1,4 +1,4 @@
-"""What the embedded stack refuses or cannot do, each with a code of its own."""
+"""What the embedded stack refuses or cannot do, each with its own code."""
 
 import hashlib
 import os
@@ -72,7 +72,7 @@ def test_a_folder_that_kafka_cannot_format_is_fatal(tmp_path: Path) -> None:
 
 @pytest.fixture
 def jar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> jars.LockedJar:
-    """A jar in a cache of its own, as jgo would find it."""
+    """A jar in a private cache, as jgo would find it."""
     path = tmp_path / "kafka.jar"
     path.write_bytes(b"classes")
 

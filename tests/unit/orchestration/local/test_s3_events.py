@@ -1,4 +1,4 @@
-"""SeaweedFS's webhook messages, as version 4.48 sends them, against the S3 event they stand for."""
+"""SeaweedFS's webhook messages, as version 4.48 sends them, and the S3 events they stand for."""
 
 from typing import Any
 
@@ -72,7 +72,7 @@ def test_anything_else_is_no_new_object(other: dict[str, Any]) -> None:
 
 
 def test_the_later_version_has_the_larger_sequencer() -> None:
-    # Version ids that the server gave one after the other.
+    # Version ids in the order in which the server assigned them.
     ids = ["6714f2caa30fa5d4d756b72de2a8918f", "6714f2ca968345d5b58c1575d4ec9b02", "6714f2ca88e184e18b769332af31a638"]
 
     sequencers = [sequencer(version_id, 0) for version_id in ids]

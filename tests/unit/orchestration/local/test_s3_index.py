@@ -16,7 +16,7 @@ def test_the_server_is_ill_once_its_index_has_failed_and_there_is_room(
     free = MIN_FREE_MIB * 2**20 - 1
     monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(free))
     log = tmp_path / "s3.log"
-    log.write_bytes(FAILED)  # of the process before
+    log.write_bytes(FAILED)  # from the previous process
     look = index_watch(log, tmp_path)
     assert look() is None
     with log.open("ab") as file:

@@ -1,4 +1,4 @@
-"""How Docker's command line is used, on a program that takes its place."""
+"""How Docker's command line is used, with a program in its place."""
 
 import json
 import os
@@ -39,7 +39,7 @@ ORDER = ContainerOrder(
 
 
 class FakeDocker:
-    """`answers`: start of a command -> exit code and what is printed; other commands succeed."""
+    """`answers`: start of a command -> exit code and output; other commands succeed."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, **answers: tuple[int, str]) -> None:
         self._log, self._answers = folder / "calls", folder / "answers"

@@ -1,4 +1,4 @@
-"""From the end of a job to its recipients: the step, the outbox, the relay's rounds."""
+"""From the end of a job to its recipients: the step, the outbox, the control plane's deliveries."""
 
 import logging
 import random
@@ -37,7 +37,7 @@ OUTAGE = JobError(kind="system", code="NOT_RECONCILED", message="after 3 attempt
 
 @pytest.fixture(autouse=True)
 def patient(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that stands still for seconds blocks no way of delivery."""
+    """Long deadlines, so that a machine that stalls for seconds blocks no channel."""
     if "hangs" not in request.node.name:
         monkeypatch.setattr(Courier.deliver_at_once, "__defaults__", (60.0,))
 
@@ -175,7 +175,7 @@ def test_a_mail_server_that_hangs_neither_fails_nor_holds_the_step(
         assert import_records(context).notify(context.notices, job_id, "user-error")["state"] == "FAILED"
         assert time.monotonic() - began < 60  # 5 s by design; the server would never end
         assert states(context, job_id)["email c@d"] == ("waiting", 0)
-        # The way is known to be blocked by now: the next job does not try it at all.
+        # The channel is known to be blocked by now: the next job does not try it at all.
         monkeypatch.setattr(Courier.deliver_at_once, "__defaults__", (60.0,))
         other = ended(context, number=2)
         import_records(context).notify(context.notices, other, "user-error")
@@ -267,7 +267,7 @@ def test_a_job_whose_workflow_ended_without_a_word_is_told_by_the_relay(context:
         context.jobs.move(cancelled, "CANCELLED", now_ms=1_000_000)
         notifier = wiring.delivery(context)
         notifier.tick(1_059_000)
-        assert hook.requests == []  # its own workflow has a minute
+        assert hook.requests == []  # the job's own workflow has a minute
         for _ in range(2):
             notifier.tick(1_061_000)
         assert len(hook.requests) == 1

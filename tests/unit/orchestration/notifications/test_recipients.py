@@ -1,4 +1,4 @@
-"""Which addresses are taken, and who is told of what."""
+"""Which addresses are accepted, and who is notified of what."""
 
 import pytest
 

@@ -140,7 +140,7 @@ def test_addresses_that_accept_and_say_nothing_share_one_deadline(monkeypatch: p
     def addresses(*_: object, **__: object) -> Iterator[Endpoint]:
         nonlocal passed_s
         yield address
-        passed_s = 60.0  # while the first of them said nothing
+        passed_s = 60.0  # while the first address did not answer
         yield from [address] * 4
 
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -1,4 +1,4 @@
-"""The catalog out of a database and back, and places that refuse."""
+"""The catalog out of a database and back, and backup locations that refuse."""
 
 from pathlib import Path
 

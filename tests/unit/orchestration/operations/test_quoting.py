@@ -1,4 +1,4 @@
-"""From a dry run to the work that is quoted."""
+"""From a dry run to the work in a quote."""
 
 from pathlib import Path
 

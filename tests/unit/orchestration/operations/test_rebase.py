@@ -1,4 +1,4 @@
-"""What a new beginning tells workers again, and what it waits for."""
+"""What a rebase sends to workers again, and what it waits for."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ NOTHING = Found(topics=(), checkpoints=(), log_epoch=1)
 
 @pytest.fixture
 def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
-    """Segments a, b (paused) and c (deleted), of which workers were told; a group without members."""
+    """Segments a, b (paused) and c (deleted), already sent to workers; a group without members."""
     monkeypatch.setattr(operations.Rebase, "_reset", lambda *_: None)
     made = make_context(tmp_path)
     for name in "abc":
@@ -34,7 +34,7 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
 
 
 def tell(context: Context) -> list[tuple[str, str]]:
-    """What the relay has to send, sent."""
+    """Send the control plane's unsent activations; returns them."""
     unsent = context.activations.unsent()
     for one in unsent:
         context.activations.sent(one, [0], 9)

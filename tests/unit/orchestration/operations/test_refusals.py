@@ -43,7 +43,7 @@ AUDIENCE_ID, JOB, TWIN = (JobId(f"01m87b5fjxy5p23eqzcwh67tr{n}") for n in range(
 
 
 def stage(context: Context, name: str) -> dict[str, object]:
-    """A stage of the job, as a task runs it."""
+    """Run a stage of the job, as a task does."""
     job = context.jobs.get(JOB)
     view: dict[str, object] = getattr(kind_of(context, job), name)(job)
     return view
@@ -51,7 +51,7 @@ def stage(context: Context, name: str) -> dict[str, object]:
 
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
-    """A catalog of its own and versions in memory; Kafka, S3 and the engine are at ports where nobody listens."""
+    """A private catalog and in-memory versions; Kafka, S3 and the engine are at ports without a listener."""
     away = "127.0.0.1:9"
     settings = Settings.load({"MUSTER_HOME": str(tmp_path)}).with_(
         kafka_bootstrap=away, s3_endpoint=f"http://{away}", engine_url=f"http://{away}"
@@ -199,7 +199,7 @@ def test_an_audience_is_made_and_named_once(context: Context) -> None:
         )
         == "AUDIENCE_EXISTS"
     )
-    taken = AudienceName("gold")  # by another process, between our look and our update
+    taken = AudienceName("gold")  # by another process, between our read and our update
     rename = context.audiences.rename
     assert code_of(UserError, lambda: rename(AUDIENCE_ID, ACME, taken)) == "AUDIENCE_EXISTS"
     assert [a.name for a in context.audiences.all(ACME)] == ["gold", "vip"]
@@ -313,7 +313,7 @@ def test_a_retry_of_a_refused_request_asks_for_what_the_request_asked_for(
 
 
 class MovedVersions(InMemoryVersionStore):
-    """Another version is published while a publisher is at work; `meanwhile` happens before its answer is there."""
+    """Publishes another version while a publisher is at work; `meanwhile` runs before the answer is there."""
 
     meanwhile: Callable[[], object]
 

@@ -1,4 +1,4 @@
-"""Recurring imports: what the relay starts, once, and what becomes of it."""
+"""Recurring imports: what the control plane starts, once, and how it ends."""
 
 import json
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ from tests.fakes.deployment import EXECUTION, Deployment
 MADE_MS = int(datetime(2026, 11, 25, 9, 0, tzinfo=UTC).timestamp() * 1000)
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 SIX_MS = MADE_MS + 21 * HOUR_MS
-"""When NIGHTLY is due first."""
+"""First due time of NIGHTLY."""
 NIGHTLY: dict[str, Any] = {
     "name": "nightly",
     "uri": "s3://crm/vip-{date}.csv",
@@ -53,7 +53,7 @@ def kept(deployment: Deployment, name: str = "nightly") -> Schedule:
 
 
 def outcome(deployment: Deployment) -> Any:
-    """What became of the last run."""
+    """Result of the last run."""
     return last_run(deployment.context.jobs, deployment.context.exports, kept(deployment))
 
 
@@ -86,7 +86,7 @@ def test_two_relays_at_once_start_one_import(deployment: Deployment) -> None:
     relays = [wiring.schedules(deployment.context), wiring.schedules(deployment.context)]
     [seen] = deployment.context.schedules.due(SIX_MS)
     for relay in relays:
-        relay._run(seen, SIX_MS)  # both have read the schedule before one of them has noted the run
+        relay._run(seen, SIX_MS)  # both have read the schedule before either has recorded the run
     assert due_times(deployment) == ["2026-11-26T06:00:00Z"]
     assert kept(deployment).next_due_ms == SIX_MS + DAY_MS
 
@@ -104,7 +104,7 @@ def test_a_relay_that_died_between_the_start_and_its_note_starts_nothing_twice(
         with pytest.raises(RetriableError):
             wiring.schedules(deployment.context).tick(SIX_MS)
     [(execution, event)] = deployment.workflow.inputs.items()
-    deployment.workflow.statuses[execution] = "SUCCEEDED"  # and it has ended by the time of the next look
+    deployment.workflow.statuses[execution] = "SUCCEEDED"  # and it has ended by the next tick
     wiring.schedules(deployment.context).tick(SIX_MS + MINUTE_MS)
     assert (len(deployment.workflow.started), json.loads(event)["schedule"]["due"]) == (1, "2026-11-26T06:00:00Z")
     assert kept(deployment).last_due_ms == SIX_MS
@@ -176,7 +176,7 @@ def test_what_the_engine_refuses_is_said_too(deployment: Deployment, monkeypatch
 def test_one_schedule_in_trouble_does_not_hold_the_others(deployment: Deployment) -> None:
     make(deployment)
     make(deployment, name="other")
-    with deployment.context.database.write() as connection:  # by hand, or by a version that knows another form
+    with deployment.context.database.write() as connection:  # by hand, or by a version with another syntax
         connection.exec_driver_sql("UPDATE schedules SET expression = 'cron(0 6 ? * ? *)' WHERE name = 'nightly'")
     wiring.schedules(deployment.context).tick(SIX_MS)
     assert len(deployment.workflow.started) == 1
@@ -193,7 +193,7 @@ def test_a_schedule_whose_time_has_not_come_by_its_own_account_is_not_run(deploy
 
 def test_a_run_becomes_a_job_with_its_placeholders_filled(deployment: Deployment) -> None:
     made = make(deployment, timezone="Asia/Tokyo")
-    due = MADE_MS + 12 * HOUR_MS  # six in Tokyo
+    due = MADE_MS + 12 * HOUR_MS  # six o'clock in Tokyo
     deployment.objects.put("crm", "vip-2026-11-26.csv", b"user_id\n1\n")
     relay = wiring.schedules(deployment.context)
     relay.tick(due)
@@ -270,7 +270,7 @@ def test_a_run_that_the_engine_has_lost_is_started_again(deployment: Deployment)
     make(deployment)
     relay = wiring.schedules(deployment.context)
     relay.tick(SIX_MS)
-    deployment.workflow.statuses.clear()  # the engine died with what ran in it
+    deployment.workflow.statuses.clear()  # the engine died with everything that ran in it
     deployment.workflow.inputs.clear()
     relay.tick(SIX_MS + 1_000)
     assert due_times(deployment) == ["2026-11-26T06:00:00Z"] * 2

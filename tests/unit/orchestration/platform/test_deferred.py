@@ -1,4 +1,4 @@
-"""Modules are loaded when they are used, and only those that the importer deferred."""
+"""Modules are loaded on first use, and only those that the importer deferred."""
 
 import builtins
 import subprocess

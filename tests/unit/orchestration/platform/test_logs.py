@@ -1,4 +1,4 @@
-"""Every line of a log is one JSON object that says what it is about."""
+"""Every line of a log is one JSON object that names its subject."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Names of workers: unique in a home for as long as their process lives, and readable in Kafka's list of members."""
+"""Names of workers: unique in a home while their process lives, and readable in Kafka's member list."""
 
 import os
 import socket

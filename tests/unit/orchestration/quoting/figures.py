@@ -1,4 +1,4 @@
-"""Rates and prices that are easy to reckon with by hand."""
+"""Rates and prices that are easy to calculate with by hand."""
 
 from dataclasses import fields, replace
 from datetime import date
@@ -47,7 +47,7 @@ FREE = Prices(**{field.name: price(0) for field in fields(Prices)})
 
 
 def prices(**usd: float) -> Prices:
-    """Nothing costs anything but these."""
+    """Everything is free except these."""
     changes: dict[str, Any] = {name: price(value) for name, value in usd.items()}
     return replace(FREE, **changes)
 

@@ -1,4 +1,4 @@
-"""What stands in the way of a job, each found by a file that has just this fault."""
+"""Obstacles of a job, each found with a file that has just this fault."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def test_nothing_stands_in_the_way_of_a_large_file() -> None:
 
 
 def test_a_small_file_with_very_many_rows_takes_a_function_too_long() -> None:
-    packed = Work(rows=520 * M, bytes=250 * M)  # 2 us of a core each, on 1.16 of them: 898 s and the start
+    packed = Work(rows=520 * M, bytes=250 * M)  # 2 us of a core each, on 1.16 cores: 898 s and the start
     assert ("OVER_15_MINUTES", "verify") in codes(packed)
     assert said(packed, "OVER_15_MINUTES") == (
         "verify takes 15 min in a function, which may run for 15. Lower lambda_file_bytes, or run more workers"
@@ -43,7 +43,7 @@ def test_a_stage_that_takes_longer_than_its_state_is_given_is_named() -> None:
 
 
 def test_a_stage_of_more_than_a_day_and_a_job_of_more_than_three_are_named() -> None:
-    day = Work(rows=14_000 * M, bytes=700_000 * M)  # 8 us a row: 31 hours by one worker
+    day = Work(rows=14_000 * M, bytes=700_000 * M)  # 8 us a row: 31 hours with one worker
     assert codes(day, workers=1, partitions=1000) == [("OVER_24_HOURS", "import")]
     days = Work(rows=30_000 * M, bytes=1_500_000 * M)
     assert codes(days, workers=1, partitions=1000) == [("OVER_24_HOURS", "import"), ("OVER_JOB_AGE", None)]

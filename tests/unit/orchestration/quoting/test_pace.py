@@ -7,7 +7,7 @@ from tests.unit.orchestration.quoting.figures import stage
 @pytest.mark.parametrize(
     ("vcpu", "expected"),
     [
-        (2, 1.0),  # as measured: 2 us of processors in 1 us of time are two cores
+        (2, 1.0),  # as measured: 2 us of processor time in 1 us are two cores
         (1, 2.0),
         (0.5, 4.0),
         (16, 1.0),  # more cores than the stage kept busy make it no faster
@@ -22,9 +22,9 @@ def test_a_stage_takes_longer_with_fewer_cores_and_never_less_than_measured(vcpu
     [
         (8, 1, 8.0),
         (8, 2, 4.0),
-        (8, 3, 3.0),  # one of them has three partitions of eight
+        (8, 3, 3.0),  # one worker has three of eight partitions
         (8, 8, 1.0),
-        (8, 9, 1.0),  # the ninth has nothing to do
+        (8, 9, 1.0),  # the ninth worker has nothing to do
         (1, 4, 8.0),
     ],
 )

@@ -1,4 +1,4 @@
-"""A quote names the places that the workflow chooses, its limits and its states: the very definition is walked."""
+"""A quote names the workflow's compute targets, limits and states: the tests walk the definition itself."""
 
 import json
 from collections.abc import Iterator
@@ -28,11 +28,11 @@ AFTER = {
     "Build": "PUBLISHING",
     "Publish": "READY",
 }
-"""The state that a job is in after each step of a replace; an append goes to BUILDING first."""
+"""State of the job after each step of a replace; an append goes to BUILDING first."""
 
 
 def walk(place: ComputeTarget, mode: ImportMode) -> Iterator[str]:
-    """Names of the states that an import enters, with every stage in one place."""
+    """Names of the states that an import enters, with one compute target for every stage."""
     name, state = "RegisterImport", ""
     while True:
         yield name
@@ -72,7 +72,8 @@ def test_states_and_small_functions_are_counted_as_the_definition_has_them(
         (Work(rows=1, bytes=256 * MIB), ("function", "function", "function")),
         (Work(rows=1, bytes=256 * MIB + 1), ("task", "task", "task")),
         (Work(rows=1, bytes=64 * 1024 * MIB + 1), ("machine", "machine", "machine")),
-        (Work(rows=1, bytes=MIB, base_members=10**10), ("function", "machine", "machine")),  # they are compared
+        # a replace is compared with its base
+        (Work(rows=1, bytes=MIB, base_members=10**10), ("function", "machine", "machine")),
         (Work(rows=1, bytes=MIB, mode="append", base_members=4_000_000), ("function", "function", "function")),
         (Work(rows=1, bytes=MIB, mode="append", base_members=4_200_000), ("function", "task", "task")),
         (Work(rows=1, bytes=MIB, mode="remove", base_members=4_200_000, members=9), ("function", "task", "function")),

@@ -1,4 +1,4 @@
-"""The shipped list prices, and what is said of a file of prices that cannot be used."""
+"""The shipped list prices, and the errors for unusable price files."""
 
 from dataclasses import fields
 from datetime import date

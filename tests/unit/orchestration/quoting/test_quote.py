@@ -1,4 +1,4 @@
-"""Quotes against figures that were reckoned by hand; the arithmetic stands beside them."""
+"""Quotes compared with hand-calculated figures; the arithmetic is beside them."""
 
 from dataclasses import replace
 
@@ -36,9 +36,9 @@ def test_a_small_replace_runs_in_functions() -> None:
     assert seconds(quoted) == pytest.approx(
         {
             "workflow": 4.0,  # four small functions, a second each
-            "verify": 5 + 2 / vcpu,  # 2 us of processors on 1.16 vCPU; S3 would take 0.5 s
+            "verify": 5 + 2 / vcpu,  # 2 us of processor time on 1.16 vCPU; S3 would take 0.5 s
             "import": 5 + sending,  # the backlog of 256 x 5,000 x 8 rows holds all of them
-            "materialise": 4 - sending,  # 8 us by two workers, of which the importer took some
+            "materialise": 4 - sending,  # 8 us with two workers, partly overlapped by the import
             "publish": 5 + 1,
         }
     )
@@ -47,11 +47,11 @@ def test_a_small_replace_runs_in_functions() -> None:
 def test_a_large_replace_runs_in_tasks_bound_by_s3_and_held_up_by_the_workers() -> None:
     quoted = quote(LARGE, deployed(), RATES, FREE)
     busy = 100 * 8 / 2
-    held = busy * (1 - 10.24 / 100)  # it may be 10.24 M rows ahead
+    held = busy * (1 - 10.24 / 100)  # the import may be 10.24 M rows ahead
     assert seconds(quoted) == pytest.approx(
         {
-            "workflow": 4.0 + 3,  # after each task a function reads what it left
-            "verify": 60 + 100,  # 100 s by its processors; S3 would take 50
+            "workflow": 4.0 + 3,  # after each task a function reads its result
+            "verify": 60 + 100,  # 100 s by processor time; S3 would take 50
             "import": 60 + held,
             "materialise": busy - held,
             "publish": 60 + 100,
@@ -66,7 +66,7 @@ def test_one_connection_to_s3_bounds_the_reading_of_a_file_with_long_rows() -> N
 
 
 def test_wide_rows_count_for_several() -> None:
-    wide = Work(rows=10 * M, bytes=5_000 * M)  # 500 bytes a row where 50 were measured
+    wide = Work(rows=10 * M, bytes=5_000 * M)  # 500 bytes a row, while 50 were measured
     assert by_stage(quote(wide, deployed(), RATES, FREE))["verify"].seconds == pytest.approx(60 + 100)
     assert quote(wide, deployed(), RATES, FREE).kafka_gb == pytest.approx(100 * M * 20 * 3 / 1e9)
 
@@ -85,7 +85,7 @@ def test_events_are_archived_and_leave_no_parts() -> None:
     quoted = quote(Work(rows=1 * M, bytes=50 * M, kind="events", mode="append"), deployed(), RATES, FREE)
     stages = by_stage(quoted)
     assert "build" not in stages
-    assert stages["archive"].seconds == pytest.approx(0.0)  # 4 us by two workers, as long as sending takes
+    assert stages["archive"].seconds == pytest.approx(0.0)  # 4 us with two workers, as long as sending takes
     assert (quoted.lake_gb, quoted.kafka_gb) == pytest.approx((0.0, 0.06))
 
 
@@ -104,7 +104,7 @@ def test_the_disk_of_a_function_is_billed_beyond_what_is_free() -> None:
 
 def test_a_task_is_billed_from_its_start_by_cores_memory_and_disk() -> None:
     quoted = quote(LARGE, deployed(), RATES, prices(task_vcpu_hour=3600.0, task_gb_hour=360.0, task_disk_gb_hour=36.0))
-    an_s = 2 * 1.0 + 4 * 0.1 + 10 * 0.01  # of 30 GB of disk 20 are free
+    an_s = 2 * 1.0 + 4 * 0.1 + 10 * 0.01  # of 30 GB of disk, 20 are free
     assert by_stage(quoted)["verify"].usd.compute == pytest.approx(160 * an_s)
     assert quoted.paid_anyway.total == pytest.approx(400 * 2 * an_s)  # two workers for 400 s
 

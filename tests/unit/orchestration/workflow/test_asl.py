@@ -1,4 +1,4 @@
-"""The tables of stages, rendered, are the files that the engines get."""
+"""The tables of stages render to exactly the files that the engines get."""
 
 from pathlib import Path
 

@@ -26,7 +26,7 @@ MACHINES: dict[str, dict[str, Any]] = {name: json.loads(text) for name, text in 
 MACHINE = MACHINES["import_audience"]
 FUNCTIONS: dict[str, dict[str, Any]] = tomllib.loads(WORKFLOW.joinpath("functions.toml").read_text(encoding="utf-8"))
 PLACES = {"function": "", "task": "Task", "machine": "Machine"}
-"""Where a step runs, and how the name of its state ends."""
+"""Compute target of a step, and the suffix of its state's name."""
 FIRST = {"RegisterImport", "RegisterExport"}
 every_machine = pytest.mark.parametrize("name", ASL)
 
@@ -169,7 +169,7 @@ WHERE = {
 
 
 def choices(name: str) -> Iterator[tuple[dict[str, Any], str, str, dict[str, Any]]]:
-    """Each choice of a place: the choice, the work, the command of its tasks, and the states around."""
+    """Each choice of a compute target: the choice, the work, the command of its tasks, and the states around it."""
     for where, (work, command) in WHERE[name].items():
         around = MACHINES[name]["States"]
         if where not in around:

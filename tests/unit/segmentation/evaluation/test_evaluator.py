@@ -1,4 +1,4 @@
-"""What an evaluator says, case by case; tests/property/test_evaluator.py holds it against the whole history."""
+"""Answers of an evaluator, case by case; tests/property/test_evaluator.py compares it with the whole history."""
 
 from datetime import timedelta
 
@@ -28,7 +28,7 @@ def buys(quantity: str, times: int) -> Group:
 
 
 def buy(evaluator: Evaluator, at_s: int, *events: tuple[str, int]) -> list[Told]:
-    """Events (user, time in seconds) that arrive at an instant, each of an identity of its own."""
+    """Events (user, time in seconds) that arrive at an instant, each with its own identity."""
     batch = EventBatch(
         user_ids=pa.array([user for user, _ in events], pa.string()),
         events=pa.repeat(pa.scalar("buy"), len(events)),

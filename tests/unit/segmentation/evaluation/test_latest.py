@@ -12,7 +12,7 @@ EVERY = np.array([ANN, BEN, CYD], np.int32)
 
 
 def latest(keep: int, *events: tuple[int, int, int]) -> LatestEvents:
-    """Of events (user, time, identity), one after the other."""
+    """Latest events after these (user, time, identity), one after the other."""
     out = LatestEvents(keep)
     for user, at, identity in events:
         out.add(np.array([user], np.int32), np.array([at]), np.array([identity]))
@@ -20,7 +20,7 @@ def latest(keep: int, *events: tuple[int, int, int]) -> LatestEvents:
 
 
 def times(events: LatestEvents, user: int) -> list[int]:
-    """The times that are kept of a user, the latest first."""
+    """Times kept for a user, the latest first."""
     rows = events.rows(np.array([user], np.int32))
     each = [int(events.times(rows, nth)[0]) for nth in range(1, events.keep + 1)]
     return [at for at in each if at != LONG_AGO]
@@ -44,7 +44,7 @@ def test_a_second_copy_counts_once_whatever_else_happened_at_that_moment() -> No
 
 
 def test_a_copy_of_an_event_that_was_pushed_out_stays_out() -> None:
-    """Of events at one moment, those with the highest identities are kept, also when they came first."""
+    """Of events at one moment, those with the highest identities are kept, even if they came first."""
     for order in ([1, 2, 3], [3, 2, 1], [2, 3, 1]):
         events = latest(2, *((ANN, 10, identity) for identity in order))
         before = events._identities[0].tolist()

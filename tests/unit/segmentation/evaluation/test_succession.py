@@ -67,7 +67,7 @@ def test_a_count_of_more_events_than_were_kept_asks_for_the_past() -> None:
     assert [kind.event for kind in succession.kinds] == ["buy"]
     succession.events(bought("ann", NOW - 1, NOW - 2, NOW - 3))
     _, changes = succession.settle()
-    assert told(changes) == []  # who was in by the old rule, and is by the new one
+    assert told(changes) == []  # ann is a member by the old and the new rule
 
 
 def test_an_edited_rule_tells_the_difference() -> None:

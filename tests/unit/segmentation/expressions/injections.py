@@ -1,7 +1,7 @@
-"""Fifty attempts to get something into the SQL of a filter."""
+"""Fifty attempts to inject something into the SQL of a filter."""
 
 INJECTIONS = (
-    # out of a text
+    # break out of a text
     "' OR '1'='1",
     "' OR 1=1 --",
     "'; DROP TABLE members; --",
@@ -28,7 +28,7 @@ INJECTIONS = (
     "country = ʼJPʼ or 1=1",
     "country = ＇JP＇ or 1=1",
     "country = “JP” or 1=1",
-    # out of a name
+    # break out of a name
     '"country" = "JP"',
     '`country" OR 1=1 --` = "JP"',
     "`country` OR 1=1 --` = 1",
@@ -40,7 +40,7 @@ INJECTIONS = (
     "`file_row_number` >= 0",
     "* is set",
     "columns(*) is not set",
-    # something else where a value or a condition stands
+    # something else in place of a value or a condition
     "true",
     "1 = 1",
     "age >= (select 0)",

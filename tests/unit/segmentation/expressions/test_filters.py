@@ -206,10 +206,10 @@ def test_a_filter_over_the_limits_is_refused() -> None:
 def test_a_time_without_an_offset_is_one_of_the_given_zone(text: str, zone: str, moment: datetime) -> None:
     tree = parse_filter(f"last_seen = {text}", SCHEMA, timezone=zone)
     assert tree == Comparison(column="last_seen", type="timestamp", operator="=", value=moment)
-    assert parse_filter(filter_text(tree), SCHEMA) == tree  # what is written has an offset
+    assert parse_filter(filter_text(tree), SCHEMA) == tree  # the written form has an offset
 
 
-@pytest.mark.parametrize("text", ["2026-03-29T02:30", "2026-10-25T02:30"])  # skipped, and there twice
+@pytest.mark.parametrize("text", ["2026-03-29T02:30", "2026-10-25T02:30"])  # skipped, and occurring twice
 def test_a_time_that_is_no_one_moment_in_the_zone_is_refused(text: str) -> None:
     error = refused(f"last_seen > {text}", timezone="Europe/Berlin")
     assert (error.code, error.detail["position"]) == ("BAD_FILTER", 13)
@@ -238,7 +238,7 @@ def test_values_are_bound_and_names_quoted() -> None:
         ("not age != 25", ["no age", "25"]),
         ("age is set", ["25", "nan"]),
         ("not (age is not set)", ["25", "nan"]),
-        ("score > 0", ["no age"]),  # SQL takes NaN for the largest number, and for equal to itself
+        ("score > 0", ["no age"]),  # SQL takes NaN for the largest number, equal to itself
         ("not score > 0", ["25", "nan"]),
         ("score != 1", []),
         ("not score in (1, 2)", ["25", "nan"]),

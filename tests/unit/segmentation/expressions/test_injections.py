@@ -29,7 +29,7 @@ def members() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def matching(connection: duckdb.DuckDBPyConnection, text: str) -> list[str]:
-    """Ids that a filter finds; the table is as before."""
+    """Ids that a filter finds; fails if the table has changed."""
     sql, parameters = to_sql(parse_filter(text, SCHEMA), "m")
     assert OUR_SQL.fullmatch(sql)
     ids = connection.execute(f"SELECT user_id FROM members m WHERE {sql} ORDER BY 1", parameters).fetchall()
@@ -82,7 +82,7 @@ def test_as_a_name_or_a_bare_value_it_is_refused(attempt: str, form: str) -> Non
     match read(form.format(attempt)):
         case UserError() as error:
             assert error.code == "BAD_FILTER"
-        case _:  # after `or` it is a whole filter of its own, as in the first test
+        case _:  # after `or` it is a whole filter, as in the first test
             assert form.endswith("or {}")
             assert not isinstance(read(attempt), UserError)
 

@@ -1,4 +1,4 @@
-"""Records as producers send them, on a topic of 4 partitions."""
+"""Records as producers send them, on a topic with 4 partitions."""
 
 import json
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from segmentation.intake.topic_record import TopicRecord
 P: Final = 4
 HERE: Final = Partition(1)
 USER: Final = "alice"
-"""Of partition 1 of 4; `erin` is of 0, `bob` of 2, `frank` of 3."""
+"""A user of partition 1 of 4; `erin` is in 0, `bob` in 2, `frank` in 3."""
 NOON: Final = datetime(2026, 11, 25, 12, tzinfo=UTC)
 NOON_US: Final = 1_795_608_000_000_000
 AT: Final = "2026-11-25T11:59:00Z"
@@ -85,5 +85,5 @@ def profile_record(value: bytes | None, **given: Any) -> TopicRecord:
 
 
 def mapping(pairs: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
-    """What a map of values says, as a plain mapping."""
+    """A map of values as a plain mapping."""
     return {name: next((v for v in value.values() if v is not None), None) for name, value in pairs}

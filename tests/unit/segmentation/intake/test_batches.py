@@ -29,7 +29,7 @@ def evaluator(rule: str) -> Evaluator:
 
 
 def members(rule: str, *records: TopicRecord, tenant: str = "default") -> list[str]:
-    """Who is in the segment of a tenant after records of both topics."""
+    """Members of a tenant's segment after records of both topics."""
     evaluated = evaluator(rule)
     for one in records:
         if one.topic == "muster.events":

@@ -46,7 +46,7 @@ def signed(word: int) -> int:
 
 
 def chained(*values: bytes) -> int:
-    """XXH64 of each value, seeded with what came before: the oracle for identities."""
+    """XXH64 of each value, seeded with the previous hash: the oracle for identities."""
     word = 0
     for value in values:
         word = xxhash.xxh64_intdigest(value, word)
@@ -132,7 +132,7 @@ CHUNKS = [
     replace(event_chunk([{}]), tenant=TenantName("no tenant")),
     replace(event_chunk([{}]), rows=b"no rows"),
 ]
-"""Four that are good, one that has nothing, and others that are not good in one thing each."""
+"""Four good ones, an empty one, and others with a single fault each."""
 
 
 @examples(200)
@@ -226,7 +226,7 @@ def test_every_record_has_one_end_and_no_event_is_in_a_partition_of_others(users
         assert all(partition_of(m.key.decode(), P) == m.partition != partition for m in intake.moves)
 
 
-# Chunks that are not what they say, or hold what no record may.
+# Chunks that contradict themselves, or have what no record may have.
 
 
 def chunk_refusal(rows: list[dict[str, Any]], *properties: Column) -> str:
@@ -315,7 +315,7 @@ def test_any_bytes_have_one_end(value: bytes) -> None:
 
 
 @given(st.integers(0, 2**30), st.integers(1, 255))
-@example(at=3255, flip=129)  # of an ordinal
+@example(at=3255, flip=129)  # a byte of an ordinal
 def test_a_chunk_of_which_a_byte_is_another_is_refused_or_says_the_same(at: int, flip: int) -> None:
     chunk = event_chunk([{"total": 1.5, "coupon": "X", "event_id": "o-1"}, {"event_id": "o-2"}])
     rows = bytearray(chunk.rows)
@@ -323,7 +323,7 @@ def test_a_chunk_of_which_a_byte_is_another_is_refused_or_says_the_same(at: int,
     whole, damaged = (
         take_events([record(CODEC.encode(replace(chunk, rows=given)))], P) for given in (chunk.rows, bytes(rows))
     )
-    # Ordinals have no part in the digest, nor in events that have ids.
+    # Ordinals are part of neither the digest nor events with ids.
     said, meant = (taken.rows.drop_columns([SOURCE_ORDINAL]) for taken in (damaged, whole))
     assert damaged.refusals or said.equals(meant)
 

@@ -104,7 +104,7 @@ def test_a_time_is_one_moment(given: object, us: int) -> None:
         ),
         ("1999-12-31T23:59:59.999999Z", "too_early: it occurred at 1999-12-31T23:59:59.999999Z"),
         (-1, "too_early: it occurred at 1969-12-31T23:59:59.999000Z"),
-        (1_795_607_940, "too_early: it occurred at 1970-01-21T18:46:47.940000Z"),  # seconds
+        (1_795_607_940, "too_early: it occurred at 1970-01-21T18:46:47.940000Z"),  # in seconds
         (
             "2286-11-20T17:46:40Z",
             "too_far_ahead: it occurred at 2286-11-20T17:46:40Z, more than 24 hours after it was received at 2026",

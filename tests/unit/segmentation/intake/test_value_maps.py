@@ -91,7 +91,7 @@ def test_values_of_any_slice_are_those_of_the_records(
 def test_columns_and_records_of_the_same_values_are_the_same_maps(
     given_records: list[dict[str, PropertyValue | None]], first: int
 ) -> None:
-    """A column for each name and type, of which each row has at most one: no row has a name twice."""
+    """A column for each name and type; a row has a value in at most one column per name."""
     types: list[tuple[type, pa.DataType]] = [(float, pa.float64()), (str, pa.string()), (bool, pa.bool_())]
     names, columns = [], []
     for name in "abcd":

@@ -17,7 +17,7 @@ BIG = Comparison(column="amount", type="double", operator=">=", value=100.0)
 PURCHASE = Events(event="purchase")
 BIG_PURCHASE = Events(event="purchase", where=(BIG,))
 NOVEMBER = datetime(2026, 10, 31, 15, tzinfo=UTC)
-"""Its beginning in Tokyo."""
+"""The start of November in Tokyo."""
 
 
 def one(condition: RuleCondition) -> Rule:
@@ -279,7 +279,7 @@ def test_a_time_without_an_offset_needs_a_zone(text: str) -> None:
     [
         ("2026-03-29", "Europe/Berlin", datetime(2026, 3, 28, 23, tzinfo=UTC)),
         ("2026-03-30", "Europe/Berlin", datetime(2026, 3, 29, 22, tzinfo=UTC)),  # 23 hours later
-        ("2026-11-01", "America/Havana", datetime(2026, 11, 1, 4, tzinfo=UTC)),  # midnight is there twice
+        ("2026-11-01", "America/Havana", datetime(2026, 11, 1, 4, tzinfo=UTC)),  # midnight occurs twice
         ("2018-11-04", "America/Sao_Paulo", datetime(2018, 11, 4, 3, tzinfo=UTC)),  # 01:00 follows 23:59
         ("1919-03-31", "America/Toronto", datetime(1919, 3, 31, 4, 30, tzinfo=UTC)),  # 00:30 follows 23:29
     ],

@@ -118,7 +118,7 @@ def test_values_of_another_type_are_in_no_relation(tenant: duckdb.DuckDBPyConnec
         ("'-infinity'", "a < -1e300", True),
         ("'-0.0'", "a = 0", True),
         ("'0.0'", "a = -0", True),
-        ("9007199254740993", "a = 9007199254740992", True),  # the nearest double, as it is stored
+        ("9007199254740993", "a = 9007199254740992", True),  # the nearest double, as stored
         ("9007199254740993", "a > 9007199254740992", False),
         ("5e-324", "a > 0", True),
     ],
