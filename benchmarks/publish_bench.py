@@ -38,6 +38,7 @@ from connectors.verification.verifier import verify_file
 from schemas.arrow import arrow_schema
 from schemas.codec import CODEC
 from schemas.ids import Attempt, AudienceName, JobId, TenantName
+from schemas.records import as_record, from_record
 from schemas.topics import CHUNK_MAX_ROWS
 
 GOAL_PER_ROW = 15.0
@@ -76,8 +77,8 @@ class NoFence:
 
 
 def publish_columnar(path: Path, bootstrap: str, topic: str, evidence: dict[str, object]) -> int:
-    """The product's own way, including the comparison with the evidence of verification."""
-    verified = Evidence.from_record(evidence)
+    """The product's own way, including the check against the evidence of verification."""
+    verified = from_record(Evidence, evidence)
     with open_parsed(path, SPEC, ParseLimits()) as parsed:
         report = publish_import(
             parsed,
@@ -192,9 +193,10 @@ def run(setting: Setting) -> list[Result]:
 
 def evidence_of(path: Path, partitions: int) -> dict[str, object]:
     """The evidence of verification for the file."""
-    return verify_file(
+    verified = verify_file(
         path, SPEC, partitions=partitions, limits=ParseLimits(), rejects=NoRejects(), on_progress=lambda _: None
-    ).as_record()
+    )
+    return as_record(verified)
 
 
 def chunk_bytes() -> int:

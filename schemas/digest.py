@@ -9,20 +9,38 @@ This module has the value; `schemas.row_digest` computes it from rows.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final, Self
 
 MODULUS: Final = 2**64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Digest:
-    """Digest of `count` rows of schema `schema_id`; `sum0` and `sum1` are 0 .. 2^64 - 1."""
+    """Digest of `count` rows of schema `schema_id`; `sum0` and `sum1` are 0 .. 2^64 - 1.
 
-    schema_id: str
-    count: int = 0
-    sum0: int = 0
-    sum1: int = 0
+    Not a dataclass: msgspec reads one from an object with its fields and has no hook for it, but in records a digest is
+    its text (`schemas.records`).
+    """
+
+    __slots__ = ("count", "schema_id", "sum0", "sum1")
+
+    def __init__(self, *, schema_id: str, count: int = 0, sum0: int = 0, sum1: int = 0) -> None:
+        self.schema_id: Final = schema_id
+        self.count: Final = count
+        self.sum0: Final = sum0
+        self.sum1: Final = sum1
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Digest) and self._values == other._values
+
+    def __hash__(self) -> int:
+        return hash(self._values)
+
+    def __repr__(self) -> str:
+        return f"Digest.parse({str(self)!r})"
+
+    @property
+    def _values(self) -> tuple[str, int, int, int]:
+        return self.schema_id, self.count, self.sum0, self.sum1
 
     def __add__(self, other: "Digest") -> "Digest":
         self._same_schema(other)

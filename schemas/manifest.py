@@ -13,6 +13,7 @@ from schemas.digest import Digest
 from schemas.errors import UserError
 from schemas.manifest_selection import Change as Change  # noqa: PLC0414  # it is said of files too
 from schemas.manifest_selection import ManifestSelection
+from schemas.records import as_record, fields_record
 
 MANIFEST_VERSION: Final = 1
 MANIFEST_NAME: Final = "manifest.json"
@@ -102,17 +103,11 @@ class ManifestFile:
     change: Change | None = None
 
     def as_record(self) -> dict[str, object]:
-        """Plain JSON data."""
-        record: dict[str, object] = {
-            "key": self.key,
-            "rows": self.rows,
-            "bytes": self.bytes,
-            "sha256": self.sha256,
-            "digest": str(self.digest),
-            "min": self.min,
-            "max": self.max,
-        }
-        return record if self.change is None else {**record, "change": self.change}
+        """Plain JSON data; without `change` if it is None."""
+        record = fields_record(self)
+        if self.change is None:
+            del record["change"]
+        return record
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
@@ -142,10 +137,6 @@ class DeltaBase:
 
     version: int
     digest: Digest
-
-    def as_record(self) -> dict[str, object]:
-        """Plain JSON data."""
-        return {"version": self.version, "digest": str(self.digest)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +221,7 @@ class Manifest:
             "rows": self.rows,
             "formulas_found": self.formulas_found,
             "files": [file.as_record() for file in self.files],
-            "delta": None if self.delta is None else self.delta.as_record(),
+            "delta": None if self.delta is None else as_record(self.delta),
             **more,
         }
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from schemas.digest import Digest
+from schemas.records import as_record, fields_record
 
 Change = Literal["added", "removed"]
 
@@ -53,10 +54,10 @@ class Account:
         return None
 
     def as_record(self) -> dict[str, object]:
-        """Plain JSON data."""
-        record: dict[str, object] = {} if self.change is None else {"change": self.change}
-        names = ("kept", "filtered", "suppressed", "exported")
-        return record | {name: str(getattr(self, name)) for name in names}
+        """Plain JSON data; without `change` if it is None."""
+        record = fields_record(self)
+        change = record.pop("change")
+        return record if change is None else {"change": change, **record}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
@@ -82,15 +83,6 @@ class AttributesTaken:
     snapshot_id: int
     columns: tuple[str, ...]
 
-    def as_record(self) -> dict[str, object]:
-        """Plain JSON data."""
-        return {
-            "audience": self.audience,
-            "version": self.version,
-            "snapshot_id": self.snapshot_id,
-            "columns": list(self.columns),
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuppressionList:
@@ -100,15 +92,6 @@ class SuppressionList:
     version: int
     snapshot_id: int
     digest: Digest
-
-    def as_record(self) -> dict[str, object]:
-        """Plain JSON data."""
-        return {
-            "audience": self.audience,
-            "version": self.version,
-            "snapshot_id": self.snapshot_id,
-            "digest": str(self.digest),
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,8 +138,8 @@ class ManifestSelection:
         """Plain JSON data."""
         return {
             "where": self.where,
-            "attributes": [one.as_record() for one in self.attributes],
-            "suppression_lists": [one.as_record() for one in self.suppression_lists],
+            "attributes": [as_record(one) for one in self.attributes],
+            "suppression_lists": [as_record(one) for one in self.suppression_lists],
             "rows_read": self.rows("read"),
             "rows_kept": self.rows("kept"),
             **self.left_out(),

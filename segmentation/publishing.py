@@ -11,6 +11,7 @@ from itertools import groupby
 from schemas.columns import RowSchema
 from schemas.errors import FatalError, UserError
 from schemas.ids import Attempt, JobId, Version
+from schemas.records import as_record
 from segmentation.columns import check_change
 from segmentation.versions import (
     AlreadyPublished,
@@ -217,7 +218,7 @@ def check_request(request: PublishRequest) -> None:
         if request.mode != "replace":
             raise FatalError("COUNTS_MISMATCH", f"{request.mode} of import {request.import_id} came without counts")
     elif fault := counts.fault() or _counts_fault(counts, request):
-        raise FatalError("COUNTS_MISMATCH", f"counts of import {request.import_id}: {fault}", counts=counts.as_record())
+        raise FatalError("COUNTS_MISMATCH", f"counts of import {request.import_id}: {fault}", counts=as_record(counts))
     if doubled := sorted(uri for uri, parts in groupby(sorted(p.uri for p in request.parts)) if len(list(parts)) > 1):
         raise FatalError("PART_MISMATCH", f"part {doubled[0]} is listed twice", parts=doubled)
     partitions = [part.partition for part in request.parts]

@@ -4,10 +4,10 @@ A version is the whole of one reconciled import, or of one operation on older ve
 immutable; its number is one above the highest the audience ever had. `segmentation.publishing` holds the rules.
 """
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal, Protocol, Self
+from typing import Final, Literal, Protocol
 
 from schemas.columns import ImportMode, RowSchema
 from schemas.digest import Digest
@@ -34,10 +34,6 @@ class TableAddress:
     name: str
     location: str
     metadata: str
-
-    def as_record(self) -> dict[str, str]:
-        """Plain JSON data."""
-        return {"name": self.name, "location": self.location, "metadata": self.metadata}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,10 +73,6 @@ class MembershipCounts:
             return f"added {self.added} + kept {self.kept} does not equal members {self.members}"
         return f"updated {self.updated} is above kept {self.kept}" if (self.updated or 0) > self.kept else None
 
-    def as_record(self) -> dict[str, int | None]:
-        """Plain JSON data."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentRule:
@@ -90,20 +82,6 @@ class SegmentRule:
     rule_version: int
     rule_hash: str
     as_of: datetime
-
-    def as_record(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return {
-            "segment": self.segment,
-            "rule_version": self.rule_version,
-            "rule_hash": self.rule_hash,
-            "as_of": self.as_of.isoformat(),
-        }
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """Inverse of `as_record`."""
-        return cls(**{**record, "as_of": datetime.fromisoformat(record["as_of"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

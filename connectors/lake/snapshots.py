@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, cast
 from schemas.columns import RowSchema
 from schemas.digest import Digest
 from schemas.ids import Attempt, JobId, Partition, Version
+from schemas.records import as_record, from_record
 from segmentation.publishing import HighWater, VersionHistory
 from segmentation.versions import MembershipCounts, Part, SegmentRule, VersionInfo, VersionMode
 
@@ -62,10 +63,10 @@ def summary_properties(info: VersionInfo, parts: Iterable[Part], location: str) 
         "digest": info.digest,
         "base-version": info.base_version,
         "source-version": info.source_version,
-        "counts": json.dumps(info.counts.as_record(), separators=(",", ":")) if info.counts else None,
+        "counts": json.dumps(as_record(info.counts), separators=(",", ":")) if info.counts else None,
         "published-at": info.published_at.isoformat(),
         "reason": info.reason or None,
-        "rule": json.dumps(info.rule.as_record(), separators=(",", ":")) if info.rule else None,
+        "rule": json.dumps(as_record(info.rule), separators=(",", ":")) if info.rule else None,
         "parts": json.dumps(rows, separators=(",", ":")),
     }
     return {P + name: str(value) for name, value in properties.items() if value is not None}
@@ -89,10 +90,10 @@ def version_info(snapshot: "Snapshot") -> VersionInfo:
         digest=Digest.parse(text[P + "digest"]),
         base_version=_version(text.get(P + "base-version")),
         source_version=_version(text.get(P + "source-version")),
-        counts=MembershipCounts(**json.loads(counts)) if counts else None,
+        counts=from_record(MembershipCounts, json.loads(counts)) if counts else None,
         published_at=datetime.fromisoformat(text[P + "published-at"]),
         reason=text.get(P + "reason", ""),
-        rule=SegmentRule.from_record(json.loads(rule)) if rule else None,
+        rule=from_record(SegmentRule, json.loads(rule)) if rule else None,
     )
 
 

@@ -17,7 +17,8 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import IO, Any, Final
 
 from connectors import sandbox
@@ -27,7 +28,7 @@ from connectors.storage.access import S3Access
 from connectors.storage.duck import DuckLimits
 from schemas.columns import RowSchema
 from schemas.errors import FatalError, MusterError, UserError
-from schemas.ids import AudienceName, JobId, TenantName, Version
+from schemas.records import as_record, from_record
 
 GRACE_S: Final = 2.0
 """Time for DuckDB to end a query after its timeout; then the child is killed."""
@@ -83,14 +84,14 @@ def query(
                 "sql": text,
                 "timeout_s": timeout_s,
                 "sandbox_required": sandbox_required,
-                "s3": asdict(s3.with_keys()),
-                "limits": asdict(limits) | {"temp_directory": temp},
+                "s3": as_record(s3.with_keys()),
+                "limits": as_record(replace(limits, temp_directory=Path(temp))),
             }
         )
         answer = child.receive()
         sandbox.warn(SQL, sandbox.Layer(answer["missing"]))
         calls = [_call(record) for record in answer["calls"]]
-        child.send({"views": [_view(resolve(call)) for call in calls]})
+        child.send({"views": [as_record(resolve(call)) for call in calls]})
         yield Answer(names=tuple(child.receive()["names"]), rows=_rows(child))
 
 
@@ -100,19 +101,8 @@ def _rows(child: "_Child") -> Iterator[Row]:
 
 
 def _call(record: dict[str, Any]) -> Call:
-    if "job" in record:
-        return RejectsCall(job=JobId(record["job"]))
-    version, tenant = record["version"], record["tenant"]
-    return AudienceCall(
-        audience=AudienceName(record["audience"]),
-        version=None if version is None else Version(version),
-        tenant=None if tenant is None else TenantName(tenant),
-    )
-
-
-def _view(resolved: Resolved) -> dict[str, Any]:
-    schema = None if resolved.schema is None else resolved.schema.as_record()
-    return {"files": list(resolved.files), "schema": schema}
+    call: type[Call] = RejectsCall if "job" in record else AudienceCall
+    return from_record(call, record)
 
 
 class _Child:

@@ -15,7 +15,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +27,7 @@ from connectors.storage.access import S3Access
 from connectors.storage.duck import DuckLimits, connect
 from schemas.columns import RowSchema
 from schemas.errors import MusterError, UserError
+from schemas.records import as_record, from_record
 from schemas.sql_text import literal
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def main() -> int:
     """Run one query. The parent reads the lines; the exit code is for people."""
     die_with(int(sys.argv[1]))
     order = _receive()
-    limits = DuckLimits(**order["limits"] | {"temp_directory": Path(order["limits"]["temp_directory"])})
-    s3 = S3Access(**order["s3"])
+    limits = from_record(DuckLimits, order["limits"])
+    s3 = from_record(S3Access, order["s3"])
     missing = _confine(limits, s3)
     try:
         if order["sandbox_required"]:
@@ -82,7 +82,7 @@ def _run(text: str, s3: S3Access, limits: DuckLimits, timeout_s: float, missing:
     ):
         tree = _parse(connection, text)
         views = replace_calls(tree, _system_names(connection))
-        _send({"calls": [asdict(call) for call in views], "missing": missing.value})
+        _send({"calls": [as_record(call) for call in views], "missing": missing.value})
         _make_views(connection, list(views.values()), _receive()["views"])
         [row] = connection.execute("SELECT json_deserialize_sql(?)", [json.dumps(tree)]).fetchall()
         connection.execute(row[0])

@@ -1,6 +1,5 @@
 """What an attempt reports while it runs and at its end."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from schemas.digest import Digest
@@ -41,23 +40,3 @@ class PublishReport:
     rows: int
     bytes: int  # of the messages, before compression
     partitions: tuple[PartitionSent, ...]
-
-    def as_record(self) -> Mapping[str, object]:
-        """Plain JSON data; digests as `schema_id:count:sum0:sum1`."""
-        return {
-            "import_id": self.import_id,
-            "attempt": self.attempt,
-            "topic": self.topic,
-            "rows": self.rows,
-            "bytes": self.bytes,
-            "partitions": [
-                {
-                    "partition": sent.partition,
-                    "chunks": sent.chunks,
-                    "records": sent.records,
-                    "digest": str(sent.digest),
-                    "end_offset": sent.end_offset,
-                }
-                for sent in self.partitions
-            ],
-        }

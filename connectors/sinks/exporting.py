@@ -11,10 +11,10 @@ An export that dies and is repeated under its id writes the same bytes under the
 files: thanks to the id they belong to no other export.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final, Self
+from typing import Final
 
 from connectors.lake.faults import lake_faults
 from connectors.sinks.destinations import Destination
@@ -122,21 +122,6 @@ class GroupWritten:
     def rows(self) -> int:
         """Rows in all files."""
         return sum(file.rows for file in self.files)
-
-    def as_record(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return {
-            "files": [file.as_record() for file in self.files],
-            "formulas": self.formulas,
-            "accounts": [account.as_record() for account in self.accounts],
-        }
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """Inverse of `as_record`."""
-        files = tuple(ManifestFile.from_record(file) for file in record["files"])
-        accounts = tuple(Account.from_record(account) for account in record["accounts"])
-        return cls(files=files, formulas=record["formulas"], accounts=accounts)
 
 
 def export(

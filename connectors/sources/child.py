@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 from connectors.sources.frames import BatchWriter, FrameKind, write_frame, write_record
 from connectors.sources.job import ParseJob
 from schemas.errors import MusterError, UserError
+from schemas.records import from_record
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,7 +46,7 @@ def run(control_fd: int) -> int:
         if not fds:
             return 0  # the child was not needed
         with control.makefile("rb") as stream:
-            job = ParseJob.from_record(json.load(stream))
+            job = from_record(ParseJob, json.load(stream))
     source_fd, frames_fd = fds
     _confine(job)
     try:

@@ -1,8 +1,7 @@
 """Messages between the parent and the parsing child: the job with its limits, progress and summary."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Self, cast
+from dataclasses import dataclass, field
 
 from connectors.sources.compression import Compression
 from connectors.sources.limits import ParseLimits
@@ -49,24 +48,3 @@ class ParseJob:
     """True if the child chooses or completes the columns of the spec, and reports them in a LAYOUT frame."""
     partitions: int | None = None
     """Number of partitions the child digests the rows into, to send only digests; None to send the rows."""
-
-    def as_record(self) -> dict[str, object]:
-        """Plain JSON data."""
-        return {
-            "spec": self.spec.as_record(),
-            "limits": asdict(self.limits),
-            "format": self.format,
-            "compression": self.compression,
-            "source_size": self.source_size,
-            "received_at_us": self.received_at_us,
-            "choose": self.choose,
-            "partitions": self.partitions,
-        }
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, object]) -> Self:
-        """Inverse of `as_record`."""
-        values = dict(record)
-        spec = ImportSpec.from_record(cast("dict[str, object]", values.pop("spec")))
-        limits = ParseLimits(**cast("dict[str, float]", values.pop("limits")))  # type: ignore[arg-type]  # own JSON
-        return cls(spec=spec, limits=limits, **values)  # type: ignore[arg-type]  # own JSON

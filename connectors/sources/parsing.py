@@ -34,6 +34,7 @@ from schemas.arrow import arrow_schema
 from schemas.digest import Digest
 from schemas.errors import FatalError, MusterError, UserError
 from schemas.import_spec import ImportSpec
+from schemas.records import from_record
 
 __all__ = ["ParseLimits", "ParseProgress", "ParseSummary", "ParsedFile", "open_parsed"]
 
@@ -145,7 +146,7 @@ class ParsedFile:
                     yield RejectBatch(rejects)
                 case FrameKind.PROGRESS:
                     with _being_a_frame():
-                        progress = ParseProgress(source_size=self._source_size, **json.loads(payload))
+                        progress = from_record(ParseProgress, {**json.loads(payload), "source_size": self._source_size})
                     self._report(progress)
                 case FrameKind.LAYOUT:
                     with _being_a_frame():
@@ -162,7 +163,7 @@ class ParsedFile:
                 case FrameKind.SUMMARY:
                     self._process.finish()
                     with _being_a_frame():
-                        summary = ParseSummary(**json.loads(payload))
+                        summary = from_record(ParseSummary, json.loads(payload))
                     self._end(summary)
                     return
 
@@ -219,7 +220,7 @@ def _being_a_frame() -> Iterator[None]:
     """Translate malformed payloads, since the child has read untrusted bytes. Raises `FatalError` BAD_FRAME."""
     try:
         yield
-    except NO_FRAME as exc:
+    except (*NO_FRAME, FatalError) as exc:
         raise FatalError("BAD_FRAME", f"the parser sent an invalid frame: {str(exc)[:300]}") from exc
 
 

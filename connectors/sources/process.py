@@ -22,6 +22,7 @@ from connectors.sources.job import ParseJob
 from connectors.sources.limits import ParseLimits
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.import_spec import ImportSpec
+from schemas.records import as_record
 
 PARSER: Final = "the process that reads a customer's file"
 PIPE_BYTES: Final = 1024 * 1024
@@ -220,7 +221,7 @@ class ParserProcess:
         self._started.set()
         if self._killed:
             self.kill()
-        self._child.assign(job.as_record(), source_fd, self._child_frames_fd)
+        self._child.assign(as_record(job), source_fd, self._child_frames_fd)
         self._close_child_frames()
 
     def _close_child_frames(self) -> None:

@@ -1,9 +1,8 @@
 """Reads one version of one object, exactly as it was pinned."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from connectors.storage.errors import changed
 from schemas.errors import RetriableError
@@ -29,23 +28,6 @@ class SourceObject:
     def uri(self) -> str:
         """The object as s3://bucket/key."""
         return f"s3://{self.bucket}/{self.key}"
-
-    def as_record(self) -> dict[str, object]:
-        """Plain JSON data; the time as ISO 8601."""
-        return {
-            "bucket": self.bucket,
-            "key": self.key,
-            "version_id": self.version_id,
-            "etag": self.etag,
-            "size": self.size,
-            "last_modified": self.last_modified.isoformat(),
-        }
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """Inverse of `as_record`; other keys of the record are ignored."""
-        values = {name: record[name] for name in cls.__dataclass_fields__}
-        return cls(**{**values, "last_modified": datetime.fromisoformat(record["last_modified"])})
 
 
 class PinnedBody:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self, cast
 
 from schemas.digest import Digest
 from schemas.errors import FatalError
@@ -38,33 +37,6 @@ class Evidence:
     def digest(self) -> Digest:
         """Digest of all accepted rows."""
         return Digest.total(self.schema_id, self.partitions)
-
-    def as_record(self) -> dict[str, object]:
-        """Plain JSON data; digests as `schema_id:count:sum0:sum1`."""
-        return {
-            "rows": self.rows,
-            "accepted": self.accepted,
-            "rejected": self.rejected,
-            "rejected_by_code": dict(self.rejected_by_code),
-            "partitions": [str(digest) for digest in self.partitions],
-            "source_bytes": self.source_bytes,
-            "decoded_bytes": self.decoded_bytes,
-            "schema_id": self.schema_id,
-        }
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, object]) -> Self:
-        """Inverse of `as_record`. Raises KeyError or ValueError if the record is not one of ours."""
-        numbers = {
-            name: int(cast("int", record[name]))
-            for name in ("rows", "accepted", "rejected", "source_bytes", "decoded_bytes")
-        }
-        return cls(
-            **numbers,
-            rejected_by_code=dict(cast("Mapping[str, int]", record["rejected_by_code"])),
-            partitions=tuple(Digest.parse(text) for text in cast("list[str]", record["partitions"])),
-            schema_id=str(record["schema_id"]),
-        )
 
 
 def _inconsistent(why: str) -> FatalError:

@@ -14,6 +14,7 @@ from schemas.columns import ImportKind
 from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName, Version
 from schemas.import_spec import ImportSpec
+from schemas.records import as_record, from_record
 
 
 class AudienceStore:
@@ -106,7 +107,7 @@ class AudienceStore:
                 "audience_id": new_id,
                 "tenant": tenant,
                 "name": name,
-                "retention": Retention().as_record(),
+                "retention": as_record(Retention()),
                 **values,
             }
             connection.execute(audiences.insert().values(**row))
@@ -163,7 +164,7 @@ class AudienceStore:
             connection.execute(
                 audiences.update()
                 .where(audiences.c.audience_id == audience_id)
-                .values(spec=spec.as_record(), retention=retention.as_record(), **state)
+                .values(spec=spec.as_record(), retention=as_record(retention), **state)
             )
 
     def keep_spec(self, audience_id: JobId, after: Callable[[Audience], ImportSpec]) -> None:
@@ -267,7 +268,7 @@ def _audience(row: Mapping[Any, Any]) -> Audience:
         tenant=TenantName(row["tenant"]),
         name=AudienceName(row["name"]),
         spec=ImportSpec.from_record(row["spec"]),
-        retention=Retention(**row["retention"]),
+        retention=from_record(Retention, row["retention"]),
         created_at_ms=row["created_at_ms"],
         state=row["state"],
     )

@@ -11,6 +11,7 @@ from orchestration.catalog.records import Export, ExportGroup, ExportTransition,
 from orchestration.catalog.tables import export_groups, export_transitions, exports, notifications
 from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName, Version
+from schemas.records import as_record, from_record
 from segmentation.export_jobs import ENDED, EXPORT_LIFE_CYCLE, ExportState
 
 HISTORY: Final = History(export_transitions, export_transitions.c.export_id)
@@ -39,7 +40,7 @@ class ExportStore(LifeCycleStore[Export, ExportState]):
             ended = {
                 "state": "FAILED",
                 "failed_in": "REGISTERED",
-                "error": refused.as_record() if refused else None,
+                "error": as_record(refused) if refused else None,
                 "finished_at_ms": new.created_at_ms,
             }
             connection.execute(
@@ -105,7 +106,7 @@ class ExportStore(LifeCycleStore[Export, ExportState]):
                 rows=row["rows"],
                 beat_at_ms=row["beat_at_ms"],
                 record=row["record"],
-                error=None if row["error"] is None else JobError(**row["error"]),
+                error=None if row["error"] is None else from_record(JobError, row["error"]),
             )
             for row in rows
         ]
@@ -163,7 +164,7 @@ class ExportStore(LifeCycleStore[Export, ExportState]):
             topic_partitions=row["topic_partitions"],
             execution=row["execution"],
             outcome=row["outcome"],
-            error=None if error is None else JobError(**error),
+            error=None if error is None else from_record(JobError, error),
             failed_in=row["failed_in"],
             retry_of=None if row["retry_of"] is None else JobId(row["retry_of"]),
             created_at_ms=row["created_at_ms"],

@@ -9,6 +9,7 @@ from orchestration.catalog.tables import transitions
 from schemas.errors import UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName
 from schemas.import_spec import ImportSpec
+from schemas.records import from_record
 
 HISTORY: Final = History(transitions, transitions.c.job_id)
 
@@ -45,7 +46,7 @@ def job_of(row: Mapping[Any, Any]) -> Job:
         evidence=row["evidence"],
         build=row["build"],
         outcome=row["outcome"],
-        error=None if error is None else JobError(**error),
+        error=None if error is None else from_record(JobError, error),
         failed_in=row["failed_in"],
         retry_of=row["retry_of"],
         created_at_ms=row["created_at_ms"],

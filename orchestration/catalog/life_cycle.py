@@ -11,6 +11,7 @@ from orchestration.catalog.records import Export, Job, JobError
 from schemas.errors import UserError
 from schemas.ids import JobId
 from schemas.messages import JobState
+from schemas.records import as_record
 from segmentation.export_jobs import ExportState
 from segmentation.life_cycle import Change, LifeCycle
 
@@ -151,7 +152,7 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
             now_ms=now_ms,
             cause=error.summary,
             only_from=None if uncommitted else self.life_cycle.cancellable,
-            error=error.as_record(),
+            error=as_record(error),
             failed_in=job.state,
         )
 

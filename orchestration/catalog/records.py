@@ -9,6 +9,7 @@ from schemas.errors import MusterError, UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName, Version
 from schemas.import_spec import ImportSpec
 from schemas.messages import JobState
+from schemas.records import as_record, from_record
 from segmentation.export_jobs import ExportState
 from segmentation.versions import AudienceRef
 
@@ -24,10 +25,6 @@ class Retention:
 
     versions: int = 10
     days: int = 30
-
-    def as_record(self) -> dict[str, int]:
-        """Plain JSON data."""
-        return {"versions": self.versions, "days": self.days}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +59,6 @@ class JobError:
     def summary(self) -> str:
         """Code and message, as shown in the history of the job."""
         return f"{self.code}: {self.message}"[:2000]
-
-    def as_record(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return {"kind": self.kind, "code": self.code, "message": self.message, "detail": dict(self.detail)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,22 +183,13 @@ class Lease:
     version: Version
 
     def as_record(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        ref = self.audience
-        return {
-            "audience_id": ref.audience_id,
-            "tenant": ref.tenant,
-            "audience": ref.audience,
-            "version": self.version,
-        }
+        """Plain JSON data: the fields of the audience and the version."""
+        return {**as_record(self.audience), "version": self.version}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         """Inverse of `as_record`."""
-        ref = AudienceRef(
-            tenant=record["tenant"], audience=record["audience"], audience_id=JobId(record["audience_id"])
-        )
-        return cls(audience=ref, version=Version(record["version"]))
+        return from_record(cls, {**record, "audience": record})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from orchestration.catalog.records import JobError, NewJob
 from orchestration.catalog.tables import claims, duplicates, jobs
 from schemas.ids import Attempt, JobId
 from schemas.messages import JobState
+from schemas.records import as_record
 
 _GIVES_UP_ITS_CLAIM = frozenset({"FAILED", "CANCELLED", "SUPERSEDED"})
 
@@ -68,7 +69,7 @@ def _register(database: Database, new: NewJob, *, again: bool, refused: JobError
                 .values(
                     state="FAILED",
                     failed_in="REGISTERED",
-                    error=refused.as_record(),
+                    error=as_record(refused),
                     finished_at_ms=new.created_at_ms,
                 )
             )

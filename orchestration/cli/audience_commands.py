@@ -17,6 +17,7 @@ from orchestration.platform.clock import now_ms
 from orchestration.platform.deferred import deferred
 from schemas.ids import tenant_name
 from schemas.import_targets import kind_of_target
+from schemas.records import as_record
 
 if TYPE_CHECKING:
     from orchestration.catalog.records import Audience
@@ -55,7 +56,7 @@ class AudienceView:
 
     def as_record(self) -> dict[str, Any]:
         """Plain JSON data."""
-        table = {} if self.address is None else {"table": self.address.as_record()}
+        table = {} if self.address is None else {"table": as_record(self.address)}
         recipients = {"told": notifying.recipients_record(self.recipients)}
         return {**operations.audience_record(self.audience, self.current), **table, **recipients}
 

@@ -12,6 +12,7 @@ from orchestration.cli.session import SESSION
 from orchestration.platform.deferred import deferred
 from schemas.errors import MusterError
 from schemas.ids import JobId, audience_name, job_id, tenant_name
+from schemas.records import as_record
 
 if TYPE_CHECKING:
     from orchestration.context import Context
@@ -72,7 +73,7 @@ def _look(path: str, given: Mapping[str, Any]) -> Mapping[str, Any] | None:
         return {
             "name": audience.name,
             "spec": audience.spec.as_record(),
-            "retention": audience.retention.as_record(),
+            "retention": as_record(audience.retention),
             "told": notifying.recipients_record(recipients),
         }
     except MusterError:

@@ -11,6 +11,7 @@ from orchestration.cli.commands import Group, Json, command
 from orchestration.cli.console import print_line, say
 from orchestration.cli.session import settings
 from orchestration.platform.deferred import deferred
+from schemas.records import as_record
 
 if TYPE_CHECKING:
     from orchestration.operations.connecting import Addresses
@@ -35,7 +36,7 @@ class Connection:
 
     def as_record(self) -> Any:
         """Plain JSON data of the addresses; None for a snippet."""
-        return None if self.addresses is None else self.addresses.as_record()
+        return None if self.addresses is None else as_record(self.addresses)
 
 
 def _show(found: Connection) -> None:

@@ -11,6 +11,7 @@ from orchestration.cli.commands import Answer, Done, Group, command, show_done
 from orchestration.cli.console import print_line, print_table
 from orchestration.cli.formatting import number, safe
 from orchestration.platform.deferred import deferred
+from schemas.records import as_record
 
 if TYPE_CHECKING:
     from orchestration.deploy.changes import Change
@@ -70,7 +71,7 @@ class Difference:
 
     def as_record(self) -> dict[str, Any]:
         """Plain JSON data."""
-        return {"changes": [change.as_record() for change in self.changes], "buckets_taken": self.buckets_taken}
+        return {"changes": [as_record(change) for change in self.changes], "buckets_taken": self.buckets_taken}
 
 
 def _show_difference(found: Difference) -> None:

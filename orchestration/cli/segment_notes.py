@@ -7,6 +7,7 @@ from orchestration.cli.console import say
 from orchestration.cli.formatting import number, safe
 from orchestration.platform.deferred import deferred
 from schemas.errors import MusterError, RetriableError, UserError
+from schemas.records import as_record
 
 if TYPE_CHECKING:
     from connectors.lake.segment_queries import Mistyped
@@ -74,7 +75,7 @@ def rule_notes(context: "Context", tenant: str, given: "NewRule") -> Iterator[st
         meanings = wiring.meanings(context)
         yield from unseen_notes(*segment_queries.unseen(meanings, tenant, given.rule))
         outside = segment_queries.outside(tenant, given.rule, meanings=lambda: meanings, settings=context.settings)
-        yield from outside_notes([one.as_record() for one in outside])
+        yield from outside_notes([as_record(one) for one in outside])
     except (RetriableError, UserError):  # RULE_TOO_BIG
         yield "Note: the events and attributes of the rule could not be looked up in the archive now."
 
@@ -91,4 +92,4 @@ def count_outside(context: "Context", standing: "Standing") -> list[dict[str, An
     except MusterError as exc:
         say(f"Note: members of its audiences who are outside could not be counted now: {exc}")
         return None
-    return [one.as_record() for one in found]
+    return [as_record(one) for one in found]

@@ -15,6 +15,7 @@ from orchestration.cli.segment_commands import Name, Zone, segments
 from orchestration.cli.segment_notes import outside_notes, unseen_notes
 from orchestration.cli.session import lake_context, stack_context
 from orchestration.platform.deferred import deferred
+from schemas.records import as_record
 
 if TYPE_CHECKING:
     from orchestration.operations.segment_check import Checked
@@ -35,9 +36,9 @@ def _preview_record(found: "Preview") -> dict[str, Any]:
         "as_of": found.at.isoformat(),
         "unseen_events": found.unseen_events,
         "unseen_attributes": found.unseen_attributes,
-        "mistyped": [one.as_record() for one in found.mistyped],
+        "mistyped": [as_record(one) for one in found.mistyped],
         "paused": found.paused,
-        "outside": [one.as_record() for one in found.outside],
+        "outside": [as_record(one) for one in found.outside],
     }
 
 
@@ -45,7 +46,7 @@ def _show_preview(found: "Preview") -> None:
     print_line(f"{number(found.members)} {'user' if found.members == 1 else 'users'}")
     for note in unseen_notes(found.unseen_events, found.unseen_attributes, found.mistyped):
         say(note)
-    for note in outside_notes([one.as_record() for one in found.outside]):
+    for note in outside_notes([as_record(one) for one in found.outside]):
         say(note)
     for name in found.paused:
         say(f"Note: segment {name} is paused; it is counted as if it were active.")
@@ -105,7 +106,7 @@ class SegmentCheck:
             "by_stream": compared.by_stream,
             "missing": {"users": compared.missing, "some": compared.missing_users},
             "extra": {"users": compared.extra, "some": compared.extra_users},
-            "outside": [one.as_record() for one in self.check.outside],
+            "outside": [as_record(one) for one in self.check.outside],
         }
 
 
@@ -119,7 +120,7 @@ def _show_checked(found: SegmentCheck) -> None:
             ("by the stream", number(compared.by_stream)),
             ("missing", _sample(compared.missing, compared.missing_users)),
             ("extra", _sample(compared.extra, compared.extra_users)),
-            *(("outside", text) for text in outside_texts([one.as_record() for one in check.outside])),
+            *(("outside", text) for text in outside_texts([as_record(one) for one in check.outside])),
             ("", "equal" if compared.equal else "DIFFERENT"),
         ]
     )

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -17,6 +17,7 @@ from orchestration.cli.session import catalog_context, plain_context, settings
 from orchestration.platform.clock import now_ms
 from orchestration.platform.deferred import deferred
 from schemas.errors import MusterError
+from schemas.records import as_record
 
 if TYPE_CHECKING:
     from orchestration.local.status import PartStatus, StackStatus
@@ -95,8 +96,8 @@ class DeploymentStatus:
 
     def as_record(self) -> dict[str, Any]:
         """Plain JSON data."""
-        shown = None if self.workers is None else [one.as_record() for one in self.workers]
-        waiting = None if self.waiting is None else asdict(self.waiting)
+        shown = None if self.workers is None else [as_record(one) for one in self.workers]
+        waiting = None if self.waiting is None else as_record(self.waiting)
         return {**self.stack.as_record(), "workers": shown, "waiting": waiting}
 
 
@@ -176,7 +177,7 @@ def _show_diagnoses(found: "Sequence[Diagnosis]") -> None:
     "muster doctor",
     effect="reads",
     show=_show_diagnoses,
-    record=lambda found: [diagnosis.as_record() for diagnosis in found],
+    record=lambda found: [as_record(diagnosis) for diagnosis in found],
 )
 def doctor() -> "Answer[Sequence[Diagnosis]]":
     """Check every part, and say what is wrong and how to fix it.

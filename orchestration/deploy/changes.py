@@ -43,16 +43,6 @@ class Change:
     properties: tuple[str, ...] = ()
     warning: str = ""
 
-    def as_record(self) -> dict[str, Any]:
-        """Plain data."""
-        return {
-            "kind": self.kind,
-            "name": self.name,
-            "type": self.type,
-            "properties": list(self.properties),
-            "warning": self.warning,
-        }
-
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
     """Changes ordered by name; those with warnings come first."""

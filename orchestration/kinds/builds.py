@@ -1,14 +1,14 @@
 """What a stage leaves in the `build` column of a job for later stages, one type per kind of job."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Self
 
 from orchestration.catalog.records import Job
 from schemas.columns import RowSchema
-from schemas.digest import Digest
 from schemas.errors import FatalError
 from schemas.ids import Attempt, JobId, Partition, Version
+from schemas.records import fields_record, from_record
 from segmentation.versions import MembershipCounts, Part, SegmentRule
 
 
@@ -19,16 +19,12 @@ class LogStart:
     Rows of the same file below these positions belong to an earlier import.
     """
 
-    since: tuple[int, ...]
+    since: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, job: Job) -> Self:
         """Empty if the job has sent nothing."""
-        return cls(since=tuple((job.build or {}).get("since", ())))
-
-    def as_record(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return {"since": list(self.since)}
+        return from_record(cls, job.build or {})
 
     @property
     def positions(self) -> Mapping[Partition, int]:
@@ -52,11 +48,7 @@ class CutAsked:
             raise FatalError(
                 "NOT_SENT", f"job {job.job_id} is {job.state} and has requested no snapshot", job=job.job_id
             )
-        return cls(**job.build["asked"])
-
-    def as_record(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return asdict(self)
+        return from_record(cls, job.build["asked"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,16 +62,7 @@ class SnapshotBuild:
     asked: CutAsked
     rule: SegmentRule
     cuts: Sequence[Mapping[str, Any]]
-    outside: Sequence[Mapping[str, Any]] | None
-
-    def as_record(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return {
-            "asked": self.asked.as_record(),
-            "rule": self.rule.as_record(),
-            "cuts": list(self.cuts),
-            "outside": None if self.outside is None else list(self.outside),
-        }
+    outside: Sequence[Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,53 +81,10 @@ class VersionBuild:
         """None for a replace, which is published as materialised."""
         if (record := job.build) is None:
             return None
-        snapshot = None
-        if "rule" in record:
-            snapshot = SnapshotBuild(
-                asked=CutAsked(**record["asked"]),
-                rule=SegmentRule.from_record(record["rule"]),
-                cuts=record["cuts"],
-                outside=record.get("outside"),
-            )
-        return cls(
-            attempt=Attempt(record["attempt"]),
-            base_version=record["base_version"],
-            parts=tuple(part_from_record(part) for part in record["parts"]),
-            columns=RowSchema.from_record(record["columns"]),
-            counts=None if record["counts"] is None else MembershipCounts(**record["counts"]),
-            snapshot=snapshot,
-        )
+        snapshot = record if "rule" in record else None
+        return from_record(cls, {**record, "columns": {"columns": record["columns"]}, "snapshot": snapshot})
 
     def as_record(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return {
-            "attempt": self.attempt,
-            "base_version": self.base_version,
-            "parts": [part_record(part) for part in self.parts],
-            "columns": self.columns.as_record(),
-            "counts": None if self.counts is None else self.counts.as_record(),
-            **({} if self.snapshot is None else self.snapshot.as_record()),
-        }
-
-
-def part_record(part: Part) -> dict[str, Any]:
-    """A part as plain JSON data."""
-    return {
-        "uri": part.uri,
-        "rows": part.rows,
-        "bytes": part.bytes,
-        "digest": str(part.digest),
-        "partition": part.partition,
-    }
-
-
-def part_from_record(record: Mapping[str, Any]) -> Part:
-    """Inverse of `part_record`."""
-    partition = record["partition"]
-    return Part(
-        uri=record["uri"],
-        rows=record["rows"],
-        bytes=record["bytes"],
-        digest=Digest.parse(record["digest"]),
-        partition=None if partition is None else Partition(partition),
-    )
+        """Plain JSON data: the fields, and those of the snapshot among them."""
+        record = fields_record(self)
+        return record | (record.pop("snapshot") or {})

@@ -9,6 +9,7 @@ from orchestration.kinds.records import ImportRecords, View
 from orchestration.platform.clock import now_ms
 from schemas.errors import FatalError, MusterError
 from schemas.ids import JobId
+from schemas.records import as_record, from_record
 
 MAX_RETRIES = 2
 """Attempts after the first one if the stream does not reconcile."""
@@ -16,12 +17,12 @@ MAX_RETRIES = 2
 
 def extract_cause(job_id: JobId, failure: Mapping[str, Any]) -> dict[str, Any]:
     """The user error of a failed state as data. `failure`: the {Error, Cause} of a Catch."""
-    return {"job_id": job_id, "error": error_of(failure).as_record()}
+    return {"job_id": job_id, "error": as_record(error_of(failure))}
 
 
 def error_in(event: Mapping[str, Any]) -> JobError:
     """The error in the input of a state: one that was extracted before, or the failure of a Catch."""
-    return JobError(**event["error"]) if "error" in event else error_of(event["failure"])
+    return from_record(JobError, event["error"]) if "error" in event else error_of(event["failure"])
 
 
 def error_of(failure: Mapping[str, Any]) -> JobError:

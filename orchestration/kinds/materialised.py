@@ -1,42 +1,25 @@
 """Announcements of the stream about a job: to and from rows of the catalog, and the parts they name."""
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Final
 
 from connectors.verification.evidence import Evidence
 from orchestration.catalog.progress import ProgressStore
 from orchestration.catalog.records import Job, PartitionProgress
 from schemas.digest import Digest
 from schemas.errors import FatalError
-from schemas.ids import Attempt, Partition
+from schemas.ids import Attempt
 from schemas.messages import PartitionFailed, PartitionMaterialised, ProgressMessage
+from schemas.records import as_record, from_record
 from segmentation.completion import Complete, Completion, completion, whole_attempt
 from segmentation.versions import Part
+
+_COLUMNS: Final = ("import_id", "attempt", "partition")
+"""Fields of an announcement with a column of their own."""
 
 
 def as_row(message: ProgressMessage, at_ms: int) -> PartitionProgress:
     """An announcement as a row of the catalog."""
-    match message:
-        case PartitionMaterialised():
-            record: dict[str, Any] = {
-                "partitions": message.partitions,
-                "chunks": message.chunks,
-                "records": message.records,
-                "digest": str(message.digest),
-                "distinct": message.distinct,
-                "distinct_digest": str(message.distinct_digest),
-                "part": message.part,
-                "part_bytes": message.part_bytes,
-            }
-        case PartitionFailed():
-            record = {
-                "partitions": message.partitions,
-                "reason": message.reason,
-                "missing_count": message.missing_count,
-                "missing": list(message.missing),
-                "expected": str(message.expected),
-                "actual": str(message.actual),
-            }
+    record = {name: value for name, value in as_record(message).items() if name not in _COLUMNS}
     return PartitionProgress(
         job_id=message.import_id,
         attempt=message.attempt,
@@ -49,32 +32,9 @@ def as_row(message: ProgressMessage, at_ms: int) -> PartitionProgress:
 
 def from_row(row: PartitionProgress) -> ProgressMessage:
     """Inverse of `as_row`."""
-    record: Mapping[str, Any] = row.record
-    if row.materialised:
-        return PartitionMaterialised(
-            import_id=row.job_id,
-            attempt=row.attempt,
-            partition=Partition(row.partition),
-            partitions=record["partitions"],
-            chunks=record["chunks"],
-            records=record["records"],
-            digest=Digest.parse(record["digest"]),
-            distinct=record["distinct"],
-            distinct_digest=Digest.parse(record["distinct_digest"]),
-            part=record["part"],
-            part_bytes=record["part_bytes"],
-        )
-    return PartitionFailed(
-        import_id=row.job_id,
-        attempt=row.attempt,
-        partition=Partition(row.partition),
-        partitions=record["partitions"],
-        reason=record["reason"],
-        missing_count=record["missing_count"],
-        missing=tuple(record["missing"]),
-        expected=Digest.parse(record["expected"]),
-        actual=Digest.parse(record["actual"]),
-    )
+    message: type[ProgressMessage] = PartitionMaterialised if row.materialised else PartitionFailed
+    columns = {"import_id": row.job_id, "attempt": row.attempt, "partition": row.partition}
+    return from_record(message, {**row.record, **columns})
 
 
 def completion_of(progress: ProgressStore, job: Job) -> Completion:
@@ -97,7 +57,7 @@ def _facts(progress: ProgressStore, job: Job) -> tuple[tuple[Digest, ...], list[
     if job.evidence is None:
         raise FatalError("NOT_VERIFIED", f"job {job.job_id} has no evidence", job=job.job_id)
     announced = [from_row(row) for row in progress.partitions(job.job_id)]
-    return Evidence.from_record(job.evidence).partitions, announced
+    return from_record(Evidence, job.evidence).partitions, announced
 
 
 def parts_of(found: Complete) -> tuple[Part, ...]:

@@ -10,6 +10,7 @@ from orchestration.kinds.builds import VersionBuild
 from orchestration.platform.clock import iso
 from schemas.digest import Digest
 from schemas.errors import FatalError
+from schemas.records import as_record, from_record
 from segmentation.columns import ColumnChanges
 from segmentation.completion import Complete
 from segmentation.versions import VersionInfo
@@ -24,7 +25,7 @@ def make_receipt(
     """
     if job.evidence is None:
         raise FatalError("NOT_VERIFIED", f"job {job.job_id} has no evidence", job=job.job_id)
-    evidence = Evidence.from_record(job.evidence)
+    evidence = from_record(Evidence, job.evidence)
     distinct = sum(message.distinct for message in found.partitions)
     receipt: dict[str, Any] = {
         **_head(job),
@@ -36,7 +37,7 @@ def make_receipt(
         "distinct": distinct,
         "members": version.members,
         "digest": str(version.digest),
-        "membership": None if version.counts is None else version.counts.as_record(),
+        "membership": None if version.counts is None else as_record(version.counts),
         "schema": job.spec.row_schema.as_record(),
         "columns": version.row_schema.as_record(),
         "column_changes": column_changes(before, version),
@@ -71,7 +72,7 @@ def make_activity_receipt(
     """
     if job.evidence is None:
         raise FatalError("NOT_VERIFIED", f"job {job.job_id} has no evidence", job=job.job_id)
-    evidence, found = Evidence.from_record(job.evidence), tuple(stored)
+    evidence, found = from_record(Evidence, job.evidence), tuple(stored)
     if (arrived := sum(partition.ordinals for partition in found)) != evidence.accepted:
         raise FatalError(
             "ROWS_NOT_STORED",
@@ -138,7 +139,7 @@ def _snapshot(job: Job, partitions: Iterable[Mapping[str, Any]]) -> dict[str, An
     snapshot = build.snapshot
     cuts = {cut["partition"]: cut for cut in snapshot.cuts}
     return {
-        "snapshot": snapshot.rule.as_record(),
+        "snapshot": as_record(snapshot.rule),
         "outside": None if snapshot.outside is None else list(snapshot.outside),
         "partitions": [{**partition, **cuts[partition["partition"]]} for partition in partitions],
     }

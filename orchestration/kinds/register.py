@@ -27,6 +27,7 @@ from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName, tenant_name
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec, kind_of_target, target_name
+from schemas.records import as_record, from_record
 from segmentation.admission import Lanes
 
 
@@ -112,7 +113,7 @@ def _new_job(
         mode=spec.mode,
         partitions=settings.partitions,
         spec=spec,
-        source={**source.as_record(), "sequencer": sequencer},
+        source={**as_record(source), "sequencer": sequencer},
         small=source.size <= settings.small_file_bytes,
         order_key=_order_key(source, sequencer, request.job_id),
         dedupe_key=_dedupe_key(source, request, spec),
@@ -141,7 +142,9 @@ def _evidence_of_earlier(
     if earlier is None or earlier.evidence is None:
         return None
     same = (
-        SourceObject.from_record(earlier.source) == source and earlier.spec == spec and earlier.partitions == partitions
+        from_record(SourceObject, earlier.source) == source
+        and earlier.spec == spec
+        and earlier.partitions == partitions
     )
     return earlier.evidence if same else None
 

@@ -1,8 +1,7 @@
 """The current meaning of a rule, and the members it cannot ask about: for previews, checks, explanations, snapshots."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from connectors.lake.activity_relations import Activity
 from connectors.lake.archive import ActivityArchive
@@ -42,10 +41,6 @@ class Outside:
     audience: str
     version: Version
     users: int
-
-    def as_record(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ from orchestration.platform.clock import now_ms
 from schemas.errors import FatalError
 from schemas.ids import Attempt, JobId, Partition
 from schemas.layout import data_prefix
+from schemas.records import as_record, from_record
 from schemas.topics import SEGMENT_WORKER_GROUP, WORKER_GROUP
 from segmentation.archived import ArchivedLog
 
@@ -66,7 +67,7 @@ def send_activity(
         log = archived_log(archive, bootstrap, topic)
         ends = log_ends(bootstrap, topic, job.partitions)
         since = tuple(log.position(Partition(number), end) for number, end in enumerate(ends))
-        return {"build": LogStart(since=since).as_record()}
+        return {"build": as_record(LogStart(since=since))}
 
     return _send(
         job,
@@ -101,7 +102,7 @@ def _send(
     report = records.report(job_id, "import", total=int(job.evidence["accepted"]))
     topic, bootstrap = import_topic(job), records.settings.kafka_bootstrap
     shared: dict[str, Any] = {
-        "evidence": Evidence.from_record(job.evidence),
+        "evidence": from_record(Evidence, job.evidence),
         "log": KafkaTopicLog(bootstrap, topic),
         "backlog": KafkaBacklog(bootstrap, topic, job.partitions, group=group),
         "fence": CatalogFence(jobs, job_id, attempt),
@@ -110,12 +111,12 @@ def _send(
         ),
     }
     try:
-        with open_parsed(SourceObject.from_record(job.source), job.spec, limits, objects) as parsed:
+        with open_parsed(from_record(SourceObject, job.source), job.spec, limits, objects) as parsed:
             sent = publish(parsed, attempt, **shared)
     except StopPublishing:
         return records.view(jobs.get(job_id))
     report.finish(rows=sent.rows)
-    jobs.end_attempt(job_id, attempt, sent.as_record(), now_ms=now_ms())
+    jobs.end_attempt(job_id, attempt, as_record(sent), now_ms=now_ms())
     cause = f"attempt {attempt}: {sent.rows} rows sent"
     _, job = jobs.move(job_id, "AWAITING", now_ms=now_ms(), cause=cause, expecting={"attempt": attempt})
     return records.view(job)
@@ -157,7 +158,7 @@ def _audience_attempt(job: Job, attempt: Attempt, lake_bucket: str) -> AudienceA
         attempt=attempt,
         partitions=job.partitions,
         mode=job.mode,
-        source=SourceObject.from_record(job.source).uri,
+        source=from_record(SourceObject, job.source).uri,
         columns=job.spec.row_schema,
         data_prefix=data_prefix(lake_bucket, job.tenant, job.audience_id),
     )

@@ -2,6 +2,7 @@
 
 from connectors.storage.pinned import SourceObject
 from orchestration.catalog.records import Job
+from schemas.records import from_record
 from schemas.topics import EVENTS, IMPORTS, IMPORTS_SMALL, PROFILES
 
 
@@ -18,7 +19,7 @@ def activity_source(job: Job) -> str:
     In a bucket without versioning, ETag and LastModified stand for the version, so that another file under the same key
     has other events.
     """
-    source = SourceObject.from_record(job.source)
+    source = from_record(SourceObject, job.source)
     if source.version_id is not None:
         return f"{source.uri}?versionId={source.version_id}"
     return f"{source.uri}?etag={source.etag}&lastModified={source.last_modified.isoformat()}"

@@ -13,6 +13,7 @@ from orchestration.catalog.records import Job
 from orchestration.kinds.records import ImportRecords, View
 from orchestration.platform.clock import now_ms
 from schemas.layout import rejects_key
+from schemas.records import as_record, from_record
 
 
 def verify(job: Job, *, records: ImportRecords, objects: ObjectStore, limits: ParseLimits) -> View:
@@ -30,7 +31,7 @@ def verify(job: Job, *, records: ImportRecords, objects: ObjectStore, limits: Pa
         TemporaryDirectory(prefix="muster-verify-") as folder,
         ParquetRejects(Path(folder) / "rejects.parquet", upload) as rejects,
     ):
-        source, spec = SourceObject.from_record(job.source), job.spec
+        source, spec = from_record(SourceObject, job.source), job.spec
         if spec.other_columns:
             spec = complete_spec(source, spec, limits, objects)
         evidence = verify_file(
@@ -49,7 +50,7 @@ def verify(job: Job, *, records: ImportRecords, objects: ObjectStore, limits: Pa
         now_ms=now_ms(),
         cause=_summary(job, evidence.rejected),
         only_from={"VERIFYING"},
-        evidence=evidence.as_record(),
+        evidence=as_record(evidence),
         spec=spec.as_record(),
     )
     return records.view(job)

@@ -4,12 +4,14 @@ import fcntl
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from orchestration.local.home import Home
+from schemas.errors import FatalError
+from schemas.records import as_record, from_record
 
 ALREADY_RUNNING: Final = 3
 """Exit code of a supervisor that found the lock taken."""
@@ -41,15 +43,6 @@ class PartStatus:
     log: str
     error: Mapping[str, Any] | None = None
 
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """Inverse of `as_record`."""
-        return cls(**{**record, "state": PartState(record["state"]), "ports": tuple(record["ports"])})
-
-    def as_record(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackStatus:
@@ -76,7 +69,7 @@ class StackStatus:
             "running": self.running,
             "ready": self.ready,
             "supervisor_pid": self.supervisor_pid,
-            "parts": [p.as_record() for p in self.parts],
+            "parts": [as_record(p) for p in self.parts],
         }
 
 
@@ -85,9 +78,9 @@ def read_status(home: Home) -> StackStatus:
     running = supervisor_runs(home)
     try:
         record = json.loads(home.state_file.read_text(encoding="utf-8"))
-        parts = tuple(PartStatus.from_record(p) for p in record["parts"])
+        parts = tuple(from_record(PartStatus, p) for p in record["parts"])
         pid = int(record["supervisor_pid"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, FatalError):
         parts, pid = (), None
     if not running:
         parts = tuple(_stopped(p) for p in parts)
@@ -96,7 +89,7 @@ def read_status(home: Home) -> StackStatus:
 
 def write_status(home: Home, parts: tuple[PartStatus, ...]) -> None:
     """Replace the state file atomically; only for the supervisor."""
-    record = {"supervisor_pid": os.getpid(), "parts": [p.as_record() for p in parts]}
+    record = {"supervisor_pid": os.getpid(), "parts": [as_record(p) for p in parts]}
     temporary = home.state_file.with_name(f".{home.state_file.name}")
     temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
     temporary.replace(home.state_file)
@@ -126,5 +119,4 @@ def take_lock(path: Path) -> int | None:
 
 
 def _stopped(part: PartStatus) -> PartStatus:
-    record = part.as_record() | {"state": PartState.STOPPED, "pid": None}
-    return PartStatus.from_record(record)
+    return replace(part, state=PartState.STOPPED, pid=None)

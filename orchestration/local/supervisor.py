@@ -16,7 +16,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
 from orchestration.local import processes, seaweedfs
 from orchestration.local.home import Home
@@ -66,9 +67,9 @@ class StateTable:
         """Record a restart of a part."""
         self._change(name, restarts=self._parts[name].restarts + 1)
 
-    def _change(self, name: str, **changes: object) -> None:
+    def _change(self, name: str, **changes: Any) -> None:
         with self._lock:
-            self._parts[name] = PartStatus.from_record(self._parts[name].as_record() | changes)
+            self._parts[name] = replace(self._parts[name], **changes)
             try:
                 write_status(self._home, tuple(self._parts.values()))
             except OSError as exc:  # a full disk: the parts keep running; a later change is written

@@ -15,6 +15,7 @@ from orchestration.operations.dry_run import POLICY, FirstRejects
 from schemas.columns import Column, ImportKind
 from schemas.errors import UserError
 from schemas.ids import TenantName
+from schemas.records import as_record
 
 if TYPE_CHECKING:
     from connectors.sources.limits import ParseLimits
@@ -52,7 +53,7 @@ class ActivityDryRun:
             "columns": [{"name": c.name, "type": c.type, "source": c.file_name} for c in self.columns],
             "partitions": list(self.partitions),
             "problems": [problem.as_record() for problem in self.problems],
-            "rejects": [{name: getattr(r, name) for name in r.__dataclass_fields__} for r in self.examples],
+            "rejects": [as_record(r) for r in self.examples],
         }
 
 

@@ -14,6 +14,7 @@ from schemas.errors import RetriableError, UserError
 from schemas.ids import JobId, Version, audience_name, tenant_name
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec, configured_spec
+from schemas.records import as_record
 from segmentation.columns import ColumnChanges, check_change, ordered
 from segmentation.versions import AlreadyPublished, BaseMoved, Expired, Published, PublishOutcome, SupersededBy
 
@@ -120,9 +121,9 @@ def activity_settings(audiences: "AudienceStore", tenant: str, kind: ImportKind)
 
 def changed_retention(retention: Retention, changes: Mapping[str, int]) -> Retention:
     """Retention with `versions` or `days` changed. Raises `UserError` BAD_RETENTION."""
-    changed = Retention(**{**retention.as_record(), **changes})
+    changed = replace(retention, **changes)
     if changed.versions < 1 or changed.days < 0:
-        raise UserError("BAD_RETENTION", "at least 1 version and 0 days are kept", **changed.as_record())
+        raise UserError("BAD_RETENTION", "at least 1 version and 0 days are kept", **as_record(changed))
     return changed
 
 
@@ -269,7 +270,7 @@ def audience_record(audience: Audience, current: "VersionInfo | None") -> dict[s
         "audience": audience.name,
         "audience_id": audience.audience_id,
         "spec": audience.spec.as_record(),
-        "retention": audience.retention.as_record(),
+        "retention": as_record(audience.retention),
         "created_at": iso(audience.created_at_ms),
         "current": None if current is None else version_record(current),
     }
@@ -289,10 +290,10 @@ def version_record(info: "VersionInfo") -> dict[str, Any]:
         "schema": info.row_schema.as_record(),
         "base_version": info.base_version,
         "source_version": info.source_version,
-        "membership": None if info.counts is None else info.counts.as_record(),
+        "membership": None if info.counts is None else as_record(info.counts),
         "published_at": info.published_at.isoformat(),
         "reason": info.reason,
-        "rule": None if info.rule is None else info.rule.as_record(),
+        "rule": None if info.rule is None else as_record(info.rule),
     }
 
 

@@ -1,6 +1,6 @@
 """How programs reach a deployment: addresses, and snippets that name variables. Only `keys` contains keys."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -36,10 +36,6 @@ class Addresses:
     catalog: str
     topics: tuple[str, ...]
     metrics: dict[str, str]
-
-    def as_record(self) -> dict[str, object]:
-        """Plain JSON data."""
-        return asdict(self)
 
 
 def addresses(settings: Settings) -> Addresses:

@@ -42,10 +42,6 @@ class Diagnosis:
     text: str
     code: str | None = None
 
-    def as_record(self) -> dict[str, str | None]:
-        """Plain JSON data."""
-        return {"severity": self.severity, "subject": self.subject, "text": self.text, "code": self.code}
-
 
 def wrong(subject: str, code: str, message: str, advice: str) -> Diagnosis:
     """A fault that Muster cannot work with."""

@@ -31,6 +31,7 @@ from schemas.columns import USER_ID, ImportMode, RowSchema
 from schemas.errors import UserError
 from schemas.ids import AudienceName, TenantName, Version
 from schemas.import_spec import ImportSpec
+from schemas.records import as_record
 from schemas.sql_text import literal
 from segmentation.columns import ColumnChanges, check_change
 from segmentation.publishing import check_columns, check_shrink, merged_schema
@@ -83,11 +84,11 @@ class DryRun:
             "rejected_by_code": self.rejected_by_code,
             "duplicates": self.duplicates,
             "distinct": self.accepted - self.duplicates,
-            "membership": {k: v for k, v in self.counts.as_record().items() if k != "updated"},
+            "membership": {k: v for k, v in as_record(self.counts).items() if k != "updated"},
             "columns": self.columns.as_record(),
             "column_changes": None if self.column_changes is None else self.column_changes.as_record(),
             "problems": [problem.as_record() for problem in self.problems],
-            "rejects": [{name: getattr(r, name) for name in r.__dataclass_fields__} for r in self.examples],
+            "rejects": [as_record(r) for r in self.examples],
         }
 
 

@@ -21,7 +21,3 @@ class Finding:
     message: str
     repaired: bool = False
     job: JobId | None = None
-
-    def as_record(self) -> dict[str, object]:
-        """Plain JSON data."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}

@@ -27,6 +27,7 @@ from schemas.layout import (
     staged_import,
     staging_prefix,
 )
+from schemas.records import as_record
 from segmentation.jobs import FINAL
 from segmentation.versions import VersionInfo
 
@@ -68,7 +69,7 @@ class Report:
             "versions": self.versions,
             "jobs": self.jobs,
             "wrong": self.wrong,
-            "findings": [finding.as_record() for finding in self.findings],
+            "findings": [as_record(finding) for finding in self.findings],
         }
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from orchestration.catalog.records import Export, Job
 from orchestration.platform.clock import iso
 from schemas.ids import Attempt
+from schemas.records import as_record
 
 if TYPE_CHECKING:
     from orchestration.catalog.records import ExportTransition, Transition
@@ -29,7 +30,7 @@ def job_record(job: Job) -> dict[str, Any]:
         "spec": job.spec.as_record(),
         "evidence": _counts(job.evidence),
         "outcome": None if job.outcome is None else dict(job.outcome),
-        "error": None if job.error is None else job.error.as_record(),
+        "error": None if job.error is None else as_record(job.error),
         "failed_in": job.failed_in,
         "retry_of": job.retry_of,
         "execution": job.execution,
@@ -51,8 +52,8 @@ def view_record(
             for t in history
         ],
         "attempts": [{"attempt": number, "sent": sent} for number, sent in attempts.items()],
-        "stages": [{name: getattr(s, name) for name in s.__dataclass_fields__} for s in view.stages],
-        "partition_progress": [{name: getattr(p, name) for name in p.__dataclass_fields__} for p in view.partitions],
+        "stages": [as_record(s) for s in view.stages],
+        "partition_progress": [as_record(p) for p in view.partitions],
     }
 
 
@@ -65,7 +66,7 @@ def export_record(export: Export) -> dict[str, Any]:
         "state": export.state,
         "request": dict(export.request),
         "outcome": None if export.outcome is None else dict(export.outcome),
-        "error": None if export.error is None else export.error.as_record(),
+        "error": None if export.error is None else as_record(export.error),
         "failed_in": export.failed_in,
         "retry_of": export.retry_of,
         "created_at": iso(export.created_at_ms),
@@ -90,7 +91,7 @@ def export_view_record(view: "ExportView", history: "list[ExportTransition]") ->
                 "rows": g.rows,
                 "expected_rows": g.expected_rows,
                 "written": g.record is not None,
-                "error": None if g.error is None else g.error.as_record(),
+                "error": None if g.error is None else as_record(g.error),
             }
             for g in view.groups
         ],

@@ -18,6 +18,7 @@ from schemas.export_shape import not_in_a_delta
 from schemas.ids import JobId, TenantName, audience_name, schedule_name, segment_name, tenant_name
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec, kind_of_target
+from schemas.records import as_record
 from segmentation.placeholders import check_placeholders, check_varies
 from segmentation.timetable import Timetable, timetable, whole_second
 
@@ -269,4 +270,4 @@ def last_run(jobs: "JobStore", exports: "ExportStore", schedule: Schedule) -> di
         found = None if run is None else exports.find(run)
     if found is None:
         return {"state": "STARTED", made: None, "error": None}
-    return {"state": found.state, made: run, "error": None if found.error is None else found.error.as_record()}
+    return {"state": found.state, made: run, "error": None if found.error is None else as_record(found.error)}

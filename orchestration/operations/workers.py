@@ -1,7 +1,7 @@
 """Workers wherever they run: the members of their consumer groups, as Kafka knows them."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import KafkaException
@@ -35,10 +35,6 @@ class RunningWorker:
     address: str
     group: str
     partitions: tuple[int, ...]
-
-    def as_record(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return {**asdict(self), "partitions": list(self.partitions)}
 
 
 def running_workers(settings: Settings) -> list[RunningWorker]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from orchestration.kinds.timeouts import LONGEST_S
 from orchestration.quoting.deployment import FUNCTION_LONGEST_S, Deployment
@@ -22,10 +22,6 @@ class Obstacle:
     code: ObstacleCode
     stage: str | None
     message: str
-
-    def as_record(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return {"code": self.code, "stage": self.stage, "message": self.message}
 
 
 def obstacles(

@@ -11,6 +11,7 @@ from orchestration.quoting.rates import Rates
 from orchestration.quoting.stage_targets import stage_targets
 from orchestration.quoting.stages import Quoting, StageQuote
 from orchestration.quoting.work import Work
+from schemas.records import as_record
 from schemas.topics import RETENTION_MS
 
 DAY_S: Final = 86_400
@@ -57,7 +58,7 @@ class Quote:
             "paid_anyway_usd": self.paid_anyway.as_record()["total"],
             "stages": [stage.as_record() for stage in self.stages],
             "can_end": not self.obstacles,
-            "warnings": [obstacle.as_record() for obstacle in self.obstacles],
+            "warnings": [as_record(obstacle) for obstacle in self.obstacles],
             "kafka_gb": round(self.kafka_gb, 6),
             "kafka_days": RETENTION_DAYS,
             "lake_gb": round(self.lake_gb, 6),

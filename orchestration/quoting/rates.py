@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from schemas.errors import FatalError
+from schemas.records import from_record
 
 RATES_FILE: Final = Path(__file__).parent / "rates.toml"
 
@@ -71,12 +72,9 @@ class Rates:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """Rates from the tables `stages`, `bytes` and `assumed`. Raises `KeyError`, `TypeError` if one is missing."""
-        found: dict[str, Any] = {name: StageRate(**entry) for name, entry in record["stages"].items()}
-        found["import_"] = found.pop("import")
-        found |= {name: ByteRate(**entry) for name, entry in record["bytes"].items()}
-        found |= {name: Assumed(**entry) for name, entry in record["assumed"].items()}
-        return cls(**found)
+        """Rates from the tables `stages`, `bytes` and `assumed`. Raises `KeyError`, `TypeError`, `FatalError`."""
+        stages = {**record["stages"], "import_": record["stages"]["import"]}
+        return from_record(cls, {**stages, **record["bytes"], **record["assumed"]})
 
 
 @cache
@@ -89,5 +87,5 @@ def read_rates(path: Path) -> Rates:
     """Rates from a file. Raises `FatalError` BAD_RATES, since users do not write one."""
     try:
         return Rates.from_record(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as exc:
+    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, FatalError) as exc:
         raise FatalError("BAD_RATES", f"{path} cannot be read: {exc}", path=str(path)) from exc

@@ -9,6 +9,7 @@ from orchestration.catalog.exports import ExportStore
 from orchestration.catalog.records import Export, JobError, Lease, NewExport
 from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName, Version
+from schemas.records import as_record
 from segmentation.life_cycle import Change
 from segmentation.versions import AudienceRef
 from tests.contract.test_catalog import database, url
@@ -99,7 +100,7 @@ def test_groups_are_planned_once_and_say_how_far_they_are(store: ExportStore) ->
     ]
     assert [store.begin_group(export.job_id, 1, now_ms=7) for _ in range(2)] == [1, 2]
     store.set_group(export.job_id, 1, rows=2, record={"files": []})
-    store.set_group(export.job_id, 0, error=ERROR.as_record())
+    store.set_group(export.job_id, 0, error=as_record(ERROR))
     first, second = store.groups(export.job_id)
     assert (first.error, first.record, first.beat_at_ms) == (ERROR, None, None)
     assert (second.error, second.record, second.rows, second.beat_at_ms) == (None, {"files": []}, 2, 7)

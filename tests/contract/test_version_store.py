@@ -12,6 +12,7 @@ import pytest
 from connectors.lake.store import IcebergVersionStore
 from connectors.storage.access import S3Access
 from schemas.columns import Column, RowSchema
+from schemas.digest import Digest
 from schemas.errors import FatalError, UserError
 from schemas.ids import Attempt, AudienceName, Version
 from segmentation.versions import (
@@ -360,7 +361,7 @@ def test_a_part_with_other_rows_than_announced_is_refused(bench: Bench, fault: s
     wrong = (
         dataclasses.replace(part, rows=part.rows + 1)
         if fault == "rows"
-        else dataclasses.replace(part, digest=dataclasses.replace(part.digest, sum1=part.digest.sum1 ^ 1))
+        else dataclasses.replace(part, digest=part.digest + Digest(schema_id=part.digest.schema_id, sum1=1))
     )
     with pytest.raises(FatalError, match=f"{fault}.* announced") as caught:
         bench.store.publish(dataclasses.replace(made, parts=(made.parts[0], wrong)))

@@ -30,6 +30,7 @@ from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName, Ver
 from schemas.import_spec import ImportSpec
 from schemas.layout import audience_prefix, split_s3_uri, staging_prefix
 from schemas.messages import PartitionMaterialised
+from schemas.records import as_record
 from schemas.topics import EVENTS
 from tests.fakes.catalog import migrated
 from tests.integration.lake.archiving import Bucket, event
@@ -314,7 +315,7 @@ def test_a_published_version_makes_its_job_ready_whatever_the_catalog_says(deplo
     before = context.jobs.receipt(job.job_id)
     error = JobError(kind="system", code="LOST", message="the answer was lost", detail={})
     deployment.rewrite(
-        job.job_id, state=state, outcome=None, error=error.as_record(), failed_in="PUBLISHING", swept_at_ms=1
+        job.job_id, state=state, outcome=None, error=as_record(error), failed_in="PUBLISHING", swept_at_ms=1
     )
     with context.database.write() as connection:
         connection.execute(sa.text("DELETE FROM receipts"))

@@ -17,6 +17,7 @@ from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, MusterError, UserError
 from schemas.ids import JobId
 from schemas.manifest import MANIFEST_NAME, Manifest
+from schemas.records import as_record, from_record
 from segmentation.versions import VersionStore
 
 _log = logging.getLogger(__name__)
@@ -69,14 +70,14 @@ def _finish(
     manifest = None if found is None else manifest_of(export.job_id, found)
     if manifest is None:
         order = order_of(versions, export, request)
-        manifest = finish(order, [GroupWritten.from_record(record) for record in written], destination)
+        manifest = finish(order, [from_record(GroupWritten, record) for record in written], destination)
     return _outcome(manifest, destination.uri(MANIFEST_NAME))
 
 
 def _require_all(groups: Sequence[ExportGroup]) -> None:
     for group in groups:
         if group.error is not None:
-            raise MusterError.from_record(group.error.as_record())
+            raise MusterError.from_record(as_record(group.error))
     if missing := [group.number for group in groups if group.record is None]:
         raise FatalError("GROUP_NOT_WRITTEN", f"groups {missing[:20]} were not written, and no cause is recorded")
 

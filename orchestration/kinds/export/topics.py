@@ -26,6 +26,7 @@ from orchestration.kinds.export.request import ExportRequest
 from schemas.digest import Digest
 from schemas.errors import FatalError
 from schemas.manifest_selection import Account, Change, ManifestSelection
+from schemas.records import from_record
 
 ABORT_TIMEOUT_S: Final = 10.0
 
@@ -73,7 +74,7 @@ def finish(
 ) -> dict[str, object]:
     """Check the totals, send the end markers, return the outcome. Raises `FatalError` EXPORT_MISMATCH, and as `end`."""
     topic_export = _frozen(export, order)
-    groups = [GroupSent.from_record(record) for record in records]
+    groups = [from_record(GroupSent, record) for record in records]
     version = order.version.info
     selection = order.taken.accounted(
         [account for group in groups for account in group.accounts], delta=order.base is not None

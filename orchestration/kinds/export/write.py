@@ -15,6 +15,7 @@ from orchestration.kinds.records import ExportRecords
 from orchestration.platform.clock import now_ms
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import JobId
+from schemas.records import as_record
 from segmentation.versions import VersionStore
 
 _log = logging.getLogger(__name__)
@@ -77,14 +78,14 @@ def write_export_group(
         _log.error("group %d of export %s: %s", number, export_id, cause)
         fail_export_group(exports, export_id, number, JobError.of(cause), execution)
     else:
-        exports.set_group(export_id, number, record=written.as_record(), rows=written.rows, error=None)
+        exports.set_group(export_id, number, record=as_record(written), rows=written.rows, error=None)
 
 
 def fail_export_group(exports: ExportStore, export_id: JobId, number: int, error: JobError, execution: str) -> None:
     """Store why a group was given up, unless it was written after all, or the export continues in another execution."""
     group = exports.groups(export_id)[number]
     if group.record is None and group.error is None and exports.get(export_id).execution == execution:
-        exports.set_group(export_id, number, error=error.as_record())
+        exports.set_group(export_id, number, error=as_record(error))
 
 
 def _deletion(versions: VersionStore, export: Export) -> UserError | None:

@@ -16,6 +16,7 @@ from orchestration.kinds.snapshot.register import current_rule
 from orchestration.platform.clock import now_ms
 from schemas.errors import RetriableError
 from schemas.ids import Attempt, AudienceName, JobId, new_job_id
+from schemas.records import as_record
 from schemas.segment_messages import CutRequested
 
 AHEAD_MS: Final = 2_000
@@ -56,10 +57,10 @@ def ask(
         rule_version=rule.version,
         rule_hash=rule.hash,
     )
-    if records.begin_attempt(job, build={"asked": asked.as_record()}) is None:
+    if records.begin_attempt(job, build={"asked": as_record(asked)}) is None:
         return records.view(jobs.get(job_id))
     sender.send(request_of(jobs.get(job_id)))
-    jobs.end_attempt(job_id, attempt, asked.as_record(), now_ms=now_ms())
+    jobs.end_attempt(job_id, attempt, as_record(asked), now_ms=now_ms())
     cause = f"attempt {attempt}: requested from all partitions"
     _, job = jobs.move(job_id, "AWAITING", now_ms=now_ms(), cause=cause, expecting={"attempt": attempt})
     return records.view(job)

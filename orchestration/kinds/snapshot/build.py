@@ -20,6 +20,7 @@ from orchestration.platform.clock import now_ms
 from schemas.errors import FatalError, UserError
 from schemas.ids import JobId
 from schemas.layout import data_prefix
+from schemas.records import as_record
 from segmentation.completion import Complete
 from segmentation.cuts import CUT_ROWS, members_of
 from segmentation.expressions.literals import EPOCH
@@ -81,7 +82,7 @@ def build_snapshot(
         cause=f"{sum(part.rows for part in parts)} members as of {rule.as_of.isoformat()}",
         only_from={"BUILDING"},
         build=made.as_record(),
-        evidence=_evidence(found).as_record(),
+        evidence=as_record(_evidence(found)),
     )
     return records.view(job)
 
@@ -94,7 +95,7 @@ def _outside(meanings: Meanings, job: Job) -> list[dict[str, Any]] | None:
     try:
         segment = meanings.segments.get(job.tenant, segment_of(job))
         rule = meanings.segments.versions(segment.segment_id)[CutAsked.of(job).rule_version - 1].parsed
-        return [one.as_record() for one in meanings.outside(job.tenant, meanings.of(job.tenant, rule))]
+        return [as_record(one) for one in meanings.outside(job.tenant, meanings.of(job.tenant, rule))]
     except UserError as exc:
         _log.warning("cannot count the users outside the snapshot of %s: %s", job.segment, exc)
         return None

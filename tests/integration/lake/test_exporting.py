@@ -34,6 +34,7 @@ from schemas.digest import Digest
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.ids import AudienceName, Version
 from schemas.manifest import ExportFormat, Manifest
+from schemas.records import as_record, from_record
 from segmentation.versions import AudienceRef, SegmentRule
 from tests.integration.lake.support import AT, BUCKET, Parts, audience, limits, new_id, request
 from tests.unit.connectors.sources.reading import parse_file
@@ -478,7 +479,7 @@ def test_a_finished_export_can_be_finished_again_and_one_of_another_id_cannot(la
     )
     to = destination(f"s3://{BUCKET}/exports/{new_id()}", lake.s3)
     groups = [write_group(order, group, to, s3=lake.s3, limits=limits(lake.folder)) for group in order.groups()]
-    kept = [GroupWritten.from_record(json.loads(json.dumps(group.as_record()))) for group in groups]
+    kept = [from_record(GroupWritten, json.loads(json.dumps(as_record(group)))) for group in groups]
     assert kept == groups
     assert finish(order, kept, to) == finish(order, kept, to)
     require_free(order, to)

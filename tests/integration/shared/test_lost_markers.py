@@ -19,6 +19,7 @@ from orchestration.platform.settings import Secret, Settings
 from schemas.ids import Attempt, JobId, new_job_id
 from schemas.import_spec import ImportSpec
 from schemas.messages import ImportEnded
+from schemas.records import as_record
 from schemas.topics import IMPORTS
 from segmentation.completion import Broken, Waiting
 from tests.fakes.catalog import migrated
@@ -87,9 +88,9 @@ def awaiting(context: Context, imported: FakeImport, end_offsets: dict[int, int]
         ),
     )
     context.jobs.move(job_id, "VERIFYING", now_ms=now_ms())
-    context.jobs.move(job_id, "IMPORTING", now_ms=now_ms(), evidence=evidence.as_record())
+    context.jobs.move(job_id, "IMPORTING", now_ms=now_ms(), evidence=as_record(evidence))
     context.jobs.start_attempt(job_id, after=Attempt(0), now_ms=now_ms())
-    context.jobs.end_attempt(job_id, Attempt(1), report.as_record(), now_ms=now_ms())
+    context.jobs.end_attempt(job_id, Attempt(1), as_record(report), now_ms=now_ms())
     return context.jobs.move(job_id, "AWAITING", now_ms=now_ms())[1]
 
 

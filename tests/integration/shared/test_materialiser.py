@@ -13,6 +13,7 @@ from orchestration.platform.settings import Settings
 from schemas.arrow import arrow_schema
 from schemas.codec import CODEC
 from schemas.columns import ORDINAL
+from schemas.digest import Digest
 from schemas.ids import Partition, new_job_id
 from schemas.messages import ImportEnded, PartitionFailed, PartitionMaterialised, UserChunk
 from schemas.row_digest import digest_rows
@@ -153,7 +154,7 @@ def test_a_chunk_that_lies_about_its_digest_is_a_dead_letter_and_fails_its_parti
     imported = make_import(new_id(), users(400), partitions=stack.partitions, chunk_rows=50)
 
     true = next(chunk for chunk in imported.chunks() if (chunk.partition, chunk.seq) == (0, 1))
-    lie = replace(true, digest=replace(true.digest, sum0=1, sum1=2))
+    lie = replace(true, digest=true.digest + Digest(schema_id=true.digest.schema_id, sum0=1))
     send(stack.kafka_bootstrap, [lie if message is true else message for message in imported.messages])
     failed = all_announced(stack, imported.import_id, stack.partitions)[0]
     assert isinstance(failed, PartitionFailed)

@@ -27,6 +27,7 @@ from orchestration.platform.object_store import s3_access
 from orchestration.platform.settings import Settings
 from schemas.arrow import arrow_schema
 from schemas.errors import MusterError, RetriableError, UserError
+from schemas.records import as_record, from_record
 from tests.servers.faulty_s3 import Request, Stall, faulty_proxy
 from tests.unit.connectors.sources.reading import collect, spec_of
 
@@ -96,7 +97,7 @@ def test_a_pinned_object_is_read_in_ranges_and_survives_its_record(
     store.put(bucket, prefix + "f", content)
     source = store.pin(bucket, prefix + "f")
     assert source.size == len(content)
-    assert SourceObject.from_record(source.as_record()) == source
+    assert from_record(SourceObject, as_record(source)) == source
     assert [len(b) for b in store.stream(source, range_bytes=400_000)] == [400_000, 400_000, 200_003]
     assert content_of(store, source, range_bytes=400_000) == content
     assert store.read_range(source, 999_999, 4) == content[-4:]

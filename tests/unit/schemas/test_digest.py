@@ -1,4 +1,6 @@
+import copy
 import json
+import pickle
 import random
 import re
 from collections.abc import Callable
@@ -193,6 +195,15 @@ def test_a_column_of_another_type_is_refused() -> None:
 def test_only_string_arrays_have_string_buffers() -> None:
     with pytest.raises(TypeError, match="large_string"):
         string_buffers(pa.array(["a"], pa.large_string()))
+
+
+def test_a_digest_is_a_value() -> None:
+    digest = digest_rows(users("a"), USERS)
+    same = Digest.parse(str(digest))
+    assert {digest: 1}[same] == 1
+    assert pickle.loads(pickle.dumps(digest)) == copy.deepcopy(digest) == eval(repr(digest)) == digest
+    assert digest != digest + digest
+    assert digest != str(digest)
 
 
 @pytest.mark.parametrize("text", ["", "a:1:2:3", "a3587de89cabb13b:x:0000000000000000:0000000000000000", "::::"])

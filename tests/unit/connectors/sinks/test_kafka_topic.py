@@ -18,6 +18,7 @@ from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.ids import Partition
 from schemas.messages import ExportAborted, ExportChunk, ExportEnded, ExportStarted
 from schemas.partitioning import partition_of
+from schemas.records import from_record
 from schemas.row_digest import digest_rows
 from schemas.rows import chunk_fault, decode_rows
 from schemas.topics import CHUNK_MAX_ROWS, OWN_PREFIX, TOPICS
@@ -129,7 +130,7 @@ def test_what_was_sent_of_a_group_comes_back_from_json() -> None:
     export = topic_export(base=2)
     start(export, log)
     sent = send_group(export, log, group=0, rows=delta(LOW[:100], HIGH[:50]))
-    assert GroupSent.from_record(json.loads(json.dumps(sent.as_record()))) == sent
+    assert from_record(GroupSent, json.loads(json.dumps(sent.as_record()))) == sent
     assert sent.as_record()["rows"] == 150
 
 

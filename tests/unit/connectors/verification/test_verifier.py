@@ -19,6 +19,7 @@ from schemas.digest import Digest
 from schemas.errors import FatalError, UserError
 from schemas.import_spec import ImportSpec
 from schemas.partitioning import partition_of
+from schemas.records import as_record, from_record
 from schemas.row_digest import digest_rows
 from tests.fakes.import_log import GivenRows
 
@@ -256,10 +257,10 @@ def test_progress_is_passed_on(tmp_path: Path) -> None:
 def test_evidence_is_plain_json_and_comes_back(tmp_path: Path) -> None:
     bucket = Bucket()
     evidence = verify_text(tmp_path, "user_id,x\n21,1\n,1\nfoobar,1\n", ALL_ALLOWED, bucket)
-    record = evidence.as_record()
+    record = as_record(evidence)
     assert record["rejected_by_code"] == {"id_empty": 1}
-    assert record["partitions"][1] == "a3587de89cabb13b:0:0000000000000000:0000000000000000"  # type: ignore[index]
-    assert Evidence.from_record(record) == evidence
+    assert record["partitions"][1] == "a3587de89cabb13b:0:0000000000000000:0000000000000000"
+    assert from_record(Evidence, record) == evidence
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import gzip
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from schemas.ids import Partition
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import RESERVED
 from schemas.messages import EventChunk, ProfileChunk
+from schemas.records import from_record
 from schemas.topics import EVENTS, PROFILES
 from tests.fakes.archive import InMemoryArchive
 from tests.fakes.deployment import ACME, PARTITIONS, Deployment, away
@@ -132,7 +134,7 @@ def test_the_same_object_again_is_a_duplicate(deployment: Deployment) -> None:
 def test_rows_are_judged_as_those_of_any_file(deployment: Deployment) -> None:
     job = deployment.run(of_events(deployment), until="IMPORTING")
     assert job.evidence is not None
-    found = Evidence.from_record(job.evidence)
+    found = from_record(Evidence, job.evidence)
     assert (found.rows, found.accepted, found.rejected_by_code) == (4, 3, {"bad_event": 1})
 
 
@@ -210,7 +212,7 @@ def test_where_a_bucket_keeps_no_versions_the_content_and_its_time_stand_for_one
     pin = deployment.objects.pin
 
     def unversioned(*place: Any) -> SourceObject:
-        return SourceObject.from_record({**pin(*place).as_record(), "version_id": None})
+        return replace(pin(*place), version_id=None)
 
     monkeypatch.setattr(deployment.objects, "pin", unversioned)
     deployment.run(of_events(deployment), until="AWAITING")

@@ -4,6 +4,7 @@ import pytest
 
 from orchestration.quoting.quote import quote
 from orchestration.quoting.work import Work
+from schemas.records import as_record
 from tests.unit.orchestration.quoting.figures import FREE, RATES, deployed
 
 M = 1_000_000
@@ -81,7 +82,7 @@ def test_what_does_not_fit_on_a_disk_is_named_with_what_to_do(
     found = [o for o in quote(work, deployed(**settings), RATES, FREE).obstacles if o.code == "OVER_DISK"]
     assert found[0].stage == stage
     assert words in found[0].message
-    assert found[0].as_record() == {"code": "OVER_DISK", "stage": stage, "message": found[0].message}
+    assert as_record(found[0]) == {"code": "OVER_DISK", "stage": stage, "message": found[0].message}
 
 
 def test_what_fits_on_a_disk_is_not_named() -> None:

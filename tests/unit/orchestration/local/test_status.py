@@ -1,0 +1,61 @@
+"""The state file: what the supervisor writes, other processes read."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration.local.home import Home
+from orchestration.local.status import PartState, PartStatus, read_status, take_lock, write_status
+
+PART = PartStatus(
+    name="kafka",
+    state=PartState.READY,
+    pid=12,
+    ports=(9092, 9093),
+    restarts=1,
+    since="2026-11-25T09:00:00+00:00",
+    log="/home/kafka.log",
+    error={"code": "PORT_TAKEN"},
+)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(path=tmp_path)
+    home.state_file.parent.mkdir(parents=True, exist_ok=True)
+    home.lock_file.parent.mkdir(parents=True, exist_ok=True)
+    return home
+
+
+def test_parts_are_read_as_they_were_written_while_the_supervisor_runs(home: Home) -> None:
+    write_status(home, (PART,))
+    lock = take_lock(home.lock_file)
+    assert lock is not None
+    try:
+        assert read_status(home).parts == (PART,)
+    finally:
+        os.close(lock)
+
+
+def test_the_parts_of_a_dead_supervisor_are_stopped(home: Home) -> None:
+    write_status(home, (PART,))
+    [part] = read_status(home).parts
+    assert (part.state, part.pid, part.ports) == (PartState.STOPPED, None, PART.ports)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"supervisor_pid": 1, "parts": [{"name": "kafka"}]},
+        {"supervisor_pid": 1, "parts": [{"name": "kafka", "state": "asleep"}]},
+        {"supervisor_pid": 1, "parts": 3},
+        {"parts": []},
+        [],
+    ],
+)
+def test_a_file_that_is_not_a_status_counts_as_none(home: Home, record: Any) -> None:
+    home.state_file.write_text(json.dumps(record), encoding="utf-8")
+    assert read_status(home).parts == ()
