@@ -127,7 +127,7 @@ class ExportShape:
         )
 
 
-def not_in_a_delta() -> UserError:
+def delta_not_supported() -> UserError:
     """The error for a delta with suppression lists or looked up columns."""
     return UserError(
         "NOT_IN_A_DELTA",

@@ -43,8 +43,8 @@ class ImportSpec:
         if len(self.columns) > MAX_EXTRA_COLUMNS:
             raise UserError("BAD_SPEC", f"at most {MAX_EXTRA_COLUMNS} extra columns are kept, not {len(self.columns)}")
         names = [c.name.lower() for c in self.columns]
-        if doubled := sorted({n for n in names if names.count(n) > 1}):
-            raise UserError("BAD_SPEC", f"column {', '.join(doubled)} is given twice", columns=doubled)
+        if duplicates := sorted({n for n in names if names.count(n) > 1}):
+            raise UserError("BAD_SPEC", f"column {', '.join(duplicates)} is given twice", columns=duplicates)
         if both := sorted({c.name for c in self.columns} & set(self.drop_columns)):
             raise UserError("BAD_SPEC", f"column {', '.join(both)} is both kept and dropped", columns=both)
         if self.format is not None and self.format not in get_args(FileFormat):

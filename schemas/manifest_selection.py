@@ -74,7 +74,7 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AttributesTaken:
+class AttributeSource:
     """Columns looked up in a version of another audience."""
 
     audience: str
@@ -116,7 +116,7 @@ class ManifestSelection:
     """The selection, and its accounts: one, or in a delta one each for added and removed rows."""
 
     where: str | None
-    attributes: tuple[AttributesTaken, ...]
+    attributes: tuple[AttributeSource, ...]
     suppression_lists: tuple[SuppressionList, ...]
     accounts: tuple[Account, ...]
 
@@ -170,7 +170,7 @@ class ManifestSelection:
         selection = cls(
             where=None if where is None else str(where),
             attributes=tuple(
-                AttributesTaken(
+                AttributeSource(
                     audience=str(one["audience"]),
                     version=int(one["version"]),
                     snapshot_id=int(one["snapshot_id"]),

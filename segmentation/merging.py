@@ -24,25 +24,25 @@ class StagedRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunTake:
+class RunSelection:
     """The chunks that a merge takes from one run."""
 
     run: StagedRun
     seqs: frozenset[Seq]
 
 
-def take_each_chunk_once(runs: Iterable[StagedRun]) -> tuple[RunTake, ...]:
+def select_each_chunk_once(runs: Iterable[StagedRun]) -> tuple[RunSelection, ...]:
     """Choose runs so that every seq is read exactly once, even if two owners staged it; larger runs first.
 
     The takes are returned in order of their first seq, without runs that add nothing.
     """
-    taken: set[Seq] = set()
-    takes: list[RunTake] = []
+    selected: set[Seq] = set()
+    selections: list[RunSelection] = []
     for run in sorted(runs, key=lambda r: (-len(r.chunks), str(r.key))):
-        if fresh := frozenset(run.chunks.keys() - taken):
-            taken |= fresh
-            takes.append(RunTake(run=run, seqs=fresh))
-    return tuple(sorted(takes, key=lambda take: (min(take.seqs), str(take.run.key))))
+        if new := frozenset(run.chunks.keys() - selected):
+            selected |= new
+            selections.append(RunSelection(run=run, seqs=new))
+    return tuple(sorted(selections, key=lambda selection: (min(selection.seqs), str(selection.run.key))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +70,8 @@ class MergeQueue(Generic[T]):
 
     def remove(self, items: Iterable[T]) -> Self:
         """Remove items."""
-        gone = list(items)
-        return replace(self, waiting=tuple(w for w in self.waiting if w.item not in gone))
+        removed = list(items)
+        return replace(self, waiting=tuple(w for w in self.waiting if w.item not in removed))
 
     def pop(self) -> tuple[Self, T | None]:
         """Take the next item. None if the queue is empty."""

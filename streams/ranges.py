@@ -77,7 +77,7 @@ def _cut(tables: Rows, ranges: int, splitters: Sequence[bytes] | None, folder: P
     try:
         for rows in map(_sorted, _portions(tables, ranges * PIECE_ROWS)):
             if splitters is None:
-                splitters = _splitters(_drawn(_ids(rows), ranges * SAMPLES_PER_RANGE), ranges)
+                splitters = _splitters(_evenly_sampled(_ids(rows), ranges * SAMPLES_PER_RANGE), ranges)
             for number, piece in _pieces(rows, splitters):
                 if number not in writers:
                     writers[number] = pa.ipc.new_file(_path(folder, number), piece.schema)
@@ -108,8 +108,8 @@ def _portions(tables: Rows, rows: int) -> Iterator[pa.Table]:
 
 def _sorted(table: pa.Table) -> pa.Table:
     """The sorted rows, in one chunk."""
-    together = table.combine_chunks()
-    return together.take(pa.array(sort_strings(_ids(together))))
+    combined = table.combine_chunks()
+    return combined.take(pa.array(sort_strings(_ids(combined))))
 
 
 def _ids(table: pa.Table) -> pa.StringArray:
@@ -144,7 +144,7 @@ def _splitters(sample: pa.StringArray, ranges: int) -> list[bytes]:
     return sorted({ids[len(ids) * k // ranges] for k in range(1, ranges)} - {ids[0]})
 
 
-def _drawn(ids: pa.StringArray, count: int) -> pa.StringArray:
+def _evenly_sampled(ids: pa.StringArray, count: int) -> pa.StringArray:
     return ids.take(pa.array(np.linspace(0, len(ids) - 1, min(count, len(ids))).astype(np.int64)))
 
 
@@ -157,5 +157,5 @@ def _stored(path: Path) -> Iterator[pa.Table]:
 def _sample(path: Path) -> pa.StringArray:
     """Ids from all parts of a file."""
     return pa.concat_arrays(
-        [_drawn(table.column(USER_ID).combine_chunks(), SAMPLES_PER_RANGE) for table in _stored(path)]
+        [_evenly_sampled(table.column(USER_ID).combine_chunks(), SAMPLES_PER_RANGE) for table in _stored(path)]
     )

@@ -19,7 +19,7 @@ from segmentation.expressions.sql import PARAMETERS, BoundSql
 from segmentation.rules.nodes import Kind, Rule
 from segmentation.rules.references import Names, names
 from segmentation.rules.sql import Relations
-from segmentation.rules.truths import true_of_nothing
+from segmentation.rules.truths import true_without_facts
 
 _OFFSET: Final = identifier(OFFSET)
 _NO_ROWS: Final[Mapping[str, str]] = {
@@ -64,15 +64,15 @@ class Activity:
         def of_profile(name: str, type_: ColumnType) -> BoundSql:
             return BoundSql(f"{columns[name]}.v.{identifier(type_)}", ())
 
-        def profiles_of(users: str) -> BoundSql:
+        def profiles_of_users(users: str) -> BoundSql:
             rows = f"SELECT * FROM ({self.profile_rows()}) WHERE user_id IN ({users})"  # noqa: S608  # ours
             return _folded(rows, named)
 
-        everyone = everybody or true_of_nothing(rule)
+        everyone = everybody or true_without_facts(rule)
         return Relations(
             events=BoundSql(self.event_rows(), ()),
             profiles=_folded(self.profile_rows(), named),
-            profiles_of=profiles_of,
+            profiles_of_users=profiles_of_users,
             known_users=BoundSql(f"SELECT DISTINCT user_id FROM ({self._seen()})", ()) if everyone else None,  # noqa: S608  # ours
             members=BoundSql(self._members(named), ()),
             of_event=_of_event,

@@ -34,7 +34,7 @@ from schemas.partitioning import PARTITIONER
 from segmentation.part_check import check_part
 from segmentation.publishing import (
     VersionHistory,
-    already,
+    already_published,
     check_request,
     compacted,
     decide,
@@ -102,7 +102,7 @@ class IcebergVersionStore:
             return VersionChange(
                 info=self._counted(request.audience, history.current, info, request.parts),
                 parts=request.parts,
-                mark=history.raised(request.order_key, request.import_id),
+                mark=history.raised_high_water(request.order_key, request.import_id),
                 retype=request.retype_columns,
             )
 
@@ -173,7 +173,7 @@ class IcebergVersionStore:
         """See `VersionStore.rollback`."""
         history = load_history(self._tables, audience)
         if mine := history.find_import(operation_id):
-            return already(mine)
+            return already_published(mine)
         source = require_version(history, audience, to_version)
         seen = expected_current or (history.current.version if history.current else None)
         parts = self.files(audience, to_version)
@@ -184,7 +184,9 @@ class IcebergVersionStore:
             require_version(now, audience, to_version)
             info = rolled_back(now, source, operation_id=operation_id, order_key=order_key, at=at, reason=reason)
             info = self._counted(audience, now.current, info, parts)
-            return VersionChange(info=info, parts=parts, mark=now.raised(order_key, operation_id), source=source)
+            return VersionChange(
+                info=info, parts=parts, mark=now.raised_high_water(order_key, operation_id), source=source
+            )
 
         return commit_version(self._tables, audience, plan, source.row_schema, self._sleep)
 
@@ -192,7 +194,7 @@ class IcebergVersionStore:
         """See `VersionStore.compact`. Raises `FatalError` PART_MISMATCH if the merge lost or duplicated a member."""
         history = load_history(self._tables, audience)
         if mine := history.find_import(operation_id):
-            return already(mine)
+            return already_published(mine)
         base = require_version(history, audience, Version(history.last_version))
         parts = merge_files(
             self.files(audience, base.version),
@@ -204,7 +206,7 @@ class IcebergVersionStore:
             data_prefix=data_prefix(self._bucket, audience.tenant, audience.audience_id),
         )
         if parts is None:
-            return already(base)
+            return already_published(base)
         if Digest.total(base.digest.schema_id, (part.digest for part in parts)) != base.digest:
             raise FatalError(
                 "PART_MISMATCH", f"the merged files of {audience.audience} do not match version {base.version}"
@@ -310,6 +312,6 @@ class RunningTotal:
 def _moved(now: VersionHistory, operation_id: JobId, expected: Version | None) -> PublishOutcome | None:
     """The outcome that ends an operation on the current version: already done, or another version is current."""
     if mine := now.find_import(operation_id):
-        return already(mine)
+        return already_published(mine)
     current = now.current.version if now.current else None
     return BaseMoved(current_version=current) if current != expected else None

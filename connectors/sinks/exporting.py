@@ -27,7 +27,7 @@ from connectors.sinks.taking import taken_rows
 from connectors.storage.access import S3Access
 from connectors.storage.duck import BATCH_ROWS, DuckLimits
 from schemas.errors import FatalError, MusterError, UserError
-from schemas.export_shape import not_in_a_delta
+from schemas.export_shape import delta_not_supported
 from schemas.ids import JobId
 from schemas.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, DeltaBase, ExportFormat, Manifest, ManifestFile
 from schemas.manifest_selection import Account
@@ -78,7 +78,7 @@ class ExportOrder:
         if self.shape is not None and self.shape.version != self.version:
             raise ValueError("the shape belongs to another version")
         if self.shape is not None and self.base is not None and (self.shape.suppress or self.shape.attributes):
-            raise not_in_a_delta()
+            raise delta_not_supported()
 
     @property
     def taken(self) -> Shape:

@@ -15,7 +15,7 @@ from connectors.sinks.selection import Group, PinnedVersion, Selection, of_same_
 from schemas.columns import MAX_EXTRA_COLUMNS, USER_ID, Column, RowSchema
 from schemas.digest import Digest
 from schemas.errors import UserError
-from schemas.manifest_selection import Account, AttributesTaken, Change, ManifestSelection, SuppressionList
+from schemas.manifest_selection import Account, AttributeSource, Change, ManifestSelection, SuppressionList
 from schemas.sql_text import identifier
 from segmentation.expressions.filters import parse_filter
 from segmentation.expressions.sql import to_sql
@@ -190,7 +190,7 @@ class Shape:
         return ManifestSelection(
             where=self.where,
             attributes=tuple(
-                AttributesTaken(
+                AttributeSource(
                     audience=one.audience,
                     version=one.version.info.version,
                     snapshot_id=one.version.info.snapshot_id,

@@ -156,7 +156,7 @@ class Rebase:
 
     async def _foreign_checkpoints(self, log_epoch: int) -> tuple[Partition, ...]:
         from streams.segments import checkpoints
-        from streams.segments.log_identity import is_of
+        from streams.segments.log_identity import log_matches
         from streams.segments.log_reader import LogReader
 
         settings, other = self.settings, []
@@ -172,7 +172,9 @@ class Rebase:
                 end = await log.end()
             finally:
                 await log.stop()
-            if not await is_of(LogReader(settings.kafka_bootstrap, MEMBERSHIP_CHANGES, partition), checkpoint, end):
+            if not await log_matches(
+                LogReader(settings.kafka_bootstrap, MEMBERSHIP_CHANGES, partition), checkpoint, end
+            ):
                 other.append(partition)
         return tuple(other)
 

@@ -44,48 +44,48 @@ class Answers:
             self._rows[kind] = self._state.latest[kind].rows(self.users)
         return self._rows[kind]
 
-    def is_in(self, rule: Rule, some: Indices) -> Flags:
-        """True for those of the users in `some` who satisfy a rule."""
-        groups = (self._of_group(group, rule, some) for group in rule.groups)
+    def is_in(self, rule: Rule, indices: Indices) -> Flags:
+        """True for those of the users in `indices` who satisfy a rule."""
+        groups = (self._group(group, rule, indices) for group in rule.groups)
         return reduce(np.logical_and, groups)
 
-    def deadlines(self, count: Count, ranks: tuple[int, ...], some: Indices) -> tuple[Rows, Micros]:
+    def deadlines(self, count: Count, ranks: tuple[int, ...], indices: Indices) -> tuple[Rows, Micros]:
         """When the answer changes if no more events arrive: the next event of one of the ranks leaves the window.
 
-        For the users in `some`: the rows of their events, and the deadlines.
+        For the users in `indices`: the rows of their events, and the deadlines.
         """
-        rows, window = self.rows(count.events)[some], count.within_s * MICROS
-        return rows, self._state.latest[count.events].leaving(rows, self.at[some], window, ranks)
+        rows, window = self.rows(count.events)[indices], count.within_s * MICROS
+        return rows, self._state.latest[count.events].leaving(rows, self.at[indices], window, ranks)
 
-    def _of_group(self, group: Group, rule: Rule, some: Indices) -> Flags:
-        one = reduce(np.logical_or, (self._holds(condition, rule, some) for condition in group.conditions))
+    def _group(self, group: Group, rule: Rule, indices: Indices) -> Flags:
+        one = reduce(np.logical_or, (self._holds(condition, rule, indices) for condition in group.conditions))
         return ~one if group.negated else one
 
-    def _holds(self, condition: RuleCondition, rule: Rule, some: Indices) -> Flags:
+    def _holds(self, condition: RuleCondition, rule: Rule, indices: Indices) -> Flags:
         match condition:
             case Count():
-                return self._count(condition, some)
+                return self._count(condition, indices)
             case Ever():
-                return self._has(condition.events, some)
+                return self._has(condition.events, indices)
             case Never():
-                return ~self._has(condition.events, some)
+                return ~self._has(condition.events, indices)
             case Seen():
-                rows, latest = self.rows(condition.events)[some], self._state.latest[condition.events]
+                rows, latest = self.rows(condition.events)[indices], self._state.latest[condition.events]
                 seen = latest.first(rows) if condition.which == "first" else latest.times(rows, 1)
                 moment = (condition.moment - EPOCH) // timedelta(microseconds=1)
-                right: Flags = (seen < moment) if condition.bound == "before" else (seen >= moment)
-                return self._has(condition.events, some) & right
+                met: Flags = (seen < moment) if condition.bound == "before" else (seen >= moment)
+                return self._has(condition.events, indices) & met
             case _:
                 of = fact(condition, rule)
-                return self._state.true[of][self.users[some]]  # type: ignore[index]  # events are above
+                return self._state.true[of][self.users[indices]]  # type: ignore[index]  # events are above
 
-    def _has(self, kind: Events, some: Indices) -> Flags:
-        has: Flags = self.rows(kind)[some] != NONE
+    def _has(self, kind: Events, indices: Indices) -> Flags:
+        has: Flags = self.rows(kind)[indices] != NONE
         return has
 
-    def _count(self, count: Count, some: Indices) -> Flags:
+    def _count(self, count: Count, indices: Indices) -> Flags:
         """N events are within the window if the N-th latest is."""
-        latest, rows, at = self._state.latest[count.events], self.rows(count.events)[some], self.at[some]
+        latest, rows, at = self._state.latest[count.events], self.rows(count.events)[indices], self.at[indices]
 
         def at_least(times: int) -> Flags:
             return latest.within(rows, at, count.within_s * MICROS, times)
@@ -125,6 +125,6 @@ def attribute_mask(test: AttributeTest, batch: ProfileBatch) -> Flags:
     return mask_of(typed(test.condition, OF_PROFILES, column, test.timezone), columns.__getitem__)
 
 
-def of_nothing(test: AttributeTest) -> bool:
+def true_without_attributes(test: AttributeTest) -> bool:
     """Result of a test on a profile without attributes."""
     return isinstance(test.condition, Presence) and not test.condition.present

@@ -50,7 +50,7 @@ class LatestEvents:
         return sum(column.nbytes for column in columns)
 
     def columns(self) -> Columns:
-        """Columns from which `of_columns` builds an equal object."""
+        """Columns from which `from_columns` builds an equal object."""
         rows = self._rows
         return {
             "user": self._user_of[:rows],
@@ -61,7 +61,7 @@ class LatestEvents:
         }
 
     @classmethod
-    def of_columns(cls, columns: Columns) -> Self:
+    def from_columns(cls, columns: Columns) -> Self:
         """Inverse of `columns`."""
         rows, keep = columns["times"].shape
         out = cls(keep)

@@ -39,25 +39,25 @@ class ProfileIntake:
     refusals: tuple[Refusal, ...]
 
 
-def take_profiles(records: Sequence[TopicRecord], partitions: int, existed: Existed = any_tenant) -> ProfileIntake:
+def ingest_profiles(records: Sequence[TopicRecord], partitions: int, existed: Existed = any_tenant) -> ProfileIntake:
     """Take `records` of one partition, ascending by offset; `partitions` is the P of the topic.
 
     Raises what `existed` raises.
     """
     batches: list[pa.RecordBatch] = []
     refusals: list[Refusal] = []
-    for single, some in groupby(
+    for single, consecutive in groupby(
         _messages(records, refusals, existed), key=lambda one: isinstance(one[1], ProfileRecord)
     ):
         if not single:
-            for found in rows_of_chunks(cast(list[tuple[TopicRecord, ProfileChunk]], list(some)), partitions):
+            for found in rows_of_chunks(cast(list[tuple[TopicRecord, ProfileChunk]], list(consecutive)), partitions):
                 if isinstance(found, ChunkRows):
                     batches.append(_rows_of_chunks(found))
                 else:
                     record, refused = found
                     refusals.append(refused.at(record.offset))
             continue
-        singles = cast(list[tuple[TopicRecord, ProfileRecord]], list(some))
+        singles = cast(list[tuple[TopicRecord, ProfileRecord]], list(consecutive))
         right, _ = partitions_of(pa.array([change.user_id for _, change in singles], pa.string()), partitions)
         placed = list(zip(singles, right.tolist(), strict=True))
         refusals += [_misplaced(record, p) for (record, _), p in placed if p != record.partition]

@@ -28,7 +28,7 @@ ValueOf = Callable[[str, ColumnType], BoundSql]
 """An expression over a row of a relation: the value of a name if it has one of that type, else null."""
 
 
-def of_maps(name: str, type_: ColumnType) -> BoundSql:
+def map_value(name: str, type_: ColumnType) -> BoundSql:
     """The value in the map of its type."""
     return BoundSql(f"{MAPS[type_]}[{TEXT}]", (name,))
 
@@ -42,9 +42,9 @@ class Relations:
     profiles: a row per user: user_id, maps as for events from attribute to value, and dates MAP(VARCHAR, DATE),
     timestamps MAP(VARCHAR, TIMESTAMPTZ). A name is in one of the maps.
     known_users: a row per user: user_id; an answer has no other users. None if the rule is false for users without any
-    facts (`truths.true_of_nothing`): then all users of the other relations are known.
+    facts (`truths.true_without_facts`): then all users of the other relations are known.
     members: kind VARCHAR (audience, segment), name VARCHAR, user_id VARCHAR; read if a rule refers to one.
-    `profiles_of`: the profiles of only the users of a query (with one column), if that is less work than reading all.
+    `profiles_of_users`: the profiles of only the users of a query (one column), if that is less work than reading all.
     `of_event` and `of_profile`: expressions for the value of a name that is stored in something other than those maps.
     event_id may be of any type: rows equal in it, and in user, event and time, are one event.
     """
@@ -53,9 +53,9 @@ class Relations:
     profiles: str | BoundSql = "profiles"
     known_users: str | BoundSql | None = "known_users"
     members: str | BoundSql = "members"
-    profiles_of: Callable[[str], BoundSql] | None = None
-    of_event: ValueOf = of_maps
-    of_profile: ValueOf = of_maps
+    profiles_of_users: Callable[[str], BoundSql] | None = None
+    of_event: ValueOf = map_value
+    of_profile: ValueOf = map_value
 
 
 def members_sql(rule: Rule, relations: Relations, at: datetime) -> BoundSql:
@@ -187,43 +187,43 @@ class _Query:
         """
         asked = [
             (name, relation)
-            for name, there, relation in (
+            for name, used, relation in (
                 ("c", self._of_user, self._counted),
                 ("m", self._members, self._memberships),
                 ("a", self._attributes.names, self._profiles),
             )
-            if there
+            if used
         ]
         before = BoundSql("", ())
         if self._relations.known_users is not None:
-            who, joins = "k.user_id", _sql(_from(self._relations.known_users), " AS k")
+            user_column, joins = "k.user_id", _sql(_from(self._relations.known_users), " AS k")
         elif len(asked) > 1 and false_without(self._rule, lambda condition: isinstance(condition, OfEvents)):
             counted, self._only_counted = self._counted(), True
-            before = _sql("WITH c AS MATERIALIZED (SELECT * FROM (", counted, ") AS c WHERE ", self._must(), ") ")
-            who, joins = "c.user_id", BoundSql("c", ())
+            before = _sql("WITH c AS MATERIALIZED (SELECT * FROM (", counted, ") AS c WHERE ", self._required(), ") ")
+            user_column, joins = "c.user_id", BoundSql("c", ())
             asked = asked[1:]
         else:
-            return self._whoever(asked)
-        others = [_sql(" LEFT JOIN (", of(), f") AS {name} ON {name}.user_id = {who}") for name, of in asked]
-        return _Source(before=before, joins=_sql(joins, *others), user=who)
+            return self._outer_join(asked)
+        others = [_sql(" LEFT JOIN (", of(), f") AS {name} ON {name}.user_id = {user_column}") for name, of in asked]
+        return _Source(before=before, joins=_sql(joins, *others), user=user_column)
 
-    def _whoever(self, asked: list[tuple[str, Callable[[], BoundSql]]]) -> _Source:
-        (who, joins), *others = [(f"{name}.user_id", _sql("(", of(), f") AS {name}")) for name, of in asked]
+    def _outer_join(self, asked: list[tuple[str, Callable[[], BoundSql]]]) -> _Source:
+        (user_column, joins), *others = [(f"{name}.user_id", _sql("(", of(), f") AS {name}")) for name, of in asked]
         for user, relation in others:
-            joins = _sql(joins, " FULL JOIN ", relation, f" ON {user} = {who}")
-            who = f"coalesce({who}, {user})"
-        return _Source(before=BoundSql("", ()), joins=joins, user=who)
+            joins = _sql(joins, " FULL JOIN ", relation, f" ON {user} = {user_column}")
+            user_column = f"coalesce({user_column}, {user})"
+        return _Source(before=BoundSql("", ()), joins=joins, user=user_column)
 
-    def _must(self) -> BoundSql:
+    def _required(self) -> BoundSql:
         """Conditions on events alone that must be true."""
-        said: list[BoundSql] = []
+        conditions: list[BoundSql] = []
         for group in self._rule.groups:
             of_events = [condition for condition in group.conditions if isinstance(condition, OfEvents)]
             if group.negated:
-                said += [_sql("(NOT ", self.condition(condition), ")") for condition in of_events]
+                conditions += [_sql("(NOT ", self.condition(condition), ")") for condition in of_events]
             elif len(of_events) == len(group.conditions):
-                said.append(self._group(group))
-        return joined(" AND ", said)
+                conditions.append(self._group(group))
+        return joined(" AND ", conditions)
 
     def _group(self, group: Group) -> BoundSql:
         one = joined(" OR ", map(self.condition, group.conditions))
@@ -284,7 +284,7 @@ class _Query:
         conditions = [
             BoundSql(f"event IN ({', '.join([TEXT] * len(names))})", tuple(names)),
             _sql("occurred_at <= ", _moment(self._at)),
-            *self._of_the_user(),
+            *self._only_the_user(),
         ]
         windows = [condition.within_s for condition in self._of_user if isinstance(condition, Count)]
         if len(windows) == len(self._of_user):  # no condition needs the whole past
@@ -295,20 +295,20 @@ class _Query:
     def _memberships(self) -> BoundSql:
         named = {m: BoundSql(f"(kind = {TEXT} AND name = {TEXT})", (m.kind, m.name)) for m in self._members}
         columns = [_sql(", bool_or(", named[member], f") AS {m}") for member, m in self._members.items()]
-        of = joined(" AND ", [joined(" OR ", named.values()), *self._of_the_user(), *self._of_the_counted()])
+        of = joined(" AND ", [joined(" OR ", named.values()), *self._only_the_user(), *self._only_counted_users()])
         source = _from(self._relations.members)
         return _sql("SELECT user_id", *columns, " FROM ", source, " WHERE ", of, " GROUP BY user_id")
 
     def _profiles(self) -> BoundSql:
-        values, of = self._attributes.selected(), [*self._of_the_user(), *self._of_the_counted()]
+        values, of = self._attributes.selected(), [*self._only_the_user(), *self._only_counted_users()]
         where = _sql(" WHERE ", joined(" AND ", of)) if of else ""
         relation = self._relations.profiles
-        if self._only_counted and self._relations.profiles_of is not None:
-            relation = self._relations.profiles_of(COUNTED)
+        if self._only_counted and self._relations.profiles_of_users is not None:
+            relation = self._relations.profiles_of_users(COUNTED)
         return _sql("SELECT user_id", values, " FROM ", _from(relation), where)
 
-    def _of_the_counted(self) -> list[BoundSql]:
+    def _only_counted_users(self) -> list[BoundSql]:
         return [BoundSql(f"user_id IN ({COUNTED})", ())] if self._only_counted else []
 
-    def _of_the_user(self) -> list[BoundSql]:
+    def _only_the_user(self) -> list[BoundSql]:
         return [] if self._user is None else [BoundSql(f"user_id = {TEXT}", (self._user,))]

@@ -98,7 +98,7 @@ class SegmentWorker:
 
     def samples(self) -> list[Sample]:
         """All metrics as of now."""
-        owned = [sample for owner in list(self._tasks.values()) for sample in owner.samples()]
+        owned = [sample for task in list(self._tasks.values()) for sample in task.samples()]
         return [*self._counters.samples(), *sorted(owned, key=str)]
 
     # --- ownership: called by the guarded consumer
@@ -106,20 +106,20 @@ class SegmentWorker:
     def on_revoked(self, partitions: set[TP]) -> None:
         """Acknowledge nothing more of these; a partition that loses one topic loses both."""
         for partition in {tp.partition for tp in partitions}:
-            if (owner := self._tasks.pop(partition, None)) is not None:
-                owner.close()
+            if (task := self._tasks.pop(partition, None)) is not None:
+                task.close()
         for tp in partitions:
             self._lanes.pop(tp, None)
             self._gaps.pop(tp, None)
 
     def on_rewound(self, positions: Mapping[TP, int], generation: int) -> None:
         """Start over at these offsets."""
-        ours = {tp: offset for tp, offset in positions.items() if tp.topic in ACTIVITY_TOPICS}
-        self.on_revoked(set(ours))
+        own = {tp: offset for tp, offset in positions.items() if tp.topic in ACTIVITY_TOPICS}
+        self.on_revoked(set(own))
         self._logs = None
-        self._lanes |= {tp: Lane(tp, offset, generation) for tp, offset in ours.items()}
-        self._gaps |= {tp: OffsetGaps(partial(self._environment.log, tp.topic, tp.partition)) for tp in ours}
-        for partition in sorted({tp.partition for tp in ours}):
+        self._lanes |= {tp: Lane(tp, offset, generation) for tp, offset in own.items()}
+        self._gaps |= {tp: OffsetGaps(partial(self._environment.log, tp.topic, tp.partition)) for tp in own}
+        for partition in sorted({tp.partition for tp in own}):
             lanes = {topic: self._lanes.get(TP(topic, partition)) for topic in ACTIVITY_TOPICS}
             both = {topic: lane for topic, lane in lanes.items() if lane is not None}
             if len(both) < len(lanes):
@@ -132,23 +132,23 @@ class SegmentWorker:
                     )
                 )
                 return
-            owner = PartitionTask(Partition(partition), both, self._config, self._environment)
-            self._tasks[partition] = owner
-            self._background.spawn(self._run(owner))
-        _log.info("assigned partitions=%d generation=%d", len(ours), generation)
+            task = PartitionTask(Partition(partition), both, self._config, self._environment)
+            self._tasks[partition] = task
+            self._background.spawn(self._run(task))
+        _log.info("assigned partitions=%d generation=%d", len(own), generation)
 
     def on_fault(self, error: FatalError) -> None:
         """Records were lost before they could be read: end with an error."""
         self.faust.fail(error)
 
-    async def _run(self, owner: PartitionTask) -> None:
+    async def _run(self, task: PartitionTask) -> None:
         await self._archive_known.wait()
         try:
-            await owner.run()
+            await task.run()
         except Exception as exc:
-            if owner.live:
+            if task.live:
                 raise
-            _log.info("partition %d was closed in the middle of a step: %r", owner.partition, exc)
+            _log.info("partition %d was closed in the middle of a step: %r", task.partition, exc)
 
     async def _archived_logs(self) -> Mapping[str, ArchivedLog]:
         """The archived logs, looked up once for all partition tasks of an assignment."""
@@ -172,14 +172,14 @@ class SegmentWorker:
         while fetched.records:
             first = fetched.records[0].offset
             if first > lane.due:
-                nothing = await self._gaps[fetched.tp].nothing_between(lane.due, first)
+                gap = await self._gaps[fetched.tp].is_gap(lane.due, first)
                 if self._lanes.get(fetched.tp) is not lane:
                     return  # as above
-                if nothing:
-                    lane.pass_over(first)
-            taken = [_taken(record) for record in without_gaps(fetched.records)]
-            lane.deliver(first, first + len(taken), None if fetched.records else event)
-            await self._tasks[fetched.partition].deliver(taken)
+                if gap:
+                    lane.skip_to(first)
+            records = [_topic_record(record) for record in without_gaps(fetched.records)]
+            lane.deliver(first, first + len(records), None if fetched.records else event)
+            await self._tasks[fetched.partition].deliver(records)
             if not lane.live:
                 return
 
@@ -191,7 +191,9 @@ class SegmentWorker:
             seen: dict[TP, int] = {}
             while True:
                 await asyncio.sleep(self._config.gap_after_s)
-                idle = [tp for tp, lane in self._lanes.items() if seen.get(tp) == lane.due and not self._waits(tp)]
+                idle = [
+                    tp for tp, lane in self._lanes.items() if seen.get(tp) == lane.due and not self._has_waiting(tp)
+                ]
                 seen = {tp: lane.due for tp, lane in self._lanes.items()}
                 try:
                     for tp, end in (await ends.of(idle)).items():
@@ -207,11 +209,11 @@ class SegmentWorker:
             return
         end = await self._gaps[tp].end_of_gap(due)
         if end > due and self._lanes.get(tp) is lane and lane.due == due:
-            self._tasks[tp.partition].pass_over(tp.topic, end, self.faust.gap(tp, end))
+            self._tasks[tp.partition].skip_to(tp.topic, end, self.faust.gap(tp, end))
 
-    def _waits(self, tp: TP) -> bool:
-        owner = self._tasks.get(tp.partition)
-        return owner is None or owner.waits(tp.topic)
+    def _has_waiting(self, tp: TP) -> bool:
+        task = self._tasks.get(tp.partition)
+        return task is None or task.has_waiting(tp.topic)
 
     async def _send(self, topic: str, partition: int | None, key: bytes, value: bytes) -> Awaitable[int]:
         sent = await self.faust.send(topic, key, value, partition)
@@ -244,7 +246,7 @@ class SegmentWorker:
             await reader.stop()
 
 
-def _taken(record: Any) -> TopicRecord:
+def _topic_record(record: Any) -> TopicRecord:
     return TopicRecord(
         topic=record.topic,
         partition=Partition(record.partition),

@@ -8,7 +8,7 @@ from streams.segments.change_records import change_of
 from streams.segments.environment import Log
 
 
-async def is_of(changes: Log, found: Checkpoint, end: int) -> bool:
+async def log_matches(changes: Log, found: Checkpoint, end: int) -> bool:
     """True if a checkpoint belongs to this log of changes, whose end is now the offset `end`.
 
     The end must lie at or after everything the checkpoint knows, and the owner that wrote the checkpoint must be at its

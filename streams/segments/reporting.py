@@ -19,20 +19,22 @@ class Reporter:
     def __init__(self, partition: Partition, config: SegmentWorkerConfig) -> None:
         self._partition = partition
         self._config = config
-        self._said_at = float("-inf")
+        self._reported_at = float("-inf")
 
     def sizes(self, segments: PartitionSegments, now: float) -> Iterator[Sent]:
         """Sizes of all segments, if a report is due; `now`: seconds of a steady clock."""
-        if now - self._said_at >= self._config.status_after_s:
-            self._said_at = now
+        if now - self._reported_at >= self._config.status_after_s:
+            self._reported_at = now
             yield from self._sizes(segments)
 
-    def cut(self, cut: PartitionSnapshot, environment: TaskEnvironment, emitted_to: int, generation: int) -> Sent:
+    def snapshot(
+        self, snapshot: PartitionSnapshot, environment: TaskEnvironment, emitted_to: int, generation: int
+    ) -> Sent:
         """A snapshot, with its file in the staging bucket. `emitted_to`: offset of the first change that it lacks."""
-        request = cut.request
+        request = snapshot.request
         part = None
-        if len(cut.members):
-            content = cut.content()
+        if len(snapshot.members):
+            content = snapshot.content()
             key = cut_key(request.cut_id, self._partition, hashlib.sha256(content).hexdigest()[:32])
             environment.store.put_new(self._config.staging_bucket, key, content)
             part = s3_uri(self._config.staging_bucket, key)
@@ -40,17 +42,17 @@ class Reporter:
             cut_id=request.cut_id,
             tenant=request.tenant,
             segment=request.segment,
-            rule_version=cut.rule_version,
+            rule_version=snapshot.rule_version,
             partition=self._partition,
             partitions=self._config.partitions,
-            at_us=cut.position.at_us,
-            events=cut.position.events,
-            profiles=cut.position.profiles,
-            activations=cut.position.activations,
+            at_us=snapshot.position.at_us,
+            events=snapshot.position.events,
+            profiles=snapshot.position.profiles,
+            activations=snapshot.position.activations,
             changes=emitted_to,
             generation=generation,
-            members=len(cut.members),
-            digest=cut.digest,
+            members=len(snapshot.members),
+            digest=snapshot.digest,
             part=part,
         )
         return SEGMENT_STATUS, None, self._key(request.tenant, request.segment), message

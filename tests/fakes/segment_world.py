@@ -27,7 +27,7 @@ from segmentation.archived import ArchivedLog
 from segmentation.archiving import Verdict, verdict
 from segmentation.intake.topic_record import TopicRecord
 from segmentation.partitions.change_log import ChangeLog, emission_of
-from segmentation.partitions.tenant import Past
+from segmentation.partitions.tenant import PartitionHistory
 from streams.counters import Counters
 from streams.lanes import Lane
 from streams.segments.change_records import change_of
@@ -147,10 +147,10 @@ class World:
         """All rows that the archive has."""
         return pa.concat_tables(self.tables[topic])
 
-    def past(self) -> Past:
+    def past(self) -> PartitionHistory:
         """What a new rule is given to begin with."""
-        return Past(
-            history=_FakeHistory(self),
+        return PartitionHistory(
+            archive=_FakeHistory(self),
             partition=HERE,
             partitions=1,
             events=self.archived.get((EVENTS, 0), 0),

@@ -17,7 +17,7 @@ from orchestration.kinds.export.shapes import shape_at_hand
 from orchestration.platform.clock import iso
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, UserError
-from schemas.export_shape import not_in_a_delta
+from schemas.export_shape import delta_not_supported
 from schemas.layout import DOWNLOADS_PREFIX, EXPORTS_PREFIX, s3_uri, split_s3_uri
 from schemas.manifest import ExportFormat
 from segmentation.versions import VersionStore
@@ -33,7 +33,7 @@ def check_request(request: ExportRequest) -> None:
             "BAD_DESTINATION", "a profile applies to s3://bucket/prefix, not to a topic", to=request.to[:200]
         )
     if request.delta_from is not None and request.shape.others:
-        raise not_in_a_delta()
+        raise delta_not_supported()
     of_files = request.format != ExportFormat(format="parquet") or request.row_group_rows or request.shape.partition_by
     if request.to.startswith(SCHEME) and of_files:
         raise UserError("BAD_FORMAT", "a topic receives rows, not files: omit the format and its options")

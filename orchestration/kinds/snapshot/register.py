@@ -35,7 +35,7 @@ def new_snapshot(
     into = specs.audiences.expect(tenant, audience, new_id=fresh_id(), now_ms=now_ms())
     kept = specs.present(into)
     drop = frozenset(kept.drop_columns)
-    check_change(audience, kept.row_schema, CUT_ROWS, drop=drop, retype=frozenset(), of_file=False)
+    check_change(audience, kept.row_schema, CUT_ROWS, drop=drop, retype=frozenset(), from_file=False)
     shrink = None if request.allow_shrink else kept.max_shrink_percent
     order_ms = max(now_ms(), request.at_ms or 0)
     return replace(

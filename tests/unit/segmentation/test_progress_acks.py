@@ -7,7 +7,7 @@ from schemas.digest import Digest
 from schemas.ids import Attempt, JobId, Partition, Seq
 from schemas.layout import RunKey
 from segmentation.acks import AckLedger, DeliveryGapError
-from segmentation.merging import PATIENCE, MergeQueue, StagedRun, take_each_chunk_once
+from segmentation.merging import PATIENCE, MergeQueue, StagedRun, select_each_chunk_once
 
 
 def delivered(first: int, count: int) -> AckLedger:
@@ -61,7 +61,7 @@ def run(name: str, *seqs: int) -> StagedRun:
 
 
 def test_runs_of_two_owners_that_overlap_give_each_chunk_once() -> None:
-    takes = take_each_chunk_once([run("a", 0, 1, 2), run("b", 2, 3), run("c", 1, 2), run("d", 4)])
+    takes = select_each_chunk_once([run("a", 0, 1, 2), run("b", 2, 3), run("c", 1, 2), run("d", 4)])
     assert [(t.run.key.content_hash, sorted(t.seqs)) for t in takes] == [("a", [0, 1, 2]), ("b", [3]), ("d", [4])]
 
 

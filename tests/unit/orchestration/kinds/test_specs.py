@@ -249,7 +249,7 @@ def test_columns_are_compared_by_name_and_type() -> None:
     assert (found.added, found.dropped, [c.name for c in found.retyped]) == ((SEEN,), (CITY,), ["age"])
     check_change("vip", before, after, drop={"city"}, retype={"age"})
     with pytest.raises(UserError, match="A snapshot has no columns: give it its own audience"):
-        check_change("vip", before, RowSchema(), drop={"age"}, retype=set(), of_file=False)
+        check_change("vip", before, RowSchema(), drop={"age"}, retype=set(), from_file=False)
 
 
 def test_a_remove_brings_no_columns_and_a_version_no_source_that_nobody_gave() -> None:
