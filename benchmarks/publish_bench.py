@@ -64,7 +64,7 @@ USER = fastavro.parse_schema(
 class NoWorkers:
     """This benchmark has no consumers: the backlog is unbounded."""
 
-    def taken(self) -> tuple[int, ...]:
+    def committed(self) -> tuple[int, ...]:
         raise AssertionError
 
 

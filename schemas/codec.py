@@ -24,7 +24,7 @@ HEADER_BYTES: Final = len(MARKER) + 8
 BATCH_MAX_BYTES: Final = 32 * 1024 * 1024
 """Maximum size of a decompressed batch: some thirty times Kafka's default limit on a compressed one."""
 STAND_IN: Final = MARKER + b"TOO FAR!"
-"""Prefix of the value that replaces the records of a batch above that limit (`streams.unpacking`)."""
+"""Prefix of the value that replaces the records of a batch above that limit (`streams.decompression`)."""
 _TYPES: Final[Mapping[str, type[Message]]] = {t.__name__: t for t in get_args(Message)}
 
 

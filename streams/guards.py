@@ -35,8 +35,8 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, T
 from faust.types import TP, ConsumerMessage
 
 from schemas.errors import FatalError
+from streams.decompression import limit_batches
 from streams.logon import report_refusals
-from streams.unpacking import limit_batches
 
 READ_COMMITTED: Final = "read_committed"
 """aiokafka's isolation level: no records after the first open transaction, and none of an aborted one."""

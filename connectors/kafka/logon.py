@@ -19,14 +19,14 @@ from confluent_kafka import KafkaError, KafkaException
 from schemas.kafka_address import KafkaAddress, KafkaCredentials, broker_not_trusted, logon_refused, unusable
 
 FIRST_WAIT_S: Final = 1.0
-LOOK_S: Final = 0.2
+POLL_INTERVAL_S: Final = 0.2
 BROKER: Final = re.compile(r"\w+://([^/\s]+)/\S*: (.*?)(?: \(after \d+ms in state \w+\))?", re.DOTALL)
 """librdkafka's errors: `sasl_ssl://HOST:PORT/ID: what happened (after 12ms in state AUTH_REQ)`."""
 NOT_VERIFIED: Final = "certificate verify failed"
 T = TypeVar("T")
 
 
-class Polled(Protocol):
+class PollableClient(Protocol):
     """A client that runs its callbacks while it is polled. A consumer must not have partitions yet."""
 
     def poll(self, timeout: float) -> object:
@@ -34,7 +34,7 @@ class Polled(Protocol):
         ...
 
 
-class Asked(Polled, Protocol):
+class MetadataClient(PollableClient, Protocol):
     """A client for metadata requests."""
 
     def list_topics(self, topic: str | None = None, timeout: float = -1) -> Any:
@@ -65,7 +65,7 @@ def librdkafka_config(bootstrap: str) -> dict[str, Any]:
     return config
 
 
-def metadata(client: Asked, topic: str | None, timeout_s: float) -> Any:
+def metadata(client: MetadataClient, topic: str | None, timeout_s: float) -> Any:
     """Metadata of a topic, or of all topics. Raises `KafkaException`, and immediately what `refusals_of` raises."""
     deadline = time.monotonic() + timeout_s
     wait_s = FIRST_WAIT_S
@@ -80,13 +80,13 @@ def metadata(client: Asked, topic: str | None, timeout_s: float) -> Any:
         wait_s *= 2
 
 
-def answer(client: Polled, future: "Future[T]", timeout_s: float) -> T:
+def answer(client: PollableClient, future: "Future[T]", timeout_s: float) -> T:
     """The result of an admin request. Raises `KafkaException`, `TimeoutError`, and what `refusals_of` raises."""
     deadline = time.monotonic() + timeout_s
     while not future.done() and (left_s := deadline - time.monotonic()) > 0:
         client.poll(0)
         try:
-            return future.result(min(LOOK_S, left_s))
+            return future.result(min(POLL_INTERVAL_S, left_s))
         except TimeoutError:
             continue
     with refusals_of(client):
@@ -94,7 +94,7 @@ def answer(client: Polled, future: "Future[T]", timeout_s: float) -> T:
 
 
 @contextmanager
-def refusals_of(client: Polled) -> Iterator[None]:
+def refusals_of(client: PollableClient) -> Iterator[None]:
     """Raise `FatalError` LOGON_REFUSED or BROKER_NOT_TRUSTED if a refusal made the call fail."""
     try:
         yield

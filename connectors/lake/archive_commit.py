@@ -26,7 +26,7 @@ from connectors.lake.archive_tables import (
     archived_to_property,
     check_topic,
 )
-from connectors.lake.optimistic import Decision, Settled, Staged, decide_and_commit, lost_to_others
+from connectors.lake.optimistic import Decision, Settled, Staged, commit_conflict, decide_and_commit
 from schemas.activity import OFFSET
 from schemas.ids import Partition
 from schemas.layout import ArchiveKey, split_s3_uri
@@ -93,7 +93,7 @@ def append_ranges(
         lambda: tables.find_or_create(topic),
         decide,
         doing=f"archiving records of {topic}",
-        conflict=lost_to_others("ARCHIVE_CONFLICT", topic=topic),
+        conflict=commit_conflict("ARCHIVE_CONFLICT", topic=topic),
         sleep=sleep,
     )
 

@@ -25,7 +25,7 @@ from connectors.lake.archive_commit import read_footer
 from connectors.lake.archive_reading import archived_rows
 from connectors.lake.archive_tables import ArchivedFile, ArchiveTables, live_files
 from connectors.lake.faults import lake_faults
-from connectors.lake.optimistic import Decision, Settled, Staged, decide_and_commit, lost_to_others
+from connectors.lake.optimistic import Decision, Settled, Staged, commit_conflict, decide_and_commit
 from connectors.storage.access import S3Access
 from connectors.storage.writing import put_file
 from schemas.errors import FatalError
@@ -172,7 +172,7 @@ def _exchange(
         lambda: tables.find(topic),
         decide,
         doing=f"replacing small files of {topic}",
-        conflict=lost_to_others("ARCHIVE_CONFLICT", topic=topic),
+        conflict=commit_conflict("ARCHIVE_CONFLICT", topic=topic),
         sleep=sleep,
     )
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from connectors.lake.bounds import COUNTS
 from connectors.lake.faults import lake_faults
-from connectors.lake.optimistic import Decision, Settled, Staged, decide_and_commit, lost_to_others, require_tag
+from connectors.lake.optimistic import Decision, Settled, Staged, commit_conflict, decide_and_commit, require_tag
 from connectors.lake.snapshots import history_properties, read_history, summary_properties, tag_name
 from connectors.lake.tables import AudienceTables, iceberg_type
 from schemas.columns import Column, RowSchema
@@ -72,7 +72,7 @@ def commit_version(
         lambda: tables.find_or_create(audience, schema),
         decide,
         doing=f"publishing a version of {audience.audience}",
-        conflict=lost_to_others("PUBLISH_CONFLICT", audience=audience.audience),
+        conflict=commit_conflict("PUBLISH_CONFLICT", audience=audience.audience),
         sleep=sleep,
     )
 

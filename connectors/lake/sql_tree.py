@@ -53,11 +53,11 @@ def replace_calls(tree: Tree, system_names: frozenset[str]) -> dict[Call, str]:
     """
     nodes = list(_nodes(tree))
     known = {entry["key"].lower() for node in nodes for entry in _expressions(node)}
-    if taken := sorted(known & system_names):
-        raise UserError("BAD_SQL", f"{taken[0]} is the name of a DuckDB table: use another name for the expression")
-    if taken := sorted(n for n in known if n in RESERVED or n.startswith(VIEW_PREFIX) or PLACE.search(n)):
+    if reserved := sorted(known & system_names):
+        raise UserError("BAD_SQL", f"{reserved[0]} is the name of a DuckDB table: use another name for the expression")
+    if invalid := sorted(n for n in known if n in RESERVED or n.startswith(VIEW_PREFIX) or PLACE.search(n)):
         raise UserError(
-            "BAD_SQL", f"{taken[0][:80]!r} is not a valid name for an expression: use letters, digits and _"
+            "BAD_SQL", f"{invalid[0][:80]!r} is not a valid name for an expression: use letters, digits and _"
         )
     views: dict[Call, str] = {}
     for node in nodes:

@@ -100,7 +100,7 @@ class IcebergVersionStore:
                 return outcome
             info = new_version(history, request, PARTITIONER)
             return VersionChange(
-                info=self._counted(request.audience, history.current, info, request.parts),
+                info=self._with_counts(request.audience, history.current, info, request.parts),
                 parts=request.parts,
                 mark=history.raised_high_water(request.order_key, request.import_id),
                 retype=request.retype_columns,
@@ -172,18 +172,18 @@ class IcebergVersionStore:
     ) -> PublishOutcome:
         """See `VersionStore.rollback`."""
         history = load_history(self._tables, audience)
-        if mine := history.find_import(operation_id):
-            return already_published(mine)
+        if existing := history.find_import(operation_id):
+            return already_published(existing)
         source = require_version(history, audience, to_version)
-        seen = expected_current or (history.current.version if history.current else None)
+        expected = expected_current or (history.current.version if history.current else None)
         parts = self.files(audience, to_version)
 
         def plan(now: VersionHistory) -> PublishOutcome | VersionChange:
-            if outcome := _moved(now, operation_id, seen):
+            if outcome := _base_moved(now, operation_id, expected):
                 return outcome
             require_version(now, audience, to_version)
             info = rolled_back(now, source, operation_id=operation_id, order_key=order_key, at=at, reason=reason)
-            info = self._counted(audience, now.current, info, parts)
+            info = self._with_counts(audience, now.current, info, parts)
             return VersionChange(
                 info=info, parts=parts, mark=now.raised_high_water(order_key, operation_id), source=source
             )
@@ -193,8 +193,8 @@ class IcebergVersionStore:
     def compact(self, audience: AudienceRef, *, operation_id: JobId, at: datetime, target_bytes: int) -> PublishOutcome:
         """See `VersionStore.compact`. Raises `FatalError` PART_MISMATCH if the merge lost or duplicated a member."""
         history = load_history(self._tables, audience)
-        if mine := history.find_import(operation_id):
-            return already_published(mine)
+        if existing := history.find_import(operation_id):
+            return already_published(existing)
         base = require_version(history, audience, Version(history.last_version))
         parts = merge_files(
             self.files(audience, base.version),
@@ -214,7 +214,7 @@ class IcebergVersionStore:
         self._check_parts(parts, base.row_schema, 1)
 
         def plan(now: VersionHistory) -> PublishOutcome | VersionChange:
-            if outcome := _moved(now, operation_id, base.version):
+            if outcome := _base_moved(now, operation_id, base.version):
                 return outcome
             return VersionChange(info=compacted(now, base, operation_id=operation_id, at=at), parts=parts, mark=None)
 
@@ -254,7 +254,7 @@ class IcebergVersionStore:
         with lake_faults(f"dropping {audience.audience}"):
             self._tables.drop(audience)
 
-    def _counted(
+    def _with_counts(
         self, audience: AudienceRef, before: VersionInfo | None, info: VersionInfo, parts: Sequence[Part]
     ) -> VersionInfo:
         """The version with its counts relative to the one before it, unless it has counts already."""
@@ -309,9 +309,9 @@ class RunningTotal:
                     self._on_rows(self._rows)
 
 
-def _moved(now: VersionHistory, operation_id: JobId, expected: Version | None) -> PublishOutcome | None:
+def _base_moved(now: VersionHistory, operation_id: JobId, expected: Version | None) -> PublishOutcome | None:
     """The outcome that ends an operation on the current version: already done, or another version is current."""
-    if mine := now.find_import(operation_id):
-        return already_published(mine)
+    if existing := now.find_import(operation_id):
+        return already_published(existing)
     current = now.current.version if now.current else None
     return BaseMoved(current_version=current) if current != expected else None

@@ -24,13 +24,13 @@ def read_manifest(address: str, access: S3Access, temp: Path) -> Iterator[tuple[
         bucket, key = split_s3_uri(address)
         temp.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="receive-", dir=temp) as folder:
-            files = _Fetched(access, bucket, key.rpartition("/")[0], Path(folder))
+            files = _DownloadedFiles(access, bucket, key.rpartition("/")[0], Path(folder))
             yield Manifest.parse(_bounded(files.fetch(key, address))), files
     else:
         path = Path(address)
         if not path.is_file():
             raise _no_manifest(address)
-        yield Manifest.parse(_bounded(path)), _Beside(path.parent)
+        yield Manifest.parse(_bounded(path)), _LocalFiles(path.parent)
 
 
 def _bounded(path: Path) -> bytes:
@@ -43,7 +43,7 @@ def _no_manifest(address: str) -> UserError:
     return UserError("NO_MANIFEST", f"manifest {address} does not exist", manifest=address)
 
 
-class _Beside:
+class _LocalFiles:
     """Files beside a local manifest."""
 
     def __init__(self, folder: Path) -> None:
@@ -57,7 +57,7 @@ class _Beside:
         pass
 
 
-class _Fetched:
+class _DownloadedFiles:
     """Objects beside a manifest, one at a time on local disk."""
 
     def __init__(self, access: S3Access, bucket: str, prefix: str, folder: Path) -> None:

@@ -95,7 +95,7 @@ class CsvReader:
         self._bad = np.empty((REJECTS_PER_SCAN, 6), np.int64)
         while True:
             if self._skip is not None:
-                pos, done = self._go_on_skipping(pos, self._skip)
+                pos, done = self._continue_skipping(pos, self._skip)
                 if done:
                     self._skip = None
                     yield from reject_batches([self._skipped_reject()])
@@ -111,7 +111,7 @@ class CsvReader:
                 self._start_skipping(pos)
                 continue
             pos = self._refill(pos)
-        yield from self._last(pos)
+        yield from self._check_end(pos)
 
     def _refill(self, pos: int) -> int:
         """Move unused bytes to the front and read a block after them."""
@@ -234,14 +234,14 @@ class CsvReader:
 
     def _without_invalid_utf8(self, n: int, rejects: list[Reject]) -> int:
         """Remove records that are not UTF-8 from the last scan's output; returns how many remain."""
-        places = np.empty(n, np.int64)
-        if not invalid_utf8_positions(self._data, self._good, n, places):
+        positions = np.empty(n, np.int64)
+        if not invalid_utf8_positions(self._data, self._good, n, positions):
             return n
-        for row in np.flatnonzero(places >= 0).tolist():
-            at = int(places[row])
+        for row in np.flatnonzero(positions >= 0).tolist():
+            at = int(positions[row])
             reason = f"byte {self._base + at} is {int(self._data[at]):#04x}, which is not valid UTF-8 there"
             rejects.append(self._reject(self._good[row].tolist(), RejectCode.INVALID_UTF8, reason))
-        return self._keep(np.flatnonzero(places < 0))
+        return self._keep(np.flatnonzero(positions < 0))
 
     def _without_second_files(self, n: int, rejects: list[Reject]) -> int:
         """Remove records that begin another file; returns how many remain. Raises `UserError` SECOND_HEADER."""
@@ -291,7 +291,7 @@ class CsvReader:
         }
         self._skip = np.array([kernel.UNQUOTED, 1, self._state[kernel.LINE], -1, -1, 0], np.int64)
 
-    def _go_on_skipping(self, pos: int, skip: npt.NDArray[np.int64]) -> tuple[int, bool]:
+    def _continue_skipping(self, pos: int, skip: npt.NDArray[np.int64]) -> tuple[int, bool]:
         """(position after the skipped bytes, whether the record has ended)."""
         pos = kernel.skip_record(self._data, pos, self._tail, self._base, skip)
         done = bool(skip[kernel.SKIP_DONE]) or (self._eof and skip[kernel.SKIP_MACHINE] != kernel.QUOTED)
@@ -304,7 +304,7 @@ class CsvReader:
         code = RejectCode.ROW_TOO_LARGE
         return Reject(code=code, reason=why(code, self._limit), **self._skipped)
 
-    def _last(self, pos: int) -> Iterator[RejectBatch]:
+    def _check_end(self, pos: int) -> Iterator[RejectBatch]:
         """Raise `UserError` UNCLOSED_QUOTE if bytes are left over: they belong to an unclosed quote."""
         if self._skip is not None:
             raise unclosed(int(self._skip[kernel.SKIP_QUOTE_POS]), int(self._skip[kernel.SKIP_QUOTE_LINE]))

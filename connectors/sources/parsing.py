@@ -40,7 +40,7 @@ __all__ = ["ParseLimits", "ParseProgress", "ParseSummary", "ParsedFile", "open_p
 TICK_S: Final = 0.5
 BLOCK_BYTES: Final = 8 * 1024 * 1024
 
-NO_FRAME: Final = (
+FRAME_ERRORS: Final = (
     pa.ArrowException,
     AttributeError,
     EOFError,
@@ -134,34 +134,34 @@ class ParsedFile:
             kind, payload = frame
             match kind:
                 case FrameKind.ACCEPTED:
-                    with _being_a_frame():
+                    with _frame_faults():
                         batch = read_batch(payload, self._schema)
                     self._accepted += batch.num_rows
                     yield batch
                 case FrameKind.REJECTS:
-                    with _being_a_frame():
+                    with _frame_faults():
                         rejects = read_checked(payload, REJECT_SCHEMA)
                     self._rejected += rejects.num_rows
                     yield RejectBatch(rejects)
                 case FrameKind.PROGRESS:
-                    with _being_a_frame():
+                    with _frame_faults():
                         progress = ParseProgress(source_size=self._source_size, **json.loads(payload))
                     self._report(progress)
                 case FrameKind.LAYOUT:
-                    with _being_a_frame():
-                        self._take_layout(json.loads(payload))
+                    with _frame_faults():
+                        self._set_layout(json.loads(payload))
                 case FrameKind.DIGESTS:
-                    with _being_a_frame():
+                    with _frame_faults():
                         self._digests = tuple(Digest.parse(text) for text in json.loads(payload)["partitions"])
                     self._accepted += sum(digest.count for digest in self._digests)
                 case FrameKind.ERROR:
                     self._process.finish()
-                    with _being_a_frame():
+                    with _frame_faults():
                         error = MusterError.from_record(json.loads(payload))
                     raise error
                 case FrameKind.SUMMARY:
                     self._process.finish()
-                    with _being_a_frame():
+                    with _frame_faults():
                         summary = ParseSummary(**json.loads(payload))
                     self._end(summary)
                     return
@@ -184,7 +184,7 @@ class ParsedFile:
                     wall_s=self._limits.wall_s,
                 )
 
-    def _take_layout(self, record: dict[str, Any]) -> None:
+    def _set_layout(self, record: dict[str, Any]) -> None:
         self.layout = {**record, "spec": ImportSpec.from_record(record["spec"])}
         self._schema = arrow_schema(self.layout["spec"].row_schema, ordinal=True)
 
@@ -215,11 +215,11 @@ class ParsedFile:
 
 
 @contextmanager
-def _being_a_frame() -> Iterator[None]:
+def _frame_faults() -> Iterator[None]:
     """Translate malformed payloads, since the child has read untrusted bytes. Raises `FatalError` BAD_FRAME."""
     try:
         yield
-    except NO_FRAME as exc:
+    except FRAME_ERRORS as exc:
         raise FatalError("BAD_FRAME", f"the parser sent an invalid frame: {str(exc)[:300]}") from exc
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from connectors.sandbox import described, look
+from connectors.sandbox import describe_layers, probe
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import SANDBOX_REQUIRED, Settings
 from orchestration.workflow.resources import machine_specs
@@ -50,7 +50,7 @@ def wrong(subject: str, code: str, message: str, advice: str) -> Diagnosis:
 def sandbox(settings: Settings) -> Diagnosis:
     """How well this machine confines children that read untrusted files."""
     try:
-        missing = described(look())
+        missing = describe_layers(probe())
     except OSError as exc:
         return wrong("sandbox", "SANDBOX_BROKEN", f"child processes cannot be confined: {exc}", "see docs/security.md")
     if not missing:

@@ -142,7 +142,7 @@ class Rebase:
         from connectors.kafka.log_ends import log_ends, log_starts
 
         bootstrap, partitions = self.settings.kafka_bootstrap, self.settings.partitions
-        topic_id, known = TopicIds(bootstrap).of(topic), self.archive.topic_id(topic)
+        topic_id, known = TopicIds(bootstrap).topic_id(topic), self.archive.topic_id(topic)
         starts, ends = log_starts(bootstrap, topic, partitions), log_ends(bootstrap, topic, partitions)
         return TopicFound(
             topic=topic,
@@ -193,7 +193,7 @@ class Rebase:
         members = 0
         while True:
             try:
-                if not (members := group.members()) and group.move(starts):
+                if not (members := group.members()) and group.set_offsets(starts):
                     return
             except KafkaException as exc:
                 if time.monotonic() > deadline:

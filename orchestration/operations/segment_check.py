@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from connectors.lake.activity_relations import Activity, Below
+from connectors.lake.activity_relations import Activity, EndOffsets
 from connectors.lake.segment_queries import Comparison
 from orchestration.catalog.segment_records import Segment
 from orchestration.kinds.segment_meaning import Meaning, Outside
@@ -25,7 +25,7 @@ from orchestration.platform.clock import fresh_id, now_ms
 from schemas.codec import CODEC, UndecodableError
 from schemas.errors import MusterError, RetriableError, UserError
 from schemas.ids import JobId, Partition
-from schemas.layout import cut_prefix
+from schemas.layout import segment_snapshot_prefix
 from schemas.segment_messages import CutRequested, SegmentCut
 from schemas.topics import EVENTS, PROFILES, SEGMENT_STATUS
 from segmentation.expressions.literals import EPOCH
@@ -220,7 +220,7 @@ class SegmentCheck:
     def _remove(self, request: CutRequested) -> None:
         """Files that a partition writes too late, or that cannot be removed now, are removed with other orphans."""
         try:
-            self.objects.delete_prefix(self.settings.staging_bucket, cut_prefix(request.cut_id))
+            self.objects.delete_prefix(self.settings.staging_bucket, segment_snapshot_prefix(request.cut_id))
         except MusterError as exc:
             _log.warning("the members of cut %s were not removed: %s", request.cut_id, exc)
 
@@ -247,8 +247,8 @@ def _below(activity: Activity, cuts: Sequence[SegmentCut]) -> Activity:
     """The activity that the partitions of these cuts had read."""
     return replace(
         activity,
-        events_below=Below(ends={cut.partition: cut.events for cut in cuts}),
-        profiles_below=Below(ends={cut.partition: cut.profiles for cut in cuts}),
+        events_below=EndOffsets(ends={cut.partition: cut.events for cut in cuts}),
+        profiles_below=EndOffsets(ends={cut.partition: cut.profiles for cut in cuts}),
     )
 
 

@@ -45,7 +45,7 @@ class Relations:
     facts (`truths.true_without_facts`): then all users of the other relations are known.
     members: kind VARCHAR (audience, segment), name VARCHAR, user_id VARCHAR; read if a rule refers to one.
     `profiles_of_users`: the profiles of only the users of a query (one column), if that is less work than reading all.
-    `of_event` and `of_profile`: expressions for the value of a name that is stored in something other than those maps.
+    `event_value` and `profile_value`: expressions for the value of a name that is stored elsewhere than in those maps.
     event_id may be of any type: rows equal in it, and in user, event and time, are one event.
     """
 
@@ -54,8 +54,8 @@ class Relations:
     known_users: str | BoundSql | None = "known_users"
     members: str | BoundSql = "members"
     profiles_of_users: Callable[[str], BoundSql] | None = None
-    of_event: ValueOf = map_value
-    of_profile: ValueOf = map_value
+    event_value: ValueOf = map_value
+    profile_value: ValueOf = map_value
 
 
 def members_sql(rule: Rule, relations: Relations, at: datetime) -> BoundSql:
@@ -148,8 +148,8 @@ class _Query:
         self._relations = relations
         self._at = (at - EPOCH) // timedelta(microseconds=1)
         self._user = user_id
-        self._properties = _Values(relations.of_event)
-        self._attributes = _Values(relations.of_profile)
+        self._properties = _Values(relations.event_value)
+        self._attributes = _Values(relations.profile_value)
         self._events: dict[Events, str] = {}
         self._of_user: dict[Count | Ever | Never | Seen, str] = {}
         self._members: dict[Member, str] = {}

@@ -185,8 +185,8 @@ class SegmentWorker:
 
     async def _pass_gaps(self) -> None:
         """Find gaps at the ends of logs, where no later record shows that the offsets hold none."""
-        ends = LogEnds(self._config.bootstrap)
-        await ends.start()
+        log_ends = LogEnds(self._config.bootstrap)
+        await log_ends.start()
         try:
             seen: dict[TP, int] = {}
             while True:
@@ -196,12 +196,12 @@ class SegmentWorker:
                 ]
                 seen = {tp: lane.due for tp, lane in self._lanes.items()}
                 try:
-                    for tp, end in (await ends.of(idle)).items():
+                    for tp, end in (await log_ends.ends(idle)).items():
                         await self._pass_gap(tp, end)
                 except KafkaError as exc:
                     _log.warning("the end offsets of %d partitions are unknown: %r", len(idle), exc)
         finally:
-            await ends.stop()
+            await log_ends.stop()
 
     async def _pass_gap(self, tp: TP, log_end: int) -> None:
         lane = self._lanes.get(tp)

@@ -77,7 +77,7 @@ class LogEnds:
         """Disconnect from the brokers."""
         await self._consumer.stop()
 
-    async def of(self, partitions: Iterable[TP]) -> Mapping[TP, int]:
+    async def ends(self, partitions: Iterable[TP]) -> Mapping[TP, int]:
         """The offset that the next record of each will have."""
         asked = {TopicPartition(*tp): tp for tp in partitions}
         ends = await self._consumer.end_offsets(list(asked)) if asked else {}

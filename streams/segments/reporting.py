@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 
 from schemas.ids import AudienceName, Partition, TenantName
-from schemas.layout import cut_key, s3_uri
+from schemas.layout import s3_uri, segment_snapshot_key
 from schemas.segment_messages import SegmentCut, SegmentStatus
 from schemas.topics import SEGMENT_STATUS
 from segmentation.partitions.partition import PartitionSegments
@@ -35,7 +35,7 @@ class Reporter:
         part = None
         if len(snapshot.members):
             content = snapshot.content()
-            key = cut_key(request.cut_id, self._partition, hashlib.sha256(content).hexdigest()[:32])
+            key = segment_snapshot_key(request.cut_id, self._partition, hashlib.sha256(content).hexdigest()[:32])
             environment.store.put_new(self._config.staging_bucket, key, content)
             part = s3_uri(self._config.staging_bucket, key)
         message = SegmentCut(

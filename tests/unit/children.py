@@ -16,7 +16,7 @@ def running(module: str) -> list[psutil.Process]:
 
 def fork_servers() -> list[psutil.Process]:
     """Those that parsers are forked from."""
-    return running("connectors.sources.forking")
+    return running("connectors.sources.parser_server")
 
 
 def parsers() -> list[psutil.Process]:

@@ -208,5 +208,5 @@ def test_a_file_that_is_sent_twice_and_the_same_events_of_a_producer_are_one_eve
 class NobodyReads:
     """`Backlog` of a topic that nobody reads yet; so few chunks need not wait for anybody."""
 
-    def taken(self) -> tuple[int, ...]:
+    def committed(self) -> tuple[int, ...]:
         return (0,) * P

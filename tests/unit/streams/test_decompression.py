@@ -10,7 +10,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import TopicPartition
 
 from schemas.codec import BATCH_MAX_BYTES, CODEC, STAND_IN, UndecodableError
-from streams.unpacking import _gzip, limit_batches
+from streams.decompression import _gzip, limit_batches
 
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 
