@@ -71,7 +71,7 @@ AT_RECURSIVE: Final = 0x8000
 MOUNT_ATTR_RDONLY: Final = 0x1
 LINUX_CAPABILITY_VERSION_3: Final = 0x20080522
 
-OUR_PACKAGES: Final = ("schemas", "segmentation", "connectors")
+OWN_PACKAGES: Final = ("schemas", "segmentation", "connectors")
 SYSTEM_FILES: Final = tuple(
     Path(path)
     for path in (
@@ -291,9 +291,9 @@ def program_files() -> tuple[Path, ...]:
     sites = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     numpy = find_spec("numpy")
     sites |= {Path(numpy.origin).parents[1]} if numpy is not None and numpy.origin else set()
-    for package in OUR_PACKAGES:
+    for package in OWN_PACKAGES:
         import_module(package)  # their parent directory cannot be listed after confinement
-    own_packages = [PACKAGE_ROOT / package for package in OUR_PACKAGES]
+    own_packages = [PACKAGE_ROOT / package for package in OWN_PACKAGES]
     libraries = [Path(path) for path in os.environ.get("LD_LIBRARY_PATH", "").split(":") if path.startswith("/")]
     zones = [Path(path) for path in (*zoneinfo.TZPATH, os.environ.get("TZDIR", "")) if path.startswith("/")]
     python = [Path(sys.base_prefix) / "lib"]

@@ -8,7 +8,7 @@ from schemas.digest import Digest
 from schemas.ids import Seq
 from schemas.layout import RunKey
 
-PATIENCE: Final = 8
+MAX_OVERTAKEN: Final = 8
 """Number of smaller merges that may overtake the one that has waited longest."""
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class _Waiting(Generic[T]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeQueue(Generic[T]):
-    """Pending merges, in order of arrival. The smallest goes next; none is overtaken more than `PATIENCE` times."""
+    """Pending merges, in order of arrival. The smallest goes next; each is overtaken at most `MAX_OVERTAKEN` times."""
 
     waiting: tuple[_Waiting[T], ...] = field(default=())
 
@@ -77,8 +77,8 @@ class MergeQueue(Generic[T]):
         """Take the next item. None if the queue is empty."""
         if not self.waiting:
             return self, None
-        impatient = [w for w in self.waiting if w.overtaken >= PATIENCE]
-        choice = impatient[0] if impatient else min(self.waiting, key=lambda w: w.size)
+        overdue = [w for w in self.waiting if w.overtaken >= MAX_OVERTAKEN]
+        choice = overdue[0] if overdue else min(self.waiting, key=lambda w: w.size)
         at = next(i for i, w in enumerate(self.waiting) if w is choice)
         before = (replace(w, overtaken=w.overtaken + 1) for w in self.waiting[:at])
         return replace(self, waiting=(*before, *self.waiting[at + 1 :])), choice.item

@@ -2,7 +2,7 @@
 
 A batch of 100 KB may decompress to gigabytes each time it is read, and no worker would ever get past it. If one
 decompresses to more than `BATCH_MAX_BYTES`, a single record replaces all of its records, at the offset of the first:
-`schemas.codec.STAND_IN` and the batch as fetched. Its other offsets hold no record.
+`schemas.codec.OVERSIZE_MARKER` and the batch as fetched. Its other offsets hold no record.
 """
 
 import sys
@@ -19,7 +19,7 @@ from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.memory_records import MemoryRecords
 
-from schemas.codec import BATCH_MAX_BYTES, STAND_IN
+from schemas.codec import BATCH_MAX_BYTES, OVERSIZE_MARKER
 
 PIECE_BYTES: Final = 1024 * 1024
 GZIP_WINDOW: Final = 31
@@ -132,7 +132,7 @@ class _Batch:
                 timestamp=self._batch.max_timestamp,
                 timestamp_type=self._batch.timestamp_type,
                 key=None,
-                value=STAND_IN + exc.packed,
+                value=OVERSIZE_MARKER + exc.packed,
                 headers=(),
                 checksum=None,
             )

@@ -84,8 +84,8 @@ def append_ranges(
         with transaction.update_snapshot().merge_append() as append:
             for file in files:
                 append.append_data_file(file)
-        moved = {p: end for p, end in plan.archived_to.items() if ends.get(p) != end}
-        properties = {archived_to_property(topic, p): str(end) for p, end in moved.items()}
+        advanced = {p: end for p, end in plan.archived_to.items() if ends.get(p) != end}
+        properties = {archived_to_property(topic, p): str(end) for p, end in advanced.items()}
         transaction.set_properties(properties | ({} if topic_id is None else {TOPIC_ID + topic: topic_id}))
         return Staged(transaction, plan)
 
@@ -107,15 +107,15 @@ def _planned(
     unusable: dict[int, str] = {}
     added: list[DataFile] = []
     for number, written in enumerate(ranges):
-        becomes = verdict(written, ends.get(written.partition), log_epoch)
-        if becomes is Verdict.APPEND:
+        decision = verdict(written, ends.get(written.partition), log_epoch)
+        if decision is Verdict.APPEND:
             if (fault := _range_fault(written, footers, location)) is None:
                 ends[written.partition] = written.end_offset
                 added += [file for uri in written.files if not isinstance(file := footers[uri], str)]
             else:
                 unusable[number] = fault
-                becomes = Verdict.REFUSED
-        verdicts.append(becomes)
+                decision = Verdict.REFUSED
+        verdicts.append(decision)
     return Appended(archived_to=ends, verdicts=verdicts, unusable=unusable, files=len(added)), added
 
 

@@ -111,7 +111,7 @@ def evolve_schema(transaction: "Transaction", schema: RowSchema, retype: Set[str
     """
     existing = {field.name.lower(): field for field in transaction.table_metadata.schema().fields}
     missing: list[Column] = []
-    gone: list[str] = []
+    retyped: list[str] = []
     for column in schema.columns:
         field = existing.get(column.name.lower())
         if field is None:
@@ -119,7 +119,7 @@ def evolve_schema(transaction: "Transaction", schema: RowSchema, retype: Set[str
         elif (field.name, field.field_type) == (column.name, iceberg_type(column.type)):
             continue
         elif column.name in retype:
-            gone.append(field.name)
+            retyped.append(field.name)
             missing.append(column)
         else:
             raise UserError(
@@ -132,8 +132,8 @@ def evolve_schema(transaction: "Transaction", schema: RowSchema, retype: Set[str
                 existing_type=str(field.field_type),
             )
     if missing:
-        with transaction.update_schema(allow_incompatible_changes=bool(gone)) as update:
-            for name in gone:
+        with transaction.update_schema(allow_incompatible_changes=bool(retyped)) as update:
+            for name in retyped:
                 update.delete_column(name)
             for column in missing:
                 update.add_column(column.name, iceberg_type(column.type))

@@ -95,8 +95,8 @@ def query(
 
 
 def _rows(child: "_Child") -> Iterator[Row]:
-    while (some := child.receive().get("rows")) is not None:
-        yield from map(tuple, some)
+    while (rows := child.receive().get("rows")) is not None:
+        yield from map(tuple, rows)
 
 
 def _call(record: dict[str, Any]) -> Call:

@@ -124,17 +124,17 @@ class Evaluator:
         What is due: the kinds of events whose count changes, each with its users.
         """
         pending = self.state.pending.due(at_us)
-        kinds, some = [], []
+        kinds, passed_users = [], []
         for count, deadlines in self.state.deadlines.items():
             rows, passed = deadlines.passed(at_us)
             if len(rows):
                 kinds.append(count.events)
-                some.append((self.state.latest[count.events].users(rows), passed))
-        if not some and not len(pending.users):
+                passed_users.append((self.state.latest[count.events].users(rows), passed))
+        if not passed_users and not len(pending.users):
             return None
-        distinct = [*some, (pending.users, pending.occurred_at)]
-        users, instants, which = self._marks.earliest(len(self.state.index), distinct)
-        due = [(kind, of[first]) for kind, (of, _), first in zip(kinds, some, which[:-1], strict=True)]
+        distinct = [*passed_users, (pending.users, pending.occurred_at)]
+        users, instants, is_earliest = self._marks.earliest(len(self.state.index), distinct)
+        due = [(kind, of[first]) for kind, (of, _), first in zip(kinds, passed_users, is_earliest[:-1], strict=True)]
         if len(users) > max_users:
             due = [(kind, of[of < users[max_users]]) for kind, of in due]
             users, instants = users[:max_users], instants[:max_users]
@@ -215,24 +215,24 @@ class Evaluator:
             flags = [touched_flags[one] for one in self.plan.depends[name] if one in touched_flags]
             if active.paused or not (flags or len(new)):
                 continue
-            some = np.flatnonzero(reduce(np.logical_or, flags, indices_of_new))
-            who, now = users[some], answers.is_in(active.rule, some)
-            changed = now != self.state.inside[name][who]
+            indices = np.flatnonzero(reduce(np.logical_or, flags, indices_of_new))
+            affected, now = users[indices], answers.is_in(active.rule, indices)
+            changed = now != self.state.inside[name][affected]
             if not changed.any():
                 continue
-            who, entered = who[changed], now[changed]
-            self.state.inside[name][who] = entered
+            affected, entered = affected[changed], now[changed]
+            self.state.inside[name][affected] = entered
             member = Member(kind="segment", name=name)
             if member in self.state.true:
-                self.state.true[member][who] = entered
-                touched_flags[member] = self._marks.among(users, who)
+                self.state.true[member][affected] = entered
+                touched_flags[member] = self._marks.among(users, affected)
             changes.append(
                 Changes(
                     segment=name,
                     rule_version=active.version,
-                    user_ids=self.state.index.ids(who),
+                    user_ids=self.state.index.ids(affected),
                     entered=entered,
-                    effective_at=at[some[changed]],
+                    effective_at=at[indices[changed]],
                     cause=cause,
                 )
             )

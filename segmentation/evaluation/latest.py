@@ -79,10 +79,10 @@ class LatestEvents:
         if not len(users):
             return
         self._row_of = grown(self._row_of, int(users.max()) + 1, NONE)
-        most = self._rows + len(users)
-        self._user_of, self._stored = grown(self._user_of, most), grown(self._stored, most)
-        self._times, self._identities = grown(self._times, most), grown(self._identities, most)
-        self._first = grown(self._first, most)
+        capacity = self._rows + len(users)
+        self._user_of, self._stored = grown(self._user_of, capacity), grown(self._stored, capacity)
+        self._times, self._identities = grown(self._times, capacity), grown(self._identities, capacity)
+        self._first = grown(self._first, capacity)
         self._rows = _insert(
             users, occurred_at, identities, self._row_of, self._user_of, self._times, self._identities,
             self._stored, self._first, self._rows,

@@ -61,18 +61,20 @@ def ingest_events(records: Sequence[TopicRecord], partitions: int, existed: Exis
                     refusals.append(refused.at(record.offset))
             continue
         singles = cast(list[tuple[TopicRecord, EventRecord]], list(consecutive))
-        right, _ = partitions_of(pa.array([event.user_id for _, event in singles], pa.string()), partitions)
-        here: list[tuple[TopicRecord, EventRecord]] = []
-        for (record, event), partition in zip(singles, right.tolist(), strict=True):
+        expected_partitions, _ = partitions_of(
+            pa.array([event.user_id for _, event in singles], pa.string()), partitions
+        )
+        placed: list[tuple[TopicRecord, EventRecord]] = []
+        for (record, event), partition in zip(singles, expected_partitions.tolist(), strict=True):
             if partition == record.partition:
-                here.append((record, event))
+                placed.append((record, event))
                 continue
             try:
                 moves.append(_move(record, event, Partition(partition)))
             except Refused as refused:
                 refusals.append(refused.at(record.offset))
-        if here:
-            batches.append(_rows_of_records(here))
+        if placed:
+            batches.append(_rows_of_records(placed))
     return EventIntake(
         rows=joined(batches, EVENT_ROWS),
         moves=tuple(moves),

@@ -58,8 +58,10 @@ def ingest_profiles(records: Sequence[TopicRecord], partitions: int, existed: Ex
                     refusals.append(refused.at(record.offset))
             continue
         singles = cast(list[tuple[TopicRecord, ProfileRecord]], list(consecutive))
-        right, _ = partitions_of(pa.array([change.user_id for _, change in singles], pa.string()), partitions)
-        placed = list(zip(singles, right.tolist(), strict=True))
+        expected_partitions, _ = partitions_of(
+            pa.array([change.user_id for _, change in singles], pa.string()), partitions
+        )
+        placed = list(zip(singles, expected_partitions.tolist(), strict=True))
         refusals += [_misplaced(record, p) for (record, _), p in placed if p != record.partition]
         batches.append(_rows_of_records([one for one, p in placed if p == one[0].partition]))
     return ProfileIntake(
@@ -103,12 +105,12 @@ def _deletion(key: bytes | None) -> ProfileRecord:
         raise Refused(RefusalCode.BAD_USER_ID, "the key is not the user id in UTF-8") from exc
 
 
-def _misplaced(record: TopicRecord, right: int) -> Refusal:
+def _misplaced(record: TopicRecord, expected: int) -> Refusal:
     return Refusal(
         offset=record.offset,
         code=RefusalCode.WRONG_PARTITION,
-        reason=f"the user belongs to partition {right}, not {record.partition}: the producer must partition by murmur2 "
-        "of the key (librdkafka: partitioner=murmur2_random)",
+        reason=f"the user belongs to partition {expected}, not {record.partition}: the producer must "
+        "partition by murmur2 of the key (librdkafka: partitioner=murmur2_random)",
     )
 
 
@@ -138,7 +140,7 @@ def _rows_of_chunks(found: ChunkRows[ProfileChunk]) -> pa.RecordBatch:
         repeated([chunk.tenant for _, chunk in found.chunks], counts),
         rows.column(USER_ID),
         pa.array(deleted),
-        maps_of_columns(list(values), list(values.values()), rows.num_rows, ATTRIBUTES_TYPE, but=deleted),
+        maps_of_columns(list(values), list(values.values()), rows.num_rows, ATTRIBUTES_TYPE, empty_rows=deleted),
         pa.array(np.repeat([record.offset for record, _ in found.chunks], counts)),
         pa.array(received_at).cast(PROFILE_ROWS.field(RECEIVED_AT).type),
         repeated([chunk.source for _, chunk in found.chunks], counts),

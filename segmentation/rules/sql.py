@@ -185,7 +185,7 @@ class _Query:
         If a rule is false for users without any of its events, the events come first: profiles and memberships of other
         users are not read.
         """
-        asked = [
+        needed = [
             (name, relation)
             for name, used, relation in (
                 ("c", self._of_user, self._counted),
@@ -197,18 +197,18 @@ class _Query:
         before = BoundSql("", ())
         if self._relations.known_users is not None:
             user_column, joins = "k.user_id", _sql(_from(self._relations.known_users), " AS k")
-        elif len(asked) > 1 and false_without(self._rule, lambda condition: isinstance(condition, OfEvents)):
+        elif len(needed) > 1 and false_without(self._rule, lambda condition: isinstance(condition, OfEvents)):
             counted, self._only_counted = self._counted(), True
             before = _sql("WITH c AS MATERIALIZED (SELECT * FROM (", counted, ") AS c WHERE ", self._required(), ") ")
             user_column, joins = "c.user_id", BoundSql("c", ())
-            asked = asked[1:]
+            needed = needed[1:]
         else:
-            return self._outer_join(asked)
-        others = [_sql(" LEFT JOIN (", of(), f") AS {name} ON {name}.user_id = {user_column}") for name, of in asked]
+            return self._outer_join(needed)
+        others = [_sql(" LEFT JOIN (", of(), f") AS {name} ON {name}.user_id = {user_column}") for name, of in needed]
         return _Source(before=before, joins=_sql(joins, *others), user=user_column)
 
-    def _outer_join(self, asked: list[tuple[str, Callable[[], BoundSql]]]) -> _Source:
-        (user_column, joins), *others = [(f"{name}.user_id", _sql("(", of(), f") AS {name}")) for name, of in asked]
+    def _outer_join(self, needed: list[tuple[str, Callable[[], BoundSql]]]) -> _Source:
+        (user_column, joins), *others = [(f"{name}.user_id", _sql("(", of(), f") AS {name}")) for name, of in needed]
         for user, relation in others:
             joins = _sql(joins, " FULL JOIN ", relation, f" ON {user} = {user_column}")
             user_column = f"coalesce({user_column}, {user})"
@@ -259,12 +259,12 @@ class _Query:
         """
         matches = {e: self._matches(events) for events, e in self._events.items()}
         scanned = self._scanned("user_id, event, occurred_at, event_id", self._properties.selected())
-        some = joined(" OR ", matches.values()) if self._properties.names else BoundSql("true", ())
+        any_match = joined(" OR ", matches.values()) if self._properties.names else BoundSql("true", ())
         if not any(map(_counts_copies, self._of_user)):
             columns = [_sql(", ", match, f" AS {e}") for e, match in matches.items()]
-            return _sql("SELECT user_id, occurred_at", *columns, " FROM (", scanned, ") AS s WHERE ", some)
+            return _sql("SELECT user_id, occurred_at", *columns, " FROM (", scanned, ") AS s WHERE ", any_match)
         columns = [_sql(", bool_or(", match, f") AS {e}") for e, match in matches.items()]
-        where = _sql(" WHERE ", some, " GROUP BY user_id, event, occurred_at, event_id")
+        where = _sql(" WHERE ", any_match, " GROUP BY user_id, event, occurred_at, event_id")
         return _sql("SELECT user_id, occurred_at", *columns, " FROM (", scanned, ") AS s", where)
 
     def _matches(self, events: Events) -> BoundSql:

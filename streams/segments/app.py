@@ -121,18 +121,18 @@ class SegmentWorker:
         self._gaps |= {tp: OffsetGaps(partial(self._environment.log, tp.topic, tp.partition)) for tp in own}
         for partition in sorted({tp.partition for tp in own}):
             lanes = {topic: self._lanes.get(TP(topic, partition)) for topic in ACTIVITY_TOPICS}
-            both = {topic: lane for topic, lane in lanes.items() if lane is not None}
-            if len(both) < len(lanes):
+            owned_lanes = {topic: lane for topic, lane in lanes.items() if lane is not None}
+            if len(owned_lanes) < len(lanes):
                 self.on_fault(
                     FatalError(
                         "NOT_COPARTITIONED",
-                        f"partition {partition} of {' and '.join(both)} came without the other topic: both need "
+                        f"partition {partition} of {' and '.join(owned_lanes)} came without the other topic: both need "
                         "the same number of partitions",
                         partition=partition,
                     )
                 )
                 return
-            task = PartitionTask(Partition(partition), both, self._config, self._environment)
+            task = PartitionTask(Partition(partition), owned_lanes, self._config, self._environment)
             self._tasks[partition] = task
             self._background.spawn(self._run(task))
         _log.info("assigned partitions=%d generation=%d", len(own), generation)

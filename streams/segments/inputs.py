@@ -125,10 +125,10 @@ class Input:
             )
             await send_all(self._environment, [(ARCHIVE, None, f"{self._topic}/{self._partition}".encode(), written)])
             self.tail.announced(due.end, self._environment.monotonic())
-        upto = min(self.tail.archived_to, self.position)
-        if upto > self._acked:
-            self.lane.done_to(upto - self.base)
-            self._acked = upto
+        durable_to = min(self.tail.archived_to, self.position)
+        if durable_to > self._acked:
+            self.lane.done_to(durable_to - self.base)
+            self._acked = durable_to
 
     def _check(self, archived_to: int) -> None:
         if archived_to < self._acked:

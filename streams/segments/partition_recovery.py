@@ -93,12 +93,12 @@ class PartitionRecovery:
             segments = PartitionSegments(self._partition, position)
             found = Checkpoint(segments=segments, generation=-1, changes=0, next_seq=0)
         rebased = found.log_epoch < log_epoch
-        same = await log_matches(self._environment.log(MEMBERSHIP_CHANGES, self._partition), found, generation)
-        if not (same or rebased):
+        same_log = await log_matches(self._environment.log(MEMBERSHIP_CHANGES, self._partition), found, generation)
+        if not (same_log or rebased):
             raise foreign_log(found)
         segments = found.segments
         recovery = Recovery(segments, complete=found.generation >= 0)
-        await self._read_back(found if same else None, recovery, generation, started.started_at_us)  # 4
+        await self._read_back(found if same_log else None, recovery, generation, started.started_at_us)  # 4
         if rebased:
             recovery.limit_to(await self._ends())
             segments = await self._environment.in_thread(self._rebased, segments, starts)
@@ -107,12 +107,12 @@ class PartitionRecovery:
         recovery.extend_to(LogPosition(activations=await self._activations.end()))
         if not rebased:
             await self._environment.in_thread(self._catch_up, segments, recovery, starts)  # 5
-        how = "from the start, ignoring the checkpoint" if rebased else "from a checkpoint"
+        source = "from the start, ignoring the checkpoint" if rebased else "from a checkpoint"
         _log.info(
             "partition %d: generation=%d, %s of generation %d, events from %d, profiles from %d",
             self._partition,
             generation,
-            "without a checkpoint" if found.generation < 0 else how,
+            "without a checkpoint" if found.generation < 0 else source,
             found.generation,
             starts[EVENTS],
             starts[PROFILES],

@@ -7,7 +7,7 @@ from schemas.digest import Digest
 from schemas.ids import Attempt, JobId, Partition, Seq
 from schemas.layout import RunKey
 from segmentation.acks import AckLedger, DeliveryGapError
-from segmentation.merging import PATIENCE, MergeQueue, StagedRun, select_each_chunk_once
+from segmentation.merging import MAX_OVERTAKEN, MergeQueue, StagedRun, select_each_chunk_once
 
 
 def delivered(first: int, count: int) -> AckLedger:
@@ -69,11 +69,11 @@ def test_small_merges_go_first_but_a_big_one_is_not_overtaken_for_ever() -> None
     queue: MergeQueue[str] = MergeQueue()
     queue = queue.add("big", 1_000_000)
     order = []
-    for n in range(PATIENCE + 3):
+    for n in range(MAX_OVERTAKEN + 3):
         queue = queue.add(f"small {n}", 10)
         queue, item = queue.pop()
         order.append(item)
-    assert order.index("big") == PATIENCE
+    assert order.index("big") == MAX_OVERTAKEN
     assert order[0] == "small 0"
 
 
