@@ -171,7 +171,7 @@ def _content_fault(table: "Table", key: ArchiveKey, file: "DataFile") -> str | N
 
     offset = table.schema().find_field(OFFSET).field_id
     bounds: list[Any] = [
-        from_bytes(LongType(), of[offset]) for of in (file.lower_bounds, file.upper_bounds) if offset in of
+        from_bytes(LongType(), bounds[offset]) for bounds in (file.lower_bounds, file.upper_bounds) if offset in bounds
     ]
     if not (bounds and key.first_offset <= bounds[0] and bounds[-1] < key.end_offset):
         return f"{file.file_path} has records from offset {bounds[:1]} to {bounds[1:]}"

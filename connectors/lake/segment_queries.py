@@ -13,14 +13,14 @@ from connectors.lake.faults import lake_faults
 from connectors.storage.access import S3Access
 from connectors.storage.duck import DuckLimits, connect
 from schemas.activity import PROPERTIES
+from schemas.activity_columns import ATTRIBUTE_TYPES, PROPERTY_TYPES
 from schemas.columns import USER_ID, ColumnType
 from schemas.errors import UserError
 from schemas.sql_text import identifier, literal
 from segmentation.expressions.sql import PARAMETERS
-from segmentation.rules.nodes import Kind, OfEvents, Rule
+from segmentation.rules.nodes import EventCondition, Kind, Rule
 from segmentation.rules.references import Operand, evaluation_order, names, operands
 from segmentation.rules.sql import count_sql, events_sql, explain_sql, members_sql
-from segmentation.rules.typed import OF_EVENTS, OF_PROFILES
 
 EVIDENCE: Final = 'occurred_at, event_id, given_id, "partition", "offset"'
 
@@ -59,7 +59,7 @@ class Explained:
 
     member: bool
     conditions: Sequence[bool]
-    events: Mapping[OfEvents, Sequence[CountedEvent]]
+    events: Mapping[EventCondition, Sequence[CountedEvent]]
     values: Mapping[str, object]
 
 
@@ -145,9 +145,9 @@ class SegmentQueries:
             found = connection.execute(sql.text, sql.parameters).fetchone()
             if found is None:
                 return None
-            events: dict[OfEvents, Sequence[CountedEvent]] = {}
+            events: dict[EventCondition, Sequence[CountedEvent]] = {}
             for condition in question.rule.conditions:
-                if isinstance(condition, OfEvents):
+                if isinstance(condition, EventCondition):
                     sql = events_sql(condition, relations, at, user_id, EVIDENCE)
                     events[condition] = _deduplicated(connection.execute(sql.text, sql.parameters))
             values = _values(connection, activity, question.rule, user_id)
@@ -274,10 +274,10 @@ def _types_of_attributes(
     relations = activity.relations(rule)
     profiles = relations.profiles
     assert not isinstance(profiles, str)  # noqa: S101  # a query
-    counts = [f"count({relations.profile_value(o.name, type_).text})" for o in attributes for type_ in OF_PROFILES]
+    counts = [f"count({relations.profile_value(o.name, type_).text})" for o in attributes for type_ in ATTRIBUTE_TYPES]
     sql = f"SELECT {', '.join(counts)} FROM ({profiles.text})"  # noqa: S608  # ours
     found = iter(connection.execute(sql, profiles.parameters).fetchone() or ())
-    return {o: {type_: n for type_, n in zip(OF_PROFILES, found, strict=False) if n} for o in attributes}
+    return {o: {type_: n for type_, n in zip(ATTRIBUTE_TYPES, found, strict=False) if n} for o in attributes}
 
 
 def _types_of_property(
@@ -291,10 +291,10 @@ def _types_of_property(
     given = (operand.event, *(operand.name for _ in operand.fitting))
     if connection.execute(f"SELECT EXISTS ({rows} AND ({fits}))", given).fetchall()[0][0]:
         return {operand.type: 1}
-    counts = ", ".join(f"count({value}.{identifier(type_)})" for type_ in OF_EVENTS)
+    counts = ", ".join(f"count({value}.{identifier(type_)})" for type_ in PROPERTY_TYPES)
     sql = f"SELECT {counts} {rows}"
-    [found] = connection.execute(sql, (*(operand.name for _ in OF_EVENTS), operand.event)).fetchall()
-    return {type_: n for type_, n in zip(OF_EVENTS, found, strict=True) if n}
+    [found] = connection.execute(sql, (*(operand.name for _ in PROPERTY_TYPES), operand.event)).fetchall()
+    return {type_: n for type_, n in zip(PROPERTY_TYPES, found, strict=True) if n}
 
 
 def _set_value(value: Mapping[str, object] | None) -> object:

@@ -80,7 +80,7 @@ class ParsedFile:
         self._limits = limits
         self._source_size = source.size
         self._on_progress = on_progress
-        self._begun = False
+        self._iterated = False
         self._accepted = 0
         self._rejected = 0
         self._digests: tuple[Digest, ...] = ()
@@ -122,9 +122,9 @@ class ParsedFile:
         self._process.close()
 
     def __iter__(self) -> Iterator[pa.RecordBatch | RejectBatch]:
-        if self._begun:
+        if self._iterated:
             raise RuntimeError("a parsed file is read once")
-        self._begun = True
+        self._iterated = True
         reader = FrameReader(self._process.frames_fd)
         while True:
             frame = self._next_frame(reader)
@@ -168,7 +168,7 @@ class ParsedFile:
 
     def _next_frame(self, reader: FrameReader) -> tuple[FrameKind, bytearray] | None:
         """The next frame; None if the child is gone. Raises `UserError` PARSER_TIMEOUT."""
-        began = time.monotonic()
+        started = time.monotonic()
         while True:
             try:
                 frame = reader.next_frame(TICK_S)
@@ -176,7 +176,7 @@ class ParsedFile:
                 return None
             if frame is not None:
                 return frame
-            if time.monotonic() - max(began, self._process.fed_at()) > self._limits.wall_s:
+            if time.monotonic() - max(started, self._process.fed_at()) > self._limits.wall_s:
                 self._process.kill()
                 raise UserError(
                     "PARSER_TIMEOUT",

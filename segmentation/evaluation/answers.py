@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from schemas.activity_columns import ATTRIBUTE_TYPES, PROPERTY_TYPES
 from schemas.columns import ColumnType
 from segmentation.evaluation.batches import EventBatch, ProfileBatch
 from segmentation.evaluation.columns import Flags, Micros, Users
@@ -19,7 +20,7 @@ from segmentation.expressions.literals import EPOCH
 from segmentation.expressions.masks import mask_of
 from segmentation.expressions.nodes import Presence
 from segmentation.rules.nodes import Count, Events, Ever, Group, Never, Rule, RuleCondition, Seen
-from segmentation.rules.typed import OF_EVENTS, OF_PROFILES, typed
+from segmentation.rules.typed import typed
 
 MICROS: Final = 1_000_000
 Indices = npt.NDArray[np.int64]
@@ -76,8 +77,8 @@ class Answers:
                 met: Flags = (seen < moment) if condition.bound == "before" else (seen >= moment)
                 return self._has(condition.events, indices) & met
             case _:
-                of = fact(condition, rule)
-                return self._state.true[of][self.users[indices]]  # type: ignore[index]  # events are above
+                flag_fact = fact(condition, rule)
+                return self._state.true[flag_fact][self.users[indices]]  # type: ignore[index]  # events are above
 
     def _has(self, kind: Events, indices: Indices) -> Flags:
         has: Flags = self.rows(kind)[indices] != NONE
@@ -109,7 +110,7 @@ def matching(kind: Events, batch: EventBatch) -> Flags:
         columns[f"{type_} {name}"] = batch.values(name, type_)
         return f"{type_} {name}"
 
-    masks = (mask_of(typed(test, OF_EVENTS, column, None), columns.__getitem__) for test in kind.where)
+    masks = (mask_of(typed(test, PROPERTY_TYPES, column, None), columns.__getitem__) for test in kind.where)
     return reduce(np.logical_and, masks, np.ones(len(batch.occurred_at), np.bool_))
 
 
@@ -122,7 +123,7 @@ def attribute_mask(test: AttributeTest, batch: ProfileBatch) -> Flags:
         columns[f"{type_} {name}"] = pc.if_else(pa.array(~batch.deleted), values, pa.scalar(None, values.type))
         return f"{type_} {name}"
 
-    return mask_of(typed(test.condition, OF_PROFILES, column, test.timezone), columns.__getitem__)
+    return mask_of(typed(test.condition, ATTRIBUTE_TYPES, column, test.timezone), columns.__getitem__)
 
 
 def true_without_attributes(test: AttributeTest) -> bool:

@@ -113,8 +113,8 @@ class Evaluator:
         while (due := self._due(at_us, max_users)) is not None:
             users, instants, passed = due
             touched = self._apply_events(self.state.pending.take(users, instants))
-            for kind, of in passed:
-                touched[kind] = np.concatenate((touched.get(kind, of[:0]), of))
+            for kind, kind_users in passed:
+                touched[kind] = np.concatenate((touched.get(kind, kind_users[:0]), kind_users))
             yield self._evaluate(touched, users, "time", instants)
         self.state.at_us = max(self.state.at_us, at_us)
 
@@ -134,9 +134,12 @@ class Evaluator:
             return None
         distinct = [*passed_users, (pending.users, pending.occurred_at)]
         users, instants, is_earliest = self._marks.earliest(len(self.state.index), distinct)
-        due = [(kind, of[first]) for kind, (of, _), first in zip(kinds, passed_users, is_earliest[:-1], strict=True)]
+        due = [
+            (kind, kind_users[first])
+            for kind, (kind_users, _), first in zip(kinds, passed_users, is_earliest[:-1], strict=True)
+        ]
         if len(users) > max_users:
-            due = [(kind, of[of < users[max_users]]) for kind, of in due]
+            due = [(kind, kind_users[kind_users < users[max_users]]) for kind, kind_users in due]
             users, instants = users[:max_users], instants[:max_users]
         return users, instants, due
 
@@ -184,10 +187,10 @@ class Evaluator:
 
     def _apply_events(self, events: Occurrences) -> dict[Fact, Users]:
         touched: dict[Fact, Users] = {}
-        for number, of in events.by_kind():
+        for number, occurrences in events.by_kind():
             kind = self.kinds[number]
-            self.state.latest[kind].add(of.users, of.occurred_at, of.identities)
-            touched[kind] = of.users
+            self.state.latest[kind].add(occurrences.users, occurrences.occurred_at, occurrences.identities)
+            touched[kind] = occurrences.users
         return touched
 
     def _distinct(self, *users: Users) -> Users:
@@ -207,12 +210,12 @@ class Evaluator:
         """
         at = np.full(len(users), self.state.at_us) if instants is None else instants
         answers = Answers(self.state, users, at)
-        touched_flags = {one: self._marks.among(users, of) for one, of in touched.items()}
+        touched_flags = {fact: self._marks.among(users, changed) for fact, changed in touched.items()}
         indices_of_new = self._marks.among(users, new)
         changes = []
         for name in self.plan.order:
             active = self.plan.rules[name]
-            flags = [touched_flags[one] for one in self.plan.depends[name] if one in touched_flags]
+            flags = [touched_flags[fact] for fact in self.plan.depends[name] if fact in touched_flags]
             if active.paused or not (flags or len(new)):
                 continue
             indices = np.flatnonzero(reduce(np.logical_or, flags, indices_of_new))

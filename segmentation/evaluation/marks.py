@@ -43,13 +43,13 @@ class Marks:
     def earliest(self, users: int, subsets: Sequence[tuple[Users, Micros]]) -> tuple[Users, Micros, list[Flags]]:
         """Users in any of `subsets`, ascending; the earliest instant of each; for each subset, which entries are it."""
         self._instants = grown(self._instants, users, _NEVER)
-        for of, instants in subsets:
-            _lower(self._instants, of, instants)
-        distinct = self.distinct(users, *(of for of, _ in subsets))
+        for subset, instants in subsets:
+            _lower(self._instants, subset, instants)
+        distinct = self.distinct(users, *(subset for subset, _ in subsets))
         earliest = self._instants[distinct]
-        which = [self._instants[of] == instants for of, instants in subsets]
+        is_earliest = [self._instants[subset] == instants for subset, instants in subsets]
         self._instants[distinct] = _NEVER
-        return distinct, earliest, which
+        return distinct, earliest, is_earliest
 
 
 @njit(cache=True, nogil=True)

@@ -18,7 +18,7 @@ from segmentation.evaluation.kinds import Kinds
 from segmentation.evaluation.pending import Occurrences
 from segmentation.evaluation.plan import ActiveRule
 from segmentation.evaluation.state import State
-from segmentation.rules.nodes import Count, Events, Member, OfEvents
+from segmentation.rules.nodes import Count, EventCondition, Events, Member
 
 _SECOND_US: Final = 1_000_000
 
@@ -57,7 +57,7 @@ class Succession:
     def since_us(self) -> int | None:
         """Missing facts need only later events than this; None: they need all events."""
         conditions = [c for active in self._new.plan.rules.values() for c in active.rule.conditions]
-        missing = [c for c in conditions if isinstance(c, OfEvents) and c.events in self.kinds]
+        missing = [c for c in conditions if isinstance(c, EventCondition) and c.events in self.kinds]
         windows = [c.within_s for c in missing if isinstance(c, Count)]
         if len(windows) < len(missing):
             return None

@@ -9,13 +9,25 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple, assert_never
 
+from schemas.activity_columns import ATTRIBUTE_TYPES, PROPERTY_TYPES
 from schemas.columns import ColumnType
 from schemas.sql_text import identifier
 from segmentation.expressions.literals import EPOCH
 from segmentation.expressions.sql import PARAMETERS, BoundSql, joined, parameter, to_sql
-from segmentation.rules.nodes import Count, Events, Ever, Group, Member, Never, OfEvents, Rule, RuleCondition, Seen
+from segmentation.rules.nodes import (
+    Count,
+    EventCondition,
+    Events,
+    Ever,
+    Group,
+    Member,
+    Never,
+    Rule,
+    RuleCondition,
+    Seen,
+)
 from segmentation.rules.truths import false_without
-from segmentation.rules.typed import MAPS, OF_EVENTS, OF_PROFILES, typed
+from segmentation.rules.typed import MAPS, typed
 
 TEXT: Final = PARAMETERS["string"]
 NUMBER: Final = PARAMETERS["long"]
@@ -84,7 +96,7 @@ def explain_sql(rule: Rule, relations: Relations, at: datetime, user_id: str) ->
     return _sql(source.before, "SELECT ", columns, " FROM ", source.joins, user)
 
 
-def events_sql(condition: OfEvents, relations: Relations, at: datetime, user_id: str, columns: str) -> BoundSql:
+def events_sql(condition: EventCondition, relations: Relations, at: datetime, user_id: str, columns: str) -> BoundSql:
     """Columns of the relation (a list, as SQL, with occurred_at) for the events of a user that a condition refers to.
 
     For a count, those in the window. All copies are included, the latest first.
@@ -101,7 +113,7 @@ def _from(relation: str | BoundSql) -> BoundSql:
     return BoundSql(identifier(relation), ()) if isinstance(relation, str) else _sql("(", relation, ")")
 
 
-def _counts_copies(condition: OfEvents) -> bool:
+def _counts_copies(condition: EventCondition) -> bool:
     """True if counting the copies of an event would change the answer."""
     if not isinstance(condition, Count):
         return False
@@ -177,7 +189,7 @@ class _Query:
                 column = self._members.setdefault(condition, f"m{len(self._members)}")
                 return BoundSql(f"coalesce(m.{column}, false)", ())
             case _:
-                return to_sql(typed(condition, OF_PROFILES, self._attributes.column, self._rule.timezone), "a")
+                return to_sql(typed(condition, ATTRIBUTE_TYPES, self._attributes.column, self._rule.timezone), "a")
 
     def source(self) -> _Source:
         """The relation that the conditions so far are read from.
@@ -197,18 +209,23 @@ class _Query:
         before = BoundSql("", ())
         if self._relations.known_users is not None:
             user_column, joins = "k.user_id", _sql(_from(self._relations.known_users), " AS k")
-        elif len(needed) > 1 and false_without(self._rule, lambda condition: isinstance(condition, OfEvents)):
+        elif len(needed) > 1 and false_without(self._rule, lambda condition: isinstance(condition, EventCondition)):
             counted, self._only_counted = self._counted(), True
             before = _sql("WITH c AS MATERIALIZED (SELECT * FROM (", counted, ") AS c WHERE ", self._required(), ") ")
             user_column, joins = "c.user_id", BoundSql("c", ())
             needed = needed[1:]
         else:
             return self._outer_join(needed)
-        others = [_sql(" LEFT JOIN (", of(), f") AS {name} ON {name}.user_id = {user_column}") for name, of in needed]
+        others = [
+            _sql(" LEFT JOIN (", relation(), f") AS {name} ON {name}.user_id = {user_column}")
+            for name, relation in needed
+        ]
         return _Source(before=before, joins=_sql(joins, *others), user=user_column)
 
     def _outer_join(self, needed: list[tuple[str, Callable[[], BoundSql]]]) -> _Source:
-        (user_column, joins), *others = [(f"{name}.user_id", _sql("(", of(), f") AS {name}")) for name, of in needed]
+        (user_column, joins), *others = [
+            (f"{name}.user_id", _sql("(", relation(), f") AS {name}")) for name, relation in needed
+        ]
         for user, relation in others:
             joins = _sql(joins, " FULL JOIN ", relation, f" ON {user} = {user_column}")
             user_column = f"coalesce({user_column}, {user})"
@@ -218,10 +235,10 @@ class _Query:
         """Conditions on events alone that must be true."""
         conditions: list[BoundSql] = []
         for group in self._rule.groups:
-            of_events = [condition for condition in group.conditions if isinstance(condition, OfEvents)]
+            on_events = [condition for condition in group.conditions if isinstance(condition, EventCondition)]
             if group.negated:
-                conditions += [_sql("(NOT ", self.condition(condition), ")") for condition in of_events]
-            elif len(of_events) == len(group.conditions):
+                conditions += [_sql("(NOT ", self.condition(condition), ")") for condition in on_events]
+            elif len(on_events) == len(group.conditions):
                 conditions.append(self._group(group))
         return joined(" AND ", conditions)
 
@@ -268,10 +285,10 @@ class _Query:
         return _sql("SELECT user_id, occurred_at", *columns, " FROM (", scanned, ") AS s", where)
 
     def _matches(self, events: Events) -> BoundSql:
-        tests = [to_sql(typed(test, OF_EVENTS, self._properties.column, None), "s") for test in events.where]
+        tests = [to_sql(typed(test, PROPERTY_TYPES, self._properties.column, None), "s") for test in events.where]
         return joined(" AND ", [BoundSql(f"s.event = {TEXT}", (events.event,)), *tests])
 
-    def events(self, condition: OfEvents, columns: str) -> BoundSql:
+    def events(self, condition: EventCondition, columns: str) -> BoundSql:
         """See `events_sql`."""
         self._number(condition)
         self._events[condition.events] = "e0"
@@ -295,13 +312,15 @@ class _Query:
     def _memberships(self) -> BoundSql:
         named = {m: BoundSql(f"(kind = {TEXT} AND name = {TEXT})", (m.kind, m.name)) for m in self._members}
         columns = [_sql(", bool_or(", named[member], f") AS {m}") for member, m in self._members.items()]
-        of = joined(" AND ", [joined(" OR ", named.values()), *self._only_the_user(), *self._only_counted_users()])
+        conditions = joined(
+            " AND ", [joined(" OR ", named.values()), *self._only_the_user(), *self._only_counted_users()]
+        )
         source = _from(self._relations.members)
-        return _sql("SELECT user_id", *columns, " FROM ", source, " WHERE ", of, " GROUP BY user_id")
+        return _sql("SELECT user_id", *columns, " FROM ", source, " WHERE ", conditions, " GROUP BY user_id")
 
     def _profiles(self) -> BoundSql:
-        values, of = self._attributes.selected(), [*self._only_the_user(), *self._only_counted_users()]
-        where = _sql(" WHERE ", joined(" AND ", of)) if of else ""
+        values, conditions = self._attributes.selected(), [*self._only_the_user(), *self._only_counted_users()]
+        where = _sql(" WHERE ", joined(" AND ", conditions)) if conditions else ""
         relation = self._relations.profiles
         if self._only_counted and self._relations.profiles_of_users is not None:
             relation = self._relations.profiles_of_users(COUNTED)

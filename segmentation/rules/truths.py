@@ -11,12 +11,12 @@ def true_without_facts(rule: Rule) -> bool:
     return all(any(map(_true_without_facts, group.conditions)) != group.negated for group in rule.groups)
 
 
-def false_without(rule: Rule, of: Callable[[RuleCondition], bool]) -> bool:
+def false_without(rule: Rule, uses_facts: Callable[[RuleCondition], bool]) -> bool:
     """True if a rule is certainly false for a user without any of the facts that these conditions use."""
     return any(
-        any(of(c) and _true_without_facts(c) for c in group.conditions)
+        any(uses_facts(c) and _true_without_facts(c) for c in group.conditions)
         if group.negated
-        else all(of(c) and not _true_without_facts(c) for c in group.conditions)
+        else all(uses_facts(c) and not _true_without_facts(c) for c in group.conditions)
         for group in rule.groups
     )
 

@@ -40,8 +40,8 @@ async def _has_owner(changes: Log, generation: int, started_at_us: int) -> bool:
         await changes.start(generation)
         async for record in changes.read_to(generation + 1):
             message = change_of(record)
-            begun = isinstance(message, OwnerStarted) and message.started_at_us == started_at_us
-            return begun or record.offset > generation  # the owner's record has expired
+            is_owner = isinstance(message, OwnerStarted) and message.started_at_us == started_at_us
+            return is_owner or record.offset > generation  # the owner's record has expired
         return True  # expired too, with no later record yet
     finally:
         await changes.stop()
