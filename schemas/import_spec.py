@@ -72,7 +72,7 @@ class ImportSpec:
         """Schema of the rows that this spec makes."""
         return RowSchema(columns=self.columns)
 
-    def changed(self, changes: Mapping[str, Any]) -> Self:
+    def with_changes(self, changes: Mapping[str, Any]) -> Self:
         """The spec with some keys changed. Without new `columns`, the old ones stay except those that `changes` drops.
 
         Permissions to drop and retype add up; a column that is named again is no longer dropped. Raises `UserError`

@@ -147,7 +147,7 @@ class ManifestSelection:
             None if read == version else f"the digest of the rows read is {read}, but the version's digest is {version}"
         )
 
-    def left_out(self) -> dict[str, int]:
+    def omitted_rows(self) -> dict[str, int]:
         """Rows read and not exported, by reason."""
         return {"rows_filtered": self.rows("filtered"), "rows_suppressed": self.rows("suppressed")}
 
@@ -159,7 +159,7 @@ class ManifestSelection:
             "suppression_lists": [one.as_record() for one in self.suppression_lists],
             "rows_read": self.rows("read"),
             "rows_kept": self.rows("kept"),
-            **self.left_out(),
+            **self.omitted_rows(),
             "accounts": [account.as_record() for account in self.accounts],
         }
 

@@ -105,7 +105,7 @@ def first_spec(imported: ImportSpec) -> ImportSpec:
     )
 
 
-def spec_after(kept: ImportSpec, imported: ImportSpec) -> ImportSpec:
+def updated_spec(kept: ImportSpec, imported: ImportSpec) -> ImportSpec:
     """The spec that an audience keeps after a version is published: its columns are those of its versions.
 
     Everything else stays, including settings changed while the import ran. Columns that the import was allowed to drop
@@ -124,7 +124,7 @@ def spec_after(kept: ImportSpec, imported: ImportSpec) -> ImportSpec:
     )
 
 
-def with_columns_of(kept: ImportSpec, version: RowSchema, imported: ImportSpec | None) -> ImportSpec:
+def with_version_columns(kept: ImportSpec, version: RowSchema, imported: ImportSpec | None) -> ImportSpec:
     """The spec of an audience that never kept its columns: those of its newest version, then the given ones.
 
     `imported`: the spec of the import that made the version, for the column names in its files.

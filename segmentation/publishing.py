@@ -124,7 +124,7 @@ def new_version(history: VersionHistory, request: PublishRequest, partitioner: s
     )
 
 
-def rolled_back(
+def rollback_version(
     history: VersionHistory, source: VersionInfo, *, operation_id: JobId, order_key: str, at: datetime, reason: str
 ) -> VersionInfo:
     """The next version, made by a rollback to `source`."""
@@ -144,7 +144,9 @@ def rolled_back(
     )
 
 
-def compacted(history: VersionHistory, current: VersionInfo, *, operation_id: JobId, at: datetime) -> VersionInfo:
+def compacted_version(
+    history: VersionHistory, current: VersionInfo, *, operation_id: JobId, at: datetime
+) -> VersionInfo:
     """The next version, made by compacting the current one: the same members, not split by partition."""
     counts = MembershipCounts(
         base=current.members,

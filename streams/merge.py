@@ -124,8 +124,8 @@ def _sorted_on_disk(
         tables,
         spilling.rows_bytes,
         ranges,
-        small=_sorted_in_memory,
-        stubborn=lambda rows: _sorted_by_duckdb(rows, schema, folder, spilling),
+        sort_in_memory=_sorted_in_memory,
+        sort_unsplittable=lambda rows: _sorted_by_duckdb(rows, schema, folder, spilling),
     )
 
 

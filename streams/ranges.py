@@ -20,7 +20,7 @@ from segmentation.sorting import sort_strings
 RANGE_BYTES: Final = 4 * 1024 * 1024
 """Bytes of rows sorted at a time; the default staging run is four times as large. A column of a range this size is too
 small for its memory to return to the system (`orchestration.entrypoints.faust_process`) between ranges."""
-TOO_LARGE: Final = 4
+SPLIT_FACTOR: Final = 4
 """A range this many times larger than planned is split again."""
 RANGES_MAX: Final = 256
 """Files open at a time."""
@@ -38,31 +38,31 @@ def sorted_in_ranges(
     size: int,
     folder: Path,
     *,
-    small: Sort,
-    stubborn: Sort,
+    sort_in_memory: Sort,
+    sort_unsplittable: Sort,
     range_bytes: int = RANGE_BYTES,
     splitters: Sequence[bytes] | None = None,
 ) -> Iterator[pa.Table]:
     """Rows in byte order of their ids. `size`: their approximate bytes; `folder`: empty, for temp files.
 
-    `small` sorts a range in memory. `stubborn` sorts a range that cannot be split: little more than one id.
+    `sort_unsplittable` sorts a range that cannot be split further, as it has little more than one id.
     `splitters`: the ids where ranges begin, if known.
     """
     for path, found in _cut(tables, _ranges(size, range_bytes), splitters, folder):
-        if found <= TOO_LARGE * range_bytes:
-            yield from small(_stored(path))
+        if found <= SPLIT_FACTOR * range_bytes:
+            yield from sort_in_memory(_stored(path))
         elif finer := _splitters(_sample(path), _ranges(found, range_bytes)):
             inner = folder / f"{path.stem}-again"
             inner.mkdir()
             yield from sorted_in_ranges(
                 *(_stored(path), found, inner),
-                small=small,
-                stubborn=stubborn,
+                sort_in_memory=sort_in_memory,
+                sort_unsplittable=sort_unsplittable,
                 range_bytes=range_bytes,
                 splitters=finer,
             )
         else:
-            yield from stubborn(_stored(path))
+            yield from sort_unsplittable(_stored(path))
         path.unlink()
 
 

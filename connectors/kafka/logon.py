@@ -2,7 +2,7 @@
 
 librdkafka retries a refused logon forever and reports it only to `error_cb`, which it calls while it is polled. What
 the callback raises here propagates out of that call: `poll`, `consume` or `flush`. Calls that do not poll fail as if
-Kafka were down; `metadata`, `answer` and `refusals_of` then check for a refused logon.
+Kafka were down; `metadata`, `answer` and `raise_refusals` then check for a refused logon.
 """
 
 import re
@@ -66,13 +66,13 @@ def librdkafka_config(bootstrap: str) -> dict[str, Any]:
 
 
 def metadata(client: MetadataClient, topic: str | None, timeout_s: float) -> Any:
-    """Metadata of a topic, or of all topics. Raises `KafkaException`, and immediately what `refusals_of` raises."""
+    """Metadata of a topic, or of all topics. Raises `KafkaException`, and immediately what `raise_refusals` raises."""
     deadline = time.monotonic() + timeout_s
     wait_s = FIRST_WAIT_S
     while True:
         left_s = deadline - time.monotonic()
         try:
-            with refusals_of(client):
+            with raise_refusals(client):
                 return client.list_topics(topic=topic, timeout=max(0.1, min(wait_s, left_s)))
         except KafkaException:
             if left_s <= wait_s:
@@ -81,7 +81,7 @@ def metadata(client: MetadataClient, topic: str | None, timeout_s: float) -> Any
 
 
 def answer(client: PollableClient, future: "Future[T]", timeout_s: float) -> T:
-    """The result of an admin request. Raises `KafkaException`, `TimeoutError`, and what `refusals_of` raises."""
+    """The result of an admin request. Raises `KafkaException`, `TimeoutError`, and what `raise_refusals` raises."""
     deadline = time.monotonic() + timeout_s
     while not future.done() and (left_s := deadline - time.monotonic()) > 0:
         client.poll(0)
@@ -89,12 +89,12 @@ def answer(client: PollableClient, future: "Future[T]", timeout_s: float) -> T:
             return future.result(min(POLL_INTERVAL_S, left_s))
         except TimeoutError:
             continue
-    with refusals_of(client):
+    with raise_refusals(client):
         return future.result(0)
 
 
 @contextmanager
-def refusals_of(client: PollableClient) -> Iterator[None]:
+def raise_refusals(client: PollableClient) -> Iterator[None]:
     """Raise `FatalError` LOGON_REFUSED or BROKER_NOT_TRUSTED if a refusal made the call fail."""
     try:
         yield

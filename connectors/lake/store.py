@@ -36,11 +36,11 @@ from segmentation.publishing import (
     VersionHistory,
     already_published,
     check_request,
-    compacted,
+    compacted_version,
     decide,
     new_version,
     require_version,
-    rolled_back,
+    rollback_version,
 )
 from segmentation.versions import (
     DEFAULT_GRACE,
@@ -182,7 +182,7 @@ class IcebergVersionStore:
             if outcome := _base_moved(now, operation_id, expected):
                 return outcome
             require_version(now, audience, to_version)
-            info = rolled_back(now, source, operation_id=operation_id, order_key=order_key, at=at, reason=reason)
+            info = rollback_version(now, source, operation_id=operation_id, order_key=order_key, at=at, reason=reason)
             info = self._with_counts(audience, now.current, info, parts)
             return VersionChange(
                 info=info, parts=parts, mark=now.raised_high_water(order_key, operation_id), source=source
@@ -216,7 +216,9 @@ class IcebergVersionStore:
         def plan(now: VersionHistory) -> PublishOutcome | VersionChange:
             if outcome := _base_moved(now, operation_id, base.version):
                 return outcome
-            return VersionChange(info=compacted(now, base, operation_id=operation_id, at=at), parts=parts, mark=None)
+            return VersionChange(
+                info=compacted_version(now, base, operation_id=operation_id, at=at), parts=parts, mark=None
+            )
 
         return commit_version(self._tables, audience, plan, base.row_schema, self._sleep)
 

@@ -89,7 +89,7 @@ def _changes(batch: pa.RecordBatch, names: Sequence[str]) -> list[int]:
     return [int(row) + 1 for row in np.flatnonzero(other)]
 
 
-def regrouped(
+def regroup(
     pieces: Iterable[tuple[PartitionFolder, pa.RecordBatch]], rows: int
 ) -> Iterator[tuple[PartitionFolder, pa.RecordBatch]]:
     """The same rows in batches of exactly `rows`, except the last of each folder."""

@@ -103,7 +103,7 @@ def schedule_export(
     audiences.get(tenant, audience_name(request.audience))
     times = timetable(expression, timezone, now_ms)
     check_request(request)
-    if since_last and request.shape.others:
+    if since_last and request.shape.other_audiences:
         raise delta_not_supported()
     if request.to.startswith(S3):  # a topic takes one export after another
         check_varies(request.to, times, whole_second(now_ms) - 1)

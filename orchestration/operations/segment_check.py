@@ -187,7 +187,7 @@ class SegmentCheck:
         from confluent_kafka import Consumer, KafkaException, TopicPartition
 
         from connectors.kafka.errors import kafka_error
-        from connectors.kafka.logon import librdkafka_config, refusals_of
+        from connectors.kafka.logon import librdkafka_config, raise_refusals
         from connectors.publishing.activations import ActivationSender
 
         settings = self.settings
@@ -197,7 +197,7 @@ class SegmentCheck:
         try:
             # Read from the present end, so that an answer that precedes the first poll is not missed.
             wait_s = min(KAFKA_S, max(POLL_S, deadline - time.monotonic()))
-            with refusals_of(consumer):
+            with raise_refusals(consumer):
                 _, end = consumer.get_watermark_offsets(TopicPartition(SEGMENT_STATUS, 0), timeout=wait_s)
             consumer.assign([TopicPartition(SEGMENT_STATUS, 0, end)])
             ActivationSender(settings.kafka_bootstrap, settings.partitions).send(request, only)

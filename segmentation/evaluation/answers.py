@@ -102,7 +102,7 @@ class Answers:
                 assert_never(count.quantity)
 
 
-def matching(kind: Events, batch: EventBatch) -> Flags:
+def event_mask(kind: Events, batch: EventBatch) -> Flags:
     """bool[n]: True for events of a batch with the required properties, whatever their name."""
     columns: dict[str, pa.Array] = {}
 

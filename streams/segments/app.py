@@ -74,7 +74,7 @@ class SegmentWorker:
         self._background = Background(config.threads, self.faust.fail)
         self._find_logs = find_logs
         self._logs: Mapping[str, ArchivedLog] | None = None
-        self._finding_logs = asyncio.Lock()
+        self._logs_lock = asyncio.Lock()
         self._environment = TaskEnvironment(
             send=self._send,
             log=lambda topic, partition: LogReader(config.bootstrap, topic, partition),
@@ -152,7 +152,7 @@ class SegmentWorker:
 
     async def _archived_logs(self) -> Mapping[str, ArchivedLog]:
         """The archived logs, looked up once for all partition tasks of an assignment."""
-        async with self._finding_logs:
+        async with self._logs_lock:
             if self._logs is None:
                 self._logs = await self._background.in_thread(self._find_logs)
             return self._logs

@@ -75,7 +75,7 @@ class PartitionRecovery:
         log_epoch = max(log.epoch for log in logs.values())
         # Two rebalances at once make two owners. A revoked one must not send `OwnerStarted` after the current one, or
         # none of the current one's changes would count.
-        async with self._environment.beginning:
+        async with self._environment.takeover_lock:
             if not live():
                 return None
             started = OwnerStarted(

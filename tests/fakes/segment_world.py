@@ -173,7 +173,7 @@ class LivingOwner:
         self._logs = world.archived_logs
         self.may_send = asyncio.Event()
         self.may_send.set()
-        self.beginning: asyncio.Lock = asyncio.Lock() if beside is None else beside.beginning
+        self.takeover_lock: asyncio.Lock = asyncio.Lock() if beside is None else beside.takeover_lock
         self.delivered = dict(world.committed)
         self._lanes = {topic: Lane(TP(topic, 0), world.committed[topic], 1) for topic in ACTIVITY_TOPICS}
         self.owner = PartitionTask(
@@ -192,7 +192,7 @@ class LivingOwner:
                 in_thread=self._in_thread,
                 now_us=lambda: world.now_us,
                 monotonic=lambda: world.steady_s,
-                beginning=self.beginning,
+                takeover_lock=self.takeover_lock,
             ),
         )
 

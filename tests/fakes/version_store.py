@@ -17,12 +17,12 @@ from segmentation.publishing import (
     VersionHistory,
     already_published,
     check_request,
-    compacted,
+    compacted_version,
     decide,
     expired_versions,
     new_version,
     require_version,
-    rolled_back,
+    rollback_version,
 )
 from segmentation.versions import (
     DEFAULT_GRACE,
@@ -154,7 +154,7 @@ class InMemoryVersionStore:
         current = history.current.version if history.current else None
         if expected_current is not None and current != expected_current:
             return BaseMoved(current_version=current)
-        info = rolled_back(history, source, operation_id=operation_id, order_key=order_key, at=at, reason=reason)
+        info = rollback_version(history, source, operation_id=operation_id, order_key=order_key, at=at, reason=reason)
         mark = history.raised_high_water(order_key, operation_id)
         parts = self._audiences[audience.audience_id].parts[to_version]
         info = self._counted(audience, info, parts)
@@ -169,7 +169,7 @@ class InMemoryVersionStore:
         parts = self.files(audience, current.version)
         if len(parts) <= 1 or all(p.bytes >= target_bytes for p in parts):
             return already_published(current)
-        info = compacted(history, current, operation_id=operation_id, at=at)
+        info = compacted_version(history, current, operation_id=operation_id, at=at)
         return self._add(audience, info, [replace(p, partition=None) for p in parts], history.high_water)
 
     def expire(

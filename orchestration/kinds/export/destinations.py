@@ -32,7 +32,7 @@ def check_request(request: ExportRequest) -> None:
         raise UserError(
             "BAD_DESTINATION", "a profile applies to s3://bucket/prefix, not to a topic", to=request.to[:200]
         )
-    if request.delta_from is not None and request.shape.others:
+    if request.delta_from is not None and request.shape.other_audiences:
         raise delta_not_supported()
     of_files = request.format != ExportFormat(format="parquet") or request.row_group_rows or request.shape.partition_by
     if request.to.startswith(SCHEME) and of_files:
@@ -110,7 +110,7 @@ def order_of(versions: VersionStore, export: Export, request: ExportRequest) -> 
         raise FatalError("NOTHING_HELD", f"export {export.job_id} has no lease on a version", job=export.job_id)
     own = export.leases[: 1 if request.delta_from is None else 2]
     pinned = [_pinned(versions, export, lease) for lease in own]
-    others = dict(zip(request.shape.others, export.leases[len(own) :], strict=True))
+    others = dict(zip(request.shape.other_audiences, export.leases[len(own) :], strict=True))
     return ExportOrder(
         export_id=export.job_id,
         tenant=export.tenant,

@@ -91,7 +91,7 @@ def finish(
         "chunks": sum(part.chunks for group in groups for part in group.partitions),
         "bytes": sum(group.bytes for group in groups),
         "digest": str(version.digest),
-        **({} if selection is None else selection.left_out()),
+        **({} if selection is None else selection.omitted_rows()),
     }
 
 
