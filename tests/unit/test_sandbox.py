@@ -208,7 +208,7 @@ def test_capabilities_that_cannot_be_given_up_are_a_missing_layer() -> None:
     code = (
         "from connectors import sandbox\n"
         "sandbox.LINUX_CAPABILITY_VERSION_3 = 0\n"
-        "print(sandbox.Confinement(sandbox.Plan()).put_on().value)"
+        "print(sandbox.Confinement(sandbox.Plan()).apply_to_this_thread().value)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE_ROOT)
     assert Layer.PRIVILEGES in Layer(int(found.stdout))
@@ -248,7 +248,7 @@ def test_a_process_with_another_thread_is_not_taken_for_confined() -> None:
         "import threading, time\n"
         "from connectors.sandbox import Confinement, Plan\n"
         "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
-        "print(Confinement(Plan()).put_on().value)"
+        "print(Confinement(Plan()).apply_to_this_thread().value)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE_ROOT)
     assert Layer(int(found.stdout)) == missing_layers(0)

@@ -11,8 +11,8 @@ from connectors.sinks.locked_folder import locked_folder
 HOLDER = """
 import sys
 from pathlib import Path
-from connectors.sinks.locked_folder import held_folder
-with held_folder(Path(sys.argv[1]), "spill-") as folder:
+from connectors.sinks.locked_folder import locked_folder
+with locked_folder(Path(sys.argv[1]), "spill-") as folder:
     (folder / "block").write_bytes(b"rows")
     print(folder.name, flush=True)
     sys.stdin.read()
