@@ -65,7 +65,7 @@ USER = fastavro.parse_schema(
 class NoWorkers:
     """A backlog without limit: this benchmark has no consumers."""
 
-    def taken(self) -> tuple[int, ...]:
+    def committed(self) -> tuple[int, ...]:
         raise AssertionError
 
 

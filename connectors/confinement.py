@@ -14,7 +14,7 @@ SYS_PIDFD_OPEN: Final = 434
 C_LIBRARY: Final = ctypes.CDLL(None, use_errno=True)
 STDERR_SHOWN_BYTES: Final = 2000
 PACKAGE_ROOT: Final = Path(__file__).parents[1]
-PASSED: Final = (
+PASSED_VARIABLES: Final = (
     "HOME",
     "LD_LIBRARY_PATH",
     "NUMBA_CACHE_DIR",
@@ -33,11 +33,11 @@ ONE_THREAD: Final = {
 
 def child_environment() -> dict[str, str]:
     """The variables that locate programs and files, without any credentials."""
-    passed = {name: os.environ[name] for name in PASSED if name in os.environ}
+    passed = {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ}
     return passed | {"LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2", "PYTHONPATH": str(PACKAGE_ROOT)}
 
 
-def die_with(parent_pid: int) -> None:
+def die_with_parent(parent_pid: int) -> None:
     """Die with the parent (the thread that started this process), and leave keyboard interrupts to it."""
     if C_LIBRARY.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl")
@@ -47,7 +47,7 @@ def die_with(parent_pid: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def last_words(stderr: IO[bytes]) -> bytes:
+def stderr_tail(stderr: IO[bytes]) -> bytes:
     """The end of the file to which a child wrote its standard error."""
     stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - STDERR_SHOWN_BYTES))
     return stderr.read()

@@ -71,7 +71,7 @@ AT_RECURSIVE: Final = 0x8000
 MOUNT_ATTR_RDONLY: Final = 0x1
 LINUX_CAPABILITY_VERSION_3: Final = 0x20080522
 
-OUR_PACKAGES: Final = ("schemas", "segmentation", "connectors")
+OWN_PACKAGES: Final = ("schemas", "segmentation", "connectors")
 SYSTEM_FILES: Final = tuple(
     Path(path)
     for path in (
@@ -132,7 +132,7 @@ class Layer(Flag):
 
 LANDLOCK_LAYERS: Final = ((Layer.FILES, 1), (Layer.TRUNCATION, 3), (Layer.TCP, 4), (Layer.SCOPES, 6))
 """With the ABI that each needs: Linux 5.13, 6.2, 6.7, 6.12."""
-LACKS: Final = {
+LAYER_NAMES: Final = {
     Layer.PRIVILEGES: "privileges (no_new_privs, capabilities)",
     Layer.FILES: "files (Landlock, Linux 5.13)",
     Layer.TRUNCATION: "truncation (Landlock, Linux 6.2)",
@@ -140,7 +140,7 @@ LACKS: Final = {
     Layer.SCOPES: "signals and abstract sockets (Landlock, Linux 6.12)",
     Layer.NAMESPACES: "network (user namespaces)",
 }
-NOTHING: Final = Layer(0)
+NO_LAYERS: Final = Layer(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,18 +184,18 @@ def ruleset(plan: Plan, abi: int) -> Ruleset:
     )
 
 
-def missing_of(abi: int) -> Layer:
+def missing_layers(abi: int) -> Layer:
     """The layers that a kernel with this Landlock ABI (0: none) lacks."""
-    missing = NOTHING
+    missing = NO_LAYERS
     for layer, since in LANDLOCK_LAYERS:
         if abi < since:
             missing |= layer
     return missing
 
 
-def described(missing: Layer) -> str:
+def describe_layers(missing: Layer) -> str:
     """Layers in words."""
-    return ", ".join(words for layer, words in LACKS.items() if layer in missing)
+    return ", ".join(words for layer, words in LAYER_NAMES.items() if layer in missing)
 
 
 def landlock_abi() -> int:
@@ -209,30 +209,30 @@ class Confinement:
     def __init__(self, plan: Plan) -> None:
         """Raises OSError if the kernel has Landlock but does not accept the rules."""
         abi = landlock_abi()
-        self.missing = missing_of(abi)
-        self._fd = _make(ruleset(plan, abi)) if abi else -1
+        self.missing = missing_layers(abi)
+        self._fd = _create(ruleset(plan, abi)) if abi else -1
 
     @property
     def fds(self) -> set[int]:
         """Descriptors that a fork must keep until it has applied the rules."""
         return {self._fd} - {-1}
 
-    def give_up_rights(self) -> None:
+    def drop_privileges(self) -> None:
         """Drop all capabilities, including root's, and prevent programs from gaining any; forks inherit this."""
         header = struct.pack("=Ii", LINUX_CAPABILITY_VERSION_3, 0)
         refused = [C_LIBRARY.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), C_LIBRARY.capset(header, bytes(24))]
         if any(refused):  # by a filter of system calls: the kernel itself allows both
             self.missing |= Layer.PRIVILEGES
 
-    def put_on(self) -> Layer:
+    def apply_to_this_thread(self) -> Layer:
         """Confine this thread, which must be the only one, permanently; returns the missing layers.
 
         Each call creates a domain of its own: two forks cannot signal or inspect each other. Landlock confines only the
         calling thread, so if there is another one, all its layers are missing. Raises OSError.
         """
         if not _single_threaded():
-            self.missing |= missing_of(0)
-        self.give_up_rights()
+            self.missing |= missing_layers(0)
+        self.drop_privileges()
         if self._fd >= 0:
             _checked(C_LIBRARY.syscall(SYS_LANDLOCK_RESTRICT_SELF, self._fd, 0), "landlock_restrict_self")
             os.close(self._fd)
@@ -250,10 +250,10 @@ def enter_namespaces() -> Layer:
         return Layer.NAMESPACES
     read_only = struct.pack("=4Q", MOUNT_ATTR_RDONLY, 0, 0, 0)  # struct mount_attr
     result = C_LIBRARY.syscall(SYS_MOUNT_SETATTR, AT_FDCWD, b"/", AT_RECURSIVE, read_only, len(read_only))
-    return NOTHING if result == 0 else Layer.NAMESPACES
+    return NO_LAYERS if result == 0 else Layer.NAMESPACES
 
 
-def look() -> Layer:
+def probe() -> Layer:
     """The layers that are missing for children of this process. Tries them in a process that ends with the attempt.
 
     Raises OSError if the kernel has Landlock but does not accept the rules.
@@ -269,7 +269,7 @@ def look() -> Layer:
 def warn(who: str, missing: Layer) -> None:
     """Log, once per process, which layers a child lacks."""
     if missing:
-        _log.warning("%s: this system does not confine %s (setting sandbox = auto)", who, described(missing))
+        _log.warning("%s: this system does not confine %s (setting sandbox = auto)", who, describe_layers(missing))
 
 
 def require(who: str, missing: Layer) -> None:
@@ -277,9 +277,9 @@ def require(who: str, missing: Layer) -> None:
     if missing:
         raise FatalError(
             "SANDBOX_INCOMPLETE",
-            f"sandbox = required, but this system does not confine {described(missing)} of {who}: "
+            f"sandbox = required, but this system does not confine {describe_layers(missing)} of {who}: "
             "see docs/security.md, or set sandbox = auto",
-            missing=described(missing),
+            missing=describe_layers(missing),
         )
 
 
@@ -291,16 +291,16 @@ def program_files() -> tuple[Path, ...]:
     sites = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     numpy = find_spec("numpy")
     sites |= {Path(numpy.origin).parents[1]} if numpy is not None and numpy.origin else set()
-    for package in OUR_PACKAGES:
+    for package in OWN_PACKAGES:
         import_module(package)  # their parent directory cannot be listed after confinement
-    ours = [PACKAGE_ROOT / package for package in OUR_PACKAGES]
+    own_packages = [PACKAGE_ROOT / package for package in OWN_PACKAGES]
     libraries = [Path(path) for path in os.environ.get("LD_LIBRARY_PATH", "").split(":") if path.startswith("/")]
     zones = [Path(path) for path in (*zoneinfo.TZPATH, os.environ.get("TZDIR", "")) if path.startswith("/")]
     python = [Path(sys.base_prefix) / "lib"]
-    return tuple(dict.fromkeys([*sorted(sites), *ours, *python, *libraries, *zones, *SYSTEM_FILES]))
+    return tuple(dict.fromkeys([*sorted(sites), *own_packages, *python, *libraries, *zones, *SYSTEM_FILES]))
 
 
-def _make(rules: Ruleset) -> int:
+def _create(rules: Ruleset) -> int:
     """Create the rules; returns their descriptor."""
     attributes = rules.attributes
     made = C_LIBRARY.syscall(SYS_LANDLOCK_CREATE_RULESET, attributes, len(attributes), 0)
@@ -338,4 +338,4 @@ def _single_threaded() -> bool:
 if __name__ == "__main__":
     confinement = Confinement(Plan(readable=program_files()))
     confinement.missing |= enter_namespaces()
-    sys.stdout.write(str(confinement.put_on().value))
+    sys.stdout.write(str(confinement.apply_to_this_thread().value))

@@ -23,8 +23,8 @@ MARKER: Final = b"\xc3\x01"
 HEADER_BYTES: Final = len(MARKER) + 8
 BATCH_MAX_BYTES: Final = 32 * 1024 * 1024
 """Maximum size of a decompressed batch: some thirty times Kafka's default limit on a compressed one."""
-STAND_IN: Final = MARKER + b"TOO FAR!"
-"""Prefix of the value that replaces the records of a batch above that limit (`streams.unpacking`)."""
+OVERSIZE_MARKER: Final = MARKER + b"TOO FAR!"
+"""Prefix of the value that replaces the records of a batch above that limit (`streams.decompression`)."""
 _TYPES: Final[Mapping[str, type[Message]]] = {t.__name__: t for t in get_args(Message)}
 
 
@@ -57,7 +57,7 @@ class Codec:
             raise UndecodableError("not Avro single-object encoding (the first two bytes are not C3 01)")
         known = self._readers.get(bytes(data[:HEADER_BYTES]))
         if known is None:
-            if data[:HEADER_BYTES] == STAND_IN:
+            if data[:HEADER_BYTES] == OVERSIZE_MARKER:
                 what = f"it is a batch of records that decompresses to more than {BATCH_MAX_BYTES} bytes"
                 raise UndecodableError(f"{what}; none of it was read")
             raise UndecodableError(f"unknown schema fingerprint {data[2:HEADER_BYTES].hex()}")

@@ -91,11 +91,11 @@ class ExportShape:
                 raise _bad(f"{what}: at most {MAX_LISTS} audiences, not {len(names)}")
 
     @property
-    def others(self) -> tuple[AudienceVersion, ...]:
+    def other_audiences(self) -> tuple[AudienceVersion, ...]:
         """All audiences read besides the exported one, in order."""
         return (*(lookup.source for lookup in self.attributes), *self.suppress)
 
-    def pinned(self, pin: Callable[[AudienceVersion], AudienceVersion]) -> "ExportShape":
+    def pin_versions(self, pin: Callable[[AudienceVersion], AudienceVersion]) -> "ExportShape":
         """The shape with its audience versions replaced by `pin`."""
         return replace(
             self,
@@ -127,7 +127,7 @@ class ExportShape:
         )
 
 
-def not_in_a_delta() -> UserError:
+def delta_not_supported() -> UserError:
     """The error for a delta with suppression lists or looked up columns."""
     return UserError(
         "NOT_IN_A_DELTA",

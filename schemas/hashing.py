@@ -113,7 +113,7 @@ def _xxh64_twice(data, start, end, a, b):  # type: ignore[no-untyped-def]  # noq
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _of_null(h):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _null_hash(h):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """XXH64(b"", seed=~h)."""
     return _avalanche((h ^ _ALL_ONES) + _P5)
 
@@ -127,8 +127,8 @@ def chain_strings(offsets, data, valid, h0, h1):  # type: ignore[no-untyped-def]
     nulls = valid.shape[0] > 0
     for k in range(h0.shape[0]):
         if nulls and valid[k] == 0:
-            h0[k] = _of_null(h0[k])
-            h1[k] = _of_null(h1[k])
+            h0[k] = _null_hash(h0[k])
+            h1[k] = _null_hash(h1[k])
         else:
             h0[k], h1[k] = _xxh64_twice(data, uint64(offsets[k]), uint64(offsets[k + 1]), h0[k], h1[k])
 
@@ -139,8 +139,8 @@ def chain_words(words, valid, h0, h1):  # type: ignore[no-untyped-def]  # noqa: 
     nulls = valid.shape[0] > 0
     for k in range(h0.shape[0]):
         if nulls and valid[k] == 0:
-            h0[k] = _of_null(h0[k])
-            h1[k] = _of_null(h1[k])
+            h0[k] = _null_hash(h0[k])
+            h1[k] = _null_hash(h1[k])
         else:
             word = _round(uint64(0), words[k])
             h0[k] = _avalanche(_rotl((h0[k] + _P5 + uint64(8)) ^ word, 27) * _P1 + _P4)

@@ -43,8 +43,8 @@ class ImportSpec:
         if len(self.columns) > MAX_EXTRA_COLUMNS:
             raise UserError("BAD_SPEC", f"at most {MAX_EXTRA_COLUMNS} extra columns are kept, not {len(self.columns)}")
         names = [c.name.lower() for c in self.columns]
-        if doubled := sorted({n for n in names if names.count(n) > 1}):
-            raise UserError("BAD_SPEC", f"column {', '.join(doubled)} is given twice", columns=doubled)
+        if duplicates := sorted({n for n in names if names.count(n) > 1}):
+            raise UserError("BAD_SPEC", f"column {', '.join(duplicates)} is given twice", columns=duplicates)
         if both := sorted({c.name for c in self.columns} & set(self.drop_columns)):
             raise UserError("BAD_SPEC", f"column {', '.join(both)} is both kept and dropped", columns=both)
         if self.format is not None and self.format not in get_args(FileFormat):
@@ -72,7 +72,7 @@ class ImportSpec:
         """Schema of the rows that this spec makes."""
         return RowSchema(columns=self.columns)
 
-    def changed(self, changes: Mapping[str, Any]) -> Self:
+    def with_changes(self, changes: Mapping[str, Any]) -> Self:
         """The spec with some keys changed. Without new `columns`, the old ones stay except those that `changes` drops.
 
         Permissions to drop and retype add up; a column that is named again is no longer dropped. Raises `UserError`

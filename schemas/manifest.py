@@ -238,7 +238,7 @@ class Manifest:
                 json.dumps(record, ensure_ascii=False).encode()
             if record["manifest"] != MANIFEST_VERSION:
                 raise UserError("BAD_MANIFEST", f"this is a manifest of version {record['manifest']!r}, not 1")
-            manifest = cls._of(record)
+            manifest = cls._from_record(record)
         except UserError as exc:
             raise UserError("BAD_MANIFEST", exc.message, **exc.detail) from exc
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as exc:
@@ -251,7 +251,7 @@ class Manifest:
         return manifest
 
     @classmethod
-    def _of(cls, record: Mapping[str, Any]) -> Self:
+    def _from_record(cls, record: Mapping[str, Any]) -> Self:
         first, *columns = record["schema"]
         if first != {"name": "user_id", "type": "string"}:
             raise UserError("BAD_MANIFEST", "the first column is not user_id")

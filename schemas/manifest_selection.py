@@ -75,7 +75,7 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AttributesTaken:
+class AttributeSource:
     """Columns looked up in a version of another audience."""
 
     audience: str
@@ -99,7 +99,7 @@ class ManifestSelection:
     """The selection, and its accounts: one, or in a delta one each for added and removed rows."""
 
     where: str | None
-    attributes: tuple[AttributesTaken, ...]
+    attributes: tuple[AttributeSource, ...]
     suppression_lists: tuple[SuppressionList, ...]
     accounts: tuple[Account, ...]
 
@@ -130,7 +130,7 @@ class ManifestSelection:
             None if read == version else f"the digest of the rows read is {read}, but the version's digest is {version}"
         )
 
-    def left_out(self) -> dict[str, int]:
+    def omitted_rows(self) -> dict[str, int]:
         """Rows read and not exported, by reason."""
         return {"rows_filtered": self.rows("filtered"), "rows_suppressed": self.rows("suppressed")}
 
@@ -142,7 +142,7 @@ class ManifestSelection:
             "suppression_lists": [as_record(one) for one in self.suppression_lists],
             "rows_read": self.rows("read"),
             "rows_kept": self.rows("kept"),
-            **self.left_out(),
+            **self.omitted_rows(),
             "accounts": [account.as_record() for account in self.accounts],
         }
 
@@ -153,7 +153,7 @@ class ManifestSelection:
         selection = cls(
             where=None if where is None else str(where),
             attributes=tuple(
-                AttributesTaken(
+                AttributeSource(
                     audience=str(one["audience"]),
                     version=int(one["version"]),
                     snapshot_id=int(one["snapshot_id"]),

@@ -156,7 +156,7 @@ SEGMENT_MISMATCHES: Final = Metric(
     type="gauge",
     help="Users for whom the stream and the archive disagreed in the last check of each segment.",
 )
-OTHER_LOG: Final = Metric(
+FOREIGN_LOG: Final = Metric(
     name="muster_segments_other_log",
     type="gauge",
     help="Partitions whose checkpoint belongs to a previous Kafka cluster; segment workers refuse them.",
@@ -235,7 +235,7 @@ RELAY_METRICS: Final = (
     SEGMENT_AGE,
     SEGMENT_CHECKS,
     SEGMENT_MISMATCHES,
-    OTHER_LOG,
+    FOREIGN_LOG,
     OLDEST_JOB,
     LAG,
     JOB_EVENTS_STALLED,

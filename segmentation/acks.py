@@ -42,7 +42,7 @@ class AckLedger:
             raise DeliveryGapError(self.next_offset, first)
         return replace(self, next_offset=end)
 
-    def pass_over(self, end: int) -> Self:
+    def skip_to(self, end: int) -> Self:
         """Count the due offsets below `end` as delivered: they hold no record."""
         return replace(self, next_offset=max(end, self.next_offset))
 

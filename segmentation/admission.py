@@ -35,26 +35,26 @@ Lanes = Mapping[bool, LaneLimit]
 def admitted(waiting: Iterable[Ticket], running: Iterable[Ticket], lanes: Lanes) -> list[JobId]:
     """The waiting jobs that may start now, in order."""
     waiting, running = list(waiting), list(running)
-    begun: list[JobId] = []
+    started: list[JobId] = []
     for small, limit in lanes.items():
         busy = Counter(ticket.tenant for ticket in running if ticket.small is small)
         room = limit.jobs - busy.total()
-        begun += _in_turn([t for t in waiting if t.small is small], busy, room, limit.per_tenant)
-    return begun
+        started += _fair_order([t for t in waiting if t.small is small], busy, room, limit.per_tenant)
+    return started
 
 
 def position(job_id: JobId, waiting: Iterable[Ticket], running: Iterable[Ticket]) -> int | None:
     """The position of a waiting job in the queue of its lane, from 1. None if it is not waiting."""
     waiting = list(waiting)
-    mine = next((ticket for ticket in waiting if ticket.job_id == job_id), None)
-    if mine is None:
+    ticket_of_job = next((ticket for ticket in waiting if ticket.job_id == job_id), None)
+    if ticket_of_job is None:
         return None
-    lane = [ticket for ticket in waiting if ticket.small is mine.small]
-    busy = Counter(ticket.tenant for ticket in running if ticket.small is mine.small)
-    return _in_turn(lane, busy, len(lane), len(lane) + busy.total()).index(job_id) + 1
+    lane = [ticket for ticket in waiting if ticket.small is ticket_of_job.small]
+    busy = Counter(ticket.tenant for ticket in running if ticket.small is ticket_of_job.small)
+    return _fair_order(lane, busy, len(lane), len(lane) + busy.total()).index(job_id) + 1
 
 
-def _in_turn(waiting: list[Ticket], busy: Counter[str], room: int, per_tenant: int) -> list[JobId]:
+def _fair_order(waiting: list[Ticket], busy: Counter[str], room: int, per_tenant: int) -> list[JobId]:
     queues: dict[str, list[JobId]] = {}
     for ticket in sorted(waiting, key=lambda t: t.job_id, reverse=True):
         queues.setdefault(ticket.tenant, []).append(ticket.job_id)

@@ -25,6 +25,8 @@ class ArchivedLog:
         return position - self.base.get(partition, 0)
 
 
-def behind(last_sent: Mapping[Partition, int], archived_to: Mapping[Partition, int]) -> tuple[Partition, ...]:
+def unarchived_partitions(
+    last_sent: Mapping[Partition, int], archived_to: Mapping[Partition, int]
+) -> tuple[Partition, ...]:
     """Partitions whose archive has not passed the last sent message, by position; -1: no message was sent."""
     return tuple(p for p, last in last_sent.items() if archived_to.get(p, 0) <= last)

@@ -38,7 +38,7 @@ from segmentation.intake.tenants import by_tenant
 FIELD_ID: Final = b"PARQUET:field_id"
 """Arrow writes Iceberg's field ids into Parquet files through this metadata."""
 ZSTD_LEVEL: Final = 1
-REPEATING: Final = (
+DICTIONARY_COLUMNS: Final = (
     TENANT,
     EVENT,
     OFFSET,
@@ -48,9 +48,12 @@ REPEATING: Final = (
     *(f"{maps}.key_value.{leaf}" for maps in (PROPERTIES, ATTRIBUTES) for leaf in ("key", "value.string")),
 )
 """Dictionary-encoded columns. For users, ids and times Arrow would build and drop one: a third of the time."""
-REPEATING_IN_LARGE: Final[Mapping[str, Sequence[str]]] = {EVENTS: (*REPEATING, USER_ID), PROFILES: REPEATING}
+DICTIONARY_COLUMNS_IN_LARGE: Final[Mapping[str, Sequence[str]]] = {
+    EVENTS: (*DICTIONARY_COLUMNS, USER_ID),
+    PROFILES: DICTIONARY_COLUMNS,
+}
 """The same for files with many rows, where most events belong to users with earlier ones."""
-RISING: Final = (OCCURRED_AT, SOURCE_ORDINAL)
+DELTA_COLUMNS: Final = (OCCURRED_AT, SOURCE_ORDINAL)
 """Columns whose values differ little from row to row."""
 ROW_GROUP_ROWS: Final = 131_072
 DICTIONARY_BYTES: Final = 8 * 1024 * 1024
@@ -85,17 +88,17 @@ def archive_files(
 def archive_content(topic: str, partition: Partition, rows: pa.Table) -> bytes:
     """Rows of one tenant as zstd Parquet with `ARCHIVE_SCHEMAS`; equal batches give equal bytes."""
     partitions = pa.array(np.full(rows.num_rows, partition, np.int32))
-    whole = rows.append_column(ARCHIVE_PARTITION, partitions).cast(ARCHIVE_SCHEMAS[topic])
+    table = rows.append_column(ARCHIVE_PARTITION, partitions).cast(ARCHIVE_SCHEMAS[topic])
     sink = pa.BufferOutputStream()
     with archive_writer(sink, topic) as writer:
-        writer.write_table(whole, row_group_size=ROW_GROUP_ROWS)
+        writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
     content: bytes = sink.getvalue().to_pybytes()
     return content
 
 
 def archive_writer(where: pa.NativeFile | str, topic: str, *, large: bool = False) -> pq.ParquetWriter:
     """A writer of `ARCHIVE_SCHEMAS` batches in the archive's format. `large`: many rows, so that users repeat."""
-    repeating = REPEATING_IN_LARGE[topic] if large else REPEATING
+    repeating = DICTIONARY_COLUMNS_IN_LARGE[topic] if large else DICTIONARY_COLUMNS
     return pq.ParquetWriter(
         where,
         ARCHIVE_SCHEMAS[topic],
@@ -103,7 +106,7 @@ def archive_writer(where: pa.NativeFile | str, topic: str, *, large: bool = Fals
         compression_level=ZSTD_LEVEL,
         use_dictionary=[path for path in repeating if path.split(".")[0] in ARCHIVE_SCHEMAS[topic].names],
         dictionary_pagesize_limit=DICTIONARY_BYTES if large else None,
-        column_encoding={name: "DELTA_BINARY_PACKED" for name in RISING if name in ARCHIVE_SCHEMAS[topic].names},
+        column_encoding={name: "DELTA_BINARY_PACKED" for name in DELTA_COLUMNS if name in ARCHIVE_SCHEMAS[topic].names},
         store_schema=False,  # Iceberg's schema suffices, and footers of small files shrink by half
     )
 

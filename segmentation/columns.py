@@ -50,11 +50,11 @@ class ColumnChanges:
 
 
 def check_change(
-    audience: str, before: RowSchema, after: RowSchema, *, drop: Set[str], retype: Set[str], of_file: bool = True
+    audience: str, before: RowSchema, after: RowSchema, *, drop: Set[str], retype: Set[str], from_file: bool = True
 ) -> None:
     """Refuse to drop or retype columns that are not in `drop` or `retype`.
 
-    `of_file`: True if the new members come from a file, which may have columns. Raises `UserError`
+    `from_file`: True if the new members come from a file, which may have columns. Raises `UserError`
     COLUMNS_WOULD_CHANGE.
     """
     changes = ColumnChanges.between(before, after)
@@ -65,13 +65,14 @@ def check_change(
     what = [f"the audience {audience} would lose {', '.join(f'{c.name} ({c.type})' for c in lost)}"] if lost else []
     what += [f"{c.name} would change from {c.before} to {c.after}" for c in retyped]
     kept = _options([*((c.name, c.type) for c in lost), *((c.name, c.before) for c in retyped)])
-    said = " ".join([*(f"--drop-column {c.name}" for c in lost), *(f"--retype {c.name}" for c in retyped)])
+    options = " ".join([*(f"--drop-column {c.name}" for c in lost), *(f"--retype {c.name}" for c in retyped)])
     new = _options([(c.name, c.type) for c in after.columns]) + " " if retyped else ""
-    configure = f"`muster audiences configure {audience} {new}{said}`"
+    configure = f"`muster audiences configure {audience} {new}{options}`"
     hint = (
-        f"Import with {kept} to keep the columns as they are. If the change is intended, add {said}; for files in the "
+        f"Import with {kept} to keep the columns as they are. If the change is intended, add {options}; for "
+        "files in the "
         f"inbox and for schedules, run {configure}"
-        if of_file
+        if from_file
         else f"A snapshot has no columns: give it its own audience or, if the change is intended, run {configure}"
     )
     raise UserError(
@@ -104,7 +105,7 @@ def first_spec(imported: ImportSpec) -> ImportSpec:
     )
 
 
-def spec_after(kept: ImportSpec, imported: ImportSpec) -> ImportSpec:
+def updated_spec(kept: ImportSpec, imported: ImportSpec) -> ImportSpec:
     """The spec that an audience keeps after a version is published: its columns are those of its versions.
 
     Everything else stays, including settings changed while the import ran. Columns that the import was allowed to drop
@@ -123,7 +124,7 @@ def spec_after(kept: ImportSpec, imported: ImportSpec) -> ImportSpec:
     )
 
 
-def with_columns_of(kept: ImportSpec, version: RowSchema, imported: ImportSpec | None) -> ImportSpec:
+def with_version_columns(kept: ImportSpec, version: RowSchema, imported: ImportSpec | None) -> ImportSpec:
     """The spec of an audience that never kept its columns: those of its newest version, then the given ones.
 
     `imported`: the spec of the import that made the version, for the column names in its files.

@@ -52,7 +52,7 @@ def completion(attempt: Attempt, verified: Sequence[Digest], announced: Sequence
     return Waiting(done=len(newest))
 
 
-def whole_attempt(
+def complete_attempt(
     attempt: Attempt, verified: Sequence[Digest], announced: Sequence[ProgressMessage]
 ) -> Complete | None:
     """One attempt, if all of its partitions have reconciled."""

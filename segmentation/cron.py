@@ -165,12 +165,12 @@ class Cron:
             yield from (at for at in reversed(self._times(day)) if at <= moment)
 
     def _days(self, start: date, *, backwards: bool) -> Iterator[date]:
-        way = -1 if backwards else 1
-        for year in self.years[::way]:
+        step = -1 if backwards else 1
+        for year in self.years[::step]:
             if (year < start.year) if not backwards else (year > start.year):
                 continue
-            for month in self.months[::way]:
-                for day in days_of(self.days, year, month)[::way]:
+            for month in self.months[::step]:
+                for day in days_of(self.days, year, month)[::step]:
                     found = date(year, month, day)
                     if (found <= start) if backwards else (found >= start):
                         yield found

@@ -8,7 +8,7 @@ from schemas.digest import Digest
 from schemas.ids import Seq
 from schemas.layout import RunKey
 
-PATIENCE: Final = 8
+MAX_OVERTAKEN: Final = 8
 """Number of smaller merges that may overtake the one that has waited longest."""
 
 T = TypeVar("T")
@@ -24,25 +24,25 @@ class StagedRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunTake:
+class RunSelection:
     """The chunks that a merge takes from one run."""
 
     run: StagedRun
     seqs: frozenset[Seq]
 
 
-def take_each_chunk_once(runs: Iterable[StagedRun]) -> tuple[RunTake, ...]:
+def select_each_chunk_once(runs: Iterable[StagedRun]) -> tuple[RunSelection, ...]:
     """Choose runs so that every seq is read exactly once, even if two owners staged it; larger runs first.
 
     The takes are returned in order of their first seq, without runs that add nothing.
     """
-    taken: set[Seq] = set()
-    takes: list[RunTake] = []
+    selected: set[Seq] = set()
+    selections: list[RunSelection] = []
     for run in sorted(runs, key=lambda r: (-len(r.chunks), str(r.key))):
-        if fresh := frozenset(run.chunks.keys() - taken):
-            taken |= fresh
-            takes.append(RunTake(run=run, seqs=fresh))
-    return tuple(sorted(takes, key=lambda take: (min(take.seqs), str(take.run.key))))
+        if new := frozenset(run.chunks.keys() - selected):
+            selected |= new
+            selections.append(RunSelection(run=run, seqs=new))
+    return tuple(sorted(selections, key=lambda selection: (min(selection.seqs), str(selection.run.key))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class _Waiting(Generic[T]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeQueue(Generic[T]):
-    """Pending merges, in order of arrival. The smallest goes next; none is overtaken more than `PATIENCE` times."""
+    """Pending merges, in order of arrival. The smallest goes next; each is overtaken at most `MAX_OVERTAKEN` times."""
 
     waiting: tuple[_Waiting[T], ...] = field(default=())
 
@@ -70,15 +70,15 @@ class MergeQueue(Generic[T]):
 
     def remove(self, items: Iterable[T]) -> Self:
         """Remove items."""
-        gone = list(items)
-        return replace(self, waiting=tuple(w for w in self.waiting if w.item not in gone))
+        removed = list(items)
+        return replace(self, waiting=tuple(w for w in self.waiting if w.item not in removed))
 
     def pop(self) -> tuple[Self, T | None]:
         """Take the next item. None if the queue is empty."""
         if not self.waiting:
             return self, None
-        impatient = [w for w in self.waiting if w.overtaken >= PATIENCE]
-        choice = impatient[0] if impatient else min(self.waiting, key=lambda w: w.size)
+        overdue = [w for w in self.waiting if w.overtaken >= MAX_OVERTAKEN]
+        choice = overdue[0] if overdue else min(self.waiting, key=lambda w: w.size)
         at = next(i for i, w in enumerate(self.waiting) if w is choice)
         before = (replace(w, overtaken=w.overtaken + 1) for w in self.waiting[:at])
         return replace(self, waiting=(*before, *self.waiting[at + 1 :])), choice.item

@@ -23,10 +23,10 @@ _FILLERS: Final[Mapping[str, Callable[[datetime], str]]] = {
 }
 PLACEHOLDERS: Final = tuple(_FILLERS)
 _BRACED: Final = re.compile(r"\{([^{}]*)\}")
-_OF_THE_SCHEDULER: Final = "<aws."
+_SCHEDULER_PREFIX: Final = "<aws."
 """EventBridge Scheduler replaces words with this prefix by its own values, wherever they stand."""
-_WHOLE_DATES: Final = ({"date"}, {"yesterday"}, {"due"}, {"year", "month", "day"})
-COMPARED: Final = 100
+_COMPLETE_DATES: Final = ({"date"}, {"yesterday"}, {"due"}, {"year", "month", "day"})
+RUNS_COMPARED: Final = 100
 """Runs whose addresses must differ: a month of days, a day of quarter-hours."""
 
 
@@ -37,8 +37,8 @@ def check_placeholders(template: str) -> frozenset[str]:
         raise _bad(template, f"{{{unknown[0][:40]}}} is not a placeholder; known are {_listed(PLACEHOLDERS)}")
     if set(_BRACED.sub("", template)) & set("{}"):
         raise _bad(template, "it has a brace that is not part of a placeholder")
-    if _OF_THE_SCHEDULER in template:
-        raise _bad(template, f"it has {_OF_THE_SCHEDULER!r}, which EventBridge Scheduler would replace")
+    if _SCHEDULER_PREFIX in template:
+        raise _bad(template, f"it has {_SCHEDULER_PREFIX!r}, which EventBridge Scheduler would replace")
     return names
 
 
@@ -50,17 +50,17 @@ def fill(template: str, due_ms: int, zone: ZoneInfo) -> str:
 
 
 def check_varies(template: str, times: Timetable, now_ms: int) -> None:
-    """Check that an address differs from run to run, over the next `COMPARED` runs.
+    """Check that an address differs from run to run, over the next `RUNS_COMPARED` runs.
 
     Raises `UserError` ADDRESS_REPEATS, which names two runs with the same address, and BAD_PLACEHOLDER.
     """
     names = check_placeholders(template)
-    if not any(whole <= names for whole in _WHOLE_DATES):
+    if not any(date_names <= names for date_names in _COMPLETE_DATES):
         raise _repeats(template, "it has no date; add {date} or {due}")
     if isinstance(times.expression, Rate) and times.zone.key != "UTC" and "due" not in names:
         raise _repeats(template, f"a local time may occur twice in {times.zone.key}; add {{due}} (UTC)")
     seen: dict[str, int] = {}
-    for due in islice(times.upcoming(now_ms), COMPARED):
+    for due in islice(times.upcoming(now_ms), RUNS_COMPARED):
         address = fill(template, due, times.zone)
         if address in seen:
             one, other = (datetime.fromtimestamp(at / 1000, times.zone).isoformat() for at in (seen[address], due))

@@ -64,7 +64,7 @@ class VersionHistory:
         """A kept version by its number."""
         return next((v for v in self.versions if v.version == number), None)
 
-    def raised(self, order_key: str, import_id: JobId) -> HighWater:
+    def raised_high_water(self, order_key: str, import_id: JobId) -> HighWater:
         """The high-water mark after the next version is published with this key."""
         mark = HighWater(order_key=order_key, import_id=import_id, version=self.next_version)
         return mark if self.high_water is None or order_key > self.high_water.order_key else self.high_water
@@ -75,8 +75,8 @@ def decide(history: VersionHistory, request: PublishRequest) -> AlreadyPublished
 
     Raises `UserError` AUDIENCE_WOULD_SHRINK, COLUMNS_WOULD_CHANGE.
     """
-    if mine := history.find_import(request.import_id):
-        return already(mine)
+    if existing := history.find_import(request.import_id):
+        return already_published(existing)
     current = history.current
     if request.mode == "replace":
         if (mark := history.high_water) is not None and mark.order_key >= request.order_key:
@@ -91,12 +91,12 @@ def decide(history: VersionHistory, request: PublishRequest) -> AlreadyPublished
             request.row_schema,
             drop=request.drop_columns,
             retype=request.retype_columns,
-            of_file=request.rule is None,
+            from_file=request.rule is None,
         )
     return None
 
 
-def already(version: VersionInfo) -> AlreadyPublished:
+def already_published(version: VersionInfo) -> AlreadyPublished:
     """The answer to an import or operation that has made its version already."""
     return AlreadyPublished(
         version=version.version, snapshot_id=version.snapshot_id, members=version.members, digest=version.digest
@@ -125,7 +125,7 @@ def new_version(history: VersionHistory, request: PublishRequest, partitioner: s
     )
 
 
-def rolled_back(
+def rollback_version(
     history: VersionHistory, source: VersionInfo, *, operation_id: JobId, order_key: str, at: datetime, reason: str
 ) -> VersionInfo:
     """The next version, made by a rollback to `source`."""
@@ -145,7 +145,9 @@ def rolled_back(
     )
 
 
-def compacted(history: VersionHistory, current: VersionInfo, *, operation_id: JobId, at: datetime) -> VersionInfo:
+def compacted_version(
+    history: VersionHistory, current: VersionInfo, *, operation_id: JobId, at: datetime
+) -> VersionInfo:
     """The next version, made by compacting the current one: the same members, not split by partition."""
     counts = MembershipCounts(
         base=current.members,
@@ -219,8 +221,10 @@ def check_request(request: PublishRequest) -> None:
             raise FatalError("COUNTS_MISMATCH", f"{request.mode} of import {request.import_id} came without counts")
     elif fault := counts.fault() or _counts_fault(counts, request):
         raise FatalError("COUNTS_MISMATCH", f"counts of import {request.import_id}: {fault}", counts=as_record(counts))
-    if doubled := sorted(uri for uri, parts in groupby(sorted(p.uri for p in request.parts)) if len(list(parts)) > 1):
-        raise FatalError("PART_MISMATCH", f"part {doubled[0]} is listed twice", parts=doubled)
+    if duplicates := sorted(
+        uri for uri, parts in groupby(sorted(p.uri for p in request.parts)) if len(list(parts)) > 1
+    ):
+        raise FatalError("PART_MISMATCH", f"part {duplicates[0]} is listed twice", parts=duplicates)
     partitions = [part.partition for part in request.parts]
     if len(set(partitions)) != len(partitions) or any(p is None or not 0 <= p < request.partitions for p in partitions):
         raise FatalError(

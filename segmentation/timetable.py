@@ -24,7 +24,7 @@ _FORM: Final = re.compile(r"\s*(rate|cron|at)\s*\((.*)\)\s*", re.ASCII | re.DOTA
 _RATE: Final = re.compile(r"([0-9]{1,9})\s+(minute|hour|day)s?", re.ASCII)
 _AT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}", re.ASCII)
 _ZONE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_+/-]*", re.ASCII)
-_OF_THIS_MACHINE: Final = frozenset({"localtime", "posixrules"})
+_NOT_ZONES: Final = frozenset({"localtime", "posixrules"})
 """Files beside the zones that are not zones."""
 _UNIT_MS: Final = {"minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
 _END_MS: Final = int(datetime(LAST_YEAR, 12, 31, tzinfo=UTC).timestamp()) * 1000
@@ -51,11 +51,11 @@ Expression = Rate | Cron | At
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timetable:
-    """An expression in a zone. `made_at_ms`: creation of the schedule, where a rate starts."""
+    """An expression in a zone. `created_at_ms`: creation of the schedule, where a rate starts."""
 
     expression: Expression
     zone: ZoneInfo
-    made_at_ms: int
+    created_at_ms: int
 
     @property
     def text(self) -> str:
@@ -67,7 +67,7 @@ class Timetable:
         """All due times later than `after_ms`, in order."""
         match self.expression:
             case Rate(every_ms=every):
-                first = whole_second(self.made_at_ms)
+                first = whole_second(self.created_at_ms)
                 yield from range(max(first, first + ((after_ms - first) // every + 1) * every), _END_MS, every)
             case At(moment=moment):
                 yield from (due for due in (_milliseconds(moment, self.zone),) if due > after_ms)
@@ -86,7 +86,7 @@ class Timetable:
         """The last due time not later than `until_ms`. None if there is none."""
         match self.expression:
             case Rate(every_ms=every):
-                first = whole_second(self.made_at_ms)
+                first = whole_second(self.created_at_ms)
                 return None if until_ms < first else first + (until_ms - first) // every * every
             case At(moment=moment):
                 due = _milliseconds(moment, self.zone)
@@ -107,25 +107,25 @@ class Timetable:
         return _milliseconds(moment, self.zone) if _exists(moment, self.zone) else None
 
 
-def timetable(expression: str, zone: str, made_at_ms: int) -> Timetable:
+def timetable(expression: str, zone: str, created_at_ms: int) -> Timetable:
     """Parse an expression. Raises `UserError` BAD_SCHEDULE, which names the fault, and BAD_TIMEZONE."""
     found = _FORM.fullmatch(expression)
     if found is None or len(expression) > EXPRESSION_MAX:
         raise _bad(expression, f"it is not of the form {FORMS}")
     tz = time_zone(zone)
     try:
-        made = Timetable(expression=_READERS[found[1]](found[2].strip()), zone=tz, made_at_ms=made_at_ms)
+        parsed = Timetable(expression=_READERS[found[1]](found[2].strip()), zone=tz, created_at_ms=created_at_ms)
     except UserError as exc:
         raise _bad(expression, exc.message, **exc.detail) from exc
-    if isinstance(made.expression, At) and not _exists(made.expression.moment, tz):
+    if isinstance(parsed.expression, At) and not _exists(parsed.expression.moment, tz):
         raise _bad(expression, f"this time does not exist in {zone}")
-    return made
+    return parsed
 
 
 def time_zone(name: str) -> ZoneInfo:
     """A time zone by its IANA name. Raises `UserError` BAD_TIMEZONE."""
     try:
-        if len(name) <= ZONE_MAX and _ZONE.fullmatch(name) and name not in _OF_THIS_MACHINE:
+        if len(name) <= ZONE_MAX and _ZONE.fullmatch(name) and name not in _NOT_ZONES:
             return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):  # a folder of zones is an OSError
         pass
@@ -167,8 +167,8 @@ def _milliseconds(moment: datetime, zone: ZoneInfo) -> int:
 
 
 def _exists(moment: datetime, zone: ZoneInfo) -> bool:
-    there = datetime.fromtimestamp(moment.replace(tzinfo=zone).timestamp(), zone)
-    return there.replace(tzinfo=None, fold=0) == moment
+    shown = datetime.fromtimestamp(moment.replace(tzinfo=zone).timestamp(), zone)
+    return shown.replace(tzinfo=None, fold=0) == moment
 
 
 def _bad(expression: str, why: str, **detail: object) -> UserError:

@@ -23,8 +23,8 @@ from segmentation.evaluation.plan import ActiveRule
 from segmentation.evaluation.state import State
 from segmentation.evaluation.succession import Succession
 from segmentation.intake.batches import event_batches, profile_batches
-from segmentation.intake.events import take_events
-from segmentation.intake.profiles import take_profiles
+from segmentation.intake.events import ingest_events
+from segmentation.intake.profiles import ingest_profiles
 from segmentation.intake.topic_record import TopicRecord
 from segmentation.rules.nodes import Member
 from segmentation.rules.parser import parse_rule
@@ -51,19 +51,19 @@ def warm() -> None:
     warm_hashing()
     evaluator = Evaluator(_RULES, at_us=_AT_US)
     for at_us in (_AT_US, _AT_US + 2 * _HOUR_US):
-        for _, events in event_batches(take_events([_chunk(0), *_events(1)], 1).rows):
-            evaluator.take_events(events, at_us)
-        for _, profiles in profile_batches(take_profiles(_profiles(), 1).rows):
-            evaluator.take_profiles(profiles, at_us)
+        for _, events in event_batches(ingest_events([_chunk(0), *_events(1)], 1).rows):
+            evaluator.apply_events(events, at_us)
+        for _, profiles in profile_batches(ingest_profiles(_profiles(), 1).rows):
+            evaluator.apply_profiles(profiles, at_us)
     evaluator.set_members(Member(kind="audience", name="x"), pa.array(["u0"]), evaluator.at_us)
     evaluator.advance(evaluator.at_us + 50 * _HOUR_US)
-    restored = Evaluator(_RULES, state=State.of_columns(evaluator.plan, evaluator.at_us, evaluator.state.columns()))
+    restored = Evaluator(_RULES, state=State.from_columns(evaluator.plan, evaluator.at_us, evaluator.state.columns()))
     restored.settle()
     succession = Succession({"four": ActiveRule(version=1, rule=parse_rule("count(e, 2d) >= 1 or a = 1"))}, restored)
     succession.known(pa.array(["u0", "u9"]))
-    for _, events in event_batches(take_events([_chunk(0)], 1).rows):
+    for _, events in event_batches(ingest_events([_chunk(0)], 1).rows):
         succession.events(events)
-    for _, profiles in profile_batches(take_profiles(_profiles(), 1).rows):
+    for _, profiles in profile_batches(ingest_profiles(_profiles(), 1).rows):
         succession.profiles(profiles)
     succession.settle()
     sort_strings(pa.array(["u1", "u0"] * 30))

@@ -125,7 +125,7 @@ class _Gap:
     end: int
 
     def ack(self) -> bool:
-        self.consumer.pass_over(self.tp, self.end)
+        self.consumer.skip_to(self.tp, self.end)
         return True
 
 

@@ -35,12 +35,12 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, T
 from faust.types import TP, ConsumerMessage
 
 from schemas.errors import FatalError
+from streams.decompression import limit_batches
 from streams.logon import report_refusals
-from streams.unpacking import limit_batches
 
 READ_COMMITTED: Final = "read_committed"
 """aiokafka's isolation level: no records after the first open transaction, and none of an aborted one."""
-TOGETHER_BYTES: Final = 256 * 1024
+GROUPED_BYTES: Final = 256 * 1024
 """Records of one fetch form one Faust message up to this size, so a chunk is a message of its own."""
 
 
@@ -88,16 +88,16 @@ class GuardedThread(AIOKafkaConsumerThread):
         """Watch the consumer from its start; before it subscribes, the group cannot refuse it."""
         await super().on_start()
         coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001
-        coordinator._coordination_task.add_done_callback(self._left_the_group)  # noqa: SLF001
+        coordinator._coordination_task.add_done_callback(self._on_group_left)  # noqa: SLF001
         push = coordinator._push_error_to_user  # noqa: SLF001
 
-        def refused(exc: Exception) -> Any:
-            self._fault(refused_by_group(coordinator.group_id, exc))
+        def report(exc: Exception) -> Any:
+            self._fault(group_refusal(coordinator.group_id, exc))
             return push(exc)
 
-        coordinator._push_error_to_user = refused  # noqa: SLF001
+        coordinator._push_error_to_user = report  # noqa: SLF001
 
-    def _left_the_group(self, task: asyncio.Task[None]) -> None:
+    def _on_group_left(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() or (cause := task.exception()) is None:
             return
         if isinstance(cause, FatalError):  # guard 8
@@ -133,7 +133,7 @@ class SafeConsumer(Consumer):
                 await self.sleep(0.1)
                 return {}
         found = await super()._getmany(active_partitions, timeout)
-        return {tp: list(_together(records)) for tp, records in found.items()}
+        return {tp: list(_grouped(records)) for tp, records in found.items()}
 
     def _to_message(self, tp: TP, record: Sequence[Any]) -> Fetched:
         return Fetched(tp, record, self.app.consumer_generation_id)
@@ -185,7 +185,7 @@ class SafeConsumer(Consumer):
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Do nothing: `_new_offset` needs no list of gaps."""
 
-    def pass_over(self, tp: TP, end: int) -> None:
+    def skip_to(self, tp: TP, end: int) -> None:
         """Acknowledge offsets below `end` that hold no record, as if there were one at `end` - 1."""
         self._acked[tp].append(end - 1)
         self._acked_index[tp].add(end - 1)
@@ -200,17 +200,17 @@ class SafeConsumer(Consumer):
         return bool(did_commit)
 
 
-def _together(records: Iterable[Any]) -> Iterator[list[Any]]:
-    some: list[Any] = []
+def _grouped(records: Iterable[Any]) -> Iterator[list[Any]]:
+    group: list[Any] = []
     size = 0
     for record in records:
-        some.append(record)
+        group.append(record)
         size += len(record.value or b"")
-        if size >= TOGETHER_BYTES:
-            yield some
-            some, size = [], 0
-    if some:
-        yield some
+        if size >= GROUPED_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
 class SafeTransport(Transport):
@@ -219,7 +219,7 @@ class SafeTransport(Transport):
     Consumer = SafeConsumer
 
 
-def refused_by_group(group: str, cause: Exception) -> FatalError:
+def group_refusal(group: str, cause: Exception) -> FatalError:
     """The error for a failure after which aiokafka stops serving the group."""
     what = f"the group {group} does not accept the worker: {type(cause).__name__}: {cause}"
     if isinstance(cause, GroupAuthorizationFailedError | TopicAuthorizationFailedError):
@@ -250,10 +250,10 @@ def install(app: App, ownership: Ownership) -> None:
     """Set the guarded transport of an app, before the app starts."""
     limit_batches()  # guard 7
 
-    def refused(error: FatalError) -> None:
+    def report(error: FatalError) -> None:
         app.loop.call_soon_threadsafe(ownership.on_fault, error)
 
-    report_refusals(refused)  # guard 8
+    report_refusals(report)  # guard 8
 
     class OwnedConsumer(SafeConsumer):
         pass

@@ -41,15 +41,15 @@ class Lane:
         """The offset of the next record."""
         return self._ledger.next_offset
 
-    def pass_over(self, end: int, passed: Acknowledgeable | None = None) -> None:
-        """Skip the offsets from `due` up to `end`, exclusive, which hold no record; `passed` acknowledges them.
+    def skip_to(self, end: int, gap: Acknowledgeable | None = None) -> None:
+        """Skip the offsets from `due` up to `end`, exclusive, which hold no record; `gap` acknowledges them.
 
-        `passed` is not needed if a record at `end` follows.
+        `gap` is not needed if a record at `end` follows.
         """
         if end > self.due:
-            self._ledger = self._ledger.pass_over(end)
-            if passed is not None:
-                self._events[end - 1] = passed
+            self._ledger = self._ledger.skip_to(end)
+            if gap is not None:
+                self._events[end - 1] = gap
 
     def deliver(self, first: int, end: int, event: Acknowledgeable | None) -> None:
         """Take the records at `first` to `end` - 1. `event` acknowledges them, and everything before them.

@@ -26,14 +26,14 @@ _REFUSED: Final = (
 
 
 @dataclass(slots=True)
-class _OfThisProcess:
+class _ProcessState:
     """A process has one Kafka and at most one worker. aiokafka does not say which client a connection is for."""
 
     address: KafkaAddress | None = None
     report: Callable[[FatalError], None] | None = None
 
 
-_ours: Final = _OfThisProcess()
+_STATE: Final = _ProcessState()
 
 
 def aiokafka_options(bootstrap: str) -> dict[str, Any]:
@@ -74,16 +74,16 @@ def faust_options(bootstrap: str) -> dict[str, Any]:
 
 def report_refusals(report: Callable[[FatalError], None]) -> None:
     """Call `told` at each refusal (any thread): `FatalError` LOGON_REFUSED, BROKER_NOT_TRUSTED. The last call wins."""
-    _ours.report = report
+    _STATE.report = report
 
 
 def _watch(address: KafkaAddress) -> None:
-    _ours.address = address
+    _STATE.address = address
     client.create_conn = _create_conn
 
 
 async def _create_conn(host: str, port: int, **options: Any) -> Any:
-    address = _ours.address
+    address = _STATE.address
     assert address is not None  # noqa: S101  # `_watch` has put this in place
     broker = f"{host}:{port}"
     cause: Exception
@@ -95,8 +95,8 @@ async def _create_conn(host: str, port: int, **options: Any) -> Any:
         refusal, cause = logon_refused(address, broker, "Unsupported SASL mechanism"), exc
     except _REFUSED as exc:
         refusal, cause = logon_refused(address, broker, str(exc)), exc
-    if _ours.report is not None:
-        _ours.report(refusal)
+    if _STATE.report is not None:
+        _STATE.report(refusal)
     raise refusal from cause
 
 

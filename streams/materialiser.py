@@ -87,12 +87,12 @@ class Materialiser:
 
     def on_rewound(self, positions: Mapping[TP, int], generation: int) -> None:
         """Start over at these offsets, and find the merges that a previous owner left to do."""
-        ours = {tp: offset for tp, offset in positions.items() if tp.topic in self._topics}
-        self.on_revoked(set(ours))
-        for tp, offset in sorted(ours.items()):
+        own = {tp: offset for tp, offset in positions.items() if tp.topic in self._topics}
+        self.on_revoked(set(own))
+        for tp, offset in sorted(own.items()):
             self._lanes[tp] = Lane(tp, offset, generation)
             self._background.spawn(self._find_intents(self._lanes[tp]))
-        _log.info("assigned partitions=%d generation=%d", len(ours), generation)
+        _log.info("assigned partitions=%d generation=%d", len(own), generation)
 
     def on_fault(self, error: FatalError) -> None:
         """Records were lost before they could be read: end with an error."""
@@ -113,14 +113,14 @@ class Materialiser:
         while fetched.records and lane.live:
             record = fetched.records.popleft()
             lane.deliver(record.offset, record.offset + 1, None if fetched.records else event)
-            await self._take(Arrival(lane=lane, offset=record.offset, key=record.key, value=record.value))
+            await self._process(Arrival(lane=lane, offset=record.offset, key=record.key, value=record.value))
 
-    async def _take(self, arrival: Arrival) -> None:
+    async def _process(self, arrival: Arrival) -> None:
         lane = arrival.lane
         try:
             message = decode_import_message(arrival.value, lane.tp)
         except UndecodableError as exc:
-            await self._bury(arrival, str(exc))
+            await self._send_dead_letter(arrival, str(exc))
             return
         key = GroupKey.of(message)
         bind(job=key.import_id, attempt=key.attempt, partition=key.partition)
@@ -157,7 +157,7 @@ class Materialiser:
         rows = rows_or_fault(chunk)
         if isinstance(rows, str):
             self._counters.add(CHUNKS, result="buried")
-            await self._bury(arrival, rows)
+            await self._send_dead_letter(arrival, rows)
             return
         await self._flusher.await_room(size)
         if not group.lane.live:
@@ -169,7 +169,7 @@ class Materialiser:
             group, BufferedChunk(seq=chunk.seq, digest=chunk.digest, batch=rows, size=size, offset=arrival.offset)
         )
 
-    async def _bury(self, arrival: Arrival, reason: str) -> None:
+    async def _send_dead_letter(self, arrival: Arrival, reason: str) -> None:
         """Send the dead letter first, acknowledge after."""
         tp = arrival.lane.tp
         _log.warning("dead letter topic=%s partition=%d offset=%d reason=%s", *tp, arrival.offset, reason)

@@ -124,8 +124,8 @@ def _sorted_on_disk(
         tables,
         spilling.rows_bytes,
         ranges,
-        small=_sorted_in_memory,
-        stubborn=lambda rows: _sorted_by_duckdb(rows, schema, folder, spilling),
+        sort_in_memory=_sorted_in_memory,
+        sort_unsplittable=lambda rows: _sorted_by_duckdb(rows, schema, folder, spilling),
     )
 
 
@@ -151,19 +151,19 @@ def _sorted_by_duckdb(
 
 def _last_of_each_user(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """Rows sorted by (user_id, _ordinal) -> the last of each user. The last row of a table waits for the next table."""
-    held: pa.Table | None = None
+    pending: pa.Table | None = None
     for table in tables:
         if table.num_rows == 0:
             continue
         ids = table.column(USER_ID)
-        if held is not None and held.column(USER_ID)[0].as_py() != ids[0].as_py():
-            yield held
+        if pending is not None and pending.column(USER_ID)[0].as_py() != ids[0].as_py():
+            yield pending
         is_last = pc.not_equal(ids.slice(1), ids.slice(0, table.num_rows - 1))
         others = table.slice(0, table.num_rows - 1)
         yield others if pc.all(is_last).as_py() else others.filter(is_last)  # filtering copies every row
-        held = table.slice(table.num_rows - 1)
-    if held is not None:
-        yield held
+        pending = table.slice(table.num_rows - 1)
+    if pending is not None:
+        yield pending
 
 
 def _in_row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
@@ -173,10 +173,10 @@ def _in_row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         waiting.append(table)
         rows += table.num_rows
         if rows >= ROW_GROUP_ROWS:
-            together = pa.concat_tables(waiting)
+            combined = pa.concat_tables(waiting)
             full = rows - rows % ROW_GROUP_ROWS
-            yield together.slice(0, full)
-            waiting, rows = [together.slice(full)], rows - full
+            yield combined.slice(0, full)
+            waiting, rows = [combined.slice(full)], rows - full
     if rows:
         yield pa.concat_tables(waiting)
 

@@ -26,7 +26,7 @@ from schemas.layout import part_name, result_key, split_s3_uri, staging_prefix
 from schemas.log_ids import bind
 from schemas.messages import ImportEnded, PartitionFailed, PartitionMaterialised, ProgressMessage
 from schemas.metrics import MERGE_SECONDS, MERGES
-from segmentation.merging import MergeQueue, StagedRun, take_each_chunk_once
+from segmentation.merging import MergeQueue, StagedRun, select_each_chunk_once
 from segmentation.progress import GroupKey, Progress, failure
 from streams.config import WorkerConfig
 from streams.counters import Counters
@@ -138,10 +138,10 @@ class MergeRunner:
                 await asyncio.get_running_loop().run_in_executor(
                     self._pool, self._store.delete, self._config.staging_bucket, [intent.key]
                 )  # step 8
-            took = time.monotonic() - started
+            seconds = time.monotonic() - started
             self._counters.add(MERGES)
-            self._counters.add(MERGE_SECONDS, took)
-            _log_result(result, took)
+            self._counters.add(MERGE_SECONDS, seconds)
+            _log_result(result, seconds)
         except Exception as exc:  # noqa: BLE001  # ends the worker; nothing is lost, the intent is still there
             self._fail(exc)
         finally:
@@ -171,8 +171,8 @@ class MergeRunner:
         return result if earlier is None else _stored_result(stored, earlier)
 
     def _materialise(self, marker: ImportEnded, runs: list[StagedRun]) -> ProgressMessage:
-        takes = take_each_chunk_once(runs)
-        size = sum(take.run.row_bytes for take in takes)
+        selections = select_each_chunk_once(runs)
+        size = sum(selection.run.row_bytes for selection in selections)
         spilling = None
         if size * IN_MEMORY_FACTOR > min(self._config.merge_bytes // 2, ON_DISK_BYTES):
             spilling = SpillingSort(
@@ -184,7 +184,7 @@ class MergeRunner:
         self._config.temp.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f"merge-{os.getpid()}-", dir=self._config.temp) as folder:
             part = merge_rows(
-                read_rows(self._store, self._config.staging_bucket, takes),
+                read_rows(self._store, self._config.staging_bucket, selections),
                 marker.columns,
                 Path(folder),
                 spilling=spilling,

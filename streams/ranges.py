@@ -20,7 +20,7 @@ from segmentation.sorting import sort_strings
 RANGE_BYTES: Final = 4 * 1024 * 1024
 """Bytes of rows sorted at a time; the default staging run is four times as large. A column of a range this size is too
 small for its memory to return to the system (`orchestration.entrypoints.faust_process`) between ranges."""
-TOO_LARGE: Final = 4
+SPLIT_FACTOR: Final = 4
 """A range this many times larger than planned is split again."""
 RANGES_MAX: Final = 256
 """Files open at a time."""
@@ -38,31 +38,31 @@ def sorted_in_ranges(
     size: int,
     folder: Path,
     *,
-    small: Sort,
-    stubborn: Sort,
+    sort_in_memory: Sort,
+    sort_unsplittable: Sort,
     range_bytes: int = RANGE_BYTES,
     splitters: Sequence[bytes] | None = None,
 ) -> Iterator[pa.Table]:
     """Rows in byte order of their ids. `size`: their approximate bytes; `folder`: empty, for temp files.
 
-    `small` sorts a range in memory. `stubborn` sorts a range that cannot be split: little more than one id.
+    `sort_unsplittable` sorts a range that cannot be split further, as it has little more than one id.
     `splitters`: the ids where ranges begin, if known.
     """
     for path, found in _cut(tables, _ranges(size, range_bytes), splitters, folder):
-        if found <= TOO_LARGE * range_bytes:
-            yield from small(_stored(path))
+        if found <= SPLIT_FACTOR * range_bytes:
+            yield from sort_in_memory(_stored(path))
         elif finer := _splitters(_sample(path), _ranges(found, range_bytes)):
             inner = folder / f"{path.stem}-again"
             inner.mkdir()
             yield from sorted_in_ranges(
                 *(_stored(path), found, inner),
-                small=small,
-                stubborn=stubborn,
+                sort_in_memory=sort_in_memory,
+                sort_unsplittable=sort_unsplittable,
                 range_bytes=range_bytes,
                 splitters=finer,
             )
         else:
-            yield from stubborn(_stored(path))
+            yield from sort_unsplittable(_stored(path))
         path.unlink()
 
 
@@ -77,7 +77,7 @@ def _cut(tables: Rows, ranges: int, splitters: Sequence[bytes] | None, folder: P
     try:
         for rows in map(_sorted, _portions(tables, ranges * PIECE_ROWS)):
             if splitters is None:
-                splitters = _splitters(_drawn(_ids(rows), ranges * SAMPLES_PER_RANGE), ranges)
+                splitters = _splitters(_evenly_sampled(_ids(rows), ranges * SAMPLES_PER_RANGE), ranges)
             for number, piece in _pieces(rows, splitters):
                 if number not in writers:
                     writers[number] = pa.ipc.new_file(_path(folder, number), piece.schema)
@@ -108,8 +108,8 @@ def _portions(tables: Rows, rows: int) -> Iterator[pa.Table]:
 
 def _sorted(table: pa.Table) -> pa.Table:
     """The sorted rows, in one chunk."""
-    together = table.combine_chunks()
-    return together.take(pa.array(sort_strings(_ids(together))))
+    combined = table.combine_chunks()
+    return combined.take(pa.array(sort_strings(_ids(combined))))
 
 
 def _ids(table: pa.Table) -> pa.StringArray:
@@ -144,7 +144,7 @@ def _splitters(sample: pa.StringArray, ranges: int) -> list[bytes]:
     return sorted({ids[len(ids) * k // ranges] for k in range(1, ranges)} - {ids[0]})
 
 
-def _drawn(ids: pa.StringArray, count: int) -> pa.StringArray:
+def _evenly_sampled(ids: pa.StringArray, count: int) -> pa.StringArray:
     return ids.take(pa.array(np.linspace(0, len(ids) - 1, min(count, len(ids))).astype(np.int64)))
 
 
@@ -157,5 +157,5 @@ def _stored(path: Path) -> Iterator[pa.Table]:
 def _sample(path: Path) -> pa.StringArray:
     """Ids from all parts of a file."""
     return pa.concat_arrays(
-        [_drawn(table.column(USER_ID).combine_chunks(), SAMPLES_PER_RANGE) for table in _stored(path)]
+        [_evenly_sampled(table.column(USER_ID).combine_chunks(), SAMPLES_PER_RANGE) for table in _stored(path)]
     )

@@ -18,7 +18,7 @@ from schemas.digest import Digest
 from schemas.errors import FatalError
 from schemas.ids import Seq
 from schemas.layout import RunKey
-from segmentation.merging import RunTake, StagedRun
+from segmentation.merging import RunSelection, StagedRun
 from segmentation.progress import GroupKey
 from streams.staging import StagingStore
 
@@ -84,23 +84,23 @@ def find_runs(store: StagingStore, bucket: str, keys: Sequence[str]) -> list[Sta
     return [run for run in runs if run is not None]
 
 
-def read_rows(store: StagingStore, bucket: str, takes: Sequence[RunTake]) -> Iterator[pa.Table]:
+def read_rows(store: StagingStore, bucket: str, selections: Sequence[RunSelection]) -> Iterator[pa.Table]:
     """Rows of the chosen chunks, one run at a time. Raises `FatalError` STAGING_LOST and STAGING_DAMAGED.
 
     No run stays in memory while the next ones are read.
     """
-    return (_rows(store, bucket, take) for take in takes)
+    return (_rows(store, bucket, selection) for selection in selections)
 
 
-def _rows(store: StagingStore, bucket: str, take: RunTake) -> pa.Table:
-    key = take.run.key
+def _rows(store: StagingStore, bucket: str, selection: RunSelection) -> pa.Table:
+    key = selection.run.key
     body = store.get(bucket, str(key))
     if body is None:
         raise FatalError("STAGING_LOST", f"run {key} was removed during a merge", key=str(key))
     if _content_hash(body) != key.content_hash:
         raise _damaged(key, "its bytes differ from those staged")
     file = _opened(body, key)
-    batches = [file.get_batch(number) for number, seq in enumerate(take.run.chunks) if seq in take.seqs]
+    batches = [file.get_batch(number) for number, seq in enumerate(selection.run.chunks) if seq in selection.seqs]
     return pa.Table.from_batches(batches).replace_schema_metadata(None)
 
 

@@ -16,8 +16,8 @@ from schemas.ids import Partition
 from schemas.topics import EVENTS, PROFILES
 from segmentation.evaluation.evaluator import Evaluator
 from segmentation.evaluation.plan import ActiveRule
-from segmentation.intake.events import take_events
-from segmentation.intake.profiles import take_profiles
+from segmentation.intake.events import ingest_events
+from segmentation.intake.profiles import ingest_profiles
 from segmentation.intake.topic_record import TopicRecord
 from segmentation.partitions.change_log import messages
 from segmentation.partitions.checkpoint import Checkpoint, decode, encode
@@ -60,17 +60,17 @@ def steps(chunks: Messages, topic: str, offset: int = 0) -> Iterator[Sequence[To
 def take_all_profiles(segments: PartitionSegments, profiles: Messages) -> None:
     """Take all profiles."""
     for records in steps(profiles, PROFILES):
-        taken = take_profiles(records, 1)
+        taken = ingest_profiles(records, 1)
         assert not taken.refusals
-        segments.take_profiles(taken.rows, records[-1].offset + 1, records[-1].received_at_us)
+        segments.apply_profiles(taken.rows, records[-1].offset + 1, records[-1].received_at_us)
 
 
 def take_all_events(segments: PartitionSegments, records: Iterable[Sequence[TopicRecord]]) -> Iterator[list[Emission]]:
     """Take all events, step by step. The clock follows the arrival time of the records."""
     for some in records:
-        taken = take_events(some, 1)
+        taken = ingest_events(some, 1)
         assert not taken.refusals
-        yield segments.take_events(taken.rows, some[-1].offset + 1, some[-1].received_at_us)
+        yield segments.apply_events(taken.rows, some[-1].offset + 1, some[-1].received_at_us)
 
 
 _prepared: list[PartitionSegments] = []

@@ -23,8 +23,8 @@ from schemas.layout import s3_uri
 from schemas.segment_messages import ArchiveWritten
 from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES
 from segmentation.archiving import archive_files
-from segmentation.intake.events import take_events
-from segmentation.intake.profiles import take_profiles
+from segmentation.intake.events import ingest_events
+from segmentation.intake.profiles import ingest_profiles
 from segmentation.intake.topic_record import TopicRecord
 from segmentation.rules.parser import parse_rule
 
@@ -125,7 +125,7 @@ def _steps(messages: Messages, topic: str) -> Iterator[Sequence[TopicRecord]]:
 
 def _written(context: Context, topic: str, records: Sequence[TopicRecord], partitions: int) -> ArchiveWritten:
     """Steps 1 and 2 of a worker: the files of a range of offsets."""
-    taken = (take_events if topic == EVENTS else take_profiles)(records, partitions)
+    taken = (ingest_events if topic == EVENTS else ingest_profiles)(records, partitions)
     assert not taken.refusals, taken.refusals[:1]
     rows = pa.Table.from_batches([taken.rows])
     partition, first, end = records[0].partition, records[0].offset, records[-1].offset + 1

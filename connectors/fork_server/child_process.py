@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import IO, Final
 
-from connectors.confinement import kill_process, last_words
+from connectors.confinement import kill_process, stderr_tail
 
-BEGIN_MAX_S: Final = 300.0
+START_TIMEOUT_S: Final = 300.0
 """Seconds to load everything and fork; compiling takes half a minute if no cache can be written."""
 FORK: Final = b"F"
 """Request to the server; carries the child's end of `control`, the server's end of `status`, and the child's output."""
@@ -32,7 +32,7 @@ class ChildProcess:
     def __init__(self, server: socket.socket, output: IO[bytes] | None = None) -> None:
         """Request the child.
 
-        Its output goes to `output`, which `close` closes; without one it is kept for `last_words`.
+        Its output goes to `output`, which `close` closes; without one it is kept for `stderr_tail`.
         """
         self.exit_code = 0
         """Negative for a signal; set by `wait`."""
@@ -57,7 +57,7 @@ class ChildProcess:
 
         Raises `TimeoutError` if the server does not answer, and OSError if it cannot fork.
         """
-        self._status.settimeout(BEGIN_MAX_S)
+        self._status.settimeout(START_TIMEOUT_S)
         answer, fds, _, _ = socket.recv_fds(self._status, ANSWER.size, 1)
         self._status.settimeout(None)
         if not answer:
@@ -113,9 +113,9 @@ class ChildProcess:
         finally:
             self._waiting.release()
 
-    def last_words(self) -> bytes:
+    def stderr_tail(self) -> bytes:
         """The end of the child's output; after `wait`."""
-        return last_words(self._output)
+        return stderr_tail(self._output)
 
     def close(self) -> None:
         """Kill the child if it still runs and release everything. May be called twice."""

@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable
 from typing import IO, Final
 
-from connectors.confinement import last_words
+from connectors.confinement import stderr_tail
 from connectors.fork_server.child_process import ChildProcess
 
-END_MAX_S: Final = 60.0
+EXIT_TIMEOUT_S: Final = 60.0
 """Seconds for a server to exit once its sockets are closed."""
 Start = Callable[[int, IO[bytes]], subprocess.Popen[bytes]]
 """Starts a server, given the descriptor of its control socket and the file for its standard output and error."""
@@ -63,7 +63,7 @@ class ForkServer:
         """
         child = ChildProcess(self._control, output)
         try:
-            if not self._begins(child):
+            if not self._started(child):
                 raise self.death()
         except BaseException:
             child.close()
@@ -74,11 +74,11 @@ class ForkServer:
         """Error for a server that has exited or closed its sockets."""
         # The sockets close before the process exits. Killed in between, it would report the kill as its exit code.
         try:
-            code = self._process.wait(END_MAX_S)
+            code = self._process.wait(EXIT_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
-        return ForkServerDiedError(code, last_words(self._output).decode(errors="replace"))
+        return ForkServerDiedError(code, stderr_tail(self._output).decode(errors="replace"))
 
     def kill(self) -> None:
         """Kill the server and its children; a `fork` that is waiting gets `ForkServerDiedError`."""
@@ -91,7 +91,7 @@ class ForkServer:
         self._control.close()
         self._output.close()
 
-    def _begins(self, child: ChildProcess) -> bool:
+    def _started(self, child: ChildProcess) -> bool:
         try:
             return child.begin()
         except TimeoutError:
@@ -102,28 +102,28 @@ class ForkServer:
 class Forks:
     """Forks children from one server at a time. Safe to share between threads."""
 
-    def __init__(self, start: Start, died: Callable[[ForkServerDiedError], None] = lambda _: None) -> None:
-        """`died` is called with the error of a server that exited while idle, before it is replaced."""
+    def __init__(self, start: Start, on_death: Callable[[ForkServerDiedError], None] = lambda _: None) -> None:
+        """`on_death` is called with the error of a server that exited while idle, before it is replaced."""
         self._start = start
-        self._died = died
+        self._on_death = on_death
         self._lock = threading.Lock()
         self._server: ForkServer | None = None
 
     def prepare(self) -> None:
         """Start the server now, so that it loads before it is needed."""
         with self._lock:
-            self._living()
+            self._running_server()
 
     def await_ready(self) -> None:
         """Wait until everything is loaded. For measurements."""
         with self._lock:
-            self._living().await_ready()
+            self._running_server().await_ready()
 
     def fork(self, output: IO[bytes] | None = None) -> ChildProcess:
         """A child that waits for its work. See `ForkServer.fork`."""
         with self._lock:
             try:
-                return self._living().fork(output)
+                return self._running_server().fork(output)
             except ForkServerDiedError:
                 self._close()
                 raise
@@ -135,9 +135,9 @@ class Forks:
         with self._lock:
             self._close()
 
-    def _living(self) -> ForkServer:
+    def _running_server(self) -> ForkServer:
         if self._server is not None and not self._server.alive:
-            self._died(self._server.death())
+            self._on_death(self._server.death())
             self._close()
         if self._server is None:
             self._server = ForkServer(self._start)

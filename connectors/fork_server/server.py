@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from connectors.confinement import die_with, open_process
+from connectors.confinement import die_with_parent, open_process
 from connectors.fork_server.child_process import ANSWER, END
 
 FDS: Final = 3
@@ -28,7 +28,7 @@ KIB: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Children:
+class ChildBehaviour:
     """Behaviour of the forks: `run` gets the child's control socket and returns its exit code.
 
     `kept`: descriptors of the server that children keep. `about`: value reported to the owner for each child.
@@ -41,7 +41,7 @@ class Children:
     lead_groups: bool = False
 
 
-def main(load: Callable[[], Children]) -> NoReturn:
+def main(load: Callable[[], ChildBehaviour]) -> NoReturn:
     """Load, then serve forks until the owner is gone. The control socket is the program's first argument."""
     exit_code = 1
     try:
@@ -64,7 +64,7 @@ def main(load: Callable[[], Children]) -> NoReturn:
         os._exit(exit_code)
 
 
-def _serve(control: socket.socket, of: Children) -> None:
+def _serve(control: socket.socket, behaviour: ChildBehaviour) -> None:
     ready = select.poll()
     ready.register(control, select.POLLIN)
     children: dict[int, tuple[int, socket.socket]] = {}
@@ -74,7 +74,7 @@ def _serve(control: socket.socket, of: Children) -> None:
             if fd != control.fileno():
                 ready.unregister(fd)
                 os.close(fd)
-                _report_exit(*children.pop(fd), of)
+                _report_exit(*children.pop(fd), behaviour)
                 continue
             try:
                 request, fds, _, _ = socket.recv_fds(control, 1, FDS)
@@ -83,35 +83,35 @@ def _serve(control: socket.socket, of: Children) -> None:
             if not request:
                 return
             if len(fds) < FDS:
-                _refuse(fds, of)
+                _refuse(fds, behaviour)
                 continue
             its_status, its_control, output = fds
             status = socket.socket(fileno=its_status)
             try:
-                pid, pidfd = _fork(its_control, output, of)
+                pid, pidfd = _fork(its_control, output, behaviour)
             except OSError as exc:
                 with status:
-                    _report(status, ANSWER.pack(exc.errno or errno.EAGAIN, 0, of.about))
+                    _report(status, ANSWER.pack(exc.errno or errno.EAGAIN, 0, behaviour.about))
                 continue
             finally:
                 os.close(its_control)
                 os.close(output)
             children[pidfd] = pid, status
             ready.register(pidfd, select.POLLIN)
-            _report(status, ANSWER.pack(0, pid, of.about), pidfd)
+            _report(status, ANSWER.pack(0, pid, behaviour.about), pidfd)
 
 
-def _refuse(fds: Sequence[int], of: Children) -> None:
+def _refuse(fds: Sequence[int], behaviour: ChildBehaviour) -> None:
     """Refuse a request whose descriptors did not all fit into this process; the socket for the answer comes first."""
     for fd in fds[1:]:
         os.close(fd)
     for fd in fds[:1]:
         with socket.socket(fileno=fd) as status:
-            _report(status, ANSWER.pack(errno.EMFILE, 0, of.about))
+            _report(status, ANSWER.pack(errno.EMFILE, 0, behaviour.about))
 
 
-def _report_exit(pid: int, status: socket.socket, of: Children) -> None:
-    if of.lead_groups:
+def _report_exit(pid: int, status: socket.socket, behaviour: ChildBehaviour) -> None:
+    if behaviour.lead_groups:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)  # before it is reaped, while no other process can have its number
     _, how, used = os.wait4(pid, 0)
@@ -124,12 +124,12 @@ def _report(status: socket.socket, what: bytes, *fds: int) -> None:
         socket.send_fds(status, [what], fds, socket.MSG_NOSIGNAL)
 
 
-def _fork(its_control: int, output: int, of: Children) -> tuple[int, int]:
+def _fork(its_control: int, output: int, behaviour: ChildBehaviour) -> tuple[int, int]:
     """Fork a child that works on `its_control`; returns its process id and a descriptor of its process."""
     server = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _be_child(server, its_control, output, of)
+        _run_child(server, its_control, output, behaviour)
     try:
         return pid, open_process(pid)
     except OSError:
@@ -138,17 +138,17 @@ def _fork(its_control: int, output: int, of: Children) -> tuple[int, int]:
         raise
 
 
-def _be_child(server: int, its_control: int, output: int, of: Children) -> NoReturn:
+def _run_child(server: int, its_control: int, output: int, behaviour: ChildBehaviour) -> NoReturn:
     code = 1
     try:
         for fd in (1, 2):
             os.dup2(output, fd)
-        die_with(server)
+        die_with_parent(server)
         # It keeps nothing of its siblings, and cannot request children.
-        _close_all_but({0, 1, 2, its_control, *of.kept})
-        if of.lead_groups:
+        _close_all_but({0, 1, 2, its_control, *behaviour.kept})
+        if behaviour.lead_groups:
             os.setsid()
-        code = of.run(its_control)
+        code = behaviour.run(its_control)
     except MemoryError:
         os.write(2, b"MemoryError\n")  # a traceback would need more memory
     except BaseException:  # noqa: BLE001  # the child must never continue as the server

@@ -6,7 +6,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from schemas.errors import FatalError, MusterError, RetriableError
 
-_NO_RETRY_HELPS: Final = frozenset(
+_PERMANENT_ERRORS: Final = frozenset(
     {
         KafkaError.MSG_SIZE_TOO_LARGE,
         KafkaError.RECORD_LIST_TOO_LARGE,
@@ -34,7 +34,7 @@ def delivery_error(error: KafkaError, what: str) -> MusterError:
     producer.
     """
     message = f"{what}: {error.str()} ({error.name()})"
-    if error.code() in _NO_RETRY_HELPS:
+    if error.code() in _PERMANENT_ERRORS:
         return FatalError("KAFKA_REFUSED", message, kafka_error=error.name())
     return RetriableError("KAFKA_UNAVAILABLE", message, kafka_error=error.name())
 

@@ -2,7 +2,7 @@
 
 librdkafka retries a refused logon forever and reports it only to `error_cb`, which it calls while it is polled. What
 the callback raises here propagates out of that call: `poll`, `consume` or `flush`. Calls that do not poll fail as if
-Kafka were down; `metadata`, `answer` and `refusals_of` then check for a refused logon.
+Kafka were down; `metadata`, `answer` and `raise_refusals` then check for a refused logon.
 """
 
 import re
@@ -19,14 +19,14 @@ from confluent_kafka import KafkaError, KafkaException
 from schemas.kafka_address import KafkaAddress, KafkaCredentials, broker_not_trusted, logon_refused, unusable
 
 FIRST_WAIT_S: Final = 1.0
-LOOK_S: Final = 0.2
+POLL_INTERVAL_S: Final = 0.2
 BROKER: Final = re.compile(r"\w+://([^/\s]+)/\S*: (.*?)(?: \(after \d+ms in state \w+\))?", re.DOTALL)
 """librdkafka's errors: `sasl_ssl://HOST:PORT/ID: what happened (after 12ms in state AUTH_REQ)`."""
 NOT_VERIFIED: Final = "certificate verify failed"
 T = TypeVar("T")
 
 
-class Polled(Protocol):
+class PollableClient(Protocol):
     """A client that runs its callbacks while it is polled. A consumer must not have partitions yet."""
 
     def poll(self, timeout: float) -> object:
@@ -34,7 +34,7 @@ class Polled(Protocol):
         ...
 
 
-class Asked(Polled, Protocol):
+class MetadataClient(PollableClient, Protocol):
     """A client for metadata requests."""
 
     def list_topics(self, topic: str | None = None, timeout: float = -1) -> Any:
@@ -65,14 +65,14 @@ def librdkafka_config(bootstrap: str) -> dict[str, Any]:
     return config
 
 
-def metadata(client: Asked, topic: str | None, timeout_s: float) -> Any:
-    """Metadata of a topic, or of all topics. Raises `KafkaException`, and immediately what `refusals_of` raises."""
+def metadata(client: MetadataClient, topic: str | None, timeout_s: float) -> Any:
+    """Metadata of a topic, or of all topics. Raises `KafkaException`, and immediately what `raise_refusals` raises."""
     deadline = time.monotonic() + timeout_s
     wait_s = FIRST_WAIT_S
     while True:
         left_s = deadline - time.monotonic()
         try:
-            with refusals_of(client):
+            with raise_refusals(client):
                 return client.list_topics(topic=topic, timeout=max(0.1, min(wait_s, left_s)))
         except KafkaException:
             if left_s <= wait_s:
@@ -80,23 +80,23 @@ def metadata(client: Asked, topic: str | None, timeout_s: float) -> Any:
         wait_s *= 2
 
 
-def answer(client: Polled, future: "Future[T]", timeout_s: float) -> T:
-    """The result of an admin request. Raises `KafkaException`, also at `timeout_s`, and what `refusals_of` raises."""
+def answer(client: PollableClient, future: "Future[T]", timeout_s: float) -> T:
+    """The result of an admin request. Raises `KafkaException`, also at `timeout_s`, and what `raise_refusals` raises."""
     deadline = time.monotonic() + timeout_s
     while not future.done() and (left_s := deadline - time.monotonic()) > 0:
         client.poll(0)
         try:
-            return future.result(min(LOOK_S, left_s))
+            return future.result(min(POLL_INTERVAL_S, left_s))
         except TimeoutError:
             continue
-    with refusals_of(client):
+    with raise_refusals(client):
         if not future.done():  # librdkafka's own time-out, which is a little shorter, was not delivered
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # public, as in `errors`
         return future.result()
 
 
 @contextmanager
-def refusals_of(client: Polled) -> Iterator[None]:
+def raise_refusals(client: PollableClient) -> Iterator[None]:
     """Raise `FatalError` LOGON_REFUSED or BROKER_NOT_TRUSTED if a refusal made the call fail."""
     try:
         yield

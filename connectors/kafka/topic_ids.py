@@ -18,15 +18,15 @@ class TopicIds:
     def __init__(self, bootstrap: str) -> None:
         self._admin = admin_client(bootstrap)
 
-    def of(self, topic: str) -> str:
+    def topic_id(self, topic: str) -> str:
         """The current id of a topic.
 
         Raises `RetriableError` KAFKA_UNAVAILABLE, and TOPIC_MISSING, which lasts until the topic is recreated;
         `FatalError` KAFKA_REFUSED, LOGON_REFUSED.
         """
-        asked = self._admin.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT_S)
+        request = self._admin.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT_S)
         try:
-            return str(answer(self._admin, asked[topic], TIMEOUT_S + 1).topic_id)
+            return str(answer(self._admin, request[topic], TIMEOUT_S + 1).topic_id)
         except KafkaException as exc:
             if exc.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise RetriableError("TOPIC_MISSING", f"topic {topic} does not exist", topic=topic) from exc

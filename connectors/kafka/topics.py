@@ -192,9 +192,9 @@ def _await_leaders(connect: Callable[[], AdminClient], partitions: list[TopicPar
     while partitions:
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         admin = connect()
-        asked = admin.list_offsets(dict.fromkeys(partitions, latest), request_timeout=REQUEST_TIMEOUT_S)
+        futures = admin.list_offsets(dict.fromkeys(partitions, latest), request_timeout=REQUEST_TIMEOUT_S)
         partitions = []
-        for partition, answer in asked.items():
+        for partition, answer in futures.items():
             try:
                 answer.result(REQUEST_TIMEOUT_S + 1)
             except KafkaException:

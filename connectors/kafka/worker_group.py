@@ -37,33 +37,35 @@ class WorkerGroup:
 
     def members(self) -> int:
         """Number of members in the group."""
-        return len(self._described().members)
+        return len(self._describe().members)
 
     def serving(self) -> bool:
         """Whether members own the partitions: False without members and while the group rebalances."""
-        found = self._described()
+        found = self._describe()
         return bool(found.members) and found.state is ConsumerGroupState.STABLE
 
-    def _described(self) -> ConsumerGroupDescription:
+    def _describe(self) -> ConsumerGroupDescription:
         described = self._admin.describe_consumer_groups([self.name], request_timeout=TIMEOUT_S)[self.name]
         found: ConsumerGroupDescription = answer(self._admin, described, TIMEOUT_S + 1)
         return found
 
     def committed(self) -> Mapping[PartitionKey, int]:
         """Offset from which each partition is read next; everything before it is durable. -1 before the first."""
-        asked = [ConsumerGroupTopicPartitions(self.name, self._partitions)]
-        group = self._admin.list_consumer_group_offsets(asked, request_timeout=TIMEOUT_S)[self.name]
-        at = {(p.topic, p.partition): p.offset for p in answer(self._admin, group, TIMEOUT_S + 1).topic_partitions}
-        return {partition: at.get(partition, -1) for partition in map(_key, self._partitions)}
+        request = [ConsumerGroupTopicPartitions(self.name, self._partitions)]
+        group = self._admin.list_consumer_group_offsets(request, request_timeout=TIMEOUT_S)[self.name]
+        offsets = {(p.topic, p.partition): p.offset for p in answer(self._admin, group, TIMEOUT_S + 1).topic_partitions}
+        return {partition: offsets.get(partition, -1) for partition in map(_key, self._partitions)}
 
-    def move(self, offsets: Mapping[PartitionKey, int]) -> bool:
+    def set_offsets(self, offsets: Mapping[PartitionKey, int]) -> bool:
         """Set the group's offsets. False if it has members."""
         if not offsets:
             return True
         wanted = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
-        asked = [ConsumerGroupTopicPartitions(self.name, wanted)]
-        moved = self._admin.alter_consumer_group_offsets(asked, request_timeout=TIMEOUT_S)[self.name]
-        return all(partition.error is None for partition in answer(self._admin, moved, TIMEOUT_S + 1).topic_partitions)
+        request = [ConsumerGroupTopicPartitions(self.name, wanted)]
+        results = self._admin.alter_consumer_group_offsets(request, request_timeout=TIMEOUT_S)[self.name]
+        return all(
+            partition.error is None for partition in answer(self._admin, results, TIMEOUT_S + 1).topic_partitions
+        )
 
     def ends(self) -> Mapping[PartitionKey, int]:
         """Offset of the next message in each partition, or of the first message of an open transaction."""

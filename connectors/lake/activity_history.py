@@ -10,7 +10,7 @@ from connectors.lake.archive import ActivityArchive
 from connectors.lake.archive_reading import BATCH_ROWS, archived_rows
 from connectors.lake.archive_tables import ArchivedFile
 from connectors.lake.faults import lake_faults
-from connectors.lake.row_groups import batches_of, opened
+from connectors.lake.row_groups import batches_of, open_parquet
 from connectors.storage.access import S3Access
 from schemas.activity import EVENT_ROWS, OFFSET, PROFILE_ROWS
 from schemas.activity_columns import EVENT, OCCURRED_AT
@@ -126,7 +126,7 @@ class ActivityHistory:
             raise
 
     def _users(self, part: Part) -> Iterator[pa.StringArray]:
-        with lake_faults(f"reading part {part.uri}"), opened(self._s3, part.uri) as file:
+        with lake_faults(f"reading part {part.uri}"), open_parquet(self._s3, part.uri) as file:
             for batch in batches_of(file, BATCH_ROWS, [USER_ID]):
                 yield batch.column(0).cast(pa.string())
 

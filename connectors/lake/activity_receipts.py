@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     import duckdb
 
 ALL: Final[Mapping[Partition, int]] = MappingProxyType({})
-_SAME: Final = (USER_ID, EVENT, OCCURRED_AT, IDENTITY)
+_EVENT_KEY: Final = (USER_ID, EVENT, OCCURRED_AT, IDENTITY)
 """Columns that identify an event of a tenant: rows equal in them are one event (`schemas.activity.EVENT_ROWS`)."""
 _OFFSET: Final = identifier(OFFSET)
-_MINE: Final = f"{SOURCE} = ? AND {_OFFSET} >= ?"
+_FROM_SOURCE: Final = f"{SOURCE} = ? AND {_OFFSET} >= ?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +82,12 @@ def _stored(
     connection: "duckdb.DuckDBPyConnection", topic: str, files: Sequence[ArchivedFile], source: str, since: int
 ) -> StoredRows:
     """Counts for one partition at a time, so that grouping and joining need the memory of one partition."""
-    mine = _table([file for file in files if file.key.end_offset > since])
+    source_files = _table([file for file in files if file.key.end_offset > since])
     rows, ordinals, end = _one(
         connection,
         "SELECT coalesce(sum(n), 0)::BIGINT, count(*), max(last) FROM "  # noqa: S608  # values are bound
-        f"(SELECT {SOURCE_ORDINAL}, count(*) AS n, max({_OFFSET}) AS last FROM {mine} WHERE {_MINE} GROUP BY ALL)",
+        f"(SELECT {SOURCE_ORDINAL}, count(*) AS n, max({_OFFSET}) AS last FROM {source_files} "
+        f"WHERE {_FROM_SOURCE} GROUP BY ALL)",
         source,
         since,
     )
@@ -94,17 +95,19 @@ def _stored(
         return StoredRows(rows=rows, ordinals=ordinals, new=ordinals)
     earliest, latest, with_ids = _one(
         connection,
-        f"SELECT min({OCCURRED_AT})::VARCHAR, max({OCCURRED_AT})::VARCHAR, count({EVENT_ID}) FROM {mine} WHERE {_MINE}",  # noqa: S608
+        f"SELECT min({OCCURRED_AT})::VARCHAR, max({OCCURRED_AT})::VARCHAR, count({EVENT_ID}) "  # noqa: S608
+        f"FROM {source_files} WHERE {_FROM_SOURCE}",
         source,
         since,
     )
-    others = _table([file for file in files if file.key.first_offset <= end])
+    earlier_files = _table([file for file in files if file.key.first_offset <= end])
     (new,) = _one(
         connection,
-        f"WITH mine AS (SELECT {', '.join(_SAME)}, min({_OFFSET}) AS first FROM {mine} WHERE {_MINE} GROUP BY ALL) "  # noqa: S608
-        f"SELECT count(*) FROM mine WHERE NOT EXISTS (FROM {others} AS others "
+        f"WITH own AS (SELECT {', '.join(_EVENT_KEY)}, min({_OFFSET}) AS first FROM {source_files} "  # noqa: S608
+        f"WHERE {_FROM_SOURCE} GROUP BY ALL) "
+        f"SELECT count(*) FROM own WHERE NOT EXISTS (FROM {earlier_files} AS other "
         f"WHERE {OCCURRED_AT} BETWEEN ?::TIMESTAMPTZ AND ?::TIMESTAMPTZ AND (? OR {SOURCE} = ?) "
-        f"AND {' AND '.join(f'others.{name} = mine.{name}' for name in _SAME)} AND others.{_OFFSET} < mine.first)",
+        f"AND {' AND '.join(f'other.{name} = own.{name}' for name in _EVENT_KEY)} AND other.{_OFFSET} < own.first)",
         source,
         since,
         earliest,

@@ -19,7 +19,7 @@ from segmentation.expressions.sql import PARAMETERS, BoundSql
 from segmentation.rules.nodes import Kind, Rule
 from segmentation.rules.references import Names, names
 from segmentation.rules.sql import Relations
-from segmentation.rules.truths import true_of_nothing
+from segmentation.rules.truths import true_without_facts
 
 _OFFSET: Final = identifier(OFFSET)
 _NO_ROWS: Final[Mapping[str, str]] = {
@@ -40,7 +40,7 @@ _ONE_RECORD: Final = 2**62
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Below:
+class EndOffsets:
     """Exclusive end offset by partition: only rows below it are read, and none of partitions without an entry."""
 
     ends: Mapping[Partition, int]
@@ -52,31 +52,31 @@ class Activity:
 
     events: Sequence[ArchivedFile]
     profiles: Sequence[ArchivedFile]
-    events_below: Below | None = None
-    profiles_below: Below | None = None
+    events_below: EndOffsets | None = None
+    profiles_below: EndOffsets | None = None
     members: Mapping[tuple[Kind, str], str] = field(default_factory=dict)
 
-    def relations(self, rule: Rule, *, everybody: bool = False) -> Relations:
-        """The relations for a rule. `everybody`: include known users for whom the rule is certainly false."""
+    def relations(self, rule: Rule, *, include_all: bool = False) -> Relations:
+        """The relations for a rule. `include_all`: include known users for whom the rule is certainly false."""
         named = names(rule)
         columns = {name: f"a{number}" for number, name in enumerate(named.attributes)}
 
-        def of_profile(name: str, type_: ColumnType) -> BoundSql:
+        def profile_value(name: str, type_: ColumnType) -> BoundSql:
             return BoundSql(f"{columns[name]}.v.{identifier(type_)}", ())
 
-        def profiles_of(users: str) -> BoundSql:
+        def profiles_of_users(users: str) -> BoundSql:
             rows = f"SELECT * FROM ({self.profile_rows()}) WHERE user_id IN ({users})"  # noqa: S608  # ours
-            return _folded(rows, named)
+            return _latest_profiles(rows, named)
 
-        everyone = everybody or true_of_nothing(rule)
+        needs_all = include_all or true_without_facts(rule)
         return Relations(
             events=BoundSql(self.event_rows(), ()),
-            profiles=_folded(self.profile_rows(), named),
-            profiles_of=profiles_of,
-            known_users=BoundSql(f"SELECT DISTINCT user_id FROM ({self._seen()})", ()) if everyone else None,  # noqa: S608  # ours
+            profiles=_latest_profiles(self.profile_rows(), named),
+            profiles_of_users=profiles_of_users,
+            known_users=BoundSql(f"SELECT DISTINCT user_id FROM ({self._known_users()})", ()) if needs_all else None,  # noqa: S608  # ours
             members=BoundSql(self._members(named), ()),
-            of_event=_of_event,
-            of_profile=of_profile,
+            event_value=_event_value,
+            profile_value=profile_value,
         )
 
     def event_rows(self) -> str:
@@ -93,31 +93,31 @@ class Activity:
 
     def unknown(self, users: str) -> str:
         """The users in a query who are not known, that is, without an event or a profile change."""
-        return f"SELECT user_id FROM ({users}) ANTI JOIN ({self._seen()}) USING (user_id)"  # noqa: S608  # ours
+        return f"SELECT user_id FROM ({users}) ANTI JOIN ({self._known_users()}) USING (user_id)"  # noqa: S608  # ours
 
     def _members(self, named: Names) -> str:
         """Members of the audiences and segments that the rule names, without users of audiences who are not known."""
-        asked: list[tuple[Kind, str]] = [("audience", name) for name in named.audiences]
-        asked += [("segment", name) for name in named.segments]
+        wanted: list[tuple[Kind, str]] = [("audience", name) for name in named.audiences]
+        wanted += [("segment", name) for name in named.segments]
         found = [
             f"SELECT {literal(kind)} AS kind, {literal(name)} AS name, user_id FROM ({self.members[kind, name]})"  # noqa: S608  # names of audiences
-            for kind, name in asked
+            for kind, name in wanted
         ]
         if not found:
             return "SELECT NULL::VARCHAR AS kind, NULL::VARCHAR AS name, NULL::VARCHAR AS user_id WHERE false"
-        return f"SELECT * FROM ({' UNION ALL '.join(found)}) WHERE user_id IN ({self._seen()})"  # noqa: S608  # ours
+        return f"SELECT * FROM ({' UNION ALL '.join(found)}) WHERE user_id IN ({self._known_users()})"  # noqa: S608  # ours
 
-    def _seen(self) -> str:
+    def _known_users(self) -> str:
         """Known users, with repetitions."""
         events = _users(EVENTS, self.events, self.events_below)
         return f"{events} UNION ALL {_users(PROFILES, self.profiles, self.profiles_below)}"
 
 
-def _of_event(name: str, type_: ColumnType) -> BoundSql:
+def _event_value(name: str, type_: ColumnType) -> BoundSql:
     return BoundSql(f"{PROPERTIES}[{PARAMETERS['string']}].{identifier(type_)}", (name,))
 
 
-def _folded(rows: str, named: Names) -> BoundSql:
+def _latest_profiles(rows: str, named: Names) -> BoundSql:
     """One row per user, with the latest value of each named attribute: a0.v, a1.v, ..."""
     text = PARAMETERS["string"]
     changes = [
@@ -136,10 +136,10 @@ def _folded(rows: str, named: Names) -> BoundSql:
     )
 
 
-def _rows(topic: str, files: Sequence[ArchivedFile], below: Below | None) -> str:
+def _rows(topic: str, files: Sequence[ArchivedFile], below: EndOffsets | None) -> str:
     """Rows of the files, each up to the end of its partition."""
-    whole = [file for file in files if _is_whole(file, below)]
-    parts = [_read([file.uri for file in whole])] if whole else []
+    complete = [file for file in files if _is_complete(file, below)]
+    parts = [_read([file.uri for file in complete])] if complete else []
     for file in files:
         end = file.key.end_offset if below is None else below.ends.get(file.key.partition, 0)
         if file.key.first_offset < end < file.key.end_offset:
@@ -147,15 +147,15 @@ def _rows(topic: str, files: Sequence[ArchivedFile], below: Below | None) -> str
     return " UNION ALL ".join(parts) or _NO_ROWS[topic]
 
 
-def _users(topic: str, files: Sequence[ArchivedFile], below: Below | None) -> str:
+def _users(topic: str, files: Sequence[ArchivedFile], below: EndOffsets | None) -> str:
     """The users of these rows. Lists of users, if they exist, stand in for files that are read completely."""
-    listed = {file.uri: file.users for file in files if file.users is not None and _is_whole(file, below)}
+    listed = {file.uri: file.users for file in files if file.users is not None and _is_complete(file, below)}
     rows = _rows(topic, [file for file in files if file.uri not in listed], below)
     parts = [_read(list(listed.values())), rows] if listed else [rows]
     return " UNION ALL ".join(f"SELECT {USER_ID} FROM ({part})" for part in parts)  # noqa: S608  # ours
 
 
-def _is_whole(file: ArchivedFile, below: Below | None) -> bool:
+def _is_complete(file: ArchivedFile, below: EndOffsets | None) -> bool:
     return below is None or file.key.end_offset <= below.ends.get(file.key.partition, 0)
 
 

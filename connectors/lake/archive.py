@@ -21,7 +21,7 @@ from connectors.lake.archive_tables import (
     live_files,
 )
 from connectors.lake.archive_upkeep import DEFAULT_GRACE, Removed, expire_snapshots, remove_garbage
-from connectors.lake.archive_users import find_users, users_fault, write_users
+from connectors.lake.archive_users import users_fault, with_user_lists, write_users
 from connectors.lake.catalog import LakeCatalog
 from connectors.lake.faults import lake_faults
 from connectors.storage.access import S3Access
@@ -108,7 +108,7 @@ class ActivityArchive:
             files = [file for file, _ in found]
             if not (with_users and files):
                 return files
-            return find_users(self._s3, self._tables.bucket, topic, files, tenant=tenant, partition=partition)
+            return with_user_lists(self._s3, self._tables.bucket, topic, files, tenant=tenant, partition=partition)
 
     def compact(self, topic: str, *, temp_directory: Path) -> Compacted:
         """Merge small neighbouring files; readers find the same rows in the same order.

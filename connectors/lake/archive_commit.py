@@ -26,7 +26,7 @@ from connectors.lake.archive_tables import (
     archived_to_property,
     check_topic,
 )
-from connectors.lake.optimistic import Decision, Settled, Staged, decide_and_commit, lost_to_others
+from connectors.lake.optimistic import Decision, Settled, Staged, commit_conflict, decide_and_commit
 from schemas.activity import OFFSET
 from schemas.ids import Partition
 from schemas.layout import ArchiveKey, split_s3_uri
@@ -84,8 +84,8 @@ def append_ranges(
         with transaction.update_snapshot().merge_append() as append:
             for file in files:
                 append.append_data_file(file)
-        moved = {p: end for p, end in plan.archived_to.items() if ends.get(p) != end}
-        properties = {archived_to_property(topic, p): str(end) for p, end in moved.items()}
+        advanced = {p: end for p, end in plan.archived_to.items() if ends.get(p) != end}
+        properties = {archived_to_property(topic, p): str(end) for p, end in advanced.items()}
         transaction.set_properties(properties | ({} if topic_id is None else {TOPIC_ID + topic: topic_id}))
         return Staged(transaction, plan)
 
@@ -93,7 +93,7 @@ def append_ranges(
         lambda: tables.find_or_create(topic),
         decide,
         doing=f"archiving records of {topic}",
-        conflict=lost_to_others("ARCHIVE_CONFLICT", topic=topic),
+        conflict=commit_conflict("ARCHIVE_CONFLICT", topic=topic),
         sleep=sleep,
     )
 
@@ -107,15 +107,15 @@ def _planned(
     unusable: dict[int, str] = {}
     added: list[DataFile] = []
     for number, written in enumerate(ranges):
-        becomes = verdict(written, ends.get(written.partition), log_epoch)
-        if becomes is Verdict.APPEND:
+        decision = verdict(written, ends.get(written.partition), log_epoch)
+        if decision is Verdict.APPEND:
             if (fault := _range_fault(written, footers, location)) is None:
                 ends[written.partition] = written.end_offset
                 added += [file for uri in written.files if not isinstance(file := footers[uri], str)]
             else:
                 unusable[number] = fault
-                becomes = Verdict.REFUSED
-        verdicts.append(becomes)
+                decision = Verdict.REFUSED
+        verdicts.append(decision)
     return Appended(archived_to=ends, verdicts=verdicts, unusable=unusable, files=len(added)), added
 
 
@@ -171,7 +171,7 @@ def _content_fault(table: "Table", key: ArchiveKey, file: "DataFile") -> str | N
 
     offset = table.schema().find_field(OFFSET).field_id
     bounds: list[Any] = [
-        from_bytes(LongType(), of[offset]) for of in (file.lower_bounds, file.upper_bounds) if offset in of
+        from_bytes(LongType(), bounds[offset]) for bounds in (file.lower_bounds, file.upper_bounds) if offset in bounds
     ]
     if not (bounds and key.first_offset <= bounds[0] and bounds[-1] < key.end_offset):
         return f"{file.file_path} has records from offset {bounds[:1]} to {bounds[1:]}"

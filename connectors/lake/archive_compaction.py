@@ -25,7 +25,7 @@ from connectors.lake.archive_commit import read_footer
 from connectors.lake.archive_reading import archived_rows
 from connectors.lake.archive_tables import ArchivedFile, ArchiveTables, live_files
 from connectors.lake.faults import lake_faults
-from connectors.lake.optimistic import Decision, Settled, Staged, decide_and_commit, lost_to_others
+from connectors.lake.optimistic import Decision, Settled, Staged, commit_conflict, decide_and_commit
 from connectors.storage.access import S3Access
 from connectors.storage.writing import put_file
 from schemas.errors import FatalError
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 MIB: Final = 1024 * 1024
-FAN: Final = 8
+MIN_FAN_IN: Final = 8
 """Fewest neighbours worth a new file. Smaller groups stay: a reader then opens only a few small files."""
 SMALL_BYTES: Final = (MIB, 8 * MIB)
 """Files below the first size are merged with each other; if there are no such groups, files below the second size are
 merged with all smaller ones. Files of 8 MiB or more are not touched again, so no row is rewritten more than a few
 times."""
 MERGED_BYTES: Final = 64 * MIB
-"""Largest group. More than `FAN` files of the largest small size, so no group is cut below `FAN`."""
+"""Largest group. More than `MIN_FAN_IN` files of the largest small size, so no group is cut below `MIN_FAN_IN`."""
 ROW_GROUP_ROWS: Final = 262_144
 ROW_GROUP_BYTES: Final = 64 * MIB
 """Limits of a row group; the bytes are in memory. Larger groups repeat their users more often; smaller ones let a rule
@@ -72,12 +72,12 @@ def merge_groups(files: Iterable[ArchivedFile]) -> list[Sequence[ArchivedFile]]:
     for _, neighbours in groupby(files, lambda file: (file.key.tenant, file.key.partition)):
         of_partition = list(neighbours)
         found = [list(_runs(of_partition, limit)) for limit in SMALL_BYTES]
-        groups += next((some for some in found if some), [])
+        groups += next((groups_of_size for groups_of_size in found if groups_of_size), [])
     return sorted(groups, key=len, reverse=True)
 
 
 def _runs(files: Sequence[ArchivedFile], limit: int) -> Iterator[Sequence[ArchivedFile]]:
-    """Runs of at least `FAN` neighbours below a size, together at most `MERGED_BYTES`."""
+    """Runs of at least `MIN_FAN_IN` neighbours below a size, together at most `MERGED_BYTES`."""
     for small, neighbours in groupby(files, lambda file: file.bytes < limit):
         group: list[ArchivedFile] = []
         for file in neighbours if small else ():
@@ -85,7 +85,7 @@ def _runs(files: Sequence[ArchivedFile], limit: int) -> Iterator[Sequence[Archiv
                 yield group
                 group = []
             group.append(file)
-        if len(group) >= FAN:
+        if len(group) >= MIN_FAN_IN:
             yield group
 
 
@@ -172,7 +172,7 @@ def _exchange(
         lambda: tables.find(topic),
         decide,
         doing=f"replacing small files of {topic}",
-        conflict=lost_to_others("ARCHIVE_CONFLICT", topic=topic),
+        conflict=commit_conflict("ARCHIVE_CONFLICT", topic=topic),
         sleep=sleep,
     )
 

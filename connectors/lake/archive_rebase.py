@@ -21,7 +21,7 @@ from connectors.lake.archive_tables import (
     archived_to,
     archived_topic_id,
 )
-from connectors.lake.optimistic import Decision, Settled, Staged, decide_and_commit, lost_to_others
+from connectors.lake.optimistic import Decision, Settled, Staged, commit_conflict, decide_and_commit
 from schemas.ids import Partition
 from segmentation.archived import ArchivedLog
 
@@ -62,6 +62,6 @@ def rebase(
         lambda: tables.find_or_create(topic),
         decide,
         doing=f"rebasing the archive of {topic}",
-        conflict=lost_to_others("ARCHIVE_CONFLICT", topic=topic),
+        conflict=commit_conflict("ARCHIVE_CONFLICT", topic=topic),
         sleep=sleep,
     )

@@ -74,7 +74,7 @@ class ArchiveTables:
         for _ in range(OPEN_TRIES):
             with suppress(FileNotFoundError):  # other commits were so frequent that the metadata file is gone
                 try:
-                    return self._catalog.opened.load_table(_identifier(topic))
+                    return self._catalog.sql_catalog.load_table(_identifier(topic))
                 except NoSuchTableError:
                     return None
         raise RetriableError("LAKE_UNAVAILABLE", f"the table of {topic} changes faster than it can be read")
@@ -88,7 +88,7 @@ class ArchiveTables:
         self._catalog.ensure_namespace(NAMESPACE)
         schema = iceberg_schema(topic)
         with suppress(TableAlreadyExistsError):
-            self._catalog.opened.create_table(
+            self._catalog.sql_catalog.create_table(
                 _identifier(topic),
                 schema=schema,
                 location=self.location(topic),

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from connectors.lake.archive_tables import ArchiveTables, archived_to
-from connectors.lake.optimistic import Decision, Settled, Staged, decide_and_commit, lost_to_others
+from connectors.lake.optimistic import Decision, Settled, Staged, commit_conflict, decide_and_commit
 from connectors.lake.retention import referenced_uris
 from connectors.storage.access import S3Access
 from connectors.storage.listing import ObjectInfo, delete_objects, list_objects
@@ -42,31 +42,31 @@ def expire_snapshots(
     """Expire snapshots; returns their number. Raises `RetriableError` ARCHIVE_CONFLICT."""
     from pyiceberg.table.update.snapshot import ExpireSnapshots
 
-    wanted: set[int] = set()
+    attempted: set[int] = set()
 
     def decide(table: "Table | None") -> Decision[int]:
         if table is None:
             return Settled(0)
-        over = over_snapshots(table.metadata, now, grace)
+        expirable = expirable_snapshots(table.metadata, now, grace)
         # Snapshots removed by a commit whose response was lost.
-        gone = len(wanted - {snapshot.snapshot_id for snapshot in table.metadata.snapshots})
-        if not over:
-            return Settled(gone)
-        wanted.update(over)
+        removed_before = len(attempted - {snapshot.snapshot_id for snapshot in table.metadata.snapshots})
+        if not expirable:
+            return Settled(removed_before)
+        attempted.update(expirable)
         transaction = table.transaction()
-        ExpireSnapshots(transaction).by_ids(over).commit()
-        return Staged(transaction, gone + len(over))
+        ExpireSnapshots(transaction).by_ids(expirable).commit()
+        return Staged(transaction, removed_before + len(expirable))
 
     return decide_and_commit(
         lambda: tables.find(topic),
         decide,
         doing=f"expiring snapshots of {topic}",
-        conflict=lost_to_others("ARCHIVE_CONFLICT", topic=topic),
+        conflict=commit_conflict("ARCHIVE_CONFLICT", topic=topic),
         sleep=sleep,
     )
 
 
-def over_snapshots(metadata: "TableMetadata", now: datetime, grace: timedelta) -> list[int]:
+def expirable_snapshots(metadata: "TableMetadata", now: datetime, grace: timedelta) -> list[int]:
     """The snapshots of a table that may be expired."""
     from pyiceberg.table.snapshots import Operation
 
@@ -89,24 +89,24 @@ def remove_garbage(tables: ArchiveTables, s3: S3Access, topic: str, *, now: date
         entry
         for entry in stored
         if now - entry.last_modified >= grace
-        and s3_uri(tables.bucket, _judged_by(entry)) not in referenced
-        and _is_over(entry, topic, ends)
+        and s3_uri(tables.bucket, _owning_key(entry)) not in referenced
+        and _is_obsolete(entry, topic, ends)
     ]
     delete_objects(s3.client(), tables.bucket, [entry.key for entry in garbage])
     return Removed(files=len(garbage), bytes=sum(entry.size for entry in garbage))
 
 
-def _judged_by(entry: ObjectInfo) -> str:
+def _owning_key(entry: ObjectInfo) -> str:
     """Key of the object that decides whether this one is needed: for a list of users, its file; otherwise itself."""
     key = ArchiveKey.parse_users(entry.key)
     return entry.key if key is None else str(key)
 
 
-def _is_over(entry: ObjectInfo, topic: str, ends: Mapping[Partition, int]) -> bool:
+def _is_obsolete(entry: ObjectInfo, topic: str, ends: Mapping[Partition, int]) -> bool:
     """True if an unreferenced object can never become part of the table.
 
     A file of records that the table does not have yet may have been announced long ago.
     """
-    if (key := ArchiveKey.parse(_judged_by(entry))) is not None:
+    if (key := ArchiveKey.parse(_owning_key(entry))) is not None:
         return key.end_offset <= ends.get(key.partition, -1)
     return re.fullmatch(rf"{re.escape(activity_prefix(topic))}metadata/[^/]+", entry.key) is not None

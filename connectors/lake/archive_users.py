@@ -34,11 +34,11 @@ from segmentation.archiving import ROW_GROUP_ROWS, ZSTD_LEVEL
 LARGE_BYTES: Final = SMALL_BYTES[-1]
 """Files that compaction does not touch again."""
 _USERS: Final = pa.schema([EVENT_ROWS.field(USER_ID)])
-_WHOSE: Final = b"muster.users-of"
+_FILE_KEY: Final = b"muster.users-of"
 """Metadata of a list: the key of its file. Lists from earlier versions have none."""
 
 
-def find_users(
+def with_user_lists(
     s3: S3Access,
     bucket: str,
     topic: str,
@@ -48,10 +48,12 @@ def find_users(
     partition: Partition | None = None,
 ) -> list[ArchivedFile]:
     """The same files [of a tenant, in a partition], with the URIs of their lists of users."""
-    of = None if tenant is None else partition
-    there = {entry.key for entry in list_objects(s3.client(), bucket, archived_users_prefix(topic, tenant, of))}
+    list_partition = None if tenant is None else partition
+    existing = {
+        entry.key for entry in list_objects(s3.client(), bucket, archived_users_prefix(topic, tenant, list_partition))
+    }
     return [
-        replace(file, users=s3_uri(bucket, key)) if (key := file.key.users_key) in there else file for file in files
+        replace(file, users=s3_uri(bucket, key)) if (key := file.key.users_key) in existing else file for file in files
     ]
 
 
@@ -63,7 +65,9 @@ def write_users(tables: ArchiveTables, s3: S3Access, topic: str, *, temp_directo
     """
     with lake_faults(f"looking for files of {topic} without a list of their users"):
         large = [file for file, _ in live_files(tables.find(topic)) if file.bytes >= LARGE_BYTES]
-        waiting = [file for file in find_users(s3, tables.bucket, topic, large) if file.users is None] if large else []
+        waiting = (
+            [file for file in with_user_lists(s3, tables.bucket, topic, large) if file.users is None] if large else []
+        )
     written: list[ArchivedFile] = []
     fault: FatalError | None = None
     temp_directory.mkdir(parents=True, exist_ok=True)
@@ -103,24 +107,24 @@ def users_fault(s3: S3Access, file: ArchivedFile, *, deep: bool) -> str | None:
     if not deep:
         return None
     users = _distinct([batch.column(USER_ID).unique() for batch in archived_rows(s3, file, _USERS)])
-    more, lacking = _count_others(listed, users), _count_others(users, listed)
-    if more or lacking or len(listed) != len(users):
-        return f"it has {len(listed)} users, {more} of them not in the file, and lacks {lacking} of {len(users)}"
+    extra, missing = _count_unknown(listed, users), _count_unknown(users, listed)
+    if extra or missing or len(listed) != len(users):
+        return f"it has {len(listed)} users, {extra} of them not in the file, and lacks {missing} of {len(users)}"
     return None
 
 
 def _footer_fault(parquet: pq.ParquetFile, file: ArchivedFile) -> str | None:
     schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
-    whose = (schema.metadata or {}).get(_WHOSE, str(file.key).encode()).decode(errors="replace")
-    if whose != str(file.key):
-        return f"it belongs to {whose}"
+    owner_key = (schema.metadata or {}).get(_FILE_KEY, str(file.key).encode()).decode(errors="replace")
+    if owner_key != str(file.key):
+        return f"it belongs to {owner_key}"
     if not schema.equals(_USERS):
         return f"its columns are {schema.names}"
     return None if 0 < rows <= file.rows else f"it has {rows} users, the file {file.rows} rows"
 
 
-def _count_others(some: pa.Array, known: pa.Array) -> int:
-    return len(some.filter(pc.invert(pc.is_in(some, known))))
+def _count_unknown(users: pa.Array, known: pa.Array) -> int:
+    return len(users.filter(pc.invert(pc.is_in(users, known))))
 
 
 def _write(s3: S3Access, bucket: str, file: ArchivedFile, path: Path) -> None:
@@ -132,7 +136,7 @@ def _write(s3: S3Access, bucket: str, file: ArchivedFile, path: Path) -> None:
     if rows != file.rows:
         raise FatalError("LAKE_MISMATCH", f"{file.uri} has {rows} rows, but the table lists {file.rows}")
     pq.write_table(
-        pa.table([_distinct(users)], schema=_USERS.with_metadata({_WHOSE: str(file.key)})),
+        pa.table([_distinct(users)], schema=_USERS.with_metadata({_FILE_KEY: str(file.key)})),
         path,
         row_group_size=ROW_GROUP_ROWS,
         compression="zstd",

@@ -69,8 +69,8 @@ def without_bounds(manifest: bytes) -> bytes | None:
             entry["data_file"] |= dict.fromkeys(dropped)
         block = _block(json.loads(header["avro.schema"]), entries)
         for padded in _padded(header, len(manifest) - len(_file(header, block))):
-            if len(made := _file(padded, block)) == len(manifest):
-                return made
+            if len(rewritten := _file(padded, block)) == len(manifest):
+                return rewritten
     raise ValueError(
         f"a manifest of {len(manifest)} bytes without bounds cannot be written in the same number of bytes"
     )

@@ -16,7 +16,7 @@ import duckdb
 from connectors.lake.audience_sql import differs, rows_sql
 from connectors.lake.faults import lake_faults
 from connectors.lake.parts import store_part, write_rows
-from connectors.lake.recut import recut
+from connectors.lake.repartition import repartition
 from connectors.storage.access import S3Access
 from connectors.storage.duck import DuckLimits, batches, connect
 from schemas.columns import USER_ID, ImportMode, RowSchema
@@ -219,14 +219,14 @@ class _Sides:
         return _Overlap(matched=row[0], updated=row[1])
 
     def appended_sql(self, schema: RowSchema) -> str:
-        theirs, ours = set(self.incoming_schema.names), set(self.base_schema.names)
+        incoming_names, base_names = set(self.incoming_schema.names), set(self.base_schema.names)
         columns = [USER_ID]
         for column in schema.columns:
             name = identifier(column.name)
-            if column.name in theirs and column.name in ours:
+            if column.name in incoming_names and column.name in base_names:
                 columns.append(f"CASE WHEN i._new THEN i.{name} ELSE b.{name} END AS {name}")
             else:
-                columns.append(f"{'i' if column.name in theirs else 'b'}.{name} AS {name}")
+                columns.append(f"{'i' if column.name in incoming_names else 'b'}.{name} AS {name}")
         return (
             f"SELECT {', '.join(columns)} FROM (SELECT *, true AS _new FROM {self._incoming}) AS i "  # noqa: S608  # quoted
             f"FULL JOIN {self._base} AS b USING ({USER_ID}) ORDER BY {USER_ID}"
@@ -250,7 +250,7 @@ class _Sides:
 
 def _base_files(base: BaseVersion, partitions: int, s3: S3Access, scratch: Path) -> Mapping[Partition, list[str]]:
     if not base.aligned(partitions):
-        return recut(base.parts, base.info.row_schema, partitions, s3=s3, directory=scratch / "recut")
+        return repartition(base.parts, base.info.row_schema, partitions, s3=s3, directory=scratch / "repartitioned")
     return {part.partition: [part.uri] for part in base.parts if part.partition is not None}
 
 

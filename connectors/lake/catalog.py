@@ -34,23 +34,23 @@ class LakeCatalog:
         self._s3 = s3
         self._bucket = bucket
         self._sleep = sleep
-        self._opened: SqlCatalog | None = None
+        self._sql_catalog: SqlCatalog | None = None
         self._opening = threading.Lock()
 
     @property
-    def opened(self) -> "SqlCatalog":
+    def sql_catalog(self) -> "SqlCatalog":
         """The pyiceberg catalog."""
         with self._opening:
-            if self._opened is None:
-                self._opened = self._open()
-            return self._opened
+            if self._sql_catalog is None:
+                self._sql_catalog = self._open()
+            return self._sql_catalog
 
     def close(self) -> None:
         """Close the catalog's database connections."""
         with self._opening:
-            if self._opened is not None:
-                self._opened.engine.dispose()
-                self._opened = None
+            if self._sql_catalog is not None:
+                self._sql_catalog.engine.dispose()
+                self._sql_catalog = None
 
     def ensure_namespace(self, name: str) -> None:
         """Create a namespace unless it exists."""
@@ -59,7 +59,7 @@ class LakeCatalog:
 
         # It may exist, or another process may create it at the same moment.
         with suppress(NamespaceAlreadyExistsError, IntegrityError):
-            self.opened.create_namespace(name)
+            self.sql_catalog.create_namespace(name)
 
     def _open(self) -> "SqlCatalog":
         import sqlite3

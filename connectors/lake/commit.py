@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from connectors.lake.bounds import COUNTS
 from connectors.lake.faults import lake_faults
-from connectors.lake.optimistic import Decision, Settled, Staged, decide_and_commit, lost_to_others, require_tag
+from connectors.lake.optimistic import Decision, Settled, Staged, commit_conflict, decide_and_commit, require_tag
 from connectors.lake.snapshots import history_properties, read_history, summary_properties, tag_name
 from connectors.lake.tables import AudienceTables, iceberg_type
 from schemas.columns import Column, RowSchema
@@ -72,7 +72,7 @@ def commit_version(
         lambda: tables.find_or_create(audience, schema),
         decide,
         doing=f"publishing a version of {audience.audience}",
-        conflict=lost_to_others("PUBLISH_CONFLICT", audience=audience.audience),
+        conflict=commit_conflict("PUBLISH_CONFLICT", audience=audience.audience),
         sleep=sleep,
     )
 
@@ -111,7 +111,7 @@ def evolve_schema(transaction: "Transaction", schema: RowSchema, retype: Set[str
     """
     existing = {field.name.lower(): field for field in transaction.table_metadata.schema().fields}
     missing: list[Column] = []
-    gone: list[str] = []
+    retyped: list[str] = []
     for column in schema.columns:
         field = existing.get(column.name.lower())
         if field is None:
@@ -119,7 +119,7 @@ def evolve_schema(transaction: "Transaction", schema: RowSchema, retype: Set[str
         elif (field.name, field.field_type) == (column.name, iceberg_type(column.type)):
             continue
         elif column.name in retype:
-            gone.append(field.name)
+            retyped.append(field.name)
             missing.append(column)
         else:
             raise UserError(
@@ -132,8 +132,8 @@ def evolve_schema(transaction: "Transaction", schema: RowSchema, retype: Set[str
                 existing_type=str(field.field_type),
             )
     if missing:
-        with transaction.update_schema(allow_incompatible_changes=bool(gone)) as update:
-            for name in gone:
+        with transaction.update_schema(allow_incompatible_changes=bool(retyped)) as update:
+            for name in retyped:
                 update.delete_column(name)
             for column in missing:
                 update.add_column(column.name, iceberg_type(column.type))

@@ -31,10 +31,10 @@ class SharedFileIO(PyArrowFileIO):
         uri = location if isinstance(location, str) else location.location
         bucket, key = split_s3_uri(uri)
         try:
-            delete_objects(S3Access.of_iceberg(self.properties).client(), bucket, [key])
+            delete_objects(S3Access.from_iceberg(self.properties).client(), bucket, [key])
         except (ClientError, BotoCoreError) as exc:
             raise OSError(f"{uri} was not deleted: {exc}") from exc
 
     def _initialize_fs(self, scheme: str, netloc: str | None = None) -> FileSystem:
         del scheme, netloc  # all our objects are in one store
-        return S3Access.of_iceberg(self.properties).filesystem()
+        return S3Access.from_iceberg(self.properties).filesystem()

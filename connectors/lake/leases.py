@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from connectors.lake.commit import data_files
-from connectors.lake.optimistic import Decision, Settled, Staged, decide_and_commit, lost_to_others, require_tag
+from connectors.lake.optimistic import Decision, Settled, Staged, commit_conflict, decide_and_commit, require_tag
 from connectors.lake.snapshots import LEASE_TAG, listed_parts, read_history, tag_name, version_info
 from connectors.lake.tables import AudienceTables
 from schemas.errors import FatalError, UserError
@@ -45,12 +45,12 @@ def release_versions(
     from pyiceberg.table.update.snapshot import ManageSnapshots
 
     def decide(table: "Table | None") -> Decision[None]:
-        mine = [] if table is None else [tag for tag in table.metadata.refs if _is_lease_of(tag, leaseholder)]
-        if table is None or not mine:
+        held_tags = [] if table is None else [tag for tag in table.metadata.refs if _is_lease_of(tag, leaseholder)]
+        if table is None or not held_tags:
             return Settled(None)
         transaction = table.transaction()
         tags = ManageSnapshots(transaction)
-        for tag in mine:
+        for tag in held_tags:
             tags = tags.remove_tag(tag)
         tags.commit()
         return Staged(transaction, None)
@@ -134,6 +134,6 @@ def _commit(
         lambda: tables.find(audience),
         decide,
         doing=f"leasing a version of {audience.audience}",
-        conflict=lost_to_others("HOLD_CONFLICT", audience=audience.audience),
+        conflict=commit_conflict("HOLD_CONFLICT", audience=audience.audience),
         sleep=sleep,
     )

@@ -87,8 +87,8 @@ def decide_and_commit(
     raise failure or conflict
 
 
-def lost_to_others(code: str, **subject: str) -> RetriableError:
-    """The error after losing every try: `lost_to_others("HOLD_CONFLICT", audience="vip")`."""
+def commit_conflict(code: str, **subject: str) -> RetriableError:
+    """The error after losing every try: `commit_conflict("HOLD_CONFLICT", audience="vip")`."""
     [name] = subject.values()
     return RetriableError(
         code, f"{name}: {TRIES} consecutive commits lost to other writers; try again later", **subject, tries=TRIES

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from connectors.lake.faults import lake_faults
-from connectors.lake.row_groups import batches_of, opened
+from connectors.lake.row_groups import batches_of, open_parquet
 from connectors.storage.access import S3Access
 from connectors.storage.writing import put_if_absent
 from schemas.arrow import arrow_schema
@@ -31,7 +31,7 @@ def read_part(s3: S3Access, part: Part, schema: RowSchema) -> Iterator[pa.Record
 
     Raises `FatalError` PART_MISMATCH if the columns differ, LAKE_FILE_MISSING, LAKE_UNREADABLE; `RetriableError`.
     """
-    with lake_faults(f"reading part {part.uri}"), opened(s3, part.uri) as file:
+    with lake_faults(f"reading part {part.uri}"), open_parquet(s3, part.uri) as file:
         yield from conform(file, part.uri, schema)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from connectors.lake.bounds import COUNTS, WITHOUT_BOUNDS, strip_manifests
 from connectors.lake.leases import leased_snapshots
-from connectors.lake.optimistic import Decision, Result, Settled, Staged, decide_and_commit, lost_to_others
+from connectors.lake.optimistic import Decision, Result, Settled, Staged, commit_conflict, decide_and_commit
 from connectors.lake.snapshots import EXPIRED_THROUGH, read_history, tag_name
 from connectors.lake.tables import AudienceTables
 from connectors.storage.access import S3Access
@@ -53,7 +53,7 @@ def expire_table(
     Also strips manifests from an earlier release of the ids that they store as bounds.
     """
     commits = _Commits(tables, audience, sleep)
-    _forget_bounds(commits, s3)
+    _strip_bounds(commits, s3)
     expired = _expire_versions(commits, retention)
     garbage = unreferenced_objects(tables, s3, bucket, audience, retention)
     delete_objects(s3.client(), bucket, [entry.key for entry in garbage])
@@ -102,13 +102,13 @@ class _Commits:
     audience: AudienceRef
     sleep: Callable[[float], None]
 
-    def make(self, decide: "Callable[[Table], Decision[Result]]", none: Result) -> Result:
-        """Commit a decision about the audience's table and return its result; `none` if there is no table."""
+    def make(self, decide: "Callable[[Table], Decision[Result]]", default: Result) -> Result:
+        """Commit a decision about the audience's table and return its result; `default` if there is no table."""
         return decide_and_commit(
             lambda: self.tables.find(self.audience),
-            lambda table: Settled(none) if table is None else decide(table),
+            lambda table: Settled(default) if table is None else decide(table),
             doing=f"expiring versions of {self.audience.audience}",
-            conflict=lost_to_others("EXPIRE_CONFLICT", audience=self.audience.audience),
+            conflict=commit_conflict("EXPIRE_CONFLICT", audience=self.audience.audience),
             sleep=self.sleep,
         )
 
@@ -129,11 +129,11 @@ def _expire_versions(commits: _Commits, retention: Retention) -> tuple[VersionIn
             now=retention.now,
             pins=retention.pins | {v.version for v in history.versions if v.snapshot_id in leased},
         )
-        left = {v.version for v in history.versions}
+        remaining = {v.version for v in history.versions}
         # Versions removed by a commit whose response was lost.
-        gone = tuple(info for number, info in wanted.items() if number not in left)
+        removed_before = tuple(info for number, info in wanted.items() if number not in remaining)
         if not due:
-            return Settled(gone)
+            return Settled(removed_before)
         wanted.update((info.version, info) for info in due)
         transaction = table.transaction()
         tags = ManageSnapshots(transaction)
@@ -142,9 +142,9 @@ def _expire_versions(commits: _Commits, retention: Retention) -> tuple[VersionIn
         tags.commit()
         through = max(history.expired_through, *(version.version for version in due))
         transaction.set_properties({EXPIRED_THROUGH: str(through)})
-        return Staged(transaction, gone + due)
+        return Staged(transaction, removed_before + due)
 
-    def forget(table: "Table") -> Decision[None]:
+    def expire_untagged(table: "Table") -> Decision[None]:
         kept = {ref.snapshot_id for ref in table.metadata.refs.values()}
         untagged = [s.snapshot_id for s in table.metadata.snapshots if s.snapshot_id not in kept]
         if not untagged:
@@ -153,13 +153,13 @@ def _expire_versions(commits: _Commits, retention: Retention) -> tuple[VersionIn
         ExpireSnapshots(transaction).by_ids(untagged).commit()
         return Staged(transaction, None)
 
-    none: tuple[VersionInfo, ...] = ()
-    expired = commits.make(untag, none)
-    commits.make(forget, None)
+    default: tuple[VersionInfo, ...] = ()
+    expired = commits.make(untag, default)
+    commits.make(expire_untagged, None)
     return expired
 
 
-def _forget_bounds(commits: _Commits, s3: S3Access) -> None:
+def _strip_bounds(commits: _Commits, s3: S3Access) -> None:
     """Strip bounds until a pass finds none: a concurrent commit may carry bounds over from the manifests it loaded."""
 
     def mark(table: "Table") -> Decision[None]:

@@ -13,14 +13,14 @@ from connectors.lake.faults import lake_faults
 from connectors.storage.access import S3Access
 from connectors.storage.duck import DuckLimits, connect
 from schemas.activity import PROPERTIES
+from schemas.activity_columns import ATTRIBUTE_TYPES, PROPERTY_TYPES
 from schemas.columns import USER_ID, ColumnType
 from schemas.errors import UserError
 from schemas.sql_text import identifier, literal
 from segmentation.expressions.sql import PARAMETERS
-from segmentation.rules.nodes import Kind, OfEvents, Rule
+from segmentation.rules.nodes import EventCondition, Kind, Rule
 from segmentation.rules.references import Operand, evaluation_order, names, operands
 from segmentation.rules.sql import count_sql, events_sql, explain_sql, members_sql
-from segmentation.rules.typed import OF_EVENTS, OF_PROFILES
 
 EVIDENCE: Final = 'occurred_at, event_id, given_id, "partition", "offset"'
 
@@ -40,7 +40,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counted:
+class CountedEvent:
     """One event: when it occurred, its position in the log, and its id if its producer gave one."""
 
     occurred_at: datetime
@@ -59,7 +59,7 @@ class Explained:
 
     member: bool
     conditions: Sequence[bool]
-    events: Mapping[OfEvents, Sequence[Counted]]
+    events: Mapping[EventCondition, Sequence[CountedEvent]]
     values: Mapping[str, object]
 
 
@@ -88,28 +88,28 @@ class SegmentQueries:
 
     def count(self, question: Question, at: datetime) -> int:
         """The number of known users in the segment at an instant."""
-        with self._asked(question, at) as (connection, activity):
+        with self._prepared_connection(question, at) as (connection, activity):
             sql = count_sql(question.rule, activity.relations(question.rule), at)
             return _number(connection.execute(sql.text, sql.parameters))
 
-    def unseen(self, question: Question) -> tuple[Sequence[str], Sequence[str]]:
+    def unknown_names(self, question: Question) -> tuple[Sequence[str], Sequence[str]]:
         """(events, attributes) that the rule names but the archive has never had."""
         named = names(question.rule)
         text = PARAMETERS["string"]
-        with self._asked(replace(question, segments={}, audiences={}), None) as (connection, activity):
+        with self._prepared_connection(replace(question, segments={}, audiences={}), None) as (connection, activity):
             # A name is searched until it is found; most exist, and those are in the first rows.
             event = f"SELECT EXISTS (FROM ({activity.event_rows()}) WHERE event = {text})"
             attribute = f"SELECT EXISTS (FROM ({activity.profile_rows()}) WHERE map_contains(attributes, {text}))"
 
-            def missing(sql: str, asked: Sequence[str]) -> list[str]:
-                return [name for name in asked if not connection.execute(sql, (name,)).fetchall()[0][0]]
+            def missing(sql: str, wanted: Sequence[str]) -> list[str]:
+                return [name for name in wanted if not connection.execute(sql, (name,)).fetchall()[0][0]]
 
             return missing(event, named.events), missing(attribute, named.attributes)
 
     def mistyped(self, question: Question) -> Sequence[Mistyped]:
         """Operands that the rule compares with a type that no value has; for attributes, no current value of a user."""
         compared, found = operands(question.rule), list[Mistyped]()
-        with self._asked(replace(question, segments={}, audiences={}), None) as (connection, activity):
+        with self._prepared_connection(replace(question, segments={}, audiences={}), None) as (connection, activity):
             values = _types_of_attributes(connection, activity, question.rule, compared)
             for operand in compared:
                 if operand.event is not None:
@@ -118,7 +118,7 @@ class SegmentQueries:
                     found.append(Mistyped(operand=operand, found=values[operand]))
         return found
 
-    def outside(self, question: Question) -> dict[str, int]:
+    def unknown_members(self, question: Question) -> dict[str, int]:
         """For each audience, the number of members who are not known, so that rules do not consider them."""
         with self._connected() as connection:
             return {
@@ -128,7 +128,7 @@ class SegmentQueries:
                 for name, uris in question.audiences.items()
             }
 
-    def audiences_of(self, question: Question, user_id: str) -> list[str]:
+    def audiences_containing(self, question: Question, user_id: str) -> list[str]:
         """The audiences that contain a user."""
         with self._connected() as connection:
             return [
@@ -139,17 +139,17 @@ class SegmentQueries:
 
     def explain(self, question: Question, at: datetime, user_id: str) -> Explained | None:
         """Why a user is in the segment at an instant or not. None if the user is not known."""
-        with self._asked(question, at) as (connection, activity):
-            relations = activity.relations(question.rule, everybody=True)
+        with self._prepared_connection(question, at) as (connection, activity):
+            relations = activity.relations(question.rule, include_all=True)
             sql = explain_sql(question.rule, relations, at, user_id)
             found = connection.execute(sql.text, sql.parameters).fetchone()
             if found is None:
                 return None
-            events: dict[OfEvents, Sequence[Counted]] = {}
+            events: dict[EventCondition, Sequence[CountedEvent]] = {}
             for condition in question.rule.conditions:
-                if isinstance(condition, OfEvents):
+                if isinstance(condition, EventCondition):
                     sql = events_sql(condition, relations, at, user_id, EVIDENCE)
-                    events[condition] = _once(connection.execute(sql.text, sql.parameters))
+                    events[condition] = _deduplicated(connection.execute(sql.text, sql.parameters))
             values = _values(connection, activity, question.rule, user_id)
         return Explained(member=bool(found[0]), conditions=tuple(map(bool, found[1:])), events=events, values=values)
 
@@ -165,8 +165,8 @@ class SegmentQueries:
                 connection.execute(f"INSERT INTO expected {sql.text}", sql.parameters)
             connection.execute(f"CREATE TABLE given AS {_users_of(parts)}")
             sides = []
-            for one, other in (("expected", "given"), ("given", "expected")):
-                missing = f"FROM {one} WHERE user_id NOT IN (SELECT user_id FROM {other})"  # noqa: S608  # ours
+            for left, right in (("expected", "given"), ("given", "expected")):
+                missing = f"FROM {left} WHERE user_id NOT IN (SELECT user_id FROM {right})"  # noqa: S608  # ours
                 count = _number(connection.execute(f"SELECT count(*) {missing}"))
                 rows = connection.execute(f"SELECT user_id {missing} ORDER BY user_id LIMIT {sample}").fetchall()
                 sides.append((count, tuple(row[0] for row in rows)))
@@ -182,7 +182,9 @@ class SegmentQueries:
         )
 
     @contextmanager
-    def _asked(self, question: Question, at: datetime | None) -> Iterator[tuple[duckdb.DuckDBPyConnection, Activity]]:
+    def _prepared_connection(
+        self, question: Question, at: datetime | None
+    ) -> Iterator[tuple[duckdb.DuckDBPyConnection, Activity]]:
         with self._connected() as connection:
             yield connection, question.activity if at is None else self._prepared(connection, question, at)
 
@@ -239,14 +241,14 @@ def _users_of(uris: Sequence[str]) -> str:
     return f"SELECT user_id FROM read_parquet([{', '.join(map(literal, uris))}])"  # noqa: S608  # quoted
 
 
-def _once(result: duckdb.DuckDBPyConnection) -> list[Counted]:
+def _deduplicated(result: duckdb.DuckDBPyConnection) -> list[CountedEvent]:
     """Events without their copies: of each, the one with the lowest offset."""
-    found: dict[tuple[Any, ...], Counted] = {}
+    found: dict[tuple[Any, ...], CountedEvent] = {}
     for occurred_at, identity, given_id, partition, offset in result.fetchall():
-        one = Counted(occurred_at=occurred_at, event_id=given_id, partition=partition, offset=offset)
-        known = found.setdefault((occurred_at, identity), one)
-        if offset < known.offset:
-            found[occurred_at, identity] = one
+        event = CountedEvent(occurred_at=occurred_at, event_id=given_id, partition=partition, offset=offset)
+        earliest = found.setdefault((occurred_at, identity), event)
+        if offset < earliest.offset:
+            found[occurred_at, identity] = event
     return list(found.values())
 
 
@@ -259,7 +261,7 @@ def _values(connection: duckdb.DuckDBPyConnection, activity: Activity, rule: Rul
     columns = ", ".join(f"a{number}.v" for number in range(len(attributes)))
     sql = f"SELECT {columns} FROM ({profiles.text}) WHERE user_id = {PARAMETERS['string']}"  # noqa: S608  # ours
     found = connection.execute(sql, (*profiles.parameters, user_id)).fetchone() or (None,) * len(attributes)
-    return {name: _set(value) for name, value in zip(attributes, found, strict=True)}
+    return {name: _set_value(value) for name, value in zip(attributes, found, strict=True)}
 
 
 def _types_of_attributes(
@@ -272,10 +274,10 @@ def _types_of_attributes(
     relations = activity.relations(rule)
     profiles = relations.profiles
     assert not isinstance(profiles, str)  # noqa: S101  # a query
-    counts = [f"count({relations.of_profile(o.name, type_).text})" for o in attributes for type_ in OF_PROFILES]
+    counts = [f"count({relations.profile_value(o.name, type_).text})" for o in attributes for type_ in ATTRIBUTE_TYPES]
     sql = f"SELECT {', '.join(counts)} FROM ({profiles.text})"  # noqa: S608  # ours
     found = iter(connection.execute(sql, profiles.parameters).fetchone() or ())
-    return {o: {type_: n for type_, n in zip(OF_PROFILES, found, strict=False) if n} for o in attributes}
+    return {o: {type_: n for type_, n in zip(ATTRIBUTE_TYPES, found, strict=False) if n} for o in attributes}
 
 
 def _types_of_property(
@@ -289,13 +291,13 @@ def _types_of_property(
     given = (operand.event, *(operand.name for _ in operand.fitting))
     if connection.execute(f"SELECT EXISTS ({rows} AND ({fits}))", given).fetchall()[0][0]:
         return {operand.type: 1}
-    counts = ", ".join(f"count({value}.{identifier(type_)})" for type_ in OF_EVENTS)
+    counts = ", ".join(f"count({value}.{identifier(type_)})" for type_ in PROPERTY_TYPES)
     sql = f"SELECT {counts} {rows}"
-    [found] = connection.execute(sql, (*(operand.name for _ in OF_EVENTS), operand.event)).fetchall()
-    return {type_: n for type_, n in zip(OF_EVENTS, found, strict=True) if n}
+    [found] = connection.execute(sql, (*(operand.name for _ in PROPERTY_TYPES), operand.event)).fetchall()
+    return {type_: n for type_, n in zip(PROPERTY_TYPES, found, strict=True) if n}
 
 
-def _set(value: Mapping[str, object] | None) -> object:
+def _set_value(value: Mapping[str, object] | None) -> object:
     """The value that is set, from a struct with one field for each type."""
     return next((one for one in (value or {}).values() if one is not None), None)
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from connectors import sandbox
-from connectors.confinement import ONE_THREAD, child_environment, last_words
+from connectors.confinement import ONE_THREAD, child_environment, stderr_tail
 from connectors.lake.sql_tree import AudienceCall, Call, RejectsCall
 from connectors.storage.access import S3Access
 from connectors.storage.duck import DuckLimits
@@ -96,8 +96,8 @@ def query(
 
 
 def _rows(child: "_Child") -> Iterator[Row]:
-    while (some := child.receive().get("rows")) is not None:
-        yield from map(tuple, some)
+    while (rows := child.receive().get("rows")) is not None:
+        yield from map(tuple, rows)
 
 
 def _call(record: dict[str, Any]) -> Call:
@@ -153,7 +153,7 @@ class _Child:
         code = self._process.wait()
         if self._expired.is_set():
             return timed_out(self._timeout_s)
-        words = last_words(self._stderr)
+        words = stderr_tail(self._stderr)
         if any(word in words for word in MEMORY_WORDS):
             return too_big("it was killed")
         detail = {"exit_code": code, "stderr": words.decode(errors="replace")}

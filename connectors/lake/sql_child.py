@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from connectors.confinement import die_with
+from connectors.confinement import die_with_parent
 from connectors.lake.audience_sql import rows_sql
 from connectors.lake.sql import SQL, timed_out, too_big
 from connectors.lake.sql_tree import Tree, replace_calls
@@ -46,7 +46,7 @@ GROUPS: Final = Path("/sys/fs/cgroup")
 
 def main() -> int:
     """Run one query. The parent reads the lines; the exit code is for people."""
-    die_with(int(sys.argv[1]))
+    die_with_parent(int(sys.argv[1]))
     order = _receive()
     limits = from_record(DuckLimits, order["limits"])
     s3 = from_record(S3Access, order["s3"])
@@ -68,7 +68,9 @@ def _confine(limits: DuckLimits, s3: S3Access) -> Layer:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.open(OWN_GROUP, os.O_PATH)  # stays open: the rule is for this very inode, which another lookup could replace
     readable = (*program_files(), *NAME_FILES, *CERTIFICATE_FILES, OWN_GROUP, GROUPS)
-    return Confinement(Plan(readable=readable, writable=(limits.temp_directory,), ports=(s3.port,))).put_on()
+    return Confinement(
+        Plan(readable=readable, writable=(limits.temp_directory,), ports=(s3.port,))
+    ).apply_to_this_thread()
 
 
 def _run(text: str, s3: S3Access, limits: DuckLimits, timeout_s: float, missing: Layer) -> None:

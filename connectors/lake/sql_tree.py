@@ -15,12 +15,12 @@ from schemas.ids import AudienceName, JobId, TenantName, Version, audience_name,
 
 PLAIN_TABLE_FUNCTIONS: Final = frozenset({"range", "generate_series", "unnest"})
 REFUSED_FUNCTIONS: Final = frozenset({"current_setting", "write_log"})
-RECURRING: Final = "recurring"
+RECURSIVE_SCHEMA: Final = "recurring"
 """Schema in which a recursive expression with USING KEY refers to itself."""
 VIEW_PREFIX: Final = "_muster_"
 RESERVED: Final = frozenset({"file", "s3", "http", "https", "hf", "gcs", "gs", "r2", "azure", "az", "abfss"})
 """Names that mean locations outside the query in DuckDB."""
-PLACE: Final = re.compile(r"[/\\.:*?\[\]]")
+FILE_NAME_CHARACTERS: Final = re.compile(r"[/\\.:*?\[\]]")
 """Characters of file names: an expression with such a name, visible in one scope, must not open the file in another."""
 
 Tree = dict[str, Any]
@@ -53,11 +53,13 @@ def replace_calls(tree: Tree, system_names: frozenset[str]) -> dict[Call, str]:
     """
     nodes = list(_nodes(tree))
     known = {entry["key"].lower() for node in nodes for entry in _expressions(node)}
-    if taken := sorted(known & system_names):
-        raise UserError("BAD_SQL", f"{taken[0]} is the name of a DuckDB table: use another name for the expression")
-    if taken := sorted(n for n in known if n in RESERVED or n.startswith(VIEW_PREFIX) or PLACE.search(n)):
+    if reserved := sorted(known & system_names):
+        raise UserError("BAD_SQL", f"{reserved[0]} is the name of a DuckDB table: use another name for the expression")
+    if invalid := sorted(
+        n for n in known if n in RESERVED or n.startswith(VIEW_PREFIX) or FILE_NAME_CHARACTERS.search(n)
+    ):
         raise UserError(
-            "BAD_SQL", f"{taken[0][:80]!r} is not a valid name for an expression: use letters, digits and _"
+            "BAD_SQL", f"{invalid[0][:80]!r} is not a valid name for an expression: use letters, digits and _"
         )
     views: dict[Call, str] = {}
     for node in nodes:
@@ -93,7 +95,7 @@ def _expressions(node: Tree) -> list[Tree]:
 
 
 def _check_table(node: Tree, known: set[str]) -> None:
-    inside = not node["catalog_name"] and node["schema_name"].lower() in {"", RECURRING}
+    inside = not node["catalog_name"] and node["schema_name"].lower() in {"", RECURSIVE_SCHEMA}
     if not inside or node["table_name"].lower() not in known:
         raise _no_table(".".join(part for part in (node["schema_name"], node["table_name"]) if part))
 

@@ -34,13 +34,13 @@ from schemas.partitioning import PARTITIONER
 from segmentation.part_check import check_part
 from segmentation.publishing import (
     VersionHistory,
-    already,
+    already_published,
     check_request,
-    compacted,
+    compacted_version,
     decide,
     new_version,
     require_version,
-    rolled_back,
+    rollback_version,
 )
 from segmentation.versions import (
     DEFAULT_GRACE,
@@ -100,9 +100,9 @@ class IcebergVersionStore:
                 return outcome
             info = new_version(history, request, PARTITIONER)
             return VersionChange(
-                info=self._counted(request.audience, history.current, info, request.parts),
+                info=self._with_counts(request.audience, history.current, info, request.parts),
                 parts=request.parts,
-                mark=history.raised(request.order_key, request.import_id),
+                mark=history.raised_high_water(request.order_key, request.import_id),
                 retype=request.retype_columns,
             )
 
@@ -172,27 +172,29 @@ class IcebergVersionStore:
     ) -> PublishOutcome:
         """See `VersionStore.rollback`."""
         history = load_history(self._tables, audience)
-        if mine := history.find_import(operation_id):
-            return already(mine)
+        if existing := history.find_import(operation_id):
+            return already_published(existing)
         source = require_version(history, audience, to_version)
-        seen = expected_current or (history.current.version if history.current else None)
+        expected = expected_current or (history.current.version if history.current else None)
         parts = self.files(audience, to_version)
 
         def plan(now: VersionHistory) -> PublishOutcome | VersionChange:
-            if outcome := _moved(now, operation_id, seen):
+            if outcome := _base_moved(now, operation_id, expected):
                 return outcome
             require_version(now, audience, to_version)
-            info = rolled_back(now, source, operation_id=operation_id, order_key=order_key, at=at, reason=reason)
-            info = self._counted(audience, now.current, info, parts)
-            return VersionChange(info=info, parts=parts, mark=now.raised(order_key, operation_id), source=source)
+            info = rollback_version(now, source, operation_id=operation_id, order_key=order_key, at=at, reason=reason)
+            info = self._with_counts(audience, now.current, info, parts)
+            return VersionChange(
+                info=info, parts=parts, mark=now.raised_high_water(order_key, operation_id), source=source
+            )
 
         return commit_version(self._tables, audience, plan, source.row_schema, self._sleep)
 
     def compact(self, audience: AudienceRef, *, operation_id: JobId, at: datetime, target_bytes: int) -> PublishOutcome:
         """See `VersionStore.compact`. Raises `FatalError` PART_MISMATCH if the merge lost or duplicated a member."""
         history = load_history(self._tables, audience)
-        if mine := history.find_import(operation_id):
-            return already(mine)
+        if existing := history.find_import(operation_id):
+            return already_published(existing)
         base = require_version(history, audience, Version(history.last_version))
         parts = merge_files(
             self.files(audience, base.version),
@@ -204,7 +206,7 @@ class IcebergVersionStore:
             data_prefix=data_prefix(self._bucket, audience.tenant, audience.audience_id),
         )
         if parts is None:
-            return already(base)
+            return already_published(base)
         if Digest.total(base.digest.schema_id, (part.digest for part in parts)) != base.digest:
             raise FatalError(
                 "PART_MISMATCH", f"the merged files of {audience.audience} do not match version {base.version}"
@@ -212,9 +214,11 @@ class IcebergVersionStore:
         self._check_parts(parts, base.row_schema, 1)
 
         def plan(now: VersionHistory) -> PublishOutcome | VersionChange:
-            if outcome := _moved(now, operation_id, base.version):
+            if outcome := _base_moved(now, operation_id, base.version):
                 return outcome
-            return VersionChange(info=compacted(now, base, operation_id=operation_id, at=at), parts=parts, mark=None)
+            return VersionChange(
+                info=compacted_version(now, base, operation_id=operation_id, at=at), parts=parts, mark=None
+            )
 
         return commit_version(self._tables, audience, plan, base.row_schema, self._sleep)
 
@@ -252,7 +256,7 @@ class IcebergVersionStore:
         with lake_faults(f"dropping {audience.audience}"):
             self._tables.drop(audience)
 
-    def _counted(
+    def _with_counts(
         self, audience: AudienceRef, before: VersionInfo | None, info: VersionInfo, parts: Sequence[Part]
     ) -> VersionInfo:
         """The version with its counts relative to the one before it, unless it has counts already."""
@@ -307,9 +311,9 @@ class RunningTotal:
                     self._on_rows(self._rows)
 
 
-def _moved(now: VersionHistory, operation_id: JobId, expected: Version | None) -> PublishOutcome | None:
+def _base_moved(now: VersionHistory, operation_id: JobId, expected: Version | None) -> PublishOutcome | None:
     """The outcome that ends an operation on the current version: already done, or another version is current."""
-    if mine := now.find_import(operation_id):
-        return already(mine)
+    if existing := now.find_import(operation_id):
+        return already_published(existing)
     current = now.current.version if now.current else None
     return BaseMoved(current_version=current) if current != expected else None

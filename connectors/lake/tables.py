@@ -40,7 +40,7 @@ class AudienceTables:
     @property
     def catalog(self) -> "SqlCatalog":
         """The pyiceberg catalog."""
-        return self._catalog.opened
+        return self._catalog.sql_catalog
 
     def close(self) -> None:
         """Close the catalog's database connections."""

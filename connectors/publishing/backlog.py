@@ -47,7 +47,7 @@ class Outstanding:
         for delivery in deliveries:
             self._delivered[delivery.partition].append(delivery)
 
-    def taken(self, positions: Sequence[int]) -> None:
+    def committed(self, positions: Sequence[int]) -> None:
         """Record that the workers have taken everything before these offsets, one per partition."""
         for partition, position in enumerate(positions):
             waiting = self._delivered[partition]
@@ -69,19 +69,19 @@ class KafkaBacklog:
     """`Backlog` from the committed offsets of the workers' consumer group."""
 
     def __init__(self, bootstrap: str, topic: str, partitions: int, *, group: str = WORKER_GROUP) -> None:
-        places = [TopicPartition(topic, partition) for partition in range(partitions)]
-        self._asked = [ConsumerGroupTopicPartitions(group, places)]
+        topic_partitions = [TopicPartition(topic, partition) for partition in range(partitions)]
+        self._request = [ConsumerGroupTopicPartitions(group, topic_partitions)]
         self._partitions = partitions
-        self._what = f"reading the offsets of group {group}"
+        self._doing = f"reading the offsets of group {group}"
         self._group = group
         self._admin = admin_client(bootstrap)
 
-    def taken(self) -> tuple[int, ...]:
+    def committed(self) -> tuple[int, ...]:
         """Committed offset per partition, 0 if none."""
         try:
-            future = self._admin.list_consumer_group_offsets(self._asked, request_timeout=REQUEST_TIMEOUT_S)
+            future = self._admin.list_consumer_group_offsets(self._request, request_timeout=REQUEST_TIMEOUT_S)
             offsets = answer(self._admin, future[self._group], REQUEST_TIMEOUT_S + 1)
         except KafkaException as exc:
-            raise kafka_error(exc, self._what) from exc
-        committed = {found.partition: found.offset for found in offsets.topic_partitions}
-        return tuple(max(committed.get(partition, 0), 0) for partition in range(self._partitions))
+            raise kafka_error(exc, self._doing) from exc
+        positions = {found.partition: found.offset for found in offsets.topic_partitions}
+        return tuple(max(positions.get(partition, 0), 0) for partition in range(self._partitions))

@@ -21,7 +21,7 @@ from connectors.publishing.backlog import BacklogLimit
 from connectors.publishing.chunking import Chunker
 from connectors.publishing.ports import Backlog, Fence, TopicLog
 from connectors.publishing.progress import OnProgress, ProgressTimer
-from connectors.publishing.reconciling import compare, refuse_other_partition_count
+from connectors.publishing.reconciling import compare, require_partition_count
 from connectors.publishing.reports import PartitionSent, PublishReport
 from connectors.publishing.sending import PlainSender, Sender
 from connectors.sources.rejects import RejectBatch
@@ -51,7 +51,7 @@ def publish_import(
     KAFKA_UNAVAILABLE. In all these cases no end marker has been sent, unless the broker fails, or the fence refuses,
     during step 6; some chunks may have been sent, and those of events and profiles count.
     """
-    refuse_other_partition_count(log, attempt.partitions)  # 1
+    require_partition_count(log, attempt.partitions)  # 1
     sender = Sender(log=log, backlog=backlog, fence=fence, partitions=attempt.partitions, limit=limit, clock=clock)
     try:
         return _publish(parsed, attempt, evidence, sender, on_progress)

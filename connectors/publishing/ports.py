@@ -29,7 +29,7 @@ class Fence(Protocol):
 class Backlog(Protocol):
     """How far the workers have read the import topic."""
 
-    def taken(self) -> tuple[int, ...]:
+    def committed(self) -> tuple[int, ...]:
         """Offset, per partition, before which the workers' group has taken everything; 0 if it has taken nothing yet.
 
         Blocks up to a few seconds. Raises `RetriableError` KAFKA_UNAVAILABLE.

@@ -7,7 +7,7 @@ from schemas.digest import Digest
 from schemas.errors import FatalError, UserError
 
 
-def refuse_other_partition_count(log: TopicLog, frozen: int) -> None:
+def require_partition_count(log: TopicLog, frozen: int) -> None:
     """Raises `FatalError` TOPIC_PARTITIONS_CHANGED unless the topic has the frozen number of partitions."""
     if (found := log.partitions()) != frozen:
         raise FatalError(

@@ -102,7 +102,7 @@ class Sender:
         if (now := self.clock()) < self._backlog_due:
             return
         try:
-            self._outstanding.taken(self._backlog.taken())
+            self._outstanding.committed(self._backlog.committed())
             self._backlog_known = self.clock()
         except RetriableError:
             # A position unknown for a while does no harm: nothing is sent meanwhile, and the fence is still asked.

@@ -29,7 +29,7 @@ class Accounting:
         self._read = read
         self._exported_columns = exported
         self._change = change
-        self._sums = {what: Digest(schema_id=read.schema_id) for what in (KEPT, FILTERED, SUPPRESSED)}
+        self._sums = {decision: Digest(schema_id=read.schema_id) for decision in (KEPT, FILTERED, SUPPRESSED)}
         self._exported = Digest(schema_id=exported.schema_id)
 
     @property
@@ -47,11 +47,11 @@ class Accounting:
         """The kept rows, in order."""
         for batch in batches:
             decisions = batch.column(DECISION).to_numpy(zero_copy_only=False)
-            own = batch.select(list(self._read.names)).cast(arrow_schema(self._read))
-            h0, h1 = row_hashes(own, self._read)
-            for what in self._sums:
-                of_it = decisions == what
-                self._sums[what] += digest_hashes(h0[of_it], h1[of_it], self._read.schema_id)
+            columns = batch.select(list(self._read.names)).cast(arrow_schema(self._read))
+            h0, h1 = row_hashes(columns, self._read)
+            for decision in self._sums:
+                selected = decisions == decision
+                self._sums[decision] += digest_hashes(h0[selected], h1[selected], self._read.schema_id)
             rows = batch.filter(pc.equal(batch.column(DECISION), KEPT))
             rows = rows.select(list(self._exported_columns.names)).cast(arrow_schema(self._exported_columns))
             self._exported += digest_rows(rows, self._exported_columns)

@@ -18,7 +18,7 @@ NAME_BYTES: Final = 256
 """Bytes reserved for file names: audience 63, version 20, id 10, numbers 12, change, format and compression."""
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,62}", re.ASCII)
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/", re.ASCII)
-_UNSEEN: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_INVISIBLE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Control characters, surrogates, line and paragraph separators."""
 
 
@@ -74,6 +74,6 @@ def _check_key(uri: str, key: str, most: int) -> None:
 
 
 def _check_visible(text: str) -> None:
-    hidden = next((char for char in text if unicodedata.category(char) in _UNSEEN), None)
+    hidden = next((char for char in text if unicodedata.category(char) in _INVISIBLE), None)
     if hidden is not None:
         raise UserError("BAD_URI", f"{text[:200]!r} contains the control character {hidden!r}", uri=repr(text[:200]))

@@ -93,8 +93,8 @@ def _check_file(manifest: Manifest, file: ManifestFile, path: Path, limits: Pars
         return Difference(key=file.key, what="bytes", expected=file.bytes, found=size)
     # The bytes are hashed while they are parsed; changed bytes are reported as such, whatever the parser says about
     # them.
-    with ThreadPoolExecutor(1) as beside:
-        hashed = beside.submit(file_sha256, path)
+    with ThreadPoolExecutor(1) as pool:
+        hashed = pool.submit(file_sha256, path)
         try:
             content: tuple[Digest, str, str] | UserError = _read(manifest, path, _folder(manifest, file), limits)
         except UserError as exc:

@@ -68,7 +68,7 @@ def write_files(
     number, file = 0, None
     current, folders = PartitionFolder(), set[str]()
     try:
-        for piece in stages.ahead(cut, most=PIECES_AHEAD):
+        for piece in stages.prefetch(cut, most=PIECES_AHEAD):
             if file is not None and piece.folder != current:
                 done, file = file.close(change), None
                 yield done

@@ -20,14 +20,14 @@ from connectors.lake.faults import lake_faults
 from connectors.sinks.destinations import Destination
 from connectors.sinks.export_files import write_files
 from connectors.sinks.folders import require_few_folders
-from connectors.sinks.selection import Group, PinnedVersion, delta_groups, whole_groups
+from connectors.sinks.selected_rows import selected_rows
+from connectors.sinks.selection import Group, PinnedVersion, delta_groups, full_groups
 from connectors.sinks.shaping import Shape
 from connectors.sinks.stages import Stages
-from connectors.sinks.taking import taken_rows
 from connectors.storage.access import S3Access
 from connectors.storage.duck import BATCH_ROWS, DuckLimits
 from schemas.errors import FatalError, MusterError, UserError
-from schemas.export_shape import not_in_a_delta
+from schemas.export_shape import delta_not_supported
 from schemas.ids import JobId
 from schemas.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, DeltaBase, ExportFormat, Manifest, ManifestFile
 from schemas.manifest_selection import Account
@@ -78,17 +78,17 @@ class ExportOrder:
         if self.shape is not None and self.shape.version != self.version:
             raise ValueError("the shape belongs to another version")
         if self.shape is not None and self.base is not None and (self.shape.suppress or self.shape.attributes):
-            raise not_in_a_delta()
+            raise delta_not_supported()
 
     @property
-    def taken(self) -> Shape:
+    def effective_shape(self) -> Shape:
         """The selection from the version."""
         return self.shape if self.shape is not None else Shape(version=self.version)
 
     @property
     def batch_rows(self) -> int | None:
         """Rows written at a time; None: as they arrive. Filtered batches are regrouped, since few rows may remain."""
-        chosen = self.taken.selects or bool(self.taken.partition_by)
+        chosen = self.effective_shape.selects or bool(self.effective_shape.partition_by)
         return BATCH_ROWS if self.row_group_rows is None and chosen else self.row_group_rows
 
     @property
@@ -98,13 +98,13 @@ class ExportOrder:
 
     def bytes_of(self, group: Group) -> int:
         """Bytes of all files read for a group."""
-        return group.bytes + self.taken.bytes_beside(group)
+        return group.bytes + self.effective_shape.lookup_bytes(group)
 
     def groups(self) -> list[Group]:
         """The files to read, in groups; the same order yields the same groups. Raises `UserError` SCHEMA_MISMATCH."""
         if self.base is not None:
             return delta_groups(self.version, self.base, group_bytes=self.target_bytes)
-        return whole_groups(self.version, group_bytes=self.target_bytes)
+        return full_groups(self.version, group_bytes=self.target_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,9 +156,9 @@ def export(
             )
         return finish(order, groups, to)
     except BaseException as exc:  # Ctrl-C, too
-        away = isinstance(exc, MusterError) and exc.code == "DESTINATION_UNAVAILABLE"
-        if not away and not _may_be_whole(order, to):
-            take_back(to, written)
+        unavailable = isinstance(exc, MusterError) and exc.code == "DESTINATION_UNAVAILABLE"
+        if not unavailable and not _may_be_complete(order, to):
+            remove_files(to, written)
         raise
 
 
@@ -190,7 +190,7 @@ def write_group(
     rows = formulas = 0
     files: list[ManifestFile] = []
     accounts: list[Account] = []
-    taken = order.taken
+    shape = order.effective_shape
 
     def count(more: int) -> None:
         nonlocal rows
@@ -202,24 +202,24 @@ def write_group(
     with (
         lake_faults("exporting"),
         to.scratch(limits.temp_directory) as scratch,
-        closing(taken_rows(taken, group, s3=s3, limits=limits, accounts=accounts, stages=stages)) as found,
+        closing(selected_rows(shape, group, s3=s3, limits=limits, accounts=accounts, stages=stages)) as found,
     ):
-        for change, rows_of_it in found:
+        for change, change_rows in found:
             kind = f"-{change}" if change else ""
             written = write_files(
-                rows_of_it,
-                taken.exported,
+                change_rows,
+                shape.exported,
                 order.format,
                 scratch,
                 stem=f"{order.stem}{kind}-{group.number:05d}",
                 target_bytes=order.target_bytes,
                 stages=stages,
                 change=change,
-                partition_by=taken.partition_by,
+                partition_by=shape.partition_by,
                 batch_rows=order.batch_rows,
                 on_rows=count,
             )
-            for file in stages.ahead(written, most=1):
+            for file in stages.prefetch(written, most=1):
                 to.put(file.path, file.entry.key)
                 files.append(file.entry)
                 on_file(file.entry)
@@ -253,7 +253,7 @@ def finish(order: ExportOrder, groups: Sequence[GroupWritten], to: Destination) 
     return manifest
 
 
-def _may_be_whole(order: ExportOrder, to: Destination) -> bool:
+def _may_be_complete(order: ExportOrder, to: Destination) -> bool:
     """True if the manifest of this export may be there although the export failed."""
     try:
         found = to.manifest()
@@ -262,7 +262,7 @@ def _may_be_whole(order: ExportOrder, to: Destination) -> bool:
     return found is not None and manifest_of(order.export_id, found) is not None
 
 
-def take_back(to: Destination, files: Iterable[ManifestFile]) -> None:
+def remove_files(to: Destination, files: Iterable[ManifestFile]) -> None:
     """Remove files that no manifest will name, as far as the destination allows."""
     for file in files:
         with suppress(MusterError, OSError):
@@ -278,7 +278,7 @@ def manifest_of(export_id: JobId, found: bytes) -> Manifest | None:
 
 
 def _manifest(order: ExportOrder, groups: Sequence[GroupWritten]) -> Manifest:
-    info, taken = order.version.info, order.taken
+    info, shape = order.version.info, order.effective_shape
     accounts = [account for group in groups for account in group.accounts]
     return Manifest(
         export=order.export_id,
@@ -289,14 +289,14 @@ def _manifest(order: ExportOrder, groups: Sequence[GroupWritten]) -> Manifest:
         rule_hash=None if info.rule is None else info.rule.rule_hash,
         created_at=order.created_at,
         format=order.format,
-        schema=taken.exported,
+        schema=shape.exported,
         members=info.members,
         digest=info.digest,
         files=tuple(file for group in groups for file in group.files),
         formulas_found=sum(group.formulas for group in groups),
         delta=None if order.base is None else DeltaBase(version=order.base.info.version, digest=order.base.info.digest),
-        selection=taken.accounted(accounts, delta=order.base is not None),
-        partition_by=taken.partition_by,
+        selection=shape.manifest_selection(accounts, delta=order.base is not None),
+        partition_by=shape.partition_by,
     )
 
 

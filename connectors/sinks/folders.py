@@ -89,27 +89,27 @@ def _changes(batch: pa.RecordBatch, names: Sequence[str]) -> list[int]:
     return [int(row) + 1 for row in np.flatnonzero(other)]
 
 
-def regrouped(
+def regroup(
     pieces: Iterable[tuple[PartitionFolder, pa.RecordBatch]], rows: int
 ) -> Iterator[tuple[PartitionFolder, pa.RecordBatch]]:
     """The same rows in batches of exactly `rows`, except the last of each folder."""
     current, count = PartitionFolder(), 0
-    held: list[pa.RecordBatch] = []
-    for of, batch in pieces:
-        if of != current and held:
-            yield current, _joined(held)
-            held, count = [], 0
-        current, rest = of, batch
+    pending: list[pa.RecordBatch] = []
+    for folder_of_batch, batch in pieces:
+        if folder_of_batch != current and pending:
+            yield current, _joined(pending)
+            pending, count = [], 0
+        current, rest = folder_of_batch, batch
         while count + rest.num_rows >= rows:
-            held.append(rest.slice(0, rows - count))
+            pending.append(rest.slice(0, rows - count))
             rest = rest.slice(rows - count)
-            yield current, _joined(held)
-            held, count = [], 0
+            yield current, _joined(pending)
+            pending, count = [], 0
         if rest.num_rows:
-            held.append(rest)
+            pending.append(rest)
             count += rest.num_rows
-    if held:
-        yield current, _joined(held)
+    if pending:
+        yield current, _joined(pending)
 
 
 def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:

@@ -171,10 +171,10 @@ class _Parts:
     """Chunks and digests of a group by partition, counted while it is sent."""
 
     def __init__(self, export: TopicExport) -> None:
-        nothing = Digest(schema_id=export.columns.schema_id)
+        empty = Digest(schema_id=export.columns.schema_id)
         self._chunks = [0] * export.partitions
-        self._digests = [nothing] * export.partitions
-        self._removed = [nothing] * export.partitions
+        self._digests = [empty] * export.partitions
+        self._removed = [empty] * export.partitions
 
     def add(self, piece: Piece, change: Change | None) -> None:
         digests = self._removed if change == "removed" else self._digests

@@ -9,7 +9,7 @@ from typing import Final
 
 from connectors.lake.parts import file_sha256
 from connectors.private_files import FILE_MODE, make_private_folder, write_private
-from connectors.sinks.held_folder import held_folder
+from connectors.sinks.locked_folder import locked_folder
 from connectors.sinks.refusals import key_taken, room_at_destination
 from schemas.errors import UserError
 from schemas.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES
@@ -93,7 +93,7 @@ class LocalFolder:
         """A hidden folder in the destination folder, created for the block."""
         with self._faults():
             hidden = ExitStack()
-            folder = hidden.enter_context(held_folder(self._folder, HIDDEN))
+            folder = hidden.enter_context(locked_folder(self._folder, HIDDEN))
         with hidden:
             yield folder
 

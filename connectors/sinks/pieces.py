@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from connectors.sinks.folders import PartitionFolder, by_folder, regrouped
+from connectors.sinks.folders import PartitionFolder, by_folder, regroup
 from connectors.sinks.text_rows import csv_rows, escaped, formulas, jsonl_rows
 from schemas.arrow import arrow_schema
 from schemas.columns import USER_ID, RowSchema
@@ -43,7 +43,7 @@ def pieces(
     Raises `UserError` FORMULA_FOUND, NULL_TOKEN_TAKEN, ID_TOO_LONG, PARTITION_VALUE_TOO_LONG.
     """
     cut = by_folder(batches, partition_by)
-    for folder, batch in cut if batch_rows is None else regrouped(cut, batch_rows):
+    for folder, batch in cut if batch_rows is None else regroup(cut, batch_rows):
         rows = batch.select(list(schema.names)).cast(arrow_schema(schema))
         ids = rows.column(USER_ID)
         first, last = ids[0].as_py(), ids[-1].as_py()

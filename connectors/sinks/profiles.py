@@ -28,7 +28,7 @@ from connectors.sinks.addresses import s3_prefix
 from connectors.storage.access import S3Access
 from schemas.errors import UserError
 
-OTHERS: Final = 0o077
+OTHER_USERS: Final = 0o077
 """Mode bits that let other users read or change a file."""
 FROM_ENVIRONMENT: Final = "env:"
 SECRETS: Final = ("access_key", "secret_key", "session_token")
@@ -116,7 +116,7 @@ def _read(path: Path) -> Mapping[str, Mapping[str, Any]]:
             raise _bad(path, name, None, "is not a table")
         if unknown := sorted(table.keys() - KEYS):
             raise _bad(path, name, unknown[0], f"is unknown; known keys are {', '.join(sorted(KEYS))}")
-    if mode & OTHERS and any(_is_secret(table) for table in tables.values()):
+    if mode & OTHER_USERS and any(_is_secret(table) for table in tables.values()):
         raise UserError(
             "BAD_PROFILES",
             f"{path} contains credentials, but users other than its owner can open it: run chmod 600 {path}",

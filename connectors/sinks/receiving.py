@@ -24,7 +24,7 @@ def read_manifest(address: str, access: S3Access, temp: Path) -> Iterator[tuple[
         bucket, key = split_s3_uri(address)
         temp.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="receive-", dir=temp) as folder:
-            files = _Fetched(access, bucket, key.rpartition("/")[0], Path(folder))
+            files = _DownloadedFiles(access, bucket, key.rpartition("/")[0], Path(folder))
             yield Manifest.parse(_bounded(files.fetch(key, address))), files
     else:
         path = Path(address)
@@ -35,7 +35,7 @@ def read_manifest(address: str, access: S3Access, temp: Path) -> Iterator[tuple[
         except OSError as exc:
             message = f"manifest {address[:300]} cannot be read: {exc.strerror}"
             raise UserError("NO_MANIFEST", message, manifest=address) from exc
-        yield Manifest.parse(content), _Beside(path.parent)
+        yield Manifest.parse(content), _LocalFiles(path.parent)
 
 
 def _bounded(path: Path) -> bytes:
@@ -48,7 +48,7 @@ def _no_manifest(address: str) -> UserError:
     return UserError("NO_MANIFEST", f"manifest {address} does not exist", manifest=address)
 
 
-class _Beside:
+class _LocalFiles:
     """Files beside a local manifest."""
 
     def __init__(self, folder: Path) -> None:
@@ -62,7 +62,7 @@ class _Beside:
         pass
 
 
-class _Fetched:
+class _DownloadedFiles:
     """Objects beside a manifest, one at a time on local disk."""
 
     def __init__(self, access: S3Access, bucket: str, prefix: str, folder: Path) -> None:

@@ -23,10 +23,10 @@ UNKNOWN_CREDENTIALS: Final = frozenset(
     }
 )
 EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
-ELSEWHERE: Final = frozenset(
+WRONG_REGION: Final = frozenset(
     {"PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 )
-PASSING: Final = frozenset(
+TRANSIENT: Final = frozenset(
     {
         "RequestLimitExceeded",
         "NoSuchUpload",  # the answer to completing an upload was lost, or it was cleaned up: a retry will show
@@ -83,7 +83,7 @@ def _error(location: Location, fault: StoreFault) -> MusterError:
             profile=location.profile,
             refusal=code,
         )
-    elif fault.passes or code in PASSING:
+    elif fault.is_transient or code in TRANSIENT:
         error = _unavailable(location, code, f"the store answers {code}; try again later")
     else:
         error = _refused(location, code, _advice(fault, location))
@@ -100,7 +100,7 @@ def _advice(fault: StoreFault, location: Location) -> str:
         advice = f"bucket {location.bucket} does not exist: have it created, or choose another one"
     elif code in UNKNOWN_CREDENTIALS:
         advice = f"the store does not know {location.credentials}, or their secret is wrong: correct them"
-    elif code in ELSEWHERE:
+    elif code in WRONG_REGION:
         where = f"in the region {region}" if region else "in another region"
         advice = f"the bucket is {where}: correct the region that goes with {location.credentials}"
     elif code == "RequestTimeTooSkewed":

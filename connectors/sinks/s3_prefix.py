@@ -8,7 +8,7 @@ from typing import Final
 
 from connectors.lake.parts import file_sha256
 from connectors.sinks.addresses import s3_prefix
-from connectors.sinks.held_folder import held_folder
+from connectors.sinks.locked_folder import locked_folder
 from connectors.sinks.refusals import key_taken, room_for_scratch
 from connectors.sinks.s3_faults import DENIED, Location, destination_faults
 from connectors.storage.access import S3Access
@@ -33,7 +33,7 @@ class S3Prefix:
         self._access = access
         self._extra = extra
         self._bucket, self._prefix = s3_prefix(uri)
-        self._place = Location(bucket=self._bucket, prefix=self._prefix, profile=profile)
+        self._location = Location(bucket=self._bucket, prefix=self._prefix, profile=profile)
 
     def check(self) -> None:
         """Check bucket, region, credentials, permission to write, and the requested encryption."""
@@ -60,7 +60,7 @@ class S3Prefix:
         """Upload a file, in parts if it is large."""
         with self._faults():
             new = self._put_if_absent(key, path)
-        if not new and not self._is_there(path, key):
+        if not new and not self._has_same_bytes(path, key):
             raise key_taken(self.uri(key))
         path.unlink()
 
@@ -87,13 +87,13 @@ class S3Prefix:
     @contextmanager
     def scratch(self, temp: Path) -> Iterator[Path]:
         """A folder in the temporary folder of this process. Raises `RetriableError` SCRATCH_FULL."""
-        with room_for_scratch(temp), held_folder(temp, "export-") as folder:
+        with room_for_scratch(temp), locked_folder(temp, "export-") as folder:
             yield folder
 
     def _put_if_absent(self, key: str, body: bytes | Path) -> bool:
         return put_if_absent(self._access.client(), self._bucket, self._prefix + key, body, extra=self._extra)
 
-    def _is_there(self, path: Path, key: str) -> bool:
+    def _has_same_bytes(self, path: Path, key: str) -> bool:
         """True if the object verifiably has the same bytes as the file. An ETag would not do: encryption changes it."""
         found = hashlib.sha256()
         try:
@@ -111,4 +111,4 @@ class S3Prefix:
         return found.hexdigest() == file_sha256(path)
 
     def _faults(self) -> AbstractContextManager[None]:
-        return destination_faults(self._place)
+        return destination_faults(self._location)

@@ -16,7 +16,7 @@ DELTA: Final = "_delta"
 """Table of (new, old) pairs of rows where one is missing or values differ."""
 MEMORY_PARTS: Final = 2
 """Rows of a slice take at most half of the memory: one side is built into a hash table, and reading needs the rest."""
-UNPACKED: Final = 4
+DECOMPRESSION_FACTOR: Final = 4
 """Bytes in memory per byte of Parquet with Zstandard, roughly."""
 ROW_BYTES: Final = 16
 """Minimum bytes of a value in DuckDB's rows; a text takes this many besides its characters."""
@@ -98,7 +98,7 @@ class Group:
 
     def _bytes_in_memory(self, schema: RowSchema) -> int:
         """Memory for all rows that are read, estimated."""
-        return max(self.bytes * UNPACKED, self.expected_rows * ROW_BYTES * len(schema.names))
+        return max(self.bytes * DECOMPRESSION_FACTOR, self.expected_rows * ROW_BYTES * len(schema.names))
 
     def selections(self, schema: RowSchema) -> list[Selection]:
         """The selected rows: those of `parts`, or those only in `parts` (added) and those only in `base` (removed).
@@ -113,7 +113,7 @@ class Group:
         ]
 
 
-def whole_groups(version: PinnedVersion, *, group_bytes: int) -> list[Group]:
+def full_groups(version: PinnedVersion, *, group_bytes: int) -> list[Group]:
     """Groups of adjacent files with at most `group_bytes` in total, for a whole version."""
     return [
         Group(number=number, parts=tuple(parts))
@@ -128,7 +128,7 @@ def delta_groups(version: PinnedVersion, base: PinnedVersion, *, group_bytes: in
     """
     common_schema(version, base)
     new, old = _by_partition(version), _by_partition(base)
-    if new is None or old is None or not cut_alike(version.info, base.info):
+    if new is None or old is None or not same_partitioning(version.info, base.info):
         return [Group(number=0, parts=version.parts, base=base.parts)]
     pairs = [(new.get(partition, ()), old.get(partition, ())) for partition in range(version.info.partitions)]
     return [
@@ -143,15 +143,15 @@ def delta_groups(version: PinnedVersion, base: PinnedVersion, *, group_bytes: in
     ]
 
 
-def cut_alike(one: VersionInfo, other: VersionInfo) -> bool:
+def same_partitioning(left: VersionInfo, right: VersionInfo) -> bool:
     """True if both versions place each user in the partition of the same number."""
-    return (one.partitions, one.partitioner) == (other.partitions, other.partitioner)
+    return (left.partitions, left.partitioner) == (right.partitions, right.partitioner)
 
 
-def of_same_users(parts: Sequence[Part], version: PinnedVersion, other: PinnedVersion) -> tuple[Part, ...]:
+def parts_with_same_users(parts: Sequence[Part], version: PinnedVersion, other: PinnedVersion) -> tuple[Part, ...]:
     """The files of `other`, possibly of another audience, that may hold users of `parts`, files of `version`."""
     partitions = {part.partition for part in parts}
-    if None in partitions or not cut_alike(version.info, other.info):
+    if None in partitions or not same_partitioning(version.info, other.info):
         return other.parts
     return tuple(part for part in other.parts if part.partition is None or part.partition in partitions)
 

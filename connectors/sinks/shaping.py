@@ -11,11 +11,11 @@ from typing import Final
 from connectors.lake.audience_sql import rows_sql
 from connectors.sinks.accounting import DECISION, FILTERED, KEPT, SUPPRESSED
 from connectors.sinks.folders import PARTITION_TYPES
-from connectors.sinks.selection import Group, PinnedVersion, Selection, of_same_users
+from connectors.sinks.selection import Group, PinnedVersion, Selection, parts_with_same_users
 from schemas.columns import MAX_EXTRA_COLUMNS, USER_ID, Column, RowSchema
 from schemas.digest import Digest
 from schemas.errors import UserError
-from schemas.manifest_selection import Account, AttributesTaken, Change, ManifestSelection, SuppressionList
+from schemas.manifest_selection import Account, AttributeSource, Change, ManifestSelection, SuppressionList
 from schemas.sql_text import identifier
 from segmentation.expressions.filters import parse_filter
 from segmentation.expressions.sql import to_sql
@@ -87,18 +87,18 @@ class Shape:
     def readable(self) -> RowSchema:
         """The version's columns, followed by the looked-up ones."""
         own = self.version.info.row_schema.columns
-        taken = {name.lower() for name in (USER_ID, *(column.name for column in own))}
+        used = {name.lower() for name in (USER_ID, *(column.name for column in own))}
         looked_up: list[Column] = []
         for attributes in self.attributes:
             for column in attributes.declared:
-                if column.name.lower() in taken:
+                if column.name.lower() in used:
                     raise UserError(
                         "COLUMN_CLASH",
                         f"{column.name} of audience {attributes.audience} is already a column: column names must be "
                         "unique",
                         column=column.name,
                     )
-                taken.add(column.name.lower())
+                used.add(column.name.lower())
                 looked_up.append(column)
         return RowSchema(columns=(*own, *looked_up))
 
@@ -116,10 +116,10 @@ class Shape:
         """True if anything but all rows with all their columns is taken."""
         return self.where is not None or bool(self.attributes or self.suppress) or self.columns is not None
 
-    def bytes_beside(self, group: Group) -> int:
+    def lookup_bytes(self, group: Group) -> int:
         """Bytes of the files of other audiences that are read for a group."""
         others = [*(one.version for one in self.attributes), *(one.version for one in self.suppress)]
-        return sum(part.bytes for other in others for part in of_same_users(_parts(group), self.version, other))
+        return sum(part.bytes for other in others for part in parts_with_same_users(_parts(group), self.version, other))
 
     def selections(self, group: Group) -> list[Selection]:
         """Queries for the rows of a group; with `selects`, for all its rows, each with its decision."""
@@ -172,9 +172,9 @@ class Shape:
         return tables + lists, [name for name, _ in lists]
 
     def _uris(self, parts: tuple[Part, ...], other: PinnedVersion) -> list[str]:
-        return [part.uri for part in of_same_users(parts, self.version, other)]
+        return [part.uri for part in parts_with_same_users(parts, self.version, other)]
 
-    def accounted(self, accounts: Iterable[Account], *, delta: bool) -> ManifestSelection | None:
+    def manifest_selection(self, accounts: Iterable[Account], *, delta: bool) -> ManifestSelection | None:
         """The manifest's record of the selection, with the accounts of all groups added up by change."""
         if not self.selects:
             return None
@@ -190,7 +190,7 @@ class Shape:
         return ManifestSelection(
             where=self.where,
             attributes=tuple(
-                AttributesTaken(
+                AttributeSource(
                     audience=one.audience,
                     version=one.version.info.version,
                     snapshot_id=one.version.info.snapshot_id,

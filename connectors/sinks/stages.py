@@ -30,7 +30,7 @@ class Stages:
 
     def __init__(self) -> None:
         self._stages: list[_Stage[Any]] = []
-        self._left = False
+        self._exited = False
         self._lock = threading.Lock()  # a stage may start another one
 
     def __enter__(self) -> Self:
@@ -40,13 +40,13 @@ class Stages:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._lock:
-            self._left = True
+            self._exited = True
         for stage in self._stages:
             stage.stop()
         for stage in self._stages:
             stage.join()
 
-    def ahead(
+    def prefetch(
         self, items: Iterator[ItemT], *, most: int, interrupt: Callable[[], None] | None = None
     ) -> Iterator[ItemT]:
         """Iterate over the same items, with at most `most` made or in the making but not yet consumed.
@@ -55,7 +55,7 @@ class Stages:
         current item fail; it is called repeatedly from the stop of the stage until the thread has ended.
         """
         with self._lock:
-            if self._left:
+            if self._exited:
                 raise StageStopped
             stage = _Stage(items, most, interrupt, name=f"stage-{len(self._stages)}")
             self._stages.append(stage)
@@ -67,8 +67,8 @@ class _Stage(Iterator[ItemT], Generic[ItemT]):
         self._items = items
         self._most = most
         self._interrupt = interrupt
-        self._made: deque[ItemT] = deque()
-        self._over = False
+        self._ready: deque[ItemT] = deque()
+        self._exhausted = False
         self._stopped = False
         self._failure: BaseException | None = None
         self._changed = threading.Condition()
@@ -77,12 +77,12 @@ class _Stage(Iterator[ItemT], Generic[ItemT]):
 
     def __next__(self) -> ItemT:
         with self._changed:
-            self._changed.wait_for(lambda: self._made or self._over or self._stopped)
+            self._changed.wait_for(lambda: self._ready or self._exhausted or self._stopped)
             if self._stopped:
                 raise StageStopped
-            if self._made:
+            if self._ready:
                 self._changed.notify_all()
-                return self._made.popleft()
+                return self._ready.popleft()
         failure, self._failure = self._failure, None
         raise StopIteration if failure is None else failure
 
@@ -90,7 +90,7 @@ class _Stage(Iterator[ItemT], Generic[ItemT]):
         """Make no more items, and wake a waiting consumer."""
         with self._changed:
             self._stopped = True
-            self._made.clear()
+            self._ready.clear()
             self._changed.notify_all()
 
     def join(self) -> None:
@@ -108,7 +108,7 @@ class _Stage(Iterator[ItemT], Generic[ItemT]):
                 except StopIteration:
                     break
                 with self._changed:
-                    self._made.append(item)
+                    self._ready.append(item)
                     self._changed.notify_all()
                 del item  # do not keep it: it may be large, and the wait long
         except BaseException as exc:  # noqa: BLE001  # raised again where the item would have been taken
@@ -117,11 +117,11 @@ class _Stage(Iterator[ItemT], Generic[ItemT]):
             with suppress(Exception):  # errors of a stopped stage: the reason is reported elsewhere
                 self._items.close()
         with self._changed:
-            self._over = True
+            self._exhausted = True
             self._changed.notify_all()
 
     def _has_room(self) -> bool:
         """Wait for room. False once no more items are wanted."""
         with self._changed:
-            self._changed.wait_for(lambda: self._stopped or len(self._made) < self._most)
+            self._changed.wait_for(lambda: self._stopped or len(self._ready) < self._most)
             return not self._stopped

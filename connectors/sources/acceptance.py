@@ -61,9 +61,9 @@ def accept(
         refused = nul if refused is None else refused | nul
     activity = _activity_faults(rows, spec, received_at_us)
     if activity:
-        here = np.zeros(len(rows.ordinals), np.bool_)
-        here[list(activity)] = True
-        refused = here if refused is None else refused | here
+        faulty = np.zeros(len(rows.ordinals), np.bool_)
+        faulty[list(activity)] = True
+        refused = faulty if refused is None else refused | faulty
     arrays = [pa.Array.from_buffers(pa.int64(), len(rows.ordinals), [None, pa.py_buffer(rows.ordinals)], 0)]
     arrays += [rows.ids, *(c.values for c in rows.columns)]
     if refused is None:
@@ -81,10 +81,10 @@ def id_faults(ids: pa.Array) -> list[tuple[RejectCode, str] | None] | None:
     if not value_kernel.suspect_ids(offsets, data, USER_ID_MAX_CHARACTERS, suspect):
         return None
     where = np.flatnonzero(suspect)
-    some = ids.take(pa.array(where))
-    lengths = pc.utf8_length(some).to_numpy(zero_copy_only=False)
-    blank = pc.fill_null(pc.utf8_is_space(some), fill_value=False).to_numpy(zero_copy_only=False)
-    missing = some.is_null().to_numpy(zero_copy_only=False)
+    suspects = ids.take(pa.array(where))
+    lengths = pc.utf8_length(suspects).to_numpy(zero_copy_only=False)
+    blank = pc.fill_null(pc.utf8_is_space(suspects), fill_value=False).to_numpy(zero_copy_only=False)
+    missing = suspects.is_null().to_numpy(zero_copy_only=False)
     odd = np.flatnonzero(missing | blank | (lengths == 0) | (lengths > USER_ID_MAX_CHARACTERS))
     if not len(odd):
         return None
@@ -129,8 +129,8 @@ def _with_nul(rows: Candidates) -> npt.NDArray[np.bool_] | None:
         offsets, data = string_buffers(array)
         if (data[offsets[0] : offsets[-1]] != 0).all():
             continue
-        here = pc.fill_null(pc.match_substring(array, "\0"), fill_value=False).to_numpy(zero_copy_only=False)
-        found = here if found is None else found | here
+        faulty = pc.fill_null(pc.match_substring(array, "\0"), fill_value=False).to_numpy(zero_copy_only=False)
+        found = faulty if found is None else found | faulty
     return found if found is not None and found.any() else None
 
 

@@ -79,16 +79,16 @@ def _memory_error(job: ParseJob) -> UserError:
     )
 
 
-class _Beating:
+class _ReportingSource:
     """A byte source that reports progress when read, so that the child shows signs of life even if it finds no rows."""
 
-    def __init__(self, source: "Decompressed", beat: Callable[[], None]) -> None:
+    def __init__(self, source: "Decompressed", report_progress: Callable[[], None]) -> None:
         self._source = source
-        self._beat = beat
+        self._report_progress = report_progress
 
     def readinto(self, buffer: memoryview) -> int:
         """See `ByteSource`."""
-        self._beat()
+        self._report_progress()
         return self._source.readinto(buffer)
 
 
@@ -101,7 +101,7 @@ class _Tally:
         self.accepted = 0
         self.by_code: Counter[str] = Counter()
 
-    def beat(self, source_bytes: int) -> None:
+    def report_progress(self, source_bytes: int) -> None:
         if time.monotonic() - self._last < PROGRESS_S:
             return
         self._last = time.monotonic()
@@ -126,7 +126,7 @@ def _parse(job: ParseJob, source_fd: int, frames_fd: int) -> None:
 
     tally = _Tally(frames_fd)
     digester = _digester(job)
-    take = digester.add if digester is not None else BatchWriter(frames_fd).write
+    add_rows = digester.add if digester is not None else BatchWriter(frames_fd).write
     with open(source_fd, "rb", buffering=0) as raw:  # a descriptor, not a path
         source = CountedSource(raw)
         limits = job.limits
@@ -134,14 +134,14 @@ def _parse(job: ParseJob, source_fd: int, frames_fd: int) -> None:
             source, job.compression, max_decoded_bytes=limits.max_decoded_bytes, max_ratio=limits.max_ratio
         )
         choose = (lambda layout: _choose(job, layout, frames_fd)) if job.choose else None
-        reader = _reader(job, decoded, source_fd, choose, lambda: tally.beat(source.bytes_read))
+        reader = _reader(job, decoded, source_fd, choose, lambda: tally.report_progress(source.bytes_read))
         for found in reader:
             if isinstance(found, RejectBatch):
                 tally.by_code.update(found.batch.column("code").to_pylist())
                 write_frame(frames_fd, FrameKind.REJECTS, memoryview(found.batch.serialize()))
             else:
                 tally.accepted += found.num_rows
-                take(found)
+                add_rows(found)
     if digester is not None:
         digests = [str(digest) for digest in digester.digests()]
         write_record(frames_fd, FrameKind.DIGESTS, {"partitions": digests})
@@ -181,17 +181,25 @@ def _choose(job: ParseJob, layout: "Layout", frames_fd: int) -> "ImportSpec":
 
 
 def _reader(
-    job: ParseJob, decoded: "Decompressed", source_fd: int, choose: "Chooser | None", beat: Callable[[], None]
+    job: ParseJob,
+    decoded: "Decompressed",
+    source_fd: int,
+    choose: "Chooser | None",
+    report_progress: Callable[[], None],
 ) -> "Iterable[pa.RecordBatch | RejectBatch]":
     match job.format:
         case "csv":
             from connectors.sources.csv_reader import CsvReader
 
-            return CsvReader(_checked(decoded, beat), job.spec, choose=choose, received_at_us=job.received_at_us)
+            return CsvReader(
+                _checked(decoded, report_progress), job.spec, choose=choose, received_at_us=job.received_at_us
+            )
         case "jsonl":
             from connectors.sources.jsonl_reader import JsonLinesReader
 
-            return JsonLinesReader(_checked(decoded, beat), job.spec, choose=choose, received_at_us=job.received_at_us)
+            return JsonLinesReader(
+                _checked(decoded, report_progress), job.spec, choose=choose, received_at_us=job.received_at_us
+            )
         case "parquet":
             from connectors.sources.parquet_reader import ParquetReader
 
@@ -202,17 +210,17 @@ def _reader(
                 max_ratio=job.limits.max_ratio,
                 choose=choose,
                 received_at_us=job.received_at_us,
-                beat=beat,
+                report_progress=report_progress,
             )
         case _:
             assert_never(job.format)
 
 
-def _checked(decoded: "Decompressed", beat: Callable[[], None]) -> "ByteSource":
+def _checked(decoded: "Decompressed", report_progress: Callable[[], None]) -> "ByteSource":
     """The decompressed bytes. Raises `UserError` UNKNOWN_FORMAT for a Parquet file inside gzip or Zstandard."""
     from connectors.sources.compression import CountedSource
 
-    source = _Beating(decoded, beat)
+    source = _ReportingSource(decoded, report_progress)
     start = bytearray(len(PARQUET_MAGIC))
     filled = 0
     while filled < len(start) and (n := source.readinto(memoryview(start)[filled:])):

@@ -24,12 +24,12 @@ REASONS: Final = {
 }
 
 
-def why(code: RejectCode, limit: int) -> str:
+def fault_reason(code: RejectCode, limit: int) -> str:
     """Reason as text; `limit` is the largest record in bytes."""
     return REASONS.get(code, f"the record is larger than {limit} bytes")
 
 
-def unclosed(byte_offset: int, line: int) -> UserError:
+def unclosed_quote(byte_offset: int, line: int) -> UserError:
     """Fault of the whole file: a quote that never closes. `line` counts from 1, `byte_offset` is in bytes."""
     return UserError(
         "UNCLOSED_QUOTE",

@@ -15,7 +15,7 @@ import pyarrow as pa
 from connectors.sources import csv_kernel as kernel
 from connectors.sources.acceptance import Candidates, accept, reject_batches
 from connectors.sources.compression import ByteSource
-from connectors.sources.csv_faults import CODES, unclosed, why
+from connectors.sources.csv_faults import CODES, fault_reason, unclosed_quote
 from connectors.sources.field_kernel import WORD_BYTES, strings
 from connectors.sources.header import MAX_COLUMNS, check_count, slot_table, wanted_columns
 from connectors.sources.rejects import RAW_MAX_BYTES, Reject, RejectBatch, RejectCode, raw_text
@@ -95,7 +95,7 @@ class CsvReader:
         self._bad = np.empty((REJECTS_PER_SCAN, 6), np.int64)
         while True:
             if self._skip is not None:
-                pos, done = self._go_on_skipping(pos, self._skip)
+                pos, done = self._continue_skipping(pos, self._skip)
                 if done:
                     self._skip = None
                     yield from reject_batches([self._skipped_reject()])
@@ -111,7 +111,7 @@ class CsvReader:
                 self._start_skipping(pos)
                 continue
             pos = self._refill(pos)
-        yield from self._last(pos)
+        yield from self._check_end(pos)
 
     def _refill(self, pos: int) -> int:
         """Move unused bytes to the front and read a block after them."""
@@ -158,17 +158,19 @@ class CsvReader:
             if self._state[kernel.GOOD] or self._state[kernel.BAD] or self._eof:
                 break
             if self._tail - pos > self._limit + LINE_END_BYTES:
-                fault = why(RejectCode.ROW_TOO_LARGE, self._limit)
+                fault = fault_reason(RejectCode.ROW_TOO_LARGE, self._limit)
                 raise UserError("BAD_HEADER", f"the header (first line) is unusable: {fault}", fault="row_too_large")
             pos = self._refill(pos)
         if self._state[kernel.QUOTE_POS] >= 0:
-            raise unclosed(self._base + int(self._state[kernel.QUOTE_POS]), int(self._state[kernel.QUOTE_LINE]))
+            raise unclosed_quote(self._base + int(self._state[kernel.QUOTE_POS]), int(self._state[kernel.QUOTE_LINE]))
         if self._base + self._tail == first:
             raise UserError("EMPTY_FILE", "the file is empty: it has no header")
         if self._state[kernel.BAD]:
             code = CODES[int(bad[0, kernel.CODE])]
             raise UserError(
-                "BAD_HEADER", f"the header (first line) is unusable: {why(code, self._limit)}", fault=code.value
+                "BAD_HEADER",
+                f"the header (first line) is unusable: {fault_reason(code, self._limit)}",
+                fault=code.value,
             )
         self._names = self._header_names(starts[:, 0], ends[:, 0], good[0])
         self._header = self._data[good[0, kernel.POS] : good[0, kernel.END]].tobytes()
@@ -234,14 +236,14 @@ class CsvReader:
 
     def _without_invalid_utf8(self, n: int, rejects: list[Reject]) -> int:
         """Remove records that are not UTF-8 from the last scan's output; returns how many remain."""
-        places = np.empty(n, np.int64)
-        if not invalid_utf8_positions(self._data, self._good, n, places):
+        positions = np.empty(n, np.int64)
+        if not invalid_utf8_positions(self._data, self._good, n, positions):
             return n
-        for row in np.flatnonzero(places >= 0).tolist():
-            at = int(places[row])
+        for row in np.flatnonzero(positions >= 0).tolist():
+            at = int(positions[row])
             reason = f"byte {self._base + at} is {int(self._data[at]):#04x}, which is not valid UTF-8 there"
             rejects.append(self._reject(self._good[row].tolist(), RejectCode.INVALID_UTF8, reason))
-        return self._keep(np.flatnonzero(places < 0))
+        return self._keep(np.flatnonzero(positions < 0))
 
     def _without_second_files(self, n: int, rejects: list[Reject]) -> int:
         """Remove records that begin another file; returns how many remain. Raises `UserError` SECOND_HEADER."""
@@ -265,7 +267,7 @@ class CsvReader:
         if code is RejectCode.FIELD_COUNT:
             return self._reject(record, code, f"{field} fields, but the header has {len(self._names)}")
         column = self._names[field] if 0 <= field < len(self._names) else None
-        return self._reject(record, code, why(code, self._limit), column)
+        return self._reject(record, code, fault_reason(code, self._limit), column)
 
     def _reject(self, record: list[int], code: RejectCode, reason: str, column: str | None = None) -> Reject:
         return Reject(
@@ -291,7 +293,7 @@ class CsvReader:
         }
         self._skip = np.array([kernel.UNQUOTED, 1, self._state[kernel.LINE], -1, -1, 0], np.int64)
 
-    def _go_on_skipping(self, pos: int, skip: npt.NDArray[np.int64]) -> tuple[int, bool]:
+    def _continue_skipping(self, pos: int, skip: npt.NDArray[np.int64]) -> tuple[int, bool]:
         """(position after the skipped bytes, whether the record has ended)."""
         pos = kernel.skip_record(self._data, pos, self._tail, self._base, skip)
         done = bool(skip[kernel.SKIP_DONE]) or (self._eof and skip[kernel.SKIP_MACHINE] != kernel.QUOTED)
@@ -302,13 +304,13 @@ class CsvReader:
 
     def _skipped_reject(self) -> Reject:
         code = RejectCode.ROW_TOO_LARGE
-        return Reject(code=code, reason=why(code, self._limit), **self._skipped)
+        return Reject(code=code, reason=fault_reason(code, self._limit), **self._skipped)
 
-    def _last(self, pos: int) -> Iterator[RejectBatch]:
+    def _check_end(self, pos: int) -> Iterator[RejectBatch]:
         """Raise `UserError` UNCLOSED_QUOTE if bytes are left over: they belong to an unclosed quote."""
         if self._skip is not None:
-            raise unclosed(int(self._skip[kernel.SKIP_QUOTE_POS]), int(self._skip[kernel.SKIP_QUOTE_LINE]))
+            raise unclosed_quote(int(self._skip[kernel.SKIP_QUOTE_POS]), int(self._skip[kernel.SKIP_QUOTE_LINE]))
         if pos < self._tail:
             quote = self._base + int(self._state[kernel.QUOTE_POS])
-            raise unclosed(quote, int(self._state[kernel.QUOTE_LINE]))
+            raise unclosed_quote(quote, int(self._state[kernel.QUOTE_LINE]))
         yield from ()

@@ -10,7 +10,7 @@ PARQUET_MAGIC: Final = b"PAR1"
 JSONL_NAMES: Final = (".jsonl", ".ndjson", ".json")
 PARQUET_NAMES: Final = (".parquet", ".pq")
 COMPRESSED_NAMES: Final = (".gz", ".gzip", ".zst", ".zstd")
-FOREIGN: Final = {
+UNSUPPORTED_MAGIC: Final = {
     b"PK\x03\x04": "a ZIP archive or an Excel workbook",
     b"BZh": "bzip2 data",
     b"\xfd7zXZ\x00": "xz data",
@@ -31,7 +31,7 @@ def detect(name: str, start: bytes, wanted: FileFormat | None) -> tuple[FileForm
     if not start:
         raise UserError("EMPTY_FILE", "the file is empty")
     compression = sniff(start)
-    for magic, what in FOREIGN.items():
+    for magic, what in UNSUPPORTED_MAGIC.items():
         if start.startswith(magic) and (magic != b"ORC" or start[3:4] < b"\x20"):
             raise UserError("UNKNOWN_FORMAT", f"the file is {what}; supported are {FORMATS_READ}", found=what)
     stem = name.lower()

@@ -23,8 +23,8 @@ class Digester:
 
     def __init__(self, schema: RowSchema, partitions: int) -> None:
         self._waiting: queue.Queue[pa.RecordBatch | None] = queue.Queue(WAITING_BATCHES)
-        self._here = PartitionDigests(schema, partitions)
-        self._beside = PartitionDigests(schema, partitions)
+        self._inline = PartitionDigests(schema, partitions)
+        self._in_thread = PartitionDigests(schema, partitions)
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="digester", daemon=True)
         try:
@@ -37,24 +37,24 @@ class Digester:
         if self._failure is not None:
             raise self._failure
         if rows.nbytes > WAITING_BATCH_BYTES:
-            self._here.add(rows)
+            self._inline.add(rows)
             return
         try:
             self._waiting.put_nowait(rows)
         except queue.Full:
-            self._here.add(rows)
+            self._inline.add(rows)
 
     def digests(self) -> tuple[Digest, ...]:
         """Digest of each partition, in order, once all rows have been added. Raises the error of any batch."""
-        while (rows := self._next_that_waits()) is not None:
-            self._here.add(rows)
+        while (rows := self._next_waiting()) is not None:
+            self._inline.add(rows)
         self._waiting.put(None)
         self._thread.join()
         if self._failure is not None:
             raise self._failure
-        return tuple(a + b for a, b in zip(self._here.digests(), self._beside.digests(), strict=True))
+        return tuple(a + b for a, b in zip(self._inline.digests(), self._in_thread.digests(), strict=True))
 
-    def _next_that_waits(self) -> pa.RecordBatch | None:
+    def _next_waiting(self) -> pa.RecordBatch | None:
         try:
             return self._waiting.get_nowait()
         except queue.Empty:
@@ -63,6 +63,6 @@ class Digester:
     def _work(self) -> None:
         try:
             while (rows := self._waiting.get()) is not None:
-                self._beside.add(rows)
+                self._in_thread.add(rows)
         except BaseException as exc:  # noqa: BLE001  # raised again in the thread that adds rows
             self._failure = exc

@@ -39,7 +39,7 @@ class Parsers(Forks):
 def _start(control_fd: int, output: IO[bytes]) -> subprocess.Popen[bytes]:
     # -P: modules must not be imported from the directory the parent happens to be in.
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "connectors.sources.forking", str(control_fd)],
+        [sys.executable, "-P", "-m", "connectors.sources.parser_server", str(control_fd)],
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,

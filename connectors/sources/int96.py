@@ -15,7 +15,7 @@ from schemas.errors import UserError
 
 UNIT: Final = "us"
 """Unit to open a file with (`coerce_int96_timestamp_unit`)."""
-NO_MOMENT: Final = -(2**63)
+INEXACT: Final = -(2**63)
 """Stands for a moment that is not a whole microsecond; outside the years that are accepted."""
 
 
@@ -34,7 +34,7 @@ class Nanoseconds:
         self._rest: list[pa.RecordBatch] = []
 
     def exact(self, batch: pa.RecordBatch) -> dict[str, pa.Array]:
-        """The INT96 columns of the next rows; `NO_MOMENT` where microseconds lose precision."""
+        """The INT96 columns of the next rows; `INEXACT` where microseconds lose precision."""
         rows = self._next(batch.num_rows)
         return {name: _exact(batch.column(name), rows.column(name)) for name in self._columns}
 
@@ -54,7 +54,7 @@ class Nanoseconds:
 def _exact(micros: pa.Array, nanos: pa.ChunkedArray) -> pa.Array:
     in_micros = micros.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
     in_nanos = nanos.cast(pa.int64()).fill_null(0).to_numpy()
-    same = in_micros * np.int64(1000) == in_nanos  # both wrap at 64 bits
-    values = np.where(same, in_micros, NO_MOMENT)
+    exact_rows = in_micros * np.int64(1000) == in_nanos  # both wrap at 64 bits
+    values = np.where(exact_rows, in_micros, INEXACT)
     mask = micros.is_null().to_numpy(zero_copy_only=False)
     return pa.array(values, pa.int64(), mask=mask).view(micros.type)

@@ -12,7 +12,7 @@ from connectors.sources.rejects import RejectCode
 from connectors.sources.typed_columns import Converted, convert_text
 from schemas.arrow import ARROW_TYPES
 from schemas.columns import Column, ColumnType
-from schemas.json_keys import doubled_key
+from schemas.json_keys import duplicate_key
 
 LONG_MIN: Final = -(2**63)
 LONG_MAX: Final = 2**63 - 1
@@ -90,7 +90,7 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Members of a JSON object. Raises `Refused` DUPLICATE_KEY."""
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise Refused(RejectCode.DUPLICATE_KEY, f"the key {doubled_key(pairs)[:80]!r} occurs more than once")
+        raise Refused(RejectCode.DUPLICATE_KEY, f"the key {duplicate_key(pairs)[:80]!r} occurs more than once")
     return members
 
 

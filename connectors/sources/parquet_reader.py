@@ -55,7 +55,7 @@ class ParquetReader:
         max_ratio: float,
         choose: Chooser | None = None,
         received_at_us: int = MAX_US,
-        beat: Callable[[], None] = lambda: None,
+        report_progress: Callable[[], None] = lambda: None,
     ) -> None:
         self._choose = choose
         self._received_at_us = received_at_us
@@ -63,7 +63,7 @@ class ParquetReader:
         self._spec = spec
         self._max_decoded_bytes = max_decoded_bytes
         self._max_ratio = max_ratio
-        self._beat = beat
+        self._report_progress = report_progress
         self.bytes_decoded = 0
 
     def __iter__(self) -> Iterator[pa.RecordBatch | RejectBatch]:
@@ -78,7 +78,7 @@ class ParquetReader:
         with (
             pa.PythonFile(_Opened(self._fd), "r") as raw,
             _opened(raw, coerce_int96_timestamp_unit=int96.UNIT) as file,
-            pa.PythonFile(_Opened(self._fd), "r") as again,
+            pa.PythonFile(_Opened(self._fd), "r") as second,
         ):
             stored = raw.size()
             unpacked = sum(file.metadata.row_group(n).total_byte_size for n in range(file.metadata.num_row_groups))
@@ -92,12 +92,12 @@ class ParquetReader:
             wanted = [self._spec.id_column, *(c.file_name for c in self._spec.columns)]
             self._check_types(file.schema_arrow)
             _check_counts(file, set(wanted))
-            promised = file.metadata.num_rows
+            declared = file.metadata.num_rows
             ordinal = 0
-            twice = int96.int96_columns(file, wanted)
-            nanoseconds = int96.Nanoseconds(_opened(again), twice, BATCH_ROWS) if twice else None
+            int96_names = int96.int96_columns(file, wanted)
+            nanoseconds = int96.Nanoseconds(_opened(second), int96_names, BATCH_ROWS) if int96_names else None
             for batch in file.iter_batches(BATCH_ROWS, columns=sorted(set(wanted)), use_threads=False):
-                self._beat()
+                self._report_progress()
                 self.bytes_decoded += batch.nbytes
                 if self.bytes_decoded > self._max_decoded_bytes:
                     raise UserError(
@@ -112,8 +112,8 @@ class ParquetReader:
                 columns = [exact[name] if name in exact else batch.column(name) for name in wanted]
                 yield from self._results(ordinal, columns)
                 ordinal += batch.num_rows
-            if ordinal != promised:
-                raise UserError("CORRUPT_FILE", f"the Parquet file holds {ordinal} rows, but declares {promised}")
+            if ordinal != declared:
+                raise UserError("CORRUPT_FILE", f"the Parquet file holds {ordinal} rows, but declares {declared}")
 
     def _check_ratio(self, unpacked: int, stored: int) -> None:
         if unpacked > RATIO_FREE_BYTES and unpacked > self._max_ratio * stored:

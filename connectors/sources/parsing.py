@@ -41,7 +41,7 @@ __all__ = ["ParseLimits", "ParseProgress", "ParseSummary", "ParsedFile", "open_p
 TICK_S: Final = 0.5
 BLOCK_BYTES: Final = 8 * 1024 * 1024
 
-NO_FRAME: Final = (
+FRAME_ERRORS: Final = (
     pa.ArrowException,
     AttributeError,
     EOFError,
@@ -81,7 +81,7 @@ class ParsedFile:
         self._limits = limits
         self._source_size = source.size
         self._on_progress = on_progress
-        self._begun = False
+        self._iterated = False
         self._accepted = 0
         self._rejected = 0
         self._digests: tuple[Digest, ...] = ()
@@ -123,9 +123,9 @@ class ParsedFile:
         self._process.close()
 
     def __iter__(self) -> Iterator[pa.RecordBatch | RejectBatch]:
-        if self._begun:
+        if self._iterated:
             raise RuntimeError("a parsed file is read once")
-        self._begun = True
+        self._iterated = True
         reader = FrameReader(self._process.frames_fd)
         while True:
             frame = self._next_frame(reader)
@@ -135,41 +135,41 @@ class ParsedFile:
             kind, payload = frame
             match kind:
                 case FrameKind.ACCEPTED:
-                    with _being_a_frame():
+                    with _frame_faults():
                         batch = read_batch(payload, self._schema)
                     self._accepted += batch.num_rows
                     yield batch
                 case FrameKind.REJECTS:
-                    with _being_a_frame():
+                    with _frame_faults():
                         rejects = read_checked(payload, REJECT_SCHEMA)
                     self._rejected += rejects.num_rows
                     yield RejectBatch(rejects)
                 case FrameKind.PROGRESS:
-                    with _being_a_frame():
+                    with _frame_faults():
                         progress = from_record(ParseProgress, {**json.loads(payload), "source_size": self._source_size})
                     self._report(progress)
                 case FrameKind.LAYOUT:
-                    with _being_a_frame():
-                        self._take_layout(json.loads(payload))
+                    with _frame_faults():
+                        self._set_layout(json.loads(payload))
                 case FrameKind.DIGESTS:
-                    with _being_a_frame():
+                    with _frame_faults():
                         self._digests = tuple(Digest.parse(text) for text in json.loads(payload)["partitions"])
                     self._accepted += sum(digest.count for digest in self._digests)
                 case FrameKind.ERROR:
                     self._process.finish()
-                    with _being_a_frame():
+                    with _frame_faults():
                         error = MusterError.from_record(json.loads(payload))
                     raise error
                 case FrameKind.SUMMARY:
                     self._process.finish()
-                    with _being_a_frame():
+                    with _frame_faults():
                         summary = from_record(ParseSummary, json.loads(payload))
                     self._end(summary)
                     return
 
     def _next_frame(self, reader: FrameReader) -> tuple[FrameKind, bytearray] | None:
         """The next frame; None if the child is gone. Raises `UserError` PARSER_TIMEOUT."""
-        began = time.monotonic()
+        started = time.monotonic()
         while True:
             try:
                 frame = reader.next_frame(TICK_S)
@@ -177,7 +177,7 @@ class ParsedFile:
                 return None
             if frame is not None:
                 return frame
-            if time.monotonic() - max(began, self._process.fed_at()) > self._limits.wall_s:
+            if time.monotonic() - max(started, self._process.fed_at()) > self._limits.wall_s:
                 self._process.kill()
                 raise UserError(
                     "PARSER_TIMEOUT",
@@ -185,7 +185,7 @@ class ParsedFile:
                     wall_s=self._limits.wall_s,
                 )
 
-    def _take_layout(self, record: dict[str, Any]) -> None:
+    def _set_layout(self, record: dict[str, Any]) -> None:
         self.layout = {**record, "spec": ImportSpec.from_record(record["spec"])}
         self._schema = arrow_schema(self.layout["spec"].row_schema, ordinal=True)
 
@@ -216,11 +216,11 @@ class ParsedFile:
 
 
 @contextmanager
-def _being_a_frame() -> Iterator[None]:
+def _frame_faults() -> Iterator[None]:
     """Translate malformed payloads, since the child has read untrusted bytes. Raises `FatalError` BAD_FRAME."""
     try:
         yield
-    except (*NO_FRAME, FatalError) as exc:
+    except (*FRAME_ERRORS, FatalError) as exc:
         raise FatalError("BAD_FRAME", f"the parser sent an invalid frame: {str(exc)[:300]}") from exc
 
 

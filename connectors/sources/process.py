@@ -68,7 +68,7 @@ class ParserProcess:
         self._started = threading.Event()
         self._error: BaseException | None = None
         self._killed = False
-        self._thread = threading.Thread(target=self._keep, name="parser-keeper", daemon=True)
+        self._thread = threading.Thread(target=self._supervise, name="parser-keeper", daemon=True)
         self._waiting_for_store = True
         self._last_fed = time.monotonic()
         self.frames_fd, self._child_frames_fd = os.pipe()
@@ -112,9 +112,9 @@ class ParserProcess:
     def death(self) -> MusterError:
         """Error for a child that died without a final frame; after `finish`."""
         assert self._child is not None  # noqa: S101  # the child has started
-        code, last_words = self._child.exit_code, self._child.last_words()
-        detail = {"exit_code": code, "stderr": last_words.decode(errors="replace")}
-        if any(word in last_words for word in MEMORY_WORDS):
+        code, stderr_tail = self._child.exit_code, self._child.stderr_tail()
+        detail = {"exit_code": code, "stderr": stderr_tail.decode(errors="replace")}
+        if any(word in stderr_tail for word in MEMORY_WORDS):
             limit = self._limits.memory_bytes
             return UserError("PARSER_MEMORY", f"reading the file takes more than {limit} bytes of memory", **detail)
         if code == -signal.SIGXCPU:
@@ -126,7 +126,7 @@ class ParserProcess:
             return UserError("PARSER_CRASHED", f"the file crashes the parser ({name}), so it is refused", **detail)
         return FatalError("PARSER_FAILED", f"the parser ended with code {code} and printed nothing", **detail)
 
-    def _keep(self) -> None:
+    def _supervise(self) -> None:
         try:
             self._run()
         except BaseException as exc:  # noqa: BLE001  # raised again in the thread that reads the frames
@@ -149,11 +149,11 @@ class ParserProcess:
         first = next(blocks, b"")
         format_, _ = detect(self._source.name, first[:MAGIC_BYTES], self._spec.format)
         if format_ == "parquet":
-            self._run_on_a_copy(first, blocks)
+            self._run_on_copy(first, blocks)
         else:
-            self._run_on_a_pipe(first, blocks)
+            self._run_on_pipe(first, blocks)
 
-    def _run_on_a_copy(self, first: bytes, blocks: Iterator[bytes]) -> None:
+    def _run_on_copy(self, first: bytes, blocks: Iterator[bytes]) -> None:
         if self._source.size > self._limits.max_file_bytes:
             raise UserError(
                 "FILE_TOO_LARGE",
@@ -171,7 +171,7 @@ class ParserProcess:
             self._waiting_for_store = False
             self._wait_for_exit()
 
-    def _run_on_a_pipe(self, first: bytes, blocks: Iterator[bytes]) -> None:
+    def _run_on_pipe(self, first: bytes, blocks: Iterator[bytes]) -> None:
         read_fd, write_fd = os.pipe()
         _widen(write_fd)
         try:

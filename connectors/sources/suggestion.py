@@ -35,12 +35,12 @@ def suggest(layout: Layout) -> ImportSpec:
     usable = [(n, t) for n, t in layout.columns if t is not None and times[n] == 1]
     id_column = _id_column([name for name, _ in usable])
     columns: list[Column] = []
-    taken = {USER_ID}
+    used = {USER_ID}
     for name, type_ in usable:
         if name != id_column and len(columns) < MAX_EXTRA_COLUMNS:
-            own = _allowed(name, len(columns) + 1, taken)
-            taken.add(own.lower())
-            columns.append(Column(name=own, type=type_, source=None if own == name else name))
+            allowed = _allowed(name, len(columns) + 1, used)
+            used.add(allowed.lower())
+            columns.append(Column(name=allowed, type=type_, source=None if allowed == name else name))
     return ImportSpec(id_column=id_column, columns=tuple(columns))
 
 
@@ -50,8 +50,8 @@ def completed(layout: Layout, spec: ImportSpec) -> ImportSpec:
     Raises `UserError` BAD_COLUMN, BAD_COLUMN_TYPE, BAD_SPEC (too many columns, or two that differ only in case).
     """
     named = {spec.id_column, *(column.file_name for column in spec.columns)}
-    taken = {column.name for column in spec.columns}
-    known = {key: c for c in spec.known_columns if c.name not in taken for key in (c.name, c.file_name)}
+    used = {column.name for column in spec.columns}
+    known = {key: c for c in spec.known_columns if c.name not in used for key in (c.name, c.file_name)}
     others = [
         replace(known[name], source=None if name == known[name].name else name)
         if name in known
@@ -63,12 +63,12 @@ def completed(layout: Layout, spec: ImportSpec) -> ImportSpec:
 
 
 def _value(name: str, type_: ColumnType | None, spec: ImportSpec) -> Column:
-    own = "double" if type_ == "long" else type_
+    value_type = "double" if type_ == "long" else type_
     if spec.kind == "profiles" and name == DELETED:
         return DELETED_COLUMN
     fixed = spec.kind == "events" and name == EVENT_ID
     types = PROPERTY_TYPES if spec.kind == "events" else ATTRIBUTE_TYPES
-    if own is None or (own not in types and not fixed):
+    if value_type is None or (value_type not in types and not fixed):
         raise UserError(
             "BAD_COLUMN_TYPE",
             f"the column {shown([name])} is {type_ or 'nested, or of several types'}; rules on {spec.kind} compare "
@@ -76,7 +76,7 @@ def _value(name: str, type_: ColumnType | None, spec: ImportSpec) -> Column:
             column=name,
         )
     try:
-        return Column(name=name, type="string" if fixed else own)
+        return Column(name=name, type="string" if fixed else value_type)
     except UserError as exc:
         raise UserError(
             exc.code,
@@ -96,12 +96,12 @@ def _id_column(names: Sequence[str]) -> str:
     return names[0] if names else USER_ID
 
 
-def _allowed(name: str, number: int, taken: set[str]) -> str:
-    own = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_")[: NAME_CHARACTERS - 4]
-    if not own or not own[0].isalpha():
-        own = f"column_{own or number}"[: NAME_CHARACTERS - 4]
-    base, again = own, 2
-    while own.lower() in taken:
-        own = f"{base}_{again}"
+def _allowed(name: str, number: int, used: set[str]) -> str:
+    allowed = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_")[: NAME_CHARACTERS - 4]
+    if not allowed or not allowed[0].isalpha():
+        allowed = f"column_{allowed or number}"[: NAME_CHARACTERS - 4]
+    base, again = allowed, 2
+    while allowed.lower() in used:
+        allowed = f"{base}_{again}"
         again += 1
-    return own
+    return allowed

@@ -87,7 +87,7 @@ class S3Access:
         return {name: value for name, value in properties.items() if value}
 
     @classmethod
-    def of_iceberg(cls, properties: Mapping[str, str]) -> "S3Access":
+    def from_iceberg(cls, properties: Mapping[str, str]) -> "S3Access":
         """Inverse of `iceberg_properties`; other properties of a table are ignored."""
         found: dict[str, Any] = {field: properties.get(name, "") for field, name in ICEBERG.items()}
         return cls(**found)
@@ -119,7 +119,7 @@ class ClientOptions:
     signed_bodies: bool = True
 
 
-ORDINARY: Final = ClientOptions()
+DEFAULT_OPTIONS: Final = ClientOptions()
 
 
 def new_client(access: S3Access, options: ClientOptions) -> "S3Client":
@@ -128,9 +128,9 @@ def new_client(access: S3Access, options: ClientOptions) -> "S3Client":
     from botocore.config import Config
 
     checksums: Final = "when_supported" if options.checksums else "when_required"
-    particular: _S3Dict = {"addressing_style": "path" if access.endpoint else "auto"}  # AWS has a host per bucket
+    s3_options: _S3Dict = {"addressing_style": "path" if access.endpoint else "auto"}  # AWS has a host per bucket
     if not options.signed_bodies:
-        particular["payload_signing_enabled"] = False
+        s3_options["payload_signing_enabled"] = False
     client = boto3.client(
         "s3",
         endpoint_url=access.endpoint or None,
@@ -143,7 +143,7 @@ def new_client(access: S3Access, options: ClientOptions) -> "S3Client":
             read_timeout=options.read_timeout_s,
             retries={"total_max_attempts": options.attempts, "mode": "standard"},
             max_pool_connections=options.connections,
-            s3=particular,
+            s3=s3_options,
             request_checksum_calculation=checksums,
             response_checksum_validation=checksums,
         ),

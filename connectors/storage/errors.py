@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 
-GONE: Final = frozenset({"NoSuchKey", "NoSuchVersion", "NotFound", "404", "MethodNotAllowed", "405"})
+MISSING: Final = frozenset({"NoSuchKey", "NoSuchVersion", "NotFound", "404", "MethodNotAllowed", "405"})
 CHANGED: Final = frozenset({"PreconditionFailed", "412", "InvalidRange", "416"})
 EXPIRED_KEYS: Final = "ExpiredToken"
 FORBIDDEN: Final = frozenset(
@@ -40,7 +40,7 @@ class StoreFault:
         return int(self.answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
     @property
-    def passes(self) -> bool:
+    def is_transient(self) -> bool:
         """True if the store answers that it is temporarily unable to serve the request."""
         return (
             self.code in BUSY
@@ -105,12 +105,12 @@ def _refusal(bucket: str, key: str, fault: StoreFault) -> MusterError:
     detail = {"bucket": bucket, "key": key, "s3_code": code}
     if code == "NoSuchBucket":
         return UserError("NO_SUCH_BUCKET", f"bucket {bucket} does not exist", **detail)
-    if code in GONE:
+    if code in MISSING:
         return UserError("SOURCE_GONE", f"s3://{bucket}/{key} does not exist", **detail)
     if code in CHANGED:
         return changed(bucket, key)
     if code in FORBIDDEN:
         return UserError("ACCESS_DENIED", f"the object store refuses access to s3://{bucket}/{key}", **detail)
-    if fault.passes or code == SKEWED:
+    if fault.is_transient or code == SKEWED:
         return RetriableError("S3_UNAVAILABLE", f"the object store answers {code}", **detail)
     return FatalError("S3_REFUSED", f"the object store refused a request: {code}", **detail)

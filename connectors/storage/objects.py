@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from connectors.storage.access import ORDINARY, ClientOptions, S3Access, new_client
+from connectors.storage.access import DEFAULT_OPTIONS, ClientOptions, S3Access, new_client
 from connectors.storage.errors import translated
 from connectors.storage.listing import ObjectInfo, delete_objects, list_objects
 from connectors.storage.pinned import PinnedBody, SourceObject
@@ -43,7 +43,7 @@ class _Sent:
         if self._on_bytes is not None:
             self._on_bytes(size)
 
-    def take_back(self) -> None:
+    def revert(self) -> None:
         self.add(-self._total)
 
 
@@ -54,7 +54,9 @@ class ObjectStore:
     S3_REFUSED.
     """
 
-    def __init__(self, access: S3Access, *, options: ClientOptions = ORDINARY, resume_s: float = RESUME_S) -> None:
+    def __init__(
+        self, access: S3Access, *, options: ClientOptions = DEFAULT_OPTIONS, resume_s: float = RESUME_S
+    ) -> None:
         self._access = access
         self._options = options
         self._resume_s = resume_s
@@ -197,7 +199,7 @@ class ObjectStore:
             except RetriableError:
                 if time.monotonic() > give_up:
                     raise
-                sent.take_back()
+                sent.revert()
                 time.sleep(pause)
                 pause = min(2 * pause, RESUME_PAUSE_MAX_S)
             else:

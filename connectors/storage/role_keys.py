@@ -71,8 +71,8 @@ class _Renewal:
             while followed:  # each connection is kept alive only while its keys are renewed
                 self._renew(*followed.pop())
 
-    def _renew(self, connection: duckdb.DuckDBPyConnection, of: tuple[Credentials, ReadOnlyCredentials]) -> None:
-        credentials, keys = of
+    def _renew(self, connection: duckdb.DuckDBPyConnection, current: tuple[Credentials, ReadOnlyCredentials]) -> None:
+        credentials, keys = current
         try:
             now = credentials.get_frozen_credentials()
             if now == keys:

@@ -22,7 +22,7 @@ REMEDIES: Final[Mapping[str, str]] = {
     RejectCode.INVALID_UTF8: "Save the file as UTF-8",
     RejectCode.UNKNOWN_MEMBER: "List it with --column",
 }
-OTHERWISE: Final = f"Correct them, or allow a share of rejects with --max-reject-share, {SETTINGS}"
+DEFAULT_REMEDY: Final = f"Correct them, or allow a share of rejects with --max-reject-share, {SETTINGS}"
 
 
 def refuse(evidence: Evidence, spec: ImportSpec, first: Mapping[str, Reject], rejects_uri: str | None) -> None:
@@ -55,7 +55,8 @@ def _too_many_rejects(
     return UserError(
         "NO_TIMEZONE" if codes[0] == RejectCode.NO_TIMEZONE else "TOO_MANY_REJECTS",
         f"{evidence.rejected} of {evidence.rows} rows were rejected ({_by_code(evidence)}). Mostly {examples[0]}. "
-        f"{REMEDIES.get(codes[0], OTHERWISE)}.{others} At most {spec.max_reject_share:.2%} are allowed. All rejects: "
+        f"{REMEDIES.get(codes[0], DEFAULT_REMEDY)}.{others} At most {spec.max_reject_share:.2%} are allowed. "
+        "All rejects: "
         f"{rejects_uri}",
         rows=evidence.rows,
         rejected=evidence.rejected,

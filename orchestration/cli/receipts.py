@@ -32,7 +32,7 @@ def print_receipt(receipt: dict[str, Any]) -> None:
     if "snapshot" in receipt:
         _print_snapshot(receipt)
         return
-    of_file: list[tuple[str, object]] = [
+    from_file: list[tuple[str, object]] = [
         ("source", f"s3://{receipt['source']['bucket']}/{receipt['source']['key']}"),
         ("rows", f"{rows} = {accepted} accepted + {rejected} rejected"),
         ("rejected", by_code or "none"),
@@ -43,7 +43,7 @@ def print_receipt(receipt: dict[str, Any]) -> None:
             [
                 (receipt["kind"], f"of {receipt['tenant']}, {receipt['state']}"),
                 ("job", f"{receipt['job']}, attempt {receipt['attempt']}"),
-                *of_file,
+                *from_file,
                 ("accepted", f"{number(receipt['stored'])} stored + {number(receipt['duplicates'])} duplicates"),
                 finished,
             ]
@@ -52,7 +52,7 @@ def print_receipt(receipt: dict[str, Any]) -> None:
     pairs: list[tuple[str, object]] = [
         ("audience", f"{receipt['tenant']}/{receipt['audience']} version {receipt['version']}, {receipt['state']}"),
         ("job", f"{receipt['job']}, attempt {receipt['attempt']}, {receipt['mode']}"),
-        *of_file,
+        *from_file,
         ("accepted", f"{number(receipt['distinct'])} distinct + {number(receipt['duplicates'])} duplicates"),
     ]
     if (counts := receipt.get("membership")) is not None:

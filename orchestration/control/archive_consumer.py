@@ -170,7 +170,7 @@ class ArchiveConsumer:
         self._consumer = group_consumer(bootstrap, ARCHIVE_GROUP)
         self._retrying = Retrying(stop.wait)
         self._committer = ArchiveCommitter(
-            archive, TopicIds(bootstrap).of, ControlPlaneProducer(bootstrap).send, self._retrying, counters
+            archive, TopicIds(bootstrap).topic_id, ControlPlaneProducer(bootstrap).send, self._retrying, counters
         )
         self._reported_ms = 0
 

@@ -12,7 +12,7 @@ from orchestration.kinds.settle_activity import last_sent, report_of
 from orchestration.kinds.topics import import_topic
 from schemas.errors import MusterError, RetriableError
 from schemas.ids import Attempt, JobId, Partition
-from segmentation.archived import behind
+from segmentation.archived import unarchived_partitions
 
 LOOK_EVERY_MS: Final = 2_000
 """About the commit interval of the archive."""
@@ -48,7 +48,9 @@ class ArchiveWatch:
                 self._ends[topic] = self._archive().archived_to(topic)
             except RetriableError as exc:
                 _log.warning("cannot read the archive position of %s: %s", topic, exc)
-        return topic in self._ends and not behind(last_sent(report_of(self._jobs, job)), self._ends[topic])
+        return topic in self._ends and not unarchived_partitions(
+            last_sent(report_of(self._jobs, job)), self._ends[topic]
+        )
 
     def lost(self, job: Job, now_ms: int) -> str | None:
         """Why the archive can never have all of a job that has waited for a minute. None if it still can.

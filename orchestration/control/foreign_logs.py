@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from schemas.ids import Partition
-from schemas.metrics import OTHER_LOG, Sample
+from schemas.metrics import FOREIGN_LOG, Sample
 from schemas.topics import MEMBERSHIP_CHANGES
 
 _log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ class ForeignLogs:
 
     def samples(self) -> list[Sample]:
         """The gauge, from any thread. None before the first tick."""
-        return [] if self._looked_at is None else [Sample(metric=OTHER_LOG, value=len(self._found))]
+        return [] if self._looked_at is None else [Sample(metric=FOREIGN_LOG, value=len(self._found))]
 
     def tick(self) -> None:
         """Raises as Kafka and the lake do."""

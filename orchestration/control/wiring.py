@@ -112,7 +112,7 @@ def orphans(context: Context) -> Orphans:
 def foreign_logs(context: Context) -> ForeignLogs:
     """What notices checkpoints of another Kafka."""
     return ForeignLogs(
-        TopicIds(context.settings.kafka_bootstrap).of, lambda: operations.rebase(context).foreign_checkpoints()
+        TopicIds(context.settings.kafka_bootstrap).topic_id, lambda: operations.rebase(context).foreign_checkpoints()
     )
 
 

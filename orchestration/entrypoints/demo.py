@@ -171,7 +171,7 @@ def _prepare(context: Context) -> None:
     for name, share in ((LARGE, 0.01), (SMALL, 0.0)):
         changes = spec_changes(columns=["age:long", "country"], max_reject_share=share, allow_shrink=True)
         audience = context.audiences.ensure(DEFAULT_TENANT, name, new_id=fresh_id(), now_ms=now_ms())
-        spec = ImportSpec().changed(changes)
+        spec = ImportSpec().with_changes(changes)
         context.audiences.configure(audience.audience_id, spec=spec, retention=audience.retention)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import duckdb
 
-from connectors.storage.access import ORDINARY, S3Access, new_client
+from connectors.storage.access import DEFAULT_OPTIONS, S3Access, new_client
 from orchestration import kinds as steps
 from orchestration.workflow.resources import function_specs
 from schemas.warm import warm as warm_hashing
@@ -37,7 +37,7 @@ def warm() -> None:
     duckdb.default_connection().close()  # created by the import, with a thread; another is created on demand
     warm_hashing()
     # boto3 keeps the description of a service in its session. The keys are dummies, and no connection is opened.
-    new_client(S3Access(endpoint="", region="us-east-1", access_key="none", secret_key="none"), ORDINARY)  # noqa: S106
+    new_client(S3Access(endpoint="", region="us-east-1", access_key="none", secret_key="none"), DEFAULT_OPTIONS)  # noqa: S106
 
 
 def _handlers() -> list[str]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def archived_log(archive: "ActivityArchive", bootstrap: str, topic: str) -> ArchivedLog:
     """Of one topic. Raises `RetriableError` TOPIC_REPLACED, TOPIC_MISSING, KAFKA_UNAVAILABLE, LAKE_UNAVAILABLE."""
-    return archive.log(topic, topic_id=TopicIds(bootstrap).of(topic))
+    return archive.log(topic, topic_id=TopicIds(bootstrap).topic_id(topic))
 
 
 def archived_logs(archive: "ActivityArchive", bootstrap: str) -> Mapping[str, ArchivedLog]:

@@ -10,7 +10,7 @@ from schemas.errors import FatalError
 from schemas.ids import Attempt
 from schemas.messages import PartitionFailed, PartitionMaterialised, ProgressMessage
 from schemas.records import as_record, from_record
-from segmentation.completion import Complete, Completion, completion, whole_attempt
+from segmentation.completion import Complete, Completion, complete_attempt, completion
 from segmentation.versions import Part
 
 _COLUMNS: Final = ("import_id", "attempt", "partition")
@@ -45,7 +45,7 @@ def completion_of(progress: ProgressStore, job: Job) -> Completion:
 def complete(progress: ProgressStore, job: Job, *, attempt: Attempt | None = None) -> Complete:
     """The newest complete attempt, or `attempt`. Raises `FatalError` NOT_COMPLETE."""
     facts = _facts(progress, job)
-    asked = None if attempt is None else whole_attempt(attempt, *facts)
+    asked = None if attempt is None else complete_attempt(attempt, *facts)
     found = asked or completion(job.attempt, *facts)
     if not isinstance(found, Complete):
         raise FatalError("NOT_COMPLETE", f"job {job.job_id} is {job.state}, but {found}", job=job.job_id)

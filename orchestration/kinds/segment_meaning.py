@@ -95,7 +95,7 @@ class Meanings:
         """
         if not meaning.versions:
             return ()
-        found = self.queries.outside(meaning.question(activity or self.activity(tenant)))
+        found = self.queries.unknown_members(meaning.question(activity or self.activity(tenant)))
         return tuple(
             Outside(audience=name, version=meaning.versions[name][0], users=users) for name, users in found.items()
         )

@@ -21,7 +21,7 @@ from orchestration.kinds.topics import activity_source, import_topic
 from orchestration.platform.clock import now_ms
 from schemas.errors import FatalError, RetriableError
 from schemas.ids import Partition
-from segmentation.archived import behind
+from segmentation.archived import unarchived_partitions
 
 
 def last_sent(report: Mapping[str, Any]) -> Mapping[Partition, int]:
@@ -45,7 +45,7 @@ def settle(
     if job.state not in {"AWAITING", "PUBLISHING"}:
         return records.view(job)
     sent, topic = report_of(records.jobs, job), import_topic(job)
-    if waiting := behind(last_sent(sent), archive.archived_to(topic)):
+    if waiting := unarchived_partitions(last_sent(sent), archive.archived_to(topic)):
         raise RetriableError(
             "ARCHIVE_BEHIND", f"the archive lacks rows of job {job_id} in partitions {list(waiting)}", job=job_id
         )

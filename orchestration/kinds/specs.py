@@ -13,7 +13,7 @@ from schemas.errors import UserError
 from schemas.ids import TenantName
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import RESERVED, activity_spec, learned_spec
-from segmentation.columns import check_change, first_spec, ordered, spec_after, with_columns_of
+from segmentation.columns import check_change, first_spec, ordered, updated_spec, with_version_columns
 from segmentation.publishing import check_columns
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def import_spec(name: str, kept: ImportSpec, overrides: Mapping[str, Any]) -> Im
 
     Raises `UserError` BAD_SPEC, COLUMNS_WOULD_CHANGE, SCHEMA_MISMATCH.
     """
-    spec = kept.changed(overrides)
+    spec = kept.with_changes(overrides)
     if spec.kind != "audience":
         raise UserError("BAD_SPEC", f"{spec.kind} cannot be imported as an audience", kind=spec.kind)
     spec = replace(spec, columns=ordered(spec.columns, kept.columns))
@@ -52,7 +52,7 @@ class Specs:
         if audience.state != "before" or (current := self.versions().current(ref_of(audience))) is None:
             return audience.spec
         made_by = self.jobs.find(current.import_id)
-        return with_columns_of(audience.spec, current.row_schema, None if made_by is None else made_by.spec)
+        return with_version_columns(audience.spec, current.row_schema, None if made_by is None else made_by.spec)
 
     def keep(self, job: Job) -> None:
         """After the version of a job is published: the audience is `standing`, with the columns of its versions."""
@@ -64,7 +64,7 @@ class Specs:
         def after(now: Audience) -> ImportSpec:
             if now.state == "awaited":
                 return first_spec(job.spec)
-            return spec_after(found if now.state == "before" else now.spec, job.spec)
+            return updated_spec(found if now.state == "before" else now.spec, job.spec)
 
         self.audiences.keep_spec(audience.audience_id, after)
 

@@ -40,7 +40,7 @@ def create(
 ) -> Audience:
     """Create an audience. Raises `UserError` BAD_NAME, UNKNOWN_TENANT, AUDIENCE_EXISTS, BAD_SPEC, BAD_RETENTION."""
     tenant_, name_ = check_names(audiences, tenant, name)
-    spec = replace(ImportSpec().changed(changes), drop_columns=(), retype_columns=())
+    spec = replace(ImportSpec().with_changes(changes), drop_columns=(), retype_columns=())
     kept = changed_retention(Retention(), retention)
     audience = audiences.create(tenant_, name_, new_id=fresh_id(), now_ms=now_ms(), spec=spec)
     if retention:
@@ -67,7 +67,7 @@ def configure(
     """
     audience = find(audiences, tenant, name)
     kept_versions = changed_retention(audience.retention, retention)
-    spec, with_columns = audience.spec.changed(changes), not COLUMN_KEYS.isdisjoint(changes)
+    spec, with_columns = audience.spec.with_changes(changes), not COLUMN_KEYS.isdisjoint(changes)
     if with_columns:
         spec = _with_changed_columns(audience, changes, specs=specs, versions=versions())
     audiences.configure(audience.audience_id, spec=spec, retention=kept_versions, with_columns=with_columns)
@@ -78,7 +78,7 @@ def _with_changed_columns(
     audience: Audience, changes: Mapping[str, Any], *, specs: "Specs", versions: "VersionStore"
 ) -> ImportSpec:
     current, kept = versions.current(ref_of(audience)), specs.present(audience)
-    spec, before = kept.changed(changes), RowSchema() if current is None else current.row_schema
+    spec, before = kept.with_changes(changes), RowSchema() if current is None else current.row_schema
     named = {*changes.get("drop_columns", ()), *changes.get("retype_columns", ())}
     if unknown := sorted(named - {c.name for c in (*kept.columns, *before.columns, *spec.columns)}):
         raise UserError(

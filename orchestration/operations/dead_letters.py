@@ -7,7 +7,7 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from connectors.kafka.errors import kafka_error
-from connectors.kafka.logon import librdkafka_config, metadata, refusals_of
+from connectors.kafka.logon import librdkafka_config, metadata, raise_refusals
 from orchestration.platform.clock import iso, now_ms
 from schemas.codec import CODEC, UndecodableError
 from schemas.errors import RetriableError, UserError
@@ -40,7 +40,7 @@ def read(bootstrap: str, *, limit: int | None = None, offsets: Sequence[int] | N
     )
     try:
         metadata(consumer, DEAD_LETTERS, TIMEOUT_S)  # fails here within a second if the logon is refused
-        with refusals_of(consumer):
+        with raise_refusals(consumer):
             low, high = consumer.get_watermark_offsets(TopicPartition(DEAD_LETTERS, PARTITION), timeout=TIMEOUT_S)
         first = low if limit is None else max(low, high - limit)
         if offsets is not None:

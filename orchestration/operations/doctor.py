@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from connectors.kafka.topics import topic_differences
 from connectors.kafka.worker_group import group_members
-from connectors.sandbox import described, look
+from connectors.sandbox import describe_layers, probe
 from orchestration.catalog.migrate import revisions
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import SANDBOX_REQUIRED, Settings
@@ -51,7 +51,7 @@ def wrong(subject: str, code: str, message: str, advice: str) -> Diagnosis:
 def sandbox(settings: Settings) -> Diagnosis:
     """How well this machine confines children that read untrusted files."""
     try:
-        missing = described(look())
+        missing = describe_layers(probe())
     except OSError as exc:
         return wrong("sandbox", "SANDBOX_BROKEN", f"child processes cannot be confined: {exc}", "see docs/security.md")
     if not missing:

@@ -125,7 +125,7 @@ class DryRuns:
         """Verify and compare. Raises what verification raises for a file that cannot be read to its end."""
         known = self.audiences.find(tenant, audience)
         base, kept = self._base(known), ImportSpec() if known is None else self.specs.present(known)
-        spec, problems = kept.changed(overrides), []
+        spec, problems = kept.with_changes(overrides), []
         try:
             spec = import_spec(audience, kept, overrides)
         except UserError as exc:

@@ -27,7 +27,7 @@ from schemas.errors import RetriableError, UserError
 from schemas.ids import Partition
 from schemas.topics import ACTIVITY_TOPICS, MEMBERSHIP_CHANGES, SEGMENT_WORKER_GROUP
 from streams.segments import checkpoints
-from streams.segments.log_identity import is_of
+from streams.segments.log_identity import log_matches
 from streams.segments.log_reader import LogReader
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class Rebase:
     def _topic(self, topic: str) -> TopicFound:
 
         bootstrap, partitions = self.settings.kafka_bootstrap, self.settings.partitions
-        topic_id, known = TopicIds(bootstrap).of(topic), self.archive.topic_id(topic)
+        topic_id, known = TopicIds(bootstrap).topic_id(topic), self.archive.topic_id(topic)
         starts, ends = log_starts(bootstrap, topic, partitions), log_ends(bootstrap, topic, partitions)
         return TopicFound(
             topic=topic,
@@ -173,7 +173,9 @@ class Rebase:
                 end = await log.end()
             finally:
                 await log.stop()
-            if not await is_of(LogReader(settings.kafka_bootstrap, MEMBERSHIP_CHANGES, partition), checkpoint, end):
+            if not await log_matches(
+                LogReader(settings.kafka_bootstrap, MEMBERSHIP_CHANGES, partition), checkpoint, end
+            ):
                 other.append(partition)
         return tuple(other)
 
@@ -190,7 +192,7 @@ class Rebase:
         members = 0
         while True:
             try:
-                if not (members := group.members()) and group.move(starts):
+                if not (members := group.members()) and group.set_offsets(starts):
                     return
             except KafkaException as exc:
                 if time.monotonic() > deadline:

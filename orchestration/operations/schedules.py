@@ -14,7 +14,7 @@ from orchestration.operations.submit import check_names, check_target, require_t
 from orchestration.platform.clock import fresh_id, iso
 from orchestration.workflow.engine import EXPORT_MACHINE, IMPORT_MACHINE, WorkflowEngine
 from schemas.errors import UserError
-from schemas.export_shape import not_in_a_delta
+from schemas.export_shape import delta_not_supported
 from schemas.ids import JobId, TenantName, audience_name, schedule_name, segment_name, tenant_name
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec, kind_of_target
@@ -104,8 +104,8 @@ def schedule_export(
     audiences.get(tenant, audience_name(request.audience))
     times = timetable(expression, timezone, now_ms)
     check_request(request)
-    if since_last and request.shape.others:
-        raise not_in_a_delta()
+    if since_last and request.shape.other_audiences:
+        raise delta_not_supported()
     if request.to.startswith(S3):  # a topic takes one export after another
         check_varies(request.to, times, whole_second(now_ms) - 1)
     else:

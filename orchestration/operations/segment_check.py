@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Final
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from connectors.kafka.errors import kafka_error
-from connectors.kafka.logon import librdkafka_config, refusals_of
-from connectors.lake.activity_relations import Activity, Below
+from connectors.kafka.logon import librdkafka_config, raise_refusals
+from connectors.lake.activity_relations import Activity, EndOffsets
 from connectors.lake.segment_queries import Comparison
 from connectors.publishing.activations import ActivationSender
 from orchestration.catalog.segment_records import Segment
@@ -30,7 +30,7 @@ from orchestration.platform.clock import fresh_id, now_ms
 from schemas.codec import CODEC, UndecodableError
 from schemas.errors import MusterError, RetriableError, UserError
 from schemas.ids import JobId, Partition
-from schemas.layout import cut_prefix
+from schemas.layout import segment_snapshot_prefix
 from schemas.segment_messages import CutRequested, SegmentCut
 from schemas.topics import EVENTS, PROFILES, SEGMENT_STATUS
 from segmentation.expressions.literals import EPOCH
@@ -196,7 +196,7 @@ class SegmentCheck:
         try:
             # Read from the present end, so that an answer that precedes the first poll is not missed.
             wait_s = min(KAFKA_S, max(POLL_S, deadline - time.monotonic()))
-            with refusals_of(consumer):
+            with raise_refusals(consumer):
                 _, end = consumer.get_watermark_offsets(TopicPartition(SEGMENT_STATUS, 0), timeout=wait_s)
             consumer.assign([TopicPartition(SEGMENT_STATUS, 0, end)])
             ActivationSender(settings.kafka_bootstrap, settings.partitions).send(request, only)
@@ -219,7 +219,7 @@ class SegmentCheck:
     def _remove(self, request: CutRequested) -> None:
         """Files that a partition writes too late, or that cannot be removed now, are removed with other orphans."""
         try:
-            self.objects.delete_prefix(self.settings.staging_bucket, cut_prefix(request.cut_id))
+            self.objects.delete_prefix(self.settings.staging_bucket, segment_snapshot_prefix(request.cut_id))
         except MusterError as exc:
             _log.warning("the members of cut %s were not removed: %s", request.cut_id, exc)
 
@@ -246,8 +246,8 @@ def _below(activity: Activity, cuts: Sequence[SegmentCut]) -> Activity:
     """The activity that the partitions of these cuts had read."""
     return replace(
         activity,
-        events_below=Below(ends={cut.partition: cut.events for cut in cuts}),
-        profiles_below=Below(ends={cut.partition: cut.profiles for cut in cuts}),
+        events_below=EndOffsets(ends={cut.partition: cut.events for cut in cuts}),
+        profiles_below=EndOffsets(ends={cut.partition: cut.profiles for cut in cuts}),
     )
 
 

@@ -59,7 +59,7 @@ def preview(
     activity, at = meanings.activity(tenant_), datetime.now(UTC)
     question = meaning.question(activity)
     members = queries.count(question, at)
-    events, attributes = queries.unseen(question)
+    events, attributes = queries.unknown_names(question)
     return Preview(
         members=members,
         at=at,
@@ -79,7 +79,7 @@ def unseen(
     According to the archive.
     """
     question = Question(rule=rule, activity=meanings.activity(tenant_name(tenant)), segments={}, audiences={})
-    events, attributes = meanings.queries.unseen(question)
+    events, attributes = meanings.queries.unknown_names(question)
     return tuple(events), tuple(attributes), tuple(meanings.queries.mistyped(question))
 
 
@@ -122,7 +122,7 @@ def explain(
     at = as_of or datetime.now(UTC)
     question = meaning.question(meanings.activity(segment.tenant))
     found = queries.explain(question, at, user_id)
-    audiences = queries.audiences_of(question, user_id) if found is None else ()
+    audiences = queries.audiences_containing(question, user_id) if found is None else ()
     if found is None and not audiences:
         raise UserError(
             "UNKNOWN_USER",

@@ -42,7 +42,7 @@ def spec_changes(
     changes = {name: value for name, value in given.items() if value is not None}
     if allow_shrink:
         changes["max_shrink_percent"] = None
-    ImportSpec().changed(changes)
+    ImportSpec().with_changes(changes)
     return changes
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any, Final, Literal
 
-from connectors.lake.row_groups import HELD_BYTES
+from connectors.lake.row_groups import FETCH_BYTES
 from orchestration.kinds.compute_target import ComputeTarget
 from orchestration.quoting.bills import Usd, function_bill, machine_bill, task_bill, traffic_bill, workers_bill
 from orchestration.quoting.deployment import SMALL_FUNCTION, Deployment, function_gb
@@ -138,7 +138,7 @@ class Quoting:
         sending = self._import()
         left = max(0.0, self.busy_s - (sending.seconds - sending.start_s))
         runs = max(self.sent_bytes / RUN_BYTES, self.busy_s * d.partitions)  # one run a second, however small
-        parts = self.rows * self.rates.lake.bytes / HELD_BYTES + d.partitions
+        parts = self.rows * self.rates.lake.bytes / FETCH_BYTES + d.partitions
         requests = Usd(requests=(runs + parts) * p.s3_put.usd + runs * p.s3_get.usd)
         usd = workers_bill(p, self.busy_s, d.workers, d.worker) + traffic_bill(p, self.sent_bytes, d.zones) + requests
         return StageQuote(
@@ -155,7 +155,7 @@ class Quoting:
         target, width = self.targets.build, self.work.width(self.rates)
         both = self.rows + self.work.base_members * width
         busy = seconds(self.rates.build, both, self.deployment.resources(target).vcpu)
-        groups = both * self.rates.lake.bytes / HELD_BYTES + 2 * self.deployment.partitions
+        groups = both * self.rates.lake.bytes / FETCH_BYTES + 2 * self.deployment.partitions
         usd = Usd(requests=groups * (self.prices.s3_put.usd + self.prices.s3_get.usd))
         disk = both / self.deployment.partitions * self.rates.file.bytes / 10**9
         return self._quoted("build", target, busy, usd, disk)
@@ -165,7 +165,7 @@ class Quoting:
         target = self.targets.publish
         members = self.work.published * self.work.width(self.rates)
         busy = seconds(self.rates.publish, members, self.deployment.resources(target).vcpu)
-        groups = ceil(members * self.rates.lake.bytes / HELD_BYTES) + self.deployment.partitions
+        groups = ceil(members * self.rates.lake.bytes / FETCH_BYTES) + self.deployment.partitions
         return self._quoted("publish", target, busy, Usd(requests=groups * self.prices.s3_get.usd))
 
     def _quoted(self, stage: Stage, target: ComputeTarget, busy_s: float, usd: Usd, disk_gb: float = 0.0) -> StageQuote:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from schemas.activity_columns import ATTRIBUTE_TYPES, PROPERTY_TYPES
 from schemas.columns import ColumnType
 from segmentation.evaluation.batches import EventBatch, ProfileBatch
 from segmentation.evaluation.columns import Flags, Micros, Users
@@ -19,7 +20,7 @@ from segmentation.expressions.literals import EPOCH
 from segmentation.expressions.masks import mask_of
 from segmentation.expressions.nodes import Presence
 from segmentation.rules.nodes import Count, Events, Ever, Group, Never, Rule, RuleCondition, Seen
-from segmentation.rules.typed import OF_EVENTS, OF_PROFILES, typed
+from segmentation.rules.typed import typed
 
 MICROS: Final = 1_000_000
 Indices = npt.NDArray[np.int64]
@@ -44,48 +45,48 @@ class Answers:
             self._rows[kind] = self._state.latest[kind].rows(self.users)
         return self._rows[kind]
 
-    def is_in(self, rule: Rule, some: Indices) -> Flags:
-        """True for those of the users in `some` who satisfy a rule."""
-        groups = (self._of_group(group, rule, some) for group in rule.groups)
+    def is_in(self, rule: Rule, indices: Indices) -> Flags:
+        """True for those of the users in `indices` who satisfy a rule."""
+        groups = (self._group(group, rule, indices) for group in rule.groups)
         return reduce(np.logical_and, groups)
 
-    def deadlines(self, count: Count, ranks: tuple[int, ...], some: Indices) -> tuple[Rows, Micros]:
+    def deadlines(self, count: Count, ranks: tuple[int, ...], indices: Indices) -> tuple[Rows, Micros]:
         """When the answer changes if no more events arrive: the next event of one of the ranks leaves the window.
 
-        For the users in `some`: the rows of their events, and the deadlines.
+        For the users in `indices`: the rows of their events, and the deadlines.
         """
-        rows, window = self.rows(count.events)[some], count.within_s * MICROS
-        return rows, self._state.latest[count.events].leaving(rows, self.at[some], window, ranks)
+        rows, window = self.rows(count.events)[indices], count.within_s * MICROS
+        return rows, self._state.latest[count.events].leaving(rows, self.at[indices], window, ranks)
 
-    def _of_group(self, group: Group, rule: Rule, some: Indices) -> Flags:
-        one = reduce(np.logical_or, (self._holds(condition, rule, some) for condition in group.conditions))
+    def _group(self, group: Group, rule: Rule, indices: Indices) -> Flags:
+        one = reduce(np.logical_or, (self._holds(condition, rule, indices) for condition in group.conditions))
         return ~one if group.negated else one
 
-    def _holds(self, condition: RuleCondition, rule: Rule, some: Indices) -> Flags:
+    def _holds(self, condition: RuleCondition, rule: Rule, indices: Indices) -> Flags:
         match condition:
             case Count():
-                return self._count(condition, some)
+                return self._count(condition, indices)
             case Ever():
-                return self._has(condition.events, some)
+                return self._has(condition.events, indices)
             case Never():
-                return ~self._has(condition.events, some)
+                return ~self._has(condition.events, indices)
             case Seen():
-                rows, latest = self.rows(condition.events)[some], self._state.latest[condition.events]
+                rows, latest = self.rows(condition.events)[indices], self._state.latest[condition.events]
                 seen = latest.first(rows) if condition.which == "first" else latest.times(rows, 1)
                 moment = (condition.moment - EPOCH) // timedelta(microseconds=1)
-                right: Flags = (seen < moment) if condition.bound == "before" else (seen >= moment)
-                return self._has(condition.events, some) & right
+                met: Flags = (seen < moment) if condition.bound == "before" else (seen >= moment)
+                return self._has(condition.events, indices) & met
             case _:
-                of = fact(condition, rule)
-                return self._state.true[of][self.users[some]]  # type: ignore[index]  # events are above
+                flag_fact = fact(condition, rule)
+                return self._state.true[flag_fact][self.users[indices]]  # type: ignore[index]  # events are above
 
-    def _has(self, kind: Events, some: Indices) -> Flags:
-        has: Flags = self.rows(kind)[some] != NONE
+    def _has(self, kind: Events, indices: Indices) -> Flags:
+        has: Flags = self.rows(kind)[indices] != NONE
         return has
 
-    def _count(self, count: Count, some: Indices) -> Flags:
+    def _count(self, count: Count, indices: Indices) -> Flags:
         """N events are within the window if the N-th latest is."""
-        latest, rows, at = self._state.latest[count.events], self.rows(count.events)[some], self.at[some]
+        latest, rows, at = self._state.latest[count.events], self.rows(count.events)[indices], self.at[indices]
 
         def at_least(times: int) -> Flags:
             return latest.within(rows, at, count.within_s * MICROS, times)
@@ -101,7 +102,7 @@ class Answers:
                 assert_never(count.quantity)
 
 
-def matching(kind: Events, batch: EventBatch) -> Flags:
+def event_mask(kind: Events, batch: EventBatch) -> Flags:
     """bool[n]: True for events of a batch with the required properties, whatever their name."""
     columns: dict[str, pa.Array] = {}
 
@@ -109,7 +110,7 @@ def matching(kind: Events, batch: EventBatch) -> Flags:
         columns[f"{type_} {name}"] = batch.values(name, type_)
         return f"{type_} {name}"
 
-    masks = (mask_of(typed(test, OF_EVENTS, column, None), columns.__getitem__) for test in kind.where)
+    masks = (mask_of(typed(test, PROPERTY_TYPES, column, None), columns.__getitem__) for test in kind.where)
     return reduce(np.logical_and, masks, np.ones(len(batch.occurred_at), np.bool_))
 
 
@@ -122,9 +123,9 @@ def attribute_mask(test: AttributeTest, batch: ProfileBatch) -> Flags:
         columns[f"{type_} {name}"] = pc.if_else(pa.array(~batch.deleted), values, pa.scalar(None, values.type))
         return f"{type_} {name}"
 
-    return mask_of(typed(test.condition, OF_PROFILES, column, test.timezone), columns.__getitem__)
+    return mask_of(typed(test.condition, ATTRIBUTE_TYPES, column, test.timezone), columns.__getitem__)
 
 
-def of_nothing(test: AttributeTest) -> bool:
+def true_without_attributes(test: AttributeTest) -> bool:
     """Result of a test on a profile without attributes."""
     return isinstance(test.condition, Presence) and not test.condition.present

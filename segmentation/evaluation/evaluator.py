@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.segment_messages import ChangeCause
-from segmentation.evaluation.answers import Answers, Indices, attribute_mask, of_nothing
+from segmentation.evaluation.answers import Answers, Indices, attribute_mask, true_without_attributes
 from segmentation.evaluation.batches import Changes, EventBatch, ProfileBatch
 from segmentation.evaluation.columns import Micros, Users
 from segmentation.evaluation.kinds import Kinds
@@ -30,7 +30,7 @@ from segmentation.rules.nodes import Events, Member
 MAX_USERS: Final = 100_000
 """Users evaluated per step as time advances; bounds the changes emitted at once."""
 
-NOBODY: Final[Users] = np.zeros(0, np.int32)
+NO_USERS: Final[Users] = np.zeros(0, np.int32)
 
 
 class Evaluator:
@@ -63,17 +63,17 @@ class Evaluator:
         """Number of members."""
         return int(np.count_nonzero(self.state.inside[segment]))
 
-    def take_events(self, batch: EventBatch, at_us: int) -> list[Changes]:
+    def apply_events(self, batch: EventBatch, at_us: int) -> list[Changes]:
         """Advance time to `at_us` (never back), then apply the events; future ones wait until they are due."""
         changes = self.advance(at_us)
-        users, new = self.meet(batch.user_ids)
+        users, new = self.add_users(batch.user_ids)
         touched = self.insert(self.kinds.occurrences(batch, users))
         return changes + self._evaluate(touched, self._distinct(users), "event", new=new)
 
-    def take_profiles(self, batch: ProfileBatch, at_us: int) -> list[Changes]:
+    def apply_profiles(self, batch: ProfileBatch, at_us: int) -> list[Changes]:
         """Advance time to `at_us`, then apply the changes of profiles."""
         changes = self.advance(at_us)
-        users, new = self.meet(batch.user_ids)
+        users, new = self.add_users(batch.user_ids)
         touched = self.apply(batch, users, self.plan.tests)
         return changes + self._evaluate(touched, self._distinct(users), "profile", new=new)
 
@@ -83,7 +83,7 @@ class Evaluator:
         if member not in self.state.true:  # no rule refers to it
             return changes
         users = self.state.index.add(user_ids)
-        self.state.fit()
+        self.state.grow()
         now = np.zeros(len(self.state.known), np.bool_)
         now[users] = True
         different = np.flatnonzero(now != self.state.true[member]).astype(np.int32)
@@ -93,7 +93,7 @@ class Evaluator:
     def adopt(self, segment: str, user_ids: pa.StringArray) -> list[Changes]:
         """Make these users the members of a paused segment, whatever its rule; rules that refer to it are evaluated."""
         users = self.state.index.add(user_ids)
-        self.state.fit()
+        self.state.grow()
         now = np.zeros(len(self.state.known), np.bool_)
         now[users] = True
         different = np.flatnonzero(now != self.state.inside[segment]).astype(np.int32)
@@ -112,9 +112,9 @@ class Evaluator:
         """`advance` in bounded steps; T is `at_us` once all of them are done."""
         while (due := self._due(at_us, max_users)) is not None:
             users, instants, passed = due
-            touched = self._happen(self.state.pending.take(users, instants))
-            for kind, of in passed:
-                touched[kind] = np.concatenate((touched.get(kind, of[:0]), of))
+            touched = self._apply_events(self.state.pending.take(users, instants))
+            for kind, kind_users in passed:
+                touched[kind] = np.concatenate((touched.get(kind, kind_users[:0]), kind_users))
             yield self._evaluate(touched, users, "time", instants)
         self.state.at_us = max(self.state.at_us, at_us)
 
@@ -123,44 +123,47 @@ class Evaluator:
 
         What is due: the kinds of events whose count changes, each with its users.
         """
-        pending = self.state.pending.come(at_us)
-        kinds, some = [], []
+        pending = self.state.pending.due(at_us)
+        kinds, passed_users = [], []
         for count, deadlines in self.state.deadlines.items():
             rows, passed = deadlines.passed(at_us)
             if len(rows):
                 kinds.append(count.events)
-                some.append((self.state.latest[count.events].users(rows), passed))
-        if not some and not len(pending.users):
+                passed_users.append((self.state.latest[count.events].users(rows), passed))
+        if not passed_users and not len(pending.users):
             return None
-        distinct = [*some, (pending.users, pending.occurred_at)]
-        users, instants, which = self._marks.earliest(len(self.state.index), distinct)
-        due = [(kind, of[first]) for kind, (of, _), first in zip(kinds, some, which[:-1], strict=True)]
+        distinct = [*passed_users, (pending.users, pending.occurred_at)]
+        users, instants, is_earliest = self._marks.earliest(len(self.state.index), distinct)
+        due = [
+            (kind, kind_users[first])
+            for kind, (kind_users, _), first in zip(kinds, passed_users, is_earliest[:-1], strict=True)
+        ]
         if len(users) > max_users:
-            due = [(kind, of[of < users[max_users]]) for kind, of in due]
+            due = [(kind, kind_users[kind_users < users[max_users]]) for kind, kind_users in due]
             users, instants = users[:max_users], instants[:max_users]
         return users, instants, due
 
     def settle(self) -> list[Changes]:
         """Evaluate all users at T, after the rules changed or the state was not built from a log."""
-        everybody = np.flatnonzero(self.state.known).astype(np.int32)
+        all_users = np.flatnonzero(self.state.known).astype(np.int32)
         changes: list[Changes] = []
-        for start in range(0, len(everybody), MAX_USERS):
-            users = everybody[start : start + MAX_USERS]
+        for start in range(0, len(all_users), MAX_USERS):
+            users = all_users[start : start + MAX_USERS]
             touched: dict[Fact, Users] = {
                 kind: users[latest.rows(users) != NONE] for kind, latest in self.state.latest.items()
             }
             changes += self._evaluate(touched, users, "rule", new=users)
         return changes
 
-    def meet(self, user_ids: pa.StringArray) -> tuple[Users, Users]:
+    def add_users(self, user_ids: pa.StringArray) -> tuple[Users, Users]:
         """Numbers of users, known from now on, and of those among them who are new."""
         users = self.state.index.add(user_ids)
-        self.state.fit()
+        self.state.grow()
         new = users[~self.state.known[users]]
         self.state.known[new] = True
         if len(new):
             for test in self.plan.tests:  # no attribute is set, which is a fact that a rule may ask for
-                self.state.true[test][new] = of_nothing(test)
+                self.state.true[test][new] = true_without_attributes(test)
         return users, new
 
     def insert(self, events: Occurrences) -> dict[Fact, Users]:
@@ -169,7 +172,7 @@ class Evaluator:
         if later.any():
             self.state.pending.add(events.take(later))
             events = events.take(~later)
-        return self._happen(events)
+        return self._apply_events(events)
 
     def apply(self, batch: ProfileBatch, users: Users, tests: Iterable[AttributeTest]) -> dict[Fact, Users]:
         """Results of some tests on changed profiles; returns the affected users, by test."""
@@ -182,12 +185,12 @@ class Evaluator:
                 touched[test] = users[changed]
         return touched
 
-    def _happen(self, events: Occurrences) -> dict[Fact, Users]:
+    def _apply_events(self, events: Occurrences) -> dict[Fact, Users]:
         touched: dict[Fact, Users] = {}
-        for number, of in events.by_kind():
+        for number, occurrences in events.by_kind():
             kind = self.kinds[number]
-            self.state.latest[kind].add(of.users, of.occurred_at, of.identities)
-            touched[kind] = of.users
+            self.state.latest[kind].add(occurrences.users, occurrences.occurred_at, occurrences.identities)
+            touched[kind] = occurrences.users
         return touched
 
     def _distinct(self, *users: Users) -> Users:
@@ -199,7 +202,7 @@ class Evaluator:
         users: Users,
         cause: ChangeCause,
         instants: Micros | None = None,
-        new: Users = NOBODY,
+        new: Users = NO_USERS,
     ) -> list[Changes]:
         """Evaluate `users` (distinct, ascending) again, at T or, with `instants`, each at its own.
 
@@ -207,32 +210,32 @@ class Evaluator:
         """
         at = np.full(len(users), self.state.at_us) if instants is None else instants
         answers = Answers(self.state, users, at)
-        touched_flags = {one: self._marks.among(users, of) for one, of in touched.items()}
+        touched_flags = {fact: self._marks.among(users, changed) for fact, changed in touched.items()}
         indices_of_new = self._marks.among(users, new)
         changes = []
         for name in self.plan.order:
             active = self.plan.rules[name]
-            flags = [touched_flags[one] for one in self.plan.depends[name] if one in touched_flags]
+            flags = [touched_flags[fact] for fact in self.plan.depends[name] if fact in touched_flags]
             if active.paused or not (flags or len(new)):
                 continue
-            some = np.flatnonzero(reduce(np.logical_or, flags, indices_of_new))
-            who, now = users[some], answers.is_in(active.rule, some)
-            changed = now != self.state.inside[name][who]
+            indices = np.flatnonzero(reduce(np.logical_or, flags, indices_of_new))
+            affected, now = users[indices], answers.is_in(active.rule, indices)
+            changed = now != self.state.inside[name][affected]
             if not changed.any():
                 continue
-            who, entered = who[changed], now[changed]
-            self.state.inside[name][who] = entered
+            affected, entered = affected[changed], now[changed]
+            self.state.inside[name][affected] = entered
             member = Member(kind="segment", name=name)
             if member in self.state.true:
-                self.state.true[member][who] = entered
-                touched_flags[member] = self._marks.among(users, who)
+                self.state.true[member][affected] = entered
+                touched_flags[member] = self._marks.among(users, affected)
             changes.append(
                 Changes(
                     segment=name,
                     rule_version=active.version,
-                    user_ids=self.state.index.ids(who),
+                    user_ids=self.state.index.ids(affected),
                     entered=entered,
-                    effective_at=at[some[changed]],
+                    effective_at=at[indices[changed]],
                     cause=cause,
                 )
             )

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
-from segmentation.evaluation.answers import matching
+from segmentation.evaluation.answers import event_mask
 from segmentation.evaluation.batches import EventBatch
 from segmentation.evaluation.columns import Users
 from segmentation.evaluation.pending import Occurrences
@@ -38,7 +38,7 @@ class Kinds:
             for index, kind in enumerate(of_name):
                 if index == 0:
                     named = indices == number
-                rows = np.flatnonzero(named & matching(kind, batch) if kind.where else named)
+                rows = np.flatnonzero(named & event_mask(kind, batch) if kind.where else named)
                 kinds = np.full(len(rows), self._number[kind], np.int32)
                 found.append(Occurrences(kinds, users[rows], batch.occurred_at[rows], batch.identities[rows]))
         return Occurrences.of(found)

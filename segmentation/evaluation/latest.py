@@ -50,7 +50,7 @@ class LatestEvents:
         return sum(column.nbytes for column in columns)
 
     def columns(self) -> Columns:
-        """Columns from which `of_columns` builds an equal object."""
+        """Columns from which `from_columns` builds an equal object."""
         rows = self._rows
         return {
             "user": self._user_of[:rows],
@@ -61,7 +61,7 @@ class LatestEvents:
         }
 
     @classmethod
-    def of_columns(cls, columns: Columns) -> Self:
+    def from_columns(cls, columns: Columns) -> Self:
         """Inverse of `columns`."""
         rows, keep = columns["times"].shape
         out = cls(keep)
@@ -79,10 +79,10 @@ class LatestEvents:
         if not len(users):
             return
         self._row_of = grown(self._row_of, int(users.max()) + 1, NONE)
-        most = self._rows + len(users)
-        self._user_of, self._stored = grown(self._user_of, most), grown(self._stored, most)
-        self._times, self._identities = grown(self._times, most), grown(self._identities, most)
-        self._first = grown(self._first, most)
+        capacity = self._rows + len(users)
+        self._user_of, self._stored = grown(self._user_of, capacity), grown(self._stored, capacity)
+        self._times, self._identities = grown(self._times, capacity), grown(self._identities, capacity)
+        self._first = grown(self._first, capacity)
         self._rows = _insert(
             users, occurred_at, identities, self._row_of, self._user_of, self._times, self._identities,
             self._stored, self._first, self._rows,

@@ -23,33 +23,33 @@ class Marks:
         """Memory in use."""
         return self._flags.nbytes + self._instants.nbytes
 
-    def distinct(self, users: int, *some: Users) -> Users:
-        """The users in any of `some`, ascending, each once."""
+    def distinct(self, users: int, *subsets: Users) -> Users:
+        """The users in any of `subsets`, ascending, each once."""
         self._flags = grown(self._flags, users)
-        for one in some:
+        for one in subsets:
             self._flags[one] = True
         out = np.flatnonzero(self._flags[:users]).astype(np.int32)
         self._flags[out] = False
         return out
 
-    def among(self, users: Users, some: Users) -> Flags:
-        """bool[n]: True for those of `users` (distinct, ascending) in `some`, a subset of them."""
+    def among(self, users: Users, subset: Users) -> Flags:
+        """bool[n]: True for those of `users` (distinct, ascending) in `subset`, which they contain."""
         self._flags = grown(self._flags, int(users[-1]) + 1 if len(users) else 0)
-        self._flags[some] = True
+        self._flags[subset] = True
         out = self._flags[users]
         self._flags[users] = False
         return out
 
-    def earliest(self, users: int, some: Sequence[tuple[Users, Micros]]) -> tuple[Users, Micros, list[Flags]]:
-        """Users in any of `some`, ascending; each one's earliest instant; for each of `some`, which entries are it."""
+    def earliest(self, users: int, subsets: Sequence[tuple[Users, Micros]]) -> tuple[Users, Micros, list[Flags]]:
+        """Users in any of `subsets`, ascending; the earliest instant of each; for each subset, which entries are it."""
         self._instants = grown(self._instants, users, _NEVER)
-        for of, instants in some:
-            _lower(self._instants, of, instants)
-        distinct = self.distinct(users, *(of for of, _ in some))
+        for subset, instants in subsets:
+            _lower(self._instants, subset, instants)
+        distinct = self.distinct(users, *(subset for subset, _ in subsets))
         earliest = self._instants[distinct]
-        which = [self._instants[of] == instants for of, instants in some]
+        is_earliest = [self._instants[subset] == instants for subset, instants in subsets]
         self._instants[distinct] = _NEVER
-        return distinct, earliest, which
+        return distinct, earliest, is_earliest
 
 
 @njit(cache=True, nogil=True)

@@ -71,7 +71,7 @@ class PendingEvents:
         """All pending events."""
         return self._events
 
-    def come(self, at_us: int) -> Occurrences:
+    def due(self, at_us: int) -> Occurrences:
         """The events due at an instant; they stay pending until taken."""
         if self._next > at_us:
             return Occurrences.none()

@@ -51,9 +51,9 @@ class Plan:
 def plan_of(rules: Mapping[str, ActiveRule]) -> Plan:
     """The plan of `rules`, by segment name. Raises `UserError` SEGMENT_CYCLE."""
     conditions = [(c, active.rule) for active in rules.values() for c in active.rule.conditions]
-    asked = {condition: need for active in rules.values() for condition, need in needs(active.rule).items()}
+    needed = {condition: need for active in rules.values() for condition, need in needs(active.rule).items()}
     keep: dict[Events, int] = {}
-    for need in asked.values():  # the earliest is kept in addition to the latest
+    for need in needed.values():  # the earliest is kept in addition to the latest
         keep[need.events] = max(keep.get(need.events, 1), need.keep)
     facts = [fact(condition, rule) for condition, rule in conditions]
     return Plan(
@@ -61,7 +61,7 @@ def plan_of(rules: Mapping[str, ActiveRule]) -> Plan:
         rules=dict(rules),
         depends={name: _facts(active.rule) for name, active in rules.items()},
         keep=keep,
-        deadlines={c: need.deadlines for c, need in asked.items() if isinstance(c, Count)},
+        deadlines={c: need.deadlines for c, need in needed.items() if isinstance(c, Count)},
         tests=tuple(dict.fromkeys(f for f in facts if isinstance(f, AttributeTest))),
         members=tuple(dict.fromkeys(f for f in facts if isinstance(f, Member))),
     )

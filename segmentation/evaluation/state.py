@@ -14,7 +14,7 @@ from segmentation.evaluation.plan import AttributeTest, Plan
 from segmentation.evaluation.user_index import UserIndex
 from segmentation.rules.nodes import Count, Events, Member
 
-Asked = AttributeTest | Member
+BooleanFact = AttributeTest | Member
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,18 +32,18 @@ class State:
     latest: dict[Events, LatestEvents]
     deadlines: dict[Count, Deadlines]
     pending: PendingEvents = field(default_factory=PendingEvents)
-    true: dict[Asked, Flags]
+    true: dict[BooleanFact, Flags]
     inside: dict[str, Flags]
 
     @classmethod
     def empty(cls, plan: Plan, at_us: int) -> Self:
         """The state before the first record."""
-        asked: tuple[Asked, ...] = (*plan.tests, *plan.members)
+        facts: tuple[BooleanFact, ...] = (*plan.tests, *plan.members)
         return cls(
             at_us=at_us,
             latest={kind: LatestEvents(keep) for kind, keep in plan.keep.items()},
             deadlines={count: Deadlines() for count in plan.deadlines},
-            true={one: np.zeros(0, np.bool_) for one in asked},
+            true={one: np.zeros(0, np.bool_) for one in facts},
             inside={name: np.zeros(0, np.bool_) for name in plan.order},
         )
 
@@ -58,14 +58,14 @@ class State:
         """Members of a segment, in no order."""
         return self.index.ids(np.flatnonzero(self.inside[segment][: len(self.index)]).astype(np.int32))
 
-    def fit(self) -> None:
+    def grow(self) -> None:
         """Make room for every user of the index."""
         self.known = grown(self.known, len(self.index))
         self.true = {one: grown(flags, len(self.known)) for one, flags in self.true.items()}
         self.inside = {name: grown(flags, len(self.known)) for name, flags in self.inside.items()}
 
     def columns(self) -> Columns:
-        """Columns from which `of_columns` builds an equal state, with the same plan. Deadlines follow from the rest."""
+        """Columns from which `from_columns` builds an equal state, with the same plan. Deadlines follow from them."""
         users = len(self.index)
         out = {f"index.{name}": column for name, column in self.index.columns().items()}
         out["known"] = self.known[:users]
@@ -79,20 +79,21 @@ class State:
         return out
 
     @classmethod
-    def of_columns(cls, plan: Plan, at_us: int, columns: Columns) -> Self:
+    def from_columns(cls, plan: Plan, at_us: int, columns: Columns) -> Self:
         """Inverse of `columns`, which it takes over. Call the evaluator's `settle` next: there are no deadlines yet."""
         out = cls.empty(plan, at_us)
-        out.index = UserIndex.of_columns(_below(columns, "index."))
+        out.index = UserIndex.from_columns(_with_prefix(columns, "index."))
         out.known = columns["known"]
         out.latest = {
-            kind: LatestEvents.of_columns(_below(columns, f"latest.{number}.")) for number, kind in enumerate(plan.keep)
+            kind: LatestEvents.from_columns(_with_prefix(columns, f"latest.{number}."))
+            for number, kind in enumerate(plan.keep)
         }
         out.true = {one: columns[f"true.{number}"] for number, one in enumerate(out.true)}
         out.inside = {name: columns[f"inside.{number}"] for number, name in enumerate(out.inside)}
-        out.pending.add(Occurrences(**_below(columns, "pending.")))
-        out.fit()
+        out.pending.add(Occurrences(**_with_prefix(columns, "pending.")))
+        out.grow()
         return out
 
 
-def _below(columns: Columns, prefix: str) -> Mapping[str, np.ndarray]:
+def _with_prefix(columns: Columns, prefix: str) -> Mapping[str, np.ndarray]:
     return {name.removeprefix(prefix): column for name, column in columns.items() if name.startswith(prefix)}

@@ -11,14 +11,14 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from segmentation.evaluation.answers import of_nothing
+from segmentation.evaluation.answers import true_without_attributes
 from segmentation.evaluation.batches import Changes, EventBatch, ProfileBatch
 from segmentation.evaluation.evaluator import Evaluator
 from segmentation.evaluation.kinds import Kinds
 from segmentation.evaluation.pending import Occurrences
 from segmentation.evaluation.plan import ActiveRule
 from segmentation.evaluation.state import State
-from segmentation.rules.nodes import Count, Events, Member, OfEvents
+from segmentation.rules.nodes import Count, EventCondition, Events, Member
 
 _SECOND_US: Final = 1_000_000
 
@@ -34,18 +34,20 @@ class Succession:
         self._versions = {name: active.version for name, active in old.plan.rules.items()}
         self._new = Evaluator(rules, at_us=old.at_us)
         plan, state = self._new.plan, self._new.state
-        kept = {kind: old.state.latest[kind] for kind, keep in plan.keep.items() if _keeps(old.state, kind, keep)}
+        kept = {
+            kind: old.state.latest[kind] for kind, keep in plan.keep.items() if _keeps_enough(old.state, kind, keep)
+        }
         state.index, state.known = old.state.index, old.state.known
         state.latest |= kept
         state.inside |= {name: flags for name, flags in old.state.inside.items() if name in state.inside}
-        state.fit()
+        state.grow()
         self.kinds = tuple(kind for kind in plan.keep if kind not in kept)
         self.tests = tuple(test for test in plan.tests if test not in old.state.true)
-        asked = tuple(member for member in plan.members if member.kind == "audience")
-        self.audiences = tuple(member for member in asked if member not in old.state.true)
-        state.true |= {one: old.state.true[one] for one in (*plan.tests, *asked) if one in old.state.true}
+        audiences = tuple(member for member in plan.members if member.kind == "audience")
+        self.audiences = tuple(member for member in audiences if member not in old.state.true)
+        state.true |= {one: old.state.true[one] for one in (*plan.tests, *audiences) if one in old.state.true}
         for test in self.tests:
-            state.true[test][state.known] = of_nothing(test)
+            state.true[test][state.known] = true_without_attributes(test)
         for member in plan.members:
             if member.kind == "segment" and member.name in state.inside:
                 state.true[member] = state.inside[member.name].copy()
@@ -54,10 +56,10 @@ class Succession:
     @property
     def since_us(self) -> int | None:
         """Missing facts need only later events than this; None: they need all events."""
-        asked = [c for active in self._new.plan.rules.values() for c in active.rule.conditions]
-        of_missing = [c for c in asked if isinstance(c, OfEvents) and c.events in self.kinds]
-        windows = [c.within_s for c in of_missing if isinstance(c, Count)]
-        if len(windows) < len(of_missing):
+        conditions = [c for active in self._new.plan.rules.values() for c in active.rule.conditions]
+        missing = [c for c in conditions if isinstance(c, EventCondition) and c.events in self.kinds]
+        windows = [c.within_s for c in missing if isinstance(c, Count)]
+        if len(windows) < len(missing):
             return None
         return self._new.at_us - max(windows, default=0) * _SECOND_US
 
@@ -68,30 +70,30 @@ class Succession:
 
     def known(self, user_ids: pa.StringArray) -> None:
         """Add users who have an event or a profile."""
-        self._new.meet(user_ids)
+        self._new.add_users(user_ids)
 
     def events(self, batch: EventBatch) -> None:
         """Add events of any name, possibly repeated; kinds that the old rules used are skipped."""
-        users, _ = self._new.meet(batch.user_ids)
+        users, _ = self._new.add_users(batch.user_ids)
         self._new.insert(self._new.kinds.occurrences(batch, users, self.kinds))
 
     def profiles(self, batch: ProfileBatch) -> None:
         """Add changes of profiles, in the order in which they apply."""
-        users, _ = self._new.meet(batch.user_ids)
+        users, _ = self._new.add_users(batch.user_ids)
         self._new.apply(batch, users, self.tests)
 
     def members(self, member: Member, user_ids: pa.StringArray) -> None:
         """Add members of an audience, known or not; calls accumulate."""
         users = self._new.state.index.add(user_ids)
-        self._new.state.fit()
+        self._new.state.grow()
         self._new.state.true[member][users] = True
 
     def settle(self) -> tuple[Evaluator, list[Changes]]:
         """The evaluator of the new rules, and the users who enter and leave; all users leave a removed segment."""
-        gone = [self._end_of(name) for name in self._versions if name not in self._new.state.inside]
-        return self._new, [changes for changes in gone if len(changes.user_ids)] + self._new.settle()
+        removed = [self._all_leave(name) for name in self._versions if name not in self._new.state.inside]
+        return self._new, [changes for changes in removed if len(changes.user_ids)] + self._new.settle()
 
-    def _end_of(self, segment: str) -> Changes:
+    def _all_leave(self, segment: str) -> Changes:
         users = self._old.members(segment)
         return Changes(
             segment=segment,
@@ -103,7 +105,7 @@ class Succession:
         )
 
 
-def _keeps(state: State, kind: Events, keep: int) -> bool:
+def _keeps_enough(state: State, kind: Events, keep: int) -> bool:
     return kind in state.latest and state.latest[kind].keep >= keep
 
 
@@ -112,5 +114,5 @@ def _renumbered(events: Occurrences, old: Kinds, new: Kinds, kept: Collection[Ev
     numbers = np.unique(events.kinds).tolist()
     renumbered = {number: new.number(old[number]) for number in numbers if old[number] in kept}
     rows = np.isin(events.kinds, list(renumbered))
-    of_kept = events.take(rows)
-    return of_kept._replace(kinds=np.array([renumbered[number] for number in of_kept.kinds.tolist()], np.int32))
+    kept_events = events.take(rows)
+    return kept_events._replace(kinds=np.array([renumbered[number] for number in kept_events.kinds.tolist()], np.int32))

@@ -72,7 +72,7 @@ class UserIndex:
         return pa.StringArray.from_buffers(len(numbers), pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(out))
 
     def columns(self) -> Columns:
-        """Columns from which `of_columns` builds an equal index."""
+        """Columns from which `from_columns` builds an equal index."""
         used = int(self._offsets[self._count])
         return {
             "hashes": self._hashes[: self._count],
@@ -81,7 +81,7 @@ class UserIndex:
         }
 
     @classmethod
-    def of_columns(cls, columns: Columns) -> Self:
+    def from_columns(cls, columns: Columns) -> Self:
         """Inverse of `columns`."""
         out = cls()
         count = len(columns["hashes"])

@@ -60,8 +60,8 @@ def literal(given: Value) -> str:
 
 def plain(number: float) -> int | float:
     """A number in its shortest form: an int if it is an integer that every reader takes for this double."""
-    whole = number.is_integer() and abs(number) <= EXACT and (number != 0 or math.copysign(1, number) > 0)
-    return int(number) if whole else number
+    is_integral = number.is_integer() and abs(number) <= EXACT and (number != 0 or math.copysign(1, number) > 0)
+    return int(number) if is_integral else number
 
 
 def first_moment(day: date, timezone: str) -> datetime:
@@ -128,7 +128,7 @@ def _double(source: Source, token: Token) -> float:
 def _in_zone(written: datetime, timezone: str, *, ambiguous: str, nonexistent: str) -> datetime:
     local = pa.scalar(written, pa.timestamp("us"))
     try:
-        there = pc.assume_timezone(local, timezone, ambiguous=ambiguous, nonexistent=nonexistent)
+        instant = pc.assume_timezone(local, timezone, ambiguous=ambiguous, nonexistent=nonexistent)
     except pa.ArrowException as exc:
         raise UserError("BAD_TIMEZONE", f"{timezone[:80]!r} is not an IANA time zone", timezone=timezone[:80]) from exc
-    return EPOCH + timedelta(microseconds=there.cast(pa.int64()).as_py())
+    return EPOCH + timedelta(microseconds=instant.cast(pa.int64()).as_py())

@@ -7,7 +7,7 @@ from unicodedata import east_asian_width
 from schemas.errors import UserError
 
 MAX_CHARACTERS: Final = 64 * 1024
-AROUND: Final = 60
+CONTEXT_CHARACTERS: Final = 60
 """Characters that an error shows on either side of the one it points at."""
 
 Code = Literal["BAD_FILTER", "BAD_RULE", "UNKNOWN_AUDIENCE", "UNKNOWN_SEGMENT", "SEGMENT_CYCLE"]
@@ -36,8 +36,8 @@ class Source:
         )
 
     def _marked(self, at: int) -> str:
-        begin = max(self.text.rfind("\n", 0, at) + 1, at - AROUND)
-        before, after = self.text[begin:at], self.text[at : at + AROUND].partition("\n")[0]
+        begin = max(self.text.rfind("\n", 0, at) + 1, at - CONTEXT_CHARACTERS)
+        before, after = self.text[begin:at], self.text[at : at + CONTEXT_CHARACTERS].partition("\n")[0]
         return f"{_shown(before)}{_shown(after)}\n{' ' * sum(map(_width, before))}^"
 
 

@@ -58,8 +58,8 @@ def condition_sql(condition: Condition, relation: str) -> BoundSql:
             relation_sql = f"IN ({', '.join([PARAMETERS[condition.type]] * len(values))})"
         case _:
             assert_never(condition)
-    there = f"{name} IS NOT NULL" + (f" AND NOT isnan({name})" if condition.type == "double" else "")
-    return BoundSql(f"({there} AND {name} {relation_sql})", tuple(parameter(v) for v in values))
+    is_set = f"{name} IS NOT NULL" + (f" AND NOT isnan({name})" if condition.type == "double" else "")
+    return BoundSql(f"({is_set} AND {name} {relation_sql})", tuple(parameter(v) for v in values))
 
 
 def parameter(value: Value) -> object:

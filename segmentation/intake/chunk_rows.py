@@ -53,52 +53,52 @@ def rows_of_chunks(
             decoded.append((record, chunk, _decoded(chunk, record)))
         except Refused as refused:
             decoded.append((record, chunk, refused))
-    for schema, some in groupby(decoded, key=lambda one: None if isinstance(one[2], Refused) else one[2].schema):
-        group = list(some)
-        together = None if schema is None else _together([(r, c) for r, c, _ in group], [b for *_, b in group])
-        if together is not None and _is_sound(together, partitions):
-            yield together
+    for schema, consecutive in groupby(decoded, key=lambda one: None if isinstance(one[2], Refused) else one[2].schema):
+        group = list(consecutive)
+        combined = None if schema is None else _combined([(r, c) for r, c, _ in group], [b for *_, b in group])
+        if combined is not None and _are_valid(combined, partitions):
+            yield combined
             continue
         for record, chunk, batch in group:
             try:
                 if isinstance(batch, Refused):
                     raise batch
                 _check(chunk, record, batch, partitions)
-                yield _together([(record, chunk)], [batch])
+                yield _combined([(record, chunk)], [batch])
             except Refused as refused:
                 yield record, refused
 
 
-def _together(chunks: Sequence[tuple[TopicRecord, C]], batches: Sequence[pa.RecordBatch]) -> ChunkRows[C]:
+def _combined(chunks: Sequence[tuple[TopicRecord, C]], batches: Sequence[pa.RecordBatch]) -> ChunkRows[C]:
     counts = np.array([batch.num_rows for batch in batches])
     return ChunkRows(chunks=chunks, counts=counts, rows=pa.concat_batches(batches))
 
 
-def _is_sound(together: ChunkRows[C], partitions: int) -> bool:
+def _are_valid(combined: ChunkRows[C], partitions: int) -> bool:
     """True if `_check` would find no fault in any of the chunks. May be False for valid ones."""
-    rows, kind = together.rows, _kind(together.chunks[0][1])
+    rows, kind = combined.rows, _kind(combined.chunks[0][1])
     try:
         schema = schema_of(rows.schema)
     except (ValueError, UserError):
         return False
-    received_at_us = np.repeat([record.received_at_us for record, _ in together.chunks], together.counts)
+    received_at_us = np.repeat([record.received_at_us for record, _ in combined.chunks], combined.counts)
     return (
         rows.schema.equals(arrow_schema(schema, ordinal=True))
         and _schema_fault(kind, schema) is None
-        and _match_their_claims(together, schema)
+        and _match_declared_sums(combined, schema)
         and not row_faults(kind, [(name, rows.column(name)) for name in schema.names], received_at_us)
-        and _are_placed(together, partitions)
+        and _in_right_partition(combined, partitions)
     )
 
 
-def _match_their_claims(together: ChunkRows[C], schema: RowSchema) -> bool:
+def _match_declared_sums(combined: ChunkRows[C], schema: RowSchema) -> bool:
     """Check counts, digests, and that ordinals ascend in each chunk."""
-    counts, ordinals = together.counts, together.rows.column(ORDINAL)
+    counts, ordinals = combined.counts, combined.rows.column(ORDINAL)
     if not counts.all() or ordinals.null_count:
         return False
     starts = np.cumsum(counts) - counts
-    sums = [np.add.reduceat(hashes, starts).tolist() for hashes in row_hashes(together.rows, schema)]
-    for (_, chunk), count, sum0, sum1 in zip(together.chunks, counts.tolist(), *sums, strict=True):
+    sums = [np.add.reduceat(hashes, starts).tolist() for hashes in row_hashes(combined.rows, schema)]
+    for (_, chunk), count, sum0, sum1 in zip(combined.chunks, counts.tolist(), *sums, strict=True):
         digest = Digest(schema_id=schema.schema_id, count=count, sum0=sum0, sum1=sum1)
         if chunk.count != count or chunk.digest != digest:
             return False
@@ -107,9 +107,9 @@ def _match_their_claims(together: ChunkRows[C], schema: RowSchema) -> bool:
     return bool(rises.all())
 
 
-def _are_placed(together: ChunkRows[C], partitions: int) -> bool:
-    partition_of, _ = partitions_of(together.rows.column(USER_ID), partitions)
-    here = np.repeat([record.partition for record, _ in together.chunks], together.counts)
+def _in_right_partition(combined: ChunkRows[C], partitions: int) -> bool:
+    partition_of, _ = partitions_of(combined.rows.column(USER_ID), partitions)
+    here = np.repeat([record.partition for record, _ in combined.chunks], combined.counts)
     return bool((partition_of == here).all())
 
 

@@ -41,7 +41,7 @@ class EventIntake:
     refusals: tuple[Refusal, ...]
 
 
-def take_events(records: Sequence[TopicRecord], partitions: int, existed: Existed = any_tenant) -> EventIntake:
+def ingest_events(records: Sequence[TopicRecord], partitions: int, existed: Existed = any_tenant) -> EventIntake:
     """Take `records` of one partition, ascending by offset; `partitions` is the P of the topic.
 
     Raises what `existed` raises.
@@ -49,28 +49,32 @@ def take_events(records: Sequence[TopicRecord], partitions: int, existed: Existe
     batches: list[pa.RecordBatch] = []
     moves: list[Move] = []
     refusals: list[Refusal] = []
-    for single, some in groupby(_messages(records, refusals, existed), key=lambda one: isinstance(one[1], EventRecord)):
+    for single, consecutive in groupby(
+        _messages(records, refusals, existed), key=lambda one: isinstance(one[1], EventRecord)
+    ):
         if not single:
-            for found in rows_of_chunks(cast(list[tuple[TopicRecord, EventChunk]], list(some)), partitions):
+            for found in rows_of_chunks(cast(list[tuple[TopicRecord, EventChunk]], list(consecutive)), partitions):
                 if isinstance(found, ChunkRows):
                     batches.append(_rows_of_chunks(found))
                 else:
                     record, refused = found
                     refusals.append(refused.at(record.offset))
             continue
-        singles = cast(list[tuple[TopicRecord, EventRecord]], list(some))
-        right, _ = partitions_of(pa.array([event.user_id for _, event in singles], pa.string()), partitions)
-        here: list[tuple[TopicRecord, EventRecord]] = []
-        for (record, event), partition in zip(singles, right.tolist(), strict=True):
+        singles = cast(list[tuple[TopicRecord, EventRecord]], list(consecutive))
+        expected_partitions, _ = partitions_of(
+            pa.array([event.user_id for _, event in singles], pa.string()), partitions
+        )
+        placed: list[tuple[TopicRecord, EventRecord]] = []
+        for (record, event), partition in zip(singles, expected_partitions.tolist(), strict=True):
             if partition == record.partition:
-                here.append((record, event))
+                placed.append((record, event))
                 continue
             try:
                 moves.append(_move(record, event, Partition(partition)))
             except Refused as refused:
                 refusals.append(refused.at(record.offset))
-        if here:
-            batches.append(_rows_of_records(here))
+        if placed:
+            batches.append(_rows_of_records(placed))
     return EventIntake(
         rows=joined(batches, EVENT_ROWS),
         moves=tuple(moves),

@@ -18,7 +18,7 @@ from schemas.activity import ATTRIBUTES, PROPERTIES, TENANT
 from schemas.activity_columns import DELETED, EVENT, EVENT_ID, OCCURRED_AT
 from schemas.columns import USER_ID
 from schemas.ids import DEFAULT_TENANT, TenantName
-from schemas.json_keys import doubled_key
+from schemas.json_keys import duplicate_key
 from schemas.json_types import json_type
 from schemas.messages import EventRecord, ProfileRecord, PropertyValue
 from segmentation.intake.refusals import RefusalCode, Refused
@@ -84,7 +84,7 @@ def _members(value: bytes, known: set[str]) -> dict[str, Any]:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        name = doubled_key(pairs)[:SHOWN_CHARACTERS]
+        name = duplicate_key(pairs)[:SHOWN_CHARACTERS]
         raise Refused(RefusalCode.DUPLICATE_KEY, f"the key {name!r} occurs more than once")
     return members
 

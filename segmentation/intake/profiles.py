@@ -39,27 +39,29 @@ class ProfileIntake:
     refusals: tuple[Refusal, ...]
 
 
-def take_profiles(records: Sequence[TopicRecord], partitions: int, existed: Existed = any_tenant) -> ProfileIntake:
+def ingest_profiles(records: Sequence[TopicRecord], partitions: int, existed: Existed = any_tenant) -> ProfileIntake:
     """Take `records` of one partition, ascending by offset; `partitions` is the P of the topic.
 
     Raises what `existed` raises.
     """
     batches: list[pa.RecordBatch] = []
     refusals: list[Refusal] = []
-    for single, some in groupby(
+    for single, consecutive in groupby(
         _messages(records, refusals, existed), key=lambda one: isinstance(one[1], ProfileRecord)
     ):
         if not single:
-            for found in rows_of_chunks(cast(list[tuple[TopicRecord, ProfileChunk]], list(some)), partitions):
+            for found in rows_of_chunks(cast(list[tuple[TopicRecord, ProfileChunk]], list(consecutive)), partitions):
                 if isinstance(found, ChunkRows):
                     batches.append(_rows_of_chunks(found))
                 else:
                     record, refused = found
                     refusals.append(refused.at(record.offset))
             continue
-        singles = cast(list[tuple[TopicRecord, ProfileRecord]], list(some))
-        right, _ = partitions_of(pa.array([change.user_id for _, change in singles], pa.string()), partitions)
-        placed = list(zip(singles, right.tolist(), strict=True))
+        singles = cast(list[tuple[TopicRecord, ProfileRecord]], list(consecutive))
+        expected_partitions, _ = partitions_of(
+            pa.array([change.user_id for _, change in singles], pa.string()), partitions
+        )
+        placed = list(zip(singles, expected_partitions.tolist(), strict=True))
         refusals += [_misplaced(record, p) for (record, _), p in placed if p != record.partition]
         batches.append(_rows_of_records([one for one, p in placed if p == one[0].partition]))
     return ProfileIntake(
@@ -103,12 +105,12 @@ def _deletion(key: bytes | None) -> ProfileRecord:
         raise Refused(RefusalCode.BAD_USER_ID, "the key is not the user id in UTF-8") from exc
 
 
-def _misplaced(record: TopicRecord, right: int) -> Refusal:
+def _misplaced(record: TopicRecord, expected: int) -> Refusal:
     return Refusal(
         offset=record.offset,
         code=RefusalCode.WRONG_PARTITION,
-        reason=f"the user belongs to partition {right}, not {record.partition}: the producer must partition by murmur2 "
-        "of the key (librdkafka: partitioner=murmur2_random)",
+        reason=f"the user belongs to partition {expected}, not {record.partition}: the producer must "
+        "partition by murmur2 of the key (librdkafka: partitioner=murmur2_random)",
     )
 
 
@@ -138,7 +140,7 @@ def _rows_of_chunks(found: ChunkRows[ProfileChunk]) -> pa.RecordBatch:
         repeated([chunk.tenant for _, chunk in found.chunks], counts),
         rows.column(USER_ID),
         pa.array(deleted),
-        maps_of_columns(list(values), list(values.values()), rows.num_rows, ATTRIBUTES_TYPE, but=deleted),
+        maps_of_columns(list(values), list(values.values()), rows.num_rows, ATTRIBUTES_TYPE, empty_rows=deleted),
         pa.array(np.repeat([record.offset for record, _ in found.chunks], counts)),
         pa.array(received_at).cast(PROFILE_ROWS.field(RECEIVED_AT).type),
         repeated([chunk.source for _, chunk in found.chunks], counts),

@@ -80,7 +80,7 @@ def _fixed_faults(name: str, array: pa.Array, received_at_us: Received) -> dict[
 
 
 def _text_faults(
-    texts: pa.StringArray, code: RefusalCode, needed: str | None, what: str, most: int
+    texts: pa.StringArray, code: RefusalCode, needed: str | None, what: str, max_characters: int
 ) -> dict[int, Refused]:
     faults: dict[int, Refused] = {}
     if needed is not None and texts.null_count:
@@ -90,13 +90,17 @@ def _text_faults(
     sizes = np.diff(offsets)
     first = data[np.minimum(offsets[:-1], len(data) - 1)]
     # Blank texts begin with a space, a control or a non-ASCII byte; a text has at least as many bytes as characters.
-    odd = (sizes == 0) | (sizes > most) | (first <= 32) | (first >= 127) | _with_nul(texts)
-    if not odd.any():
+    suspect = (sizes == 0) | (sizes > max_characters) | (first <= 32) | (first >= 127) | _with_nul(texts)
+    if not suspect.any():
         return faults
     # Check each text once: names of events repeat, and in some languages all are suspicious.
-    distinct = pc.unique(texts.filter(pa.array(odd)).drop_null())
-    bad = {text: why for text in distinct.to_pylist() if (why := _why(lambda t: check_text(t, code, what, most), text))}
-    for row in _rows(odd) if bad else ():
+    distinct = pc.unique(texts.filter(pa.array(suspect)).drop_null())
+    bad = {
+        text: why
+        for text in distinct.to_pylist()
+        if (why := _why(lambda t: check_text(t, code, what, max_characters), text))
+    }
+    for row in _rows(suspect) if bad else ():
         if (why := bad.get(texts[row].as_py())) is not None:
             faults[row] = why
     return faults
@@ -115,12 +119,12 @@ def _time_faults(times: pa.Array, received_at_us: Received) -> dict[int, Refused
 
 def _value_faults(name: str, values: pa.Array, _: Received) -> dict[int, Refused]:
     if pa.types.is_floating(values.type):
-        odd = ~np.isfinite(values.fill_null(0.0).to_numpy())
+        suspect = ~np.isfinite(values.fill_null(0.0).to_numpy())
     elif pa.types.is_string(values.type):
-        odd = (np.diff(string_buffers(values)[0]) > PROPERTY_MAX_BYTES) | _with_nul(values)
+        suspect = (np.diff(string_buffers(values)[0]) > PROPERTY_MAX_BYTES) | _with_nul(values)
     else:
         return {}
-    found = {row: _why(lambda v: check_values({name: v}), values[row].as_py()) for row in _rows(odd)}
+    found = {row: _why(lambda v: check_values({name: v}), values[row].as_py()) for row in _rows(suspect)}
     return {row: why for row, why in found.items() if why is not None}
 
 

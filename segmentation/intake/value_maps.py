@@ -26,35 +26,35 @@ def maps_of_columns(
     rows: int,
     type_: pa.MapType,
     *,
-    but: npt.NDArray[np.bool_] | None = None,
+    empty_rows: npt.NDArray[np.bool_] | None = None,
 ) -> pa.MapArray:
     """A map for each row, from columns of `rows` values with the types of `type_`. Null is an entry without a value.
 
-    The rows of `but` get empty maps.
+    The rows of `empty_rows` get empty maps.
     """
-    there = np.ones((len(columns), rows), np.bool_)
-    if but is not None:
-        there[:, but] = False
-    return _maps(names, columns, there, type_)
+    has_entry = np.ones((len(columns), rows), np.bool_)
+    if empty_rows is not None:
+        has_entry[:, empty_rows] = False
+    return _maps(names, columns, has_entry, type_)
 
 
 def maps_without_nulls(names: Sequence[str], columns: Sequence[pa.Array], rows: int, type_: pa.MapType) -> pa.MapArray:
     """As `maps_of_columns`, but null gives no entry."""
-    there = np.ones((len(columns), rows), np.bool_)
+    has_entry = np.ones((len(columns), rows), np.bool_)
     for k, column in enumerate(columns):
         if column.null_count:
-            there[k] = column.is_valid().to_numpy(zero_copy_only=False)
-    return _maps(names, columns, there, type_)
+            has_entry[k] = column.is_valid().to_numpy(zero_copy_only=False)
+    return _maps(names, columns, has_entry, type_)
 
 
 def _maps(
-    names: Sequence[str], columns: Sequence[pa.Array], there: npt.NDArray[np.bool_], type_: pa.MapType
+    names: Sequence[str], columns: Sequence[pa.Array], has_entry: npt.NDArray[np.bool_], type_: pa.MapType
 ) -> pa.MapArray:
-    """Maps of the entries in `there`, bool[columns, rows]."""
-    indices = np.empty(there.shape, np.int32)
-    offsets = np.empty(there.shape[1] + 1, np.int32)
-    column_of = np.empty(np.count_nonzero(there), np.int32)
-    _assign(there, indices, offsets, column_of)
+    """Maps of the entries in `has_entry`, bool[columns, rows]."""
+    indices = np.empty(has_entry.shape, np.int32)
+    offsets = np.empty(has_entry.shape[1] + 1, np.int32)
+    column_of = np.empty(np.count_nonzero(has_entry), np.int32)
+    _assign(has_entry, indices, offsets, column_of)
     fields = list(type_.item_type)
     children = []
     for field in fields:
@@ -99,18 +99,18 @@ def _words(column: pa.Array, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
 
 
 @njit(cache=True, nogil=True)
-def _assign(there, indices, offsets, column_of):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _assign(has_entry, indices, offsets, column_of):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Number the entries by row: the index of each (-1: no entry), the offsets of rows, the column of each entry."""
     entry = 0
-    for row in range(there.shape[1]):
+    for row in range(has_entry.shape[1]):
         offsets[row] = entry
-        for column in range(there.shape[0]):
+        for column in range(has_entry.shape[0]):
             indices[column, row] = -1
-            if there[column, row]:
+            if has_entry[column, row]:
                 indices[column, row] = entry
                 column_of[entry] = column
                 entry += 1
-    offsets[there.shape[1]] = entry
+    offsets[has_entry.shape[1]] = entry
 
 
 @njit(cache=True, nogil=True)

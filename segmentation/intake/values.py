@@ -47,10 +47,10 @@ def check_tenant(name: str) -> None:
         raise Refused(RefusalCode.BAD_TENANT, f"{name[:SHOWN_CHARACTERS]!r} is not a valid tenant name")
 
 
-def check_text(text: str, code: RefusalCode, what: str, most: int = NAME_MAX_CHARACTERS) -> None:
-    """An id or a name: 1 to `most` characters, not only white space. Raises `Refused`."""
-    if not 1 <= len(text) <= most:
-        raise Refused(code, f"{what} has {len(text)} characters; 1 to {most} are allowed")
+def check_text(text: str, code: RefusalCode, what: str, max_characters: int = NAME_MAX_CHARACTERS) -> None:
+    """An id or a name: 1 to `max_characters`, not only white space. Raises `Refused`."""
+    if not 1 <= len(text) <= max_characters:
+        raise Refused(code, f"{what} has {len(text)} characters; 1 to {max_characters} are allowed")
     if text.isspace():
         raise Refused(code, f"{what} is only white space")
     check_characters(text, code, what)

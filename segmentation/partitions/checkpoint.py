@@ -103,7 +103,7 @@ def _tenant(record: Mapping[str, Any], prefix: str, arrays: Mapping[str, Any]) -
         for one in record["rules"]
     }
     columns = {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
-    evaluator = Evaluator(rules, state=State.of_columns(plan_of(rules), record["at_us"], columns))
+    evaluator = Evaluator(rules, state=State.from_columns(plan_of(rules), record["at_us"], columns))
     evaluator.settle()  # builds the deadlines; causes no changes
     audiences = {AudienceName(name): Version(version) for name, version in record["audiences"].items()}
     return TenantSegments(tenant=TenantName(record["tenant"]), evaluator=evaluator, audiences=audiences)

@@ -18,7 +18,7 @@ from segmentation.evaluation.batches import Changes
 from segmentation.evaluation.evaluator import Evaluator
 from segmentation.intake.batches import event_batches, profile_batches
 from segmentation.partitions.log_position import LogPosition
-from segmentation.partitions.tenant import Activation, Past, TenantSegments
+from segmentation.partitions.tenant import Activation, PartitionHistory, TenantSegments
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,27 +40,27 @@ class PartitionSegments:
         self.position = position
         self.tenants = dict(tenants or {})
 
-    def take_events(self, rows: pa.RecordBatch, end: int, at_us: int) -> list[Emission]:
+    def apply_events(self, rows: pa.RecordBatch, end: int, at_us: int) -> list[Emission]:
         """Take rows (`EVENT_ROWS`) of the records up to `end`, exclusive; rows taken before are skipped."""
         rows = rows.slice(np.searchsorted(rows.column(OFFSET).to_numpy(), self.position.events))
         self._move(at_us, events=max(end, self.position.events))
         emitted = self._advance()
         for tenant, batch in event_batches(rows):
             if (segments := self.tenants.get(tenant)) is not None:
-                emitted += self._emissions(tenant, segments.evaluator.take_events(batch, self.position.at_us))
+                emitted += self._emissions(tenant, segments.evaluator.apply_events(batch, self.position.at_us))
         return emitted
 
-    def take_profiles(self, rows: pa.RecordBatch, end: int, at_us: int) -> list[Emission]:
-        """As `take_events`, with `PROFILE_ROWS`."""
+    def apply_profiles(self, rows: pa.RecordBatch, end: int, at_us: int) -> list[Emission]:
+        """As `apply_events`, with `PROFILE_ROWS`."""
         rows = rows.slice(np.searchsorted(rows.column(OFFSET).to_numpy(), self.position.profiles))
         self._move(at_us, profiles=max(end, self.position.profiles))
         emitted = self._advance()
         for tenant, batch in profile_batches(rows):
             if (segments := self.tenants.get(tenant)) is not None:
-                emitted += self._emissions(tenant, segments.evaluator.take_profiles(batch, self.position.at_us))
+                emitted += self._emissions(tenant, segments.evaluator.apply_profiles(batch, self.position.at_us))
         return emitted
 
-    def activate(self, message: Activation, offset: int, past: Past, at_us: int) -> list[Emission]:
+    def activate(self, message: Activation, offset: int, history: PartitionHistory, at_us: int) -> list[Emission]:
         """Apply one activation message. Raises as `TenantSegments.activate`; the message is then passed over.
 
         Changes caused by time are returned as well, and lost if this raises: call `advance` to `at_us` first.
@@ -72,7 +72,7 @@ class PartitionSegments:
         segments = self.tenants.get(message.tenant)
         if segments is None:
             segments = TenantSegments(tenant=message.tenant, evaluator=Evaluator({}, at_us=self.position.at_us))
-        emitted += self._emissions(message.tenant, segments.activate(message, past, self.position.at_us))
+        emitted += self._emissions(message.tenant, segments.activate(message, history, self.position.at_us))
         self.tenants[message.tenant] = segments
         return emitted
 
@@ -81,16 +81,16 @@ class PartitionSegments:
         self._move(at_us)
         return self._advance()
 
-    def take_again(self, topic: str, rows: pa.RecordBatch) -> list[Emission]:
+    def replay(self, topic: str, rows: pa.RecordBatch) -> list[Emission]:
         """Apply past rows from the archive at the current position: events in any order, profiles in log order."""
         emitted: list[Emission] = []
         at_us = self.position.at_us
         if topic == EVENTS:
             for tenant, events in event_batches(rows):
-                emitted += self._emissions(tenant, self.tenants[tenant].evaluator.take_events(events, at_us))
+                emitted += self._emissions(tenant, self.tenants[tenant].evaluator.apply_events(events, at_us))
         else:
             for tenant, profiles in profile_batches(rows):
-                emitted += self._emissions(tenant, self.tenants[tenant].evaluator.take_profiles(profiles, at_us))
+                emitted += self._emissions(tenant, self.tenants[tenant].evaluator.apply_profiles(profiles, at_us))
         return emitted
 
     def adopt(self, tenant: TenantName, segment: AudienceName, user_ids: pa.StringArray) -> list[Emission]:
@@ -124,4 +124,4 @@ class PartitionSegments:
         return emitted
 
     def _emissions(self, tenant: TenantName, changes: list[Changes]) -> list[Emission]:
-        return [Emission(tenant=tenant, changes=one, position=self.position) for one in changes]
+        return [Emission(tenant=tenant, changes=change, position=self.position) for change in changes]

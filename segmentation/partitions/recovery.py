@@ -49,11 +49,11 @@ class _Account:
 class Recovery:
     """State between the assignment of a partition and the first change of its new owner.
 
-    `whole`: `segments` come from a checkpoint, so all emitted changes are known, however old.
+    `complete`: `segments` come from a checkpoint, so all emitted changes are known, however old.
     """
 
-    def __init__(self, segments: PartitionSegments, *, whole: bool) -> None:
-        self._whole = whole
+    def __init__(self, segments: PartitionSegments, *, complete: bool) -> None:
+        self._complete = complete
         self._accounts: dict[Segment, _Account] = {}
         self._target = segments.position
         for tenant, of_tenant in segments.tenants.items():
@@ -74,11 +74,11 @@ class Recovery:
         account.inside[users] = changes.entered
         self._target = self._target.later(position)
 
-    def reach(self, position: LogPosition) -> None:
+    def extend_to(self, position: LogPosition) -> None:
         """Extend the target to this position."""
         self._target = self._target.later(position)
 
-    def within(self, position: LogPosition) -> None:
+    def limit_to(self, position: LogPosition) -> None:
         """Limit the target to these offsets: later ones, and their effects, belong to logs that no longer exist."""
         target = self._target
         self._target = replace(
@@ -98,7 +98,7 @@ class Recovery:
 
     def difference(self, segments: PartitionSegments) -> list[Emission]:
         """The changes to emit now, at the position of `segments`."""
-        for (tenant, segment), account in list(self._accounts.items()) if self._whole else ():
+        for (tenant, segment), account in list(self._accounts.items()) if self._complete else ():
             emitted = account.index.ids(np.flatnonzero(account.inside).astype(np.int32))
             self.hold_back(segments.adopt(tenant, segment, emitted))
         return [

@@ -24,13 +24,13 @@ Activation = RuleActivated | SegmentPaused | SegmentDeleted | AudienceActivated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Past:
+class PartitionHistory:
     """Everything a partition has taken: below `events` and `profiles` from the archive, then these rows.
 
     The rows belong to all tenants, in log order (`EVENT_ROWS`, `PROFILE_ROWS`).
     """
 
-    history: HistoricalActivity
+    archive: HistoricalActivity
     partition: Partition
     partitions: int
     events: int
@@ -40,21 +40,21 @@ class Past:
 
     def known_users(self, tenant: TenantName) -> Iterator[pa.StringArray]:
         """Known users, each at least once."""
-        yield from self.history.known_users(tenant, self.partition, events=self.events, profiles=self.profiles)
+        yield from self.archive.known_users(tenant, self.partition, events=self.events, profiles=self.profiles)
         for rows in (*self.event_rows, *self.profile_rows):
             yield rows.filter(pc.equal(rows.column(TENANT), tenant)).column(USER_ID)
 
-    def events_of(self, tenant: TenantName, names: Sequence[str], since_us: int | None) -> Iterator[EventBatch]:
+    def tenant_events(self, tenant: TenantName, names: Sequence[str], since_us: int | None) -> Iterator[EventBatch]:
         """At least the events of these names that are later than `since_us`."""
-        archived = self.history.events(tenant, self.partition, before=self.events, names=names, since_us=since_us)
+        archived = self.archive.events(tenant, self.partition, before=self.events, names=names, since_us=since_us)
         for rows in chain(archived, self.event_rows):
-            yield from (batch for of, batch in event_batches(rows) if of == tenant)
+            yield from (batch for name, batch in event_batches(rows) if name == tenant)
 
-    def profiles_of(self, tenant: TenantName) -> Iterator[ProfileBatch]:
+    def tenant_profiles(self, tenant: TenantName) -> Iterator[ProfileBatch]:
         """Changes of profiles in the order in which they apply."""
-        archived = self.history.profiles(tenant, self.partition, before=self.profiles)
+        archived = self.archive.profiles(tenant, self.partition, before=self.profiles)
         for rows in chain(archived, self.profile_rows):
-            yield from (batch for of, batch in profile_batches(rows) if of == tenant)
+            yield from (batch for name, batch in profile_batches(rows) if name == tenant)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,20 +70,22 @@ class TenantSegments:
         """Rules by segment name."""
         return self.evaluator.plan.rules
 
-    def rebuilt(self, past: Past, at_us: int) -> "TenantSegments":
+    def rebuilt(self, history: PartitionHistory, at_us: int) -> "TenantSegments":
         """The same rules, evaluated over the past alone, at `at_us`. Raises the history's `RetriableError`."""
-        made = TenantSegments(tenant=self.tenant, evaluator=Evaluator({}, at_us=at_us), audiences=dict(self.audiences))
-        made._succeed(self.rules, past)  # same class
-        return made
+        rebuilt = TenantSegments(
+            tenant=self.tenant, evaluator=Evaluator({}, at_us=at_us), audiences=dict(self.audiences)
+        )
+        rebuilt._switch_rules(self.rules, history)  # same class
+        return rebuilt
 
-    def activate(self, message: Activation, past: Past, at_us: int) -> list[Changes]:
+    def activate(self, message: Activation, history: PartitionHistory, at_us: int) -> list[Changes]:
         """Advance time to `at_us`, then apply the message. A repeated message changes nothing.
 
         Raises `UserError` BAD_RULE, SEGMENT_CYCLE, with nothing changed; the history's `RetriableError`.
         """
         match message:
             case AudienceActivated():
-                return self._activate_audience(message, past, at_us)
+                return self._activate_audience(message, history, at_us)
             case RuleActivated():
                 rule = ActiveRule(version=message.rule_version, rule=rule_from_json(message.rule.encode()))
                 rules = {**self.rules, message.segment: rule}
@@ -93,35 +95,35 @@ class TenantSegments:
                 rules = {name: active for name, active in self.rules.items() if name != message.segment}
         plan_of(rules)  # raises before anything has changed
         changes = self.evaluator.advance(at_us)
-        return changes if rules == self.rules else changes + self._succeed(rules, past)
+        return changes if rules == self.rules else changes + self._switch_rules(rules, history)
 
-    def _activate_audience(self, message: AudienceActivated, past: Past, at_us: int) -> list[Changes]:
+    def _activate_audience(self, message: AudienceActivated, history: PartitionHistory, at_us: int) -> list[Changes]:
         changes: list[Changes] = []
         if self.audiences.get(message.audience) != message.version:
             member = Member(kind="audience", name=message.audience)
             if member in self.evaluator.plan.members:
-                ids = self._members(past, message.audience, message.version)
+                ids = self._members(history, message.audience, message.version)
                 changes = self.evaluator.set_members(member, pa.concat_arrays([pa.array([], pa.string()), *ids]), at_us)
             self.audiences[message.audience] = message.version
         return changes
 
-    def _succeed(self, rules: Mapping[str, ActiveRule], past: Past) -> list[Changes]:
+    def _switch_rules(self, rules: Mapping[str, ActiveRule], history: PartitionHistory) -> list[Changes]:
         first = not self.rules  # without rules, no user was recorded
         succession = Succession(rules, self.evaluator)
-        for ids in past.known_users(self.tenant) if first else ():
+        for ids in history.known_users(self.tenant) if first else ():
             succession.known(ids)
         if succession.kinds:
-            for batch in past.events_of(self.tenant, succession.event_names, succession.since_us):
+            for batch in history.tenant_events(self.tenant, succession.event_names, succession.since_us):
                 succession.events(batch)
         if succession.tests:
-            for changed in past.profiles_of(self.tenant):
+            for changed in history.tenant_profiles(self.tenant):
                 succession.profiles(changed)
         for member in succession.audiences:
             version = self.audiences.get(AudienceName(member.name))
-            for ids in () if version is None else self._members(past, AudienceName(member.name), version):
+            for ids in () if version is None else self._members(history, AudienceName(member.name), version):
                 succession.members(member, ids)
         self.evaluator, changes = succession.settle()
         return changes
 
-    def _members(self, past: Past, audience: AudienceName, version: Version) -> Iterator[pa.StringArray]:
-        return past.history.members(self.tenant, audience, version, past.partition, past.partitions)
+    def _members(self, history: PartitionHistory, audience: AudienceName, version: Version) -> Iterator[pa.StringArray]:
+        return history.archive.members(self.tenant, audience, version, history.partition, history.partitions)

@@ -48,7 +48,7 @@ RULES: Final = Lexicon(
     pattern(word=WORD, more="| (?P<duration>[0-9]+[A-Za-z][0-9A-Za-z]*)"),
     RESERVED | {"count", "ever", "never", "first", "last", "where", "audience", "segment"},
 )
-OF_VALUES: Final = frozenset({"sum", "total", "avg", "average", "mean", "min", "max", "median"})
+UNSUPPORTED_FUNCTIONS: Final = frozenset({"sum", "total", "avg", "average", "mean", "min", "max", "median"})
 MICROSECOND: Final = timedelta(microseconds=1)
 CONDITION: Final = "a condition, as in: count(purchase, 30d) >= 2, ever(purchase), age >= 25, in audience vip"
 
@@ -244,7 +244,7 @@ class RuleReader:
 
     def _no_function(self, token: Token) -> NoReturn:
         name = token.text[:80]
-        if name.lower() in OF_VALUES:
+        if name.lower() in UNSUPPORTED_FUNCTIONS:
             why = "it would need every event of the window, without a bound, whereas a count needs only the latest"
             raise self.cursor.source.fault(
                 token.at,

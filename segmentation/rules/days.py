@@ -18,13 +18,13 @@ class Day(NamedTuple):
     ends: datetime
 
 
-def day(of: date, timezone: str) -> Day:
+def day(value: date, timezone: str) -> Day:
     """A day in a zone (IANA). Raises `UserError` BAD_RULE for a day that `check_day` refuses, and BAD_TIMEZONE."""
-    check_day(of)
-    return Day(first_moment(of, timezone), first_moment(of + timedelta(days=1), timezone))
+    check_day(value)
+    return Day(first_moment(value, timezone), first_moment(value + timedelta(days=1), timezone))
 
 
-def check_day(of: date) -> None:
+def check_day(value: date) -> None:
     """Raise `UserError` BAD_RULE for a day not entirely within the years 1 to 9999."""
-    if not FIRST <= of <= LAST:
-        raise UserError("BAD_RULE", f"{of.isoformat()} is not from {FIRST.isoformat()} to {LAST.isoformat()}")
+    if not FIRST <= value <= LAST:
+        raise UserError("BAD_RULE", f"{value.isoformat()} is not from {FIRST.isoformat()} to {LAST.isoformat()}")

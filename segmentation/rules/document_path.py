@@ -53,7 +53,7 @@ class DocumentPath:
             raise self.fault("not a string")
         return given
 
-    def whole(self, given: object) -> int:
+    def integer(self, given: object) -> int:
         """An integer, also when written as 3.0."""
         if isinstance(given, bool) or not isinstance(given, int | float) or given != given // 1:
             raise self.fault("not a whole number")

@@ -103,8 +103,8 @@ class Member:
             )
 
 
-OfEvents = Count | Ever | Never | Seen
-RuleCondition = OfEvents | Member | Condition
+EventCondition = Count | Ever | Never | Seen
+RuleCondition = EventCondition | Member | Condition
 """`Comparison`, `OneOf` and `Presence` apply to an attribute (`column`) in the user's profile."""
 
 

@@ -116,8 +116,8 @@ def _condition(path: DocumentPath, record: object) -> RuleCondition:
                 return Count(
                     events=_events(path, fields),
                     quantity=cast(Quantity, path.at("quantity").one_of(fields["quantity"], get_args(Quantity))),
-                    times=path.at("times").whole(fields["times"]),
-                    within_s=path.at("within_s").whole(fields["within_s"]),
+                    times=path.at("times").integer(fields["times"]),
+                    within_s=path.at("within_s").integer(fields["within_s"]),
                 )
             case "ever":
                 return Ever(events=_events(path, path.fields(record, {"type", "event"}, {"where"})))

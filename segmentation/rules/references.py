@@ -83,17 +83,17 @@ def cycle(rules: Mapping[str, Rule]) -> tuple[str, ...] | None:
     try:
         TopologicalSorter(_graph(rules)).prepare()
     except CycleError as exc:
-        around = list(reversed(exc.args[1][1:]))  # CycleError lists them from the referenced to the referrer
-        first = around.index(min(around))
-        return (*around[first:], *around[:first])
+        members = list(reversed(exc.args[1][1:]))  # CycleError lists them from the referenced to the referrer
+        first = members.index(min(members))
+        return (*members[first:], *members[:first])
     return None
 
 
 def evaluation_order(rules: Mapping[str, Rule]) -> tuple[str, ...]:
     """The segments, each after those its rule refers to. Raises `UserError` SEGMENT_CYCLE, which names the cycle."""
-    if around := cycle(rules):
-        shown = " -> ".join((*around, around[0]))
-        raise UserError("SEGMENT_CYCLE", f"segments are members of each other: {shown}", segments=list(around))
+    if members := cycle(rules):
+        shown = " -> ".join((*members, members[0]))
+        raise UserError("SEGMENT_CYCLE", f"segments are members of each other: {shown}", segments=list(members))
     return tuple(name for name in TopologicalSorter(_graph(rules)).static_order() if name in rules)
 
 
@@ -105,24 +105,24 @@ def check_members(name: str, rules: Mapping[str, Rule], audiences: Collection[st
     name the path in the JSON (`path`).
     """
     rule = rules[name]
-    asked = names(rule)
-    for audience in asked.audiences:
+    referenced = names(rule)
+    for audience in referenced.audiences:
         if audience not in audiences:
             hint = f"; {audience} is a segment: write `in segment {audience}`" if audience in rules else ""
             message = f"the rule says `in audience {audience}`, but this audience does not exist{hint}"
             error = _located(rule, written, Member(kind="audience", name=audience), "UNKNOWN_AUDIENCE", message)
             raise UserError("UNKNOWN_AUDIENCE", error.message, audience=audience, **error.detail)
-    for segment in asked.segments:
+    for segment in referenced.segments:
         if segment not in rules:
             hint = f"; {segment} is an audience: write `in audience {segment}`" if segment in audiences else ""
             message = f"the rule says `in segment {segment}`, but this segment does not exist{hint}"
             error = _located(rule, written, Member(kind="segment", name=segment), "UNKNOWN_SEGMENT", message)
             raise UserError("UNKNOWN_SEGMENT", error.message, segment=segment, **error.detail)
-    if (around := cycle(rules)) and name in around:
-        following = around[(around.index(name) + 1) % len(around)]
-        message = f"segments are members of each other: {' -> '.join((*around, around[0]))}"
+    if (members := cycle(rules)) and name in members:
+        following = members[(members.index(name) + 1) % len(members)]
+        message = f"segments are members of each other: {' -> '.join((*members, members[0]))}"
         error = _located(rule, written, Member(kind="segment", name=following), "SEGMENT_CYCLE", message)
-        raise UserError("SEGMENT_CYCLE", error.message, segments=list(around), **error.detail)
+        raise UserError("SEGMENT_CYCLE", error.message, segments=list(members), **error.detail)
     evaluation_order(rules)
 
 
@@ -138,10 +138,10 @@ def _located(rule: Rule, written: str | None, member: Member, code: Code, messag
         return UserError(code, f"at {path}: {message}", path=path)
     source = Source(text=written, code=code)
     found = tokens(source, RULES)
-    said = ("in", member.kind, member.name)
+    membership = ("in", member.kind, member.name)
     for words in zip(found, found[1:], found[2:], strict=False):
         kinds = tuple(word.kind for word in words[:2])
-        if kinds == ("word", "word") and (words[0].text.lower(), words[1].text.lower(), words[2].text) == said:
+        if kinds == ("word", "word") and (words[0].text.lower(), words[1].text.lower(), words[2].text) == membership:
             return source.fault(words[2].at, message)
     return UserError(code, message)  # the text belongs to another rule
 

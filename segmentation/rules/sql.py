@@ -9,13 +9,25 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple, assert_never
 
+from schemas.activity_columns import ATTRIBUTE_TYPES, PROPERTY_TYPES
 from schemas.columns import ColumnType
 from schemas.sql_text import identifier
 from segmentation.expressions.literals import EPOCH
 from segmentation.expressions.sql import PARAMETERS, BoundSql, joined, parameter, to_sql
-from segmentation.rules.nodes import Count, Events, Ever, Group, Member, Never, OfEvents, Rule, RuleCondition, Seen
+from segmentation.rules.nodes import (
+    Count,
+    EventCondition,
+    Events,
+    Ever,
+    Group,
+    Member,
+    Never,
+    Rule,
+    RuleCondition,
+    Seen,
+)
 from segmentation.rules.truths import false_without
-from segmentation.rules.typed import MAPS, OF_EVENTS, OF_PROFILES, typed
+from segmentation.rules.typed import MAPS, typed
 
 TEXT: Final = PARAMETERS["string"]
 NUMBER: Final = PARAMETERS["long"]
@@ -28,7 +40,7 @@ ValueOf = Callable[[str, ColumnType], BoundSql]
 """An expression over a row of a relation: the value of a name if it has one of that type, else null."""
 
 
-def of_maps(name: str, type_: ColumnType) -> BoundSql:
+def map_value(name: str, type_: ColumnType) -> BoundSql:
     """The value in the map of its type."""
     return BoundSql(f"{MAPS[type_]}[{TEXT}]", (name,))
 
@@ -42,10 +54,10 @@ class Relations:
     profiles: a row per user: user_id, maps as for events from attribute to value, and dates MAP(VARCHAR, DATE),
     timestamps MAP(VARCHAR, TIMESTAMPTZ). A name is in one of the maps.
     known_users: a row per user: user_id; an answer has no other users. None if the rule is false for users without any
-    facts (`truths.true_of_nothing`): then all users of the other relations are known.
+    facts (`truths.true_without_facts`): then all users of the other relations are known.
     members: kind VARCHAR (audience, segment), name VARCHAR, user_id VARCHAR; read if a rule refers to one.
-    `profiles_of`: the profiles of only the users of a query (with one column), if that is less work than reading all.
-    `of_event` and `of_profile`: expressions for the value of a name that is stored in something other than those maps.
+    `profiles_of_users`: the profiles of only the users of a query (one column), if that is less work than reading all.
+    `event_value` and `profile_value`: expressions for the value of a name that is stored elsewhere than in those maps.
     event_id may be of any type: rows equal in it, and in user, event and time, are one event.
     """
 
@@ -53,9 +65,9 @@ class Relations:
     profiles: str | BoundSql = "profiles"
     known_users: str | BoundSql | None = "known_users"
     members: str | BoundSql = "members"
-    profiles_of: Callable[[str], BoundSql] | None = None
-    of_event: ValueOf = of_maps
-    of_profile: ValueOf = of_maps
+    profiles_of_users: Callable[[str], BoundSql] | None = None
+    event_value: ValueOf = map_value
+    profile_value: ValueOf = map_value
 
 
 def members_sql(rule: Rule, relations: Relations, at: datetime) -> BoundSql:
@@ -84,7 +96,7 @@ def explain_sql(rule: Rule, relations: Relations, at: datetime, user_id: str) ->
     return _sql(source.before, "SELECT ", columns, " FROM ", source.joins, user)
 
 
-def events_sql(condition: OfEvents, relations: Relations, at: datetime, user_id: str, columns: str) -> BoundSql:
+def events_sql(condition: EventCondition, relations: Relations, at: datetime, user_id: str, columns: str) -> BoundSql:
     """Columns of the relation (a list, as SQL, with occurred_at) for the events of a user that a condition refers to.
 
     For a count, those in the window. All copies are included, the latest first.
@@ -101,7 +113,7 @@ def _from(relation: str | BoundSql) -> BoundSql:
     return BoundSql(identifier(relation), ()) if isinstance(relation, str) else _sql("(", relation, ")")
 
 
-def _counts_copies(condition: OfEvents) -> bool:
+def _counts_copies(condition: EventCondition) -> bool:
     """True if counting the copies of an event would change the answer."""
     if not isinstance(condition, Count):
         return False
@@ -148,8 +160,8 @@ class _Query:
         self._relations = relations
         self._at = (at - EPOCH) // timedelta(microseconds=1)
         self._user = user_id
-        self._properties = _Values(relations.of_event)
-        self._attributes = _Values(relations.of_profile)
+        self._properties = _Values(relations.event_value)
+        self._attributes = _Values(relations.profile_value)
         self._events: dict[Events, str] = {}
         self._of_user: dict[Count | Ever | Never | Seen, str] = {}
         self._members: dict[Member, str] = {}
@@ -177,7 +189,7 @@ class _Query:
                 column = self._members.setdefault(condition, f"m{len(self._members)}")
                 return BoundSql(f"coalesce(m.{column}, false)", ())
             case _:
-                return to_sql(typed(condition, OF_PROFILES, self._attributes.column, self._rule.timezone), "a")
+                return to_sql(typed(condition, ATTRIBUTE_TYPES, self._attributes.column, self._rule.timezone), "a")
 
     def source(self) -> _Source:
         """The relation that the conditions so far are read from.
@@ -185,45 +197,50 @@ class _Query:
         If a rule is false for users without any of its events, the events come first: profiles and memberships of other
         users are not read.
         """
-        asked = [
+        needed = [
             (name, relation)
-            for name, there, relation in (
+            for name, used, relation in (
                 ("c", self._of_user, self._counted),
                 ("m", self._members, self._memberships),
                 ("a", self._attributes.names, self._profiles),
             )
-            if there
+            if used
         ]
         before = BoundSql("", ())
         if self._relations.known_users is not None:
-            who, joins = "k.user_id", _sql(_from(self._relations.known_users), " AS k")
-        elif len(asked) > 1 and false_without(self._rule, lambda condition: isinstance(condition, OfEvents)):
+            user_column, joins = "k.user_id", _sql(_from(self._relations.known_users), " AS k")
+        elif len(needed) > 1 and false_without(self._rule, lambda condition: isinstance(condition, EventCondition)):
             counted, self._only_counted = self._counted(), True
-            before = _sql("WITH c AS MATERIALIZED (SELECT * FROM (", counted, ") AS c WHERE ", self._must(), ") ")
-            who, joins = "c.user_id", BoundSql("c", ())
-            asked = asked[1:]
+            before = _sql("WITH c AS MATERIALIZED (SELECT * FROM (", counted, ") AS c WHERE ", self._required(), ") ")
+            user_column, joins = "c.user_id", BoundSql("c", ())
+            needed = needed[1:]
         else:
-            return self._whoever(asked)
-        others = [_sql(" LEFT JOIN (", of(), f") AS {name} ON {name}.user_id = {who}") for name, of in asked]
-        return _Source(before=before, joins=_sql(joins, *others), user=who)
+            return self._outer_join(needed)
+        others = [
+            _sql(" LEFT JOIN (", relation(), f") AS {name} ON {name}.user_id = {user_column}")
+            for name, relation in needed
+        ]
+        return _Source(before=before, joins=_sql(joins, *others), user=user_column)
 
-    def _whoever(self, asked: list[tuple[str, Callable[[], BoundSql]]]) -> _Source:
-        (who, joins), *others = [(f"{name}.user_id", _sql("(", of(), f") AS {name}")) for name, of in asked]
+    def _outer_join(self, needed: list[tuple[str, Callable[[], BoundSql]]]) -> _Source:
+        (user_column, joins), *others = [
+            (f"{name}.user_id", _sql("(", relation(), f") AS {name}")) for name, relation in needed
+        ]
         for user, relation in others:
-            joins = _sql(joins, " FULL JOIN ", relation, f" ON {user} = {who}")
-            who = f"coalesce({who}, {user})"
-        return _Source(before=BoundSql("", ()), joins=joins, user=who)
+            joins = _sql(joins, " FULL JOIN ", relation, f" ON {user} = {user_column}")
+            user_column = f"coalesce({user_column}, {user})"
+        return _Source(before=BoundSql("", ()), joins=joins, user=user_column)
 
-    def _must(self) -> BoundSql:
+    def _required(self) -> BoundSql:
         """Conditions on events alone that must be true."""
-        said: list[BoundSql] = []
+        conditions: list[BoundSql] = []
         for group in self._rule.groups:
-            of_events = [condition for condition in group.conditions if isinstance(condition, OfEvents)]
+            on_events = [condition for condition in group.conditions if isinstance(condition, EventCondition)]
             if group.negated:
-                said += [_sql("(NOT ", self.condition(condition), ")") for condition in of_events]
-            elif len(of_events) == len(group.conditions):
-                said.append(self._group(group))
-        return joined(" AND ", said)
+                conditions += [_sql("(NOT ", self.condition(condition), ")") for condition in on_events]
+            elif len(on_events) == len(group.conditions):
+                conditions.append(self._group(group))
+        return joined(" AND ", conditions)
 
     def _group(self, group: Group) -> BoundSql:
         one = joined(" OR ", map(self.condition, group.conditions))
@@ -259,19 +276,19 @@ class _Query:
         """
         matches = {e: self._matches(events) for events, e in self._events.items()}
         scanned = self._scanned("user_id, event, occurred_at, event_id", self._properties.selected())
-        some = joined(" OR ", matches.values()) if self._properties.names else BoundSql("true", ())
+        any_match = joined(" OR ", matches.values()) if self._properties.names else BoundSql("true", ())
         if not any(map(_counts_copies, self._of_user)):
             columns = [_sql(", ", match, f" AS {e}") for e, match in matches.items()]
-            return _sql("SELECT user_id, occurred_at", *columns, " FROM (", scanned, ") AS s WHERE ", some)
+            return _sql("SELECT user_id, occurred_at", *columns, " FROM (", scanned, ") AS s WHERE ", any_match)
         columns = [_sql(", bool_or(", match, f") AS {e}") for e, match in matches.items()]
-        where = _sql(" WHERE ", some, " GROUP BY user_id, event, occurred_at, event_id")
+        where = _sql(" WHERE ", any_match, " GROUP BY user_id, event, occurred_at, event_id")
         return _sql("SELECT user_id, occurred_at", *columns, " FROM (", scanned, ") AS s", where)
 
     def _matches(self, events: Events) -> BoundSql:
-        tests = [to_sql(typed(test, OF_EVENTS, self._properties.column, None), "s") for test in events.where]
+        tests = [to_sql(typed(test, PROPERTY_TYPES, self._properties.column, None), "s") for test in events.where]
         return joined(" AND ", [BoundSql(f"s.event = {TEXT}", (events.event,)), *tests])
 
-    def events(self, condition: OfEvents, columns: str) -> BoundSql:
+    def events(self, condition: EventCondition, columns: str) -> BoundSql:
         """See `events_sql`."""
         self._number(condition)
         self._events[condition.events] = "e0"
@@ -284,7 +301,7 @@ class _Query:
         conditions = [
             BoundSql(f"event IN ({', '.join([TEXT] * len(names))})", tuple(names)),
             _sql("occurred_at <= ", _moment(self._at)),
-            *self._of_the_user(),
+            *self._only_the_user(),
         ]
         windows = [condition.within_s for condition in self._of_user if isinstance(condition, Count)]
         if len(windows) == len(self._of_user):  # no condition needs the whole past
@@ -295,20 +312,22 @@ class _Query:
     def _memberships(self) -> BoundSql:
         named = {m: BoundSql(f"(kind = {TEXT} AND name = {TEXT})", (m.kind, m.name)) for m in self._members}
         columns = [_sql(", bool_or(", named[member], f") AS {m}") for member, m in self._members.items()]
-        of = joined(" AND ", [joined(" OR ", named.values()), *self._of_the_user(), *self._of_the_counted()])
+        conditions = joined(
+            " AND ", [joined(" OR ", named.values()), *self._only_the_user(), *self._only_counted_users()]
+        )
         source = _from(self._relations.members)
-        return _sql("SELECT user_id", *columns, " FROM ", source, " WHERE ", of, " GROUP BY user_id")
+        return _sql("SELECT user_id", *columns, " FROM ", source, " WHERE ", conditions, " GROUP BY user_id")
 
     def _profiles(self) -> BoundSql:
-        values, of = self._attributes.selected(), [*self._of_the_user(), *self._of_the_counted()]
-        where = _sql(" WHERE ", joined(" AND ", of)) if of else ""
+        values, conditions = self._attributes.selected(), [*self._only_the_user(), *self._only_counted_users()]
+        where = _sql(" WHERE ", joined(" AND ", conditions)) if conditions else ""
         relation = self._relations.profiles
-        if self._only_counted and self._relations.profiles_of is not None:
-            relation = self._relations.profiles_of(COUNTED)
+        if self._only_counted and self._relations.profiles_of_users is not None:
+            relation = self._relations.profiles_of_users(COUNTED)
         return _sql("SELECT user_id", values, " FROM ", _from(relation), where)
 
-    def _of_the_counted(self) -> list[BoundSql]:
+    def _only_counted_users(self) -> list[BoundSql]:
         return [BoundSql(f"user_id IN ({COUNTED})", ())] if self._only_counted else []
 
-    def _of_the_user(self) -> list[BoundSql]:
+    def _only_the_user(self) -> list[BoundSql]:
         return [] if self._user is None else [BoundSql(f"user_id = {TEXT}", (self._user,))]

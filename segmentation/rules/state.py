@@ -8,7 +8,7 @@ only when one of them leaves the window.
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
-from segmentation.rules.nodes import Count, Events, Ever, Never, OfEvents, Rule, Seen
+from segmentation.rules.nodes import Count, EventCondition, Events, Ever, Never, Rule, Seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,13 +27,13 @@ class Need:
     deadlines: tuple[int, ...]
 
 
-def needs(rule: Rule) -> dict[OfEvents, Need]:
+def needs(rule: Rule) -> dict[EventCondition, Need]:
     """The need of each condition on events."""
-    conditions = (c for c in rule.conditions if isinstance(c, OfEvents))
+    conditions = (c for c in rule.conditions if isinstance(c, EventCondition))
     return {condition: _need(condition) for condition in conditions}
 
 
-def _need(condition: OfEvents) -> Need:
+def _need(condition: EventCondition) -> Need:
     match condition:
         case Count(events=events, quantity=quantity, times=times, within_s=within_s):
             deadlines = {"at_least": (times,), "at_most": (times + 1,), "exactly": (times, times + 1)}[quantity]

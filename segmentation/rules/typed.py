@@ -21,8 +21,6 @@ MAPS: Final[dict[ColumnType, str]] = {
     "timestamp": "timestamps",
 }
 """Column of a relation, a map from names to values, by the type of its values. Events have the first three."""
-OF_EVENTS: Final[tuple[ColumnType, ...]] = ("double", "string", "boolean")
-OF_PROFILES: Final[tuple[ColumnType, ...]] = tuple(MAPS)
 
 ColumnOf = Callable[[str, ColumnType], str]
 """Column of a name's values of a type."""
@@ -46,9 +44,9 @@ def typed(test: Condition, types: tuple[ColumnType, ...], column: ColumnOf, time
             return replace(test, column=column(name, test.type))
 
 
-def _on_day(column: str, operator: Operator, of: date, timezone: str) -> Filter:
+def _on_day(column: str, operator: Operator, value: date, timezone: str) -> Filter:
     """A comparison of timestamps with a day, which ends just before the next day's first moment."""
-    begins, ends = day(of, timezone)
+    begins, ends = day(value, timezone)
 
     def timestamps(sign: Operator, moment: datetime) -> Comparison:
         return Comparison(column=column, type="timestamp", operator=sign, value=moment)

@@ -74,7 +74,7 @@ class SegmentWorker:
         self._background = Background(config.threads, self.faust.fail)
         self._find_logs = find_logs
         self._logs: Mapping[str, ArchivedLog] | None = None
-        self._finding_logs = asyncio.Lock()
+        self._logs_lock = asyncio.Lock()
         self._environment = TaskEnvironment(
             send=self._send,
             log=lambda topic, partition: LogReader(config.bootstrap, topic, partition),
@@ -98,7 +98,7 @@ class SegmentWorker:
 
     def samples(self) -> list[Sample]:
         """All metrics as of now."""
-        owned = [sample for owner in list(self._tasks.values()) for sample in owner.samples()]
+        owned = [sample for task in list(self._tasks.values()) for sample in task.samples()]
         return [*self._counters.samples(), *sorted(owned, key=str)]
 
     # --- ownership: called by the guarded consumer
@@ -106,53 +106,53 @@ class SegmentWorker:
     def on_revoked(self, partitions: set[TP]) -> None:
         """Acknowledge nothing more of these; a partition that loses one topic loses both."""
         for partition in {tp.partition for tp in partitions}:
-            if (owner := self._tasks.pop(partition, None)) is not None:
-                owner.close()
+            if (task := self._tasks.pop(partition, None)) is not None:
+                task.close()
         for tp in partitions:
             self._lanes.pop(tp, None)
             self._gaps.pop(tp, None)
 
     def on_rewound(self, positions: Mapping[TP, int], generation: int) -> None:
         """Start over at these offsets."""
-        ours = {tp: offset for tp, offset in positions.items() if tp.topic in ACTIVITY_TOPICS}
-        self.on_revoked(set(ours))
+        own = {tp: offset for tp, offset in positions.items() if tp.topic in ACTIVITY_TOPICS}
+        self.on_revoked(set(own))
         self._logs = None
-        self._lanes |= {tp: Lane(tp, offset, generation) for tp, offset in ours.items()}
-        self._gaps |= {tp: OffsetGaps(partial(self._environment.log, tp.topic, tp.partition)) for tp in ours}
-        for partition in sorted({tp.partition for tp in ours}):
+        self._lanes |= {tp: Lane(tp, offset, generation) for tp, offset in own.items()}
+        self._gaps |= {tp: OffsetGaps(partial(self._environment.log, tp.topic, tp.partition)) for tp in own}
+        for partition in sorted({tp.partition for tp in own}):
             lanes = {topic: self._lanes.get(TP(topic, partition)) for topic in ACTIVITY_TOPICS}
-            both = {topic: lane for topic, lane in lanes.items() if lane is not None}
-            if len(both) < len(lanes):
+            owned_lanes = {topic: lane for topic, lane in lanes.items() if lane is not None}
+            if len(owned_lanes) < len(lanes):
                 self.on_fault(
                     FatalError(
                         "NOT_COPARTITIONED",
-                        f"partition {partition} of {' and '.join(both)} came without the other topic: both need "
+                        f"partition {partition} of {' and '.join(owned_lanes)} came without the other topic: both need "
                         "the same number of partitions",
                         partition=partition,
                     )
                 )
                 return
-            owner = PartitionTask(Partition(partition), both, self._config, self._environment)
-            self._tasks[partition] = owner
-            self._background.spawn(self._run(owner))
-        _log.info("assigned partitions=%d generation=%d", len(ours), generation)
+            task = PartitionTask(Partition(partition), owned_lanes, self._config, self._environment)
+            self._tasks[partition] = task
+            self._background.spawn(self._run(task))
+        _log.info("assigned partitions=%d generation=%d", len(own), generation)
 
     def on_fault(self, error: FatalError) -> None:
         """Records were lost before they could be read: end with an error."""
         self.faust.fail(error)
 
-    async def _run(self, owner: PartitionTask) -> None:
+    async def _run(self, task: PartitionTask) -> None:
         await self._archive_known.wait()
         try:
-            await owner.run()
+            await task.run()
         except Exception as exc:
-            if owner.live:
+            if task.live:
                 raise
-            _log.info("partition %d was closed in the middle of a step: %r", owner.partition, exc)
+            _log.info("partition %d was closed in the middle of a step: %r", task.partition, exc)
 
     async def _archived_logs(self) -> Mapping[str, ArchivedLog]:
         """The archived logs, looked up once for all partition tasks of an assignment."""
-        async with self._finding_logs:
+        async with self._logs_lock:
             if self._logs is None:
                 self._logs = await self._background.in_thread(self._find_logs)
             return self._logs
@@ -172,34 +172,36 @@ class SegmentWorker:
         while fetched.records:
             first = fetched.records[0].offset
             if first > lane.due:
-                nothing = await self._gaps[fetched.tp].nothing_between(lane.due, first)
+                gap = await self._gaps[fetched.tp].is_gap(lane.due, first)
                 if self._lanes.get(fetched.tp) is not lane:
                     return  # as above
-                if nothing:
-                    lane.pass_over(first)
-            taken = [_taken(record) for record in without_gaps(fetched.records)]
-            lane.deliver(first, first + len(taken), None if fetched.records else event)
-            await self._tasks[fetched.partition].deliver(taken)
+                if gap:
+                    lane.skip_to(first)
+            records = [_topic_record(record) for record in without_gaps(fetched.records)]
+            lane.deliver(first, first + len(records), None if fetched.records else event)
+            await self._tasks[fetched.partition].deliver(records)
             if not lane.live:
                 return
 
     async def _pass_gaps(self) -> None:
         """Find gaps at the ends of logs, where no later record shows that the offsets hold none."""
-        ends = LogEnds(self._config.bootstrap)
-        await ends.start()
+        log_ends = LogEnds(self._config.bootstrap)
+        await log_ends.start()
         try:
             seen: dict[TP, int] = {}
             while True:
                 await asyncio.sleep(self._config.gap_after_s)
-                idle = [tp for tp, lane in self._lanes.items() if seen.get(tp) == lane.due and not self._waits(tp)]
+                idle = [
+                    tp for tp, lane in self._lanes.items() if seen.get(tp) == lane.due and not self._has_waiting(tp)
+                ]
                 seen = {tp: lane.due for tp, lane in self._lanes.items()}
                 try:
-                    for tp, end in (await ends.of(idle)).items():
+                    for tp, end in (await log_ends.ends(idle)).items():
                         await self._pass_gap(tp, end)
                 except KafkaError as exc:
                     _log.warning("the end offsets of %d partitions are unknown: %r", len(idle), exc)
         finally:
-            await ends.stop()
+            await log_ends.stop()
 
     async def _pass_gap(self, tp: TP, log_end: int) -> None:
         lane = self._lanes.get(tp)
@@ -207,11 +209,11 @@ class SegmentWorker:
             return
         end = await self._gaps[tp].end_of_gap(due)
         if end > due and self._lanes.get(tp) is lane and lane.due == due:
-            self._tasks[tp.partition].pass_over(tp.topic, end, self.faust.gap(tp, end))
+            self._tasks[tp.partition].skip_to(tp.topic, end, self.faust.gap(tp, end))
 
-    def _waits(self, tp: TP) -> bool:
-        owner = self._tasks.get(tp.partition)
-        return owner is None or owner.waits(tp.topic)
+    def _has_waiting(self, tp: TP) -> bool:
+        task = self._tasks.get(tp.partition)
+        return task is None or task.has_waiting(tp.topic)
 
     async def _send(self, topic: str, partition: int | None, key: bytes, value: bytes) -> Awaitable[int]:
         sent = await self.faust.send(topic, key, value, partition)
@@ -244,7 +246,7 @@ class SegmentWorker:
             await reader.stop()
 
 
-def _taken(record: Any) -> TopicRecord:
+def _topic_record(record: Any) -> TopicRecord:
     return TopicRecord(
         topic=record.topic,
         partition=Partition(record.partition),

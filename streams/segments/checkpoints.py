@@ -16,7 +16,7 @@ _UNREADABLE: Final = (BadZipFile, EOFError, ValueError, KeyError, TypeError, Use
 """Errors of a checkpoint that is damaged, truncated, or of another release (format, or unknown rule: `UserError`)."""
 
 
-def keep(store: StagingStore, bucket: str, checkpoint: Checkpoint) -> int:
+def save(store: StagingStore, bucket: str, checkpoint: Checkpoint) -> int:
     """Store a checkpoint, then remove all but the latest two. Returns its size in bytes."""
     partition, position = checkpoint.segments.partition, checkpoint.segments.position
     key = checkpoint_key(partition, checkpoint.generation, checkpoint.changes, position.at_us, checkpoint.log_epoch)

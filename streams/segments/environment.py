@@ -46,7 +46,7 @@ class TaskEnvironment:
     `archived_logs()`: by topic, the log whose records the archive has. Raises `RetriableError` TOPIC_REPLACED if the
     topic has another log now.
     `in_thread(call, *args)` runs a blocking call. `now_us`: wall clock; `monotonic`: seconds of a steady clock.
-    `beginning`: held while an owner announces that it starts, so one at a time.
+    `takeover_lock`: held while an owner announces that it starts, so one at a time.
     """
 
     send: Callable[[str, int | None, bytes, bytes], Awaitable[Awaitable[int]]]
@@ -60,7 +60,7 @@ class TaskEnvironment:
     in_thread: Callable[..., Awaitable[Any]]
     now_us: Callable[[], int]
     monotonic: Callable[[], float]
-    beginning: asyncio.Lock = field(default_factory=asyncio.Lock)
+    takeover_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 Sent = tuple[str, int | None, bytes, Message | bytes]

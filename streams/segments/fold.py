@@ -10,21 +10,21 @@ from schemas.errors import UserError
 from schemas.messages import DeadLetter
 from schemas.segment_messages import AudienceActivated, CutRequested, RuleActivated, SegmentDeleted, SegmentPaused
 from schemas.topics import EVENTS, PROFILES, SEGMENT_ACTIVATIONS
-from segmentation.intake.events import take_events
-from segmentation.intake.profiles import take_profiles
+from segmentation.intake.events import ingest_events
+from segmentation.intake.profiles import ingest_profiles
 from segmentation.intake.tenants import Existed
 from segmentation.intake.topic_record import Move, TopicRecord
 from segmentation.partitions.partition import Emission, PartitionSegments
-from segmentation.partitions.tenant import Past
+from segmentation.partitions.tenant import PartitionHistory
 from streams.segments.inputs import Drained, Input
 from streams.segments.snapshots import PendingSnapshots
 
 
 @dataclass(slots=True)
 class FoldResult:
-    """Output of a fold besides the state. `taken`: topic, records, rows."""
+    """Output of a fold besides the state. `folded`: topic, records, rows."""
 
-    taken: list[tuple[str, int, int]] = field(default_factory=list)
+    folded: list[tuple[str, int, int]] = field(default_factory=list)
     emitted: list[Emission] = field(default_factory=list)
     moves: list[tuple[str, Move]] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
@@ -41,25 +41,25 @@ def fold_records(
     """Take records of both topics, then advance time to now. Raises what `existed` raises."""
     out = FoldResult()
     events, profiles = batches[EVENTS].records, batches[PROFILES].records
-    if (end := batches[EVENTS].end) > inputs[EVENTS].taken:
-        taken = take_events(events, partitions, existed)
-        out.emitted += segments.take_events(taken.rows, end, now_us)
-        inputs[EVENTS].took(batches[EVENTS], taken.rows)
-        out.taken.append((EVENTS, len(events), taken.rows.num_rows))
-        out.moves += [(EVENTS, move) for move in taken.moves]
-        out.letters += _letters(events, taken.refusals, now_us, inputs[EVENTS].base)
-    if (end := batches[PROFILES].end) > inputs[PROFILES].taken:
-        changed = take_profiles(profiles, partitions, existed)
-        out.emitted += segments.take_profiles(changed.rows, end, now_us)
-        inputs[PROFILES].took(batches[PROFILES], changed.rows)
-        out.taken.append((PROFILES, len(profiles), changed.rows.num_rows))
-        out.letters += _letters(profiles, changed.refusals, now_us, inputs[PROFILES].base)
+    if (end := batches[EVENTS].end) > inputs[EVENTS].position:
+        event_intake = ingest_events(events, partitions, existed)
+        out.emitted += segments.apply_events(event_intake.rows, end, now_us)
+        inputs[EVENTS].processed(batches[EVENTS], event_intake.rows)
+        out.folded.append((EVENTS, len(events), event_intake.rows.num_rows))
+        out.moves += [(EVENTS, move) for move in event_intake.moves]
+        out.letters += _letters(events, event_intake.refusals, now_us, inputs[EVENTS].base)
+    if (end := batches[PROFILES].end) > inputs[PROFILES].position:
+        profile_intake = ingest_profiles(profiles, partitions, existed)
+        out.emitted += segments.apply_profiles(profile_intake.rows, end, now_us)
+        inputs[PROFILES].processed(batches[PROFILES], profile_intake.rows)
+        out.folded.append((PROFILES, len(profiles), profile_intake.rows.num_rows))
+        out.letters += _letters(profiles, profile_intake.refusals, now_us, inputs[PROFILES].base)
     out.emitted += segments.advance(now_us)
     return out
 
 
 def fold_activation(
-    segments: PartitionSegments, cuts: PendingSnapshots, record: Any, past: Past, now_us: int
+    segments: PartitionSegments, snapshots: PendingSnapshots, record: Any, history: PartitionHistory, now_us: int
 ) -> FoldResult:
     """Apply one record of the activations. An invalid one becomes a dead letter and is passed over."""
     out = FoldResult(emitted=segments.advance(now_us))  # separate: a refused message does not take these along
@@ -67,10 +67,10 @@ def fold_activation(
         message = CODEC.decode(record.value)
         match message:
             case CutRequested():
-                cuts.request(message, record.offset, segments.position)
+                snapshots.request(message, record.offset, segments.position)
                 segments.skip_to(activations=record.offset + 1)
             case RuleActivated() | SegmentPaused() | SegmentDeleted() | AudienceActivated():
-                out.emitted += segments.activate(message, record.offset, past, now_us)
+                out.emitted += segments.activate(message, record.offset, history, now_us)
             case _:
                 raise UndecodableError(f"a {type(message).__name__} does not belong in {SEGMENT_ACTIVATIONS}")
     except (UndecodableError, UserError) as exc:

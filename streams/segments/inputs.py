@@ -33,7 +33,7 @@ class Drained:
 
 
 class Input:
-    """Records of `topic`, from the lane's position on. `taken`: the position below which all were taken.
+    """Records of `topic`, from the lane's position on. `position`: all records below it were taken.
 
     Lanes and the records they deliver use offsets of the log; everything else uses positions (`segmentation.archived`).
     """
@@ -42,7 +42,7 @@ class Input:
         self, topic: str, partition: Partition, lane: Lane, config: SegmentWorkerConfig, environment: TaskEnvironment
     ) -> None:
         self.lane = lane
-        self.taken = lane.position
+        self.position = lane.position
         self.waiting_bytes = 0
         self.base = 0
         self._log_epoch = 0
@@ -58,11 +58,11 @@ class Input:
     def begin(self, log: ArchivedLog) -> None:
         """Set the log that is read, before the first record is taken."""
         self.base, self._log_epoch = log.base.get(self._partition, 0), log.epoch
-        self.taken = self._acked = self.lane.position + self.base
-        self.tail = Tail(self._environment.archived.get((self._topic, self._partition), self.taken))
+        self.position = self._acked = self.lane.position + self.base
+        self.tail = Tail(self._environment.archived.get((self._topic, self._partition), self.position))
 
     @property
-    def waits(self) -> bool:
+    def has_waiting(self) -> bool:
         """True if records wait to be taken."""
         return bool(self._waiting)
 
@@ -77,30 +77,30 @@ class Input:
         self._end = records[-1].offset + 1
         self.waiting_bytes += sum(map(_size, records))
 
-    def pass_over(self, end: int, passed: Acknowledgeable) -> None:
+    def skip_to(self, end: int, gap: Acknowledgeable) -> None:
         """Skip the offsets from the next record's up to `end`, exclusive, which hold no record."""
-        self.lane.pass_over(end, passed)
+        self.lane.skip_to(end, gap)
         self._end = self.lane.due
 
     def drain(self) -> Drained:
         """The next records, in order; none while it is `full`."""
-        taken: list[TopicRecord] = []
+        records: list[TopicRecord] = []
         if self.full:
-            return Drained(taken, self.taken)
+            return Drained(records, self.position)
         size = 0
         while self._waiting and size < self._config.step_bytes:
             record = self._waiting.popleft()
             size += _size(record)
-            taken.append(record)
+            records.append(record)
         self.waiting_bytes -= size
         if self.base:
-            taken = [replace(record, offset=record.offset + self.base) for record in taken]
-        return Drained(taken, (self._waiting[0].offset if self._waiting else self._end) + self.base)
+            records = [replace(record, offset=record.offset + self.base) for record in records]
+        return Drained(records, (self._waiting[0].offset if self._waiting else self._end) + self.base)
 
-    def took(self, drained: Drained, rows: pa.RecordBatch) -> None:
+    def processed(self, drained: Drained, rows: pa.RecordBatch) -> None:
         """The fold has taken these records; `rows` are their rows."""
-        self.taken = drained.end
-        self.tail.add(rows, self.taken, self._environment.monotonic())
+        self.position = drained.end
+        self.tail.add(rows, self.position, self._environment.monotonic())
 
     async def archive(self) -> None:
         """Write due rows to files and announce them; acknowledge records that the archive's table has.
@@ -125,10 +125,10 @@ class Input:
             )
             await send_all(self._environment, [(ARCHIVE, None, f"{self._topic}/{self._partition}".encode(), written)])
             self.tail.announced(due.end, self._environment.monotonic())
-        upto = min(self.tail.archived_to, self.taken)
-        if upto > self._acked:
-            self.lane.done_to(upto - self.base)
-            self._acked = upto
+        durable_to = min(self.tail.archived_to, self.position)
+        if durable_to > self._acked:
+            self.lane.done_to(durable_to - self.base)
+            self._acked = durable_to
 
     def _check(self, archived_to: int) -> None:
         if archived_to < self._acked:

@@ -8,7 +8,7 @@ from streams.segments.change_records import change_of
 from streams.segments.environment import Log
 
 
-async def is_of(changes: Log, found: Checkpoint, end: int) -> bool:
+async def log_matches(changes: Log, found: Checkpoint, end: int) -> bool:
     """True if a checkpoint belongs to this log of changes, whose end is now the offset `end`.
 
     The end must lie at or after everything the checkpoint knows, and the owner that wrote the checkpoint must be at its
@@ -40,8 +40,8 @@ async def _has_owner(changes: Log, generation: int, started_at_us: int) -> bool:
         await changes.start(generation)
         async for record in changes.read_to(generation + 1):
             message = change_of(record)
-            begun = isinstance(message, OwnerStarted) and message.started_at_us == started_at_us
-            return begun or record.offset > generation  # the owner's record has expired
+            is_owner = isinstance(message, OwnerStarted) and message.started_at_us == started_at_us
+            return is_owner or record.offset > generation  # the owner's record has expired
         return True  # expired too, with no later record yet
     finally:
         await changes.stop()

@@ -77,11 +77,11 @@ class LogEnds:
         """Disconnect from the brokers."""
         await self._consumer.stop()
 
-    async def of(self, partitions: Iterable[TP]) -> Mapping[TP, int]:
+    async def ends(self, partitions: Iterable[TP]) -> Mapping[TP, int]:
         """The offset that the next record of each will have."""
-        asked = {TopicPartition(*tp): tp for tp in partitions}
-        ends = await self._consumer.end_offsets(list(asked)) if asked else {}
-        return {asked[tp]: int(end) for tp, end in ends.items()}
+        topic_partitions = {TopicPartition(*tp): tp for tp in partitions}
+        ends = await self._consumer.end_offsets(list(topic_partitions)) if topic_partitions else {}
+        return {topic_partitions[tp]: int(end) for tp, end in ends.items()}
 
 
 def _consumer(bootstrap: str) -> Any:

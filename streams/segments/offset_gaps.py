@@ -23,7 +23,7 @@ class OffsetGaps:
         self._first = 0
         self._records: list[int] = []
 
-    async def nothing_between(self, due: int, got: int) -> bool:
+    async def is_gap(self, due: int, got: int) -> bool:
         """True if the first record from `due` on is the one at `got`, which was read."""
         if not (self._records and self._first <= due and got <= self._records[-1]):
             await self._read(due, got)

@@ -21,13 +21,13 @@ from segmentation.partitions.checkpoint import Checkpoint
 from segmentation.partitions.log_position import LogPosition
 from segmentation.partitions.partition import PartitionSegments
 from segmentation.partitions.recovery import Recovery
-from segmentation.partitions.tenant import Past
+from segmentation.partitions.tenant import PartitionHistory
 from streams.segments import checkpoints
 from streams.segments.change_records import change_of
 from streams.segments.config import SegmentWorkerConfig
 from streams.segments.environment import Log, TaskEnvironment, send_all
 from streams.segments.inputs import Input
-from streams.segments.log_identity import foreign_log, is_of
+from streams.segments.log_identity import foreign_log, log_matches
 
 _log = logging.getLogger(__name__)
 KEY: Final = b""
@@ -64,7 +64,7 @@ class PartitionRecovery:
         self._changes = changes
         self._activations = activations
 
-    async def take(self, live: Callable[[], bool]) -> RecoveredState | None:
+    async def recover(self, live: Callable[[], bool]) -> RecoveredState | None:
         """Run steps 1 to 5. None if the partition was revoked meanwhile.
 
         Raises `RetriableError` TOPIC_REPLACED, `FatalError` OTHER_LOG, CLOCK_SKEW.
@@ -75,7 +75,7 @@ class PartitionRecovery:
         log_epoch = max(log.epoch for log in logs.values())
         # Two rebalances at once make two owners. A revoked one must not send `OwnerStarted` after the current one, or
         # none of the current one's changes would count.
-        async with self._environment.beginning:
+        async with self._environment.takeover_lock:
             if not live():
                 return None
             started = OwnerStarted(
@@ -87,32 +87,32 @@ class PartitionRecovery:
         found = await self._environment.in_thread(
             checkpoints.latest, self._environment.store, self._config.staging_bucket, self._partition
         )
-        starts = {topic: one.taken for topic, one in self._inputs.items()}
+        starts = {topic: one.position for topic, one in self._inputs.items()}
         if found is None:
             position = LogPosition(events=starts[EVENTS], profiles=starts[PROFILES])
             segments = PartitionSegments(self._partition, position)
             found = Checkpoint(segments=segments, generation=-1, changes=0, next_seq=0)
         rebased = found.log_epoch < log_epoch
-        same = await is_of(self._environment.log(MEMBERSHIP_CHANGES, self._partition), found, generation)
-        if not (same or rebased):
+        same_log = await log_matches(self._environment.log(MEMBERSHIP_CHANGES, self._partition), found, generation)
+        if not (same_log or rebased):
             raise foreign_log(found)
         segments = found.segments
-        recovery = Recovery(segments, whole=found.generation >= 0)
-        await self._read_back(found if same else None, recovery, generation, started.started_at_us)  # 4
+        recovery = Recovery(segments, complete=found.generation >= 0)
+        await self._read_back(found if same_log else None, recovery, generation, started.started_at_us)  # 4
         if rebased:
-            recovery.within(await self._ends())
+            recovery.limit_to(await self._ends())
             segments = await self._environment.in_thread(self._rebased, segments, starts)
         await self._activations.start(segments.position.activations)
         # A segment paused by now must be paused before the first change is emitted.
-        recovery.reach(LogPosition(activations=await self._activations.end()))
+        recovery.extend_to(LogPosition(activations=await self._activations.end()))
         if not rebased:
             await self._environment.in_thread(self._catch_up, segments, recovery, starts)  # 5
-        how = "from the start, ignoring the checkpoint" if rebased else "from a checkpoint"
+        source = "from the start, ignoring the checkpoint" if rebased else "from a checkpoint"
         _log.info(
             "partition %d: generation=%d, %s of generation %d, events from %d, profiles from %d",
             self._partition,
             generation,
-            "without a checkpoint" if found.generation < 0 else how,
+            "without a checkpoint" if found.generation < 0 else source,
             found.generation,
             starts[EVENTS],
             starts[PROFILES],
@@ -172,14 +172,14 @@ class PartitionRecovery:
         them.
         """
         at_us = segments.position.at_us
-        past = Past(
-            history=self._environment.history,
+        history = PartitionHistory(
+            archive=self._environment.history,
             partition=self._partition,
             partitions=self._config.partitions,
             events=starts[EVENTS],
             profiles=starts[PROFILES],
         )
-        tenants = {name: of_tenant.rebuilt(past, at_us) for name, of_tenant in segments.tenants.items()}
+        tenants = {name: of_tenant.rebuilt(history, at_us) for name, of_tenant in segments.tenants.items()}
         position = LogPosition(events=starts[EVENTS], profiles=starts[PROFILES], at_us=at_us)
         return PartitionSegments(self._partition, position, tenants)
 
@@ -189,7 +189,7 @@ class PartitionRecovery:
         events, profiles = segments.position.events, segments.position.profiles
         for tenant in list(segments.tenants):
             for rows in history.events(tenant, self._partition, first=events, before=starts[EVENTS]):
-                recovery.hold_back(segments.take_again(EVENTS, rows))
+                recovery.hold_back(segments.replay(EVENTS, rows))
             for rows in history.profiles(tenant, self._partition, first=profiles, before=starts[PROFILES]):
-                recovery.hold_back(segments.take_again(PROFILES, rows))
+                recovery.hold_back(segments.replay(PROFILES, rows))
         segments.skip_to(events=starts[EVENTS], profiles=starts[PROFILES])

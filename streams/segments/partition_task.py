@@ -42,7 +42,7 @@ from segmentation.partitions.checkpoint import Checkpoint
 from segmentation.partitions.log_position import LogPosition
 from segmentation.partitions.partition import PartitionSegments
 from segmentation.partitions.recovery import Recovery
-from segmentation.partitions.tenant import Past
+from segmentation.partitions.tenant import PartitionHistory
 from streams.lanes import Acknowledgeable, Lane
 from streams.segments import checkpoints
 from streams.segments.change_records import change_of
@@ -128,13 +128,13 @@ class PartitionTask:
             self._room.clear()
             await self._room.wait()
 
-    def waits(self, topic: str) -> bool:
+    def has_waiting(self, topic: str) -> bool:
         """True while records of a topic wait for the next step."""
-        return self._inputs[topic].waits
+        return self._inputs[topic].has_waiting
 
-    def pass_over(self, topic: str, end: int, passed: Acknowledgeable) -> None:
-        """Skip a gap: no record lies between the next offset of a topic and `end`. `passed` acknowledges the gap."""
-        self._inputs[topic].pass_over(end, passed)
+    def skip_to(self, topic: str, end: int, gap: Acknowledgeable) -> None:
+        """Skip a gap: no record lies between the next offset of a topic and `end`. `gap` acknowledges the gap."""
+        self._inputs[topic].skip_to(end, gap)
         self._changed.set()
 
     async def run(self) -> None:
@@ -153,10 +153,10 @@ class PartitionTask:
 
     async def start(self) -> None:
         """Recover the state of the previous owner. Does nothing if the partition was revoked meanwhile."""
-        takeover = PartitionRecovery(
+        recovery = PartitionRecovery(
             self.partition, self._inputs, self._config, self._environment, self._changes, self._activations
         )
-        if (recovered := await takeover.take(lambda: self.live)) is None:
+        if (recovered := await recovery.recover(lambda: self.live)) is None:
             return
         self._segments, self._recovery = recovered.segments, recovered.recovery
         self._generation, self._started_at_us, self._log_epoch = (
@@ -187,7 +187,7 @@ class PartitionTask:
             self._inputs,
             self._config.partitions,
             self._environment.now_us(),
-            self._environment.tenants.for_records_at_hand(),
+            self._environment.tenants.for_received_records(),
         )
         if not self.live:
             return
@@ -207,7 +207,7 @@ class PartitionTask:
         if self._recovery is not None:
             self._recovery.hold_back(outcome.emitted)
             outcome.emitted = []
-            if self._complete() and self._segments.position.reached(self._recovery.target):
+            if self._caught_up() and self._segments.position.reached(self._recovery.target):
                 outcome.emitted = self._recovery.difference(self._segments)
                 self._recovery = None
                 self._recovered = True
@@ -215,9 +215,9 @@ class PartitionTask:
         sent += [(DEAD_LETTERS, None, letter.topic.encode(), letter) for letter in outcome.letters]
         changes: list[Message] = []
         for emitted in outcome.emitted:
-            some = list(messages(emitted, partition=self.partition, generation=self._generation, first_seq=self._seq))
-            self._seq += len(some)
-            changes += some
+            batch = list(messages(emitted, partition=self.partition, generation=self._generation, first_seq=self._seq))
+            self._seq += len(batch)
+            changes += batch
         sent += [(MEMBERSHIP_CHANGES, self.partition, KEY, message) for message in changes]
         offsets = await send_all(self._environment, sent)
         if changes:
@@ -226,7 +226,7 @@ class PartitionTask:
 
     def _count(self, outcome: FoldResult) -> None:
         counters = self._environment.counters
-        for topic, records, rows in outcome.taken:
+        for topic, records, rows in outcome.folded:
             counters.add(ACTIVITY, records, topic=topic, result="taken")
             counters.add(ACTIVITY_ROWS, rows, topic=topic)
         for topic, _ in outcome.moves:
@@ -236,29 +236,29 @@ class PartitionTask:
         for emitted in outcome.emitted:
             counters.add(CHANGES, len(emitted.changes.user_ids), cause=emitted.changes.cause)
 
-    def _complete(self) -> bool:
+    def _caught_up(self) -> bool:
         """True if the tails hold everything between the archive and the state."""
         position = self._segments.position
-        return self._inputs[EVENTS].taken >= position.events and self._inputs[PROFILES].taken >= position.profiles
+        return self._inputs[EVENTS].position >= position.events and self._inputs[PROFILES].position >= position.profiles
 
     async def _activate(self) -> None:
         """Apply changes of rules one by one; a new rule is evaluated over the whole past."""
-        if not self._complete():
+        if not self._caught_up():
             return
         for record in await self._activations.read():
             if not self.live:
                 return
             outcome = await self._environment.in_thread(
-                fold_activation, self._segments, self._snapshots, record, self._past(), self._environment.now_us()
+                fold_activation, self._segments, self._snapshots, record, self._history(), self._environment.now_us()
             )
             for letter in outcome.letters:
                 _log.error("skipped: %s/%d offset=%d: %s", letter.topic, self.partition, letter.offset, letter.reason)
             await self._emit(outcome)
 
-    def _past(self) -> Past:
+    def _history(self) -> PartitionHistory:
         position, events, profiles = self._segments.position, self._inputs[EVENTS].tail, self._inputs[PROFILES].tail
-        return Past(
-            history=self._environment.history,
+        return PartitionHistory(
+            archive=self._environment.history,
             partition=self.partition,
             partitions=self._config.partitions,
             events=min(events.archived_to, position.events),
@@ -272,12 +272,12 @@ class PartitionTask:
     async def _take_snapshots(self) -> None:
         """Take the snapshots that are due. The changes up to each are emitted before it is announced."""
         while self._recovery is None and self._snapshots.due(self._environment.now_us()):
-            emitted, cut = await self._environment.in_thread(self._snapshots.take, self._segments)
+            emitted, snapshot = await self._environment.in_thread(self._snapshots.take, self._segments)
             await self._emit(FoldResult(emitted=emitted))
             # Changes of a newer owner may lie before `_emitted_to`, and would be in neither.
             await self._check_not_replaced()
             announced = await self._environment.in_thread(
-                self._reporter.cut, cut, self._environment, self._emitted_to, self._generation
+                self._reporter.snapshot, snapshot, self._environment, self._emitted_to, self._generation
             )
             await send_all(self._environment, [announced])
 
@@ -314,7 +314,7 @@ class PartitionTask:
             log_epoch=self._log_epoch,
         )
         self._checkpoint_bytes = await self._environment.in_thread(
-            checkpoints.keep, self._environment.store, self._config.staging_bucket, checkpoint
+            checkpoints.save, self._environment.store, self._config.staging_bucket, checkpoint
         )
         self._checkpointed = new
         _log.info("partition %d: wrote a checkpoint of %d bytes", self.partition, self._checkpoint_bytes)

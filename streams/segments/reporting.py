@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 
 from schemas.ids import AudienceName, Partition, TenantName
-from schemas.layout import cut_key, s3_uri
+from schemas.layout import s3_uri, segment_snapshot_key
 from schemas.segment_messages import SegmentCut, SegmentStatus
 from schemas.topics import SEGMENT_STATUS
 from segmentation.partitions.partition import PartitionSegments
@@ -19,38 +19,40 @@ class Reporter:
     def __init__(self, partition: Partition, config: SegmentWorkerConfig) -> None:
         self._partition = partition
         self._config = config
-        self._said_at = float("-inf")
+        self._reported_at = float("-inf")
 
     def sizes(self, segments: PartitionSegments, now: float) -> Iterator[Sent]:
         """Sizes of all segments, if a report is due; `now`: seconds of a steady clock."""
-        if now - self._said_at >= self._config.status_after_s:
-            self._said_at = now
+        if now - self._reported_at >= self._config.status_after_s:
+            self._reported_at = now
             yield from self._sizes(segments)
 
-    def cut(self, cut: PartitionSnapshot, environment: TaskEnvironment, emitted_to: int, generation: int) -> Sent:
+    def snapshot(
+        self, snapshot: PartitionSnapshot, environment: TaskEnvironment, emitted_to: int, generation: int
+    ) -> Sent:
         """A snapshot, with its file in the staging bucket. `emitted_to`: offset of the first change that it lacks."""
-        request = cut.request
+        request = snapshot.request
         part = None
-        if len(cut.members):
-            content = cut.content()
-            key = cut_key(request.cut_id, self._partition, hashlib.sha256(content).hexdigest()[:32])
+        if len(snapshot.members):
+            content = snapshot.content()
+            key = segment_snapshot_key(request.cut_id, self._partition, hashlib.sha256(content).hexdigest()[:32])
             environment.store.put_new(self._config.staging_bucket, key, content)
             part = s3_uri(self._config.staging_bucket, key)
         message = SegmentCut(
             cut_id=request.cut_id,
             tenant=request.tenant,
             segment=request.segment,
-            rule_version=cut.rule_version,
+            rule_version=snapshot.rule_version,
             partition=self._partition,
             partitions=self._config.partitions,
-            at_us=cut.position.at_us,
-            events=cut.position.events,
-            profiles=cut.position.profiles,
-            activations=cut.position.activations,
+            at_us=snapshot.position.at_us,
+            events=snapshot.position.events,
+            profiles=snapshot.position.profiles,
+            activations=snapshot.position.activations,
             changes=emitted_to,
             generation=generation,
-            members=len(cut.members),
-            digest=cut.digest,
+            members=len(snapshot.members),
+            digest=snapshot.digest,
             part=part,
         )
         return SEGMENT_STATUS, None, self._key(request.tenant, request.segment), message

@@ -68,10 +68,10 @@ class PendingSnapshots:
         emitted = segments.advance(request.at_us)
         members = segments.members(request.tenant, request.segment)
         rules = segments.tenants[request.tenant].rules if members is not None else {}
-        cut = PartitionSnapshot(
+        snapshot = PartitionSnapshot(
             request=request,
             rule_version=rules[request.segment].version if members is not None else 0,
             position=segments.position,
             members=pa.array([], pa.string()) if members is None else members,
         )
-        return emitted, cut
+        return emitted, snapshot

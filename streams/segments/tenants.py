@@ -17,7 +17,7 @@ class Tenants:
         self._find: Final = find
         self._created_us: Mapping[TenantName, int] = {}
 
-    def for_records_at_hand(self) -> Existed:
+    def for_received_records(self) -> Existed:
         """Returns a check for records already received: a lookup from now on finds every tenant created before them.
 
         One lookup serves all of them, however many unknown tenants they name. The default tenant always existed.

@@ -10,8 +10,8 @@ from schemas.errors import RetriableError
 from schemas.ids import Partition, TenantName
 from schemas.topics import EVENTS
 from segmentation.archived import ArchivedLog
-from segmentation.intake.events import take_events
-from segmentation.intake.profiles import take_profiles
+from segmentation.intake.events import ingest_events
+from segmentation.intake.profiles import ingest_profiles
 from segmentation.intake.topic_record import TopicRecord
 from tests.fakes.import_log import InMemoryTopicLog
 
@@ -60,7 +60,7 @@ class InMemoryArchive:
             )
             for offset, value in enumerate(values)
         ]
-        take = take_events if topic == EVENTS else take_profiles
+        take = ingest_events if topic == EVENTS else ingest_profiles
         return take(records, log.partitions()).rows
 
     def stored(

@@ -274,7 +274,7 @@ def make_deployment(url: Secret, home: Path, monkeypatch: pytest.MonkeyPatch, **
         monkeypatch.setattr(
             f"{module}.log_ends", lambda _, topic, __: tuple(map(len, deployment.log("", topic).messages))
         )
-    for module in ("orchestration.kinds.send", "orchestration.control.gc.jobs", "connectors.publishing.producer"):
+    for module in ("orchestration.kinds.send", "orchestration.control.gc.jobs", "orchestration.operations.jobs"):
         monkeypatch.setattr(f"{module}.KafkaTopicLog", deployment.log)
     context.audiences.add_tenant(ACME, 1)
     return deployment

@@ -111,7 +111,7 @@ class StepWorkers:
     largest_backlog: int = 0
     position: list[int] = field(default_factory=list)
 
-    def taken(self) -> tuple[int, ...]:
+    def committed(self) -> tuple[int, ...]:
         """Positions; 0 for partitions from which nothing was taken."""
         self.asked += 1
         self.position = self.position or [0] * self.log.partitions()

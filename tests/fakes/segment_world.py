@@ -27,7 +27,7 @@ from segmentation.archived import ArchivedLog
 from segmentation.archiving import Verdict, verdict
 from segmentation.intake.topic_record import TopicRecord
 from segmentation.partitions.change_log import ChangeLog, emission_of
-from segmentation.partitions.tenant import Past
+from segmentation.partitions.tenant import PartitionHistory
 from streams.counters import Counters
 from streams.lanes import Lane
 from streams.segments.change_records import change_of
@@ -147,10 +147,10 @@ class World:
         """All archived rows."""
         return pa.concat_tables(self.tables[topic])
 
-    def past(self) -> Past:
+    def past(self) -> PartitionHistory:
         """The archived history from which a new rule starts."""
-        return Past(
-            history=_FakeHistory(self),
+        return PartitionHistory(
+            archive=_FakeHistory(self),
             partition=HERE,
             partitions=1,
             events=self.archived.get((EVENTS, 0), 0),
@@ -173,7 +173,7 @@ class LivingOwner:
         self._logs = world.archived_logs
         self.may_send = asyncio.Event()
         self.may_send.set()
-        self.beginning: asyncio.Lock = asyncio.Lock() if beside is None else beside.beginning
+        self.takeover_lock: asyncio.Lock = asyncio.Lock() if beside is None else beside.takeover_lock
         self.delivered = dict(world.committed)
         self._lanes = {topic: Lane(TP(topic, 0), world.committed[topic], 1) for topic in ACTIVITY_TOPICS}
         self.owner = PartitionTask(
@@ -192,7 +192,7 @@ class LivingOwner:
                 in_thread=self._in_thread,
                 now_us=lambda: world.now_us,
                 monotonic=lambda: world.steady_s,
-                beginning=self.beginning,
+                takeover_lock=self.takeover_lock,
             ),
         )
 

@@ -15,14 +15,14 @@ from segmentation.part_check import check_part
 from segmentation.publishing import (
     HighWater,
     VersionHistory,
-    already,
+    already_published,
     check_request,
-    compacted,
+    compacted_version,
     decide,
     expired_versions,
     new_version,
     require_version,
-    rolled_back,
+    rollback_version,
 )
 from segmentation.versions import (
     DEFAULT_GRACE,
@@ -80,7 +80,7 @@ class InMemoryVersionStore:
             if on_rows is not None:
                 on_rows(read)
         info = self._counted(request.audience, new_version(history, request, PARTITIONER), request.parts)
-        mark = history.raised(request.order_key, request.import_id)
+        mark = history.raised_high_water(request.order_key, request.import_id)
         return self._add(request.audience, info, request.parts, mark, request.retype_columns)
 
     def current(self, audience: AudienceRef) -> VersionInfo | None:
@@ -149,13 +149,13 @@ class InMemoryVersionStore:
         """See `VersionStore.rollback`."""
         history = self._history(audience)
         if mine := history.find_import(operation_id):
-            return already(mine)
+            return already_published(mine)
         source = require_version(history, audience, to_version)
         current = history.current.version if history.current else None
         if expected_current is not None and current != expected_current:
             return BaseMoved(current_version=current)
-        info = rolled_back(history, source, operation_id=operation_id, order_key=order_key, at=at, reason=reason)
-        mark = history.raised(order_key, operation_id)
+        info = rollback_version(history, source, operation_id=operation_id, order_key=order_key, at=at, reason=reason)
+        mark = history.raised_high_water(order_key, operation_id)
         parts = self._audiences[audience.audience_id].parts[to_version]
         info = self._counted(audience, info, parts)
         return self._add(audience, info, parts, mark, {c.name for c in info.row_schema.columns})
@@ -164,12 +164,12 @@ class InMemoryVersionStore:
         """See `VersionStore.compact`; the files stay unchanged, only their partitions are forgotten."""
         history = self._history(audience)
         if mine := history.find_import(operation_id):
-            return already(mine)
+            return already_published(mine)
         current = require_version(history, audience, Version(history.last_version))
         parts = self.files(audience, current.version)
         if len(parts) <= 1 or all(p.bytes >= target_bytes for p in parts):
-            return already(current)
-        info = compacted(history, current, operation_id=operation_id, at=at)
+            return already_published(current)
+        info = compacted_version(history, current, operation_id=operation_id, at=at)
         return self._add(audience, info, [replace(p, partition=None) for p in parts], history.high_water)
 
     def expire(

@@ -19,7 +19,7 @@ TOLD_BEHIND_CHECKPOINTS: Final = "changes are told behind the checkpoints of all
 
 def main() -> int:
     """Exit code of the worker."""
-    configure, keep = segment_worker.segment_worker_config, checkpoints.keep
+    configure, save = segment_worker.segment_worker_config, checkpoints.save
     kept: set[int] = set()
     partitions = 0
 
@@ -29,8 +29,8 @@ def main() -> int:
         partitions = made.partitions
         return replace(quick(made, "status_after_s", "gap_after_s"), archive_after_s=ARCHIVE_AFTER_S)
 
-    def keeps(store: Any, bucket: str, checkpoint: Any) -> int:
-        size = keep(store, bucket, checkpoint)
+    def saves(store: Any, bucket: str, checkpoint: Any) -> int:
+        size = save(store, bucket, checkpoint)
         kept.add(checkpoint.segments.partition)
         return size
 
@@ -42,7 +42,7 @@ def main() -> int:
         return offsets
 
     vars(segment_worker)["segment_worker_config"] = config
-    vars(checkpoints)["keep"] = keeps
+    vars(checkpoints)["save"] = saves
     vars(owner)["send_all"] = sends
     return segment_worker.main()
 

@@ -184,11 +184,11 @@ def make_anew(settings: Settings, topics: Iterable[str]) -> None:
 
     def id_of(topic: str) -> str | None:
         try:
-            return ids.of(topic)
+            return ids.topic_id(topic)
         except (FatalError, RetriableError):
             return None
 
-    before = {name: ids.of(name) for name in names}
+    before = {name: ids.topic_id(name) for name in names}
     for deleted in admin.delete_topics(names).values():
         deleted.result(30)
 

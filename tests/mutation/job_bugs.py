@@ -95,10 +95,10 @@ def no_guard(patches: Patches) -> None:
 
     def make(_: Any) -> Any:
         def decide(history: Any, request: Any) -> Any:
-            from segmentation.publishing import already  # noqa: PLC0415
+            from segmentation.publishing import already_published  # noqa: PLC0415
 
             mine = history.find_import(request.import_id)
-            return None if mine is None else already(mine)
+            return None if mine is None else already_published(mine)
 
         return decide
 

@@ -110,7 +110,7 @@ def duplicates_twice(patches: Patches) -> None:
 
         return take
 
-    patches.replace("segmentation.merging:take_each_chunk_once", make)
+    patches.replace("segmentation.merging:select_each_chunk_once", make)
 
 
 def first_row_wins(patches: Patches) -> None:

@@ -25,8 +25,8 @@ from schemas.import_targets import activity_spec
 from schemas.messages import EventRecord, ProfileRecord, PropertyValue
 from schemas.partitioning import partitions_of
 from schemas.topics import EVENTS, PROFILES
-from segmentation.intake.events import take_events
-from segmentation.intake.profiles import take_profiles
+from segmentation.intake.events import ingest_events
+from segmentation.intake.profiles import ingest_profiles
 from segmentation.intake.topic_record import TopicRecord
 from tests.unit.connectors.sources.reading import Bytes
 
@@ -135,7 +135,7 @@ def taken(logs: list[list[TopicRecord]], kind: Kind, *, of_place: bool) -> list[
     """Rows of each partition, without the columns for their origin."""
     found = []
     for records in logs:
-        intake = take_events(records, P) if kind == "events" else take_profiles(records, P)
+        intake = ingest_events(records, P) if kind == "events" else ingest_profiles(records, P)
         assert intake.refusals == ()
         rows = intake.rows.to_pylist()
         for row in rows:

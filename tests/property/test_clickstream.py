@@ -18,8 +18,8 @@ from schemas.ids import AudienceName, Partition, TenantName
 from schemas.segment_messages import RuleActivated
 from schemas.topics import EVENTS, PROFILES
 from segmentation.expressions.literals import EPOCH
-from segmentation.intake.events import take_events
-from segmentation.intake.profiles import take_profiles
+from segmentation.intake.events import ingest_events
+from segmentation.intake.profiles import ingest_profiles
 from segmentation.intake.topic_record import TopicRecord
 from segmentation.partitions.log_position import LogPosition
 from segmentation.partitions.partition import Emission, PartitionSegments
@@ -102,13 +102,13 @@ class Stream:
             records = [self._record(arrival) for arrival in some]
             end, now = records[-1].offset + 1, records[-1].received_at_us
             if topic == EVENTS:
-                taken = take_events(records, 1)
+                taken = ingest_events(records, 1)
                 assert (taken.moves, taken.refusals) == ((), ())
-                self._follow(self._segments.take_events(taken.rows, end, now))
+                self._follow(self._segments.apply_events(taken.rows, end, now))
             else:
-                changed = take_profiles(records, 1)
+                changed = ingest_profiles(records, 1)
                 assert changed.refusals == ()
-                self._follow(self._segments.take_profiles(changed.rows, end, now))
+                self._follow(self._segments.apply_profiles(changed.rows, end, now))
 
     def advance(self, at: datetime) -> None:
         self._follow(self._segments.advance(micros(at)))

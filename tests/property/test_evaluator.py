@@ -20,7 +20,7 @@ from segmentation.evaluation.evaluator import Evaluator
 from segmentation.evaluation.plan import ActiveRule
 from segmentation.expressions.literals import EPOCH
 from segmentation.rules.nodes import Count, Group, Member, Rule
-from segmentation.rules.nodes import Events as Asked
+from segmentation.rules.nodes import Events as BooleanFact
 from segmentation.rules.references import cycle, evaluation_order
 from tests.examples import examples
 from tests.property.rule_cases import NAMES, NEAR, rules
@@ -135,9 +135,9 @@ def give(evaluator: Evaluator, step: Step, at: datetime) -> list[Changes]:
         case None:
             return evaluator.advance(micros(at))
         case Events():
-            return evaluator.take_events(event_batch(step), micros(at))
+            return evaluator.apply_events(event_batch(step), micros(at))
         case Profiles():
-            return evaluator.take_profiles(profile_batch(step), micros(at))
+            return evaluator.apply_profiles(profile_batch(step), micros(at))
 
 
 ATTRIBUTES = st.dictionaries(st.sampled_from(NAMES), st.none() | DATED, max_size=3)
@@ -175,7 +175,7 @@ COUNT_RULES = st.builds(
     lambda count, negated: Rule(groups=(Group(conditions=(count,), negated=negated),)),
     st.builds(
         Count,
-        events=st.just(Asked(event="purchase")),
+        events=st.just(BooleanFact(event="purchase")),
         quantity=st.sampled_from(["at_least", "at_most", "exactly"]),
         times=st.integers(1, 3),
         within_s=st.sampled_from([1, 3_600, 86_400]),

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmentation.rules.nodes import MAX_TIMES, Count, Events, Ever, Group, Never, OfEvents, Rule, Seen
+from segmentation.rules.nodes import MAX_TIMES, Count, EventCondition, Events, Ever, Group, Never, Rule, Seen
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.state import Need, needs
 from tests.examples import examples
@@ -15,7 +15,7 @@ from tests.property.test_rules import Event, World, is_true
 SECOND = timedelta(seconds=1)
 BUY = Events(event="buy")
 MOMENTS = st.integers(0, 8).map(lambda second: NOW + second * SECOND)
-CONDITIONS: st.SearchStrategy[OfEvents] = st.one_of(
+CONDITIONS: st.SearchStrategy[EventCondition] = st.one_of(
     st.builds(
         Count,
         events=st.just(BUY),
@@ -53,14 +53,14 @@ HAPPENED = st.lists(
 )
 
 
-def answer(condition: OfEvents, events: list[Event], at: datetime) -> bool:
+def answer(condition: EventCondition, events: list[Event], at: datetime) -> bool:
     return is_true(condition, "ann", at, None, World(events=events, profiles={}, members=set()))
 
 
 @examples(300)
 @given(CONDITIONS, HAPPENED)
 def test_what_is_needed_gives_the_answer_and_the_times_at_which_it_changes(
-    condition: OfEvents, events: list[Event]
+    condition: EventCondition, events: list[Event]
 ) -> None:
     need = needs(Rule(groups=(Group(conditions=(condition,)),)))[condition]
     ranked = sorted(events, key=lambda event: event.occurred_at, reverse=need.end == "latest")

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.lake.activity_relations import Activity, Below
+from connectors.lake.activity_relations import Activity, EndOffsets
 from connectors.lake.archive_tables import ArchivedFile
 from connectors.lake.segment_queries import Question, SegmentQueries
 from schemas.activity import EVENT_ROWS, PROFILE_ROWS
@@ -164,8 +164,8 @@ def test_the_archive_finds_the_users_that_a_naive_evaluation_finds(
         activity = Activity(
             events=event_files,
             profiles=profile_files,
-            events_below=Below(ends=event_ends),
-            profiles_below=Below(ends=profile_ends),
+            events_below=EndOffsets(ends=event_ends),
+            profiles_below=EndOffsets(ends=profile_ends),
         )
         if names(inner).segments:
             inner = parse_rule("ever(nothing)")
@@ -241,8 +241,8 @@ def test_known_users_are_those_of_all_rows_up_to_any_place_whatever_files_have_a
         activity = Activity(
             events=files.write(EVENTS, events, each)[0],
             profiles=files.write(PROFILES, profiles, each)[0],
-            events_below=None if ends is None else Below(ends=ends[0]),
-            profiles_below=None if ends is None else Below(ends=ends[1]),
+            events_below=None if ends is None else EndOffsets(ends=ends[0]),
+            profiles_below=None if ends is None else EndOffsets(ends=ends[1]),
         )
         # An audience has unknown users too; its known members are queried in another way.
         audience = Path(folder) / "all.parquet"

@@ -37,7 +37,7 @@ TURN = st.tuples(NEAR, STEP | SEGMENTS | st.just("restart"))
 def restarted(evaluator: Evaluator) -> Evaluator:
     columns = {name: column.copy() for name, column in evaluator.state.columns().items()}
     rules_of = evaluator.plan.rules
-    again = Evaluator(rules_of, state=State.of_columns(evaluator.plan, evaluator.at_us, columns))
+    again = Evaluator(rules_of, state=State.from_columns(evaluator.plan, evaluator.at_us, columns))
     assert [change for change in again.settle() if len(change.user_ids)] == []
     return again
 

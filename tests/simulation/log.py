@@ -116,7 +116,7 @@ class Backlog:
         self._topic = topic
         self._group = group
 
-    def taken(self) -> tuple[int, ...]:
+    def committed(self) -> tuple[int, ...]:
         return tuple(
             self._broker.committed.get((self._group, (self._topic, p)), 0) for p in range(self._broker.partitions)
         )

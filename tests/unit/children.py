@@ -16,7 +16,7 @@ def running(module: str) -> list[psutil.Process]:
 
 def fork_servers() -> list[psutil.Process]:
     """Processes that fork parsers."""
-    return running("connectors.sources.forking")
+    return running("connectors.sources.parser_server")
 
 
 def parsers() -> list[psutil.Process]:

@@ -110,12 +110,12 @@ def script(given: dict[str, object], *, patch: str = "") -> str:
 G = json.loads({json.dumps(given)!r})
 import connectors.sandbox as sandbox
 {patch}
-def put_on(self, put_on=sandbox.Confinement.put_on):
-    missing = put_on(self)
+def apply_to_this_thread(self, apply_to_this_thread=sandbox.Confinement.apply_to_this_thread):
+    missing = apply_to_this_thread(self)
     found = attempt({names()!r})
     os.write(2, ({REPORT!r} + json.dumps(found) + "\\n").encode())
     os._exit(9)
-sandbox.Confinement.put_on = put_on
+sandbox.Confinement.apply_to_this_thread = apply_to_this_thread
 """
 
 

@@ -14,7 +14,7 @@ from connectors import sandbox
 from connectors.confinement import PACKAGE_ROOT
 from connectors.lake import sql
 from connectors.lake.sql import Resolved, query
-from connectors.sandbox import Layer, Plan, described, landlock_abi, missing_of, ruleset
+from connectors.sandbox import Layer, Plan, describe_layers, landlock_abi, missing_layers, ruleset
 from connectors.sources import fork_server
 from connectors.sources.fork_server import PARSERS
 from connectors.sources.limits import ParseLimits
@@ -208,7 +208,7 @@ def test_capabilities_that_cannot_be_given_up_are_a_missing_layer() -> None:
     code = (
         "from connectors import sandbox\n"
         "sandbox.LINUX_CAPABILITY_VERSION_3 = 0\n"
-        "print(sandbox.Confinement(sandbox.Plan()).put_on().value)"
+        "print(sandbox.Confinement(sandbox.Plan()).apply_to_this_thread().value)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE_ROOT)
     assert Layer.PRIVILEGES in Layer(int(found.stdout))
@@ -248,10 +248,10 @@ def test_a_process_with_another_thread_is_not_taken_for_confined() -> None:
         "import threading, time\n"
         "from connectors.sandbox import Confinement, Plan\n"
         "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
-        "print(Confinement(Plan()).put_on().value)"
+        "print(Confinement(Plan()).apply_to_this_thread().value)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE_ROOT)
-    assert Layer(int(found.stdout)) == missing_of(0)
+    assert Layer(int(found.stdout)) == missing_layers(0)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_a_process_with_another_thread_is_not_taken_for_confined() -> None:
 def test_the_doctor_says_what_is_missing(
     monkeypatch: pytest.MonkeyPatch, missing: Layer, setting: str, severity: str, text: str
 ) -> None:
-    monkeypatch.setattr(doctor, "look", lambda: missing)
+    monkeypatch.setattr(doctor, "probe", lambda: missing)
     found = doctor.sandbox(Settings(sandbox=setting))
     assert (found.severity, found.subject) == (severity, "sandbox")
     assert text in found.text
@@ -273,7 +273,7 @@ def test_the_doctor_says_what_is_missing(
 
 @needs_all
 def test_a_look_finds_what_children_of_this_system_have() -> None:
-    assert described(sandbox.look()) in {"", "network (user namespaces)"}
+    assert describe_layers(sandbox.probe()) in {"", "network (user namespaces)"}
 
 
 def test_of_a_clone_only_our_packages_are_readable_and_no_home_in_it() -> None:
@@ -315,4 +315,4 @@ def test_rules_name_what_their_abi_knows(
     ],
 )  # fmt: skip
 def test_an_old_kernel_misses_the_layers_that_came_later(number: int, words: int) -> None:
-    assert len(list(missing_of(number))) == words
+    assert len(list(missing_layers(number))) == words

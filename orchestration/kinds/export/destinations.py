@@ -17,7 +17,7 @@ from orchestration.kinds.export.shapes import shape_at_hand
 from orchestration.platform.clock import iso
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, UserError
-from schemas.export_shape import not_in_a_delta
+from schemas.export_shape import delta_not_supported
 from schemas.layout import DOWNLOADS_PREFIX, EXPORTS_PREFIX, s3_uri, split_s3_uri
 from schemas.manifest import ExportFormat
 from segmentation.versions import VersionStore
@@ -32,8 +32,8 @@ def check_request(request: ExportRequest) -> None:
         raise UserError(
             "BAD_DESTINATION", "a profile applies to s3://bucket/prefix, not to a topic", to=request.to[:200]
         )
-    if request.delta_from is not None and request.shape.others:
-        raise not_in_a_delta()
+    if request.delta_from is not None and request.shape.other_audiences:
+        raise delta_not_supported()
     of_files = request.format != ExportFormat(format="parquet") or request.row_group_rows or request.shape.partition_by
     if request.to.startswith(SCHEME) and of_files:
         raise UserError("BAD_FORMAT", "a topic receives rows, not files: omit the format and its options")
@@ -110,7 +110,7 @@ def order_of(versions: VersionStore, export: Export, request: ExportRequest) -> 
         raise FatalError("NOTHING_HELD", f"export {export.job_id} has no lease on a version", job=export.job_id)
     own = export.leases[: 1 if request.delta_from is None else 2]
     pinned = [_pinned(versions, export, lease) for lease in own]
-    others = dict(zip(request.shape.others, export.leases[len(own) :], strict=True))
+    others = dict(zip(request.shape.other_audiences, export.leases[len(own) :], strict=True))
     return ExportOrder(
         export_id=export.job_id,
         tenant=export.tenant,

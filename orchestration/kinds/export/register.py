@@ -57,7 +57,7 @@ def _new_export(audiences: AudienceStore, versions: VersionStore, request: Expor
     shape = pinned_shape(audiences, versions, audience.tenant, request.shape)
     others = [
         Lease(audience=ref_of(audiences.get(audience.tenant, one.audience)), version=one.version)
-        for one in shape.others
+        for one in shape.other_audiences
         if one.version is not None
     ]
     return NewExport(

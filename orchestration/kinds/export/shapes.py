@@ -25,7 +25,7 @@ def pinned_shape(audiences: "AudienceStore", versions: "VersionStore", tenant: s
         audience = audiences.get(tenant_name(tenant), one.audience)
         return replace(one, version=resolve_version(versions, audience, version=one.version))
 
-    return shape.pinned(pin)
+    return shape.pin_versions(pin)
 
 
 def shape_at_hand(

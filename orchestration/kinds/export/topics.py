@@ -14,9 +14,9 @@ from connectors.publishing.ports import TopicLog
 from connectors.sinks import kafka_topic
 from connectors.sinks.exporting import ExportOrder
 from connectors.sinks.kafka_topic import open_topic, partitions_of
+from connectors.sinks.selected_rows import selected_rows
 from connectors.sinks.selection import Group
 from connectors.sinks.stages import Stages
-from connectors.sinks.taking import taken_rows
 from connectors.sinks.topic_export import SCHEME, ExportAttempt, GroupSent, TopicExport, topic_of, totals
 from connectors.storage.access import S3Access
 from connectors.storage.duck import DuckLimits
@@ -57,7 +57,7 @@ def send(
 ) -> GroupSent:
     """Send the chunks of a group. Raises as `kafka_topic.send_group` and as reads from the lake do."""
     accounts: list[Account] = []
-    found = taken_rows(order.taken, group, s3=s3, limits=limits, accounts=accounts, stages=Stages())
+    found = selected_rows(order.effective_shape, group, s3=s3, limits=limits, accounts=accounts, stages=Stages())
     with lake_faults("exporting"), closing(found) as rows:
         sent = kafka_topic.send_group(
             _frozen(export, order), _log(bootstrap, request), group=group.number, rows=rows, on_rows=on_rows
@@ -76,7 +76,7 @@ def finish(
     topic_export = _frozen(export, order)
     groups = [from_record(GroupSent, record) for record in records]
     version = order.version.info
-    selection = order.taken.accounted(
+    selection = order.effective_shape.manifest_selection(
         [account for group in groups for account in group.accounts], delta=order.base is not None
     )
     if (fault := _fault(order, totals(topic_export, groups), selection)) is not None:
@@ -92,7 +92,7 @@ def finish(
         "chunks": sum(part.chunks for group in groups for part in group.partitions),
         "bytes": sum(group.bytes for group in groups),
         "digest": str(version.digest),
-        **({} if selection is None else selection.left_out()),
+        **({} if selection is None else selection.omitted_rows()),
     }
 
 
@@ -133,7 +133,7 @@ def _topic_export(export: Export, order: ExportOrder, partitions: int) -> TopicE
         version=info.version,
         snapshot_id=info.snapshot_id,
         base_version=None if order.base is None else order.base.info.version,
-        columns=order.taken.exported,
+        columns=order.effective_shape.exported,
         partitions=partitions,
         created_at_us=export.created_at_ms * 1000,
     )

@@ -4,7 +4,7 @@ import logging
 from datetime import timedelta
 from typing import Any, Final
 
-from connectors.lake.cut_parts import parts_of_cut
+from connectors.lake.segment_snapshot_parts import snapshot_parts
 from connectors.storage.access import S3Access
 from connectors.storage.duck import DuckLimits
 from connectors.verification.evidence import Evidence
@@ -22,8 +22,8 @@ from schemas.ids import JobId
 from schemas.layout import data_prefix
 from schemas.records import as_record
 from segmentation.completion import Complete
-from segmentation.cuts import CUT_ROWS, members_of
 from segmentation.expressions.literals import EPOCH
+from segmentation.segment_snapshots import SNAPSHOT_ROWS, members_of
 from segmentation.versions import SegmentRule
 
 _log: Final = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def build_snapshot(
         raise FatalError("NOT_COMPLETE", f"job {job.job_id} is {job.state}, but {found}", job=job.job_id)
     report = records.report(job_id, "build")
     audience, asked, cuts = audience_ref(job), CutAsked.of(job), cut_reports(records.progress, job)
-    parts = parts_of_cut(
+    parts = snapshot_parts(
         parts_of(found),
         import_id=job.job_id,
         attempt=found.attempt,
@@ -71,7 +71,7 @@ def build_snapshot(
         attempt=found.attempt,
         base_version=None,
         parts=tuple(parts),
-        columns=CUT_ROWS,
+        columns=SNAPSHOT_ROWS,
         counts=None,
         snapshot=SnapshotBuild(asked=asked, rule=rule, cuts=cuts, outside=_outside(meanings, job)),
     )
@@ -111,5 +111,5 @@ def _evidence(found: Complete) -> Evidence:
         partitions=partitions,
         source_bytes=0,
         decoded_bytes=0,
-        schema_id=CUT_ROWS.schema_id,
+        schema_id=SNAPSHOT_ROWS.schema_id,
     )

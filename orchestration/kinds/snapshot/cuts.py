@@ -11,7 +11,7 @@ from orchestration.kinds.builds import CutAsked
 from orchestration.kinds.materialised import as_row, from_row
 from schemas.segment_messages import SegmentCut
 from segmentation.completion import Completion
-from segmentation.cuts import announcement, cut_completion
+from segmentation.segment_snapshots import announcement, snapshot_completion
 
 PLACE: Final = ("at_us", "events", "profiles", "activations", "changes", "generation")
 """Log position of a cut: the offsets that it includes, and from which generation and offset on changes follow it."""
@@ -30,7 +30,7 @@ def put_cuts(jobs: JobStore, progress: ProgressStore, cuts: Iterable[SegmentCut]
 def cut_completion_of(progress: ProgressStore, job: Job) -> Completion:
     """Whether every partition has answered the newest attempt, as far as the catalog knows."""
     announced = [from_row(row) for row in progress.partitions(job.job_id)]
-    return cut_completion(job.attempt, job.partitions, announced)
+    return snapshot_completion(job.attempt, job.partitions, announced)
 
 
 def cut_reports(progress: ProgressStore, job: Job) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 
-from connectors.fork_server.server import Children, main
+from connectors.fork_server.server import ChildBehaviour, main
 from orchestration.local.engine.lambda_worker import serve
 
 
@@ -19,12 +19,12 @@ class ThreadsError(Exception):
     """The imports have started threads, which a fork would lack."""
 
 
-def load() -> Children:
+def load() -> ChildBehaviour:
     """Have the module in the second argument import what functions need."""
     importlib.import_module(sys.argv[2]).warm()
     if (threads := len(os.listdir("/proc/self/task"))) > 1:  # noqa: PTH208  # numbers, not paths
         raise ThreadsError(f"{sys.argv[2]}.warm() leaves {threads} threads running: a fork would have only one of them")
-    return Children(run=_run, lead_groups=True)
+    return ChildBehaviour(run=_run, lead_groups=True)
 
 
 def _run(control_fd: int) -> int:

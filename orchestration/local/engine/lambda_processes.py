@@ -127,7 +127,7 @@ class FunctionProcesses:
         self._output = output
         self._warm = warm
         self._can_fork = sys.platform == "linux"
-        self._forks = Forks(self._start_server, died=_log_replaced)
+        self._forks = Forks(self._start_server, on_death=_log_replaced)
 
     def make(self) -> FunctionProcess:
         """Create a process. Blocks until all is imported; raises `OSError` if the system cannot hold another one."""
@@ -136,12 +136,12 @@ class FunctionProcesses:
                 break
             try:
                 return self._fork()
-            except ForkServerDiedError as died:
-                if died.from_outside:
-                    _log_replaced(died)
+            except ForkServerDiedError as on_death:
+                if on_death.from_outside:
+                    _log_replaced(on_death)
                 else:
                     self._can_fork = False
-                    log.error("starting functions without a fork server: %s", _described(died))
+                    log.error("starting functions without a fork server: %s", _described(on_death))
         return StartedProcess(self._spawner, self._env, self._output)
 
     def stop(self) -> None:
@@ -163,14 +163,14 @@ class FunctionProcesses:
             raise
 
 
-def _log_replaced(died: ForkServerDiedError) -> None:
-    log.error("starting another fork server: %s", _described(died))
+def _log_replaced(on_death: ForkServerDiedError) -> None:
+    log.error("starting another fork server: %s", _described(on_death))
 
 
-def _described(died: ForkServerDiedError) -> str:
-    code = died.exit_code
+def _described(on_death: ForkServerDiedError) -> str:
+    code = on_death.exit_code
     how = f"by a signal ({(signal.strsignal(-code) or str(-code)).lower()})" if code < 0 else f"with code {code}"
-    return f"the fork server of the functions ended {how}: {died.words.strip() or 'it said nothing'}"
+    return f"the fork server of the functions ended {how}: {on_death.words.strip() or 'it said nothing'}"
 
 
 def _kill(pids: Sequence[int]) -> None:

@@ -7,7 +7,7 @@ import duckdb
 import pytest
 
 from connectors.storage import listing, writing
-from connectors.storage.access import OCTETS, ORDINARY, ClientOptions, S3Access, new_client
+from connectors.storage.access import DEFAULT_OPTIONS, OCTETS, ClientOptions, S3Access, new_client
 from connectors.storage.duck import connect, extension_path
 from connectors.storage.listing import delete_objects, exists, list_objects
 from connectors.storage.writing import put_file, put_if_absent
@@ -102,7 +102,7 @@ def test_an_empty_object_is_replaced_once_where_it_counts_as_absent(
 
 @pytest.mark.parametrize(
     ("options", "signed", "checksums"),
-    [(ORDINARY, True, False), (OPTIONS, False, False), (ClientOptions(checksums=True), True, True)],
+    [(DEFAULT_OPTIONS, True, False), (OPTIONS, False, False), (ClientOptions(checksums=True), True, True)],
     ids=["ordinary", "staging", "lake"],
 )
 def test_a_client_names_signs_and_checks_what_it_sends_as_its_options_say(

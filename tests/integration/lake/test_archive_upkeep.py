@@ -15,7 +15,7 @@ from pyiceberg.table import Transaction
 
 from connectors.lake import archive_compaction
 from connectors.lake.archive import ActivityArchive
-from connectors.lake.archive_compaction import FAN, MERGED_BYTES, MIB, SMALL_BYTES, Compacted, merge_groups
+from connectors.lake.archive_compaction import MERGED_BYTES, MIB, MIN_FAN_IN, SMALL_BYTES, Compacted, merge_groups
 from connectors.lake.archive_reading import archived_rows
 from connectors.lake.archive_tables import ArchivedFile
 from connectors.lake.archive_upkeep import DEFAULT_GRACE, Removed
@@ -67,12 +67,12 @@ def grouped(*some: Sequence[ArchivedFile]) -> list[list[int]]:
 
 
 def test_few_small_files_are_left_alone_and_many_become_one() -> None:
-    assert grouped(files(*[SMALL] * (FAN - 1))) == []
-    assert grouped(files(*[SMALL] * FAN)) == [[SMALL] * FAN]
+    assert grouped(files(*[SMALL] * (MIN_FAN_IN - 1))) == []
+    assert grouped(files(*[SMALL] * MIN_FAN_IN)) == [[SMALL] * MIN_FAN_IN]
 
 
 def test_files_of_other_tenants_and_partitions_are_no_neighbours() -> None:
-    seven = [SMALL] * (FAN - 1)
+    seven = [SMALL] * (MIN_FAN_IN - 1)
     assert grouped(files(*seven), files(*seven, tenant=SHOP), files(*seven, partition=OTHER)) == []
     assert grouped(files(*seven), files(*[SMALL] * 9, tenant=SHOP)) == [[SMALL] * 9]
 
@@ -97,7 +97,7 @@ def test_groups_are_many_neighbours_that_are_small(sizes: list[int]) -> None:
     for group in groups:
         first = all_files.index(group[0])
         assert list(group) == all_files[first : first + len(group)]
-        assert len(group) >= FAN
+        assert len(group) >= MIN_FAN_IN
         assert sum(file.bytes for file in group) <= MERGED_BYTES
         assert max(file.bytes for file in group) < SMALL_BYTES[-1]
     merged = [file.uri for group in groups for file in group]

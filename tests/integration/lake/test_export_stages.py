@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from connectors.sinks import taking
+from connectors.sinks import selected_rows as taking
 from connectors.sinks.exporting import ExportOrder, export
 from connectors.sinks.local_folder import LocalFolder
 from connectors.sinks.selection import PinnedVersion

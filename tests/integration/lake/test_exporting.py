@@ -15,17 +15,18 @@ import duckdb
 import pytest
 
 from connectors.lake.store import IcebergVersionStore
-from connectors.sinks import comparing, taking
+from connectors.sinks import comparing
+from connectors.sinks import selected_rows as taking
 from connectors.sinks.checking import Difference, check, import_spec
 from connectors.sinks.comparing import compare
 from connectors.sinks.destinations import destination
 from connectors.sinks.exporting import ExportOrder, GroupWritten, export, finish, require_free, write_group
 from connectors.sinks.local_folder import LocalFolder
 from connectors.sinks.receiving import read_manifest
-from connectors.sinks.selection import PinnedVersion, delta_groups, whole_groups
+from connectors.sinks.selected_rows import selected_rows
+from connectors.sinks.selection import PinnedVersion, delta_groups, full_groups
 from connectors.sinks.shaping import Shape
 from connectors.sinks.stages import Stages
-from connectors.sinks.taking import taken_rows
 from connectors.sources.limits import ParseLimits
 from connectors.storage.access import S3Access
 from connectors.storage.duck import DuckLimits, connect
@@ -239,8 +240,8 @@ def test_readers_side_by_side_spill_into_folders_of_their_own(lake: Lake, monkey
         monkeypatch.setattr(reading, "connect", spying)
     shape, bounds = Shape(version=version), limits(lake.folder)
     with ExitStack() as readers:
-        for group in whole_groups(version, group_bytes=1):
-            found = taken_rows(shape, group, s3=lake.s3, limits=bounds, accounts=[], stages=Stages())
+        for group in full_groups(version, group_bytes=1):
+            found = selected_rows(shape, group, s3=lake.s3, limits=bounds, accounts=[], stages=Stages())
             readers.enter_context(closing(found))
             next(found)
         compare(version, version, s3=lake.s3, limits=bounds, sample=1)

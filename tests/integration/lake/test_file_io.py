@@ -38,18 +38,18 @@ def test_tables_that_are_loaded_again_and_again_open_no_more_connections(
 ) -> None:
     namespace = new_id()
     catalog.ensure_namespace(namespace)
-    table = catalog.opened.create_table((namespace, "t"), pa.schema([("n", pa.int64())]))
+    table = catalog.sql_catalog.create_table((namespace, "t"), pa.schema([("n", pa.int64())]))
     table.append(pa.table({"n": [1, 2, 3]}))
-    opened = []
+    sql_catalog = []
     for _ in range(TIMES):
-        assert catalog.opened.load_table((namespace, "t")).scan().to_arrow().num_rows == 3
-        opened.append(psutil.Process().num_fds())
-    assert opened[-1] - opened[0] < TIMES / 2, opened
+        assert catalog.sql_catalog.load_table((namespace, "t")).scan().to_arrow().num_rows == 3
+        sql_catalog.append(psutil.Process().num_fds())
+    assert sql_catalog[-1] - sql_catalog[0] < TIMES / 2, sql_catalog
 
 
 def test_a_file_that_is_deleted_leaves_no_folder_behind(catalog: LakeCatalog, s3: S3Access) -> None:
     prefix = f"deleted/{new_id()}/metadata"
-    files: Any = catalog.opened._load_file_io()
+    files: Any = catalog.sql_catalog._load_file_io()
     for name in ("a", "b"):
         s3.client().put_object(Bucket=BUCKET, Key=f"{prefix}/{name}", Body=b"x")
     files.delete(f"s3://{BUCKET}/{prefix}/a")
@@ -63,7 +63,7 @@ def test_a_store_that_is_away_is_an_error_of_files(catalog: LakeCatalog, monkeyp
     """pyiceberg deletes after a commit, and ignores file errors there: any other error would fail the commit."""
     monkeypatch.setattr("connectors.lake.file_io.delete_objects", refuse)
     with pytest.raises(OSError, match="was not deleted"):
-        catalog.opened._load_file_io().delete(f"s3://{BUCKET}/nothing")
+        catalog.sql_catalog._load_file_io().delete(f"s3://{BUCKET}/nothing")
 
 
 def refuse(*_: object) -> None:
@@ -74,7 +74,8 @@ def test_tables_of_other_stores_have_file_systems_of_their_own(catalog: LakeCata
     here = {"s3.endpoint": "http://127.0.0.1:1", "s3.region": "us-east-1"}
     there = here | {"s3.region": "eu-west-1"}
     found: list[Any] = [
-        catalog.opened._load_file_io(properties) for properties in (here | {"owner": "a"}, here | {"owner": "b"}, there)
+        catalog.sql_catalog._load_file_io(properties)
+        for properties in (here | {"owner": "a"}, here | {"owner": "b"}, there)
     ]
     first, again, other = (one.fs_by_scheme("s3", "lake") for one in found)
     assert first is again

@@ -22,7 +22,7 @@ from orchestration.platform.settings import Secret, Settings
 from schemas.columns import RowSchema
 from schemas.errors import RetriableError, UserError
 from schemas.ids import AudienceName, Partition, Version
-from schemas.layout import cut_key, s3_uri
+from schemas.layout import s3_uri, segment_snapshot_key
 from schemas.row_digest import digest_rows
 from schemas.segment_messages import CutRequested, SegmentCut
 from schemas.topics import EVENTS
@@ -81,7 +81,7 @@ class Stream:
         if mine:
             out = io.BytesIO()
             pq.write_table(pa.table({"user_id": mine}), out)
-            key = cut_key(request.cut_id, partition, hashlib.sha256(out.getvalue()).hexdigest())
+            key = segment_snapshot_key(request.cut_id, partition, hashlib.sha256(out.getvalue()).hexdigest())
             part = s3_uri(self._bucket.name, key)
             put_if_absent(self._bucket.s3.client(), self._bucket.name, key, out.getvalue())
         return SegmentCut(

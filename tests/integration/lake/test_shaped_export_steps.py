@@ -124,7 +124,7 @@ def test_a_group_reads_the_files_of_the_same_users_and_counts_their_bytes(export
     exports.publish(*USERS, audience=opted_out)
     export = exports.at("WRITING", shape=shape(suppress=[{"audience": "opted-out"}]))
     order = order_of(exports.context.versions, export, request_of(export))
-    (suppression,) = order.taken.suppress
+    (suppression,) = order.effective_shape.suppress
     read = [order.bytes_of(group) - group.bytes for group in order.groups()]
     assert len(read) == 4
     assert sorted(read) == sorted(part.bytes for part in suppression.version.parts)

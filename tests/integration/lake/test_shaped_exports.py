@@ -18,7 +18,7 @@ from connectors.sinks.checking import import_spec
 from connectors.sinks.destinations import destination
 from connectors.sinks.export_files import write_files
 from connectors.sinks.exporting import ExportOrder, GroupWritten, finish, write_group
-from connectors.sinks.selection import PinnedVersion, Selection, whole_groups
+from connectors.sinks.selection import PinnedVersion, Selection, full_groups
 from connectors.sinks.shaping import Attributes, Shape, Suppression
 from connectors.storage.access import S3Access
 from schemas.arrow import arrow_schema
@@ -158,7 +158,7 @@ def test_members_of_suppression_lists_are_left_out_and_counted(lake: Lake, parti
         suppress=(Suppression(audience="gone", version=gone), Suppression(audience="asked", version=asked)),
     )
     target = max(sum(part.bytes for part in version.parts[k : k + together]) for k in range(5 - together))
-    assert len(whole_groups(version, group_bytes=target)) < 5 - together + 1
+    assert len(full_groups(version, group_bytes=target)) < 5 - together + 1
     manifest = lake.export(version, JSONL, str(lake.folder / "out"), shape=shape, target_bytes=target)
     kept = [row["user_id"] for row in people() if (row["age"] or 0) >= 3 and row["user_id"] not in
             {"u003", "u004", "u059"}]  # fmt: skip

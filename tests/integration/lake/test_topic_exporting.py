@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from connectors.sinks.kafka_topic import ChangedRows, end, send_group, start
-from connectors.sinks.selection import Group, PinnedVersion, delta_groups, whole_groups
+from connectors.sinks.selection import Group, PinnedVersion, delta_groups, full_groups
 from connectors.sinks.topic_export import TopicExport, totals
 from connectors.storage.duck import batches, connect
 from schemas.columns import Column, RowSchema
@@ -47,7 +47,7 @@ def of_version(version: PinnedVersion) -> TopicExport:
 
 def test_a_version_reaches_a_receiver_with_its_digest(lake: Lake) -> None:
     version = lake.publish(naughty_rows(), KINDS, "1")
-    groups = whole_groups(version, group_bytes=1)
+    groups = full_groups(version, group_bytes=1)
     assert len(groups) == len(version.parts) > 1
     receiver, _, digests = sent(lake, of_version(version), groups)
     assert digests == {None: version.info.digest}
@@ -74,7 +74,7 @@ def test_a_delta_between_versions_leads_a_receiver_from_one_to_the_other(lake: L
 
 def test_every_reading_of_a_version_makes_the_same_messages(lake: Lake) -> None:
     version = lake.publish([{"user_id": f"user-{n:07d}", "share": n / 3} for n in range(120_000)], SHARES, "1")
-    groups = whole_groups(version, group_bytes=1 << 40)
+    groups = full_groups(version, group_bytes=1 << 40)
     _, log, _ = sent(lake, of_version(version), groups)
     for messages in log.messages:
         first = (len(messages) - 2) // 2

@@ -181,17 +181,17 @@ def test_a_topic_that_was_made_anew_has_another_id(stack: Settings) -> None:
 
     def made() -> str | None:
         try:
-            return ids.of(spec.name)
+            return ids.topic_id(spec.name)
         except (FatalError, RetriableError):
             return None
 
     ensure_topics(stack, [spec])
     first = eventually(made)
-    assert ids.of(spec.name) == first
+    assert ids.topic_id(spec.name) == first
     admin.delete_topics([spec.name])[spec.name].result(30)
     eventually(lambda: made() is None)
     # the committer waits for it, without ending the control plane
     with pytest.raises(RetriableError, match="TOPIC_MISSING"):
-        ids.of(spec.name)
+        ids.topic_id(spec.name)
     ensure_topics(stack, [spec])
     assert eventually(made) != first

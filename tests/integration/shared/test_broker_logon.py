@@ -107,7 +107,7 @@ def _transports() -> list[Any]:
 CLIENTS: dict[str, Callable[[str], object]] = {
     "producer": lambda bootstrap: KafkaTopicLog(bootstrap, IMPORTS).partitions(),
     "admin": lambda bootstrap: log_ends(bootstrap, IMPORTS, PARTITIONS),
-    "topic ids": lambda bootstrap: TopicIds(bootstrap).of(IMPORTS),
+    "topic ids": lambda bootstrap: TopicIds(bootstrap).topic_id(IMPORTS),
     "group": lambda bootstrap: WorkerGroup(bootstrap, PARTITIONS, topics=(IMPORTS,)).ends(),
     "doctor": lambda bootstrap: topic_differences(Settings(kafka_bootstrap=bootstrap, partitions=PARTITIONS)),
     "aiokafka": lambda bootstrap: asyncio.run(_read_by_aiokafka(bootstrap)),

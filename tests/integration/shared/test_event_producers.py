@@ -23,8 +23,8 @@ from schemas.activity_columns import EVENT_ID_COLUMN, columns_of
 from schemas.ids import DEFAULT_TENANT, Attempt, JobId, Partition
 from schemas.import_spec import ImportSpec
 from schemas.topics import EVENTS, PROFILES
-from segmentation.intake.events import EventIntake, take_events
-from segmentation.intake.profiles import take_profiles
+from segmentation.intake.events import EventIntake, ingest_events
+from segmentation.intake.profiles import ingest_profiles
 from segmentation.intake.topic_record import Move, TopicRecord
 from tests.fakes.import_log import ScriptedFence
 from tests.unit.connectors.publishing.test_importer import NoRejects
@@ -85,7 +85,7 @@ class Log:
         return found
 
     def intakes(self) -> list[EventIntake]:
-        return [take_events(records, P) for records in self.read()]
+        return [ingest_events(records, P) for records in self.read()]
 
 
 def lines(run: str) -> list[str]:
@@ -146,7 +146,7 @@ def test_the_events_of_a_producer_with_another_partitioner_count_once_where_they
 def test_the_profiles_of_the_documented_producer_lie_where_their_users_belong(stack: Settings) -> None:
     log = Log(stack.kafka_bootstrap, PROFILES)
     sent_by_script(log, [json.dumps({"user_id": user, "attributes": {"n": n}}) for n, user in enumerate(USERS)])
-    intakes = [take_profiles(records, P) for records in log.read()]
+    intakes = [ingest_profiles(records, P) for records in log.read()]
     assert [intake.refusals for intake in intakes] == [()] * P
     assert sorted(u for intake in intakes for u in intake.rows.column("user_id").to_pylist()) == sorted(USERS)
 
@@ -208,5 +208,5 @@ def test_a_file_that_is_sent_twice_and_the_same_events_of_a_producer_are_one_eve
 class NobodyReads:
     """`Backlog` of a topic without readers; so few chunks need not wait."""
 
-    def taken(self) -> tuple[int, ...]:
+    def committed(self) -> tuple[int, ...]:
         return (0,) * P

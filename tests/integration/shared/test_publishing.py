@@ -265,7 +265,7 @@ def take_slowly(settings: Settings, topic: str, group: str, done: threading.Even
 
 
 def test_a_group_that_has_committed_nothing_has_taken_nothing(stack: Settings, topic: str) -> None:
-    assert KafkaBacklog(stack.kafka_bootstrap, topic, PARTITIONS, group=uuid.uuid4().hex).taken() == (0, 0, 0, 0)
+    assert KafkaBacklog(stack.kafka_bootstrap, topic, PARTITIONS, group=uuid.uuid4().hex).committed() == (0, 0, 0, 0)
 
 
 def test_a_missing_topic_is_named(stack: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,8 @@ from schemas import activity
 from schemas.ids import USER_ID_MAX_CHARACTERS, Partition
 from schemas.messages import EventRecord
 from schemas.partitioning import partition_of
-from segmentation.intake.events import take_events
-from segmentation.intake.profiles import take_profiles
+from segmentation.intake.events import ingest_events
+from segmentation.intake.profiles import ingest_profiles
 from segmentation.intake.refusals import RefusalCode
 from segmentation.intake.topic_record import TopicRecord
 
@@ -45,18 +45,18 @@ def test_the_limits_are_those_of_the_code() -> None:
 
 def test_the_examples_are_taken() -> None:
     event, profiles = re.findall(r"```json\n(.*?)\n```", PAGE, re.DOTALL)
-    rows = take_events([record(event, "muster.events")], 4).rows.to_pylist()
+    rows = ingest_events([record(event, "muster.events")], 4).rows.to_pylist()
     assert [(row["user_id"], row["event"], row["event_id"], row["tenant"]) for row in rows] == [
         ("alice", "order", "o-1", "default")
     ]
     changes = [record(line, "muster.profiles") for line in profiles.splitlines()]
-    assert take_profiles(changes, 4).rows.column("deleted").to_pylist() == [False, True]
+    assert ingest_profiles(changes, 4).rows.column("deleted").to_pylist() == [False, True]
 
 
 def test_the_members_of_an_event_are_those_of_the_table() -> None:
     members = re.findall(r"^\| `(\w+)` \| (?:yes|no) \|", PAGE, re.MULTILINE)
     event = json.dumps(dict.fromkeys([*members, "another"]))
-    [refusal] = take_events([record(event, "muster.events")], 4).refusals
+    [refusal] = ingest_events([record(event, "muster.events")], 4).refusals
     assert refusal.reason == (
         "unknown member 'another'; known are event, event_id, occurred_at, properties, tenant, user_id"
     )

@@ -116,7 +116,7 @@ def test_the_doctor_asks_the_services_and_not_the_embedded_stack(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor.ServiceChecks, "_buckets", lambda _: iter([READ]))
-    monkeypatch.setattr(doctor, "look", lambda: Layer.NAMESPACES)
+    monkeypatch.setattr(doctor, "probe", lambda: Layer.NAMESPACES)
     monkeypatch.setattr("orchestration.operations.doctor.group_members", lambda *_: 0)
     monkeypatch.setattr("orchestration.operations.doctor.topic_differences", lambda _: DIFFERENCES)
     context = Context(settings)

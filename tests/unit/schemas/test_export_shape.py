@@ -73,6 +73,6 @@ def test_a_record_that_is_no_shape_is_refused(record: Any) -> None:
 
 
 def test_versions_are_pinned_wherever_an_audience_is_named() -> None:
-    pinned = SHAPE.pinned(lambda one: AudienceVersion(audience=one.audience, version=one.version or Version(7)))
-    assert pinned.others == (AudienceVersion(audience=AudienceName("profiles"), version=Version(7)), OPTED_OUT)
-    assert SHAPE.others == (PROFILES, OPTED_OUT)
+    pinned = SHAPE.pin_versions(lambda one: AudienceVersion(audience=one.audience, version=one.version or Version(7)))
+    assert pinned.other_audiences == (AudienceVersion(audience=AudienceName("profiles"), version=Version(7)), OPTED_OUT)
+    assert SHAPE.other_audiences == (PROFILES, OPTED_OUT)

@@ -13,7 +13,7 @@ from schemas.columns import Column, RowSchema
 from schemas.digest import Digest
 from schemas.errors import UserError
 from schemas.manifest import DeltaBase, ExportFormat, Manifest, ManifestFile
-from schemas.manifest_selection import Account, AttributesTaken, ManifestSelection, SuppressionList
+from schemas.manifest_selection import Account, AttributeSource, ManifestSelection, SuppressionList
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "schemas" / "manifest.schema.json").read_text())
 ROWS = RowSchema(columns=(Column(name="age", type="long"),))
@@ -48,7 +48,7 @@ PART = replace(
     digest=digest(6, 20),
     selection=ManifestSelection(
         where="age > 3",
-        attributes=(AttributesTaken(audience="profiles", version=4, snapshot_id=5, columns=("age",)),),
+        attributes=(AttributeSource(audience="profiles", version=4, snapshot_id=5, columns=("age",)),),
         suppression_lists=(SuppressionList(audience="gone", version=1, snapshot_id=2, digest=digest(9, 9)),),
         accounts=(Account(kept=digest(2, 7), filtered=digest(3, 8), suppressed=digest(1, 5), exported=digest(2, 7)),),
     ),

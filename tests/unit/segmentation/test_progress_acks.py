@@ -7,7 +7,7 @@ from schemas.digest import Digest
 from schemas.ids import Attempt, JobId, Partition, Seq
 from schemas.layout import RunKey
 from segmentation.acks import AckLedger, DeliveryGapError
-from segmentation.merging import PATIENCE, MergeQueue, StagedRun, take_each_chunk_once
+from segmentation.merging import MAX_OVERTAKEN, MergeQueue, StagedRun, select_each_chunk_once
 
 
 def delivered(first: int, count: int) -> AckLedger:
@@ -61,7 +61,7 @@ def run(name: str, *seqs: int) -> StagedRun:
 
 
 def test_runs_of_two_owners_that_overlap_give_each_chunk_once() -> None:
-    takes = take_each_chunk_once([run("a", 0, 1, 2), run("b", 2, 3), run("c", 1, 2), run("d", 4)])
+    takes = select_each_chunk_once([run("a", 0, 1, 2), run("b", 2, 3), run("c", 1, 2), run("d", 4)])
     assert [(t.run.key.content_hash, sorted(t.seqs)) for t in takes] == [("a", [0, 1, 2]), ("b", [3]), ("d", [4])]
 
 
@@ -69,11 +69,11 @@ def test_small_merges_go_first_but_a_big_one_is_not_overtaken_for_ever() -> None
     queue: MergeQueue[str] = MergeQueue()
     queue = queue.add("big", 1_000_000)
     order = []
-    for n in range(PATIENCE + 3):
+    for n in range(MAX_OVERTAKEN + 3):
         queue = queue.add(f"small {n}", 10)
         queue, item = queue.pop()
         order.append(item)
-    assert order.index("big") == PATIENCE
+    assert order.index("big") == MAX_OVERTAKEN
     assert order[0] == "small 0"
 
 

@@ -17,7 +17,7 @@ from faust.types import TP, ConsumerMessage
 
 from schemas.errors import FatalError
 from streams import logon
-from streams.guards import TOGETHER_BYTES, GuardedThread, SafeConsumer, install, refused_by_group, start_offset
+from streams.guards import GROUPED_BYTES, GuardedThread, SafeConsumer, group_refusal, install, start_offset
 from tests.fakes.fetches import fetched
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -194,9 +194,9 @@ async def test_guard_6_a_worker_that_its_group_refuses_ends(app: faust.App) -> N
 
 
 def test_what_a_group_refuses_is_said_with_what_to_do() -> None:
-    error = refused_by_group("muster-segments", GroupAuthorizationFailedError("muster-segments"))
+    error = group_refusal("muster-segments", GroupAuthorizationFailedError("muster-segments"))
     assert "Allow its user to read the group muster-segments" in str(error)
-    assert "Allow" not in str(refused_by_group("muster-segments", InvalidSessionTimeoutError()))
+    assert "Allow" not in str(group_refusal("muster-segments", InvalidSessionTimeoutError()))
 
 
 async def test_guard_2_partitions_without_a_committed_offset_are_rewound_to_the_start(app: faust.App) -> None:
@@ -307,7 +307,7 @@ async def test_guard_3_what_was_passed_over_is_committed_behind_what_is_in_fligh
     consumer, _ = consumer_of(app, Broker({T0: 0}))
     record = message(4)
     consumer.track_message(record)
-    consumer.pass_over(T0, 9)
+    consumer.skip_to(T0, 9)
     assert consumer._new_offset(T0) is None
     consumer.ack(record)
     assert consumer._new_offset(T0) == 9
@@ -329,7 +329,7 @@ async def test_small_records_of_a_fetch_are_one_message_that_is_committed_as_a_w
 
 async def test_a_chunk_is_a_message_of_its_own(app: faust.App) -> None:
     broker = Broker({T0: 0})
-    chunk = bytes(TOGETHER_BYTES)
+    chunk = bytes(GROUPED_BYTES)
     values = [(0, chunk), (1, chunk), (2, b"end"), (3, None), (4, chunk), (5, b"start")]
     broker.fetch = {T0: list(fetched(T0, values).records)}
     consumer, _ = consumer_of(app, broker)
@@ -341,7 +341,7 @@ async def test_a_chunk_is_a_message_of_its_own(app: faust.App) -> None:
 async def test_guard_8_a_logon_that_kafka_refuses_any_client_of_the_process_ends_the_worker(app: faust.App) -> None:
     consumer, owner = consumer_of(app, Broker({}))
     app.loop = asyncio.get_running_loop()
-    told = logon._ours.report
+    told = logon._STATE.report
     assert told is not None
     # From the thread of Faust's consumer, which has its own event loop.
     await asyncio.to_thread(told, FatalError("LOGON_REFUSED", "the password is another now"))

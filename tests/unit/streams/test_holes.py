@@ -60,31 +60,31 @@ class Log:
 
 async def test_markers_between_two_records_are_nothing_and_a_lost_record_is_something() -> None:
     log = Log([5, 7, 10], end=12)
-    assert await OffsetGaps(log).nothing_between(6, 7)
-    assert await OffsetGaps(log).nothing_between(8, 10)
-    assert not await OffsetGaps(log).nothing_between(6, 10)
-    assert not await OffsetGaps(log).nothing_between(5, 7)
+    assert await OffsetGaps(log).is_gap(6, 7)
+    assert await OffsetGaps(log).is_gap(8, 10)
+    assert not await OffsetGaps(log).is_gap(6, 10)
+    assert not await OffsetGaps(log).is_gap(5, 7)
     assert log.open == 0
 
 
 async def test_a_record_that_nobody_finds_again_is_no_proof() -> None:
-    assert not await OffsetGaps(Log([5, 10], end=12)).nothing_between(6, 8)
+    assert not await OffsetGaps(Log([5, 10], end=12)).is_gap(6, 8)
 
 
 async def test_many_holes_that_were_read_in_one_go_are_read_once() -> None:
     log = Log([1, 3, 5, 7], end=9)
     holes = OffsetGaps(log)
-    assert [await holes.nothing_between(due, got) for due, got in ((0, 1), (2, 3), (4, 5), (6, 7))] == [True] * 4
+    assert [await holes.is_gap(due, got) for due, got in ((0, 1), (2, 3), (4, 5), (6, 7))] == [True] * 4
     assert log.reads == 1
-    assert not await holes.nothing_between(4, 7)
+    assert not await holes.is_gap(4, 7)
     log.records.append(9)
     log.last = 11
-    assert await holes.nothing_between(8, 9)
+    assert await holes.is_gap(8, 9)
     assert log.reads == 2
 
 
 async def test_where_records_have_expired_nothing_is_known() -> None:
-    assert not await OffsetGaps(Log([5, 7], end=9, begins=7)).nothing_between(6, 7)
+    assert not await OffsetGaps(Log([5, 7], end=9, begins=7)).is_gap(6, 7)
     assert await OffsetGaps(Log([5], end=9, begins=7)).end_of_gap(6) == 6
 
 
@@ -98,9 +98,9 @@ def test_a_lane_acknowledges_what_was_passed_over_with_what_lies_around_it() -> 
     acked: list[str] = []
     lane = Lane(TP(EVENTS, 0), 3, 1)
     lane.deliver(3, 4, SimpleNamespace(ack=lambda: acked.append("3")))
-    lane.pass_over(6)
+    lane.skip_to(6)
     lane.deliver(6, 7, SimpleNamespace(ack=lambda: acked.append("6")))
-    lane.pass_over(9, SimpleNamespace(ack=lambda: acked.append("up to 9")))
+    lane.skip_to(9, SimpleNamespace(ack=lambda: acked.append("up to 9")))
     assert (lane.due, lane.pending) == (9, 6)
     lane.done_to(5)
     assert acked == ["3"]
@@ -114,7 +114,7 @@ def test_a_lane_acknowledges_what_was_passed_over_with_what_lies_around_it() -> 
 
 def test_a_lane_never_goes_back_and_takes_no_gap_by_itself() -> None:
     lane = Lane(TP(EVENTS, 0), 3, 1)
-    lane.pass_over(2)
+    lane.skip_to(2)
     assert lane.due == 3
     with pytest.raises(FatalError, match=r"DELIVERY_GAP: .* offset 5 was delivered, but 3 was expected"):
         lane.deliver(5, 6, SimpleNamespace(ack=lambda: None))

@@ -116,7 +116,7 @@ def _refusing(monkeypatch: pytest.MonkeyPatch, cause: Exception) -> list[str]:
 
     told: list[str] = []
     monkeypatch.setattr(logon, "_connect", connect)
-    monkeypatch.setattr(logon._ours, "report", None)
+    monkeypatch.setattr(logon._STATE, "report", None)
     report_refusals(lambda error: told.append(str(error)))
     return told
 

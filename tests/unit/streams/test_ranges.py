@@ -11,7 +11,7 @@ import pytest
 
 from segmentation.sorting import sort_strings
 from streams import ranges
-from streams.ranges import TOO_LARGE, sorted_in_ranges
+from streams.ranges import SPLIT_FACTOR, sorted_in_ranges
 
 RANGE_BYTES = 4096
 SCHEMA = pa.schema([("_ordinal", pa.int64()), ("user_id", pa.string())])
@@ -39,8 +39,8 @@ class Sorts:
             given,
             sum(table.nbytes for table in given),
             folder,
-            small=lambda rows: self.sort(rows, self.small),
-            stubborn=lambda rows: self.sort(rows, self.stubborn),
+            sort_in_memory=lambda rows: self.sort(rows, self.small),
+            sort_unsplittable=lambda rows: self.sort(rows, self.stubborn),
             range_bytes=RANGE_BYTES,
         )
         return [(row["user_id"], row["_ordinal"]) for table in found for row in table.to_pylist()]
@@ -100,7 +100,7 @@ def test_a_table_is_cut_by_few_batches_at_a_time_that_are_not_too_few(
 def test_no_more_than_a_range_is_sorted_at_one_time(spread: str, tmp_path: Path) -> None:
     sorts = Sorts()
     sorts.run(tables(SPREADS[spread]), tmp_path)
-    assert max(sorts.small) <= 2 * TOO_LARGE * RANGE_BYTES  # sizes of slices count shared offsets too
+    assert max(sorts.small) <= 2 * SPLIT_FACTOR * RANGE_BYTES  # sizes of slices count shared offsets too
     assert sorts.stubborn == []
     assert len(sorts.small) > 4
 

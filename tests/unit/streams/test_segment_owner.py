@@ -111,9 +111,9 @@ async def test_a_log_that_ends_in_markers_is_taken_and_archived_to_its_end_and_a
     world.append(EVENTS, purchase("ann"), b"ann")
     await living.deliver()
     acked: list[int] = []
-    living.owner.pass_over(EVENTS, 3, SimpleNamespace(ack=lambda: acked.append(3)))
+    living.owner.skip_to(EVENTS, 3, SimpleNamespace(ack=lambda: acked.append(3)))
     await living.owner.step()
-    living.owner.pass_over(PROFILES, 2, SimpleNamespace(ack=lambda: acked.append(2)))
+    living.owner.skip_to(PROFILES, 2, SimpleNamespace(ack=lambda: acked.append(2)))
     await living.owner.step()
     position = living.owner.segments.position
     assert (position.events, position.profiles) == (3, 2)
@@ -132,13 +132,13 @@ async def test_markers_behind_records_that_wait_are_not_taken_before_them() -> N
     await step(living)
     world.append(EVENTS, purchase("bob"), b"bob")
     await living.deliver()
-    living.owner.pass_over(EVENTS, 5, SimpleNamespace(ack=lambda: None))
+    living.owner.skip_to(EVENTS, 5, SimpleNamespace(ack=lambda: None))
     await living.owner.step()  # takes nothing more before the archive has the first record
-    assert (living.owner.segments.position.events, living.owner.waits(EVENTS)) == (1, True)
+    assert (living.owner.segments.position.events, living.owner.has_waiting(EVENTS)) == (1, True)
     world.archive()
     await living.owner.step()
     await living.owner.step()
-    assert (living.owner.segments.position.events, living.owner.waits(EVENTS)) == (5, False)
+    assert (living.owner.segments.position.events, living.owner.has_waiting(EVENTS)) == (5, False)
 
 
 async def test_an_announcement_that_was_lost_is_made_again() -> None:
@@ -201,12 +201,12 @@ async def test_a_tenant_created_between_two_records_is_found_by_one_look() -> No
         return dict(world.tenants)
 
     tenants = Tenants(find)
-    assert not any(tenants.for_records_at_hand()(name, NOW_US) for name in (GHOST, TenantName("other")))
+    assert not any(tenants.for_received_records()(name, NOW_US) for name in (GHOST, TenantName("other")))
     world.tenants[GHOST] = NOW_US + 1
-    existed = tenants.for_records_at_hand()
+    existed = tenants.for_received_records()
     assert [existed(GHOST, at_us) for at_us in (NOW_US, NOW_US + 1, NOW_US + 2)] == [False, True, True]
     assert existed(SHOP, 0)
-    assert not tenants.for_records_at_hand()(GHOST, NOW_US)
+    assert not tenants.for_received_records()(GHOST, NOW_US)
     assert len(looks) == 3  # one for each of the first two records, one after the tenant was created
 
 
@@ -546,7 +546,7 @@ async def test_what_is_refused_after_a_new_beginning_is_named_by_its_offset_in_t
 
 
 async def test_an_owner_that_does_not_arrive_says_so_and_stops_when_it_does(caplog: pytest.LogCaptureFixture) -> None:
-    def waits(living: LivingOwner) -> float:
+    def has_waiting(living: LivingOwner) -> float:
         (sample,) = (one for one in living.owner.samples() if one.metric is RECOVERY)
         return sample.value
 
@@ -556,7 +556,7 @@ async def test_an_owner_that_does_not_arrive_says_so_and_stops_when_it_does(capl
     await step(living)
     world.append(EVENTS, purchase("ann"), b"ann")
     await step(living)
-    assert waits(living) == 0
+    assert has_waiting(living) == 0
     (lost,) = world.logs[EVENTS]
     world.logs[EVENTS] = []
     living = await started(world)
@@ -564,13 +564,13 @@ async def test_an_owner_that_does_not_arrive_says_so_and_stops_when_it_does(capl
     await step(living)
     world.steady_s += 30.0
     await step(living)
-    assert waits(living) == 90.0
+    assert has_waiting(living) == 90.0
     (said,) = (one for one in caplog.messages if "recovering to" in one)
     assert "for 60 s recovering to LogPosition(events=1" in said
     assert "now at LogPosition(events=0" in said
     world.logs[EVENTS] = [lost]
     await step(living)
-    assert (waits(living), world.received()) == (0, {"buyers": {"ann"}})
+    assert (has_waiting(living), world.received()) == (0, {"buyers": {"ann"}})
 
 
 async def test_an_archive_that_ends_before_what_was_committed_is_told() -> None:
@@ -766,11 +766,11 @@ async def test_an_offset_that_is_left_out_ends_the_worker_unless_the_log_has_not
     worker.on_rewound({TP(EVENTS, 0): 0, TP(PROFILES, 0): 0}, 1)
     asked: list[tuple[int, int]] = []
 
-    async def nothing_between(due: int, got: int) -> bool:
+    async def is_gap(due: int, got: int) -> bool:
         asked.append((due, got))
         return got < 7
 
-    worker._gaps[TP(EVENTS, 0)] = SimpleNamespace(nothing_between=nothing_between)  # type: ignore[assignment]
+    worker._gaps[TP(EVENTS, 0)] = SimpleNamespace(is_gap=is_gap)  # type: ignore[assignment]
 
     async def come(*offsets: int) -> None:
         message = fetched(TP(EVENTS, 0), [(offset, b"") for offset in offsets])

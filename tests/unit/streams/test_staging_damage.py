@@ -11,7 +11,7 @@ from schemas.layout import RunKey, intent_key, result_key
 from schemas.messages import ImportStarted
 from schemas.rows import decode_rows
 from schemas.topics import IMPORTS
-from segmentation.merging import RunTake, StagedRun, take_each_chunk_once
+from segmentation.merging import RunSelection, StagedRun, select_each_chunk_once
 from segmentation.progress import GroupKey, Progress
 from streams.merges import _stored_result
 from streams.runs import BufferedChunk, encode_run, find_runs, read_footer, read_rows
@@ -44,7 +44,7 @@ def code_of(act: Callable[[], object]) -> str:
 
 def test_a_run_that_is_removed_under_a_merge_ends_the_merge(store: InMemoryObjectStore) -> None:
     gone = StagedRun(key=RUN, chunks={}, row_bytes=0)
-    take = RunTake(run=gone, seqs=frozenset())
+    take = RunSelection(run=gone, seqs=frozenset())
     assert code_of(lambda: list(read_rows(store, "staging", [take]))) == "STAGING_LOST"
 
 
@@ -84,7 +84,7 @@ def test_a_run_gives_back_the_chosen_chunks_and_no_other(store: InMemoryObjectSt
     store.put_new("staging", str(key), body)
     (run,) = find_runs(store, "staging", [str(key)])
     assert list(run.chunks) == list(range(10))
-    (table,) = read_rows(store, "staging", [RunTake(run=run, seqs=frozenset({Seq(2), Seq(7)}))])
+    (table,) = read_rows(store, "staging", [RunSelection(run=run, seqs=frozenset({Seq(2), Seq(7)}))])
     assert table.column("_ordinal").to_pylist() == [*range(20, 30), *range(70, 80)]
 
 
@@ -94,7 +94,7 @@ def test_a_byte_that_was_flipped_is_damage_wherever_it_is() -> None:
         store = InMemoryObjectStore()
         store.put_new("staging", str(key), body[:at] + bytes([body[at] ^ 0xFF]) + body[at + 1 :])
         with pytest.raises(FatalError, match="STAGING_DAMAGED"):
-            list(read_rows(store, "staging", take_each_chunk_once(find_runs(store, "staging", [str(key)]))))
+            list(read_rows(store, "staging", select_each_chunk_once(find_runs(store, "staging", [str(key)]))))
 
 
 STARTED = CODEC.encode(next(m for m in IMPORTED.messages if isinstance(m, ImportStarted)))

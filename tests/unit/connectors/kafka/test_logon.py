@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from connectors.kafka.logon import answer, librdkafka_config, metadata, refusals_of
+from connectors.kafka.logon import answer, librdkafka_config, metadata, raise_refusals
 from schemas.errors import FatalError, UserError
 from tests.servers.certificates import make_certificate
 
@@ -158,7 +158,7 @@ def test_an_outage_passes_the_call_back(credentials: Path, code: int, text: str)
 
 def test_of_a_call_that_failed_the_refusal_is_raised_and_an_outage_else() -> None:
     for refuses, expected in ((True, REFUSAL), (False, AWAY)):
-        with pytest.raises(type(expected)) as raised, refusals_of(Client(refuses=refuses)):
+        with pytest.raises(type(expected)) as raised, raise_refusals(Client(refuses=refuses)):
             raise AWAY
         assert raised.value is expected
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pyiceberg.exceptions import CommitFailedException, ValidationException
 
-from connectors.lake.optimistic import TRIES, Decision, Settled, Staged, decide_and_commit, lost_to_others
+from connectors.lake.optimistic import TRIES, Decision, Settled, Staged, commit_conflict, decide_and_commit
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 
 OVERTAKEN = CommitFailedException("branch main has changed")
@@ -36,7 +36,7 @@ class Catalog:
             lambda: Loaded(self),
             decide,
             doing="adding a word",
-            conflict=lost_to_others("WORD_CONFLICT", audience="vip"),
+            conflict=commit_conflict("WORD_CONFLICT", audience="vip"),
             sleep=self.waits.append,
         )
 
@@ -124,7 +124,7 @@ def test_an_outage_is_waited_for_once_the_table_could_be_loaded(away_in: str, wa
 
     waited: list[float] = []
     steps: dict[str, Any] = {"load": lambda: None, "decide": away, away_in: away}
-    conflict = lost_to_others("WORD_CONFLICT", audience="vip")
+    conflict = commit_conflict("WORD_CONFLICT", audience="vip")
     with pytest.raises(RetriableError, match="LAKE_UNAVAILABLE: adding a word"):
         decide_and_commit(**steps, doing="adding a word", conflict=conflict, sleep=waited.append)
     assert len(waited) == waits

@@ -23,7 +23,7 @@ def path(tmp_path: Path) -> Path:
 def test_a_large_file_is_read_whole_in_the_memory_of_a_few_row_groups(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(row_groups, "HELD_BYTES", 3 * MIB)
+    monkeypatch.setattr(row_groups, "FETCH_BYTES", 3 * MIB)
     expected, seen, most = pq.read_table(path).column("n"), [], 0
     with pq.ParquetFile(path, pre_buffer=True) as file:
         before = pa.total_allocated_bytes()
@@ -42,8 +42,8 @@ def test_a_large_file_is_read_whole_in_the_memory_of_a_few_row_groups(
 def test_row_groups_come_together_as_far_as_they_fit(
     path: Path, held: int, groups: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(row_groups, "HELD_BYTES", held)
-    assert list(row_groups._together(pq.read_metadata(path))) == groups
+    monkeypatch.setattr(row_groups, "FETCH_BYTES", held)
+    assert list(row_groups._grouped(pq.read_metadata(path))) == groups
 
 
 def test_a_file_without_rows_has_no_batches(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from schemas.ids import Attempt, JobId, Partition, TenantName
 from schemas.import_spec import ImportSpec
 from schemas.messages import ProfileChunk
 from schemas.topics import CHUNK_MAX_BYTES, EVENTS, PROFILES
-from segmentation.intake.events import take_events
-from segmentation.intake.profiles import take_profiles
+from segmentation.intake.events import ingest_events
+from segmentation.intake.profiles import ingest_profiles
 from segmentation.intake.topic_record import TopicRecord
 from segmentation.intake.value_maps import values_of
 
@@ -73,7 +73,7 @@ def arrived(chunks: list[Chunk]) -> list[dict[str, Any]]:
         mine = [chunk for chunk in chunks if chunk.partition == partition]
         assert [chunk.seq for chunk in mine] == list(range(len(mine)))
         records = [record(EVENTS, n, CODEC.encode(chunk), Partition(partition)) for n, chunk in enumerate(mine)]
-        intake = take_events(records, P)
+        intake = ingest_events(records, P)
         assert (intake.refusals, intake.moves) == ((), ())
         rows += intake.rows.to_pylist()
     return rows
@@ -118,6 +118,6 @@ def test_a_file_of_profiles_arrives_as_changes_in_its_order(tmp_path: Path) -> N
     _, chunks = chunked(path, spec_of("profiles", "age:double", "plan"))
     [chunk] = chunks
     assert isinstance(chunk, ProfileChunk)
-    rows = take_profiles([record(PROFILES, 5, CODEC.encode(chunk), chunk.partition)], P).rows
+    rows = ingest_profiles([record(PROFILES, 5, CODEC.encode(chunk), chunk.partition)], P).rows
     ages, plans = (values_of(rows.column("attributes"), name, type_) for name, type_ in ATTRIBUTES)
     assert (ages.to_pylist(), plans.to_pylist()) == ([30.0, 31.0], ["gold", None])

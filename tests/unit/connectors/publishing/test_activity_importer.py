@@ -19,7 +19,7 @@ from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import Attempt, JobId, Partition, TenantName
 from schemas.import_spec import ImportSpec
 from schemas.messages import EventChunk
-from segmentation.intake.events import take_events
+from segmentation.intake.events import ingest_events
 from segmentation.intake.topic_record import TopicRecord
 from tests.fakes.import_log import GivenRows, InMemoryTopicLog, ScriptedFence, SteppingClock, StepWorkers
 from tests.unit.connectors.publishing.test_importer import NoRejects
@@ -77,7 +77,7 @@ def events(log: InMemoryTopicLog) -> list[dict[str, Any]]:
             )
             for offset, value in enumerate(values)
         ]
-        intake = take_events(records, 2)
+        intake = ingest_events(records, 2)
         assert intake.refusals == ()
         found += intake.rows.to_pylist()
     return found

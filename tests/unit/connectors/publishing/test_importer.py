@@ -264,7 +264,7 @@ def test_waiting_for_lazy_workers_ends_when_the_fence_says_so() -> None:
 
 
 class UnknownBacklog:
-    def taken(self) -> tuple[int, ...]:
+    def committed(self) -> tuple[int, ...]:
         raise RetriableError("KAFKA_UNAVAILABLE", "no coordinator")
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.sinks.folders import NO_VALUE, by_folder, folder, regrouped
+from connectors.sinks.folders import NO_VALUE, by_folder, folder, regroup
 from schemas.errors import UserError
 from schemas.manifest import ManifestFile
 
@@ -63,7 +63,7 @@ def test_rows_are_cut_where_the_value_changes_also_between_values_of_one_folder(
     ]
     nobody = f"c={NO_VALUE}/"
     assert pieces == [(nobody, [0]), ("c=JP/", [1]), ("c=JP/", [2]), (nobody, [3]), (nobody, [4, 5])]
-    again = regrouped(by_folder([batch[:2], batch[2:]], "c"), 10)
+    again = regroup(by_folder([batch[:2], batch[2:]], "c"), 10)
     assert [rows.column("n").to_pylist() for _, rows in again] == [[0], [1, 2], [3], [4, 5]]
 
 
@@ -71,6 +71,6 @@ def test_rows_are_cut_where_the_value_changes_also_between_values_of_one_folder(
 def test_regrouped_rows_are_the_same_rows_in_batches_of_one_size(sizes: list[int], rows: int) -> None:
     numbers = iter(range(sum(sizes)))
     batches = [pa.record_batch({"n": pa.array([next(numbers) for _ in range(size)], pa.int64())}) for size in sizes]
-    found = [batch.column("n").to_pylist() for _, batch in regrouped(by_folder(batches, ()), rows)]
+    found = [batch.column("n").to_pylist() for _, batch in regroup(by_folder(batches, ()), rows)]
     assert [number for batch in found for number in batch] == list(range(sum(sizes)))
     assert all(len(batch) == rows for batch in found[:-1])

@@ -31,7 +31,7 @@ def doubled(numbers: Iterator[int]) -> Iterator[int]:
 @given(st.lists(st.integers()), st.integers(1, 4), st.integers(1, 4))
 def test_items_come_through_two_stages_in_their_order(numbers: list[int], one: int, other: int) -> None:
     with Stages() as stages:
-        found = list(stages.ahead(doubled(stages.ahead(iter(numbers), most=one)), most=other))
+        found = list(stages.prefetch(doubled(stages.prefetch(iter(numbers), most=one)), most=other))
     assert found == [2 * number for number in numbers]
 
 
@@ -44,7 +44,7 @@ def test_an_item_is_made_while_the_one_before_it_is_used() -> None:
             yield number
 
     with Stages() as stages:
-        for number in stages.ahead(making(), most=1):
+        for number in stages.prefetch(making(), most=1):
             assert all(event.wait(LONG_S) for event in made[: number + 2])
 
 
@@ -59,7 +59,7 @@ def test_no_more_items_are_made_than_may_wait(most: int) -> None:
             yield number
 
     with Stages() as stages:
-        numbers = stages.ahead(making(), most=most)
+        numbers = stages.prefetch(making(), most=most)
         for _ in range(100):
             asked += 1
             next(numbers)
@@ -73,7 +73,7 @@ def test_what_a_stage_raises_comes_through_the_stages_behind_it_once() -> None:
         raise OSError("disk")
 
     with Stages() as stages:
-        numbers = stages.ahead(doubled(stages.ahead(failing(), most=4)), most=4)
+        numbers = stages.prefetch(doubled(stages.prefetch(failing(), most=4)), most=4)
         with pytest.raises(OSError, match="disk"):
             list(numbers)
         assert list(numbers) == []
@@ -88,7 +88,7 @@ def test_a_failure_does_not_overtake_the_items_that_were_made_before_it() -> Non
         raise OSError("disk")
 
     with Stages() as stages:
-        numbers = stages.ahead(failing(), most=3)
+        numbers = stages.prefetch(failing(), most=3)
         assert failed.wait(LONG_S)
         assert [next(numbers), next(numbers)] == [1, 2]
         with pytest.raises(OSError, match="disk"):
@@ -108,7 +108,7 @@ def test_a_taker_that_fails_closes_the_generators_of_all_stages_in_their_threads
             raise OSError("what cannot be closed hides no error")
 
     with pytest.raises(type(error)), Stages() as stages:  # noqa: PT012
-        for _ in stages.ahead(endless("writer", stages.ahead(endless("reader"), most=1)), most=1):
+        for _ in stages.prefetch(endless("writer", stages.prefetch(endless("reader"), most=1)), most=1):
             raise error
     assert sorted(closed) == ["reader in stage-0", "writer in stage-1"]
 
@@ -129,7 +129,7 @@ def test_leaving_wakes_a_stage_that_waits_for_another_and_interrupts_an_item_tha
             interrupted.set()
 
     with Stages() as stages:
-        stages.ahead(doubled(stages.ahead(asleep(), most=1, interrupt=interrupt)), most=1)
+        stages.prefetch(doubled(stages.prefetch(asleep(), most=1, interrupt=interrupt)), most=1)
         assert began.wait(LONG_S)
     assert len(calls) >= 2
 
@@ -138,14 +138,14 @@ def test_a_query_that_would_run_for_years_ends_with_its_stages(tmp_path: Path) -
     years = "SELECT sum(a.range * b.range) FROM range(1e9::BIGINT) a, range(1e9::BIGINT) b"
     with connect(limits(tmp_path)) as connection:
         with Stages() as stages:
-            stages.ahead(batches(connection, years), most=1, interrupt=connection.interrupt)
+            stages.prefetch(batches(connection, years), most=1, interrupt=connection.interrupt)
         assert connection.execute("SELECT 1").fetchall() == [(1,)]
 
 
 def test_nothing_is_taken_and_nothing_begun_after_the_end() -> None:
     with Stages() as stages:
-        numbers = stages.ahead(iter([1, 2]), most=2)
+        numbers = stages.prefetch(iter([1, 2]), most=2)
     with pytest.raises(StageStopped):
         next(numbers)
     with pytest.raises(StageStopped):
-        stages.ahead(iter([1]), most=1)
+        stages.prefetch(iter([1]), most=1)

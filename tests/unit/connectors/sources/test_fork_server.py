@@ -174,7 +174,7 @@ def test_a_server_that_does_not_answer_is_ended(
 ) -> None:
     server.suspend()
     with monkeypatch.context() as patched:
-        patched.setattr(child_process, "BEGIN_MAX_S", 0.2)
+        patched.setattr(child_process, "START_TIMEOUT_S", 0.2)
         with pytest.raises(RetriableError, match="PARSER_KILLED"):
             open_parsed(small, spec_of())
     assert ended(server)
@@ -240,7 +240,7 @@ def test_a_server_that_has_closed_its_sockets_and_does_not_end_is_ended(
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(ENDS_LATE.format(released=str(tmp_path / "never")))
     monkeypatch.setitem(fork_server.PARSER_ENVIRONMENT, "PYTHONPATH", f"{tmp_path}:{PACKAGE_ROOT}")
-    monkeypatch.setattr(owner, "END_MAX_S", 0.2)
+    monkeypatch.setattr(owner, "EXIT_TIMEOUT_S", 0.2)
     with pytest.raises(RetriableError, match="PARSER_KILLED"):
         open_parsed(small, spec_of())
 

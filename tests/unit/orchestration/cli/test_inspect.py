@@ -88,7 +88,7 @@ def test_what_is_suggested_is_accepted(
     assert main(command[1:]) == 0, capsys.readouterr().err
     [(source, target, changes)] = asked
     of = kind_of_target(target)
-    spec = ImportSpec().changed(changes) if of == "audience" else activity_spec(of, changes)
+    spec = ImportSpec().with_changes(changes) if of == "audience" else activity_spec(of, changes)
     if spec.other_columns:
         spec = complete_spec(Path(source), spec, ParseLimits())
     found: Evidence = verify_file(

@@ -27,7 +27,7 @@ from tests.unit.orchestration.cli.jobs import JOB, job
 def test_only_what_was_said_changes_the_spec() -> None:
     kept = ImportSpec(id_column="email", max_reject_share=0.1)
     changes = spec_changes(columns=["age:long=Age"], mode="append")
-    assert kept.changed(changes) == ImportSpec(
+    assert kept.with_changes(changes) == ImportSpec(
         id_column="email", max_reject_share=0.1, mode="append", columns=(Column(name="age", type="long", source="Age"),)
     )
 

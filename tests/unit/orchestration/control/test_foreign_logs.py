@@ -6,7 +6,7 @@ import pytest
 
 from orchestration.control.foreign_logs import ForeignLogs
 from schemas.ids import Partition
-from schemas.metrics import OTHER_LOG
+from schemas.metrics import FOREIGN_LOG
 
 
 def test_checkpoints_of_another_log_are_counted_until_there_is_none_any_more(
@@ -20,7 +20,7 @@ def test_checkpoints_of_another_log_are_counted_until_there_is_none_any_more(
         return looks[-1]
 
     def counted() -> list[float]:
-        return [sample.value for sample in other_logs.samples() if sample.metric is OTHER_LOG]
+        return [sample.value for sample in other_logs.samples() if sample.metric is FOREIGN_LOG]
 
     other_logs = ForeignLogs(lambda _: topic_id, refused)
     assert counted() == []

@@ -32,7 +32,7 @@ from schemas.columns import USER_ID, Column, RowSchema
 from schemas.errors import FatalError, UserError
 from schemas.ids import AudienceName, JobId, Partition, Version
 from schemas.import_spec import ImportSpec
-from schemas.layout import cut_key
+from schemas.layout import segment_snapshot_key
 from schemas.row_digest import digest_rows
 from schemas.segment_messages import CutRequested, SegmentCut
 from schemas.topics import SEGMENT_ACTIVATIONS
@@ -60,12 +60,12 @@ def rule(text: str) -> NewRule:
 
 @pytest.fixture(autouse=True)
 def _lake_and_topic(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts of the lake are taken from the cuts; `tests/integration/lake/test_cut_parts.py` has real files."""
+    """Parts of the lake are taken from the cuts; `tests/integration/lake/test_segment_snapshot_parts.py` has real files."""
 
     def stored(cuts: Iterable[Part], *, import_id: JobId, data_prefix: str, **_: Any) -> tuple[Part, ...]:
         return tuple(replace(c, uri=f"{data_prefix}{import_id}-{c.partition}.parquet", bytes=9) for c in cuts)
 
-    monkeypatch.setattr("orchestration.kinds.snapshot.build.parts_of_cut", stored)
+    monkeypatch.setattr("orchestration.kinds.snapshot.build.snapshot_parts", stored)
     monkeypatch.setattr("connectors.publishing.activations.KafkaTopicLog", deployment.log)
     deployment.context.segments.create(ACME, BUYERS, rule(RULE), new_id=fresh_id(), author="a", now_ms=1)
     relay(deployment).tick(now_ms())  # sends the rule to the workers
@@ -107,7 +107,7 @@ def asked(deployment: Deployment) -> list[CutRequested]:
 def cut_of(deployment: Deployment, partition: int, users: tuple[str, ...], **given: Any) -> SegmentCut:
     """A worker's answer to the last request."""
     last = asked(deployment)[-1]
-    key = cut_key(last.cut_id, Partition(partition), "0")
+    key = segment_snapshot_key(last.cut_id, Partition(partition), "0")
     values: dict[str, Any] = {
         "cut_id": last.cut_id,
         "rule_version": 1,
@@ -368,7 +368,7 @@ def test_a_file_that_is_not_what_the_cut_says_fails_the_job_and_publishes_nothin
     def other(*_: Any, **__: Any) -> Any:
         raise FatalError("PART_MISMATCH", "digest ..., but ... was announced")
 
-    monkeypatch.setattr("orchestration.kinds.snapshot.build.parts_of_cut", other)
+    monkeypatch.setattr("orchestration.kinds.snapshot.build.snapshot_parts", other)
     with pytest.raises(Exception, match="PART_MISMATCH") as raised:
         deployment.step(job, "build_version")
     assert type(raised.value).__name__ == "FatalError"
@@ -382,7 +382,7 @@ def test_a_part_that_lost_a_member_on_the_way_into_the_lake_is_not_published(
     answered(deployment)
     one = digest_rows(pa.table({USER_ID: pa.array(["ann"], pa.string())}), RowSchema())
     lossy = Part(uri="s3://lake/p", rows=1, bytes=9, digest=one, partition=Partition(0))
-    monkeypatch.setattr("orchestration.kinds.snapshot.build.parts_of_cut", lambda *_, **__: (lossy,))
+    monkeypatch.setattr("orchestration.kinds.snapshot.build.snapshot_parts", lambda *_, **__: (lossy,))
     with pytest.raises(Exception, match="PART_MISMATCH"):
         deployment.step(job, "build_version")
     assert deployment.versions(job) == []
@@ -572,7 +572,7 @@ def test_staged_members_are_removed_when_the_job_has_ended(deployment: Deploymen
     staged = cut_of(deployment, 0, MEMBERS[0]).part
     assert staged is not None
     bucket = deployment.context.settings.staging_bucket
-    mine, anothers = staged.removeprefix("s3://staging/"), cut_key(fresh_id(), Partition(0), "0")
+    mine, anothers = staged.removeprefix("s3://staging/"), segment_snapshot_key(fresh_id(), Partition(0), "0")
     deployment.objects.now = datetime.now(UTC)
     for key in (mine, anothers):
         deployment.objects.put(bucket, key, b"")

@@ -16,7 +16,7 @@ from schemas.columns import Column, RowSchema
 from schemas.errors import UserError
 from schemas.ids import AudienceName, Version
 from schemas.import_spec import ImportSpec
-from segmentation.columns import ColumnChanges, check_change, spec_after, with_columns_of
+from segmentation.columns import ColumnChanges, check_change, updated_spec, with_version_columns
 from tests.fakes.deployment import ACME, Deployment
 
 TIMED_OUT = {"Error": "States.Timeout", "Cause": ""}
@@ -249,13 +249,13 @@ def test_columns_are_compared_by_name_and_type() -> None:
     assert (found.added, found.dropped, [c.name for c in found.retyped]) == ((SEEN,), (CITY,), ["age"])
     check_change("vip", before, after, drop={"city"}, retype={"age"})
     with pytest.raises(UserError, match="A snapshot has no columns: give it its own audience"):
-        check_change("vip", before, RowSchema(), drop={"age"}, retype=set(), of_file=False)
+        check_change("vip", before, RowSchema(), drop={"age"}, retype=set(), from_file=False)
 
 
 def test_a_remove_brings_no_columns_and_a_version_no_source_that_nobody_gave() -> None:
     kept = ImportSpec(columns=(AGE,), drop_columns=("city",))
-    assert spec_after(kept, ImportSpec(mode="remove", columns=(SEEN,))) == kept
+    assert updated_spec(kept, ImportSpec(mode="remove", columns=(SEEN,))) == kept
     bare = replace(SEEN, source=None)
-    found = with_columns_of(ImportSpec(), RowSchema(columns=(AGE, bare)), ImportSpec(columns=(SEEN,)))
+    found = with_version_columns(ImportSpec(), RowSchema(columns=(AGE, bare)), ImportSpec(columns=(SEEN,)))
     assert found.columns == (AGE, SEEN)
-    assert with_columns_of(ImportSpec(), RowSchema(columns=(bare,)), None).columns == (bare,)
+    assert with_version_columns(ImportSpec(), RowSchema(columns=(bare,)), None).columns == (bare,)

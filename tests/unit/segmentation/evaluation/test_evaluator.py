@@ -36,7 +36,7 @@ def buy(evaluator: Evaluator, at_s: int, *events: tuple[str, int]) -> list[Told]
         identities=np.array([hash(event) for event in events], np.int64),
         values=lambda name, type_: pytest.fail(f"nobody asks for {name} {type_}"),
     )
-    return told(evaluator.take_events(batch, at_s * MICROS))
+    return told(evaluator.apply_events(batch, at_s * MICROS))
 
 
 def told(changes: list[Changes]) -> list[Told]:

@@ -9,8 +9,8 @@ from schemas.columns import Column
 from segmentation.evaluation.evaluator import Evaluator
 from segmentation.evaluation.plan import ActiveRule
 from segmentation.intake.batches import event_batches, profile_batches
-from segmentation.intake.events import take_events
-from segmentation.intake.profiles import take_profiles
+from segmentation.intake.events import ingest_events
+from segmentation.intake.profiles import ingest_profiles
 from segmentation.intake.topic_record import TopicRecord
 from segmentation.rules.parser import parse_rule
 from tests.unit.segmentation.intake.sending import (
@@ -33,17 +33,17 @@ def members(rule: str, *records: TopicRecord, tenant: str = "default") -> list[s
     evaluated = evaluator(rule)
     for one in records:
         if one.topic == "muster.events":
-            events = take_events([one], P)
+            events = ingest_events([one], P)
             assert (events.refusals, events.moves) == ((), ())
             for of, batch in event_batches(events.rows):
                 if of == tenant:
-                    evaluated.take_events(batch, NOON_US)
+                    evaluated.apply_events(batch, NOON_US)
         else:
-            profiles = take_profiles([one], P)
+            profiles = ingest_profiles([one], P)
             assert profiles.refusals == ()
             for of, changes in profile_batches(profiles.rows):
                 if of == tenant:
-                    evaluated.take_profiles(changes, NOON_US)
+                    evaluated.apply_profiles(changes, NOON_US)
     found: list[str] = evaluated.members("s").to_pylist()
     return sorted(found)
 
@@ -88,8 +88,8 @@ def test_a_property_of_another_type_meets_no_condition() -> None:
 
 def test_an_event_ahead_of_the_clock_counts_when_its_time_has_come() -> None:
     evaluated = evaluator("ever(order)")
-    [(_, batch)] = event_batches(take_events([event(1, occurred_at="2026-11-25T13:00:00Z")], P).rows)
-    evaluated.take_events(batch, NOON_US)
+    [(_, batch)] = event_batches(ingest_events([event(1, occurred_at="2026-11-25T13:00:00Z")], P).rows)
+    evaluated.apply_events(batch, NOON_US)
     assert evaluated.members("s").to_pylist() == []
     evaluated.advance(NOON_US + 3_600_000_000)
     assert evaluated.members("s").to_pylist() == ["alice"]
@@ -97,7 +97,7 @@ def test_an_event_ahead_of_the_clock_counts_when_its_time_has_come() -> None:
 
 def test_tenants_do_not_see_each_others_events() -> None:
     records = [event(1, tenant="acme"), event(2, tenant="shop"), event(3, tenant="shop")]
-    batches = dict(event_batches(take_events(records, P).rows))
+    batches = dict(event_batches(ingest_events(records, P).rows))
     assert {tenant: len(batch.user_ids) for tenant, batch in batches.items()} == {"acme": 1, "shop": 2}
     assert members(TWICE, *records, tenant="acme") == []
     assert members(TWICE, *records, tenant="shop") == ["alice"]

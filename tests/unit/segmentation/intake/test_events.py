@@ -16,7 +16,7 @@ from schemas.messages import EventRecord, ImportAborted, ProfileRecord
 from schemas.partitioning import partition_of
 from schemas.row_digest import digest_rows
 from schemas.rows import encode_rows
-from segmentation.intake.events import EventIntake, take_events
+from segmentation.intake.events import EventIntake, ingest_events
 from segmentation.intake.topic_record import TopicRecord
 from tests.examples import examples
 from tests.unit.segmentation.intake.sending import (
@@ -36,7 +36,7 @@ AVRO = EventRecord(user_id=USER, event="order", occurred_at_us=AT_US, properties
 
 
 def identities(*records: TopicRecord) -> list[int]:
-    intake = take_events(records, P)
+    intake = ingest_events(records, P)
     assert (intake.refusals, intake.moves) == ((), ())
     return [int(i) for i in intake.rows.column("identity").to_pylist()]
 
@@ -60,7 +60,7 @@ def refused(intake: EventIntake) -> str:
 
 def test_an_avro_record_is_the_row_that_the_same_json_is() -> None:
     as_json = json_event(properties={"total": 1.5}, event_id="o-1")
-    intake = take_events([record(CODEC.encode(AVRO)), record(as_json, offset=8)], P)
+    intake = ingest_events([record(CODEC.encode(AVRO)), record(as_json, offset=8)], P)
     avro, json_ = intake.rows.drop_columns(["offset"]).to_pylist()
     assert avro == json_
     assert avro["user_id"] == "alice"
@@ -96,7 +96,7 @@ def test_a_row_of_a_chunk_without_an_id_is_known_by_source_and_ordinal_whoever_s
 
 def test_rows_come_in_the_order_of_offsets_also_where_chunks_lie_between() -> None:
     chunk = event_chunk([{"total": 1.0, "coupon": "a"}, {"total": None, "coupon": None}, {"total": 3.0}])
-    intake = take_events(
+    intake = ingest_events(
         [
             record(json_event(event="first"), offset=1),
             record(b"?", offset=2),
@@ -140,23 +140,23 @@ CHUNKS = [
 def test_records_that_are_taken_together_come_to_what_each_comes_to(given: list[int]) -> None:
     values = [json_event() if n < 0 else CODEC.encode(CHUNKS[n]) for n in given]
     records = [replace(record(v, offset=n), received_at_us=NOON_US + n) for n, v in enumerate(values)]
-    each = [take_events([one], P) for one in records]
-    together = take_events(records, P)
+    each = [ingest_events([one], P) for one in records]
+    together = ingest_events(records, P)
     assert together.rows.to_pylist() == [row for one in each for row in one.rows.to_pylist()]
     assert together.refusals == tuple(refusal for one in each for refusal in one.refusals)
 
 
 def test_a_row_of_a_chunk_says_which_row_of_which_source_it_was() -> None:
     chunk = event_chunk([{"_ordinal": 4}, {"_ordinal": 9, "event_id": "o-1"}], source="file-1")
-    rows = take_events([record(json_event(), offset=1), record(CODEC.encode(chunk), offset=2)], P).rows
+    rows = ingest_events([record(json_event(), offset=1), record(CODEC.encode(chunk), offset=2)], P).rows
     assert rows.column("source").to_pylist() == [None, "file-1", "file-1"]
     assert rows.column("ordinal").to_pylist() == [None, 4, 9]
 
 
 def test_nothing_is_no_rows() -> None:
-    intake = take_events([], P)
+    intake = ingest_events([], P)
     assert (intake.rows.num_rows, intake.rows.schema.equals(EVENT_ROWS), intake.moves) == (0, True, ())
-    assert take_events([record(CODEC.encode(event_chunk([])))], P).rows.num_rows == 0
+    assert ingest_events([record(CODEC.encode(event_chunk([])))], P).rows.num_rows == 0
 
 
 # Producers with another partitioner.
@@ -164,7 +164,7 @@ def test_nothing_is_no_rows() -> None:
 
 def test_an_event_in_the_wrong_partition_is_sent_on_as_one_event_that_knows_where_it_came_from() -> None:
     value = json_event(user_id="bob", properties={"total": 2, "gift": True}, tenant="shop")
-    intake = take_events([record(json_event(), offset=6), record(value, offset=7, key=b"bob")], P)
+    intake = ingest_events([record(json_event(), offset=6), record(value, offset=7, key=b"bob")], P)
     assert (intake.rows.column("user_id").to_pylist(), intake.refusals) == (["alice"], ())
     [move] = intake.moves
     assert (move.offset, move.partition, move.key) == (7, 2, b"bob")
@@ -179,16 +179,16 @@ def test_an_event_in_the_wrong_partition_is_sent_on_as_one_event_that_knows_wher
 
 
 def test_an_event_that_was_sent_on_twice_arrives_as_one() -> None:
-    [move] = take_events([record(json_event(user_id="bob"))], P).moves
+    [move] = ingest_events([record(json_event(user_id="bob"))], P).moves
     arrived = [record(move.value, key=move.key, partition=move.partition, offset=n) for n in (100, 200)]
-    intake = take_events(arrived, P)
+    intake = ingest_events(arrived, P)
     assert intake.moves == ()
     assert intake.rows.num_rows == 2
     assert len(set(intake.rows.column("identity").to_pylist())) == 1
 
 
 def test_an_event_that_is_sent_on_keeps_the_id_it_has() -> None:
-    [move] = take_events([record(json_event(user_id="bob", event_id="o-1"))], P).moves
+    [move] = ingest_events([record(json_event(user_id="bob", event_id="o-1"))], P).moves
     sent_on = CODEC.decode(move.value)
     assert isinstance(sent_on, EventRecord)
     assert sent_on.event_id == "o-1"
@@ -199,13 +199,13 @@ def test_an_event_that_is_too_large_to_be_sent_on_is_refused() -> None:
     texts = {f"t{n}": "x" * (8192 if n < 31 else 5600) for n in range(32)}
     value = json_event(user_id="bob", properties={**numbers, **texts})
     assert len(value) <= 262_144
-    assert refused(take_events([record(value)], P)) == (
+    assert refused(ingest_events([record(value)], P)) == (
         "wrong_partition: the user belongs to partition 2, but encoded as Avro the record is too large to be sent there"
     )
 
 
 def test_an_event_that_is_to_be_refused_is_not_sent_on() -> None:
-    intake = take_events([record(json_event(user_id="bob", occurred_at="1969-01-01T00:00:00Z"))], P)
+    intake = ingest_events([record(json_event(user_id="bob", occurred_at="1969-01-01T00:00:00Z"))], P)
     assert refused(intake).startswith("too_early")
     assert intake.moves == ()
 
@@ -218,7 +218,7 @@ def test_every_record_has_one_end_and_no_event_is_in_a_partition_of_others(users
             for n, (user, p) in enumerate(users)
             if p == partition
         ]
-        intake = take_events(sent, P)
+        intake = ingest_events(sent, P)
         ends = [*intake.rows.column("offset").to_pylist(), *(m.offset for m in intake.moves)]
         ends += [r.offset for r in intake.refusals]
         assert sorted(ends) == [r.offset for r in sent]
@@ -231,7 +231,7 @@ def test_every_record_has_one_end_and_no_event_is_in_a_partition_of_others(users
 
 def chunk_refusal(rows: list[dict[str, Any]], *properties: Column) -> str:
     chunk = event_chunk(rows, properties) if properties else event_chunk(rows)
-    return refused(take_events([record(CODEC.encode(chunk))], P))
+    return refused(ingest_events([record(CODEC.encode(chunk))], P))
 
 
 @pytest.mark.parametrize(
@@ -262,14 +262,14 @@ def test_the_first_of_several_bad_rows_is_named() -> None:
 
 
 def test_the_id_of_an_event_in_a_chunk_is_no_property() -> None:
-    rows = take_events([record(CODEC.encode(event_chunk([{"event_id": "o-1", "total": 1.0}])))], P).rows
+    rows = ingest_events([record(CODEC.encode(event_chunk([{"event_id": "o-1", "total": 1.0}])))], P).rows
     assert rows.column("event_id").to_pylist() == ["o-1"]
     assert mapping(rows.column("properties")[0].as_py()) == {"total": 1.0}
 
 
 def test_names_in_other_scripts_are_no_fault() -> None:
     rows: list[dict[str, Any]] = [{"event": "購入", "coupon": "é" * 4096}, {"event": "閲覧"}]
-    assert take_events([record(CODEC.encode(event_chunk(rows)))], P).rows.column("event").to_pylist() == [
+    assert ingest_events([record(CODEC.encode(event_chunk(rows)))], P).rows.column("event").to_pylist() == [
         "購入",
         "閲覧",
     ]
@@ -284,7 +284,7 @@ def test_a_chunk_of_other_columns_is_refused() -> None:
     schema = RowSchema(columns=(Column(name="event"),))
     batch = pa.RecordBatch.from_pylist([{"_ordinal": 0, "user_id": USER}], schema=arrow_schema(schema, ordinal=True))
     chunk = replace(event_chunk([{}]), rows=encode_rows(batch), digest=digest_rows(batch, schema))
-    assert refused(take_events([record(CODEC.encode(chunk))], P)) == (
+    assert refused(ingest_events([record(CODEC.encode(chunk))], P)) == (
         "broken_chunk: the columns after user_id must begin with event:string and occurred_at:timestamp"
     )
 
@@ -310,7 +310,7 @@ def test_a_chunk_whose_ordinals_do_not_go_up_is_refused(ordinals: list[int | Non
 @given(st.binary(max_size=60))
 def test_any_bytes_have_one_end(value: bytes) -> None:
     for start in (b"", b"{", CODEC.encode(AVRO)[:10], CODEC.encode(event_chunk([{}]))[:10]):
-        intake = take_events([record(start + value)], P)
+        intake = ingest_events([record(start + value)], P)
         assert intake.rows.num_rows + len(intake.moves) + len(intake.refusals) == 1
 
 
@@ -321,7 +321,7 @@ def test_a_chunk_of_which_a_byte_is_another_is_refused_or_says_the_same(at: int,
     rows = bytearray(chunk.rows)
     rows[at % len(rows)] ^= flip
     whole, damaged = (
-        take_events([record(CODEC.encode(replace(chunk, rows=given)))], P) for given in (chunk.rows, bytes(rows))
+        ingest_events([record(CODEC.encode(replace(chunk, rows=given)))], P) for given in (chunk.rows, bytes(rows))
     )
     # Ordinals are part of neither the digest nor events with ids.
     said, meant = (taken.rows.drop_columns([SOURCE_ORDINAL]) for taken in (damaged, whole))
@@ -331,13 +331,13 @@ def test_a_chunk_of_which_a_byte_is_another_is_refused_or_says_the_same(at: int,
 def test_a_chunk_with_two_columns_of_one_name_is_refused() -> None:
     chunk = event_chunk([{}], (Column(name="total", type="double"), Column(name="tofal", type="double")))
     doubled = chunk.rows.replace(b"tofal", b"total")
-    (refusal,) = take_events([record(CODEC.encode(replace(chunk, rows=doubled)))], P).refusals
+    (refusal,) = ingest_events([record(CODEC.encode(replace(chunk, rows=doubled)))], P).refusals
     assert "two columns of the rows have the same name" in str(refusal)
 
 
 def test_a_chunk_may_have_no_ids_at_all() -> None:
-    without = take_events([record(CODEC.encode(event_chunk([{"total": 1.0}], with_ids=False)))], P).rows
-    with_none = take_events([record(CODEC.encode(event_chunk([{"total": 1.0}])))], P).rows
+    without = ingest_events([record(CODEC.encode(event_chunk([{"total": 1.0}], with_ids=False)))], P).rows
+    with_none = ingest_events([record(CODEC.encode(event_chunk([{"total": 1.0}])))], P).rows
     assert without.equals(with_none)
     assert mapping(without.column("properties")[0].as_py()) == {"total": 1.0}
 
@@ -346,7 +346,7 @@ def test_a_chunk_that_lies_about_itself_is_refused() -> None:
     chunk = event_chunk([{}, {}])
 
     def why(**changes: Any) -> str:
-        return refused(take_events([record(CODEC.encode(replace(chunk, **changes)))], P))
+        return refused(ingest_events([record(CODEC.encode(replace(chunk, **changes)))], P))
 
     assert why(count=3) == "broken_chunk: 2 rows, but the chunk declares 3"
     assert why(digest=event_chunk([{}]).digest).startswith("broken_chunk: digest ")
@@ -367,13 +367,13 @@ def test_a_chunk_that_lies_about_itself_is_refused() -> None:
     ],
 )
 def test_messages_of_other_topics_are_refused(message: ImportAborted | ProfileRecord) -> None:
-    why = refused(take_events([record(CODEC.encode(message))], P))
+    why = refused(ingest_events([record(CODEC.encode(message))], P))
     assert why == f"undecodable: a {type(message).__name__} does not belong in muster.events"
 
 
 def test_an_avro_record_is_held_against_the_same_limits_as_json() -> None:
     def why(**changes: Any) -> str:
-        return refused(take_events([record(CODEC.encode(replace(AVRO, **changes)))], P))
+        return refused(ingest_events([record(CODEC.encode(replace(AVRO, **changes)))], P))
 
     assert why(user_id="") == "bad_user_id: the user id has 0 characters; 1 to 191 are allowed"
     assert why(occurred_at_us=-1).startswith("too_early: it occurred at 1969-12-31T23:59:59.999999Z")
@@ -383,7 +383,7 @@ def test_an_avro_record_is_held_against_the_same_limits_as_json() -> None:
 
 def test_a_refused_record_becomes_a_dead_letter_as_it_came() -> None:
     sent = record(b"?", key=b"alice", offset=12)
-    [refusal] = take_events([sent], P).refusals
+    [refusal] = ingest_events([sent], P).refusals
     letter = sent.dead_letter(refusal, NOON_US)
     assert (letter.topic, letter.partition, letter.offset) == ("muster.events", 1, 12)
     assert (letter.key, letter.value, letter.failed_at_us) == (b"alice", b"?", NOON_US)

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from schemas.activity import MAX_PROPERTIES, PROPERTY_MAX_BYTES
-from segmentation.intake.events import EventIntake, take_events
-from segmentation.intake.profiles import take_profiles
+from segmentation.intake.events import EventIntake, ingest_events
+from segmentation.intake.profiles import ingest_profiles
 from tests.unit.segmentation.intake.sending import (
     AT,
     AT_US,
@@ -23,7 +23,7 @@ MAX_PLAIN = "x" * PROPERTY_MAX_BYTES
 
 
 def taken(value: bytes, **given: Any) -> EventIntake:
-    return take_events([record(value, **given)], P)
+    return ingest_events([record(value, **given)], P)
 
 
 def refusal(value: bytes, **given: Any) -> str:
@@ -217,7 +217,7 @@ def test_an_event_without_a_key_is_taken_where_its_user_belongs() -> None:
 
 
 def test_an_event_cannot_be_a_tombstone() -> None:
-    intake = take_events([record(None, key=b"alice")], P)
+    intake = ingest_events([record(None, key=b"alice")], P)
     assert [str(r) for r in intake.refusals] == [
         "no_value: an event cannot be deleted by a record without a value",
     ]
@@ -236,6 +236,6 @@ def test_an_event_cannot_be_a_tombstone() -> None:
     ],
 )
 def test_what_is_no_change_of_a_profile_is_refused_and_says_why(value: bytes, why: str) -> None:
-    intake = take_profiles([profile_record(value)], P)
+    intake = ingest_profiles([profile_record(value)], P)
     assert intake.rows.num_rows == 0
     assert str(intake.refusals[0]).startswith(why)

@@ -6,7 +6,7 @@ from schemas.activity import PROFILE_ROWS
 from schemas.codec import CODEC
 from schemas.columns import Column
 from schemas.messages import EventRecord, ProfileRecord
-from segmentation.intake.profiles import take_profiles
+from segmentation.intake.profiles import ingest_profiles
 from tests.unit.segmentation.intake.sending import AT_US, P, mapping, profile_chunk, profile_record
 
 
@@ -23,7 +23,7 @@ def test_changes_come_in_order_and_a_null_unsets() -> None:
         profile_record(None, key=b"alice", offset=4),
         profile_record(b'{"user_id": "alice", "deleted": true, "tenant": "shop"}', offset=5),
     ]
-    intake = take_profiles(records, P)
+    intake = ingest_profiles(records, P)
     assert intake.refusals == ()
     assert intake.rows.schema.equals(PROFILE_ROWS)
     intake.rows.validate(full=True)
@@ -46,7 +46,7 @@ def test_a_change_in_the_wrong_partition_is_refused_because_order_counts() -> No
         profile_record(b'{"user_id": "alice", "attributes": {"age": 1}}', offset=3),
         profile_record(None, key=b"bob", offset=4),
     ]
-    intake = take_profiles(records, P)
+    intake = ingest_profiles(records, P)
     assert intake.rows.column("offset").to_pylist() == [3]
     assert [(r.offset, r.code) for r in intake.refusals] == [
         (1, "wrong_partition"),
@@ -68,13 +68,13 @@ def test_a_change_in_the_wrong_partition_is_refused_because_order_counts() -> No
     ],
 )
 def test_a_tombstone_needs_the_user_as_its_key(key: bytes | None, why: str) -> None:
-    [refusal] = take_profiles([profile_record(None, key=key)], P).refusals
+    [refusal] = ingest_profiles([profile_record(None, key=key)], P).refusals
     assert str(refusal) == why
 
 
 def test_a_row_of_a_chunk_says_which_row_of_which_source_it_was() -> None:
     chunk = profile_chunk([{"_ordinal": 4}, {"_ordinal": 9}])
-    rows = take_profiles(
+    rows = ingest_profiles(
         [profile_record(b'{"user_id": "alice"}', offset=1), profile_record(CODEC.encode(chunk), offset=2)], P
     ).rows
     assert rows.column("source").to_pylist() == [None, "crm-1", "crm-1"]
@@ -83,7 +83,7 @@ def test_a_row_of_a_chunk_says_which_row_of_which_source_it_was() -> None:
 
 def test_a_chunk_with_a_bad_value_is_refused() -> None:
     chunk = profile_chunk([{"age": 1.0}, {"age": float("inf")}], Column(name="age", type="double"))
-    [refusal] = take_profiles([profile_record(CODEC.encode(chunk))], P).refusals
+    [refusal] = ingest_profiles([profile_record(CODEC.encode(chunk))], P).refusals
     assert str(refusal) == "bad_property: row 1: the property 'age' is inf, not a number"
 
 
@@ -94,7 +94,7 @@ def test_attributes_of_a_chunk_may_be_dates_and_have_any_name() -> None:
         Column(name="occurred_at", type="date"),
         Column(name="event_id"),
     )
-    intake = take_profiles([profile_record(CODEC.encode(chunk))], P)
+    intake = ingest_profiles([profile_record(CODEC.encode(chunk))], P)
     assert intake.refusals == ()
     assert mapping(intake.rows.column("attributes")[0].as_py()) == {
         "event": None,
@@ -105,12 +105,12 @@ def test_attributes_of_a_chunk_may_be_dates_and_have_any_name() -> None:
 
 def test_an_event_is_no_change_of_a_profile() -> None:
     event = EventRecord(user_id="alice", event="order", occurred_at_us=AT_US)
-    [refusal] = take_profiles([profile_record(CODEC.encode(event))], P).refusals
+    [refusal] = ingest_profiles([profile_record(CODEC.encode(event))], P).refusals
     assert str(refusal) == "undecodable: a EventRecord does not belong in muster.profiles"
 
 
 def test_nothing_is_no_changes() -> None:
-    assert take_profiles([], P).rows.schema.equals(PROFILE_ROWS)
+    assert ingest_profiles([], P).rows.schema.equals(PROFILE_ROWS)
 
 
 def test_a_row_of_a_chunk_forgets_all_attributes_and_sets_none() -> None:
@@ -119,7 +119,7 @@ def test_a_row_of_a_chunk_forgets_all_attributes_and_sets_none() -> None:
         Column(name="deleted", type="boolean"),
         Column(name="age", type="double"),
     )
-    intake = take_profiles([profile_record(CODEC.encode(chunk), offset=3)], P)
+    intake = ingest_profiles([profile_record(CODEC.encode(chunk), offset=3)], P)
     assert intake.refusals == ()
     assert [(row["deleted"], mapping(row["attributes"])) for row in intake.rows.to_pylist()] == [
         (False, {"age": 31.0}),
@@ -147,5 +147,5 @@ def test_a_row_of_a_chunk_forgets_all_attributes_and_sets_none() -> None:
 def test_a_chunk_in_which_deleted_means_nothing_clear_is_refused(
     rows: list[dict[str, object]], columns: tuple[Column, ...], reason: str
 ) -> None:
-    (refusal,) = take_profiles([profile_record(CODEC.encode(profile_chunk(rows, *columns)), offset=3)], P).refusals
+    (refusal,) = ingest_profiles([profile_record(CODEC.encode(profile_chunk(rows, *columns)), offset=3)], P).refusals
     assert reason in refusal.reason

@@ -13,7 +13,7 @@ from schemas.messages import PartitionFailed, PartitionMaterialised, ProgressMes
 from schemas.segment_messages import SegmentCut
 from segmentation.completion import Broken, Complete, Completion, Waiting
 
-CUT_ROWS: Final = RowSchema()
+SNAPSHOT_ROWS: Final = RowSchema()
 """Columns of members: only user_id."""
 
 
@@ -22,7 +22,7 @@ def announcement(cut: SegmentCut, job_id: JobId, attempt: Attempt, *, rule_versi
     if cut.rule_version != rule_version:
         has = f"rule version {cut.rule_version}" if cut.rule_version else "no such segment"
         fault = f"partition {cut.partition} has {has}, but version {rule_version} was requested"
-    elif cut.digest.schema_id != CUT_ROWS.schema_id or cut.digest.count != cut.members:
+    elif cut.digest.schema_id != SNAPSHOT_ROWS.schema_id or cut.digest.count != cut.members:
         fault = f"partition {cut.partition} reports {cut.members} members, but its digest is {cut.digest}"
     elif (cut.part is None) != (cut.members == 0):
         fault = f"partition {cut.partition} reports {cut.members} members in {cut.part or 'no file'}"
@@ -53,7 +53,7 @@ def announcement(cut: SegmentCut, job_id: JobId, attempt: Attempt, *, rule_versi
     )
 
 
-def cut_completion(attempt: Attempt, partitions: int, announced: Sequence[ProgressMessage]) -> Completion:
+def snapshot_completion(attempt: Attempt, partitions: int, announced: Sequence[ProgressMessage]) -> Completion:
     """Complete if the newest attempt has a valid snapshot of every partition."""
     parts: dict[Partition, PartitionMaterialised] = {}
     for message in announced:

@@ -2,7 +2,7 @@
 
 A batch of 100 KB may decompress to gigabytes each time it is read, and no worker would ever get past it. If one
 decompresses to more than `BATCH_MAX_BYTES`, a single record replaces all of its records, at the offset of the first:
-`schemas.codec.STAND_IN` and the batch as fetched. Its other offsets hold no record.
+`schemas.codec.OVERSIZE_MARKER` and the batch as fetched. Its other offsets hold no record.
 """
 
 import sys
@@ -19,14 +19,14 @@ from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.memory_records import MemoryRecords
 
-from schemas.codec import BATCH_MAX_BYTES, STAND_IN
+from schemas.codec import BATCH_MAX_BYTES, OVERSIZE_MARKER
 
 PIECE_BYTES: Final = 1024 * 1024
 GZIP_WINDOW: Final = 31
 XERIAL_HEADER_BYTES: Final = 16
 
 
-class UnpacksTooFarError(Exception):
+class DecompressionLimitError(Exception):
     """`packed`: the compressed batch, which decompresses to more than `BATCH_MAX_BYTES`."""
 
     def __init__(self, packed: bytes) -> None:
@@ -36,10 +36,10 @@ class UnpacksTooFarError(Exception):
 
 def limit_batches() -> None:
     """Apply the limit to aiokafka in this process."""
-    where_it_unpacks = sys.modules[DefaultRecordBatch.__module__]
+    decoders = sys.modules[DefaultRecordBatch.__module__]
     for name, unpack in (("gzip", _gzip), ("zstd", _zstd), ("lz4", _lz4)):
-        setattr(where_it_unpacks, f"{name}_decode", _limited(unpack))
-    where_it_unpacks.snappy_decode = _snappy  # type: ignore[attr-defined]
+        setattr(decoders, f"{name}_decode", _limited(unpack))
+    decoders.snappy_decode = _snappy  # type: ignore[attr-defined]
     fetcher.MemoryRecords = _Batches
 
 
@@ -49,7 +49,7 @@ def _limited(unpack: Callable[[memoryview], Iterable[bytes]]) -> Callable[[Any],
         for piece in unpack(memoryview(packed)):
             size += len(piece)
             if size > BATCH_MAX_BYTES:
-                raise UnpacksTooFarError(bytes(packed))
+                raise DecompressionLimitError(bytes(packed))
             pieces.append(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
@@ -83,7 +83,7 @@ def _lz4(packed: memoryview) -> Iterator[bytes]:
 def _snappy(packed: Any) -> bytes:
     """Check the sizes first: Snappy states the length of each block."""
     if sum(map(cramjam.snappy.decompress_raw_len, _snappy_blocks(memoryview(packed)))) > BATCH_MAX_BYTES:
-        raise UnpacksTooFarError(bytes(packed))
+        raise DecompressionLimitError(bytes(packed))
     return cast(bytes, codec.snappy_decode(packed))
 
 
@@ -126,13 +126,13 @@ class _Batch:
     def __iter__(self) -> Iterator[Any]:
         try:
             return iter(self._batch)
-        except UnpacksTooFarError as exc:
+        except DecompressionLimitError as exc:
             stand_in = SimpleNamespace(
                 offset=self._batch.base_offset,
                 timestamp=self._batch.max_timestamp,
                 timestamp_type=self._batch.timestamp_type,
                 key=None,
-                value=STAND_IN + exc.packed,
+                value=OVERSIZE_MARKER + exc.packed,
                 headers=(),
                 checksum=None,
             )

@@ -12,22 +12,23 @@ from connectors.private_files import make_private_folder
 
 
 @contextmanager
-def held_folder(parent: Path, prefix: str) -> Iterator[Path]:
+def locked_folder(parent: Path, prefix: str) -> Iterator[Path]:
     """A new folder in `parent` (created if missing), removed with its contents at the end.
 
     Unlocked folders with this prefix belong to dead processes and are removed first. Raises OSError.
     """
     make_private_folder(parent)
-    with _lock(parent, wait=True) as alone:  # or another process would take a new, not yet locked folder for a leftover
-        for left in parent.glob(f"{prefix}*") if alone else ():
-            with suppress(OSError), _lock(left, wait=False) as dead:
-                if dead:
-                    shutil.rmtree(left)
-        held = ExitStack()
-        made = tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True)
-        folder = Path(held.enter_context(made))
-        held.enter_context(_lock(folder, wait=False))
-    with held:
+    # Without this lock another process could take a new, not yet locked folder for a leftover.
+    with _lock(parent, wait=True) as locked_parent:
+        for leftover in parent.glob(f"{prefix}*") if locked_parent else ():
+            with suppress(OSError), _lock(leftover, wait=False) as abandoned:
+                if abandoned:
+                    shutil.rmtree(leftover)
+        stack = ExitStack()
+        temporary = tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True)
+        folder = Path(stack.enter_context(temporary))
+        stack.enter_context(_lock(folder, wait=False))
+    with stack:
         yield folder
 
 

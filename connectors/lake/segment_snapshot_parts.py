@@ -9,14 +9,14 @@ from connectors.storage.access import S3Access
 from connectors.storage.duck import DuckLimits
 from schemas.errors import FatalError
 from schemas.ids import Attempt, JobId
-from segmentation.cuts import CUT_ROWS
+from segmentation.segment_snapshots import SNAPSHOT_ROWS
 from segmentation.versions import Part
 
 
-def parts_of_cut(
-    cuts: Iterable[Part], *, import_id: JobId, attempt: Attempt, s3: S3Access, limits: DuckLimits, data_prefix: str
+def snapshot_parts(
+    snapshots: Iterable[Part], *, import_id: JobId, attempt: Attempt, s3: S3Access, limits: DuckLimits, data_prefix: str
 ) -> tuple[Part, ...]:
-    """Copy the members to files of the lake; `cuts` are the announced files in the staging bucket.
+    """Copy the members to files of the lake; `snapshots` are the announced files in the staging bucket.
 
     Stored below `data_prefix` under content-addressed names, so a repeated build writes nothing twice. Order and
     partition are checked when the parts are published. Memory: one batch.
@@ -27,16 +27,16 @@ def parts_of_cut(
     parts = []
     limits.temp_directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=limits.temp_directory) as scratch:
-        for cut in cuts:
+        for snapshot in snapshots:
             path = Path(scratch) / "part.parquet"
-            digest = write_rows(read_part(s3, cut, CUT_ROWS), CUT_ROWS, path)
-            if digest != cut.digest:
+            digest = write_rows(read_part(s3, snapshot, SNAPSHOT_ROWS), SNAPSHOT_ROWS, path)
+            if digest != snapshot.digest:
                 raise FatalError(
                     "PART_MISMATCH",
-                    f"snapshot part {cut.uri} (partition {cut.partition}): digest {digest}, but {cut.digest} was "
-                    "announced",
-                    part=cut.uri,
-                    partition=cut.partition,
+                    f"snapshot part {snapshot.uri} (partition {snapshot.partition}): digest {digest}, but "
+                    f"{snapshot.digest} was announced",
+                    part=snapshot.uri,
+                    partition=snapshot.partition,
                 )
             parts.append(
                 store_part(
@@ -46,7 +46,7 @@ def parts_of_cut(
                     data_prefix=data_prefix,
                     import_id=import_id,
                     attempt=attempt,
-                    partition=cut.partition,
+                    partition=snapshot.partition,
                 )
             )
     return tuple(parts)

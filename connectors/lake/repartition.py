@@ -15,7 +15,7 @@ from schemas.partitioning import partition_users
 from segmentation.versions import Part
 
 
-def recut(
+def repartition(
     parts: Sequence[Part], schema: RowSchema, partitions: int, *, s3: S3Access, directory: Path
 ) -> Mapping[Partition, list[str]]:
     """Write the rows of `parts` to one local file per partition (unsorted); returns the paths of those with rows.

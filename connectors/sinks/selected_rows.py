@@ -7,7 +7,7 @@ from typing import Final
 import pyarrow as pa
 
 from connectors.sinks.accounting import Accounting
-from connectors.sinks.held_folder import held_folder
+from connectors.sinks.locked_folder import locked_folder
 from connectors.sinks.selection import Group
 from connectors.sinks.shaping import Shape
 from connectors.sinks.stages import Stages
@@ -18,13 +18,13 @@ from schemas.manifest_selection import Account, Change
 BATCHES_AHEAD: Final = 2
 """Batches of `BATCH_ROWS` rows; more would not speed up a slower stage."""
 
-TakenRows = tuple[Change | None, Iterator[pa.RecordBatch]]
+SelectedRows = tuple[Change | None, Iterator[pa.RecordBatch]]
 """Sorted rows and their change; None for the rows of a whole version."""
 
 
-def taken_rows(
+def selected_rows(
     shape: Shape, group: Group, *, s3: S3Access, limits: DuckLimits, accounts: list[Account], stages: Stages
-) -> Generator[TakenRows, None, None]:
+) -> Generator[SelectedRows, None, None]:
     """Read the rows of each kind of change, to be consumed before the next kind; `accounts` then gets their account.
 
     If the shape selects nothing, there are no accounts: the digest of the exported rows is sufficient. Rows are read in
@@ -32,7 +32,7 @@ def taken_rows(
     """
     with (
         # A separate folder: two connections that spill into one folder write into each other's files.
-        held_folder(limits.temp_directory, "spill-") as spill,
+        locked_folder(limits.temp_directory, "spill-") as spill,
         connect(replace(limits, temp_directory=spill), s3) as connection,
         stages,
     ):
@@ -40,7 +40,7 @@ def taken_rows(
             connection.execute(statement)
         for selection in shape.selections(group):
             found = batches(connection, selection.sql, selection.parameters)
-            rows = stages.ahead(found, most=BATCHES_AHEAD, interrupt=connection.interrupt)
+            rows = stages.prefetch(found, most=BATCHES_AHEAD, interrupt=connection.interrupt)
             if not shape.selects:
                 yield selection.change, rows
                 continue

@@ -1,4 +1,4 @@
-"""The fork server for parsers: `python -m connectors.sources.forking CONTROL_FD`.
+"""The fork server for parsers: `python -m connectors.sources.parser_server CONTROL_FD`.
 
 It never sees a file. Each file gets its own child, which has seen no other file.
 
@@ -8,7 +8,7 @@ It never sees a file. Each file gets its own child, which has seen no other file
 
 import sys
 
-from connectors.fork_server.server import Children, main
+from connectors.fork_server.server import ChildBehaviour, main
 from connectors.sandbox import Confinement, Plan, enter_namespaces, program_files
 from connectors.sources import child
 
@@ -22,7 +22,7 @@ class _NoPandas:
             raise ModuleNotFoundError(name)
 
 
-def load() -> Children:
+def load() -> ChildBehaviour:
     """Import the modules that CSV files need, and load all compiled code.
 
     Stays in a single thread: a second one would make the C library reserve memory that has to count against a job's
@@ -34,13 +34,13 @@ def load() -> Children:
     warm()
     confinement = Confinement(Plan(readable=program_files()))
     confinement.missing |= enter_namespaces()
-    confinement.give_up_rights()  # its forks have none either, and missing layers are known before the first fork
+    confinement.drop_privileges()  # its forks have none either, and missing layers are known before the first fork
 
     def run(control_fd: int) -> int:
-        confinement.put_on()
+        confinement.apply_to_this_thread()
         return child.run(control_fd)
 
-    return Children(run=run, kept=frozenset(confinement.fds), about=confinement.missing.value)
+    return ChildBehaviour(run=run, kept=frozenset(confinement.fds), about=confinement.missing.value)
 
 
 if __name__ == "__main__":

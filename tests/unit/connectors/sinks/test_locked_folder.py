@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from connectors.sinks.held_folder import held_folder
+from connectors.sinks.locked_folder import locked_folder
 
 HOLDER = """
 import sys
 from pathlib import Path
-from connectors.sinks.held_folder import held_folder
-with held_folder(Path(sys.argv[1]), "spill-") as folder:
+from connectors.sinks.locked_folder import locked_folder
+with locked_folder(Path(sys.argv[1]), "spill-") as folder:
     (folder / "block").write_bytes(b"rows")
     print(folder.name, flush=True)
     sys.stdin.read()
@@ -30,18 +30,18 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_holds_is_no
         try:
             assert holder.stdout is not None
             theirs = holder.stdout.readline().strip()
-            with held_folder(tmp_path, "spill-") as first, held_folder(tmp_path, "spill-") as second:
+            with locked_folder(tmp_path, "spill-") as first, locked_folder(tmp_path, "spill-") as second:
                 assert names(tmp_path) == sorted(["other", theirs, first.name, second.name])
                 assert names(tmp_path / theirs) == ["block"]
         finally:
             holder.kill()
     assert names(tmp_path) == sorted(["other", theirs])
-    with held_folder(tmp_path, "spill-") as ours:
+    with locked_folder(tmp_path, "spill-") as ours:
         assert names(tmp_path) == sorted(["other", ours.name])
     assert names(tmp_path) == ["other"]
 
 
 def test_a_folder_goes_with_an_error_too(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="bad"), held_folder(tmp_path / "new", "spill-"):
+    with pytest.raises(ValueError, match="bad"), locked_folder(tmp_path / "new", "spill-"):
         raise ValueError("bad")
     assert names(tmp_path / "new") == []

@@ -9,8 +9,8 @@ from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import TopicPartition
 
-from schemas.codec import BATCH_MAX_BYTES, CODEC, STAND_IN, UndecodableError
-from streams.unpacking import _gzip, limit_batches
+from schemas.codec import BATCH_MAX_BYTES, CODEC, OVERSIZE_MARKER, UndecodableError
+from streams.decompression import _gzip, limit_batches
 
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 
@@ -52,8 +52,8 @@ def test_one_record_stands_for_a_batch_that_unpacks_too_far_and_its_neighbours_a
     found = read(batch(compression, b"before"), bomb, batch(compression, b"behind", base=4))
     assert [(r.offset, r.value) for r in (found[0], found[2])] == [(0, b"before"), (4, b"behind")]
     stands = found[1]
-    assert (stands.offset, stands.key, stands.value[: len(STAND_IN)]) == (1, None, STAND_IN)
-    assert stands.value[len(STAND_IN) :] in bomb
+    assert (stands.offset, stands.key, stands.value[: len(OVERSIZE_MARKER)]) == (1, None, OVERSIZE_MARKER)
+    assert stands.value[len(OVERSIZE_MARKER) :] in bomb
     with pytest.raises(UndecodableError, match="a batch of records that decompresses to more than 33554432 bytes"):
         CODEC.decode(stands.value)
 
