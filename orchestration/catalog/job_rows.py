@@ -23,7 +23,7 @@ def unknown_job(job_id: JobId) -> UserError:
     return UserError("UNKNOWN_JOB", f"job {job_id} does not exist; `muster jobs list` shows all jobs", job=job_id)
 
 
-def job_of(row: Mapping[Any, Any]) -> Job:
+def job_from_row(row: Mapping[Any, Any]) -> Job:
     """A row of `jobs`."""
     error = row["error"]
     return Job(
@@ -53,7 +53,7 @@ def job_of(row: Mapping[Any, Any]) -> Job:
     )
 
 
-def transition_of(row: Mapping[Any, Any]) -> Transition:
+def transition_from_row(row: Mapping[Any, Any]) -> Transition:
     """A row of `transitions`."""
     return Transition(
         job_id=JobId(row["job_id"]),

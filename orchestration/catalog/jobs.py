@@ -99,7 +99,7 @@ class JobStore(JobQueries):
         with self._database.read() as connection:
             return {Attempt(r["attempt"]): r["report"] for r in connection.execute(query).mappings()}
 
-    def announced(self, done: Sequence[Transition]) -> None:
+    def mark_announced(self, done: Sequence[Transition]) -> None:
         """Mark state changes as announced."""
         with self._database.write() as connection:
             for t in done:

@@ -81,7 +81,7 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
         """One job, or None."""
         return next(iter(self._select(self._key == job_id)), None)
 
-    def of_execution(self, execution: str) -> RecordT | None:
+    def by_execution(self, execution: str) -> RecordT | None:
         """The job that an execution has registered or taken over, or None."""
         return next(iter(self._select(self._table.c.execution == execution, limit=1)), None)
 
@@ -155,11 +155,11 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
             failed_in=job.state,
         )
 
-    def adopt(self, job_id: JobId, *, gone: str | None, execution: str) -> bool:
-        """Assign a live job to `execution`, if it still belongs to the execution that is `gone`."""
+    def adopt(self, job_id: JobId, *, previous: str | None, execution: str) -> bool:
+        """Assign a live job to `execution`, if it still belongs to its `previous` execution."""
         with self._database.write() as connection:
             row = self._locked(connection, job_id)
-            if row["execution"] != gone or row["state"] in self.life_cycle.final:
+            if row["execution"] != previous or row["state"] in self.life_cycle.final:
                 return False
             connection.execute(self._table.update().where(self._key == job_id).values(execution=execution))
             return True

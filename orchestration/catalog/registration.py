@@ -34,11 +34,11 @@ def _register(database: Database, new: NewJob, *, again: bool, refused: JobError
             return JobId(original)
         holder = _claim_holder(connection, new.dedupe_key)
         if not again and holder is not None and holder[1] not in _GIVES_UP_ITS_CLAIM:
-            twin = holder[0]
+            original = holder[0]
             connection.execute(
-                duplicates.insert().values(job_id=new.job_id, twin=twin, created_at_ms=new.created_at_ms)
+                duplicates.insert().values(job_id=new.job_id, twin=original, created_at_ms=new.created_at_ms)
             )
-            return twin
+            return original
         connection.execute(
             jobs.insert().values(
                 job_id=new.job_id,

@@ -85,9 +85,9 @@ def _look_within(context: "Context", path: str, given: Mapping[str, Any]) -> Map
     if path.startswith(_OF_SCHEDULES):
         schedule = context.schedules.get(tenant_name(given["tenant"]), given["name"])
         return {n: getattr(schedule, n) for n in ("kind", "expression", "timezone", "request", "enabled")}
-    standing = segments.find(context.segments, given["tenant"], given["name"])
-    segment = standing.segment
-    return {"state": segment.state, "rule_version": segment.rule_version, "rule": standing.rule.text}
+    overview = segments.find(context.segments, given["tenant"], given["name"])
+    segment = overview.segment
+    return {"state": segment.state, "rule_version": segment.rule_version, "rule": overview.rule.text}
 
 
 def _record(path: str, given: Mapping[str, Any], before: Mapping[str, Any] | None, error: str | None) -> None:

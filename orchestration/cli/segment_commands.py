@@ -106,8 +106,8 @@ def _show_list(records: Sequence[Record]) -> None:
 def list_(*, tenant: options.OnlyTenant = None) -> Sequence[Record]:
     """List segments with their sizes."""
     context = catalog_context()
-    found = context.segments.standing(None if tenant is None else tenant_name(tenant))
-    return [operations.segment_record(standing, context.settings.partitions, now_ms()) for standing in found]
+    found = context.segments.overviews(None if tenant is None else tenant_name(tenant))
+    return [operations.segment_record(overview, context.settings.partitions, now_ms()) for overview in found]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,14 +156,14 @@ def show(*, name: Name, tenant: options.Tenant = "default") -> SegmentView:
     without an event or a profile, no rule can match them.
     """
     context = catalog_context()
-    standing = operations.find(context.segments, tenant, name)
+    overview = operations.find(context.segments, tenant, name)
     record = {
-        **operations.segment_record(standing, context.settings.partitions, now_ms()),
-        "behind": operations.behind(standing.partitions.values(), archive=context.archive, settings=context.settings),
-        "outside": count_outside(context, standing),
-        "of_partitions": [operations.partition_record(one) for one in standing.partitions.values()],
+        **operations.segment_record(overview, context.settings.partitions, now_ms()),
+        "behind": operations.behind(overview.partitions.values(), archive=context.archive, settings=context.settings),
+        "outside": count_outside(context, overview),
+        "of_partitions": [operations.partition_record(one) for one in overview.partitions.values()],
     }
-    return SegmentView(record=record, rule=standing.rule)
+    return SegmentView(record=record, rule=overview.rule)
 
 
 @command(

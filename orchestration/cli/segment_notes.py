@@ -10,7 +10,7 @@ from schemas.errors import MusterError, RetriableError, UserError
 
 if TYPE_CHECKING:
     from connectors.lake.segment_queries import Mistyped
-    from orchestration.catalog.segment_records import NewRule, Standing
+    from orchestration.catalog.segment_records import NewRule, SegmentOverview
     from orchestration.context import Context
 
 with deferred(__name__):
@@ -79,12 +79,12 @@ def rule_notes(context: "Context", tenant: str, given: "NewRule") -> Iterator[st
         yield "Note: the events and attributes of the rule could not be looked up in the archive now."
 
 
-def count_outside(context: "Context", standing: "Standing") -> list[dict[str, Any]] | None:
+def count_outside(context: "Context", overview: "SegmentOverview") -> list[dict[str, Any]] | None:
     """Members outside, per audience. None if they cannot be counted now; empty for a rule without audiences."""
     try:
         found = segment_queries.outside(
-            standing.segment.tenant,
-            standing.rule.parsed,
+            overview.segment.tenant,
+            overview.rule.parsed,
             meanings=lambda: wiring.meanings(context),
             settings=context.settings,
         )

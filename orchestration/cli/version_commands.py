@@ -187,7 +187,7 @@ def expire(
     Uses the retention of the audience, unless overridden by the options. Files younger than seven days stay.
     """
     context = lake_context()
-    gone = operations.expire(
+    expired = operations.expire(
         context.audiences,
         context.jobs,
         context.versions,
@@ -195,10 +195,10 @@ def expire(
         versions=keep_versions,
         days=keep_days,
     )
-    numbers = ", ".join(map(str, gone.versions)) or "none"
+    numbers = ", ".join(map(str, expired.versions)) or "none"
     return Done(
-        record={"versions": gone.versions, "files": gone.files, "bytes": gone.bytes},
-        text=f"expired versions: {numbers}; {number(gone.files)} files deleted, {size(gone.bytes)}",
+        record={"versions": expired.versions, "files": expired.files, "bytes": expired.bytes},
+        text=f"expired versions: {numbers}; {number(expired.files)} files deleted, {size(expired.bytes)}",
     )
 
 

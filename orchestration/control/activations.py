@@ -62,14 +62,14 @@ class Activations:
         return Lane(
             name="activations",
             tasks=(
-                PeriodicTask(name="activations", every_s=0.5, run=self.tell, first_s=0),
+                PeriodicTask(name="activations", every_s=0.5, run=self.emit_due, first_s=0),
                 PeriodicTask(name="audiences", every_s=2, run=lambda _: self.emit_audiences(), first_s=0),
                 PeriodicTask(name="contradictions", every_s=10, run=self.resend_contradicted, first_s=0),
                 PeriodicTask(name="snapshots", every_s=30, run=lambda _: self.repeat_cut_requests(), first_s=0),
             ),
         )
 
-    def tell(self, now: int) -> None:
+    def emit_due(self, now: int) -> None:
         """Steps 1 and 2. A failure for one tenant is logged and retried at the next tick."""
         for tenant, due in itertools.groupby(self._activations.unsent(), lambda one: one.tenant):
             with bound(tenant=tenant):
@@ -100,7 +100,7 @@ class Activations:
                     for audience in names(rule_from_json(one.rule.encode())).audiences:
                         self._emit(one.tenant, AudienceName(audience))  # 1
                 offsets = self._sender.send(one.message)  # 2
-                self._activations.sent(one, offsets, now)
+                self._activations.mark_sent(one, offsets, now)
                 _log.info(
                     "request sent to workers: %s segment %s, rule version %d", one.kind, one.segment, one.rule_version
                 )

@@ -14,7 +14,7 @@ UNNOTIFIED_AFTER_MS: Final = 60_000
 """The workflow notifies within seconds."""
 UNNOTIFIED_WITHIN_MS: Final = 7 * 24 * 3600 * 1000
 KEPT_MS: Final = 30 * 24 * 3600 * 1000
-"""More than `UNTOLD_WITHIN_MS`: a job without a row would be notified again."""
+"""More than `UNNOTIFIED_WITHIN_MS`: a job without a row would be notified again."""
 AT_A_TIME: Final = 4
 
 

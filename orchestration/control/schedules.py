@@ -54,7 +54,7 @@ class Schedules:
                 self._run(schedule, now_ms)
         for schedule in self._schedules.unsettled():
             bind(tenant=schedule.tenant)
-            self._settle(schedule)
+            self._record_outcome(schedule)
 
     def _run(self, schedule: Schedule, now_ms: int) -> None:
         try:
@@ -69,17 +69,17 @@ class Schedules:
             self._schedules.put_trouble(schedule.schedule_id, schedule.next_due_ms, exc.as_record())
             return
         self._not_before_ms.pop(schedule.schedule_id, None)
-        noted = self._schedules.started(  # 2
+        recorded = self._schedules.record_run(  # 2
             schedule.schedule_id,
             seen_ms=schedule.next_due_ms,
             due_ms=due,
             execution=execution,
             next_due_ms=next_due,
         )
-        if noted:
+        if recorded:
             _log.info("schedule %s: the run due at %d is %s", schedule.name, due, execution)
 
-    def _settle(self, schedule: Schedule) -> None:  # 3
+    def _record_outcome(self, schedule: Schedule) -> None:  # 3
         due = schedule.last_due_ms
         if due is None:
             return
@@ -95,7 +95,7 @@ class Schedules:
             _log.warning("cannot look up the last run of schedule %s: %s", schedule.name, exc)
             return
         if outcome is not None:
-            self._schedules.settle(schedule.schedule_id, due, outcome)
+            self._schedules.record_outcome(schedule.schedule_id, due, outcome)
 
     def _ended(self, schedule: Schedule) -> Mapping[str, Any] | None:
         """Why the last run ended without a job. None if it is running or has to be started again."""

@@ -13,7 +13,7 @@ from orchestration.control.foreign_logs import ForeignLogs
 from orchestration.control.liveness import WorkerLiveness
 from orchestration.control.periodic import Lane, PeriodicTask
 from orchestration.control.segment_checks import SegmentChecks
-from orchestration.control.summary import tell
+from orchestration.control.summary import log_summary
 from schemas.log_ids import bound
 from schemas.metrics import Sample
 from schemas.topics import ACTIVITY_TOPICS, SEGMENT_WORKER_GROUP
@@ -80,7 +80,7 @@ def other_lanes(
         ),
         *([lane(task("segment-checks", checked_s, lambda _: checks.tick()))] if checked_s > 0 else []),
         lane(task("other-logs", MINUTE_S, lambda _: foreign_logs.tick(), first_s=0)),
-        lane(task("summary", MINUTE_S, lambda _: tell(samples()), first_s=0)),
+        lane(task("summary", MINUTE_S, lambda _: log_summary(samples()), first_s=0)),
     )
 
 

@@ -30,22 +30,22 @@ class WorkerAbsence:
     def tick(self, jobs: Iterable[Job], now_ms: int) -> None:
         """Write what has changed. While Kafka does not answer, nothing is reported."""
         waiting = [job for job in jobs if job.state == "AWAITING"]
-        needed = {_of_activity(job) for job in waiting}
-        self._since_ms = {of: since for of, since in self._since_ms.items() if of in needed}
+        needed = {_is_activity(job) for job in waiting}
+        self._since_ms = {activity: since for activity, since in self._since_ms.items() if activity in needed}
         if not waiting:
             return
-        for of_activity in needed:
+        for is_activity in needed:
             try:
-                serving = self._groups[of_activity].serving()
+                serving = self._groups[is_activity].serving()
             except KafkaException as exc:
                 _log.warning("cannot check for workers: %s", exc)
                 return
             if serving:
-                self._since_ms.pop(of_activity, None)
+                self._since_ms.pop(is_activity, None)
             else:
-                self._since_ms.setdefault(of_activity, now_ms)
+                self._since_ms.setdefault(is_activity, now_ms)
         for job in waiting:
-            self._note(job, self._since_ms.get(_of_activity(job)), now_ms)
+            self._note(job, self._since_ms.get(_is_activity(job)), now_ms)
 
     def _note(self, job: Job, since_ms: int | None, now_ms: int) -> None:
         noted = self._progress.stages(job.job_id).get(ABSENCE)
@@ -54,6 +54,6 @@ class WorkerAbsence:
             self._progress.put_stage(job.job_id, ABSENCE, {"since_ms": since_ms}, now_ms=now_ms)
 
 
-def _of_activity(job: Job) -> bool:
+def _is_activity(job: Job) -> bool:
     """Snapshots and imports of events and profiles wait for segment workers."""
     return job.segment is not None or job.kind != "audience"

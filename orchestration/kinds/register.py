@@ -46,7 +46,7 @@ def register_import(
     Raises `UserError` BAD_EVENT and BAD_PLACEHOLDER for malformed events, and UNKNOWN_JOB. Any other user error makes a
     FAILED job, which the customer sees, instead of an exception.
     """
-    if (known := records.jobs.of_execution(execution)) is not None:
+    if (known := records.jobs.by_execution(execution)) is not None:
         return records.view(known)  # this call got through before, or the job was handed to this execution
     of_segment = isinstance(event, Mapping) and "snapshot" in event
     definite, occasion = resolve(event, "snapshot" if of_segment else "import")

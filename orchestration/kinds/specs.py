@@ -66,7 +66,7 @@ class Specs:
                 return first_spec(job.spec)
             return spec_after(found if now.state == "before" else now.spec, job.spec)
 
-        self.audiences.keep_spec(audience.audience_id, after)
+        self.audiences.update_spec(audience.audience_id, after)
 
     def of_activity(self, tenant: TenantName, kind: ImportKind, overrides: Mapping[str, Any]) -> ImportSpec:
         """The spec of an import of events or profiles.
@@ -86,4 +86,4 @@ class Specs:
     def learn(self, job: Job) -> None:
         """After an import of events or profiles is stored: store the types of the columns that it named."""
         if job.spec.known_columns:
-            self.audiences.keep_activity_spec(job.tenant, job.kind, lambda kept: learned_spec(kept, job.spec))
+            self.audiences.update_activity_spec(job.tenant, job.kind, lambda kept: learned_spec(kept, job.spec))

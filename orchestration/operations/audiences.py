@@ -107,7 +107,7 @@ def configure_activity(
     tenant_ = tenant_name(tenant)
     require_tenant(audiences, tenant_)
     specs.of_activity(tenant_, kind, changes)
-    audiences.keep_activity_spec(tenant_, kind, lambda kept: configured_spec(kept, kind, changes))
+    audiences.update_activity_spec(tenant_, kind, lambda kept: configured_spec(kept, kind, changes))
     return activity_settings(audiences, tenant, kind)
 
 
@@ -176,7 +176,7 @@ def expire(
         keep_last=retention.versions,
         keep_younger_than=timedelta(days=retention.days),
         now=datetime.now(UTC),
-        pins=audiences.kept(audience.audience_id),
+        pins=audiences.retained(audience.audience_id),
         live_imports=frozenset(live_jobs(jobs, audience)),
     )
 

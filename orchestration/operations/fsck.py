@@ -102,7 +102,7 @@ class Fsck:
             ref = ref_of(audience)
             infos = {info.import_id: info for info in self.versions.versions(ref)}
             versions += len(infos)
-            pins = self.audiences.kept(audience.audience_id)
+            pins = self.audiences.retained(audience.audience_id)
             findings += check_versions(audience, own, infos, expired=self.versions.expired_through(ref), pins=pins)
             # Jobs may have moved on, or begun, since the list was read: judge their present state.
             current = {i: found for i in infos if (found := self.jobs.find(i)) is not None}
@@ -113,8 +113,8 @@ class Fsck:
         findings += self.archive.run(repair=repair, deep=deep)
         findings += self._check_staging({job.job_id: job for job in jobs}, repair=repair)
         findings += self._check_foreign()
-        standing = sum(audience.state != "awaited" for audience in audiences)
-        return Report(audiences=standing, versions=versions, jobs=len(jobs), findings=tuple(findings))
+        visible = sum(audience.state != "awaited" for audience in audiences)
+        return Report(audiences=visible, versions=versions, jobs=len(jobs), findings=tuple(findings))
 
     def _check_receipts(self, jobs: Mapping[JobId, Job], infos: Mapping[JobId, VersionInfo]) -> Iterator[Finding]:
         for job in jobs.values():

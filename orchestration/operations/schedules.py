@@ -195,7 +195,7 @@ def run_now(tenant: str, name: str, now_ms: int, *, engine: WorkflowEngine, sche
     """
     found, due = find(schedules, tenant, name), whole_second(now_ms)
     execution = start_run(engine, found, due)
-    while not schedules.started(
+    while not schedules.record_run(
         found.schedule_id, seen_ms=found.next_due_ms, due_ms=due, execution=execution, next_due_ms=found.next_due_ms
     ):  # the relay has just started the due run
         found = find(schedules, tenant, name)

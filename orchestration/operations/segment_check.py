@@ -113,7 +113,7 @@ class SegmentCheck:
         while True:
             segment = find(self.segments, tenant, name).segment
             meaning = self._checked_meaning(segment)
-            if self.activations.settled(segment.tenant):
+            if self.activations.all_sent(segment.tenant):
                 return segment, meaning
             if time.monotonic() > deadline:
                 raise RetriableError(

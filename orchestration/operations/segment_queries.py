@@ -116,9 +116,9 @@ def explain(
 
     Raises `UserError` UNKNOWN_SEGMENT, UNKNOWN_USER.
     """
-    standing = find(segments, tenant, name)
-    segment = standing.segment
-    meaning, queries = meanings.of(segment.tenant, standing.rule.parsed), meanings.queries
+    overview = find(segments, tenant, name)
+    segment = overview.segment
+    meaning, queries = meanings.of(segment.tenant, overview.rule.parsed), meanings.queries
     at = as_of or datetime.now(UTC)
     question = meaning.question(meanings.activity(segment.tenant))
     found = queries.explain(question, at, user_id)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestration.catalog.segment_records import NewRule, PartitionStatus, RuleVersion, Segment, Standing
+from orchestration.catalog.segment_records import NewRule, PartitionStatus, RuleVersion, Segment, SegmentOverview
 from orchestration.operations.submit import require_tenant
 from orchestration.platform.clock import fresh_id, iso, now_ms
 from schemas.errors import RetriableError, UserError
@@ -69,12 +69,12 @@ def edit(segments: "SegmentStore", tenant: str, name: str, rule: NewRule, author
     return segments.edit(tenant_name(tenant), segment_name(name), rule, author=author, now_ms=now_ms())
 
 
-def find(segments: "SegmentStore", tenant: str, name: str) -> Standing:
+def find(segments: "SegmentStore", tenant: str, name: str) -> SegmentOverview:
     """A segment with everything known about it. Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT."""
     tenant_, name_ = tenant_name(tenant), segment_name(name)
     found = segments.get(tenant_, name_)
     rule = segments.versions(found.segment_id)[found.rule_version - 1]
-    return Standing(segment=found, rule=rule, partitions=segments.partitions(found.segment_id))
+    return SegmentOverview(segment=found, rule=rule, partitions=segments.partitions(found.segment_id))
 
 
 def turn(segments: "SegmentStore", tenant: str, name: str, what: str) -> Segment:
@@ -84,13 +84,13 @@ def turn(segments: "SegmentStore", tenant: str, name: str, what: str) -> Segment
     return change(tenant_name(tenant), segment_name(name), now_ms=now_ms())
 
 
-def segment_record(standing: Standing, partitions: int, now: int) -> dict[str, Any]:
+def segment_record(overview: SegmentOverview, partitions: int, now: int) -> dict[str, Any]:
     """A segment as plain JSON data.
 
     `members` is the sum over the partitions that have reported (None if none has), `as_of` the instant up to which all
     of these reports hold. `complete`: all partitions have reported, for this version of the rule.
     """
-    segment, rule, said = standing.segment, standing.rule, list(standing.partitions.values())
+    segment, rule, said = overview.segment, overview.rule, list(overview.partitions.values())
     current = [one for one in said if one.rule_version == segment.rule_version]
     oldest = min((one.at_us for one in said), default=None)
     return {

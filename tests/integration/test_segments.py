@@ -174,8 +174,8 @@ def test_records_that_are_made_to_harm_become_dead_letters_beside_good_ones(
     sender.send(sender.event(next(good)))
 
     def counted() -> int:
-        [standing] = context.segments.standing(tenant)
-        return sum(p.members for p in standing.partitions.values())
+        [overview] = context.segments.overviews(tenant)
+        return sum(p.members for p in overview.partitions.values())
 
     eventually(lambda: counted() == 1, 120)
     before = workers.peak_rss = workers.rss("a")

@@ -31,7 +31,7 @@ def register_export(
     Raises `UserError` BAD_EVENT, BAD_PLACEHOLDER and BAD_FORMAT for an unreadable event, and UNKNOWN_EXPORT. Any other
     user error ends in a FAILED export, which the requester sees, not in an exception.
     """
-    if (known := records.exports.of_execution(execution)) is not None:
+    if (known := records.exports.by_execution(execution)) is not None:
         return records.view(known)  # this same call got through before, or the control plane handed the export to us
     request = read_export(of_schedule(event, exports=records.exports, audiences=audiences, versions=versions))
     if not isinstance(request, ExportRequest):

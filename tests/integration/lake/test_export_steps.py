@@ -486,7 +486,7 @@ def test_what_an_older_execution_says_of_a_group_is_no_fault_of_the_new_one(
     gone, new = str(export.execution), exports.context.engine.execution_arn("new", EXPORT_MACHINE)
 
     def wakes_up(*_: Any, **__: Any) -> Any:
-        assert exports.context.exports.adopt(export.job_id, gone=gone, execution=new)
+        assert exports.context.exports.adopt(export.job_id, previous=gone, execution=new)
         raise UserError("DESTINATION_CREDENTIALS_EXPIRED", "those of an hour ago")
 
     if late == "its writer":
@@ -494,7 +494,7 @@ def test_what_an_older_execution_says_of_a_group_is_no_fault_of_the_new_one(
             patch.setattr(exporting, "write_files", wakes_up)
             exports.step(export, "write_export_group", number="1")
     else:
-        assert exports.context.exports.adopt(export.job_id, gone=gone, execution=new)
+        assert exports.context.exports.adopt(export.job_id, previous=gone, execution=new)
         failure = {"Error": "States.Timeout", "Cause": ""}
         exports.call("fail_export_group", export_id=export.job_id, execution=gone, number="1", failure=failure)
     assert exports.run(export).state == "READY"

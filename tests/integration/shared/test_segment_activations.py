@@ -140,11 +140,11 @@ def test_workers_know_the_version_of_an_audience_before_the_first_rule_that_name
     assert first == AudienceActivated(tenant=tenant, audience=VIP, version=1)  # type: ignore[arg-type]
     assert isinstance(activated, RuleActivated)
     assert second == AudienceActivated(tenant=tenant, audience=VIP, version=2)  # type: ignore[arg-type]
-    assert context.audiences.kept(audience_id) == {1, 2}
+    assert context.audiences.retained(audience_id) == {1, 2}
     edited = NewRule(text="", timezone=None, rule=parse_rule("ever(visit)"))
     context.segments.edit(tenant, BUYERS, edited, author="ann", now_ms=5)
     relay.tick(40_000)
-    assert context.audiences.kept(audience_id) == set()
+    assert context.audiences.retained(audience_id) == set()
 
 
 def test_what_was_sent_and_not_noted_is_sent_again(context: Context, tenant: TenantName, relay: Lane) -> None:

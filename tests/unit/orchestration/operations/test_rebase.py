@@ -37,7 +37,7 @@ def tell(context: Context) -> list[tuple[str, str]]:
     """What the relay has to send, sent."""
     unsent = context.activations.unsent()
     for one in unsent:
-        context.activations.sent(one, [0], 9)
+        context.activations.mark_sent(one, [0], 9)
     return [(one.segment, one.kind) for one in unsent]
 
 
@@ -48,6 +48,6 @@ def test_every_segment_is_told_again_as_it_is_before_anything_begins(context: Co
 
 
 def test_nothing_is_begun_while_nobody_tells_the_rules(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operations, "TOLD_WITHIN_S", 0.0)
+    monkeypatch.setattr(operations, "RESENT_WITHIN_S", 0.0)
     with pytest.raises(RetriableError, match="NOT_TOLD"):
         wiring.rebase(context).run(NOTHING, sleep=lambda _: None)

@@ -152,7 +152,7 @@ def test_a_job_that_is_older_than_its_messages_is_ended_as_a_system_error(contex
 
 def test_a_publishing_job_is_never_too_old(context: Context) -> None:
     register(context)
-    context.jobs.adopt(JOB, gone="execution", execution="")
+    context.jobs.adopt(JOB, previous="execution", execution="")
     come_to(context, "VERIFYING", "IMPORTING", "AWAITING", "PUBLISHING")
     sweep(context, MAX_JOB_AGE_S * 1000 + 5_000)
     assert context.jobs.get(JOB).state == "PUBLISHING"

@@ -100,7 +100,7 @@ def test_a_relay_that_died_between_the_start_and_its_note_starts_nothing_twice(
         raise RetriableError("CATALOG_UNAVAILABLE", "no answer")
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(deployment.context.schedules), "started", dies)
+        patch.setattr(type(deployment.context.schedules), "record_run", dies)
         with pytest.raises(RetriableError):
             wiring.schedules(deployment.context).tick(SIX_MS)
     [(execution, event)] = deployment.workflow.inputs.items()
