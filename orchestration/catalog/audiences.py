@@ -70,7 +70,7 @@ class AudienceStore:
             )
         return audience
 
-    def expect(self, tenant: TenantName, name: AudienceName, *, new_id: JobId, now_ms: int) -> Audience:
+    def for_import(self, tenant: TenantName, name: AudienceName, *, new_id: JobId, now_ms: int) -> Audience:
         """The audience that an import goes to; a new one is `awaited` until a version is published.
 
         Raises `UserError` UNKNOWN_TENANT, NAME_TAKEN.

@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from orchestration.catalog.job_rows import HISTORY, job_from_row, line, transition_from_row, unknown_job
+from orchestration.catalog.job_rows import HISTORY, history_columns, job_from_row, transition_from_row, unknown_job
 from orchestration.catalog.life_cycle import LifeCycleStore, Row
 from orchestration.catalog.records import Job, Transition
 from orchestration.catalog.tables import duplicates, jobs, receipts, transitions
@@ -29,8 +29,8 @@ class JobQueries(LifeCycleStore[Job, JobState]):
     )
 
     @staticmethod
-    def _line(row: Row) -> Mapping[str, object]:
-        return line(Attempt(row["attempt"]))
+    def _history_columns(row: Row) -> Mapping[str, object]:
+        return history_columns(Attempt(row["attempt"]))
 
     def find(self, job_id: JobId) -> Job | None:
         """The job, or its original if it was a duplicate. None if unknown."""

@@ -13,7 +13,7 @@ from schemas.import_spec import ImportSpec
 HISTORY: Final = History(transitions, transitions.c.job_id)
 
 
-def line(attempt: Attempt) -> dict[str, object]:
+def history_columns(attempt: Attempt) -> dict[str, object]:
     """Columns that only the history of jobs has, not that of every kind."""
     return {"attempt": attempt, "announced": False}
 

@@ -67,7 +67,7 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
         """The error for an unknown job id."""
 
     @staticmethod
-    def _line(row: Row) -> Mapping[str, object]:  # noqa: ARG004  # for those that have some
+    def _history_columns(row: Row) -> Mapping[str, object]:  # noqa: ARG004  # for those that have some
         """History columns that only this kind has, for a change of the job in `row`."""
         return {}
 
@@ -135,7 +135,7 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
                 if to in self.life_cycle.final:
                     values["finished_at_ms"] = now_ms
                 connection.execute(self._table.update().where(self._key == job_id).values(state=to, **values))
-                self._history.append(connection, job_id, to, cause, now_ms, **self._line(row))
+                self._history.append(connection, job_id, to, cause, now_ms, **self._history_columns(row))
             return verdict, self._record(self._locked(connection, job_id))
 
     def fail(self, job_id: JobId, error: JobError, *, now_ms: int, uncommitted: bool = False) -> tuple[Change, RecordT]:

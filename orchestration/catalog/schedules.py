@@ -84,7 +84,7 @@ class ScheduleStore:
         """Schedules that are due and not paused."""
         return self._select(schedules.c.enabled.is_(True), schedules.c.next_due_ms <= now_ms)
 
-    def unsettled(self) -> list[Schedule]:
+    def without_outcome(self) -> list[Schedule]:
         """Schedules whose last run has started and has no known outcome yet."""
         return self._select(schedules.c.last_due_ms.is_not(None), schedules.c.last_outcome.is_(None))
 

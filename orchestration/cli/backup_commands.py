@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestration.cli.commands import Done, Group, command, show_done
-from orchestration.cli.console import print_line, say
+from orchestration.cli.console import print_line, print_note
 from orchestration.cli.formatting import number, size
 from orchestration.cli.session import lake_context
 from orchestration.platform.deferred import deferred
@@ -47,7 +47,9 @@ def _restored_record(done: "BackupReport") -> dict[str, Any]:
 def _show_restored(done: "BackupReport") -> None:
     print_line(f"{number(done.files)} files, {size(done.bytes)}, and the catalog were restored")
     if done.failed_jobs:
-        say(f"{len(done.failed_jobs)} jobs were running during the backup and have FAILED; upload their files again.")
+        print_note(
+            f"{len(done.failed_jobs)} jobs were running during the backup and have FAILED; upload their files again."
+        )
 
 
 @command(

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Generic, Literal, ParamSpec, TypeAlias
 import typer
 
 from orchestration.cli.audit_trail import audited
-from orchestration.cli.console import print_json, print_json_rows, print_line, say
+from orchestration.cli.console import print_json, print_json_rows, print_line, print_note
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.families import FAMILIES
 from orchestration.cli.session import SESSION
@@ -158,6 +158,6 @@ def _present(answer: Answer[Any], show: Callable[[Any], None], record: Callable[
     else:
         show(answer.value)
     for note in answer.notes:
-        say(note)
+        print_note(note)
     if answer.code is not ExitCode.OK:
         raise typer.Exit(answer.code)

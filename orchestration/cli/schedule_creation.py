@@ -130,7 +130,7 @@ def _create_export(
     return view_of(context, made)
 
 
-_OF_ONE_EXPORT: Final = frozenset(
+_ONE_TIME_EXPORT: Final = frozenset(
     {"name", "to", "tenant", "version", "as_of", "delta_from", "overwrite", "wait", "timeout"}
 )
 """Options of `muster export` that a recurring export lacks, or has in another form."""
@@ -145,7 +145,7 @@ create_export = command(
     show=show_changed,
 )(
     with_options(
-        _create_export, "settings", [p for p in signature(export).parameters.values() if p.name not in _OF_ONE_EXPORT]
+        _create_export, "settings", [p for p in signature(export).parameters.values() if p.name not in _ONE_TIME_EXPORT]
     )
 )
 
@@ -176,7 +176,7 @@ def create_snapshot(
         job_id=JobId(""),
         tenant=tenant,
         segment=segment,
-        audience=snapshots.audience_of(segment) if audience is None else audience,
+        audience=snapshots.default_audience(segment) if audience is None else audience,
         allow_shrink=allow_shrink,
     )
     made = operations.schedule_snapshot(

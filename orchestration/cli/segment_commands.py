@@ -8,7 +8,7 @@ import typer
 
 from orchestration.cli import options
 from orchestration.cli.commands import Answer, Group, command
-from orchestration.cli.console import print_line, print_pairs, print_table, say
+from orchestration.cli.console import print_line, print_note, print_pairs, print_table
 from orchestration.cli.formatting import clock_time, duration, number, outside_texts, shorten
 from orchestration.cli.segment_notes import count_outside, rule_notes
 from orchestration.cli.session import SESSION, catalog_context
@@ -75,7 +75,7 @@ def create(*, name: Name, rule: Rule, timezone: Zone = None, tenant: options.Ten
 
 def _show_list(records: Sequence[Record]) -> None:
     if not records:
-        say("There are no segments.")
+        print_note("There are no segments.")
         return
     print_table(
         ("TENANT", "SEGMENT", "STATE", "MEMBERS", "LAG", "VERSION", "RULE"),
@@ -184,7 +184,7 @@ def edit(*, name: Name, rule: Rule, timezone: Zone = None, tenant: options.Tenan
     context = catalog_context()
     made, changed = operations.edit(context.segments, tenant, name, given, SESSION.actor)
     if not changed:
-        say("The rule has the same meaning as before: nothing has changed.")
+        print_note("The rule has the same meaning as before: nothing has changed.")
     return Answer(value=made, notes=rule_notes(context, tenant, given))
 
 
@@ -193,7 +193,7 @@ def edit(*, name: Name, rule: Rule, timezone: Zone = None, tenant: options.Tenan
 )
 def pause(*, name: Name, tenant: options.Tenant = "default") -> "Segment":
     """Stop evaluating a segment: its members stay as they are."""
-    return operations.turn(catalog_context().segments, tenant, name, "pause")
+    return operations.change_state(catalog_context().segments, tenant, name, "pause")
 
 
 @command(
@@ -201,7 +201,7 @@ def pause(*, name: Name, tenant: options.Tenant = "default") -> "Segment":
 )
 def resume(*, name: Name, tenant: options.Tenant = "default") -> "Segment":
     """Resume a paused segment, and emit the changes since the pause."""
-    return operations.turn(catalog_context().segments, tenant, name, "resume")
+    return operations.change_state(catalog_context().segments, tenant, name, "resume")
 
 
 @command(
@@ -212,7 +212,7 @@ def delete(*, name: Name, tenant: options.Tenant = "default") -> "Segment":
 
     Its rules stay in the catalog. A segment that another rule names cannot be deleted.
     """
-    return operations.turn(catalog_context().segments, tenant, name, "delete")
+    return operations.change_state(catalog_context().segments, tenant, name, "delete")
 
 
 def _show_versions(found: "Sequence[RuleVersion]") -> None:
@@ -228,7 +228,7 @@ def _show_versions(found: "Sequence[RuleVersion]") -> None:
     "muster segments versions buyers",
     effect="reads",
     show=_show_versions,
-    record=lambda found: [operations.rule_record_of(version) for version in found],
+    record=lambda found: [operations.rule_version_record(version) for version in found],
 )
 def versions(*, name: Name, tenant: options.Tenant = "default") -> "Sequence[RuleVersion]":
     """List the past and present rules of a segment."""

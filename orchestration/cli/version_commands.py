@@ -114,13 +114,13 @@ def diff(
     audience = operations.find(context.audiences, tenant, name)
     sides = [exports.pinned(context.versions, audience, version=number_) for number_ in (earlier, later)]
     found = comparing.compare(*sides, s3=context.s3, limits=context.duck_limits, sample=sample)
-    of, changed = found.counts, found.counts.updated or 0
+    counts, changed = found.counts, found.counts.updated or 0
     return Compared(
         audience=name,
         tenant=tenant,
         earlier=earlier,
         later=later,
-        counts={"added": of.added, "removed": of.removed, "changed": changed, "kept": of.kept - changed},
+        counts={"added": counts.added, "removed": counts.removed, "changed": changed, "kept": counts.kept - changed},
         sample=found.sample if sample else None,
     )
 

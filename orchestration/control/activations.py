@@ -22,7 +22,7 @@ from orchestration.catalog.references import ref_of
 from orchestration.catalog.segment_records import Activation, Segment
 from orchestration.catalog.segments import SegmentStore
 from orchestration.control.periodic import Lane, PeriodicTask
-from orchestration.kinds.snapshot.ask import request_of
+from orchestration.kinds.snapshot.cut_requests import cut_request
 from schemas.errors import MusterError, UserError
 from schemas.ids import AudienceName, JobId, TenantName, Version
 from schemas.log_ids import bound
@@ -31,7 +31,7 @@ from segmentation.rules.records import rule_from_json
 from segmentation.rules.references import names
 from segmentation.versions import VersionStore
 
-AGAIN_AFTER_MS: Final = 30_000
+RESEND_AFTER_MS: Final = 30_000
 """Before a message is repeated; doubles each time."""
 _log = logging.getLogger(__name__)
 
@@ -139,12 +139,12 @@ class Activations:
 
     def _repeat_cut_request(self, job: Job) -> None:
         try:
-            self._sender.send(request_of(job))
+            self._sender.send(cut_request(job))
         except MusterError as exc:
             _log.warning("cannot request a snapshot from workers: %s", exc)
 
     def _resend_contradicted(self, segment: Segment, now: int) -> None:
-        due, wait = self._again.get(segment.segment_id, (0, AGAIN_AFTER_MS))
+        due, wait = self._again.get(segment.segment_id, (0, RESEND_AFTER_MS))
         if now >= due:
             self._again[segment.segment_id] = (now + wait, 2 * wait)
             _log.warning(

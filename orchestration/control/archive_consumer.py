@@ -35,7 +35,7 @@ from schemas.topics import ACTIVITY_TOPICS, ARCHIVE, ARCHIVE_COMMITS, ARCHIVE_GR
 from segmentation.archiving import Verdict
 from streams.counters import Counters
 
-GATHER_S: Final = 2.0
+LINGER_S: Final = 2.0
 """A commit of one range costs as much as one of hundreds, and each leaves metadata behind."""
 BATCH: Final = 500
 REPORT_EVERY_MS: Final = 60_000
@@ -179,7 +179,7 @@ class ArchiveConsumer:
         self._consumer.subscribe([ARCHIVE])
         try:
             while not self._stop.is_set():
-                self._handle(self._consumer.consume(BATCH, GATHER_S))  # 1
+                self._handle(self._consumer.consume(BATCH, LINGER_S))  # 1
                 self._report()
         except Stopped:
             pass

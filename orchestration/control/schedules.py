@@ -22,7 +22,7 @@ from schemas.errors import FatalError, MusterError
 from schemas.ids import JobId
 from schemas.log_ids import bind
 
-AGAIN_AFTER_MS: Final = 15_000
+RETRY_AFTER_MS: Final = 15_000
 """Delay before a failed start is retried."""
 _log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Schedules:
             bind(tenant=schedule.tenant)
             if now_ms >= self._not_before_ms.get(schedule.schedule_id, 0):
                 self._run(schedule, now_ms)
-        for schedule in self._schedules.unsettled():
+        for schedule in self._schedules.without_outcome():
             bind(tenant=schedule.tenant)
             self._record_outcome(schedule)
 
@@ -65,7 +65,7 @@ class Schedules:
             next_due = schedule.times.after(due)
         except MusterError as exc:
             _log.warning("cannot start schedule %s: %s", schedule.name, exc)
-            self._not_before_ms[schedule.schedule_id] = now_ms + AGAIN_AFTER_MS
+            self._not_before_ms[schedule.schedule_id] = now_ms + RETRY_AFTER_MS
             self._schedules.put_trouble(schedule.schedule_id, schedule.next_due_ms, exc.as_record())
             return
         self._not_before_ms.pop(schedule.schedule_id, None)

@@ -48,7 +48,7 @@ class TaskAnswers:
         waiting = {job.task_token for job in jobs}
         self._heartbeat_ms = {token: at for token, at in self._heartbeat_ms.items() if token in waiting}
 
-    def give(self, job: Job, now_ms: int) -> None:
+    def answer(self, job: Job, now_ms: int) -> None:
         """Answer the token of a waiting job with success, failure or a heartbeat."""
         if job.task_token is None:
             return
@@ -57,15 +57,17 @@ class TaskAnswers:
         if job.state != "AWAITING":
             return
         if job.segment is not None:
-            self._answer(job, job.task_token, cut_completion_of(self._records.progress, job), "BUILDING", now_ms)
+            self._answer_completion(
+                job, job.task_token, cut_completion_of(self._records.progress, job), "BUILDING", now_ms
+            )
             return
         if job.kind != "audience":
-            self._give_activity(job, job.task_token, now_ms)
+            self._answer_activity(job, job.task_token, now_ms)
             return
         after: JobState = "PUBLISHING" if job.mode == "replace" else "BUILDING"
-        self._answer(job, job.task_token, completion_of(self._records.progress, job), after, now_ms)
+        self._answer_completion(job, job.task_token, completion_of(self._records.progress, job), after, now_ms)
 
-    def _answer(self, job: Job, token: str, found: Completion, after: JobState, now_ms: int) -> None:
+    def _answer_completion(self, job: Job, token: str, found: Completion, after: JobState, now_ms: int) -> None:
         match found:
             case Complete():
                 self._resume(job, token, after)
@@ -75,8 +77,8 @@ class TaskAnswers:
                 liveness = self._liveness if job.segment is None else self._activity_liveness
                 self._send_heartbeat(job.job_id, token, liveness, now_ms)
 
-    def _give_activity(self, job: Job, token: str, now_ms: int) -> None:
-        """As `give`, for a job that waits until the archive has its events or profile changes."""
+    def _answer_activity(self, job: Job, token: str, now_ms: int) -> None:
+        """As `answer`, for a job that waits until the archive has its events or profile changes."""
         if self._archive.has_all(job, now_ms):
             self._resume(job, token, "PUBLISHING")
         elif (fault := self._archive.lost(job, now_ms)) is not None:

@@ -44,8 +44,8 @@ def email(text: str) -> str:
         parsed = Address(addr_spec=text)
     except (ValueError, MessageError, IndexError):  # what Address raises for half an address
         parsed = None
-    whole = parsed is not None and parsed.username and parsed.domain and parsed.addr_spec == text
-    if not whole or len(text) > MAX_EMAIL or not _GRAPHIC.fullmatch(text) or set(text) & set(',;<>"()'):
+    is_address = parsed is not None and parsed.username and parsed.domain and parsed.addr_spec == text
+    if not is_address or len(text) > MAX_EMAIL or not _GRAPHIC.fullmatch(text) or set(text) & set(',;<>"()'):
         raise UserError("BAD_RECIPIENT", f"{text!r} is not a plain e-mail address", address=text)
     return text
 

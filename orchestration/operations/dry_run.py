@@ -123,7 +123,7 @@ class DryRuns:
     ) -> DryRun:
         """Verify and compare. Raises what verification raises for a file that cannot be read to its end."""
         known = self.audiences.find(tenant, audience)
-        base, kept = self._base(known), ImportSpec() if known is None else self.specs.present(known)
+        base, kept = self._base(known), ImportSpec() if known is None else self.specs.stored(known)
         spec, problems = kept.changed(overrides), []
         try:
             spec = import_spec(audience, kept, overrides)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from orchestration.platform.settings import Settings
     from segmentation.versions import VersionStore
 
-SETTLE_MS: Final = 60_000
+GRACE_MS: Final = 60_000
 """The sweeper removes a job's staged data within seconds; anything left a minute after the job's end is a leftover."""
 JOBS: Final = 1_000_000
 FOREIGN_SHOWN: Final = 5
@@ -107,7 +107,7 @@ class Fsck:
             # Jobs may have moved on, or begun, since the list was read: judge their present state.
             current = {i: found for i in infos if (found := self.jobs.find(i)) is not None}
             derived = [*check_snapshots(audience, infos.values(), current), *self._check_receipts(current, infos)]
-            findings += [self._mended(f, current, infos) if repair else f for f in derived]
+            findings += [self._repaired(f, current, infos) if repair else f for f in derived]
             findings += self._check_files(audience, infos.values(), live={j.job_id for j in own if not _ended(j)})
             findings += self._check_leases(audience, repair=repair)
         findings += self.archive.run(repair=repair, deep=deep)
@@ -126,7 +126,7 @@ class Fsck:
                 code, message = problem
                 yield Finding(severity="wrong", code=code, subject=f"job {job.job_id}", message=message, job=job.job_id)
 
-    def _mended(self, finding: Finding, jobs: Mapping[JobId, Job], infos: Mapping[JobId, VersionInfo]) -> Finding:
+    def _repaired(self, finding: Finding, jobs: Mapping[JobId, Job], infos: Mapping[JobId, VersionInfo]) -> Finding:
         if finding.job is None:
             return finding
         try:
@@ -173,7 +173,7 @@ class Fsck:
         ref = ref_of(audience)
         for leaseholder in sorted(self.versions.leaseholders(ref)):
             export = self.exports.find(leaseholder)
-            if export is not None and (export.finished_at_ms is None or now_ms() - export.finished_at_ms < SETTLE_MS):
+            if export is not None and (export.finished_at_ms is None or now_ms() - export.finished_at_ms < GRACE_MS):
                 continue
             if repair:
                 self.versions.release(ref, leaseholder)
@@ -194,7 +194,7 @@ class Fsck:
                 sizes[owner] = sizes.get(owner, 0) + entry.size
         for owner, size in sizes.items():
             job = jobs.get(owner) or self.jobs.find(owner)
-            if job is not None and (job.finished_at_ms is None or now_ms() - job.finished_at_ms < SETTLE_MS):
+            if job is not None and (job.finished_at_ms is None or now_ms() - job.finished_at_ms < GRACE_MS):
                 continue
             if repair:
                 self.objects.delete_prefix(bucket, staging_prefix(owner))
@@ -288,14 +288,14 @@ def receipt_problem(job: Job, receipt: dict[str, object] | None, info: VersionIn
         return "RECEIPT_MISSING", f"version {info.version} is published, but the job has no receipt"
     if (fault := receipt_fault(dict(receipt))) is not None:
         return "RECEIPT_WRONG", fault
-    said = {
+    expected = {
         "version": info.version,
         "snapshot_id": info.snapshot_id,
         "members": info.members,
         "digest": str(info.digest),
     }
     for where, record in (("receipt", receipt), ("outcome", job.outcome or {})):
-        for name, value in said.items():
+        for name, value in expected.items():
             if record.get(name) != value:
                 return "RECEIPT_WRONG", f"the {where} says {name} {record.get(name)}, the snapshot {value}"
     return None

@@ -37,8 +37,8 @@ MACHINES: Final[Mapping[ScheduleKind, str]] = {
 }
 
 
-_OF_ONE_EXPORT: Final = frozenset({"export_id", "version", "as_of", "retry_of", "schedule"})
-_OF_ONE_SNAPSHOT: Final = frozenset({"job_id", "at_ms", "retry_of"})
+_ONE_TIME_EXPORT: Final = frozenset({"export_id", "version", "as_of", "retry_of", "schedule"})
+_ONE_TIME_SNAPSHOT: Final = frozenset({"job_id", "at_ms", "retry_of"})
 
 
 def schedule_import(
@@ -109,7 +109,7 @@ def schedule_export(
         check_varies(request.to, times, whole_second(now_ms) - 1)
     else:
         check_placeholders(request.to)
-    record = {name: value for name, value in request.as_record().items() if name not in _OF_ONE_EXPORT}
+    record = {name: value for name, value in request.as_record().items() if name not in _ONE_TIME_EXPORT}
     record |= {"delta_from": SINCE_LAST if since_last else None}
     return _keep(schedules, name, tenant, "export", times, record, now_ms)
 
@@ -132,7 +132,7 @@ def schedule_snapshot(
     tenant, _ = check_names(audiences, request.tenant, request.audience)
     segments.get(tenant, segment_name(request.segment))
     times = timetable(expression, timezone, now_ms)
-    record = {name: value for name, value in request.as_record().items() if name not in _OF_ONE_SNAPSHOT}
+    record = {name: value for name, value in request.as_record().items() if name not in _ONE_TIME_SNAPSHOT}
     return _keep(schedules, name, tenant, "snapshot", times, record, now_ms)
 
 

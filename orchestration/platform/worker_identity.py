@@ -46,7 +46,7 @@ class WorkerIdentity:
         return cls(host=host, part=part, number=int(number), pid=int(pid))
 
 
-def take_identity(home: Path, part: str, wanted: str) -> WorkerIdentity:
+def claim_identity(home: Path, part: str, wanted: str) -> WorkerIdentity:
     """Take a number for the life of this process. `wanted`: `2` is that number, `2+` the first free one from 2 on.
 
     Raises `UserError` BAD_NUMBER, WORKER_RUNS.

@@ -13,7 +13,7 @@ from connectors.lake.row_groups import HELD_BYTES
 from orchestration.kinds.compute_target import ComputeTarget
 from orchestration.quoting.bills import Usd, function_bill, machine_bill, task_bill, traffic_bill, workers_bill
 from orchestration.quoting.deployment import SMALL_FUNCTION, Deployment, function_gb
-from orchestration.quoting.pace import held_up, seconds, workers_seconds
+from orchestration.quoting.pace import backpressure_s, seconds, workers_seconds
 from orchestration.quoting.prices import Prices
 from orchestration.quoting.rates import Rates, StageRate
 from orchestration.quoting.stage_targets import StageTargets
@@ -118,7 +118,7 @@ class Quoting:
         return self._read("verify", self.targets.verify, self.rates.verify, least_s=0.0, sent=0.0)
 
     def _import(self) -> StageQuote:
-        waiting = held_up(self.busy_s, self.rows, self.deployment.backlog_rows * self.work.width(self.rates))
+        waiting = backpressure_s(self.busy_s, self.rows, self.deployment.backlog_rows * self.work.width(self.rates))
         sent = self.sent_bytes * (self.deployment.replication if self.deployment.traffic_charged else 1)
         return self._read("import", self.targets.import_, self.rates.import_, least_s=waiting, sent=sent)
 

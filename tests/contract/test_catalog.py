@@ -427,15 +427,15 @@ def test_sixteen_writers_of_one_receipt_stage_and_partition_at_once_are_no_error
 
 def test_an_audience_of_the_release_before_is_known_as_such(url: Secret, audiences: AudienceStore) -> None:
     made = audiences.ensure(ACME, VIP, new_id=AUDIENCE_ID, now_ms=5, spec=ImportSpec(id_column="id"))
-    audiences.expect(ACME, AudienceName("gold"), new_id=job_number(3), now_ms=5)
+    audiences.for_import(ACME, AudienceName("gold"), new_id=job_number(3), now_ms=5)
     migrate.downgrade(url, "0007")
     migrate.upgrade(url)
     assert audiences.all(awaited=True) == [replace(made, state="before")]
 
 
 def test_an_audience_that_is_awaited_is_known_to_its_imports_alone(audiences: AudienceStore, jobs: JobStore) -> None:
-    first = audiences.expect(ACME, VIP, new_id=AUDIENCE_ID, now_ms=5)
-    assert audiences.expect(ACME, VIP, new_id=job_number(7), now_ms=6) == first
+    first = audiences.for_import(ACME, VIP, new_id=AUDIENCE_ID, now_ms=5)
+    assert audiences.for_import(ACME, VIP, new_id=job_number(7), now_ms=6) == first
     assert (first.state, audiences.all(), audiences.find(ACME, VIP)) == ("awaited", [], None)
     assert audiences.by_id(AUDIENCE_ID) == first
     with pytest.raises(UserError, match="`muster jobs list --audience vip` shows its imports"):
@@ -451,13 +451,13 @@ def test_an_audience_that_is_awaited_is_known_to_its_imports_alone(audiences: Au
 
 def test_people_may_take_the_name_of_an_awaited_audience(audiences: AudienceStore, jobs: JobStore) -> None:
     gold = AudienceName("gold")
-    audiences.expect(ACME, VIP, new_id=AUDIENCE_ID, now_ms=5)
+    audiences.for_import(ACME, VIP, new_id=AUDIENCE_ID, now_ms=5)
     jobs.register(new_job())
     made = audiences.create(ACME, VIP, new_id=job_number(3), now_ms=6, spec=ImportSpec(id_column="id"))
     assert (made.audience_id, made.state, audiences.get(ACME, VIP)) == (AUDIENCE_ID, "standing", made)
     with pytest.raises(UserError, match="AUDIENCE_EXISTS"):
         audiences.create(ACME, VIP, new_id=job_number(3), now_ms=6, spec=ImportSpec())
-    audiences.expect(ACME, gold, new_id=job_number(4), now_ms=5)
+    audiences.for_import(ACME, gold, new_id=job_number(4), now_ms=5)
     audiences.rename(AUDIENCE_ID, ACME, gold)  # no job awaits that name
     assert [a.name for a in audiences.all(awaited=True)] == [gold]
 

@@ -100,13 +100,13 @@ def test_a_run_is_noted_by_one_of_two_that_have_seen_the_same(store: ScheduleSto
 
 def test_the_end_of_a_run_is_kept_unless_another_one_has_begun(store: ScheduleStore) -> None:
     store.add(NIGHTLY)
-    assert store.unsettled() == []
+    assert store.without_outcome() == []
     assert record_run(store, seen_ms=100)
-    assert [s.last_execution for s in store.unsettled()] == ["run-100"]
+    assert [s.last_execution for s in store.without_outcome()] == ["run-100"]
     assert record_run(store, seen_ms=200, due_ms=200, next_due_ms=None)
     assert not store.record_outcome(NIGHTLY.schedule_id, 100, {"job": job_number(7)})
     assert store.record_outcome(NIGHTLY.schedule_id, 200, {"job": job_number(8)})
-    assert store.unsettled() == []
+    assert store.without_outcome() == []
     assert (only(store).last_outcome, only(store).next_due_ms) == ({"job": job_number(8)}, None)
     assert record_run(store, seen_ms=None, due_ms=300, next_due_ms=None)  # by hand, when it is never due again
     assert only(store).last_outcome is None

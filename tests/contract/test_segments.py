@@ -109,7 +109,7 @@ def test_a_segment_takes_the_name_of_an_awaited_audience_that_no_job_will_make(
     audiences: AudienceStore,  # noqa: F811
 ) -> None:
     jobs = JobStore(database)
-    awaited = audiences.expect(ACME, VIP, new_id=AUDIENCE_ID, now_ms=1)
+    awaited = audiences.for_import(ACME, VIP, new_id=AUDIENCE_ID, now_ms=1)
     with pytest.raises(UserError, match="this audience does not exist"):
         create(store, LOYAL, "in audience vip")
     jobs.register(new_job())
@@ -118,7 +118,7 @@ def test_a_segment_takes_the_name_of_an_awaited_audience_that_no_job_will_make(
     jobs.move(job_number(1), "CANCELLED", now_ms=2)
     create(store, VIP)
     with pytest.raises(UserError, match="NAME_TAKEN: tenant acme already has a segment 'vip'"):
-        audiences.expect(ACME, VIP, new_id=AUDIENCE_ID, now_ms=3)
+        audiences.for_import(ACME, VIP, new_id=AUDIENCE_ID, now_ms=3)
     with pytest.raises(UserError, match="NAME_TAKEN: tenant acme already has a segment 'vip'"):
         audiences.check_publishable(awaited.audience_id)
 

@@ -59,7 +59,7 @@ def settings(start_module_stack: StartStack) -> Iterator[Settings]:
     """A broker, S3 and a catalog, with the threads of a relay."""
     made = start_module_stack(parts=("kafka", "s3", "catalog"), partitions=P)
     with pytest.MonkeyPatch.context() as patch, relay_of_segments(Context(made)):
-        patch.setattr(archiving, "GATHER_S", QUICK_S)
+        patch.setattr(archiving, "LINGER_S", QUICK_S)
         yield made
 
 

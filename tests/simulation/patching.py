@@ -133,7 +133,7 @@ def patched() -> Iterator[Holder]:
         "connectors.lake.build.compare": lambda *args, **_: compare(holder.now.store, *args, **_),
         # what only tells people: a report that is not written, and a mail that is not sent, decide nothing
         "orchestration.kinds.records.StageReport": Idle,
-        "orchestration.notifications.notices.Notices.of_job": lambda *_: [],
+        "orchestration.notifications.notices.Notices.write_for_job": lambda *_: [],
         "orchestration.notifications.notices.Notices.courier": lambda _: SimpleNamespace(deliver_at_once=Idle),
         # parts of the relay that imports do not need
     }

@@ -13,7 +13,7 @@ from connectors.storage.objects import ObjectStore
 from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.records import Job
 from orchestration.control.reconciler import stop_execution
-from orchestration.kinds.snapshot.ask import cut_id_of
+from orchestration.kinds.snapshot.cut_requests import cut_id_of
 from orchestration.kinds.topics import import_topic
 from orchestration.platform.settings import Settings
 from orchestration.workflow.engine import WorkflowEngine

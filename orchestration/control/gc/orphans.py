@@ -20,7 +20,7 @@ from schemas.ids import JobId
 from schemas.layout import CUTS_PREFIX, IMPORTS_PREFIX, INTENTS_PREFIX, UPLOADS_PREFIX
 from schemas.topics import HOUR_MS, MAX_JOB_AGE_S
 
-SETTLED_MS: Final = HOUR_MS // 6
+GRACE_MS: Final = HOUR_MS // 6
 """By then an ended job is cleaned up, and its workers have staged what they held."""
 _IMPORT: Final = re.compile(rf"(?:{IMPORTS_PREFIX}|{INTENTS_PREFIX}[^/]+/\d+/)([0-9a-z]{{26}})\b")
 _log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class Orphans:
         job = self._jobs.find(owner)
         if job is None:
             return _age_ms(entry, now_ms) > MAX_JOB_AGE_S * 1000
-        return job.finished_at_ms is not None and now_ms - job.finished_at_ms > SETTLED_MS
+        return job.finished_at_ms is not None and now_ms - job.finished_at_ms > GRACE_MS
 
     def _upload_is_unneeded(self, bucket: str, entry: ObjectInfo, now_ms: int) -> bool:  # 2
         readers = self._jobs.by_object(bucket, entry.key)

@@ -60,7 +60,7 @@ def make_alarms(site: Site, machines: Mapping[str, Any], relay_logs: Any, queues
         metric=UNDECODABLE_JOB_EVENTS,
         namespace=CLOUDWATCH_NAMESPACE,
     )
-    for alarm in (undecodable, *_of_machines(machines), *_of_relay(site), *_of_queues(queues)):
+    for alarm in (undecodable, *_machine_alarms(machines), *_relay_alarms(site), *_queue_alarms(queues)):
         _make(site, alarm, topic)
     return topic
 
@@ -85,7 +85,7 @@ def _operators(site: Site) -> Any:
     return topic
 
 
-def _of_machines(machines: Mapping[str, Any]) -> Sequence[Alarm]:
+def _machine_alarms(machines: Mapping[str, Any]) -> Sequence[Alarm]:
     found = []
     for name, machine in machines.items():
         found += [
@@ -107,7 +107,7 @@ def _of_machines(machines: Mapping[str, Any]) -> Sequence[Alarm]:
     return found
 
 
-def _of_relay(site: Site) -> Sequence[Alarm]:
+def _relay_alarms(site: Site) -> Sequence[Alarm]:
     alarms = site.settings.alarms
 
     def of(metric: Metric, logical: str, description: str, **changes: Any) -> Alarm:
@@ -160,7 +160,7 @@ def _of_relay(site: Site) -> Sequence[Alarm]:
     )
 
 
-def _of_queues(queues: Mapping[str, Any]) -> Sequence[Alarm]:
+def _queue_alarms(queues: Mapping[str, Any]) -> Sequence[Alarm]:
     return [
         Alarm(
             logical=f"{name}Alarm",

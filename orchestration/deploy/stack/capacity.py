@@ -146,7 +146,7 @@ def _instance_role(site: Site, cluster: Cluster) -> Any:
             condition=in_cluster,
             reason="an instance gets its name when it registers",
         ),
-        Grant(actions=("ecs:DiscoverPollEndpoint",), resources=("*",), reason=grants.NOBODY_ELSE),
+        Grant(actions=("ecs:DiscoverPollEndpoint",), resources=("*",), reason=grants.NO_RESOURCE_TYPE),
     ]
     service = Service(principal="ec2.amazonaws.com", purpose_tag=False)
     return role(site, "MachineRole", service, policy, "ECS agent of machines")

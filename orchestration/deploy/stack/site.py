@@ -93,7 +93,7 @@ def role(site: Site, name: str, service: Service, grants: Sequence[Grant], descr
     return made
 
 
-def after(construct: Any, *others: Any) -> Any:
+def create_after(construct: Any, *others: Any) -> Any:
     """Create the construct after others that it refers to only by name; returns it."""
     for other in others:
         construct.add_resource_dependency(other)

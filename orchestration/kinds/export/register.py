@@ -6,11 +6,11 @@ from orchestration.catalog.auditing import record
 from orchestration.catalog.records import JobError, Lease, NewExport
 from orchestration.catalog.references import ref_of
 from orchestration.kinds.export.destinations import check_request
-from orchestration.kinds.export.recurring import of_schedule
+from orchestration.kinds.export.recurring import resolve_scheduled
 from orchestration.kinds.export.request import ExportRequest, read_export
 from orchestration.kinds.export.shapes import pinned_shape
 from orchestration.kinds.export.versions import resolve_version
-from orchestration.kinds.records import NOT_MINE, ExportRecords, View
+from orchestration.kinds.records import NOT_OWNER, ExportRecords, View
 from orchestration.platform.clock import now_ms
 from schemas.errors import UserError
 from schemas.ids import Version, audience_name, tenant_name
@@ -33,9 +33,9 @@ def register_export(
     """
     if (known := records.exports.by_execution(execution)) is not None:
         return records.view(known)  # this same call got through before, or the control plane handed the export to us
-    request = read_export(of_schedule(event, exports=records.exports, audiences=audiences, versions=versions))
+    request = read_export(resolve_scheduled(event, exports=records.exports, audiences=audiences, versions=versions))
     if not isinstance(request, ExportRequest):
-        return records.view(records.exports.get(request), state=NOT_MINE)
+        return records.view(records.exports.get(request), state=NOT_OWNER)
     refused = None
     try:
         new = _new_export(audiences, versions, request, execution)
@@ -46,7 +46,7 @@ def register_export(
         made = {"state": export.state}
         object_ = f"{export.tenant}/{export.audience}"
         record(audit, f"schedule {request.schedule}", "export", object_, job_id=export.job_id, after=made)
-    return records.view(export, state=None if export.execution == execution else NOT_MINE)
+    return records.view(export, state=None if export.execution == execution else NOT_OWNER)
 
 
 def _new_export(audiences: AudienceStore, versions: VersionStore, request: ExportRequest, execution: str) -> NewExport:

@@ -14,7 +14,7 @@ from orchestration.kinds.builds import CutAsked, SnapshotBuild, VersionBuild
 from orchestration.kinds.materialised import parts_of
 from orchestration.kinds.records import ImportRecords, View
 from orchestration.kinds.segment_meaning import Meanings
-from orchestration.kinds.snapshot.ask import segment_of
+from orchestration.kinds.snapshot.cut_requests import segment_of
 from orchestration.kinds.snapshot.cuts import cut_completion_of, cut_reports
 from orchestration.platform.clock import now_ms
 from schemas.errors import FatalError, UserError

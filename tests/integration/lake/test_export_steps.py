@@ -250,7 +250,7 @@ def test_an_execution_that_the_export_does_not_belong_to_is_sent_to_its_end(expo
 
 
 def look_at(exports: Exports, export: Export) -> Any:
-    found = operations_wiring.job_progress(exports.context).look_at_export(export.job_id)
+    found = operations_wiring.job_progress(exports.context).export_view(export.job_id)
     assert found is not None
     return found
 
@@ -649,7 +649,7 @@ def test_submitting_checks_names_first_and_starts_one_execution_of_the_exports_n
     for changes, code in (({"audience": "x"}, "UNKNOWN_AUDIENCE"), ({"to": "x"}, "BAD_DESTINATION")):
         with pytest.raises(UserError, match=code):
             operations_wiring.export_jobs(exports.context).submit(exports.request(**changes))
-    assert operations_wiring.job_progress(exports.context).look_at_export(fresh_id()) is None
+    assert operations_wiring.job_progress(exports.context).export_view(fresh_id()) is None
     assert (
         code_of(lambda: operations_wiring.export_jobs(exports.context).await_registration(fresh_id()))
         == "UNKNOWN_EXPORT"

@@ -15,7 +15,7 @@ from orchestration.catalog.references import ref_of
 from orchestration.catalog.segment_records import NewRule
 from orchestration.context import Context
 from orchestration.control import wiring
-from orchestration.control.activations import AGAIN_AFTER_MS
+from orchestration.control.activations import RESEND_AFTER_MS
 from orchestration.control.periodic import Lane
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Secret, Settings
@@ -183,7 +183,13 @@ def test_a_worker_that_has_a_segment_otherwise_is_told_again_and_less_and_less_o
     context.segments.pause(tenant, BUYERS, now_ms=2)
     relay.tick(0)
     context.segments.put_statuses([status(tenant, 0, paused=False)])
-    for now in (LATER, 2 * LATER, 2 * LATER + AGAIN_AFTER_MS, 3 * LATER + AGAIN_AFTER_MS, 2 * AGAIN_AFTER_MS + LATER):
+    for now in (
+        LATER,
+        2 * LATER,
+        2 * LATER + RESEND_AFTER_MS,
+        3 * LATER + RESEND_AFTER_MS,
+        2 * RESEND_AFTER_MS + LATER,
+    ):
         relay.tick(now)
     kinds = [type(message) for message in alike(told(context, tenant))]
     assert kinds == [RuleActivated, SegmentPaused, SegmentPaused, SegmentPaused]

@@ -212,7 +212,7 @@ def test_a_notification_is_given_up_after_so_many_tries_and_can_be_sent_again(co
         told(context, webhooks=(hook.url,))
         hook.answers = [500] * 3
         job = context.jobs.get(ended(context))
-        context.notices.of_job(job, "user-error", 5)
+        context.notices.write_for_job(job, "user-error", 5)
         for _ in range(3):
             [row] = [r for r in context.outbox.of(job.job_id) if r.channel == "webhook"]
             assert not courier(context, tries=3).deliver(row)
@@ -229,7 +229,7 @@ def test_a_row_is_tried_by_one_at_a_time_until_the_lease_is_over(context: Contex
     with receiver() as hook:
         told(context, webhooks=(hook.url,))
         job = context.jobs.get(ended(context))
-        [row] = [r for r in context.notices.of_job(job, "user-error", 5) if r.channel == "webhook"]
+        [row] = [r for r in context.notices.write_for_job(job, "user-error", 5) if r.channel == "webhook"]
         with ThreadPoolExecutor(8) as pool:
             delivered = list(pool.map(lambda _: courier(context).deliver(row), range(8)))
         assert (sum(delivered), len(hook.requests)) == (1, 1)
@@ -239,7 +239,7 @@ def test_a_courier_that_died_after_its_claim_is_followed_by_another(context: Con
     with receiver() as hook:
         told(context, webhooks=(hook.url,))
         job = context.jobs.get(ended(context))
-        [row] = [r for r in context.notices.of_job(job, "user-error", 5) if r.channel == "webhook"]
+        [row] = [r for r in context.notices.write_for_job(job, "user-error", 5) if r.channel == "webhook"]
         assert context.outbox.claim(row, 1_000)
         assert [r for r in context.outbox.due(60_000) if r.channel == "webhook"] == []
         [again] = [r for r in context.outbox.due(61_000) if r.channel == "webhook"]
@@ -349,7 +349,7 @@ def test_without_a_secret_webhooks_wait_for_one(context: Context) -> None:
         told(context, webhooks=(hook.url,))
         job = context.jobs.get(ended(context))
         without = context.settings.with_(webhook_secret=Secret(""))
-        [row] = [r for r in context.notices.of_job(job, "user-error", 5) if r.channel == "webhook"]
+        [row] = [r for r in context.notices.write_for_job(job, "user-error", 5) if r.channel == "webhook"]
         assert not Courier(context.outbox, without, backoff=Backoff(), dice=random.Random(1)).deliver(row)
         assert hook.requests == []
         [row] = [r for r in context.outbox.of(job.job_id) if r.channel == "webhook"]
