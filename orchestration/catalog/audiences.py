@@ -60,8 +60,8 @@ class AudienceStore:
 
         Raises `UserError` UNKNOWN_TENANT, NAME_TAKEN, AUDIENCE_EXISTS.
         """
-        audience, made = self._get_or_create(tenant, name, new_id, now_ms, "standing", spec)
-        if not made:
+        audience, created = self._get_or_create(tenant, name, new_id, now_ms, "standing", spec)
+        if not created:
             raise UserError(
                 "AUDIENCE_EXISTS",
                 f"tenant {tenant} already has an audience {name!r}; `muster audiences configure` changes it",

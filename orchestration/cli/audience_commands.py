@@ -214,7 +214,7 @@ def configure(
         recipients=context.recipients,
         settings=context.settings,
     )
-    for hint in notifying.hints(context.settings, context.recipients.of(changed.tenant, changed.audience_id)):
+    for hint in notifying.hints(context.settings, context.recipients.get(changed.tenant, changed.audience_id)):
         print_note(hint)
     return _view_of(context, changed)
 

@@ -68,7 +68,7 @@ def _current_state(path: str, given: Mapping[str, Any]) -> Mapping[str, Any] | N
         if name is None or "tenant" not in given:
             return None
         audience = context.audiences.get(tenant_name(given["tenant"]), audience_name(name))
-        recipients = context.recipients.of(audience.tenant, audience.audience_id)
+        recipients = context.recipients.get(audience.tenant, audience.audience_id)
         return {
             "name": audience.name,
             "spec": audience.spec.as_record(),

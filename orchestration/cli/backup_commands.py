@@ -33,10 +33,10 @@ def backup(*, place: Location) -> Done:
 
     Imports may run meanwhile.
     """
-    made = wiring.backups(lake_context()).backup(place)
+    report = wiring.backups(lake_context()).backup(place)
     return Done(
-        record={"files": made.files, "bytes": made.bytes, "place": place},
-        text=f"{number(made.files)} files, {size(made.bytes)}, and the catalog are in {place}",
+        record={"files": report.files, "bytes": report.bytes, "place": place},
+        text=f"{number(report.files)} files, {size(report.bytes)}, and the catalog are in {place}",
     )
 
 

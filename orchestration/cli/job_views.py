@@ -60,14 +60,16 @@ def shown(context: "Context", requested: JobId, view: JobView | ExportView) -> S
     """Everything to show of a job."""
     if isinstance(view, ExportView):
         job_id = view.export.job_id
-        return ShownExport(view=view, history=context.exports.history(job_id), notifications=context.outbox.of(job_id))
+        return ShownExport(
+            view=view, history=context.exports.history(job_id), notifications=context.outbox.by_subject(job_id)
+        )
     job_id = view.job.job_id
     return ShownJob(
         requested=requested,
         view=view,
         history=context.jobs.history(job_id),
         attempts=context.jobs.attempt_reports(job_id),
-        notifications=context.outbox.of(job_id),
+        notifications=context.outbox.by_subject(job_id),
     )
 
 
@@ -171,6 +173,6 @@ def _state(view: JobView) -> str:
 
 
 def _rows(job: "Job") -> str:
-    if (seen := job.evidence) is None:
+    if (counts := job.evidence) is None:
         return "-"
-    return f"{number(seen['rows'])} = {number(seen['accepted'])} accepted + {number(seen['rejected'])} rejected"
+    return f"{number(counts['rows'])} = {number(counts['accepted'])} accepted + {number(counts['rejected'])} rejected"

@@ -102,9 +102,9 @@ def key(
 
     Receivers check signatures with it; it is never printed. Without --tenant, it is the key for operators' receivers.
     """
-    made = notifying.webhook_key(plain_context(settings()).settings, tenant)
+    signing_key = notifying.webhook_key(plain_context(settings()).settings, tenant)
     try:
-        replace_private(to, made.reveal())
+        replace_private(to, signing_key.reveal())
     except OSError as exc:
         raise UserError("NOT_WRITABLE", f"{to} cannot be written: {exc.strerror}", path=str(to)) from exc
     return Done(text=f"the key is in {to}")

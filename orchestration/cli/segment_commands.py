@@ -69,8 +69,10 @@ def create(*, name: Name, rule: Rule, timezone: Zone = None, tenant: options.Ten
     """
     given = operations.read_rule(rule, timezone)
     context = catalog_context()
-    made = operations.create(tenant, name, given, SESSION.actor, audiences=context.audiences, segments=context.segments)
-    return Answer(value=made, notes=rule_notes(context, tenant, given))
+    created = operations.create(
+        tenant, name, given, SESSION.actor, audiences=context.audiences, segments=context.segments
+    )
+    return Answer(value=created, notes=rule_notes(context, tenant, given))
 
 
 def _show_list(records: Sequence[Record]) -> None:
@@ -182,10 +184,10 @@ def edit(*, name: Name, rule: Rule, timezone: Zone = None, tenant: options.Tenan
     """
     given = operations.read_rule(rule, timezone)
     context = catalog_context()
-    made, changed = operations.edit(context.segments, tenant, name, given, SESSION.actor)
+    segment, changed = operations.edit(context.segments, tenant, name, given, SESSION.actor)
     if not changed:
         print_note("The rule has the same meaning as before: nothing has changed.")
-    return Answer(value=made, notes=rule_notes(context, tenant, given))
+    return Answer(value=segment, notes=rule_notes(context, tenant, given))
 
 
 @command(

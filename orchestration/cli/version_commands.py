@@ -222,6 +222,6 @@ def pin(*, name: options.AudienceArgument, version: VersionArgument, tenant: opt
 def unpin(*, name: options.AudienceArgument, version: VersionArgument, tenant: options.Tenant = "default") -> Done:
     """Unpin a version, so that retention applies to it again."""
     context = catalog_context()
-    was = operations.unpin(context.audiences, operations.find(context.audiences, tenant, name), version)
-    text = f"retention applies to version {version} again" if was else f"version {version} was not pinned"
+    was_pinned = operations.unpin(context.audiences, operations.find(context.audiences, tenant, name), version)
+    text = f"retention applies to version {version} again" if was_pinned else f"version {version} was not pinned"
     return Done(record={"version": version, "pinned": False}, text=text)

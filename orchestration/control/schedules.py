@@ -105,6 +105,6 @@ class Schedules:
             start_run(self._engine, schedule, schedule.last_due_ms)
         if found is None or found.running:
             return None
-        causes = [row.body["cause"] for row in self._outbox.of(str(schedule.last_execution))]
+        causes = [row.body["cause"] for row in self._outbox.by_subject(str(schedule.last_execution))]
         ended = {"kind": "system", "code": "NOT_REGISTERED", "message": f"the execution is {found.status}"}
         return {"refused": next(iter(causes), None) or ended}

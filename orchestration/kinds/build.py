@@ -41,7 +41,7 @@ def build(job_id: JobId, *, records: ImportRecords, versions: VersionStore, s3: 
         data_prefix=data_prefix(records.settings.lake_bucket, audience.tenant, audience.audience_id),
     )
     report.finish(rows=sum(part.rows for part in built.parts))
-    made = VersionBuild(
+    version_build = VersionBuild(
         attempt=found.attempt,
         base_version=built.base_version,
         parts=tuple(built.parts),
@@ -52,8 +52,8 @@ def build(job_id: JobId, *, records: ImportRecords, versions: VersionStore, s3: 
         job_id,
         "PUBLISHING",
         now_ms=now_ms(),
-        cause=f"built on version {made.base_version}",
+        cause=f"built on version {version_build.base_version}",
         only_from={"BUILDING"},
-        build=made.as_record(),
+        build=version_build.as_record(),
     )
     return records.view(job)

@@ -67,7 +67,7 @@ class Meanings:
         )
         return Activity(events=events, profiles=profiles)
 
-    def of(self, tenant: TenantName, rule: Rule) -> Meaning:
+    def resolve(self, tenant: TenantName, rule: Rule) -> Meaning:
         """The meaning that workers have: by the audience version that was published to them, else the current one.
 
         Raises `UserError` UNKNOWN_AUDIENCE, UNKNOWN_SEGMENT.

@@ -100,7 +100,7 @@ class Courier:
                 level = logging.ERROR if row.outcome in {"system-error", "not-registered"} else logging.INFO
                 _log.log(level, "%s", json.dumps(dict(row.body), sort_keys=True))
             case "email":
-                server = mail.MailServer.of(self._settings)
+                server = mail.MailServer.from_settings(self._settings)
                 subject, lines = mail.wording(row.body)
                 mail.send(
                     server, mail.message(server, row.address, row.notification_id, subject, lines, row.created_at_ms)

@@ -30,7 +30,7 @@ class MailServer:
     sender: str
 
     @classmethod
-    def of(cls, settings: Settings) -> "MailServer":
+    def from_settings(cls, settings: Settings) -> "MailServer":
         """The server in the settings. Raises `FatalError` NO_MAIL_SERVER, BAD_MAIL_SETTINGS."""
         if not settings.smtp_host or not settings.smtp_from:
             raise FatalError("NO_MAIL_SERVER", "the settings smtp_host and smtp_from are not set")

@@ -101,7 +101,7 @@ class Outbox:
         """Rows that are due, the longest due first."""
         return self._select(notifications.c.next_attempt_at_ms <= now_ms, limit=limit)
 
-    def of(self, subject: str) -> list[Notification]:
+    def by_subject(self, subject: str) -> list[Notification]:
         """All rows of a job."""
         return self._select(notifications.c.subject == subject)
 

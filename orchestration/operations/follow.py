@@ -214,10 +214,10 @@ def without_worker_s(job: "Job", reports: "Mapping[str, StageProgress]", now_ms:
 
 def submitted_ms(job_id: JobId) -> int:
     """When the id was made: a ULID begins with the time, 48 bits in ten characters of base 32."""
-    made = 0
+    timestamp_ms = 0
     for character in job_id[:10]:
-        made = made * 32 + _BASE32.index(character)
-    return made
+        timestamp_ms = timestamp_ms * 32 + _BASE32.index(character)
+    return timestamp_ms
 
 
 def stage_views(

@@ -177,12 +177,12 @@ class Fsck:
                 continue
             if repair:
                 self.versions.release(ref, leaseholder)
-            whose = f"which is {export.state}" if export is not None else "which the catalog does not know"
+            owner_state = f"which is {export.state}" if export is not None else "which the catalog does not know"
             yield Finding(
                 severity="wrong",
                 code="HELD_FOR_NOBODY",
                 subject=f"{audience.tenant}/{audience.name}",
-                message=f"a version is held for export {leaseholder}, {whose}: expiry skips it needlessly",
+                message=f"a version is held for export {leaseholder}, {owner_state}: expiry skips it needlessly",
                 repaired=repair,
             )
 
@@ -198,12 +198,12 @@ class Fsck:
                 continue
             if repair:
                 self.objects.delete_prefix(bucket, staging_prefix(owner))
-            whose = f"which is {job.state}" if job is not None else "which the catalog does not know"
+            owner_state = f"which is {job.state}" if job is not None else "which the catalog does not know"
             yield Finding(
                 severity="wrong",
                 code="STAGED_LEFTOVER",
                 subject=f"job {owner}",
-                message=f"{size} bytes are staged for a job {whose}",
+                message=f"{size} bytes are staged for a job {owner_state}",
                 repaired=repair,
             )
 

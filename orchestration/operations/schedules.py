@@ -256,17 +256,17 @@ def last_run(jobs: "JobStore", exports: "ExportStore", schedule: Schedule) -> di
 
     The state is that of its job or export, or else STARTED, REFUSED, or DUPLICATE if there was nothing new to import.
     """
-    outcome, made = schedule.last_outcome or {}, "export" if schedule.kind == "export" else "job"
+    outcome, key = schedule.last_outcome or {}, "export" if schedule.kind == "export" else "job"
     if "refused" in outcome:
-        return {"state": "REFUSED", made: None, "error": outcome["refused"]}
-    run = JobId(outcome[made]) if made in outcome else None
+        return {"state": "REFUSED", key: None, "error": outcome["refused"]}
+    run = JobId(outcome[key]) if key in outcome else None
     if schedule.kind != "export":
         job = None if run is None else jobs.find(run)
         if job is not None and job.job_id != run:
-            return {"state": "DUPLICATE", made: job.job_id, "error": None}
+            return {"state": "DUPLICATE", key: job.job_id, "error": None}
         found: Job | Export | None = job
     else:
         found = None if run is None else exports.find(run)
     if found is None:
-        return {"state": "STARTED", made: None, "error": None}
-    return {"state": found.state, made: run, "error": None if found.error is None else found.error.as_record()}
+        return {"state": "STARTED", key: None, "error": None}
+    return {"state": found.state, key: run, "error": None if found.error is None else found.error.as_record()}

@@ -173,7 +173,7 @@ class SegmentCheck:
     def _active_meaning(self, segment: Segment) -> Meaning:
         """Raises `UserError` SEGMENT_PAUSED: the members of a paused segment date from when it was paused."""
         rule = self.segments.versions(segment.segment_id)[segment.rule_version - 1].parsed
-        meaning = self.meanings.of(segment.tenant, rule)
+        meaning = self.meanings.resolve(segment.tenant, rule)
         if paused := [*((segment.name,) if segment.state == "paused" else ()), *meaning.paused]:
             raise UserError(
                 "SEGMENT_PAUSED",

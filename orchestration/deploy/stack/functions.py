@@ -97,7 +97,7 @@ def group_grants(site: Site, name: str) -> tuple[Grant, ...]:
 def make_functions(site: Site, security_group: str) -> Mapping[str, Any]:
     """Create every function; returns them by name."""
     specs = function_specs()
-    made: dict[str, Any] = {}
+    created: dict[str, Any] = {}
     for group in GROUPS:
         own = [spec for spec in specs if spec.name in group.functions]
         logs = {spec.name: _logs(site, spec) for spec in own}
@@ -113,10 +113,10 @@ def make_functions(site: Site, security_group: str) -> Mapping[str, Any]:
             values = environment(site.settings, group.secrets, home=FUNCTION_HOME)
             if spec.memory_mb >= LARGE_MB:
                 values |= function_limits(site.settings, spec.memory_mb)
-            made[spec.name] = make_function(site, spec, group_role, security_group, values, logs[spec.name])
+            created[spec.name] = make_function(site, spec, group_role, security_group, values, logs[spec.name])
     for spec in specs:
         group_of(spec.name)
-    return made
+    return created
 
 
 def _logs(site: Site, spec: FunctionSpec) -> Any:

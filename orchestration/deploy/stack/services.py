@@ -101,7 +101,7 @@ def make_setup(site: Site, cluster: Cluster) -> Any:
 
 def _service(site: Site, logical: str, name: str, family: Any, cluster: Cluster, group: str, *, count: int) -> None:
     service = ecs.CfnService
-    made = service(
+    created = service(
         site.stack,
         logical,
         service_name=name,
@@ -123,4 +123,4 @@ def _service(site: Site, logical: str, name: str, family: Any, cluster: Cluster,
         propagate_tags="SERVICE",
         enable_ecs_managed_tags=True,
     )
-    create_after(made, *cluster.families)
+    create_after(created, *cluster.families)

@@ -88,8 +88,8 @@ def make_cluster(site: Site) -> Cluster:
         fargate=False,
         extra=task_limits(machines.cpu, machines.memory_mib, machines.disk_gib - ROOT_GIB),
     )
-    for made in (family, machine_family):
-        create_after(made, *logs.values())
+    for task_definition in (family, machine_family):
+        create_after(task_definition, *logs.values())
     return Cluster(
         resource=cluster,
         execution_role=execution_role,
@@ -194,7 +194,7 @@ def make_family(
             },
         ),
     )
-    made = definition(
+    created = definition(
         site.stack,
         logical,
         family=family,
@@ -213,5 +213,5 @@ def make_family(
             cpu_architecture=site.settings.architecture.upper(), operating_system_family="LINUX"
         ),
     )
-    acknowledge(made, "ECS2", _PLAIN)
-    return made
+    acknowledge(created, "ECS2", _PLAIN)
+    return created

@@ -43,9 +43,9 @@ def register_export(
         new, refused = _refused_export(request, execution), JobError.of(exc)
     export = records.exports.register(new, refused=refused)
     if request.schedule is not None and request.retry_of is None and export.execution == execution:
-        made = {"state": export.state}
+        after = {"state": export.state}
         object_ = f"{export.tenant}/{export.audience}"
-        record(audit, f"schedule {request.schedule}", "export", object_, job_id=export.job_id, after=made)
+        record(audit, f"schedule {request.schedule}", "export", object_, job_id=export.job_id, after=after)
     return records.view(export, state=None if export.execution == execution else NOT_OWNER)
 
 

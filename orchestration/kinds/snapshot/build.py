@@ -66,7 +66,7 @@ def build_snapshot(
         rule_hash=asked.rule_hash,
         as_of=EPOCH + timedelta(microseconds=max(cut["at_us"] for cut in cuts)),
     )
-    made = VersionBuild(
+    version_build = VersionBuild(
         attempt=found.attempt,
         base_version=None,
         parts=tuple(parts),
@@ -80,7 +80,7 @@ def build_snapshot(
         now_ms=now_ms(),
         cause=f"{sum(part.rows for part in parts)} members as of {rule.as_of.isoformat()}",
         only_from={"BUILDING"},
-        build=made.as_record(),
+        build=version_build.as_record(),
         evidence=_evidence(found).as_record(),
     )
     return records.view(job)
@@ -94,7 +94,7 @@ def _outside(meanings: Meanings, job: Job) -> list[dict[str, Any]] | None:
     try:
         segment = meanings.segments.get(job.tenant, segment_of(job))
         rule = meanings.segments.versions(segment.segment_id)[CutAsked.of(job).rule_version - 1].parsed
-        return [one.as_record() for one in meanings.outside(job.tenant, meanings.of(job.tenant, rule))]
+        return [one.as_record() for one in meanings.outside(job.tenant, meanings.resolve(job.tenant, rule))]
     except UserError as exc:
         _log.warning("cannot count the users outside the snapshot of %s: %s", job.segment, exc)
         return None

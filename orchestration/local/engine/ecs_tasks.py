@@ -249,6 +249,6 @@ def install(tasks: TaskRunner) -> None:
 
 def _record(container: Any, arn: str, definition: Mapping[str, Any]) -> Any:
     """Create a container's record. moto creates one per task, from the first container of the definition."""
-    made = container(SimpleNamespace(arn=arn, container_definitions=[definition]))
-    made.exitCode = made.exit_code = None  # until it has ended; moto says 0
-    return made
+    record = container(SimpleNamespace(arn=arn, container_definitions=[definition]))
+    record.exitCode = record.exit_code = None  # until it has ended; moto says 0
+    return record

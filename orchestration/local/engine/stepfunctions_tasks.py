@@ -109,8 +109,8 @@ def _task_failed(env: Any, task: Mapping[str, Any]) -> Exception:
     error_name = module(ERRORS + "states_error_name").StatesErrorName
     error_type = module(ERRORS + "states_error_name_type").StatesErrorNameType.StatesTaskFailed
     event = _failure_event(env, error_name(typ=error_type), json.dumps(task, default=str))
-    made: Exception = module(ERRORS + "failure_event").FailureEventException(event)
-    return made
+    failure: Exception = module(ERRORS + "failure_event").FailureEventException(event)
+    return failure
 
 
 @cache

@@ -604,7 +604,7 @@ def test_what_cannot_be_exported_is_a_failed_export_that_its_customer_sees(
     sweep(exports)
     told = exports.step(export, "notify_export", outcome="user-error")
     assert told["user_error"] is True
-    [row] = exports.context.outbox.of(export.job_id)
+    [row] = exports.context.outbox.by_subject(export.job_id)
     assert (row.body["kind"], row.body["cause"]["code"], row.body["to"]) == ("export", code, export.request["to"])
 
 

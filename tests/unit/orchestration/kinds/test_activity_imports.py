@@ -522,7 +522,7 @@ def test_its_end_is_told_without_a_version(deployment: Deployment) -> None:
     event = job_event(job, deployment.context.jobs.history(job.job_id)[-1])
     assert (event.audience, event.state, event.version) == ("_events", "READY", None)
     deployment.step(job, "notify", outcome="ready")
-    (told,) = deployment.context.outbox.of(job.job_id)
+    (told,) = deployment.context.outbox.by_subject(job.job_id)
     assert told.body["counts"]["stored"] == 2
     subject, _ = wording(told.body)
     assert subject == "[Muster] acme/_events: the import is complete"
