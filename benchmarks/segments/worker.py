@@ -35,11 +35,11 @@ def whole_worker(
     """
     context = Context(settings)
     context.audiences.add_tenant(TENANT, 1)
-    there = {standing.segment.name for standing in context.segments.standing(TENANT)}
+    there = {overview.segment.name for overview in context.segments.overviews(TENANT)}
     for name, rule in rules(number).items():
         if name not in there:
             create(TENANT, name, read_rule(rule, None), "bench", audiences=context.audiences, segments=context.segments)
-    segments = [standing.segment.segment_id for standing in context.segments.standing(TENANT)]
+    segments = [overview.segment.segment_id for overview in context.segments.overviews(TENANT)]
     _wait(lambda: all(len(context.segments.partitions(one)) == settings.partitions for one in segments))
     before, rows_before = _reported(context, segments[0]), _taken(settings)
     begin_us = time.time_ns() // 1000 - SPAN_US

@@ -81,7 +81,7 @@ def metadata(client: MetadataClient, topic: str | None, timeout_s: float) -> Any
 
 
 def answer(client: PollableClient, future: "Future[T]", timeout_s: float) -> T:
-    """The result of an admin request. Raises `KafkaException`, also at `timeout_s`, and what `raise_refusals` raises."""
+    """The result of an admin request. Raises `KafkaException`, also at `timeout_s`, and as `raise_refusals` does."""
     deadline = time.monotonic() + timeout_s
     while not future.done() and (left_s := deadline - time.monotonic()) > 0:
         client.poll(0)

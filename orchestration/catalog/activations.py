@@ -49,13 +49,13 @@ class ActivationStore:
         with self._database.read() as connection:
             return [Activation(**row) for row in connection.execute(query).mappings()]
 
-    def sent(self, one: Activation, offsets: Sequence[int], now_ms: int) -> None:
+    def mark_sent(self, activation: Activation, offsets: Sequence[int], now_ms: int) -> None:
         """Store its offset in each partition; the first copy wins."""
-        mine = (activations.c.tenant == one.tenant) & (activations.c.sequence == one.sequence)
+        key = (activations.c.tenant == activation.tenant) & (activations.c.sequence == activation.sequence)
         with self._database.write() as connection:
             connection.execute(
                 activations.update()
-                .where(mine, activations.c.sent_at_ms.is_(None))
+                .where(key, activations.c.sent_at_ms.is_(None))
                 .values(sent_at_ms=now_ms, offsets=list(offsets))
             )
 
@@ -100,10 +100,10 @@ class ActivationStore:
     def resend(self, segment: Segment, now_ms: int) -> None:
         """Queue the current state of a segment once more, unless the segment has changed meanwhile."""
         kinds: dict[str, ActivationKind] = {"active": "activate", "paused": "pause", "deleted": "delete"}
-        mine = (segments.c.segment_id == segment.segment_id) & (segments.c.updated_at_ms == segment.updated_at_ms)
+        unchanged = (segments.c.segment_id == segment.segment_id) & (segments.c.updated_at_ms == segment.updated_at_ms)
         with self._database.write() as connection:
             lock_tenant(connection, segment.tenant)
-            if connection.execute(sa.select(segments.c.segment_id).where(mine)).first() is not None:
+            if connection.execute(sa.select(segments.c.segment_id).where(unchanged)).first() is not None:
                 kind = kinds[segment.state]
                 queue(connection, segment.tenant, segment.segment_id, kind, segment.rule_version, now_ms)
 
@@ -118,8 +118,10 @@ class ActivationStore:
             "deleted": ("delete",),
         }
         last = sa.func.max(activations.c.sequence)
-        of = sa.select(activations.c.segment_id, last.label("last")).group_by(activations.c.segment_id).subquery()
-        query = sa.select(segments).join(of, of.c.segment_id == segments.c.segment_id).order_by(of.c.last)
+        changes = sa.select(activations.c.segment_id, last.label("last")).group_by(activations.c.segment_id).subquery()
+        query = (
+            sa.select(segments).join(changes, changes.c.segment_id == segments.c.segment_id).order_by(changes.c.last)
+        )
         with self._database.write() as connection:
             for tenant in connection.scalars(sa.select(segments.c.tenant).distinct().order_by(segments.c.tenant)).all():
                 lock_tenant(connection, tenant)
@@ -130,14 +132,14 @@ class ActivationStore:
             connection.execute(activated_audiences.update().values(told=False))
         return len(found)
 
-    def settled(self, tenant: TenantName) -> bool:
+    def all_sent(self, tenant: TenantName) -> bool:
         """Whether workers have every activation of a tenant's segments, and of the audiences that these name."""
         a, chosen = activations.c, activated_audiences.c
         unsent = sa.select(a.sequence).where(a.tenant == tenant, a.sent_at_ms.is_(None)).limit(1)
-        mine = audiences.c.audience_id == chosen.audience_id
+        same_audience = audiences.c.audience_id == chosen.audience_id
         unnotified = (
             sa.select(chosen.audience_id)
-            .join(audiences, mine)
+            .join(audiences, same_audience)
             .where(audiences.c.tenant == tenant, chosen.told.is_(False))
         )
         with self._database.read() as connection:
@@ -166,10 +168,10 @@ class ActivationStore:
 
     def forget_all_but(self, tenant: TenantName, names: Collection[AudienceName]) -> None:
         """Release the tenant's audiences that no rule names any more to retention."""
-        mine = sa.select(audiences.c.audience_id).where(audiences.c.tenant == tenant, audiences.c.name.not_in(names))
-        query = activated_audiences.delete().where(activated_audiences.c.audience_id.in_(mine))
+        unnamed = sa.select(audiences.c.audience_id).where(audiences.c.tenant == tenant, audiences.c.name.not_in(names))
+        query = activated_audiences.delete().where(activated_audiences.c.audience_id.in_(unnamed))
         with self._database.read() as connection:
-            known = sa.select(activated_audiences.c.audience_id).where(activated_audiences.c.audience_id.in_(mine))
+            known = sa.select(activated_audiences.c.audience_id).where(activated_audiences.c.audience_id.in_(unnamed))
             if connection.execute(known).first() is None:
                 return
         with self._database.write() as connection:

@@ -9,14 +9,14 @@ from typing import Final
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
-from orchestration.catalog.job_rows import HISTORY, line
+from orchestration.catalog.job_rows import HISTORY, history_columns
 from orchestration.catalog.tables import jobs
 from schemas.ids import Attempt, JobId
 from schemas.messages import JobState
 from segmentation.admission import Lanes, Ticket, admitted, position
 from segmentation.jobs import FINAL
 
-WAITS: Final[JobState] = "REGISTERED"
+WAITING_STATE: Final[JobState] = "REGISTERED"
 _LOCK: Final = 0x6D757374  # "must": the advisory lock of admission; SQLite has one writer anyway
 _TICKET: Final = (jobs.c.job_id, jobs.c.tenant, jobs.c.small, jobs.c.state)
 
@@ -26,19 +26,19 @@ def admit(database: Database, lanes: Lanes, *, now_ms: int) -> list[JobId]:
     with database.write() as connection:
         if database.dialect == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-        begun = admitted(*_tickets(connection), lanes)
-        for job_id in begun:
+        started = admitted(*_tickets(connection), lanes)
+        for job_id in started:
             verified = connection.execute(
                 sa.select(jobs.c.retry_of).where(jobs.c.job_id == job_id, jobs.c.evidence.is_not(None))
             ).first()
             state: JobState = "VERIFYING" if verified is None else "IMPORTING"
             changed = connection.execute(
-                jobs.update().where(jobs.c.job_id == job_id, jobs.c.state == WAITS).values(state=state)
+                jobs.update().where(jobs.c.job_id == job_id, jobs.c.state == WAITING_STATE).values(state=state)
             )
             if changed.rowcount:  # else: cancelled just now
                 cause = None if verified is None else f"verified by job {verified.retry_of}"
-                HISTORY.append(connection, job_id, state, cause, now_ms, **line(Attempt(0)))
-    return begun
+                HISTORY.append(connection, job_id, state, cause, now_ms, **history_columns(Attempt(0)))
+    return started
 
 
 def queue_position(database: Database, job_id: JobId) -> int | None:
@@ -53,5 +53,5 @@ def _tickets(connection: sa.Connection) -> tuple[list[Ticket], list[Ticket]]:
     running: list[Ticket] = []
     for row in connection.execute(sa.select(*_TICKET).where(jobs.c.state.not_in(FINAL))):
         ticket = Ticket(job_id=JobId(row.job_id), tenant=row.tenant, small=row.small)
-        (waiting if row.state == WAITS else running).append(ticket)
+        (waiting if row.state == WAITING_STATE else running).append(ticket)
     return waiting, running

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
-from orchestration.catalog.names import STANDS, awaited_by_a_job, lock_tenant, refuse_segment, require_tenant
+from orchestration.catalog.names import VISIBLE, is_awaited, lock_tenant, refuse_segment, require_tenant
 from orchestration.catalog.records import Audience, AudienceState, Retention
 from orchestration.catalog.tables import activated_audiences, activity_specs, audiences, pins, recipients, tenants
 from orchestration.catalog.upsert import upsert
@@ -52,7 +52,7 @@ class AudienceStore:
 
         Raises `UserError` UNKNOWN_TENANT, NAME_TAKEN.
         """
-        return self._made(tenant, name, new_id, now_ms, "standing", spec or ImportSpec())[0]
+        return self._get_or_create(tenant, name, new_id, now_ms, "standing", spec or ImportSpec())[0]
 
     def create(
         self, tenant: TenantName, name: AudienceName, *, new_id: JobId, now_ms: int, spec: ImportSpec
@@ -61,8 +61,8 @@ class AudienceStore:
 
         Raises `UserError` UNKNOWN_TENANT, NAME_TAKEN, AUDIENCE_EXISTS.
         """
-        audience, made = self._made(tenant, name, new_id, now_ms, "standing", spec)
-        if not made:
+        audience, created = self._get_or_create(tenant, name, new_id, now_ms, "standing", spec)
+        if not created:
             raise UserError(
                 "AUDIENCE_EXISTS",
                 f"tenant {tenant} already has an audience {name!r}; `muster audiences configure` changes it",
@@ -71,23 +71,23 @@ class AudienceStore:
             )
         return audience
 
-    def expect(self, tenant: TenantName, name: AudienceName, *, new_id: JobId, now_ms: int) -> Audience:
+    def for_import(self, tenant: TenantName, name: AudienceName, *, new_id: JobId, now_ms: int) -> Audience:
         """The audience that an import goes to; a new one is `awaited` until a version is published.
 
         Raises `UserError` UNKNOWN_TENANT, NAME_TAKEN.
         """
-        return self._made(tenant, name, new_id, now_ms, "awaited", ImportSpec())[0]
+        return self._get_or_create(tenant, name, new_id, now_ms, "awaited", ImportSpec())[0]
 
-    def _made(
+    def _get_or_create(
         self, tenant: TenantName, name: AudienceName, new_id: JobId, now_ms: int, state: AudienceState, spec: ImportSpec
     ) -> tuple[Audience, bool]:
         """The audience of that name, and whether this call created it in that state."""
         try:
-            return self._make(tenant, name, new_id, now_ms, state, spec)
+            return self._get_or_create_once(tenant, name, new_id, now_ms, state, spec)
         except sa.exc.IntegrityError:  # another process created it between our read and our insert
-            return self._make(tenant, name, new_id, now_ms, state, spec)
+            return self._get_or_create_once(tenant, name, new_id, now_ms, state, spec)
 
-    def _make(
+    def _get_or_create_once(
         self, tenant: TenantName, name: AudienceName, new_id: JobId, now_ms: int, state: AudienceState, spec: ImportSpec
     ) -> tuple[Audience, bool]:
         with self._database.write() as connection:
@@ -100,8 +100,8 @@ class AudienceStore:
                 return _audience(row), False
             values = {"spec": spec.as_record(), "state": state, "created_at_ms": now_ms}
             if row is not None:
-                mine = audiences.c.audience_id == row["audience_id"]
-                connection.execute(audiences.update().where(mine).values(**values))
+                key = audiences.c.audience_id == row["audience_id"]
+                connection.execute(audiences.update().where(key).values(**values))
                 return _audience({**row, **values}), True
             row = {
                 "audience_id": new_id,
@@ -146,7 +146,7 @@ class AudienceStore:
         """All audiences [of a tenant], by tenant and name. `awaited`: include those that only jobs know."""
         query = sa.select(audiences).order_by(audiences.c.tenant, audiences.c.name)
         if not awaited:
-            query = query.where(STANDS)
+            query = query.where(VISIBLE)
         if tenant is not None:
             query = query.where(audiences.c.tenant == tenant)
         with self._database.read() as connection:
@@ -167,12 +167,12 @@ class AudienceStore:
                 .values(spec=spec.as_record(), retention=as_record(retention), **state)
             )
 
-    def keep_spec(self, audience_id: JobId, after: Callable[[Audience], ImportSpec]) -> None:
-        """Store the spec that `after` derives from the current one, and make the audience `standing` unless deleted."""
+    def update_spec(self, audience_id: JobId, derive: Callable[[Audience], ImportSpec]) -> None:
+        """Store the spec that `derive` makes of the current one, and make the audience `standing` unless deleted."""
         query = sa.select(audiences).where(audiences.c.audience_id == audience_id).with_for_update()
         with self._database.write() as connection:
             if (row := connection.execute(query).mappings().first()) is not None:
-                values = {"spec": after(_audience(row)).as_record(), "state": "standing"}
+                values = {"spec": derive(_audience(row)).as_record(), "state": "standing"}
                 connection.execute(audiences.update().where(audiences.c.audience_id == audience_id).values(**values))
 
     def check_publishable(self, audience_id: JobId) -> None:
@@ -190,15 +190,15 @@ class AudienceStore:
             found = connection.execute(sa.select(a.spec).where(a.tenant == tenant, a.kind == kind)).scalar()
         return None if found is None else ImportSpec.from_record(found)
 
-    def keep_activity_spec(
-        self, tenant: TenantName, kind: ImportKind, after: Callable[[ImportSpec | None], ImportSpec]
+    def update_activity_spec(
+        self, tenant: TenantName, kind: ImportKind, derive: Callable[[ImportSpec | None], ImportSpec]
     ) -> None:
-        """Store the spec for a kind of file that `after` derives. Raises `UserError` UNKNOWN_TENANT."""
+        """Store the spec for a kind of file, made by `derive` of the current one. Raises `UserError` UNKNOWN_TENANT."""
         a = activity_specs.c
         with self._database.write() as connection:
             lock_tenant(connection, tenant)
             found = connection.execute(sa.select(a.spec).where(a.tenant == tenant, a.kind == kind)).scalar()
-            spec = after(None if found is None else ImportSpec.from_record(found))
+            spec = derive(None if found is None else ImportSpec.from_record(found))
             upsert(connection, activity_specs, {"tenant": tenant, "kind": kind}, {"spec": spec.as_record()})
 
     def check_free(self, tenant: TenantName, name: AudienceName) -> None:
@@ -213,7 +213,7 @@ class AudienceStore:
                 lock_tenant(connection, tenant)
                 refuse_segment(connection, tenant, name)
                 row = connection.execute(_by_name(tenant, name)).mappings().first()
-                if row is not None and row["state"] == "awaited" and not awaited_by_a_job(connection, tenant, name):
+                if row is not None and row["state"] == "awaited" and not is_awaited(connection, tenant, name):
                     connection.execute(audiences.delete().where(audiences.c.audience_id == row["audience_id"]))
                 connection.execute(audiences.update().where(audiences.c.audience_id == audience_id).values(name=name))
         except sa.exc.IntegrityError as exc:
@@ -230,7 +230,7 @@ class AudienceStore:
             connection.execute(recipients.delete().where(recipients.c.audience_id == audience_id))
             connection.execute(audiences.delete().where(audiences.c.audience_id == audience_id))
 
-    def kept(self, audience_id: JobId) -> frozenset[Version]:
+    def retained(self, audience_id: JobId) -> frozenset[Version]:
         """The versions that retention must keep: pinned ones, and those that segments are evaluated with."""
         a = activated_audiences.c
         with self._database.read() as connection:

@@ -32,9 +32,9 @@ def dump(url: Secret, file: Path) -> None:
     migrate.upgrade(to)
     source_engine, target_engine = create_engine(url), create_engine(to)
     try:
-        one_moment = source_engine.execution_options(isolation_level="REPEATABLE READ")
-        with one_moment.begin() as reading, target_engine.begin() as writing:
-            _copy(reading, writing)
+        snapshot = source_engine.execution_options(isolation_level="REPEATABLE READ")
+        with snapshot.begin() as reader, target_engine.begin() as writer:
+            _copy(reader, writer)
     finally:
         source_engine.dispose()
         target_engine.dispose()
@@ -67,20 +67,20 @@ def load(file: Path, database: Database) -> None:
     migrate.upgrade(url)
     engine = create_engine(url)
     try:
-        with engine.begin() as reading, database.write() as writing:
-            for table in reversed(list(_tables(writing))):
+        with engine.begin() as reader, database.write() as writer:
+            for table in reversed(list(_tables(writer))):
                 if table.name != "audit":  # append only: rows are never deleted
-                    writing.execute(table.delete())
-            _copy(reading, writing)
+                    writer.execute(table.delete())
+            _copy(reader, writer)
     finally:
         engine.dispose()
 
 
-def _copy(reading: sa.Connection, writing: sa.Connection) -> None:
-    for table in _tables(reading):
-        table.create(writing, checkfirst=True)
-        for rows in _batches(reading, table):
-            writing.execute(table.insert(), rows)
+def _copy(reader: sa.Connection, writer: sa.Connection) -> None:
+    for table in _tables(reader):
+        table.create(writer, checkfirst=True)
+        for rows in _batches(reader, table):
+            writer.execute(table.insert(), rows)
 
 
 def _tables(connection: sa.Connection) -> Iterator[sa.Table]:

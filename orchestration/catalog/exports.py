@@ -77,20 +77,18 @@ class ExportStore(LifeCycleStore[Export, ExportState]):
 
     def begin_group(self, export_id: JobId, number: int, *, now_ms: int) -> int:
         """Begin an attempt to write a group; returns its number, from 1."""
-        mine = (export_groups.c.export_id == export_id) & (export_groups.c.number == number)
+        key = (export_groups.c.export_id == export_id) & (export_groups.c.number == number)
         with self._database.write() as connection:
             connection.execute(
-                export_groups.update()
-                .where(mine)
-                .values(attempt=export_groups.c.attempt + 1, rows=0, beat_at_ms=now_ms)
+                export_groups.update().where(key).values(attempt=export_groups.c.attempt + 1, rows=0, beat_at_ms=now_ms)
             )
-            return int(connection.execute(sa.select(export_groups.c.attempt).where(mine)).scalar_one())
+            return int(connection.execute(sa.select(export_groups.c.attempt).where(key)).scalar_one())
 
     def set_group(self, export_id: JobId, number: int, **values: Any) -> None:
         """Set columns of a group: rows and beat_at_ms while it is being written, record or error at its end."""
-        mine = (export_groups.c.export_id == export_id) & (export_groups.c.number == number)
+        key = (export_groups.c.export_id == export_id) & (export_groups.c.number == number)
         with self._database.write() as connection:
-            connection.execute(export_groups.update().where(mine).values(**values))
+            connection.execute(export_groups.update().where(key).values(**values))
 
     def groups(self, export_id: JobId) -> list[ExportGroup]:
         """All groups, ordered by number. Empty before the plan."""
@@ -120,8 +118,8 @@ class ExportStore(LifeCycleStore[Export, ExportState]):
 
     def last_version(self, schedule_id: JobId, audience_id: JobId) -> Version | None:
         """The newest version of an audience that a READY export of a schedule has written. None before the first."""
-        mine = exports.c.request["schedule"].as_string() == schedule_id
-        ready = self._select(mine, exports.c.audience_id == audience_id, exports.c.state == "READY")
+        by_schedule = exports.c.request["schedule"].as_string() == schedule_id
+        ready = self._select(by_schedule, exports.c.audience_id == audience_id, exports.c.state == "READY")
         written = [Version(export.outcome["version"]) for export in ready if export.outcome is not None]
         return max(written, default=None)
 

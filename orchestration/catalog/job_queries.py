@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from orchestration.catalog.job_rows import HISTORY, job_of, line, transition_of, unknown_job
+from orchestration.catalog.job_rows import HISTORY, history_columns, job_from_row, transition_from_row, unknown_job
 from orchestration.catalog.life_cycle import LifeCycleStore, Row
 from orchestration.catalog.records import Job, Transition
 from orchestration.catalog.tables import duplicates, jobs, receipts, transitions
@@ -21,7 +21,7 @@ class JobQueries(LifeCycleStore[Job, JobState]):
     _table = jobs
     _key = jobs.c.job_id
     _history = HISTORY
-    _record = staticmethod(job_of)
+    _record = staticmethod(job_from_row)
     _unknown = staticmethod(unknown_job)
     _kind = sa.case(  # as `Job.shown_kind`; the record of a spec omits `audience`
         (jobs.c.source["segment"].as_string().is_not(None), "snapshot"),
@@ -29,15 +29,15 @@ class JobQueries(LifeCycleStore[Job, JobState]):
     )
 
     @staticmethod
-    def _line(row: Row) -> Mapping[str, object]:
-        return line(Attempt(row["attempt"]))
+    def _history_columns(row: Row) -> Mapping[str, object]:
+        return history_columns(Attempt(row["attempt"]))
 
     def find(self, job_id: JobId) -> Job | None:
         """The job, or its original if it was a duplicate. None if unknown."""
-        twin = sa.select(duplicates.c.twin).where(duplicates.c.job_id == job_id).scalar_subquery()
-        return next(iter(self._select(jobs.c.job_id == sa.func.coalesce(twin, job_id))), None)
+        original = sa.select(duplicates.c.twin).where(duplicates.c.job_id == job_id).scalar_subquery()
+        return next(iter(self._select(jobs.c.job_id == sa.func.coalesce(original, job_id))), None)
 
-    def of_object(self, bucket: str, key: str) -> list[Job]:
+    def by_object(self, bucket: str, key: str) -> list[Job]:
         """All jobs that read an object."""
         source = jobs.c.source
         return self._select(source["bucket"].as_string() == bucket, source["key"].as_string() == key)
@@ -86,7 +86,7 @@ class JobQueries(LifeCycleStore[Job, JobState]):
         """All state changes of a job, in order."""
         query = sa.select(transitions).where(transitions.c.job_id == job_id).order_by(transitions.c.sequence)
         with self._database.read() as connection:
-            return [transition_of(row) for row in connection.execute(query).mappings()]
+            return [transition_from_row(row) for row in connection.execute(query).mappings()]
 
     def unannounced(self, limit: int = 100) -> list[Transition]:
         """State changes that are not on the job events topic yet, in order per job."""
@@ -97,7 +97,7 @@ class JobQueries(LifeCycleStore[Job, JobState]):
             .limit(limit)
         )
         with self._database.read() as connection:
-            return [transition_of(row) for row in connection.execute(query).mappings()]
+            return [transition_from_row(row) for row in connection.execute(query).mappings()]
 
     def receipt(self, job_id: JobId) -> Mapping[str, Any] | None:
         """The receipt of a job, or None."""

@@ -14,7 +14,7 @@ from schemas.records import from_record
 HISTORY: Final = History(transitions, transitions.c.job_id)
 
 
-def line(attempt: Attempt) -> dict[str, object]:
+def history_columns(attempt: Attempt) -> dict[str, object]:
     """Columns that only the history of jobs has, not that of every kind."""
     return {"attempt": attempt, "announced": False}
 
@@ -24,7 +24,7 @@ def unknown_job(job_id: JobId) -> UserError:
     return UserError("UNKNOWN_JOB", f"job {job_id} does not exist; `muster jobs list` shows all jobs", job=job_id)
 
 
-def job_of(row: Mapping[Any, Any]) -> Job:
+def job_from_row(row: Mapping[Any, Any]) -> Job:
     """A row of `jobs`."""
     error = row["error"]
     return Job(
@@ -54,7 +54,7 @@ def job_of(row: Mapping[Any, Any]) -> Job:
     )
 
 
-def transition_of(row: Mapping[Any, Any]) -> Transition:
+def transition_from_row(row: Mapping[Any, Any]) -> Transition:
     """A row of `transitions`."""
     return Transition(
         job_id=JobId(row["job_id"]),

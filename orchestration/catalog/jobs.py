@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from orchestration.catalog import admission, registration
 from orchestration.catalog.job_queries import JobQueries
-from orchestration.catalog.job_rows import HISTORY, line
+from orchestration.catalog.job_rows import HISTORY, history_columns
 from orchestration.catalog.records import JobError, NewJob, Transition
 from orchestration.catalog.tables import attempts, jobs, receipts, transitions
 from orchestration.catalog.upsert import upsert
@@ -35,7 +35,7 @@ class JobStore(JobQueries):
         """Position of a job among those waiting for their turn, from 1. None if it does not wait."""
         return admission.queue_position(self._database, job_id)
 
-    def mend(
+    def repair(
         self,
         job_id: JobId,
         *,
@@ -57,7 +57,7 @@ class JobStore(JobQueries):
             values: dict[str, Any] = {"outcome": dict(outcome), "finished_at_ms": finished_at_ms}
             if row["state"] != "READY":
                 values |= {"state": "READY", "error": None, "failed_in": None, "swept_at_ms": None}
-                HISTORY.append(connection, job_id, "READY", cause, now_ms, **line(Attempt(row["attempt"])))
+                HISTORY.append(connection, job_id, "READY", cause, now_ms, **history_columns(Attempt(row["attempt"])))
             connection.execute(jobs.update().where(jobs.c.job_id == job_id).values(**values))
             _put_receipt(connection, job_id, receipt)
 
@@ -81,7 +81,9 @@ class JobStore(JobQueries):
                 )
             connection.execute(jobs.update().where(jobs.c.job_id == job_id).values(attempt=attempt, **values))
             connection.execute(attempts.insert().values(job_id=job_id, attempt=attempt, started_at_ms=now_ms))
-            HISTORY.append(connection, job_id, "IMPORTING", f"attempt {attempt} began", now_ms, **line(attempt))
+            HISTORY.append(
+                connection, job_id, "IMPORTING", f"attempt {attempt} began", now_ms, **history_columns(attempt)
+            )
         return attempt
 
     def end_attempt(self, job_id: JobId, attempt: Attempt, report: Mapping[str, Any], *, now_ms: int) -> None:
@@ -99,7 +101,7 @@ class JobStore(JobQueries):
         with self._database.read() as connection:
             return {Attempt(r["attempt"]): r["report"] for r in connection.execute(query).mappings()}
 
-    def announced(self, done: Sequence[Transition]) -> None:
+    def mark_announced(self, done: Sequence[Transition]) -> None:
         """Mark state changes as announced."""
         with self._database.write() as connection:
             for t in done:

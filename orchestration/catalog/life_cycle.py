@@ -68,7 +68,7 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
         """The error for an unknown job id."""
 
     @staticmethod
-    def _line(row: Row) -> Mapping[str, object]:  # noqa: ARG004  # for those that have some
+    def _history_columns(row: Row) -> Mapping[str, object]:  # noqa: ARG004  # for those that have some
         """History columns that only this kind has, for a change of the job in `row`."""
         return {}
 
@@ -82,7 +82,7 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
         """One job, or None."""
         return next(iter(self._select(self._key == job_id)), None)
 
-    def of_execution(self, execution: str) -> RecordT | None:
+    def by_execution(self, execution: str) -> RecordT | None:
         """The job that an execution has registered or taken over, or None."""
         return next(iter(self._select(self._table.c.execution == execution, limit=1)), None)
 
@@ -136,7 +136,7 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
                 if to in self.life_cycle.final:
                     values["finished_at_ms"] = now_ms
                 connection.execute(self._table.update().where(self._key == job_id).values(state=to, **values))
-                self._history.append(connection, job_id, to, cause, now_ms, **self._line(row))
+                self._history.append(connection, job_id, to, cause, now_ms, **self._history_columns(row))
             return verdict, self._record(self._locked(connection, job_id))
 
     def fail(self, job_id: JobId, error: JobError, *, now_ms: int, uncommitted: bool = False) -> tuple[Change, RecordT]:
@@ -156,11 +156,11 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
             failed_in=job.state,
         )
 
-    def adopt(self, job_id: JobId, *, gone: str | None, execution: str) -> bool:
-        """Assign a live job to `execution`, if it still belongs to the execution that is `gone`."""
+    def adopt(self, job_id: JobId, *, previous: str | None, execution: str) -> bool:
+        """Assign a live job to `execution`, if it still belongs to its `previous` execution."""
         with self._database.write() as connection:
             row = self._locked(connection, job_id)
-            if row["execution"] != gone or row["state"] in self.life_cycle.final:
+            if row["execution"] != previous or row["state"] in self.life_cycle.final:
                 return False
             connection.execute(self._table.update().where(self._key == job_id).values(execution=execution))
             return True

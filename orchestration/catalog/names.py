@@ -9,7 +9,7 @@ from schemas.errors import UserError
 from schemas.ids import AudienceName, TenantName
 from segmentation.jobs import FINAL
 
-STANDS: Final = audiences.c.state != "awaited"
+VISIBLE: Final = audiences.c.state != "awaited"
 """True for an audience that is visible beyond its own jobs."""
 
 
@@ -26,8 +26,8 @@ def lock_tenant(connection: sa.Connection, tenant: TenantName) -> None:
     _require(connection, sa.select(tenants.c.name).where(tenants.c.name == tenant).with_for_update(), tenant)
 
 
-def _require(connection: sa.Connection, found: sa.Select[Any], tenant: TenantName) -> None:
-    if connection.execute(found).first() is None:
+def _require(connection: sa.Connection, query: sa.Select[Any], tenant: TenantName) -> None:
+    if connection.execute(query).first() is None:
         raise UserError(
             "UNKNOWN_TENANT",
             f"tenant {tenant!r} does not exist; create it with `muster tenants create {tenant}`",
@@ -37,9 +37,9 @@ def _require(connection: sa.Connection, found: sa.Select[Any], tenant: TenantNam
 
 def refuse_audience(connection: sa.Connection, tenant: TenantName, name: AudienceName) -> None:
     """Raises `UserError` NAME_TAKEN if an audience has the name, or a running import will create one with it."""
-    taken = sa.select(audiences.c.name).where(audiences.c.tenant == tenant, audiences.c.name == name, STANDS)
-    _refuse(connection, taken, tenant, name, "audience")
-    if awaited_by_a_job(connection, tenant, name):
+    query = sa.select(audiences.c.name).where(audiences.c.tenant == tenant, audiences.c.name == name, VISIBLE)
+    _refuse(connection, query, tenant, name, "audience")
+    if is_awaited(connection, tenant, name):
         raise UserError(
             "NAME_TAKEN",
             f"an import into the new audience {name!r} of tenant {tenant} is running, and audiences and segments "
@@ -50,26 +50,26 @@ def refuse_audience(connection: sa.Connection, tenant: TenantName, name: Audienc
         )
 
 
-def awaited_by_a_job(connection: sa.Connection, tenant: TenantName, name: AudienceName) -> bool:
+def is_awaited(connection: sa.Connection, tenant: TenantName, name: AudienceName) -> bool:
     """Whether a running job will create the audience of that name."""
     query = (
         sa.select(jobs.c.job_id)
         .join(audiences, audiences.c.audience_id == jobs.c.audience_id)
-        .where(audiences.c.tenant == tenant, audiences.c.name == name, ~STANDS, jobs.c.state.not_in(FINAL))
+        .where(audiences.c.tenant == tenant, audiences.c.name == name, ~VISIBLE, jobs.c.state.not_in(FINAL))
     )
     return connection.execute(query.limit(1)).first() is not None
 
 
 def refuse_segment(connection: sa.Connection, tenant: TenantName, name: AudienceName) -> None:
     """Raises `UserError` NAME_TAKEN if a segment has the name."""
-    mine = (segments.c.tenant == tenant) & (segments.c.name == name) & (segments.c.state != "deleted")
-    _refuse(connection, sa.select(segments.c.name).where(mine), tenant, name, "segment")
+    existing = (segments.c.tenant == tenant) & (segments.c.name == name) & (segments.c.state != "deleted")
+    _refuse(connection, sa.select(segments.c.name).where(existing), tenant, name, "segment")
 
 
 def _refuse(
-    connection: sa.Connection, taken: sa.Select[tuple[str]], tenant: TenantName, name: AudienceName, by: str
+    connection: sa.Connection, query: sa.Select[tuple[str]], tenant: TenantName, name: AudienceName, by: str
 ) -> None:
-    if connection.execute(taken).first() is not None:
+    if connection.execute(query).first() is not None:
         raise UserError(
             "NAME_TAKEN",
             f"tenant {tenant} already has {'an' if by == 'audience' else 'a'} {by} {name!r}, and audiences and "

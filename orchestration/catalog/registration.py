@@ -3,14 +3,14 @@
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
-from orchestration.catalog.job_rows import HISTORY, line
+from orchestration.catalog.job_rows import HISTORY, history_columns
 from orchestration.catalog.records import JobError, NewJob
 from orchestration.catalog.tables import claims, duplicates, jobs
 from schemas.ids import Attempt, JobId
 from schemas.messages import JobState
 from schemas.records import as_record
 
-_GIVES_UP_ITS_CLAIM = frozenset({"FAILED", "CANCELLED", "SUPERSEDED"})
+_RELEASES_CLAIM = frozenset({"FAILED", "CANCELLED", "SUPERSEDED"})
 
 
 def register(database: Database, new: NewJob, *, again: bool = False, refused: JobError | None = None) -> JobId:
@@ -34,12 +34,12 @@ def _register(database: Database, new: NewJob, *, again: bool, refused: JobError
         if original is not None:
             return JobId(original)
         holder = _claim_holder(connection, new.dedupe_key)
-        if not again and holder is not None and holder[1] not in _GIVES_UP_ITS_CLAIM:
-            twin = holder[0]
+        if not again and holder is not None and holder[1] not in _RELEASES_CLAIM:
+            original = holder[0]
             connection.execute(
-                duplicates.insert().values(job_id=new.job_id, twin=twin, created_at_ms=new.created_at_ms)
+                duplicates.insert().values(job_id=new.job_id, twin=original, created_at_ms=new.created_at_ms)
             )
-            return twin
+            return original
         connection.execute(
             jobs.insert().values(
                 job_id=new.job_id,
@@ -61,7 +61,7 @@ def _register(database: Database, new: NewJob, *, again: bool, refused: JobError
                 created_at_ms=new.created_at_ms,
             )
         )
-        HISTORY.append(connection, new.job_id, "REGISTERED", None, new.created_at_ms, **line(Attempt(0)))
+        HISTORY.append(connection, new.job_id, "REGISTERED", None, new.created_at_ms, **history_columns(Attempt(0)))
         if refused is not None:
             connection.execute(
                 jobs.update()
@@ -73,7 +73,9 @@ def _register(database: Database, new: NewJob, *, again: bool, refused: JobError
                     finished_at_ms=new.created_at_ms,
                 )
             )
-            HISTORY.append(connection, new.job_id, "FAILED", refused.summary, new.created_at_ms, **line(Attempt(0)))
+            HISTORY.append(
+                connection, new.job_id, "FAILED", refused.summary, new.created_at_ms, **history_columns(Attempt(0))
+            )
         if holder is None:
             connection.execute(claims.insert().values(dedupe_key=new.dedupe_key, job_id=new.job_id))
         else:  # its row is locked since we read it, so no other process can take it over

@@ -84,30 +84,30 @@ class ScheduleStore:
         """Schedules that are due and not paused."""
         return self._select(schedules.c.enabled.is_(True), schedules.c.next_due_ms <= now_ms)
 
-    def unsettled(self) -> list[Schedule]:
+    def without_outcome(self) -> list[Schedule]:
         """Schedules whose last run has started and has no known outcome yet."""
         return self._select(schedules.c.last_due_ms.is_not(None), schedules.c.last_outcome.is_(None))
 
-    def started(
+    def record_run(
         self, schedule_id: JobId, *, seen_ms: int | None, due_ms: int, execution: str, next_due_ms: int | None
     ) -> bool:
         """Record a run and the next due time, unless the schedule has changed since it was read with `seen_ms`.
 
         Repeating it with the same arguments is harmless.
         """
-        mine = (schedules.c.schedule_id == schedule_id) & (schedules.c.next_due_ms.is_not_distinct_from(seen_ms))
+        unchanged = (schedules.c.schedule_id == schedule_id) & (schedules.c.next_due_ms.is_not_distinct_from(seen_ms))
         run = {"last_due_ms": due_ms, "last_execution": execution, "last_outcome": None, "trouble": None}
-        return self._update(mine, next_due_ms=next_due_ms, **run)
+        return self._update(unchanged, next_due_ms=next_due_ms, **run)
 
-    def settle(self, schedule_id: JobId, due_ms: int, outcome: Mapping[str, Any]) -> bool:
+    def record_outcome(self, schedule_id: JobId, due_ms: int, outcome: Mapping[str, Any]) -> bool:
         """Record the outcome of a run, if it is still the last one."""
-        mine = (schedules.c.schedule_id == schedule_id) & (schedules.c.last_due_ms == due_ms)
-        return self._update(mine, last_outcome=dict(outcome))
+        is_last = (schedules.c.schedule_id == schedule_id) & (schedules.c.last_due_ms == due_ms)
+        return self._update(is_last, last_outcome=dict(outcome))
 
     def put_trouble(self, schedule_id: JobId, seen_ms: int | None, trouble: Mapping[str, Any]) -> bool:
         """Record why the due run cannot be started."""
-        mine = (schedules.c.schedule_id == schedule_id) & (schedules.c.next_due_ms.is_not_distinct_from(seen_ms))
-        return self._update(mine, trouble=dict(trouble))
+        unchanged = (schedules.c.schedule_id == schedule_id) & (schedules.c.next_due_ms.is_not_distinct_from(seen_ms))
+        return self._update(unchanged, trouble=dict(trouble))
 
     def pause(self, schedule_id: JobId) -> None:
         """Stop a schedule from becoming due."""
@@ -115,8 +115,8 @@ class ScheduleStore:
 
     def resume(self, schedule_id: JobId, next_due_ms: int) -> None:
         """Resume a paused schedule; its first run is due at `next_due_ms`."""
-        mine = (schedules.c.schedule_id == schedule_id) & schedules.c.enabled.is_(False)
-        self._update(mine, enabled=True, next_due_ms=next_due_ms, trouble=None)
+        paused = (schedules.c.schedule_id == schedule_id) & schedules.c.enabled.is_(False)
+        self._update(paused, enabled=True, next_due_ms=next_due_ms, trouble=None)
 
     def delete(self, schedule_id: JobId) -> None:
         """Delete a schedule; what its runs have produced stays."""

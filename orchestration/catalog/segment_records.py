@@ -113,7 +113,7 @@ class ActivatedAudience:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class SegmentOverview:
     """A segment with its current rule and the status of its partitions, by partition number."""
 
     segment: Segment

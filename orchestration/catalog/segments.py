@@ -11,15 +11,15 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
-from orchestration.catalog.names import STANDS, lock_tenant, refuse_audience
+from orchestration.catalog.names import VISIBLE, lock_tenant, refuse_audience
 from orchestration.catalog.segment_records import (
     ActivationKind,
     NewRule,
     PartitionStatus,
     RuleVersion,
     Segment,
+    SegmentOverview,
     SegmentState,
-    Standing,
 )
 from orchestration.catalog.tables import activations, audiences, segment_partitions, segment_rules, segments
 from orchestration.catalog.upsert import upsert
@@ -83,7 +83,7 @@ class SegmentStore:
                     updated_at_ms=now_ms,
                 )
                 connection.execute(segments.insert().values(**_values(found)))
-            return _with_rule(connection, found, new, author, now_ms)
+            return _add_rule(connection, found, new, author, now_ms)
 
     def edit(
         self, tenant: TenantName, name: AudienceName, new: NewRule, *, author: str, now_ms: int
@@ -106,37 +106,37 @@ class SegmentStore:
                     tenant=tenant,
                     segment=name,
                 )
-            return _with_rule(connection, found, new, author, now_ms), True
+            return _add_rule(connection, found, new, author, now_ms), True
 
     def pause(self, tenant: TenantName, name: AudienceName, *, now_ms: int) -> Segment:
         """Stop evaluating a segment. No effect on a paused one. Raises `UserError` UNKNOWN_SEGMENT."""
-        return self._turn(tenant, name, "paused", "pause", now_ms)
+        return self._change_state(tenant, name, "paused", "pause", now_ms)
 
     def resume(self, tenant: TenantName, name: AudienceName, *, now_ms: int) -> Segment:
         """Evaluate a paused segment again. Raises `UserError` UNKNOWN_SEGMENT."""
-        return self._turn(tenant, name, "active", "activate", now_ms)
+        return self._change_state(tenant, name, "active", "activate", now_ms)
 
     def delete(self, tenant: TenantName, name: AudienceName, *, now_ms: int) -> Segment:
         """Delete a segment; all its members leave. Raises `UserError` UNKNOWN_SEGMENT, SEGMENT_IN_USE."""
-        return self._turn(tenant, name, "deleted", "delete", now_ms)
+        return self._change_state(tenant, name, "deleted", "delete", now_ms)
 
     def get(self, tenant: TenantName, name: AudienceName) -> Segment:
         """The segment of that name. Raises `UserError` UNKNOWN_SEGMENT."""
         with self._database.read() as connection:
             return _get(connection, tenant, name)
 
-    def standing(self, tenant: TenantName | None = None) -> list[Standing]:
+    def overviews(self, tenant: TenantName | None = None) -> list[SegmentOverview]:
         """All segments [of a tenant] that are not deleted, by tenant and name."""
-        mine = segments.c.state != "deleted"
+        existing = segments.c.state != "deleted"
         if tenant is not None:
-            mine &= segments.c.tenant == tenant
-        query = sa.select(segments).where(mine).order_by(segments.c.tenant, segments.c.name)
+            existing &= segments.c.tenant == tenant
+        query = sa.select(segments).where(existing).order_by(segments.c.tenant, segments.c.name)
         with self._database.read() as connection:
             found = [_segment(row) for row in connection.execute(query).mappings()]
-            rules = {r.segment_id: r for r in _versions(connection, sa.and_(mine, _CURRENT))}
-            partitions = _partitions(connection, mine)
+            rules = {r.segment_id: r for r in _versions(connection, sa.and_(existing, _CURRENT))}
+            partitions = _partitions(connection, existing)
         return [
-            Standing(segment=one, rule=rules[one.segment_id], partitions=partitions.get(one.segment_id, {}))
+            SegmentOverview(segment=one, rule=rules[one.segment_id], partitions=partitions.get(one.segment_id, {}))
             for one in found
         ]
 
@@ -161,11 +161,11 @@ class SegmentStore:
         if not last:
             return
         tenants = {tenant for tenant, _, _ in last}
-        asked = sa.select(segments.c.tenant, segments.c.name, segments.c.segment_id).where(
+        query = sa.select(segments.c.tenant, segments.c.name, segments.c.segment_id).where(
             segments.c.tenant.in_(tenants)
         )
         with self._database.write() as connection:
-            ids = {(row.tenant, row.name): row.segment_id for row in connection.execute(asked)}
+            ids = {(row.tenant, row.name): row.segment_id for row in connection.execute(query)}
             for (tenant, name, partition), one in sorted(last.items(), key=lambda item: item[0]):
                 if (segment_id := ids.get((tenant, name))) is None:
                     continue
@@ -178,7 +178,7 @@ class SegmentStore:
                     where=segment_partitions.c.at_us <= one.at_us,
                 )
 
-    def _turn(
+    def _change_state(
         self, tenant: TenantName, name: AudienceName, state: SegmentState, kind: ActivationKind, now_ms: int
     ) -> Segment:
         with self._database.write() as connection:
@@ -194,14 +194,14 @@ class SegmentStore:
                     segment=name,
                     segments=list(users),
                 )
-            return _changed(connection, found, state, found.rule_version, kind, now_ms)
+            return _change(connection, found, state, found.rule_version, kind, now_ms)
 
 
-def _with_rule(connection: sa.Connection, of: Segment, new: NewRule, author: str, now_ms: int) -> Segment:
-    version = of.rule_version + 1
+def _add_rule(connection: sa.Connection, segment: Segment, new: NewRule, author: str, now_ms: int) -> Segment:
+    version = segment.rule_version + 1
     connection.execute(
         segment_rules.insert().values(
-            segment_id=of.segment_id,
+            segment_id=segment.segment_id,
             version=version,
             text=new.text,
             timezone=new.timezone,
@@ -211,16 +211,16 @@ def _with_rule(connection: sa.Connection, of: Segment, new: NewRule, author: str
             created_at_ms=now_ms,
         )
     )
-    return _changed(connection, of, "active", version, "activate", now_ms)
+    return _change(connection, segment, "active", version, "activate", now_ms)
 
 
-def _changed(
-    connection: sa.Connection, of: Segment, state: SegmentState, version: int, kind: ActivationKind, now_ms: int
+def _change(
+    connection: sa.Connection, segment: Segment, state: SegmentState, version: int, kind: ActivationKind, now_ms: int
 ) -> Segment:
     changed = {"state": state, "rule_version": version, "updated_at_ms": now_ms}
-    connection.execute(segments.update().where(segments.c.segment_id == of.segment_id).values(**changed))
-    queue(connection, of.tenant, of.segment_id, kind, version, now_ms)
-    return _segment({**_values(of), **changed})
+    connection.execute(segments.update().where(segments.c.segment_id == segment.segment_id).values(**changed))
+    queue(connection, segment.tenant, segment.segment_id, kind, version, now_ms)
+    return _segment({**_values(segment), **changed})
 
 
 def queue(
@@ -243,7 +243,7 @@ def queue(
 def _check(
     connection: sa.Connection, tenant: TenantName, name: AudienceName, rules: Mapping[str, Rule], new: NewRule
 ) -> None:
-    known = connection.scalars(sa.select(audiences.c.name).where(audiences.c.tenant == tenant, STANDS))
+    known = connection.scalars(sa.select(audiences.c.name).where(audiences.c.tenant == tenant, VISIBLE))
     check_members(name, {**rules, name: new.rule}, set(known), new.written)
 
 

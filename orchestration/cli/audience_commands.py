@@ -9,7 +9,7 @@ import typer
 from orchestration.catalog.references import ref_of
 from orchestration.cli import options
 from orchestration.cli.commands import Done, Group, command, show_done
-from orchestration.cli.console import print_pairs, print_table, say
+from orchestration.cli.console import print_note, print_pairs, print_table
 from orchestration.cli.formatting import age, number
 from orchestration.cli.options import with_import_settings
 from orchestration.cli.session import catalog_context, lake_context, settings
@@ -215,8 +215,8 @@ def configure(
         recipients=context.recipients,
         settings=context.settings,
     )
-    for hint in notifying.hints(context.settings, context.recipients.of(changed.tenant, changed.audience_id)):
-        say(hint)
+    for hint in notifying.hints(context.settings, context.recipients.get(changed.tenant, changed.audience_id)):
+        print_note(hint)
     return _view_of(context, changed)
 
 
@@ -270,7 +270,7 @@ def show(*, name: options.AudienceArgument, tenant: options.Tenant = "default") 
         return ActivityView(tenant=tenant, name=name, spec=spec)
     context = lake_context()
     audience = operations.find(context.audiences, tenant, name)
-    view = _view_of(context, replace(audience, spec=wiring.specs(context).present(audience)))
+    view = _view_of(context, replace(audience, spec=wiring.specs(context).stored(audience)))
     ref = ref_of(audience)
     return replace(view, current=context.versions.current(ref), address=context.versions.address(ref))
 

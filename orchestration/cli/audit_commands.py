@@ -7,7 +7,7 @@ import typer
 
 from orchestration.cli import options
 from orchestration.cli.commands import Group, command
-from orchestration.cli.console import print_table, say
+from orchestration.cli.console import print_note, print_table
 from orchestration.cli.formatting import clock_time
 from orchestration.cli.session import catalog_context
 from orchestration.operations.audits import since_ms
@@ -26,7 +26,7 @@ def _records(entries: "Sequence[AuditEntry]") -> list[dict[str, Any]]:
 
 def _show(entries: "Sequence[AuditEntry]") -> None:
     if not entries:
-        say("No matching entries.")
+        print_note("No matching entries.")
         return
     print_table(
         ("AT (UTC)", "ACTOR", "ACTION", "OBJECT", "JOB", "WITH"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from orchestration.cli import session
-from orchestration.cli.console import say
+from orchestration.cli.console import print_note
 from orchestration.cli.session import SESSION
 from orchestration.platform.deferred import deferred
 from schemas.errors import MusterError
@@ -21,8 +21,8 @@ with deferred(__name__):
     from orchestration.catalog import auditing, records
     from orchestration.operations import notifying, segments, wiring
 
-_OF_SCHEDULES: Final = "schedules "
-_OF_SEGMENTS: Final = "segments "
+_SCHEDULE_COMMANDS: Final = "schedules "
+_SEGMENT_COMMANDS: Final = "segments "
 _NOT_RECORDED: Final = frozenset({"json", "wait", "timeout", "tenant", "name", "audience", "job", "yes"})
 
 
@@ -30,7 +30,7 @@ _NOT_RECORDED: Final = frozenset({"json", "wait", "timeout", "tenant", "name", "
 def audited(path: str, given: Mapping[str, Any]) -> Iterator[None]:
     """Record the run of the command `path` with the arguments `given`, and what it changed."""
     SESSION.job = None
-    before = _look(path, given)
+    before = _current_state(path, given)
     try:
         yield
     except MusterError as exc:
@@ -54,13 +54,13 @@ def _context() -> "Context | None":
         return None
 
 
-def _look(path: str, given: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _current_state(path: str, given: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The catalog's view of the command's schedule, segment, job or audience. None if there is none."""
     if (context := _context()) is None:
         return None
     try:
-        if "name" in given and path.startswith((_OF_SCHEDULES, _OF_SEGMENTS)):
-            return _look_within(context, path, given)
+        if "name" in given and path.startswith((_SCHEDULE_COMMANDS, _SEGMENT_COMMANDS)):
+            return _schedule_or_segment_state(context, path, given)
         if (job := given.get("job") or SESSION.job) is not None:
             found = wiring.all_jobs(context).find(job_id(job))
             attempt = {"attempt": found.attempt} if isinstance(found, records.Job) else {}
@@ -69,7 +69,7 @@ def _look(path: str, given: Mapping[str, Any]) -> Mapping[str, Any] | None:
         if name is None or "tenant" not in given:
             return None
         audience = context.audiences.get(tenant_name(given["tenant"]), audience_name(name))
-        recipients = context.recipients.of(audience.tenant, audience.audience_id)
+        recipients = context.recipients.get(audience.tenant, audience.audience_id)
         return {
             "name": audience.name,
             "spec": audience.spec.as_record(),
@@ -82,13 +82,13 @@ def _look(path: str, given: Mapping[str, Any]) -> Mapping[str, Any] | None:
         context.database.close()
 
 
-def _look_within(context: "Context", path: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
-    if path.startswith(_OF_SCHEDULES):
+def _schedule_or_segment_state(context: "Context", path: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    if path.startswith(_SCHEDULE_COMMANDS):
         schedule = context.schedules.get(tenant_name(given["tenant"]), given["name"])
         return {n: getattr(schedule, n) for n in ("kind", "expression", "timezone", "request", "enabled")}
-    standing = segments.find(context.segments, given["tenant"], given["name"])
-    segment = standing.segment
-    return {"state": segment.state, "rule_version": segment.rule_version, "rule": standing.rule.text}
+    overview = segments.find(context.segments, given["tenant"], given["name"])
+    segment = overview.segment
+    return {"state": segment.state, "rule_version": segment.rule_version, "rule": overview.rule.text}
 
 
 def _record(path: str, given: Mapping[str, Any], before: Mapping[str, Any] | None, error: str | None) -> None:
@@ -96,11 +96,11 @@ def _record(path: str, given: Mapping[str, Any], before: Mapping[str, Any] | Non
         return
     job = SESSION.job or given.get("job")
     name = given.get("audience") or given.get("name")
-    if "name" in given and path.startswith((_OF_SCHEDULES, _OF_SEGMENTS)):
+    if "name" in given and path.startswith((_SCHEDULE_COMMANDS, _SEGMENT_COMMANDS)):
         name = f"{path.split(maxsplit=1)[0]}/{given['name']}"
     tenant = given.get("tenant")
     object_ = "/".join(str(part) for part in (tenant, name) if part) or str(job or path)
-    after = _look(path, {**given, "renamed": path == "audiences rename"}) if error is None else None
+    after = _current_state(path, {**given, "renamed": path == "audiences rename"}) if error is None else None
     arguments = {key: _shown(value) for key, value in given.items() if key not in _NOT_RECORDED and value is not None}
     written = auditing.record(
         context.audit,
@@ -115,7 +115,7 @@ def _record(path: str, given: Mapping[str, Any], before: Mapping[str, Any] | Non
     )
     context.database.close()
     if not written:
-        say("The entry could not be written to the audit trail; it is in the log of this command.")
+        print_note("The entry could not be written to the audit trail; it is in the log of this command.")
 
 
 def _shown(value: Any) -> Any:

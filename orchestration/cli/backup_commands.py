@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestration.cli.commands import Done, Group, command, show_done
-from orchestration.cli.console import print_line, say
+from orchestration.cli.console import print_line, print_note
 from orchestration.cli.formatting import number, size
 from orchestration.cli.session import lake_context
 from orchestration.platform.deferred import deferred
@@ -33,10 +33,10 @@ def backup(*, place: Location) -> Done:
 
     Imports may run meanwhile.
     """
-    made = wiring.backups(lake_context()).backup(place)
+    report = wiring.backups(lake_context()).backup(place)
     return Done(
-        record={"files": made.files, "bytes": made.bytes, "place": place},
-        text=f"{number(made.files)} files, {size(made.bytes)}, and the catalog are in {place}",
+        record={"files": report.files, "bytes": report.bytes, "place": place},
+        text=f"{number(report.files)} files, {size(report.bytes)}, and the catalog are in {place}",
     )
 
 
@@ -47,7 +47,7 @@ def _restored_record(done: "BackupReport") -> dict[str, Any]:
 def _show_restored(done: "BackupReport") -> None:
     print_line(f"{number(done.files)} files, {size(done.bytes)}, and the catalog were restored")
     if done.failed_jobs:
-        say(f"Running during the backup, now FAILED; submit them again: {', '.join(done.failed_jobs)}")
+        print_note(f"Running during the backup, now FAILED; submit them again: {', '.join(done.failed_jobs)}")
 
 
 @command(

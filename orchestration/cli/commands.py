@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Generic, Literal, ParamSpec, TypeAlias
 import typer
 
 from orchestration.cli.audit_trail import audited
-from orchestration.cli.console import print_json, print_json_rows, print_line, say
+from orchestration.cli.console import print_json, print_json_rows, print_line, print_note
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.families import FAMILIES
 from orchestration.cli.session import SESSION
@@ -118,18 +118,18 @@ def command(
 
     def register(function: Callable[GivenP, Result[ValueT]]) -> Callable[GivenP, Result[ValueT]]:
         call: Callable[..., Result[ValueT]] = function
-        own = inspect.signature(function).parameters
-        parameters = [*own.values(), *([_JSON] if record is not None and "json" not in own else [])]
+        declared = inspect.signature(function).parameters
+        parameters = [*declared.values(), *([_JSON] if record is not None and "json" not in declared else [])]
 
         @wraps(function)
         def run(**given: Any) -> None:
             SESSION.json = given.get("json", False)
-            if "json" not in own:
+            if "json" not in declared:
                 given.pop("json", None)
             recorded = effect == "changes" and acts(given)
             with audited(path, given) if recorded else nullcontext():
-                found = call(**given)
-            _present(found if isinstance(found, Answer) else Answer(value=found), show, record)
+                result = call(**given)
+            _present(result if isinstance(result, Answer) else Answer(value=result), show, record)
 
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
         run.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -150,14 +150,14 @@ def show_now(value: ValueT, show: Callable[[ValueT], None]) -> None:
 
 def _present(answer: Answer[Any], show: Callable[[Any], None], record: Callable[[Any], Any] | None) -> None:
     if SESSION.json and record is not None:
-        made = record(answer.value)
-        if isinstance(made, Iterator):
-            print_json_rows(made)
+        document = record(answer.value)
+        if isinstance(document, Iterator):
+            print_json_rows(document)
         else:
-            print_json(made)
+            print_json(document)
     else:
         show(answer.value)
     for note in answer.notes:
-        say(note)
+        print_note(note)
     if answer.code is not ExitCode.OK:
         raise typer.Exit(answer.code)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from orchestration.cli.commands import Group, Json, command
-from orchestration.cli.console import print_line, say
+from orchestration.cli.console import print_line, print_note
 from orchestration.cli.session import settings
 from orchestration.platform.deferred import deferred
 from schemas.records import as_record
@@ -44,7 +44,7 @@ def _show(found: Connection) -> None:
     if found.addresses is not None:
         _show_addresses(found.addresses)
     if found.hint:
-        say(found.hint)
+        print_note(found.hint)
 
 
 def _show_addresses(found: "Addresses") -> None:
@@ -93,7 +93,7 @@ def connect(
     loaded = settings()
     if write is not None:
         connecting.write_keys(loaded, write)
-        say(f"The keys are in {write}.")
+        print_note(f"The keys are in {write}.")
     if chosen:
         return Connection(snippet=connecting.snippet(loaded, chosen[0], str(write or KEYS_FILE)))
     found = connecting.addresses(loaded)

@@ -41,7 +41,7 @@ def _console(*, stderr: bool) -> "Console":
     return console.Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True, width=width)
 
 
-def say(message: str) -> None:
+def print_note(message: str) -> None:
     """Print a message that is not part of the result."""
     err().print(message)
 

@@ -41,12 +41,12 @@ _MEANINGS = {
 }
 
 
-def of_error(error: MusterError) -> ExitCode:
+def code_for_error(error: MusterError) -> ExitCode:
     """The exit code of an error, by its class."""
     return ExitCode.USER_ERROR if isinstance(error, UserError) else ExitCode.SYSTEM_ERROR
 
 
-def of_job(job: "Job | Export") -> ExitCode:
+def code_for_job(job: "Job | Export") -> ExitCode:
     """The exit code of a job or an export: NOT_FINISHED while it runs."""
     match job.state:
         case "READY":

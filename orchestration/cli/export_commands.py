@@ -9,10 +9,10 @@ import typer
 from orchestration.cli import export_options as shapes
 from orchestration.cli import options
 from orchestration.cli.commands import Answer, Group, command
-from orchestration.cli.console import print_line, say
+from orchestration.cli.console import print_line, print_note
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.export_options import export_request
-from orchestration.cli.following import Followed, Submitted, say_skipped, show_started, submitted
+from orchestration.cli.following import Followed, Submitted, print_skipped, show_started, submitted
 from orchestration.cli.formatting import number, safe, size
 from orchestration.cli.screen import screen
 from orchestration.cli.session import lake_context, receiver_context, stack_context
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 with deferred(__name__):
     from orchestration.kinds.export import versions
-    from orchestration.operations import audiences, reading, wiring
+    from orchestration.operations import audiences, queries, wiring
 
 TOP = Group("")
 NULL: Final = "\\N"
@@ -93,8 +93,8 @@ def _show_export(found: Submitted | Followed | Folder | OneFile) -> None:
 
 def _show_folder(found: Folder) -> None:
     manifest = found.manifest
-    if (taken := manifest.selection) is not None:
-        say_skipped(taken.rows("filtered"), taken.rows("suppressed"))
+    if (selection := manifest.selection) is not None:
+        print_skipped(selection.rows("filtered"), selection.rows("suppressed"))
     what = "" if manifest.delta is None else f" since version {manifest.delta.version}"
     print_line(
         f"version {manifest.version} of {found.audience}{what}: {number(manifest.rows)} rows in "
@@ -231,7 +231,7 @@ def _folder(context: "Context", request: "ExportRequest") -> Folder:
 
         manifest = wiring.local_exports(context).run(audience, request, on_rows=show)
     if manifest.formulas_found:
-        say(
+        print_note(
             f"{number(manifest.formulas_found)} texts begin like spreadsheet formulas; they are written "
             + ("escaped." if request.format.formulas == "escape" else "as they are (--formulas escape|refuse).")
         )
@@ -241,7 +241,7 @@ def _folder(context: "Context", request: "ExportRequest") -> Folder:
 def _one_file(context: "Context", request: "ExportRequest", *, overwrite: bool) -> OneFile:
     audience = audiences.find(context.audiences, request.tenant, request.audience)
     version = versions.resolve_version(context.versions, audience, version=request.version, as_of=request.moment)
-    info, done = reading.export(
+    info, done = queries.export(
         audience,
         version=version,
         destination=request.to,
@@ -290,7 +290,7 @@ def _show_verified(verified: Verified) -> None:
         f"{len(found.files)} files, all numbers match"
     )
     if found.selection is not None:
-        say_skipped(found.selection.rows("filtered"), found.selection.rows("suppressed"))
+        print_skipped(found.selection.rows("filtered"), found.selection.rows("suppressed"))
 
 
 @command(
@@ -313,7 +313,7 @@ def verify(
     """
     received = wiring.received_exports(receiver_context(manifest))
     found, difference = received.verify(
-        manifest, profile=profile, on_rows=lambda rows: say(f"{number(rows)} rows verified")
+        manifest, profile=profile, on_rows=lambda rows: print_note(f"{number(rows)} rows verified")
     )
     return Answer(
         value=Verified(address=manifest, manifest=found, difference=difference),

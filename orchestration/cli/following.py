@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import typer
 
 from orchestration.cli.commands import Answer
-from orchestration.cli.console import print_line, say
-from orchestration.cli.exits import ExitCode, of_job
+from orchestration.cli.console import print_line, print_note
+from orchestration.cli.exits import ExitCode, code_for_job
 from orchestration.cli.formatting import number, safe, size
 from orchestration.cli.receipts import print_receipt
 from orchestration.cli.rendering import export_line, job_line, job_lines
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 with deferred(__name__):
     from orchestration.operations import submit, wiring
 
-OF_SETTINGS: Final = frozenset(
+FIXABLE_BY_SETTINGS: Final = frozenset(
     {
         "AUDIENCE_WOULD_SHRINK",
         "BAD_COLUMN",
@@ -120,14 +120,20 @@ def wait_for(
             for last in _views(context, job_id, display, timeout_s):
                 word = "export" if isinstance(last, ExportView) else "job"
     except KeyboardInterrupt:
-        say(f"The {word} continues; `muster jobs wait {job_id}` waits again, `muster jobs cancel {job_id}` cancels it.")
+        print_note(
+            f"The {word} continues; `muster jobs wait {job_id}` waits again, `muster jobs cancel {job_id}` cancels it."
+        )
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     if last is None or not last.final:
-        say(f"Not finished after {timeout_s:g} s; the {word} continues. `muster jobs wait {job_id}` waits again.")
+        print_note(
+            f"Not finished after {timeout_s:g} s; the {word} continues. `muster jobs wait {job_id}` waits again."
+        )
         if last is None:
             raise typer.Exit(ExitCode.NOT_FINISHED)
         return Answer(value=followed(context, last), code=ExitCode.NOT_FINISHED)
-    return Answer(value=followed(context, last), code=of_job(last.job if isinstance(last, JobView) else last.export))
+    return Answer(
+        value=followed(context, last), code=code_for_job(last.job if isinstance(last, JobView) else last.export)
+    )
 
 
 def _views(
@@ -135,7 +141,7 @@ def _views(
 ) -> Iterator[JobView | ExportView]:
     """Views of the job, each shown on the screen, until it has ended or `timeout_s` has passed."""
     began = time.monotonic()
-    noted = False
+    duplicate_noted = False
 
     def sleep(seconds: float) -> None:
         if timeout_s is not None and time.monotonic() - began >= timeout_s:
@@ -148,20 +154,20 @@ def _views(
                 line = export_line(view, time.monotonic() - began)
                 display.show([line], line)
             else:
-                if view.duplicate_of is not None and not noted:
-                    noted = True
-                    say(duplicate_text(job_id, view.job))
+                if view.duplicate_of is not None and not duplicate_noted:
+                    duplicate_noted = True
+                    print_note(duplicate_text(job_id, view.job))
                 display.show(job_lines(view), job_line(view))
             yield view
     except TimeoutError:
         pass
 
 
-def duplicate_text(job_id: JobId, twin: "Job") -> str:
+def duplicate_text(job_id: JobId, original: "Job") -> str:
     """The message for a job that was not run because it is a duplicate."""
     return (
-        f"This object was already imported with the same options: job {job_id} is a duplicate of {twin.job_id}, "
-        f"which is {twin.state}. Use --again to import it once more."
+        f"This object was already imported with the same options: job {job_id} is a duplicate of {original.job_id}, "
+        f"which is {original.state}. Use --again to import it once more."
     )
 
 
@@ -171,7 +177,7 @@ def show_started(value: Submitted | Followed) -> None:
         show_end(value)
         return
     print_line(value.job_id)
-    say(f"Submitted. `muster jobs wait {value.job_id}` follows the {value.word}.")
+    print_note(f"Submitted. `muster jobs wait {value.job_id}` follows the {value.word}.")
 
 
 def show_end(found: Followed) -> None:
@@ -179,7 +185,7 @@ def show_end(found: Followed) -> None:
     if not found.view.final:
         return
     if isinstance(found.view, ExportView):
-        _show_end_of_export(found.view)
+        _show_export_end(found.view)
         return
     job = found.view.job
     if job.state == "READY" and found.receipt is not None:
@@ -198,7 +204,7 @@ def show_end(found: Followed) -> None:
 
 def settings_remedy(job: "Job") -> str | None:
     """How other settings may help a job that failed on its file. None if they cannot."""
-    if job.error is None or job.error.code not in OF_SETTINGS or job.segment is not None:
+    if job.error is None or job.error.code not in FIXABLE_BY_SETTINGS or job.segment is not None:
         return None
     name = safe(job.audience) if job.tenant == submit.DEFAULT_TENANT else f"{safe(job.audience)} -t {safe(job.tenant)}"
     return (
@@ -207,7 +213,7 @@ def settings_remedy(job: "Job") -> str | None:
     )
 
 
-def _show_end_of_export(view: ExportView) -> None:
+def _show_export_end(view: ExportView) -> None:
     export = view.export
     if export.outcome is None:
         print_line(f"export {export.job_id} is {export.state}")
@@ -223,12 +229,12 @@ def _show_end_of_export(view: ExportView) -> None:
     what = f"version {outcome['version']} of {export.tenant}/{export.audience}"
     print_line(f"{what}: {number(outcome['rows'])} rows in {where}")
     if outcome.get("formulas_found"):
-        say(f"{number(outcome['formulas_found'])} texts begin like spreadsheet formulas (--formulas).")
+        print_note(f"{number(outcome['formulas_found'])} texts begin like spreadsheet formulas (--formulas).")
     if "rows_filtered" in outcome:
-        say_skipped(outcome["rows_filtered"], outcome["rows_suppressed"])
+        print_skipped(outcome["rows_filtered"], outcome["rows_suppressed"])
 
 
-def say_skipped(filtered: int, suppressed: int) -> None:
+def print_skipped(filtered: int, suppressed: int) -> None:
     """Print how many rows were read and not exported, if any."""
     if filtered or suppressed:
-        say(f"Left out: {number(filtered)} rows that did not match, {number(suppressed)} of suppressed users.")
+        print_note(f"Left out: {number(filtered)} rows that did not match, {number(suppressed)} of suppressed users.")

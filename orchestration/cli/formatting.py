@@ -35,10 +35,10 @@ def rate(value: float, unit: str) -> str:
 
 def duration(seconds: float) -> str:
     """A time span in its largest fitting unit, from a minute on in two units: 65 -> 1 min 5 s."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
+    total = max(0, round(seconds))
+    if total < 60:
+        return f"{total} s"
+    minutes, rest = divmod(total, 60)
     if minutes < 60:
         return f"{minutes} min {rest} s"
     hours, minutes = divmod(minutes, 60)

@@ -12,7 +12,7 @@ from orchestration.cli import options
 from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_line, print_pairs, print_table
 from orchestration.cli.dry_runs import DryRunView, run_dry, show_dry_run
-from orchestration.cli.exits import ExitCode, of_job
+from orchestration.cli.exits import ExitCode, code_for_job
 from orchestration.cli.following import Followed, Submitted, duplicate_text, followed, show_end, wait_for
 from orchestration.cli.formatting import number, safe, size
 from orchestration.cli.import_target import Audience, Kind, OnlyColumns, checked_kind, target_of
@@ -34,7 +34,7 @@ with deferred(__name__):
     from orchestration.operations import inspection, submit, wiring
 
 TOP = Group("")
-REGISTRATION_LOOK_S: Final = 5.0
+REGISTRATION_POLL_S: Final = 5.0
 """Without --wait: how long to wait for the registration, to report a duplicate or a refusal at once."""
 INSPECT_FAULTS: Final = 10
 TICK_S: Final = 0.25
@@ -146,21 +146,21 @@ def _start(
 
 def _registered(context: "Context", job_id: "JobId") -> Answer[Submitted | Registered | Followed | DryRunView]:
     """Without --wait: the job's id, and what is known at once."""
-    deadline = time.monotonic() + REGISTRATION_LOOK_S
-    while (view := wiring.job_progress(context).look(job_id, now_ms())) is None and time.monotonic() < deadline:
+    deadline = time.monotonic() + REGISTRATION_POLL_S
+    while (view := wiring.job_progress(context).view(job_id, now_ms())) is None and time.monotonic() < deadline:
         time.sleep(TICK_S)
     if view is None:
-        return Answer(value=Submitted(job_id=job_id), notes=[_follows(job_id)])
+        return Answer(value=Submitted(job_id=job_id), notes=[_submitted_note(job_id)])
     value = Registered(job=followed(context, view), job_id=view.job.job_id)
     if view.duplicate_of is not None:
         return Answer(value=value, notes=[duplicate_text(job_id, view.job)])
     if view.job.error is not None:
         error = view.job.error
-        return Answer(value=value, notes=[f"{error.code}: {safe(error.message)}"], code=of_job(view.job))
-    return Answer(value=value, notes=[_follows(job_id)])
+        return Answer(value=value, notes=[f"{error.code}: {safe(error.message)}"], code=code_for_job(view.job))
+    return Answer(value=value, notes=[_submitted_note(job_id)])
 
 
-def _follows(job_id: "JobId") -> str:
+def _submitted_note(job_id: "JobId") -> str:
     return f"Submitted. `muster jobs wait {job_id}` follows the job."
 
 

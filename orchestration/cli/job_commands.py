@@ -10,7 +10,7 @@ import typer
 from orchestration.catalog.records import Export
 from orchestration.cli import options
 from orchestration.cli.commands import Answer, Group, command
-from orchestration.cli.console import print_line, print_table, say
+from orchestration.cli.console import print_line, print_note, print_table
 from orchestration.cli.following import Followed, Submitted, show_end, show_started, submitted, wait_for
 from orchestration.cli.formatting import age
 from orchestration.cli.job_views import ShownExport, ShownJob, result_of, show_job, shown
@@ -38,7 +38,7 @@ def records(found: Sequence[AnyJob]) -> list[dict[str, Any]]:
 def show_list(found: Sequence[AnyJob]) -> None:
     """Print jobs, one per line."""
     if not found:
-        say("No matching jobs.")
+        print_note("No matching jobs.")
         return
     now = now_ms()
     exports = any(isinstance(job, Export) for job in found)
@@ -96,7 +96,7 @@ def list_(
 def show(*, job: options.JobArgument) -> ShownJob | ShownExport:
     """Show a job: its history, progress and error."""
     context, wanted = catalog_context(), job_id(job)
-    if (view := wiring.job_progress(context).look_at_any(wanted, now_ms())) is None:
+    if (view := wiring.job_progress(context).any_view(wanted, now_ms())) is None:
         raise job_rows.unknown_job(wanted)
     return shown(context, wanted, view)
 
@@ -143,11 +143,13 @@ def cancel(*, job: options.JobArgument) -> Answer[Cancelled]:
     context, wanted = catalog_context(), job_id(job)
     found = wiring.job_progress(context).await_registration(wanted, now_ms=now_ms, sleep=time.sleep)
     if isinstance(found, Export):
-        of_export = wiring.export_jobs(context).cancel(wanted)
-        done = Cancelled(job=of_export.export, already=of_export.already, warnings=of_export.warnings)
+        cancelled_export = wiring.export_jobs(context).cancel(wanted)
+        done = Cancelled(
+            job=cancelled_export.export, already=cancelled_export.already, warnings=cancelled_export.warnings
+        )
     else:
-        of_import = wiring.import_jobs(context).cancel(wanted)
-        done = Cancelled(job=of_import.job, already=of_import.already, warnings=of_import.warnings)
+        cancelled_import = wiring.import_jobs(context).cancel(wanted)
+        done = Cancelled(job=cancelled_import.job, already=cancelled_import.already, warnings=cancelled_import.warnings)
     return Answer(value=done, notes=done.warnings)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestration.cli.console import print_line, print_pairs, print_table, say
+from orchestration.cli.console import print_line, print_note, print_pairs, print_table
 from orchestration.cli.following import settings_remedy
 from orchestration.cli.formatting import clock_time, number, size
 from orchestration.cli.notification_commands import print_notifications
@@ -25,9 +25,9 @@ with deferred(__name__):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownJob:
-    """An import or a snapshot with its history and what its attempts have sent. `asked`: the id that was given."""
+    """An import or a snapshot with its history and what its attempts have sent. `requested`: the id that was given."""
 
-    asked: JobId
+    requested: JobId
     view: JobView
     history: "list[Transition]"
     attempts: Mapping[Attempt, Mapping[str, Any] | None]
@@ -56,18 +56,20 @@ class ShownExport:
         return {**export_view_record(self.view, self.history), "notifications": notifications}
 
 
-def shown(context: "Context", asked: JobId, view: JobView | ExportView) -> ShownJob | ShownExport:
+def shown(context: "Context", requested: JobId, view: JobView | ExportView) -> ShownJob | ShownExport:
     """Everything to show of a job."""
     if isinstance(view, ExportView):
         job_id = view.export.job_id
-        return ShownExport(view=view, history=context.exports.history(job_id), notifications=context.outbox.of(job_id))
+        return ShownExport(
+            view=view, history=context.exports.history(job_id), notifications=context.outbox.by_subject(job_id)
+        )
     job_id = view.job.job_id
     return ShownJob(
-        asked=asked,
+        requested=requested,
         view=view,
         history=context.jobs.history(job_id),
         attempts=context.jobs.attempt_reports(job_id),
-        notifications=context.outbox.of(job_id),
+        notifications=context.outbox.by_subject(job_id),
     )
 
 
@@ -83,7 +85,7 @@ def show_job(found: ShownJob | ShownExport) -> None:
 def _show_import(found: ShownJob) -> None:
     view, job = found.view, found.view.job
     if view.duplicate_of is not None:
-        say(f"Job {found.asked} is a duplicate of {job.job_id}, which is shown here.")
+        print_note(f"Job {found.requested} is a duplicate of {job.job_id}, which is shown here.")
     pairs: list[tuple[str, object]] = [
         ("job", job.job_id),
         ("audience", f"{job.tenant}/{job.audience}") if job.kind == "audience" else (job.kind, f"of {job.tenant}"),
@@ -167,10 +169,10 @@ def result_of(job: "Job | Export") -> str:
 
 def _state(view: JobView) -> str:
     text = view.job.state if view.job.attempt < 2 else f"{view.job.state}, attempt {view.job.attempt}"
-    return f"{text}, {waits}" if (waits := waiting_text(view.no_worker_s)) else text
+    return f"{text}, {warning}" if (warning := waiting_text(view.no_worker_s)) else text
 
 
 def _rows(job: "Job") -> str:
-    if (seen := job.evidence) is None:
+    if (counts := job.evidence) is None:
         return "-"
-    return f"{number(seen['rows'])} = {number(seen['accepted'])} accepted + {number(seen['rejected'])} rejected"
+    return f"{number(counts['rows'])} = {number(counts['accepted'])} accepted + {number(counts['rejected'])} rejected"

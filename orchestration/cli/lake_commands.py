@@ -11,7 +11,7 @@ import typer
 
 from orchestration.cli import options
 from orchestration.cli.commands import Answer, Done, Group, command, show_done
-from orchestration.cli.console import out, print_line, print_table, say
+from orchestration.cli.console import out, print_line, print_note, print_table
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.formatting import number, safe, shorten, without_controls
 from orchestration.cli.session import SESSION, kafka_context, lake_context
@@ -53,11 +53,11 @@ def _show_queried(found: Queried) -> None:
         writer.writerow(names if exact else map(without_controls, names))
         writer.writerows(rows if exact else (map(without_controls, row) for row in rows))
         return
-    some = list(islice(rows, found.limit + 1))
-    numeric = [n for i, n in enumerate(names) if some and isinstance(some[0][i], int | float)]
-    print_table(names, [["" if v is None else v for v in row] for row in some[: found.limit]], right=numeric)
-    if len(some) > found.limit:
-        say(f"The first {found.limit} rows; --limit shows more, --csv all.")
+    fetched = list(islice(rows, found.limit + 1))
+    numeric = [n for i, n in enumerate(names) if fetched and isinstance(fetched[0][i], int | float)]
+    print_table(names, [["" if v is None else v for v in row] for row in fetched[: found.limit]], right=numeric)
+    if len(fetched) > found.limit:
+        print_note(f"The first {found.limit} rows; --limit shows more, --csv all.")
 
 
 @command(
@@ -126,7 +126,7 @@ Letters = Sequence[tuple[int, "DeadLetter"]]
 
 def _show_letters(letters: Letters) -> None:
     if not letters:
-        say("There are no dead letters.")
+        print_note("There are no dead letters.")
         return
     print_table(
         ("DEAD LETTER", "FROM", "BYTES", "REASON"),
@@ -150,7 +150,7 @@ def list_(*, limit: options.NewestLimit = 50) -> Letters:
     """List dead letters with their origin and reason."""
     found = operations.read(kafka_context().settings.kafka_bootstrap, limit=limit + 1)
     if len(found) > limit:
-        say(f"The newest {number(limit)}; there are more, --limit shows them.")
+        print_note(f"The newest {number(limit)}; there are more, --limit shows them.")
     return found[-limit:]
 
 

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from orchestration.cli.commands import examples
-from orchestration.cli.console import print_json, say, show_error
-from orchestration.cli.exits import ExitCode, of_error
+from orchestration.cli.console import print_json, print_note, show_error
+from orchestration.cli.exits import ExitCode, code_for_error
 from orchestration.cli.families import Muster
 from orchestration.cli.formatting import safe
 from orchestration.cli.session import SESSION
@@ -74,12 +74,12 @@ def main(arguments: Sequence[str]) -> int:
         show_error(exc)
         if SESSION.json:
             print_json({"error": exc.as_record()})
-        return of_error(exc)
+        return code_for_error(exc)
     except Exception as exc:
         if SESSION.debug:
             raise
-        say(f"UNEXPECTED: {type(exc).__name__}: {safe(exc)}")
-        say("This is a bug in Muster; `muster --debug ...` shows the traceback.")
+        print_note(f"UNEXPECTED: {type(exc).__name__}: {safe(exc)}")
+        print_note("This is a bug in Muster; `muster --debug ...` shows the traceback.")
         return ExitCode.SYSTEM_ERROR
     finally:
         SESSION.end()

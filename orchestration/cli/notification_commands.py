@@ -8,7 +8,7 @@ import typer
 
 from connectors.private_files import replace_private
 from orchestration.cli.commands import Done, Group, command, show_done
-from orchestration.cli.console import print_line, print_table, say
+from orchestration.cli.console import print_line, print_note, print_table
 from orchestration.cli.session import catalog_context, plain_context, settings
 from orchestration.platform.deferred import deferred
 from schemas.errors import UserError
@@ -30,7 +30,7 @@ def _records(rows: "Sequence[Notification]") -> list[dict[str, Any]]:
 
 def _show_undelivered(rows: "Sequence[Notification]") -> None:
     if not rows:
-        say("Everything was delivered.")
+        print_note("Everything was delivered.")
         return
     print_table(
         ("NOTIFICATION", "OF", "OUTCOME", "TO", "STATE", "TRIES", "LAST ERROR"),
@@ -102,9 +102,9 @@ def key(
 
     Receivers check signatures with it; it is never printed. Without --tenant, it is the key for operators' receivers.
     """
-    made = notifying.webhook_key(plain_context(settings()).settings, tenant)
+    signing_key = notifying.webhook_key(plain_context(settings()).settings, tenant)
     try:
-        replace_private(to, made.reveal())
+        replace_private(to, signing_key.reveal())
     except OSError as exc:
         raise UserError("NOT_WRITABLE", f"{to} cannot be written: {exc.strerror}", path=str(to)) from exc
     return Done(text=f"the key is in {to}")

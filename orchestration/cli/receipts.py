@@ -10,8 +10,8 @@ import typer
 from connectors.private_files import write_private
 from orchestration.cli import options
 from orchestration.cli.commands import Answer, Group, command
-from orchestration.cli.console import print_pairs, print_table, say
-from orchestration.cli.exits import ExitCode, of_job
+from orchestration.cli.console import print_note, print_pairs, print_table
+from orchestration.cli.exits import ExitCode, code_for_job
 from orchestration.cli.formatting import number, outside_texts, safe
 from orchestration.cli.rendering import column_pairs
 from orchestration.cli.session import catalog_context, lake_context
@@ -32,7 +32,7 @@ def print_receipt(receipt: dict[str, Any]) -> None:
     if "snapshot" in receipt:
         _print_snapshot(receipt)
         return
-    from_file: list[tuple[str, object]] = [
+    file_pairs: list[tuple[str, object]] = [
         ("source", f"s3://{receipt['source']['bucket']}/{receipt['source']['key']}"),
         ("rows", f"{rows} = {accepted} accepted + {rejected} rejected"),
         ("rejected", by_code or "none"),
@@ -43,7 +43,7 @@ def print_receipt(receipt: dict[str, Any]) -> None:
             [
                 (receipt["kind"], f"of {receipt['tenant']}, {receipt['state']}"),
                 ("job", f"{receipt['job']}, attempt {receipt['attempt']}"),
-                *from_file,
+                *file_pairs,
                 ("accepted", f"{number(receipt['stored'])} stored + {number(receipt['duplicates'])} duplicates"),
                 finished,
             ]
@@ -52,7 +52,7 @@ def print_receipt(receipt: dict[str, Any]) -> None:
     pairs: list[tuple[str, object]] = [
         ("audience", f"{receipt['tenant']}/{receipt['audience']} version {receipt['version']}, {receipt['state']}"),
         ("job", f"{receipt['job']}, attempt {receipt['attempt']}, {receipt['mode']}"),
-        *from_file,
+        *file_pairs,
         ("accepted", f"{number(receipt['distinct'])} distinct + {number(receipt['duplicates'])} duplicates"),
     ]
     if (counts := receipt.get("membership")) is not None:
@@ -110,8 +110,8 @@ def receipt(*, job: options.JobArgument) -> Answer[Mapping[str, Any] | None]:
     found = context.jobs.get(job_id(job))
     kept = context.jobs.receipt(found.job_id)
     if kept is None:
-        say(f"job {found.job_id} is {found.state} and has no receipt; see `muster jobs show {found.job_id}`")
-        code = of_job(found)
+        print_note(f"job {found.job_id} is {found.state} and has no receipt; see `muster jobs show {found.job_id}`")
+        code = code_for_job(found)
         return Answer(value=None, code=code if code is not ExitCode.OK else ExitCode.SYSTEM_ERROR)
     return Answer(value=dict(kept))
 
@@ -136,7 +136,7 @@ def _show_rejects(found: Rejects) -> None:
     if found.file is not None:
         return
     if not found.rows:
-        say("The job has no rejects.")
+        print_note("The job has no rejects.")
         return
     print_table(
         ("LINE", "BYTE", "COLUMN", "CODE", "REASON", "ROW BEGINS"),
@@ -144,7 +144,9 @@ def _show_rejects(found: Rejects) -> None:
         right=("LINE", "BYTE"),
     )
     if found.total > len(found.rows):
-        say(f"{number(len(found.rows))} of {number(found.total)} rejects; --limit shows more, --to writes all of them.")
+        print_note(
+            f"{number(len(found.rows))} of {number(found.total)} rejects; --limit shows more, --to writes all of them."
+        )
 
 
 def _byte(row: Mapping[str, Any]) -> str:
@@ -177,7 +179,7 @@ def rejects(
             write_private(to, file)
         except OSError as exc:
             raise UserError("NOT_WRITABLE", f"{to} cannot be written: {exc.strerror}", path=str(to)) from exc
-        say(f"All rejects are in {to} (Parquet).")
+        print_note(f"All rejects are in {to} (Parquet).")
         return Rejects(job=job, file=to)
     rows, total = operations.read_rejects(file, limit) if file is not None else ([], 0)
     return Rejects(job=job, rows=rows, total=total)

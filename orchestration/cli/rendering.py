@@ -24,8 +24,8 @@ def job_lines(view: JobView) -> list[str]:
         "  " + shorten(f"{safe(job.tenant)}/{safe(job.audience)}, {job.mode}, {source}", COLUMNS - 2),
     ]
     lines += [stage_line(stage) for stage in view.stages]
-    if waits := waiting_text(view.no_worker_s):
-        lines.append(f"  {waits}")
+    if warning := waiting_text(view.no_worker_s):
+        lines.append(f"  {warning}")
     return lines + partition_lines(view.partitions, done_word(view))
 
 
@@ -113,8 +113,8 @@ def job_line(view: JobView) -> str:
     cells = [f"job {view.job.job_id} {view.job.state}"]
     if view.queue_position is not None:
         cells.append(f"position {view.queue_position} in the queue")
-    if waits := waiting_text(view.no_worker_s):
-        cells.append(waits)
+    if warning := waiting_text(view.no_worker_s):
+        cells.append(warning)
     for stage in view.stages:
         if stage.state != "running":
             continue
@@ -142,8 +142,8 @@ def export_line(view: ExportView, elapsed_s: float) -> str:
     line = f"export {export.job_id}  {export.state}"
     if view.groups:
         # For a selection or a delta the expected rows are an upper bound: at the end only actual rows count.
-        of = "" if export.state == "READY" else f" of {number(view.expected_rows)}"
-        line += f"  {number(view.rows)}{of} rows, {view.written} of {len(view.groups)} groups"
+        total = "" if export.state == "READY" else f" of {number(view.expected_rows)}"
+        line += f"  {number(view.rows)}{total} rows, {view.written} of {len(view.groups)} groups"
         if export.state == "WRITING" and elapsed_s > 1 and view.rows:
             line += f", {number(int(view.rows / elapsed_s))} rows/s"
     return line
@@ -155,9 +155,9 @@ def column_pairs(
     """Columns of a version, and how they differ from the previous version's; `changes` is None if that is unknown."""
     pairs = [("columns", ", ".join(f"{c['name']}:{c['type']}" for c in columns) or "none")]
     if changes is not None:
-        said = [f"{word} {c['name']}:{c['type']}" for word in ("added", "dropped") for c in changes[word]]
-        said += [f"{c['name']} from {c['from']} to {c['to']}" for c in changes["retyped"]]
-        pairs.append(("column changes", ", ".join(said) or "none"))
+        texts = [f"{word} {c['name']}:{c['type']}" for word in ("added", "dropped") for c in changes[word]]
+        texts += [f"{c['name']} from {c['from']} to {c['to']}" for c in changes["retyped"]]
+        pairs.append(("column changes", ", ".join(texts) or "none"))
     return pairs
 
 

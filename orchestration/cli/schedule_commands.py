@@ -8,7 +8,7 @@ import typer
 
 from orchestration.cli import options
 from orchestration.cli.commands import Done, Group, command, show_done
-from orchestration.cli.console import print_line, print_pairs, print_table, say
+from orchestration.cli.console import print_line, print_note, print_pairs, print_table
 from orchestration.cli.formatting import clock_time, safe
 from orchestration.cli.session import SESSION, catalog_context, stack_context
 from orchestration.platform.clock import now_ms
@@ -58,7 +58,7 @@ def show_changed(view: ScheduleView) -> None:
 
 def _show_list(views: Sequence[ScheduleView]) -> None:
     if not views:
-        say("There are no schedules.")
+        print_note("There are no schedules.")
         return
     print_table(
         ("TENANT", "NAME", "KIND", "WHEN", "ZONE", "NEXT DUE", "LAST DUE", "LAST RUN"),
@@ -179,7 +179,7 @@ class Run:
 
 def _show_run(run: Run) -> None:
     print_line(run.run_id)
-    say(f"Submitted. `muster schedules show {run.schedule}` shows how it ends.")
+    print_note(f"Submitted. `muster schedules show {run.schedule}` shows how it ends.")
 
 
 @command(schedules, "run", "muster schedules run nightly", effect="changes", show=_show_run)

@@ -69,7 +69,7 @@ def create_import(
     """
     target, changes = target_of(kind, audience, changes, only_columns=only_columns)
     context = catalog_context()
-    made = operations.schedule_import(
+    created = operations.schedule_import(
         name,
         source,
         expression=when,
@@ -83,7 +83,7 @@ def create_import(
         schedules=context.schedules,
         settings=context.settings,
     )
-    return view_of(context, made)
+    return view_of(context, created)
 
 
 def _create_export(
@@ -117,7 +117,7 @@ def _create_export(
             "a recurring export is whole, or has the changes since its last one", param_hint="--delta-from"
         )
     context = catalog_context()
-    made = operations.schedule_export(
+    created = operations.schedule_export(
         name,
         export_request(audience=audience, to=to, tenant=tenant, **settings),
         expression=when,
@@ -127,10 +127,10 @@ def _create_export(
         audiences=context.audiences,
         schedules=context.schedules,
     )
-    return view_of(context, made)
+    return view_of(context, created)
 
 
-_OF_ONE_EXPORT: Final = frozenset(
+_ONE_TIME_EXPORT: Final = frozenset(
     {"name", "to", "tenant", "version", "as_of", "delta_from", "overwrite", "wait", "timeout"}
 )
 """Options of `muster export` that a recurring export lacks, or has in another form."""
@@ -145,7 +145,7 @@ create_export = command(
     show=show_changed,
 )(
     with_options(
-        _create_export, "settings", [p for p in signature(export).parameters.values() if p.name not in _OF_ONE_EXPORT]
+        _create_export, "settings", [p for p in signature(export).parameters.values() if p.name not in _ONE_TIME_EXPORT]
     )
 )
 
@@ -176,10 +176,10 @@ def create_snapshot(
         job_id=JobId(""),
         tenant=tenant,
         segment=segment,
-        audience=snapshots.audience_of(segment) if audience is None else audience,
+        audience=snapshots.default_audience(segment) if audience is None else audience,
         allow_shrink=allow_shrink,
     )
-    made = operations.schedule_snapshot(
+    created = operations.schedule_snapshot(
         name,
         request,
         expression=when,
@@ -189,4 +189,4 @@ def create_snapshot(
         schedules=context.schedules,
         segments=context.segments,
     )
-    return view_of(context, made)
+    return view_of(context, created)

@@ -8,7 +8,7 @@ import typer
 
 from orchestration.cli import options
 from orchestration.cli.commands import Answer, Group, command
-from orchestration.cli.console import print_line, print_pairs, print_table, say
+from orchestration.cli.console import print_line, print_note, print_pairs, print_table
 from orchestration.cli.formatting import clock_time, duration, number, outside_texts, shorten
 from orchestration.cli.segment_notes import count_outside, rule_notes
 from orchestration.cli.session import SESSION, catalog_context
@@ -69,13 +69,15 @@ def create(*, name: Name, rule: Rule, timezone: Zone = None, tenant: options.Ten
     """
     given = operations.read_rule(rule, timezone)
     context = catalog_context()
-    made = operations.create(tenant, name, given, SESSION.actor, audiences=context.audiences, segments=context.segments)
-    return Answer(value=made, notes=rule_notes(context, tenant, given))
+    created = operations.create(
+        tenant, name, given, SESSION.actor, audiences=context.audiences, segments=context.segments
+    )
+    return Answer(value=created, notes=rule_notes(context, tenant, given))
 
 
 def _show_list(records: Sequence[Record]) -> None:
     if not records:
-        say("There are no segments.")
+        print_note("There are no segments.")
         return
     print_table(
         ("TENANT", "SEGMENT", "STATE", "MEMBERS", "LAG", "VERSION", "RULE"),
@@ -106,8 +108,8 @@ def _show_list(records: Sequence[Record]) -> None:
 def list_(*, tenant: options.OnlyTenant = None) -> Sequence[Record]:
     """List segments with their sizes."""
     context = catalog_context()
-    found = context.segments.standing(None if tenant is None else tenant_name(tenant))
-    return [operations.segment_record(standing, context.settings.partitions, now_ms()) for standing in found]
+    found = context.segments.overviews(None if tenant is None else tenant_name(tenant))
+    return [operations.segment_record(overview, context.settings.partitions, now_ms()) for overview in found]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,14 +158,14 @@ def show(*, name: Name, tenant: options.Tenant = "default") -> SegmentView:
     without an event or a profile, no rule can match them.
     """
     context = catalog_context()
-    standing = operations.find(context.segments, tenant, name)
+    overview = operations.find(context.segments, tenant, name)
     record = {
-        **operations.segment_record(standing, context.settings.partitions, now_ms()),
-        "behind": operations.behind(standing.partitions.values(), archive=context.archive, settings=context.settings),
-        "outside": count_outside(context, standing),
-        "of_partitions": [operations.partition_record(one) for one in standing.partitions.values()],
+        **operations.segment_record(overview, context.settings.partitions, now_ms()),
+        "behind": operations.behind(overview.partitions.values(), archive=context.archive, settings=context.settings),
+        "outside": count_outside(context, overview),
+        "of_partitions": [operations.partition_record(one) for one in overview.partitions.values()],
     }
-    return SegmentView(record=record, rule=standing.rule)
+    return SegmentView(record=record, rule=overview.rule)
 
 
 @command(
@@ -182,10 +184,10 @@ def edit(*, name: Name, rule: Rule, timezone: Zone = None, tenant: options.Tenan
     """
     given = operations.read_rule(rule, timezone)
     context = catalog_context()
-    made, changed = operations.edit(context.segments, tenant, name, given, SESSION.actor)
+    segment, changed = operations.edit(context.segments, tenant, name, given, SESSION.actor)
     if not changed:
-        say("The rule has the same meaning as before: nothing has changed.")
-    return Answer(value=made, notes=rule_notes(context, tenant, given))
+        print_note("The rule has the same meaning as before: nothing has changed.")
+    return Answer(value=segment, notes=rule_notes(context, tenant, given))
 
 
 @command(
@@ -193,7 +195,7 @@ def edit(*, name: Name, rule: Rule, timezone: Zone = None, tenant: options.Tenan
 )
 def pause(*, name: Name, tenant: options.Tenant = "default") -> "Segment":
     """Stop evaluating a segment: its members stay as they are."""
-    return operations.turn(catalog_context().segments, tenant, name, "pause")
+    return operations.change_state(catalog_context().segments, tenant, name, "pause")
 
 
 @command(
@@ -201,7 +203,7 @@ def pause(*, name: Name, tenant: options.Tenant = "default") -> "Segment":
 )
 def resume(*, name: Name, tenant: options.Tenant = "default") -> "Segment":
     """Resume a paused segment, and emit the changes since the pause."""
-    return operations.turn(catalog_context().segments, tenant, name, "resume")
+    return operations.change_state(catalog_context().segments, tenant, name, "resume")
 
 
 @command(
@@ -212,7 +214,7 @@ def delete(*, name: Name, tenant: options.Tenant = "default") -> "Segment":
 
     Its rules stay in the catalog. A segment that another rule names cannot be deleted.
     """
-    return operations.turn(catalog_context().segments, tenant, name, "delete")
+    return operations.change_state(catalog_context().segments, tenant, name, "delete")
 
 
 def _show_versions(found: "Sequence[RuleVersion]") -> None:
@@ -228,7 +230,7 @@ def _show_versions(found: "Sequence[RuleVersion]") -> None:
     "muster segments versions buyers",
     effect="reads",
     show=_show_versions,
-    record=lambda found: [operations.rule_record_of(version) for version in found],
+    record=lambda found: [operations.rule_version_record(version) for version in found],
 )
 def versions(*, name: Name, tenant: options.Tenant = "default") -> "Sequence[RuleVersion]":
     """List the past and present rules of a segment."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestration.cli.console import say
+from orchestration.cli.console import print_note
 from orchestration.cli.formatting import number, safe
 from orchestration.platform.deferred import deferred
 from schemas.errors import MusterError, RetriableError, UserError
@@ -11,7 +11,7 @@ from schemas.records import as_record
 
 if TYPE_CHECKING:
     from connectors.lake.segment_queries import Mistyped
-    from orchestration.catalog.segment_records import NewRule, Standing
+    from orchestration.catalog.segment_records import NewRule, SegmentOverview
     from orchestration.context import Context
 
 with deferred(__name__):
@@ -48,14 +48,14 @@ def unseen_notes(
 def _mistyped_text(one: "Mistyped") -> str:
     """`the rule compares age with a number, and all 300 values of age are text`, and the remedy."""
     name, event = safe(one.operand.name), one.operand.event
-    of = name if event is None else f"{name} of {safe(event)}"
+    label = name if event is None else f"{name} of {safe(event)}"
     total, kind = sum(one.found.values()), "profiles" if event is None else "events"
-    what = f"all {number(total)} values of {of} are {TYPE_WORDS[next(iter(one.found))][1]}"
+    what = f"all {number(total)} values of {label} are {TYPE_WORDS[next(iter(one.found))][1]}"
     if len(one.found) > 1:
         counts = ", ".join(f"{number(n)} {TYPE_WORDS[type_][1]}" for type_, n in one.found.items())
-        what = f"none of the {number(total)} values of {of} has this type: {counts}"
+        what = f"none of the {number(total)} values of {label} has this type: {counts}"
     return (
-        f"the rule compares {of} with {TYPE_WORDS[one.operand.type][0]}, but {what}. `muster audiences configure "
+        f"the rule compares {label} with {TYPE_WORDS[one.operand.type][0]}, but {what}. `muster audiences configure "
         f"_{kind} --column {name}:{one.operand.type}` sets this type for later imports."
     )
 
@@ -64,8 +64,8 @@ def outside_notes(outside: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Notes about members of audiences that no rule can match: they disappear from the segment."""
     for one in outside:
         if one["users"]:
-            are = "member of {} is" if one["users"] == 1 else "members of {} are"
-            yield f"Note: {number(one['users'])} {are.format(one['audience'])} outside (no event, no profile)."
+            verb = "member of {} is" if one["users"] == 1 else "members of {} are"
+            yield f"Note: {number(one['users'])} {verb.format(one['audience'])} outside (no event, no profile)."
 
 
 def rule_notes(context: "Context", tenant: str, given: "NewRule") -> Iterator[str]:
@@ -80,16 +80,16 @@ def rule_notes(context: "Context", tenant: str, given: "NewRule") -> Iterator[st
         yield "Note: the events and attributes of the rule could not be looked up in the archive now."
 
 
-def count_outside(context: "Context", standing: "Standing") -> list[dict[str, Any]] | None:
+def count_outside(context: "Context", overview: "SegmentOverview") -> list[dict[str, Any]] | None:
     """Members outside, per audience. None if they cannot be counted now; empty for a rule without audiences."""
     try:
         found = segment_queries.outside(
-            standing.segment.tenant,
-            standing.rule.parsed,
+            overview.segment.tenant,
+            overview.rule.parsed,
             meanings=lambda: wiring.meanings(context),
             settings=context.settings,
         )
     except MusterError as exc:
-        say(f"Note: members of its audiences who are outside could not be counted now: {exc}")
+        print_note(f"Note: members of its audiences who are outside could not be counted now: {exc}")
         return None
     return [as_record(one) for one in found]

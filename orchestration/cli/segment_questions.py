@@ -8,7 +8,7 @@ import typer
 
 from orchestration.cli import options
 from orchestration.cli.commands import Answer, Group, command
-from orchestration.cli.console import print_line, print_pairs, say
+from orchestration.cli.console import print_line, print_note, print_pairs
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.formatting import number, outside_texts, safe
 from orchestration.cli.segment_commands import Name, Zone, segments
@@ -45,11 +45,11 @@ def _preview_record(found: "Preview") -> dict[str, Any]:
 def _show_preview(found: "Preview") -> None:
     print_line(f"{number(found.members)} {'user' if found.members == 1 else 'users'}")
     for note in unseen_notes(found.unseen_events, found.unseen_attributes, found.mistyped):
-        say(note)
+        print_note(note)
     for note in outside_notes([as_record(one) for one in found.outside]):
-        say(note)
+        print_note(note)
     for name in found.paused:
-        say(f"Note: segment {name} is paused; it is counted as if it were active.")
+        print_note(f"Note: segment {name} is paused; it is counted as if it were active.")
 
 
 @command(
@@ -126,9 +126,9 @@ def _show_checked(found: SegmentCheck) -> None:
     )
 
 
-def _sample(count: int, some: Sequence[str]) -> str:
-    shown = ", ".join(map(safe, some))
-    return number(count) if not some else f"{number(count)}: {shown}{', ...' if count > len(some) else ''}"
+def _sample(count: int, examples: Sequence[str]) -> str:
+    shown = ", ".join(map(safe, examples))
+    return number(count) if not examples else f"{number(count)}: {shown}{', ...' if count > len(examples) else ''}"
 
 
 @command(
@@ -174,7 +174,7 @@ def _show_explained(found: Mapping[str, Any]) -> None:
                 id_ = "" if event["event_id"] is None else f", id {safe(event['event_id'])}"
                 print_line(f"          {event['occurred_at']}, offset {event['offset']}{id_}")
     for paused in found["paused"]:
-        say(f"Note: {paused} is paused; this is what its rule says now.")
+        print_note(f"Note: {paused} is paused; this is what its rule says now.")
 
 
 def _evidence(condition: dict[str, Any]) -> str:

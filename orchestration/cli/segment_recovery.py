@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from orchestration.cli.commands import command, show_now
-from orchestration.cli.console import print_line, say
+from orchestration.cli.console import print_line, print_note
 from orchestration.cli.formatting import number
 from orchestration.cli.segment_commands import segments
 from orchestration.cli.session import stack_context
@@ -35,7 +35,7 @@ def _show_begun(record: Mapping[str, Any]) -> None:
         print_line(
             f"log epoch {record['era']} has begun: {number(record['segments'])} segments were sent to workers again"
         )
-        say("Start the segment workers now.")
+        print_note("Start the segment workers now.")
 
 
 @command(

@@ -81,6 +81,6 @@ def _with_services(*services: "Service") -> "Context":
 
 def plain_context(loaded: "Settings") -> "Context":
     """A context that is closed when the command ends. It needs no running stack."""
-    made = contexts.Context(loaded)
-    SESSION.resources.callback(made.close)
-    return made
+    context = contexts.Context(loaded)
+    SESSION.resources.callback(context.close)
+    return context

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from orchestration.cli.commands import Answer, Done, Group, command, nothing, show_done
-from orchestration.cli.console import print_line, print_table, say
+from orchestration.cli.console import print_line, print_note, print_table
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.formatting import number, safe
 from orchestration.cli.rendering import waiting_text
@@ -50,9 +50,9 @@ class Started:
 def _show_started(ready: Started) -> None:
     found = ready.settings
     print_line(f"ready; everything is in {found.home}")
-    say("Import a file:      muster import people.csv --audience vip --wait")
-    say(f"Or upload it to:    s3://{found.inbox_bucket}/{found.inbox_prefix}default/vip/people.csv")
-    say("Connect programs:   muster connect")
+    print_note("Import a file:      muster import people.csv --audience vip --wait")
+    print_note(f"Or upload it to:    s3://{found.inbox_bucket}/{found.inbox_prefix}default/vip/people.csv")
+    print_note("Connect programs:   muster connect")
 
 
 @command(TOP, "up", "muster up", "MUSTER_PORTS=free muster up", effect="reads", show=_show_started)
@@ -83,7 +83,7 @@ def down() -> Done:
 
 def _show_part(part: "PartStatus") -> None:
     line = f"{part.name:<16} {part.state}"
-    say(line if part.error is None else f"{line}: {safe(part.error.get('message'))}")
+    print_note(line if part.error is None else f"{line}: {safe(part.error.get('message'))}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,11 +211,11 @@ def worker(
     loaded = settings()
     availability.require_services(loaded, "Kafka", "object store")
     environment = {**os.environ, **loaded.environment(), "PYTHONUNBUFFERED": "1"}
-    say("Starting a worker; Ctrl-C stops it.")
+    print_note("Starting a worker; Ctrl-C stops it.")
     sys.stdout.flush()
     sys.stderr.flush()
     module = "orchestration.entrypoints.segment_worker" if segments else "orchestration.entrypoints.worker"
-    of_stack = loaded.segment_workers if segments else loaded.workers
-    first = of_stack + 1 if stack.status(loaded).running else 1  # the stack's workers have the lower numbers
+    stack_workers = loaded.segment_workers if segments else loaded.workers
+    first = stack_workers + 1 if stack.status(loaded).running else 1  # the stack's workers have the lower numbers
     arguments = ["-m", "orchestration.entrypoints.foreground", module, f"{first}+"]
     os.execve(sys.executable, [sys.executable, *arguments], environment)  # noqa: S606  # no shell

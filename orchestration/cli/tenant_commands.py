@@ -81,7 +81,7 @@ def configure_tenant(
         recipients=context.recipients,
         settings=context.settings,
     )
-    recipients = context.recipients.of(tenant, None)
+    recipients = context.recipients.get(tenant, None)
     return Answer(
         value=TenantRecipients(tenant=tenant, recipients=recipients),
         notes=notifying.hints(context.settings, recipients),

@@ -114,13 +114,13 @@ def diff(
     audience = operations.find(context.audiences, tenant, name)
     sides = [exports.pinned(context.versions, audience, version=number_) for number_ in (earlier, later)]
     found = comparing.compare(*sides, s3=context.s3, limits=context.duck_limits, sample=sample)
-    of, changed = found.counts, found.counts.updated or 0
+    counts, changed = found.counts, found.counts.updated or 0
     return Compared(
         audience=name,
         tenant=tenant,
         earlier=earlier,
         later=later,
-        counts={"added": of.added, "removed": of.removed, "changed": changed, "kept": of.kept - changed},
+        counts={"added": counts.added, "removed": counts.removed, "changed": changed, "kept": counts.kept - changed},
         sample=found.sample if sample else None,
     )
 
@@ -187,7 +187,7 @@ def expire(
     Uses the retention of the audience, unless overridden by the options. Files younger than seven days stay.
     """
     context = lake_context()
-    gone = operations.expire(
+    expired = operations.expire(
         context.audiences,
         context.jobs,
         context.versions,
@@ -195,10 +195,10 @@ def expire(
         versions=keep_versions,
         days=keep_days,
     )
-    numbers = ", ".join(map(str, gone.versions)) or "none"
+    numbers = ", ".join(map(str, expired.versions)) or "none"
     return Done(
-        record={"versions": gone.versions, "files": gone.files, "bytes": gone.bytes},
-        text=f"expired versions: {numbers}; {number(gone.files)} files deleted, {size(gone.bytes)}",
+        record={"versions": expired.versions, "files": expired.files, "bytes": expired.bytes},
+        text=f"expired versions: {numbers}; {number(expired.files)} files deleted, {size(expired.bytes)}",
     )
 
 
@@ -222,6 +222,6 @@ def pin(*, name: options.AudienceArgument, version: VersionArgument, tenant: opt
 def unpin(*, name: options.AudienceArgument, version: VersionArgument, tenant: options.Tenant = "default") -> Done:
     """Unpin a version, so that retention applies to it again."""
     context = catalog_context()
-    was = operations.unpin(context.audiences, operations.find(context.audiences, tenant, name), version)
-    text = f"retention applies to version {version} again" if was else f"version {version} was not pinned"
+    was_pinned = operations.unpin(context.audiences, operations.find(context.audiences, tenant, name), version)
+    text = f"retention applies to version {version} again" if was_pinned else f"version {version} was not pinned"
     return Done(record={"version": version, "pinned": False}, text=text)

@@ -60,7 +60,9 @@ def run(settings: Settings) -> int:
         "status": wiring.segment_status(context, stop, changed).run,
         "archive": wiring.archive_consumer(context, stop, counters).run,
     }
-    threads = [threading.Thread(target=consume, args=of, name=of[0], daemon=True) for of in consumers.items()]
+    threads = [
+        threading.Thread(target=consume, args=consumer, name=consumer[0], daemon=True) for consumer in consumers.items()
+    ]
     for thread in threads:
         thread.start()
     checks, foreign_logs = wiring.segment_checks(context, counters), wiring.foreign_logs(context)

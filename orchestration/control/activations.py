@@ -22,7 +22,7 @@ from orchestration.catalog.references import ref_of
 from orchestration.catalog.segment_records import Activation, Segment
 from orchestration.catalog.segments import SegmentStore
 from orchestration.control.periodic import Lane, PeriodicTask
-from orchestration.kinds.snapshot.ask import request_of
+from orchestration.kinds.snapshot.cut_requests import cut_request
 from schemas.errors import MusterError, UserError
 from schemas.ids import AudienceName, JobId, TenantName, Version
 from schemas.log_ids import bound
@@ -31,7 +31,7 @@ from segmentation.rules.records import rule_from_json
 from segmentation.rules.references import names
 from segmentation.versions import VersionStore
 
-AGAIN_AFTER_MS: Final = 30_000
+RESEND_AFTER_MS: Final = 30_000
 """Before a message is repeated; doubles each time."""
 _log = logging.getLogger(__name__)
 
@@ -62,14 +62,14 @@ class Activations:
         return Lane(
             name="activations",
             tasks=(
-                PeriodicTask(name="activations", every_s=0.5, run=self.tell, first_s=0),
+                PeriodicTask(name="activations", every_s=0.5, run=self.emit_due, first_s=0),
                 PeriodicTask(name="audiences", every_s=2, run=lambda _: self.emit_audiences(), first_s=0),
                 PeriodicTask(name="contradictions", every_s=10, run=self.resend_contradicted, first_s=0),
                 PeriodicTask(name="snapshots", every_s=30, run=lambda _: self.repeat_cut_requests(), first_s=0),
             ),
         )
 
-    def tell(self, now: int) -> None:
+    def emit_due(self, now: int) -> None:
         """Steps 1 and 2. A failure for one tenant is logged and retried at the next tick."""
         for tenant, due in itertools.groupby(self._activations.unsent(), lambda one: one.tenant):
             with bound(tenant=tenant):
@@ -100,7 +100,7 @@ class Activations:
                     for audience in names(rule_from_json(one.rule.encode())).audiences:
                         self._emit(one.tenant, AudienceName(audience))  # 1
                 offsets = self._sender.send(one.message)  # 2
-                self._activations.sent(one, offsets, now)
+                self._activations.mark_sent(one, offsets, now)
                 _log.info(
                     "request sent to workers: %s segment %s, rule version %d", one.kind, one.segment, one.rule_version
                 )
@@ -139,12 +139,12 @@ class Activations:
 
     def _repeat_cut_request(self, job: Job) -> None:
         try:
-            self._sender.send(request_of(job))
+            self._sender.send(cut_request(job))
         except MusterError as exc:
             _log.warning("cannot request a snapshot from workers: %s", exc)
 
     def _resend_contradicted(self, segment: Segment, now: int) -> None:
-        due, wait = self._again.get(segment.segment_id, (0, AGAIN_AFTER_MS))
+        due, wait = self._again.get(segment.segment_id, (0, RESEND_AFTER_MS))
         if now >= due:
             self._again[segment.segment_id] = (now + wait, 2 * wait)
             _log.warning(

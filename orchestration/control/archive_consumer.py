@@ -35,7 +35,7 @@ from schemas.topics import ACTIVITY_TOPICS, ARCHIVE, ARCHIVE_COMMITS, ARCHIVE_GR
 from segmentation.archiving import Verdict
 from streams.counters import Counters
 
-GATHER_S: Final = 2.0
+LINGER_S: Final = 2.0
 """A commit of one range costs as much as one of hundreds, and each leaves metadata behind."""
 BATCH: Final = 500
 REPORT_EVERY_MS: Final = 60_000
@@ -127,17 +127,17 @@ class ArchiveCommitter:
         self._retrying = retrying
         self._counters = counters
 
-    def take(self, announcements: Iterable[Announcement], now_us: int) -> None:
+    def handle(self, announcements: Iterable[Announcement], now_us: int) -> None:
         """Return once the announcements may be committed."""
         ranges, letters = read_announcements(announcements, now_us)
         outgoing = [Outgoing(topic=DEAD_LETTERS, key=letter.topic.encode(), message=letter) for letter in letters]
         for letter in letters:
             _log.error("skipped: %s/0 offset=%d: %s", ARCHIVE, letter.offset, letter.reason)
-        for topic, of_topic in groupby(ranges, lambda written: written.topic):
-            outgoing += self._append(topic, list(of_topic))
+        for topic, topic_ranges in groupby(ranges, lambda written: written.topic):
+            outgoing += self._append(topic, list(topic_ranges))
         self._retrying.until_done(lambda: self._send(outgoing))
 
-    def tell(self) -> None:
+    def report_ends(self) -> None:
         """Report the ends of all partitions."""
         for topic in ACTIVITY_TOPICS:
             self._send(commits(topic, self._archive.archived_to(topic, topic_id=self._topic_id(topic))))
@@ -157,9 +157,9 @@ class ArchiveCommitter:
             elif verdict is Verdict.REFUSED:
                 _log.warning("range %s refused: the table ends at %s", offsets, appended.archived_to[written.partition])
             self._counters.add(ARCHIVE_RANGES, topic=topic, result=RESULTS[verdict] if fault is None else "unusable")
-        came = {written.partition for written in ranges}
+        reported = {written.partition for written in ranges}
         # A partition without an end has nothing to report: its worker announces the range again.
-        return commits(topic, {p: end for p, end in appended.archived_to.items() if p in came})
+        return commits(topic, {p: end for p, end in appended.archived_to.items() if p in reported})
 
 
 class ArchiveConsumer:
@@ -179,14 +179,14 @@ class ArchiveConsumer:
         self._consumer.subscribe([ARCHIVE])
         try:
             while not self._stop.is_set():
-                self._take(self._consumer.consume(BATCH, GATHER_S))  # 1
+                self._handle(self._consumer.consume(BATCH, LINGER_S))  # 1
                 self._report()
         except Stopped:
             pass
         finally:
             self._consumer.close()
 
-    def _take(self, messages: list[Message]) -> None:
+    def _handle(self, messages: list[Message]) -> None:
         announcements = []
         for message in messages:
             if (error := message.error()) is not None:
@@ -197,7 +197,7 @@ class ArchiveConsumer:
             announcements.append(Announcement(offset=offset, key=message.key(), value=message.value()))
         if not announcements:
             return
-        self._committer.take(announcements, now_ms() * 1000)
+        self._committer.handle(announcements, now_ms() * 1000)
         try:
             self._consumer.commit(asynchronous=False)  # 5
         except KafkaException as exc:  # records that are read again are known; the next commit covers these too
@@ -206,5 +206,5 @@ class ArchiveConsumer:
     def _report(self) -> None:
         if not self._consumer.assignment() or now_ms() - self._reported_ms < REPORT_EVERY_MS:
             return
-        self._retrying.until_done(self._committer.tell)
+        self._retrying.until_done(self._committer.report_ends)
         self._reported_ms = now_ms()

@@ -23,7 +23,7 @@ class ArchiveMaintenance:
         self._stop = stop
         self._temp = temp_directory
 
-    def keep(self, now: int) -> None:
+    def maintain(self, now: int) -> None:
         """Merge files, list users, expire snapshots."""
         self._each(self._compact, self._write_users, partial(self._expire, now=now))
 

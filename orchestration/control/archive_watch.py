@@ -14,7 +14,7 @@ from schemas.errors import MusterError, RetriableError
 from schemas.ids import Attempt, JobId, Partition
 from segmentation.archived import unarchived_partitions
 
-LOOK_EVERY_MS: Final = 2_000
+READ_EVERY_MS: Final = 2_000
 """About the commit interval of the archive."""
 LOST_AFTER_MS: Final = 60_000
 """The high watermark may lag a few seconds behind what the broker has acknowledged."""
@@ -31,7 +31,7 @@ class ArchiveWatch:
         self._jobs = jobs
         self._bootstrap = bootstrap
         self._ends: dict[str, Mapping[Partition, int]] = {}
-        self._looked_ms: dict[str, int] = {}
+        self._read_ms: dict[str, int] = {}
         self._lost_due_ms: dict[_Waiting, int] = {}
 
     def forget_all_but(self, jobs: Iterable[Job]) -> None:
@@ -42,8 +42,8 @@ class ArchiveWatch:
     def has_all(self, job: Job, now_ms: int) -> bool:
         """True if the archive is past everything that the newest attempt has sent. False while it cannot be read."""
         topic = import_topic(job)
-        if now_ms - self._looked_ms.get(topic, 0) >= LOOK_EVERY_MS:
-            self._looked_ms[topic] = now_ms
+        if now_ms - self._read_ms.get(topic, 0) >= READ_EVERY_MS:
+            self._read_ms[topic] = now_ms
             try:
                 self._ends[topic] = self._archive().archived_to(topic)
             except RetriableError as exc:
@@ -69,9 +69,9 @@ class ArchiveWatch:
             _log.warning("cannot check %s for lost records: %s", topic, exc)
             return None
         sent = {p: log.offset(p, last) for p, last in last_sent(report_of(self._jobs, job)).items()}
-        gone = {int(p): last for p, last in sent.items() if last >= ends[p]}
+        lost = {int(p): last for p, last in sent.items() if last >= ends[p]}
         return (
-            f"the broker has lost the end of {topic}: lost offsets by partition {gone}, the log ends at {ends}"
-            if gone
+            f"the broker has lost the end of {topic}: lost offsets by partition {lost}, the log ends at {ends}"
+            if lost
             else None
         )

@@ -21,9 +21,9 @@ class FairQueue:
 
     def take(self, ids: Iterable[str]) -> Set[str]:
         """The ids of this turn, out of those that are there now."""
-        there = dict.fromkeys(ids)
+        present = dict.fromkeys(ids)
         known = set(self._queue)
-        self._queue = [one for one in self._queue if one in there] + [one for one in there if one not in known]
-        taken, waiting = self._queue[: self._most], self._queue[self._most :]
-        self._queue = waiting + taken
-        return frozenset(taken)
+        self._queue = [one for one in self._queue if one in present] + [one for one in present if one not in known]
+        chosen, waiting = self._queue[: self._most], self._queue[self._most :]
+        self._queue = waiting + chosen
+        return frozenset(chosen)

@@ -20,19 +20,19 @@ class ForeignLogs:
     def __init__(self, topic_id: Callable[[str], str], refused: Callable[[], Sequence[Partition]]) -> None:
         self._topic_id = topic_id
         self._refused = refused
-        self._looked_at: str | None = None
+        self._checked_id: str | None = None
         self._found: Sequence[Partition] = ()
 
     def samples(self) -> list[Sample]:
         """The gauge, from any thread. None before the first tick."""
-        return [] if self._looked_at is None else [Sample(metric=FOREIGN_LOG, value=len(self._found))]
+        return [] if self._checked_id is None else [Sample(metric=FOREIGN_LOG, value=len(self._found))]
 
     def tick(self) -> None:
         """Raises as Kafka and the lake do."""
         topic_id = self._topic_id(MEMBERSHIP_CHANGES)
-        if topic_id != self._looked_at or self._found:
+        if topic_id != self._checked_id or self._found:
             self._found = self._refused()
-            self._looked_at = topic_id
+            self._checked_id = topic_id
         if self._found:
             _log.error(
                 "OTHER_LOG: the checkpoints of partitions %s belong to another Kafka; if that one is lost, run "

@@ -16,8 +16,8 @@ def progress_fold(
     """Writes what workers announce about partitions of imports."""
 
     def put(messages: list[Message]) -> None:
-        said = (m for m in messages if isinstance(m, PartitionMaterialised | PartitionFailed))
-        if rows := [as_row(message, now_ms()) for message in said]:
+        announcements = (m for m in messages if isinstance(m, PartitionMaterialised | PartitionFailed))
+        if rows := [as_row(message, now_ms()) for message in announcements]:
             progress.put_partitions(rows)
 
     return TopicFold(bootstrap, IMPORT_PROGRESS, RELAY_GROUP, put, stop, changed)

@@ -33,7 +33,7 @@ class JobEvents:
         except MusterError as exc:
             _log.warning("cannot deliver job events: %s", exc)
             return 0
-        jobs.announced(due)
+        jobs.mark_announced(due)
         return len(due)
 
 

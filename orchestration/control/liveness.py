@@ -19,7 +19,7 @@ class WorkerLiveness:
 
     def __init__(self, group: WorkerGroup) -> None:
         self._group = group
-        self._standstill = StallDetector()
+        self._stall_detector = StallDetector()
         self._empty_ms: int | None = None
 
     def fault(self, now_ms: int) -> str | None:
@@ -28,14 +28,14 @@ class WorkerLiveness:
             committed, ends, members = self._group.committed(), self._group.ends(), self._group.members()
         except KafkaException as exc:
             return f"Kafka does not answer: {exc.args[0]}"
-        stood_s = self._standstill.seconds(committed, ends, now_ms)
+        stalled_s = self._stall_detector.seconds(committed, ends, now_ms)
         if members == 0:
             self._empty_ms = self._empty_ms or now_ms
             if now_ms - self._empty_ms > STALL_MS:
                 return f"no worker has been in group {self._group.name} for {(now_ms - self._empty_ms) // 1000} s"
         else:
             self._empty_ms = None
-        if stood_s > STALL_MS / 1000:
+        if stalled_s > STALL_MS / 1000:
             lag = sum(unacknowledged(committed, ends).values())
-            return f"the workers have made no progress for {stood_s:.0f} s, {lag} messages are waiting"
+            return f"the workers have made no progress for {stalled_s:.0f} s, {lag} messages are waiting"
         return None

@@ -73,7 +73,7 @@ class LostMarkers:
             suspects = [found for job in waiting for found in self._suspects(job, committed, ends)]
             self._since_ms = {s: self._since_ms.get(s, now_ms) for s, _ in suspects}
             for suspect, lost in suspects:
-                self._settle(suspect, lost, now_ms)
+                self._write_if_lost(suspect, lost, now_ms)
         except (MusterError, KafkaException) as exc:
             _log.warning("cannot check for lost end markers: %s", exc)
 
@@ -97,7 +97,7 @@ class LostMarkers:
                 continue
             yield suspect, stored or _lost(job, sent, key, ends[key])
 
-    def _settle(self, suspect: _Suspect, lost: ProgressMessage, now_ms: int) -> None:
+    def _write_if_lost(self, suspect: _Suspect, lost: ProgressMessage, now_ms: int) -> None:
         if now_ms - self._since_ms[suspect] < LOST_AFTER_MS:
             return
         self._progress.put_partitions([as_row(lost, now_ms)])

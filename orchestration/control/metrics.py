@@ -63,8 +63,8 @@ class ControlPlaneMetrics:
         self._lock = threading.Lock()
         self._group: WorkerGroup | None = None
         self._archivers: WorkerGroup | None = None
-        self._told: WorkerGroup | None = None
-        self._standstill = StallDetector()
+        self._event_group: WorkerGroup | None = None
+        self._stall_detector = StallDetector()
         self._read_ms = 0
         self._samples: list[Sample] = []
 
@@ -96,9 +96,9 @@ class ControlPlaneMetrics:
         )
         counted = sa.select(jobs.c.state, sa.func.count()).group_by(jobs.c.state)
         exported = sa.select(exports.c.state, sa.func.count()).group_by(exports.c.state)
-        of_segments = sa.select(segments.c.state, sa.func.count()).group_by(segments.c.state)
+        segmented = sa.select(segments.c.state, sa.func.count()).group_by(segments.c.state)
         unsent = sa.select(sa.func.count()).select_from(activations).where(activations.c.sent_at_ms.is_(None))
-        said = (
+        oldest_status = (
             sa.select(sa.func.min(segment_partitions.c.at_us))
             .join(segments, segments.c.segment_id == segment_partitions.c.segment_id)
             .where(segments.c.state == "active")
@@ -106,8 +106,8 @@ class ControlPlaneMetrics:
         with self._database.read() as connection:
             by_state: dict[str, int] = {row[0]: row[1] for row in connection.execute(counted)}
             exports_by_state: dict[str, int] = {row[0]: row[1] for row in connection.execute(exported)}
-            segments_by_state: dict[str, int] = {row[0]: row[1] for row in connection.execute(of_segments)}
-            waiting, as_of_us = connection.scalar(unsent), connection.scalar(said)
+            segments_by_state: dict[str, int] = {row[0]: row[1] for row in connection.execute(segmented)}
+            waiting, as_of_us = connection.scalar(unsent), connection.scalar(oldest_status)
             oldest = connection.scalar(sa.select(sa.func.min(jobs.c.created_at_ms)).where(jobs.c.state.not_in(FINAL)))
             rows = connection.execute(
                 sa.select(n.attempts, n.next_attempt_at_ms).where(n.delivered_at_ms.is_(None))
@@ -123,8 +123,8 @@ class ControlPlaneMetrics:
         yield Sample(metric=SEGMENT_AGE, value=0 if as_of_us is None else max(0, now - as_of_us // 1000) / 1000)
         yield Sample(metric=OLDEST_JOB, value=0 if oldest is None else max(0, now - oldest) / 1000)
         by_state = Counter("given up" if due is None else "failing" if tries else "waiting" for tries, due in rows)
-        for way in ("waiting", "failing", "given up"):
-            yield Sample(metric=NOTIFICATIONS, value=by_state[way], labels=(way,))
+        for progress in ("waiting", "failing", "given up"):
+            yield Sample(metric=NOTIFICATIONS, value=by_state[progress], labels=(progress,))
         if {"PUBLISHING", "READY"} <= at_ms.keys():
             yield Sample(metric=PUBLISH_SECONDS, value=max(0, at_ms["READY"] - at_ms["PUBLISHING"]) / 1000)
 
@@ -136,8 +136,10 @@ class ControlPlaneMetrics:
             for partition, count in unacknowledged(group.committed(), group.ends()).items():
                 yield Sample(metric=LAG, value=count, labels=(partition[0], str(partition[1])))
         if s.job_events_group:
-            self._told = self._told or WorkerGroup(s.kafka_bootstrap, 1, name=s.job_events_group, topics=(JOB_EVENTS,))
-            stalled_s = self._standstill.seconds(self._told.committed(), self._told.ends(), now)
+            self._event_group = self._event_group or WorkerGroup(
+                s.kafka_bootstrap, 1, name=s.job_events_group, topics=(JOB_EVENTS,)
+            )
+            stalled_s = self._stall_detector.seconds(self._event_group.committed(), self._event_group.ends(), now)
             yield Sample(metric=JOB_EVENTS_STALLED, value=stalled_s)
         yield Sample(metric=WORKERS, value=self._group.members())
         yield Sample(metric=DEAD, value=dead_letters(s.kafka_bootstrap))

@@ -54,7 +54,7 @@ class Reconciler(ABC, Generic[JobT]):
         self._store: LifeCycleStore[JobT, Any] = store
         self._engine = engine
         self._audit = audit
-        self._turns = FairQueue()
+        self._queue = FairQueue()
 
     @abstractmethod
     def _end_execution(self, job: JobT, verdict: Change) -> None:
@@ -67,15 +67,15 @@ class Reconciler(ABC, Generic[JobT]):
     def tick(self, now_ms: int) -> None:
         """Do what is due. What the engine refuses is logged, and the next tick tries again."""
         live = self._store.live()
-        asked = self._turns.take(job.job_id for job in live if now_ms - job.created_at_ms > ORPHAN_AFTER_MS)
+        chosen = self._queue.take(job.job_id for job in live if now_ms - job.created_at_ms > ORPHAN_AFTER_MS)
         for job in live:
             bind(**job.log_ids)
             if now_ms - job.created_at_ms > MAX_JOB_AGE_S * 1000 and self._cancellable(job):
                 self._end_old(job, now_ms)  # 4
-            elif job.job_id in asked:
-                self._look(job, now_ms)
+            elif job.job_id in chosen:
+                self._check(job, now_ms)
 
-    def _look(self, job: JobT, now_ms: int) -> None:
+    def _check(self, job: JobT, now_ms: int) -> None:
         try:
             execution = self._engine.describe(job.execution)
         except (RetriableError, FatalError) as exc:
@@ -112,7 +112,7 @@ class Reconciler(ABC, Generic[JobT]):
         execution = self._engine.execution_arn(name, self.machine)
         # The job belongs to the new execution before that begins: of several reconcilers, one starts one. If the start
         # fails, nobody finds the execution, and the next tick takes the job over once more.
-        if not self._store.adopt(job.job_id, gone=job.execution, execution=execution):
+        if not self._store.adopt(job.job_id, previous=job.execution, execution=execution):
             return
         try:
             self._engine.start(self.machine, name, {"resume": job.job_id})

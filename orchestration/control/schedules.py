@@ -22,7 +22,7 @@ from schemas.errors import FatalError, MusterError
 from schemas.ids import JobId
 from schemas.log_ids import bind
 
-AGAIN_AFTER_MS: Final = 15_000
+RETRY_AFTER_MS: Final = 15_000
 """Delay before a failed start is retried."""
 _log = logging.getLogger(__name__)
 
@@ -52,9 +52,9 @@ class Schedules:
             bind(tenant=schedule.tenant)
             if now_ms >= self._not_before_ms.get(schedule.schedule_id, 0):
                 self._run(schedule, now_ms)
-        for schedule in self._schedules.unsettled():
+        for schedule in self._schedules.without_outcome():
             bind(tenant=schedule.tenant)
-            self._settle(schedule)
+            self._record_outcome(schedule)
 
     def _run(self, schedule: Schedule, now_ms: int) -> None:
         try:
@@ -65,21 +65,21 @@ class Schedules:
             next_due = schedule.times.after(due)
         except MusterError as exc:
             _log.warning("cannot start schedule %s: %s", schedule.name, exc)
-            self._not_before_ms[schedule.schedule_id] = now_ms + AGAIN_AFTER_MS
+            self._not_before_ms[schedule.schedule_id] = now_ms + RETRY_AFTER_MS
             self._schedules.put_trouble(schedule.schedule_id, schedule.next_due_ms, exc.as_record())
             return
         self._not_before_ms.pop(schedule.schedule_id, None)
-        noted = self._schedules.started(  # 2
+        recorded = self._schedules.record_run(  # 2
             schedule.schedule_id,
             seen_ms=schedule.next_due_ms,
             due_ms=due,
             execution=execution,
             next_due_ms=next_due,
         )
-        if noted:
+        if recorded:
             _log.info("schedule %s: the run due at %d is %s", schedule.name, due, execution)
 
-    def _settle(self, schedule: Schedule) -> None:  # 3
+    def _record_outcome(self, schedule: Schedule) -> None:  # 3
         due = schedule.last_due_ms
         if due is None:
             return
@@ -95,7 +95,7 @@ class Schedules:
             _log.warning("cannot look up the last run of schedule %s: %s", schedule.name, exc)
             return
         if outcome is not None:
-            self._schedules.settle(schedule.schedule_id, due, outcome)
+            self._schedules.record_outcome(schedule.schedule_id, due, outcome)
 
     def _ended(self, schedule: Schedule) -> Mapping[str, Any] | None:
         """Why the last run ended without a job. None if it is running or has to be started again."""
@@ -105,6 +105,6 @@ class Schedules:
             start_run(self._engine, schedule, schedule.last_due_ms)
         if found is None or found.running:
             return None
-        causes = [row.body["cause"] for row in self._outbox.of(str(schedule.last_execution))]
+        causes = [row.body["cause"] for row in self._outbox.by_subject(str(schedule.last_execution))]
         ended = {"kind": "system", "code": "NOT_REGISTERED", "message": f"the execution is {found.status}"}
         return {"refused": next(iter(causes), None) or ended}

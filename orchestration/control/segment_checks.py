@@ -29,7 +29,7 @@ Check = Callable[[Segment, Partition], Checked]
 
 
 @dataclass(slots=True)
-class _Looked:
+class _CheckState:
     """State of a segment. `turn`: number of its last check; 0 if never checked."""
 
     turn: int = 0
@@ -46,45 +46,45 @@ class SegmentChecks:
         self._counters = counters
         self._check = check
         self._turns = 0
-        self._looked: dict[JobId, _Looked] = {}
+        self._states: dict[JobId, _CheckState] = {}
 
     def samples(self) -> list[Sample]:
         """The gauge, from any thread. None if checks are off."""
         if self._settings.segment_check_minutes <= 0:
             return []
-        found = sum(one.mismatches for one in list(self._looked.values()))
+        found = sum(one.mismatches for one in list(self._states.values()))
         return [Sample(metric=SEGMENT_MISMATCHES, value=found)]
 
     def tick(self) -> None:
         """Check the next segment. Raises as the catalog does."""
-        active = [one.segment for one in self._segments.standing() if one.segment.state == "active"]
-        self._looked = {of.segment_id: self._looked.get(of.segment_id, _Looked()) for of in active}
+        active = [one.segment for one in self._segments.overviews() if one.segment.state == "active"]
+        self._states = {one.segment_id: self._states.get(one.segment_id, _CheckState()) for one in active}
         if not active:
             return
-        segment = min(active, key=lambda of: self._looked[of.segment_id].turn)  # 1
-        looked = self._looked[segment.segment_id]
-        looked.turn = self._turns = self._turns + 1
+        segment = min(active, key=lambda one: self._states[one.segment_id].turn)  # 1
+        state = self._states[segment.segment_id]
+        state.turn = self._turns = self._turns + 1
         with bound(tenant=segment.tenant):
-            result = self._result(segment, looked)
+            result = self._result(segment, state)
         self._counters.add(SEGMENT_CHECKS, result=result)
         if result != "different":
-            looked.partition = (looked.partition + 1) % self._settings.partitions  # 3
+            state.partition = (state.partition + 1) % self._settings.partitions  # 3
 
-    def _result(self, segment: Segment, looked: _Looked) -> str:
+    def _result(self, segment: Segment, state: _CheckState) -> str:
         """Step 2. Users are counted, not named, since many people read a log."""
         try:
-            checked = self._check(segment, Partition(looked.partition))
+            checked = self._check(segment, Partition(state.partition))
         except MusterError as exc:
-            _log.warning("cannot check partition %d of segment %s: %s", looked.partition, segment.name, exc)
+            _log.warning("cannot check partition %d of segment %s: %s", state.partition, segment.name, exc)
             return "not_possible"
         found = checked.comparison
-        looked.mismatches = found.missing + found.extra
+        state.mismatches = found.missing + found.extra
         if found.equal:
             return "equal"
         _log.error(
             "segment %s, rule version %d, partition %d as of %s: the stream lacks %d users and has %d too many; "
             "`muster segments check %s -t %s` lists examples",
-            *(segment.name, checked.rule_version, looked.partition, checked.at.isoformat()),
+            *(segment.name, checked.rule_version, state.partition, checked.at.isoformat()),
             *(found.missing, found.extra, segment.name, segment.tenant),
         )
         return "different"

@@ -59,7 +59,10 @@ def lag_record(job: Job, sent: Mapping[str, Any], committed: Mapping[PartitionKe
         return None
     topic = import_topic(job)
     acknowledged = [committed.get((topic, p), -1) for p in range(len(offsets))]
-    pairs = [taken(rows, span, at) for rows, span, at in zip(sent["partitions"], offsets, acknowledged, strict=True)]
+    pairs = [
+        durable_and_waiting(rows, span, at)
+        for rows, span, at in zip(sent["partitions"], offsets, acknowledged, strict=True)
+    ]
     rows = sum(pair[0] for pair in pairs)
     return {
         "done": rows,
@@ -73,7 +76,7 @@ def lag_record(job: Job, sent: Mapping[str, Any], committed: Mapping[PartitionKe
     }
 
 
-def taken(rows: int, span: Sequence[int], committed: int) -> tuple[int, int]:
+def durable_and_waiting(rows: int, span: Sequence[int], committed: int) -> tuple[int, int]:
     """(durable rows, waiting messages) of a partition that was sent `rows` between the two offsets of `span`.
 
     Rows are estimated from the share of messages, since those of other imports may lie between; exact at both ends.

@@ -25,6 +25,6 @@ def summary(samples: Iterable[Sample]) -> dict[str, float]:
     return found
 
 
-def tell(samples: Iterable[Sample]) -> None:
+def log_summary(samples: Iterable[Sample]) -> None:
     """Log the summary."""
     _log.info("metrics", extra={SUMMARY_FIELD: summary(samples)})

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from connectors.kafka.worker_group import WorkerGroup
-from orchestration.catalog.admission import WAITS
+from orchestration.catalog.admission import WAITING_STATE
 from orchestration.catalog.records import Job
 from orchestration.context import Context
 from orchestration.control import wiring
@@ -13,7 +13,7 @@ from orchestration.control.foreign_logs import ForeignLogs
 from orchestration.control.liveness import WorkerLiveness
 from orchestration.control.periodic import Lane, PeriodicTask
 from orchestration.control.segment_checks import SegmentChecks
-from orchestration.control.summary import tell
+from orchestration.control.summary import log_summary
 from schemas.log_ids import bound
 from schemas.metrics import Sample
 from schemas.topics import ACTIVITY_TOPICS, SEGMENT_WORKER_GROUP
@@ -26,8 +26,8 @@ ARCHIVE_S: Final = 300.0
 
 def jobs_lane(context: Context) -> Lane:
     """Tasks that jobs wait for. None of them may take long."""
-    rounds = JobRounds(context)
-    group, activity = rounds.group, rounds.activity
+    loop = JobLoop(context)
+    group, activity = loop.group, loop.activity
     lag, absence = wiring.stream_lag(context, group, activity), wiring.worker_absence(context, group, activity)
     markers, events = wiring.lost_markers(context, group), wiring.job_events(context)
 
@@ -38,10 +38,10 @@ def jobs_lane(context: Context) -> Lane:
         name="jobs",
         vital=True,
         tasks=(
-            task("answers", 0.5, rounds.answer, on_wake=True),
-            task("lag", 1, lambda now: lag.tick(rounds.live, now)),
-            task("absence", 1, lambda now: absence.tick(rounds.live, now)),
-            task("lost markers", 10, lambda now: markers.tick(rounds.live, now)),
+            task("answers", 0.5, loop.tick, on_wake=True),
+            task("lag", 1, lambda now: lag.tick(loop.live, now)),
+            task("absence", 1, lambda now: absence.tick(loop.live, now)),
+            task("lost markers", 10, lambda now: markers.tick(loop.live, now)),
             task("job events", 0.5, lambda _: events.announce(), on_wake=True),
             task("schedules", 1, wiring.schedules(context).tick),
             task("executions", 5, wiring.job_reconciler(context).tick),
@@ -61,7 +61,7 @@ def other_lanes(
     samples: Callable[[], Iterable[Sample]],
 ) -> Sequence[Lane]:
     """Tasks that may take long, each in its own lane."""
-    keeper, notifier = wiring.archive_maintenance(context, stop), wiring.delivery(context)
+    maintenance, notifier = wiring.archive_maintenance(context, stop), wiring.delivery(context)
     checked_s = context.settings.segment_check_minutes * MINUTE_S
 
     def lane(*tasks: PeriodicTask) -> Lane:
@@ -75,16 +75,16 @@ def other_lanes(
         lane(task("notifier", 1, notifier.tick), task("old notifications", HOUR_S, notifier.forget, first_s=MINUTE_S)),
         lane(task("export-cleaner", 5, wiring.ended_exports(context).tick)),
         lane(
-            task("archive", ARCHIVE_S, keeper.keep),
-            task("archive garbage", HOUR_S, keeper.remove_garbage, first_s=ARCHIVE_S),
+            task("archive", ARCHIVE_S, maintenance.maintain),
+            task("archive garbage", HOUR_S, maintenance.remove_garbage, first_s=ARCHIVE_S),
         ),
         *([lane(task("segment-checks", checked_s, lambda _: checks.tick()))] if checked_s > 0 else []),
         lane(task("other-logs", MINUTE_S, lambda _: foreign_logs.tick(), first_s=0)),
-        lane(task("summary", MINUTE_S, lambda _: tell(samples()), first_s=0)),
+        lane(task("summary", MINUTE_S, lambda _: log_summary(samples()), first_s=0)),
     )
 
 
-class JobRounds:
+class JobLoop:
     """Admits jobs and answers those that wait. `live`: the live jobs as of the last round."""
 
     def __init__(self, context: Context) -> None:
@@ -95,13 +95,13 @@ class JobRounds:
         self._context = context
         self._answers = wiring.answers(context, WorkerLiveness(self.group), WorkerLiveness(self.activity))
 
-    def answer(self, now: int) -> None:
+    def tick(self, now: int) -> None:
         """Admit waiting jobs and answer every live job. Raises as the catalog does."""
         jobs = self._context.jobs
         self.live = jobs.live()
-        if any(job.state == WAITS for job in self.live) and jobs.admit(self._context.lanes, now_ms=now):
+        if any(job.state == WAITING_STATE for job in self.live) and jobs.admit(self._context.lanes, now_ms=now):
             self.live = jobs.live()
         for job in self.live:
             with bound(**job.log_ids):
-                self._answers.give(job, now)
+                self._answers.answer(job, now)
         self._answers.forget_all_but(self.live)

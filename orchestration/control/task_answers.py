@@ -39,64 +39,66 @@ class TaskAnswers:
         self._activity_liveness = activity_liveness
         self._engine = engine
         self._archive = archive
-        self._beaten_ms: dict[str, int] = {}
+        self._heartbeat_ms: dict[str, int] = {}
 
     def forget_all_but(self, jobs: Iterable[Job]) -> None:
         """Forget tokens that no job waits for any more."""
         jobs = list(jobs)
         self._archive.forget_all_but(jobs)
         waiting = {job.task_token for job in jobs}
-        self._beaten_ms = {token: at for token, at in self._beaten_ms.items() if token in waiting}
+        self._heartbeat_ms = {token: at for token, at in self._heartbeat_ms.items() if token in waiting}
 
-    def give(self, job: Job, now_ms: int) -> None:
+    def answer(self, job: Job, now_ms: int) -> None:
         """Answer the token of a waiting job with success, failure or a heartbeat."""
         if job.task_token is None:
             return
         if job.state in {"VERIFYING", "IMPORTING"}:  # admitted; the first step drops the token
-            self._say(self._engine.succeed, job.task_token, self._records.view(job))
+            self._send(self._engine.succeed, job.task_token, self._records.view(job))
         if job.state != "AWAITING":
             return
         if job.segment is not None:
-            self._answer(job, job.task_token, cut_completion_of(self._records.progress, job), "BUILDING", now_ms)
+            self._answer_completion(
+                job, job.task_token, cut_completion_of(self._records.progress, job), "BUILDING", now_ms
+            )
             return
         if job.kind != "audience":
-            self._give_activity(job, job.task_token, now_ms)
+            self._answer_activity(job, job.task_token, now_ms)
             return
         after: JobState = "PUBLISHING" if job.mode == "replace" else "BUILDING"
-        self._answer(job, job.task_token, completion_of(self._records.progress, job), after, now_ms)
+        self._answer_completion(job, job.task_token, completion_of(self._records.progress, job), after, now_ms)
 
-    def _answer(self, job: Job, token: str, found: Completion, after: JobState, now_ms: int) -> None:
+    def _answer_completion(self, job: Job, token: str, found: Completion, after: JobState, now_ms: int) -> None:
         match found:
             case Complete():
-                self._go_on(job, token, after)
+                self._resume(job, token, after)
             case Broken(fault=fault):
-                self._say(self._engine.fail, token, "MaterialisationFailed", fault)
+                self._send(self._engine.fail, token, "MaterialisationFailed", fault)
             case Waiting():
                 liveness = self._liveness if job.segment is None else self._activity_liveness
-                self._beat(job.job_id, token, liveness, now_ms)
+                self._send_heartbeat(job.job_id, token, liveness, now_ms)
 
-    def _give_activity(self, job: Job, token: str, now_ms: int) -> None:
-        """As `give`, for a job that waits until the archive has its events or profile changes."""
+    def _answer_activity(self, job: Job, token: str, now_ms: int) -> None:
+        """As `answer`, for a job that waits until the archive has its events or profile changes."""
         if self._archive.has_all(job, now_ms):
-            self._go_on(job, token, "PUBLISHING")
+            self._resume(job, token, "PUBLISHING")
         elif (fault := self._archive.lost(job, now_ms)) is not None:
-            self._say(self._engine.fail, token, "MaterialisationFailed", fault)
+            self._send(self._engine.fail, token, "MaterialisationFailed", fault)
         else:
-            self._beat(job.job_id, token, self._activity_liveness, now_ms)
+            self._send_heartbeat(job.job_id, token, self._activity_liveness, now_ms)
 
-    def _go_on(self, job: Job, token: str, state: JobState) -> None:
-        self._say(self._engine.succeed, token, self._records.view(job, state=state))
+    def _resume(self, job: Job, token: str, state: JobState) -> None:
+        self._send(self._engine.succeed, token, self._records.view(job, state=state))
 
-    def _beat(self, job_id: str, token: str, liveness: WorkerLiveness, now_ms: int) -> None:
-        if now_ms - self._beaten_ms.get(token, 0) < HEARTBEAT_MS:
+    def _send_heartbeat(self, job_id: str, token: str, liveness: WorkerLiveness, now_ms: int) -> None:
+        if now_ms - self._heartbeat_ms.get(token, 0) < HEARTBEAT_MS:
             return
         if (stalled := liveness.fault(now_ms)) is not None:
             _log.error("cannot send a heartbeat for job %s: %s", job_id, stalled)
             return
-        if self._say(self._engine.heartbeat, token):
-            self._beaten_ms[token] = now_ms
+        if self._send(self._engine.heartbeat, token):
+            self._heartbeat_ms[token] = now_ms
 
-    def _say(self, answer: Callable[..., None], *arguments: object) -> bool:
+    def _send(self, answer: Callable[..., None], *arguments: object) -> bool:
         try:
             answer(*arguments)
         except FatalError as exc:

@@ -45,11 +45,11 @@ class TopicFold:
         self._consumer.subscribe([self._topic])
         try:
             while not self._stop.is_set():
-                self._take(self._consumer.consume(BATCH, POLL_S))
+                self._handle(self._consumer.consume(BATCH, POLL_S))
         finally:
             self._consumer.close()
 
-    def _take(self, records: list[Record]) -> None:
+    def _handle(self, records: list[Record]) -> None:
         messages = []
         for record in records:
             if (error := record.error()) is not None:

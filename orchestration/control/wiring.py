@@ -135,8 +135,8 @@ def schedules(context: Context) -> Schedules:
 def segment_checks(context: Context, counters: Counters) -> SegmentChecks:
     """What compares segments with their rules."""
 
-    def one_partition(of: Segment, only: Partition) -> Checked:
-        return operations.segment_check(context).run(of.tenant, of.name, TIMEOUT_S, only=only)
+    def one_partition(segment: Segment, only: Partition) -> Checked:
+        return operations.segment_check(context).run(segment.tenant, segment.name, TIMEOUT_S, only=only)
 
     return SegmentChecks(context.segments, context.settings, counters, one_partition)
 

@@ -14,7 +14,7 @@ from orchestration.catalog.progress import ProgressStore
 from orchestration.catalog.records import Job
 from orchestration.operations.follow import ABSENCE, ABSENCE_FRESH_MS
 
-AGAIN_MS: Final = ABSENCE_FRESH_MS // 3
+RENEW_AFTER_MS: Final = ABSENCE_FRESH_MS // 3
 """A report that is not renewed for this long is stale: the control plane may be down."""
 _log = logging.getLogger(__name__)
 
@@ -30,30 +30,32 @@ class WorkerAbsence:
     def tick(self, jobs: Iterable[Job], now_ms: int) -> None:
         """Write what has changed. While Kafka does not answer, nothing is reported."""
         waiting = [job for job in jobs if job.state == "AWAITING"]
-        needed = {_of_activity(job) for job in waiting}
-        self._since_ms = {of: since for of, since in self._since_ms.items() if of in needed}
+        needed = {_is_activity(job) for job in waiting}
+        self._since_ms = {activity: since for activity, since in self._since_ms.items() if activity in needed}
         if not waiting:
             return
-        for of_activity in needed:
+        for is_activity in needed:
             try:
-                serving = self._groups[of_activity].serving()
+                serving = self._groups[is_activity].serving()
             except KafkaException as exc:
                 _log.warning("cannot check for workers: %s", exc)
                 return
             if serving:
-                self._since_ms.pop(of_activity, None)
+                self._since_ms.pop(is_activity, None)
             else:
-                self._since_ms.setdefault(of_activity, now_ms)
+                self._since_ms.setdefault(is_activity, now_ms)
         for job in waiting:
-            self._note(job, self._since_ms.get(_of_activity(job)), now_ms)
+            self._report(job, self._since_ms.get(_is_activity(job)), now_ms)
 
-    def _note(self, job: Job, since_ms: int | None, now_ms: int) -> None:
-        noted = self._progress.stages(job.job_id).get(ABSENCE)
-        before = None if noted is None else noted.record["since_ms"]
-        if before != since_ms or (noted is not None and since_ms is not None and now_ms - noted.at_ms >= AGAIN_MS):
+    def _report(self, job: Job, since_ms: int | None, now_ms: int) -> None:
+        report = self._progress.stages(job.job_id).get(ABSENCE)
+        before = None if report is None else report.record["since_ms"]
+        if before != since_ms or (
+            report is not None and since_ms is not None and now_ms - report.at_ms >= RENEW_AFTER_MS
+        ):
             self._progress.put_stage(job.job_id, ABSENCE, {"since_ms": since_ms}, now_ms=now_ms)
 
 
-def _of_activity(job: Job) -> bool:
+def _is_activity(job: Job) -> bool:
     """Snapshots and imports of events and profiles wait for segment workers."""
     return job.segment is not None or job.kind != "audience"

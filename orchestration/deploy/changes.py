@@ -71,11 +71,11 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Ch
 
 
 def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
-    mine, theirs = old.get("Properties", {}), new.get("Properties", {})
+    before, after = old.get("Properties", {}), new.get("Properties", {})
     attributes = ("DeletionPolicy", "UpdateReplacePolicy", "DependsOn", "Condition")
     return tuple(
         sorted(
-            [key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key)]
+            [key for key in before.keys() | after.keys() if before.get(key) != after.get(key)]
             + [key for key in attributes if old.get(key) != new.get(key)]
         )
     )
@@ -126,8 +126,8 @@ def taken_buckets(settings: DeploySettings, before: Mapping[str, Any]) -> list[s
     found = []
     for purpose, logical in LOGICAL.items():
         bucket = getattr(settings.buckets, purpose)
-        mine = before.get("Resources", {}).get(logical, {}).get("Properties", {}).get("BucketName")
-        if purpose in settings.buckets.existing or mine == bucket:
+        deployed = before.get("Resources", {}).get(logical, {}).get("Properties", {}).get("BucketName")
+        if purpose in settings.buckets.existing or deployed == bucket:
             continue
         try:
             s3.head_bucket(Bucket=bucket)

@@ -20,15 +20,15 @@ from orchestration.deploy.forms import (
     PREFIX,
     REGION,
     SECRET,
-    arn_of,
     at_least,
-    found,
+    check_arn,
+    finding,
     ids,
 )
 from orchestration.deploy.names import BUCKET, LIMITS, STACK, names_of
-from orchestration.deploy.reading import Finding, read, read_toml, refuse
 from orchestration.deploy.settings import DeploySettings
-from orchestration.deploy.sizes import DAY_S, check_jobs, check_sizes, check_telling
+from orchestration.deploy.sizes import DAY_S, check_jobs, check_notifications, check_sizes
+from orchestration.deploy.toml_reader import Finding, read, read_toml, refuse
 from schemas.topics import MAX_JOB_AGE_S, RETENTION_MS
 
 MECHANISMS: Final = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
@@ -60,13 +60,13 @@ def check(settings: DeploySettings) -> Iterator[Finding]:
     yield from _kafka(settings)
     yield from _database(settings)
     yield from check_sizes(settings)
-    yield from check_telling(settings)
+    yield from check_notifications(settings)
     yield from check_jobs(settings.jobs)
 
 
 def _identity(settings: DeploySettings) -> Iterator[Finding]:
     if not STACK.fullmatch(settings.name):
-        yield found(
+        yield finding(
             "name",
             f"{settings.name!r} is not lower-case letters, digits and dashes, or begins with aws, ecs or fargate",
         )
@@ -75,16 +75,16 @@ def _identity(settings: DeploySettings) -> Iterator[Finding]:
         if len(name) > len(kinds.get(kind, "")):
             kinds[kind] = name
     for kind, longest in kinds.items():
-        if (over := len(longest) - LIMITS[kind]) > 0:
-            allowed = len(settings.name) - over
-            yield found(
-                "name", f"makes the {kind} {longest}, {over} characters too long; at most {max(allowed, 0)} here"
+        if (excess := len(longest) - LIMITS[kind]) > 0:
+            allowed = len(settings.name) - excess
+            yield finding(
+                "name", f"makes the {kind} {longest}, {excess} characters too long; at most {max(allowed, 0)} here"
             )
     if not ACCOUNT.fullmatch(settings.account):
-        yield found("account", f"{settings.account!r} is not a string of twelve digits")
+        yield finding("account", f"{settings.account!r} is not a string of twelve digits")
     yield from _region(settings)
     if settings.architecture not in ARCHITECTURES:
-        yield found("architecture", f"{settings.architecture!r} is not {' or '.join(ARCHITECTURES)}")
+        yield finding("architecture", f"{settings.architecture!r} is not {' or '.join(ARCHITECTURES)}")
     yield from _image(settings, "image", settings.image)
     if settings.setup_image:
         yield from _image(settings, "setup_image", settings.setup_image)
@@ -92,22 +92,22 @@ def _identity(settings: DeploySettings) -> Iterator[Finding]:
 
 def _region(settings: DeploySettings) -> Iterator[Finding]:
     if not REGION.fullmatch(settings.region):
-        yield found("region", f"{settings.region!r} is not the name of a region, such as eu-central-1")
+        yield finding("region", f"{settings.region!r} is not the name of a region, such as eu-central-1")
     elif settings.partition != "aws":
         # Step Functions runs no definition with ARNs of another partition, and there is only one definition.
-        yield found(
+        yield finding(
             "region",
             f"{settings.region} is in the partition {settings.partition}; the workflow only supports ARNs of the "
             "partition aws",
         )
     elif not settings.regions_unchecked:
         if not regions.is_known(settings):
-            yield found(
+            yield finding(
                 "region",
                 f"{settings.region} is not known here; set regions_unchecked = true if it has all required services",
             )
         elif lacking := list(regions.missing(settings)):
-            yield found(
+            yield finding(
                 "region",
                 f"{settings.region} has no {', '.join(lacking)}, as far as known; set regions_unchecked = true if "
                 "it does",
@@ -117,17 +117,17 @@ def _region(settings: DeploySettings) -> Iterator[Finding]:
 def _image(settings: DeploySettings, setting: str, given: str) -> Iterator[Finding]:
     image = IMAGE.fullmatch(given)
     if "@sha256:" not in given:
-        yield found(
+        yield finding(
             setting, "has no digest, and a tag may point to another image tomorrow; use REPOSITORY@sha256:DIGEST"
         )
     elif image is None:
-        yield found(setting, f"{given!r} is not ACCOUNT.dkr.ecr.REGION.{settings.domain}/NAME@sha256:DIGEST")
+        yield finding(setting, f"{given!r} is not ACCOUNT.dkr.ecr.REGION.{settings.domain}/NAME@sha256:DIGEST")
     elif image["region"] != settings.region:
-        yield found(
+        yield finding(
             setting, f"is in {image['region']}; Lambda only takes images from its own region, {settings.region}"
         )
     elif image["domain"] != settings.domain:
-        yield found(
+        yield finding(
             setting, f"ends with {image['domain']}, but registries in {settings.region} end with {settings.domain}"
         )
 
@@ -138,10 +138,10 @@ def _network(settings: DeploySettings) -> Iterator[Finding]:
     yield from ids("network.subnets", network.subnets, "subnet")
     yield from ids("network.route_tables", network.route_tables, "rtb")
     if len(set(network.subnets)) < 2:
-        yield found("network.subnets", "has fewer than two; list private subnets in two availability zones")
+        yield finding("network.subnets", "has fewer than two; list private subnets in two availability zones")
     for endpoint in network.endpoints:
         if endpoint not in ENDPOINTS:
-            yield found("network.endpoints", f"{endpoint!r} is not one of {', '.join(ENDPOINTS)}")
+            yield finding("network.endpoints", f"{endpoint!r} is not one of {', '.join(ENDPOINTS)}")
     for setting, group in (("kafka", settings.kafka.security_group), ("database", settings.database.security_group)):
         yield from ids(f"{setting}.security_group", (group,) if group else (), "sg")
 
@@ -152,30 +152,30 @@ def _buckets(settings: DeploySettings) -> Iterator[Finding]:
     names |= {"access_logs": buckets.access_logs} if buckets.access_logs else {}
     for purpose, name in names.items():
         if not BUCKET.fullmatch(name):
-            yield found(
+            yield finding(
                 f"buckets.{purpose}", f"{name!r} is not 3 to 63 lower-case letters, digits and dashes, as S3 requires"
             )
-        for other, taken in names.items():
-            if other < purpose and taken == name:
-                yield found(
+        for other, other_name in names.items():
+            if other < purpose and other_name == name:
+                yield finding(
                     f"buckets.{purpose}",
                     f"is {name}, which is already buckets.{other}; each purpose needs its own bucket",
                 )
     yield from _other_buckets(settings, set(names.values()))
     for purpose in buckets.existing:
         if purpose not in PURPOSES:
-            yield found("buckets.existing", f"{purpose!r} is not one of {', '.join(PURPOSES)}")
+            yield finding("buckets.existing", f"{purpose!r} is not one of {', '.join(PURPOSES)}")
     if not PREFIX.fullmatch(buckets.inbox_prefix):
-        yield found("buckets.inbox_prefix", f"{buckets.inbox_prefix!r} does not end with a slash, or starts with one")
-    yield from arn_of(settings, "buckets.key", buckets.key, KEY, "a KMS key")
+        yield finding("buckets.inbox_prefix", f"{buckets.inbox_prefix!r} does not end with a slash, or starts with one")
+    yield from check_arn(settings, "buckets.key", buckets.key, KEY, "a KMS key")
     least = ceil(max(RETENTION_MS / 1000, MAX_JOB_AGE_S) / DAY_S)
     if buckets.staging_days < least:
-        yield found(
+        yield finding(
             "buckets.staging_days",
             f"{buckets.staging_days} is less than {least}: staged data would be deleted while a job may still need it",
         )
     if buckets.old_version_days < (age := ceil(MAX_JOB_AGE_S / DAY_S)):
-        yield found(
+        yield finding(
             "buckets.old_version_days",
             f"{buckets.old_version_days} is less than {age}, the days that a job may take: its file would be "
             "deleted while it runs",
@@ -186,39 +186,39 @@ def _other_buckets(settings: DeploySettings, own: set[str]) -> Iterator[Finding]
     for setting, others in (("shared.imports", settings.shared.imports), ("shared.exports", settings.shared.exports)):
         for name in others:
             if not BUCKET.fullmatch(name):
-                yield found(setting, f"{name!r} is not a bucket name")
+                yield finding(setting, f"{name!r} is not a bucket name")
             elif name in own:
-                yield found(setting, f"{name} is one of the deployment's own buckets")
+                yield finding(setting, f"{name} is one of the deployment's own buckets")
     for key in settings.shared.keys:
-        yield from arn_of(settings, "shared.keys", key, KEY, "a KMS key")
+        yield from check_arn(settings, "shared.keys", key, KEY, "a KMS key")
 
 
 def _kafka(settings: DeploySettings) -> Iterator[Finding]:
     kafka = settings.kafka
     if not BROKERS.fullmatch(kafka.bootstrap):
-        yield found("kafka.bootstrap", f"{kafka.bootstrap!r} is not HOST:PORT[,HOST:PORT]")
+        yield finding("kafka.bootstrap", f"{kafka.bootstrap!r} is not HOST:PORT[,HOST:PORT]")
     elif any(not 0 < port < 65536 for port in kafka.ports):
-        yield found("kafka.bootstrap", "has an invalid port")
+        yield finding("kafka.bootstrap", "has an invalid port")
     if kafka.mechanism and kafka.mechanism not in MECHANISMS:
-        yield found("kafka.mechanism", f"{kafka.mechanism!r} is not one of {', '.join(MECHANISMS)}")
+        yield finding("kafka.mechanism", f"{kafka.mechanism!r} is not one of {', '.join(MECHANISMS)}")
     if kafka.mechanism and not kafka.secret:
-        yield found("kafka.secret", f"is missing: {kafka.mechanism} requires user and password")
+        yield finding("kafka.secret", f"is missing: {kafka.mechanism} requires user and password")
     if kafka.secret and not kafka.mechanism:
-        yield found("kafka.mechanism", "is missing: kafka.secret is set, but the mechanism to log on with is not")
+        yield finding("kafka.mechanism", "is missing: kafka.secret is set, but the mechanism to log on with is not")
     if kafka.secret_key and not kafka.secret:
-        yield found("kafka.secret_key", "is the key of a secret, but the secret is not set")
+        yield finding("kafka.secret_key", "is the key of a secret, but the secret is not set")
     if kafka.cluster and kafka.mechanism and kafka.mechanism != "SCRAM-SHA-512":
-        yield found("kafka.mechanism", f"is {kafka.mechanism}; Amazon MSK supports SCRAM-SHA-512")
+        yield finding("kafka.mechanism", f"is {kafka.mechanism}; Amazon MSK supports SCRAM-SHA-512")
     if kafka.cluster and kafka.secret and ":secret:AmazonMSK_" not in kafka.secret:
-        yield found("kafka.secret", "must be a secret whose name begins with AmazonMSK_; MSK accepts no other")
+        yield finding("kafka.secret", "must be a secret whose name begins with AmazonMSK_; MSK accepts no other")
     if kafka.cluster and kafka.secret and not kafka.secret_key:
-        yield found(
+        yield finding(
             "kafka.secret_key",
             "is missing: MSK only accepts secrets encrypted with a key of your own, and roles need access to it",
         )
-    yield from arn_of(settings, "kafka.secret", kafka.secret, SECRET, "a secret of Secrets Manager")
-    yield from arn_of(settings, "kafka.secret_key", kafka.secret_key, KEY, "a KMS key")
-    yield from arn_of(settings, "kafka.cluster", kafka.cluster, CLUSTER, "an Amazon MSK cluster")
+    yield from check_arn(settings, "kafka.secret", kafka.secret, SECRET, "a secret of Secrets Manager")
+    yield from check_arn(settings, "kafka.secret_key", kafka.secret_key, KEY, "a KMS key")
+    yield from check_arn(settings, "kafka.cluster", kafka.cluster, CLUSTER, "an Amazon MSK cluster")
     yield from at_least("kafka.partitions", kafka.partitions, 1)
     yield from at_least("kafka.replication_factor", kafka.replication_factor, 1)
 
@@ -226,15 +226,15 @@ def _kafka(settings: DeploySettings) -> Iterator[Finding]:
 def _database(settings: DeploySettings) -> Iterator[Finding]:
     database = settings.database
     if not re.fullmatch(r"[A-Za-z0-9.-]+", database.host):
-        yield found("database.host", f"{database.host!r} is not a host name")
+        yield finding("database.host", f"{database.host!r} is not a host name")
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,62}", database.name):
-        yield found("database.name", f"{database.name!r} is not a database name")
+        yield finding("database.name", f"{database.name!r} is not a database name")
     if not 0 < database.port < 65536:
-        yield found("database.port", f"{database.port} is not a port")
+        yield finding("database.port", f"{database.port} is not a port")
     if not database.secret:
-        yield found("database.secret", "is empty: the catalog requires a user and a password")
-    yield from arn_of(settings, "database.secret", database.secret, SECRET, "a secret of Secrets Manager")
-    yield from arn_of(settings, "database.secret_key", database.secret_key, KEY, "a KMS key")
+        yield finding("database.secret", "is empty: the catalog requires a user and a password")
+    yield from check_arn(settings, "database.secret", database.secret, SECRET, "a secret of Secrets Manager")
+    yield from check_arn(settings, "database.secret_key", database.secret_key, KEY, "a KMS key")
 
 
 def load(path: Path) -> DeploySettings:

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from orchestration.deploy.reading import Finding
 from orchestration.deploy.settings import DeploySettings
+from orchestration.deploy.toml_reader import Finding
 
 ACCOUNT: Final = re.compile(r"\d{12}")
 REGION: Final = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-\d")
@@ -26,7 +26,7 @@ MACHINE_TYPE: Final = re.compile(r"[a-z][a-z0-9-]*\d[a-z0-9-]*\.(?:\d*x?large|me
 PREFIX: Final = re.compile(r"(?:[A-Za-z0-9!_.*'()-]+/)*")
 
 
-def found(setting: str, problem: str) -> Finding:
+def finding(setting: str, problem: str) -> Finding:
     """One finding."""
     return Finding(setting=setting, problem=problem)
 
@@ -35,25 +35,25 @@ def ids(setting: str, values: Sequence[str], prefix: str) -> Iterator[Finding]:
     """Ids assigned by AWS, each once: `subnet-0123456789abcdef0`."""
     for value in values:
         if not re.fullmatch(rf"{prefix}-[0-9a-f]{{8,17}}", value):
-            yield found(setting, f"{value!r} is not the id of a {prefix}, such as {prefix}-0123456789abcdef0")
+            yield finding(setting, f"{value!r} is not the id of a {prefix}, such as {prefix}-0123456789abcdef0")
     for value in sorted({value for value in values if values.count(value) > 1}):
-        yield found(setting, f"{value} is listed twice")
+        yield finding(setting, f"{value} is listed twice")
 
 
-def arn_of(settings: DeploySettings, setting: str, arn: str, form: re.Pattern[str], what: str) -> Iterator[Finding]:
+def check_arn(settings: DeploySettings, setting: str, arn: str, form: re.Pattern[str], what: str) -> Iterator[Finding]:
     """Require an ARN of this region, and of this account unless it is a key, which may be shared."""
     if not arn:
         return
     match = form.fullmatch(arn)
     if match is None:
-        yield found(setting, f"{arn!r} is not the ARN of {what}")
+        yield finding(setting, f"{arn!r} is not the ARN of {what}")
     elif match["region"] != settings.region or match["partition"] != settings.partition:
-        yield found(setting, f"is in {match['region']}, but the deployment is in {settings.region}")
+        yield finding(setting, f"is in {match['region']}, but the deployment is in {settings.region}")
     elif form is not KEY and match["account"] != settings.account:
-        yield found(setting, f"is in account {match['account']}, but the deployment is in {settings.account}")
+        yield finding(setting, f"is in account {match['account']}, but the deployment is in {settings.account}")
 
 
 def at_least(setting: str, value: int, least: int) -> Iterator[Finding]:
     """Require a minimum."""
     if value < least:
-        yield found(setting, f"{value} is less than {least}")
+        yield finding(setting, f"{value} is less than {least}")

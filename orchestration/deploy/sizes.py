@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Final
 
-from orchestration.deploy.forms import ADDRESS, KEY, MACHINE_TYPE, SECRET, SENDER, arn_of, at_least, found
-from orchestration.deploy.reading import Finding
+from orchestration.deploy.forms import ADDRESS, KEY, MACHINE_TYPE, SECRET, SENDER, at_least, check_arn, finding
 from orchestration.deploy.settings import DeploySettings, Jobs
+from orchestration.deploy.toml_reader import Finding
 from orchestration.platform.sizes import FUNCTION_DISK_MOST_MIB, function_disk_mib
 from schemas.topics import MAX_JOB_AGE_S
 
@@ -36,7 +36,7 @@ def check_sizes(settings: DeploySettings) -> Iterator[Finding]:
     for name, service in (("workers", settings.workers), ("segment_workers", settings.segment_workers)):
         yield from at_least(f"{name}.count", service.count, 1 if name == "workers" else 0)
         if service.count > partitions:
-            yield found(
+            yield finding(
                 f"{name}.count",
                 f"{service.count} is more than kafka.partitions, {partitions}: some would be idle",
             )
@@ -46,7 +46,7 @@ def check_sizes(settings: DeploySettings) -> Iterator[Finding]:
     yield from _fargate("tasks", settings.tasks.cpu, settings.tasks.memory_mib)
     yield from _disk("tasks", settings.tasks.ephemeral_gib)
     if (disk := function_disk_mib(settings.jobs.lambda_file_bytes)) > FUNCTION_DISK_MOST_MIB:
-        yield found(
+        yield finding(
             "jobs.lambda_file_bytes",
             f"{settings.jobs.lambda_file_bytes} needs {disk} MiB of disk, but a function has at most "
             f"{FUNCTION_DISK_MOST_MIB}",
@@ -54,14 +54,14 @@ def check_sizes(settings: DeploySettings) -> Iterator[Finding]:
     machines = settings.machines
     yield from at_least("machines.max", machines.max, 1)
     if not machines.types:
-        yield found("machines.types", "is empty: list instance types, the preferred one first")
+        yield finding("machines.types", "is empty: list instance types, the preferred one first")
     for type_ in machines.types:
         if not MACHINE_TYPE.fullmatch(type_):
-            yield found("machines.types", f"{type_!r} is not an instance type such as r7i.4xlarge")
+            yield finding("machines.types", f"{type_!r} is not an instance type such as r7i.4xlarge")
     yield from at_least("machines.disk_gib", machines.disk_gib, 30)
     yield from at_least("machines.cpu", machines.cpu, 128)
     if machines.memory_mib <= settings.tasks.memory_mib:
-        yield found(
+        yield finding(
             "machines.memory_mib",
             f"{machines.memory_mib} is not more than tasks.memory_mib: a task too large for Fargate would gain no "
             "memory",
@@ -70,59 +70,61 @@ def check_sizes(settings: DeploySettings) -> Iterator[Finding]:
 
 def _disk(setting: str, gib: int) -> Iterator[Finding]:
     if gib not in FARGATE_DISK_GIB:
-        yield found(f"{setting}.ephemeral_gib", f"{gib} is not in the range 20 to 200 that Fargate supports")
+        yield finding(f"{setting}.ephemeral_gib", f"{gib} is not in the range 20 to 200 that Fargate supports")
 
 
 def _fargate(setting: str, cpu: int, memory_mib: int) -> Iterator[Finding]:
     if cpu not in FARGATE:
-        yield found(f"{setting}.cpu", f"{cpu} is not one of {', '.join(map(str, FARGATE))}, the sizes of Fargate")
+        yield finding(f"{setting}.cpu", f"{cpu} is not one of {', '.join(map(str, FARGATE))}, the sizes of Fargate")
     elif memory_mib not in FARGATE[cpu]:
         low, high = FARGATE[cpu][0], FARGATE[cpu][-1]
-        yield found(
+        yield finding(
             f"{setting}.memory_mib",
             f"Fargate does not offer {memory_mib} MiB with cpu {cpu}, only steps from {low} to {high}",
         )
 
 
-def check_telling(settings: DeploySettings) -> Iterator[Finding]:
+def check_notifications(settings: DeploySettings) -> Iterator[Finding]:
     """Mail, webhooks, alarms and logs."""
     mail, logs = settings.mail, settings.logs
     if mail.from_ and not mail.secret:
-        yield found("mail.secret", "is missing: the SMTP server requires user and password")
+        yield finding("mail.secret", "is missing: the SMTP server requires user and password")
     for name in ("secret", "host", "operators"):
         if getattr(mail, name) and not mail.from_:
-            yield found("mail.from", f"is missing, but mail.{name} is set: without a sender no mail is sent")
+            yield finding("mail.from", f"is missing, but mail.{name} is set: without a sender no mail is sent")
     addresses = [("mail.from", a) for a in (mail.from_,) if a]
     addresses += [("mail.operators", a) for a in mail.operators] + [
         ("alarms.addresses", a) for a in settings.alarms.addresses
     ]
     for setting, address in addresses:
         if not (SENDER if setting == "mail.from" else ADDRESS).fullmatch(address):
-            yield found(setting, f"{address!r} is not an e-mail address")
-    yield from arn_of(settings, "mail.secret", mail.secret, SECRET, "a secret of Secrets Manager")
-    yield from arn_of(
+            yield finding(setting, f"{address!r} is not an e-mail address")
+    yield from check_arn(settings, "mail.secret", mail.secret, SECRET, "a secret of Secrets Manager")
+    yield from check_arn(
         settings, "notify.webhook_secret", settings.notify.webhook_secret, SECRET, "a secret of Secrets Manager"
     )
     for setting, key, secret in (
         ("mail.secret_key", mail.secret_key, mail.secret),
         ("notify.webhook_secret_key", settings.notify.webhook_secret_key, settings.notify.webhook_secret),
     ):
-        yield from arn_of(settings, setting, key, KEY, "a KMS key")
+        yield from check_arn(settings, setting, key, KEY, "a KMS key")
         if key and not secret:
-            yield found(setting, "is the key of a secret, but the secret is not set")
+            yield finding(setting, "is the key of a secret, but the secret is not set")
     for url in settings.notify.operator_webhooks:
         if not url.startswith("https://"):
-            yield found("notify.operator_webhooks", f"{url!r} does not begin with https://")
+            yield finding("notify.operator_webhooks", f"{url!r} does not begin with https://")
     yield from at_least("alarms.lag", settings.alarms.lag, 1)
     if not 0 < settings.alarms.oldest_job_s < MAX_JOB_AGE_S:
-        yield found(
+        yield finding(
             "alarms.oldest_job_s",
             f"{settings.alarms.oldest_job_s} is not between 0 and {MAX_JOB_AGE_S}, the age at which a job is given up",
         )
     if logs.retention_days not in RETENTION_DAYS:
-        yield found("logs.retention_days", f"{logs.retention_days} is not one of {', '.join(map(str, RETENTION_DAYS))}")
+        yield finding(
+            "logs.retention_days", f"{logs.retention_days} is not one of {', '.join(map(str, RETENTION_DAYS))}"
+        )
     elif logs.retention_days * DAY_S < MAX_JOB_AGE_S:
-        yield found(
+        yield finding(
             "logs.retention_days",
             f"{logs.retention_days} is less than the {MAX_JOB_AGE_S // DAY_S} days that a job may take",
         )
@@ -140,4 +142,4 @@ def check_jobs(jobs: Jobs) -> Iterator[Finding]:
     ):
         low, high = getattr(jobs, lower), getattr(jobs, upper)
         if low > high:
-            yield found(f"jobs.{lower}", f"{low} is more than jobs.{upper}, {high}")
+            yield finding(f"jobs.{lower}", f"{low} is more than jobs.{upper}, {high}")

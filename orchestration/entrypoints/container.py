@@ -66,8 +66,8 @@ def main(arguments: Sequence[str]) -> int:
     """Become the program that the first word names."""
     word, *rest = arguments or [""]
     if word not in MODULES:
-        said = f", not {word[:60]!r}; to run other programs, use docker run --entrypoint" if word else ""
-        sys.stderr.write(f"choose what to run: {', '.join(MODULES)}{said}\n")
+        hint = f", not {word[:60]!r}; to run other programs, use docker run --entrypoint" if word else ""
+        sys.stderr.write(f"choose what to run: {', '.join(MODULES)}{hint}\n")
         return USAGE_EXIT_CODE
     signal.signal(signal.SIGTERM, _terminate)  # programs with an orderly shutdown install their own
     writable_kernels(os.environ)

@@ -47,7 +47,7 @@ def provide(env: MutableMapping[str, str], *, only: frozenset[str] | None = None
         _kafka(env, "KAFKA_CREDENTIALS", KAFKA_VARIABLE, text)
 
 
-def provide_again(env: MutableMapping[str, str]) -> bool:
+def refresh(env: MutableMapping[str, str]) -> bool:
     """Like `provide`; returns whether any secret has changed."""
     before = _provided(env)
     provide(env)

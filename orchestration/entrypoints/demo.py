@@ -52,7 +52,7 @@ LARGE: Final = AudienceName("demo-people")
 SMALL: Final = AudienceName("demo-clean")
 FAULT_EVERY: Final = 500
 """One row in this many is faulty: 0.2 %, with 1 % allowed."""
-PATIENCE_S: Final = 600.0
+TIMEOUT_S: Final = 600.0
 POLL_S: Final = 0.25
 
 
@@ -107,7 +107,7 @@ def _fault(kind: int, user: bytes, country: bytes) -> tuple[str, bytes]:
 
 def run(context: Context, directory: Path) -> list[str]:
     """Run steps 2 to 6; returns the differences."""
-    _say("2. generating two files")
+    _print("2. generating two files")
     large, small = directory / "people.csv", directory / "clean.csv"
     expected = {LARGE: generate(large, LARGE_ROWS, faults=True), SMALL: generate(small, SMALL_ROWS, faults=False)}
     for path in (large, small):
@@ -115,14 +115,14 @@ def run(context: Context, directory: Path) -> list[str]:
     print_line(f"   {number(expected[LARGE].rejected)} of the {number(LARGE_ROWS)} rows of the first are faulty")
 
     inbox = context.settings.inbox_prefix
-    _say(f"3. the first goes to s3://{context.settings.inbox_bucket}/{inbox}, the second through `muster import`")
+    _print(f"3. the first goes to s3://{context.settings.inbox_bucket}/{inbox}, the second through `muster import`")
     _prepare(context)
     key = f"{inbox}{DEFAULT_TENANT}/{LARGE}/people-{fresh_id()}.csv"
     context.objects.put_file(large, context.settings.inbox_bucket, key)
     second = wiring.submission(context).submit_file(small, tenant=DEFAULT_TENANT, audience=SMALL, overrides={})
     views = _follow(context, key, second)
 
-    _say("4. receipts, rejects, versions")
+    _print("4. receipts, rejects, versions")
     differences = []
     for view in views:
         name = view.job.audience
@@ -142,7 +142,7 @@ def run(context: Context, directory: Path) -> list[str]:
         return differences
     _print_versions(context)
 
-    _say("5. export as Parquet with a manifest; verified from the manifest alone, and counted by DuckDB")
+    _print("5. export as Parquet with a manifest; verified from the manifest alone, and counted by DuckDB")
     for name, known in expected.items():
         exported = _export(context, name)
         if exported.outcome is None:
@@ -177,18 +177,18 @@ def _prepare(context: Context) -> None:
 
 def _follow(context: Context, key: str, second: JobId) -> list[JobView]:
     """Show both imports until both have ended. Raises `RetriableError` DEMO_TOO_SLOW."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     with screen() as place:
         while True:
             found = next((j for j in context.jobs.search(audience=LARGE) if j.source["key"] == key), None)
             jobs = [*([found.job_id] if found is not None else []), second]
-            views = [view for job in jobs if (view := wiring.job_progress(context).look(job, now_ms())) is not None]
+            views = [view for job in jobs if (view := wiring.job_progress(context).view(job, now_ms())) is not None]
             lines = [line for view in views for line in job_lines(view)]
             place.show(lines, " | ".join(map(job_line, views)) or "waiting for the workflow")
             if len(views) == 2 and all(view.final for view in views):
                 return views
             if time.monotonic() > deadline:
-                raise RetriableError("DEMO_TOO_SLOW", f"not finished after {PATIENCE_S:.0f} s; see `muster jobs list`")
+                raise RetriableError("DEMO_TOO_SLOW", f"not finished after {TIMEOUT_S:.0f} s; see `muster jobs list`")
             time.sleep(POLL_S)
 
 
@@ -256,7 +256,7 @@ def _count(limits: DuckLimits, folder: Path) -> tuple[int, int, int]:
     return int(row[0]), int(row[1]), int(row[2])
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print_line("")
     print_line(text, style="bold")
 
@@ -269,7 +269,7 @@ def main() -> int:
     began = time.monotonic()
     settings = Settings.load()
     running = elsewhere or stack.status(settings).running
-    _say(
+    _print(
         "1. the stack is already running"
         if running
         else f"1. starting Kafka, S3, the workflow and a worker in {settings.home}"
@@ -288,7 +288,7 @@ def main() -> int:
     finally:
         if not running:
             stack.down(settings)
-    _say(f"6. comparison with the generated files, after {duration(time.monotonic() - began)}")
+    _print(f"6. comparison with the generated files, after {duration(time.monotonic() - began)}")
     for difference in differences:
         print_line(f"   DIFFERS  {difference}", style="red")
     if not differences:

@@ -25,7 +25,7 @@ def _owned(handler: Handler) -> Handler:
 
     @functools.wraps(handler)
     def wrapped(event: Event, lambda_context: object) -> View:
-        return _records().not_mine(_export(event), str(event["execution"])) or handler(event, lambda_context)
+        return _records().view_for_non_owner(_export(event), str(event["execution"])) or handler(event, lambda_context)
 
     return wrapped
 

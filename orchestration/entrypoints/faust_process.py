@@ -17,7 +17,7 @@ from mode import Worker as ModeWorker
 from orchestration.platform.logs import configure
 from orchestration.platform.metrics import Read, forget_metrics, serve_metrics
 from orchestration.platform.settings import Settings
-from orchestration.platform.worker_identity import WorkerIdentity, take_identity
+from orchestration.platform.worker_identity import WorkerIdentity, claim_identity
 from schemas.errors import FatalError, UserError
 from streams.faust_app import CRASH_EXIT_CODE, FaustApp
 
@@ -55,7 +55,7 @@ def run(part: str, first_port: int, make: Callable[[Settings, WorkerIdentity], F
         settings = Settings.load()
         configure(settings)
         _bound_heaps()
-        identity = take_identity(settings.home, part, sys.argv[1] if len(sys.argv) > 1 else "1+")
+        identity = claim_identity(settings.home, part, sys.argv[1] if len(sys.argv) > 1 else "1+")
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
         worker = make(settings, identity)

@@ -65,7 +65,7 @@ def _after_refusal(error: MusterError) -> MusterError:
     if error.code not in STALE_SECRETS:
         return error
     try:
-        changed = container_secrets.provide_again(os.environ)
+        changed = container_secrets.refresh(os.environ)
     except MusterError as exc:  # the next call fails as this one did
         _log.error("the secrets could not be read again: %s", exc)
         return error
@@ -130,7 +130,7 @@ def _owned(handler: Handler) -> Handler:
 
     @functools.wraps(handler)
     def wrapped(event: Event, lambda_context: object) -> View:
-        return records().not_mine(_job(event), str(event["execution"])) or handler(event, lambda_context)
+        return records().view_for_non_owner(_job(event), str(event["execution"])) or handler(event, lambda_context)
 
     return wrapped
 

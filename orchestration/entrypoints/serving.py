@@ -124,31 +124,31 @@ def _s3_ports(settings: Settings) -> Ports:
 def s3_works(settings: Settings) -> bool:
     """Whether gateway and storage respond."""
     ports = _s3_ports(settings)
-    return _answers(f"http://{LOOPBACK}:{ports.s3}/healthz") and seaweedfs.storage_registered(ports)
+    return _responds(f"http://{LOOPBACK}:{ports.s3}/healthz") and seaweedfs.storage_registered(ports)
 
 
 def engine_works(settings: Settings) -> bool:
     """Whether the workflow is registered and requests are served."""
     port = urlsplit(settings.engine_url).port  # None: the engine is AWS, not a part of the stack
-    return port is None or _answers(f"http://{LOOPBACK}:{port}{HEALTH_PATH}")
+    return port is None or _responds(f"http://{LOOPBACK}:{port}{HEALTH_PATH}")
 
 
 def relay_works(settings: Settings) -> bool:
     """Whether the control plane of this container reads the progress topic."""
-    return _takes_part(settings, RELAY_GROUP)
+    return _is_group_member(settings, RELAY_GROUP)
 
 
 def worker_works(settings: Settings) -> bool:
     """Whether the worker of this container is a member of its group: the broker has heard from it recently."""
-    return _takes_part(settings, WORKER_GROUP)
+    return _is_group_member(settings, WORKER_GROUP)
 
 
 def segment_worker_works(settings: Settings) -> bool:
     """As `worker_works`, for a segment worker."""
-    return _takes_part(settings, SEGMENT_WORKER_GROUP)
+    return _is_group_member(settings, SEGMENT_WORKER_GROUP)
 
 
-def _answers(url: str) -> bool:
+def _responds(url: str) -> bool:
     try:
         with urlopen(url, timeout=HEALTH_TIMEOUT_S) as response:  # noqa: S310 - a loopback address of our own
             return bool(response.status == 200)
@@ -156,7 +156,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _takes_part(settings: Settings, group: str) -> bool:
+def _is_group_member(settings: Settings, group: str) -> bool:
     from connectors.kafka.worker_group import member_hosts  # noqa: PLC0415 - loads librdkafka
 
     own = own_addresses(Path("/proc/net/fib_trie").read_text(encoding="ascii"))

@@ -8,7 +8,7 @@ from connectors.storage.access import S3Access
 from connectors.storage.duck import DuckLimits
 from orchestration.catalog.references import audience_ref
 from orchestration.kinds.builds import VersionBuild
-from orchestration.kinds.materialised import complete, parts_of
+from orchestration.kinds.materialised import parts_of, require_complete
 from orchestration.kinds.records import ImportRecords, View
 from orchestration.platform.clock import now_ms
 from schemas.ids import JobId
@@ -21,7 +21,7 @@ def build(job_id: JobId, *, records: ImportRecords, versions: VersionStore, s3: 
     _, job = records.jobs.move(job_id, "BUILDING", now_ms=now_ms(), only_from={"AWAITING"})
     if job.state != "BUILDING":
         return records.view(job)
-    found = complete(records.progress, job)
+    found = require_complete(records.progress, job)
     report = records.report(job_id, "build")
     audience = audience_ref(job)
     current = versions.current(audience)
@@ -41,7 +41,7 @@ def build(job_id: JobId, *, records: ImportRecords, versions: VersionStore, s3: 
         data_prefix=data_prefix(records.settings.lake_bucket, audience.tenant, audience.audience_id),
     )
     report.finish(rows=sum(part.rows for part in built.parts))
-    made = VersionBuild(
+    version_build = VersionBuild(
         attempt=found.attempt,
         base_version=built.base_version,
         parts=tuple(built.parts),
@@ -52,8 +52,8 @@ def build(job_id: JobId, *, records: ImportRecords, versions: VersionStore, s3: 
         job_id,
         "PUBLISHING",
         now_ms=now_ms(),
-        cause=f"built on version {made.base_version}",
+        cause=f"built on version {version_build.base_version}",
         only_from={"BUILDING"},
-        build=made.as_record(),
+        build=version_build.as_record(),
     )
     return records.view(job)

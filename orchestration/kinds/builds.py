@@ -55,8 +55,8 @@ class CutAsked:
 class SnapshotBuild:
     """For built snapshots: the rule, the log position of each partition, and members that the rule cannot ask about.
 
-    `cuts`: {partition, and the names of `kinds.snapshot.cuts.PLACE`}. `outside`: records of `Outside`; None if they
-    could not be counted.
+    `cuts`: {partition, and the names of `kinds.snapshot.cuts.POSITION_FIELDS`}. `outside`: records of `Outside`; None
+    if they could not be counted.
     """
 
     asked: CutAsked

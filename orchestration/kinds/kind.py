@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 with deferred(__name__):  # a function runs one stage, and starts cold
     from orchestration.kinds import build, publish, send, settle_activity, verify
-    from orchestration.kinds.snapshot import ask
     from orchestration.kinds.snapshot import build as snapshot_build
+    from orchestration.kinds.snapshot import cut_requests
 
 
 class JobKind(Protocol):
@@ -121,12 +121,12 @@ class SegmentSnapshot:
     lake_limits: "DuckLimits"
 
     def verify(self, job: "Job") -> "View":
-        """`kinds.snapshot.ask`."""
-        return ask.confirm(job, records=self.records, segments=self.meanings.segments)
+        """`kinds.snapshot.cut_requests`."""
+        return cut_requests.confirm(job, records=self.records, segments=self.meanings.segments)
 
     def send(self, job: "Job") -> "View":
-        """`kinds.snapshot.ask`."""
-        return ask.ask(
+        """`kinds.snapshot.cut_requests`."""
+        return cut_requests.request_cuts(
             job,
             records=self.records,
             segments=self.meanings.segments,

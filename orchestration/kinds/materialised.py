@@ -42,11 +42,11 @@ def completion_of(progress: ProgressStore, job: Job) -> Completion:
     return completion(job.attempt, *_facts(progress, job))
 
 
-def complete(progress: ProgressStore, job: Job, *, attempt: Attempt | None = None) -> Complete:
+def require_complete(progress: ProgressStore, job: Job, *, attempt: Attempt | None = None) -> Complete:
     """The newest complete attempt, or `attempt`. Raises `FatalError` NOT_COMPLETE."""
     facts = _facts(progress, job)
-    asked = None if attempt is None else complete_attempt(attempt, *facts)
-    found = asked or completion(job.attempt, *facts)
+    requested = None if attempt is None else complete_attempt(attempt, *facts)
+    found = requested or completion(job.attempt, *facts)
     if not isinstance(found, Complete):
         raise FatalError("NOT_COMPLETE", f"job {job.job_id} is {job.state}, but {found}", job=job.job_id)
     return found

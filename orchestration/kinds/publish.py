@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from orchestration.catalog.records import Job, JobError
 from orchestration.catalog.references import audience_ref
 from orchestration.kinds.builds import VersionBuild
-from orchestration.kinds.materialised import complete, parts_of
+from orchestration.kinds.materialised import parts_of, require_complete
 from orchestration.kinds.receipts import make_receipt, outcome_of
 from orchestration.kinds.records import ImportRecords, View
 from orchestration.kinds.specs import Specs
@@ -37,7 +37,7 @@ def publish(job_id: JobId, *, records: ImportRecords, versions: VersionStore, sp
     _, job = records.jobs.move(job_id, "PUBLISHING", now_ms=now_ms(), only_from={"AWAITING"})  # 1
     if job.state != "PUBLISHING":
         return records.view(job)
-    found = complete(records.progress, job)
+    found = require_complete(records.progress, job)
     request = _request(job, found)
     rows = sum(part.rows for part in request.parts)
     report = records.report(job_id, "publish", total=rows)
@@ -52,11 +52,11 @@ def publish(job_id: JobId, *, records: ImportRecords, versions: VersionStore, sp
         case Published() | AlreadyPublished():
             info = versions.version(audience_ref(job), outcome.version)
             # A later attempt may have become complete meanwhile.
-            found = complete(records.progress, job, attempt=info.attempt)
+            found = require_complete(records.progress, job, attempt=info.attempt)
             finished = now_ms()
             before = version_before(versions.versions(audience_ref(job)), info)
             records.jobs.put_receipt(job_id, make_receipt(job, found, info, before, finished_at_ms=finished))  # 3
-            specs.keep(job)
+            specs.store_columns(job)
             _, job = records.jobs.move(
                 job_id,
                 "READY",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 CUT_MEMBER_BYTES: Final = 16
 """About the size of a user_id in the files that workers write for a snapshot."""
-NOT_MINE: Final = "DUPLICATE"
+NOT_OWNER: Final = "DUPLICATE"
 """State shown to an execution that does not own the job: that of a duplicate, or one that was replaced. It ends."""
 GROUPS_MAX: Final = 2_000
 """The most that fit into the 256 KiB of input that a state may get."""
@@ -54,11 +54,11 @@ class JobRecords(ABC, Generic[JobT]):
     def _notices(self, notices: "Notices", job: JobT, outcome: "Outcome", now: int) -> "list[Notification]":
         """The notifications of its end."""
 
-    def not_mine(self, job_id: JobId, execution: str) -> View | None:
+    def view_for_non_owner(self, job_id: JobId, execution: str) -> View | None:
         """The view that ends an execution that does not own the job. None for the owner."""
         job = self.store.get(job_id)
         bind(**job.log_ids)
-        return None if job.execution == execution else self.view(job, state=NOT_MINE)
+        return None if job.execution == execution else self.view(job, state=NOT_OWNER)
 
     def mark_failed(self, job_id: JobId, error: JobError) -> View:
         """End the job in FAILED, unless it has ended or may have committed."""
@@ -129,7 +129,7 @@ class ImportRecords(JobRecords[Job]):
         return attempt
 
     def _notices(self, notices: "Notices", job: Job, outcome: "Outcome", now: int) -> "list[Notification]":
-        return notices.of_job(job, outcome, now)
+        return notices.write_for_job(job, outcome, now)
 
     def _members(self, job: Job, shown: str) -> int:
         """Members that a stage processes besides the file. Only a hint for where to run and how long.
@@ -151,8 +151,8 @@ class ImportRecords(JobRecords[Job]):
         """Bytes of the file, or of the members that workers have written."""
         if job.segment is None:
             return int(job.source.get("size", 0))
-        said = (row for row in self.progress.partitions(job.job_id) if row.attempt == job.attempt)
-        return CUT_MEMBER_BYTES * sum(int(row.record.get("distinct", 0)) for row in said)
+        rows = (row for row in self.progress.partitions(job.job_id) if row.attempt == job.attempt)
+        return CUT_MEMBER_BYTES * sum(int(row.record.get("distinct", 0)) for row in rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ class ExportRecords(JobRecords[Export]):
         }
 
     def _notices(self, notices: "Notices", job: Export, outcome: "Outcome", now: int) -> "list[Notification]":
-        return notices.of_export(job, outcome, now)
+        return notices.write_for_export(job, outcome, now)
 
     def _item(self, group: ExportGroup) -> dict[str, object]:
         target = compute_target(self.settings, group.bytes)

@@ -16,7 +16,7 @@ from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.records import JobError, NewJob
 from orchestration.catalog.segments import SegmentStore
 from orchestration.kinds.events import ImportRequest, read_event
-from orchestration.kinds.records import NOT_MINE, ImportRecords, View
+from orchestration.kinds.records import NOT_OWNER, ImportRecords, View
 from orchestration.kinds.scheduled import resolve
 from orchestration.kinds.snapshot.register import new_snapshot, refused_snapshot
 from orchestration.kinds.snapshot.request import SnapshotRequest
@@ -47,14 +47,16 @@ def register_import(
     Raises `UserError` BAD_EVENT and BAD_PLACEHOLDER for malformed events, and UNKNOWN_JOB. Any other user error makes a
     FAILED job, which the customer sees, instead of an exception.
     """
-    if (known := records.jobs.of_execution(execution)) is not None:
+    if (known := records.jobs.by_execution(execution)) is not None:
         return records.view(known)  # this call got through before, or the job was handed to this execution
-    of_segment = isinstance(event, Mapping) and "snapshot" in event
-    definite, occasion = resolve(event, "snapshot" if of_segment else "import")
-    request = read_event(definite, fresh_id(), records.settings.inbox_prefix)
+    is_snapshot = isinstance(event, Mapping) and "snapshot" in event
+    resolved, scheduled_run = resolve(event, "snapshot" if is_snapshot else "import")
+    request = read_event(resolved, fresh_id(), records.settings.inbox_prefix)
     if not isinstance(request, ImportRequest | SnapshotRequest):
-        return records.view(records.jobs.get(request), state=NOT_MINE)
-    new, refused = _judged(request, execution, records=records, specs=specs, objects=objects, segments=segments)
+        return records.view(records.jobs.get(request), state=NOT_OWNER)
+    new, refused = _new_job_or_refusal(
+        request, execution, records=records, specs=specs, objects=objects, segments=segments
+    )
     again = isinstance(request, ImportRequest) and request.again
     registered = records.jobs.register(new, again=again, refused=refused)
     records.jobs.admit(lanes, now_ms=now_ms())  # if there is room, the job need not wait for the control plane
@@ -63,13 +65,13 @@ def register_import(
         detail = event.get("detail") if isinstance(event, Mapping) else None
         requester = detail.get("requester", "unknown") if isinstance(detail, Mapping) else "unknown"
         record_automatic(audit, f"s3 requester {requester}", "import", job, {"state": job.state})
-    if occasion is not None and job.execution == execution:
-        what = "snapshot" if of_segment else "import"
-        record_automatic(audit, f"schedule {occasion.schedule_id}", what, job, {"state": job.state})
-    return records.view(job, state=None if job.execution == execution else NOT_MINE)
+    if scheduled_run is not None and job.execution == execution:
+        what = "snapshot" if is_snapshot else "import"
+        record_automatic(audit, f"schedule {scheduled_run.schedule_id}", what, job, {"state": job.state})
+    return records.view(job, state=None if job.execution == execution else NOT_OWNER)
 
 
-def _judged(
+def _new_job_or_refusal(
     request: ImportRequest | SnapshotRequest,
     execution: str,
     *,
@@ -120,7 +122,7 @@ def _new_job(
         execution=execution,
         retry_of=request.retry_of,
         created_at_ms=now_ms(),
-        evidence=_evidence_of_earlier(jobs, request, source, spec, settings.partitions),
+        evidence=_reusable_evidence(jobs, request, source, spec, settings.partitions),
     )
 
 
@@ -129,12 +131,12 @@ def _spec(
 ) -> tuple[ImportSpec, JobId | None]:
     """The overrides applied to the stored spec. A new audience is created in state `awaited`."""
     if (kind := kind_of_target(target)) != "audience":
-        return specs.of_activity(tenant, kind, overrides), None
-    audience = specs.audiences.expect(tenant, target, new_id=fresh_id(), now_ms=now_ms())
-    return import_spec(target, specs.present(audience), overrides), audience.audience_id
+        return specs.for_activity(tenant, kind, overrides), None
+    audience = specs.audiences.for_import(tenant, target, new_id=fresh_id(), now_ms=now_ms())
+    return import_spec(target, specs.stored(audience), overrides), audience.audience_id
 
 
-def _evidence_of_earlier(
+def _reusable_evidence(
     jobs: JobStore, request: ImportRequest, source: SourceObject, spec: ImportSpec, partitions: int
 ) -> Mapping[str, Any] | None:
     """The evidence of the job that is retried, if it read the same object with the same spec."""

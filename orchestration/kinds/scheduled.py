@@ -27,7 +27,7 @@ RUN_ID: Final[Mapping[ScheduleKind, str]] = {"import": "job_id", "export": "expo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Occasion:
+class ScheduledRun:
     """One run of a schedule, with its due time."""
 
     schedule_id: JobId
@@ -48,31 +48,31 @@ def run_id(schedule_id: JobId, due_ms: int) -> JobId:
 def event_of(schedule: Schedule, due_ms: int) -> dict[str, Any]:
     """The input of the workflow for one run of a schedule."""
     due = datetime.fromtimestamp(due_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    occasion = {"id": schedule.schedule_id, "timezone": schedule.timezone, "due": due}
-    return {"schedule": occasion, schedule.kind: dict(schedule.request)}
+    scheduled_run = {"id": schedule.schedule_id, "timezone": schedule.timezone, "due": due}
+    return {"schedule": scheduled_run, schedule.kind: dict(schedule.request)}
 
 
-def resolve(event: object, kind: ScheduleKind) -> tuple[object, Occasion | None]:
+def resolve(event: object, kind: ScheduleKind) -> tuple[object, ScheduledRun | None]:
     """The event with a definite request, and the occasion. An event without a schedule is returned as it is.
 
     Raises `UserError` BAD_EVENT, BAD_PLACEHOLDER.
     """
     if not isinstance(event, Mapping) or "schedule" not in event:
         return event, None
-    occasion, request = _occasion(event["schedule"]), event.get(kind)
+    scheduled_run, request = _parse_run(event["schedule"]), event.get(kind)
     if not isinstance(request, Mapping):
         raise _bad(f"{kind} is missing")
-    own_id = {RUN_ID[kind]: occasion.run_id}
+    own_id = {RUN_ID[kind]: scheduled_run.run_id}
     if kind not in ADDRESS:
-        return {kind: {**request, **own_id}}, occasion
+        return {kind: {**request, **own_id}}, scheduled_run
     address = request.get(ADDRESS[kind])
     if not isinstance(address, str):
         raise _bad(f"{kind}.{ADDRESS[kind]} is {type(address).__name__}, not a string")
-    filled = fill(address, occasion.due_ms, occasion.zone)
-    return {kind: {**request, **own_id, ADDRESS[kind]: filled}}, occasion
+    filled = fill(address, scheduled_run.due_ms, scheduled_run.zone)
+    return {kind: {**request, **own_id, ADDRESS[kind]: filled}}, scheduled_run
 
 
-def _occasion(record: object) -> Occasion:
+def _parse_run(record: object) -> ScheduledRun:
     if not isinstance(record, Mapping) or not all(isinstance(record.get(n), str) for n in ("id", "timezone", "due")):
         raise _bad("schedule is not an object with the strings id, timezone and due")
     try:
@@ -85,7 +85,7 @@ def _occasion(record: object) -> Occasion:
         zone, schedule_id = time_zone(record["timezone"]), job_id(record["id"])
     except UserError as exc:
         raise _bad(f"schedule: {exc.message}") from exc
-    return Occasion(schedule_id=schedule_id, zone=zone, due_ms=int(due.timestamp()) * 1000)
+    return ScheduledRun(schedule_id=schedule_id, zone=zone, due_ms=int(due.timestamp()) * 1000)
 
 
 def _bad(why: str) -> UserError:

@@ -62,17 +62,17 @@ class Meanings:
         )
         return Activity(events=events, profiles=profiles)
 
-    def of(self, tenant: TenantName, rule: Rule) -> Meaning:
+    def resolve(self, tenant: TenantName, rule: Rule) -> Meaning:
         """The meaning that workers have: by the audience version that was published to them, else the current one.
 
         Raises `UserError` UNKNOWN_AUDIENCE, UNKNOWN_SEGMENT.
         """
-        standing = {one.segment.name: one for one in self.segments.standing(tenant)}
+        overviews = {one.segment.name: one for one in self.segments.overviews(tenant)}
         segments: dict[str, Rule] = {}
         waiting = list(names(rule).segments)
         while waiting:
             if (name := waiting.pop()) not in segments:
-                if (found := standing.get(AudienceName(name))) is None:  # it was deleted meanwhile
+                if (found := overviews.get(AudienceName(name))) is None:  # it was deleted meanwhile
                     raise UserError("UNKNOWN_SEGMENT", f"segment {name!r} does not exist", tenant=tenant, segment=name)
                 segments[name] = found.rule.parsed
                 waiting += names(segments[name]).segments
@@ -84,8 +84,8 @@ class Meanings:
             number = chosen.version if chosen is not None else None if current is None else current.version
             files = () if number is None else tuple(part.uri for part in self.versions.files(ref, number))
             versions[name] = (number or Version(0), files)
-        paused = tuple(sorted(n for n in segments if standing[AudienceName(n)].segment.state == "paused"))
-        changed = tuple(standing[AudienceName(n)].segment.updated_at_ms for n in sorted(segments))
+        paused = tuple(sorted(n for n in segments if overviews[AudienceName(n)].segment.state == "paused"))
+        changed = tuple(overviews[AudienceName(n)].segment.updated_at_ms for n in sorted(segments))
         return Meaning(rule=rule, segments=segments, versions=versions, paused=paused, changed_ms=changed)
 
     def outside(self, tenant: TenantName, meaning: Meaning, activity: Activity | None = None) -> tuple[Outside, ...]:

@@ -62,7 +62,7 @@ def settle(
         return records.view(job)
     report.finish(rows=int(receipt["stored"]))
     records.jobs.put_receipt(job_id, receipt)  # 3
-    specs.learn(job)
+    specs.store_activity_columns(job)
     _, job = records.jobs.move(
         job_id,
         "READY",

@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from segmentation.versions import VersionStore
 
 
-def import_spec(name: str, kept: ImportSpec, overrides: Mapping[str, Any]) -> ImportSpec:
-    """The spec of an import into an audience whose stored spec is `kept`.
+def import_spec(name: str, stored: ImportSpec, overrides: Mapping[str, Any]) -> ImportSpec:
+    """The spec of an import into an audience whose stored spec is `stored`.
 
     Raises `UserError` BAD_SPEC, COLUMNS_WOULD_CHANGE, SCHEMA_MISMATCH.
     """
-    spec = kept.with_changes(overrides)
+    spec = stored.with_changes(overrides)
     if spec.kind != "audience":
         raise UserError("BAD_SPEC", f"{spec.kind} cannot be imported as an audience", kind=spec.kind)
-    spec = replace(spec, columns=ordered(spec.columns, kept.columns))
+    spec = replace(spec, columns=ordered(spec.columns, stored.columns))
     if untyped := sorted(set(overrides.get("retype_columns", ())) - {column.name for column in spec.columns}):
         raise UserError("BAD_SPEC", f"give the new type: --column {untyped[0]}:TYPE", columns=untyped)
     if spec.mode == "replace":
         drop, retype = {*spec.drop_columns}, {*spec.retype_columns}
-        check_change(name, kept.row_schema, spec.row_schema, drop=drop, retype=retype)
+        check_change(name, stored.row_schema, spec.row_schema, drop=drop, retype=retype)
     elif spec.mode == "append":
-        check_columns(kept.row_schema, spec.row_schema)
+        check_columns(stored.row_schema, spec.row_schema)
     return spec
 
 
@@ -47,43 +47,43 @@ class Specs:
     jobs: JobStore
     versions: "Callable[[], VersionStore]"
 
-    def present(self, audience: Audience) -> ImportSpec:
+    def stored(self, audience: Audience) -> ImportSpec:
         """The stored spec of an audience; in one from before columns were stored, the columns of its newest version."""
         if audience.state != "before" or (current := self.versions().current(ref_of(audience))) is None:
             return audience.spec
         made_by = self.jobs.find(current.import_id)
         return with_version_columns(audience.spec, current.row_schema, None if made_by is None else made_by.spec)
 
-    def keep(self, job: Job) -> None:
+    def store_columns(self, job: Job) -> None:
         """After the version of a job is published: the audience is `standing`, with the columns of its versions."""
         audience = None if job.audience_id is None else self.audiences.by_id(job.audience_id)
         if audience is None:
             return
-        found = self.present(audience)
+        found = self.stored(audience)
 
-        def after(now: Audience) -> ImportSpec:
-            if now.state == "awaited":
+        def update(audience_now: Audience) -> ImportSpec:
+            if audience_now.state == "awaited":
                 return first_spec(job.spec)
-            return updated_spec(found if now.state == "before" else now.spec, job.spec)
+            return updated_spec(found if audience_now.state == "before" else audience_now.spec, job.spec)
 
-        self.audiences.keep_spec(audience.audience_id, after)
+        self.audiences.update_spec(audience.audience_id, update)
 
-    def of_activity(self, tenant: TenantName, kind: ImportKind, overrides: Mapping[str, Any]) -> ImportSpec:
+    def for_activity(self, tenant: TenantName, kind: ImportKind, overrides: Mapping[str, Any]) -> ImportSpec:
         """The spec of an import of events or profiles.
 
         Raises `UserError` UNKNOWN_TENANT, BAD_SPEC, COLUMNS_WOULD_CHANGE.
         """
         self.audiences.require_tenant(tenant)
-        kept = self.audiences.activity_spec(tenant, kind)
-        spec = activity_spec(kind, overrides, kept)
-        if kept is not None:
+        stored = self.audiences.activity_spec(tenant, kind)
+        spec = activity_spec(kind, overrides, stored)
+        if stored is not None:
             given = {column.name: column for column in spec.columns}
-            after = RowSchema(columns=tuple(given.get(c.name, c) for c in kept.known_columns))
-            before = RowSchema(columns=kept.known_columns)
+            after = RowSchema(columns=tuple(given.get(c.name, c) for c in stored.known_columns))
+            before = RowSchema(columns=stored.known_columns)
             check_change(RESERVED[kind], before, after, drop=frozenset(), retype={*spec.retype_columns})
         return spec
 
-    def learn(self, job: Job) -> None:
+    def store_activity_columns(self, job: Job) -> None:
         """After an import of events or profiles is stored: store the types of the columns that it named."""
         if job.spec.known_columns:
-            self.audiences.keep_activity_spec(job.tenant, job.kind, lambda kept: learned_spec(kept, job.spec))
+            self.audiences.update_activity_spec(job.tenant, job.kind, lambda kept: learned_spec(kept, job.spec))

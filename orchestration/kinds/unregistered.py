@@ -15,5 +15,5 @@ def notify_unregistered(notices: Notices, event: object, failure: Mapping[str, A
     """
     cause = error_of(failure)
     error = {"kind": cause.kind, "code": cause.code, "message": cause.message}
-    rows = notices.of_unregistered(event, execution, error, now_ms())
+    rows = notices.write_for_unregistered(event, execution, error, now_ms())
     notices.courier().deliver_at_once(rows)

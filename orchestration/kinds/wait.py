@@ -14,13 +14,13 @@ WAITING: Final = frozenset({"REGISTERED", "AWAITING"})
 
 def begin_await(records: ImportRecords, engine: WorkflowEngine, job_id: JobId, execution: str, task_token: str) -> None:
     """Store the token. A job that need not wait, or belongs to another execution, is answered at once."""
-    instead = records.not_mine(job_id, execution)
-    if instead is None:
+    answer = records.view_for_non_owner(job_id, execution)
+    if answer is None:
         records.jobs.put(job_id, task_token=task_token)
         job = records.jobs.get(job_id)
-        instead = records.view(job) if job.state not in WAITING else None
-    if instead is not None:
+        answer = records.view(job) if job.state not in WAITING else None
+    if answer is not None:
         try:
-            engine.succeed(task_token, instead)
+            engine.succeed(task_token, answer)
         except FatalError as exc:  # the token has timed out: the state has another one by now, or has ended
             _log.warning("cannot answer the waiting job %s: %s", job_id, exc)

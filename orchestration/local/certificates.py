@@ -34,19 +34,19 @@ def make_identity(name: str, now: datetime | None = None) -> Identity:
         x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)]) for text in (f"{name} authority", name)
     )
 
-    def signed(subject: x509.Name, of: ec.EllipticCurvePrivateKey, *, authority: bool) -> str:
-        made = (
+    def signed(subject: x509.Name, subject_key: ec.EllipticCurvePrivateKey, *, authority: bool) -> str:
+        certificate = (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(authority_name)
-            .public_key(of.public_key())
+            .public_key(subject_key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - CLOCKS_DIFFER)
             .not_valid_after(now + VALID)
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
             .sign(authority_key, hashes.SHA256())
         )
-        return made.public_bytes(serialization.Encoding.PEM).decode()
+        return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     return Identity(
         authority=signed(authority_name, authority_key, authority=True),

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from orchestration.local import processes, seaweedfs
-from orchestration.local.engine.task_containers import lacking
+from orchestration.local.engine.task_containers import missing_requirement
 from orchestration.local.home import Home
 from orchestration.local.parts import all_parts
 from orchestration.local.ports import Ports, is_free
 from orchestration.local.status import PartState, StackStatus
-from orchestration.operations.doctor import RESTART, Diagnosis, asked, wrong
+from orchestration.operations.doctor import RESTART, Diagnosis, run_check, wrong
 from orchestration.platform.settings import Settings
 from schemas.errors import MusterError
 
@@ -33,7 +33,7 @@ def stack(settings: Settings, status: StackStatus) -> Iterator[Diagnosis]:
     else:
         yield from _stopped(home, settings, ports)
     if any(part.name == "s3" and part.state is PartState.READY for part in status.parts):
-        yield from asked("object store", lambda: _buckets(settings), RESTART)
+        yield from run_check("object store", lambda: _buckets(settings), RESTART)
 
 
 def parts(status: StackStatus) -> Iterator[Diagnosis]:
@@ -91,7 +91,7 @@ def _programs() -> Iterator[Diagnosis]:
 def _tasks(settings: Settings) -> Iterator[Diagnosis]:
     if settings.task_runner != "docker":
         return
-    if lack := lacking(settings.task_image):
+    if lack := missing_requirement(settings.task_image):
         yield wrong("tasks", lack.code, lack.message, lack.advice)
     else:
         yield Diagnosis(
@@ -104,9 +104,9 @@ def _stopped(home: Home, settings: Settings, ports: Ports) -> Iterator[Diagnosis
     for part in all_parts(settings):
         for port in part.ports(ports):
             if not is_free(port):
-                taker = processes.listener_name(port) or "another program"
+                listener = processes.listener_name(port) or "another program"
                 advice = "stop that program, or run `muster up --free-ports`"
-                yield wrong(part.name, "PORT_TAKEN", f"port {port} is taken by {taker}", advice)
+                yield wrong(part.name, "PORT_TAKEN", f"port {port} is taken by {listener}", advice)
     if left := processes.marked(home.path):
         ids = ", ".join(str(process.pid) for process in left)
         message = f"{len(left)} process(es) of an earlier stack are still running: {ids}"

@@ -50,11 +50,11 @@ def _always(context: Context) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One part. A part without `command` is a step: ready once `settle` has returned.
+    """One part. A part without `command` is a step: ready once `set_up` has returned.
 
-    `prepare` runs before each start; `answers` is polled while the process lives; `settle` runs once it answers and
-    must be idempotent. All three may block and may raise `MusterError`. `ill` is called before each start and returns a
-    check of the running process, which returns why it must be restarted, or None.
+    `prepare` runs before each start; `answers` is polled while the process lives; `set_up` runs once it answers and
+    must be idempotent. All three may block and may raise `MusterError`. `health_check` is called before each start and
+    returns a check of the running process, which returns why it must be restarted, or None.
     """
 
     name: str
@@ -66,12 +66,12 @@ class Part:
     """Whether it gets our settings, including secrets. A third-party server has its configuration in its own files."""
     speaks_aws: bool = False
     answers: Callable[[Context], bool] = _always
-    settle: Callable[[Context], None] = _nothing
-    ill: Callable[[Context], Callable[[], str | None]] = lambda _: lambda: None
+    set_up: Callable[[Context], None] = _nothing
+    health_check: Callable[[Context], Callable[[], str | None]] = lambda _: lambda: None
     ports: Callable[[Ports], tuple[int, ...]] = lambda _: ()
-    ask_every_s: float = 0.05
+    poll_every_s: float = 0.05
     """Pause between two readiness checks."""
-    settled_for_s: float = 0.0
+    min_uptime_s: float = 0.0
     """How long the process must have lived before it counts as ready, for parts that answer nothing."""
     ready_timeout_s: float = 90.0
     stop_timeout_s: float = 10.0
@@ -155,7 +155,7 @@ def _migrate(context: Context) -> None:
     upgrade(context.settings.catalog_url)
 
 
-def _settle_kafka(context: Context) -> None:
+def _set_up_kafka(context: Context) -> None:
     topics.ensure_topics(context.settings)
     users.ensure_rules(context.settings.kafka_bootstrap)
 
@@ -171,8 +171,8 @@ S3: Final = Part(
     command=lambda c: seaweedfs.command(c.ports),
     directory=lambda c: c.home.s3,
     answers=_s3_answers,
-    ill=lambda c: seaweedfs.index_watch(c.home.log_file("s3"), c.home.s3),
-    settle=lambda c: seaweedfs.ensure_buckets(c.settings),
+    health_check=lambda c: seaweedfs.index_watch(c.home.log_file("s3"), c.home.s3),
+    set_up=lambda c: seaweedfs.ensure_buckets(c.settings),
     ports=lambda p: (
         p.s3,
         p.s3_grpc,
@@ -196,12 +196,12 @@ KAFKA: Final = Part(
     directory=lambda c: c.home.kafka,
     # A client that polls a closed port costs more CPU than the broker's start.
     answers=lambda c: accepts(c.ports.kafka) and broker_answers(c.settings.kafka_bootstrap),
-    settle=_settle_kafka,
+    set_up=_set_up_kafka,
     ports=lambda p: (p.kafka, p.kafka_controller),
     stop_timeout_s=30.0,
     death_signal=signal.SIGTERM,
 )
-CATALOG: Final = Part(name="catalog", settle=_migrate)
+CATALOG: Final = Part(name="catalog", set_up=_migrate)
 ENGINE: Final = Part(
     name="engine",
     command=_python("orchestration.local.engine.server"),
@@ -215,7 +215,7 @@ RELAY: Final = Part(
     needs=("kafka", "s3", "catalog", "engine"),
     command=_python("orchestration.control"),
     speaks_aws=True,
-    settled_for_s=1.0,
+    min_uptime_s=1.0,
 )
 
 
@@ -233,7 +233,7 @@ def _member(kind: str, number: int, module: str, group: str) -> Part:
         needs=("kafka", "s3", "catalog"),
         command=lambda _: [sys.executable, "-m", module, str(number)],
         answers=lambda c: group_members(c.settings.kafka_bootstrap, group) >= 1,
-        ask_every_s=0.25,  # each check is a new client, which logs on
-        settled_for_s=1.0,
+        poll_every_s=0.25,  # each check is a new client, which logs on
+        min_uptime_s=1.0,
         stop_timeout_s=30.0,
     )

@@ -83,21 +83,21 @@ def signal_group(pid: int, number: signal.Signals) -> None:
 def marked(home: Path) -> list[psutil.Process]:
     """Processes of this user with the mark of this home, wherever they were started."""
     found: list[psutil.Process] = []
-    asked = list(psutil.process_iter())
+    candidates = list(psutil.process_iter())
     for wait_s in EXEC_WAITS_S:
         time.sleep(wait_s)
-        becoming: list[psutil.Process] = []
-        for process in asked:
+        starting: list[psutil.Process] = []
+        for process in candidates:
             try:
                 environment = process.environ()
                 if environment.get(HOME_MARK) == str(home) and process.pid != os.getpid():
                     found.append(process)
                 elif not environment and process.exe():  # a kernel thread has neither
-                    becoming.append(process)
+                    starting.append(process)
             except (psutil.Error, OSError):
                 continue
-        asked = becoming
-        if not asked:
+        candidates = starting
+        if not candidates:
             break
     return found
 

@@ -110,7 +110,7 @@ def index_watch(log_file: Path, data: Path) -> Callable[[], str | None]:
     read = log_file.stat().st_size if log_file.exists() else 0
     broken = False
 
-    def look() -> str | None:
+    def check() -> str | None:
         nonlocal read, broken
         if not log_file.exists():  # the log was deleted; the server still writes to the unlinked file
             return None
@@ -123,7 +123,7 @@ def index_watch(log_file: Path, data: Path) -> Callable[[], str | None]:
             return "its index has refused writes since the disk was full"
         return None
 
-    return look
+    return check
 
 
 def webhook_token(settings: Settings) -> str:

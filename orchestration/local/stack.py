@@ -156,7 +156,7 @@ def _await_ready(
                 report(part)
             seen[part.name] = part
             if part.state is PartState.FAILED and supervisor is not None:
-                raise _with_log(home, part)
+                raise _error_with_log(home, part)
         if current and now.ready:
             return
         if ended or (supervisor is None and not now.running):
@@ -177,7 +177,7 @@ def _await_ready(
         time.sleep(POLL_S)
 
 
-def _with_log(home: Home, part: PartStatus) -> MusterError:
+def _error_with_log(home: Home, part: PartStatus) -> MusterError:
     """The error of a failed part, with the end of its log if the part itself wrote one."""
     error = MusterError.from_record(part.error or {"message": f"{part.name} failed"})
     lines = () if error.code == "PORT_TAKEN" else processes.tail(home.log_file(part.name), LOG_LINES)

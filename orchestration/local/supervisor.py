@@ -29,7 +29,7 @@ from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 
 POLL_S: Final = 0.05
-LOOK_S: Final = 1.0
+CHECK_EVERY_S: Final = 1.0
 """Between two checks whether a running part is ill."""
 STEADY_S: Final = 60.0
 """A part that was ready this long starts over with the shortest pause."""
@@ -101,10 +101,10 @@ class PartRunner(threading.Thread):
         while not self._stopping.is_set():
             ready_at: float | None = None
             try:
-                look = self.part.ill(self._context)
+                check = self.part.health_check(self._context)
                 self._start()
                 ready_at = time.monotonic()
-                self._watch(look)
+                self._watch(check)
             except MusterError as exc:
                 self._failed(exc)
             except Exception as exc:
@@ -142,38 +142,38 @@ class PartRunner(threading.Thread):
         self._await_answer()
         if self._stopping.is_set():
             return
-        part.settle(context)
+        part.set_up(context)
         self.ready.set()
         self._table.set(part.name, PartState.READY, pid=pid)
 
     def _await_answer(self) -> None:
         began = time.monotonic()
         while not self._stopping.is_set():
-            lived = time.monotonic() - began
+            uptime_s = time.monotonic() - began
             self._raise_if_ended()
-            if lived >= self.part.settled_for_s and self.part.answers(self._context):
+            if uptime_s >= self.part.min_uptime_s and self.part.answers(self._context):
                 return
-            if lived > self.part.ready_timeout_s:
+            if uptime_s > self.part.ready_timeout_s:
                 raise RetriableError(
                     "PART_NOT_READY",
                     f"{self.part.name} did not become ready within {self.part.ready_timeout_s:.0f} s",
                     part=self.part.name,
                 )
-            self._stopping.wait(self.part.ask_every_s)
+            self._stopping.wait(self.part.poll_every_s)
 
-    def _watch(self, look: Callable[[], str | None]) -> None:
-        next_look = time.monotonic()
+    def _watch(self, check: Callable[[], str | None]) -> None:
+        next_check = time.monotonic()
         while not self._stopping.wait(POLL_S):
             self._raise_if_ended()
-            if time.monotonic() >= next_look:
-                next_look = time.monotonic() + LOOK_S
-                if why := look():
+            if time.monotonic() >= next_check:
+                next_check = time.monotonic() + CHECK_EVERY_S
+                if why := check():
                     raise RetriableError("PART_ILL", f"{self.part.name}: {why}", part=self.part.name)
 
     def _raise_if_ended(self) -> None:
         if self._process is not None and (code := self._process.poll()) is not None:
-            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-            raise RetriableError("PART_ENDED", f"{self.part.name} {how}", part=self.part.name, exit_code=code)
+            ending = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            raise RetriableError("PART_ENDED", f"{self.part.name} {ending}", part=self.part.name, exit_code=code)
 
     def _check_ports(self) -> None:
         for port in self.part.ports(self._context.ports):

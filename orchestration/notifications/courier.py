@@ -30,18 +30,18 @@ _log = logging.getLogger("muster.notifications")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """Pauses between attempts: doubled each time up to `most_s`, then shortened at random by up to a half."""
+    """Pauses between attempts: doubled each time up to `max_s`, then shortened at random by up to a half."""
 
     first_s: float = 30.0
-    most_s: float = 3600.0
+    max_s: float = 3600.0
     tries: int = 12
 
     def pause_ms(self, attempts: int, dice: random.Random) -> int | None:
         """The pause after that many attempts. None after the last one."""
         if attempts >= self.tries:
             return None
-        whole = min(self.most_s, self.first_s * 2 ** (attempts - 1))
-        return int(1000 * whole * (1 - dice.random() / 2))
+        full_s = min(self.max_s, self.first_s * 2 ** (attempts - 1))
+        return int(1000 * full_s * (1 - dice.random() / 2))
 
 
 class Courier:
@@ -75,10 +75,10 @@ class Courier:
 
     def deliver_at_once(self, rows: Iterable[Notification], budget_s: float = AT_ONCE_S) -> None:
         """Try these once, for at most `budget_s`. Channels that failed recently are left to the control plane."""
-        due = [row for row in rows if not self._outbox.in_trouble(row)]
+        due = [row for row in rows if not self._outbox.is_failing(row)]
         ends = time.monotonic() + budget_s
 
-        def go() -> None:
+        def deliver_due() -> None:
             for row in due:
                 if time.monotonic() >= ends:
                     return
@@ -88,7 +88,9 @@ class Courier:
                     _log.warning("notification %s: %s", row.notification_id, exc)
 
         # A thread of its own, because the resolver has no timeout. A claimed but unfinished row is tried again.
-        thread = threading.Thread(target=contextvars.copy_context().run, args=(go,), name="courier", daemon=True)
+        thread = threading.Thread(
+            target=contextvars.copy_context().run, args=(deliver_due,), name="courier", daemon=True
+        )
         thread.start()
         thread.join(budget_s)
 
@@ -98,7 +100,7 @@ class Courier:
                 level = logging.ERROR if row.outcome in {"system-error", "not-registered"} else logging.INFO
                 _log.log(level, "%s", json.dumps(dict(row.body), sort_keys=True))
             case "email":
-                server = mail.MailServer.of(self._settings)
+                server = mail.MailServer.from_settings(self._settings)
                 subject, lines = mail.wording(row.body)
                 mail.send(
                     server, mail.message(server, row.address, row.notification_id, subject, lines, row.created_at_ms)

@@ -30,7 +30,7 @@ class MailServer:
     sender: str
 
     @classmethod
-    def of(cls, settings: Settings) -> "MailServer":
+    def from_settings(cls, settings: Settings) -> "MailServer":
         """The server in the settings. Raises `FatalError` NO_MAIL_SERVER, BAD_MAIL_SETTINGS."""
         if not settings.smtp_host or not settings.smtp_from:
             raise FatalError("NO_MAIL_SERVER", "the settings smtp_host and smtp_from are not set")
@@ -64,7 +64,7 @@ def send(
             with contextlib.suppress(smtplib.SMTPException, OSError):  # the server has accepted the message
                 connection[0].quit()
     except (OSError, smtplib.SMTPException) as exc:
-        raise RetriableError("MAIL_FAILED", f"{server.host}: {_told(exc)}"[:300]) from exc
+        raise RetriableError("MAIL_FAILED", f"{server.host}: {_describe(exc)}"[:300]) from exc
     finally:
         for open_ in connection:
             open_.close()
@@ -96,7 +96,7 @@ def _connect(server: MailServer, timeout_s: float, connection: list[smtplib.SMTP
         _Plain(connection, server.host, server.port, local_hostname=name, timeout=timeout_s)
 
 
-def _told(exc: Exception) -> str:
+def _describe(exc: Exception) -> str:
     """The server's reply on one line, without anything that we sent."""
     text = str(exc)
     if isinstance(exc, smtplib.SMTPResponseException):

@@ -41,7 +41,7 @@ class Notices:
         backoff = Backoff(first_s=s.notify_first_retry_s, tries=s.notify_tries)
         return Courier(self.outbox, s, backoff=backoff, dice=random.SystemRandom())
 
-    def of_job(self, job: Job, outcome: Outcome, now_ms: int) -> list[Notification]:
+    def write_for_job(self, job: Job, outcome: Outcome, now_ms: int) -> list[Notification]:
         """Notices of an import or a snapshot: to customers about their files, to operators about system errors."""
         if outcome in {"system-error", "not-registered"}:
             recipients = self._operators()
@@ -50,8 +50,8 @@ class Notices:
         body = body_of(job, outcome, self.receipt(job.job_id))
         return self.outbox.write(job.job_id, outcome, [LOG, *recipients], body, now_ms=now_ms)
 
-    def of_export(self, export: Export, outcome: Outcome, now_ms: int) -> list[Notification]:
-        """Notices of an export, otherwise as `of_job`."""
+    def write_for_export(self, export: Export, outcome: Outcome, now_ms: int) -> list[Notification]:
+        """Notices of an export, otherwise as `write_for_job`."""
         if outcome == "system-error":
             recipients = self._operators()
         else:
@@ -73,7 +73,7 @@ class Notices:
         }
         return self.outbox.write(export.job_id, outcome, [LOG, *recipients], body, now_ms=now_ms)
 
-    def of_unregistered(
+    def write_for_unregistered(
         self, event: object, execution: str, cause: Mapping[str, Any], now_ms: int
     ) -> list[Notification]:
         """Notices of an execution that could not register a job; the execution takes the place of the job."""

@@ -101,7 +101,7 @@ class Outbox:
         """Rows that are due, the longest due first."""
         return self._select(notifications.c.next_attempt_at_ms <= now_ms, limit=limit)
 
-    def of(self, subject: str) -> list[Notification]:
+    def by_subject(self, subject: str) -> list[Notification]:
         """All rows of a job."""
         return self._select(notifications.c.subject == subject)
 
@@ -113,21 +113,21 @@ class Outbox:
         """One row, or None."""
         return next(iter(self._select(notifications.c.notification_id == id_)), None)
 
-    def in_trouble(self, notification: Notification) -> bool:
+    def is_failing(self, notification: Notification) -> bool:
         """Whether the channel to this recipient failed recently: the server for mail, the URL for a webhook."""
         c = notifications.c
-        way = [c.channel == notification.channel]
+        same_channel = [c.channel == notification.channel]
         if notification.channel == "webhook":
-            way.append(c.address == notification.address)
+            same_channel.append(c.address == notification.address)
         waiting = [c.delivered_at_ms.is_(None), c.next_attempt_at_ms.is_not(None), c.attempts > 0]
         others = c.notification_id != notification.notification_id
-        return bool(self._select(*way, *waiting, others, limit=1))
+        return bool(self._select(*same_channel, *waiting, others, limit=1))
 
     def claim(self, seen: Notification, now_ms: int) -> bool:
         """Claim a row for one attempt, if it is still as `seen`: true for one caller only, until the lease expires."""
         c = notifications.c
         with self._database.write() as connection:
-            taken = connection.execute(
+            result = connection.execute(
                 notifications.update()
                 .where(
                     c.notification_id == seen.notification_id,
@@ -136,7 +136,7 @@ class Outbox:
                 )
                 .values(attempts=seen.attempts + 1, next_attempt_at_ms=now_ms + LEASE_MS)
             )
-        return taken.rowcount == 1
+        return result.rowcount == 1
 
     def delivered(self, id_: str, now_ms: int) -> None:
         """Record the delivery."""
@@ -154,10 +154,10 @@ class Outbox:
         """Delete old rows of any job that are delivered or given up; returns how many. Waiting rows stay."""
         c = notifications.c
         with self._database.write() as connection:
-            gone = connection.execute(
+            result = connection.execute(
                 notifications.delete().where(c.next_attempt_at_ms.is_(None), c.created_at_ms < written_before_ms)
             )
-        return gone.rowcount
+        return result.rowcount
 
     def _set(self, id_: str, **values: Any) -> None:
         c = notifications.c

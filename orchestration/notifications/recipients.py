@@ -44,8 +44,8 @@ def email(text: str) -> str:
         parsed = Address(addr_spec=text)
     except (ValueError, MessageError, IndexError):  # what Address raises for half an address
         parsed = None
-    whole = parsed is not None and parsed.username and parsed.domain and parsed.addr_spec == text
-    if not whole or len(text) > MAX_EMAIL or not _GRAPHIC.fullmatch(text) or set(text) & set(',;<>"()'):
+    is_address = parsed is not None and parsed.username and parsed.domain and parsed.addr_spec == text
+    if not is_address or len(text) > MAX_EMAIL or not _GRAPHIC.fullmatch(text) or set(text) & set(',;<>"()'):
         raise UserError("BAD_RECIPIENT", f"{text!r} is not a plain e-mail address", address=text)
     return text
 
@@ -97,7 +97,7 @@ class RecipientStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def of(self, tenant: TenantName, audience_id: JobId | None) -> list[Recipient]:
+    def get(self, tenant: TenantName, audience_id: JobId | None) -> list[Recipient]:
         """Recipients of exactly this audience, or of the tenant as a whole."""
         query = (
             sa.select(recipients.c.channel, recipients.c.address)
@@ -111,8 +111,8 @@ class RecipientStore:
 
     def notified(self, tenant: TenantName, audience_id: JobId | None) -> list[Recipient]:
         """All recipients for an audience: its own and the tenant's, without duplicates."""
-        own = [] if audience_id is None else self.of(tenant, audience_id)
-        return list(dict.fromkeys([*own, *self.of(tenant, None)]))
+        own = [] if audience_id is None else self.get(tenant, audience_id)
+        return list(dict.fromkeys([*own, *self.get(tenant, None)]))
 
     def replace(
         self, tenant: TenantName, audience_id: JobId | None, channel: Channel, addresses: Sequence[str]

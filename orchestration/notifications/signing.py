@@ -10,9 +10,9 @@ from schemas.ids import TenantName
 
 def signing_key(secret: Secret, tenant: TenantName | None) -> Secret:
     """The key for one tenant's receivers, or the operators': no tenant can sign in the name of another."""
-    whose = "operators" if tenant is None else f"tenant:{tenant}"
+    owner = "operators" if tenant is None else f"tenant:{tenant}"
     return Secret(
-        hmac.new(secret.reveal().encode(), f"muster webhook key {whose}".encode(), hashlib.sha256).hexdigest()
+        hmac.new(secret.reveal().encode(), f"muster webhook key {owner}".encode(), hashlib.sha256).hexdigest()
     )
 
 

@@ -76,7 +76,7 @@ class ActivityDryRuns:
         on_progress: Callable[[ParseProgress], None],
     ) -> ActivityDryRun:
         """Verify and count. Raises what verification raises for a file that cannot be read to its end."""
-        spec = self.specs.of_activity(tenant, kind, overrides)
+        spec = self.specs.for_activity(tenant, kind, overrides)
         limits, store = self.parse_limits, self.objects
         if spec.other_columns:
             spec = complete_spec(source, spec, limits, store)

@@ -77,7 +77,7 @@ def configure(
 def _with_changed_columns(
     audience: Audience, changes: Mapping[str, Any], *, specs: "Specs", versions: "VersionStore"
 ) -> ImportSpec:
-    current, kept = versions.current(ref_of(audience)), specs.present(audience)
+    current, kept = versions.current(ref_of(audience)), specs.stored(audience)
     spec, before = kept.with_changes(changes), RowSchema() if current is None else current.row_schema
     named = {*changes.get("drop_columns", ()), *changes.get("retype_columns", ())}
     if unknown := sorted(named - {c.name for c in (*kept.columns, *before.columns, *spec.columns)}):
@@ -107,8 +107,8 @@ def configure_activity(
     """
     tenant_ = tenant_name(tenant)
     require_tenant(audiences, tenant_)
-    specs.of_activity(tenant_, kind, changes)
-    audiences.keep_activity_spec(tenant_, kind, lambda kept: configured_spec(kept, kind, changes))
+    specs.for_activity(tenant_, kind, changes)
+    audiences.update_activity_spec(tenant_, kind, lambda kept: configured_spec(kept, kind, changes))
     return activity_settings(audiences, tenant, kind)
 
 
@@ -177,7 +177,7 @@ def expire(
         keep_last=retention.versions,
         keep_younger_than=timedelta(days=retention.days),
         now=datetime.now(UTC),
-        pins=audiences.kept(audience.audience_id),
+        pins=audiences.retained(audience.audience_id),
         live_imports=frozenset(live_jobs(jobs, audience)),
     )
 

@@ -44,7 +44,7 @@ CATALOG: Final = "catalog.sqlite"
 METADATA: Final = ".metadata.json"
 FORMAT: Final = 1
 TRIES: Final = 5
-AT_A_TIME: Final = 4
+CONCURRENCY: Final = 4
 Result = TypeVar("Result")
 
 
@@ -82,14 +82,14 @@ class Backups:
                 (work / CATALOG).unlink(missing_ok=True)
                 copying.dump(self.settings.catalog_url, work / CATALOG)  # 2
                 files = self._copy_lake(location, work, files)  # 3
-                if not (gone := _named(work / CATALOG) - files.keys()):
+                if not (missing := _named(work / CATALOG) - files.keys()):
                     break
             else:
                 raise RetriableError(
                     "BACKUP_OVERTAKEN",
-                    f"{min(gone)}, which the catalog names, was missing {TRIES} times; try again with another "
+                    f"{min(missing)}, which the catalog names, was missing {TRIES} times; try again with another "
                     "location; if that does not help, run `muster fsck`",
-                    key=min(gone),
+                    key=min(missing),
                 )
             location.put(CATALOG, work / CATALOG)
             catalog = _entry(work / CATALOG)
@@ -200,7 +200,7 @@ def _each(keys: Iterable[str], do: Callable[[str, Path], Result], work: Path) ->
         finally:
             file.unlink(missing_ok=True)
 
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
+    with ThreadPoolExecutor(CONCURRENCY) as pool:
         return list(pool.map(one, enumerate(keys)))
 
 

@@ -80,10 +80,10 @@ class ServiceChecks:
         """Catalog, object store, workflow, Kafka, workers and jobs, in this order."""
         settings = self.settings
         remedy = RESTART if settings.engine_url else COMPARE
-        yield from asked("catalog", lambda: self._catalog(remedy), remedy)
-        yield from asked("object store", self._buckets, remedy)
-        yield from asked("workflow", lambda: self._machines(remedy), remedy)
-        yield from asked("topics", lambda: _topics(settings, remedy), remedy)
+        yield from run_check("catalog", lambda: self._catalog(remedy), remedy)
+        yield from run_check("object store", self._buckets, remedy)
+        yield from run_check("workflow", lambda: self._machines(remedy), remedy)
+        yield from run_check("topics", lambda: _topics(settings, remedy), remedy)
         yield _workers(settings)
         yield from _jobs(self.jobs)
 
@@ -122,10 +122,10 @@ class ServiceChecks:
             yield Diagnosis(severity="ok", subject="workflow", text=text)
 
 
-def asked(subject: str, ask: Callable[[], Iterator[Diagnosis]], remedy: str) -> Iterator[Diagnosis]:
+def run_check(subject: str, check: Callable[[], Iterator[Diagnosis]], remedy: str) -> Iterator[Diagnosis]:
     """Findings of a check; a service that does not answer is itself the finding."""
     try:
-        yield from list(ask())
+        yield from list(check())
     except MusterError as exc:
         yield wrong(subject, exc.code, str(exc), remedy)
     except (BotoCoreError, ClientError) as exc:

@@ -124,7 +124,7 @@ class DryRuns:
     ) -> DryRun:
         """Verify and compare. Raises what verification raises for a file that cannot be read to its end."""
         known = self.audiences.find(tenant, audience)
-        base, kept = self._base(known), ImportSpec() if known is None else self.specs.present(known)
+        base, kept = self._base(known), ImportSpec() if known is None else self.specs.stored(known)
         spec, problems = kept.with_changes(overrides), []
         try:
             spec = import_spec(audience, kept, overrides)
@@ -191,17 +191,17 @@ def compare(
     with lake_faults("comparing with the current version"), connect(limits, s3) as connection:
         distinct = _count(connection, f"select count(*) from ({incoming})")  # noqa: S608  # quoted
         members = sum(part.rows for part in base.parts) if base is not None else 0
-        both = _count(connection, f"select count(*) from ({base_rows}) semi join ({incoming}) using ({USER_ID})")  # noqa: S608  # quoted
+        common = _count(connection, f"select count(*) from ({base_rows}) semi join ({incoming}) using ({USER_ID})")  # noqa: S608  # quoted
     number = base.info.version if base is not None else None
-    return counts_of(mode, base_members=members, distinct=distinct, both=both, base_version=number), distinct
+    return counts_of(mode, base_members=members, distinct=distinct, common=common, base_version=number), distinct
 
 
 def counts_of(
-    mode: ImportMode, *, base_members: int, distinct: int, both: int, base_version: Version | None
+    mode: ImportMode, *, base_members: int, distinct: int, common: int, base_version: Version | None
 ) -> MembershipCounts:
     """Counts for a mode, from the sizes of the base, of the file's distinct ids, and of their intersection."""
-    added = distinct - both if mode != "remove" else 0
-    removed = {"replace": base_members - both, "append": 0, "remove": both}[mode]
+    added = distinct - common if mode != "remove" else 0
+    removed = {"replace": base_members - common, "append": 0, "remove": common}[mode]
     return MembershipCounts(
         base=base_members,
         added=added,

@@ -9,10 +9,10 @@ from connectors.sinks.exporting import ExportOrder, export
 from connectors.sinks.selection import PinnedVersion
 from orchestration.kinds.export.destinations import destination_of
 from orchestration.kinds.export.request import ExportRequest
-from orchestration.kinds.export.shapes import pinned_shape, shape_at_hand
+from orchestration.kinds.export.shapes import pinned_shape, shape_with_files
 from orchestration.kinds.export.versions import resolve_version
 from orchestration.operations.audiences import find
-from orchestration.operations.reading import version_files
+from orchestration.operations.queries import version_files
 from orchestration.platform.clock import iso, now_ms
 from schemas.export_shape import AudienceVersion
 from schemas.manifest import Manifest
@@ -64,7 +64,7 @@ class LocalExports:
             format=request.format,
             created_at=iso(now_ms()),
             target_bytes=request.target_bytes,
-            shape=shape_at_hand(shape, version, files),
+            shape=shape_with_files(shape, version, files),
             row_group_rows=request.row_group_rows,
         )
         destination = destination_of(request, s3=self.s3, settings=self.settings)

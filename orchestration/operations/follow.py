@@ -133,7 +133,7 @@ class JobProgress:
     jobs: "JobStore"
     progress: "ProgressStore"
 
-    def look(self, job_id: JobId, now_ms: int) -> JobView | None:
+    def view(self, job_id: JobId, now_ms: int) -> JobView | None:
         """Progress of a job now. None if it is not registered yet."""
         job = self.jobs.find(job_id)
         if job is None:
@@ -150,14 +150,14 @@ class JobProgress:
             no_worker_s=without_worker_s(job, reports, now_ms),
         )
 
-    def look_at_export(self, export_id: JobId) -> ExportView | None:
+    def export_view(self, export_id: JobId) -> ExportView | None:
         """Progress of an export now. None if it is not registered yet."""
         export = self.exports.find(export_id)
         return None if export is None else ExportView(export=export, groups=tuple(self.exports.groups(export_id)))
 
-    def look_at_any(self, job_id: JobId, now_ms: int) -> JobView | ExportView | None:
+    def any_view(self, job_id: JobId, now_ms: int) -> JobView | ExportView | None:
         """Progress of a job of any kind now. None if it is not registered yet."""
-        return self.look(job_id, now_ms) or self.look_at_export(job_id)
+        return self.view(job_id, now_ms) or self.export_view(job_id)
 
     def require_job(self, job_id: JobId, now_ms: int) -> None:
         """Raises `UserError` UNKNOWN_JOB, unless the id is so young that the workflow may not know it yet."""
@@ -180,21 +180,21 @@ class JobProgress:
 
         Raises `FatalError` NOT_REGISTERED after `REGISTRATION_S` without a job, `RetriableError` after `OUTAGE_S`.
         """
-        began = heard = now_ms()
+        started = last_success = now_ms()
         while True:
             try:
-                view = self.look_at_any(job_id, now_ms())
+                view = self.any_view(job_id, now_ms())
             except RetriableError:
-                if now_ms() - heard > OUTAGE_S * 1000:
+                if now_ms() - last_success > OUTAGE_S * 1000:
                     raise
                 sleep(POLL_S)
                 continue
-            heard = now_ms()
+            last_success = now_ms()
             if view is not None:
                 yield view
                 if view.final:
                     return
-            elif heard - began > REGISTRATION_S * 1000:
+            elif last_success - started > REGISTRATION_S * 1000:
                 raise FatalError(
                     "NOT_REGISTERED",
                     f"the workflow did not register job {job_id} within {REGISTRATION_S:.0f} s; run `muster doctor`",
@@ -205,19 +205,19 @@ class JobProgress:
 
 def without_worker_s(job: "Job", reports: "Mapping[str, StageProgress]", now_ms: int) -> float | None:
     """Seconds without a worker, from the relay's latest note, for a job that waits for workers."""
-    noted = reports.get(ABSENCE)
-    if job.state != "AWAITING" or noted is None or noted.record["since_ms"] is None:
+    report = reports.get(ABSENCE)
+    if job.state != "AWAITING" or report is None or report.record["since_ms"] is None:
         return None
-    stood_s = (now_ms - int(noted.record["since_ms"])) / 1000
-    return stood_s if stood_s >= ABSENCE_SHOWN_S and now_ms - noted.at_ms < ABSENCE_FRESH_MS else None
+    absent_s = (now_ms - int(report.record["since_ms"])) / 1000
+    return absent_s if absent_s >= ABSENCE_SHOWN_S and now_ms - report.at_ms < ABSENCE_FRESH_MS else None
 
 
 def submitted_ms(job_id: JobId) -> int:
     """When the id was made: a ULID begins with the time, 48 bits in ten characters of base 32."""
-    made = 0
+    timestamp_ms = 0
     for character in job_id[:10]:
-        made = made * 32 + _BASE32.index(character)
-    return made
+        timestamp_ms = timestamp_ms * 32 + _BASE32.index(character)
+    return timestamp_ms
 
 
 def stage_views(
@@ -258,19 +258,19 @@ def partition_views(
     expected = [Digest.parse(text).count for text in job.evidence["partitions"]]
     published = job.state in {"READY", "SUPERSEDED"}
     import_ = reports["import"].record if "import" in reports else {}
-    stream = _of_attempt(job, reports)
-    said = {p.partition: p for p in announced}
+    stream = _stream_record(job, reports)
+    by_partition = {p.partition: p for p in announced}
     views = []
     for number, count in enumerate(expected):
-        last_word = said.get(number)
-        done = published or (last_word is not None and last_word.materialised)
+        announcement = by_partition.get(number)
+        done = published or (announcement is not None and announcement.materialised)
         rows = count if done else _at(stream.get("partitions"), number) or 0
         state: PartitionState | None = None
-        if last_word is not None:
-            state = "materialised" if last_word.materialised else "failed"
+        if announcement is not None:
+            state = "materialised" if announcement.materialised else "failed"
         elif job.kind != "audience" and (published or (stream and rows == count)):
             state = "archived"
-        end_ms = last_word.at_ms if last_word is not None else now_ms
+        end_ms = announcement.at_ms if announcement is not None else now_ms
         rate = _rate(rows, end_ms - int(import_["started_at_ms"])) if import_ and not published else None
         views.append(
             PartitionView(
@@ -280,14 +280,14 @@ def partition_views(
                 taken=rows,
                 lag=0 if done else _at(stream.get("lag"), number),
                 rate=rate,
-                left_s=(count - rows) / rate if rate and last_word is None and job.state not in FINAL else None,
+                left_s=(count - rows) / rate if rate and announcement is None and job.state not in FINAL else None,
                 state=state,
             )
         )
     return tuple(views)
 
 
-def _of_attempt(job: "Job", reports: "dict[str, StageProgress]") -> "Mapping[str, Any]":
+def _stream_record(job: "Job", reports: "dict[str, StageProgress]") -> "Mapping[str, Any]":
     """What the relay has recorded about the job's newest attempt."""
     report = reports.get("materialise")
     return report.record if report is not None and report.record.get("attempt") == job.attempt else {}

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from orchestration.platform.settings import Settings
     from segmentation.versions import VersionStore
 
-SETTLE_MS: Final = 60_000
+GRACE_MS: Final = 60_000
 """The sweeper removes a job's staged data within seconds; anything left a minute after the job's end is a leftover."""
 JOBS: Final = 1_000_000
 FOREIGN_SHOWN: Final = 5
@@ -103,19 +103,19 @@ class Fsck:
             ref = ref_of(audience)
             infos = {info.import_id: info for info in self.versions.versions(ref)}
             versions += len(infos)
-            pins = self.audiences.kept(audience.audience_id)
+            pins = self.audiences.retained(audience.audience_id)
             findings += check_versions(audience, own, infos, expired=self.versions.expired_through(ref), pins=pins)
             # Jobs may have moved on, or begun, since the list was read: judge their present state.
             current = {i: found for i in infos if (found := self.jobs.find(i)) is not None}
             derived = [*check_snapshots(audience, infos.values(), current), *self._check_receipts(current, infos)]
-            findings += [self._mended(f, current, infos) if repair else f for f in derived]
+            findings += [self._repaired(f, current, infos) if repair else f for f in derived]
             findings += self._check_files(audience, infos.values(), live={j.job_id for j in own if not _ended(j)})
             findings += self._check_leases(audience, repair=repair)
         findings += self.archive.run(repair=repair, deep=deep)
         findings += self._check_staging({job.job_id: job for job in jobs}, repair=repair)
         findings += self._check_foreign()
-        standing = sum(audience.state != "awaited" for audience in audiences)
-        return Report(audiences=standing, versions=versions, jobs=len(jobs), findings=tuple(findings))
+        visible = sum(audience.state != "awaited" for audience in audiences)
+        return Report(audiences=visible, versions=versions, jobs=len(jobs), findings=tuple(findings))
 
     def _check_receipts(self, jobs: Mapping[JobId, Job], infos: Mapping[JobId, VersionInfo]) -> Iterator[Finding]:
         for job in jobs.values():
@@ -127,7 +127,7 @@ class Fsck:
                 code, message = problem
                 yield Finding(severity="wrong", code=code, subject=f"job {job.job_id}", message=message, job=job.job_id)
 
-    def _mended(self, finding: Finding, jobs: Mapping[JobId, Job], infos: Mapping[JobId, VersionInfo]) -> Finding:
+    def _repaired(self, finding: Finding, jobs: Mapping[JobId, Job], infos: Mapping[JobId, VersionInfo]) -> Finding:
         if finding.job is None:
             return finding
         try:
@@ -174,16 +174,16 @@ class Fsck:
         ref = ref_of(audience)
         for leaseholder in sorted(self.versions.leaseholders(ref)):
             export = self.exports.find(leaseholder)
-            if export is not None and (export.finished_at_ms is None or now_ms() - export.finished_at_ms < SETTLE_MS):
+            if export is not None and (export.finished_at_ms is None or now_ms() - export.finished_at_ms < GRACE_MS):
                 continue
             if repair:
                 self.versions.release(ref, leaseholder)
-            whose = f"which is {export.state}" if export is not None else "which the catalog does not know"
+            owner_state = f"which is {export.state}" if export is not None else "which the catalog does not know"
             yield Finding(
                 severity="wrong",
                 code="HELD_FOR_NOBODY",
                 subject=f"{audience.tenant}/{audience.name}",
-                message=f"a version is held for export {leaseholder}, {whose}: expiry skips it needlessly",
+                message=f"a version is held for export {leaseholder}, {owner_state}: expiry skips it needlessly",
                 repaired=repair,
             )
 
@@ -195,16 +195,16 @@ class Fsck:
                 sizes[owner] = sizes.get(owner, 0) + entry.size
         for owner, size in sizes.items():
             job = jobs.get(owner) or self.jobs.find(owner)
-            if job is not None and (job.finished_at_ms is None or now_ms() - job.finished_at_ms < SETTLE_MS):
+            if job is not None and (job.finished_at_ms is None or now_ms() - job.finished_at_ms < GRACE_MS):
                 continue
             if repair:
                 self.objects.delete_prefix(bucket, staging_prefix(owner))
-            whose = f"which is {job.state}" if job is not None else "which the catalog does not know"
+            owner_state = f"which is {job.state}" if job is not None else "which the catalog does not know"
             yield Finding(
                 severity="wrong",
                 code="STAGED_LEFTOVER",
                 subject=f"job {owner}",
-                message=f"{size} bytes are staged for a job {whose}",
+                message=f"{size} bytes are staged for a job {owner_state}",
                 repaired=repair,
             )
 
@@ -289,14 +289,14 @@ def receipt_problem(job: Job, receipt: dict[str, object] | None, info: VersionIn
         return "RECEIPT_MISSING", f"version {info.version} is published, but the job has no receipt"
     if (fault := receipt_fault(dict(receipt))) is not None:
         return "RECEIPT_WRONG", fault
-    said = {
+    expected = {
         "version": info.version,
         "snapshot_id": info.snapshot_id,
         "members": info.members,
         "digest": str(info.digest),
     }
     for where, record in (("receipt", receipt), ("outcome", job.outcome or {})):
-        for name, value in said.items():
+        for name, value in expected.items():
             if record.get(name) != value:
                 return "RECEIPT_WRONG", f"the {where} says {name} {record.get(name)}, the snapshot {value}"
     return None

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from orchestration.catalog.records import Job
 from orchestration.catalog.references import audience_ref
-from orchestration.kinds.materialised import complete
+from orchestration.kinds.materialised import require_complete
 from orchestration.kinds.receipts import make_receipt, outcome_of
 from orchestration.platform.clock import now_ms
 from segmentation.publishing import version_before
@@ -38,12 +38,12 @@ class JobRepair:
         published_ms = int(info.published_at.timestamp() * 1000)
         finished_ms = job.finished_at_ms if job.state == "READY" and job.finished_at_ms is not None else published_ms
         before = version_before(self.versions.versions(audience_ref(job)), info)
-        whole = complete(self.progress, job, attempt=info.attempt)
-        receipt = make_receipt(job, whole, info, before, finished_at_ms=finished_ms)
+        completed = require_complete(self.progress, job, attempt=info.attempt)
+        receipt = make_receipt(job, completed, info, before, finished_at_ms=finished_ms)
         audience = self.audiences.by_id(audience_ref(job).audience_id)
         if audience is not None and audience.state == "awaited":
-            self.specs.keep(job)
-        self.jobs.mend(
+            self.specs.store_columns(job)
+        self.jobs.repair(
             job.job_id,
             receipt=receipt,
             outcome=outcome_of(info),

@@ -135,7 +135,7 @@ class Rebase:
 
     def _wait_until_resent(self, sleep: Callable[[float], None]) -> None:
         deadline = time.monotonic() + RESENT_WITHIN_S
-        while not all(self.activations.settled(tenant) for tenant in self.audiences.tenants()):
+        while not all(self.activations.all_sent(tenant) for tenant in self.audiences.tenants()):
             if time.monotonic() > deadline:
                 raise RetriableError(
                     "NOT_TOLD",

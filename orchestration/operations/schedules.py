@@ -38,8 +38,8 @@ MACHINES: Final[Mapping[ScheduleKind, str]] = {
 }
 
 
-_OF_ONE_EXPORT: Final = frozenset({"export_id", "version", "as_of", "retry_of", "schedule"})
-_OF_ONE_SNAPSHOT: Final = frozenset({"job_id", "at_ms", "retry_of"})
+_ONE_TIME_EXPORT: Final = frozenset({"export_id", "version", "as_of", "retry_of", "schedule"})
+_ONE_TIME_SNAPSHOT: Final = frozenset({"job_id", "at_ms", "retry_of"})
 
 
 def schedule_import(
@@ -110,7 +110,7 @@ def schedule_export(
         check_varies(request.to, times, whole_second(now_ms) - 1)
     else:
         check_placeholders(request.to)
-    record = {name: value for name, value in request.as_record().items() if name not in _OF_ONE_EXPORT}
+    record = {name: value for name, value in request.as_record().items() if name not in _ONE_TIME_EXPORT}
     record |= {"delta_from": SINCE_LAST if since_last else None}
     return _keep(schedules, name, tenant, "export", times, record, now_ms)
 
@@ -133,7 +133,7 @@ def schedule_snapshot(
     tenant, _ = check_names(audiences, request.tenant, request.audience)
     segments.get(tenant, segment_name(request.segment))
     times = timetable(expression, timezone, now_ms)
-    record = {name: value for name, value in request.as_record().items() if name not in _OF_ONE_SNAPSHOT}
+    record = {name: value for name, value in request.as_record().items() if name not in _ONE_TIME_SNAPSHOT}
     return _keep(schedules, name, tenant, "snapshot", times, record, now_ms)
 
 
@@ -196,7 +196,7 @@ def run_now(tenant: str, name: str, now_ms: int, *, engine: WorkflowEngine, sche
     """
     found, due = find(schedules, tenant, name), whole_second(now_ms)
     execution = start_run(engine, found, due)
-    while not schedules.started(
+    while not schedules.record_run(
         found.schedule_id, seen_ms=found.next_due_ms, due_ms=due, execution=execution, next_due_ms=found.next_due_ms
     ):  # the relay has just started the due run
         found = find(schedules, tenant, name)
@@ -257,17 +257,17 @@ def last_run(jobs: "JobStore", exports: "ExportStore", schedule: Schedule) -> di
 
     The state is that of its job or export, or else STARTED, REFUSED, or DUPLICATE if there was nothing new to import.
     """
-    outcome, made = schedule.last_outcome or {}, "export" if schedule.kind == "export" else "job"
+    outcome, key = schedule.last_outcome or {}, "export" if schedule.kind == "export" else "job"
     if "refused" in outcome:
-        return {"state": "REFUSED", made: None, "error": outcome["refused"]}
-    run = JobId(outcome[made]) if made in outcome else None
+        return {"state": "REFUSED", key: None, "error": outcome["refused"]}
+    run = JobId(outcome[key]) if key in outcome else None
     if schedule.kind != "export":
         job = None if run is None else jobs.find(run)
         if job is not None and job.job_id != run:
-            return {"state": "DUPLICATE", made: job.job_id, "error": None}
+            return {"state": "DUPLICATE", key: job.job_id, "error": None}
         found: Job | Export | None = job
     else:
         found = None if run is None else exports.find(run)
     if found is None:
-        return {"state": "STARTED", made: None, "error": None}
-    return {"state": found.state, made: run, "error": None if found.error is None else as_record(found.error)}
+        return {"state": "STARTED", key: None, "error": None}
+    return {"state": found.state, key: run, "error": None if found.error is None else as_record(found.error)}

@@ -102,7 +102,7 @@ class SegmentCheck:
         )
         try:
             cuts = self._cuts(request, deadline, only)  # 1, 2
-            found = self._compared(segment, meaning, cuts, deadline, sleep)
+            found = self._compare(segment, meaning, cuts, deadline, sleep)
             if only is not None:
                 return found
             known = self.meanings
@@ -117,8 +117,8 @@ class SegmentCheck:
         """The segment and the meaning of its rule, once workers have been notified of it. Raises as `run`."""
         while True:
             segment = find(self.segments, tenant, name).segment
-            meaning = self._checked_meaning(segment)
-            if self.activations.settled(segment.tenant):
+            meaning = self._active_meaning(segment)
+            if self.activations.all_sent(segment.tenant):
                 return segment, meaning
             if time.monotonic() > deadline:
                 raise RetriableError(
@@ -129,7 +129,7 @@ class SegmentCheck:
                 )
             sleep(POLL_S)
 
-    def _compared(
+    def _compare(
         self,
         segment: Segment,
         meaning: Meaning,
@@ -155,13 +155,13 @@ class SegmentCheck:
         for cut in cuts:
             by_instant[cut.at_us].append(cut)
         questions = [
-            (meaning.question(_below(activity, some)), EPOCH + timedelta(microseconds=at_us))
-            for at_us, some in by_instant.items()
+            (meaning.question(_below(activity, group)), EPOCH + timedelta(microseconds=at_us))
+            for at_us, group in by_instant.items()
         ]
         parts = [cut.part for cut in cuts if cut.part is not None]
         comparison = known.queries.compare(questions, parts, SAMPLE)
         if (
-            find(self.segments, segment.tenant, name).segment != segment or self._checked_meaning(segment) != meaning
+            find(self.segments, segment.tenant, name).segment != segment or self._active_meaning(segment) != meaning
         ):  # 4
             raise RetriableError(
                 "SEGMENT_CHANGED",
@@ -175,10 +175,10 @@ class SegmentCheck:
             comparison=comparison,
         )
 
-    def _checked_meaning(self, segment: Segment) -> Meaning:
+    def _active_meaning(self, segment: Segment) -> Meaning:
         """Raises `UserError` SEGMENT_PAUSED: the members of a paused segment date from when it was paused."""
         rule = self.segments.versions(segment.segment_id)[segment.rule_version - 1].parsed
-        meaning = self.meanings.of(segment.tenant, rule)
+        meaning = self.meanings.resolve(segment.tenant, rule)
         if paused := [*((segment.name,) if segment.state == "paused" else ()), *meaning.paused]:
             raise UserError(
                 "SEGMENT_PAUSED",
@@ -191,7 +191,7 @@ class SegmentCheck:
         """Steps 1 and 2. If a partition answered twice, the last cut counts."""
         settings = self.settings
         consumer = Consumer({**librdkafka_config(settings.kafka_bootstrap), "group.id": "muster-check", "log_level": 2})
-        asked = set(range(settings.partitions)) if only is None else {int(only)}
+        requested = set(range(settings.partitions)) if only is None else {int(only)}
         found: dict[int, SegmentCut] = {}
         try:
             # Read from the present end, so that an answer that precedes the first poll is not missed.
@@ -200,7 +200,7 @@ class SegmentCheck:
                 _, end = consumer.get_watermark_offsets(TopicPartition(SEGMENT_STATUS, 0), timeout=wait_s)
             consumer.assign([TopicPartition(SEGMENT_STATUS, 0, end)])
             ActivationSender(settings.kafka_bootstrap, settings.partitions).send(request, only)
-            while missing := sorted(asked - found.keys()):
+            while missing := sorted(requested - found.keys()):
                 if time.monotonic() > deadline:
                     raise RetriableError(
                         "CUT_TIMEOUT",

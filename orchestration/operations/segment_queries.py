@@ -55,7 +55,7 @@ def preview(
     draft = "draft "  # not a valid segment name
     rules = {**segments.rules(tenant_), draft: new.rule}
     check_members(draft, rules, {audience.name for audience in audiences.all(tenant_)}, new.written)
-    meaning, queries = meanings.of(tenant_, new.rule), meanings.queries
+    meaning, queries = meanings.resolve(tenant_, new.rule), meanings.queries
     activity, at = meanings.activity(tenant_), datetime.now(UTC)
     question = meaning.question(activity)
     members = queries.count(question, at)
@@ -96,7 +96,7 @@ def outside(
         return ()
     require_services(settings, "object store")
     tenant_, known = tenant_name(tenant), meanings()
-    return known.outside(tenant_, known.of(tenant_, rule))
+    return known.outside(tenant_, known.resolve(tenant_, rule))
 
 
 def explain(
@@ -116,9 +116,9 @@ def explain(
 
     Raises `UserError` UNKNOWN_SEGMENT, UNKNOWN_USER.
     """
-    standing = find(segments, tenant, name)
-    segment = standing.segment
-    meaning, queries = meanings.of(segment.tenant, standing.rule.parsed), meanings.queries
+    overview = find(segments, tenant, name)
+    segment = overview.segment
+    meaning, queries = meanings.resolve(segment.tenant, overview.rule.parsed), meanings.queries
     at = as_of or datetime.now(UTC)
     question = meaning.question(meanings.activity(segment.tenant))
     found = queries.explain(question, at, user_id)

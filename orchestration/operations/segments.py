@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestration.catalog.segment_records import NewRule, PartitionStatus, RuleVersion, Segment, Standing
+from orchestration.catalog.segment_records import NewRule, PartitionStatus, RuleVersion, Segment, SegmentOverview
 from orchestration.operations.submit import require_tenant
 from orchestration.platform.clock import fresh_id, iso, now_ms
 from schemas.errors import RetriableError, UserError
@@ -69,30 +69,30 @@ def edit(segments: "SegmentStore", tenant: str, name: str, rule: NewRule, author
     return segments.edit(tenant_name(tenant), segment_name(name), rule, author=author, now_ms=now_ms())
 
 
-def find(segments: "SegmentStore", tenant: str, name: str) -> Standing:
+def find(segments: "SegmentStore", tenant: str, name: str) -> SegmentOverview:
     """A segment with everything known about it. Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT."""
     tenant_, name_ = tenant_name(tenant), segment_name(name)
     found = segments.get(tenant_, name_)
     rule = segments.versions(found.segment_id)[found.rule_version - 1]
-    return Standing(segment=found, rule=rule, partitions=segments.partitions(found.segment_id))
+    return SegmentOverview(segment=found, rule=rule, partitions=segments.partitions(found.segment_id))
 
 
-def turn(segments: "SegmentStore", tenant: str, name: str, what: str) -> Segment:
+def change_state(segments: "SegmentStore", tenant: str, name: str, action: str) -> Segment:
     """`pause`, `resume` or `delete` a segment. Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT, SEGMENT_IN_USE."""
     store = segments
-    change = {"pause": store.pause, "resume": store.resume, "delete": store.delete}[what]
+    change = {"pause": store.pause, "resume": store.resume, "delete": store.delete}[action]
     return change(tenant_name(tenant), segment_name(name), now_ms=now_ms())
 
 
-def segment_record(standing: Standing, partitions: int, now: int) -> dict[str, Any]:
+def segment_record(overview: SegmentOverview, partitions: int, now: int) -> dict[str, Any]:
     """A segment as plain JSON data.
 
     `members` is the sum over the partitions that have reported (None if none has), `as_of` the instant up to which all
     of these reports hold. `complete`: all partitions have reported, for this version of the rule.
     """
-    segment, rule, said = standing.segment, standing.rule, list(standing.partitions.values())
-    current = [one for one in said if one.rule_version == segment.rule_version]
-    oldest = min((one.at_us for one in said), default=None)
+    segment, rule, reports = overview.segment, overview.rule, list(overview.partitions.values())
+    current = [report for report in reports if report.rule_version == segment.rule_version]
+    oldest = min((report.at_us for report in reports), default=None)
     return {
         "tenant": segment.tenant,
         "segment": segment.name,
@@ -102,7 +102,7 @@ def segment_record(standing: Standing, partitions: int, now: int) -> dict[str, A
         "timezone": rule.timezone,
         "rule_version": segment.rule_version,
         "rule_hash": rule.hash,
-        "members": sum(one.members for one in said) if said else None,
+        "members": sum(report.members for report in reports) if reports else None,
         "as_of": None if oldest is None else iso(oldest // 1000),
         "lag_s": None if oldest is None else max(0, now - oldest // 1000) / 1000,
         "partitions": partitions,
@@ -127,7 +127,7 @@ def partition_record(one: PartitionStatus) -> dict[str, Any]:
     }
 
 
-def rule_record_of(version: RuleVersion) -> dict[str, Any]:
+def rule_version_record(version: RuleVersion) -> dict[str, Any]:
     """A version of a rule as plain JSON data."""
     return {
         "rule_version": version.version,
@@ -147,12 +147,12 @@ def behind(partitions: Iterable[PartitionStatus], *, archive: "ActivityArchive",
     from connectors.kafka.clients import admin_client
     from connectors.kafka.logon import answer
 
-    said = list(partitions)
+    statuses = list(partitions)
     admin = admin_client(settings.kafka_bootstrap)
     latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-    asked = {TopicPartition(topic, one.partition): latest for topic in ACTIVITY_TOPICS for one in said}
+    requests = {TopicPartition(topic, one.partition): latest for topic in ACTIVITY_TOPICS for one in statuses}
     try:
-        ends = admin.list_offsets(asked, request_timeout=KAFKA_TIMEOUT_S) if asked else {}
+        ends = admin.list_offsets(requests, request_timeout=KAFKA_TIMEOUT_S) if requests else {}
         logs = {topic: archive.log(topic) for topic in ACTIVITY_TOPICS}
         found = {
             (p.topic, p.partition): logs[p.topic].position(
@@ -162,6 +162,6 @@ def behind(partitions: Iterable[PartitionStatus], *, archive: "ActivityArchive",
         }
     except (KafkaException, RetriableError):
         return None
-    taken = [(EVENTS, one.partition, one.events) for one in said]
-    taken += [(PROFILES, one.partition, one.profiles) for one in said]
-    return sum(max(0, found[topic, partition] - at) for topic, partition, at in taken)
+    positions = [(EVENTS, one.partition, one.events) for one in statuses]
+    positions += [(PROFILES, one.partition, one.profiles) for one in statuses]
+    return sum(max(0, found[topic, partition] - at) for topic, partition, at in positions)

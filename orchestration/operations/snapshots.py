@@ -32,7 +32,7 @@ def snapshot(
     Raises `UserError` BAD_NAME, BAD_TIME, UNKNOWN_TENANT, UNKNOWN_SEGMENT, SEGMENT_PAUSED; `RetriableError`
     ENGINE_UNAVAILABLE, `FatalError` ENGINE_REFUSED.
     """
-    target = audience_of(name) if audience is None else audience
+    target = default_audience(name) if audience is None else audience
     tenant_, target_ = check_names(audiences, tenant, target)
     segment, now = segment_name(name), now_ms()
     at_ms = None if at is None else int(at.timestamp() * 1000)
@@ -51,6 +51,6 @@ def snapshot(
     return start_snapshot(engine, request)
 
 
-def audience_of(segment: str) -> str:
+def default_audience(segment: str) -> str:
     """The default audience of a snapshot."""
     return segment + SUFFIX

@@ -130,12 +130,12 @@ class Submission:
                 job=job.job_id,
                 audience=job.audience,
             )
-        same = settings is None or ("overrides" not in job.source and settings == _asked_spec(job))
+        same = settings is None or ("overrides" not in job.source and settings == _requested_spec(job))
         if job.error is not None and job.error.kind == "user" and not force and (same or not with_audience_settings):
             raise UserError(
                 "FILE_AT_FAULT",
                 f"job {job.job_id} failed with {job.error.code}, and the same file would fail again with the same "
-                f"options: {_way_out(job, same=same, new=settings is None)} correct the file and import that, or use "
+                f"options: {_remedy(job, same=same, new=settings is None)} correct the file and import that, or use "
                 "--force",
                 job=job.job_id,
                 error=job.error.code,
@@ -180,12 +180,12 @@ class Submission:
     def _settings_of(self, job: "Job") -> ImportSpec | None:
         """The spec for the job's file if no options were given. None if its audience does not exist."""
         if job.kind != "audience":
-            return self.specs.of_activity(job.tenant, job.kind, {})
+            return self.specs.for_activity(job.tenant, job.kind, {})
         audience = self.audiences.find(job.tenant, job.audience)
-        return None if audience is None else self.specs.present(audience)
+        return None if audience is None else self.specs.stored(audience)
 
 
-def _asked_spec(job: "Job") -> ImportSpec:
+def _requested_spec(job: "Job") -> ImportSpec:
     """The spec of a job before columns found in its file were added."""
     if not job.spec.other_columns:
         return job.spec
@@ -198,7 +198,7 @@ def _named(job: "Job") -> str:
     return job.audience if job.tenant == DEFAULT_TENANT else f"{job.audience} -t {job.tenant}"
 
 
-def _way_out(job: "Job", *, same: bool, new: bool) -> str:
+def _remedy(job: "Job", *, same: bool, new: bool) -> str:
     if not same:
         return "--with-audience-settings uses the present settings of the audience, which differ. Or"
     verb = "create" if new else "configure"
@@ -208,8 +208,8 @@ def _way_out(job: "Job", *, same: bool, new: bool) -> str:
 def _options_of(job: "Job") -> Mapping[str, Any]:
     """The options an earlier job was given; one that was refused at registration has no spec of its own."""
     if "overrides" in job.source:
-        asked: Mapping[str, Any] = job.source["overrides"]
-        return asked
+        overrides: Mapping[str, Any] = job.source["overrides"]
+        return overrides
     # Columns taken from the file itself were not named by anyone.
     named: dict[str, Any] = {} if job.kind == "audience" else {"known_columns": []}
     return {**named, **job.spec.as_record()}

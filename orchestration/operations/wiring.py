@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from orchestration.operations.job_repair import JobRepair
     from orchestration.operations.job_search import AllJobs
     from orchestration.operations.jobs import ImportJobs
-    from orchestration.operations.reading import Queries
+    from orchestration.operations.queries import Queries
     from orchestration.operations.rebase import Rebase
     from orchestration.operations.received_exports import ReceivedExports
     from orchestration.operations.segment_check import SegmentCheck
@@ -145,7 +145,7 @@ def local_exports(context: "Context") -> "LocalExports":
 
 def queries(context: "Context") -> "Queries":
     """SQL over published versions."""
-    from orchestration.operations.reading import Queries
+    from orchestration.operations.queries import Queries
 
     return Queries(
         audiences=context.audiences,

@@ -42,11 +42,11 @@ def running_workers(settings: Settings) -> list[RunningWorker]:
     require_services(settings, "Kafka")
     admin = admin_client(settings.kafka_bootstrap)
     try:
-        asked = admin.describe_consumer_groups([WORKER_GROUP, SEGMENT_WORKER_GROUP], request_timeout=TIMEOUT_S)
-        described = {group: answer(admin, future, TIMEOUT_S + 1) for group, future in asked.items()}
+        futures = admin.describe_consumer_groups([WORKER_GROUP, SEGMENT_WORKER_GROUP], request_timeout=TIMEOUT_S)
+        described = {group: answer(admin, future, TIMEOUT_S + 1) for group, future in futures.items()}
     except KafkaException as exc:
         raise kafka_error(exc, "listing the workers") from exc
-    found = [_worker(group, member) for group, of in described.items() for member in of.members]
+    found = [_worker(group, member) for group, description in described.items() for member in description.members]
     return sorted(found, key=lambda one: (one.group != WORKER_GROUP, one.worker, one.host))
 
 
@@ -60,13 +60,13 @@ class WaitingJobs:
 
 def waiting_jobs(now_ms: int, *, jobs: "JobStore", progress: "ProgressStore") -> WaitingJobs | None:
     """Jobs that wait for a worker. None if there are none. Raises `RetriableError` CATALOG_UNAVAILABLE."""
-    waits = [
-        stood_s
+    absences = [
+        absent_s
         for job in jobs.live()
         if job.state == "AWAITING"
-        and (stood_s := without_worker_s(job, progress.stages(job.job_id), now_ms)) is not None
+        and (absent_s := without_worker_s(job, progress.stages(job.job_id), now_ms)) is not None
     ]
-    return WaitingJobs(jobs=len(waits), no_worker_s=max(waits)) if waits else None
+    return WaitingJobs(jobs=len(absences), no_worker_s=max(absences)) if absences else None
 
 
 def ranges(numbers: Iterable[int]) -> str:

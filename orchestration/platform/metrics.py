@@ -38,12 +38,12 @@ class Exporter(Collector):
         """Yield every metric that currently has a sample."""
         samples = list(self._read())
         for metric in METRICS.values():
-            mine = [sample for sample in samples if sample.metric is metric]
-            if not mine:
+            matching = [sample for sample in samples if sample.metric is metric]
+            if not matching:
                 continue
             kind = CounterMetricFamily if metric.type == "counter" else GaugeMetricFamily
             family = kind(metric.name, metric.help, labels=metric.labels)
-            for sample in mine:
+            for sample in matching:
                 family.add_metric(sample.labels, sample.value)
             yield family
 

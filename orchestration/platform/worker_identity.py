@@ -14,8 +14,8 @@ from typing import Final, Self
 
 from schemas.errors import UserError
 
-NUMBERS: Final = 1_000
-_WANTED: Final = re.compile(r"([1-9][0-9]{0,5})(\+?)", re.ASCII)
+MAX_NUMBERS: Final = 1_000
+_NUMBER: Final = re.compile(r"([1-9][0-9]{0,5})(\+?)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +46,12 @@ class WorkerIdentity:
         return cls(host=host, part=part, number=int(number), pid=int(pid))
 
 
-def take_identity(home: Path, part: str, wanted: str) -> WorkerIdentity:
+def claim_identity(home: Path, part: str, wanted: str) -> WorkerIdentity:
     """Take a number for the life of this process. `wanted`: `2` is that number, `2+` the first free one from 2 on.
 
     Raises `UserError` BAD_NUMBER, WORKER_RUNS.
     """
-    match = _WANTED.fullmatch(wanted)
+    match = _NUMBER.fullmatch(wanted)
     if match is None:
         raise UserError(
             "BAD_NUMBER", f"{wanted!r} is not a worker number such as 2, or 2+ for the first free number from 2 on"
@@ -59,7 +59,7 @@ def take_identity(home: Path, part: str, wanted: str) -> WorkerIdentity:
     first = int(match[1])
     folder = home / "workers"
     folder.mkdir(parents=True, exist_ok=True)
-    for number in range(first, first + NUMBERS if match[2] else first + 1):
+    for number in range(first, first + MAX_NUMBERS if match[2] else first + 1):
         if _lock(folder / f"{part}-{number}"):
             return WorkerIdentity(host=socket.gethostname(), part=part, number=number, pid=os.getpid())
     raise UserError("WORKER_RUNS", f"{part}-{wanted} is already running in {home}", part=part, number=wanted)

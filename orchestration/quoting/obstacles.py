@@ -29,7 +29,7 @@ def obstacles(
 ) -> tuple[Obstacle, ...]:
     """All obstacles, in the order of the stages, then those of the whole job. Empty if the job can finish."""
     allowed = allowed_s(work, targets)
-    found = [obstacle for stage in stages for obstacle in _of_stage(stage, deployment, allowed)]
+    found = [obstacle for stage in stages for obstacle in _stage_obstacles(stage, deployment, allowed)]
     total = sum(stage.seconds for stage in stages)
     if total > MAX_JOB_AGE_S:
         found.append(
@@ -43,26 +43,26 @@ def obstacles(
     return tuple(found)
 
 
-def _of_stage(stage: StageQuote, deployment: Deployment, allowed: dict[str, int]) -> Iterator[Obstacle]:
-    took = f"{stage.stage} takes {stage.seconds / 60:.0f} min"
+def _stage_obstacles(stage: StageQuote, deployment: Deployment, allowed: dict[str, int]) -> Iterator[Obstacle]:
+    text = f"{stage.stage} takes {stage.seconds / 60:.0f} min"
     if stage.seconds > LONGEST_S:
         yield Obstacle(
             code="OVER_24_HOURS",
             stage=stage.stage,
-            message=f"{took}; no stage may take more than {LONGEST_S // HOUR_S} h. Run more workers, or split the file",
+            message=f"{text}; no stage may take more than {LONGEST_S // HOUR_S} h. Run more workers, or split the file",
         )
     elif stage.where == "function" and stage.seconds > FUNCTION_LONGEST_S:
         yield Obstacle(
             code="OVER_15_MINUTES",
             stage=stage.stage,
-            message=f"{took} in a function, which may run for {FUNCTION_LONGEST_S // 60}. Lower lambda_file_bytes, or "
+            message=f"{text} in a function, which may run for {FUNCTION_LONGEST_S // 60}. Lower lambda_file_bytes, or "
             "run more workers",
         )
     elif (limit := allowed.get(stage.stage)) is not None and stage.seconds > limit:
         yield Obstacle(
             code="OVER_TIMEOUT",
             stage=stage.stage,
-            message=f"{took}; its limit for a file of this size is {limit / 60:.0f}. Run more workers, or split the "
+            message=f"{text}; its limit for a file of this size is {limit / 60:.0f}. Run more workers, or split the "
             "file",
         )
     if stage.disk_gb > (room := _room(stage, deployment)):

@@ -25,7 +25,7 @@ def workers_seconds(rate: StageRate, rows: float, *, partitions: int, workers: i
     return seconds(rate, rows * largest, vcpu)
 
 
-def held_up(workers_s: float, rows: float, backlog_rows: float) -> float:
+def backpressure_s(workers_s: float, rows: float, backlog_rows: float) -> float:
     """Seconds until an importer has sent its last row, if only the workers limit it.
 
     It may be `backlog_rows` ahead of them, then it waits for them.

@@ -13,7 +13,7 @@ from connectors.lake.row_groups import FETCH_BYTES
 from orchestration.kinds.compute_target import ComputeTarget
 from orchestration.quoting.bills import Usd, function_bill, machine_bill, task_bill, traffic_bill, workers_bill
 from orchestration.quoting.deployment import SMALL_FUNCTION, Deployment, function_gb
-from orchestration.quoting.pace import held_up, seconds, workers_seconds
+from orchestration.quoting.pace import backpressure_s, seconds, workers_seconds
 from orchestration.quoting.prices import Prices
 from orchestration.quoting.rates import Rates, StageRate
 from orchestration.quoting.stage_targets import StageTargets
@@ -94,22 +94,22 @@ class Quoting:
 
     def _workflow(self) -> StageQuote:
         """The small functions between the stages, and the charge of Step Functions for the whole."""
-        outcomes = sum(target != "function" for target in self._chosen)
+        outcomes = sum(target != "function" for target in self._chosen_targets)
         steps = FIXED_STEPS + outcomes
-        a_step = self.rates.step_s.value
-        bill = function_bill(self.prices, a_step, function_gb(SMALL_FUNCTION))
+        step_s = self.rates.step_s.value
+        bill = function_bill(self.prices, step_s, function_gb(SMALL_FUNCTION))
         entered = self.transitions * self.prices.transition.usd
         usd = Usd(compute=steps * bill.compute, requests=steps * bill.requests + entered)
-        return StageQuote(stage="workflow", where="functions", seconds=steps * a_step, start_s=0.0, usd=usd)
+        return StageQuote(stage="workflow", where="functions", seconds=steps * step_s, start_s=0.0, usd=usd)
 
     @property
     def transitions(self) -> int:
         """States that an import enters in Step Functions without any retry."""
-        outcomes = sum(target != "function" for target in self._chosen)
-        return FIXED_STATES + STAGE_STATES * len(self._chosen) + outcomes
+        outcomes = sum(target != "function" for target in self._chosen_targets)
+        return FIXED_STATES + STAGE_STATES * len(self._chosen_targets) + outcomes
 
     @property
-    def _chosen(self) -> tuple[ComputeTarget, ...]:
+    def _chosen_targets(self) -> tuple[ComputeTarget, ...]:
         """The places of the stages that have a choice."""
         p = self.targets
         return (p.verify, p.import_, *((p.build,) if self.work.builds else ()), p.publish)
@@ -118,7 +118,7 @@ class Quoting:
         return self._read("verify", self.targets.verify, self.rates.verify, least_s=0.0, sent=0.0)
 
     def _import(self) -> StageQuote:
-        waiting = held_up(self.busy_s, self.rows, self.deployment.backlog_rows * self.work.width(self.rates))
+        waiting = backpressure_s(self.busy_s, self.rows, self.deployment.backlog_rows * self.work.width(self.rates))
         sent = self.sent_bytes * (self.deployment.replication if self.deployment.traffic_charged else 1)
         return self._read("import", self.targets.import_, self.rates.import_, least_s=waiting, sent=sent)
 
@@ -130,7 +130,7 @@ class Quoting:
         traffic = traffic_bill(self.prices, sent, self.deployment.zones)
         usd = traffic + Usd(requests=2 * self.prices.s3_get.usd)  # one to pin the object, one for all its bytes
         disk = self.work.bytes / 10**9 if self.work.copied else 0.0
-        return self._quoted(stage, target, busy, usd, disk)
+        return self._quote(stage, target, busy, usd, disk)
 
     def _workers(self) -> StageQuote:
         """The work left for the workers once the importer has ended, and their total cost."""
@@ -153,12 +153,12 @@ class Quoting:
 
     def _build(self) -> StageQuote:
         target, width = self.targets.build, self.work.width(self.rates)
-        both = self.rows + self.work.base_members * width
-        busy = seconds(self.rates.build, both, self.deployment.resources(target).vcpu)
-        groups = both * self.rates.lake.bytes / FETCH_BYTES + 2 * self.deployment.partitions
+        merged_rows = self.rows + self.work.base_members * width
+        busy = seconds(self.rates.build, merged_rows, self.deployment.resources(target).vcpu)
+        groups = merged_rows * self.rates.lake.bytes / FETCH_BYTES + 2 * self.deployment.partitions
         usd = Usd(requests=groups * (self.prices.s3_put.usd + self.prices.s3_get.usd))
-        disk = both / self.deployment.partitions * self.rates.file.bytes / 10**9
-        return self._quoted("build", target, busy, usd, disk)
+        disk = merged_rows / self.deployment.partitions * self.rates.file.bytes / 10**9
+        return self._quote("build", target, busy, usd, disk)
 
     def _publish(self) -> StageQuote:
         """Every part is read and digested again; for events and profiles the archive is queried for what it holds."""
@@ -166,21 +166,21 @@ class Quoting:
         members = self.work.published * self.work.width(self.rates)
         busy = seconds(self.rates.publish, members, self.deployment.resources(target).vcpu)
         groups = ceil(members * self.rates.lake.bytes / FETCH_BYTES) + self.deployment.partitions
-        return self._quoted("publish", target, busy, Usd(requests=groups * self.prices.s3_get.usd))
+        return self._quote("publish", target, busy, Usd(requests=groups * self.prices.s3_get.usd))
 
-    def _quoted(self, stage: Stage, target: ComputeTarget, busy_s: float, usd: Usd, disk_gb: float = 0.0) -> StageQuote:
+    def _quote(self, stage: Stage, target: ComputeTarget, busy_s: float, usd: Usd, disk_gb: float = 0.0) -> StageQuote:
         start_s = {
             "function": self.rates.function_start_s,
             "task": self.rates.task_start_s,
             "machine": self.rates.machine_start_s,
         }[target].value
-        lasting = start_s + busy_s
+        total_s = start_s + busy_s
         match target:
             case "function":
                 size = self.deployment.resources(target)
-                usd += function_bill(self.prices, lasting, size.gb, size.disk_gb)
+                usd += function_bill(self.prices, total_s, size.gb, size.disk_gb)
             case "task":
-                usd += task_bill(self.prices, lasting, self.deployment.task)
+                usd += task_bill(self.prices, total_s, self.deployment.task)
             case "machine":
-                usd += machine_bill(self.prices, lasting)
-        return StageQuote(stage=stage, where=target, seconds=lasting, start_s=start_s, usd=usd, disk_gb=disk_gb)
+                usd += machine_bill(self.prices, total_s)
+        return StageQuote(stage=stage, where=target, seconds=total_s, start_s=start_s, usd=usd, disk_gb=disk_gb)

@@ -14,16 +14,16 @@ from orchestration.workflow.stages import (
     Call,
     Catch,
     Choice,
-    Each,
     Fail,
     Machine,
+    Map,
     Retry,
     Stage,
     Step,
     Succeed,
     Values,
     Wait,
-    by,
+    choose_by,
 )
 
 State: TypeAlias = dict[str, Any]
@@ -43,7 +43,7 @@ def _body(stages: Mapping[str, Stage], **settings: int) -> State:
 def _states(name: str, stage: Stage) -> Iterator[tuple[str, State]]:
     match stage:
         case Step():
-            place = by("place", {"function": name, "task": f"{name}Task"})
+            place = choose_by("place", {"function": name, "task": f"{name}Task"})
             yield stage.where, _choice(Choice(rules=place, default=f"{name}Machine"))
             yield name, _call(name, stage)
             yield f"{name}Task", _fargate(stage)
@@ -54,8 +54,8 @@ def _states(name: str, stage: Stage) -> Iterator[tuple[str, State]]:
             yield name, _await(stage)
         case Choice():
             yield name, _choice(stage)
-        case Each():
-            yield name, _each(stage)
+        case Map():
+            yield name, _map(stage)
         case Wait():
             yield name, {"Comment": stage.comment, "Type": "Wait", "Seconds": stage.seconds, "Next": stage.next}
         case Succeed():
@@ -134,7 +134,7 @@ def _run_task(stage: Step, comment: str, place: str, family: str, launch: State)
 
 
 def _choice(stage: Choice) -> State:
-    rules = [{**_condition(fields), "Next": leads} for fields, leads in stage.rules]
+    rules = [{**_condition(fields), "Next": next_stage} for fields, next_stage in stage.rules]
     return {**_comment(stage.comment), "Type": "Choice", "Choices": rules, "Default": stage.default}
 
 
@@ -146,12 +146,12 @@ def _condition(fields: Mapping[str, str | bool]) -> State:
     return tests[0] if len(tests) == 1 else {"And": tests}
 
 
-def _each(stage: Each) -> State:
+def _map(stage: Map) -> State:
     return {
         "Comment": stage.comment,
         "Type": "Map",
         "ItemsPath": stage.items,
-        "MaxConcurrency": stage.at_once,
+        "MaxConcurrency": stage.max_concurrency,
         "ItemSelector": _values(stage.item),
         "ItemProcessor": {"ProcessorConfig": {"Mode": "INLINE"}, **_body(stage.stages)},
         **DISCARDED,

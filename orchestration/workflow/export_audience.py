@@ -13,13 +13,13 @@ from orchestration.workflow.stages import (
     Call,
     Catch,
     Choice,
-    Each,
     Fail,
     Machine,
+    Map,
     Step,
     Succeed,
     Wait,
-    by,
+    choose_by,
 )
 from schemas.topics import MAX_JOB_AGE_S
 
@@ -44,7 +44,7 @@ EXPORT_AUDIENCE: Final = Machine(
             catch=UNREGISTERED,
         ),
         "Route": Choice(
-            rules=by(
+            rules=choose_by(
                 "state",
                 {
                     "DUPLICATE": "Duplicate",
@@ -63,10 +63,10 @@ EXPORT_AUDIENCE: Final = Machine(
             retry=PATIENT,
             catch=FAILURE,
         ),
-        "WriteGroups": Each(
+        "WriteGroups": Map(
             "Write the remaining groups in parallel. A group that is given up does not stop the others.",
             items="$.groups",
-            at_once=4,
+            max_concurrency=4,
             item=EXPORT | EXECUTION | {name: f"$$.Map.Item.Value.{name}" for name in ("number", "place", "timeout_s")},
             stages={
                 "WriteExportGroup": Step(

@@ -18,7 +18,7 @@ from orchestration.workflow.stages import (
     Step,
     Succeed,
     Wait,
-    by,
+    choose_by,
 )
 from schemas.topics import MAX_JOB_AGE_S
 
@@ -45,7 +45,7 @@ IMPORT_AUDIENCE: Final = Machine(
             catch=UNREGISTERED,
         ),
         "Route": Choice(
-            rules=by(
+            rules=choose_by(
                 "state",
                 {
                     "DUPLICATE": "Duplicate",

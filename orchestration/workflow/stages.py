@@ -122,13 +122,13 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Each:
-    """Runs `stages` for each of the items, at most `at_once` in parallel, on the data of `item`."""
+class Map:
+    """Runs `stages` for each of the items, at most `max_concurrency` in parallel, on the data of `item`."""
 
     comment: str
     _: KW_ONLY
     items: str
-    at_once: int
+    max_concurrency: int
     item: Values
     stages: "Mapping[str, Stage]"
     catch: tuple[Catch, ...]
@@ -158,7 +158,7 @@ class Fail:
     cause: str
 
 
-Stage: TypeAlias = Call | Await | Step | Choice | Each | Wait | Succeed | Fail
+Stage: TypeAlias = Call | Await | Step | Choice | Map | Wait | Succeed | Fail
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +171,6 @@ class Machine:
     stages: Mapping[str, Stage]
 
 
-def by(field: str, leads: Mapping[str, str]) -> tuple[tuple[Mapping[str, str | bool], str], ...]:
+def choose_by(field: str, next_stages: Mapping[str, str]) -> tuple[tuple[Mapping[str, str | bool], str], ...]:
     """Rules of a `Choice` that depends on one field."""
-    return tuple(({field: value}, stage) for value, stage in leads.items())
+    return tuple(({field: value}, stage) for value, stage in next_stages.items())

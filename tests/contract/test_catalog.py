@@ -240,14 +240,14 @@ def test_a_publishing_job_fails_only_when_it_is_known_that_nothing_was_published
 
 def test_a_job_without_an_execution_is_adopted_once(jobs: JobStore) -> None:
     jobs.register(new_job())
-    assert jobs.adopt(job_number(1), gone="execution-1", execution="execution-2")
-    assert not jobs.adopt(job_number(1), gone="execution-1", execution="execution-3")
-    found = jobs.of_execution("execution-2")
+    assert jobs.adopt(job_number(1), previous="execution-1", execution="execution-2")
+    assert not jobs.adopt(job_number(1), previous="execution-1", execution="execution-3")
+    found = jobs.by_execution("execution-2")
     assert found is not None
     assert found.job_id == job_number(1)
-    assert jobs.of_execution("execution-1") is None
+    assert jobs.by_execution("execution-1") is None
     jobs.move(job_number(1), "CANCELLED", now_ms=2)
-    assert not jobs.adopt(job_number(1), gone="execution-2", execution="execution-4")
+    assert not jobs.adopt(job_number(1), previous="execution-2", execution="execution-4")
 
 
 def test_a_refused_request_is_a_failed_job_from_the_start(jobs: JobStore) -> None:
@@ -294,7 +294,7 @@ def test_state_changes_are_announced_until_they_are_marked(jobs: JobStore) -> No
     jobs.move(job_number(1), "VERIFYING", now_ms=5)
     due = jobs.unannounced()
     assert [(t.sequence, t.state) for t in due] == [(1, "REGISTERED"), (2, "VERIFYING")]
-    jobs.announced(due[:1])
+    jobs.mark_announced(due[:1])
     assert [t.state for t in jobs.unannounced()] == ["VERIFYING"]
 
 
@@ -427,37 +427,37 @@ def test_sixteen_writers_of_one_receipt_stage_and_partition_at_once_are_no_error
 
 def test_an_audience_of_the_release_before_is_known_as_such(url: Secret, audiences: AudienceStore) -> None:
     made = audiences.ensure(ACME, VIP, new_id=AUDIENCE_ID, now_ms=5, spec=ImportSpec(id_column="id"))
-    audiences.expect(ACME, AudienceName("gold"), new_id=job_number(3), now_ms=5)
+    audiences.for_import(ACME, AudienceName("gold"), new_id=job_number(3), now_ms=5)
     migrate.downgrade(url, "0007")
     migrate.upgrade(url)
     assert audiences.all(awaited=True) == [replace(made, state="before")]
 
 
 def test_an_audience_that_is_awaited_is_known_to_its_imports_alone(audiences: AudienceStore, jobs: JobStore) -> None:
-    first = audiences.expect(ACME, VIP, new_id=AUDIENCE_ID, now_ms=5)
-    assert audiences.expect(ACME, VIP, new_id=job_number(7), now_ms=6) == first
+    first = audiences.for_import(ACME, VIP, new_id=AUDIENCE_ID, now_ms=5)
+    assert audiences.for_import(ACME, VIP, new_id=job_number(7), now_ms=6) == first
     assert (first.state, audiences.all(), audiences.find(ACME, VIP)) == ("awaited", [], None)
     assert audiences.by_id(AUDIENCE_ID) == first
     with pytest.raises(UserError, match="`muster jobs list --audience vip` shows its imports"):
         audiences.get(ACME, VIP)
-    audiences.keep_spec(AUDIENCE_ID, lambda found: replace(found.spec, id_column="id"))
+    audiences.update_spec(AUDIENCE_ID, lambda found: replace(found.spec, id_column="id"))
     kept = audiences.get(ACME, VIP)
     assert (kept.state, kept.spec.id_column) == ("standing", "id")
     audiences.delete(AUDIENCE_ID)
-    audiences.keep_spec(AUDIENCE_ID, lambda found: found.spec)
+    audiences.update_spec(AUDIENCE_ID, lambda found: found.spec)
     with pytest.raises(UserError, match="AUDIENCE_DELETED"):
         audiences.check_publishable(AUDIENCE_ID)
 
 
 def test_people_may_take_the_name_of_an_awaited_audience(audiences: AudienceStore, jobs: JobStore) -> None:
     gold = AudienceName("gold")
-    audiences.expect(ACME, VIP, new_id=AUDIENCE_ID, now_ms=5)
+    audiences.for_import(ACME, VIP, new_id=AUDIENCE_ID, now_ms=5)
     jobs.register(new_job())
     made = audiences.create(ACME, VIP, new_id=job_number(3), now_ms=6, spec=ImportSpec(id_column="id"))
     assert (made.audience_id, made.state, audiences.get(ACME, VIP)) == (AUDIENCE_ID, "standing", made)
     with pytest.raises(UserError, match="AUDIENCE_EXISTS"):
         audiences.create(ACME, VIP, new_id=job_number(3), now_ms=6, spec=ImportSpec())
-    audiences.expect(ACME, gold, new_id=job_number(4), now_ms=5)
+    audiences.for_import(ACME, gold, new_id=job_number(4), now_ms=5)
     audiences.rename(AUDIENCE_ID, ACME, gold)  # no job waits under that name
     assert [a.name for a in audiences.all(awaited=True)] == [gold]
 
@@ -472,8 +472,8 @@ def test_what_is_known_of_the_files_of_events_is_kept_for_each_tenant_and_kind(a
         return spec
 
     for _ in range(2):
-        audiences.keep_activity_spec(ACME, "events", after)
+        audiences.update_activity_spec(ACME, "events", after)
     assert (seen, audiences.activity_spec(ACME, "events")) == ([None, spec], spec)
     assert audiences.activity_spec(ACME, "profiles") is None
     with pytest.raises(UserError, match="UNKNOWN_TENANT"):
-        audiences.keep_activity_spec(TenantName("nobody"), "events", after)
+        audiences.update_activity_spec(TenantName("nobody"), "events", after)

@@ -51,8 +51,8 @@ def test_an_export_is_registered_once_whoever_else_tries(store: ExportStore) -> 
     assert len({export.execution for export in made}) == 1
     assert (made[0].leases, made[0].request) == (new_export().leases, new_export().request)
     assert states(store, made[0]) == ["REGISTERED"]
-    assert store.of_execution(str(made[0].execution)) == made[0]
-    assert store.of_execution("nobody") is None
+    assert store.by_execution(str(made[0].execution)) == made[0]
+    assert store.by_execution("nobody") is None
 
 
 def test_a_refused_export_is_failed_from_the_start(store: ExportStore) -> None:
@@ -108,9 +108,9 @@ def test_groups_are_planned_once_and_say_how_far_they_are(store: ExportStore) ->
 
 def test_of_several_sweepers_one_gives_an_export_a_new_execution(store: ExportStore) -> None:
     export = store.register(new_export())
-    assert [store.adopt(export.job_id, gone="e", execution=new) for new in ("f", "g")] == [True, False]
+    assert [store.adopt(export.job_id, previous="e", execution=new) for new in ("f", "g")] == [True, False]
     store.move(export.job_id, "CANCELLED", now_ms=2)
-    assert not store.adopt(export.job_id, gone="f", execution="h")
+    assert not store.adopt(export.job_id, previous="f", execution="h")
 
 
 def test_ended_exports_are_swept_soon_and_once_more_later(store: ExportStore) -> None:

@@ -35,14 +35,14 @@ def test_a_notification_is_written_once_and_claimed_by_one(database: Database) -
     outbox = Outbox(database)
     [row] = outbox.write("j", "ready", [HOOK], {"job": "j"}, now_ms=1)
     assert outbox.write("j", "ready", [HOOK], {"job": "another body"}, now_ms=2) == []
-    assert outbox.of("j") == [row]
+    assert outbox.by_subject("j") == [row]
     assert row.body == {"id": row.notification_id, "job": "j"}
     assert [outbox.claim(row, 10), outbox.claim(row, 10)] == [True, False]
     assert outbox.due(60_009) == []
     [again] = outbox.due(60_010)
     outbox.delivered(again.notification_id, 11)
     outbox.failed(again.notification_id, "too late", 12)
-    assert [(r.state, r.last_error) for r in outbox.of("j")] == [("delivered", None)]
+    assert [(r.state, r.last_error) for r in outbox.by_subject("j")] == [("delivered", None)]
 
 
 def test_what_was_delivered_or_given_up_is_forgotten_when_it_is_old_and_what_waits_is_not(
@@ -56,7 +56,11 @@ def test_what_was_delivered_or_given_up_is_forgotten_when_it_is_old_and_what_wai
         elif name.startswith("given up"):
             outbox.failed(row.notification_id, "refused", None)
     assert outbox.forget(written_before_ms=10) == 2
-    assert [name for name in OLD_AND_NEW if outbox.of(name)] == ["waiting, old", "delivered, new", "given up, new"]
+    assert [name for name in OLD_AND_NEW if outbox.by_subject(name)] == [
+        "waiting, old",
+        "delivered, new",
+        "given up, new",
+    ]
 
 
 def test_jobs_that_nobody_was_told_of_are_found(database: Database) -> None:  # noqa: F811

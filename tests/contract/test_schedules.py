@@ -46,8 +46,8 @@ def only(store: ScheduleStore) -> Schedule:
     return found
 
 
-def started(store: ScheduleStore, *, seen_ms: int | None, due_ms: int = 100, next_due_ms: int | None = 200) -> bool:
-    return store.started(
+def record_run(store: ScheduleStore, *, seen_ms: int | None, due_ms: int = 100, next_due_ms: int | None = 200) -> bool:
+    return store.record_run(
         NIGHTLY.schedule_id, seen_ms=seen_ms, due_ms=due_ms, execution=f"run-{due_ms}", next_due_ms=next_due_ms
     )
 
@@ -88,7 +88,7 @@ def test_a_run_is_noted_by_one_of_two_that_have_seen_the_same(store: ScheduleSto
 
     def note(number: int) -> None:
         barrier.wait()
-        noted.append(started(store, seen_ms=100, next_due_ms=200 + number))
+        noted.append(record_run(store, seen_ms=100, next_due_ms=200 + number))
 
     threads = [threading.Thread(target=note, args=(n,)) for n in range(8)]
     for thread in threads:
@@ -100,15 +100,15 @@ def test_a_run_is_noted_by_one_of_two_that_have_seen_the_same(store: ScheduleSto
 
 def test_the_end_of_a_run_is_kept_unless_another_one_has_begun(store: ScheduleStore) -> None:
     store.add(NIGHTLY)
-    assert store.unsettled() == []
-    assert started(store, seen_ms=100)
-    assert [s.last_execution for s in store.unsettled()] == ["run-100"]
-    assert started(store, seen_ms=200, due_ms=200, next_due_ms=None)
-    assert not store.settle(NIGHTLY.schedule_id, 100, {"job": job_number(7)})
-    assert store.settle(NIGHTLY.schedule_id, 200, {"job": job_number(8)})
-    assert store.unsettled() == []
+    assert store.without_outcome() == []
+    assert record_run(store, seen_ms=100)
+    assert [s.last_execution for s in store.without_outcome()] == ["run-100"]
+    assert record_run(store, seen_ms=200, due_ms=200, next_due_ms=None)
+    assert not store.record_outcome(NIGHTLY.schedule_id, 100, {"job": job_number(7)})
+    assert store.record_outcome(NIGHTLY.schedule_id, 200, {"job": job_number(8)})
+    assert store.without_outcome() == []
     assert (only(store).last_outcome, only(store).next_due_ms) == ({"job": job_number(8)}, None)
-    assert started(store, seen_ms=None, due_ms=300, next_due_ms=None)  # started by hand, never due again
+    assert record_run(store, seen_ms=None, due_ms=300, next_due_ms=None)  # started by hand, never due again
     assert only(store).last_outcome is None
 
 
@@ -117,15 +117,15 @@ def test_why_a_run_cannot_start_is_kept_until_one_does(store: ScheduleStore) -> 
     assert store.put_trouble(NIGHTLY.schedule_id, 100, {"code": "ENGINE_UNAVAILABLE"})
     assert only(store).trouble == {"code": "ENGINE_UNAVAILABLE"}
     assert not store.put_trouble(NIGHTLY.schedule_id, 99, {"code": "LATE"})
-    started(store, seen_ms=100)
+    record_run(store, seen_ms=100)
     assert only(store).trouble is None
 
 
 def test_a_schedule_that_was_deleted_while_it_ran_stays_deleted(store: ScheduleStore) -> None:
     store.add(NIGHTLY)
     store.delete(NIGHTLY.schedule_id)
-    assert not started(store, seen_ms=100)
-    assert not store.settle(NIGHTLY.schedule_id, 100, {"job": job_number(7)})
+    assert not record_run(store, seen_ms=100)
+    assert not store.record_outcome(NIGHTLY.schedule_id, 100, {"job": job_number(7)})
     store.pause(NIGHTLY.schedule_id)
     store.resume(JobId(NIGHTLY.schedule_id), 1)
     assert store.all() == []

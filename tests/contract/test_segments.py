@@ -68,11 +68,11 @@ def status(segment: str = BUYERS, partition: int = 0, **given: object) -> Segmen
 def test_a_segment_comes_back_with_its_rule(store: SegmentStore) -> None:
     made = create(store, text="count(purchase where amount >= 2.5, 3d) >= 2")
     assert store.get(ACME, BUYERS) == made
-    [standing] = store.standing(ACME)
-    assert (standing.segment, standing.partitions) == (made, {})
-    assert standing.rule.parsed == parse_rule("count(purchase where amount >= 2.5, 3d) >= 2")
-    assert (standing.rule.version, standing.rule.author, standing.rule.created_at_ms) == (1, "ann", 10)
-    assert store.standing(TenantName("other")) == []
+    [overview] = store.overviews(ACME)
+    assert (overview.segment, overview.partitions) == (made, {})
+    assert overview.rule.parsed == parse_rule("count(purchase where amount >= 2.5, 3d) >= 2")
+    assert (overview.rule.version, overview.rule.author, overview.rule.created_at_ms) == (1, "ann", 10)
+    assert store.overviews(TenantName("other")) == []
 
 
 def test_rules_are_never_changed_an_edited_one_is_another_version(store: SegmentStore) -> None:
@@ -109,7 +109,7 @@ def test_a_segment_takes_the_name_of_an_awaited_audience_that_no_job_will_make(
     audiences: AudienceStore,  # noqa: F811
 ) -> None:
     jobs = JobStore(database)
-    awaited = audiences.expect(ACME, VIP, new_id=AUDIENCE_ID, now_ms=1)
+    awaited = audiences.for_import(ACME, VIP, new_id=AUDIENCE_ID, now_ms=1)
     with pytest.raises(UserError, match="this audience does not exist"):
         create(store, LOYAL, "in audience vip")
     jobs.register(new_job())
@@ -118,7 +118,7 @@ def test_a_segment_takes_the_name_of_an_awaited_audience_that_no_job_will_make(
     jobs.move(job_number(1), "CANCELLED", now_ms=2)
     create(store, VIP)
     with pytest.raises(UserError, match="NAME_TAKEN: tenant acme already has a segment 'vip'"):
-        audiences.expect(ACME, VIP, new_id=AUDIENCE_ID, now_ms=3)
+        audiences.for_import(ACME, VIP, new_id=AUDIENCE_ID, now_ms=3)
     with pytest.raises(UserError, match="NAME_TAKEN: tenant acme already has a segment 'vip'"):
         audiences.check_publishable(awaited.audience_id)
 
@@ -145,7 +145,7 @@ def test_of_an_audience_and_a_segment_of_one_name_that_are_made_at_once_one_is(
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(store.standing(ACME)) + len(audiences.all(ACME)) == 1
+    assert len(store.overviews(ACME)) + len(audiences.all(ACME)) == 1
     assert set(refused) <= {"NAME_TAKEN", "SEGMENT_EXISTS"}
 
 
@@ -161,7 +161,7 @@ def test_a_rule_names_what_there_is_and_no_segment_that_names_it(store: SegmentS
         store.edit(ACME, BUYERS, rule("in segment loyal"), author="ann", now_ms=30)
     with pytest.raises(UserError, match=r"SEGMENT_CYCLE.*own -> own"):
         create(store, "own", "in segment own", 3)
-    assert [s.segment.name for s in store.standing(ACME)] == ["buyers", "loyal"]
+    assert [s.segment.name for s in store.overviews(ACME)] == ["buyers", "loyal"]
     assert store.get(ACME, BUYERS).rule_version == 1
 
 
@@ -193,7 +193,7 @@ def test_what_workers_are_told_is_in_the_order_of_the_changes(store: SegmentStor
     assert {message.rule_version for message in messages} == {1}
     assert isinstance(messages[0], RuleActivated)
     assert rule_from_json(messages[0].rule.encode()) == parse_rule("ever(purchase)")
-    outbox.sent(outbox.unsent()[0], [7, 8], 30)
+    outbox.mark_sent(outbox.unsent()[0], [7, 8], 30)
     assert [one.sequence for one in outbox.unsent()] == [2, 3, 4]
 
 
@@ -202,16 +202,16 @@ def test_workers_were_told_everything_once_nothing_of_the_tenant_waits(
     outbox: ActivationStore,
     audiences: AudienceStore,  # noqa: F811
 ) -> None:
-    assert outbox.settled(ACME)
+    assert outbox.all_sent(ACME)
     create(store)
-    assert (outbox.settled(ACME), outbox.settled(TenantName("other"))) == (False, True)
-    outbox.sent(outbox.unsent()[0], [7, 8], 30)
-    assert outbox.settled(ACME)
+    assert (outbox.all_sent(ACME), outbox.all_sent(TenantName("other"))) == (False, True)
+    outbox.mark_sent(outbox.unsent()[0], [7, 8], 30)
+    assert outbox.all_sent(ACME)
     vip = audiences.ensure(ACME, VIP, new_id=job_number(9), now_ms=1)
     outbox.choose(vip.audience_id, Version(1), None)
-    assert not outbox.settled(ACME)
+    assert not outbox.all_sent(ACME)
     outbox.mark_emitted(vip.audience_id, Version(1))
-    assert outbox.settled(ACME)
+    assert outbox.all_sent(ACME)
 
 
 def test_a_paused_segment_is_not_edited(store: SegmentStore) -> None:
@@ -235,7 +235,7 @@ def test_the_latest_word_of_each_partition_stays(store: SegmentStore) -> None:
     store.put_statuses([status(at_us=200, members=6)])
     found = store.partitions(segment_id)
     assert {p: (one.members, one.at_us) for p, one in found.items()} == {0: (6, 200), 1: (5, 100)}
-    assert store.standing()[0].partitions == found
+    assert store.overviews()[0].partitions == found
 
 
 def test_a_segment_that_a_worker_has_otherwise_after_it_was_told_is_told_again(
@@ -244,10 +244,10 @@ def test_a_segment_that_a_worker_has_otherwise_after_it_was_told_is_told_again(
     create(store)
     paused = store.pause(ACME, BUYERS, now_ms=20)
     first, second = outbox.unsent()
-    outbox.sent(first, [4, 4], 30)
+    outbox.mark_sent(first, [4, 4], 30)
     store.put_statuses([status(activations=5, at_us=1)])
     assert outbox.contradicted() == []  # the activation is not sent yet
-    outbox.sent(second, [5, 5], 30)
+    outbox.mark_sent(second, [5, 5], 30)
     assert outbox.contradicted() == []  # the worker has not read it yet
     store.put_statuses([status(activations=7, at_us=2), status(partition=1, activations=7, paused=True, at_us=2)])
     assert outbox.contradicted() == [paused]
@@ -266,14 +266,14 @@ def test_a_version_that_workers_take_for_an_audience_is_kept_and_the_one_before(
     audiences.pin(audience_id, Version(1), 1)
     outbox.choose(audience_id, Version(4), None)
     outbox.choose(audience_id, Version(5), Version(4))
-    assert audiences.kept(audience_id) == {1, 4, 5}
+    assert audiences.retained(audience_id) == {1, 4, 5}
     outbox.mark_emitted(audience_id, Version(4))
     found = outbox.audience(audience_id)
     assert found is not None
     assert (found.version, found.earlier, found.told) == (5, 4, False)
     outbox.mark_emitted(audience_id, Version(5))
     outbox.forget_all_but(ACME, [VIP])
-    assert audiences.kept(audience_id) == {1, 4, 5}
+    assert audiences.retained(audience_id) == {1, 4, 5}
     outbox.forget_all_but(ACME, [])
-    assert audiences.kept(audience_id) == {1}
+    assert audiences.retained(audience_id) == {1}
     assert outbox.audience(audience_id) is None

@@ -9,7 +9,7 @@ from typing import Final
 from confluent_kafka import Producer
 
 from connectors.kafka.logon import librdkafka_config
-from orchestration.operations.segments import create, edit, find, read_rule, segment_record, turn
+from orchestration.operations.segments import change_state, create, edit, find, read_rule, segment_record
 from schemas.topics import EVENTS
 from tests.faults.stack import FaultedStack
 from tests.faults.waiting import until
@@ -29,10 +29,10 @@ def change_rule(stack: FaultedStack, number: int, audience: str) -> None:
             TENANT, SEGMENT, rule, "soak", audiences=stack.context.audiences, segments=stack.context.segments
         ),
         lambda: edit(stack.context.segments, TENANT, SEGMENT, rule, "soak"),
-        lambda: turn(stack.context.segments, TENANT, SEGMENT, "pause"),
-        lambda: turn(stack.context.segments, TENANT, SEGMENT, "resume"),
+        lambda: change_state(stack.context.segments, TENANT, SEGMENT, "pause"),
+        lambda: change_state(stack.context.segments, TENANT, SEGMENT, "resume"),
         lambda: edit(stack.context.segments, TENANT, SEGMENT, rule, "soak"),
-        lambda: turn(stack.context.segments, TENANT, SEGMENT, "delete"),
+        lambda: change_state(stack.context.segments, TENANT, SEGMENT, "delete"),
     )
     until(lambda: steps[number % len(steps)]() is not None, "a change of a rule")
 

@@ -127,7 +127,7 @@ def leaked(stack: FaultedStack, lake: Lake, audience: Audience) -> Iterator[str]
     """Tags and objects that remain although all versions but the `KEPT` newest have expired."""
     name, newest = audience.published.name, audience.published.at_least
     record = stack.context.audiences.get(TENANT, AudienceName(name))
-    kept = stack.context.audiences.kept(record.audience_id)
+    kept = stack.context.audiences.retained(record.audience_id)
     before: set[str] = set()
     for again in (False, True):
         gone = stack.context.versions.expire(

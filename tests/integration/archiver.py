@@ -31,7 +31,7 @@ def main(point: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     setattr(whom, name, call)
-    vars(archiving)["GATHER_S"] = QUICK_S
+    vars(archiving)["LINGER_S"] = QUICK_S
     consumer = wiring.archive_consumer(Context(Settings.load()), threading.Event(), Counters())
     consumer._reported_ms = 2**62  # the repeated announcement of ends should not kill it
     consumer.run()

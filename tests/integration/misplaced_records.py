@@ -65,7 +65,7 @@ class PlacingShop:
             self.wrong[topic] += 1
 
     def members(self, name: str) -> int:
-        (of,) = (of for of in self.context.segments.standing(self.tenant) if of.segment.name == name)
+        (of,) = (of for of in self.context.segments.overviews(self.tenant) if of.segment.name == name)
         return sum(one.members for one in of.partitions.values())
 
     def assert_exact(self, name: str, members: int) -> None:

@@ -122,12 +122,12 @@ class Shop:
 
     def counted(self) -> Counter[str]:
         """Member counts in the catalog, which gets them from the workers."""
-        standing = self.context.segments.standing(self.tenant)
-        return +Counter({str(of.segment.name): sum(p.members for p in of.partitions.values()) for of in standing})
+        overviews = self.context.segments.overviews(self.tenant)
+        return +Counter({str(of.segment.name): sum(p.members for p in of.partitions.values()) for of in overviews})
 
     def paused(self, segment: str) -> bool:
         """True if every partition has reported the segment as paused."""
-        [of] = [of for of in self.context.segments.standing(self.tenant) if of.segment.name == segment]
+        [of] = [of for of in self.context.segments.overviews(self.tenant) if of.segment.name == segment]
         parts = of.partitions.values()
         return len(parts) == self.context.settings.partitions and all(part.paused for part in parts)
 

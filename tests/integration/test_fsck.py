@@ -22,7 +22,7 @@ from orchestration.kinds.wiring import kind_of
 from orchestration.operations import audiences as operations
 from orchestration.operations import wiring
 from orchestration.operations.findings import Finding
-from orchestration.operations.fsck import SETTLE_MS
+from orchestration.operations.fsck import GRACE_MS
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Secret, Settings
 from schemas.errors import UserError
@@ -359,7 +359,7 @@ def test_a_version_of_a_job_that_still_publishes_is_left_to_the_workflow(deploym
 def test_what_is_staged_for_an_ended_job_is_removed_and_nothing_else(deployment: Deployment) -> None:
     context = deployment.context
     ended, live = deployment.published("ann").job_id, deployment.verified("ann", "bob")
-    deployment.rewrite(ended, finished_at_ms=now_ms() - SETTLE_MS - 1)
+    deployment.rewrite(ended, finished_at_ms=now_ms() - GRACE_MS - 1)
     keys = {owner: staging_prefix(owner, Attempt(1), Partition(0)) + "x" for owner in (ended, live, fresh_id())}
     for key in (*keys.values(), "imports/unknown/x"):
         context.objects.put("staging", key, b"12345")

@@ -59,7 +59,7 @@ def settings(start_module_stack: StartStack) -> Iterator[Settings]:
     """A broker, S3 and a catalog, with the threads of a control plane."""
     made = start_module_stack(parts=("kafka", "s3", "catalog"), partitions=P)
     with pytest.MonkeyPatch.context() as patch, relay_of_segments(Context(made)):
-        patch.setattr(archiving, "GATHER_S", QUICK_S)
+        patch.setattr(archiving, "LINGER_S", QUICK_S)
         yield made
 
 
@@ -174,8 +174,8 @@ def test_records_that_are_made_to_harm_become_dead_letters_beside_good_ones(
     sender.send(sender.event(next(good)))
 
     def counted() -> int:
-        [standing] = context.segments.standing(tenant)
-        return sum(p.members for p in standing.partitions.values())
+        [overview] = context.segments.overviews(tenant)
+        return sum(p.members for p in overview.partitions.values())
 
     eventually(lambda: counted() == 1, 120)
     before = workers.peak_rss = workers.rss("a")

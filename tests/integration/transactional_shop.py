@@ -94,7 +94,7 @@ class TransactionalShop:
 
     def members(self, name: str) -> int | None:
         """Member count by the workers, once all partitions have reported it up to the readable end; None before."""
-        for of in self.context.segments.standing(self.tenant):
+        for of in self.context.segments.overviews(self.tenant):
             if (
                 of.segment.name == name
                 and len(of.partitions) == self.settings.partitions
@@ -156,10 +156,10 @@ def assert_waits(shop: TransactionalShop, members: int | None = 0) -> None:
     """Check a segment at one instant: everything readable is in the answer, and the workers count as alive."""
     checked = wiring.segment_check(shop.context).run(shop.tenant, "twice", 60).comparison
     assert (checked.by_stream, checked.equal) == (members, True)
-    (standing,) = (of for of in shop.context.segments.standing(shop.tenant) if of.segment.name == "twice")
+    (overview,) = (of for of in shop.context.segments.overviews(shop.tenant) if of.segment.name == "twice")
     eventually(
         lambda: (
-            (behind(standing.partitions.values(), archive=shop.context.archive, settings=shop.context.settings) or 0)
+            (behind(overview.partitions.values(), archive=shop.context.archive, settings=shop.context.settings) or 0)
             >= len(USERS) + 7
         ),
         60,

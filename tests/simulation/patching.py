@@ -133,7 +133,7 @@ def patched() -> Iterator[Holder]:
         "connectors.lake.build.compare": lambda *args, **_: compare(holder.now.store, *args, **_),
         # reports for people: one that is not written, or a mail that is not sent, decides nothing
         "orchestration.kinds.records.StageReport": Idle,
-        "orchestration.notifications.notices.Notices.of_job": lambda *_: [],
+        "orchestration.notifications.notices.Notices.write_for_job": lambda *_: [],
         "orchestration.notifications.notices.Notices.courier": lambda _: SimpleNamespace(deliver_at_once=Idle),
         # parts of the control plane that imports do not need
     }

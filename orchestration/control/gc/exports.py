@@ -25,7 +25,7 @@ SWEEP_AFTER_MS: Final = 5_000
 SWEEP_AGAIN_AFTER_MS: Final = HOUR_MS
 RETRY_AFTER_MS: Final = 30_000
 """Delay before an export is retried that could not be cleaned, most likely because its destination is away."""
-AT_A_TIME: Final = 4
+CONCURRENCY: Final = 4
 _log = logging.getLogger(__name__)
 
 
@@ -40,14 +40,14 @@ class EndedExports:
         self._engine = engine
         self._s3 = s3
         self._settings = settings
-        self._pool = ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="export-cleaner")
-        self._next_turn_ms: dict[JobId, int] = {}
+        self._pool = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="export-cleaner")
+        self._next_due_ms: dict[JobId, int] = {}
 
     def tick(self, now: int) -> None:
         """Clean up what is due. Blocks until the slowest is done. Raises `RetriableError` CATALOG_UNAVAILABLE."""
         ended = self._exports.to_sweep(now, after_ms=SWEEP_AFTER_MS, again_after_ms=SWEEP_AGAIN_AFTER_MS)
-        self._next_turn_ms = {e.job_id: self._next_turn_ms.get(e.job_id, 0) for e in ended}
-        due = [export for export in ended if now >= self._next_turn_ms[export.job_id]]
+        self._next_due_ms = {e.job_id: self._next_due_ms.get(e.job_id, 0) for e in ended}
+        due = [export for export in ended if now >= self._next_due_ms[export.job_id]]
         for done in [self._pool.submit(self._sweep, export, now) for export in due]:
             done.result()
 
@@ -59,5 +59,5 @@ class EndedExports:
                 clean_up(export, versions=self._versions, s3=self._s3, settings=self._settings)
                 self._exports.put(export.job_id, swept_at_ms=now)
             except MusterError as exc:
-                self._next_turn_ms[export.job_id] = now + RETRY_AFTER_MS
+                self._next_due_ms[export.job_id] = now + RETRY_AFTER_MS
                 _log.warning("cannot clean up export %s: %s", export.job_id, exc)

@@ -13,7 +13,7 @@ from connectors.storage.objects import ObjectStore
 from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.records import Job
 from orchestration.control.reconciler import stop_execution
-from orchestration.kinds.snapshot.ask import cut_id_of
+from orchestration.kinds.snapshot.cut_requests import cut_id_of
 from orchestration.kinds.topics import import_topic
 from orchestration.platform.settings import Settings
 from orchestration.workflow.engine import WorkflowEngine
@@ -41,7 +41,7 @@ class EndedJobs:
             bind(**job.log_ids)
             self._sweep(job, now_ms)
 
-    def _forget_cuts(self, job: Job) -> None:
+    def _delete_cuts(self, job: Job) -> None:
         for attempt in range(1, job.attempt + 1):
             prefix = segment_snapshot_prefix(cut_id_of(job, Attempt(attempt)))
             self._objects.delete_prefix(self._settings.staging_bucket, prefix)
@@ -56,7 +56,7 @@ class EndedJobs:
             stop_execution(self._engine, job, "the job was cancelled")
         try:
             if job.segment is not None:
-                self._forget_cuts(job)
+                self._delete_cuts(job)
             elif job.attempt > 0 and job.kind == "audience":  # of others, workers have no state
                 # A later attempt than the published one may still be on its way through the workers.
                 if job.state != "READY" or (job.outcome or {}).get("attempt") != job.attempt:

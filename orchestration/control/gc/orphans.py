@@ -20,7 +20,7 @@ from schemas.ids import JobId
 from schemas.layout import IMPORTS_PREFIX, INTENTS_PREFIX, SEGMENT_SNAPSHOTS_PREFIX, UPLOADS_PREFIX
 from schemas.topics import HOUR_MS, MAX_JOB_AGE_S
 
-SETTLED_MS: Final = HOUR_MS // 6
+GRACE_MS: Final = HOUR_MS // 6
 """By then an ended job is cleaned up, and its workers have staged what they held."""
 _IMPORT: Final = re.compile(rf"(?:{IMPORTS_PREFIX}|{INTENTS_PREFIX}[^/]+/\d+/)([0-9a-z]{{26}})\b")
 _log = logging.getLogger(__name__)
@@ -37,40 +37,42 @@ class Orphans:
     def tick(self, now_ms: int) -> None:
         """Remove what is due. An unavailable store is logged; the next tick tries again."""
         objects, bucket = self._objects, self._settings.staging_bucket
-        over: dict[str, bool] = {}
-        gone: list[str] = []
+        ended: dict[str, bool] = {}
+        orphans: list[str] = []
         try:
             for prefix in (IMPORTS_PREFIX, INTENTS_PREFIX):
                 for entry in objects.list(bucket, prefix):
                     if (found := _IMPORT.match(entry.key)) is None:
                         continue
                     owner = found[1]
-                    if owner not in over:
-                        over[owner] = self._import_is_over(JobId(owner), entry, now_ms)
-                    if over[owner]:
-                        gone.append(entry.key)
-            gone += [e.key for e in objects.list(bucket, UPLOADS_PREFIX) if self._upload_is_over(bucket, e, now_ms)]
-            gone += [
+                    if owner not in ended:
+                        ended[owner] = self._import_has_ended(JobId(owner), entry, now_ms)
+                    if ended[owner]:
+                        orphans.append(entry.key)
+            orphans += [
+                e.key for e in objects.list(bucket, UPLOADS_PREFIX) if self._upload_is_unneeded(bucket, e, now_ms)
+            ]
+            orphans += [
                 e.key
                 for e in objects.list(bucket, SEGMENT_SNAPSHOTS_PREFIX)
                 if _age_ms(e, now_ms) > MAX_JOB_AGE_S * 1000
             ]  # 3
-            for key in gone:
+            for key in orphans:
                 objects.delete(bucket, key)
         except MusterError as exc:
             _log.warning("cannot remove all orphans in %s: %s", bucket, exc)
             return
-        if gone:
-            _log.info("removed %d orphans from %s, the first %s", len(gone), bucket, gone[0])
+        if orphans:
+            _log.info("removed %d orphans from %s, the first %s", len(orphans), bucket, orphans[0])
 
-    def _import_is_over(self, owner: JobId, entry: ObjectInfo, now_ms: int) -> bool:  # 1
+    def _import_has_ended(self, owner: JobId, entry: ObjectInfo, now_ms: int) -> bool:  # 1
         job = self._jobs.find(owner)
         if job is None:
             return _age_ms(entry, now_ms) > MAX_JOB_AGE_S * 1000
-        return job.finished_at_ms is not None and now_ms - job.finished_at_ms > SETTLED_MS
+        return job.finished_at_ms is not None and now_ms - job.finished_at_ms > GRACE_MS
 
-    def _upload_is_over(self, bucket: str, entry: ObjectInfo, now_ms: int) -> bool:  # 2
-        readers = self._jobs.of_object(bucket, entry.key)
+    def _upload_is_unneeded(self, bucket: str, entry: ObjectInfo, now_ms: int) -> bool:  # 2
+        readers = self._jobs.by_object(bucket, entry.key)
         if not readers:
             return _age_ms(entry, now_ms) > MAX_JOB_AGE_S * 1000
         keep_ms = self._settings.upload_keep_hours * HOUR_MS

@@ -38,11 +38,13 @@ class ExpiredVersions:
             return
         self._expired_ms[due.audience_id] = now_ms
         try:
-            gone = expire(self._audiences, self._jobs, self._versions, due, versions=None, days=None)
+            expired = expire(self._audiences, self._jobs, self._versions, due, versions=None, days=None)
         except MusterError as exc:
             _log.warning("cannot expire versions of %s/%s: %s", due.tenant, due.name, exc)
             return
-        if gone.versions or gone.files:
-            _log.info("%s/%s: expired versions %s, %d files", due.tenant, due.name, list(gone.versions), gone.files)
-            expired = {"versions": list(gone.versions), "files": gone.files}
-            record(self._audit, "sweeper", "expire", f"{due.tenant}/{due.name}", after=expired)
+        if expired.versions or expired.files:
+            _log.info(
+                "%s/%s: expired versions %s, %d files", due.tenant, due.name, list(expired.versions), expired.files
+            )
+            removed = {"versions": list(expired.versions), "files": expired.files}
+            record(self._audit, "sweeper", "expire", f"{due.tenant}/{due.name}", after=removed)

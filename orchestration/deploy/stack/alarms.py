@@ -60,7 +60,7 @@ def make_alarms(site: Site, machines: Mapping[str, Any], relay_logs: Any, queues
         metric=UNDECODABLE_JOB_EVENTS,
         namespace=CLOUDWATCH_NAMESPACE,
     )
-    for alarm in (undecodable, *_of_machines(machines), *_of_relay(site), *_of_queues(queues)):
+    for alarm in (undecodable, *_machine_alarms(machines), *_relay_alarms(site), *_queue_alarms(queues)):
         _make(site, alarm, topic)
     return topic
 
@@ -85,7 +85,7 @@ def _operators(site: Site) -> Any:
     return topic
 
 
-def _of_machines(machines: Mapping[str, Any]) -> Sequence[Alarm]:
+def _machine_alarms(machines: Mapping[str, Any]) -> Sequence[Alarm]:
     found = []
     for name, machine in machines.items():
         found += [
@@ -107,37 +107,37 @@ def _of_machines(machines: Mapping[str, Any]) -> Sequence[Alarm]:
     return found
 
 
-def _of_relay(site: Site) -> Sequence[Alarm]:
+def _relay_alarms(site: Site) -> Sequence[Alarm]:
     alarms = site.settings.alarms
 
-    def of(metric: Metric, logical: str, description: str, **changes: Any) -> Alarm:
+    def alarm(metric: Metric, logical: str, description: str, **changes: Any) -> Alarm:
         return Alarm(
             logical=logical, description=description, metric=metric.name, **({"statistic": "Maximum"} | changes)
         )
 
     return (
-        of(
+        alarm(
             metrics.OLDEST_JOB,
             "StuckJobAlarm",
             f"A job has been running for {alarms.oldest_job_s} s. `muster jobs list` shows its state",
             threshold=alarms.oldest_job_s,
         ),
-        of(
+        alarm(
             metrics.LAG,
             "LagAlarm",
             f"A partition has had {alarms.lag} unacknowledged messages for 15 minutes: too few workers, or a stuck one",
             threshold=alarms.lag,
             periods=3,
         ),
-        of(
+        alarm(
             metrics.JOB_EVENTS_STALLED,
             "JobEventsStalledAlarm",
             "Job events are waiting, and none was consumed for 15 minutes: the mapping cannot poll Kafka, or its "
             "function fails",
             threshold=STALLED_S,
         ),
-        of(metrics.DEAD, "DeadLettersAlarm", "There are dead letters. `muster dead-letters list` shows them"),
-        of(
+        alarm(metrics.DEAD, "DeadLettersAlarm", "There are dead letters. `muster dead-letters list` shows them"),
+        alarm(
             metrics.WORKERS,
             "WorkersAlarm",
             "No worker is in the consumer group: nothing is materialised",
@@ -145,14 +145,14 @@ def _of_relay(site: Site) -> Sequence[Alarm]:
             comparison="LessThanOrEqualToThreshold",
             periods=2,
         ),
-        of(
+        alarm(
             metrics.UNAVAILABLE,
             "UnavailableAlarm",
             "The relay cannot reach the catalog or Kafka, or does not report at all",
             periods=2,
             missing="breaching",
         ),
-        of(
+        alarm(
             metrics.SEGMENT_MISMATCHES,
             "SegmentMismatchAlarm",
             "Stream and archive disagree on members of a segment. `muster segments check` lists them",
@@ -160,7 +160,7 @@ def _of_relay(site: Site) -> Sequence[Alarm]:
     )
 
 
-def _of_queues(queues: Mapping[str, Any]) -> Sequence[Alarm]:
+def _queue_alarms(queues: Mapping[str, Any]) -> Sequence[Alarm]:
     return [
         Alarm(
             logical=f"{name}Alarm",

@@ -48,11 +48,11 @@ def build_stack(app: Any, settings: DeploySettings) -> Any:
         key=make_key(stack, settings),
         running=running.logical_id,
     )
-    _parts(site)
+    _build_parts(site)
     return stack
 
 
-def _parts(site: Site) -> None:
+def _build_parts(site: Site) -> None:
     make_buckets(site)
     group = make_network(site)
     cluster = make_cluster(site)
@@ -66,10 +66,12 @@ def _parts(site: Site) -> None:
     queues = {"InboxDeadLetters": inbox_queue, "JobEventsDeadLetters": job_events.queue}
     operators = make_alarms(site, machines, cluster.relay_logs, queues)
     subnets = ",".join(site.settings.network.subnets)
-    placed = f"awsvpcConfiguration={{subnets=[{subnets}],securityGroups=[{group}],assignPublicIp=DISABLED}}"
+    network_configuration = (
+        f"awsvpcConfiguration={{subnets=[{subnets}],securityGroups=[{group}],assignPublicIp=DISABLED}}"
+    )
     run_setup = (
         f"aws ecs run-task --region {site.settings.region} --cluster {site.names.cluster} --launch-type FARGATE "
-        f"--task-definition {site.names.of('setup')} --network-configuration '{placed}'"
+        f"--task-definition {site.names.of('setup')} --network-configuration '{network_configuration}'"
     )
     for name, value, description in (
         ("SetupCommand", run_setup, "Upgrades catalog and topics to this release; run it before Run=yes"),

@@ -96,7 +96,7 @@ def make_capacity(site: Site, cluster: Cluster, security_group: str) -> None:
         group, "AS3", "instances come and go with single tasks, which the job shows; a mail for each would be noise"
     )
     provider = ecs.CfnCapacityProvider
-    made = provider(
+    capacity_provider = provider(
         site.stack,
         "MachineCapacity",
         name=names.capacity,
@@ -117,7 +117,7 @@ def make_capacity(site: Site, cluster: Cluster, security_group: str) -> None:
         site.stack,
         "ClusterCapacity",
         cluster=cluster.resource.ref,
-        capacity_providers=["FARGATE", made.ref],
+        capacity_providers=["FARGATE", capacity_provider.ref],
         default_capacity_provider_strategy=[
             ecs.CfnClusterCapacityProviderAssociations.CapacityProviderStrategyProperty(
                 capacity_provider="FARGATE", weight=1
@@ -146,7 +146,7 @@ def _instance_role(site: Site, cluster: Cluster) -> Any:
             condition=in_cluster,
             reason="an instance gets its name when it registers",
         ),
-        Grant(actions=("ecs:DiscoverPollEndpoint",), resources=("*",), reason=grants.NOBODY_ELSE),
+        Grant(actions=("ecs:DiscoverPollEndpoint",), resources=("*",), reason=grants.NO_RESOURCE_TYPE),
     ]
     service = Service(principal="ec2.amazonaws.com", purpose_tag=False)
     return role(site, "MachineRole", service, policy, "ECS agent of machines")

@@ -115,7 +115,7 @@ def make_job_events(site: Site, security_group: str) -> JobEvents:
 def _poll(site: Site, function: str) -> list[Grant]:
     """The mapping polls with the function's role: it reads the VPC, and the cluster if that is MSK."""
     describe = Grant(
-        actions=("ec2:DescribeVpcs", "ec2:DescribeSecurityGroups"), resources=("*",), reason=grants.NOBODY_ELSE
+        actions=("ec2:DescribeVpcs", "ec2:DescribeSecurityGroups"), resources=("*",), reason=grants.NO_RESOURCE_TYPE
     )
     found = [describe, grants.function_in_vpc(site, (function,))[0]]
     if cluster := site.settings.kafka.cluster:

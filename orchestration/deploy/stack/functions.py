@@ -9,7 +9,7 @@ from aws_cdk import aws_lambda as lambda_
 from orchestration.deploy.environment import FUNCTION_HOME, environment, function_limits
 from orchestration.deploy.stack import grants
 from orchestration.deploy.stack.logs import log_group
-from orchestration.deploy.stack.site import Grant, Service, Site, after, role
+from orchestration.deploy.stack.site import Grant, Service, Site, create_after, role
 from orchestration.platform.sizes import FUNCTION_DISK_MIB, function_disk_mib
 from orchestration.workflow.resources import INBOX_MACHINE, FunctionSpec, function_specs
 from schemas.errors import FatalError
@@ -97,26 +97,26 @@ def group_grants(site: Site, name: str) -> tuple[Grant, ...]:
 def make_functions(site: Site, security_group: str) -> Mapping[str, Any]:
     """Create every function; returns them by name."""
     specs = function_specs()
-    made: dict[str, Any] = {}
+    created: dict[str, Any] = {}
     for group in GROUPS:
-        mine = [spec for spec in specs if spec.name in group.functions]
-        logs = {spec.name: _logs(site, spec) for spec in mine}
+        own = [spec for spec in specs if spec.name in group.functions]
+        logs = {spec.name: _logs(site, spec) for spec in own}
         policy = [
             *group_grants(site, group.name),
             *grants.read_secrets(site, group.secrets),
-            *(grant for spec in mine for grant in grants.write_log(site, site.names.function_logs(spec.name))),
-            *grants.function_in_vpc(site, [site.names.of(spec.name) for spec in mine]),
+            *(grant for spec in own for grant in grants.write_log(site, site.names.function_logs(spec.name))),
+            *grants.function_in_vpc(site, [site.names.of(spec.name) for spec in own]),
             *grants.trace(site),
         ]
         group_role = function_role(site, f"{group.name}FunctionRole", policy, f"Functions {', '.join(group.functions)}")
-        for spec in mine:
+        for spec in own:
             values = environment(site.settings, group.secrets, home=FUNCTION_HOME)
             if spec.memory_mb >= LARGE_MB:
                 values |= function_limits(site.settings, spec.memory_mb)
-            made[spec.name] = make_function(site, spec, group_role, security_group, values, logs[spec.name])
+            created[spec.name] = make_function(site, spec, group_role, security_group, values, logs[spec.name])
     for spec in specs:
         group_of(spec.name)
-    return made
+    return created
 
 
 def _logs(site: Site, spec: FunctionSpec) -> Any:
@@ -158,4 +158,4 @@ def make_function(
             mode="Active" if site.settings.logs.tracing else "PassThrough"
         ),
     )
-    return after(function, logs)
+    return create_after(function, logs)

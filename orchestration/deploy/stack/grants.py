@@ -7,7 +7,7 @@ from orchestration.deploy.stack.site import Grant, Site
 from schemas.layout import AUDIENCES_PREFIX, DOWNLOADS_PREFIX, EXPORTS_PREFIX
 
 OBJECTS = "object names are not known in advance: one per file, part or version"
-NOBODY_ELSE = "AWS defines no resource for these actions"
+NO_RESOURCE_TYPE = "AWS defines no resource for these actions"
 
 
 def read_objects(site: Site, buckets: Iterable[str], prefix: str = "") -> tuple[Grant, ...]:
@@ -151,4 +151,4 @@ def trace(site: Site) -> tuple[Grant, ...]:
     if not site.settings.logs.tracing:
         return ()
     actions = ("xray:PutTraceSegments", "xray:PutTelemetryRecords", "xray:GetSamplingRules", "xray:GetSamplingTargets")
-    return (Grant(actions=actions, resources=("*",), reason=NOBODY_ELSE),)
+    return (Grant(actions=actions, resources=("*",), reason=NO_RESOURCE_TYPE),)

@@ -10,7 +10,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from orchestration.deploy.stack import grants
 from orchestration.deploy.stack.logs import log_group, metric_filter
 from orchestration.deploy.stack.queues import make_queue
-from orchestration.deploy.stack.site import Grant, Service, Site, acknowledge, after, role
+from orchestration.deploy.stack.site import Grant, Service, Site, acknowledge, create_after, role
 from orchestration.deploy.stack.tasks import Cluster
 from orchestration.workflow.resources import INBOX_MACHINE, SUBSTITUTION, MachineSpec, inbox_pattern, machine_specs
 
@@ -44,10 +44,13 @@ def _machine(
     site: Site, machine: MachineSpec, values: Mapping[str, str], functions: Mapping[str, Any], cluster: Cluster
 ) -> Any:
     used = set(SUBSTITUTION.findall(machine.definition))
-    called = [function.attr_arn for name, function in functions.items() if f"{name}Function" in used]
+    invoked = [function.attr_arn for name, function in functions.items() if f"{name}Function" in used]
     logs = log_group(site, f"{machine.name}Logs", site.names.machine_logs(machine.name))
-    passed = (*cluster.roles, *([cluster.export_role_arn] if "ExportTaskRole" in used else []))
-    policy = [Grant(actions=("lambda:InvokeFunction",), resources=tuple(called)), *_run_tasks(site, cluster, passed)]
+    passed_roles = (*cluster.roles, *([cluster.export_role_arn] if "ExportTaskRole" in used else []))
+    policy = [
+        Grant(actions=("lambda:InvokeFunction",), resources=tuple(invoked)),
+        *_run_tasks(site, cluster, passed_roles),
+    ]
     policy += [_deliver_logs(), *grants.trace(site)]
     machine_role = role(
         site,
@@ -56,7 +59,7 @@ def _machine(
         policy,
         f"State machine {machine.name}",
     )
-    made = sfn.CfnStateMachine(
+    created = sfn.CfnStateMachine(
         site.stack,
         machine.name,
         state_machine_name=site.names.of(machine.name),
@@ -78,9 +81,9 @@ def _machine(
         tracing_configuration=sfn.CfnStateMachine.TracingConfigurationProperty(enabled=site.settings.logs.tracing),
     )
     if not site.settings.logs.tracing:
-        acknowledge(made, "SF2", "logs.tracing is off in the settings")
+        acknowledge(created, "SF2", "logs.tracing is off in the settings")
     metric_filter(site, f"{machine.name}Failures", logs, pattern=FAILURES, metric=f"{machine.name}Failures", value="1")
-    return after(made, *cluster.families)
+    return create_after(created, *cluster.families)
 
 
 def _run_tasks(site: Site, cluster: Cluster, roles: tuple[str, ...]) -> list[Grant]:
@@ -125,7 +128,7 @@ def _deliver_logs() -> Grant:
         "logs:DescribeResourcePolicies",
         "logs:DescribeLogGroups",
     )
-    return Grant(actions=actions, resources=("*",), reason=grants.NOBODY_ELSE)
+    return Grant(actions=actions, resources=("*",), reason=grants.NO_RESOURCE_TYPE)
 
 
 def make_rule(site: Site, machine: Any) -> Any:

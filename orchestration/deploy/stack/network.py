@@ -19,10 +19,10 @@ def make_network(site: Site) -> str:
         )
     ]
     kafka, database = settings.kafka, settings.database
-    reached = [(port, kafka.security_group, "Kafka") for port in kafka.ports]
-    reached.append((database.port, database.security_group, "PostgreSQL"))
-    reached += [(settings.mail.port, "", "SMTP")] if settings.mail.from_ else []
-    for port, group, what in reached:
+    targets = [(port, kafka.security_group, "Kafka") for port in kafka.ports]
+    targets.append((database.port, database.security_group, "PostgreSQL"))
+    targets += [(settings.mail.port, "", "SMTP")] if settings.mail.from_ else []
+    for port, group, what in targets:
         peer = {"destination_security_group_id": group} if group else {"cidr_ip": "0.0.0.0/0"}
         egress.append(
             ec2.CfnSecurityGroup.EgressProperty(
@@ -36,7 +36,7 @@ def make_network(site: Site) -> str:
         vpc_id=settings.network.vpc,
         security_group_egress=egress,
     )
-    for port, group, what in reached:
+    for port, group, what in targets:
         if group:
             logical = f"{what}Ingress" + (str(port) if what == "Kafka" else "")
             _ingress(site, logical, group, port, clients.attr_group_id, f"{settings.name} to {what}")

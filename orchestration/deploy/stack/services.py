@@ -7,7 +7,7 @@ from aws_cdk import aws_ecs as ecs
 
 from orchestration.deploy.environment import task_limits
 from orchestration.deploy.stack import grants
-from orchestration.deploy.stack.site import Grant, Site, after, role
+from orchestration.deploy.stack.site import Grant, Site, create_after, role
 from orchestration.deploy.stack.tasks import ECS_TASKS, Cluster, make_family
 from orchestration.workflow.resources import machine_specs
 
@@ -101,7 +101,7 @@ def make_setup(site: Site, cluster: Cluster) -> Any:
 
 def _service(site: Site, logical: str, name: str, family: Any, cluster: Cluster, group: str, *, count: int) -> None:
     service = ecs.CfnService
-    made = service(
+    created = service(
         site.stack,
         logical,
         service_name=name,
@@ -123,4 +123,4 @@ def _service(site: Site, logical: str, name: str, family: Any, cluster: Cluster,
         propagate_tags="SERVICE",
         enable_ecs_managed_tags=True,
     )
-    after(made, *cluster.families)
+    create_after(created, *cluster.families)

@@ -72,7 +72,7 @@ def role(site: Site, name: str, service: Service, grants: Sequence[Grant], descr
     if service.purpose_tag:
         # No other account may have the service act for it with this role.
         trust["Condition"] = {"StringEquals": {"aws:SourceAccount": site.settings.account}}
-    made = iam.CfnRole(
+    created = iam.CfnRole(
         site.stack,
         name,
         description=description,
@@ -89,11 +89,11 @@ def role(site: Site, name: str, service: Service, grants: Sequence[Grant], descr
             if grant.wildcards and not grant.reason:
                 raise ValueError(f"{name}: {grant.actions} on {grant.wildcards} has no reason")
             for resource in grant.wildcards:
-                acknowledge(made, f"IAM5[Resource::{resource}]", grant.reason)
-    return made
+                acknowledge(created, f"IAM5[Resource::{resource}]", grant.reason)
+    return created
 
 
-def after(construct: Any, *others: Any) -> Any:
+def create_after(construct: Any, *others: Any) -> Any:
     """Create the construct after others that it refers to only by name; returns it."""
     for other in others:
         construct.add_resource_dependency(other)

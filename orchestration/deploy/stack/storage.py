@@ -60,7 +60,7 @@ def make_key(stack: Any, settings: DeploySettings) -> str:
             ],
         },
     )
-    _keep(key)
+    _retain(key)
     return str(key.attr_arn)
 
 
@@ -111,7 +111,7 @@ def _bucket(site: Site, logical: str, purpose: str, name: str) -> None:
         if logs
         else None,
     )
-    _keep(bucket)
+    _retain(bucket)
     if not logs:
         acknowledge(bucket, "S1", _NO_ACCESS_LOGS)
     s3.CfnBucketPolicy(
@@ -169,6 +169,6 @@ def _lifecycle(site: Site, purpose: str) -> list[Any]:
     return rules
 
 
-def _keep(resource: Any) -> None:
+def _retain(resource: Any) -> None:
     # Except in a deployment that fails while it creates them: they are empty, and would block the next one.
     resource.apply_removal_policy(cdk.RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE)

@@ -9,7 +9,7 @@ from aws_cdk import aws_ecs as ecs
 from orchestration.deploy.environment import CONTAINER_HOME, environment, task_limits
 from orchestration.deploy.stack import grants
 from orchestration.deploy.stack.logs import log_group
-from orchestration.deploy.stack.site import Grant, Service, Site, acknowledge, after, role
+from orchestration.deploy.stack.site import Grant, Service, Site, acknowledge, create_after, role
 from orchestration.workflow.resources import CONTAINER, TASK_STOP_TIMEOUT_S
 
 USER: Final = "10001"
@@ -88,8 +88,8 @@ def make_cluster(site: Site) -> Cluster:
         fargate=False,
         extra=task_limits(machines.cpu, machines.memory_mib, machines.disk_gib - ROOT_GIB),
     )
-    for made in (family, machine_family):
-        after(made, *logs.values())
+    for task_definition in (family, machine_family):
+        create_after(task_definition, *logs.values())
     return Cluster(
         resource=cluster,
         execution_role=execution_role,
@@ -113,7 +113,7 @@ def _repository(site: Site, image: str) -> str:
 def _execution_role(site: Site) -> Any:
     images = (site.settings.image, site.settings.setup_image)
     policy = [
-        Grant(actions=("ecr:GetAuthorizationToken",), resources=("*",), reason=grants.NOBODY_ELSE),
+        Grant(actions=("ecr:GetAuthorizationToken",), resources=("*",), reason=grants.NO_RESOURCE_TYPE),
         Grant(
             actions=("ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"),
             resources=tuple(sorted({_repository(site, image) for image in images if image})),
@@ -194,7 +194,7 @@ def make_family(
             },
         ),
     )
-    made = definition(
+    created = definition(
         site.stack,
         logical,
         family=family,
@@ -213,5 +213,5 @@ def make_family(
             cpu_architecture=site.settings.architecture.upper(), operating_system_family="LINUX"
         ),
     )
-    acknowledge(made, "ECS2", _PLAIN)
-    return made
+    acknowledge(created, "ECS2", _PLAIN)
+    return created

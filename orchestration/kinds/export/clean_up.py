@@ -32,7 +32,7 @@ def clean_up(export: Export, *, versions: VersionStore, s3: S3Access, settings: 
     stem = file_stem(export.audience, export.leases[0].version, export.job_id)
     try:
         destination = destination_of(request, s3=s3, settings=settings)
-        if _may_be_whole(export, destination):
+        if _may_be_complete(export, destination):
             _log.warning(
                 "the files of export %s are kept: its manifest may exist, although the export is %s",
                 export.job_id,
@@ -46,7 +46,7 @@ def clean_up(export: Export, *, versions: VersionStore, s3: S3Access, settings: 
         _log.warning("some files of export %s may remain: %s", export.job_id, exc)
 
 
-def _may_be_whole(export: Export, destination: Destination) -> bool:
+def _may_be_complete(export: Export, destination: Destination) -> bool:
     """Whether a receiver may have started from its manifest.
 
     The answer to the write may have been lost before the error, or the catalog is a backup from before the end.

@@ -13,7 +13,7 @@ from connectors.sinks.topic_export import SCHEME, topic_of
 from connectors.storage.access import S3Access
 from orchestration.catalog.records import Export, Lease
 from orchestration.kinds.export.request import ExportRequest
-from orchestration.kinds.export.shapes import shape_at_hand
+from orchestration.kinds.export.shapes import shape_with_files
 from orchestration.platform.clock import iso
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, UserError
@@ -34,8 +34,10 @@ def check_request(request: ExportRequest) -> None:
         )
     if request.delta_from is not None and request.shape.other_audiences:
         raise delta_not_supported()
-    of_files = request.format != ExportFormat(format="parquet") or request.row_group_rows or request.shape.partition_by
-    if request.to.startswith(SCHEME) and of_files:
+    has_file_options = (
+        request.format != ExportFormat(format="parquet") or request.row_group_rows or request.shape.partition_by
+    )
+    if request.to.startswith(SCHEME) and has_file_options:
         raise UserError("BAD_FORMAT", "a topic receives rows, not files: omit the format and its options")
 
 
@@ -120,7 +122,7 @@ def order_of(versions: VersionStore, export: Export, request: ExportRequest) -> 
         format=request.format,
         created_at=iso(export.created_at_ms),
         target_bytes=request.target_bytes,
-        shape=shape_at_hand(request.shape, pinned[0], lambda one: _pinned(versions, export, others[one])),
+        shape=shape_with_files(request.shape, pinned[0], lambda one: _pinned(versions, export, others[one])),
         row_group_rows=request.row_group_rows,
     )
 

@@ -17,23 +17,25 @@ SINCE_LAST: Final = "last"
 _log = logging.getLogger(__name__)
 
 
-def of_schedule(event: object, *, exports: ExportStore, audiences: AudienceStore, versions: VersionStore) -> object:
+def resolve_scheduled(
+    event: object, *, exports: ExportStore, audiences: AudienceStore, versions: VersionStore
+) -> object:
     """The event with a definite request if a schedule sent it; any other event unchanged.
 
     Raises `UserError` BAD_EVENT, BAD_PLACEHOLDER.
     """
-    definite, occasion = resolve(event, "export")
-    if occasion is None or not isinstance(definite, Mapping):
+    resolved, scheduled_run = resolve(event, "export")
+    if scheduled_run is None or not isinstance(resolved, Mapping):
         return event
-    request = {**definite["export"], "schedule": occasion.schedule_id}
+    request = {**resolved["export"], "schedule": scheduled_run.schedule_id}
     if request.get("delta_from") == SINCE_LAST:
-        request["delta_from"] = _last(
-            request, occasion.schedule_id, exports=exports, audiences=audiences, versions=versions
+        request["delta_from"] = _last_version(
+            request, scheduled_run.schedule_id, exports=exports, audiences=audiences, versions=versions
         )
     return {"export": request}
 
 
-def _last(
+def _last_version(
     request: Mapping[str, object],
     schedule_id: JobId,
     *,

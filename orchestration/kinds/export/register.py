@@ -6,11 +6,11 @@ from orchestration.catalog.auditing import record
 from orchestration.catalog.records import JobError, Lease, NewExport
 from orchestration.catalog.references import ref_of
 from orchestration.kinds.export.destinations import check_request
-from orchestration.kinds.export.recurring import of_schedule
+from orchestration.kinds.export.recurring import resolve_scheduled
 from orchestration.kinds.export.request import ExportRequest, read_export
 from orchestration.kinds.export.shapes import pinned_shape
 from orchestration.kinds.export.versions import resolve_version
-from orchestration.kinds.records import NOT_MINE, ExportRecords, View
+from orchestration.kinds.records import NOT_OWNER, ExportRecords, View
 from orchestration.platform.clock import now_ms
 from schemas.errors import UserError
 from schemas.ids import Version, audience_name, tenant_name
@@ -31,11 +31,11 @@ def register_export(
     Raises `UserError` BAD_EVENT, BAD_PLACEHOLDER and BAD_FORMAT for an unreadable event, and UNKNOWN_EXPORT. Any other
     user error ends in a FAILED export, which the requester sees, not in an exception.
     """
-    if (known := records.exports.of_execution(execution)) is not None:
+    if (known := records.exports.by_execution(execution)) is not None:
         return records.view(known)  # this same call got through before, or the control plane handed the export to us
-    request = read_export(of_schedule(event, exports=records.exports, audiences=audiences, versions=versions))
+    request = read_export(resolve_scheduled(event, exports=records.exports, audiences=audiences, versions=versions))
     if not isinstance(request, ExportRequest):
-        return records.view(records.exports.get(request), state=NOT_MINE)
+        return records.view(records.exports.get(request), state=NOT_OWNER)
     refused = None
     try:
         new = _new_export(audiences, versions, request, execution)
@@ -43,10 +43,10 @@ def register_export(
         new, refused = _refused_export(request, execution), JobError.of(exc)
     export = records.exports.register(new, refused=refused)
     if request.schedule is not None and request.retry_of is None and export.execution == execution:
-        made = {"state": export.state}
+        after = {"state": export.state}
         object_ = f"{export.tenant}/{export.audience}"
-        record(audit, f"schedule {request.schedule}", "export", object_, job_id=export.job_id, after=made)
-    return records.view(export, state=None if export.execution == execution else NOT_MINE)
+        record(audit, f"schedule {request.schedule}", "export", object_, job_id=export.job_id, after=after)
+    return records.view(export, state=None if export.execution == execution else NOT_OWNER)
 
 
 def _new_export(audiences: AudienceStore, versions: VersionStore, request: ExportRequest, execution: str) -> NewExport:

@@ -28,7 +28,7 @@ def pinned_shape(audiences: "AudienceStore", versions: "VersionStore", tenant: s
     return shape.pin_versions(pin)
 
 
-def shape_at_hand(
+def shape_with_files(
     shape: ExportShape, version: PinnedVersion, files: Callable[[AudienceVersion], PinnedVersion]
 ) -> Shape | None:
     """A pinned shape with its files. None if the export takes everything. Raises as `Shape` and `files` do."""

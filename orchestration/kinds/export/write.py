@@ -48,7 +48,7 @@ def write_export_group(
     try:
         request = request_of(export)
         order = order_of(versions, export, request)
-        with GroupHeartbeat(exports, export_id, number, execution) as heart:
+        with GroupHeartbeat(exports, export_id, number, execution) as heartbeat:
             group = order.groups()[number]
             written: GroupSent | GroupWritten
             if is_topic(request):
@@ -60,7 +60,7 @@ def write_export_group(
                     group,
                     s3=s3,
                     limits=limits,
-                    on_rows=heart.rows,
+                    on_rows=heartbeat.rows,
                 )
             else:
                 written = write_group(
@@ -69,7 +69,7 @@ def write_export_group(
                     destination_of(request, s3=s3, settings=settings),
                     s3=s3,
                     limits=limits,
-                    on_rows=heart.rows,
+                    on_rows=heartbeat.rows,
                 )
     except WritingStopped:
         _log.info("group %d of export %s is no longer needed", number, export_id)

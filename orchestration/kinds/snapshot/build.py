@@ -14,7 +14,7 @@ from orchestration.kinds.builds import CutAsked, SnapshotBuild, VersionBuild
 from orchestration.kinds.materialised import parts_of
 from orchestration.kinds.records import ImportRecords, View
 from orchestration.kinds.segment_meaning import Meanings
-from orchestration.kinds.snapshot.ask import segment_of
+from orchestration.kinds.snapshot.cut_requests import segment_of
 from orchestration.kinds.snapshot.cuts import cut_completion_of, cut_reports
 from orchestration.platform.clock import now_ms
 from schemas.errors import FatalError, UserError
@@ -67,7 +67,7 @@ def build_snapshot(
         rule_hash=asked.rule_hash,
         as_of=EPOCH + timedelta(microseconds=max(cut["at_us"] for cut in cuts)),
     )
-    made = VersionBuild(
+    version_build = VersionBuild(
         attempt=found.attempt,
         base_version=None,
         parts=tuple(parts),
@@ -81,7 +81,7 @@ def build_snapshot(
         now_ms=now_ms(),
         cause=f"{sum(part.rows for part in parts)} members as of {rule.as_of.isoformat()}",
         only_from={"BUILDING"},
-        build=made.as_record(),
+        build=version_build.as_record(),
         evidence=as_record(_evidence(found)),
     )
     return records.view(job)
@@ -95,7 +95,7 @@ def _outside(meanings: Meanings, job: Job) -> list[dict[str, Any]] | None:
     try:
         segment = meanings.segments.get(job.tenant, segment_of(job))
         rule = meanings.segments.versions(segment.segment_id)[CutAsked.of(job).rule_version - 1].parsed
-        return [as_record(one) for one in meanings.outside(job.tenant, meanings.of(job.tenant, rule))]
+        return [as_record(one) for one in meanings.outside(job.tenant, meanings.resolve(job.tenant, rule))]
     except UserError as exc:
         _log.warning("cannot count the users outside the snapshot of %s: %s", job.segment, exc)
         return None

@@ -13,17 +13,17 @@ from schemas.segment_messages import SegmentCut
 from segmentation.completion import Completion
 from segmentation.segment_snapshots import announcement, snapshot_completion
 
-PLACE: Final = ("at_us", "events", "profiles", "activations", "changes", "generation")
+POSITION_FIELDS: Final = ("at_us", "events", "profiles", "activations", "changes", "generation")
 """Log position of a cut: the offsets that it includes, and from which generation and offset on changes follow it."""
 
 
 def put_cuts(jobs: JobStore, progress: ProgressStore, cuts: Iterable[SegmentCut], now_ms: int) -> None:
     """Keep answers to waiting snapshots; the first answer of a partition wins. Cuts of other requesters are ignored."""
-    asking = {}
+    waiting = {}
     for job in jobs.live():
         if job.segment is not None and job.build is not None:
-            asking[CutAsked.of(job).cut_id] = job
-    if rows := [_row(asking[cut.cut_id], cut, now_ms) for cut in cuts if cut.cut_id in asking]:
+            waiting[CutAsked.of(job).cut_id] = job
+    if rows := [_row(waiting[cut.cut_id], cut, now_ms) for cut in cuts if cut.cut_id in waiting]:
         progress.put_partitions(rows)
 
 
@@ -34,7 +34,7 @@ def cut_completion_of(progress: ProgressStore, job: Job) -> Completion:
 
 
 def cut_reports(progress: ProgressStore, job: Job) -> list[dict[str, Any]]:
-    """Log position of each partition's cut: {partition, and the names in `PLACE`}."""
+    """Log position of each partition's cut: {partition, and the names in `POSITION_FIELDS`}."""
     return [
         {"partition": row.partition, **row.record["cut"]}
         for row in progress.partitions(job.job_id)
@@ -43,6 +43,6 @@ def cut_reports(progress: ProgressStore, job: Job) -> list[dict[str, Any]]:
 
 
 def _row(job: Job, cut: SegmentCut, now_ms: int) -> PartitionProgress:
-    said = announcement(cut, job.job_id, job.attempt, rule_version=CutAsked.of(job).rule_version)
-    row = as_row(said, now_ms)
-    return replace(row, record={**row.record, "cut": {name: getattr(cut, name) for name in PLACE}})
+    message = announcement(cut, job.job_id, job.attempt, rule_version=CutAsked.of(job).rule_version)
+    row = as_row(message, now_ms)
+    return replace(row, record={**row.record, "cut": {name: getattr(cut, name) for name in POSITION_FIELDS}})

@@ -32,8 +32,8 @@ def new_snapshot(
     tenant, audience = tenant_name(request.tenant), audience_name(request.audience)
     check_time(request.at_ms, now_ms())
     current_rule(segments, tenant, segment_name(request.segment))
-    into = specs.audiences.expect(tenant, audience, new_id=fresh_id(), now_ms=now_ms())
-    kept = specs.present(into)
+    into = specs.audiences.for_import(tenant, audience, new_id=fresh_id(), now_ms=now_ms())
+    kept = specs.stored(into)
     drop = frozenset(kept.drop_columns)
     check_change(audience, kept.row_schema, SNAPSHOT_ROWS, drop=drop, retype=frozenset(), from_file=False)
     shrink = None if request.allow_shrink else kept.max_shrink_percent

@@ -231,10 +231,10 @@ def install(tasks: TaskRunner) -> None:
         tasks.stop(task.task_arn)
         return stopped
 
-    def alone(look: Callable[..., Any]) -> Callable[..., Any]:
+    def serialized(method: Callable[..., Any]) -> Callable[..., Any]:
         def locked(*args: Any, **options: Any) -> Any:
             with records:
-                return look(*args, **options)
+                return method(*args, **options)
 
         return locked
 
@@ -244,11 +244,11 @@ def install(tasks: TaskRunner) -> None:
     moto_task.last_status = property(lambda self: self.process_status, lambda _self, _value: None)
     backend._calculate_task_resource_requirements = staticmethod(with_memory)  # noqa: SLF001
     backend.run_task, backend.stop_task = run, stop
-    backend.describe_tasks, backend.list_tasks = alone(backend.describe_tasks), alone(backend.list_tasks)
+    backend.describe_tasks, backend.list_tasks = serialized(backend.describe_tasks), serialized(backend.list_tasks)
 
 
 def _record(container: Any, arn: str, definition: Mapping[str, Any]) -> Any:
     """Create a container's record. moto creates one per task, from the first container of the definition."""
-    made = container(SimpleNamespace(arn=arn, container_definitions=[definition]))
-    made.exitCode = made.exit_code = None  # until it has ended; moto says 0
-    return made
+    record = container(SimpleNamespace(arn=arn, container_definitions=[definition]))
+    record.exitCode = record.exit_code = None  # until it has ended; moto says 0
+    return record

@@ -20,7 +20,7 @@ from orchestration.platform.settings import Settings
 SWEEP_S: Final = 60.0
 RETRY_S: Final = 2.0
 """Pause after a sweep that found the S3 server unresponsive (it may still be starting)."""
-SETTLE_S: Final = 0.2
+CHECK_S: Final = 0.2
 
 log = logging.getLogger("muster.engine.inbox")
 
@@ -56,7 +56,7 @@ class InboxJournal:
 class InboxBridge:
     """Hands each new object to `put` once, and records it when its executions are past their first state.
 
-    `put` returns the executions that it started, `settled` says of one of them whether its first state is done.
+    `put` returns the executions that it started, `is_registered` says of one of them whether its first state is done.
     """
 
     def __init__(
@@ -64,12 +64,12 @@ class InboxBridge:
         journal: InboxJournal,
         *,
         put: Callable[[ObjectCreated], ExecutionArns],
-        settled: Callable[[str], bool | None],
+        is_registered: Callable[[str], bool | None],
         listing: Callable[[], Iterable[ObjectCreated]],
     ) -> None:
         self._journal = journal
         self._put = put
-        self._settled = settled
+        self._is_registered = is_registered
         self._listing = listing
         self._pending: dict[tuple[str, str, str], tuple[ObjectCreated, ExecutionArns]] = {}
         self._lock = threading.Lock()
@@ -98,12 +98,12 @@ class InboxBridge:
             log.warning("found %d object(s) in the inbox without an event", found)
         return found
 
-    def settle(self) -> None:
+    def record_registered(self) -> None:
         """Record the objects whose executions have registered a job; the next sweep offers the others again."""
         with self._lock:
             pending = list(self._pending.values())
         for event, arns in pending:
-            answers = [self._settled(arn) for arn in arns]
+            answers = [self._is_registered(arn) for arn in arns]
             if None in answers:
                 continue
             if all(answers):
@@ -116,10 +116,10 @@ class InboxBridge:
     def run(self, stopping: threading.Event) -> None:
         """Sweep and settle until the engine stops."""
         next_sweep_s, reachable = 0.0, True
-        while not stopping.wait(SETTLE_S):
-            next_sweep_s -= SETTLE_S
+        while not stopping.wait(CHECK_S):
+            next_sweep_s -= CHECK_S
             try:
-                self.settle()
+                self.record_registered()
                 if next_sweep_s <= 0:
                     next_sweep_s = RETRY_S
                     self.sweep()

@@ -52,11 +52,11 @@ class StartedProcess:
     """A started process, which imports modules itself on demand."""
 
     def __init__(self, spawner: processes.Spawner, env: Mapping[str, str], output: Path) -> None:
-        self.connection, theirs = socket.socketpair()
-        with theirs:
-            argv = [sys.executable, "-m", WORKER, str(theirs.fileno())]
+        self.connection, child_end = socket.socketpair()
+        with child_end:
+            argv = [sys.executable, "-m", WORKER, str(child_end.fileno())]
             self._process: subprocess.Popen[bytes] = spawner.spawn(
-                argv, env=env, output=output, pass_fds=(theirs.fileno(),)
+                argv, env=env, output=output, pass_fds=(child_end.fileno(),)
             )
 
     @property
@@ -169,8 +169,8 @@ def _log_replaced(on_death: ForkServerDiedError) -> None:
 
 def _described(on_death: ForkServerDiedError) -> str:
     code = on_death.exit_code
-    how = f"by a signal ({(signal.strsignal(-code) or str(-code)).lower()})" if code < 0 else f"with code {code}"
-    return f"the fork server of the functions ended {how}: {on_death.words.strip() or 'it said nothing'}"
+    ending = f"by a signal ({(signal.strsignal(-code) or str(-code)).lower()})" if code < 0 else f"with code {code}"
+    return f"the fork server of the functions ended {ending}: {on_death.words.strip() or 'it said nothing'}"
 
 
 def _kill(pids: Sequence[int]) -> None:

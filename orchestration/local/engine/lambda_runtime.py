@@ -18,12 +18,12 @@ from typing import Any, Final
 
 from orchestration.local.engine import frames, memory
 from orchestration.local.engine.lambda_processes import FunctionProcess, FunctionProcesses
-from orchestration.local.engine.turns import Tenants, Turns
+from orchestration.local.engine.tenant_slots import Tenants, TenantSlots
 
 INIT_TIMEOUT_S: Final = 120.0
 """For importing the handler, which AWS does not count as run time either."""
 MAX_WORKERS: Final = 8
-OF_ONE_TENANT: Final = 6
+MAX_PER_TENANT: Final = 6
 """Concurrent calls. The files of one tenant, however many and slow, leave room for those of others."""
 MEMORY_POLL_S: Final = 0.05
 RESPONSE_MAX_BYTES: Final = 6 * 1024 * 1024 + 100
@@ -65,7 +65,7 @@ class LambdaWorker:
         """Whether it is still running."""
         return self._process.alive
 
-    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    def call_handler(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Load the handler and, if the request has an event, run it.
 
         Raises `TimeoutError`, and `EOFError` or `OSError` for a process that has ended, for example killed for its
@@ -100,7 +100,7 @@ class LambdaPool:
 
     def __init__(self, processes: FunctionProcesses) -> None:
         self._processes = processes
-        self._turns = Turns(slots=MAX_WORKERS, of_one=OF_ONE_TENANT)
+        self._slots = TenantSlots(slots=MAX_WORKERS, per_tenant=MAX_PER_TENANT)
         self._tenants = Tenants()
         self._idle: list[LambdaWorker] = []
         self._busy = 0
@@ -109,14 +109,14 @@ class LambdaPool:
     def warm(self, functions: Iterable[tuple[str, int]]) -> None:
         """Start a process for each memory size and import a handler's module, so that the first job need not wait."""
         for memory_mb, handler in {memory_mb: handler for handler, memory_mb in functions}.items():
-            with self._turns.turn(""):
-                worker = self._take(memory_mb)
+            with self._slots.slot(""):
+                worker = self._acquire(memory_mb)
                 try:
-                    worker.ask({"handler": handler, "request_id": "warm-up"})
+                    worker.call_handler({"handler": handler, "request_id": "warm-up"})
                 except (EOFError, OSError):
-                    self._lose(worker)
+                    self._discard(worker)
                 else:
-                    self._give_back(worker)
+                    self._release(worker)
 
     def invoke(self, call: LambdaCall) -> LambdaResult:
         """Run one invocation. Never raises for errors of the function; raises `OSError` if no process can be started.
@@ -134,17 +134,17 @@ class LambdaPool:
             "memory_mb": call.memory_mb,
             "timeout_s": call.timeout_s,
         }
-        with self._turns.turn(self._tenants.of(call.event)):
-            worker = self._take(call.memory_mb)
+        with self._slots.slot(self._tenants.lookup(call.event)):
+            worker = self._acquire(call.memory_mb)
             try:
-                reply = worker.ask(request)
+                reply = worker.call_handler(request)
             except TimeoutError:
-                self._lose(worker)
+                self._discard(worker)
                 return _failure("Sandbox.Timedout", request_id, f"Task timed out after {call.timeout_s:.2f} seconds")
             except (EOFError, OSError):
-                how = _how(self._lose(worker))
-                return _failure("Runtime.ExitError", request_id, f"Runtime exited with error: {how}")
-            self._give_back(worker)
+                ending = _describe_exit(self._discard(worker))
+                return _failure("Runtime.ExitError", request_id, f"Runtime exited with error: {ending}")
+            self._release(worker)
         if "error" in reply:
             log.warning("%s failed: %s", call.function_name, reply["error"].get("errorMessage"))
             return LambdaResult(payload=json.dumps(reply["error"]), failed=True)
@@ -161,7 +161,7 @@ class LambdaPool:
         for worker in idle:
             worker.end()
 
-    def _take(self, memory_mb: int) -> LambdaWorker:
+    def _acquire(self, memory_mb: int) -> LambdaWorker:
         with self._lock:
             self._busy += 1
             unwanted = [worker for worker in self._idle if not worker.alive]
@@ -183,18 +183,18 @@ class LambdaPool:
                 self._busy -= 1
             raise
 
-    def _give_back(self, worker: LambdaWorker) -> None:
+    def _release(self, worker: LambdaWorker) -> None:
         with self._lock:
             self._busy -= 1
             self._idle.append(worker)
 
-    def _lose(self, worker: LambdaWorker) -> int:
+    def _discard(self, worker: LambdaWorker) -> int:
         with self._lock:
             self._busy -= 1
         return worker.end()
 
 
-def _how(code: int) -> str:
+def _describe_exit(code: int) -> str:
     """In the words of Go, the language of Lambda's supervisor: `signal: killed`."""
     return f"signal: {(signal.strsignal(-code) or str(-code)).lower()}" if code < 0 else f"exit status {code}"
 

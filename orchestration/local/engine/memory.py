@@ -17,7 +17,7 @@ COUNTED: Final = ("RssAnon:", "RssShmem:", "VmSwap:")
 
 def used_bytes(pid: int) -> int:
     """Memory of a process and its descendants; 0 if it has ended."""
-    return sum(_of_one(process) for process in descendants(pid))
+    return sum(_process_bytes(process) for process in descendants(pid))
 
 
 def descendants(pid: int) -> Iterator[int]:
@@ -30,17 +30,17 @@ def descendants(pid: int) -> Iterator[int]:
                     yield from descendants(int(child))
 
 
-def _of_one(pid: int) -> int:
+def _process_bytes(pid: int) -> int:
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     except FileNotFoundError:
-        return _elsewhere_than_on_linux(pid)
+        return _resident_bytes(pid)
     except OSError:
         return 0
     return sum(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(COUNTED))
 
 
-def _elsewhere_than_on_linux(pid: int) -> int:
+def _resident_bytes(pid: int) -> int:
     try:
         return int(psutil.Process(pid).memory_info().rss)
     except psutil.Error:

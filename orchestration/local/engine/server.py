@@ -173,7 +173,7 @@ def serve(settings: Settings, *, task_module: str = TASK_MODULE) -> None:
     door.bridge = inbox.InboxBridge(
         inbox.InboxJournal(home.engine / "inbox.db"),
         put=lambda event: eventbridge.put_object_created(settings, event),
-        settled=lambda arn: eventbridge.registered(settings, arn),
+        is_registered=lambda arn: eventbridge.registered(settings, arn),
         listing=lambda: inbox.listing(settings),
     )
     threading.Thread(target=door.bridge.run, args=(stopping,), name="inbox", daemon=True).start()

@@ -15,10 +15,10 @@ DATA_MAX_BYTES: Final = 256 * 1024
 def install() -> None:
     """Apply the patches."""
     _wildcards()
-    _no_timeout_of_its_own()
+    _default_timeout()
     _no_choice_matched()
-    _catch_that_leads_back()
-    _size_of_data()
+    _catch_loop()
+    _data_limit()
 
 
 def matches(names: frozenset[str], error: str) -> bool:
@@ -40,7 +40,7 @@ def _wildcards() -> None:
     declaration._eval_body = evaluate
 
 
-def _no_timeout_of_its_own() -> None:
+def _default_timeout() -> None:
     state = module(PARSER + "asl.component.state.exec.execute_state").ExecutionState
     timeouts = module(PARSER + "asl.component.common.timeouts.timeout")
     read = state.from_state_props
@@ -89,7 +89,7 @@ def _no_choice_matched() -> None:
     state._eval_state = evaluate_or_fail
 
 
-def _catch_that_leads_back() -> None:
+def _catch_loop() -> None:
     state = module(PARSER + "asl.component.state.exec.execute_state").ExecutionState
     caught = module(PARSER + "asl.component.common.catch.catch_outcome").CatchOutcome.Caught
     set_next = state._set_next
@@ -107,6 +107,6 @@ def within_limit(value: Any) -> bool:
     return len(text.encode("utf-8", "surrogatepass")) <= DATA_MAX_BYTES
 
 
-def _size_of_data() -> None:
+def _data_limit() -> None:
     module(PARSER + "asl.component.state.exec.state_task.service.state_task_service")
     replace_everywhere("is_within_size_quota", module(PARSER + "quotas").is_within_size_quota, within_limit)

@@ -31,11 +31,11 @@ class NotPlacedError(Exception):
 def install(tasks: TaskRunner) -> None:
     """Apply the patches."""
     _ecs(tasks)
-    _failures_of_ecs()
+    _ecs_failures()
     _callbacks()
     _failure_cause()
-    _token_of_each_retry()
-    _answered_once()
+    _fresh_token_per_retry()
+    _single_answer()
 
 
 def _ecs(tasks: TaskRunner) -> None:
@@ -47,7 +47,7 @@ def _ecs(tasks: TaskRunner) -> None:
 
     def build_resolver(self: Any, env: Any, *args: Any, **options: Any) -> Callable[[], Any]:
         task_arn = env.stack[-1]["Tasks"][0]["TaskArn"]
-        look = build(self, env, *args, **options)
+        resolver = build(self, env, *args, **options)
         ended = threading.Event()
 
         def stop_with_state() -> None:
@@ -59,7 +59,7 @@ def _ecs(tasks: TaskRunner) -> None:
         threading.Thread(target=stop_with_state, name=f"watch {task_arn}", daemon=True).start()
 
         def resolve() -> Any:
-            task = look()
+            task = resolver()
             if task:
                 ended.set()
                 if not _succeeded(task):
@@ -79,7 +79,7 @@ def _ecs(tasks: TaskRunner) -> None:
     ecs.StateTaskServiceEcs._from_error = from_ecs_error
 
 
-def _failures_of_ecs() -> None:
+def _ecs_failures() -> None:
     service = module(SERVICE + "_ecs").StateTaskServiceEcs
     normalise, evaluate = service._normalise_response, service._eval_service_task
 
@@ -109,8 +109,8 @@ def _task_failed(env: Any, task: Mapping[str, Any]) -> Exception:
     error_name = module(ERRORS + "states_error_name").StatesErrorName
     error_type = module(ERRORS + "states_error_name_type").StatesErrorNameType.StatesTaskFailed
     event = _failure_event(env, error_name(typ=error_type), json.dumps(task, default=str))
-    made: Exception = module(ERRORS + "failure_event").FailureEventException(event)
-    return made
+    failure: Exception = module(ERRORS + "failure_event").FailureEventException(event)
+    return failure
 
 
 @cache
@@ -186,7 +186,7 @@ def _callbacks() -> None:
     endpoint.CallbackEndpoint.notify_heartbeat = notify_heartbeat
 
 
-def _token_of_each_retry() -> None:
+def _fresh_token_per_retry() -> None:
     callback = module(SERVICE + "_callback")
     service = callback.StateTaskServiceCallback
     evaluate = service._evaluate_with_timeout
@@ -217,7 +217,7 @@ def _task_timed_out() -> Any:
     return type("TaskTimedOut", (error,), {"TYPE": "TaskTimedOut", "STATUS": 400})
 
 
-def _answered_once() -> None:
+def _single_answer() -> None:
     callback = module(PARSER + "asl.eval.callback.callback")
     pool = callback.CallbackPoolManager
     notify, heartbeat = pool.notify, pool.heartbeat

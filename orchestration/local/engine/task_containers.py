@@ -33,7 +33,7 @@ CLIENT_TIMEOUT_S: Final = 15.0
 """Give up on a silent Docker before RunTask times out: the SDK retries after 60 s, which would start one more task."""
 REMOVE_TIMEOUT_S: Final = 60.0
 REMOVING_S: Final = 0.2
-ASK_AGAIN_S: Final = 1.0
+POLL_S: Final = 1.0
 OUTPUT_TIMEOUT_S: Final = 5.0
 OUT_OF_MEMORY: Final = "OutOfMemoryError: Container killed due to memory usage"
 KILLED: Final = SIGNAL_EXIT_BASE + 9
@@ -44,7 +44,7 @@ log = logging.getLogger("muster.engine.containers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lack:
+class MissingRequirement:
     """A missing requirement for tasks in containers, and what to do about it."""
 
     code: str
@@ -74,20 +74,22 @@ def docker(
         return subprocess.CompletedProcess(argv, TIMED_OUT, "", f"docker has not answered for {timeout_s:g} s")
 
 
-def lacking(image: str) -> Lack | None:
+def missing_requirement(image: str) -> MissingRequirement | None:
     """What keeps tasks from running in containers of this image. None if nothing does."""
-    asked = docker("version", "--format", "{{.Server.Version}}")
-    if asked.returncode == NOT_FOUND:
+    answer = docker("version", "--format", "{{.Server.Version}}")
+    if answer.returncode == NOT_FOUND:
         advice = "install Docker, or set task_runner = process"
-        return Lack(
+        return MissingRequirement(
             code="DOCKER_MISSING", message="task_runner is docker, but the docker command is missing", advice=advice
         )
-    if asked.returncode != 0:
+    if answer.returncode != 0:
         advice = "start Docker, give this user access to it, or set task_runner = process"
-        return Lack(code="DOCKER_UNAVAILABLE", message=f"Docker does not answer: {_output(asked)}", advice=advice)
+        return MissingRequirement(
+            code="DOCKER_UNAVAILABLE", message=f"Docker does not answer: {_output(answer)}", advice=advice
+        )
     if docker("image", "inspect", "--format", "{{.Id}}", image).returncode != 0:
         advice = "build it (`make images`), or set task_image to an existing one; images are not pulled"
-        return Lack(code="TASK_IMAGE_MISSING", message=f"image {image} does not exist", advice=advice)
+        return MissingRequirement(code="TASK_IMAGE_MISSING", message=f"image {image} does not exist", advice=advice)
     return None
 
 
@@ -139,13 +141,13 @@ class TaskContainer:
     def await_end(self) -> ContainerEnd:
         """Wait for the container, and remove it."""
         code = self._exit_code()
-        over = docker("inspect", "--format", "{{.State.OOMKilled}}", self._name).stdout.strip() == "true"
+        out_of_memory = docker("inspect", "--format", "{{.State.OOMKilled}}", self._name).stdout.strip() == "true"
         try:
             self._output.wait(OUTPUT_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             processes.stop(self._output, timeout_s=OUTPUT_TIMEOUT_S)
         _remove(self._name)
-        return ContainerEnd(exit_code=code, reason=OUT_OF_MEMORY if over and code == KILLED else None)
+        return ContainerEnd(exit_code=code, reason=OUT_OF_MEMORY if out_of_memory and code == KILLED else None)
 
     def _exit_code(self) -> int:
         """Wait for Docker while it is unavailable: only Docker knows how the container ends."""
@@ -153,7 +155,7 @@ class TaskContainer:
             if "no such container" in done.stderr.lower():
                 return KILLED  # the container was removed from outside
             log.warning("docker wait: %s", _output(done))
-            time.sleep(ASK_AGAIN_S)
+            time.sleep(POLL_S)
         return int(done.stdout)
 
 
@@ -191,7 +193,7 @@ class DockerLauncher:
         if done.returncode == 0:
             done = docker("start", order.name)
         if done.returncode != 0:
-            lack = lacking(order.image)
+            lack = missing_requirement(order.image)
             raise CannotStartError(f"{lack.message}; {lack.advice}" if lack else _output(done))
 
     def _options(self, order: ContainerOrder) -> list[str]:

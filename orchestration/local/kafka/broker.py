@@ -59,10 +59,15 @@ def prepare(directory: Path, ports: Ports) -> None:
     if not (data / "meta.properties").exists():
         _format(directory, properties, known)
     elif not users.stored(directory, known):
-        once = secrets.token_urlsafe(users.PASSWORD_BYTES)
-        plain = _Logon(mechanism="PLAIN", module=PLAIN_MODULE, password=once, serves=f'user_{users.OWN}="{once}"')
+        one_time_password = secrets.token_urlsafe(users.PASSWORD_BYTES)
+        plain = _Logon(
+            mechanism="PLAIN",
+            module=PLAIN_MODULE,
+            password=one_time_password,
+            user_entries=f'user_{users.OWN}="{one_time_password}"',
+        )
         replace_private(properties, _properties(data, ports, plain))
-        _store_users(directory, ports, once, known)
+        _store_users(directory, ports, one_time_password, known)
         replace_private(properties, _properties(data, ports, logon))
     else:
         return
@@ -96,14 +101,14 @@ def _format(directory: Path, properties: Path, known: Mapping[str, str]) -> None
         )
 
 
-def _store_users(directory: Path, ports: Ports, once: str, known: Mapping[str, str]) -> None:
+def _store_users(directory: Path, ports: Ports, one_time_password: str, known: Mapping[str, str]) -> None:
     admin = AdminClient(
         {
             "bootstrap.servers": f"{LOOPBACK}:{ports.kafka}",
             "security.protocol": "sasl_plaintext",
             "sasl.mechanism": "PLAIN",
             "sasl.username": users.OWN,
-            "sasl.password": once,
+            "sasl.password": one_time_password,
             "reconnect.backoff.max.ms": 500,
             "log_level": 0,
         }
@@ -169,11 +174,11 @@ class _Logon:
     mechanism: str
     module: str
     password: str = field(repr=False)
-    serves: str = field(default="", repr=False)
+    user_entries: str = field(default="", repr=False)
     """Users in the configuration itself."""
 
     def configuration(self) -> dict[str, str]:
-        jaas = f'{self.module} required username="{users.OWN}" password="{self.password}" {self.serves}'.strip()
+        jaas = f'{self.module} required username="{users.OWN}" password="{self.password}" {self.user_entries}'.strip()
         listeners = [f"listener.name.{name.lower()}" for name in (LISTENER, CONTROLLER)]
         return {
             "sasl.mechanism.inter.broker.protocol": self.mechanism,

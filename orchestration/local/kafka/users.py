@@ -52,8 +52,8 @@ def ensure_passwords(directory: Path) -> None:
     for user in USERS:
         path = credentials_file(directory, user)
         if not path.exists():
-            made = {"username": user, "password": secrets.token_urlsafe(PASSWORD_BYTES)}
-            replace_private(path, json.dumps(made) + "\n")
+            credentials = {"username": user, "password": secrets.token_urlsafe(PASSWORD_BYTES)}
+            replace_private(path, json.dumps(credentials) + "\n")
 
 
 def passwords(directory: Path) -> dict[str, str]:

@@ -486,10 +486,10 @@ def test_the_relay_keeps_both_tables_up(context: Context, bucket: Bucket) -> Non
     for topic in ACTIVITY_TOPICS:
         fill(context.archive, bucket, 9, topic=topic)
     late = bucket.write(0, 5, [event(1)])
-    keeper.keep(now_ms())
+    keeper.maintain(now_ms())
     assert [len(context.archive.files(topic)) for topic in ACTIVITY_TOPICS] == [1, 1]
     assert split_s3_uri(late.files[0])[1] in bucket.keys("activity/")
-    for step in (keeper.keep, keeper.remove_garbage):
+    for step in (keeper.maintain, keeper.remove_garbage):
         step(int(when_over().timestamp() * 1000))
     assert split_s3_uri(late.files[0])[1] not in bucket.keys("activity/")
     assert [offsets(context.archive, bucket, topic) for topic in ACTIVITY_TOPICS] == [expected(9), expected(9)]
@@ -503,7 +503,7 @@ def test_a_table_that_cannot_be_kept_up_does_not_keep_the_other_from_it(
         for n in range(9):
             fill(context.archive, bucket, 1, first=n, topic=topic)
     delete_objects(bucket.s3.client(), bucket.name, [split_s3_uri(context.archive.files(EVENTS)[0].uri)[1]])
-    wiring.archive_maintenance(context, threading.Event()).keep(now_ms())
+    wiring.archive_maintenance(context, threading.Event()).maintain(now_ms())
     assert [len(context.archive.files(topic)) for topic in ACTIVITY_TOPICS] == [9, 1]
     assert f"archive maintenance of {EVENTS}: LAKE_FILE_MISSING" in caplog.text
     assert snapshots(context.archive) == 1

@@ -168,7 +168,7 @@ def test_the_relay_lists_the_users_of_what_it_has_merged(context: Context, bucke
     for topic, row in rows.items():
         ranges = [bucket.write(n, n + 1, [row(n, f"u{n % 2}")], topic=topic) for n in range(8)]
         context.archive.append(topic, ranges)
-    wiring.archive_maintenance(context, threading.Event()).keep(now_ms())
+    wiring.archive_maintenance(context, threading.Event()).maintain(now_ms())
     for topic in rows:
         [file] = context.archive.files(topic, with_users=True)
         assert (file.rows, users_of(bucket.s3, file)) == (8, ["u0", "u1"])

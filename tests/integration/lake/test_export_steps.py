@@ -250,7 +250,7 @@ def test_an_execution_that_the_export_does_not_belong_to_is_sent_to_its_end(expo
 
 
 def look_at(exports: Exports, export: Export) -> Any:
-    found = operations_wiring.job_progress(exports.context).look_at_export(export.job_id)
+    found = operations_wiring.job_progress(exports.context).export_view(export.job_id)
     assert found is not None
     return found
 
@@ -486,7 +486,7 @@ def test_what_an_older_execution_says_of_a_group_is_no_fault_of_the_new_one(
     gone, new = str(export.execution), exports.context.engine.execution_arn("new", EXPORT_MACHINE)
 
     def wakes_up(*_: Any, **__: Any) -> Any:
-        assert exports.context.exports.adopt(export.job_id, gone=gone, execution=new)
+        assert exports.context.exports.adopt(export.job_id, previous=gone, execution=new)
         raise UserError("DESTINATION_CREDENTIALS_EXPIRED", "those of an hour ago")
 
     if late == "its writer":
@@ -494,7 +494,7 @@ def test_what_an_older_execution_says_of_a_group_is_no_fault_of_the_new_one(
             patch.setattr(exporting, "write_files", wakes_up)
             exports.step(export, "write_export_group", number="1")
     else:
-        assert exports.context.exports.adopt(export.job_id, gone=gone, execution=new)
+        assert exports.context.exports.adopt(export.job_id, previous=gone, execution=new)
         failure = {"Error": "States.Timeout", "Cause": ""}
         exports.call("fail_export_group", export_id=export.job_id, execution=gone, number="1", failure=failure)
     assert exports.run(export).state == "READY"
@@ -604,7 +604,7 @@ def test_what_cannot_be_exported_is_a_failed_export_that_its_customer_sees(
     sweep(exports)
     told = exports.step(export, "notify_export", outcome="user-error")
     assert told["user_error"] is True
-    [row] = exports.context.outbox.of(export.job_id)
+    [row] = exports.context.outbox.by_subject(export.job_id)
     assert (row.body["kind"], row.body["cause"]["code"], row.body["to"]) == ("export", code, export.request["to"])
 
 
@@ -649,7 +649,7 @@ def test_submitting_checks_names_first_and_starts_one_execution_of_the_exports_n
     for changes, code in (({"audience": "x"}, "UNKNOWN_AUDIENCE"), ({"to": "x"}, "BAD_DESTINATION")):
         with pytest.raises(UserError, match=code):
             operations_wiring.export_jobs(exports.context).submit(exports.request(**changes))
-    assert operations_wiring.job_progress(exports.context).look_at_export(fresh_id()) is None
+    assert operations_wiring.job_progress(exports.context).export_view(fresh_id()) is None
     assert (
         code_of(lambda: operations_wiring.export_jobs(exports.context).await_registration(fresh_id()))
         == "UNKNOWN_EXPORT"

@@ -14,7 +14,7 @@ from orchestration.catalog.records import Export
 from orchestration.catalog.references import ref_of
 from orchestration.catalog.schedules import Schedule
 from orchestration.control import wiring
-from orchestration.kinds.export.recurring import of_schedule
+from orchestration.kinds.export.recurring import resolve_scheduled
 from orchestration.kinds.scheduled import event_of, run_id
 from orchestration.operations import wiring as operations_wiring
 from orchestration.operations.audiences import delete
@@ -205,7 +205,10 @@ def test_a_recurring_export_to_a_topic_needs_no_other_address_each_time(exports:
 
 def test_an_event_without_a_schedule_is_left_as_it_is(exports: Exports) -> None:
     event, context = {"export": exports.request().as_record()}, exports.context
-    assert of_schedule(event, exports=context.exports, audiences=context.audiences, versions=context.versions) is event
+    assert (
+        resolve_scheduled(event, exports=context.exports, audiences=context.audiences, versions=context.versions)
+        is event
+    )
 
 
 @pytest.mark.parametrize(

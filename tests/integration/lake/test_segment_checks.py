@@ -37,7 +37,7 @@ BUYERS = AudienceName("buyers")
 
 def tell(context: Context) -> None:
     for told in context.activations.unsent():
-        context.activations.sent(told, [0] * P, 1)
+        context.activations.mark_sent(told, [0] * P, 1)
 
 
 @pytest.fixture

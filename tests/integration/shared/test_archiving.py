@@ -112,7 +112,7 @@ class World:
 
 @pytest.fixture
 def world(stack: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr(archiving, "GATHER_S", QUICK_S)
+    monkeypatch.setattr(archiving, "LINGER_S", QUICK_S)
     with Bucket.new(s3_access(stack)) as bucket:
         url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
         world = World(stack.with_(lake_bucket=bucket.name, catalog_url=url, home=tmp_path), bucket)

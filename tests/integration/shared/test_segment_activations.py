@@ -15,7 +15,7 @@ from orchestration.catalog.references import ref_of
 from orchestration.catalog.segment_records import NewRule
 from orchestration.context import Context
 from orchestration.control import wiring
-from orchestration.control.activations import AGAIN_AFTER_MS
+from orchestration.control.activations import RESEND_AFTER_MS
 from orchestration.control.periodic import Lane
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Secret, Settings
@@ -140,11 +140,11 @@ def test_workers_know_the_version_of_an_audience_before_the_first_rule_that_name
     assert first == AudienceActivated(tenant=tenant, audience=VIP, version=1)  # type: ignore[arg-type]
     assert isinstance(activated, RuleActivated)
     assert second == AudienceActivated(tenant=tenant, audience=VIP, version=2)  # type: ignore[arg-type]
-    assert context.audiences.kept(audience_id) == {1, 2}
+    assert context.audiences.retained(audience_id) == {1, 2}
     edited = NewRule(text="", timezone=None, rule=parse_rule("ever(visit)"))
     context.segments.edit(tenant, BUYERS, edited, author="ann", now_ms=5)
     relay.tick(40_000)
-    assert context.audiences.kept(audience_id) == set()
+    assert context.audiences.retained(audience_id) == set()
 
 
 def test_what_was_sent_and_not_noted_is_sent_again(context: Context, tenant: TenantName, relay: Lane) -> None:
@@ -183,7 +183,13 @@ def test_a_worker_that_has_a_segment_otherwise_is_told_again_and_less_and_less_o
     context.segments.pause(tenant, BUYERS, now_ms=2)
     relay.tick(0)
     context.segments.put_statuses([status(tenant, 0, paused=False)])
-    for now in (LATER, 2 * LATER, 2 * LATER + AGAIN_AFTER_MS, 3 * LATER + AGAIN_AFTER_MS, 2 * AGAIN_AFTER_MS + LATER):
+    for now in (
+        LATER,
+        2 * LATER,
+        2 * LATER + RESEND_AFTER_MS,
+        3 * LATER + RESEND_AFTER_MS,
+        2 * RESEND_AFTER_MS + LATER,
+    ):
         relay.tick(now)
     kinds = [type(message) for message in alike(told(context, tenant))]
     assert kinds == [RuleActivated, SegmentPaused, SegmentPaused, SegmentPaused]

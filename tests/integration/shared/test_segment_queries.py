@@ -74,7 +74,7 @@ class World:
             self.tenant, AudienceName(name), rule, new_id=fresh_id(), author="ann", now_ms=now_ms()
         )
         for told in self.context.activations.unsent():
-            self.context.activations.sent(told, [0] * P, now_ms())
+            self.context.activations.mark_sent(told, [0] * P, now_ms())
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_members_of_whom_nothing_else_is_known_are_told_wherever_they_vanish(
     assert main(["segments", "create", "buyers", "--rule", "in segment strict", "-t", shop.tenant]) == 0
     assert capsys.readouterr().err == note
     for one in shop.context.activations.unsent():
-        shop.context.activations.sent(one, [0] * P, now_ms())
+        shop.context.activations.mark_sent(one, [0] * P, now_ms())
     assert answer(shop, capsys, "segments", "show", "buyers")["outside"] == told
     assert main(["segments", "show", "buyers", "-t", shop.tenant]) == 0
     assert row.replace(" " * 8, " " * 7, 1) in capsys.readouterr().out

@@ -38,7 +38,7 @@ def test_each_group_is_written_by_a_task_of_its_own_one_that_dies_is_repeated_an
     until(lambda: status(context, export.execution) != "RUNNING", "the end of the execution")
     assert status(context, export.execution) == "SUCCEEDED"
     assert entered(context, export.execution).count("WriteExportGroupTask") == 2
-    [row] = context.outbox.of(export.job_id)
+    [row] = context.outbox.by_subject(export.job_id)
     assert (row.outcome, row.body["manifest"]) == ("ready", f"{request.to}/manifest.json")
 
 

@@ -82,6 +82,6 @@ def test_every_outcome_reaches_those_whom_it_concerns_though_a_receiver_is_away_
         until(lambda: "not-registered" in told_operator(), "a word to the operator")
 
         def delivery() -> set[str]:
-            return {row.state for job in (good, bad) for row in context.outbox.of(job.job_id)}
+            return {row.state for job in (good, bad) for row in context.outbox.by_subject(job.job_id)}
 
         until(lambda: delivery() == {"delivered"}, "the delivery of all that is to be told")

@@ -21,7 +21,7 @@ def states(context: Context, job: Job) -> list[str]:
 
 def told(context: Context, job: Job) -> list[str]:
     """The same, from what the steps report about where they run."""
-    view = wiring.job_progress(context).look(job.job_id, now_ms())
+    view = wiring.job_progress(context).view(job.job_id, now_ms())
     assert view is not None
     ends = {"function": "", "task": "Task", "machine": "Machine", None: "?"}
     places = {stage.name: stage.place for stage in view.stages}

@@ -140,7 +140,7 @@ def test_the_doctor_asks_the_services_and_not_the_embedded_stack(
 def test_the_doctor_names_a_state_machine_that_is_not_deployed(settings: Settings) -> None:
     context = Context(settings)
     vars(context)["workflow"] = _Describes(but="ExportAudience")
-    [told] = list(doctor.asked("workflow", lambda: wiring.service_checks(context)._machines("deploy"), "deploy"))
+    [told] = list(doctor.run_check("workflow", lambda: wiring.service_checks(context)._machines("deploy"), "deploy"))
     assert (told.code, told.text) == ("STATE_MACHINE_MISSING", "prod-ExportAudience not deployed; deploy")
 
 

@@ -5,7 +5,7 @@ from typing import cast
 import pytest
 
 from orchestration.catalog.records import JobError
-from orchestration.cli.exits import ExitCode, of_error, of_job
+from orchestration.cli.exits import ExitCode, code_for_error, code_for_job
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.messages import JobState
 from tests.unit.orchestration.cli.jobs import job
@@ -22,19 +22,19 @@ from tests.unit.orchestration.cli.jobs import job
     ],
 )
 def test_the_state_of_a_job_has_its_code(state: str, code: ExitCode) -> None:
-    assert of_job(job(state=cast(JobState, state))) is code
+    assert code_for_job(job(state=cast(JobState, state))) is code
 
 
 @pytest.mark.parametrize(("kind", "code"), [("user", ExitCode.USER_ERROR), ("system", ExitCode.SYSTEM_ERROR)])
 def test_a_failed_job_tells_whose_fault_it_was(kind: str, code: ExitCode) -> None:
     error = JobError(kind=kind, code="X", message="x", detail={})
-    assert of_job(job(state="FAILED", error=error)) is code
+    assert code_for_job(job(state="FAILED", error=error)) is code
 
 
 def test_errors_are_told_apart_by_class() -> None:
-    assert of_error(UserError("X", "x")) == 3
-    assert of_error(RetriableError("X", "x")) == 1
-    assert of_error(FatalError("X", "x")) == 1
+    assert code_for_error(UserError("X", "x")) == 3
+    assert code_for_error(RetriableError("X", "x")) == 1
+    assert code_for_error(FatalError("X", "x")) == 1
 
 
 def test_every_code_has_a_meaning() -> None:

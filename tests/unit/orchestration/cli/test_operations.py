@@ -54,7 +54,7 @@ def test_an_upload_key_keeps_the_end_of_a_name_that_is_too_long() -> None:
     [("replace", 3, 6, 4, 7), ("append", 3, 0, 10, 13), ("remove", 0, 4, 6, 6)],
 )
 def test_the_sums_of_each_mode(mode: str, added: int, removed: int, kept: int, members: int) -> None:
-    counts = counts_of(cast(ImportMode, mode), base_members=10, distinct=7, both=4, base_version=Version(2))
+    counts = counts_of(cast(ImportMode, mode), base_members=10, distinct=7, common=4, base_version=Version(2))
     assert (counts.added, counts.removed, counts.kept, counts.members) == (added, removed, kept, members)
     assert counts.fault() is None
 

@@ -154,10 +154,10 @@ def test_what_went_wrong_is_shown(context: Context, capsys: pytest.CaptureFixtur
     main(list(NIGHTLY))
     [made] = context.schedules.all()
     refused = {"refused": {"kind": "user", "code": "BAD_EVENT", "message": "it is not taken"}}
-    context.schedules.started(
+    context.schedules.record_run(
         made.schedule_id, seen_ms=made.next_due_ms, due_ms=1, execution="arn", next_due_ms=made.next_due_ms
     )
-    context.schedules.settle(made.schedule_id, 1, refused)
+    context.schedules.record_outcome(made.schedule_id, 1, refused)
     capsys.readouterr()
     main(["schedules", "show", "nightly", "-t", "acme"])
     shown = capsys.readouterr().out

@@ -132,7 +132,7 @@ def test_a_rule_that_is_wrong_is_refused_with_its_place(
 ) -> None:
     assert main([*CREATE, rule]) == 3
     assert capsys.readouterr().err.startswith(said)
-    assert context.segments.standing() == []
+    assert context.segments.overviews() == []
 
 
 def test_a_rule_is_read_from_a_file_as_text_or_json(tmp_path: Path) -> None:

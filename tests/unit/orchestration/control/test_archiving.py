@@ -99,7 +99,7 @@ class Committer:
             Announcement(offset=7 + n, key=b"k", value=m if m is None or isinstance(m, bytes) else CODEC.encode(m))
             for n, m in enumerate(messages)
         ]
-        self.committer.take(records, NOW_US)
+        self.committer.handle(records, NOW_US)
 
     def counted(self) -> dict[tuple[str, ...], float]:
         return {sample.labels: sample.value for sample in self.counters.samples()}
@@ -216,5 +216,5 @@ def test_what_no_retry_helps_ends_the_committer(monkeypatch: pytest.MonkeyPatch)
 def test_the_ends_of_all_partitions_are_told_again() -> None:
     it = Committer()
     it.archive.ends = {EVENTS: {HERE: 9, OTHER: 5}, PROFILES: {OTHER: 2}}
-    it.committer.tell()
+    it.committer.report_ends()
     assert it.sent.ends() == {f"{EVENTS}/0": 5, f"{EVENTS}/3": 9, f"{PROFILES}/0": 2}

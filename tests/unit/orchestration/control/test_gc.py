@@ -252,6 +252,10 @@ def test_a_notification_is_forgotten_thirty_days_after_it_was_written_unless_it_
     outbox.delivered(rows[0].notification_id, now_ms())
     outbox.failed(rows[1].notification_id, "refused", None)
     notifier.forget(deployment.later(days=29, hours=23))
-    assert [row.state for n in range(3) for row in outbox.of(f"job-{n}")] == ["delivered", "given up", "waiting"]
+    assert [row.state for n in range(3) for row in outbox.by_subject(f"job-{n}")] == [
+        "delivered",
+        "given up",
+        "waiting",
+    ]
     notifier.forget(deployment.later(days=30, hours=1))
-    assert [row.state for n in range(3) for row in outbox.of(f"job-{n}")] == ["waiting"]
+    assert [row.state for n in range(3) for row in outbox.by_subject(f"job-{n}")] == ["waiting"]

@@ -57,7 +57,7 @@ def look(deployment: Deployment, position: Position, *minutes: float) -> None:
     for minute in minutes:
         markers.tick(deployment.context.jobs.live(), deployment.later(minutes=minute))
     for job in deployment.context.jobs.live():
-        wiring.answers(deployment.context, Alive(), Alive()).give(job, deployment.later(minutes=minutes[-1]))
+        wiring.answers(deployment.context, Alive(), Alive()).answer(job, deployment.later(minutes=minutes[-1]))
 
 
 @pytest.mark.parametrize(

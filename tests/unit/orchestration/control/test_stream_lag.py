@@ -12,7 +12,7 @@ from connectors.kafka.worker_group import WorkerGroup
 from orchestration.catalog.records import Job
 from orchestration.context import Context
 from orchestration.control import wiring
-from orchestration.control.stream_lag import lag_record, taken
+from orchestration.control.stream_lag import durable_and_waiting, lag_record
 from orchestration.operations.follow import without_worker_s
 from orchestration.operations.workers import waiting_jobs
 from orchestration.platform.settings import Secret, Settings
@@ -35,11 +35,11 @@ SENT: dict[str, Any] = {
     [(-1, 0, 10), (0, 0, 10), (10, 0, 10), (15, 30, 5), (19, 54, 1), (20, 60, 0), (99, 60, 0)],
 )
 def test_rows_follow_from_the_messages_that_are_behind_the_workers(committed: int, rows: int, waiting: int) -> None:
-    assert taken(60, [10, 19], committed) == (rows, waiting)
+    assert durable_and_waiting(60, [10, 19], committed) == (rows, waiting)
 
 
 def test_a_partition_that_was_sent_nothing_waits_for_nothing() -> None:
-    assert taken(0, [-1, -1], 7) == (0, 0)
+    assert durable_and_waiting(0, [-1, -1], 7) == (0, 0)
 
 
 def test_a_job_is_looked_for_in_its_own_lane() -> None:

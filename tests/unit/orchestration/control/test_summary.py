@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from orchestration.control.summary import summary, tell
+from orchestration.control.summary import log_summary, summary
 from orchestration.platform.logs import JsonFormatter
 from schemas.metrics import DEAD, JOBS, LAG, SUMMARY_FIELD, UNAVAILABLE, Sample
 
@@ -30,7 +30,7 @@ def test_the_worst_partition_counts_and_everything_else_is_added_up() -> None:
 
 def test_the_line_is_json_with_the_numbers_below_metrics(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="orchestration.control.summary"):
-        tell(SAMPLES)
+        log_summary(SAMPLES)
     line = json.loads(JsonFormatter().format(caplog.records[0]))
     assert line[SUMMARY_FIELD]["muster_consumer_lag"] == 90
     assert line["message"] == "metrics"

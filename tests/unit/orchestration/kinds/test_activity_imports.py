@@ -367,12 +367,12 @@ def test_a_job_waits_until_the_archive_has_the_last_message_of_every_partition(d
     job = awaiting(deployment)
     assert [len(messages) for messages in deployment.logs[EVENTS].messages] == [1, 1]
     relay = answers(deployment)
-    relay.give(job, deployment.later(minutes=1))
+    relay.answer(job, deployment.later(minutes=1))
     archive(deployment).take(EVENTS, 0)
-    relay.give(job, deployment.later(minutes=2))
+    relay.answer(job, deployment.later(minutes=2))
     assert deployment.workflow.said() == ["heartbeat", "heartbeat"]
     archive(deployment).take(EVENTS, 1)
-    relay.give(job, deployment.later(minutes=3))
+    relay.answer(job, deployment.later(minutes=3))
     kind, said = deployment.workflow.answers[-1]
     assert (kind, said["taskToken"], json.loads(said["output"])["state"]) == ("success", "token-1", "PUBLISHING")
 
@@ -381,9 +381,9 @@ def test_the_archive_is_asked_once_for_all_jobs_that_wait_and_not_on_every_round
     job = awaiting(deployment)
     relay = answers(deployment)
     for seconds in (60, 60.5, 61.5):
-        relay.give(job, deployment.later(seconds=seconds))
+        relay.answer(job, deployment.later(seconds=seconds))
     assert archive(deployment).asked == 1
-    relay.give(job, deployment.later(seconds=63))
+    relay.answer(job, deployment.later(seconds=63))
     assert archive(deployment).asked == 2
 
 
@@ -392,23 +392,23 @@ def test_a_lake_that_does_not_answer_keeps_nobody_else_from_being_answered(deplo
     archive(deployment).take(EVENTS)
     archive(deployment).away = True
     relay = answers(deployment)
-    relay.give(job, deployment.later(minutes=1))
+    relay.answer(job, deployment.later(minutes=1))
     assert deployment.workflow.said() == ["heartbeat"]
     archive(deployment).away = False
-    relay.give(job, deployment.later(minutes=2))
+    relay.answer(job, deployment.later(minutes=2))
     assert deployment.workflow.said() == ["heartbeat", "success"]
 
 
 def test_the_heart_stops_when_those_who_archive_are_gone(deployment: Deployment) -> None:
     job = awaiting(deployment)
-    answers(deployment, Dead()).give(job, deployment.later(minutes=1))
+    answers(deployment, Dead()).answer(job, deployment.later(minutes=1))
     assert deployment.workflow.said() == []
 
 
 def test_a_file_without_a_row_waits_for_nothing(deployment: Deployment) -> None:
     header = "user_id,event,occurred_at,event_id,total\n"
     job = awaiting(deployment, header, allow_empty=True)
-    answers(deployment).give(job, deployment.later(minutes=1))
+    answers(deployment).answer(job, deployment.later(minutes=1))
     assert deployment.workflow.said() == ["success"]
     assert settled(deployment, job).state == "READY"
 
@@ -524,7 +524,7 @@ def test_its_end_is_told_without_a_version(deployment: Deployment) -> None:
     event = job_event(job, deployment.context.jobs.history(job.job_id)[-1])
     assert (event.audience, event.state, event.version) == ("_events", "READY", None)
     deployment.step(job, "notify", outcome="ready")
-    (told,) = deployment.context.outbox.of(job.job_id)
+    (told,) = deployment.context.outbox.by_subject(job.job_id)
     assert told.body["counts"]["stored"] == 2
     subject, _ = wording(told.body)
     assert subject == "[Muster] acme/_events: the import is complete"
@@ -563,11 +563,11 @@ def test_a_job_that_says_it_waits_and_has_sent_nothing_is_a_system_failure(deplo
 def test_what_the_broker_has_lost_after_it_acknowledged_it_begins_another_attempt(deployment: Deployment) -> None:
     job = awaiting(deployment)
     relay = answers(deployment)
-    relay.give(job, deployment.later(seconds=0))
+    relay.answer(job, deployment.later(seconds=0))
     deployment.logs[EVENTS].messages[1].clear()
-    relay.give(job, deployment.later(seconds=59))
+    relay.answer(job, deployment.later(seconds=59))
     assert set(deployment.workflow.said()) == {"heartbeat"}
-    relay.give(job, deployment.later(seconds=61))
+    relay.answer(job, deployment.later(seconds=61))
     kind, said = deployment.workflow.answers[-1]
     assert (kind, said["error"]) == ("failure", "MaterialisationFailed")
     assert "lost the end of muster.events: lost offsets by partition {1: 0}" in said["cause"]
@@ -579,6 +579,6 @@ def test_a_job_that_waits_long_for_a_log_that_is_whole_goes_on_waiting(deploymen
     job = awaiting(deployment)
     relay = answers(deployment)
     for minutes in (0, 2, 60):
-        relay.give(job, deployment.later(minutes=minutes))
+        relay.answer(job, deployment.later(minutes=minutes))
         relay.forget_all_but([job])
     assert deployment.workflow.said() == ["heartbeat"] * 3

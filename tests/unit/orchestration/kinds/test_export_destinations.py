@@ -9,7 +9,7 @@ from orchestration.catalog.records import Audience, Retention
 from orchestration.context import Context
 from orchestration.kinds.export.destinations import destination_of
 from orchestration.kinds.export.request import ExportRequest
-from orchestration.operations import reading
+from orchestration.operations import queries
 from orchestration.platform.settings import Settings
 from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName
@@ -97,7 +97,7 @@ def test_nor_is_it_one_for_a_single_file(context: Context, to: str) -> None:
         created_at_ms=1,
     )
     with pytest.raises(UserError, match="BAD_DESTINATION"):
-        reading.export(
+        queries.export(
             vip,
             version=1,
             destination=to,

@@ -147,7 +147,7 @@ def test_an_execution_that_lost_its_job_to_another_one_changes_nothing(
 ) -> None:
     job = deployment.at(state)
     old = str(job.execution)
-    assert deployment.context.jobs.adopt(job.job_id, gone=old, execution="another")
+    assert deployment.context.jobs.adopt(job.job_id, previous=old, execution="another")
     before, sent = deployment.context.jobs.get(job.job_id), deployment.sent()
     view = deployment.call(handler, job_id=job.job_id, execution=old, failure=TIMED_OUT)
     assert view["state"] == "DUPLICATE"

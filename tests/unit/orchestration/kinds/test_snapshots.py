@@ -60,7 +60,7 @@ def rule(text: str) -> NewRule:
 
 @pytest.fixture(autouse=True)
 def _lake_and_topic(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts of the lake are taken from the cuts; `tests/integration/lake/test_segment_snapshot_parts.py` has real files."""
+    """Parts of the lake come from the cuts; `tests/integration/lake/test_segment_snapshot_parts.py` has real files."""
 
     def stored(cuts: Iterable[Part], *, import_id: JobId, data_prefix: str, **_: Any) -> tuple[Part, ...]:
         return tuple(replace(c, uri=f"{data_prefix}{import_id}-{c.partition}.parquet", bytes=9) for c in cuts)
@@ -134,7 +134,7 @@ def answered(deployment: Deployment, *members: tuple[str, ...], **given: Any) ->
 
 def answer(deployment: Deployment, **later: float) -> None:
     for job in deployment.context.jobs.live():
-        wiring.answers(deployment.context, Alive(), Alive()).give(job, deployment.later(**later))
+        wiring.answers(deployment.context, Alive(), Alive()).answer(job, deployment.later(**later))
 
 
 def published(deployment: Deployment, **given: Any) -> Job:
@@ -604,7 +604,7 @@ def test_a_snapshot_is_followed_as_an_import_is(deployment: Deployment) -> None:
     job = awaiting(deployment)
 
     def seen() -> str:
-        found = operations_wiring.job_progress(deployment.context).look(job.job_id, now_ms())
+        found = operations_wiring.job_progress(deployment.context).view(job.job_id, now_ms())
         assert found is not None
         return "\n".join(job_lines(found))
 

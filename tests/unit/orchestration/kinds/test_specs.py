@@ -149,7 +149,7 @@ def test_a_version_whose_job_never_came_to_know_of_it_makes_its_audience(deploym
     job = deployment.run(deployment.register(overrides={"columns": columns(AGE)}))
     context, ref = deployment.context, audience_ref(job)
     context.audiences.delete(ref.audience_id)
-    context.audiences.expect(ACME, VIP, new_id=ref.audience_id, now_ms=now_ms())  # as before the commit
+    context.audiences.for_import(ACME, VIP, new_id=ref.audience_id, now_ms=now_ms())  # as before the commit
     operations_wiring.job_repair(context).repair(job, context.versions.version(ref, Version(1)))
     assert vip(deployment).spec.columns == (AGE,)
 
@@ -164,7 +164,7 @@ def test_an_audience_from_before_has_the_columns_of_its_newest_version(deploymen
             connection.exec_driver_sql("UPDATE audiences SET state = 'before'")
 
     from_before(ImportSpec(timezone="UTC"))
-    assert specs(context).present(vip(deployment)) == ImportSpec(columns=(AGE, SEEN), timezone="UTC")
+    assert specs(context).stored(vip(deployment)) == ImportSpec(columns=(AGE, SEEN), timezone="UTC")
     operations.configure(
         ACME,
         VIP,

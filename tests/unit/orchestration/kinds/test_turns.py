@@ -32,16 +32,16 @@ def test_a_job_beyond_the_limit_waits_and_is_told_of_its_turn_until_it_has_begun
     assert (second.state, context.jobs.queue_position(second.job_id)) == ("REGISTERED", 1)
     deployment.begin_await(second, TOKEN)
     answers = wiring.answers(context, Alive(), Alive())
-    answers.give(context.jobs.get(second.job_id), deployment.later(minutes=1))
+    answers.answer(context.jobs.get(second.job_id), deployment.later(minutes=1))
     assert deployment.workflow.said() == []
 
     assert deployment.run(first).state == "READY"
     assert context.jobs.admit(context.lanes, now_ms=1) == [second.job_id]
     for _ in range(2):  # the first answer may be lost
-        answers.give(context.jobs.get(second.job_id), deployment.later(minutes=1))
+        answers.answer(context.jobs.get(second.job_id), deployment.later(minutes=1))
     assert [(kind, said["taskToken"]) for kind, said in deployment.workflow.answers] == [("success", TOKEN)] * 2
     deployment.step(second, "verify_file")
-    answers.give(context.jobs.get(second.job_id), deployment.later(minutes=1))
+    answers.answer(context.jobs.get(second.job_id), deployment.later(minutes=1))
     assert len(deployment.workflow.answers) == 2
     assert deployment.run(second).state == "READY"
 

@@ -6,26 +6,26 @@ from typing import Any
 
 import pytest
 
-from orchestration.local.engine import turns
-from orchestration.local.engine.turns import Tenants, Turns
+from orchestration.local.engine import tenant_slots
+from orchestration.local.engine.tenant_slots import Tenants, TenantSlots
 
 
 class Calls:
-    """Calls that end on demand; `begun` in the order in which they got their slots."""
+    """Calls that end on demand; `started` in the order in which they got their slots."""
 
-    def __init__(self, turns: Turns, pool: ThreadPoolExecutor) -> None:
-        self._turns, self._pool = turns, pool
+    def __init__(self, tenant_slots: TenantSlots, pool: ThreadPoolExecutor) -> None:
+        self._slots, self._pool = tenant_slots, pool
         self._changed = threading.Condition()
         self._ends: dict[str, threading.Event] = {}
-        self.begun: list[str] = []
+        self.started: list[str] = []
 
     def start(self, *names: str) -> None:
         """Start calls of the tenant named by the first letter; they ask for slots in this order."""
         for name in names:
             self._ends[name] = threading.Event()
-            asked = len(self._turns._waiting) + len(self.begun)
+            asked = len(self._slots._waiting) + len(self.started)
             self._pool.submit(self._call, name)
-            while len(self._turns._waiting) + len(self.begun) == asked:
+            while len(self._slots._waiting) + len(self.started) == asked:
                 with self._changed:
                     self._changed.wait(0.01)
 
@@ -36,23 +36,23 @@ class Calls:
 
     def await_begun(self, count: int) -> None:
         with self._changed:
-            assert self._changed.wait_for(lambda: len(self.begun) >= count, 60)
+            assert self._changed.wait_for(lambda: len(self.started) >= count, 60)
 
     def end_all(self) -> None:
         for end in self._ends.values():
             end.set()
 
     def _call(self, name: str) -> None:
-        with self._turns.turn(name[0]):
+        with self._slots.slot(name[0]):
             with self._changed:
-                self.begun.append(name)
+                self.started.append(name)
                 self._changed.notify_all()
             assert self._ends[name].wait(60)
 
 
 def test_no_tenant_has_all_slots_and_the_one_with_the_fewest_calls_is_first() -> None:
     with ThreadPoolExecutor(16) as pool:
-        calls = Calls(Turns(slots=3, of_one=2), pool)
+        calls = Calls(TenantSlots(slots=3, per_tenant=2), pool)
         calls.start("a1", "a2", "a3", "a4")
         calls.await_begun(2)  # the third slot is kept for others
         calls.start("b1", "b2", "c1")
@@ -60,15 +60,15 @@ def test_no_tenant_has_all_slots_and_the_one_with_the_fewest_calls_is_first() ->
         calls.end("a1", then=4)  # c has no running call, b has one
         calls.end("b1", then=5)  # now b has none, a has one
         calls.end("c1", then=6)
-        assert calls.begun == ["a1", "a2", "b1", "c1", "b2", "a3"]
+        assert calls.started == ["a1", "a2", "b1", "c1", "b2", "a3"]
         calls.end_all()
-    assert sorted(calls.begun) == ["a1", "a2", "a3", "a4", "b1", "b2", "c1"]
+    assert sorted(calls.started) == ["a1", "a2", "a3", "a4", "b1", "b2", "c1"]
 
 
 def test_a_call_that_fails_gives_its_slot_back() -> None:
-    one = Turns(slots=1, of_one=1)
+    one = TenantSlots(slots=1, per_tenant=1)
     for _ in range(2):
-        with pytest.raises(ZeroDivisionError), one.turn("a"):
+        with pytest.raises(ZeroDivisionError), one.slot("a"):
             raise ZeroDivisionError
 
 
@@ -83,20 +83,20 @@ def test_a_call_that_fails_gives_its_slot_back() -> None:
 )
 def test_later_steps_of_an_execution_belong_to_the_tenant_of_its_request(request_: dict[str, Any]) -> None:
     tenants = Tenants()
-    assert tenants.of({"input": request_, "execution": "e1"}) == "acme"
-    assert tenants.of({"execution": "e1", "job_id": "j1"}) == "acme"
-    assert tenants.of({"job_id": "j1"}) == "acme"
-    assert tenants.of({"execution": "e2", "job_id": "j2"}) == "e2"  # began before the engine did
+    assert tenants.lookup({"input": request_, "execution": "e1"}) == "acme"
+    assert tenants.lookup({"execution": "e1", "job_id": "j1"}) == "acme"
+    assert tenants.lookup({"job_id": "j1"}) == "acme"
+    assert tenants.lookup({"execution": "e2", "job_id": "j2"}) == "e2"  # began before the engine did
 
 
 @pytest.mark.parametrize("event", [None, [], {}, {"input": 7}, {"input": {"import": {}, "detail": {"object": 1}}}])
 def test_what_names_no_execution_is_nobodys(event: Any) -> None:
-    assert Tenants().of(event) == ""
+    assert Tenants().lookup(event) == ""
 
 
 def test_executions_of_long_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "REMEMBERED", 2)
+    monkeypatch.setattr(tenant_slots, "REMEMBERED", 2)
     tenants = Tenants()
     for name in ("e1", "e2", "e3"):
-        tenants.of({"input": {"import": {"tenant": "acme"}}, "execution": name})
-    assert [tenants.of({"execution": name}) for name in ("e1", "e2", "e3")] == ["e1", "acme", "acme"]
+        tenants.lookup({"input": {"import": {"tenant": "acme"}}, "execution": name})
+    assert [tenants.lookup({"execution": name}) for name in ("e1", "e2", "e3")] == ["e1", "acme", "acme"]

@@ -35,7 +35,7 @@ def bridge(path: Path, workflow: Workflow, *, bucket: tuple[ObjectCreated, ...] 
     return InboxBridge(
         InboxJournal(path / "inbox.db"),
         put=workflow.put,
-        settled=workflow.answer,
+        is_registered=workflow.answer,
         listing=lambda: bucket,
     )
 
@@ -64,7 +64,7 @@ def test_an_execution_that_died_with_the_engine_before_it_was_registered_is_star
     first = bridge(tmp_path, workflow)
     first.offer(upload("a"))
     first.offer(upload("b"))
-    first.settle()
+    first.record_registered()
 
     bridge(tmp_path, workflow, bucket=(upload("a"), upload("b"))).sweep()
 
@@ -75,11 +75,11 @@ def test_an_object_whose_execution_ended_without_a_job_is_offered_again(tmp_path
     workflow = Workflow()
     one = bridge(tmp_path, workflow, bucket=(upload("a"), upload("b")))
     one.sweep()
-    one.settle()
+    one.record_registered()
     assert one.sweep() == 0  # both are still running
 
     workflow.failed, workflow.registered = {"a"}, {"b"}
-    one.settle()
+    one.record_registered()
 
     assert one.sweep() == 1
     assert workflow.started == ["a", "b", "a"]

@@ -154,12 +154,12 @@ def _raise(error: Exception) -> None:
 @pytest.mark.parametrize(
     ("part", "code"),
     [
-        (Part(name="short", command=lambda _: ["/bin/false"], settled_for_s=30), "PART_ENDED"),
+        (Part(name="short", command=lambda _: ["/bin/false"], min_uptime_s=30), "PART_ENDED"),
         (
             Part(name="slow", command=lambda _: ["/bin/sleep", "60"], answers=lambda _: False, ready_timeout_s=0.1),
             "PART_NOT_READY",
         ),
-        (Part(name="odd", settle=lambda _: _raise(ValueError("what?"))), "PART_FAILED"),
+        (Part(name="odd", set_up=lambda _: _raise(ValueError("what?"))), "PART_FAILED"),
     ],
     ids=["ended", "not-ready", "failed"],
 )
@@ -187,7 +187,7 @@ def test_a_worker_is_asked_for_its_group_four_times_a_second_until_it_is_there(
     home: Home, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
-    worker = replace(all_parts(settings)[-1], settled_for_s=0, answers=lambda _: len(pauses) == 3)
+    worker = replace(all_parts(settings)[-1], min_uptime_s=0, answers=lambda _: len(pauses) == 3)
     context = Context(home=home, settings=settings, ports=Ports.load(home.ports_file, settings))
     runner = PartRunner(worker, context, StateTable(context, [worker]))
     monkeypatch.setattr(runner._stopping, "wait", pauses.append)

@@ -13,7 +13,13 @@ import pytest
 
 from orchestration.local import doctor, processes
 from orchestration.local.engine.ecs_tasks import container_order
-from orchestration.local.engine.task_containers import TIMED_OUT, DockerLauncher, docker, lacking, remove_containers
+from orchestration.local.engine.task_containers import (
+    TIMED_OUT,
+    DockerLauncher,
+    docker,
+    missing_requirement,
+    remove_containers,
+)
 from orchestration.local.engine.task_launch import CannotStartError, ContainerOrder
 from orchestration.local.home import Home
 from orchestration.local.status import read_status
@@ -137,7 +143,7 @@ def test_what_is_missing_is_named_by_the_task_and_by_the_doctor(
         launcher(home).launch(ORDER)
     settings = Settings(home=home.path, task_runner="docker")
     [told] = [d for d in doctor.stack(settings, read_status(home)) if d.subject == "tasks"]
-    lack = lacking(settings.task_image)
+    lack = missing_requirement(settings.task_image)
     assert lack is not None
     assert (told.severity, told.code, message in told.text, lack.advice in told.text) == ("wrong", code, True, True)
 
@@ -156,7 +162,7 @@ def test_the_doctor_says_that_docker_and_the_image_are_there(
 def test_a_missing_docker_command_is_named(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    lack = lacking("muster:local")
+    lack = missing_requirement("muster:local")
 
     assert lack is not None
     assert lack.code == "DOCKER_MISSING"

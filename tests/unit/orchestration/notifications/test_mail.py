@@ -134,4 +134,4 @@ def test_a_server_that_says_next_to_nothing_is_left() -> None:
 )
 def test_settings_with_which_no_mail_can_be_sent_are_named(settings: dict[str, str], code: str) -> None:
     with pytest.raises(FatalError, match=code):
-        MailServer.of(Settings(**settings))  # type: ignore[arg-type]
+        MailServer.from_settings(Settings(**settings))  # type: ignore[arg-type]

@@ -87,7 +87,7 @@ def ended(context: Context, error: JobError | None = FAULT, number: int = 1, now
 
 
 def states(context: Context, job_id: str) -> dict[str, tuple[str, int]]:
-    return {f"{r.channel} {r.address}".strip(): (r.state, r.attempts) for r in context.outbox.of(job_id)}
+    return {f"{r.channel} {r.address}".strip(): (r.state, r.attempts) for r in context.outbox.by_subject(job_id)}
 
 
 def test_a_version_is_told_to_the_recipients_of_its_audience_and_of_its_tenant(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_what_could_not_be_delivered_is_delivered_later(context: Context) -> Non
         hook.answers = [503]
         import_records(context).notify(context.notices, job_id, "user-error")
         assert states(context, job_id)[f"webhook {hook.url}"] == ("waiting", 1)
-        [row] = [row for row in context.outbox.of(job_id) if row.channel == "webhook"]
+        [row] = [row for row in context.outbox.by_subject(job_id) if row.channel == "webhook"]
         assert row.last_error == "WEBHOOK_FAILED: 127.0.0.1 answered 503"
         assert row.next_attempt_at_ms is not None
         assert context.outbox.due(row.next_attempt_at_ms - 1) == []
@@ -212,9 +212,9 @@ def test_a_notification_is_given_up_after_so_many_tries_and_can_be_sent_again(co
         told(context, webhooks=(hook.url,))
         hook.answers = [500] * 3
         job = context.jobs.get(ended(context))
-        context.notices.of_job(job, "user-error", 5)
+        context.notices.write_for_job(job, "user-error", 5)
         for _ in range(3):
-            [row] = [r for r in context.outbox.of(job.job_id) if r.channel == "webhook"]
+            [row] = [r for r in context.outbox.by_subject(job.job_id) if r.channel == "webhook"]
             assert not courier(context, tries=3).deliver(row)
         assert states(context, job.job_id)[f"webhook {hook.url}"] == ("given up", 3)
         assert [r.notification_id for r in context.outbox.due(10**15) if r.channel == "webhook"] == []
@@ -229,7 +229,7 @@ def test_a_row_is_tried_by_one_at_a_time_until_the_lease_is_over(context: Contex
     with receiver() as hook:
         told(context, webhooks=(hook.url,))
         job = context.jobs.get(ended(context))
-        [row] = [r for r in context.notices.of_job(job, "user-error", 5) if r.channel == "webhook"]
+        [row] = [r for r in context.notices.write_for_job(job, "user-error", 5) if r.channel == "webhook"]
         with ThreadPoolExecutor(8) as pool:
             delivered = list(pool.map(lambda _: courier(context).deliver(row), range(8)))
         assert (sum(delivered), len(hook.requests)) == (1, 1)
@@ -239,7 +239,7 @@ def test_a_courier_that_died_after_its_claim_is_followed_by_another(context: Con
     with receiver() as hook:
         told(context, webhooks=(hook.url,))
         job = context.jobs.get(ended(context))
-        [row] = [r for r in context.notices.of_job(job, "user-error", 5) if r.channel == "webhook"]
+        [row] = [r for r in context.notices.write_for_job(job, "user-error", 5) if r.channel == "webhook"]
         assert context.outbox.claim(row, 1_000)
         assert [r for r in context.outbox.due(60_000) if r.channel == "webhook"] == []
         [again] = [r for r in context.outbox.due(61_000) if r.channel == "webhook"]
@@ -287,7 +287,7 @@ def test_jobs_that_had_ended_before_notifications_came_are_not_told(tmp_path: Pa
     migrate.downgrade(url, "0002")
     migrate.upgrade(url)
     assert context.outbox.unnotified(finished_before_ms=10**15, finished_after_ms=0) == []
-    assert [(r.channel, r.state) for r in context.outbox.of(job_id)] == [("log", "delivered")]
+    assert [(r.channel, r.state) for r in context.outbox.by_subject(job_id)] == [("log", "delivered")]
     context.database.close()
 
 
@@ -305,7 +305,7 @@ def test_recipients_that_cannot_be_told_are_refused_and_nothing_is_changed(conte
                 recipients=context.recipients,
                 settings=context.settings,
             )
-    assert [r.address for r in context.recipients.of(ACME, AUDIENCE_ID)] == ["a@b"]
+    assert [r.address for r in context.recipients.get(ACME, AUDIENCE_ID)] == ["a@b"]
     with pytest.raises(UserError, match="UNKNOWN_TENANT"):
         set_recipients(
             TenantName("nobody"),
@@ -349,10 +349,10 @@ def test_without_a_secret_webhooks_wait_for_one(context: Context) -> None:
         told(context, webhooks=(hook.url,))
         job = context.jobs.get(ended(context))
         without = context.settings.with_(webhook_secret=Secret(""))
-        [row] = [r for r in context.notices.of_job(job, "user-error", 5) if r.channel == "webhook"]
+        [row] = [r for r in context.notices.write_for_job(job, "user-error", 5) if r.channel == "webhook"]
         assert not Courier(context.outbox, without, backoff=Backoff(), dice=random.Random(1)).deliver(row)
         assert hook.requests == []
-        [row] = [r for r in context.outbox.of(job.job_id) if r.channel == "webhook"]
+        [row] = [r for r in context.outbox.by_subject(job.job_id) if r.channel == "webhook"]
         assert (row.state, row.last_error) == ("waiting", "NO_WEBHOOK_SECRET: the setting webhook_secret is not set")
         with pytest.raises(UserError, match="NO_WEBHOOK_SECRET"):
             webhook_key(Context(without).settings, "acme")

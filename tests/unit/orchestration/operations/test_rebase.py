@@ -37,7 +37,7 @@ def tell(context: Context) -> list[tuple[str, str]]:
     """Send the control plane's unsent activations; returns them."""
     unsent = context.activations.unsent()
     for one in unsent:
-        context.activations.sent(one, [0], 9)
+        context.activations.mark_sent(one, [0], 9)
     return [(one.segment, one.kind) for one in unsent]
 
 

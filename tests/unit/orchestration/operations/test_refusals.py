@@ -152,7 +152,7 @@ def test_a_job_that_is_older_than_its_messages_is_ended_as_a_system_error(contex
 
 def test_a_publishing_job_is_never_too_old(context: Context) -> None:
     register(context)
-    context.jobs.adopt(JOB, gone="execution", execution="")
+    context.jobs.adopt(JOB, previous="execution", execution="")
     come_to(context, "VERIFYING", "IMPORTING", "AWAITING", "PUBLISHING")
     sweep(context, MAX_JOB_AGE_S * 1000 + 5_000)
     assert context.jobs.get(JOB).state == "PUBLISHING"
@@ -162,7 +162,7 @@ def test_a_job_that_still_runs_is_not_made_ready_by_a_repair(context: Context) -
     register(context)
 
     def repair() -> None:
-        context.jobs.mend(JOB, receipt={}, outcome={}, finished_at_ms=2, now_ms=2, cause="repaired")
+        context.jobs.repair(JOB, receipt={}, outcome={}, finished_at_ms=2, now_ms=2, cause="repaired")
 
     assert code_of(FatalError, repair) == "NOT_ENDED"
     assert context.jobs.receipt(JOB) is None
@@ -285,7 +285,7 @@ def test_a_stack_that_does_not_run_is_said_before_anything_is_tried(context: Con
 
 
 def test_a_demo_on_a_machine_that_is_too_slow_says_so(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(demo, "TIMEOUT_S", 0.0)
     assert code_of(RetriableError, lambda: demo._follow(context, "key", JOB)) == "DEMO_TOO_SLOW"
 
 
@@ -342,7 +342,7 @@ def test_a_verdict_on_an_older_build_does_not_undo_the_build_that_came_after_it(
 
     versions.meanwhile = build_again
     context.__dict__["versions"] = versions
-    monkeypatch.setattr("orchestration.kinds.publish.complete", lambda *_, **__: None)
+    monkeypatch.setattr("orchestration.kinds.publish.require_complete", lambda *_, **__: None)
     monkeypatch.setattr("orchestration.kinds.publish._request", lambda *_: SimpleNamespace(parts=()))
     assert stage(context, "publish")["state"] == state
     assert context.jobs.get(JOB).build == (newer if late else mine)

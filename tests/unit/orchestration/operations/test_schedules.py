@@ -8,7 +8,7 @@ import pytest
 
 from orchestration.catalog.schedules import Schedule
 from orchestration.control import wiring
-from orchestration.control.schedules import AGAIN_AFTER_MS
+from orchestration.control.schedules import RETRY_AFTER_MS
 from orchestration.kinds.scheduled import event_of, resolve, run_id
 from orchestration.operations.schedules import (
     last_run,
@@ -100,7 +100,7 @@ def test_a_relay_that_died_between_the_start_and_its_note_starts_nothing_twice(
         raise RetriableError("CATALOG_UNAVAILABLE", "no answer")
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(deployment.context.schedules), "started", dies)
+        patch.setattr(type(deployment.context.schedules), "record_run", dies)
         with pytest.raises(RetriableError):
             wiring.schedules(deployment.context).tick(SIX_MS)
     [(execution, event)] = deployment.workflow.inputs.items()
@@ -154,9 +154,9 @@ def test_a_start_that_fails_is_tried_again_and_the_schedule_says_why(deployment:
     assert (trouble or {})["code"] == "ENGINE_UNAVAILABLE"
     assert kept(deployment).next_due_ms == SIX_MS
     deployment.workflow.away = False
-    relay.tick(SIX_MS + AGAIN_AFTER_MS - 1)
+    relay.tick(SIX_MS + RETRY_AFTER_MS - 1)
     assert deployment.workflow.started == []
-    relay.tick(SIX_MS + AGAIN_AFTER_MS + 1_000)
+    relay.tick(SIX_MS + RETRY_AFTER_MS + 1_000)
     assert due_times(deployment) == ["2026-11-26T06:00:00Z"]
     assert kept(deployment).trouble is None
 

@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import pytest
 
 from orchestration.operations.workers import _worker, ranges
-from orchestration.platform.worker_identity import WorkerIdentity, take_identity
+from orchestration.platform.worker_identity import WorkerIdentity, claim_identity
 from schemas.errors import UserError
 from schemas.topics import WORKER_GROUP
 
-TAKES = "import sys; from pathlib import Path; from orchestration.platform.worker_identity import take_identity as t; "
+TAKES = "import sys; from pathlib import Path; from orchestration.platform.worker_identity import claim_identity as t; "
 HOLDS = f"{TAKES}print(t(Path(sys.argv[1]), 'worker', '1').name, flush=True); sys.stdin.read()"
 
 
@@ -24,23 +24,23 @@ def test_each_worker_of_a_home_has_a_name_of_its_own_until_its_process_ends(tmp_
         assert first.stdout is not None
         assert first.stdout.readline() == "worker-1\n"
         with pytest.raises(UserError, match=r"WORKER_RUNS: worker-1 is already running in "):
-            take_identity(tmp_path, "worker", "1")
-        assert take_identity(tmp_path, "worker", "1+").name == "worker-2"
-        assert take_identity(tmp_path, "worker", "1+").name == "worker-3"
-        assert take_identity(tmp_path, "segment-worker", "1").name == "segment-worker-1"
+            claim_identity(tmp_path, "worker", "1")
+        assert claim_identity(tmp_path, "worker", "1+").name == "worker-2"
+        assert claim_identity(tmp_path, "worker", "1+").name == "worker-3"
+        assert claim_identity(tmp_path, "segment-worker", "1").name == "segment-worker-1"
         first.kill()
         first.wait()
-    assert take_identity(tmp_path, "worker", "1").name == "worker-1"
+    assert claim_identity(tmp_path, "worker", "1").name == "worker-1"
 
 
 @pytest.mark.parametrize("wanted", ["", "0", "x", "-1", "1++", "01"])
 def test_what_is_no_number_is_refused(tmp_path: Path, wanted: str) -> None:
     with pytest.raises(UserError, match="BAD_NUMBER"):
-        take_identity(tmp_path, "worker", wanted)
+        claim_identity(tmp_path, "worker", wanted)
 
 
 def test_kafka_tells_the_identity_and_what_it_has(tmp_path: Path) -> None:
-    identity = take_identity(tmp_path, "worker", "7+")
+    identity = claim_identity(tmp_path, "worker", "7+")
     assert str(identity) == f"{socket.gethostname()}/worker-7/{os.getpid()}"
     assert WorkerIdentity.parse(str(identity)) == identity
     places = [SimpleNamespace(topic=topic, partition=p) for topic in "ab" for p in (0, 1, 2, 5)]

@@ -1,6 +1,6 @@
 import pytest
 
-from orchestration.quoting.pace import held_up, seconds, workers_seconds
+from orchestration.quoting.pace import backpressure_s, seconds, workers_seconds
 from tests.unit.orchestration.quoting.figures import stage
 
 
@@ -34,7 +34,7 @@ def test_the_worker_with_the_most_partitions_is_the_last(partitions: int, worker
 
 
 def test_an_importer_waits_for_workers_only_beyond_its_backlog() -> None:
-    assert held_up(100.0, 10_000, 2_500) == pytest.approx(75.0)
-    assert held_up(100.0, 10_000, 10_000) == 0.0
-    assert held_up(100.0, 10_000, 20_000) == 0.0
-    assert held_up(0.0, 0, 20_000) == 0.0
+    assert backpressure_s(100.0, 10_000, 2_500) == pytest.approx(75.0)
+    assert backpressure_s(100.0, 10_000, 10_000) == 0.0
+    assert backpressure_s(100.0, 10_000, 20_000) == 0.0
+    assert backpressure_s(0.0, 0, 20_000) == 0.0

@@ -11,43 +11,43 @@ REMEMBERED: Final = 10_000
 """Executions whose tenant is remembered: more than run at once."""
 
 
-class Turns:
-    """Runs `slots` calls at once, at most `of_one` of them for one tenant. Threads wait in `turn`."""
+class TenantSlots:
+    """Runs `slots` calls at once, at most `per_tenant` of them for one tenant. Threads wait in `slot`."""
 
-    def __init__(self, *, slots: int, of_one: int) -> None:
+    def __init__(self, *, slots: int, per_tenant: int) -> None:
         self._free = slots
-        self._of_one = of_one
+        self._per_tenant = per_tenant
         self._lock = threading.Lock()
         self._running: Counter[str] = Counter()
         self._waiting: dict[int, tuple[str, threading.Event]] = {}
         self._tickets = itertools.count()
 
     @contextmanager
-    def turn(self, tenant: str) -> Iterator[None]:
+    def slot(self, tenant: str) -> Iterator[None]:
         """Wait for a slot, and hold it during the block."""
-        begun = threading.Event()
+        started = threading.Event()
         with self._lock:
-            self._waiting[next(self._tickets)] = tenant, begun
-            self._begin()
-        begun.wait()
+            self._waiting[next(self._tickets)] = tenant, started
+            self._start_waiting()
+        started.wait()
         try:
             yield
         finally:
             with self._lock:
                 self._free += 1
                 self._running[tenant] -= 1
-                self._begin()
+                self._start_waiting()
 
-    def _begin(self) -> None:
+    def _start_waiting(self) -> None:
         while self._free:
             calls = ((self._running[tenant], ticket) for ticket, (tenant, _) in self._waiting.items())
-            first = min((call for call in calls if call[0] < self._of_one), default=None)
+            first = min((call for call in calls if call[0] < self._per_tenant), default=None)
             if first is None:
                 return
-            tenant, begun = self._waiting.pop(first[1])
+            tenant, started = self._waiting.pop(first[1])
             self._free -= 1
             self._running[tenant] += 1
-            begun.set()
+            started.set()
 
 
 class Tenants:
@@ -57,13 +57,15 @@ class Tenants:
         self._known: OrderedDict[str, str] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, event: Any) -> str:
+    def lookup(self, event: Any) -> str:
         """The tenant; for an execution that began before this engine did, the execution's own name."""
         if not isinstance(event, Mapping):
             return ""
         names = [str(event[key]) for key in ("execution", "job_id", "export_id") if event.get(key)]
         with self._lock:
-            tenant = _asked_for(event.get("input")) or next((self._known[n] for n in names if n in self._known), None)
+            tenant = _requested_tenant(event.get("input")) or next(
+                (self._known[n] for n in names if n in self._known), None
+            )
             if tenant is None:
                 return names[0] if names else ""
             for name in names:
@@ -74,13 +76,13 @@ class Tenants:
         return tenant
 
 
-def _asked_for(request: Any) -> str | None:
+def _requested_tenant(request: Any) -> str | None:
     """The tenant in the input of a workflow: a request of ours, or the event of an upload to `<tenant>/<audience>/`."""
     if not isinstance(request, Mapping):
         return None
     for kind in ("import", "export", "snapshot"):
-        if isinstance(asked := request.get(kind), Mapping) and isinstance(asked.get("tenant"), str):
-            return str(asked["tenant"])
+        if isinstance(body := request.get(kind), Mapping) and isinstance(body.get("tenant"), str):
+            return str(body["tenant"])
     match request:
         case {"detail": {"object": {"key": str(key)}}}:
             return key.partition("/")[0]

@@ -1,6 +1,6 @@
 """VerifyFile and ImportToKafka for a snapshot: ask every partition for its members at one instant.
 
-The request is kept with the attempt, so that a partition that has not answered can be asked again (`request_of`).
+The request is kept with the attempt, so that a partition that has not answered can be asked again (`cut_request`).
 """
 
 from hashlib import sha256
@@ -33,7 +33,7 @@ def confirm(job: Job, *, records: ImportRecords, segments: SegmentStore) -> View
     return records.view(job)
 
 
-def ask(
+def request_cuts(
     job: Job, *, records: ImportRecords, segments: SegmentStore, activations: ActivationStore, sender: ActivationSender
 ) -> View:
     """IMPORTING -> AWAITING. Returns early without a change if another attempt or a cancel has overtaken it.
@@ -59,17 +59,17 @@ def ask(
     )
     if records.begin_attempt(job, build={"asked": as_record(asked)}) is None:
         return records.view(jobs.get(job_id))
-    sender.send(request_of(jobs.get(job_id)))
+    sender.send(cut_request(jobs.get(job_id)))
     jobs.end_attempt(job_id, attempt, as_record(asked), now_ms=now_ms())
     cause = f"attempt {attempt}: requested from all partitions"
     _, job = jobs.move(job_id, "AWAITING", now_ms=now_ms(), cause=cause, expecting={"attempt": attempt})
     return records.view(job)
 
 
-def request_of(job: Job) -> CutRequested:
+def cut_request(job: Job) -> CutRequested:
     """The request of the newest attempt. Sending a copy changes nothing."""
-    asked = CutAsked.of(job)
-    return CutRequested(cut_id=asked.cut_id, tenant=job.tenant, segment=segment_of(job), at_us=asked.at_us)
+    wanted = CutAsked.of(job)
+    return CutRequested(cut_id=wanted.cut_id, tenant=job.tenant, segment=segment_of(job), at_us=wanted.at_us)
 
 
 def cut_id_of(job: Job, attempt: Attempt) -> JobId:
