@@ -19,14 +19,14 @@ from orchestration.operations.follow import ExportView, JobView
 from orchestration.operations.job_records import export_record, job_record
 from orchestration.platform.clock import now_ms
 from orchestration.platform.deferred import deferred
-from schemas.ids import JobId
+from schemas.ids import DEFAULT_TENANT, JobId
 
 if TYPE_CHECKING:
     from orchestration.catalog.records import Job
     from orchestration.context import Context
 
 with deferred(__name__):
-    from orchestration.operations import submit, wiring
+    from orchestration.operations import wiring
 
 FIXABLE_BY_SETTINGS: Final = frozenset(
     {
@@ -206,7 +206,7 @@ def settings_remedy(job: "Job") -> str | None:
     """How other settings may help a job that failed on its file. None if they cannot."""
     if job.error is None or job.error.code not in FIXABLE_BY_SETTINGS or job.segment is not None:
         return None
-    name = safe(job.audience) if job.tenant == submit.DEFAULT_TENANT else f"{safe(job.audience)} -t {safe(job.tenant)}"
+    name = safe(job.audience) if job.tenant == DEFAULT_TENANT else f"{safe(job.audience)} -t {safe(job.tenant)}"
     return (
         f"If the file is right, change how it is read with `muster audiences configure {name}` (`create` if it does "
         f"not exist yet), then `muster jobs retry {job.job_id} --with-audience-settings`."

@@ -239,6 +239,6 @@ def inspect(
             settings=context.settings,
         )
     else:
-        found, suggested = inspection.inspect_file(Path(source), kind=wanted, format_=format_)
+        found, suggested = inspection.inspect_file(source, kind=wanted, format_=format_)
     code = ExitCode.OK if found.fault is None else ExitCode.USER_ERROR
     return Answer(value=Inspected(file=found, suggestion=suggested), code=code)

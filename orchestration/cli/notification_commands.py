@@ -9,7 +9,7 @@ import typer
 from connectors.private_files import replace_private
 from orchestration.cli.commands import Done, Group, command, show_done
 from orchestration.cli.console import print_line, print_note, print_table
-from orchestration.cli.session import catalog_context, plain_context, settings
+from orchestration.cli.session import catalog_context, settings
 from orchestration.platform.deferred import deferred
 from schemas.errors import UserError
 
@@ -102,7 +102,7 @@ def key(
 
     Receivers check signatures with it; it is never printed. Without --tenant, it is the key for operators' receivers.
     """
-    signing_key = notifying.webhook_key(plain_context(settings()).settings, tenant)
+    signing_key = notifying.webhook_key(settings(), tenant)
     try:
         replace_private(to, signing_key.reveal())
     except OSError as exc:

@@ -17,6 +17,7 @@ from orchestration.cli.session import catalog_context, plain_context, settings
 from orchestration.platform.clock import now_ms
 from orchestration.platform.deferred import deferred
 from schemas.errors import MusterError
+from schemas.ids import DEFAULT_TENANT
 from schemas.records import as_record
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ with deferred(__name__):
     from orchestration.catalog import audiences, engine
     from orchestration.local import doctor as local_doctor
     from orchestration.local import stack
-    from orchestration.operations import availability, submit, wiring, workers
+    from orchestration.operations import availability, wiring, workers
     from orchestration.operations import doctor as deployment_doctor
 
 TOP = Group("")
@@ -69,7 +70,7 @@ def up(
     """
     ready = stack.up(settings(), free_ports=free_ports, report=_show_part)
     database = engine.Database(ready.catalog_url)
-    audiences.AudienceStore(database).add_tenant(submit.DEFAULT_TENANT, now_ms())
+    audiences.AudienceStore(database).add_tenant(DEFAULT_TENANT, now_ms())
     database.close()
     return Started(stack=stack.status(ready), settings=ready)
 

@@ -122,9 +122,9 @@ class ControlPlaneMetrics:
         yield Sample(metric=ACTIVATIONS_WAITING, value=waiting or 0)
         yield Sample(metric=SEGMENT_AGE, value=0 if as_of_us is None else max(0, now - as_of_us // 1000) / 1000)
         yield Sample(metric=OLDEST_JOB, value=0 if oldest is None else max(0, now - oldest) / 1000)
-        by_state = Counter("given up" if due is None else "failing" if tries else "waiting" for tries, due in rows)
+        pending = Counter("given up" if due is None else "failing" if tries else "waiting" for tries, due in rows)
         for progress in ("waiting", "failing", "given up"):
-            yield Sample(metric=NOTIFICATIONS, value=by_state[progress], labels=(progress,))
+            yield Sample(metric=NOTIFICATIONS, value=pending[progress], labels=(progress,))
         if {"PUBLISHING", "READY"} <= at_ms.keys():
             yield Sample(metric=PUBLISH_SECONDS, value=max(0, at_ms["READY"] - at_ms["PUBLISHING"]) / 1000)
 

@@ -15,7 +15,7 @@ from orchestration.catalog.records import Job
 from orchestration.operations.follow import ABSENCE, ABSENCE_FRESH_MS
 
 RENEW_AFTER_MS: Final = ABSENCE_FRESH_MS // 3
-"""A report that is not renewed for this long is stale: the control plane may be down."""
+"""A report is renewed this often. One older than `ABSENCE_FRESH_MS` is stale: the control plane may be down."""
 _log = logging.getLogger(__name__)
 
 

@@ -36,11 +36,10 @@ from orchestration.operations.audiences import version_record
 from orchestration.operations.follow import JobView
 from orchestration.operations.rejects import read_rejects, rejects_file
 from orchestration.operations.spec import spec_changes
-from orchestration.operations.submit import DEFAULT_TENANT
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Settings
 from schemas.errors import MusterError, RetriableError
-from schemas.ids import AudienceName, JobId
+from schemas.ids import DEFAULT_TENANT, AudienceName, JobId
 from schemas.import_spec import ImportSpec
 from schemas.layout import split_s3_uri
 from schemas.manifest import ExportFormat, Manifest

@@ -26,6 +26,7 @@ from orchestration.local.ports import LOOPBACK, Ports
 from orchestration.platform.logs import configure
 from orchestration.platform.settings import Settings
 from schemas.errors import MusterError, UserError
+from schemas.ids import DEFAULT_TENANT
 from schemas.kafka_address import KafkaAddress
 from schemas.topics import RELAY_GROUP, SEGMENT_WORKER_GROUP, WORKER_GROUP
 
@@ -45,7 +46,6 @@ def setup(settings: Settings) -> int:
     from orchestration.catalog.migrate import upgrade  # noqa: PLC0415 - each part loads what it needs
     from orchestration.context import Context  # noqa: PLC0415
     from orchestration.local.kafka.users import ensure_rules  # noqa: PLC0415
-    from orchestration.operations.submit import DEFAULT_TENANT  # noqa: PLC0415
     from orchestration.platform.clock import now_ms  # noqa: PLC0415
 
     upgrade(settings.catalog_url)

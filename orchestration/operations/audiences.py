@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from orchestration.kinds.specs import Specs
     from segmentation.versions import VersionInfo, VersionStore
 
-COMPACT_TARGET_BYTES: Final = 128 * 1024 * 1024
 COLUMN_KEYS: Final = frozenset({"columns", "drop_columns", "retype_columns"})
 """Keys of an import spec that are checked against existing versions."""
 
@@ -146,9 +145,7 @@ def rollback(
     return _published(audience, outcome)
 
 
-def compact(
-    versions: "VersionStore", audience: Audience, target_bytes: int = COMPACT_TARGET_BYTES
-) -> Published | AlreadyPublished:
+def compact(versions: "VersionStore", audience: Audience, target_bytes: int) -> Published | AlreadyPublished:
     """Publish the same members in fewer files, as a new version.
 
     Raises `UserError` NOTHING_PUBLISHED, `RetriableError`.

@@ -88,7 +88,6 @@ class ServiceChecks:
         yield from _jobs(self.jobs)
 
     def _catalog(self, remedy: str) -> Iterator[Diagnosis]:
-
         text = f"{len(self.audiences.all())} audiences"
         actual, expected = revisions(self.settings.catalog_url)
         if actual == expected:
@@ -104,7 +103,6 @@ class ServiceChecks:
         yield Diagnosis(severity="ok", subject="object store", text=f"buckets {', '.join(names)} can be read")
 
     def _machines(self, remedy: str) -> Iterator[Diagnosis]:
-
         prefix = self.settings.machine_prefix
         names = [machine.name for machine in machine_specs()]
         missing = []
@@ -133,7 +131,6 @@ def run_check(subject: str, check: Callable[[], Iterator[Diagnosis]], remedy: st
 
 
 def _topics(settings: Settings, remedy: str) -> Iterator[Diagnosis]:
-
     found = topic_differences(settings)
     for difference in found:
         subject = f"topic {difference.topic}"
@@ -147,7 +144,6 @@ def _topics(settings: Settings, remedy: str) -> Iterator[Diagnosis]:
 
 
 def _workers(settings: Settings) -> Diagnosis:
-
     if members := group_members(settings.kafka_bootstrap, WORKER_GROUP):
         return Diagnosis(severity="ok", subject="workers", text=f"{members} workers share the partitions")
     log = "worker-1.log" if settings.engine_url else "the log group of the workers"

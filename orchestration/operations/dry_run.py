@@ -111,7 +111,7 @@ class DryRuns:
     s3: S3Access
     settings: "Settings"
     specs: "Specs"
-    versions: "VersionStore"
+    versions: "Callable[[], VersionStore]"
 
     def run(
         self,
@@ -172,9 +172,11 @@ class DryRuns:
         )
 
     def _base(self, audience: "Audience | None") -> Base | None:
-        if audience is None or (info := self.versions.current(ref_of(audience))) is None:
+        if audience is None:
             return None
-        return Base(info=info, parts=tuple(self.versions.files(ref_of(audience), info.version)))
+        ref, versions = ref_of(audience), self.versions()
+        info = versions.current(ref)
+        return None if info is None else Base(info=info, parts=tuple(versions.files(ref, info.version)))
 
 
 def compare(

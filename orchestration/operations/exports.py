@@ -1,4 +1,4 @@
-"""Exports with a manifest, and their verification."""
+"""Exports with a manifest that this process carries out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -45,10 +45,11 @@ class Suggestion:
     hints: tuple[str, ...]
 
 
-def inspect_file(path: Path, *, kind: ImportKind, format_: str | None) -> tuple[Inspection, Suggestion]:
+def inspect_file(source: str, *, kind: ImportKind, format_: str | None) -> tuple[Inspection, Suggestion]:
     """Inspect a local file. Raises `UserError` SOURCE_GONE, SOURCE_UNREADABLE, EMPTY_FILE."""
+    path = Path(source)
     check_readable(path)
-    return _inspect(str(path), path, kind=kind, format_=format_, limits=ParseLimits(), store=None)
+    return _inspect(source, path, kind=kind, format_=format_, limits=ParseLimits(), store=None)
 
 
 def inspect_object(

@@ -51,12 +51,11 @@ def set_recipients(
 
 def hints(settings: "Settings", recipients: "Sequence[Recipient]") -> list[str]:
     """Settings that are missing before these recipients can be notified."""
-    s = settings
     channels = {r.channel for r in recipients}
     missing = []
-    if "email" in channels and not (s.smtp_host and s.smtp_from):
+    if "email" in channels and not (settings.smtp_host and settings.smtp_from):
         missing.append("No mail is sent until the settings smtp_host and smtp_from are set.")
-    if "webhook" in channels and not s.webhook_secret:
+    if "webhook" in channels and not settings.webhook_secret:
         missing.append("No webhook is sent until the setting webhook_secret is set.")
     return missing
 

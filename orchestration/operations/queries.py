@@ -1,16 +1,15 @@
 """Reads published versions: SQL over them, and the export of one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from connectors.lake.sql import Answer, Resolved, query
 from connectors.lake.sql_tree import AudienceCall, RejectsCall
 from connectors.sinks.parquet_export import ExportedFile, export_parquet
 from orchestration.catalog.references import ref_of
 from orchestration.kinds.export.destinations import require_export_prefix
-from orchestration.operations.submit import DEFAULT_TENANT
 from orchestration.platform.settings import SANDBOX_REQUIRED
 from schemas.errors import UserError
 from schemas.ids import Version, tenant_name
@@ -27,12 +26,10 @@ if TYPE_CHECKING:
     from orchestration.platform.settings import Settings
     from segmentation.versions import VersionStore
 
-SQL_TIMEOUT_S: Final = 3600.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queries:
-    """SQL over published versions and rejects."""
+    """SQL over published versions and rejects. `versions` is called only for an audience: the lake is slow to load."""
 
     audiences: "AudienceStore"
     jobs: "JobStore"
@@ -40,10 +37,10 @@ class Queries:
     objects: "ObjectStore"
     s3: "S3Access"
     settings: "Settings"
-    versions: "VersionStore"
+    versions: "Callable[[], VersionStore]"
 
     @contextmanager
-    def sql(self, text: str, *, tenant: str = DEFAULT_TENANT, timeout_s: float = SQL_TIMEOUT_S) -> Iterator[Answer]:
+    def sql(self, text: str, *, tenant: str, timeout_s: float) -> Iterator[Answer]:
         """Run one SELECT over `audience('x')` and `rejects('job')`; audiences without `tenant =>` belong to `tenant`.
 
         Raises as `connectors.lake.sql.query`, and `UserError` UNKNOWN_AUDIENCE, NOTHING_PUBLISHED, NO_REJECTS.
@@ -54,12 +51,7 @@ class Queries:
 
         required = self.settings.sandbox == SANDBOX_REQUIRED
         with query(
-            text,
-            resolve,
-            s3=self.s3,
-            limits=self.limits,
-            timeout_s=timeout_s,
-            sandbox_required=required,
+            text, resolve, s3=self.s3, limits=self.limits, timeout_s=timeout_s, sandbox_required=required
         ) as answer:
             yield answer
 
@@ -67,7 +59,7 @@ class Queries:
         match call:
             case AudienceCall():
                 audience = self.audiences.get(call.tenant or tenant_name(tenant), call.audience)
-                info, parts = version_files(self.versions, audience, call.version)
+                info, parts = version_files(self.versions(), audience, call.version)
                 return Resolved(files=[part.uri for part in parts], schema=info.row_schema)
             case RejectsCall():
                 job = self.jobs.get(call.job)

@@ -139,12 +139,11 @@ class Rebase:
             if time.monotonic() > deadline:
                 raise RetriableError(
                     "NOT_TOLD",
-                    "the relay has not resent all rules: is it running? Nothing has changed; start it and try again",
+                    "the relay has not resent all rules: is it running? Start it and repeat; the archive is unchanged",
                 )
             sleep(POLL_S)
 
     def _topic(self, topic: str) -> TopicFound:
-
         bootstrap, partitions = self.settings.kafka_bootstrap, self.settings.partitions
         topic_id, known = TopicIds(bootstrap).topic_id(topic), self.archive.topic_id(topic)
         starts, ends = log_starts(bootstrap, topic, partitions), log_ends(bootstrap, topic, partitions)
@@ -159,13 +158,11 @@ class Rebase:
         )
 
     async def _foreign_checkpoints(self, log_epoch: int) -> tuple[Partition, ...]:
-
         settings, other = self.settings, []
         for partition in map(Partition, range(settings.partitions)):
             checkpoint = checkpoints.latest(self.staging, settings.staging_bucket, partition)
-            if (
-                checkpoint is None or checkpoint.log_epoch < log_epoch
-            ):  # a worker already starts over from such a checkpoint
+            # A worker already starts over from a checkpoint of an earlier epoch.
+            if checkpoint is None or checkpoint.log_epoch < log_epoch:
                 continue
             log = LogReader(settings.kafka_bootstrap, MEMBERSHIP_CHANGES, partition)
             await log.start(0)

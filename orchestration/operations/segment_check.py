@@ -105,9 +105,8 @@ class SegmentCheck:
             found = self._compare(segment, meaning, cuts, deadline, sleep)
             if only is not None:
                 return found
-            known = self.meanings
-            everything = _below(known.activity(segment.tenant), cuts)
-            return replace(found, outside=known.outside(segment.tenant, meaning, everything))
+            everything = _below(self.meanings.activity(segment.tenant), cuts)
+            return replace(found, outside=self.meanings.outside(segment.tenant, meaning, everything))
         finally:
             self._remove(request)  # 5
 
@@ -149,8 +148,7 @@ class SegmentCheck:
                     partition=cut.partition,
                 )
         self._wait_for_archive(cuts, deadline, sleep)  # 3
-        known = self.meanings
-        activity = known.activity(segment.tenant, cuts[0].partition if len(cuts) == 1 else None)
+        activity = self.meanings.activity(segment.tenant, cuts[0].partition if len(cuts) == 1 else None)
         by_instant: dict[int, list[SegmentCut]] = defaultdict(list)
         for cut in cuts:
             by_instant[cut.at_us].append(cut)
@@ -159,10 +157,9 @@ class SegmentCheck:
             for at_us, group in by_instant.items()
         ]
         parts = [cut.part for cut in cuts if cut.part is not None]
-        comparison = known.queries.compare(questions, parts, SAMPLE)
-        if (
-            find(self.segments, segment.tenant, name).segment != segment or self._active_meaning(segment) != meaning
-        ):  # 4
+        comparison = self.meanings.queries.compare(questions, parts, SAMPLE)
+        present = find(self.segments, segment.tenant, name).segment
+        if present != segment or self._active_meaning(segment) != meaning:  # 4
             raise RetriableError(
                 "SEGMENT_CHANGED",
                 f"the meaning of the rule of {name} has changed in the meantime; check again",

@@ -79,8 +79,7 @@ def find(segments: "SegmentStore", tenant: str, name: str) -> SegmentOverview:
 
 def change_state(segments: "SegmentStore", tenant: str, name: str, action: str) -> Segment:
     """`pause`, `resume` or `delete` a segment. Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT, SEGMENT_IN_USE."""
-    store = segments
-    change = {"pause": store.pause, "resume": store.resume, "delete": store.delete}[action]
+    change = {"pause": segments.pause, "resume": segments.resume, "delete": segments.delete}[action]
     return change(tenant_name(tenant), segment_name(name), now_ms=now_ms())
 
 

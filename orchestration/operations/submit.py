@@ -8,7 +8,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from orchestration.kinds.events import KEY_MAX_BYTES, ImportRequest
 from orchestration.kinds.snapshot.request import SnapshotRequest
@@ -17,7 +17,7 @@ from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.workflow.engine import IMPORT_MACHINE
 from schemas.activity_columns import is_fixed
 from schemas.errors import UserError
-from schemas.ids import AudienceName, JobId, TenantName, audience_name, tenant_name
+from schemas.ids import DEFAULT_TENANT, AudienceName, JobId, TenantName, audience_name, tenant_name
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import target_name
 from schemas.layout import UPLOADS_PREFIX, split_s3_uri
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from orchestration.kinds.specs import Specs
     from orchestration.platform.settings import Settings
     from orchestration.workflow.engine import WorkflowEngine
-
-DEFAULT_TENANT: Final = TenantName("default")
 
 
 def check_target(audiences: "AudienceStore", tenant: str, target: str) -> tuple[TenantName, AudienceName]:

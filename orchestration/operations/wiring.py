@@ -68,7 +68,7 @@ def dry_runs(context: "Context") -> "DryRuns":
         s3=context.s3,
         settings=context.settings,
         specs=kinds.specs(context),
-        versions=context.versions,
+        versions=lambda: context.versions,
     )
 
 
@@ -154,7 +154,7 @@ def queries(context: "Context") -> "Queries":
         objects=context.objects,
         s3=context.s3,
         settings=context.settings,
-        versions=context.versions,
+        versions=lambda: context.versions,
     )
 
 

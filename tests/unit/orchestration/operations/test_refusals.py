@@ -226,7 +226,7 @@ def test_an_audience_with_a_running_job_is_not_deleted(context: Context) -> None
 
 def test_there_is_nothing_to_compact_before_the_first_version(context: Context) -> None:
     found = audiences.find(context.audiences, "acme", "vip")
-    assert code_of(UserError, lambda: audiences.compact(context.versions, found)) == "NOTHING_PUBLISHED"
+    assert code_of(UserError, lambda: audiences.compact(context.versions, found, 2**20)) == "NOTHING_PUBLISHED"
 
 
 def test_a_rollback_that_another_publish_overtook_is_to_be_looked_at_again(
