@@ -108,9 +108,9 @@ class FaustApp:
             return
         self.error = exc
         if isinstance(exc, MusterError):
-            _log.critical("worker ends: %s", exc)
+            _log.critical("the worker stops: %s", exc)
         else:
-            _log.critical("worker ends: %r", exc, exc_info=exc)
+            _log.critical("the worker stops: %r", exc, exc_info=exc)
         self._stopping()
         timer = threading.Timer(CRASH_GRACE_S, os._exit, (CRASH_EXIT_CODE,))
         timer.daemon = True

@@ -74,7 +74,7 @@ def test_a_cancelled_import_ends_in_an_aborted_execution_with_nothing_staged_and
     assert context.jobs.get(job.job_id).state == "CANCELLED"
     sweep(context, job)
 
-    job_id = operations_wiring.submission(context).resubmit(job)
+    job_id = operations_wiring.submission(context).resubmit(context.jobs.get(job.job_id))
     again = ended(context, until(lambda: context.jobs.find(job_id), "the job of the retry"))
     assert_published(context, again, users)
     way = [(t.state, t.cause) for t in context.jobs.history(again.job_id)]
