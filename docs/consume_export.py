@@ -1,9 +1,9 @@
 """Read Muster's exports from a Kafka topic without Muster: python consume_export.py BROKER TOPIC SCHEMAS
 
 SCHEMAS is a folder with the .avsc files (schemas/avro). Needs confluent-kafka, fastavro, pyarrow, and beside it
-verify_export.py (xxhash) and kafka_client.py, which says what BROKER is. Prints each export that is there as a whole,
-once; exit code 1: something is not. The numbers are those of consuming.md. Exports are held in memory: a
-consumer that goes on for ever does what step 8 says.
+verify_export.py (xxhash) and kafka_client.py, which explains BROKER. Prints each complete export once; exit code 1: one
+is incomplete or damaged. The numbers are those of consuming.md. Exports are held in memory: a consumer that runs
+continuously does what step 8 says.
 """
 
 import io
@@ -20,7 +20,7 @@ from verify_export import digest, parsed
 
 
 def decoder(folder):
-    """Bytes -> (name of the message, its fields); (None, None) for what is none of these messages."""  # 1
+    """Bytes -> (name of the message, its fields); (None, None) for any other message."""  # 1
     schemas = [json.loads(path.read_text(encoding="utf-8")) for path in Path(folder).rglob("*.avsc")]
     known = {fingerprint(to_parsing_canonical_form(s), "CRC-64-AVRO"): (s["name"], parse_schema(s)) for s in schemas}
 

@@ -2,13 +2,13 @@
 
     python follow_segments.py BROKER SCHEMAS [STORE [MANIFEST RECEIPT]]
 
-SCHEMAS is a folder with the .avsc files (schemas/avro). STORE is a file (SQLite) with the members and how far the topic
-was read: run it again with the same arguments and it goes on, also where it was killed. A new store begins with the
-topic, or with a snapshot of one segment and follows that: MANIFEST of a whole export of it, RECEIPT as `muster receipt
-JOB --json` prints it. Prints each change that counts as a line of JSON, up to where the topic ends now; a line may come
-again after a kill. Exit code 1: something contradicts what was told before. Needs confluent-kafka, fastavro, pyarrow,
-and beside it verify_export.py (xxhash) and kafka_client.py, which says what BROKER is. The numbers are those of
-consuming.md; step 6 for ever is to run it in a loop.
+SCHEMAS is a folder with the .avsc files (schemas/avro). STORE is a SQLite file with the members and the offsets read so
+far: run it again with the same arguments and it resumes where it stopped or was killed. A new store starts at the
+beginning of the topic, or at a snapshot of one segment, which it then follows: MANIFEST of an export of all members,
+RECEIPT as `muster receipt JOB --json` prints it. Prints each valid change as a line of JSON, up to the current end of
+the topic; lines may repeat after a crash. Exit code 1: the log contradicts the stored state. Needs confluent-kafka,
+fastavro and pyarrow, and beside it verify_export.py (xxhash) and kafka_client.py, which explains BROKER. The numbers
+are those of consuming.md; to run continuously, loop over step 6.
 """
 
 import io
@@ -28,11 +28,11 @@ TOPIC = "muster.membership-changes"
 
 
 class ContradictionError(Exception):
-    """What was told does not fit to what was told before. Nothing of it is kept: begin anew, with a snapshot."""
+    """The log contradicts the stored state; the batch is rolled back. Start again from a snapshot."""
 
 
 def decoder(folder):
-    """Bytes -> (name of the message, its fields); (None, None) for what is none of these messages."""  # 1
+    """Bytes -> (name of the message, its fields); (None, None) for any other message."""  # 1
     schemas = [json.loads(path.read_text(encoding="utf-8")) for path in Path(folder).rglob("*.avsc")]
     known = {fingerprint(to_parsing_canonical_form(s), "CRC-64-AVRO"): (s["name"], parse_schema(s)) for s in schemas}
 
@@ -46,7 +46,7 @@ def decoder(folder):
 
 
 class Memberships:
-    """Who is in which segment, and how far each partition was read: one transaction keeps both."""
+    """Members per segment and the next offset per partition, stored in one transaction."""
 
     def __init__(self, store=":memory:"):
         self.db = sqlite3.connect(store)
@@ -57,18 +57,18 @@ class Memberships:
         """)
         self.followed = self.db.execute("SELECT tenant, segment FROM followed").fetchone()
 
-    def places(self):
-        """Where to read on: partition -> offset."""
+    def offsets(self):
+        """Where to resume: partition -> offset."""
         return dict(self.db.execute("SELECT partition, next_offset FROM places"))
 
     def begin(self, manifest, receipt):
-        """Take in the members of a snapshot, and from where on its changes follow."""
+        """Load the members of a snapshot, and the offsets at which its changes start."""
         made, export = (json.loads(Path(path).read_text(encoding="utf-8")) for path in (receipt, manifest))
         for name in ("tenant", "audience", "version", "snapshot_id"):
             if made[name] != export[name]:
                 raise ContradictionError(f"the receipt has {name} {made[name]}, the manifest {export[name]}")
         if export["delta"] or export["rows"] != export["members"]:
-            raise ContradictionError("it is not an export of all members")
+            raise ContradictionError("this is not an export of all members")
         if fault := verify_export.main(manifest):
             raise ContradictionError(fault)
         self.followed = (made["tenant"], made["snapshot"]["segment"])
@@ -114,18 +114,18 @@ class Memberships:
             else:
                 sql, more = "DELETE FROM members WHERE (tenant, segment, user) = (?, ?, ?)", ()
             if self.db.execute(sql, member + more).rowcount == 0:
-                raise ContradictionError(f"{here}: {member} was told twice")
+                raise ContradictionError(f"{here}: duplicate change of {member}")
             yield {"tenant": m["tenant"], "segment": m["segment"], "cause": m["cause"], **row}
 
 
-def batches(broker, places):
-    """Lists of (partition, offset, value), from these places or the topic's beginning to where it ends now."""
+def batches(broker, offsets):
+    """Lists of (partition, offset, value), from these offsets or the beginning of the topic to its current end."""
     settings = {**kafka_client.settings(broker), "group.id": "unused", "enable.auto.commit": False}
-    # What the topic has forgotten is an error: to go on behind it would lose changes.
+    # Expired offsets are an error: skipping them would lose changes.
     consumer = Consumer({**settings, "enable.partition.eof": True, "auto.offset.reset": "error"})
     try:
         partitions = consumer.list_topics(TOPIC, timeout=30).topics[TOPIC].partitions
-        consumer.assign([TopicPartition(TOPIC, p, places.get(p, OFFSET_BEGINNING)) for p in partitions])
+        consumer.assign([TopicPartition(TOPIC, p, offsets.get(p, OFFSET_BEGINNING)) for p in partitions])
         at_end = set()
         while len(at_end) < len(partitions):
             batch = []
@@ -143,9 +143,9 @@ def batches(broker, places):
 
 def main(broker, folder, store=":memory:", *snapshot):
     decode, memberships = decoder(folder), Memberships(store)
-    if snapshot and not memberships.places():
+    if snapshot and not memberships.offsets():
         memberships.begin(*snapshot)
-    for batch in batches(broker, memberships.places()):
+    for batch in batches(broker, memberships.offsets()):
         with memberships.db:  # 6
             for partition, offset, value in batch:
                 for change in memberships.take(partition, offset, *decode(value)):

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 
 def settings(broker):
-    """What every client of confluent-kafka is given; hold it back from logs, since it has the password."""
+    """Settings of every confluent-kafka client; never log them, since they contain the password."""
     if "://" not in broker:
         return {"bootstrap.servers": broker}
     protocol, _, rest = broker.partition("://")

@@ -31,7 +31,7 @@ def check_part(part: Part, batches: Iterable[pa.RecordBatch], schema: RowSchema,
             raise _mismatch(part, f"{ids.null_count} rows have no user id")
         if not _ascending(ids, last):
             raise _mismatch(part, "its user ids are not sorted and distinct")
-        if part.partition is not None and (strangers := _strangers(ids, part.partition, partitions)):
+        if part.partition is not None and (strangers := _misplaced_users(ids, part.partition, partitions)):
             raise _mismatch(part, f"{strangers} of its users belong to other partitions of {partitions}")
         actual += digest_rows(batch, schema)
         last = ids[-1]
@@ -47,7 +47,7 @@ def _ascending(ids: pa.StringArray, last: pa.Scalar | None) -> bool:
     return len(ids) == 1 or bool(pc.all(pc.less(ids[:-1], ids[1:])).as_py())
 
 
-def _strangers(ids: pa.StringArray, partition: int, partitions: int) -> int:
+def _misplaced_users(ids: pa.StringArray, partition: int, partitions: int) -> int:
     counts = murmur2_partitions(*string_buffers(ids), partitions, np.empty(len(ids), np.int32))
     return len(ids) - int(counts[partition])
 

@@ -76,7 +76,7 @@ def _publish(
     parsed: ParsedRows, attempt: ImportAttempt, evidence: Evidence, sender: Sender, on_progress: OnProgress
 ) -> PublishReport:
     warm()  # while the parser's child starts: loading the kernels takes a fifth of a second
-    sender.ask_fence()
+    sender.check_fence()
     for started in attempt.start_markers():  # 2
         sender.send(started.partition, started)
     chunker = Chunker(attempt)
@@ -93,7 +93,7 @@ def _publish(
     progress.report(last=True)
     compare(chunker.digests, evidence, parsed.summary)  # 5
     if ends := attempt.end_markers(chunker.chunks, chunker.digests):  # 6
-        sender.ask_fence()
+        sender.check_fence()
         for ended in ends:
             sender.send(ended.partition, ended)
         sender.await_acknowledgements()

@@ -61,8 +61,8 @@ class Sender:
         """First and last acknowledged offset of each partition; -1 if none."""
         return tuple(zip(self._first_offsets, self._last_offsets, strict=True))
 
-    def ask_fence(self) -> None:
-        """Ask the fence; raises what it raises."""
+    def check_fence(self) -> None:
+        """Raise if this attempt has been fenced off; raises as the fence does."""
         self._fence.check()
         self._fence_due = self.clock() + FENCE_INTERVAL_S
 
@@ -112,7 +112,7 @@ class Sender:
 
     def _tick(self) -> None:
         if self.clock() >= self._fence_due:
-            self.ask_fence()
+            self.check_fence()
 
 
 class PlainSender:

@@ -49,7 +49,7 @@ def refuse(evidence: Evidence, spec: ImportSpec, first: Mapping[str, Reject], re
 def _too_many_rejects(
     evidence: Evidence, spec: ImportSpec, first: Mapping[str, Reject], rejects_uri: str | None
 ) -> UserError:
-    codes = [code for code, _ in _most_first(evidence)]
+    codes = [code for code, _ in _by_count(evidence)]
     examples = [describe(first[code]) for code in codes[:EXAMPLES]]
     others = f" Others: {'; '.join(examples[1:])}." if examples[1:] else ""
     return UserError(
@@ -80,8 +80,8 @@ def describe(reject: Reject) -> str:
 
 
 def _by_code(evidence: Evidence) -> str:
-    return ", ".join(f"{code} {count}" for code, count in _most_first(evidence))
+    return ", ".join(f"{code} {count}" for code, count in _by_count(evidence))
 
 
-def _most_first(evidence: Evidence) -> list[tuple[str, int]]:
+def _by_count(evidence: Evidence) -> list[tuple[str, int]]:
     return sorted(evidence.rejected_by_code.items(), key=lambda item: (-item[1], item[0]))

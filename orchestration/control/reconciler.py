@@ -61,7 +61,7 @@ class Reconciler(ABC, Generic[JobT]):
         """Let the execution of a job that was too old know of its end."""
 
     def _stuck(self, job: JobT, now_ms: int) -> str | None:  # noqa: ARG002  # for those that can tell
-        """Why nobody works on a job whose execution runs, or none."""
+        """Why a job with a running execution makes no progress. None if it does."""
         return None
 
     def tick(self, now_ms: int) -> None:

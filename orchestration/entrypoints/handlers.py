@@ -60,7 +60,7 @@ STALE_SECRETS: Final = frozenset({"CATALOG_REFUSED", "LOGON_REFUSED"})
 """A password changed while the process slept: the next call needs what Secrets Manager has now."""
 
 
-def _after_refusal(error: MusterError) -> MusterError:
+def _with_fresh_secrets(error: MusterError) -> MusterError:
     """Read the secrets again for the next call; an error that this may fix becomes retriable."""
     if error.code not in STALE_SECRETS:
         return error
@@ -95,7 +95,7 @@ def errors_by_name(handler: Handler) -> Handler:
                 finally:
                     _rest()
             except MusterError as exc:
-                error = _after_refusal(exc)
+                error = _with_fresh_secrets(exc)
                 named = {
                     UserError: _Named.UserError,
                     RetriableError: _Named.RetriableError,

@@ -54,7 +54,7 @@ def send_activity(
         log = archived_log(archive, bootstrap, topic)
         return at_positions(publish_import(parsed, _activity_attempt(job, attempt), **shared), log)
 
-    def first_sight() -> Mapping[str, Any]:
+    def initial_positions() -> Mapping[str, Any]:
         """Before the first message: the ends of the topic (`kinds.builds.LogStart`).
 
         Messages of an attempt are never removed, so a retried job starts where the original started.
@@ -76,7 +76,7 @@ def send_activity(
         objects=objects,
         limits=limits,
         group=SEGMENT_WORKER_GROUP,
-        first_sight=first_sight,
+        initial_positions=initial_positions,
     )
 
 
@@ -88,7 +88,7 @@ def _send(
     objects: ObjectStore,
     limits: ParseLimits,
     group: str,
-    first_sight: Callable[[], Mapping[str, Any]] = dict,
+    initial_positions: Callable[[], Mapping[str, Any]] = dict,
 ) -> View:
     jobs, job_id = records.jobs, job.job_id
     if job.state != "IMPORTING":
@@ -97,7 +97,7 @@ def _send(
         jobs.put(job_id, task_token=None)
     if job.evidence is None:
         raise FatalError("NOT_VERIFIED", f"job {job_id} is IMPORTING without evidence", job=job_id)
-    if (attempt := records.begin_attempt(job, **first_sight())) is None:
+    if (attempt := records.begin_attempt(job, **initial_positions())) is None:
         return records.view(jobs.get(job_id))
     report = records.report(job_id, "import", total=int(job.evidence["accepted"]))
     topic, bootstrap = import_topic(job), records.settings.kafka_bootstrap
