@@ -74,7 +74,7 @@ INTENTS_PREFIX: Final = "intents/"
 UPLOADS_PREFIX: Final = "uploads/"
 """Prefix of local files uploaded by the CLI, which cause no inbox events."""
 
-SEGMENT_SNAPSHOTS_PREFIX: Final = "segments/cuts/"
+CUTS_PREFIX: Final = "segments/cuts/"
 """Prefix of consistent snapshots' members, which segment workers write; kept until their requester has read them."""
 
 AUDIENCES_PREFIX: Final = "audiences/"
@@ -106,7 +106,7 @@ _STAGED: Final = re.compile(
     rf"{IMPORTS_PREFIX}{_JOB}/\d{{6}}/\d{{5}}/(result\.avro|\d{{12}}-\d{{12}}-[0-9a-f]+\.arrow)"
     rf"|{INTENTS_PREFIX}[\w.-]+/\d{{5}}/{_JOB}-\d{{6}}\.avro"
     rf"|{UPLOADS_PREFIX}{NAME_PATTERN.pattern}/{NAME_PATTERN.pattern}/{_JOB}/.+"
-    rf"|{SEGMENT_SNAPSHOTS_PREFIX}{_JOB}/\d{{5}}-[0-9a-f]+\.parquet"
+    rf"|{CUTS_PREFIX}{_JOB}/\d{{5}}-[0-9a-f]+\.parquet"
     rf"|{DOWNLOADS_PREFIX}.+",
     re.ASCII | re.DOTALL,
 )
@@ -273,11 +273,11 @@ def checkpoint_key(partition: Partition, generation: int, changes: int, at_us: i
     return f"{checkpoint_prefix(partition)}{of_epoch}{generation:020d}-{changes:020d}-{at_us:020d}.npz"
 
 
-def segment_snapshot_prefix(cut_id: JobId) -> str:
+def cut_prefix(cut_id: JobId) -> str:
     """Prefix of the members of a consistent snapshot, in the staging bucket."""
-    return f"{SEGMENT_SNAPSHOTS_PREFIX}{cut_id}/"
+    return f"{CUTS_PREFIX}{cut_id}/"
 
 
-def segment_snapshot_key(cut_id: JobId, partition: Partition, content_hash: str) -> str:
+def cut_key(cut_id: JobId, partition: Partition, content_hash: str) -> str:
     """Key of a consistent snapshot's members in one partition; distinct for two owners that both took it."""
-    return f"{segment_snapshot_prefix(cut_id)}{partition:05d}-{content_hash}.parquet"
+    return f"{cut_prefix(cut_id)}{partition:05d}-{content_hash}.parquet"

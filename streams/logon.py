@@ -73,7 +73,7 @@ def faust_options(bootstrap: str) -> dict[str, Any]:
 
 
 def report_refusals(report: Callable[[FatalError], None]) -> None:
-    """Call `told` at each refusal (any thread): `FatalError` LOGON_REFUSED, BROKER_NOT_TRUSTED. The last call wins."""
+    """Call `report` at each refusal (any thread): `FatalError` LOGON_REFUSED, BROKER_NOT_TRUSTED. Last call wins."""
     _STATE.report = report
 
 

@@ -94,7 +94,7 @@ class ChildProcess:
             return self._pidfd >= 0 and not _ends(self._pidfd, 0)
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait for the child to end. False if it still runs after `timeout_s`. Threads may wait side by side."""
+        """Wait for the child to end. False if it still runs after `timeout_s`. Threads may wait at once."""
         began = time.monotonic()
         # The lock keeps `close` from releasing the descriptor that a thread waits for.
         if not self._waiting.acquire(timeout=-1 if timeout_s is None else timeout_s):

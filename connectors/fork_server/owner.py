@@ -18,11 +18,11 @@ Start = Callable[[int, IO[bytes]], subprocess.Popen[bytes]]
 
 
 class ForkServerDiedError(Exception):
-    """The server has exited, or was killed for not answering: its exit code (negative for a signal) and last words."""
+    """The server has exited, or was killed for not answering. `exit_code`: negative for a signal."""
 
-    def __init__(self, exit_code: int, words: str) -> None:
-        super().__init__(exit_code, words)
-        self.exit_code, self.words = exit_code, words
+    def __init__(self, exit_code: int, stderr: str) -> None:
+        super().__init__(exit_code, stderr)
+        self.exit_code, self.stderr = exit_code, stderr
 
     @property
     def from_outside(self) -> bool:

@@ -171,7 +171,9 @@ def _content_fault(table: "Table", key: ArchiveKey, file: "DataFile") -> str | N
 
     offset = table.schema().find_field(OFFSET).field_id
     bounds: list[Any] = [
-        from_bytes(LongType(), bounds[offset]) for bounds in (file.lower_bounds, file.upper_bounds) if offset in bounds
+        from_bytes(LongType(), by_field[offset])
+        for by_field in (file.lower_bounds, file.upper_bounds)
+        if offset in by_field
     ]
     if not (bounds and key.first_offset <= bounds[0] and bounds[-1] < key.end_offset):
         return f"{file.file_path} has records from offset {bounds[:1]} to {bounds[1:]}"

@@ -34,7 +34,7 @@ HIGH_WATER_VERSION: Final = P + "high-water-version"
 EXPIRED_THROUGH: Final = P + "expired-through"
 _TAG: Final = re.compile(r"v([1-9]\d*)")
 LEASE_TAG: Final = re.compile(r"held-v[1-9]\d*-(\w+)")
-"""Tag for a job's lease on a version; see `holding`."""
+"""Tag for a job's lease on a version; see `leases`."""
 
 
 def tag_name(version: Version) -> str:

@@ -48,7 +48,7 @@ class Outstanding:
             self._delivered[delivery.partition].append(delivery)
 
     def committed(self, positions: Sequence[int]) -> None:
-        """Record that the workers have taken everything before these offsets, one per partition."""
+        """Record the committed offsets of the workers, one per partition."""
         for partition, position in enumerate(positions):
             waiting = self._delivered[partition]
             while waiting and waiting[0].offset < position:

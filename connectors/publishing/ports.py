@@ -30,7 +30,7 @@ class Backlog(Protocol):
     """How far the workers have read the import topic."""
 
     def committed(self) -> tuple[int, ...]:
-        """Offset, per partition, before which the workers' group has taken everything; 0 if it has taken nothing yet.
+        """Committed offset of the workers' group, per partition; 0 if it has committed none.
 
         Blocks up to a few seconds. Raises `RetriableError` KAFKA_UNAVAILABLE.
         """

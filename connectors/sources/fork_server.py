@@ -50,7 +50,7 @@ def _start(control_fd: int, output: IO[bytes]) -> subprocess.Popen[bytes]:
 
 def _error(died: ForkServerDiedError) -> MusterError:
     code = died.exit_code
-    detail = {"exit_code": code, "stderr": died.words}
+    detail = {"exit_code": code, "stderr": died.stderr}
     if died.from_outside:
         return RetriableError("PARSER_KILLED", f"the parser was killed from outside (signal {-code})", **detail)
     return FatalError("PARSER_FAILED", f"the parser cannot be started: it ended with code {code}", **detail)

@@ -64,8 +64,8 @@ class ActivationStore:
 
         Two control planes that send at once, one of them late, leave an older message behind a newer one.
         """
-        emitted = activations.alias()
-        last = sa.select(sa.func.max(emitted.c.sequence)).where(emitted.c.segment_id == segments.c.segment_id)
+        later = activations.alias()
+        last = sa.select(sa.func.max(later.c.sequence)).where(later.c.segment_id == segments.c.segment_id)
         other = segment_partitions.c.paused | (segments.c.rule_version != segment_partitions.c.rule_version)
         query = (
             sa.select(
@@ -137,13 +137,13 @@ class ActivationStore:
         a, chosen = activations.c, activated_audiences.c
         unsent = sa.select(a.sequence).where(a.tenant == tenant, a.sent_at_ms.is_(None)).limit(1)
         same_audience = audiences.c.audience_id == chosen.audience_id
-        unnotified = (
+        unsent_audiences = (
             sa.select(chosen.audience_id)
             .join(audiences, same_audience)
             .where(audiences.c.tenant == tenant, chosen.told.is_(False))
         )
         with self._database.read() as connection:
-            return all(connection.execute(query.limit(1)).first() is None for query in (unsent, unnotified))
+            return all(connection.execute(query.limit(1)).first() is None for query in (unsent, unsent_audiences))
 
     def audience(self, audience_id: JobId) -> ActivatedAudience | None:
         """The version that workers use for an audience. None if no rule has named the audience."""
@@ -158,7 +158,7 @@ class ActivationStore:
         with self._database.write() as connection:
             upsert(connection, activated_audiences, {"audience_id": audience_id}, values)
 
-    def mark_emitted(self, audience_id: JobId, version: Version) -> None:
+    def mark_audience_sent(self, audience_id: JobId, version: Version) -> None:
         """Record that every partition has it."""
         a = activated_audiences.c
         with self._database.write() as connection:

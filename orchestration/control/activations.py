@@ -133,9 +133,9 @@ class Activations:
             elif known.told and sent in {None, current.version}:
                 return  # the last message wins: another instance may have published a later version before this one
             self._sender.send(AudienceActivated(tenant=tenant, audience=name, version=current.version))
-            self._activations.mark_emitted(audience.audience_id, current.version)
+            self._activations.mark_audience_sent(audience.audience_id, current.version)
             sent = current.version
-            _log.info("workers notified: audience %s is at version %d", name, sent)
+            _log.info("sent to workers: audience %s is at version %d", name, sent)
 
     def _repeat_cut_request(self, job: Job) -> None:
         try:

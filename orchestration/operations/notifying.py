@@ -42,7 +42,7 @@ def set_recipients(
     """
     check_recipients(settings, emails, webhooks)
     if tenant not in audiences.tenants():
-        raise UserError("UNKNOWN_TENANT", f"there is no tenant {tenant!r}", tenant=tenant)
+        raise UserError("UNKNOWN_TENANT", f"tenant {tenant!r} does not exist", tenant=tenant)
     if emails or nobody:
         recipients.replace(tenant, audience_id, "email", emails)
     if webhooks or nobody:

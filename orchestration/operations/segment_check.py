@@ -30,7 +30,7 @@ from orchestration.platform.clock import fresh_id, now_ms
 from schemas.codec import CODEC, UndecodableError
 from schemas.errors import MusterError, RetriableError, UserError
 from schemas.ids import JobId, Partition
-from schemas.layout import segment_snapshot_prefix
+from schemas.layout import cut_prefix
 from schemas.segment_messages import CutRequested, SegmentCut
 from schemas.topics import EVENTS, PROFILES, SEGMENT_STATUS
 from segmentation.expressions.literals import EPOCH
@@ -216,7 +216,7 @@ class SegmentCheck:
     def _remove(self, request: CutRequested) -> None:
         """Files that a partition writes too late, or that cannot be removed now, are removed with other orphans."""
         try:
-            self.objects.delete_prefix(self.settings.staging_bucket, segment_snapshot_prefix(request.cut_id))
+            self.objects.delete_prefix(self.settings.staging_bucket, cut_prefix(request.cut_id))
         except MusterError as exc:
             _log.warning("the members of cut %s were not removed: %s", request.cut_id, exc)
 

@@ -52,7 +52,9 @@ def require_tenant(audiences: "AudienceStore", tenant: TenantName) -> None:
         return
     if tenant != DEFAULT_TENANT:
         raise UserError(
-            "UNKNOWN_TENANT", f"there is no tenant {tenant!r}; `muster tenants create {tenant}`", tenant=tenant
+            "UNKNOWN_TENANT",
+            f"tenant {tenant!r} does not exist; create it with `muster tenants create {tenant}`",
+            tenant=tenant,
         )
     audiences.add_tenant(tenant, now_ms())
 
@@ -253,7 +255,7 @@ def check_readable(path: Path) -> None:
             if not file.read(1):
                 raise UserError("EMPTY_FILE", f"{path} is empty", path=str(path))
     except FileNotFoundError as exc:
-        raise UserError("SOURCE_GONE", f"there is no file {path}", path=str(path)) from exc
+        raise UserError("SOURCE_GONE", f"file {path} does not exist", path=str(path)) from exc
     except OSError as exc:
         raise UserError("SOURCE_UNREADABLE", f"{path} cannot be read: {exc.strerror}", path=str(path)) from exc
 

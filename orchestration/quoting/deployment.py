@@ -89,7 +89,7 @@ class Deployment:
         return BacklogLimit().chunks * CHUNK_MAX_ROWS * self.partitions
 
     def resources(self, target: ComputeTarget) -> Resources:
-        """Resources of a step in a place."""
+        """Resources of a step on a compute target."""
         match target:
             case "function":
                 gb = function_gb(LARGE_FUNCTION)

@@ -61,7 +61,7 @@ class PartitionSegments:
         return emitted
 
     def activate(self, message: Activation, offset: int, history: PartitionHistory, at_us: int) -> list[Emission]:
-        """Apply one activation message. Raises as `TenantSegments.activate`; the message is then passed over.
+        """Apply one activation message. Raises as `TenantSegments.activate`; the message is then skipped.
 
         Changes caused by time are returned as well, and lost if this raises: call `advance` to `at_us` first.
         """

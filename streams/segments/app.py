@@ -93,7 +93,7 @@ class SegmentWorker:
         self._tasks: dict[int, PartitionTask] = {}
         self.faust.consume(ACTIVITY_TOPICS, self._accept, self)
         self.faust.app.task(self._follow_archive)
-        self.faust.app.task(self._pass_gaps)
+        self.faust.app.task(self._skip_gaps)
         self.faust.app.on_before_shutdown.connect(self._shut_down)
 
     def samples(self) -> list[Sample]:
@@ -183,7 +183,7 @@ class SegmentWorker:
             if not lane.live:
                 return
 
-    async def _pass_gaps(self) -> None:
+    async def _skip_gaps(self) -> None:
         """Find gaps at the ends of logs, where no later record shows that the offsets hold none."""
         log_ends = LogEnds(self._config.bootstrap)
         await log_ends.start()
@@ -197,13 +197,13 @@ class SegmentWorker:
                 seen = {tp: lane.due for tp, lane in self._lanes.items()}
                 try:
                     for tp, end in (await log_ends.ends(idle)).items():
-                        await self._pass_gap(tp, end)
+                        await self._skip_gap(tp, end)
                 except KafkaError as exc:
                     _log.warning("the end offsets of %d partitions are unknown: %r", len(idle), exc)
         finally:
             await log_ends.stop()
 
-    async def _pass_gap(self, tp: TP, log_end: int) -> None:
+    async def _skip_gap(self, tp: TP, log_end: int) -> None:
         lane = self._lanes.get(tp)
         if lane is None or (due := lane.due) >= log_end:
             return

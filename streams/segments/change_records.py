@@ -11,7 +11,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 def change_of(record: Any) -> OwnerStarted | MembershipChanges | None:
-    """The message of a record. None for what another program wrote there, which is logged and passed over.
+    """The message of a record. None for what another program wrote there, which is logged and skipped.
 
     An error would end every owner of the partition at the same record.
     """

@@ -61,7 +61,7 @@ def fold_records(
 def fold_activation(
     segments: PartitionSegments, snapshots: PendingSnapshots, record: Any, history: PartitionHistory, now_us: int
 ) -> FoldResult:
-    """Apply one record of the activations. An invalid one becomes a dead letter and is passed over."""
+    """Apply one record of the activations. An invalid one becomes a dead letter and is skipped."""
     out = FoldResult(emitted=segments.advance(now_us))  # separate: a refused message does not take these along
     try:
         message = CODEC.decode(record.value)

@@ -1,4 +1,4 @@
-"""One topic of a partition in a task: records that wait, records that were taken, rows not yet in the archive."""
+"""One topic of a partition in a task: records that wait, records that were processed, rows not yet in the archive."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -26,14 +26,14 @@ RECORD_BYTES: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """Records to be taken, at their positions. They cover everything below `end`: a position may hold no record."""
+    """Records to be processed, at their positions. They cover everything below `end`: a position may hold no record."""
 
     records: list[TopicRecord]
     end: int
 
 
 class Input:
-    """Records of `topic`, from the lane's position on. `position`: all records below it were taken.
+    """Records of `topic`, from the lane's position on. `position`: all records below it were processed.
 
     Lanes and the records they deliver use offsets of the log; everything else uses positions (`segmentation.archived`).
     """
@@ -56,19 +56,19 @@ class Input:
         self._waiting: deque[TopicRecord] = deque()
 
     def begin(self, log: ArchivedLog) -> None:
-        """Set the log that is read, before the first record is taken."""
+        """Set the log that is read, before the first record is processed."""
         self.base, self._log_epoch = log.base.get(self._partition, 0), log.epoch
         self.position = self._acked = self.lane.position + self.base
         self.tail = Tail(self._environment.archived.get((self._topic, self._partition), self.position))
 
     @property
     def has_waiting(self) -> bool:
-        """True if records wait to be taken."""
+        """True if records wait to be processed."""
         return bool(self._waiting)
 
     @property
     def full(self) -> bool:
-        """True if too many taken rows are not yet in the archive; no more records are given out then."""
+        """True if too many processed rows are not yet in the archive; no more records are given out then."""
         return self.tail.bytes > self._config.tail_bytes
 
     def put(self, records: Sequence[TopicRecord]) -> None:
@@ -98,7 +98,7 @@ class Input:
         return Drained(records, (self._waiting[0].offset if self._waiting else self._end) + self.base)
 
     def processed(self, drained: Drained, rows: pa.RecordBatch) -> None:
-        """The fold has taken these records; `rows` are their rows."""
+        """The fold has processed these records; `rows` are their rows."""
         self.position = drained.end
         self.tail.add(rows, self.position, self._environment.monotonic())
 

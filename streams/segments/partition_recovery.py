@@ -107,7 +107,7 @@ class PartitionRecovery:
         recovery.extend_to(LogPosition(activations=await self._activations.end()))
         if not rebased:
             await self._environment.in_thread(self._catch_up, segments, recovery, starts)  # 5
-        source = "from the start, ignoring the checkpoint" if rebased else "from a checkpoint"
+        source = "rebased, with the rules of the checkpoint" if rebased else "from a checkpoint"
         _log.info(
             "partition %d: generation=%d, %s of generation %d, events from %d, profiles from %d",
             self._partition,

@@ -277,7 +277,7 @@ class PartitionTask:
             # Changes of a newer owner may lie before `_emitted_to`, and would be in neither.
             await self._check_not_replaced()
             announced = await self._environment.in_thread(
-                self._reporter.snapshot, snapshot, self._environment, self._emitted_to, self._generation
+                self._reporter.cut, snapshot, self._environment, self._emitted_to, self._generation
             )
             await send_all(self._environment, [announced])
 

@@ -1,10 +1,10 @@
-"""Reports of a partition task about its segments: sizes at intervals, and snapshots on request."""
+"""Reports of a partition task about its segments: sizes at intervals, and cuts on request."""
 
 import hashlib
 from collections.abc import Iterator
 
 from schemas.ids import AudienceName, Partition, TenantName
-from schemas.layout import s3_uri, segment_snapshot_key
+from schemas.layout import cut_key, s3_uri
 from schemas.segment_messages import SegmentCut, SegmentStatus
 from schemas.topics import SEGMENT_STATUS
 from segmentation.partitions.partition import PartitionSegments
@@ -27,15 +27,13 @@ class Reporter:
             self._reported_at = now
             yield from self._sizes(segments)
 
-    def snapshot(
-        self, snapshot: PartitionSnapshot, environment: TaskEnvironment, emitted_to: int, generation: int
-    ) -> Sent:
-        """A snapshot, with its file in the staging bucket. `emitted_to`: offset of the first change that it lacks."""
+    def cut(self, snapshot: PartitionSnapshot, environment: TaskEnvironment, emitted_to: int, generation: int) -> Sent:
+        """A cut, with its file in the staging bucket. `emitted_to`: offset of the first change that it lacks."""
         request = snapshot.request
         part = None
         if len(snapshot.members):
             content = snapshot.content()
-            key = segment_snapshot_key(request.cut_id, self._partition, hashlib.sha256(content).hexdigest()[:32])
+            key = cut_key(request.cut_id, self._partition, hashlib.sha256(content).hexdigest()[:32])
             environment.store.put_new(self._config.staging_bucket, key, content)
             part = s3_uri(self._config.staging_bucket, key)
         message = SegmentCut(

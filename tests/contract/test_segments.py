@@ -210,7 +210,7 @@ def test_workers_were_told_everything_once_nothing_of_the_tenant_waits(
     vip = audiences.ensure(ACME, VIP, new_id=job_number(9), now_ms=1)
     outbox.choose(vip.audience_id, Version(1), None)
     assert not outbox.all_sent(ACME)
-    outbox.mark_emitted(vip.audience_id, Version(1))
+    outbox.mark_audience_sent(vip.audience_id, Version(1))
     assert outbox.all_sent(ACME)
 
 
@@ -267,11 +267,11 @@ def test_a_version_that_workers_take_for_an_audience_is_kept_and_the_one_before(
     outbox.choose(audience_id, Version(4), None)
     outbox.choose(audience_id, Version(5), Version(4))
     assert audiences.retained(audience_id) == {1, 4, 5}
-    outbox.mark_emitted(audience_id, Version(4))
+    outbox.mark_audience_sent(audience_id, Version(4))
     found = outbox.audience(audience_id)
     assert found is not None
     assert (found.version, found.earlier, found.told) == (5, 4, False)
-    outbox.mark_emitted(audience_id, Version(5))
+    outbox.mark_audience_sent(audience_id, Version(5))
     outbox.forget_all_but(ACME, [VIP])
     assert audiences.retained(audience_id) == {1, 4, 5}
     outbox.forget_all_but(ACME, [])

@@ -19,7 +19,7 @@ from orchestration.platform.settings import Settings
 from orchestration.workflow.engine import WorkflowEngine
 from schemas.errors import MusterError
 from schemas.ids import Attempt
-from schemas.layout import UPLOADS_PREFIX, segment_snapshot_prefix, staging_prefix
+from schemas.layout import UPLOADS_PREFIX, cut_prefix, staging_prefix
 from schemas.log_ids import bind
 
 SWEEP_AFTER_MS: Final = 5_000
@@ -43,7 +43,7 @@ class EndedJobs:
 
     def _delete_cuts(self, job: Job) -> None:
         for attempt in range(1, job.attempt + 1):
-            prefix = segment_snapshot_prefix(cut_id_of(job, Attempt(attempt)))
+            prefix = cut_prefix(cut_id_of(job, Attempt(attempt)))
             self._objects.delete_prefix(self._settings.staging_bucket, prefix)
 
     def _delete_upload(self, job: Job) -> None:

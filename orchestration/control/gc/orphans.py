@@ -17,7 +17,7 @@ from orchestration.catalog.jobs import JobStore
 from orchestration.platform.settings import Settings
 from schemas.errors import MusterError
 from schemas.ids import JobId
-from schemas.layout import IMPORTS_PREFIX, INTENTS_PREFIX, SEGMENT_SNAPSHOTS_PREFIX, UPLOADS_PREFIX
+from schemas.layout import CUTS_PREFIX, IMPORTS_PREFIX, INTENTS_PREFIX, UPLOADS_PREFIX
 from schemas.topics import HOUR_MS, MAX_JOB_AGE_S
 
 GRACE_MS: Final = HOUR_MS // 6
@@ -53,9 +53,7 @@ class Orphans:
                 e.key for e in objects.list(bucket, UPLOADS_PREFIX) if self._upload_is_unneeded(bucket, e, now_ms)
             ]
             orphans += [
-                e.key
-                for e in objects.list(bucket, SEGMENT_SNAPSHOTS_PREFIX)
-                if _age_ms(e, now_ms) > MAX_JOB_AGE_S * 1000
+                e.key for e in objects.list(bucket, CUTS_PREFIX) if _age_ms(e, now_ms) > MAX_JOB_AGE_S * 1000
             ]  # 3
             for key in orphans:
                 objects.delete(bucket, key)

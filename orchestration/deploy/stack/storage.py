@@ -9,11 +9,11 @@ from aws_cdk import aws_s3 as s3
 from orchestration.deploy.settings import DeploySettings
 from orchestration.deploy.stack.purposes import LOGICAL
 from orchestration.deploy.stack.site import VERSION, Site, acknowledge
-from schemas.layout import IMPORTS_PREFIX, INTENTS_PREFIX, SEGMENT_SNAPSHOTS_PREFIX, UPLOADS_PREFIX
+from schemas.layout import CUTS_PREFIX, IMPORTS_PREFIX, INTENTS_PREFIX, UPLOADS_PREFIX
 
 ABORT_DAYS: Final = 7
 """A multipart upload that is not finished within a week is aborted."""
-EXPIRING: Final = (IMPORTS_PREFIX, INTENTS_PREFIX, UPLOADS_PREFIX, SEGMENT_SNAPSHOTS_PREFIX)
+EXPIRING: Final = (IMPORTS_PREFIX, INTENTS_PREFIX, UPLOADS_PREFIX, CUTS_PREFIX)
 """Prefixes of the staging bucket. Segment checkpoints are excluded: workers start from them, however old."""
 _NO_ACCESS_LOGS: Final = "buckets.access_logs names no bucket: CloudTrail's data events can show who has read what"
 

@@ -4,7 +4,7 @@ import logging
 from datetime import timedelta
 from typing import Any, Final
 
-from connectors.lake.segment_snapshot_parts import snapshot_parts
+from connectors.lake.cut_parts import cut_parts
 from connectors.storage.access import S3Access
 from connectors.storage.duck import DuckLimits
 from connectors.verification.evidence import Evidence
@@ -15,15 +15,15 @@ from orchestration.kinds.materialised import parts_of
 from orchestration.kinds.records import ImportRecords, View
 from orchestration.kinds.segment_meaning import Meanings
 from orchestration.kinds.snapshot.cut_requests import segment_of
-from orchestration.kinds.snapshot.cuts import cut_completion_of, cut_reports
+from orchestration.kinds.snapshot.cuts import cut_completion_of, cut_positions
 from orchestration.platform.clock import now_ms
 from schemas.errors import FatalError, UserError
 from schemas.ids import JobId
 from schemas.layout import data_prefix
 from schemas.records import as_record
 from segmentation.completion import Complete
+from segmentation.cuts import CUT_ROWS, members_of
 from segmentation.expressions.literals import EPOCH
-from segmentation.segment_snapshots import SNAPSHOT_ROWS, members_of
 from segmentation.versions import SegmentRule
 
 _log: Final = logging.getLogger(__name__)
@@ -43,8 +43,8 @@ def build_snapshot(
     if not isinstance(found, Complete):
         raise FatalError("NOT_COMPLETE", f"job {job.job_id} is {job.state}, but {found}", job=job.job_id)
     report = records.report(job_id, "build")
-    audience, asked, cuts = audience_ref(job), CutAsked.of(job), cut_reports(records.progress, job)
-    parts = snapshot_parts(
+    audience, asked, cuts = audience_ref(job), CutAsked.of(job), cut_positions(records.progress, job)
+    parts = cut_parts(
         parts_of(found),
         import_id=job.job_id,
         attempt=found.attempt,
@@ -71,7 +71,7 @@ def build_snapshot(
         attempt=found.attempt,
         base_version=None,
         parts=tuple(parts),
-        columns=SNAPSHOT_ROWS,
+        columns=CUT_ROWS,
         counts=None,
         snapshot=SnapshotBuild(asked=asked, rule=rule, cuts=cuts, outside=_outside(meanings, job)),
     )
@@ -111,5 +111,5 @@ def _evidence(found: Complete) -> Evidence:
         partitions=partitions,
         source_bytes=0,
         decoded_bytes=0,
-        schema_id=SNAPSHOT_ROWS.schema_id,
+        schema_id=CUT_ROWS.schema_id,
     )

@@ -11,7 +11,7 @@ from orchestration.kinds.builds import CutAsked
 from orchestration.kinds.materialised import as_row, from_row
 from schemas.segment_messages import SegmentCut
 from segmentation.completion import Completion
-from segmentation.segment_snapshots import announcement, snapshot_completion
+from segmentation.cuts import announcement, cut_completion
 
 POSITION_FIELDS: Final = ("at_us", "events", "profiles", "activations", "changes", "generation")
 """Log position of a cut: the offsets that it includes, and from which generation and offset on changes follow it."""
@@ -30,10 +30,10 @@ def put_cuts(jobs: JobStore, progress: ProgressStore, cuts: Iterable[SegmentCut]
 def cut_completion_of(progress: ProgressStore, job: Job) -> Completion:
     """Whether every partition has answered the newest attempt, as far as the catalog knows."""
     announced = [from_row(row) for row in progress.partitions(job.job_id)]
-    return snapshot_completion(job.attempt, job.partitions, announced)
+    return cut_completion(job.attempt, job.partitions, announced)
 
 
-def cut_reports(progress: ProgressStore, job: Job) -> list[dict[str, Any]]:
+def cut_positions(progress: ProgressStore, job: Job) -> list[dict[str, Any]]:
     """Log position of each partition's cut: {partition, and the names in `POSITION_FIELDS`}."""
     return [
         {"partition": row.partition, **row.record["cut"]}

@@ -15,7 +15,7 @@ from schemas.ids import AudienceName, TenantName, audience_name, segment_name, t
 from schemas.import_spec import ImportSpec
 from schemas.topics import HOUR_MS
 from segmentation.columns import check_change
-from segmentation.segment_snapshots import SNAPSHOT_ROWS
+from segmentation.cuts import CUT_ROWS
 
 AHEAD_MAX_MS: Final = HOUR_MS
 """While a job waits for its instant, it takes the place of another one in its lane."""
@@ -35,7 +35,7 @@ def new_snapshot(
     into = specs.audiences.for_import(tenant, audience, new_id=fresh_id(), now_ms=now_ms())
     kept = specs.stored(into)
     drop = frozenset(kept.drop_columns)
-    check_change(audience, kept.row_schema, SNAPSHOT_ROWS, drop=drop, retype=frozenset(), from_file=False)
+    check_change(audience, kept.row_schema, CUT_ROWS, drop=drop, retype=frozenset(), from_file=False)
     shrink = None if request.allow_shrink else kept.max_shrink_percent
     order_ms = max(now_ms(), request.at_ms or 0)
     return replace(

@@ -136,12 +136,12 @@ class FunctionProcesses:
                 break
             try:
                 return self._fork()
-            except ForkServerDiedError as on_death:
-                if on_death.from_outside:
-                    _log_replaced(on_death)
+            except ForkServerDiedError as exc:
+                if exc.from_outside:
+                    _log_replaced(exc)
                 else:
                     self._can_fork = False
-                    log.error("starting functions without a fork server: %s", _described(on_death))
+                    log.error("starting functions without a fork server: %s", _described(exc))
         return StartedProcess(self._spawner, self._env, self._output)
 
     def stop(self) -> None:
@@ -163,14 +163,14 @@ class FunctionProcesses:
             raise
 
 
-def _log_replaced(on_death: ForkServerDiedError) -> None:
-    log.error("starting another fork server: %s", _described(on_death))
+def _log_replaced(error: ForkServerDiedError) -> None:
+    log.error("starting another fork server: %s", _described(error))
 
 
-def _described(on_death: ForkServerDiedError) -> str:
-    code = on_death.exit_code
+def _described(error: ForkServerDiedError) -> str:
+    code = error.exit_code
     ending = f"by a signal ({(signal.strsignal(-code) or str(-code)).lower()})" if code < 0 else f"with code {code}"
-    return f"the fork server of the functions ended {ending}: {on_death.words.strip() or 'it said nothing'}"
+    return f"the fork server of the functions ended {ending}: {error.stderr.strip() or 'it printed nothing'}"
 
 
 def _kill(pids: Sequence[int]) -> None:

@@ -22,7 +22,7 @@ from orchestration.platform.settings import Secret, Settings
 from schemas.columns import RowSchema
 from schemas.errors import RetriableError, UserError
 from schemas.ids import AudienceName, Partition, Version
-from schemas.layout import s3_uri, segment_snapshot_key
+from schemas.layout import cut_key, s3_uri
 from schemas.row_digest import digest_rows
 from schemas.segment_messages import CutRequested, SegmentCut
 from schemas.topics import EVENTS
@@ -81,7 +81,7 @@ class Stream:
         if mine:
             out = io.BytesIO()
             pq.write_table(pa.table({"user_id": mine}), out)
-            key = segment_snapshot_key(request.cut_id, partition, hashlib.sha256(out.getvalue()).hexdigest())
+            key = cut_key(request.cut_id, partition, hashlib.sha256(out.getvalue()).hexdigest())
             part = s3_uri(self._bucket.name, key)
             put_if_absent(self._bucket.s3.client(), self._bucket.name, key, out.getvalue())
         return SegmentCut(
@@ -162,7 +162,7 @@ def test_a_check_waits_until_workers_have_been_told_what_the_catalog_says(
     context.activations.choose(vip.audience_id, Version(1), None)
     with pytest.raises(RetriableError, match="SEGMENT_NOT_READY: workers have not yet been notified"):
         operations_wiring.segment_check(context).run(ACME, BUYERS, 0, sleep)
-    context.activations.mark_emitted(vip.audience_id, Version(1))
+    context.activations.mark_audience_sent(vip.audience_id, Version(1))
     assert operations_wiring.segment_check(context).run(ACME, BUYERS, 10).comparison.equal
 
 

@@ -26,7 +26,7 @@ from orchestration.platform.settings import Secret, Settings
 from schemas.codec import CODEC
 from schemas.columns import RowSchema
 from schemas.ids import AudienceName, Partition, TenantName
-from schemas.layout import s3_uri, segment_snapshot_key
+from schemas.layout import cut_key, s3_uri
 from schemas.partitioning import partition_of
 from schemas.row_digest import digest_rows
 from schemas.segment_messages import CutRequested, SegmentCut
@@ -276,7 +276,7 @@ class Worker:
             pq.write_table(pa.table({"user_id": mine}), out)
             bucket, key = (
                 self._world.context.settings.staging_bucket,
-                segment_snapshot_key(asked.cut_id, partition, "0" * 32),
+                cut_key(asked.cut_id, partition, "0" * 32),
             )
             part = s3_uri(bucket, key)
             put_if_absent(self._world.context.s3.client(), bucket, key, out.getvalue())

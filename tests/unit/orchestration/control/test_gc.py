@@ -13,7 +13,7 @@ from orchestration.operations import wiring as operations_wiring
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.errors import UserError
 from schemas.ids import Attempt, JobId, Partition
-from schemas.layout import intent_key, segment_snapshot_key, staging_prefix
+from schemas.layout import cut_key, intent_key, staging_prefix
 from schemas.messages import ImportAborted
 from schemas.topics import IMPORTS_SMALL
 from tests.fakes.deployment import Deployment
@@ -238,7 +238,7 @@ def test_what_an_unknown_import_has_staged_is_removed_when_no_job_is_that_old(de
 
 def test_the_members_of_a_cut_are_removed_once_they_are_older_than_any_job(deployment: Deployment) -> None:
     deployment.objects.now = datetime.now(UTC)
-    deployment.objects.put(STAGING, segment_snapshot_key(JobId("01jd0000000000000000000000"), Partition(0), "ab"), b"x")
+    deployment.objects.put(STAGING, cut_key(JobId("01jd0000000000000000000000"), Partition(0), "ab"), b"x")
     orphans = wiring.orphans(deployment.context)
     orphans.tick(deployment.later(hours=71))
     assert len(deployment.objects.keys(STAGING)) == 1

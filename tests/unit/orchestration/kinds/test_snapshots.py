@@ -32,7 +32,7 @@ from schemas.columns import USER_ID, Column, RowSchema
 from schemas.errors import FatalError, UserError
 from schemas.ids import AudienceName, JobId, Partition, Version
 from schemas.import_spec import ImportSpec
-from schemas.layout import segment_snapshot_key
+from schemas.layout import cut_key
 from schemas.row_digest import digest_rows
 from schemas.segment_messages import CutRequested, SegmentCut
 from schemas.topics import SEGMENT_ACTIVATIONS
@@ -60,7 +60,7 @@ def rule(text: str) -> NewRule:
 
 @pytest.fixture(autouse=True)
 def _lake_and_topic(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts of the lake come from the cuts; `tests/integration/lake/test_segment_snapshot_parts.py` has real files."""
+    """Parts of the lake come from the cuts; `tests/integration/lake/test_cut_parts.py` has real files."""
 
     def stored(cuts: Iterable[Part], *, import_id: JobId, data_prefix: str, **_: Any) -> tuple[Part, ...]:
         return tuple(replace(c, uri=f"{data_prefix}{import_id}-{c.partition}.parquet", bytes=9) for c in cuts)
@@ -107,7 +107,7 @@ def asked(deployment: Deployment) -> list[CutRequested]:
 def cut_of(deployment: Deployment, partition: int, users: tuple[str, ...], **given: Any) -> SegmentCut:
     """A worker's answer to the last request."""
     last = asked(deployment)[-1]
-    key = segment_snapshot_key(last.cut_id, Partition(partition), "0")
+    key = cut_key(last.cut_id, Partition(partition), "0")
     values: dict[str, Any] = {
         "cut_id": last.cut_id,
         "rule_version": 1,
@@ -324,7 +324,7 @@ def test_a_cut_by_another_version_of_the_rule_ends_the_attempt_and_the_next_asks
         ({"members": 3}, "reports 3 members, but its digest is"),
         ({"part": None}, "reports 2 members in no file"),
         ({"rule_version": 0}, "has no such segment, but version 1 was requested"),
-        ({"partitions": 3}, "partition 0 of 3 took a snapshot, but the job has 2"),
+        ({"partitions": 3}, "partition 0 of 3 was cut, but the job has 2"),
     ],
 )
 def test_a_cut_that_is_not_what_was_asked_for_is_not_built(
@@ -572,7 +572,7 @@ def test_staged_members_are_removed_when_the_job_has_ended(deployment: Deploymen
     staged = cut_of(deployment, 0, MEMBERS[0]).part
     assert staged is not None
     bucket = deployment.context.settings.staging_bucket
-    mine, anothers = staged.removeprefix("s3://staging/"), segment_snapshot_key(fresh_id(), Partition(0), "0")
+    mine, anothers = staged.removeprefix("s3://staging/"), cut_key(fresh_id(), Partition(0), "0")
     deployment.objects.now = datetime.now(UTC)
     for key in (mine, anothers):
         deployment.objects.put(bucket, key, b"")

@@ -70,7 +70,7 @@ def test_the_death_of_what_forks_ends_its_functions_and_is_logged_and_made_up_fo
         until(lambda: has_ended(first.pid) and has_ended(idle))
         assert pid_of(function) != idle  # the idle process ended with its server, and is not reused
     assert server().pid != first.pid
-    assert REPLACED + "it said nothing" in caplog.messages
+    assert REPLACED + "it printed nothing" in caplog.messages
 
 
 def test_a_server_that_is_killed_while_it_is_asked_is_replaced(
@@ -85,7 +85,7 @@ def test_a_server_that_is_killed_while_it_is_asked_is_replaced(
         first.kill()
         assert asked.result() == 2
     assert server().pid != first.pid
-    assert caplog.messages == [REPLACED + "it said nothing"]
+    assert caplog.messages == [REPLACED + "it printed nothing"]
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from connectors.lake.cut_parts import cut_parts
 from connectors.lake.parts import read_part
-from connectors.lake.segment_snapshot_parts import snapshot_parts
 from connectors.lake.store import IcebergVersionStore
 from connectors.storage.access import S3Access
 from schemas.columns import RowSchema
@@ -41,7 +41,7 @@ def cut_by_a_worker(s3: S3Access, partition: int, users: tuple[str, ...] = USERS
 @pytest.fixture
 def build(s3: S3Access, tmp_path: Path) -> Callable[..., tuple[Part, ...]]:
     def build_it(*cuts: Part, import_id: JobId, ref: AudienceRef) -> tuple[Part, ...]:
-        return snapshot_parts(
+        return cut_parts(
             cuts,
             import_id=import_id,
             attempt=Attempt(1),

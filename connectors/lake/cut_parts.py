@@ -1,4 +1,4 @@
-"""Builds the parts of a version from the members in a consistent snapshot (cut), partition by partition."""
+"""Builds the parts of a version from the members of a cut, partition by partition."""
 
 import tempfile
 from collections.abc import Iterable
@@ -9,14 +9,14 @@ from connectors.storage.access import S3Access
 from connectors.storage.duck import DuckLimits
 from schemas.errors import FatalError
 from schemas.ids import Attempt, JobId
-from segmentation.segment_snapshots import SNAPSHOT_ROWS
+from segmentation.cuts import CUT_ROWS
 from segmentation.versions import Part
 
 
-def snapshot_parts(
-    snapshots: Iterable[Part], *, import_id: JobId, attempt: Attempt, s3: S3Access, limits: DuckLimits, data_prefix: str
+def cut_parts(
+    cuts: Iterable[Part], *, import_id: JobId, attempt: Attempt, s3: S3Access, limits: DuckLimits, data_prefix: str
 ) -> tuple[Part, ...]:
-    """Copy the members to files of the lake; `snapshots` are the announced files in the staging bucket.
+    """Copy the members to files of the lake; `cuts` are the announced files in the staging bucket.
 
     Stored below `data_prefix` under content-addressed names, so a repeated build writes nothing twice. Order and
     partition are checked when the parts are published. Memory: one batch.
@@ -27,16 +27,15 @@ def snapshot_parts(
     parts = []
     limits.temp_directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=limits.temp_directory) as scratch:
-        for snapshot in snapshots:
+        for cut in cuts:
             path = Path(scratch) / "part.parquet"
-            digest = write_rows(read_part(s3, snapshot, SNAPSHOT_ROWS), SNAPSHOT_ROWS, path)
-            if digest != snapshot.digest:
+            digest = write_rows(read_part(s3, cut, CUT_ROWS), CUT_ROWS, path)
+            if digest != cut.digest:
                 raise FatalError(
                     "PART_MISMATCH",
-                    f"snapshot part {snapshot.uri} (partition {snapshot.partition}): digest {digest}, but "
-                    f"{snapshot.digest} was announced",
-                    part=snapshot.uri,
-                    partition=snapshot.partition,
+                    f"cut {cut.uri} (partition {cut.partition}): digest {digest}, but {cut.digest} was announced",
+                    part=cut.uri,
+                    partition=cut.partition,
                 )
             parts.append(
                 store_part(
@@ -46,7 +45,7 @@ def snapshot_parts(
                     data_prefix=data_prefix,
                     import_id=import_id,
                     attempt=attempt,
-                    partition=snapshot.partition,
+                    partition=cut.partition,
                 )
             )
     return tuple(parts)

@@ -1,6 +1,6 @@
-"""Converts consistent snapshots of a segment to partition announcements of a job, and checks each one.
+"""Converts the cuts of a segment to partition announcements of a job, and checks each one.
 
-The parts of the version are compared with the members that a snapshot reports, as with the verification of a file.
+The parts of the version are compared with the members that a cut reports, as with the verification of a file.
 """
 
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ from schemas.messages import PartitionFailed, PartitionMaterialised, ProgressMes
 from schemas.segment_messages import SegmentCut
 from segmentation.completion import Broken, Complete, Completion, Waiting
 
-SNAPSHOT_ROWS: Final = RowSchema()
+CUT_ROWS: Final = RowSchema()
 """Columns of members: only user_id."""
 
 
 def announcement(cut: SegmentCut, job_id: JobId, attempt: Attempt, *, rule_version: int) -> ProgressMessage:
-    """The announcement of a partition's snapshot, for a job that requested members by one version of the rule."""
+    """The announcement of a partition's cut, for a job that requested members by one version of the rule."""
     if cut.rule_version != rule_version:
         has = f"rule version {cut.rule_version}" if cut.rule_version else "no such segment"
         fault = f"partition {cut.partition} has {has}, but version {rule_version} was requested"
-    elif cut.digest.schema_id != SNAPSHOT_ROWS.schema_id or cut.digest.count != cut.members:
+    elif cut.digest.schema_id != CUT_ROWS.schema_id or cut.digest.count != cut.members:
         fault = f"partition {cut.partition} reports {cut.members} members, but its digest is {cut.digest}"
     elif (cut.part is None) != (cut.members == 0):
         fault = f"partition {cut.partition} reports {cut.members} members in {cut.part or 'no file'}"
@@ -53,16 +53,14 @@ def announcement(cut: SegmentCut, job_id: JobId, attempt: Attempt, *, rule_versi
     )
 
 
-def snapshot_completion(attempt: Attempt, partitions: int, announced: Sequence[ProgressMessage]) -> Completion:
-    """Complete if the newest attempt has a valid snapshot of every partition."""
+def cut_completion(attempt: Attempt, partitions: int, announced: Sequence[ProgressMessage]) -> Completion:
+    """Complete if the newest attempt has a valid cut of every partition."""
     parts: dict[Partition, PartitionMaterialised] = {}
     for message in announced:
         if message.attempt != attempt:
             continue
         if message.partitions != partitions:
-            fault = (
-                f"partition {message.partition} of {message.partitions} took a snapshot, but the job has {partitions}"
-            )
+            fault = f"partition {message.partition} of {message.partitions} was cut, but the job has {partitions}"
             return Broken(attempt=attempt, fault=fault)
         if isinstance(message, PartitionFailed):
             return Broken(attempt=attempt, fault=message.reason)
