@@ -65,7 +65,7 @@ def _lake_and_topic(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> 
     def stored(cuts: Iterable[Part], *, import_id: JobId, data_prefix: str, **_: Any) -> tuple[Part, ...]:
         return tuple(replace(c, uri=f"{data_prefix}{import_id}-{c.partition}.parquet", bytes=9) for c in cuts)
 
-    monkeypatch.setattr("orchestration.kinds.snapshot.build.snapshot_parts", stored)
+    monkeypatch.setattr("orchestration.kinds.snapshot.build.cut_parts", stored)
     monkeypatch.setattr("connectors.publishing.activations.KafkaTopicLog", deployment.log)
     deployment.context.segments.create(ACME, BUYERS, rule(RULE), new_id=fresh_id(), author="a", now_ms=1)
     relay(deployment).tick(now_ms())  # sends the rule to the workers
@@ -368,7 +368,7 @@ def test_a_file_that_is_not_what_the_cut_says_fails_the_job_and_publishes_nothin
     def other(*_: Any, **__: Any) -> Any:
         raise FatalError("PART_MISMATCH", "digest ..., but ... was announced")
 
-    monkeypatch.setattr("orchestration.kinds.snapshot.build.snapshot_parts", other)
+    monkeypatch.setattr("orchestration.kinds.snapshot.build.cut_parts", other)
     with pytest.raises(Exception, match="PART_MISMATCH") as raised:
         deployment.step(job, "build_version")
     assert type(raised.value).__name__ == "FatalError"
@@ -382,7 +382,7 @@ def test_a_part_that_lost_a_member_on_the_way_into_the_lake_is_not_published(
     answered(deployment)
     one = digest_rows(pa.table({USER_ID: pa.array(["ann"], pa.string())}), RowSchema())
     lossy = Part(uri="s3://lake/p", rows=1, bytes=9, digest=one, partition=Partition(0))
-    monkeypatch.setattr("orchestration.kinds.snapshot.build.snapshot_parts", lambda *_, **__: (lossy,))
+    monkeypatch.setattr("orchestration.kinds.snapshot.build.cut_parts", lambda *_, **__: (lossy,))
     with pytest.raises(Exception, match="PART_MISMATCH"):
         deployment.step(job, "build_version")
     assert deployment.versions(job) == []
