@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.generate import generate_csv
-from benchmarks.import_bench import GOAL_RATE, ROLES, TENANT, plain_duckdb, whole_import
+from benchmarks.import_bench import GOAL_RATE, ROLES, TENANT, plain_duckdb, put_source, whole_import
 from benchmarks.measure import Measured, Result, best_of
 from benchmarks.setting import Setting
 from connectors.kafka.worker_group import group_members
@@ -133,7 +133,7 @@ def _import(scratch: Path, rows: int, *, workers: int = 1, plain: bool = False) 
         first = folder / "first.csv"
         generate_csv(first, WARM_ROWS)
         for file in (first, path):
-            context.objects.put_file(file, settings.staging_bucket, file.name)
+            put_source(context, file)
             file.unlink()
         whole_import(context, first.name, WARM_ROWS)
         measured, peaks = whole_import(context, path.name, rows)
