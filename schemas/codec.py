@@ -51,6 +51,10 @@ class Codec:
         schemaless_writer(out, schema, record)
         return out.getvalue()
 
+    def header(self, message_type: type[Message]) -> bytes:
+        """The first bytes of every message of a type that `encode` writes."""
+        return self._writers[message_type.__name__][0]
+
     def decode(self, data: bytes | None) -> Message:
         """Decode a message. Raises `UndecodableError`."""
         if data is None or data[:2] != MARKER:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from schemas.buffers import string_buffers
-from schemas.hashing import counting_sort, murmur2_partitions
+from schemas.kernels.hashing import counting_sort, murmur2_partitions
 
 PARTITIONER: Final = "murmur2"
 """Name written into snapshot summaries: parts split by another partitioner or another P must be split again."""

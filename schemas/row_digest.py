@@ -8,7 +8,7 @@ from schemas.arrow import arrow_schema
 from schemas.buffers import string_buffers, validity, word_values
 from schemas.columns import USER_ID, RowSchema
 from schemas.digest import Digest
-from schemas.hashing import chain_strings, chain_words, sum_by_group
+from schemas.kernels.hashing import chain_strings, chain_words, sum_by_group
 from schemas.partitioning import partitions_of
 
 RowHashes = tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]

@@ -10,7 +10,7 @@ from schemas.buffers import string_buffers
 from schemas.columns import USER_ID, RowSchema
 from schemas.digest import Digest
 from schemas.errors import FatalError
-from schemas.hashing import murmur2_partitions
+from schemas.kernels.hashing import murmur2_partitions
 from schemas.row_digest import digest_rows
 from segmentation.versions import Part
 

@@ -4,6 +4,7 @@ A worker with an empty cache compiles for a minute while records wait. The kerne
 intake of records, and by evaluation of rules.
 """
 
+from dataclasses import replace
 from typing import Final
 
 import pyarrow as pa
@@ -25,7 +26,7 @@ from segmentation.evaluation.succession import Succession
 from segmentation.intake.batches import event_batches, profile_batches
 from segmentation.intake.events import ingest_events
 from segmentation.intake.profiles import ingest_profiles
-from segmentation.intake.topic_record import TopicRecord
+from segmentation.intake.topic_records import TopicRecord
 from segmentation.rules.nodes import Member
 from segmentation.rules.parser import parse_rule
 from segmentation.sorting import sort_strings
@@ -51,7 +52,7 @@ def warm() -> None:
     warm_hashing()
     evaluator = Evaluator(_RULES, at_us=_AT_US)
     for at_us in (_AT_US, _AT_US + 2 * _HOUR_US):
-        for _, events in event_batches(ingest_events([_chunk(0), *_events(1)], 1).rows):
+        for _, events in event_batches(ingest_events([_chunk(0), *_events(1), _json_event(5)], 1).rows):
             evaluator.apply_events(events, at_us)
         for _, profiles in profile_batches(ingest_profiles(_profiles(), 1).rows):
             evaluator.apply_profiles(profiles, at_us)
@@ -116,6 +117,11 @@ def _events(offset: int) -> list[TopicRecord]:
         )
         for n in range(4)
     ]
+
+
+def _json_event(offset: int) -> TopicRecord:
+    value = rb'{"user_id":"\u0061","event":"e","occurred_at":"2026-01-01T00:00:00Z","properties":{"n":0.12345678901234567}}'
+    return replace(_events(offset)[0], value=value)
 
 
 def _profiles() -> list[TopicRecord]:

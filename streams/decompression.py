@@ -7,7 +7,7 @@ decompresses to more than `BATCH_MAX_BYTES`, a single record replaces all of its
 
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any, Final, cast
 
@@ -37,10 +37,9 @@ class DecompressionLimitError(Exception):
 def limit_batches() -> None:
     """Apply the limit to aiokafka in this process."""
     decoders = sys.modules[DefaultRecordBatch.__module__]
-    for name, unpack in (("gzip", _gzip), ("zstd", _zstd), ("lz4", _lz4)):
-        setattr(decoders, f"{name}_decode", _limited(unpack))
-    decoders.snappy_decode = _snappy  # type: ignore[attr-defined]
-    fetcher.MemoryRecords = _Batches
+    for name, decode in _DECODERS.items():
+        setattr(decoders, f"{name}_decode", decode)
+    fetcher.MemoryRecords = LimitedBatches
 
 
 def _limited(unpack: Callable[[memoryview], Iterable[bytes]]) -> Callable[[Any], bytes]:
@@ -98,20 +97,36 @@ def _snappy_blocks(packed: memoryview) -> Iterator[memoryview]:
         offset += 4 + size
 
 
-class _Batches:
+_DECODERS: Final[Mapping[str, Callable[[Any], bytes]]] = {
+    "gzip": _limited(_gzip),
+    "snappy": _snappy,
+    "lz4": _limited(_lz4),
+    "zstd": _limited(_zstd),
+}
+"""By name, in the order of Kafka's numbers for them, which begin at 1."""
+
+
+def decompress(packed: bytes, codec_number: int) -> bytes:
+    """The records of a batch. Raises `DecompressionLimitError`, and as the codec does."""
+    return list(_DECODERS.values())[codec_number - 1](packed) if codec_number else packed
+
+
+class LimitedBatches:
     """aiokafka's `MemoryRecords`, with limited batches."""
 
     def __init__(self, fetched: bytes) -> None:
+        self.fetched = fetched
         self._records = MemoryRecords(fetched)
         self.has_next = self._records.has_next
         self.size_in_bytes = self._records.size_in_bytes
 
-    def next_batch(self) -> "_Batch | None":
+    def next_batch(self) -> "LimitedBatch | None":
+        """The next batch. None: there is none."""
         batch = self._records.next_batch()
-        return None if batch is None else _Batch(batch)
+        return None if batch is None else LimitedBatch(batch)
 
 
-class _Batch:
+class LimitedBatch:
     """aiokafka's batch, replaced by one record if it decompresses too far."""
 
     def __init__(self, batch: Any) -> None:
@@ -127,13 +142,17 @@ class _Batch:
         try:
             return iter(self._batch)
         except DecompressionLimitError as exc:
-            stand_in = SimpleNamespace(
-                offset=self._batch.base_offset,
-                timestamp=self._batch.max_timestamp,
-                timestamp_type=self._batch.timestamp_type,
-                key=None,
-                value=OVERSIZE_MARKER + exc.packed,
-                headers=(),
-                checksum=None,
-            )
-            return iter([stand_in])
+            return iter([stand_in(self._batch, exc)])
+
+
+def stand_in(batch: Any, error: DecompressionLimitError) -> Any:
+    """The record that replaces those of a batch."""
+    return SimpleNamespace(
+        offset=batch.base_offset,
+        timestamp=batch.max_timestamp,
+        timestamp_type=batch.timestamp_type,
+        key=None,
+        value=OVERSIZE_MARKER + error.packed,
+        headers=(),
+        checksum=None,
+    )

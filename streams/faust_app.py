@@ -75,13 +75,19 @@ class FaustApp:
         }
 
     def consume(
-        self, topics: Iterable[str], accept: Callable[[EventT[Any]], Awaitable[None]], ownership: Ownership
+        self,
+        topics: Iterable[str],
+        accept: Callable[[EventT[Any]], Awaitable[None]],
+        ownership: Ownership,
+        *,
+        whole_batches: bool = False,
     ) -> None:
         """Pass records of these topics to `accept`, in order within each partition.
 
-        The message of each event is a `streams.guards.Fetched`. `ownership` is notified of partitions gained and lost.
+        The message of each event is a `streams.guards.Fetched`; with `whole_batches` most of its records are a
+        `streams.record_batches.WholeBatch`. `ownership` is notified of partitions gained and lost.
         """
-        install(self.app, ownership)
+        install(self.app, ownership, whole_batches=whole_batches)
 
         async def agent(stream: Any) -> None:
             async for event in stream.noack().events():

@@ -37,6 +37,7 @@ from faust.types import TP, ConsumerMessage
 from schemas.errors import FatalError
 from streams.decompression import limit_batches
 from streams.logon import report_refusals
+from streams.record_batches import as_whole_batches, read_whole_batches
 
 READ_COMMITTED: Final = "read_committed"
 """aiokafka's isolation level: no records after the first open transaction, and none of an aborted one."""
@@ -110,14 +111,18 @@ class GuardedThread(AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
-        consumer._isolation_level = READ_COMMITTED  # noqa: SLF001  # guard 5; used when the consumer is started
+        # Both are used when the consumer is started.
+        consumer._isolation_level = READ_COMMITTED  # noqa: SLF001  # guard 5
+        if cast(SafeConsumer, self.consumer).whole_batches:
+            consumer._value_deserializer = as_whole_batches  # noqa: SLF001
         return consumer
 
 
 class SafeConsumer(Consumer):
-    """Faust's consumer with the guards."""
+    """Faust's consumer with the guards. `whole_batches`: it yields `streams.record_batches.WholeBatch`."""
 
     ownership: Ownership
+    whole_batches: bool = False
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -246,9 +251,10 @@ def start_offset(tp: TP, committed: int | None, earliest: int, latest: int) -> i
     return committed
 
 
-def install(app: App, ownership: Ownership) -> None:
+def install(app: App, ownership: Ownership, *, whole_batches: bool = False) -> None:
     """Set the guarded transport of an app, before the app starts."""
     limit_batches()  # guard 7
+    read_whole_batches()
 
     def report(error: FatalError) -> None:
         app.loop.call_soon_threadsafe(ownership.on_fault, error)
@@ -262,4 +268,5 @@ def install(app: App, ownership: Ownership) -> None:
         Consumer = OwnedConsumer
 
     OwnedConsumer.ownership = ownership
+    OwnedConsumer.whole_batches = whole_batches
     app.transport = OwnedTransport(app.conf.broker_consumer, app)

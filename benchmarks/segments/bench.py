@@ -25,7 +25,7 @@ from benchmarks.setting import Setting
 GOAL_FAUST: Final = 100.0
 GOAL_STREAMS: Final = 4.0
 GOAL_RULES: Final = 0.25  # 49 more rules take at most four times as long
-FAUST_EVENTS, STREAMS_EVENTS, SINGLE_EVENTS = 100_000, 2_000_000, 500_000
+FAUST_EVENTS, STREAMS_EVENTS, SINGLE_EVENTS = 100_000, 2_000_000, 2_000_000
 """At most this many events, with the same share of the users."""
 STREAMS_THREADS: Final = 2
 TIMES: Final = 3

@@ -18,7 +18,7 @@ from segmentation.evaluation.evaluator import Evaluator
 from segmentation.evaluation.plan import ActiveRule
 from segmentation.intake.events import ingest_events
 from segmentation.intake.profiles import ingest_profiles
-from segmentation.intake.topic_record import TopicRecord
+from segmentation.intake.topic_records import TopicRecord
 from segmentation.partitions.change_log import messages
 from segmentation.partitions.checkpoint import Checkpoint, decode, encode
 from segmentation.partitions.log_position import LogPosition

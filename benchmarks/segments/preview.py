@@ -25,7 +25,7 @@ from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES
 from segmentation.archiving import archive_files
 from segmentation.intake.events import ingest_events
 from segmentation.intake.profiles import ingest_profiles
-from segmentation.intake.topic_record import TopicRecord
+from segmentation.intake.topic_records import TopicRecord
 from segmentation.rules.parser import parse_rule
 
 GOAL_S: Final = 2.0

@@ -9,11 +9,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.sources import value_kernel
 from connectors.sources.rejects import Reject, RejectBatch, RejectCode, raw_text
 from connectors.sources.typed_columns import EXPECTED, Converted, string_buffers
 from schemas.ids import USER_ID_MAX_CHARACTERS
 from schemas.import_spec import ImportSpec
+from schemas.kernels import values as value_kernel
 from schemas.topics import ROW_MAX_BYTES
 from segmentation.intake.row_faults import RowFaults, row_faults
 

@@ -16,18 +16,18 @@ from connectors.sources import csv_kernel as kernel
 from connectors.sources.acceptance import Candidates, accept, reject_batches
 from connectors.sources.compression import ByteSource
 from connectors.sources.csv_faults import CODES, fault_reason, unclosed_quote
-from connectors.sources.field_kernel import WORD_BYTES, strings
 from connectors.sources.header import MAX_COLUMNS, check_count, slot_table, wanted_columns
 from connectors.sources.rejects import RAW_MAX_BYTES, Reject, RejectBatch, RejectCode, raw_text
 from connectors.sources.second_file import BOM, REASONS, SecondFile
 from connectors.sources.suggestion import Chooser, Layout
 from connectors.sources.typed_columns import convert_text
-from connectors.sources.utf8_kernel import invalid_utf8_positions, is_utf8
-from connectors.sources.value_kernel import MAX_US
 from schemas.arrow import arrow_schema
 from schemas.columns import Column, ColumnType
 from schemas.errors import UserError
 from schemas.import_spec import ImportSpec
+from schemas.kernels.strings import WORD_BYTES, strings
+from schemas.kernels.utf8 import invalid_utf8_positions, is_utf8
+from schemas.kernels.values import MAX_US
 from schemas.topics import ROW_MAX_BYTES
 
 BLOCK_BYTES: Final = 8 * 1024 * 1024

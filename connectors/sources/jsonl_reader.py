@@ -1,40 +1,31 @@
 """Strict JSON Lines (RFC 8259 objects, one per line, LF or CRLF, UTF-8), in constant memory for any input."""
 
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
-from connectors.sources.acceptance import Candidates, accept, reject_batches
+from connectors.sources.acceptance import accept, reject_batches
 from connectors.sources.compression import ByteSource
 from connectors.sources.csv_reader import BLOCK_BYTES, RECORD_MAX_BYTES, UTF16_BOMS
-from connectors.sources.json_values import (
-    Refused,
-    Shape,
-    converted,
-    no_constant,
-    shape_of,
-    shown,
-    unique,
-    wider,
-)
+from connectors.sources.json_rows import LineRows, Lines, certain_rows, lines_of, without_cr
+from connectors.sources.json_values import Refused, Shape, no_constant, shape_of, unique, wider
 from connectors.sources.rejects import RAW_MAX_BYTES, Reject, RejectBatch, RejectCode, raw_text
 from connectors.sources.second_file import BOM
 from connectors.sources.suggestion import Chooser, Layout
-from connectors.sources.value_kernel import MAX_US
 from schemas.arrow import arrow_schema
-from schemas.columns import ColumnType
+from schemas.columns import ORDINAL, ColumnType
 from schemas.errors import UserError
 from schemas.import_spec import ImportSpec
 from schemas.json_types import json_type
+from schemas.kernels.members import Bytes, Ints, joined
+from schemas.kernels.values import MAX_US
 
 BATCH_LINES: Final = 64 * 1024
 SAMPLE_BYTES: Final = 1024 * 1024
 SAMPLE_LINES: Final = 1000
-SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
 class JsonLinesReader:
@@ -75,22 +66,23 @@ class JsonLinesReader:
         skipped = 0  # bytes of a line over the limit that were dropped, all but its head
         while True:
             block = self._read()
-            rows = _Rows(self._spec)
-            *lines, rest = (carry + block).split(b"\n")
-            pieces = [(line, True) for line in lines]
-            if not block and (rest or skipped):
-                pieces.append((rest, False))
-            for line, ended in pieces:
-                if skipped:
-                    self._add_large(rows, head, skipped + len(line), ended=ended)
-                    skipped = 0
-                else:
-                    self._add(rows, line, ended=ended)
-                if rows.full:
-                    yield from self._results(rows)
-                    rows = _Rows(self._spec)
-            yield from self._results(rows)
+            data, size = joined([carry, block])
+            starts, ends = lines_of(data, size)
+            rest = data[ends[-1] + 1 if len(ends) else 0 : size].tobytes()
+            if skipped and len(ends):
+                yield self._too_large(head, skipped + int(ends[0]), ended=True)
+                starts, ends, skipped = starts[1:], ends[1:], 0
+            for first in range(0, len(ends), BATCH_LINES):
+                lines = slice(first, first + BATCH_LINES)
+                yield from self._read_lines(data, size, starts[lines], ends[lines], ended=True)
             if not block:
+                if skipped:
+                    yield self._too_large(head, skipped + len(rest), ended=False)
+                elif rest:
+                    data, size = joined([rest])
+                    yield from self._read_lines(
+                        data, size, np.zeros(1, np.int32), np.full(1, size, np.int32), ended=False
+                    )
                 return
             carry = rest
             if skipped:
@@ -139,40 +131,65 @@ class JsonLinesReader:
         n = self._source.readinto(memoryview(self._block))
         return bytes(self._block[:n])
 
-    def _add(self, rows: "_Rows", line: bytes, *, ended: bool) -> None:
-        """Check one line. Every line is a row with an ordinal, accepted or not."""
-        ordinal, offset = self._ordinal, self._offset
-        self._ordinal += 1
-        self._offset += len(line) + ended
-        content = line.removesuffix(b"\r") if ended else line
-        try:
-            rows.add(ordinal, offset, content, self._members(content))
-        except Refused as refused:
-            rows.rejects.append(
-                Reject(
-                    ordinal=ordinal,
-                    line=ordinal + 1,
-                    byte_offset=offset,
-                    column=refused.column,
-                    code=refused.code,
-                    reason=refused.reason,
-                    raw=raw_text(content),
-                )
-            )
+    def _read_lines(
+        self, data: Bytes, size: int, starts: Ints, ends: Ints, *, ended: bool
+    ) -> Iterator[pa.RecordBatch | RejectBatch]:
+        """Check some lines (at least one). Every line is a row with an ordinal, accepted or not.
 
-    def _add_large(self, rows: "_Rows", head: bytes, size: int, *, ended: bool) -> None:
-        rows.rejects.append(
-            Reject(
-                ordinal=self._ordinal,
-                line=self._ordinal + 1,
-                byte_offset=self._offset,
-                code=RejectCode.ROW_TOO_LARGE,
-                reason=f"the record is larger than {self._limit} bytes",
-                raw=raw_text(head),
-            )
+        Most are checked together; those that are not certainly objects of the spec, one by one.
+        """
+        lines = Lines(
+            data=data,
+            size=size,
+            starts=starts,
+            ends=without_cr(data, starts, ends) if ended else ends,
+            ordinals=np.arange(self._ordinal, self._ordinal + len(starts)),
+            byte_offsets=self._offset + starts.astype(np.int64) - starts[0],
+        )
+        self._ordinal += len(starts)
+        self._offset += int(ends[-1] - starts[0]) + ended
+        certain, together = certain_rows(lines, self._spec, self._limit)
+        others = LineRows(self._spec)
+        rejects: list[Reject] = []
+        for line in np.flatnonzero(~certain).tolist():
+            content = lines.content(line)
+            ordinal, offset = int(lines.ordinals[line]), int(lines.byte_offsets[line])
+            try:
+                others.add(ordinal, offset, content, self._members(content))
+            except Refused as refused:
+                rejects.append(
+                    Reject(
+                        ordinal=ordinal,
+                        line=ordinal + 1,
+                        byte_offset=offset,
+                        column=refused.column,
+                        code=refused.code,
+                        reason=refused.reason,
+                        raw=raw_text(content),
+                    )
+                )
+        batches = []
+        for candidates in (together, others.candidates()):
+            if len(candidates.ordinals):
+                batch, refused_rows = accept(candidates, self._spec, self._schema, self._received_at_us)
+                batches.append(batch)
+                rejects += refused_rows
+        if (rows := _in_order(batches)) is not None:
+            yield rows
+        yield from reject_batches(sorted(rejects, key=lambda reject: reject.ordinal or 0))
+
+    def _too_large(self, head: bytes, size: int, *, ended: bool) -> RejectBatch:
+        reject = Reject(
+            ordinal=self._ordinal,
+            line=self._ordinal + 1,
+            byte_offset=self._offset,
+            code=RejectCode.ROW_TOO_LARGE,
+            reason=f"the record is larger than {self._limit} bytes",
+            raw=raw_text(head),
         )
         self._ordinal += 1
         self._offset += size + ended
+        return RejectBatch.of([reject])
 
     def _members(self, content: bytes) -> Mapping[str, Any]:
         if len(content) > self._limit:
@@ -194,75 +211,11 @@ class JsonLinesReader:
             raise Refused(RejectCode.NOT_AN_OBJECT, f"the line is {json_type(value)}, not an object")
         return value
 
-    def _results(self, rows: "_Rows") -> Iterator[pa.RecordBatch | RejectBatch]:
-        rejects = rows.rejects
-        if rows.ordinals:
-            batch, refused = accept(rows.candidates(), self._spec, self._schema, self._received_at_us)
-            rejects += refused
-            if batch.num_rows:
-                yield batch
-        yield from reject_batches(rejects)
 
-
-class _Rows:
-    """Column-wise values of the lines of a block."""
-
-    def __init__(self, spec: ImportSpec) -> None:
-        self._spec = spec
-        self.rejects: list[Reject] = []
-        self.ordinals: list[int] = []
-        self._offsets: list[int] = []
-        self._contents: list[bytes] = []
-        self._ids: list[str | None] = []
-        self._values: list[list[Any]] = [[] for _ in spec.columns]
-        self._known = {spec.id_column, *(c.file_name for c in spec.columns)}
-
-    @property
-    def full(self) -> bool:
-        """True if there are enough rows for a batch: a block may consist of nothing but line ends."""
-        return len(self.ordinals) + len(self.rejects) >= BATCH_LINES
-
-    def add(self, ordinal: int, offset: int, content: bytes, members: Mapping[str, Any]) -> None:
-        """Keep the wanted members of an object. Raises `Refused`."""
-        id_ = members.get(self._spec.id_column)
-        if type(id_) is int:
-            id_ = str(id_)
-        elif id_ is not None and not isinstance(id_, str):
-            reason = f"an id is a string or an integer, not {json_type(id_)}"
-            raise Refused(RejectCode.BAD_VALUE, reason, self._spec.id_column)
-        if self._spec.other_columns:
-            self._refuse_unknown(members)
-        wanted = [(self._spec.id_column, id_), *((c.file_name, members.get(c.file_name)) for c in self._spec.columns)]
-        if b"\\u" in content:
-            for name, value in wanted:
-                if isinstance(value, str) and SURROGATE.search(value):
-                    raise Refused(RejectCode.INVALID_UTF8, "half of a surrogate pair is not a character", name)
-        self.ordinals.append(ordinal)
-        self._offsets.append(offset)
-        self._contents.append(content)
-        self._ids.append(id_)
-        for values, (_, value) in zip(self._values, wanted[1:], strict=True):
-            values.append(value)
-
-    def _refuse_unknown(self, members: Mapping[str, Any]) -> None:
-        """Refuse members that came too late to become a column, rather than lose them silently. Raises `Refused`."""
-        for name in members.keys() - self._known:
-            if members[name] is not None or self._spec.kind == "profiles":  # null unsets an attribute
-                reason = "the first lines do not have this member; list it as a column, or keep only listed columns"
-                raise Refused(RejectCode.UNKNOWN_MEMBER, reason, name)
-
-    def candidates(self) -> Candidates:
-        ordinals = np.array(self.ordinals, np.int64)
-        return Candidates(
-            ordinals=ordinals,
-            ids=pa.array(self._ids, pa.string()),
-            columns=[
-                converted(values, column, self._spec.timezone)
-                for values, column in zip(self._values, self._spec.columns, strict=True)
-            ],
-            raw=lambda row: self._contents[row],
-            shown=lambda column, row: shown(self._values[column][row]),
-            lines=ordinals + 1,
-            byte_offsets=np.array(self._offsets, np.int64),
-            may_have_nul=True,
-        )
+def _in_order(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch | None:
+    """All rows by ordinal; None if there are none."""
+    with_rows = [batch for batch in batches if batch.num_rows]
+    if len(with_rows) <= 1:
+        return with_rows[0] if with_rows else None
+    rows = pa.concat_batches(with_rows)
+    return rows.take(pa.array(np.argsort(rows.column(ORDINAL).to_numpy(), kind="stable")))

@@ -18,12 +18,12 @@ from connectors.sources.header import check_count, shown, wanted_columns
 from connectors.sources.rejects import Reject, RejectBatch, RejectCode
 from connectors.sources.suggestion import Chooser, Layout
 from connectors.sources.typed_columns import Converted, array_of, convert_text, resolve_local, string_buffers
-from connectors.sources.utf8_kernel import invalid_utf8_positions
-from connectors.sources.value_kernel import MAX_US, MIN_US
 from schemas.arrow import ARROW_TYPES, arrow_schema
 from schemas.columns import Column, ColumnType
 from schemas.errors import UserError
 from schemas.import_spec import ImportSpec
+from schemas.kernels.utf8 import invalid_utf8_positions
+from schemas.kernels.values import MAX_US, MIN_US
 
 BATCH_ROWS: Final = 64 * 1024
 EXACT_DOUBLE: Final = 2**53

@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.sources import value_kernel
 from schemas.arrow import ARROW_TYPES
 from schemas.columns import Column, ColumnType
 from schemas.errors import UserError
+from schemas.kernels import values as value_kernel
 
 Mask = npt.NDArray[np.uint8]
 

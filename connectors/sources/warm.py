@@ -1,7 +1,7 @@
 """Compile every parsing kernel once to fill numba's cache on disk: `python -m connectors.sources.warm`.
 
 With an empty cache, a parser would compile for half a minute, and so would the next one if the cache cannot be written.
-JSON Lines and Parquet use the same kernels.
+Parquet uses the same kernels.
 """
 
 import io
@@ -9,6 +9,7 @@ from typing import Final
 
 from connectors.sources.compression import CountedSource
 from connectors.sources.csv_reader import CsvReader
+from connectors.sources.jsonl_reader import JsonLinesReader
 from connectors.sources.rejects import RejectBatch
 from schemas.columns import Column
 from schemas.import_spec import ImportSpec
@@ -42,15 +43,23 @@ _CSV: Final = b"\n".join(
         b"",
     )
 )
+_JSON: Final = b"""
+{"user_id": "\\u0061", "n": 1, "x": 0.5, "d": "2026-01-01", "t": "2026-01-01T00:00:00Z", "b": true, "s": "x"}
+{"user_id": "b", "n": 2, "x": 0.12345678901234567}
+"""
 
 
 def warm() -> None:
     """Call every kernel, in this thread alone. Takes half a minute if nothing is cached yet, 0.2 s otherwise."""
     digests = PartitionDigests(_SPEC.row_schema, partitions=1)
-    source = CountedSource(io.BytesIO(_CSV))
-    for found in CsvReader(source, _SPEC, block_bytes=_BLOCK_BYTES, record_limit=_RECORD_BYTES):
-        if not isinstance(found, RejectBatch):
-            digests.add(found)
+    csv, json_lines = CountedSource(io.BytesIO(_CSV)), CountedSource(io.BytesIO(_JSON))
+    for reader in (
+        CsvReader(csv, _SPEC, block_bytes=_BLOCK_BYTES, record_limit=_RECORD_BYTES),
+        JsonLinesReader(json_lines, _SPEC),
+    ):
+        for found in reader:
+            if not isinstance(found, RejectBatch):
+                digests.add(found)
 
 
 if __name__ == "__main__":

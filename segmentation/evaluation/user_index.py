@@ -12,7 +12,7 @@ import pyarrow as pa
 from numba import njit, uint64
 
 from schemas.buffers import string_buffers, validity
-from schemas.hashing import chain_strings, read64
+from schemas.kernels.hashing import chain_strings, read64
 from segmentation.evaluation.columns import Columns, Users, grown
 
 EMPTY: Final = -1
@@ -119,7 +119,7 @@ def _entry(user, h):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
 
 @njit(cache=True, nogil=True)
 def _same(data, start, end, stored, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Compare eight bytes at a time. Positions are unsigned; `schemas.hashing` explains why."""
+    """Compare eight bytes at a time. Positions are unsigned; `schemas.kernels.hashing` explains why."""
     p, last, q = uint64(start), uint64(end), uint64(at)
     while p + uint64(8) <= last:
         if read64(data, p) != read64(stored, q):

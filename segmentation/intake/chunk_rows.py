@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from schemas.activity import MAX_PROPERTIES, SOURCE_MAX_CHARACTERS
+from schemas.activity import MAX_PROPERTIES, OFFSET, SOURCE_MAX_CHARACTERS
 from schemas.activity_columns import columns_fault
 from schemas.arrow import arrow_schema, schema_of
 from schemas.columns import ORDINAL, USER_ID, ImportKind, RowSchema
@@ -25,7 +25,7 @@ from schemas.row_digest import row_hashes
 from schemas.rows import chunk_fault, decode_rows
 from segmentation.intake.refusals import RefusalCode, Refused
 from segmentation.intake.row_faults import row_faults
-from segmentation.intake.topic_record import TopicRecord
+from segmentation.intake.topic_records import TopicRecord
 from segmentation.intake.values import check_tenant, check_text
 
 C = TypeVar("C", EventChunk, ProfileChunk)
@@ -184,3 +184,12 @@ def joined(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBat
     if len(batches) == 1:
         return batches[0]
     return pa.concat_batches(batches or [pa.RecordBatch.from_pylist([], schema=schema)])
+
+
+def by_offset(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
+    """All rows as one batch, ascending by offset; the rows of one record keep their order."""
+    rows = joined(batches, schema)
+    offsets = rows.column(OFFSET).to_numpy()
+    if (offsets[1:] >= offsets[:-1]).all():
+        return rows
+    return rows.take(pa.array(np.argsort(offsets, kind="stable")))

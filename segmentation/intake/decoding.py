@@ -7,7 +7,7 @@ from schemas.activity import RECORD_MAX_BYTES
 from schemas.codec import CODEC, MARKER, UndecodableError
 from schemas.messages import EventRecord, Message, ProfileRecord
 from segmentation.intake.refusals import RefusalCode, Refused
-from segmentation.intake.topic_record import TopicRecord
+from segmentation.intake.topic_records import TopicRecord
 
 REGISTRY_MAGIC: Final = 0
 """First byte written by serializers with a schema registry."""

@@ -1,6 +1,7 @@
 """Records of the events topic -> rows, events to forward to their partition, and refusals.
 
-1. A record is decoded and checked; an invalid one is refused, with a code and a reason for the dead letters.
+1. A record is decoded and checked: most single records together (`single_records`), all others one by one. An invalid
+   one is refused, with a code and a reason for the dead letters.
 2. The user of a single record belongs to one partition. If the record is in another one, a producer uses another
    partitioner: the event is forwarded, and counts where it arrives. A misplaced chunk is refused instead.
 3. Every record has exactly one of these three outcomes, and the same records always have the same.
@@ -8,56 +9,92 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
-from typing import cast
+from typing import Final, cast
 
 import numpy as np
 import pyarrow as pa
 
-from schemas.activity import EVENT_ROWS, PROPERTIES_TYPE, RECEIVED_AT, RECORD_MAX_BYTES
+from schemas.activity import EVENT_ROWS, PROPERTIES, PROPERTIES_TYPE, RECEIVED_AT, RECORD_MAX_BYTES, TENANT
 from schemas.activity_columns import EVENT, EVENT_ID, OCCURRED_AT
 from schemas.codec import CODEC
 from schemas.columns import ORDINAL, USER_ID
 from schemas.ids import Partition
+from schemas.kernels import avro_records as avro
+from schemas.kernels.members import ABSENT, INTEGER, NULL, OBJECT, STRING, Mask
 from schemas.messages import EventChunk, EventRecord, PropertyValue
 from schemas.partitioning import partitions_of
-from segmentation.intake.chunk_rows import ChunkRows, joined, repeated, rows_of_chunks
+from segmentation.intake.chunk_rows import ChunkRows, by_offset, joined, repeated, rows_of_chunks
 from segmentation.intake.decoding import check_key, decode
 from segmentation.intake.identity import chunk_identities, record_identities
 from segmentation.intake.json_records import event_of_json
 from segmentation.intake.refusals import Refusal, RefusalCode, Refused
+from segmentation.intake.row_faults import row_faults
+from segmentation.intake.single_records import OPTIONAL_STRING, Shape, Singles, valid_singles
 from segmentation.intake.tenants import Existed, any_tenant, require_tenant
-from segmentation.intake.topic_record import Move, TopicRecord
+from segmentation.intake.topic_records import Move, RecordBatch, TopicRecord, records_of, refused_records
 from segmentation.intake.value_maps import maps_of_records, maps_without_nulls
 from segmentation.intake.values import check_event
+
+_SHAPE: Final = Shape(
+    kinds={
+        USER_ID: frozenset({STRING}),
+        EVENT: frozenset({STRING}),
+        OCCURRED_AT: frozenset({INTEGER, STRING}),
+        PROPERTIES: frozenset({OBJECT, NULL, ABSENT}),
+        EVENT_ID: OPTIONAL_STRING,
+        TENANT: OPTIONAL_STRING,
+    },
+    avro_header=CODEC.header(EventRecord),
+    avro_fields={
+        USER_ID: avro.TEXT,
+        EVENT: avro.TEXT,
+        OCCURRED_AT: avro.LONG,
+        PROPERTIES: avro.VALUES,
+        EVENT_ID: avro.OPTIONAL_TEXT,
+        TENANT: avro.TEXT,
+    },
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventIntake:
-    """Outcome of some records: `rows` (`EVENT_ROWS`, in order of offsets), and the others by offset."""
+    """Outcome of some records: `rows` (`EVENT_ROWS`, in order of offsets), and the others by offset.
 
+    `records`: their number. `refused`: the records of `refusals`.
+    """
+
+    records: int
     rows: pa.RecordBatch
     moves: tuple[Move, ...]
     refusals: tuple[Refusal, ...]
+    refused: tuple[TopicRecord, ...]
 
 
-def ingest_events(records: Sequence[TopicRecord], partitions: int, existed: Existed = any_tenant) -> EventIntake:
-    """Take `records` of one partition, ascending by offset; `partitions` is the P of the topic.
+def ingest_events(
+    found: Sequence[TopicRecord | RecordBatch], partitions: int, existed: Existed = any_tenant
+) -> EventIntake:
+    """Take records of one partition, ascending by offset; `partitions` is the P of the topic.
 
-    Raises what `existed` raises.
+    Raises what `existed` raises, and `FatalError` BROKEN_BATCH.
     """
-    batches: list[pa.RecordBatch] = []
+    if not found:
+        return EventIntake(records=0, rows=joined([], EVENT_ROWS), moves=(), refusals=(), refused=())
+    records = records_of(found)
+    batches, taken = valid_singles(records, _SHAPE, partial(_rows_of_singles, partitions=partitions, existed=existed))
+    others = [records[index] for index in np.flatnonzero(~taken).tolist()]
     moves: list[Move] = []
     refusals: list[Refusal] = []
     for single, consecutive in groupby(
-        _messages(records, refusals, existed), key=lambda one: isinstance(one[1], EventRecord)
+        _messages(others, refusals, existed), key=lambda one: isinstance(one[1], EventRecord)
     ):
         if not single:
-            for found in rows_of_chunks(cast(list[tuple[TopicRecord, EventChunk]], list(consecutive)), partitions):
-                if isinstance(found, ChunkRows):
-                    batches.append(_rows_of_chunks(found))
+            for of_chunks in rows_of_chunks(cast(list[tuple[TopicRecord, EventChunk]], list(consecutive)), partitions):
+                if isinstance(of_chunks, ChunkRows):
+                    batches.append(_rows_of_chunks(of_chunks))
                 else:
-                    record, refused = found
+                    record, refused = of_chunks
                     refusals.append(refused.at(record.offset))
             continue
         singles = cast(list[tuple[TopicRecord, EventRecord]], list(consecutive))
@@ -75,11 +112,40 @@ def ingest_events(records: Sequence[TopicRecord], partitions: int, existed: Exis
                 refusals.append(refused.at(record.offset))
         if placed:
             batches.append(_rows_of_records(placed))
+    in_order = tuple(sorted(refusals, key=lambda refusal: refusal.offset))
     return EventIntake(
-        rows=joined(batches, EVENT_ROWS),
+        records=len(records),
+        rows=by_offset(batches, EVENT_ROWS),
         moves=tuple(moves),
-        refusals=tuple(sorted(refusals, key=lambda r: r.offset)),
+        refusals=in_order,
+        refused=refused_records(others, in_order),
     )
+
+
+def _rows_of_singles(singles: Singles, partitions: int, existed: Existed) -> tuple[pa.RecordBatch, Mask]:
+    user_ids, tenants, event_ids = singles.texts(USER_ID), singles.tenants(), singles.texts(EVENT_ID)
+    us, doubtful = singles.times()
+    properties, doubtful_properties = singles.maps(PROPERTIES, PROPERTIES_TYPE, nulls=False)
+    doubtful |= doubtful_properties | singles.doubtful(user_ids, tenants, partitions, existed)
+    offsets, n = pa.array(singles.offsets), len(singles)
+    fixed = {
+        USER_ID: user_ids,
+        EVENT: singles.texts(EVENT),
+        OCCURRED_AT: pa.array(us).cast(EVENT_ROWS.field(OCCURRED_AT).type),
+        EVENT_ID: event_ids,
+    }
+    doubtful[list(row_faults("events", list(fixed.items()), singles.received_at_us))] = True
+    arrays = [
+        tenants,
+        *fixed.values(),
+        pa.array(record_identities(event_ids, singles.records.topic, singles.records.partition, offsets)),
+        properties,
+        offsets,
+        pa.array(singles.received_at_us).cast(EVENT_ROWS.field(RECEIVED_AT).type),
+        pa.nulls(n, pa.string()),
+        pa.nulls(n, pa.int64()),
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=EVENT_ROWS), doubtful
 
 
 def _messages(

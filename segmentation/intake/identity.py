@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from schemas.buffers import string_buffers, validity, word_values
-from schemas.hashing import chain_strings, chain_words
+from schemas.kernels.hashing import chain_strings, chain_words
 
 Words = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]

@@ -6,24 +6,29 @@ changes, of which the last one wins.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
-from typing import cast
+from typing import Final, cast
 
 import numpy as np
 import pyarrow as pa
 
-from schemas.activity import ATTRIBUTES_TYPE, PROFILE_ROWS, RECEIVED_AT
+from schemas.activity import ATTRIBUTES, ATTRIBUTES_TYPE, PROFILE_ROWS, RECEIVED_AT, TENANT
 from schemas.activity_columns import DELETED
+from schemas.codec import CODEC
 from schemas.columns import ORDINAL, USER_ID
+from schemas.kernels import avro_records as avro
+from schemas.kernels.members import ABSENT, FALSE, NULL, OBJECT, STRING, TRUE, Mask
 from schemas.messages import ProfileChunk, ProfileRecord
 from schemas.partitioning import partitions_of
-from segmentation.intake.chunk_rows import ChunkRows, joined, repeated, rows_of_chunks
+from segmentation.intake.chunk_rows import ChunkRows, by_offset, joined, repeated, rows_of_chunks
 from segmentation.intake.decoding import check_key, decode
 from segmentation.intake.json_records import profile_of_json
 from segmentation.intake.refusals import Refusal, RefusalCode, Refused
-from segmentation.intake.row_faults import deleted_rows
+from segmentation.intake.row_faults import deleted_rows, row_faults
+from segmentation.intake.single_records import OPTIONAL_STRING, Shape, Singles, valid_singles
 from segmentation.intake.tenants import Existed, any_tenant, require_tenant
-from segmentation.intake.topic_record import TopicRecord
+from segmentation.intake.topic_records import RecordBatch, TopicRecord, records_of, refused_records
 from segmentation.intake.value_maps import maps_of_columns, maps_of_records
 from segmentation.intake.values import check_profile
 
@@ -31,30 +36,55 @@ FIRST_ATTRIBUTE = 2
 """Index of the first attribute in a chunk, after _ordinal and user_id; that column may be `deleted` instead."""
 
 
+_SHAPE: Final = Shape(
+    kinds={
+        USER_ID: frozenset({STRING}),
+        ATTRIBUTES: frozenset({OBJECT, NULL, ABSENT}),
+        DELETED: frozenset({TRUE, FALSE, ABSENT}),
+        TENANT: OPTIONAL_STRING,
+    },
+    avro_header=CODEC.header(ProfileRecord),
+    avro_fields={USER_ID: avro.TEXT, ATTRIBUTES: avro.VALUES, DELETED: avro.BOOLEAN, TENANT: avro.TEXT},
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileIntake:
-    """Outcome of some records: `rows` (`PROFILE_ROWS`, in the order in which they apply), and the others."""
+    """Outcome of some records: `rows` (`PROFILE_ROWS`, in the order in which they apply), and the others.
 
+    `records`: their number. `refused`: the records of `refusals`.
+    """
+
+    records: int
     rows: pa.RecordBatch
     refusals: tuple[Refusal, ...]
+    refused: tuple[TopicRecord, ...]
 
 
-def ingest_profiles(records: Sequence[TopicRecord], partitions: int, existed: Existed = any_tenant) -> ProfileIntake:
-    """Take `records` of one partition, ascending by offset; `partitions` is the P of the topic.
+def ingest_profiles(
+    found: Sequence[TopicRecord | RecordBatch], partitions: int, existed: Existed = any_tenant
+) -> ProfileIntake:
+    """Take records of one partition, ascending by offset; `partitions` is the P of the topic.
 
-    Raises what `existed` raises.
+    Raises what `existed` raises, and `FatalError` BROKEN_BATCH.
     """
-    batches: list[pa.RecordBatch] = []
+    if not found:
+        return ProfileIntake(records=0, rows=joined([], PROFILE_ROWS), refusals=(), refused=())
+    records = records_of(found)
+    batches, taken = valid_singles(records, _SHAPE, partial(_rows_of_singles, partitions=partitions, existed=existed))
+    others = [records[index] for index in np.flatnonzero(~taken).tolist()]
     refusals: list[Refusal] = []
     for single, consecutive in groupby(
-        _messages(records, refusals, existed), key=lambda one: isinstance(one[1], ProfileRecord)
+        _messages(others, refusals, existed), key=lambda one: isinstance(one[1], ProfileRecord)
     ):
         if not single:
-            for found in rows_of_chunks(cast(list[tuple[TopicRecord, ProfileChunk]], list(consecutive)), partitions):
-                if isinstance(found, ChunkRows):
-                    batches.append(_rows_of_chunks(found))
+            for of_chunks in rows_of_chunks(
+                cast(list[tuple[TopicRecord, ProfileChunk]], list(consecutive)), partitions
+            ):
+                if isinstance(of_chunks, ChunkRows):
+                    batches.append(_rows_of_chunks(of_chunks))
                 else:
-                    record, refused = found
+                    record, refused = of_chunks
                     refusals.append(refused.at(record.offset))
             continue
         singles = cast(list[tuple[TopicRecord, ProfileRecord]], list(consecutive))
@@ -64,9 +94,33 @@ def ingest_profiles(records: Sequence[TopicRecord], partitions: int, existed: Ex
         placed = list(zip(singles, expected_partitions.tolist(), strict=True))
         refusals += [_misplaced(record, p) for (record, _), p in placed if p != record.partition]
         batches.append(_rows_of_records([one for one, p in placed if p == one[0].partition]))
+    in_order = tuple(sorted(refusals, key=lambda refusal: refusal.offset))
     return ProfileIntake(
-        rows=joined(batches, PROFILE_ROWS), refusals=tuple(sorted(refusals, key=lambda refusal: refusal.offset))
+        records=len(records),
+        rows=by_offset(batches, PROFILE_ROWS),
+        refusals=in_order,
+        refused=refused_records(others, in_order),
     )
+
+
+def _rows_of_singles(singles: Singles, partitions: int, existed: Existed) -> tuple[pa.RecordBatch, Mask]:
+    user_ids, tenants, n = singles.texts(USER_ID), singles.tenants(), len(singles)
+    deleted = singles.is_kind(DELETED, TRUE)
+    attributes, doubtful = singles.maps(ATTRIBUTES, ATTRIBUTES_TYPE, nulls=True)
+    doubtful |= singles.doubtful(user_ids, tenants, partitions, existed)
+    doubtful |= deleted & (np.diff(attributes.offsets.to_numpy()) > 0)
+    doubtful[list(row_faults("profiles", [(USER_ID, user_ids)], 0))] = True
+    arrays = [
+        tenants,
+        user_ids,
+        pa.array(deleted),
+        attributes,
+        pa.array(singles.offsets),
+        pa.array(singles.received_at_us).cast(PROFILE_ROWS.field(RECEIVED_AT).type),
+        pa.nulls(n, pa.string()),
+        pa.nulls(n, pa.int64()),
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=PROFILE_ROWS), doubtful
 
 
 def _messages(

@@ -13,6 +13,7 @@ from numba import njit
 
 from schemas.buffers import read_only, string_buffers, validity
 from schemas.columns import ColumnType
+from schemas.kernels.members import DECIMAL, DOUBLE, FALSE, INTEGER, STRING, TRUE, Members, with_validity
 from schemas.messages import PropertyValue
 
 Indices = npt.NDArray[np.int32]
@@ -138,6 +139,22 @@ def _copy(indices, offsets, data, valid, out_offsets, out):  # type: ignore[no-u
             for k in range(offsets[row], offsets[row + 1]):
                 out[at] = data[k]
                 at += 1
+
+
+def maps_of_members(members: Members, offsets: Indices, entries: Indices, type_: pa.MapType) -> pa.MapArray:
+    """Maps of members of records: row r has entries[offsets[r]:offsets[r + 1]]. NULL is an entry without a value."""
+    kinds = members.kinds(entries)
+    numeric = (kinds == INTEGER) | (kinds == DOUBLE) | (kinds == DECIMAL)
+    texts = members.texts(np.where(kinds == STRING, entries, np.int32(-1)))
+    values = {
+        "double": with_validity(pa.array(members.doubles(entries)), numeric),
+        "string": with_validity(texts, kinds == STRING),
+        "boolean": with_validity(pa.array(kinds == TRUE), (kinds == TRUE) | (kinds == FALSE)),
+    }
+    fields = list(type_.item_type)
+    children = [values.get(field.name, pa.nulls(len(entries), field.type)) for field in fields]
+    items = pa.StructArray.from_arrays(children, fields=fields)
+    return pa.MapArray.from_arrays(pa.array(offsets), members.keys(entries), items, type=type_)
 
 
 def maps_of_records(records: Sequence[Mapping[str, PropertyValue | None]], type_: pa.MapType) -> pa.MapArray:

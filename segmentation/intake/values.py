@@ -89,7 +89,7 @@ def check_values(values: Mapping[str, PropertyValue | None]) -> None:
             RefusalCode.TOO_MANY_PROPERTIES, f"{len(values)} properties; at most {MAX_PROPERTIES} are allowed"
         )
     for name, value in values.items():
-        _check_name(name)
+        check_name(name)
         if isinstance(value, str):
             what = f"the property {name[:SHOWN_CHARACTERS]!r}"
             if (size := len(value.encode("utf-8", "surrogatepass"))) > PROPERTY_MAX_BYTES:
@@ -104,8 +104,11 @@ def check_values(values: Mapping[str, PropertyValue | None]) -> None:
 
 
 @lru_cache(maxsize=4096)
-def _check_name(name: str) -> None:
-    """Check a name; cached, since names repeat from record to record. Errors are not cached."""
+def check_name(name: str) -> None:
+    """Check the name of a property. Raises `Refused`.
+
+    Cached, since names repeat from record to record. Errors are not cached.
+    """
     check_text(name, RefusalCode.BAD_PROPERTY, f"the name of the property {name[:SHOWN_CHARACTERS]!r}")
 
 

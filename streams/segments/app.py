@@ -7,6 +7,7 @@ partitions and the same subscribers. The offsets committed are those of records 
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final, cast
@@ -29,13 +30,14 @@ from schemas.topics import (
 )
 from segmentation.archived import ArchivedLog
 from segmentation.historical_activity import HistoricalActivity
-from segmentation.intake.topic_record import TopicRecord
+from segmentation.intake.topic_records import RecordBatch, TopicRecord
 from segmentation.warm import warm
 from streams.background import Background
 from streams.counters import Counters
 from streams.faust_app import FaustApp
 from streams.guards import Fetched
 from streams.lanes import Lane
+from streams.record_batches import WholeBatch
 from streams.segments.config import SegmentWorkerConfig
 from streams.segments.environment import TaskEnvironment
 from streams.segments.log_reader import LogEnds, LogReader
@@ -91,7 +93,7 @@ class SegmentWorker:
         self._lanes: dict[TP, Lane] = {}
         self._gaps: dict[TP, OffsetGaps] = {}
         self._tasks: dict[int, PartitionTask] = {}
-        self.faust.consume(ACTIVITY_TOPICS, self._accept, self)
+        self.faust.consume(ACTIVITY_TOPICS, self._accept, self, whole_batches=True)
         self.faust.app.task(self._follow_archive)
         self.faust.app.task(self._skip_gaps)
         self.faust.app.on_before_shutdown.connect(self._shut_down)
@@ -169,16 +171,17 @@ class SegmentWorker:
         lane = self._lanes.get(fetched.tp)
         if lane is None or fetched.generation_id != lane.generation:
             return  # fetched before a rebalance: the partition's current owner receives them again
-        while fetched.records:
-            first = fetched.records[0].offset
+        received = deque(_received(fetched))
+        while received:
+            first = received[0].first
             if first > lane.due:
                 gap = await self._gaps[fetched.tp].is_gap(lane.due, first)
                 if self._lanes.get(fetched.tp) is not lane:
                     return  # as above
                 if gap:
                     lane.skip_to(first)
-            records = [_topic_record(record) for record in without_gaps(fetched.records)]
-            lane.deliver(first, first + len(records), None if fetched.records else event)
+            records = list(without_gaps(received))
+            lane.deliver(first, records[-1].end, None if received else event)
             await self._tasks[fetched.partition].deliver(records)
             if not lane.live:
                 return
@@ -246,15 +249,31 @@ class SegmentWorker:
             await reader.stop()
 
 
-def _topic_record(record: Any) -> TopicRecord:
-    return TopicRecord(
-        topic=record.topic,
-        partition=Partition(record.partition),
-        offset=record.offset,
-        key=record.key,
-        value=record.value,
-        received_at_us=record.timestamp * 1000,
-    )
+def _received(fetched: Fetched) -> Iterator[TopicRecord | RecordBatch]:
+    """What was fetched, as intake takes it."""
+    topic, partition = fetched.topic, Partition(fetched.partition)
+    while fetched.records:
+        record = fetched.records.popleft()
+        received_at_us = record.timestamp * 1000
+        if isinstance(record, WholeBatch):
+            yield RecordBatch(
+                topic=topic,
+                partition=partition,
+                base=record.base,
+                first=record.first,
+                end=record.offset + 1,
+                received_at_us=received_at_us,
+                body=record.value,
+            )
+        else:
+            yield TopicRecord(
+                topic=topic,
+                partition=partition,
+                offset=record.offset,
+                key=record.key,
+                value=record.value,
+                received_at_us=received_at_us,
+            )
 
 
 def _ends(records: list[Any]) -> Iterator[tuple[str, Partition, int]]:

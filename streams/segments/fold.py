@@ -1,6 +1,6 @@
 """Folds records and rule messages into the segments of a partition; pure, except that a new rule reads the past."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,10 +10,10 @@ from schemas.errors import UserError
 from schemas.messages import DeadLetter
 from schemas.segment_messages import AudienceActivated, CutRequested, RuleActivated, SegmentDeleted, SegmentPaused
 from schemas.topics import EVENTS, PROFILES, SEGMENT_ACTIVATIONS
-from segmentation.intake.events import ingest_events
-from segmentation.intake.profiles import ingest_profiles
+from segmentation.intake.events import EventIntake, ingest_events
+from segmentation.intake.profiles import ProfileIntake, ingest_profiles
 from segmentation.intake.tenants import Existed
-from segmentation.intake.topic_record import Move, TopicRecord
+from segmentation.intake.topic_records import Move
 from segmentation.partitions.partition import Emission, PartitionSegments
 from segmentation.partitions.tenant import PartitionHistory
 from streams.segments.inputs import Drained, Input
@@ -40,20 +40,19 @@ def fold_records(
 ) -> FoldResult:
     """Take records of both topics, then advance time to now. Raises what `existed` raises."""
     out = FoldResult()
-    events, profiles = batches[EVENTS].records, batches[PROFILES].records
     if (end := batches[EVENTS].end) > inputs[EVENTS].position:
-        event_intake = ingest_events(events, partitions, existed)
+        event_intake = ingest_events(batches[EVENTS].records, partitions, existed)
         out.emitted += segments.apply_events(event_intake.rows, end, now_us)
         inputs[EVENTS].processed(batches[EVENTS], event_intake.rows)
-        out.folded.append((EVENTS, len(events), event_intake.rows.num_rows))
+        out.folded.append((EVENTS, event_intake.records, event_intake.rows.num_rows))
         out.moves += [(EVENTS, move) for move in event_intake.moves]
-        out.letters += _letters(events, event_intake.refusals, now_us, inputs[EVENTS].base)
+        out.letters += _letters(event_intake, now_us, inputs[EVENTS].base)
     if (end := batches[PROFILES].end) > inputs[PROFILES].position:
-        profile_intake = ingest_profiles(profiles, partitions, existed)
+        profile_intake = ingest_profiles(batches[PROFILES].records, partitions, existed)
         out.emitted += segments.apply_profiles(profile_intake.rows, end, now_us)
         inputs[PROFILES].processed(batches[PROFILES], profile_intake.rows)
-        out.folded.append((PROFILES, len(profiles), profile_intake.rows.num_rows))
-        out.letters += _letters(profiles, profile_intake.refusals, now_us, inputs[PROFILES].base)
+        out.folded.append((PROFILES, profile_intake.records, profile_intake.rows.num_rows))
+        out.letters += _letters(profile_intake, now_us, inputs[PROFILES].base)
     out.emitted += segments.advance(now_us)
     return out
 
@@ -89,8 +88,9 @@ def fold_activation(
     return out
 
 
-def _letters(records: list[TopicRecord], refusals: Iterable[Any], now_us: int, base: int) -> list[DeadLetter]:
+def _letters(intake: EventIntake | ProfileIntake, now_us: int, base: int) -> list[DeadLetter]:
     """Dead letters with the offset of the record in the log, which people look up."""
-    by_offset = {record.offset: record for record in records}
-    letters = [by_offset[refusal.offset].dead_letter(refusal, now_us) for refusal in refusals]
+    letters = [
+        record.dead_letter(refusal, now_us) for record, refusal in zip(intake.refused, intake.refusals, strict=True)
+    ]
     return [replace(letter, offset=letter.offset - base) for letter in letters] if base else letters

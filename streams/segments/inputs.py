@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
@@ -14,21 +14,22 @@ from schemas.segment_messages import ArchiveWritten
 from schemas.topics import ARCHIVE
 from segmentation.archived import ArchivedLog
 from segmentation.archiving import archive_files
-from segmentation.intake.topic_record import TopicRecord
+from segmentation.intake.topic_records import RecordBatch, TopicRecord
 from streams.lanes import Acknowledgeable, Lane
 from streams.segments.config import SegmentWorkerConfig
 from streams.segments.environment import TaskEnvironment, send_all
 from streams.segments.tail import Piece, Tail
 
-RECORD_BYTES: Final = 256
-"""Overhead of a record besides its value."""
+Received = TopicRecord | RecordBatch
+OVERHEAD_BYTES: Final = 256
+"""Of a batch or a record, besides its keys and values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drained:
     """Records to be processed, at their positions. They cover everything below `end`: a position may hold no record."""
 
-    records: list[TopicRecord]
+    records: list[Received]
     end: int
 
 
@@ -53,7 +54,7 @@ class Input:
         self._environment = environment
         self._acked = lane.position
         self._end = lane.position
-        self._waiting: deque[TopicRecord] = deque()
+        self._waiting: deque[Received] = deque()
 
     def begin(self, log: ArchivedLog) -> None:
         """Set the log that is read, before the first record is processed."""
@@ -71,10 +72,10 @@ class Input:
         """True if too many processed rows are not yet in the archive; no more records are given out then."""
         return self.tail.bytes > self._config.tail_bytes
 
-    def put(self, records: Sequence[TopicRecord]) -> None:
+    def put(self, records: Sequence[Received]) -> None:
         """Add the next records (at least one)."""
         self._waiting.extend(records)
-        self._end = records[-1].offset + 1
+        self._end = records[-1].end
         self.waiting_bytes += sum(map(_size, records))
 
     def skip_to(self, end: int, gap: Acknowledgeable) -> None:
@@ -84,7 +85,7 @@ class Input:
 
     def drain(self) -> Drained:
         """The next records, in order; none while it is `full`."""
-        records: list[TopicRecord] = []
+        records: list[Received] = []
         if self.full:
             return Drained(records, self.position)
         size = 0
@@ -94,8 +95,8 @@ class Input:
             records.append(record)
         self.waiting_bytes -= size
         if self.base:
-            records = [replace(record, offset=record.offset + self.base) for record in records]
-        return Drained(records, (self._waiting[0].offset if self._waiting else self._end) + self.base)
+            records = [record.moved(self.base) for record in records]
+        return Drained(records, (self._waiting[0].first if self._waiting else self._end) + self.base)
 
     def processed(self, drained: Drained, rows: pa.RecordBatch) -> None:
         """The fold has processed these records; `rows` are their rows."""
@@ -155,5 +156,5 @@ class Input:
         return tuple(files)
 
 
-def _size(record: TopicRecord) -> int:
-    return len(record.value or b"") + RECORD_BYTES
+def _size(received: Received) -> int:
+    return len(received) + OVERHEAD_BYTES

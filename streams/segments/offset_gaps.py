@@ -7,8 +7,8 @@ consumer reads the log again: only what it does not find either was never there.
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any
 
+from segmentation.intake.topic_records import RecordBatch, TopicRecord
 from streams.segments.environment import Log
 
 
@@ -59,8 +59,8 @@ class OffsetGaps:
             await reader.stop()
 
 
-def without_gaps(records: deque[Any]) -> Iterator[Any]:
-    """Take records from the left (by `offset`) while their offsets are consecutive."""
-    yield (last := records.popleft())
-    while records and records[0].offset == last.offset + 1:
-        yield (last := records.popleft())
+def without_gaps(received: deque[TopicRecord | RecordBatch]) -> Iterator[TopicRecord | RecordBatch]:
+    """Take records from the left while their offsets are consecutive."""
+    yield (last := received.popleft())
+    while received and received[0].first == last.end:
+        yield (last := received.popleft())

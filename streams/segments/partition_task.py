@@ -36,7 +36,7 @@ from schemas.segment_messages import (
     OwnerStarted,
 )
 from schemas.topics import DEAD_LETTERS, EVENTS, MEMBERSHIP_CHANGES, PROFILES, SEGMENT_ACTIVATIONS
-from segmentation.intake.topic_record import TopicRecord
+from segmentation.intake.topic_records import RecordBatch, TopicRecord
 from segmentation.partitions.change_log import messages
 from segmentation.partitions.checkpoint import Checkpoint
 from segmentation.partitions.log_position import LogPosition
@@ -118,7 +118,7 @@ class PartitionTask:
         self._changed.set()
         self._room.set()
 
-    async def deliver(self, records: Sequence[TopicRecord]) -> None:
+    async def deliver(self, records: Sequence[TopicRecord | RecordBatch]) -> None:
         """Take records of one topic (at least one), in order. Returns when there is room for more."""
         one = self._inputs[records[0].topic]
         one.put(records)

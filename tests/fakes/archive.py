@@ -12,7 +12,7 @@ from schemas.topics import EVENTS
 from segmentation.archived import ArchivedLog
 from segmentation.intake.events import ingest_events
 from segmentation.intake.profiles import ingest_profiles
-from segmentation.intake.topic_record import TopicRecord
+from segmentation.intake.topic_records import TopicRecord
 from tests.fakes.import_log import InMemoryTopicLog
 
 RECEIVED_AT_US = 1_795_608_000_000_000

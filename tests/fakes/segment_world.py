@@ -6,8 +6,9 @@ A task can be made to die at any of its outside calls. What it had done by then 
 import asyncio
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,7 +26,7 @@ from schemas.segment_messages import ArchiveWritten, MembershipChanges
 from schemas.topics import ACTIVITY_TOPICS, ARCHIVE, EVENTS, MEMBERSHIP_CHANGES, PROFILES
 from segmentation.archived import ArchivedLog
 from segmentation.archiving import Verdict, verdict
-from segmentation.intake.topic_record import TopicRecord
+from segmentation.intake.topic_records import RecordBatch, TopicRecord
 from segmentation.partitions.change_log import ChangeLog, emission_of
 from segmentation.partitions.tenant import PartitionHistory
 from streams.counters import Counters
@@ -36,8 +37,11 @@ from streams.segments.environment import TaskEnvironment
 from streams.segments.partition_task import PartitionTask
 from streams.segments.tenants import Tenants
 from tests.fakes.object_store import InMemoryObjectStore
+from tests.fakes.record_batches import in_a_batch
 
-HERE = Partition(0)
+HERE: Final = Partition(0)
+BATCH: Final = 3
+"""Records of a batch, where they come as one."""
 _SCHEMAS = {EVENTS: EVENT_ROWS, PROFILES: PROFILE_ROWS}
 
 
@@ -205,7 +209,7 @@ class LivingOwner:
             last = fetched[-1].offset
             lane.deliver(self.delivered[topic], last + 1, SimpleNamespace(ack=lambda t=topic, o=last: self._ack(t, o)))
             self.delivered[topic] = last + 1
-            await self.owner.deliver([_taken(topic, record) for record in fetched])
+            await self.owner.deliver(list(_received(topic, log, fetched)))
 
     def _ack(self, topic: str, offset: int) -> None:
         if self.world.archived_logs is not self._logs:
@@ -313,6 +317,20 @@ class _FakeHistory:
         offsets = table.column(OFFSET)
         wanted = pc.and_(pc.greater_equal(offsets, first), pc.less(offsets, before))
         yield from table.filter(pc.and_(wanted, pc.equal(table.column(TENANT), tenant))).to_batches()
+
+
+def _received(
+    topic: str, log: list[SimpleNamespace], fetched: list[SimpleNamespace]
+) -> Iterator[TopicRecord | RecordBatch]:
+    """Every other three records come as a batch, which begins where the log says, wherever reading begins."""
+    for (group, at_us), found in groupby(fetched, key=lambda record: (record.offset // BATCH, record.at_us)):
+        records = list(found)
+        if group % 2:
+            yield from (_taken(topic, record) for record in records)
+        else:
+            in_log = log[group * BATCH : records[-1].offset + 1]
+            whole = [_taken(topic, record) for record in in_log if record.at_us == at_us]
+            yield in_a_batch(whole, skipped=records[0].offset - whole[0].offset)
 
 
 def _taken(topic: str, record: SimpleNamespace) -> TopicRecord:

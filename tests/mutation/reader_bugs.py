@@ -52,7 +52,7 @@ def skipping_forgets(patches: Patches) -> None:
 
 def number_wrapped(patches: Patches) -> None:
     """An integer beyond 64 bits wraps around to another one."""
-    _recompiled(patches, "connectors.sources.value_kernel:parse_longs", "if i >= safe and", "if i < 0 and")
+    _recompiled(patches, "schemas.kernels.values:parse_longs", "if i >= safe and", "if i < 0 and")
 
 
 def last_row_dropped(patches: Patches) -> None:
@@ -91,7 +91,7 @@ def mark_kept(patches: Patches) -> None:
 
 def bytes_unchecked(patches: Patches) -> None:
     """CSV is not checked for valid UTF-8."""
-    patches.replace("connectors.sources.utf8_kernel:is_utf8", lambda _: lambda *_: True)
+    patches.replace("schemas.kernels.utf8:is_utf8", lambda _: lambda *_: True)
 
 
 def last_key_wins(patches: Patches) -> None:

@@ -27,7 +27,7 @@ from schemas.partitioning import partitions_of
 from schemas.topics import EVENTS, PROFILES
 from segmentation.intake.events import ingest_events
 from segmentation.intake.profiles import ingest_profiles
-from segmentation.intake.topic_record import TopicRecord
+from segmentation.intake.topic_records import TopicRecord
 from tests.unit.connectors.sources.reading import Bytes
 
 P = 3

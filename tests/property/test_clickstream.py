@@ -20,7 +20,7 @@ from schemas.topics import EVENTS, PROFILES
 from segmentation.expressions.literals import EPOCH
 from segmentation.intake.events import ingest_events
 from segmentation.intake.profiles import ingest_profiles
-from segmentation.intake.topic_record import TopicRecord
+from segmentation.intake.topic_records import TopicRecord
 from segmentation.partitions.log_position import LogPosition
 from segmentation.partitions.partition import Emission, PartitionSegments
 from segmentation.rules.parser import parse_rule

@@ -11,7 +11,7 @@ from schemas.partitioning import partition_of
 from segmentation.intake.events import ingest_events
 from segmentation.intake.profiles import ingest_profiles
 from segmentation.intake.refusals import RefusalCode
-from segmentation.intake.topic_record import TopicRecord
+from segmentation.intake.topic_records import TopicRecord
 
 DOCS = Path(__file__).parents[3] / "docs"
 PAGE = (DOCS / "events.md").read_text()

@@ -19,7 +19,7 @@ from schemas.arrow import arrow_schema
 from schemas.buffers import string_buffers
 from schemas.columns import Column, RowSchema
 from schemas.digest import Digest
-from schemas.hashing import chain_strings, chain_words
+from schemas.kernels.hashing import chain_strings, chain_words
 from schemas.partitioning import partition_of
 from schemas.row_digest import PartitionDigests, digest_rows
 from tests.examples import examples

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.buffers import string_buffers
-from schemas.hashing import murmur2_partitions
+from schemas.kernels.hashing import murmur2_partitions
 from schemas.partitioning import partition_of, partition_users
 
 # apache/kafka, clients/src/test/java/org/apache/kafka/common/utils/UtilsTest.java, testMurmur2

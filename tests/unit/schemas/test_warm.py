@@ -4,7 +4,7 @@ import sys
 CHECK = """
 from datetime import date, datetime, UTC
 import pyarrow as pa
-from schemas import hashing
+from schemas.kernels import hashing
 from schemas.columns import Column, RowSchema
 from schemas.arrow import ARROW_TYPES, arrow_schema
 from schemas.row_digest import PartitionDigests

@@ -3,12 +3,13 @@ import sys
 
 CHECK = """
 import importlib, os, pkgutil
-import segmentation
+import schemas.kernels, segmentation
 from numba.core.dispatcher import Dispatcher
 from segmentation.warm import warm
 from tests.property.test_segment_owners import test_what_was_told_is_what_the_whole_history_says
 
-modules = [importlib.import_module(m.name) for m in pkgutil.walk_packages(segmentation.__path__, "segmentation.")]
+modules = [importlib.import_module(m.name) for package in (segmentation, schemas.kernels)
+           for m in pkgutil.walk_packages(package.__path__, package.__name__ + ".")]
 kernels = {f"{m.__name__}.{name}": kernel for m in modules for name, kernel in vars(m).items()
            if isinstance(kernel, Dispatcher) and kernel.py_func.__module__ == m.__name__}
 compiled = lambda: {name: len(kernel.signatures) for name, kernel in kernels.items()}

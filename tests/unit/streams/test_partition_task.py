@@ -46,10 +46,10 @@ from segmentation.partitions.change_log import ChangeLog, emission_of
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.records import rule_record
 from streams.segments.app import SegmentWorker
-from streams.segments.inputs import RECORD_BYTES
+from streams.segments.inputs import OVERHEAD_BYTES
 from streams.segments.tenants import Tenants
 from tests.fakes.fetches import fetched
-from tests.fakes.segment_world import HERE, DiedError, LivingOwner, World
+from tests.fakes.segment_world import BATCH, HERE, DiedError, LivingOwner, World
 
 pytestmark = pytest.mark.anyio
 
@@ -701,7 +701,7 @@ async def test_an_owner_that_was_given_up_while_it_began_is_not_taken_for_the_ne
 
 
 async def test_a_fetch_waits_until_what_came_before_it_leaves_room_and_records_without_a_value_need_some_too() -> None:
-    world = World(NOW_US, queue_bytes=10 * RECORD_BYTES)
+    world = World(NOW_US, queue_bytes=10 * (OVERHEAD_BYTES + len(b"ann")))
     living = await started(world)
     for _ in range(20):
         world.append(PROFILES, None, b"ann")
@@ -718,18 +718,18 @@ async def test_a_fetch_waits_until_what_came_before_it_leaves_room_and_records_w
 async def test_records_that_wait_for_the_archive_do_not_keep_an_owner_busy() -> None:
     world = World(NOW_US, tail_bytes=0, step_bytes=1, step_s=600.0, gather_bytes=1)
     living = await started(world)
-    for user in ("ann", "bob"):
+    for user in ("ann", "bob", "cat", "dan"):  # a batch, and a record
         world.append(EVENTS, purchase(user), user.encode())
     await step(living)
     await step(living)
     waiting = asyncio.create_task(living.owner.step())
     await asyncio.sleep(0)
-    assert (living.owner.segments.position.events, waiting.done()) == (1, False)
+    assert (living.owner.segments.position.events, waiting.done()) == (BATCH, False)
     waiting.cancel()
 
 
 async def test_records_are_gathered_until_they_are_worth_a_step() -> None:
-    world = World(NOW_US, step_s=600.0, gather_bytes=2 * RECORD_BYTES)
+    world = World(NOW_US, step_s=600.0, gather_bytes=2 * OVERHEAD_BYTES)
     living = await started(world)
     world.append(PROFILES, None, b"ann")
     await living.deliver()

@@ -17,7 +17,7 @@ from schemas.messages import ProfileChunk
 from schemas.topics import CHUNK_MAX_BYTES, EVENTS, PROFILES
 from segmentation.intake.events import ingest_events
 from segmentation.intake.profiles import ingest_profiles
-from segmentation.intake.topic_record import TopicRecord
+from segmentation.intake.topic_records import TopicRecord
 from segmentation.intake.value_maps import values_of
 
 P = 4

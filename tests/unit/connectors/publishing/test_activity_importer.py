@@ -20,7 +20,7 @@ from schemas.ids import Attempt, JobId, Partition, TenantName
 from schemas.import_spec import ImportSpec
 from schemas.messages import EventChunk
 from segmentation.intake.events import ingest_events
-from segmentation.intake.topic_record import TopicRecord
+from segmentation.intake.topic_records import TopicRecord
 from tests.fakes.import_log import GivenRows, InMemoryTopicLog, ScriptedFence, SteppingClock, StepWorkers
 from tests.unit.connectors.publishing.test_importer import NoRejects
 

@@ -14,7 +14,7 @@ from schemas.messages import EventChunk, ProfileChunk
 from schemas.row_digest import digest_rows
 from schemas.rows import encode_rows
 from schemas.topics import EVENTS, PROFILES
-from segmentation.intake.topic_record import TopicRecord
+from segmentation.intake.topic_records import TopicRecord
 
 P: Final = 4
 HERE: Final = Partition(1)

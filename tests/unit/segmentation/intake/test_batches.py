@@ -11,7 +11,7 @@ from segmentation.evaluation.plan import ActiveRule
 from segmentation.intake.batches import event_batches, profile_batches
 from segmentation.intake.events import ingest_events
 from segmentation.intake.profiles import ingest_profiles
-from segmentation.intake.topic_record import TopicRecord
+from segmentation.intake.topic_records import TopicRecord
 from segmentation.rules.parser import parse_rule
 from tests.unit.segmentation.intake.sending import (
     NOON_US,

@@ -17,7 +17,7 @@ from schemas.partitioning import partition_of
 from schemas.row_digest import digest_rows
 from schemas.rows import encode_rows
 from segmentation.intake.events import EventIntake, ingest_events
-from segmentation.intake.topic_record import TopicRecord
+from segmentation.intake.topic_records import TopicRecord
 from tests.examples import examples
 from tests.unit.segmentation.intake.sending import (
     AT_US,
@@ -80,7 +80,7 @@ def test_a_single_event_without_an_id_is_known_by_its_place() -> None:
     def at(topic: bytes, partition: int, offset: int) -> int:
         return chained(b"", topic, partition.to_bytes(8, "little"), offset.to_bytes(8, "little"))
 
-    found = identities(record(json_event(), offset=7), record(json_event(), offset=8), record(json_event(event_id="o")))
+    found = identities(record(json_event()), record(json_event(), offset=8), record(json_event(event_id="o"), offset=9))
     assert found == [at(b"muster.events", 1, 7), at(b"muster.events", 1, 8), chained(b"o")]
 
 

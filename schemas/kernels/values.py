@@ -14,6 +14,7 @@ from numba import njit
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 LONG_MAX: Final = 2**63 - 1
 DAY_US: Final = 86_400_000_000
@@ -251,6 +252,31 @@ def parse_timestamps(offsets: Ints, d: Bytes, skip: Bytes, out: Longs, bad: Byte
             local[k] = 0
             n_bad += 1
     return n_bad
+
+
+@njit(cache=True, nogil=True)
+def parse_instants(offsets: Ints, d: Bytes, out: Longs, bad: Mask) -> None:
+    """YYYY-MM-DD(T| )HH:MM:SS[.fraction](Z|+HH:MM) (RFC 3339) as microseconds since 1970. `bad`: bool[n]."""
+    for k in range(len(out)):
+        out[k] = 0
+        bad[k] = True
+        i = offsets[k]
+        end = offsets[k + 1]
+        if (
+            end - i < 20
+            or d[i + 13] != 58
+            or d[i + 16] != 58
+            or not (d[i + 10] == 84 or d[i + 10] == 116 or d[i + 10] == 32)
+        ):
+            continue
+        day = _day(d, i)
+        clock, after = _clock(d, i + 11, end)
+        if BAD in (day, clock) or not (end - after == 1 or (end - after == 6 and d[after + 3] == 58)):
+            continue
+        zone = _zone(d, after, end)
+        if zone != BAD:
+            out[k] = day * DAY_US + clock - zone * 60_000_000
+            bad[k] = False
 
 
 @njit(cache=True, nogil=True)

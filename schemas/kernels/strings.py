@@ -1,4 +1,4 @@
-"""Fields of a scanned block as Arrow strings: content found by `csv_kernel.scan`, copied word by word."""
+"""Spans of bytes as Arrow strings, copied word by word."""
 
 from typing import Any, Final
 

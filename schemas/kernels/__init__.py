@@ -1,0 +1,1 @@
+"""Functions compiled by numba, on bytes and Arrow buffers: without Python objects, and with the GIL released."""
