@@ -120,7 +120,7 @@ def _events(offset: int) -> list[TopicRecord]:
 
 
 def _json_event(offset: int) -> TopicRecord:
-    value = rb'{"user_id":"\u0061","event":"e","occurred_at":"2026-01-01T00:00:00Z","properties":{"n":0.12345678901234567}}'
+    value = rb'{"user_id":"\u0061","event":"e","occurred_at":"2026-01-01T00:00:00Z","properties":{"n":0.123456789012345678}}'
     return replace(_events(offset)[0], value=value)
 
 

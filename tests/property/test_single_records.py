@@ -20,7 +20,8 @@ from schemas.topics import EVENTS, PROFILES
 from segmentation.intake import events, profiles
 from segmentation.intake.events import ingest_events
 from segmentation.intake.profiles import ingest_profiles
-from segmentation.intake.topic_records import RecordBatch, TopicRecord
+from segmentation.intake.single_records import valid_singles
+from segmentation.intake.topic_records import RecordBatch, TopicRecord, records_of
 from tests.fakes.record_batches import in_a_batch
 from tests.unit.segmentation.intake.sending import AT, NOON_US, USER, P, record
 
@@ -288,9 +289,12 @@ def test_what_ordinary_producers_send_is_taken_together() -> None:
     event = EventRecord(
         user_id=USER, event="e", occurred_at_us=NOON_US, properties={"a": 1.0, "b": None, "c": "x", "d": True}
     )
-    ordinary += [record(CODEC.encode(event)), record(CODEC.encode(replace(event, event_id="1", tenant="shop")))]
-    taken = events.valid_singles(
-        events.records_of(ordinary), events._SHAPE, lambda one: events._rows_of_singles(one, P, lambda *_: True)
+    ordinary += [
+        record(CODEC.encode(event)),
+        record(CODEC.encode(replace(event, event_id="1", tenant=TenantName("shop")))),
+    ]
+    taken = valid_singles(
+        records_of(ordinary), events._SHAPE, lambda one: events._rows_of_singles(one, P, lambda *_: True)
     )[1]
     assert taken.all(), [ordinary[row].value for row in np.flatnonzero(~taken)]
     rows, moves, refusals = same(ordinary)[1:4]
