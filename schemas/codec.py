@@ -75,6 +75,8 @@ class Codec:
             return _from_avro(_TYPES[name], record)
         except UndecodableError:
             raise
+        except EOFError as exc:  # whose text may have the address of an object
+            raise UndecodableError(f"broken {name}: its bytes end too early") from exc
         except Exception as exc:  # fastavro raises any error that broken bytes cause
             raise UndecodableError(f"broken {name}: {type(exc).__name__}: {exc}"[:500]) from exc
 

@@ -120,8 +120,10 @@ def _events(offset: int) -> list[TopicRecord]:
 
 
 def _json_event(offset: int) -> TopicRecord:
-    value = rb'{"user_id":"\u0061","event":"e","occurred_at":"2026-01-01T00:00:00Z","properties":{"n":0.123456789012345678}}'
-    return replace(_events(offset)[0], value=value)
+    members = (
+        rb'"user_id":"\u0061","event":"e","occurred_at":"2026-01-01T00:00:00Z","properties":{"n":1.23456789012345678}'
+    )
+    return replace(_events(offset)[0], value=b"{" + members + b"}")
 
 
 def _profiles() -> list[TopicRecord]:

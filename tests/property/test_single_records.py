@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from schemas.activity import MAX_PROPERTIES, PROPERTY_MAX_BYTES, RECORD_MAX_BYTES
 from schemas.codec import CODEC
 from schemas.errors import FatalError
+from schemas.ids import TenantName
 from schemas.messages import EventRecord, ProfileRecord
 from schemas.topics import EVENTS, PROFILES
 from segmentation.intake import events, profiles
