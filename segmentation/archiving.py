@@ -96,6 +96,15 @@ def archive_content(topic: str, partition: Partition, rows: pa.Table) -> bytes:
     return content
 
 
+def archived_rows(topic: str, contents: Sequence[bytes]) -> pa.Table:
+    """The rows of files made together by `archive_files`, in the order of their records."""
+    tables = [pq.ParquetFile(pa.BufferReader(content)).read(columns=_ROWS[topic].names) for content in contents]
+    rows = pa.concat_tables([table.cast(_ROWS[topic]) for table in tables])
+    if len(contents) == 1:
+        return rows
+    return rows.take(pa.array(np.argsort(rows.column(OFFSET).to_numpy(), kind="stable")))
+
+
 def archive_writer(where: pa.NativeFile | str, topic: str, *, large: bool = False) -> pq.ParquetWriter:
     """A writer of `ARCHIVE_SCHEMAS` batches in the archive's format. `large`: many rows, so that users repeat."""
     repeating = DICTIONARY_COLUMNS_IN_LARGE[topic] if large else DICTIONARY_COLUMNS
@@ -154,10 +163,8 @@ def _numbered_type(type_: pa.DataType, numbers: Iterator[int]) -> pa.DataType:
     return pa.struct(_numbered(list(type_), numbers)) if pa.types.is_struct(type_) else type_
 
 
-ARCHIVE_SCHEMAS: Final[Mapping[str, pa.Schema]] = {
-    EVENTS: _archive_schema(EVENT_ROWS),
-    PROFILES: _archive_schema(PROFILE_ROWS),
-}
+_ROWS: Final[Mapping[str, pa.Schema]] = {EVENTS: EVENT_ROWS, PROFILES: PROFILE_ROWS}
+ARCHIVE_SCHEMAS: Final[Mapping[str, pa.Schema]] = {topic: _archive_schema(rows) for topic, rows in _ROWS.items()}
 """Columns of the archive's files and tables, with Iceberg's field ids.
 
 A new column goes to the end and takes the next free number."""

@@ -1,6 +1,6 @@
 """The segments of one tenant in one partition: rules are added, changed, paused and deleted; the evaluator follows."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
@@ -27,7 +27,7 @@ Activation = RuleActivated | SegmentPaused | SegmentDeleted | AudienceActivated
 class PartitionHistory:
     """Everything a partition has taken: below `events` and `profiles` from the archive, then these rows.
 
-    The rows belong to all tenants, in log order (`EVENT_ROWS`, `PROFILE_ROWS`).
+    The rows belong to all tenants, in log order (`EVENT_ROWS`, `PROFILE_ROWS`), and are iterated more than once.
     """
 
     archive: HistoricalActivity
@@ -35,13 +35,13 @@ class PartitionHistory:
     partitions: int
     events: int
     profiles: int
-    event_rows: Sequence[pa.RecordBatch] = ()
-    profile_rows: Sequence[pa.RecordBatch] = ()
+    event_rows: Iterable[pa.RecordBatch] = ()
+    profile_rows: Iterable[pa.RecordBatch] = ()
 
     def known_users(self, tenant: TenantName) -> Iterator[pa.StringArray]:
         """Known users, each at least once."""
         yield from self.archive.known_users(tenant, self.partition, events=self.events, profiles=self.profiles)
-        for rows in (*self.event_rows, *self.profile_rows):
+        for rows in chain(self.event_rows, self.profile_rows):
             yield rows.filter(pc.equal(rows.column(TENANT), tenant)).column(USER_ID)
 
     def tenant_events(self, tenant: TenantName, names: Sequence[str], since_us: int | None) -> Iterator[EventBatch]:

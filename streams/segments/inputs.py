@@ -47,7 +47,7 @@ class Input:
         self.waiting_bytes = 0
         self.base = 0
         self._log_epoch = 0
-        self.tail = Tail(environment.archived.get((topic, partition), lane.position))
+        self.tail = Tail(topic, environment.archived.get((topic, partition), lane.position))
         self._topic = topic
         self._partition = partition
         self._config = config
@@ -60,7 +60,7 @@ class Input:
         """Set the log that is read, before the first record is processed."""
         self.base, self._log_epoch = log.base.get(self._partition, 0), log.epoch
         self.position = self._acked = self.lane.position + self.base
-        self.tail = Tail(self._environment.archived.get((self._topic, self._partition), self.position))
+        self.tail = Tail(self._topic, self._environment.archived.get((self._topic, self._partition), self.position))
 
     @property
     def has_waiting(self) -> bool:
@@ -116,16 +116,17 @@ class Input:
         self.tail.retry(now, self._config.archive_again_s)
         due = self.tail.due(now, bytes_=self._config.archive_bytes, after_s=self._config.archive_after_s)
         if due is not None:
+            files = await self._environment.in_thread(self._write, due)
             written = ArchiveWritten(
                 topic=self._topic,
                 partition=self._partition,
                 first_offset=due.first,
                 end_offset=due.end,
-                files=await self._environment.in_thread(self._write, due),
+                files=tuple(uri for uri, _ in files),
                 era=self._log_epoch,
             )
             await send_all(self._environment, [(ARCHIVE, None, f"{self._topic}/{self._partition}".encode(), written)])
-            self.tail.announced(due.end, self._environment.monotonic())
+            self.tail.announced(due, [content for _, content in files], self._environment.monotonic())
         durable_to = min(self.tail.archived_to, self.position)
         if durable_to > self._acked:
             self.lane.done_to(durable_to - self.base)
@@ -146,14 +147,15 @@ class Input:
                 committed=committed,
             )
 
-    def _write(self, piece: Piece) -> tuple[str, ...]:
+    def _write(self, piece: Piece) -> list[tuple[str, bytes]]:
+        """Write files; returns the URI and the content of each."""
         files = []
         for file in archive_files(
-            self._topic, self._partition, piece.rows, first_offset=piece.first, end_offset=piece.end
+            self._topic, self._partition, piece.read(), first_offset=piece.first, end_offset=piece.end
         ):
             self._environment.store.put_new(self._config.lake_bucket, str(file.key), file.content)
-            files.append(s3_uri(self._config.lake_bucket, str(file.key)))
-        return tuple(files)
+            files.append((s3_uri(self._config.lake_bucket, str(file.key)), file.content))
+        return files
 
 
 def _size(received: Received) -> int:

@@ -263,8 +263,8 @@ class PartitionTask:
             partitions=self._config.partitions,
             events=min(events.archived_to, position.events),
             profiles=min(profiles.archived_to, position.profiles),
-            event_rows=events.rows(),
-            profile_rows=profiles.rows(),
+            event_rows=events,
+            profile_rows=profiles,
         )
 
     # --- reports, checkpoint -----------------------------------------------------------------------
