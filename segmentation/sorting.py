@@ -10,16 +10,16 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from numba import njit
 
 from schemas.buffers import string_buffers
+from schemas.kernels.compiling import kernel
 
 _WORD: Final = 8
 _INSERTION_MAX: Final = 24
 """Runs of ties up to this length are sorted by insertion; longer ones by their next eight bytes."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _keys(offsets, data, order, depth, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     for k in range(order.shape[0]):
         start = offsets[order[k]] + depth
@@ -32,7 +32,7 @@ def _keys(offsets, data, order, depth, out):  # type: ignore[no-untyped-def]  # 
         out[k] = key
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _after(offsets, data, depth, a, b):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """True if string a sorts after string b; both agree up to `depth`."""
     length_a = offsets[a + 1] - offsets[a]
@@ -45,7 +45,7 @@ def _after(offsets, data, depth, a, b):  # type: ignore[no-untyped-def]  # noqa:
     return length_a > length_b or (length_a == length_b and a > b)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _finish_short_ties(offsets, data, keys, order, depth, long_ties):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Sort short runs of equal keys in place; returns how many longer ones were written to long_ties (int64[n, 2])."""
     found = 0

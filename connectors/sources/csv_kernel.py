@@ -8,9 +8,9 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from connectors.sources.run_kernel import RUN_BYTES, is_run
+from schemas.kernels.compiling import kernel
+from schemas.kernels.runs import RUN_BYTES, is_run
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int32]
@@ -38,7 +38,7 @@ UNQUOTED, QUOTED, QUOTE_IN_QUOTED = range(3)
 POS, END, AT_LINE, AT_ROW, CODE, FIELD = range(6)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def scan(  # noqa: PLR0912, PLR0915, PLR0917  # one loop over the bytes: numba inlines no calls into it for free
     d: Bytes,
     pos: int,
@@ -228,7 +228,7 @@ SKIP_MACHINE, SKIP_AT_START, SKIP_LINE, SKIP_QUOTE_POS, SKIP_QUOTE_LINE, SKIP_DO
 """Slots of the int64 array of `skip_record`."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def skip_record(d: Bytes, pos: int, end: int, base: int, skip: Longs) -> int:
     """Continue through a record without keeping bytes, by the rules of `scan`; returns the position after it or `end`.
 

@@ -9,10 +9,10 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from connectors.sources.rejects import RejectCode
 from schemas.errors import UserError
+from schemas.kernels.compiling import kernel
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int32]
@@ -73,7 +73,7 @@ class SecondFile:
         return RejectCode.BYTE_ORDER_MARK if bare != record else None
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _suspects(  # a compiled kernel takes no keywords
     d: Bytes, records: Longs, n: int, starts: Ints, ends: Ints, name: Bytes, size: int, total: int, out: Bytes
 ) -> int:

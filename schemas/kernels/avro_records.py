@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from schemas.kernels.compiling import kernel
 from schemas.kernels.members import (
     DOUBLE,
     FALSE,
@@ -49,7 +49,7 @@ def scan_avro(data: Bytes, starts: Ints, ends: Ints, header: bytes, fields: Sequ
     return members, Found(by_name=by_name, others=np.zeros(len(starts), np.bool_))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _text(d: Bytes, i: int, end: int) -> tuple[int, int]:
     """The start and the end of a string at i; an end beyond `end` if it is broken or doubtful."""
     size, i = zigzag(d, i, end)
@@ -61,7 +61,7 @@ def _text(d: Bytes, i: int, end: int) -> tuple[int, int]:
     return i, i + size
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _value(members: Members, k: int, i: int, stop: int) -> int:
     """Read the value of an entry of a map as member k; returns the position after it, beyond `stop` if broken."""
     d, bits = members.data, members.number.view(np.float64)
@@ -91,7 +91,7 @@ def _value(members: Members, k: int, i: int, stop: int) -> int:
     return i
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _map(members: Members, k: int, i: int, stop: int, hashes: npt.NDArray[np.uint64]) -> tuple[int, int]:
     """Read a map, its first entry as member k: the index after the last one, and the position after the map."""
     d, first = members.data, k
@@ -123,7 +123,7 @@ def _map(members: Members, k: int, i: int, stop: int, hashes: npt.NDArray[np.uin
     return k, i
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _clear(members: Members, k: int) -> None:
     members.key_start[k] = 0
     members.key_end[k] = 0
@@ -132,7 +132,7 @@ def _clear(members: Members, k: int) -> None:
     members.number[k] = 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _field(members: Members, k: int, of_field: int, i: int, stop: int) -> int:
     """Read a field that is no map as member k; returns the position after it, beyond `stop` if broken."""
     d = members.data
@@ -156,7 +156,7 @@ def _field(members: Members, k: int, of_field: int, i: int, stop: int) -> int:
     return i
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _scan(
     members: Members,
     starts: Ints,

@@ -13,6 +13,8 @@ from typing import Final
 import numpy as np
 from numba import njit, uint32, uint64
 
+from schemas.kernels.compiling import kernel
+
 _P1: Final = np.uint64(0x9E3779B185EBCA87)
 _P2: Final = np.uint64(0xC2B2AE3D27D4EB4F)
 _P3: Final = np.uint64(0x165667B19E3779F9)
@@ -118,7 +120,7 @@ def _null_hash(h):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     return _avalanche((h ^ _ALL_ONES) + _P5)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def chain_strings(offsets, data, valid, h0, h1):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     """Fold one string column into the row hashes, in place: h = XXH64(bytes, seed=h); null: XXH64(b"", seed=~h).
 
@@ -133,7 +135,7 @@ def chain_strings(offsets, data, valid, h0, h1):  # type: ignore[no-untyped-def]
             h0[k], h1[k] = _xxh64_twice(data, uint64(offsets[k]), uint64(offsets[k + 1]), h0[k], h1[k])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def chain_words(words, valid, h0, h1):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     """Fold one column of 64-bit words (uint64[n]) into the row hashes: h = XXH64(8 bytes little-endian, seed=h)."""
     nulls = valid.shape[0] > 0
@@ -147,7 +149,7 @@ def chain_words(words, valid, h0, h1):  # type: ignore[no-untyped-def]  # noqa: 
             h1[k] = _avalanche(_rotl((h1[k] + _P5 + uint64(8)) ^ word, 27) * _P1 + _P4)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def murmur2_partitions(offsets, data, partitions, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     """Partition of every key by Kafka's default partitioner: (murmur2(key) & 0x7fffffff) % partitions.
 
@@ -186,7 +188,7 @@ def murmur2_partitions(offsets, data, partitions, out):  # type: ignore[no-untyp
     return counts
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def counting_sort(groups, starts, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     """Stable permutation that groups rows. starts: int64[groups + 1]; out: int32[n], written."""
     position = starts.copy()
@@ -196,7 +198,7 @@ def counting_sort(groups, starts, out):  # type: ignore[no-untyped-def]  # noqa:
         position[v] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def sum_by_group(groups, h0, h1, sums):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     """Add every row's two hashes to its group's sums mod 2^64. sums: uint64[groups, 2], changed in place."""
     for k in range(groups.shape[0]):

@@ -4,8 +4,8 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from schemas.kernels.compiling import kernel
 from schemas.kernels.members import DECIMAL, DOUBLE, INTEGER, Bytes
 
 _EXACT: Final = np.uint64(2**53)
@@ -19,7 +19,7 @@ _MAX_MAGNITUDE: Final = 250
 """A number of so many decimal places, before or after the point, is far from the limits of a double."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def parse_number(  # noqa: PLR0911, PLR0912  # the grammar, part by part
     d: Bytes, i: int, end: int, powers: npt.NDArray[np.float64]
 ) -> tuple[int, int, float, int]:

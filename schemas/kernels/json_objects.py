@@ -8,8 +8,8 @@ valid ones among them, are left to a reader that knows all of JSON and can say w
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from schemas.kernels.compiling import kernel
 from schemas.kernels.json_numbers import POWERS, parse_number
 from schemas.kernels.json_strings import parse_string
 from schemas.kernels.members import (
@@ -37,7 +37,7 @@ def scan_objects(data: Bytes, size: int, starts: Ints, ends: Ints) -> Members:
     return members
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count(d: Bytes, size: int, byte: int) -> int:
     found = 0
     for i in range(size):
@@ -45,14 +45,14 @@ def _count(d: Bytes, size: int, byte: int) -> int:
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _after_space(d: Bytes, i: int, end: int) -> int:
     while i < end and (d[i] == 32 or d[i] == 10 or d[i] == 13 or d[i] == 9):
         i += 1
     return i
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _scan(  # noqa: PLR0912, PLR0915  # one loop over the members
     members: Members,
     spare: int,

@@ -1,13 +1,13 @@
 """Strings of JSON: their end, and their text without escapes."""
 
 import numpy as np
-from numba import njit
 
+from schemas.kernels.compiling import kernel
 from schemas.kernels.members import Bytes
 from schemas.kernels.utf8 import first_invalid_utf8
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _hex(d: Bytes, i: int) -> int:
     """The four hexadecimal digits at i as a number, or -1."""
     value = 0
@@ -25,7 +25,7 @@ def _hex(d: Bytes, i: int) -> int:
     return value
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _put_utf8(d: Bytes, at: int, point: int) -> int:
     """Write a code point at `at`; returns the position after it."""
     if point < 0x80:
@@ -48,7 +48,7 @@ def _put_utf8(d: Bytes, at: int, point: int) -> int:
     return at + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _unescape(d: Bytes, i: int, end: int, at: int) -> tuple[int, int]:  # noqa: PLR0912  # the escapes, one by one
     """Write the string d[i:...] without its escapes at `at`; (position of its closing quote or -1, end of the text)."""
     while i < end:
@@ -100,7 +100,7 @@ def _unescape(d: Bytes, i: int, end: int, at: int) -> tuple[int, int]:  # noqa: 
     return -1, at
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def parse_string(d: Bytes, i: int, end: int, spare: int) -> tuple[int, int, int, int]:
     """Read the string whose first byte after the quote is d[i]; a text with escapes is written at `spare` without them.
 

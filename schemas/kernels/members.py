@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from numba import njit
 
+from schemas.kernels.compiling import kernel
 from schemas.kernels.strings import WORD_BYTES, strings
 
 Bytes = npt.NDArray[np.uint8]
@@ -136,7 +136,7 @@ def find_members(members: Members, names: Sequence[str]) -> Found:
     return Found(by_name=by_name, others=others)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def hash_of(d: Bytes, start: int, end: int) -> np.uint64:
     """A hash of a key (FNV-1a): keys with different hashes are different."""
     hashed = _HASH_SEED
@@ -145,7 +145,7 @@ def hash_of(d: Bytes, start: int, end: int) -> np.uint64:
     return hashed
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _find(members: Members, text: Bytes, text_ends: Ints, by_name: Ints, others: Mask) -> None:
     names = len(text_ends)
     for r in range(len(others)):
@@ -180,27 +180,27 @@ def _find(members: Members, text: Bytes, text_ends: Ints, by_name: Ints, others:
             k = members.number[k] if members.kind[k] == OBJECT else k + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _kinds(members: Members, indices: Ints, out: Bytes) -> None:
     for m in range(len(indices)):
         out[m] = members.kind[indices[m]] if indices[m] >= 0 else ABSENT
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _spans(starts: Ints, ends: Ints, indices: Ints, of_starts: Ints, of_ends: Ints) -> None:
     for m in range(len(indices)):
         of_starts[m] = starts[indices[m]] if indices[m] >= 0 else 0
         of_ends[m] = ends[indices[m]] if indices[m] >= 0 else 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _longs(members: Members, indices: Ints, out: Longs) -> None:
     for m in range(len(indices)):
         k = indices[m]
         out[m] = members.number[k] if k >= 0 and members.kind[k] == INTEGER else 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _doubles(members: Members, indices: Ints, out: npt.NDArray[np.float64]) -> bool:
     """True if there are DECIMAL ones, which are 0 here."""
     bits = members.number.view(np.float64)

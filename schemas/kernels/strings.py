@@ -6,9 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
+
+from schemas.kernels.compiling import kernel
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int32]
@@ -24,7 +26,7 @@ def strings(data: Bytes, starts: Ints, ends: Ints, n: int) -> pa.Array:
     return pa.Array.from_buffers(pa.string(), n, [None, pa.py_buffer(offsets), pa.py_buffer(out[: offsets[n]])], 0)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def content_bytes(starts: Ints, ends: Ints, n: int) -> int:
     """Upper bound of the bytes that `copy_content` needs for the n fields (escapes reduce them)."""
     total = 0
@@ -52,7 +54,7 @@ def _copy_word(_context: Any, out: Any, _to: Any, d: Any, _at: Any) -> Any:
     return types.void(out, types.intp, d, types.intp), generate
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def copy_content(d: Bytes, starts: Ints, ends: Ints, n: int, offsets: Ints, out: Bytes) -> None:
     """Write the n fields as an Arrow string array: `offsets` (int32, n + 1) and `out`; "" becomes ".
 

@@ -5,7 +5,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from numba import njit
+
+from schemas.kernels.compiling import kernel
 
 Bytes = npt.NDArray[np.uint8]
 Longs = npt.NDArray[np.int64]
@@ -27,7 +28,7 @@ def is_utf8(data: Bytes, first: int, after: int) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def is_ascii(d: Bytes, pos: int, end: int) -> bool:
     """True if d[pos:end] has no byte over 127. `d` must begin at a multiple of 8, as numpy's arrays do."""
     first = (pos + WORD_BYTES - 1) // WORD_BYTES
@@ -50,7 +51,7 @@ def is_ascii(d: Bytes, pos: int, end: int) -> bool:
     return bool(seen < 128)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def first_invalid_utf8(d: Bytes, pos: int, end: int) -> int:  # noqa: PLR0912  # the table of RFC 3629, row by row
     """Position of the first invalid byte in d[pos:end] (RFC 3629: no surrogates, no overlong forms), or -1."""
     i = pos
@@ -88,7 +89,7 @@ def first_invalid_utf8(d: Bytes, pos: int, end: int) -> int:  # noqa: PLR0912  #
     return -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def invalid_utf8_positions(d: Bytes, records: Longs, n: int, out: Longs) -> int:
     """Write `first_invalid_utf8` of n records d[records[k, 0] : records[k, 1]] to `out`; returns the number invalid."""
     found = 0

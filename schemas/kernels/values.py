@@ -9,7 +9,8 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from schemas.kernels.compiling import kernel
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int32]
@@ -25,7 +26,7 @@ BAD: Final = -(2**62)
 """No day, clock time, offset or moment of the years 1 to 9999 has this value."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def parse_longs(offsets: Ints, d: Bytes, skip: Bytes, out: Longs, bad: Bytes) -> int:
     """[+-]?digits within 64 bits."""
     n_bad = 0
@@ -67,7 +68,7 @@ def parse_longs(offsets: Ints, d: Bytes, skip: Bytes, out: Longs, bad: Bytes) ->
     return n_bad
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def check_doubles(offsets: Ints, d: Bytes, skip: Bytes, bad: Bytes) -> int:
     """[+-]?(digits[.digits] | .digits | digits.)([eE][+-]?digits)? - no NaN, no infinity, no hexadecimal, no spaces."""
     n_bad = 0
@@ -104,7 +105,7 @@ def check_doubles(offsets: Ints, d: Bytes, skip: Bytes, bad: Bytes) -> int:
     return n_bad
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _number(d: Bytes, i: int, count: int) -> int:
     """`count` digits at i as a number, or -1."""
     value = 0
@@ -116,7 +117,7 @@ def _number(d: Bytes, i: int, count: int) -> int:
     return value
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _day(d: Bytes, i: int) -> int:
     """Days since 1970 of the ten characters YYYY-MM-DD at i (years 0001 to 9999), or BAD."""
     if d[i + 4] != 45 or d[i + 7] != 45:
@@ -139,10 +140,10 @@ def _day(d: Bytes, i: int) -> int:
     era = y // 400
     of_era = y - era * 400
     of_year = (153 * (month + (-3 if month > 2 else 9)) + 2) // 5 + day - 1
-    return era * 146097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719468
+    return int(era * 146097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719468)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def parse_dates(offsets: Ints, d: Bytes, skip: Bytes, out: Ints, bad: Bytes) -> int:
     """YYYY-MM-DD as days since 1970."""
     n_bad = 0
@@ -160,7 +161,7 @@ def parse_dates(offsets: Ints, d: Bytes, skip: Bytes, out: Ints, bad: Bytes) -> 
     return n_bad
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _clock(d: Bytes, i: int, end: int) -> tuple[int, int]:
     """HH:MM[:SS[.fraction]] at i as (microseconds, position after it); (BAD, i) if malformed.
 
@@ -198,7 +199,7 @@ def _clock(d: Bytes, i: int, end: int) -> tuple[int, int]:
     return ((hour * 60 + minute) * 60 + second) * 1_000_000 + micros, i
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _zone(d: Bytes, i: int, end: int) -> int:
     """Minutes of the offset d[i:end]: Z, +HH, +HHMM or +HH:MM; BAD if malformed."""
     size = end - i
@@ -215,10 +216,10 @@ def _zone(d: Bytes, i: int, end: int) -> int:
     if hours < 0 or hours > 23 or minutes < 0 or minutes > 59:
         return BAD
     total = hours * 60 + minutes
-    return -total if d[i] == 45 else total
+    return int(-total if d[i] == 45 else total)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def parse_timestamps(offsets: Ints, d: Bytes, skip: Bytes, out: Longs, bad: Bytes, local: Bytes) -> int:
     """YYYY-MM-DD(T| )HH:MM[:SS[.fraction]][offset] as microseconds since 1970.
 
@@ -254,7 +255,7 @@ def parse_timestamps(offsets: Ints, d: Bytes, skip: Bytes, out: Longs, bad: Byte
     return n_bad
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def parse_instants(offsets: Ints, d: Bytes, out: Longs, bad: Mask) -> None:
     """YYYY-MM-DD(T| )HH:MM:SS[.fraction](Z|+HH:MM) (RFC 3339) as microseconds since 1970. `bad`: bool[n]."""
     for k in range(len(out)):
@@ -279,7 +280,7 @@ def parse_instants(offsets: Ints, d: Bytes, out: Longs, bad: Mask) -> None:
             bad[k] = False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def suspect_ids(offsets: Ints, d: Bytes, max_bytes: int, out: Bytes) -> int:
     """Mark (uint8, n) ids worth a closer look: empty, over `max_bytes`, or with a first byte outside 33 to 126.
 

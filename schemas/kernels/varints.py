@@ -1,14 +1,14 @@
 """Whole numbers of varying size, as Avro and Kafka write them."""
 
 import numpy as np
-from numba import njit
 
+from schemas.kernels.compiling import kernel
 from schemas.kernels.members import Bytes
 
 _MOST_BITS = 70  # ten bytes of seven
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def zigzag(d: Bytes, i: int, end: int) -> tuple[int, int]:
     """The zigzag varint at i and the position after it, which is beyond `end` if the number is broken."""
     value, shift = np.uint64(0), 0

@@ -9,8 +9,8 @@ from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from schemas.kernels.compiling import kernel
 from segmentation.evaluation.columns import Columns, Flags, Micros, Users, grown
 
 NONE: Final = -1
@@ -153,27 +153,27 @@ class Deadlines:
         return rows[:found], self._due[rows[:found]]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _rows(row_of, users, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     for k in range(users.shape[0]):
         out[k] = row_of[users[k]] if users[k] < row_of.shape[0] else NONE
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _ranked(times, stored, rows, rank, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     for k in range(rows.shape[0]):
         row = rows[k]
         out[k] = times[row, rank - 1] if row != NONE and stored[row] >= rank else LONG_AGO
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _within(times, stored, rows, at, window, rank, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     for k in range(rows.shape[0]):
         row = rows[k]
         out[k] = row != NONE and stored[row] >= rank and times[row, rank - 1] > at[k] - window
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _leaving(times, stored, rows, at, window, ranks, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     for k in range(rows.shape[0]):
         row, out[k] = rows[k], NEVER
@@ -182,7 +182,7 @@ def _leaving(times, stored, rows, at, window, ranks, out):  # type: ignore[no-un
                 out[k] = min(out[k], times[row, rank - 1] + window)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _set(rows, values, due, bounds):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Returns the earliest of the new deadlines."""
     least = NEVER
@@ -194,7 +194,7 @@ def _set(rows, values, due, bounds):  # type: ignore[no-untyped-def]  # noqa: AN
     return least
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _passed(due, bounds, at_us, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Writes the due rows and makes their blocks' bounds exact. Returns their number and the earliest deadline."""
     found, least = 0, NEVER
@@ -211,7 +211,7 @@ def _passed(due, bounds, at_us, out):  # type: ignore[no-untyped-def]  # noqa: A
     return found, least
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _insert(users, occurred_at, identities, row_of, user_of, times, ids, stored, first, rows):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     keep = times.shape[1]
     for k in range(users.shape[0]):

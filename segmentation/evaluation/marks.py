@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from numba import njit
 
+from schemas.kernels.compiling import kernel
 from segmentation.evaluation.columns import Flags, Micros, Users, grown
 
 _NEVER: Final = np.iinfo(np.int64).max
@@ -52,7 +52,7 @@ class Marks:
         return distinct, earliest, is_earliest
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _lower(all_instants, users, instants):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     for k in range(users.shape[0]):
         all_instants[users[k]] = min(all_instants[users[k]], instants[k])

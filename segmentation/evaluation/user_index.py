@@ -12,6 +12,7 @@ import pyarrow as pa
 from numba import njit, uint64
 
 from schemas.buffers import string_buffers, validity
+from schemas.kernels.compiling import kernel
 from schemas.kernels.hashing import chain_strings, read64
 from segmentation.evaluation.columns import Columns, Users, grown
 
@@ -117,7 +118,7 @@ def _entry(user, h):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     return np.int64(user) | np.int64(h >> uint64(33)) << np.int64(32)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _same(data, start, end, stored, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Compare eight bytes at a time. Positions are unsigned; `schemas.kernels.hashing` explains why."""
     p, last, q = uint64(start), uint64(end), uint64(at)
@@ -134,7 +135,7 @@ def _same(data, start, end, stored, at):  # type: ignore[no-untyped-def]  # noqa
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _slot(data, start, end, h, table, offsets, stored):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Slot of an id in the table: that of its number, or the empty one where it belongs."""
     mask = uint64(table.shape[0] - 1)
@@ -149,7 +150,7 @@ def _slot(data, start, end, h, table, offsets, stored):  # type: ignore[no-untyp
     return slot
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _guess(h, table, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """The user of the first entry with these bits of the hash, or -1.
 
@@ -164,7 +165,7 @@ def _guess(h, table, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN2
         out[k] = -1 if table[slot] == EMPTY else table[slot] & NUMBER
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _check(ids, data, offsets, stored, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Set wrong guesses to -1."""
     for k in range(out.shape[0]):
@@ -175,7 +176,7 @@ def _check(ids, data, offsets, stored, out):  # type: ignore[no-untyped-def]  # 
                 out[k] = EMPTY
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add(ids, data, h, table, hashes, offsets, stored, count, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     _guess(h, table, out)
     _check(ids, data, offsets, stored, out)
@@ -196,7 +197,7 @@ def _add(ids, data, h, table, hashes, offsets, stored, count, out):  # type: ign
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _find(ids, data, h, table, offsets, stored, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     for k in range(out.shape[0]):
         start, end = np.int64(ids[k]), np.int64(ids[k + 1])
@@ -204,7 +205,7 @@ def _find(ids, data, h, table, offsets, stored, out):  # type: ignore[no-untyped
         out[k] = EMPTY if entry == EMPTY else entry & NUMBER
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _rehash(hashes, count, table):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     mask = uint64(table.shape[0] - 1)
     for user in range(count):
@@ -214,14 +215,14 @@ def _rehash(hashes, count, table):  # type: ignore[no-untyped-def]  # noqa: ANN0
         table[slot] = _entry(user, hashes[user])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _ends(offsets, users, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     out[0] = 0
     for k in range(users.shape[0]):
         out[k + 1] = out[k] + offsets[users[k] + 1] - offsets[users[k]]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _copy(offsets, stored, users, out_offsets, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     for k in range(users.shape[0]):
         p, q, last = uint64(offsets[users[k]]), uint64(out_offsets[k]), uint64(out_offsets[k + 1])

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 
 from schemas.activity import (
     MAX_PROPERTIES,
@@ -24,6 +23,7 @@ from schemas.buffers import string_buffers
 from schemas.columns import USER_ID
 from schemas.ids import DEFAULT_TENANT, TenantName
 from schemas.kernels.avro_records import scan_avro
+from schemas.kernels.compiling import kernel
 from schemas.kernels.json_objects import scan_objects
 from schemas.kernels.members import (
     ABSENT,
@@ -224,7 +224,7 @@ def _is_bad(check: Callable[[str], None], text: str) -> bool:
     return False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _entries(
     members: Members,
     owners: Ints,
@@ -262,7 +262,7 @@ def _entries(
     offsets[len(owners)] = n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _have_other_keys(members: Members, users: Ints, key_start: Ints, key_end: Ints, out: Mask) -> None:
     """True for keys that are not the text of their member. A record may have no key."""
     d = members.data

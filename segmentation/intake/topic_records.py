@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from numba import njit
 
 from schemas.dead_letters import dead_letter
 from schemas.errors import FatalError
 from schemas.ids import Partition
+from schemas.kernels.compiling import kernel
 from schemas.kernels.members import Bytes, Ints, Longs, joined
 from schemas.kernels.varints import zigzag
 from schemas.messages import DeadLetter
@@ -179,7 +179,7 @@ def _pieces(one: TopicRecord | RecordBatch) -> tuple[bytes, ...]:
     return (one.body,) if isinstance(one, RecordBatch) else (one.key or b"", one.value or b"")
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _locate(
     d: Bytes,
     sources: Longs,

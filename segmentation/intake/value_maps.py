@@ -9,10 +9,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from numba import njit
 
 from schemas.buffers import read_only, string_buffers, validity
 from schemas.columns import ColumnType
+from schemas.kernels.compiling import kernel
 from schemas.kernels.members import DECIMAL, DOUBLE, FALSE, INTEGER, STRING, TRUE, Members, with_validity
 from schemas.messages import PropertyValue
 
@@ -99,7 +99,7 @@ def _words(column: pa.Array, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     return read_only(np.frombuffer(data, dtype)[column.offset : column.offset + len(column)])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _assign(has_entry, indices, offsets, column_of):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Number the entries by row: the index of each (-1: no entry), the offsets of rows, the column of each entry."""
     entry = 0
@@ -114,7 +114,7 @@ def _assign(has_entry, indices, offsets, column_of):  # type: ignore[no-untyped-
     offsets[has_entry.shape[1]] = entry
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _scatter(indices, words, valid, out, out_valid):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     for row in range(indices.shape[0]):
         if indices[row] >= 0 and (valid.shape[0] == 0 or valid[row]):
@@ -122,7 +122,7 @@ def _scatter(indices, words, valid, out, out_valid):  # type: ignore[no-untyped-
             out_valid[indices[row]] = 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sizes(indices, offsets, valid, sizes, out_valid):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Write the size of each entry's text, shifted by one."""
     for row in range(indices.shape[0]):
@@ -131,7 +131,7 @@ def _sizes(indices, offsets, valid, sizes, out_valid):  # type: ignore[no-untype
             out_valid[indices[row]] = 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _copy(indices, offsets, data, valid, out_offsets, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     for row in range(indices.shape[0]):
         if indices[row] >= 0 and (valid.shape[0] == 0 or valid[row]):
@@ -195,7 +195,7 @@ def _entries(maps: pa.MapArray, name: str) -> npt.NDArray[np.int64]:
     return out
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _find(offsets, key_offsets, keys, name, out):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     size = name.shape[0]
     for row in range(out.shape[0]):

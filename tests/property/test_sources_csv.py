@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.sources.csv_reader import CsvReader
-from connectors.sources.run_kernel import RUN_BYTES
+from schemas.kernels.runs import RUN_BYTES
 from tests.examples import examples
 from tests.hostile import naive_csv
 from tests.hostile.judging import naive_outcome
