@@ -12,19 +12,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 
 from benchmarks.kafka_streams import running
 from benchmarks.measure import KIB, Measured, Result, best_of
 from benchmarks.publish_bench import new_topic
-from benchmarks.segments import fold, topics
+from benchmarks.segments import fold, latency, topics
 from benchmarks.segments.events import BEGIN_US, SPAN_US, Messages, user_ids, write_events, write_profiles
 from benchmarks.segments.worker import whole_worker
 from benchmarks.setting import Setting
 
 GOAL_FAUST: Final = 100.0
 GOAL_STREAMS: Final = 4.0
+GOAL_SINGLES: Final = 1.0
 GOAL_RULES: Final = 0.25  # 49 more rules take at most four times as long
+GOAL_SINGLES_RULES: Final = 0.5
+GOAL_LATENCY_S: Final = 1.0
 FAUST_EVENTS, STREAMS_EVENTS, SINGLE_EVENTS = 100_000, 2_000_000, 2_000_000
 """At most this many events, with the same share of the users."""
 STREAMS_THREADS: Final = 2
@@ -39,6 +43,7 @@ MISSED_US: Final = 60 * 1_000_000
 """Events since the checkpoint, within one minute, as checkpoints are written every minute: about 16,000 per second."""
 TIMEOUT_S: Final = 1800
 WORKER: Final = "muster's worker, 1 rule"
+SINGLES: Final = "muster's worker, single JSON events"
 FAUST, STREAMS, ONE = "Faust agent, Table per user", "Kafka Streams, RocksDB", "fold, 1 rule"
 
 
@@ -60,6 +65,11 @@ def _with_a_broker(setting: Setting, events: Messages) -> list[Result]:
     users = user_ids(setting.users)
     few, some = _share(setting, SINGLE_EVENTS)
     singles, of_few = whole_worker(setting.settings, some, few, 1, setting.scratch, single=True)
+    several, _ = whole_worker(setting.settings, some, few, setting.rules, setting.scratch, single=True)
+    waits = [
+        _latency(setting, "light load", 0),
+        _latency(setting, "half of its rate", singles.rows / singles.wall_s / 2),
+    ]
     worker, members = whole_worker(setting.settings, users, setting.events, 1, setting.scratch)
     many, of_many = whole_worker(setting.settings, users, setting.events, setting.rules, setting.scratch)
     return [
@@ -69,11 +79,20 @@ def _with_a_broker(setting: Setting, events: Messages) -> list[Result]:
         *_compared(WORKER, worker, f"with its archive; {members:,} members"),
         Result(
             benchmark="segments",
-            label="muster's worker, single JSON events",
+            label=SINGLES,
             best=singles,
             baseline=STREAMS,
+            goal=GOAL_SINGLES,
             note=f"with its archive; {few:,} JSON events, {of_few:,} members",
         ),
+        Result(
+            benchmark="segments",
+            label=f"... with {setting.rules} rules",
+            best=several,
+            baseline=SINGLES,
+            goal=GOAL_SINGLES_RULES,
+        ),
+        *waits,
         Result(
             benchmark="segments",
             label=f"muster's worker, {setting.rules} rules",
@@ -83,6 +102,19 @@ def _with_a_broker(setting: Setting, events: Messages) -> list[Result]:
             note=f"{of_many:,} members of all",
         ),
     ]
+
+
+def _latency(setting: Setting, load: str, others: float) -> Result:
+    """From an event's producer to the membership change."""
+    seconds = latency.latencies(setting.settings, others)
+    return Result(
+        benchmark="segments",
+        label=f"latency of a change, {load}",
+        best=Measured(rows=len(seconds), wall_s=sum(seconds), cpu_s=0.0, peak_bytes=0),
+        target=f"p99 < {GOAL_LATENCY_S:g} s",
+        met=bool(np.percentile(seconds, 99) < GOAL_LATENCY_S),
+        note=latency.shown(seconds),
+    )
 
 
 def _compared(label: str, best: Measured, note: str) -> list[Result]:
