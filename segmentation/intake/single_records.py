@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.activity import (
+    EARLIEST_US,
+    MAX_AHEAD_US,
     MAX_PROPERTIES,
     NAME_MAX_CHARACTERS,
     PROPERTY_MAX_BYTES,
@@ -116,19 +118,20 @@ class Singles:
         return self.texts(TENANT).fill_null(DEFAULT_TENANT)
 
     def times(self) -> tuple[Longs, Mask]:
-        """`occurred_at` in microseconds since 1970 UTC, and which of them are doubtful."""
-        members = self.by_name[OCCURRED_AT]
+        """`occurred_at` in microseconds since 1970 UTC, and which of them are doubtful (these have another time)."""
+        members, received_at_us = self.by_name[OCCURRED_AT], self.received_at_us
         us = self.members.longs(members)
-        if not self.millis:
-            return us, np.zeros(len(us), np.bool_)
-        doubtful = np.abs(us) > EXACT
-        us = np.where(doubtful, 0, us) * 1000
-        texts = np.flatnonzero(self.members.kinds(members) == STRING)
-        if len(texts):
-            found, bad = np.empty(len(texts), np.int64), np.empty(len(texts), np.bool_)
-            parse_instants(*string_buffers(self.members.texts(members[texts])), found, bad)
-            us[texts], doubtful[texts] = found, bad
-        return us, doubtful
+        doubtful = np.zeros(len(us), np.bool_)
+        if self.millis:
+            doubtful = np.abs(us) > EXACT
+            us = np.where(doubtful, 0, us) * 1000
+            texts = np.flatnonzero(self.members.kinds(members) == STRING)
+            if len(texts):
+                found, bad = np.empty(len(texts), np.int64), np.empty(len(texts), np.bool_)
+                parse_instants(*string_buffers(self.members.texts(members[texts])), found, bad)
+                us[texts], doubtful[texts] = found, bad
+        doubtful |= (us < EARLIEST_US) | (us > received_at_us + MAX_AHEAD_US)
+        return np.where(doubtful, received_at_us, us), doubtful
 
     def maps(self, name: str, type_: pa.MapType, *, nulls: bool) -> tuple[pa.MapArray, Mask]:
         """The maps of a member, and which of them are doubtful. `nulls`: keep entries without a value."""

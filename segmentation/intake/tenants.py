@@ -16,6 +16,7 @@ Existed = Callable[[TenantName, int], bool]
 """True if a tenant existed when a record was received (microseconds since 1970 UTC).
 
 The answer for a record must never change, however often the record is read: a refused one must not be taken later.
+A tenant that existed at one time exists at all later ones.
 """
 
 
