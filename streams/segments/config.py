@@ -31,7 +31,7 @@ class SegmentWorkerConfig:
     step_s: float = 0.2  # how long records are gathered for one step
     gather_bytes: int = MIB  # ... unless they reach this size
     step_bytes: int = 8 * MIB
-    queue_bytes: int = 8 * MIB
+    queue_bytes: int = 16 * MIB
     archive_bytes: int = 32 * MIB  # a file is written when its rows reach this size
     archive_after_s: float = 2.0  # ... or the oldest of them is this old
     archive_again_s: float = 30.0  # announced files are announced again if not committed by then
