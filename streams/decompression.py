@@ -37,7 +37,7 @@ class DecompressionLimitError(Exception):
 def limit_batches() -> None:
     """Apply the limit to aiokafka in this process."""
     decoders = sys.modules[DefaultRecordBatch.__module__]
-    for name, decode in _DECODERS.items():
+    for name, decode in _DECODERS.values():
         setattr(decoders, f"{name}_decode", decode)
     fetcher.MemoryRecords = LimitedBatches
 
@@ -97,18 +97,23 @@ def _snappy_blocks(packed: memoryview) -> Iterator[memoryview]:
         offset += 4 + size
 
 
-_DECODERS: Final[Mapping[str, Callable[[Any], bytes]]] = {
-    "gzip": _limited(_gzip),
-    "snappy": _snappy,
-    "lz4": _limited(_lz4),
-    "zstd": _limited(_zstd),
+_DECODERS: Final[Mapping[int, tuple[str, Callable[[Any], bytes]]]] = {
+    1: ("gzip", _limited(_gzip)),
+    2: ("snappy", _snappy),
+    3: ("lz4", _limited(_lz4)),
+    4: ("zstd", _limited(_zstd)),
 }
-"""By name, in the order of Kafka's numbers for them, which begin at 1."""
+"""By Kafka's numbers, with aiokafka's names."""
+
+
+def can_decompress(codec_number: int) -> bool:
+    """True for no compression as well."""
+    return codec_number == 0 or codec_number in _DECODERS
 
 
 def decompress(packed: bytes, codec_number: int) -> bytes:
     """The records of a batch. Raises `DecompressionLimitError`, and as the codec does."""
-    return list(_DECODERS.values())[codec_number - 1](packed) if codec_number else packed
+    return _DECODERS[codec_number][1](packed) if codec_number else packed
 
 
 class LimitedBatches:

@@ -14,7 +14,14 @@ from typing import Any, Final
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import PartitionRecords
 
-from streams.decompression import DecompressionLimitError, LimitedBatch, LimitedBatches, decompress, stand_in
+from streams.decompression import (
+    DecompressionLimitError,
+    LimitedBatch,
+    LimitedBatches,
+    can_decompress,
+    decompress,
+    stand_in,
+)
 
 _SIZE: Final = struct.Struct(">qi")
 """Base offset, and the bytes that follow."""
@@ -115,7 +122,8 @@ class _Batch:
 
     def __iter__(self) -> Iterator[Any]:
         base, _, _, magic, _, attributes, last, _, appended_at, _, _, _, count = _HEADER.unpack_from(self._packed)
-        if magic != _MAGIC or not attributes & _LOG_APPEND_TIME or count != last + 1:
+        usual = magic == _MAGIC and attributes & _LOG_APPEND_TIME and count == last + 1
+        if not usual or not can_decompress(attributes & _CODEC):
             return iter(self._batch)
         try:
             value = decompress(bytes(self._packed[_HEADER.size :]), attributes & _CODEC)

@@ -33,9 +33,10 @@ from schemas.kernels.members import (
     find_members,
     with_validity,
 )
+from segmentation.intake.json_records import EXACT
 
 SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
-_EXACT: Final = 2**53
+_NO_VALUE: Final = (NULL, ABSENT)
 _KINDS: Final[Mapping[ColumnType, tuple[int, ...]]] = {
     "string": (STRING,),
     "long": (INTEGER,),
@@ -84,12 +85,11 @@ def certain_rows(lines: Lines, spec: ImportSpec, limit: int) -> tuple[Mask, Cand
     certain = members.taken & (lines.ends - lines.starts <= limit)
     if spec.other_columns:
         certain &= ~found.others
-    kinds = [members.kinds(of_name) for of_name in found.by_name]
-    certain &= _is_one_of(kinds[0], (STRING, INTEGER))
-    for column, of_column, indices in zip(spec.columns, kinds[1:], found.by_name[1:], strict=True):
-        certain &= _is_one_of(of_column, _KINDS[column.type])
+    certain &= members.are_kinds(found.by_name[0], STRING, INTEGER, *_NO_VALUE)
+    for column, indices in zip(spec.columns, found.by_name[1:], strict=True):
+        certain &= members.are_kinds(indices, *_KINDS[column.type], *_NO_VALUE)
         if column.type == "double":
-            certain &= ~((of_column == INTEGER) & (np.abs(members.longs(indices)) > _EXACT))
+            certain &= np.abs(members.longs(indices)) <= EXACT
     ids, columns = found.by_name[0][certain], [of_name[certain] for of_name in found.by_name[1:]]
     rows = np.flatnonzero(certain)
     ordinals = lines.ordinals[rows]
@@ -104,21 +104,13 @@ def certain_rows(lines: Lines, spec: ImportSpec, limit: int) -> tuple[Mask, Cand
     )
 
 
-def _is_one_of(kinds: Bytes, wanted: tuple[int, ...]) -> Mask:
-    allowed = np.zeros(ABSENT + 1, np.bool_)
-    allowed[[NULL, ABSENT, *wanted]] = True
-    return allowed[kinds]
-
-
 def _texts(members: Members, indices: Ints) -> pa.StringArray:
-    kinds = members.kinds(indices)
-    return with_validity(members.texts(indices), (kinds != NULL) & (kinds != ABSENT))
+    return with_validity(members.texts(indices), ~members.are_kinds(indices, *_NO_VALUE))
 
 
 def _column(members: Members, indices: Ints, column: Column, timezone: str | None) -> Converted:
     """The values of a column; of these kinds, only times and dates may not convert."""
-    kinds = members.kinds(indices)
-    valid = (kinds != NULL) & (kinds != ABSENT)
+    valid = ~members.are_kinds(indices, *_NO_VALUE)
     match column.type:
         case "string":
             return Converted(_texts(members, indices), None)
@@ -127,7 +119,7 @@ def _column(members: Members, indices: Ints, column: Column, timezone: str | Non
         case "double":
             return Converted(with_validity(pa.array(members.doubles(indices)), valid), None)
         case "boolean":
-            return Converted(with_validity(pa.array(kinds == TRUE), valid), None)
+            return Converted(with_validity(pa.array(members.are_kinds(indices, TRUE)), valid), None)
         case "date" | "timestamp":
             return convert_text(_texts(members, indices), column, (), timezone)
 

@@ -79,10 +79,8 @@ class JsonLinesReader:
                 if skipped:
                     yield self._too_large(head, skipped + len(rest), ended=False)
                 elif rest:
-                    data, size = joined([rest])
-                    yield from self._read_lines(
-                        data, size, np.zeros(1, np.int32), np.full(1, size, np.int32), ended=False
-                    )
+                    start, end = np.array([size - len(rest)], np.int32), np.array([size], np.int32)
+                    yield from self._read_lines(data, size, start, end, ended=False)
                 return
             carry = rest
             if skipped:

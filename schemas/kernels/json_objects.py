@@ -30,18 +30,18 @@ from schemas.kernels.members import (
 
 def scan_objects(data: Bytes, size: int, starts: Ints, ends: Ints) -> Members:
     """The members of the records data[starts[r]:ends[r]]. `data` and `size` as `joined` returns them."""
-    members = no_members(
-        data, len(starts), _count(data, size, 58) + 1
-    )  # every member has a colon, but an unfinished one
+    colons = _count_colons(data, starts, ends)  # one for each member, except an unfinished one
+    members = no_members(data, len(starts), colons + 1)
     _scan(members, size, starts, ends, np.empty(MAX_MEMBERS, np.uint64), POWERS)
     return members
 
 
 @kernel
-def _count(d: Bytes, size: int, byte: int) -> int:
+def _count_colons(d: Bytes, starts: Ints, ends: Ints) -> int:
     found = 0
-    for i in range(size):
-        found += d[i] == byte
+    for r in range(len(starts)):
+        for i in range(starts[r], ends[r]):
+            found += d[i] == 58
     return found
 
 

@@ -51,6 +51,13 @@ class Members(NamedTuple):
         _kinds(self, members, out)
         return out
 
+    def are_kinds(self, members: Ints, *kinds: int) -> Mask:
+        """bool[m]: True for members of one of these kinds."""
+        wanted = np.zeros(ABSENT + 1, np.bool_)
+        wanted[list(kinds)] = True
+        found: Mask = wanted[self.kinds(members)]
+        return found
+
     def texts(self, members: Ints) -> pa.StringArray:
         """The strings of members given by index, and the digits of numbers; "" for other members, and for -1."""
         return self._strings(self.start, self.end, members)

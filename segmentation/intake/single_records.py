@@ -192,9 +192,7 @@ def _json(records: TopicRecords, rows: Longs, shape: Shape) -> Singles:
     found = find_members(members, list(shape.kinds))
     possible = members.taken & ~found.others
     for kinds, of_name in zip(shape.kinds.values(), found.by_name, strict=True):
-        allowed = np.zeros(ABSENT + 1, np.bool_)
-        allowed[list(kinds)] = True
-        possible &= allowed[members.kinds(of_name)]
+        possible &= members.are_kinds(of_name, *kinds)
     return _singles(records, rows, list(shape.kinds), members, found, possible, millis=True)
 
 
