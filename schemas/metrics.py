@@ -63,7 +63,7 @@ PARTITIONS: Final = Metric(
     labels=("result",),
 )
 BUFFERED_BYTES: Final = Metric(
-    name="muster_worker_buffered_bytes", type="gauge", help="Bytes of rows in memory that are not staged yet."
+    name="muster_worker_buffered_bytes", type="gauge", help="Bytes of rows of imports in memory."
 )
 GROUPS: Final = Metric(
     name="muster_worker_groups", type="gauge", help="Partitions of import attempts whose state is in memory."

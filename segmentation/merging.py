@@ -1,6 +1,6 @@
 """Decides which staged chunks a merge reads, and which merge runs next."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Final, Generic, Self, TypeVar
 
@@ -31,12 +31,13 @@ class RunSelection:
     seqs: frozenset[Seq]
 
 
-def select_each_chunk_once(runs: Iterable[StagedRun]) -> tuple[RunSelection, ...]:
+def select_each_chunk_once(runs: Iterable[StagedRun], known: Set[Seq] = frozenset()) -> tuple[RunSelection, ...]:
     """Choose runs so that every seq is read exactly once, even if two owners staged it; larger runs first.
 
-    The takes are returned in order of their first seq, without runs that add nothing.
+    `known`: seqs that are read elsewhere. The selections are returned in order of their first seq, without runs that
+    add nothing.
     """
-    selected: set[Seq] = set()
+    selected = set(known)
     selections: list[RunSelection] = []
     for run in sorted(runs, key=lambda r: (-len(r.chunks), str(r.key))):
         if new := frozenset(run.chunks.keys() - selected):

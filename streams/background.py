@@ -13,7 +13,7 @@ class Background:
 
     def __init__(self, threads: int, fail: Callable[[Exception], None]) -> None:
         self._fail = fail
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="flush")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="write")
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def in_thread(self, call: Callable[..., T], *args: Any) -> T:

@@ -1,24 +1,50 @@
-"""Rows in memory before they are staged, bounded across all groups."""
+"""Rows that only this worker has, until their part, or their run in staging, is durable. In memory they are bounded."""
 
 import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from segmentation.progress import GroupKey, Progress
 from streams.lanes import Lane
-from streams.runs import BufferedChunk
+from streams.spool import BufferedChunk, KeptChunk, SpooledChunks
+
+
+@dataclass(slots=True)
+class KeptRows:
+    """Chunks of one group: in memory, and in files of the spool. Their records are not acknowledged."""
+
+    buffered: list[BufferedChunk] = field(default_factory=list)
+    spooled: list[SpooledChunks] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.buffered or self.spooled)
+
+    def chunks(self) -> Iterator[KeptChunk]:
+        """All chunks, in no particular order."""
+        yield from self.buffered
+        for file in self.spooled:
+            yield from file.chunks
 
 
 class Group:
-    """One group that this worker is receiving. `flushes`: runs being written now."""
+    """One group that this worker is receiving.
+
+    `since`: when its oldest kept chunk came; `writes`: files and runs being written now; `settling`: end markers and
+    aborts in progress, of which one at a time is `merging`; `overdue` is set when its topic-partition holds back too
+    much, or is revoked.
+    """
 
     def __init__(self, lane: Lane, progress: Progress, now: float) -> None:
         self.lane = lane
         self.progress = progress
-        self.chunks: list[BufferedChunk] = []
+        self.kept = KeptRows()
         self.size = 0
-        self.oldest = now
+        self.since = now
         self.touched = now
-        self.flushes: set[asyncio.Task[None]] = set()
-        self.settling = False
+        self.writes: set[asyncio.Task[None]] = set()
+        self.settling = 0
+        self.merging = asyncio.Lock()
+        self.overdue = asyncio.Event()
 
     @property
     def key(self) -> GroupKey:
@@ -27,20 +53,30 @@ class Group:
 
     @property
     def idle(self) -> bool:
-        """True if nothing of the group is in memory or in progress."""
-        return not self.chunks and not self.flushes and not self.settling
+        """True if nothing of the group is kept or in progress."""
+        return not self.kept and not self.writes and not self.settling
 
     def add(self, chunk: BufferedChunk, now: float) -> None:
-        """Buffer a chunk."""
-        if not self.chunks:
-            self.oldest = now
-        self.chunks.append(chunk)
+        """Keep a chunk in memory."""
+        if not self.kept:
+            self.since = now
+        self.kept.buffered.append(chunk)
         self.size += chunk.size
 
-    def take(self) -> list[BufferedChunk]:
-        """Return all buffered chunks and empty the buffer."""
-        chunks, self.chunks, self.size = self.chunks, [], 0
+    def take_buffered(self) -> list[BufferedChunk]:
+        """Return the chunks in memory and empty the buffer."""
+        chunks, self.kept.buffered, self.size = self.kept.buffered, [], 0
         return chunks
+
+    def take(self) -> KeptRows:
+        """Return everything kept; the group keeps nothing any more."""
+        kept, self.kept, self.size = self.kept, KeptRows(), 0
+        return kept
+
+    async def written(self) -> None:
+        """Return once nothing is being written."""
+        while self.writes:
+            await asyncio.wait(list(self.writes))
 
 
 class Budget:
@@ -62,9 +98,13 @@ class Budget:
     def free(self, size: int) -> None:
         """Release bytes and wake up waiters."""
         self.used -= size
+        self.wake()
+
+    def wake(self) -> None:
+        """Let waiters look again."""
         self._freed.set()
 
     async def wait_freed(self) -> None:
-        """Return once bytes have been released."""
+        """Return once bytes have been released, or there is another reason to look again."""
         self._freed.clear()
         await self._freed.wait()

@@ -8,14 +8,19 @@ from connectors.storage.access import S3Access
 from schemas.topics import DEAD_LETTERS, IMPORT_PROGRESS, IMPORTS, IMPORTS_SMALL, WORKER_GROUP
 
 MIB: Final = 1024 * 1024
+RUN_BYTES: Final = 16 * MIB
+UNACKNOWLEDGED_BYTES: Final = 384 * MIB
+UNACKNOWLEDGED_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerConfig:
     """One worker. Sizes are bytes, times seconds.
 
-    `buffer_bytes` bounds the rows in memory that are not yet staged, across all imports.
-    `merge_bytes` bounds the memory of all concurrent merges.
+    `buffer_bytes` bounds the rows of open groups in memory, across all imports; `run_bytes` is the size of a file for
+    which they make room. `merge_bytes` bounds the memory of all concurrent merges.
+    Rows are staged when a topic-partition holds back `unacknowledged_records`, or half of `unacknowledged_bytes`, or
+    some of them have waited for `unacknowledged_s`; importers wait at twice as much (`BacklogLimit`).
     """
 
     bootstrap: str
@@ -29,10 +34,11 @@ class WorkerConfig:
     progress_topic: str = IMPORT_PROGRESS
     dead_letter_topic: str = DEAD_LETTERS
     buffer_bytes: int = 64 * MIB
-    run_bytes: int = 16 * MIB  # a group is flushed when it holds this much
-    flush_after_s: float = 1.0  # ... or its oldest row is this old
-    flush_after_messages: int = 256  # ... or this many messages of a topic-partition await acknowledgement
-    flush_threads: int = 4
+    run_bytes: int = RUN_BYTES
+    unacknowledged_records: int = 512
+    unacknowledged_bytes: int = UNACKNOWLEDGED_BYTES
+    unacknowledged_s: float = UNACKNOWLEDGED_S
+    write_threads: int = 4
     merge_bytes: int = 512 * MIB
     merge_threads: int = 2
     merge_temp_bytes: int = 64 * 1024 * MIB

@@ -30,6 +30,8 @@ class Lane:
         self.live = True
         self._ledger = AckLedger.start(position)
         self._events: dict[int, Acknowledgeable] = {}  # by the last offset that each acknowledges
+        self._kept: dict[int, int] = {}  # bytes of rows that only this worker has, by the offset of their record
+        self.kept_bytes = 0
 
     @property
     def pending(self) -> int:
@@ -73,10 +75,17 @@ class Lane:
         if event is not None:
             self._events[end - 1] = event
 
+    def keep(self, offset: int, size: int) -> None:
+        """Count rows that only this worker has; `size`: their bytes."""
+        self._kept[offset] = size
+        self.kept_bytes += size
+
     def done(self, offsets: Iterable[int]) -> None:
         """The content of these records is durable: acknowledge as many as possible, in order."""
         if not self.live:
             return
+        offsets = list(offsets)
+        self.kept_bytes -= sum(self._kept.pop(offset, 0) for offset in offsets)
         self._ledger, ackable = self._ledger.complete(offsets)
         for offset in ackable:
             if (event := self._events.pop(offset, None)) is not None:

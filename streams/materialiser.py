@@ -1,11 +1,12 @@
-"""Import messages -> staged runs -> merges: the shell around `segmentation.progress`. It makes no decisions itself.
+"""Import messages -> kept or staged rows -> merges: the shell around `segmentation.progress`, without decisions.
 
-Steps (numbered as in docs/delivery-guarantees.md; 3 is `streams.flushing`, 5 to 8 are in `streams.merges`):
+Steps (numbered as in docs/delivery-guarantees.md; 3 is `streams.keeping`, 5 to 8 are in `streams.merges`):
 1. A record is decoded and entered into its lane's ledger. An undecodable or inconsistent record becomes a dead letter.
-2. A chunk that the fold has not seen is buffered; its record is acknowledged only after step 3, in offset order.
-3. Buffered chunks are written to staging as a run: by bytes, by age, by number of waiting records, or to make room.
-4. At the end marker all buffered chunks are staged, then the fold decides. If the counts reconcile, a merge intent is
-   stored; if not, PartitionFailed is announced. Then the marker is acknowledged.
+2. A chunk that the fold has not seen is kept; its record is acknowledged only after step 3 or 8, in offset order.
+3. Kept chunks are written to staging as runs if their topic-partition holds back too many records, or for too long.
+4. At the end marker the fold decides. If the counts reconcile, the kept chunks are merged, with any staged ones. If all
+   are staged, or the merge has to wait too long, a merge intent is stored instead. If the counts do not reconcile, all
+   chunks are staged and PartitionFailed is announced. Then the marker is acknowledged.
 A worker may die between any two steps: unacknowledged records are delivered again, and staged ones are found again.
 """
 
@@ -30,11 +31,11 @@ from streams.buffers import Group
 from streams.config import WorkerConfig
 from streams.counters import Counters
 from streams.decoding import Arrival, decode_import_message, rows_or_fault, warm_up
-from streams.flushing import Flusher
 from streams.guards import Fetched
+from streams.keeping import Keeper
 from streams.lanes import Lane
-from streams.merges import MergeRunner
-from streams.runs import BufferedChunk
+from streams.merges import MergeRunner, PendingMerge
+from streams.spool import BufferedChunk
 from streams.staged import StagedState
 from streams.staging import StagingStore
 
@@ -70,8 +71,8 @@ class Materialiser:
         self._groups: dict[tuple[TP, GroupKey], Group] = {}
         self._aborted: dict[tuple[JobId, Partition], Attempt] = {}
         self._counters = Counters()
-        self._background = Background(config.flush_threads, fail)
-        self._flusher = Flusher(config, self._staged, self._groups, self._background, self._counters)
+        self._background = Background(config.write_threads, fail)
+        self._keeper = Keeper(config, self._staged, self._groups, self._background, self._counters)
         self._merges = MergeRunner(config, store, self._announce, fail, self._counters)
 
     # --- ownership: called by the guarded consumer -------------------------------------------------------------------
@@ -83,7 +84,9 @@ class Materialiser:
                 lane.close()
                 self._merges.forget(intent_prefix(tp.topic, Partition(tp.partition)))
         for group_key in [group_key for group_key in self._groups if group_key[0] in partitions]:
-            self._flusher.discard(self._groups.pop(group_key))
+            group = self._groups.pop(group_key)
+            group.overdue.set()
+            self._keeper.discard(group.take())
 
     def on_rewound(self, positions: Mapping[TP, int], generation: int) -> None:
         """Start over at these offsets, and find the merges that a previous owner left to do."""
@@ -142,14 +145,13 @@ class Materialiser:
                     self._counters.add(CHUNKS, result="skipped")
             case Merge() | Report() | AnnounceAgain() | Drop():
                 group.progress = state
-                group.settling = True
+                group.settling += 1
                 if isinstance(message, ImportAborted):  # applies from now on, also to attempts not seen yet
                     self._remember_abort(message)
                 self._background.spawn(self._settle(group, effect, message, arrival.offset))
             case _:
                 assert_never(effect)
-        if group.lane.pending >= self._config.flush_after_messages:
-            self._flusher.flush_lane(group.lane)
+        self._keeper.stage_what_is_due(group.lane)
 
     async def _keep(self, group: Group, state: Progress, chunk: UserChunk, arrival: Arrival) -> None:
         """Step 2."""
@@ -159,13 +161,13 @@ class Materialiser:
             self._counters.add(CHUNKS, result="buried")
             await self._send_dead_letter(arrival, rows)
             return
-        await self._flusher.await_room(size)
+        await self._keeper.await_room(group.lane, size)
         if not group.lane.live:
             return
         self._counters.add(CHUNKS, result="kept")
         self._counters.add(ROWS, chunk.count)
         group.progress = state
-        self._flusher.buffer(
+        self._keeper.keep(
             group, BufferedChunk(seq=chunk.seq, digest=chunk.digest, batch=rows, size=size, offset=arrival.offset)
         )
 
@@ -193,7 +195,7 @@ class Materialiser:
     # --- time --------------------------------------------------------------------------------------------------------
 
     async def tick(self) -> None:
-        """Flush old chunks, forget idle groups, log the metrics. Runs until cancelled."""
+        """Stage old chunks, forget idle groups, log the metrics. Runs until cancelled."""
         reported = time.monotonic()
         await self._background.in_thread(warm_up)
         while True:
@@ -203,7 +205,7 @@ class Materialiser:
                 reported = now
                 _log.info("metrics %s", " ".join(map(str, self.samples())))
             for group_key, group in list(self._groups.items()):
-                self._flusher.flush_old(group, now)
+                self._keeper.stage_old(group, now)
                 if group.idle and now - group.touched >= self._config.idle_group_s:
                     del self._groups[group_key]
 
@@ -211,20 +213,17 @@ class Materialiser:
 
     async def _settle(self, group: Group, effect: Effect, message: ImportMessage, offset: int) -> None:
         """Carry out the effect of the end marker or the abort, then acknowledge it."""
+        done = [offset]
         try:
-            if not isinstance(effect, Drop):
-                self._flusher.flush(group)
-            while group.flushes:
-                await asyncio.wait(list(group.flushes))
+            if isinstance(effect, Report):
+                self._keeper.stage(group)
+            await group.written()
             if not group.lane.live:
                 return
             match effect:
                 case Merge():
-                    intent = await self._background.in_thread(
-                        self._staged.write_intent, group.lane.tp.topic, effect.marker
-                    )
-                    if group.lane.live:
-                        self._merges.submit(intent)
+                    async with group.merging:
+                        done += await self._merge(group, effect)
                 case Report():
                     failed = effect.failure
                     _log.error(
@@ -233,20 +232,59 @@ class Materialiser:
                     )
                     await self._announce(failed)
                 case AnnounceAgain():
-                    if (result := await self._background.in_thread(self._staged.result, group.key)) is not None:
-                        await self._publish(self._config.progress_topic, group.key.import_id.encode(), result)
+                    await self._announce_again(group.key)
                 case Drop():
                     assert isinstance(message, ImportAborted)  # noqa: S101  # only aborts drop
                     await self._drop(group.lane, message)
-            group.lane.done([offset])
+            group.lane.done(done)
         finally:
-            group.settling = False
+            group.settling -= 1
+
+    async def _merge(self, group: Group, effect: Merge) -> list[int]:
+        """Merge a group that has reconciled, or store the intent to. Returns the offsets that it acknowledges."""
+        lane, marker = group.lane, effect.marker
+        if group.progress.outcome == "aborted":
+            return []
+        if group.progress.outcome == "finished":  # by an earlier copy of this marker
+            await self._announce_again(group.key)
+            return []
+        if group.kept or not marker.chunks:
+            pending = PendingMerge(marker=marker, kept=group.take())
+            group.overdue.clear()
+            self._merges.submit(pending)
+            await self._merged_or_overdue(group, pending)
+            if not self._merges.withdraw(pending):
+                await pending.finished.wait()
+                if group.progress.outcome == "reconciled":
+                    group.progress = Progress.resume(group.key, finished=True)
+                return self._keeper.discard(pending.kept)
+            if not lane.live:
+                return self._keeper.discard(pending.kept)
+            await self._keeper.stage_kept(group.key, lane, pending.kept)
+        intent = await self._background.in_thread(self._staged.write_intent, lane.tp.topic, marker)
+        if lane.live:
+            self._merges.submit_intent(intent)
+        return []
+
+    async def _announce_again(self, key: GroupKey) -> None:
+        if (result := await self._background.in_thread(self._staged.result, key)) is not None:
+            await self._publish(self._config.progress_topic, key.import_id.encode(), result)
+
+    async def _merged_or_overdue(self, group: Group, pending: PendingMerge) -> None:
+        """Return once a merge is finished, or its rows should not wait for it any longer."""
+        ends = [asyncio.ensure_future(event.wait()) for event in (pending.finished, group.overdue)]
+        longest = max(0.0, self._config.unacknowledged_s - (time.monotonic() - group.since))
+        try:
+            await asyncio.wait(ends, timeout=longest, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
 
     async def _find_intents(self, lane: Lane) -> None:
         intents = await self._background.in_thread(self._staged.intents, lane.tp.topic, Partition(lane.tp.partition))
         if lane.live:
             for intent in intents:
-                self._merges.submit(intent)
+                self._merges.submit_intent(intent)
 
     def _remember_abort(self, abort: ImportAborted) -> None:
         self._aborted[abort.import_id, abort.partition] = abort.attempt
@@ -257,10 +295,9 @@ class Materialiser:
         """Remove buffers, runs and intents of the import in this partition, of the aborted attempt and earlier ones."""
         for (tp, key), group in list(self._groups.items()):
             if tp == lane.tp and key.import_id == abort.import_id and key.attempt <= abort.attempt:
-                lane.done([c.offset for c in self._flusher.discard(group)])
                 group.progress = Progress.resume(key, aborted=True)
-                while group.flushes:
-                    await asyncio.wait(list(group.flushes))
+                await group.written()
+                lane.done(self._keeper.discard(group.take()))
         await self._merges.drop(
             {
                 GroupKey(import_id=abort.import_id, attempt=Attempt(n), partition=abort.partition)
@@ -277,7 +314,7 @@ class Materialiser:
         """All metrics as of now. Callable from any thread."""
         return [
             *self._counters.samples(),
-            Sample(metric=BUFFERED_BYTES, value=self._flusher.buffered_bytes),
+            Sample(metric=BUFFERED_BYTES, value=self._keeper.buffered_bytes),
             Sample(metric=GROUPS, value=len(self._groups)),
             Sample(metric=MERGES_WAITING, value=self._merges.waiting),
         ]

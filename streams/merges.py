@@ -1,11 +1,12 @@
-"""The merge queue of a worker: durable intents -> sorted parts -> announcements.
+"""The merge queue of a worker: groups that have reconciled -> sorted parts -> announcements.
 
 Steps (numbered as in docs/delivery-guarantees.md):
 5. The part is written to the data prefix under its content hash.
 6. The announcement is stored next to the runs (`result.avro`), once: any later worker announces the stored one.
 7. It is announced on the progress topic, and the broker acknowledges it.
-8. The intent is removed.
-A worker that dies in between leaves the intent, and the next owner starts again at 5. All steps may run twice at once.
+8. The intent is removed, or the records of a group without one are acknowledged.
+A worker that dies in between leaves the intent or unacknowledged records: the next owner starts again at 5, or reads
+them again. All steps may run twice at once.
 """
 
 import asyncio
@@ -15,11 +16,13 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import Final
+
+import pyarrow as pa
 
 from schemas.codec import CODEC
 from schemas.layout import part_name, result_key, split_s3_uri, staging_prefix
@@ -28,32 +31,48 @@ from schemas.messages import ImportEnded, PartitionFailed, PartitionMaterialised
 from schemas.metrics import MERGE_SECONDS, MERGES
 from segmentation.merging import MergeQueue, StagedRun, select_each_chunk_once
 from segmentation.progress import GroupKey, Progress, failure
+from streams.buffers import KeptRows
 from streams.config import WorkerConfig
 from streams.counters import Counters
-from streams.merge import IN_MEMORY_FACTOR, MergedPart, SpillingSort, merge_rows
-from streams.ranges import RANGE_BYTES
+from streams.merge import IN_MEMORY_BYTES, IN_MEMORY_FACTOR, MergedPart, SpillingSort, merge_rows
 from streams.runs import find_runs, read_rows, stored_message
+from streams.spool import read_spooled, rows_of
 from streams.staging import StagingStore
 
 _log = logging.getLogger(__name__)
-
-ON_DISK_BYTES: Final = 4 * IN_MEMORY_FACTOR * RANGE_BYTES
-"""Memory of a merge that would need more than this: one run being read, one range being sorted, the rest on disk."""
 
 Announce = Callable[[ProgressMessage], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """A pending merge: the end marker of a group that reconciled, and the key of its intent."""
+    """A durable merge: the end marker of a group that reconciled, and the key of its intent."""
 
     key: str
     marker: ImportEnded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PendingMerge:
+    """A merge to be done: of staged rows by their intent (its key), or of `kept` rows and any staged ones.
+
+    `finished` is set once the result is announced, or nobody waits for it any more.
+    """
+
+    marker: ImportEnded
+    intent: str | None = None
+    kept: KeptRows = field(default_factory=KeptRows)
+    finished: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def group(self) -> GroupKey:
         """The group to merge."""
         return GroupKey.of(self.marker)
+
+    @property
+    def staged(self) -> bool:
+        """Whether some of its rows are in staging."""
+        return len(list(self.kept.chunks())) < self.marker.chunks
 
 
 class MergeRunner:
@@ -72,8 +91,8 @@ class MergeRunner:
         self._announce = announce
         self._fail = fail
         self._counters = counters
-        self._queue: MergeQueue[Intent] = MergeQueue()
-        self._running: dict[Intent, asyncio.Task[None]] = {}
+        self._queue: MergeQueue[PendingMerge] = MergeQueue()
+        self._running: dict[PendingMerge, asyncio.Task[None]] = {}
         self._weight = 0
         self._dropped: set[GroupKey] = set()
         self._pool = ThreadPoolExecutor(config.merge_threads, thread_name_prefix="merge")
@@ -83,98 +102,122 @@ class MergeRunner:
         """Merges that are queued and not started."""
         return len(self._queue)
 
-    def submit(self, intent: Intent) -> None:
-        """Queue a merge, unless it is queued or running already."""
-        self._dropped.discard(intent.group)
-        if intent not in self._running:
-            self._queue = self._queue.add(intent, intent.marker.records)
-            self._start()
+    def submit_intent(self, intent: Intent) -> None:
+        """Queue a durable merge, unless it is queued or running already."""
+        if all(pending.intent != intent.key for pending in (*self._running, *self._queued())):
+            self.submit(PendingMerge(marker=intent.marker, intent=intent.key))
+
+    def submit(self, pending: PendingMerge) -> None:
+        """Queue a merge."""
+        self._dropped.discard(pending.group)
+        self._queue = self._queue.add(pending, pending.marker.records)
+        self._start()
+
+    def withdraw(self, pending: PendingMerge) -> bool:
+        """Take a merge out of the queue. False if it has started."""
+        if pending not in self._queue:
+            return False
+        self._queue = self._queue.remove([pending])
+        return True
 
     def forget(self, prefix: str) -> None:
         """Drop queued merges of a revoked partition, by the prefix of its intents: they are left to the new owner."""
-        self._queue = self._queue.remove([w.item for w in self._queue.waiting if w.item.key.startswith(prefix)])
+        self._remove(p for p in self._queued() if p.intent is not None and p.intent.startswith(prefix))
 
     async def drop(self, groups: set[GroupKey]) -> None:
         """Drop queued merges of aborted groups, and wait for running ones."""
-        self._queue = self._queue.remove([w.item for w in self._queue.waiting if w.item.group in groups])
-        running = [task for intent, task in self._running.items() if intent.group in groups]
+        self._remove(p for p in self._queued() if p.group in groups)
+        running = [task for pending, task in self._running.items() if pending.group in groups]
         self._dropped |= groups
         if running:
             await asyncio.wait(running)
         self._dropped -= groups
 
+    def _queued(self) -> list[PendingMerge]:
+        return [waiting.item for waiting in self._queue.waiting]
+
+    def _remove(self, merges: Iterable[PendingMerge]) -> None:
+        removed = list(merges)
+        self._queue = self._queue.remove(removed)
+        for pending in removed:
+            pending.finished.set()
+
     def _start(self) -> None:
         while len(self._running) < self._config.merge_threads:
-            queue, intent = self._queue.pop()
-            if intent is None:
+            queue, pending = self._queue.pop()
+            if pending is None:
                 return
-            weight = self._weight_of(intent)
+            weight = self._weight_of(pending.marker)
             if self._running and self._weight + weight > self._config.merge_bytes:
                 return  # until a running merge ends; the next in the queue is no smaller
             self._queue = queue
             self._weight += weight
-            self._running[intent] = asyncio.create_task(self._run(intent, weight))
+            self._running[pending] = asyncio.create_task(self._run(pending, weight))
 
-    def _weight_of(self, intent: Intent) -> int:
-        per_row = 64 + 16 * len(intent.marker.columns.columns)  # known exactly only once the footers are read
-        return min(intent.marker.records * per_row * IN_MEMORY_FACTOR, self._spill_bytes, ON_DISK_BYTES)
+    def _weight_of(self, marker: ImportEnded) -> int:
+        per_row = 64 + 16 * len(marker.columns.columns)  # known exactly only once the rows are there
+        return min(marker.records * per_row, IN_MEMORY_BYTES) * IN_MEMORY_FACTOR  # one on disk takes less
 
     @property
     def _spill_bytes(self) -> int:
         """Memory for the rare rows that only DuckDB can sort."""
         return self._config.merge_bytes // 4
 
-    async def _run(self, intent: Intent, weight: int) -> None:
+    async def _run(self, pending: PendingMerge, weight: int) -> None:
         started = time.monotonic()
-        marker = intent.marker
+        marker = pending.marker
         bind(job=marker.import_id, attempt=marker.attempt, partition=marker.partition)
         try:
             run = contextvars.copy_context().run
             result: ProgressMessage = await asyncio.get_running_loop().run_in_executor(
-                self._pool, lambda: run(self._merge, intent)
+                self._pool, lambda: run(self._merge, pending)
             )
-            if intent.group not in self._dropped:
+            if pending.group not in self._dropped:
                 await self._announce(result)  # step 7
-                await asyncio.get_running_loop().run_in_executor(
-                    self._pool, self._store.delete, self._config.staging_bucket, [intent.key]
-                )  # step 8
+                if pending.intent is not None:
+                    await asyncio.get_running_loop().run_in_executor(
+                        self._pool, self._store.delete, self._config.staging_bucket, [pending.intent]
+                    )  # step 8
+            pending.finished.set()
             seconds = time.monotonic() - started
             self._counters.add(MERGES)
             self._counters.add(MERGE_SECONDS, seconds)
             _log_result(result, seconds)
-        except Exception as exc:  # noqa: BLE001  # ends the worker; nothing is lost, the intent is still there
+        except Exception as exc:  # noqa: BLE001  # ends the worker; nothing is lost, its intent or records are there
             self._fail(exc)
         finally:
             self._weight -= weight
-            del self._running[intent]
+            del self._running[pending]
             self._start()
 
-    def _merge(self, intent: Intent) -> ProgressMessage:
+    def _merge(self, pending: PendingMerge) -> ProgressMessage:
         """Run steps 5 and 6, in a thread. Raises the store's `RetriableError` and `FatalError`."""
-        marker = intent.marker
+        marker = pending.marker
         bucket = self._config.staging_bucket
         stored = result_key(marker.import_id, marker.attempt, marker.partition)
-        if (earlier := self._store.get(bucket, stored)) is not None:
+        if pending.intent is not None and (earlier := self._store.get(bucket, stored)) is not None:
             return _stored_result(stored, earlier)
-        runs = find_runs(
-            self._store,
-            bucket,
-            self._store.list_keys(bucket, staging_prefix(marker.import_id, marker.attempt, marker.partition)),
-        )
-        staged = Progress.resume(intent.group, staged=[chunk for run in runs for chunk in run.chunks.items()])
-        if (report := failure(staged, marker)) is not None:
+        runs = self._staged_runs(marker) if pending.staged else []
+        chunks = [*((c.seq, c.digest) for c in pending.kept.chunks()), *(c for run in runs for c in run.chunks.items())]
+        if (report := failure(Progress.resume(pending.group, staged=chunks), marker)) is not None:
             return report  # staged chunks have been removed since; the attempt cannot be published
-        result = self._materialise(marker, runs)
+        result = self._materialise(pending, runs)
         if isinstance(result, PartitionFailed) or self._store.put_new(bucket, stored, CODEC.encode(result)):
             return result
         earlier = self._store.get(bucket, stored)
         return result if earlier is None else _stored_result(stored, earlier)
 
-    def _materialise(self, marker: ImportEnded, runs: list[StagedRun]) -> ProgressMessage:
-        selections = select_each_chunk_once(runs)
-        size = sum(selection.run.row_bytes for selection in selections)
+    def _staged_runs(self, marker: ImportEnded) -> list[StagedRun]:
+        bucket = self._config.staging_bucket
+        prefix = staging_prefix(marker.import_id, marker.attempt, marker.partition)
+        return find_runs(self._store, bucket, self._store.list_keys(bucket, prefix))
+
+    def _materialise(self, pending: PendingMerge, runs: list[StagedRun]) -> ProgressMessage:
+        marker, kept = pending.marker, pending.kept
+        selections = select_each_chunk_once(runs, known={chunk.seq for chunk in kept.chunks()})
+        size = sum(s.run.row_bytes for s in selections) + sum(chunk.size for chunk in kept.chunks())
         spilling = None
-        if size * IN_MEMORY_FACTOR > min(self._config.merge_bytes // 2, ON_DISK_BYTES):
+        if size > IN_MEMORY_BYTES or size * IN_MEMORY_FACTOR > self._config.merge_bytes // 2:
             spilling = SpillingSort(
                 rows_bytes=size,
                 memory_bytes=self._spill_bytes,
@@ -184,7 +227,7 @@ class MergeRunner:
         self._config.temp.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f"merge-{os.getpid()}-", dir=self._config.temp) as folder:
             part = merge_rows(
-                read_rows(self._store, self._config.staging_bucket, selections),
+                chain(_kept_rows(kept), read_rows(self._store, self._config.staging_bucket, selections)),
                 marker.columns,
                 Path(folder),
                 spilling=spilling,
@@ -197,7 +240,7 @@ class MergeRunner:
                     attempt=marker.attempt,
                     partition=marker.partition,
                     partitions=marker.partitions,
-                    reason="the rows read back from staging differ from those staged",
+                    reason="the rows that were merged differ from those that arrived",
                     missing_count=0,
                     missing=(),
                     expected=marker.digest,
@@ -209,9 +252,17 @@ class MergeRunner:
             return _materialised(marker, part, marker.data_prefix + name)
 
 
+def _kept_rows(kept: KeptRows) -> Iterator[pa.Table]:
+    """Rows in memory, then those of each file."""
+    if kept.buffered:
+        yield rows_of(kept.buffered)
+    for file in kept.spooled:
+        yield rows_of(read_spooled(file))
+
+
 def remove_leftovers(temp: Path) -> None:
-    """Remove temp folders of merges whose worker was killed. Call before the first merge."""
-    for folder in temp.glob("merge-*-*"):
+    """Remove what killed workers have left: folders of merges, and spools. Call before the first record."""
+    for folder in (*temp.glob("merge-*-*"), *temp.glob("spool-*-*")):
         owner = folder.name.split("-")[1]
         if owner == str(os.getpid()) or not (owner.isdigit() and _alive(int(owner))):
             shutil.rmtree(folder, ignore_errors=True)

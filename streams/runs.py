@@ -7,7 +7,6 @@ rather than Parquet, because files that live for seconds are written in two thir
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, TypeVar
 
@@ -20,6 +19,7 @@ from schemas.ids import Seq
 from schemas.layout import RunKey
 from segmentation.merging import RunSelection, StagedRun
 from segmentation.progress import GroupKey
+from streams.spool import BufferedChunk
 from streams.staging import StagingStore
 
 MessageT = TypeVar("MessageT")
@@ -28,17 +28,6 @@ _ROW_BYTES: Final = b"muster.row_bytes"
 _TAIL_BYTES: Final = 64 * 1024  # holds the footer of a run with some hundred chunks
 _MAGIC: Final = b"ARROW1"
 _LENGTH_BYTES: Final = 4
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BufferedChunk:
-    """A chunk in memory. `size`: its bytes in memory; `offset`: that of its record."""
-
-    seq: Seq
-    digest: Digest
-    batch: pa.RecordBatch
-    size: int
-    offset: int
 
 
 def encode_run(key: GroupKey, chunks: Sequence[BufferedChunk]) -> tuple[RunKey, bytes]:

@@ -9,7 +9,8 @@ from schemas.messages import ImportAborted, ImportEnded
 from segmentation.merging import StagedRun
 from segmentation.progress import GroupKey, Progress
 from streams.merges import Intent
-from streams.runs import BufferedChunk, encode_run, find_runs, stored_message
+from streams.runs import encode_run, find_runs, stored_message
+from streams.spool import BufferedChunk
 from streams.staging import StagingStore
 
 

@@ -19,10 +19,13 @@ REQUEST_TIMEOUT_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BacklogLimit:
-    """How much of one attempt may wait for the workers, per partition: chunks, and bytes of their messages."""
+    """How much of one attempt may wait for the workers, per partition: chunks, and bytes of their messages.
 
-    chunks: int = 256
-    bytes: int = 64 * 1024 * 1024
+    Twice what a worker holds back before it stages (`streams.config`), so that both go on meanwhile.
+    """
+
+    chunks: int = 1024
+    bytes: int = 384 * 1024 * 1024
 
 
 class Outstanding:

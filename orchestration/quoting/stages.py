@@ -18,12 +18,10 @@ from orchestration.quoting.prices import Prices
 from orchestration.quoting.rates import Rates, StageRate
 from orchestration.quoting.stage_targets import StageTargets
 from orchestration.quoting.work import Work
+from streams.config import RUN_BYTES, UNACKNOWLEDGED_BYTES, UNACKNOWLEDGED_S
 
 Stage = Literal["workflow", "verify", "import", "materialise", "archive", "build", "publish"]
 Where = ComputeTarget | Literal["functions", "workers"]
-MIB: Final = 1024 * 1024
-RUN_BYTES: Final = 16 * MIB
-"""Size of a full staged run: the default `run_bytes` of `streams.config`."""
 FIXED_STEPS: Final = 4
 """Small functions: registration, wait for admission, wait for the workers, notification; one more per task."""
 FIXED_STATES: Final = 8
@@ -132,12 +130,18 @@ class Quoting:
         disk = self.work.bytes / 10**9 if self.work.copied else 0.0
         return self._quote(stage, target, busy, usd, disk)
 
+    @property
+    def _staged(self) -> bool:
+        """Whether it is too long or too large for the workers to hold all of its rows back until the end."""
+        held_back = self.sent_bytes / self.deployment.partitions
+        return self.busy_s > UNACKNOWLEDGED_S or held_back > UNACKNOWLEDGED_BYTES / 2
+
     def _workers(self) -> StageQuote:
         """The work left for the workers once the importer has ended, and their total cost."""
         d, p = self.deployment, self.prices
         sending = self._import()
         left = max(0.0, self.busy_s - (sending.seconds - sending.start_s))
-        runs = max(self.sent_bytes / RUN_BYTES, self.busy_s * d.partitions)  # one run a second, however small
+        runs = self.sent_bytes / RUN_BYTES if self._staged else 0.0
         parts = self.rows * self.rates.lake.bytes / FETCH_BYTES + d.partitions
         requests = Usd(requests=(runs + parts) * p.s3_put.usd + runs * p.s3_get.usd)
         usd = workers_bill(p, self.busy_s, d.workers, d.worker) + traffic_bill(p, self.sent_bytes, d.zones) + requests

@@ -21,7 +21,7 @@ def main() -> int:
         return put
 
     def config(*given: Any) -> Any:
-        return quick(configure(*given), "flush_after_s")
+        return quick(configure(*given), "unacknowledged_s")
 
     vars(worker)["worker_config"] = config
     S3StagingStore.put_new = puts  # type: ignore[method-assign]

@@ -74,6 +74,11 @@ MUTANTS: Final = (
         caught_by=("tests/unit/streams/test_materialiser_order.py", SCHEDULES),
     ),
     Mutant(
+        bug=stream_bugs.ack_before_part,
+        promises=(3,),
+        caught_by=("tests/unit/streams/test_materialiser_order.py", SCHEDULES),
+    ),
+    Mutant(
         bug=stream_bugs.exception_swallowed,
         promises=(1, 3),
         caught_by=("tests/unit/streams/test_materialiser_order.py", SCHEDULES),

@@ -133,13 +133,26 @@ def ack_before_durable(patches: Patches) -> None:
     """A chunk is acknowledged as soon as it is in memory."""
 
     def make(original: Any) -> Any:
-        def buffer(self: Any, group: Any, chunk: Any) -> None:
+        def keep(self: Any, group: Any, chunk: Any) -> None:
             group.lane.done([chunk.offset])
             original(self, group, chunk)
 
-        return buffer
+        return keep
 
-    patches.replace("streams.flushing:Flusher.buffer", make)
+    patches.replace("streams.keeping:Keeper.keep", make)
+
+
+def ack_before_part(patches: Patches) -> None:
+    """The records of a group that is merged without staging are acknowledged as soon as the merge begins."""
+
+    def make(original: Any) -> Any:
+        async def merged_or_overdue(self: Any, group: Any, pending: Any) -> None:
+            group.lane.done([chunk.offset for chunk in pending.kept.chunks()])
+            await original(self, group, pending)
+
+        return merged_or_overdue
+
+    patches.replace("streams.materialiser:Materialiser._merged_or_overdue", make)
 
 
 def exception_swallowed(patches: Patches) -> None:

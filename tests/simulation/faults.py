@@ -53,6 +53,9 @@ KINDS: Final[dict[str, float]] = {
 """Kinds, with the chance of each in a schedule that has it at its usual rate."""
 
 SEEN: Final = (
+    "merged without staging",
+    "merged from staging",
+    "announced again",
     "competing imports of one audience",
     "late attempt",
     "append conflict",

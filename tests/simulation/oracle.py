@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from connectors.kafka.worker_group import PartitionKey
 from orchestration.catalog.tables import jobs, partition_progress, receipts
 from schemas.codec import CODEC
-from schemas.ids import JobId, Version
-from schemas.layout import split_s3_uri
-from schemas.messages import ImportAborted, ImportEnded, PartitionFailed, UserChunk
+from schemas.ids import Attempt, JobId, Partition, Version
+from schemas.layout import RunKey, split_s3_uri, staging_prefix
+from schemas.messages import ImportAborted, ImportEnded, PartitionFailed, PartitionMaterialised, UserChunk
 from segmentation.versions import AudienceRef, Part, VersionInfo
 from tests.simulation.building import read_parquet
 
@@ -58,6 +58,7 @@ class Oracle:
     made: dict[JobId, list[Made]] = field(default_factory=dict)
     read: dict[JobId, int] = field(default_factory=dict)
     files: set[tuple[str, str]] = field(default_factory=set)  # of visible versions
+    announced: set[tuple[JobId, Attempt, Partition]] = field(default_factory=set)
     rollbacks: set[str] = field(default_factory=set)  # reasons of completed rollbacks: when each was asked for
 
     # --- versions ----------------------------------------------------------------------------------------------------
@@ -126,6 +127,8 @@ class Oracle:
         message = CODEC.decode(value)
         if isinstance(message, ImportEnded):
             self._ended_whole(place, message)
+        if isinstance(message, PartitionMaterialised):
+            self._materialised(message)
         if not isinstance(message, PartitionFailed):
             return
         if self._job(message.import_id)["state"] not in {"IMPORTING", "AWAITING"}:
@@ -134,6 +137,16 @@ class Oracle:
             fault = self._whole(topic, message.import_id, message.attempt, message.partition, message.reason)
             if fault is not None:
                 self.object(fault)
+
+    def _materialised(self, message: PartitionMaterialised) -> None:
+        """Count the ways to a part."""
+        group = (message.import_id, message.attempt, message.partition)
+        if group in self.announced:
+            self.world.faults.saw("announced again")
+        elif message.part is not None:
+            runs = [key for key in self.world.store.keys("staging", staging_prefix(*group)) if RunKey.parse(key)]
+            self.world.faults.saw("merged from staging" if runs else "merged without staging")
+        self.announced.add(group)
 
     def _ended_whole(self, place: PartitionKey, marker: ImportEnded) -> None:
         """An end marker must come after everything that it counts, except for what the log was made to lose."""

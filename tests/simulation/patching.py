@@ -101,7 +101,7 @@ def patched() -> Iterator[Holder]:
         "orchestration.platform.clock.time": clock,
         "orchestration.platform.clock.os": SimpleNamespace(urandom=urandom),
         "streams.materialiser.time": clock,
-        "streams.flushing.time": clock,
+        "streams.keeping.time": clock,
         "streams.merges.time": clock,
         "streams.materialiser._TICK_S": 5.0,
         "streams.materialiser._REPORT_S": 1e9,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -97,7 +98,9 @@ class Loop(asyncio.BaseEventLoop):
 class Worker:
     """One process, from its start to its death."""
 
-    def __init__(self, kernel: Kernel, process: Process, group: Group, store: ObjectStore, temp: Path) -> None:
+    def __init__(
+        self, kernel: Kernel, process: Process, group: Group, store: ObjectStore, temp: Path, luck: random.Random
+    ) -> None:
         self.process = process
         self._kernel = kernel
         self._group = group
@@ -112,8 +115,13 @@ class Worker:
             store=S3Access(endpoint="", region=""),
             staging_bucket="staging",
             temp=temp,
-            flush_after_messages=6,
-            flush_threads=1,
+            # Rows stay in memory, go to the spool, or are staged early.
+            buffer_bytes=luck.choice((2_000, 1_000_000)),
+            unacknowledged_records=luck.choice((6, 20)),
+            unacknowledged_bytes=luck.choice((2_000, 1_000_000)),
+            unacknowledged_s=luck.choice((1.0, 60.0)),
+            write_threads=1,
+            merge_threads=luck.choice((1, 2)),
             idle_group_s=60.0,
         )
         self._materialiser = Materialiser(

@@ -1,6 +1,7 @@
 """One deployment in memory: the product's handlers, control plane and workers on simulated servers, and its users."""
 
 import json
+import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -115,7 +116,8 @@ class World:
         self.kernel.spawn(self.kernel.outside, f"supervisor of {name}", supervise)
 
     def _worker(self, process: Process) -> None:
-        Worker(self.kernel, process, self.group, self.store, self.temp).run()
+        luck = random.Random(f"{process.name} {self.seed}")
+        Worker(self.kernel, process, self.group, self.store, self.temp, luck).run()
 
     def _invoke(self, function: str, event: Mapping[str, Any]) -> Any:
         """Call a handler. Its event and result cross as JSON."""

@@ -236,7 +236,9 @@ def test_an_intent_without_a_result_is_merged_by_the_next_owner(stack: Settings,
     workers.start("a", **SESSION, **{DIES_AT: INTENT_STORED})
     eventually(lambda: group_members(stack.kafka_bootstrap, WORKER_GROUP) == 1)
     members = member_ids(stack, WORKER_GROUP)
-    send(stack.kafka_bootstrap, imported.messages)
+    send(stack.kafka_bootstrap, imported.chunks())
+    eventually(lambda: committed_everything(stack))  # what is staged already needs an intent
+    send(stack.kafka_bootstrap, imported.markers())
     eventually(lambda: workers.restarts == restarts + 1)
     end_sessions(stack, WORKER_GROUP, members)
     assert_materialised(stack, imported, rows)

@@ -1,6 +1,8 @@
 """The shell acknowledges nothing before it is durable, nothing out of order, nothing after a revocation."""
 
 import asyncio
+import functools
+import glob
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +15,7 @@ from connectors.storage.access import S3Access
 from schemas.codec import CODEC
 from schemas.errors import FatalError, RetriableError
 from schemas.messages import DeadLetter, ImportEnded, ImportMessage, PartitionFailed, PartitionMaterialised, UserChunk
+from schemas.metrics import BUFFERED_BYTES, Sample
 from schemas.topics import DEAD_LETTERS, IMPORT_PROGRESS, IMPORTS
 from streams.config import WorkerConfig
 from streams.materialiser import Materialiser
@@ -47,7 +50,6 @@ class Harness:
             "store": S3Access(endpoint="", region=""),
             "staging_bucket": "staging",
             "temp": temp,
-            "flush_after_s": 0.0,
         }
         self.materialiser = Materialiser(
             WorkerConfig(**(values | changes)),
@@ -87,11 +89,30 @@ class Harness:
 
 
 @pytest.fixture
-async def worker(tmp_path: Path) -> AsyncIterator[Harness]:
-    harness = Harness(tmp_path)
-    yield harness
-    harness.store.release()
-    harness.ticking.cancel()
+async def harness(tmp_path: Path) -> AsyncIterator[Callable[..., Harness]]:
+    """Makes workers, with any settings."""
+    made: list[Harness] = []
+
+    def make(**changes: Any) -> Harness:
+        made.append(Harness(tmp_path, **changes))
+        return made[-1]
+
+    yield make
+    for worker in made:
+        worker.store.release()
+        worker.ticking.cancel()
+
+
+@pytest.fixture
+async def worker(harness: Callable[..., Harness]) -> Harness:
+    """A worker that stages all rows at once."""
+    return harness(unacknowledged_s=0.0)
+
+
+@pytest.fixture
+async def keeping(harness: Callable[..., Harness]) -> Harness:
+    """A worker that keeps all rows until their import ends."""
+    return harness()
 
 
 def one(rows: int = 100, *, chunk_rows: int = 10, attempt: int = 1) -> FakeImport:
@@ -121,8 +142,10 @@ async def test_a_duplicate_waits_for_the_chunk_it_repeats(worker: Harness) -> No
 async def test_an_end_marker_is_acknowledged_after_its_intent_is_stored(worker: Harness) -> None:
     worker.store.hold = lambda key: key.startswith("intents/")
     imported = one()
-    await worker.deliver(*imported.messages)
-    await worker.until(lambda: len(worker.acked) == len(imported.messages) - 1)
+    await worker.deliver(*imported.messages[:-1])
+    await worker.until(lambda: len(worker.acked) == worker.offset)
+    await worker.deliver(imported.messages[-1])
+    await worker.until(lambda: worker.store.held)
     await worker.settle()
     assert worker.offset - 1 not in worker.acked
     worker.store.release()
@@ -234,12 +257,13 @@ async def test_an_abort_removes_runs_and_intents_of_all_attempts_and_the_zombie_
     assert worker.announced() == []
 
 
-async def test_rows_in_memory_stay_within_the_budget_while_the_store_hangs(tmp_path: Path) -> None:
+async def test_rows_stay_within_what_may_be_held_back_while_the_store_hangs(harness: Callable[..., Harness]) -> None:
     imported = make_import("0" * 26, users(20_000), partitions=1, chunk_rows=500)
     size = len(imported.chunks()[0].rows)
-    worker = Harness(tmp_path, buffer_bytes=8 * size, run_bytes=2 * size)
+    worker = harness(buffer_bytes=4 * size, unacknowledged_bytes=8 * size)
     worker.store.hold = lambda key: key.startswith("imports/")
     delivering = asyncio.ensure_future(worker.deliver(*imported.messages))
+    await worker.until(lambda: worker.store.held)
     await worker.settle()
     taken = worker.offset
     worker.store.release()
@@ -247,7 +271,129 @@ async def test_rows_in_memory_stay_within_the_budget_while_the_store_hangs(tmp_p
     await delivering
     await worker.until(worker.announced)
     assert worker.announced()[0].records == 20_000
-    worker.ticking.cancel()
+
+
+async def test_rows_that_are_kept_to_the_end_are_acknowledged_once_their_part_is_announced(keeping: Harness) -> None:
+    keeping.store.hold = lambda key: key.startswith("audiences/")
+    await keeping.deliver(*one().messages)
+    await keeping.until(lambda: keeping.store.held)
+    await keeping.settle()
+    assert keeping.acked == [0]  # the start marker
+    keeping.broker_answers.clear()
+    keeping.store.release()
+    await keeping.until(lambda: keeping.store.keys("imports/"))
+    await keeping.settle()
+    assert keeping.acked == [0]
+    keeping.broker_answers.set()
+    await keeping.until(lambda: keeping.acked == list(range(keeping.offset)))
+    assert keeping.announced()[0].digest == one().markers()[0].digest
+    assert [key.rpartition("/")[2] for key in keeping.store.keys("imports/")] == ["result.avro"]  # nothing was staged
+
+
+async def test_the_next_owner_announces_the_part_that_a_killed_worker_has_stored(keeping: Harness) -> None:
+    keeping.broker_answers.clear()
+    await keeping.deliver(*one().messages)
+    await keeping.until(lambda: keeping.store.keys("imports/"))
+    keeping.materialiser.on_rewound({TP0: 0}, GENERATION)
+    keeping.broker_answers.set()
+    keeping.offset = 0
+    keeping.acked.clear()
+    await keeping.deliver(*one().messages)
+    await keeping.until(lambda: keeping.acked == list(range(keeping.offset)))
+    assert len(set(map(str, keeping.announced()))) == 1
+
+
+@pytest.mark.parametrize(
+    "bound", [{"unacknowledged_records": 20}, {"unacknowledged_bytes": 30_000}, {"unacknowledged_s": 0.5}], ids=str
+)
+async def test_an_import_that_does_not_end_holds_others_back_for_a_bounded_time(
+    harness: Callable[..., Harness], bound: dict[str, Any]
+) -> None:
+    worker = harness(**bound)
+    await worker.deliver(*one(300).messages[:-1])
+    await worker.deliver(*make_import("1" * 26, users(100), partitions=1, chunk_rows=10).messages)
+    await worker.until(worker.announced)
+    await worker.until(lambda: worker.acked == list(range(worker.offset)))
+    staged = {key.split("/")[1] for key in worker.store.keys("imports/") if "result" not in key}
+    assert "0" * 26 in staged
+
+
+async def test_a_merge_that_has_to_wait_holds_others_back_for_a_bounded_time(harness: Callable[..., Harness]) -> None:
+    worker = harness(merge_threads=1, unacknowledged_s=0.5)
+    worker.store.hold = lambda key: key.startswith("audiences/")
+    first, second = (make_import(c * 26, users(100), partitions=1, chunk_rows=10) for c in "01")
+    await worker.deliver(*first.messages)
+    await worker.until(lambda: worker.store.held)
+    await worker.deliver(*second.messages)
+    await worker.until(lambda: worker.store.keys("intents/"))
+    worker.store.release()
+    await worker.until(lambda: len(worker.announced()) == 2)
+    await worker.until(lambda: worker.acked == list(range(worker.offset)))
+    assert {message.import_id for message in worker.announced()} == {"0" * 26, "1" * 26}
+
+
+async def test_copies_of_an_end_marker_announce_the_one_result(keeping: Harness) -> None:
+    keeping.store.hold = lambda key: key.startswith("audiences/")
+    imported = one()
+    await keeping.deliver(*imported.messages, *imported.markers(), *imported.markers())
+    await keeping.until(lambda: keeping.store.held)
+    keeping.store.release()
+    await keeping.until(lambda: keeping.acked == list(range(keeping.offset)))
+    assert len(keeping.announced()) == 3
+    assert len(set(map(str, keeping.announced()))) == 1
+
+
+@pytest.mark.parametrize("merge", ["running", "queued"])
+async def test_an_abort_ends_a_merge_of_kept_rows_without_a_word(harness: Callable[..., Harness], merge: str) -> None:
+    worker, started = harness(merge_threads=1), merge == "running"
+    worker.store.hold = lambda key: key.startswith("audiences/")
+    other = make_import("1" * 26, users(100), partitions=1, chunk_rows=10)
+    await worker.deliver(*(() if started else other.messages), *one().messages)
+    await worker.until(lambda: worker.store.held)
+    await worker.deliver(*abort(one()))
+    await worker.settle()
+    worker.store.release()
+    await worker.until(lambda: worker.acked == list(range(worker.offset)))
+    assert [message.import_id for message in worker.announced()] == ([] if started else ["1" * 26])
+
+
+async def test_a_revocation_leaves_queued_merges_to_the_next_owner(harness: Callable[..., Harness]) -> None:
+    worker = harness(merge_threads=1)
+    worker.store.hold = lambda key: key.startswith("audiences/")
+    other = make_import("1" * 26, users(100), partitions=1, chunk_rows=10)
+    await worker.deliver(*other.messages, *one().messages)
+    await worker.until(lambda: worker.store.held)
+    worker.materialiser.on_revoked({TP0})
+    worker.store.release()
+    await worker.until(worker.announced)
+    await worker.settle()
+    assert [message.import_id for message in worker.announced()] == ["1" * 26]
+    assert worker.acked == [0]
+
+
+@pytest.mark.parametrize("disk", ["with room", "full"])
+async def test_rows_that_do_not_fit_into_memory_are_spooled(
+    harness: Callable[..., Harness], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: str
+) -> None:
+    full, spooled = disk == "full", functools.partial(glob.glob, str(tmp_path / "spool-*/*"))
+    imported = make_import("0" * 26, users(5_000, doubled=500), partitions=1, chunk_rows=100)
+    worker = harness(buffer_bytes=6 * len(imported.chunks()[0].rows))
+    if full:
+
+        def write(*_: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("streams.spool.Spool.write", write)
+    await worker.deliver(*imported.messages[:-1])
+    await worker.until(lambda: full or len(spooled()) > 3)
+    await worker.deliver(*imported.messages[-1:])
+    await worker.until(lambda: worker.acked == list(range(worker.offset)))
+    announced = worker.announced()[0]
+    assert (announced.records, announced.distinct) == (5_500, 5_000)
+    assert spooled() == []
+    assert Sample(metric=BUFFERED_BYTES, value=0) in worker.materialiser.samples()
+    staged = [key for key in worker.store.keys("imports/") if "result" not in key]
+    assert bool(staged) == full
 
 
 async def test_a_result_that_is_stored_is_announced_again_for_a_marker_that_comes_again(worker: Harness) -> None:

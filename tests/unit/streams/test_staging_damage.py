@@ -14,7 +14,8 @@ from schemas.topics import IMPORTS
 from segmentation.merging import RunSelection, StagedRun, select_each_chunk_once
 from segmentation.progress import GroupKey, Progress
 from streams.merges import _stored_result
-from streams.runs import BufferedChunk, encode_run, find_runs, read_footer, read_rows
+from streams.runs import encode_run, find_runs, read_footer, read_rows
+from streams.spool import BufferedChunk
 from streams.staged import StagedState
 from tests.fakes.importer import make_import, users
 from tests.fakes.object_store import InMemoryObjectStore

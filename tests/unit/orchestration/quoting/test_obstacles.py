@@ -45,9 +45,9 @@ def test_a_stage_that_takes_longer_than_its_state_is_given_is_named() -> None:
 
 def test_a_stage_of_more_than_a_day_and_a_job_of_more_than_three_are_named() -> None:
     day = Work(rows=14_000 * M, bytes=700_000 * M)  # 8 us a row: 31 hours with one worker
-    assert codes(day, workers=1, partitions=1000) == [("OVER_24_HOURS", "import")]
+    assert codes(day, workers=1, partitions=100) == [("OVER_24_HOURS", "import")]
     days = Work(rows=30_000 * M, bytes=1_500_000 * M)
-    assert codes(days, workers=1, partitions=1000) == [("OVER_24_HOURS", "import"), ("OVER_JOB_AGE", None)]
+    assert codes(days, workers=1, partitions=100) == [("OVER_24_HOURS", "import"), ("OVER_JOB_AGE", None)]
     assert said(days, "OVER_JOB_AGE", workers=1, partitions=1000) == (
         "all stages take 83.4 h; a job that is older than 72 h is ended. Run more workers, or split the file"
     )

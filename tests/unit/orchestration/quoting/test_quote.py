@@ -37,7 +37,7 @@ def test_a_small_replace_runs_in_functions() -> None:
         {
             "workflow": 4.0,  # four small functions, a second each
             "verify": 5 + 2 / vcpu,  # 2 us of processor time on 1.16 vCPU; S3 would take 0.5 s
-            "import": 5 + sending,  # the backlog of 256 x 5,000 x 8 rows holds all of them
+            "import": 5 + sending,  # the backlog of 1,024 x 5,000 x 8 rows holds all of them
             "materialise": 4 - sending,  # 8 us with two workers, partly overlapped by the import
             "publish": 5 + 1,
         }
@@ -47,7 +47,7 @@ def test_a_small_replace_runs_in_functions() -> None:
 def test_a_large_replace_runs_in_tasks_bound_by_s3_and_held_up_by_the_workers() -> None:
     quoted = quote(LARGE, deployed(), RATES, FREE)
     busy = 100 * 8 / 2
-    held = busy * (1 - 10.24 / 100)  # the import may be 10.24 M rows ahead
+    held = busy * (1 - 40.96 / 100)  # the import may be 40.96 M rows ahead
     assert seconds(quoted) == pytest.approx(
         {
             "workflow": 4.0 + 3,  # after each task a function reads its result
@@ -137,13 +137,17 @@ def test_a_machine_is_started_for_what_is_too_large_for_a_task() -> None:
     assert verify.usd.compute == pytest.approx(220 * 0.01)
 
 
-def test_workers_put_a_run_a_second_for_each_partition_or_one_for_each_16_mib() -> None:
-    slow = by_stage(quote(LARGE, deployed(), RATES, prices(s3_put=1.0)))["materialise"]
-    parts = 100 * M * 10 / (16 * 1024**2) + 8
-    assert slow.usd.requests == pytest.approx(400 * 8 + parts)
-    dense = replace(RATES, kafka=replace(RATES.kafka, bytes=2000))
-    full = by_stage(quote(LARGE, deployed(), dense, prices(s3_put=1.0)))["materialise"]
-    assert full.usd.requests == pytest.approx(100 * M * 2000 / (16 * 1024**2) + parts)
+def test_workers_put_runs_of_16_mib_unless_they_hold_all_rows_back_until_the_end() -> None:
+    def puts(work: Work, sent: float) -> tuple[float, float]:
+        rates = replace(RATES, kafka=replace(RATES.kafka, bytes=sent))
+        parts = work.rows * 10 / (16 * 1024**2) + 8
+        stage = by_stage(quote(work, deployed(), rates, prices(s3_put=1.0)))["materialise"]
+        return stage.usd.requests - parts, work.rows * sent / (16 * 1024**2)
+
+    assert puts(SMALL, 20)[0] == pytest.approx(0)  # 4 s, 2.5 MB a partition
+    for work, sent in ((LARGE, 20), (SMALL, 2000)):  # 400 s; 250 MB a partition
+        runs, expected = puts(work, sent)
+        assert runs == pytest.approx(expected)
 
 
 def test_nothing_is_billed_where_the_stack_has_an_object_store_of_its_own() -> None:
