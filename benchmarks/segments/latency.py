@@ -28,14 +28,14 @@ TIMEOUT_S: Final = 120
 LOAD_STEP_S: Final = 0.05
 
 
-def latencies(settings: Settings, load: float) -> list[float]:
+def latencies(settings: Settings, load: float, *, samples: int = SAMPLES) -> list[float]:
     """Seconds from sending an event to receiving its user's entry, ascending, beside `load` other events a second.
 
     Each event is the first of its user, sent alone and at once, like by a web server.
     """
     _follow_rule(settings)
     run = f"{time.time_ns()}"
-    sent = {f"{run}-{number}": 0.0 for number in range(SAMPLES)}
+    sent = {f"{run}-{number}": 0.0 for number in range(samples)}
     came: dict[str, float] = {}
     consumer = _changes(settings)
     producer = _producer(settings, linger_ms=0)
