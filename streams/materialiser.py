@@ -10,6 +10,7 @@ A worker may die between any two steps: unacknowledged records are delivered aga
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -41,6 +42,8 @@ from streams.staging import StagingStore
 _log = logging.getLogger(__name__)
 
 _TICK_S: Final = 0.2
+_REST_S: Final = 10.0
+"""Between two ticks while no rows are buffered."""
 _REPORT_S: Final = 60.0
 _ABORTS_REMEMBERED: Final = 10_000
 
@@ -70,6 +73,7 @@ class Materialiser:
         self._groups: dict[tuple[TP, GroupKey], Group] = {}
         self._aborted: dict[tuple[JobId, Partition], Attempt] = {}
         self._counters = Counters()
+        self._buffered = asyncio.Event()
         self._background = Background(config.flush_threads, fail)
         self._flusher = Flusher(config, self._staged, self._groups, self._background, self._counters)
         self._merges = MergeRunner(config, store, self._announce, fail, self._counters)
@@ -165,6 +169,7 @@ class Materialiser:
         self._counters.add(CHUNKS, result="kept")
         self._counters.add(ROWS, chunk.count)
         group.progress = state
+        self._buffered.set()
         self._flusher.buffer(
             group, BufferedChunk(seq=chunk.seq, digest=chunk.digest, batch=rows, size=size, offset=arrival.offset)
         )
@@ -197,6 +202,8 @@ class Materialiser:
         reported = time.monotonic()
         await self._background.in_thread(warm_up)
         while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._buffered.wait(), _REST_S)
             await asyncio.sleep(_TICK_S)
             now = time.monotonic()
             if now - reported >= _REPORT_S:
@@ -206,6 +213,8 @@ class Materialiser:
                 self._flusher.flush_old(group, now)
                 if group.idle and now - group.touched >= self._config.idle_group_s:
                     del self._groups[group_key]
+            if not any(group.chunks for group in self._groups.values()):
+                self._buffered.clear()
 
     # --- end markers and aborts (step 4) -----------------------------------------------------------------------------
 

@@ -109,6 +109,24 @@ async def test_a_chunk_is_acknowledged_after_its_run_is_staged(worker: Harness) 
     assert worker.store.keys("imports/")
 
 
+async def test_a_worker_without_buffered_rows_does_not_tick(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "streams.materialiser")
+    for name, seconds in {"_TICK_S": 0.0, "_REPORT_S": 0.0, "_REST_S": 600.0}.items():
+        monkeypatch.setattr(f"streams.materialiser.{name}", seconds)
+
+    def ticks() -> int:
+        return sum(message.startswith("metrics") for message in caplog.messages)
+
+    worker = Harness(tmp_path, flush_after_s=600.0)
+    await worker.settle()
+    assert ticks() == 0
+    await worker.deliver(one().chunks()[0])
+    await worker.until(lambda: ticks() > 3)
+    worker.ticking.cancel()
+
+
 async def test_a_duplicate_waits_for_the_chunk_it_repeats(worker: Harness) -> None:
     worker.store.hold = lambda key: key.startswith("imports/")
     chunk = one().chunks()[0]
