@@ -1,5 +1,6 @@
 """Database engines for the catalog, SQLite (embedded) and PostgreSQL; translates their errors to ours."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -49,6 +50,7 @@ class Database:
         self._engine = create_engine(url)
         self._reading = self._engine.execution_options(muster_read=True)
         self.dialect: Final = self._engine.dialect.name
+        self._watching: sa.PoolProxiedConnection | None = None
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
@@ -61,6 +63,23 @@ class Database:
         """A read-only transaction that does not wait for writers."""
         with _translated(), self._reading.begin() as connection:
             yield connection
+
+    def version(self) -> int | None:
+        """A number that changes with each commit, of any process; None if the database has none. From one thread only.
+
+        A fraction of the cost of a query. Raises `RetriableError` CATALOG_UNAVAILABLE.
+        """
+        if self.dialect != "sqlite":
+            return None
+        with _translated():
+            try:
+                self._watching = self._watching or self._engine.raw_connection()
+                cursor = self._watching.cursor()
+                cursor.execute("PRAGMA data_version")  # differs only from that of the same connection
+                [(found,)] = cursor.fetchall()
+            except sqlite3.Error as exc:
+                raise sa.exc.OperationalError(None, None, exc) from exc
+        return int(found)
 
     def close(self) -> None:
         """Close pooled connections."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from orchestration.context import Context
 from orchestration.control import wiring
+from orchestration.control.catalog_watch import CatalogWatch
 from orchestration.control.table import jobs_lane, other_lanes
 from orchestration.platform.ending import end
 from orchestration.platform.logs import configure
@@ -72,9 +73,12 @@ def run(settings: Settings) -> int:
         return [*metrics.samples(), *checks.samples(), *foreign_logs.samples()]
 
     serve_metrics(settings, "relay", settings.metrics_port, samples)
-    for lane in other_lanes(context, stop, checks, foreign_logs, samples):
-        lane.start(stop)
-    jobs = jobs_lane(context)
+    watch, wakes = CatalogWatch(context.database.version), [changed]
+    for lane in other_lanes(context, stop, checks, foreign_logs, samples, watch.quiet):
+        wakes.append(threading.Event())
+        lane.start(stop, wakes[-1])
+    jobs = jobs_lane(context, watch.quiet)
+    threading.Thread(target=watch.run, args=(stop, wakes), name="catalog", daemon=True).start()
     _log.info("ready")
     jobs.run(stop, changed)
     for thread in threads:

@@ -29,7 +29,7 @@ class SegmentWorkerConfig:
     group: str = SEGMENT_WORKER_GROUP
     identity: str = ""  # client id in Kafka, for operators to find the worker by
     step_s: float = 0.2  # how long records are gathered for one step
-    rest_s: float = 10.0  # ... at most, in a partition in which nothing happens
+    rest_s: float = 10.0  # ... at most, where nothing happens; all partitions look again at the same time
     gather_bytes: int = MIB  # ... unless they reach this size
     step_bytes: int = 8 * MIB
     queue_bytes: int = 16 * MIB

@@ -214,15 +214,19 @@ class PartitionTask:
         return self.live and self._recovery is None and self._caught_up() and all(one.at_rest for one in inputs)
 
     async def _rest(self) -> None:
-        """Wait for a record, an activation or the next instant at which something is due; at most `rest_s`."""
+        """Wait for a record, an activation or the next instant at which something is due; at most `rest_s`.
+
+        All partitions end their rest at the same time, so that a worker wakes up once, and reports together.
+        """
         if self._activation is None or self._activation.done():
             self._activation = asyncio.create_task(self._activations.arrived())
+        rest_s = self._config.rest_s - self._environment.monotonic() % self._config.rest_s
         arrived = asyncio.create_task(self._arrived.wait())
         due_s = (min(self._segments.next_us, self._snapshots.next_us) - self._environment.now_us()) / 1e6
         try:
             await asyncio.wait(
                 (arrived, self._activation),
-                timeout=max(0.0, min(due_s, self._config.rest_s)),
+                timeout=max(0.0, min(due_s, rest_s)),
                 return_when=asyncio.FIRST_COMPLETED,
             )
         finally:

@@ -29,7 +29,8 @@ class Reporter:
             return []
         statuses = list(self._statuses(segments))
         is_same = [replace(one, at_us=0) for one in statuses] == self._reported
-        if is_same and now - self._reported_at < self._config.status_again_s:
+        again_s = self._config.status_again_s
+        if is_same and now // again_s == self._reported_at // again_s:  # all partitions at the same time
             return []
         self._reported_at = now
         self._reported = [replace(one, at_us=0) for one in statuses]

@@ -77,7 +77,7 @@ class World:
             "temp": None,
             "name": "w",
             "step_s": 0.0,
-            "rest_s": 0.0,
+            "rest_s": 0.001,
             "archive_after_s": 0.0,
         }
         self.config = SegmentWorkerConfig(**(values | config))
