@@ -28,7 +28,7 @@ TIMEOUT_S: Final = 120
 LOAD_STEP_S: Final = 0.05
 
 
-def latencies(settings: Settings, load: float, *, samples: int = SAMPLES) -> list[float]:
+def latencies(settings: Settings, load: float, *, samples: int = SAMPLES, every_s: float = EVERY_S) -> list[float]:
     """Seconds from sending an event to receiving its user's entry, ascending, beside `load` other events a second.
 
     Each event is the first of its user, sent alone and at once, like by a web server.
@@ -39,13 +39,16 @@ def latencies(settings: Settings, load: float, *, samples: int = SAMPLES) -> lis
     came: dict[str, float] = {}
     consumer = _changes(settings)
     producer = _producer(settings, linger_ms=0)
+    producer.produce(EVENTS, _event("first", "page_view"))  # waits for the producer's id
+    producer.flush(TIMEOUT_S)
     with _other_events(settings, load):
         following = threading.Thread(target=_follow, args=(consumer, sent, came))
         following.start()
         for user in sent:
+            time.sleep(every_s)
             sent[user] = time.perf_counter()
             producer.produce(EVENTS, _event(user, "ping"), key=user)
-            producer.poll(EVERY_S)
+            producer.poll(0)
         producer.flush(TIMEOUT_S)
         following.join()
     consumer.close()
