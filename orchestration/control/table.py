@@ -46,7 +46,7 @@ def jobs_lane(context: Context, quiet: Callable[[int], bool] = lambda _: False) 
             task("absence", 1, lambda now: absence.tick(loop.live, now), rest_s=REST_S),
             task("lost markers", 10, lambda now: markers.tick(loop.live, now)),
             task("job events", 0.5, lambda _: events.announce(), rest_s=REST_S, on_wake=True),
-            task("schedules", 1, wiring.schedules(context).tick),
+            task("schedules", 1, wiring.schedules(context).tick, rest_s=REST_S),
             task("executions", 5, wiring.job_reconciler(context).tick),
             task("sweeper", 5, wiring.ended_jobs(context).tick),
             task("exports", 5, wiring.export_reconciler(context).tick),
