@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Callable
 
+from connectors.without_pandas import hide_pandas
 from orchestration.context import Context
 from orchestration.control import wiring
 from orchestration.control.catalog_watch import CatalogWatch
@@ -22,6 +23,7 @@ _log = logging.getLogger("orchestration.control")
 
 def main() -> int:
     """Run until SIGTERM. Exit code 1 when the process cannot go on; the supervisor restarts it."""
+    hide_pandas()
     settings = Settings.load()
     configure(settings)
     try:
