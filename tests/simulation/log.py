@@ -159,7 +159,8 @@ class Consumer:
             for at, value in enumerate(self._broker.log(*place)[self._at[place] :], self._at[place])
         ][:number]
         if not found:
-            self._broker.ports.kernel.sleep(10 * timeout_s)
+            if timeout_s:
+                self._broker.ports.kernel.sleep(10 * timeout_s)
             return []
         for place, record in found:
             self._at[place] = record.offset() + 1
