@@ -31,18 +31,22 @@ class LogReader:
 
     def __init__(self, bootstrap: str, topic: str, partition: int) -> None:
         self._tp = TopicPartition(topic, partition)
-        self._consumer = _consumer(bootstrap, _ACTIVITY_WAIT_MS if topic in ACTIVITY_TOPICS else _FOLLOW_WAIT_MS)
+        self._bootstrap = bootstrap
+        self._consumer: Any = None
         self._next = 0
         self._ahead: list[Any] = []
 
     async def start(self, offset: int) -> None:
         """Begin at an offset, or at the first available one after it."""
+        wait_ms = _ACTIVITY_WAIT_MS if self._tp.topic in ACTIVITY_TOPICS else _FOLLOW_WAIT_MS
+        self._consumer = _consumer(self._bootstrap, wait_ms)
         await self._consumer.start()
         self._next = max(offset, await self.begin())
 
     async def stop(self) -> None:
-        """Disconnect from the broker."""
-        await self._consumer.stop()
+        """Disconnect from the broker, also before `start`."""
+        if self._consumer is not None:
+            await self._consumer.stop()
 
     async def begin(self) -> int:
         """The first offset that has not expired."""
