@@ -1,6 +1,5 @@
 """Database engines for the catalog, SQLite (embedded) and PostgreSQL; translates their errors to ours."""
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -13,6 +12,11 @@ from schemas.errors import RetriableError
 LOCK_TIMEOUT_S: Final = 30
 REFUSED: Final = "password authentication failed"
 """Matches PostgreSQL's message: errors while connecting have no code."""
+
+VERSIONS: Final = {
+    "sqlite": "PRAGMA data_version",  # comparable only on one connection
+    "postgresql": "SELECT pg_current_snapshot()::text",  # a transaction that writes gets an id when it begins to
+}
 
 
 def create_engine(url: Secret) -> sa.Engine:
@@ -64,25 +68,29 @@ class Database:
         with _translated(), self._reading.begin() as connection:
             yield connection
 
-    def version(self) -> int | None:
-        """A number that changes with each commit, of any process; None if the database has none. From one thread only.
+    def version(self) -> object:
+        """A value that changes with each commit, of any process; it may also change without one. From one thread only.
 
-        A fraction of the cost of a query. Raises `RetriableError` CATALOG_UNAVAILABLE.
+        A fraction of the cost of a query. Raises `RetriableError` as the transactions do.
         """
-        if self.dialect != "sqlite":
-            return None
         with _translated():
             try:
-                self._watching = self._watching or self._engine.raw_connection()
+                if self._watching is None:
+                    self._watching = self._engine.raw_connection()
                 cursor = self._watching.cursor()
-                cursor.execute("PRAGMA data_version")  # differs only from that of the same connection
+                cursor.execute(VERSIONS[self.dialect])
                 [(found,)] = cursor.fetchall()
-            except sqlite3.Error as exc:
+                self._watching.rollback()  # an open transaction would keep PostgreSQL from removing old rows
+            except self._engine.dialect.loaded_dbapi.Error as exc:
+                self._watching = None
                 raise sa.exc.OperationalError(None, None, exc) from exc
-        return int(found)
+        return found
 
     def close(self) -> None:
-        """Close pooled connections."""
+        """Close all connections."""
+        if self._watching is not None:
+            self._watching.close()
+            self._watching = None
         self._engine.dispose()
 
 

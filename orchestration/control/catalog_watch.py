@@ -1,7 +1,4 @@
-"""Notices commits to the catalog, so that periodic tasks rest while there are none and start at once when there is one.
-
-SQLite tells cheaply whether another process or connection has committed. PostgreSQL does not: lanes then never rest.
-"""
+"""Notices commits to the catalog: periodic tasks rest while there are none, and start at once when there is one."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -18,13 +15,13 @@ QUIET_AFTER_MS: Final = 3_000
 class CatalogWatch:
     """`version()` as `Database.version`."""
 
-    def __init__(self, version: Callable[[], int | None]) -> None:
+    def __init__(self, version: Callable[[], object]) -> None:
         self._version = version
-        self._seen: int | None = None
+        self._seen: object = None
         self._changed_ms: int | None = None
 
     def quiet(self, now: int) -> bool:
-        """True if nothing has been committed for a while. False if that is unknown."""
+        """True if nothing has been committed for a while. False while the catalog is away."""
         return self._changed_ms is not None and now - self._changed_ms > QUIET_AFTER_MS
 
     def look(self, now: int) -> bool:
@@ -32,11 +29,11 @@ class CatalogWatch:
         try:
             version = self._version()
         except RetriableError:
-            version = None
-        changed = version is not None and version != self._seen
-        if version is None or changed:
-            self._changed_ms = now if changed else None
-        self._seen = version
+            self._seen = self._changed_ms = None
+            return False
+        changed = version != self._seen
+        if changed:
+            self._seen, self._changed_ms = version, now
         return changed
 
     def run(self, stop: threading.Event, wakes: Iterable[threading.Event]) -> None:
