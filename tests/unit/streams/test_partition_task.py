@@ -862,6 +862,21 @@ async def test_an_owner_rests_no_longer_than_until_a_snapshot_is_due() -> None:
     assert [cut.at_us for cut in of_type(living.world, SEGMENT_STATUS, SegmentCut)] == [request.at_us]
 
 
+async def test_all_partitions_of_a_worker_end_their_rest_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    timeouts: list[float] = []
+    wait = asyncio.wait
+
+    async def waited(tasks: Any, **options: Any) -> Any:
+        timeouts.append(options["timeout"])
+        return await wait(tasks, **(options | {"timeout": 0.0}))
+
+    living = await at_rest()
+    monkeypatch.setattr("streams.segments.partition_task.asyncio.wait", waited)
+    for living.world.steady_s in (450.0, 1_300.0):
+        await living.owner.step()
+    assert timeouts == [150.0, 500.0]
+
+
 async def test_an_owner_does_not_rest_while_the_archive_lacks_rows() -> None:
     world = World(NOW_US, rest_s=600.0)
     living = await started(world)
