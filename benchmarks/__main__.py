@@ -1,7 +1,7 @@
 """Runs all benchmarks on one file and one broker.
 
-`python -m benchmarks [--rows N] [--scaling-rows N,N,...] [--users N] [--events N] [--rules N] [--repeat N]
-[--json FILE] [names...]`.
+`python -m benchmarks [--rows N] [--scaling-rows N,N,...] [--users N] [--events N] [--rules N] [--idle-s N]
+[--repeat N] [--json FILE] [names...]`.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from rich.table import Table
 
 from benchmarks import (
     export_bench,
+    idle_bench,
     import_bench,
     publish_bench,
     scaling_bench,
@@ -40,10 +41,11 @@ BENCHMARKS: dict[str, Benchmark] = {
     "export": export_bench.run,
     "segments": segments_bench.run,
     "preview": preview.run,
+    "idle": idle_bench.run,
 }
 """Benchmarks by name, in running order. To add one, write a module with a `run` and a line here."""
 
-NO_FILE = {"version", "scaling", "segments", "preview"}
+NO_FILE = {"version", "scaling", "segments", "preview", "idle"}
 """Benchmarks that do not use the CSV file."""
 SCALING_ROWS = "1000000,5000000,20000000,50000000"
 PLAIN_WIDTH = 160
@@ -58,7 +60,7 @@ def main() -> None:
         "--rows",
         type=int,
         default=5_000_000,
-        help="of the file of all but scaling, segments and preview; of each side of version",
+        help="of the file of all but scaling, segments, preview and idle; of each side of version",
     )
     parser.add_argument(
         "--scaling-rows", type=sizes, default=SCALING_ROWS, help="of scaling: sizes of imports, with commas"
@@ -66,6 +68,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=1_000_000, help="of segments and preview")
     parser.add_argument("--events", type=int, default=20_000_000, help="of segments and preview")
     parser.add_argument("--rules", type=int, default=50, help="of segments")
+    parser.add_argument("--idle-s", type=int, default=180, help="seconds that idle watches a stack at rest")
     parser.add_argument("--repeat", type=int, default=2, help="runs of each; the best counts")
     parser.add_argument("--json", type=Path, help="where the results go as JSON; without it bench-ROWS.json")
     options = parser.parse_args()
@@ -88,6 +91,7 @@ def main() -> None:
                 users=options.users,
                 events=options.events,
                 rules=options.rules,
+                idle_s=options.idle_s,
                 repeat=options.repeat,
                 scratch=scratch,
                 settings=settings,

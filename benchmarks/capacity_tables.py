@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from benchmarks.capacity_model import imports_a_day, kafka_disk_gb, materialised_s, threshold
-from benchmarks.idle_month import MONTH_H, WORKERS, Idle, idle_lines
+from benchmarks.idle_month import MONTH_H, SMALLER, WORKERS, Idle, idle_lines
 from orchestration.cli.formatting import duration, number, size, usd
 from orchestration.kinds.timeouts import LONGEST_S, timeouts
 from orchestration.platform.settings import Settings
@@ -226,6 +226,19 @@ def idle_table(basis: Basis) -> str:
     return markdown(("what", "how many", "USD a month", "brought by"), rows)
 
 
+def smallest_table(basis: Basis) -> str:
+    """What always runs, in ever smaller deployments, and what the stack costs then."""
+    rows = []
+    for what, idle in SMALLER.items():
+        of_stack = sum(line.usd_month for line in idle_lines(idle, basis.prices) if line.ours)
+        sizes = [
+            f"{count} x {one.vcpu:g} vCPU, {one.gb:g} GB" if count else "–"
+            for count, one in ((idle.workers, idle.worker), (idle.segment_workers, idle.worker), (1, idle.relay))
+        ]
+        rows.append((what, *sizes, usd(of_stack)))
+    return markdown(("deployment", "workers", "workers of segments", "relay", "USD a month, of the stack"), rows)
+
+
 def endpoints_line(basis: Basis) -> str:
     """NAT gateways or interface endpoints."""
     p = basis.prices
@@ -314,6 +327,7 @@ TABLES: Final[dict[str, Callable[[Basis], str]]] = {
     "workers": workers_table,
     "disks": disks_table,
     "idle": idle_table,
+    "smallest": smallest_table,
     "endpoints": endpoints_line,
     "limits": limits_table,
     "check": check_line,

@@ -24,6 +24,7 @@ class Idle:
     """
 
     worker: Resources = WORKER
+    relay: Resources = RELAY
     workers: int = WORKERS
     segment_workers: int = WORKERS
     relays: int = 1
@@ -39,6 +40,18 @@ class Idle:
     endpoints: int = 0
 
 
+SMALL_WORKER: Final = Resources(vcpu=0.5, gb=2, disk_gb=FREE_DISK_GB)
+"""Twice the largest peak of a worker in docs/performance.md; half as fast as a whole vCPU."""
+SMALL_RELAY: Final = Resources(vcpu=0.25, gb=1, disk_gb=FREE_DISK_GB)
+SMALLER: Final = {
+    "by default": Idle(),
+    "one worker of each kind": Idle(workers=1, segment_workers=1),
+    "... of half the size": Idle(worker=SMALL_WORKER, relay=SMALL_RELAY, workers=1, segment_workers=1),
+    "... without segments": Idle(worker=SMALL_WORKER, relay=SMALL_RELAY, workers=1, segment_workers=0),
+}
+"""Deployments from the default to the smallest that still takes every job."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdleLine:
     """One item with a monthly price. `ours`: part of the stack; otherwise the operator provides it."""
@@ -52,7 +65,7 @@ class IdleLine:
 def idle_lines(idle: Idle, prices: Prices) -> tuple[IdleLine, ...]:
     """Items of the stack first, then what the operator provides; items with a count of zero are left out."""
     worker = MONTH_H * hour_price(prices, idle.worker)
-    relay = MONTH_H * hour_price(prices, RELAY)
+    relay = MONTH_H * hour_price(prices, idle.relay)
     lines = (
         ("functions, state machines, rule, task definitions", 1, 0.0, True),
         ("workers that materialise imports", idle.workers, worker, True),

@@ -20,7 +20,7 @@ class Setting:
     """`settings` are those of a running stack (Kafka and S3). Each run is repeated, and the best counts.
 
     `csv` has `rows` rows. `scaling_rows`: sizes of the imports of `scaling`, ascending. `users`, `events` and `rules`:
-    size of the segments benchmark.
+    size of the segments benchmark. `idle_s`: how long a stack at rest is watched.
     """
 
     csv: Path
@@ -29,6 +29,7 @@ class Setting:
     users: int
     events: int
     rules: int
+    idle_s: int
     repeat: int
     scratch: Path
     settings: Settings

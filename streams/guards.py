@@ -41,6 +41,8 @@ from streams.record_batches import as_whole_batches, read_whole_batches
 
 READ_COMMITTED: Final = "read_committed"
 """aiokafka's isolation level: no records after the first open transaction, and none of an aborted one."""
+FETCHER_REST_S: Final = 5.0
+"""How often aiokafka's fetcher looks around without an event. Assignments, seeks and answers are events."""
 GROUPED_BYTES: Final = 256 * 1024
 """Records of one fetch form one Faust message up to this size, so a chunk is a message of its own."""
 
@@ -111,8 +113,9 @@ class GuardedThread(AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
-        # Both are used when the consumer is started.
+        # All are used when the consumer is started.
         consumer._isolation_level = READ_COMMITTED  # noqa: SLF001  # guard 5
+        consumer._consumer_timeout = FETCHER_REST_S  # noqa: SLF001
         if cast(SafeConsumer, self.consumer).whole_batches:
             consumer._value_deserializer = as_whole_batches  # noqa: SLF001
         return consumer

@@ -11,6 +11,7 @@ A worker may die between any two steps: unacknowledged records are delivered aga
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -42,6 +43,8 @@ from streams.staging import StagingStore
 _log = logging.getLogger(__name__)
 
 _TICK_S: Final = 0.2
+_REST_S: Final = 10.0
+"""Between two ticks while no rows are kept."""
 _REPORT_S: Final = 60.0
 _ABORTS_REMEMBERED: Final = 10_000
 
@@ -71,6 +74,7 @@ class Materialiser:
         self._groups: dict[tuple[TP, GroupKey], Group] = {}
         self._aborted: dict[tuple[JobId, Partition], Attempt] = {}
         self._counters = Counters()
+        self._busy = asyncio.Event()
         self._background = Background(config.write_threads, fail)
         self._keeper = Keeper(config, self._staged, self._groups, self._background, self._counters)
         self._merges = MergeRunner(config, store, self._announce, fail, self._counters)
@@ -167,6 +171,7 @@ class Materialiser:
         self._counters.add(CHUNKS, result="kept")
         self._counters.add(ROWS, chunk.count)
         group.progress = state
+        self._busy.set()
         self._keeper.keep(
             group, BufferedChunk(seq=chunk.seq, digest=chunk.digest, batch=rows, size=size, offset=arrival.offset)
         )
@@ -199,6 +204,8 @@ class Materialiser:
         reported = time.monotonic()
         await self._background.in_thread(warm_up)
         while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._busy.wait(), _REST_S)
             await asyncio.sleep(_TICK_S)
             now = time.monotonic()
             if now - reported >= _REPORT_S:
@@ -208,6 +215,8 @@ class Materialiser:
                 self._keeper.stage_old(group, now)
                 if group.idle and now - group.touched >= self._config.idle_group_s:
                     del self._groups[group_key]
+            if all(group.idle for group in self._groups.values()):
+                self._busy.clear()
 
     # --- end markers and aborts (step 4) -----------------------------------------------------------------------------
 

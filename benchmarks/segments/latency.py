@@ -28,24 +28,27 @@ TIMEOUT_S: Final = 120
 LOAD_STEP_S: Final = 0.05
 
 
-def latencies(settings: Settings, load: float) -> list[float]:
+def latencies(settings: Settings, load: float, *, samples: int = SAMPLES, every_s: float = EVERY_S) -> list[float]:
     """Seconds from sending an event to receiving its user's entry, ascending, beside `load` other events a second.
 
     Each event is the first of its user, sent alone and at once, like by a web server.
     """
     _follow_rule(settings)
     run = f"{time.time_ns()}"
-    sent = {f"{run}-{number}": 0.0 for number in range(SAMPLES)}
+    sent = {f"{run}-{number}": 0.0 for number in range(samples)}
     came: dict[str, float] = {}
     consumer = _changes(settings)
     producer = _producer(settings, linger_ms=0)
+    producer.produce(EVENTS, _event("first", "page_view"))  # waits for the producer's id
+    producer.flush(TIMEOUT_S)
     with _other_events(settings, load):
         following = threading.Thread(target=_follow, args=(consumer, sent, came))
         following.start()
         for user in sent:
+            time.sleep(every_s)
             sent[user] = time.perf_counter()
             producer.produce(EVENTS, _event(user, "ping"), key=user)
-            producer.poll(EVERY_S)
+            producer.poll(0)
         producer.flush(TIMEOUT_S)
         following.join()
     consumer.close()

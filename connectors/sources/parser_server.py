@@ -6,20 +6,10 @@ It never sees a file. Each file gets its own child, which has seen no other file
 2. It enters new namespaces, which its forks share, and prepares the sandbox rules that each fork applies.
 """
 
-import sys
-
 from connectors.fork_server.server import ChildBehaviour, main
 from connectors.sandbox import Confinement, Plan, enter_namespaces, program_files
 from connectors.sources import child
-
-
-class _NoPandas:
-    """Hides pandas: pyarrow imports it if installed, to check the type of a list, which costs 0.15 s for nothing."""
-
-    def find_spec(self, name: str, _path: object, _target: object = None) -> None:
-        """Module finder (`sys.meta_path`)."""
-        if name == "pandas":
-            raise ModuleNotFoundError(name)
+from connectors.without_pandas import hide_pandas
 
 
 def load() -> ChildBehaviour:
@@ -28,7 +18,7 @@ def load() -> ChildBehaviour:
     Stays in a single thread: a second one would make the C library reserve memory that has to count against a job's
     limits, and a fork has only one thread.
     """
-    sys.meta_path.insert(0, _NoPandas())
+    hide_pandas()
     from connectors.sources.warm import warm
 
     warm()

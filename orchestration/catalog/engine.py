@@ -13,6 +13,11 @@ LOCK_TIMEOUT_S: Final = 30
 REFUSED: Final = "password authentication failed"
 """Matches PostgreSQL's message: errors while connecting have no code."""
 
+VERSIONS: Final = {
+    "sqlite": "PRAGMA data_version",  # comparable only on one connection
+    "postgresql": "SELECT pg_current_snapshot()::text",  # a transaction that writes gets an id when it begins to
+}
+
 
 def create_engine(url: Secret) -> sa.Engine:
     """Engine for a SQLAlchemy URL. SQLite: write-ahead log, waits for locks, every transaction takes the write lock."""
@@ -49,6 +54,7 @@ class Database:
         self._engine = create_engine(url)
         self._reading = self._engine.execution_options(muster_read=True)
         self.dialect: Final = self._engine.dialect.name
+        self._watching: sa.PoolProxiedConnection | None = None
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
@@ -62,8 +68,29 @@ class Database:
         with _translated(), self._reading.begin() as connection:
             yield connection
 
+    def version(self) -> object:
+        """A value that changes with each commit, of any process; it may also change without one. From one thread only.
+
+        A fraction of the cost of a query. Raises `RetriableError` as the transactions do.
+        """
+        with _translated():
+            try:
+                if self._watching is None:
+                    self._watching = self._engine.raw_connection()
+                cursor = self._watching.cursor()
+                cursor.execute(VERSIONS[self.dialect])
+                [(found,)] = cursor.fetchall()
+                self._watching.rollback()  # an open transaction would keep PostgreSQL from removing old rows
+            except self._engine.dialect.loaded_dbapi.Error as exc:
+                self._watching = None
+                raise sa.exc.OperationalError(None, None, exc) from exc
+        return found
+
     def close(self) -> None:
-        """Close pooled connections."""
+        """Close all connections."""
+        if self._watching is not None:
+            self._watching.close()
+            self._watching = None
         self._engine.dispose()
 
 

@@ -5,8 +5,10 @@ import signal
 import threading
 from collections.abc import Callable
 
+from connectors.without_pandas import hide_pandas
 from orchestration.context import Context
 from orchestration.control import wiring
+from orchestration.control.catalog_watch import CatalogWatch
 from orchestration.control.table import jobs_lane, other_lanes
 from orchestration.platform.ending import end
 from orchestration.platform.logs import configure
@@ -21,6 +23,7 @@ _log = logging.getLogger("orchestration.control")
 
 def main() -> int:
     """Run until SIGTERM. Exit code 1 when the process cannot go on; the supervisor restarts it."""
+    hide_pandas()
     settings = Settings.load()
     configure(settings)
     try:
@@ -72,9 +75,12 @@ def run(settings: Settings) -> int:
         return [*metrics.samples(), *checks.samples(), *foreign_logs.samples()]
 
     serve_metrics(settings, "relay", settings.metrics_port, samples)
-    for lane in other_lanes(context, stop, checks, foreign_logs, samples):
-        lane.start(stop)
-    jobs = jobs_lane(context)
+    watch, wakes = CatalogWatch(context.database.version), [changed]
+    for lane in other_lanes(context, stop, checks, foreign_logs, samples, watch.quiet):
+        wakes.append(threading.Event())
+        lane.start(stop, wakes[-1])
+    jobs = jobs_lane(context, watch.quiet)
+    threading.Thread(target=watch.run, args=(stop, wakes), name="catalog", daemon=True).start()
     _log.info("ready")
     jobs.run(stop, changed)
     for thread in threads:

@@ -11,6 +11,7 @@
 
 import itertools
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from connectors.publishing.activations import ActivationSender
@@ -21,7 +22,7 @@ from orchestration.catalog.records import Job
 from orchestration.catalog.references import ref_of
 from orchestration.catalog.segment_records import Activation, Segment
 from orchestration.catalog.segments import SegmentStore
-from orchestration.control.periodic import Lane, PeriodicTask
+from orchestration.control.periodic import REST_S, Lane, PeriodicTask
 from orchestration.kinds.snapshot.cut_requests import cut_request
 from schemas.errors import MusterError, UserError
 from schemas.ids import AudienceName, JobId, TenantName, Version
@@ -57,13 +58,18 @@ class Activations:
         self._versions = versions
         self._again: dict[JobId, tuple[int, int]] = {}  # when it may be repeated, and how long to wait after that
 
-    def lane(self) -> Lane:
+    def lane(self, quiet: Callable[[int], bool] = lambda _: False) -> Lane:
         """The steps, as tasks of one lane."""
         return Lane(
             name="activations",
+            quiet=quiet,
             tasks=(
-                PeriodicTask(name="activations", every_s=0.5, run=self.emit_due, first_s=0),
-                PeriodicTask(name="audiences", every_s=2, run=lambda _: self.emit_audiences(), first_s=0),
+                PeriodicTask(
+                    name="activations", every_s=0.5, run=self.emit_due, first_s=0, rest_s=REST_S, on_wake=True
+                ),
+                PeriodicTask(
+                    name="audiences", every_s=2, run=lambda _: self.emit_audiences(), first_s=0, rest_s=REST_S
+                ),
                 PeriodicTask(name="contradictions", every_s=10, run=self.resend_contradicted, first_s=0),
                 PeriodicTask(name="snapshots", every_s=30, run=lambda _: self.repeat_cut_requests(), first_s=0),
             ),

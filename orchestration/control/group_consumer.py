@@ -10,6 +10,8 @@ from schemas.errors import FatalError
 
 SESSION_MS: Final = 10_000
 """How long the next instance waits for one that was killed."""
+FETCH_WAIT_MS: Final = 5_000
+"""A fetch is answered as soon as there is a record; without one, this long after it was sent."""
 _log = logging.getLogger(__name__)
 
 
@@ -25,6 +27,7 @@ def group_consumer(bootstrap: str, group: str) -> Consumer:
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
             "session.timeout.ms": SESSION_MS,
+            "fetch.wait.max.ms": FETCH_WAIT_MS,
             "reconnect.backoff.max.ms": 500,
             "topic.metadata.refresh.interval.ms": 5000,
             "log_level": 2,  # outages are retried; one line per try would flood the log

@@ -15,6 +15,7 @@ from typing import Any, Final
 from orchestration.catalog.exports import ExportStore
 from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.schedules import Schedule, ScheduleStore
+from orchestration.control.periodic import REST_S
 from orchestration.notifications.outbox import Outbox
 from orchestration.operations.schedules import registered, start_run
 from orchestration.workflow.engine import WorkflowEngine
@@ -24,6 +25,7 @@ from schemas.log_ids import bind
 
 RETRY_AFTER_MS: Final = 15_000
 """Delay before a failed start is retried."""
+SOON_MS: Final = int(2 * REST_S * 1000)
 _log = logging.getLogger(__name__)
 
 
@@ -46,15 +48,22 @@ class Schedules:
         self._engine = engine
         self._not_before_ms: dict[JobId, int] = {}
 
-    def tick(self, now_ms: int) -> None:
-        """Start what is due. Raises `RetriableError` CATALOG_UNAVAILABLE; other errors are logged and retried."""
-        for schedule in self._schedules.due(now_ms):
+    def tick(self, now_ms: int) -> bool:
+        """Start what is due; returns True if a run is due soon, or one has no outcome yet.
+
+        Raises `RetriableError` CATALOG_UNAVAILABLE; other errors are logged and retried.
+        """
+        soon = self._schedules.due(now_ms + SOON_MS)
+        for schedule in soon:
             bind(tenant=schedule.tenant)
-            if now_ms >= self._not_before_ms.get(schedule.schedule_id, 0):
+            due_ms = max(schedule.next_due_ms or 0, self._not_before_ms.get(schedule.schedule_id, 0))
+            if now_ms >= due_ms:
                 self._run(schedule, now_ms)
-        for schedule in self._schedules.without_outcome():
+        started = self._schedules.without_outcome()
+        for schedule in started:
             bind(tenant=schedule.tenant)
             self._record_outcome(schedule)
+        return bool(soon or started)
 
     def _run(self, schedule: Schedule, now_ms: int) -> None:
         try:

@@ -11,7 +11,7 @@ from orchestration.context import Context
 from orchestration.control import wiring
 from orchestration.control.foreign_logs import ForeignLogs
 from orchestration.control.liveness import WorkerLiveness
-from orchestration.control.periodic import Lane, PeriodicTask
+from orchestration.control.periodic import REST_S, Lane, PeriodicTask
 from orchestration.control.segment_checks import SegmentChecks
 from orchestration.control.summary import log_summary
 from schemas.log_ids import bound
@@ -24,26 +24,29 @@ ARCHIVE_S: Final = 300.0
 """With a commit every two seconds, a partition gains 150 small files in this time."""
 
 
-def jobs_lane(context: Context) -> Lane:
+def jobs_lane(context: Context, quiet: Callable[[int], bool] = lambda _: False) -> Lane:
     """Tasks that jobs wait for. None of them may take long."""
     loop = JobLoop(context)
     group, activity = loop.group, loop.activity
     lag, absence = wiring.stream_lag(context, group, activity), wiring.worker_absence(context, group, activity)
     markers, events = wiring.lost_markers(context, group), wiring.job_events(context)
 
-    def task(name: str, every_s: float, run: Callable[[int], object], *, on_wake: bool = False) -> PeriodicTask:
-        return PeriodicTask(name=name, every_s=every_s, run=run, first_s=0, on_wake=on_wake)
+    def task(
+        name: str, every_s: float, run: Callable[[int], object], *, rest_s: float | None = None, on_wake: bool = False
+    ) -> PeriodicTask:
+        return PeriodicTask(name=name, every_s=every_s, run=run, first_s=0, rest_s=rest_s, on_wake=on_wake)
 
     return Lane(
         name="jobs",
         vital=True,
+        quiet=quiet,
         tasks=(
-            task("answers", 0.5, loop.tick, on_wake=True),
-            task("lag", 1, lambda now: lag.tick(loop.live, now)),
-            task("absence", 1, lambda now: absence.tick(loop.live, now)),
+            task("answers", 0.5, loop.tick, rest_s=REST_S, on_wake=True),
+            task("lag", 1, lambda now: lag.tick(loop.live, now), rest_s=REST_S),
+            task("absence", 1, lambda now: absence.tick(loop.live, now), rest_s=REST_S),
             task("lost markers", 10, lambda now: markers.tick(loop.live, now)),
-            task("job events", 0.5, lambda _: events.announce(), on_wake=True),
-            task("schedules", 1, wiring.schedules(context).tick),
+            task("job events", 0.5, lambda _: events.announce(), rest_s=REST_S, on_wake=True),
+            task("schedules", 1, wiring.schedules(context).tick, rest_s=REST_S),
             task("executions", 5, wiring.job_reconciler(context).tick),
             task("sweeper", 5, wiring.ended_jobs(context).tick),
             task("exports", 5, wiring.export_reconciler(context).tick),
@@ -59,20 +62,31 @@ def other_lanes(
     checks: SegmentChecks,
     foreign_logs: ForeignLogs,
     samples: Callable[[], Iterable[Sample]],
+    quiet: Callable[[int], bool],
 ) -> Sequence[Lane]:
     """Tasks that may take long, each in its own lane."""
     maintenance, notifier = wiring.archive_maintenance(context, stop), wiring.delivery(context)
     checked_s = context.settings.segment_check_minutes * MINUTE_S
 
     def lane(*tasks: PeriodicTask) -> Lane:
-        return Lane(name=tasks[0].name, tasks=tasks)
+        return Lane(name=tasks[0].name, tasks=tasks, quiet=quiet)
 
-    def task(name: str, every_s: float, run: Callable[[int], object], *, first_s: float | None = None) -> PeriodicTask:
-        return PeriodicTask(name=name, every_s=every_s, run=run, first_s=first_s)
+    def task(
+        name: str,
+        every_s: float,
+        run: Callable[[int], object],
+        *,
+        first_s: float | None = None,
+        rest_s: float | None = None,
+    ) -> PeriodicTask:
+        return PeriodicTask(name=name, every_s=every_s, run=run, first_s=first_s, rest_s=rest_s)
 
     return (
-        wiring.activations(context).lane(),
-        lane(task("notifier", 1, notifier.tick), task("old notifications", HOUR_S, notifier.forget, first_s=MINUTE_S)),
+        wiring.activations(context).lane(quiet),
+        lane(
+            task("notifier", 1, notifier.tick, rest_s=REST_S),
+            task("old notifications", HOUR_S, notifier.forget, first_s=MINUTE_S),
+        ),
         lane(task("export-cleaner", 5, wiring.ended_exports(context).tick)),
         lane(
             task("archive", ARCHIVE_S, maintenance.maintain),
@@ -95,8 +109,8 @@ class JobLoop:
         self._context = context
         self._answers = wiring.answers(context, WorkerLiveness(self.group), WorkerLiveness(self.activity))
 
-    def tick(self, now: int) -> None:
-        """Admit waiting jobs and answer every live job. Raises as the catalog does."""
+    def tick(self, now: int) -> bool:
+        """Admit waiting jobs and answer every live job; returns True if there are any. Raises as the catalog does."""
         jobs = self._context.jobs
         self.live = jobs.live()
         if any(job.state == WAITING_STATE for job in self.live) and jobs.admit(self._context.lanes, now_ms=now):
@@ -105,3 +119,4 @@ class JobLoop:
             with bound(**job.log_ids):
                 self._answers.answer(job, now)
         self._answers.forget_all_but(self.live)
+        return bool(self.live)

@@ -14,7 +14,7 @@ from schemas.errors import RetriableError
 from schemas.messages import Message
 
 BATCH: Final = 500
-POLL_S: Final = 0.2
+POLL_S: Final = 1.0
 RETRY_S: Final = 1.0
 _log = logging.getLogger(__name__)
 
@@ -45,7 +45,8 @@ class TopicFold:
         self._consumer.subscribe([self._topic])
         try:
             while not self._stop.is_set():
-                self._handle(self._consumer.consume(BATCH, POLL_S))
+                if first := self._consumer.consume(1, POLL_S):  # returns at once, unlike for a batch
+                    self._handle([*first, *self._consumer.consume(BATCH - 1, 0)])
         finally:
             self._consumer.close()
 
@@ -59,8 +60,6 @@ class TopicFold:
                 messages.append(CODEC.decode(record.value()))
             except UndecodableError as exc:
                 _log.error("%s offset %s: %s", self._topic, record.offset(), exc)
-        if not records:
-            return
         while messages and not self._stop.is_set():
             try:
                 self._put(messages)

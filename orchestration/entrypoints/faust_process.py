@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import pyarrow as pa
 from mode import Worker as ModeWorker
 
+from connectors.without_pandas import hide_pandas
 from orchestration.platform.logs import configure
 from orchestration.platform.metrics import Read, forget_metrics, serve_metrics
 from orchestration.platform.settings import Settings
@@ -51,6 +52,7 @@ def run(part: str, first_port: int, make: Callable[[Settings, WorkerIdentity], F
     `sys.argv[1]` is its number, or `2+`: the first free one from 2 on; the default is the first free one. It serves its
     metrics under its name on `metrics_port` + `first_port` + number.
     """
+    hide_pandas()
     try:
         settings = Settings.load()
         configure(settings)

@@ -12,6 +12,7 @@ from typing import Final
 import duckdb
 
 from connectors.storage.access import DEFAULT_OPTIONS, S3Access, new_client
+from connectors.without_pandas import hide_pandas
 from orchestration import kinds as steps
 from orchestration.workflow.resources import function_specs
 from schemas.warm import warm as warm_hashing
@@ -31,6 +32,7 @@ ON_DEMAND: Final = (
 
 def warm() -> None:
     """Import all of it, load the kernels, and read the S3 service description. Takes 1.5 s."""
+    hide_pandas()
     for name in (*_handlers(), *_steps(), *ON_DEMAND):
         with suppress(Exception):  # the function that needs it reports the error
             importlib.import_module(name)

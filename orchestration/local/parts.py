@@ -54,7 +54,8 @@ class Part:
 
     `prepare` runs before each start; `answers` is polled while the process lives; `set_up` runs once it answers and
     must be idempotent. All three may block and may raise `MusterError`. `health_check` is called before each start and
-    returns a check of the running process, which returns why it must be restarted, or None.
+    returns a check of the running process, which returns why it must be restarted, or None; without one, only the end
+    of the process is watched for.
     """
 
     name: str
@@ -67,7 +68,7 @@ class Part:
     speaks_aws: bool = False
     answers: Callable[[Context], bool] = _always
     set_up: Callable[[Context], None] = _nothing
-    health_check: Callable[[Context], Callable[[], str | None]] = lambda _: lambda: None
+    health_check: Callable[[Context], Callable[[], str | None]] | None = None
     ports: Callable[[Ports], tuple[int, ...]] = lambda _: ()
     poll_every_s: float = 0.05
     """Pause between two readiness checks."""

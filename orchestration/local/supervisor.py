@@ -87,11 +87,13 @@ class PartRunner(threading.Thread):
         self._context = context
         self._table = table
         self._stopping = threading.Event()
+        self._wake = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
 
     def stop(self) -> None:
         """Ask the thread to stop its process and end; `join` waits for that."""
         self._stopping.set()
+        self._wake.set()
 
     def run(self) -> None:
         """The loop of step 3."""
@@ -101,7 +103,7 @@ class PartRunner(threading.Thread):
         while not self._stopping.is_set():
             ready_at: float | None = None
             try:
-                check = self.part.health_check(self._context)
+                check = None if self.part.health_check is None else self.part.health_check(self._context)
                 self._start()
                 ready_at = time.monotonic()
                 self._watch(check)
@@ -138,6 +140,7 @@ class PartRunner(threading.Thread):
                 death_signal=part.death_signal,
             )
             pid = self._process.pid
+            threading.Thread(target=self._await_end, args=(self._process,), daemon=True).start()
             self._table.set(part.name, PartState.STARTING, pid=pid)
         self._await_answer()
         if self._stopping.is_set():
@@ -161,14 +164,17 @@ class PartRunner(threading.Thread):
                 )
             self._stopping.wait(self.part.poll_every_s)
 
-    def _watch(self, check: Callable[[], str | None]) -> None:
-        next_check = time.monotonic()
-        while not self._stopping.wait(POLL_S):
+    def _watch(self, check: Callable[[], str | None] | None) -> None:
+        while not self._stopping.is_set():
             self._raise_if_ended()
-            if time.monotonic() >= next_check:
-                next_check = time.monotonic() + CHECK_EVERY_S
-                if why := check():
-                    raise RetriableError("PART_ILL", f"{self.part.name}: {why}", part=self.part.name)
+            if check is not None and (why := check()):
+                raise RetriableError("PART_ILL", f"{self.part.name}: {why}", part=self.part.name)
+            self._wake.wait(None if check is None else CHECK_EVERY_S)
+            self._wake.clear()
+
+    def _await_end(self, process: subprocess.Popen[bytes]) -> None:
+        process.wait()
+        self._wake.set()
 
     def _raise_if_ended(self) -> None:
         if self._process is not None and (code := self._process.poll()) is not None:

@@ -108,6 +108,11 @@ class Evaluator:
         """Advance time to `at_us`; does nothing if T is later already."""
         return [change for step in self.steps(at_us) for change in step]
 
+    @property
+    def next_us(self) -> int:
+        """Time changes no membership before this instant."""
+        return min((self.state.pending.next_us, *(due.next_us for due in self.state.deadlines.values())))
+
     def steps(self, at_us: int, max_users: int = MAX_USERS) -> Iterator[list[Changes]]:
         """`advance` in bounded steps; T is `at_us` once all of them are done."""
         while (due := self._due(at_us, max_users)) is not None:

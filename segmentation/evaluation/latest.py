@@ -137,6 +137,11 @@ class Deadlines:
         """Memory in use."""
         return self._due.nbytes + self._bounds.nbytes
 
+    @property
+    def next_us(self) -> int:
+        """No deadline is earlier than this."""
+        return int(self._next)
+
     def set(self, rows: Rows, due: Micros) -> None:
         """Set the deadlines of some rows (none of them -1)."""
         if len(rows):

@@ -71,6 +71,11 @@ class PendingEvents:
         """All pending events."""
         return self._events
 
+    @property
+    def next_us(self) -> int:
+        """When the first of them is due; `NEVER` without any."""
+        return self._next
+
     def due(self, at_us: int) -> Occurrences:
         """The events due at an instant; they stay pending until taken."""
         if self._next > at_us:

@@ -16,6 +16,7 @@ from schemas.ids import AudienceName, Partition, TenantName
 from schemas.topics import EVENTS
 from segmentation.evaluation.batches import Changes
 from segmentation.evaluation.evaluator import Evaluator
+from segmentation.evaluation.latest import NEVER
 from segmentation.intake.batches import event_batches, profile_batches
 from segmentation.partitions.log_position import LogPosition
 from segmentation.partitions.tenant import Activation, PartitionHistory, TenantSegments
@@ -80,6 +81,11 @@ class PartitionSegments:
         """Advance time to `at_us`, never back."""
         self._move(at_us)
         return self._advance()
+
+    @property
+    def next_us(self) -> int:
+        """Time changes no membership before this instant."""
+        return min((of_tenant.evaluator.next_us for of_tenant in self.tenants.values()), default=NEVER)
 
     def replay(self, topic: str, rows: pa.RecordBatch) -> list[Emission]:
         """Apply past rows from the archive at the current position: events in any order, profiles in log order."""

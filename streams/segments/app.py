@@ -47,7 +47,7 @@ from streams.segments.tenants import FindTenants, Tenants
 from streams.staging import staging_store
 
 _log = logging.getLogger(__name__)
-_READ_MS: Final = 500
+_READ_MS: Final = 60_000
 
 
 class SegmentWorker:

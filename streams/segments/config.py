@@ -29,6 +29,7 @@ class SegmentWorkerConfig:
     group: str = SEGMENT_WORKER_GROUP
     identity: str = ""  # client id in Kafka, for operators to find the worker by
     step_s: float = 0.2  # how long records are gathered for one step
+    rest_s: float = 10.0  # ... at most, where nothing happens; all partitions look again at the same time
     gather_bytes: int = MIB  # ... unless they reach this size
     step_bytes: int = 8 * MIB
     queue_bytes: int = 16 * MIB
@@ -38,7 +39,8 @@ class SegmentWorkerConfig:
     tail_bytes: int = 128 * MIB
     checkpoint_after_s: float = 60.0
     gap_after_s: float = 2.0  # time without a record, after which gaps at the end of a log are looked for
-    status_after_s: float = 2.0
+    status_after_s: float = 2.0  # a changed status is reported this long after the last one
+    status_again_s: float = 30.0  # ... an unchanged one after this time, as a sign of life
     clock_skew_s: float = 60.0  # maximum difference from the broker's clock
     session_timeout_s: float = 30.0
     heartbeat_s: float = 3.0

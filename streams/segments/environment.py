@@ -35,6 +35,9 @@ class Log(Protocol):
     async def read(self, wait_ms: int = 0) -> list[Any]:
         """Records already available, or arriving within `wait_ms`."""
 
+    async def arrived(self) -> None:
+        """Wait until `read` has records."""
+
     def read_to(self, end: int) -> AsyncIterator[Any]:
         """All records below an offset, as they come, and possibly some at or after it."""
 

@@ -68,6 +68,11 @@ class Input:
         return bool(self._waiting)
 
     @property
+    def at_rest(self) -> bool:
+        """True if all records so far were processed, and the archive's table has their rows."""
+        return self._end + self.base == self.position == self.tail.end == self.tail.archived_to
+
+    @property
     def full(self) -> bool:
         """True if too many processed rows are not yet in the archive; no more records are given out then."""
         return self.tail.bytes > self._config.tail_bytes

@@ -4,39 +4,49 @@ Only committed transactions are visible, and a log ends before the first open on
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
+from schemas.topics import ACTIVITY_TOPICS
 from streams.guards import READ_COMMITTED
 from streams.logon import aiokafka_options
 
 _READ_MS = 200
+_ARRIVAL_MS: Final = 60_000
+_ACTIVITY_WAIT_MS: Final = 500
+_FOLLOW_WAIT_MS: Final = 10_000
 
 
 class LogReader:
     """Records in order, between `start` and `stop`. An expired offset means the first available one.
+
+    A fetch without records stays with the broker for some time, and all other requests wait behind it: so it begins
+    with the first `read`, and is short for topics of which readers are asked for offsets afterwards.
 
     Raises aiokafka's `KafkaError`, and `FatalError` LOGON_REFUSED, BROKER_NOT_TRUSTED.
     """
 
     def __init__(self, bootstrap: str, topic: str, partition: int) -> None:
         self._tp = TopicPartition(topic, partition)
-        self._consumer = _consumer(bootstrap)
+        self._bootstrap = bootstrap
+        self._consumer: Any = None
         self._next = 0
+        self._ahead: list[Any] = []
 
     async def start(self, offset: int) -> None:
         """Begin at an offset, or at the first available one after it."""
+        wait_ms = _ACTIVITY_WAIT_MS if self._tp.topic in ACTIVITY_TOPICS else _FOLLOW_WAIT_MS
+        self._consumer = _consumer(self._bootstrap, wait_ms)
         await self._consumer.start()
-        self._consumer.assign([self._tp])
         self._next = max(offset, await self.begin())
-        self._consumer.seek(self._tp, self._next)
 
     async def stop(self) -> None:
-        """Disconnect from the broker."""
-        await self._consumer.stop()
+        """Disconnect from the broker, also before `start`."""
+        if self._consumer is not None:
+            await self._consumer.stop()
 
     async def begin(self) -> int:
         """The first offset that has not expired."""
@@ -48,11 +58,18 @@ class LogReader:
 
     async def read(self, wait_ms: int = 0) -> list[Any]:
         """Records (`offset`, `key`, `value`) already available, or arriving within `wait_ms`."""
-        found = await self._consumer.getmany(self._tp, timeout_ms=wait_ms)
-        records: list[Any] = found.get(self._tp, [])
+        if self._ahead:
+            records, self._ahead = self._ahead, []
+        else:
+            records = await self._fetched(wait_ms)
         if records:
             self._next = records[-1].offset + 1
         return records
+
+    async def arrived(self) -> None:
+        """Wait until `read` has records. Not beside a `read` that waits, nor beside `read_to`."""
+        while not self._ahead:
+            self._ahead = await self._fetched(_ARRIVAL_MS)
 
     async def read_to(self, end: int) -> AsyncIterator[Any]:
         """All records below an offset that the log has reached, as they come, and possibly some after it."""
@@ -62,12 +79,20 @@ class LogReader:
             # A record may be one of the broker's own markers, which the consumer does not return.
             self._next = max(self._next, int(await self._consumer.position(self._tp)))
 
+    async def _fetched(self, wait_ms: int) -> list[Any]:
+        if not self._consumer.assignment():
+            self._consumer.assign([self._tp])
+            self._consumer.seek(self._tp, self._next)
+        found = await self._consumer.getmany(self._tp, timeout_ms=wait_ms)
+        records: list[Any] = found.get(self._tp, [])
+        return records
+
 
 class LogEnds:
     """Current ends of partitions. Usable between `start` and `stop`; raises `KafkaError`."""
 
     def __init__(self, bootstrap: str) -> None:
-        self._consumer = _consumer(bootstrap)
+        self._consumer = _consumer(bootstrap, _ACTIVITY_WAIT_MS)
 
     async def start(self) -> None:
         """Connect to the brokers."""
@@ -84,12 +109,14 @@ class LogEnds:
         return {topic_partitions[tp]: int(end) for tp, end in ends.items()}
 
 
-def _consumer(bootstrap: str) -> Any:
+def _consumer(bootstrap: str, fetch_wait_ms: int) -> Any:
     return AIOKafkaConsumer(
         **aiokafka_options(bootstrap),
         group_id=None,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         request_timeout_ms=60_000,
+        fetch_max_wait_ms=fetch_wait_ms,
+        consumer_timeout_ms=fetch_wait_ms,  # how often the fetcher looks around without any event
         isolation_level=READ_COMMITTED,
     )

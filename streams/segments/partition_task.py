@@ -71,6 +71,8 @@ class PartitionTask:
         self._environment = environment
         self._inputs = {topic: Input(topic, partition, lane, config, environment) for topic, lane in lanes.items()}
         self._changed = asyncio.Event()
+        self._arrived = asyncio.Event()
+        self._activation: asyncio.Task[None] | None = None
         self._room = asyncio.Event()
         self._segments = PartitionSegments(partition, LogPosition())
         self._recovery: Recovery | None = None
@@ -115,6 +117,7 @@ class PartitionTask:
         self.live = False
         for one in self._inputs.values():
             one.lane.close()
+        self._arrived.set()
         self._changed.set()
         self._room.set()
 
@@ -122,6 +125,7 @@ class PartitionTask:
         """Take records of one topic (at least one), in order. Returns when there is room for more."""
         one = self._inputs[records[0].topic]
         one.put(records)
+        self._arrived.set()
         if self._has_enough():
             self._changed.set()
         while self.live and one.waiting_bytes > self._config.queue_bytes:
@@ -135,6 +139,7 @@ class PartitionTask:
     def skip_to(self, topic: str, end: int, gap: Acknowledgeable) -> None:
         """Skip a gap: no record lies between the next offset of a topic and `end`. `gap` acknowledges the gap."""
         self._inputs[topic].skip_to(end, gap)
+        self._arrived.set()
         self._changed.set()
 
     async def run(self) -> None:
@@ -148,6 +153,8 @@ class PartitionTask:
             while self.live:
                 await self.step()
         finally:
+            if self._activation is not None:
+                self._activation.cancel()
             await self._changes.stop()
             await self._activations.stop()
 
@@ -170,11 +177,14 @@ class PartitionTask:
     # --- a step ----------------------------------------------------------------------------------------------------
 
     async def step(self) -> None:
-        """Run steps 1 to 5 once enough records have arrived, or `step_s` after the last step."""
+        """Run steps 1 to 5 once enough records have arrived, or `step_s` after the last step if there is work."""
         if not self._changed.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), self._config.step_s)
+        if self._at_rest():
+            await self._rest()
         self._changed.clear()
+        self._arrived.clear()
         await self._take_snapshots()
         batches = {topic: one.drain() for topic, one in self._inputs.items()}
         self._room.set()
@@ -197,6 +207,32 @@ class PartitionTask:
             await one.archive()
         await self._report()
         await self._checkpoint()
+
+    def _at_rest(self) -> bool:
+        """True if there is no work until something arrives or falls due."""
+        inputs = self._inputs.values()
+        return self.live and self._recovery is None and self._caught_up() and all(one.at_rest for one in inputs)
+
+    async def _rest(self) -> None:
+        """Wait for a record, an activation or the next instant at which something is due; at most `rest_s`.
+
+        All partitions end their rest at the same time, so that a worker wakes up once, and reports together.
+        """
+        if self._activation is None or self._activation.done():
+            self._activation = asyncio.create_task(self._activations.arrived())
+        rest_s = self._config.rest_s - self._environment.monotonic() % self._config.rest_s
+        arrived = asyncio.create_task(self._arrived.wait())
+        due_s = (min(self._segments.next_us, self._snapshots.next_us) - self._environment.now_us()) / 1e6
+        try:
+            await asyncio.wait(
+                (arrived, self._activation),
+                timeout=max(0.0, min(due_s, rest_s)),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            arrived.cancel()
+        if self._activation.done():
+            self._activation.result()
 
     def _has_enough(self) -> bool:
         """True if a step is worth its fixed cost, about that of a hundred records."""
@@ -284,7 +320,7 @@ class PartitionTask:
     async def _report(self) -> None:
         now = self._environment.monotonic()
         if self._recovery is None:
-            await send_all(self._environment, list(self._reporter.sizes(self._segments, now)))
+            await send_all(self._environment, self._reporter.sizes(self._segments, now))
         elif now - self._warned_at >= WARN_EVERY_S:
             self._warned_at = now
             _log.warning(

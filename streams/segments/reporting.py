@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 from schemas.ids import AudienceName, Partition, TenantName
 from schemas.layout import cut_key, s3_uri
@@ -20,12 +21,20 @@ class Reporter:
         self._partition = partition
         self._config = config
         self._reported_at = float("-inf")
+        self._reported: list[SegmentStatus] = []
 
-    def sizes(self, segments: PartitionSegments, now: float) -> Iterator[Sent]:
+    def sizes(self, segments: PartitionSegments, now: float) -> list[Sent]:
         """Sizes of all segments, if a report is due; `now`: seconds of a steady clock."""
-        if now - self._reported_at >= self._config.status_after_s:
-            self._reported_at = now
-            yield from self._sizes(segments)
+        if now - self._reported_at < self._config.status_after_s:
+            return []
+        statuses = list(self._statuses(segments))
+        is_same = [replace(one, at_us=0) for one in statuses] == self._reported
+        again_s = self._config.status_again_s
+        if is_same and now // again_s == self._reported_at // again_s:  # all partitions at the same time
+            return []
+        self._reported_at = now
+        self._reported = [replace(one, at_us=0) for one in statuses]
+        return [(SEGMENT_STATUS, None, self._key(one.tenant, one.segment), one) for one in statuses]
 
     def cut(self, snapshot: PartitionSnapshot, environment: TaskEnvironment, emitted_to: int, generation: int) -> Sent:
         """A cut, with its file in the staging bucket. `emitted_to`: offset of the first change that it lacks."""
@@ -55,14 +64,13 @@ class Reporter:
         )
         return SEGMENT_STATUS, None, self._key(request.tenant, request.segment), message
 
-    def _sizes(self, segments: PartitionSegments) -> Iterator[Sent]:
+    def _statuses(self, segments: PartitionSegments) -> Iterator[SegmentStatus]:
         position = segments.position
         for tenant, of_tenant in segments.tenants.items():
             for name, active in of_tenant.rules.items():
-                segment = AudienceName(name)
-                message = SegmentStatus(
+                yield SegmentStatus(
                     tenant=tenant,
-                    segment=segment,
+                    segment=AudienceName(name),
                     rule_version=active.version,
                     partition=self._partition,
                     partitions=self._config.partitions,
@@ -73,7 +81,6 @@ class Reporter:
                     activations=position.activations,
                     paused=active.paused,
                 )
-                yield SEGMENT_STATUS, None, self._key(tenant, segment), message
 
     def _key(self, tenant: TenantName, segment: AudienceName) -> bytes:
         return f"{tenant}/{segment}/{self._partition}".encode()

@@ -13,6 +13,7 @@ from schemas.digest import Digest
 from schemas.ids import JobId
 from schemas.row_digest import digest_rows
 from schemas.segment_messages import CutRequested
+from segmentation.evaluation.latest import NEVER
 from segmentation.partitions.log_position import LogPosition
 from segmentation.partitions.partition import Emission, PartitionSegments
 
@@ -58,9 +59,14 @@ class PendingSnapshots:
             self._waiting.append(message)
             self._waiting.sort(key=lambda waiting: waiting.at_us)
 
+    @property
+    def next_us(self) -> int:
+        """When the first request is due; `NEVER` without any."""
+        return self._waiting[0].at_us if self._waiting else NEVER
+
     def due(self, now_us: int) -> bool:
         """True if a request is due."""
-        return bool(self._waiting) and self._waiting[0].at_us <= now_us
+        return self.next_us <= now_us
 
     def take(self, segments: PartitionSegments) -> tuple[list[Emission], PartitionSnapshot]:
         """Take the first snapshot: time advances to exactly its instant, unless it is later already."""

@@ -63,6 +63,26 @@ def test_what_was_delivered_or_given_up_is_forgotten_when_it_is_old_and_what_wai
     ]
 
 
+def test_a_commit_of_any_process_changes_the_version_of_the_catalog_and_a_query_does_not(
+    database: Database,  # noqa: F811
+    url: Secret,  # noqa: F811
+) -> None:
+    def settled() -> object:
+        """The version, once PostgreSQL does nothing of its own accord."""
+        while (before := database.version()) != database.version():
+            pass
+        return before
+
+    other = Database(url)
+    versions = [settled()]
+    for writer in (database, other):
+        Outbox(writer).write(f"{len(versions)}", "ready", [HOOK], {}, now_ms=1)
+        versions.append(settled())
+    assert len(set(versions)) == 3
+    assert any(Outbox(other).due(1) and settled() == versions[-1] for _ in range(100))
+    other.close()
+
+
 def test_jobs_that_nobody_was_told_of_are_found(database: Database) -> None:  # noqa: F811
     jobs, outbox = JobStore(database), Outbox(database)
     for number in (1, 2):

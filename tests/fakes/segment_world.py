@@ -58,6 +58,7 @@ class World:
         self.steady_s = 0.0
         self.calls_take_us = 0
         self.logs: dict[str, list[SimpleNamespace]] = {}
+        self.appended = asyncio.Event()
         self.store = InMemoryObjectStore()
         self.committed = dict.fromkeys(ACTIVITY_TOPICS, 0)
         self.archived: dict[tuple[str, int], int] = {}
@@ -76,6 +77,7 @@ class World:
             "temp": None,
             "name": "w",
             "step_s": 0.0,
+            "rest_s": 0.001,
             "archive_after_s": 0.0,
         }
         self.config = SegmentWorkerConfig(**(values | config))
@@ -85,6 +87,7 @@ class World:
     def append(self, topic: str, value: Message | bytes | None, key: bytes = b"") -> int:
         """Append a record to a topic; returns its offset."""
         log = self.logs.setdefault(topic, [])
+        self.appended.set()
         encoded = value if isinstance(value, bytes | None) else CODEC.encode(value)
         log.append(
             SimpleNamespace(
@@ -264,6 +267,11 @@ class _FakeLog:
         records = self._world.logs.get(self._topic, [])[self.next_offset :]
         self.next_offset += len(records)
         return records
+
+    async def arrived(self) -> None:
+        while self.next_offset == await self.end():
+            self._world.appended.clear()
+            await self._world.appended.wait()
 
     async def read_to(self, end: int) -> AsyncIterator[Any]:
         assert end <= len(self._world.logs.get(self._topic, []))

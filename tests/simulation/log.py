@@ -154,16 +154,17 @@ class Consumer:
 
     def consume(self, number: int, timeout_s: float) -> list[Record]:
         found = [
-            Record(value, at)
+            (place, Record(value, at))
             for place in self._places
             for at, value in enumerate(self._broker.log(*place)[self._at[place] :], self._at[place])
         ][:number]
         if not found:
-            self._broker.ports.kernel.sleep(10 * timeout_s)
+            if timeout_s:
+                self._broker.ports.kernel.sleep(10 * timeout_s)
             return []
-        for place in self._places:
-            self._at[place] = len(self._broker.log(*place))
-        return found
+        for place, record in found:
+            self._at[place] = record.offset() + 1
+        return [record for _, record in found]
 
     def commit(self, **_: Any) -> None:
         from confluent_kafka import KafkaError, KafkaException  # noqa: PLC0415

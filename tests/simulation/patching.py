@@ -103,6 +103,7 @@ def patched() -> Iterator[Holder]:
         "streams.materialiser.time": clock,
         "streams.keeping.time": clock,
         "streams.merges.time": clock,
+        "orchestration.control.topic_fold.POLL_S": 0.2,
         "streams.materialiser._TICK_S": 5.0,
         "streams.materialiser._REPORT_S": 1e9,
         "connectors.lake.optimistic.random": SimpleNamespace(uniform=lambda a, b: (a + b) / 2),

@@ -35,3 +35,11 @@ assert compiled() == before, compiled()
 def test_after_warming_up_no_rows_make_a_kernel_compile_again() -> None:
     done = subprocess.run([sys.executable, "-c", CHECK], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_compiled_kernels_load_nothing_that_only_compiling_needs() -> None:
+    warm = "from schemas.warm import warm; warm()"
+    check = f"import sys; {warm}; assert 'numba' in sys.modules; assert 'numba.np.linalg' not in sys.modules"
+    for code in (warm, check):  # compiled by then
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr

@@ -17,7 +17,15 @@ from faust.types import TP, ConsumerMessage
 
 from schemas.errors import FatalError
 from streams import logon
-from streams.guards import GROUPED_BYTES, GuardedThread, SafeConsumer, group_refusal, install, start_offset
+from streams.guards import (
+    FETCHER_REST_S,
+    GROUPED_BYTES,
+    GuardedThread,
+    SafeConsumer,
+    group_refusal,
+    install,
+    start_offset,
+)
 from tests.fakes.fetches import fetched
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -350,13 +358,13 @@ async def test_guard_8_a_logon_that_kafka_refuses_any_client_of_the_process_ends
     assert consumer.ownership is owner
 
 
-async def test_guard_5_only_what_is_committed_is_read(app: faust.App) -> None:
+async def test_guard_5_only_what_is_committed_is_read_and_the_fetcher_waits_for_events(app: faust.App) -> None:
     install(app, Owner())
     thread = app.consumer._thread  # type: ignore[attr-defined]
     reader = thread._create_worker_consumer(app.consumer.transport)
     thread.thread_loop.close()
     reader._closed = True  # it was never started
-    assert reader._isolation_level == "read_committed"
+    assert (reader._isolation_level, reader._consumer_timeout) == ("read_committed", FETCHER_REST_S)
 
 
 async def test_guard_4_a_commit_that_failed_does_not_count(app: faust.App) -> None:

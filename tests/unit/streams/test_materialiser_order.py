@@ -130,6 +130,23 @@ async def test_a_chunk_is_acknowledged_after_its_run_is_staged(worker: Harness) 
     assert worker.store.keys("imports/")
 
 
+async def test_a_worker_that_keeps_no_rows_does_not_tick(
+    harness: Callable[..., Harness], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "streams.materialiser")
+    for name, seconds in {"_TICK_S": 0.0, "_REPORT_S": 0.0, "_REST_S": 600.0}.items():
+        monkeypatch.setattr(f"streams.materialiser.{name}", seconds)
+
+    def ticks() -> int:
+        return sum(message.startswith("metrics") for message in caplog.messages)
+
+    worker = harness(unacknowledged_s=600.0)
+    await worker.settle()
+    assert ticks() == 0
+    await worker.deliver(one().chunks()[0])
+    await worker.until(lambda: ticks() > 3)
+
+
 async def test_a_duplicate_waits_for_the_chunk_it_repeats(worker: Harness) -> None:
     worker.store.hold = lambda key: key.startswith("imports/")
     chunk = one().chunks()[0]

@@ -50,6 +50,9 @@ class Log:
     async def read(self, wait_ms: int = 0) -> list[Any]:
         raise NotImplementedError
 
+    async def arrived(self) -> None:
+        raise NotImplementedError
+
     async def read_to(self, end: int) -> AsyncIterator[Any]:
         assert end <= self.last, "nothing comes that far, and this would wait for ever"
         self.reads += 1

@@ -781,3 +781,126 @@ async def test_an_offset_that_is_left_out_ends_the_worker_unless_the_log_has_not
     with pytest.raises(FatalError, match=r"DELIVERY_GAP: .* offset 7 was delivered, but 5 was expected"):
         await come(7)
     assert asked == [(2, 4), (5, 7)]
+
+
+async def at_rest(rule: str = "ever(purchase)", *records: tuple[str, Any], **config: Any) -> LivingOwner:
+    """An owner with one rule that has folded and archived these records, and rests in its next step."""
+    world = World(NOW_US, rest_s=600.0, **config)
+    living = await started(world)
+    world.append(SEGMENT_ACTIVATIONS, buyers(rule))
+    for topic, record in records:
+        world.append(topic, record, b"ann")
+    await step(living)
+    if records:
+        world.archive()
+        await step(living)
+    return living
+
+
+async def resting(living: LivingOwner) -> asyncio.Task[None]:
+    """The next step, once it waits."""
+    stepping = asyncio.create_task(living.owner.step())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    return stepping
+
+
+async def test_an_owner_without_work_rests_until_a_record_arrives() -> None:
+    living = await at_rest()
+    stepping = await resting(living)
+    assert not stepping.done()
+    living.world.append(EVENTS, purchase("ann"), b"ann")
+    await living.deliver()
+    await stepping
+    assert living.world.received() == {"buyers": {"ann"}}
+
+
+async def test_an_activation_ends_a_rest() -> None:
+    living = await at_rest("ever(refund)", (EVENTS, purchase("ann")))
+    stepping = await resting(living)
+    assert not stepping.done()
+    living.world.append(SEGMENT_ACTIVATIONS, buyers("ever(purchase)", version=2))
+    await stepping
+    assert living.world.received() == {"buyers": {"ann"}}
+
+
+async def test_closing_ends_a_rest() -> None:
+    living = await at_rest()
+    stepping = await resting(living)
+    living.owner.close()
+    await stepping
+
+
+@pytest.mark.parametrize(
+    ("rule", "ago_s", "members"),
+    [("count(purchase, 1h) >= 1", 3595, {}), ("ever(purchase)", -5, {"buyers": {"ann"}})],
+    ids=["a window that ends", "an event of the future"],
+)
+async def test_an_owner_rests_no_longer_than_until_time_changes_a_membership(
+    rule: str, ago_s: int, members: dict[str, set[str]]
+) -> None:
+    living = await at_rest(rule, (EVENTS, purchase("ann", ago_s)))
+    stepping = await resting(living)
+    assert not stepping.done()
+    assert living.world.received() != members
+    stepping.cancel()
+    living.world.now_us += 10_000_000
+    await living.owner.step()
+    assert living.world.received() == members
+
+
+async def test_an_owner_rests_no_longer_than_until_a_snapshot_is_due() -> None:
+    living = await at_rest()
+    request = CutRequested(cut_id=CUT, tenant=SHOP, segment=BUYERS, at_us=NOW_US + 1_000_000)
+    living.world.append(SEGMENT_ACTIVATIONS, request)
+    await step(living)
+    stepping = await resting(living)
+    assert not stepping.done()
+    stepping.cancel()
+    living.world.now_us = request.at_us
+    await living.owner.step()
+    assert [cut.at_us for cut in of_type(living.world, SEGMENT_STATUS, SegmentCut)] == [request.at_us]
+
+
+async def test_all_partitions_of_a_worker_end_their_rest_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    timeouts: list[float] = []
+    wait = asyncio.wait
+
+    async def waited(tasks: Any, **options: Any) -> Any:
+        timeouts.append(options["timeout"])
+        return await wait(tasks, **(options | {"timeout": 0.0}))
+
+    living = await at_rest()
+    monkeypatch.setattr("streams.segments.partition_task.asyncio.wait", waited)
+    for living.world.steady_s in (450.0, 1_300.0):
+        await living.owner.step()
+    assert timeouts == [150.0, 500.0]
+
+
+async def test_an_owner_does_not_rest_while_the_archive_lacks_rows() -> None:
+    world = World(NOW_US, rest_s=600.0)
+    living = await started(world)
+    await living.owner.step()
+    world.append(EVENTS, purchase("ann"), b"ann")
+    await step(living)
+    await living.owner.step()
+    world.archive()
+    await living.owner.step()
+    assert world.committed[EVENTS] == 1
+
+
+async def test_a_status_is_repeated_rarely_unless_it_changes() -> None:
+    world = World(NOW_US)
+    living = await started(world)
+    world.append(SEGMENT_ACTIVATIONS, buyers())
+    await step(living)
+    reported = []
+    for seconds in (0.0, 2.0, 28.0, 2.0):
+        world.steady_s += seconds
+        world.now_us += int(seconds * 1e6)
+        await step(living)
+        reported.append(len(of_type(world, SEGMENT_STATUS, SegmentStatus)))
+    world.append(EVENTS, purchase("ann"), b"ann")
+    world.steady_s += 2.0
+    await step(living)
+    assert (reported, len(of_type(world, SEGMENT_STATUS, SegmentStatus))) == ([1, 1, 2, 2], 3)

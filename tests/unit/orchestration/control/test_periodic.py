@@ -70,6 +70,35 @@ def test_each_task_runs_as_often_as_its_row_says_and_those_that_may_be_woken_the
     assert ran[6:] == ["often"]
 
 
+def test_a_task_runs_less_often_at_rest_and_a_lane_rests_only_if_no_task_has_more_to_do() -> None:
+    ran: list[int] = []
+    quiet, busy = True, False
+
+    def run(now: int) -> bool:
+        ran.append(now)
+        return busy
+
+    resting = Lane(
+        name="resting",
+        tasks=[PeriodicTask(name="often", every_s=1, run=run, first_s=0, rest_s=5)],
+        quiet=lambda _: quiet,
+    )
+
+    def tick(*seconds: int) -> list[int]:
+        ran.clear()
+        for now in seconds:
+            resting.tick(now)
+        return list(ran)
+
+    assert tick(4_000, 5_000, 9_000, 10_000) == [4_000, 9_000]
+    quiet = False
+    assert tick(10_000, 10_500, 11_000) == [10_000, 11_000]
+    quiet, busy = True, True
+    assert tick(12_000, 16_000, 17_000) == [16_000, 17_000]
+    busy = False
+    assert tick(18_000, 19_000, 23_000) == [18_000, 23_000]
+
+
 @pytest.mark.parametrize(
     ("error", "vital", "raised", "rest"),
     [

@@ -131,6 +131,6 @@ def test_who_does_not_want_checks_has_none(tmp_path: Path, every: int, lanes: in
     checks = Checks(tmp_path, every=every)
     with closing(checks.context.database):
         others: Any = None
-        found = other_lanes(checks.context, threading.Event(), checks.of, others, list)
+        found = other_lanes(checks.context, threading.Event(), checks.of, others, list, lambda _: False)
         assert len([lane for lane in found if lane.name == "segment-checks"]) == lanes
         assert len(checks.of.samples()) == lanes

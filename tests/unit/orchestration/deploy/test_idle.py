@@ -1,9 +1,11 @@
 """The cost of a month without jobs counts what the example's stack has."""
 
-from benchmarks.idle_month import Idle
+from benchmarks.idle_month import SMALLER, Idle
+from benchmarks.scaling_bench import PEAK_MIB
 from orchestration.deploy.environment import secrets_of
+from orchestration.deploy.sizes import FARGATE
 from orchestration.platform.settings import Settings
-from orchestration.quoting.deployment import Deployment
+from orchestration.quoting.deployment import CPU, Deployment
 from tests.unit.orchestration.deploy.conftest import Template
 
 
@@ -32,6 +34,14 @@ def test_nothing_else_runs_while_no_job_does(template: Template) -> None:
         "ElasticLoadBalancingV2::LoadBalancer",
     ):
         assert template.of_type(kind) == {}
+
+
+def test_fargate_has_the_sizes_of_every_deployment_and_a_worker_has_room_for_its_peak() -> None:
+    for idle in SMALLER.values():
+        for size in (idle.worker, idle.relay):
+            assert size.gb * 1024 in FARGATE[int(size.vcpu * CPU)]
+        assert idle.worker.gb * 1024 >= 2 * PEAK_MIB
+        assert idle.workers >= 1
 
 
 def test_a_function_has_the_disk_that_is_quoted(template: Template) -> None:

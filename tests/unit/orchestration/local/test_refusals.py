@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -193,3 +194,41 @@ def test_a_worker_is_asked_for_its_group_four_times_a_second_until_it_is_there(
     monkeypatch.setattr(runner._stopping, "wait", pauses.append)
     runner._await_answer()
     assert pauses == [0.25] * 3
+
+
+def test_the_end_of_a_part_is_an_event_and_starts_it_again(
+    home: Home, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = Part(name="sleeper", command=lambda _: ["/bin/sleep", "600"])
+    context = Context(home=home, settings=settings, ports=Ports.load(home.ports_file, settings))
+    runner = PartRunner(part, context, StateTable(context, [part]))
+    lock = take_lock(home.lock_file)
+    assert lock is not None
+    waits: list[float | None] = []
+    wait = runner._wake.wait
+
+    def waited(timeout: float | None = None) -> bool:
+        waits.append(timeout)
+        return wait(timeout)
+
+    monkeypatch.setattr(runner._wake, "wait", waited)
+
+    def await_restarts(restarts: int) -> int:
+        deadline = time.monotonic() + 30
+        while True:
+            found = read_status(home).part(part.name)
+            if found is not None and (found.state, found.restarts) == (PartState.READY, restarts):
+                assert found.pid is not None
+                return found.pid
+            assert time.monotonic() < deadline, found
+            time.sleep(0.01)
+
+    runner.start()
+    try:
+        os.kill(await_restarts(0), signal.SIGKILL)
+        await_restarts(1)
+    finally:
+        runner.stop()
+        runner.join(30)
+        os.close(lock)
+    assert set(waits) == {None}

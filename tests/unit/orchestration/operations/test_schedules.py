@@ -8,7 +8,7 @@ import pytest
 
 from orchestration.catalog.schedules import Schedule
 from orchestration.control import wiring
-from orchestration.control.schedules import RETRY_AFTER_MS
+from orchestration.control.schedules import RETRY_AFTER_MS, SOON_MS
 from orchestration.kinds.scheduled import event_of, resolve, run_id
 from orchestration.operations.schedules import (
     last_run,
@@ -79,6 +79,16 @@ def test_a_schedule_that_is_due_starts_its_import_once_and_is_due_again(deployme
     assert due_times(deployment) == ["2026-11-26T06:00:00Z"]
     assert f"{EXECUTION}{made.schedule_id}-{SIX_MS}" in deployment.workflow.statuses
     assert (kept(deployment).next_due_ms, kept(deployment).last_due_ms) == (SIX_MS + DAY_MS, SIX_MS)
+
+
+def test_the_control_plane_does_not_rest_before_a_run_nor_until_its_outcome_is_known(deployment: Deployment) -> None:
+    make(deployment)
+    relay = wiring.schedules(deployment.context)
+    ticks = (SIX_MS - MINUTE_MS, SIX_MS - SOON_MS, SIX_MS, SIX_MS + MINUTE_MS)
+    assert [relay.tick(now) for now in ticks] == [False, True, True, True]
+    [(execution, event)] = deployment.workflow.inputs.items()
+    register(deployment, execution, json.loads(event))
+    assert [relay.tick(SIX_MS + 2 * MINUTE_MS) for _ in range(2)] == [True, False]
 
 
 def test_two_relays_at_once_start_one_import(deployment: Deployment) -> None:
