@@ -1,0 +1,204 @@
+"""Two tenants with equal names of everything, one principal for each role, and canaries in all that beta owns."""
+
+import shutil
+import sqlite3
+import tempfile
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from orchestration.access.authentication import Caller, authenticate
+from orchestration.access.grants import DAY_MS
+from orchestration.access.policy import DEPLOYMENT, DEPLOYMENT_ROLES, TENANT_ROLES
+from orchestration.access.stores import Stores
+from orchestration.access.tokens import Token
+from orchestration.catalog.access_records import ApiToken, Principal, PrincipalKind
+from orchestration.catalog.records import JobError, NewExport, NewJob, Retention
+from orchestration.catalog.schedules import Schedule
+from orchestration.catalog.segment_records import NewRule
+from orchestration.catalog.segments import SegmentStore
+from orchestration.platform.clock import now_ms
+from orchestration.platform.settings import Secret, Settings
+from schemas.digest import Digest
+from schemas.ids import AudienceName, JobId, TenantName, new_job_id
+from schemas.import_spec import ImportSpec
+from segmentation.rules.parser import parse_rule
+from tests.fakes.catalog import migrated, without_fsync
+
+ACME, BETA = TenantName("acme"), TenantName("beta")
+TENANTS: Final = (ACME, BETA)
+CANARY: Final = "canary4711"
+"""In every text that belongs to beta, and in nothing of acme."""
+VIP, BUYERS, NIGHTLY = AudienceName("vip"), AudienceName("buyers"), "nightly"
+PARTITIONS: Final = 8
+AT_MS: Final = 1_795_000_000_000
+
+
+def id_of(tenant: str, number: int) -> JobId:
+    """The id of thing `number` of a tenant; ids of both tenants alternate in time."""
+    return new_job_id(AT_MS + 2 * number + (tenant == BETA), f"{tenant:_<10}".encode()[:10])
+
+
+JOB, FAILED_JOB, DUPLICATE, EXPORT = 1, 2, 3, 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """`tokens`: of the principal with a role, by "tenant-role" or "deployment-role"; and "stranger" without any."""
+
+    settings: Settings
+    stores: Stores
+    tokens: dict[str, Token]
+    principals: dict[str, JobId]
+
+    def caller(self, name: str) -> Caller:
+        """The caller with a token."""
+        return authenticate(
+            self.stores.tokens, self.tokens[name].text.reveal(), request_id=id_of("acme", 99), now_ms=now_ms()
+        )
+
+    def add_token(self, principal: str, cap: set[tuple[str, str]], number: int, **changes: Any) -> Token:
+        """Another token of a principal."""
+        token = Token.make(new_job_id(AT_MS, f"{number:010}".encode()), number.to_bytes(32, "big"))
+        values = {
+            "token_id": token.token_id,
+            "principal_id": self.principals[principal],
+            "name": f"token of {principal}",
+            "digest": token.digest,
+            "created_at_ms": now_ms(),
+            "expires_at_ms": now_ms() + DAY_MS,
+            "revoked_at_ms": None,
+            "cap": tuple(sorted(cap)),
+        }
+        self.stores.tokens.add(ApiToken(**{**values, **changes}))
+        return token
+
+
+def make_world(folder: Path) -> World:
+    """A world in a new catalog. It is filled once per process; each call copies that file."""
+    content, tokens, principals = _filled()
+    file = folder / "catalog.db"
+    file.write_bytes(content)
+    settings = Settings(home=folder, catalog_url=Secret(f"sqlite:///{file}"))
+    return World(settings=settings, stores=Stores.of(settings), tokens=dict(tokens), principals=dict(principals))
+
+
+@cache
+def _filled() -> tuple[bytes, dict[str, Token], dict[str, JobId]]:
+    folder = Path(tempfile.mkdtemp(prefix="muster-world-"))
+    try:
+        url = Secret(f"sqlite:///{folder / 'catalog.db'}")
+        migrated(url)
+        settings = Settings(home=folder, catalog_url=url)
+        world = World(settings=settings, stores=Stores.of(settings), tokens={}, principals={})
+        with without_fsync():
+            _fill_world(world)
+        world.stores.database.close()
+        with closing(sqlite3.connect(folder / "catalog.db")) as connection:  # move the whole WAL into the file
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return (folder / "catalog.db").read_bytes(), world.tokens, world.principals
+    finally:
+        shutil.rmtree(folder)
+
+
+def _fill_world(world: World) -> None:
+    stores = world.stores
+    for tenant in TENANTS:
+        _fill(stores, tenant)
+    roles = [(tenant, role) for tenant in TENANTS for role in TENANT_ROLES]
+    roles += [(DEPLOYMENT, role) for role in DEPLOYMENT_ROLES]
+    for number, (scope, role) in enumerate([*roles, ("", "")]):
+        name = f"{scope or 'deployment'}-{role}" if role else "stranger"
+        principal = JobId(new_job_id(AT_MS + number, b"principal_"))
+        kind: PrincipalKind = "service" if role == "operator" else "person"
+        shown = f"{name} {CANARY}" if scope == BETA else name
+        stores.principals.add(Principal(principal_id=principal, kind=kind, name=shown, created_at_ms=AT_MS))
+        world.principals[name] = principal
+        cap = {(scope, role)} if role else {(tenant, "admin") for tenant in TENANTS}
+        token_name = f"{CANARY} of {name}" if scope == BETA else f"of {name}"
+        world.tokens[name] = world.add_token(name, cap, number, name=token_name)
+    for scope in (*TENANTS, DEPLOYMENT):
+        held = {world.principals[f"{scope or 'deployment'}-{role}"]: {role} for one, role in roles if one == scope}
+        stores.principals.replace_grants(scope, held, now_ms=AT_MS, check=lambda *_: None)
+
+
+def _fill(stores: Stores, tenant: TenantName) -> None:
+    mark = CANARY if tenant == BETA else "plain"
+    stores.audiences.add_tenant(tenant, AT_MS)
+    spec = ImportSpec(id_column=f"id_{mark}")
+    audience = stores.audiences.create(tenant, VIP, new_id=id_of(tenant, 10), now_ms=AT_MS, spec=spec)
+    stores.audiences.configure(audience.audience_id, spec=spec, retention=Retention(versions=3 + len(mark)))
+    stores.recipients.replace(tenant, None, "email", [f"{mark}@{tenant}.example"])
+    for number in (JOB, FAILED_JOB, DUPLICATE):
+        stores.jobs.register(_job(tenant, number, mark, audience.audience_id))
+    evidence = {
+        "rows": 5,
+        "accepted": 3,
+        "rejected": 2,
+        "rejected_by_code": {f"BAD_{mark}": 2},
+        "partitions": [str(Digest(schema_id="0" * 16, count=3 if number == 0 else 0)) for number in range(PARTITIONS)],
+    }
+    outcome = {"version": 1, "members": 3, "note": mark}
+    stores.jobs.put(id_of(tenant, JOB), evidence=evidence)
+    receipt = {"job": id_of(tenant, JOB), "tenant": tenant, "rows": 5, "accepted": 3, "rejected": 2, "note": mark}
+    stores.jobs.put_receipt(id_of(tenant, JOB), receipt)
+    stores.jobs.put(id_of(tenant, JOB), outcome=outcome)
+    error = JobError(kind="user", code="EMPTY_FILE", message=f"{mark} has no rows", detail={})
+    stores.jobs.fail(id_of(tenant, FAILED_JOB), error, now_ms=AT_MS + 1)
+    stores.exports.register(
+        NewExport(
+            job_id=id_of(tenant, EXPORT),
+            tenant=tenant,
+            audience=VIP,
+            audience_id=audience.audience_id,
+            request={"to": f"s3://{mark}/out/"},
+            leases=(),
+            execution=None,
+            retry_of=None,
+            created_at_ms=AT_MS,
+        )
+    )
+    text = f'ever("{mark}")'
+    SegmentStore(stores.database).create(
+        tenant,
+        BUYERS,
+        NewRule(text=text, timezone=None, rule=parse_rule(text)),
+        new_id=id_of(tenant, 11),
+        author=mark,
+        now_ms=AT_MS,
+    )
+    stores.schedules.add(
+        Schedule(
+            schedule_id=id_of(tenant, 12),
+            tenant=tenant,
+            name=NIGHTLY,
+            kind="import",
+            expression="cron(0 6 * * ? *)",
+            timezone="UTC",
+            request={"tenant": tenant, "audience": VIP, "bucket": mark, "key": "a.csv"},
+            enabled=True,
+            created_at_ms=AT_MS,
+            next_due_ms=AT_MS + DAY_MS,
+        )
+    )
+
+
+def _job(tenant: TenantName, number: int, mark: str, audience_id: JobId) -> NewJob:
+    return NewJob(
+        job_id=id_of(tenant, number),
+        tenant=tenant,
+        audience=VIP,
+        audience_id=audience_id,
+        mode="replace",
+        partitions=PARTITIONS,
+        spec=ImportSpec(),
+        source={"bucket": mark, "key": f"{mark}.csv", "size": 10},
+        small=True,
+        order_key="1",
+        dedupe_key=f"{tenant} {JOB if number == DUPLICATE else number}",
+        execution=None,
+        retry_of=None,
+        created_at_ms=AT_MS + number,
+    )
