@@ -10,7 +10,7 @@ from orchestration.access.policy import ADMIN, DEPLOYMENT, Rights, Role, Scope, 
 from orchestration.catalog.access_records import ApiToken, HeldRoles, Principal
 from orchestration.platform.clock import iso
 from schemas.errors import UserError
-from schemas.ids import JobId
+from schemas.ids import JobId, tenant_name
 
 DEFAULT_DAYS: Final = 90
 MAX_DAYS: Final = 365
@@ -18,7 +18,9 @@ DAY_MS: Final = 24 * 3600 * 1000
 
 
 def check_roles(scope: Scope, roles: Collection[Role]) -> None:
-    """Raises `UserError` UNKNOWN_ROLE for one that the scope does not have."""
+    """Raises `UserError` UNKNOWN_ROLE for one that the scope does not have, BAD_NAME if it cannot be a tenant."""
+    if scope != DEPLOYMENT:
+        tenant_name(scope)
     for role in roles:
         if not known_role(scope, role):
             where = "the deployment" if scope == DEPLOYMENT else "a tenant"
@@ -48,10 +50,10 @@ def revision(held: Sequence[HeldRoles]) -> str:
 
 
 def check_revision(held: Sequence[HeldRoles], seen: str) -> None:
-    """Raises `UserError` STALE if the grants are no longer those that the caller has seen."""
+    """Raises `UserError` STALE_ETAG if the grants are no longer those that the caller has seen."""
     if revision(held) != seen:
         raise UserError(
-            "STALE", "the grants have changed since they were read; read them again, then repeat the change"
+            "STALE_ETAG", "the grants have changed since they were read; read them again, then repeat the change"
         )
 
 

@@ -22,7 +22,7 @@ def make_token(
 ) -> tuple[ApiToken, Token]:
     """A token of a principal, limited to `cap`, which must not exceed `limit`; `days` None is the default lifetime.
 
-    Raises `UserError` UNKNOWN_ROLE, CAP_EMPTY, CAP_TOO_WIDE, BAD_LIFETIME.
+    Raises `UserError` UNKNOWN_ROLE, BAD_NAME, CAP_EMPTY, CAP_TOO_WIDE, BAD_LIFETIME.
     """
     for scope in {scope for scope, _ in cap}:
         check_roles(scope, [role for one, role in cap if one == scope])

@@ -37,6 +37,10 @@ class Stores:
     tokens: TokenStore
     partitions: int
 
+    def check(self) -> None:
+        """Raises `RetriableError` CATALOG_UNAVAILABLE if the catalog does not answer."""
+        self.audiences.tenant_page(limit=1)
+
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """The stores of a deployment. Nothing is connected before the first use."""

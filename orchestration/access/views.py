@@ -53,15 +53,15 @@ class TenantView(View):
     def jobs(
         self,
         *,
-        kinds: Collection[JobKind] = KINDS,
+        kinds: Collection[JobKind] = (),
         audience: str | None = None,
         states: Collection[str] = (),
         before: str | None = None,
         limit: int,
     ) -> Page:
-        """Jobs of these kinds in one of these states (all if empty), newest first. Raises `UserError` UNKNOWN_STATE."""
+        """Jobs of these kinds in one of these states (empty: all), newest first. Raises `UserError` UNKNOWN_STATE."""
         found = self._stores.all_jobs.search(
-            kinds=kinds,
+            kinds=kinds or KINDS,
             tenant=self._name,
             audience=audience,
             states=states,
@@ -173,7 +173,7 @@ class TenantView(View):
     ) -> tuple[Record, str]:
         """Replace all roles in the tenant; returns them and their revision. `seen`: the revision that was read.
 
-        Raises `UserError` STALE, UNKNOWN_ROLE, UNKNOWN_PRINCIPAL, DUPLICATE_PRINCIPAL, LAST_ADMINISTRATOR.
+        Raises `UserError` STALE_ETAG, UNKNOWN_ROLE, UNKNOWN_PRINCIPAL, DUPLICATE_PRINCIPAL, LAST_ADMINISTRATOR.
         """
         return replace_grants(self._stores, note, self._name, items, seen=seen)
 

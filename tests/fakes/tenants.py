@@ -31,6 +31,8 @@ ACME, BETA = TenantName("acme"), TenantName("beta")
 TENANTS: Final = (ACME, BETA)
 CANARY: Final = "canary4711"
 """In every text that belongs to beta, and in nothing of acme."""
+ONLY_BETA: Final = f"-{CANARY}"
+"""Ends the names of things that only beta has."""
 VIP, BUYERS, NIGHTLY = AudienceName("vip"), AudienceName("buyers"), "nightly"
 PARTITIONS: Final = 8
 AT_MS: Final = 1_795_000_000_000
@@ -107,7 +109,7 @@ def _fill_world(world: World) -> None:
     stores = world.stores
     for tenant in TENANTS:
         _fill(stores, tenant)
-    roles = [(tenant, role) for tenant in TENANTS for role in TENANT_ROLES]
+    roles: list[tuple[str, str]] = [(tenant, role) for tenant in TENANTS for role in TENANT_ROLES]
     roles += [(DEPLOYMENT, role) for role in DEPLOYMENT_ROLES]
     for number, (scope, role) in enumerate([*roles, ("", "")]):
         name = f"{scope or 'deployment'}-{role}" if role else "stranger"
@@ -116,7 +118,7 @@ def _fill_world(world: World) -> None:
         shown = f"{name} {CANARY}" if scope == BETA else name
         stores.principals.add(Principal(principal_id=principal, kind=kind, name=shown, created_at_ms=AT_MS))
         world.principals[name] = principal
-        cap = {(scope, role)} if role else {(tenant, "admin") for tenant in TENANTS}
+        cap: set[tuple[str, str]] = {(scope, role)} if role else {(tenant, "admin") for tenant in TENANTS}
         token_name = f"{CANARY} of {name}" if scope == BETA else f"of {name}"
         world.tokens[name] = world.add_token(name, cap, number, name=token_name)
     for scope in (*TENANTS, DEPLOYMENT):
@@ -125,11 +127,46 @@ def _fill_world(world: World) -> None:
 
 
 def _fill(stores: Stores, tenant: TenantName) -> None:
+    for number, suffix in enumerate(("", ONLY_BETA) if tenant == BETA else ("",)):
+        _fill_named(stores, tenant, suffix, 10 + 3 * number)
+    _fill_jobs(stores, tenant)
+
+
+def _fill_named(stores: Stores, tenant: TenantName, suffix: str, number: int) -> None:
     mark = CANARY if tenant == BETA else "plain"
     stores.audiences.add_tenant(tenant, AT_MS)
     spec = ImportSpec(id_column=f"id_{mark}")
-    audience = stores.audiences.create(tenant, VIP, new_id=id_of(tenant, 10), now_ms=AT_MS, spec=spec)
+    name = AudienceName(VIP + suffix)
+    audience = stores.audiences.create(tenant, name, new_id=id_of(tenant, number), now_ms=AT_MS, spec=spec)
     stores.audiences.configure(audience.audience_id, spec=spec, retention=Retention(versions=3 + len(mark)))
+    text = f'ever("{mark}")'
+    SegmentStore(stores.database).create(
+        tenant,
+        AudienceName(BUYERS + suffix),
+        NewRule(text=text, timezone=None, rule=parse_rule(text)),
+        new_id=id_of(tenant, number + 1),
+        author=mark,
+        now_ms=AT_MS,
+    )
+    stores.schedules.add(
+        Schedule(
+            schedule_id=id_of(tenant, number + 2),
+            tenant=tenant,
+            name=NIGHTLY + suffix,
+            kind="import",
+            expression="cron(0 6 * * ? *)",
+            timezone="UTC",
+            request={"tenant": tenant, "audience": name, "bucket": mark, "key": "a.csv"},
+            enabled=True,
+            created_at_ms=AT_MS,
+            next_due_ms=AT_MS + DAY_MS,
+        )
+    )
+
+
+def _fill_jobs(stores: Stores, tenant: TenantName) -> None:
+    mark = CANARY if tenant == BETA else "plain"
+    audience = stores.audiences.get(tenant, VIP)
     stores.recipients.replace(tenant, None, "email", [f"{mark}@{tenant}.example"])
     for number in (JOB, FAILED_JOB, DUPLICATE):
         stores.jobs.register(_job(tenant, number, mark, audience.audience_id))
@@ -138,13 +175,11 @@ def _fill(stores: Stores, tenant: TenantName) -> None:
         "accepted": 3,
         "rejected": 2,
         "rejected_by_code": {f"BAD_{mark}": 2},
-        "partitions": [str(Digest(schema_id="0" * 16, count=3 if number == 0 else 0)) for number in range(PARTITIONS)],
+        "partitions": [str(Digest(schema_id="0" * 16, count=3 if part == 0 else 0)) for part in range(PARTITIONS)],
     }
-    outcome = {"version": 1, "members": 3, "note": mark}
-    stores.jobs.put(id_of(tenant, JOB), evidence=evidence)
+    stores.jobs.put(id_of(tenant, JOB), evidence=evidence, outcome={"version": 1, "members": 3, "note": mark})
     receipt = {"job": id_of(tenant, JOB), "tenant": tenant, "rows": 5, "accepted": 3, "rejected": 2, "note": mark}
     stores.jobs.put_receipt(id_of(tenant, JOB), receipt)
-    stores.jobs.put(id_of(tenant, JOB), outcome=outcome)
     error = JobError(kind="user", code="EMPTY_FILE", message=f"{mark} has no rows", detail={})
     stores.jobs.fail(id_of(tenant, FAILED_JOB), error, now_ms=AT_MS + 1)
     stores.exports.register(
@@ -158,29 +193,6 @@ def _fill(stores: Stores, tenant: TenantName) -> None:
             execution=None,
             retry_of=None,
             created_at_ms=AT_MS,
-        )
-    )
-    text = f'ever("{mark}")'
-    SegmentStore(stores.database).create(
-        tenant,
-        BUYERS,
-        NewRule(text=text, timezone=None, rule=parse_rule(text)),
-        new_id=id_of(tenant, 11),
-        author=mark,
-        now_ms=AT_MS,
-    )
-    stores.schedules.add(
-        Schedule(
-            schedule_id=id_of(tenant, 12),
-            tenant=tenant,
-            name=NIGHTLY,
-            kind="import",
-            expression="cron(0 6 * * ? *)",
-            timezone="UTC",
-            request={"tenant": tenant, "audience": VIP, "bucket": mark, "key": "a.csv"},
-            enabled=True,
-            created_at_ms=AT_MS,
-            next_due_ms=AT_MS + DAY_MS,
         )
     )
 
