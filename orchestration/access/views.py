@@ -17,7 +17,7 @@ from orchestration.access.stores import Stores
 from orchestration.access.tokens import Token
 from orchestration.catalog.audit import AuditEntry
 from orchestration.catalog.job_rows import unknown_job
-from orchestration.catalog.records import Job
+from orchestration.catalog.records import Export, Job
 from orchestration.operations.audiences import audience_record
 from orchestration.operations.follow import ExportView
 from orchestration.operations.job_records import any_record, export_view_record, view_record
@@ -89,7 +89,7 @@ class TenantView(View):
     @reads(Action.READ_JOBS)
     def receipt(self, id_: str) -> Record:
         """The receipt of a job. Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB, NO_RECEIPT."""
-        job = self._import(id_)
+        job = self._import(id_, "NO_RECEIPT")
         found = self._stores.jobs.receipt(job.job_id, tenant=self._name)
         if found is None:
             raise UserError("NO_RECEIPT", f"job {job.job_id} is {job.state} and has no receipt", state=job.state)
@@ -97,8 +97,11 @@ class TenantView(View):
 
     @recorded(Action.READ_REJECTS, "rejects")
     def rejects(self, note: Note, id_: str) -> Record:
-        """How many rows of a job were rejected, by code; None before they are counted. Raises as `receipt`."""
-        job = self._import(id_)
+        """How many rows of a job were rejected, by code; None before they are counted.
+
+        Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB, NO_REJECTS.
+        """
+        job = self._import(id_, "NO_REJECTS")
         note.object, note.job_id = job.audience, job.job_id
         counted = job.evidence or {}
         return {
@@ -236,11 +239,16 @@ class TenantView(View):
         )
         return page_of(found, limit, lambda entry: entry.entry_id, audit_record)
 
-    def _import(self, id_: str) -> Job:
+    def _import(self, id_: str, code_of_exports: str) -> Job:
         """An import or a snapshot; for a duplicate, its original."""
         wanted = job_id(id_)
-        if (found := self._stores.jobs.find(wanted, tenant=self._name)) is None:
+        found = self._stores.all_jobs.find(wanted, tenant=self._name)
+        if found is None:
             raise unknown_job(wanted)
+        if isinstance(found, Export):
+            raise UserError(
+                code_of_exports, f"job {wanted} is an export; its manifest says what it has written", job=wanted
+            )
         return found
 
     def _only_own(self) -> JobId | None:

@@ -100,7 +100,7 @@ class ImportJob(Shape):
         "partitions": 8,
         "source": {"bucket": "inbox", "key": "acme/vip/people.csv", "size": 1024},
         "spec": {"format": "csv", "id_column": "user_id"},
-        "evidence": {"rows": 5, "accepted": 3, "rejected": 2, "rejected_by_code": {"EMPTY_ID": 2}},
+        "evidence": {"rows": 5, "accepted": 3, "rejected": 2, "rejected_by_code": {"id_empty": 2}},
         "outcome": {"version": 1, "members": 3},
         "error": None,
         "failed_in": None,
@@ -184,4 +184,4 @@ class RejectCounts(Shape):
     job: Id
     rejected: int | None
     rejected_by_code: dict[str, int]
-    example: ClassVar[Example] = {"job": JOB, "rejected": 2, "rejected_by_code": {"EMPTY_ID": 2}}
+    example: ClassVar[Example] = {"job": JOB, "rejected": 2, "rejected_by_code": {"id_empty": 2}}

@@ -63,7 +63,7 @@ async def get_receipt(request: Request, tenant: str, job: str) -> Response:
 @router.get(
     "/jobs/{job}/rejects",
     tags=["jobs"],
-    **operation(TenantView.rejects, models.RejectCounts, "UNKNOWN_JOB", "BAD_JOB_ID"),
+    **operation(TenantView.rejects, models.RejectCounts, "UNKNOWN_JOB", "BAD_JOB_ID", "NO_REJECTS"),
 )
 async def get_rejects(request: Request, tenant: str, job: str) -> Response:
     """How many rows of a job were rejected, by code."""

@@ -85,6 +85,12 @@ def test_a_job_without_a_receipt_says_in_which_state_it_is(world: World) -> None
     assert refusal(view.receipt, id_of(ACME, FAILED_JOB)).code == "NO_RECEIPT"
 
 
+def test_an_export_has_neither_receipt_nor_rejects(world: World) -> None:
+    view = tenant(world, "acme-analyst")
+    assert refusal(view.receipt, id_of(ACME, EXPORT)).code == "NO_RECEIPT"
+    assert refusal(view.rejects, id_of(ACME, EXPORT)).code == "NO_REJECTS"
+
+
 def test_everything_else_of_a_tenant_is_read_by_name(world: World) -> None:
     view = tenant(world, "acme-engineer")
     assert [item["audience"] for item in view.audiences(limit=9).items] == ["vip"]
