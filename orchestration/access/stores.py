@@ -1,7 +1,8 @@
 """The stores that views read and change."""
 
 from dataclasses import dataclass
-from typing import Self
+from functools import cache
+from typing import TYPE_CHECKING, Self
 
 from orchestration.catalog.api_tokens import TokenStore
 from orchestration.catalog.audiences import AudienceStore
@@ -16,12 +17,30 @@ from orchestration.catalog.segment_queries import SegmentQueries
 from orchestration.notifications.recipients import RecipientStore
 from orchestration.operations.follow import JobProgress
 from orchestration.operations.job_search import AllJobs
+from orchestration.operations.version_histories import VersionHistories
+from orchestration.platform.deferred import deferred
+from orchestration.platform.object_store import s3_access
 from orchestration.platform.settings import Settings
+
+if TYPE_CHECKING:
+    from connectors.storage.objects import ObjectStore
+
+with deferred(__name__):
+    from connectors.storage import objects
+
+
+@cache
+def _objects(settings: Settings) -> "ObjectStore":
+    """The object store, made at its first use."""
+    return objects.ObjectStore(s3_access(settings))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
-    """Everything in the catalog. `partitions` is P of the topics of events and profiles."""
+    """Everything in the catalog, and the histories of audiences in the lake.
+
+    `partitions` is P of the topics of events and profiles.
+    """
 
     database: Database
     audiences: AudienceStore
@@ -35,6 +54,7 @@ class Stores:
     schedules: ScheduleStore
     segments: SegmentQueries
     tokens: TokenStore
+    histories: VersionHistories
     partitions: int
 
     def check(self) -> None:
@@ -60,5 +80,8 @@ class Stores:
             schedules=ScheduleStore(database),
             segments=SegmentQueries(database),
             tokens=TokenStore(database),
+            histories=VersionHistories(
+                database=database, bucket=settings.lake_bucket, objects=lambda: _objects(settings)
+            ),
             partitions=settings.partitions,
         )

@@ -15,19 +15,30 @@ from orchestration.access.pages import Page, Record, page_of
 from orchestration.access.policy import Action, Rights, Role
 from orchestration.access.stores import Stores
 from orchestration.access.tokens import Token
-from orchestration.catalog.audit import AuditEntry
 from orchestration.catalog.job_rows import unknown_job
 from orchestration.catalog.records import Export, Job
-from orchestration.operations.audiences import audience_record
+from orchestration.catalog.references import ref_of
+from orchestration.operations.audiences import audience_record, version_record
+from orchestration.operations.audits import entry_record
 from orchestration.operations.follow import ExportView
 from orchestration.operations.job_records import any_record, export_view_record, view_record
 from orchestration.operations.job_search import KINDS, JobKind
 from orchestration.operations.notifying import recipients_record
 from orchestration.operations.schedule_records import schedule_record
 from orchestration.operations.segment_records import partition_record, rule_version_record, segment_record
-from orchestration.platform.clock import iso, now_ms
+from orchestration.platform.clock import now_ms
 from schemas.errors import UserError
-from schemas.ids import NAME_PATTERN, JobId, TenantName, audience_name, job_id, schedule_name, segment_name
+from schemas.ids import (
+    NAME_PATTERN,
+    JobId,
+    TenantName,
+    Version,
+    audience_name,
+    job_id,
+    schedule_name,
+    segment_name,
+)
+from segmentation.publishing import require_version
 
 
 class TenantView(View):
@@ -120,6 +131,28 @@ class TenantView(View):
     def audience(self, name: str) -> Record:
         """The audience of that name. Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE."""
         return audience_record(self._stores.audiences.get(self._name, audience_name(name)))
+
+    @reads(Action.READ)
+    def versions(self, name: str, *, before: str | None = None, limit: int) -> Page:
+        """Kept versions of an audience, newest first, with whether each is pinned. Raises as `audience`."""
+        audience = self._stores.audiences.get(self._name, audience_name(name))
+        pins, oldest = self._stores.audiences.pins(audience.audience_id), None if before is None else int(before)
+        kept = self._stores.histories.of(audience).versions
+        found = [info for info in reversed(kept) if oldest is None or info.version < oldest]
+        return page_of(
+            found,
+            limit,
+            lambda info: str(info.version),
+            lambda info: {**version_record(info), "pinned": info.version in pins},
+        )
+
+    @reads(Action.READ)
+    def version(self, name: str, number: int) -> Record:
+        """One kept version of an audience. Raises as `audience`, and `UserError` NO_SUCH_VERSION."""
+        audience = self._stores.audiences.get(self._name, audience_name(name))
+        history = self._stores.histories.of(audience)
+        info = require_version(history, ref_of(audience), Version(number))
+        return {**version_record(info), "pinned": info.version in self._stores.audiences.pins(audience.audience_id)}
 
     @reads(Action.READ)
     def segments(self, *, after: str = "", limit: int) -> Page:
@@ -237,7 +270,7 @@ class TenantView(View):
             before=None if before is None else JobId(before),
             limit=limit + 1,
         )
-        return page_of(found, limit, lambda entry: entry.entry_id, audit_record)
+        return page_of(found, limit, lambda entry: entry.entry_id, entry_record)
 
     def _import(self, id_: str, code_of_exports: str) -> Job:
         """An import or a snapshot; for a duplicate, its original."""
@@ -264,17 +297,6 @@ class TenantView(View):
             f"tenant {self._name} has no service account {wanted[:26]}; people make their own tokens",
             principal=wanted[:26],
         )
-
-
-def audit_record(entry: AuditEntry) -> Record:
-    """An entry of the audit trail as plain JSON data."""
-    names = ("actor", "action", "object", "arguments", "before", "after", "error", "principal", "token", "request_id")
-    return {
-        "entry": entry.entry_id,
-        "at": iso(entry.at_ms),
-        "job": entry.job_id,
-        **{name: getattr(entry, name) for name in names},
-    }
 
 
 def _unknown_tenant(tenant: str) -> UserError:

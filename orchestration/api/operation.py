@@ -26,7 +26,8 @@ OF_CALLERS: Final = ("NO_TOKEN", "BAD_TOKEN", "TOKEN_REFUSED", "TOKEN_EXPIRED", 
 OF_CALLS: Final = ("BUSY", "CALL_TIMEOUT", "CATALOG_UNAVAILABLE", "CATALOG_REFUSED")
 PUBLIC: Final = "public"
 """In place of an action: an operation that needs no token."""
-OUTAGES: Final = frozenset(OF_CALLS)
+OUTAGES: Final = frozenset({*OF_CALLS, "S3_UNAVAILABLE", "LAKE_UNAVAILABLE"})
+FATAL: Final = frozenset({"INTERNAL", "LAKE_UNREADABLE"})
 
 
 def operation(
@@ -64,6 +65,6 @@ def operation(
 
 
 def _status(code: str) -> int:
-    if code == "INTERNAL":
+    if code in FATAL:
         return 500
     return 503 if code in OUTAGES else STATUS_OF_CODE[code]

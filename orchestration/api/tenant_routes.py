@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -15,6 +15,7 @@ from orchestration.api.paging import DEFAULT_LIMIT, Cursor, Limit, page_answer, 
 from orchestration.api.service import in_tenant
 
 router = APIRouter(prefix="/tenants/{tenant}")
+OF_THE_LAKE = ("S3_UNAVAILABLE", "LAKE_UNAVAILABLE", "LAKE_UNREADABLE")
 Named = Annotated[str | None, Query(max_length=255, pattern=models.GRAPHIC)]
 
 
@@ -89,6 +90,36 @@ async def list_audiences(
 async def get_audience(request: Request, tenant: str, audience: str) -> Response:
     """An audience: how its files are read, and which versions are kept."""
     return json_answer(await in_tenant(request, tenant, lambda view: view.audience(audience)))
+
+
+@router.get(
+    "/audiences/{audience}/versions",
+    tags=["audiences"],
+    **operation(
+        TenantView.versions, resource_models.VersionPage, "UNKNOWN_AUDIENCE", "BAD_NAME", "BAD_CURSOR", *OF_THE_LAKE
+    ),
+)
+async def list_versions(
+    request: Request, tenant: str, audience: str, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+) -> Response:
+    """Kept versions of an audience, newest first."""
+    before = start(request, cursor)
+    page = await in_tenant(request, tenant, lambda view: view.versions(audience, before=before, limit=limit))
+    return page_answer(request, page)
+
+
+@router.get(
+    "/audiences/{audience}/versions/{version}",
+    tags=["audiences"],
+    **operation(
+        TenantView.version, resource_models.Version, "UNKNOWN_AUDIENCE", "BAD_NAME", "NO_SUCH_VERSION", *OF_THE_LAKE
+    ),
+)
+async def get_version(
+    request: Request, tenant: str, audience: str, version: Annotated[int, Path(ge=1, le=2**31 - 1)]
+) -> Response:
+    """One kept version of an audience."""
+    return json_answer(await in_tenant(request, tenant, lambda view: view.version(audience, version)))
 
 
 @router.get("/segments", tags=["segments"], **operation(TenantView.segments, resource_models.SegmentPage, "BAD_CURSOR"))

@@ -66,6 +66,14 @@ class Client:
         """One audience."""
         return self._get("/tenants/{}/audiences/{}", tenant, audience)
 
+    def versions(self, tenant: str, audience: str) -> Iterator[Record]:
+        """Kept versions of an audience, newest first."""
+        return self._calls.pages("/tenants/{}/audiences/{}/versions", tenant, audience)
+
+    def version(self, tenant: str, audience: str, version: int) -> Record:
+        """One kept version of an audience."""
+        return self._get("/tenants/{}/audiences/{}/versions/{}", tenant, audience, str(version))
+
     def segments(self, tenant: str) -> Iterator[Record]:
         """Segments by name."""
         return self._calls.pages("/tenants/{}/segments", tenant)

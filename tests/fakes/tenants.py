@@ -1,14 +1,18 @@
 """Two tenants with equal names of everything, one principal for each role, and canaries in all that beta owns."""
 
+import json
 import shutil
 import sqlite3
 import tempfile
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
+from connectors.lake.snapshots import history_properties, summary_properties
+from connectors.storage.objects import ObjectStore
 from orchestration.access.authentication import Caller, authenticate
 from orchestration.access.grants import DAY_MS
 from orchestration.access.policy import DEPLOYMENT, DEPLOYMENT_ROLES, TENANT_ROLES
@@ -21,11 +25,15 @@ from orchestration.catalog.segment_records import NewRule
 from orchestration.catalog.segments import SegmentStore
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Secret, Settings
+from schemas.columns import Column, RowSchema
 from schemas.digest import Digest
-from schemas.ids import AudienceName, JobId, TenantName, new_job_id
+from schemas.ids import Attempt, AudienceName, JobId, TenantName, Version, new_job_id
 from schemas.import_spec import ImportSpec
+from schemas.layout import audience_prefix, s3_uri
 from segmentation.rules.parser import parse_rule
+from segmentation.versions import VersionInfo
 from tests.fakes.catalog import migrated, without_fsync
+from tests.fakes.objects import InMemoryObjects
 
 ACME, BETA = TenantName("acme"), TenantName("beta")
 TENANTS: Final = (ACME, BETA)
@@ -44,6 +52,13 @@ def id_of(tenant: str, number: int) -> JobId:
 
 
 JOB, FAILED_JOB, DUPLICATE, EXPORT = 1, 2, 3, 4
+
+
+ICEBERG_TABLES: Final = """CREATE TABLE iceberg_tables (
+    catalog_name VARCHAR(255) NOT NULL, table_namespace VARCHAR(255) NOT NULL, table_name VARCHAR(255) NOT NULL,
+    metadata_location VARCHAR(1000), previous_metadata_location VARCHAR(1000), iceberg_type VARCHAR(5),
+    PRIMARY KEY (catalog_name, table_namespace, table_name))"""
+"""As pyiceberg makes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +99,61 @@ def make_world(folder: Path) -> World:
     file = folder / "catalog.db"
     file.write_bytes(content)
     settings = Settings(home=folder, catalog_url=Secret(f"sqlite:///{file}"))
-    return World(settings=settings, stores=Stores.of(settings), tokens=dict(tokens), principals=dict(principals))
+    stores, objects = Stores.of(settings), cast(ObjectStore, _lake())
+    histories = replace(stores.histories, objects=lambda: objects)
+    stores = replace(stores, histories=histories)
+    return World(settings=settings, stores=stores, tokens=dict(tokens), principals=dict(principals))
+
+
+def metadata_key(tenant: str, suffix: str = "") -> str:
+    """Key of the metadata file of an audience in the lake bucket."""
+    number = 13 if suffix else 10
+    return f"{audience_prefix(TenantName(tenant), id_of(tenant, number))}metadata/00002.metadata.json"
+
+
+@cache
+def _lake() -> InMemoryObjects:
+    """Two versions of every audience."""
+    objects = InMemoryObjects()
+    for tenant, suffix in ((ACME, ""), (BETA, ""), (BETA, ONLY_BETA)):
+        objects.put("lake", metadata_key(tenant, suffix), json.dumps(_metadata(tenant)).encode())
+    return objects
+
+
+def _metadata(tenant: str) -> dict[str, Any]:
+    """Metadata of a table, as far as they are read."""
+    mark = CANARY if tenant == BETA else "plain"
+    first = VersionInfo(
+        version=Version(1),
+        snapshot_id=2**62 + 1,
+        import_id=id_of(tenant, JOB),
+        attempt=Attempt(1),
+        mode="replace",
+        order_key="1",
+        partitions=PARTITIONS,
+        partitioner="murmur2",
+        row_schema=RowSchema(columns=(Column(name=f"c_{mark}", type="long"),)),
+        members=3,
+        digest=Digest(schema_id="0" * 16, count=3),
+        base_version=None,
+        source_version=None,
+        counts=None,
+        published_at=datetime(2026, 11, 28, tzinfo=UTC),
+        reason=mark,
+    )
+    infos = (first, replace(first, version=Version(2), snapshot_id=2**62 + 2))
+    return {
+        "format-version": 2,
+        "snapshots": [
+            {"snapshot-id": one.snapshot_id, "summary": {"operation": "overwrite", **summary_properties(one, (), "")}}
+            for one in infos
+        ],
+        "refs": {
+            "main": {"snapshot-id": infos[-1].snapshot_id, "type": "branch"},
+            **{f"v{one.version}": {"snapshot-id": one.snapshot_id, "type": "tag"} for one in infos},
+        },
+        "properties": history_properties(infos[-1], None),
+    }
 
 
 @cache
@@ -107,6 +176,12 @@ def _filled() -> tuple[bytes, dict[str, Token], dict[str, JobId]]:
 
 def _fill_world(world: World) -> None:
     stores = world.stores
+    with stores.database.write() as connection:
+        connection.exec_driver_sql(ICEBERG_TABLES)
+        for tenant, suffix in ((ACME, ""), (BETA, ""), (BETA, ONLY_BETA)):
+            location = s3_uri("lake", metadata_key(tenant, suffix))
+            row = ("muster", tenant, VIP + suffix, location)
+            connection.exec_driver_sql("INSERT INTO iceberg_tables VALUES (?, ?, ?, ?, NULL, 'TABLE')", row)
     for tenant in TENANTS:
         _fill(stores, tenant)
     roles: list[tuple[str, str]] = [(tenant, role) for tenant in TENANTS for role in TENANT_ROLES]

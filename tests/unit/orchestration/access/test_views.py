@@ -10,6 +10,7 @@ from orchestration.access.policy import Action
 from orchestration.access.views import TenantView
 from orchestration.catalog.audit import AuditEntry
 from schemas.errors import RetriableError, UserError
+from schemas.ids import AudienceName, Version
 from tests.fakes.tenants import ACME, BETA, CANARY, DUPLICATE, EXPORT, FAILED_JOB, JOB, World, id_of
 
 
@@ -100,6 +101,34 @@ def test_everything_else_of_a_tenant_is_read_by_name(world: World) -> None:
     assert view.schedules(limit=9).items == [view.schedule("nightly")]
     assert view.recipients() == [{"channel": "email", "address": "plain@acme.example"}]
     assert view.recipients("vip") == []
+
+
+def test_versions_are_those_of_the_lake_newest_first_with_their_pins(world: World) -> None:
+    view = tenant(world, "acme-viewer")
+    audience = world.stores.audiences.get(ACME, AudienceName("vip"))
+    world.stores.audiences.pin(audience.audience_id, Version(1), 1)
+    first = view.versions("vip", limit=1)
+    rest = view.versions("vip", before=first.next, limit=1)
+    shown = [(v["version"], v["members"], v["reason"], v["pinned"]) for v in (*first.items, *rest.items)]
+    assert shown == [(2, 3, "plain", False), (1, 3, "plain", True)]
+    assert rest.next is None
+    assert view.version("vip", 1) == rest.items[0]
+    assert refusal(view.version, "vip", 3).code == "NO_SUCH_VERSION"
+
+
+def test_an_audience_without_a_version_has_none_also_before_the_first_of_all(world: World) -> None:
+    view = tenant(world, "acme-viewer")
+    world.stores.audiences.ensure(ACME, AudienceName("gold"), new_id=id_of(ACME, 50), now_ms=1)
+    assert view.versions("gold", limit=9).items == []
+    with world.stores.database.write() as connection:
+        connection.exec_driver_sql("DROP TABLE iceberg_tables")
+    assert view.versions("vip", limit=9).items == []
+
+
+def test_a_metadata_file_of_another_tenant_is_never_read(world: World) -> None:
+    with world.stores.database.write() as connection:
+        connection.exec_driver_sql("UPDATE iceberg_tables SET table_namespace = 'gamma' WHERE table_namespace = 'acme'")
+    assert tenant(world, "acme-viewer").versions("vip", limit=9).items == []
 
 
 def test_a_read_of_rejects_leaves_an_entry_with_who_and_in_which_request(world: World) -> None:

@@ -112,6 +112,10 @@ ROWS: Final[Mapping[str, Row]] = {
     "get_rejects": JOBS,
     "list_audiences": Row(),
     "get_audience": Row(values={"audience": lambda _: VIP}, foreign={"audience": lambda _: VIP + ONLY_BETA}),
+    "list_versions": Row(values={"audience": lambda _: VIP}, foreign={"audience": lambda _: VIP + ONLY_BETA}),
+    "get_version": Row(
+        values={"audience": lambda _: VIP, "version": lambda _: "1"}, foreign={"audience": lambda _: VIP + ONLY_BETA}
+    ),
     "list_segments": Row(),
     "get_segment": SEGMENT,
     "list_rule_versions": SEGMENT,

@@ -67,6 +67,8 @@ def test_every_operation_has_a_method(world: World, transport: InProcess) -> Non
         own.rejects(ACME, job),
         *own.audiences(ACME),
         own.audience(ACME, "vip"),
+        *own.versions(ACME, "vip"),
+        own.version(ACME, "vip", 1),
         *own.segments(ACME),
         own.segment(ACME, "buyers"),
         *own.rule_versions(ACME, "buyers"),
