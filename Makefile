@@ -17,7 +17,7 @@ HUNT ?=
 .DEFAULT_GOAL := help
 # Compose v1 or v2, whichever is installed.
 COMPOSE ?= $(shell command -v docker-compose || echo docker compose)
-.PHONY: help setup hooks up down status demo lint types test test-faults test-rotation test-containers test-container-faults hunt prove soak release bench workflow images compose-up compose-demo compose-down
+.PHONY: help setup hooks up down status demo lint types test test-faults test-rotation test-containers test-container-faults hunt prove soak release bench openapi workflow images compose-up compose-demo compose-down
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -83,6 +83,9 @@ test-container-faults: $(STAMP) images  ## run long tests of kills and outages i
 
 hunt: $(STAMP)  ## run a suite in random order repeatedly, with the processors loaded; resumes where it stopped
 	$(BIN)/python -m tests.hunt --times $(TIMES) --load $(LOAD) --processes $(TEST_PROCESSES) $(HUNT)
+
+openapi: $(STAMP)  ## write docs/openapi.json from the routes of the service
+	$(BIN)/python -m orchestration.api.write_document
 
 workflow: $(STAMP)  ## regenerate the state machines (.asl.json) from their tables of stages
 	$(BIN)/python -m orchestration.workflow

@@ -205,6 +205,19 @@ UNAVAILABLE: Final = Metric(
     help="1 while the control plane cannot read this part, so that its metrics are missing; part: catalog, kafka.",
     labels=("part",),
 )
+API_REQUESTS: Final = Metric(
+    name="muster_api_requests_total",
+    type="counter",
+    help="Requests that the service has answered; operation: its id in the OpenAPI document, none before one was "
+    "found; status: of HTTP, 0 if the client was gone.",
+    labels=("operation", "status"),
+)
+API_REQUEST_SECONDS: Final = Metric(
+    name="muster_api_request_seconds_total",
+    type="counter",
+    help="Time from the head of a request to the end of its answer, in seconds.",
+    labels=("operation",),
+)
 WORKER_METRICS: Final = (
     CHUNKS,
     ROWS,
@@ -246,7 +259,8 @@ RELAY_METRICS: Final = (
     ARCHIVE_RANGES,
     UNAVAILABLE,
 )
+API_METRICS: Final = (API_REQUESTS, API_REQUEST_SECONDS)
 
 METRICS: Final[Mapping[str, Metric]] = {
-    metric.name: metric for metric in (*WORKER_METRICS, *SEGMENT_METRICS, *RELAY_METRICS)
+    metric.name: metric for metric in (*WORKER_METRICS, *SEGMENT_METRICS, *RELAY_METRICS, *API_METRICS)
 }

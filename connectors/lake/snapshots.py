@@ -10,9 +10,9 @@ expired-through.
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, Protocol, cast
 
 from schemas.columns import RowSchema
 from schemas.digest import Digest
@@ -20,10 +20,6 @@ from schemas.ids import Attempt, JobId, Partition, Version
 from schemas.records import as_record, from_record
 from segmentation.publishing import HighWater, VersionHistory
 from segmentation.versions import MembershipCounts, Part, SegmentRule, VersionInfo, VersionMode
-
-if TYPE_CHECKING:
-    from pyiceberg.table.metadata import TableMetadata
-    from pyiceberg.table.snapshots import Snapshot
 
 P: Final = "muster."
 AUDIENCE_ID: Final = P + "audience-id"
@@ -35,6 +31,50 @@ EXPIRED_THROUGH: Final = P + "expired-through"
 _TAG: Final = re.compile(r"v([1-9]\d*)")
 LEASE_TAG: Final = re.compile(r"held-v[1-9]\d*-(\w+)")
 """Tag for a job's lease on a version; see `leases`."""
+
+
+class Summary(Protocol):
+    """What is said of a snapshot, besides its operation."""
+
+    @property
+    def additional_properties(self) -> Mapping[str, str]:
+        """Properties by name."""
+
+
+class Snapshot(Protocol):
+    """A snapshot, as far as it is read here: pyiceberg's, or that of a metadata file (`history_file`)."""
+
+    @property
+    def snapshot_id(self) -> int:
+        """Its id."""
+
+    @property
+    def summary(self) -> Summary | None:
+        """Its summary."""
+
+
+class Reference(Protocol):
+    """A tag or a branch."""
+
+    @property
+    def snapshot_id(self) -> int:
+        """The snapshot it names."""
+
+
+class Metadata(Protocol):
+    """The metadata of a table, as far as they are read here."""
+
+    @property
+    def snapshots(self) -> Sequence[Snapshot]:
+        """All snapshots."""
+
+    @property
+    def refs(self) -> Mapping[str, Reference]:
+        """Tags and branches by name."""
+
+    @property
+    def properties(self) -> Mapping[str, str]:
+        """Properties of the table."""
 
 
 def tag_name(version: Version) -> str:
@@ -72,7 +112,7 @@ def summary_properties(info: VersionInfo, parts: Iterable[Part], location: str) 
     return {P + name: str(value) for name, value in properties.items() if value is not None}
 
 
-def version_info(snapshot: "Snapshot") -> VersionInfo:
+def version_info(snapshot: Snapshot) -> VersionInfo:
     """Inverse of `summary_properties`."""
     text = _summary(snapshot)
     counts, rule = text.get(P + "counts"), text.get(P + "rule")
@@ -97,7 +137,7 @@ def version_info(snapshot: "Snapshot") -> VersionInfo:
     )
 
 
-def listed_parts(snapshot: "Snapshot", location: str) -> dict[str, Part]:
+def listed_parts(snapshot: Snapshot, location: str) -> dict[str, Part]:
     """The parts in a snapshot's summary, by URI."""
     text = _summary(snapshot)
     schema_id = text[P + "schema-id"]
@@ -114,7 +154,7 @@ def listed_parts(snapshot: "Snapshot", location: str) -> dict[str, Part]:
     return parts
 
 
-def read_history(metadata: "TableMetadata") -> VersionHistory:
+def read_history(metadata: Metadata) -> VersionHistory:
     """The audience's history from its table: tagged snapshots, high-water mark, highest version ever."""
     by_id = {s.snapshot_id: s for s in metadata.snapshots}
     tagged = [ref.snapshot_id for name, ref in metadata.refs.items() if _TAG.fullmatch(name)]
@@ -147,7 +187,7 @@ def history_properties(info: VersionInfo, mark: HighWater | None) -> dict[str, s
     return properties
 
 
-def _summary(snapshot: "Snapshot") -> Mapping[str, str]:
+def _summary(snapshot: Snapshot) -> Mapping[str, str]:
     if snapshot.summary is None:
         raise ValueError(f"snapshot {snapshot.snapshot_id} has no summary")
     return snapshot.summary.additional_properties

@@ -34,6 +34,12 @@ class AudienceStore:
         with self._database.read() as connection:
             return [TenantName(name) for name in connection.scalars(sa.select(tenants.c.name).order_by(tenants.c.name))]
 
+    def tenant_page(self, *, after: str = "", limit: int) -> list[TenantName]:
+        """Tenants whose names come after one, sorted."""
+        query = sa.select(tenants.c.name).where(tenants.c.name > after).order_by(tenants.c.name).limit(limit)
+        with self._database.read() as connection:
+            return [TenantName(name) for name in connection.scalars(query)]
+
     def tenants_since(self) -> dict[TenantName, int]:
         """When each tenant was created, in milliseconds."""
         with self._database.read() as connection:
@@ -149,6 +155,13 @@ class AudienceStore:
             query = query.where(VISIBLE)
         if tenant is not None:
             query = query.where(audiences.c.tenant == tenant)
+        with self._database.read() as connection:
+            return [_audience(row) for row in connection.execute(query).mappings()]
+
+    def page(self, tenant: TenantName, *, after: str = "", limit: int) -> list[Audience]:
+        """Audiences of a tenant whose names come after one, by name."""
+        own = (audiences.c.tenant == tenant) & (audiences.c.name > after)
+        query = sa.select(audiences).where(own, VISIBLE).order_by(audiences.c.name).limit(limit)
         with self._database.read() as connection:
             return [_audience(row) for row in connection.execute(query).mappings()]
 

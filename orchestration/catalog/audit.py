@@ -8,12 +8,18 @@ import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
 from orchestration.catalog.tables import audit
-from schemas.ids import JobId
+from schemas.ids import JobId, TenantName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """One action. `actor`: an OS user, a name given with --as, an S3 requester, a part of Muster; `error`: its code."""
+    """One action. `error`: its code.
+
+    `actor`: an OS user, a name given with --as, an S3 requester, a part of Muster, the name of a principal.
+
+    `principal`, `token` and `request_id` are those of a call to the service; None for all other actions. `tenant` is
+    None for actions on the deployment, for local commands that name only a job, and in entries of earlier releases.
+    """
 
     entry_id: JobId
     at_ms: int
@@ -25,6 +31,10 @@ class AuditEntry:
     before: Mapping[str, Any] | None = None
     after: Mapping[str, Any] | None = None
     error: str | None = None
+    tenant: str | None = None
+    principal: str | None = None
+    token: str | None = None
+    request_id: str | None = None
 
 
 class AuditTrail:
@@ -41,6 +51,28 @@ class AuditTrail:
                 values[name] = str(values[name])[: column.type.length]
         with self._database.write() as connection:
             connection.execute(audit.insert().values(**values))
+
+    def page(
+        self,
+        tenant: TenantName,
+        *,
+        object_: str | None = None,
+        job_id: str | None = None,
+        since_ms: int = 0,
+        before: JobId | None = None,
+        limit: int,
+    ) -> list[AuditEntry]:
+        """Entries of a tenant, newest first. `before`: only those older than that entry."""
+        query = sa.select(audit).where(audit.c.tenant == tenant, audit.c.at_ms >= since_ms)
+        if object_ is not None:
+            query = query.where(audit.c.object == object_)
+        if job_id is not None:
+            query = query.where(audit.c.job_id == job_id)
+        if before is not None:
+            query = query.where(audit.c.entry_id < before)
+        query = query.order_by(audit.c.entry_id.desc()).limit(limit)
+        with self._database.read() as connection:
+            return [AuditEntry(**row) for row in connection.execute(query).mappings()]
 
     def search(
         self, *, object_: str | None = None, job_id: str | None = None, since_ms: int = 0, limit: int = 1000

@@ -24,6 +24,10 @@ def record(
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
     error: str | None = None,
+    tenant: str | None = None,
+    principal: str | None = None,
+    token: str | None = None,
+    request_id: str | None = None,
 ) -> bool:
     """Write an entry. If that fails, the action still stands: the entry goes to the log, and the result is False."""
     entry = AuditEntry(
@@ -37,6 +41,10 @@ def record(
         before=before,
         after=after,
         error=error,
+        tenant=tenant,
+        principal=principal,
+        token=token,
+        request_id=request_id,
     )
     try:
         trail.append(entry)
@@ -50,4 +58,5 @@ def record_automatic(trail: AuditTrail, actor: str, action: str, job: "Job | Exp
     """Record an action that a part of Muster took on a job."""
     attempt = {"attempt": job.attempt} if isinstance(job, Job) else {}
     before = {"state": job.state, **attempt, "execution": job.execution}
-    record(trail, actor, action, f"{job.tenant}/{job.audience}", job_id=job.job_id, before=before, after=after)
+    object_ = f"{job.tenant}/{job.audience}"
+    record(trail, actor, action, object_, job_id=job.job_id, before=before, after=after, tenant=job.tenant)

@@ -32,10 +32,11 @@ class JobQueries(LifeCycleStore[Job, JobState]):
     def _history_columns(row: Row) -> Mapping[str, object]:
         return history_columns(Attempt(row["attempt"]))
 
-    def find(self, job_id: JobId) -> Job | None:
-        """The job, or its original if it was a duplicate. None if unknown."""
+    def find(self, job_id: JobId, *, tenant: str | None = None) -> Job | None:
+        """The job [of a tenant], or its original if it was a duplicate. None if unknown."""
         original = sa.select(duplicates.c.twin).where(duplicates.c.job_id == job_id).scalar_subquery()
-        return next(iter(self._select(jobs.c.job_id == sa.func.coalesce(original, job_id))), None)
+        key = jobs.c.job_id == sa.func.coalesce(original, job_id)
+        return next(iter(self._select(key, *self._of(tenant))), None)
 
     def by_object(self, bucket: str, key: str) -> list[Job]:
         """All jobs that read an object."""
@@ -99,9 +100,12 @@ class JobQueries(LifeCycleStore[Job, JobState]):
         with self._database.read() as connection:
             return [transition_from_row(row) for row in connection.execute(query).mappings()]
 
-    def receipt(self, job_id: JobId) -> Mapping[str, Any] | None:
-        """The receipt of a job, or None."""
+    def receipt(self, job_id: JobId, *, tenant: str | None = None) -> Mapping[str, Any] | None:
+        """The receipt of a job [of a tenant], or None."""
+        query = (
+            sa.select(receipts.c.record)
+            .join(jobs, jobs.c.job_id == receipts.c.job_id)
+            .where(receipts.c.job_id == job_id, *self._of(tenant))
+        )
         with self._database.read() as connection:
-            return connection.execute(
-                sa.select(receipts.c.record).where(receipts.c.job_id == job_id)
-            ).scalar_one_or_none()
+            return connection.execute(query).scalar_one_or_none()

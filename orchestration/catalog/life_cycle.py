@@ -78,9 +78,9 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
             raise self._unknown(job_id)
         return found
 
-    def find(self, job_id: JobId) -> RecordT | None:
-        """One job, or None."""
-        return next(iter(self._select(self._key == job_id)), None)
+    def find(self, job_id: JobId, *, tenant: str | None = None) -> RecordT | None:
+        """One job [of a tenant], or None."""
+        return next(iter(self._select(self._key == job_id, *self._of(tenant))), None)
 
     def by_execution(self, execution: str) -> RecordT | None:
         """The job that an execution has registered or taken over, or None."""
@@ -97,15 +97,18 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
         audience: str | None = None,
         states: Sequence[StateT] = (),
         kinds: Collection[str] = (),
+        before: JobId | None = None,
         limit: int = 100,
     ) -> list[RecordT]:
-        """Newest jobs first. `kinds`: as people see them; all if empty."""
+        """Newest jobs first. `kinds`: as people see them; all if empty. `before`: only those older than that job."""
         named = ((self._table.c.tenant, tenant), (self._table.c.audience, audience))
         where = [column == value for column, value in named if value is not None]
         if states:
             where.append(self._table.c.state.in_(states))
         if kinds:
             where.append(self._kind.in_(kinds))
+        if before is not None:
+            where.append(self._key < before)
         return self._select(*where, order_by=self._key.desc(), limit=limit)
 
     def move(
@@ -169,6 +172,10 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
         """Set columns of a job without a state change."""
         with self._database.write() as connection:
             connection.execute(self._table.update().where(self._key == job_id).values(**values))
+
+    def _of(self, tenant: str | None) -> tuple[sa.ColumnElement[bool], ...]:
+        """The condition that a job belongs to a tenant; none if it is None."""
+        return () if tenant is None else (self._table.c.tenant == tenant,)
 
     def _locked(self, connection: sa.Connection, job_id: JobId) -> Row:
         """The row of a job, locked until the transaction ends. Raises as `get`."""

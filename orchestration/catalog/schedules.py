@@ -80,6 +80,10 @@ class ScheduleStore:
         """All schedules [of a tenant], by tenant and name."""
         return self._select(*(() if tenant is None else (schedules.c.tenant == tenant,)))
 
+    def page(self, tenant: TenantName, *, after: str = "", limit: int) -> list[Schedule]:
+        """Schedules of a tenant whose names come after one, by name."""
+        return self._select(schedules.c.tenant == tenant, schedules.c.name > after, limit=limit)
+
     def due(self, now_ms: int) -> list[Schedule]:
         """Schedules that are due and not paused."""
         return self._select(schedules.c.enabled.is_(True), schedules.c.next_due_ms <= now_ms)
@@ -123,8 +127,8 @@ class ScheduleStore:
         with self._database.write() as connection:
             connection.execute(schedules.delete().where(schedules.c.schedule_id == schedule_id))
 
-    def _select(self, *where: sa.ColumnElement[bool]) -> list[Schedule]:
-        query = sa.select(schedules).where(*where).order_by(schedules.c.tenant, schedules.c.name)
+    def _select(self, *where: sa.ColumnElement[bool], limit: int | None = None) -> list[Schedule]:
+        query = sa.select(schedules).where(*where).order_by(schedules.c.tenant, schedules.c.name).limit(limit)
         with self._database.read() as connection:
             return [Schedule(**row) for row in connection.execute(query).mappings()]
 

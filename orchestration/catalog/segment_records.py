@@ -2,12 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import TYPE_CHECKING, Literal, assert_never
 
+from orchestration.platform.deferred import deferred
 from schemas.ids import AudienceName, JobId, TenantName, Version
 from schemas.segment_messages import RuleActivated, SegmentDeleted, SegmentPaused
-from segmentation.rules.nodes import Rule
-from segmentation.rules.records import rule_from_json
+
+if TYPE_CHECKING:
+    from segmentation.rules.nodes import Rule
+
+with deferred(__name__):
+    from segmentation.rules import records
 
 SegmentState = Literal["active", "paused", "deleted"]
 ActivationKind = Literal["activate", "pause", "delete"]
@@ -40,9 +45,9 @@ class RuleVersion:
     created_at_ms: int
 
     @property
-    def parsed(self) -> Rule:
+    def parsed(self) -> "Rule":
         """The rule as a value."""
-        return rule_from_json(self.rule.encode())
+        return records.rule_from_json(self.rule.encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +56,7 @@ class NewRule:
 
     text: str
     timezone: str | None
-    rule: Rule
+    rule: "Rule"
     json: bool = False
 
     @property

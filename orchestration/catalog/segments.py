@@ -10,17 +10,15 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from orchestration.catalog.engine import Database
 from orchestration.catalog.names import VISIBLE, lock_tenant, refuse_audience
-from orchestration.catalog.segment_records import (
-    ActivationKind,
-    NewRule,
-    PartitionStatus,
-    RuleVersion,
-    Segment,
-    SegmentOverview,
-    SegmentState,
+from orchestration.catalog.segment_queries import (
+    CURRENT_RULE,
+    SegmentQueries,
+    find_segment,
+    get_segment,
+    segment_from_row,
 )
+from orchestration.catalog.segment_records import ActivationKind, NewRule, Segment, SegmentState
 from orchestration.catalog.tables import activations, audiences, segment_partitions, segment_rules, segments
 from orchestration.catalog.upsert import upsert
 from schemas.errors import UserError
@@ -33,16 +31,10 @@ from segmentation.rules.references import check_members, referrers
 
 MAX_SEGMENTS: Final = 500
 """Per tenant: a worker keeps the state of all of them, for every user of its partitions, in memory."""
-_CURRENT: Final = (segment_rules.c.segment_id == segments.c.segment_id) & (
-    segment_rules.c.version == segments.c.rule_version
-)
 
 
-class SegmentStore:
-    """Segments. Every method is one transaction; outages raise `RetriableError` CATALOG_UNAVAILABLE."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class SegmentStore(SegmentQueries):
+    """Segments and their rules. Every method is one transaction; outages raise `RetriableError` CATALOG_UNAVAILABLE."""
 
     def create(
         self, tenant: TenantName, name: AudienceName, new: NewRule, *, new_id: JobId, author: str, now_ms: int
@@ -55,7 +47,7 @@ class SegmentStore:
         with self._database.write() as connection:
             lock_tenant(connection, tenant)
             refuse_audience(connection, tenant, name)
-            found = _find(connection, tenant, name)
+            found = find_segment(connection, tenant, name)
             if found is not None and found.state != "deleted":
                 raise UserError(
                     "SEGMENT_EXISTS",
@@ -94,7 +86,7 @@ class SegmentStore:
         """
         with self._database.write() as connection:
             lock_tenant(connection, tenant)
-            found = _get(connection, tenant, name)
+            found = get_segment(connection, tenant, name)
             rules = _rules(connection, tenant)
             _check(connection, tenant, name, rules, new)
             if rule_hash(new.rule) == rule_hash(rules[name]):
@@ -120,40 +112,10 @@ class SegmentStore:
         """Delete a segment; all its members leave. Raises `UserError` UNKNOWN_SEGMENT, SEGMENT_IN_USE."""
         return self._change_state(tenant, name, "deleted", "delete", now_ms)
 
-    def get(self, tenant: TenantName, name: AudienceName) -> Segment:
-        """The segment of that name. Raises `UserError` UNKNOWN_SEGMENT."""
-        with self._database.read() as connection:
-            return _get(connection, tenant, name)
-
-    def overviews(self, tenant: TenantName | None = None) -> list[SegmentOverview]:
-        """All segments [of a tenant] that are not deleted, by tenant and name."""
-        existing = segments.c.state != "deleted"
-        if tenant is not None:
-            existing &= segments.c.tenant == tenant
-        query = sa.select(segments).where(existing).order_by(segments.c.tenant, segments.c.name)
-        with self._database.read() as connection:
-            found = [_segment(row) for row in connection.execute(query).mappings()]
-            rules = {r.segment_id: r for r in _versions(connection, sa.and_(existing, _CURRENT))}
-            partitions = _partitions(connection, existing)
-        return [
-            SegmentOverview(segment=one, rule=rules[one.segment_id], partitions=partitions.get(one.segment_id, {}))
-            for one in found
-        ]
-
     def rules(self, tenant: TenantName) -> dict[str, Rule]:
         """The current rules of a tenant's segments, by segment name."""
         with self._database.read() as connection:
             return _rules(connection, tenant)
-
-    def versions(self, segment_id: JobId) -> list[RuleVersion]:
-        """All rules that a segment has had, oldest first."""
-        with self._database.read() as connection:
-            return _versions(connection, segment_rules.c.segment_id == segment_id)
-
-    def partitions(self, segment_id: JobId) -> Mapping[int, PartitionStatus]:
-        """Latest status of a segment, by partition."""
-        with self._database.read() as connection:
-            return _partitions(connection, segments.c.segment_id == segment_id).get(segment_id, {})
 
     def put_statuses(self, statuses: Iterable[SegmentStatus]) -> None:
         """Store the workers' statuses of known segments; per partition the latest instant wins."""
@@ -183,7 +145,7 @@ class SegmentStore:
     ) -> Segment:
         with self._database.write() as connection:
             lock_tenant(connection, tenant)
-            found = _get(connection, tenant, name)
+            found = get_segment(connection, tenant, name)
             if found.state == state:
                 return found
             if state == "deleted" and (users := referrers("segment", name, _rules(connection, tenant))):
@@ -220,7 +182,7 @@ def _change(
     changed = {"state": state, "rule_version": version, "updated_at_ms": now_ms}
     connection.execute(segments.update().where(segments.c.segment_id == segment.segment_id).values(**changed))
     queue(connection, segment.tenant, segment.segment_id, kind, version, now_ms)
-    return _segment({**_values(segment), **changed})
+    return segment_from_row({**_values(segment), **changed})
 
 
 def queue(
@@ -250,55 +212,10 @@ def _check(
 def _rules(connection: sa.Connection, tenant: TenantName) -> dict[str, Rule]:
     query = (
         sa.select(segments.c.name, segment_rules.c.rule)
-        .join(segment_rules, _CURRENT)
+        .join(segment_rules, CURRENT_RULE)
         .where(segments.c.tenant == tenant, segments.c.state != "deleted")
     )
     return {row.name: rule_from_json(row.rule.encode()) for row in connection.execute(query)}
-
-
-def _versions(connection: sa.Connection, where: sa.ColumnElement[bool]) -> list[RuleVersion]:
-    query = (
-        sa.select(segment_rules)
-        .join(segments, segments.c.segment_id == segment_rules.c.segment_id)
-        .where(where)
-        .order_by(segment_rules.c.segment_id, segment_rules.c.version)
-    )
-    return [RuleVersion(**row) for row in connection.execute(query).mappings()]
-
-
-def _partitions(connection: sa.Connection, where: sa.ColumnElement[bool]) -> dict[JobId, dict[int, PartitionStatus]]:
-    query = (
-        sa.select(segment_partitions)
-        .join(segments, segments.c.segment_id == segment_partitions.c.segment_id)
-        .where(where)
-        .order_by(segment_partitions.c.partition)
-    )
-    out: dict[JobId, dict[int, PartitionStatus]] = {}
-    for row in connection.execute(query).mappings():
-        out.setdefault(JobId(row["segment_id"]), {})[row["partition"]] = PartitionStatus(**row)
-    return out
-
-
-def _find(connection: sa.Connection, tenant: TenantName, name: AudienceName) -> Segment | None:
-    query = sa.select(segments).where(segments.c.tenant == tenant, segments.c.name == name)
-    row = connection.execute(query).mappings().first()
-    return None if row is None else _segment(row)
-
-
-def _get(connection: sa.Connection, tenant: TenantName, name: AudienceName) -> Segment:
-    found = _find(connection, tenant, name)
-    if found is None or found.state == "deleted":
-        raise UserError(
-            "UNKNOWN_SEGMENT",
-            f"tenant {tenant} has no segment {name!r}; `muster segments list` shows those that exist",
-            tenant=tenant,
-            segment=name,
-        )
-    return found
-
-
-def _segment(row: Mapping[Any, Any]) -> Segment:
-    return Segment(**row)
 
 
 def _values(segment: Segment) -> dict[str, Any]:

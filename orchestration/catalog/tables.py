@@ -335,4 +335,52 @@ audit: Final = sa.Table(
     sa.Column("before", JSON, nullable=True),
     sa.Column("after", JSON, nullable=True),
     sa.Column("error", sa.String(64), nullable=True),
+    # None: of the deployment as a whole.
+    sa.Column("tenant", sa.String(255), nullable=True, index=True),
+    # Who called the service: principal, its token, the request. None for local commands and parts of Muster.
+    sa.Column("principal", ID, nullable=True, index=True),
+    sa.Column("token", ID, nullable=True),
+    sa.Column("request_id", ID, nullable=True),
+)
+
+# People and service accounts.
+principals: Final = sa.Table(
+    "principals",
+    metadata,
+    sa.Column("principal_id", ID, primary_key=True),
+    sa.Column("kind", sa.String(8), nullable=False),
+    sa.Column("name", sa.String(100), nullable=False, unique=True),
+    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
+)
+
+# Roles of principals. `scope`: a tenant, or empty for the deployment.
+grants: Final = sa.Table(
+    "grants",
+    metadata,
+    sa.Column("principal_id", ID, sa.ForeignKey("principals.principal_id"), primary_key=True),
+    sa.Column("scope", NAME, primary_key=True),
+    sa.Column("role", sa.String(16), primary_key=True),
+    sa.Column("granted_at_ms", sa.BigInteger, nullable=False),
+)
+
+api_tokens: Final = sa.Table(
+    "api_tokens",
+    metadata,
+    sa.Column("token_id", ID, primary_key=True),
+    sa.Column("principal_id", ID, sa.ForeignKey("principals.principal_id"), nullable=False, index=True),
+    sa.Column("name", sa.String(100), nullable=False),
+    # SHA-256 of the whole token, in hexadecimal.
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("expires_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("revoked_at_ms", sa.BigInteger, nullable=True),
+)
+
+# The roles that a token is limited to, as in `grants`.
+token_caps: Final = sa.Table(
+    "token_caps",
+    metadata,
+    sa.Column("token_id", ID, sa.ForeignKey("api_tokens.token_id"), primary_key=True),
+    sa.Column("scope", NAME, primary_key=True, index=True),
+    sa.Column("role", sa.String(16), primary_key=True),
 )

@@ -58,7 +58,7 @@ class AudienceView:
         """Plain JSON data."""
         table = {} if self.address is None else {"table": as_record(self.address)}
         recipients = {"told": notifying.recipients_record(self.recipients)}
-        return {**operations.audience_record(self.audience, self.current), **table, **recipients}
+        return {**operations.audience_with_current(self.audience, self.current), **table, **recipients}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,7 +250,7 @@ def _version_cells(info: "VersionInfo | None", now: int) -> tuple[str, str, str]
     "muster audiences list --tenant acme --json",
     effect="reads",
     show=_show_list,
-    record=lambda found: [operations.audience_record(audience, current) for audience, current in found],
+    record=lambda found: [operations.audience_with_current(audience, current) for audience, current in found],
 )
 def list_(
     *,

@@ -112,6 +112,7 @@ def _record(path: str, given: Mapping[str, Any], before: Mapping[str, Any] | Non
         before=before,
         after=after,
         error=error,
+        tenant=tenant,
     )
     context.database.close()
     if not written:

@@ -19,8 +19,8 @@ ValueT = TypeVar("ValueT")
 ValueT_co = TypeVar("ValueT_co", covariant=True)
 GivenP = ParamSpec("GivenP")
 
-Effect = Literal["reads", "changes"]
-"""`changes`: each run leaves an entry in the audit trail."""
+Effect = Literal["reads", "changes", "remote"]
+"""`changes`: each run leaves an entry in the audit trail. `remote`: the service that makes the change leaves it."""
 Given = Mapping[str, Any]
 """Arguments of a run, by their names in Python."""
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]

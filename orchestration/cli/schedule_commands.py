@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from orchestration.context import Context
 
 with deferred(__name__):
+    from orchestration.operations import schedule_records
     from orchestration.operations import schedules as operations
 
 TOP = Group("")
@@ -45,7 +46,9 @@ class ScheduleView:
 
 def view_of(context: "Context", schedule: "Schedule") -> ScheduleView:
     """A schedule in the form commands show."""
-    return ScheduleView(schedule=schedule, record=operations.schedule_record(context.jobs, context.exports, schedule))
+    return ScheduleView(
+        schedule=schedule, record=schedule_records.schedule_record(context.jobs, context.exports, schedule)
+    )
 
 
 def show_changed(view: ScheduleView) -> None:

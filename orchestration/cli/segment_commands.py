@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from orchestration.catalog.segment_records import RuleVersion, Segment
 
 with deferred(__name__):
+    from orchestration.operations import segment_records
     from orchestration.operations import segments as operations
 
 TOP = Group("")
@@ -109,7 +110,7 @@ def list_(*, tenant: options.OnlyTenant = None) -> Sequence[Record]:
     """List segments with their sizes."""
     context = catalog_context()
     found = context.segments.overviews(None if tenant is None else tenant_name(tenant))
-    return [operations.segment_record(overview, context.settings.partitions, now_ms()) for overview in found]
+    return [segment_records.segment_record(overview, context.settings.partitions, now_ms()) for overview in found]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,10 +161,10 @@ def show(*, name: Name, tenant: options.Tenant = "default") -> SegmentView:
     context = catalog_context()
     overview = operations.find(context.segments, tenant, name)
     record = {
-        **operations.segment_record(overview, context.settings.partitions, now_ms()),
+        **segment_records.segment_record(overview, context.settings.partitions, now_ms()),
         "behind": operations.behind(overview.partitions.values(), archive=context.archive, settings=context.settings),
         "outside": count_outside(context, overview),
-        "of_partitions": [operations.partition_record(one) for one in overview.partitions.values()],
+        "of_partitions": [segment_records.partition_record(one) for one in overview.partitions.values()],
     }
     return SegmentView(record=record, rule=overview.rule)
 
@@ -230,7 +231,7 @@ def _show_versions(found: "Sequence[RuleVersion]") -> None:
     "muster segments versions buyers",
     effect="reads",
     show=_show_versions,
-    record=lambda found: [operations.rule_version_record(version) for version in found],
+    record=lambda found: [segment_records.rule_version_record(version) for version in found],
 )
 def versions(*, name: Name, tenant: options.Tenant = "default") -> "Sequence[RuleVersion]":
     """List the past and present rules of a segment."""

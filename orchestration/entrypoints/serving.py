@@ -21,7 +21,7 @@ from urllib.request import urlopen
 
 from orchestration.local import seaweedfs
 from orchestration.local.home import Home
-from orchestration.local.parts import HEALTH_PATH, aws_environment
+from orchestration.local.parts import API_HEALTH_PATH, HEALTH_PATH, aws_environment
 from orchestration.local.ports import LOOPBACK, Ports
 from orchestration.platform.logs import configure
 from orchestration.platform.settings import Settings
@@ -95,6 +95,11 @@ def relay(settings: Settings) -> int:
     return _module(settings, "orchestration.control")
 
 
+def api(settings: Settings) -> int:
+    """Run the service."""
+    return _module(settings, "orchestration.api")
+
+
 def worker(settings: Settings) -> int:
     """Run a materialiser."""
     return _module(settings, "orchestration.entrypoints.worker")
@@ -138,6 +143,11 @@ def relay_works(settings: Settings) -> bool:
     return _is_group_member(settings, RELAY_GROUP)
 
 
+def api_works(settings: Settings) -> bool:
+    """Whether the service and the catalog answer."""
+    return _responds(f"http://{LOOPBACK}:{urlsplit(settings.api_url).port}{API_HEALTH_PATH}")
+
+
 def worker_works(settings: Settings) -> bool:
     """Whether the worker of this container is a member of its group: the broker has heard from it recently."""
     return _is_group_member(settings, WORKER_GROUP)
@@ -178,6 +188,7 @@ PARTS: Final[Mapping[str, Part]] = {
     "s3": s3,
     "engine": engine,
     "relay": relay,
+    "api": api,
     "worker": worker,
     "segment-worker": segment_worker,
 }
@@ -185,6 +196,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "s3": s3_works,
     "engine": engine_works,
     "relay": relay_works,
+    "api": api_works,
     "worker": worker_works,
     "segment-worker": segment_worker_works,
 }

@@ -22,6 +22,7 @@ from schemas.errors import UserError
 from schemas.topics import SEGMENT_WORKER_GROUP, WORKER_GROUP
 
 HEALTH_PATH: Final = "/muster/health"
+API_HEALTH_PATH: Final = "/v1/health"
 WORKER: Final = "worker"
 SEGMENT_WORKER: Final = "segment-worker"
 NOT_INHERITED: Final = ("AWS_", "MUSTER_", "JAVA_", "JDK_", "_JAVA", "KAFKA_")
@@ -119,7 +120,7 @@ def all_parts(settings: Settings) -> tuple[Part, ...]:
     """Every part, in the order of starting; they stop in reverse order."""
     workers = tuple(_worker(number) for number in range(1, settings.workers + 1))
     evaluators = tuple(_segment_worker(number) for number in range(1, settings.segment_workers + 1))
-    return (S3, KAFKA, CATALOG, ENGINE, RELAY, *workers, *evaluators)
+    return (S3, KAFKA, CATALOG, ENGINE, RELAY, API, *workers, *evaluators)
 
 
 def select(parts: tuple[Part, ...], names: Iterable[str] | None) -> tuple[Part, ...]:
@@ -217,6 +218,16 @@ RELAY: Final = Part(
     command=_python("orchestration.control"),
     speaks_aws=True,
     min_uptime_s=1.0,
+)
+
+
+API: Final = Part(
+    name="api",
+    needs=("catalog",),
+    command=_python("orchestration.api"),
+    answers=lambda c: _http_ok(c.settings.api_url + API_HEALTH_PATH),
+    ports=lambda p: (p.api,),
+    stop_timeout_s=15.0,  # it answers what it has begun, for at most 10 s
 )
 
 

@@ -31,11 +31,12 @@ def kafka_address(server: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """Every port that the stack listens on. Clients use the first three, which are stored in the settings."""
+    """Every port that the stack listens on. Clients use the first four, which are stored in the settings."""
 
     kafka: int = 19092
     s3: int = 18333
     engine: int = 18180
+    api: int = 18480
     kafka_controller: int = 19093
     s3_grpc: int = 18334
     s3_master: int = 18335
@@ -51,6 +52,7 @@ class Ports:
             "kafka_bootstrap": kafka_address(f"{LOOPBACK}:{self.kafka}"),
             "s3_endpoint": f"http://{LOOPBACK}:{self.s3}",
             "engine_url": f"http://{LOOPBACK}:{self.engine}",
+            "api_url": f"http://{LOOPBACK}:{self.api}",
         }
 
     def as_toml(self) -> str:
@@ -69,6 +71,7 @@ class Ports:
             "kafka": _port("kafka_bootstrap", f"//{hosts(settings.kafka_bootstrap)[0]}"),
             "s3": _port("s3_endpoint", settings.s3_endpoint),
             "engine": _port("engine_url", settings.engine_url),
+            "api": _port("api_url", settings.api_url),
         }
         return cls(**(inner | outer))
 

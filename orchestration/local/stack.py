@@ -45,9 +45,9 @@ def up(
 ) -> Settings:
     """Start the stack of a home and wait until every part is ready; on a running stack only wait and report.
 
-    `parts` names the parts to start (`kafka`, `s3`, `catalog`, `engine`, `relay`, `worker`, `segment-worker`), all by
-    default; `report` gets every change of a part; `env` replaces the environment of this process. Returns the settings
-    that clients of the stack need.
+    `parts` names the parts to start (`kafka`, `s3`, `catalog`, `engine`, `relay`, `api`, `worker`, `segment-worker`),
+    all by default; `report` gets every change of a part; `env` replaces the environment of this process. Returns the
+    settings that clients of the stack need.
 
     Raises `UserError` (PORT_TAKEN, UNKNOWN_PART, HOME_NOT_WRITABLE, STACK_HAS_OTHER_PARTS), `RetriableError` or
     `FatalError` of the part that failed, with the last lines of its log in the message and in `detail["log"]`.

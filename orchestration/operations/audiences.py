@@ -260,8 +260,8 @@ def live_jobs(jobs: "JobStore", audience: Audience) -> list[JobId]:
     return [job.job_id for job in jobs.live() if job.audience_id == audience.audience_id]
 
 
-def audience_record(audience: Audience, current: "VersionInfo | None") -> dict[str, Any]:
-    """An audience as plain JSON data."""
+def audience_record(audience: Audience) -> dict[str, Any]:
+    """An audience as plain JSON data, as far as the catalog knows it."""
     return {
         "tenant": audience.tenant,
         "audience": audience.name,
@@ -269,8 +269,12 @@ def audience_record(audience: Audience, current: "VersionInfo | None") -> dict[s
         "spec": audience.spec.as_record(),
         "retention": as_record(audience.retention),
         "created_at": iso(audience.created_at_ms),
-        "current": None if current is None else version_record(current),
     }
+
+
+def audience_with_current(audience: Audience, current: "VersionInfo | None") -> dict[str, Any]:
+    """An audience with its current version as plain JSON data."""
+    return {**audience_record(audience), "current": None if current is None else version_record(current)}
 
 
 def version_record(info: "VersionInfo") -> dict[str, Any]:

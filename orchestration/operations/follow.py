@@ -133,9 +133,9 @@ class JobProgress:
     jobs: "JobStore"
     progress: "ProgressStore"
 
-    def view(self, job_id: JobId, now_ms: int) -> JobView | None:
-        """Progress of a job now. None if it is not registered yet."""
-        job = self.jobs.find(job_id)
+    def view(self, job_id: JobId, now_ms: int, *, tenant: str | None = None) -> JobView | None:
+        """Progress of a job [of a tenant] now. None if it is not registered yet."""
+        job = self.jobs.find(job_id, tenant=tenant)
         if job is None:
             return None
         reports = self.progress.stages(job.job_id)
@@ -150,14 +150,14 @@ class JobProgress:
             no_worker_s=without_worker_s(job, reports, now_ms),
         )
 
-    def export_view(self, export_id: JobId) -> ExportView | None:
-        """Progress of an export now. None if it is not registered yet."""
-        export = self.exports.find(export_id)
+    def export_view(self, export_id: JobId, *, tenant: str | None = None) -> ExportView | None:
+        """Progress of an export [of a tenant] now. None if it is not registered yet."""
+        export = self.exports.find(export_id, tenant=tenant)
         return None if export is None else ExportView(export=export, groups=tuple(self.exports.groups(export_id)))
 
-    def any_view(self, job_id: JobId, now_ms: int) -> JobView | ExportView | None:
-        """Progress of a job of any kind now. None if it is not registered yet."""
-        return self.view(job_id, now_ms) or self.export_view(job_id)
+    def any_view(self, job_id: JobId, now_ms: int, *, tenant: str | None = None) -> JobView | ExportView | None:
+        """Progress of a job [of a tenant] of any kind now. None if it is not registered yet."""
+        return self.view(job_id, now_ms, tenant=tenant) or self.export_view(job_id, tenant=tenant)
 
     def require_job(self, job_id: JobId, now_ms: int) -> None:
         """Raises `UserError` UNKNOWN_JOB, unless the id is so young that the workflow may not know it yet."""

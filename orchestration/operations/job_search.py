@@ -27,9 +27,9 @@ class AllJobs:
     exports: "ExportStore"
     jobs: "JobStore"
 
-    def find(self, job_id: JobId) -> AnyJob | None:
-        """A job of any kind; for a duplicate, the original. None if it is not registered."""
-        return self.jobs.find(job_id) or self.exports.find(job_id)
+    def find(self, job_id: JobId, *, tenant: str | None = None) -> AnyJob | None:
+        """A job [of a tenant] of any kind; for a duplicate, the original. None if it is not registered."""
+        return self.jobs.find(job_id, tenant=tenant) or self.exports.find(job_id, tenant=tenant)
 
     def get(self, job_id: JobId) -> AnyJob:
         """A job of any kind. Raises `UserError` UNKNOWN_JOB."""
@@ -42,10 +42,12 @@ class AllJobs:
         tenant: str | None = None,
         audience: str | None = None,
         states: Collection[str] = (),
+        before: JobId | None = None,
         limit: int,
     ) -> list[AnyJob]:
         """Jobs of these kinds in one of these states (in any case; all if empty), newest first, at most `limit`.
 
+        `before`: only those older than that job.
         Raises `UserError` UNKNOWN_STATE for a state that no job of these kinds can have.
         """
         imports, exports = not {"export"}.issuperset(kinds), "export" in kinds
@@ -58,9 +60,13 @@ class AllJobs:
         of_exports = [state for state in EXPORT_STATES if state in wanted]
         found: list[AnyJob] = []
         if imports and (of_jobs or not states):
-            found += self.jobs.search(tenant=tenant, audience=audience, states=of_jobs, kinds=kinds, limit=limit)
+            found += self.jobs.search(
+                tenant=tenant, audience=audience, states=of_jobs, kinds=kinds, before=before, limit=limit
+            )
         if exports and (of_exports or not states):
-            found += self.exports.search(tenant=tenant, audience=audience, states=of_exports, limit=limit)
+            found += self.exports.search(
+                tenant=tenant, audience=audience, states=of_exports, before=before, limit=limit
+            )
         return sorted(found, key=lambda job: job.job_id, reverse=True)[:limit]
 
 

@@ -11,14 +11,13 @@ from orchestration.kinds.export.request import ExportRequest
 from orchestration.kinds.scheduled import event_of, run_id
 from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.operations.submit import check_names, check_target, require_tenant, source_of
-from orchestration.platform.clock import fresh_id, iso
+from orchestration.platform.clock import fresh_id
 from orchestration.workflow.engine import EXPORT_MACHINE, IMPORT_MACHINE, WorkflowEngine
 from schemas.errors import UserError
 from schemas.export_shape import delta_not_supported
 from schemas.ids import JobId, TenantName, audience_name, schedule_name, segment_name, tenant_name
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec, kind_of_target
-from schemas.records import as_record
 from segmentation.placeholders import check_placeholders, check_varies
 from segmentation.timetable import Timetable, timetable, whole_second
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from orchestration.catalog.audiences import AudienceStore
     from orchestration.catalog.exports import ExportStore
     from orchestration.catalog.jobs import JobStore
-    from orchestration.catalog.records import Export, Job
     from orchestration.catalog.schedules import ScheduleStore
     from orchestration.catalog.segments import SegmentStore
     from orchestration.platform.settings import Settings
@@ -225,49 +223,3 @@ def registered(jobs: "JobStore", exports: "ExportStore", schedule: Schedule, due
     if schedule.kind == "export":
         return None if exports.find(run) is None else {"export": run}
     return None if jobs.find(run) is None else {"job": run}
-
-
-def schedule_record(jobs: "JobStore", exports: "ExportStore", schedule: Schedule) -> dict[str, Any]:
-    """A schedule as plain JSON data, with the state of its last run."""
-    last = None
-    if schedule.last_due_ms is not None:
-        last = {
-            "due": iso(schedule.last_due_ms),
-            "execution": schedule.last_execution,
-            **last_run(jobs, exports, schedule),
-        }
-    return {
-        "schedule": schedule.schedule_id,
-        "tenant": schedule.tenant,
-        "name": schedule.name,
-        "kind": schedule.kind,
-        "expression": schedule.expression,
-        "timezone": schedule.timezone,
-        "enabled": schedule.enabled,
-        "created_at": iso(schedule.created_at_ms),
-        "next_due": iso(schedule.next_due_ms) if schedule.enabled and schedule.next_due_ms is not None else None,
-        "request": dict(schedule.request),
-        "trouble": schedule.trouble,
-        "last": last,
-    }
-
-
-def last_run(jobs: "JobStore", exports: "ExportStore", schedule: Schedule) -> dict[str, Any]:
-    """{state, job or export, error} of the last run.
-
-    The state is that of its job or export, or else STARTED, REFUSED, or DUPLICATE if there was nothing new to import.
-    """
-    outcome, key = schedule.last_outcome or {}, "export" if schedule.kind == "export" else "job"
-    if "refused" in outcome:
-        return {"state": "REFUSED", key: None, "error": outcome["refused"]}
-    run = JobId(outcome[key]) if key in outcome else None
-    if schedule.kind != "export":
-        job = None if run is None else jobs.find(run)
-        if job is not None and job.job_id != run:
-            return {"state": "DUPLICATE", key: job.job_id, "error": None}
-        found: Job | Export | None = job
-    else:
-        found = None if run is None else exports.find(run)
-    if found is None:
-        return {"state": "STARTED", key: None, "error": None}
-    return {"state": found.state, key: run, "error": None if found.error is None else as_record(found.error)}

@@ -17,6 +17,11 @@ def fresh_id() -> JobId:
     return new_job_id(now_ms(), os.urandom(10))
 
 
+def fresh_secret() -> bytes:
+    """32 random bytes, for a token."""
+    return os.urandom(32)
+
+
 def iso(at_ms: int) -> str:
     """RFC 3339 text in UTC with milliseconds."""
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,8 +1,8 @@
 """Serves the metrics of a process to Prometheus: `GET /metrics`, on loopback by default.
 
-The control plane listens on `metrics_port`, worker N on that plus N, segment worker N on that plus 50 + N; if the port
-is taken, on any other. The actual address of a process is in `<home>/metrics/<part>`. Any host but loopback requires a
-token.
+The control plane listens on `metrics_port`, worker N on that plus N, segment worker N on that plus 50 + N, the service
+on that plus 99; if the port is taken, on any other. The actual address of a process is in `<home>/metrics/<part>`. Any
+host but loopback requires a token.
 """
 
 import hmac

@@ -91,6 +91,8 @@ class Settings:
     lake_bucket: str = "lake"
     catalog_url: Secret = Secret("")
     engine_url: str = "http://127.0.0.1:18180"
+    api_url: str = "http://127.0.0.1:18480"
+    api_hosts: str = ""  # further names in the header Host, separated by blanks
     machine_prefix: str = ""
     job_events_topic: str = ""
     job_events_group: str = ""

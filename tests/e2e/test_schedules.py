@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from orchestration.context import Context
-from orchestration.operations.schedules import find, schedule_import, schedule_record
+from orchestration.operations.schedule_records import schedule_record
+from orchestration.operations.schedules import find, schedule_import
 from tests.conftest import SOURCES
 from tests.e2e.conftest import Muster, ended, ids_of, imported, write
 from tests.faults.waiting import until

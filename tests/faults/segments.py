@@ -9,7 +9,8 @@ from typing import Final
 from confluent_kafka import Producer
 
 from connectors.kafka.logon import librdkafka_config
-from orchestration.operations.segments import change_state, create, edit, find, read_rule, segment_record
+from orchestration.operations.segment_records import segment_record
+from orchestration.operations.segments import change_state, create, edit, find, read_rule
 from schemas.topics import EVENTS
 from tests.faults.stack import FaultedStack
 from tests.faults.waiting import until

@@ -18,7 +18,8 @@ from orchestration.kinds.export.recurring import resolve_scheduled
 from orchestration.kinds.scheduled import event_of, run_id
 from orchestration.operations import wiring as operations_wiring
 from orchestration.operations.audiences import delete
-from orchestration.operations.schedules import last_run, schedule_export
+from orchestration.operations.schedule_records import last_run
+from orchestration.operations.schedules import schedule_export
 from orchestration.workflow.engine import EXPORT_MACHINE
 from schemas.columns import Column, RowSchema
 from schemas.errors import UserError

@@ -83,7 +83,7 @@ def test_the_addresses_of_a_container_are_those_that_linux_calls_local() -> None
 
 def test_a_part_that_nobody_knows_is_named() -> None:
     with pytest.raises(
-        UserError, match="serve has no part wroker; use setup, s3, engine, relay, worker, segment-worker"
+        UserError, match="serve has no part wroker; use setup, s3, engine, relay, api, worker, segment-worker"
     ):
         serving.run("serve", "wroker", Settings())
 

@@ -32,7 +32,7 @@ def test_default_ports_are_the_documented_ones(tmp_path: Path) -> None:
     settings = initialise(home, {}, free_ports=False)
 
     assert Ports.load(home.ports_file, settings) == Ports()
-    assert (Ports().kafka, Ports().s3, Ports().engine) == (19092, 18333, 18180)
+    assert (Ports().kafka, Ports().s3, Ports().engine, Ports().api) == (19092, 18333, 18180, 18480)
 
 
 def test_free_ports_are_remembered_and_all_different(tmp_path: Path) -> None:
@@ -59,6 +59,7 @@ def test_free_ports_are_chosen_again_when_another_program_has_taken_one(tmp_path
         after = Ports.load(home.ports_file, settings)
     assert not set(astuple(before)) & set(astuple(after))
     assert settings.s3_endpoint == f"http://127.0.0.1:{after.s3}"
+    assert settings.api_url == f"http://127.0.0.1:{after.api}"
     assert settings.s3_secret_key == taken.s3_secret_key
     assert initialise(home, {}, free_ports=False) == settings
 

@@ -10,14 +10,8 @@ from orchestration.catalog.schedules import Schedule
 from orchestration.control import wiring
 from orchestration.control.schedules import RETRY_AFTER_MS, SOON_MS
 from orchestration.kinds.scheduled import event_of, resolve, run_id
-from orchestration.operations.schedules import (
-    last_run,
-    pause,
-    resume,
-    run_now,
-    schedule_import,
-    schedule_record,
-)
+from orchestration.operations.schedule_records import last_run, schedule_record
+from orchestration.operations.schedules import pause, resume, run_now, schedule_import
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import JobId
 from tests.fakes.deployment import EXECUTION, Deployment

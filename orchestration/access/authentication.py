@@ -1,0 +1,46 @@
+"""Who calls: from a token to a principal and its rights."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from orchestration.access.policy import Rights
+from orchestration.access.tokens import Token
+from orchestration.catalog.access_records import ApiToken, Principal
+from orchestration.catalog.api_tokens import TokenStore
+from schemas.errors import UserError
+from schemas.ids import JobId
+
+_NOBODY: Final = "0" * 64
+"""Compared with the digest of a token with an unknown id, so that both answers take the same time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """The principal of one request, with the rights of its token at this moment."""
+
+    principal: Principal
+    token: ApiToken
+    rights: Rights
+    request_id: JobId
+
+
+def authenticate(tokens: TokenStore, text: str, *, request_id: JobId, now_ms: int) -> Caller:
+    """The caller that a token belongs to. Its rights are those of the cap that the owner's present grants include.
+
+    Raises `UserError` BAD_TOKEN for what is no token, TOKEN_REFUSED for an unknown one, TOKEN_REVOKED, TOKEN_EXPIRED.
+    """
+    given = Token.parse(text)
+    found = tokens.credentials(given.token_id)
+    matches = given.matches(_NOBODY if found is None else found.token.digest)
+    if found is None or not matches:
+        raise UserError("TOKEN_REFUSED", "this service does not know the token; `muster login` gets another")
+    if found.token.revoked_at_ms is not None:
+        raise UserError("TOKEN_REVOKED", f"token {given.token_id} was revoked; `muster login` gets another")
+    if found.token.expires_at_ms <= now_ms:
+        raise UserError("TOKEN_EXPIRED", f"token {given.token_id} has expired; `muster login` gets another")
+    return Caller(
+        principal=found.principal,
+        token=found.token,
+        rights=Rights.of(found.token.cap).within(Rights.of(found.granted)),
+        request_id=request_id,
+    )

@@ -1,0 +1,125 @@
+"""What a caller may see and do in the deployment as a whole."""
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from orchestration.access.authentication import Caller
+from orchestration.access.grant_changes import replace_grants
+from orchestration.access.grants import grants_record, principal_record, revision, token_record
+from orchestration.access.guard import Note, View, reads, recorded
+from orchestration.access.new_tokens import make_token
+from orchestration.access.pages import Page, Record, page_of
+from orchestration.access.policy import DEPLOYMENT, Action, Role, Scope
+from orchestration.access.stores import Stores
+from orchestration.access.tokens import Token
+from orchestration.catalog.access_records import Principal, PrincipalKind
+from orchestration.platform.clock import fresh_id, now_ms
+from schemas.errors import UserError
+from schemas.ids import JobId, TenantName, job_id, tenant_name
+
+MAX_NAME: Final = 100
+
+
+class DeploymentView(View):
+    """The deployment as one caller sees it; raises `UserError` FORBIDDEN, `RetriableError` CATALOG_UNAVAILABLE."""
+
+    def __init__(self, stores: Stores, caller: Caller) -> None:
+        super().__init__(stores, caller, tenant=None)
+
+    @reads(Action.OWN_ACCOUNT)
+    def me(self) -> Record:
+        """The caller: principal, token, and rights at this moment."""
+        rights = self._caller.rights
+        return {
+            **principal_record(self._caller.principal),
+            "token": token_record(self._caller.token),
+            "rights": {
+                "deployment": sorted(rights.deployment),
+                "every_tenant": sorted(rights.everywhere),
+                "tenants": {tenant: sorted(actions) for tenant, actions in rights.tenants.items()},
+            },
+        }
+
+    @reads(Action.OWN_ACCOUNT)
+    def tenants(self, *, after: str = "", limit: int) -> Page:
+        """The tenants in which the caller has a right, by name."""
+        rights = self._caller.rights
+        found = (
+            self._stores.audiences.tenant_page(after=after, limit=limit + 1)
+            if rights.everywhere
+            else [name for name in sorted(rights.tenants) if name > after][: limit + 1]
+        )
+        return page_of(found, limit, str, lambda name: {"tenant": name, "actions": sorted(rights.in_tenant(name))})
+
+    @recorded(Action.MANAGE_DEPLOYMENT, "tenants create")
+    def create_tenant(self, note: Note, name: str) -> Record:
+        """Create a tenant; no effect on one that exists. Raises `UserError` BAD_NAME."""
+        note.object = name[:63]
+        tenant = tenant_name(name)
+        self._stores.audiences.add_tenant(tenant, now_ms())
+        return {"tenant": tenant, "actions": sorted(self._caller.rights.in_tenant(TenantName(tenant)))}
+
+    @reads(Action.MANAGE_DEPLOYMENT)
+    def principals(self, *, after: str = "", limit: int) -> Page:
+        """People and service accounts by name."""
+        found = self._stores.principals.page(after=after, limit=limit + 1)
+        return page_of(found, limit, lambda one: one.name, principal_record)
+
+    @recorded(Action.MANAGE_DEPLOYMENT, "principals create")
+    def create_principal(self, note: Note, *, name: str, kind: PrincipalKind) -> Record:
+        """Create a person or a service account without roles. Raises `UserError` BAD_PRINCIPAL, PRINCIPAL_EXISTS."""
+        note.object, note.arguments = "principals", {"name": name[:MAX_NAME], "kind": kind}
+        if not name.isprintable() or name != name.strip() or not 1 <= len(name) <= MAX_NAME:
+            raise UserError(
+                "BAD_PRINCIPAL",
+                f"the name of a principal has 1 to {MAX_NAME} printable characters, and no blanks around them",
+            )
+        made = Principal(principal_id=fresh_id(), kind=kind, name=name, created_at_ms=now_ms())
+        self._stores.principals.add(made)
+        note.after = principal_record(made)
+        return note.after
+
+    @reads(Action.MANAGE_ACCESS)
+    def grants(self) -> tuple[Record, str]:
+        """The roles in the deployment, and their revision."""
+        held = self._stores.principals.grants(DEPLOYMENT)
+        return grants_record(held), revision(held)
+
+    @recorded(Action.MANAGE_ACCESS, "grants replace")
+    def replace_grants(
+        self, note: Note, items: Sequence[tuple[JobId, Collection[Role]]], *, seen: str
+    ) -> tuple[Record, str]:
+        """Replace all roles in the deployment; as `TenantView.replace_grants`."""
+        return replace_grants(self._stores, note, DEPLOYMENT, items, seen=seen)
+
+    @reads(Action.OWN_ACCOUNT)
+    def tokens(self, *, before: str | None = None, limit: int) -> Page:
+        """The caller's own tokens, newest first."""
+        found = self._stores.tokens.page(
+            principal_id=self._caller.principal.principal_id,
+            before=None if before is None else JobId(before),
+            limit=limit + 1,
+        )
+        return page_of(found, limit, lambda one: one.token_id, token_record)
+
+    @recorded(Action.OWN_ACCOUNT, "tokens create")
+    def create_token(
+        self, note: Note, *, name: str, cap: Collection[tuple[Scope, Role]], days: int | None
+    ) -> tuple[Record, Token]:
+        """A token of the caller, limited to roles in tenants and in the deployment. Raises as `make_token`."""
+        note.object = "tokens"
+        note.arguments = {"name": name, "cap": sorted(cap), "days": days}
+        owner, limit = self._caller.principal.principal_id, self._caller.rights
+        token, secret = make_token(self._stores.tokens, owner=owner, name=name, cap=cap, limit=limit, days=days)
+        note.after = token_record(token)
+        return note.after, secret
+
+    @recorded(Action.OWN_ACCOUNT, "tokens revoke")
+    def revoke_token(self, note: Note, id_: str) -> Record:
+        """Revoke a token of the caller; those who manage access revoke any. Raises `UserError` UNKNOWN_TOKEN."""
+        note.object, note.arguments = "tokens", {"token": id_[:26]}
+        manages = Action.MANAGE_ACCESS in self.permitted
+        own = None if manages else self._caller.principal.principal_id
+        found = self._stores.tokens.revoke(job_id(id_), principal_id=own, now_ms=now_ms())
+        note.after = token_record(found)
+        return note.after

@@ -1,0 +1,142 @@
+"""What every method of a view begins with: the check of an action, and the entry in the audit trail.
+
+`reads(action)` and `recorded(action, name)` are the only ways to write a method of a view, and a test finds the one
+that is not. `recorded` leaves an entry for every call, also for one that was refused: for every change, and for every
+read of users.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+from orchestration.access.authentication import Caller
+from orchestration.access.policy import DEPLOYMENT, IN_A_TENANT, IN_THE_DEPLOYMENT, Action
+from orchestration.access.stores import Stores
+from orchestration.catalog import auditing
+from schemas.errors import MusterError, UserError
+from schemas.ids import JobId, TenantName
+
+ViewT = TypeVar("ViewT", bound="View")
+ValueT = TypeVar("ValueT")
+GivenP = ParamSpec("GivenP")
+
+OF_USERS: Final = frozenset({Action.READ_USERS, Action.READ_REJECTS})
+"""Reads that show users, which are recorded."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Note:
+    """What a recorded method adds to its audit entry. `object`: what it acts on, below the tenant."""
+
+    object: str = ""
+    job_id: JobId | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    before: Mapping[str, Any] | None = None
+    after: Mapping[str, Any] | None = None
+
+
+class View:
+    """What one caller may see and do in one scope: a tenant, or the deployment."""
+
+    def __init__(self, stores: Stores, caller: Caller, *, tenant: TenantName | None) -> None:
+        self._stores = stores
+        self._caller = caller
+        self._tenant = tenant
+
+    @property
+    def permitted(self) -> frozenset[Action]:
+        """The actions that the caller may take here."""
+        rights = self._caller.rights
+        return rights.deployment if self._tenant is None else rights.in_tenant(self._tenant)
+
+    def require(self, action: Action) -> None:
+        """Raises `UserError` FORBIDDEN, with the roles that would be needed."""
+        if action in self.permitted:
+            return
+        where = "the deployment" if self._tenant is None else f"tenant {self._tenant}"
+        roles = sorted((IN_THE_DEPLOYMENT if self._tenant is None else IN_A_TENANT).get(action, ()))
+        raise UserError(
+            "FORBIDDEN",
+            f"this needs the role {' or '.join(roles)} in {where} ({action.covers}); your grants and your token's cap "
+            "do not include it",
+            action=action.value,
+            scope=DEPLOYMENT if self._tenant is None else self._tenant,
+            roles=roles,
+        )
+
+    def record(self, action: str, note: Note, error: str | None) -> None:
+        """Write the entry of a call. If that fails, it goes to the log (`catalog.auditing`)."""
+        auditing.record(
+            self._stores.audit,
+            self._caller.principal.name,
+            action,
+            "/".join(part for part in (self._tenant, note.object) if part) or action,
+            job_id=note.job_id,
+            arguments=note.arguments,
+            before=note.before,
+            after=note.after,
+            error=error,
+            tenant=self._tenant,
+            principal=self._caller.principal.principal_id,
+            token=self._caller.token.token_id,
+            request_id=self._caller.request_id,
+        )
+
+
+Method = Callable[Concatenate[ViewT, GivenP], ValueT]
+
+
+def reads(action: Action) -> Callable[[Method[ViewT, GivenP, ValueT]], Method[ViewT, GivenP, ValueT]]:
+    """A method that changes nothing and shows no users."""
+    if action in OF_USERS:
+        raise TypeError(f"a method with {action} shows users: declare it with recorded()")
+
+    def guarded(method: Method[ViewT, GivenP, ValueT]) -> Method[ViewT, GivenP, ValueT]:
+        @wraps(method)
+        def call(self: ViewT, /, *args: GivenP.args, **kwargs: GivenP.kwargs) -> ValueT:
+            self.require(action)
+            return method(self, *args, **kwargs)
+
+        call.action = action  # type: ignore[attr-defined]
+        return call
+
+    return guarded
+
+
+def recorded(
+    action: Action, name: str
+) -> Callable[[Callable[Concatenate[ViewT, Note, GivenP], ValueT]], Method[ViewT, GivenP, ValueT]]:
+    """A method that changes something or shows users: every call leaves an entry `name` in the audit trail.
+
+    The method gets the `Note` of its entry as its first argument.
+    """
+
+    def guarded(method: Callable[Concatenate[ViewT, Note, GivenP], ValueT]) -> Method[ViewT, GivenP, ValueT]:
+        @wraps(method)
+        def call(self: ViewT, /, *args: GivenP.args, **kwargs: GivenP.kwargs) -> ValueT:
+            note = Note()
+            try:
+                self.require(action)
+                value = method(self, note, *args, **kwargs)
+            except MusterError as exc:
+                self.record(name, note, exc.code)
+                raise
+            except Exception as exc:
+                self.record(name, note, type(exc).__name__)
+                raise
+            self.record(name, note, None)
+            return value
+
+        call.action = action  # type: ignore[attr-defined]
+        return call
+
+    return guarded
+
+
+def action_of(method: Callable[..., Any]) -> Action:
+    """The action that a method of a view requires. Raises TypeError for one that requires none."""
+    found = getattr(method, "action", None)
+    if not isinstance(found, Action):
+        raise TypeError(f"{method.__qualname__} requires no action: declare it with reads() or recorded()")
+    return found

@@ -1,0 +1,77 @@
+"""The owner token: how the administrator of a machine gets in. It lies in `<home>/api/token`, mode 0600.
+
+The principal `owner` is made at the first start, as an administrator of the deployment. Each start of the service
+replaces a token that is missing, no longer valid, or past half of its life.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from connectors.private_files import make_private_folder, replace_private
+from orchestration.access.authentication import authenticate
+from orchestration.access.grants import DAY_MS, DEFAULT_DAYS, check_revision, revision
+from orchestration.access.new_tokens import make_token
+from orchestration.access.policy import ADMIN, DEPLOYMENT, Rights
+from orchestration.access.stores import Stores
+from orchestration.catalog.access_records import Principal
+from orchestration.platform.clock import fresh_id, now_ms
+from schemas.errors import UserError
+
+OWNER: Final = "owner"
+TOKEN_NAME: Final = "start-up"  # noqa: S105  # the name of a token, not one
+TOKEN_FILE: Final = Path("api", "token")
+"""Below the home."""
+_CAP: Final = ((DEPLOYMENT, ADMIN),)
+_MANY: Final = 500
+
+
+def ensure_owner_token(stores: Stores, home: Path) -> Path:
+    """Make the owner and its token if they are needed; returns the file of the token.
+
+    Raises `UserError` TOKEN_FILE if it cannot be written, `RetriableError` CATALOG_UNAVAILABLE.
+    """
+    file = home / TOKEN_FILE
+    owner = stores.principals.named(OWNER) or _make_owner(stores)
+    if _is_fresh(stores, file):
+        return file
+    token, secret = make_token(
+        stores.tokens,
+        owner=owner.principal_id,
+        name=TOKEN_NAME,
+        cap=_CAP,
+        limit=Rights.of(_CAP),
+        days=DEFAULT_DAYS,
+    )
+    try:
+        make_private_folder(file.parent)
+        replace_private(file, secret.text.reveal() + "\n")
+    except OSError as exc:
+        raise UserError("TOKEN_FILE", f"{file} cannot be written: {exc.strerror}", path=str(file)) from exc
+    for earlier in stores.tokens.page(principal_id=owner.principal_id, limit=_MANY):
+        if earlier.name == TOKEN_NAME and earlier.token_id != token.token_id:
+            stores.tokens.revoke(earlier.token_id, now_ms=now_ms())
+    return file
+
+
+def _make_owner(stores: Stores) -> Principal:
+    """The owner, an administrator beside those that the deployment may have."""
+    owner = Principal(principal_id=fresh_id(), kind="person", name=OWNER, created_at_ms=now_ms())
+    stores.principals.add(owner)
+    held = stores.principals.grants(DEPLOYMENT)
+    wanted = {one.principal.principal_id: one.roles for one in held} | {owner.principal_id: (ADMIN,)}
+    stores.principals.replace_grants(
+        DEPLOYMENT, wanted, now_ms=now_ms(), check=lambda before, _: check_revision(before, revision(held))
+    )
+    return owner
+
+
+def _is_fresh(stores: Stores, file: Path) -> bool:
+    """Whether the file holds a valid token in the first half of its life."""
+    at_ms = now_ms()
+    try:
+        caller = authenticate(
+            stores.tokens, file.read_text(encoding="ascii").strip(), request_id=fresh_id(), now_ms=at_ms
+        )
+    except (OSError, UnicodeDecodeError, UserError):
+        return False
+    return caller.token.expires_at_ms - at_ms > DEFAULT_DAYS * DAY_MS // 2

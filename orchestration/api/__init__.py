@@ -1,0 +1,1 @@
+"""The HTTP API: routers without decisions. What a caller may see and do is decided in `orchestration.access`."""

@@ -1,0 +1,217 @@
+"""What the API answers and takes about principals, grants, tokens and the audit trail."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from orchestration.api.models import AT, JOB, Example, Id, Name, Role, Shape, Time, page_of
+
+Roles = Annotated[list[Role], Field(max_length=10)]
+
+
+class Principal(Shape):
+    """A person or a service account."""
+
+    principal: Id
+    kind: Literal["person", "service"]
+    name: str
+    created_at: Time
+    example: ClassVar[Example] = {"principal": JOB, "kind": "person", "name": "ann", "created_at": AT}
+
+
+class PrincipalPage(Shape):
+    """Principals by name."""
+
+    items: list[Principal]
+    next: str | None
+    example: ClassVar[Example] = page_of(Principal.example)
+
+
+class NewPrincipal(Shape):
+    """A principal to create; it has no roles yet."""
+
+    kind: Literal["person", "service"]
+    name: Name
+    example: ClassVar[Example] = {"kind": "service", "name": "nightly loader"}
+
+
+class Grant(Principal):
+    """A principal with its roles in a scope."""
+
+    roles: list[str]
+    example: ClassVar[Example] = {**Principal.example, "roles": ["admin"]}
+
+
+class Grants(Shape):
+    """The roles in a tenant, or in the deployment. The header ETag has their revision."""
+
+    items: list[Grant]
+    example: ClassVar[Example] = {"items": [Grant.example]}
+
+
+class WantedGrant(Shape):
+    """The roles that a principal shall have."""
+
+    principal: Id
+    roles: Roles
+
+
+class WantedGrants(Shape):
+    """All roles that a scope shall have: what is not here is taken away."""
+
+    items: Annotated[list[WantedGrant], Field(max_length=1000)]
+    example: ClassVar[Example] = {"items": [{"principal": JOB, "roles": ["admin"]}]}
+
+
+class Token(Shape):
+    """A token without its secret, and the roles it is limited to."""
+
+    token: Id
+    name: str
+    principal: Id
+    deployment: list[str]
+    tenants: dict[str, list[str]]
+    created_at: Time
+    expires_at: Time
+    revoked_at: Time | None
+    example: ClassVar[Example] = {
+        "token": JOB,
+        "name": "nightly loader",
+        "principal": JOB,
+        "deployment": [],
+        "tenants": {"acme": ["operator"]},
+        "created_at": AT,
+        "expires_at": AT,
+        "revoked_at": None,
+    }
+
+
+class TokenPage(Shape):
+    """Tokens, newest first."""
+
+    items: list[Token]
+    next: str | None
+    example: ClassVar[Example] = page_of(Token.example)
+
+
+class MadeToken(Token):
+    """A new token. `secret` is shown this once."""
+
+    secret: str
+    example: ClassVar[Example] = {**Token.example, "secret": "mst_" + JOB + "_" + "x" * 43 + "_xxxxxx"}
+
+
+class NewTenantToken(Shape):
+    """A token that reaches one tenant. `principal`: a service account of the tenant; the caller without it."""
+
+    name: Name
+    roles: Roles
+    days: int | None = None
+    principal: Id | None = None
+    example: ClassVar[Example] = {"name": "nightly loader", "roles": ["operator"], "days": 90}
+
+
+class NewToken(Shape):
+    """A token of the caller, limited to these roles in the deployment and in tenants."""
+
+    name: Name
+    deployment: Roles = Field(default_factory=list)
+    tenants: Annotated[dict[str, Roles], Field(max_length=100)] = Field(default_factory=dict)
+    days: int | None = None
+    example: ClassVar[Example] = {"name": "laptop", "tenants": {"acme": ["analyst"]}, "days": 30}
+
+
+class AuditEntry(Shape):
+    """Who did what. `principal`, `token` and `request_id` are null for local commands and for Muster itself."""
+
+    entry: Id
+    at: Time
+    job: Id | None
+    actor: str
+    action: str
+    object: str
+    arguments: dict[str, Any]
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    error: str | None
+    principal: Id | None
+    token: Id | None
+    request_id: Id | None
+    example: ClassVar[Example] = {
+        "entry": JOB,
+        "at": AT,
+        "job": JOB,
+        "actor": "ann",
+        "action": "rejects",
+        "object": "acme/vip",
+        "arguments": {},
+        "before": None,
+        "after": None,
+        "error": None,
+        "principal": JOB,
+        "token": JOB,
+        "request_id": JOB,
+    }
+
+
+class AuditPage(Shape):
+    """Entries of the audit trail, newest first."""
+
+    items: list[AuditEntry]
+    next: str | None
+    example: ClassVar[Example] = page_of(AuditEntry.example)
+
+
+class Tenant(Shape):
+    """A tenant, and what the caller may do in it."""
+
+    tenant: str
+    actions: list[str]
+    example: ClassVar[Example] = {"tenant": "acme", "actions": ["own_account", "read", "read_jobs"]}
+
+
+class TenantPage(Shape):
+    """Tenants by name."""
+
+    items: list[Tenant]
+    next: str | None
+    example: ClassVar[Example] = page_of(Tenant.example)
+
+
+class NewTenant(Shape):
+    """A tenant to create."""
+
+    tenant: Annotated[str, Field(max_length=63)]
+    example: ClassVar[Example] = {"tenant": "acme"}
+
+
+class Rights(Shape):
+    """The actions that the caller may take at this moment."""
+
+    deployment: list[str]
+    every_tenant: list[str]
+    tenants: dict[str, list[str]]
+
+
+class Me(Principal):
+    """The caller."""
+
+    token: Token
+    rights: Rights
+    example: ClassVar[Example] = {
+        **Principal.example,
+        "token": Token.example,
+        "rights": {
+            "deployment": ["own_account"],
+            "every_tenant": [],
+            "tenants": {"acme": ["own_account", "read_jobs"]},
+        },
+    }
+
+
+class Health(Shape):
+    """The service answers, and so does the catalog."""
+
+    status: Literal["ok"]
+    version: str
+    example: ClassVar[Example] = {"status": "ok", "version": "0.1.0"}

@@ -1,0 +1,27 @@
+"""Answers as JSON and as problems."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import Response
+
+from orchestration.api.problems import HEADERS_OF_STATUS, MEDIA_TYPE, problem, status_of
+from schemas.errors import MusterError
+
+
+def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Plain JSON data, in ASCII: it then carries any text, lone surrogates too."""
+    return Response(_json(value), status, dict(headers or {}), "application/json")
+
+
+def problem_answer(error: MusterError, request_id: str, headers: Mapping[str, str] | None = None) -> Response:
+    """An error as a problem."""
+    status = status_of(error)
+    return Response(
+        _json(problem(error, request_id)), status, {**HEADERS_OF_STATUS.get(status, {}), **(headers or {})}, MEDIA_TYPE
+    )
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")

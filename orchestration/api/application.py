@@ -1,0 +1,98 @@
+"""The application: routes behind the door."""
+
+from functools import cache
+from typing import Final
+
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from orchestration.api import access_routes, deployment_routes, tenant_routes
+from orchestration.api.answers import json_answer, problem_answer
+from orchestration.api.document import document, parameters_of
+from orchestration.api.door import Door
+from orchestration.api.service import Service
+from schemas.errors import FatalError, MusterError, UserError
+
+SHOWN_ERRORS: Final = 20
+BASE: Final = "/v1"
+
+
+def application(service: Service) -> Door:
+    """The service as an ASGI application."""
+    return Door(routes(), service)
+
+
+@cache
+def routes() -> FastAPI:
+    """All routes, with their OpenAPI document. They hold no state: the door passes the service on with each request."""
+    app = FastAPI(
+        title="Muster",
+        version="1",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
+    )
+    everything = APIRouter(prefix=BASE, dependencies=[Depends(_known_parameters)])
+    for module in (tenant_routes, access_routes, deployment_routes):
+        everything.include_router(module.router)
+    app.include_router(everything)
+    found = document(app)
+    app.state.parameters = parameters_of(found)
+    app.add_route(f"{BASE}/openapi.json", lambda _: json_answer(found), include_in_schema=False)
+    app.add_exception_handler(MusterError, _answer_error)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(Exception, _answer_bug)
+    return app
+
+
+async def _known_parameters(request: Request) -> None:
+    """Raises `UserError` UNKNOWN_PARAMETER: a filter with a typing error must not mean no filter."""
+    known = request.app.state.parameters[request.scope["route"].name]
+    if unknown := sorted(set(request.query_params) - known):
+        names = ", ".join(sorted(known)) or "none"
+        raise UserError(
+            "UNKNOWN_PARAMETER", f"there is no parameter {unknown[0][:80]!r}; known are: {names}", known=sorted(known)
+        )
+
+
+def _answer_error(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, MusterError)  # noqa: S101  # narrows the type
+    return problem_answer(exc, request.state.request_id)
+
+
+def _answer_invalid(request: Request, exc: Exception) -> Response:
+    """What does not fit the schema, without the values that were sent: they may be secrets."""
+    assert isinstance(exc, RequestValidationError)  # noqa: S101  # narrows the type
+    found = [
+        {"in": str(one["loc"][0]), "at": "/".join(str(part) for part in one["loc"][1:]), "fault": str(one["msg"])}
+        for one in exc.errors()[:SHOWN_ERRORS]
+    ]
+    first = found[0]
+    where = f"{first['in']} {first['at']}".strip()
+    return problem_answer(
+        UserError("INVALID_REQUEST", f"{where}: {first['fault']}", errors=found), request.state.request_id
+    )
+
+
+def _answer_http(request: Request, exc: Exception) -> Response:
+    """What routing and parsing refuse."""
+    assert isinstance(exc, HTTPException)  # noqa: S101  # narrows the type
+    errors: dict[int, MusterError] = {
+        400: UserError("BAD_BODY", "the body is not JSON"),
+        404: UserError("NO_SUCH_PATH", "there is nothing at this path; /v1/openapi.json lists all"),
+        405: UserError("METHOD_NOT_ALLOWED", "the path does not have this method; the header Allow names those it has"),
+    }
+    error = errors.get(exc.status_code) or FatalError("INTERNAL", f"unexpected status {exc.status_code}")
+    return problem_answer(error, request.state.request_id, exc.headers)
+
+
+def _answer_bug(request: Request, exc: Exception) -> Response:
+    del exc  # the door logs it
+    return problem_answer(FatalError("INTERNAL", "a bug in Muster"), request.state.request_id)

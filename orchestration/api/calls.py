@@ -1,0 +1,48 @@
+"""Calls of the catalog, which block, in a bounded pool of threads with a time limit."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+from schemas.errors import RetriableError
+
+THREADS: Final = 16
+QUEUE: Final = 64
+"""Calls that may wait for a thread. At 5 ms a call, the last one waits 20 ms; a longer queue only hides an overload."""
+LIMIT_S: Final = 10.0
+ValueT = TypeVar("ValueT")
+
+
+class Calls:
+    """Runs calls in threads. A call that is out of time keeps its thread until it ends, so there are never more."""
+
+    def __init__(self, *, threads: int = THREADS, queue: int = QUEUE, limit_s: float = LIMIT_S) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="catalog")
+        self._most = threads + queue
+        self._limit_s = limit_s
+        self._pending = 0
+
+    async def run(self, call: Callable[[], ValueT]) -> ValueT:
+        """The value of a call, or what it raises. Raises `RetriableError` BUSY, CALL_TIMEOUT."""
+        if self._pending >= self._most:
+            raise RetriableError("BUSY", "the service has too many requests at once; try again")
+        future, loop = self._pool.submit(call), asyncio.get_running_loop()
+        self._pending += 1
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._done))
+        try:
+            async with asyncio.timeout(self._limit_s) as limit:
+                return await asyncio.wrap_future(future)
+        except TimeoutError as exc:
+            if not limit.expired():
+                raise
+            raise RetriableError(
+                "CALL_TIMEOUT", f"the catalog did not answer within {self._limit_s:g} s; a change may have been made"
+            ) from exc
+
+    def _done(self) -> None:
+        self._pending -= 1
+
+    def close(self) -> None:
+        """Start no more calls; those that run are not awaited."""
+        self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,46 @@
+"""Cursors of lists: the key after which a list goes on, bound to the list and its filters."""
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from schemas.errors import UserError
+
+MAX_LENGTH: Final = 512
+_MARK_DIGITS: Final = 16
+
+
+def encode(path: str, filters: Mapping[str, Any], key: str) -> str:
+    """A cursor for the rest of a list after `key`."""
+    text = json.dumps([_mark(path, filters), key], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def decode(path: str, filters: Mapping[str, Any], cursor: str) -> str:
+    """The key in a cursor of this list with these filters. Raises `UserError` BAD_CURSOR for any other text.
+
+    A cursor is no secret and grants nothing: the list still belongs to its tenant, whatever the key is.
+    """
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars="-_", validate=True)
+        mark, key = json.loads(text)
+    except (binascii.Error, ValueError, TypeError, RecursionError) as exc:
+        raise _refusal() from exc
+    if mark != _mark(path, filters) or not isinstance(key, str) or not key.isprintable():
+        raise _refusal()
+    return key
+
+
+def _refusal() -> UserError:
+    return UserError(
+        "BAD_CURSOR", "the cursor belongs to another list or to other filters; begin without a cursor", member="cursor"
+    )
+
+
+def _mark(path: str, filters: Mapping[str, Any]) -> str:
+    given = {name: value for name, value in filters.items() if value not in (None, [], ())}
+    text = json.dumps([path, given], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:_MARK_DIGITS]

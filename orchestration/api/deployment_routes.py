@@ -1,0 +1,106 @@
+"""The deployment: the caller, tenants, principals, grants, tokens, health."""
+
+from importlib.metadata import version
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from orchestration.access.deployment import DeploymentView
+from orchestration.access.policy import DEPLOYMENT
+from orchestration.api import access_models as models
+from orchestration.api.access_routes import GRANT_PROBLEMS, TOKEN_PROBLEMS, IfMatch
+from orchestration.api.answers import json_answer
+from orchestration.api.etags import etag, seen_revision
+from orchestration.api.operation import operation
+from orchestration.api.paging import DEFAULT_LIMIT, Cursor, Limit, page_answer, start
+from orchestration.api.service import in_deployment, service_of
+from schemas.ids import JobId
+
+router = APIRouter(tags=["deployment"])
+
+
+@router.get("/health", **operation(None, models.Health))
+async def get_health(request: Request) -> Response:
+    """Whether the service and the catalog answer. Public."""
+    service = service_of(request)
+    await service.calls.run(service.stores.check)
+    return json_answer({"status": "ok", "version": version("muster")})
+
+
+@router.get("/me", **operation(DeploymentView.me, models.Me))
+async def get_me(request: Request) -> Response:
+    """The caller: principal, token, and rights at this moment."""
+    return json_answer(await in_deployment(request, lambda view: view.me()))
+
+
+@router.get("/tenants", **operation(DeploymentView.tenants, models.TenantPage, "BAD_CURSOR"))
+async def list_tenants(request: Request, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None) -> Response:
+    """The tenants in which the caller has a right, by name."""
+    after = start(request, cursor) or ""
+    return page_answer(request, await in_deployment(request, lambda view: view.tenants(after=after, limit=limit)))
+
+
+@router.post("/tenants", **operation(DeploymentView.create_tenant, models.Tenant, "BAD_NAME", "BAD_BODY", status=201))
+async def create_tenant(request: Request, body: models.NewTenant) -> Response:
+    """Create a tenant. No effect on one that exists."""
+    return json_answer(await in_deployment(request, lambda view: view.create_tenant(body.tenant)), 201)
+
+
+@router.get("/principals", **operation(DeploymentView.principals, models.PrincipalPage, "BAD_CURSOR"))
+async def list_principals(request: Request, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None) -> Response:
+    """People and service accounts by name."""
+    after = start(request, cursor) or ""
+    return page_answer(request, await in_deployment(request, lambda view: view.principals(after=after, limit=limit)))
+
+
+@router.post(
+    "/principals",
+    **operation(
+        DeploymentView.create_principal, models.Principal, "BAD_PRINCIPAL", "PRINCIPAL_EXISTS", "BAD_BODY", status=201
+    ),
+)
+async def create_principal(request: Request, body: models.NewPrincipal) -> Response:
+    """Create a person or a service account without roles."""
+    made = await in_deployment(request, lambda view: view.create_principal(name=body.name, kind=body.kind))
+    return json_answer(made, 201)
+
+
+@router.get("/grants", **operation(DeploymentView.grants, models.Grants, headers=["ETag"]))
+async def get_deployment_grants(request: Request) -> Response:
+    """The roles in the deployment."""
+    record, revision = await in_deployment(request, lambda view: view.grants())
+    return json_answer(record, headers={"ETag": etag(revision)})
+
+
+@router.put("/grants", **operation(DeploymentView.replace_grants, models.Grants, *GRANT_PROBLEMS, headers=["ETag"]))
+async def replace_deployment_grants(request: Request, body: models.WantedGrants, if_match: IfMatch = None) -> Response:
+    """Replace all roles in the deployment."""
+    seen = seen_revision(if_match)
+    items = [(JobId(one.principal), one.roles) for one in body.items]
+    record, revision = await in_deployment(request, lambda view: view.replace_grants(items, seen=seen))
+    return json_answer(record, headers={"ETag": etag(revision)})
+
+
+@router.get("/tokens", **operation(DeploymentView.tokens, models.TokenPage, "BAD_CURSOR"))
+async def list_own_tokens(request: Request, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None) -> Response:
+    """The caller's own tokens, newest first."""
+    before = start(request, cursor)
+    return page_answer(request, await in_deployment(request, lambda view: view.tokens(before=before, limit=limit)))
+
+
+@router.post("/tokens", **operation(DeploymentView.create_token, models.MadeToken, *TOKEN_PROBLEMS, status=201))
+async def create_own_token(request: Request, body: models.NewToken) -> Response:
+    """Make a token of the caller, across tenants. Its secret is shown this once."""
+    cap = {(DEPLOYMENT, role) for role in body.deployment}
+    cap |= {(tenant, role) for tenant, roles in body.tenants.items() for role in roles}
+    record, secret = await in_deployment(
+        request, lambda view: view.create_token(name=body.name, cap=cap, days=body.days)
+    )
+    return json_answer({**record, "secret": secret.text.reveal()}, 201)
+
+
+@router.delete("/tokens/{token}", **operation(DeploymentView.revoke_token, models.Token, "UNKNOWN_TOKEN", "BAD_JOB_ID"))
+async def revoke_own_token(request: Request, token: str) -> Response:
+    """Revoke a token of the caller; an administrator of the deployment revokes any."""
+    return json_answer(await in_deployment(request, lambda view: view.revoke_token(token)))

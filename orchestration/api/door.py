@@ -1,0 +1,150 @@
+"""The door: what every request passes before it is routed, and every answer on its way out. Plain ASGI.
+
+1. It gets an id, which its answer, its audit entries and its log line carry.
+2. The header Host must name this service: a page whose name was pointed at our address (DNS rebinding) cannot use it.
+3. Its body is read as a whole: at most 1 MiB, within 30 s.
+4. Its token is turned into a caller, unless the path is public. There are no cookies, and no answer allows another
+   origin (CORS), so a foreign page cannot act for its reader.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from orchestration.api.answers import problem_answer
+from orchestration.api.service import Service
+from orchestration.platform.clock import fresh_id
+from schemas.errors import FatalError, MusterError, UserError
+
+PUBLIC: Final = frozenset({"/v1/health", "/v1/openapi.json"})
+MAX_BODY_BYTES: Final = 1024 * 1024
+BODY_TIMEOUT_S: Final = 30.0
+SAFE_HEADERS: Final = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+)
+_log = logging.getLogger("muster.api")
+
+
+class Door:
+    """Wraps the application."""
+
+    def __init__(self, app: ASGIApp, service: Service, *, body_timeout_s: float = BODY_TIMEOUT_S) -> None:
+        self._app = app
+        self._service = service
+        self._body_timeout_s = body_timeout_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request, or the start and end of the application."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        if scope["type"] != "http":
+            return
+        request_id, began, status = fresh_id(), time.perf_counter(), 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                own = [*SAFE_HEADERS, (b"x-request-id", request_id.encode())]
+                message = {**message, "headers": [*message["headers"], *own]}
+            await send(message)
+
+        scope["state"] = {**scope.get("state", {}), "request_id": request_id, "service": self._service}
+        try:
+            self._check_host(scope)
+            body = await self._body(scope, receive)
+            if scope["path"] not in PUBLIC:
+                scope["state"]["caller"] = await self._service.caller(_token(scope), request_id)
+            await self._app(scope, _replay(body, receive), answer)
+        except MusterError as exc:
+            await problem_answer(exc, request_id)(scope, receive, answer)
+        except Exception:  # noqa: BLE001  # the application has answered with 500 unless nothing was sent yet
+            _log.exception("request %s failed", request_id)
+            if not status:
+                error = FatalError("INTERNAL", "a bug in Muster")
+                await problem_answer(error, request_id)(scope, receive, answer)
+        finally:
+            self._account(scope, status, time.perf_counter() - began)
+
+    def _account(self, scope: Scope, status: int, seconds: float) -> None:
+        operation = getattr(scope.get("route"), "name", "none")
+        self._service.counts.add(operation, status, seconds)
+        caller = scope["state"].get("caller")
+        _log.info(
+            "%s %s %d %.0f ms, request %s, principal %s",
+            scope["method"],
+            scope.get("raw_path", b"").decode("ascii", "backslashreplace"),
+            status,
+            seconds * 1000,
+            scope["state"]["request_id"],
+            None if caller is None else caller.principal.principal_id,
+        )
+
+    def _check_host(self, scope: Scope) -> None:
+        given = _headers(scope, b"host")
+        name = given[0].lower() if len(given) == 1 else ""
+        name = name[: name.find("]") + 1] if name.startswith("[") else name.partition(":")[0]
+        if name not in self._service.hosts:
+            raise UserError(
+                "WRONG_HOST",
+                "the header Host does not name this service; add the name to the setting api_hosts if it should",
+            )
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        body: bytes = b""
+        length = _headers(scope, b"content-length")
+        if length and (not length[0].isdecimal() or int(length[0][:20]) > MAX_BODY_BYTES):
+            raise _too_large()
+        try:
+            async with asyncio.timeout(self._body_timeout_s):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise UserError("BODY_CUT_OFF", "the client has gone before its whole body arrived")
+                    body += message.get("body", b"")
+                    if len(body) > MAX_BODY_BYTES:
+                        raise _too_large()
+                    if not message.get("more_body"):
+                        return body
+        except TimeoutError as exc:
+            raise UserError("BODY_TIMEOUT", f"the body did not arrive within {self._body_timeout_s:g} s") from exc
+
+
+def _token(scope: Scope) -> str:
+    given = _headers(scope, b"authorization")
+    scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+    if scheme.lower() != "bearer":
+        raise UserError(
+            "NO_TOKEN", "send a token in the header `Authorization: Bearer mst_...`; `muster login` gets one"
+        )
+    return token.strip()
+
+
+def _headers(scope: Scope, name: bytes) -> list[str]:
+    """The values of a header, whose name is in lower case."""
+    headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
+    return [value.decode("latin-1") for key, value in headers if key == name]
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """The body as one message; after it, what the client sends: that it has gone."""
+    given = False
+
+    async def next_message() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return next_message
+
+
+def _too_large() -> UserError:
+    return UserError("BODY_TOO_LARGE", f"a body has at most {MAX_BODY_BYTES} bytes", limit=MAX_BODY_BYTES)

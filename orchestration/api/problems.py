@@ -1,0 +1,46 @@
+"""Errors as problems (RFC 9457). One table says which status a code of a `UserError` has; a test demands all codes.
+
+`RetriableError` is 503 and `FatalError` 500, whatever the code.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any, Final
+
+from orchestration.api.statuses import STATUS_OF_CODE
+from schemas.errors import MusterError, RetriableError, UserError
+
+MEDIA_TYPE: Final = "application/problem+json"
+RETRY_AFTER_S: Final = 2
+HEADERS_OF_STATUS: Final[Mapping[int, Mapping[str, str]]] = MappingProxyType(
+    {
+        HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": 'Bearer realm="muster"'},
+        HTTPStatus.TOO_MANY_REQUESTS: {"Retry-After": str(RETRY_AFTER_S)},
+        HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": str(RETRY_AFTER_S)},
+    }
+)
+
+
+def status_of(error: MusterError) -> int:
+    """The HTTP status of an error."""
+    if isinstance(error, UserError):
+        return int(STATUS_OF_CODE.get(error.code, HTTPStatus.UNPROCESSABLE_ENTITY))
+    if isinstance(error, RetriableError):
+        return int(HTTPStatus.SERVICE_UNAVAILABLE)
+    return int(HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def problem(error: MusterError, request_id: str) -> dict[str, Any]:
+    """The body of the answer. A system error shows its code, and its message only in the log."""
+    status, system = status_of(error), not isinstance(error, UserError | RetriableError)
+    return {
+        "type": f"/problems/{error.code}",
+        "title": error.code.replace("_", " ").capitalize(),
+        "status": status,
+        "detail": "the service cannot answer this; its log has the request id" if system else error.message,
+        "instance": request_id,
+        "code": error.code,
+        "kind": error.kind,
+        "values": {} if system else dict(error.detail),
+    }

@@ -1,0 +1,59 @@
+"""Catalog records of principals, their grants and tokens, as frozen values."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from schemas.ids import JobId
+
+PrincipalKind = Literal["person", "service"]
+"""service: an account of programs, which stays when people leave."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """A person or a service account. Names are unique."""
+
+    principal_id: JobId
+    kind: PrincipalKind
+    name: str
+    created_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A role of a principal in a scope: a tenant, or the deployment if empty (`orchestration.access.policy`)."""
+
+    principal_id: JobId
+    scope: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldRoles:
+    """A principal with its roles in one scope, sorted."""
+
+    principal: Principal
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiToken:
+    """A token without its secret. `cap`: the (scope, role)s it is limited to, sorted."""
+
+    token_id: JobId
+    principal_id: JobId
+    name: str
+    digest: str
+    created_at_ms: int
+    expires_at_ms: int
+    revoked_at_ms: int | None
+    cap: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """A token, its owner, and the (scope, role)s that the owner has at present."""
+
+    token: ApiToken
+    principal: Principal
+    granted: frozenset[tuple[str, str]]

@@ -1,0 +1,126 @@
+"""Tokens of the API in the catalog: digests, lifetimes and caps, never the tokens themselves."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from orchestration.catalog.access_records import ApiToken, Credentials
+from orchestration.catalog.engine import Database
+from orchestration.catalog.principals import principal_from_row
+from orchestration.catalog.tables import api_tokens, grants, principals, token_caps
+from schemas.errors import UserError
+from schemas.ids import JobId
+
+
+class TokenStore:
+    """Tokens. Every method is one transaction; outages raise `RetriableError` CATALOG_UNAVAILABLE."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, new: ApiToken) -> None:
+        """Add a token of a known principal."""
+        values = {name: getattr(new, name) for name in new.__dataclass_fields__ if name != "cap"}
+        with self._database.write() as connection:
+            connection.execute(api_tokens.insert().values(**values))
+            for scope, role in sorted(set(new.cap)):
+                connection.execute(token_caps.insert().values(token_id=new.token_id, scope=scope, role=role))
+
+    def credentials(self, token_id: JobId) -> Credentials | None:
+        """A token with its owner and the owner's present grants, whether or not it is still valid. None if unknown."""
+        query = (
+            sa.select(api_tokens, principals.c.kind, principals.c.name.label("principal_name"))
+            .add_columns(principals.c.created_at_ms.label("principal_since_ms"))
+            .join(principals, principals.c.principal_id == api_tokens.c.principal_id)
+            .where(api_tokens.c.token_id == token_id)
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).mappings().first()
+            if row is None:
+                return None
+            granted = sa.select(grants.c.scope, grants.c.role).where(grants.c.principal_id == row["principal_id"])
+            named = {**row, "name": row["principal_name"], "created_at_ms": row["principal_since_ms"]}
+            return Credentials(
+                token=_with_caps(connection, [row])[0],
+                principal=principal_from_row(named),
+                granted=frozenset((one.scope, one.role) for one in connection.execute(granted)),
+            )
+
+    def page(
+        self,
+        *,
+        principal_id: JobId | None = None,
+        scope: str | None = None,
+        before: JobId | None = None,
+        limit: int,
+    ) -> list[ApiToken]:
+        """Tokens, newest first: [of a principal] [that reach a scope] [older than one]."""
+        query = sa.select(api_tokens).order_by(api_tokens.c.token_id.desc()).limit(limit)
+        if principal_id is not None:
+            query = query.where(api_tokens.c.principal_id == principal_id)
+        if scope is not None:
+            query = query.where(_reaches(scope))
+        if before is not None:
+            query = query.where(api_tokens.c.token_id < before)
+        with self._database.read() as connection:
+            return _with_caps(connection, list(connection.execute(query).mappings()))
+
+    def revoke(self, token_id: JobId, *, principal_id: JobId | None = None, now_ms: int) -> ApiToken:
+        """Revoke a token [of a principal]; no effect on a revoked one. Raises `UserError` UNKNOWN_TOKEN."""
+        key = api_tokens.c.token_id == token_id
+        if principal_id is not None:
+            key &= api_tokens.c.principal_id == principal_id
+        with self._database.write() as connection:
+            return _revoke(connection, _get(connection, key, token_id), now_ms)
+
+    def revoke_in(self, token_id: JobId, scope: str, *, principal_id: JobId | None = None, now_ms: int) -> ApiToken:
+        """Take a scope from a token [of a principal]; a token left without any is revoked.
+
+        A token that reaches other scopes keeps them: who administers one tenant has no say in another.
+        Raises `UserError` UNKNOWN_TOKEN if it does not reach this scope.
+        """
+        key = (api_tokens.c.token_id == token_id) & _reaches(scope)
+        if principal_id is not None:
+            key &= api_tokens.c.principal_id == principal_id
+        with self._database.write() as connection:
+            found = _get(connection, key, token_id)
+            if {one for one, _ in found.cap} == {scope}:
+                return _revoke(connection, found, now_ms)
+            here = (token_caps.c.token_id == token_id) & (token_caps.c.scope == scope)
+            connection.execute(token_caps.delete().where(here))
+            return _get(connection, api_tokens.c.token_id == token_id, token_id)
+
+
+def _revoke(connection: sa.Connection, token: ApiToken, now_ms: int) -> ApiToken:
+    key = api_tokens.c.token_id == token.token_id
+    still = key & api_tokens.c.revoked_at_ms.is_(None)
+    connection.execute(api_tokens.update().where(still).values(revoked_at_ms=now_ms))
+    return _get(connection, key, token.token_id)
+
+
+def _reaches(scope: str) -> sa.ColumnElement[bool]:
+    cap = (token_caps.c.token_id == api_tokens.c.token_id) & (token_caps.c.scope == scope)
+    return sa.exists().where(cap)
+
+
+def _get(connection: sa.Connection, key: sa.ColumnElement[bool], token_id: JobId) -> ApiToken:
+    row = connection.execute(sa.select(api_tokens).where(key).with_for_update()).mappings().first()
+    if row is None:
+        raise UserError(
+            "UNKNOWN_TOKEN", f"there is no token {token_id}; `muster tokens list` shows yours", token=token_id
+        )
+    return _with_caps(connection, [row])[0]
+
+
+def _with_caps(connection: sa.Connection, rows: list[sa.RowMapping]) -> list[ApiToken]:
+    query = sa.select(token_caps).where(token_caps.c.token_id.in_([row["token_id"] for row in rows]))
+    caps: dict[str, list[tuple[str, str]]] = {}
+    for cap in connection.execute(query.order_by(token_caps.c.scope, token_caps.c.role)).mappings():
+        caps.setdefault(cap["token_id"], []).append((cap["scope"], cap["role"]))
+    return [_token(row, caps.get(row["token_id"], [])) for row in rows]
+
+
+def _token(row: Mapping[Any, Any], cap: list[tuple[str, str]]) -> ApiToken:
+    columns = {name: row[name] for name in ApiToken.__dataclass_fields__ if name != "cap"}
+    return ApiToken(**columns, cap=tuple(cap))

@@ -1,0 +1,34 @@
+"""Where the tables of the lake are: the rows of Iceberg's own catalog, beside ours in the same database."""
+
+from typing import Final
+
+import sqlalchemy as sa
+
+from orchestration.catalog.engine import Database
+from schemas.ids import TenantName
+
+CATALOG_NAME: Final = "muster"  # connectors.lake.catalog.CATALOG_NAME
+iceberg_tables: Final = sa.table(
+    "iceberg_tables",
+    sa.column("catalog_name", sa.String),
+    sa.column("table_namespace", sa.String),
+    sa.column("metadata_location", sa.String),
+)
+
+
+def metadata_location(database: Database, tenant: TenantName, location: str) -> str | None:
+    """URI of the current metadata file of the table at a location. None before the first publish.
+
+    `location`: URI prefix of the table, with the slash at its end.
+    """
+    t = iceberg_tables.c
+    query = sa.select(t.metadata_location).where(
+        t.catalog_name == CATALOG_NAME,
+        t.table_namespace == tenant,
+        t.metadata_location.startswith(location, autoescape=True),
+    )
+    with database.read() as connection:
+        if not sa.inspect(connection).has_table(iceberg_tables.name):  # nothing was ever published in this deployment
+            return None
+        found: str | None = connection.scalar(query)
+        return found

@@ -1,0 +1,110 @@
+"""Principals and their grants in the catalog."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from orchestration.catalog.access_records import HeldRoles, Principal
+from orchestration.catalog.engine import Database
+from orchestration.catalog.tables import grants, principals
+from schemas.errors import UserError
+from schemas.ids import JobId
+
+_LOCK: Final = 0x6772616E74  # "grant": the advisory lock of changes of grants; SQLite has one writer anyway
+Held = Sequence[HeldRoles]
+
+
+class PrincipalStore:
+    """Principals and grants. Every method is one transaction; outages raise `RetriableError` CATALOG_UNAVAILABLE."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, new: Principal) -> None:
+        """Add a principal. Raises `UserError` PRINCIPAL_EXISTS."""
+        values = {name: getattr(new, name) for name in new.__dataclass_fields__}
+        try:
+            with self._database.write() as connection:
+                connection.execute(principals.insert().values(**values))
+        except sa.exc.IntegrityError as exc:
+            raise UserError("PRINCIPAL_EXISTS", f"a principal is already called {new.name!r}", name=new.name) from exc
+
+    def named(self, name: str) -> Principal | None:
+        """The principal of that name. None if there is none."""
+        return next(iter(self._select(principals.c.name == name)), None)
+
+    def page(self, *, after: str = "", limit: int) -> list[Principal]:
+        """Principals whose names come after one, by name."""
+        return self._select(principals.c.name > after, limit=limit)
+
+    def grants(self, scope: str) -> Held:
+        """Principals with a role in a scope, by name."""
+        with self._database.read() as connection:
+            return _held(connection, scope)
+
+    def replace_grants(
+        self,
+        scope: str,
+        wanted: Mapping[JobId, Collection[str]],
+        *,
+        now_ms: int,
+        check: Callable[[Held, Held], None],
+    ) -> tuple[Held, Held]:
+        """Replace all roles in a scope; returns those before and after.
+
+        `check` gets both and may raise; nothing has changed then. Changes are serialized, so that what it saw still
+        holds. Raises `UserError` UNKNOWN_PRINCIPAL.
+        """
+        with self._database.write() as connection:
+            if self._database.dialect == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+            before = _held(connection, scope)
+            kept = {(one.principal.principal_id, role) for one in before for role in one.roles}
+            roles = {(principal_id, role) for principal_id, held in wanted.items() for role in held}
+            _require(connection, {principal_id for principal_id, _ in roles})
+            for principal_id, role in kept - roles:
+                key = (grants.c.principal_id == principal_id) & (grants.c.role == role)
+                connection.execute(grants.delete().where(grants.c.scope == scope, key))
+            for principal_id, role in sorted(roles - kept):
+                connection.execute(
+                    grants.insert().values(principal_id=principal_id, scope=scope, role=role, granted_at_ms=now_ms)
+                )
+            after = _held(connection, scope)
+            check(before, after)
+            return before, after
+
+    def _select(self, *where: sa.ColumnElement[bool], limit: int | None = None) -> list[Principal]:
+        query = sa.select(principals).where(*where).order_by(principals.c.name).limit(limit)
+        with self._database.read() as connection:
+            return [principal_from_row(row) for row in connection.execute(query).mappings()]
+
+
+def principal_from_row(row: Mapping[Any, Any]) -> Principal:
+    """A row of `principals`."""
+    return Principal(**{name: row[name] for name in Principal.__dataclass_fields__})
+
+
+def _held(connection: sa.Connection, scope: str) -> Held:
+    query = (
+        sa.select(principals, grants.c.role)
+        .join(grants, grants.c.principal_id == principals.c.principal_id)
+        .where(grants.c.scope == scope)
+        .order_by(principals.c.name, grants.c.role)
+    )
+    found: dict[JobId, HeldRoles] = {}
+    for row in connection.execute(query).mappings():
+        earlier = found.get(row["principal_id"])
+        roles = (*(() if earlier is None else earlier.roles), row["role"])
+        found[row["principal_id"]] = HeldRoles(principal=principal_from_row(row), roles=roles)
+    return tuple(found.values())
+
+
+def _require(connection: sa.Connection, wanted: Collection[JobId]) -> None:
+    known = set(connection.scalars(sa.select(principals.c.principal_id).where(principals.c.principal_id.in_(wanted))))
+    if unknown := sorted(set(wanted) - known):
+        raise UserError(
+            "UNKNOWN_PRINCIPAL",
+            f"there is no principal {unknown[0]}; ask its owner for the id, which `GET /v1/me` shows",
+            principal=unknown[0],
+        )

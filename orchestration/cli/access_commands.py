@@ -1,0 +1,245 @@
+"""`muster login`, `muster tokens` and `muster grants`: access to the service, through the service."""
+
+import getpass
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestration.cli.commands import Answer, Done, Group, command, show_done
+from orchestration.cli.console import print_line, print_note, print_table
+from orchestration.cli.remote import meant_tenant, service, translated
+from orchestration.platform.deferred import deferred
+from schemas.errors import UserError
+
+if TYPE_CHECKING:
+    from orchestration.client.records import Grants, MadeToken, Principal, Token
+
+with deferred(__name__):
+    from orchestration.client import access, client
+
+TOP = Group("")
+tokens = Group("tokens", "muster tokens list", "muster tokens create laptop --role analyst --tenant acme")
+grants = Group("grants", "muster grants list --tenant acme")
+TOP.add_typer(tokens)
+TOP.add_typer(grants)
+Tenant = Annotated[
+    str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="Name of the tenant [the only one you have].")
+]
+OfDeployment = Annotated[bool, typer.Option("--deployment", help="Roles in the deployment, not in a tenant.")]
+PrincipalId = Annotated[str, typer.Argument(metavar="PRINCIPAL", help="Id of the person or service account.")]
+Roles = Annotated[list[str] | None, typer.Option("--role", metavar="ROLE", help="Role in the tenant (repeatable).")]
+
+
+@command(TOP, "login", "muster login https://muster.example", effect="reads", show=show_done, record=None)
+def login(
+    *,
+    url: Annotated[str, typer.Argument(metavar="URL", help="Address of the service.")],
+) -> Done:
+    """Keep a token for a service.
+
+    Asks for the token, or reads it from stdin.
+    """
+    with translated():
+        given = access.Access(url=url.rstrip("/"), token=_ask_token())
+        with client.Client(given) as found:
+            me = found.me()
+        file = access.save_access(given)
+    return Done(text=f"you are {me['name']} at {given.url}; the token is in {file}")
+
+
+def _ask_token() -> str:
+    text = getpass.getpass("Token: ") if sys.stdin.isatty() else sys.stdin.readline()
+    if not (token := text.strip()):
+        raise UserError("NO_TOKEN", "no token was given")
+    return token
+
+
+def _show_tokens(found: "Sequence[Token]") -> None:
+    if not found:
+        print_note("No tokens.")
+        return
+    print_table(
+        ("TOKEN", "NAME", "OF", "ROLES", "EXPIRES", "STATE"),
+        [
+            (t["token"], t["name"], t["principal"], _roles(t), t["expires_at"][:10], _state(t["revoked_at"]))
+            for t in found
+        ],
+    )
+
+
+def _roles(token: "Token") -> str:
+    held = {**({"the deployment": token["deployment"]} if token["deployment"] else {}), **token["tenants"]}
+    return ", ".join(f"{' '.join(roles)} in {scope}" for scope, roles in held.items())
+
+
+def _state(revoked_at: str | None) -> str:
+    return "" if revoked_at is None else f"revoked {revoked_at[:10]}"
+
+
+@command(
+    tokens, "list", "muster tokens list", "muster tokens list --tenant acme --json", effect="reads", show=_show_tokens
+)
+def list_tokens(
+    *,
+    tenant: Annotated[
+        str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="Tokens that reach this tenant.")
+    ] = None,
+) -> "list[Token]":
+    """List your tokens, or those that reach a tenant."""
+    with service() as found:
+        return list(found.tokens(tenant))
+
+
+def _show_made(made: "MadeToken") -> None:
+    print_line(made["secret"])
+    print_note(f"Token {made['token']} until {made['expires_at'][:10]}. It is not shown again.")
+
+
+@command(
+    tokens,
+    "create",
+    "muster tokens create laptop --role analyst",
+    "muster tokens create loader --role operator --for PRINCIPAL --days 365",
+    effect="remote",
+    show=_show_made,
+)
+def create_token(
+    *,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the token is for.")],
+    role: Roles = None,
+    tenant: Tenant = None,
+    deployment_role: Annotated[
+        list[str] | None, typer.Option("--deployment-role", metavar="ROLE", help="Role in the deployment (repeatable).")
+    ] = None,
+    for_: Annotated[
+        str | None, typer.Option("--for", metavar="PRINCIPAL", help="Service account of the tenant [yourself].")
+    ] = None,
+    days: Annotated[int | None, typer.Option("--days", metavar="DAYS", help="Lifetime [90], at most 365.")] = None,
+) -> "MadeToken":
+    """Make a token and print it, once.
+
+    It can do what its roles allow, as long as its owner has them too.
+    """
+    if for_ is not None and deployment_role:
+        raise typer.BadParameter("--for makes a token of one tenant: --deployment-role does not apply")
+    with service() as found:
+        if for_ is not None:
+            return found.create_service_token(meant_tenant(found, tenant), for_, name, role or (), days=days)
+        in_tenants = {meant_tenant(found, tenant): role} if role else {}
+        return found.create_token(name, tenants=in_tenants, deployment=deployment_role or (), days=days)
+
+
+def _show_revoked(token: "Token") -> None:
+    print_line(f"token {token['token']} {'is revoked' if token['revoked_at'] else 'reaches the tenant no more'}")
+
+
+@command(
+    tokens,
+    "revoke",
+    "muster tokens revoke TOKEN",
+    "muster tokens revoke TOKEN --tenant acme",
+    effect="remote",
+    show=_show_revoked,
+)
+def revoke_token(
+    *,
+    token: Annotated[str, typer.Argument(metavar="TOKEN", help="Id of the token, as `muster tokens list` shows it.")],
+    tenant: Annotated[
+        str | None,
+        typer.Option("--tenant", "-t", metavar="TENANT", help="Take only this tenant from it, whoever owns it."),
+    ] = None,
+) -> "Token":
+    """Revoke a token of yours, or take a tenant from any."""
+    with service() as found:
+        return found.revoke_token(token, tenant=tenant)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldGrants:
+    """The roles in a scope."""
+
+    scope: str
+    found: "Grants"
+
+    def as_record(self) -> Mapping[str, Any]:
+        """Plain JSON data."""
+        return {"scope": self.scope, "grants": self.found["items"]}
+
+
+def _show_grants(held: HeldGrants) -> None:
+    if not held.found["items"]:
+        print_note(f"Nobody has a role in {held.scope}.")
+        return
+    print_table(
+        ("PRINCIPAL", "NAME", "KIND", "ROLES"),
+        [(one["principal"], one["name"], one["kind"], " ".join(one["roles"])) for one in held.found["items"]],
+    )
+
+
+@command(
+    grants,
+    "list",
+    "muster grants list --tenant acme",
+    "muster grants list --deployment",
+    effect="reads",
+    show=_show_grants,
+)
+def list_grants(*, tenant: Tenant = None, deployment: OfDeployment = False) -> HeldGrants:
+    """List who has which roles."""
+    with service() as found:
+        scope = None if deployment else meant_tenant(found, tenant)
+        return HeldGrants(scope=scope or "the deployment", found=found.grants(scope))
+
+
+@command(
+    grants,
+    "set",
+    "muster grants set PRINCIPAL --role analyst --role operator --tenant acme",
+    "muster grants set PRINCIPAL --tenant acme",
+    effect="remote",
+    show=_show_grants,
+)
+def set_grants(
+    *,
+    principal: PrincipalId,
+    role: Annotated[
+        list[str] | None, typer.Option("--role", metavar="ROLE", help="Role to have (repeatable); none takes all away.")
+    ] = None,
+    tenant: Tenant = None,
+    deployment: OfDeployment = False,
+) -> HeldGrants:
+    """Set the roles of a person or service account.
+
+    Replaces those that it has in the tenant.
+    """
+    with service() as found:
+        scope = None if deployment else meant_tenant(found, tenant)
+        now = found.grants(scope)
+        wanted = {one["principal"]: one["roles"] for one in now["items"]} | {principal: role or []}
+        changed = found.replace_grants(scope, wanted, etag=now["etag"])
+        return HeldGrants(scope=scope or "the deployment", found=changed)
+
+
+def _show_principal(made: "Principal") -> None:
+    print_line(f"{made['kind']} {made['name']} is principal {made['principal']}")
+
+
+@command(
+    grants,
+    "create",
+    'muster grants create "nightly loader" --service',
+    effect="remote",
+    show=_show_principal,
+)
+def create_principal(
+    *,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the person or service account.")],
+    service_: Annotated[bool, typer.Option("--service", help="A service account, not a person.")] = False,
+) -> "Answer[Principal]":
+    """Create a person or a service account, without roles."""
+    with service() as found:
+        made = found.create_principal(name, kind="service" if service_ else "person")
+    return Answer(value=made, notes=["Give it roles with `muster grants set`."])

@@ -1,0 +1,42 @@
+"""What commands that go through the service share: the client, its errors, the tenant that is meant."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from orchestration.platform.deferred import deferred
+from schemas.errors import MusterError, UserError
+
+if TYPE_CHECKING:
+    from orchestration.client.client import Client
+
+with deferred(__name__):
+    from orchestration.client import access, client, errors
+
+
+@contextmanager
+def service() -> "Iterator[Client]":
+    """The service that the user has access to. Raises `MusterError` with the codes of the service."""
+    with translated(), client.Client(access.find_access()) as found:
+        yield found
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise the errors of the client as those of Muster, of the same kind and code."""
+    try:
+        yield
+    except errors.ApiError as exc:
+        record = {"kind": exc.kind, "code": exc.code, "message": exc.message, "detail": exc.values}
+        raise MusterError.from_record(record) from exc
+
+
+def meant_tenant(found: "Client", given: str | None) -> str:
+    """The tenant that is named, or else the only one of the caller. Raises `UserError` NO_TENANT."""
+    if given is not None:
+        return given
+    known = [one["tenant"] for one in found.tenants()]
+    if len(known) != 1:
+        names = ", ".join(known) or "none"
+        raise UserError("NO_TENANT", f"name the tenant with --tenant; yours are: {names}", tenants=known)
+    return known[0]

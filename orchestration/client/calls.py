@@ -1,0 +1,86 @@
+"""One call of the API: its target, its answer, its error."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from orchestration.client.errors import ApiError
+from orchestration.client.transport import Transport
+
+PROBLEM: Final = "application/problem+json"
+PAGE: Final = 500
+Query = Mapping[str, Any]
+
+
+class Calls:
+    """Sends calls with a token."""
+
+    def __init__(self, transport: Transport, token: str) -> None:
+        self._transport = transport
+        self._token = token
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *names: str,
+        query: Query | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[Any, Mapping[str, str]]:
+        """The JSON of an answer, and its headers. `names` fill the braces of the path. Raises `ApiError`."""
+        target = "/v1" + path.format(*(quote(name, safe="") for name in names))
+        if given := {name: value for name, value in (query or {}).items() if value not in (None, [], ())}:
+            target += "?" + urlencode(given, doseq=True)
+        sent = {"Authorization": f"Bearer {self._token}", "Accept": "application/json", **(headers or {})}
+        content = None
+        if body is not None:
+            content = json.dumps(body).encode()
+            sent["Content-Type"] = "application/json"
+        status, received, answer = self._transport.send(method, target, sent, content)
+        if 200 <= status < 300:
+            return _json(answer, status), received
+        raise _error(status, received, answer)
+
+    def pages(self, path: str, *names: str, query: Query | None = None, limit: int | None = None) -> Iterator[Any]:
+        """The items of a list, page by page, at most `limit`."""
+        cursor, left = None, limit
+        while left is None or left > 0:
+            size = PAGE if left is None else min(left, PAGE)
+            page, _ = self.call("GET", path, *names, query={**(query or {}), "limit": size, "cursor": cursor})
+            yield from page["items"]
+            cursor = page["next"]
+            left = None if left is None else left - len(page["items"])
+            if cursor is None:
+                return
+
+
+def _json(answer: bytes, status: int) -> Any:
+    try:
+        return json.loads(answer)
+    except ValueError as exc:
+        raise _foreign(status) from exc
+
+
+def _error(status: int, headers: Mapping[str, str], answer: bytes) -> ApiError:
+    if headers.get("content-type", "").partition(";")[0] != PROBLEM:
+        return _foreign(status)
+    problem = _json(answer, status)
+    return ApiError(
+        str(problem["code"]),
+        str(problem["detail"]),
+        kind=str(problem["kind"]),
+        status=status,
+        values=problem["values"],
+        request_id=str(problem["instance"]),
+    )
+
+
+def _foreign(status: int) -> ApiError:
+    return ApiError(
+        "NOT_MUSTER",
+        f"something else than Muster answered, with status {status}; check the address, and proxies on the way",
+        kind="user" if status < 500 else "retriable",
+        status=status,
+    )

@@ -1,0 +1,194 @@
+"""The operations of the API as methods. Lists are iterators that fetch pages as they are read."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, cast
+
+from orchestration.client.access import Access
+from orchestration.client.calls import Calls
+from orchestration.client.records import Grants, MadeToken, Me, Principal, Record, Roles, Tenant, Token
+from orchestration.client.transport import HttpTransport, Transport
+
+
+class Client:
+    """A service, as the owner of a token sees it. Every method raises `ApiError`. Not thread-safe."""
+
+    def __init__(self, access: Access, transport: Transport | None = None) -> None:
+        self._transport = transport or HttpTransport(access.url)
+        self._calls = Calls(self._transport, access.token)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._transport.close()
+
+    # Jobs
+
+    def jobs(
+        self,
+        tenant: str,
+        *,
+        kind: Sequence[str] = (),
+        audience: str | None = None,
+        state: Sequence[str] = (),
+        limit: int | None = None,
+    ) -> Iterator[Record]:
+        """Jobs of all kinds, newest first."""
+        query = {"kind": list(kind), "audience": audience, "state": list(state)}
+        return self._calls.pages("/tenants/{}/jobs", tenant, query=query, limit=limit)
+
+    def job(self, tenant: str, job: str) -> Record:
+        """A job with its history and progress."""
+        return self._get("/tenants/{}/jobs/{}", tenant, job)
+
+    def receipt(self, tenant: str, job: str) -> Record:
+        """The receipt of a job."""
+        return self._get("/tenants/{}/jobs/{}/receipt", tenant, job)
+
+    def rejects(self, tenant: str, job: str) -> Record:
+        """How many rows of a job were rejected, by code."""
+        return self._get("/tenants/{}/jobs/{}/rejects", tenant, job)
+
+    # Audiences, segments, schedules
+
+    def audiences(self, tenant: str) -> Iterator[Record]:
+        """Audiences by name."""
+        return self._calls.pages("/tenants/{}/audiences", tenant)
+
+    def audience(self, tenant: str, audience: str) -> Record:
+        """One audience."""
+        return self._get("/tenants/{}/audiences/{}", tenant, audience)
+
+    def versions(self, tenant: str, audience: str) -> Iterator[Record]:
+        """Kept versions of an audience, newest first."""
+        return self._calls.pages("/tenants/{}/audiences/{}/versions", tenant, audience)
+
+    def version(self, tenant: str, audience: str, version: int) -> Record:
+        """One kept version of an audience."""
+        return self._get("/tenants/{}/audiences/{}/versions/{}", tenant, audience, str(version))
+
+    def segments(self, tenant: str) -> Iterator[Record]:
+        """Segments by name."""
+        return self._calls.pages("/tenants/{}/segments", tenant)
+
+    def segment(self, tenant: str, segment: str) -> Record:
+        """One segment, with its partitions."""
+        return self._get("/tenants/{}/segments/{}", tenant, segment)
+
+    def rule_versions(self, tenant: str, segment: str) -> list[Record]:
+        """The rules that a segment has had, oldest first."""
+        return cast("list[Record]", self._get("/tenants/{}/segments/{}/versions", tenant, segment)["items"])
+
+    def schedules(self, tenant: str) -> Iterator[Record]:
+        """Schedules by name."""
+        return self._calls.pages("/tenants/{}/schedules", tenant)
+
+    def schedule(self, tenant: str, schedule: str) -> Record:
+        """One schedule."""
+        return self._get("/tenants/{}/schedules/{}", tenant, schedule)
+
+    def recipients(self, tenant: str, audience: str | None = None) -> list[Record]:
+        """Who is notified about an audience, or about all audiences."""
+        found = self._get("/tenants/{}/recipients", tenant, query={"audience": audience})
+        return cast("list[Record]", found["items"])
+
+    # Access
+
+    def grants(self, tenant: str | None) -> Grants:
+        """The roles in a tenant, or in the deployment (None)."""
+        path, names = _scoped(tenant, "/grants")
+        return _with_etag(self._calls.call("GET", path, *names))
+
+    def replace_grants(self, tenant: str | None, roles: Roles, *, etag: str) -> Grants:
+        """Replace all roles in a tenant, or in the deployment (None). `etag`: of the grants that were read."""
+        path, names = _scoped(tenant, "/grants")
+        items = [{"principal": principal, "roles": list(held)} for principal, held in roles.items()]
+        return _with_etag(self._calls.call("PUT", path, *names, body={"items": items}, headers={"If-Match": etag}))
+
+    def tokens(self, tenant: str | None) -> Iterator[Token]:
+        """Tokens that reach a tenant; or one's own, of all tenants (None). Newest first."""
+        path, names = _scoped(tenant, "/tokens")
+        return self._calls.pages(path, *names)
+
+    def create_token(
+        self,
+        name: str,
+        *,
+        tenants: Roles | None = None,
+        deployment: Sequence[str] = (),
+        days: int | None = None,
+    ) -> MadeToken:
+        """Make a token of one's own, limited to these roles."""
+        capped = {tenant: list(roles) for tenant, roles in (tenants or {}).items()}
+        body = {"name": name, "tenants": capped, "deployment": list(deployment), "days": days}
+        return cast(MadeToken, self._calls.call("POST", "/tokens", body=body)[0])
+
+    def create_service_token(
+        self, tenant: str, principal: str, name: str, roles: Sequence[str], *, days: int | None = None
+    ) -> MadeToken:
+        """Make a token of a service account of a tenant."""
+        body = {"name": name, "roles": list(roles), "days": days, "principal": principal}
+        return cast(MadeToken, self._calls.call("POST", "/tenants/{}/tokens", tenant, body=body)[0])
+
+    def revoke_token(self, token: str, *, tenant: str | None = None) -> Token:
+        """Revoke a token of one's own; or take a tenant from any that reaches it."""
+        path, names = _scoped(tenant, "/tokens/{}")
+        return cast(Token, self._calls.call("DELETE", path, *names, token)[0])
+
+    def audit(
+        self,
+        tenant: str,
+        *,
+        audience: str | None = None,
+        job: str | None = None,
+        since: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Record]:
+        """Who did what, newest first. `since`: RFC 3339, with an offset."""
+        query = {"audience": audience, "job": job, "since": since}
+        return self._calls.pages("/tenants/{}/audit", tenant, query=query, limit=limit)
+
+    # Deployment
+
+    def health(self) -> Record:
+        """The service's state and version."""
+        return self._get("/health")
+
+    def me(self) -> Me:
+        """The caller and its rights."""
+        return cast(Me, self._get("/me"))
+
+    def tenants(self) -> Iterator[Tenant]:
+        """The tenants in which the caller has a right."""
+        return self._calls.pages("/tenants")
+
+    def create_tenant(self, tenant: str) -> Tenant:
+        """Create a tenant."""
+        return cast(Tenant, self._calls.call("POST", "/tenants", body={"tenant": tenant})[0])
+
+    def principals(self) -> Iterator[Principal]:
+        """People and service accounts."""
+        return self._calls.pages("/principals")
+
+    def create_principal(self, name: str, *, kind: str) -> Principal:
+        """Create a `person` or a `service` account, without roles."""
+        return cast(Principal, self._calls.call("POST", "/principals", body={"name": name, "kind": kind})[0])
+
+    def _get(self, path: str, *names: str, query: Mapping[str, Any] | None = None) -> Record:
+        return cast(Record, self._calls.call("GET", path, *names, query=query)[0])
+
+
+def _scoped(tenant: str | None, path: str) -> tuple[str, tuple[str, ...]]:
+    return (path, ()) if tenant is None else ("/tenants/{}" + path, (tenant,))
+
+
+def _with_etag(answer: tuple[Any, Mapping[str, str]]) -> Grants:
+    record, headers = answer
+    return {"items": record["items"], "etag": headers["etag"]}

@@ -1,0 +1,74 @@
+"""What the API answers, as types. docs/openapi.json describes every member; jobs keep their members as they are."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+Record = Mapping[str, Any]
+"""A job, receipt, audience, segment, schedule or audit entry."""
+
+
+class Principal(TypedDict):
+    """A person or a service account."""
+
+    principal: str
+    kind: str
+    name: str
+    created_at: str
+
+
+class HeldRoles(Principal):
+    """A principal with its roles in a scope."""
+
+    roles: list[str]
+
+
+class Grants(TypedDict):
+    """The roles in a scope, with the ETag of their revision."""
+
+    items: list[HeldRoles]
+    etag: str
+
+
+class Token(TypedDict):
+    """A token without its secret, and the roles that it is limited to."""
+
+    token: str
+    name: str
+    principal: str
+    deployment: list[str]
+    tenants: dict[str, list[str]]
+    created_at: str
+    expires_at: str
+    revoked_at: str | None
+
+
+class MadeToken(Token):
+    """A new token. `secret` is shown this once."""
+
+    secret: str
+
+
+class Rights(TypedDict):
+    """Actions that the caller may take at this moment."""
+
+    deployment: list[str]
+    every_tenant: list[str]
+    tenants: dict[str, list[str]]
+
+
+class Me(Principal):
+    """The caller."""
+
+    token: Token
+    rights: Rights
+
+
+class Tenant(TypedDict):
+    """A tenant, and what the caller may do in it."""
+
+    tenant: str
+    actions: list[str]
+
+
+Roles = Mapping[str, Sequence[str]]
+"""Roles by principal, or by tenant."""

@@ -1,0 +1,78 @@
+"""HTTP/1.1 over one connection, kept open between requests."""
+
+import http.client
+import ssl
+from collections.abc import Mapping
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+from orchestration.client.errors import ApiError
+
+TIMEOUT_S: Final = 30.0
+MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
+Answer = tuple[int, Mapping[str, str], bytes]
+"""Status, headers with names in lower case, body."""
+
+
+class Transport(Protocol):
+    """Sends requests. Raises `ApiError` API_UNREACHABLE without an answer. Redirects are not followed."""
+
+    def send(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        """The answer to a request."""
+
+    def close(self) -> None:
+        """Close the connection; the next request opens another."""
+
+
+class HttpTransport:
+    """`Transport` by `http.client`, which loads in a quarter of the time of others. Proxies are not used."""
+
+    def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
+        parts = urlsplit(url)
+        self._url = url
+        self._base = parts.path.rstrip("/")
+        host = parts.hostname or ""
+        self._connection = (
+            http.client.HTTPSConnection(host, parts.port, timeout=timeout_s, context=ssl.create_default_context())
+            if parts.scheme == "https"
+            else http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
+        )
+
+    def send(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        """See `Transport.send`. A read is sent again if the service had closed the idle connection meanwhile."""
+        try:
+            return self._send(method, target, headers, body)
+        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError) as exc:
+            self.close()
+            if method != "GET":
+                raise self._unreachable(exc) from exc
+        except (OSError, http.client.HTTPException) as exc:
+            self.close()
+            raise self._unreachable(exc) from exc
+        try:
+            return self._send(method, target, headers, body)
+        except (OSError, http.client.HTTPException) as exc:
+            self.close()
+            raise self._unreachable(exc) from exc
+
+    def _send(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        self._connection.request(method, self._base + target, body, dict(headers))
+        answer = self._connection.getresponse()
+        content = answer.read(MAX_ANSWER_BYTES + 1)
+        if len(content) > MAX_ANSWER_BYTES:
+            self.close()
+            raise ApiError("ANSWER_TOO_LARGE", f"the answer has more than {MAX_ANSWER_BYTES} bytes", kind="fatal")
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, content
+
+    def close(self) -> None:
+        """See `Transport.close`."""
+        self._connection.close()
+
+    def _unreachable(self, exc: Exception) -> ApiError:
+        why = str(exc) or type(exc).__name__
+        return ApiError(
+            "API_UNREACHABLE",
+            f"the service does not answer at {self._url} ({why}); start the embedded stack with `muster up`, or name "
+            "another service with `muster login URL`",
+            kind="retriable",
+        )

@@ -1,0 +1,45 @@
+"""Published versions, read without pyiceberg: for the service."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from connectors.lake.history_file import parse_history
+from orchestration.catalog.engine import Database
+from orchestration.catalog.lake_tables import metadata_location
+from orchestration.catalog.records import Audience
+from schemas.errors import FatalError, RetriableError, UserError
+from schemas.layout import audience_prefix, s3_uri, split_s3_uri
+from segmentation.publishing import VersionHistory
+
+if TYPE_CHECKING:
+    from connectors.storage.objects import ObjectStore
+
+TRIES: Final = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionHistories:
+    """Histories of audiences, as `VersionStore` reads them. `objects` is called when needed: boto3 loads slowly."""
+
+    database: Database
+    bucket: str
+    objects: "Callable[[], ObjectStore]"
+
+    def of(self, audience: Audience) -> VersionHistory:
+        """The history of an audience; empty before the first publish.
+
+        Raises `RetriableError` CATALOG_UNAVAILABLE, LAKE_UNAVAILABLE, S3_UNAVAILABLE, `FatalError` LAKE_UNREADABLE.
+        """
+        location = s3_uri(self.bucket, audience_prefix(audience.tenant, audience.audience_id))
+        for _ in range(TRIES):
+            uri = metadata_location(self.database, audience.tenant, location)
+            if uri is None:
+                return VersionHistory()
+            try:
+                return parse_history(self.objects().get(*split_s3_uri(uri)), uri)
+            except UserError as exc:
+                if exc.code != "SOURCE_GONE":  # our own bucket: nothing that a customer could repair
+                    raise FatalError("LAKE_UNREADABLE", f"{uri}: {exc}", uri=uri) from exc
+                # So many versions were published meanwhile that the file was cleaned up: another one is current.
+        raise RetriableError("LAKE_UNAVAILABLE", f"audience {audience.name} is changing too fast to be read; try again")

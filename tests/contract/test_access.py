@@ -1,0 +1,156 @@
+"""Principals, grants and tokens in the catalog, on every database that may hold it."""
+
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from orchestration.access.grants import check_administrators
+from orchestration.catalog import migrate
+from orchestration.catalog.access_records import ApiToken, HeldRoles, Principal
+from orchestration.catalog.api_tokens import TokenStore
+from orchestration.catalog.audit import AuditEntry, AuditTrail
+from orchestration.catalog.engine import Database
+from orchestration.catalog.principals import PrincipalStore
+from orchestration.platform.settings import Secret
+from schemas.errors import MusterError, UserError
+from schemas.ids import JobId, TenantName
+from tests.contract.test_catalog import database, job_number, url  # noqa: F401  # fixtures
+
+ACME, BETA = TenantName("acme"), TenantName("beta")
+ANN, BOB = job_number(1), job_number(2)
+
+
+def unchecked(before: Sequence[HeldRoles], after: Sequence[HeldRoles]) -> None:
+    """Allow every change."""
+
+
+@pytest.fixture
+def principals(database: Database) -> PrincipalStore:  # noqa: F811
+    store = PrincipalStore(database)
+    for principal_id, name in ((ANN, "ann"), (BOB, "bob")):
+        store.add(Principal(principal_id=principal_id, kind="person", name=name, created_at_ms=1))
+    return store
+
+
+@pytest.fixture
+def tokens(database: Database, principals: PrincipalStore) -> TokenStore:  # noqa: F811
+    return TokenStore(database)
+
+
+def token(number: int, owner: JobId = ANN, cap: Sequence[tuple[str, str]] = ((ACME, "viewer"),)) -> ApiToken:
+    return ApiToken(
+        token_id=job_number(number),
+        principal_id=owner,
+        name=f"token {number}",
+        digest=f"{number:064x}",
+        created_at_ms=number,
+        expires_at_ms=number + 100,
+        revoked_at_ms=None,
+        cap=tuple(cap),
+    )
+
+
+def test_a_name_belongs_to_one_principal(principals: PrincipalStore) -> None:
+    with pytest.raises(UserError) as refused:
+        principals.add(Principal(principal_id=job_number(3), kind="service", name="ann", created_at_ms=1))
+    assert refused.value.code == "PRINCIPAL_EXISTS"
+    assert [one.name for one in principals.page(limit=9)] == ["ann", "bob"]
+    assert [one.name for one in principals.page(after="ann", limit=1)] == ["bob"]
+    assert principals.named("carol") is None
+
+
+def test_grants_of_one_scope_are_replaced_and_those_of_others_stay(principals: PrincipalStore) -> None:
+    principals.replace_grants(BETA, {ANN: ["viewer"]}, now_ms=1, check=unchecked)
+    principals.replace_grants(ACME, {ANN: ["viewer", "analyst"], BOB: ["admin"]}, now_ms=1, check=unchecked)
+    before, after = principals.replace_grants(ACME, {ANN: ["analyst", "operator"]}, now_ms=2, check=unchecked)
+    assert [(one.principal.name, one.roles) for one in before] == [("ann", ("analyst", "viewer")), ("bob", ("admin",))]
+    assert [(one.principal.name, one.roles) for one in after] == [("ann", ("analyst", "operator"))]
+    assert principals.grants(ACME) == after
+    assert [one.roles for one in principals.grants(BETA)] == [("viewer",)]
+
+
+def test_a_refused_change_of_grants_changes_nothing(principals: PrincipalStore) -> None:
+    principals.replace_grants(ACME, {ANN: ["admin"]}, now_ms=1, check=unchecked)
+    held = principals.grants(ACME)
+    for wanted, check in (({BOB: ["viewer"]}, check_administrators), ({job_number(9): ["admin"]}, unchecked)):
+        with pytest.raises(UserError):
+            principals.replace_grants(ACME, wanted, now_ms=2, check=check)
+    assert principals.grants(ACME) == held
+
+
+def test_of_two_administrators_that_remove_each_other_at_once_one_stays(principals: PrincipalStore) -> None:
+    principals.replace_grants(ACME, {ANN: ["admin"], BOB: ["admin"]}, now_ms=1, check=unchecked)
+    start, refused = threading.Barrier(2), []
+
+    def remove(other: JobId) -> None:
+        def check(before: Sequence[HeldRoles], after: Sequence[HeldRoles]) -> None:
+            if other not in {one.principal.principal_id for one in before}:
+                raise UserError("STALE", "the other one was faster")
+            check_administrators(before, after)
+
+        start.wait()
+        try:
+            principals.replace_grants(ACME, {BOB if other == ANN else ANN: ["admin"]}, now_ms=2, check=check)
+        except MusterError as exc:
+            refused.append(exc.code)
+
+    threads = [threading.Thread(target=remove, args=(other,)) for other in (ANN, BOB)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(principals.grants(ACME)) == 1
+    assert refused in ([], ["STALE"])
+
+
+def test_a_token_comes_back_with_its_owner_and_the_owners_present_grants(
+    principals: PrincipalStore, tokens: TokenStore
+) -> None:
+    cap = ((ACME, "viewer"), (BETA, "analyst"))
+    tokens.add(token(11, cap=cap))
+    tokens.add(token(12, BOB))
+    principals.replace_grants(ACME, {ANN: ["admin"], BOB: ["viewer"]}, now_ms=1, check=unchecked)
+    found = tokens.credentials(job_number(11))
+    assert found is not None
+    assert (found.token, found.principal.name) == (token(11, cap=cap), "ann")
+    assert found.granted == {(ACME, "admin")}
+    assert tokens.credentials(job_number(13)) is None
+
+
+def test_tokens_are_listed_by_owner_and_by_scope_newest_first(tokens: TokenStore) -> None:
+    for one in (token(11), token(12, BOB), token(13, cap=((BETA, "viewer"), (ACME, "admin"))), token(14, BOB, ())):
+        tokens.add(one)
+    assert [one.token_id for one in tokens.page(limit=9)] == [job_number(n) for n in (14, 13, 12, 11)]
+    assert [one.token_id for one in tokens.page(principal_id=ANN, limit=9)] == [job_number(13), job_number(11)]
+    assert [one.token_id for one in tokens.page(scope=ACME, limit=2)] == [job_number(13), job_number(12)]
+    assert [one.token_id for one in tokens.page(scope=ACME, before=job_number(12), limit=9)] == [job_number(11)]
+    assert tokens.page(scope=BETA, limit=9)[0].cap == ((ACME, "admin"), (BETA, "viewer"))
+
+
+def test_a_token_is_revoked_once_and_by_its_owner_alone_if_one_is_named(tokens: TokenStore) -> None:
+    tokens.add(token(11))
+    with pytest.raises(UserError) as refused:
+        tokens.revoke(job_number(11), principal_id=BOB, now_ms=5)
+    assert refused.value.code == "UNKNOWN_TOKEN"
+    assert tokens.revoke(job_number(11), principal_id=ANN, now_ms=5).revoked_at_ms == 5
+    assert tokens.revoke(job_number(11), now_ms=6).revoked_at_ms == 5
+
+
+def test_a_scope_is_taken_from_a_token_and_the_last_one_revokes_it(tokens: TokenStore) -> None:
+    tokens.add(token(11, cap=((ACME, "viewer"), (BETA, "viewer"))))
+    assert tokens.revoke_in(job_number(11), ACME, now_ms=5).cap == ((BETA, "viewer"),)
+    with pytest.raises(UserError):
+        tokens.revoke_in(job_number(11), ACME, now_ms=5)
+    with pytest.raises(UserError):
+        tokens.revoke_in(job_number(11), BETA, principal_id=BOB, now_ms=5)
+    assert tokens.revoke_in(job_number(11), BETA, now_ms=6).revoked_at_ms == 6
+
+
+def test_an_entry_of_the_release_before_belongs_to_no_tenant(url: Secret, database: Database) -> None:  # noqa: F811
+    trail = AuditTrail(database)
+    trail.append(AuditEntry(entry_id=job_number(1), at_ms=1, actor="a", action="b", object="acme/c", arguments={}))
+    migrate.downgrade(url, "0008")
+    migrate.upgrade(url)
+    assert [(entry.object, entry.tenant, entry.principal) for entry in trail.search()] == [("acme/c", None, None)]
+    assert trail.page(ACME, limit=9) == []

@@ -1,0 +1,99 @@
+"""Requests to an ASGI application in this process: what a server would pass on, without sockets."""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from starlette.types import ASGIApp, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Names of headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+class AsgiClient:
+    """Sends requests one after the other, in an event loop of its own. `close` it at the end."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._runner = asyncio.Runner()
+
+    def close(self) -> None:
+        """End the loop."""
+        self._runner.close()
+
+    def get(self, path: str, **given: Any) -> Answer:
+        """A GET."""
+        return self.send("GET", path, **given)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str | None = None,
+        body: Any = None,
+        raw: Sequence[bytes] | None = None,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        host: str | None = "127.0.0.1:18480",
+        cut_off: bool = False,
+    ) -> Answer:
+        """One request. `body` is sent as JSON; `raw` are the chunks of any other body, which may be `cut_off`."""
+        chunks = [b"" if body is None else json.dumps(body).encode()] if raw is None else list(raw)
+        pairs = [("host", host)] if host is not None else []
+        if token is not None:
+            pairs.append(("authorization", f"Bearer {token}"))
+        if body is not None or raw is not None:
+            pairs.append(("content-type", "application/json"))
+        pairs += [(name.lower(), value) for name, value in (headers or {}).items()]
+        scope = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": method,
+            "path": path,
+            "raw_path": quote(path).encode(),
+            "query_string": urlencode(query or {}, doseq=True).encode(),
+            "headers": [(name.encode(), value.encode("latin-1")) for name, value in pairs],
+            "scheme": "http",
+            "server": ("127.0.0.1", 18480),
+            "client": ("127.0.0.1", 1),
+            "root_path": "",
+        }
+        return self._runner.run(self._send(scope, chunks, cut_off=cut_off))
+
+    async def _send(self, scope: dict[str, Any], chunks: list[bytes], *, cut_off: bool) -> Answer:
+        sent: list[Message] = []
+
+        async def receive() -> Message:
+            if chunks:
+                chunk = chunks.pop(0)
+                return {"type": "http.request", "body": chunk, "more_body": bool(chunks) or cut_off}
+            if cut_off:
+                return {"type": "http.disconnect"}
+            await asyncio.Event().wait()  # the client stays and sends nothing more
+            raise AssertionError
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        await self._app(scope, receive, send)
+        start = sent[0]
+        return Answer(
+            start["status"],
+            {name.decode(): value.decode() for name, value in start["headers"]},
+            b"".join(message.get("body", b"") for message in sent[1:]),
+        )

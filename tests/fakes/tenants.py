@@ -1,0 +1,291 @@
+"""Two tenants with equal names of everything, one principal for each role, and canaries in all that beta owns."""
+
+import json
+import shutil
+import sqlite3
+import tempfile
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, cast
+
+from connectors.lake.snapshots import history_properties, summary_properties
+from connectors.storage.objects import ObjectStore
+from orchestration.access.authentication import Caller, authenticate
+from orchestration.access.grants import DAY_MS
+from orchestration.access.policy import DEPLOYMENT, DEPLOYMENT_ROLES, TENANT_ROLES
+from orchestration.access.stores import Stores
+from orchestration.access.tokens import Token
+from orchestration.catalog.access_records import ApiToken, Principal, PrincipalKind
+from orchestration.catalog.records import JobError, NewExport, NewJob, Retention
+from orchestration.catalog.schedules import Schedule
+from orchestration.catalog.segment_records import NewRule
+from orchestration.catalog.segments import SegmentStore
+from orchestration.platform.clock import now_ms
+from orchestration.platform.settings import Secret, Settings
+from schemas.columns import Column, RowSchema
+from schemas.digest import Digest
+from schemas.ids import Attempt, AudienceName, JobId, TenantName, Version, new_job_id
+from schemas.import_spec import ImportSpec
+from schemas.layout import audience_prefix, s3_uri
+from segmentation.rules.parser import parse_rule
+from segmentation.versions import VersionInfo
+from tests.fakes.catalog import migrated, without_fsync
+from tests.fakes.objects import InMemoryObjects
+
+ACME, BETA = TenantName("acme"), TenantName("beta")
+TENANTS: Final = (ACME, BETA)
+CANARY: Final = "canary4711"
+"""In every text that belongs to beta, and in nothing of acme."""
+ONLY_BETA: Final = f"-{CANARY}"
+"""Ends the names of things that only beta has."""
+VIP, BUYERS, NIGHTLY = AudienceName("vip"), AudienceName("buyers"), "nightly"
+PARTITIONS: Final = 8
+AT_MS: Final = 1_795_000_000_000
+
+
+def id_of(tenant: str, number: int) -> JobId:
+    """The id of thing `number` of a tenant; ids of both tenants alternate in time."""
+    return new_job_id(AT_MS + 2 * number + (tenant == BETA), f"{tenant:_<10}".encode()[:10])
+
+
+JOB, FAILED_JOB, DUPLICATE, EXPORT = 1, 2, 3, 4
+
+
+ICEBERG_TABLES: Final = """CREATE TABLE iceberg_tables (
+    catalog_name VARCHAR(255) NOT NULL, table_namespace VARCHAR(255) NOT NULL, table_name VARCHAR(255) NOT NULL,
+    metadata_location VARCHAR(1000), previous_metadata_location VARCHAR(1000), iceberg_type VARCHAR(5),
+    PRIMARY KEY (catalog_name, table_namespace, table_name))"""
+"""As pyiceberg makes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """`tokens`: of the principal with a role, by "tenant-role" or "deployment-role"; and "stranger" without any."""
+
+    settings: Settings
+    stores: Stores
+    tokens: dict[str, Token]
+    principals: dict[str, JobId]
+
+    def caller(self, name: str) -> Caller:
+        """The caller with a token."""
+        return authenticate(
+            self.stores.tokens, self.tokens[name].text.reveal(), request_id=id_of("acme", 99), now_ms=now_ms()
+        )
+
+    def add_token(self, principal: str, cap: set[tuple[str, str]], number: int, **changes: Any) -> Token:
+        """Another token of a principal."""
+        token = Token.make(new_job_id(AT_MS, f"{number:010}".encode()), number.to_bytes(32, "big"))
+        values = {
+            "token_id": token.token_id,
+            "principal_id": self.principals[principal],
+            "name": f"token of {principal}",
+            "digest": token.digest,
+            "created_at_ms": now_ms(),
+            "expires_at_ms": now_ms() + DAY_MS,
+            "revoked_at_ms": None,
+            "cap": tuple(sorted(cap)),
+        }
+        self.stores.tokens.add(ApiToken(**{**values, **changes}))
+        return token
+
+
+def make_world(folder: Path) -> World:
+    """A world in a new catalog. It is filled once per process; each call copies that file."""
+    content, tokens, principals = _filled()
+    file = folder / "catalog.db"
+    file.write_bytes(content)
+    settings = Settings(home=folder, catalog_url=Secret(f"sqlite:///{file}"))
+    stores, objects = Stores.of(settings), cast(ObjectStore, _lake())
+    histories = replace(stores.histories, objects=lambda: objects)
+    stores = replace(stores, histories=histories)
+    return World(settings=settings, stores=stores, tokens=dict(tokens), principals=dict(principals))
+
+
+def metadata_key(tenant: str, suffix: str = "") -> str:
+    """Key of the metadata file of an audience in the lake bucket."""
+    number = 13 if suffix else 10
+    return f"{audience_prefix(TenantName(tenant), id_of(tenant, number))}metadata/00002.metadata.json"
+
+
+@cache
+def _lake() -> InMemoryObjects:
+    """Two versions of every audience."""
+    objects = InMemoryObjects()
+    for tenant, suffix in ((ACME, ""), (BETA, ""), (BETA, ONLY_BETA)):
+        objects.put("lake", metadata_key(tenant, suffix), json.dumps(_metadata(tenant)).encode())
+    return objects
+
+
+def _metadata(tenant: str) -> dict[str, Any]:
+    """Metadata of a table, as far as they are read."""
+    mark = CANARY if tenant == BETA else "plain"
+    first = VersionInfo(
+        version=Version(1),
+        snapshot_id=2**62 + 1,
+        import_id=id_of(tenant, JOB),
+        attempt=Attempt(1),
+        mode="replace",
+        order_key="1",
+        partitions=PARTITIONS,
+        partitioner="murmur2",
+        row_schema=RowSchema(columns=(Column(name=f"c_{mark}", type="long"),)),
+        members=3,
+        digest=Digest(schema_id="0" * 16, count=3),
+        base_version=None,
+        source_version=None,
+        counts=None,
+        published_at=datetime(2026, 11, 28, tzinfo=UTC),
+        reason=mark,
+    )
+    infos = (first, replace(first, version=Version(2), snapshot_id=2**62 + 2))
+    return {
+        "format-version": 2,
+        "snapshots": [
+            {"snapshot-id": one.snapshot_id, "summary": {"operation": "overwrite", **summary_properties(one, (), "")}}
+            for one in infos
+        ],
+        "refs": {
+            "main": {"snapshot-id": infos[-1].snapshot_id, "type": "branch"},
+            **{f"v{one.version}": {"snapshot-id": one.snapshot_id, "type": "tag"} for one in infos},
+        },
+        "properties": history_properties(infos[-1], None),
+    }
+
+
+@cache
+def _filled() -> tuple[bytes, dict[str, Token], dict[str, JobId]]:
+    folder = Path(tempfile.mkdtemp(prefix="muster-world-"))
+    try:
+        url = Secret(f"sqlite:///{folder / 'catalog.db'}")
+        migrated(url)
+        settings = Settings(home=folder, catalog_url=url)
+        world = World(settings=settings, stores=Stores.of(settings), tokens={}, principals={})
+        with without_fsync():
+            _fill_world(world)
+        world.stores.database.close()
+        with closing(sqlite3.connect(folder / "catalog.db")) as connection:  # move the whole WAL into the file
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return (folder / "catalog.db").read_bytes(), world.tokens, world.principals
+    finally:
+        shutil.rmtree(folder)
+
+
+def _fill_world(world: World) -> None:
+    stores = world.stores
+    with stores.database.write() as connection:
+        connection.exec_driver_sql(ICEBERG_TABLES)
+        for tenant, suffix in ((ACME, ""), (BETA, ""), (BETA, ONLY_BETA)):
+            location = s3_uri("lake", metadata_key(tenant, suffix))
+            row = ("muster", tenant, VIP + suffix, location)
+            connection.exec_driver_sql("INSERT INTO iceberg_tables VALUES (?, ?, ?, ?, NULL, 'TABLE')", row)
+    for tenant in TENANTS:
+        _fill(stores, tenant)
+    roles: list[tuple[str, str]] = [(tenant, role) for tenant in TENANTS for role in TENANT_ROLES]
+    roles += [(DEPLOYMENT, role) for role in DEPLOYMENT_ROLES]
+    for number, (scope, role) in enumerate([*roles, ("", "")]):
+        name = f"{scope or 'deployment'}-{role}" if role else "stranger"
+        principal = JobId(new_job_id(AT_MS + number, b"principal_"))
+        kind: PrincipalKind = "service" if role == "operator" else "person"
+        shown = f"{name} {CANARY}" if scope == BETA else name
+        stores.principals.add(Principal(principal_id=principal, kind=kind, name=shown, created_at_ms=AT_MS))
+        world.principals[name] = principal
+        cap: set[tuple[str, str]] = {(scope, role)} if role else {(tenant, "admin") for tenant in TENANTS}
+        token_name = f"{CANARY} of {name}" if scope == BETA else f"of {name}"
+        world.tokens[name] = world.add_token(name, cap, number, name=token_name)
+    for scope in (*TENANTS, DEPLOYMENT):
+        held = {world.principals[f"{scope or 'deployment'}-{role}"]: {role} for one, role in roles if one == scope}
+        stores.principals.replace_grants(scope, held, now_ms=AT_MS, check=lambda *_: None)
+
+
+def _fill(stores: Stores, tenant: TenantName) -> None:
+    for number, suffix in enumerate(("", ONLY_BETA) if tenant == BETA else ("",)):
+        _fill_named(stores, tenant, suffix, 10 + 3 * number)
+    _fill_jobs(stores, tenant)
+
+
+def _fill_named(stores: Stores, tenant: TenantName, suffix: str, number: int) -> None:
+    mark = CANARY if tenant == BETA else "plain"
+    stores.audiences.add_tenant(tenant, AT_MS)
+    spec = ImportSpec(id_column=f"id_{mark}")
+    name = AudienceName(VIP + suffix)
+    audience = stores.audiences.create(tenant, name, new_id=id_of(tenant, number), now_ms=AT_MS, spec=spec)
+    stores.audiences.configure(audience.audience_id, spec=spec, retention=Retention(versions=3 + len(mark)))
+    text = f'ever("{mark}")'
+    SegmentStore(stores.database).create(
+        tenant,
+        AudienceName(BUYERS + suffix),
+        NewRule(text=text, timezone=None, rule=parse_rule(text)),
+        new_id=id_of(tenant, number + 1),
+        author=mark,
+        now_ms=AT_MS,
+    )
+    stores.schedules.add(
+        Schedule(
+            schedule_id=id_of(tenant, number + 2),
+            tenant=tenant,
+            name=NIGHTLY + suffix,
+            kind="import",
+            expression="cron(0 6 * * ? *)",
+            timezone="UTC",
+            request={"tenant": tenant, "audience": name, "bucket": mark, "key": "a.csv"},
+            enabled=True,
+            created_at_ms=AT_MS,
+            next_due_ms=AT_MS + DAY_MS,
+        )
+    )
+
+
+def _fill_jobs(stores: Stores, tenant: TenantName) -> None:
+    mark = CANARY if tenant == BETA else "plain"
+    audience = stores.audiences.get(tenant, VIP)
+    stores.recipients.replace(tenant, None, "email", [f"{mark}@{tenant}.example"])
+    for number in (JOB, FAILED_JOB, DUPLICATE):
+        stores.jobs.register(_job(tenant, number, mark, audience.audience_id))
+    evidence = {
+        "rows": 5,
+        "accepted": 3,
+        "rejected": 2,
+        "rejected_by_code": {f"BAD_{mark}": 2},
+        "partitions": [str(Digest(schema_id="0" * 16, count=3 if part == 0 else 0)) for part in range(PARTITIONS)],
+    }
+    stores.jobs.put(id_of(tenant, JOB), evidence=evidence, outcome={"version": 1, "members": 3, "note": mark})
+    receipt = {"job": id_of(tenant, JOB), "tenant": tenant, "rows": 5, "accepted": 3, "rejected": 2, "note": mark}
+    stores.jobs.put_receipt(id_of(tenant, JOB), receipt)
+    error = JobError(kind="user", code="EMPTY_FILE", message=f"{mark} has no rows", detail={})
+    stores.jobs.fail(id_of(tenant, FAILED_JOB), error, now_ms=AT_MS + 1)
+    stores.exports.register(
+        NewExport(
+            job_id=id_of(tenant, EXPORT),
+            tenant=tenant,
+            audience=VIP,
+            audience_id=audience.audience_id,
+            request={"to": f"s3://{mark}/out/"},
+            leases=(),
+            execution=None,
+            retry_of=None,
+            created_at_ms=AT_MS,
+        )
+    )
+
+
+def _job(tenant: TenantName, number: int, mark: str, audience_id: JobId) -> NewJob:
+    return NewJob(
+        job_id=id_of(tenant, number),
+        tenant=tenant,
+        audience=VIP,
+        audience_id=audience_id,
+        mode="replace",
+        partitions=PARTITIONS,
+        spec=ImportSpec(),
+        source={"bucket": mark, "key": f"{mark}.csv", "size": 10},
+        small=True,
+        order_key="1",
+        dedupe_key=f"{tenant} {JOB if number == DUPLICATE else number}",
+        execution=None,
+        retry_of=None,
+        created_at_ms=AT_MS + number,
+    )

@@ -1,0 +1,161 @@
+"""The service as a process: part of the embedded stack, its limits, and how it stops."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+
+from orchestration.access.stores import Stores
+from orchestration.api.application import application
+from orchestration.api.server import ImpatientProtocol, server
+from orchestration.api.service import Service
+from orchestration.catalog import migrate
+from orchestration.local.home import Home
+from orchestration.local.status import read_status
+from orchestration.platform.settings import Secret, Settings
+from tests.conftest import StartStack
+from tests.faults.waiting import until
+from tests.servers.ports import free_port
+
+pytestmark = pytest.mark.integration
+
+
+def call(port: int, method: str, path: str, token: str | None = None, body: Any = None) -> tuple[int, Any]:
+    headers = {"Content-Type": "application/json"} if body is not None else {}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+
+def accepts(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+@contextmanager
+def running(home: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """The service on a free port, with a migrated catalog."""
+    migrate.upgrade(Secret(f"sqlite:///{home / 'catalog.db'}"))
+    port = free_port()
+    env = {
+        "PATH": os.environ["PATH"],
+        "MUSTER_HOME": str(home),
+        "MUSTER_API_URL": f"http://127.0.0.1:{port}",
+        "MUSTER_METRICS_PORT": "0",
+    }
+    process = subprocess.Popen([sys.executable, "-m", "orchestration.api"], env=env, stderr=subprocess.PIPE)
+    try:
+        until(lambda: accepts(port) or process.poll() is not None, "the service listens or ends")
+        yield process, port
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_the_embedded_stack_has_the_service_with_a_token_for_its_owner(start_stack: StartStack) -> None:
+    settings = start_stack(parts=("catalog", "api"))
+    home = Home(path=settings.home)
+    status = read_status(home)
+    (api,) = [part for part in status.parts if part.name == "api"]
+    port = int(settings.api_url.rpartition(":")[2])
+    assert (str(api.state), api.ports) == ("ready", (port,))
+    file = settings.home / "api" / "token"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    token = file.read_text().strip()
+    assert call(port, "GET", "/v1/health")[0] == 200
+    assert call(port, "GET", "/v1/me")[0] == 401
+    code, me = call(port, "GET", "/v1/me", token)
+    assert (code, me["name"], me["rights"]["deployment"]) == (
+        200,
+        "owner",
+        ["manage_access", "manage_deployment", "own_account", "read_deployment"],
+    )
+    address = (settings.home / "metrics" / "api").read_text().strip()
+    with urlopen(f"http://{address}/metrics") as scraped:
+        assert b'muster_api_requests_total{operation="get_me",status="200"} 1.0' in scraped.read()
+    assert token not in home.log_file("api").read_text()
+
+
+def test_a_stop_answers_what_was_begun_and_takes_nothing_new(tmp_path: Path) -> None:
+    with running(tmp_path) as (process, port):
+        token = (tmp_path / "api" / "token").read_text().strip()
+        blocked = sqlite3.connect(tmp_path / "catalog.db", isolation_level=None)
+        blocked.execute("BEGIN IMMEDIATE")  # a change now waits for us
+        body = b'{"tenant": "new"}'
+        head = f"POST /v1/tenants HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as begun:
+            begun.sendall(head.encode() + body)
+            # Reads do not wait for the lock. This one was accepted after the change, and is answered before it.
+            assert call(port, "GET", "/v1/tenants", token)[0] == 200
+            process.send_signal(signal.SIGTERM)
+            until(lambda: not accepts(port), "the service takes no new connections")
+            assert process.poll() is None
+            blocked.execute("ROLLBACK")
+            blocked.close()
+            assert begun.recv(20) == b"HTTP/1.1 201 Created"
+        assert process.wait(20) == 0
+
+
+def test_a_service_without_a_catalog_says_so_and_ends(tmp_path: Path) -> None:
+    env = {"PATH": os.environ["PATH"], "MUSTER_HOME": str(tmp_path), "MUSTER_CATALOG_URL": "sqlite:////nowhere/c.db"}
+    done = subprocess.run(
+        [sys.executable, "-m", "orchestration.api"], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "CATALOG_UNAVAILABLE" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def impatient(tmp_path: Path) -> Iterator[int]:
+    """The port of a service in this process that gives clients no time for the head of a request."""
+
+    class NoTime(ImpatientProtocol):
+        head_timeout_s = 0.0
+
+    settings = Settings(
+        home=tmp_path, catalog_url=Secret(f"sqlite:///{tmp_path / 'c.db'}"), api_url=f"http://127.0.0.1:{free_port()}"
+    )
+    service = Service(stores=Stores.of(settings), hosts=frozenset({"127.0.0.1"}))
+    made = server(settings, application(service), NoTime)
+    thread = threading.Thread(target=made.run)
+    thread.start()
+    until(lambda: made.started, "the server has started")
+    yield int(settings.api_url.rpartition(":")[2])
+    made.should_exit = True
+    thread.join(20)
+    service.calls.close()
+
+
+def test_a_client_that_does_not_send_a_whole_head_in_time_is_disconnected(impatient: int) -> None:
+    with socket.create_connection(("127.0.0.1", impatient), timeout=20) as slow:
+        assert slow.recv(100) == b""
+    with socket.create_connection(("127.0.0.1", impatient), timeout=20) as slow:
+        slow.sendall(b"GET /v1/health HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        assert slow.recv(100) == b""
+
+
+def test_a_head_beyond_16_kib_is_refused(tmp_path: Path) -> None:
+    with running(tmp_path) as (_, port), socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.sendall(b"GET /v1/health HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"x" * 17_000)
+        assert client.recv(100).startswith(b"HTTP/1.1 400 ")

@@ -1,0 +1,86 @@
+"""The owner token: made at the first start, private, replaced when it is no longer good."""
+
+import stat
+
+import pytest
+
+from orchestration.access.authentication import authenticate
+from orchestration.access.grants import DAY_MS
+from orchestration.access.owner import ensure_owner_token
+from orchestration.access.policy import DEPLOYMENT, IN_THE_DEPLOYMENT
+from orchestration.access.stores import Stores
+from orchestration.platform.clock import now_ms
+from orchestration.platform.settings import Settings
+from schemas.errors import UserError
+from tests.fakes.tenants import World, id_of
+
+
+@pytest.fixture
+def stores(settings: Settings) -> Stores:
+    return Stores.of(settings)
+
+
+def caller_of(stores: Stores, text: str) -> object:
+    return authenticate(stores.tokens, text.strip(), request_id=id_of("acme", 1), now_ms=now_ms())
+
+
+def test_the_first_start_makes_an_administrator_whose_token_only_the_owner_of_the_files_reads(
+    stores: Stores, settings: Settings
+) -> None:
+    file = ensure_owner_token(stores, settings.home)
+    assert file == settings.home / "api" / "token"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    caller = authenticate(stores.tokens, file.read_text().strip(), request_id=id_of("acme", 1), now_ms=now_ms())
+    assert caller.principal.name == "owner"
+    assert caller.rights.deployment == set(IN_THE_DEPLOYMENT)
+
+
+def test_a_later_start_keeps_a_good_token(stores: Stores, settings: Settings) -> None:
+    first = ensure_owner_token(stores, settings.home).read_text()
+    assert ensure_owner_token(stores, settings.home).read_text() == first
+
+
+@pytest.mark.parametrize("harm", ["lost", "garbled", "revoked"])
+def test_a_start_replaces_a_token_that_is_no_longer_good_and_revokes_earlier_ones(
+    stores: Stores, settings: Settings, harm: str
+) -> None:
+    file = ensure_owner_token(stores, settings.home)
+    first = file.read_text()
+    if harm == "lost":
+        file.unlink()
+    elif harm == "garbled":
+        file.write_bytes(b"\xff")
+    else:
+        (token,) = stores.tokens.page(limit=9)
+        stores.tokens.revoke(token.token_id, now_ms=1)
+    second = ensure_owner_token(stores, settings.home).read_text()
+    assert second != first
+    caller_of(stores, second)
+    with pytest.raises(UserError) as refused:
+        caller_of(stores, first)
+    assert refused.value.code == "TOKEN_REVOKED"
+
+
+def test_a_start_in_the_second_half_of_its_life_replaces_it(
+    stores: Stores, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = ensure_owner_token(stores, settings.home).read_text()
+    later = now_ms() + 44 * DAY_MS
+    monkeypatch.setattr("orchestration.access.owner.now_ms", lambda: later)
+    assert ensure_owner_token(stores, settings.home).read_text() == first
+    monkeypatch.setattr("orchestration.access.owner.now_ms", lambda: later + 2 * DAY_MS)
+    assert ensure_owner_token(stores, settings.home).read_text() != first
+
+
+def test_the_owner_comes_beside_administrators_that_exist(world: World) -> None:
+    ensure_owner_token(world.stores, world.settings.home)
+    held = {one.principal.name: one.roles for one in world.stores.principals.grants(DEPLOYMENT)}
+    assert held["owner"] == held["deployment-admin"] == ("admin",)
+
+
+def test_a_file_that_cannot_be_written_says_where(stores: Stores, settings: Settings) -> None:
+    (settings.home / "api").write_text("a file")
+    with pytest.raises(UserError, match=str(settings.home / "api" / "token")) as refused:
+        ensure_owner_token(stores, settings.home)
+    assert refused.value.code == "TOKEN_FILE"

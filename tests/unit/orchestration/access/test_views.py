@@ -1,0 +1,232 @@
+"""What one caller sees of a tenant, and what a call leaves in the audit trail."""
+
+from typing import Any
+
+import pytest
+
+from orchestration.access.deployment import DeploymentView
+from orchestration.access.guard import Note, View, recorded
+from orchestration.access.policy import Action
+from orchestration.access.views import TenantView
+from orchestration.catalog.audit import AuditEntry
+from schemas.errors import RetriableError, UserError
+from schemas.ids import AudienceName, Version
+from tests.fakes.tenants import ACME, BETA, CANARY, DUPLICATE, EXPORT, FAILED_JOB, JOB, World, id_of
+
+
+def tenant(world: World, name: str, of: str = ACME) -> TenantView:
+    return TenantView(world.stores, world.caller(name), of)
+
+
+def deployment(world: World, name: str) -> DeploymentView:
+    return DeploymentView(world.stores, world.caller(name))
+
+
+def refusal(call: Any, *args: Any, **kwargs: Any) -> UserError:
+    with pytest.raises(UserError) as refused:
+        call(*args, **kwargs)
+    return refused.value
+
+
+def entries(world: World, of: str | None = ACME) -> list[AuditEntry]:
+    return [entry for entry in world.stores.audit.search() if entry.tenant == of]
+
+
+def test_a_tenant_without_a_role_is_as_unknown_as_one_that_does_not_exist(world: World) -> None:
+    caller = world.caller("acme-admin")
+    foreign = refusal(TenantView, world.stores, caller, BETA)
+    missing = refusal(TenantView, world.stores, caller, "gone")
+    assert foreign.code == missing.code == "UNKNOWN_TENANT"
+    assert foreign.message.replace(BETA, "gone") == missing.message
+
+
+@pytest.mark.parametrize("name", ["", "default ", "../acme", "ACME", "a\0", "gone"])
+def test_who_has_a_role_in_every_tenant_learns_of_a_missing_one_the_same_way(world: World, name: str) -> None:
+    assert refusal(TenantView, world.stores, world.caller("deployment-admin"), name).code == "UNKNOWN_TENANT"
+
+
+def test_a_role_that_does_not_allow_an_action_is_told_which_roles_do(world: World) -> None:
+    refused = refusal(tenant(world, "acme-viewer").rejects, id_of(ACME, JOB))
+    assert refused.code == "FORBIDDEN"
+    assert "admin or analyst or engineer or operator in tenant acme" in refused.message
+
+
+def test_jobs_of_all_kinds_of_the_tenant_come_newest_first_in_pages(world: World) -> None:
+    view = tenant(world, "acme-viewer")
+    first = view.jobs(limit=2)
+    assert [item.get("job") or item["export"] for item in first.items] == [id_of(ACME, EXPORT), id_of(ACME, FAILED_JOB)]
+    rest = view.jobs(before=first.next, limit=2)
+    assert [item["job"] for item in rest.items] == [id_of(ACME, JOB)]
+    assert rest.next is None
+    assert [i["job"] for i in view.jobs(states=["failed"], limit=9).items] == [id_of(ACME, FAILED_JOB)]
+
+
+def test_a_page_that_ends_exactly_at_the_end_has_no_next(world: World) -> None:
+    assert tenant(world, "acme-viewer").jobs(limit=3).next is None
+
+
+def test_a_duplicate_shows_its_original(world: World) -> None:
+    shown = tenant(world, "acme-viewer").job(id_of(ACME, DUPLICATE))
+    assert (shown["job"], shown["duplicate_of"]) == (id_of(ACME, JOB), id_of(ACME, JOB))
+
+
+@pytest.mark.parametrize("number", [JOB, DUPLICATE, EXPORT, FAILED_JOB])
+@pytest.mark.parametrize("read", ["job", "receipt", "rejects"])
+def test_a_job_of_another_tenant_is_unknown(world: World, read: str, number: int) -> None:
+    view = tenant(world, "acme-admin")
+    foreign, missing = id_of(BETA, number), id_of(ACME, 77)
+    refused = refusal(getattr(view, read), foreign)
+    assert refused.code == "UNKNOWN_JOB"
+    assert str(refused).replace(foreign, missing) == str(refusal(getattr(view, read), missing))
+
+
+def test_a_job_without_a_receipt_says_in_which_state_it_is(world: World) -> None:
+    view = tenant(world, "acme-viewer")
+    assert view.receipt(id_of(ACME, JOB))["rows"] == 5
+    assert refusal(view.receipt, id_of(ACME, FAILED_JOB)).code == "NO_RECEIPT"
+
+
+def test_an_export_has_neither_receipt_nor_rejects(world: World) -> None:
+    view = tenant(world, "acme-analyst")
+    assert refusal(view.receipt, id_of(ACME, EXPORT)).code == "NO_RECEIPT"
+    assert refusal(view.rejects, id_of(ACME, EXPORT)).code == "NO_REJECTS"
+
+
+def test_everything_else_of_a_tenant_is_read_by_name(world: World) -> None:
+    view = tenant(world, "acme-engineer")
+    assert [item["audience"] for item in view.audiences(limit=9).items] == ["vip"]
+    assert view.audience("vip")["spec"]["id_column"] == "id_plain"
+    assert view.segments(limit=9).items[0]["rule"] == view.segment("buyers")["rule"] == 'ever("plain")'
+    assert [version["rule_version"] for version in view.segment_versions("buyers")] == [1]
+    assert view.schedules(limit=9).items == [view.schedule("nightly")]
+    assert view.recipients() == [{"channel": "email", "address": "plain@acme.example"}]
+    assert view.recipients("vip") == []
+
+
+def test_versions_are_those_of_the_lake_newest_first_with_their_pins(world: World) -> None:
+    view = tenant(world, "acme-viewer")
+    audience = world.stores.audiences.get(ACME, AudienceName("vip"))
+    world.stores.audiences.pin(audience.audience_id, Version(1), 1)
+    first = view.versions("vip", limit=1)
+    rest = view.versions("vip", before=first.next, limit=1)
+    shown = [(v["version"], v["members"], v["reason"], v["pinned"]) for v in (*first.items, *rest.items)]
+    assert shown == [(2, 3, "plain", False), (1, 3, "plain", True)]
+    assert rest.next is None
+    assert view.version("vip", 1) == rest.items[0]
+    assert refusal(view.version, "vip", 3).code == "NO_SUCH_VERSION"
+
+
+def test_an_audience_without_a_version_has_none_also_before_the_first_of_all(world: World) -> None:
+    view = tenant(world, "acme-viewer")
+    world.stores.audiences.ensure(ACME, AudienceName("gold"), new_id=id_of(ACME, 50), now_ms=1)
+    assert view.versions("gold", limit=9).items == []
+    with world.stores.database.write() as connection:
+        connection.exec_driver_sql("DROP TABLE iceberg_tables")
+    assert view.versions("vip", limit=9).items == []
+
+
+def test_a_metadata_file_of_another_tenant_is_never_read(world: World) -> None:
+    with world.stores.database.write() as connection:
+        connection.exec_driver_sql("UPDATE iceberg_tables SET table_namespace = 'gamma' WHERE table_namespace = 'acme'")
+    assert tenant(world, "acme-viewer").versions("vip", limit=9).items == []
+
+
+def test_a_read_of_rejects_leaves_an_entry_with_who_and_in_which_request(world: World) -> None:
+    assert tenant(world, "acme-analyst").rejects(id_of(ACME, JOB))["rejected_by_code"] == {"BAD_plain": 2}
+    caller, (entry,) = world.caller("acme-analyst"), entries(world)
+    assert (entry.actor, entry.action, entry.object, entry.job_id) == (
+        "acme-analyst",
+        "rejects",
+        "acme/vip",
+        id_of(ACME, JOB),
+    )
+    assert (entry.principal, entry.token, entry.request_id) == (
+        caller.principal.principal_id,
+        caller.token.token_id,
+        caller.request_id,
+    )
+
+
+def test_a_refused_read_of_users_leaves_an_entry_too(world: World) -> None:
+    refusal(tenant(world, "acme-viewer").rejects, id_of(ACME, JOB))
+    refusal(tenant(world, "acme-analyst").rejects, id_of(BETA, JOB))
+    assert [(e.actor, e.error) for e in entries(world)] == [
+        ("acme-viewer", "FORBIDDEN"),
+        ("acme-analyst", "UNKNOWN_JOB"),
+    ]
+    assert CANARY not in str(entries(world))
+
+
+def test_a_bug_in_a_recorded_method_leaves_an_entry_too(world: World) -> None:
+    class Broken(View):
+        @recorded(Action.OWN_ACCOUNT, "break")
+        def fail(self, note: Note) -> None:
+            note.object = "x"
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        Broken(world.stores, world.caller("acme-viewer"), tenant=None).fail()
+    assert [(e.action, e.error) for e in entries(world, None)] == [("break", "ZeroDivisionError")]
+
+
+def test_the_audit_trail_of_a_tenant_is_its_own_newest_first(world: World) -> None:
+    for of in (ACME, BETA):
+        for number in (JOB, FAILED_JOB):
+            tenant(world, f"{of}-admin", of).rejects(id_of(of, number))
+    view = tenant(world, "acme-admin")
+    first = view.audit(limit=1)
+    rest = view.audit(before=first.next, limit=9)
+    assert [e["job"] for e in (*first.items, *rest.items)] == [id_of(ACME, FAILED_JOB), id_of(ACME, JOB)]
+    assert [e["job"] for e in view.audit(job=id_of(ACME, JOB), limit=9).items] == [id_of(ACME, JOB)]
+    assert view.audit(audience="gold", limit=9).items == view.audit(since_ms=2**50, limit=9).items == []
+
+
+def test_reads_that_show_no_users_leave_no_entry(world: World) -> None:
+    view = tenant(world, "acme-admin")
+    view.jobs(limit=9)
+    view.audit(limit=9)
+    view.grants()
+    assert entries(world) == []
+
+
+def test_me_and_my_tenants_are_my_rights_at_this_moment(world: World) -> None:
+    me = deployment(world, "acme-viewer").me()
+    assert me["rights"] == {
+        "deployment": ["own_account"],
+        "every_tenant": [],
+        "tenants": {"acme": ["own_account", "read", "read_jobs"]},
+    }
+    assert [t["tenant"] for t in deployment(world, "acme-viewer").tenants(limit=9).items] == ["acme"]
+    assert [t["tenant"] for t in deployment(world, "deployment-operator").tenants(limit=9).items] == ["acme", "beta"]
+    assert deployment(world, "stranger").tenants(limit=9).items == []
+    first = deployment(world, "deployment-admin").tenants(limit=1)
+    assert (first.next, len(first.items)) == ("acme", 1)
+
+
+def test_only_an_administrator_of_the_deployment_creates_tenants_and_principals(world: World) -> None:
+    for name in ("beta-admin", "deployment-operator", "stranger"):
+        assert refusal(deployment(world, name).create_tenant, "new").code == "FORBIDDEN"
+        assert refusal(deployment(world, name).create_principal, name="x", kind="person").code == "FORBIDDEN"
+    admin = deployment(world, "deployment-admin")
+    assert admin.create_tenant("new")["tenant"] == "new"
+    made = admin.create_principal(name="ann", kind="person")
+    assert made in admin.principals(limit=99).items
+    assert refusal(admin.create_principal, name="ann", kind="person").code == "PRINCIPAL_EXISTS"
+    assert refusal(admin.create_principal, name=" ann\n", kind="person").code == "BAD_PRINCIPAL"
+    assert refusal(admin.create_tenant, "../x").code == "BAD_NAME"
+    assert [e.action for e in entries(world, None)][-5:] == [
+        "tenants create",
+        "principals create",
+        "principals create",
+        "principals create",
+        "tenants create",
+    ]
+
+
+def test_an_outage_of_the_catalog_is_retriable(world: World) -> None:
+    view = tenant(world, "acme-admin")
+    with world.stores.database.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE jobs RENAME TO gone")
+    with pytest.raises(RetriableError) as refused:
+        view.jobs(limit=1)
+    assert refused.value.code == "CATALOG_UNAVAILABLE"

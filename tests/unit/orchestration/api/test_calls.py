@@ -1,0 +1,62 @@
+"""The pool in which the catalog is called."""
+
+import asyncio
+import threading
+
+import pytest
+
+from orchestration.api.calls import Calls
+from schemas.errors import RetriableError, UserError
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def test_a_call_returns_its_value_or_raises_its_error() -> None:
+    calls = Calls()
+    assert await calls.run(lambda: 3) == 3
+
+    def refuse() -> None:
+        raise UserError("BAD_NAME", "x")
+
+    with pytest.raises(UserError):
+        await calls.run(refuse)
+
+    def time_out() -> None:
+        raise TimeoutError("of the database")
+
+    with pytest.raises(TimeoutError, match="of the database"):
+        await calls.run(time_out)
+    calls.close()
+
+
+async def test_a_call_that_is_out_of_time_keeps_its_thread_until_it_ends() -> None:
+    calls, release = Calls(threads=1, queue=1, limit_s=0.01), threading.Event()
+    for _ in range(2):  # one runs, one waits for its thread
+        with pytest.raises(RetriableError) as late:
+            await calls.run(release.wait)
+        assert late.value.code == "CALL_TIMEOUT"
+    release.set()
+    while True:  # the first call ends now; the second was cancelled before it began
+        try:
+            assert await calls.run(lambda: 3) == 3
+            break
+        except RetriableError:
+            await asyncio.sleep(0)
+    calls.close()
+
+
+async def test_more_calls_than_threads_and_places_in_the_queue_are_refused_at_once() -> None:
+    calls, release = Calls(threads=1, queue=1), threading.Event()
+    running = [asyncio.create_task(calls.run(release.wait)) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(RetriableError) as refused:
+        await calls.run(lambda: 3)
+    assert refused.value.code == "BUSY"
+    release.set()
+    assert await asyncio.gather(*running) == [True, True]
+    calls.close()

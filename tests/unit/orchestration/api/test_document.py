@@ -1,0 +1,129 @@
+"""The OpenAPI document is committed, complete, and true."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from orchestration.access.policy import Action
+from orchestration.api import access_models, models, resource_models
+from orchestration.api.application import routes
+from orchestration.api.document import document, text
+from orchestration.api.models import Shape
+from tests.fakes.asgi import AsgiClient
+from tests.fakes.tenants import ACME, EXPORT, JOB, World, id_of
+from tests.unit.orchestration.api.operations import DOCUMENT, OPERATIONS, Call, Operation, send
+
+ROOT = Path(__file__).parents[4]
+SHAPES = {
+    name: value
+    for module in (models, resource_models, access_models)
+    for name, value in vars(module).items()
+    if isinstance(value, type) and issubclass(value, Shape) and value is not Shape
+}
+LOADED_BY_THE_SERVICE_NEVER = ("duckdb", "pyiceberg", "pyarrow", "numpy", "numba", "confluent_kafka", "boto3", "faust")
+
+
+def resolved(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema of the document that stands alone."""
+    return {**schema, "components": DOCUMENT["components"]}
+
+
+def response(operation: Operation, status: int) -> dict[str, Any]:
+    found: dict[str, Any] = operation.record["responses"][str(status)]
+    if "$ref" in found:
+        found = DOCUMENT["components"]["responses"][found["$ref"].rpartition("/")[2]]
+    return found
+
+
+def check(operation: Operation, answer: Any) -> None:
+    """An answer has a declared status, and the form that is declared for it."""
+    content = response(operation, answer.status)["content"]
+    assert answer.headers["content-type"] in content
+    jsonschema.Draft202012Validator(resolved(content[answer.headers["content-type"]]["schema"])).validate(answer.json)
+
+
+def test_the_committed_document_is_that_of_the_routes() -> None:
+    committed = (ROOT / "docs" / "openapi.json").read_text()
+    assert committed == text(document(routes())), "run `make openapi`, and review the difference"
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=list(OPERATIONS))
+def test_every_operation_declares_its_action_problems_and_an_example(operation: Operation) -> None:
+    record = operation.record
+    assert record["x-action"] == "public" or Action(record["x-action"])
+    assert {"WRONG_HOST", "CATALOG_UNAVAILABLE", "INTERNAL"} <= set(record["x-problems"])
+    assert record["description"]
+    schemas = [
+        schema["schema"]
+        for status, one in record["responses"].items()
+        if status < "4"
+        for schema in one["content"].values()
+    ]
+    parts = [part for schema in schemas for part in (schema, *schema.get("anyOf", ()))]
+    named = [part["$ref"].rpartition("/")[2] for part in parts if "$ref" in part]
+    assert named
+    assert any(SHAPES[name].example for name in named)
+    if (body := record.get("requestBody")) is not None:
+        assert SHAPES[body["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]].example
+
+
+@pytest.mark.parametrize("name", [name for name, shape in SHAPES.items() if shape.example])
+def test_every_example_has_the_form_that_it_explains(name: str) -> None:
+    SHAPES[name].model_validate(SHAPES[name].example)
+    schema = {"$ref": f"#/components/schemas/{name}"}
+    jsonschema.Draft202012Validator(resolved(schema)).validate(SHAPES[name].example)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=list(OPERATIONS))
+@pytest.mark.parametrize("caller", ["acme-admin", "acme-viewer", "deployment-admin", "stranger"])
+def test_every_answer_has_the_form_that_is_declared(
+    operation: Operation, caller: str, world: World, client: AsgiClient
+) -> None:
+    call = Call(world=world, caller=caller, tenant=ACME)
+    check(operation, send(client, operation, call, token=world.tokens[caller].text.reveal()))
+
+
+@pytest.mark.parametrize("number", [JOB, EXPORT])
+def test_a_job_of_each_kind_has_the_form_that_is_declared(number: int, world: World, client: AsgiClient) -> None:
+    call = Call(world=world, caller="acme-admin", tenant=ACME)
+    token = world.tokens["acme-admin"].text.reveal()
+    operation = OPERATIONS["get_job"]
+    check(operation, send(client, operation, call, token=token, values={"job": id_of(ACME, number)}))
+
+
+def test_the_document_is_public_and_the_same(client: AsgiClient) -> None:
+    assert client.get("/v1/openapi.json").json == DOCUMENT
+
+
+def test_the_process_of_the_service_loads_neither_duckdb_nor_pyiceberg_nor_arrow(world: World) -> None:
+    script = f"""
+import sys
+from orchestration.api.application import application
+from orchestration.api.service import Service
+from orchestration.access.owner import ensure_owner_token
+from orchestration.access.stores import Stores
+from orchestration.platform.settings import Settings
+from tests.fakes.asgi import AsgiClient
+settings = Settings.load()
+stores = Stores.of(settings)
+client = AsgiClient(application(Service(stores=stores, hosts=frozenset({{"127.0.0.1"}}))))
+token = ensure_owner_token(stores, settings.home).read_text().strip()
+for path in ("/v1/tenants/acme/segments", "/v1/tenants/acme/schedules", "/v1/tenants/acme/jobs", "/v1/me"):
+    assert client.get(path, token=token).status == 200
+print([name for name in {LOADED_BY_THE_SERVICE_NEVER} if name in sys.modules])
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "MUSTER_HOME": str(world.settings.home)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert found.stdout.strip() == "[]", found.stdout

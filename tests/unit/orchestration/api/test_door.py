@@ -1,0 +1,160 @@
+"""What every request passes before it is routed."""
+
+import logging
+
+import pytest
+
+from orchestration.api.application import application, routes
+from orchestration.api.budget import Budget
+from orchestration.api.door import MAX_BODY_BYTES, Door
+from orchestration.api.service import Service
+from schemas.ids import JOB_ID_PATTERN
+from tests.fakes.asgi import AsgiClient
+from tests.fakes.tenants import World
+
+ME = "/v1/me"
+
+
+@pytest.fixture
+def token(world: World) -> str:
+    return world.tokens["acme-admin"].text.reveal()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:18480", "MUSTER.example:443", "muster.example"])
+def test_a_host_that_names_the_service_is_let_in(client: AsgiClient, host: str) -> None:
+    assert client.get("/v1/health", host=host).status == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [None, "", "evil.example", "127.0.0.1.evil.example:18480", "127.0.0.1@evil.example", "[::1]", "[", "x:127.0.0.1"],
+)
+@pytest.mark.parametrize("path", [ME, "/v1/health", "/v1/openapi.json", "/"])
+def test_any_other_host_is_refused_before_all_else(client: AsgiClient, token: str, host: str | None, path: str) -> None:
+    answer = client.get(path, token=token, host=host)
+    assert (answer.status, answer.json["code"]) == (421, "WRONG_HOST")
+
+
+def test_two_hosts_are_none(client: AsgiClient, token: str) -> None:
+    assert client.get(ME, token=token, headers={"Host": "127.0.0.1"}).status == 421
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "", "mst"])
+def test_only_bearer_tokens_are_read(client: AsgiClient, token: str, scheme: str) -> None:
+    answer = client.get(ME, headers={"Authorization": f"{scheme} {token}"})
+    assert (answer.status, answer.json["code"]) == (401, "NO_TOKEN")
+
+
+def test_two_tokens_are_none(client: AsgiClient, token: str) -> None:
+    assert client.get(ME, token=token, headers={"Authorization": f"Bearer {token}"}).json["code"] == "NO_TOKEN"
+    assert client.get(ME, headers={"Authorization": f"bearer  {token} "}).status == 200
+
+
+def test_a_token_in_the_query_or_in_a_cookie_is_not_looked_at(client: AsgiClient, token: str) -> None:
+    assert client.get(ME, query={"access_token": token}).status == 401
+    assert client.get(ME, headers={"Cookie": f"token={token}"}).status == 401
+
+
+@pytest.mark.parametrize("length", [str(MAX_BODY_BYTES + 1), "9" * 30, "-1", "x"])
+def test_a_body_that_is_announced_too_large_is_not_read(client: AsgiClient, token: str, length: str) -> None:
+    answer = client.send("POST", "/v1/tokens", token=token, raw=[b"{}"], headers={"Content-Length": length})
+    assert (answer.status, answer.json["code"]) == (413, "BODY_TOO_LARGE")
+
+
+def test_a_body_that_grows_too_large_is_refused_whatever_was_announced(client: AsgiClient, token: str) -> None:
+    answer = client.send("POST", "/v1/tokens", token=token, raw=[b" " * MAX_BODY_BYTES, b"{}"])
+    assert answer.status == 413
+
+
+def test_a_body_that_is_cut_off_changes_nothing(client: AsgiClient, token: str, world: World) -> None:
+    whole = b'{"name": "x", "roles": ["viewer"]}'
+    answer = client.send("POST", "/v1/tenants/acme/tokens", token=token, raw=[whole], cut_off=True)
+    assert (answer.status, answer.json["code"]) == (400, "BODY_CUT_OFF")
+    assert len(world.stores.tokens.page(limit=99)) == len(world.tokens)
+
+
+def test_a_body_of_exactly_the_limit_is_read(client: AsgiClient, token: str) -> None:
+    answer = client.send("POST", "/v1/tokens", token=token, raw=[b" " * (MAX_BODY_BYTES - 1), b"1"])
+    assert answer.json["code"] == "INVALID_REQUEST"
+
+
+def test_a_body_that_does_not_arrive_is_given_up(service: Service) -> None:
+    client = AsgiClient(Door(routes(), service, body_timeout_s=0))
+    answer = client.send("POST", "/v1/tokens", raw=[])
+    client.close()
+    assert (answer.status, answer.json["code"]) == (408, "BODY_TIMEOUT")
+
+
+@pytest.mark.parametrize("path", [ME, "/v1/health", "/v1/tenants/beta/jobs", "/nothing"])
+def test_every_answer_is_private_and_allows_no_other_origin(client: AsgiClient, token: str, path: str) -> None:
+    answer = client.get(path, token=token, headers={"Origin": "https://evil.example"})
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    assert JOB_ID_PATTERN.fullmatch(answer.headers["x-request-id"])
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+    preflight = client.send(
+        "OPTIONS",
+        path,
+        headers={"Origin": "https://evil.example", "Access-Control-Request-Method": "GET"},
+    )
+    assert preflight.status in {401, 405}
+
+
+def test_what_is_not_there_and_a_wrong_method_are_problems(client: AsgiClient, token: str) -> None:
+    assert client.get("/nothing", token=token).json["code"] == "NO_SUCH_PATH"
+    assert client.get("/nothing").json["code"] == "NO_TOKEN"
+    answer = client.send("POST", ME, token=token)
+    assert (answer.status, answer.json["code"], answer.headers["allow"]) == (405, "METHOD_NOT_ALLOWED", "GET")
+
+
+def test_a_bug_is_a_problem_that_says_nothing_and_is_in_the_log_with_the_request_s_id(
+    client: AsgiClient, token: str, world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("with a secret")
+
+    monkeypatch.setattr(type(world.stores.audiences), "page", fail)
+    answer = client.get("/v1/tenants/acme/audiences", token=token)
+    assert (answer.status, answer.json["code"]) == (500, "INTERNAL")
+    assert "secret" not in answer.body.decode()
+    (record,) = [one for one in caplog.records if one.levelno == logging.ERROR]
+    assert record.getMessage() == f"request {answer.headers['x-request-id']} failed"
+    assert record.exc_info is not None
+
+
+def test_the_log_has_one_line_for_each_request_and_no_token(
+    client: AsgiClient, token: str, caplog: pytest.LogCaptureFixture, world: World
+) -> None:
+    with caplog.at_level(logging.INFO, "muster.api"):
+        answer = client.get(ME, token=token)
+    (line,) = [one.getMessage() for one in caplog.records]
+    assert line.startswith("GET /v1/me 200 ")
+    assert answer.headers["x-request-id"] in line
+    assert world.principals["acme-admin"] in line
+    assert token not in line
+
+
+def test_requests_are_counted_by_operation_and_status(client: AsgiClient, token: str, service: Service) -> None:
+    client.get(ME, token=token)
+    client.get(ME)
+    client.get("/v1/tenants/acme/jobs", token=token)
+    samples = {(one.metric.name, one.labels): one.value for one in service.counts.samples()}
+    assert samples["muster_api_requests_total", ("get_me", "200")] == 1
+    assert samples["muster_api_requests_total", ("none", "401")] == 1
+    assert samples["muster_api_requests_total", ("list_jobs", "200")] == 1
+    assert samples["muster_api_request_seconds_total", ("list_jobs",)] > 0
+
+
+def test_a_principal_that_sends_too_much_is_told_to_wait(world: World, token: str) -> None:
+    budget = Budget(burst=2, clock=lambda: 0.0)
+    service = Service(stores=world.stores, hosts=frozenset({"127.0.0.1"}), budget=budget)
+    client = AsgiClient(application(service))
+    answers = [client.get(ME, token=token) for _ in range(3)]
+    other = client.get(ME, token=world.tokens["acme-viewer"].text.reveal())
+    client.close()
+    service.calls.close()
+    assert [answer.status for answer in answers] == [200, 200, 429]
+    assert answers[2].json["code"] == "TOO_MANY_REQUESTS"
+    assert int(answers[2].headers["retry-after"]) >= 1
+    assert other.status == 200

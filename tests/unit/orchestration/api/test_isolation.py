@@ -1,0 +1,197 @@
+"""The matrix: every operation of the OpenAPI document, called by everyone who may and who may not."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from orchestration.access.grants import DAY_MS
+from orchestration.access.policy import DEPLOYMENT, DEPLOYMENT_ROLES, TENANT_ROLES, Action
+from orchestration.platform.clock import now_ms
+from tests.fakes.asgi import Answer, AsgiClient
+from tests.fakes.tenants import ACME, BETA, CANARY, DUPLICATE, EXPORT, FAILED_JOB, JOB, World, id_of
+from tests.unit.orchestration.api.operations import OPERATIONS, ROWS, Call, Operation, send
+
+CALLERS = [
+    *(f"{tenant}-{role}" for tenant in (ACME, BETA) for role in TENANT_ROLES),
+    *(f"deployment-{role}" for role in DEPLOYMENT_ROLES),
+    "stranger",
+]
+every_operation = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=list(OPERATIONS))
+PRIVATE = [one for one in OPERATIONS.values() if not one.public]
+IN_TENANT = [one for one in PRIVATE if one.in_tenant]
+ON_ONE_THING = [one for one in IN_TENANT if ROWS[one.name].foreign]
+
+
+def ids_of_beta(world: World) -> Iterator[str]:
+    """Every id that belongs to beta."""
+    yield from (id_of(BETA, number) for number in range(20))
+    yield from (world.principals[f"beta-{role}"] for role in TENANT_ROLES)
+    yield from (world.tokens[f"beta-{role}"].token_id for role in TENANT_ROLES)
+
+
+def assert_nothing_of_beta(world: World, answer: Answer, *asked: str) -> None:
+    """No canary and no id, but for what the request itself named."""
+    text = answer.body.decode() + str(answer.headers)
+    for one in asked:
+        text = text.replace(one, "asked")
+    assert CANARY not in text
+    assert not [one for one in ids_of_beta(world) if one in text]
+
+
+def same(first: Answer, second: Answer, first_asked: str, second_asked: str) -> None:
+    """Equal byte for byte, but for the request's id and what it asked for."""
+    bodies = [
+        answer.body.replace(answer.headers["x-request-id"].encode(), b"request").replace(asked.encode(), b"asked")
+        for answer, asked in ((first, first_asked), (second, second_asked))
+    ]
+    assert bodies[0] == bodies[1]
+    rest = [
+        {k: v for k, v in answer.headers.items() if k not in {"x-request-id", "content-length"}}
+        for answer in (first, second)
+    ]
+    assert rest[0] == rest[1]
+    assert first.status == second.status
+
+
+def test_every_operation_has_a_row_and_every_row_an_operation() -> None:
+    assert ROWS.keys() == OPERATIONS.keys()
+    for operation in ON_ONE_THING:
+        assert ROWS[operation.name].foreign.keys() == ROWS[operation.name].values.keys() - {"version"}
+    named = {one.name for one in IN_TENANT if one.path.count("{") > 1}
+    assert named == {one.name for one in ON_ONE_THING}
+
+
+@pytest.mark.parametrize("operation", PRIVATE, ids=lambda one: one.name)
+def test_without_a_valid_token_nothing_is_answered(operation: Operation, world: World, client: AsgiClient) -> None:
+    call = Call(world=world, caller="acme-admin", tenant=ACME)
+    own = world.tokens["acme-admin"].text.reveal()
+    expired = world.add_token("acme-admin", {(ACME, "admin")}, 1000, expires_at_ms=now_ms() - 1).text.reveal()
+    revoked = world.add_token("acme-admin", {(ACME, "admin")}, 1001, revoked_at_ms=now_ms() - DAY_MS).text.reveal()
+    for token, code in (
+        (None, "NO_TOKEN"),
+        ("", "BAD_TOKEN"),
+        (own[:-1] + ("0" if own[-1] != "0" else "1"), "BAD_TOKEN"),
+        (expired, "TOKEN_EXPIRED"),
+        (revoked, "TOKEN_REVOKED"),
+    ):
+        answer = send(client, operation, call, token=token)
+        assert (answer.status, answer.json["code"]) == (401, code)
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+        assert not token or token not in answer.body.decode()
+        assert code in operation.record["x-problems"]
+
+
+@pytest.mark.parametrize("operation", PRIVATE, ids=lambda one: one.name)
+@pytest.mark.parametrize("caller", CALLERS)
+def test_each_role_may_do_what_the_policy_says(
+    operation: Operation, caller: str, world: World, client: AsgiClient
+) -> None:
+    rights = world.caller(caller).rights
+    action = Action(operation.record["x-action"])
+    permitted = rights.in_tenant(ACME) if operation.in_tenant else rights.deployment
+    answer = send(
+        client, operation, Call(world=world, caller=caller, tenant=ACME), token=world.tokens[caller].text.reveal()
+    )
+    if action in permitted and caller == "stranger" and operation.name == "create_own_token":
+        assert answer.json["code"] == "CAP_TOO_WIDE"  # it may make tokens, but has no rights to put into one
+    elif action in permitted:
+        assert answer.status in {200, 201}, answer.body
+        assert str(answer.status) in operation.record["responses"]
+    elif operation.in_tenant and not permitted:
+        assert (answer.status, answer.json["code"]) == (404, "UNKNOWN_TENANT")
+    else:
+        assert (answer.status, answer.json["code"]) == (403, "FORBIDDEN")
+    if answer.status >= 400:
+        assert answer.json["code"] in operation.record["x-problems"]
+    if not caller.startswith(("beta", "deployment")):
+        assert_nothing_of_beta(world, answer)
+
+
+@pytest.mark.parametrize("operation", IN_TENANT, ids=lambda one: one.name)
+@pytest.mark.parametrize("caller", ["acme-admin", "stranger"])
+def test_a_foreign_tenant_is_answered_like_a_missing_one(
+    operation: Operation, caller: str, world: World, client: AsgiClient
+) -> None:
+    token = world.tokens[caller].text.reveal()
+    call = Call(world=world, caller=caller, tenant=BETA)
+    foreign = send(client, operation, call, token=token)
+    missing = send(client, operation, call, token=token, in_path="gone")
+    assert (foreign.status, foreign.json["code"]) == (404, "UNKNOWN_TENANT")
+    same(foreign, missing, BETA, "gone")
+    assert_nothing_of_beta(world, foreign, *ROWS_ASKED(operation, call))
+
+
+def ROWS_ASKED(operation: Operation, call: Call) -> list[str]:  # noqa: N802  # reads like the table
+    return [value(call) for value in ROWS[operation.name].values.values()]
+
+
+@pytest.mark.parametrize("operation", ON_ONE_THING, ids=lambda one: one.name)
+def test_what_belongs_to_another_tenant_is_answered_like_what_does_not_exist(
+    operation: Operation, world: World, client: AsgiClient
+) -> None:
+    token, call = world.tokens["acme-admin"].text.reveal(), Call(world=world, caller="acme-admin", tenant=ACME)
+    ((name, value),) = ROWS[operation.name].foreign.items()
+    foreign_value = value(world)
+    missing_value = id_of(ACME, 77) if len(foreign_value) == 26 else "nothing"
+    foreign = send(client, operation, call, token=token, values={name: foreign_value})
+    missing = send(client, operation, call, token=token, values={name: missing_value})
+    assert foreign.status == 404
+    same(foreign, missing, foreign_value, missing_value)
+    assert_nothing_of_beta(world, foreign, foreign_value)
+
+
+@pytest.mark.parametrize("number", [JOB, FAILED_JOB, DUPLICATE, EXPORT])
+@pytest.mark.parametrize("name", ["get_job", "get_receipt", "get_rejects"])
+def test_jobs_of_every_kind_and_state_of_another_tenant_are_unknown(
+    name: str, number: int, world: World, client: AsgiClient
+) -> None:
+    call = Call(world=world, caller="acme-admin", tenant=ACME)
+    answer = send(
+        client,
+        OPERATIONS[name],
+        call,
+        token=world.tokens["acme-admin"].text.reveal(),
+        values={"job": id_of(BETA, number)},
+    )
+    assert (answer.status, answer.json["code"]) == (404, "UNKNOWN_JOB")
+
+
+@every_operation
+def test_refused_changes_and_reads_of_users_are_in_the_audit_trail(
+    operation: Operation, world: World, client: AsgiClient
+) -> None:
+    changes = operation.method != "GET" or operation.name == "get_rejects"
+    caller = "acme-viewer" if operation.in_tenant else "stranger"
+    before = len(world.stores.audit.search())
+    send(client, operation, Call(world=world, caller=caller, tenant=ACME), token=world.tokens[caller].text.reveal())
+    entries = world.stores.audit.search()[before:]
+    assert len(entries) == int(changes)
+    for entry in entries:
+        assert entry.principal == world.principals[caller]
+        assert entry.tenant == (ACME if operation.in_tenant else None)
+        assert entry.request_id is not None
+
+
+def test_a_cursor_of_another_tenant_s_list_is_refused(world: World, client: AsgiClient) -> None:
+    admin = world.tokens["deployment-admin"].text.reveal()
+    cursor = client.get("/v1/tenants/beta/jobs", token=admin, query={"limit": 1}).json["next"]
+    for path, query in (
+        ("/v1/tenants/acme/jobs", {"cursor": cursor}),
+        ("/v1/tenants/beta/tokens", {"cursor": cursor}),
+        ("/v1/tenants/beta/jobs", {"cursor": cursor, "kind": "export"}),
+    ):
+        answer = client.get(path, token=admin, query=query)
+        assert (answer.status, answer.json["code"]) == (400, "BAD_CURSOR")
+
+
+def test_a_role_that_is_taken_away_is_gone_with_the_next_request(world: World, client: AsgiClient) -> None:
+    token = world.tokens["acme-viewer"].text.reveal()
+    assert client.get("/v1/tenants/acme/jobs", token=token).status == 200
+    world.stores.principals.replace_grants(ACME, {}, now_ms=1, check=lambda *_: None)
+    assert client.get("/v1/tenants/acme/jobs", token=token).status == 404
+
+
+def test_the_deployment_s_scope_is_no_tenant(world: World, client: AsgiClient) -> None:
+    assert DEPLOYMENT == ""
+    token = world.tokens["deployment-admin"].text.reveal()
+    assert client.get("/v1/tenants//grants", token=token).status == 404

@@ -1,0 +1,180 @@
+"""Requests that do not fit, lists in pages, and changes that go by what was read."""
+
+from typing import Any
+
+import pytest
+
+from orchestration.access.policy import DEPLOYMENT
+from schemas.errors import RetriableError
+from tests.fakes.asgi import AsgiClient
+from tests.fakes.tenants import ACME, EXPORT, FAILED_JOB, JOB, World, id_of
+
+JOBS = "/v1/tenants/acme/jobs"
+NESTED = "[" * 100_000
+
+
+@pytest.fixture
+def token(world: World) -> str:
+    return world.tokens["acme-admin"].text.reveal()
+
+
+def test_a_list_goes_on_at_its_cursor_until_next_is_null(client: AsgiClient, token: str) -> None:
+    ids, query = [], {"limit": 1}
+    while True:
+        page = client.get(JOBS, token=token, query=query).json
+        ids += [item.get("job") or item["export"] for item in page["items"]]
+        if page["next"] is None:
+            break
+        query = {"limit": 1, "cursor": page["next"]}
+    assert ids == [id_of(ACME, number) for number in (EXPORT, FAILED_JOB, JOB)]
+
+
+def test_filters_of_jobs_are_kinds_states_and_an_audience(client: AsgiClient, token: str) -> None:
+    def found(**query: Any) -> int:
+        return len(client.get(JOBS, token=token, query=query).json["items"])
+
+    assert found(kind="export") == 1
+    assert found(kind=["export", "audience"]) == 3
+    assert found(state="failed") == 1
+    assert found(audience="vip") == 3
+    assert found(audience="gold") == 0
+    assert client.get(JOBS, token=token, query={"state": "ASLEEP"}).json["code"] == "UNKNOWN_STATE"
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ({"kidn": "export"}, "UNKNOWN_PARAMETER"),
+        ({"kind": "exprot"}, "INVALID_REQUEST"),
+        ({"limit": 0}, "INVALID_REQUEST"),
+        ({"limit": 501}, "INVALID_REQUEST"),
+        ({"limit": "x"}, "INVALID_REQUEST"),
+        ({"cursor": "x"}, "BAD_CURSOR"),
+        ({"cursor": "x" * 600}, "INVALID_REQUEST"),
+        ({"audience": "x" * 256}, "INVALID_REQUEST"),
+        ({"audience": "a\0b"}, "INVALID_REQUEST"),
+        ({"state": "a\0b"}, "UNKNOWN_STATE"),
+    ],
+)
+def test_parameters_that_do_not_fit_are_refused(
+    client: AsgiClient, token: str, query: dict[str, Any], code: str
+) -> None:
+    answer = client.get(JOBS, token=token, query=query)
+    assert answer.json["code"] == code
+    assert answer.status in {400, 422}
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["jobs/x", "jobs/" + "0" * 26, "jobs/a\0b", "jobs/..", "audiences/default ", "segments/😀"],
+)
+def test_ids_and_names_that_cannot_be_are_unknown_or_refused(client: AsgiClient, token: str, path: str) -> None:
+    answer = client.get(f"/v1/tenants/acme/{path}", token=token)
+    assert answer.status in {404, 422}, answer.body
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'"x"',
+        b"\xff",
+        b"{}",
+        NESTED.encode(),
+        b'{"name": "x", "roles": ["viewer"], "admin": true}',
+        b'{"name": 1, "roles": ["viewer"]}',
+        b'{"name": "x", "roles": "viewer"}',
+        b'{"name": "x", "roles": ["viewer"], "days": "9"}',
+        b'{"name": "x", "roles": ["viewer"], "days": 1.5}',
+        b'{"name": "x", "roles": ["viewer"], "days": true}',
+        b'{"name": "x", "roles": ["viewer"], "days": NaN}',
+        b'{"name": "a\\u0000b", "roles": ["viewer"]}',
+        b'{"name": "\\ud800", "roles": ["viewer"]}',
+        b'{"name": "x", "roles": ["\\ud800"]}',
+        b'{"name": "", "roles": ["viewer"]}',
+        b'{"name": "x", "roles": ["viewer"], "principal": "__proto__"}',
+    ],
+)
+def test_a_body_that_does_not_fit_is_refused_without_being_repeated(
+    client: AsgiClient, token: str, world: World, raw: bytes
+) -> None:
+    answer = client.send("POST", "/v1/tenants/acme/tokens", token=token, raw=[raw])
+    assert answer.json["code"] in {"INVALID_REQUEST", "BAD_BODY"}, answer.body
+    assert answer.status in {400, 422}
+    assert len(answer.body) < 2000
+    assert len(world.stores.tokens.page(scope=ACME, limit=99)) == 6
+
+
+@pytest.mark.parametrize("tenant", ["", "../x", "a\0b", "x" * 65, "__proto__"])
+def test_a_token_for_what_cannot_be_a_tenant_is_refused(client: AsgiClient, world: World, tenant: str) -> None:
+    admin = world.tokens["deployment-admin"].text.reveal()
+    body = {"name": "x", "tenants": {tenant: ["viewer"]}}
+    answer = client.send("POST", "/v1/tokens", token=admin, body=body)
+    assert (answer.status, answer.json["code"]) in {(422, "BAD_NAME"), (422, "UNKNOWN_ROLE")}
+
+
+def test_another_media_type_is_refused(client: AsgiClient, token: str) -> None:
+    given = {"Content-Type": "text/plain"}
+    answer = client.send("POST", "/v1/tenants/acme/tokens", token=token, raw=[b"{}"], headers=given)
+    assert answer.status == 422
+
+
+def test_a_new_token_is_shown_once_and_works(client: AsgiClient, token: str) -> None:
+    made = client.send(
+        "POST", "/v1/tenants/acme/tokens", token=token, body={"name": "ci", "roles": ["viewer"], "days": 7}
+    )
+    assert made.status == 201
+    secret = made.json["secret"]
+    me = client.get("/v1/me", token=secret).json
+    assert (me["name"], me["token"]["token"], me["token"]["tenants"]) == (
+        "acme-admin",
+        made.json["token"],
+        {"acme": ["viewer"]},
+    )
+    listed = client.get("/v1/tenants/acme/tokens", token=token)
+    assert made.json["token"] in listed.body.decode()
+    assert secret.split("_")[2] not in listed.body.decode()
+    revoked = client.send("DELETE", f"/v1/tokens/{made.json['token']}", token=token)
+    assert revoked.json["revoked_at"] is not None
+    assert client.get("/v1/me", token=secret).json["code"] == "TOKEN_REVOKED"
+
+
+@pytest.mark.parametrize("scope", [ACME, DEPLOYMENT])
+def test_grants_change_only_for_one_who_has_seen_them(client: AsgiClient, world: World, scope: str) -> None:
+    path = f"/v1/tenants/{scope}/grants" if scope else "/v1/grants"
+    name = f"{scope or 'deployment'}-admin"
+    admin = world.tokens[name].text.reveal()
+    read = client.get(path, token=admin)
+    body = {"items": [{"principal": world.principals[name], "roles": ["admin"]}]}
+    assert client.send("PUT", path, token=admin, body=body).status == 428
+    assert client.send("PUT", path, token=admin, body=body, headers={"If-Match": "*"}).status == 400
+    seen = {"If-Match": read.headers["etag"]}
+    changed = client.send("PUT", path, token=admin, body=body, headers=seen)
+    assert changed.status == 200
+    assert changed.headers["etag"] != read.headers["etag"]
+    stale = client.send("PUT", path, token=admin, body=body, headers=seen)
+    assert (stale.status, stale.json["code"]) == (412, "STALE_ETAG")
+    nobody = {"If-Match": changed.headers["etag"]}
+    last = client.send("PUT", path, token=admin, body={"items": []}, headers=nobody)
+    assert (last.status, last.json["code"]) == (409, "LAST_ADMINISTRATOR")
+
+
+def test_an_outage_of_the_catalog_is_a_503_that_says_when_to_come_back(
+    client: AsgiClient, token: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*_: object, **__: object) -> None:
+        raise RetriableError("CATALOG_UNAVAILABLE", "the job catalog cannot be used: down")
+
+    monkeypatch.setattr(type(world.stores.audiences), "tenant_page", down)
+    for path in ("/v1/health", "/v1/tenants"):
+        answer = client.get(path, token=world.tokens["deployment-admin"].text.reveal())
+        assert (answer.status, answer.json["code"]) == (503, "CATALOG_UNAVAILABLE")
+        assert int(answer.headers["retry-after"]) > 0
+
+
+def test_health_needs_no_token_and_names_the_version(client: AsgiClient) -> None:
+    answer = client.get("/v1/health")
+    assert (answer.status, answer.json["status"]) == (200, "ok")

@@ -1,0 +1,178 @@
+"""The client against the service itself, in this process."""
+
+import ast
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+
+from orchestration import client as package
+from orchestration.client.access import Access
+from orchestration.client.client import Client
+from orchestration.client.errors import ApiError
+from orchestration.client.transport import Answer
+from tests.fakes.asgi import AsgiClient
+from tests.fakes.tenants import ACME, EXPORT, FAILED_JOB, JOB, World, id_of
+from tests.unit.orchestration.api.operations import DOCUMENT, OPERATIONS
+
+URL = "http://127.0.0.1:18480"
+
+
+class InProcess:
+    """A transport to the application itself. `sent`: method and path of every request."""
+
+    def __init__(self, asgi: AsgiClient) -> None:
+        self._asgi = asgi
+        self.sent: list[tuple[str, str]] = []
+
+    def send(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        parts = urlsplit(target)
+        self.sent.append((method, parts.path))
+        answer = self._asgi.send(
+            method,
+            unquote(parts.path),
+            query=parse_qs(parts.query),
+            raw=None if body is None else [body],
+            headers={name: value for name, value in headers.items() if name != "Content-Type"},
+        )
+        return answer.status, answer.headers, answer.body
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def transport(client: AsgiClient) -> InProcess:
+    return InProcess(client)
+
+
+def muster(world: World, transport: InProcess, caller: str = "acme-admin") -> Client:
+    return Client(Access(url=URL, token=world.tokens[caller].text.reveal()), transport)
+
+
+def test_every_operation_has_a_method(world: World, transport: InProcess) -> None:
+    own, admin, job = muster(world, transport), muster(world, transport, "deployment-admin"), id_of(ACME, JOB)
+    service, grants, roots = world.principals["acme-operator"], own.grants(ACME), admin.grants(None)
+    results: list[Any] = [
+        own.health(),
+        own.me(),
+        *own.tenants(),
+        *own.jobs(ACME),
+        own.job(ACME, job),
+        own.receipt(ACME, job),
+        own.rejects(ACME, job),
+        *own.audiences(ACME),
+        own.audience(ACME, "vip"),
+        *own.versions(ACME, "vip"),
+        own.version(ACME, "vip", 1),
+        *own.segments(ACME),
+        own.segment(ACME, "buyers"),
+        *own.rule_versions(ACME, "buyers"),
+        *own.schedules(ACME),
+        own.schedule(ACME, "nightly"),
+        *own.recipients(ACME),
+        *own.tokens(ACME),
+        *own.tokens(None),
+        own.create_token("x", tenants={ACME: ["viewer"]}),
+        made := own.create_service_token(ACME, service, "y", ["operator"], days=3),
+        own.revoke_token(made["token"], tenant=ACME),
+        *own.audit(ACME, limit=3),
+        own.replace_grants(ACME, {world.principals["acme-admin"]: ["admin"]}, etag=grants["etag"]),
+        admin.create_tenant("new"),
+        *admin.principals(),
+        admin.create_principal("ann", kind="person"),
+        admin.replace_grants(None, {world.principals["deployment-admin"]: ["admin"]}, etag=roots["etag"]),
+        admin.revoke_token(world.tokens["deployment-admin"].token_id),
+    ]
+    assert all(results)
+    called = {(method, _template(path)) for method, path in transport.sent}
+    assert called == {(one.method, one.path) for one in OPERATIONS.values()}
+
+
+def _template(path: str) -> str:
+    """The path of the document that a path belongs to."""
+    parts = path.split("/")
+    for known in DOCUMENT["paths"]:
+        template = known.split("/")
+        if len(template) == len(parts) and all(
+            t == p or t.startswith("{") for t, p in zip(template, parts, strict=True)
+        ):
+            return str(known)
+    raise AssertionError(path)
+
+
+def test_a_list_is_fetched_page_by_page_as_it_is_read(
+    world: World, transport: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestration.client.calls.PAGE", 1)
+    jobs = muster(world, transport).jobs(ACME)
+    assert transport.sent == []
+    next(jobs)
+    assert len(transport.sent) == 1
+    assert [job["job"] for job in jobs] == [id_of(ACME, FAILED_JOB), id_of(ACME, JOB)]
+    assert len(transport.sent) == 3
+    assert len(list(muster(world, transport).jobs(ACME, limit=2))) == 2
+    assert [job["export"] for job in muster(world, transport).jobs(ACME, kind=["export"])] == [id_of(ACME, EXPORT)]
+
+
+@pytest.mark.parametrize("name", ["../../beta/jobs", "a/b", "a?b", "a#b", "a b", "ä"])
+def test_a_name_stays_one_part_of_the_path(world: World, transport: InProcess, name: str) -> None:
+    with pytest.raises(ApiError):
+        muster(world, transport).audience(ACME, name)
+    ((_, path),) = transport.sent
+    assert path.startswith("/v1/tenants/acme/audiences/")
+    assert unquote(path.rpartition("/")[2]) == name
+
+
+def test_a_problem_is_an_error_with_its_code_values_and_request(world: World, transport: InProcess) -> None:
+    with pytest.raises(ApiError) as refused:
+        muster(world, transport).job(ACME, id_of(ACME, 77))
+    error = refused.value
+    assert (error.code, error.kind, error.status) == ("UNKNOWN_JOB", "user", 404)
+    assert error.values == {"job": id_of(ACME, 77)}
+    assert error.request_id
+    assert str(error).startswith("UNKNOWN_JOB: job ")
+
+
+@pytest.mark.parametrize(
+    ("status", "content_type", "body", "kind"),
+    [
+        (200, "text/html", b"<html>", "user"),
+        (404, "text/html", b"<html>", "user"),
+        (502, "text/html", b"<html>", "retriable"),
+        (302, "application/json", b"{}", "user"),
+    ],
+)
+def test_what_is_no_answer_of_muster_is_said_to_be_none(status: int, content_type: str, body: bytes, kind: str) -> None:
+    class Other:
+        def send(self, *_: Any) -> Answer:
+            return status, {"content-type": content_type}, body
+
+        def close(self) -> None:
+            pass
+
+    with pytest.raises(ApiError) as refused:
+        Client(Access(url=URL, token="mst_x"), Other()).me()  # a test's
+    assert (refused.value.code, refused.value.kind, refused.value.status) == ("NOT_MUSTER", kind, status)
+
+
+def test_the_client_imports_the_standard_library_and_itself_alone() -> None:
+    (folder,) = package.__path__
+    imported = set()
+    for file in Path(folder).glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(str(node.module))
+    foreign = {
+        name
+        for name in imported
+        if name.partition(".")[0] not in sys.stdlib_module_names and not name.startswith("orchestration.client")
+    }
+    assert foreign == set()
+    assert json.__name__ in imported

@@ -1,0 +1,88 @@
+"""Versions read from metadata files: what happens when a file is gone, damaged or forbidden."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from connectors.lake.history_file import parse_history
+from orchestration.catalog.records import Audience
+from orchestration.operations.version_histories import TRIES, VersionHistories
+from schemas.errors import FatalError, MusterError, RetriableError, UserError
+from schemas.ids import AudienceName
+from tests.fakes.tenants import ACME, World, make_world
+
+
+class Objects:
+    """Raises each of the errors once, then answers."""
+
+    def __init__(self, content: bytes, *errors: MusterError) -> None:
+        self._content = content
+        self._errors = list(errors)
+
+    def get(self, *_: str) -> bytes:
+        if self._errors:
+            raise self._errors.pop(0)
+        return self._content
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Any:
+    made = make_world(tmp_path)
+    yield made
+    made.stores.database.close()
+
+
+def histories(world: World, *errors: MusterError, content: bytes = b"{}") -> tuple[VersionHistories, Audience]:
+    objects = cast(Any, Objects(content, *errors))
+    audience = world.stores.audiences.get(ACME, AudienceName("vip"))
+    return replace(world.stores.histories, objects=lambda: objects), audience
+
+
+def gone() -> UserError:
+    return UserError("SOURCE_GONE", "there is no such object")
+
+
+def test_a_file_that_was_cleaned_up_meanwhile_is_looked_up_again(world: World) -> None:
+    found, audience = histories(world, gone(), gone())
+    assert found.of(audience).versions == ()
+
+
+def test_one_that_is_always_gone_is_an_outage_in_the_end(world: World) -> None:
+    found, audience = histories(world, *[gone() for _ in range(TRIES)])
+    with pytest.raises(RetriableError) as refused:
+        found.of(audience)
+    assert refused.value.code == "LAKE_UNAVAILABLE"
+
+
+def test_a_lake_that_refuses_is_nothing_a_customer_could_repair(world: World) -> None:
+    found, audience = histories(world, UserError("ACCESS_DENIED", "no"))
+    with pytest.raises(FatalError) as refused:
+        found.of(audience)
+    assert refused.value.code == "LAKE_UNREADABLE"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"snapshots": [{}]}',
+        b'{"snapshots": 3}',
+        b'{"refs": {"v1": {"snapshot-id": 5}}}',
+        b'{"snapshots": [{"snapshot-id": 5}], "refs": {"v1": {"snapshot-id": 5}}}',
+        b'{"snapshots": [{"snapshot-id": 5, "summary": {}}], "refs": {"v1": {"snapshot-id": 5}}}',
+    ],
+)
+def test_a_damaged_file_is_named(content: bytes) -> None:
+    with pytest.raises(FatalError, match="s3://lake/x") as refused:
+        parse_history(content, "s3://lake/x")
+    assert refused.value.code == "LAKE_UNREADABLE"
+
+
+def test_a_table_without_a_version_has_an_empty_history() -> None:
+    assert parse_history(b"{}", "s3://lake/x").versions == ()
