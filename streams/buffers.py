@@ -56,6 +56,10 @@ class Group:
         """True if nothing of the group is kept or in progress."""
         return not self.kept and not self.writes and not self.settling
 
+    def is_gone(self) -> bool:
+        """True if its partition is revoked or its attempt aborted: nobody waits for its rows here any more."""
+        return not self.lane.live or self.progress.outcome == "aborted"
+
     def add(self, chunk: BufferedChunk, now: float) -> None:
         """Keep a chunk in memory."""
         if not self.kept:

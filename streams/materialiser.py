@@ -252,7 +252,7 @@ class Materialiser:
     async def _merge(self, group: Group, effect: Merge) -> list[int]:
         """Merge a group that has reconciled, or store the intent to. Returns the offsets that it acknowledges."""
         lane, marker = group.lane, effect.marker
-        if group.progress.outcome == "aborted":
+        if group.is_gone():
             return []
         if group.progress.outcome == "finished":  # by an earlier copy of this marker
             await self._announce_again(group.key)
@@ -267,9 +267,11 @@ class Materialiser:
                 if group.progress.outcome == "reconciled":
                     group.progress = Progress.resume(group.key, finished=True)
                 return self._keeper.discard(pending.kept)
-            if not lane.live:
+            if group.is_gone():
                 return self._keeper.discard(pending.kept)
             await self._keeper.stage_kept(group.key, lane, pending.kept)
+            if group.is_gone():
+                return []
         intent = await self._background.in_thread(self._staged.write_intent, lane.tp.topic, marker)
         if lane.live:
             self._merges.submit_intent(intent)
@@ -302,17 +304,19 @@ class Materialiser:
 
     async def _drop(self, lane: Lane, abort: ImportAborted) -> None:
         """Remove buffers, runs and intents of the import in this partition, of the aborted attempt and earlier ones."""
-        for (tp, key), group in list(self._groups.items()):
-            if tp == lane.tp and key.import_id == abort.import_id and key.attempt <= abort.attempt:
-                group.progress = Progress.resume(key, aborted=True)
-                await group.written()
+        keys = {
+            GroupKey(import_id=abort.import_id, attempt=Attempt(n), partition=abort.partition)
+            for n in range(1, abort.attempt + 1)
+        }
+        groups = [group for (tp, key), group in self._groups.items() if tp == lane.tp and key in keys]
+        for group in groups:
+            group.progress = Progress.resume(group.key, aborted=True)
+        await self._merges.drop(keys)
+        for group in groups:
+            await group.written()
+            async with group.merging:  # its rows may just be staged, for an intent
                 lane.done(self._keeper.discard(group.take()))
-        await self._merges.drop(
-            {
-                GroupKey(import_id=abort.import_id, attempt=Attempt(n), partition=abort.partition)
-                for n in range(1, abort.attempt + 1)
-            }
-        )
+        await self._merges.drop(keys)
         await self._background.in_thread(self._staged.remove, lane.tp.topic, abort)
         _log.info(
             "dropped import=%s attempt=%d partition=%d reason=%s",

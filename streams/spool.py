@@ -56,13 +56,18 @@ class Spool:
         return Path(tempfile.mkdtemp(prefix=f"{PREFIX}-{os.getpid()}-", dir=self._temp))
 
     def write(self, chunks: Sequence[BufferedChunk]) -> SpooledChunks:
-        """Write chunks of one group to a new file."""
-        with tempfile.NamedTemporaryFile(suffix=".arrow", dir=self._folder, delete=False) as file:
-            with pa.ipc.new_file(file, chunks[0].batch.schema) as writer:
+        """Write chunks of one group to a new file. Raises `OSError`, and leaves no file then."""
+        descriptor, name = tempfile.mkstemp(suffix=".arrow", dir=self._folder)
+        path = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as file, pa.ipc.new_file(file, chunks[0].batch.schema) as writer:
                 for chunk in chunks:
                     writer.write_batch(chunk.batch)
-            kept = (KeptChunk(seq=c.seq, digest=c.digest, size=c.size, offset=c.offset) for c in chunks)
-            return SpooledChunks(path=Path(file.name), chunks=tuple(kept))
+        except BaseException:
+            path.unlink()
+            raise
+        kept = (KeptChunk(seq=c.seq, digest=c.digest, size=c.size, offset=c.offset) for c in chunks)
+        return SpooledChunks(path=path, chunks=tuple(kept))
 
 
 def read_spooled(spooled: SpooledChunks) -> list[BufferedChunk]:

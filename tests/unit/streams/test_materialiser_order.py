@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from faust.types import TP
 
@@ -374,6 +375,36 @@ async def test_an_abort_ends_a_merge_of_kept_rows_without_a_word(harness: Callab
     assert [message.import_id for message in worker.announced()] == ([] if started else ["1" * 26])
 
 
+async def test_an_abort_removes_what_is_being_staged_for_a_merge_that_has_to_wait(
+    harness: Callable[..., Harness],
+) -> None:
+    worker = harness(merge_threads=1, unacknowledged_s=0.5)
+    worker.store.hold = lambda key: key.startswith(("audiences/", f"imports/{'0' * 26}"))
+    other = make_import("1" * 26, users(100), partitions=1, chunk_rows=10)
+    await worker.deliver(*other.messages)
+    await worker.until(lambda: worker.store.held)
+    await worker.deliver(*one().messages)
+    await worker.until(lambda: any(key.startswith("imports/") for key in worker.store.held))
+    await worker.deliver(*abort(one()))
+    await worker.settle()
+    worker.store.release()
+    await worker.until(lambda: worker.acked == list(range(worker.offset)))
+    assert [message.import_id for message in worker.announced()] == ["1" * 26]
+    assert worker.store.keys("0" * 26) == []
+
+
+async def test_a_copy_of_a_marker_stores_no_intent_after_a_revocation(keeping: Harness) -> None:
+    keeping.store.hold = lambda key: key.startswith("audiences/")
+    imported = one()
+    await keeping.deliver(*imported.messages, *imported.markers())
+    await keeping.until(lambda: keeping.store.held)
+    keeping.materialiser.on_revoked({TP0})
+    keeping.store.release()
+    await keeping.until(keeping.announced)
+    await keeping.settle()
+    assert (keeping.store.keys("intents/"), keeping.acked) == ([], [0])
+
+
 async def test_a_revocation_leaves_queued_merges_to_the_next_owner(harness: Callable[..., Harness]) -> None:
     worker = harness(merge_threads=1)
     worker.store.hold = lambda key: key.startswith("audiences/")
@@ -397,10 +428,11 @@ async def test_rows_that_do_not_fit_into_memory_are_spooled(
     worker = harness(buffer_bytes=6 * len(imported.chunks()[0].rows))
     if full:
 
-        def write(*_: Any) -> None:
+        def new_file(*_: Any) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("streams.spool.Spool.write", write)
+        ipc = SimpleNamespace(new_file=new_file)
+        monkeypatch.setattr("streams.spool.pa", SimpleNamespace(ipc=ipc, Table=pa.Table))
     await worker.deliver(*imported.messages[:-1])
     await worker.until(lambda: full or len(spooled()) > 3)
     await worker.deliver(*imported.messages[-1:])
