@@ -18,7 +18,7 @@ class AuditEntry:
     `actor`: an OS user, a name given with --as, an S3 requester, a part of Muster, the name of a principal.
 
     `principal`, `token` and `request_id` are those of a call to the service; None for all other actions. `tenant` is
-    None for actions on the deployment, for local commands that name only a job, and in entries of earlier releases.
+    None for actions on the deployment, and in entries of earlier releases.
     """
 
     entry_id: JobId

@@ -23,6 +23,7 @@ with deferred(__name__):
 
 _SCHEDULE_COMMANDS: Final = "schedules "
 _SEGMENT_COMMANDS: Final = "segments "
+_TENANT_COMMANDS: Final = "tenants "
 _NOT_RECORDED: Final = frozenset({"json", "wait", "timeout", "tenant", "name", "audience", "job", "yes"})
 
 
@@ -112,11 +113,24 @@ def _record(path: str, given: Mapping[str, Any], before: Mapping[str, Any] | Non
         before=before,
         after=after,
         error=error,
-        tenant=tenant,
+        tenant=_tenant(context, path, given, job),
     )
     context.database.close()
     if not written:
         print_note("The entry could not be written to the audit trail; it is in the log of this command.")
+
+
+def _tenant(context: "Context", path: str, given: Mapping[str, Any], job: object) -> str | None:
+    """The tenant whose administrators may read the entry: the one named, or that of the job. None for others."""
+    if given.get("tenant") is not None:
+        return str(given["tenant"])
+    if path.startswith(_TENANT_COMMANDS):
+        return str(given.get("name"))
+    try:
+        found = None if job is None else wiring.all_jobs(context).find(job_id(str(job)))
+    except MusterError:
+        return None
+    return None if found is None else found.tenant
 
 
 def _shown(value: Any) -> Any:

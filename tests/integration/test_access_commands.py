@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -223,6 +224,14 @@ def test_a_redirect_is_not_followed() -> None:
         client.me()
     server.close()
     assert (refused.value.code, refused.value.status) == ("NOT_MUSTER", 302)
+
+
+@pytest.mark.usefixtures("url")
+def test_the_python_of_the_documentation_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(example.replace('"default"', '"acme"'), {})  # our own documentation
+    assert capsys.readouterr().out.split()[1] == "EMPTY_FILE"
 
 
 def test_the_client_reads_from_the_service(url: str, world: World) -> None:

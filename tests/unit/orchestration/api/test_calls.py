@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,6 +15,14 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture
+def release() -> Iterator[threading.Event]:
+    """What threads wait for; set in the end, so that a failure leaves none."""
+    event = threading.Event()
+    yield event
+    event.set()
 
 
 async def test_a_call_returns_its_value_or_raises_its_error() -> None:
@@ -34,8 +43,8 @@ async def test_a_call_returns_its_value_or_raises_its_error() -> None:
     calls.close()
 
 
-async def test_a_call_that_is_out_of_time_keeps_its_thread_until_it_ends() -> None:
-    calls, release = Calls(threads=1, queue=1, limit_s=0.01), threading.Event()
+async def test_a_call_that_is_out_of_time_keeps_its_thread_until_it_ends(release: threading.Event) -> None:
+    calls = Calls(threads=1, queue=1, limit_s=0.01)
     for _ in range(2):  # one runs, one waits for its thread
         with pytest.raises(RetriableError) as late:
             await calls.run(release.wait)
@@ -50,8 +59,8 @@ async def test_a_call_that_is_out_of_time_keeps_its_thread_until_it_ends() -> No
     calls.close()
 
 
-async def test_more_calls_than_threads_and_places_in_the_queue_are_refused_at_once() -> None:
-    calls, release = Calls(threads=1, queue=1), threading.Event()
+async def test_more_calls_than_threads_and_places_in_the_queue_are_refused_at_once(release: threading.Event) -> None:
+    calls = Calls(threads=1, queue=1)
     running = [asyncio.create_task(calls.run(release.wait)) for _ in range(2)]
     await asyncio.sleep(0)
     with pytest.raises(RetriableError) as refused:

@@ -14,6 +14,7 @@ from orchestration.api import access_models, models, resource_models
 from orchestration.api.application import routes
 from orchestration.api.document import document, text
 from orchestration.api.models import Shape
+from orchestration.api.reference import reference
 from tests.fakes.asgi import AsgiClient
 from tests.fakes.tenants import ACME, EXPORT, JOB, World, id_of
 from tests.unit.orchestration.api.operations import DOCUMENT, OPERATIONS, Call, Operation, send
@@ -50,6 +51,12 @@ def check(operation: Operation, answer: Any) -> None:
 def test_the_committed_document_is_that_of_the_routes() -> None:
     committed = (ROOT / "docs" / "openapi.json").read_text()
     assert committed == text(document(routes())), "run `make openapi`, and review the difference"
+
+
+def test_the_page_for_people_is_made_from_the_document() -> None:
+    page = (ROOT / "docs" / "api.md").read_text()
+    assert page == reference(DOCUMENT), "run `make openapi`"
+    assert all(f"`{one.method} {one.path}`" in page for one in OPERATIONS.values())
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=list(OPERATIONS))

@@ -92,6 +92,23 @@ def test_what_was_refused_is_kept_with_its_error(context: Context, capsys: pytes
     assert (entry["error"], entry["before"]["state"], entry["after"]) == ("TOO_LATE", "FAILED", None)
 
 
+def test_every_entry_belongs_to_the_tenant_of_what_was_changed(context: Context) -> None:
+    job = context.jobs.get(ended(context, FAULT))
+    assert main(["jobs", "cancel", job.job_id]) == 3
+    assert main(["jobs", "cancel", "0" * 26]) == 3
+    assert main(["tenants", "create", "globex"]) == 0
+    assert main(["audiences", "configure", "vip", "-t", "acme", "--keep-versions", "3"]) == 0
+    record_automatic(context.audit, "sweeper", "cancel", job, {})
+    tenants = {(entry.action, entry.object): entry.tenant for entry in context.audit.search()}
+    assert tenants == {
+        ("jobs cancel", job.job_id): "acme",
+        ("jobs cancel", "0" * 26): None,
+        ("tenants create", "globex"): "globex",
+        ("audiences configure", "acme/vip"): "acme",
+        ("cancel", "acme/vip"): "acme",
+    }
+
+
 def test_a_command_that_crashes_is_not_kept_as_done(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     def crash(*_: object, **__: object) -> None:
         raise ZeroDivisionError

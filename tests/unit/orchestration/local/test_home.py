@@ -46,6 +46,21 @@ def test_free_ports_are_remembered_and_all_different(tmp_path: Path) -> None:
     assert first != Ports()
 
 
+def test_a_home_of_the_release_before_gets_the_documented_port_for_the_service(tmp_path: Path) -> None:
+    home = Home(path=tmp_path)
+    initialise(home, {}, free_ports=True)
+    for file in (home.settings_file, home.ports_file):  # as that release wrote them
+        lines = file.read_text().splitlines(keepends=True)
+        file.write_text("".join(line for line in lines if not line.startswith(("api", "api_url"))))
+    kept = home.settings_file.read_text()
+
+    settings = initialise(home, {}, free_ports=False)
+
+    assert settings.api_url == "http://127.0.0.1:18480"
+    assert Ports.load(home.ports_file, settings).api == 18480
+    assert home.settings_file.read_text() == kept
+
+
 @pytest.mark.parametrize("part", ["kafka", "s3_filer"])
 def test_free_ports_are_chosen_again_when_another_program_has_taken_one(tmp_path: Path, part: str) -> None:
     home = Home(path=tmp_path)

@@ -1,0 +1,62 @@
+"""docs/api.md: the operations as a page for people, made from the OpenAPI document."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+OPENING: Final = """# The API
+
+Read what a tenant has, and manage who may do what, over HTTP. This page is made from [openapi.json](openapi.json),
+which also has the members of every answer (`make openapi` writes both; a test compares them with the service).
+
+```console
+$ curl -H "Authorization: Bearer $(cat .muster/api/token)" http://127.0.0.1:18480/v1/tenants/default/jobs?limit=5
+```
+
+In Python, with nothing but the standard library behind it:
+
+```python
+from orchestration.client import Client, find_access
+
+with Client(find_access()) as muster:
+    for job in muster.jobs("default", state=["FAILED"]):
+        print(job["job"], job["error"]["code"])
+```
+
+- **Tokens**: `Authorization: Bearer mst_...` ([access.md](access.md)). Neither cookies nor other origins are accepted.
+- **Errors** are problems (RFC 9457): `{type, title, status, detail, instance, code, kind, values}`. Look at `code`,
+  which is stable; `instance` finds the request in the service's log. 503 and 429 say in `Retry-After` when to retry.
+- **What you may not know of** - tenants without a role of yours, and everything of another tenant - is answered like
+  what does not exist: 404. What your roles do not allow is 403.
+- **Lists** take `limit` (100, at most 500) and return `{items, next}`; send `next` as `cursor`, with the same filters.
+- **Grants** are replaced as a whole: send their `ETag` as `If-Match`. 412: they have changed since you read them.
+- Times are RFC 3339 in UTC, ids ULIDs in lower case. Unknown members and parameters are refused.
+- At most 20 requests a second for each principal, beyond a burst of 100; bodies up to 1 MiB, heads up to 16 KiB.
+
+## Operations
+
+`action` is what a role must allow ([access.md](access.md#roles-in-a-tenant)); the codes are those besides the ones that
+every operation has.
+"""
+
+
+def reference(document: Mapping[str, Any]) -> str:
+    """The page."""
+    operations = [
+        (path, method.upper(), one) for path, methods in document["paths"].items() for method, one in methods.items()
+    ]
+    common = set.intersection(*(set(one["x-problems"]) for _, _, one in operations))
+    of_callers = set.intersection(*(set(one["x-problems"]) for _, _, one in operations if one["x-action"] != "public"))
+    lines = ["| operation | action | answers | codes |", "|---|---|---|---|"]
+    for path, method, one in sorted(operations, key=lambda found: (found[2]["tags"][0], found[0], found[1])):
+        codes = [code for code in one["x-problems"] if code not in common | of_callers | {"UNKNOWN_TENANT"}]
+        lines.append(f"| `{method} {path}` | `{one['x-action']}` | {one['description']} | {_listed(codes)} |")
+    return (
+        f"{OPENING}\n"
+        + "\n".join(lines)
+        + f"\n\nEvery operation: {_listed(sorted(common))}.\n"
+        + (f"Every one with a token: {_listed(sorted(of_callers - common))}; below a tenant also `UNKNOWN_TENANT`.\n")
+    )
+
+
+def _listed(codes: list[str]) -> str:
+    return ", ".join(f"`{code}`" for code in codes)
