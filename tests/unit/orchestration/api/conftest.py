@@ -1,4 +1,5 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,24 @@ from tests.fakes.asgi import AsgiClient
 from tests.fakes.catalog import without_fsync
 from tests.fakes.tenants import World, make_world
 
-Door = Callable[[World], AsgiClient]
-
 
 @pytest.fixture(scope="package", autouse=True)
 def _no_fsync() -> Iterator[None]:
     with without_fsync():
         yield
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[tuple[World, AsgiClient]]:
+    """A world in a new folder, and a client of its service."""
+    folder.mkdir(parents=True)
+    made = make_world(folder)
+    service = Service(stores=made.stores, hosts=frozenset({"127.0.0.1"}), budget=Budget(burst=10**6))
+    client = AsgiClient(application(service))
+    yield made, client
+    client.close()
+    service.calls.close()
+    made.stores.database.close()
 
 
 @pytest.fixture
