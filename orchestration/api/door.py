@@ -2,9 +2,9 @@
 
 1. It gets an id, which its answer, its audit entries and its log line carry.
 2. The header Host must name this service: a page whose name was pointed at our address (DNS rebinding) cannot use it.
-3. Its body is read as a whole: at most 1 MiB, within 30 s.
-4. Its token is turned into a caller, unless the path is public. There are no cookies, and no answer allows another
+3. Its token is turned into a caller, unless the path is public. There are no cookies, and no answer allows another
    origin (CORS), so a foreign page cannot act for its reader.
+4. Its body is read as a whole: at most 1 MiB, within 30 s. Strangers cannot fill the memory with bodies.
 """
 
 import asyncio
@@ -58,9 +58,9 @@ class Door:
         scope["state"] = {**scope.get("state", {}), "request_id": request_id, "service": self._service}
         try:
             self._check_host(scope)
-            body = await self._body(scope, receive)
             if scope["path"] not in PUBLIC:
                 scope["state"]["caller"] = await self._service.caller(_token(scope), request_id)
+            body = await self._body(scope, receive)
             await self._app(scope, _replay(body, receive), answer)
         except MusterError as exc:
             await problem_answer(exc, request_id)(scope, receive, answer)

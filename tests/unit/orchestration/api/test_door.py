@@ -55,6 +55,11 @@ def test_a_token_in_the_query_or_in_a_cookie_is_not_looked_at(client: AsgiClient
     assert client.get(ME, headers={"Cookie": f"token={token}"}).status == 401
 
 
+def test_the_body_of_a_stranger_is_not_read(client: AsgiClient) -> None:
+    answer = client.send("POST", "/v1/tokens", raw=[b"x" * MAX_BODY_BYTES, b"x"])
+    assert (answer.status, answer.json["code"]) == (401, "NO_TOKEN")
+
+
 @pytest.mark.parametrize("length", [str(MAX_BODY_BYTES + 1), "9" * 30, "-1", "x"])
 def test_a_body_that_is_announced_too_large_is_not_read(client: AsgiClient, token: str, length: str) -> None:
     answer = client.send("POST", "/v1/tokens", token=token, raw=[b"{}"], headers={"Content-Length": length})
@@ -78,9 +83,9 @@ def test_a_body_of_exactly_the_limit_is_read(client: AsgiClient, token: str) -> 
     assert answer.json["code"] == "INVALID_REQUEST"
 
 
-def test_a_body_that_does_not_arrive_is_given_up(service: Service) -> None:
+def test_a_body_that_does_not_arrive_is_given_up(service: Service, token: str) -> None:
     client = AsgiClient(Door(routes(), service, body_timeout_s=0))
-    answer = client.send("POST", "/v1/tokens", raw=[])
+    answer = client.send("POST", "/v1/tokens", token=token, raw=[])
     client.close()
     assert (answer.status, answer.json["code"]) == (408, "BODY_TIMEOUT")
 
