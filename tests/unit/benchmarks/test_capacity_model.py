@@ -47,7 +47,7 @@ def test_a_function_sends_so_many_rows_in_fifteen_minutes_and_never_costs_more_w
     found = threshold(deployed(workers=1), RATES, FREE)
     assert found.break_even_rows is None
     assert found.function_rows is not None
-    assert found.function_rows == pytest.approx(895 / 8e-6 + 10_240_000, rel=1e-6)  # 8 us a row, less the backlog
+    assert found.function_rows == pytest.approx(895 / 8e-6 + 40_960_000, rel=1e-6)  # 8 us a row, less the backlog
 
 
 def test_a_month_without_jobs_is_workers_and_what_is_given() -> None:

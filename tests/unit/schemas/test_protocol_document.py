@@ -61,7 +61,7 @@ def test_the_limits_on_the_page_are_those_of_the_code() -> None:
     assert f"at most {topics.CHUNK_MAX_ROWS:,} rows" in text
     assert f"at most {topics.CHUNK_MAX_BYTES // 1024} KiB" in text
     assert f"more than {topics.ROW_MAX_BYTES // 1024} KiB" in text
-    assert f"at most {limit.chunks} chunks and {limit.bytes // 2**20} MiB" in text
+    assert f"at most {limit.chunks:,} chunks and {limit.bytes // 2**20} MiB" in text
     assert f"group `{topics.WORKER_GROUP}`" in text
 
 
