@@ -1,7 +1,7 @@
 """Answers as JSON and as problems."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.responses import Response
@@ -13,6 +13,11 @@ from schemas.errors import MusterError
 def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Plain JSON data, in ASCII: it then carries any text, lone surrogates too."""
     return Response(_json(value), status, dict(headers or {}), "application/json")
+
+
+def items_answer(found: Sequence[Any]) -> Response:
+    """A list that has no pages."""
+    return json_answer({"items": found})
 
 
 def problem_answer(error: MusterError, request_id: str, headers: Mapping[str, str] | None = None) -> Response:

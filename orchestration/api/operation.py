@@ -9,7 +9,8 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from orchestration.access.guard import action_of
-from orchestration.api.models import Problem
+from orchestration.access.views.deployment import DeploymentView
+from orchestration.api.models.common import Problem
 from orchestration.api.problems import MEDIA_TYPE
 from orchestration.api.statuses import STATUS_OF_CODE
 
@@ -26,6 +27,7 @@ OF_CALLERS: Final = ("NO_TOKEN", "BAD_TOKEN", "TOKEN_REFUSED", "TOKEN_EXPIRED", 
 OF_CALLS: Final = ("BUSY", "CALL_TIMEOUT", "CATALOG_UNAVAILABLE", "CATALOG_REFUSED")
 PUBLIC: Final = "public"
 """In place of an action: an operation that needs no token."""
+OF_THE_LAKE: Final = ("S3_UNAVAILABLE", "LAKE_UNAVAILABLE", "LAKE_UNREADABLE")
 OUTAGES: Final = frozenset({*OF_CALLS, "S3_UNAVAILABLE", "LAKE_UNAVAILABLE"})
 FATAL: Final = frozenset({"INTERNAL", "LAKE_UNREADABLE"})
 
@@ -44,7 +46,7 @@ def operation(
     codes = [*OF_ALL, *OF_CALLS, *problems]
     extra: dict[str, Any] = {"x-action": PUBLIC, "security": []}
     if method is not None:
-        in_tenant = method.__qualname__.startswith("TenantView.")
+        in_tenant = not method.__qualname__.startswith(DeploymentView.__name__)
         codes += [*OF_CALLERS, "FORBIDDEN", *(["UNKNOWN_TENANT"] if in_tenant else [])]
         extra = {"x-action": action_of(method).value, "security": [{"token": []}]}
     described = {name: {"schema": {"type": "string"}} for name in ("X-Request-Id", *headers)}

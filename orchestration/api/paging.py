@@ -9,12 +9,14 @@ from starlette.responses import Response
 from orchestration.access.pages import Page
 from orchestration.api import cursors
 from orchestration.api.answers import json_answer
+from orchestration.api.models.common import GRAPHIC
 
 Limit = Annotated[int, Query(ge=1, le=500, description="At most this many items.")]
 Cursor = Annotated[
     str | None,
     Query(max_length=cursors.MAX_LENGTH, description="`next` of the page before, with the same filters."),
 ]
+Named = Annotated[str | None, Query(max_length=255, pattern=GRAPHIC)]
 DEFAULT_LIMIT = 100
 
 

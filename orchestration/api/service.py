@@ -7,9 +7,9 @@ from typing import TypeVar
 from starlette.requests import Request
 
 from orchestration.access.authentication import Caller, authenticate
-from orchestration.access.deployment import DeploymentView
 from orchestration.access.stores import Stores
-from orchestration.access.views import TenantView
+from orchestration.access.views.deployment import DeploymentView
+from orchestration.access.views.tenant import TenantView
 from orchestration.api.budget import Budget
 from orchestration.api.calls import Calls
 from orchestration.api.request_counts import RequestCounts
@@ -17,6 +17,7 @@ from orchestration.platform.clock import now_ms
 from schemas.ids import JobId
 
 ValueT = TypeVar("ValueT")
+ViewT = TypeVar("ViewT", bound=TenantView)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +44,10 @@ def service_of(request: Request) -> Service:
     return service
 
 
-async def in_tenant(request: Request, tenant: str, call: Callable[[TenantView], ValueT]) -> ValueT:
+async def in_tenant(request: Request, view: type[ViewT], tenant: str, call: Callable[[ViewT], ValueT]) -> ValueT:
     """What a call of the caller's view of a tenant returns."""
     service, caller = service_of(request), request.state.caller
-    return await service.calls.run(lambda: call(TenantView(service.stores, caller, tenant)))
+    return await service.calls.run(lambda: call(view(service.stores, caller, tenant)))
 
 
 async def in_deployment(request: Request, call: Callable[[DeploymentView], ValueT]) -> ValueT:

@@ -4,17 +4,17 @@ from typing import Any
 
 import pytest
 
-from orchestration.access.deployment import DeploymentView
 from orchestration.access.grants import DAY_MS
 from orchestration.access.policy import ADMIN, DEPLOYMENT
-from orchestration.access.views import TenantView
+from orchestration.access.views.administration import AdministrationView
+from orchestration.access.views.deployment import DeploymentView
 from orchestration.platform.clock import now_ms
 from schemas.errors import UserError
 from tests.fakes.tenants import ACME, BETA, World
 
 
-def tenant(world: World, name: str, of: str = ACME) -> TenantView:
-    return TenantView(world.stores, world.caller(name), of)
+def tenant(world: World, name: str, of: str = ACME) -> AdministrationView:
+    return AdministrationView(world.stores, world.caller(name), of)
 
 
 def refused(call: Any, *args: Any, **kwargs: Any) -> str:
@@ -53,7 +53,7 @@ def test_a_change_of_grants_that_were_changed_since_they_were_read_is_stale(worl
 def test_the_last_administrator_cannot_remove_himself(world: World, scope: str) -> None:
     name = f"{scope or 'deployment'}-admin"
     caller = world.caller(name)
-    view = TenantView(world.stores, caller, scope) if scope else DeploymentView(world.stores, caller)
+    view = AdministrationView(world.stores, caller, scope) if scope else DeploymentView(world.stores, caller)
     before, seen = view.grants()
     for wanted in ([], [(world.principals[name], ["operator"])], [(world.principals["acme-viewer"], ["operator"])]):
         assert refused(view.replace_grants, wanted, seen=seen) == "LAST_ADMINISTRATOR"

@@ -2,10 +2,11 @@
 
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from orchestration.access.deployment import DeploymentView
+from orchestration.access import views
 from orchestration.access.guard import OF_USERS, View, action_of, reads
 from orchestration.access.policy import (
     DEPLOYMENT,
@@ -18,8 +19,8 @@ from orchestration.access.policy import (
     Rights,
     known_role,
 )
-from orchestration.access.views import TenantView
 from schemas.ids import TenantName
+from tests.packages import modules_of
 
 ROOT = Path(__file__).parents[4]
 ACME, BETA = TenantName("acme"), TenantName("beta")
@@ -37,6 +38,15 @@ def tables(text: str) -> list[list[list[str]]]:
 def methods(view: type[View]) -> dict[str, object]:
     """Public methods that a view defines."""
     return {name: value for name, value in vars(view).items() if callable(value) and not name.startswith("_")}
+
+
+def views_in(package: ModuleType) -> list[type[View]]:
+    """All views of the package's modules."""
+    found = {value for module in modules_of(package) for value in vars(module).values() if isinstance(value, type)}
+    return sorted((one for one in found if issubclass(one, View) and one is not View), key=lambda one: one.__name__)
+
+
+VIEWS = views_in(views)
 
 
 def test_the_table_in_the_docs_is_the_policy() -> None:
@@ -103,15 +113,14 @@ def test_rights_exceed_a_limit_by_any_one_right(wider: tuple[str, str]) -> None:
     assert not Rights.of([wider]).exceed(Rights.of([(DEPLOYMENT, "admin")]))
 
 
-@pytest.mark.parametrize("view", [TenantView, DeploymentView])
+@pytest.mark.parametrize("view", VIEWS)
 def test_every_method_of_a_view_requires_an_action(view: type[View]) -> None:
-    assert methods(view)
     for method in methods(view).values():
         action_of(method)  # type: ignore[arg-type]
 
 
 def test_every_action_is_required_by_some_method() -> None:
-    used = {action_of(m) for view in (TenantView, DeploymentView) for m in methods(view).values()}  # type: ignore[arg-type]
+    used = {action_of(m) for view in VIEWS for m in methods(view).values()}  # type: ignore[arg-type]
     assert used | LATER == set(Action)
     assert not used & LATER
 

@@ -4,18 +4,28 @@ from typing import Any
 
 import pytest
 
-from orchestration.access.deployment import DeploymentView
 from orchestration.access.guard import Note, View, recorded
 from orchestration.access.policy import Action
-from orchestration.access.views import TenantView
+from orchestration.access.views.administration import AdministrationView
+from orchestration.access.views.audiences import AudiencesView
+from orchestration.access.views.deployment import DeploymentView
+from orchestration.access.views.jobs import JobsView
+from orchestration.access.views.recipients import RecipientsView
+from orchestration.access.views.schedules import SchedulesView
+from orchestration.access.views.segments import SegmentsView
+from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.audit import AuditEntry
 from schemas.errors import RetriableError, UserError
 from schemas.ids import AudienceName, Version
 from tests.fakes.tenants import ACME, BETA, CANARY, DUPLICATE, EXPORT, FAILED_JOB, JOB, World, id_of
 
 
-def tenant(world: World, name: str, of: str = ACME) -> TenantView:
-    return TenantView(world.stores, world.caller(name), of)
+class Everything(JobsView, AudiencesView, SegmentsView, SchedulesView, RecipientsView, AdministrationView):
+    """All views of a tenant in one."""
+
+
+def tenant(world: World, name: str, of: str = ACME) -> Everything:
+    return Everything(world.stores, world.caller(name), of)
 
 
 def deployment(world: World, name: str) -> DeploymentView:

@@ -10,19 +10,20 @@ import jsonschema
 import pytest
 
 from orchestration.access.policy import Action
-from orchestration.api import access_models, models, resource_models
+from orchestration.api import models
 from orchestration.api.application import routes
 from orchestration.api.document import document, text
-from orchestration.api.models import Shape
+from orchestration.api.models.common import Shape
 from orchestration.api.reference import reference
 from tests.fakes.asgi import AsgiClient
 from tests.fakes.tenants import ACME, EXPORT, JOB, World, id_of
+from tests.packages import modules_of
 from tests.unit.orchestration.api.operations import DOCUMENT, OPERATIONS, Call, Operation, send
 
 ROOT = Path(__file__).parents[4]
 SHAPES = {
     name: value
-    for module in (models, resource_models, access_models)
+    for module in modules_of(models)
     for name, value in vars(module).items()
     if isinstance(value, type) and issubclass(value, Shape) and value is not Shape
 }

@@ -8,11 +8,11 @@ from pydantic import AwareDatetime
 from starlette.requests import Request
 from starlette.responses import Response
 
-from orchestration.access.views import TenantView
-from orchestration.api import access_models as models
+from orchestration.access.views.administration import AdministrationView
 from orchestration.api.answers import json_answer
 from orchestration.api.etags import etag, seen_revision
-from orchestration.api.models import GRAPHIC
+from orchestration.api.models import access as models
+from orchestration.api.models.common import GRAPHIC
 from orchestration.api.operation import operation
 from orchestration.api.paging import DEFAULT_LIMIT, Cursor, Limit, page_answer, start
 from orchestration.api.service import in_tenant
@@ -33,52 +33,60 @@ GRANT_PROBLEMS = (
 TOKEN_PROBLEMS = ("UNKNOWN_ROLE", "BAD_NAME", "CAP_EMPTY", "CAP_TOO_WIDE", "BAD_LIFETIME", "BAD_BODY")
 
 
-@router.get("/grants", **operation(TenantView.grants, models.Grants, headers=["ETag"]))
+@router.get("/grants", **operation(AdministrationView.grants, models.Grants, headers=["ETag"]))
 async def get_grants(request: Request, tenant: str) -> Response:
     """The roles in the tenant."""
-    record, revision = await in_tenant(request, tenant, lambda view: view.grants())
+    record, revision = await in_tenant(request, AdministrationView, tenant, lambda view: view.grants())
     return json_answer(record, headers={"ETag": etag(revision)})
 
 
-@router.put("/grants", **operation(TenantView.replace_grants, models.Grants, *GRANT_PROBLEMS, headers=["ETag"]))
+@router.put("/grants", **operation(AdministrationView.replace_grants, models.Grants, *GRANT_PROBLEMS, headers=["ETag"]))
 async def replace_grants(
     request: Request, tenant: str, body: models.WantedGrants, if_match: IfMatch = None
 ) -> Response:
     """Replace all roles in the tenant."""
     seen = seen_revision(if_match)
     items = [(JobId(one.principal), one.roles) for one in body.items]
-    record, revision = await in_tenant(request, tenant, lambda view: view.replace_grants(items, seen=seen))
+    record, revision = await in_tenant(
+        request, AdministrationView, tenant, lambda view: view.replace_grants(items, seen=seen)
+    )
     return json_answer(record, headers={"ETag": etag(revision)})
 
 
-@router.get("/tokens", **operation(TenantView.tokens, models.TokenPage, "BAD_CURSOR"))
+@router.get("/tokens", **operation(AdministrationView.tokens, models.TokenPage, "BAD_CURSOR"))
 async def list_tokens(request: Request, tenant: str, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None) -> Response:
     """Tokens that reach the tenant, newest first: the caller's own, or all for those who manage access."""
     before = start(request, cursor)
-    return page_answer(request, await in_tenant(request, tenant, lambda view: view.tokens(before=before, limit=limit)))
+    return page_answer(
+        request,
+        await in_tenant(request, AdministrationView, tenant, lambda view: view.tokens(before=before, limit=limit)),
+    )
 
 
 @router.post(
     "/tokens",
-    **operation(TenantView.create_token, models.MadeToken, *TOKEN_PROBLEMS, "UNKNOWN_PRINCIPAL", status=201),
+    **operation(AdministrationView.create_token, models.MadeToken, *TOKEN_PROBLEMS, "UNKNOWN_PRINCIPAL", status=201),
 )
 async def create_token(request: Request, tenant: str, body: models.NewTenantToken) -> Response:
     """Make a token that reaches this tenant alone. Its secret is shown this once."""
     record, secret = await in_tenant(
         request,
+        AdministrationView,
         tenant,
         lambda view: view.create_token(name=body.name, roles=body.roles, days=body.days, principal=body.principal),
     )
     return json_answer({**record, "secret": secret.text.reveal()}, 201)
 
 
-@router.delete("/tokens/{token}", **operation(TenantView.revoke_token, models.Token, "UNKNOWN_TOKEN", "BAD_JOB_ID"))
+@router.delete(
+    "/tokens/{token}", **operation(AdministrationView.revoke_token, models.Token, "UNKNOWN_TOKEN", "BAD_JOB_ID")
+)
 async def revoke_token(request: Request, tenant: str, token: str) -> Response:
     """Take the tenant from a token, and revoke one that reaches no other."""
-    return json_answer(await in_tenant(request, tenant, lambda view: view.revoke_token(token)))
+    return json_answer(await in_tenant(request, AdministrationView, tenant, lambda view: view.revoke_token(token)))
 
 
-@router.get("/audit", **operation(TenantView.audit, models.AuditPage, "BAD_CURSOR", "BAD_JOB_ID"))
+@router.get("/audit", **operation(AdministrationView.audit, models.AuditPage, "BAD_CURSOR", "BAD_JOB_ID"))
 async def list_audit(
     request: Request,
     tenant: str,
@@ -93,6 +101,7 @@ async def list_audit(
     before, since_ms = start(request, cursor, **filters), _milliseconds(since)
     page = await in_tenant(
         request,
+        AdministrationView,
         tenant,
         lambda view: view.audit(audience=audience, job=job, since_ms=since_ms, before=before, limit=limit),
     )

@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from orchestration.api.models import AT, JOB, Example, Id, Name, Role, Shape, Time, page_of
+from orchestration.api.models.common import AT, JOB, Example, Id, Name, Role, Shape, Time, page_of
 
 Roles = Annotated[list[Role], Field(max_length=10)]
 

@@ -6,14 +6,14 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from orchestration.access.deployment import DeploymentView
 from orchestration.access.policy import DEPLOYMENT
-from orchestration.api import access_models as models
-from orchestration.api.access_routes import GRANT_PROBLEMS, TOKEN_PROBLEMS, IfMatch
+from orchestration.access.views.deployment import DeploymentView
 from orchestration.api.answers import json_answer
 from orchestration.api.etags import etag, seen_revision
+from orchestration.api.models import access as models
 from orchestration.api.operation import operation
 from orchestration.api.paging import DEFAULT_LIMIT, Cursor, Limit, page_answer, start
+from orchestration.api.routes.administration import GRANT_PROBLEMS, TOKEN_PROBLEMS, IfMatch
 from orchestration.api.service import in_deployment, service_of
 from schemas.ids import JobId
 

@@ -1,0 +1,96 @@
+"""Jobs of a tenant: imports, snapshots and exports."""
+
+from collections.abc import Collection
+
+from orchestration.access.guard import Note, reads, recorded
+from orchestration.access.pages import Page, Record, page_of
+from orchestration.access.policy import Action
+from orchestration.access.views.tenant import TenantView
+from orchestration.catalog.job_rows import unknown_job
+from orchestration.catalog.records import Export, Job
+from orchestration.operations.follow import ExportView
+from orchestration.operations.job_records import any_record, export_view_record, view_record
+from orchestration.operations.job_search import KINDS, JobKind
+from orchestration.platform.clock import now_ms
+from schemas.errors import UserError
+from schemas.ids import (
+    JobId,
+    job_id,
+)
+
+
+class JobsView(TenantView):
+    """Jobs as one caller sees them."""
+
+    @reads(Action.READ_JOBS)
+    def jobs(
+        self,
+        *,
+        kinds: Collection[JobKind] = (),
+        audience: str | None = None,
+        states: Collection[str] = (),
+        before: str | None = None,
+        limit: int,
+    ) -> Page:
+        """Jobs of these kinds in one of these states (empty: all), newest first. Raises `UserError` UNKNOWN_STATE."""
+        found = self._stores.all_jobs.search(
+            kinds=kinds or KINDS,
+            tenant=self._name,
+            audience=audience,
+            states=states,
+            before=None if before is None else JobId(before),
+            limit=limit + 1,
+        )
+        return page_of(found, limit, lambda job: job.job_id, any_record)
+
+    @reads(Action.READ_JOBS)
+    def job(self, id_: str) -> Record:
+        """A job of any kind with its history and progress; for a duplicate, its original.
+
+        Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB.
+        """
+        wanted = job_id(id_)
+        view = self._stores.job_progress.any_view(wanted, now_ms(), tenant=self._name)
+        if view is None:
+            raise unknown_job(wanted)
+        if isinstance(view, ExportView):
+            return export_view_record(view, self._stores.exports.history(view.export.job_id))
+        found = view.job.job_id
+        history, attempts = self._stores.jobs.history(found), self._stores.jobs.attempt_reports(found)
+        return {**view_record(view, history, attempts), "duplicate_of": view.duplicate_of}
+
+    @reads(Action.READ_JOBS)
+    def receipt(self, id_: str) -> Record:
+        """The receipt of a job. Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB, NO_RECEIPT."""
+        job = self._import(id_, "NO_RECEIPT")
+        found = self._stores.jobs.receipt(job.job_id, tenant=self._name)
+        if found is None:
+            raise UserError("NO_RECEIPT", f"job {job.job_id} is {job.state} and has no receipt", state=job.state)
+        return found
+
+    @recorded(Action.READ_REJECTS, "rejects")
+    def rejects(self, note: Note, id_: str) -> Record:
+        """How many rows of a job were rejected, by code; None before they are counted.
+
+        Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB, NO_REJECTS.
+        """
+        job = self._import(id_, "NO_REJECTS")
+        note.object, note.job_id = job.audience, job.job_id
+        counted = job.evidence or {}
+        return {
+            "job": job.job_id,
+            "rejected": counted.get("rejected"),
+            "rejected_by_code": counted.get("rejected_by_code", {}),
+        }
+
+    def _import(self, id_: str, code_of_exports: str) -> Job:
+        """An import or a snapshot; for a duplicate, its original."""
+        wanted = job_id(id_)
+        found = self._stores.all_jobs.find(wanted, tenant=self._name)
+        if found is None:
+            raise unknown_job(wanted)
+        if isinstance(found, Export):
+            raise UserError(
+                code_of_exports, f"job {wanted} is an export; its manifest says what it has written", job=wanted
+            )
+        return found

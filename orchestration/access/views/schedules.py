@@ -1,0 +1,27 @@
+"""Schedules of a tenant."""
+
+from orchestration.access.guard import reads
+from orchestration.access.pages import Page, Record, page_of
+from orchestration.access.policy import Action
+from orchestration.access.views.tenant import TenantView
+from orchestration.operations.schedule_records import schedule_record
+from schemas.ids import (
+    schedule_name,
+)
+
+
+class SchedulesView(TenantView):
+    """Schedules as one caller sees them."""
+
+    @reads(Action.READ)
+    def schedules(self, *, after: str = "", limit: int) -> Page:
+        """Schedules by name."""
+        found = self._stores.schedules.page(self._name, after=after, limit=limit + 1)
+        jobs, exports = self._stores.jobs, self._stores.exports
+        return page_of(found, limit, lambda one: one.name, lambda one: schedule_record(jobs, exports, one))
+
+    @reads(Action.READ)
+    def schedule(self, name: str) -> Record:
+        """The schedule of that name. Raises `UserError` BAD_NAME, UNKNOWN_SCHEDULE."""
+        found = self._stores.schedules.get(self._name, schedule_name(name))
+        return schedule_record(self._stores.jobs, self._stores.exports, found)

@@ -1,0 +1,40 @@
+"""What a caller may see and do in one tenant.
+
+A tenant without a grant is unknown, and so is everything of another tenant: the tenant is in the same statement as the
+id.
+"""
+
+from orchestration.access.authentication import Caller
+from orchestration.access.guard import View
+from orchestration.access.stores import Stores
+from schemas.errors import UserError
+from schemas.ids import (
+    NAME_PATTERN,
+    TenantName,
+)
+
+
+class TenantView(View):
+    """The base of all views of a tenant.
+
+    Raises `UserError` UNKNOWN_TENANT without any right in it, whether or not it exists. Methods raise FORBIDDEN, and
+    `RetriableError` CATALOG_UNAVAILABLE.
+    """
+
+    def __init__(self, stores: Stores, caller: Caller, tenant: str) -> None:
+        known = NAME_PATTERN.fullmatch(tenant) is not None
+        self._name = TenantName(tenant if known else "")
+        super().__init__(stores, caller, tenant=self._name)
+        if not known or not self.permitted:
+            raise _unknown_tenant(tenant)
+        if self._name not in caller.rights.tenants:  # a role in every tenant says nothing of this one
+            try:
+                stores.audiences.require_tenant(self._name)
+            except UserError as exc:
+                raise _unknown_tenant(tenant) from exc
+
+
+def _unknown_tenant(tenant: str) -> UserError:
+    return UserError(
+        "UNKNOWN_TENANT", f"there is no tenant {tenant[:63]!r}, or you have no role in it", tenant=tenant[:63]
+    )

@@ -1,0 +1,81 @@
+"""Audiences and their versions."""
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from orchestration.api.models.common import AT, JOB, Example, Id, Shape, Time, page_of
+
+
+class Audience(Shape):
+    """An audience: how its files are read, and which versions are kept."""
+
+    tenant: str
+    audience: str
+    audience_id: Id
+    spec: dict[str, Any]
+    retention: dict[str, int]
+    created_at: Time
+    example: ClassVar[Example] = {
+        "tenant": "acme",
+        "audience": "vip",
+        "audience_id": JOB,
+        "spec": {"format": "csv", "id_column": "user_id"},
+        "retention": {"versions": 10, "days": 30},
+        "created_at": AT,
+    }
+
+
+class AudiencePage(Shape):
+    """Audiences by name."""
+
+    items: list[Audience]
+    next: str | None
+    example: ClassVar[Example] = page_of(Audience.example)
+
+
+class Version(Shape):
+    """A version of an audience. `membership`: its changes against `base_version`; null if they were not counted."""
+
+    version: int
+    tag: str
+    snapshot_id: int
+    made_by: Id
+    attempt: int
+    mode: str
+    members: int
+    digest: str
+    columns: Annotated[list[dict[str, Any]], Field(alias="schema")]
+    base_version: int | None
+    source_version: int | None
+    membership: dict[str, Any] | None
+    published_at: Time
+    reason: str
+    rule: dict[str, Any] | None
+    pinned: bool
+    example: ClassVar[Example] = {
+        "version": 1,
+        "tag": "v1",
+        "snapshot_id": 1729109898650294267,
+        "made_by": JOB,
+        "attempt": 1,
+        "mode": "replace",
+        "members": 3,
+        "digest": "0e5451e8f5412cf3:3:1f394f64ccb6e076:c7df9653f51f8a9d",
+        "schema": [{"name": "age", "type": "long"}],
+        "base_version": None,
+        "source_version": None,
+        "membership": {"base": 0, "added": 3, "removed": 0, "kept": 0, "members": 3, "updated": 0},
+        "published_at": AT,
+        "reason": "",
+        "rule": None,
+        "pinned": False,
+    }
+
+
+class VersionPage(Shape):
+    """Versions of an audience, newest first."""
+
+    items: list[Version]
+    next: str | None
+    example: ClassVar[Example] = page_of(Version.example)

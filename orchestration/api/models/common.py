@@ -1,0 +1,55 @@
+"""What all models share."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Example = dict[str, Any]
+JOB = "01m87b5fjxy5p23eqzcwh67tr0"
+AT = "2026-11-28T09:00:00.000Z"
+GRAPHIC = r"^[^\x00-\x1f\x7f]+$"
+Name = Annotated[str, Field(max_length=100, pattern=GRAPHIC)]
+Id = Annotated[str, Field(pattern="^[0-9a-hjkmnp-tv-z]{26}$", description="A ULID in lower case.")]
+Time = Annotated[str, Field(description="RFC 3339, UTC.")]
+Role = Annotated[str, Field(max_length=16)]
+
+
+class Shape(BaseModel):
+    """A JSON object without members that are not listed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra=lambda s, m: m.add_example(s))
+    example: ClassVar[Example] = {}
+
+    @classmethod
+    def add_example(cls, schema: dict[str, Any]) -> None:
+        """Add the example to the schema."""
+        if cls.example:
+            schema["example"] = cls.example
+
+
+def page_of(item: Example) -> Example:
+    """The example of a list."""
+    return {"items": [item], "next": None}
+
+
+class Problem(Shape):
+    """An error (RFC 9457). Programs look at `code`, which is stable."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: Annotated[Id, Field(description="The id of the request; the service's log has it.")]
+    code: str
+    kind: Literal["user", "retriable", "fatal"]
+    values: dict[str, Any]
+    example: ClassVar[Example] = {
+        "type": "/problems/UNKNOWN_JOB",
+        "title": "Unknown job",
+        "status": 404,
+        "detail": f"job {JOB} does not exist; `muster jobs list` shows all jobs",
+        "instance": JOB,
+        "code": "UNKNOWN_JOB",
+        "kind": "user",
+        "values": {"job": JOB},
+    }

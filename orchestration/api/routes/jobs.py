@@ -1,0 +1,66 @@
+"""Jobs."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from orchestration.access.views.jobs import JobsView
+from orchestration.api.answers import json_answer
+from orchestration.api.models import jobs as models
+from orchestration.api.operation import operation
+from orchestration.api.paging import DEFAULT_LIMIT, Cursor, Limit, Named, page_answer, start
+from orchestration.api.service import in_tenant
+
+router = APIRouter(prefix="/tenants/{tenant}", tags=["jobs"])
+
+
+@router.get("/jobs", **operation(JobsView.jobs, models.JobPage, "BAD_CURSOR", "UNKNOWN_STATE"))
+async def list_jobs(
+    request: Request,
+    tenant: str,
+    kind: Annotated[list[models.JobKind] | None, Query(description="Repeatable; all kinds without it.")] = None,
+    audience: Named = None,
+    state: Annotated[list[str] | None, Query(max_length=20, description="Repeatable; all states without it.")] = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Response:
+    """Jobs of all kinds, newest first."""
+    filters = {"kind": kind, "audience": audience, "state": state}
+    before = start(request, cursor, **filters)
+    kinds, states = kind or (), state or ()
+    page = await in_tenant(
+        request,
+        JobsView,
+        tenant,
+        lambda view: view.jobs(kinds=kinds, audience=audience, states=states, before=before, limit=limit),
+    )
+    return page_answer(request, page, **filters)
+
+
+@router.get(
+    "/jobs/{job}",
+    **operation(JobsView.job, models.ImportJobDetail | models.ExportJobDetail, "UNKNOWN_JOB", "BAD_JOB_ID"),
+)
+async def get_job(request: Request, tenant: str, job: str) -> Response:
+    """A job with its history and progress. For a duplicate, its original."""
+    return json_answer(await in_tenant(request, JobsView, tenant, lambda view: view.job(job)))
+
+
+@router.get(
+    "/jobs/{job}/receipt",
+    **operation(JobsView.receipt, models.Receipt, "UNKNOWN_JOB", "BAD_JOB_ID", "NO_RECEIPT"),
+)
+async def get_receipt(request: Request, tenant: str, job: str) -> Response:
+    """The receipt of a READY import or snapshot: its counts add up."""
+    return json_answer(await in_tenant(request, JobsView, tenant, lambda view: view.receipt(job)))
+
+
+@router.get(
+    "/jobs/{job}/rejects",
+    **operation(JobsView.rejects, models.RejectCounts, "UNKNOWN_JOB", "BAD_JOB_ID", "NO_REJECTS"),
+)
+async def get_rejects(request: Request, tenant: str, job: str) -> Response:
+    """How many rows of a job were rejected, by code."""
+    return json_answer(await in_tenant(request, JobsView, tenant, lambda view: view.rejects(job)))

@@ -1,0 +1,23 @@
+"""Recipients of notices."""
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from orchestration.access.views.recipients import RecipientsView
+from orchestration.api.answers import items_answer
+from orchestration.api.models import recipients as models
+from orchestration.api.operation import operation
+from orchestration.api.paging import Named
+from orchestration.api.service import in_tenant
+
+router = APIRouter(prefix="/tenants/{tenant}", tags=["recipients"])
+
+
+@router.get(
+    "/recipients",
+    **operation(RecipientsView.recipients, models.Recipients, "UNKNOWN_AUDIENCE", "BAD_NAME"),
+)
+async def list_recipients(request: Request, tenant: str, audience: Named = None) -> Response:
+    """Who is notified about an audience, or about all audiences of the tenant."""
+    return items_answer(await in_tenant(request, RecipientsView, tenant, lambda view: view.recipients(audience)))
