@@ -151,6 +151,7 @@ def _exchange(
     tables: ArchiveTables, topic: str, merged: Sequence[_Merged], sleep: Callable[[float], None]
 ) -> Compacted:
     """Steps 3 to 5."""
+    from connectors.lake.overwriting import Overwrite  # pyiceberg is slow to import
 
     def decide(table: "Table | None") -> Decision[Compacted]:
         live = {file.uri: data for file, data in live_files(table)}
@@ -159,7 +160,7 @@ def _exchange(
         if table is None or not usable:
             return Settled(_compacted(done))
         transaction = table.transaction()
-        with transaction.update_snapshot().overwrite() as exchange:
+        with Overwrite(transaction) as exchange:
             for one in usable:
                 if isinstance(footer := read_footer(table, one.uri), str):
                     raise FatalError("LAKE_MISMATCH", footer)

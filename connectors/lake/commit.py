@@ -9,8 +9,9 @@
 """
 
 from collections.abc import Callable, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from connectors.lake.bounds import COUNTS
 from connectors.lake.faults import lake_faults
@@ -25,6 +26,8 @@ from segmentation.versions import AudienceRef, Part, Published, PublishOutcome, 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
     from pyiceberg.table import Table, Transaction
+
+FOOTER_THREADS: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +84,8 @@ def stage_version(table: "Table", transaction: "Transaction", change: VersionCha
     """Step 3; returns the new snapshot's id. Raises what pyiceberg raises."""
     from pyiceberg.table.update.snapshot import ManageSnapshots
 
+    from connectors.lake.overwriting import Overwrite
+
     info = change.info
     if not COUNTS.items() <= table.metadata.properties.items():  # a table from an earlier release
         transaction.set_properties(COUNTS)
@@ -89,7 +94,7 @@ def stage_version(table: "Table", transaction: "Transaction", change: VersionCha
     before = data_files(table, table.metadata.current_snapshot_id)
     after = _new_files(table, transaction, change, before)
     summary = summary_properties(info, change.parts, table.location() + "/")
-    with transaction.update_snapshot(snapshot_properties=summary).overwrite() as overwrite:
+    with Overwrite(transaction, summary) as overwrite:
         for uri, file in before.items():
             if uri not in after:
                 overwrite.delete_data_file(file)
@@ -147,6 +152,7 @@ def data_files(table: "Table", snapshot_id: int | None) -> dict[str, "DataFile"]
     return {
         entry.data_file.file_path: entry.data_file
         for manifest in snapshot.manifests(table.io)
+        if manifest.has_added_files() or manifest.has_existing_files()
         for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True)
     }
 
@@ -159,13 +165,14 @@ def _new_files(
     known = before
     if change.source is not None and change.source.snapshot_id != table.metadata.current_snapshot_id:
         known = before | data_files(table, change.source.snapshot_id)
-    files = {}
-    for part in change.parts:
-        if part.rows == 0:
-            continue  # Iceberg's statistics cannot describe an empty file, and readers do not need it
-        files[part.uri] = known.get(part.uri) or parquet_file_to_data_file(
-            table.io, transaction.table_metadata, part.uri
-        )
-        if files[part.uri].record_count != part.rows:
+    # Iceberg's statistics cannot describe an empty file, and readers do not need it.
+    parts = [part for part in change.parts if part.rows]
+
+    def described(part: Part) -> "DataFile":
+        file = known.get(part.uri) or parquet_file_to_data_file(table.io, transaction.table_metadata, part.uri)
+        if file.record_count != part.rows:
             raise FatalError("PART_MISMATCH", f"part {part.uri} changed while it was being published", part=part.uri)
-    return files
+        return file
+
+    with ThreadPoolExecutor(FOOTER_THREADS) as pool:
+        return dict(zip((part.uri for part in parts), pool.map(described, parts), strict=True))

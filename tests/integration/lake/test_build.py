@@ -240,7 +240,7 @@ def test_an_append_cannot_change_the_type_of_a_column(lake: Lake) -> None:
     assert caught.value.code == "SCHEMA_MISMATCH"
 
 
-@pytest.mark.parametrize("base_partitions", [2, 3])
+@pytest.mark.parametrize(("base_partitions", "group_rows"), [(2, 0), (2, 500_000), (3, 500_000)])
 @pytest.mark.parametrize(
     ("mode", "expected"),
     [
@@ -250,8 +250,15 @@ def test_an_append_cannot_change_the_type_of_a_column(lake: Lake) -> None:
     ],
 )
 def test_a_comparison_tells_exactly_what_would_change(
-    lake: Lake, mode: ImportMode, expected: MembershipCounts, base_partitions: int
+    lake: Lake,
+    mode: ImportMode,
+    expected: MembershipCounts,
+    base_partitions: int,
+    group_rows: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Partition by partition, several together, and with a base in other partitions."""
+    monkeypatch.setattr("connectors.lake.build.GROUP_ROWS", group_rows)
     base = lake.base(
         [{"user_id": "ann", "age": 30}, {"user_id": "bob", "age": 40}, {"user_id": "cy", "age": 50}],
         AGE,

@@ -13,8 +13,11 @@ import fastavro
 import pytest
 import sqlalchemy.exc
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.manifest import ManifestFile
+from pyiceberg.table.update.snapshot import _OverwriteFiles
 
 from connectors.lake.audience_sql import rows_sql
+from connectors.lake.overwriting import Overwrite
 from connectors.lake.store import IcebergVersionStore
 from connectors.storage.access import S3Access
 from connectors.storage.duck import DuckLimits, connect, extension_path
@@ -42,6 +45,15 @@ def _replace(s3: S3Access, ref: AudienceRef, order: str, *names: str, **changes:
     return request(ref, Parts(s3).write(ref, new_id(), users(*names)), order, **changes)
 
 
+def _listed(store: IcebergVersionStore, ref: AudienceRef) -> list[ManifestFile]:
+    """The manifests of the newest version."""
+    table = store._tables.find(ref)
+    snapshot = None if table is None else table.current_snapshot()
+    assert table is not None
+    assert snapshot is not None
+    return snapshot.manifests(table.io)
+
+
 def _keys(s3: S3Access, ref: AudienceRef, below: str = "") -> set[str]:
     return {o.key for o in list_objects(s3.client(), BUCKET, audience_prefix(ref.tenant, ref.audience_id) + below)}
 
@@ -65,6 +77,24 @@ def _after_first_commit(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]
 
 def _lose_connection() -> None:
     raise sqlalchemy.exc.OperationalError("COMMIT", {}, Exception("server closed the connection unexpectedly"))
+
+
+@pytest.mark.parametrize("carried_over", [False, True])
+def test_what_earlier_versions_removed_is_not_listed_again(
+    s3: S3Access, store: IcebergVersionStore, monkeypatch: pytest.MonkeyPatch, *, carried_over: bool
+) -> None:
+    """Also in a table whose manifests pyiceberg has carried over, as releases before did."""
+    ref = audience()
+    with monkeypatch.context() as patched:
+        if carried_over:
+            patched.setattr(Overwrite, "_process_manifests", _OverwriteFiles._process_manifests)
+        for order in "1234":
+            store.publish(_replace(s3, ref, order, f"user-{order}"))
+    assert len(_listed(store, ref)) == (4 if carried_over else 2)
+    store.publish(_replace(s3, ref, "5", "ann", "bob"))
+    assert [(m.added_files_count > 0, m.deleted_files_count) for m in _listed(store, ref)] == [(True, 0), (False, 1)]
+    assert [sum(part.rows for part in store.files(ref, v.version)) for v in store.versions(ref)] == [1, 1, 1, 1, 2]
+    assert sorted(members_of(store, s3, ref, Version(5))) == ["ann", "bob"]
 
 
 def test_a_commit_whose_answer_is_lost_is_found_again(
