@@ -5,6 +5,7 @@ that is not. `recorded` leaves an entry for every call, also for one that was re
 read of users.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
@@ -132,6 +133,14 @@ def recorded(
         return call
 
     return guarded
+
+
+def view_of(method: Callable[..., Any]) -> type[View]:
+    """The view that defines a method."""
+    found: object = vars(sys.modules[method.__module__])[method.__qualname__.partition(".")[0]]
+    if not isinstance(found, type) or not issubclass(found, View):
+        raise TypeError(f"{method.__qualname__} is not a method of a view")
+    return found
 
 
 def action_of(method: Callable[..., Any]) -> Action:

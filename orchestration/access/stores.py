@@ -14,6 +14,7 @@ from orchestration.catalog.principals import PrincipalStore
 from orchestration.catalog.progress import ProgressStore
 from orchestration.catalog.schedules import ScheduleStore
 from orchestration.catalog.segment_queries import SegmentQueries
+from orchestration.notifications.outbox import Outbox
 from orchestration.notifications.recipients import RecipientStore
 from orchestration.operations.follow import JobProgress
 from orchestration.operations.job_search import AllJobs
@@ -50,6 +51,7 @@ class Stores:
     all_jobs: AllJobs
     principals: PrincipalStore
     job_progress: JobProgress
+    outbox: Outbox
     recipients: RecipientStore
     schedules: ScheduleStore
     segments: SegmentQueries
@@ -76,6 +78,7 @@ class Stores:
             all_jobs=all_jobs,
             principals=PrincipalStore(database),
             job_progress=JobProgress(all_jobs=all_jobs, exports=exports, jobs=jobs, progress=ProgressStore(database)),
+            outbox=Outbox(database),
             recipients=RecipientStore(database),
             schedules=ScheduleStore(database),
             segments=SegmentQueries(database),

@@ -8,8 +8,8 @@ from typing import Any, Final
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from orchestration.access.guard import action_of
-from orchestration.access.views.deployment import DeploymentView
+from orchestration.access.guard import action_of, view_of
+from orchestration.access.views.tenant import TenantView
 from orchestration.api.models.common import Problem
 from orchestration.api.problems import MEDIA_TYPE
 from orchestration.api.statuses import STATUS_OF_CODE
@@ -46,7 +46,7 @@ def operation(
     codes = [*OF_ALL, *OF_CALLS, *problems]
     extra: dict[str, Any] = {"x-action": PUBLIC, "security": []}
     if method is not None:
-        in_tenant = not method.__qualname__.startswith(DeploymentView.__name__)
+        in_tenant = issubclass(view_of(method), TenantView)
         codes += [*OF_CALLERS, "FORBIDDEN", *(["UNKNOWN_TENANT"] if in_tenant else [])]
         extra = {"x-action": action_of(method).value, "security": [{"token": []}]}
     described = {name: {"schema": {"type": "string"}} for name in ("X-Request-Id", *headers)}

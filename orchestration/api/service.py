@@ -9,6 +9,7 @@ from starlette.requests import Request
 from orchestration.access.authentication import Caller, authenticate
 from orchestration.access.stores import Stores
 from orchestration.access.views.deployment import DeploymentView
+from orchestration.access.views.everywhere import EverywhereView
 from orchestration.access.views.tenant import TenantView
 from orchestration.api.budget import Budget
 from orchestration.api.calls import Calls
@@ -48,6 +49,12 @@ async def in_tenant(request: Request, view: type[ViewT], tenant: str, call: Call
     """What a call of the caller's view of a tenant returns."""
     service, caller = service_of(request), request.state.caller
     return await service.calls.run(lambda: call(view(service.stores, caller, tenant)))
+
+
+async def everywhere(request: Request, call: Callable[[EverywhereView], ValueT]) -> ValueT:
+    """What a call of the caller's view of all its tenants returns."""
+    service, caller = service_of(request), request.state.caller
+    return await service.calls.run(lambda: call(EverywhereView(service.stores, caller)))
 
 
 async def in_deployment(request: Request, call: Callable[[DeploymentView], ValueT]) -> ValueT:

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from orchestration.catalog.job_rows import HISTORY, history_columns, job_from_row, transition_from_row, unknown_job
-from orchestration.catalog.life_cycle import LifeCycleStore, Row
+from orchestration.catalog.life_cycle import LifeCycleStore, Row, Tenants
 from orchestration.catalog.records import Job, Transition
 from orchestration.catalog.tables import duplicates, jobs, receipts, transitions
 from schemas.ids import Attempt, JobId
@@ -32,7 +32,7 @@ class JobQueries(LifeCycleStore[Job, JobState]):
     def _history_columns(row: Row) -> Mapping[str, object]:
         return history_columns(Attempt(row["attempt"]))
 
-    def find(self, job_id: JobId, *, tenant: str | None = None) -> Job | None:
+    def find(self, job_id: JobId, *, tenant: Tenants = None) -> Job | None:
         """The job [of a tenant], or its original if it was a duplicate. None if unknown."""
         original = sa.select(duplicates.c.twin).where(duplicates.c.job_id == job_id).scalar_subquery()
         key = jobs.c.job_id == sa.func.coalesce(original, job_id)

@@ -16,8 +16,8 @@ from segmentation.export_jobs import ExportState
 from segmentation.life_cycle import Change, LifeCycle
 
 Row = Mapping[Any, Any]
-
-
+Tenants = str | Collection[str] | None
+"""Limits a query to a tenant, or to several; None does not limit it."""
 RecordT = TypeVar("RecordT", Job, Export)
 StateT = TypeVar("StateT", JobState, ExportState)
 FAILED: Final[Any] = "FAILED"
@@ -78,7 +78,7 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
             raise self._unknown(job_id)
         return found
 
-    def find(self, job_id: JobId, *, tenant: str | None = None) -> RecordT | None:
+    def find(self, job_id: JobId, *, tenant: Tenants = None) -> RecordT | None:
         """One job [of a tenant], or None."""
         return next(iter(self._select(self._key == job_id, *self._of(tenant))), None)
 
@@ -93,7 +93,7 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
     def search(
         self,
         *,
-        tenant: str | None = None,
+        tenant: Tenants = None,
         audience: str | None = None,
         states: Sequence[StateT] = (),
         kinds: Collection[str] = (),
@@ -101,8 +101,9 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
         limit: int = 100,
     ) -> list[RecordT]:
         """Newest jobs first. `kinds`: as people see them; all if empty. `before`: only those older than that job."""
-        named = ((self._table.c.tenant, tenant), (self._table.c.audience, audience))
-        where = [column == value for column, value in named if value is not None]
+        where = [*self._of(tenant)]
+        if audience is not None:
+            where.append(self._table.c.audience == audience)
         if states:
             where.append(self._table.c.state.in_(states))
         if kinds:
@@ -173,9 +174,11 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
         with self._database.write() as connection:
             connection.execute(self._table.update().where(self._key == job_id).values(**values))
 
-    def _of(self, tenant: str | None) -> tuple[sa.ColumnElement[bool], ...]:
-        """The condition that a job belongs to a tenant; none if it is None."""
-        return () if tenant is None else (self._table.c.tenant == tenant,)
+    def _of(self, tenant: Tenants) -> tuple[sa.ColumnElement[bool], ...]:
+        """The condition that a job belongs to a tenant, or to one of several; none if it is None."""
+        if tenant is None:
+            return ()
+        return (self._table.c.tenant == tenant if isinstance(tenant, str) else self._table.c.tenant.in_(tenant),)
 
     def _locked(self, connection: sa.Connection, job_id: JobId) -> Row:
         """The row of a job, locked until the transaction ends. Raises as `get`."""

@@ -10,9 +10,8 @@ from orchestration.cli.console import print_line, print_pairs
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.formatting import number, safe
 from orchestration.cli.quotes import print_quote
-from orchestration.cli.rendering import column_pairs, stage_line
+from orchestration.cli.rendering import column_pairs, local_line
 from orchestration.cli.screen import screen
-from orchestration.operations.follow import StageView
 from orchestration.platform.deferred import deferred
 from schemas.ids import tenant_name
 from schemas.import_targets import kind_of_target, target_name
@@ -55,20 +54,7 @@ def run_dry(context: "Context", source: str, tenant: str, audience: str, overrid
 
         def report(p: "ParseProgress") -> None:
             elapsed = time.monotonic() - began
-            total = p.source_size or 0
-            speed = p.source_bytes / elapsed if elapsed > 0 and p.source_bytes else None
-            line = stage_line(
-                StageView(
-                    name="verify",
-                    state="running",
-                    done=p.source_bytes,
-                    total=total,
-                    unit="bytes",
-                    rows=p.rows,
-                    rate=speed,
-                    left_s=(total - p.source_bytes) / speed if speed else None,
-                )
-            )
+            line = local_line("verify", p.source_bytes, p.source_size or 0, elapsed, rows=p.rows)
             display.show([line], line.strip())
 
         result: DryRun | ActivityDryRun

@@ -1,12 +1,9 @@
 """Exit codes: what a script learns without reading a word. docs/cli.md repeats the table, and a test compares them."""
 
 from enum import IntEnum
-from typing import TYPE_CHECKING
 
+from orchestration.client.records import Record
 from schemas.errors import MusterError, UserError
-
-if TYPE_CHECKING:
-    from orchestration.catalog.records import Export, Job
 
 
 class ExitCode(IntEnum):
@@ -46,9 +43,9 @@ def code_for_error(error: MusterError) -> ExitCode:
     return ExitCode.USER_ERROR if isinstance(error, UserError) else ExitCode.SYSTEM_ERROR
 
 
-def code_for_job(job: "Job | Export") -> ExitCode:
+def code_for_job(job: Record) -> ExitCode:
     """The exit code of a job or an export: NOT_FINISHED while it runs."""
-    match job.state:
+    match job["state"]:
         case "READY":
             return ExitCode.OK
         case "SUPERSEDED":
@@ -56,7 +53,7 @@ def code_for_job(job: "Job | Export") -> ExitCode:
         case "CANCELLED":
             return ExitCode.CANCELLED
         case "FAILED":
-            user = job.error is not None and job.error.kind == "user"
+            user = job["error"] is not None and job["error"]["kind"] == "user"
             return ExitCode.USER_ERROR if user else ExitCode.SYSTEM_ERROR
         case _:
             return ExitCode.NOT_FINISHED

@@ -216,7 +216,7 @@ def export(
     if by_job:
         context = stack_context()
         job_id = wiring.export_jobs(context).submit(request)
-        return submitted(context, job_id, wait=wait, timeout_s=timeout, word="export")
+        return submitted(job_id, wait=wait, timeout_s=timeout, word="export")
     context = lake_context()
     return Answer(value=_one_file(context, request, overwrite=overwrite) if one_file else _folder(context, request))
 

@@ -8,10 +8,10 @@ import typer
 from orchestration.cli import job_commands, options
 from orchestration.cli.commands import Group, Result, command
 from orchestration.cli.following import Followed, Submitted, show_end, show_started
-from orchestration.cli.job_commands import Cancelled, records, show_cancelled, show_list
-from orchestration.cli.job_views import ShownExport, ShownJob, show_job
+from orchestration.cli.job_commands import Cancelled, show_cancelled
+from orchestration.cli.job_views import Shown, show_job, show_list
 from orchestration.cli.session import catalog_context
-from orchestration.operations.job_search import AnyJob
+from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
 from schemas.ids import job_id
 
@@ -30,20 +30,20 @@ def _export_id(text: str) -> str:
     return text
 
 
-@command(exports, "list", "muster jobs list --kind export", effect="reads", show=show_list, record=records)
+@command(exports, "list", "muster jobs list --kind export", effect="reads", show=show_list)
 def list_(
     *,
     tenant: options.OnlyTenant = None,
     audience: options.OnlyAudience = None,
     state: options.OnlyStates = None,
     limit: options.NewestLimit = 20,
-) -> Result[Sequence[AnyJob]]:
+) -> Result[Sequence[Record]]:
     """List exports: now `muster jobs list --kind export`."""
     return job_commands.list_(kind=["export"], tenant=tenant, audience=audience, state=state, limit=limit)
 
 
 @command(exports, "show", "muster jobs show JOB", effect="reads", show=show_job)
-def show(*, job: ExportArgument) -> Result[ShownJob | ShownExport]:
+def show(*, job: ExportArgument) -> Result[Shown]:
     """Show an export: now `muster jobs show`."""
     return job_commands.show(job=_export_id(job))
 

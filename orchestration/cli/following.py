@@ -1,32 +1,31 @@
 """Follows a job of any kind on the screen until it has ended, then prints how it ended."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from orchestration.cli import remote
 from orchestration.cli.commands import Answer
 from orchestration.cli.console import print_line, print_note
 from orchestration.cli.exits import ExitCode, code_for_job
 from orchestration.cli.formatting import number, safe, size
+from orchestration.cli.job_facts import Word, ended, without_progress, word_of
 from orchestration.cli.receipts import print_receipt
 from orchestration.cli.rendering import export_line, job_line, job_lines
 from orchestration.cli.screen import Screen, screen
 from orchestration.cli.session import SESSION
-from orchestration.operations.follow import ExportView, JobView
-from orchestration.operations.job_records import export_record, job_record
-from orchestration.platform.clock import now_ms
+from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
 from schemas.ids import DEFAULT_TENANT, JobId
 
 if TYPE_CHECKING:
-    from orchestration.catalog.records import Job
-    from orchestration.context import Context
+    from orchestration.client.client import Client
 
 with deferred(__name__):
-    from orchestration.operations import wiring
+    from orchestration.client import following as client_following
 
 FIXABLE_BY_SETTINGS: Final = frozenset(
     {
@@ -43,9 +42,6 @@ FIXABLE_BY_SETTINGS: Final = frozenset(
     }
 )
 """Errors in files that other settings may fix."""
-
-Word = Literal["job", "export"]
-"""The word for a job, also the key of its id in JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,29 +60,24 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Followed:
-    """State of a followed job: its end, unless the wait was limited, with its receipt if it has one."""
+    """A followed job: its end, unless the wait was limited, with its receipt if it has one."""
 
-    view: JobView | ExportView
-    receipt: Mapping[str, Any] | None = None
+    job: Record
+    receipt: Record | None = None
 
     def as_record(self) -> dict[str, Any]:
         """Plain JSON data."""
-        if isinstance(self.view, ExportView):
-            return export_record(self.view.export)
-        return {
-            **job_record(self.view.job),
-            "duplicate_of": self.view.duplicate_of,
-            "receipt": None if self.receipt is None else dict(self.receipt),
-        }
+        found = without_progress(self.job)
+        return found if word_of(self.job) == "export" else {**found, "receipt": self.receipt}
 
 
-def followed(context: "Context", view: JobView | ExportView) -> Followed:
-    """The present state of a job, with its receipt if it has one."""
-    return Followed(view=view, receipt=context.jobs.receipt(view.job.job_id) if isinstance(view, JobView) else None)
+def with_receipt(found: "Client", job: Record) -> Followed:
+    """A job with its receipt if it has one."""
+    has_one = word_of(job) == "job" and job["state"] == "READY"
+    return Followed(job=job, receipt=found.receipt(job["tenant"], job["job"]) if has_one else None)
 
 
 def submitted(
-    context: "Context",
     job_id: JobId,
     *,
     wait: bool,
@@ -97,77 +88,70 @@ def submitted(
     """The answer of a command that has started a job: its id, or with `wait` its end."""
     SESSION.job = job_id
     if wait:
-        return wait_for(context, job_id, timeout_s=timeout_s, word=word)
+        return wait_for(job_id, timeout_s=timeout_s, word=word)
     return Answer(value=Submitted(job_id=job_id, word=word, retry_of=retry_of))
 
 
-def wait_for(
-    context: "Context",
-    job_id: JobId,
-    *,
-    timeout_s: float | None = None,
-    word: Word = "job",
-) -> Answer[Followed]:
+def wait_for(job_id: str, *, timeout_s: float | None = None, word: Word = "job") -> Answer[Followed]:
     """Follow a job to its end, or for `timeout_s` at most. `word`: what to call it until it is registered.
 
     Ctrl-C and `timeout_s` end the wait, not the job. Raises `typer.Exit` if there is nothing to show, and as
-    `JobProgress.follow` does.
+    `client.following.follow` does.
     """
     last = None
-    try:
-        with screen() as display:
-            display.show([f"{word} {job_id}  waiting for the workflow"], f"{word} {job_id}: waiting for the workflow")
-            for last in _views(context, job_id, display, timeout_s):
-                word = "export" if isinstance(last, ExportView) else "job"
-    except KeyboardInterrupt:
-        print_note(
-            f"The {word} continues; `muster jobs wait {job_id}` waits again, `muster jobs cancel {job_id}` cancels it."
-        )
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
-    if last is None or not last.final:
-        print_note(
-            f"Not finished after {timeout_s:g} s; the {word} continues. `muster jobs wait {job_id}` waits again."
-        )
+    with remote.service() as found:
+        try:
+            with screen() as display:
+                for last in _shown(found, job_id, display, timeout_s, word):
+                    word = word_of(last)
+        except KeyboardInterrupt:
+            print_note(
+                f"The {word} continues; `muster jobs wait {job_id}` waits again, `muster jobs cancel {job_id}` "
+                "cancels it."
+            )
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+        if last is None or not ended(last):
+            print_note(
+                f"Not finished after {timeout_s:g} s; the {word} continues. `muster jobs wait {job_id}` waits again."
+            )
         if last is None:
             raise typer.Exit(ExitCode.NOT_FINISHED)
-        return Answer(value=followed(context, last), code=ExitCode.NOT_FINISHED)
-    return Answer(
-        value=followed(context, last), code=code_for_job(last.job if isinstance(last, JobView) else last.export)
-    )
+        return Answer(value=with_receipt(found, last), code=code_for_job(last))
 
 
-def _views(
-    context: "Context", job_id: JobId, display: Screen, timeout_s: float | None
-) -> Iterator[JobView | ExportView]:
-    """Views of the job, each shown on the screen, until it has ended or `timeout_s` has passed."""
+def _shown(found: "Client", job_id: str, display: Screen, timeout_s: float | None, word: Word) -> Iterator[Record]:
+    """The job, each time shown on the screen, until it has ended or `timeout_s` has passed."""
     began = time.monotonic()
-    duplicate_noted = False
+    registered = duplicate_noted = False
 
     def sleep(seconds: float) -> None:
+        if not registered:
+            display.show([f"{word} {job_id}  waiting for the workflow"], f"{word} {job_id}: waiting for the workflow")
         if timeout_s is not None and time.monotonic() - began >= timeout_s:
             raise TimeoutError
         time.sleep(seconds)
 
     try:
-        for view in wiring.job_progress(context).follow(job_id, now_ms=now_ms, sleep=sleep):
-            if isinstance(view, ExportView):
-                line = export_line(view, time.monotonic() - began)
+        for job in client_following.follow(found, job_id, sleep=sleep):
+            registered = True
+            if word_of(job) == "export":
+                line = export_line(job, time.monotonic() - began)
                 display.show([line], line)
             else:
-                if view.duplicate_of is not None and not duplicate_noted:
+                if job["duplicate_of"] is not None and not duplicate_noted:
                     duplicate_noted = True
-                    print_note(duplicate_text(job_id, view.job))
-                display.show(job_lines(view), job_line(view))
-            yield view
+                    print_note(duplicate_text(job_id, job))
+                display.show(job_lines(job), job_line(job))
+            yield job
     except TimeoutError:
         pass
 
 
-def duplicate_text(job_id: JobId, original: "Job") -> str:
+def duplicate_text(job_id: str, original: Record) -> str:
     """The message for a job that was not run because it is a duplicate."""
     return (
-        f"This object was already imported with the same options: job {job_id} is a duplicate of {original.job_id}, "
-        f"which is {original.state}. Use --again to import it once more."
+        f"This object was already imported with the same options: job {job_id} is a duplicate of {original['job']}, "
+        f"which is {original['state']}. Use --again to import it once more."
     )
 
 
@@ -182,51 +166,51 @@ def show_started(value: Submitted | Followed) -> None:
 
 def show_end(found: Followed) -> None:
     """Print how a job ended; nothing if it is still running."""
-    if not found.view.final:
+    job = found.job
+    if not ended(job):
         return
-    if isinstance(found.view, ExportView):
-        _show_export_end(found.view)
+    if word_of(job) == "export":
+        _show_export_end(job)
         return
-    job = found.view.job
-    if job.state == "READY" and found.receipt is not None:
-        print_receipt(dict(found.receipt))
+    if job["state"] == "READY" and found.receipt is not None:
+        print_receipt(found.receipt)
         return
-    print_line(f"job {job.job_id} is {job.state}")
-    if job.error is not None:
-        print_line(f"{job.error.code}: {safe(job.error.message)}")
-        if job.error.detail.get("rejects"):
-            print_line(f"`muster rejects {job.job_id}` shows the rejects.")
+    print_line(f"job {job['job']} is {job['state']}")
+    if (error := job["error"]) is not None:
+        print_line(f"{error['code']}: {safe(error['message'])}")
+        if error["detail"].get("rejects"):
+            print_line(f"`muster rejects {job['job']}` shows the rejects.")
         if (remedy := settings_remedy(job)) is not None:
             print_line(remedy)
-    elif job.state == "SUPERSEDED" and job.outcome is not None:
-        print_line(f"version {job.outcome['version']} of the newer import {job.outcome['superseded_by']} is published")
+    elif job["state"] == "SUPERSEDED" and (outcome := job["outcome"]) is not None:
+        print_line(f"version {outcome['version']} of the newer import {outcome['superseded_by']} is published")
 
 
-def settings_remedy(job: "Job") -> str | None:
+def settings_remedy(job: Record) -> str | None:
     """How other settings may help a job that failed on its file. None if they cannot."""
-    if job.error is None or job.error.code not in FIXABLE_BY_SETTINGS or job.segment is not None:
+    error = job["error"]
+    if error is None or error["code"] not in FIXABLE_BY_SETTINGS or job["kind"] == "snapshot":
         return None
-    name = safe(job.audience) if job.tenant == DEFAULT_TENANT else f"{safe(job.audience)} -t {safe(job.tenant)}"
+    name = safe(job["audience"]) + ("" if job["tenant"] == DEFAULT_TENANT else f" -t {safe(job['tenant'])}")
     return (
         f"If the file is right, change how it is read with `muster audiences configure {name}` (`create` if it does "
-        f"not exist yet), then `muster jobs retry {job.job_id} --with-audience-settings`."
+        f"not exist yet), then `muster jobs retry {job['job']} --with-audience-settings`."
     )
 
 
-def _show_export_end(view: ExportView) -> None:
-    export = view.export
-    if export.outcome is None:
-        print_line(f"export {export.job_id} is {export.state}")
-        if export.error is not None:
-            print_line(f"{export.error.code}: {safe(export.error.message)}")
+def _show_export_end(export: Record) -> None:
+    outcome = export["outcome"]
+    if outcome is None:
+        print_line(f"export {export['export']} is {export['state']}")
+        if (error := export["error"]) is not None:
+            print_line(f"{error['code']}: {safe(error['message'])}")
         return
-    outcome = export.outcome
     where = (
         f"{outcome['files']} files, {size(outcome['bytes'])}, in {outcome['manifest']}"
         if outcome["manifest"]
         else f"{number(outcome['chunks'])} chunks, {size(outcome['bytes'])}, in topic {outcome['topic']}"
     )
-    what = f"version {outcome['version']} of {export.tenant}/{export.audience}"
+    what = f"version {outcome['version']} of {export['tenant']}/{export['audience']}"
     print_line(f"{what}: {number(outcome['rows'])} rows in {where}")
     if outcome.get("formulas_found"):
         print_note(f"{number(outcome['formulas_found'])} texts begin like spreadsheet formulas (--formulas).")

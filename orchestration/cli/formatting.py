@@ -68,6 +68,16 @@ def clock_time(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
+def text_time(at: str) -> str:
+    """The time of a record, 2026-11-24T18:12:58.123Z, as `clock_time`."""
+    return at[:19].replace("T", " ")
+
+
+def time_ms(at: str) -> int:
+    """The time of a record in milliseconds since 1970."""
+    return round(datetime.fromisoformat(at).timestamp() * 1000)
+
+
 def bar(share: float, width: int = 16) -> str:
     """A bar of `width` characters, filled by a share from 0 to 1."""
     filled = min(width, max(0, int(share * width)))

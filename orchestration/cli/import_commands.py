@@ -8,29 +8,31 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from orchestration.cli import options
+from orchestration.cli import options, remote
 from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_line, print_pairs, print_table
 from orchestration.cli.dry_runs import DryRunView, run_dry, show_dry_run
 from orchestration.cli.exits import ExitCode, code_for_job
-from orchestration.cli.following import Followed, Submitted, duplicate_text, followed, show_end, wait_for
+from orchestration.cli.following import Followed, Submitted, duplicate_text, show_end, wait_for, with_receipt
 from orchestration.cli.formatting import number, safe, size
 from orchestration.cli.import_target import Audience, Kind, OnlyColumns, checked_kind, target_of
 from orchestration.cli.options import with_import_settings
-from orchestration.cli.rendering import upload_line
+from orchestration.cli.rendering import local_line
 from orchestration.cli.screen import screen
 from orchestration.cli.session import SESSION, lake_context, stack_context
-from orchestration.platform.clock import now_ms
+from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
 
 if TYPE_CHECKING:
     from connectors.sources.inspection import Inspection
+    from orchestration.client.client import Client
     from orchestration.context import Context
     from orchestration.operations.inspection import Suggestion
     from schemas.ids import JobId
 
 with deferred(__name__):
     from connectors.verification import policy
+    from orchestration.client import errors
     from orchestration.operations import inspection, submit, wiring
 
 TOP = Group("")
@@ -45,7 +47,7 @@ class Registered:
     """An import that was started without waiting for its end, in its present state."""
 
     job: Followed
-    job_id: "JobId"
+    job_id: str
 
     def as_record(self) -> dict[str, Any]:
         """Plain JSON data."""
@@ -110,7 +112,7 @@ def import_(
         return run_dry(context, source, tenant, target, changes)
     job_id = _start(context, source, tenant, target, changes, again=again)
     SESSION.job = job_id
-    return wait_for(context, job_id, timeout_s=timeout) if wait else _registered(context, job_id)
+    return wait_for(job_id, timeout_s=timeout) if wait else _registered(job_id)
 
 
 def _start(
@@ -135,29 +137,41 @@ def _start(
                 now = time.monotonic()
                 if now - drawn >= TICK_S or sent >= total:
                     drawn = now
-                    line = upload_line(sent, total, now - began)
+                    line = local_line("upload", sent, total, now - began)
                     display.show([line], line.strip())
 
-        display.show([upload_line(0, total, 0.0)], f"upload {safe(path.name)}, {size(total)}")
+        display.show([local_line("upload", 0, total, 0.0)], f"upload {safe(path.name)}, {size(total)}")
         return wiring.submission(context).submit_file(
             path, tenant=tenant, audience=audience, overrides=overrides, again=again, on_bytes=count
         )
 
 
-def _registered(context: "Context", job_id: "JobId") -> Answer[Submitted | Registered | Followed | DryRunView]:
+def _registered(job_id: "JobId") -> Answer[Submitted | Registered | Followed | DryRunView]:
     """Without --wait: the job's id, and what is known at once."""
-    deadline = time.monotonic() + REGISTRATION_POLL_S
-    while (view := wiring.job_progress(context).view(job_id, now_ms())) is None and time.monotonic() < deadline:
-        time.sleep(TICK_S)
-    if view is None:
-        return Answer(value=Submitted(job_id=job_id), notes=[_submitted_note(job_id)])
-    value = Registered(job=followed(context, view), job_id=view.job.job_id)
-    if view.duplicate_of is not None:
-        return Answer(value=value, notes=[duplicate_text(job_id, view.job)])
-    if view.job.error is not None:
-        error = view.job.error
-        return Answer(value=value, notes=[f"{error.code}: {safe(error.message)}"], code=code_for_job(view.job))
+    with remote.service() as found:
+        job = _find(found, job_id)
+        if job is None:
+            return Answer(value=Submitted(job_id=job_id), notes=[_submitted_note(job_id)])
+        value = Registered(job=with_receipt(found, job), job_id=job["job"])
+    if job["duplicate_of"] is not None:
+        return Answer(value=value, notes=[duplicate_text(job_id, job)])
+    if (error := job["error"]) is not None:
+        return Answer(value=value, notes=[f"{error['code']}: {safe(error['message'])}"], code=code_for_job(job))
     return Answer(value=value, notes=[_submitted_note(job_id)])
+
+
+def _find(found: "Client", job_id: "JobId") -> Record | None:
+    """The job if it is registered soon."""
+    deadline = time.monotonic() + REGISTRATION_POLL_S
+    while True:
+        try:
+            return found.job(None, job_id)
+        except errors.ApiError as exc:
+            if exc.code != "UNKNOWN_JOB":
+                raise
+        if time.monotonic() >= deadline:
+            return None
+        time.sleep(TICK_S)
 
 
 def _submitted_note(job_id: "JobId") -> str:

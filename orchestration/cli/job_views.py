@@ -1,149 +1,128 @@
-"""Output of `muster jobs show` for jobs of either family: imports and snapshots, exports."""
+"""Output of `muster jobs list` and `muster jobs show` for jobs of all kinds, as the service answers them."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orchestration.cli.console import print_line, print_note, print_pairs, print_table
 from orchestration.cli.following import settings_remedy
-from orchestration.cli.formatting import clock_time, number, size
-from orchestration.cli.notification_commands import print_notifications
+from orchestration.cli.formatting import age, clock_time, number, size, text_time, time_ms
+from orchestration.cli.job_facts import id_of, kind_of, origin_of, word_of
 from orchestration.cli.rendering import done_word, partition_lines, places_line, stage_line, waiting_text
-from orchestration.operations.follow import ExportView, JobView
-from orchestration.operations.job_records import export_view_record, view_record
-from orchestration.platform.deferred import deferred
-from schemas.ids import Attempt, JobId
-
-if TYPE_CHECKING:
-    from orchestration.catalog.records import Export, ExportTransition, Job, Transition
-    from orchestration.context import Context
-    from orchestration.notifications.outbox import Notification
-
-with deferred(__name__):
-    from orchestration.operations import notifying
+from orchestration.client.records import Record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShownJob:
-    """An import or a snapshot with its history and what its attempts have sent. `requested`: the id that was given."""
-
-    requested: JobId
-    view: JobView
-    history: "list[Transition]"
-    attempts: Mapping[Attempt, Mapping[str, Any] | None]
-    notifications: "Sequence[Notification]"
-
-    def as_record(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return {
-            **view_record(self.view, self.history, self.attempts),
-            "notifications": [notifying.notification_record(row) for row in self.notifications],
-            "duplicate_of": self.view.duplicate_of,
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShownExport:
-    """An export with its history."""
-
-    view: ExportView
-    history: "list[ExportTransition]"
-    notifications: "Sequence[Notification]"
-
-    def as_record(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        notifications = [notifying.notification_record(row) for row in self.notifications]
-        return {**export_view_record(self.view, self.history), "notifications": notifications}
-
-
-def shown(context: "Context", requested: JobId, view: JobView | ExportView) -> ShownJob | ShownExport:
-    """Everything to show of a job."""
-    if isinstance(view, ExportView):
-        job_id = view.export.job_id
-        return ShownExport(
-            view=view, history=context.exports.history(job_id), notifications=context.outbox.by_subject(job_id)
-        )
-    job_id = view.job.job_id
-    return ShownJob(
-        requested=requested,
-        view=view,
-        history=context.jobs.history(job_id),
-        attempts=context.jobs.attempt_reports(job_id),
-        notifications=context.outbox.by_subject(job_id),
+def show_list(found: Sequence[Record]) -> None:
+    """Print jobs, one per line."""
+    if not found:
+        print_note("No matching jobs.")
+        return
+    now = int(time.time() * 1000)
+    exports = any(word_of(job) == "export" for job in found)
+    print_table(
+        ("JOB", "AGE", "KIND", "STATE", "AUDIENCE", "RESULT", *(["TO"] if exports else [])),
+        [(*_cells(job, now), *([_destination(job)] if exports else [])) for job in found],
+        right=("AGE",),
     )
 
 
-def show_job(found: ShownJob | ShownExport) -> None:
+def _cells(job: Record, now_ms: int) -> tuple[str, ...]:
+    since = age(time_ms(job["created_at"]), now_ms)
+    return id_of(job), since, kind_of(job), job["state"], f"{job['tenant']}/{job['audience']}", result_of(job)
+
+
+def _destination(job: Record) -> str:
+    return str(job["request"].get("to", "")) if word_of(job) == "export" else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A job; for a duplicate, its original. `requested`: the id that was given."""
+
+    requested: str
+    job: Record
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return dict(self.job)
+
+
+def show_job(found: Shown) -> None:
     """Print everything known about a job."""
-    if isinstance(found, ShownJob):
-        _show_import(found)
+    job = found.job
+    if job.get("duplicate_of") is not None:
+        print_note(f"Job {found.requested} is a duplicate of {job['job']}, which is shown here.")
+    if word_of(job) == "export":
+        _show_export(job)
     else:
-        _show_export(found)
-    print_notifications(found.notifications)
+        _show_import(job)
+    _show_notifications(job["notifications"])
 
 
-def _show_import(found: ShownJob) -> None:
-    view, job = found.view, found.view.job
-    if view.duplicate_of is not None:
-        print_note(f"Job {found.requested} is a duplicate of {job.job_id}, which is shown here.")
+def _show_import(job: Record) -> None:
+    of_audience = job["kind"] in {"audience", "snapshot"}
     pairs: list[tuple[str, object]] = [
-        ("job", job.job_id),
-        ("audience", f"{job.tenant}/{job.audience}") if job.kind == "audience" else (job.kind, f"of {job.tenant}"),
-        ("state", _state(view)),
-        ("mode", job.mode),
-        ("source", job.origin),
+        ("job", job["job"]),
+        ("audience", f"{job['tenant']}/{job['audience']}") if of_audience else (job["kind"], f"of {job['tenant']}"),
+        ("state", _state(job)),
+        ("mode", job["mode"]),
+        ("source", origin_of(job)),
         ("rows", _rows(job)),
         ("result", result_of(job) or "-"),
     ]
-    if ran := places_line(view.stages):
+    if ran := places_line(job["stages"]):
         pairs.append(("ran", ran))
-    if job.error is not None:
-        pairs.append(("error", f"{job.error.code}: {job.error.message}"))
+    if (error := job["error"]) is not None:
+        pairs.append(("error", f"{error['code']}: {error['message']}"))
     if (remedy := settings_remedy(job)) is not None:
         pairs.append(("settings", remedy))
-    if job.retry_of is not None:
-        pairs.append(("retry of", job.retry_of))
+    if job["retry_of"] is not None:
+        pairs.append(("retry of", job["retry_of"]))
     print_pairs(pairs)
     print_line("")
     print_table(
         ("AT (UTC)", "STATE", "ATTEMPT", "CAUSE"),
-        [(clock_time(t.at_ms), t.state, t.attempt or "", t.cause or "") for t in found.history],
+        [(text_time(t["at"]), t["state"], t["attempt"] or "", t["cause"] or "") for t in job["history"]],
         right=("ATTEMPT",),
     )
     print_line("")
-    for line in [*map(stage_line, view.stages), *partition_lines(view.partitions, done_word(view))]:
+    for line in [*map(stage_line, job["stages"]), *partition_lines(job["partition_progress"], done_word(job))]:
         print_line(line)
 
 
-def _show_export(found: ShownExport) -> None:
-    export, groups = found.view.export, found.view.groups
+def _show_export(export: Record) -> None:
+    outcome, error, groups = export["outcome"], export["error"], export["groups"]
     pairs: list[tuple[str, object]] = [
-        ("export", export.job_id),
-        ("audience", f"{export.tenant}/{export.audience}"),
-        ("state", export.state),
-        ("to", export.request.get("to", "")),
+        ("export", export["export"]),
+        ("audience", f"{export['tenant']}/{export['audience']}"),
+        ("state", export["state"]),
+        ("to", export["request"].get("to", "")),
         ("result", result_of(export) or "-"),
     ]
-    if export.outcome is not None and export.outcome["manifest"]:
-        pairs.append(("manifest", export.outcome["manifest"]))
-    if export.error is not None:
-        pairs.append(("error", f"{export.error.code}: {export.error.message}"))
-    if export.retry_of is not None:
-        pairs.append(("retry of", export.retry_of))
+    if outcome is not None and outcome["manifest"]:
+        pairs.append(("manifest", outcome["manifest"]))
+    if error is not None:
+        pairs.append(("error", f"{error['code']}: {error['message']}"))
+    if export["retry_of"] is not None:
+        pairs.append(("retry of", export["retry_of"]))
     print_pairs(pairs)
     print_line("")
-    print_table(("AT (UTC)", "STATE", "CAUSE"), [(clock_time(t.at_ms), t.state, t.cause or "") for t in found.history])
+    print_table(
+        ("AT (UTC)", "STATE", "CAUSE"),
+        [(clock_time(t["at_ms"]), t["state"], t["cause"] or "") for t in export["history"]],
+    )
     if groups:
         print_line("")
         print_table(
             ("GROUP", "ATTEMPT", "ROWS", "OF", "STATE"),
             [
                 (
-                    g.number,
-                    g.attempt or "",
-                    number(g.rows),
-                    number(g.expected_rows),
-                    "written" if g.record is not None else g.error.code if g.error is not None else "",
+                    g["number"],
+                    g["attempt"] or "",
+                    number(g["rows"]),
+                    number(g["expected_rows"]),
+                    "written" if g["written"] else g["error"]["code"] if g["error"] is not None else "",
                 )
                 for g in groups
             ],
@@ -151,14 +130,30 @@ def _show_export(found: ShownExport) -> None:
         )
 
 
-def result_of(job: "Job | Export") -> str:
+def _show_notifications(notices: Sequence[Record]) -> None:
+    """All but the line in the log."""
+    shown = [notice for notice in notices if notice["channel"] != "log"]
+    if not shown:
+        return
+    print_line("")
+    print_table(
+        ("OUTCOME", "TO", "STATE", "TRIES", "LAST ERROR"),
+        [
+            (n["outcome"], n["recipient"] or n["channel"], n["state"], n["attempts"], n["last_error"] or "")
+            for n in shown
+        ],
+        right=("TRIES",),
+    )
+
+
+def result_of(job: Record) -> str:
     """The result of a job in a few words; empty while it runs."""
-    outcome = job.outcome
-    if job.error is not None:
-        return job.error.code
+    outcome = job["outcome"]
+    if job["error"] is not None:
+        return str(job["error"]["code"])
     if outcome is None:
         return ""
-    if job.state == "SUPERSEDED":
+    if job["state"] == "SUPERSEDED":
         return f"by v{outcome['version']}"
     if "rows" in outcome:
         return f"v{outcome['version']}, {number(outcome['rows'])} rows, {size(outcome['bytes'])}"
@@ -167,12 +162,13 @@ def result_of(job: "Job | Export") -> str:
     return f"v{outcome['version']}, {number(outcome['members'])} members"
 
 
-def _state(view: JobView) -> str:
-    text = view.job.state if view.job.attempt < 2 else f"{view.job.state}, attempt {view.job.attempt}"
-    return f"{text}, {warning}" if (warning := waiting_text(view.no_worker_s)) else text
+def _state(job: Record) -> str:
+    text = job["state"] if job["attempt"] < 2 else f"{job['state']}, attempt {job['attempt']}"
+    return f"{text}, {warning}" if (warning := waiting_text(job["no_worker_s"])) else str(text)
 
 
-def _rows(job: "Job") -> str:
-    if (counts := job.evidence) is None:
+def _rows(job: Record) -> str:
+    if (counts := job["evidence"]) is None:
         return "-"
-    return f"{number(counts['rows'])} = {number(counts['accepted'])} accepted + {number(counts['rejected'])} rejected"
+    rows, accepted, rejected = (number(counts[name]) for name in ("rows", "accepted", "rejected"))
+    return f"{rows} = {accepted} accepted + {rejected} rejected"

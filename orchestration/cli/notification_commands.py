@@ -8,7 +8,7 @@ import typer
 
 from connectors.private_files import replace_private
 from orchestration.cli.commands import Done, Group, command, show_done
-from orchestration.cli.console import print_line, print_note, print_table
+from orchestration.cli.console import print_note, print_table
 from orchestration.cli.session import catalog_context, settings
 from orchestration.platform.deferred import deferred
 from schemas.errors import UserError
@@ -108,16 +108,3 @@ def key(
     except OSError as exc:
         raise UserError("NOT_WRITABLE", f"{to} cannot be written: {exc.strerror}", path=str(to)) from exc
     return Done(text=f"the key is in {to}")
-
-
-def print_notifications(rows: "Sequence[Notification]") -> None:
-    """Print the notifications of a job, except its line in the log."""
-    shown = [row for row in rows if row.channel != "log"]
-    if not shown:
-        return
-    print_line("")
-    print_table(
-        ("OUTCOME", "TO", "STATE", "TRIES", "LAST ERROR"),
-        [(r.outcome, r.recipient.shown, r.state, r.attempts, r.last_error or "") for r in shown],
-        right=("TRIES",),
-    )

@@ -8,24 +8,26 @@ from typing import Annotated, Any
 import typer
 
 from connectors.private_files import write_private
-from orchestration.cli import options
+from orchestration.cli import options, remote
 from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_note, print_pairs, print_table
 from orchestration.cli.exits import ExitCode, code_for_job
 from orchestration.cli.formatting import number, outside_texts, safe
+from orchestration.cli.job_facts import id_of, word_of
 from orchestration.cli.rendering import column_pairs
-from orchestration.cli.session import catalog_context, lake_context
+from orchestration.cli.session import lake_context
 from orchestration.platform.deferred import deferred
 from schemas.errors import UserError
 from schemas.ids import job_id
 
 with deferred(__name__):
+    from orchestration.client import errors
     from orchestration.operations import rejects as operations
 
 TOP = Group("")
 
 
-def print_receipt(receipt: dict[str, Any]) -> None:
+def print_receipt(receipt: Mapping[str, Any]) -> None:
     """Print a receipt for people: the rows in the file, their outcome, what is published."""
     by_code = ", ".join(f"{code} {number(count)}" for code, count in receipt["rejected_by_code"].items())
     rows, accepted, rejected = (number(receipt[name]) for name in ("rows", "accepted", "rejected"))
@@ -69,7 +71,7 @@ def print_receipt(receipt: dict[str, Any]) -> None:
     print_pairs(pairs)
 
 
-def _print_snapshot(receipt: dict[str, Any]) -> None:
+def _print_snapshot(receipt: Mapping[str, Any]) -> None:
     rule = receipt["snapshot"]
     print_pairs(
         [
@@ -89,7 +91,7 @@ def _print_snapshot(receipt: dict[str, Any]) -> None:
 def _show_receipt(receipt: Mapping[str, Any] | None) -> None:
     if receipt is None:
         return
-    print_receipt(dict(receipt))
+    print_receipt(receipt)
     print_table(
         ("PARTITION", "CHUNKS", "RECORDS", "DISTINCT"),
         [
@@ -106,14 +108,16 @@ def receipt(*, job: options.JobArgument) -> Answer[Mapping[str, Any] | None]:
 
     Its counts of rows, rejects, duplicates and members add up.
     """
-    context = catalog_context()
-    found = context.jobs.get(job_id(job))
-    kept = context.jobs.receipt(found.job_id)
-    if kept is None:
-        print_note(f"job {found.job_id} is {found.state} and has no receipt; see `muster jobs show {found.job_id}`")
-        code = code_for_job(found)
-        return Answer(value=None, code=code if code is not ExitCode.OK else ExitCode.SYSTEM_ERROR)
-    return Answer(value=dict(kept))
+    with remote.service() as service:
+        found = service.job(None, job_id(job))
+        try:
+            return Answer(value=service.receipt(found["tenant"], id_of(found)))
+        except errors.ApiError as exc:
+            if exc.code != "NO_RECEIPT" or word_of(found) == "export":
+                raise
+    print_note(f"job {found['job']} is {found['state']} and has no receipt; see `muster jobs show {found['job']}`")
+    code = code_for_job(found)
+    return Answer(value=None, code=code if code is not ExitCode.OK else ExitCode.SYSTEM_ERROR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

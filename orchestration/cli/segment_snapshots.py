@@ -51,4 +51,4 @@ def snapshot(
         engine=context.engine,
         segments=context.segments,
     )
-    return submitted(context, job, wait=wait, timeout_s=timeout)
+    return submitted(job, wait=wait, timeout_s=timeout)

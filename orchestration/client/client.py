@@ -33,20 +33,22 @@ class Client:
 
     def jobs(
         self,
-        tenant: str,
+        tenant: str | None,
         *,
         kind: Sequence[str] = (),
         audience: str | None = None,
         state: Sequence[str] = (),
         limit: int | None = None,
     ) -> Iterator[Record]:
-        """Jobs of all kinds, newest first."""
+        """Jobs of all kinds, newest first: of a tenant, or of all in which the caller may read jobs (None)."""
         query = {"kind": list(kind), "audience": audience, "state": list(state)}
-        return self._calls.pages("/tenants/{}/jobs", tenant, query=query, limit=limit)
+        path, names = _scoped(tenant, "/jobs")
+        return self._calls.pages(path, *names, query=query, limit=limit)
 
-    def job(self, tenant: str, job: str) -> Record:
-        """A job with its history and progress."""
-        return self._get("/tenants/{}/jobs/{}", tenant, job)
+    def job(self, tenant: str | None, job: str) -> Record:
+        """A job with its history and progress: of a tenant, or of any in which the caller may read jobs (None)."""
+        path, names = _scoped(tenant, "/jobs/{}")
+        return self._get(path, *names, job)
 
     def receipt(self, tenant: str, job: str) -> Record:
         """The receipt of a job."""

@@ -15,7 +15,7 @@ import random
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -25,15 +25,17 @@ from orchestration.catalog.records import Export
 from orchestration.catalog.references import ref_of
 from orchestration.cli.console import print_line, print_table, show_error
 from orchestration.cli.formatting import duration, number, size
+from orchestration.cli.job_facts import ended
 from orchestration.cli.receipts import print_receipt
 from orchestration.cli.rendering import job_line, job_lines
 from orchestration.cli.screen import screen
+from orchestration.client.records import Record
 from orchestration.context import Context
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.local import stack
 from orchestration.operations import wiring
 from orchestration.operations.audiences import version_record
-from orchestration.operations.follow import JobView
+from orchestration.operations.job_records import view_record
 from orchestration.operations.rejects import read_rejects, rejects_file
 from orchestration.operations.spec import spec_changes
 from orchestration.platform.clock import fresh_id, now_ms
@@ -43,6 +45,7 @@ from schemas.ids import DEFAULT_TENANT, AudienceName, JobId
 from schemas.import_spec import ImportSpec
 from schemas.layout import split_s3_uri
 from schemas.manifest import ExportFormat, Manifest
+from segmentation.export_jobs import ENDED
 
 SEED: Final = 20_260_101
 LARGE_ROWS: Final = 1_000_000
@@ -119,22 +122,22 @@ def run(context: Context, directory: Path) -> list[str]:
     key = f"{inbox}{DEFAULT_TENANT}/{LARGE}/people-{fresh_id()}.csv"
     context.objects.put_file(large, context.settings.inbox_bucket, key)
     second = wiring.submission(context).submit_file(small, tenant=DEFAULT_TENANT, audience=SMALL, overrides={})
-    views = _follow(context, key, second)
+    both = _follow(context, key, second)
 
     _print("4. receipts, rejects, versions")
     differences = []
-    for view in views:
-        name = view.job.audience
-        receipt = context.jobs.receipt(view.job.job_id)
+    for job in both:
+        name, job_id = job["audience"], job["job"]
+        receipt = context.jobs.receipt(job_id)
         if receipt is None:
-            why = "" if view.job.error is None else f": {view.job.error.code}: {view.job.error.message}"
-            differences.append(f"{name}: job {view.job.job_id} is {view.job.state}{why}")
+            why = "" if job["error"] is None else f": {job['error']['code']}: {job['error']['message']}"
+            differences.append(f"{name}: job {job_id} is {job['state']}{why}")
             continue
-        print_receipt(dict(receipt))
+        print_receipt(receipt)
         print_line("")
         differences += _compare_receipt(dict(receipt), expected[name])
         if (
-            file := rejects_file(view.job.job_id, jobs=context.jobs, objects=context.objects, settings=context.settings)
+            file := rejects_file(job_id, jobs=context.jobs, objects=context.objects, settings=context.settings)
         ) is not None:
             _print_rejects(file)
     if differences:
@@ -174,18 +177,19 @@ def _prepare(context: Context) -> None:
         context.audiences.configure(audience.audience_id, spec=spec, retention=audience.retention)
 
 
-def _follow(context: Context, key: str, second: JobId) -> list[JobView]:
+def _follow(context: Context, key: str, second: JobId) -> Sequence[Record]:
     """Show both imports until both have ended. Raises `RetriableError` DEMO_TOO_SLOW."""
     deadline = time.monotonic() + TIMEOUT_S
     with screen() as place:
         while True:
             found = next((j for j in context.jobs.search(audience=LARGE) if j.source["key"] == key), None)
             jobs = [*([found.job_id] if found is not None else []), second]
-            views = [view for job in jobs if (view := wiring.job_progress(context).view(job, now_ms())) is not None]
-            lines = [line for view in views for line in job_lines(view)]
-            place.show(lines, " | ".join(map(job_line, views)) or "waiting for the workflow")
-            if len(views) == 2 and all(view.final for view in views):
-                return views
+            views = [wiring.job_progress(context).view(job, now_ms()) for job in jobs]
+            shown = [view_record(view, [], {}) for view in views if view is not None]
+            lines = [line for job in shown for line in job_lines(job)]
+            place.show(lines, " | ".join(map(job_line, shown)) or "waiting for the workflow")
+            if len(shown) == 2 and all(ended(job) for job in shown):
+                return shown
             if time.monotonic() > deadline:
                 raise RetriableError("DEMO_TOO_SLOW", f"not finished after {TIMEOUT_S:.0f} s; see `muster jobs list`")
             time.sleep(POLL_S)
@@ -232,10 +236,12 @@ def _export(context: Context, audience: AudienceName) -> Export:
         to=f"s3://{context.settings.lake_bucket}/exports/{export_id}",
         format=ExportFormat(format="parquet"),
     )
-    wiring.export_jobs(context).submit(request)
-    for _ in wiring.job_progress(context).follow(export_id, now_ms=now_ms, sleep=time.sleep):
-        pass
-    return context.exports.get(export_id)
+    jobs = wiring.export_jobs(context)
+    jobs.submit(request)
+    jobs.await_registration(export_id)
+    while (export := context.exports.get(export_id)).state not in ENDED:
+        time.sleep(POLL_S)
+    return export
 
 
 def _fetch(context: Context, address: str, manifest: Manifest, folder: Path) -> None:

@@ -1,12 +1,11 @@
 """Progress of a job, read from the catalog as values that a screen or a log line is made from."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from orchestration.operations import job_search
 from schemas.digest import Digest
-from schemas.errors import FatalError, RetriableError
 from schemas.ids import JobId
 from segmentation.export_jobs import ENDED
 from segmentation.jobs import FINAL
@@ -14,6 +13,7 @@ from segmentation.jobs import FINAL
 if TYPE_CHECKING:
     from orchestration.catalog.exports import ExportStore
     from orchestration.catalog.jobs import JobStore
+    from orchestration.catalog.life_cycle import Tenants
     from orchestration.catalog.progress import ProgressStore
     from orchestration.catalog.records import Export, ExportGroup, Job, PartitionProgress, StageProgress
     from orchestration.operations.job_search import AllJobs
@@ -31,7 +31,6 @@ ABSENCE_SHOWN_S: Final = 3.0
 POLL_S: Final = 0.25
 REGISTRATION_S: Final = 120.0
 """How long an execution may run before its job is in the catalog: the first handler may start cold on a busy host."""
-OUTAGE_S: Final = 120.0
 
 _REACHED: Final = {"REGISTERED": -1, "VERIFYING": 0, "IMPORTING": 1, "AWAITING": 2, "BUILDING": 3, "PUBLISHING": 4}
 _ALL_DONE: Final = len(STAGES)
@@ -133,7 +132,7 @@ class JobProgress:
     jobs: "JobStore"
     progress: "ProgressStore"
 
-    def view(self, job_id: JobId, now_ms: int, *, tenant: str | None = None) -> JobView | None:
+    def view(self, job_id: JobId, now_ms: int, *, tenant: "Tenants" = None) -> JobView | None:
         """Progress of a job [of a tenant] now. None if it is not registered yet."""
         job = self.jobs.find(job_id, tenant=tenant)
         if job is None:
@@ -150,12 +149,12 @@ class JobProgress:
             no_worker_s=without_worker_s(job, reports, now_ms),
         )
 
-    def export_view(self, export_id: JobId, *, tenant: str | None = None) -> ExportView | None:
+    def export_view(self, export_id: JobId, *, tenant: "Tenants" = None) -> ExportView | None:
         """Progress of an export [of a tenant] now. None if it is not registered yet."""
         export = self.exports.find(export_id, tenant=tenant)
         return None if export is None else ExportView(export=export, groups=tuple(self.exports.groups(export_id)))
 
-    def any_view(self, job_id: JobId, now_ms: int, *, tenant: str | None = None) -> JobView | ExportView | None:
+    def any_view(self, job_id: JobId, now_ms: int, *, tenant: "Tenants" = None) -> JobView | ExportView | None:
         """Progress of a job [of a tenant] of any kind now. None if it is not registered yet."""
         return self.view(job_id, now_ms, tenant=tenant) or self.export_view(job_id, tenant=tenant)
 
@@ -172,35 +171,6 @@ class JobProgress:
             self.require_job(job_id, now_ms())
             sleep(POLL_S)
         return found
-
-    def follow(
-        self, job_id: JobId, *, now_ms: Callable[[], int], sleep: Callable[[float], None]
-    ) -> Iterator[JobView | ExportView]:
-        """Poll until the job, of any kind, has ended; the last view is final. Waits out short outages of the catalog.
-
-        Raises `FatalError` NOT_REGISTERED after `REGISTRATION_S` without a job, `RetriableError` after `OUTAGE_S`.
-        """
-        started = last_success = now_ms()
-        while True:
-            try:
-                view = self.any_view(job_id, now_ms())
-            except RetriableError:
-                if now_ms() - last_success > OUTAGE_S * 1000:
-                    raise
-                sleep(POLL_S)
-                continue
-            last_success = now_ms()
-            if view is not None:
-                yield view
-                if view.final:
-                    return
-            elif last_success - started > REGISTRATION_S * 1000:
-                raise FatalError(
-                    "NOT_REGISTERED",
-                    f"the workflow did not register job {job_id} within {REGISTRATION_S:.0f} s; run `muster doctor`",
-                    job=job_id,
-                )
-            sleep(POLL_S)
 
 
 def without_worker_s(job: "Job", reports: "Mapping[str, StageProgress]", now_ms: int) -> float | None:

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
+from orchestration.catalog.life_cycle import Tenants
 from orchestration.catalog.records import Export, Job
 from schemas.errors import UserError
 from schemas.ids import JobId
@@ -27,8 +28,8 @@ class AllJobs:
     exports: "ExportStore"
     jobs: "JobStore"
 
-    def find(self, job_id: JobId, *, tenant: str | None = None) -> AnyJob | None:
-        """A job [of a tenant] of any kind; for a duplicate, the original. None if it is not registered."""
+    def find(self, job_id: JobId, *, tenant: Tenants = None) -> AnyJob | None:
+        """A job [of these tenants] of any kind; for a duplicate, the original. None if it is not registered."""
         return self.jobs.find(job_id, tenant=tenant) or self.exports.find(job_id, tenant=tenant)
 
     def get(self, job_id: JobId) -> AnyJob:
@@ -39,7 +40,7 @@ class AllJobs:
         self,
         *,
         kinds: Collection[JobKind] = KINDS,
-        tenant: str | None = None,
+        tenant: Tenants = None,
         audience: str | None = None,
         states: Collection[str] = (),
         before: JobId | None = None,

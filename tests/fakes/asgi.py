@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 from starlette.types import ASGIApp, Message
 
@@ -97,3 +97,32 @@ class AsgiClient:
             {name.decode(): value.decode() for name, value in start["headers"]},
             b"".join(message.get("body", b"") for message in sent[1:]),
         )
+
+
+class AsgiTransport:
+    """`orchestration.client.transport.Transport` to an application in this process.
+
+    `sent`: method and path of every request.
+    """
+
+    def __init__(self, client: AsgiClient) -> None:
+        self._client = client
+        self.sent: list[tuple[str, str]] = []
+
+    def send(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """See `Transport.send`."""
+        parts = urlsplit(target)
+        self.sent.append((method, parts.path))
+        answer = self._client.send(
+            method,
+            unquote(parts.path),
+            raw=None if body is None else [body],
+            query=parse_qs(parts.query),
+            headers={name: value for name, value in headers.items() if name != "Content-Type"},
+        )
+        return answer.status, answer.headers, answer.body
+
+    def close(self) -> None:
+        """See `Transport.close`; the client of the application stays open."""

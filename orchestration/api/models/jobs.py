@@ -85,6 +85,22 @@ class JobPage(Shape):
     example: ClassVar[Example] = page_of(ImportJob.example)
 
 
+class Notification(Shape):
+    """A notice about the end of a job. `recipient` is null for those who do not manage audiences."""
+
+    notification: str
+    subject: str
+    outcome: str
+    channel: Literal["log", "email", "webhook"]
+    recipient: str | None
+    state: str
+    attempts: int
+    created_at: Time
+    delivered_at: Time | None
+    next_attempt_at: Time | None
+    last_error: str | None
+
+
 class ImportJobDetail(ImportJob):
     """An import or a snapshot with its history and progress.
 
@@ -97,6 +113,7 @@ class ImportJobDetail(ImportJob):
     attempts: list[dict[str, Any]]
     stages: list[dict[str, Any]]
     partition_progress: list[dict[str, Any]]
+    notifications: list[Notification]
     duplicate_of: Id | None
     example: ClassVar[Example] = {
         **ImportJob.example,
@@ -106,6 +123,7 @@ class ImportJobDetail(ImportJob):
         "attempts": [],
         "stages": [{"name": "verify", "state": "done", "rows": 5}],
         "partition_progress": [],
+        "notifications": [],
         "duplicate_of": None,
     }
 
@@ -115,6 +133,7 @@ class ExportJobDetail(ExportJob):
 
     history: list[dict[str, Any]]
     groups: list[dict[str, Any]]
+    notifications: list[Notification]
 
 
 class Receipt(Shape):

@@ -9,12 +9,14 @@ from orchestration.access.policy import Action
 from orchestration.access.views.administration import AdministrationView
 from orchestration.access.views.audiences import AudiencesView
 from orchestration.access.views.deployment import DeploymentView
+from orchestration.access.views.everywhere import EverywhereView
 from orchestration.access.views.jobs import JobsView
 from orchestration.access.views.recipients import RecipientsView
 from orchestration.access.views.schedules import SchedulesView
 from orchestration.access.views.segments import SegmentsView
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.audit import AuditEntry
+from orchestration.notifications.recipients import Recipient
 from schemas.errors import RetriableError, UserError
 from schemas.ids import AudienceName, Version
 from tests.fakes.tenants import ACME, BETA, CANARY, DUPLICATE, EXPORT, FAILED_JOB, JOB, World, id_of
@@ -100,6 +102,35 @@ def test_an_export_has_neither_receipt_nor_rejects(world: World) -> None:
     view = tenant(world, "acme-analyst")
     assert refusal(view.receipt, id_of(ACME, EXPORT)).code == "NO_RECEIPT"
     assert refusal(view.rejects, id_of(ACME, EXPORT)).code == "NO_REJECTS"
+
+
+def test_a_job_is_known_by_its_id_alone_in_every_tenant_in_which_one_may_read_jobs(world: World) -> None:
+    def seen(name: str) -> set[str]:
+        view = EverywhereView(world.stores, world.caller(name))
+        for of in (ACME, BETA):
+            if id_of(of, JOB) not in str(view.jobs(limit=99).items):
+                assert refusal(view.job, id_of(of, JOB)).code == "UNKNOWN_JOB"
+            else:
+                assert view.job(id_of(of, JOB))["tenant"] == of
+        return {item["tenant"] for item in view.jobs(limit=99).items}
+
+    callers = ("acme-viewer", "beta-operator", "deployment-operator", "deployment-admin", "stranger")
+    assert [seen(name) for name in callers] == [{ACME}, {BETA}, {ACME, BETA}, {ACME, BETA}, set()]
+    everywhere = EverywhereView(world.stores, world.caller("deployment-operator"))
+    assert {i["tenant"] for i in everywhere.jobs(kinds=["export"], audience="vip", limit=99).items} == {ACME, BETA}
+
+
+@pytest.mark.parametrize("number", [JOB, EXPORT])
+def test_only_those_who_manage_audiences_see_who_was_notified(world: World, number: int) -> None:
+    recipient = Recipient(channel="email", address="ann@acme.example")
+    world.stores.outbox.write(id_of(ACME, number), "ready", [recipient], {}, now_ms=1)
+
+    def told(name: str) -> list[tuple[str, str | None]]:
+        notices = tenant(world, name).job(id_of(ACME, number))["notifications"]
+        return [(notice["channel"], notice["recipient"]) for notice in notices]
+
+    assert told("acme-engineer") == [("email", "ann@acme.example")]
+    assert told("acme-operator") == [("email", None)]
 
 
 def test_everything_else_of_a_tenant_is_read_by_name(world: World) -> None:

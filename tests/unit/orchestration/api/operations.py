@@ -83,6 +83,8 @@ class Row:
     body: Callable[[Call], Any] = lambda _: None
     headers: Callable[[Call], Mapping[str, str]] = lambda _: {}
     foreign: Mapping[str, Callable[[World], str]] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Codes for callers who may ask, and get no more than that."""
 
 
 JOBS: Final = Row(values={"job": _job}, foreign={"job": lambda _: id_of("beta", JOB)})
@@ -104,8 +106,14 @@ ROWS: Final[Mapping[str, Row]] = {
     "list_own_tokens": Row(),
     "create_own_token": Row(
         body=lambda call: {"name": "new", **_capped_as(call)},
+        refused={"stranger": "CAP_TOO_WIDE"},  # no rights to put into one
     ),
     "revoke_own_token": Row(values={"token": _own_token}),
+    "list_all_jobs": Row(),
+    "find_job": Row(
+        values={"job": lambda call: id_of("beta" if call.caller.startswith("beta") else call.tenant, JOB)},
+        refused={"stranger": "UNKNOWN_JOB"},
+    ),
     "list_jobs": Row(),
     "get_job": JOBS,
     "get_receipt": JOBS,

@@ -1,11 +1,17 @@
-"""A home with an empty catalog, for commands that need no stack."""
+"""A home with an empty catalog, for commands that need no stack, and the service on it for those that go through it."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from orchestration.access.owner import ensure_owner_token
+from orchestration.access.stores import Stores
+from orchestration.api.application import application
+from orchestration.api.service import Service
+from orchestration.client import client
 from orchestration.context import Context
+from tests.fakes.asgi import AsgiClient, AsgiTransport
 from tests.unit.orchestration.notifications.test_notices import make_context
 
 
@@ -15,3 +21,17 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Context
     made = make_context(tmp_path)
     yield made
     made.database.close()
+
+
+@pytest.fixture
+def service(context: Context, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stores]:
+    """The service of the catalog, in this process; commands use it as the owner of the home."""
+    stores = Stores.of(context.settings)
+    ensure_owner_token(stores, context.settings.home)
+    made = Service(stores=stores, hosts=frozenset({"127.0.0.1"}))
+    asgi = AsgiClient(application(made))
+    monkeypatch.setattr(client, "HttpTransport", lambda _: AsgiTransport(asgi))
+    yield stores
+    asgi.close()
+    made.calls.close()
+    stores.database.close()

@@ -13,6 +13,7 @@ from orchestration.cli.receipts import print_receipt
 from orchestration.cli.rendering import job_lines
 from orchestration.context import Context
 from orchestration.operations.follow import JobView, partition_views, stage_views
+from orchestration.operations.job_records import view_record
 from orchestration.platform.settings import Secret, Settings
 from schemas.ids import Attempt
 from schemas.import_targets import RESERVED, activity_spec
@@ -90,6 +91,7 @@ def test_a_receipt_says_what_is_stored(capsys: pytest.CaptureFixture[str]) -> No
     ]
 
 
+@pytest.mark.usefixtures("service")
 def test_a_job_is_shown_with_its_kind_and_its_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,4 +125,4 @@ def test_a_job_that_waits_for_the_archive_shows_how_far_that_is() -> None:
         partitions=partition_views(waiting, {}, [], 10_000),
     )
     assert [stage.name for stage in view.stages] == ["verify", "import", "materialise", "publish"]
-    assert "  partitions  0 of 2 archived" in job_lines(view)
+    assert "  partitions  0 of 2 archived" in job_lines(view_record(view, [], {}))

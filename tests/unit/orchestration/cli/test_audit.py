@@ -119,6 +119,7 @@ def test_a_command_that_crashes_is_not_kept_as_done(context: Context, monkeypatc
     assert (entry.action, entry.error) == ("tenants create", "ZeroDivisionError")
 
 
+@pytest.mark.usefixtures("service")
 def test_what_only_reads_leaves_no_entry(context: Context) -> None:
     for arguments in (["jobs", "list"], ["tenants", "list"], ["audit"], ["notifications", "list"]):
         assert main(arguments) == 0

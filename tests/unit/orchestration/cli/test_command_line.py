@@ -145,11 +145,15 @@ def test_without_a_stack_every_command_says_how_to_start_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MUSTER_HOME", str(tmp_path / "home"))
-    for arguments in (["jobs", "list"], ["import", "x.csv", "-a", "vip"], ["sql", "select 1"], ["fsck"], ["worker"]):
+    for arguments in (["import", "x.csv", "-a", "vip"], ["sql", "select 1"], ["fsck"], ["worker"]):
         assert main(arguments) == ExitCode.SYSTEM_ERROR
         said = capsys.readouterr().err
         assert said.startswith("STACK_NOT_RUNNING: ")
         assert "muster up" in said
+    assert main(["jobs", "list"]) == ExitCode.USER_ERROR
+    said = capsys.readouterr().err
+    assert said.startswith("NO_ACCESS: ")
+    assert "muster up" in said
     assert not (tmp_path / "home").exists()
 
 
@@ -157,7 +161,7 @@ def test_an_error_of_a_json_command_is_json_on_stdout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MUSTER_HOME", str(tmp_path / "home"))
-    assert main(["jobs", "list", "--json"]) == ExitCode.SYSTEM_ERROR
+    assert main(["tenants", "list", "--json"]) == ExitCode.SYSTEM_ERROR
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "STACK_NOT_RUNNING"
     assert not SESSION.json, "the next command of this process would print JSON"
 

@@ -6,6 +6,7 @@ import pytest
 
 from orchestration.catalog.records import JobError
 from orchestration.cli.exits import ExitCode, code_for_error, code_for_job
+from orchestration.operations.job_records import job_record
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.messages import JobState
 from tests.unit.orchestration.cli.jobs import job
@@ -22,13 +23,13 @@ from tests.unit.orchestration.cli.jobs import job
     ],
 )
 def test_the_state_of_a_job_has_its_code(state: str, code: ExitCode) -> None:
-    assert code_for_job(job(state=cast(JobState, state))) is code
+    assert code_for_job(job_record(job(state=cast(JobState, state)))) is code
 
 
 @pytest.mark.parametrize(("kind", "code"), [("user", ExitCode.USER_ERROR), ("system", ExitCode.SYSTEM_ERROR)])
 def test_a_failed_job_tells_whose_fault_it_was(kind: str, code: ExitCode) -> None:
     error = JobError(kind=kind, code="X", message="x", detail={})
-    assert code_for_job(job(state="FAILED", error=error)) is code
+    assert code_for_job(job_record(job(state="FAILED", error=error))) is code
 
 
 def test_errors_are_told_apart_by_class() -> None:

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from orchestration.catalog.records import ExportGroup
+from orchestration.catalog.records import Export, ExportGroup
 from orchestration.cli.following import Followed, show_end
 from orchestration.cli.rendering import export_line
 from orchestration.operations.follow import ExportView
+from orchestration.operations.job_records import export_view_record
 from tests.unit.orchestration.cli.jobs import EXPORT
 
 OUTCOME = {
@@ -31,15 +32,21 @@ def group(number: int, rows: int, record: dict[str, Any] | None) -> ExportGroup:
 GROUPS = (group(0, 20, {}), group(1, 10, None))
 
 
+def record(export: Export) -> dict[str, Any]:
+    return export_view_record(ExportView(export=export, groups=GROUPS), [])
+
+
 def test_a_running_export_is_so_many_rows_of_those_that_are_read() -> None:
-    line = export_line(ExportView(export=EXPORT, groups=GROUPS), 0.5)
+    line = export_line(record(EXPORT), 0.5)
     assert line == f"export {EXPORT.job_id}  WRITING  30 of 100 rows, 1 of 2 groups"
 
 
 def test_a_finished_export_is_the_rows_that_are_there() -> None:
     """A selection reads more rows than it writes: `30 of 100` would look like a loss."""
-    done = ExportView(export=replace(EXPORT, state="READY"), groups=GROUPS)
-    assert export_line(done, 0.5) == f"export {EXPORT.job_id}  READY  30 rows, 1 of 2 groups"
+    assert (
+        export_line(record(replace(EXPORT, state="READY")), 0.5)
+        == f"export {EXPORT.job_id}  READY  30 rows, 1 of 2 groups"
+    )
 
 
 @pytest.mark.parametrize(
@@ -53,7 +60,7 @@ def test_the_end_says_what_was_left_out_where_something_was(
     capsys: pytest.CaptureFixture[str], filtered: int, said: list[str]
 ) -> None:
     export = replace(EXPORT, state="READY", outcome={**OUTCOME, "rows_filtered": filtered})
-    show_end(Followed(view=ExportView(export=export, groups=GROUPS)))
+    show_end(Followed(job=record(export)))
     captured = capsys.readouterr()
     assert captured.err.splitlines() + captured.out.splitlines()[1:] == said
     assert (

@@ -41,7 +41,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, dict[str, Any
         return "01jdcz0000000000000000000a"
 
     monkeypatch.setattr(import_commands, "_start", start)
-    monkeypatch.setattr(import_commands, "_registered", lambda _, job_id: Submitted(job_id=job_id))
+    monkeypatch.setattr(import_commands, "_registered", lambda job_id: Submitted(job_id=job_id))
     monkeypatch.setattr(import_commands, "stack_context", lambda: None)
     return said
 

@@ -17,6 +17,9 @@ from tests.unit.orchestration.notifications.test_notices import FAULT, ended
 EXPORT = new_export(5001).job_id
 
 
+pytestmark = pytest.mark.usefixtures("service")
+
+
 @pytest.fixture
 def context(context: Context) -> Context:
     ended(context, FAULT)

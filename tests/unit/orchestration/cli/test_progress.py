@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from orchestration.catalog.records import JobError, PartitionProgress, StageProgress
-from orchestration.cli.rendering import job_line, job_lines, partition_lines, places_line, upload_line
+from orchestration.cli.rendering import job_line, job_lines, local_line, partition_lines, places_line
 from orchestration.cli.screen import LineScreen
 from orchestration.operations.follow import JobView, PartitionView, partition_views, stage_views
+from orchestration.operations.job_records import view_record
 from schemas.ids import Attempt
+from schemas.records import as_record
 from tests.unit.orchestration.cli.jobs import EVIDENCE, JOB, job
 
 
@@ -51,9 +53,9 @@ def test_a_stage_says_where_it_runs_once_it_has_begun_and_what_has_no_choice_say
         "build": "machine",
         "publish": None,
     }
-    assert places_line(views) == "verify in a function, import in a task, build on a machine"
+    assert places_line([as_record(s) for s in views]) == "verify in a function, import in a task, build on a machine"
     of_an_earlier_release = stage_views(appending, 4, stage("verify"), [], 2000)
-    assert places_line(of_an_earlier_release) == ""
+    assert places_line([as_record(s) for s in of_an_earlier_release]) == ""
 
 
 def test_partitions_materialise_while_others_are_still_sent() -> None:
@@ -97,7 +99,8 @@ def test_a_job_that_has_ended_has_no_time_left() -> None:
 
 def test_of_many_partitions_the_slowest_are_shown() -> None:
     partitions = [PartitionView(partition=n, expected=100, sent=100, taken=n, rate=10.0, left_s=9.0) for n in range(17)]
-    lines = partition_lines([*partitions[:2], *(replace(p, state="materialised") for p in partitions[2:])])
+    done = [*partitions[:2], *(replace(p, state="materialised") for p in partitions[2:])]
+    lines = partition_lines([as_record(p) for p in done])
     assert lines == [
         "  partitions  15 of 17 materialised; the slowest 2",
         "     0 → sent 100 %  taken   0 %  0  10 rows/s  9 s left",
@@ -126,7 +129,8 @@ def test_a_job_is_a_block_of_80_columns_and_a_line() -> None:
         stages=stage_views(waiting, 2, reports, [materialised(0, 60)], 4000),
         partitions=partition_views(waiting, reports, [materialised(0, 60)], 4000),
     )
-    assert job_lines(view) == [
+    shown = view_record(view, [], {})
+    assert job_lines(shown) == [
         "job 01jdcz0000000000000000000a  AWAITING",
         "  default/vip, replace, s3://inbox/default/vip/people.csv",
         "  verify      ━━━━━━━━━━━━━━━━ 100 %  110 rows  500 B/s",
@@ -137,7 +141,7 @@ def test_a_job_is_a_block_of_80_columns_and_a_line() -> None:
         "     0 ✓ sent 100 %  taken 100 %  60  20 rows/s",
         "     1 → sent 100 %  taken  20 %  8  2 rows/s  16 s left  lag 3",
     ]
-    assert job_line(view) == (
+    assert job_line(shown) == (
         "job 01jdcz0000000000000000000a AWAITING; materialise 68 %, 68 rows, 17 rows/s, 2 s left; 1 of 2 partitions; "
         "partition 1 20 %, 2 rows/s, 16 s left, lag 3"
     )
@@ -145,12 +149,12 @@ def test_a_job_is_a_block_of_80_columns_and_a_line() -> None:
 
 def test_the_source_in_the_block_cannot_control_the_terminal() -> None:
     evil = job(source={"bucket": "b", "key": "x\x1b[2J" + "y" * 200, "size": 1})
-    lines = job_lines(JobView(job=evil, stages=(), partitions=()))
+    lines = job_lines(view_record(JobView(job=evil, stages=(), partitions=()), [], {}))
     assert all(line.isprintable() and len(line) <= 80 for line in lines)
 
 
 def test_an_upload_is_a_stage_too() -> None:
-    assert upload_line(500, 1000, 2.0) == "  upload      ━━━━━━━━────────  50 %  500 B  250 B/s  2 s left"
+    assert local_line("upload", 500, 1000, 2.0) == "  upload      ━━━━━━━━────────  50 %  500 B  250 B/s  2 s left"
 
 
 class Clock:
@@ -181,6 +185,7 @@ def test_a_log_gets_no_line_twice(lines: list[str]) -> None:
 
 def test_a_job_that_no_worker_works_for_says_so_on_the_screen_and_in_the_log() -> None:
     waiting = JobView(job=job(state="AWAITING"), stages=(), partitions=(), no_worker_s=14.2)
-    assert job_lines(waiting)[-1] == "  waiting: no worker for 14 s"
-    assert job_line(waiting).endswith("AWAITING; waiting: no worker for 14 s")
-    assert "waiting" not in job_line(replace(waiting, no_worker_s=None))
+    shown = view_record(waiting, [], {})
+    assert job_lines(shown)[-1] == "  waiting: no worker for 14 s"
+    assert job_line(shown).endswith("AWAITING; waiting: no worker for 14 s")
+    assert "waiting" not in job_line({**shown, "no_worker_s": None})

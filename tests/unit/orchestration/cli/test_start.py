@@ -12,6 +12,8 @@ from orchestration.cli.families import FAMILIES
 from orchestration.cli.main import app
 from orchestration.platform.settings import Secret
 from tests.fakes.catalog import migrated
+from tests.fakes.tenants import ACME, JOB, id_of, make_world
+from tests.servers.api import serving
 
 HEAVY = ("boto3", "botocore", "confluent_kafka", "duckdb", "faust", "numba", "numpy", "pyarrow", "pyiceberg")
 PROBE = """
@@ -49,12 +51,25 @@ def test_help_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     assert loaded(*arguments, home=tmp_path) & {*HEAVY, "sqlalchemy", "fastavro"} == set()
 
 
-@pytest.mark.parametrize("arguments", [["jobs", "list"], ["jobs", "list", "--json"], ["tenants", "list"]])
-def test_a_list_from_the_catalog_loads_the_catalog_alone(arguments: list[str], tmp_path: Path) -> None:
+def test_a_list_from_the_catalog_loads_the_catalog_alone(tmp_path: Path) -> None:
     migrated(Secret(f"sqlite:///{tmp_path / 'catalog.db'}"))
-    modules = loaded(*arguments, home=tmp_path)
+    modules = loaded("tenants", "list", home=tmp_path)
     assert "sqlalchemy" in modules
     assert modules & set(HEAVY) == set()
+
+
+def test_what_goes_through_the_service_loads_little_more_than_its_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(tmp_path)
+    job = id_of(ACME, JOB)
+    with serving(world) as url:
+        monkeypatch.setenv("MUSTER_API_URL", url)
+        monkeypatch.setenv("MUSTER_TOKEN", world.tokens["acme-viewer"].text.reveal())
+        for arguments in (["jobs", "list"], ["jobs", "show", job, "--json"], ["receipt", job, "--json"]):
+            modules = loaded(*arguments, home=tmp_path)
+            assert modules & {*HEAVY, "sqlalchemy", "fastavro", "pydantic", "fastapi"} == set(), arguments
+    world.stores.database.close()
 
 
 @pytest.mark.parametrize(

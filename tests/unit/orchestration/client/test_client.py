@@ -3,10 +3,9 @@
 import ast
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote
 
 import pytest
 
@@ -15,46 +14,23 @@ from orchestration.client.access import Access
 from orchestration.client.client import Client
 from orchestration.client.errors import ApiError
 from orchestration.client.transport import Answer
-from tests.fakes.asgi import AsgiClient
+from tests.fakes.asgi import AsgiClient, AsgiTransport
 from tests.fakes.tenants import ACME, EXPORT, FAILED_JOB, JOB, World, id_of
 from tests.unit.orchestration.api.operations import DOCUMENT, OPERATIONS
 
 URL = "http://127.0.0.1:18480"
 
 
-class InProcess:
-    """A transport to the application itself. `sent`: method and path of every request."""
-
-    def __init__(self, asgi: AsgiClient) -> None:
-        self._asgi = asgi
-        self.sent: list[tuple[str, str]] = []
-
-    def send(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
-        parts = urlsplit(target)
-        self.sent.append((method, parts.path))
-        answer = self._asgi.send(
-            method,
-            unquote(parts.path),
-            query=parse_qs(parts.query),
-            raw=None if body is None else [body],
-            headers={name: value for name, value in headers.items() if name != "Content-Type"},
-        )
-        return answer.status, answer.headers, answer.body
-
-    def close(self) -> None:
-        pass
-
-
 @pytest.fixture
-def transport(client: AsgiClient) -> InProcess:
-    return InProcess(client)
+def transport(client: AsgiClient) -> AsgiTransport:
+    return AsgiTransport(client)
 
 
-def muster(world: World, transport: InProcess, caller: str = "acme-admin") -> Client:
+def muster(world: World, transport: AsgiTransport, caller: str = "acme-admin") -> Client:
     return Client(Access(url=URL, token=world.tokens[caller].text.reveal()), transport)
 
 
-def test_every_operation_has_a_method(world: World, transport: InProcess) -> None:
+def test_every_operation_has_a_method(world: World, transport: AsgiTransport) -> None:
     own, admin, job = muster(world, transport), muster(world, transport, "deployment-admin"), id_of(ACME, JOB)
     service, grants, roots = world.principals["acme-operator"], own.grants(ACME), admin.grants(None)
     results: list[Any] = [
@@ -62,7 +38,9 @@ def test_every_operation_has_a_method(world: World, transport: InProcess) -> Non
         own.me(),
         *own.tenants(),
         *own.jobs(ACME),
+        *own.jobs(None),
         own.job(ACME, job),
+        own.job(None, job),
         own.receipt(ACME, job),
         own.rejects(ACME, job),
         *own.audiences(ACME),
@@ -106,7 +84,7 @@ def _template(path: str) -> str:
 
 
 def test_a_list_is_fetched_page_by_page_as_it_is_read(
-    world: World, transport: InProcess, monkeypatch: pytest.MonkeyPatch
+    world: World, transport: AsgiTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orchestration.client.calls.PAGE", 1)
     jobs = muster(world, transport).jobs(ACME)
@@ -120,7 +98,7 @@ def test_a_list_is_fetched_page_by_page_as_it_is_read(
 
 
 @pytest.mark.parametrize("name", ["../../beta/jobs", "a/b", "a?b", "a#b", "a b", "ä"])
-def test_a_name_stays_one_part_of_the_path(world: World, transport: InProcess, name: str) -> None:
+def test_a_name_stays_one_part_of_the_path(world: World, transport: AsgiTransport, name: str) -> None:
     with pytest.raises(ApiError):
         muster(world, transport).audience(ACME, name)
     ((_, path),) = transport.sent
@@ -128,7 +106,7 @@ def test_a_name_stays_one_part_of_the_path(world: World, transport: InProcess, n
     assert unquote(path.rpartition("/")[2]) == name
 
 
-def test_a_problem_is_an_error_with_its_code_values_and_request(world: World, transport: InProcess) -> None:
+def test_a_problem_is_an_error_with_its_code_values_and_request(world: World, transport: AsgiTransport) -> None:
     with pytest.raises(ApiError) as refused:
         muster(world, transport).job(ACME, id_of(ACME, 77))
     error = refused.value

@@ -24,7 +24,7 @@ from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.notifications.mail import wording
 from orchestration.notifications.notices import body_of
 from orchestration.operations import wiring as operations_wiring
-from orchestration.operations.job_records import job_record
+from orchestration.operations.job_records import job_record, view_record
 from orchestration.operations.schedules import registered, schedule_snapshot
 from orchestration.operations.snapshots import snapshot
 from orchestration.platform.clock import fresh_id, now_ms
@@ -606,7 +606,7 @@ def test_a_snapshot_is_followed_as_an_import_is(deployment: Deployment) -> None:
     def seen() -> str:
         found = operations_wiring.job_progress(deployment.context).view(job.job_id, now_ms())
         assert found is not None
-        return "\n".join(job_lines(found))
+        return "\n".join(job_lines(view_record(found, [], {})))
 
     assert "acme/buyers-snapshot, replace, segment buyers" in seen()
     assert [line.split()[0] for line in seen().splitlines()[2:]] == [

@@ -251,17 +251,6 @@ def test_an_engine_that_is_away_is_an_outage_and_one_that_refuses_is_fatal(conte
         assert start(context.engine, request()) == JOB
 
 
-def test_a_job_that_the_workflow_does_not_register_is_not_waited_for_forever(context: Context) -> None:
-    clock = SimpleNamespace(ms=0)
-
-    def sleep(seconds: float) -> None:
-        clock.ms += int(seconds * 1000)
-
-    views = wiring.job_progress(context).follow(JOB, now_ms=lambda: clock.ms, sleep=sleep)
-    assert code_of(FatalError, lambda: next(views)) == "NOT_REGISTERED"
-    assert clock.ms > REGISTRATION_S * 1000
-
-
 def test_a_job_that_was_just_submitted_is_waited_for_and_an_unknown_one_is_not(context: Context) -> None:
     clock = SimpleNamespace(ms=submitted_ms(JOB))
 

@@ -1,0 +1,55 @@
+"""Jobs in all tenants in which a caller may read them: a job is known by its id, whichever tenant it belongs to."""
+
+from collections.abc import Collection
+
+from orchestration.access.authentication import Caller
+from orchestration.access.guard import View, reads
+from orchestration.access.pages import Page, Record, page_of
+from orchestration.access.policy import Action
+from orchestration.access.stores import Stores
+from orchestration.access.views.jobs import job_detail
+from orchestration.catalog.life_cycle import Tenants
+from orchestration.operations.job_records import any_record
+from orchestration.operations.job_search import KINDS, JobKind
+from schemas.ids import JobId
+
+
+class EverywhereView(View):
+    """All that one caller may read, in whichever tenant."""
+
+    def __init__(self, stores: Stores, caller: Caller) -> None:
+        super().__init__(stores, caller, tenant=None)
+
+    @reads(Action.OWN_ACCOUNT)
+    def jobs(
+        self,
+        *,
+        kinds: Collection[JobKind] = (),
+        audience: str | None = None,
+        states: Collection[str] = (),
+        before: str | None = None,
+        limit: int,
+    ) -> Page:
+        """As `JobsView.jobs`."""
+        found = self._stores.all_jobs.search(
+            kinds=kinds or KINDS,
+            tenant=self._readable,
+            audience=audience,
+            states=states,
+            before=None if before is None else JobId(before),
+            limit=limit + 1,
+        )
+        return page_of(found, limit, lambda job: job.job_id, any_record)
+
+    @reads(Action.OWN_ACCOUNT)
+    def job(self, id_: str) -> Record:
+        """As `JobsView.job`."""
+        return job_detail(self._stores, self._caller, id_, tenant=self._readable)
+
+    @property
+    def _readable(self) -> Tenants:
+        """Tenants in which the caller may read jobs; None if in all."""
+        rights = self._caller.rights
+        if Action.READ_JOBS in rights.everywhere:
+            return None
+        return [tenant for tenant, actions in rights.tenants.items() if Action.READ_JOBS in actions]

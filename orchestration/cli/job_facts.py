@@ -1,0 +1,53 @@
+"""Facts of a job of any kind, as the service answers it. Pure."""
+
+from typing import Any, Final, Literal
+
+from orchestration.client.following import ENDED
+from orchestration.client.records import Record
+
+Word = Literal["job", "export"]
+"""The word for a job, also the key of its id."""
+KINDS: Final = frozenset({"audience", "events", "profiles", "snapshot", "export"})
+_PROGRESS: Final = frozenset(
+    {
+        "attempts",
+        "groups",
+        "history",
+        "no_worker_s",
+        "notifications",
+        "partition_progress",
+        "queue_position",
+        "stages",
+    }
+)
+
+
+def word_of(job: Record) -> Word:
+    """`export` for exports, `job` for imports and snapshots."""
+    return "export" if "export" in job else "job"
+
+
+def id_of(job: Record) -> str:
+    """Its id."""
+    return str(job[word_of(job)])
+
+
+def kind_of(job: Record) -> str:
+    """Its kind, as `--kind` takes it."""
+    return str(job.get("kind", "export"))
+
+
+def origin_of(job: Record) -> str:
+    """Source of the rows of an import or a snapshot, for display."""
+    source = job["source"]
+    return f"segment {source['segment']}" if "segment" in source else f"s3://{source['bucket']}/{source['key']}"
+
+
+def ended(job: Record) -> bool:
+    """Whether its state is final."""
+    return job["state"] in ENDED
+
+
+def without_progress(job: Record) -> dict[str, Any]:
+    """The job alone: without its history, progress and notifications."""
+    return {name: value for name, value in job.items() if name not in _PROGRESS}

@@ -1,0 +1,67 @@
+"""Follows a job until it has ended, through short outages and before it is registered."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from orchestration.client.client import Client
+from orchestration.client.errors import ApiError
+from orchestration.client.records import Record
+
+POLL_S: Final = 0.3
+REGISTRATION_S: Final = 120.0
+"""How long the workflow may take to register a job: its first function may start cold on a busy host."""
+OUTAGE_S: Final = 120.0
+ENDED: Final = frozenset({"READY", "FAILED", "CANCELLED", "SUPERSEDED"})
+_BASE32: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def follow(
+    client: Client,
+    job: str,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+    now: Callable[[], float] = time.time,
+) -> Iterator[Record]:
+    """The job again and again, as `Client.job`, until it has ended: the last one is final.
+
+    Raises `ApiError` UNKNOWN_JOB, unless the id is so young that the workflow may not have registered it yet;
+    NOT_REGISTERED if it does not within `REGISTRATION_S`; and that of an outage that lasts `OUTAGE_S`.
+    """
+    began = answered = clock()
+    while True:
+        try:
+            found = client.job(None, job)
+        except ApiError as exc:
+            if exc.code == "UNKNOWN_JOB":
+                answered = clock()
+                if now() - submitted_s(job) > REGISTRATION_S:
+                    raise
+                if answered - began > REGISTRATION_S:
+                    raise _not_registered(job) from exc
+            elif exc.kind != "retriable" or clock() - answered > OUTAGE_S:
+                raise
+        else:
+            answered = clock()
+            yield found
+            if found["state"] in ENDED:
+                return
+        sleep(POLL_S)
+
+
+def submitted_s(job: str) -> float:
+    """When the id was made, in seconds since 1970: a ULID begins with the time, 48 bits in ten digits of base 32."""
+    milliseconds = 0
+    for digit in job[:10]:
+        milliseconds = milliseconds * 32 + _BASE32.index(digit)
+    return milliseconds / 1000
+
+
+def _not_registered(job: str) -> ApiError:
+    return ApiError(
+        "NOT_REGISTERED",
+        f"the workflow did not register job {job} within {REGISTRATION_S:.0f} s; run `muster doctor`",
+        kind="fatal",
+        values={"job": job},
+    )

@@ -1,0 +1,99 @@
+"""A job is followed until it has ended: before it is registered, through outages, and not for ever."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import repeat
+from typing import Any
+
+import pytest
+
+from orchestration.client.access import Access
+from orchestration.client.client import Client
+from orchestration.client.errors import ApiError
+from orchestration.client.following import ENDED, OUTAGE_S, REGISTRATION_S, follow, submitted_s
+from schemas.ids import new_job_id
+from segmentation import export_jobs, jobs
+
+MADE_S = 1_795_000_000.25
+JOB = new_job_id(int(MADE_S * 1000), b"0123456789")
+UNKNOWN = ApiError("UNKNOWN_JOB", "unknown", kind="user", status=404)
+AWAY = ApiError("API_UNREACHABLE", "away", kind="retriable")
+
+
+@dataclass
+class Service:
+    """Answers with these states and errors, one after the other; time passes only while one sleeps."""
+
+    answers: Iterator[str | ApiError]
+    now: float = MADE_S
+    slept: list[float] = field(default_factory=list)
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def follow(self) -> Iterator[Mapping[str, Any]]:
+        client = Client(Access(url="http://127.0.0.1:1", token="t"))
+        client.job = self._job  # type: ignore[method-assign]
+        return follow(client, JOB, sleep=self.sleep, clock=lambda: self.now, now=lambda: self.now)
+
+    def _job(self, tenant: str | None, job: str) -> Mapping[str, Any]:
+        assert (tenant, job) == (None, JOB)
+        answer = next(self.answers)
+        if isinstance(answer, ApiError):
+            raise answer
+        return {"state": answer}
+
+
+def states(service: Service) -> list[str]:
+    return [job["state"] for job in service.follow()]
+
+
+def test_a_job_is_followed_to_its_end_and_not_asked_for_again() -> None:
+    service = Service(iter(["VERIFYING", "AWAITING", "READY", "never asked for"]))
+    assert states(service) == ["VERIFYING", "AWAITING", "READY"]
+    assert len(service.slept) == 2
+
+
+def test_a_job_that_was_just_submitted_is_waited_for_and_an_old_id_is_not() -> None:
+    assert states(Service(iter([UNKNOWN, UNKNOWN, "REGISTERED", "FAILED"]))) == ["REGISTERED", "FAILED"]
+    old = Service(repeat(UNKNOWN), now=MADE_S + REGISTRATION_S + 1)
+    with pytest.raises(ApiError, match="UNKNOWN_JOB"):
+        states(old)
+    assert old.slept == []
+
+
+def test_a_job_that_the_workflow_does_not_register_is_not_waited_for_forever() -> None:
+    early = Service(repeat(UNKNOWN), now=MADE_S - 10 * REGISTRATION_S)  # a clock that is behind
+    with pytest.raises(ApiError, match="NOT_REGISTERED") as refused:
+        states(early)
+    assert refused.value.kind == "fatal"
+    assert REGISTRATION_S < sum(early.slept) < REGISTRATION_S + 2
+
+
+def test_short_outages_are_waited_out_and_long_ones_are_told() -> None:
+    assert states(Service(iter(["AWAITING", AWAY, AWAY, "AWAITING", AWAY, "CANCELLED"]))) == [
+        "AWAITING",
+        "AWAITING",
+        "CANCELLED",
+    ]
+    away = Service(repeat(AWAY))
+    with pytest.raises(ApiError, match="API_UNREACHABLE"):
+        states(away)
+    assert OUTAGE_S < sum(away.slept) < OUTAGE_S + 2
+
+
+def test_what_is_wrong_with_the_request_is_told_at_once() -> None:
+    service = Service(repeat(ApiError("TOKEN_EXPIRED", "expired", kind="user", status=401)))
+    with pytest.raises(ApiError, match="TOKEN_EXPIRED"):
+        states(service)
+    assert service.slept == []
+
+
+def test_final_states_are_those_of_all_kinds_of_jobs() -> None:
+    assert {*jobs.FINAL, *export_jobs.ENDED} == ENDED
+
+
+@pytest.mark.parametrize("made_ms", [0, 1, 1_700_000_000_123, 2**48 - 1])
+def test_a_job_id_tells_when_it_was_made(made_ms: int) -> None:
+    assert submitted_s(new_job_id(made_ms, b"0123456789")) == made_ms / 1000
