@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestration.cli import options
 from orchestration.cli.commands import Answer, Done, Group, command, show_done
 from orchestration.cli.console import print_line, print_note, print_table
 from orchestration.cli.remote import meant_tenant, service, translated
@@ -25,9 +26,6 @@ tokens = Group("tokens", "muster tokens list", "muster tokens create laptop --ro
 grants = Group("grants", "muster grants list --tenant acme")
 TOP.add_typer(tokens)
 TOP.add_typer(grants)
-Tenant = Annotated[
-    str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="Name of the tenant [the only one you have].")
-]
 OfDeployment = Annotated[bool, typer.Option("--deployment", help="Roles in the deployment, not in a tenant.")]
 PrincipalId = Annotated[str, typer.Argument(metavar="PRINCIPAL", help="Id of the person or service account.")]
 Roles = Annotated[list[str] | None, typer.Option("--role", metavar="ROLE", help="Role in the tenant (repeatable).")]
@@ -110,7 +108,7 @@ def create_token(
     *,
     name: Annotated[str, typer.Argument(metavar="NAME", help="What the token is for.")],
     role: Roles = None,
-    tenant: Tenant = None,
+    tenant: options.MeantTenant = None,
     deployment_role: Annotated[
         list[str] | None, typer.Option("--deployment-role", metavar="ROLE", help="Role in the deployment (repeatable).")
     ] = None,
@@ -187,7 +185,7 @@ def _show_grants(held: HeldGrants) -> None:
     effect="reads",
     show=_show_grants,
 )
-def list_grants(*, tenant: Tenant = None, deployment: OfDeployment = False) -> HeldGrants:
+def list_grants(*, tenant: options.MeantTenant = None, deployment: OfDeployment = False) -> HeldGrants:
     """List who has which roles."""
     with service() as found:
         scope = None if deployment else meant_tenant(found, tenant)
@@ -208,7 +206,7 @@ def set_grants(
     role: Annotated[
         list[str] | None, typer.Option("--role", metavar="ROLE", help="Role to have (repeatable); none takes all away.")
     ] = None,
-    tenant: Tenant = None,
+    tenant: options.MeantTenant = None,
     deployment: OfDeployment = False,
 ) -> HeldGrants:
     """Set the roles of a person or service account.

@@ -17,6 +17,9 @@ with deferred(__name__):
 AnswerT = TypeVar("AnswerT")
 
 Tenant = Annotated[str, typer.Option("--tenant", "-t", help="Name of the tenant.", metavar="TENANT")]
+MeantTenant = Annotated[
+    str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="Name of the tenant [the only one you have].")
+]
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Job id, as `muster jobs list` shows it.")]
 AudienceArgument = Annotated[str, typer.Argument(metavar="AUDIENCE", help="Name of the audience.")]
 Wait = Annotated[bool, typer.Option("--wait", "-w", help="Follow the job; the exit code reports its outcome.")]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from orchestration.platform.deferred import deferred
 from schemas.errors import MusterError, UserError
+from schemas.ids import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from orchestration.client.client import Client
@@ -32,11 +33,16 @@ def translated() -> Iterator[None]:
 
 
 def meant_tenant(found: "Client", given: str | None) -> str:
-    """The tenant that is named, or else the only one of the caller. Raises `UserError` NO_TENANT."""
+    """The tenant that is named, or else the only one of the caller, or else `default`. Raises `UserError` NO_TENANT."""
     if given is not None:
         return given
-    known = [one["tenant"] for one in found.tenants()]
-    if len(known) != 1:
+    known = meant_tenants(found, None)
+    if len(known) != 1 and DEFAULT_TENANT not in known:
         names = ", ".join(known) or "none"
         raise UserError("NO_TENANT", f"name the tenant with --tenant; yours are: {names}", tenants=known)
-    return known[0]
+    return known[0] if len(known) == 1 else DEFAULT_TENANT
+
+
+def meant_tenants(found: "Client", given: str | None) -> list[str]:
+    """The tenant that is named, or else all in which the caller has a right."""
+    return [one["tenant"] for one in found.tenants()] if given is None else [given]

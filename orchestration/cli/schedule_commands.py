@@ -1,19 +1,19 @@
 """`muster schedules`: recurring imports, exports and snapshots."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from orchestration.cli import options
+from orchestration.cli import options, remote
 from orchestration.cli.commands import Done, Group, command, show_done
 from orchestration.cli.console import print_line, print_note, print_pairs, print_table
-from orchestration.cli.formatting import clock_time, safe
+from orchestration.cli.formatting import safe, text_time
 from orchestration.cli.session import SESSION, catalog_context, stack_context
+from orchestration.client.records import Record
 from orchestration.platform.clock import now_ms
 from orchestration.platform.deferred import deferred
-from schemas.ids import tenant_name
 from schemas.import_targets import kind_of_target
 
 if TYPE_CHECKING:
@@ -32,89 +32,71 @@ MADE: Final = {"import": "job", "export": "export", "snapshot": "job"}
 """What a run of each kind creates."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScheduleView:
-    """A schedule; `record` is its plain JSON data, with the result of its last run."""
-
-    schedule: "Schedule"
-    record: Mapping[str, Any]
-
-    def as_record(self) -> Mapping[str, Any]:
-        """Plain JSON data."""
-        return self.record
+def record_of(context: "Context", schedule: "Schedule") -> Record:
+    """A schedule as the service answers it."""
+    return schedule_records.schedule_record(context.jobs, context.exports, schedule)
 
 
-def view_of(context: "Context", schedule: "Schedule") -> ScheduleView:
-    """A schedule in the form commands show."""
-    return ScheduleView(
-        schedule=schedule, record=schedule_records.schedule_record(context.jobs, context.exports, schedule)
-    )
-
-
-def show_changed(view: ScheduleView) -> None:
+def show_changed(schedule: Record) -> None:
     """Print a schedule that was created or changed."""
-    schedule = view.schedule
-    print_line(
-        f"schedule {schedule.name}: {schedule.expression} in {schedule.timezone}, next due {_next_due(schedule)}"
-    )
+    when = f"{schedule['expression']} in {schedule['timezone']}"
+    print_line(f"schedule {schedule['name']}: {when}, next due {_next_due(schedule)}")
 
 
-def _show_list(views: Sequence[ScheduleView]) -> None:
-    if not views:
+def _show_list(found: Sequence[Record]) -> None:
+    if not found:
         print_note("There are no schedules.")
         return
     print_table(
         ("TENANT", "NAME", "KIND", "WHEN", "ZONE", "NEXT DUE", "LAST DUE", "LAST RUN"),
         [
             (
-                *(s.tenant, s.name, _repeated(s), s.expression, s.timezone),
-                *(_next_due(s), _moment(s.last_due_ms), _last_run(view.record)),
+                *(s["tenant"], s["name"], _repeated(s), s["expression"], s["timezone"]),
+                *(_next_due(s), "" if s["last"] is None else _moment(s["last"]["due"]), _last_run(s)),
             )
-            for view in views
-            for s in [view.schedule]
+            for s in found
         ],
     )
 
 
-def _show_schedule(view: ScheduleView) -> None:
-    schedule, record = view.schedule, view.record
-    last = record["last"]
+def _show_schedule(schedule: Record) -> None:
+    last, trouble = schedule["last"], schedule["trouble"]
     pairs: list[tuple[str, object]] = [
-        ("schedule", f"{schedule.tenant}/{schedule.name}, {_repeated(schedule)}"),
-        ("when", f"{schedule.expression} in {schedule.timezone}"),
+        ("schedule", f"{schedule['tenant']}/{schedule['name']}, {_repeated(schedule)}"),
+        ("when", f"{schedule['expression']} in {schedule['timezone']}"),
         ("next due", _next_due(schedule)),
-        ("last run", "none" if last is None else f"due {_moment(schedule.last_due_ms)}: {_last_run(record)}"),
+        ("last run", "none" if last is None else f"due {_moment(last['due'])}: {_last_run(schedule)}"),
     ]
     if last is not None and last["error"] is not None:
         pairs.append(("error", f"{last['error']['code']}: {last['error']['message']}"))
-    if schedule.trouble is not None:
-        pairs.append(("cannot start", f"{schedule.trouble['code']}: {schedule.trouble['message']}"))
-    pairs += [(key, safe(value)) for key, value in schedule.request.items() if value not in ({}, False, None)]
+    if trouble is not None:
+        pairs.append(("cannot start", f"{trouble['code']}: {trouble['message']}"))
+    pairs += [(key, safe(value)) for key, value in schedule["request"].items() if value not in ({}, False, None)]
     print_pairs(pairs)
 
 
-def _repeated(schedule: "Schedule") -> str:
+def _repeated(schedule: Record) -> str:
     """What the schedule repeats: import, import of events, ..."""
-    rows = kind_of_target(str(schedule.request["audience"]))
-    return schedule.kind if rows == "audience" else f"{schedule.kind} of {rows}"
+    rows, kind = kind_of_target(str(schedule["request"]["audience"])), schedule["kind"]
+    return str(kind) if rows == "audience" else f"{kind} of {rows}"
 
 
-def _moment(at_ms: int | None) -> str:
-    return "" if at_ms is None else f"{clock_time(at_ms)} UTC"
+def _moment(at: str) -> str:
+    return f"{text_time(at)} UTC"
 
 
-def _next_due(schedule: "Schedule") -> str:
-    if not schedule.enabled:
+def _next_due(schedule: Record) -> str:
+    if not schedule["enabled"]:
         return "paused"
-    return _moment(schedule.next_due_ms) or "never again"
+    return "never again" if schedule["next_due"] is None else _moment(schedule["next_due"])
 
 
-def _last_run(record: Mapping[str, Any]) -> str:
+def _last_run(schedule: Record) -> str:
     """Result of the last run, or why the due one does not start."""
-    last = record["last"]
-    if record["trouble"] is not None:
-        return f"cannot start: {record['trouble']['code']}"
-    return "" if last is None else f"{last['state']} {last[MADE[record['kind']]] or ''}".strip()
+    last = schedule["last"]
+    if schedule["trouble"] is not None:
+        return f"cannot start: {schedule['trouble']['code']}"
+    return "" if last is None else f"{last['state']} {last[MADE[schedule['kind']]] or ''}".strip()
 
 
 @command(
@@ -124,13 +106,11 @@ def _last_run(record: Mapping[str, Any]) -> str:
     "muster schedules list --tenant acme --json",
     effect="reads",
     show=_show_list,
-    record=lambda views: [view.as_record() for view in views],
 )
-def list_(*, tenant: options.OnlyTenant = None) -> Sequence[ScheduleView]:
+def list_(*, tenant: options.OnlyTenant = None) -> Sequence[Record]:
     """List schedules with their next and last run."""
-    context = catalog_context()
-    found = context.schedules.all(None if tenant is None else tenant_name(tenant))
-    return [view_of(context, schedule) for schedule in found]
+    with remote.service() as found:
+        return [one for name in remote.meant_tenants(found, tenant) for one in found.schedules(name)]
 
 
 @command(
@@ -141,30 +121,30 @@ def list_(*, tenant: options.OnlyTenant = None) -> Sequence[ScheduleView]:
     effect="reads",
     show=_show_schedule,
 )
-def show(*, name: Name, tenant: options.Tenant = "default") -> ScheduleView:
+def show(*, name: Name, tenant: options.MeantTenant = None) -> Record:
     """Show a schedule: its request, next run and last run."""
-    context = catalog_context()
-    return view_of(context, operations.find(context.schedules, tenant, name))
+    with remote.service() as found:
+        return found.schedule(remote.meant_tenant(found, tenant), name)
 
 
 @command(schedules, "pause", "muster schedules pause nightly", effect="changes", show=show_changed)
-def pause(*, name: Name, tenant: options.Tenant = "default") -> ScheduleView:
+def pause(*, name: Name, tenant: options.Tenant = "default") -> Record:
     """Pause a schedule until it is resumed.
 
     A started run continues.
     """
     context = catalog_context()
-    return view_of(context, operations.pause(context.schedules, tenant, name))
+    return record_of(context, operations.pause(context.schedules, tenant, name))
 
 
 @command(schedules, "resume", "muster schedules resume nightly", effect="changes", show=show_changed)
-def resume(*, name: Name, tenant: options.Tenant = "default") -> ScheduleView:
+def resume(*, name: Name, tenant: options.Tenant = "default") -> Record:
     """Resume a paused schedule at its next due time.
 
     Missed runs are not made up for.
     """
     context = catalog_context()
-    return view_of(context, operations.resume(context.schedules, tenant, name, now_ms()))
+    return record_of(context, operations.resume(context.schedules, tenant, name, now_ms()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,9 @@ from orchestration.cli.export_commands import export
 from orchestration.cli.export_options import export_request
 from orchestration.cli.import_target import Audience, Kind, OnlyColumns, target_of
 from orchestration.cli.options import with_import_settings, with_options
-from orchestration.cli.schedule_commands import Name, ScheduleView, schedules, show_changed, view_of
+from orchestration.cli.schedule_commands import Name, record_of, schedules, show_changed
 from orchestration.cli.session import catalog_context
+from orchestration.client.records import Record
 from orchestration.platform.clock import now_ms
 from orchestration.platform.deferred import deferred
 from schemas.ids import JobId
@@ -61,7 +62,7 @@ def create_import(
     tenant: options.Tenant = "default",
     changes: dict[str, Any],
     again: Annotated[bool, typer.Option("--again", help="Import the object even if it was imported before.")] = False,
-) -> ScheduleView:
+) -> Record:
     """Import an object on a schedule.
 
     WHEN is an EventBridge Scheduler expression. An object that has not
@@ -83,7 +84,7 @@ def create_import(
         schedules=context.schedules,
         settings=context.settings,
     )
-    return view_of(context, created)
+    return record_of(context, created)
 
 
 def _create_export(
@@ -106,7 +107,7 @@ def _create_export(
     ] = None,
     tenant: options.Tenant = "default",
     settings: dict[str, Any],
-) -> ScheduleView:
+) -> Record:
     """Export the current version of an audience on a schedule.
 
     WHEN is an EventBridge Scheduler expression. An export is never replaced,
@@ -127,7 +128,7 @@ def _create_export(
         audiences=context.audiences,
         schedules=context.schedules,
     )
-    return view_of(context, created)
+    return record_of(context, created)
 
 
 _ONE_TIME_EXPORT: Final = frozenset(
@@ -166,7 +167,7 @@ def create_snapshot(
     zone: Zone = "UTC",
     allow_shrink: options.AllowSnapshotShrink = False,
     tenant: options.Tenant = "default",
-) -> ScheduleView:
+) -> Record:
     """Publish a segment as a version of an audience on a schedule.
 
     WHEN is an EventBridge Scheduler expression.
@@ -189,4 +190,4 @@ def create_snapshot(
         schedules=context.schedules,
         segments=context.segments,
     )
-    return view_of(context, created)
+    return record_of(context, created)

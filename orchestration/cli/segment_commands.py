@@ -1,20 +1,20 @@
 """`muster segments`: sets of users that rules describe."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from orchestration.cli import options
+from orchestration.cli import options, remote
 from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_line, print_note, print_pairs, print_table
-from orchestration.cli.formatting import clock_time, duration, number, outside_texts, shorten
+from orchestration.cli.formatting import clock_time, duration, number, outside_texts, shorten, text_time
 from orchestration.cli.segment_notes import count_outside, rule_notes
 from orchestration.cli.session import SESSION, catalog_context
+from orchestration.client.records import Record
 from orchestration.platform.clock import now_ms
 from orchestration.platform.deferred import deferred
-from schemas.ids import tenant_name
 
 if TYPE_CHECKING:
     from orchestration.catalog.segment_records import RuleVersion, Segment
@@ -36,8 +36,6 @@ Zone = Annotated[
 ]
 WIDTH: Final = 60
 """Width of a rule in a list."""
-Record = Mapping[str, Any]
-"""A segment as plain JSON data."""
 
 
 def _changed_record(segment: "Segment") -> Record:
@@ -108,9 +106,8 @@ def _show_list(records: Sequence[Record]) -> None:
 )
 def list_(*, tenant: options.OnlyTenant = None) -> Sequence[Record]:
     """List segments with their sizes."""
-    context = catalog_context()
-    found = context.segments.overviews(None if tenant is None else tenant_name(tenant))
-    return [segment_records.segment_record(overview, context.settings.partitions, now_ms()) for overview in found]
+    with remote.service() as found:
+        return [one for name in remote.meant_tenants(found, tenant) for one in found.segments(name)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,25 +215,27 @@ def delete(*, name: Name, tenant: options.Tenant = "default") -> "Segment":
     return operations.change_state(catalog_context().segments, tenant, name, "delete")
 
 
-def _show_versions(found: "Sequence[RuleVersion]") -> None:
+def _show_versions(found: Sequence[Record]) -> None:
     print_table(
         ("VERSION", "CREATED", "BY", "ZONE", "RULE"),
-        [(v.version, clock_time(v.created_at_ms), v.author, v.timezone or "", " ".join(v.text.split())) for v in found],
+        [
+            (
+                v["rule_version"],
+                text_time(v["created_at"]),
+                v["author"],
+                v["timezone"] or "",
+                " ".join(v["rule"].split()),
+            )
+            for v in found
+        ],
     )
 
 
-@command(
-    segments,
-    "versions",
-    "muster segments versions buyers",
-    effect="reads",
-    show=_show_versions,
-    record=lambda found: [segment_records.rule_version_record(version) for version in found],
-)
-def versions(*, name: Name, tenant: options.Tenant = "default") -> "Sequence[RuleVersion]":
+@command(segments, "versions", "muster segments versions buyers", effect="reads", show=_show_versions)
+def versions(*, name: Name, tenant: options.MeantTenant = None) -> Sequence[Record]:
     """List the past and present rules of a segment."""
-    context = catalog_context()
-    return context.segments.versions(operations.find(context.segments, tenant, name).segment.segment_id)
+    with remote.service() as found:
+        return found.rule_versions(remote.meant_tenant(found, tenant), name)
 
 
 def _members(record: Record) -> str:

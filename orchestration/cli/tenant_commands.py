@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestration.cli import options
+from orchestration.cli import options, remote
 from orchestration.cli.commands import Answer, Done, Group, command, show_done
 from orchestration.cli.console import print_pairs, print_table
 from orchestration.cli.session import catalog_context
@@ -88,12 +88,12 @@ def configure_tenant(
     )
 
 
-def _show_tenants(audiences: Mapping[TenantName, int]) -> None:
+def _show_tenants(audiences: Mapping[str, int]) -> None:
     print_table(("TENANT", "AUDIENCES"), list(audiences.items()), right=("AUDIENCES",))
 
 
 @command(tenants, "list", "muster tenants list --json", effect="reads", show=_show_tenants, record=list)
-def list_tenants() -> Mapping[TenantName, int]:
+def list_tenants() -> Mapping[str, int]:
     """List tenants."""
-    audiences = catalog_context().audiences
-    return {name: len(audiences.all(name)) for name in audiences.tenants()}
+    with remote.service() as found:
+        return {name: len(list(found.audiences(name))) for name in remote.meant_tenants(found, None)}

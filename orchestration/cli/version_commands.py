@@ -6,47 +6,40 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestration.catalog.references import ref_of
-from orchestration.cli import options
+from orchestration.cli import options, remote
 from orchestration.cli.audience_commands import KeepDays, KeepVersions, audiences
 from orchestration.cli.commands import Done, command, show_done
 from orchestration.cli.console import print_line, print_table
-from orchestration.cli.formatting import number, safe, size
+from orchestration.cli.formatting import number, safe, size, text_time
 from orchestration.cli.session import catalog_context, lake_context
+from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
 
 if TYPE_CHECKING:
     from connectors.sinks.comparing import Kind
-    from segmentation.versions import VersionInfo
 
 with deferred(__name__):
     from connectors.sinks import comparing
     from orchestration.operations import audiences as operations
     from orchestration.operations import exports
 
-Kept = Sequence[tuple["VersionInfo", bool]]
-"""Versions, with whether each is pinned."""
 
-
-def _kept_records(kept: Kept) -> list[dict[str, Any]]:
-    return [{**operations.version_record(info), "pinned": pinned} for info, pinned in kept]
-
-
-def _show_kept(kept: Kept) -> None:
+def _show_kept(kept: Sequence[Record]) -> None:
     print_table(
         ("VERSION", "PUBLISHED (UTC)", "MODE", "MEMBERS", "ADDED", "REMOVED", "PINNED", "MADE BY"),
         [
             (
-                v.version,
-                v.published_at.strftime("%Y-%m-%d %H:%M"),
-                v.mode if v.source_version is None or v.mode == "compact" else f"{v.mode} to {v.source_version}",
-                number(v.members),
-                number(None if v.counts is None else v.counts.added),
-                number(None if v.counts is None else v.counts.removed),
-                "yes" if pinned else "",
-                v.import_id,
+                v["version"],
+                text_time(v["published_at"])[:16],
+                v["mode"]
+                if v["source_version"] is None or v["mode"] == "compact"
+                else f"{v['mode']} to {v['source_version']}",
+                number(v["members"]),
+                *(number((v["membership"] or {}).get(name)) for name in ("added", "removed")),
+                "yes" if v["pinned"] else "",
+                v["made_by"],
             )
-            for v, pinned in kept
+            for v in kept
         ],
         right=("VERSION", "MEMBERS", "ADDED", "REMOVED"),
     )
@@ -59,14 +52,11 @@ def _show_kept(kept: Kept) -> None:
     "muster audiences versions vip --json",
     effect="reads",
     show=_show_kept,
-    record=_kept_records,
 )
-def versions(*, name: options.AudienceArgument, tenant: options.Tenant = "default") -> Kept:
+def versions(*, name: options.AudienceArgument, tenant: options.MeantTenant = None) -> Sequence[Record]:
     """List the kept versions, newest first."""
-    context = lake_context()
-    audience = operations.find(context.audiences, tenant, name)
-    pins = context.audiences.pins(audience.audience_id)
-    return [(info, info.version in pins) for info in reversed(context.versions.versions(ref_of(audience)))]
+    with remote.service() as found:
+        return list(found.versions(remote.meant_tenant(found, tenant), name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

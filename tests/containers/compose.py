@@ -18,11 +18,11 @@ from tests.servers.ports import free_ports
 ROOT: Final = Path(__file__).parents[2]
 START_TIMEOUT_S: Final = 600
 """Enough even for a machine under twenty times the load: it only ends a hang."""
-SERVICES: Final = ("kafka", "db", "s3", "engine", "relay", "worker")
+SERVICES: Final = ("kafka", "db", "s3", "engine", "relay", "api", "worker")
 
 
 class Compose:
-    """One project. `muster(...)` runs the command line in the engine's container."""
+    """One project. `muster(...)` runs the command line in the container of the service."""
 
     def __init__(self, env_file: Path) -> None:
         self.project = f"muster-test-{uuid.uuid4().hex[:8]}"
@@ -63,13 +63,13 @@ class Compose:
     def muster(self, *arguments: str) -> Any:
         """The JSON answer of a command."""
         return json.loads(
-            self._in_engine("python", "-m", "orchestration.entrypoints.container", "muster", *arguments, "--json")
+            self._in_api("python", "-m", "orchestration.entrypoints.container", "muster", *arguments, "--json")
         )
 
     def put(self, name: str, content: str) -> str:
-        """Put a file into the engine's container; returns its path there."""
+        """Put a file into that container; returns its path there."""
         path = f"/var/lib/muster/{name}"
-        self._in_engine("sh", "-c", f"cat >{path}", stdin=content.encode())
+        self._in_api("sh", "-c", f"cat >{path}", stdin=content.encode())
         return path
 
     def members(self, *audiences: str) -> list[str]:
@@ -83,10 +83,10 @@ class Compose:
         filters = [f"--filter=label=com.docker.compose.{label}" for label in labels]
         return docker("ps", "--all", "--quiet", "--no-trunc", *filters).split()
 
-    def _in_engine(self, *command: str, stdin: bytes = b"") -> str:
+    def _in_api(self, *command: str, stdin: bytes = b"") -> str:
         # Not `docker-compose exec`, which uses a second of CPU for the same.
-        [engine] = self.containers("engine")
-        done = executed(engine, *command, stdin=stdin)
+        [api] = self.containers("api")
+        done = executed(api, *command, stdin=stdin)
         assert done.returncode == 0, f"{command}: {done.stdout.decode()[-2000:]}\n{done.stderr.decode()[-4000:]}"
         return done.stdout.decode()
 
@@ -118,7 +118,7 @@ def compose(folder: Path) -> Iterator[Compose]:
     """Start the whole stack; at the end nothing is left of it."""
     env_file = folder / "env"
     subprocess.run([str(ROOT / "docker/env.sh"), str(env_file)], check=True)
-    names = ("KAFKA", "S3", "POSTGRES", "ENGINE")
+    names = ("KAFKA", "S3", "POSTGRES", "ENGINE", "API")
     ports = "".join(f"{name}_PORT={port}\n" for name, port in zip(names, free_ports(len(names)), strict=True))
     with env_file.open("a") as file:
         file.write(ports + "PARTITIONS=4\nWORKER_SESSION_TIMEOUT_S=6\n")

@@ -161,8 +161,8 @@ def test_an_error_of_a_json_command_is_json_on_stdout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MUSTER_HOME", str(tmp_path / "home"))
-    assert main(["tenants", "list", "--json"]) == ExitCode.SYSTEM_ERROR
-    assert json.loads(capsys.readouterr().out)["error"]["code"] == "STACK_NOT_RUNNING"
+    assert main(["jobs", "list", "--json"]) == ExitCode.USER_ERROR
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "NO_ACCESS"
     assert not SESSION.json, "the next command of this process would print JSON"
 
 
@@ -180,7 +180,7 @@ def test_a_command_leaves_nothing_for_the_next_one_of_its_process(
     monkeypatch.setenv("MUSTER_HOME", str(tmp_path))
     migrated(Secret(f"sqlite:///{tmp_path / 'catalog.db'}"))
     assert main(["--as", "ann", "--debug", "tenants", "create", "acme"]) == ExitCode.OK
-    assert main(["tenants", "list", "--json"]) == ExitCode.OK
-    assert json.loads(capsys.readouterr().out.partition("\n")[2]) == ["acme"]
+    assert main(["notifications", "list", "--json"]) == ExitCode.OK
+    assert json.loads(capsys.readouterr().out.partition("\n")[2]) == []
     assert Session() == SESSION
     assert [file.path for file in psutil.Process().open_files() if file.path.startswith(str(tmp_path))] == []

@@ -18,6 +18,9 @@ NIGHTLY = (
 )
 
 
+pytestmark = pytest.mark.usefixtures("service")
+
+
 def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
     assert main([*arguments, "-t", "acme", "--json"]) == 0
     return json.loads(capsys.readouterr().out)

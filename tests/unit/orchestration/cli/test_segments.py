@@ -24,6 +24,9 @@ CREATE = ("segments", "create", "buyers", "-t", "acme", "--rule")
 BUYERS = AudienceName("buyers")
 
 
+pytestmark = pytest.mark.usefixtures("service")
+
+
 @pytest.fixture
 def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Context]:
     monkeypatch.setenv("MUSTER_HOME", str(tmp_path))

@@ -53,7 +53,7 @@ def test_help_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
 
 def test_a_list_from_the_catalog_loads_the_catalog_alone(tmp_path: Path) -> None:
     migrated(Secret(f"sqlite:///{tmp_path / 'catalog.db'}"))
-    modules = loaded("tenants", "list", home=tmp_path)
+    modules = loaded("notifications", "list", home=tmp_path)
     assert "sqlalchemy" in modules
     assert modules & set(HEAVY) == set()
 
