@@ -70,6 +70,16 @@ class World:
     tokens: dict[str, Token]
     principals: dict[str, JobId]
 
+    def reset(self) -> None:
+        """Take back all changes to the catalog. What SQLAlchemy has compiled stays, which a new world must repeat."""
+        file = self.settings.home / "catalog.db"
+        log = file.with_name("catalog.db-wal")
+        if log.exists() and log.stat().st_size:  # something was written since the file was put there
+            self.stores.database.close()
+            log.unlink(missing_ok=True)
+            file.with_name("catalog.db-shm").unlink(missing_ok=True)
+            file.write_bytes(_filled()[0])
+
     def caller(self, name: str) -> Caller:
         """The caller with a token."""
         return authenticate(
