@@ -79,14 +79,14 @@ class Context:
     @cached_property
     def segments(self) -> "SegmentStore":
         """Segments and their rules."""
-        from orchestration.catalog.segments import SegmentStore  # noqa: PLC0415  # rules load Arrow
+        from orchestration.catalog.segments import SegmentStore  # noqa: PLC0415  # readers of jobs need no rules
 
         return SegmentStore(self.database)
 
     @cached_property
     def activations(self) -> "ActivationStore":
         """Activations of segments for the workers."""
-        from orchestration.catalog.activations import ActivationStore  # noqa: PLC0415  # rules load Arrow
+        from orchestration.catalog.activations import ActivationStore  # noqa: PLC0415  # as above
 
         return ActivationStore(self.database)
 
@@ -174,17 +174,9 @@ class Context:
     @cached_property
     def workflow(self) -> "SFNClient":
         """Step Functions."""
-        import boto3  # noqa: PLC0415  # a third of a second
+        from orchestration.workflow.engine import workflow_client  # noqa: PLC0415  # as below
 
-        s = self.settings
-        if not s.engine_url:
-            return boto3.client("stepfunctions", region_name=s.aws_region)
-        return boto3.client(
-            "stepfunctions",
-            endpoint_url=s.engine_url,
-            region_name=s.aws_region,
-            **s.engine_keys(),
-        )
+        return workflow_client(self.settings)
 
     @cached_property
     def engine(self) -> "WorkflowEngine":

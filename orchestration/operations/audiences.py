@@ -244,7 +244,7 @@ def delete(
 
 
 def _check_unused(segments: "SegmentStore", audience: Audience) -> None:
-    from segmentation.rules.references import referrers  # loads Arrow
+    from segmentation.rules.references import referrers  # readers of audiences need no rules
 
     if users := referrers("audience", audience.name, segments.rules(audience.tenant)):
         raise UserError(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from orchestration.kinds.export.destinations import check_request
+from orchestration.kinds.export.addresses import check_request
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.operations.submit import require_tenant
 from orchestration.platform.clock import fresh_id, now_ms

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestration.catalog.schedules import Schedule, ScheduleKind
-from orchestration.kinds.export.destinations import S3, check_request
+from orchestration.kinds.export.addresses import S3, check_request
 from orchestration.kinds.export.recurring import SINCE_LAST
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.kinds.scheduled import event_of, run_id

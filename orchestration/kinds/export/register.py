@@ -5,7 +5,7 @@ from orchestration.catalog.audit import AuditTrail
 from orchestration.catalog.auditing import record
 from orchestration.catalog.records import JobError, Lease, NewExport
 from orchestration.catalog.references import ref_of
-from orchestration.kinds.export.destinations import check_request
+from orchestration.kinds.export.addresses import check_request
 from orchestration.kinds.export.recurring import resolve_scheduled
 from orchestration.kinds.export.request import ExportRequest, read_export
 from orchestration.kinds.export.shapes import pinned_shape
