@@ -12,6 +12,7 @@ from orchestration.catalog.audit import AuditTrail
 from orchestration.catalog.engine import Database
 from orchestration.catalog.exports import ExportStore
 from orchestration.catalog.jobs import JobStore
+from orchestration.catalog.places import PlaceStore
 from orchestration.catalog.progress import ProgressStore
 from orchestration.catalog.references import ref_of
 from orchestration.catalog.schedules import ScheduleStore
@@ -65,6 +66,11 @@ class Context:
     def exports(self) -> ExportStore:
         """Exports and their history."""
         return ExportStore(self.database)
+
+    @cached_property
+    def places(self) -> PlaceStore:
+        """The places of tenants."""
+        return PlaceStore(self.database)
 
     @cached_property
     def progress(self) -> ProgressStore:

@@ -3,15 +3,16 @@
 import os
 from urllib.parse import urlsplit
 
+from connectors.sinks.addresses import S3
 from connectors.sinks.destinations import Destination, destination
 from connectors.sinks.exporting import ExportOrder
 from connectors.sinks.profiles import DestinationProfile, load_profile
 from connectors.sinks.selection import PinnedVersion
 from connectors.storage.access import S3Access
 from orchestration.catalog.records import Export, Lease
-from orchestration.kinds.export.addresses import S3, require_export_prefix
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.kinds.export.shapes import shape_with_files
+from orchestration.kinds.places import require_export_prefix
 from orchestration.platform.clock import iso
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError

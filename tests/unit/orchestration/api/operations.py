@@ -10,7 +10,20 @@ from orchestration.access.grants import revision
 from orchestration.access.policy import DEPLOYMENT
 from orchestration.api.etags import etag
 from tests.fakes.asgi import Answer, AsgiClient
-from tests.fakes.tenants import BUYERS, JOB, NIGHTLY, ONLY_BETA, VIP, World, id_of
+from tests.fakes.tenants import (
+    BUYERS,
+    CRM,
+    DOWNLOAD,
+    FAILED_JOB,
+    JOB,
+    LARGE_UPLOAD,
+    NIGHTLY,
+    ONLY_BETA,
+    UPLOAD,
+    VIP,
+    World,
+    id_of,
+)
 
 DOCUMENT: Final[dict[str, Any]] = json.loads((Path(__file__).parents[4] / "docs" / "openapi.json").read_text())
 
@@ -86,6 +99,21 @@ class Row:
 
 
 JOBS: Final = Row(values={"job": _job}, foreign={"job": lambda _: id_of("beta", JOB)})
+
+
+def _numbered(name: str, number: int, **given: Any) -> Row:
+    """A row of an operation on the thing `number` of a tenant."""
+    return Row(
+        values={name: lambda call: id_of(call.tenant, number)},
+        foreign={name: lambda _: id_of("beta", number)},
+        **given,
+    )
+
+
+def _key(_: Call) -> Mapping[str, str]:
+    return {"Idempotency-Key": "key"}
+
+
 SEGMENT: Final = Row(values={"segment": lambda _: BUYERS}, foreign={"segment": lambda _: BUYERS + ONLY_BETA})
 TOKEN: Final = Row(
     values={"token": _token_in_tenant}, foreign={"token": lambda world: world.tokens["beta-viewer"].token_id}
@@ -110,6 +138,18 @@ ROWS: Final[Mapping[str, Row]] = {
     "get_job": JOBS,
     "get_receipt": JOBS,
     "get_rejects": JOBS,
+    "start_import": Row(
+        body=lambda call: {"audience": VIP, "source": f"s3://{CRM}/{call.tenant}/vip.csv"}, headers=_key
+    ),
+    "start_export": Row(body=lambda _: {"audience": VIP, "to": "download"}, headers=_key),
+    "list_export_files": _numbered("export", DOWNLOAD),
+    "cancel_job": JOBS,
+    "retry_job": _numbered("job", FAILED_JOB, body=lambda _: {"force": True}, headers=_key),
+    "create_upload": Row(body=lambda _: {"name": "a.csv", "size": 3, "content_type": "text/csv"}, headers=_key),
+    "get_upload": _numbered("upload", UPLOAD),
+    "delete_upload": _numbered("upload", UPLOAD),
+    "presign_parts": _numbered("upload", LARGE_UPLOAD, body=lambda _: {"parts": [1, 2]}),
+    "complete_upload": _numbered("upload", UPLOAD),
     "list_audiences": Row(),
     "get_audience": Row(values={"audience": lambda _: VIP}, foreign={"audience": lambda _: VIP + ONLY_BETA}),
     "list_versions": Row(values={"audience": lambda _: VIP}, foreign={"audience": lambda _: VIP + ONLY_BETA}),
