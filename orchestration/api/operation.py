@@ -35,6 +35,7 @@ OF_KEYS: Final = (
     "REQUEST_IN_PROGRESS",
 )
 """Of requests that start something: `orchestration.api.keys`."""
+OF_TAGS: Final = ("NO_ETAG", "BAD_ETAG", "STALE_ETAG")
 OF_THE_ENGINE: Final = ("ENGINE_UNAVAILABLE", "ENGINE_REFUSED")
 OF_S3: Final = ("S3_UNAVAILABLE", "S3_REFUSED")
 OUTAGES: Final = frozenset({*OF_CALLS, "S3_UNAVAILABLE", "LAKE_UNAVAILABLE", "ENGINE_UNAVAILABLE"})

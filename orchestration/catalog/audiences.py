@@ -177,14 +177,24 @@ class AudienceStore:
             return [_audience(row) for row in connection.execute(query).mappings()]
 
     def configure(
-        self, audience_id: JobId, *, spec: ImportSpec, retention: Retention, with_columns: bool = True
+        self,
+        audience_id: JobId,
+        *,
+        spec: ImportSpec,
+        retention: Retention,
+        with_columns: bool = True,
+        check: Callable[[Audience], None] | None = None,
     ) -> None:
         """Replace the import spec and retention of an audience; running jobs keep those they were registered with.
 
-        Without `with_columns`, an audience whose columns were never stored remains in that state.
+        Without `with_columns`, an audience whose columns were never stored remains in that state. `check` may refuse by
+        the audience as it is before.
         """
         state = {"state": "standing"} if with_columns else {}
+        query = sa.select(audiences).where(audiences.c.audience_id == audience_id).with_for_update()
         with self._database.write() as connection:
+            if check is not None and (row := connection.execute(query).mappings().first()) is not None:
+                check(_audience(row))
             connection.execute(
                 audiences.update()
                 .where(audiences.c.audience_id == audience_id)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from orchestration.catalog.records import Audience, Retention
 from orchestration.catalog.references import ref_of
@@ -22,8 +22,16 @@ if TYPE_CHECKING:
     from orchestration.catalog.audiences import AudienceStore
     from orchestration.catalog.jobs import JobStore
     from orchestration.catalog.segments import SegmentStore
-    from orchestration.kinds.specs import Specs
-    from segmentation.versions import VersionInfo, VersionStore
+    from orchestration.kinds.specs import CurrentVersions, Specs
+    from segmentation.versions import AudienceRef, VersionInfo, VersionStore
+
+
+class NumberedVersions(Protocol):
+    """Part of `VersionStore`, which the service has without the lake."""
+
+    def version(self, audience: "AudienceRef", number: Version) -> "VersionInfo":
+        """See `VersionStore.version`."""
+
 
 COLUMN_KEYS: Final = frozenset({"columns", "drop_columns", "retype_columns"})
 """Keys of an import spec that are checked against existing versions."""
@@ -55,26 +63,31 @@ def configure(
     *,
     audiences: "AudienceStore",
     specs: "Specs",
-    versions: "Callable[[], VersionStore]",
+    versions: "Callable[[], CurrentVersions]",
+    check: Callable[[Audience], None] = lambda _: None,
 ) -> Audience:
     """Change spec and retention; running jobs keep theirs.
 
     Columns of the current version that the new settings drop or retype must be named; they may then change once.
-    `versions` is called only if columns change, since the lake is slow to load.
+    `versions` is called only if columns change, since the lake is slow to load. `check` may refuse by the audience as
+    it is before.
 
     Raises `UserError` UNKNOWN_AUDIENCE, BAD_SPEC, NO_SUCH_COLUMN, COLUMNS_WOULD_CHANGE.
     """
     audience = find(audiences, tenant, name)
+    check(audience)
     kept_versions = changed_retention(audience.retention, retention)
     spec, with_columns = audience.spec.with_changes(changes), not COLUMN_KEYS.isdisjoint(changes)
     if with_columns:
         spec = _with_changed_columns(audience, changes, specs=specs, versions=versions())
-    audiences.configure(audience.audience_id, spec=spec, retention=kept_versions, with_columns=with_columns)
+    audiences.configure(
+        audience.audience_id, spec=spec, retention=kept_versions, with_columns=with_columns, check=check
+    )
     return find(audiences, tenant, name)
 
 
 def _with_changed_columns(
-    audience: Audience, changes: Mapping[str, Any], *, specs: "Specs", versions: "VersionStore"
+    audience: Audience, changes: Mapping[str, Any], *, specs: "Specs", versions: "CurrentVersions"
 ) -> ImportSpec:
     current, kept = versions.current(ref_of(audience)), specs.stored(audience)
     spec, before = kept.with_changes(changes), RowSchema() if current is None else current.row_schema
@@ -179,7 +192,7 @@ def expire(
     )
 
 
-def pin(audience: Audience, number: int, *, audiences: "AudienceStore", versions: "VersionStore") -> None:
+def pin(audience: Audience, number: int, *, audiences: "AudienceStore", versions: "NumberedVersions") -> None:
     """Keep a version regardless of retention. Raises `UserError` NO_SUCH_VERSION.
 
     The pin is written before the version is looked up: an expiry that did not see the pin has removed the version by

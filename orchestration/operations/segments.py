@@ -30,7 +30,12 @@ def read_rule(given: str, timezone: str | None) -> NewRule:
 
     Raises `UserError` BAD_RULE, with the character or the place in its detail, BAD_TIMEZONE, RULE_UNREADABLE.
     """
-    text = _content(given).strip()
+    return rule_of(_content(given), timezone)
+
+
+def rule_of(given: str, timezone: str | None) -> NewRule:
+    """A rule given as text or JSON. Raises as `read_rule`, but for RULE_UNREADABLE."""
+    text = given.strip()
     if not text.startswith("{"):
         return NewRule(text=text, timezone=timezone, rule=parse_rule(text, timezone=timezone))
     if timezone is not None:

@@ -10,8 +10,9 @@ from orchestration.catalog.lake_tables import metadata_location
 from orchestration.catalog.records import Audience
 from orchestration.catalog.references import ref_of
 from schemas.errors import FatalError, RetriableError, UserError
+from schemas.ids import Version
 from schemas.layout import audience_prefix, s3_uri, split_s3_uri
-from segmentation.publishing import VersionHistory
+from segmentation.publishing import VersionHistory, require_version
 from segmentation.versions import AudienceRef, VersionInfo
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ class VersionHistories:
     def current(self, audience: AudienceRef) -> VersionInfo | None:
         """The current version of an audience. Raises as `of`."""
         return self._read(audience).current
+
+    def version(self, audience: AudienceRef, number: Version) -> VersionInfo:
+        """A version of an audience. Raises `UserError` NO_SUCH_VERSION, and as `of`."""
+        return require_version(self._read(audience), audience, number)
 
     def of(self, audience: Audience) -> VersionHistory:
         """The history of an audience; empty before the first publish.

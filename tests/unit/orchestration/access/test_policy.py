@@ -24,7 +24,7 @@ from tests.packages import modules_of
 
 ROOT = Path(__file__).parents[4]
 ACME, BETA = TenantName("acme"), TenantName("beta")
-LATER = {Action.READ_USERS, Action.WRITE_SEGMENTS, Action.READ_DEPLOYMENT}
+LATER = {Action.READ_USERS, Action.READ_DEPLOYMENT}
 """Actions whose views come with writes and readers."""
 
 
