@@ -11,11 +11,14 @@ from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.audit import AuditTrail
 from orchestration.catalog.engine import Database
 from orchestration.catalog.exports import ExportStore
+from orchestration.catalog.idempotency import IdempotencyStore
 from orchestration.catalog.jobs import JobStore
+from orchestration.catalog.operations import OperationStore
 from orchestration.catalog.places import PlaceStore
 from orchestration.catalog.progress import ProgressStore
 from orchestration.catalog.references import ref_of
 from orchestration.catalog.schedules import ScheduleStore
+from orchestration.catalog.uploads import UploadStore
 from orchestration.notifications.notices import Notices
 from orchestration.notifications.outbox import Outbox
 from orchestration.notifications.recipients import RecipientStore
@@ -66,6 +69,21 @@ class Context:
     def exports(self) -> ExportStore:
         """Exports and their history."""
         return ExportStore(self.database)
+
+    @cached_property
+    def operations(self) -> OperationStore:
+        """Changes of the lake that the service has asked for."""
+        return OperationStore(self.database)
+
+    @cached_property
+    def uploads(self) -> UploadStore:
+        """Uploads of clients."""
+        return UploadStore(self.database)
+
+    @cached_property
+    def idempotency(self) -> IdempotencyStore:
+        """Idempotency keys."""
+        return IdempotencyStore(self.database)
 
     @cached_property
     def places(self) -> PlaceStore:

@@ -15,6 +15,7 @@ from orchestration.catalog.engine import Database
 from orchestration.catalog.exports import ExportStore
 from orchestration.catalog.idempotency import IdempotencyStore
 from orchestration.catalog.jobs import JobStore
+from orchestration.catalog.operations import OperationStore
 from orchestration.catalog.places import PlaceStore
 from orchestration.catalog.principals import PrincipalStore
 from orchestration.catalog.progress import ProgressStore
@@ -68,6 +69,7 @@ class Stores:
     idempotency: IdempotencyStore
     uploads: UploadStore
     places: PlaceStore
+    operations: OperationStore
     specs: Specs
     submission: Submission
     import_jobs: ImportJobs
@@ -103,6 +105,7 @@ class Stores:
             idempotency=IdempotencyStore(database),
             uploads=UploadStore(database),
             places=PlaceStore(database),
+            operations=OperationStore(database),
             specs=specs,
             submission=Submission(audiences=audiences, engine=engine, objects=store, settings=settings, specs=specs),
             import_jobs=ImportJobs(engine=engine, jobs=jobs),

@@ -17,6 +17,7 @@ from orchestration.api.routes import (
     audiences,
     deployment,
     jobs,
+    lake_changes,
     recipients,
     schedules,
     segments,
@@ -27,6 +28,18 @@ from schemas.errors import FatalError, MusterError, UserError
 
 SHOWN_ERRORS: Final = 20
 BASE: Final = "/v1"
+MODULES: Final = (
+    jobs,
+    submissions,
+    audiences,
+    lake_changes,
+    segments,
+    schedules,
+    recipients,
+    administration,
+    deployment,
+)
+"""Of routes. The first part of a path that fits a request answers it."""
 
 
 def application(service: Service) -> Door:
@@ -48,7 +61,17 @@ def routes() -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     everything = APIRouter(prefix=BASE, dependencies=[Depends(_known_parameters)])
-    for module in (jobs, submissions, audiences, segments, schedules, recipients, administration, deployment):
+    for module in (
+        jobs,
+        submissions,
+        audiences,
+        lake_changes,
+        segments,
+        schedules,
+        recipients,
+        administration,
+        deployment,
+    ):
         everything.include_router(module.router)
     app.include_router(everything)
     found = document(app)

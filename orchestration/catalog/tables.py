@@ -420,6 +420,24 @@ uploads: Final = sa.Table(
     sa.Column("created_at_ms", sa.BigInteger, nullable=False, index=True),
 )
 
+# Changes of the lake that the control plane carries out for the service.
+async_operations: Final = sa.Table(
+    "async_operations",
+    metadata,
+    sa.Column("operation_id", ID, primary_key=True),
+    sa.Column("tenant", NAME, sa.ForeignKey("tenants.name"), nullable=False, index=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("audience_id", ID, nullable=False),
+    sa.Column("audience", NAME, nullable=False),
+    sa.Column("request", JSON, nullable=False),
+    # pending, done or failed.
+    sa.Column("state", sa.String(8), nullable=False, index=True),
+    sa.Column("result", JSON, nullable=True),
+    sa.Column("error", JSON, nullable=True),
+    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("finished_at_ms", sa.BigInteger, nullable=True),
+)
+
 # Addresses that a tenant may read from and write to beyond its own: see `orchestration.kinds.places`.
 tenant_places: Final = sa.Table(
     "tenant_places",

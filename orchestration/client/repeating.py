@@ -19,14 +19,16 @@ def start(
     *names: str,
     body: Any = None,
     key: str | None = None,
+    headers: Mapping[str, str] | None = None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Mapping[str, Any]:
     """The answer to a POST. `key`: None makes a fresh one. Raises `ApiError` as its last try does."""
-    headers, until, pause = {"Idempotency-Key": key or secrets.token_hex(16)}, clock() + GIVE_UP_S, PAUSE_S
+    sent = {"Idempotency-Key": key or secrets.token_hex(16), **(headers or {})}
+    until, pause = clock() + GIVE_UP_S, PAUSE_S
     while True:
         try:
-            answer: Mapping[str, Any] = calls.call("POST", path, *names, body=body, headers=headers)[0]
+            answer: Mapping[str, Any] = calls.call("POST", path, *names, body=body, headers=sent)[0]
         except ApiError as exc:
             if (exc.kind != "retriable" and exc.code != "REQUEST_IN_PROGRESS") or clock() + pause > until:
                 raise

@@ -126,6 +126,32 @@ class Writes:
         """Subject a version to retention again."""
         return self._send("DELETE", "/tenants/{}/audiences/{}/versions/{}/pin", tenant, audience, str(version))
 
+    def roll_back(
+        self, tenant: str, audience: str, version: int, *, reason: str = "", key: str | None = None
+    ) -> Record:
+        """Publish the members of an older version as a new version; returns an operation."""
+        body = {"version": version, "reason": reason}
+        return start(self._calls, "/tenants/{}/audiences/{}/rollbacks", tenant, audience, body=body, key=key)
+
+    def expire_versions(self, tenant: str, audience: str, *, key: str | None = None, **kept: int) -> Record:
+        """Expire old versions now; returns an operation. `kept`: `versions`, `days`."""
+        return start(self._calls, "/tenants/{}/audiences/{}/expirations", tenant, audience, body=kept, key=key)
+
+    def rename_audience(
+        self, tenant: str, audience: str, new_name: str, *, etag: str, key: str | None = None
+    ) -> Record:
+        """Rename an audience; returns an operation."""
+        path, headers = "/tenants/{}/audiences/{}/renames", {"If-Match": etag}
+        return start(self._calls, path, tenant, audience, body={"audience": new_name}, key=key, headers=headers)
+
+    def delete_audience(self, tenant: str, audience: str, *, etag: str) -> Record:
+        """Delete an audience with all its versions; returns an operation."""
+        return self._send("DELETE", "/tenants/{}/audiences/{}", tenant, audience, etag=etag)
+
+    def operation(self, tenant: str, operation: str) -> Record:
+        """An operation: `pending`, `done` or `failed`."""
+        return self._send("GET", "/tenants/{}/operations/{}", tenant, operation)
+
     # Segments
 
     def create_segment(

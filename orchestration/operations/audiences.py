@@ -11,7 +11,7 @@ from orchestration.operations.submit import check_names, require_tenant
 from orchestration.platform.clock import fresh_id, iso, now_ms
 from schemas.columns import ImportKind, RowSchema
 from schemas.errors import RetriableError, UserError
-from schemas.ids import JobId, Version, audience_name, tenant_name
+from schemas.ids import AudienceName, JobId, Version, audience_name, tenant_name
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec, configured_spec
 from schemas.records import as_record
@@ -140,13 +140,18 @@ def changed_retention(retention: Retention, changes: Mapping[str, int]) -> Reten
 
 
 def rollback(
-    versions: "VersionStore", audience: Audience, to_version: int, reason: str = ""
+    versions: "VersionStore",
+    audience: Audience,
+    to_version: int,
+    reason: str = "",
+    *,
+    operation: JobId | None = None,
 ) -> Published | AlreadyPublished:
-    """Publish an older version's members as a new version.
+    """Publish an older version's members as a new version, once for each id of an operation.
 
     Raises `UserError` NO_SUCH_VERSION, `RetriableError` VERSION_MOVED.
     """
-    operation = fresh_id()
+    operation = operation or fresh_id()
     outcome = versions.rollback(
         ref_of(audience),
         Version(to_version),
@@ -217,15 +222,7 @@ def rename(
 ) -> Audience:
     """Rename an audience. Raises `UserError` BAD_NAME, AUDIENCE_EXISTS, NAME_TAKEN, AUDIENCE_IN_USE."""
     name = audience_name(new_name)
-    _check_unused(segments, audience)
-    audiences.check_free(audience.tenant, name)
-    if any(other.name == name for other in audiences.all(audience.tenant)):
-        raise UserError(
-            "AUDIENCE_EXISTS",
-            f"tenant {audience.tenant} already has an audience {name!r}",
-            tenant=audience.tenant,
-            audience=name,
-        )
+    check_rename(audience, name, audiences=audiences, segments=segments)
     # After a crash between these two, repeating the command repairs it: the lake finds an audience by its id.
     versions.rename(ref_of(audience), name)
     audiences.rename(audience.audience_id, audience.tenant, name)
@@ -244,6 +241,28 @@ def delete(
 
     Raises `UserError` AUDIENCE_BUSY while its jobs run, AUDIENCE_IN_USE.
     """
+    check_delete(audience, jobs=jobs, segments=segments)
+    versions.drop(ref_of(audience))
+    audiences.delete(audience.audience_id)
+
+
+def check_rename(
+    audience: Audience, name: AudienceName, *, audiences: "AudienceStore", segments: "SegmentStore"
+) -> None:
+    """Raises `UserError` as `rename`."""
+    _check_unused(segments, audience)
+    audiences.check_free(audience.tenant, name)
+    if any(other.name == name for other in audiences.all(audience.tenant)):
+        raise UserError(
+            "AUDIENCE_EXISTS",
+            f"tenant {audience.tenant} already has an audience {name!r}",
+            tenant=audience.tenant,
+            audience=name,
+        )
+
+
+def check_delete(audience: Audience, *, jobs: "JobStore", segments: "SegmentStore") -> None:
+    """Raises `UserError` as `delete`."""
     _check_unused(segments, audience)
     if live := live_jobs(jobs, audience):
         raise UserError(
@@ -252,8 +271,6 @@ def delete(
             audience=audience.name,
             jobs=live,
         )
-    versions.drop(ref_of(audience))
-    audiences.delete(audience.audience_id)
 
 
 def _check_unused(segments: "SegmentStore", audience: Audience) -> None:

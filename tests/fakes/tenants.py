@@ -19,6 +19,7 @@ from orchestration.access.policy import DEPLOYMENT, DEPLOYMENT_ROLES, TENANT_ROL
 from orchestration.access.stores import Stores
 from orchestration.access.tokens import Token
 from orchestration.catalog.access_records import ApiToken, Principal, PrincipalKind
+from orchestration.catalog.operations import Operation
 from orchestration.catalog.records import JobError, NewExport, NewJob, Retention
 from orchestration.catalog.schedules import Schedule
 from orchestration.catalog.segment_records import NewRule
@@ -47,7 +48,7 @@ CANARY: Final = "canary4711"
 """In every text that belongs to beta, and in nothing of acme."""
 ONLY_BETA: Final = f"-{CANARY}"
 """Ends the names of things that only beta has."""
-VIP, BUYERS, NIGHTLY = AudienceName("vip"), AudienceName("buyers"), "nightly"
+VIP, QUIET, BUYERS, NIGHTLY = AudienceName("vip"), AudienceName("quiet"), AudienceName("buyers"), "nightly"
 PARTITIONS: Final = 8
 AT_MS: Final = 1_795_000_000_000
 
@@ -58,7 +59,7 @@ def id_of(tenant: str, number: int) -> JobId:
 
 
 JOB, FAILED_JOB, DUPLICATE, EXPORT = 1, 2, 3, 4
-UPLOAD, LARGE_UPLOAD, DOWNLOAD = 5, 6, 7
+UPLOAD, LARGE_UPLOAD, DOWNLOAD, OPERATION = 5, 6, 7, 8
 CRM: Final = "crm"
 """A bucket of the tenants, each of which has a place in it."""
 
@@ -359,6 +360,23 @@ def _fill_jobs(stores: Stores, tenant: TenantName) -> None:
     for state in ("WRITING", "FINISHING"):
         stores.exports.move(id_of(tenant, DOWNLOAD), state, now_ms=AT_MS)
     stores.exports.move(id_of(tenant, DOWNLOAD), "READY", now_ms=AT_MS, outcome=done)
+    stores.audiences.create(tenant, QUIET, new_id=id_of(tenant, 9), now_ms=AT_MS, spec=ImportSpec())
+    if tenant == BETA:
+        stores.audiences.create(
+            tenant, AudienceName(QUIET + ONLY_BETA), new_id=id_of(tenant, 16), now_ms=AT_MS, spec=ImportSpec()
+        )
+    stores.operations.add(
+        Operation(
+            operation_id=id_of(tenant, OPERATION),
+            tenant=tenant,
+            kind="rollback",
+            audience_id=audience.audience_id,
+            audience=VIP,
+            request={"version": 1, "reason": mark},
+            created_at_ms=AT_MS,
+        )
+    )
+    stores.operations.finish(id_of(tenant, OPERATION), {"version": 2, "note": mark}, now_ms=AT_MS)
     for number in (UPLOAD, LARGE_UPLOAD):
         stores.uploads.add(upload_of(tenant, number), most_bytes=2**40)
 

@@ -46,13 +46,18 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def send(request: Mapping[str, Any], content: bytes = CONTENT, **changes: str | None) -> int:
-    """The status of a PUT. `changes`: of its headers and its `url`."""
-    url = urlsplit(changes.pop("url", None) or request["url"])
-    headers = {**request["headers"], **{name.replace("_", "-"): value for name, value in changes.items()}}
-    sent = {name: value for name, value in headers.items() if value is not None}
-    with closing(http.client.HTTPConnection(url.netloc, timeout=20)) as connection:
-        connection.request("PUT", f"{url.path}?{url.query}", content, sent)
+def send(
+    request: Mapping[str, Any],
+    content: bytes = CONTENT,
+    *,
+    url: str | None = None,
+    but: Mapping[str, Any] | None = None,
+) -> int:
+    """The status of a PUT [to another URL] [with other headers; None: without]."""
+    address = urlsplit(url or request["url"])
+    sent = {name: value for name, value in {**request["headers"], **(but or {})}.items() if value is not None}
+    with closing(http.client.HTTPConnection(address.netloc, timeout=20)) as connection:
+        connection.request("PUT", f"{address.path}?{address.query}", content, sent)
         answer = connection.getresponse()
         answer.read()
         return answer.status
@@ -63,9 +68,9 @@ def test_a_presigned_request_stores_the_file_once_as_it_was_announced(muster: Cl
     request = upload["put"]
     longer = CONTENT + b"eve\n"
     refused = [
-        send(request, longer, **{"Content-Length": str(len(longer))}),
-        send(request, **{"Content-Type": "text/html"}),
-        send(request, **{"If-None-Match": None}),
+        send(request, longer, but={"Content-Length": str(len(longer))}),
+        send(request, but={"Content-Type": "text/html"}),
+        send(request, but={"If-None-Match": None}),
         send(request, url=request["url"].replace("people.csv", "others.csv")),
         send(request, url=request["url"].replace(f"/{TENANT}/", "/other/")),
     ]
@@ -118,7 +123,7 @@ def test_a_file_in_parts_is_joined_when_all_have_arrived(
     assert send(first, content[: 5 * 1024 * 1024]) == 200
     with pytest.raises(Exception, match="part 2 of 2"):
         uploading.complete_parts(stores, upload)
-    assert send(second, content[5 * 1024 * 1024 :], **{"Content-Length": str(1024 * 1024)}) == 200
+    assert send(second, content[5 * 1024 * 1024 :]) == 200
     for _ in range(2):
         uploading.complete_parts(stores, upload)
     assert uploading.stored_upload(stores, upload.tenant, upload.upload_id).size == len(content)

@@ -74,16 +74,16 @@ class ScheduleChangesView(TenantView):
         Raises `UserError` BAD_NAME, UNKNOWN_SCHEDULE, and as `once`; `RetriableError` ENGINE_UNAVAILABLE.
         """
         note.object = name[:63]
-        word = "export" if self._get(name).kind == "export" else "job"
 
         def start(claim: Claim) -> Record:
+            word = "export" if self._get(name).kind == "export" else "job"
             # The id of a run follows from its schedule and second: a repeat after a crash starts the same one.
             engine, schedules = self._stores.engine, self._stores.schedules
             started = operations.run_now(self._name, name, claim.at_ms, engine=engine, schedules=schedules)
             return {word: started, "state": "SUBMITTED"}
 
         value = once(self._stores, self._caller, self._name, key, start)
-        note.job_id = value[word]
+        note.job_id = value.get("job") or value["export"]
         return value
 
     def _import(self, name: str, given: Mapping[str, Any], times: Mapping[str, str]) -> Schedule:

@@ -1,4 +1,4 @@
-"""Idempotency keys, uploads, and the places of tenants: tenants that exist keep every place, as before."""
+"""Idempotency keys, uploads, operations, places: tenants that exist keep every place, as before."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -42,6 +42,24 @@ def upgrade() -> None:
     )
     for column in ("tenant", "stored", "created_at_ms"):
         op.create_index(op.f(f"ix_uploads_{column}"), "uploads", [column])
+    op.create_table(
+        "async_operations",
+        sa.Column("operation_id", sa.String(length=26), nullable=False),
+        sa.Column("tenant", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("audience_id", sa.String(length=26), nullable=False),
+        sa.Column("audience", sa.String(length=64), nullable=False),
+        sa.Column("request", sa.JSON(none_as_null=True), nullable=False),
+        sa.Column("state", sa.String(length=8), nullable=False),
+        sa.Column("result", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("error", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("finished_at_ms", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["tenant"], ["tenants.name"], name=op.f("fk_async_operations_tenant_tenants")),
+        sa.PrimaryKeyConstraint("operation_id", name=op.f("pk_async_operations")),
+    )
+    for column in ("tenant", "state"):
+        op.create_index(op.f(f"ix_async_operations_{column}"), "async_operations", [column])
     places = op.create_table(
         "tenant_places",
         sa.Column("tenant", sa.String(length=64), nullable=False),
@@ -54,5 +72,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("tenant_places", "uploads", "idempotency"):
+    for table in ("tenant_places", "async_operations", "uploads", "idempotency"):
         op.drop_table(table)

@@ -105,7 +105,7 @@ def test_an_export_has_neither_receipt_nor_rejects(world: World) -> None:
 
 def test_everything_else_of_a_tenant_is_read_by_name(world: World) -> None:
     view = tenant(world, "acme-engineer")
-    assert [item["audience"] for item in view.audiences(limit=9).items] == ["vip"]
+    assert [item["audience"] for item in view.audiences(limit=9).items] == ["quiet", "vip"]
     assert view.audience("vip")["spec"]["id_column"] == "id_plain"
     assert view.segments(limit=9).items[0]["rule"] == view.segment("buyers")["rule"] == 'ever("plain")'
     assert [version["rule_version"] for version in view.segment_versions("buyers")] == [1]

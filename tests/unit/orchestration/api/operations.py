@@ -13,7 +13,7 @@ from orchestration.access.revisions import AUDIENCE, SCHEDULE, SEGMENT, revision
 from orchestration.api.etags import etag
 from orchestration.operations.audiences import audience_record
 from orchestration.operations.schedule_records import schedule_record
-from schemas.ids import TenantName
+from schemas.ids import AudienceName, TenantName
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.tenants import (
     BUYERS,
@@ -24,6 +24,8 @@ from tests.fakes.tenants import (
     LARGE_UPLOAD,
     NIGHTLY,
     ONLY_BETA,
+    OPERATION,
+    QUIET,
     UPLOAD,
     VIP,
     World,
@@ -132,8 +134,8 @@ def _places(call: Call) -> Mapping[str, str]:
     return _tag({"items": [{"tenant": name, "places": list(of)} for name, of in found.items()]}, ("items",))
 
 
-def _audience(call: Call) -> Mapping[str, str]:
-    return _tag(audience_record(call.world.stores.audiences.get(TenantName(call.tenant), VIP)), AUDIENCE)
+def _audience(call: Call, name: AudienceName = VIP) -> Mapping[str, str]:
+    return _tag(audience_record(call.world.stores.audiences.get(TenantName(call.tenant), name)), AUDIENCE)
 
 
 def _segment(call: Call) -> Mapping[str, str]:
@@ -190,6 +192,13 @@ ROWS: Final[Mapping[str, Row]] = {
     ),
     "create_audience": Row(body=lambda _: {"audience": "new"}),
     "configure_audience": _named("audience", VIP, body=lambda _: {"retention": {"versions": 5}}, headers=_audience),
+    "roll_back": _named("audience", VIP, body=lambda _: {"version": 1}, headers=_key),
+    "expire_versions": _named("audience", VIP, body=lambda _: {"versions": 1}, headers=_key),
+    "rename_audience": _named(
+        "audience", VIP, body=lambda _: {"audience": "gold"}, headers=lambda call: {**_audience(call), **_key(call)}
+    ),
+    "delete_audience": _named("audience", QUIET, headers=lambda call: _audience(call, QUIET)),
+    "get_operation": _numbered("operation", OPERATION),
     "pin_version": Row(
         values={"audience": lambda _: VIP, "version": lambda _: "1"}, foreign={"audience": lambda _: VIP + ONLY_BETA}
     ),
