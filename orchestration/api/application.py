@@ -61,17 +61,7 @@ def routes() -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     everything = APIRouter(prefix=BASE, dependencies=[Depends(_known_parameters)])
-    for module in (
-        jobs,
-        submissions,
-        audiences,
-        lake_changes,
-        segments,
-        schedules,
-        recipients,
-        administration,
-        deployment,
-    ):
+    for module in MODULES:
         everything.include_router(module.router)
     app.include_router(everything)
     found = document(app)
