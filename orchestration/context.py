@@ -11,10 +11,14 @@ from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.audit import AuditTrail
 from orchestration.catalog.engine import Database
 from orchestration.catalog.exports import ExportStore
+from orchestration.catalog.idempotency import IdempotencyStore
 from orchestration.catalog.jobs import JobStore
+from orchestration.catalog.operations import OperationStore
+from orchestration.catalog.places import PlaceStore
 from orchestration.catalog.progress import ProgressStore
 from orchestration.catalog.references import ref_of
 from orchestration.catalog.schedules import ScheduleStore
+from orchestration.catalog.uploads import UploadStore
 from orchestration.notifications.notices import Notices
 from orchestration.notifications.outbox import Outbox
 from orchestration.notifications.recipients import RecipientStore
@@ -67,6 +71,26 @@ class Context:
         return ExportStore(self.database)
 
     @cached_property
+    def operations(self) -> OperationStore:
+        """Changes of the lake that the service has asked for."""
+        return OperationStore(self.database)
+
+    @cached_property
+    def uploads(self) -> UploadStore:
+        """Uploads of clients."""
+        return UploadStore(self.database)
+
+    @cached_property
+    def idempotency(self) -> IdempotencyStore:
+        """Idempotency keys."""
+        return IdempotencyStore(self.database)
+
+    @cached_property
+    def places(self) -> PlaceStore:
+        """The places of tenants."""
+        return PlaceStore(self.database)
+
+    @cached_property
     def progress(self) -> ProgressStore:
         """Progress that the stream and the tasks report."""
         return ProgressStore(self.database)
@@ -79,14 +103,14 @@ class Context:
     @cached_property
     def segments(self) -> "SegmentStore":
         """Segments and their rules."""
-        from orchestration.catalog.segments import SegmentStore  # noqa: PLC0415  # rules load Arrow
+        from orchestration.catalog.segments import SegmentStore  # noqa: PLC0415  # readers of jobs need no rules
 
         return SegmentStore(self.database)
 
     @cached_property
     def activations(self) -> "ActivationStore":
         """Activations of segments for the workers."""
-        from orchestration.catalog.activations import ActivationStore  # noqa: PLC0415  # rules load Arrow
+        from orchestration.catalog.activations import ActivationStore  # noqa: PLC0415  # as above
 
         return ActivationStore(self.database)
 
@@ -174,17 +198,9 @@ class Context:
     @cached_property
     def workflow(self) -> "SFNClient":
         """Step Functions."""
-        import boto3  # noqa: PLC0415  # a third of a second
+        from orchestration.workflow.engine import workflow_client  # noqa: PLC0415  # as below
 
-        s = self.settings
-        if not s.engine_url:
-            return boto3.client("stepfunctions", region_name=s.aws_region)
-        return boto3.client(
-            "stepfunctions",
-            endpoint_url=s.engine_url,
-            region_name=s.aws_region,
-            **s.engine_keys(),
-        )
+        return workflow_client(self.settings)
 
     @cached_property
     def engine(self) -> "WorkflowEngine":

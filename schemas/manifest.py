@@ -17,6 +17,8 @@ from schemas.records import as_record, fields_record
 
 MANIFEST_VERSION: Final = 1
 MANIFEST_NAME: Final = "manifest.json"
+TARGET_BYTES: Final = 256 * 1024 * 1024
+"""Approximate size of a file of an export."""
 MAX_MANIFEST_BYTES: Final = 64 * 1024 * 1024
 MAX_KEY_BYTES: Final = 2048
 """Twice the longest key of S3, in UTF-8: on a local disk, the folders of four columns alone may have 1,024."""

@@ -12,6 +12,7 @@ from typing import Final
 from schemas.errors import UserError
 from schemas.layout import split_s3_uri
 
+S3: Final = "s3://"
 KEY_BYTES: Final = 1024
 """Longest key in S3, in bytes of UTF-8."""
 NAME_BYTES: Final = 256

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from connectors.lake.parts import file_sha256
 from connectors.sinks.folders import by_folder
+from connectors.sinks.reading_back import import_spec
 from connectors.sinks.text_rows import unescaped
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import open_parsed
@@ -21,7 +22,6 @@ from connectors.sources.rejects import RejectBatch
 from schemas.columns import USER_ID
 from schemas.digest import Digest
 from schemas.errors import UserError
-from schemas.import_spec import ImportSpec
 from schemas.manifest import Manifest, ManifestFile
 from schemas.row_digest import digest_rows
 
@@ -50,16 +50,6 @@ class Difference:
     def __str__(self) -> str:
         where = "the manifest" if self.key is None else self.key
         return f"{where}: {self.what} should be {self.expected}, but is {self.found}"
-
-
-def import_spec(manifest: Manifest) -> ImportSpec:
-    """Spec with which an import reads the files of an export back: its types and its null token."""
-    token = manifest.format.null_token
-    return ImportSpec(
-        columns=manifest.schema.columns,
-        format=manifest.format.format,
-        null_values=() if token is None else (token,),
-    )
 
 
 def check(

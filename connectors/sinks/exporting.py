@@ -29,10 +29,17 @@ from connectors.storage.duck import BATCH_ROWS, DuckLimits
 from schemas.errors import FatalError, MusterError, UserError
 from schemas.export_shape import delta_not_supported
 from schemas.ids import JobId
-from schemas.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, DeltaBase, ExportFormat, Manifest, ManifestFile
+from schemas.manifest import (
+    MANIFEST_NAME,
+    MAX_MANIFEST_BYTES,
+    TARGET_BYTES,
+    DeltaBase,
+    ExportFormat,
+    Manifest,
+    ManifestFile,
+)
 from schemas.manifest_selection import Account
 
-TARGET_BYTES: Final = 256 * 1024 * 1024
 MIN_ROW_GROUP_ROWS: Final = 1_000
 MAX_ROW_GROUP_ROWS: Final = 1_048_576
 """DuckDB and Parquet writers use 122,880 to a million; a row group is held in memory."""

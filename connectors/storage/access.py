@@ -139,6 +139,7 @@ def new_client(access: S3Access, options: ClientOptions) -> "S3Client":
         aws_secret_access_key=access.secret_key or None,
         aws_session_token=access.session_token or None,
         config=Config(
+            signature_version="s3v4",  # by default, boto3 presigns with version 2, which signs no headers
             connect_timeout=options.connect_timeout_s,
             read_timeout=options.read_timeout_s,
             retries={"total_max_attempts": options.attempts, "mode": "standard"},

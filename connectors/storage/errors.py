@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 
-MISSING: Final = frozenset({"NoSuchKey", "NoSuchVersion", "NotFound", "404", "MethodNotAllowed", "405"})
+MISSING: Final = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchUpload", "NotFound", "404", "MethodNotAllowed", "405"})
 CHANGED: Final = frozenset({"PreconditionFailed", "412", "InvalidRange", "416"})
 EXPIRED_KEYS: Final = "ExpiredToken"
 FORBIDDEN: Final = frozenset(

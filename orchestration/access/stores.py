@@ -1,47 +1,53 @@
 """The stores that views read and change."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Self
 
+from connectors.storage.multipart import Parts
+from connectors.storage.objects import ObjectStore
+from connectors.storage.presigned import Presigner
 from orchestration.catalog.api_tokens import TokenStore
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.audit import AuditTrail
 from orchestration.catalog.engine import Database
 from orchestration.catalog.exports import ExportStore
+from orchestration.catalog.idempotency import IdempotencyStore
 from orchestration.catalog.jobs import JobStore
+from orchestration.catalog.operations import OperationStore
+from orchestration.catalog.places import PlaceStore
 from orchestration.catalog.principals import PrincipalStore
 from orchestration.catalog.progress import ProgressStore
 from orchestration.catalog.schedules import ScheduleStore
 from orchestration.catalog.segment_queries import SegmentQueries
+from orchestration.catalog.segments import SegmentStore
+from orchestration.catalog.uploads import UploadStore
+from orchestration.kinds.specs import Specs
 from orchestration.notifications.outbox import Outbox
 from orchestration.notifications.recipients import RecipientStore
+from orchestration.operations.export_jobs import ExportJobs
 from orchestration.operations.follow import JobProgress
 from orchestration.operations.job_search import AllJobs
+from orchestration.operations.jobs import ImportJobs
+from orchestration.operations.submit import Submission
 from orchestration.operations.version_histories import VersionHistories
-from orchestration.platform.deferred import deferred
-from orchestration.platform.object_store import s3_access
+from orchestration.platform.object_store import public_s3_access, s3_access
 from orchestration.platform.settings import Settings
+from orchestration.workflow.engine import WorkflowEngine, workflow_client
 
 if TYPE_CHECKING:
-    from connectors.storage.objects import ObjectStore
-
-with deferred(__name__):
-    from connectors.storage import objects
-
-
-@cache
-def _objects(settings: Settings) -> "ObjectStore":
-    """The object store, made at its first use."""
-    return objects.ObjectStore(s3_access(settings))
+    from mypy_boto3_stepfunctions import SFNClient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
-    """Everything in the catalog, and the histories of audiences in the lake.
+    """Everything in the catalog, the histories of audiences in the lake, and what starts jobs.
 
     `partitions` is P of the topics of events and profiles.
     """
+
+    settings: Settings
 
     database: Database
     audiences: AudienceStore
@@ -58,20 +64,57 @@ class Stores:
     tokens: TokenStore
     histories: VersionHistories
     partitions: int
+    objects: ObjectStore
+    presigner: Presigner
+    parts: Parts
+    engine: WorkflowEngine
+    idempotency: IdempotencyStore
+    uploads: UploadStore
+    places: PlaceStore
+    operations: OperationStore
+    specs: Specs
+    submission: Submission
+    import_jobs: ImportJobs
+    export_jobs: ExportJobs
+    segment_changes: SegmentStore
 
     def check(self) -> None:
         """Raises `RetriableError` CATALOG_UNAVAILABLE if the catalog does not answer."""
         self.audiences.tenant_page(limit=1)
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """The stores of a deployment. Nothing is connected before the first use."""
-        database = Database(settings.catalog_url)
+    def of(
+        cls,
+        settings: Settings,
+        *,
+        objects: ObjectStore | None = None,
+        workflow: "Callable[[], SFNClient] | None" = None,
+    ) -> Self:
+        """The stores of a deployment. Nothing is connected, and boto3 not loaded, before the first use."""
+        database, store = Database(settings.catalog_url), objects or ObjectStore(s3_access(settings))
+        audiences, public = AudienceStore(database), public_s3_access(settings)
+        engine = WorkflowEngine(workflow or cache(partial(workflow_client, settings)), settings)
+        histories = VersionHistories(database=database, bucket=settings.lake_bucket, objects=lambda: store)
         exports, jobs = ExportStore(database), JobStore(database)
         all_jobs = AllJobs(exports=exports, jobs=jobs)
+        specs = Specs(audiences=audiences, jobs=jobs, versions=lambda: histories)
         return cls(
+            settings=settings,
+            objects=store,
+            presigner=Presigner(public),
+            parts=Parts(s3_access(settings)),
+            engine=engine,
+            idempotency=IdempotencyStore(database),
+            uploads=UploadStore(database),
+            places=PlaceStore(database),
+            operations=OperationStore(database),
+            specs=specs,
+            submission=Submission(audiences=audiences, engine=engine, objects=store, settings=settings, specs=specs),
+            import_jobs=ImportJobs(engine=engine, jobs=jobs),
+            export_jobs=ExportJobs(audiences=audiences, engine=engine, exports=exports),
+            segment_changes=SegmentStore(database),
             database=database,
-            audiences=AudienceStore(database),
+            audiences=audiences,
             audit=AuditTrail(database),
             exports=exports,
             jobs=jobs,
@@ -83,8 +126,6 @@ class Stores:
             schedules=ScheduleStore(database),
             segments=SegmentQueries(database),
             tokens=TokenStore(database),
-            histories=VersionHistories(
-                database=database, bucket=settings.lake_bucket, objects=lambda: _objects(settings)
-            ),
+            histories=histories,
             partitions=settings.partitions,
         )

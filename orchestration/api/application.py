@@ -18,15 +18,30 @@ from orchestration.api.routes import (
     deployment,
     everywhere,
     jobs,
+    lake_changes,
     recipients,
     schedules,
     segments,
+    submissions,
 )
 from orchestration.api.service import Service
 from schemas.errors import FatalError, MusterError, UserError
 
 SHOWN_ERRORS: Final = 20
 BASE: Final = "/v1"
+MODULES: Final = (
+    jobs,
+    everywhere,
+    submissions,
+    audiences,
+    lake_changes,
+    segments,
+    schedules,
+    recipients,
+    administration,
+    deployment,
+)
+"""Of routes. The first part of a path that fits a request answers it."""
 
 
 def application(service: Service) -> Door:
@@ -48,7 +63,7 @@ def routes() -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     everything = APIRouter(prefix=BASE, dependencies=[Depends(_known_parameters)])
-    for module in (jobs, everywhere, audiences, segments, schedules, recipients, administration, deployment):
+    for module in MODULES:
         everything.include_router(module.router)
     app.include_router(everything)
     found = document(app)

@@ -1,10 +1,13 @@
 """Entity tags (RFC 9110, 8.8.3) of things that are replaced as a whole: what a change must have seen."""
 
 import re
-from typing import Final
+from typing import Annotated, Final
+
+from fastapi import Header
 
 from schemas.errors import UserError
 
+IfMatch = Annotated[str | None, Header(description="The ETag of what was read.")]
 _STRONG: Final = re.compile(r'"([!#-~]+)"', re.ASCII)
 
 

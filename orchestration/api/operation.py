@@ -28,8 +28,18 @@ OF_CALLS: Final = ("BUSY", "CALL_TIMEOUT", "CATALOG_UNAVAILABLE", "CATALOG_REFUS
 PUBLIC: Final = "public"
 """In place of an action: an operation that needs no token."""
 OF_THE_LAKE: Final = ("S3_UNAVAILABLE", "LAKE_UNAVAILABLE", "LAKE_UNREADABLE")
-OUTAGES: Final = frozenset({*OF_CALLS, "S3_UNAVAILABLE", "LAKE_UNAVAILABLE"})
-FATAL: Final = frozenset({"INTERNAL", "LAKE_UNREADABLE"})
+OF_KEYS: Final = (
+    "NO_IDEMPOTENCY_KEY",
+    "BAD_IDEMPOTENCY_KEY",
+    "IDEMPOTENCY_KEY_REUSED",
+    "REQUEST_IN_PROGRESS",
+)
+"""Of requests that start something: `orchestration.api.keys`."""
+OF_TAGS: Final = ("NO_ETAG", "BAD_ETAG", "STALE_ETAG")
+OF_THE_ENGINE: Final = ("ENGINE_UNAVAILABLE", "ENGINE_REFUSED")
+OF_S3: Final = ("S3_UNAVAILABLE", "S3_REFUSED")
+OUTAGES: Final = frozenset({*OF_CALLS, "S3_UNAVAILABLE", "LAKE_UNAVAILABLE", "ENGINE_UNAVAILABLE"})
+FATAL: Final = frozenset({"INTERNAL", "LAKE_UNREADABLE", "ENGINE_REFUSED", "S3_REFUSED"})
 
 
 def operation(

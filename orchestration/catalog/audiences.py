@@ -1,14 +1,23 @@
 """Tenants and audiences in the catalog."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
 from orchestration.catalog.names import VISIBLE, is_awaited, lock_tenant, refuse_segment, require_tenant
+from orchestration.catalog.places import EVERYWHERE
 from orchestration.catalog.records import Audience, AudienceState, Retention
-from orchestration.catalog.tables import activated_audiences, activity_specs, audiences, pins, recipients, tenants
+from orchestration.catalog.tables import (
+    activated_audiences,
+    activity_specs,
+    audiences,
+    pins,
+    recipients,
+    tenant_places,
+    tenants,
+)
 from orchestration.catalog.upsert import upsert
 from schemas.columns import ImportKind
 from schemas.errors import UserError
@@ -23,11 +32,13 @@ class AudienceStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add_tenant(self, name: TenantName, now_ms: int) -> None:
-        """Create a tenant if it does not exist."""
+    def add_tenant(self, name: TenantName, now_ms: int, *, places: Collection[str] = (EVERYWHERE,)) -> None:
+        """Create a tenant if it does not exist. `places`: see `catalog.places`; local commands allow all of them."""
         with self._database.write() as connection:
             if connection.execute(sa.select(tenants.c.name).where(tenants.c.name == name)).first() is None:
                 connection.execute(tenants.insert().values(name=name, created_at_ms=now_ms))
+                for place in places:
+                    connection.execute(tenant_places.insert().values(tenant=name, place=place))
 
     def tenants(self) -> list[TenantName]:
         """All tenants, sorted."""
@@ -166,14 +177,24 @@ class AudienceStore:
             return [_audience(row) for row in connection.execute(query).mappings()]
 
     def configure(
-        self, audience_id: JobId, *, spec: ImportSpec, retention: Retention, with_columns: bool = True
+        self,
+        audience_id: JobId,
+        *,
+        spec: ImportSpec,
+        retention: Retention,
+        with_columns: bool = True,
+        check: Callable[[Audience], None] | None = None,
     ) -> None:
         """Replace the import spec and retention of an audience; running jobs keep those they were registered with.
 
-        Without `with_columns`, an audience whose columns were never stored remains in that state.
+        Without `with_columns`, an audience whose columns were never stored remains in that state. `check` may refuse by
+        the audience as it is before.
         """
         state = {"state": "standing"} if with_columns else {}
+        query = sa.select(audiences).where(audiences.c.audience_id == audience_id).with_for_update()
         with self._database.write() as connection:
+            if check is not None and (row := connection.execute(query).mappings().first()) is not None:
+                check(_audience(row))
             connection.execute(
                 audiences.update()
                 .where(audiences.c.audience_id == audience_id)

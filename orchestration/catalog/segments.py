@@ -5,7 +5,7 @@ the rules of that moment.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -78,15 +78,25 @@ class SegmentStore(SegmentQueries):
             return _add_rule(connection, found, new, author, now_ms)
 
     def edit(
-        self, tenant: TenantName, name: AudienceName, new: NewRule, *, author: str, now_ms: int
+        self,
+        tenant: TenantName,
+        name: AudienceName,
+        new: NewRule,
+        *,
+        author: str,
+        now_ms: int,
+        check: Callable[[Segment], None] = lambda _: None,
     ) -> tuple[Segment, bool]:
         """Change the rule; returns whether it changed. The same rule in other words makes no version.
+
+        `check` may refuse by the segment as it is before.
 
         Raises `UserError` UNKNOWN_SEGMENT, SEGMENT_PAUSED, UNKNOWN_AUDIENCE, SEGMENT_CYCLE.
         """
         with self._database.write() as connection:
             lock_tenant(connection, tenant)
             found = get_segment(connection, tenant, name)
+            check(found)
             rules = _rules(connection, tenant)
             _check(connection, tenant, name, rules, new)
             if rule_hash(new.rule) == rule_hash(rules[name]):
@@ -108,9 +118,19 @@ class SegmentStore(SegmentQueries):
         """Evaluate a paused segment again. Raises `UserError` UNKNOWN_SEGMENT."""
         return self._change_state(tenant, name, "active", "activate", now_ms)
 
-    def delete(self, tenant: TenantName, name: AudienceName, *, now_ms: int) -> Segment:
-        """Delete a segment; all its members leave. Raises `UserError` UNKNOWN_SEGMENT, SEGMENT_IN_USE."""
-        return self._change_state(tenant, name, "deleted", "delete", now_ms)
+    def delete(
+        self,
+        tenant: TenantName,
+        name: AudienceName,
+        *,
+        now_ms: int,
+        check: Callable[[Segment], None] = lambda _: None,
+    ) -> Segment:
+        """Delete a segment; all its members leave. `check` may refuse by the segment as it is before.
+
+        Raises `UserError` UNKNOWN_SEGMENT, SEGMENT_IN_USE.
+        """
+        return self._change_state(tenant, name, "deleted", "delete", now_ms, check)
 
     def rules(self, tenant: TenantName) -> dict[str, Rule]:
         """The current rules of a tenant's segments, by segment name."""
@@ -141,11 +161,18 @@ class SegmentStore(SegmentQueries):
                 )
 
     def _change_state(
-        self, tenant: TenantName, name: AudienceName, state: SegmentState, kind: ActivationKind, now_ms: int
+        self,
+        tenant: TenantName,
+        name: AudienceName,
+        state: SegmentState,
+        kind: ActivationKind,
+        now_ms: int,
+        check: Callable[[Segment], None] = lambda _: None,
     ) -> Segment:
         with self._database.write() as connection:
             lock_tenant(connection, tenant)
             found = get_segment(connection, tenant, name)
+            check(found)
             if found.state == state:
                 return found
             if state == "deleted" and (users := referrers("segment", name, _rules(connection, tenant))):

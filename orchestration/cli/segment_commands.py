@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from orchestration.catalog.segment_records import RuleVersion, Segment
 
 with deferred(__name__):
-    from orchestration.operations import segment_records
+    from orchestration.operations import segment_lag, segment_records
     from orchestration.operations import segments as operations
 
 TOP = Group("")
@@ -159,7 +159,7 @@ def show(*, name: Name, tenant: options.Tenant = "default") -> SegmentView:
     overview = operations.find(context.segments, tenant, name)
     record = {
         **segment_records.segment_record(overview, context.settings.partitions, now_ms()),
-        "behind": operations.behind(overview.partitions.values(), archive=context.archive, settings=context.settings),
+        "behind": segment_lag.behind(overview.partitions.values(), archive=context.archive, settings=context.settings),
         "outside": count_outside(context, overview),
         "of_partitions": [segment_records.partition_record(one) for one in overview.partitions.values()],
     }

@@ -8,9 +8,10 @@ from orchestration.client.access import Access
 from orchestration.client.calls import Calls
 from orchestration.client.records import Grants, MadeToken, Me, Principal, Record, Roles, Tenant, Token
 from orchestration.client.transport import HttpTransport, Transport
+from orchestration.client.writing import Writes
 
 
-class Client:
+class Client(Writes):
     """A service, as the owner of a token sees it. Every method raises `ApiError`. Not thread-safe."""
 
     def __init__(self, access: Access, transport: Transport | None = None) -> None:

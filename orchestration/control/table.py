@@ -78,8 +78,9 @@ def other_lanes(
         *,
         first_s: float | None = None,
         rest_s: float | None = None,
+        on_wake: bool = False,
     ) -> PeriodicTask:
-        return PeriodicTask(name=name, every_s=every_s, run=run, first_s=first_s, rest_s=rest_s)
+        return PeriodicTask(name=name, every_s=every_s, run=run, first_s=first_s, rest_s=rest_s, on_wake=on_wake)
 
     return (
         wiring.activations(context).lane(quiet),
@@ -87,6 +88,8 @@ def other_lanes(
             task("notifier", 1, notifier.tick, rest_s=REST_S),
             task("old notifications", HOUR_S, notifier.forget, first_s=MINUTE_S),
         ),
+        lane(task("operations", 1, wiring.lake_operations(context).tick, rest_s=REST_S, on_wake=True)),
+        lane(task("served requests", HOUR_S, wiring.served_requests(context).tick, first_s=MINUTE_S)),
         lane(task("export-cleaner", 5, wiring.ended_exports(context).tick)),
         lane(
             task("archive", ARCHIVE_S, maintenance.maintain),

@@ -5,6 +5,7 @@ import threading
 from connectors.kafka.topic_ids import TopicIds
 from connectors.kafka.worker_group import WorkerGroup
 from connectors.publishing.activations import ActivationSender
+from connectors.storage.multipart import Parts
 from orchestration.catalog.segment_records import Segment
 from orchestration.context import Context
 from orchestration.control.activations import Activations
@@ -16,9 +17,11 @@ from orchestration.control.foreign_logs import ForeignLogs
 from orchestration.control.gc.exports import EndedExports
 from orchestration.control.gc.jobs import EndedJobs
 from orchestration.control.gc.orphans import Orphans
+from orchestration.control.gc.served_requests import ServedRequests
 from orchestration.control.gc.versions import ExpiredVersions
 from orchestration.control.import_progress import progress_fold
 from orchestration.control.job_events import JobEvents
+from orchestration.control.lake_operations import LakeOperations
 from orchestration.control.liveness import WorkerLiveness
 from orchestration.control.lost_markers import LostMarkers, Offsets
 from orchestration.control.metrics import ControlPlaneMetrics
@@ -35,6 +38,28 @@ from orchestration.operations import wiring as operations
 from orchestration.operations.segment_check import Checked
 from schemas.ids import Partition
 from streams.counters import Counters
+
+
+def lake_operations(context: Context) -> LakeOperations:
+    """Changes of the lake that the service has asked for."""
+    c = context
+    return LakeOperations(
+        c.operations, audiences=c.audiences, jobs=c.jobs, segments=c.segments, versions=c.versions, audit=c.audit
+    )
+
+
+def served_requests(context: Context) -> ServedRequests:
+    """What clients of the service leave behind."""
+    c = context
+    return ServedRequests(
+        uploads=c.uploads,
+        idempotency=c.idempotency,
+        operations=c.operations,
+        exports=c.exports,
+        objects=c.objects,
+        parts=Parts(c.s3),
+        settings=c.settings,
+    )
 
 
 def activations(context: Context) -> Activations:

@@ -43,6 +43,7 @@ def register_export(event: Event, _: object) -> View:
         audiences=context.audiences,
         versions=context.versions,
         audit=context.audit,
+        places=context.places,
     )
 
 

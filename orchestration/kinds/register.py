@@ -13,14 +13,16 @@ from connectors.storage.pinned import SourceObject
 from orchestration.catalog.audit import AuditTrail
 from orchestration.catalog.auditing import record_automatic
 from orchestration.catalog.jobs import JobStore
+from orchestration.catalog.places import PlaceStore
 from orchestration.catalog.records import JobError, NewJob
 from orchestration.catalog.segments import SegmentStore
 from orchestration.kinds.events import ImportRequest, read_event
+from orchestration.kinds.places import Reach
 from orchestration.kinds.records import NOT_OWNER, ImportRecords, View
 from orchestration.kinds.scheduled import resolve
 from orchestration.kinds.snapshot.register import new_snapshot, refused_snapshot
 from orchestration.kinds.snapshot.request import SnapshotRequest
-from orchestration.kinds.sources import require_in_inbox, require_source
+from orchestration.kinds.sources import require_in_inbox
 from orchestration.kinds.specs import Specs, import_spec
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.errors import UserError
@@ -40,6 +42,7 @@ def register_import(
     objects: ObjectStore,
     segments: SegmentStore,
     audit: AuditTrail,
+    places: PlaceStore,
     lanes: Lanes,
 ) -> View:
     """Register the request of an event and return the view of the job that continues in this execution.
@@ -55,7 +58,7 @@ def register_import(
     if not isinstance(request, ImportRequest | SnapshotRequest):
         return records.view(records.jobs.get(request), state=NOT_OWNER)
     new, refused = _new_job_or_refusal(
-        request, execution, records=records, specs=specs, objects=objects, segments=segments
+        request, execution, records=records, specs=specs, objects=objects, segments=segments, places=places
     )
     again = isinstance(request, ImportRequest) and request.again
     registered = records.jobs.register(new, again=again, refused=refused)
@@ -79,6 +82,7 @@ def _new_job_or_refusal(
     specs: Specs,
     objects: ObjectStore,
     segments: SegmentStore,
+    places: PlaceStore,
 ) -> tuple[NewJob, JobError | None]:
     """The job of a request, and the error if it is refused."""
     partitions = records.settings.partitions
@@ -86,7 +90,7 @@ def _new_job_or_refusal(
         if isinstance(request, SnapshotRequest):
             new = new_snapshot(request, execution, segments=segments, specs=specs, partitions=partitions)
         else:
-            new = _new_job(request, execution, records=records, specs=specs, objects=objects)
+            new = _new_job(request, execution, records=records, specs=specs, objects=objects, places=places)
     except UserError as exc:
         refused = refused_snapshot if isinstance(request, SnapshotRequest) else _refused_job
         return refused(request, execution, partitions), JobError.of(exc)  # type: ignore[arg-type]  # of its own kind
@@ -94,13 +98,20 @@ def _new_job_or_refusal(
 
 
 def _new_job(
-    request: ImportRequest, execution: str, *, records: ImportRecords, specs: Specs, objects: ObjectStore
+    request: ImportRequest,
+    execution: str,
+    *,
+    records: ImportRecords,
+    specs: Specs,
+    objects: ObjectStore,
+    places: PlaceStore,
 ) -> NewJob:
     jobs, settings = records.jobs, records.settings
     if request.by_event:
         require_in_inbox(settings, request.bucket, request.key)
     tenant, target = tenant_name(request.tenant), target_name(request.audience)
-    require_source(settings, tenant, request.bucket, request.key)
+    reach = Reach(tenant=tenant, places=places.of(tenant), settings=settings)
+    reach.require_source(request.bucket, request.key)
     source = objects.pin(request.bucket, request.key, request.version_id)
     spec, audience_id = _spec(specs, tenant, target, request.overrides)
     # An object that came by an event keeps its position in the order when it is imported again.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.jobs import JobStore
@@ -15,9 +15,7 @@ from schemas.import_spec import ImportSpec
 from schemas.import_targets import RESERVED, activity_spec, learned_spec
 from segmentation.columns import check_change, first_spec, ordered, updated_spec, with_version_columns
 from segmentation.publishing import check_columns
-
-if TYPE_CHECKING:
-    from segmentation.versions import VersionStore
+from segmentation.versions import AudienceRef, VersionInfo
 
 
 def import_spec(name: str, stored: ImportSpec, overrides: Mapping[str, Any]) -> ImportSpec:
@@ -39,13 +37,20 @@ def import_spec(name: str, stored: ImportSpec, overrides: Mapping[str, Any]) -> 
     return spec
 
 
+class CurrentVersions(Protocol):
+    """Part of `VersionStore`, which the service has without the lake."""
+
+    def current(self, audience: AudienceRef) -> VersionInfo | None:
+        """See `VersionStore.current`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Specs:
     """The stored specs. `versions` loads the lake; it is called only for audiences of a release that stored none."""
 
     audiences: AudienceStore
     jobs: JobStore
-    versions: "Callable[[], VersionStore]"
+    versions: Callable[[], CurrentVersions]
 
     def stored(self, audience: Audience) -> ImportSpec:
         """The stored spec of an audience; in one from before columns were stored, the columns of its newest version."""

@@ -40,6 +40,7 @@ def register(context: "Context", event: object, execution: str) -> "View":
         objects=context.objects,
         segments=context.segments,
         audit=context.audit,
+        places=context.places,
         lanes=context.lanes,
     )
 

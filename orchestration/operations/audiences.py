@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from orchestration.catalog.records import Audience, Retention
 from orchestration.catalog.references import ref_of
@@ -11,7 +11,7 @@ from orchestration.operations.submit import check_names, require_tenant
 from orchestration.platform.clock import fresh_id, iso, now_ms
 from schemas.columns import ImportKind, RowSchema
 from schemas.errors import RetriableError, UserError
-from schemas.ids import JobId, Version, audience_name, tenant_name
+from schemas.ids import AudienceName, JobId, Version, audience_name, tenant_name
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec, configured_spec
 from schemas.records import as_record
@@ -22,8 +22,16 @@ if TYPE_CHECKING:
     from orchestration.catalog.audiences import AudienceStore
     from orchestration.catalog.jobs import JobStore
     from orchestration.catalog.segments import SegmentStore
-    from orchestration.kinds.specs import Specs
-    from segmentation.versions import VersionInfo, VersionStore
+    from orchestration.kinds.specs import CurrentVersions, Specs
+    from segmentation.versions import AudienceRef, VersionInfo, VersionStore
+
+
+class NumberedVersions(Protocol):
+    """Part of `VersionStore`, which the service has without the lake."""
+
+    def version(self, audience: "AudienceRef", number: Version) -> "VersionInfo":
+        """See `VersionStore.version`."""
+
 
 COLUMN_KEYS: Final = frozenset({"columns", "drop_columns", "retype_columns"})
 """Keys of an import spec that are checked against existing versions."""
@@ -55,26 +63,31 @@ def configure(
     *,
     audiences: "AudienceStore",
     specs: "Specs",
-    versions: "Callable[[], VersionStore]",
+    versions: "Callable[[], CurrentVersions]",
+    check: Callable[[Audience], None] = lambda _: None,
 ) -> Audience:
     """Change spec and retention; running jobs keep theirs.
 
     Columns of the current version that the new settings drop or retype must be named; they may then change once.
-    `versions` is called only if columns change, since the lake is slow to load.
+    `versions` is called only if columns change, since the lake is slow to load. `check` may refuse by the audience as
+    it is before.
 
     Raises `UserError` UNKNOWN_AUDIENCE, BAD_SPEC, NO_SUCH_COLUMN, COLUMNS_WOULD_CHANGE.
     """
     audience = find(audiences, tenant, name)
+    check(audience)
     kept_versions = changed_retention(audience.retention, retention)
     spec, with_columns = audience.spec.with_changes(changes), not COLUMN_KEYS.isdisjoint(changes)
     if with_columns:
         spec = _with_changed_columns(audience, changes, specs=specs, versions=versions())
-    audiences.configure(audience.audience_id, spec=spec, retention=kept_versions, with_columns=with_columns)
+    audiences.configure(
+        audience.audience_id, spec=spec, retention=kept_versions, with_columns=with_columns, check=check
+    )
     return find(audiences, tenant, name)
 
 
 def _with_changed_columns(
-    audience: Audience, changes: Mapping[str, Any], *, specs: "Specs", versions: "VersionStore"
+    audience: Audience, changes: Mapping[str, Any], *, specs: "Specs", versions: "CurrentVersions"
 ) -> ImportSpec:
     current, kept = versions.current(ref_of(audience)), specs.stored(audience)
     spec, before = kept.with_changes(changes), RowSchema() if current is None else current.row_schema
@@ -127,13 +140,18 @@ def changed_retention(retention: Retention, changes: Mapping[str, int]) -> Reten
 
 
 def rollback(
-    versions: "VersionStore", audience: Audience, to_version: int, reason: str = ""
+    versions: "VersionStore",
+    audience: Audience,
+    to_version: int,
+    reason: str = "",
+    *,
+    operation: JobId | None = None,
 ) -> Published | AlreadyPublished:
-    """Publish an older version's members as a new version.
+    """Publish an older version's members as a new version, once for each id of an operation.
 
     Raises `UserError` NO_SUCH_VERSION, `RetriableError` VERSION_MOVED.
     """
-    operation = fresh_id()
+    operation = operation or fresh_id()
     outcome = versions.rollback(
         ref_of(audience),
         Version(to_version),
@@ -179,7 +197,7 @@ def expire(
     )
 
 
-def pin(audience: Audience, number: int, *, audiences: "AudienceStore", versions: "VersionStore") -> None:
+def pin(audience: Audience, number: int, *, audiences: "AudienceStore", versions: "NumberedVersions") -> None:
     """Keep a version regardless of retention. Raises `UserError` NO_SUCH_VERSION.
 
     The pin is written before the version is looked up: an expiry that did not see the pin has removed the version by
@@ -204,15 +222,7 @@ def rename(
 ) -> Audience:
     """Rename an audience. Raises `UserError` BAD_NAME, AUDIENCE_EXISTS, NAME_TAKEN, AUDIENCE_IN_USE."""
     name = audience_name(new_name)
-    _check_unused(segments, audience)
-    audiences.check_free(audience.tenant, name)
-    if any(other.name == name for other in audiences.all(audience.tenant)):
-        raise UserError(
-            "AUDIENCE_EXISTS",
-            f"tenant {audience.tenant} already has an audience {name!r}",
-            tenant=audience.tenant,
-            audience=name,
-        )
+    check_rename(audience, name, audiences=audiences, segments=segments)
     # After a crash between these two, repeating the command repairs it: the lake finds an audience by its id.
     versions.rename(ref_of(audience), name)
     audiences.rename(audience.audience_id, audience.tenant, name)
@@ -231,6 +241,28 @@ def delete(
 
     Raises `UserError` AUDIENCE_BUSY while its jobs run, AUDIENCE_IN_USE.
     """
+    check_delete(audience, jobs=jobs, segments=segments)
+    versions.drop(ref_of(audience))
+    audiences.delete(audience.audience_id)
+
+
+def check_rename(
+    audience: Audience, name: AudienceName, *, audiences: "AudienceStore", segments: "SegmentStore"
+) -> None:
+    """Raises `UserError` as `rename`."""
+    _check_unused(segments, audience)
+    audiences.check_free(audience.tenant, name)
+    if any(other.name == name for other in audiences.all(audience.tenant)):
+        raise UserError(
+            "AUDIENCE_EXISTS",
+            f"tenant {audience.tenant} already has an audience {name!r}",
+            tenant=audience.tenant,
+            audience=name,
+        )
+
+
+def check_delete(audience: Audience, *, jobs: "JobStore", segments: "SegmentStore") -> None:
+    """Raises `UserError` as `delete`."""
     _check_unused(segments, audience)
     if live := live_jobs(jobs, audience):
         raise UserError(
@@ -239,12 +271,10 @@ def delete(
             audience=audience.name,
             jobs=live,
         )
-    versions.drop(ref_of(audience))
-    audiences.delete(audience.audience_id)
 
 
 def _check_unused(segments: "SegmentStore", audience: Audience) -> None:
-    from segmentation.rules.references import referrers  # loads Arrow
+    from segmentation.rules.references import referrers  # readers of audiences need no rules
 
     if users := referrers("audience", audience.name, segments.rules(audience.tenant)):
         raise UserError(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from orchestration.kinds.export.destinations import check_request
+from orchestration.kinds.export.addresses import check_request
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.operations.submit import require_tenant
 from orchestration.platform.clock import fresh_id, now_ms
@@ -55,7 +55,7 @@ class ExportJobs:
         self.engine.start(EXPORT_MACHINE, request.export_id, {"export": request.as_record()})
         return request.export_id
 
-    def retry(self, export_id: JobId) -> JobId:
+    def retry(self, export_id: JobId, *, new_id: JobId | None = None) -> JobId:
         """Start an export of the same version to the same destination as a FAILED or CANCELLED one; returns the new id.
 
         Raises `UserError` UNKNOWN_EXPORT, NOT_RETRIABLE, and as `submit` does.
@@ -69,7 +69,7 @@ class ExportJobs:
                 state=export.state,
             )
         old = ExportRequest.from_record(export.request)
-        return self.submit(replace(old, export_id=fresh_id(), retry_of=export_id))
+        return self.submit(replace(old, export_id=new_id or fresh_id(), retry_of=export_id))
 
     def cancel(self, export_id: JobId) -> CancelledExport:
         """Cancel an export before its manifest can be written; the sweeper removes its files.

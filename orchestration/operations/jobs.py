@@ -1,20 +1,17 @@
 """Cancels imports and snapshots; `orchestration.operations.submit` retries them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from connectors.publishing.importer import publish_aborted
-from connectors.publishing.producer import KafkaTopicLog
-from orchestration.kinds.topics import import_topic
 from orchestration.platform.clock import now_ms
-from schemas.errors import FatalError, MusterError, RetriableError, UserError
+from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import JobId
 from segmentation.life_cycle import Change
 
 if TYPE_CHECKING:
     from orchestration.catalog.jobs import JobStore
     from orchestration.catalog.records import Job
-    from orchestration.platform.settings import Settings
     from orchestration.workflow.engine import WorkflowEngine
 
 
@@ -29,11 +26,15 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportJobs:
-    """Cancels imports and snapshots of segments."""
+    """Cancels imports and snapshots of segments.
+
+    `notify` notifies the workers, and returns a warning if it cannot. Without it, the control plane does so within
+    seconds.
+    """
 
     engine: "WorkflowEngine"
     jobs: "JobStore"
-    settings: "Settings"
+    notify: "Callable[[Job], str | None] | None" = None
 
     def cancel(self, job_id: JobId) -> Cancelled:
         """Cancel a job before anything of it can be published.
@@ -62,24 +63,10 @@ class ImportJobs:
                 job=job_id,
                 state=job.state,
             )
-        warnings = tuple(text for text in (self._stop_execution(job), self._notify_workers(job)) if text)
+        stopped = self._stop_execution(job)
+        notified = None if self.notify is None else self.notify(job)  # 3
+        warnings = tuple(text for text in (stopped, notified) if text)
         return Cancelled(job=job, already=verdict is Change.ALREADY, warnings=warnings)
-
-    def _notify_workers(self, job: "Job") -> str | None:  # 3
-        if job.attempt == 0 or job.segment is not None:  # workers hold nothing of a snapshot
-            return None
-
-        try:
-            publish_aborted(
-                KafkaTopicLog(self.settings.kafka_bootstrap, import_topic(job), delivery_timeout_s=10.0),
-                import_id=job.job_id,
-                attempt=job.attempt,
-                partitions=job.partitions,
-                reason="CANCELLED",
-            )
-        except MusterError as exc:
-            return f"the workers could not be notified yet ({exc.code}); the relay will notify them"
-        return None
 
     def _stop_execution(self, job: "Job") -> str | None:  # 2
         if job.execution is None:

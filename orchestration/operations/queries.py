@@ -9,7 +9,7 @@ from connectors.lake.sql import Answer, Resolved, query
 from connectors.lake.sql_tree import AudienceCall, RejectsCall
 from connectors.sinks.parquet_export import ExportedFile, export_parquet
 from orchestration.catalog.references import ref_of
-from orchestration.kinds.export.destinations import require_export_prefix
+from orchestration.kinds.places import require_export_prefix
 from orchestration.platform.settings import SANDBOX_REQUIRED
 from schemas.errors import UserError
 from schemas.ids import Version, tenant_name

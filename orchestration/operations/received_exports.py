@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from connectors.sinks.checking import Difference, check, import_spec
+from connectors.sinks import reading_back
+from connectors.sinks.checking import Difference, check
 from connectors.sinks.receiving import read_manifest
 from connectors.sources.fork_server import PARSERS
 from connectors.sources.limits import ParseLimits
@@ -12,7 +13,6 @@ from connectors.storage.access import S3Access
 from connectors.storage.duck import DuckLimits
 from orchestration.kinds.export.destinations import profile_of
 from orchestration.platform.settings import Settings
-from schemas.errors import UserError
 from schemas.manifest import Manifest
 
 
@@ -45,15 +45,4 @@ class ReceivedExports:
         BAD_MANIFEST, NOT_IN_MANIFEST, ESCAPED_EXPORT.
         """
         with read_manifest(address, self.s3, self.limits.temp_directory) as (manifest, _):
-            name = source.rpartition("/")[2]
-            if not any(file.key.rpartition("/")[2] == name for file in manifest.files):
-                raise UserError("NOT_IN_MANIFEST", f"{address} names no file {name}", manifest=address, file=name)
-            if manifest.format.formulas == "escape":
-                raise UserError(
-                    "ESCAPED_EXPORT",
-                    "texts of this export that look like formulas begin with an apostrophe, so they are not the "
-                    "audience's values; export it with --formulas as-is to import it",
-                    manifest=address,
-                )
-            spec = import_spec(manifest).as_record()
-        return {name: spec[name] for name in ("id_column", "columns", "format", "null_values")}
+            return reading_back.written_as(manifest, address, source)

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from connectors.sinks.addresses import S3
 from orchestration.catalog.schedules import Schedule, ScheduleKind
-from orchestration.kinds.export.destinations import S3, check_request
+from orchestration.kinds.export.addresses import check_request
 from orchestration.kinds.export.recurring import SINCE_LAST
 from orchestration.kinds.export.request import ExportRequest
 from orchestration.kinds.scheduled import event_of, run_id
@@ -188,7 +189,7 @@ def resume(schedules: "ScheduleStore", tenant: str, name: str, now_ms: int) -> S
 
 
 def run_now(tenant: str, name: str, now_ms: int, *, engine: WorkflowEngine, schedules: "ScheduleStore") -> JobId:
-    """Start a run now, even of a paused schedule; returns the id of its job or export.
+    """Start a run now, even of a paused schedule; returns the id of its job or export, one for each second.
 
     Raises `UserError` UNKNOWN_SCHEDULE; `RetriableError` ENGINE_UNAVAILABLE, `FatalError` ENGINE_REFUSED.
     """

@@ -23,6 +23,7 @@ def snapshot(
     audience: str | None = None,
     at: datetime | None = None,
     allow_shrink: bool = False,
+    new_id: JobId | None = None,
     audiences: "AudienceStore",
     engine: "WorkflowEngine",
     segments: "SegmentStore",
@@ -41,7 +42,7 @@ def snapshot(
     check_time(at_ms, now)
     current_rule(segments, tenant_, segment)
     request = SnapshotRequest(
-        job_id=fresh_id(),
+        job_id=new_id or fresh_id(),
         tenant=tenant_,
         segment=segment,
         audience=target_,

@@ -93,17 +93,26 @@ class Submission:
         return self._start_pinned(job_id, names, (bucket, key), overrides, again=again)
 
     def submit_object(
-        self, uri: str, *, tenant: str, audience: str, overrides: Mapping[str, Any], again: bool = False
+        self,
+        uri: str,
+        *,
+        tenant: str,
+        audience: str,
+        overrides: Mapping[str, Any],
+        again: bool = False,
+        new_id: JobId | None = None,
     ) -> JobId:
-        """Start the import of an object in place; returns the new job's id.
+        """Start the import of an object in place; returns the new job's id (`new_id`: chosen before).
 
         Raises `UserError` BAD_URI, BAD_SOURCE, SOURCE_GONE.
         """
         names = check_target(self.audiences, tenant, audience)
         bucket, key = source_of(self.settings, names[0], uri)
-        return self._start_pinned(fresh_id(), names, (bucket, key), overrides, again=again)
+        return self._start_pinned(new_id or fresh_id(), names, (bucket, key), overrides, again=again)
 
-    def resubmit(self, job: "Job", *, force: bool = False, with_audience_settings: bool = False) -> JobId:
+    def resubmit(
+        self, job: "Job", *, force: bool = False, with_audience_settings: bool = False, new_id: JobId | None = None
+    ) -> JobId:
         """Start a new job for the source of a failed or cancelled one; returns its id.
 
         It uses the spec of that job, or the present settings of its audience (for events and profiles, of its tenant).
@@ -119,8 +128,9 @@ class Submission:
                 state=job.state,
             )
         require_tenant(self.audiences, tenant_name(job.tenant))
+        new_id = new_id or fresh_id()
         if job.segment is not None:  # it takes the settings of its audience anyway
-            return start_snapshot(self.engine, _snapshot_again(job))
+            return start_snapshot(self.engine, _snapshot_again(job, new_id))
         settings = self._settings_of(job)
         if with_audience_settings and settings is None:
             raise UserError(
@@ -142,7 +152,7 @@ class Submission:
                 settings_changed=not same,
             )
         request = ImportRequest(
-            job_id=fresh_id(),
+            job_id=new_id,
             tenant=job.tenant,
             audience=job.audience,
             bucket=str(job.source["bucket"]),
@@ -227,9 +237,9 @@ def start_snapshot(engine: "WorkflowEngine", request: SnapshotRequest) -> JobId:
     return request.job_id
 
 
-def _snapshot_again(job: "Job") -> SnapshotRequest:
+def _snapshot_again(job: "Job", new_id: JobId) -> SnapshotRequest:
     return SnapshotRequest(
-        job_id=fresh_id(),
+        job_id=new_id,
         tenant=job.tenant,
         segment=str(job.source["segment"]),
         audience=job.audience,

@@ -8,9 +8,12 @@ from connectors.lake.history_file import parse_history
 from orchestration.catalog.engine import Database
 from orchestration.catalog.lake_tables import metadata_location
 from orchestration.catalog.records import Audience
+from orchestration.catalog.references import ref_of
 from schemas.errors import FatalError, RetriableError, UserError
+from schemas.ids import Version
 from schemas.layout import audience_prefix, s3_uri, split_s3_uri
-from segmentation.publishing import VersionHistory
+from segmentation.publishing import VersionHistory, require_version
+from segmentation.versions import AudienceRef, VersionInfo
 
 if TYPE_CHECKING:
     from connectors.storage.objects import ObjectStore
@@ -26,11 +29,22 @@ class VersionHistories:
     bucket: str
     objects: "Callable[[], ObjectStore]"
 
+    def current(self, audience: AudienceRef) -> VersionInfo | None:
+        """The current version of an audience. Raises as `of`."""
+        return self._read(audience).current
+
+    def version(self, audience: AudienceRef, number: Version) -> VersionInfo:
+        """A version of an audience. Raises `UserError` NO_SUCH_VERSION, and as `of`."""
+        return require_version(self._read(audience), audience, number)
+
     def of(self, audience: Audience) -> VersionHistory:
         """The history of an audience; empty before the first publish.
 
         Raises `RetriableError` CATALOG_UNAVAILABLE, LAKE_UNAVAILABLE, S3_UNAVAILABLE, `FatalError` LAKE_UNREADABLE.
         """
+        return self._read(ref_of(audience))
+
+    def _read(self, audience: AudienceRef) -> VersionHistory:
         location = s3_uri(self.bucket, audience_prefix(audience.tenant, audience.audience_id))
         for _ in range(TRIES):
             uri = metadata_location(self.database, audience.tenant, location)
@@ -42,4 +56,6 @@ class VersionHistories:
                 if exc.code != "SOURCE_GONE":  # our own bucket: nothing that a customer could repair
                     raise FatalError("LAKE_UNREADABLE", f"{uri}: {exc}", uri=uri) from exc
                 # So many versions were published meanwhile that the file was cleaned up: another one is current.
-        raise RetriableError("LAKE_UNAVAILABLE", f"audience {audience.name} is changing too fast to be read; try again")
+        raise RetriableError(
+            "LAKE_UNAVAILABLE", f"audience {audience.audience} is changing too fast to be read; try again"
+        )

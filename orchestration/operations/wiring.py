@@ -103,9 +103,11 @@ def fsck(context: "Context") -> "Fsck":
 
 def import_jobs(context: "Context") -> "ImportJobs":
     """Operations on imports and snapshots."""
+    from orchestration.operations.abort_markers import AbortMarkers
     from orchestration.operations.jobs import ImportJobs
 
-    return ImportJobs(engine=context.engine, jobs=context.jobs, settings=context.settings)
+    markers = AbortMarkers(settings=context.settings)
+    return ImportJobs(engine=context.engine, jobs=context.jobs, notify=markers.send)
 
 
 def job_progress(context: "Context") -> "JobProgress":

@@ -1,5 +1,7 @@
 """Access to the object store from the settings, in the form that lower packages take."""
 
+from dataclasses import replace
+
 from connectors.storage.access import S3Access
 from orchestration.platform.settings import Settings
 
@@ -12,3 +14,9 @@ def s3_access(settings: Settings) -> S3Access:
         access_key=settings.s3_access_key,
         secret_key=settings.s3_secret_key.reveal(),
     )
+
+
+def public_s3_access(settings: Settings) -> S3Access:
+    """The same by the address that clients reach, which presigned requests are signed for."""
+    access = s3_access(settings)
+    return replace(access, endpoint=settings.s3_public_endpoint) if settings.s3_public_endpoint else access

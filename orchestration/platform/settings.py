@@ -82,6 +82,7 @@ class Settings:
     replication_factor: int = 1
     listen_host: str = "127.0.0.1"
     s3_endpoint: str = "http://127.0.0.1:18333"
+    s3_public_endpoint: str = ""  # how clients reach s3_endpoint, if by another address
     s3_region: str = "us-east-1"
     s3_access_key: str = "muster"
     s3_secret_key: Secret = Secret("")

@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from schemas.errors import FatalError, RetriableError
 
 if TYPE_CHECKING:
@@ -98,9 +96,25 @@ class WorkflowEngine:
             self._client().send_task_heartbeat(taskToken=task_token)
 
 
+def workflow_client(settings: "Settings") -> "SFNClient":
+    """A client of Step Functions, or of the local engine."""
+    import boto3  # noqa: PLC0415  # a third of a second
+
+    if not settings.engine_url:
+        return boto3.client("stepfunctions", region_name=settings.aws_region)
+    return boto3.client(
+        "stepfunctions",
+        endpoint_url=settings.engine_url,
+        region_name=settings.aws_region,
+        **settings.engine_keys(),
+    )
+
+
 @contextmanager
 def _errors(what: str) -> Iterator[None]:
     """Translate errors of boto3."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415  # as slow as boto3
+
     try:
         yield
     except ClientError as exc:

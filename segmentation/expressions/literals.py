@@ -4,18 +4,17 @@ import math
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final, assert_never
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from schemas.columns import ColumnType
-from schemas.errors import UserError
 from segmentation.expressions.lexer import Token, string
 from segmentation.expressions.nodes import Value
 from segmentation.expressions.source import Source
+from segmentation.timetable import time_zone
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LONG_MIN: Final = -(2**63)
 LONG_MAX: Final = 2**63 - 1
+SECOND: Final = timedelta(seconds=1)
+"""Clocks are changed at whole seconds."""
 EXACT: Final = 2**53
 """Up to here, every integer is a double."""
 WRITTEN: Final[dict[ColumnType, str]] = {
@@ -70,7 +69,7 @@ def first_moment(day: date, timezone: str) -> datetime:
     Days follow each other without a gap: each ends where the next one begins. Raises `UserError` BAD_TIMEZONE, and
     `OverflowError` for times outside the years 1 to 9999.
     """
-    return _in_zone(datetime.combine(day, time()), timezone, ambiguous="earliest", nonexistent="latest")
+    return _moments(datetime.combine(day, time()), timezone)[0]
 
 
 def moment(source: Source, token: Token, timezone: str | None) -> datetime:
@@ -86,12 +85,12 @@ def moment(source: Source, token: Token, timezone: str | None) -> datetime:
         raise source.fault(
             token.at, f"{token.text} has no time zone: write an offset (2026-11-01T09:00:00+09:00), or give a zone"
         )
-    first, last = (_in_zone(written, timezone, ambiguous=side, nonexistent=side) for side in ("earliest", "latest"))
-    if first != last:
+    found = _moments(written, timezone)
+    if len(found) > 1 or _local(found[0], timezone) != written:
         raise source.fault(
             token.at, f"{token.text} does not exist, or exists twice, in {timezone}: write it with an offset"
         )
-    return first
+    return found[0]
 
 
 def _value(source: Source, token: Token, type_: ColumnType, timezone: str | None) -> Value | None:
@@ -125,10 +124,27 @@ def _double(source: Source, token: Token) -> float:
     return number
 
 
-def _in_zone(written: datetime, timezone: str, *, ambiguous: str, nonexistent: str) -> datetime:
-    local = pa.scalar(written, pa.timestamp("us"))
-    try:
-        instant = pc.assume_timezone(local, timezone, ambiguous=ambiguous, nonexistent=nonexistent)
-    except pa.ArrowException as exc:
-        raise UserError("BAD_TIMEZONE", f"{timezone[:80]!r} is not an IANA time zone", timezone=timezone[:80]) from exc
-    return EPOCH + timedelta(microseconds=instant.cast(pa.int64()).as_py())
+def _moments(written: datetime, timezone: str) -> tuple[datetime, ...]:
+    """When the clock of a zone shows a time, in UTC, the earliest first; if it skips the time, when it does so."""
+    zone = time_zone(timezone)
+    first, last = (written.replace(tzinfo=zone, fold=fold) for fold in (0, 1))  # PEP 495
+    before, after = first.utcoffset(), last.utcoffset()
+    assert before is not None  # noqa: S101  # of an aware time
+    assert after is not None  # noqa: S101
+    at = written.replace(tzinfo=UTC)
+    if before == after:
+        return (at - before,)
+    if before > after:
+        return at - before, at - after
+    low, high = at - after, at - before  # the clock is put forward between these
+    while high - low > SECOND:
+        middle = low + (high - low) // (2 * SECOND) * SECOND
+        if middle.astimezone(zone).utcoffset() == before:
+            low = middle
+        else:
+            high = middle
+    return (high,)
+
+
+def _local(at: datetime, timezone: str) -> datetime:
+    return at.astimezone(time_zone(timezone)).replace(tzinfo=None)

@@ -182,7 +182,7 @@ class Deployment:
         yield
         vars(self.context)["lanes"] = lanes
 
-    def retry(self, job: Job, **options: bool) -> Job:
+    def retry(self, job: Job, **options: Any) -> Job:
         """Run `muster jobs retry`, and the first state of the new job's execution."""
         retried = wiring.submission(self.context).resubmit(self.context.jobs.get(job.job_id), **options)
         (event,) = (json.loads(text) for text in self.workflow.started if retried in text)
@@ -274,7 +274,11 @@ def make_deployment(url: Secret, home: Path, monkeypatch: pytest.MonkeyPatch, **
         monkeypatch.setattr(
             f"{module}.log_ends", lambda _, topic, __: tuple(map(len, deployment.log("", topic).messages))
         )
-    for module in ("orchestration.kinds.send", "orchestration.control.gc.jobs", "orchestration.operations.jobs"):
+    for module in (
+        "orchestration.kinds.send",
+        "orchestration.control.gc.jobs",
+        "orchestration.operations.abort_markers",
+    ):
         monkeypatch.setattr(f"{module}.KafkaTopicLog", deployment.log)
     context.audiences.add_tenant(ACME, 1)
     return deployment

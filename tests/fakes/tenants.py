@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from connectors.lake.snapshots import history_properties, summary_properties
 from connectors.storage.objects import ObjectStore
@@ -19,10 +19,12 @@ from orchestration.access.policy import DEPLOYMENT, DEPLOYMENT_ROLES, TENANT_ROL
 from orchestration.access.stores import Stores
 from orchestration.access.tokens import Token
 from orchestration.catalog.access_records import ApiToken, Principal, PrincipalKind
+from orchestration.catalog.operations import Operation
 from orchestration.catalog.records import JobError, NewExport, NewJob, Retention
 from orchestration.catalog.schedules import Schedule
 from orchestration.catalog.segment_records import NewRule
 from orchestration.catalog.segments import SegmentStore
+from orchestration.catalog.uploads import Upload
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Secret, Settings
 from schemas.columns import Column, RowSchema
@@ -30,10 +32,15 @@ from schemas.digest import Digest
 from schemas.ids import Attempt, AudienceName, JobId, TenantName, Version, new_job_id
 from schemas.import_spec import ImportSpec
 from schemas.layout import audience_prefix, s3_uri
+from schemas.manifest import ExportFormat, Manifest, ManifestFile
 from segmentation.rules.parser import parse_rule
 from segmentation.versions import VersionInfo
 from tests.fakes.catalog import migrated, without_fsync
 from tests.fakes.objects import InMemoryObjects
+from tests.fakes.workflow import InMemoryWorkflow
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
 
 ACME, BETA = TenantName("acme"), TenantName("beta")
 TENANTS: Final = (ACME, BETA)
@@ -41,7 +48,7 @@ CANARY: Final = "canary4711"
 """In every text that belongs to beta, and in nothing of acme."""
 ONLY_BETA: Final = f"-{CANARY}"
 """Ends the names of things that only beta has."""
-VIP, BUYERS, NIGHTLY = AudienceName("vip"), AudienceName("buyers"), "nightly"
+VIP, QUIET, BUYERS, NIGHTLY = AudienceName("vip"), AudienceName("quiet"), AudienceName("buyers"), "nightly"
 PARTITIONS: Final = 8
 AT_MS: Final = 1_795_000_000_000
 
@@ -52,6 +59,9 @@ def id_of(tenant: str, number: int) -> JobId:
 
 
 JOB, FAILED_JOB, DUPLICATE, EXPORT = 1, 2, 3, 4
+UPLOAD, LARGE_UPLOAD, DOWNLOAD, OPERATION = 5, 6, 7, 8
+CRM: Final = "crm"
+"""A bucket of the tenants, each of which has a place in it."""
 
 
 ICEBERG_TABLES: Final = """CREATE TABLE iceberg_tables (
@@ -67,8 +77,22 @@ class World:
 
     settings: Settings
     stores: Stores
+    objects: InMemoryObjects
+    workflow: InMemoryWorkflow
     tokens: dict[str, Token]
     principals: dict[str, JobId]
+
+    def reset(self) -> None:
+        """Take back all changes. What SQLAlchemy has compiled stays, which a new world must repeat."""
+        self.objects.contents, self.objects.times = dict(_objects().contents), dict(_objects().times)
+        self.workflow.forget()
+        file = self.settings.home / "catalog.db"
+        log = file.with_name("catalog.db-wal")
+        if log.exists() and log.stat().st_size:  # something was written since the file was put there
+            self.stores.database.close()
+            log.unlink(missing_ok=True)
+            file.with_name("catalog.db-shm").unlink(missing_ok=True)
+            file.write_bytes(_filled()[0])
 
     def caller(self, name: str) -> Caller:
         """The caller with a token."""
@@ -98,11 +122,17 @@ def make_world(folder: Path) -> World:
     content, tokens, principals = _filled()
     file = folder / "catalog.db"
     file.write_bytes(content)
-    settings = Settings(home=folder, catalog_url=Secret(f"sqlite:///{file}"))
-    stores, objects = Stores.of(settings), cast(ObjectStore, _lake())
-    histories = replace(stores.histories, objects=lambda: objects)
-    stores = replace(stores, histories=histories)
-    return World(settings=settings, stores=stores, tokens=dict(tokens), principals=dict(principals))
+    settings = Settings(home=folder, catalog_url=Secret(f"sqlite:///{file}"), s3_secret_key=Secret("secret"))
+    objects, workflow = InMemoryObjects(), InMemoryWorkflow()
+    objects.contents, objects.times = dict(_objects().contents), dict(_objects().times)
+    return World(
+        settings=settings,
+        stores=Stores.of(settings, objects=cast(ObjectStore, objects), workflow=lambda: cast("SFNClient", workflow)),
+        objects=objects,
+        workflow=workflow,
+        tokens=dict(tokens),
+        principals=dict(principals),
+    )
 
 
 def metadata_key(tenant: str, suffix: str = "") -> str:
@@ -112,9 +142,14 @@ def metadata_key(tenant: str, suffix: str = "") -> str:
 
 
 @cache
-def _lake() -> InMemoryObjects:
-    """Two versions of every audience."""
+def _objects() -> InMemoryObjects:
+    """Two versions of every audience; for each tenant a file in its place, an upload, and an export to fetch."""
     objects = InMemoryObjects()
+    for tenant in TENANTS:
+        mark = CANARY if tenant == BETA else "plain"
+        objects.put(CRM, f"{tenant}/vip.csv", mark.encode())
+        objects.put("staging", upload_of(tenant, UPLOAD).key, mark.encode())
+        objects.put("staging", download_key(tenant), manifest_of(tenant).encode())
     for tenant, suffix in ((ACME, ""), (BETA, ""), (BETA, ONLY_BETA)):
         objects.put("lake", metadata_key(tenant, suffix), json.dumps(_metadata(tenant)).encode())
     return objects
@@ -163,7 +198,14 @@ def _filled() -> tuple[bytes, dict[str, Token], dict[str, JobId]]:
         url = Secret(f"sqlite:///{folder / 'catalog.db'}")
         migrated(url)
         settings = Settings(home=folder, catalog_url=url)
-        world = World(settings=settings, stores=Stores.of(settings), tokens={}, principals={})
+        world = World(
+            settings=settings,
+            stores=Stores.of(settings),
+            objects=InMemoryObjects(),
+            workflow=InMemoryWorkflow(),
+            tokens={},
+            principals={},
+        )
         with without_fsync():
             _fill_world(world)
         world.stores.database.close()
@@ -209,7 +251,7 @@ def _fill(stores: Stores, tenant: TenantName) -> None:
 
 def _fill_named(stores: Stores, tenant: TenantName, suffix: str, number: int) -> None:
     mark = CANARY if tenant == BETA else "plain"
-    stores.audiences.add_tenant(tenant, AT_MS)
+    stores.audiences.add_tenant(tenant, AT_MS, places=(f"s3://{CRM}/{tenant}/", f"s3://{mark}/"))
     spec = ImportSpec(id_column=f"id_{mark}")
     name = AudienceName(VIP + suffix)
     audience = stores.audiences.create(tenant, name, new_id=id_of(tenant, number), now_ms=AT_MS, spec=spec)
@@ -239,6 +281,49 @@ def _fill_named(stores: Stores, tenant: TenantName, suffix: str, number: int) ->
     )
 
 
+def upload_of(tenant: TenantName, number: int) -> Upload:
+    """An upload that has arrived, or one in parts."""
+    mark, id_ = CANARY if tenant == BETA else "plain", id_of(tenant, number)
+    large = number == LARGE_UPLOAD
+    return Upload(
+        upload_id=id_,
+        tenant=tenant,
+        name=f"{mark}.csv",
+        content_type="text/csv",
+        size=6 * 2**30 if large else len(mark),
+        key=f"uploads/{tenant}/upload/{id_}/{mark}.csv",
+        multipart="parts" if large else None,
+        created_at_ms=AT_MS,
+    )
+
+
+def download_key(tenant: TenantName) -> str:
+    """Key of the manifest of an export to `download`."""
+    return f"download/{tenant}/{id_of(tenant, DOWNLOAD)}/manifest.json"
+
+
+def manifest_of(tenant: TenantName) -> Manifest:
+    """The manifest of an export of one file."""
+    mark, digest = CANARY if tenant == BETA else "plain", Digest(schema_id=RowSchema().schema_id, count=1)
+    return Manifest(
+        export=id_of(tenant, DOWNLOAD),
+        tenant=tenant,
+        audience=VIP,
+        version=1,
+        snapshot_id=1,
+        created_at="2026-11-28T00:00:00Z",
+        format=ExportFormat(format="parquet"),
+        schema=RowSchema(),
+        members=1,
+        digest=digest,
+        files=(
+            ManifestFile(
+                key=f"{mark}.parquet", rows=1, bytes=10, sha256="0" * 64, digest=digest, min=f"a{mark}", max=f"a{mark}"
+            ),
+        ),
+    )
+
+
 def _fill_jobs(stores: Stores, tenant: TenantName) -> None:
     mark = CANARY if tenant == BETA else "plain"
     audience = stores.audiences.get(tenant, VIP)
@@ -257,19 +342,43 @@ def _fill_jobs(stores: Stores, tenant: TenantName) -> None:
     stores.jobs.put_receipt(id_of(tenant, JOB), receipt)
     error = JobError(kind="user", code="EMPTY_FILE", message=f"{mark} has no rows", detail={})
     stores.jobs.fail(id_of(tenant, FAILED_JOB), error, now_ms=AT_MS + 1)
-    stores.exports.register(
-        NewExport(
-            job_id=id_of(tenant, EXPORT),
+    for number, to in ((EXPORT, f"s3://{mark}/out/"), (DOWNLOAD, s3_uri("staging", download_key(tenant)))):
+        stores.exports.register(
+            NewExport(
+                job_id=id_of(tenant, number),
+                tenant=tenant,
+                audience=VIP,
+                audience_id=audience.audience_id,
+                request={"to": to.removesuffix("/manifest.json")},
+                leases=(),
+                execution=None,
+                retry_of=None,
+                created_at_ms=AT_MS,
+            )
+        )
+    done = {"manifest": s3_uri("staging", download_key(tenant)), "rows": 1}
+    for state in ("WRITING", "FINISHING"):
+        stores.exports.move(id_of(tenant, DOWNLOAD), state, now_ms=AT_MS)
+    stores.exports.move(id_of(tenant, DOWNLOAD), "READY", now_ms=AT_MS, outcome=done)
+    stores.audiences.create(tenant, QUIET, new_id=id_of(tenant, 9), now_ms=AT_MS, spec=ImportSpec())
+    if tenant == BETA:
+        stores.audiences.create(
+            tenant, AudienceName(QUIET + ONLY_BETA), new_id=id_of(tenant, 16), now_ms=AT_MS, spec=ImportSpec()
+        )
+    stores.operations.add(
+        Operation(
+            operation_id=id_of(tenant, OPERATION),
             tenant=tenant,
-            audience=VIP,
+            kind="rollback",
             audience_id=audience.audience_id,
-            request={"to": f"s3://{mark}/out/"},
-            leases=(),
-            execution=None,
-            retry_of=None,
+            audience=VIP,
+            request={"version": 1, "reason": mark},
             created_at_ms=AT_MS,
         )
     )
+    stores.operations.finish(id_of(tenant, OPERATION), {"version": 2, "note": mark}, now_ms=AT_MS)
+    for number in (UPLOAD, LARGE_UPLOAD):
+        stores.uploads.add(upload_of(tenant, number), most_bytes=2**40)
 
 
 def _job(tenant: TenantName, number: int, mark: str, audience_id: JobId) -> NewJob:

@@ -20,6 +20,12 @@ class InMemoryWorkflow:
     away: bool = False
     answers: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
+    def forget(self) -> None:
+        """As if nothing had been started yet."""
+        for found in (self.statuses, self.causes, self.started, self.inputs, self.answers):
+            found.clear()
+        self.away = False
+
     def describe_execution(self, *, executionArn: str) -> dict[str, Any]:  # noqa: N803  # boto3's names
         self._reached()
         if executionArn not in self.statuses:

@@ -14,7 +14,8 @@ from connectors.kafka.worker_group import WorkerGroup
 from orchestration.context import Context
 from orchestration.control.liveness import STALL_MS, WorkerLiveness
 from orchestration.operations import wiring
-from orchestration.operations.segments import behind, create, read_rule
+from orchestration.operations.segment_lag import behind
+from orchestration.operations.segments import create, read_rule
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Settings
 from schemas.ids import Partition, TenantName

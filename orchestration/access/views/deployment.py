@@ -1,6 +1,6 @@
 """What a caller may see and do in the deployment as a whole."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from orchestration.access.authentication import Caller
@@ -10,9 +10,12 @@ from orchestration.access.guard import Note, View, reads, recorded
 from orchestration.access.new_tokens import make_token
 from orchestration.access.pages import Page, Record, page_of
 from orchestration.access.policy import DEPLOYMENT, Action, Role, Scope
+from orchestration.access.revisions import require_revision, revision_of
 from orchestration.access.stores import Stores
 from orchestration.access.tokens import Token
 from orchestration.catalog.access_records import Principal, PrincipalKind
+from orchestration.catalog.places import Places
+from orchestration.kinds.places import checked_place
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.errors import UserError
 from schemas.ids import JobId, TenantName, job_id, tenant_name
@@ -53,10 +56,10 @@ class DeploymentView(View):
 
     @recorded(Action.MANAGE_DEPLOYMENT, "tenants create")
     def create_tenant(self, note: Note, name: str) -> Record:
-        """Create a tenant; no effect on one that exists. Raises `UserError` BAD_NAME."""
+        """Create a tenant without places; no effect on one that exists. Raises `UserError` BAD_NAME."""
         note.object = name[:63]
         tenant = tenant_name(name)
-        self._stores.audiences.add_tenant(tenant, now_ms())
+        self._stores.audiences.add_tenant(tenant, now_ms(), places=())
         return {"tenant": tenant, "actions": sorted(self._caller.rights.in_tenant(TenantName(tenant)))}
 
     @reads(Action.MANAGE_DEPLOYMENT)
@@ -92,6 +95,29 @@ class DeploymentView(View):
         """Replace all roles in the deployment; as `TenantView.replace_grants`."""
         return replace_grants(self._stores, note, DEPLOYMENT, items, seen=seen)
 
+    @reads(Action.MANAGE_DEPLOYMENT)
+    def places(self) -> tuple[Record, str]:
+        """The places of all tenants, and their revision."""
+        record = _places_record(self._stores.places.all())
+        return record, revision_of(record, ("items",))
+
+    @recorded(Action.MANAGE_DEPLOYMENT, "places replace")
+    def replace_places(self, note: Note, wanted: Mapping[str, Sequence[str]], *, seen: str) -> tuple[Record, str]:
+        """Replace the places of all tenants; returns them and their revision. `seen`: the revision that was read.
+
+        Raises `UserError` STALE_ETAG, BAD_NAME, BAD_PLACE, UNKNOWN_TENANT.
+        """
+        note.object, note.arguments = "places", {name: list(places) for name, places in wanted.items()}
+        checked = {tenant_name(name): [checked_place(one) for one in places] for name, places in wanted.items()}
+
+        def check(present: Places) -> None:
+            note.before = _places_record(present)
+            require_revision(revision_of(note.before, ("items",)), seen)
+
+        _, after = self._stores.places.replace(checked, check)
+        note.after = _places_record(after)
+        return note.after, revision_of(note.after, ("items",))
+
     @reads(Action.OWN_ACCOUNT)
     def tokens(self, *, before: str | None = None, limit: int) -> Page:
         """The caller's own tokens, newest first."""
@@ -123,3 +149,7 @@ class DeploymentView(View):
         found = self._stores.tokens.revoke(job_id(id_), principal_id=own, now_ms=now_ms())
         note.after = token_record(found)
         return note.after
+
+
+def _places_record(found: Places) -> Record:
+    return {"items": [{"tenant": name, "places": list(places)} for name, places in found.items()]}

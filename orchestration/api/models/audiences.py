@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from orchestration.api.models.common import AT, JOB, Example, Id, Shape, Time, page_of
+from orchestration.api.models.submissions import AudienceName, ImportSettings
 
 
 class Audience(Shape):
@@ -24,6 +25,43 @@ class Audience(Shape):
         "retention": {"versions": 10, "days": 30},
         "created_at": AT,
     }
+
+
+class Retention(Shape):
+    """How many versions are kept, whatever their age, and up to which age all are. What is missing stays."""
+
+    versions: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    days: Annotated[int, Field(ge=0, le=100_000)] | None = None
+
+    def changes(self) -> dict[str, int]:
+        """What is given."""
+        return self.model_dump(exclude_none=True)
+
+
+class NewAudience(Shape):
+    """An audience without versions."""
+
+    audience: AudienceName
+    settings: ImportSettings = ImportSettings()
+    retention: Retention = Retention()
+    example: ClassVar[Example] = {"audience": "vip", "settings": {"id_column": "email"}, "retention": {"versions": 30}}
+
+
+class AudienceChange(Shape):
+    """Changes of an audience. `columns` of the settings replaces all; others that are missing or null stay."""
+
+    settings: ImportSettings = ImportSettings()
+    retention: Retention = Retention()
+    example: ClassVar[Example] = {"settings": {"mode": "append", "max_shrink_percent": 20.0}}
+
+
+class Pin(Shape):
+    """Whether a version is kept regardless of retention."""
+
+    audience: str
+    version: int
+    pinned: bool
+    example: ClassVar[Example] = {"audience": "vip", "version": 3, "pinned": True}
 
 
 class AudiencePage(Shape):

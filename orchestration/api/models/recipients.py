@@ -1,6 +1,8 @@
 """Recipients of notices."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from orchestration.api.models.common import Example, Shape
 
@@ -17,3 +19,11 @@ class Recipients(Shape):
 
     items: list[Recipient]
     example: ClassVar[Example] = {"items": [{"channel": "email", "address": "ops@acme.example"}]}
+
+
+class NewRecipients(Shape):
+    """All recipients: mail addresses, and URLs of webhooks (https)."""
+
+    email: Annotated[list[Annotated[str, Field(max_length=254)]], Field(max_length=50)]
+    webhook: Annotated[list[Annotated[str, Field(max_length=2000)]], Field(max_length=50)]
+    example: ClassVar[Example] = {"email": ["ops@acme.example"], "webhook": []}

@@ -3,14 +3,14 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Query
 from pydantic import AwareDatetime
 from starlette.requests import Request
 from starlette.responses import Response
 
 from orchestration.access.views.administration import AdministrationView
 from orchestration.api.answers import json_answer
-from orchestration.api.etags import etag, seen_revision
+from orchestration.api.etags import IfMatch, etag, seen_revision
 from orchestration.api.models import access as models
 from orchestration.api.models.common import GRAPHIC
 from orchestration.api.operation import operation
@@ -19,7 +19,6 @@ from orchestration.api.service import in_tenant
 from schemas.ids import JobId
 
 router = APIRouter(prefix="/tenants/{tenant}", tags=["access"])
-IfMatch = Annotated[str | None, Header(description="The ETag of the grants that were read.")]
 GRANT_PROBLEMS = (
     "NO_ETAG",
     "BAD_ETAG",

@@ -9,11 +9,12 @@ from starlette.responses import Response
 from orchestration.access.policy import DEPLOYMENT
 from orchestration.access.views.deployment import DeploymentView
 from orchestration.api.answers import json_answer
-from orchestration.api.etags import etag, seen_revision
+from orchestration.api.etags import IfMatch, etag, seen_revision
 from orchestration.api.models import access as models
-from orchestration.api.operation import operation
+from orchestration.api.models import places
+from orchestration.api.operation import OF_TAGS, operation
 from orchestration.api.paging import DEFAULT_LIMIT, Cursor, Limit, page_answer, start
-from orchestration.api.routes.administration import GRANT_PROBLEMS, TOKEN_PROBLEMS, IfMatch
+from orchestration.api.routes.administration import GRANT_PROBLEMS, TOKEN_PROBLEMS
 from orchestration.api.service import in_deployment, service_of
 from schemas.ids import JobId
 
@@ -79,6 +80,33 @@ async def replace_deployment_grants(request: Request, body: models.WantedGrants,
     seen = seen_revision(if_match)
     items = [(JobId(one.principal), one.roles) for one in body.items]
     record, revision = await in_deployment(request, lambda view: view.replace_grants(items, seen=seen))
+    return json_answer(record, headers={"ETag": etag(revision)})
+
+
+@router.get("/places", **operation(DeploymentView.places, places.Places, headers=["ETag"]))
+async def get_places(request: Request) -> Response:
+    """The places of all tenants: what they may name beyond their own."""
+    record, revision = await in_deployment(request, lambda view: view.places())
+    return json_answer(record, headers={"ETag": etag(revision)})
+
+
+@router.put(
+    "/places",
+    **operation(
+        DeploymentView.replace_places,
+        places.Places,
+        *OF_TAGS,
+        "BAD_NAME",
+        "BAD_PLACE",
+        "UNKNOWN_TENANT",
+        "BAD_BODY",
+        headers=["ETag"],
+    ),
+)
+async def replace_places(request: Request, body: places.Places, if_match: IfMatch = None) -> Response:
+    """Replace the places of all tenants. Jobs that run keep theirs; retries and scheduled runs do not."""
+    seen, wanted = seen_revision(if_match), {one.tenant: one.places for one in body.items}
+    record, revision = await in_deployment(request, lambda view: view.replace_places(wanted, seen=seen))
     return json_answer(record, headers={"ETag": etag(revision)})
 
 

@@ -21,3 +21,27 @@ router = APIRouter(prefix="/tenants/{tenant}", tags=["recipients"])
 async def list_recipients(request: Request, tenant: str, audience: Named = None) -> Response:
     """Who is notified about an audience, or about all audiences of the tenant."""
     return items_answer(await in_tenant(request, RecipientsView, tenant, lambda view: view.recipients(audience)))
+
+
+@router.put(
+    "/recipients",
+    **operation(
+        RecipientsView.replace_recipients,
+        models.Recipients,
+        "UNKNOWN_AUDIENCE",
+        "BAD_NAME",
+        "BAD_RECIPIENT",
+        "BAD_BODY",
+    ),
+)
+async def replace_recipients(
+    request: Request, tenant: str, body: models.NewRecipients, audience: Named = None
+) -> Response:
+    """Replace who is notified about an audience, or about all audiences of the tenant."""
+    changed = await in_tenant(
+        request,
+        RecipientsView,
+        tenant,
+        lambda view: view.replace_recipients(audience, emails=body.email, webhooks=body.webhook),
+    )
+    return items_answer(changed)

@@ -3,13 +3,15 @@
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.audit import AuditTrail
 from orchestration.catalog.auditing import record
+from orchestration.catalog.places import PlaceStore
 from orchestration.catalog.records import JobError, Lease, NewExport
 from orchestration.catalog.references import ref_of
-from orchestration.kinds.export.destinations import check_request
+from orchestration.kinds.export.addresses import check_request
 from orchestration.kinds.export.recurring import resolve_scheduled
 from orchestration.kinds.export.request import ExportRequest, read_export
 from orchestration.kinds.export.shapes import pinned_shape
 from orchestration.kinds.export.versions import resolve_version
+from orchestration.kinds.places import Reach
 from orchestration.kinds.records import NOT_OWNER, ExportRecords, View
 from orchestration.platform.clock import now_ms
 from schemas.errors import UserError
@@ -25,6 +27,7 @@ def register_export(
     audiences: AudienceStore,
     versions: VersionStore,
     audit: AuditTrail,
+    places: PlaceStore,
 ) -> View:
     """Register the export that an event asks for; returns the view of the one that continues in this execution.
 
@@ -38,6 +41,9 @@ def register_export(
         return records.view(records.exports.get(request), state=NOT_OWNER)
     refused = None
     try:
+        tenant = tenant_name(request.tenant)
+        reach = Reach(tenant=tenant, places=places.of(tenant), settings=records.settings)
+        reach.require_destination(request.to, request.profile)
         new = _new_export(audiences, versions, request, execution)
     except UserError as exc:
         new, refused = _refused_export(request, execution), JobError.of(exc)

@@ -5,12 +5,11 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
-from connectors.sinks.exporting import TARGET_BYTES
 from orchestration.kinds.strict_input import as_id, as_mapping, as_number, as_text, bad_event
 from schemas.errors import UserError
 from schemas.export_shape import ExportShape
 from schemas.ids import JobId
-from schemas.manifest import ExportFormat
+from schemas.manifest import TARGET_BYTES, ExportFormat
 
 TO_MAX: Final = 2048
 

@@ -17,7 +17,8 @@ from connectors.sinks.kafka_topic import open_topic, partitions_of
 from connectors.sinks.selected_rows import selected_rows
 from connectors.sinks.selection import Group
 from connectors.sinks.stages import Stages
-from connectors.sinks.topic_export import SCHEME, ExportAttempt, GroupSent, TopicExport, topic_of, totals
+from connectors.sinks.topic_addresses import SCHEME, topic_of
+from connectors.sinks.topic_export import ExportAttempt, GroupSent, TopicExport, totals
 from connectors.storage.access import S3Access
 from connectors.storage.duck import DuckLimits
 from orchestration.catalog.exports import ExportStore

@@ -17,11 +17,12 @@ import pytest
 from connectors.lake.store import IcebergVersionStore
 from connectors.sinks import comparing
 from connectors.sinks import selected_rows as taking
-from connectors.sinks.checking import Difference, check, import_spec
+from connectors.sinks.checking import Difference, check
 from connectors.sinks.comparing import compare
 from connectors.sinks.destinations import destination
 from connectors.sinks.exporting import ExportOrder, GroupWritten, export, finish, require_free, write_group
 from connectors.sinks.local_folder import LocalFolder
+from connectors.sinks.reading_back import import_spec
 from connectors.sinks.receiving import read_manifest
 from connectors.sinks.selected_rows import selected_rows
 from connectors.sinks.selection import PinnedVersion, delta_groups, full_groups

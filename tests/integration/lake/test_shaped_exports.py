@@ -14,10 +14,10 @@ import pytest
 
 from connectors.lake.store import IcebergVersionStore
 from connectors.sinks import exporting
-from connectors.sinks.checking import import_spec
 from connectors.sinks.destinations import destination
 from connectors.sinks.export_files import write_files
 from connectors.sinks.exporting import ExportOrder, GroupWritten, finish, write_group
+from connectors.sinks.reading_back import import_spec
 from connectors.sinks.selection import PinnedVersion, Selection, full_groups
 from connectors.sinks.shaping import Attributes, Shape, Suppression
 from connectors.storage.access import S3Access

@@ -23,7 +23,8 @@ from connectors.kafka.logon import librdkafka_config
 from connectors.publishing import producer
 from connectors.publishing.ports import TopicLog
 from connectors.sinks.kafka_topic import abort, end, open_topic, partitions_of, send_group, start
-from connectors.sinks.topic_export import topic_of, totals
+from connectors.sinks.topic_addresses import topic_of
+from connectors.sinks.topic_export import totals
 from orchestration.platform.settings import Settings
 from schemas.arrow import arrow_schema
 from schemas.codec import CODEC

@@ -10,7 +10,8 @@ import pytest
 
 from connectors.publishing.ports import Delivery
 from connectors.sinks.kafka_topic import REFUSED_BY_TOPIC, abort, end, partitions_of, send_group, start
-from connectors.sinks.topic_export import GroupSent, topic_of, totals
+from connectors.sinks.topic_addresses import topic_of
+from connectors.sinks.topic_export import GroupSent, totals
 from schemas.arrow import arrow_schema
 from schemas.codec import CODEC
 from schemas.digest import Digest

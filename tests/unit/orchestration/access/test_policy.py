@@ -24,7 +24,7 @@ from tests.packages import modules_of
 
 ROOT = Path(__file__).parents[4]
 ACME, BETA = TenantName("acme"), TenantName("beta")
-LATER = {Action.READ_USERS, Action.WRITE_SEGMENTS, Action.RUN_JOBS, Action.READ_DEPLOYMENT}
+LATER = {Action.READ_USERS, Action.READ_DEPLOYMENT}
 """Actions whose views come with writes and readers."""
 
 
@@ -71,7 +71,7 @@ def test_a_deployment_administrator_may_take_every_action_in_every_tenant_and_an
 
 def test_roles_add_up_in_their_tenant_and_reach_no_other() -> None:
     rights = Rights.of([(ACME, "analyst"), (ACME, "operator")])
-    assert rights.in_tenant(ACME) >= {Action.WRITE_SEGMENTS, Action.RUN_JOBS}
+    assert rights.in_tenant(ACME) >= {Action.WRITE_SEGMENTS}
     assert Action.MANAGE_AUDIENCES not in rights.in_tenant(ACME)
     assert rights.in_tenant(BETA) == frozenset()
     assert rights.deployment == {Action.OWN_ACCOUNT}

@@ -19,7 +19,7 @@ from orchestration.catalog.audit import AuditEntry
 from orchestration.notifications.recipients import Recipient
 from schemas.errors import RetriableError, UserError
 from schemas.ids import AudienceName, Version
-from tests.fakes.tenants import ACME, BETA, CANARY, DUPLICATE, EXPORT, FAILED_JOB, JOB, World, id_of
+from tests.fakes.tenants import ACME, BETA, CANARY, DOWNLOAD, DUPLICATE, EXPORT, FAILED_JOB, JOB, World, id_of
 
 
 class Everything(JobsView, AudiencesView, SegmentsView, SchedulesView, RecipientsView, AdministrationView):
@@ -65,8 +65,9 @@ def test_a_role_that_does_not_allow_an_action_is_told_which_roles_do(world: Worl
 
 def test_jobs_of_all_kinds_of_the_tenant_come_newest_first_in_pages(world: World) -> None:
     view = tenant(world, "acme-viewer")
-    first = view.jobs(limit=2)
-    assert [item.get("job") or item["export"] for item in first.items] == [id_of(ACME, EXPORT), id_of(ACME, FAILED_JOB)]
+    first = view.jobs(limit=3)
+    newest = [id_of(ACME, number) for number in (DOWNLOAD, EXPORT, FAILED_JOB)]
+    assert [item.get("job") or item["export"] for item in first.items] == newest
     rest = view.jobs(before=first.next, limit=2)
     assert [item["job"] for item in rest.items] == [id_of(ACME, JOB)]
     assert rest.next is None
@@ -74,7 +75,7 @@ def test_jobs_of_all_kinds_of_the_tenant_come_newest_first_in_pages(world: World
 
 
 def test_a_page_that_ends_exactly_at_the_end_has_no_next(world: World) -> None:
-    assert tenant(world, "acme-viewer").jobs(limit=3).next is None
+    assert tenant(world, "acme-viewer").jobs(limit=4).next is None
 
 
 def test_a_duplicate_shows_its_original(world: World) -> None:
@@ -135,7 +136,7 @@ def test_only_those_who_manage_audiences_see_who_was_notified(world: World, numb
 
 def test_everything_else_of_a_tenant_is_read_by_name(world: World) -> None:
     view = tenant(world, "acme-engineer")
-    assert [item["audience"] for item in view.audiences(limit=9).items] == ["vip"]
+    assert [item["audience"] for item in view.audiences(limit=9).items] == ["quiet", "vip"]
     assert view.audience("vip")["spec"]["id_column"] == "id_plain"
     assert view.segments(limit=9).items[0]["rule"] == view.segment("buyers")["rule"] == 'ever("plain")'
     assert [version["rule_version"] for version in view.segment_versions("buyers")] == [1]

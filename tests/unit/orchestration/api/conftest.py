@@ -1,6 +1,4 @@
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -18,24 +16,18 @@ def _no_fsync() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def opened(folder: Path) -> Iterator[tuple[World, AsgiClient]]:
-    """A world in a new folder, and a client of its service."""
-    folder.mkdir(parents=True)
-    made = make_world(folder)
-    service = Service(stores=made.stores, hosts=frozenset({"127.0.0.1"}), budget=Budget(burst=10**6))
-    client = AsgiClient(application(service))
-    yield made, client
-    client.close()
-    service.calls.close()
+@pytest.fixture(scope="package")
+def _shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    made = make_world(tmp_path_factory.mktemp("world"))
+    yield made
     made.stores.database.close()
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = make_world(tmp_path)
-    yield made
-    made.stores.database.close()
+def world(_shared_world: World) -> World:
+    """The one world of the process, without the changes of earlier tests."""
+    _shared_world.reset()
+    return _shared_world
 
 
 @pytest.fixture

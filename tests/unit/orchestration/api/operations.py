@@ -1,5 +1,6 @@
 """How each operation of the OpenAPI document is called, for the tests that go through all of them."""
 
+import itertools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -8,11 +9,33 @@ from typing import Any, Final
 
 from orchestration.access.grants import revision
 from orchestration.access.policy import DEPLOYMENT
+from orchestration.access.revisions import AUDIENCE, SCHEDULE, SEGMENT, revision_of
 from orchestration.api.etags import etag
+from orchestration.operations.audiences import audience_record
+from orchestration.operations.schedule_records import schedule_record
+from schemas.ids import AudienceName, TenantName
 from tests.fakes.asgi import Answer, AsgiClient
-from tests.fakes.tenants import BUYERS, JOB, NIGHTLY, ONLY_BETA, VIP, World, id_of
+from tests.fakes.tenants import (
+    BUYERS,
+    CRM,
+    DOWNLOAD,
+    FAILED_JOB,
+    JOB,
+    LARGE_UPLOAD,
+    NIGHTLY,
+    ONLY_BETA,
+    OPERATION,
+    QUIET,
+    UPLOAD,
+    VIP,
+    World,
+    id_of,
+)
 
 DOCUMENT: Final[dict[str, Any]] = json.loads((Path(__file__).parents[4] / "docs" / "openapi.json").read_text())
+
+
+_KEYS: Final = itertools.count()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +111,52 @@ class Row:
 
 
 JOBS: Final = Row(values={"job": _job}, foreign={"job": lambda _: id_of("beta", JOB)})
-SEGMENT: Final = Row(values={"segment": lambda _: BUYERS}, foreign={"segment": lambda _: BUYERS + ONLY_BETA})
+
+
+def _numbered(name: str, number: int, **given: Any) -> Row:
+    """A row of an operation on the thing `number` of a tenant."""
+    return Row(
+        values={name: lambda call: id_of(call.tenant, number)},
+        foreign={name: lambda _: id_of("beta", number)},
+        **given,
+    )
+
+
+def _named(name: str, value: str, **given: Any) -> Row:
+    """A row of an operation on a thing that both tenants have, and beta one more of."""
+    return Row(values={name: lambda _: value}, foreign={name: lambda _: value + ONLY_BETA}, **given)
+
+
+def _tag(record: Mapping[str, Any], members: tuple[str, ...]) -> Mapping[str, str]:
+    return {"If-Match": etag(revision_of(record, members))}
+
+
+def _places(call: Call) -> Mapping[str, str]:
+    found = call.world.stores.places.all()
+    return _tag({"items": [{"tenant": name, "places": list(of)} for name, of in found.items()]}, ("items",))
+
+
+def _audience(call: Call, name: AudienceName = VIP) -> Mapping[str, str]:
+    return _tag(audience_record(call.world.stores.audiences.get(TenantName(call.tenant), name)), AUDIENCE)
+
+
+def _segment(call: Call) -> Mapping[str, str]:
+    found = call.world.stores.segments.overview(TenantName(call.tenant), BUYERS).segment
+    record = {"segment_id": found.segment_id, "state": found.state, "rule_version": found.rule_version}
+    return _tag(record, SEGMENT)
+
+
+def _schedule(call: Call) -> Mapping[str, str]:
+    stores = call.world.stores
+    found = stores.schedules.get(TenantName(call.tenant), NIGHTLY)
+    return _tag(schedule_record(stores.jobs, stores.exports, found), SCHEDULE)
+
+
+def _key(_: Call) -> Mapping[str, str]:
+    return {"Idempotency-Key": f"key {next(_KEYS)}"}
+
+
+A_SEGMENT: Final = Row(values={"segment": lambda _: BUYERS}, foreign={"segment": lambda _: BUYERS + ONLY_BETA})
 TOKEN: Final = Row(
     values={"token": _token_in_tenant}, foreign={"token": lambda world: world.tokens["beta-viewer"].token_id}
 )
@@ -118,6 +186,53 @@ ROWS: Final[Mapping[str, Row]] = {
     "get_job": JOBS,
     "get_receipt": JOBS,
     "get_rejects": JOBS,
+    "start_import": Row(
+        body=lambda call: {"audience": VIP, "source": f"s3://{CRM}/{call.tenant}/vip.csv"}, headers=_key
+    ),
+    "start_export": Row(body=lambda _: {"audience": VIP, "to": "download"}, headers=_key),
+    "list_export_files": _numbered("export", DOWNLOAD),
+    "cancel_job": JOBS,
+    "retry_job": _numbered("job", FAILED_JOB, body=lambda _: {"force": True}, headers=_key),
+    "create_upload": Row(body=lambda _: {"name": "a.csv", "size": 3, "content_type": "text/csv"}, headers=_key),
+    "get_places": Row(),
+    "replace_places": Row(
+        body=lambda _: {"items": [{"tenant": "acme", "places": ["s3://crm/acme/"]}]}, headers=_places
+    ),
+    "create_audience": Row(body=lambda _: {"audience": "new"}),
+    "configure_audience": _named("audience", VIP, body=lambda _: {"retention": {"versions": 5}}, headers=_audience),
+    "roll_back": _named("audience", VIP, body=lambda _: {"version": 1}, headers=_key),
+    "expire_versions": _named("audience", VIP, body=lambda _: {"versions": 1}, headers=_key),
+    "rename_audience": _named(
+        "audience", VIP, body=lambda _: {"audience": "gold"}, headers=lambda call: {**_audience(call), **_key(call)}
+    ),
+    "delete_audience": _named("audience", QUIET, headers=lambda call: _audience(call, QUIET)),
+    "get_operation": _numbered("operation", OPERATION),
+    "pin_version": Row(
+        values={"audience": lambda _: VIP, "version": lambda _: "1"}, foreign={"audience": lambda _: VIP + ONLY_BETA}
+    ),
+    "unpin_version": Row(
+        values={"audience": lambda _: VIP, "version": lambda _: "1"}, foreign={"audience": lambda _: VIP + ONLY_BETA}
+    ),
+    "create_segment": Row(body=lambda _: {"segment": "new", "rule": 'ever("x")'}),
+    "edit_segment": _named("segment", BUYERS, body=lambda _: {"rule": 'never("x")'}, headers=_segment),
+    "delete_segment": _named("segment", BUYERS, headers=_segment),
+    "change_segment_state": _named("segment", BUYERS, body=lambda _: {"state": "paused"}),
+    "snapshot_segment": _named("segment", BUYERS, body=lambda _: {}, headers=_key),
+    "create_schedule": Row(
+        body=lambda call: {
+            "name": "new",
+            "expression": "rate(1 day)",
+            "import": {"audience": VIP, "source": f"s3://{CRM}/{call.tenant}/vip.csv"},
+        }
+    ),
+    "change_schedule": _named("schedule", NIGHTLY, body=lambda _: {"enabled": False}, headers=_schedule),
+    "delete_schedule": _named("schedule", NIGHTLY, headers=_schedule),
+    "run_schedule": _named("schedule", NIGHTLY, headers=_key),
+    "replace_recipients": Row(body=lambda _: {"email": ["x@y.example"], "webhook": []}),
+    "get_upload": _numbered("upload", UPLOAD),
+    "delete_upload": _numbered("upload", UPLOAD),
+    "presign_parts": _numbered("upload", LARGE_UPLOAD, body=lambda _: {"parts": [1, 2]}),
+    "complete_upload": _numbered("upload", UPLOAD),
     "list_audiences": Row(),
     "get_audience": Row(values={"audience": lambda _: VIP}, foreign={"audience": lambda _: VIP + ONLY_BETA}),
     "list_versions": Row(values={"audience": lambda _: VIP}, foreign={"audience": lambda _: VIP + ONLY_BETA}),
@@ -125,8 +240,8 @@ ROWS: Final[Mapping[str, Row]] = {
         values={"audience": lambda _: VIP, "version": lambda _: "1"}, foreign={"audience": lambda _: VIP + ONLY_BETA}
     ),
     "list_segments": Row(),
-    "get_segment": SEGMENT,
-    "list_rule_versions": SEGMENT,
+    "get_segment": A_SEGMENT,
+    "list_rule_versions": A_SEGMENT,
     "list_schedules": Row(),
     "get_schedule": Row(values={"schedule": lambda _: NIGHTLY}, foreign={"schedule": lambda _: NIGHTLY + ONLY_BETA}),
     "list_recipients": Row(),

@@ -7,7 +7,7 @@ import pytest
 from orchestration.access.policy import DEPLOYMENT
 from schemas.errors import RetriableError
 from tests.fakes.asgi import AsgiClient
-from tests.fakes.tenants import ACME, EXPORT, FAILED_JOB, JOB, World, id_of
+from tests.fakes.tenants import ACME, DOWNLOAD, EXPORT, FAILED_JOB, JOB, World, id_of
 
 JOBS = "/v1/tenants/acme/jobs"
 NESTED = "[" * 100_000
@@ -26,17 +26,17 @@ def test_a_list_goes_on_at_its_cursor_until_next_is_null(client: AsgiClient, tok
         if page["next"] is None:
             break
         query = {"limit": 1, "cursor": page["next"]}
-    assert ids == [id_of(ACME, number) for number in (EXPORT, FAILED_JOB, JOB)]
+    assert ids == [id_of(ACME, number) for number in (DOWNLOAD, EXPORT, FAILED_JOB, JOB)]
 
 
 def test_filters_of_jobs_are_kinds_states_and_an_audience(client: AsgiClient, token: str) -> None:
     def found(**query: Any) -> int:
         return len(client.get(JOBS, token=token, query=query).json["items"])
 
-    assert found(kind="export") == 1
-    assert found(kind=["export", "audience"]) == 3
+    assert found(kind="export") == 2
+    assert found(kind=["export", "audience"]) == 4
     assert found(state="failed") == 1
-    assert found(audience="vip") == 3
+    assert found(audience="vip") == 4
     assert found(audience="gold") == 0
     assert client.get(JOBS, token=token, query={"state": "ASLEEP"}).json["code"] == "UNKNOWN_STATE"
 

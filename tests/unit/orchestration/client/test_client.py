@@ -15,7 +15,7 @@ from orchestration.client.client import Client
 from orchestration.client.errors import ApiError
 from orchestration.client.transport import Answer
 from tests.fakes.asgi import AsgiClient, AsgiTransport
-from tests.fakes.tenants import ACME, EXPORT, FAILED_JOB, JOB, World, id_of
+from tests.fakes.tenants import ACME, DOWNLOAD, EXPORT, FAILED_JOB, JOB, LARGE_UPLOAD, UPLOAD, World, id_of
 from tests.unit.orchestration.api.operations import DOCUMENT, OPERATIONS
 
 URL = "http://127.0.0.1:18480"
@@ -60,6 +60,36 @@ def test_every_operation_has_a_method(world: World, transport: AsgiTransport) ->
         own.revoke_token(made["token"], tenant=ACME),
         *own.audit(ACME, limit=3),
         own.replace_grants(ACME, {world.principals["acme-admin"]: ["admin"]}, etag=grants["etag"]),
+        own.start_import(ACME, audience="vip", source="s3://crm/acme/vip.csv"),
+        own.start_export(ACME, audience="vip", to="download"),
+        own.export_files(ACME, id_of(ACME, DOWNLOAD)),
+        own.cancel(ACME, job),
+        own.retry(ACME, id_of(ACME, FAILED_JOB), force=True),
+        own.create_upload(ACME, "a.csv", 3, content_type="text/csv"),
+        own.upload(ACME, id_of(ACME, UPLOAD)),
+        own.complete_upload(ACME, id_of(ACME, UPLOAD)),
+        own.upload_parts(ACME, id_of(ACME, LARGE_UPLOAD), [1]),
+        own.delete_upload(ACME, id_of(ACME, UPLOAD)),
+        tagged := own.create_audience(ACME, "gold", retention={"versions": 5}),
+        own.configure_audience(ACME, "gold", etag=tagged[1], settings={"mode": "append"}),
+        own.pin_version(ACME, "vip", 1),
+        own.unpin_version(ACME, "vip", 1),
+        rolled := own.roll_back(ACME, "vip", 1),
+        own.operation(ACME, rolled["operation"]),
+        own.expire_versions(ACME, "vip", versions=1),
+        own.rename_audience(ACME, "gold", "silver", etag=own.audience_with_etag(ACME, "gold")[1]),
+        own.delete_audience(ACME, "gold", etag=own.audience_with_etag(ACME, "gold")[1]),
+        tagged := own.create_segment(ACME, "gone", 'ever("x")'),
+        own.edit_segment(ACME, "gone", 'never("x")', etag=tagged[1]),
+        own.snapshot_segment(ACME, "gone"),
+        tagged := own.change_segment_state(ACME, "gone", "paused"),
+        own.delete_segment(ACME, "gone", etag=tagged[1]),
+        tagged := own.create_schedule(ACME, "soon", "rate(1 day)", snapshot={"segment": "buyers"}),
+        own.run_schedule(ACME, "soon"),
+        tagged := own.change_schedule(ACME, "soon", enabled=False, etag=tagged[1]),
+        own.delete_schedule(ACME, "soon", etag=tagged[1]),
+        own.replace_recipients(ACME, email=["x@y.example"], webhook=[]),
+        admin.replace_places({ACME: ["s3://crm/acme"]}, etag=admin.places()[1]),
         admin.create_tenant("new"),
         *admin.principals(),
         admin.create_principal("ann", kind="person"),
@@ -91,10 +121,15 @@ def test_a_list_is_fetched_page_by_page_as_it_is_read(
     assert transport.sent == []
     next(jobs)
     assert len(transport.sent) == 1
-    assert [job["job"] for job in jobs] == [id_of(ACME, FAILED_JOB), id_of(ACME, JOB)]
-    assert len(transport.sent) == 3
+    assert [job.get("job") or job["export"] for job in jobs] == [
+        id_of(ACME, number) for number in (EXPORT, FAILED_JOB, JOB)
+    ]
+    assert len(transport.sent) == 4
     assert len(list(muster(world, transport).jobs(ACME, limit=2))) == 2
-    assert [job["export"] for job in muster(world, transport).jobs(ACME, kind=["export"])] == [id_of(ACME, EXPORT)]
+    assert [job["export"] for job in muster(world, transport).jobs(ACME, kind=["export"])] == [
+        id_of(ACME, DOWNLOAD),
+        id_of(ACME, EXPORT),
+    ]
 
 
 @pytest.mark.parametrize("name", ["../../beta/jobs", "a/b", "a?b", "a#b", "a b", "ä"])

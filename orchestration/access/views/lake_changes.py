@@ -1,0 +1,141 @@
+"""Changes of audiences in the lake: operations, which the control plane carries out within seconds."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from orchestration.access.guard import Note, reads, recorded
+from orchestration.access.pages import Record
+from orchestration.access.policy import Action
+from orchestration.access.repeats import RequestKey, once
+from orchestration.access.revisions import AUDIENCE, require_revision, revision_of
+from orchestration.access.views.tenant import TenantView
+from orchestration.catalog.idempotency import Claim
+from orchestration.catalog.operations import Operation, OperationKind
+from orchestration.catalog.records import Audience
+from orchestration.catalog.references import ref_of
+from orchestration.operations import audiences as operations
+from orchestration.operations.audiences import audience_record
+from orchestration.platform.clock import fresh_id, iso, now_ms
+from schemas.ids import JobId, Version, audience_name, job_id
+
+
+class LakeChangesView(TenantView):
+    """Operations as one caller may start and see them."""
+
+    @recorded(Action.RUN_JOBS, "audiences rollback")
+    def rollback(self, note: Note, name: str, *, version: int, reason: str, key: RequestKey) -> Record:
+        """Publish the members of an older version as a new version.
+
+        Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, NO_SUCH_VERSION, and as `once`; `RetriableError`
+        LAKE_UNAVAILABLE, S3_UNAVAILABLE.
+        """
+
+        def check(audience: Audience) -> None:
+            self._stores.histories.version(ref_of(audience), Version(version))
+
+        return self._start(note, key, "rollback", name, {"version": version, "reason": reason}, check)
+
+    @recorded(Action.MANAGE_AUDIENCES, "audiences expire")
+    def expire(self, note: Note, name: str, *, versions: int | None, days: int | None, key: RequestKey) -> Record:
+        """Expire old versions by the audience's retention, or by the given numbers.
+
+        Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, BAD_RETENTION, and as `once`.
+        """
+        changes = {name: n for name, n in (("versions", versions), ("days", days)) if n is not None}
+
+        def check(audience: Audience) -> None:
+            operations.changed_retention(audience.retention, changes)
+
+        return self._start(note, key, "expire", name, {"versions": versions, "days": days}, check)
+
+    @recorded(Action.MANAGE_AUDIENCES, "audiences rename")
+    def rename(self, note: Note, name: str, *, new_name: str, seen: str, key: RequestKey) -> Record:
+        """Rename an audience. `seen`: the revision that was read.
+
+        Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, STALE_ETAG, AUDIENCE_EXISTS, NAME_TAKEN, AUDIENCE_IN_USE, and as
+        `once`.
+        """
+        stores = self._stores
+
+        def check(audience: Audience) -> None:
+            _require_seen(audience, seen)
+            wanted = audience_name(new_name)
+            operations.check_rename(audience, wanted, audiences=stores.audiences, segments=stores.segment_changes)
+
+        return self._start(note, key, "rename", name, {"audience": new_name}, check)
+
+    @recorded(Action.MANAGE_AUDIENCES, "audiences delete")
+    def delete(self, note: Note, name: str, *, seen: str) -> Record:
+        """Delete an audience with all its versions. `seen`: the revision that was read.
+
+        Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, STALE_ETAG, AUDIENCE_BUSY, AUDIENCE_IN_USE.
+        """
+        note.object = name[:63]
+        audience = self._find(name)
+        _require_seen(audience, seen)
+        operations.check_delete(audience, jobs=self._stores.jobs, segments=self._stores.segment_changes)
+        return operation_record(self._add(fresh_id(), now_ms(), "delete", audience, {}))
+
+    @reads(Action.READ)
+    def operation(self, id_: str) -> Record:
+        """An operation. Raises `UserError` BAD_JOB_ID, UNKNOWN_OPERATION."""
+        return operation_record(self._stores.operations.get(self._name, job_id(id_)))
+
+    def _find(self, name: str) -> Audience:
+        return self._stores.audiences.get(self._name, audience_name(name))
+
+    def _start(
+        self,
+        note: Note,
+        key: RequestKey,
+        kind: OperationKind,
+        name: str,
+        request: Mapping[str, Any],
+        check: Callable[[Audience], None],
+    ) -> Record:
+        note.object, note.arguments = name[:63], request
+
+        def start(claim: Claim) -> Record:
+            audience = self._find(name)
+            check(audience)
+            return operation_record(self._add(claim.job_id, claim.at_ms, kind, audience, request))
+
+        value = once(self._stores, self._caller, self._name, key, start)
+        note.job_id = value["operation"]
+        return value
+
+    def _add(
+        self, operation_id: JobId, at_ms: int, kind: OperationKind, audience: Audience, request: Mapping[str, Any]
+    ) -> Operation:
+        new = Operation(
+            operation_id=operation_id,
+            tenant=self._name,
+            kind=kind,
+            audience_id=audience.audience_id,
+            audience=audience.name,
+            request=request,
+            created_at_ms=at_ms,
+        )
+        self._stores.operations.add(new)
+        return new
+
+
+def operation_record(one: Operation) -> Record:
+    """An operation as plain JSON data."""
+    error = None
+    if one.error is not None:
+        error = {name: one.error[name] for name in ("kind", "code", "message", "detail")}
+    return {
+        "operation": one.operation_id,
+        "kind": one.kind,
+        "audience": one.audience,
+        "state": one.state,
+        "result": one.result,
+        "error": error,
+        "created_at": iso(one.created_at_ms),
+        "finished_at": None if one.finished_at_ms is None else iso(one.finished_at_ms),
+    }
+
+
+def _require_seen(audience: Audience, seen: str) -> None:
+    require_revision(revision_of(audience_record(audience), AUDIENCE), seen)

@@ -1,0 +1,154 @@
+"""Changes of schedules, and runs that are started by hand."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from orchestration.access.guard import Note, recorded
+from orchestration.access.pages import Record
+from orchestration.access.policy import Action
+from orchestration.access.repeats import RequestKey, once
+from orchestration.access.revisions import SCHEDULE, require_revision, revision_of
+from orchestration.access.views.tenant import TenantView
+from orchestration.catalog.idempotency import Claim
+from orchestration.catalog.schedules import Schedule
+from orchestration.kinds.export.request import ExportRequest
+from orchestration.kinds.places import Reach
+from orchestration.kinds.snapshot.request import SnapshotRequest
+from orchestration.operations import schedules as operations
+from orchestration.operations.import_orders import ImportOrder
+from orchestration.operations.schedule_records import schedule_record
+from orchestration.operations.snapshots import default_audience
+from orchestration.operations.submit import source_of
+from orchestration.platform.clock import fresh_id, now_ms
+from schemas.errors import UserError
+from schemas.ids import schedule_name
+
+ANY_UPLOAD: Final = "an upload is gone after its import: schedule an object in a place of the tenant"
+
+
+class ScheduleChangesView(TenantView):
+    """Schedules as one caller may change them."""
+
+    @recorded(Action.RUN_JOBS, "schedules create")
+    def create_schedule(
+        self, note: Note, name: str, *, expression: str, timezone: str, given: Mapping[str, Mapping[str, Any]]
+    ) -> Record:
+        """Create a schedule. `given` has the request of its one kind: an `ImportOrder`, an export, or a snapshot.
+
+        Raises `UserError` as `operations.schedules` does, BAD_SOURCE, BAD_DESTINATION.
+        """
+        note.object, note.arguments = name[:63], {"expression": expression, "timezone": timezone, **given}
+        ((kind, request),) = given.items()
+        create = {"import": self._import, "export": self._export, "snapshot": self._snapshot}[kind]
+        note.after = self._record(create(name, request, {"expression": expression, "timezone": timezone}))
+        return note.after
+
+    @recorded(Action.RUN_JOBS, "schedules change")
+    def change_schedule(self, note: Note, name: str, *, enabled: bool, seen: str) -> Record:
+        """Pause or resume a schedule; missed runs are not made up for. `seen`: the revision that was read.
+
+        Raises `UserError` BAD_NAME, UNKNOWN_SCHEDULE, STALE_ETAG, BAD_SCHEDULE.
+        """
+        note.object, note.arguments = name[:63], {"enabled": enabled}
+        note.before = self._seen(name, seen)
+        schedules = self._stores.schedules
+        if enabled:
+            changed = operations.resume(schedules, self._name, name, now_ms())
+        else:
+            changed = operations.pause(schedules, self._name, name)
+        note.after = self._record(changed)
+        return note.after
+
+    @recorded(Action.RUN_JOBS, "schedules delete")
+    def delete_schedule(self, note: Note, name: str, *, seen: str) -> Record:
+        """Delete a schedule; what its runs have produced stays. Raises as `change_schedule`."""
+        note.object = name[:63]
+        note.before = self._seen(name, seen)
+        self._stores.schedules.delete(note.before["schedule"])
+        return note.before
+
+    @recorded(Action.RUN_JOBS, "schedules run")
+    def run_schedule(self, note: Note, name: str, *, key: RequestKey) -> Record:
+        """Start a run now, also of a paused schedule; returns the id of its job or export.
+
+        Raises `UserError` BAD_NAME, UNKNOWN_SCHEDULE, and as `once`; `RetriableError` ENGINE_UNAVAILABLE.
+        """
+        note.object = name[:63]
+
+        def start(claim: Claim) -> Record:
+            word = "export" if self._get(name).kind == "export" else "job"
+            # The id of a run follows from its schedule and second: a repeat after a crash starts the same one.
+            engine, schedules = self._stores.engine, self._stores.schedules
+            started = operations.run_now(self._name, name, claim.at_ms, engine=engine, schedules=schedules)
+            return {word: started, "state": "SUBMITTED"}
+
+        value = once(self._stores, self._caller, self._name, key, start)
+        note.job_id = value.get("job") or value["export"]
+        return value
+
+    def _import(self, name: str, given: Mapping[str, Any], times: Mapping[str, str]) -> Schedule:
+        order = ImportOrder(**given)
+        if order.source is None or order.manifest is not None:
+            raise UserError("BAD_SPEC", ANY_UPLOAD)
+        self._reach().require_source(*source_of(self._stores.settings, self._name, order.source))
+        return operations.schedule_import(
+            name,
+            order.source,
+            **times,
+            tenant=self._name,
+            audience=order.target,
+            overrides=order.overrides,
+            again=order.again,
+            now_ms=now_ms(),
+            audiences=self._stores.audiences,
+            schedules=self._stores.schedules,
+            settings=self._stores.settings,
+        )
+
+    def _export(self, name: str, given: Mapping[str, Any], times: Mapping[str, str]) -> Schedule:
+        wanted = {key: value for key, value in given.items() if key != "since_last"}
+        request = ExportRequest.from_record({**wanted, "export_id": fresh_id(), "tenant": self._name})
+        self._reach().require_destination(request.to, request.profile)
+        for other in request.shape.other_audiences:
+            self._stores.audiences.get(self._name, other.audience)
+        return operations.schedule_export(
+            name,
+            request,
+            **times,
+            since_last=given["since_last"],
+            now_ms=now_ms(),
+            audiences=self._stores.audiences,
+            schedules=self._stores.schedules,
+        )
+
+    def _snapshot(self, name: str, given: Mapping[str, Any], times: Mapping[str, str]) -> Schedule:
+        request = SnapshotRequest(
+            job_id=fresh_id(),
+            tenant=self._name,
+            segment=given["segment"],
+            audience=given["audience"] or default_audience(given["segment"]),
+            allow_shrink=given["allow_shrink"],
+        )
+        return operations.schedule_snapshot(
+            name,
+            request,
+            **times,
+            now_ms=now_ms(),
+            audiences=self._stores.audiences,
+            schedules=self._stores.schedules,
+            segments=self._stores.segment_changes,
+        )
+
+    def _reach(self) -> Reach:
+        return Reach(tenant=self._name, places=self._stores.places.of(self._name), settings=self._stores.settings)
+
+    def _get(self, name: str) -> Schedule:
+        return self._stores.schedules.get(self._name, schedule_name(name))
+
+    def _seen(self, name: str, seen: str) -> Record:
+        record = self._record(self._get(name))
+        require_revision(revision_of(record, SCHEDULE), seen)
+        return record
+
+    def _record(self, schedule: Schedule) -> Record:
+        return schedule_record(self._stores.jobs, self._stores.exports, schedule)

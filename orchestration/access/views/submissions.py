@@ -1,0 +1,184 @@
+"""Starts jobs in a tenant, cancels and retries them."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from connectors.sinks.reading_back import written_as
+from orchestration.access.guard import Note, recorded
+from orchestration.access.pages import Record
+from orchestration.access.policy import Action
+from orchestration.access.repeats import RequestKey, once
+from orchestration.access.uploading import stored_upload
+from orchestration.access.views.tenant import TenantView
+from orchestration.catalog.idempotency import Claim
+from orchestration.catalog.job_rows import unknown_job
+from orchestration.catalog.records import Export
+from orchestration.kinds.export.request import ExportRequest
+from orchestration.kinds.places import Reach
+from orchestration.operations.import_orders import ImportOrder
+from orchestration.operations.job_records import any_record
+from orchestration.operations.job_search import AnyJob
+from orchestration.operations.submit import source_of
+from schemas.errors import UserError
+from schemas.ids import JobId, job_id
+from schemas.layout import s3_uri, split_s3_uri
+from schemas.manifest import MAX_MANIFEST_BYTES, Manifest
+
+DOWNLOAD: Final = "download"
+"""The destination of an export that its receiver fetches from us."""
+
+
+class SubmissionsView(TenantView):
+    """Jobs as one caller may start, cancel and retry them."""
+
+    @recorded(Action.RUN_JOBS, "import")
+    def start_import(self, note: Note, given: Mapping[str, Any], key: RequestKey) -> Record:
+        """Start an import, which is registered within seconds; `given`: an `ImportOrder` as plain data.
+
+        Raises `UserError` BAD_NAME, BAD_SPEC, BAD_COLUMN, BAD_URI, BAD_SOURCE, SOURCE_GONE, ACCESS_DENIED,
+        NO_SUCH_BUCKET, BAD_MANIFEST, NOT_IN_MANIFEST, ESCAPED_EXPORT, UNKNOWN_UPLOAD, UPLOAD_UNFINISHED, and as `once`;
+        `RetriableError` S3_UNAVAILABLE, ENGINE_UNAVAILABLE.
+        """
+        note.arguments = dict(given)
+        order = ImportOrder(**given)
+        note.object = order.target[:63]
+
+        def start(claim: Claim) -> Record:
+            source = self._source(order)
+            overrides = order.overrides
+            if order.manifest is not None:
+                overrides = {**self._written_as(order.manifest, source), **overrides}
+            started = self._stores.submission.submit_object(
+                source,
+                tenant=self._name,
+                audience=order.target,
+                overrides=overrides,
+                again=order.again,
+                new_id=claim.job_id,
+            )
+            return {"job": started, "state": "SUBMITTED"}
+
+        return self._once(note, key, start)
+
+    @recorded(Action.RUN_JOBS, "export")
+    def start_export(self, note: Note, wanted: Mapping[str, Any], key: RequestKey) -> Record:
+        """Start an export, which is registered within seconds; `wanted`: an `ExportRequest` as plain data without ids.
+
+        Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, BAD_DESTINATION, BAD_URI, BAD_FORMAT, BAD_SHAPE, BAD_TIME,
+        NOT_IN_A_DELTA, DESTINATION_NOT_WRITABLE, and as `once`; `RetriableError` ENGINE_UNAVAILABLE.
+        """
+        note.object, note.arguments = str(wanted["audience"])[:63], dict(wanted)
+
+        def start(claim: Claim) -> Record:
+            to = self._reach().download(claim.job_id) if wanted["to"] == DOWNLOAD else wanted["to"]
+            request = ExportRequest.from_record({**wanted, "to": to, "export_id": claim.job_id, "tenant": self._name})
+            self._check_export(request)
+            return {"export": self._stores.export_jobs.submit(request), "state": "SUBMITTED"}
+
+        return self._once(note, key, start)
+
+    @recorded(Action.RUN_JOBS, "jobs cancel")
+    def cancel(self, note: Note, id_: str) -> Record:
+        """Cancel a job of any kind. Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB, IS_DUPLICATE, TOO_LATE."""
+        wanted = job_id(id_)
+        found = self._find(note, wanted)
+        if isinstance(found, Export):
+            export = self._stores.export_jobs.cancel(wanted)
+            return {**any_record(export.export), "already": export.already, "warnings": list(export.warnings)}
+        done = self._stores.import_jobs.cancel(wanted)
+        return {**any_record(done.job), "already": done.already, "warnings": list(done.warnings)}
+
+    @recorded(Action.RUN_JOBS, "jobs retry")
+    def retry(self, note: Note, id_: str, *, force: bool, with_audience_settings: bool, key: RequestKey) -> Record:
+        """Start a FAILED or CANCELLED job again; returns the id of the new job.
+
+        Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB, NOT_RETRIABLE, NO_SETTINGS, FILE_AT_FAULT, BAD_SPEC, BAD_SOURCE,
+        BAD_DESTINATION, and as `once`; `RetriableError` ENGINE_UNAVAILABLE.
+        """
+        wanted = job_id(id_)
+        note.arguments = {"job": wanted, "force": force, "with_audience_settings": with_audience_settings}
+        found = self._find(note, wanted)
+
+        def start(claim: Claim) -> Record:
+            if isinstance(found, Export):
+                if force or with_audience_settings:
+                    raise UserError(
+                        "BAD_SPEC", "force and with_audience_settings are for imports: an export reads no file"
+                    )
+                self._check_export(ExportRequest.from_record(found.request))
+                started = self._stores.export_jobs.retry(found.job_id, new_id=claim.job_id)
+                return {"export": started, "state": "SUBMITTED", "retry_of": found.job_id}
+            if found.segment is None:
+                self._reach().require_source(str(found.source["bucket"]), str(found.source["key"]))
+            started = self._stores.submission.resubmit(
+                found, force=force, with_audience_settings=with_audience_settings, new_id=claim.job_id
+            )
+            return {"job": started, "state": "SUBMITTED", "retry_of": found.job_id}
+
+        return self._once(note, key, start)
+
+    @recorded(Action.RUN_JOBS, "exports files")
+    def export_files(self, note: Note, id_: str) -> Record:
+        """The files of an export to `download`, each with a request that fetches it within five minutes.
+
+        Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB, NO_FILES; `RetriableError` S3_UNAVAILABLE.
+        """
+        found = self._find(note, job_id(id_))
+        if not isinstance(found, Export) or not str(found.request.get("to")).startswith(self._reach().download("")):
+            raise UserError("NO_FILES", f"job {found.job_id} is not an export to `download`", job=found.job_id)
+        if found.state != "READY" or found.outcome is None:
+            raise UserError("NO_FILES", f"export {found.job_id} is {found.state} and has no files", job=found.job_id)
+        bucket, key = split_s3_uri(str(found.outcome["manifest"]))
+        manifest = Manifest.parse(self._stores.objects.get(bucket, key))
+        folder = key.rpartition("/")[0]
+        signer = self._stores.presigner
+
+        def request(name: str) -> str:
+            return signer.get(bucket, f"{folder}/{name}", name=name.rpartition("/")[2]).url
+
+        return {
+            "export": found.job_id,
+            "version": manifest.version,
+            "rows": manifest.rows,
+            "manifest": request(key.rpartition("/")[2]),
+            "items": [
+                {"key": one.key, "rows": one.rows, "bytes": one.bytes, "sha256": one.sha256, "url": request(one.key)}
+                for one in manifest.files
+            ],
+        }
+
+    def _once(self, note: Note, key: RequestKey, start: Any) -> Record:
+        value = once(self._stores, self._caller, self._name, key, start)
+        note.job_id = JobId(value.get("job") or value["export"])
+        return value
+
+    def _reach(self) -> Reach:
+        return Reach(tenant=self._name, places=self._stores.places.of(self._name), settings=self._stores.settings)
+
+    def _find(self, note: Note, wanted: JobId) -> AnyJob:
+        found = self._stores.all_jobs.find(wanted, tenant=self._name)
+        if found is None:
+            raise unknown_job(wanted)
+        note.object, note.job_id = found.audience[:63], wanted
+        return found
+
+    def _source(self, order: ImportOrder) -> str:
+        if order.upload is not None:
+            upload = stored_upload(self._stores, self._name, order.upload)
+            return s3_uri(self._stores.settings.staging_bucket, upload.key)
+        source = str(order.source)
+        self._reach().require_source(*source_of(self._stores.settings, self._name, source))
+        return source
+
+    def _written_as(self, address: str, source: str) -> dict[str, Any]:
+        bucket, key = source_of(self._stores.settings, self._name, address)
+        self._reach().require_source(bucket, key)
+        pinned = self._stores.objects.pin(bucket, key)
+        if pinned.size > MAX_MANIFEST_BYTES:
+            raise UserError("BAD_MANIFEST", f"{address[:200]} is larger than any manifest", manifest=address[:200])
+        return written_as(Manifest.parse(self._stores.objects.read_range(pinned, 0, pinned.size)), address, source)
+
+    def _check_export(self, request: ExportRequest) -> None:
+        self._reach().require_destination(request.to, request.profile)
+        for other in request.shape.other_audiences:
+            self._stores.audiences.get(self._name, other.audience)

@@ -1,0 +1,74 @@
+"""Uploads of a tenant."""
+
+from orchestration.access.guard import Note, reads, recorded
+from orchestration.access.pages import Record
+from orchestration.access.policy import Action
+from orchestration.access.repeats import RequestKey, once
+from orchestration.access.uploading import (
+    UNFINISHED_BYTES,
+    begin_parts,
+    begun,
+    complete_parts,
+    new_upload,
+    part_requests,
+    remove,
+    stored_upload,
+    upload_record,
+)
+from orchestration.access.views.tenant import TenantView
+from orchestration.catalog.idempotency import Claim
+from orchestration.catalog.uploads import Upload
+from schemas.ids import job_id
+
+
+class UploadsView(TenantView):
+    """Uploads as one caller sees and makes them."""
+
+    @recorded(Action.RUN_JOBS, "uploads create")
+    def create_upload(self, note: Note, *, name: str, size: int, content_type: str, key: RequestKey) -> Record:
+        """Begin an upload; returns the request that sends it, or its number of parts. A repeat gets a new request.
+
+        Raises `UserError` BAD_UPLOAD, TOO_MANY_UPLOADS, and as `once`; `RetriableError` S3_UNAVAILABLE.
+        """
+        note.object, note.arguments = "uploads", {"name": name, "size": size}
+
+        def start(claim: Claim) -> Record:
+            wanted = new_upload(
+                claim.job_id, self._name, name=name, size=size, content_type=content_type, at_ms=claim.at_ms
+            )
+            begin_parts(self._stores, self._stores.uploads.add(wanted, most_bytes=UNFINISHED_BYTES))
+            return {"upload": claim.job_id}
+
+        made = once(self._stores, self._caller, self._name, key, start)
+        note.job_id = made["upload"]
+        return begun(self._stores, self._get(made["upload"]))
+
+    @reads(Action.RUN_JOBS)
+    def upload(self, id_: str) -> Record:
+        """An upload, and whether it has arrived. Raises `UserError` BAD_JOB_ID, UNKNOWN_UPLOAD."""
+        return upload_record(self._stores, self._get(id_))
+
+    @recorded(Action.RUN_JOBS, "uploads parts")
+    def parts(self, note: Note, id_: str, numbers: list[int]) -> Record:
+        """A request for each of these parts. Raises `UserError` BAD_JOB_ID, UNKNOWN_UPLOAD, BAD_UPLOAD."""
+        note.object, note.arguments = "uploads", {"upload": id_[:26]}
+        return part_requests(self._stores, self._get(id_), numbers)
+
+    @recorded(Action.RUN_JOBS, "uploads complete")
+    def complete(self, note: Note, id_: str) -> Record:
+        """Check that everything has arrived, and join parts. Raises as `upload`, and `UserError` UPLOAD_UNFINISHED."""
+        note.object, note.arguments = "uploads", {"upload": id_[:26]}
+        complete_parts(self._stores, self._get(id_))
+        return upload_record(self._stores, stored_upload(self._stores, self._name, id_), stored=True)
+
+    @recorded(Action.RUN_JOBS, "uploads delete")
+    def delete_upload(self, note: Note, id_: str) -> Record:
+        """Delete an upload and what of it has arrived. Raises as `upload`, and `UserError` UPLOAD_IN_USE."""
+        note.object, note.arguments = "uploads", {"upload": id_[:26]}
+        found = self._get(id_)
+        record = upload_record(self._stores, found)
+        remove(self._stores, found)
+        return record
+
+    def _get(self, id_: str) -> Upload:
+        return self._stores.uploads.get(self._name, job_id(id_))

@@ -1,0 +1,26 @@
+"""Places of tenants."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from orchestration.api.models.common import Example, Shape
+from orchestration.api.models.submissions import AudienceName
+
+Place = Annotated[
+    str, Field(max_length=1024, description="s3://bucket/prefix/, kafka://TOPIC, profile:NAME, or * for all.")
+]
+
+
+class TenantPlaces(Shape):
+    """Addresses that a tenant may read from and write to, beyond its uploads, inbox and downloads."""
+
+    tenant: AudienceName
+    places: Annotated[list[Place], Field(max_length=1000)]
+
+
+class Places(Shape):
+    """The places of all tenants, by name. In a change, tenants that are missing get none."""
+
+    items: Annotated[list[TenantPlaces], Field(max_length=10_000)]
+    example: ClassVar[Example] = {"items": [{"tenant": "acme", "places": ["s3://crm/acme/", "kafka://acme-vip"]}]}

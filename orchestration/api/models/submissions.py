@@ -1,0 +1,294 @@
+"""Jobs that are started, cancelled and retried."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from orchestration.api.models.common import AT, GRAPHIC, JOB, Example, Id, Shape
+from orchestration.api.models.jobs import ExportJob, ImportJob
+
+Address = Annotated[str, Field(max_length=2048, pattern=GRAPHIC)]
+AudienceName = Annotated[str, Field(max_length=63, pattern=GRAPHIC)]
+ColumnName = Annotated[str, Field(max_length=255)]
+VersionNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class NewColumn(Shape):
+    """A column that is kept. `source`: its name in the file, if it differs."""
+
+    name: ColumnName
+    type: Literal["string", "long", "double", "boolean", "date", "timestamp"] = "string"
+    source: ColumnName | None = None
+
+
+class ImportSettings(Shape):
+    """How files are read, and which are refused. What is missing or null is left as the audience has it.
+
+    `max_shrink_percent` null: publish however many members are lost.
+    """
+
+    mode: Literal["replace", "append", "remove"] | None = None
+    id_column: ColumnName | None = None
+    columns: Annotated[list[NewColumn], Field(max_length=1000)] | None = None
+    format: Literal["csv", "jsonl", "parquet"] | None = None
+    timezone: Annotated[str, Field(max_length=50)] | None = None
+    max_reject_share: Annotated[float, Field(ge=0, le=1)] | None = None
+    allow_empty: bool | None = None
+    max_shrink_percent: Annotated[float, Field(ge=0, le=100)] | None = None
+    null_values: Annotated[list[Annotated[str, Field(max_length=1000)]], Field(max_length=100)] | None = None
+    drop_columns: Annotated[list[ColumnName], Field(max_length=1000)] | None = None
+    retype_columns: Annotated[list[ColumnName], Field(max_length=1000)] | None = None
+
+    def changes(self) -> dict[str, Any]:
+        """As keys of an import spec."""
+        given = self.model_dump(mode="json", exclude_unset=True)
+        changes = {name: value for name, value in given.items() if value is not None or name == "max_shrink_percent"}
+        if self.columns is not None:
+            changes["columns"] = [one.model_dump(mode="json") for one in self.columns]
+        return changes
+
+
+class NewImport(Shape):
+    """An import of an object (`source`, s3://bucket/key), or of an upload. `settings` are for this import alone.
+
+    `kind` events or profiles: of the whole tenant, without an audience; `only_columns`: keep no columns but those in
+    the settings. `manifest`: s3://bucket/key, of the export that wrote the file. `again`: even if the object was
+    imported before.
+    """
+
+    kind: Literal["audience", "events", "profiles"] = "audience"
+    audience: AudienceName | None = None
+    source: Address | None = None
+    upload: Id | None = None
+    settings: ImportSettings = ImportSettings()
+    only_columns: bool = False
+    manifest: Address | None = None
+    again: bool = False
+    example: ClassVar[Example] = {"audience": "vip", "upload": JOB, "settings": {"mode": "append"}}
+
+    def order(self) -> dict[str, Any]:
+        """As an `ImportOrder`."""
+        return {**self.model_dump(exclude={"settings"}), "changes": self.settings.changes()}
+
+
+class Started(Shape):
+    """A job that was started. It is registered within seconds: until then its id is unknown."""
+
+    job: Id
+    state: Literal["SUBMITTED"]
+    example: ClassVar[Example] = {"job": JOB, "state": "SUBMITTED"}
+
+
+class StartedExport(Shape):
+    """An export that was started. It is registered within seconds: until then its id is unknown."""
+
+    export: Id
+    state: Literal["SUBMITTED"]
+    example: ClassVar[Example] = {"export": JOB, "state": "SUBMITTED"}
+
+
+class Selected(Shape):
+    """A version of another audience of the tenant; the current one without `version`."""
+
+    audience: AudienceName
+    version: VersionNumber | None = None
+
+
+class LookedUp(Selected):
+    """Columns that are looked up in it."""
+
+    columns: Annotated[list[ColumnName], Field(max_length=1000)]
+
+
+class NewExport(Shape):
+    """An export of a version of an audience: a number, or the one that was current at `as_of`; else the current one.
+
+    `to`: `download` (its files are fetched from `/exports/{id}/files` within a day), s3://bucket/prefix or
+    kafka://TOPIC. `delta_from`: only what was added and removed since that version. `where`: a filter
+    (docs/filters.md); `suppress`: leave out the members of these audiences.
+    """
+
+    audience: AudienceName
+    to: Address
+    version: VersionNumber | None = None
+    as_of: Annotated[str, Field(max_length=40)] | None = None
+    delta_from: VersionNumber | None = None
+    format: Literal["parquet", "csv", "jsonl"] = "parquet"
+    compression: Literal["none", "gzip", "zstd"] = "none"
+    null: Annotated[str, Field(max_length=100, description='Text for "no value" in CSV.')] = "\\N"
+    formulas: Literal["as-is", "escape", "refuse"] = "as-is"
+    target_mb: Annotated[int, Field(ge=1, le=100_000)] = 256
+    row_group_rows: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    profile: Annotated[str, Field(max_length=64)] | None = None
+    where: Annotated[str, Field(max_length=100_000)] | None = None
+    attributes: Annotated[list[LookedUp], Field(max_length=16, default_factory=list)]
+    suppress: Annotated[list[Selected], Field(max_length=16, default_factory=list)]
+    columns: Annotated[list[ColumnName], Field(max_length=1000)] | None = None
+    partition_by: Annotated[list[ColumnName], Field(max_length=10, default_factory=list)]
+    example: ClassVar[Example] = {"audience": "vip", "to": "download", "format": "csv", "compression": "gzip"}
+
+    def request(self) -> dict[str, Any]:
+        """As an export request without ids."""
+        shape = {"where", "attributes", "suppress", "columns", "partition_by"}
+        style = {"format", "compression", "null", "formulas", "target_mb"}
+        return {
+            **self.model_dump(mode="json", exclude=shape | style),
+            "format": {
+                "name": self.format,
+                "compression": self.compression,
+                "null_token": self.null if self.format == "csv" else None,
+                "formulas": self.formulas,
+            },
+            "target_bytes": self.target_mb * 1024 * 1024,
+            "shape": self.model_dump(mode="json", include=shape),
+        }
+
+
+class CancelledImport(ImportJob):
+    """A cancelled import or snapshot. `already`: it was cancelled before. `warnings`: what is done within seconds."""
+
+    already: bool
+    warnings: list[str]
+    example: ClassVar[Example] = {**ImportJob.example, "state": "CANCELLED", "already": False, "warnings": []}
+
+
+class CancelledExport(ExportJob):
+    """A cancelled export."""
+
+    already: bool
+    warnings: list[str]
+
+
+class Retry(Shape):
+    """How a job is run again.
+
+    `with_audience_settings`: with the present settings of its audience. `force`: even if the file was at fault.
+    """
+
+    with_audience_settings: bool = False
+    force: bool = False
+    example: ClassVar[Example] = {"with_audience_settings": True}
+
+
+class Retried(Started):
+    """A new job for the source of an earlier one."""
+
+    retry_of: Id
+    example: ClassVar[Example] = {**Started.example, "retry_of": JOB}
+
+
+class RetriedExport(StartedExport):
+    """A new export of the same version to the same destination."""
+
+    retry_of: Id
+    example: ClassVar[Example] = {**StartedExport.example, "retry_of": JOB}
+
+
+class ExportFile(Shape):
+    """One file; `key` is its path below the manifest. `url` is valid for five minutes."""
+
+    key: str
+    rows: int
+    bytes: int
+    sha256: str
+    url: str
+
+
+class ExportFiles(Shape):
+    """The files of an export. `manifest`: the URL of its manifest."""
+
+    export: Id
+    version: int
+    rows: int
+    manifest: str
+    items: list[ExportFile]
+    example: ClassVar[Example] = {
+        "export": JOB,
+        "version": 3,
+        "rows": 3,
+        "manifest": "https://s3.example/staging/download/acme/x/manifest.json?X-Amz-Signature=...",
+        "items": [
+            {
+                "key": "vip-v3-00000.csv.gz",
+                "rows": 3,
+                "bytes": 120,
+                "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                "url": "https://s3.example/staging/download/acme/x/vip-v3-00000.csv.gz?X-Amz-Signature=...",
+            }
+        ],
+    }
+
+
+class NewUpload(Shape):
+    """A file that is to be sent: its exact size in bytes, and its name, whose end says its format."""
+
+    name: Annotated[str, Field(min_length=1, max_length=255, pattern=GRAPHIC)]
+    size: Annotated[int, Field(ge=1, le=5 * 2**40)]
+    content_type: Annotated[str, Field(max_length=255, pattern=r"^[A-Za-z0-9.+_-]+/[A-Za-z0-9.+_-]+$")] = (
+        "application/octet-stream"
+    )
+    example: ClassVar[Example] = {"name": "people.csv", "size": 1024, "content_type": "text/csv"}
+
+
+class PresignedPut(Shape):
+    """A request that stores the file, once. Send `headers` as they are; it needs no token."""
+
+    method: Literal["PUT"]
+    url: str
+    headers: dict[str, str]
+    expires_at: str
+
+
+class PartSizes(Shape):
+    """Parts of a file above 5 GiB: all have `bytes` but the last, which has the rest."""
+
+    count: int
+    bytes: int
+
+
+class Upload(Shape):
+    """A file that a client sends. `put`: of a new upload up to 5 GiB; larger ones are sent in `parts`."""
+
+    upload: Id
+    name: str
+    content_type: str
+    size: int
+    state: Literal["unfinished", "stored"]
+    parts: PartSizes | None
+    put: PresignedPut | None
+    created_at: str
+    example: ClassVar[Example] = {
+        "upload": JOB,
+        "name": "people.csv",
+        "content_type": "text/csv",
+        "size": 1024,
+        "state": "unfinished",
+        "parts": None,
+        "put": {
+            "method": "PUT",
+            "url": "https://s3.example/staging/uploads/acme/upload/x/people.csv?X-Amz-Signature=...",
+            "headers": {"Content-Length": "1024", "Content-Type": "text/csv", "If-None-Match": "*"},
+            "expires_at": AT,
+        },
+        "created_at": AT,
+    }
+
+
+class WantedParts(Shape):
+    """Numbers of parts, from 1."""
+
+    parts: Annotated[list[Annotated[int, Field(ge=1, le=10_000)]], Field(min_length=1, max_length=100)]
+    example: ClassVar[Example] = {"parts": [1, 2, 3]}
+
+
+class PresignedPart(PresignedPut):
+    """A request that stores one part."""
+
+    part: int
+
+
+class PresignedParts(Shape):
+    """Requests for parts, by number."""
+
+    items: list[PresignedPart]
+    example: ClassVar[Example] = {"items": [{**Upload.example["put"], "part": 1}]}

@@ -1,0 +1,185 @@
+"""Starts imports and exports, cancels and retries jobs; uploads."""
+
+from typing import Final
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from orchestration.access.views.submissions import SubmissionsView
+from orchestration.access.views.uploads import UploadsView
+from orchestration.api.answers import json_answer
+from orchestration.api.keys import IdempotencyKey, key_of
+from orchestration.api.models import submissions as models
+from orchestration.api.operation import OF_KEYS, OF_S3, OF_THE_ENGINE, operation
+from orchestration.api.service import in_tenant
+
+router = APIRouter(prefix="/tenants/{tenant}", tags=["jobs"])
+OF_OBJECTS: Final = (*OF_S3, "SOURCE_GONE", "ACCESS_DENIED", "NO_SUCH_BUCKET", "BAD_OBJECT_NAME")
+OF_STARTS: Final = (*OF_KEYS, *OF_THE_ENGINE, "BAD_BODY")
+OF_IMPORTS: Final = ("BAD_NAME", "BAD_SPEC", "BAD_COLUMN", "BAD_URI", "BAD_SOURCE")
+OF_EXPORTS: Final = (
+    "BAD_NAME",
+    "UNKNOWN_AUDIENCE",
+    "BAD_DESTINATION",
+    "BAD_URI",
+    "BAD_FORMAT",
+    "BAD_SHAPE",
+    "BAD_EVENT",
+    "BAD_TIME",
+    "NOT_IN_A_DELTA",
+    "DESTINATION_NOT_WRITABLE",
+)
+OF_MANIFESTS: Final = ("BAD_MANIFEST", "NOT_IN_MANIFEST", "ESCAPED_EXPORT")
+OF_UPLOADS: Final = (*OF_OBJECTS, "UNKNOWN_UPLOAD", "BAD_JOB_ID")
+
+
+@router.post(
+    "/imports",
+    **operation(
+        SubmissionsView.start_import,
+        models.Started,
+        *OF_STARTS,
+        *OF_IMPORTS,
+        *OF_MANIFESTS,
+        *OF_UPLOADS,
+        "UPLOAD_UNFINISHED",
+        status=202,
+    ),
+)
+async def start_import(
+    request: Request, tenant: str, body: models.NewImport, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Start the import of an object or an upload."""
+    key, given = key_of(request, idempotency_key, body), body.order()
+    return json_answer(
+        await in_tenant(request, SubmissionsView, tenant, lambda view: view.start_import(given, key)), 202
+    )
+
+
+@router.post(
+    "/exports",
+    **operation(SubmissionsView.start_export, models.StartedExport, *OF_STARTS, *OF_EXPORTS, status=202),
+)
+async def start_export(
+    request: Request, tenant: str, body: models.NewExport, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Start an export."""
+    key, wanted = key_of(request, idempotency_key, body), body.request()
+    return json_answer(
+        await in_tenant(request, SubmissionsView, tenant, lambda view: view.start_export(wanted, key)), 202
+    )
+
+
+@router.get(
+    "/exports/{export}/files",
+    **operation(SubmissionsView.export_files, models.ExportFiles, *OF_OBJECTS, "UNKNOWN_JOB", "BAD_JOB_ID", "NO_FILES"),
+)
+async def list_export_files(request: Request, tenant: str, export: str) -> Response:
+    """The files of an export to `download`, with URLs that are valid for five minutes."""
+    return json_answer(await in_tenant(request, SubmissionsView, tenant, lambda view: view.export_files(export)))
+
+
+@router.put(
+    "/jobs/{job}/cancellation",
+    **operation(
+        SubmissionsView.cancel,
+        models.CancelledImport | models.CancelledExport,
+        "UNKNOWN_JOB",
+        "BAD_JOB_ID",
+        "IS_DUPLICATE",
+        "TOO_LATE",
+    ),
+)
+async def cancel_job(request: Request, tenant: str, job: str) -> Response:
+    """Cancel a job, so that it publishes nothing. No effect on a cancelled one."""
+    return json_answer(await in_tenant(request, SubmissionsView, tenant, lambda view: view.cancel(job)))
+
+
+@router.post(
+    "/jobs/{job}/retries",
+    **operation(
+        SubmissionsView.retry,
+        models.Retried | models.RetriedExport,
+        *OF_STARTS,
+        *OF_EXPORTS,
+        "BAD_SPEC",
+        "BAD_SOURCE",
+        "UNKNOWN_JOB",
+        "BAD_JOB_ID",
+        "NOT_RETRIABLE",
+        "NO_SETTINGS",
+        "FILE_AT_FAULT",
+        status=202,
+    ),
+)
+async def retry_job(
+    request: Request, tenant: str, job: str, body: models.Retry, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Run a FAILED or CANCELLED job again, as a new job."""
+    key, force, present = key_of(request, idempotency_key, body), body.force, body.with_audience_settings
+    record = await in_tenant(
+        request,
+        SubmissionsView,
+        tenant,
+        lambda view: view.retry(job, force=force, with_audience_settings=present, key=key),
+    )
+    return json_answer(record, 202)
+
+
+@router.post(
+    "/uploads",
+    **operation(
+        UploadsView.create_upload,
+        models.Upload,
+        *OF_KEYS,
+        *OF_UPLOADS,
+        "BAD_BODY",
+        "BAD_UPLOAD",
+        "TOO_MANY_UPLOADS",
+        status=201,
+    ),
+)
+async def create_upload(
+    request: Request, tenant: str, body: models.NewUpload, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Begin an upload. Its answer has the request that sends the file; a repeat has a fresh one."""
+    key = key_of(request, idempotency_key, body)
+    record = await in_tenant(
+        request,
+        UploadsView,
+        tenant,
+        lambda view: view.create_upload(name=body.name, size=body.size, content_type=body.content_type, key=key),
+    )
+    return json_answer(record, 201)
+
+
+@router.get("/uploads/{upload}", **operation(UploadsView.upload, models.Upload, *OF_UPLOADS))
+async def get_upload(request: Request, tenant: str, upload: str) -> Response:
+    """An upload, and whether the file has arrived."""
+    return json_answer(await in_tenant(request, UploadsView, tenant, lambda view: view.upload(upload)))
+
+
+@router.delete("/uploads/{upload}", **operation(UploadsView.delete_upload, models.Upload, *OF_UPLOADS, "UPLOAD_IN_USE"))
+async def delete_upload(request: Request, tenant: str, upload: str) -> Response:
+    """Delete an upload, whether or not it is finished. Unfinished ones end after a day."""
+    return json_answer(await in_tenant(request, UploadsView, tenant, lambda view: view.delete_upload(upload)))
+
+
+@router.post(
+    "/uploads/{upload}/parts",
+    **operation(UploadsView.parts, models.PresignedParts, *OF_UPLOADS, "BAD_UPLOAD", "BAD_BODY"),
+)
+async def presign_parts(request: Request, tenant: str, upload: str, body: models.WantedParts) -> Response:
+    """Requests that send parts of a file above 5 GiB. A part may be sent again until the upload is complete."""
+    numbers = list(body.parts)
+    return json_answer(await in_tenant(request, UploadsView, tenant, lambda view: view.parts(upload, numbers)))
+
+
+@router.put(
+    "/uploads/{upload}/completion",
+    **operation(UploadsView.complete, models.Upload, *OF_UPLOADS, "UPLOAD_UNFINISHED"),
+)
+async def complete_upload(request: Request, tenant: str, upload: str) -> Response:
+    """Check that the whole file has arrived, and join its parts. No effect on a complete one."""
+    return json_answer(await in_tenant(request, UploadsView, tenant, lambda view: view.complete(upload)))

@@ -1,0 +1,139 @@
+"""Addresses that a tenant may name: its own, and its places, which administrators of the deployment choose.
+
+Its own are its uploads, what lies in the inbox below its name, and `download/<tenant>/`, where exports wait for their
+receiver. A place is one of
+
+    s3://bucket/prefix/     every object below the prefix; `s3://bucket` is the whole bucket
+    kafka://TOPIC           exports to this topic
+    profile:NAME            exports with these credentials, to wherever they reach
+    *                       everything: for a tenant that shares its machine with nobody
+
+None of them opens the buckets of the lake and of staging, which hold rows of every tenant (`kinds.sources`,
+`require_export_prefix`). The service checks before it starts anything, and registration again: a retry or a run of a
+schedule may come after the place is gone.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from connectors.sinks.addresses import S3, s3_prefix
+from connectors.sinks.topic_addresses import SCHEME, topic_of
+from orchestration.catalog.places import EVERYWHERE
+from orchestration.kinds.sources import require_source
+from orchestration.platform.settings import Settings
+from schemas.errors import UserError
+from schemas.ids import TenantName
+from schemas.layout import DOWNLOADS_PREFIX, EXPORTS_PREFIX, UPLOADS_PREFIX, s3_uri, split_s3_uri
+
+PROFILE: Final = "profile:"
+MAX_PLACE: Final = 1024
+_PROFILE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+
+
+def checked_place(text: str) -> str:
+    """A place in its one form: prefixes end with `/`. Raises `UserError` BAD_PLACE."""
+    try:
+        if text == EVERYWHERE or (text.startswith(PROFILE) and _PROFILE_NAME.fullmatch(text.removeprefix(PROFILE))):
+            return text
+        if text.startswith(SCHEME):
+            return f"{SCHEME}{topic_of(text)}"
+        if text.startswith(S3) and len(text) < MAX_PLACE:
+            bucket, prefix = s3_prefix(text)
+            return s3_uri(bucket, prefix)
+    except UserError as exc:
+        raise UserError("BAD_PLACE", f"{text[:200]!r} is not a place: {exc.message}", place=text[:200]) from exc
+    raise UserError(
+        "BAD_PLACE",
+        f"{text[:200]!r} is not a place: write s3://bucket/prefix/, kafka://TOPIC, profile:NAME or *",
+        place=text[:200],
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """What one tenant may name."""
+
+    tenant: TenantName
+    places: Sequence[str]
+    settings: Settings
+
+    def require_source(self, bucket: str, key: str) -> None:
+        """Raises `UserError` BAD_SOURCE for an object that the tenant may not read. `key` may have placeholders."""
+        settings = self.settings
+        require_source(settings, self.tenant, bucket, key)
+        own = (
+            (settings.staging_bucket, f"{UPLOADS_PREFIX}{self.tenant}/"),
+            (settings.inbox_bucket, f"{settings.inbox_prefix}{self.tenant}/"),
+        )
+        if self._covers(bucket, key, own):
+            return
+        uri = s3_uri(bucket, key)[:200]
+        raise UserError(
+            "BAD_SOURCE",
+            f"{uri} is not in a place of tenant {self.tenant}; upload the file, or ask an administrator of the "
+            "deployment to add the place",
+            uri=uri,
+        )
+
+    def require_destination(self, to: str, profile: str | None) -> None:
+        """Raises `UserError` BAD_DESTINATION, BAD_URI for an address that the tenant may not export to."""
+        if EVERYWHERE in self.places or (profile is not None and PROFILE + profile in self.places):
+            return
+        if to.startswith(S3) and profile is None:
+            require_export_prefix(self.settings, to)
+            bucket, key = split_s3_uri(to)
+            if self._covers(bucket, f"{key.rstrip('/')}/", ((self.settings.staging_bucket, self._downloads),)):
+                return
+        elif profile is None and to in self.places:
+            return
+        what = to[:200] if profile is None else f"profile {profile[:80]}"
+        raise UserError(
+            "BAD_DESTINATION",
+            f"{what} is not a place of tenant {self.tenant}; export to `download`, or ask an administrator of the "
+            "deployment to add the place",
+            to=to[:200],
+        )
+
+    def download(self, export_id: str) -> str:
+        """Where an export waits for its receiver."""
+        return s3_uri(self.settings.staging_bucket, f"{self._downloads}{export_id}")
+
+    @property
+    def _downloads(self) -> str:
+        return f"{DOWNLOADS_PREFIX}{self.tenant}/"
+
+    def _covers(self, bucket: str, key: str, own: Sequence[tuple[str, str]]) -> bool:
+        if EVERYWHERE in self.places:
+            return True
+        # A server that resolves dots, as a file system does, would leave the prefix.
+        if any(part in {".", ".."} for part in key.split("/")):
+            return False
+        named = [split_s3_uri(place) for place in self.places if place.startswith(S3)]
+        return any(bucket == where and key.startswith(prefix) for where, prefix in (*own, *named))
+
+
+def require_export_prefix(settings: Settings, to: str) -> None:
+    """Allow exports to Muster's own buckets below two prefixes only; the rest is Muster's own data, or imported files.
+
+    `to` is a prefix or an object in our own store. Raises `UserError` BAD_DESTINATION, BAD_URI.
+    """
+    bucket, key = split_s3_uri(to)
+    allowed = {
+        settings.inbox_bucket: "",
+        settings.staging_bucket: DOWNLOADS_PREFIX,
+        settings.lake_bucket: EXPORTS_PREFIX,
+    }
+    if bucket not in allowed:
+        return
+    prefix = allowed[bucket]
+    # A server that resolves dots like a file system would leave the prefix.
+    dotted = any(part in {"", ".", ".."} for part in key.rstrip("/").split("/"))
+    if not prefix or dotted or not f"{key}/".startswith(prefix):
+        raise UserError(
+            "BAD_DESTINATION",
+            f"{to[:200]} is in a bucket of Muster's own data; export to "
+            f"{s3_uri(settings.lake_bucket, EXPORTS_PREFIX)}..., to a bucket of yours, or to a local folder",
+            to=to[:200],
+        )

@@ -1,0 +1,148 @@
+"""Uploads through the service of the embedded stack: what its object store accepts of a presigned request."""
+
+import http.client
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from connectors.storage.objects import ObjectStore
+from connectors.storage.presigned import PUT_S
+from orchestration.access.stores import Stores
+from orchestration.client import Access, ApiError, Client
+from orchestration.platform.clock import fresh_id
+from orchestration.platform.object_store import public_s3_access, s3_access
+from orchestration.platform.settings import Settings
+from schemas.ids import TenantName
+from tests.conftest import StartStack
+
+pytestmark = pytest.mark.integration
+TENANT = "default"
+CONTENT = b"user_id\nann\nbob\n"
+
+
+@pytest.fixture(scope="module")
+def settings(start_module_stack: StartStack) -> Settings:
+    return start_module_stack(parts=("catalog", "s3", "api"))
+
+
+@pytest.fixture(scope="module")
+def muster(settings: Settings) -> Iterator[Client]:
+    token = (settings.home / "api" / "token").read_text().strip()
+    with Client(Access(url=settings.api_url, token=token)) as client:
+        client.create_tenant(TENANT)
+        yield client
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "people.csv"
+    path.write_bytes(CONTENT)
+    return path
+
+
+def send(
+    request: Mapping[str, Any],
+    content: bytes = CONTENT,
+    *,
+    url: str | None = None,
+    but: Mapping[str, Any] | None = None,
+) -> int:
+    """The status of a PUT [to another URL] [with other headers; None: without]."""
+    address = urlsplit(url or request["url"])
+    sent = {name: value for name, value in {**request["headers"], **(but or {})}.items() if value is not None}
+    with closing(http.client.HTTPConnection(address.netloc, timeout=20)) as connection:
+        connection.request("PUT", f"{address.path}?{address.query}", content, sent)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+
+
+def test_a_presigned_request_stores_the_file_once_as_it_was_announced(muster: Client) -> None:
+    upload = muster.create_upload(TENANT, "people.csv", len(CONTENT), content_type="text/csv")
+    request = upload["put"]
+    longer = CONTENT + b"eve\n"
+    refused = [
+        send(request, longer, but={"Content-Length": str(len(longer))}),
+        send(request, but={"Content-Type": "text/html"}),
+        send(request, but={"If-None-Match": None}),
+        send(request, url=request["url"].replace("people.csv", "others.csv")),
+        send(request, url=request["url"].replace(f"/{TENANT}/", "/other/")),
+    ]
+    assert refused == [403] * len(refused)
+    assert muster.upload(TENANT, upload["upload"])["state"] == "unfinished"
+    with pytest.raises(ApiError, match="UPLOAD_UNFINISHED"):
+        muster.complete_upload(TENANT, upload["upload"])
+    assert send(request) == 200
+    assert send(request) == 412
+    assert muster.complete_upload(TENANT, upload["upload"])["state"] == "stored"
+
+
+def test_a_request_that_is_too_old_is_refused(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    signed_at = datetime.now(UTC) - timedelta(seconds=PUT_S + 1)
+    monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: signed_at.replace(tzinfo=None))
+    request = Stores.of(settings).presigner.put("staging", "uploads/late", size=len(CONTENT), content_type="text/csv")
+    assert send({"url": request.url, "headers": request.headers}) == 403
+
+
+def test_a_repeat_of_the_same_request_gets_the_same_upload_with_a_fresh_url(muster: Client) -> None:
+    first = muster.create_upload(TENANT, "a.csv", len(CONTENT), key="same")
+    second = muster.create_upload(TENANT, "a.csv", len(CONTENT), key="same")
+    assert first["upload"] == second["upload"]
+    assert send(second["put"]) == 200
+    assert send(first["put"]) == 412
+
+
+def test_the_client_sends_a_file_once_under_a_key(muster: Client, file: Path) -> None:
+    stored = muster.send_file(TENANT, file, key="once")
+    assert (stored["state"], stored["size"]) == ("stored", len(CONTENT))
+    assert muster.send_file(TENANT, file, key="once") == stored
+
+
+def test_a_file_in_parts_is_joined_when_all_have_arrived(
+    settings: Settings, muster: Client, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process with small parts: the service itself sends files above 5 GiB in parts of 64 MiB and more."""
+    from orchestration.access import uploading  # noqa: PLC0415  # its limits are replaced
+
+    monkeypatch.setattr(uploading, "ONE_PUT_BYTES", 1)
+    monkeypatch.setattr(uploading, "part_bytes", lambda _: 5 * 1024 * 1024)
+    content = bytes(range(256)) * (24 * 1024)  # 6 MiB: a part of 5 MiB, which is the least, and one of 1 MiB
+    stores = Stores.of(settings)
+    new = uploading.new_upload(
+        fresh_id(), TenantName(TENANT), name="large.bin", size=len(content), content_type="a/b", at_ms=1
+    )
+    upload = uploading.begin_parts(stores, stores.uploads.add(new, most_bytes=2**40))
+    assert uploading.begin_parts(stores, upload) == upload
+    first, second = uploading.part_requests(stores, upload, [2, 1])["items"]
+    assert send(first, content[: 5 * 1024 * 1024]) == 200
+    with pytest.raises(Exception, match="part 2 of 2"):
+        uploading.complete_parts(stores, upload)
+    assert send(second, content[5 * 1024 * 1024 :]) == 200
+    for _ in range(2):
+        uploading.complete_parts(stores, upload)
+    assert uploading.stored_upload(stores, upload.tenant, upload.upload_id).size == len(content)
+    assert stores.objects.get(settings.staging_bucket, upload.key) == content
+    uploading.remove(stores, stores.uploads.get(upload.tenant, upload.upload_id))
+    stores.database.close()
+
+
+def test_requests_are_signed_for_the_address_that_clients_reach(settings: Settings, muster: Client) -> None:
+    elsewhere = replace(settings, s3_public_endpoint="https://files.example:8443")
+    signed = Stores.of(elsewhere).presigner.get("staging", "download/x", name="x y.csv").url
+    assert signed.startswith("https://files.example:8443/staging/download/x?")
+    assert public_s3_access(settings) == s3_access(settings)
+
+
+def test_a_deleted_upload_leaves_nothing_behind(settings: Settings, muster: Client, file: Path) -> None:
+    upload = muster.send_file(TENANT, file)["upload"]
+    muster.delete_upload(TENANT, upload)
+    with pytest.raises(ApiError, match="UNKNOWN_UPLOAD"):
+        muster.upload(TENANT, upload)
+    left = ObjectStore(s3_access(settings)).list("staging", f"uploads/{TENANT}/upload/{upload}/")
+    assert list(left) == []
