@@ -66,7 +66,7 @@ def test_what_goes_through_the_service_loads_little_more_than_its_client(
     with serving(world) as url:
         monkeypatch.setenv("MUSTER_API_URL", url)
         monkeypatch.setenv("MUSTER_TOKEN", world.tokens["acme-viewer"].text.reveal())
-        for arguments in (["jobs", "list"], ["jobs", "show", job, "--json"], ["receipt", job, "--json"]):
+        for arguments in (["jobs", "list", "--json"], ["jobs", "show", job, "--json"], ["receipt", job, "--json"]):
             modules = loaded(*arguments, home=tmp_path)
             assert modules & {*HEAVY, "sqlalchemy", "fastavro", "pydantic", "fastapi"} == set(), arguments
     world.stores.database.close()
