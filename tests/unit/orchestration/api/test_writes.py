@@ -1,0 +1,477 @@
+"""What is started and changed through the service, and what is refused."""
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+
+from orchestration.access.uploading import GIB, MAX_PARTS, MIB, UNFINISHED_BYTES, part_sizes
+from tests.fakes.asgi import Answer, AsgiClient
+from tests.fakes.tenants import (
+    ACME,
+    BUYERS,
+    CRM,
+    DOWNLOAD,
+    DUPLICATE,
+    EXPORT,
+    FAILED_JOB,
+    JOB,
+    LARGE_UPLOAD,
+    NIGHTLY,
+    UPLOAD,
+    VIP,
+    World,
+    id_of,
+    upload_of,
+)
+
+_KEYS = itertools.count()
+
+
+@pytest.fixture
+def token(world: World) -> str:
+    return world.tokens["acme-admin"].text.reveal()
+
+
+def send(
+    client: AsgiClient, token: str, method: str, path: str, body: Any = None, *, etag: str | None = None
+) -> Answer:
+    headers = {"Idempotency-Key": f"write {next(_KEYS)}"} | ({} if etag is None else {"If-Match": etag})
+    return client.send(method, f"/v1/tenants/acme/{path}", token=token, body=body, headers=headers)
+
+
+def seen(client: AsgiClient, token: str, path: str) -> str:
+    return client.get(f"/v1/tenants/acme/{path}", token=token).headers["etag"]
+
+
+def started(world: World) -> dict[str, Any]:
+    (event,) = world.workflow.started
+    found: dict[str, Any] = json.loads(event)
+    return found
+
+
+# Imports
+
+
+def test_an_import_has_all_settings_and_pins_its_object(client: AsgiClient, world: World, token: str) -> None:
+    body = {
+        "audience": VIP,
+        "source": f"s3://{CRM}/acme/vip.csv",
+        "again": True,
+        "settings": {
+            "mode": "append",
+            "columns": [{"name": "age", "type": "long", "source": "Age"}, {"name": "city"}],
+            "max_shrink_percent": None,
+            "max_reject_share": 0.5,
+            "timezone": None,
+        },
+    }
+    answer = send(client, token, "POST", "imports", body)
+    assert answer.status == 202
+    request = started(world)["import"]
+    assert (request["job_id"], request["tenant"], request["audience"]) == (answer.json["job"], ACME, VIP)
+    assert (request["bucket"], request["key"], request["again"]) == (CRM, "acme/vip.csv", True)
+    assert request["version_id"] == world.objects.pin(CRM, "acme/vip.csv").version_id
+    assert request["overrides"] == {
+        "mode": "append",
+        "columns": [
+            {"name": "age", "type": "long", "source": "Age"},
+            {"name": "city", "type": "string", "source": None},
+        ],
+        "max_shrink_percent": None,
+        "max_reject_share": 0.5,
+    }
+
+
+def test_an_import_of_an_upload_reads_its_object(client: AsgiClient, world: World, token: str) -> None:
+    assert send(client, token, "POST", "imports", {"audience": VIP, "upload": id_of(ACME, UPLOAD)}).status == 202
+    assert started(world)["import"]["key"] == upload_of(ACME, UPLOAD).key
+    assert world.stores.uploads.get(ACME, id_of(ACME, UPLOAD)).stored
+
+
+def test_events_and_profiles_go_to_the_whole_tenant(client: AsgiClient, world: World, token: str) -> None:
+    body = {"kind": "events", "source": f"s3://{CRM}/acme/vip.csv", "only_columns": True}
+    assert send(client, token, "POST", "imports", body).status == 202
+    request = started(world)["import"]
+    assert (request["audience"], request["overrides"]) == ("_events", {"other_columns": False})
+
+
+def test_a_manifest_says_how_the_file_is_read(client: AsgiClient, world: World, token: str) -> None:
+    manifest = world.objects.get("staging", f"download/acme/{id_of(ACME, DOWNLOAD)}/manifest.json")
+    world.objects.put(CRM, "acme/manifest.json", manifest)
+    world.objects.put(CRM, "acme/plain.parquet", b"x")
+    body = {"audience": VIP, "source": f"s3://{CRM}/acme/plain.parquet", "manifest": f"s3://{CRM}/acme/manifest.json"}
+    assert send(client, token, "POST", "imports", body).status == 202
+    overrides = started(world)["import"]["overrides"]
+    assert overrides == {"id_column": "user_id", "columns": [], "format": "parquet", "null_values": []}
+    other = {**body, "source": f"s3://{CRM}/acme/vip.csv"}
+    assert send(client, token, "POST", "imports", other).json["code"] == "NOT_IN_MANIFEST"
+    world.objects.put(CRM, "acme/manifest.json", b"{}")
+    assert send(client, token, "POST", "imports", body).json["code"] == "BAD_MANIFEST"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"source": None}, "BAD_SPEC"),
+        ({"upload": "0" * 26}, "BAD_SPEC"),
+        ({"audience": None}, "BAD_SPEC"),
+        ({"audience": "_events"}, "BAD_SPEC"),
+        ({"audience": "../x"}, "BAD_NAME"),
+        ({"only_columns": True}, "BAD_SPEC"),
+        ({"kind": "events"}, "BAD_SPEC"),
+        ({"kind": "events", "audience": None, "settings": {"drop_columns": ["a"]}}, "BAD_SPEC"),
+        ({"kind": "events", "audience": None, "settings": {"max_shrink_percent": None}}, "BAD_SPEC"),
+        ({"source": "file:///etc/passwd"}, "BAD_URI"),
+        ({"source": f"s3://{CRM}"}, "BAD_URI"),
+        ({"source": f"s3://{CRM}/acme/gone.csv"}, "SOURCE_GONE"),
+        ({"settings": {"columns": [{"name": "a"}, {"name": "A"}]}}, "BAD_SPEC"),
+        ({"settings": {"columns": [{"name": "user_id"}]}}, "BAD_COLUMN"),
+        ({"settings": {"max_reject_share": 2.0}}, "INVALID_REQUEST"),
+        ({"settings": {"mode": "merge"}}, "INVALID_REQUEST"),
+        ({"settings": {"kind": "events"}}, "INVALID_REQUEST"),
+        ({"settings": None}, "INVALID_REQUEST"),
+        ({"tenant": "beta"}, "INVALID_REQUEST"),
+    ],
+)
+def test_an_import_that_does_not_fit_starts_nothing(
+    client: AsgiClient, world: World, token: str, changes: dict[str, Any], code: str
+) -> None:
+    body = {"audience": VIP, "source": f"s3://{CRM}/acme/vip.csv", **changes}
+    answer = send(client, token, "POST", "imports", body)
+    assert answer.json["code"] == code, answer.body
+    assert world.workflow.started == []
+
+
+# Jobs
+
+
+def test_a_job_is_cancelled_once_and_stays_so(client: AsgiClient, world: World, token: str) -> None:
+    for number in (JOB, EXPORT):
+        path = f"jobs/{id_of(ACME, number)}/cancellation"
+        first, second = send(client, token, "PUT", path), send(client, token, "PUT", path)
+        assert (first.json["state"], first.json["already"], second.json["already"]) == ("CANCELLED", False, True)
+    assert send(client, token, "PUT", f"jobs/{id_of(ACME, DUPLICATE)}/cancellation").json["code"] == "IS_DUPLICATE"
+    late = send(client, token, "PUT", f"jobs/{id_of(ACME, DOWNLOAD)}/cancellation")
+    assert (late.status, late.json["code"]) == (409, "TOO_LATE")
+
+
+def test_a_retry_is_a_new_job_of_the_same_source(client: AsgiClient, world: World, token: str) -> None:
+    path = f"jobs/{id_of(ACME, FAILED_JOB)}/retries"
+    assert send(client, token, "POST", path, {}).json["code"] == "FILE_AT_FAULT"
+    answer = send(client, token, "POST", path, {"force": True})
+    request = started(world)["import"]
+    assert (request["job_id"], request["retry_of"]) == (answer.json["job"], id_of(ACME, FAILED_JOB))
+    assert answer.json["retry_of"] == id_of(ACME, FAILED_JOB)
+    running = send(client, token, "POST", f"jobs/{id_of(ACME, JOB)}/retries", {})
+    assert (running.status, running.json["code"]) == (409, "NOT_RETRIABLE")
+
+
+def test_an_export_is_started_with_all_options(client: AsgiClient, world: World, token: str) -> None:
+    body = {
+        "audience": VIP,
+        "to": f"s3://{CRM}/acme/out",
+        "version": 2,
+        "format": "csv",
+        "compression": "gzip",
+        "null": "NULL",
+        "formulas": "escape",
+        "target_mb": 10,
+        "where": "age >= 20",
+        "attributes": [{"audience": "quiet", "columns": ["plan"], "version": 1}],
+        "suppress": [{"audience": "quiet"}],
+        "columns": ["age"],
+        "partition_by": ["age"],
+    }
+    answer = send(client, token, "POST", "exports", body)
+    assert answer.status == 202, answer.body
+    request = started(world)["export"]
+    assert (request["export_id"], request["tenant"], request["version"]) == (answer.json["export"], ACME, 2)
+    assert request["format"] == {"name": "csv", "compression": "gzip", "null_token": "NULL", "formulas": "escape"}
+    assert request["target_bytes"] == 10 * MIB
+    assert request["shape"]["suppress"] == [{"audience": "quiet", "version": None}]
+    assert (request["shape"]["where"], request["shape"]["columns"]) == ("age >= 20", ["age"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"audience": "gone"}, "UNKNOWN_AUDIENCE"),
+        ({"to": "/tmp/x"}, "BAD_DESTINATION"),
+        ({"to": f"s3://{CRM}/acme/../beta"}, "BAD_DESTINATION"),
+        ({"compression": "gzip"}, "BAD_FORMAT"),
+        ({"format": "jsonl", "formulas": "escape"}, "BAD_FORMAT"),
+        ({"as_of": "yesterday"}, "BAD_TIME"),
+        ({"delta_from": 1, "suppress": [{"audience": "quiet"}]}, "NOT_IN_A_DELTA"),
+        ({"version": 0}, "INVALID_REQUEST"),
+        ({"where": "a\0"}, "BAD_SHAPE"),
+    ],
+)
+def test_an_export_that_does_not_fit_starts_nothing(
+    client: AsgiClient, world: World, token: str, changes: dict[str, Any], code: str
+) -> None:
+    answer = send(client, token, "POST", "exports", {"audience": VIP, "to": "download", **changes})
+    assert answer.json["code"] == code, answer.body
+    assert world.workflow.started == []
+
+
+def test_files_of_an_export_have_urls_of_its_own_folder(client: AsgiClient, world: World, token: str) -> None:
+    answer = send(client, token, "GET", f"exports/{id_of(ACME, DOWNLOAD)}/files")
+    folder = f"/staging/download/acme/{id_of(ACME, DOWNLOAD)}/"
+    assert answer.status == 200, answer.body
+    for url in (answer.json["manifest"], answer.json["items"][0]["url"]):
+        assert folder in url
+        assert "X-Amz-Expires=300" in url
+    for number in (EXPORT, JOB):
+        missing = send(client, token, "GET", f"exports/{id_of(ACME, number)}/files")
+        assert (missing.status, missing.json["code"]) == (404, "NO_FILES")
+
+
+# Uploads
+
+
+@pytest.mark.parametrize(
+    ("size", "parts", "last"),
+    [
+        (5 * GIB + 1, 81, 1),
+        (64 * MIB * MAX_PARTS, MAX_PARTS, 64 * MIB),
+        (64 * MIB * MAX_PARTS + 1, 9847, None),
+        (5 * 1024 * GIB, 9987, None),
+    ],
+)
+def test_parts_add_up_to_the_file_and_are_never_too_many(size: int, parts: int, last: int | None) -> None:
+    sizes = part_sizes(size)
+    assert (sum(sizes), len(sizes)) == (size, parts)
+    assert len(sizes) <= MAX_PARTS
+    assert last is None or sizes[-1] == last
+    assert len(set(sizes[:-1])) == 1
+
+
+def test_unfinished_uploads_of_a_tenant_are_limited_and_a_refusal_is_not_kept(
+    client: AsgiClient, world: World, token: str
+) -> None:
+    unfinished = upload_of(ACME, LARGE_UPLOAD).size + upload_of(ACME, UPLOAD).size
+    body = {"name": "a.csv", "size": UNFINISHED_BYTES - unfinished + 1}
+    headers = {"Idempotency-Key": "limit"}
+    refused = client.send("POST", "/v1/tenants/acme/uploads", token=token, body=body, headers=headers)
+    assert (refused.status, refused.json["code"]) == (429, "TOO_MANY_UPLOADS")
+    assert int(refused.headers["retry-after"]) > 0
+    send(client, token, "DELETE", f"uploads/{id_of(ACME, UPLOAD)}")
+    world.stores.uploads.delete(id_of(ACME, LARGE_UPLOAD))
+    other = {"name": "a.csv", "size": 5 * GIB}
+    assert send(client, token, "POST", "uploads", other).status == 201
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"size": 0}, "INVALID_REQUEST"),
+        ({"size": -1}, "INVALID_REQUEST"),
+        ({"size": 5 * 2**40 + 1}, "INVALID_REQUEST"),
+        ({"size": 1.5}, "INVALID_REQUEST"),
+        ({"name": ""}, "INVALID_REQUEST"),
+        ({"name": "a\nb"}, "INVALID_REQUEST"),
+        ({"name": "x" * 256}, "INVALID_REQUEST"),
+        ({"name": ".."}, "BAD_UPLOAD"),
+        ({"name": "../a.csv"}, "BAD_UPLOAD"),
+        ({"name": "a\\b.csv"}, "BAD_UPLOAD"),
+        ({"content_type": "text"}, "INVALID_REQUEST"),
+        ({"content_type": "text/csv\r\nX: y"}, "INVALID_REQUEST"),
+    ],
+)
+def test_an_upload_that_cannot_be_is_refused(
+    client: AsgiClient, token: str, changes: dict[str, Any], code: str
+) -> None:
+    answer = send(client, token, "POST", "uploads", {"name": "a.csv", "size": 1, **changes})
+    assert (answer.status, answer.json["code"]) == (422, code)
+
+
+def test_an_upload_that_has_not_arrived_starts_nothing(client: AsgiClient, world: World, token: str) -> None:
+    made = send(client, token, "POST", "uploads", {"name": "a.csv", "size": 3}).json["upload"]
+    for stored in (None, b"xx"):
+        if stored is not None:
+            world.objects.put("staging", world.stores.uploads.get(ACME, made).key, stored)
+        answer = send(client, token, "POST", "imports", {"audience": VIP, "upload": made})
+        assert (answer.status, answer.json["code"]) == (409, "UPLOAD_UNFINISHED")
+        assert send(client, token, "PUT", f"uploads/{made}/completion").json["code"] == "UPLOAD_UNFINISHED"
+    assert world.workflow.started == []
+
+
+def test_parts_are_only_of_large_uploads_and_have_numbers(client: AsgiClient, token: str) -> None:
+    small, large = f"uploads/{id_of(ACME, UPLOAD)}/parts", f"uploads/{id_of(ACME, LARGE_UPLOAD)}/parts"
+    assert send(client, token, "POST", small, {"parts": [1]}).json["code"] == "BAD_UPLOAD"
+    assert send(client, token, "POST", large, {"parts": [97]}).json["code"] == "BAD_UPLOAD"
+    assert send(client, token, "POST", large, {"parts": [0]}).json["code"] == "INVALID_REQUEST"
+    found = send(client, token, "POST", large, {"parts": [96, 1, 1]}).json["items"]
+    assert [one["part"] for one in found] == [1, 96]
+    assert all("partNumber=" in one["url"] and "content-length" in one["url"] for one in found)
+
+
+def test_an_upload_that_a_job_reads_is_not_deleted(client: AsgiClient, world: World, token: str) -> None:
+    source = {"bucket": "staging", "key": upload_of(ACME, UPLOAD).key, "size": 5}
+    world.stores.jobs.put(id_of(ACME, JOB), source=source)
+    answer = send(client, token, "DELETE", f"uploads/{id_of(ACME, UPLOAD)}")
+    assert (answer.status, answer.json["code"]) == (409, "UPLOAD_IN_USE")
+    send(client, token, "PUT", f"jobs/{id_of(ACME, JOB)}/cancellation")
+    assert send(client, token, "DELETE", f"uploads/{id_of(ACME, UPLOAD)}").status == 200
+    assert send(client, token, "GET", f"uploads/{id_of(ACME, UPLOAD)}").json["code"] == "UNKNOWN_UPLOAD"
+
+
+# What goes by its ETag
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PATCH", f"audiences/{VIP}", {"retention": {"versions": 4}}),
+        ("DELETE", "audiences/quiet", None),
+        ("POST", "audiences/quiet/renames", {"audience": "gold"}),
+        ("PUT", f"segments/{BUYERS}", {"rule": 'never("x")'}),
+        ("DELETE", f"segments/{BUYERS}", None),
+        ("PATCH", f"schedules/{NIGHTLY}", {"enabled": False}),
+        ("DELETE", f"schedules/{NIGHTLY}", None),
+    ],
+)
+def test_a_change_goes_by_what_was_read(client: AsgiClient, token: str, method: str, path: str, body: Any) -> None:
+    thing = path.removesuffix("/renames")
+    assert send(client, token, method, path, body).json["code"] == "NO_ETAG"
+    assert send(client, token, method, path, body, etag="*").json["code"] == "BAD_ETAG"
+    stale = send(client, token, method, path, body, etag='"0000"')
+    assert (stale.status, stale.json["code"]) == (412, "STALE_ETAG")
+    etag = seen(client, token, thing)
+    assert send(client, token, method, path, body, etag=etag).status in {200, 202}
+    again = send(client, token, method, path, body, etag=etag)
+    assert again.status in ({404} if method == "DELETE" and "audiences" not in path else {202, 412}), again.body
+
+
+def test_an_answer_has_the_etag_of_what_it_shows(client: AsgiClient, token: str) -> None:
+    for path, body in (
+        ("audiences", {"audience": "gold"}),
+        ("segments", {"segment": "gone", "rule": 'ever("x")'}),
+        ("schedules", {"name": "soon", "expression": "rate(1 day)", "snapshot": {"segment": BUYERS}}),
+    ):
+        made = send(client, token, "POST", path, body)
+        assert made.status == 201, made.body
+        name = body.get("audience") or body.get("segment") or body["name"]
+        assert made.headers["etag"] == seen(client, token, f"{path}/{name}")
+
+
+def test_settings_that_are_not_given_stay(client: AsgiClient, world: World, token: str) -> None:
+    before = client.get(f"/v1/tenants/acme/audiences/{VIP}", token=token).json
+    body = {"settings": {"mode": "append", "max_shrink_percent": None}, "retention": {"days": 7}}
+    path = f"audiences/{VIP}"
+    after = send(client, token, "PATCH", path, body, etag=seen(client, token, path)).json
+    assert after["spec"] == {**before["spec"], "mode": "append", "max_shrink_percent": None}
+    assert after["retention"] == {**before["retention"], "days": 7}
+
+
+# Segments, schedules, recipients
+
+
+@pytest.mark.parametrize("given", ["@/etc/passwd", "/etc/passwd", "./pyproject.toml", "pyproject.toml"])
+def test_a_rule_is_never_a_path_on_the_machine_of_the_service(client: AsgiClient, token: str, given: str) -> None:
+    answer = send(client, token, "POST", "segments", {"segment": "new", "rule": given})
+    assert (answer.status, answer.json["code"]) == (422, "BAD_RULE")
+
+
+def test_a_rule_may_be_json_and_its_errors_have_a_path(client: AsgiClient, token: str) -> None:
+    rule = {"rule": 1, "all": [{"any": [{"evr": {"event": "purchase"}}]}]}
+    bad = send(client, token, "POST", "segments", {"segment": "new", "rule": rule})
+    assert (bad.status, bad.json["code"]) == (422, "BAD_RULE")
+    assert "all[0]" in bad.json["detail"]
+    zone = send(client, token, "POST", "segments", {"segment": "new", "rule": {"rule": 1}, "timezone": "UTC"})
+    assert zone.json["code"] == "BAD_TIMEZONE"
+
+
+def test_a_snapshot_of_a_paused_segment_is_refused(client: AsgiClient, world: World, token: str) -> None:
+    made = send(client, token, "POST", f"segments/{BUYERS}/snapshots", {"audience": "x", "allow_shrink": True})
+    assert made.status == 202
+    assert started(world)["snapshot"]["job_id"] == made.json["job"]
+    send(client, token, "PUT", f"segments/{BUYERS}/state", {"state": "paused"})
+    paused = send(client, token, "POST", f"segments/{BUYERS}/snapshots", {})
+    assert (paused.status, paused.json["code"]) == (409, "SEGMENT_PAUSED")
+    late = send(client, token, "POST", f"segments/{BUYERS}/snapshots", {"at": "2020-01-01T00:00:00Z"})
+    assert late.json["code"] == "BAD_TIME"
+    assert send(client, token, "POST", f"segments/{BUYERS}/snapshots", {"at": "noon"}).json["code"] == "INVALID_REQUEST"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"expression": "daily"}, "BAD_SCHEDULE"),
+        ({"timezone": "Mars/Base"}, "BAD_TIMEZONE"),
+        ({"name": "../x"}, "BAD_NAME"),
+        ({"name": NIGHTLY}, "SCHEDULE_EXISTS"),
+        ({"import": None}, "INVALID_REQUEST"),
+        ({"snapshot": {"segment": BUYERS}}, "INVALID_REQUEST"),
+        ({"import": {"audience": VIP, "upload": "0" * 26}}, "BAD_SPEC"),
+        ({"import": None, "export": {"audience": VIP, "to": f"s3://{CRM}/acme/out"}}, "ADDRESS_REPEATS"),
+        ({"import": None, "export": {"audience": VIP, "to": "s3://other/{date}"}}, "BAD_DESTINATION"),
+        ({"import": None, "snapshot": {"segment": "gone"}}, "UNKNOWN_SEGMENT"),
+    ],
+)
+def test_a_schedule_that_does_not_fit_is_refused(
+    client: AsgiClient, token: str, changes: dict[str, Any], code: str
+) -> None:
+    body = {
+        "name": "new",
+        "expression": "rate(1 day)",
+        "import": {"audience": VIP, "source": f"s3://{CRM}/acme/vip.csv"},
+        **changes,
+    }
+    answer = send(client, token, "POST", "schedules", body)
+    assert answer.json["code"] == code, answer.body
+
+
+def test_a_run_by_hand_is_one_job_for_each_key(client: AsgiClient, world: World, token: str) -> None:
+    path, headers = f"/v1/tenants/acme/schedules/{NIGHTLY}/runs", {"Idempotency-Key": "run"}
+    answers = [client.send("POST", path, token=token, headers=headers) for _ in range(2)]
+    assert answers[0].status == 202
+    assert answers[0].body == answers[1].body
+    assert len(world.workflow.started) == 1
+
+
+def test_secrets_in_urls_of_webhooks_are_neither_shown_nor_recorded(
+    client: AsgiClient, world: World, token: str
+) -> None:
+    body = {"email": ["ops@acme.example"], "webhook": ["https://hooks.acme.example/x?token=s3cret"]}
+    answer = send(client, token, "PUT", "recipients", body)
+    assert [one["address"] for one in answer.json["items"]] == ["ops@acme.example", "https://hooks.acme.example/x"]
+    assert "s3cret" not in str(world.stores.audit.search())
+    private = send(client, token, "PUT", "recipients", {"email": [], "webhook": ["https://127.0.0.1/x"]})
+    assert (private.status, private.json["code"]) == (422, "BAD_RECIPIENT")
+    assert send(client, token, "PUT", "recipients", {"email": [], "webhook": []}).json == {"items": []}
+
+
+# Operations
+
+
+def test_a_rollback_is_an_operation_that_waits_for_the_control_plane(
+    client: AsgiClient, world: World, token: str
+) -> None:
+    answer = send(client, token, "POST", f"audiences/{VIP}/rollbacks", {"version": 1, "reason": "x"})
+    assert (answer.status, answer.json["state"]) == (202, "pending")
+    (pending,) = world.stores.operations.pending()
+    assert (pending.operation_id, dict(pending.request)) == (answer.json["operation"], {"version": 1, "reason": "x"})
+    world.stores.operations.fail(
+        pending.operation_id, {"kind": "user", "code": "X", "message": "y", "detail": {}}, now_ms=1
+    )
+    found = send(client, token, "GET", f"operations/{pending.operation_id}").json
+    assert (found["state"], found["error"]["code"]) == ("failed", "X")
+    missing = send(client, token, "POST", f"audiences/{VIP}/rollbacks", {"version": 9})
+    assert (missing.status, missing.json["code"]) == (404, "NO_SUCH_VERSION")
+
+
+def test_an_audience_that_is_used_is_neither_renamed_nor_deleted(client: AsgiClient, world: World, token: str) -> None:
+    send(client, token, "POST", "segments", {"segment": "of-quiet", "rule": "in audience quiet"})
+    etag = seen(client, token, "audiences/quiet")
+    renamed = send(client, token, "POST", "audiences/quiet/renames", {"audience": "gold"}, etag=etag)
+    deleted = send(client, token, "DELETE", "audiences/quiet", etag=etag)
+    busy = send(client, token, "DELETE", f"audiences/{VIP}", etag=seen(client, token, f"audiences/{VIP}"))
+    assert [one.json["code"] for one in (renamed, deleted, busy)] == [
+        "AUDIENCE_IN_USE",
+        "AUDIENCE_IN_USE",
+        "AUDIENCE_BUSY",
+    ]
+    assert world.stores.operations.pending() == []

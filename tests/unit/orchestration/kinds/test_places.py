@@ -1,0 +1,95 @@
+"""Registration checks the places of a tenant again: they may have changed since the request was made."""
+
+import pytest
+
+from orchestration.catalog.places import EVERYWHERE
+from orchestration.kinds.export.register import register_export
+from orchestration.kinds.export.request import ExportRequest
+from orchestration.kinds.wiring import export_records
+from orchestration.operations.schedules import schedule_import
+from orchestration.platform.clock import fresh_id, now_ms
+from schemas.manifest import ExportFormat
+from tests.fakes.deployment import ACME, EXECUTION, Deployment
+
+
+def set_places(deployment: Deployment, *places: str) -> None:
+    deployment.context.places.replace({ACME: places}, check=lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("places", "bucket", "key", "state"),
+    [
+        ((), "inbox", "acme/vip/a.csv", "VERIFYING"),
+        ((), "inbox", "beta/vip/a.csv", "FAILED"),
+        ((), "crm", "a.csv", "FAILED"),
+        (("s3://crm/acme/",), "crm", "a.csv", "FAILED"),
+        (("s3://crm/acme/",), "crm", "acme/a.csv", "VERIFYING"),
+        ((EVERYWHERE,), "crm", "a.csv", "VERIFYING"),
+        ((EVERYWHERE,), "staging", "uploads/beta/vip/01m87b5fjxy5p23eqzcwh67tr0/a.csv", "FAILED"),
+        ((EVERYWHERE,), "lake", "audiences/acme/a.parquet", "FAILED"),
+    ],
+)
+def test_a_job_is_refused_if_its_object_is_in_no_place(
+    deployment: Deployment, places: tuple[str, ...], bucket: str, key: str, state: str
+) -> None:
+    set_places(deployment, *places)
+    job = deployment.register(deployment.request(bucket=bucket, key=key))
+    assert job.state == state
+    assert (job.error is not None and job.error.code) == ("BAD_SOURCE" if state == "FAILED" else False)
+
+
+def test_a_run_of_a_schedule_is_refused_once_its_place_is_gone(deployment: Deployment) -> None:
+    context = deployment.context
+    deployment.objects.put("crm", "acme/a.csv", b"user_id\nann\n")
+    made = schedule_import(
+        "nightly",
+        "s3://crm/acme/a.csv",
+        expression="rate(1 day)",
+        timezone="UTC",
+        tenant=ACME,
+        audience="vip",
+        overrides={},
+        again=True,
+        now_ms=now_ms(),
+        audiences=context.audiences,
+        schedules=context.schedules,
+        settings=context.settings,
+    )
+    states = []
+    for number, place in enumerate(("s3://crm/acme/", "s3://crm/other/")):
+        set_places(deployment, place)
+        due = f"2026-11-2{number + 1}T09:00:00Z"
+        event = {
+            "schedule": {"id": made.schedule_id, "timezone": "UTC", "due": due},
+            "import": dict(made.request),
+        }
+        view = deployment.call("register_import", input=event, execution=f"{EXECUTION}run-{number}")
+        states.append(view["state"])
+    assert states == ["VERIFYING", "FAILED"]
+
+
+@pytest.mark.parametrize(("places", "code"), [((), "BAD_DESTINATION"), (("s3://theirs/",), None)])
+def test_an_export_is_refused_if_its_destination_is_in_no_place(
+    deployment: Deployment, places: tuple[str, ...], code: str | None
+) -> None:
+    context = deployment.context
+    job = deployment.run(deployment.register())
+    set_places(deployment, *places)
+    request = ExportRequest(
+        export_id=fresh_id(),
+        tenant=ACME,
+        audience=job.audience,
+        to="s3://theirs/out",
+        format=ExportFormat(format="csv", null_token=""),
+    )
+    register_export(
+        {"export": request.as_record()},
+        "execution",
+        records=export_records(context),
+        audiences=context.audiences,
+        versions=context.versions,
+        audit=context.audit,
+        places=context.places,
+    )
+    error = context.exports.get(request.export_id).error
+    assert (None if error is None else error.code) == code
