@@ -5,18 +5,19 @@ from typing import Annotated
 
 import typer
 
-from orchestration.cli import job_commands, options
+from orchestration.cli import job_commands, options, remote
 from orchestration.cli.commands import Group, Result, command
 from orchestration.cli.following import Followed, Submitted, show_end, show_started
-from orchestration.cli.job_commands import Cancelled, show_cancelled
+from orchestration.cli.job_commands import show_cancelled
+from orchestration.cli.job_facts import word_of
 from orchestration.cli.job_views import Shown, show_job, show_list
-from orchestration.cli.session import catalog_context
 from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
+from schemas.errors import UserError
 from schemas.ids import job_id
 
 with deferred(__name__):
-    from orchestration.operations import wiring
+    from orchestration.client import errors, following
 
 TOP = Group("")
 exports = Group("exports", "muster jobs list --kind export", "muster jobs show JOB")
@@ -26,7 +27,15 @@ ExportArgument = Annotated[str, typer.Argument(metavar="EXPORT", help="Export id
 
 def _export_id(text: str) -> str:
     """The id of an export, waiting for one that was just submitted. Raises `UserError` UNKNOWN_EXPORT."""
-    wiring.export_jobs(catalog_context()).await_registration(job_id(text))
+    with remote.service() as service:
+        try:
+            found = next(following.follow(service, job_id(text)))
+        except errors.ApiError as exc:
+            if exc.code != "UNKNOWN_JOB":
+                raise
+            found = {}
+    if word_of(found) != "export":
+        raise UserError("UNKNOWN_EXPORT", f"there is no export {text}; `muster jobs list` shows all jobs", export=text)
     return text
 
 
@@ -54,13 +63,13 @@ def wait(*, job: ExportArgument, timeout: options.Timeout = None) -> Result[Foll
     return job_commands.wait(job=_export_id(job), timeout=timeout)
 
 
-@command(exports, "cancel", "muster jobs cancel JOB", effect="changes", show=show_cancelled)
-def cancel(*, job: ExportArgument) -> Result[Cancelled]:
+@command(exports, "cancel", "muster jobs cancel JOB", effect="remote", show=show_cancelled)
+def cancel(*, job: ExportArgument) -> Result[Record]:
     """Cancel an export: now `muster jobs cancel`."""
     return job_commands.cancel(job=_export_id(job))
 
 
-@command(exports, "retry", "muster jobs retry JOB --wait", effect="changes", show=show_started)
+@command(exports, "retry", "muster jobs retry JOB --wait", effect="remote", show=show_started)
 def retry(
     *,
     job: ExportArgument,

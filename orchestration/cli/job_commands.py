@@ -1,9 +1,7 @@
 """`muster jobs`: imports, snapshots of segments and exports."""
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,15 +11,12 @@ from orchestration.cli.console import print_line
 from orchestration.cli.following import Followed, Submitted, show_end, show_started, submitted, wait_for
 from orchestration.cli.job_facts import KINDS, id_of, word_of
 from orchestration.cli.job_views import Shown, show_job, show_list
-from orchestration.cli.session import catalog_context, stack_context
 from orchestration.client.records import Record
-from orchestration.platform.clock import now_ms
 from orchestration.platform.deferred import deferred
 from schemas.ids import job_id
 
 with deferred(__name__):
-    from orchestration.catalog import records
-    from orchestration.operations import job_records, wiring
+    from orchestration.client import following
 
 TOP = Group("")
 jobs = Group("jobs", "muster jobs list", "muster jobs show JOB")
@@ -74,41 +69,22 @@ def wait(*, job: options.JobArgument, timeout: options.Timeout = None) -> Answer
     return wait_for(job_id(job), timeout_s=timeout)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cancelled:
-    """A cancelled job; `already`: it was cancelled before."""
-
-    job: Record
-    already: bool
-    warnings: Sequence[str]
-
-    def as_record(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return {**self.job, "already": self.already, "warnings": self.warnings}
-
-
-def show_cancelled(done: Cancelled) -> None:
+def show_cancelled(job: Record) -> None:
     """Print that a job is cancelled."""
-    print_line(f"{word_of(done.job)} {id_of(done.job)} {'was already cancelled' if done.already else 'is CANCELLED'}")
+    print_line(f"{word_of(job)} {id_of(job)} {'was already cancelled' if job['already'] else 'is CANCELLED'}")
 
 
-@command(jobs, "cancel", "muster jobs cancel JOB", effect="changes", show=show_cancelled)
-def cancel(*, job: options.JobArgument) -> Answer[Cancelled]:
+@command(jobs, "cancel", "muster jobs cancel JOB", effect="remote", show=show_cancelled)
+def cancel(*, job: options.JobArgument) -> Answer[Record]:
     """Cancel a job, so that it publishes nothing.
 
     A job can be cancelled until its version is being published, an export until its manifest is being written; the
     files of the export are removed. Waits for the registration of a job that was just submitted.
     """
-    context, wanted = catalog_context(), job_id(job)
-    found = wiring.job_progress(context).await_registration(wanted, now_ms=now_ms, sleep=time.sleep)
-    if isinstance(found, records.Export):
-        export = wiring.export_jobs(context).cancel(wanted)
-        record, already, warnings = job_records.export_record(export.export), export.already, export.warnings
-    else:
-        import_ = wiring.import_jobs(context).cancel(wanted)
-        record, already, warnings = job_records.job_record(import_.job), import_.already, import_.warnings
-    done = Cancelled(job=record, already=already, warnings=warnings)
-    return Answer(value=done, notes=done.warnings)
+    with remote.service() as found:
+        registered = next(following.follow(found, job_id(job)))
+        done = found.cancel(registered["tenant"], id_of(registered))
+    return Answer(value=done, notes=done["warnings"])
 
 
 @command(
@@ -116,7 +92,7 @@ def cancel(*, job: options.JobArgument) -> Answer[Cancelled]:
     "retry",
     "muster jobs retry JOB --wait",
     "muster jobs retry JOB --with-audience-settings --wait",
-    effect="changes",
+    effect="remote",
     show=show_started,
 )
 def retry(
@@ -136,12 +112,10 @@ def retry(
     Starts a new job for the same file, with the same options or the current settings of its audience; for an export,
     with the same version and destination.
     """
-    context, wanted = stack_context(), job_id(job)
-    found = wiring.all_jobs(context).get(wanted)
-    if isinstance(found, records.Export):
-        if with_audience_settings or force:
+    with remote.service() as found:
+        failed = found.job(None, job_id(job))
+        word = word_of(failed)
+        if word == "export" and (with_audience_settings or force):
             raise typer.BadParameter("an export reads no file: --with-audience-settings and --force do not apply")
-        new = wiring.export_jobs(context).retry(wanted)
-        return submitted(new, wait=wait, timeout_s=timeout, word="export", retry_of=job)
-    new = wiring.submission(context).resubmit(found, force=force, with_audience_settings=with_audience_settings)
-    return submitted(new, wait=wait, timeout_s=timeout, retry_of=job)
+        new = found.retry(failed["tenant"], id_of(failed), with_audience_settings=with_audience_settings, force=force)
+    return submitted(new[word], wait=wait, timeout_s=timeout, word=word, retry_of=job)

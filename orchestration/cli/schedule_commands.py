@@ -10,9 +10,9 @@ from orchestration.cli import options, remote
 from orchestration.cli.commands import Done, Group, command, show_done
 from orchestration.cli.console import print_line, print_note, print_pairs, print_table
 from orchestration.cli.formatting import safe, text_time
-from orchestration.cli.session import SESSION, catalog_context, stack_context
+from orchestration.cli.job_facts import id_of
+from orchestration.cli.session import SESSION
 from orchestration.client.records import Record
-from orchestration.platform.clock import now_ms
 from orchestration.platform.deferred import deferred
 from schemas.import_targets import kind_of_target
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 with deferred(__name__):
     from orchestration.operations import schedule_records
-    from orchestration.operations import schedules as operations
 
 TOP = Group("")
 schedules = Group("schedules", "muster schedules list", "muster schedules show nightly")
@@ -127,64 +126,68 @@ def show(*, name: Name, tenant: options.MeantTenant = None) -> Record:
         return found.schedule(remote.meant_tenant(found, tenant), name)
 
 
-@command(schedules, "pause", "muster schedules pause nightly", effect="changes", show=show_changed)
-def pause(*, name: Name, tenant: options.Tenant = "default") -> Record:
+def _change(tenant: str | None, name: str, *, enabled: bool) -> Record:
+    with remote.service() as found:
+        meant = remote.meant_tenant(found, tenant)
+        _, etag = found.schedule_with_etag(meant, name)
+        return found.change_schedule(meant, name, enabled=enabled, etag=etag)[0]
+
+
+@command(schedules, "pause", "muster schedules pause nightly", effect="remote", show=show_changed)
+def pause(*, name: Name, tenant: options.MeantTenant = None) -> Record:
     """Pause a schedule until it is resumed.
 
     A started run continues.
     """
-    context = catalog_context()
-    return record_of(context, operations.pause(context.schedules, tenant, name))
+    return _change(tenant, name, enabled=False)
 
 
-@command(schedules, "resume", "muster schedules resume nightly", effect="changes", show=show_changed)
-def resume(*, name: Name, tenant: options.Tenant = "default") -> Record:
+@command(schedules, "resume", "muster schedules resume nightly", effect="remote", show=show_changed)
+def resume(*, name: Name, tenant: options.MeantTenant = None) -> Record:
     """Resume a paused schedule at its next due time.
 
     Missed runs are not made up for.
     """
-    context = catalog_context()
-    return record_of(context, operations.resume(context.schedules, tenant, name, now_ms()))
+    return _change(tenant, name, enabled=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run of a schedule that was started manually."""
+    """A run of a schedule that was started manually: {job or export, state}."""
 
     schedule: str
-    kind: str
-    run_id: str
+    record: Record
 
-    def as_record(self) -> dict[str, str]:
+    def as_record(self) -> Record:
         """Plain JSON data."""
-        return {MADE[self.kind]: self.run_id, "state": "SUBMITTED"}
+        return self.record
 
 
 def _show_run(run: Run) -> None:
-    print_line(run.run_id)
+    print_line(id_of(run.record))
     print_note(f"Submitted. `muster schedules show {run.schedule}` shows how it ends.")
 
 
-@command(schedules, "run", "muster schedules run nightly", effect="changes", show=_show_run)
-def run(*, name: Name, tenant: options.Tenant = "default") -> Run:
+@command(schedules, "run", "muster schedules run nightly", effect="remote", show=_show_run)
+def run(*, name: Name, tenant: options.MeantTenant = None) -> Run:
     """Start a run now, even if the schedule is paused.
 
     Due runs are not affected. Placeholders are filled as if it were due now.
     """
-    context = stack_context()
-    kind = operations.find(context.schedules, tenant, name).kind
-    run_id = SESSION.job = operations.run_now(
-        tenant, name, now_ms(), engine=context.engine, schedules=context.schedules
-    )
-    return Run(schedule=name, kind=kind, run_id=run_id)
+    with remote.service() as found:
+        started = found.run_schedule(remote.meant_tenant(found, tenant), name)
+    SESSION.job = id_of(started)
+    return Run(schedule=name, record=started)
 
 
-@command(schedules, "delete", "muster schedules delete nightly", effect="changes", show=show_done)
-def delete(*, name: Name, tenant: options.Tenant = "default") -> Done:
+@command(schedules, "delete", "muster schedules delete nightly", effect="remote", show=show_done)
+def delete(*, name: Name, tenant: options.MeantTenant = None) -> Done:
     """Delete a schedule.
 
     Everything that its runs have created stays, and a started run continues.
     """
-    context = catalog_context()
-    context.schedules.delete(operations.find(context.schedules, tenant, name).schedule_id)
-    return Done(record={"deleted": name, "tenant": tenant}, text=f"schedule {name} is deleted")
+    with remote.service() as found:
+        meant = remote.meant_tenant(found, tenant)
+        _, etag = found.schedule_with_etag(meant, name)
+        found.delete_schedule(meant, name, etag=etag)
+    return Done(record={"deleted": name, "tenant": meant}, text=f"schedule {name} is deleted")

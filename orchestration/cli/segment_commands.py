@@ -47,6 +47,14 @@ def _changed_record(segment: "Segment") -> Record:
     }
 
 
+def _state_record(segment: Record) -> Record:
+    return {name: segment[name] for name in ("tenant", "segment", "state", "rule_version")}
+
+
+def _show_state(segment: Record) -> None:
+    print_line(f"segment {segment['segment']} is {segment['state']}, rule version {segment['rule_version']}")
+
+
 def _show_changed(segment: "Segment") -> None:
     print_line(f"segment {segment.name} is {segment.state}, rule version {segment.rule_version}")
 
@@ -188,31 +196,33 @@ def edit(*, name: Name, rule: Rule, timezone: Zone = None, tenant: options.Tenan
     return Answer(value=segment, notes=rule_notes(context, tenant, given))
 
 
-@command(
-    segments, "pause", "muster segments pause buyers", effect="changes", show=_show_changed, record=_changed_record
-)
-def pause(*, name: Name, tenant: options.Tenant = "default") -> "Segment":
+def _change_state(tenant: str | None, name: str, state: str) -> Record:
+    with remote.service() as found:
+        return found.change_segment_state(remote.meant_tenant(found, tenant), name, state)[0]
+
+
+@command(segments, "pause", "muster segments pause buyers", effect="remote", show=_show_state, record=_state_record)
+def pause(*, name: Name, tenant: options.MeantTenant = None) -> Record:
     """Stop evaluating a segment: its members stay as they are."""
-    return operations.change_state(catalog_context().segments, tenant, name, "pause")
+    return _change_state(tenant, name, "paused")
 
 
-@command(
-    segments, "resume", "muster segments resume buyers", effect="changes", show=_show_changed, record=_changed_record
-)
-def resume(*, name: Name, tenant: options.Tenant = "default") -> "Segment":
+@command(segments, "resume", "muster segments resume buyers", effect="remote", show=_show_state, record=_state_record)
+def resume(*, name: Name, tenant: options.MeantTenant = None) -> Record:
     """Resume a paused segment, and emit the changes since the pause."""
-    return operations.change_state(catalog_context().segments, tenant, name, "resume")
+    return _change_state(tenant, name, "active")
 
 
-@command(
-    segments, "delete", "muster segments delete buyers", effect="changes", show=_show_changed, record=_changed_record
-)
-def delete(*, name: Name, tenant: options.Tenant = "default") -> "Segment":
+@command(segments, "delete", "muster segments delete buyers", effect="remote", show=_show_state, record=_state_record)
+def delete(*, name: Name, tenant: options.MeantTenant = None) -> Record:
     """Delete a segment: all of its members leave.
 
     Its rules stay in the catalog. A segment that another rule names cannot be deleted.
     """
-    return operations.change_state(catalog_context().segments, tenant, name, "delete")
+    with remote.service() as found:
+        meant = remote.meant_tenant(found, tenant)
+        _, etag = found.segment_with_etag(meant, name)
+        return {**found.delete_segment(meant, name, etag=etag), "state": "deleted"}
 
 
 def _show_versions(found: Sequence[Record]) -> None:

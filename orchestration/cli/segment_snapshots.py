@@ -1,18 +1,13 @@
 """`muster segments snapshot`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from orchestration.cli import options
+from orchestration.cli import options, remote
 from orchestration.cli.commands import Answer, command
 from orchestration.cli.following import Followed, Submitted, show_started, submitted
 from orchestration.cli.segment_commands import Name, segments
-from orchestration.cli.session import stack_context
-from orchestration.platform.deferred import deferred
-
-with deferred(__name__):
-    from orchestration.operations import snapshots
 
 
 @command(
@@ -20,7 +15,7 @@ with deferred(__name__):
     "snapshot",
     "muster segments snapshot buyers --wait",
     "muster segments snapshot buyers -a november --at 2026-12-01T00:00:00+09:00",
-    effect="changes",
+    effect="remote",
     show=show_started,
 )
 def snapshot(
@@ -31,7 +26,7 @@ def snapshot(
         str | None, typer.Option("--at", metavar="TIME", help="ISO 8601 with an offset, within the next hour [now].")
     ] = None,
     allow_shrink: options.AllowSnapshotShrink = False,
-    tenant: options.Tenant = "default",
+    tenant: options.MeantTenant = None,
     wait: options.Wait = False,
     timeout: options.Timeout = None,
 ) -> Answer[Submitted | Followed]:
@@ -39,16 +34,9 @@ def snapshot(
 
     The version has the members of that instant. A missing audience is created. Exports and rules use it like any other.
     """
-    context = stack_context()
-    moment = None if at is None else options.instant(at, "--at")
-    job = snapshots.snapshot(
-        tenant,
-        name,
-        audience=audience,
-        at=moment,
-        allow_shrink=allow_shrink,
-        audiences=context.audiences,
-        engine=context.engine,
-        segments=context.segments,
-    )
-    return submitted(job, wait=wait, timeout_s=timeout)
+    wanted: dict[str, Any] = {"audience": audience, "allow_shrink": allow_shrink}
+    if at is not None:
+        wanted["at"] = options.instant(at, "--at").isoformat()
+    with remote.service() as found:
+        started = found.snapshot_segment(remote.meant_tenant(found, tenant), name, **wanted)
+    return submitted(started["job"], wait=wait, timeout_s=timeout)

@@ -10,7 +10,6 @@ from orchestration.cli import options, remote
 from orchestration.cli.commands import Answer, Done, Group, command, show_done
 from orchestration.cli.console import print_pairs, print_table
 from orchestration.cli.session import catalog_context
-from orchestration.platform.clock import now_ms
 from orchestration.platform.deferred import deferred
 from schemas.ids import TenantName, tenant_name
 
@@ -38,13 +37,14 @@ class TenantRecipients:
         return {"tenant": self.tenant, "told": notifying.recipients_record(self.recipients)}
 
 
-@command(tenants, "create", "muster tenants create acme", effect="changes", show=show_done, record=None)
+@command(tenants, "create", "muster tenants create acme", effect="remote", show=show_done, record=None)
 def create_tenant(*, name: NameArgument) -> Done:
     """Create a tenant.
 
     Does nothing if it exists already.
     """
-    catalog_context().audiences.add_tenant(tenant_name(name), now_ms())
+    with remote.service() as found:
+        found.create_tenant(name)
     return Done(text=f"tenant {name} exists")
 
 

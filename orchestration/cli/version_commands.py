@@ -11,7 +11,7 @@ from orchestration.cli.audience_commands import KeepDays, KeepVersions, audience
 from orchestration.cli.commands import Done, command, show_done
 from orchestration.cli.console import print_line, print_table
 from orchestration.cli.formatting import number, safe, size, text_time
-from orchestration.cli.session import catalog_context, lake_context
+from orchestration.cli.session import lake_context
 from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 with deferred(__name__):
     from connectors.sinks import comparing
+    from orchestration.client import following
     from orchestration.operations import audiences as operations
     from orchestration.operations import exports
 
@@ -119,7 +120,7 @@ def diff(
     audiences,
     "rollback",
     'muster audiences rollback vip --to 3 --reason "wrong file"',
-    effect="changes",
+    effect="remote",
     show=show_done,
 )
 def rollback(
@@ -127,17 +128,18 @@ def rollback(
     name: options.AudienceArgument,
     to: Annotated[int, typer.Option("--to", metavar="N", min=1, help="Version to publish again.")],
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Reason to keep with the new version.")] = "",
-    tenant: options.Tenant = "default",
+    tenant: options.MeantTenant = None,
 ) -> Done:
     """Publish an older version again, as a new one.
 
     Files uploaded before the rollback are superseded from then on.
     """
-    context = lake_context()
-    done = operations.rollback(context.versions, operations.find(context.audiences, tenant, name), to, reason)
+    with remote.service() as found:
+        meant = remote.meant_tenant(found, tenant)
+        done = following.result(found, meant, found.roll_back(meant, name, to, reason=reason))
     return Done(
-        record={"version": done.version, "snapshot_id": done.snapshot_id, "members": done.members},
-        text=f"version {done.version} has the {number(done.members)} members of version {to}",
+        record={word: done[word] for word in ("version", "snapshot_id", "members")},
+        text=f"version {done['version']} has the {number(done['members'])} members of version {to}",
     )
 
 
@@ -162,7 +164,7 @@ def compact(
     "expire",
     "muster audiences expire vip",
     "muster audiences expire vip --keep-versions 3 --keep-days 0",
-    effect="changes",
+    effect="remote",
     show=show_done,
 )
 def expire(
@@ -170,48 +172,40 @@ def expire(
     name: options.AudienceArgument,
     keep_versions: KeepVersions = None,
     keep_days: KeepDays = None,
-    tenant: options.Tenant = "default",
+    tenant: options.MeantTenant = None,
 ) -> Done:
     """Expire old versions and delete their files.
 
     Uses the retention of the audience, unless overridden by the options. Files younger than seven days stay.
     """
-    context = lake_context()
-    expired = operations.expire(
-        context.audiences,
-        context.jobs,
-        context.versions,
-        operations.find(context.audiences, tenant, name),
-        versions=keep_versions,
-        days=keep_days,
-    )
-    numbers = ", ".join(map(str, expired.versions)) or "none"
+    kept: dict[str, Any] = {
+        word: value for word, value in (("versions", keep_versions), ("days", keep_days)) if value is not None
+    }
+    with remote.service() as found:
+        meant = remote.meant_tenant(found, tenant)
+        expired = following.result(found, meant, found.expire_versions(meant, name, **kept))
+    numbers = ", ".join(map(str, expired["versions"])) or "none"
     return Done(
-        record={"versions": expired.versions, "files": expired.files, "bytes": expired.bytes},
-        text=f"expired versions: {numbers}; {number(expired.files)} files deleted, {size(expired.bytes)}",
+        record=expired,
+        text=f"expired versions: {numbers}; {number(expired['files'])} files deleted, {size(expired['bytes'])}",
     )
 
 
 VersionArgument = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="Number of the version.")]
 
 
-@command(audiences, "pin", "muster audiences pin vip 3", effect="changes", show=show_done)
-def pin(*, name: options.AudienceArgument, version: VersionArgument, tenant: options.Tenant = "default") -> Done:
+@command(audiences, "pin", "muster audiences pin vip 3", effect="remote", show=show_done)
+def pin(*, name: options.AudienceArgument, version: VersionArgument, tenant: options.MeantTenant = None) -> Done:
     """Keep a version regardless of retention."""
-    context = lake_context()
-    operations.pin(
-        operations.find(context.audiences, tenant, name),
-        version,
-        audiences=context.audiences,
-        versions=context.versions,
-    )
+    with remote.service() as found:
+        found.pin_version(remote.meant_tenant(found, tenant), name, version)
     return Done(record={"version": version, "pinned": True}, text=f"version {version} is kept until it is unpinned")
 
 
-@command(audiences, "unpin", "muster audiences unpin vip 3", effect="changes", show=show_done)
-def unpin(*, name: options.AudienceArgument, version: VersionArgument, tenant: options.Tenant = "default") -> Done:
+@command(audiences, "unpin", "muster audiences unpin vip 3", effect="remote", show=show_done)
+def unpin(*, name: options.AudienceArgument, version: VersionArgument, tenant: options.MeantTenant = None) -> Done:
     """Unpin a version, so that retention applies to it again."""
-    context = catalog_context()
-    was_pinned = operations.unpin(context.audiences, operations.find(context.audiences, tenant, name), version)
-    text = f"retention applies to version {version} again" if was_pinned else f"version {version} was not pinned"
+    with remote.service() as found:
+        done = found.unpin_version(remote.meant_tenant(found, tenant), name, version)
+    text = f"retention applies to version {version} again" if done["changed"] else f"version {version} was not pinned"
     return Done(record={"version": version, "pinned": False}, text=text)

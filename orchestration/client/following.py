@@ -1,4 +1,4 @@
-"""Follows a job until it has ended, through short outages and before it is registered."""
+"""Follows jobs and operations until they have ended, through short outages and before a job is registered."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -48,6 +48,31 @@ def follow(
             if found["state"] in ENDED:
                 return
         sleep(POLL_S)
+
+
+def result(
+    client: Client,
+    tenant: str,
+    operation: Record,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Record:
+    """The result of an operation, once it is done. Raises its error as `ApiError`, and that of a long outage."""
+    answered = clock()
+    while operation["state"] not in {"done", "failed"}:
+        sleep(POLL_S)
+        try:
+            operation = client.operation(tenant, operation["operation"])
+        except ApiError as exc:
+            if exc.kind != "retriable" or clock() - answered > OUTAGE_S:
+                raise
+        else:
+            answered = clock()
+    if (error := operation["error"]) is not None:
+        raise ApiError(error["code"], error["message"], kind=error["kind"], values=error["detail"])
+    found: Record = operation["result"]
+    return found
 
 
 def submitted_s(job: str) -> float:

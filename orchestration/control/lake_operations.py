@@ -106,7 +106,7 @@ class LakeOperations:
             versions=request["versions"],
             days=request["days"],
         )
-        return {"versions": list(expired.versions), "files": expired.files}
+        return {"versions": list(expired.versions), "files": expired.files, "bytes": expired.bytes}
 
     def _rename(self, audience: Audience, name: str) -> Mapping[str, Any]:
         if audience.name == name:

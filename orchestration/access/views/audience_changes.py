@@ -59,15 +59,16 @@ class AudienceChangesView(TenantView):
     def pin(self, note: Note, name: str, number: int) -> Record:
         """Keep a version regardless of retention. Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, NO_SUCH_VERSION."""
         found = self._find(note, name, number)
+        before = self._stores.audiences.pins(found.audience_id)
         operations.pin(found, number, audiences=self._stores.audiences, versions=self._stores.histories)
-        return {"audience": found.name, "version": number, "pinned": True}
+        return {"audience": found.name, "version": number, "pinned": True, "changed": number not in before}
 
     @recorded(Action.RUN_JOBS, "audiences unpin")
     def unpin(self, note: Note, name: str, number: int) -> Record:
         """Subject a version to retention again. Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE."""
         found = self._find(note, name, number)
-        operations.unpin(self._stores.audiences, found, number)
-        return {"audience": found.name, "version": number, "pinned": False}
+        was_pinned = operations.unpin(self._stores.audiences, found, number)
+        return {"audience": found.name, "version": number, "pinned": False, "changed": was_pinned}
 
     def _find(self, note: Note, name: str, number: int) -> Audience:
         note.object, note.arguments = name[:63], {"version": number}

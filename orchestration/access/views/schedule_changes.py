@@ -37,7 +37,10 @@ class ScheduleChangesView(TenantView):
 
         Raises `UserError` as `operations.schedules` does, BAD_SOURCE, BAD_DESTINATION.
         """
-        note.object, note.arguments = name[:63], {"expression": expression, "timezone": timezone, **given}
+        note.object, note.arguments = (
+            f"schedules/{name[:63]}",
+            {"expression": expression, "timezone": timezone, **given},
+        )
         ((kind, request),) = given.items()
         create = {"import": self._import, "export": self._export, "snapshot": self._snapshot}[kind]
         note.after = self._record(create(name, request, {"expression": expression, "timezone": timezone}))
@@ -49,7 +52,7 @@ class ScheduleChangesView(TenantView):
 
         Raises `UserError` BAD_NAME, UNKNOWN_SCHEDULE, STALE_ETAG, BAD_SCHEDULE.
         """
-        note.object, note.arguments = name[:63], {"enabled": enabled}
+        note.object, note.arguments = f"schedules/{name[:63]}", {"enabled": enabled}
         note.before = self._seen(name, seen)
         schedules = self._stores.schedules
         if enabled:
@@ -62,7 +65,7 @@ class ScheduleChangesView(TenantView):
     @recorded(Action.RUN_JOBS, "schedules delete")
     def delete_schedule(self, note: Note, name: str, *, seen: str) -> Record:
         """Delete a schedule; what its runs have produced stays. Raises as `change_schedule`."""
-        note.object = name[:63]
+        note.object = f"schedules/{name[:63]}"
         note.before = self._seen(name, seen)
         self._stores.schedules.delete(note.before["schedule"])
         return note.before
@@ -73,7 +76,7 @@ class ScheduleChangesView(TenantView):
 
         Raises `UserError` BAD_NAME, UNKNOWN_SCHEDULE, and as `once`; `RetriableError` ENGINE_UNAVAILABLE.
         """
-        note.object = name[:63]
+        note.object = f"schedules/{name[:63]}"
 
         def start(claim: Claim) -> Record:
             word = "export" if self._get(name).kind == "export" else "job"

@@ -28,7 +28,7 @@ class SegmentChangesView(TenantView):
         Raises `UserError` BAD_NAME, BAD_RULE, BAD_TIMEZONE, NAME_TAKEN, SEGMENT_EXISTS, TOO_MANY_SEGMENTS,
         UNKNOWN_AUDIENCE, UNKNOWN_SEGMENT, SEGMENT_CYCLE.
         """
-        note.object, note.arguments = name[:63], {"rule": rule, "timezone": timezone}
+        note.object, note.arguments = f"segments/{name[:63]}", {"rule": rule, "timezone": timezone}
         create(
             self._name,
             name,
@@ -46,7 +46,7 @@ class SegmentChangesView(TenantView):
 
         Raises as `create_segment`, and `UserError` STALE_ETAG, SEGMENT_PAUSED.
         """
-        note.object, note.arguments = name[:63], {"rule": rule, "timezone": timezone}
+        note.object, note.arguments = f"segments/{name[:63]}", {"rule": rule, "timezone": timezone}
         checked = segment_name(name)
         self._stores.segment_changes.edit(
             self._name,
@@ -62,7 +62,7 @@ class SegmentChangesView(TenantView):
     @recorded(Action.WRITE_SEGMENTS, "segments change state")
     def change_state(self, note: Note, name: str, state: Literal["active", "paused"]) -> Record:
         """Pause or resume a segment; no effect on one in that state. Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT."""
-        note.object, note.arguments = name[:63], {"state": state}
+        note.object, note.arguments = f"segments/{name[:63]}", {"state": state}
         checked, segments = segment_name(name), self._stores.segment_changes
         (segments.pause if state == "paused" else segments.resume)(self._name, checked, now_ms=now_ms())
         note.after = self._record(checked)
@@ -74,7 +74,7 @@ class SegmentChangesView(TenantView):
 
         Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT, STALE_ETAG, SEGMENT_IN_USE.
         """
-        note.object = name[:63]
+        note.object = f"segments/{name[:63]}"
         checked = segment_name(name)
         note.before = self._record(checked)
         self._stores.segment_changes.delete(
@@ -98,7 +98,7 @@ class SegmentChangesView(TenantView):
         Raises `UserError` BAD_NAME, BAD_TIME, UNKNOWN_SEGMENT, SEGMENT_PAUSED, and as `once`; `RetriableError`
         ENGINE_UNAVAILABLE.
         """
-        note.object, note.arguments = name[:63], {"audience": audience, "allow_shrink": allow_shrink}
+        note.object, note.arguments = f"segments/{name[:63]}", {"audience": audience, "allow_shrink": allow_shrink}
 
         def start(claim: Claim) -> Record:
             started = snapshot(

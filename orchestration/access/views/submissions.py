@@ -82,11 +82,15 @@ class SubmissionsView(TenantView):
         """Cancel a job of any kind. Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB, IS_DUPLICATE, TOO_LATE."""
         wanted = job_id(id_)
         found = self._find(note, wanted)
+        note.before = {"state": found.state}
         if isinstance(found, Export):
             export = self._stores.export_jobs.cancel(wanted)
-            return {**any_record(export.export), "already": export.already, "warnings": list(export.warnings)}
-        done = self._stores.import_jobs.cancel(wanted)
-        return {**any_record(done.job), "already": done.already, "warnings": list(done.warnings)}
+            record, already, warnings = any_record(export.export), export.already, export.warnings
+        else:
+            done = self._stores.import_jobs.cancel(wanted)
+            record, already, warnings = any_record(done.job), done.already, done.warnings
+        note.after = {"state": record["state"]}
+        return {**record, "already": already, "warnings": list(warnings)}
 
     @recorded(Action.RUN_JOBS, "jobs retry")
     def retry(self, note: Note, id_: str, *, force: bool, with_audience_settings: bool, key: RequestKey) -> Record:

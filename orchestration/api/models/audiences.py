@@ -61,7 +61,8 @@ class Pin(Shape):
     audience: str
     version: int
     pinned: bool
-    example: ClassVar[Example] = {"audience": "vip", "version": 3, "pinned": True}
+    changed: bool
+    example: ClassVar[Example] = {"audience": "vip", "version": 3, "pinned": True, "changed": True}
 
 
 class AudiencePage(Shape):

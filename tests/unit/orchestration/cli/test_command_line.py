@@ -179,7 +179,7 @@ def test_a_command_leaves_nothing_for_the_next_one_of_its_process(
 ) -> None:
     monkeypatch.setenv("MUSTER_HOME", str(tmp_path))
     migrated(Secret(f"sqlite:///{tmp_path / 'catalog.db'}"))
-    assert main(["--as", "ann", "--debug", "tenants", "create", "acme"]) == ExitCode.OK
+    assert main(["--as", "ann", "--debug", "notifications", "resend", "--given-up"]) == ExitCode.OK
     assert main(["notifications", "list", "--json"]) == ExitCode.OK
     assert json.loads(capsys.readouterr().out.partition("\n")[2]) == []
     assert Session() == SESSION

@@ -111,7 +111,7 @@ def test_an_export_is_shown_cancelled_and_waited_for_by_its_id(
     assert main([group, "wait", EXPORT]) == 5
     assert capsys.readouterr().out == f"export {EXPORT} is CANCELLED\n"
     first, second = context.audit.search(job_id=EXPORT)
-    assert (first.action, first.object, first.error) == (f"{group} cancel", EXPORT, None)
+    assert (first.action, first.object, first.error) == ("jobs cancel", "acme/vip", None)
     assert (first.before, first.after) == ({"state": "REGISTERED"}, {"state": "CANCELLED"})
     assert (second.before, second.after) == ({"state": "CANCELLED"}, {"state": "CANCELLED"})
 

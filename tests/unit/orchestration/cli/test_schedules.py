@@ -190,8 +190,8 @@ def test_each_change_of_a_schedule_is_in_the_audit_trail_and_not_among_those_of_
     seen = [((e.before or {}).get("enabled"), (e.after or {}).get("enabled"), e.error) for e in found]
     assert [e.action.removeprefix("schedules ") for e in found] == [
         "create import",
-        "pause",
-        "resume",
+        "change",
+        "change",
         "delete",
         "create import",
     ]

@@ -104,7 +104,7 @@ def test_a_segment_is_paused_resumed_and_deleted(context: Context, capsys: pytes
     assert main(["segments", "show", "buyers", "-t", "acme"]) == 3
     assert capsys.readouterr().err.startswith("UNKNOWN_SEGMENT: ")
     entries = [(e.action, e.object, e.after) for e in context.audit.search()]
-    assert ("segments pause", "acme/segments/buyers") in [(action, name) for action, name, _ in entries]
+    assert ("segments change state", "acme/segments/buyers") in [(action, name) for action, name, _ in entries]
     after = {"state": "active", "rule_version": 1, "rule": "ever(purchase)"}
     assert ("segments create", "acme/segments/buyers", after) in entries
 
