@@ -97,7 +97,7 @@ def begin_parts(stores: Stores, upload: Upload) -> Upload:
 
 def complete_parts(stores: Stores, upload: Upload) -> None:
     """Make the object of its parts, unless that was done. Raises `UserError` UPLOAD_UNFINISHED."""
-    if upload.multipart is None or _arrived(stores, upload) is not None:
+    if upload.multipart is None or upload.stored or _arrived(stores, upload) is not None:
         return
     bucket = stores.settings.staging_bucket
     found = stores.parts.sizes(bucket, upload.key, upload.multipart)

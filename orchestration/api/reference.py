@@ -5,8 +5,9 @@ from typing import Any, Final
 
 OPENING: Final = """# The API
 
-Read what a tenant has, and manage who may do what, over HTTP. This page is made from [openapi.json](openapi.json),
-which also has the members of every answer (`make openapi` writes both; a test compares them with the service).
+Import and export, change audiences, segments and schedules, read what a tenant has, and manage who may do what, over
+HTTP. This page is made from [openapi.json](openapi.json), which also has the members of every request and answer (`make
+openapi` writes both; a test compares them with the service).
 
 ```console
 $ curl -H "Authorization: Bearer $(cat .muster/api/token)" http://127.0.0.1:18480/v1/tenants/default/jobs?limit=5
@@ -28,9 +29,45 @@ with Client(find_access()) as muster:
 - **What you may not know of** - tenants without a role of yours, and everything of another tenant - is answered like
   what does not exist: 404. What your roles do not allow is 403.
 - **Lists** take `limit` (100, at most 500) and return `{items, next}`; send `next` as `cursor`, with the same filters.
-- **Grants** are replaced as a whole: send their `ETag` as `If-Match`. 412: they have changed since you read them.
+- **Changes** of grants, places, audiences, segments and schedules go by what you have read: send its `ETag` as
+  `If-Match`. 412: it has changed since.
+- **Starts** (imports, exports, retries, snapshots, runs, uploads, rollbacks, expirations, renames) need an
+  `Idempotency-Key`, a fresh random text. Repeat the request with the same key until it is answered, after a timeout or
+  a 503 for example: it starts once. 409 REQUEST_IN_PROGRESS: wait, at most half a minute. Keys are kept for 72 hours.
+- **202** means that something is under way: a job (`/jobs/{id}`, known within seconds), or an operation
+  (`/operations/{id}`).
 - Times are RFC 3339 in UTC, ids ULIDs in lower case. Unknown members and parameters are refused.
 - At most 20 requests a second for each principal, beyond a burst of 100; bodies up to 1 MiB, heads up to 16 KiB.
+
+## Upload a file and import it
+
+```console
+$ api=http://127.0.0.1:18480/v1/tenants/default auth="Authorization: Bearer $(cat .muster/api/token)"
+$ curl -H "$auth" -H "Idempotency-Key: monday-1" $api/uploads \\
+       --json '{"name": "people.csv", "size": 1024, "content_type": "text/csv"}'
+$ curl -T people.csv -H "Content-Type: text/csv" -H "If-None-Match: *" "$url"
+$ curl -H "$auth" -H "Idempotency-Key: monday-2" $api/imports --json '{"audience": "vip", "upload": "01m..."}'
+```
+
+`$url` is `put.url` of the first answer. It is valid for 15 minutes, and takes this size, this type and these headers,
+once; ask for another with the same key if it is too old. In Python, with a key of your own, so that the program may be
+killed and run again:
+
+```python
+from pathlib import Path
+from orchestration.client import Client, find_access
+
+with Client(find_access()) as muster:
+    file = Path("people.csv")
+    started = muster.import_file("default", file, audience="vip", key="people of monday")
+    print(started["job"])
+```
+
+Files above 5 GiB are sent in parts (`.../parts`, then `.../completion`); the client does so by itself. Unfinished
+uploads end after a day; a tenant has at most 100 GiB of them.
+
+To export without a bucket of your own, export to `download`: for a day, `/exports/{id}/files` answers with URLs of the
+files and their manifest, each valid for five minutes.
 
 ## Operations
 

@@ -52,7 +52,7 @@ def accepts(port: int) -> bool:
 
 
 @contextmanager
-def running(home: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def running(home: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """The service on a free port, with a migrated catalog."""
     migrate.upgrade(Secret(f"sqlite:///{home / 'catalog.db'}"))
     port = free_port()
@@ -61,6 +61,7 @@ def running(home: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
         "MUSTER_HOME": str(home),
         "MUSTER_API_URL": f"http://127.0.0.1:{port}",
         "MUSTER_METRICS_PORT": "0",
+        **{f"MUSTER_{name.upper()}": value for name, value in settings.items()},
     }
     process = subprocess.Popen([sys.executable, "-m", "orchestration.api"], env=env, stderr=subprocess.PIPE)
     try:

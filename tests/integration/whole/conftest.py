@@ -48,7 +48,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
         operator = started.enter_context(receiver())
         start = started.enter_context(stacks(folder))
         settings = start(
-            parts=(*PARTS, SEGMENT_WORKER),
+            parts=(*PARTS, SEGMENT_WORKER, "api"),
             partitions=PARTITIONS,
             workers=2,
             worker_session_timeout_s=6,

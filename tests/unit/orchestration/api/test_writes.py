@@ -459,6 +459,7 @@ def test_a_rollback_is_an_operation_that_waits_for_the_control_plane(
     )
     found = send(client, token, "GET", f"operations/{pending.operation_id}").json
     assert (found["state"], found["error"]["code"]) == ("failed", "X")
+    assert send(client, token, "GET", f"operations/{id_of(ACME, 77)}").json["code"] == "UNKNOWN_OPERATION"
     missing = send(client, token, "POST", f"audiences/{VIP}/rollbacks", {"version": 9})
     assert (missing.status, missing.json["code"]) == (404, "NO_SUCH_VERSION")
 

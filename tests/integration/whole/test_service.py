@@ -1,0 +1,84 @@
+"""A client that holds nothing but a token: from a file on its disk to the files of an export, and back a version."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+
+from orchestration.client import Access, ApiError, Client
+from schemas.ids import job_id
+from tests.faults.waiting import until
+from tests.integration.whole.conftest import Whole
+
+pytestmark = pytest.mark.integration
+TENANT = "served"
+
+
+@pytest.fixture
+def muster(whole: Whole) -> Iterator[Client]:
+    settings = whole.context.settings
+    token = (settings.home / "api" / "token").read_text().strip()
+    with Client(Access(url=settings.api_url, token=token)) as client:
+        client.create_tenant(TENANT)
+        yield client
+
+
+def ended(muster: Client, id_: str) -> dict[str, Any]:
+    """A job when it has ended."""
+    found: dict[str, Any] = {}
+
+    def has_ended() -> bool:
+        try:
+            found.update(muster.job(TENANT, id_))
+        except ApiError as exc:
+            if exc.code != "UNKNOWN_JOB":  # it is registered within seconds
+                raise
+            return False
+        return found["finished_at"] is not None
+
+    until(has_ended, f"job {id_} has ended")
+    return found
+
+
+def done(muster: Client, operation: str) -> dict[str, Any]:
+    """An operation when it was carried out."""
+    until(lambda: muster.operation(TENANT, operation)["state"] != "pending", f"operation {operation} is done")
+    return dict(muster.operation(TENANT, operation))
+
+
+def test_a_client_imports_a_file_exports_it_and_rolls_it_back(muster: Client, tmp_path: Path) -> None:
+    file = tmp_path / "people.csv"
+    for number, users in enumerate((b"ann\nbob\n", b"ann\nbob\neve\n"), 1):
+        file.write_bytes(b"user_id\n" + users)
+        started = muster.import_file(TENANT, file, audience="vip", key=f"import {number}")
+        assert muster.import_file(TENANT, file, audience="vip", key=f"import {number}") == started
+        job = ended(muster, str(started["job"]))
+        assert (job["state"], job["error"], job["outcome"]["version"]) == ("READY", None, number)
+    exported = muster.start_export(TENANT, audience="vip", to="download", format="csv")
+    assert ended(muster, str(exported["export"]))["state"] == "READY"
+    files = muster.export_files(TENANT, str(exported["export"]))
+    contents = [urlopen(one["url"]).read() for one in files["items"]]  # of our own store
+    assert [hashlib.sha256(one).hexdigest() for one in contents] == [one["sha256"] for one in files["items"]]
+    assert sorted(b"".join(contents).split()) == [b"ann", b"bob", b"eve", *[b"user_id"] * len(contents)]
+    rolled = done(muster, str(muster.roll_back(TENANT, "vip", 1, reason="eve is no member")["operation"]))
+    assert (rolled["state"], rolled["result"]["version"], rolled["result"]["members"]) == ("done", 3, 2)
+    assert [one["version"] for one in muster.versions(TENANT, "vip")] == [3, 2, 1]
+    etag = muster.audience_with_etag(TENANT, "vip")[1]
+    renamed = muster.rename_audience(TENANT, "vip", "gold", etag=etag)
+    assert done(muster, str(renamed["operation"]))["state"] == "done"
+    assert next(iter(muster.versions(TENANT, "gold")))["version"] == 3
+
+
+def test_an_import_is_cancelled_without_kafka_in_the_service(muster: Client, whole: Whole, tmp_path: Path) -> None:
+    """The control plane sends the abort markers: the job is swept, so the workers have been notified."""
+    file = tmp_path / "people.csv"
+    file.write_bytes(b"user_id\n" + b"".join(b"u%07d\n" % number for number in range(20_000)))
+    id_ = job_id(muster.import_file(TENANT, file, audience="cancelled")["job"])
+    until(lambda: whole.context.jobs.find(id_) is not None, "the job is registered")
+    cancelled = muster.cancel(TENANT, id_)
+    assert (cancelled["state"], cancelled["warnings"]) == ("CANCELLED", [])
+    assert muster.cancel(TENANT, id_)["already"]
+    until(lambda: id_ not in {job.job_id for job in whole.context.jobs.to_sweep(2**62)}, "the job is swept")
