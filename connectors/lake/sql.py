@@ -28,7 +28,7 @@ from connectors.fork_server.child_process import ChildProcess
 from connectors.fork_server.owner import Forks, ForkServerDiedError
 from connectors.lake.sql_tree import AudienceCall, Call, RejectsCall
 from connectors.storage.access import S3Access
-from connectors.storage.duck import DuckLimits
+from connectors.storage.duck_limits import DuckLimits
 from schemas.columns import RowSchema
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.records import as_record, from_record

@@ -21,6 +21,9 @@ from orchestration.operations.version_histories import VersionHistories
 from orchestration.platform.deferred import deferred
 from orchestration.platform.object_store import s3_access
 from orchestration.platform.settings import Settings
+from orchestration.readers.pool import Readers
+from orchestration.readers.sql import SqlRunner
+from orchestration.readers.starting import readers_of
 
 if TYPE_CHECKING:
     from connectors.storage.objects import ObjectStore
@@ -37,7 +40,7 @@ def _objects(settings: Settings) -> "ObjectStore":
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
-    """Everything in the catalog, and the histories of audiences in the lake.
+    """Everything in the catalog, the histories of audiences in the lake, and who reads the lake and Kafka.
 
     `partitions` is P of the topics of events and profiles.
     """
@@ -55,18 +58,25 @@ class Stores:
     segments: SegmentQueries
     tokens: TokenStore
     histories: VersionHistories
+    readers: Readers
+    sql: SqlRunner
     partitions: int
 
     def check(self) -> None:
         """Raises `RetriableError` CATALOG_UNAVAILABLE if the catalog does not answer."""
         self.audiences.tenant_page(limit=1)
 
+    def close(self) -> None:
+        """End the readers, and close the connections to the catalog."""
+        self.readers.close()
+        self.database.close()
+
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """The stores of a deployment. Nothing is connected before the first use."""
         database = Database(settings.catalog_url)
         exports, jobs = ExportStore(database), JobStore(database)
-        all_jobs = AllJobs(exports=exports, jobs=jobs)
+        all_jobs, readers = AllJobs(exports=exports, jobs=jobs), readers_of(settings)
         return cls(
             database=database,
             audiences=AudienceStore(database),
@@ -83,5 +93,7 @@ class Stores:
             histories=VersionHistories(
                 database=database, bucket=settings.lake_bucket, objects=lambda: _objects(settings)
             ),
+            readers=readers,
+            sql=SqlRunner.of(settings, readers),
             partitions=settings.partitions,
         )

@@ -28,8 +28,32 @@ OF_CALLS: Final = ("BUSY", "CALL_TIMEOUT", "CATALOG_UNAVAILABLE", "CATALOG_REFUS
 PUBLIC: Final = "public"
 """In place of an action: an operation that needs no token."""
 OF_THE_LAKE: Final = ("S3_UNAVAILABLE", "LAKE_UNAVAILABLE", "LAKE_UNREADABLE")
-OUTAGES: Final = frozenset({*OF_CALLS, "S3_UNAVAILABLE", "LAKE_UNAVAILABLE"})
-FATAL: Final = frozenset({"INTERNAL", "LAKE_UNREADABLE"})
+OF_READERS: Final = (
+    *OF_THE_LAKE,
+    "LAKE_FILE_MISSING",
+    "QUESTION_TIMEOUT",
+    "QUESTION_TOO_BIG",
+    "READERS_BUSY",
+    "READER_DIED",
+    "READER_FAILED",
+    "SERVICE_STOPS",
+    "TOO_MANY_QUESTIONS",
+)
+OUTAGES: Final = frozenset(
+    {
+        *OF_CALLS,
+        "KAFKA_UNAVAILABLE",
+        "LAKE_UNAVAILABLE",
+        "QUESTION_TIMEOUT",
+        "READERS_BUSY",
+        "READER_DIED",
+        "S3_UNAVAILABLE",
+        "SERVICE_STOPS",
+        "SQL_KILLED",
+        "STACK_NOT_RUNNING",
+    }
+)
+FATAL: Final = frozenset({"INTERNAL", "LAKE_FILE_MISSING", "LAKE_UNREADABLE", "READER_FAILED", "SANDBOX_INCOMPLETE"})
 
 
 def operation(

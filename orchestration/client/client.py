@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from orchestration.client.access import Access
-from orchestration.client.calls import Calls
+from orchestration.client.calls import PAGE, Calls
 from orchestration.client.records import Grants, MadeToken, Me, Principal, Record, Roles, Tenant, Token
 from orchestration.client.transport import HttpTransport, Transport
 
@@ -55,6 +55,58 @@ class Client:
     def rejects(self, tenant: str, job: str) -> Record:
         """How many rows of a job were rejected, by code."""
         return self._get("/tenants/{}/jobs/{}/rejects", tenant, job)
+
+    def rejected_rows(self, tenant: str, job: str, *, code: str | None = None) -> Iterator[Record]:
+        """The rejected rows of a job, in the order of the file."""
+        query, cursor = {"code": code, "rows": PAGE}, None
+        while True:
+            page = self._get("/tenants/{}/jobs/{}/rejects", tenant, job, query={**query, "cursor": cursor})
+            yield from page["items"]
+            if (cursor := page["next"]) is None:
+                return
+
+    # Questions
+
+    def count(
+        self,
+        tenant: str,
+        rule: str,
+        *,
+        timezone: str | None = None,
+        exact: bool = False,
+        users: int = 0,
+        notes: bool = False,
+        editor: str | None = None,
+        revision: int = 0,
+    ) -> Record:
+        """How many users a rule matches, with each of its groups and conditions."""
+        body = {
+            "rule": rule,
+            "timezone": timezone,
+            "precision": "exact" if exact else "estimate",
+            "users": users,
+            "notes": notes,
+            "editor": editor,
+            "revision": revision,
+        }
+        return self._post("/tenants/{}/counts", tenant, body=body)
+
+    def names(self, tenant: str) -> Record:
+        """Events, properties, attributes, audiences and segments that rules can name."""
+        return self._get("/tenants/{}/names", tenant)
+
+    def user(self, tenant: str, user: str) -> Record:
+        """What is known of a user."""
+        return self._post("/tenants/{}/user-lookups", tenant, body={"user": user})
+
+    def explain(self, tenant: str, segment: str, user: str, *, as_of: str | None = None) -> Record:
+        """Why a user is in a segment or not. `as_of`: RFC 3339, with an offset."""
+        body = {"user": user, "as_of": as_of}
+        return self._post("/tenants/{}/segments/{}/explanations", tenant, segment, body=body)
+
+    def query(self, tenant: str, sql: str, *, rows: int = 1000, timeout_s: float = 30.0) -> Record:
+        """The result of one SELECT over `audience(...)` and `rejects(...)`."""
+        return self._post("/tenants/{}/queries", tenant, body={"sql": sql, "rows": rows, "timeout_s": timeout_s})
 
     # Audiences, segments, schedules
 
@@ -180,6 +232,9 @@ class Client:
     def create_principal(self, name: str, *, kind: str) -> Principal:
         """Create a `person` or a `service` account, without roles."""
         return cast(Principal, self._calls.call("POST", "/principals", body={"name": name, "kind": kind})[0])
+
+    def _post(self, path: str, *names: str, body: Mapping[str, Any]) -> Record:
+        return cast(Record, self._calls.call("POST", path, *names, body=body)[0])
 
     def _get(self, path: str, *names: str, query: Mapping[str, Any] | None = None) -> Record:
         return cast(Record, self._calls.call("GET", path, *names, query=query)[0])

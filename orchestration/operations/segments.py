@@ -30,7 +30,12 @@ def read_rule(given: str, timezone: str | None) -> NewRule:
 
     Raises `UserError` BAD_RULE, with the character or the place in its detail, BAD_TIMEZONE, RULE_UNREADABLE.
     """
-    text = _content(given).strip()
+    return new_rule(_content(given), timezone)
+
+
+def new_rule(given: str, timezone: str | None) -> NewRule:
+    """A rule given as text or JSON. Raises `UserError` BAD_RULE as `read_rule`, BAD_TIMEZONE."""
+    text = given.strip()
     if not text.startswith("{"):
         return NewRule(text=text, timezone=timezone, rule=parse_rule(text, timezone=timezone))
     if timezone is not None:

@@ -25,6 +25,8 @@ from orchestration.catalog.segment_records import NewRule
 from orchestration.catalog.segments import SegmentStore
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Secret, Settings
+from orchestration.readers.pool import Readers
+from orchestration.readers.sql import SqlRunner
 from schemas.columns import Column, RowSchema
 from schemas.digest import Digest
 from schemas.ids import Attempt, AudienceName, JobId, TenantName, Version, new_job_id
@@ -34,6 +36,7 @@ from segmentation.rules.parser import parse_rule
 from segmentation.versions import VersionInfo
 from tests.fakes.catalog import migrated, without_fsync
 from tests.fakes.objects import InMemoryObjects
+from tests.fakes.readers import FakeReaders, FakeSql
 
 ACME, BETA = TenantName("acme"), TenantName("beta")
 TENANTS: Final = (ACME, BETA)
@@ -101,7 +104,9 @@ def make_world(folder: Path) -> World:
     settings = Settings(home=folder, catalog_url=Secret(f"sqlite:///{file}"))
     stores, objects = Stores.of(settings), cast(ObjectStore, _lake())
     histories = replace(stores.histories, objects=lambda: objects)
-    stores = replace(stores, histories=histories)
+    marks = {ACME: "plain", BETA: CANARY}
+    readers, sql = cast(Readers, FakeReaders(marks)), cast(SqlRunner, FakeSql(marks))
+    stores = replace(stores, histories=histories, readers=readers, sql=sql)
     return World(settings=settings, stores=stores, tokens=dict(tokens), principals=dict(principals))
 
 

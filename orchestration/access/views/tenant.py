@@ -33,6 +33,11 @@ class TenantView(View):
             except UserError as exc:
                 raise _unknown_tenant(tenant) from exc
 
+    @property
+    def name(self) -> TenantName:
+        """The tenant."""
+        return self._name
+
 
 def _unknown_tenant(tenant: str) -> UserError:
     return UserError(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,12 +77,16 @@ def _seen(call: Call, scope: str) -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """`values`: of the path. `foreign`: values that only beta has, for operations on one thing."""
+    """`values`: of the path. `foreign`: values that only beta has, for operations on one thing.
+
+    `recorded`: whether a call leaves an entry in the audit trail; None: those that change something do.
+    """
 
     values: Mapping[str, Callable[[Call], str]] = field(default_factory=dict)
     body: Callable[[Call], Any] = lambda _: None
     headers: Callable[[Call], Mapping[str, str]] = lambda _: {}
     foreign: Mapping[str, Callable[[World], str]] = field(default_factory=dict)
+    recorded: bool | None = None
 
 
 JOBS: Final = Row(values={"job": _job}, foreign={"job": lambda _: id_of("beta", JOB)})
@@ -109,7 +113,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "list_jobs": Row(),
     "get_job": JOBS,
     "get_receipt": JOBS,
-    "get_rejects": JOBS,
+    "get_rejects": replace(JOBS, recorded=True),
     "list_audiences": Row(),
     "get_audience": Row(values={"audience": lambda _: VIP}, foreign={"audience": lambda _: VIP + ONLY_BETA}),
     "list_versions": Row(values={"audience": lambda _: VIP}, foreign={"audience": lambda _: VIP + ONLY_BETA}),
@@ -118,6 +122,11 @@ ROWS: Final[Mapping[str, Row]] = {
     ),
     "list_segments": Row(),
     "get_segment": SEGMENT,
+    "count_users": Row(body=lambda _: {"rule": 'ever("a")'}, recorded=False),
+    "list_names": Row(),
+    "look_up_user": Row(body=lambda _: {"user": "ann"}),
+    "explain_membership": replace(SEGMENT, body=lambda _: {"user": "ann"}),
+    "run_query": Row(body=lambda _: {"sql": f"FROM {VIP}"}),
     "list_rule_versions": SEGMENT,
     "list_schedules": Row(),
     "get_schedule": Row(values={"schedule": lambda _: NIGHTLY}, foreign={"schedule": lambda _: NIGHTLY + ONLY_BETA}),

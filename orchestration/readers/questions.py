@@ -1,0 +1,88 @@
+"""What readers are asked. Answers are plain JSON data, whose form the functions in `answers` describe."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from schemas.ids import AudienceName, JobId, TenantName, Version
+
+ANSWER_S: Final = 30.0
+"""A client waits for it: half of the idle time after which load balancers close a connection."""
+OPERATION_S: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """The base of all. `limit_s`: how long its answer may take."""
+
+    limit_s: ClassVar[float] = ANSWER_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountUsers(Question):
+    """How many users of a tenant a rule matches now, exactly or by a sample; `users`: how many to name.
+
+    `notes`: also operands of a type that no value has, and members of audiences whom no rule covers.
+    """
+
+    tenant: TenantName
+    rule: str
+    timezone: str | None
+    exact: bool
+    users: int
+    notes: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListNames(Question):
+    """Events with their properties, and attributes, that the archive of a tenant has, with their types."""
+
+    tenant: TenantName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookUpUser(Question):
+    """What is known of a user: attributes, last events, audiences."""
+
+    tenant: TenantName
+    user: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainUser(Question):
+    """Why a user is in a segment or not. `as_of`: RFC 3339, None is now."""
+
+    tenant: TenantName
+    segment: AudienceName
+    user: str
+    as_of: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindVersionFiles(Question):
+    """The files of a version of an audience, and its columns. `version`: None is the current one."""
+
+    tenant: TenantName
+    audience: AudienceName
+    version: Version | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindRejectsFile(Question):
+    """The file with the rejects of a job."""
+
+    tenant: TenantName
+    job: JobId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadRejects(Question):
+    """Rejected rows of a job from row `skip` on, of one code or all."""
+
+    tenant: TenantName
+    job: JobId
+    code: str | None
+    skip: int
+    limit: int
+
+
+QUESTIONS: Final = {one.__name__: one for one in Question.__subclasses__()}
