@@ -17,6 +17,7 @@ from orchestration.api.routes import (
     audiences,
     deployment,
     jobs,
+    kafka,
     questions,
     recipients,
     schedules,
@@ -48,7 +49,7 @@ def routes() -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     everything = APIRouter(prefix=BASE, dependencies=[Depends(_known_parameters)])
-    for module in (jobs, audiences, segments, questions, schedules, recipients, administration, deployment):
+    for module in (jobs, audiences, segments, questions, schedules, recipients, administration, deployment, kafka):
         everything.include_router(module.router)
     app.include_router(everything)
     found = document(app)

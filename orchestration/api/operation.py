@@ -9,7 +9,6 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from orchestration.access.guard import action_of
-from orchestration.access.views.deployment import DeploymentView
 from orchestration.api.models.common import Problem
 from orchestration.api.problems import MEDIA_TYPE
 from orchestration.api.statuses import STATUS_OF_CODE
@@ -25,6 +24,8 @@ OF_ALL: Final = (
 )
 OF_CALLERS: Final = ("NO_TOKEN", "BAD_TOKEN", "TOKEN_REFUSED", "TOKEN_EXPIRED", "TOKEN_REVOKED", "TOO_MANY_REQUESTS")
 OF_CALLS: Final = ("BUSY", "CALL_TIMEOUT", "CATALOG_UNAVAILABLE", "CATALOG_REFUSED")
+DEPLOYMENT_VIEWS: Final = "Deployment"
+"""How the names of views of the deployment begin; all others are of a tenant."""
 PUBLIC: Final = "public"
 """In place of an action: an operation that needs no token."""
 OF_THE_LAKE: Final = ("S3_UNAVAILABLE", "LAKE_UNAVAILABLE", "LAKE_UNREADABLE")
@@ -53,7 +54,9 @@ OUTAGES: Final = frozenset(
         "STACK_NOT_RUNNING",
     }
 )
-FATAL: Final = frozenset({"INTERNAL", "LAKE_FILE_MISSING", "LAKE_UNREADABLE", "READER_FAILED", "SANDBOX_INCOMPLETE"})
+FATAL: Final = frozenset(
+    {"INTERNAL", "LAKE_FILE_MISSING", "LAKE_UNREADABLE", "LOGON_REFUSED", "READER_FAILED", "SANDBOX_INCOMPLETE"}
+)
 
 
 def operation(
@@ -70,7 +73,7 @@ def operation(
     codes = [*OF_ALL, *OF_CALLS, *problems]
     extra: dict[str, Any] = {"x-action": PUBLIC, "security": []}
     if method is not None:
-        in_tenant = not method.__qualname__.startswith(DeploymentView.__name__)
+        in_tenant = not method.__qualname__.startswith(DEPLOYMENT_VIEWS)
         codes += [*OF_CALLERS, "FORBIDDEN", *(["UNKNOWN_TENANT"] if in_tenant else [])]
         extra = {"x-action": action_of(method).value, "security": [{"token": []}]}
     described = {name: {"schema": {"type": "string"}} for name in ("X-Request-Id", *headers)}

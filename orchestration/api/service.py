@@ -25,6 +25,7 @@ PATIENCE_S: Final = 55.0
 """Load balancers close a connection after 60 s of silence."""
 ValueT = TypeVar("ValueT")
 ViewT = TypeVar("ViewT", bound=TenantView)
+DeploymentT = TypeVar("DeploymentT", bound=DeploymentView)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,14 @@ async def asked_in_tenant(
     """
     service, caller = service_of(request), request.state.caller
     return await _asked(request, lambda cancellation: call(view(service.stores, caller, tenant), cancellation))
+
+
+async def asked_in_deployment(
+    request: Request, view: type[DeploymentT], call: Callable[[DeploymentT, Cancellation], ValueT]
+) -> ValueT:
+    """What readers answer to a call of the caller's view of the deployment; as `asked_in_tenant`."""
+    service, caller = service_of(request), request.state.caller
+    return await _asked(request, lambda cancellation: call(view(service.stores, caller), cancellation))
 
 
 async def _asked(request: Request, call: Callable[[Cancellation], ValueT]) -> ValueT:

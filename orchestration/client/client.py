@@ -233,6 +233,23 @@ class Client:
         """Create a `person` or a `service` account, without roles."""
         return cast(Principal, self._calls.call("POST", "/principals", body={"name": name, "kind": kind})[0])
 
+    def workers(self) -> Record:
+        """Workers wherever they run, and how many jobs wait for one."""
+        return self._get("/workers")
+
+    def lag(self) -> list[Record]:
+        """How far the groups of workers are behind, by partition."""
+        return cast("list[Record]", self._get("/lag")["items"])
+
+    def dead_letters(self, *, limit: int = 50) -> Record:
+        """The newest dead letters, and whether there are earlier ones."""
+        return self._get("/dead-letters", query={"limit": limit})
+
+    def replay_dead_letters(self, numbers: Sequence[int] | None) -> int:
+        """Send dead letters (None: all) to their topics again; returns how many."""
+        body = {"dead_letters": None if numbers is None else list(numbers)}
+        return int(self._post("/dead-letters/replays", body=body)["sent"])
+
     def _post(self, path: str, *names: str, body: Mapping[str, Any]) -> Record:
         return cast(Record, self._calls.call("POST", path, *names, body=body)[0])
 

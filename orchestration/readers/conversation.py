@@ -26,6 +26,10 @@ MODULES: Final = {
     questions.FindVersionFiles: "files",
     questions.FindRejectsFile: "files",
     questions.ReadRejects: "rejects",
+    questions.ListDeadLetters: "kafka",
+    questions.ReplayDeadLetters: "kafka",
+    questions.ListWorkers: "kafka",
+    questions.ReadLag: "kafka",
 }
 """The module of `answers` whose `ANSWERS` has the function for each question."""
 _log = logging.getLogger(__name__)

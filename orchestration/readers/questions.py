@@ -85,4 +85,29 @@ class ReadRejects(Question):
     limit: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListDeadLetters(Question):
+    """The newest dead letters."""
+
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayDeadLetters(Question):
+    """Send dead letters to their topics again. `numbers`: None is all that the topic has."""
+
+    limit_s: ClassVar[float] = 45.0
+    numbers: tuple[int, ...] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListWorkers(Question):
+    """The members of the groups of workers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadLag(Question):
+    """How far the groups of workers are behind, by partition."""
+
+
 QUESTIONS: Final = {one.__name__: one for one in Question.__subclasses__()}

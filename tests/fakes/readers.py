@@ -1,22 +1,73 @@
 """Readers without processes: plausible answers, which carry the canary of the tenant that they belong to."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from connectors.lake.sql_tree import AudienceCall
 from orchestration.readers import questions as q
 from orchestration.readers.cancellation import Cancellation
 from orchestration.readers.turns import Turns
-from schemas.ids import AudienceName, TenantName
+from schemas.ids import AudienceName
 
 AT = "2026-11-28T09:00:00+00:00"
+
+
+def _count(asked: q.CountUsers, mark: str) -> Any:
+    members = {"members": 3, "interval": [1, 9]}
+    return {
+        "precision": "exact" if asked.exact else "estimate",
+        **members,
+        "groups": [{"negated": False, **members, "conditions": [{"condition": f"ever({mark})", **members}]}],
+        "users": [mark] if asked.users else None,
+        "as_of": AT,
+        "unseen_events": [mark],
+        "unseen_attributes": [],
+        "paused": [],
+        "mistyped": None,
+        "outside": None,
+    }
+
+
+def _explanation(asked: q.ExplainUser, mark: str) -> Any:
+    found = {"tenant": asked.tenant, "segment": asked.segment, "rule_version": 1, "user": asked.user, "member": False}
+    rest = {"partition": 1, "archived_to": {}, "paused": [], "groups": [], "attributes": {mark: 1}}
+    return {**found, "outside": [], "as_of": AT, **rest}
+
+
+def _user(asked: q.LookUpUser, mark: str) -> Any:
+    found = {"user": asked.user, "known": True, "partition": 1, "attributes": {mark: 1}}
+    return {**found, "events": [], "latest": [], "audiences": [mark], "as_of": AT}
+
+
+def _rejects(_: q.ReadRejects, mark: str) -> Any:
+    place = {"number": 1, "ordinal": 1, "line": 1, "byte_offset": 1, "column": mark}
+    return [{**place, "code": "id_empty", "reason": "x", "raw": mark}]
+
+
+ANSWERS: Final[Mapping[type[q.Question], Callable[[Any, str], Any]]] = {
+    q.CountUsers: _count,
+    q.ListNames: lambda _, mark: {
+        "events": [],
+        "attributes": [{"name": mark, "types": ["string"]}],
+        "audiences": [mark],
+        "segments": [],
+        "complete": True,
+    },
+    q.LookUpUser: _user,
+    q.ExplainUser: _explanation,
+    q.ReadRejects: _rejects,
+    q.ListWorkers: lambda *_: {"items": [], "waiting": None},
+    q.ReadLag: lambda *_: {"items": [], "as_of": AT},
+    q.ListDeadLetters: lambda *_: {"items": [], "more": False},
+    q.ReplayDeadLetters: lambda *_: {"sent": 0},
+}
 
 
 class FakeReaders:
     """As `Readers`, but whoever asks is answered at once. `asked`: all questions."""
 
-    def __init__(self, marks: Mapping[TenantName, str]) -> None:
+    def __init__(self, marks: Mapping[str, str]) -> None:
         self.turns = Turns()
         self.asked: list[q.Question] = []
         self._marks = marks
@@ -24,57 +75,7 @@ class FakeReaders:
     def ask(self, question: q.Question, cancellation: Cancellation) -> Any:
         cancellation.check()
         self.asked.append(question)
-        mark = self._marks[question.tenant]  # type: ignore[attr-defined]  # every question here has one
-        match question:
-            case q.CountUsers():
-                count = {"members": 3, "interval": [1, 9]}
-                condition = {"condition": f"ever({mark})", **count}
-                return {
-                    "precision": "estimate",
-                    **count,
-                    "groups": [{"negated": False, **count, "conditions": [condition]}],
-                    "users": [mark] if question.users else None,
-                    "as_of": AT,
-                    "unseen_events": [mark],
-                    "unseen_attributes": [],
-                    "paused": [],
-                    "mistyped": None,
-                    "outside": None,
-                }
-            case q.ListNames():
-                names = {"audiences": [mark], "segments": [], "complete": True}
-                return {"events": [], "attributes": [{"name": mark, "types": ["string"]}], **names}
-            case q.LookUpUser():
-                return {
-                    "user": question.user,
-                    "known": True,
-                    "partition": 1,
-                    "attributes": {mark: 1},
-                    "events": [],
-                    "latest": [],
-                    "audiences": [mark],
-                    "as_of": AT,
-                }
-            case q.ExplainUser():
-                return {
-                    "tenant": question.tenant,
-                    "segment": question.segment,
-                    "rule_version": 1,
-                    "user": question.user,
-                    "member": False,
-                    "outside": [],
-                    "as_of": AT,
-                    "partition": 1,
-                    "archived_to": {},
-                    "paused": [],
-                    "groups": [],
-                    "attributes": {mark: 1},
-                }
-            case q.ReadRejects():
-                row = {"number": 1, "ordinal": 1, "line": 1, "byte_offset": 1, "column": mark, "code": "id_empty"}
-                return [{**row, "reason": "x", "raw": mark}]
-            case _:
-                raise AssertionError(question)
+        return ANSWERS[type(question)](question, self._marks.get(getattr(question, "tenant", ""), ""))
 
     @contextmanager
     def hold(self, cancellation: Cancellation) -> Iterator[None]:
@@ -91,7 +92,7 @@ class FakeReaders:
 class FakeSql:
     """As `SqlRunner`: `FROM name` reads an audience of the tenant, `FROM tenant.name` one of another."""
 
-    def __init__(self, marks: Mapping[TenantName, str]) -> None:
+    def __init__(self, marks: Mapping[str, str]) -> None:
         self._marks = marks
 
     def run(self, text: str, meaning: Any, cancellation: Cancellation, *, rows: int, timeout_s: float) -> Any:

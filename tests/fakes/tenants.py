@@ -104,7 +104,7 @@ def make_world(folder: Path) -> World:
     settings = Settings(home=folder, catalog_url=Secret(f"sqlite:///{file}"))
     stores, objects = Stores.of(settings), cast(ObjectStore, _lake())
     histories = replace(stores.histories, objects=lambda: objects)
-    marks = {ACME: "plain", BETA: CANARY}
+    marks: dict[str, str] = {ACME: "plain", BETA: CANARY}
     readers, sql = cast(Readers, FakeReaders(marks)), cast(SqlRunner, FakeSql(marks))
     stores = replace(stores, histories=histories, readers=readers, sql=sql)
     return World(settings=settings, stores=stores, tokens=dict(tokens), principals=dict(principals))

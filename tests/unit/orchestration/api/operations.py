@@ -137,6 +137,10 @@ ROWS: Final[Mapping[str, Row]] = {
     "create_token": Row(body=lambda _: {"name": "new", "roles": ["viewer"]}),
     "revoke_token": TOKEN,
     "list_audit": Row(),
+    "list_workers": Row(),
+    "get_lag": Row(),
+    "list_dead_letters": Row(recorded=True),
+    "replay_dead_letters": Row(body=lambda _: {"dead_letters": [17]}),
 }
 
 
