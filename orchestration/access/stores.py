@@ -5,6 +5,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Self
 
 from orchestration.catalog.api_tokens import TokenStore
+from orchestration.catalog.async_operations import OperationStore
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.audit import AuditTrail
 from orchestration.catalog.engine import Database
@@ -21,6 +22,7 @@ from orchestration.operations.version_histories import VersionHistories
 from orchestration.platform.deferred import deferred
 from orchestration.platform.object_store import s3_access
 from orchestration.platform.settings import Settings
+from orchestration.readers.operations import Operations
 from orchestration.readers.pool import Readers
 from orchestration.readers.sql import SqlRunner
 from orchestration.readers.starting import readers_of
@@ -58,6 +60,7 @@ class Stores:
     segments: SegmentQueries
     tokens: TokenStore
     histories: VersionHistories
+    operations: Operations
     readers: Readers
     sql: SqlRunner
     partitions: int
@@ -69,6 +72,7 @@ class Stores:
     def close(self) -> None:
         """End the readers, and close the connections to the catalog."""
         self.readers.close()
+        self.operations.close()
         self.database.close()
 
     @classmethod
@@ -93,6 +97,7 @@ class Stores:
             histories=VersionHistories(
                 database=database, bucket=settings.lake_bucket, objects=lambda: _objects(settings)
             ),
+            operations=Operations(OperationStore(database), readers),
             readers=readers,
             sql=SqlRunner.of(settings, readers),
             partitions=settings.partitions,

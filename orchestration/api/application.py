@@ -18,6 +18,7 @@ from orchestration.api.routes import (
     deployment,
     jobs,
     kafka,
+    operations,
     questions,
     recipients,
     schedules,
@@ -49,7 +50,18 @@ def routes() -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     everything = APIRouter(prefix=BASE, dependencies=[Depends(_known_parameters)])
-    for module in (jobs, audiences, segments, questions, schedules, recipients, administration, deployment, kafka):
+    for module in (
+        jobs,
+        audiences,
+        segments,
+        questions,
+        operations,
+        schedules,
+        recipients,
+        administration,
+        deployment,
+        kafka,
+    ):
         everything.include_router(module.router)
     app.include_router(everything)
     found = document(app)

@@ -384,3 +384,22 @@ token_caps: Final = sa.Table(
     sa.Column("scope", NAME, primary_key=True, index=True),
     sa.Column("role", sa.String(16), primary_key=True),
 )
+
+# What the API answers later than a request can wait. `tenant` is null for the deployment; `action`: who may see it.
+async_operations: Final = sa.Table(
+    "async_operations",
+    metadata,
+    sa.Column("operation_id", ID, primary_key=True),
+    sa.Column("tenant", NAME, nullable=True),
+    sa.Column("principal_id", ID, nullable=False),
+    sa.Column("kind", sa.String(40), nullable=False),
+    sa.Column("action", sa.String(40), nullable=False),
+    # running, done, failed
+    sa.Column("state", sa.String(8), nullable=False),
+    sa.Column("result", JSON, nullable=True),
+    sa.Column("error", JSON, nullable=True),
+    sa.Column("created_at_ms", sa.BigInteger, nullable=False, index=True),
+    # Later than this, nobody works on it any more, unless it has ended.
+    sa.Column("alive_until_ms", sa.BigInteger, nullable=False),
+    sa.Column("finished_at_ms", sa.BigInteger, nullable=True),
+)

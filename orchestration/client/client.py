@@ -233,6 +233,38 @@ class Client:
         """Create a `person` or a `service` account, without roles."""
         return cast(Principal, self._calls.call("POST", "/principals", body={"name": name, "kind": kind})[0])
 
+    # Operations
+
+    def begin_difference(self, tenant: str, audience: str, earlier: int, later: int, *, sample: int = 0) -> Record:
+        """Begin to compare two versions; `operation` has the result."""
+        body = {"earlier": earlier, "later": later, "sample": sample}
+        return self._post("/tenants/{}/audiences/{}/differences", tenant, audience, body=body)
+
+    def begin_segment_check(self, tenant: str, segment: str, *, timeout_s: float = 120.0) -> Record:
+        """Begin to compare the members of a segment with its rule; `operation` has the result."""
+        return self._post("/tenants/{}/segments/{}/checks", tenant, segment, body={"timeout_s": timeout_s})
+
+    def begin_inspection(
+        self,
+        tenant: str,
+        source: str,
+        *,
+        kind: str = "audience",
+        format: str | None = None,  # noqa: A002
+    ) -> Record:
+        """Begin to inspect a file in the object store; `operation` has the result."""
+        return self._post("/tenants/{}/checks", tenant, body={"source": source, "kind": kind, "format": format})
+
+    def begin_dry_run(self, tenant: str, source: str, target: str, *, spec: Mapping[str, Any] | None = None) -> Record:
+        """Begin a dry run of an import; `operation` has the result."""
+        return self._post("/tenants/{}/checks", tenant, body={"source": source, "target": target, "spec": spec or {}})
+
+    def operation(self, tenant: str, operation: str) -> Record:
+        """An operation that the caller began, with its result or error."""
+        return self._get("/tenants/{}/operations/{}", tenant, operation)
+
+    # Workers
+
     def workers(self) -> Record:
         """Workers wherever they run, and how many jobs wait for one."""
         return self._get("/workers")

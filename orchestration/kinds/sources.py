@@ -29,6 +29,21 @@ def require_source(settings: Settings, tenant: str | None, bucket: str, key: str
     )
 
 
+def require_place(settings: Settings, tenant: str, bucket: str, key: str) -> None:
+    """For objects that a tenant names to the service: its uploads, and its folder of the inbox. Raises BAD_SOURCE.
+
+    Muster's credentials reach more than a tenant may read.
+    """
+    inbox = f"{settings.inbox_prefix}{tenant}/"
+    folder = {settings.staging_bucket: f"{UPLOADS_PREFIX}{tenant}/", settings.inbox_bucket: inbox}.get(bucket)
+    dotted = any(part in {".", ".."} for part in key.split("/"))
+    if folder is None or dotted or not key.startswith(folder):
+        place = s3_uri(settings.inbox_bucket, inbox)
+        raise UserError(
+            "BAD_SOURCE", f"{s3_uri(bucket, key)[:200]} is not in a place of tenant {tenant}, such as {place}"
+        )
+
+
 def require_in_inbox(settings: Settings, bucket: str, key: str) -> None:
     """For objects that came by an event. Raises `UserError` NOT_IN_INBOX."""
     if bucket != settings.inbox_bucket or not key.startswith(settings.inbox_prefix):

@@ -1,8 +1,9 @@
 """What readers are asked. Answers are plain JSON data, whose form the functions in `answers` describe."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
+from schemas.columns import FileFormat, ImportKind
 from schemas.ids import AudienceName, JobId, TenantName, Version
 
 ANSWER_S: Final = 30.0
@@ -83,6 +84,50 @@ class ReadRejects(Question):
     code: str | None
     skip: int
     limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareVersions(Question):
+    """Two versions of an audience; `sample`: how many ids of each kind of change to name."""
+
+    limit_s: ClassVar[float] = OPERATION_S
+    tenant: TenantName
+    audience: AudienceName
+    earlier: Version
+    later: Version
+    sample: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckSegment(Question):
+    """Members that the workers have, and members by the rule. `timeout_s`: for workers and archive."""
+
+    limit_s: ClassVar[float] = OPERATION_S
+    tenant: TenantName
+    segment: AudienceName
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectObject(Question):
+    """What a file in the object store has: columns, types, faults."""
+
+    limit_s: ClassVar[float] = OPERATION_S
+    tenant: TenantName
+    uri: str
+    kind: ImportKind
+    format: FileFormat | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TryImport(Question):
+    """What the import of a file in the object store would do, and cost. `spec`: changes to the stored spec."""
+
+    limit_s: ClassVar[float] = OPERATION_S
+    tenant: TenantName
+    uri: str
+    target: AudienceName
+    spec: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,6 +57,10 @@ ANSWERS: Final[Mapping[type[q.Question], Callable[[Any, str], Any]]] = {
     q.LookUpUser: _user,
     q.ExplainUser: _explanation,
     q.ReadRejects: _rejects,
+    q.CompareVersions: lambda _, mark: {"audience": mark},
+    q.CheckSegment: lambda _, mark: {"segment": mark},
+    q.InspectObject: lambda _, mark: {"columns": mark},
+    q.TryImport: lambda _, mark: {"mode": mark},
     q.ListWorkers: lambda *_: {"items": [], "waiting": None},
     q.ReadLag: lambda *_: {"items": [], "as_of": AT},
     q.ListDeadLetters: lambda *_: {"items": [], "more": False},
@@ -81,6 +85,8 @@ class FakeReaders:
     def hold(self, cancellation: Cancellation) -> Iterator[None]:
         cancellation.check()
         yield
+
+    ask_alone = ask
 
     def prepare(self) -> None:
         pass

@@ -19,12 +19,14 @@ from orchestration.access.policy import DEPLOYMENT, DEPLOYMENT_ROLES, TENANT_ROL
 from orchestration.access.stores import Stores
 from orchestration.access.tokens import Token
 from orchestration.catalog.access_records import ApiToken, Principal, PrincipalKind
+from orchestration.catalog.async_operations import OperationStore
 from orchestration.catalog.records import JobError, NewExport, NewJob, Retention
 from orchestration.catalog.schedules import Schedule
 from orchestration.catalog.segment_records import NewRule
 from orchestration.catalog.segments import SegmentStore
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Secret, Settings
+from orchestration.readers.operations import Operations
 from orchestration.readers.pool import Readers
 from orchestration.readers.sql import SqlRunner
 from schemas.columns import Column, RowSchema
@@ -106,7 +108,8 @@ def make_world(folder: Path) -> World:
     histories = replace(stores.histories, objects=lambda: objects)
     marks: dict[str, str] = {ACME: "plain", BETA: CANARY}
     readers, sql = cast(Readers, FakeReaders(marks)), cast(SqlRunner, FakeSql(marks))
-    stores = replace(stores, histories=histories, readers=readers, sql=sql)
+    operations = Operations(OperationStore(stores.database), readers)
+    stores = replace(stores, histories=histories, operations=operations, readers=readers, sql=sql)
     return World(settings=settings, stores=stores, tokens=dict(tokens), principals=dict(principals))
 
 

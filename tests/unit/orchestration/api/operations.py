@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from orchestration.access.grants import revision
-from orchestration.access.policy import DEPLOYMENT
+from orchestration.access.policy import DEPLOYMENT, Action
 from orchestration.api.etags import etag
+from orchestration.catalog.async_operations import AsyncOperation, OperationStore
+from orchestration.platform.clock import fresh_id, now_ms
+from schemas.ids import TenantName
 from tests.fakes.asgi import Answer, AsgiClient
-from tests.fakes.tenants import BUYERS, JOB, NIGHTLY, ONLY_BETA, VIP, World, id_of
+from tests.fakes.tenants import BETA, BUYERS, CANARY, JOB, NIGHTLY, ONLY_BETA, VIP, World, id_of
 
 DOCUMENT: Final[dict[str, Any]] = json.loads((Path(__file__).parents[4] / "docs" / "openapi.json").read_text())
 
@@ -94,6 +97,10 @@ SEGMENT: Final = Row(values={"segment": lambda _: BUYERS}, foreign={"segment": l
 TOKEN: Final = Row(
     values={"token": _token_in_tenant}, foreign={"token": lambda world: world.tokens["beta-viewer"].token_id}
 )
+OPERATION: Final = Row(
+    values={"operation": lambda call: _operation(call.world, call.tenant, call.caller)},
+    foreign={"operation": lambda world: _operation(world, BETA, "acme-admin")},
+)
 ROWS: Final[Mapping[str, Row]] = {
     "get_health": Row(),
     "get_me": Row(),
@@ -137,11 +144,38 @@ ROWS: Final[Mapping[str, Row]] = {
     "create_token": Row(body=lambda _: {"name": "new", "roles": ["viewer"]}),
     "revoke_token": TOKEN,
     "list_audit": Row(),
+    "get_operation": OPERATION,
+    "get_check": OPERATION,
+    "compare_versions": Row(
+        values={"audience": lambda _: VIP},
+        body=lambda _: {"earlier": 1, "later": 2},
+        foreign={"audience": lambda _: VIP + ONLY_BETA},
+    ),
+    "check_segment": replace(SEGMENT, body=lambda _: {}),
+    "check_file": Row(body=lambda _: {"source": "s3://inbox/acme/a.csv"}),
     "list_workers": Row(),
     "get_lag": Row(),
     "list_dead_letters": Row(recorded=True),
     "replay_dead_letters": Row(body=lambda _: {"dead_letters": [17]}),
 }
+
+
+def _operation(world: World, tenant: str, caller: str) -> str:
+    """A new operation of a caller."""
+    new = AsyncOperation(
+        operation_id=fresh_id(),
+        tenant=TenantName(tenant),
+        principal_id=world.principals[caller],
+        kind="difference",
+        action=Action.OWN_ACCOUNT.value,
+        state="done",
+        result={"note": CANARY if tenant == BETA else "plain"},
+        created_at_ms=now_ms(),
+        alive_until_ms=now_ms(),
+        finished_at_ms=now_ms(),
+    )
+    OperationStore(world.stores.database).add(new)
+    return new.operation_id
 
 
 def _capped_as(call: Call) -> Mapping[str, Any]:
