@@ -56,13 +56,13 @@ class Client:
         """How many rows of a job were rejected, by code."""
         return self._get("/tenants/{}/jobs/{}/rejects", tenant, job)
 
-    def rejected_rows(self, tenant: str, job: str, *, code: str | None = None) -> Iterator[Record]:
+    def rejected_rows(self, tenant: str, job: str, *, code: str | None = None, page: int = PAGE) -> Iterator[Record]:
         """The rejected rows of a job, in the order of the file."""
-        query, cursor = {"code": code, "rows": PAGE}, None
+        query, cursor = {"code": code, "rows": page}, None
         while True:
-            page = self._get("/tenants/{}/jobs/{}/rejects", tenant, job, query={**query, "cursor": cursor})
-            yield from page["items"]
-            if (cursor := page["next"]) is None:
+            found = self._get("/tenants/{}/jobs/{}/rejects", tenant, job, query={**query, "cursor": cursor})
+            yield from found["items"]
+            if (cursor := found["next"]) is None:
                 return
 
     # Questions

@@ -56,9 +56,10 @@ class Conversation:
                 self._questions.put(frame)
         os._exit(0)
 
-    def answer_all(self) -> None:
-        """Load what questions need, then answer one after the other."""
-        self._reading.load()
+    def answer_all(self, *, load: bool) -> None:
+        """Answer one question after the other. `load`: first load what most of them need."""
+        if load:
+            self._reading.load()
         self._send({"ready": True})
         while True:
             self._answer(self._questions.get())

@@ -102,6 +102,8 @@ class Readers:
     def close(self) -> None:
         """Give up all questions and end all readers."""
         with self._changed:
+            if self._closed:
+                return
             self._closed = True
             running = list(self._running)
         for cancellation in running:

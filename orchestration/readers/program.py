@@ -39,14 +39,14 @@ def main(control_fd: int, parent_pid: int) -> None:
     (settings.home / "tmp").mkdir(parents=True, exist_ok=True)
     limit_memory(settings)
     hide_pandas()
-    load_compiled()
-    if order["confined"]:
+    if order["resident"]:
+        load_compiled()
         confine(settings)
     from orchestration.readers.conversation import Conversation  # noqa: PLC0415  # it loads what starts threads
 
     conversation = Conversation(control, settings)
     threading.Thread(target=conversation.listen, args=(frames,), name="listener", daemon=True).start()
-    conversation.answer_all()
+    conversation.answer_all(load=order["resident"])
 
 
 def load_compiled() -> None:

@@ -39,14 +39,17 @@ ROLE_VARIABLES: Final = (
 def readers_of(settings: Settings) -> Readers:
     """The readers of a service; nothing is started yet."""
     return Readers(
-        lambda: start_reader(settings, confined=True),
-        lambda: start_reader(settings, confined=False),
+        lambda: start_reader(settings, resident=True),
+        lambda: start_reader(settings, resident=False),
         count=settings.api_readers,
     )
 
 
-def start_reader(settings: Settings, *, confined: bool) -> Reader:
-    """A process that loads. `confined`: the kernel confines it; one that parses files confines its own children.
+def start_reader(settings: Settings, *, resident: bool) -> Reader:
+    """A process that loads what it needs.
+
+    `resident`: the kernel confines it, once it has loaded what all questions need. One for a single question is not:
+    it may parse files, in children that could not enter their namespaces inside its confinement.
 
     Call it from a thread that lives as long as the reader: Linux ends the reader with it.
     """
@@ -60,7 +63,7 @@ def start_reader(settings: Settings, *, confined: bool) -> Reader:
             env=_environment(settings),
             pass_fds=(theirs.fileno(),),
         )
-    ours.sendall(encode({"settings": without_other_secrets(settings).environment(), "confined": confined}))
+    ours.sendall(encode({"settings": without_other_secrets(settings).environment(), "resident": resident}))
     return Reader(process, ours)
 
 

@@ -1,6 +1,7 @@
 """Readers behind the service: what they answer over HTTP, and what happens when one of them, or what it reads, dies."""
 
 import socket
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -9,8 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from confluent_kafka import Producer
 
+from connectors.kafka.logon import librdkafka_config
+from connectors.sources.rejects import REJECT_SCHEMA
+from orchestration.catalog.async_operations import OperationStore
+from orchestration.catalog.records import NewJob
 from orchestration.catalog.references import ref_of
 from orchestration.catalog.segment_records import NewRule
 from orchestration.client import Access, ApiError, Client
@@ -18,11 +26,19 @@ from orchestration.context import Context
 from orchestration.local.home import Home
 from orchestration.local.status import read_status
 from orchestration.platform.clock import fresh_id, now_ms
-from orchestration.platform.settings import Settings
+from orchestration.platform.settings import Secret, Settings
+from orchestration.readers.cancellation import Cancellation
+from orchestration.readers.questions import CountUsers
+from orchestration.readers.starting import readers_of
+from schemas.codec import CODEC
 from schemas.columns import Column, RowSchema
-from schemas.ids import AudienceName, Partition, TenantName
+from schemas.errors import RetriableError
+from schemas.ids import AudienceName, JobId, Partition, TenantName
+from schemas.import_spec import ImportSpec
+from schemas.layout import rejects_key
+from schemas.messages import DeadLetter
 from schemas.partitioning import partition_of
-from schemas.topics import EVENTS, PROFILES
+from schemas.topics import DEAD_LETTERS, EVENTS, IMPORTS, PROFILES
 from segmentation.rules.parser import parse_rule
 from tests.conftest import StartStack
 from tests.faults.waiting import until
@@ -51,10 +67,10 @@ def purchase(user: str, identity: int, **properties: Any) -> dict[str, Any]:
     return event(0, user, event="purchase", occurred_at=at, identity=identity, properties=values(properties))
 
 
-def publish(context: Context, tenant: TenantName, name: str, rows: list[dict[str, Any]]) -> None:
+def publish(context: Context, tenant: TenantName, name: str, rows: list[dict[str, Any]], order: str = "1") -> None:
     audience = context.audiences.ensure(tenant, AudienceName(name), new_id=fresh_id(), now_ms=now_ms())
     parts = Parts(context.s3).write(ref_of(audience), new_id(), rows, AGE)
-    context.versions.publish(request(ref_of(audience), parts, "1", row_schema=AGE))
+    context.versions.publish(request(ref_of(audience), parts, order, row_schema=AGE))
 
 
 class Shop:
@@ -74,6 +90,7 @@ class Shop:
         archive(self.context, ACME, PROFILES, [change(0, "ann", attributes=values({"age": 30.0}))])
         archive(self.context, BETA, EVENTS, [event(0, "zoe", event="secret-event", identity=9)], first=1000)
         publish(self.context, ACME, "vip", [{"user_id": "ann", "age": 30}, {"user_id": "bob", "age": 40}])
+        publish(self.context, ACME, "vip", [{"user_id": "ann", "age": 31}, {"user_id": "cid", "age": 1}], "2")
         publish(self.context, BETA, "hidden", [{"user_id": "zoe", "age": 1}])
         rule = "count(purchase, 30d) >= 2 and age >= 18"
         self.context.segments.create(
@@ -130,7 +147,7 @@ def command(process: psutil.Process) -> list[str]:
 
 @pytest.fixture(scope="module")
 def shop(start_module_stack: StartStack) -> Iterator[Shop]:
-    made = Shop(start_module_stack(parts=("catalog", "s3", "api"), partitions=P))
+    made = Shop(start_module_stack(parts=("catalog", "kafka", "s3", "api"), partitions=P))
     yield made
     made.context.close()
 
@@ -163,7 +180,7 @@ def test_queries_have_columns_with_types_and_end_at_their_limits(shop: Shop) -> 
     found = shop.owner.query("acme", "select user_id, age from audience('vip') order by 1")
     assert found == {
         "columns": [{"name": "user_id", "type": "VARCHAR"}, {"name": "age", "type": "BIGINT"}],
-        "rows": [["ann", 30], ["bob", 40]],
+        "rows": [["ann", 31], ["cid", 1]],
         "truncated": False,
     }
     assert shop.owner.query("acme", "select * from range(5)", rows=3)["truncated"]
@@ -233,6 +250,179 @@ def code_of(question: "Future[Any]") -> str:
     error = question.exception(60)
     assert isinstance(error, ApiError)
     return error.code
+
+
+def finished(shop: Shop, begun: Any) -> Any:
+    """The operation of the owner in acme once it has ended."""
+    assert begun["state"] == "running"
+    store, owner = OperationStore(shop.context.database), JobId(shop.owner.me()["principal"])
+    until(
+        lambda: store.get(begun["operation"], tenant=ACME, principal_id=owner).state != "running",
+        "the operation has ended",
+    )
+    return shop.owner.operation("acme", begun["operation"])
+
+
+def test_two_versions_are_compared_by_an_operation_of_whoever_began_it(shop: Shop) -> None:
+    begun = shop.owner.begin_difference("acme", "vip", 1, 2, sample=5)
+    found = finished(shop, begun)["result"]
+    assert {kind: found[kind] for kind in ("added", "removed", "changed", "kept")} == {
+        "added": 1,
+        "removed": 1,
+        "changed": 1,
+        "kept": 0,
+    }
+    assert found["sample"] == {"added": ["cid"], "removed": ["bob"], "changed": ["ann"]}
+    with shop.of("acme", "admin") as other:
+        assert refused(other.operation, "acme", begun["operation"]) == "UNKNOWN_OPERATION"
+    wrong = finished(shop, shop.owner.begin_difference("acme", "vip", 1, 9))
+    assert (wrong["state"], wrong["error"]["code"]) == ("failed", "NO_SUCH_VERSION")
+
+
+def test_a_file_of_the_tenant_is_looked_at_before_it_is_imported(shop: Shop) -> None:
+    inbox = shop.settings.inbox_bucket
+    for key in ("acme/vip/people.csv", "beta/hidden/secret.csv"):
+        shop.context.objects.put(inbox, key, b"user_id,age\nann,31\n,7\nzed,9\n")
+    source = f"s3://{inbox}/acme/vip/people.csv"
+    inspected = finished(shop, shop.owner.begin_inspection("acme", source))["result"]
+    assert (inspected["rows"], [one["name"] for one in inspected["columns"]]) == (3, ["user_id", "age"])
+    tried = finished(shop, shop.owner.begin_dry_run("acme", source, "vip", spec={"max_reject_share": 0.5}))["result"]
+    assert (tried["accepted"], tried["rejected_by_code"], tried["membership"]["added"]) == (2, {"id_empty": 1}, 1)
+    lake = shop.settings.lake_bucket
+    foreign = [f"s3://{inbox}/beta/hidden/secret.csv", f"s3://{inbox}/acme/../beta/x.csv", f"s3://{lake}/x.csv"]
+    begun = [shop.owner.begin_inspection("acme", uri) for uri in foreign]
+    begun.append(shop.owner.begin_dry_run("acme", foreign[0], "vip"))
+    assert [finished(shop, one)["error"]["code"] for one in begun] == ["BAD_SOURCE"] * 4
+
+
+def test_rejected_rows_come_in_the_order_of_the_file_by_code_and_page(shop: Shop) -> None:
+    rows = [
+        {"ordinal": n, "line": n + 2, "code": "id_empty" if n % 2 else "bad_value", "reason": "x"} for n in range(7)
+    ]
+    job = with_rejects(shop.context, ACME, rows)
+    found = shop.owner.rejects("acme", job)
+    assert (found["rejected"], found["items"]) == (7, [])
+    assert [row["ordinal"] for row in shop.owner.rejected_rows("acme", job)] == [0, 1, 2, 3, 4, 5, 6]
+    assert [row["ordinal"] for row in shop.owner.rejected_rows("acme", job, code="id_empty", page=2)] == [1, 3, 5]
+    assert refused(list, shop.owner.rejected_rows("beta", job)) == "UNKNOWN_JOB"
+    assert shop.owner.query("acme", f"select count(*) from rejects('{job}')")["rows"] == [[7]]
+    with shop.of("beta", "analyst") as stranger:
+        assert refused(stranger.query, "beta", f"select * from rejects('{job}')") == "UNKNOWN_JOB"
+
+
+def with_rejects(context: Context, tenant: TenantName, rows: list[dict[str, Any]]) -> str:
+    """A job whose rejects are these."""
+    job = fresh_id()
+    audience = context.audiences.get(tenant, AudienceName("vip"))
+    context.jobs.register(
+        NewJob(
+            job_id=job,
+            tenant=tenant,
+            audience=audience.name,
+            audience_id=audience.audience_id,
+            mode="replace",
+            partitions=P,
+            spec=ImportSpec(),
+            source={"bucket": "inbox", "key": "a.csv", "size": 1},
+            small=True,
+            order_key="1",
+            dedupe_key=job,
+            execution=None,
+            retry_of=None,
+            created_at_ms=now_ms(),
+        )
+    )
+    context.jobs.put(job, evidence={"rows": 9, "rejected": len(rows), "rejected_by_code": {}})
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist([{"raw": "", **row} for row in rows], schema=REJECT_SCHEMA), sink)
+    context.objects.put(context.settings.lake_bucket, rejects_key(tenant, job), sink.getvalue().to_pybytes())
+    return job
+
+
+def test_dead_letters_lag_and_workers_are_for_those_who_run_the_deployment(shop: Shop) -> None:
+    bootstrap = shop.settings.kafka_bootstrap
+    letter = DeadLetter(
+        topic=IMPORTS,
+        partition=Partition(3),
+        offset=7,
+        key=None,
+        value=b"no message",
+        reason="undecodable",
+        failed_at_us=1,
+    )
+    producer = Producer(librdkafka_config(bootstrap))
+    producer.produce(DEAD_LETTERS, CODEC.encode(letter))
+    assert producer.flush(30) == 0
+    (found,) = shop.owner.dead_letters()["items"]
+    assert (found["topic"], found["partition"], found["bytes"]) == (IMPORTS, 3, 10)
+    assert refused(shop.owner.replay_dead_letters, [99]) == "NO_SUCH_DEAD_LETTER"
+    assert shop.owner.replay_dead_letters([found["dead_letter"]]) == 1
+    behind = {(one["topic"], one["partition"]): one["lag"] for one in shop.owner.lag()}
+    assert (behind[IMPORTS, 3], behind[IMPORTS, 4]) == (1, 0)
+    assert shop.owner.workers() == {"items": [], "waiting": None}
+    with shop.of("acme", "admin") as ann:
+        for ask in (ann.dead_letters, ann.lag, ann.workers):
+            assert refused(ask) == "FORBIDDEN"
+
+
+@contextmanager
+def frozen_store(shop: Shop) -> Iterator[None]:
+    """The object store accepts connections and says nothing."""
+    (s3,) = [part for part in read_status(Home(path=shop.settings.home)).parts if part.name == "s3"]
+    assert s3.pid is not None
+    store = psutil.Process(s3.pid)
+    frozen = [store, *store.children(recursive=True)]
+    for one in frozen:
+        one.suspend()
+    try:
+        yield
+    finally:
+        for one in frozen:
+            one.resume()
+        until(lambda: _counts(shop), "counts are answered again")
+
+
+def test_while_the_object_store_hangs_only_its_questions_wait_and_can_be_given_up(shop: Shop) -> None:
+    until(lambda: len(shop.readers()) == 2, "both readers run")
+    with frozen_store(shop), running(shop, lambda own: hanging(own, 1)) as first:
+        until(lambda: busy(shop), "the question is asked")
+        assert shop.owner.health()["status"] == "ok"
+        assert [one["segment"] for one in shop.owner.segments("acme")] == ["buyers"]
+        began = time.monotonic()
+        with running(shop, lambda own: hanging(own, 2)) as second:
+            assert code_of(first) == "SUPERSEDED"
+            assert time.monotonic() - began < 10  # its reader is killed after two seconds
+            for reader in shop.readers():
+                reader.kill()
+            assert code_of(second) == "READER_DIED"
+
+
+def hanging(own: Client, revision: int) -> Any:
+    return own.count("acme", "ever(purchase)", editor="builder", revision=revision)
+
+
+def busy(shop: Shop) -> bool:
+    """Whether a reader waits for the object store."""
+    port = int(shop.settings.s3_endpoint.rpartition(":")[2])
+    return any(c.raddr[1:] == (port,) for reader in shop.readers() for c in reader.net_connections())
+
+
+def test_without_a_catalog_a_reader_says_so(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, catalog_url=Secret("sqlite:////nowhere/catalog.db"), s3_access_key="x")
+    readers = readers_of(settings)
+    question = CountUsers(tenant=ACME, rule="ever(a)", timezone=None, exact=True, users=0, notes=False)
+    with Cancellation() as cancellation, pytest.raises(RetriableError, match="CATALOG_UNAVAILABLE"):
+        readers.ask(question, cancellation)
+    readers.close()
+
+
+def _counts(shop: Shop) -> bool:
+    try:
+        return bool(shop.owner.count("acme", "ever(purchase)")["members"] == 3)
+    except ApiError as exc:
+        if exc.kind != "retriable":
+            raise
+        return False
 
 
 def test_a_reader_that_dies_costs_nothing_while_idle_and_is_replaced(shop: Shop) -> None:
