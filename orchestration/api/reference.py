@@ -5,8 +5,9 @@ from typing import Any, Final
 
 OPENING: Final = """# The API
 
-Read what a tenant has, and manage who may do what, over HTTP. This page is made from [openapi.json](openapi.json),
-which also has the members of every answer (`make openapi` writes both; a test compares them with the service).
+Read what a tenant has, ask what its data say, and manage who may do what, over HTTP. This page is made from
+[openapi.json](openapi.json), which also has the members of every answer (`make openapi` writes both; a test compares
+them with the service).
 
 ```console
 $ curl -H "Authorization: Bearer $(cat .muster/api/token)" http://127.0.0.1:18480/v1/tenants/default/jobs?limit=5
@@ -30,6 +31,10 @@ with Client(find_access()) as muster:
 - **Lists** take `limit` (100, at most 500) and return `{items, next}`; send `next` as `cursor`, with the same filters.
 - **Grants** are replaced as a whole: send their `ETag` as `If-Match`. 412: they have changed since you read them.
 - Times are RFC 3339 in UTC, ids ULIDs in lower case. Unknown members and parameters are refused.
+- **Counts** of a rule that somebody edits carry an `editor` and a `revision`: a higher one ends those before it
+  (SUPERSEDED, 409), whichever arrives first. An estimate has the interval that holds the number in 95 of 100 cases.
+- **202** answers what takes long: get `/operations/{operation}` until its `state` is `done` or `failed`.
+- **User ids** go in bodies, never in addresses, which end up in logs.
 - At most 20 requests a second for each principal, beyond a burst of 100; bodies up to 1 MiB, heads up to 16 KiB.
 
 ## Operations

@@ -263,6 +263,10 @@ class Client:
         """An operation that the caller began, with its result or error."""
         return self._get("/tenants/{}/operations/{}", tenant, operation)
 
+    def check(self, tenant: str, operation: str) -> Record:
+        """The same, for a check of a file."""
+        return self._get("/tenants/{}/checks/{}", tenant, operation)
+
     # Workers
 
     def workers(self) -> Record:

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from orchestration.readers.cancellation import Cancellation
@@ -39,13 +39,23 @@ class Readers:
     """Thread-safe. Nothing is started before `prepare` or the first question.
 
     `start` makes a resident reader, `start_alone` one for a single question: a long one, or one that parses files.
+    `stop` is called when the pool closes.
     """
 
-    def __init__(self, start: Start, start_alone: Start, *, count: int = COUNT, waiting: int = WAITING) -> None:
+    def __init__(
+        self,
+        start: Start,
+        start_alone: Start,
+        stop: Callable[[], None] = lambda: None,
+        *,
+        count: int = COUNT,
+        waiting: int = WAITING,
+    ) -> None:
         self.turns = Turns()
         self.count = count
         self._start = start
         self._start_alone = start_alone
+        self._stop = stop
         self._most_waiting = waiting
         self._changed = threading.Condition()
         self._free: list[Reader | None] = [None] * count
@@ -54,7 +64,6 @@ class Readers:
         self._running: set[Cancellation] = set()
         self._alive: set[Reader] = set()
         self._closed = False
-        # Readers die with the thread that starts them, so it must live as long as they do.
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="readers")
 
     def prepare(self) -> None:
@@ -62,8 +71,9 @@ class Readers:
         with self._changed:
             missing = self._free.count(None)
             self._free = [reader for reader in self._free if reader is not None]
-        for _ in range(missing):
-            self._starter.submit(self._fill)
+        with suppress(RuntimeError):  # the pool is closed
+            for _ in range(missing):
+                self._starter.submit(self._fill)
 
     def ask(self, question: Question, cancellation: Cancellation) -> Any:
         """The answer to a question. Raises as `hold` and `Reader.ask`."""
@@ -108,6 +118,7 @@ class Readers:
             running = list(self._running)
         for cancellation in running:
             cancellation.set(_stops())
+        self._stop()
         self._starter.submit(self._end_all).result()
         self._starter.shutdown()
 

@@ -5,13 +5,11 @@ reader that does not answer within `KILL_AFTER_S` is killed.
 """
 
 import select
-import socket
-import subprocess
 import time
-from contextlib import suppress
 from itertools import count
 from typing import Any, Final
 
+from connectors.fork_server.child_process import ChildProcess
 from orchestration.readers.cancellation import Cancellation
 from orchestration.readers.frames import CHUNK_BYTES, Frame, Frames, encode
 from orchestration.readers.questions import Question
@@ -26,9 +24,9 @@ START_TIMEOUT_S: Final = 120.0
 class Reader:
     """Used by one thread at a time, except `kill`."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", connection: socket.socket) -> None:
+    def __init__(self, process: ChildProcess) -> None:
         self._process = process
-        self._connection = connection
+        self._connection = process.control
         self._frames = Frames()
         self._numbers = count(1)
         self._ready = False
@@ -43,7 +41,7 @@ class Reader:
     @property
     def usable(self) -> bool:
         """True if it can answer another question."""
-        return not self._lost and self._process.poll() is None
+        return not self._lost and self._process.alive
 
     def ask(self, question: Question, cancellation: Cancellation) -> Any:
         """The answer, as plain JSON data.
@@ -77,14 +75,11 @@ class Reader:
     def kill(self) -> None:
         """Kill the process; a question that runs ends with READER_DIED."""
         self._lost = True
-        with suppress(ProcessLookupError):
-            self._process.kill()
+        self._process.kill()
 
     def close(self) -> None:
         """Kill the process, wait for it, release everything."""
-        self.kill()
-        self._process.wait()
-        self._connection.close()
+        self._process.close()
 
     def _await_ready(self, cancellation: Cancellation) -> None:
         while not self._ready:
@@ -95,7 +90,8 @@ class Reader:
             try:
                 self._ready = any("ready" in frame for frame in self._receive(max(left_s, 0), cancellation))
             except RetriableError as exc:
-                code = self._process.wait()
+                self._process.wait()
+                code = self._process.exit_code
                 raise FatalError("READER_FAILED", f"a reader cannot start: exit code {code}", exit_code=code) from exc
 
     def _receive(self, timeout_s: float, cancellation: Cancellation | None) -> list[Frame]:
@@ -117,8 +113,12 @@ class Reader:
         return list(self._frames.feed(data))
 
     def _send(self, frame: Frame) -> None:
+        self.send(encode(frame))
+
+    def send(self, message: bytes) -> None:
+        """Send a message. Raises `RetriableError` READER_DIED."""
         try:
-            self._connection.sendall(encode(frame))
+            self._connection.sendall(message)
         except (BrokenPipeError, ConnectionResetError) as exc:
             self._lost = True
             raise died() from exc

@@ -11,6 +11,7 @@ from connectors.lake.segment_queries import SegmentQueries
 from connectors.storage.duck import connect, session_of
 from orchestration.context import Context
 from orchestration.kinds import wiring
+from orchestration.readers import answers
 from orchestration.readers.interruption import Interruption
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ class Reading:
     def load(self) -> None:
         """Load what is slow to load."""
         self.duck.execute("SELECT 1").fetchall()
-        import_module("pyiceberg.catalog.sql")
-        import_module("pyiceberg.io.pyarrow")
+        _ = self.meanings
+        for module in ("counts", "files", "names", "users"):
+            import_module(f"{answers.__name__}.{module}")
 
     @cached_property
     def duck(self) -> "duckdb.DuckDBPyConnection":

@@ -1,20 +1,21 @@
-"""Starts the processes of readers: `python -m orchestration.readers`, with what they need and no more.
+"""Starts readers, with what they need and no more.
 
 A reader has the keys of the object store, the address of the catalog and the logon to Kafka; no secret of
 notifications, metrics or tokens. It gets them over its socket: neither its environment nor its command line has any.
 """
 
 import os
-import socket
 import subprocess
 import sys
-from typing import Final
+from typing import IO, Final
 
 from connectors.confinement import ONE_THREAD, child_environment
+from connectors.fork_server.owner import Forks, ForkServerDiedError
 from orchestration.platform.settings import Secret, Settings
 from orchestration.readers.frames import encode
 from orchestration.readers.pool import Readers
-from orchestration.readers.reader import Reader
+from orchestration.readers.reader import Reader, died
+from schemas.errors import FatalError
 
 ROLE_VARIABLES: Final = (
     "AWS_ACCESS_KEY_ID",
@@ -36,35 +37,41 @@ ROLE_VARIABLES: Final = (
 """Where AWS's clients find the role of the process, if the settings have no keys."""
 
 
+LOADING: Final = {**ONE_THREAD, "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+"""The server has one thread, and so has a reader until it is confined."""
+
+
 def readers_of(settings: Settings) -> Readers:
     """The readers of a service; nothing is started yet."""
+    forks = Forks(lambda control_fd, output: _start(settings, control_fd, output))
     return Readers(
-        lambda: start_reader(settings, resident=True),
-        lambda: start_reader(settings, resident=False),
+        lambda: start_reader(settings, forks, resident=True),
+        lambda: start_reader(settings, forks, resident=False),
+        forks.stop,
         count=settings.api_readers,
     )
 
 
-def start_reader(settings: Settings, *, resident: bool) -> Reader:
-    """A process that loads what it needs.
+def start_reader(settings: Settings, forks: Forks, *, resident: bool) -> Reader:
+    """A process that loads the rest of what it needs. Waits until the server has loaded.
 
-    `resident`: the kernel confines it, once it has loaded what all questions need. One for a single question is not:
-    it may parse files, in children that could not enter their namespaces inside its confinement.
-
-    Call it from a thread that lives as long as the reader: Linux ends the reader with it.
+    `resident`: the kernel confines it. One for a single question is not confined: it may parse files, in children that
+    could not enter their namespaces inside its confinement. Raises `RetriableError` READER_DIED, `FatalError`
+    READER_FAILED.
     """
-    ours, theirs = socket.socketpair()
-    with theirs:
-        process = subprocess.Popen(
-            # -P: modules must not be imported from the directory the service happens to be in.
-            [sys.executable, "-P", "-m", "orchestration.readers", str(theirs.fileno()), str(os.getpid())],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            env=_environment(settings),
-            pass_fds=(theirs.fileno(),),
-        )
-    ours.sendall(encode({"settings": without_other_secrets(settings).environment(), "resident": resident}))
-    return Reader(process, ours)
+    try:
+        process = forks.fork(os.fdopen(os.dup(2), "wb"))  # its log is the service's
+    except ForkServerDiedError as exc:
+        if exc.from_outside:
+            raise died() from exc
+        detail = {"exit_code": exc.exit_code, "stderr": exc.stderr}
+        raise FatalError("READER_FAILED", "the server of readers cannot start", **detail) from exc
+    except OSError as exc:
+        raise died() from exc
+    given = {"settings": without_other_secrets(settings).environment(), "resident": resident}
+    reader = Reader(process)
+    reader.send(encode(given))
+    return reader
 
 
 def without_other_secrets(settings: Settings) -> Settings:
@@ -72,11 +79,15 @@ def without_other_secrets(settings: Settings) -> Settings:
     return settings.with_(metrics_token=Secret(""), smtp_password=Secret(""), smtp_user="", webhook_secret=Secret(""))
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def _start(settings: Settings, control_fd: int, output: IO[bytes]) -> subprocess.Popen[bytes]:
     role = () if settings.s3_access_key else ROLE_VARIABLES
-    return (
-        child_environment()
-        | ONE_THREAD
-        | {"NUMBA_NUM_THREADS": "1", "TMPDIR": str(settings.home / "tmp")}
-        | {name: os.environ[name] for name in role if name in os.environ}
+    passed = {name: os.environ[name] for name in role if name in os.environ}
+    return subprocess.Popen(
+        # -P: modules must not be imported from the directory the service happens to be in.
+        [sys.executable, "-P", "-m", "orchestration.readers.server", str(control_fd)],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env=child_environment() | LOADING | passed | {"TMPDIR": str(settings.home / "tmp")},
+        pass_fds=(control_fd,),
     )

@@ -1,21 +1,20 @@
-"""A reader that speaks the protocol and loads nothing: `python -m tests.fakes.reader_program FD`.
+"""A fork server of readers that speak the protocol and load nothing: `python -m tests.fakes.reader_program CONTROL_FD`.
 
-What it does with a question is its rule: `echo`, `die`, `sleep` until it is stopped, `hang` whatever comes; `once:FILE`
-dies unless the file exists.
+What one does with a question is its rule: `echo`, `die`, `sleep` until it is stopped, `hang` whatever comes.
 """
 
 import os
 import queue
 import signal
 import socket
-import sys
 import threading
 
+from connectors.fork_server.server import ChildBehaviour, main
 from orchestration.readers.frames import encode, frames_of
 
 
-def main() -> None:
-    control = socket.socket(fileno=int(sys.argv[1]))
+def serve(control_fd: int) -> int:
+    control = socket.socket(fileno=control_fd)
     frames, questions, stopped = frames_of(control), queue.Queue(), threading.Event()  # type: ignore[var-annotated]
     next(frames)
 
@@ -43,4 +42,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(lambda: ChildBehaviour(run=serve))

@@ -121,7 +121,8 @@ class Shop:
         return self.client(token["secret"])
 
     def readers(self) -> list[psutil.Process]:
-        return [one for one in self.api.children() if "orchestration.readers" in command(one)]
+        servers = [one for one in self.api.children() if "orchestration.readers.server" in command(one)]
+        return [child for server in servers for child in server.children() if command(child)]
 
     @property
     def api(self) -> psutil.Process:

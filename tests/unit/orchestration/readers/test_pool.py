@@ -1,24 +1,26 @@
 """Readers as the service sees them, with processes that speak the protocol and do what a question says."""
 
 import os
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
+from connectors.fork_server.owner import Forks
+from orchestration.platform.settings import Settings
 from orchestration.readers import reader as reader_module
 from orchestration.readers.cancellation import Cancellation
 from orchestration.readers.frames import encode
 from orchestration.readers.pool import Readers
 from orchestration.readers.questions import CountUsers
 from orchestration.readers.reader import Reader
+from orchestration.readers.starting import readers_of
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.ids import TenantName
 from tests.faults.waiting import until
@@ -27,14 +29,28 @@ ROOT = Path(__file__).parents[4]
 GONE = RetriableError("CLIENT_GONE", "gone")
 
 
-def start(module: str = "tests.fakes.reader_program") -> Reader:
-    ours, theirs = socket.socketpair()
-    with theirs:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, str(theirs.fileno())], cwd=ROOT, pass_fds=(theirs.fileno(),)
-        )
-    ours.sendall(encode({"settings": {}}))
-    return Reader(process, ours)
+def server(module: str) -> Forks:
+    def start(control_fd: int, output: IO[bytes]) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", module, str(control_fd)]
+        return subprocess.Popen(command, cwd=ROOT, pass_fds=(control_fd,), stdout=output, stderr=output)
+
+    return Forks(start)
+
+
+def starting(forks: Forks) -> Callable[[], Reader]:
+    def start() -> Reader:
+        reader = Reader(forks.fork())
+        reader.send(encode({"settings": {}}))
+        return reader
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    made = server("tests.fakes.reader_program")
+    yield made
+    made.stop()
 
 
 def rule(text: str) -> CountUsers:
@@ -60,8 +76,8 @@ class Asker:
 
 
 @pytest.fixture
-def asker() -> Iterator[Asker]:
-    readers = Readers(start, start, count=1, waiting=3)
+def asker(forks: Forks) -> Iterator[Asker]:
+    readers = Readers(starting(forks), starting(forks), count=1, waiting=3)
     made = Asker(readers)
     yield made
     readers.close()
@@ -162,8 +178,8 @@ def test_a_stop_gives_up_what_runs_and_leaves_no_process(asker: Asker) -> None:
         os.kill(pid, 0)
 
 
-def test_a_reader_that_cannot_start_is_no_outage() -> None:
-    readers = Readers(lambda: start("tests.fakes.no_such_module"), start, count=1)
+def test_a_reader_that_cannot_start_is_no_outage(tmp_path: Path) -> None:
+    readers = readers_of(Settings(home=tmp_path, kafka_bootstrap="no address"))
     with pytest.raises(FatalError) as caught, Cancellation() as cancellation:
         readers.ask(rule("echo"), cancellation)
     assert caught.value.code == "READER_FAILED"
