@@ -36,6 +36,8 @@ MODULES: Final = {
     questions.ReadLag: "kafka",
 }
 """The module of `answers` whose `ANSWERS` has the function for each question."""
+USUAL: Final = ("counts", "files", "names", "users")
+"""Modules that are loaded before the first question."""
 _log = logging.getLogger(__name__)
 
 
@@ -60,6 +62,8 @@ class Conversation:
         """Answer one question after the other. `load`: first load what most of them need."""
         if load:
             self._reading.load()
+            for module in USUAL:
+                import_module(f"{answers.__name__}.{module}")
         self._send({"ready": True})
         while True:
             self._answer(self._questions.get())

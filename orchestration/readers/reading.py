@@ -4,14 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from connectors.lake.segment_queries import SegmentQueries
 from connectors.storage.duck import connect, session_of
 from orchestration.context import Context
 from orchestration.kinds import wiring
-from orchestration.readers import answers
 from orchestration.readers.interruption import Interruption
 
 if TYPE_CHECKING:
@@ -31,11 +29,9 @@ class Reading:
     interruption: Interruption = field(default_factory=Interruption)
 
     def load(self) -> None:
-        """Load what is slow to load."""
+        """Make what is slow to make."""
         self.duck.execute("SELECT 1").fetchall()
         _ = self.meanings
-        for module in ("counts", "files", "names", "users"):
-            import_module(f"{answers.__name__}.{module}")
 
     @cached_property
     def duck(self) -> "duckdb.DuckDBPyConnection":
