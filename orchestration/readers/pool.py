@@ -148,7 +148,7 @@ class Readers:
                 )
                 cancellation.check()
                 started = [reader for reader in self._free if reader is not None]
-                self._free.remove(taken := started[0] if started else None)
+                self._free.remove(taken := started[-1] if started else None)  # the one with the freshest cache
             finally:
                 self._queue.remove(ticket)
                 self._changed.notify_all()
