@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import (
+    api_bench,
     export_bench,
     idle_bench,
     import_bench,
@@ -41,11 +42,12 @@ BENCHMARKS: dict[str, Benchmark] = {
     "export": export_bench.run,
     "segments": segments_bench.run,
     "preview": preview.run,
+    "api": api_bench.run,
     "idle": idle_bench.run,
 }
 """Benchmarks by name, in running order. To add one, write a module with a `run` and a line here."""
 
-NO_FILE = {"version", "scaling", "segments", "preview", "idle"}
+NO_FILE = {"version", "scaling", "segments", "preview", "api", "idle"}
 """Benchmarks that do not use the CSV file."""
 SCALING_ROWS = "1000000,5000000,20000000,50000000"
 PLAIN_WIDTH = 160
@@ -60,7 +62,7 @@ def main() -> None:
         "--rows",
         type=int,
         default=5_000_000,
-        help="of the file of all but scaling, segments, preview and idle; of each side of version",
+        help="of the file of all but scaling, segments, preview, api and idle; of each side of version",
     )
     parser.add_argument(
         "--scaling-rows", type=sizes, default=SCALING_ROWS, help="of scaling: sizes of imports, with commas"

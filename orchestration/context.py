@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from connectors.sources.limits import ParseLimits
 from connectors.storage.access import S3Access
-from connectors.storage.duck import DuckLimits
+from connectors.storage.duck_limits import DuckLimits
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.audit import AuditTrail
 from orchestration.catalog.engine import Database
@@ -22,6 +22,7 @@ from orchestration.catalog.uploads import UploadStore
 from orchestration.notifications.notices import Notices
 from orchestration.notifications.outbox import Outbox
 from orchestration.notifications.recipients import RecipientStore
+from orchestration.platform.duck_limits import duck_limits
 from orchestration.platform.object_store import s3_access
 from orchestration.platform.settings import SANDBOX_REQUIRED, Settings
 from segmentation.admission import LaneLimit, Lanes
@@ -226,13 +227,7 @@ class Context:
     @property
     def duck_limits(self) -> DuckLimits:
         """Limits of one DuckDB connection of this process."""
-        s = self.settings
-        return DuckLimits(
-            memory_bytes=s.duckdb_memory_bytes,
-            threads=s.duckdb_threads,
-            temp_directory=s.home / "tmp" / "duckdb",
-            temp_bytes=s.duckdb_temp_bytes,
-        )
+        return duck_limits(self.settings)
 
     @cached_property
     def lanes(self) -> Lanes:

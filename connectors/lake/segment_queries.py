@@ -1,7 +1,7 @@
 """Evaluates rules on the archive: who is in a segment, how many users are, and why a user is."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -18,10 +18,12 @@ from schemas.columns import USER_ID, ColumnType
 from schemas.errors import UserError
 from schemas.sql_text import identifier, literal
 from segmentation.expressions.sql import PARAMETERS
-from segmentation.rules.nodes import EventCondition, Kind, Rule
+from segmentation.rules.nodes import EventCondition, Group, Kind, Rule
 from segmentation.rules.references import Operand, evaluation_order, names, operands
-from segmentation.rules.sql import count_sql, events_sql, explain_sql, members_sql
+from segmentation.rules.sql import breakdown_sql, count_sql, events_sql, explain_sql, members_sql
+from segmentation.rules.truths import true_without_facts
 
+Connected = AbstractContextManager[duckdb.DuckDBPyConnection]
 EVIDENCE: Final = 'occurred_at, event_id, given_id, "partition", "offset"'
 
 
@@ -76,21 +78,51 @@ class Mistyped:
         return {"event": o.event, "name": o.name, "compared_as": o.type, "values": dict(self.found)}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breakdown:
+    """How many known users a rule matches, each of its groups, and each of its conditions, which never negate.
+
+    `users`: the first of the members by id, as many as were asked for.
+    """
+
+    members: int
+    groups: Sequence[int]
+    conditions: Sequence[int]
+    users: Sequence[str]
+
+
 class SegmentQueries:
-    """Every query opens its own connection.
+    """Every query opens its own connection, or one from `connections`.
 
     Methods raise `RetriableError` LAKE_UNAVAILABLE, and `UserError` RULE_TOO_BIG if a rule needs too much memory.
     """
 
-    def __init__(self, s3: S3Access | None, limits: DuckLimits) -> None:
-        self._s3 = s3
+    def __init__(
+        self, s3: S3Access | None, limits: DuckLimits, connections: Callable[[], Connected] | None = None
+    ) -> None:
         self._limits = limits
+        self._connections = connections or (lambda: connect(limits, s3))
 
     def count(self, question: Question, at: datetime) -> int:
         """The number of known users in the segment at an instant."""
         with self._prepared_connection(question, at) as (connection, activity):
             sql = count_sql(question.rule, activity.relations(question.rule), at)
             return _number(connection.execute(sql.text, sql.parameters))
+
+    def breakdown(self, question: Question, at: datetime, users: int) -> Breakdown:
+        """The number of known users in the segment at an instant, in each group and each condition, in one pass."""
+        rule = question.rule
+        with self._prepared_connection(question, at) as (connection, activity):
+            relations = activity.relations(rule, include_all=any(map(true_without_facts, _parts(rule))))
+            sql = breakdown_sql(rule, relations, at, users)
+            found = connection.execute(sql.text, sql.parameters).fetchall()[0]
+        ends = 1, 1 + len(rule.groups), 1 + len(rule.groups) + len(rule.conditions)
+        return Breakdown(
+            members=found[0],
+            groups=found[ends[0] : ends[1]],
+            conditions=found[ends[1] : ends[2]],
+            users=found[ends[2]] or (),
+        )
 
     def unknown_names(self, question: Question) -> tuple[Sequence[str], Sequence[str]]:
         """(events, attributes) that the rule names but the archive has never had."""
@@ -128,12 +160,12 @@ class SegmentQueries:
                 for name, uris in question.audiences.items()
             }
 
-    def audiences_containing(self, question: Question, user_id: str) -> list[str]:
-        """The audiences that contain a user."""
+    def audiences_containing(self, audiences: Mapping[str, Sequence[str]], user_id: str) -> list[str]:
+        """The audiences that contain a user. `audiences`: by name, their files."""
         with self._connected() as connection:
             return [
                 name
-                for name, uris in question.audiences.items()
+                for name, uris in audiences.items()
                 if connection.execute(f"FROM ({_users_of(uris)}) WHERE user_id = ?", (user_id,)).fetchone()
             ]
 
@@ -158,12 +190,12 @@ class SegmentQueries:
     ) -> "Comparison":
         """Compare members by the rule, over all questions together, with those in Parquet files of user_id."""
         with self._connected() as connection:
-            connection.execute("CREATE TABLE expected (user_id VARCHAR)")
+            connection.execute("CREATE TEMP TABLE expected (user_id VARCHAR)")
             for question, at in questions:
                 activity = self._prepared(connection, question, at)
                 sql = members_sql(question.rule, activity.relations(question.rule), at)
                 connection.execute(f"INSERT INTO expected {sql.text}", sql.parameters)
-            connection.execute(f"CREATE TABLE given AS {_users_of(parts)}")
+            connection.execute(f"CREATE TEMP TABLE given AS {_users_of(parts)}")
             sides = []
             for left, right in (("expected", "given"), ("given", "expected")):
                 missing = f"FROM {left} WHERE user_id NOT IN (SELECT user_id FROM {right})"  # noqa: S608  # ours
@@ -190,7 +222,7 @@ class SegmentQueries:
 
     @contextmanager
     def _connected(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        with lake_faults("querying the archive"), connect(self._limits, self._s3) as connection:
+        with lake_faults("querying the archive"), self._connections() as connection:
             try:
                 yield connection
             except duckdb.OutOfMemoryException as exc:  # retries do not help: this fault, unlike others, is the rule's
@@ -213,7 +245,7 @@ class SegmentQueries:
             rule = question.segments[name]
             sql = members_sql(rule, activity.relations(rule), at)
             table = identifier(f"segment {name}")
-            connection.execute(f"CREATE OR REPLACE TABLE {table} AS {sql.text}", sql.parameters)
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {sql.text}", sql.parameters)
             members["segment", name] = f"SELECT {USER_ID} FROM {table}"  # noqa: S608  # quoted
         return activity
 
@@ -233,6 +265,12 @@ class Comparison:
     def equal(self) -> bool:
         """Whether both have the same users."""
         return self.missing == self.extra == 0 and self.by_rule == self.by_stream
+
+
+def _parts(rule: Rule) -> Iterator[Rule]:
+    """Each group and each condition as a rule of its own."""
+    groups = [*rule.groups, *(Group(conditions=(condition,)) for condition in rule.conditions)]
+    return (replace(rule, groups=(group,)) for group in groups)
 
 
 def _users_of(uris: Sequence[str]) -> str:

@@ -5,29 +5,32 @@ DuckDB has no functions `audience('vip', version => 3, tenant => 'acme')` and `r
 files: no other objects, no local files, no network, no settings, no writes. DuckDB enforces that; below it the
 operating system confines the child to its own files and to the port of the object store (`connectors.sandbox`). DuckDB
 neither counts all of its memory nor checks the time inside a function, so the child has a hard memory limit and is
-killed when its time is up.
+killed when its time is up. It is forked from a process that has loaded what it needs, but neither DuckDB nor a query
+(`connectors.lake.sql_server`).
 """
 
+import atexit
 import json
-import os
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final
 
 from connectors import sandbox
-from connectors.confinement import ONE_THREAD, child_environment, stderr_tail
+from connectors.confinement import ONE_THREAD, child_environment
+from connectors.fork_server.child_process import ChildProcess
+from connectors.fork_server.owner import Forks, ForkServerDiedError
 from connectors.lake.sql_tree import AudienceCall, Call, RejectsCall
 from connectors.storage.access import S3Access
-from connectors.storage.duck import DuckLimits
+from connectors.storage.duck_limits import DuckLimits
 from schemas.columns import RowSchema
-from schemas.errors import FatalError, MusterError, UserError
+from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.records import as_record, from_record
 
 GRACE_S: Final = 2.0
@@ -49,13 +52,20 @@ class Resolved:
 
 
 Resolve = Callable[[Call], Resolved]
+Stop = Callable[[], None]
+WhileRunning = Callable[[Stop], AbstractContextManager[None]]
+"""Given what stops the query, a context that lasts as long as it runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """Columns of the result, and its rows as they arrive: numbers, text, booleans and None; anything else as text."""
+    """Columns of the result with their DuckDB types, and its rows as they arrive.
+
+    Values are numbers, text, booleans and None; anything else is text.
+    """
 
     names: tuple[str, ...]
+    types: tuple[str, ...]
     rows: Iterator[Row]
 
 
@@ -68,16 +78,20 @@ def query(
     limits: DuckLimits,
     timeout_s: float,
     sandbox_required: bool = False,
+    while_running: WhileRunning = lambda _: nullcontext(),
 ) -> Iterator[Answer]:
     """Run one SELECT. `sandbox_required`: refuse to run if the system cannot confine the child completely.
 
+    `while_running` gets what stops the query from another thread; the query then raises SQL_CRASHED.
+
     Raises `UserError` BAD_SQL, SQL_TIMEOUT, SQL_TOO_BIG, SQL_CRASHED, also while rows are fetched, `RetriableError`
-    LAKE_UNAVAILABLE, `FatalError` SANDBOX_INCOMPLETE, SQL_CRASHED, and what `resolve` raises.
+    LAKE_UNAVAILABLE, SQL_KILLED, `FatalError` SANDBOX_INCOMPLETE, SQL_CRASHED, and what `resolve` raises.
     """
     limits.temp_directory.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="sql-", dir=limits.temp_directory) as temp,
         _child(timeout_s) as child,
+        while_running(child.kill),
     ):
         child.send(
             {
@@ -92,7 +106,8 @@ def query(
         sandbox.warn(SQL, sandbox.Layer(answer["missing"]))
         calls = [_call(record) for record in answer["calls"]]
         child.send({"views": [as_record(resolve(call)) for call in calls]})
-        yield Answer(names=tuple(child.receive()["names"]), rows=_rows(child))
+        columns = child.receive()
+        yield Answer(names=tuple(columns["names"]), types=tuple(columns["types"]), rows=_rows(child))
 
 
 def _rows(child: "_Child") -> Iterator[Row]:
@@ -108,9 +123,9 @@ def _call(record: dict[str, Any]) -> Call:
 class _Child:
     """The process that runs one query; the protocol is lines of JSON."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", stderr: IO[bytes], timeout_s: float) -> None:
+    def __init__(self, process: ChildProcess, timeout_s: float) -> None:
         self._process = process
-        self._stderr = stderr
+        self._lines = process.control.makefile("rb")
         self._timeout_s = timeout_s
         self._expired = threading.Event()
         self._timer = threading.Timer(timeout_s + GRACE_S, self._expire)
@@ -119,15 +134,15 @@ class _Child:
 
     def send(self, record: dict[str, Any]) -> None:
         """Send a line; if the child is dead, the next `receive` reports it."""
-        assert self._process.stdin is not None  # noqa: S101  # a pipe
-        with suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(record).encode() + b"\n")
-            self._process.stdin.flush()
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self._process.control.sendall(json.dumps(record).encode() + b"\n")
 
     def receive(self) -> dict[str, Any]:
         """The next line. Raises the error in it, or the error for the child's death."""
-        assert self._process.stdout is not None  # noqa: S101  # a pipe
-        line = self._process.stdout.readline()
+        try:
+            line = self._lines.readline()
+        except ConnectionResetError:  # it died with something of ours unread
+            line = b""
         if not line.endswith(b"\n"):
             raise self._death()
         record: dict[str, Any] = json.loads(line)
@@ -135,25 +150,26 @@ class _Child:
             raise MusterError.from_record(record["error"])
         return record
 
+    def kill(self) -> None:
+        """Kill the child, from any thread."""
+        self._process.kill()
+
     def close(self) -> None:
         """Kill the child if it is still running."""
         self._timer.cancel()
-        self._process.kill()
-        for stream in (self._process.stdin, self._process.stdout):
-            assert stream is not None  # noqa: S101  # a pipe
-            with suppress(BrokenPipeError):  # unsent output
-                stream.close()
-        self._process.wait()
+        self._lines.close()
+        self._process.close()
 
     def _expire(self) -> None:
         self._expired.set()
         self._process.kill()
 
     def _death(self) -> MusterError:
-        code = self._process.wait()
+        self._process.wait()
+        code = self._process.exit_code
         if self._expired.is_set():
             return timed_out(self._timeout_s)
-        words = stderr_tail(self._stderr)
+        words = self._process.stderr_tail()
         if any(word in words for word in MEMORY_WORDS):
             return too_big("it was killed")
         detail = {"exit_code": code, "stderr": words.decode(errors="replace")}
@@ -165,20 +181,35 @@ class _Child:
 
 @contextmanager
 def _child(timeout_s: float) -> Iterator[_Child]:
-    with tempfile.TemporaryFile() as stderr:
-        process = subprocess.Popen(
-            # -P: the parent's current directory must not be on the import path.
-            [sys.executable, "-P", "-m", "connectors.lake.sql_child", str(os.getpid())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            env=child_environment() | SQL_ENVIRONMENT,  # no credentials: DuckDB would use them as settings
-        )
-        child = _Child(process, stderr, timeout_s)
-        try:
-            yield child
-        finally:
-            child.close()
+    try:
+        process = QUERIES.fork()
+    except ForkServerDiedError as died:
+        detail = {"exit_code": died.exit_code, "stderr": died.stderr}
+        if died.from_outside:
+            raise RetriableError("SQL_KILLED", "the process of queries was killed from outside", **detail) from died
+        raise FatalError("SQL_CRASHED", "the process of queries cannot be started", **detail) from died
+    child = _Child(process, timeout_s)
+    try:
+        yield child
+    finally:
+        child.close()
+
+
+def _start(control_fd: int, output: IO[bytes]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        # -P: the parent's current directory must not be on the import path.
+        [sys.executable, "-P", "-m", "connectors.lake.sql_server", str(control_fd)],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env=child_environment() | SQL_ENVIRONMENT,  # no credentials: DuckDB would use them as settings
+        pass_fds=(control_fd,),
+    )
+
+
+QUERIES: Final = Forks(_start)
+"""The queries of this process."""
+atexit.register(QUERIES.stop)
 
 
 def timed_out(timeout_s: float) -> UserError:

@@ -1,4 +1,4 @@
-"""The child process of one `muster sql`: `python -m connectors.lake.sql_child PARENT`; the protocol is lines of JSON.
+"""The child process of one query, a fork of `connectors.lake.sql_server`; the protocol is lines of JSON.
 
 1. in: the query, the S3 access, limits. From here on the process has its own memory limit and is confined
    (`connectors.sandbox`): files to what Python imports, certificates and its own temporary directory; TCP to the port
@@ -11,6 +11,7 @@
 import json
 import os
 import resource
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -18,8 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from connectors.confinement import die_with_parent
 from connectors.lake.audience_sql import rows_sql
+from connectors.lake.faults import lake_faults
 from connectors.lake.sql import SQL, timed_out, too_big
 from connectors.lake.sql_tree import Tree, replace_calls
 from connectors.sandbox import CERTIFICATE_FILES, NAME_FILES, Confinement, Layer, Plan, program_files, require
@@ -44,21 +45,45 @@ GROUPS: Final = Path("/sys/fs/cgroup")
 """DuckDB reads the amount of memory there, and crashes if it cannot."""
 
 
-def main() -> int:
+def run(control_fd: int) -> int:
     """Run one query. The parent reads the lines; the exit code is for people."""
-    die_with_parent(int(sys.argv[1]))
-    order = _receive()
+    with socket.socket(fileno=control_fd) as control:
+        parent = _Parent(control)
+        return _answer(parent, parent.receive())
+
+
+class _Parent:
+    """The other end of the socket."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._lines = control.makefile("rb")
+
+    def receive(self) -> dict[str, Any]:
+        """The next line."""
+        line = self._lines.readline()
+        if not line.endswith(b"\n"):
+            sys.exit("the parent has given up")
+        record: dict[str, Any] = json.loads(line)
+        return record
+
+    def send(self, record: dict[str, Any]) -> None:
+        """Send a line."""
+        self._control.sendall(json.dumps(record).encode() + b"\n")
+
+
+def _answer(parent: _Parent, order: dict[str, Any]) -> int:
     limits = from_record(DuckLimits, order["limits"])
     s3 = from_record(S3Access, order["s3"])
     missing = _confine(limits, s3)
     try:
         if order["sandbox_required"]:
             require(SQL, missing)
-        _run(order["sql"], s3, limits, order["timeout_s"], missing)
+        _run(parent, order["sql"], s3, limits, order["timeout_s"], missing)
     except MusterError as exc:
-        _send({"error": exc.as_record()})
+        parent.send({"error": exc.as_record()})
     except MemoryError:
-        _send({"error": too_big("no memory is left").as_record()})
+        parent.send({"error": too_big("no memory is left").as_record()})
     return 0
 
 
@@ -73,9 +98,7 @@ def _confine(limits: DuckLimits, s3: S3Access) -> Layer:
     ).apply_to_this_thread()
 
 
-def _run(text: str, s3: S3Access, limits: DuckLimits, timeout_s: float, missing: Layer) -> None:
-    from connectors.lake.faults import lake_faults
-
+def _run(parent: _Parent, text: str, s3: S3Access, limits: DuckLimits, timeout_s: float, missing: Layer) -> None:
     with (
         connect(limits, s3) as connection,
         _time(connection, timeout_s) as expired,
@@ -84,14 +107,15 @@ def _run(text: str, s3: S3Access, limits: DuckLimits, timeout_s: float, missing:
     ):
         tree = _parse(connection, text)
         views = replace_calls(tree, _system_names(connection))
-        _send({"calls": [as_record(call) for call in views], "missing": missing.value})
-        _make_views(connection, list(views.values()), _receive()["views"])
+        parent.send({"calls": [as_record(call) for call in views], "missing": missing.value})
+        _make_views(connection, list(views.values()), parent.receive()["views"])
         [row] = connection.execute("SELECT json_deserialize_sql(?)", [json.dumps(tree)]).fetchall()
         connection.execute(row[0])
-        _send({"names": [column[0] for column in connection.description or ()]})
+        columns = connection.description or ()
+        parent.send({"names": [column[0] for column in columns], "types": [str(column[1]) for column in columns]})
         while some := connection.fetchmany(FETCH_ROWS):
-            _send({"rows": [[_plain(value) for value in row] for row in some]})
-    _send({})
+            parent.send({"rows": [[_plain(value) for value in row] for row in some]})
+    parent.send({})
 
 
 def _parse(connection: "duckdb.DuckDBPyConnection", text: str) -> Tree:
@@ -172,22 +196,3 @@ def _query_faults(expired: threading.Event, timeout_s: float) -> Iterator[None]:
         raise too_big(str(exc).partition("\n")[0]) from exc
     except (duckdb.ProgrammingError, duckdb.NotSupportedError, duckdb.DataError, duckdb.PermissionException) as exc:
         raise UserError("BAD_SQL", str(exc)[:1000]) from exc
-
-
-def _receive() -> dict[str, Any]:
-    line = sys.stdin.buffer.readline()
-    if not line.endswith(b"\n"):
-        sys.exit("the parent has given up")
-    record: dict[str, Any] = json.loads(line)
-    return record
-
-
-def _send(record: dict[str, Any]) -> None:
-    sys.stdout.buffer.write(json.dumps(record).encode() + b"\n")
-    sys.stdout.buffer.flush()
-
-
-if __name__ == "__main__":
-    code = main()
-    # All output is written when main returns; shutting down the interpreter would only cost time.
-    os._exit(code)

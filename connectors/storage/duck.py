@@ -5,12 +5,12 @@ PyPI wheel. The first connection loads DuckDB itself.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from connectors.storage.access import S3Access
+from connectors.storage.duck_limits import DuckLimits as DuckLimits  # noqa: PLC0414  # for all that load DuckDB
 from schemas.errors import FatalError
 from schemas.sql_text import literal
 
@@ -19,16 +19,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH_ROWS: Final = 131_072
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DuckLimits:
-    """Limits of one connection: bytes of memory, threads, and bytes below `temp_directory` once memory is full."""
-
-    memory_bytes: int
-    threads: int
-    temp_directory: Path
-    temp_bytes: int
 
 
 def connect(limits: DuckLimits, s3: S3Access | None = None) -> "duckdb.DuckDBPyConnection":
@@ -55,8 +45,7 @@ def connect(limits: DuckLimits, s3: S3Access | None = None) -> "duckdb.DuckDBPyC
         }
     )
     try:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SET enable_progress_bar = false")  # it would write to stdout
+        _set_session(connection)
         if s3 is not None:
             connection.execute(f"LOAD {literal(str(extension_path('httpfs')))}")
             connection.execute("SET allow_unsigned_extensions = false")  # irreversible: DuckDB refuses the way back
@@ -70,6 +59,18 @@ def connect(limits: DuckLimits, s3: S3Access | None = None) -> "duckdb.DuckDBPyC
         connection.close()
         raise
     return connection
+
+
+def session_of(connection: "duckdb.DuckDBPyConnection") -> "duckdb.DuckDBPyConnection":
+    """Another connection to the same database, with its limits, its access to S3 and its cache; close it at the end."""
+    session = connection.cursor()
+    _set_session(session)
+    return session
+
+
+def _set_session(connection: "duckdb.DuckDBPyConnection") -> None:
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET enable_progress_bar = false")  # it would write to stdout
 
 
 def batches(

@@ -34,6 +34,10 @@ from orchestration.operations.submit import Submission
 from orchestration.operations.version_histories import VersionHistories
 from orchestration.platform.object_store import public_s3_access, s3_access
 from orchestration.platform.settings import Settings
+from orchestration.readers.background import Background
+from orchestration.readers.pool import Readers
+from orchestration.readers.sql import SqlRunner
+from orchestration.readers.starting import readers_of
 from orchestration.workflow.engine import WorkflowEngine, workflow_client
 
 if TYPE_CHECKING:
@@ -42,7 +46,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
-    """Everything in the catalog, the histories of audiences in the lake, and what starts jobs.
+    """Everything in the catalog, histories of audiences in the lake, what starts jobs, and who reads lake and Kafka.
 
     `partitions` is P of the topics of events and profiles.
     """
@@ -63,6 +67,9 @@ class Stores:
     segments: SegmentQueries
     tokens: TokenStore
     histories: VersionHistories
+    background: Background
+    readers: Readers
+    sql: SqlRunner
     partitions: int
     objects: ObjectStore
     presigner: Presigner
@@ -82,6 +89,12 @@ class Stores:
         """Raises `RetriableError` CATALOG_UNAVAILABLE if the catalog does not answer."""
         self.audiences.tenant_page(limit=1)
 
+    def close(self) -> None:
+        """End the readers, and close the connections to the catalog."""
+        self.readers.close()
+        self.background.close()
+        self.database.close()
+
     @classmethod
     def of(
         cls,
@@ -96,8 +109,9 @@ class Stores:
         engine = WorkflowEngine(workflow or cache(partial(workflow_client, settings)), settings)
         histories = VersionHistories(database=database, bucket=settings.lake_bucket, objects=lambda: store)
         exports, jobs = ExportStore(database), JobStore(database)
-        all_jobs = AllJobs(exports=exports, jobs=jobs)
+        all_jobs, readers = AllJobs(exports=exports, jobs=jobs), readers_of(settings)
         specs = Specs(audiences=audiences, jobs=jobs, versions=lambda: histories)
+        operations = OperationStore(database)
         return cls(
             settings=settings,
             objects=store,
@@ -107,7 +121,7 @@ class Stores:
             idempotency=IdempotencyStore(database),
             uploads=UploadStore(database),
             places=PlaceStore(database),
-            operations=OperationStore(database),
+            operations=operations,
             specs=specs,
             submission=Submission(audiences=audiences, engine=engine, objects=store, settings=settings, specs=specs),
             import_jobs=ImportJobs(engine=engine, jobs=jobs),
@@ -127,5 +141,8 @@ class Stores:
             segments=SegmentQueries(database),
             tokens=TokenStore(database),
             histories=histories,
+            background=Background(operations, readers),
+            readers=readers,
+            sql=SqlRunner.of(settings, readers),
             partitions=settings.partitions,
         )

@@ -41,11 +41,11 @@ def run(settings: Settings) -> None:
         _log.info("the owner token is in %s", ensure_owner_token(stores, settings.home))
     service = Service(stores=stores, hosts=hosts_of(settings))
     serve_metrics(settings, "api", settings.metrics_port + METRICS_OFFSET, service.counts.samples)
+    stores.readers.prepare()
     try:
         server(settings, application(service)).run()
     finally:
-        service.calls.close()
-        stores.database.close()
+        service.close()
         forget_metrics(settings, "api")
 
 

@@ -18,7 +18,10 @@ from orchestration.api.routes import (
     deployment,
     everywhere,
     jobs,
+    kafka,
     lake_changes,
+    operations,
+    questions,
     recipients,
     schedules,
     segments,
@@ -36,10 +39,13 @@ MODULES: Final = (
     audiences,
     lake_changes,
     segments,
+    questions,
+    operations,
     schedules,
     recipients,
     administration,
     deployment,
+    kafka,
 )
 """Of routes. The first part of a path that fits a request answers it."""
 

@@ -38,8 +38,44 @@ OF_KEYS: Final = (
 OF_TAGS: Final = ("NO_ETAG", "BAD_ETAG", "STALE_ETAG")
 OF_THE_ENGINE: Final = ("ENGINE_UNAVAILABLE", "ENGINE_REFUSED")
 OF_S3: Final = ("S3_UNAVAILABLE", "S3_REFUSED")
-OUTAGES: Final = frozenset({*OF_CALLS, "S3_UNAVAILABLE", "LAKE_UNAVAILABLE", "ENGINE_UNAVAILABLE"})
-FATAL: Final = frozenset({"INTERNAL", "LAKE_UNREADABLE", "ENGINE_REFUSED", "S3_REFUSED"})
+OF_READERS: Final = (
+    *OF_THE_LAKE,
+    "LAKE_FILE_MISSING",
+    "QUESTION_TIMEOUT",
+    "QUESTION_TOO_BIG",
+    "READERS_BUSY",
+    "READER_DIED",
+    "READER_FAILED",
+    "SERVICE_STOPS",
+    "TOO_MANY_QUESTIONS",
+)
+OUTAGES: Final = frozenset(
+    {
+        *OF_CALLS,
+        "ENGINE_UNAVAILABLE",
+        "KAFKA_UNAVAILABLE",
+        "LAKE_UNAVAILABLE",
+        "QUESTION_TIMEOUT",
+        "READERS_BUSY",
+        "READER_DIED",
+        "S3_UNAVAILABLE",
+        "SERVICE_STOPS",
+        "SQL_KILLED",
+        "STACK_NOT_RUNNING",
+    }
+)
+FATAL: Final = frozenset(
+    {
+        "ENGINE_REFUSED",
+        "INTERNAL",
+        "LAKE_FILE_MISSING",
+        "LAKE_UNREADABLE",
+        "LOGON_REFUSED",
+        "READER_FAILED",
+        "S3_REFUSED",
+        "SANDBOX_INCOMPLETE",
+    }
+)
 
 
 def operation(

@@ -6,7 +6,7 @@ from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from orchestration.access.pages import Page
+from orchestration.access.pages import Page, Record
 from orchestration.api import cursors
 from orchestration.api.answers import json_answer
 from orchestration.api.models.common import GRAPHIC
@@ -27,5 +27,10 @@ def start(request: Request, cursor: str | None, **filters: Any) -> str | None:
 
 def page_answer(request: Request, page: Page, **filters: Any) -> Response:
     """A page with the cursor of the rest."""
+    return json_answer(page_record(request, page, **filters))
+
+
+def page_record(request: Request, page: Page, **filters: Any) -> Record:
+    """The same, for answers with further members."""
     rest = None if page.next is None else cursors.encode(request.url.path, filters, page.next)
-    return json_answer({"items": page.items, "next": rest})
+    return {"items": page.items, "next": rest}

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 OPENING: Final = """# The API
 
-Import and export, change audiences, segments and schedules, read what a tenant has, and manage who may do what, over
-HTTP. This page is made from [openapi.json](openapi.json), which also has the members of every request and answer (`make
-openapi` writes both; a test compares them with the service).
+Import and export, change audiences, segments and schedules, read what a tenant has, ask what its data say, and manage
+who may do what, over HTTP. This page is made from [openapi.json](openapi.json), which also has the members of every
+request and answer (`make openapi` writes both; a test compares them with the service).
 
 ```console
 $ curl -H "Authorization: Bearer $(cat .muster/api/token)" http://127.0.0.1:18480/v1/tenants/default/jobs?limit=5
@@ -34,9 +34,12 @@ with Client(find_access()) as muster:
 - **Starts** (imports, exports, retries, snapshots, runs, uploads, rollbacks, expirations, renames) need an
   `Idempotency-Key`, a fresh random text. Repeat the request with the same key until it is answered, after a timeout or
   a 503 for example: it starts once. 409 REQUEST_IN_PROGRESS: wait, at most half a minute. Keys are kept for 72 hours.
-- **202** means that something is under way: a job (`/jobs/{id}`, known within seconds), or an operation
-  (`/operations/{id}`).
+- **202** means that something is under way: a job (`/jobs/{id}`, known within seconds), or an operation: get
+  `/operations/{id}` until its `state` is `done` or `failed`.
 - Times are RFC 3339 in UTC, ids ULIDs in lower case. Unknown members and parameters are refused.
+- **Counts** of a rule that somebody edits carry an `editor` and a `revision`: a higher one ends those before it
+  (SUPERSEDED, 409), whichever arrives first. An estimate has the interval that holds the number in 95 of 100 cases.
+- **User ids** go in bodies, never in addresses, which end up in logs.
 - At most 20 requests a second for each principal, beyond a burst of 100; bodies up to 1 MiB, heads up to 16 KiB.
 
 ## Upload a file and import it

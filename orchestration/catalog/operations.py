@@ -1,34 +1,43 @@
-"""Changes of the lake that the service was asked for, and what has come of them."""
+"""What goes on after a request was answered: changes of the lake, and questions that take long."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
-from orchestration.catalog.tables import async_operations
-from schemas.errors import UserError
+from orchestration.catalog.tables import async_operations as table
+from schemas.errors import MusterError, UserError
 from schemas.ids import AudienceName, JobId, TenantName
 
-OperationKind = Literal["rollback", "expire", "rename", "delete"]
-OperationState = Literal["pending", "done", "failed"]
+LakeChange = Literal["rollback", "expire", "rename", "delete"]
+OperationKind = LakeChange | Literal["difference", "segment_check", "inspection", "dry_run"]
+OperationState = Literal["pending", "running", "done", "failed"]
+"""`pending`: for the control plane to carry out. `running`: a service answers it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One change of an audience. `request`: its arguments. `error`: as `MusterError.as_record`."""
+    """One operation of a tenant. `request`: its arguments. `error`: as `MusterError.as_record`.
+
+    `action`: what one must be allowed to do to see it; `principal_id`: None if everyone who may sees it. While it is
+    `running`, `alive_until_ms` moves on: one that has not ended by then was lost with its service.
+    """
 
     operation_id: JobId
     tenant: TenantName
+    principal_id: JobId | None = None
     kind: OperationKind
-    audience_id: JobId
-    audience: AudienceName
-    request: Mapping[str, Any]
+    action: str
+    audience_id: JobId | None = None
+    audience: AudienceName | None = None
+    request: Mapping[str, Any] = field(default_factory=dict)
     state: OperationState = "pending"
     result: Mapping[str, Any] | None = None
     error: Mapping[str, Any] | None = None
     created_at_ms: int
+    alive_until_ms: int | None = None
     finished_at_ms: int | None = None
 
 
@@ -40,42 +49,52 @@ class OperationStore:
 
     def add(self, new: Operation) -> None:
         """Add an operation, unless one with its id is there."""
-        key = async_operations.c.operation_id == new.operation_id
+        key = table.c.operation_id == new.operation_id
         values = {name: getattr(new, name) for name in new.__dataclass_fields__}
         with self._database.write() as connection:
-            if connection.execute(sa.select(async_operations.c.kind).where(key)).first() is None:
-                connection.execute(async_operations.insert().values(**{**values, "request": dict(new.request)}))
+            if connection.execute(sa.select(table.c.kind).where(key)).first() is None:
+                connection.execute(table.insert().values(**{**values, "request": dict(new.request)}))
 
     def get(self, tenant: TenantName, operation_id: JobId) -> Operation:
         """The operation of a tenant with an id. Raises `UserError` UNKNOWN_OPERATION."""
-        own = (async_operations.c.tenant == tenant) & (async_operations.c.operation_id == operation_id)
+        own = (table.c.tenant == tenant) & (table.c.operation_id == operation_id)
         with self._database.read() as connection:
-            row = connection.execute(sa.select(async_operations).where(own)).mappings().first()
+            row = connection.execute(sa.select(table).where(own)).mappings().first()
         if row is None:
-            raise UserError("UNKNOWN_OPERATION", f"there is no operation {operation_id}", operation=operation_id)
+            raise unknown_operation(operation_id)
         return Operation(**row)
 
     def pending(self) -> list[Operation]:
         """Operations that are to be carried out, the oldest first."""
-        query = sa.select(async_operations).where(async_operations.c.state == "pending")
+        query = sa.select(table).where(table.c.state == "pending").order_by(table.c.operation_id)
         with self._database.read() as connection:
-            found = connection.execute(query.order_by(async_operations.c.operation_id)).mappings()
-            return [Operation(**row) for row in found]
+            return [Operation(**row) for row in connection.execute(query).mappings()]
 
-    def finish(self, operation_id: JobId, result: Mapping[str, Any], *, now_ms: int) -> None:
-        """Note that an operation is done."""
-        self._end(operation_id, state="done", result=dict(result), finished_at_ms=now_ms)
+    def keep_alive(self, operation_ids: Collection[JobId], *, until_ms: int) -> None:
+        """Somebody still answers them."""
+        with self._database.write() as connection:
+            connection.execute(
+                table.update().where(table.c.operation_id.in_(operation_ids)).values(alive_until_ms=until_ms)
+            )
 
-    def fail(self, operation_id: JobId, error: Mapping[str, Any], *, now_ms: int) -> None:
-        """Note that an operation was refused."""
-        self._end(operation_id, state="failed", error=dict(error), finished_at_ms=now_ms)
+    def finish(self, operation_id: JobId, outcome: Mapping[str, Any] | MusterError, *, now_ms: int) -> None:
+        """Keep the result or the error; no effect on one that has ended."""
+        ended: dict[str, Any] = (
+            {"state": "failed", "error": outcome.as_record()}
+            if isinstance(outcome, MusterError)
+            else {"state": "done", "result": dict(outcome)}
+        )
+        open_ = (table.c.operation_id == operation_id) & table.c.state.in_(("pending", "running"))
+        with self._database.write() as connection:
+            connection.execute(table.update().where(open_).values(**ended, finished_at_ms=now_ms))
 
     def forget(self, before_ms: int) -> None:
-        """Delete operations that ended before a time."""
+        """Delete operations from before a time, except those that are still to be carried out."""
+        old = (table.c.created_at_ms < before_ms) & (table.c.state != "pending")
         with self._database.write() as connection:
-            connection.execute(async_operations.delete().where(async_operations.c.finished_at_ms < before_ms))
+            connection.execute(table.delete().where(old))
 
-    def _end(self, operation_id: JobId, **values: Any) -> None:
-        pending = (async_operations.c.operation_id == operation_id) & (async_operations.c.state == "pending")
-        with self._database.write() as connection:
-            connection.execute(async_operations.update().where(pending).values(**values))
+
+def unknown_operation(operation_id: JobId) -> UserError:
+    """The error for an id that no operation has, or none that one may see."""
+    return UserError("UNKNOWN_OPERATION", f"there is no operation {operation_id}", operation=operation_id)

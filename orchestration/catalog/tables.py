@@ -420,21 +420,26 @@ uploads: Final = sa.Table(
     sa.Column("created_at_ms", sa.BigInteger, nullable=False, index=True),
 )
 
-# Changes of the lake that the control plane carries out for the service.
+# What the service answers later than a request can wait: it carries out changes of the lake through the control plane
+# (pending), and long questions itself (running). `action`: who may see it; `principal_id`: only that principal, if any.
 async_operations: Final = sa.Table(
     "async_operations",
     metadata,
     sa.Column("operation_id", ID, primary_key=True),
     sa.Column("tenant", NAME, sa.ForeignKey("tenants.name"), nullable=False, index=True),
+    sa.Column("principal_id", ID, nullable=True),
     sa.Column("kind", sa.String(16), nullable=False),
-    sa.Column("audience_id", ID, nullable=False),
-    sa.Column("audience", NAME, nullable=False),
+    sa.Column("action", sa.String(40), nullable=False),
+    sa.Column("audience_id", ID, nullable=True),
+    sa.Column("audience", NAME, nullable=True),
     sa.Column("request", JSON, nullable=False),
-    # pending, done or failed.
+    # pending, running, done or failed.
     sa.Column("state", sa.String(8), nullable=False, index=True),
     sa.Column("result", JSON, nullable=True),
     sa.Column("error", JSON, nullable=True),
-    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("created_at_ms", sa.BigInteger, nullable=False, index=True),
+    # Later than this, nobody answers a running question any more.
+    sa.Column("alive_until_ms", sa.BigInteger, nullable=True),
     sa.Column("finished_at_ms", sa.BigInteger, nullable=True),
 )
 

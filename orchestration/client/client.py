@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from orchestration.client.access import Access
-from orchestration.client.calls import Calls
+from orchestration.client.calls import PAGE, Calls
 from orchestration.client.records import Grants, MadeToken, Me, Principal, Record, Roles, Tenant, Token
 from orchestration.client.transport import HttpTransport, Transport
 from orchestration.client.writing import Writes
@@ -58,6 +58,58 @@ class Client(Writes):
     def rejects(self, tenant: str, job: str) -> Record:
         """How many rows of a job were rejected, by code."""
         return self._get("/tenants/{}/jobs/{}/rejects", tenant, job)
+
+    def rejected_rows(self, tenant: str, job: str, *, code: str | None = None, page: int = PAGE) -> Iterator[Record]:
+        """The rejected rows of a job, in the order of the file."""
+        query, cursor = {"code": code, "rows": page}, None
+        while True:
+            found = self._get("/tenants/{}/jobs/{}/rejects", tenant, job, query={**query, "cursor": cursor})
+            yield from found["items"]
+            if (cursor := found["next"]) is None:
+                return
+
+    # Questions
+
+    def count(
+        self,
+        tenant: str,
+        rule: str,
+        *,
+        timezone: str | None = None,
+        exact: bool = False,
+        users: int = 0,
+        notes: bool = False,
+        editor: str | None = None,
+        revision: int = 0,
+    ) -> Record:
+        """How many users a rule matches, with each of its groups and conditions."""
+        body = {
+            "rule": rule,
+            "timezone": timezone,
+            "precision": "exact" if exact else "estimate",
+            "users": users,
+            "notes": notes,
+            "editor": editor,
+            "revision": revision,
+        }
+        return self._post("/tenants/{}/counts", tenant, body=body)
+
+    def names(self, tenant: str) -> Record:
+        """Events, properties, attributes, audiences and segments that rules can name."""
+        return self._get("/tenants/{}/names", tenant)
+
+    def user(self, tenant: str, user: str) -> Record:
+        """What is known of a user."""
+        return self._post("/tenants/{}/user-lookups", tenant, body={"user": user})
+
+    def explain(self, tenant: str, segment: str, user: str, *, as_of: str | None = None) -> Record:
+        """Why a user is in a segment or not. `as_of`: RFC 3339, with an offset."""
+        body = {"user": user, "as_of": as_of}
+        return self._post("/tenants/{}/segments/{}/explanations", tenant, segment, body=body)
+
+    def query(self, tenant: str, sql: str, *, rows: int = 1000, timeout_s: float = 30.0) -> Record:
+        """The result of one SELECT over `audience(...)` and `rejects(...)`."""
+        return self._post("/tenants/{}/queries", tenant, body={"sql": sql, "rows": rows, "timeout_s": timeout_s})
 
     # Audiences, segments, schedules
 
@@ -183,6 +235,62 @@ class Client(Writes):
     def create_principal(self, name: str, *, kind: str) -> Principal:
         """Create a `person` or a `service` account, without roles."""
         return cast(Principal, self._calls.call("POST", "/principals", body={"name": name, "kind": kind})[0])
+
+    # Operations
+
+    def begin_difference(self, tenant: str, audience: str, earlier: int, later: int, *, sample: int = 0) -> Record:
+        """Begin to compare two versions; `operation` has the result."""
+        body = {"earlier": earlier, "later": later, "sample": sample}
+        return self._post("/tenants/{}/audiences/{}/differences", tenant, audience, body=body)
+
+    def begin_segment_check(self, tenant: str, segment: str, *, timeout_s: float = 120.0) -> Record:
+        """Begin to compare the members of a segment with its rule; `operation` has the result."""
+        return self._post("/tenants/{}/segments/{}/checks", tenant, segment, body={"timeout_s": timeout_s})
+
+    def begin_inspection(
+        self,
+        tenant: str,
+        source: str,
+        *,
+        kind: str = "audience",
+        format: str | None = None,  # noqa: A002
+    ) -> Record:
+        """Begin to inspect a file in the object store; `operation` has the result."""
+        return self._post("/tenants/{}/checks", tenant, body={"source": source, "kind": kind, "format": format})
+
+    def begin_dry_run(self, tenant: str, source: str, target: str, *, spec: Mapping[str, Any] | None = None) -> Record:
+        """Begin a dry run of an import; `operation` has the result."""
+        return self._post("/tenants/{}/checks", tenant, body={"source": source, "target": target, "spec": spec or {}})
+
+    def operation(self, tenant: str, operation: str) -> Record:
+        """An operation that the caller began, with its result or error."""
+        return self._get("/tenants/{}/operations/{}", tenant, operation)
+
+    def check(self, tenant: str, operation: str) -> Record:
+        """The same, for a check of a file."""
+        return self._get("/tenants/{}/checks/{}", tenant, operation)
+
+    # Workers
+
+    def workers(self) -> Record:
+        """Workers wherever they run, and how many jobs wait for one."""
+        return self._get("/workers")
+
+    def lag(self) -> list[Record]:
+        """How far the groups of workers are behind, by partition."""
+        return cast("list[Record]", self._get("/lag")["items"])
+
+    def dead_letters(self, *, limit: int = 50) -> Record:
+        """The newest dead letters, and whether there are earlier ones."""
+        return self._get("/dead-letters", query={"limit": limit})
+
+    def replay_dead_letters(self, numbers: Sequence[int] | None) -> int:
+        """Send dead letters (None: all) to their topics again; returns how many."""
+        body = {"dead_letters": None if numbers is None else list(numbers)}
+        return int(self._post("/dead-letters/replays", body=body)["sent"])
+
+    def _post(self, path: str, *names: str, body: Mapping[str, Any]) -> Record:
+        return cast(Record, self._calls.call("POST", path, *names, body=body)[0])
 
     def _get(self, path: str, *names: str, query: Mapping[str, Any] | None = None) -> Record:
         return cast(Record, self._calls.call("GET", path, *names, query=query)[0])

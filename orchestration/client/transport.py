@@ -1,6 +1,7 @@
 """HTTP/1.1 over one connection, kept open between requests."""
 
 import http.client
+import select
 import ssl
 from collections.abc import Mapping
 from typing import Final, Protocol
@@ -8,7 +9,8 @@ from urllib.parse import urlsplit
 
 from orchestration.client.errors import ApiError
 
-TIMEOUT_S: Final = 30.0
+TIMEOUT_S: Final = 60.0
+"""The service answers a question within 55 s."""
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 Answer = tuple[int, Mapping[str, str], bytes]
 """Status, headers with names in lower case, body."""
@@ -56,6 +58,9 @@ class HttpTransport:
             raise self._unreachable(exc) from exc
 
     def _send(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        idle = self._connection.sock
+        if idle is not None and select.select([idle], [], [], 0)[0]:
+            self.close()  # the service has closed it meanwhile: no answer is due
         self._connection.request(method, self._base + target, body, dict(headers))
         answer = self._connection.getresponse()
         content = answer.read(MAX_ANSWER_BYTES + 1)

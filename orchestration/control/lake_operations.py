@@ -71,7 +71,7 @@ class LakeOperations:
         return True
 
     def _carry_out(self, one: Operation) -> Mapping[str, Any]:
-        audience = self._audiences.by_id(one.audience_id)
+        audience = None if one.audience_id is None else self._audiences.by_id(one.audience_id)
         if audience is None:
             if one.kind == "delete":  # by a run that died before it said so
                 return {"deleted": one.audience}
@@ -96,6 +96,10 @@ class LakeOperations:
                     versions=self._versions,
                 )
                 return {"deleted": one.audience}
+            case _:
+                raise FatalError(
+                    "UNKNOWN_OPERATION_KIND", f"the control plane carries out no {one.kind}", kind=one.kind
+                )
 
     def _expire(self, audience: Audience, request: Mapping[str, Any]) -> Mapping[str, Any]:
         expired = operations.expire(
@@ -119,7 +123,7 @@ class LakeOperations:
     def _fail(self, one: Operation, error: MusterError, now_ms: int) -> None:
         if isinstance(error, FatalError):
             _log.error("operation %s, %s of %s, failed: %s", one.operation_id, one.kind, one.audience, error)
-        self._store.fail(one.operation_id, error.as_record(), now_ms=now_ms)
+        self._store.finish(one.operation_id, error, now_ms=now_ms)
         self._record(one, None, error.code)
 
     def _record(self, one: Operation, after: dict[str, Any] | None, error: str | None) -> None:

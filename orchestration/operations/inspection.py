@@ -53,10 +53,17 @@ def inspect_file(source: str, *, kind: ImportKind, format_: str | None) -> tuple
 
 
 def inspect_object(
-    uri: str, *, kind: ImportKind, format_: str | None, limits: ParseLimits, store: "ObjectStore", settings: "Settings"
+    uri: str,
+    *,
+    kind: ImportKind,
+    format_: str | None,
+    limits: ParseLimits,
+    store: "ObjectStore",
+    settings: "Settings",
+    tenant: str | None = None,
 ) -> tuple[Inspection, Suggestion]:
-    """Inspect an object. Raises `UserError` BAD_URI, BAD_SOURCE, SOURCE_GONE."""
-    pinned = store.pin(*source_of(settings, None, uri))
+    """Inspect an object [of a tenant]. Raises `UserError` BAD_URI, BAD_SOURCE, SOURCE_GONE."""
+    pinned = store.pin(*source_of(settings, tenant, uri))
     return _inspect(uri, pinned, kind=kind, format_=format_, limits=limits, store=store)
 
 

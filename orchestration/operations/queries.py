@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from connectors.storage.objects import ObjectStore
     from orchestration.catalog.audiences import AudienceStore
     from orchestration.catalog.jobs import JobStore
-    from orchestration.catalog.records import Audience
+    from orchestration.catalog.records import Audience, Job
     from orchestration.platform.settings import Settings
     from segmentation.versions import VersionStore
 
@@ -62,12 +62,15 @@ class Queries:
                 info, parts = version_files(self.versions(), audience, call.version)
                 return Resolved(files=[part.uri for part in parts], schema=info.row_schema)
             case RejectsCall():
-                job = self.jobs.get(call.job)
-                key = rejects_key(job.tenant, job.job_id)
-                bucket = self.settings.lake_bucket
-                if not any(entry.key == key for entry in self.objects.list(bucket, key)):
-                    raise UserError("NO_REJECTS", f"job {job.job_id} has no rejects", job=job.job_id)
-                return Resolved(files=[s3_uri(bucket, key)], schema=None)
+                return rejects_files(self.jobs.get(call.job), objects=self.objects, bucket=self.settings.lake_bucket)
+
+
+def rejects_files(job: "Job", *, objects: "ObjectStore", bucket: str) -> Resolved:
+    """The file with the rejects of a job, which has its own columns. Raises `UserError` NO_REJECTS."""
+    key = rejects_key(job.tenant, job.job_id)
+    if not any(entry.key == key for entry in objects.list(bucket, key)):
+        raise UserError("NO_REJECTS", f"job {job.job_id} has no rejects", job=job.job_id)
+    return Resolved(files=[s3_uri(bucket, key)], schema=None)
 
 
 def version_files(

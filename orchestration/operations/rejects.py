@@ -30,6 +30,27 @@ def rejects_file(job_id: JobId, *, jobs: "JobStore", objects: "ObjectStore", set
     return rejects_file(earlier.job_id, jobs=jobs, objects=objects, settings=settings)
 
 
+def some_rejects(file: bytes, *, code: str | None, skip: int, limit: int) -> list[dict[str, Any]]:
+    """At most `limit` rejects [with a code], after the first `skip` of the file.
+
+    Each has `number`, its place among all rejects of the file.
+    """
+    rows: list[dict[str, Any]] = []
+    number = 0
+    for batch in pq.ParquetFile(io.BytesIO(file)).iter_batches(batch_size=10_000):
+        if number + batch.num_rows <= skip:
+            number += batch.num_rows
+            continue
+        for row in batch.to_pylist():
+            number += 1
+            if number <= skip or code not in {None, row["code"]}:
+                continue
+            rows.append({"number": number, **row})
+            if len(rows) == limit:
+                return rows
+    return rows
+
+
 def read_rejects(file: bytes, limit: int) -> tuple[list[dict[str, Any]], int]:
     """The first `limit` rejects as plain data, and the number of rejects in the file."""
     parquet = pq.ParquetFile(io.BytesIO(file))

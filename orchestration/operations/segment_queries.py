@@ -120,17 +120,12 @@ def explain(
     segment = overview.segment
     meaning, queries = meanings.resolve(segment.tenant, overview.rule.parsed), meanings.queries
     at = as_of or datetime.now(UTC)
-    question = meaning.question(meanings.activity(segment.tenant))
-    found = queries.explain(question, at, user_id)
-    audiences = queries.audiences_containing(question, user_id) if found is None else ()
-    if found is None and not audiences:
-        raise UserError(
-            "UNKNOWN_USER",
-            f"the archive has no event and no profile change of {user_id!r}",
-            tenant=segment.tenant,
-            user=user_id,
-        )
     partition = Partition(partition_of(user_id, settings.partitions))
+    question = meaning.question(meanings.activity(segment.tenant, partition))
+    found = queries.explain(question, at, user_id)
+    audiences = queries.audiences_containing(question.audiences, user_id) if found is None else ()
+    if found is None and not audiences:
+        raise UserError("UNKNOWN_USER", "the archive has no event and no profile change of this user")
     return {
         "tenant": segment.tenant,
         "segment": segment.name,

@@ -10,7 +10,7 @@ import hmac
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Self, TypedDict
@@ -94,6 +94,7 @@ class Settings:
     engine_url: str = "http://127.0.0.1:18180"
     api_url: str = "http://127.0.0.1:18480"
     api_hosts: str = ""  # further names in the header Host, separated by blanks
+    api_readers: int = 2  # processes that answer what needs DuckDB, pyiceberg or Kafka
     machine_prefix: str = ""
     job_events_topic: str = ""
     job_events_group: str = ""
@@ -160,9 +161,7 @@ class Settings:
             except tomllib.TOMLDecodeError as exc:
                 raise UserError("BAD_SETTINGS", f"{path} is not valid TOML: {exc}", path=str(path)) from exc
         known = {f.name: f for f in fields(cls)}
-        for name in known.keys() - {"home"}:
-            if (text := env.get(ENV_PREFIX + name.upper())) is not None:
-                values[name] = text
+        values |= _given(env, known)
         if unknown := sorted(values.keys() - known.keys()):
             raise UserError("BAD_SETTINGS", f"{path}: unknown setting(s) {', '.join(unknown)}", names=unknown)
         settings = cls(**{name: _convert(name, value, known[name].type) for name, value in values.items()})
@@ -175,6 +174,13 @@ class Settings:
         if settings.destinations_file == Path():
             settings = replace(settings, destinations_file=home / DESTINATIONS_FILE)
         return settings
+
+    @classmethod
+    def of_environment(cls, env: Mapping[str, str]) -> Self:
+        """Inverse of `environment`; no file is read. Raises `UserError` BAD_SETTINGS."""
+        known = {f.name: f for f in fields(cls)}
+        values: dict[str, Any] = {n: _convert(n, text, known[n].type) for n, text in _given(env, known).items()}
+        return cls(**values | {"home": Path(env[ENV_PREFIX + "HOME"])})
 
     def environment(self) -> dict[str, str]:
         """The settings as environment variables, for a child process. Holds secrets: never print it."""
@@ -197,6 +203,12 @@ class Settings:
         return replace(self, **changes)
 
 
+def _given(env: Mapping[str, str], known: Iterable[str]) -> dict[str, str]:
+    """The settings that an environment has, except the home."""
+    names = {name: ENV_PREFIX + name.upper() for name in known if name != "home"}
+    return {name: env[variable] for name, variable in names.items() if variable in env}
+
+
 def _check(settings: Settings) -> None:
     # Processes without Kafka need no credentials for it; those with it fail at logon if they are missing.
     hosts(settings.kafka_bootstrap)
@@ -207,6 +219,8 @@ def _check(settings: Settings) -> None:
     if settings.sandbox not in SANDBOXES:
         known = " or ".join(SANDBOXES)
         raise UserError("BAD_SETTINGS", f"setting sandbox: {settings.sandbox!r} is not {known}", name="sandbox")
+    if settings.api_readers < 1:
+        raise UserError("BAD_SETTINGS", "setting api_readers: at least 1", name="api_readers")
     if settings.place not in PLACES:
         known = ", ".join(PLACES)
         raise UserError("BAD_SETTINGS", f"setting place: {settings.place!r} is not one of {known}", name="place")

@@ -86,6 +86,22 @@ def count_sql(rule: Rule, relations: Relations, at: datetime) -> BoundSql:
     return _sql(source.before, "SELECT count(*) FROM ", source.joins, " WHERE ", matched)
 
 
+def breakdown_sql(rule: Rule, relations: Relations, at: datetime, users: int) -> BoundSql:
+    """One row: the number of members, of users in each group, and of those for whom each condition is true.
+
+    Last, the first `users` members by id, as a list. The relations must have all users for whom any part is true.
+    """
+    query = _Query(rule, relations, at)
+    parts = [query.rule(), *map(query.group, rule.groups), *map(query.condition, rule.conditions)]
+    source = query.source(of_parts=True)
+    # Named columns of a subquery, so that each condition is evaluated once for each user.
+    columns = [_sql(", ", part, f" AS b{number}") for number, part in enumerate(parts)]
+    counts = ", ".join(f"count(CASE WHEN b{number} THEN true END)" for number in range(len(parts)))
+    first = f"min(user_id, {users}) FILTER (b0)" if users else "NULL"
+    rows = _sql("(SELECT ", source.user, " AS user_id", *columns, " FROM ", source.joins, ")")
+    return _sql(source.before, f"SELECT {counts}, {first} FROM ", rows)  # noqa: S608  # ours
+
+
 def explain_sql(rule: Rule, relations: Relations, at: datetime, user_id: str) -> BoundSql:
     """For a known user, one row: whether the rule is true, then each of `rule.conditions`. Else no row."""
     query = _Query(rule, relations, at, user_id)
@@ -169,7 +185,7 @@ class _Query:
 
     def rule(self) -> BoundSql:
         """SQL that is true if all groups are."""
-        return joined(" AND ", map(self._group, self._rule.groups))
+        return joined(" AND ", map(self.group, self._rule.groups))
 
     def condition(self, condition: RuleCondition) -> BoundSql:
         """SQL that is true if a condition is; never null."""
@@ -191,11 +207,11 @@ class _Query:
             case _:
                 return to_sql(typed(condition, ATTRIBUTE_TYPES, self._attributes.column, self._rule.timezone), "a")
 
-    def source(self) -> _Source:
+    def source(self, *, of_parts: bool = False) -> _Source:
         """The relation that the conditions so far are read from.
 
         If a rule is false for users without any of its events, the events come first: profiles and memberships of other
-        users are not read.
+        users are not read. `of_parts`: they are, since a part of the rule may be true for them.
         """
         needed = [
             (name, relation)
@@ -209,7 +225,11 @@ class _Query:
         before = BoundSql("", ())
         if self._relations.known_users is not None:
             user_column, joins = "k.user_id", _sql(_from(self._relations.known_users), " AS k")
-        elif len(needed) > 1 and false_without(self._rule, lambda condition: isinstance(condition, EventCondition)):
+        elif (
+            not of_parts
+            and len(needed) > 1
+            and false_without(self._rule, lambda condition: isinstance(condition, EventCondition))
+        ):
             counted, self._only_counted = self._counted(), True
             before = _sql("WITH c AS MATERIALIZED (SELECT * FROM (", counted, ") AS c WHERE ", self._required(), ") ")
             user_column, joins = "c.user_id", BoundSql("c", ())
@@ -239,10 +259,11 @@ class _Query:
             if group.negated:
                 conditions += [_sql("(NOT ", self.condition(condition), ")") for condition in on_events]
             elif len(on_events) == len(group.conditions):
-                conditions.append(self._group(group))
+                conditions.append(self.group(group))
         return joined(" AND ", conditions)
 
-    def _group(self, group: Group) -> BoundSql:
+    def group(self, group: Group) -> BoundSql:
+        """SQL that is true if a group is."""
         one = joined(" OR ", map(self.condition, group.conditions))
         return _sql("(NOT ", one, ")") if group.negated else one
 

@@ -27,6 +27,9 @@ from orchestration.catalog.segments import SegmentStore
 from orchestration.catalog.uploads import Upload
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Secret, Settings
+from orchestration.readers.background import Background
+from orchestration.readers.pool import Readers
+from orchestration.readers.sql import SqlRunner
 from schemas.columns import Column, RowSchema
 from schemas.digest import Digest
 from schemas.ids import Attempt, AudienceName, JobId, TenantName, Version, new_job_id
@@ -37,6 +40,7 @@ from segmentation.rules.parser import parse_rule
 from segmentation.versions import VersionInfo
 from tests.fakes.catalog import migrated, without_fsync
 from tests.fakes.objects import InMemoryObjects
+from tests.fakes.readers import FakeReaders, FakeSql
 from tests.fakes.workflow import InMemoryWorkflow
 
 if TYPE_CHECKING:
@@ -125,9 +129,13 @@ def make_world(folder: Path) -> World:
     settings = Settings(home=folder, catalog_url=Secret(f"sqlite:///{file}"), s3_secret_key=Secret("secret"))
     objects, workflow = InMemoryObjects(), InMemoryWorkflow()
     objects.contents, objects.times = dict(_objects().contents), dict(_objects().times)
+    stores = Stores.of(settings, objects=cast(ObjectStore, objects), workflow=lambda: cast("SFNClient", workflow))
+    marks: dict[str, str] = {ACME: "plain", BETA: CANARY}
+    readers, sql = cast(Readers, FakeReaders(marks)), cast(SqlRunner, FakeSql(marks))
+    background = Background(stores.operations, readers)
     return World(
         settings=settings,
-        stores=Stores.of(settings, objects=cast(ObjectStore, objects), workflow=lambda: cast("SFNClient", workflow)),
+        stores=replace(stores, background=background, readers=readers, sql=sql),
         objects=objects,
         workflow=workflow,
         tokens=dict(tokens),
@@ -370,6 +378,7 @@ def _fill_jobs(stores: Stores, tenant: TenantName) -> None:
             operation_id=id_of(tenant, OPERATION),
             tenant=tenant,
             kind="rollback",
+            action="read",
             audience_id=audience.audience_id,
             audience=VIP,
             request={"version": 1, "reason": mark},

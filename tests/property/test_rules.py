@@ -20,7 +20,8 @@ from segmentation.expressions.literals import EPOCH
 from segmentation.expressions.nodes import Comparison, Condition, OneOf, Operator, Presence
 from segmentation.expressions.sql import BoundSql
 from segmentation.rules.nodes import Count, Events, Ever, Group, Member, Never, Rule, RuleCondition, Seen
-from segmentation.rules.sql import Relations, count_sql, explain_sql, members_sql
+from segmentation.rules.sql import Relations, breakdown_sql, count_sql, explain_sql, members_sql
+from segmentation.rules.truths import true_without_facts
 from tests.examples import examples
 from tests.property.rule_cases import CONDITIONS, EVENTS, NAMES, NEAR, VALUES, ZONES, rules
 
@@ -208,6 +209,22 @@ def test_duckdb_finds_the_users_that_a_naive_evaluation_finds(
         assert rows(database, explain_sql(rule, Relations(), at, "stranger")) == []
         [(found, *_)] = rows(database, explain_sql(rule, Relations(), at, "u1"))
         assert found == ("u1" in expected)
+
+
+@examples(60)
+@given(given_rules=st.lists(rules(), min_size=2, max_size=3), world=worlds(), at=NEAR, session=SESSIONS)
+def test_each_part_of_a_rule_is_counted_as_if_it_stood_alone(
+    database: duckdb.DuckDBPyConnection, given_rules: list[Rule], world: World, at: datetime, session: str
+) -> None:
+    fill(database, world, session)
+    for rule in given_rules:
+        parts = [Group(conditions=(condition,)) for condition in rule.conditions]
+        alone = [rule, *(replace(rule, groups=(group,)) for group in (*rule.groups, *parts))]
+        expected = [[user for user in KNOWN if is_in(one, user, at, world)] for one in alone]
+        relations = Relations() if any(map(true_without_facts, alone)) else replace(Relations(), known_users=None)
+        [(*counted, users)] = rows(database, breakdown_sql(rule, relations, at, 2))
+        assert counted == [len(one) for one in expected]
+        assert (users or []) == expected[0][:2]
 
 
 @examples(60)

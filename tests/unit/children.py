@@ -28,6 +28,11 @@ def parsers() -> list[psutil.Process]:
     return found
 
 
+def queries() -> list[psutil.Process]:
+    """Children that run a query."""
+    return [child for server in running("connectors.lake.sql_server") for child in server.children()]
+
+
 def parser_memory(growth_bytes: int) -> int:
     """Memory limit that lets a parser grow by so many bytes beyond what is loaded before it gets its file."""
     PARSERS.prepare()

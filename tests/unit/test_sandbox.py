@@ -74,9 +74,11 @@ def patched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         for environment in (fork_server.PARSER_ENVIRONMENT, sql.SQL_ENVIRONMENT):
             monkeypatch.setitem(environment, "PYTHONPATH", f"{folder}:{PACKAGE_ROOT}")
         PARSERS.stop()
+        sql.QUERIES.stop()
 
     yield patch
     PARSERS.stop()
+    sql.QUERIES.stop()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Jobs of a tenant: imports, snapshots and exports."""
 
 from collections.abc import Collection
+from typing import Any
 
 from orchestration.access.authentication import Caller
 from orchestration.access.guard import Note, reads, recorded
@@ -16,6 +17,8 @@ from orchestration.operations.job_records import any_record, export_view_record,
 from orchestration.operations.job_search import KINDS, JobKind
 from orchestration.operations.notifying import notification_record
 from orchestration.platform.clock import now_ms
+from orchestration.readers.cancellation import Cancellation
+from orchestration.readers.questions import ReadRejects
 from schemas.errors import UserError
 from schemas.ids import (
     JobId,
@@ -71,14 +74,32 @@ class JobsView(TenantView):
 
         Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB, NO_REJECTS.
         """
+        return _counted_rejects(self._rejected(note, id_))
+
+    @recorded(Action.READ_REJECTS, "rejects")
+    def rejected_rows(
+        self,
+        note: Note,
+        cancellation: Cancellation,
+        id_: str,
+        *,
+        code: str | None = None,
+        after: str | None = None,
+        limit: int,
+    ) -> tuple[Record, Page]:
+        """As `rejects`, and the rows [with a code], in the order of the file. Raises also as `Readers.ask`."""
+        job = self._rejected(note, id_)
+        note.arguments = {"code": code}
+        skip = 0 if after is None else int(after)
+        question = ReadRejects(tenant=self._name, job=job.job_id, code=code, skip=skip, limit=limit + 1)
+        found = self._stores.readers.ask(question, cancellation)
+        rows = page_of(found, limit, lambda row: str(row["number"]), lambda row: row)
+        return _counted_rejects(job), rows
+
+    def _rejected(self, note: Note, id_: str) -> Job:
         job = self._import(id_, "NO_REJECTS")
         note.object, note.job_id = job.audience, job.job_id
-        counted = job.evidence or {}
-        return {
-            "job": job.job_id,
-            "rejected": counted.get("rejected"),
-            "rejected_by_code": counted.get("rejected_by_code", {}),
-        }
+        return job
 
     def _import(self, id_: str, code_of_exports: str) -> Job:
         """An import or a snapshot; for a duplicate, its original."""
@@ -117,4 +138,13 @@ def job_detail(stores: Stores, caller: Caller, id_: str, *, tenant: Tenants) -> 
         **view_record(view, stores.jobs.history(job.job_id), stores.jobs.attempt_reports(job.job_id)),
         "notifications": notifications,
         "duplicate_of": view.duplicate_of,
+    }
+
+
+def _counted_rejects(job: Job) -> dict[str, Any]:
+    counted = job.evidence or {}
+    return {
+        "job": job.job_id,
+        "rejected": counted.get("rejected"),
+        "rejected_by_code": counted.get("rejected_by_code", {}),
     }

@@ -3,20 +3,21 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from orchestration.access.guard import Note, reads, recorded
+from orchestration.access.guard import Note, recorded
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
 from orchestration.access.repeats import RequestKey, once
 from orchestration.access.revisions import AUDIENCE, require_revision, revision_of
+from orchestration.access.views.operations import operation_record
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.idempotency import Claim
-from orchestration.catalog.operations import Operation, OperationKind
+from orchestration.catalog.operations import LakeChange, Operation
 from orchestration.catalog.records import Audience
 from orchestration.catalog.references import ref_of
 from orchestration.operations import audiences as operations
 from orchestration.operations.audiences import audience_record
-from orchestration.platform.clock import fresh_id, iso, now_ms
-from schemas.ids import JobId, Version, audience_name, job_id
+from orchestration.platform.clock import fresh_id, now_ms
+from schemas.ids import JobId, Version, audience_name
 
 
 class LakeChangesView(TenantView):
@@ -76,11 +77,6 @@ class LakeChangesView(TenantView):
         operations.check_delete(audience, jobs=self._stores.jobs, segments=self._stores.segment_changes)
         return operation_record(self._add(fresh_id(), now_ms(), "delete", audience, {}))
 
-    @reads(Action.READ)
-    def operation(self, id_: str) -> Record:
-        """An operation. Raises `UserError` BAD_JOB_ID, UNKNOWN_OPERATION."""
-        return operation_record(self._stores.operations.get(self._name, job_id(id_)))
-
     def _find(self, name: str) -> Audience:
         return self._stores.audiences.get(self._name, audience_name(name))
 
@@ -88,7 +84,7 @@ class LakeChangesView(TenantView):
         self,
         note: Note,
         key: RequestKey,
-        kind: OperationKind,
+        kind: LakeChange,
         name: str,
         request: Mapping[str, Any],
         check: Callable[[Audience], None],
@@ -105,12 +101,13 @@ class LakeChangesView(TenantView):
         return value
 
     def _add(
-        self, operation_id: JobId, at_ms: int, kind: OperationKind, audience: Audience, request: Mapping[str, Any]
+        self, operation_id: JobId, at_ms: int, kind: LakeChange, audience: Audience, request: Mapping[str, Any]
     ) -> Operation:
         new = Operation(
             operation_id=operation_id,
             tenant=self._name,
             kind=kind,
+            action=Action.READ.value,
             audience_id=audience.audience_id,
             audience=audience.name,
             request=request,
@@ -118,23 +115,6 @@ class LakeChangesView(TenantView):
         )
         self._stores.operations.add(new)
         return new
-
-
-def operation_record(one: Operation) -> Record:
-    """An operation as plain JSON data."""
-    error = None
-    if one.error is not None:
-        error = {name: one.error[name] for name in ("kind", "code", "message", "detail")}
-    return {
-        "operation": one.operation_id,
-        "kind": one.kind,
-        "audience": one.audience,
-        "state": one.state,
-        "result": one.result,
-        "error": error,
-        "created_at": iso(one.created_at_ms),
-        "finished_at": None if one.finished_at_ms is None else iso(one.finished_at_ms),
-    }
 
 
 def _require_seen(audience: Audience, seen: str) -> None:

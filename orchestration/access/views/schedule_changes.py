@@ -12,7 +12,6 @@ from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.idempotency import Claim
 from orchestration.catalog.schedules import Schedule
 from orchestration.kinds.export.request import ExportRequest
-from orchestration.kinds.places import Reach
 from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.operations import schedules as operations
 from orchestration.operations.import_orders import ImportOrder
@@ -141,9 +140,6 @@ class ScheduleChangesView(TenantView):
             schedules=self._stores.schedules,
             segments=self._stores.segment_changes,
         )
-
-    def _reach(self) -> Reach:
-        return Reach(tenant=self._name, places=self._stores.places.of(self._name), settings=self._stores.settings)
 
     def _get(self, name: str) -> Schedule:
         return self._stores.schedules.get(self._name, schedule_name(name))

@@ -14,7 +14,6 @@ from orchestration.catalog.idempotency import Claim
 from orchestration.catalog.job_rows import unknown_job
 from orchestration.catalog.records import Export
 from orchestration.kinds.export.request import ExportRequest
-from orchestration.kinds.places import Reach
 from orchestration.operations.import_orders import ImportOrder
 from orchestration.operations.job_records import any_record
 from orchestration.operations.job_search import AnyJob
@@ -155,9 +154,6 @@ class SubmissionsView(TenantView):
         value = once(self._stores, self._caller, self._name, key, start)
         note.job_id = JobId(value.get("job") or value["export"])
         return value
-
-    def _reach(self) -> Reach:
-        return Reach(tenant=self._name, places=self._stores.places.of(self._name), settings=self._stores.settings)
 
     def _find(self, note: Note, wanted: JobId) -> AnyJob:
         found = self._stores.all_jobs.find(wanted, tenant=self._name)

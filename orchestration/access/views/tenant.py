@@ -7,6 +7,7 @@ id.
 from orchestration.access.authentication import Caller
 from orchestration.access.guard import View
 from orchestration.access.stores import Stores
+from orchestration.kinds.places import Reach
 from schemas.errors import UserError
 from schemas.ids import (
     NAME_PATTERN,
@@ -32,6 +33,15 @@ class TenantView(View):
                 stores.audiences.require_tenant(self._name)
             except UserError as exc:
                 raise _unknown_tenant(tenant) from exc
+
+    @property
+    def name(self) -> TenantName:
+        """The tenant."""
+        return self._name
+
+    def _reach(self) -> Reach:
+        """What the tenant may name in object stores, topics and profiles."""
+        return Reach(tenant=self._name, places=self._stores.places.of(self._name), settings=self._stores.settings)
 
 
 def _unknown_tenant(tenant: str) -> UserError:

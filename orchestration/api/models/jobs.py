@@ -147,10 +147,42 @@ class Receipt(Shape):
     example: ClassVar[Example] = {"job": JOB, "rows": 5, "accepted": 3, "rejected": 2}
 
 
-class RejectCounts(Shape):
-    """How many rows were rejected; null before they are counted."""
+class Reject(Shape):
+    """A rejected row: its place among the rejects, and in the file. `raw`: how it starts."""
+
+    number: int
+    ordinal: int | None
+    line: int | None
+    byte_offset: int | None
+    column: str | None
+    code: str
+    reason: str
+    raw: str
+
+
+class Rejects(Shape):
+    """How many rows were rejected; null before they are counted. `items`: the rows that were asked for."""
 
     job: Id
     rejected: int | None
     rejected_by_code: dict[str, int]
-    example: ClassVar[Example] = {"job": JOB, "rejected": 2, "rejected_by_code": {"id_empty": 2}}
+    items: list[Reject]
+    next: str | None
+    example: ClassVar[Example] = {
+        "job": JOB,
+        "rejected": 2,
+        "rejected_by_code": {"id_empty": 2},
+        "items": [
+            {
+                "number": 1,
+                "ordinal": 3,
+                "line": 5,
+                "byte_offset": 40,
+                "column": "user_id",
+                "code": "id_empty",
+                "reason": "the id is empty",
+                "raw": ",30,JP",
+            }
+        ],
+        "next": None,
+    }

@@ -9,9 +9,9 @@ from starlette.responses import Response
 from orchestration.access.views.jobs import JobsView
 from orchestration.api.answers import json_answer
 from orchestration.api.models import jobs as models
-from orchestration.api.operation import operation
-from orchestration.api.paging import DEFAULT_LIMIT, Cursor, Limit, Named, page_answer, start
-from orchestration.api.service import in_tenant
+from orchestration.api.operation import OF_READERS, operation
+from orchestration.api.paging import DEFAULT_LIMIT, Cursor, Limit, Named, page_answer, page_record, start
+from orchestration.api.service import asked_in_tenant, in_tenant
 
 router = APIRouter(prefix="/tenants/{tenant}", tags=["jobs"])
 
@@ -59,8 +59,25 @@ async def get_receipt(request: Request, tenant: str, job: str) -> Response:
 
 @router.get(
     "/jobs/{job}/rejects",
-    **operation(JobsView.rejects, models.RejectCounts, "UNKNOWN_JOB", "BAD_JOB_ID", "NO_REJECTS"),
+    **operation(JobsView.rejects, models.Rejects, *OF_READERS, "BAD_CURSOR", "UNKNOWN_JOB", "BAD_JOB_ID", "NO_REJECTS"),
 )
-async def get_rejects(request: Request, tenant: str, job: str) -> Response:
-    """How many rows of a job were rejected, by code."""
-    return json_answer(await in_tenant(request, JobsView, tenant, lambda view: view.rejects(job)))
+async def get_rejects(
+    request: Request,
+    tenant: str,
+    job: str,
+    rows: Annotated[int, Query(ge=0, le=500, description="Also so many of the rejected rows.")] = 0,
+    code: Annotated[str | None, Query(max_length=40, description="Only rows with this code.")] = None,
+    cursor: Cursor = None,
+) -> Response:
+    """How many rows of a job were rejected, by code; and the rows, in the order of the file."""
+    after = start(request, cursor, code=code)
+    if not rows:
+        counted = await in_tenant(request, JobsView, tenant, lambda view: view.rejects(job))
+        return json_answer({**counted, "items": [], "next": None})
+    counted, page = await asked_in_tenant(
+        request,
+        JobsView,
+        tenant,
+        lambda view, cancellation: view.rejected_rows(cancellation, job, code=code, after=after, limit=rows),
+    )
+    return json_answer({**counted, **page_record(request, page, code=code)})

@@ -105,12 +105,3 @@ async def delete_audience(request: Request, tenant: str, audience: str, if_match
     return json_answer(
         await in_tenant(request, LakeChangesView, tenant, lambda view: view.delete(audience, seen=seen)), 202
     )
-
-
-@router.get(
-    "/operations/{operation}",
-    **operation(LakeChangesView.operation, models.Operation, "UNKNOWN_OPERATION", "BAD_JOB_ID"),
-)
-async def get_operation(request: Request, tenant: str, operation: str) -> Response:
-    """An operation: pending, done or failed. Kept for three days after its end."""
-    return json_answer(await in_tenant(request, LakeChangesView, tenant, lambda view: view.operation(operation)))

@@ -3,7 +3,7 @@
 1. Uploads that were not finished within a day: parts, object and row. A finished one goes with the last job that reads
    it (`gc.jobs`, `gc.orphans`), and its row when no job can come any more.
 2. Exports to `download`, a day after they ended.
-3. Idempotency keys after 72 hours, and operations as long after their end.
+3. Idempotency keys after 72 hours, and operations after a day: their results may name users.
 """
 
 import logging
@@ -54,7 +54,7 @@ class ServedRequests:
         """Remove what is due. An unavailable store is logged; the next tick tries again."""
         try:
             self._idempotency.forget(now_ms - KEPT_MS)  # 3
-            self._operations.forget(now_ms - KEPT_MS)
+            self._operations.forget(now_ms - DAY_MS)
             self._remove_uploads(now_ms)
             self._remove_downloads(now_ms)
         except MusterError as exc:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,11 @@ from connectors.lake.sql_tree import AudienceCall, RejectsCall, replace_calls
 from connectors.storage.access import S3Access
 from connectors.storage.duck import connect, extension_path
 from schemas.columns import Column, RowSchema
-from schemas.errors import UserError
+from schemas.errors import RetriableError, UserError
 from schemas.sql_text import literal
 from tests.integration.lake.support import Parts, audience, limits, new_id
-from tests.unit.children import running
+from tests.unit.children import queries, running
 
-CHILD = "connectors.lake.sql_child"
 AGE = RowSchema(columns=(Column(name="age", type="long"),))
 Run = Callable[..., list[tuple[Any, ...]]]
 
@@ -281,7 +281,7 @@ def test_a_crash_of_duckdb_is_the_fault_of_the_query(
     s3: S3Access, tmp_path: Path, sent: signal.Signals, code: str
 ) -> None:
     def crash(_: object) -> Resolved:
-        [child] = running(CHILD)
+        [child] = queries()
         child.send_signal(sent)
         return Resolved(files=[], schema=AGE)
 
@@ -291,7 +291,24 @@ def test_a_crash_of_duckdb_is_the_fault_of_the_query(
     ):
         list(answer.rows)
     assert caught.value.code == code
-    assert (running(CHILD), list((tmp_path / "duckdb").iterdir())) == ([], [])
+    assert (queries(), list((tmp_path / "duckdb").iterdir())) == ([], [])
+
+
+def test_without_the_server_of_queries_a_query_is_tried_again_later(s3: S3Access, tmp_path: Path) -> None:
+    nothing = Resolved(files=[], schema=AGE)
+
+    def run() -> None:
+        with query("select 1", lambda _: nothing, s3=s3, limits=limits(tmp_path), timeout_s=60) as answer:
+            list(answer.rows)
+
+    run()
+    [server] = running("connectors.lake.sql_server")
+    server.suspend()  # it answers nothing before it dies
+    threading.Timer(0.1, server.kill).start()
+    with pytest.raises(RetriableError) as caught:
+        run()
+    assert caught.value.code == "SQL_KILLED"
+    run()
 
 
 def test_a_query_that_nobody_reads_to_its_end_leaves_no_process_and_no_file(s3: S3Access, tmp_path: Path) -> None:
@@ -299,8 +316,8 @@ def test_a_query_that_nobody_reads_to_its_end_leaves_no_process_and_no_file(s3: 
     text = "select range from range(100000000)"
     with query(text, lambda _: nothing, s3=s3, limits=limits(tmp_path), timeout_s=60) as answer:
         assert next(answer.rows) == (0,)
-        assert len(running(CHILD)) == 1
-    assert (running(CHILD), list((tmp_path / "duckdb").iterdir())) == ([], [])
+        assert len(queries()) == 1
+    assert (queries(), list((tmp_path / "duckdb").iterdir())) == ([], [])
 
 
 def test_a_query_larger_than_its_memory_uses_the_disk(s3: S3Access, tmp_path: Path) -> None:

@@ -46,19 +46,22 @@ def upgrade() -> None:
         "async_operations",
         sa.Column("operation_id", sa.String(length=26), nullable=False),
         sa.Column("tenant", sa.String(length=64), nullable=False),
+        sa.Column("principal_id", sa.String(length=26), nullable=True),
         sa.Column("kind", sa.String(length=16), nullable=False),
-        sa.Column("audience_id", sa.String(length=26), nullable=False),
-        sa.Column("audience", sa.String(length=64), nullable=False),
+        sa.Column("action", sa.String(length=40), nullable=False),
+        sa.Column("audience_id", sa.String(length=26), nullable=True),
+        sa.Column("audience", sa.String(length=64), nullable=True),
         sa.Column("request", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("state", sa.String(length=8), nullable=False),
         sa.Column("result", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("error", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("alive_until_ms", sa.BigInteger(), nullable=True),
         sa.Column("finished_at_ms", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["tenant"], ["tenants.name"], name=op.f("fk_async_operations_tenant_tenants")),
         sa.PrimaryKeyConstraint("operation_id", name=op.f("pk_async_operations")),
     )
-    for column in ("tenant", "state"):
+    for column in ("tenant", "state", "created_at_ms"):
         op.create_index(op.f(f"ix_async_operations_{column}"), "async_operations", [column])
     places = op.create_table(
         "tenant_places",

@@ -20,7 +20,7 @@ def _no_fsync() -> Iterator[None]:
 def _shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     made = make_world(tmp_path_factory.mktemp("world"))
     yield made
-    made.stores.database.close()
+    made.stores.close()
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def world(_shared_world: World) -> World:
 def service(world: World) -> Iterator[Service]:
     made = Service(stores=world.stores, hosts=frozenset({"127.0.0.1", "muster.example"}), budget=Budget(burst=10**6))
     yield made
-    made.calls.close()
+    made.close()
 
 
 @pytest.fixture

@@ -3,20 +3,24 @@
 import itertools
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from orchestration.access.grants import revision
-from orchestration.access.policy import DEPLOYMENT
+from orchestration.access.policy import DEPLOYMENT, Action
 from orchestration.access.revisions import AUDIENCE, SCHEDULE, SEGMENT, revision_of
 from orchestration.api.etags import etag
+from orchestration.catalog.operations import Operation as AnOperation
 from orchestration.operations.audiences import audience_record
 from orchestration.operations.schedule_records import schedule_record
+from orchestration.platform.clock import fresh_id, now_ms
 from schemas.ids import AudienceName, TenantName
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.tenants import (
+    BETA,
     BUYERS,
+    CANARY,
     CRM,
     DOWNLOAD,
     FAILED_JOB,
@@ -24,7 +28,6 @@ from tests.fakes.tenants import (
     LARGE_UPLOAD,
     NIGHTLY,
     ONLY_BETA,
-    OPERATION,
     QUIET,
     UPLOAD,
     VIP,
@@ -100,7 +103,10 @@ def _seen(call: Call, scope: str) -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """`values`: of the path. `foreign`: values that only beta has, for operations on one thing."""
+    """`values`: of the path. `foreign`: values that only beta has, for operations on one thing.
+
+    `recorded`: whether a call leaves an entry in the audit trail; None: those that change something do.
+    """
 
     values: Mapping[str, Callable[[Call], str]] = field(default_factory=dict)
     body: Callable[[Call], Any] = lambda _: None
@@ -108,6 +114,7 @@ class Row:
     foreign: Mapping[str, Callable[[World], str]] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
     """Codes for callers who may ask, and get no more than that."""
+    recorded: bool | None = None
 
 
 JOBS: Final = Row(values={"job": _job}, foreign={"job": lambda _: id_of("beta", JOB)})
@@ -160,6 +167,10 @@ A_SEGMENT: Final = Row(values={"segment": lambda _: BUYERS}, foreign={"segment":
 TOKEN: Final = Row(
     values={"token": _token_in_tenant}, foreign={"token": lambda world: world.tokens["beta-viewer"].token_id}
 )
+AN_OPERATION: Final = Row(
+    values={"operation": lambda call: _operation(call.world, call.tenant, call.caller)},
+    foreign={"operation": lambda world: _operation(world, BETA, "acme-admin")},
+)
 ROWS: Final[Mapping[str, Row]] = {
     "get_health": Row(),
     "get_me": Row(),
@@ -185,12 +196,12 @@ ROWS: Final[Mapping[str, Row]] = {
     "list_jobs": Row(),
     "get_job": JOBS,
     "get_receipt": JOBS,
-    "get_rejects": JOBS,
+    "get_rejects": replace(JOBS, recorded=True),
     "start_import": Row(
         body=lambda call: {"audience": VIP, "source": f"s3://{CRM}/{call.tenant}/vip.csv"}, headers=_key
     ),
     "start_export": Row(body=lambda _: {"audience": VIP, "to": "download"}, headers=_key),
-    "list_export_files": _numbered("export", DOWNLOAD),
+    "list_export_files": _numbered("export", DOWNLOAD, recorded=True),
     "cancel_job": JOBS,
     "retry_job": _numbered("job", FAILED_JOB, body=lambda _: {"force": True}, headers=_key),
     "create_upload": Row(body=lambda _: {"name": "a.csv", "size": 3, "content_type": "text/csv"}, headers=_key),
@@ -206,7 +217,6 @@ ROWS: Final[Mapping[str, Row]] = {
         "audience", VIP, body=lambda _: {"audience": "gold"}, headers=lambda call: {**_audience(call), **_key(call)}
     ),
     "delete_audience": _named("audience", QUIET, headers=lambda call: _audience(call, QUIET)),
-    "get_operation": _numbered("operation", OPERATION),
     "pin_version": Row(
         values={"audience": lambda _: VIP, "version": lambda _: "1"}, foreign={"audience": lambda _: VIP + ONLY_BETA}
     ),
@@ -241,6 +251,11 @@ ROWS: Final[Mapping[str, Row]] = {
     ),
     "list_segments": Row(),
     "get_segment": A_SEGMENT,
+    "count_users": Row(body=lambda _: {"rule": 'ever("a")'}, recorded=False),
+    "list_names": Row(),
+    "look_up_user": Row(body=lambda _: {"user": "ann"}),
+    "explain_membership": replace(A_SEGMENT, body=lambda _: {"user": "ann"}),
+    "run_query": Row(body=lambda _: {"sql": f"FROM {VIP}"}),
     "list_rule_versions": A_SEGMENT,
     "list_schedules": Row(),
     "get_schedule": Row(values={"schedule": lambda _: NIGHTLY}, foreign={"schedule": lambda _: NIGHTLY + ONLY_BETA}),
@@ -251,7 +266,37 @@ ROWS: Final[Mapping[str, Row]] = {
     "create_token": Row(body=lambda _: {"name": "new", "roles": ["viewer"]}),
     "revoke_token": TOKEN,
     "list_audit": Row(),
+    "get_operation": AN_OPERATION,
+    "get_check": AN_OPERATION,
+    "compare_versions": Row(
+        values={"audience": lambda _: VIP},
+        body=lambda _: {"earlier": 1, "later": 2},
+        foreign={"audience": lambda _: VIP + ONLY_BETA},
+    ),
+    "check_segment": replace(A_SEGMENT, body=lambda _: {}),
+    "check_file": Row(body=lambda _: {"source": "s3://inbox/acme/a.csv"}),
+    "list_workers": Row(),
+    "get_lag": Row(),
+    "list_dead_letters": Row(recorded=True),
+    "replay_dead_letters": Row(body=lambda _: {"dead_letters": [17]}),
 }
+
+
+def _operation(world: World, tenant: str, caller: str) -> str:
+    """A new operation of a caller."""
+    new = AnOperation(
+        operation_id=fresh_id(),
+        tenant=TenantName(tenant),
+        principal_id=world.principals[caller],
+        kind="difference",
+        action=Action.OWN_ACCOUNT.value,
+        state="done",
+        result={"note": CANARY if tenant == BETA else "plain"},
+        created_at_ms=now_ms(),
+        finished_at_ms=now_ms(),
+    )
+    world.stores.operations.add(new)
+    return new.operation_id
 
 
 def _capped_as(call: Call) -> Mapping[str, Any]:

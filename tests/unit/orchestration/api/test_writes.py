@@ -454,9 +454,7 @@ def test_a_rollback_is_an_operation_that_waits_for_the_control_plane(
     assert (answer.status, answer.json["state"]) == (202, "pending")
     (pending,) = world.stores.operations.pending()
     assert (pending.operation_id, dict(pending.request)) == (answer.json["operation"], {"version": 1, "reason": "x"})
-    world.stores.operations.fail(
-        pending.operation_id, {"kind": "user", "code": "X", "message": "y", "detail": {}}, now_ms=1
-    )
+    world.stores.operations.finish(pending.operation_id, UserError("X", "y"), now_ms=1)
     found = send(client, token, "GET", f"operations/{pending.operation_id}").json
     assert (found["state"], found["error"]["code"]) == ("failed", "X")
     assert send(client, token, "GET", f"operations/{id_of(ACME, 77)}").json["code"] == "UNKNOWN_OPERATION"

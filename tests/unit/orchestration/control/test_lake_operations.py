@@ -33,6 +33,7 @@ def ask(deployment: Deployment, of: Audience, kind: OperationKind, /, **request:
         operation_id=fresh_id(),
         tenant=of.tenant,
         kind=kind,
+        action="read",
         audience_id=of.audience_id,
         audience=of.name,
         request=request,

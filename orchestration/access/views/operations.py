@@ -1,0 +1,93 @@
+"""What takes longer than a request can wait: it goes on, and its result is fetched later by whoever began it."""
+
+from typing import Any
+
+from orchestration.access.guard import Note, reads, recorded
+from orchestration.access.pages import Record
+from orchestration.access.policy import Action
+from orchestration.access.views.tenant import TenantView
+from orchestration.catalog.operations import Operation, OperationKind, unknown_operation
+from orchestration.operations.submit import source_of
+from orchestration.platform.clock import iso, now_ms
+from orchestration.readers.background import lost
+from orchestration.readers.questions import CheckSegment, CompareVersions, InspectObject, Question, TryImport
+from schemas.columns import FileFormat, ImportKind
+from schemas.ids import Version, audience_name, job_id, segment_name
+from schemas.import_targets import target_name
+
+
+class OperationsView(TenantView):
+    """Operations as one caller sees them: of questions only their own, and only while they may still ask."""
+
+    @reads(Action.OWN_ACCOUNT)
+    def operation(self, id_: str) -> Record:
+        """An operation with its result or error. Raises `UserError` BAD_JOB_ID, UNKNOWN_OPERATION."""
+        wanted = job_id(id_)
+        found = self._stores.operations.get(self._name, wanted)
+        if found.principal_id not in {None, self._caller.principal.principal_id}:
+            raise unknown_operation(wanted)
+        self.require(Action(found.action))
+        return operation_record(found)
+
+    @recorded(Action.READ_USERS, "audiences diff")
+    def compare_versions(self, note: Note, audience: str, *, earlier: int, later: int, sample: int) -> Record:
+        """Begin to compare two versions. Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE."""
+        note.object, note.arguments = audience[:100], {"earlier": earlier, "later": later, "sample": sample}
+        found = self._stores.audiences.get(self._name, audience_name(audience))
+        question = CompareVersions(
+            tenant=self._name, audience=found.name, earlier=Version(earlier), later=Version(later), sample=sample
+        )
+        return self._begin(question, "difference", Action.READ_USERS)
+
+    @recorded(Action.READ_USERS, "segments check")
+    def check_segment(self, note: Note, segment: str, *, timeout_s: float) -> Record:
+        """Begin to compare the members of a segment with its rule. Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT."""
+        note.object = segment[:100]
+        found = self._stores.segments.get(self._name, segment_name(segment))
+        question = CheckSegment(tenant=self._name, segment=found.name, timeout_s=timeout_s)
+        return self._begin(question, "segment_check", Action.READ_USERS)
+
+    @recorded(Action.RUN_JOBS, "inspect")
+    def inspect(self, note: Note, uri: str, *, kind: ImportKind, format_: FileFormat | None) -> Record:
+        """Begin to inspect a file in the object store. Raises `UserError` BAD_URI, BAD_SOURCE."""
+        note.object, note.arguments = "checks", {"source": uri[:1024], "kind": kind}
+        self._require_source(uri)
+        question = InspectObject(tenant=self._name, uri=uri, kind=kind, format=format_)
+        return self._begin(question, "inspection", Action.RUN_JOBS)
+
+    @recorded(Action.RUN_JOBS, "import --dry-run")
+    def try_import(self, note: Note, uri: str, *, target: str, spec: dict[str, Any]) -> Record:
+        """Begin a dry run of an import. Raises `UserError` BAD_NAME, BAD_URI, BAD_SOURCE."""
+        note.object, note.arguments = target[:100], {"source": uri[:1024]}
+        self._require_source(uri)
+        question = TryImport(tenant=self._name, uri=uri, target=target_name(target), spec=spec)
+        return self._begin(question, "dry_run", Action.RUN_JOBS)
+
+    def _require_source(self, uri: str) -> None:
+        self._reach().require_source(*source_of(self._stores.settings, self._name, uri))
+
+    def _begin(self, question: Question, kind: OperationKind, action: Action) -> Record:
+        return operation_record(
+            self._stores.background.start(
+                question,
+                kind=kind,
+                action=action.value,
+                tenant=self._name,
+                principal_id=self._caller.principal.principal_id,
+            )
+        )
+
+
+def operation_record(one: Operation) -> Record:
+    """An operation as plain JSON data."""
+    vanished = one.state == "running" and (one.alive_until_ms or 0) < now_ms()
+    return {
+        "operation": one.operation_id,
+        "kind": one.kind,
+        "audience": one.audience,
+        "state": "failed" if vanished else one.state,
+        "result": one.result,
+        "error": lost().as_record() if vanished else one.error,
+        "created_at": iso(one.created_at_ms),
+        "finished_at": None if one.finished_at_ms is None else iso(one.finished_at_ms),
+    }

@@ -1,0 +1,140 @@
+"""What a tenant's data say: counts, names, users, SQL. Readers answer."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from connectors.lake.sql_tree import AudienceCall, Call, RejectsCall
+from orchestration.access.guard import Note, reads, recorded
+from orchestration.access.pages import Record
+from orchestration.access.policy import Action
+from orchestration.access.views.tenant import TenantView
+from orchestration.catalog.job_rows import unknown_job
+from orchestration.readers.cancellation import Cancellation
+from orchestration.readers.questions import (
+    CountUsers,
+    ExplainUser,
+    FindRejectsFile,
+    FindVersionFiles,
+    ListNames,
+    LookUpUser,
+    Question,
+)
+from schemas.errors import UserError
+from schemas.ids import segment_name
+
+SHOWN_SQL = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedCount:
+    """A draft to count. `editor` and `revision`: of the program that edits it; a higher revision replaces lower ones.
+
+    `users`: how many members to name.
+    """
+
+    rule: str
+    timezone: str | None = None
+    exact: bool = False
+    users: int = 0
+    notes: bool = False
+    editor: str | None = None
+    revision: int = 0
+
+
+class QuestionsView(TenantView):
+    """What one caller may ask. Every question can be given up from another thread."""
+
+    @reads(Action.READ)
+    def count(self, cancellation: Cancellation, wanted: WantedCount) -> Record:
+        """How many users a rule matches; see `readers.answers.counts`.
+
+        Raises `UserError` SUPERSEDED, TOO_MANY_QUESTIONS, and those of the rule; `RetriableError` as `Readers.ask`.
+        """
+        return self._count(cancellation, wanted)
+
+    @recorded(Action.READ_USERS, "counts")
+    def count_with_users(self, note: Note, cancellation: Cancellation, wanted: WantedCount) -> Record:
+        """As `count`, and some of the members."""
+        note.object, note.arguments = "counts", {"rule": wanted.rule[:SHOWN_SQL], "users": wanted.users}
+        return self._count(cancellation, wanted)
+
+    def _count(self, cancellation: Cancellation, wanted: WantedCount) -> Record:
+        question = CountUsers(
+            tenant=self._name,
+            rule=wanted.rule,
+            timezone=wanted.timezone,
+            exact=wanted.exact,
+            users=wanted.users,
+            notes=wanted.notes,
+        )
+        if wanted.editor is None:
+            return self._ask(question, cancellation)
+        editor = (self._caller.principal.principal_id, self._name, wanted.editor)
+        with self._stores.readers.turns.newest(editor, wanted.revision, cancellation):
+            return self._ask(question, cancellation)
+
+    @reads(Action.READ)
+    def names(self, cancellation: Cancellation) -> Record:
+        """Events with their properties, attributes and audiences, for those who write rules."""
+        return self._ask(ListNames(tenant=self._name), cancellation)
+
+    @recorded(Action.READ_USERS, "users look up")
+    def look_up_user(self, note: Note, cancellation: Cancellation, user: str) -> Record:
+        """What is known of a user. Raises `UserError` UNKNOWN_USER."""
+        note.object, note.arguments = "users", _mark(user)
+        found = self._ask(LookUpUser(tenant=self._name, user=user), cancellation)
+        if not found["known"]:
+            raise unknown_user()
+        return found
+
+    @recorded(Action.READ_USERS, "segments explain")
+    def explain(self, note: Note, cancellation: Cancellation, segment: str, user: str, as_of: str | None) -> Record:
+        """Why a user is in a segment or not. Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT, UNKNOWN_USER."""
+        note.object, note.arguments = segment[:100], {**_mark(user), "as_of": as_of}
+        found = self._stores.segments.get(self._name, segment_name(segment))
+        return self._ask(ExplainUser(tenant=self._name, segment=found.name, user=user, as_of=as_of), cancellation)
+
+    @recorded(Action.READ_USERS, "sql")
+    def query(self, note: Note, cancellation: Cancellation, sql: str, *, rows: int, timeout_s: float) -> Record:
+        """The result of one SELECT over `audience(...)` and `rejects(...)`, also of other tenants of the caller.
+
+        Raises as `SqlRunner.run`, `UserError` QUERY_RUNNING, UNKNOWN_TENANT, FORBIDDEN, UNKNOWN_AUDIENCE, UNKNOWN_JOB.
+        """
+        note.object, note.arguments = "queries", {"sql": sql[:SHOWN_SQL]}
+        with self._stores.readers.turns.alone(("sql", self._name), self._name):
+            return self._stores.sql.run(sql, self._meaning, cancellation, rows=rows, timeout_s=timeout_s)
+
+    def _meaning(self, call: Call) -> FindVersionFiles | FindRejectsFile:
+        match call:
+            case AudienceCall():
+                view = self if call.tenant is None else TenantView(self._stores, self._caller, call.tenant)
+                view.require(Action.READ_USERS)
+                audience = self._stores.audiences.get(view.name, call.audience)
+                return FindVersionFiles(tenant=view.name, audience=audience.name, version=call.version)
+            case RejectsCall():
+                job = self._stores.jobs.find(call.job)
+                try:
+                    if job is None:
+                        raise unknown_job(call.job)
+                    view = TenantView(self._stores, self._caller, job.tenant)
+                except UserError as exc:  # of a tenant without a right: the same as none
+                    raise unknown_job(call.job) from exc
+                view.require(Action.READ_REJECTS)
+                return FindRejectsFile(tenant=view.name, job=job.job_id)
+
+    def _ask(self, question: Question, cancellation: Cancellation) -> dict[str, Any]:
+        readers = self._stores.readers
+        with readers.turns.share(self._caller.principal.principal_id):
+            answer: dict[str, Any] = readers.ask(question, cancellation)
+        return answer
+
+
+def unknown_user() -> UserError:
+    """There is no such user. The id is not repeated: errors end up in logs."""
+    return UserError("UNKNOWN_USER", "the archive has no event and no profile change of this user")
+
+
+def _mark(user: str) -> dict[str, str]:
+    """Enough to find who looked for a user, without keeping the id."""
+    return {"user_sha256": hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()[:16]}

@@ -1,0 +1,105 @@
+"""Operations that go on after their request was answered."""
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from orchestration.access.pages import Record
+from orchestration.access.views.operations import OperationsView
+from orchestration.api.answers import json_answer
+from orchestration.api.models import operations as models
+from orchestration.api.operation import operation
+from orchestration.api.service import in_tenant
+
+router = APIRouter(prefix="/tenants/{tenant}", tags=["operations"])
+BUSY = ("READERS_BUSY", "BAD_BODY")
+
+
+@router.get(
+    "/operations/{operation}",
+    **operation(OperationsView.operation, models.Operation, "BAD_JOB_ID", "UNKNOWN_OPERATION"),
+)
+async def get_operation(request: Request, tenant: str, operation: str) -> Response:
+    """An operation with its result or error; kept for a day. Of questions, the caller's own."""
+    return json_answer(await in_tenant(request, OperationsView, tenant, lambda view: view.operation(operation)))
+
+
+@router.get(
+    "/checks/{operation}",
+    **operation(OperationsView.operation, models.Operation, "BAD_JOB_ID", "UNKNOWN_OPERATION"),
+)
+async def get_check(request: Request, tenant: str, operation: str) -> Response:
+    """The same, for a check of a file."""
+    return json_answer(await in_tenant(request, OperationsView, tenant, lambda view: view.operation(operation)))
+
+
+@router.post(
+    "/audiences/{audience}/differences",
+    **operation(
+        OperationsView.compare_versions,
+        models.Operation,
+        *BUSY,
+        "BAD_NAME",
+        "UNKNOWN_AUDIENCE",
+        status=202,
+        headers=["Location"],
+    ),
+)
+async def compare_versions(request: Request, tenant: str, audience: str, body: models.NewDifference) -> Response:
+    """Compare two versions: members added, removed, changed and kept."""
+    begun = await in_tenant(
+        request,
+        OperationsView,
+        tenant,
+        lambda view: view.compare_versions(audience, earlier=body.earlier, later=body.later, sample=body.sample),
+    )
+    return _accepted(tenant, begun)
+
+
+@router.post(
+    "/segments/{segment}/checks",
+    **operation(
+        OperationsView.check_segment,
+        models.Operation,
+        *BUSY,
+        "BAD_NAME",
+        "UNKNOWN_SEGMENT",
+        status=202,
+        headers=["Location"],
+    ),
+)
+async def check_segment(request: Request, tenant: str, segment: str, body: models.NewSegmentCheck) -> Response:
+    """Compare the members that workers have with the rule over the archive, at the same offsets and instant."""
+    begun = await in_tenant(
+        request, OperationsView, tenant, lambda view: view.check_segment(segment, timeout_s=body.timeout_s)
+    )
+    return _accepted(tenant, begun)
+
+
+@router.post(
+    "/checks",
+    **operation(
+        OperationsView.inspect,
+        models.Operation,
+        *BUSY,
+        "BAD_NAME",
+        "BAD_URI",
+        "BAD_SOURCE",
+        status=202,
+        headers=["Location"],
+    ),
+)
+async def check_file(request: Request, tenant: str, body: models.NewCheck) -> Response:
+    """Inspect a file in the object store, or try its import: nothing is changed."""
+
+    def begin(view: OperationsView) -> Record:
+        if body.target is None:
+            return view.inspect(body.source, kind=body.kind, format_=body.format)
+        given = {} if body.format is None else {"format": body.format}
+        return view.try_import(body.source, target=body.target, spec={**given, **body.spec})
+
+    return _accepted(tenant, await in_tenant(request, OperationsView, tenant, begin))
+
+
+def _accepted(tenant: str, begun: Record) -> Response:
+    return json_answer(begun, 202, {"Location": f"/v1/tenants/{tenant}/operations/{begun['operation']}"})

@@ -1,0 +1,101 @@
+"""Counts of a rule, by a sample of users or exactly."""
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from connectors.lake.activity_relations import Activity
+from connectors.lake.segment_queries import Breakdown
+from orchestration.operations.segments import rule_of
+from orchestration.readers.questions import CountUsers
+from orchestration.readers.reading import Reading
+from orchestration.readers.sampling import Estimate, exactly, scaled
+from schemas.ids import Partition, TenantName
+from schemas.records import as_record
+from segmentation.rules.nodes import Rule
+from segmentation.rules.printer import rule_condition_text
+from segmentation.rules.references import check_members
+
+SMALL_ROWS: Final = 500_000
+"""Events and profile changes of a tenant of which all are counted at once: an estimate would be hardly faster."""
+DRAFT: Final = "draft "
+"""Not a valid name of a segment."""
+
+
+def count_users(reading: Reading, asked: CountUsers) -> dict[str, Any]:
+    """Members of a rule with the counts of its groups and conditions, and what is worth knowing about its names.
+
+    Raises `UserError` BAD_RULE, BAD_TIMEZONE, UNKNOWN_AUDIENCE, UNKNOWN_SEGMENT, RULE_TOO_BIG, `RetriableError`.
+    """
+    context, meanings = reading.context, reading.meanings
+    new, at = rule_of(asked.rule, asked.timezone), datetime.now(UTC)
+    audiences = {audience.name for audience in context.audiences.all(asked.tenant)}
+    check_members(DRAFT, {**context.segments.rules(asked.tenant), DRAFT: new.rule}, audiences, new.written)
+    meaning, everything = meanings.resolve(asked.tenant, new.rule), meanings.activity(asked.tenant)
+    exact = asked.exact or _rows(everything) <= SMALL_ROWS
+    partitions = 1 if exact else context.settings.partitions
+    activity = everything if exact else _sample(everything, asked.tenant, partitions)
+    found = meanings.queries.breakdown(meaning.question(activity), at, asked.users)
+    question = meaning.question(everything)
+    unmet = _unmet(new.rule, found.conditions)
+    nothing: tuple[Sequence[str], Sequence[str]] = ((), ())
+    events, attributes = nothing if unmet is None else meanings.queries.unknown_names(replace(question, rule=unmet))
+    return {
+        "precision": "exact" if exact else "estimate",
+        **_estimate(found.members, partitions),
+        "groups": _groups(new.rule, found, partitions),
+        "users": list(found.users) if asked.users else None,
+        "as_of": at.isoformat(),
+        "unseen_events": list(events),
+        "unseen_attributes": list(attributes),
+        "paused": list(meaning.paused),
+        "mistyped": [as_record(one) for one in meanings.queries.mistyped(question)] if asked.notes else None,
+        "outside": [as_record(o) for o in meanings.outside(asked.tenant, meaning, everything)] if asked.notes else None,
+    }
+
+
+def _rows(activity: Activity) -> int:
+    return sum(file.rows for file in (*activity.events, *activity.profiles))
+
+
+def _sample(activity: Activity, tenant: TenantName, partitions: int) -> Activity:
+    """The activity of one partition, always the same of a tenant: its files stay cached, and edits are comparable."""
+    chosen = Partition(zlib.crc32(tenant.encode()) % partitions)
+    return replace(
+        activity,
+        events=[file for file in activity.events if file.key.partition == chosen],
+        profiles=[file for file in activity.profiles if file.key.partition == chosen],
+    )
+
+
+def _unmet(rule: Rule, counted: Iterable[int]) -> Rule | None:
+    """The part of the rule whose names may be unknown: what a condition finds has a name that is known."""
+    unmet = {condition for condition, users in zip(rule.conditions, counted, strict=True) if not users}
+    found = [(group, tuple(one for one in group.conditions if one in unmet)) for group in rule.groups]
+    groups = tuple(replace(group, conditions=conditions) for group, conditions in found if conditions)
+    return replace(rule, groups=groups) if groups else None
+
+
+def _groups(rule: Rule, found: Breakdown, partitions: int) -> list[dict[str, Any]]:
+    counted = iter(found.conditions)
+    return [
+        {
+            "negated": group.negated,
+            **_estimate(members, partitions),
+            "conditions": [
+                {"condition": rule_condition_text(condition), **_estimate(next(counted), partitions)}
+                for condition in group.conditions
+            ],
+        }
+        for group, members in zip(rule.groups, found.groups, strict=True)
+    ]
+
+
+def _estimate(found: int, partitions: int) -> dict[str, Any]:
+    estimate: Estimate = exactly(found) if partitions == 1 else scaled(found, partitions)
+    return {"members": estimate.users, "interval": [estimate.low, estimate.high]}
+
+
+ANSWERS: Final = {CountUsers: count_users}

@@ -1,0 +1,82 @@
+"""What is known of a user."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from connectors.lake.faults import lake_faults
+from connectors.lake.user_activity import user_activity
+from orchestration.catalog.references import ref_of
+from orchestration.operations.segment_queries import explain
+from orchestration.readers.questions import ExplainUser, LookUpUser
+from orchestration.readers.reading import Reading
+from schemas.ids import Partition, TenantName
+from schemas.partitioning import partition_of
+
+
+def look_up_user(reading: Reading, asked: LookUpUser) -> dict[str, Any]:
+    """As the model `User` of the API describes; `known` is false for a user without events, profiles and audiences."""
+    context, at = reading.context, datetime.now(UTC)
+    partition = Partition(partition_of(asked.user, context.settings.partitions))
+    activity = reading.meanings.activity(asked.tenant, partition)
+    with reading.session() as session, lake_faults("looking a user up"):
+        found = user_activity(session, activity, asked.user)
+    files = _audiences(reading, asked.tenant, partition)
+    audiences = reading.meanings.queries.audiences_containing(files, asked.user)
+    return {
+        "user": asked.user,
+        "known": bool(found.events or found.profile_changes or audiences),
+        "partition": partition,
+        "attributes": {name: plain(value) for name, value in found.attributes.items()},
+        "events": [
+            {"event": e.event, "count": e.count, "first_at": plain(e.first_at), "last_at": plain(e.last_at)}
+            for e in found.events
+        ],
+        "latest": [
+            {
+                "event": e.event,
+                "event_id": e.event_id,
+                "occurred_at": plain(e.occurred_at),
+                "properties": {name: plain(value) for name, value in e.properties.items()},
+            }
+            for e in found.latest
+        ],
+        "audiences": audiences,
+        "as_of": at.isoformat(),
+    }
+
+
+def explain_user(reading: Reading, asked: ExplainUser) -> dict[str, Any]:
+    """As `operations.segment_queries.explain`."""
+    context = reading.context
+    return explain(
+        asked.tenant,
+        asked.segment,
+        asked.user,
+        None if asked.as_of is None else datetime.fromisoformat(asked.as_of),
+        archive=context.archive,
+        meanings=reading.meanings,
+        segments=context.segments,
+        settings=context.settings,
+    )
+
+
+def _audiences(reading: Reading, tenant: TenantName, partition: Partition) -> dict[str, list[str]]:
+    """By name, the files of current versions that may have a user of the partition."""
+    versions, found = reading.context.versions, dict[str, list[str]]()
+    for audience in reading.context.audiences.all(tenant):
+        info = versions.current(ref := ref_of(audience))
+        if info is not None:
+            same = info.partitions == reading.context.settings.partitions
+            parts = versions.files(ref, info.version)
+            found[audience.name] = [p.uri for p in parts if not same or p.partition in {None, partition}]
+    return found
+
+
+def plain(value: object) -> object:
+    """A value as JSON: times as ISO 8601, in UTC."""
+    if isinstance(value, datetime):
+        value = value.astimezone(UTC)
+    return value.isoformat() if hasattr(value, "isoformat") else value
+
+
+ANSWERS: Final = {LookUpUser: look_up_user, ExplainUser: explain_user}

@@ -1,0 +1,197 @@
+"""The readers of a service: who asks waits for a free one, in turn, and never longer than the queue allows.
+
+A reader that dies costs its question a 503 and is replaced. One that dies while it is idle costs nothing.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+from orchestration.readers.cancellation import Cancellation
+from orchestration.readers.questions import Question
+from orchestration.readers.reader import Reader
+from orchestration.readers.turns import Turns
+from schemas.errors import MusterError, RetriableError
+
+COUNT: Final = 2
+WAITING: Final = 16
+Start = Callable[[], Reader]
+_log = logging.getLogger(__name__)
+
+
+class Held:
+    """A place of the pool, with its reader, for as long as one asker holds it."""
+
+    def __init__(self, reader: Reader, cancellation: Cancellation) -> None:
+        self._reader = reader
+        self._cancellation = cancellation
+
+    def ask(self, question: Question) -> Any:
+        """The answer to a question. Raises as `Reader.ask`."""
+        return self._reader.ask(question, self._cancellation)
+
+
+class Readers:
+    """Thread-safe. Nothing is started before `prepare` or the first question.
+
+    `start` makes a resident reader, `start_alone` one for a single question: a long one, or one that parses files.
+    `stop` is called when the pool closes.
+    """
+
+    def __init__(
+        self,
+        start: Start,
+        start_alone: Start,
+        stop: Callable[[], None] = lambda: None,
+        *,
+        count: int = COUNT,
+        waiting: int = WAITING,
+    ) -> None:
+        self.turns = Turns()
+        self.count = count
+        self._start = start
+        self._start_alone = start_alone
+        self._stop = stop
+        self._most_waiting = waiting
+        self._changed = threading.Condition()
+        self._free: list[Reader | None] = [None] * count
+        """Idle readers; None is a place whose reader has not been started, or has died."""
+        self._queue: deque[object] = deque()
+        self._running: set[Cancellation] = set()
+        self._alive: set[Reader] = set()
+        self._closed = False
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="readers")
+
+    def prepare(self) -> None:
+        """Start the readers now; they load while others work. Does not wait."""
+        with self._changed:
+            missing = self._free.count(None)
+            self._free = [reader for reader in self._free if reader is not None]
+        with suppress(RuntimeError):  # the pool is closed
+            for _ in range(missing):
+                self._starter.submit(self._fill)
+
+    def ask(self, question: Question, cancellation: Cancellation) -> Any:
+        """The answer to a question. Raises as `hold` and `Reader.ask`."""
+        with self.hold(cancellation) as held:
+            return held.ask(question)
+
+    @contextmanager
+    def hold(self, cancellation: Cancellation) -> Iterator[Held]:
+        """A reader for several questions. Raises `RetriableError` READERS_BUSY, SERVICE_STOPS, or the cancellation."""
+        with self._counted(cancellation):
+            reader = self._take(cancellation)
+            try:
+                if reader is None or not reader.usable:
+                    self._end(reader)
+                    reader = None
+                    reader = self._begin(self._start)
+                yield Held(reader, cancellation)
+            finally:
+                if reader is not None and not reader.usable:
+                    _log.warning("a reader has ended; another one replaces it")
+                    self._end(reader)
+                    self._give_back(None)
+                    self.prepare()
+                else:
+                    self._give_back(reader)
+
+    def ask_alone(self, question: Question, cancellation: Cancellation) -> Any:
+        """The answer of a process of its own, which ends with it; not bounded here. Raises as `ask`."""
+        with self._counted(cancellation):
+            reader = self._begin(self._start_alone)
+            try:
+                return reader.ask(question, cancellation)
+            finally:
+                self._end(reader)
+
+    def close(self) -> None:
+        """Give up all questions and end all readers."""
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = True
+            running = list(self._running)
+        for cancellation in running:
+            cancellation.set(_stops())
+        self._stop()
+        self._starter.submit(self._end_all).result()
+        self._starter.shutdown()
+
+    @contextmanager
+    def _counted(self, cancellation: Cancellation) -> Iterator[None]:
+        with self._changed:
+            if self._closed:
+                raise _stops()
+            self._running.add(cancellation)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running.discard(cancellation)
+
+    def _take(self, cancellation: Cancellation) -> Reader | None:
+        """A free place, in turn: its reader, or None if one must be started."""
+        ticket = object()
+        cancellation.on_set(self._wake)
+        with self._changed:
+            if len(self._queue) >= self._most_waiting:
+                raise RetriableError("READERS_BUSY", "too many questions are waiting; try again")
+            self._queue.append(ticket)
+            try:
+                self._changed.wait_for(
+                    lambda: cancellation.error is not None or (self._free and self._queue[0] is ticket)
+                )
+                cancellation.check()
+                started = [reader for reader in self._free if reader is not None]
+                self._free.remove(taken := started[-1] if started else None)  # the one with the freshest cache
+            finally:
+                self._queue.remove(ticket)
+                self._changed.notify_all()
+        return taken
+
+    def _give_back(self, reader: Reader | None) -> None:
+        with self._changed:
+            self._free.append(reader)
+            self._changed.notify_all()
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _begin(self, start: Start) -> Reader:
+        try:
+            return self._starter.submit(self._started_by, start).result()
+        except (RuntimeError, CancelledError) as exc:  # after its shutdown
+            raise _stops() from exc
+
+    def _started_by(self, start: Start) -> Reader:
+        if self._closed:
+            raise _stops()
+        reader = start()
+        self._alive.add(reader)
+        return reader
+
+    def _fill(self) -> None:
+        try:
+            self._give_back(self._started_by(self._start))
+        except (MusterError, OSError) as exc:
+            _log.warning("a reader was not started: %s", exc)
+            self._give_back(None)
+
+    def _end(self, reader: Reader | None) -> None:
+        if reader is not None:
+            reader.close()
+            self._alive.discard(reader)
+
+    def _end_all(self) -> None:
+        for reader in list(self._alive):
+            self._end(reader)
+
+
+def _stops() -> RetriableError:
+    return RetriableError("SERVICE_STOPS", "the service is stopping; try again")

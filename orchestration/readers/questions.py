@@ -1,0 +1,158 @@
+"""What readers are asked. Answers are plain JSON data, whose form the functions in `answers` describe."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from schemas.columns import FileFormat, ImportKind
+from schemas.ids import AudienceName, JobId, TenantName, Version
+
+ANSWER_S: Final = 30.0
+"""A client waits for it: half of the idle time after which load balancers close a connection."""
+OPERATION_S: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """The base of all. `limit_s`: how long its answer may take."""
+
+    limit_s: ClassVar[float] = ANSWER_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountUsers(Question):
+    """How many users of a tenant a rule matches now, exactly or by a sample; `users`: how many to name.
+
+    `notes`: also operands of a type that no value has, and members of audiences whom no rule covers.
+    """
+
+    tenant: TenantName
+    rule: str
+    timezone: str | None
+    exact: bool
+    users: int
+    notes: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListNames(Question):
+    """Events with their properties, and attributes, that the archive of a tenant has, with their types."""
+
+    tenant: TenantName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookUpUser(Question):
+    """What is known of a user: attributes, last events, audiences."""
+
+    tenant: TenantName
+    user: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainUser(Question):
+    """Why a user is in a segment or not. `as_of`: RFC 3339, None is now."""
+
+    tenant: TenantName
+    segment: AudienceName
+    user: str
+    as_of: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindVersionFiles(Question):
+    """The files of a version of an audience, and its columns. `version`: None is the current one."""
+
+    tenant: TenantName
+    audience: AudienceName
+    version: Version | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindRejectsFile(Question):
+    """The file with the rejects of a job."""
+
+    tenant: TenantName
+    job: JobId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadRejects(Question):
+    """Rejected rows of a job from row `skip` on, of one code or all."""
+
+    tenant: TenantName
+    job: JobId
+    code: str | None
+    skip: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareVersions(Question):
+    """Two versions of an audience; `sample`: how many ids of each kind of change to name."""
+
+    limit_s: ClassVar[float] = OPERATION_S
+    tenant: TenantName
+    audience: AudienceName
+    earlier: Version
+    later: Version
+    sample: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckSegment(Question):
+    """Members that the workers have, and members by the rule. `timeout_s`: for workers and archive."""
+
+    limit_s: ClassVar[float] = OPERATION_S
+    tenant: TenantName
+    segment: AudienceName
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectObject(Question):
+    """What a file in the object store has: columns, types, faults."""
+
+    limit_s: ClassVar[float] = OPERATION_S
+    tenant: TenantName
+    uri: str
+    kind: ImportKind
+    format: FileFormat | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TryImport(Question):
+    """What the import of a file in the object store would do, and cost. `spec`: changes to the stored spec."""
+
+    limit_s: ClassVar[float] = OPERATION_S
+    tenant: TenantName
+    uri: str
+    target: AudienceName
+    spec: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListDeadLetters(Question):
+    """The newest dead letters."""
+
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayDeadLetters(Question):
+    """Send dead letters to their topics again. `numbers`: None is all that the topic has."""
+
+    limit_s: ClassVar[float] = 45.0
+    numbers: tuple[int, ...] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListWorkers(Question):
+    """The members of the groups of workers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadLag(Question):
+    """How far the groups of workers are behind, by partition."""
+
+
+QUESTIONS: Final = {one.__name__: one for one in Question.__subclasses__()}

@@ -1,0 +1,96 @@
+"""SQL over published versions and rejects, with limits on its answer.
+
+A query takes a reader's place, and its reader finds the files. The query itself runs in a child of the service that
+sees these files and nothing else (`connectors.lake.sql`): a reader could not start it, since it may start no program.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Final
+
+from connectors.lake.sql import Resolved, Row, query
+from connectors.lake.sql_tree import Call
+from connectors.storage.access import S3Access
+from connectors.storage.duck_limits import DuckLimits
+from orchestration.platform.duck_limits import duck_limits
+from orchestration.platform.object_store import s3_access
+from orchestration.platform.settings import SANDBOX_REQUIRED, Settings
+from orchestration.readers.cancellation import Cancellation
+from orchestration.readers.pool import Readers
+from orchestration.readers.questions import FindRejectsFile, FindVersionFiles
+from schemas.columns import RowSchema
+from schemas.errors import MusterError
+
+MOST_BYTES: Final = 4 * 1024 * 1024
+"""Of the rows of an answer as JSON."""
+Meaning = Callable[[Call], FindVersionFiles | FindRejectsFile]
+"""What `audience(...)` and `rejects(...)` stand for; raises what the caller may not read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqlRunner:
+    """Runs the queries of a service."""
+
+    readers: Readers
+    s3: S3Access
+    limits: DuckLimits
+    sandbox_required: bool
+
+    @classmethod
+    def of(cls, settings: Settings, readers: Readers) -> "SqlRunner":
+        """The runner of a deployment."""
+        return cls(
+            readers=readers,
+            s3=s3_access(settings),
+            limits=duck_limits(settings),
+            sandbox_required=settings.sandbox == SANDBOX_REQUIRED,
+        )
+
+    def run(
+        self, text: str, meaning: Meaning, cancellation: Cancellation, *, rows: int, timeout_s: float
+    ) -> dict[str, Any]:
+        """Columns, and at most `rows` rows and `MOST_BYTES` of them; `truncated` if there are more.
+
+        Raises as `connectors.lake.sql.query`, `Readers.hold`, and what `meaning` raises.
+        """
+        with self.readers.hold(cancellation) as held:
+
+            def resolve(call: Call) -> Resolved:
+                found = held.ask(meaning(call))
+                schema = None if found["schema"] is None else RowSchema.from_record(found["schema"])
+                return Resolved(files=found["files"], schema=schema)
+
+            def while_running(stop: Callable[[], None]) -> nullcontext[None]:
+                cancellation.on_set(stop)
+                return nullcontext()
+
+            try:
+                with query(
+                    text,
+                    resolve,
+                    s3=self.s3,
+                    limits=self.limits,
+                    timeout_s=timeout_s,
+                    sandbox_required=self.sandbox_required,
+                    while_running=while_running,
+                ) as answer:
+                    found, truncated = _limited(answer.rows, rows)
+            except MusterError:
+                cancellation.check()  # its end looks like a crash of the query
+                raise
+        columns = [{"name": name, "type": type_} for name, type_ in zip(answer.names, answer.types, strict=True)]
+        return {"columns": columns, "rows": found, "truncated": truncated}
+
+
+def _limited(rows: Iterable[Row], most: int) -> tuple[list[Row], bool]:
+    """The first rows, and whether there are more."""
+    found: list[Row] = []
+    left = MOST_BYTES
+    for row in rows:
+        left -= len(json.dumps(row))
+        if len(found) >= most or left < 0:
+            return found, True
+        found.append(row)
+    return found, False

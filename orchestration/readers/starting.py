@@ -1,0 +1,93 @@
+"""Starts readers, with what they need and no more.
+
+A reader has the keys of the object store, the address of the catalog and the logon to Kafka; no secret of
+notifications, metrics or tokens. It gets them over its socket: neither its environment nor its command line has any.
+"""
+
+import os
+import subprocess
+import sys
+from typing import IO, Final
+
+from connectors.confinement import ONE_THREAD, child_environment
+from connectors.fork_server.owner import Forks, ForkServerDiedError
+from orchestration.platform.settings import Secret, Settings
+from orchestration.readers.frames import encode
+from orchestration.readers.pool import Readers
+from orchestration.readers.reader import Reader, died
+from schemas.errors import FatalError
+
+ROLE_VARIABLES: Final = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_CONFIG_FILE",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_DEFAULT_REGION",
+    "AWS_PROFILE",
+    "AWS_REGION",
+    "AWS_ROLE_ARN",
+    "AWS_ROLE_SESSION_NAME",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+)
+"""Where AWS's clients find the role of the process, if the settings have no keys."""
+
+
+LOADING: Final = {**ONE_THREAD, "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+"""The server has one thread, and so has a reader until it is confined."""
+
+
+def readers_of(settings: Settings) -> Readers:
+    """The readers of a service; nothing is started yet."""
+    forks = Forks(lambda control_fd, output: _start(settings, control_fd, output))
+    return Readers(
+        lambda: start_reader(settings, forks, resident=True),
+        lambda: start_reader(settings, forks, resident=False),
+        forks.stop,
+        count=settings.api_readers,
+    )
+
+
+def start_reader(settings: Settings, forks: Forks, *, resident: bool) -> Reader:
+    """A process that loads the rest of what it needs. Waits until the server has loaded.
+
+    `resident`: the kernel confines it. One for a single question is not confined: it may parse files, in children that
+    could not enter their namespaces inside its confinement. Raises `RetriableError` READER_DIED, `FatalError`
+    READER_FAILED.
+    """
+    try:
+        process = forks.fork(os.fdopen(os.dup(2), "wb"))  # its log is the service's
+    except ForkServerDiedError as exc:
+        if exc.from_outside:
+            raise died() from exc
+        detail = {"exit_code": exc.exit_code, "stderr": exc.stderr}
+        raise FatalError("READER_FAILED", "the server of readers cannot start", **detail) from exc
+    except OSError as exc:
+        raise died() from exc
+    given = {"settings": without_other_secrets(settings).environment(), "resident": resident}
+    reader = Reader(process)
+    reader.send(encode(given))
+    return reader
+
+
+def without_other_secrets(settings: Settings) -> Settings:
+    """The settings without the secrets that a reader does not need."""
+    return settings.with_(metrics_token=Secret(""), smtp_password=Secret(""), smtp_user="", webhook_secret=Secret(""))
+
+
+def _start(settings: Settings, control_fd: int, output: IO[bytes]) -> subprocess.Popen[bytes]:
+    role = () if settings.s3_access_key else ROLE_VARIABLES
+    passed = {name: os.environ[name] for name in role if name in os.environ}
+    return subprocess.Popen(
+        # -P: modules must not be imported from the directory the service happens to be in.
+        [sys.executable, "-P", "-m", "orchestration.readers.server", str(control_fd)],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env=child_environment() | LOADING | passed | {"TMPDIR": str(settings.home / "tmp")},
+        pass_fds=(control_fd,),
+    )

@@ -1,0 +1,111 @@
+"""Readers without processes: plausible answers, which carry the canary of the tenant that they belong to."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from connectors.lake.sql_tree import AudienceCall
+from orchestration.readers import questions as q
+from orchestration.readers.cancellation import Cancellation
+from orchestration.readers.turns import Turns
+from schemas.ids import AudienceName
+
+AT = "2026-11-28T09:00:00+00:00"
+
+
+def _count(asked: q.CountUsers, mark: str) -> Any:
+    members = {"members": 3, "interval": [1, 9]}
+    return {
+        "precision": "exact" if asked.exact else "estimate",
+        **members,
+        "groups": [{"negated": False, **members, "conditions": [{"condition": f"ever({mark})", **members}]}],
+        "users": [mark] if asked.users else None,
+        "as_of": AT,
+        "unseen_events": [mark],
+        "unseen_attributes": [],
+        "paused": [],
+        "mistyped": None,
+        "outside": None,
+    }
+
+
+def _explanation(asked: q.ExplainUser, mark: str) -> Any:
+    found = {"tenant": asked.tenant, "segment": asked.segment, "rule_version": 1, "user": asked.user, "member": False}
+    rest = {"partition": 1, "archived_to": {}, "paused": [], "groups": [], "attributes": {mark: 1}}
+    return {**found, "outside": [], "as_of": AT, **rest}
+
+
+def _user(asked: q.LookUpUser, mark: str) -> Any:
+    found = {"user": asked.user, "known": True, "partition": 1, "attributes": {mark: 1}}
+    return {**found, "events": [], "latest": [], "audiences": [mark], "as_of": AT}
+
+
+def _rejects(_: q.ReadRejects, mark: str) -> Any:
+    place = {"number": 1, "ordinal": 1, "line": 1, "byte_offset": 1, "column": mark}
+    return [{**place, "code": "id_empty", "reason": "x", "raw": mark}]
+
+
+ANSWERS: Final[Mapping[type[q.Question], Callable[[Any, str], Any]]] = {
+    q.CountUsers: _count,
+    q.ListNames: lambda _, mark: {
+        "events": [],
+        "attributes": [{"name": mark, "types": ["string"]}],
+        "audiences": [mark],
+        "segments": [],
+        "complete": True,
+    },
+    q.LookUpUser: _user,
+    q.ExplainUser: _explanation,
+    q.ReadRejects: _rejects,
+    q.CompareVersions: lambda _, mark: {"audience": mark},
+    q.CheckSegment: lambda _, mark: {"segment": mark},
+    q.InspectObject: lambda _, mark: {"columns": mark},
+    q.TryImport: lambda _, mark: {"mode": mark},
+    q.ListWorkers: lambda *_: {"items": [], "waiting": None},
+    q.ReadLag: lambda *_: {"items": [], "as_of": AT},
+    q.ListDeadLetters: lambda *_: {"items": [], "more": False},
+    q.ReplayDeadLetters: lambda *_: {"sent": 0},
+}
+
+
+class FakeReaders:
+    """As `Readers`, but whoever asks is answered at once. `asked`: all questions."""
+
+    def __init__(self, marks: Mapping[str, str]) -> None:
+        self.turns = Turns()
+        self.asked: list[q.Question] = []
+        self._marks = marks
+
+    def ask(self, question: q.Question, cancellation: Cancellation) -> Any:
+        cancellation.check()
+        self.asked.append(question)
+        return ANSWERS[type(question)](question, self._marks.get(getattr(question, "tenant", ""), ""))
+
+    @contextmanager
+    def hold(self, cancellation: Cancellation) -> Iterator[None]:
+        cancellation.check()
+        yield
+
+    ask_alone = ask
+
+    def prepare(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class FakeSql:
+    """As `SqlRunner`: `FROM name` reads an audience of the tenant, `FROM tenant.name` one of another."""
+
+    def __init__(self, marks: Mapping[str, str]) -> None:
+        self._marks = marks
+
+    def run(self, text: str, meaning: Any, cancellation: Cancellation, *, rows: int, timeout_s: float) -> Any:
+        cancellation.check()
+        assert rows
+        assert timeout_s
+        tenant, _, name = text.removeprefix("FROM ").rpartition(".")
+        found = meaning(AudienceCall(audience=AudienceName(name), version=None, tenant=tenant or None))  # type: ignore[arg-type]
+        columns = [{"name": "user_id", "type": "VARCHAR"}]
+        return {"columns": columns, "rows": [[self._marks[found.tenant]]], "truncated": False}

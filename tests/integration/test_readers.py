@@ -1,0 +1,484 @@
+"""Readers behind the service: what they answer over HTTP, and what happens when one of them, or what it reads, dies."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from confluent_kafka import Producer
+
+from connectors.kafka.logon import librdkafka_config
+from connectors.sources.rejects import REJECT_SCHEMA
+from orchestration.catalog.operations import OperationStore
+from orchestration.catalog.records import NewJob
+from orchestration.catalog.references import ref_of
+from orchestration.catalog.segment_records import NewRule
+from orchestration.client import Access, ApiError, Client
+from orchestration.context import Context
+from orchestration.local.home import Home
+from orchestration.local.status import read_status
+from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.platform.settings import Secret, Settings
+from orchestration.readers.cancellation import Cancellation
+from orchestration.readers.questions import CountUsers
+from orchestration.readers.starting import readers_of
+from schemas.codec import CODEC
+from schemas.columns import Column, RowSchema
+from schemas.errors import RetriableError
+from schemas.ids import AudienceName, Partition, TenantName
+from schemas.import_spec import ImportSpec
+from schemas.layout import rejects_key
+from schemas.messages import DeadLetter
+from schemas.partitioning import partition_of
+from schemas.topics import DEAD_LETTERS, EVENTS, IMPORTS, PROFILES
+from segmentation.rules.parser import parse_rule
+from tests.conftest import StartStack
+from tests.faults.waiting import until
+from tests.integration.lake.archiving import Bucket, change, event, values
+from tests.integration.lake.support import Parts, new_id, request
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+P = 8
+ACME, BETA = TenantName("acme"), TenantName("beta")
+AGE = RowSchema(columns=(Column(name="age", type="long"),))
+NEVER_ENDS = "select count(*) from range(1000000000) a, range(1000000000) b"
+
+
+def archive(context: Context, tenant: TenantName, topic: str, rows: list[dict[str, Any]], first: int = 0) -> None:
+    bucket = Bucket(s3=context.s3, name=context.settings.lake_bucket)
+    ranges = []
+    for p in range(P):
+        mine = [row for row in rows if partition_of(row["user_id"], P) == p]
+        placed = [{**row, "tenant": tenant, "offset": first + n} for n, row in enumerate(mine)]
+        ranges.append(bucket.write(first, first + 1000, placed, topic=topic, partition=Partition(p)))
+    context.archive.append(topic, ranges)
+
+
+def purchase(user: str, identity: int, **properties: Any) -> dict[str, Any]:
+    at = datetime.now(UTC) - timedelta(days=1)
+    return event(0, user, event="purchase", occurred_at=at, identity=identity, properties=values(properties))
+
+
+def publish(context: Context, tenant: TenantName, name: str, rows: list[dict[str, Any]], order: str = "1") -> None:
+    audience = context.audiences.ensure(tenant, AudienceName(name), new_id=fresh_id(), now_ms=now_ms())
+    parts = Parts(context.s3).write(ref_of(audience), new_id(), rows, AGE)
+    context.versions.publish(request(ref_of(audience), parts, order, row_schema=AGE))
+
+
+class Shop:
+    """Two tenants behind a running service: acme with ann, bob and cid; beta with zoe alone."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.context = Context(settings)
+        for tenant in (ACME, BETA):
+            self.context.audiences.add_tenant(tenant, 1)
+        archive(
+            self.context,
+            ACME,
+            EVENTS,
+            [purchase("ann", 1, amount=120.0), purchase("ann", 2, amount=80.0), purchase("bob", 3), purchase("cid", 4)],
+        )
+        archive(self.context, ACME, PROFILES, [change(0, "ann", attributes=values({"age": 30.0}))])
+        archive(self.context, BETA, EVENTS, [event(0, "zoe", event="secret-event", identity=9)], first=1000)
+        publish(self.context, ACME, "vip", [{"user_id": "ann", "age": 30}, {"user_id": "bob", "age": 40}])
+        publish(self.context, ACME, "vip", [{"user_id": "ann", "age": 31}, {"user_id": "cid", "age": 1}], "2")
+        publish(self.context, BETA, "hidden", [{"user_id": "zoe", "age": 1}])
+        rule = "count(purchase, 30d) >= 2 and age >= 18"
+        self.context.segments.create(
+            ACME,
+            AudienceName("buyers"),
+            NewRule(text=rule, timezone=None, rule=parse_rule(rule)),
+            new_id=fresh_id(),
+            author="ann",
+            now_ms=now_ms(),
+        )
+        self.owner = self.client(self.token)
+
+    @property
+    def token(self) -> str:
+        return (self.settings.home / "api" / "token").read_text().strip()
+
+    def client(self, token: str) -> Client:
+        return Client(Access(url=self.settings.api_url, token=token))
+
+    def of(self, tenant: str, role: str) -> Client:
+        """A client with one role in one tenant."""
+        name = f"{tenant}-{role}-{fresh_id()[-6:]}"
+        made = self.owner.create_principal(name, kind="service")
+        grants = self.owner.grants(tenant)
+        roles = {one["principal"]: one["roles"] for one in grants["items"]}
+        self.owner.replace_grants(tenant, {**roles, made["principal"]: [role]}, etag=grants["etag"])
+        token = self.owner.create_service_token(tenant, made["principal"], name, [role])
+        return self.client(token["secret"])
+
+    def readers(self) -> list[psutil.Process]:
+        servers = [one for one in self.api.children() if "orchestration.readers.server" in command(one)]
+        return [child for server in servers for child in server.children() if command(child)]
+
+    @property
+    def api(self) -> psutil.Process:
+        """The process of the service."""
+        (api,) = [part for part in read_status(Home(path=self.settings.home)).parts if part.name == "api"]
+        assert api.pid is not None
+        return psutil.Process(api.pid)
+
+
+def ended(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def command(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except (psutil.ZombieProcess, psutil.NoSuchProcess):
+        return []
+
+
+@pytest.fixture(scope="module")
+def shop(start_module_stack: StartStack) -> Iterator[Shop]:
+    made = Shop(start_module_stack(parts=("catalog", "kafka", "s3", "api"), partitions=P))
+    yield made
+    made.context.close()
+
+
+def test_a_rule_is_counted_with_its_parts_and_names_that_nobody_has(shop: Shop) -> None:
+    rule = "(count(purchase, 30d) >= 2 or ever(purchse)) and age >= 18"
+    found = shop.owner.count("acme", rule, users=5, notes=True)
+    both = {"members": 1, "interval": [1, 1]}
+    assert {name: found[name] for name in ("precision", "members", "interval", "users", "unseen_events")} == {
+        "precision": "exact",
+        **both,
+        "users": ["ann"],
+        "unseen_events": ["purchse"],
+    }
+    first, second = found["groups"]
+    assert [(c["condition"], c["members"]) for c in first["conditions"]] == [
+        ("count(purchase, 30d) >= 2", 1),
+        ("ever(purchse)", 0),
+    ]
+    assert [(c["condition"], c["members"]) for c in second["conditions"]] == [("age >= 18", 1)]
+    negated = shop.owner.count("acme", "not count(purchase, 30d) >= 2")
+    assert (negated["members"], negated["groups"][0]["members"], negated["groups"][0]["conditions"][0]["members"]) == (
+        2,
+        2,
+        1,
+    )
+
+
+def test_queries_have_columns_with_types_and_end_at_their_limits(shop: Shop) -> None:
+    found = shop.owner.query("acme", "select user_id, age from audience('vip') order by 1")
+    assert found == {
+        "columns": [{"name": "user_id", "type": "VARCHAR"}, {"name": "age", "type": "BIGINT"}],
+        "rows": [["ann", 31], ["cid", 1]],
+        "truncated": False,
+    }
+    assert shop.owner.query("acme", "select * from range(5)", rows=3)["truncated"]
+    large = shop.owner.query("acme", "select repeat('x', 100000) from range(1000)")
+    assert (large["truncated"], len(large["rows"])) == (True, 41)
+    assert refused(shop.owner.query, "acme", NEVER_ENDS, timeout_s=0.5) == "SQL_TIMEOUT"
+
+
+def refusal(call: Any, *given: Any, **named: Any) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        call(*given, **named)
+    assert "zoe" not in str(caught.value)
+    return caught.value
+
+
+def refused(call: Any, *given: Any, **named: Any) -> str:
+    return refusal(call, *given, **named).code
+
+
+def test_what_is_known_of_a_user(shop: Shop) -> None:
+    found = shop.owner.user("acme", "ann")
+    assert (found["attributes"], found["audiences"]) == ({"age": 30.0}, ["vip"])
+    assert [(e["event"], e["count"]) for e in found["events"]] == [("purchase", 2)]
+    assert {e["properties"]["amount"] for e in found["latest"]} == {120.0, 80.0}
+    explained = shop.owner.explain("acme", "buyers", "ann")
+    assert (explained["member"], [group["true"] for group in explained["groups"]]) == (True, [True, True])
+    assert refused(shop.owner.user, "acme", "zoe") == "UNKNOWN_USER"
+    assert refused(shop.owner.explain, "acme", "buyers", "zoe") == "UNKNOWN_USER"
+
+
+def test_names_are_those_of_the_tenant(shop: Shop) -> None:
+    assert shop.owner.names("acme") == {
+        "events": [{"event": "purchase", "properties": [{"name": "amount", "types": ["double"]}]}],
+        "attributes": [{"name": "age", "types": ["double"]}],
+        "audiences": ["vip"],
+        "segments": ["buyers"],
+        "complete": True,
+    }
+    assert [one["event"] for one in shop.owner.names("beta")["events"]] == ["secret-event"]
+
+
+def test_nothing_of_another_tenant_can_be_asked_for(shop: Shop) -> None:
+    with shop.of("acme", "analyst") as ann:
+        assert refused(ann.count, "acme", "in audience hidden") == "UNKNOWN_AUDIENCE"
+        assert refused(ann.count, "beta", "ever(a)") == "UNKNOWN_TENANT"
+        foreign = [refusal(ann.query, "acme", f"from audience('hidden', tenant => '{one}')") for one in (BETA, "gone")]
+        assert str(foreign[0]).replace("beta", "gone") == str(foreign[1])
+        assert foreign[0].code == "UNKNOWN_TENANT"
+        assert refused(ann.query, "acme", "from audience('hidden')") == "UNKNOWN_AUDIENCE"
+        assert refused(ann.query, "acme", f"from rejects('{fresh_id()}')") == "UNKNOWN_JOB"
+        assert ann.query("acme", "select count(*) from audience('vip', tenant => 'acme')")["rows"] == [[2]]
+    assert shop.owner.query("acme", "select user_id from audience('hidden', tenant => 'beta')")["rows"] == [["zoe"]]
+    with shop.of("acme", "viewer") as bob:
+        assert bob.count("acme", "ever(purchase)")["members"] == 3
+        assert refused(bob.count, "acme", "ever(purchase)", users=1) == "FORBIDDEN"
+        assert refused(bob.query, "acme", "select 1") == "FORBIDDEN"
+
+
+@contextmanager
+def running(shop: Shop, ask: Callable[[Client], Any]) -> Iterator["Future[Any]"]:
+    """A question of its own client, in a thread."""
+    with ThreadPoolExecutor(1) as pool, shop.client(shop.token) as own:
+        yield pool.submit(ask, own)
+
+
+def code_of(question: "Future[Any]") -> str:
+    error = question.exception(60)
+    assert isinstance(error, ApiError)
+    return error.code
+
+
+def finished(shop: Shop, begun: Any) -> Any:
+    """The operation of the owner in acme once it has ended."""
+    assert begun["state"] == "running"
+    store = OperationStore(shop.context.database)
+    until(lambda: store.get(ACME, begun["operation"]).state != "running", "the operation has ended")
+    return shop.owner.operation("acme", begun["operation"])
+
+
+def test_two_versions_are_compared_by_an_operation_of_whoever_began_it(shop: Shop) -> None:
+    begun = shop.owner.begin_difference("acme", "vip", 1, 2, sample=5)
+    found = finished(shop, begun)["result"]
+    assert {kind: found[kind] for kind in ("added", "removed", "changed", "kept")} == {
+        "added": 1,
+        "removed": 1,
+        "changed": 1,
+        "kept": 0,
+    }
+    assert found["sample"] == {"added": ["cid"], "removed": ["bob"], "changed": ["ann"]}
+    with shop.of("acme", "admin") as other:
+        assert refused(other.operation, "acme", begun["operation"]) == "UNKNOWN_OPERATION"
+    wrong = finished(shop, shop.owner.begin_difference("acme", "vip", 1, 9))
+    assert (wrong["state"], wrong["error"]["code"]) == ("failed", "NO_SUCH_VERSION")
+
+
+def test_a_file_of_the_tenant_is_looked_at_before_it_is_imported(shop: Shop) -> None:
+    inbox = shop.settings.inbox_bucket
+    for key in ("acme/vip/people.csv", "beta/hidden/secret.csv"):
+        shop.context.objects.put(inbox, key, b"user_id,age\nann,31\n,7\nzed,9\n")
+    source = f"s3://{inbox}/acme/vip/people.csv"
+    inspected = finished(shop, shop.owner.begin_inspection("acme", source))["result"]
+    assert (inspected["rows"], [one["name"] for one in inspected["columns"]]) == (3, ["user_id", "age"])
+    tried = finished(shop, shop.owner.begin_dry_run("acme", source, "vip", spec={"max_reject_share": 0.5}))["result"]
+    assert (tried["accepted"], tried["rejected_by_code"], tried["membership"]["added"]) == (2, {"id_empty": 1}, 1)
+    lake = shop.settings.lake_bucket
+    foreign = [f"s3://{inbox}/beta/hidden/secret.csv", f"s3://{inbox}/acme/../beta/x.csv", f"s3://{lake}/x.csv"]
+    assert [refused(shop.owner.begin_inspection, "acme", uri) for uri in foreign] == ["BAD_SOURCE"] * 3
+    assert refused(shop.owner.begin_dry_run, "acme", foreign[0], "vip") == "BAD_SOURCE"
+
+
+def test_rejected_rows_come_in_the_order_of_the_file_by_code_and_page(shop: Shop) -> None:
+    rows = [
+        {"ordinal": n, "line": n + 2, "code": "id_empty" if n % 2 else "bad_value", "reason": "x"} for n in range(7)
+    ]
+    job = with_rejects(shop.context, ACME, rows)
+    found = shop.owner.rejects("acme", job)
+    assert (found["rejected"], found["items"]) == (7, [])
+    assert [row["ordinal"] for row in shop.owner.rejected_rows("acme", job)] == [0, 1, 2, 3, 4, 5, 6]
+    assert [row["ordinal"] for row in shop.owner.rejected_rows("acme", job, code="id_empty", page=2)] == [1, 3, 5]
+    assert refused(list, shop.owner.rejected_rows("beta", job)) == "UNKNOWN_JOB"
+    assert shop.owner.query("acme", f"select count(*) from rejects('{job}')")["rows"] == [[7]]
+    with shop.of("beta", "analyst") as stranger:
+        assert refused(stranger.query, "beta", f"select * from rejects('{job}')") == "UNKNOWN_JOB"
+
+
+def with_rejects(context: Context, tenant: TenantName, rows: list[dict[str, Any]]) -> str:
+    """A job whose rejects are these."""
+    job = fresh_id()
+    audience = context.audiences.get(tenant, AudienceName("vip"))
+    context.jobs.register(
+        NewJob(
+            job_id=job,
+            tenant=tenant,
+            audience=audience.name,
+            audience_id=audience.audience_id,
+            mode="replace",
+            partitions=P,
+            spec=ImportSpec(),
+            source={"bucket": "inbox", "key": "a.csv", "size": 1},
+            small=True,
+            order_key="1",
+            dedupe_key=job,
+            execution=None,
+            retry_of=None,
+            created_at_ms=now_ms(),
+        )
+    )
+    context.jobs.put(job, evidence={"rows": 9, "rejected": len(rows), "rejected_by_code": {}})
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist([{"raw": "", **row} for row in rows], schema=REJECT_SCHEMA), sink)
+    context.objects.put(context.settings.lake_bucket, rejects_key(tenant, job), sink.getvalue().to_pybytes())
+    return job
+
+
+def test_dead_letters_lag_and_workers_are_for_those_who_run_the_deployment(shop: Shop) -> None:
+    bootstrap = shop.settings.kafka_bootstrap
+    letter = DeadLetter(
+        topic=IMPORTS,
+        partition=Partition(3),
+        offset=7,
+        key=None,
+        value=b"no message",
+        reason="undecodable",
+        failed_at_us=1,
+    )
+    producer = Producer(librdkafka_config(bootstrap))
+    producer.produce(DEAD_LETTERS, CODEC.encode(letter))
+    assert producer.flush(30) == 0
+    (found,) = shop.owner.dead_letters()["items"]
+    assert (found["topic"], found["partition"], found["bytes"]) == (IMPORTS, 3, 10)
+    assert refused(shop.owner.replay_dead_letters, [99]) == "NO_SUCH_DEAD_LETTER"
+    assert shop.owner.replay_dead_letters([found["dead_letter"]]) == 1
+    behind = {(one["topic"], one["partition"]): one["lag"] for one in shop.owner.lag()}
+    assert (behind[IMPORTS, 3], behind[IMPORTS, 4]) == (1, 0)
+    assert shop.owner.workers() == {"items": [], "waiting": None}
+    with shop.of("acme", "admin") as ann:
+        for ask in (ann.dead_letters, ann.lag, ann.workers):
+            assert refused(ask) == "FORBIDDEN"
+
+
+@contextmanager
+def frozen_store(shop: Shop) -> Iterator[None]:
+    """The object store accepts connections and says nothing."""
+    (s3,) = [part for part in read_status(Home(path=shop.settings.home)).parts if part.name == "s3"]
+    assert s3.pid is not None
+    store = psutil.Process(s3.pid)
+    frozen = [store, *store.children(recursive=True)]
+    for one in frozen:
+        one.suspend()
+    try:
+        yield
+    finally:
+        for one in frozen:
+            one.resume()
+        until(lambda: _counts(shop), "counts are answered again")
+
+
+def test_while_the_object_store_hangs_only_its_questions_wait_and_can_be_given_up(shop: Shop) -> None:
+    until(lambda: len(shop.readers()) == 2, "both readers run")
+    with frozen_store(shop), running(shop, lambda own: hanging(own, 1)) as first:
+        until(lambda: busy(shop), "the question is asked")
+        assert shop.owner.health()["status"] == "ok"
+        assert [one["segment"] for one in shop.owner.segments("acme")] == ["buyers"]
+        began = time.monotonic()
+        with running(shop, lambda own: hanging(own, 2)) as second:
+            assert code_of(first) == "SUPERSEDED"
+            assert time.monotonic() - began < 10  # its reader is killed after two seconds
+            for reader in shop.readers():
+                reader.kill()
+            assert code_of(second) == "READER_DIED"
+
+
+def hanging(own: Client, revision: int) -> Any:
+    return own.count("acme", "ever(purchase)", editor="builder", revision=revision)
+
+
+def busy(shop: Shop) -> bool:
+    """Whether a reader waits for the object store."""
+    port = int(shop.settings.s3_endpoint.rpartition(":")[2])
+    return any(c.raddr[1:] == (port,) for reader in shop.readers() for c in reader.net_connections())
+
+
+def test_without_a_catalog_a_reader_says_so(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, catalog_url=Secret("sqlite:////nowhere/catalog.db"), s3_access_key="x")
+    readers = readers_of(settings)
+    question = CountUsers(tenant=ACME, rule="ever(a)", timezone=None, exact=True, users=0, notes=False)
+    with Cancellation() as cancellation, pytest.raises(RetriableError, match="CATALOG_UNAVAILABLE"):
+        readers.ask(question, cancellation)
+    readers.close()
+
+
+def _counts(shop: Shop) -> bool:
+    try:
+        return bool(shop.owner.count("acme", "ever(purchase)")["members"] == 3)
+    except ApiError as exc:
+        if exc.kind != "retriable":
+            raise
+        return False
+
+
+def test_a_reader_that_dies_costs_nothing_while_idle_and_is_replaced(shop: Shop) -> None:
+    until(lambda: len(shop.readers()) == 2, "both readers run")
+    before = shop.readers()
+    for reader in before:
+        reader.kill()
+    until(lambda: all(map(ended, before)), "both have ended")
+    assert shop.owner.count("acme", "ever(purchase)")["members"] == 3
+
+
+def test_a_second_query_of_a_tenant_is_refused_while_one_runs(shop: Shop) -> None:
+    with running(shop, lambda own: own.query("acme", NEVER_ENDS, timeout_s=50)) as first:
+        until(lambda: bool(queries_of(shop)), "the query runs")
+        assert refused(shop.owner.query, "acme", "select 1") == "QUERY_RUNNING"
+        assert shop.owner.query("beta", "select 1")["rows"] == [[1]]
+        for child in queries_of(shop):
+            child.kill()
+        assert code_of(first) == "SQL_CRASHED"
+    assert shop.owner.query("acme", "select 1")["rows"] == [[1]]
+
+
+def queries_of(shop: Shop) -> list[psutil.Process]:
+    servers = [one for one in shop.api.children() if "connectors.lake.sql_server" in command(one)]
+    return [child for server in servers for child in server.children()]
+
+
+def test_a_client_that_goes_ends_its_query(shop: Shop) -> None:
+    token = shop.token
+    body = b'{"sql": "%s"}' % NEVER_ENDS.encode()
+    head = f"POST /v1/tenants/acme/queries HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    port = int(shop.settings.api_url.rpartition(":")[2])
+    with closing(socket.create_connection(("127.0.0.1", port), timeout=20)) as connection:
+        connection.sendall(head.encode() + body)
+        until(lambda: bool(queries_of(shop)), "the query runs")
+    until(lambda: not queries_of(shop), "the query was ended")
+    assert shop.owner.query("acme", "select 1")["rows"] == [[1]]
+
+
+def test_readers_hold_no_secret_that_they_do_not_need_and_may_start_no_program(shop: Shop) -> None:
+    shop.owner.count("acme", "ever(purchase)")
+    for reader in shop.readers():
+        environment = reader.environ()
+        assert not [name for name in environment if name.startswith(("MUSTER_", "AWS_"))]
+        assert "NoNewPrivs:\t1" in Path(f"/proc/{reader.pid}/status").read_text()
+        assert reader.nice() == 5
+
+
+def test_readers_end_with_the_service_however_it_ends(shop: Shop) -> None:
+    before = shop.readers()
+    shop.api.kill()
+    until(lambda: all(map(ended, before)), "readers end")
+    until(lambda: _answers(shop), "the supervisor has started it again")
+    assert shop.owner.count("acme", "ever(purchase)")["members"] == 3
+
+
+def _answers(shop: Shop) -> bool:
+    try:
+        return bool(shop.owner.health())
+    except ApiError:
+        return False

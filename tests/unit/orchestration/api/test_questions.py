@@ -1,0 +1,131 @@
+"""Questions and operations: who may ask for what, and what the trail keeps."""
+
+from typing import Any
+
+import pytest
+
+from orchestration.api.service import Service
+from orchestration.catalog.operations import Operation
+from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.readers.questions import CountUsers
+from schemas.ids import JobId
+from tests.fakes.asgi import Answer, AsgiClient
+from tests.fakes.tenants import ACME, BETA, CANARY, VIP, World
+
+ANN = "ann@example.com"
+
+
+def post(world: World, client: AsgiClient, path: str, body: Any, caller: str = "acme-analyst") -> Answer:
+    token = world.tokens[caller].text.reveal()
+    return client.send("POST", f"/v1/tenants/acme/{path}", token=token, body=body)
+
+
+def test_members_are_named_only_to_those_who_may_see_users_and_that_is_recorded(
+    world: World, client: AsgiClient
+) -> None:
+    rule = {"rule": "ever(a)"}
+    assert post(world, client, "counts", rule, "acme-viewer").json["users"] is None
+    assert world.stores.audit.search() == []
+    refused = post(world, client, "counts", {**rule, "users": 5}, "acme-viewer")
+    assert (refused.status, refused.json["code"]) == (403, "FORBIDDEN")
+    assert post(world, client, "counts", {**rule, "users": 5}).json["users"] == ["plain"]
+    assert [(e.action, e.error, e.arguments["users"]) for e in world.stores.audit.search() if not e.error] == [
+        ("counts", None, 5)
+    ]
+
+
+def test_the_trail_keeps_who_looked_for_a_user_but_not_the_user(world: World, client: AsgiClient) -> None:
+    assert post(world, client, "user-lookups", {"user": ANN}).status == 200
+    assert post(world, client, "segments/buyers/explanations", {"user": ANN}).status == 200
+    first, second = world.stores.audit.search()
+    assert first.arguments["user_sha256"] == second.arguments["user_sha256"]
+    assert ANN not in str((first, second))
+
+
+def test_a_query_reads_only_tenants_in_which_the_caller_may_run_it(world: World, client: AsgiClient) -> None:
+    assert post(world, client, "queries", {"sql": f"FROM {VIP}"}).json["rows"] == [["plain"]]
+    assert post(world, client, "queries", {"sql": f"FROM acme.{VIP}"}).json["rows"] == [["plain"]]
+    foreign = [post(world, client, "queries", {"sql": f"FROM {tenant}.{VIP}"}).json for tenant in (BETA, "gone")]
+    assert [one["code"] for one in foreign] == ["UNKNOWN_TENANT", "UNKNOWN_TENANT"]
+    assert foreign[0]["detail"].replace(BETA, "gone") == foreign[1]["detail"]
+    everywhere = post(world, client, "queries", {"sql": f"FROM {BETA}.{VIP}"}, "deployment-admin")
+    assert everywhere.json["rows"] == [[CANARY]]
+    # with a right in beta, but not to see users
+    world.stores.principals.replace_grants(
+        BETA, {world.principals["acme-analyst"]: ["viewer"]}, now_ms=1, check=lambda *_: None
+    )
+    token = world.add_token("acme-analyst", {(ACME, "analyst"), (BETA, "viewer")}, 2000).text.reveal()
+    answer = client.send("POST", "/v1/tenants/acme/queries", token=token, body={"sql": f"FROM {BETA}.{VIP}"})
+    assert (answer.status, answer.json["code"]) == (403, "FORBIDDEN")
+
+
+def test_the_rule_goes_to_the_readers_with_the_tenant_of_the_path(
+    world: World, client: AsgiClient, service: Service
+) -> None:
+    post(world, client, "counts", {"rule": "in audience vip", "precision": "exact", "timezone": "UTC"})
+    (asked,) = service.stores.readers.asked  # type: ignore[attr-defined]
+    assert asked == CountUsers(tenant=ACME, rule="in audience vip", timezone="UTC", exact=True, users=0, notes=False)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"rule": "a", "revision": -1},
+        {"rule": "a", "revision": 2**60},
+        {"rule": "a", "users": 6},
+        {"rule": "a", "precision": "guess"},
+        {"rule": "a", "editor": ""},
+        {"rule": 5},
+        {},
+        {"rule": "a", "tenant": "beta"},
+    ],
+)
+def test_a_count_that_does_not_fit_is_refused(world: World, client: AsgiClient, body: Any) -> None:
+    answer = post(world, client, "counts", body)
+    assert (answer.status, answer.json["code"]) == (422, "INVALID_REQUEST")
+
+
+def operation(world: World, caller: str, **changes: Any) -> JobId:
+    values: dict[str, Any] = {
+        "operation_id": fresh_id(),
+        "tenant": ACME,
+        "principal_id": world.principals[caller],
+        "kind": "difference",
+        "action": "read_users",
+        "state": "running",
+        "created_at_ms": now_ms(),
+        "alive_until_ms": now_ms() + 60_000,
+    }
+    new = Operation(**{**values, **changes})
+    world.stores.operations.add(new)
+    return new.operation_id
+
+
+def get(world: World, client: AsgiClient, operation_id: str, caller: str = "acme-analyst") -> Answer:
+    return client.get(f"/v1/tenants/acme/operations/{operation_id}", token=world.tokens[caller].text.reveal())
+
+
+def test_an_operation_belongs_to_whoever_began_it(world: World, client: AsgiClient) -> None:
+    own = operation(world, "acme-analyst")
+    assert get(world, client, own).json["state"] == "running"
+    assert get(world, client, own, "acme-admin").json["code"] == "UNKNOWN_OPERATION"
+
+
+def test_a_result_is_not_shown_to_one_who_may_no_longer_ask_for_it(world: World, client: AsgiClient) -> None:
+    own = operation(world, "acme-viewer", state="done", result={"sample": {"added": [ANN]}})
+    answer = get(world, client, own, "acme-viewer")
+    assert (answer.status, answer.json["code"]) == (403, "FORBIDDEN")
+    assert ANN not in answer.body.decode()
+
+
+def test_an_operation_whose_service_has_died_has_failed(world: World, client: AsgiClient) -> None:
+    lost = get(world, client, operation(world, "acme-analyst", alive_until_ms=now_ms() - 1)).json
+    assert (lost["state"], lost["error"]["code"], lost["error"]["kind"]) == ("failed", "OPERATION_LOST", "retriable")
+    done = operation(world, "acme-analyst", alive_until_ms=now_ms() - 1, state="done", result={"added": 1})
+    assert get(world, client, done).json["result"] == {"added": 1}
+
+
+def test_results_are_kept_for_a_day(world: World, client: AsgiClient) -> None:
+    old = operation(world, "acme-analyst", created_at_ms=now_ms() - 25 * 3600 * 1000)
+    world.stores.operations.forget(now_ms() - 24 * 3600 * 1000)
+    assert get(world, client, old).json["code"] == "UNKNOWN_OPERATION"

@@ -1,0 +1,69 @@
+"""A reader outlives what goes wrong with a question, and says no more of it than the asker may know."""
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration.platform.settings import Secret, Settings
+from orchestration.readers import conversation as module
+from orchestration.readers.conversation import Conversation
+from orchestration.readers.frames import frames_of
+from orchestration.readers.interruption import Interrupted
+from orchestration.readers.starting import without_other_secrets
+from schemas.errors import MusterError, RetriableError, UserError
+
+Ask = Callable[[Exception | None], dict[str, Any]]
+
+
+@pytest.fixture
+def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ask]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        made, frames = Conversation(theirs, Settings(home=tmp_path)), frames_of(ours)
+
+        def go(error: Exception | None) -> dict[str, Any]:
+            def answer(*_: object) -> str:
+                if error is not None:
+                    raise error
+                return "fine"
+
+            monkeypatch.setattr(module, "answer_of", answer)
+            made._answer({"number": 1, "question": "ListWorkers", "given": {}})
+            return next(frames)
+
+        yield go
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "kind"),
+    [
+        (UserError("BAD_RULE", "no"), "BAD_RULE", "user"),
+        (RetriableError("LAKE_UNAVAILABLE", "away"), "LAKE_UNAVAILABLE", "retriable"),
+        (MemoryError(), "QUESTION_TOO_BIG", "user"),
+        (ZeroDivisionError("ann@example.com"), "INTERNAL", "fatal"),
+    ],
+)
+def test_an_error_is_an_answer_and_the_next_question_is_answered(
+    ask: Ask, error: Exception, code: str, kind: str
+) -> None:
+    found = MusterError.from_record(ask(error)["error"])
+    assert (found.code, found.kind) == (code, kind)
+    assert "ann@example.com" not in str(found)
+    assert ask(None) == {"answer": "fine"}
+
+
+def test_a_question_that_was_given_up_has_no_error_of_its_own(ask: Ask) -> None:
+    assert ask(Interrupted()) == {"error": None}
+
+
+def test_a_reader_gets_no_secret_that_it_does_not_need(tmp_path: Path) -> None:
+    secrets = {name: Secret(f"secret-{name}") for name in ("smtp_password", "webhook_secret", "metrics_token")}
+    given = without_other_secrets(
+        Settings(home=tmp_path, s3_secret_key=Secret("needed"), catalog_url=Secret("sqlite:///c.db"), **secrets)  # type: ignore[arg-type]
+    ).environment()
+    assert not [value for value in given.values() if value.startswith("secret-")]
+    back = Settings.of_environment(given)
+    assert (back.s3_secret_key.reveal(), back.catalog_url.reveal(), back.home) == ("needed", "sqlite:///c.db", tmp_path)
