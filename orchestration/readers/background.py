@@ -67,6 +67,12 @@ class Background:
             raise
         return new
 
+    @property
+    def pending(self) -> int:
+        """Questions that are being answered, or wait for it."""
+        with self._lock:
+            return len(self._pending)
+
     def close(self) -> None:
         """Start no more; those that run have been given up by `Readers.close`."""
         self._closing.set()

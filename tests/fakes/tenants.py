@@ -42,6 +42,7 @@ from tests.fakes.catalog import migrated, without_fsync
 from tests.fakes.objects import InMemoryObjects
 from tests.fakes.readers import FakeReaders, FakeSql
 from tests.fakes.workflow import InMemoryWorkflow
+from tests.faults.waiting import until
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
@@ -88,8 +89,10 @@ class World:
 
     def reset(self) -> None:
         """Take back all changes. What SQLAlchemy has compiled stays, which a new world must repeat."""
+        until(lambda: not self.stores.background.pending, "no question of an earlier test is being answered")
         self.objects.contents, self.objects.times = dict(_objects().contents), dict(_objects().times)
         self.workflow.forget()
+        cast(FakeReaders, self.stores.readers).asked.clear()
         file = self.settings.home / "catalog.db"
         log = file.with_name("catalog.db-wal")
         if log.exists() and log.stat().st_size:  # something was written since the file was put there

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from orchestration.access.uploading import GIB, MAX_PARTS, MIB, UNFINISHED_BYTES, part_sizes
+from schemas.errors import UserError
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.tenants import (
     ACME,
