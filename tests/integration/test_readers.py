@@ -177,6 +177,15 @@ def test_a_rule_is_counted_with_its_parts_and_names_that_nobody_has(shop: Shop) 
     )
 
 
+def test_the_largest_rule_is_counted_and_deep_json_is_refused(shop: Shop) -> None:
+    rule = " or ".join(f"count(purchase where amount >= {n}, 30d) >= 1" for n in range(500))
+    found = shop.owner.count("acme", rule)
+    assert (found["members"], [one["members"] for one in found["groups"][0]["conditions"][119:122]]) == (1, [1, 1, 0])
+    deep = '{"all": ' + "[" * 50_000 + "]" * 50_000 + "}"
+    assert refused(shop.owner.count, "acme", deep) == "BAD_RULE"
+    assert refused(shop.owner.count, "acme", "ever(" + "(" * 50_000) == "BAD_RULE"
+
+
 def test_queries_have_columns_with_types_and_end_at_their_limits(shop: Shop) -> None:
     found = shop.owner.query("acme", "select user_id, age from audience('vip') order by 1")
     assert found == {
@@ -208,8 +217,10 @@ def test_what_is_known_of_a_user(shop: Shop) -> None:
     assert {e["properties"]["amount"] for e in found["latest"]} == {120.0, 80.0}
     explained = shop.owner.explain("acme", "buyers", "ann")
     assert (explained["member"], [group["true"] for group in explained["groups"]]) == (True, [True, True])
-    assert refused(shop.owner.user, "acme", "zoe") == "UNKNOWN_USER"
-    assert refused(shop.owner.explain, "acme", "buyers", "zoe") == "UNKNOWN_USER"
+    for stranger in ("zoe", "a\0b", "\u202eann", "/" * 191, "__proto__", "ann' OR 1=1 --"):
+        assert refused(shop.owner.user, "acme", stranger) == "UNKNOWN_USER"
+        assert refused(shop.owner.explain, "acme", "buyers", stranger) == "UNKNOWN_USER"
+    assert refused(shop.owner.user, "acme", "\ud800") == "INVALID_REQUEST"
 
 
 def test_names_are_those_of_the_tenant(shop: Shop) -> None:
