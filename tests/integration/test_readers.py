@@ -294,6 +294,11 @@ def test_two_versions_are_compared_by_an_operation_of_whoever_began_it(shop: Sho
     assert (wrong["state"], wrong["error"]["code"]) == ("failed", "NO_SUCH_VERSION")
 
 
+def test_a_segment_that_workers_do_not_know_cannot_be_checked_yet(shop: Shop) -> None:
+    found = finished(shop, shop.owner.begin_segment_check("acme", "buyers", timeout_s=1))
+    assert (found["state"], found["error"]["code"]) == ("failed", "SEGMENT_NOT_READY")
+
+
 def test_versions_are_changed_by_processes_of_their_own(shop: Shop) -> None:
     readers, spare = readers_of(shop.settings), AudienceName("spare")
     publish(shop.context, ACME, spare, [{"user_id": "ann", "age": 1}, {"user_id": "bob", "age": 2}])
