@@ -133,10 +133,8 @@ class Shop:
 
 
 def ended(process: psutil.Process) -> bool:
-    try:
-        return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+    """Whether a process was waited for. One with threads can be a zombie and still end."""
+    return not process.is_running()
 
 
 def command(process: psutil.Process) -> list[str]:
@@ -421,7 +419,7 @@ def frozen_store(shop: Shop) -> Iterator[None]:
 
 
 def test_while_the_object_store_hangs_only_its_questions_wait_and_can_be_given_up(shop: Shop) -> None:
-    until(lambda: len(shop.readers()) == 2, "both readers run")
+    until(lambda: _counts(shop), "a reader runs")
     with frozen_store(shop), running(shop, lambda own: hanging(own, 1)) as first:
         until(lambda: busy(shop), "the question is asked")
         assert shop.owner.health()["status"] == "ok"
@@ -464,7 +462,7 @@ def _counts(shop: Shop) -> bool:
 
 
 def test_a_reader_that_dies_costs_nothing_while_idle_and_is_replaced(shop: Shop) -> None:
-    until(lambda: len(shop.readers()) == 2, "both readers run")
+    shop.owner.count("acme", "ever(purchase)")
     before = shop.readers()
     for reader in before:
         reader.kill()
@@ -508,6 +506,8 @@ def test_readers_hold_no_secret_that_they_do_not_need_and_may_start_no_program(s
         assert not [name for name in environment if name.startswith(("MUSTER_", "AWS_"))]
         assert "NoNewPrivs:\t1" in Path(f"/proc/{reader.pid}/status").read_text()
         assert reader.nice() == 5
+    loaded = Path(f"/proc/{shop.api.pid}/maps").read_text()
+    assert not [name for name in ("duckdb", "pyarrow", "numpy", "rdkafka", "llvmlite") if name in loaded]
 
 
 def test_readers_end_with_the_service_however_it_ends(shop: Shop) -> None:
