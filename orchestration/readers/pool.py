@@ -93,8 +93,8 @@ class Readers:
                 yield Held(reader, cancellation)
             finally:
                 if reader is not None and not reader.usable:
-                    _log.warning("a reader has ended; another one replaces it")
                     self._end(reader)
+                    _log.warning("a reader has ended with code %d; another one replaces it", reader.exit_code)
                     self._give_back(None)
                     self.prepare()
                 else:

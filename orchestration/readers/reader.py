@@ -43,6 +43,11 @@ class Reader:
         """True if it can answer another question."""
         return not self._lost and self._process.alive
 
+    @property
+    def exit_code(self) -> int:
+        """Exit code, negative for a signal; after `close`."""
+        return self._process.exit_code
+
     def ask(self, question: Question, cancellation: Cancellation) -> Any:
         """The answer, as plain JSON data.
 
@@ -92,6 +97,8 @@ class Reader:
             except RetriableError as exc:
                 self._process.wait()
                 code = self._process.exit_code
+                if code < 0:  # by a signal: the next one may live
+                    raise
                 raise FatalError("READER_FAILED", f"a reader cannot start: exit code {code}", exit_code=code) from exc
 
     def _receive(self, timeout_s: float, cancellation: Cancellation | None) -> list[Frame]:

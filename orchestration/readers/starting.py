@@ -70,7 +70,11 @@ def start_reader(settings: Settings, forks: Forks, *, resident: bool) -> Reader:
         raise died() from exc
     given = {"settings": without_other_secrets(settings).environment(), "resident": resident}
     reader = Reader(process)
-    reader.send(encode(given))
+    try:
+        reader.send(encode(given))
+    except BaseException:
+        reader.close()
+        raise
     return reader
 
 

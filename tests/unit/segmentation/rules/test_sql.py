@@ -8,7 +8,7 @@ from schemas.errors import UserError
 from segmentation.expressions.lexer import string
 from segmentation.rules.nodes import Count, Events, Group, Rule
 from segmentation.rules.parser import parse_rule
-from segmentation.rules.sql import Relations, count_sql, explain_sql, members_sql
+from segmentation.rules.sql import Relations, breakdown_sql, count_sql, explain_sql, members_sql
 from tests.unit.segmentation.expressions.injections import INJECTIONS
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -238,3 +238,12 @@ def test_a_rule_of_as_many_conditions_as_there_may_be_is_answered(tenant: duckdb
     every = Rule(groups=tuple(Group(conditions=(condition,)) for condition in counts))
     assert found(tenant, every) == ["cid"]
     assert found(tenant, Rule(groups=(Group(conditions=tuple(counts)),))) == ["ann", "bob", "cid"]
+
+
+def test_a_condition_counts_users_whom_the_rest_of_the_rule_leaves_out(tenant: duckdb.DuckDBPyConnection) -> None:
+    """The rule alone needs only users with events; its condition on age does not."""
+    happened(tenant, "ann", "buy", NOON)
+    tenant.execute("INSERT INTO profiles (user_id, numbers) VALUES ('ann', MAP {'age': 30}), ('bob', MAP {'age': 40})")
+    rule = parse_rule("count(buy, 3d) >= 1 and age >= 18")
+    sql, parameters = breakdown_sql(rule, Relations(known_users=None), NOON, 5)
+    assert tenant.execute(sql, parameters).fetchall() == [(1, 1, 2, 1, 2, ["ann"])]
