@@ -99,38 +99,6 @@ class CompareVersions(Question):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RollBack(Question):
-    """Publish the members of an earlier version again. A change: ask it alone, and never give it up."""
-
-    limit_s: ClassVar[float] = OPERATION_S
-    tenant: TenantName
-    audience: AudienceName
-    to: Version
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compact(Question):
-    """Publish the current members in files of about so many bytes. A change, as `RollBack`."""
-
-    limit_s: ClassVar[float] = OPERATION_S
-    tenant: TenantName
-    audience: AudienceName
-    target_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expire(Question):
-    """Expire old versions: by the audience's retention, or by these numbers. A change, as `RollBack`."""
-
-    limit_s: ClassVar[float] = OPERATION_S
-    tenant: TenantName
-    audience: AudienceName
-    versions: int | None
-    days: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckSegment(Question):
     """Members that the workers have, and members by the rule. `timeout_s`: for workers and archive."""
 

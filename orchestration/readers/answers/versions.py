@@ -1,11 +1,10 @@
-"""Versions of an audience: differences, and the changes that commit to the lake."""
+"""Differences between versions of an audience."""
 
 from typing import Any, Final
 
 from connectors.sinks.comparing import compare
-from orchestration.operations import audiences as operations
 from orchestration.operations.exports import pinned
-from orchestration.readers.questions import Compact, CompareVersions, Expire, RollBack
+from orchestration.readers.questions import CompareVersions
 from orchestration.readers.reading import Reading
 
 
@@ -29,30 +28,4 @@ def compare_versions(reading: Reading, asked: CompareVersions) -> dict[str, Any]
     }
 
 
-def roll_back(reading: Reading, asked: RollBack) -> dict[str, Any]:
-    """The new version. Raises `UserError` NO_SUCH_VERSION, `RetriableError` VERSION_MOVED."""
-    context = reading.context
-    audience = context.audiences.get(asked.tenant, asked.audience)
-    done = operations.rollback(context.versions, audience, asked.to, asked.reason)
-    return {"version": done.version, "snapshot_id": done.snapshot_id, "members": done.members}
-
-
-def compact(reading: Reading, asked: Compact) -> dict[str, Any]:
-    """The new version. Raises `UserError` NOTHING_PUBLISHED, `RetriableError`."""
-    context = reading.context
-    audience = context.audiences.get(asked.tenant, asked.audience)
-    done = operations.compact(context.versions, audience, asked.target_bytes)
-    return {"version": done.version, "members": done.members}
-
-
-def expire(reading: Reading, asked: Expire) -> dict[str, Any]:
-    """What has been expired. Raises `UserError` BAD_RETENTION."""
-    context = reading.context
-    audience = context.audiences.get(asked.tenant, asked.audience)
-    done = operations.expire(
-        context.audiences, context.jobs, context.versions, audience, versions=asked.versions, days=asked.days
-    )
-    return {"versions": list(done.versions), "files": done.files, "bytes": done.bytes}
-
-
-ANSWERS: Final = {CompareVersions: compare_versions, RollBack: roll_back, Compact: compact, Expire: expire}
+ANSWERS: Final = {CompareVersions: compare_versions}
