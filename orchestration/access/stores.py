@@ -61,6 +61,10 @@ class Stores:
         """Raises `RetriableError` CATALOG_UNAVAILABLE if the catalog does not answer."""
         self.audiences.tenant_page(limit=1)
 
+    def version(self) -> object:
+        """As `Database.version`."""
+        return self.database.version()
+
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """The stores of a deployment. Nothing is connected before the first use."""

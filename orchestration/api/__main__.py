@@ -40,11 +40,11 @@ def run(settings: Settings) -> None:
     if settings.engine_url:  # not at AWS, where nobody can read a file of the task
         _log.info("the owner token is in %s", ensure_owner_token(stores, settings.home))
     service = Service(stores=stores, hosts=hosts_of(settings))
-    serve_metrics(settings, "api", settings.metrics_port + METRICS_OFFSET, service.counts.samples)
+    serve_metrics(settings, "api", settings.metrics_port + METRICS_OFFSET, service.samples)
     try:
-        server(settings, application(service)).run()
+        server(settings, application(service), stopping=service.streams.stop).run()
     finally:
-        service.calls.close()
+        service.close()
         stores.database.close()
         forget_metrics(settings, "api")
 

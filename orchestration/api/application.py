@@ -12,7 +12,16 @@ from starlette.responses import Response
 from orchestration.api.answers import json_answer, problem_answer
 from orchestration.api.document import document, parameters_of
 from orchestration.api.door import Door
-from orchestration.api.routes import administration, audiences, deployment, jobs, recipients, schedules, segments
+from orchestration.api.routes import (
+    administration,
+    audiences,
+    deployment,
+    events,
+    jobs,
+    recipients,
+    schedules,
+    segments,
+)
 from orchestration.api.service import Service
 from schemas.errors import FatalError, MusterError, UserError
 
@@ -39,7 +48,7 @@ def routes() -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     everything = APIRouter(prefix=BASE, dependencies=[Depends(_known_parameters)])
-    for module in (jobs, audiences, segments, schedules, recipients, administration, deployment):
+    for module in (jobs, audiences, segments, schedules, recipients, administration, events, deployment):
         everything.include_router(module.router)
     app.include_router(everything)
     found = document(app)

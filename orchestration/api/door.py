@@ -45,12 +45,12 @@ class Door:
             await self._app(scope, receive, send)
         if scope["type"] != "http":
             return
-        request_id, began, status = fresh_id(), time.perf_counter(), 0
+        request_id, began, status, seconds = fresh_id(), time.perf_counter(), 0, 0.0
 
         async def answer(message: Message) -> None:
-            nonlocal status
+            nonlocal status, seconds
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, seconds = message["status"], time.perf_counter() - began
                 own = [*SAFE_HEADERS, (b"x-request-id", request_id.encode())]
                 message = {**message, "headers": [*message["headers"], *own]}
             await send(message)
@@ -59,7 +59,9 @@ class Door:
         try:
             self._check_host(scope)
             if scope["path"] not in PUBLIC:
-                scope["state"]["caller"] = await self._service.caller(_token(scope), request_id)
+                token = _token(scope)
+                scope["state"]["identify"] = lambda: self._service.identify(token, request_id)
+                scope["state"]["caller"] = await self._service.caller(token, request_id)
             body = await self._body(scope, receive)
             await self._app(scope, _replay(body, receive), answer)
         except MusterError as exc:
@@ -70,7 +72,7 @@ class Door:
                 error = FatalError("INTERNAL", "a bug in Muster")
                 await problem_answer(error, request_id)(scope, receive, answer)
         finally:
-            self._account(scope, status, time.perf_counter() - began)
+            self._account(scope, status, seconds)
 
     def _account(self, scope: Scope, status: int, seconds: float) -> None:
         operation = getattr(scope.get("route"), "name", "none")

@@ -38,10 +38,12 @@ def operation(
     *problems: str,
     status: int = 200,
     headers: Iterable[str] = (),
+    response_class: type[Response] = Response,
 ) -> dict[str, Any]:
     """Arguments for a route whose handler calls `method` of a view; None for a public one.
 
-    `problems`: codes besides those of all operations. `headers`: of the answer.
+    `problems`: codes besides those of all operations. `headers`: of the answer. `response_class`: of a
+    stream, whose events have the form `answer`.
     """
     codes = [*OF_ALL, *OF_CALLS, *problems]
     extra: dict[str, Any] = {"x-action": PUBLIC, "security": []}
@@ -60,7 +62,7 @@ def operation(
     return {
         "responses": responses,
         "status_code": status,
-        "response_class": Response,
+        "response_class": response_class,
         "response_model": None,
         "openapi_extra": {**extra, "x-problems": sorted(set(codes))},
     }

@@ -1,6 +1,6 @@
 """What the handlers of one service share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -13,8 +13,10 @@ from orchestration.access.views.tenant import TenantView
 from orchestration.api.budget import Budget
 from orchestration.api.calls import Calls
 from orchestration.api.request_counts import RequestCounts
+from orchestration.api.streams.watcher import Pace, Watcher
 from orchestration.platform.clock import now_ms
 from schemas.ids import JobId
+from schemas.metrics import Sample
 
 ValueT = TypeVar("ValueT")
 ViewT = TypeVar("ViewT", bound=TenantView)
@@ -29,13 +31,32 @@ class Service:
     calls: Calls = field(default_factory=Calls)
     budget: Budget = field(default_factory=Budget)
     counts: RequestCounts = field(default_factory=RequestCounts)
+    pace: Pace = field(default_factory=Pace)
+    streams: Watcher = field(init=False)
+
+    def __post_init__(self) -> None:
+        """There is one watcher for all streams."""
+        object.__setattr__(self, "streams", Watcher(self.stores, self.pace))
 
     async def caller(self, token: str, request_id: JobId) -> Caller:
-        """Who sends a token. Raises as `authenticate`, and TOO_MANY_REQUESTS."""
-        tokens = self.stores.tokens
-        caller = await self.calls.run(lambda: authenticate(tokens, token, request_id=request_id, now_ms=now_ms()))
+        """Who sends a request with a token. Raises as `identify`, and TOO_MANY_REQUESTS."""
+        caller = await self.identify(token, request_id)
         self.budget.spend(caller.principal.principal_id)
         return caller
+
+    async def identify(self, token: str, request_id: JobId) -> Caller:
+        """The owner of a token, with the rights of this moment. Raises as `authenticate`."""
+        tokens = self.stores.tokens
+        return await self.calls.run(lambda: authenticate(tokens, token, request_id=request_id, now_ms=now_ms()))
+
+    def close(self) -> None:
+        """Read nothing more from the catalog."""
+        self.calls.close()
+        self.streams.close()
+
+    def samples(self) -> Iterable[Sample]:
+        """Current values of all metrics."""
+        return (*self.counts.samples(), *self.streams.samples())
 
 
 def service_of(request: Request) -> Service:

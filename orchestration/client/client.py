@@ -6,7 +6,8 @@ from typing import Any, Self, cast
 
 from orchestration.client.access import Access
 from orchestration.client.calls import Calls
-from orchestration.client.records import Grants, MadeToken, Me, Principal, Record, Roles, Tenant, Token
+from orchestration.client.events import follow
+from orchestration.client.records import Event, Grants, MadeToken, Me, Principal, Record, Roles, Tenant, Token
 from orchestration.client.transport import HttpTransport, Transport
 
 
@@ -55,6 +56,15 @@ class Client:
     def rejects(self, tenant: str, job: str) -> Record:
         """How many rows of a job were rejected, by code."""
         return self._get("/tenants/{}/jobs/{}/rejects", tenant, job)
+
+    def events(self, tenant: str, *, kind: Sequence[str] = (), job: str | None = None) -> Iterator[Event]:
+        """The present state of everything in a tenant, or of one job, and then what changes.
+
+        Does not end: it connects again when the connection is lost, and says so (see `Event`). Raises `ApiError` if the
+        first connection fails, or the token is no longer valid.
+        """
+        query = {"kind": list(kind), "job": job}
+        return follow(lambda: self._calls.stream("/tenants/{}/events", tenant, query=query))
 
     # Audiences, segments, schedules
 

@@ -70,5 +70,19 @@ class Tenant(TypedDict):
     actions: list[str]
 
 
+class Event(TypedDict):
+    """One event of a stream.
+
+    `kind` job, audience, segment, schedule: `value` is the whole present state of the thing `id`; None if it is gone.
+    `ready`: everything that there is has come since the connection was made; what has not is gone. `lost`: the
+    connection is; nothing after `as_of` is known until the next `ready`.
+    """
+
+    kind: str
+    id: str | None
+    value: Record | None
+    as_of: str | None
+
+
 Roles = Mapping[str, Sequence[str]]
 """Roles by principal, or by tenant."""

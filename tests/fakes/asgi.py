@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -51,8 +51,12 @@ class AsgiClient:
         headers: Mapping[str, str] | None = None,
         host: str | None = "127.0.0.1:18480",
         cut_off: bool = False,
+        until: Callable[[bytes], bool] | None = None,
     ) -> Answer:
-        """One request. `body` is sent as JSON; `raw` are the chunks of any other body, which may be `cut_off`."""
+        """One request. `body` is sent as JSON; `raw` are the chunks of any other body, which may be `cut_off`.
+
+        The client leaves once `until` is true of what it has received: streams do not end by themselves.
+        """
         chunks = [b"" if body is None else json.dumps(body).encode()] if raw is None else list(raw)
         pairs = [("host", host)] if host is not None else []
         if token is not None:
@@ -73,10 +77,13 @@ class AsgiClient:
             "client": ("127.0.0.1", 1),
             "root_path": "",
         }
-        return self._runner.run(self._send(scope, chunks, cut_off=cut_off))
+        return self._runner.run(self._send(scope, chunks, cut_off=cut_off, until=until))
 
-    async def _send(self, scope: dict[str, Any], chunks: list[bytes], *, cut_off: bool) -> Answer:
+    async def _send(
+        self, scope: dict[str, Any], chunks: list[bytes], *, cut_off: bool, until: Callable[[bytes], bool] | None
+    ) -> Answer:
         sent: list[Message] = []
+        leaves = asyncio.Event()
 
         async def receive() -> Message:
             if chunks:
@@ -84,11 +91,13 @@ class AsgiClient:
                 return {"type": "http.request", "body": chunk, "more_body": bool(chunks) or cut_off}
             if cut_off:
                 return {"type": "http.disconnect"}
-            await asyncio.Event().wait()  # the client stays and sends nothing more
-            raise AssertionError
+            await leaves.wait()  # the client stays and sends nothing more
+            return {"type": "http.disconnect"}
 
         async def send(message: Message) -> None:
             sent.append(message)
+            if until is not None and until(b"".join(message.get("body", b"") for message in sent)):
+                leaves.set()
 
         await self._app(scope, receive, send)
         start = sent[0]

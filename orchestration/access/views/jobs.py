@@ -3,15 +3,14 @@
 from collections.abc import Collection
 
 from orchestration.access.guard import Note, reads, recorded
+from orchestration.access.job_details import job_detail
 from orchestration.access.pages import Page, Record, page_of
 from orchestration.access.policy import Action
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.job_rows import unknown_job
 from orchestration.catalog.records import Export, Job
-from orchestration.operations.follow import ExportView
-from orchestration.operations.job_records import any_record, export_view_record, view_record
+from orchestration.operations.job_records import any_record
 from orchestration.operations.job_search import KINDS, JobKind
-from orchestration.platform.clock import now_ms
 from schemas.errors import UserError
 from schemas.ids import (
     JobId,
@@ -49,15 +48,7 @@ class JobsView(TenantView):
 
         Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB.
         """
-        wanted = job_id(id_)
-        view = self._stores.job_progress.any_view(wanted, now_ms(), tenant=self._name)
-        if view is None:
-            raise unknown_job(wanted)
-        if isinstance(view, ExportView):
-            return export_view_record(view, self._stores.exports.history(view.export.job_id))
-        found = view.job.job_id
-        history, attempts = self._stores.jobs.history(found), self._stores.jobs.attempt_reports(found)
-        return {**view_record(view, history, attempts), "duplicate_of": view.duplicate_of}
+        return job_detail(self._stores, self._name, job_id(id_))
 
     @reads(Action.READ_JOBS)
     def receipt(self, id_: str) -> Record:

@@ -27,7 +27,7 @@ def opened(folder: Path) -> Iterator[tuple[World, AsgiClient]]:
     client = AsgiClient(application(service))
     yield made, client
     client.close()
-    service.calls.close()
+    service.close()
     made.stores.database.close()
 
 
@@ -42,7 +42,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 def service(world: World) -> Iterator[Service]:
     made = Service(stores=world.stores, hosts=frozenset({"127.0.0.1", "muster.example"}), budget=Budget(burst=10**6))
     yield made
-    made.calls.close()
+    made.close()
 
 
 @pytest.fixture

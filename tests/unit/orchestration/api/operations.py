@@ -77,12 +77,16 @@ def _seen(call: Call, scope: str) -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """`values`: of the path. `foreign`: values that only beta has, for operations on one thing."""
+    """`values`: of the path. `foreign`: values that only beta has, for operations on one thing.
+
+    `until`: when the caller leaves a stream.
+    """
 
     values: Mapping[str, Callable[[Call], str]] = field(default_factory=dict)
     body: Callable[[Call], Any] = lambda _: None
     headers: Callable[[Call], Mapping[str, str]] = lambda _: {}
     foreign: Mapping[str, Callable[[World], str]] = field(default_factory=dict)
+    until: Callable[[bytes], bool] | None = None
 
 
 JOBS: Final = Row(values={"job": _job}, foreign={"job": lambda _: id_of("beta", JOB)})
@@ -128,6 +132,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "create_token": Row(body=lambda _: {"name": "new", "roles": ["viewer"]}),
     "revoke_token": TOKEN,
     "list_audit": Row(),
+    "stream_events": Row(until=lambda received: b"event: ready" in received),
 }
 
 
@@ -156,5 +161,10 @@ def send(
         path = path.replace("{" + name + "}", (values or {}).get(name) or value(call))
     known = call.tenant in call.world.stores.audiences.tenants()
     return client.send(
-        operation.method, path, token=token, body=row.body(call), headers=row.headers(call) if known else {}
+        operation.method,
+        path,
+        token=token,
+        body=row.body(call),
+        headers=row.headers(call) if known else {},
+        until=row.until,
     )

@@ -3,7 +3,9 @@
 import ast
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -14,7 +16,8 @@ from orchestration import client as package
 from orchestration.client.access import Access
 from orchestration.client.client import Client
 from orchestration.client.errors import ApiError
-from orchestration.client.transport import Answer
+from orchestration.client.events import PAUSES_S, follow
+from orchestration.client.transport import Answer, Stream
 from tests.fakes.asgi import AsgiClient
 from tests.fakes.tenants import ACME, EXPORT, FAILED_JOB, JOB, World, id_of
 from tests.unit.orchestration.api.operations import DOCUMENT, OPERATIONS
@@ -41,6 +44,15 @@ class InProcess:
         )
         return answer.status, answer.headers, answer.body
 
+    @contextmanager
+    def stream(self, target: str, headers: Mapping[str, str]) -> Iterator[Stream]:
+        parts = urlsplit(target)
+        self.sent.append(("GET", parts.path))
+        answer = self._asgi.get(
+            parts.path, query=parse_qs(parts.query), headers=headers, until=lambda received: b"ready" in received
+        )
+        yield answer.status, answer.headers, iter(answer.body.splitlines(keepends=True))
+
     def close(self) -> None:
         pass
 
@@ -63,6 +75,7 @@ def test_every_operation_has_a_method(world: World, transport: InProcess) -> Non
         *own.tenants(),
         *own.jobs(ACME),
         own.job(ACME, job),
+        next(own.events(ACME)),
         own.receipt(ACME, job),
         own.rejects(ACME, job),
         *own.audiences(ACME),
@@ -119,6 +132,57 @@ def test_a_list_is_fetched_page_by_page_as_it_is_read(
     assert [job["export"] for job in muster(world, transport).jobs(ACME, kind=["export"])] == [id_of(ACME, EXPORT)]
 
 
+def test_events_are_the_present_states_and_then_that_everything_has_come(world: World, transport: InProcess) -> None:
+    events = muster(world, transport).events(ACME)
+    found = list(takewhile(lambda event: event["kind"] != "ready", events))
+    shown = {
+        (event["kind"], event["value"] and (event["value"].get("job") or event["value"].get("export")))
+        for event in found
+    }
+    assert {kind for kind, _ in shown} == {"job", "audience", "segment", "schedule"}
+    assert {("job", id_of(ACME, JOB)), ("job", id_of(ACME, FAILED_JOB)), ("job", id_of(ACME, EXPORT))} <= shown
+    lost = next(events)
+    assert lost["kind"] == "lost"
+    assert lost["as_of"] is not None
+
+
+def test_a_stream_that_is_lost_is_taken_up_again_until_the_token_is_refused(world: World, transport: InProcess) -> None:
+    client, pauses = muster(world, transport), list[float]()
+    events = follow(
+        lambda: client._calls.stream("/tenants/{}/events", ACME, query={"kind": "audience"}), sleep=pauses.append
+    )
+    kinds = [next(events)["kind"] for _ in range(6)]
+    assert kinds == ["audience", "ready", "lost"] * 2
+    world.stores.tokens.revoke(world.tokens["acme-admin"].token_id, now_ms=1)
+    with pytest.raises(ApiError) as refused:
+        next(events)
+    assert refused.value.code == "TOKEN_REVOKED"
+    assert pauses == [PAUSES_S[0]] * 2
+
+
+def test_a_stream_without_a_connection_waits_longer_and_longer_and_says_once_that_it_is_lost() -> None:
+    attempts, pauses = list[int](), list[float]()
+
+    @contextmanager
+    def connect() -> Iterator[Iterator[bytes]]:
+        attempts.append(1)
+        if len(attempts) in {2, 3, 4, 5, 6}:
+            raise ApiError("API_UNREACHABLE", "down", kind="retriable")
+        yield iter([b"event: ready\n", b'data: {"as_of": "now"}\n', b"\n"])
+
+    events = follow(connect, sleep=pauses.append)
+    assert [next(events)["kind"] for _ in range(4)] == ["ready", "lost", "ready", "lost"]
+    assert pauses == [0.5, 2.0, 5.0, 10.0, 10.0, 10.0]
+
+
+def test_a_first_connection_that_fails_is_an_error() -> None:
+    def connect() -> AbstractContextManager[Iterator[bytes]]:
+        raise ApiError("API_UNREACHABLE", "down", kind="retriable")
+
+    with pytest.raises(ApiError):
+        next(follow(connect))
+
+
 @pytest.mark.parametrize("name", ["../../beta/jobs", "a/b", "a?b", "a#b", "a b", "ä"])
 def test_a_name_stays_one_part_of_the_path(world: World, transport: InProcess, name: str) -> None:
     with pytest.raises(ApiError):
@@ -151,6 +215,9 @@ def test_what_is_no_answer_of_muster_is_said_to_be_none(status: int, content_typ
     class Other:
         def send(self, *_: Any) -> Answer:
             return status, {"content-type": content_type}, body
+
+        def stream(self, *_: Any) -> Any:
+            raise NotImplementedError
 
         def close(self) -> None:
             pass
