@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Final
 
-from orchestration.access.policy import Rights
+from orchestration.access.policy import Rights, Role, Scope
 from orchestration.access.tokens import Token
-from orchestration.catalog.access_records import ApiToken, Principal
+from orchestration.catalog.access_records import ApiToken, Principal, Session
 from orchestration.catalog.api_tokens import TokenStore
 from schemas.errors import UserError
 from schemas.ids import JobId
@@ -16,12 +16,20 @@ _NOBODY: Final = "0" * 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """The principal of one request, with the rights of its token at this moment."""
+    """The principal of one request, with the rights of its token or session at this moment."""
 
     principal: Principal
-    token: ApiToken
     rights: Rights
     request_id: JobId
+    token: ApiToken | None = None
+    session: Session | None = None
+
+    @property
+    def cap(self) -> tuple[tuple[Scope, Role], ...] | None:
+        """What the token or session is limited to. None: it is not limited."""
+        if self.token is not None:
+            return self.token.cap
+        return None if self.session is None else self.session.cap
 
 
 def authenticate(tokens: TokenStore, text: str, *, request_id: JobId, now_ms: int) -> Caller:

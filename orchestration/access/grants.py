@@ -103,6 +103,7 @@ def token_record(token: ApiToken, scopes: Collection[Scope] | None = None) -> Re
         "created_at": iso(token.created_at_ms),
         "expires_at": iso(token.expires_at_ms),
         "revoked_at": None if token.revoked_at_ms is None else iso(token.revoked_at_ms),
+        "used_at": None if token.used_at_ms is None else iso(token.used_at_ms),
     }
 
 

@@ -74,4 +74,4 @@ def _is_fresh(stores: Stores, file: Path) -> bool:
         )
     except (OSError, UnicodeDecodeError, UserError):
         return False
-    return caller.token.expires_at_ms - at_ms > DEFAULT_DAYS * DAY_MS // 2
+    return caller.token is not None and caller.token.expires_at_ms - at_ms > DEFAULT_DAYS * DAY_MS // 2

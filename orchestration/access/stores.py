@@ -10,10 +10,12 @@ from orchestration.catalog.audit import AuditTrail
 from orchestration.catalog.engine import Database
 from orchestration.catalog.exports import ExportStore
 from orchestration.catalog.jobs import JobStore
+from orchestration.catalog.one_time_codes import OneTimeCodes
 from orchestration.catalog.principals import PrincipalStore
 from orchestration.catalog.progress import ProgressStore
 from orchestration.catalog.schedules import ScheduleStore
 from orchestration.catalog.segment_queries import SegmentQueries
+from orchestration.catalog.sessions import SessionStore
 from orchestration.notifications.recipients import RecipientStore
 from orchestration.operations.follow import JobProgress
 from orchestration.operations.job_search import AllJobs
@@ -54,6 +56,8 @@ class Stores:
     schedules: ScheduleStore
     segments: SegmentQueries
     tokens: TokenStore
+    sessions: SessionStore
+    codes: OneTimeCodes
     histories: VersionHistories
     partitions: int
 
@@ -84,6 +88,8 @@ class Stores:
             schedules=ScheduleStore(database),
             segments=SegmentQueries(database),
             tokens=TokenStore(database),
+            sessions=SessionStore(database),
+            codes=OneTimeCodes(database),
             histories=VersionHistories(
                 database=database, bucket=settings.lake_bucket, objects=lambda: _objects(settings)
             ),

@@ -9,6 +9,7 @@ from orchestration.access.stores import Stores
 from orchestration.api.application import application
 from orchestration.api.server import hosts_of, server
 from orchestration.api.service import Service
+from orchestration.api.site import Site
 from orchestration.platform.logs import configure
 from orchestration.platform.metrics import forget_metrics, serve_metrics
 from orchestration.platform.settings import Settings
@@ -39,7 +40,7 @@ def run(settings: Settings) -> None:
     stores = Stores.of(settings)
     if settings.engine_url:  # not at AWS, where nobody can read a file of the task
         _log.info("the owner token is in %s", ensure_owner_token(stores, settings.home))
-    service = Service(stores=stores, hosts=hosts_of(settings))
+    service = Service(stores=stores, hosts=hosts_of(settings), site=Site.of(settings))
     serve_metrics(settings, "api", settings.metrics_port + METRICS_OFFSET, service.samples)
     try:
         server(settings, application(service), stopping=service.streams.stop).run()

@@ -13,11 +13,13 @@ from orchestration.api.answers import json_answer, problem_answer
 from orchestration.api.document import document, parameters_of
 from orchestration.api.door import Door
 from orchestration.api.routes import (
+    account,
     administration,
     audiences,
     deployment,
     events,
     jobs,
+    login,
     recipients,
     schedules,
     segments,
@@ -48,9 +50,10 @@ def routes() -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     everything = APIRouter(prefix=BASE, dependencies=[Depends(_known_parameters)])
-    for module in (jobs, audiences, segments, schedules, recipients, administration, events, deployment):
+    for module in (jobs, audiences, segments, schedules, recipients, administration, events, account, deployment):
         everything.include_router(module.router)
     app.include_router(everything)
+    app.include_router(login.router, include_in_schema=False)
     found = document(app)
     app.state.parameters = parameters_of(found)
     app.add_route(f"{BASE}/openapi.json", lambda _: json_answer(found), include_in_schema=False)

@@ -11,7 +11,7 @@ from orchestration.api.models.common import Problem
 
 STREAM: Final = "text/event-stream"
 DESCRIPTION: Final = """Send a token in `Authorization: Bearer mst_...`. Errors are problems (RFC 9457), and their
-`code` is stable.
+`code` is stable. Browsers send the cookie of a session instead; their changes must come from a page of the service.
 
 A tenant in which you have no role, and everything of another tenant, is answered like what does not exist (404). An
 action that your roles do not allow is FORBIDDEN (403). Lists go on at `next`, as `cursor`, with the same filters.
@@ -29,7 +29,10 @@ def document(app: FastAPI) -> dict[str, Any]:
     schemas["Problem"] = Problem.model_json_schema()
     _describe_streams(found)
     _share_responses(found)
-    found["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "mst_"}}
+    found["components"]["securitySchemes"] = {
+        "token": {"type": "http", "scheme": "bearer", "bearerFormat": "mst_"},
+        "session": {"type": "apiKey", "in": "cookie", "name": "__Host-muster"},
+    }
     return found
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from orchestration.access.guard import action_of
+from orchestration.access.views.account import AccountView
 from orchestration.access.views.deployment import DeploymentView
 from orchestration.api.models.common import Problem
 from orchestration.api.problems import MEDIA_TYPE
@@ -23,11 +24,22 @@ OF_ALL: Final = (
     "INVALID_REQUEST",
     "INTERNAL",
 )
-OF_CALLERS: Final = ("NO_TOKEN", "BAD_TOKEN", "TOKEN_REFUSED", "TOKEN_EXPIRED", "TOKEN_REVOKED", "TOO_MANY_REQUESTS")
+OF_CALLERS: Final = (
+    "NO_TOKEN",
+    "BAD_TOKEN",
+    "TOKEN_REFUSED",
+    "TOKEN_EXPIRED",
+    "TOKEN_REVOKED",
+    "SESSION_ENDED",
+    "CROSS_ORIGIN",
+    "TOO_MANY_REQUESTS",
+)
 OF_CALLS: Final = ("BUSY", "CALL_TIMEOUT", "CATALOG_UNAVAILABLE", "CATALOG_REFUSED")
 PUBLIC: Final = "public"
 """In place of an action: an operation that needs no token."""
 OF_THE_LAKE: Final = ("S3_UNAVAILABLE", "LAKE_UNAVAILABLE", "LAKE_UNREADABLE")
+OF_THE_DEPLOYMENT: Final = frozenset(view.__name__ for view in (AccountView, DeploymentView))
+"""Views that are not of a tenant."""
 OUTAGES: Final = frozenset({*OF_CALLS, "S3_UNAVAILABLE", "LAKE_UNAVAILABLE"})
 FATAL: Final = frozenset({"INTERNAL", "LAKE_UNREADABLE"})
 
@@ -48,9 +60,9 @@ def operation(
     codes = [*OF_ALL, *OF_CALLS, *problems]
     extra: dict[str, Any] = {"x-action": PUBLIC, "security": []}
     if method is not None:
-        in_tenant = not method.__qualname__.startswith(DeploymentView.__name__)
+        in_tenant = method.__qualname__.partition(".")[0] not in OF_THE_DEPLOYMENT
         codes += [*OF_CALLERS, "FORBIDDEN", *(["UNKNOWN_TENANT"] if in_tenant else [])]
-        extra = {"x-action": action_of(method).value, "security": [{"token": []}]}
+        extra = {"x-action": action_of(method).value, "security": [{"token": []}, {"session": []}]}
     described = {name: {"schema": {"type": "string"}} for name in ("X-Request-Id", *headers)}
     responses: dict[int | str, dict[str, Any]] = {status: {"model": answer, "headers": described}}
     by_status: dict[int, list[str]] = defaultdict(list)

@@ -144,5 +144,5 @@ def port_of(settings: Settings) -> int:
 
 def hosts_of(settings: Settings) -> frozenset[str]:
     """Names by which clients may call the service: its own, those of loopback, and those in `api_hosts`."""
-    own = urlsplit(settings.api_url).hostname or ""
-    return LOOPBACK_NAMES | {name.lower() for name in (own, *settings.api_hosts.replace(",", " ").split()) if name}
+    own = [urlsplit(url).hostname or "" for url in (settings.api_url, settings.api_public_url)]
+    return LOOPBACK_NAMES | {name.lower() for name in (*own, *settings.api_hosts.replace(",", " ").split()) if name}

@@ -2,17 +2,21 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from starlette.requests import Request
 
 from orchestration.access.authentication import Caller, authenticate
+from orchestration.access.sessions import authenticate_session
 from orchestration.access.stores import Stores
+from orchestration.access.views.account import AccountView
 from orchestration.access.views.deployment import DeploymentView
 from orchestration.access.views.tenant import TenantView
 from orchestration.api.budget import Budget
 from orchestration.api.calls import Calls
+from orchestration.api.last_use import LastUse
 from orchestration.api.request_counts import RequestCounts
+from orchestration.api.site import Site
 from orchestration.api.streams.watcher import Pace, Watcher
 from orchestration.platform.clock import now_ms
 from schemas.ids import JobId
@@ -20,6 +24,24 @@ from schemas.metrics import Sample
 
 ValueT = TypeVar("ValueT")
 ViewT = TypeVar("ViewT", bound=TenantView)
+LOGINS_PER_MINUTE: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """A token, as it was sent."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cookie:
+    """The cookie of a session, as it was sent."""
+
+    value: str
+
+
+Credential = Bearer | Cookie
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,23 +53,43 @@ class Service:
     calls: Calls = field(default_factory=Calls)
     budget: Budget = field(default_factory=Budget)
     counts: RequestCounts = field(default_factory=RequestCounts)
+    logins: Budget = field(default_factory=lambda: Budget(per_s=LOGINS_PER_MINUTE / 60, burst=LOGINS_PER_MINUTE))
+    site: Site = field(default_factory=Site)
     pace: Pace = field(default_factory=Pace)
     streams: Watcher = field(init=False)
+    last_use: LastUse = field(init=False)
 
     def __post_init__(self) -> None:
-        """There is one watcher for all streams."""
+        """There is one watcher for all streams, and one that notes what is used."""
         object.__setattr__(self, "streams", Watcher(self.stores, self.pace))
+        object.__setattr__(self, "last_use", LastUse(self.stores, self.calls))
 
-    async def caller(self, token: str, request_id: JobId) -> Caller:
-        """Who sends a request with a token. Raises as `identify`, and TOO_MANY_REQUESTS."""
-        caller = await self.identify(token, request_id)
+    async def caller(self, given: Credential, request_id: JobId) -> Caller:
+        """Who sends a request. Raises as `identify`, and TOO_MANY_REQUESTS."""
+        caller = await self.identify(given, request_id)
         self.budget.spend(caller.principal.principal_id)
+        self.last_use.note(caller)
         return caller
 
-    async def identify(self, token: str, request_id: JobId) -> Caller:
-        """The owner of a token, with the rights of this moment. Raises as `authenticate`."""
-        tokens = self.stores.tokens
-        return await self.calls.run(lambda: authenticate(tokens, token, request_id=request_id, now_ms=now_ms()))
+    async def identify(self, given: Credential, request_id: JobId) -> Caller:
+        """The owner of a token or session, with the rights of this moment; it does not count as used.
+
+        Raises as `authenticate` and `authenticate_session`.
+        """
+        stores = self.stores
+        match given:
+            case Bearer(token):
+                return await self.calls.run(
+                    lambda: authenticate(stores.tokens, token, request_id=request_id, now_ms=now_ms())
+                )
+            case Cookie(cookie):
+                return await self.calls.run(
+                    lambda: authenticate_session(stores.sessions, cookie, request_id=request_id, now_ms=now_ms())
+                )
+
+    def count_login(self, request: Request) -> None:
+        """Raises `UserError` TOO_MANY_REQUESTS after too many logins from one address."""
+        self.logins.spend(self.site.address(request.scope))
 
     def close(self) -> None:
         """Read nothing more from the catalog."""
@@ -75,3 +117,9 @@ async def in_deployment(request: Request, call: Callable[[DeploymentView], Value
     """What a call of the caller's view of the deployment returns."""
     service, caller = service_of(request), request.state.caller
     return await service.calls.run(lambda: call(DeploymentView(service.stores, caller)))
+
+
+async def in_account(request: Request, call: Callable[[AccountView], ValueT]) -> ValueT:
+    """What a call of the view of the caller's own account returns."""
+    service, caller = service_of(request), request.state.caller
+    return await service.calls.run(lambda: call(AccountView(service.stores, caller)))

@@ -48,6 +48,7 @@ class ApiToken:
     expires_at_ms: int
     revoked_at_ms: int | None
     cap: tuple[tuple[str, str], ...]
+    used_at_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,5 +56,33 @@ class Credentials:
     """A token, its owner, and the (scope, role)s that the owner has at present."""
 
     token: ApiToken
+    principal: Principal
+    granted: frozenset[tuple[str, str]]
+
+
+SessionKind = Literal["console", "login"]
+"""console: by a code that a token has made; login: by the identity provider."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A session of a browser, without its cookie. `cap`: as of a token; None: it has all rights of its owner."""
+
+    session_id: JobId
+    principal_id: JobId
+    digest: str
+    made_by: SessionKind
+    cap: tuple[tuple[str, str], ...] | None
+    created_at_ms: int
+    seen_at_ms: int
+    expires_at_ms: int
+    revoked_at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionCredentials:
+    """A session, its owner, and the (scope, role)s that the owner has at present."""
+
+    session: Session
     principal: Principal
     granted: frozenset[tuple[str, str]]

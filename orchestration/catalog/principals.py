@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from orchestration.catalog.access_records import HeldRoles, Principal
 from orchestration.catalog.engine import Database
-from orchestration.catalog.tables import grants, principals
+from orchestration.catalog.tables import grants, group_grants, principals
 from schemas.errors import UserError
 from schemas.ids import JobId
 
@@ -33,6 +33,10 @@ class PrincipalStore:
     def named(self, name: str) -> Principal | None:
         """The principal of that name. None if there is none."""
         return next(iter(self._select(principals.c.name == name)), None)
+
+    def find(self, principal_id: JobId) -> Principal | None:
+        """The principal with that id. None if there is none."""
+        return next(iter(self._select(principals.c.principal_id == principal_id)), None)
 
     def page(self, *, after: str = "", limit: int) -> list[Principal]:
         """Principals whose names come after one, by name."""
@@ -83,6 +87,15 @@ class PrincipalStore:
 def principal_from_row(row: Mapping[Any, Any]) -> Principal:
     """A row of `principals`."""
     return Principal(**{name: row[name] for name in Principal.__dataclass_fields__})
+
+
+def granted_to(connection: sa.Connection, principal_id: str) -> frozenset[tuple[str, str]]:
+    """The (scope, role)s of a principal: those that were given, and those of its groups."""
+    by_hand, by_group = (
+        sa.select(table.c.scope, table.c.role).where(table.c.principal_id == principal_id)
+        for table in (grants, group_grants)
+    )
+    return frozenset((one.scope, one.role) for one in connection.execute(by_hand.union(by_group)))
 
 
 def _held(connection: sa.Connection, scope: str) -> Held:

@@ -2,6 +2,7 @@
 
 import getpass
 import sys
+import webbrowser
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -55,6 +56,23 @@ def _ask_token() -> str:
     if not (token := text.strip()):
         raise UserError("NO_TOKEN", "no token was given")
     return token
+
+
+@command(TOP, "console", "muster console", "muster console --no-browser", effect="remote", show=print_line, record=None)
+def console(
+    *,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
+) -> "Answer[str]":
+    """Open the service in a browser, logged in.
+
+    Prints an address that works once, within a minute, with the rights of your token.
+    """
+    with service() as found:
+        url = found.console_url()
+    opened = not no_browser and webbrowser.open(url)
+    return Answer(
+        value=url, notes=["It is open in your browser." if opened else "Open it in a browser, within a minute."]
+    )
 
 
 def _show_tokens(found: "Sequence[Token]") -> None:

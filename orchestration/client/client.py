@@ -7,7 +7,7 @@ from typing import Any, Self, cast
 from orchestration.client.access import Access
 from orchestration.client.calls import Calls
 from orchestration.client.events import follow
-from orchestration.client.records import Event, Grants, MadeToken, Me, Principal, Record, Roles, Tenant, Token
+from orchestration.client.records import Event, Grants, MadeToken, Me, Principal, Record, Roles, Session, Tenant, Token
 from orchestration.client.transport import HttpTransport, Transport
 
 
@@ -15,6 +15,7 @@ class Client:
     """A service, as the owner of a token sees it. Every method raises `ApiError`. Not thread-safe."""
 
     def __init__(self, access: Access, transport: Transport | None = None) -> None:
+        self._url = access.url
         self._transport = transport or HttpTransport(access.url)
         self._calls = Calls(self._transport, access.token)
 
@@ -151,6 +152,19 @@ class Client:
         """Revoke a token of one's own; or take a tenant from any that reaches it."""
         path, names = _scoped(tenant, "/tokens/{}")
         return cast(Token, self._calls.call("DELETE", path, *names, token)[0])
+
+    def sessions(self) -> list[Session]:
+        """One's own sessions in browsers that have not ended, newest first."""
+        return cast("list[Session]", self._get("/sessions")["items"])
+
+    def end_session(self, session: str) -> Session:
+        """End a session of one's own."""
+        return cast(Session, self._calls.call("DELETE", "/sessions/{}", session)[0])
+
+    def console_url(self) -> str:
+        """Where a browser gets in with one's rights, once, within a minute: not for the eyes of others."""
+        made, _ = self._calls.call("POST", "/console-codes")
+        return f"{self._url}{made['path']}"
 
     def audit(
         self,

@@ -40,6 +40,17 @@ class Token(TypedDict):
     created_at: str
     expires_at: str
     revoked_at: str | None
+    used_at: str | None
+
+
+class Session(TypedDict):
+    """A session of a browser. It ends at `expires_at` unless it is used before."""
+
+    session: str
+    made_by: str
+    created_at: str
+    seen_at: str
+    expires_at: str
 
 
 class MadeToken(Token):
@@ -57,9 +68,10 @@ class Rights(TypedDict):
 
 
 class Me(Principal):
-    """The caller."""
+    """The caller, by a token or by a session."""
 
-    token: Token
+    token: Token | None
+    session: Session | None
     rights: Rights
 
 

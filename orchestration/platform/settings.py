@@ -92,6 +92,7 @@ class Settings:
     catalog_url: Secret = Secret("")
     engine_url: str = "http://127.0.0.1:18180"
     api_url: str = "http://127.0.0.1:18480"
+    api_public_url: str = ""  # as browsers know the service; api_url without it
     api_hosts: str = ""  # further names in the header Host, separated by blanks
     machine_prefix: str = ""
     job_events_topic: str = ""

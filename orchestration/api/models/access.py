@@ -74,6 +74,7 @@ class Token(Shape):
     created_at: Time
     expires_at: Time
     revoked_at: Time | None
+    used_at: Annotated[Time | None, Field(description="At most an hour behind.")]
     example: ClassVar[Example] = {
         "token": JOB,
         "name": "nightly loader",
@@ -83,7 +84,40 @@ class Token(Shape):
         "created_at": AT,
         "expires_at": AT,
         "revoked_at": None,
+        "used_at": AT,
     }
+
+
+class Session(Shape):
+    """A session of a browser. It ends at `expires_at` unless it is used before, and a day after its login anyway."""
+
+    session: Id
+    made_by: Literal["console", "login"]
+    created_at: Time
+    seen_at: Time
+    expires_at: Time
+    example: ClassVar[Example] = {
+        "session": JOB,
+        "made_by": "console",
+        "created_at": AT,
+        "seen_at": AT,
+        "expires_at": AT,
+    }
+
+
+class Sessions(Shape):
+    """Sessions that have not ended, newest first."""
+
+    items: list[Session]
+    example: ClassVar[Example] = {"items": [Session.example]}
+
+
+class ConsoleCode(Shape):
+    """A code that is used once, soon. `path`: where a browser opens with it, below the address of the service."""
+
+    path: str
+    expires_at: Time
+    example: ClassVar[Example] = {"path": "/login/code?code=" + "x" * 43, "expires_at": AT}
 
 
 class TokenPage(Shape):
@@ -122,7 +156,7 @@ class NewToken(Shape):
 
 
 class AuditEntry(Shape):
-    """Who did what. `principal`, `token` and `request_id` are null for local commands and for Muster itself."""
+    """Who did what. `principal` and `request_id` are null for local commands and for Muster itself."""
 
     entry: Id
     at: Time
@@ -136,6 +170,7 @@ class AuditEntry(Shape):
     error: str | None
     principal: Id | None
     token: Id | None
+    session: Id | None
     request_id: Id | None
     example: ClassVar[Example] = {
         "entry": JOB,
@@ -150,6 +185,7 @@ class AuditEntry(Shape):
         "error": None,
         "principal": JOB,
         "token": JOB,
+        "session": None,
         "request_id": JOB,
     }
 
@@ -194,13 +230,15 @@ class Rights(Shape):
 
 
 class Me(Principal):
-    """The caller."""
+    """The caller, by a token or by a session."""
 
-    token: Token
+    token: Token | None
+    session: Session | None
     rights: Rights
     example: ClassVar[Example] = {
         **Principal.example,
         "token": Token.example,
+        "session": None,
         "rights": {
             "deployment": ["own_account"],
             "every_tenant": [],

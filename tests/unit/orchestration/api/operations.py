@@ -9,6 +9,8 @@ from typing import Any, Final
 from orchestration.access.grants import revision
 from orchestration.access.policy import DEPLOYMENT
 from orchestration.api.etags import etag
+from orchestration.catalog.access_records import Session
+from orchestration.platform.clock import fresh_id, fresh_secret, now_ms
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.tenants import BUYERS, JOB, NIGHTLY, ONLY_BETA, VIP, World, id_of
 
@@ -60,6 +62,23 @@ def _own_token(call: Call) -> str:
     return call.world.tokens[call.caller].token_id
 
 
+def _own_session(call: Call) -> str:
+    """A new session of the caller."""
+    made = Session(
+        session_id=fresh_id(),
+        principal_id=call.world.principals[call.caller],
+        digest=fresh_secret().hex(),
+        made_by="login",
+        cap=None,
+        created_at_ms=now_ms(),
+        seen_at_ms=now_ms(),
+        expires_at_ms=now_ms() + 1000,
+        revoked_at_ms=None,
+    )
+    call.world.stores.sessions.add(made)
+    return made.session_id
+
+
 def _token_in_tenant(call: Call) -> str:
     """The caller's own token, or one that reaches the tenant for callers from outside."""
     owner = call.caller if call.caller.startswith(call.tenant) else f"{call.tenant}-viewer"
@@ -109,6 +128,9 @@ ROWS: Final[Mapping[str, Row]] = {
     "create_own_token": Row(
         body=lambda call: {"name": "new", **_capped_as(call)},
     ),
+    "list_sessions": Row(),
+    "end_session": Row(values={"session": _own_session}),
+    "create_console_code": Row(),
     "revoke_own_token": Row(values={"token": _own_token}),
     "list_jobs": Row(),
     "get_job": JOBS,
@@ -138,7 +160,7 @@ ROWS: Final[Mapping[str, Row]] = {
 
 def _capped_as(call: Call) -> Mapping[str, Any]:
     """The cap of the caller's own token."""
-    cap = call.world.caller(call.caller).token.cap
+    cap = call.world.caller(call.caller).cap or ()
     return {
         "deployment": [role for scope, role in cap if not scope],
         "tenants": {scope: [role] for scope, role in cap if scope},

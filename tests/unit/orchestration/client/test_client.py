@@ -13,6 +13,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 
 from orchestration import client as package
+from orchestration.access.opaque import opaque_digest
+from orchestration.access.sessions import begin_session
 from orchestration.client.access import Access
 from orchestration.client.client import Client
 from orchestration.client.errors import ApiError
@@ -93,6 +95,9 @@ def test_every_operation_has_a_method(world: World, transport: InProcess) -> Non
         own.create_token("x", tenants={ACME: ["viewer"]}),
         made := own.create_service_token(ACME, service, "y", ["operator"], days=3),
         own.revoke_token(made["token"], tenant=ACME),
+        own.console_url(),
+        own.sessions() == [],
+        own.end_session(_session(world)),
         *own.audit(ACME, limit=3),
         own.replace_grants(ACME, {world.principals["acme-admin"]: ["admin"]}, etag=grants["etag"]),
         admin.create_tenant("new"),
@@ -104,6 +109,15 @@ def test_every_operation_has_a_method(world: World, transport: InProcess) -> Non
     assert all(results)
     called = {(method, _template(path)) for method, path in transport.sent}
     assert called == {(one.method, one.path) for one in OPERATIONS.values()}
+
+
+def _session(world: World) -> str:
+    """The id of a session of acme's administrator."""
+    caller = world.caller("acme-admin")
+    cookie = begin_session(world.stores, caller.principal, "login", cap=None, request_id=caller.request_id)
+    found = world.stores.sessions.credentials(str(opaque_digest(cookie.reveal())))
+    assert found
+    return found.session.session_id
 
 
 def _template(path: str) -> str:
