@@ -9,6 +9,7 @@ from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.audit import AuditTrail
 from orchestration.catalog.engine import Database
 from orchestration.catalog.exports import ExportStore
+from orchestration.catalog.identities import IdentityStore
 from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.one_time_codes import OneTimeCodes
 from orchestration.catalog.principals import PrincipalStore
@@ -57,6 +58,7 @@ class Stores:
     segments: SegmentQueries
     tokens: TokenStore
     sessions: SessionStore
+    identities: IdentityStore
     codes: OneTimeCodes
     histories: VersionHistories
     partitions: int
@@ -89,6 +91,7 @@ class Stores:
             segments=SegmentQueries(database),
             tokens=TokenStore(database),
             sessions=SessionStore(database),
+            identities=IdentityStore(database),
             codes=OneTimeCodes(database),
             histories=VersionHistories(
                 database=database, bucket=settings.lake_bucket, objects=lambda: _objects(settings)

@@ -4,6 +4,8 @@ import logging
 import signal
 import sys
 
+from orchestration.access.oidc.provider import Provider
+from orchestration.access.oidc.settings import OidcSettings
 from orchestration.access.owner import ensure_owner_token
 from orchestration.access.stores import Stores
 from orchestration.api.application import application
@@ -40,7 +42,13 @@ def run(settings: Settings) -> None:
     stores = Stores.of(settings)
     if settings.engine_url:  # not at AWS, where nobody can read a file of the task
         _log.info("the owner token is in %s", ensure_owner_token(stores, settings.home))
-    service = Service(stores=stores, hosts=hosts_of(settings), site=Site.of(settings))
+    oidc = OidcSettings.of(settings)
+    service = Service(
+        stores=stores,
+        hosts=hosts_of(settings),
+        site=Site.of(settings),
+        provider=None if oidc is None else Provider(oidc),
+    )
     serve_metrics(settings, "api", settings.metrics_port + METRICS_OFFSET, service.samples)
     try:
         server(settings, application(service), stopping=service.streams.stop).run()

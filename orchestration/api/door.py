@@ -22,7 +22,9 @@ from orchestration.api.service import Bearer, Cookie, Credential, Service
 from orchestration.platform.clock import fresh_id
 from schemas.errors import FatalError, MusterError, UserError
 
-PUBLIC: Final = frozenset({"/v1/health", "/v1/openapi.json", "/login/code"})
+PUBLIC: Final = frozenset(
+    {"/v1/health", "/v1/openapi.json", "/v1/login-tokens", "/login", "/login/callback", "/login/code"}
+)
 MAX_BODY_BYTES: Final = 1024 * 1024
 BODY_TIMEOUT_S: Final = 30.0
 SAFE_HEADERS: Final = (

@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 from starlette.requests import Request
 
 from orchestration.access.authentication import Caller, authenticate
+from orchestration.access.oidc.provider import Provider
 from orchestration.access.sessions import authenticate_session
 from orchestration.access.stores import Stores
 from orchestration.access.views.account import AccountView
@@ -19,12 +20,15 @@ from orchestration.api.request_counts import RequestCounts
 from orchestration.api.site import Site
 from orchestration.api.streams.watcher import Pace, Watcher
 from orchestration.platform.clock import now_ms
+from schemas.errors import UserError
 from schemas.ids import JobId
 from schemas.metrics import Sample
 
 ValueT = TypeVar("ValueT")
 ViewT = TypeVar("ViewT", bound=TenantView)
 LOGINS_PER_MINUTE: Final = 10
+OUTSIDE_S: Final = 30.0
+"""For calls of the identity provider, in threads of their own: it must not hold up calls of the catalog."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,8 @@ class Service:
     counts: RequestCounts = field(default_factory=RequestCounts)
     logins: Budget = field(default_factory=lambda: Budget(per_s=LOGINS_PER_MINUTE / 60, burst=LOGINS_PER_MINUTE))
     site: Site = field(default_factory=Site)
+    provider: Provider | None = None
+    outside: Calls = field(default_factory=lambda: Calls(threads=4, queue=16, limit_s=OUTSIDE_S))
     pace: Pace = field(default_factory=Pace)
     streams: Watcher = field(init=False)
     last_use: LastUse = field(init=False)
@@ -91,9 +97,18 @@ class Service:
         """Raises `UserError` TOO_MANY_REQUESTS after too many logins from one address."""
         self.logins.spend(self.site.address(request.scope))
 
+    def identity_provider(self) -> Provider:
+        """Raises `UserError` NO_IDENTITY_PROVIDER without one."""
+        if self.provider is None:
+            raise UserError(
+                "NO_IDENTITY_PROVIDER", "no identity provider is configured (settings oidc_...); use a token instead"
+            )
+        return self.provider
+
     def close(self) -> None:
         """Read nothing more from the catalog."""
         self.calls.close()
+        self.outside.close()
         self.streams.close()
 
     def samples(self) -> Iterable[Sample]:

@@ -49,10 +49,15 @@ class Site:
         """The origin of pages of the service that were asked for with this header Host."""
         return f"{'https' if self.secure else 'http'}://{host}".lower()
 
-    def cookie(self, value: str, *, seconds: int = SESSION_S) -> str:
+    @property
+    def login_cookie(self) -> str:
+        """The name of the cookie that a browser has during a login."""
+        return f"{self.cookie_name}-login"
+
+    def cookie(self, value: str, *, name: str | None = None, seconds: int = SESSION_S) -> str:
         """The header `Set-Cookie`."""
         flags = "; Secure" if self.secure else ""
-        return f"{self.cookie_name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{flags}"
+        return f"{name or self.cookie_name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{flags}"
 
     @property
     def no_cookie(self) -> str:
@@ -61,6 +66,11 @@ class Site:
 
     def session_in(self, cookies: list[str]) -> str | None:
         """The value of the session's cookie in the headers `Cookie`. None without one, and for two."""
+        return self.value_in(cookies, self.cookie_name)
+
+    @staticmethod
+    def value_in(cookies: list[str], wanted: str) -> str | None:
+        """The value of a cookie in the headers `Cookie`. None without one, and for two."""
         pairs = [pair.partition("=") for header in cookies for pair in header.split(";")]
-        found = [value.strip() for name, _, value in pairs if name.strip() == self.cookie_name]
+        found = [value.strip() for name, _, value in pairs if name.strip() == wanted]
         return found[0] if len(found) == 1 else None

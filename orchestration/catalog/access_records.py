@@ -30,10 +30,11 @@ class Grant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldRoles:
-    """A principal with its roles in one scope, sorted."""
+    """A principal with its roles in one scope, sorted: those given by hand, and those of its groups."""
 
     principal: Principal
     roles: tuple[str, ...]
+    group_roles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,8 +42,13 @@ class PrincipalStore:
         """Principals whose names come after one, by name."""
         return self._select(principals.c.name > after, limit=limit)
 
+    def granted(self, principal_id: JobId) -> frozenset[tuple[str, str]]:
+        """The (scope, role)s that a principal has at present, by hand and by groups."""
+        with self._database.read() as connection:
+            return granted_to(connection, principal_id)
+
     def grants(self, scope: str) -> Held:
-        """Principals with a role in a scope, by name."""
+        """Principals with a role in a scope, given by hand or by a group, by name."""
         with self._database.read() as connection:
             return _held(connection, scope)
 
@@ -55,7 +60,7 @@ class PrincipalStore:
         now_ms: int,
         check: Callable[[Held, Held], None],
     ) -> tuple[Held, Held]:
-        """Replace all roles in a scope; returns those before and after.
+        """Replace all roles in a scope that were given by hand; returns those before and after.
 
         `check` gets both and may raise; nothing has changed then. Changes are serialized, so that what it saw still
         holds. Raises `UserError` UNKNOWN_PRINCIPAL.
@@ -99,18 +104,24 @@ def granted_to(connection: sa.Connection, principal_id: str) -> frozenset[tuple[
 
 
 def _held(connection: sa.Connection, scope: str) -> Held:
-    query = (
-        sa.select(principals, grants.c.role)
-        .join(grants, grants.c.principal_id == principals.c.principal_id)
-        .where(grants.c.scope == scope)
-        .order_by(principals.c.name, grants.c.role)
+    roles: dict[tuple[JobId, bool], list[str]] = {}
+    found: dict[JobId, Principal] = {}
+    for by_group, table in enumerate((grants, group_grants)):
+        query = (
+            sa.select(principals, table.c.role)
+            .join(table, table.c.principal_id == principals.c.principal_id)
+            .where(table.c.scope == scope)
+            .order_by(table.c.role)
+        )
+        for row in connection.execute(query).mappings():
+            found[row["principal_id"]] = principal_from_row(row)
+            roles.setdefault((row["principal_id"], bool(by_group)), []).append(row["role"])
+    return tuple(
+        HeldRoles(
+            principal=one, roles=tuple(roles.get((id_, False), ())), group_roles=tuple(roles.get((id_, True), ()))
+        )
+        for id_, one in sorted(found.items(), key=lambda item: item[1].name)
     )
-    found: dict[JobId, HeldRoles] = {}
-    for row in connection.execute(query).mappings():
-        earlier = found.get(row["principal_id"])
-        roles = (*(() if earlier is None else earlier.roles), row["role"])
-        found[row["principal_id"]] = HeldRoles(principal=principal_from_row(row), roles=roles)
-    return tuple(found.values())
 
 
 def _require(connection: sa.Connection, wanted: Collection[JobId]) -> None:

@@ -15,9 +15,9 @@ Query = Mapping[str, Any]
 
 
 class Calls:
-    """Sends calls with a token."""
+    """Sends calls with a token, or without one what is public."""
 
-    def __init__(self, transport: Transport, token: str) -> None:
+    def __init__(self, transport: Transport, token: str | None) -> None:
         self._transport = transport
         self._token = token
 
@@ -32,7 +32,7 @@ class Calls:
     ) -> tuple[Any, Mapping[str, str]]:
         """The JSON of an answer, and its headers. `names` fill the braces of the path. Raises `ApiError`."""
         target = _target(path, names, query)
-        sent = {"Authorization": f"Bearer {self._token}", "Accept": "application/json", **(headers or {})}
+        sent = {**self._authorization(), "Accept": "application/json", **(headers or {})}
         content = None
         if body is not None:
             content = json.dumps(body).encode()
@@ -45,11 +45,14 @@ class Calls:
     @contextmanager
     def stream(self, path: str, *names: str, query: Query | None = None) -> Iterator[Iterator[bytes]]:
         """The lines of a stream. Raises `ApiError`."""
-        sent = {"Authorization": f"Bearer {self._token}", "Accept": "text/event-stream"}
+        sent = {**self._authorization(), "Accept": "text/event-stream"}
         with self._transport.stream(_target(path, names, query), sent) as (status, received, lines):
             if status != 200:
                 raise _error(status, received, b"".join(lines))
             yield lines
+
+    def _authorization(self) -> Mapping[str, str]:
+        return {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
 
     def pages(self, path: str, *names: str, query: Query | None = None, limit: int | None = None) -> Iterator[Any]:
         """The items of a list, page by page, at most `limit`."""

@@ -17,9 +17,10 @@ class Principal(TypedDict):
 
 
 class HeldRoles(Principal):
-    """A principal with its roles in a scope."""
+    """A principal with its roles in a scope: those that were given to it, and those of its groups."""
 
     roles: list[str]
+    group_roles: list[str]
 
 
 class Grants(TypedDict):

@@ -12,6 +12,7 @@ from orchestration.catalog.access_records import ApiToken, HeldRoles, Principal,
 from orchestration.catalog.api_tokens import TokenStore
 from orchestration.catalog.audit import AuditEntry, AuditTrail
 from orchestration.catalog.engine import Database
+from orchestration.catalog.identities import IdentityStore
 from orchestration.catalog.one_time_codes import OneTimeCodes
 from orchestration.catalog.principals import PrincipalStore
 from orchestration.catalog.sessions import SessionStore
@@ -256,3 +257,58 @@ def test_old_tokens_are_forgotten_and_used_ones_say_when(tokens: TokenStore) -> 
     tokens.forget(111)
     assert [(one.token_id, one.used_at_ms) for one in tokens.page(limit=9)] == [(job_number(11), 15)]
     assert tokens.credentials(job_number(10)) is None
+
+
+def test_a_person_is_issuer_and_subject_and_roles_of_groups_are_those_of_the_last_login(
+    database: Database,  # noqa: F811
+    principals: PrincipalStore,
+) -> None:
+    store = IdentityStore(database)
+
+    def enter(issuer: str, subject: str, roles: set[tuple[str, str]], number: int, name: str = "ann") -> Principal:
+        return store.enter(issuer, subject, name=name, roles=roles, new_id=job_number(number), now_ms=number)
+
+    first = enter("https://a", "1", {(ACME, "viewer"), ("", "admin")}, 20)
+    others = [enter("https://a", "2", set(), 21), enter("https://b", "1", set(), 22, "x" * 200)]
+    assert len({one.principal_id for one in (first, *others)}) == 3
+    assert first.name == f"ann {first.principal_id[-10:]}"
+    assert [len(one.name) for one in others] == [14, 100]
+    assert principals.granted(first.principal_id) == {(ACME, "viewer"), ("", "admin")}
+    principals.replace_grants(ACME, {first.principal_id: ["analyst"]}, now_ms=1, check=unchecked)
+    (held,) = principals.grants(ACME)
+    assert (held.principal, held.roles, held.group_roles) == (first, ("analyst",), ("viewer",))
+    assert enter("https://a", "1", {(BETA, "viewer")}, 30, "renamed") == first
+    assert principals.granted(first.principal_id) == {(ACME, "analyst"), (BETA, "viewer")}
+    assert principals.grants("") == ()
+
+
+def test_a_group_s_administrator_counts_and_a_replacement_leaves_it(
+    database: Database,  # noqa: F811
+    principals: PrincipalStore,
+) -> None:
+    principals.replace_grants(ACME, {ANN: ["admin"]}, now_ms=1, check=check_administrators)
+    with pytest.raises(UserError):
+        principals.replace_grants(ACME, {}, now_ms=2, check=check_administrators)
+    made = IdentityStore(database).enter(
+        "https://a", "1", name="eve", roles={(ACME, "admin")}, new_id=job_number(20), now_ms=1
+    )
+    _, after = principals.replace_grants(ACME, {}, now_ms=2, check=check_administrators)
+    assert [(one.principal, one.roles, one.group_roles) for one in after] == [(made, (), ("admin",))]
+
+
+def test_the_same_person_in_two_browsers_at_once_is_one_principal(
+    database: Database,  # noqa: F811
+    principals: PrincipalStore,
+) -> None:
+    store, made = IdentityStore(database), list[Principal]()
+
+    def enter(number: int) -> None:
+        made.append(store.enter("https://a", "1", name="eve", roles=(), new_id=job_number(number), now_ms=1))
+
+    threads = [threading.Thread(target=enter, args=(number,)) for number in range(20, 28)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({one.principal_id for one in made}) == 1
+    assert len(principals.page(limit=9)) == 3

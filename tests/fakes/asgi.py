@@ -17,6 +17,8 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+    pairs: Sequence[tuple[str, str]] = ()
+    """All headers, also those that come more than once."""
 
     @property
     def json(self) -> Any:
@@ -101,8 +103,6 @@ class AsgiClient:
 
         await self._app(scope, receive, send)
         start = sent[0]
-        return Answer(
-            start["status"],
-            {name.decode(): value.decode() for name, value in start["headers"]},
-            b"".join(message.get("body", b"") for message in sent[1:]),
-        )
+        pairs = [(name.decode(), value.decode()) for name, value in start["headers"]]
+        body = b"".join(message.get("body", b"") for message in sent[1:])
+        return Answer(start["status"], dict(pairs), body, pairs)

@@ -36,10 +36,11 @@ class NewPrincipal(Shape):
 
 
 class Grant(Principal):
-    """A principal with its roles in a scope."""
+    """A principal with its roles in a scope: those that were given to it, and those of its groups at its last login."""
 
     roles: list[str]
-    example: ClassVar[Example] = {**Principal.example, "roles": ["admin"]}
+    group_roles: list[str]
+    example: ClassVar[Example] = {**Principal.example, "roles": ["admin"], "group_roles": []}
 
 
 class Grants(Shape):
@@ -133,6 +134,14 @@ class MadeToken(Token):
 
     secret: str
     example: ClassVar[Example] = {**Token.example, "secret": "mst_" + JOB + "_" + "x" * 43 + "_xxxxxx"}
+
+
+class LoginCode(Shape):
+    """The code of a login in a browser, and the verifier of the challenge that the login began with (RFC 7636)."""
+
+    code: Annotated[str, Field(max_length=100)]
+    verifier: Annotated[str, Field(max_length=128)]
+    example: ClassVar[Example] = {"code": "x" * 43, "verifier": "x" * 43}
 
 
 class NewTenantToken(Shape):

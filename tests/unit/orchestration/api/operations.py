@@ -131,6 +131,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "list_sessions": Row(),
     "end_session": Row(values={"session": _own_session}),
     "create_console_code": Row(),
+    "create_login_token": Row(body=lambda _: {"code": "x" * 43, "verifier": "x" * 43}),
     "revoke_own_token": Row(values={"token": _own_token}),
     "list_jobs": Row(),
     "get_job": JOBS,

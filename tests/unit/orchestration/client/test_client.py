@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from itertools import takewhile
 from pathlib import Path
+from threading import Thread
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, parse_qsl, unquote, urlencode, urlsplit
+from urllib.request import urlopen
 
 import pytest
 
@@ -16,6 +18,7 @@ from orchestration import client as package
 from orchestration.access.opaque import opaque_digest
 from orchestration.access.sessions import begin_session
 from orchestration.client.access import Access
+from orchestration.client.browser_login import browser_login
 from orchestration.client.client import Client
 from orchestration.client.errors import ApiError
 from orchestration.client.events import PAUSES_S, follow
@@ -96,6 +99,7 @@ def test_every_operation_has_a_method(world: World, transport: InProcess) -> Non
         made := own.create_service_token(ACME, service, "y", ["operator"], days=3),
         own.revoke_token(made["token"], tenant=ACME),
         own.console_url(),
+        refused(transport),
         own.sessions() == [],
         own.end_session(_session(world)),
         *own.audit(ACME, limit=3),
@@ -109,6 +113,19 @@ def test_every_operation_has_a_method(world: World, transport: InProcess) -> Non
     assert all(results)
     called = {(method, _template(path)) for method, path in transport.sent}
     assert called == {(one.method, one.path) for one in OPERATIONS.values()}
+
+
+def refused(transport: InProcess) -> str:
+    """A login whose code the service does not know."""
+
+    def answer(url: str) -> None:
+        query = dict(parse_qsl(urlsplit(url).query))
+        back = f"http://127.0.0.1:{query['port']}/?{urlencode({'code': 'x' * 43, 'state': query['state']})}"
+        Thread(target=lambda: urlopen(back).read()).start()
+
+    with pytest.raises(ApiError) as error:
+        browser_login(URL, answer, transport=transport)
+    return error.value.code
 
 
 def _session(world: World) -> str:
