@@ -22,13 +22,19 @@ with Client(find_access()) as muster:
         print(job["job"], job["error"]["code"])
 ```
 
-- **Tokens**: `Authorization: Bearer mst_...` ([access.md](access.md)). Neither cookies nor other origins are accepted.
+- **Tokens**: `Authorization: Bearer mst_...` ([access.md](access.md)). Browsers have the cookie of a session, and their
+  changes must come from a page of the service. No other origin is allowed.
 - **Errors** are problems (RFC 9457): `{type, title, status, detail, instance, code, kind, values}`. Look at `code`,
   which is stable; `instance` finds the request in the service's log. 503 and 429 say in `Retry-After` when to retry.
 - **What you may not know of** - tenants without a role of yours, and everything of another tenant - is answered like
   what does not exist: 404. What your roles do not allow is 403.
 - **Lists** take `limit` (100, at most 500) and return `{items, next}`; send `next` as `cursor`, with the same filters.
 - **Grants** are replaced as a whole: send their `ETag` as `If-Match`. 412: they have changed since you read them.
+- **Events** ([server-sent](https://html.spec.whatwg.org/multipage/server-sent-events.html)): a stream begins with the
+  present state of everything, then `ready`, then each change as the whole state of one thing; `value` null: it is gone.
+  `alive` comes after 15 s without any other, with the time as of which the catalog is known. After a lost connection,
+  connect again: nothing is replayed, and nothing need be. `end` has the problem for which the service ends a stream.
+  At most 10 streams for each principal. `Client.events` does all this.
 - Times are RFC 3339 in UTC, ids ULIDs in lower case. Unknown members and parameters are refused.
 - At most 20 requests a second for each principal, beyond a burst of 100; bodies up to 1 MiB, heads up to 16 KiB.
 

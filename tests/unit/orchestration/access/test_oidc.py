@@ -1,7 +1,10 @@
 """The identity provider's metadata and keys, and the settings that name it."""
 
 import json
+import re
+import tomllib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,7 +97,7 @@ def test_keys_that_are_no_signing_keys_are_left_out() -> None:
         {"kty": "unknown", "kid": "rsa"},
         {"kty": "RSA", "kid": "rsa"},
         "x",
-        RSA.as_dict(private=False),
+        {**RSA.as_dict(private=False), "x5c": ["MII"], "x5t": "a", "issuer": ISSUER, "cloud_instance_name": "x"},
     ]
     assert claims(provider(fake)) == "4711"
 
@@ -206,3 +209,16 @@ def test_the_challenge_is_that_of_the_rfc() -> None:
     assert proves(verifier, challenge_of(verifier))
     assert not proves(verifier[:-1] + "l", challenge_of(verifier))
     assert not proves("é" * 43, challenge_of(verifier))
+
+
+def test_the_settings_of_the_docs_are_taken() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "access.md").read_text()
+    blocks = [tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", page, re.DOTALL)]
+    assert len(blocks) == 3
+    for block in blocks:
+        secret = Secret(block.pop("oidc_client_secret", ""))
+        found = OidcSettings.of(Settings(**block, oidc_client_secret=secret))
+        assert found
+        assert ("", "admin") in found.granted(found.grants)
+    (grants,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    assert parse_grants(grants)["acme-analysts"] == {("acme", "analyst"), ("acme", "operator")}
