@@ -1,7 +1,7 @@
 """The owner token: how the administrator of a machine gets in. It lies in `<home>/api/token`, mode 0600.
 
-The principal `owner` is made at the first start, as an administrator of the deployment. Each start of the service
-replaces a token that is missing, no longer valid, or past half of its life.
+The principal `owner` is made at the first start, as an administrator of the deployment. The service
+replaces, at a start and once a day, a token that is missing, no longer valid, or past half of its life.
 """
 
 from pathlib import Path

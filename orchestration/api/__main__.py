@@ -3,6 +3,8 @@
 import logging
 import signal
 import sys
+import threading
+from typing import Final
 
 from orchestration.access.oidc.provider import Provider
 from orchestration.access.oidc.settings import OidcSettings
@@ -19,6 +21,7 @@ from schemas.errors import MusterError
 
 METRICS_OFFSET = 99
 """Above `metrics_port`; workers have lower ones."""
+DAY_S: Final = 24 * 3600.0
 _log = logging.getLogger("orchestration.api")
 
 
@@ -40,8 +43,10 @@ def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     stores = Stores.of(settings)
+    stop = threading.Event()
     if settings.engine_url:  # not at AWS, where nobody can read a file of the task
         _log.info("the owner token is in %s", ensure_owner_token(stores, settings.home))
+        threading.Thread(target=_renew, args=(stores, settings, stop), daemon=True).start()
     oidc = OidcSettings.of(settings)
     service = Service(
         stores=stores,
@@ -53,9 +58,19 @@ def run(settings: Settings) -> None:
     try:
         server(settings, application(service), stopping=service.streams.stop).run()
     finally:
+        stop.set()
         service.close()
         stores.database.close()
         forget_metrics(settings, "api")
+
+
+def _renew(stores: Stores, settings: Settings, stop: threading.Event, every_s: float = DAY_S) -> None:
+    """Replace the owner token in time, for a service that is not started again for months."""
+    while not stop.wait(every_s):
+        try:
+            ensure_owner_token(stores, settings.home)
+        except MusterError as exc:
+            _log.warning("the owner token is not renewed: %s", exc)
 
 
 if __name__ == "__main__":

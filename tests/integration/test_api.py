@@ -27,6 +27,7 @@ from orchestration.api.service import Service
 from orchestration.catalog import migrate
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.engine import Database
+from orchestration.catalog.jobs import JobStore
 from orchestration.client import Access, Client
 from orchestration.local.home import Home
 from orchestration.local.status import read_status
@@ -34,6 +35,7 @@ from orchestration.platform.clock import fresh_id
 from orchestration.platform.settings import Secret, Settings
 from schemas.ids import AudienceName, TenantName
 from tests.conftest import StartStack
+from tests.contract.test_catalog import new_job
 from tests.faults.waiting import until
 from tests.servers.ports import free_port
 
@@ -100,6 +102,20 @@ def test_the_embedded_stack_has_the_service_with_a_token_for_its_owner(start_sta
     with urlopen(f"http://{address}/metrics") as scraped:
         assert b'muster_api_requests_total{operation="get_me",status="200"} 1.0' in scraped.read()
     assert token not in home.log_file("api").read_text()
+
+
+def test_a_home_of_the_release_before_the_service_keeps_its_jobs(tmp_path: Path) -> None:
+    url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
+    migrate.upgrade(url)
+    database = Database(url)
+    AudienceStore(database).add_tenant(TenantName("acme"), 1)
+    JobStore(database).register(new_job())
+    database.close()
+    migrate.downgrade(url, "0008")
+    with running(tmp_path) as (_, port):
+        token = (tmp_path / "api" / "token").read_text().strip()
+        code, page = call(port, "GET", "/v1/tenants/acme/jobs", token)
+    assert (code, [job["job"] for job in page["items"]]) == (200, [new_job().job_id])
 
 
 def test_a_stop_answers_what_was_begun_and_takes_nothing_new(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from orchestration.api.problems import problem
 from orchestration.api.streams.board import event
 from orchestration.api.streams.watcher import Subscription, Watcher
 from orchestration.platform.clock import iso
-from schemas.errors import MusterError, UserError
+from schemas.errors import MusterError, RetriableError, UserError
 from schemas.ids import JobId
 
 MEDIA_TYPE: Final = "text/event-stream"
@@ -61,7 +61,7 @@ class EventStream(Response):
     async def _send_events(self, subscription: Subscription, left: asyncio.Task[None], send: Send) -> None:
         """Returns when the client has left or the service stops; raises `MusterError` if the stream must end."""
         pace, now = self._watcher.pace, time.monotonic()
-        alive_at, check_at = now + pace.alive_s, now + pace.check_s
+        alive_at, checked_at, check_at = now + pace.alive_s, now, now + pace.check_s
         while not left.done() and not self._watcher.stopping:
             subscription.wake.clear()
             begun = subscription.begun
@@ -75,12 +75,26 @@ class EventStream(Response):
                 await _write(send, found)
                 alive_at = time.monotonic() + pace.alive_s
             if now >= check_at:
-                if await self._check() != self._topics:
-                    raise UserError("RIGHTS_CHANGED", "your rights have changed; connect again")
-                check_at = time.monotonic() + pace.check_s
+                checked_at, check_at = await self._checked(checked_at)
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, min(alive_at, check_at) - time.monotonic())):
                     await subscription.wake.wait()
+
+    async def _checked(self, checked_at: float) -> tuple[float, float]:
+        """When the rights were checked last, and when they are due again.
+
+        Raises `UserError` if they have changed, `RetriableError` if they could not be checked for twice the usual time.
+        """
+        now, check_s = time.monotonic(), self._watcher.pace.check_s
+        try:
+            topics = await self._check()
+        except RetriableError:
+            if now - checked_at > 2 * check_s:
+                raise
+            return checked_at, now + check_s / 6
+        if topics != self._topics:
+            raise UserError("RIGHTS_CHANGED", "your rights have changed; connect again")
+        return now, now + check_s
 
     def _as_of(self) -> dict[str, str | None]:
         as_of_ms = self._watcher.as_of_ms

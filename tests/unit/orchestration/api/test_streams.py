@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from orchestration.access.sessions import begin_session
 from orchestration.access.topics import Topic
 from orchestration.api.application import application
 from orchestration.api.budget import Budget
@@ -217,6 +219,38 @@ def test_a_role_that_shows_less_ends_the_stream_too(world: World) -> None:
     with streaming(world, Pace(poll_s=0.01, check_s=0.05)) as (_, client):
         listen(client, world, script, "both")
     assert [(name, data["code"]) for name, data in script.after] == [("end", "RIGHTS_CHANGED")]
+
+
+def test_a_logout_ends_the_streams_of_the_session(world: World) -> None:
+    owner = world.caller("acme-viewer").principal
+    cookie = begin_session(world.stores, owner, "login", cap=None, request_id=id_of(ACME, 99))
+    (session,) = world.stores.sessions.of(owner.principal_id, now_ms=now_ms(), limit=9)
+    script = Script(lambda: world.stores.sessions.revoke(session.session_id, now_ms=1), lambda _: False)
+    with streaming(world, Pace(poll_s=0.01, check_s=0.05)) as (_, client):
+        client.get(EVENTS, headers={"Cookie": f"muster-18480={cookie.reveal()}"}, until=script)
+    assert [(name, data["code"]) for name, data in script.after] == [("end", "SESSION_ENDED")]
+
+
+@pytest.mark.parametrize("outage_s", [0.0, 60.0])
+def test_rights_that_cannot_be_checked_end_the_stream_after_a_while(
+    world: World, monkeypatch: pytest.MonkeyPatch, outage_s: float
+) -> None:
+    known, failed = type(world.stores.tokens).credentials, list[float]()
+
+    def away() -> None:
+        def down(*given: Any) -> Any:
+            if failed and time.monotonic() - failed[0] > outage_s:
+                return known(*given)
+            failed.append(time.monotonic())
+            raise RetriableError("CATALOG_UNAVAILABLE", "down")
+
+        monkeypatch.setattr(type(world.stores.tokens), "credentials", down)
+
+    script = Script(away, lambda after: len(failed) == 1 and sum(name == "alive" for name, _ in after) > 5)
+    with streaming(world, Pace(poll_s=0.01, alive_s=0.05, check_s=0.05)) as (_, client):
+        listen(client, world, script)
+    ended = [data["code"] for name, data in script.after if name == "end"]
+    assert ended == (["CATALOG_UNAVAILABLE"] if outage_s else [])
 
 
 def test_a_stop_ends_all_streams(world: World) -> None:
