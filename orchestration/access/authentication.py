@@ -16,7 +16,10 @@ _NOBODY: Final = "0" * 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """The principal of one request, with the rights of its token or session at this moment."""
+    """The principal of one request, with the rights of its token or session at this moment.
+
+    A session by a token has both.
+    """
 
     principal: Principal
     rights: Rights
@@ -26,10 +29,8 @@ class Caller:
 
     @property
     def cap(self) -> tuple[tuple[Scope, Role], ...] | None:
-        """What the token or session is limited to. None: it is not limited."""
-        if self.token is not None:
-            return self.token.cap
-        return None if self.session is None else self.session.cap
+        """What the token is limited to. None: a session of a login, which is not limited."""
+        return None if self.token is None else self.token.cap
 
 
 def authenticate(tokens: TokenStore, text: str, *, request_id: JobId, now_ms: int) -> Caller:

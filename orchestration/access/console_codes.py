@@ -18,12 +18,11 @@ LIFE_MS: Final = 60 * 1000
 
 def make_console_code(stores: Stores, caller: Caller, *, now_ms: int) -> Secret:
     """A code for a session with the rights of the caller, and no more."""
-    code = fresh_opaque()
-    cap = None if caller.cap is None else [list(one) for one in caller.cap]
+    code, token = fresh_opaque(), None if caller.token is None else caller.token.token_id
     stores.codes.put(
         "console",
         str(opaque_digest(code.reveal())),
-        {"principal": caller.principal.principal_id, "cap": cap},
+        {"principal": caller.principal.principal_id, "token": token},
         expires_at_ms=now_ms + LIFE_MS,
     )
     return code
@@ -38,5 +37,5 @@ def redeem_console_code(stores: Stores, code: str, *, replaced: str | None, requ
         raise UserError(
             "CODE_REFUSED", "the code was used before, or is older than a minute; `muster console` makes one"
         )
-    cap = None if found["cap"] is None else tuple((scope, role) for scope, role in found["cap"])
-    return begin_session(stores, owner, "console", cap=cap, request_id=request_id, replaced=replaced)
+    token_id = None if found["token"] is None else JobId(found["token"])
+    return begin_session(stores, owner, token_id=token_id, request_id=request_id, replaced=replaced)

@@ -109,9 +109,12 @@ class States:
         for job_id in (changed | self._running) - found.keys():
             if (job := find.find(job_id, tenant=tenant)) is not None:
                 found[job_id] = job
-        self._stamps, self._running = stamps, frozenset(job.job_id for job in running)
         shown = {job.job_id for job in running[:MAX_STAGES]}
-        return {job_id: self._with_stages(job, shown=job_id in shown) for job_id, job in found.items()}
+        records: dict[str, Record] = {
+            job_id: self._with_stages(job, shown=job_id in shown) for job_id, job in found.items()
+        }
+        self._stamps, self._running = stamps, frozenset(job.job_id for job in running)
+        return records
 
     def _with_stages(self, job: AnyJob, *, shown: bool) -> Record:
         """A job as lists have it, and how far its stages are; None for one that has ended, and for exports."""

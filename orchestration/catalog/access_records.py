@@ -61,19 +61,14 @@ class Credentials:
     granted: frozenset[tuple[str, str]]
 
 
-SessionKind = Literal["console", "login"]
-"""console: by a code that a token has made; login: by the identity provider."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """A session of a browser, without its cookie. `cap`: as of a token; None: it has all rights of its owner."""
+    """A session of a browser, without its cookie. `token_id`: the token that it stands for; None: it was a login."""
 
     session_id: JobId
     principal_id: JobId
     digest: str
-    made_by: SessionKind
-    cap: tuple[tuple[str, str], ...] | None
+    token_id: JobId | None
     created_at_ms: int
     seen_at_ms: int
     expires_at_ms: int
@@ -82,8 +77,9 @@ class Session:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionCredentials:
-    """A session, its owner, and the (scope, role)s that the owner has at present."""
+    """A session, its owner, the (scope, role)s that the owner has at present, and the session's token at present."""
 
     session: Session
     principal: Principal
     granted: frozenset[tuple[str, str]]
+    token: ApiToken | None

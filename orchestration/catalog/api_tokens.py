@@ -104,6 +104,12 @@ class TokenStore:
             return _get(connection, api_tokens.c.token_id == token_id, token_id)
 
 
+def token_of(connection: sa.Connection, token_id: str) -> ApiToken | None:
+    """The token with that id. None if there is none."""
+    rows = list(connection.execute(sa.select(api_tokens).where(api_tokens.c.token_id == token_id)).mappings())
+    return next(iter(_with_caps(connection, rows)), None)
+
+
 def _revoke(connection: sa.Connection, token: ApiToken, now_ms: int) -> ApiToken:
     key = api_tokens.c.token_id == token.token_id
     still = key & api_tokens.c.revoked_at_ms.is_(None)

@@ -1,11 +1,9 @@
 """Sessions of browsers in the catalog: digests of cookies, never the cookies themselves."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import sqlalchemy as sa
 
 from orchestration.catalog.access_records import Session, SessionCredentials
+from orchestration.catalog.api_tokens import token_of
 from orchestration.catalog.engine import Database
 from orchestration.catalog.principals import granted_to, principal_from_row
 from orchestration.catalog.tables import principals, sessions
@@ -22,7 +20,6 @@ class SessionStore:
     def add(self, new: Session) -> None:
         """Add a session of a known principal."""
         values = {name: getattr(new, name) for name in new.__dataclass_fields__}
-        values["cap"] = None if new.cap is None else [list(one) for one in new.cap]
         with self._database.write() as connection:
             connection.execute(sessions.insert().values(**values))
 
@@ -33,8 +30,10 @@ class SessionStore:
             if row is None:
                 return None
             owner = sa.select(principals).where(principals.c.principal_id == row["principal_id"])
+            token_id = row["token_id"]
             return SessionCredentials(
-                session=_session(row),
+                session=Session(**row),
+                token=None if token_id is None else token_of(connection, token_id),
                 principal=principal_from_row(connection.execute(owner).mappings().one()),
                 granted=granted_to(connection, row["principal_id"]),
             )
@@ -45,7 +44,7 @@ class SessionStore:
         query = sa.select(sessions).where(sessions.c.principal_id == principal_id, valid)
         with self._database.read() as connection:
             found = connection.execute(query.order_by(sessions.c.session_id.desc()).limit(limit))
-            return [_session(row) for row in found.mappings()]
+            return [Session(**row) for row in found.mappings()]
 
     def touch(self, session_id: JobId, now_ms: int) -> None:
         """Record that a session was used."""
@@ -64,15 +63,9 @@ class SessionStore:
             row = connection.execute(sa.select(sessions).where(key)).mappings().first()
         if row is None:
             raise UserError("UNKNOWN_SESSION", f"there is no session {session_id}", session=session_id)
-        return _session(row)
+        return Session(**row)
 
     def forget(self, ended_before_ms: int) -> None:
         """Remove sessions that ended before a time."""
         with self._database.write() as connection:
             connection.execute(sessions.delete().where(sessions.c.expires_at_ms < ended_before_ms))
-
-
-def _session(row: Mapping[Any, Any]) -> Session:
-    cap = row["cap"]
-    given = None if cap is None else tuple((str(scope), str(role)) for scope, role in cap)
-    return Session(**{**row, "cap": given})

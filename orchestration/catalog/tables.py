@@ -389,7 +389,8 @@ token_caps: Final = sa.Table(
     sa.Column("role", sa.String(16), primary_key=True),
 )
 
-# Sessions of browsers. `cap`: [[scope, role], ...] that it is limited to; None: to no less than its owner has.
+# Sessions of browsers. `token_id`: the token that it stands for; None: a login, with all rights of its owner. It is no
+# foreign key: a session whose token was forgotten has ended.
 sessions: Final = sa.Table(
     "sessions",
     metadata,
@@ -397,8 +398,7 @@ sessions: Final = sa.Table(
     sa.Column("principal_id", ID, sa.ForeignKey("principals.principal_id"), nullable=False, index=True),
     # SHA-256 of the cookie, in hexadecimal.
     sa.Column("digest", sa.String(64), nullable=False, unique=True),
-    sa.Column("made_by", sa.String(8), nullable=False),
-    sa.Column("cap", JSON, nullable=True),
+    sa.Column("token_id", ID, nullable=True),
     sa.Column("created_at_ms", sa.BigInteger, nullable=False),
     # When it was last used, at most five minutes behind.
     sa.Column("seen_at_ms", sa.BigInteger, nullable=False),

@@ -167,13 +167,12 @@ def sessions(database: Database, principals: PrincipalStore) -> SessionStore:  #
     return SessionStore(database)
 
 
-def session(number: int, owner: JobId = ANN, cap: tuple[tuple[str, str], ...] | None = None) -> Session:
+def session(number: int, owner: JobId = ANN, token_id: JobId | None = None) -> Session:
     return Session(
         session_id=job_number(number),
         principal_id=owner,
         digest=f"{number:064x}",
-        made_by="login",
-        cap=cap,
+        token_id=token_id,
         created_at_ms=number,
         seen_at_ms=number,
         expires_at_ms=number + 100,
@@ -182,17 +181,20 @@ def session(number: int, owner: JobId = ANN, cap: tuple[tuple[str, str], ...] | 
 
 
 def test_a_session_is_found_by_its_digest_with_its_owner_s_present_grants(
-    sessions: SessionStore, principals: PrincipalStore
+    sessions: SessionStore, principals: PrincipalStore, tokens: TokenStore
 ) -> None:
-    for made in (session(10), session(11, BOB, cap=((ACME, "viewer"),))):
+    for made in (session(10), session(11, BOB, token_id=job_number(12))):
         sessions.add(made)
         found = sessions.credentials(made.digest)
         assert found
         assert (found.session, found.principal.principal_id, found.granted) == (made, made.principal_id, frozenset())
+        assert found.token is None
+    tokens.add(token(12, BOB))
     principals.replace_grants(ACME, {BOB: ["viewer"]}, now_ms=1, check=unchecked)
     found = sessions.credentials(f"{11:064x}")
     assert found
     assert found.granted == {(ACME, "viewer")}
+    assert found.token == token(12, BOB)
     assert sessions.credentials("0" * 64) is None
 
 

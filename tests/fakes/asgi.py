@@ -9,6 +9,8 @@ from urllib.parse import quote, urlencode
 
 from starlette.types import ASGIApp, Message
 
+HANG_S = 30
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -101,7 +103,8 @@ class AsgiClient:
             if until is not None and until(b"".join(message.get("body", b"") for message in sent)):
                 leaves.set()
 
-        await self._app(scope, receive, send)
+        async with asyncio.timeout(None if until is None else HANG_S):  # a stream that never sends what it should
+            await self._app(scope, receive, send)
         start = sent[0]
         pairs = [(name.decode(), value.decode()) for name, value in start["headers"]]
         body = b"".join(message.get("body", b"") for message in sent[1:])

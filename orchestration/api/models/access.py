@@ -93,13 +93,13 @@ class Session(Shape):
     """A session of a browser. It ends at `expires_at` unless it is used before, and a day after its login anyway."""
 
     session: Id
-    made_by: Literal["console", "login"]
+    made_by: Annotated[Literal["token", "login"], Field(description="token: it ends with the token.")]
     created_at: Time
     seen_at: Time
     expires_at: Time
     example: ClassVar[Example] = {
         "session": JOB,
-        "made_by": "console",
+        "made_by": "token",
         "created_at": AT,
         "seen_at": AT,
         "expires_at": AT,

@@ -98,7 +98,7 @@ async def come_back(
             one_time = make_cli_code(service.stores, principal, cli["challenge"])
             query = urlencode({"code": one_time.reveal(), "state": cli["state"]})
             return f"http://127.0.0.1:{cli['port']}/?{query}", None
-        cookie = begin_session(service.stores, principal, "login", cap=None, request_id=request_id, replaced=replaced)
+        cookie = begin_session(service.stores, principal, token_id=None, request_id=request_id, replaced=replaced)
         return then["return_to"], cookie
 
     to, cookie = await service.outside.run(finish)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
 
 import pytest
 
@@ -19,7 +18,7 @@ from orchestration.catalog.access_records import Session
 from orchestration.platform.clock import now_ms
 from schemas.errors import UserError
 from tests.fakes.asgi import Answer, AsgiClient
-from tests.fakes.tenants import ACME, World, id_of
+from tests.fakes.tenants import ACME, BETA, World, id_of
 
 ME, LOCAL = "/v1/me", "muster-18480"
 OWN = {"Sec-Fetch-Site": "same-origin"}
@@ -40,10 +39,10 @@ def log_in(client: AsgiClient, world: World, caller: str = "acme-admin", **query
     return client.get("/login/code", query={"code": code_of(client, world, caller), **query})
 
 
-def new_session(world: World, caller: str = "acme-admin", cap: Any = None) -> str:
+def new_session(world: World, caller: str = "acme-admin") -> str:
     """The header Cookie of a new session."""
     owner = world.caller(caller).principal
-    cookie = begin_session(world.stores, owner, "login", cap=cap, request_id=id_of(ACME, 99))
+    cookie = begin_session(world.stores, owner, token_id=None, request_id=id_of(ACME, 99))
     return f"{LOCAL}={cookie.reveal()}"
 
 
@@ -74,7 +73,10 @@ def test_a_code_becomes_a_session_and_leaves_the_address(client: AsgiClient, wor
     assert answer.headers["referrer-policy"] == "no-referrer"
     assert answer.headers["cache-control"] == "no-store"
     me = client.get(ME, headers={"Cookie": cookie_of(answer)}).json
-    assert (me["name"], me["token"], me["session"]["made_by"]) == ("acme-admin", None, "console")
+    token = world.tokens["acme-admin"].token_id
+    assert (me["name"], me["token"]["token"], me["session"]["made_by"]) == ("acme-admin", token, "token")
+    own = client.get(ME, headers={"Cookie": new_session(world)}).json
+    assert (own["token"], own["session"]["made_by"]) == (None, "login")
 
 
 def test_over_https_the_cookie_is_for_this_host_alone(world: World) -> None:
@@ -124,6 +126,27 @@ def test_a_session_can_do_what_its_token_can_and_no_more(client: AsgiClient, wor
     further = client.send("POST", "/v1/console-codes", headers={**cookie, **OWN}).json["path"].partition("=")[2]
     second = {"Cookie": cookie_of(client.get("/login/code", query={"code": further}))}
     assert client.get("/v1/tenants/acme/grants", headers=second).json["code"] == "FORBIDDEN"
+
+
+@pytest.mark.parametrize("how", ["revoked", "expired", "narrowed", "forgotten"])
+def test_a_session_by_a_token_ends_with_it(
+    client: AsgiClient, world: World, at: Callable[[int], None], how: str
+) -> None:
+    token = world.add_token("acme-admin", {(ACME, "admin"), (BETA, "viewer")}, 1000, expires_at_ms=now_ms() + HOUR_MS)
+    world.tokens["own"] = token
+    cookie = {"Cookie": cookie_of(log_in(client, world, "own"))}
+    assert client.get("/v1/tenants/acme/grants", headers=cookie).status == 200
+    match how:
+        case "revoked":
+            world.stores.tokens.revoke(token.token_id, now_ms=1)
+        case "expired":
+            at(HOUR_MS)
+        case "narrowed":
+            world.stores.tokens.revoke_in(token.token_id, ACME, now_ms=1)
+        case "forgotten":
+            world.stores.tokens.forget(now_ms() + 2 * HOUR_MS)
+    answer = client.get("/v1/tenants/acme/grants", headers=cookie)
+    assert answer.json["code"] == ("UNKNOWN_TENANT" if how == "narrowed" else "SESSION_ENDED")
 
 
 def test_a_session_loses_a_right_as_soon_as_its_owner_does(client: AsgiClient, world: World) -> None:
@@ -195,8 +218,9 @@ def test_the_audit_trail_names_the_session(client: AsgiClient, world: World) -> 
         "POST", "/v1/tenants/acme/tokens", body={"name": "x", "roles": ["viewer"]}, headers={"Cookie": cookie, **OWN}
     )
     session = stored(world, cookie).session_id
-    shown = {(e.action, e.session, e.token is None) for e in world.stores.audit.search()}
-    assert {("console", None, False), ("login", session, True), ("tokens create", session, True)} <= shown
+    token = world.tokens["acme-admin"].token_id
+    shown = {(e.action, e.session, e.token) for e in world.stores.audit.search()}
+    assert {("console", None, token), ("login", session, token), ("tokens create", session, token)} <= shown
     (entry,) = client.get("/v1/tenants/acme/audit", headers={"Cookie": cookie}).json["items"]
     assert entry["session"] == session
 

@@ -223,7 +223,7 @@ def test_a_role_that_shows_less_ends_the_stream_too(world: World) -> None:
 
 def test_a_logout_ends_the_streams_of_the_session(world: World) -> None:
     owner = world.caller("acme-viewer").principal
-    cookie = begin_session(world.stores, owner, "login", cap=None, request_id=id_of(ACME, 99))
+    cookie = begin_session(world.stores, owner, token_id=None, request_id=id_of(ACME, 99))
     (session,) = world.stores.sessions.of(owner.principal_id, now_ms=now_ms(), limit=9)
     script = Script(lambda: world.stores.sessions.revoke(session.session_id, now_ms=1), lambda _: False)
     with streaming(world, Pace(poll_s=0.01, check_s=0.05)) as (_, client):
@@ -292,6 +292,30 @@ def test_while_the_catalog_is_away_nothing_is_known_and_then_the_stream_goes_on(
     with streaming(world, Pace(poll_s=0.01, alive_s=0.05)) as (_, client):
         listen(client, world, script)
     assert [name for name, _ in script.after][:3] == ["alive"] * 3
+
+
+def test_a_change_that_was_read_too_late_is_read_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that is out of time goes on in its thread: what it then reads, nobody gets."""
+    with streaming(world) as (service, client):
+        known, lost = service.streams._calls.run, list[object]()
+
+        async def late(call: Callable[[], Any]) -> Any:
+            found = await known(call)
+            if (
+                script.acted
+                and not lost
+                and isinstance(found, dict)
+                and any(b"FAILED" in one for one in found.values())
+            ):
+                lost.append(found)
+                raise RetriableError("CALL_TIMEOUT", "too late")
+            return found
+
+        monkeypatch.setattr(service.streams._calls, "run", late)
+        script = Script(lambda: fail(world), bool)
+        listen(client, world, script, kind="job")
+    assert lost
+    assert states(script.after, "job")[id_of(ACME, JOB)]["state"] == "FAILED"
 
 
 def test_a_state_that_cannot_be_shown_does_not_hold_up_the_others(

@@ -131,7 +131,7 @@ def refused(transport: InProcess) -> str:
 def _session(world: World) -> str:
     """The id of a session of acme's administrator."""
     caller = world.caller("acme-admin")
-    cookie = begin_session(world.stores, caller.principal, "login", cap=None, request_id=caller.request_id)
+    cookie = begin_session(world.stores, caller.principal, token_id=None, request_id=caller.request_id)
     found = world.stores.sessions.credentials(str(opaque_digest(cookie.reveal())))
     assert found
     return found.session.session_id
