@@ -94,8 +94,8 @@ class Service:
                 )
 
     def count_login(self, request: Request) -> None:
-        """Raises `UserError` TOO_MANY_REQUESTS after too many logins from one address."""
-        self.logins.spend(self.site.address(request.scope))
+        """Raises `UserError` TOO_MANY_REQUESTS after too many requests for one step of logins from one address."""
+        self.logins.spend(f"{request.url.path} {self.site.address(request.scope)}")
 
     def identity_provider(self) -> Provider:
         """Raises `UserError` NO_IDENTITY_PROVIDER without one."""

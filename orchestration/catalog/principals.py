@@ -8,10 +8,13 @@ import sqlalchemy as sa
 from orchestration.catalog.access_records import HeldRoles, Principal
 from orchestration.catalog.engine import Database
 from orchestration.catalog.tables import grants, group_grants, principals
+from orchestration.platform.clock import now_ms
 from schemas.errors import UserError
 from schemas.ids import JobId
 
 _LOCK: Final = 0x6772616E74  # "grant": the advisory lock of changes of grants; SQLite has one writer anyway
+GROUP_ROLES_MS: Final = 30 * 24 * 3600 * 1000
+"""Roles of groups count for this long after the login that named the groups: who has left logs in no more."""
 Held = Sequence[HeldRoles]
 
 
@@ -96,21 +99,26 @@ def principal_from_row(row: Mapping[Any, Any]) -> Principal:
 
 def granted_to(connection: sa.Connection, principal_id: str) -> frozenset[tuple[str, str]]:
     """The (scope, role)s of a principal: those that were given, and those of its groups."""
-    by_hand, by_group = (
-        sa.select(table.c.scope, table.c.role).where(table.c.principal_id == principal_id)
-        for table in (grants, group_grants)
-    )
-    return frozenset((one.scope, one.role) for one in connection.execute(by_hand.union(by_group)))
+    found = [
+        sa.select(table.c.scope, table.c.role).where(table.c.principal_id == principal_id, *where)
+        for table, where in _granting()
+    ]
+    return frozenset((one.scope, one.role) for one in connection.execute(sa.union(*found)))
+
+
+def _granting() -> Sequence[tuple[sa.Table, Sequence[sa.ColumnElement[bool]]]]:
+    """The tables of grants at present: those given by hand, and those of groups, with the condition that they count."""
+    return ((grants, ()), (group_grants, (group_grants.c.granted_at_ms > now_ms() - GROUP_ROLES_MS,)))
 
 
 def _held(connection: sa.Connection, scope: str) -> Held:
     roles: dict[tuple[JobId, bool], list[str]] = {}
     found: dict[JobId, Principal] = {}
-    for by_group, table in enumerate((grants, group_grants)):
+    for by_group, (table, where) in enumerate(_granting()):
         query = (
             sa.select(principals, table.c.role)
             .join(table, table.c.principal_id == principals.c.principal_id)
-            .where(table.c.scope == scope)
+            .where(table.c.scope == scope, *where)
             .order_by(table.c.role)
         )
         for row in connection.execute(query).mappings():

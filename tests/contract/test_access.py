@@ -14,10 +14,11 @@ from orchestration.catalog.audit import AuditEntry, AuditTrail
 from orchestration.catalog.engine import Database
 from orchestration.catalog.identities import IdentityStore
 from orchestration.catalog.one_time_codes import OneTimeCodes
-from orchestration.catalog.principals import PrincipalStore
+from orchestration.catalog.principals import GROUP_ROLES_MS, PrincipalStore
 from orchestration.catalog.sessions import SessionStore
 from orchestration.catalog.tables import metadata
 from orchestration.control.gc.access import SESSIONS_MS, TOKENS_MS, EndedAccess
+from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Secret
 from schemas.errors import MusterError, UserError
 from schemas.ids import JobId, TenantName
@@ -268,7 +269,7 @@ def test_a_person_is_issuer_and_subject_and_roles_of_groups_are_those_of_the_las
     store = IdentityStore(database)
 
     def enter(issuer: str, subject: str, roles: set[tuple[str, str]], number: int, name: str = "ann") -> Principal:
-        return store.enter(issuer, subject, name=name, roles=roles, new_id=job_number(number), now_ms=number)
+        return store.enter(issuer, subject, name=name, roles=roles, new_id=job_number(number), now_ms=now_ms())
 
     first = enter("https://a", "1", {(ACME, "viewer"), ("", "admin")}, 20)
     others = [enter("https://a", "2", set(), 21), enter("https://b", "1", set(), 22, "x" * 200)]
@@ -292,7 +293,7 @@ def test_a_group_s_administrator_counts_and_a_replacement_leaves_it(
     with pytest.raises(UserError):
         principals.replace_grants(ACME, {}, now_ms=2, check=check_administrators)
     made = IdentityStore(database).enter(
-        "https://a", "1", name="eve", roles={(ACME, "admin")}, new_id=job_number(20), now_ms=1
+        "https://a", "1", name="eve", roles={(ACME, "admin")}, new_id=job_number(20), now_ms=now_ms()
     )
     _, after = principals.replace_grants(ACME, {}, now_ms=2, check=check_administrators)
     assert [(one.principal, one.roles, one.group_roles) for one in after] == [(made, (), ("admin",))]
@@ -314,3 +315,20 @@ def test_the_same_person_in_two_browsers_at_once_is_one_principal(
         thread.join()
     assert len({one.principal_id for one in made}) == 1
     assert len(principals.page(limit=9)) == 3
+
+
+def test_roles_of_groups_end_thirty_days_after_the_last_login(
+    database: Database,  # noqa: F811
+    principals: PrincipalStore,
+) -> None:
+    for number, age_ms, left in ((20, GROUP_ROLES_MS - 60_000, {(ACME, "admin")}), (21, GROUP_ROLES_MS, set())):
+        made = IdentityStore(database).enter(
+            "https://a",
+            str(number),
+            name=str(number),
+            roles={(ACME, "admin")},
+            new_id=job_number(number),
+            now_ms=now_ms() - age_ms,
+        )
+        assert principals.granted(made.principal_id) == left
+    assert [one.principal.name for one in principals.grants(ACME)] == ["20"]
