@@ -215,8 +215,13 @@ API_REQUESTS: Final = Metric(
 API_REQUEST_SECONDS: Final = Metric(
     name="muster_api_request_seconds_total",
     type="counter",
-    help="Time from the head of a request to the end of its answer, in seconds.",
+    help="Time from the head of a request to the head of its answer, in seconds.",
     labels=("operation",),
+)
+API_STREAMS: Final = Metric(
+    name="muster_api_streams",
+    type="gauge",
+    help="Event streams that are open.",
 )
 WORKER_METRICS: Final = (
     CHUNKS,
@@ -259,7 +264,7 @@ RELAY_METRICS: Final = (
     ARCHIVE_RANGES,
     UNAVAILABLE,
 )
-API_METRICS: Final = (API_REQUESTS, API_REQUEST_SECONDS)
+API_METRICS: Final = (API_REQUESTS, API_REQUEST_SECONDS, API_STREAMS)
 
 METRICS: Final[Mapping[str, Metric]] = {
     metric.name: metric for metric in (*WORKER_METRICS, *SEGMENT_METRICS, *RELAY_METRICS, *API_METRICS)

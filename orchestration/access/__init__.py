@@ -1,1 +1,1 @@
-"""Who may do what: principals, tokens, the policy, and the views that enforce it."""
+"""Who may do what: principals, tokens, sessions, logins, the policy, and the views that enforce it."""

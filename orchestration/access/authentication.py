@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Final
 
-from orchestration.access.policy import Rights
+from orchestration.access.policy import Rights, Role, Scope
 from orchestration.access.tokens import Token
-from orchestration.catalog.access_records import ApiToken, Principal
+from orchestration.catalog.access_records import ApiToken, Principal, Session
 from orchestration.catalog.api_tokens import TokenStore
 from schemas.errors import UserError
 from schemas.ids import JobId
@@ -16,12 +16,21 @@ _NOBODY: Final = "0" * 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """The principal of one request, with the rights of its token at this moment."""
+    """The principal of one request, with the rights of its token or session at this moment.
+
+    A session by a token has both.
+    """
 
     principal: Principal
-    token: ApiToken
     rights: Rights
     request_id: JobId
+    token: ApiToken | None = None
+    session: Session | None = None
+
+    @property
+    def cap(self) -> tuple[tuple[Scope, Role], ...] | None:
+        """What the token is limited to. None: a session of a login, which is not limited."""
+        return None if self.token is None else self.token.cap
 
 
 def authenticate(tokens: TokenStore, text: str, *, request_id: JobId, now_ms: int) -> Caller:

@@ -40,12 +40,13 @@ def check_administrators(before: Sequence[HeldRoles], after: Sequence[HeldRoles]
 
 
 def _administrators(held: Sequence[HeldRoles]) -> list[str]:
-    return [one.principal.name for one in held if ADMIN in one.roles]
+    return [one.principal.name for one in held if ADMIN in {*one.roles, *one.group_roles}]
 
 
 def revision(held: Sequence[HeldRoles]) -> str:
-    """Changes whenever the grants of a scope do: what a change must have seen."""
-    text = json.dumps([[one.principal.principal_id, one.roles] for one in held], separators=(",", ":"))
+    """Changes whenever the grants of a scope that were given by hand do: what a change must have seen."""
+    given = [[one.principal.principal_id, one.roles] for one in held if one.roles]
+    text = json.dumps(given, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -85,7 +86,12 @@ def principal_record(one: Principal) -> Record:
 
 def grants_record(held: Sequence[HeldRoles]) -> Record:
     """The grants of a scope as plain JSON data."""
-    return {"items": [{**principal_record(one.principal), "roles": list(one.roles)} for one in held]}
+    return {
+        "items": [
+            {**principal_record(one.principal), "roles": list(one.roles), "group_roles": list(one.group_roles)}
+            for one in held
+        ]
+    }
 
 
 def token_record(token: ApiToken, scopes: Collection[Scope] | None = None) -> Record:
@@ -103,6 +109,7 @@ def token_record(token: ApiToken, scopes: Collection[Scope] | None = None) -> Re
         "created_at": iso(token.created_at_ms),
         "expires_at": iso(token.expires_at_ms),
         "revoked_at": None if token.revoked_at_ms is None else iso(token.revoked_at_ms),
+        "used_at": None if token.used_at_ms is None else iso(token.used_at_ms),
     }
 
 

@@ -18,9 +18,12 @@ def make_token(
     name: str,
     cap: Collection[tuple[Scope, Role]],
     limit: Rights,
-    days: int | None,
+    days: int | None = None,
+    life_ms: int | None = None,
 ) -> tuple[ApiToken, Token]:
-    """A token of a principal, limited to `cap`, which must not exceed `limit`; `days` None is the default lifetime.
+    """A token of a principal, limited to `cap`, which must not exceed `limit`.
+
+    It lasts `life_ms`, else `days`, else the default lifetime.
 
     Raises `UserError` UNKNOWN_ROLE, BAD_NAME, CAP_EMPTY, CAP_TOO_WIDE, BAD_LIFETIME.
     """
@@ -35,7 +38,7 @@ def make_token(
         name=name,
         digest=secret.digest,
         created_at_ms=at_ms,
-        expires_at_ms=at_ms + lifetime_ms(days),
+        expires_at_ms=at_ms + (life_ms or lifetime_ms(days)),
         revoked_at_ms=None,
         cap=tuple(sorted(set(cap))),
     )

@@ -1,7 +1,7 @@
 """The owner token: how the administrator of a machine gets in. It lies in `<home>/api/token`, mode 0600.
 
-The principal `owner` is made at the first start, as an administrator of the deployment. Each start of the service
-replaces a token that is missing, no longer valid, or past half of its life.
+The principal `owner` is made at the first start, as an administrator of the deployment. The service
+replaces, at a start and once a day, a token that is missing, no longer valid, or past half of its life.
 """
 
 from pathlib import Path
@@ -74,4 +74,4 @@ def _is_fresh(stores: Stores, file: Path) -> bool:
         )
     except (OSError, UnicodeDecodeError, UserError):
         return False
-    return caller.token.expires_at_ms - at_ms > DEFAULT_DAYS * DAY_MS // 2
+    return caller.token is not None and caller.token.expires_at_ms - at_ms > DEFAULT_DAYS * DAY_MS // 2

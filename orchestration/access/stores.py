@@ -14,7 +14,9 @@ from orchestration.catalog.audit import AuditTrail
 from orchestration.catalog.engine import Database
 from orchestration.catalog.exports import ExportStore
 from orchestration.catalog.idempotency import IdempotencyStore
+from orchestration.catalog.identities import IdentityStore
 from orchestration.catalog.jobs import JobStore
+from orchestration.catalog.one_time_codes import OneTimeCodes
 from orchestration.catalog.operations import OperationStore
 from orchestration.catalog.places import PlaceStore
 from orchestration.catalog.principals import PrincipalStore
@@ -22,6 +24,7 @@ from orchestration.catalog.progress import ProgressStore
 from orchestration.catalog.schedules import ScheduleStore
 from orchestration.catalog.segment_queries import SegmentQueries
 from orchestration.catalog.segments import SegmentStore
+from orchestration.catalog.sessions import SessionStore
 from orchestration.catalog.uploads import UploadStore
 from orchestration.kinds.specs import Specs
 from orchestration.notifications.outbox import Outbox
@@ -66,6 +69,9 @@ class Stores:
     schedules: ScheduleStore
     segments: SegmentQueries
     tokens: TokenStore
+    sessions: SessionStore
+    identities: IdentityStore
+    codes: OneTimeCodes
     histories: VersionHistories
     background: Background
     readers: Readers
@@ -94,6 +100,10 @@ class Stores:
         self.readers.close()
         self.background.close()
         self.database.close()
+
+    def version(self) -> object:
+        """As `Database.version`."""
+        return self.database.version()
 
     @classmethod
     def of(
@@ -144,5 +154,8 @@ class Stores:
             background=Background(operations, readers),
             readers=readers,
             sql=SqlRunner.of(settings, readers),
+            sessions=SessionStore(database),
+            identities=IdentityStore(database),
+            codes=OneTimeCodes(database),
             partitions=settings.partitions,
         )

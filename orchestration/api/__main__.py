@@ -3,12 +3,17 @@
 import logging
 import signal
 import sys
+import threading
+from typing import Final
 
+from orchestration.access.oidc.provider import Provider
+from orchestration.access.oidc.settings import OidcSettings
 from orchestration.access.owner import ensure_owner_token
 from orchestration.access.stores import Stores
 from orchestration.api.application import application
 from orchestration.api.server import hosts_of, server
 from orchestration.api.service import Service
+from orchestration.api.site import Site
 from orchestration.platform.logs import configure
 from orchestration.platform.metrics import forget_metrics, serve_metrics
 from orchestration.platform.settings import Settings
@@ -16,6 +21,7 @@ from schemas.errors import MusterError
 
 METRICS_OFFSET = 99
 """Above `metrics_port`; workers have lower ones."""
+DAY_S: Final = 24 * 3600.0
 _log = logging.getLogger("orchestration.api")
 
 
@@ -37,16 +43,34 @@ def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     stores = Stores.of(settings)
+    stop = threading.Event()
     if settings.engine_url:  # not at AWS, where nobody can read a file of the task
         _log.info("the owner token is in %s", ensure_owner_token(stores, settings.home))
-    service = Service(stores=stores, hosts=hosts_of(settings))
-    serve_metrics(settings, "api", settings.metrics_port + METRICS_OFFSET, service.counts.samples)
+        threading.Thread(target=_renew, args=(stores, settings, stop), daemon=True).start()
+    oidc = OidcSettings.of(settings)
+    service = Service(
+        stores=stores,
+        hosts=hosts_of(settings),
+        site=Site.of(settings),
+        provider=None if oidc is None else Provider(oidc),
+    )
+    serve_metrics(settings, "api", settings.metrics_port + METRICS_OFFSET, service.samples)
     stores.readers.prepare()
     try:
-        server(settings, application(service)).run()
+        server(settings, application(service), stopping=service.streams.stop).run()
     finally:
+        stop.set()
         service.close()
         forget_metrics(settings, "api")
+
+
+def _renew(stores: Stores, settings: Settings, stop: threading.Event, every_s: float = DAY_S) -> None:
+    """Replace the owner token in time, for a service that is not started again for months."""
+    while not stop.wait(every_s):
+        try:
+            ensure_owner_token(stores, settings.home)
+        except MusterError as exc:
+            _log.warning("the owner token is not renewed: %s", exc)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,16 @@ from orchestration.api.answers import json_answer, problem_answer
 from orchestration.api.document import document, parameters_of
 from orchestration.api.door import Door
 from orchestration.api.routes import (
+    account,
     administration,
     audiences,
     deployment,
+    events,
     everywhere,
     jobs,
     kafka,
     lake_changes,
+    login,
     operations,
     questions,
     recipients,
@@ -44,6 +47,8 @@ MODULES: Final = (
     schedules,
     recipients,
     administration,
+    events,
+    account,
     deployment,
     kafka,
 )
@@ -72,6 +77,7 @@ def routes() -> FastAPI:
     for module in MODULES:
         everything.include_router(module.router)
     app.include_router(everything)
+    app.include_router(login.router, include_in_schema=False)
     found = document(app)
     app.state.parameters = parameters_of(found)
     app.add_route(f"{BASE}/openapi.json", lambda _: json_answer(found), include_in_schema=False)

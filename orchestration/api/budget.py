@@ -36,5 +36,5 @@ class Budget:
         if refused:
             raise UserError(
                 "TOO_MANY_REQUESTS",
-                f"more than {self._per_s:g} requests a second, beyond a burst of {self._burst}; slow down",
+                f"more than {self._per_s:.3g} requests a second, beyond a burst of {self._burst}; slow down",
             )

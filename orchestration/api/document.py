@@ -9,8 +9,9 @@ from fastapi.openapi.utils import get_openapi
 
 from orchestration.api.models.common import Problem
 
+STREAM: Final = "text/event-stream"
 DESCRIPTION: Final = """Send a token in `Authorization: Bearer mst_...`. Errors are problems (RFC 9457), and their
-`code` is stable.
+`code` is stable. Browsers send the cookie of a session instead; their changes must come from a page of the service.
 
 A tenant in which you have no role, and everything of another tenant, is answered like what does not exist (404). An
 action that your roles do not allow is FORBIDDEN (403). Lists go on at `next`, as `cursor`, with the same filters.
@@ -26,9 +27,22 @@ def document(app: FastAPI) -> dict[str, Any]:
     for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own, which no answer has
         schemas.pop(name, None)
     schemas["Problem"] = Problem.model_json_schema()
+    _describe_streams(found)
     _share_responses(found)
-    found["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "mst_"}}
+    found["components"]["securitySchemes"] = {
+        "token": {"type": "http", "scheme": "bearer", "bearerFormat": "mst_"},
+        "session": {"type": "apiKey", "in": "cookie", "name": "__Host-muster"},
+    }
     return found
+
+
+def _describe_streams(found: dict[str, Any]) -> None:
+    """The schema of a stream is that of the data of an event; FastAPI adds that it is text."""
+    for methods in found["paths"].values():
+        for one in methods.values():
+            for answer in one["responses"].values():
+                if (stream := answer.get("content", {}).get(STREAM)) is not None:
+                    stream["schema"].pop("type", None)
 
 
 def _share_responses(found: dict[str, Any]) -> None:

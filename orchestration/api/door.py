@@ -2,8 +2,9 @@
 
 1. It gets an id, which its answer, its audit entries and its log line carry.
 2. The header Host must name this service: a page whose name was pointed at our address (DNS rebinding) cannot use it.
-3. Its token is turned into a caller, unless the path is public. There are no cookies, and no answer allows another
-   origin (CORS), so a foreign page cannot act for its reader.
+3. Its token, or the cookie of its session, is turned into a caller, unless the path is public. A change with a cookie
+   must come from a page of ours (`csrf`), and no answer allows another origin (CORS), so a foreign page cannot act for
+   its reader.
 4. Its body is read as a whole: at most 1 MiB, within 30 s. Strangers cannot fill the memory with bodies.
 """
 
@@ -16,16 +17,20 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestration.api.answers import problem_answer
-from orchestration.api.service import Service
+from orchestration.api.csrf import check_same_origin
+from orchestration.api.service import Bearer, Cookie, Credential, Service
 from orchestration.platform.clock import fresh_id
 from schemas.errors import FatalError, MusterError, UserError
 
-PUBLIC: Final = frozenset({"/v1/health", "/v1/openapi.json"})
+PUBLIC: Final = frozenset(
+    {"/v1/health", "/v1/openapi.json", "/v1/login-tokens", "/login", "/login/callback", "/login/code"}
+)
 MAX_BODY_BYTES: Final = 1024 * 1024
 BODY_TIMEOUT_S: Final = 30.0
 SAFE_HEADERS: Final = (
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
 )
 _log = logging.getLogger("muster.api")
@@ -45,12 +50,12 @@ class Door:
             await self._app(scope, receive, send)
         if scope["type"] != "http":
             return
-        request_id, began, status = fresh_id(), time.perf_counter(), 0
+        request_id, began, status, seconds = fresh_id(), time.perf_counter(), 0, 0.0
 
         async def answer(message: Message) -> None:
-            nonlocal status
+            nonlocal status, seconds
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, seconds = message["status"], time.perf_counter() - began
                 own = [*SAFE_HEADERS, (b"x-request-id", request_id.encode())]
                 message = {**message, "headers": [*message["headers"], *own]}
             await send(message)
@@ -59,7 +64,9 @@ class Door:
         try:
             self._check_host(scope)
             if scope["path"] not in PUBLIC:
-                scope["state"]["caller"] = await self._service.caller(_token(scope), request_id)
+                given = self._credential(scope)
+                scope["state"]["identify"] = lambda: self._service.identify(given, request_id)
+                scope["state"]["caller"] = await self._service.caller(given, request_id)
             body = await self._body(scope, receive)
             await self._app(scope, _replay(body, receive), answer)
         except MusterError as exc:
@@ -70,7 +77,7 @@ class Door:
                 error = FatalError("INTERNAL", "a bug in Muster")
                 await problem_answer(error, request_id)(scope, receive, answer)
         finally:
-            self._account(scope, status, time.perf_counter() - began)
+            self._account(scope, status, seconds)
 
     def _account(self, scope: Scope, status: int, seconds: float) -> None:
         operation = getattr(scope.get("route"), "name", "none")
@@ -85,6 +92,20 @@ class Door:
             scope["state"]["request_id"],
             None if caller is None else caller.principal.principal_id,
         )
+
+    def _credential(self, scope: Scope) -> Credential:
+        """The token, or else the cookie. Raises `UserError` NO_TOKEN, CROSS_ORIGIN."""
+        if _headers(scope, b"authorization"):
+            return Bearer(_token(scope))
+        if (cookie := self._service.site.session_in(_headers(scope, b"cookie"))) is None:
+            raise _no_token()
+        check_same_origin(
+            scope["method"],
+            site=_headers(scope, b"sec-fetch-site"),
+            origin=_headers(scope, b"origin"),
+            own=self._service.site.origin(_headers(scope, b"host")[0]),
+        )
+        return Cookie(cookie)
 
     def _check_host(self, scope: Scope) -> None:
         given = _headers(scope, b"host")
@@ -120,10 +141,12 @@ def _token(scope: Scope) -> str:
     given = _headers(scope, b"authorization")
     scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
     if scheme.lower() != "bearer":
-        raise UserError(
-            "NO_TOKEN", "send a token in the header `Authorization: Bearer mst_...`; `muster login` gets one"
-        )
+        raise _no_token()
     return token.strip()
+
+
+def _no_token() -> UserError:
+    return UserError("NO_TOKEN", "send a token in the header `Authorization: Bearer mst_...`; `muster login` gets one")
 
 
 def _headers(scope: Scope, name: bytes) -> list[str]:

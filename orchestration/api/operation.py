@@ -23,7 +23,16 @@ OF_ALL: Final = (
     "INVALID_REQUEST",
     "INTERNAL",
 )
-OF_CALLERS: Final = ("NO_TOKEN", "BAD_TOKEN", "TOKEN_REFUSED", "TOKEN_EXPIRED", "TOKEN_REVOKED", "TOO_MANY_REQUESTS")
+OF_CALLERS: Final = (
+    "NO_TOKEN",
+    "BAD_TOKEN",
+    "TOKEN_REFUSED",
+    "TOKEN_EXPIRED",
+    "TOKEN_REVOKED",
+    "SESSION_ENDED",
+    "CROSS_ORIGIN",
+    "TOO_MANY_REQUESTS",
+)
 OF_CALLS: Final = ("BUSY", "CALL_TIMEOUT", "CATALOG_UNAVAILABLE", "CATALOG_REFUSED")
 PUBLIC: Final = "public"
 """In place of an action: an operation that needs no token."""
@@ -84,17 +93,19 @@ def operation(
     *problems: str,
     status: int = 200,
     headers: Iterable[str] = (),
+    response_class: type[Response] = Response,
 ) -> dict[str, Any]:
     """Arguments for a route whose handler calls `method` of a view; None for a public one.
 
-    `problems`: codes besides those of all operations. `headers`: of the answer.
+    `problems`: codes besides those of all operations. `headers`: of the answer. `response_class`: of a
+    stream, whose events have the form `answer`.
     """
     codes = [*OF_ALL, *OF_CALLS, *problems]
     extra: dict[str, Any] = {"x-action": PUBLIC, "security": []}
     if method is not None:
         in_tenant = issubclass(view_of(method), TenantView)
         codes += [*OF_CALLERS, "FORBIDDEN", *(["UNKNOWN_TENANT"] if in_tenant else [])]
-        extra = {"x-action": action_of(method).value, "security": [{"token": []}]}
+        extra = {"x-action": action_of(method).value, "security": [{"token": []}, {"session": []}]}
     described = {name: {"schema": {"type": "string"}} for name in ("X-Request-Id", *headers)}
     responses: dict[int | str, dict[str, Any]] = {status: {"model": answer, "headers": described}}
     by_status: dict[int, list[str]] = defaultdict(list)
@@ -106,7 +117,7 @@ def operation(
     return {
         "responses": responses,
         "status_code": status,
-        "response_class": Response,
+        "response_class": response_class,
         "response_model": None,
         "openapi_extra": {**extra, "x-problems": sorted(set(codes))},
     }

@@ -23,7 +23,8 @@ with Client(find_access()) as muster:
         print(job["job"], job["error"]["code"])
 ```
 
-- **Tokens**: `Authorization: Bearer mst_...` ([access.md](access.md)). Neither cookies nor other origins are accepted.
+- **Tokens**: `Authorization: Bearer mst_...` ([access.md](access.md)). Browsers have the cookie of a session, and their
+  changes must come from a page of the service. No other origin is allowed.
 - **Errors** are problems (RFC 9457): `{type, title, status, detail, instance, code, kind, values}`. Look at `code`,
   which is stable; `instance` finds the request in the service's log. 503 and 429 say in `Retry-After` when to retry.
 - **What you may not know of** - tenants without a role of yours, and everything of another tenant - is answered like
@@ -36,6 +37,11 @@ with Client(find_access()) as muster:
   a 503 for example: it starts once. 409 REQUEST_IN_PROGRESS: wait, at most half a minute. Keys are kept for 72 hours.
 - **202** means that something is under way: a job (`/jobs/{id}`, known within seconds), or an operation: get
   `/operations/{id}` until its `state` is `done` or `failed`.
+- **Events** ([server-sent](https://html.spec.whatwg.org/multipage/server-sent-events.html)): a stream begins with the
+  present state of everything, then `ready`, then each change as the whole state of one thing; `value` null: it is gone.
+  `alive` comes after 15 s without any other, with the time as of which the catalog is known. After a lost connection,
+  connect again: nothing is replayed, and nothing need be. `end` has the problem for which the service ends a stream.
+  At most 10 streams for each principal. `Client.events` does all this.
 - Times are RFC 3339 in UTC, ids ULIDs in lower case. Unknown members and parameters are refused.
 - **Counts** of a rule that somebody edits carry an `editor` and a `revision`: a higher one ends those before it
   (SUPERSEDED, 409), whichever arrives first. An estimate has the interval that holds the number in 95 of 100 cases.

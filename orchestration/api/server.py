@@ -1,6 +1,8 @@
 """The HTTP server: uvicorn, with limits for clients that are slow or send too much."""
 
 import asyncio
+import socket
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,6 +16,7 @@ from schemas.errors import UserError
 MAX_HEAD_BYTES: Final = 16 * 1024
 MAX_CONNECTIONS: Final = 1000
 HEAD_TIMEOUT_S: Final = 10.0
+STALL_TIMEOUT_S: Final = 30.0
 GRACE_S: Final = 10
 """How long a stop waits for requests that are being answered; a call of the catalog takes no longer."""
 LOOPBACK_NAMES: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -22,11 +25,15 @@ LOOPBACK_NAMES: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 class ImpatientProtocol(H11Protocol):
     """Closes a connection whose next request has not begun, or whose head is not whole, within `HEAD_TIMEOUT_S`.
 
+    Also one that does not take what was sent for `STALL_TIMEOUT_S`.
+
     uvicorn itself limits only the pause between two requests: a client that sends a byte now and then would stay.
     """
 
     head_timeout_s = HEAD_TIMEOUT_S
+    stall_timeout_s = STALL_TIMEOUT_S
     _head: asyncio.TimerHandle | None = None
+    _stall: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in its base class
         """The first head is due."""
@@ -45,10 +52,27 @@ class ImpatientProtocol(H11Protocol):
         super().on_response_complete()
         self._await_head()
 
+    def pause_writing(self) -> None:
+        """64 KiB wait for the client."""
+        super().pause_writing()
+        if self._stall is None:
+            self._stall = self.loop.call_later(self.stall_timeout_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It has taken most of them."""
+        self._stop_stalling()
+        super().resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
-        """No head is due any more."""
+        """Nothing is due any more."""
         self._stop_waiting()
+        self._stop_stalling()
         super().connection_lost(exc)
+
+    def _stop_stalling(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
 
     def _await_head(self) -> None:
         self._stop_waiting()
@@ -60,12 +84,32 @@ class ImpatientProtocol(H11Protocol):
             self._head = None
 
 
-def server(settings: Settings, app: ASGIApp, protocol: type[H11Protocol] = ImpatientProtocol) -> uvicorn.Server:
+class StoppingServer(uvicorn.Server):
+    """Says when it stops: streams would not end by themselves, and a stop waits for them."""
+
+    def __init__(self, config: uvicorn.Config, stopping: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Called in the event loop, at a signal or `should_exit`."""
+        self._stopping()
+        await super().shutdown(sockets)
+
+
+def server(
+    settings: Settings,
+    app: ASGIApp,
+    protocol: type[H11Protocol] = ImpatientProtocol,
+    *,
+    stopping: Callable[[], None] = lambda: None,
+) -> uvicorn.Server:
     """A server of the application at the address in the settings. Raises `UserError` BAD_SETTINGS.
 
-    `run` it in the main thread: it ends at SIGTERM, after the requests that it is answering.
+    `run` it in the main thread: it ends at SIGTERM, after the requests that it is answering. `stopping` is called when
+    it begins to stop, and must end the streams.
     """
-    return uvicorn.Server(
+    return StoppingServer(
         uvicorn.Config(
             app,
             host=settings.listen_host,
@@ -80,7 +124,8 @@ def server(settings: Settings, app: ASGIApp, protocol: type[H11Protocol] = Impat
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             limit_concurrency=MAX_CONNECTIONS,
             timeout_graceful_shutdown=GRACE_S,
-        )
+        ),
+        stopping,
     )
 
 
@@ -99,5 +144,5 @@ def port_of(settings: Settings) -> int:
 
 def hosts_of(settings: Settings) -> frozenset[str]:
     """Names by which clients may call the service: its own, those of loopback, and those in `api_hosts`."""
-    own = urlsplit(settings.api_url).hostname or ""
-    return LOOPBACK_NAMES | {name.lower() for name in (own, *settings.api_hosts.replace(",", " ").split()) if name}
+    own = [urlsplit(url).hostname or "" for url in (settings.api_url, settings.api_public_url)]
+    return LOOPBACK_NAMES | {name.lower() for name in (*own, *settings.api_hosts.replace(",", " ").split()) if name}

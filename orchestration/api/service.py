@@ -1,24 +1,31 @@
 """What the handlers of one service share."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from starlette.requests import Request
 
 from orchestration.access.authentication import Caller, authenticate
+from orchestration.access.oidc.provider import Provider
+from orchestration.access.sessions import authenticate_session
 from orchestration.access.stores import Stores
+from orchestration.access.views.account import AccountView
 from orchestration.access.views.deployment import DeploymentView
 from orchestration.access.views.everywhere import EverywhereView
 from orchestration.access.views.tenant import TenantView
 from orchestration.api.budget import Budget
 from orchestration.api.calls import Calls
+from orchestration.api.last_use import LastUse
 from orchestration.api.request_counts import RequestCounts
+from orchestration.api.site import Site
+from orchestration.api.streams.watcher import Pace, Watcher
 from orchestration.platform.clock import now_ms
 from orchestration.readers.cancellation import Cancellation
-from schemas.errors import RetriableError
+from schemas.errors import RetriableError, UserError
 from schemas.ids import JobId
+from schemas.metrics import Sample
 
 QUESTIONS: Final = 24
 """Threads that wait for readers: those that work, and all that may wait."""
@@ -27,6 +34,26 @@ PATIENCE_S: Final = 55.0
 ValueT = TypeVar("ValueT")
 ViewT = TypeVar("ViewT", bound=TenantView)
 DeploymentT = TypeVar("DeploymentT", bound=DeploymentView)
+LOGINS_PER_MINUTE: Final = 10
+OUTSIDE_S: Final = 30.0
+"""For calls of the identity provider, in threads of their own: it must not hold up calls of the catalog."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """A token, as it was sent."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cookie:
+    """The cookie of a session, as it was sent."""
+
+    value: str
+
+
+Credential = Bearer | Cookie
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,19 +66,65 @@ class Service:
     questions: Calls = field(default_factory=lambda: Calls(threads=QUESTIONS, queue=0, limit_s=2 * PATIENCE_S))
     budget: Budget = field(default_factory=Budget)
     counts: RequestCounts = field(default_factory=RequestCounts)
+    logins: Budget = field(default_factory=lambda: Budget(per_s=LOGINS_PER_MINUTE / 60, burst=LOGINS_PER_MINUTE))
+    site: Site = field(default_factory=Site)
+    provider: Provider | None = None
+    outside: Calls = field(default_factory=lambda: Calls(threads=4, queue=16, limit_s=OUTSIDE_S))
+    pace: Pace = field(default_factory=Pace)
+    streams: Watcher = field(init=False)
+    last_use: LastUse = field(init=False)
+
+    def __post_init__(self) -> None:
+        """There is one watcher for all streams, and one that notes what is used."""
+        object.__setattr__(self, "streams", Watcher(self.stores, self.pace))
+        object.__setattr__(self, "last_use", LastUse(self.stores, self.calls))
+
+    async def caller(self, given: Credential, request_id: JobId) -> Caller:
+        """Who sends a request. Raises as `identify`, and TOO_MANY_REQUESTS."""
+        caller = await self.identify(given, request_id)
+        self.budget.spend(caller.principal.principal_id)
+        self.last_use.note(caller)
+        return caller
+
+    async def identify(self, given: Credential, request_id: JobId) -> Caller:
+        """The owner of a token or session, with the rights of this moment; it does not count as used.
+
+        Raises as `authenticate` and `authenticate_session`.
+        """
+        stores = self.stores
+        match given:
+            case Bearer(token):
+                return await self.calls.run(
+                    lambda: authenticate(stores.tokens, token, request_id=request_id, now_ms=now_ms())
+                )
+            case Cookie(cookie):
+                return await self.calls.run(
+                    lambda: authenticate_session(stores.sessions, cookie, request_id=request_id, now_ms=now_ms())
+                )
+
+    def count_login(self, request: Request) -> None:
+        """Raises `UserError` TOO_MANY_REQUESTS after too many requests for one step of logins from one address."""
+        self.logins.spend(f"{request.url.path} {self.site.address(request.scope)}")
+
+    def identity_provider(self) -> Provider:
+        """Raises `UserError` NO_IDENTITY_PROVIDER without one."""
+        if self.provider is None:
+            raise UserError(
+                "NO_IDENTITY_PROVIDER", "no identity provider is configured (settings oidc_...); use a token instead"
+            )
+        return self.provider
 
     def close(self) -> None:
-        """Start no more calls, end the readers, and close the connections to the catalog."""
+        """Start no more calls, end streams and readers, and close the connections to the catalog."""
         self.calls.close()
         self.questions.close()
+        self.outside.close()
+        self.streams.close()
         self.stores.close()
 
-    async def caller(self, token: str, request_id: JobId) -> Caller:
-        """Who sends a token. Raises as `authenticate`, and TOO_MANY_REQUESTS."""
-        tokens = self.stores.tokens
-        caller = await self.calls.run(lambda: authenticate(tokens, token, request_id=request_id, now_ms=now_ms()))
-        self.budget.spend(caller.principal.principal_id)
-        return caller
+    def samples(self) -> Iterable[Sample]:
+        """Current values of all metrics."""
+        return (*self.counts.samples(), *self.streams.samples())
 
 
 def service_of(request: Request) -> Service:
@@ -127,3 +200,9 @@ async def in_deployment(request: Request, call: Callable[[DeploymentView], Value
     """What a call of the caller's view of the deployment returns."""
     service, caller = service_of(request), request.state.caller
     return await service.calls.run(lambda: call(DeploymentView(service.stores, caller)))
+
+
+async def in_account(request: Request, call: Callable[[AccountView], ValueT]) -> ValueT:
+    """What a call of the view of the caller's own account returns."""
+    service, caller = service_of(request), request.state.caller
+    return await service.calls.run(lambda: call(AccountView(service.stores, caller)))

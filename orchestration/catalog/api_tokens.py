@@ -7,8 +7,8 @@ import sqlalchemy as sa
 
 from orchestration.catalog.access_records import ApiToken, Credentials
 from orchestration.catalog.engine import Database
-from orchestration.catalog.principals import principal_from_row
-from orchestration.catalog.tables import api_tokens, grants, principals, token_caps
+from orchestration.catalog.principals import granted_to, principal_from_row
+from orchestration.catalog.tables import api_tokens, principals, token_caps
 from schemas.errors import UserError
 from schemas.ids import JobId
 
@@ -39,12 +39,11 @@ class TokenStore:
             row = connection.execute(query).mappings().first()
             if row is None:
                 return None
-            granted = sa.select(grants.c.scope, grants.c.role).where(grants.c.principal_id == row["principal_id"])
             named = {**row, "name": row["principal_name"], "created_at_ms": row["principal_since_ms"]}
             return Credentials(
                 token=_with_caps(connection, [row])[0],
                 principal=principal_from_row(named),
-                granted=frozenset((one.scope, one.role) for one in connection.execute(granted)),
+                granted=granted_to(connection, row["principal_id"]),
             )
 
     def page(
@@ -65,6 +64,19 @@ class TokenStore:
             query = query.where(api_tokens.c.token_id < before)
         with self._database.read() as connection:
             return _with_caps(connection, list(connection.execute(query).mappings()))
+
+    def touch(self, token_id: JobId, now_ms: int) -> None:
+        """Record that a token was used."""
+        with self._database.write() as connection:
+            key = api_tokens.c.token_id == token_id
+            connection.execute(api_tokens.update().where(key).values(used_at_ms=now_ms))
+
+    def forget(self, ended_before_ms: int) -> None:
+        """Remove tokens that expired before a time; the audit trail keeps their ids."""
+        old = sa.select(api_tokens.c.token_id).where(api_tokens.c.expires_at_ms < ended_before_ms)
+        with self._database.write() as connection:
+            connection.execute(token_caps.delete().where(token_caps.c.token_id.in_(old)))
+            connection.execute(api_tokens.delete().where(api_tokens.c.expires_at_ms < ended_before_ms))
 
     def revoke(self, token_id: JobId, *, principal_id: JobId | None = None, now_ms: int) -> ApiToken:
         """Revoke a token [of a principal]; no effect on a revoked one. Raises `UserError` UNKNOWN_TOKEN."""
@@ -90,6 +102,12 @@ class TokenStore:
             here = (token_caps.c.token_id == token_id) & (token_caps.c.scope == scope)
             connection.execute(token_caps.delete().where(here))
             return _get(connection, api_tokens.c.token_id == token_id, token_id)
+
+
+def token_of(connection: sa.Connection, token_id: str) -> ApiToken | None:
+    """The token with that id. None if there is none."""
+    rows = list(connection.execute(sa.select(api_tokens).where(api_tokens.c.token_id == token_id)).mappings())
+    return next(iter(_with_caps(connection, rows)), None)
 
 
 def _revoke(connection: sa.Connection, token: ApiToken, now_ms: int) -> ApiToken:

@@ -17,8 +17,8 @@ class AuditEntry:
 
     `actor`: an OS user, a name given with --as, an S3 requester, a part of Muster, the name of a principal.
 
-    `principal`, `token` and `request_id` are those of a call to the service; None for all other actions. `tenant` is
-    None for actions on the deployment, and in entries of earlier releases.
+    `principal`, `token` or `session`, and `request_id` are those of a call to the service; None for all other actions.
+    `tenant` is None for actions on the deployment, and in entries of earlier releases.
     """
 
     entry_id: JobId
@@ -35,6 +35,7 @@ class AuditEntry:
     principal: str | None = None
     token: str | None = None
     request_id: str | None = None
+    session: str | None = None
 
 
 class AuditTrail:

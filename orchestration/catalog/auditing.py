@@ -28,6 +28,7 @@ def record(
     principal: str | None = None,
     token: str | None = None,
     request_id: str | None = None,
+    session: str | None = None,
 ) -> bool:
     """Write an entry. If that fails, the action still stands: the entry goes to the log, and the result is False."""
     entry = AuditEntry(
@@ -45,6 +46,7 @@ def record(
         principal=principal,
         token=token,
         request_id=request_id,
+        session=session,
     )
     try:
         trail.append(entry)

@@ -7,11 +7,14 @@ import sqlalchemy as sa
 
 from orchestration.catalog.access_records import HeldRoles, Principal
 from orchestration.catalog.engine import Database
-from orchestration.catalog.tables import grants, principals
+from orchestration.catalog.tables import grants, group_grants, principals
+from orchestration.platform.clock import now_ms
 from schemas.errors import UserError
 from schemas.ids import JobId
 
 _LOCK: Final = 0x6772616E74  # "grant": the advisory lock of changes of grants; SQLite has one writer anyway
+GROUP_ROLES_MS: Final = 30 * 24 * 3600 * 1000
+"""Roles of groups count for this long after the login that named the groups: who has left logs in no more."""
 Held = Sequence[HeldRoles]
 
 
@@ -34,12 +37,21 @@ class PrincipalStore:
         """The principal of that name. None if there is none."""
         return next(iter(self._select(principals.c.name == name)), None)
 
+    def find(self, principal_id: JobId) -> Principal | None:
+        """The principal with that id. None if there is none."""
+        return next(iter(self._select(principals.c.principal_id == principal_id)), None)
+
     def page(self, *, after: str = "", limit: int) -> list[Principal]:
         """Principals whose names come after one, by name."""
         return self._select(principals.c.name > after, limit=limit)
 
+    def granted(self, principal_id: JobId) -> frozenset[tuple[str, str]]:
+        """The (scope, role)s that a principal has at present, by hand and by groups."""
+        with self._database.read() as connection:
+            return granted_to(connection, principal_id)
+
     def grants(self, scope: str) -> Held:
-        """Principals with a role in a scope, by name."""
+        """Principals with a role in a scope, given by hand or by a group, by name."""
         with self._database.read() as connection:
             return _held(connection, scope)
 
@@ -51,7 +63,7 @@ class PrincipalStore:
         now_ms: int,
         check: Callable[[Held, Held], None],
     ) -> tuple[Held, Held]:
-        """Replace all roles in a scope; returns those before and after.
+        """Replace all roles in a scope that were given by hand; returns those before and after.
 
         `check` gets both and may raise; nothing has changed then. Changes are serialized, so that what it saw still
         holds. Raises `UserError` UNKNOWN_PRINCIPAL.
@@ -85,19 +97,39 @@ def principal_from_row(row: Mapping[Any, Any]) -> Principal:
     return Principal(**{name: row[name] for name in Principal.__dataclass_fields__})
 
 
+def granted_to(connection: sa.Connection, principal_id: str) -> frozenset[tuple[str, str]]:
+    """The (scope, role)s of a principal: those that were given, and those of its groups."""
+    found = [
+        sa.select(table.c.scope, table.c.role).where(table.c.principal_id == principal_id, *where)
+        for table, where in _granting()
+    ]
+    return frozenset((one.scope, one.role) for one in connection.execute(sa.union(*found)))
+
+
+def _granting() -> Sequence[tuple[sa.Table, Sequence[sa.ColumnElement[bool]]]]:
+    """The tables of grants at present: those given by hand, and those of groups, with the condition that they count."""
+    return ((grants, ()), (group_grants, (group_grants.c.granted_at_ms > now_ms() - GROUP_ROLES_MS,)))
+
+
 def _held(connection: sa.Connection, scope: str) -> Held:
-    query = (
-        sa.select(principals, grants.c.role)
-        .join(grants, grants.c.principal_id == principals.c.principal_id)
-        .where(grants.c.scope == scope)
-        .order_by(principals.c.name, grants.c.role)
+    roles: dict[tuple[JobId, bool], list[str]] = {}
+    found: dict[JobId, Principal] = {}
+    for by_group, (table, where) in enumerate(_granting()):
+        query = (
+            sa.select(principals, table.c.role)
+            .join(table, table.c.principal_id == principals.c.principal_id)
+            .where(table.c.scope == scope, *where)
+            .order_by(table.c.role)
+        )
+        for row in connection.execute(query).mappings():
+            found[row["principal_id"]] = principal_from_row(row)
+            roles.setdefault((row["principal_id"], bool(by_group)), []).append(row["role"])
+    return tuple(
+        HeldRoles(
+            principal=one, roles=tuple(roles.get((id_, False), ())), group_roles=tuple(roles.get((id_, True), ()))
+        )
+        for id_, one in sorted(found.items(), key=lambda item: item[1].name)
     )
-    found: dict[JobId, HeldRoles] = {}
-    for row in connection.execute(query).mappings():
-        earlier = found.get(row["principal_id"])
-        roles = (*(() if earlier is None else earlier.roles), row["role"])
-        found[row["principal_id"]] = HeldRoles(principal=principal_from_row(row), roles=roles)
-    return tuple(found.values())
 
 
 def _require(connection: sa.Connection, wanted: Collection[JobId]) -> None:

@@ -2,6 +2,7 @@
 
 import getpass
 import sys
+import webbrowser
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from orchestration.client.records import Grants, MadeToken, Principal, Token
 
 with deferred(__name__):
-    from orchestration.client import access, client
+    from orchestration.client import access, browser_login, client
 
 TOP = Group("")
 tokens = Group("tokens", "muster tokens list", "muster tokens create laptop --role analyst --tenant acme")
@@ -31,21 +32,41 @@ PrincipalId = Annotated[str, typer.Argument(metavar="PRINCIPAL", help="Id of the
 Roles = Annotated[list[str] | None, typer.Option("--role", metavar="ROLE", help="Role in the tenant (repeatable).")]
 
 
-@command(TOP, "login", "muster login https://muster.example", effect="reads", show=show_done, record=None)
+@command(
+    TOP,
+    "login",
+    "muster login https://muster.example",
+    "muster login https://muster.example --browser",
+    effect="reads",
+    show=show_done,
+    record=None,
+)
 def login(
     *,
     url: Annotated[str, typer.Argument(metavar="URL", help="Address of the service.")],
+    browser: Annotated[
+        bool, typer.Option("--browser", help="Log in in your browser, by the service's identity provider.")
+    ] = False,
 ) -> Done:
     """Keep a token for a service.
 
-    Asks for the token, or reads it from stdin.
+    Asks for the token, or reads it from stdin. With --browser the service makes one, for twelve hours.
     """
     with translated():
-        given = access.Access(url=url.rstrip("/"), token=_ask_token())
+        given = (
+            browser_login.browser_login(url, _open)
+            if browser
+            else access.Access(url=url.rstrip("/"), token=_ask_token())
+        )
         with client.Client(given) as found:
             me = found.me()
         file = access.save_access(given)
     return Done(text=f"you are {me['name']} at {given.url}; the token is in {file}")
+
+
+def _open(url: str) -> None:
+    print_note(f"Log in in your browser: {url}")
+    webbrowser.open(url)
 
 
 def _ask_token() -> str:
@@ -53,6 +74,23 @@ def _ask_token() -> str:
     if not (token := text.strip()):
         raise UserError("NO_TOKEN", "no token was given")
     return token
+
+
+@command(TOP, "console", "muster console", "muster console --no-browser", effect="remote", show=print_line, record=None)
+def console(
+    *,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
+) -> "Answer[str]":
+    """Open the service in a browser, logged in.
+
+    Prints an address that works once, within a minute, with the rights of your token.
+    """
+    with service() as found:
+        url = found.console_url()
+    opened = not no_browser and webbrowser.open(url)
+    return Answer(
+        value=url, notes=["It is open in your browser." if opened else "Open it in a browser, within a minute."]
+    )
 
 
 def _show_tokens(found: "Sequence[Token]") -> None:
@@ -173,7 +211,15 @@ def _show_grants(held: HeldGrants) -> None:
         return
     print_table(
         ("PRINCIPAL", "NAME", "KIND", "ROLES"),
-        [(one["principal"], one["name"], one["kind"], " ".join(one["roles"])) for one in held.found["items"]],
+        [
+            (
+                one["principal"],
+                one["name"],
+                one["kind"],
+                " ".join([*one["roles"], *(f"{role} (group)" for role in one["group_roles"])]),
+            )
+            for one in held.found["items"]
+        ],
     )
 
 

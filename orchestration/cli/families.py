@@ -33,6 +33,7 @@ FAMILIES: Final = {
     "verify": Family(["export_commands"], "Verify an export from its manifest alone."),
     "explain": Family(["segment_questions"], "Explain from the archive why a user is in a segment or not."),
     "login": Family(["access_commands"], "Keep a token for a service."),
+    "console": Family(["access_commands"], "Open the service in a browser, logged in."),
     "tokens": Family(["access_commands"], "Make, list and revoke tokens of the service."),
     "grants": Family(["access_commands"], "Show and set who has which roles."),
     "audit": Family(["audit_commands"], "Show who did what: users, and Muster itself."),

@@ -1,7 +1,8 @@
 """One call of the API: its target, its answer, its error."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -14,9 +15,9 @@ Query = Mapping[str, Any]
 
 
 class Calls:
-    """Sends calls with a token."""
+    """Sends calls with a token, or without one what is public."""
 
-    def __init__(self, transport: Transport, token: str) -> None:
+    def __init__(self, transport: Transport, token: str | None) -> None:
         self._transport = transport
         self._token = token
 
@@ -30,10 +31,8 @@ class Calls:
         headers: Mapping[str, str] | None = None,
     ) -> tuple[Any, Mapping[str, str]]:
         """The JSON of an answer, and its headers. `names` fill the braces of the path. Raises `ApiError`."""
-        target = "/v1" + path.format(*(quote(name, safe="") for name in names))
-        if given := {name: value for name, value in (query or {}).items() if value not in (None, [], ())}:
-            target += "?" + urlencode(given, doseq=True)
-        sent = {"Authorization": f"Bearer {self._token}", "Accept": "application/json", **(headers or {})}
+        target = _target(path, names, query)
+        sent = {**self._authorization(), "Accept": "application/json", **(headers or {})}
         content = None
         if body is not None:
             content = json.dumps(body).encode()
@@ -42,6 +41,18 @@ class Calls:
         if 200 <= status < 300:
             return _json(answer, status), received
         raise _error(status, received, answer)
+
+    @contextmanager
+    def stream(self, path: str, *names: str, query: Query | None = None) -> Iterator[Iterator[bytes]]:
+        """The lines of a stream. Raises `ApiError`."""
+        sent = {**self._authorization(), "Accept": "text/event-stream"}
+        with self._transport.stream(_target(path, names, query), sent) as (status, received, lines):
+            if status != 200:
+                raise _error(status, received, b"".join(lines))
+            yield lines
+
+    def _authorization(self) -> Mapping[str, str]:
+        return {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
 
     def pages(self, path: str, *names: str, query: Query | None = None, limit: int | None = None) -> Iterator[Any]:
         """The items of a list, page by page, at most `limit`."""
@@ -54,6 +65,12 @@ class Calls:
             left = None if left is None else left - len(page["items"])
             if cursor is None:
                 return
+
+
+def _target(path: str, names: Sequence[str], query: Query | None) -> str:
+    target = "/v1" + path.format(*(quote(name, safe="") for name in names))
+    given = {name: value for name, value in (query or {}).items() if value not in (None, [], ())}
+    return f"{target}?{urlencode(given, doseq=True)}" if given else target
 
 
 def _json(answer: bytes, status: int) -> Any:

@@ -6,7 +6,8 @@ from typing import Any, Self, cast
 
 from orchestration.client.access import Access
 from orchestration.client.calls import PAGE, Calls
-from orchestration.client.records import Grants, MadeToken, Me, Principal, Record, Roles, Tenant, Token
+from orchestration.client.events import follow
+from orchestration.client.records import Event, Grants, MadeToken, Me, Principal, Record, Roles, Session, Tenant, Token
 from orchestration.client.transport import HttpTransport, Transport
 from orchestration.client.writing import Writes
 
@@ -15,6 +16,7 @@ class Client(Writes):
     """A service, as the owner of a token sees it. Every method raises `ApiError`. Not thread-safe."""
 
     def __init__(self, access: Access, transport: Transport | None = None) -> None:
+        self._url = access.url
         self._transport = transport or HttpTransport(access.url)
         self._calls = Calls(self._transport, access.token)
 
@@ -58,6 +60,15 @@ class Client(Writes):
     def rejects(self, tenant: str, job: str) -> Record:
         """How many rows of a job were rejected, by code."""
         return self._get("/tenants/{}/jobs/{}/rejects", tenant, job)
+
+    def events(self, tenant: str, *, kind: Sequence[str] = (), job: str | None = None) -> Iterator[Event]:
+        """The present state of everything in a tenant, or of one job, and then what changes.
+
+        Does not end: it connects again when the connection is lost, and says so (see `Event`). Raises `ApiError` if the
+        first connection fails, or the token is no longer valid.
+        """
+        query = {"kind": list(kind), "job": job}
+        return follow(lambda: self._calls.stream("/tenants/{}/events", tenant, query=query))
 
     def rejected_rows(self, tenant: str, job: str, *, code: str | None = None, page: int = PAGE) -> Iterator[Record]:
         """The rejected rows of a job, in the order of the file."""
@@ -196,6 +207,19 @@ class Client(Writes):
         """Revoke a token of one's own; or take a tenant from any that reaches it."""
         path, names = _scoped(tenant, "/tokens/{}")
         return cast(Token, self._calls.call("DELETE", path, *names, token)[0])
+
+    def sessions(self) -> list[Session]:
+        """One's own sessions in browsers that have not ended, newest first."""
+        return cast("list[Session]", self._get("/sessions")["items"])
+
+    def end_session(self, session: str) -> Session:
+        """End a session of one's own."""
+        return cast(Session, self._calls.call("DELETE", "/sessions/{}", session)[0])
+
+    def console_url(self) -> str:
+        """Where a browser gets in with one's rights, once, within a minute: not for the eyes of others."""
+        made, _ = self._calls.call("POST", "/console-codes")
+        return f"{self._url}{made['path']}"
 
     def audit(
         self,

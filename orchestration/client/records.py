@@ -17,9 +17,10 @@ class Principal(TypedDict):
 
 
 class HeldRoles(Principal):
-    """A principal with its roles in a scope."""
+    """A principal with its roles in a scope: those that were given to it, and those of its groups."""
 
     roles: list[str]
+    group_roles: list[str]
 
 
 class Grants(TypedDict):
@@ -40,6 +41,17 @@ class Token(TypedDict):
     created_at: str
     expires_at: str
     revoked_at: str | None
+    used_at: str | None
+
+
+class Session(TypedDict):
+    """A session of a browser. It ends at `expires_at` unless it is used before."""
+
+    session: str
+    made_by: str
+    created_at: str
+    seen_at: str
+    expires_at: str
 
 
 class MadeToken(Token):
@@ -57,9 +69,10 @@ class Rights(TypedDict):
 
 
 class Me(Principal):
-    """The caller."""
+    """The caller, by a token or by a session."""
 
-    token: Token
+    token: Token | None
+    session: Session | None
     rights: Rights
 
 
@@ -68,6 +81,20 @@ class Tenant(TypedDict):
 
     tenant: str
     actions: list[str]
+
+
+class Event(TypedDict):
+    """One event of a stream.
+
+    `kind` job, audience, segment, schedule: `value` is the whole present state of the thing `id`; None if it is gone.
+    `ready`: everything that there is has come since the connection was made; what has not is gone. `lost`: the
+    connection is; nothing after `as_of` is known until the next `ready`.
+    """
+
+    kind: str
+    id: str | None
+    value: Record | None
+    as_of: str | None
 
 
 Roles = Mapping[str, Sequence[str]]

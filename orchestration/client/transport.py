@@ -3,7 +3,8 @@
 import http.client
 import select
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
@@ -14,6 +15,10 @@ TIMEOUT_S: Final = 60.0
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 Answer = tuple[int, Mapping[str, str], bytes]
 """Status, headers with names in lower case, body."""
+Stream = tuple[int, Mapping[str, str], Iterator[bytes]]
+"""Status, headers with names in lower case, lines of the body."""
+SILENCE_S: Final = 20.0
+"""Streams say at least every 15 s that they are alive."""
 
 
 class Transport(Protocol):
@@ -21,6 +26,9 @@ class Transport(Protocol):
 
     def send(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
         """The answer to a request."""
+
+    def stream(self, target: str, headers: Mapping[str, str]) -> AbstractContextManager[Stream]:
+        """The answer to a GET that does not end, on a connection of its own. Reading it raises as `send`."""
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""
@@ -33,12 +41,7 @@ class HttpTransport:
         parts = urlsplit(url)
         self._url = url
         self._base = parts.path.rstrip("/")
-        host = parts.hostname or ""
-        self._connection = (
-            http.client.HTTPSConnection(host, parts.port, timeout=timeout_s, context=ssl.create_default_context())
-            if parts.scheme == "https"
-            else http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
-        )
+        self._connection = self._connect(timeout_s)
 
     def send(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
         """See `Transport.send`. A read is sent again if the service had closed the idle connection meanwhile."""
@@ -56,6 +59,32 @@ class HttpTransport:
         except (OSError, http.client.HTTPException) as exc:
             self.close()
             raise self._unreachable(exc) from exc
+
+    @contextmanager
+    def stream(self, target: str, headers: Mapping[str, str]) -> Iterator[Stream]:
+        """See `Transport.stream`."""
+        with closing(self._connect(SILENCE_S)) as connection:
+            try:
+                connection.request("GET", self._base + target, headers=dict(headers))
+                answer = connection.getresponse()
+            except (OSError, http.client.HTTPException) as exc:
+                raise self._unreachable(exc) from exc
+            yield answer.status, {name.lower(): value for name, value in answer.getheaders()}, self._lines(answer)
+
+    def _lines(self, answer: http.client.HTTPResponse) -> Iterator[bytes]:
+        try:
+            while line := answer.readline(MAX_ANSWER_BYTES):
+                yield line
+        except (OSError, http.client.HTTPException) as exc:
+            raise self._unreachable(exc) from exc
+
+    def _connect(self, timeout_s: float) -> http.client.HTTPConnection:
+        parts = urlsplit(self._url)
+        host = parts.hostname or ""
+        if parts.scheme == "https":
+            context = ssl.create_default_context()
+            return http.client.HTTPSConnection(host, parts.port, timeout=timeout_s, context=context)
+        return http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
 
     def _send(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
         idle = self._connection.sock

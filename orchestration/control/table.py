@@ -52,6 +52,7 @@ def jobs_lane(context: Context, quiet: Callable[[int], bool] = lambda _: False) 
             task("exports", 5, wiring.export_reconciler(context).tick),
             task("expiry", 5, wiring.expired_versions(context).tick),
             task("orphans", HOUR_S, wiring.orphans(context).tick),
+            task("ended access", HOUR_S, wiring.ended_access(context).tick),
         ),
     )
 

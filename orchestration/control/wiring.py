@@ -6,7 +6,10 @@ from connectors.kafka.topic_ids import TopicIds
 from connectors.kafka.worker_group import WorkerGroup
 from connectors.publishing.activations import ActivationSender
 from connectors.storage.multipart import Parts
+from orchestration.catalog.api_tokens import TokenStore
+from orchestration.catalog.one_time_codes import OneTimeCodes
 from orchestration.catalog.segment_records import Segment
+from orchestration.catalog.sessions import SessionStore
 from orchestration.context import Context
 from orchestration.control.activations import Activations
 from orchestration.control.archive_consumer import ArchiveConsumer
@@ -14,6 +17,7 @@ from orchestration.control.archive_maintenance import ArchiveMaintenance
 from orchestration.control.archive_watch import ArchiveWatch
 from orchestration.control.delivery import Delivery
 from orchestration.control.foreign_logs import ForeignLogs
+from orchestration.control.gc.access import EndedAccess
 from orchestration.control.gc.exports import EndedExports
 from orchestration.control.gc.jobs import EndedJobs
 from orchestration.control.gc.orphans import Orphans
@@ -94,6 +98,12 @@ def archive_maintenance(context: Context, stop: threading.Event) -> ArchiveMaint
 def expired_versions(context: Context) -> ExpiredVersions:
     """Retention of versions."""
     return ExpiredVersions(context.audiences, context.jobs, context.versions, context.audit)
+
+
+def ended_access(context: Context) -> EndedAccess:
+    """What forgets tokens and sessions that ended long ago."""
+    database = context.database
+    return EndedAccess(TokenStore(database), SessionStore(database), OneTimeCodes(database))
 
 
 def ended_exports(context: Context) -> EndedExports:

@@ -6,7 +6,7 @@
   MUSTER_CATALOG_HOST, _PORT and _NAME override the secret, for another route to the database.
 - KAFKA_CREDENTIALS: {username, password}, as MSK stores them -> a file of mode 0600, MUSTER_KAFKA_CREDENTIALS_FILE.
 - SMTP: {username, password} -> MUSTER_SMTP_USER, MUSTER_SMTP_PASSWORD.
-- WEBHOOK_SECRET, METRICS_TOKEN: text -> the setting of that name.
+- WEBHOOK_SECRET, METRICS_TOKEN, OIDC_CLIENT_SECRET: text -> the setting of that name.
 
 Without Secrets Manager (compose), `MUSTER_KAFKA_CREDENTIALS` holds the content of the secret KAFKA_CREDENTIALS.
 
@@ -66,7 +66,7 @@ def point_to_kafka_credentials(env: MutableMapping[str, str]) -> None:
 
 
 def _provided(env: Mapping[str, str]) -> tuple[str | None, ...]:
-    names = ("CATALOG_URL", "SMTP_USER", "SMTP_PASSWORD", "WEBHOOK_SECRET", "METRICS_TOKEN")
+    names = ("CATALOG_URL", "SMTP_USER", "SMTP_PASSWORD", "WEBHOOK_SECRET", "METRICS_TOKEN", "OIDC_CLIENT_SECRET")
     file = _kafka_file(env)
     kafka = file.read_text(encoding="utf-8") if file.exists() else None
     return (*(env.get(f"MUSTER_{name}") for name in names), kafka)
@@ -170,6 +170,7 @@ _KINDS: Final[Mapping[str, Callable[[MutableMapping[str, str], str, str, str], N
     "SMTP": _smtp,
     "WEBHOOK_SECRET": _text,
     "METRICS_TOKEN": _text,
+    "OIDC_CLIENT_SECRET": _text,
 }
 
 

@@ -1,18 +1,13 @@
-"""One POST to one URL, at an address that was checked (`targets`).
-
-Follows no redirects, uses no proxy, and reads only the status of the response.
-"""
+"""One POST to one URL, at an address that was checked (`targets`); only the status of the response is read."""
 
 import http.client
-import socket
-import ssl
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from orchestration.notifications.deadline import OPERATION_S, TOTAL_S, deadline
-from orchestration.notifications.targets import Endpoint, PrivateTargets, resolve
+from orchestration.notifications.deadline import OPERATION_S, TOTAL_S
+from orchestration.notifications.outbound import exchange
+from orchestration.notifications.targets import PrivateTargets
 from schemas.errors import RetriableError
 
 _SUCCESS: Final = range(200, 300)
@@ -32,57 +27,11 @@ def post(
     Raises `RetriableError` WEBHOOK_FAILED: no connection, an invalid certificate, a target that may not be called, any
     response but 2xx.
     """
-    parts = urlsplit(url)
-    https = parts.scheme == "https"
-    host, port = parts.hostname or "", parts.port or (443 if https else 80)
-    connection = http.client.HTTPConnection(host, parts.port, timeout=operation_s)
-    opened: list[socket.socket] = []
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    host = urlsplit(url).hostname or ""
     try:
-        with deadline(lambda: opened[-1] if opened else None, total_s) as until:
-            found = resolve(host, port, https=https, private=private)
-            connection.sock = _connected(host, found, opened, https=https, timeout_s=operation_s, until=until)
-            connection.request("POST", target, body=body, headers=dict(headers))
-            status = connection.getresponse().status
+        status, _ = exchange("POST", url, body, headers, private=private, operation_s=operation_s, total_s=total_s)
     except (OSError, http.client.HTTPException, ValueError) as exc:
         raise RetriableError("WEBHOOK_FAILED", f"{host}: {type(exc).__name__}: {exc}"[:300]) from exc
-    finally:
-        connection.close()
     if status not in _SUCCESS:
         redirect = "; redirects are not followed" if 300 <= status < 400 else ""
         raise RetriableError("WEBHOOK_FAILED", f"{host} answered {status}{redirect}", status=status)
-
-
-def _connected(
-    host: str,
-    found: Iterable[Endpoint],
-    opened: list[socket.socket],
-    *,
-    https: bool,
-    timeout_s: float,
-    until: float,
-) -> socket.socket:
-    """A connection to one of the addresses that were resolved and checked: resolving again might give others.
-
-    Each socket is put into `opened` before it connects, so that a deadline can shut it down. No address is tried after
-    `until` (monotonic seconds).
-    """
-    fault: OSError | None = None
-    for family, address in found:
-        if (left_s := until - time.monotonic()) <= 0:
-            break
-        opened.append(socket.socket(family, socket.SOCK_STREAM))
-        try:
-            opened[-1].settimeout(min(timeout_s, left_s))
-            opened[-1].connect(address)
-            if https:
-                context = ssl.create_default_context()
-                opened.append(context.wrap_socket(opened[-1], server_hostname=host, do_handshake_on_connect=False))
-                opened[-1].do_handshake()  # type: ignore[attr-defined]  # of an SSLSocket
-            opened[-1].settimeout(timeout_s)
-        except OSError as exc:
-            opened[-1].close()
-            fault = exc
-        else:
-            return opened[-1]
-    raise fault or TimeoutError(f"{host}: no address answered in time")

@@ -26,10 +26,11 @@ def since_ms(text: str, now_ms: int) -> int:
 
 def entry_record(entry: "AuditEntry") -> dict[str, Any]:
     """An entry of the audit trail as plain JSON data."""
-    names = ("actor", "action", "object", "arguments", "before", "after", "error", "principal", "token", "request_id")
+    names = ("actor", "action", "object", "arguments", "before", "after", "error", "principal", "token", "session")
     return {
         "entry": entry.entry_id,
         "at": iso(entry.at_ms),
         "job": entry.job_id,
         **{name: getattr(entry, name) for name in names},
+        "request_id": entry.request_id,
     }

@@ -93,8 +93,16 @@ class Settings:
     catalog_url: Secret = Secret("")
     engine_url: str = "http://127.0.0.1:18180"
     api_url: str = "http://127.0.0.1:18480"
+    api_public_url: str = ""  # as browsers know the service; api_url without it
     api_hosts: str = ""  # further names in the header Host, separated by blanks
     api_readers: int = 2  # processes that answer what needs DuckDB, pyiceberg or Kafka
+    oidc_issuer: str = ""
+    oidc_client_id: str = ""
+    oidc_client_secret: Secret = Secret("")
+    oidc_algorithms: str = "RS256 PS256 ES256 EdDSA"
+    oidc_scopes: str = "openid profile email"
+    oidc_groups_claim: str = "groups"
+    oidc_grants: str = ""  # JSON: roles by group (`access.oidc.settings`)
     machine_prefix: str = ""
     job_events_topic: str = ""
     job_events_group: str = ""

@@ -4,14 +4,21 @@ import threading
 from collections.abc import Sequence
 
 import pytest
+import sqlalchemy as sa
 
 from orchestration.access.grants import check_administrators
 from orchestration.catalog import migrate
-from orchestration.catalog.access_records import ApiToken, HeldRoles, Principal
+from orchestration.catalog.access_records import ApiToken, HeldRoles, Principal, Session
 from orchestration.catalog.api_tokens import TokenStore
 from orchestration.catalog.audit import AuditEntry, AuditTrail
 from orchestration.catalog.engine import Database
-from orchestration.catalog.principals import PrincipalStore
+from orchestration.catalog.identities import IdentityStore
+from orchestration.catalog.one_time_codes import OneTimeCodes
+from orchestration.catalog.principals import GROUP_ROLES_MS, PrincipalStore
+from orchestration.catalog.sessions import SessionStore
+from orchestration.catalog.tables import metadata
+from orchestration.control.gc.access import SESSIONS_MS, TOKENS_MS, EndedAccess
+from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Secret
 from schemas.errors import MusterError, UserError
 from schemas.ids import JobId, TenantName
@@ -154,3 +161,174 @@ def test_an_entry_of_the_release_before_belongs_to_no_tenant(url: Secret, databa
     migrate.upgrade(url)
     assert [(entry.object, entry.tenant, entry.principal) for entry in trail.search()] == [("acme/c", None, None)]
     assert trail.page(ACME, limit=9) == []
+
+
+@pytest.fixture
+def sessions(database: Database, principals: PrincipalStore) -> SessionStore:  # noqa: F811
+    return SessionStore(database)
+
+
+def session(number: int, owner: JobId = ANN, token_id: JobId | None = None) -> Session:
+    return Session(
+        session_id=job_number(number),
+        principal_id=owner,
+        digest=f"{number:064x}",
+        token_id=token_id,
+        created_at_ms=number,
+        seen_at_ms=number,
+        expires_at_ms=number + 100,
+        revoked_at_ms=None,
+    )
+
+
+def test_a_session_is_found_by_its_digest_with_its_owner_s_present_grants(
+    sessions: SessionStore, principals: PrincipalStore, tokens: TokenStore
+) -> None:
+    for made in (session(10), session(11, BOB, token_id=job_number(12))):
+        sessions.add(made)
+        found = sessions.credentials(made.digest)
+        assert found
+        assert (found.session, found.principal.principal_id, found.granted) == (made, made.principal_id, frozenset())
+        assert found.token is None
+    tokens.add(token(12, BOB))
+    principals.replace_grants(ACME, {BOB: ["viewer"]}, now_ms=1, check=unchecked)
+    found = sessions.credentials(f"{11:064x}")
+    assert found
+    assert found.granted == {(ACME, "viewer")}
+    assert found.token == token(12, BOB)
+    assert sessions.credentials("0" * 64) is None
+
+
+def test_sessions_end_are_listed_and_forgotten(sessions: SessionStore) -> None:
+    for made in (session(10), session(11), session(12, BOB)):
+        sessions.add(made)
+    assert [one.session_id for one in sessions.of(ANN, now_ms=1, limit=9)] == [job_number(11), job_number(10)]
+    with pytest.raises(UserError) as refused:
+        sessions.revoke(job_number(12), principal_id=ANN, now_ms=5)
+    assert refused.value.code == "UNKNOWN_SESSION"
+    assert [sessions.revoke(job_number(11), now_ms=at).revoked_at_ms for at in (5, 6)] == [5, 5]
+    sessions.touch(job_number(10), 20)
+    assert [one.seen_at_ms for one in sessions.of(ANN, now_ms=1, limit=9)] == [20]
+    assert sessions.of(ANN, now_ms=110, limit=9) == []
+    sessions.forget(112)
+    assert sessions.credentials(f"{11:064x}") is None
+    assert sessions.credentials(f"{12:064x}") is not None
+
+
+def test_a_code_is_taken_by_one_of_many_and_by_nobody_after_its_time(database: Database) -> None:  # noqa: F811
+    codes = OneTimeCodes(database)
+    for kind, digest in (("console", "a"), ("console", "b"), ("cli", "c"), ("console", "d")):
+        codes.put(kind, digest, {"principal": digest}, expires_at_ms=100)  # type: ignore[arg-type]  # of the table above
+    taken: list[object] = []
+    threads = [threading.Thread(target=lambda: taken.append(codes.take("console", "a", now_ms=99))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken, key=str) == [None] * 7 + [{"principal": "a"}]
+    assert codes.take("console", "b", now_ms=100) is None
+    assert codes.take("console", "b", now_ms=99) is None
+    assert codes.take("console", "c", now_ms=99) is None
+    assert codes.take("cli", "c", now_ms=99) == {"principal": "c"}
+    codes.forget(101)
+    assert codes.take("console", "d", now_ms=99) is None
+
+
+def test_what_lets_nobody_in_any_more_is_forgotten_in_time(
+    database: Database,  # noqa: F811
+    tokens: TokenStore,
+    sessions: SessionStore,
+) -> None:
+    codes, tick = OneTimeCodes(database), EndedAccess(tokens, sessions, OneTimeCodes(database)).tick
+    tokens.add(token(10))
+    sessions.add(session(10))
+    codes.put("console", "a", {}, expires_at_ms=110)
+    for now, left in ((110, (1, 1, 1)), (111 + SESSIONS_MS - 1, (1, 1, 0)), (111 + TOKENS_MS, (0, 0, 0))):
+        tick(now)
+        with database.read() as connection:
+            counted = [
+                connection.scalar(sa.select(sa.func.count()).select_from(metadata.tables[name]))
+                for name in ("api_tokens", "sessions", "one_time_codes")
+            ]
+        assert tuple(counted) == left
+
+
+def test_old_tokens_are_forgotten_and_used_ones_say_when(tokens: TokenStore) -> None:
+    for number in (10, 11):
+        tokens.add(token(number))
+    tokens.touch(job_number(11), 15)
+    tokens.forget(111)
+    assert [(one.token_id, one.used_at_ms) for one in tokens.page(limit=9)] == [(job_number(11), 15)]
+    assert tokens.credentials(job_number(10)) is None
+
+
+def test_a_person_is_issuer_and_subject_and_roles_of_groups_are_those_of_the_last_login(
+    database: Database,  # noqa: F811
+    principals: PrincipalStore,
+) -> None:
+    store = IdentityStore(database)
+
+    def enter(issuer: str, subject: str, roles: set[tuple[str, str]], number: int, name: str = "ann") -> Principal:
+        return store.enter(issuer, subject, name=name, roles=roles, new_id=job_number(number), now_ms=now_ms())
+
+    first = enter("https://a", "1", {(ACME, "viewer"), ("", "admin")}, 20)
+    others = [enter("https://a", "2", set(), 21), enter("https://b", "1", set(), 22, "x" * 200)]
+    assert len({one.principal_id for one in (first, *others)}) == 3
+    assert first.name == f"ann {first.principal_id[-10:]}"
+    assert [len(one.name) for one in others] == [14, 100]
+    assert principals.granted(first.principal_id) == {(ACME, "viewer"), ("", "admin")}
+    principals.replace_grants(ACME, {first.principal_id: ["analyst"]}, now_ms=1, check=unchecked)
+    (held,) = principals.grants(ACME)
+    assert (held.principal, held.roles, held.group_roles) == (first, ("analyst",), ("viewer",))
+    assert enter("https://a", "1", {(BETA, "viewer")}, 30, "renamed") == first
+    assert principals.granted(first.principal_id) == {(ACME, "analyst"), (BETA, "viewer")}
+    assert principals.grants("") == ()
+
+
+def test_a_group_s_administrator_counts_and_a_replacement_leaves_it(
+    database: Database,  # noqa: F811
+    principals: PrincipalStore,
+) -> None:
+    principals.replace_grants(ACME, {ANN: ["admin"]}, now_ms=1, check=check_administrators)
+    with pytest.raises(UserError):
+        principals.replace_grants(ACME, {}, now_ms=2, check=check_administrators)
+    made = IdentityStore(database).enter(
+        "https://a", "1", name="eve", roles={(ACME, "admin")}, new_id=job_number(20), now_ms=now_ms()
+    )
+    _, after = principals.replace_grants(ACME, {}, now_ms=2, check=check_administrators)
+    assert [(one.principal, one.roles, one.group_roles) for one in after] == [(made, (), ("admin",))]
+
+
+def test_the_same_person_in_two_browsers_at_once_is_one_principal(
+    database: Database,  # noqa: F811
+    principals: PrincipalStore,
+) -> None:
+    store, made = IdentityStore(database), list[Principal]()
+
+    def enter(number: int) -> None:
+        made.append(store.enter("https://a", "1", name="eve", roles=(), new_id=job_number(number), now_ms=1))
+
+    threads = [threading.Thread(target=enter, args=(number,)) for number in range(20, 28)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({one.principal_id for one in made}) == 1
+    assert len(principals.page(limit=9)) == 3
+
+
+def test_roles_of_groups_end_thirty_days_after_the_last_login(
+    database: Database,  # noqa: F811
+    principals: PrincipalStore,
+) -> None:
+    for number, age_ms, left in ((20, GROUP_ROLES_MS - 60_000, {(ACME, "admin")}), (21, GROUP_ROLES_MS, set())):
+        made = IdentityStore(database).enter(
+            "https://a",
+            str(number),
+            name=str(number),
+            roles={(ACME, "admin")},
+            new_id=job_number(number),
+            now_ms=now_ms() - age_ms,
+        )
+        assert principals.granted(made.principal_id) == left
+    assert [one.principal.name for one in principals.grants(ACME)] == ["20"]

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from orchestration.catalog import migrate
+from orchestration.catalog import auditing, migrate
 from orchestration.catalog.audiences import AudienceStore
+from orchestration.catalog.audit import AuditTrail
 from orchestration.catalog.engine import Database, create_engine
 from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.progress import ProgressStore
@@ -96,7 +97,18 @@ def test_migrations_go_down_to_nothing_and_up_again(url: Secret) -> None:
     engine.dispose()
     migrate.upgrade(url)
     current, head = migrate.revisions(url)
-    assert current == head == "0010"
+    assert current == head == "0011"
+
+
+def test_a_catalog_of_the_release_before_principals_keeps_its_jobs_and_audit_trail(jobs: JobStore, url: Secret) -> None:
+    jobs.register(new_job())
+    before, trail = jobs.get(job_number(1)), AuditTrail(jobs._database)
+    auditing.record(trail, "ann", "cancel", "acme/vip", job_id=job_number(1))
+    migrate.downgrade(url, "0008")
+    migrate.upgrade(url)
+    assert jobs.get(job_number(1)) == before
+    (entry,) = trail.search(job_id=job_number(1))
+    assert (entry.actor, entry.tenant, entry.token, entry.session) == ("ann", None, None, None)
 
 
 def test_a_registered_job_comes_back_as_it_was_given(jobs: JobStore) -> None:

@@ -2,12 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 from starlette.types import ASGIApp, Message
+
+from orchestration.client.transport import Stream
+
+HANG_S = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +22,8 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+    pairs: Sequence[tuple[str, str]] = ()
+    """All headers, also those that come more than once."""
 
     @property
     def json(self) -> Any:
@@ -51,8 +58,12 @@ class AsgiClient:
         headers: Mapping[str, str] | None = None,
         host: str | None = "127.0.0.1:18480",
         cut_off: bool = False,
+        until: Callable[[bytes], bool] | None = None,
     ) -> Answer:
-        """One request. `body` is sent as JSON; `raw` are the chunks of any other body, which may be `cut_off`."""
+        """One request. `body` is sent as JSON; `raw` are the chunks of any other body, which may be `cut_off`.
+
+        The client leaves once `until` is true of what it has received: streams do not end by themselves.
+        """
         chunks = [b"" if body is None else json.dumps(body).encode()] if raw is None else list(raw)
         pairs = [("host", host)] if host is not None else []
         if token is not None:
@@ -73,10 +84,13 @@ class AsgiClient:
             "client": ("127.0.0.1", 1),
             "root_path": "",
         }
-        return self._runner.run(self._send(scope, chunks, cut_off=cut_off))
+        return self._runner.run(self._send(scope, chunks, cut_off=cut_off, until=until))
 
-    async def _send(self, scope: dict[str, Any], chunks: list[bytes], *, cut_off: bool) -> Answer:
+    async def _send(
+        self, scope: dict[str, Any], chunks: list[bytes], *, cut_off: bool, until: Callable[[bytes], bool] | None
+    ) -> Answer:
         sent: list[Message] = []
+        leaves = asyncio.Event()
 
         async def receive() -> Message:
             if chunks:
@@ -84,19 +98,20 @@ class AsgiClient:
                 return {"type": "http.request", "body": chunk, "more_body": bool(chunks) or cut_off}
             if cut_off:
                 return {"type": "http.disconnect"}
-            await asyncio.Event().wait()  # the client stays and sends nothing more
-            raise AssertionError
+            await leaves.wait()  # the client stays and sends nothing more
+            return {"type": "http.disconnect"}
 
         async def send(message: Message) -> None:
             sent.append(message)
+            if until is not None and until(b"".join(message.get("body", b"") for message in sent)):
+                leaves.set()
 
-        await self._app(scope, receive, send)
+        async with asyncio.timeout(None if until is None else HANG_S):  # a stream that never sends what it should
+            await self._app(scope, receive, send)
         start = sent[0]
-        return Answer(
-            start["status"],
-            {name.decode(): value.decode() for name, value in start["headers"]},
-            b"".join(message.get("body", b"") for message in sent[1:]),
-        )
+        pairs = [(name.decode(), value.decode()) for name, value in start["headers"]]
+        body = b"".join(message.get("body", b"") for message in sent[1:])
+        return Answer(start["status"], dict(pairs), body, pairs)
 
 
 class AsgiTransport:
@@ -123,6 +138,19 @@ class AsgiTransport:
             headers={name: value for name, value in headers.items() if name != "Content-Type"},
         )
         return answer.status, answer.headers, answer.body
+
+    @contextmanager
+    def stream(self, target: str, headers: Mapping[str, str]) -> Iterator[Stream]:
+        """See `Transport.stream`; it ends with the first states."""
+        parts = urlsplit(target)
+        self.sent.append(("GET", parts.path))
+        answer = self._client.get(
+            unquote(parts.path),
+            query=parse_qs(parts.query),
+            headers=headers,
+            until=lambda received: b"event: ready" in received,
+        )
+        yield answer.status, answer.headers, iter(answer.body.splitlines(keepends=True))
 
     def close(self) -> None:
         """See `Transport.close`; the client of the application stays open."""

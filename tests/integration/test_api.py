@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,16 +18,24 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+import uvicorn
 
 from orchestration.access.stores import Stores
 from orchestration.api.application import application
-from orchestration.api.server import ImpatientProtocol, server
+from orchestration.api.server import GRACE_S, ImpatientProtocol, server
 from orchestration.api.service import Service
 from orchestration.catalog import migrate
+from orchestration.catalog.audiences import AudienceStore
+from orchestration.catalog.engine import Database
+from orchestration.catalog.jobs import JobStore
+from orchestration.client import Access, Client
 from orchestration.local.home import Home
 from orchestration.local.status import read_status
+from orchestration.platform.clock import fresh_id
 from orchestration.platform.settings import Secret, Settings
+from schemas.ids import AudienceName, TenantName
 from tests.conftest import StartStack
+from tests.contract.test_catalog import new_job
 from tests.faults.waiting import until
 from tests.servers.ports import free_port
 
@@ -96,6 +105,20 @@ def test_the_embedded_stack_has_the_service_with_a_token_for_its_owner(start_sta
     assert token not in home.log_file("api").read_text()
 
 
+def test_a_home_of_the_release_before_the_service_keeps_its_jobs(tmp_path: Path) -> None:
+    url = Secret(f"sqlite:///{tmp_path / 'catalog.db'}")
+    migrate.upgrade(url)
+    database = Database(url)
+    AudienceStore(database).add_tenant(TenantName("acme"), 1)
+    JobStore(database).register(new_job())
+    database.close()
+    migrate.downgrade(url, "0008")
+    with running(tmp_path) as (_, port):
+        token = (tmp_path / "api" / "token").read_text().strip()
+        code, page = call(port, "GET", "/v1/tenants/acme/jobs", token)
+    assert (code, [job["job"] for job in page["items"]]) == (200, [new_job().job_id])
+
+
 def test_a_stop_answers_what_was_begun_and_takes_nothing_new(tmp_path: Path) -> None:
     with running(tmp_path) as (process, port):
         token = (tmp_path / "api" / "token").read_text().strip()
@@ -117,6 +140,33 @@ def test_a_stop_answers_what_was_begun_and_takes_nothing_new(tmp_path: Path) -> 
         assert process.wait(20) == 0
 
 
+def test_a_stop_ends_open_streams_at_once(tmp_path: Path) -> None:
+    with running(tmp_path) as (process, port):
+        token = (tmp_path / "api" / "token").read_text().strip()
+        assert call(port, "POST", "/v1/tenants", token, {"tenant": "acme"})[0] == 201
+        with Client(Access(url=f"http://127.0.0.1:{port}", token=token)) as client:
+            streams = [client.events("acme") for _ in range(3)]
+            assert [next(stream)["kind"] for stream in streams] == ["ready"] * 3
+            process.send_signal(signal.SIGTERM)
+            # Much less than the 10 s that a stop waits for answers: it was told to the streams.
+            assert process.wait(GRACE_S - 2) == 0
+            assert [next(stream)["kind"] for stream in streams] == ["lost"] * 3
+
+
+def test_a_change_is_on_a_stream_within_a_second_and_a_half(tmp_path: Path) -> None:
+    with running(tmp_path) as (_, port):
+        token = (tmp_path / "api" / "token").read_text().strip()
+        assert call(port, "POST", "/v1/tenants", token, {"tenant": "acme"})[0] == 201
+        audiences = AudienceStore(Database(Secret(f"sqlite:///{tmp_path / 'catalog.db'}")))
+        with Client(Access(url=f"http://127.0.0.1:{port}", token=token)) as client:
+            events = client.events("acme", kind=["audience"])
+            assert next(events)["kind"] == "ready"
+            audiences.ensure(TenantName("acme"), AudienceName("vip"), new_id=fresh_id(), now_ms=1)
+            began = time.monotonic()
+            assert next(events)["kind"] == "audience"
+            assert time.monotonic() - began < 1.5
+
+
 def test_a_service_without_a_catalog_says_so_and_ends(tmp_path: Path) -> None:
     env = {"PATH": os.environ["PATH"], "MUSTER_HOME": str(tmp_path), "MUSTER_CATALOG_URL": "sqlite:////nowhere/c.db"}
     done = subprocess.run(
@@ -127,33 +177,52 @@ def test_a_service_without_a_catalog_says_so_and_ends(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.fixture
-def impatient(tmp_path: Path) -> Iterator[int]:
-    """The port of a service in this process that gives clients no time for the head of a request."""
+class NoTime(ImpatientProtocol):
+    """Gives clients no time for the head of a request."""
 
-    class NoTime(ImpatientProtocol):
-        head_timeout_s = 0.0
+    head_timeout_s = 0.0
 
+
+class NoStall(ImpatientProtocol):
+    """Gives clients little time to take an answer."""
+
+    stall_timeout_s = 0.1
+
+
+@contextmanager
+def in_this_process(tmp_path: Path, protocol: type[ImpatientProtocol]) -> Iterator[tuple[uvicorn.Server, int]]:
+    """A service with a protocol, and its port."""
     settings = Settings(
         home=tmp_path, catalog_url=Secret(f"sqlite:///{tmp_path / 'c.db'}"), api_url=f"http://127.0.0.1:{free_port()}"
     )
     service = Service(stores=Stores.of(settings), hosts=frozenset({"127.0.0.1"}))
-    made = server(settings, application(service), NoTime)
+    made = server(settings, application(service), protocol)
     thread = threading.Thread(target=made.run)
     thread.start()
     until(lambda: made.started, "the server has started")
-    yield int(settings.api_url.rpartition(":")[2])
+    yield made, int(settings.api_url.rpartition(":")[2])
     made.should_exit = True
     thread.join(20)
-    service.calls.close()
+    service.close()
 
 
-def test_a_client_that_does_not_send_a_whole_head_in_time_is_disconnected(impatient: int) -> None:
-    with socket.create_connection(("127.0.0.1", impatient), timeout=20) as slow:
-        assert slow.recv(100) == b""
-    with socket.create_connection(("127.0.0.1", impatient), timeout=20) as slow:
-        slow.sendall(b"GET /v1/health HTTP/1.1\r\nHost: 127.0.0.1\r\n")
-        assert slow.recv(100) == b""
+def test_a_client_that_does_not_send_a_whole_head_in_time_is_disconnected(tmp_path: Path) -> None:
+    with in_this_process(tmp_path, NoTime) as (_, port):
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as slow:
+            assert slow.recv(100) == b""
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as slow:
+            slow.sendall(b"GET /v1/health HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+            assert slow.recv(100) == b""
+
+
+def test_a_client_that_does_not_take_its_answer_is_disconnected(tmp_path: Path) -> None:
+    with in_this_process(tmp_path, NoStall) as (made, port):
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as slow:
+            # 100 answers of 0.2 MB are more than the buffers on the way take.
+            slow.sendall(b"GET /v1/openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 100)
+            assert slow.recv(12) == b"HTTP/1.1 200"
+            until(lambda: not made.server_state.connections, "the service gave the client up")
+        assert call(port, "GET", "/v1/openapi.json")[0] == 200
 
 
 def test_a_head_beyond_16_kib_is_refused(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from orchestration.access.new_tokens import make_token
 from orchestration.access.pages import Page, Record, page_of
 from orchestration.access.policy import DEPLOYMENT, Action, Role, Scope
 from orchestration.access.revisions import require_revision, revision_of
+from orchestration.access.sessions import session_record
 from orchestration.access.stores import Stores
 from orchestration.access.tokens import Token
 from orchestration.catalog.access_records import Principal, PrincipalKind
@@ -31,11 +32,12 @@ class DeploymentView(View):
 
     @reads(Action.OWN_ACCOUNT)
     def me(self) -> Record:
-        """The caller: principal, token, and rights at this moment."""
+        """The caller: principal, token or session, and rights at this moment."""
         rights = self._caller.rights
         return {
             **principal_record(self._caller.principal),
-            "token": token_record(self._caller.token),
+            "token": None if self._caller.token is None else token_record(self._caller.token),
+            "session": None if self._caller.session is None else session_record(self._caller.session),
             "rights": {
                 "deployment": sorted(rights.deployment),
                 "every_tenant": sorted(rights.everywhere),

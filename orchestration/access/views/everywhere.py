@@ -4,14 +4,14 @@ from collections.abc import Collection
 
 from orchestration.access.authentication import Caller
 from orchestration.access.guard import View, reads
+from orchestration.access.job_details import addresses_for, job_detail
 from orchestration.access.pages import Page, Record, page_of
 from orchestration.access.policy import Action
 from orchestration.access.stores import Stores
-from orchestration.access.views.jobs import job_detail
 from orchestration.catalog.life_cycle import Tenants
 from orchestration.operations.job_records import any_record
 from orchestration.operations.job_search import KINDS, JobKind
-from schemas.ids import JobId
+from schemas.ids import JobId, job_id
 
 
 class EverywhereView(View):
@@ -44,7 +44,7 @@ class EverywhereView(View):
     @reads(Action.OWN_ACCOUNT)
     def job(self, id_: str) -> Record:
         """As `JobsView.job`."""
-        return job_detail(self._stores, self._caller, id_, tenant=self._readable)
+        return job_detail(self._stores, job_id(id_), tenant=self._readable, addresses=addresses_for(self._caller))
 
     @property
     def _readable(self) -> Tenants:

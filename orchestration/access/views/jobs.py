@@ -3,26 +3,20 @@
 from collections.abc import Collection
 from typing import Any
 
-from orchestration.access.authentication import Caller
 from orchestration.access.guard import Note, reads, recorded
+from orchestration.access.job_details import addresses_for, job_detail
 from orchestration.access.pages import Page, Record, page_of
 from orchestration.access.policy import Action
-from orchestration.access.stores import Stores
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.job_rows import unknown_job
-from orchestration.catalog.life_cycle import Tenants
 from orchestration.catalog.records import Export, Job
-from orchestration.operations.follow import ExportView
-from orchestration.operations.job_records import any_record, export_view_record, view_record
+from orchestration.operations.job_records import any_record
 from orchestration.operations.job_search import KINDS, JobKind
-from orchestration.operations.notifying import notification_record
-from orchestration.platform.clock import now_ms
 from orchestration.readers.cancellation import Cancellation
 from orchestration.readers.questions import ReadRejects
 from schemas.errors import UserError
 from schemas.ids import (
     JobId,
-    TenantName,
     job_id,
 )
 
@@ -57,7 +51,7 @@ class JobsView(TenantView):
 
         Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB.
         """
-        return job_detail(self._stores, self._caller, id_, tenant=self._name)
+        return job_detail(self._stores, job_id(id_), tenant=self._name, addresses=addresses_for(self._caller))
 
     @reads(Action.READ_JOBS)
     def receipt(self, id_: str) -> Record:
@@ -112,33 +106,6 @@ class JobsView(TenantView):
                 code_of_exports, f"job {wanted} is an export; its manifest says what it has written", job=wanted
             )
         return found
-
-
-def job_detail(stores: Stores, caller: Caller, id_: str, *, tenant: Tenants) -> Record:
-    """All of a job of one of these tenants. Who is notified is shown to those who manage audiences.
-
-    Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB.
-    """
-    wanted = job_id(id_)
-    view = stores.job_progress.any_view(wanted, now_ms(), tenant=tenant)
-    if view is None:
-        raise unknown_job(wanted)
-    job = view.export if isinstance(view, ExportView) else view.job
-    addresses = Action.MANAGE_AUDIENCES in caller.rights.in_tenant(TenantName(job.tenant))
-    notifications = [
-        {**notice, "recipient": notice["recipient"] if addresses else None}
-        for notice in map(notification_record, stores.outbox.by_subject(job.job_id))
-    ]
-    if isinstance(view, ExportView):
-        return {
-            **export_view_record(view, stores.exports.history(job.job_id)),
-            "notifications": notifications,
-        }
-    return {
-        **view_record(view, stores.jobs.history(job.job_id), stores.jobs.attempt_reports(job.job_id)),
-        "notifications": notifications,
-        "duplicate_of": view.duplicate_of,
-    }
 
 
 def _counted_rejects(job: Job) -> dict[str, Any]:

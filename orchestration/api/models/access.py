@@ -36,10 +36,11 @@ class NewPrincipal(Shape):
 
 
 class Grant(Principal):
-    """A principal with its roles in a scope."""
+    """A principal with its roles in a scope: those that were given to it, and those of its groups at its last login."""
 
     roles: list[str]
-    example: ClassVar[Example] = {**Principal.example, "roles": ["admin"]}
+    group_roles: list[str]
+    example: ClassVar[Example] = {**Principal.example, "roles": ["admin"], "group_roles": []}
 
 
 class Grants(Shape):
@@ -74,6 +75,7 @@ class Token(Shape):
     created_at: Time
     expires_at: Time
     revoked_at: Time | None
+    used_at: Annotated[Time | None, Field(description="At most an hour behind.")]
     example: ClassVar[Example] = {
         "token": JOB,
         "name": "nightly loader",
@@ -83,7 +85,40 @@ class Token(Shape):
         "created_at": AT,
         "expires_at": AT,
         "revoked_at": None,
+        "used_at": AT,
     }
+
+
+class Session(Shape):
+    """A session of a browser. It ends at `expires_at` unless it is used before, and a day after its login anyway."""
+
+    session: Id
+    made_by: Annotated[Literal["token", "login"], Field(description="token: it ends with the token.")]
+    created_at: Time
+    seen_at: Time
+    expires_at: Time
+    example: ClassVar[Example] = {
+        "session": JOB,
+        "made_by": "token",
+        "created_at": AT,
+        "seen_at": AT,
+        "expires_at": AT,
+    }
+
+
+class Sessions(Shape):
+    """Sessions that have not ended, newest first."""
+
+    items: list[Session]
+    example: ClassVar[Example] = {"items": [Session.example]}
+
+
+class ConsoleCode(Shape):
+    """A code that is used once, soon. `path`: where a browser opens with it, below the address of the service."""
+
+    path: str
+    expires_at: Time
+    example: ClassVar[Example] = {"path": "/login/code?code=" + "x" * 43, "expires_at": AT}
 
 
 class TokenPage(Shape):
@@ -99,6 +134,14 @@ class MadeToken(Token):
 
     secret: str
     example: ClassVar[Example] = {**Token.example, "secret": "mst_" + JOB + "_" + "x" * 43 + "_xxxxxx"}
+
+
+class LoginCode(Shape):
+    """The code of a login in a browser, and the verifier of the challenge that the login began with (RFC 7636)."""
+
+    code: Annotated[str, Field(max_length=100)]
+    verifier: Annotated[str, Field(max_length=128)]
+    example: ClassVar[Example] = {"code": "x" * 43, "verifier": "x" * 43}
 
 
 class NewTenantToken(Shape):
@@ -122,7 +165,7 @@ class NewToken(Shape):
 
 
 class AuditEntry(Shape):
-    """Who did what. `principal`, `token` and `request_id` are null for local commands and for Muster itself."""
+    """Who did what. `principal` and `request_id` are null for local commands and for Muster itself."""
 
     entry: Id
     at: Time
@@ -136,6 +179,7 @@ class AuditEntry(Shape):
     error: str | None
     principal: Id | None
     token: Id | None
+    session: Id | None
     request_id: Id | None
     example: ClassVar[Example] = {
         "entry": JOB,
@@ -150,6 +194,7 @@ class AuditEntry(Shape):
         "error": None,
         "principal": JOB,
         "token": JOB,
+        "session": None,
         "request_id": JOB,
     }
 
@@ -194,13 +239,15 @@ class Rights(Shape):
 
 
 class Me(Principal):
-    """The caller."""
+    """The caller, by a token or by a session."""
 
-    token: Token
+    token: Token | None
+    session: Session | None
     rights: Rights
     example: ClassVar[Example] = {
         **Principal.example,
         "token": Token.example,
+        "session": None,
         "rights": {
             "deployment": ["own_account"],
             "every_tenant": [],

@@ -84,7 +84,9 @@ def test_a_token_is_made_for_oneself_with_no_more_than_ones_rights(world: World)
     assert record["tenants"] == {"acme": ["operator", "viewer"]}
     world.tokens["ci"] = secret
     assert world.caller("ci").principal.name == "acme-engineer"
-    assert world.caller("ci").token.expires_at_ms // DAY_MS == (now_ms() + 90 * DAY_MS) // DAY_MS
+    token = world.caller("ci").token
+    assert token
+    assert token.expires_at_ms // DAY_MS == (now_ms() + 90 * DAY_MS) // DAY_MS
     assert refused(view.create_token, name="x", roles=["admin"], days=None) == "CAP_TOO_WIDE"
     assert refused(view.create_token, name="x", roles=[], days=None) == "CAP_EMPTY"
     assert refused(view.create_token, name="x", roles=["emperor"], days=None) == "UNKNOWN_ROLE"

@@ -1,6 +1,9 @@
 """The owner token: made at the first start, private, replaced when it is no longer good."""
 
 import stat
+import threading
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -9,6 +12,7 @@ from orchestration.access.grants import DAY_MS
 from orchestration.access.owner import ensure_owner_token
 from orchestration.access.policy import DEPLOYMENT, IN_THE_DEPLOYMENT
 from orchestration.access.stores import Stores
+from orchestration.api.__main__ import _renew
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Settings
 from schemas.errors import UserError
@@ -34,6 +38,21 @@ def test_the_first_start_makes_an_administrator_whose_token_only_the_owner_of_th
     caller = authenticate(stores.tokens, file.read_text().strip(), request_id=id_of("acme", 1), now_ms=now_ms())
     assert caller.principal.name == "owner"
     assert caller.rights.deployment == set(IN_THE_DEPLOYMENT)
+
+
+def test_a_service_that_runs_for_months_replaces_it_in_time(stores: Stores, settings: Settings) -> None:
+    first = ensure_owner_token(stores, settings.home)
+    before = first.read_text()
+    token = stores.tokens.page(limit=1)[0]
+    waits = iter([False, False, True])
+    stop = cast(threading.Event, SimpleNamespace(wait=lambda _: next(waits)))
+    with stores.database.write() as connection:
+        half = now_ms() + 45 * DAY_MS
+        connection.exec_driver_sql("UPDATE api_tokens SET expires_at_ms = ? WHERE token_id = ?", (half, token.token_id))
+    _renew(stores, settings, stop)
+    assert first.read_text() != before
+    caller_of(stores, first.read_text())
+    assert len(stores.tokens.page(limit=9)) == 2
 
 
 def test_a_later_start_keeps_a_good_token(stores: Stores, settings: Settings) -> None:

@@ -184,7 +184,7 @@ def test_a_read_of_rejects_leaves_an_entry_with_who_and_in_which_request(world: 
     )
     assert (entry.principal, entry.token, entry.request_id) == (
         caller.principal.principal_id,
-        caller.token.token_id,
+        caller.token and caller.token.token_id,
         caller.request_id,
     )
 

@@ -11,10 +11,11 @@ from orchestration.access.grants import revision
 from orchestration.access.policy import DEPLOYMENT, Action
 from orchestration.access.revisions import AUDIENCE, SCHEDULE, SEGMENT, revision_of
 from orchestration.api.etags import etag
+from orchestration.catalog.access_records import Session
 from orchestration.catalog.operations import Operation as AnOperation
 from orchestration.operations.audiences import audience_record
 from orchestration.operations.schedule_records import schedule_record
-from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.platform.clock import fresh_id, fresh_secret, now_ms
 from schemas.ids import AudienceName, TenantName
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.tenants import (
@@ -86,6 +87,22 @@ def _own_token(call: Call) -> str:
     return call.world.tokens[call.caller].token_id
 
 
+def _own_session(call: Call) -> str:
+    """A new session of the caller."""
+    made = Session(
+        session_id=fresh_id(),
+        principal_id=call.world.principals[call.caller],
+        digest=fresh_secret().hex(),
+        token_id=None,
+        created_at_ms=now_ms(),
+        seen_at_ms=now_ms(),
+        expires_at_ms=now_ms() + 1000,
+        revoked_at_ms=None,
+    )
+    call.world.stores.sessions.add(made)
+    return made.session_id
+
+
 def _token_in_tenant(call: Call) -> str:
     """The caller's own token, or one that reaches the tenant for callers from outside."""
     owner = call.caller if call.caller.startswith(call.tenant) else f"{call.tenant}-viewer"
@@ -106,6 +123,7 @@ class Row:
     """`values`: of the path. `foreign`: values that only beta has, for operations on one thing.
 
     `recorded`: whether a call leaves an entry in the audit trail; None: those that change something do.
+    `until`: when the caller leaves a stream.
     """
 
     values: Mapping[str, Callable[[Call], str]] = field(default_factory=dict)
@@ -115,6 +133,7 @@ class Row:
     refused: Mapping[str, str] = field(default_factory=dict)
     """Codes for callers who may ask, and get no more than that."""
     recorded: bool | None = None
+    until: Callable[[bytes], bool] | None = None
 
 
 JOBS: Final = Row(values={"job": _job}, foreign={"job": lambda _: id_of("beta", JOB)})
@@ -187,6 +206,10 @@ ROWS: Final[Mapping[str, Row]] = {
         body=lambda call: {"name": "new", **_capped_as(call)},
         refused={"stranger": "CAP_TOO_WIDE"},  # no rights to put into one
     ),
+    "list_sessions": Row(),
+    "end_session": Row(values={"session": _own_session}),
+    "create_console_code": Row(),
+    "create_login_token": Row(body=lambda _: {"code": "x" * 43, "verifier": "x" * 43}),
     "revoke_own_token": Row(values={"token": _own_token}),
     "list_all_jobs": Row(),
     "find_job": Row(
@@ -279,6 +302,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "get_lag": Row(),
     "list_dead_letters": Row(recorded=True),
     "replay_dead_letters": Row(body=lambda _: {"dead_letters": [17]}),
+    "stream_events": Row(until=lambda received: b"event: ready" in received),
 }
 
 
@@ -301,7 +325,7 @@ def _operation(world: World, tenant: str, caller: str) -> str:
 
 def _capped_as(call: Call) -> Mapping[str, Any]:
     """The cap of the caller's own token."""
-    cap = call.world.caller(call.caller).token.cap
+    cap = call.world.caller(call.caller).cap or ()
     return {
         "deployment": [role for scope, role in cap if not scope],
         "tenants": {scope: [role] for scope, role in cap if scope},
@@ -324,5 +348,10 @@ def send(
         path = path.replace("{" + name + "}", (values or {}).get(name) or value(call))
     known = call.tenant in call.world.stores.audiences.tenants()
     return client.send(
-        operation.method, path, token=token, body=row.body(call), headers=row.headers(call) if known else {}
+        operation.method,
+        path,
+        token=token,
+        body=row.body(call),
+        headers=row.headers(call) if known else {},
+        until=row.until,
     )

@@ -158,7 +158,7 @@ def test_a_principal_that_sends_too_much_is_told_to_wait(world: World, token: st
     answers = [client.get(ME, token=token) for _ in range(3)]
     other = client.get(ME, token=world.tokens["acme-viewer"].text.reveal())
     client.close()
-    service.calls.close()
+    service.close()
     assert [answer.status for answer in answers] == [200, 200, 429]
     assert answers[2].json["code"] == "TOO_MANY_REQUESTS"
     assert int(answers[2].headers["retry-after"]) >= 1

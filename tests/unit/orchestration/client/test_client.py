@@ -3,16 +3,25 @@
 import ast
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from itertools import takewhile
 from pathlib import Path
+from threading import Thread
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.request import urlopen
 
 import pytest
 
 from orchestration import client as package
+from orchestration.access.opaque import opaque_digest
+from orchestration.access.sessions import begin_session
 from orchestration.client.access import Access
+from orchestration.client.browser_login import browser_login
 from orchestration.client.client import Client
 from orchestration.client.errors import ApiError
+from orchestration.client.events import PAUSES_S, follow
 from orchestration.client.transport import Answer
 from tests.fakes.asgi import AsgiClient, AsgiTransport
 from tests.fakes.tenants import ACME, DOWNLOAD, EXPORT, FAILED_JOB, JOB, LARGE_UPLOAD, UPLOAD, World, id_of
@@ -41,6 +50,7 @@ def test_every_operation_has_a_method(world: World, transport: AsgiTransport) ->
         *own.jobs(None),
         own.job(ACME, job),
         own.job(None, job),
+        next(own.events(ACME)),
         own.receipt(ACME, job),
         own.rejects(ACME, job),
         *own.audiences(ACME),
@@ -74,6 +84,10 @@ def test_every_operation_has_a_method(world: World, transport: AsgiTransport) ->
         own.create_token("x", tenants={ACME: ["viewer"]}),
         made := own.create_service_token(ACME, service, "y", ["operator"], days=3),
         own.revoke_token(made["token"], tenant=ACME),
+        own.console_url(),
+        refused(transport),
+        own.sessions() == [],
+        own.end_session(_session(world)),
         *own.audit(ACME, limit=3),
         own.replace_grants(ACME, {world.principals["acme-admin"]: ["admin"]}, etag=grants["etag"]),
         own.start_import(ACME, audience="vip", source="s3://crm/acme/vip.csv"),
@@ -117,6 +131,28 @@ def test_every_operation_has_a_method(world: World, transport: AsgiTransport) ->
     assert called == {(one.method, one.path) for one in OPERATIONS.values()}
 
 
+def refused(transport: AsgiTransport) -> str:
+    """A login whose code the service does not know."""
+
+    def answer(url: str) -> None:
+        query = dict(parse_qsl(urlsplit(url).query))
+        back = f"http://127.0.0.1:{query['port']}/?{urlencode({'code': 'x' * 43, 'state': query['state']})}"
+        Thread(target=lambda: urlopen(back).read()).start()
+
+    with pytest.raises(ApiError) as error:
+        browser_login(URL, answer, transport=transport)
+    return error.value.code
+
+
+def _session(world: World) -> str:
+    """The id of a session of acme's administrator."""
+    caller = world.caller("acme-admin")
+    cookie = begin_session(world.stores, caller.principal, token_id=None, request_id=caller.request_id)
+    found = world.stores.sessions.credentials(str(opaque_digest(cookie.reveal())))
+    assert found
+    return found.session.session_id
+
+
 def _template(path: str) -> str:
     """The path of the document that a path belongs to."""
     parts = path.split("/")
@@ -146,6 +182,61 @@ def test_a_list_is_fetched_page_by_page_as_it_is_read(
         id_of(ACME, DOWNLOAD),
         id_of(ACME, EXPORT),
     ]
+
+
+def test_events_are_the_present_states_and_then_that_everything_has_come(
+    world: World, transport: AsgiTransport
+) -> None:
+    events = muster(world, transport).events(ACME)
+    found = list(takewhile(lambda event: event["kind"] != "ready", events))
+    shown = {
+        (event["kind"], event["value"] and (event["value"].get("job") or event["value"].get("export")))
+        for event in found
+    }
+    assert {kind for kind, _ in shown} == {"job", "audience", "segment", "schedule"}
+    assert {("job", id_of(ACME, JOB)), ("job", id_of(ACME, FAILED_JOB)), ("job", id_of(ACME, EXPORT))} <= shown
+    lost = next(events)
+    assert lost["kind"] == "lost"
+    assert lost["as_of"] is not None
+
+
+def test_a_stream_that_is_lost_is_taken_up_again_until_the_token_is_refused(
+    world: World, transport: AsgiTransport
+) -> None:
+    client, pauses = muster(world, transport), list[float]()
+    events = follow(
+        lambda: client._calls.stream("/tenants/{}/events", ACME, query={"kind": "audience"}), sleep=pauses.append
+    )
+    kinds = [next(events)["kind"] for _ in range(6)]
+    assert kinds == ["audience", "ready", "lost"] * 2
+    world.stores.tokens.revoke(world.tokens["acme-admin"].token_id, now_ms=1)
+    with pytest.raises(ApiError) as refused:
+        next(events)
+    assert refused.value.code == "TOKEN_REVOKED"
+    assert pauses == [PAUSES_S[0]] * 2
+
+
+def test_a_stream_without_a_connection_waits_longer_and_longer_and_says_once_that_it_is_lost() -> None:
+    attempts, pauses = list[int](), list[float]()
+
+    @contextmanager
+    def connect() -> Iterator[Iterator[bytes]]:
+        attempts.append(1)
+        if len(attempts) in {2, 3, 4, 5, 6}:
+            raise ApiError("API_UNREACHABLE", "down", kind="retriable")
+        yield iter([b"event: ready\n", b'data: {"as_of": "now"}\n', b"\n"])
+
+    events = follow(connect, sleep=pauses.append)
+    assert [next(events)["kind"] for _ in range(4)] == ["ready", "lost", "ready", "lost"]
+    assert pauses == [0.5, 2.0, 5.0, 10.0, 10.0, 10.0]
+
+
+def test_a_first_connection_that_fails_is_an_error() -> None:
+    def connect() -> AbstractContextManager[Iterator[bytes]]:
+        raise ApiError("API_UNREACHABLE", "down", kind="retriable")
+
+    with pytest.raises(ApiError):
+        next(follow(connect))
 
 
 @pytest.mark.parametrize("name", ["../../beta/jobs", "a/b", "a?b", "a#b", "a b", "ä"])
@@ -180,6 +271,9 @@ def test_what_is_no_answer_of_muster_is_said_to_be_none(status: int, content_typ
     class Other:
         def send(self, *_: Any) -> Answer:
             return status, {"content-type": content_type}, body
+
+        def stream(self, *_: Any) -> Any:
+            raise NotImplementedError
 
         def close(self) -> None:
             pass

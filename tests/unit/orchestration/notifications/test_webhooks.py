@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from orchestration.notifications import webhook
+from orchestration.notifications import outbound, webhook
 from orchestration.notifications.signing import headers, signing_key
 from orchestration.notifications.targets import Endpoint, PrivateTargets, refused
 from orchestration.platform.settings import Secret
@@ -146,8 +146,8 @@ def test_addresses_that_accept_and_say_nothing_share_one_deadline(monkeypatch: p
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         address = (socket.AF_INET, ("127.0.0.1", port))
-        monkeypatch.setattr(webhook, "resolve", addresses)
-        monkeypatch.setattr(webhook, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + passed_s))
+        monkeypatch.setattr(outbound, "resolve", addresses)
+        monkeypatch.setattr(outbound, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + passed_s))
         with pytest.raises(RetriableError, match="WEBHOOK_FAILED"):
             webhook.post(f"https://127.0.0.1:{port}/", BODY, SIGNED, private=HERE, operation_s=0.2, total_s=60)
         silent.setblocking(False)

@@ -1,0 +1,43 @@
+"""One job as plain JSON data, with its history, progress and notifications."""
+
+from collections.abc import Callable
+
+from orchestration.access.authentication import Caller
+from orchestration.access.pages import Record
+from orchestration.access.policy import Action
+from orchestration.access.stores import Stores
+from orchestration.catalog.job_rows import unknown_job
+from orchestration.catalog.life_cycle import Tenants
+from orchestration.operations.follow import ExportView
+from orchestration.operations.job_records import export_view_record, view_record
+from orchestration.operations.notifying import notification_record
+from orchestration.platform.clock import now_ms
+from schemas.ids import JobId, TenantName
+
+
+def addresses_for(caller: Caller) -> Callable[[TenantName], bool]:
+    """Whether a caller sees who is notified in a tenant: those who manage audiences do."""
+    return lambda tenant: Action.MANAGE_AUDIENCES in caller.rights.in_tenant(tenant)
+
+
+def job_detail(stores: Stores, wanted: JobId, *, tenant: Tenants, addresses: Callable[[TenantName], bool]) -> Record:
+    """A job of one of these tenants, of any kind; for a duplicate, its original. Raises `UserError` UNKNOWN_JOB.
+
+    `addresses`: whether the recipients of its notices are shown, by tenant.
+    """
+    view = stores.job_progress.any_view(wanted, now_ms(), tenant=tenant)
+    if view is None:
+        raise unknown_job(wanted)
+    job = view.export if isinstance(view, ExportView) else view.job
+    shown = addresses(TenantName(job.tenant))
+    notifications = [
+        {**notice, "recipient": notice["recipient"] if shown else None}
+        for notice in map(notification_record, stores.outbox.by_subject(job.job_id))
+    ]
+    if isinstance(view, ExportView):
+        return {**export_view_record(view, stores.exports.history(job.job_id)), "notifications": notifications}
+    return {
+        **view_record(view, stores.jobs.history(job.job_id), stores.jobs.attempt_reports(job.job_id)),
+        "notifications": notifications,
+        "duplicate_of": view.duplicate_of,
+    }

@@ -1,0 +1,105 @@
+"""Sessions of browsers: how long they last, and from a cookie to a caller.
+
+A session ends 24 h after its login, 8 h after its last use, at a logout, when somebody ends it, and with the token that
+it stands for. It is made new at every login, so that nobody can prepare one for another (session fixation).
+"""
+
+from typing import Final
+
+from orchestration.access.authentication import Caller
+from orchestration.access.opaque import fresh_opaque, opaque_digest
+from orchestration.access.pages import Record
+from orchestration.access.policy import Rights
+from orchestration.access.stores import Stores
+from orchestration.catalog.access_records import Principal, Session, SessionCredentials
+from orchestration.catalog.auditing import record
+from orchestration.catalog.sessions import SessionStore
+from orchestration.platform.clock import fresh_id, iso, now_ms
+from orchestration.platform.settings import Secret
+from schemas.errors import UserError
+from schemas.ids import JobId
+
+HOUR_MS: Final = 3600 * 1000
+IDLE_MS: Final = 8 * HOUR_MS
+LIFE_MS: Final = 24 * HOUR_MS
+
+
+def begin_session(
+    stores: Stores, owner: Principal, *, token_id: JobId | None, request_id: JobId, replaced: str | None = None
+) -> Secret:
+    """A new session; returns its cookie. `token_id`: the token that it stands for; None: all rights of its owner.
+
+    `replaced`: the cookie that the browser had before; its session ends.
+    """
+    at_ms, cookie = now_ms(), fresh_opaque()
+    if replaced is not None and (earlier := _found(stores.sessions, replaced)) is not None:
+        stores.sessions.revoke(earlier.session_id, now_ms=at_ms)
+    made = Session(
+        session_id=fresh_id(),
+        principal_id=owner.principal_id,
+        digest=str(opaque_digest(cookie.reveal())),
+        token_id=token_id,
+        created_at_ms=at_ms,
+        seen_at_ms=at_ms,
+        expires_at_ms=at_ms + LIFE_MS,
+        revoked_at_ms=None,
+    )
+    stores.sessions.add(made)
+    record(
+        stores.audit,
+        owner.name,
+        "login",
+        "sessions",
+        after=session_record(made),
+        principal=owner.principal_id,
+        token=token_id,
+        session=made.session_id,
+        request_id=request_id,
+    )
+    return cookie
+
+
+def authenticate_session(sessions: SessionStore, cookie: str, *, request_id: JobId, now_ms: int) -> Caller:
+    """The caller of a session, with the rights of this moment. Raises `UserError` SESSION_ENDED."""
+    digest = opaque_digest(cookie)
+    found = None if digest is None else sessions.credentials(digest)
+    if found is None or not is_valid(found.session, now_ms) or not _token_is_valid(found, now_ms):
+        raise UserError("SESSION_ENDED", "the session has ended; log in again")
+    granted = Rights.of(found.granted)
+    return Caller(
+        principal=found.principal,
+        token=found.token,
+        session=found.session,
+        rights=granted if found.token is None else Rights.of(found.token.cap).within(granted),
+        request_id=request_id,
+    )
+
+
+def is_valid(session: Session, now_ms: int) -> bool:
+    """Whether a session has not ended."""
+    return session.revoked_at_ms is None and now_ms < min(session.expires_at_ms, session.seen_at_ms + IDLE_MS)
+
+
+def _token_is_valid(found: SessionCredentials, now_ms: int) -> bool:
+    """Whether the token that a session stands for still lets its owner in."""
+    if found.session.token_id is None:
+        return True
+    token = found.token
+    return token is not None and token.revoked_at_ms is None and now_ms < token.expires_at_ms
+
+
+def session_record(session: Session) -> Record:
+    """A session as plain JSON data."""
+    return {
+        "session": session.session_id,
+        "made_by": "login" if session.token_id is None else "token",
+        "created_at": iso(session.created_at_ms),
+        "seen_at": iso(session.seen_at_ms),
+        "expires_at": iso(min(session.expires_at_ms, session.seen_at_ms + IDLE_MS)),
+    }
+
+
+def _found(sessions: SessionStore, cookie: str) -> Session | None:
+    digest = opaque_digest(cookie)
+    found = None if digest is None else sessions.credentials(digest)
+    return None if found is None else found.session

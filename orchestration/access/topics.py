@@ -1,0 +1,126 @@
+"""What event streams show: the present states of the things of a tenant, topic by topic.
+
+A `Topic` grants what it names: only `views.events` makes them, after it has checked the caller's rights.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Literal, get_args
+
+from orchestration.access.job_details import job_detail
+from orchestration.access.pages import Record
+from orchestration.access.policy import Action
+from orchestration.access.stores import Stores
+from orchestration.catalog.records import Job
+from orchestration.operations.audiences import audience_record
+from orchestration.operations.follow import JobView
+from orchestration.operations.job_records import any_record
+from orchestration.operations.job_search import AnyJob
+from orchestration.operations.schedule_records import schedule_record
+from orchestration.operations.segment_records import segment_record
+from orchestration.platform.clock import now_ms
+from schemas.errors import UserError
+from schemas.ids import JobId, TenantName
+from schemas.records import as_record
+from segmentation import export_jobs, jobs
+
+Kind = Literal["job", "audience", "segment", "schedule"]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+ACTIONS: Final[Mapping[Kind, Action]] = MappingProxyType(
+    {kind: Action.READ_JOBS if kind == "job" else Action.READ for kind in KINDS}
+)
+"""What a caller must be allowed to see a kind of thing."""
+NEWEST_JOBS: Final = 100
+MAX_THINGS: Final = 500
+"""Of one kind, by name; and of jobs that have not ended. Lists have all."""
+MAX_STAGES: Final = 50
+"""Jobs in progress whose stages are read: five statements each."""
+_RUNNING: Final = sorted(
+    {state for state in jobs.STATES if state not in jobs.FINAL}
+    | {state for state in export_jobs.EXPORT_STATES if state not in export_jobs.ENDED}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topic:
+    """All things of a kind in a tenant; or one job, with its history and progress."""
+
+    tenant: TenantName
+    kind: Kind
+    job: JobId | None = None
+
+    @property
+    def whole(self) -> bool:
+        """True if what a reading lacks is gone. False for jobs, which stay."""
+        return self.kind != "job"
+
+
+class States:
+    """Reads the states of one topic again and again; after a reading that was lost, begin with new `States`.
+
+    Not thread-safe.
+    """
+
+    def __init__(self, stores: Stores, topic: Topic) -> None:
+        self._stores = stores
+        self._topic = topic
+        self._running: frozenset[JobId] = frozenset()
+        self._stamps: Mapping[JobId, object] = {}
+
+    def read(self) -> Mapping[str, Record]:
+        """Present states by id, as plain JSON data; of jobs, those that may have changed since the last reading.
+
+        Raises `RetriableError` CATALOG_UNAVAILABLE.
+        """
+        stores, tenant = self._stores, self._topic.tenant
+        match self._topic.kind:
+            case "job":
+                return self._jobs() if self._topic.job is None else self._job(self._topic.job)
+            case "audience":
+                return {a.audience_id: audience_record(a) for a in stores.audiences.page(tenant, limit=MAX_THINGS)}
+            case "segment":
+                now, found = now_ms(), stores.segments.page(tenant, limit=MAX_THINGS)
+                records = [segment_record(one, stores.partitions, now) for one in found]
+                for record in records:
+                    del record["lag_s"]  # the clock's, not a state: it follows from `as_of`
+                return {record["segment_id"]: record for record in records}
+            case "schedule":
+                return {
+                    one.schedule_id: schedule_record(stores.jobs, stores.exports, one)
+                    for one in stores.schedules.page(tenant, limit=MAX_THINGS)
+                }
+
+    def _job(self, job_id: JobId) -> Mapping[str, Record]:
+        try:
+            return {job_id: job_detail(self._stores, job_id, tenant=self._topic.tenant, addresses=lambda _: False)}
+        except UserError:  # jobs are never deleted; a restored catalog may lack one
+            return {}
+
+    def _jobs(self) -> Mapping[str, Record]:
+        """All jobs that run, and those that may have changed since the last reading; at first, the newest."""
+        find, tenant = self._stores.all_jobs, self._topic.tenant
+        stamps = find.stamps(tenant, limit=NEWEST_JOBS)
+        running = find.search(tenant=tenant, states=_RUNNING, limit=MAX_THINGS)
+        found: dict[JobId, AnyJob] = {job.job_id: job for job in running}
+        changed = {job_id for job_id, stamp in stamps.items() if self._stamps.get(job_id) != stamp}
+        if not self._stamps:
+            found |= {job.job_id: job for job in find.search(tenant=tenant, limit=NEWEST_JOBS)}
+        for job_id in (changed | self._running) - found.keys():
+            if (job := find.find(job_id, tenant=tenant)) is not None:
+                found[job_id] = job
+        shown = {job.job_id for job in running[:MAX_STAGES]}
+        records: dict[str, Record] = {
+            job_id: self._with_stages(job, shown=job_id in shown) for job_id, job in found.items()
+        }
+        self._stamps, self._running = stamps, frozenset(job.job_id for job in running)
+        return records
+
+    def _with_stages(self, job: AnyJob, *, shown: bool) -> Record:
+        """A job as lists have it, and how far its stages are; None for one that has ended, and for exports."""
+        view: JobView | None = None
+        if shown and isinstance(job, Job):
+            view = self._stores.job_progress.view(job.job_id, now_ms(), tenant=self._topic.tenant)
+        if view is None:
+            return {**any_record(job), "stages": None}
+        return {**any_record(view.job), "stages": [as_record(stage) for stage in view.stages]}

@@ -1,0 +1,30 @@
+"""What a caller may see in the event streams of a tenant."""
+
+from collections.abc import Collection
+
+from orchestration.access.guard import reads
+from orchestration.access.policy import Action
+from orchestration.access.topics import ACTIONS, KINDS, Kind, Topic
+from orchestration.access.views.tenant import TenantView
+from orchestration.catalog.job_rows import unknown_job
+from schemas.ids import job_id
+
+
+class EventsView(TenantView):
+    """Event streams as one caller sees them."""
+
+    @reads(Action.READ_JOBS)
+    def topics(self, *, kinds: Collection[Kind] = (), job: str | None = None) -> frozenset[Topic]:
+        """The topics of these kinds (empty: of all that the caller may see), or of one job.
+
+        Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB.
+        """
+        if job is not None:
+            wanted = job_id(job)
+            if (found := self._stores.all_jobs.find(wanted, tenant=self._name)) is None:
+                raise unknown_job(wanted)
+            return frozenset({Topic(tenant=self._name, kind="job", job=found.job_id)})
+        for kind in kinds:
+            self.require(ACTIONS[kind])
+        shown = kinds or [kind for kind in KINDS if ACTIONS[kind] in self.permitted]
+        return frozenset(Topic(tenant=self._name, kind=kind) for kind in shown)

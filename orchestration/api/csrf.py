@@ -1,0 +1,28 @@
+"""Whether a request that a cookie identifies comes from a page of ours: browsers send cookies for other pages too."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from schemas.errors import UserError
+
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""They change nothing, and no other origin can read their answers."""
+OWN: Final = frozenset({"same-origin", "none"})
+"""`none`: the address bar, a bookmark."""
+
+
+def check_same_origin(method: str, *, site: Sequence[str], origin: Sequence[str], own: str) -> None:
+    """`site` and `origin`: the headers Sec-Fetch-Site and Origin; `own`: our origin. Raises `UserError` CROSS_ORIGIN.
+
+    Browsers set both headers, and pages cannot. Sec-Fetch-Site decides; browsers before 2023 send only Origin.
+    """
+    if method in SAFE_METHODS:
+        return
+    if (site and list(site) not in [[one] for one in OWN]) or (not site and [o.lower() for o in origin] != [own]):
+        raise UserError("CROSS_ORIGIN", "this request does not come from a page of the service; programs use a token")
+
+
+def check_navigation(site: Sequence[str]) -> None:
+    """A login by a link that is followed from a page of others would put its reader into a session of theirs."""
+    if site and list(site) not in [[one] for one in OWN]:
+        raise UserError("CROSS_ORIGIN", "another site's page has led here; open the address yourself")

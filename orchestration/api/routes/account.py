@@ -1,0 +1,51 @@
+"""The caller's own sessions, and the way of a token into a browser."""
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from orchestration.access.oidc.cli_tokens import redeem_cli_code
+from orchestration.access.views.account import AccountView
+from orchestration.api.answers import items_answer, json_answer
+from orchestration.api.models import access as models
+from orchestration.api.operation import operation
+from orchestration.api.routes.login import CODE_PATH
+from orchestration.api.service import in_account, service_of
+
+router = APIRouter(tags=["account"])
+
+
+@router.get("/sessions", **operation(AccountView.sessions, models.Sessions))
+async def list_sessions(request: Request) -> Response:
+    """The caller's sessions that have not ended, newest first."""
+    return items_answer(await in_account(request, lambda view: view.sessions()))
+
+
+@router.delete(
+    "/sessions/{session}",
+    **operation(AccountView.end_session, models.Session, "UNKNOWN_SESSION", "BAD_JOB_ID"),
+)
+async def end_session(request: Request, session: str) -> Response:
+    """End a session of the caller; an administrator of the deployment ends any."""
+    return json_answer(await in_account(request, lambda view: view.end_session(session)))
+
+
+@router.post("/console-codes", **operation(AccountView.create_console_code, models.ConsoleCode, status=201))
+async def create_console_code(request: Request) -> Response:
+    """A code that opens the service in a browser, with the caller's rights. It is used once, within a minute."""
+    record, code = await in_account(request, lambda view: view.create_console_code())
+    return json_answer({**record, "path": f"{CODE_PATH}?code={code.reveal()}"}, 201)
+
+
+@router.post(
+    "/login-tokens",
+    **operation(None, models.MadeToken, "CODE_REFUSED", "CAP_EMPTY", "BAD_BODY", "TOO_MANY_REQUESTS", status=201),
+)
+async def create_login_token(request: Request, body: models.LoginCode) -> Response:
+    """A token for twelve hours, for a program whose login in a browser has ended. Public: the code says for whom."""
+    service, request_id = service_of(request), request.state.request_id
+    service.count_login(request)
+    record, secret = await service.calls.run(
+        lambda: redeem_cli_code(service.stores, body.code, body.verifier, request_id=request_id)
+    )
+    return json_answer({**record, "secret": secret.text.reveal()}, 201)

@@ -1,0 +1,76 @@
+"""The address by which browsers know the service, and what follows from it: cookie and origin."""
+
+from dataclasses import dataclass
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+from starlette.types import Scope
+
+from orchestration.platform.settings import Settings
+
+SESSION_S: Final = 24 * 3600
+ENDED: Final = "ended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """`url`: without a slash at the end. Over https a proxy is in front, and says who calls."""
+
+    url: str = "http://127.0.0.1:18480"
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The site of a deployment."""
+        return cls(url=(settings.api_public_url or settings.api_url).rstrip("/"))
+
+    @property
+    def secure(self) -> bool:
+        """Whether browsers come over https."""
+        return urlsplit(self.url).scheme == "https"
+
+    @property
+    def host(self) -> str:
+        """The host name, in lower case."""
+        return urlsplit(self.url).hostname or ""
+
+    def address(self, scope: Scope) -> str:
+        """The address of a client: of the connection; or what the proxy in front has added last."""
+        forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        if self.secure and forwarded:
+            return str(forwarded[-1].decode("latin-1").rpartition(",")[2].strip())
+        return str(scope["client"][0]) if scope.get("client") else ""
+
+    @property
+    def cookie_name(self) -> str:
+        """`__Host-`: browsers take it only over https, for this host and all of it. Cookies know no ports."""
+        return "__Host-muster" if self.secure else f"muster-{urlsplit(self.url).port or 80}"
+
+    def origin(self, host: str) -> str:
+        """The origin of pages of the service that were asked for with this header Host."""
+        return f"{'https' if self.secure else 'http'}://{host}".lower()
+
+    @property
+    def login_cookie(self) -> str:
+        """The name of the cookie that a browser has during a login."""
+        return f"{self.cookie_name}-login"
+
+    def cookie(self, value: str, *, name: str | None = None, seconds: int = SESSION_S) -> str:
+        """The header `Set-Cookie`."""
+        flags = "; Secure" if self.secure else ""
+        return f"{name or self.cookie_name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{flags}"
+
+    @property
+    def no_cookie(self) -> str:
+        """The header `Set-Cookie` that takes the cookie away."""
+        return self.cookie(ENDED, seconds=0)
+
+    def session_in(self, cookies: list[str]) -> str | None:
+        """The value of the session's cookie in the headers `Cookie`. None without one, and for two."""
+        return self.value_in(cookies, self.cookie_name)
+
+    @staticmethod
+    def value_in(cookies: list[str], wanted: str) -> str | None:
+        """The value of a cookie in the headers `Cookie`. None without one, and for two."""
+        pairs = [pair.partition("=") for header in cookies for pair in header.split(";")]
+        found = [value.strip() for name, _, value in pairs if name.strip() == wanted]
+        return found[0] if len(found) == 1 else None

@@ -1,0 +1,418 @@
+"""Event streams: present states, what changes, and when a stream ends."""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from orchestration.access.sessions import begin_session
+from orchestration.access.topics import Topic
+from orchestration.api.application import application
+from orchestration.api.budget import Budget
+from orchestration.api.service import Service
+from orchestration.api.streams.board import KEPT, Board
+from orchestration.api.streams.watcher import Pace, Watcher
+from orchestration.catalog.records import JobError
+from orchestration.platform.clock import now_ms
+from schemas.errors import RetriableError, UserError
+from schemas.ids import AudienceName
+from tests.fakes.asgi import Answer, AsgiClient
+from tests.fakes.tenants import ACME, BETA, CANARY, EXPORT, FAILED_JOB, JOB, World, id_of
+from tests.unit.orchestration.api.streamed import Event, received
+
+EVENTS = "/v1/tenants/acme/events"
+FAST = Pace(poll_s=0.01, alive_s=60, check_s=60)
+
+
+@contextmanager
+def streaming(world: World, pace: Pace = FAST) -> Iterator[tuple[Service, AsgiClient]]:
+    service = Service(stores=world.stores, hosts=frozenset({"127.0.0.1"}), budget=Budget(burst=10**6), pace=pace)
+    with closing(AsgiClient(application(service))) as client:
+        yield service, client
+    service.close()
+
+
+@dataclass(slots=True)
+class Script:
+    """Acts after `ready`, once; leaves when `enough` is true of the events after it."""
+
+    act: Callable[[], object]
+    enough: Callable[[list[Event]], bool]
+    acted: bool = False
+    after: list[Event] = field(default_factory=list)
+
+    def __call__(self, body: bytes) -> bool:
+        events = received(body)
+        names = [name for name, _ in events]
+        if "ready" not in names:
+            return False
+        if not self.acted:
+            self.acted = True
+            self.act()
+        self.after = events[names.index("ready") + 1 :]
+        return self.enough(self.after)
+
+
+def listen(client: AsgiClient, world: World, script: Script, caller: str = "acme-admin", **query: Any) -> Answer:
+    return client.get(EVENTS, token=world.tokens[caller].text.reveal(), query=query, until=script)
+
+
+def nothing() -> None:
+    pass
+
+
+def fail(world: World, number: int = JOB, tenant: str = ACME) -> None:
+    error = JobError(kind="user", code="EMPTY_FILE", message="no rows", detail={})
+    world.stores.jobs.fail(id_of(tenant, number), error, now_ms=now_ms())
+
+
+def states(events: list[Event], kind: str) -> dict[str, Any]:
+    return {data["id"]: data["value"] for name, data in events if name == kind}
+
+
+def test_a_stream_begins_with_everything_that_there_is(world: World) -> None:
+    with streaming(world) as (_, client):
+        answer = listen(client, world, Script(nothing, lambda _: True))
+    events = received(answer.body)
+    assert answer.headers["content-type"] == "text/event-stream"
+    assert answer.headers["x-accel-buffering"] == "no"
+    retry = re.match(rb"retry: (\d+)\n\n", answer.body)
+    assert retry
+    assert 2000 <= int(retry[1]) < 4000
+    assert states(events, "job").keys() == {id_of(ACME, number) for number in (JOB, FAILED_JOB, EXPORT)}
+    assert [value["audience"] for value in states(events, "audience").values()] == ["vip"]
+    assert [value["segment"] for value in states(events, "segment").values()] == ["buyers"]
+    assert [value["name"] for value in states(events, "schedule").values()] == ["nightly"]
+    assert events[-1][0] == "ready"
+    assert events[-1][1]["as_of"].endswith("Z")
+
+
+def test_items_have_the_members_of_lists(world: World) -> None:
+    with streaming(world) as (_, client):
+        events = received(listen(client, world, Script(nothing, lambda _: True)).body)
+        token = world.tokens["acme-admin"].text.reveal()
+        for kind, id_ in (("job", "job"), ("audience", "audience_id"), ("segment", "segment_id")):
+            for item in client.get(f"/v1/tenants/acme/{kind}s", token=token).json["items"]:
+                shown = states(events, kind)[item.get(id_) or item["export"]]
+                assert item.keys() ^ shown.keys() <= {"stages", "lag_s"}
+                assert {name: value for name, value in item.items() if name != "lag_s"}.items() <= shown.items()
+
+
+def test_a_change_comes_as_the_whole_present_state_of_one_thing_and_no_other(world: World) -> None:
+    script = Script(lambda: fail(world), bool)
+    with streaming(world) as (_, client):
+        listen(client, world, script)
+    ((name, data),) = script.after
+    assert (name, data["kind"], data["id"]) == ("job", "job", id_of(ACME, JOB))
+    assert (data["value"]["state"], data["value"]["error"]["code"]) == ("FAILED", "EMPTY_FILE")
+
+
+def test_a_job_in_progress_shows_its_stages_until_it_ends(world: World) -> None:
+    script = Script(lambda: fail(world), bool)
+    with streaming(world) as (_, client):
+        before = received(listen(client, world, script, kind="job").body)
+    first = states(before[:4], "job")[id_of(ACME, JOB)]
+    assert [stage["name"] for stage in first["stages"]] == ["verify", "import", "materialise", "publish"]
+    assert script.after[0][1]["value"]["stages"] is None
+
+
+def test_what_is_deleted_comes_as_gone(world: World) -> None:
+    (schedule,) = world.stores.schedules.all(ACME)
+    script = Script(lambda: world.stores.schedules.delete(schedule.schedule_id), bool)
+    with streaming(world) as (_, client):
+        listen(client, world, script, kind="schedule")
+    assert script.after == [("schedule", {"kind": "schedule", "id": schedule.schedule_id, "value": None})]
+
+
+def test_a_job_that_ends_when_it_is_no_longer_among_the_newest_is_still_shown(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestration.access.topics.NEWEST_JOBS", 1)
+    script = Script(lambda: fail(world), bool)
+    with streaming(world) as (_, client):
+        events = received(listen(client, world, script, kind="job").body)
+    assert states(events[:2], "job").keys() == {id_of(ACME, JOB), id_of(ACME, EXPORT)}
+    assert states(script.after, "job")[id_of(ACME, JOB)]["state"] == "FAILED"
+
+
+def test_the_stream_of_one_job_has_its_detail(world: World) -> None:
+    def progress() -> None:
+        record = {"done": 1, "total": 2, "unit": "bytes", "rows": 1, "started_at_ms": 0}
+        world.stores.job_progress.progress.put_stage(id_of(ACME, JOB), "verify", record, now_ms=1000)
+
+    script = Script(progress, bool)
+    with streaming(world) as (_, client):
+        listen(client, world, script, job=id_of(ACME, JOB))
+        token = world.tokens["acme-admin"].text.reveal()
+        detail = client.get(f"/v1/tenants/acme/jobs/{id_of(ACME, JOB)}", token=token).json
+    ((_, data),) = script.after
+    assert data["value"] == detail
+    assert data["value"]["stages"][0]["done"] == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ({"job": id_of(BETA, JOB)}, "UNKNOWN_JOB"),
+        ({"job": "x"}, "BAD_JOB_ID"),
+        ({"job": id_of(ACME, JOB), "kind": "job"}, "TWO_FILTERS"),
+        ({"kind": "user"}, "INVALID_REQUEST"),
+    ],
+)
+def test_filters_that_do_not_fit_are_refused(world: World, query: dict[str, str], code: str) -> None:
+    with streaming(world) as (_, client):
+        assert listen(client, world, Script(nothing, bool), **query).json["code"] == code
+
+
+def test_an_operator_of_the_deployment_sees_jobs_alone(world: World) -> None:
+    with streaming(world) as (_, client):
+        events = received(listen(client, world, Script(nothing, lambda _: True), "deployment-operator").body)
+        refused = listen(client, world, Script(nothing, bool), "deployment-operator", kind="audience")
+    assert {name for name, _ in events} == {"job", "ready"}
+    assert (refused.status, refused.json["code"]) == (403, "FORBIDDEN")
+
+
+def test_nothing_of_another_tenant_comes_whatever_changes_there(world: World) -> None:
+    def change() -> None:
+        fail(world, tenant=BETA)
+        world.stores.audiences.ensure(BETA, AudienceName("new"), new_id=id_of(BETA, 60), now_ms=1)
+        fail(world)
+
+    with streaming(world) as (_, client):
+        answer = listen(client, world, Script(change, bool))
+    assert CANARY not in answer.body.decode()
+    assert not [number for number in range(70) if id_of(BETA, number) in answer.body.decode()]
+
+
+def test_a_revoked_token_ends_the_stream(world: World) -> None:
+    def revoke() -> None:
+        world.stores.tokens.revoke(world.tokens["acme-admin"].token_id, now_ms=1)
+
+    script = Script(revoke, lambda _: False)
+    with streaming(world, Pace(poll_s=0.01, check_s=0.05)) as (_, client):
+        listen(client, world, script)
+    ((name, data),) = script.after
+    assert (name, data["code"], data["status"]) == ("end", "TOKEN_REVOKED", 401)
+
+
+def test_a_lost_role_ends_the_stream(world: World) -> None:
+    script = Script(
+        lambda: world.stores.principals.replace_grants(ACME, {}, now_ms=1, check=lambda *_: None), lambda _: False
+    )
+    with streaming(world, Pace(poll_s=0.01, check_s=0.05)) as (_, client):
+        listen(client, world, script)
+    assert [(name, data["code"]) for name, data in script.after] == [("end", "UNKNOWN_TENANT")]
+
+
+def test_a_role_that_shows_less_ends_the_stream_too(world: World) -> None:
+    admin = world.principals["deployment-admin"]
+    script = Script(
+        lambda: world.stores.principals.replace_grants("", {admin: {"operator"}}, now_ms=1, check=lambda *_: None),
+        lambda _: False,
+    )
+    world.tokens["both"] = world.add_token("deployment-admin", {("", "admin"), ("", "operator")}, 1000)
+    with streaming(world, Pace(poll_s=0.01, check_s=0.05)) as (_, client):
+        listen(client, world, script, "both")
+    assert [(name, data["code"]) for name, data in script.after] == [("end", "RIGHTS_CHANGED")]
+
+
+def test_a_logout_ends_the_streams_of_the_session(world: World) -> None:
+    owner = world.caller("acme-viewer").principal
+    cookie = begin_session(world.stores, owner, token_id=None, request_id=id_of(ACME, 99))
+    (session,) = world.stores.sessions.of(owner.principal_id, now_ms=now_ms(), limit=9)
+    script = Script(lambda: world.stores.sessions.revoke(session.session_id, now_ms=1), lambda _: False)
+    with streaming(world, Pace(poll_s=0.01, check_s=0.05)) as (_, client):
+        client.get(EVENTS, headers={"Cookie": f"muster-18480={cookie.reveal()}"}, until=script)
+    assert [(name, data["code"]) for name, data in script.after] == [("end", "SESSION_ENDED")]
+
+
+@pytest.mark.parametrize("outage_s", [0.0, 60.0])
+def test_rights_that_cannot_be_checked_end_the_stream_after_a_while(
+    world: World, monkeypatch: pytest.MonkeyPatch, outage_s: float
+) -> None:
+    known, failed = type(world.stores.tokens).credentials, list[float]()
+
+    def away() -> None:
+        def down(*given: Any) -> Any:
+            if failed and time.monotonic() - failed[0] > outage_s:
+                return known(*given)
+            failed.append(time.monotonic())
+            raise RetriableError("CATALOG_UNAVAILABLE", "down")
+
+        monkeypatch.setattr(type(world.stores.tokens), "credentials", down)
+
+    script = Script(away, lambda after: len(failed) == 1 and sum(name == "alive" for name, _ in after) > 5)
+    with streaming(world, Pace(poll_s=0.01, alive_s=0.05, check_s=0.05)) as (_, client):
+        listen(client, world, script)
+    ended = [data["code"] for name, data in script.after if name == "end"]
+    assert ended == (["CATALOG_UNAVAILABLE"] if outage_s else [])
+
+
+def test_a_stop_ends_all_streams(world: World) -> None:
+    with streaming(world) as (service, client):
+        script = Script(service.streams.stop, lambda _: False)
+        assert listen(client, world, script).status == 200
+    assert script.after == []
+
+
+def test_a_silent_stream_says_that_it_is_alive_and_as_of_when(world: World) -> None:
+    script = Script(nothing, bool)
+    with streaming(world, Pace(poll_s=0.01, alive_s=0.05)) as (_, client):
+        answer = listen(client, world, script)
+    assert [name for name, _ in script.after] == ["alive"]
+    ready = next(data for name, data in received(answer.body) if name == "ready")
+    assert script.after[0][1]["as_of"] >= ready["as_of"]
+
+
+def test_while_the_catalog_is_away_nothing_is_known_and_then_the_stream_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = type(world.stores).version
+
+    def away() -> None:
+        def down(_: object) -> object:
+            raise RetriableError("CATALOG_UNAVAILABLE", "down")
+
+        monkeypatch.setattr(type(world.stores), "version", down)
+        fail(world)
+
+    def enough(after: list[Event]) -> bool:
+        said = [data["as_of"] for name, data in after if name == "alive"]
+        if len(said) >= 3:  # a look that had begun before the outage may still count
+            assert said[1] == said[2]
+            monkeypatch.setattr(type(world.stores), "version", known)
+        return any(name == "job" for name, _ in after)
+
+    script = Script(away, enough)
+    with streaming(world, Pace(poll_s=0.01, alive_s=0.05)) as (_, client):
+        listen(client, world, script)
+    assert [name for name, _ in script.after][:3] == ["alive"] * 3
+
+
+def test_a_change_that_was_read_too_late_is_read_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that is out of time goes on in its thread: what it then reads, nobody gets."""
+    with streaming(world) as (service, client):
+        known, lost = service.streams._calls.run, list[object]()
+
+        async def late(call: Callable[[], Any]) -> Any:
+            found = await known(call)
+            if (
+                script.acted
+                and not lost
+                and isinstance(found, dict)
+                and any(b"FAILED" in one for one in found.values())
+            ):
+                lost.append(found)
+                raise RetriableError("CALL_TIMEOUT", "too late")
+            return found
+
+        monkeypatch.setattr(service.streams._calls, "run", late)
+        script = Script(lambda: fail(world), bool)
+        listen(client, world, script, kind="job")
+    assert lost
+    assert states(script.after, "job")[id_of(ACME, JOB)]["state"] == "FAILED"
+
+
+def test_a_state_that_cannot_be_shown_does_not_hold_up_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        def fault(*_: object, **__: object) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr("orchestration.access.topics.audience_record", fault)
+        fail(world)
+
+    script = Script(broken, bool)
+    with streaming(world) as (_, client):
+        listen(client, world, script)
+    assert [name for name, _ in script.after] == ["job"]
+
+
+def test_one_reading_serves_all_who_listen(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    readings, page = list[int](), type(world.stores.schedules).page
+
+    def counted(*given: Any, **named: Any) -> Any:
+        readings.append(1)
+        return page(*given, **named)
+
+    monkeypatch.setattr(type(world.stores.schedules), "page", counted)
+    topic = frozenset({Topic(tenant=ACME, kind="schedule")})
+
+    async def many() -> None:
+        watcher = Watcher(world.stores, FAST)
+        with ExitStack() as stack:
+            all_ = [stack.enter_context(watcher.subscribed(id_of(ACME, n), topic)) for n in range(50)]
+            for one in all_:
+                one.wake.clear()
+            for one in all_:
+                await one.wake.wait()
+            assert all(one.take(watcher.revision) for one in all_)
+        watcher.close()
+        assert not watcher._watched
+        assert watcher._task is None
+
+    asyncio.run(many())
+    assert len(readings) == 1
+
+
+def test_a_principal_has_ten_streams_at_most_and_others_have_theirs(world: World) -> None:
+    async def many() -> None:
+        watcher, topic = Watcher(world.stores, Pace()), frozenset({Topic(tenant=ACME, kind="schedule")})
+        with ExitStack() as stack:
+            for _ in range(10):
+                stack.enter_context(watcher.subscribed(id_of(ACME, 1), topic))
+            with pytest.raises(UserError, match="10 streams"), watcher.subscribed(id_of(ACME, 1), topic):
+                pass
+            stack.enter_context(watcher.subscribed(id_of(ACME, 2), topic))
+            assert [sample.value for sample in watcher.samples()] == [11]
+        with watcher.subscribed(id_of(ACME, 1), topic):
+            assert [sample.value for sample in watcher.samples()] == [1]
+        watcher.close()
+
+    asyncio.run(many())
+
+
+def test_one_stream_too_many_is_429(world: World) -> None:
+    with streaming(world, Pace(per_principal=0)) as (_, client):
+        answer = listen(client, world, Script(nothing, bool))
+    assert (answer.status, answer.json["code"]) == (429, "TOO_MANY_STREAMS")
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def test_a_slow_client_gets_the_last_state_and_not_those_before() -> None:
+    board = Board("job", whole=False)
+    for revision in range(1, 1001):
+        board.update({"a": b"%d" % revision, "b": b"x"}, revision)
+    assert board.since(2) == [b"1000"]
+    assert board.present() == [b"x", b"1000"]
+    assert board.since(1000) == []
+
+
+def test_what_comes_again_after_it_was_gone_is_there() -> None:
+    board = Board("schedule", whole=True)
+    board.update({"a": b"1"}, 1)
+    assert board.update({}, 2)
+    assert not board.update({}, 3)
+    assert board.present() == []
+    assert b'"value":null' in board.since(1)[0]
+    board.update({"a": b"1"}, 4)
+    assert board.present() == board.since(2) == [b"1"]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_board_forgets_the_oldest_and_says_so_to_those_who_have_not_seen_it(whole: bool) -> None:  # noqa: FBT001
+    board = Board("job", whole=whole)
+    for revision in range(1, KEPT + 11):
+        board.update({str(revision): b"x"}, revision)
+    assert len(board._entries) == KEPT
+    with pytest.raises(RetriableError, match="fell behind") as late:
+        board.since(1)
+    assert late.value.code == "STREAM_TOO_SLOW"
+    assert len(board.since(KEPT)) == (11 if whole else 10)
+    assert len(board.present()) == (1 if whole else KEPT)
