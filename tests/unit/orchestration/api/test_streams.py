@@ -121,6 +121,36 @@ def test_a_job_in_progress_shows_its_stages_until_it_ends(world: World) -> None:
     assert script.after[0][1]["value"]["stages"] is None
 
 
+def test_progress_of_a_job_comes_and_is_read_only_when_there_is_some(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress, views = world.stores.job_progress, list[object]()
+    known = type(progress).view
+
+    def counted(*given: Any, **named: Any) -> Any:
+        views.append(given[1])
+        return known(*given, **named)
+
+    def report(done: int) -> None:
+        record = {"done": done, "total": 9, "unit": "bytes", "rows": 1, "started_at_ms": 0}
+        progress.progress.put_stage(id_of(ACME, JOB), "verify", record, now_ms=done)
+
+    def enough(after: list[Event]) -> bool:
+        if len(after) == 1:
+            report(2)
+        if len(after) == 2:  # a commit that is of no job
+            world.stores.audiences.ensure(ACME, AudienceName("new"), new_id=id_of(ACME, 60), now_ms=1)
+        return len(after) == 3
+
+    monkeypatch.setattr(type(progress), "view", counted)
+    script = Script(lambda: report(1), enough)
+    with streaming(world) as (_, client):
+        client.get(EVENTS, token=world.tokens["acme-admin"].text.reveal(), until=script)
+    done = [data["value"]["stages"][0]["done"] for name, data in script.after if name == "job"]
+    assert done == [1, 2]
+    assert views == [id_of(ACME, JOB)] * 3
+
+
 def test_what_is_deleted_comes_as_gone(world: World) -> None:
     (schedule,) = world.stores.schedules.all(ACME)
     script = Script(lambda: world.stores.schedules.delete(schedule.schedule_id), bool)
