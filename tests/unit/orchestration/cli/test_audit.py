@@ -58,7 +58,7 @@ CHANGES = {
 """Commands that write an entry. `fsck` only with --repair, `import` not with --dry-run."""
 
 
-CHANGES_BY_THE_SERVICE = {"tokens create", "tokens revoke", "grants set", "grants create"}
+CHANGES_BY_THE_SERVICE = {"console", "tokens create", "tokens revoke", "grants set", "grants create"}
 
 
 def test_every_command_is_known_to_change_something_or_not() -> None:
