@@ -35,7 +35,7 @@ NEWEST_JOBS: Final = 100
 MAX_THINGS: Final = 500
 """Of one kind, by name; and of jobs that have not ended. Lists have all."""
 MAX_STAGES: Final = 50
-"""Jobs in progress whose stages are read: five statements each."""
+"""Jobs in progress whose stages are read, five statements each, when a stage or partition has reported."""
 _RUNNING: Final = sorted(
     {state for state in jobs.STATES if state not in jobs.FINAL}
     | {state for state in export_jobs.EXPORT_STATES if state not in export_jobs.ENDED}
@@ -67,6 +67,7 @@ class States:
         self._topic = topic
         self._running: frozenset[JobId] = frozenset()
         self._stamps: Mapping[JobId, object] = {}
+        self._seen: Mapping[JobId, object] = {}
 
     def read(self) -> Mapping[str, Record]:
         """Present states by id, as plain JSON data; of jobs, those that may have changed since the last reading.
@@ -109,11 +110,16 @@ class States:
         for job_id in (changed | self._running) - found.keys():
             if (job := find.find(job_id, tenant=tenant)) is not None:
                 found[job_id] = job
-        shown = {job.job_id for job in running[:MAX_STAGES]}
+        shown = [job.job_id for job in running[:MAX_STAGES]]
+        progress = self._stores.job_progress.progress.stamps(shown)
+        seen = {job_id: (any_record(job), progress.get(job_id)) for job_id, job in found.items()}
         records: dict[str, Record] = {
-            job_id: self._with_stages(job, shown=job_id in shown) for job_id, job in found.items()
+            job_id: self._with_stages(job, shown=job_id in shown)
+            for job_id, job in found.items()
+            if self._seen.get(job_id) != seen[job_id]
         }
         self._stamps, self._running = stamps, frozenset(job.job_id for job in running)
+        self._seen = {job_id: one for job_id, one in seen.items() if job_id in self._running}
         return records
 
     def _with_stages(self, job: AnyJob, *, shown: bool) -> Record:

@@ -61,6 +61,7 @@ def run(settings: Settings) -> None:
     finally:
         stop.set()
         service.close()
+        stores.close()
         forget_metrics(settings, "api")
 
 

@@ -115,12 +115,11 @@ class Service:
         return self.provider
 
     def close(self) -> None:
-        """Start no more calls, end streams and readers, and close the connections to the catalog."""
+        """Start no more calls, and end all streams."""
         self.calls.close()
         self.questions.close()
         self.outside.close()
         self.streams.close()
-        self.stores.close()
 
     def samples(self) -> Iterable[Sample]:
         """Current values of all metrics."""

@@ -1,6 +1,6 @@
 """Progress that the stream and the tasks report for running jobs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -39,6 +39,17 @@ class ProgressStore:
         )
         with self._database.read() as connection:
             return [PartitionProgress(**row) for row in connection.execute(query).mappings()]
+
+    def stamps(self, job_ids: Collection[JobId]) -> dict[JobId, tuple[object, ...]]:
+        """Of each of these jobs that has reported: how many reports it has, and when the last ones were stored."""
+        found: dict[JobId, tuple[object, ...]] = {}
+        with self._database.read() as connection:
+            for table in (stage_progress, partition_progress):
+                query = sa.select(table.c.job_id, sa.func.count(), sa.func.max(table.c.at_ms))
+                rows = connection.execute(query.where(table.c.job_id.in_(job_ids)).group_by(table.c.job_id))
+                for job_id, count, at_ms in rows:
+                    found[job_id] = (*found.get(job_id, ()), table.name, count, at_ms)
+        return found
 
     def put_stage(self, job_id: JobId, stage: str, record: Mapping[str, Any], *, now_ms: int) -> None:
         """Replace the progress of a stage."""

@@ -1,5 +1,6 @@
 """Two tenants with equal names of everything, one principal for each role, and canaries in all that beta owns."""
 
+import atexit
 import json
 import shutil
 import sqlite3
@@ -42,7 +43,6 @@ from tests.fakes.catalog import migrated, without_fsync
 from tests.fakes.objects import InMemoryObjects
 from tests.fakes.readers import FakeReaders, FakeSql
 from tests.fakes.workflow import InMemoryWorkflow
-from tests.faults.waiting import until
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
@@ -89,17 +89,17 @@ class World:
 
     def reset(self) -> None:
         """Take back all changes. What SQLAlchemy has compiled stays, which a new world must repeat."""
-        until(lambda: not self.stores.background.pending, "no question of an earlier test is being answered")
         self.objects.contents, self.objects.times = dict(_objects().contents), dict(_objects().times)
         self.workflow.forget()
         cast(FakeReaders, self.stores.readers).asked.clear()
-        file = self.settings.home / "catalog.db"
-        log = file.with_name("catalog.db-wal")
-        if log.exists() and log.stat().st_size:  # something was written since the file was put there
-            self.stores.database.close()
-            log.unlink(missing_ok=True)
-            file.with_name("catalog.db-shm").unlink(missing_ok=True)
-            file.write_bytes(_filled()[0])
+        with closing(sqlite3.connect(_template())) as filled, closing(sqlite3.connect(self.catalog)) as target:
+            target.execute("PRAGMA synchronous = OFF")
+            filled.backup(target)  # connections that are open stay valid
+
+    @property
+    def catalog(self) -> Path:
+        """The file of the catalog."""
+        return self.settings.home / "catalog.db"
 
     def caller(self, name: str) -> Caller:
         """The caller with a token."""
@@ -200,6 +200,15 @@ def _metadata(tenant: str) -> dict[str, Any]:
         },
         "properties": history_properties(infos[-1], None),
     }
+
+
+@cache
+def _template() -> Path:
+    """A file with the catalog of a new world."""
+    file = Path(tempfile.mkdtemp(prefix="muster-world-"), "catalog.db")
+    atexit.register(shutil.rmtree, file.parent, ignore_errors=True)
+    file.write_bytes(_filled()[0])
+    return file
 
 
 @cache

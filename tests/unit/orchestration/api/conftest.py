@@ -34,8 +34,7 @@ def world(_shared_world: World) -> World:
 def service(world: World) -> Iterator[Service]:
     made = Service(stores=world.stores, hosts=frozenset({"127.0.0.1", "muster.example"}), budget=Budget(burst=10**6))
     yield made
-    made.calls.close()  # the stores are those of the shared world
-    made.questions.close()
+    made.close()
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from orchestration.platform.clock import now_ms
 from schemas.errors import RetriableError, UserError
 from schemas.ids import AudienceName
 from tests.fakes.asgi import Answer, AsgiClient
-from tests.fakes.tenants import ACME, BETA, CANARY, EXPORT, FAILED_JOB, JOB, World, id_of
+from tests.fakes.tenants import ACME, BETA, CANARY, DOWNLOAD, EXPORT, FAILED_JOB, JOB, World, id_of
 from tests.unit.orchestration.api.streamed import Event, received
 
 EVENTS = "/v1/tenants/acme/events"
@@ -84,8 +84,8 @@ def test_a_stream_begins_with_everything_that_there_is(world: World) -> None:
     retry = re.match(rb"retry: (\d+)\n\n", answer.body)
     assert retry
     assert 2000 <= int(retry[1]) < 4000
-    assert states(events, "job").keys() == {id_of(ACME, number) for number in (JOB, FAILED_JOB, EXPORT)}
-    assert [value["audience"] for value in states(events, "audience").values()] == ["vip"]
+    assert states(events, "job").keys() == {id_of(ACME, number) for number in (JOB, FAILED_JOB, EXPORT, DOWNLOAD)}
+    assert sorted(value["audience"] for value in states(events, "audience").values()) == ["quiet", "vip"]
     assert [value["segment"] for value in states(events, "segment").values()] == ["buyers"]
     assert [value["name"] for value in states(events, "schedule").values()] == ["nightly"]
     assert events[-1][0] == "ready"
@@ -119,6 +119,36 @@ def test_a_job_in_progress_shows_its_stages_until_it_ends(world: World) -> None:
     first = states(before[:4], "job")[id_of(ACME, JOB)]
     assert [stage["name"] for stage in first["stages"]] == ["verify", "import", "materialise", "publish"]
     assert script.after[0][1]["value"]["stages"] is None
+
+
+def test_progress_of_a_job_comes_and_is_read_only_when_there_is_some(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress, views = world.stores.job_progress, list[object]()
+    known = type(progress).view
+
+    def counted(*given: Any, **named: Any) -> Any:
+        views.append(given[1])
+        return known(*given, **named)
+
+    def report(done: int) -> None:
+        record = {"done": done, "total": 9, "unit": "bytes", "rows": 1, "started_at_ms": 0}
+        progress.progress.put_stage(id_of(ACME, JOB), "verify", record, now_ms=done)
+
+    def enough(after: list[Event]) -> bool:
+        if len(after) == 1:
+            report(2)
+        if len(after) == 2:  # a commit that is of no job
+            world.stores.audiences.ensure(ACME, AudienceName("new"), new_id=id_of(ACME, 60), now_ms=1)
+        return len(after) == 3
+
+    monkeypatch.setattr(type(progress), "view", counted)
+    script = Script(lambda: report(1), enough)
+    with streaming(world) as (_, client):
+        client.get(EVENTS, token=world.tokens["acme-admin"].text.reveal(), until=script)
+    done = [data["value"]["stages"][0]["done"] for name, data in script.after if name == "job"]
+    assert done == [1, 2]
+    assert views == [id_of(ACME, JOB)] * 3
 
 
 def test_what_is_deleted_comes_as_gone(world: World) -> None:

@@ -42,6 +42,7 @@ CHANGES = {
 
 
 CHANGES_BY_THE_SERVICE = {
+    "console",
     "audiences expire",
     "audiences pin",
     "audiences rollback",
