@@ -97,9 +97,7 @@ class LakeOperations:
                 )
                 return {"deleted": one.audience}
             case _:
-                raise FatalError(
-                    "UNKNOWN_OPERATION_KIND", f"the control plane carries out no {one.kind}", kind=one.kind
-                )
+                raise AssertionError(f"{one.kind} is not pending for the control plane")
 
     def _expire(self, audience: Audience, request: Mapping[str, Any]) -> Mapping[str, Any]:
         expired = operations.expire(

@@ -207,8 +207,8 @@ def test_a_stream_that_is_lost_is_taken_up_again_until_the_token_is_refused(
     events = follow(
         lambda: client._calls.stream("/tenants/{}/events", ACME, query={"kind": "audience"}), sleep=pauses.append
     )
-    kinds = [next(events)["kind"] for _ in range(6)]
-    assert kinds == ["audience", "ready", "lost"] * 2
+    kinds = [next(events)["kind"] for _ in range(8)]
+    assert kinds == ["audience", "audience", "ready", "lost"] * 2
     world.stores.tokens.revoke(world.tokens["acme-admin"].token_id, now_ms=1)
     with pytest.raises(ApiError) as refused:
         next(events)
