@@ -6,12 +6,14 @@ from typing import TypeVar
 
 import pytest
 
+from orchestration.catalog import migrate
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.engine import Database
 from orchestration.catalog.idempotency import LEASE_MS, Claim, IdempotencyStore, KeyedRequest
 from orchestration.catalog.operations import Operation, OperationStore
 from orchestration.catalog.places import EVERYWHERE, PlaceStore
 from orchestration.catalog.uploads import Upload, UploadStore
+from orchestration.platform.settings import Secret
 from schemas.errors import UserError
 from schemas.ids import AudienceName, TenantName
 from tests.contract.test_catalog import database, job_number, url  # noqa: F401  # fixtures
@@ -109,6 +111,16 @@ def test_uploads_that_begin_at_once_stay_within_the_limit(
     assert store.put_multipart(added.upload_id, "first") == store.put_multipart(added.upload_id, "second") == "first"
     store.put_stored(added.upload_id)
     assert isinstance(add(99), Upload)
+
+
+def test_tenants_from_before_places_keep_every_place(
+    url: Secret,  # noqa: F811
+    database: Database,  # noqa: F811
+    tenants: AudienceStore,
+) -> None:
+    migrate.downgrade(url, "0009")
+    migrate.upgrade(url)
+    assert PlaceStore(database).all() == {ACME: (EVERYWHERE,), BETA: (EVERYWHERE,)}
 
 
 def test_places_are_replaced_as_a_whole(database: Database, tenants: AudienceStore) -> None:  # noqa: F811
