@@ -140,7 +140,7 @@ class ScheduleChangesView(TenantView):
         )
 
     def _reach(self) -> Reach:
-        return Reach(tenant=self._name, places=self._stores.places.of(self._name), settings=self._stores.settings)
+        return Reach(tenant=self._name, find=self._stores.places.of, settings=self._stores.settings)
 
     def _get(self, name: str) -> Schedule:
         return self._stores.schedules.get(self._name, schedule_name(name))

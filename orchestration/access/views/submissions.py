@@ -153,7 +153,7 @@ class SubmissionsView(TenantView):
         return value
 
     def _reach(self) -> Reach:
-        return Reach(tenant=self._name, places=self._stores.places.of(self._name), settings=self._stores.settings)
+        return Reach(tenant=self._name, find=self._stores.places.of, settings=self._stores.settings)
 
     def _find(self, note: Note, wanted: JobId) -> AnyJob:
         found = self._stores.all_jobs.find(wanted, tenant=self._name)
