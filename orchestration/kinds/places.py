@@ -14,7 +14,7 @@ schedule may come after the place is gone.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,10 +53,10 @@ def checked_place(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """What one tenant may name."""
+    """What one tenant may name. `find` is called for addresses beyond its own: most imports need no places."""
 
     tenant: TenantName
-    places: Sequence[str]
+    find: Callable[[TenantName], Sequence[str]]
     settings: Settings
 
     def require_source(self, bucket: str, key: str) -> None:
@@ -79,14 +79,15 @@ class Reach:
 
     def require_destination(self, to: str, profile: str | None) -> None:
         """Raises `UserError` BAD_DESTINATION, BAD_URI for an address that the tenant may not export to."""
-        if EVERYWHERE in self.places or (profile is not None and PROFILE + profile in self.places):
+        places = self.find(self.tenant)
+        if EVERYWHERE in places or (profile is not None and PROFILE + profile in places):
             return
         if to.startswith(S3) and profile is None:
             require_export_prefix(self.settings, to)
             bucket, key = split_s3_uri(to)
             if self._covers(bucket, f"{key.rstrip('/')}/", ((self.settings.staging_bucket, self._downloads),)):
                 return
-        elif profile is None and to in self.places:
+        elif profile is None and to in places:
             return
         what = to[:200] if profile is None else f"profile {profile[:80]}"
         raise UserError(
@@ -105,13 +106,13 @@ class Reach:
         return f"{DOWNLOADS_PREFIX}{self.tenant}/"
 
     def _covers(self, bucket: str, key: str, own: Sequence[tuple[str, str]]) -> bool:
-        if EVERYWHERE in self.places:
-            return True
         # A server that resolves dots, as a file system does, would leave the prefix.
-        if any(part in {".", ".."} for part in key.split("/")):
-            return False
-        named = [split_s3_uri(place) for place in self.places if place.startswith(S3)]
-        return any(bucket == where and key.startswith(prefix) for where, prefix in (*own, *named))
+        dotted = any(part in {".", ".."} for part in key.split("/"))
+        if not dotted and any(bucket == where and key.startswith(prefix) for where, prefix in own):
+            return True
+        places = self.find(self.tenant)
+        named = [split_s3_uri(place) for place in places if place.startswith(S3) and not dotted]
+        return EVERYWHERE in places or any(bucket == where and key.startswith(prefix) for where, prefix in named)
 
 
 def require_export_prefix(settings: Settings, to: str) -> None:

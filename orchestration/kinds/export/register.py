@@ -42,7 +42,7 @@ def register_export(
     refused = None
     try:
         tenant = tenant_name(request.tenant)
-        reach = Reach(tenant=tenant, places=places.of(tenant), settings=records.settings)
+        reach = Reach(tenant=tenant, find=places.of, settings=records.settings)
         reach.require_destination(request.to, request.profile)
         new = _new_export(audiences, versions, request, execution)
     except UserError as exc:

@@ -1,6 +1,7 @@
 """A client that holds nothing but a token: from a file on its disk to the files of an export, and back a version."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,23 @@ def test_a_client_imports_a_file_exports_it_and_rolls_it_back(muster: Client, tm
     renamed = muster.rename_audience(TENANT, "vip", "gold", etag=etag)
     assert done(muster, str(renamed["operation"]))["state"] == "done"
     assert next(iter(muster.versions(TENANT, "gold")))["version"] == 3
+
+
+def test_the_upload_in_the_documentation_runs(
+    muster: Client, whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
+    _, example = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    settings = whole.context.settings
+    monkeypatch.setenv("MUSTER_API_URL", settings.api_url)
+    monkeypatch.setenv("MUSTER_TOKEN", (settings.home / "api" / "token").read_text().strip())
+    monkeypatch.chdir(tmp_path)
+    Path("people.csv").write_text("user_id\nann\n")
+    for _ in range(2):
+        exec(example.replace('"default"', f'"{TENANT}"'), {})  # our own documentation
+    first, second = capsys.readouterr().out.split()
+    assert first == second
+    assert ended(muster, first)["state"] == "READY"
 
 
 def test_an_import_is_cancelled_without_kafka_in_the_service(muster: Client, whole: Whole, tmp_path: Path) -> None:

@@ -131,6 +131,15 @@ client = AsgiClient(application(Service(stores=stores, hosts=frozenset({{"127.0.
 token = ensure_owner_token(stores, settings.home).read_text().strip()
 for path in ("/v1/tenants/acme/segments", "/v1/tenants/acme/schedules", "/v1/tenants/acme/jobs", "/v1/me"):
     assert client.get(path, token=token).status == 200
+for path, body in (
+    ("segments", {{"segment": "new", "rule": "born > 2026-11-01", "timezone": "Europe/Berlin"}}),
+    ("audiences", {{"audience": "gold", "settings": {{"columns": [{{"name": "age", "type": "long"}}]}}}}),
+    ("schedules", {{"name": "a", "expression": "rate(1 day)", "snapshot": {{"segment": "new"}}}}),
+    ("schedules", {{"name": "b", "expression": "rate(1 day)", "import": {{"audience": "gold", "source": "s3://crm/acme/a"}}}}),
+    ("schedules", {{"name": "c", "expression": "rate(1 day)", "export": {{"audience": "gold", "to": "s3://crm/acme/{{date}}"}}}}),
+):
+    made = client.send("POST", f"/v1/tenants/acme/{{path}}", token=token, body=body)
+    assert made.status == 201, made.body
 print([name for name in {LOADED_BY_THE_SERVICE_NEVER} if name in sys.modules])
 """
     found = subprocess.run(
