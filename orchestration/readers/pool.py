@@ -15,7 +15,7 @@ from orchestration.readers.cancellation import Cancellation
 from orchestration.readers.questions import Question
 from orchestration.readers.reader import Reader
 from orchestration.readers.turns import Turns
-from schemas.errors import MusterError, RetriableError
+from schemas.errors import RetriableError
 
 COUNT: Final = 2
 WAITING: Final = 16
@@ -179,7 +179,7 @@ class Readers:
     def _fill(self) -> None:
         try:
             self._give_back(self._started_by(self._start))
-        except (MusterError, OSError) as exc:
+        except Exception as exc:  # noqa: BLE001  # whatever it was, the place must not be lost
             _log.warning("a reader was not started: %s", exc)
             self._give_back(None)
 

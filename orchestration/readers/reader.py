@@ -89,11 +89,12 @@ class Reader:
     def _await_ready(self, cancellation: Cancellation) -> None:
         while not self._ready:
             cancellation.check()
-            left_s = self._began + START_TIMEOUT_S - time.monotonic()
-            if left_s <= 0:
-                self.kill()
+            left_s = max(0.0, self._began + START_TIMEOUT_S - time.monotonic())
             try:
-                self._ready = any("ready" in frame for frame in self._receive(max(left_s, 0), cancellation))
+                # One that has long been idle has said so in time, and is only heard now.
+                self._ready = any("ready" in frame for frame in self._receive(left_s, cancellation))
+                if not self._ready and not left_s:
+                    self.kill()
             except RetriableError as exc:
                 self._process.wait()
                 code = self._process.exit_code

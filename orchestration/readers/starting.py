@@ -4,6 +4,7 @@ A reader has the keys of the object store, the address of the catalog and the lo
 notifications, metrics or tokens. It gets them over its socket: neither its environment nor its command line has any.
 """
 
+import logging
 import os
 import subprocess
 import sys
@@ -37,6 +38,7 @@ ROLE_VARIABLES: Final = (
 """Where AWS's clients find the role of the process, if the settings have no keys."""
 
 
+_log = logging.getLogger(__name__)
 LOADING: Final = {**ONE_THREAD, "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 """The server has one thread, and so has a reader until it is confined."""
 
@@ -62,11 +64,13 @@ def start_reader(settings: Settings, forks: Forks, *, resident: bool) -> Reader:
     try:
         process = forks.fork(os.fdopen(os.dup(2), "wb"))  # its log is the service's
     except ForkServerDiedError as exc:
+        _log.warning("the server of readers has ended with code %d: %s", exc.exit_code, exc.stderr)
         if exc.from_outside:
             raise died() from exc
         detail = {"exit_code": exc.exit_code, "stderr": exc.stderr}
         raise FatalError("READER_FAILED", "the server of readers cannot start", **detail) from exc
     except OSError as exc:
+        _log.warning("a reader cannot be forked: %s", exc)
         raise died() from exc
     given = {"settings": without_other_secrets(settings).environment(), "resident": resident}
     reader = Reader(process)

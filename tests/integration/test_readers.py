@@ -148,6 +148,7 @@ def command(process: psutil.Process) -> list[str]:
 def shop(start_module_stack: StartStack) -> Iterator[Shop]:
     made = Shop(start_module_stack(parts=("catalog", "kafka", "s3", "api"), partitions=P))
     yield made
+    made.owner.close()
     made.context.close()
 
 

@@ -14,9 +14,10 @@ from orchestration.readers.reading import Reading
 from orchestration.readers.sampling import Estimate, exactly, scaled
 from schemas.ids import Partition, TenantName
 from schemas.records import as_record
-from segmentation.rules.nodes import Rule
+from segmentation.rules.nodes import Group, Rule
 from segmentation.rules.printer import rule_condition_text
 from segmentation.rules.references import check_members
+from segmentation.rules.truths import true_without_facts
 
 SMALL_ROWS: Final = 500_000
 """Events and profile changes of a tenant of which all are counted at once: an estimate would be hardly faster."""
@@ -71,8 +72,13 @@ def _sample(activity: Activity, tenant: TenantName, partitions: int) -> Activity
 
 
 def _unmet(rule: Rule, counted: Iterable[int]) -> Rule | None:
-    """The part of the rule whose names may be unknown: what a condition finds has a name that is known."""
-    unmet = {condition for condition, users in zip(rule.conditions, counted, strict=True) if not users}
+    """The part of the rule whose names may be unknown: a name is known if users have what a condition asks for."""
+    alone = {condition: replace(rule, groups=(Group(conditions=(condition,)),)) for condition in rule.conditions}
+    unmet = {
+        condition
+        for condition, users in zip(rule.conditions, counted, strict=True)
+        if not users or true_without_facts(alone[condition])
+    }
     found = [(group, tuple(one for one in group.conditions if one in unmet)) for group in rule.groups]
     groups = tuple(replace(group, conditions=conditions) for group, conditions in found if conditions)
     return replace(rule, groups=groups) if groups else None

@@ -3,6 +3,7 @@
 import io
 import json
 import threading
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +24,10 @@ from orchestration.context import Context
 from orchestration.control import wiring
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Secret, Settings
+from orchestration.readers.answers import counts
+from orchestration.readers.answers.counts import count_users
+from orchestration.readers.questions import CountUsers
+from orchestration.readers.reading import Reading
 from schemas.codec import CODEC
 from schemas.columns import RowSchema
 from schemas.ids import AudienceName, Partition, TenantName
@@ -133,6 +138,32 @@ def test_a_draft_is_counted(shop: World, capsys: pytest.CaptureFixture[str]) -> 
     shop.context.versions.publish(request(ref_of(vip), parts, "1"))
     shop.create("count(purchase where amount > 400, 30d) >= 1 and in audience vip", "rich")
     assert {rule: answer(shop, capsys, "segments", "preview", rule)["members"] for rule in DRAFTS} == DRAFTS
+
+
+def test_an_estimate_counts_the_users_of_one_partition_and_scales(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = [f"user-{n}" for n in range(200)]
+    world.archive(EVENTS, [purchase(user, 1, n) for n, user in enumerate(named)])
+    world.archive(PROFILES, [change(0, user, attributes=values({"age": 30.0})) for user in named[:100]])
+    chosen = zlib.crc32(world.tenant.encode()) % P
+    buyers, adults = ([user for user in some if partition_of(user, P) == chosen] for some in (named, named[:100]))
+    reading = Reading(context=world.context)
+
+    def count(*, exact: bool) -> Any:
+        rule = "ever(purchase) and age >= 18 and never(prchase)"
+        asked = CountUsers(tenant=world.tenant, rule=rule, timezone=None, exact=exact, users=3, notes=False)
+        return count_users(reading, asked)
+
+    assert count(exact=False)["precision"] == "exact"  # so few rows are all counted
+    monkeypatch.setattr(counts, "SMALL_ROWS", 10)
+    found = count(exact=False)
+    assert (found["precision"], found["members"], found["users"]) == ("estimate", P * len(adults), sorted(adults)[:3])
+    assert found["interval"][0] <= 100 <= found["interval"][1]
+    assert [group["members"] for group in found["groups"][:2]] == [P * len(buyers), P * len(adults)]
+    assert found["unseen_events"] == ["prchase"]
+    exact = count(exact=True)
+    assert (exact["members"], exact["interval"]) == (100, [100, 100])
 
 
 def test_members_of_whom_nothing_else_is_known_are_told_wherever_they_vanish(

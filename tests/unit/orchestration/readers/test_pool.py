@@ -1,6 +1,7 @@
 """Readers as the service sees them, with processes that speak the protocol and do what a question says."""
 
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -105,6 +106,15 @@ def test_a_reader_that_dies_costs_its_question_alone(asker: Asker) -> None:
 def test_a_reader_that_dies_is_replaced_at_once(asker: Asker) -> None:
     assert code(asker.ask("die")) == "READER_DIED"
     until(lambda: asker.readers._free not in ([], [None]), "another one has been started")
+
+
+def test_a_reader_that_has_been_idle_since_its_start_answers(forks: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = starting(forks)()
+    assert select.select([reader._connection], [], [], 30)[0], "it is ready"
+    monkeypatch.setattr(reader_module, "START_TIMEOUT_S", 0.0)
+    with Cancellation() as cancellation:
+        assert reader.ask(rule("echo"), cancellation)["number"] == 1
+    reader.close()
 
 
 def test_a_question_that_is_given_up_ends_and_its_reader_stays(asker: Asker) -> None:
