@@ -145,6 +145,7 @@ def test_an_operation_ends_once(database: Database, tenants: AudienceStore) -> N
                 operation_id=job_number(number),
                 tenant=ACME,
                 kind="expire",
+                action="read",
                 audience_id=job_number(9),
                 audience=AudienceName("vip"),
                 request={},
@@ -153,7 +154,7 @@ def test_an_operation_ends_once(database: Database, tenants: AudienceStore) -> N
         )
     assert [one.operation_id for one in store.pending()] == [job_number(1), job_number(2)]
     store.finish(job_number(1), {"files": 1}, now_ms=5)
-    store.fail(job_number(1), {"code": "X"}, now_ms=6)
+    store.finish(job_number(1), UserError("X", "x"), now_ms=6)
     done = store.get(ACME, job_number(1))
     assert (done.state, done.result, done.error, done.finished_at_ms) == ("done", {"files": 1}, None, 5)
     store.forget(6)
