@@ -7,13 +7,14 @@ import typer
 from orchestration.cli.commands import Done, Group, command, show_done
 from orchestration.cli.console import print_line, print_note
 from orchestration.cli.formatting import number, size
-from orchestration.cli.session import lake_context
+from orchestration.cli.session import SESSION, lake_context
 from orchestration.platform.deferred import deferred
 
 if TYPE_CHECKING:
     from orchestration.operations.backup import BackupReport
 
 with deferred(__name__):
+    from orchestration.access import owner, stores
     from orchestration.operations import wiring
 
 TOP = Group("")
@@ -56,6 +57,13 @@ def _show_restored(done: "BackupReport") -> None:
 def restore(*, place: Location) -> "BackupReport":
     """Load a backup into an empty deployment.
 
-    Every file is compared with the manifest first.
+    Every file is compared with the manifest first. The tokens are those of the backup; the owner of this home gets
+    another one.
     """
-    return wiring.backups(lake_context()).restore(place)
+    context = lake_context()
+    report = wiring.backups(context).restore(place)
+    if context.settings.engine_url:  # not at AWS, where the service keeps no token in a file
+        access = stores.Stores.of(context.settings)
+        SESSION.resources.callback(access.close)
+        owner.ensure_owner_token(access, context.settings.home)
+    return report

@@ -112,7 +112,11 @@ class Reach:
             return True
         places = self.find(self.tenant)
         named = [split_s3_uri(place) for place in places if place.startswith(S3) and not dotted]
-        return EVERYWHERE in places or any(bucket == where and key.startswith(prefix) for where, prefix in named)
+        if any(bucket == where and key.startswith(prefix) for where, prefix in named):
+            return True
+        # The inbox has a folder for each tenant, so "everywhere" ends at the others'.
+        in_inbox = bucket == self.settings.inbox_bucket and (dotted or key.startswith(self.settings.inbox_prefix))
+        return EVERYWHERE in places and not in_inbox
 
 
 def require_export_prefix(settings: Settings, to: str) -> None:

@@ -65,7 +65,7 @@ def test_a_backup_is_restored_into_another_deployment(
     refused(deployment.home, "backup", place, code="DESTINATION_EXISTS")
     refused(deployment.home, "restore", place, code="NOT_EMPTY")
 
-    other = start_stack(parts=("s3", "catalog")).home
+    other = start_stack(parts=("s3", "catalog", "api")).home
     refused(other, "restore", damaged(place, tmp_path / "damaged"), code="BACKUP_DAMAGED")
     refused(other, "restore", tmp_path, code="NO_BACKUP")
     assert ok(other, "audiences", "list", "--json").json == []
