@@ -27,6 +27,9 @@ PINNED: Final[Mapping[int, tuple[str, ...]]] = {
     237: ("unpinned object",),
     241: ("append conflict",),
     285: ("append conflict",),
+    578: ("rollback while a publisher slept",),
+    659: ("rollback while a publisher slept",),
+    939: ("rollback while a publisher slept",),
 }
 """Required whatever `FIRST` is: the mutants that each seed kills, and the rare situations that it contains."""
 
