@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from orchestration.operations import job_search
 from schemas.digest import Digest
 from schemas.ids import JobId
 from segmentation.export_jobs import ENDED
@@ -28,13 +27,9 @@ ABSENCE: Final = "no_worker"
 ABSENCE_FRESH_MS: Final = 15_000
 ABSENCE_SHOWN_S: Final = 3.0
 """Partitions being reassigned, as when a worker joins, have no worker for a moment."""
-POLL_S: Final = 0.25
-REGISTRATION_S: Final = 120.0
-"""How long an execution may run before its job is in the catalog: the first handler may start cold on a busy host."""
 
 _REACHED: Final = {"REGISTERED": -1, "VERIFYING": 0, "IMPORTING": 1, "AWAITING": 2, "BUILDING": 3, "PUBLISHING": 4}
 _ALL_DONE: Final = len(STAGES)
-_BASE32: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,20 +153,6 @@ class JobProgress:
         """Progress of a job [of a tenant] of any kind now. None if it is not registered yet."""
         return self.view(job_id, now_ms, tenant=tenant) or self.export_view(job_id, tenant=tenant)
 
-    def require_job(self, job_id: JobId, now_ms: int) -> None:
-        """Raises `UserError` UNKNOWN_JOB, unless the id is so young that the workflow may not know it yet."""
-        if now_ms - submitted_ms(job_id) > REGISTRATION_S * 1000:
-            self.all_jobs.get(job_id)
-
-    def await_registration(
-        self, job_id: JobId, *, now_ms: Callable[[], int], sleep: Callable[[float], None]
-    ) -> job_search.AnyJob:
-        """Wait until the job of an id that was just assigned is in the catalog. Raises `UserError` UNKNOWN_JOB."""
-        while (found := self.all_jobs.find(job_id)) is None:
-            self.require_job(job_id, now_ms())
-            sleep(POLL_S)
-        return found
-
 
 def without_worker_s(job: "Job", reports: "Mapping[str, StageProgress]", now_ms: int) -> float | None:
     """Seconds without a worker, from the relay's latest note, for a job that waits for workers."""
@@ -180,14 +161,6 @@ def without_worker_s(job: "Job", reports: "Mapping[str, StageProgress]", now_ms:
         return None
     absent_s = (now_ms - int(report.record["since_ms"])) / 1000
     return absent_s if absent_s >= ABSENCE_SHOWN_S and now_ms - report.at_ms < ABSENCE_FRESH_MS else None
-
-
-def submitted_ms(job_id: JobId) -> int:
-    """When the id was made: a ULID begins with the time, 48 bits in ten characters of base 32."""
-    timestamp_ms = 0
-    for character in job_id[:10]:
-        timestamp_ms = timestamp_ms * 32 + _BASE32.index(character)
-    return timestamp_ms
 
 
 def stage_views(

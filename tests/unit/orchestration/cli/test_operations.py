@@ -9,7 +9,6 @@ from orchestration.catalog.records import Audience, Retention
 from orchestration.operations.audiences import changed_retention
 from orchestration.operations.dead_letters import select
 from orchestration.operations.dry_run import counts_of
-from orchestration.operations.follow import submitted_ms
 from orchestration.operations.fsck import check_snapshots, check_versions, receipt_problem
 from orchestration.operations.inspection import column_option
 from orchestration.operations.spec import spec_changes
@@ -17,7 +16,7 @@ from orchestration.operations.submit import upload_key
 from schemas.columns import Column, ImportMode, RowSchema
 from schemas.digest import Digest
 from schemas.errors import UserError
-from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName, Version, new_job_id
+from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName, Version
 from schemas.import_spec import ImportSpec
 from schemas.messages import DeadLetter, JobState
 from segmentation.versions import VersionInfo
@@ -57,11 +56,6 @@ def test_the_sums_of_each_mode(mode: str, added: int, removed: int, kept: int, m
     counts = counts_of(cast(ImportMode, mode), base_members=10, distinct=7, common=4, base_version=Version(2))
     assert (counts.added, counts.removed, counts.kept, counts.members) == (added, removed, kept, members)
     assert counts.fault() is None
-
-
-@pytest.mark.parametrize("made_ms", [0, 1, 1_700_000_000_123, 2**48 - 1])
-def test_a_job_id_tells_when_it_was_made(made_ms: int) -> None:
-    assert submitted_ms(new_job_id(made_ms, b"0123456789")) == made_ms
 
 
 def test_retention_keeps_at_least_one_version() -> None:

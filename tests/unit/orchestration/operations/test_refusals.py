@@ -21,7 +21,6 @@ from orchestration.kinds.wiring import import_records, kind_of
 from orchestration.operations import audiences, wiring
 from orchestration.operations.availability import require_services
 from orchestration.operations.dead_letters import select
-from orchestration.operations.follow import REGISTRATION_S, submitted_ms
 from orchestration.operations.submit import start
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
@@ -249,24 +248,6 @@ def test_an_engine_that_is_away_is_an_outage_and_one_that_refuses_is_fatal(conte
         assert code_of(FatalError, lambda: start(context.engine, request())) == "ENGINE_REFUSED"
         engine.add_client_error("start_execution", "ExecutionAlreadyExists")
         assert start(context.engine, request()) == JOB
-
-
-def test_a_job_that_was_just_submitted_is_waited_for_and_an_unknown_one_is_not(context: Context) -> None:
-    clock = SimpleNamespace(ms=submitted_ms(JOB))
-
-    def sleep(seconds: float) -> None:
-        clock.ms += int(seconds * 1000)
-        if clock.ms > submitted_ms(JOB) + 5_000 and context.jobs.find(JOB) is None:
-            register(context)
-
-    wiring.job_progress(context).await_registration(JOB, now_ms=lambda: clock.ms, sleep=sleep)
-    assert 5_000 < clock.ms - submitted_ms(JOB) < 10_000
-    clock.ms += int(REGISTRATION_S * 1000)
-    before = clock.ms
-    assert code_of(
-        UserError, lambda: wiring.job_progress(context).await_registration(TWIN, now_ms=lambda: clock.ms, sleep=sleep)
-    ) == ("UNKNOWN_JOB")
-    assert clock.ms == before
 
 
 def test_a_stack_that_does_not_run_is_said_before_anything_is_tried(context: Context) -> None:
