@@ -1,15 +1,16 @@
-"""One job as plain JSON data, with its history, progress and notifications."""
+"""Jobs as plain JSON data: pages of them, and one with its history, progress and notifications."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from orchestration.access.authentication import Caller
-from orchestration.access.pages import Record
+from orchestration.access.pages import Page, Record, page_of
 from orchestration.access.policy import Action
 from orchestration.access.stores import Stores
 from orchestration.catalog.job_rows import unknown_job
 from orchestration.catalog.life_cycle import Tenants
 from orchestration.operations.follow import ExportView
-from orchestration.operations.job_records import export_view_record, view_record
+from orchestration.operations.job_records import any_record, export_view_record, view_record
+from orchestration.operations.job_search import KINDS, JobKind
 from orchestration.operations.notifying import notification_record
 from orchestration.platform.clock import now_ms
 from schemas.ids import JobId, TenantName
@@ -41,3 +42,28 @@ def job_detail(stores: Stores, wanted: JobId, *, tenant: Tenants, addresses: Cal
         "notifications": notifications,
         "duplicate_of": view.duplicate_of,
     }
+
+
+def job_page(
+    stores: Stores,
+    tenant: Tenants,
+    *,
+    kinds: Collection[JobKind],
+    audience: str | None,
+    states: Collection[str],
+    before: str | None,
+    limit: int,
+) -> Page:
+    """Jobs of these tenants, of these kinds in one of these states (empty: all), newest first.
+
+    Raises `UserError` UNKNOWN_STATE.
+    """
+    found = stores.all_jobs.search(
+        kinds=kinds or KINDS,
+        tenant=tenant,
+        audience=audience,
+        states=states,
+        before=None if before is None else JobId(before),
+        limit=limit + 1,
+    )
+    return page_of(found, limit, lambda job: job.job_id, any_record)

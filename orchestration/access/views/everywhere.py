@@ -4,14 +4,13 @@ from collections.abc import Collection
 
 from orchestration.access.authentication import Caller
 from orchestration.access.guard import View, reads
-from orchestration.access.job_details import addresses_for, job_detail
-from orchestration.access.pages import Page, Record, page_of
+from orchestration.access.job_details import addresses_for, job_detail, job_page
+from orchestration.access.pages import Page, Record
 from orchestration.access.policy import Action
 from orchestration.access.stores import Stores
 from orchestration.catalog.life_cycle import Tenants
-from orchestration.operations.job_records import any_record
-from orchestration.operations.job_search import KINDS, JobKind
-from schemas.ids import JobId, job_id
+from orchestration.operations.job_search import JobKind
+from schemas.ids import job_id
 
 
 class EverywhereView(View):
@@ -31,15 +30,9 @@ class EverywhereView(View):
         limit: int,
     ) -> Page:
         """As `JobsView.jobs`."""
-        found = self._stores.all_jobs.search(
-            kinds=kinds or KINDS,
-            tenant=self._readable,
-            audience=audience,
-            states=states,
-            before=None if before is None else JobId(before),
-            limit=limit + 1,
+        return job_page(
+            self._stores, self._readable, kinds=kinds, audience=audience, states=states, before=before, limit=limit
         )
-        return page_of(found, limit, lambda job: job.job_id, any_record)
 
     @reads(Action.OWN_ACCOUNT)
     def job(self, id_: str) -> Record:

@@ -4,19 +4,17 @@ from collections.abc import Collection
 from typing import Any
 
 from orchestration.access.guard import Note, reads, recorded
-from orchestration.access.job_details import addresses_for, job_detail
+from orchestration.access.job_details import addresses_for, job_detail, job_page
 from orchestration.access.pages import Page, Record, page_of
 from orchestration.access.policy import Action
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.job_rows import unknown_job
 from orchestration.catalog.records import Export, Job
-from orchestration.operations.job_records import any_record
-from orchestration.operations.job_search import KINDS, JobKind
+from orchestration.operations.job_search import JobKind
 from orchestration.readers.cancellation import Cancellation
 from orchestration.readers.questions import ReadRejects
 from schemas.errors import UserError
 from schemas.ids import (
-    JobId,
     job_id,
 )
 
@@ -35,15 +33,9 @@ class JobsView(TenantView):
         limit: int,
     ) -> Page:
         """Jobs of these kinds in one of these states (empty: all), newest first. Raises `UserError` UNKNOWN_STATE."""
-        found = self._stores.all_jobs.search(
-            kinds=kinds or KINDS,
-            tenant=self._name,
-            audience=audience,
-            states=states,
-            before=None if before is None else JobId(before),
-            limit=limit + 1,
+        return job_page(
+            self._stores, self._name, kinds=kinds, audience=audience, states=states, before=before, limit=limit
         )
-        return page_of(found, limit, lambda job: job.job_id, any_record)
 
     @reads(Action.READ_JOBS)
     def job(self, id_: str) -> Record:
