@@ -1,6 +1,7 @@
 """One call of the API: its target, its answer, its error."""
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -11,6 +12,8 @@ from orchestration.client.transport import Transport
 
 PROBLEM: Final = "application/problem+json"
 PAGE: Final = 500
+WAITS: Final = 15
+"""How often a call is sent again that was refused for its rate, before anything was done."""
 Query = Mapping[str, Any]
 
 
@@ -30,17 +33,25 @@ class Calls:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> tuple[Any, Mapping[str, str]]:
-        """The JSON of an answer, and its headers. `names` fill the braces of the path. Raises `ApiError`."""
+        """The JSON of an answer, and its headers. `names` fill the braces of the path. Raises `ApiError`.
+
+        A caller that sends more than the service takes is slowed down.
+        """
         target = _target(path, names, query)
         sent = {**self._authorization(), "Accept": "application/json", **(headers or {})}
         content = None
         if body is not None:
             content = json.dumps(body).encode()
             sent["Content-Type"] = "application/json"
-        status, received, answer = self._transport.send(method, target, sent, content)
-        if 200 <= status < 300:
-            return _json(answer, status), received
-        raise _error(status, received, answer)
+        for waits in range(WAITS + 1):
+            status, received, answer = self._transport.send(method, target, sent, content)
+            if 200 <= status < 300:
+                return _json(answer, status), received
+            error = _error(status, received, answer)
+            if error.code != "TOO_MANY_REQUESTS" or waits == WAITS:
+                break
+            time.sleep(float(received["retry-after"]))
+        raise error
 
     @contextmanager
     def stream(self, path: str, *names: str, query: Query | None = None) -> Iterator[Iterator[bytes]]:

@@ -70,12 +70,14 @@ class Reach:
         if self._covers(bucket, key, own):
             return
         uri = s3_uri(bucket, key)[:200]
-        raise UserError(
-            "BAD_SOURCE",
-            f"{uri} is not in a place of tenant {self.tenant}; upload the file, or ask an administrator of the "
-            "deployment to add the place",
-            uri=uri,
-        )
+        if _dotted(key):
+            why = "has a part `.` or `..`, by which some servers leave the tenant's folder; rename the object"
+        else:
+            why = (
+                f"is not in a place of tenant {self.tenant}; upload the file, or ask an administrator of the "
+                "deployment to add the place"
+            )
+        raise UserError("BAD_SOURCE", f"{uri} {why}", uri=uri)
 
     def require_destination(self, to: str, profile: str | None) -> None:
         """Raises `UserError` BAD_DESTINATION, BAD_URI for an address that the tenant may not export to."""
@@ -106,8 +108,7 @@ class Reach:
         return f"{DOWNLOADS_PREFIX}{self.tenant}/"
 
     def _covers(self, bucket: str, key: str, own: Sequence[tuple[str, str]]) -> bool:
-        # A server that resolves dots, as a file system does, would leave the prefix.
-        dotted = any(part in {".", ".."} for part in key.split("/"))
+        dotted = _dotted(key)
         if not dotted and any(bucket == where and key.startswith(prefix) for where, prefix in own):
             return True
         places = self.find(self.tenant)
@@ -117,6 +118,11 @@ class Reach:
         # The inbox has a folder for each tenant, so "everywhere" ends at the others'.
         in_inbox = bucket == self.settings.inbox_bucket and (dotted or key.startswith(self.settings.inbox_prefix))
         return EVERYWHERE in places and not in_inbox
+
+
+def _dotted(key: str) -> bool:
+    """Whether a server that resolves dots, as a file system does, would leave a prefix of the key."""
+    return any(part in {".", ".."} for part in key.split("/"))
 
 
 def require_export_prefix(settings: Settings, to: str) -> None:

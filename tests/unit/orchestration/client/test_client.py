@@ -17,8 +17,11 @@ import pytest
 from orchestration import client as package
 from orchestration.access.opaque import opaque_digest
 from orchestration.access.sessions import begin_session
+from orchestration.api.problems import RETRY_AFTER_S
+from orchestration.api.service import Service
 from orchestration.client.access import Access
 from orchestration.client.browser_login import browser_login
+from orchestration.client.calls import WAITS
 from orchestration.client.client import Client
 from orchestration.client.errors import ApiError
 from orchestration.client.events import PAUSES_S, follow
@@ -237,6 +240,22 @@ def test_a_first_connection_that_fails_is_an_error() -> None:
 
     with pytest.raises(ApiError):
         next(follow(connect))
+
+
+def test_a_caller_that_asks_too_often_is_slowed_down_and_refused_only_in_the_end(
+    world: World, service: Service, transport: AsgiTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.budget, "_per_s", 0.0)
+    monkeypatch.setattr(service.budget, "_burst", 1)
+    slept = list[float]()
+    monkeypatch.setattr("orchestration.client.calls.time.sleep", slept.append)
+    client = muster(world, transport)
+    client.me()
+    with pytest.raises(ApiError, match="TOO_MANY_REQUESTS"):
+        client.me()
+    assert slept == [RETRY_AFTER_S] * WAITS
+    monkeypatch.setattr("orchestration.client.calls.time.sleep", lambda _: service.budget._left.clear())
+    assert client.me()["principal"]
 
 
 @pytest.mark.parametrize("name", ["../../beta/jobs", "a/b", "a?b", "a#b", "a b", "ä"])
