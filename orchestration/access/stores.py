@@ -21,6 +21,7 @@ from orchestration.catalog.operations import OperationStore
 from orchestration.catalog.places import PlaceStore
 from orchestration.catalog.principals import PrincipalStore
 from orchestration.catalog.progress import ProgressStore
+from orchestration.catalog.samples import SampleStore
 from orchestration.catalog.schedules import ScheduleStore
 from orchestration.catalog.segment_queries import SegmentQueries
 from orchestration.catalog.segments import SegmentStore
@@ -66,6 +67,7 @@ class Stores:
     job_progress: JobProgress
     outbox: Outbox
     recipients: RecipientStore
+    samples: SampleStore
     schedules: ScheduleStore
     segments: SegmentQueries
     tokens: TokenStore
@@ -147,6 +149,7 @@ class Stores:
             job_progress=JobProgress(all_jobs=all_jobs, exports=exports, jobs=jobs, progress=ProgressStore(database)),
             outbox=Outbox(database),
             recipients=RecipientStore(database),
+            samples=SampleStore(database),
             schedules=ScheduleStore(database),
             segments=SegmentQueries(database),
             tokens=TokenStore(database),

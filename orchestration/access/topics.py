@@ -1,4 +1,4 @@
-"""What event streams show: the present states of the things of a tenant, topic by topic.
+"""What event streams show: the present states of the things of a tenant or of the deployment, topic by topic.
 
 A `Topic` grants what it names: only `views.events` makes them, after it has checked the caller's rights.
 """
@@ -11,6 +11,7 @@ from typing import Final, Literal, get_args
 from orchestration.access.job_details import job_detail
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
+from orchestration.access.sampled import present_lag, present_workers
 from orchestration.access.stores import Stores
 from orchestration.catalog.records import Job
 from orchestration.operations.audiences import audience_record
@@ -25,12 +26,15 @@ from schemas.ids import JobId, TenantName
 from schemas.records import as_record
 from segmentation import export_jobs, jobs
 
-Kind = Literal["job", "audience", "segment", "schedule"]
-KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
-ACTIONS: Final[Mapping[Kind, Action]] = MappingProxyType(
+TenantKind = Literal["job", "audience", "segment", "schedule"]
+DeploymentKind = Literal["job", "worker", "lag"]
+Kind = TenantKind | DeploymentKind
+KINDS: Final[tuple[TenantKind, ...]] = get_args(TenantKind)
+DEPLOYMENT_KINDS: Final[tuple[DeploymentKind, ...]] = get_args(DeploymentKind)
+ACTIONS: Final[Mapping[TenantKind, Action]] = MappingProxyType(
     {kind: Action.READ_JOBS if kind == "job" else Action.READ for kind in KINDS}
 )
-"""What a caller must be allowed to see a kind of thing."""
+"""What a caller must be allowed to see a kind of thing in a tenant."""
 NEWEST_JOBS: Final = 100
 MAX_THINGS: Final = 500
 """Of one kind, by name; and of jobs that have not ended. Lists have all."""
@@ -44,9 +48,9 @@ _RUNNING: Final = sorted(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topic:
-    """All things of a kind in a tenant; or one job, with its history and progress."""
+    """All things of a kind in a tenant, or in all of them (None); or one job, with its history and progress."""
 
-    tenant: TenantName
+    tenant: TenantName | None
     kind: Kind
     job: JobId | None = None
 
@@ -74,10 +78,21 @@ class States:
 
         Raises `RetriableError` CATALOG_UNAVAILABLE.
         """
-        stores, tenant = self._stores, self._topic.tenant
         match self._topic.kind:
             case "job":
                 return self._jobs() if self._topic.job is None else self._job(self._topic.job)
+            case "worker":
+                return present_workers(self._stores.samples)
+            case "lag":
+                return present_lag(self._stores.samples)
+            case "audience" | "segment" | "schedule" as kind:
+                return self._things(kind)
+
+    def _things(self, kind: Literal["audience", "segment", "schedule"]) -> Mapping[str, Record]:
+        stores, tenant = self._stores, self._topic.tenant
+        if tenant is None:
+            raise ValueError(f"streams of the deployment have no {kind}")
+        match kind:
             case "audience":
                 return {a.audience_id: audience_record(a) for a in stores.audiences.page(tenant, limit=MAX_THINGS)}
             case "segment":

@@ -41,7 +41,10 @@ with Client(find_access()) as muster:
   present state of everything, then `ready`, then each change as the whole state of one thing; `value` null: it is gone.
   `alive` comes after 15 s without any other, with the time as of which the catalog is known. After a lost connection,
   connect again: nothing is replayed, and nothing need be. `end` has the problem for which the service ends a stream.
-  At most 10 streams for each principal. `Client.events` does all this.
+  At most 10 streams for each principal. `Client.events` does all this. `/v1/events` does the same for those who run the
+  deployment: workers, their lag, the jobs of all tenants.
+- **Plots**: `/v1/samples` has lag, members and rates of every group of workers, measured every ten seconds and kept for
+  a day. `null` is a time in which nothing could be measured; draw a gap, not a zero.
 - Times are RFC 3339 in UTC, ids ULIDs in lower case. Unknown members and parameters are refused.
 - **Counts** of a rule that somebody edits carry an `editor` and a `revision`: a higher one ends those before it
   (SUPERSEDED, 409), whichever arrives first. An estimate has the interval that holds the number in 95 of 100 cases.

@@ -197,8 +197,15 @@ def _late() -> RetriableError:
 
 async def in_deployment(request: Request, call: Callable[[DeploymentView], ValueT]) -> ValueT:
     """What a call of the caller's view of the deployment returns."""
+    return await in_deployment_view(request, DeploymentView, call)
+
+
+async def in_deployment_view(
+    request: Request, view: type[DeploymentT], call: Callable[[DeploymentT], ValueT]
+) -> ValueT:
+    """What a call of one of the caller's views of the deployment returns."""
     service, caller = service_of(request), request.state.caller
-    return await service.calls.run(lambda: call(DeploymentView(service.stores, caller)))
+    return await service.calls.run(lambda: call(view(service.stores, caller)))
 
 
 async def in_account(request: Request, call: Callable[[AccountView], ValueT]) -> ValueT:

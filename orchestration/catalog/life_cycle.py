@@ -112,8 +112,8 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
             where.append(self._key < before)
         return self._select(*where, order_by=self._key.desc(), limit=limit)
 
-    def stamps(self, tenant: str, *, limit: int) -> dict[JobId, tuple[str, int | None]]:
-        """State and time of the end of the newest jobs of a tenant: a job that has ended changes no more without it."""
+    def stamps(self, tenant: Tenants, *, limit: int) -> dict[JobId, tuple[str, int | None]]:
+        """State and time of the end of the newest jobs [of a tenant]; a job without the latter still changes."""
         table = self._table
         query = sa.select(self._key, table.c.state, table.c.finished_at_ms).where(*self._of(tenant))
         with self._database.read() as connection:

@@ -304,6 +304,14 @@ class Client(Writes):
         """How far the groups of workers are behind, by partition."""
         return cast("list[Record]", self._get("/lag")["items"])
 
+    def samples(self, *, minutes: int = 60) -> Record:
+        """Lag, members and rates of the last minutes, topic by topic, as columns; None where nothing was measured."""
+        return self._get("/samples", query={"minutes": minutes})
+
+    def deployment_events(self, *, kind: Sequence[str] = ()) -> Iterator[Event]:
+        """As `events`: workers, their lag, and the jobs of all tenants."""
+        return follow(lambda: self._calls.stream("/events", query={"kind": list(kind)}))
+
     def dead_letters(self, *, limit: int = 50) -> Record:
         """The newest dead letters, and whether there are earlier ones."""
         return self._get("/dead-letters", query={"limit": limit})

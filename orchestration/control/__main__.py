@@ -76,7 +76,7 @@ def run(settings: Settings) -> int:
 
     serve_metrics(settings, "relay", settings.metrics_port, samples)
     watch, wakes = CatalogWatch(context.database.version), [changed]
-    for lane in other_lanes(context, stop, checks, foreign_logs, samples, watch.quiet):
+    for lane in other_lanes(context, stop, checks, foreign_logs, samples, watch):
         wakes.append(threading.Event())
         lane.start(stop, wakes[-1])
     jobs = jobs_lane(context, watch.quiet)

@@ -17,6 +17,7 @@ class CatalogWatch:
 
     def __init__(self, version: Callable[[], object]) -> None:
         self._version = version
+        self._lock = threading.Lock()
         self._seen: object = None
         self._changed_ms: int | None = None
 
@@ -26,15 +27,27 @@ class CatalogWatch:
 
     def look(self, now: int) -> bool:
         """True if anything has been committed since the last call."""
-        try:
-            version = self._version()
-        except RetriableError:
-            self._seen = self._changed_ms = None
-            return False
-        changed = version != self._seen
-        if changed:
-            self._seen, self._changed_ms = version, now
-        return changed
+        with self._lock:
+            try:
+                version = self._version()
+            except RetriableError:
+                self._seen = self._changed_ms = None
+                return False
+            changed = version != self._seen
+            if changed:
+                self._seen, self._changed_ms = version, now
+            return changed
+
+    def unnoticed(self, commit: Callable[[], None]) -> None:
+        """Make a commit that gives no task anything to do, and wakes none. Raises as `commit` does.
+
+        A commit of another process in these milliseconds is not noticed either; tasks at rest find it within `REST_S`.
+        """
+        with self._lock:
+            noticed = self._version() == self._seen
+            commit()
+            if noticed:
+                self._seen = self._version()
 
     def run(self, stop: threading.Event, wakes: Iterable[threading.Event]) -> None:
         """Set the events at each commit, and finally when `stop` is set."""

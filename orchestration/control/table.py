@@ -9,6 +9,7 @@ from orchestration.catalog.admission import WAITING_STATE
 from orchestration.catalog.records import Job
 from orchestration.context import Context
 from orchestration.control import wiring
+from orchestration.control.catalog_watch import CatalogWatch
 from orchestration.control.foreign_logs import ForeignLogs
 from orchestration.control.liveness import WorkerLiveness
 from orchestration.control.periodic import REST_S, Lane, PeriodicTask
@@ -63,14 +64,14 @@ def other_lanes(
     checks: SegmentChecks,
     foreign_logs: ForeignLogs,
     samples: Callable[[], Iterable[Sample]],
-    quiet: Callable[[int], bool],
+    watch: CatalogWatch,
 ) -> Sequence[Lane]:
     """Tasks that may take long, each in its own lane."""
     maintenance, notifier = wiring.archive_maintenance(context, stop), wiring.delivery(context)
     checked_s = context.settings.segment_check_minutes * MINUTE_S
 
     def lane(*tasks: PeriodicTask) -> Lane:
-        return Lane(name=tasks[0].name, tasks=tasks, quiet=quiet)
+        return Lane(name=tasks[0].name, tasks=tasks, quiet=watch.quiet)
 
     def task(
         name: str,
@@ -84,7 +85,7 @@ def other_lanes(
         return PeriodicTask(name=name, every_s=every_s, run=run, first_s=first_s, rest_s=rest_s, on_wake=on_wake)
 
     return (
-        wiring.activations(context).lane(quiet),
+        wiring.activations(context).lane(watch.quiet),
         lane(
             task("notifier", 1, notifier.tick, rest_s=REST_S),
             task("old notifications", HOUR_S, notifier.forget, first_s=MINUTE_S),
@@ -98,6 +99,7 @@ def other_lanes(
         ),
         *([lane(task("segment-checks", checked_s, lambda _: checks.tick()))] if checked_s > 0 else []),
         lane(task("other-logs", MINUTE_S, lambda _: foreign_logs.tick(), first_s=0)),
+        lane(task("samples", 1, wiring.sampling(context, watch.unnoticed).tick, first_s=0)),
         lane(task("summary", MINUTE_S, lambda _: log_summary(samples()), first_s=0)),
     )
 

@@ -1,6 +1,7 @@
 """The parts of the control plane, made of the stores of a process."""
 
 import threading
+from collections.abc import Callable
 
 from connectors.kafka.topic_ids import TopicIds
 from connectors.kafka.worker_group import WorkerGroup
@@ -8,6 +9,7 @@ from connectors.publishing.activations import ActivationSender
 from connectors.storage.multipart import Parts
 from orchestration.catalog.api_tokens import TokenStore
 from orchestration.catalog.one_time_codes import OneTimeCodes
+from orchestration.catalog.samples import SampleStore
 from orchestration.catalog.segment_records import Segment
 from orchestration.catalog.sessions import SessionStore
 from orchestration.context import Context
@@ -30,6 +32,7 @@ from orchestration.control.liveness import WorkerLiveness
 from orchestration.control.lost_markers import LostMarkers, Offsets
 from orchestration.control.metrics import ControlPlaneMetrics
 from orchestration.control.reconciler import ExportReconciler, JobReconciler
+from orchestration.control.sampling import Sampling, sampled_groups
 from orchestration.control.schedules import Schedules
 from orchestration.control.segment_checks import TIMEOUT_S, SegmentChecks
 from orchestration.control.segment_status import status_fold
@@ -40,6 +43,7 @@ from orchestration.control.worker_absence import WorkerAbsence
 from orchestration.kinds.wiring import import_records
 from orchestration.operations import wiring as operations
 from orchestration.operations.segment_check import Checked
+from orchestration.operations.workers import running_workers
 from schemas.ids import Partition
 from streams.counters import Counters
 
@@ -159,6 +163,13 @@ def progress(context: Context, stop: threading.Event, changed: threading.Event) 
 def control_plane_metrics(context: Context, counters: Counters) -> ControlPlaneMetrics:
     """Gauges of the catalog and the group."""
     return ControlPlaneMetrics(context.database, context.settings, counters)
+
+
+def sampling(context: Context, write: Callable[[Callable[[], None]], None]) -> Sampling:
+    """What measures the groups of workers. `write`: as `CatalogWatch.unnoticed`."""
+    s = context.settings
+    groups = sampled_groups(s.kafka_bootstrap, s.partitions)
+    return Sampling(SampleStore(context.database), groups, lambda: running_workers(s), write)
 
 
 def schedules(context: Context) -> Schedules:

@@ -36,7 +36,7 @@ class AllJobs:
         """A job of any kind. Raises `UserError` UNKNOWN_JOB."""
         return self.exports.find(job_id) or self.jobs.get(job_id)
 
-    def stamps(self, tenant: str, *, limit: int) -> dict[JobId, tuple[str, int | None]]:
+    def stamps(self, tenant: Tenants, *, limit: int) -> dict[JobId, tuple[str, int | None]]:
         """As `LifeCycleStore.stamps`, of the newest jobs of all kinds."""
         found = self.jobs.stamps(tenant, limit=limit) | self.exports.stamps(tenant, limit=limit)
         return {job_id: found[job_id] for job_id in sorted(found, reverse=True)[:limit]}

@@ -1,5 +1,6 @@
 """Outbox, audit trail and dump of the catalog, on every database that may hold it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from orchestration.catalog.audit import AuditEntry, AuditTrail
 from orchestration.catalog.engine import Database
 from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.records import Job
+from orchestration.catalog.samples import GroupState, SampleStore, TopicSample
 from orchestration.notifications.outbox import Outbox
 from orchestration.notifications.recipients import Recipient, RecipientStore
 from orchestration.platform.settings import Secret
@@ -25,6 +27,7 @@ from tests.contract.test_catalog import (  # noqa: F401  # fixtures
 from tests.fakes.catalog import migrated
 
 HOOK = Recipient(channel="webhook", address="https://acme.example/x", tenant=ACME)
+SAMPLE = TopicSample(at_ms=10_000, group="g", topic="t", members=2, lag=5, acknowledged=10, sent=15)
 OLD_AND_NEW = {"delivered, old": 9, "given up, old": 9, "waiting, old": 9, "delivered, new": 10, "given up, new": 10}
 ENTRY = AuditEntry(
     entry_id=job_number(9), at_ms=5, actor="alice", action="import", object="acme/vip", arguments={"mode": "append"}
@@ -143,3 +146,22 @@ def test_a_dump_holds_everything_and_loads_into_an_empty_catalog_of_either_kind(
     copying.load(tmp_path / "dump.sqlite", database)
     assert contents(database) == (job, [HOOK], [ENTRY])
     assert not copying.is_empty(database)
+
+
+def test_of_several_samples_in_a_step_the_worst_counts_and_a_repeated_one_replaces_the_first(
+    database: Database,  # noqa: F811
+) -> None:
+    store, first = SampleStore(database), SAMPLE
+    for one in (replace(first, lag=7), first, replace(first, at_ms=20_000, members=0, acknowledged=30, sent=30)):
+        state = GroupState(group=one.group, at_ms=one.at_ms, workers=[{"pid": one.at_ms}], lag={"t": [one.lag]})
+        store.put([one, replace(one, topic="u")], [state], now_ms=1)
+    assert [(one.topic, one.at_ms, one.lag) for one in store.since(0, step_ms=10_000)] == [
+        ("t", 10_000, 5),
+        ("u", 10_000, 5),
+        ("t", 20_000, 5),
+        ("u", 20_000, 5),
+    ]
+    worst = replace(first, at_ms=20_000, members=0, acknowledged=30, sent=30)
+    assert store.since(0, step_ms=60_000) == [worst, replace(worst, topic="u")]
+    assert [one.at_ms for one in store.since(10_001, step_ms=10_000)] == [20_000] * 2
+    assert store.groups() == [GroupState(group="g", at_ms=20_000, workers=[{"pid": 20_000}], lag={"t": [5]})]

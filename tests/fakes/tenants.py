@@ -22,6 +22,7 @@ from orchestration.access.tokens import Token
 from orchestration.catalog.access_records import ApiToken, Principal, PrincipalKind
 from orchestration.catalog.operations import Operation
 from orchestration.catalog.records import JobError, NewExport, NewJob, Retention
+from orchestration.catalog.samples import GroupState, TopicSample
 from orchestration.catalog.schedules import Schedule
 from orchestration.catalog.segment_records import NewRule
 from orchestration.catalog.segments import SegmentStore
@@ -37,6 +38,7 @@ from schemas.ids import Attempt, AudienceName, JobId, TenantName, Version, new_j
 from schemas.import_spec import ImportSpec
 from schemas.layout import audience_prefix, s3_uri
 from schemas.manifest import ExportFormat, Manifest, ManifestFile
+from schemas.topics import IMPORTS, WORKER_GROUP
 from segmentation.rules.parser import parse_rule
 from segmentation.versions import VersionInfo
 from tests.fakes.catalog import migrated, without_fsync
@@ -246,6 +248,7 @@ def _fill_world(world: World) -> None:
             connection.exec_driver_sql("INSERT INTO iceberg_tables VALUES (?, ?, ?, ?, NULL, 'TABLE')", row)
     for tenant in TENANTS:
         _fill(stores, tenant)
+    _sample(stores)
     roles: list[tuple[str, str]] = [(tenant, role) for tenant in TENANTS for role in TENANT_ROLES]
     roles += [(DEPLOYMENT, role) for role in DEPLOYMENT_ROLES]
     for number, (scope, role) in enumerate([*roles, ("", "")]):
@@ -261,6 +264,21 @@ def _fill_world(world: World) -> None:
     for scope in (*TENANTS, DEPLOYMENT):
         held = {world.principals[f"{scope or 'deployment'}-{role}"]: {role} for one, role in roles if one == scope}
         stores.principals.replace_grants(scope, held, now_ms=AT_MS, check=lambda *_: None)
+
+
+def _sample(stores: Stores) -> None:
+    """One worker of imports, sampled twice."""
+    worker = {"worker": "worker-1", "host": "node-7", "pid": 812, "address": "10.0.0.7"}
+    worker = {**worker, "group": WORKER_GROUP, "partitions": list(range(PARTITIONS))}
+    for number in (0, 1):
+        at_ms = AT_MS + 10_000 * number
+        sample = TopicSample(
+            at_ms=at_ms, group=WORKER_GROUP, topic=IMPORTS, members=1, lag=3, acknowledged=20 * number, sent=3
+        )
+        state = GroupState(
+            group=WORKER_GROUP, at_ms=at_ms, workers=[worker], lag={IMPORTS: [3, *[0] * (PARTITIONS - 1)]}
+        )
+        stores.samples.put([sample], [state], now_ms=at_ms)
 
 
 def _fill(stores: Stores, tenant: TenantName) -> None:

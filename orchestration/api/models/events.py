@@ -1,10 +1,13 @@
 """Event streams."""
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from orchestration.api.models.common import JOB, Example, Id, Shape
+from pydantic import Field
+
+from orchestration.api.models.common import AT, JOB, Example, Id, Shape
 
 EventKind = Literal["job", "audience", "segment", "schedule"]
+DeploymentEventKind = Literal["job", "worker", "lag"]
 
 
 class Event(Shape):
@@ -18,3 +21,30 @@ class Event(Shape):
     id: Id
     value: dict[str, Any] | None
     example: ClassVar[Example] = {"kind": "job", "id": JOB, "value": {"job": JOB, "state": "READY", "stages": None}}
+
+
+class DeploymentEvent(Shape):
+    """As `Event`, of the deployment.
+
+    `worker`: as in the list of workers. `lag`: a group of workers in a topic at `as_of`, with the lag of each partition
+    and, if it was measured ten seconds before, too, the messages acknowledged and sent a second. An `as_of` that falls
+    behind means that nothing newer is known, of the workers neither. `job`: as in the events of its tenant.
+    """
+
+    kind: DeploymentEventKind
+    id: Annotated[str, Field(max_length=500)]
+    value: dict[str, Any] | None
+    example: ClassVar[Example] = {
+        "kind": "lag",
+        "id": "muster-materialiser/muster.imports",
+        "value": {
+            "group": "muster-materialiser",
+            "topic": "muster.imports",
+            "members": 2,
+            "lag": 12,
+            "acknowledged_per_s": 40.5,
+            "sent_per_s": 41.0,
+            "partitions": [12, 0, 0, 0],
+            "as_of": AT,
+        },
+    }

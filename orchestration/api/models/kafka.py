@@ -76,6 +76,42 @@ class Lag(Shape):
     }
 
 
+class Series(Shape):
+    """A group in a topic over time: the fewest members and the greatest lag of each step, messages a second."""
+
+    group: str
+    topic: str
+    members: list[int | None]
+    lag: list[int | None]
+    acknowledged_per_s: list[float | None]
+    sent_per_s: list[float | None]
+
+
+class Samples(Shape):
+    """Columns of equal length. Element i is of the `step_s` seconds from `first_at` + i * `step_s` on.
+
+    Null: nothing was measured, as Kafka or the control plane did not answer. It is not zero.
+    """
+
+    first_at: Time
+    step_s: int
+    items: list[Series]
+    example: ClassVar[Example] = {
+        "first_at": AT,
+        "step_s": 10,
+        "items": [
+            {
+                "group": "muster-materialiser",
+                "topic": "muster.imports",
+                "members": [2, None, 2],
+                "lag": [0, None, 12],
+                "acknowledged_per_s": [0.0, None, None],
+                "sent_per_s": [0.0, None, None],
+            }
+        ],
+    }
+
+
 class DeadLetter(Shape):
     """A record that no worker could decode. `starts_with`: its first bytes in hexadecimal."""
 

@@ -1,6 +1,6 @@
 """Event streams."""
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -41,10 +41,15 @@ async def stream_events(
     """Server-sent events: the present state of everything, `ready`, then what changes; `alive` every 15 s."""
     if job is not None and kind:
         raise UserError("TWO_FILTERS", "kind does not apply to the stream of one job; send one of the two")
-    service, state = service_of(request), request.state
+    return await event_stream(
+        request,
+        lambda: in_tenant(request, EventsView, tenant, lambda view: view.topics(kinds=kind or (), job=job)),
+    )
 
-    async def topics() -> Collection[Topic]:
-        return await in_tenant(request, EventsView, tenant, lambda view: view.topics(kinds=kind or (), job=job))
+
+async def event_stream(request: Request, topics: Callable[[], Awaitable[Collection[Topic]]]) -> Response:
+    """A stream of the topics that the caller may see, which are looked up again as long as it lasts."""
+    service, state = service_of(request), request.state
 
     async def check() -> Collection[Topic]:
         state.caller = await state.identify()

@@ -1,4 +1,4 @@
-"""Workers, lag and dead letters, for those who run the deployment."""
+"""Workers, lag, dead letters and events, for those who run the deployment."""
 
 from typing import Annotated
 
@@ -6,11 +6,16 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from orchestration.access.views.events import DeploymentEventsView
 from orchestration.access.views.kafka import DeploymentKafkaView
+from orchestration.access.views.samples import DeploymentSamplesView
 from orchestration.api.answers import json_answer
 from orchestration.api.models import kafka as models
+from orchestration.api.models.events import DeploymentEvent, DeploymentEventKind
 from orchestration.api.operation import OF_READERS, operation
-from orchestration.api.service import asked_in_deployment
+from orchestration.api.routes.events import event_stream
+from orchestration.api.service import asked_in_deployment, in_deployment_view
+from orchestration.api.streams.response import EventStream
 
 router = APIRouter(tags=["workers"])
 OF_KAFKA = ("KAFKA_UNAVAILABLE", "LOGON_REFUSED", "STACK_NOT_RUNNING")
@@ -29,6 +34,32 @@ async def get_lag(request: Request) -> Response:
     """How many messages each group of workers has not acknowledged, by partition."""
     return json_answer(
         await asked_in_deployment(request, DeploymentKafkaView, lambda view, cancellation: view.lag(cancellation))
+    )
+
+
+@router.get("/samples", **operation(DeploymentSamplesView.samples, models.Samples))
+async def list_samples(
+    request: Request,
+    minutes: Annotated[int, Query(ge=1, le=1440, description="How far to look back.")] = 60,
+) -> Response:
+    """Lag, members and rates of the groups of workers over time, from the catalog: samples of every ten seconds."""
+    return json_answer(
+        await in_deployment_view(request, DeploymentSamplesView, lambda view: view.samples(minutes=minutes))
+    )
+
+
+@router.get(
+    "/events",
+    **operation(DeploymentEventsView.topics, DeploymentEvent, "TOO_MANY_STREAMS", response_class=EventStream),
+)
+async def stream_deployment_events(
+    request: Request,
+    kind: Annotated[list[DeploymentEventKind] | None, Query(description="Repeatable; all kinds without it.")] = None,
+) -> Response:
+    """As the events of a tenant: workers, their lag every ten seconds, and the jobs of all tenants."""
+    return await event_stream(
+        request,
+        lambda: in_deployment_view(request, DeploymentEventsView, lambda view: view.topics(kinds=kind or ())),
     )
 
 

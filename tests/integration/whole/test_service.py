@@ -12,7 +12,7 @@ import pytest
 from orchestration.client import Access, ApiError, Client
 from schemas.ids import job_id
 from tests.faults.waiting import until
-from tests.integration.whole.conftest import Whole
+from tests.integration.whole.conftest import PARTITIONS, Whole
 
 pytestmark = pytest.mark.integration
 TENANT = "served"
@@ -46,7 +46,7 @@ def ended(muster: Client, id_: str) -> dict[str, Any]:
 
 def done(muster: Client, operation: str) -> dict[str, Any]:
     """An operation when it was carried out."""
-    until(lambda: muster.operation(TENANT, operation)["state"] != "pending", f"operation {operation} is done")
+    until(lambda: muster.operation(TENANT, operation)["state"] in {"done", "failed"}, f"operation {operation} is done")
     return dict(muster.operation(TENANT, operation))
 
 
@@ -100,3 +100,22 @@ def test_an_import_is_cancelled_without_kafka_in_the_service(muster: Client, who
     assert (cancelled["state"], cancelled["warnings"]) == ("CANCELLED", [])
     assert muster.cancel(TENANT, id_)["already"]
     until(lambda: id_ not in {job.job_id for job in whole.context.jobs.to_sweep(2**62)}, "the job is swept")
+
+
+def test_workers_and_their_lag_are_sampled_and_streamed(muster: Client) -> None:
+    """Two workers of imports, one of segments, the committer of the archive."""
+    wanted = {("muster-materialiser", "muster.imports", 2), ("muster-segments", "muster.events", 1)}
+    wanted |= {("muster-archive", "muster.archive", 1)}
+    until(
+        lambda: wanted <= {(one["group"], one["topic"], one["members"][-1]) for one in muster.samples()["items"]},
+        "all have been sampled",
+    )
+    listed = {(one["group"], one["worker"]) for one in muster.workers()["items"]}
+    streamed: dict[str, dict[str, Any]] = {}
+    for event in muster.deployment_events(kind=["worker", "lag"]):
+        if event["kind"] == "ready":
+            break
+        streamed[str(event["id"])] = dict(event["value"] or {})
+    assert listed == {(one["group"], one["worker"]) for one in streamed.values() if "worker" in one}
+    lag = streamed["muster-materialiser/muster.imports"]
+    assert (lag["members"], len(lag["partitions"])) == (2, PARTITIONS)

@@ -131,3 +131,8 @@ def test_a_read_of_users_cannot_be_declared_without_a_record(action: Action) -> 
 def test_a_method_without_an_action_is_found() -> None:
     with pytest.raises(TypeError, match="requires no action"):
         action_of(View.record)
+
+
+def test_who_may_read_the_deployment_may_read_the_jobs_of_every_tenant() -> None:
+    """Its event stream shows them."""
+    assert IN_THE_DEPLOYMENT[Action.READ_DEPLOYMENT] <= IN_EVERY_TENANT[Action.READ_JOBS]

@@ -300,6 +300,8 @@ ROWS: Final[Mapping[str, Row]] = {
     "check_file": Row(body=lambda _: {"source": "s3://inbox/acme/a.csv"}),
     "list_workers": Row(),
     "get_lag": Row(),
+    "list_samples": Row(),
+    "stream_deployment_events": Row(until=lambda received: b"event: ready" in received),
     "list_dead_letters": Row(recorded=True),
     "replay_dead_letters": Row(body=lambda _: {"dead_letters": [17]}),
     "stream_events": Row(until=lambda received: b"event: ready" in received),

@@ -18,11 +18,13 @@ from orchestration.api.service import Service
 from orchestration.api.streams.board import KEPT, Board
 from orchestration.api.streams.watcher import Pace, Watcher
 from orchestration.catalog.records import JobError
+from orchestration.catalog.samples import GroupState, TopicSample
 from orchestration.platform.clock import now_ms
 from schemas.errors import RetriableError, UserError
 from schemas.ids import AudienceName
+from schemas.topics import IMPORTS, WORKER_GROUP
 from tests.fakes.asgi import Answer, AsgiClient
-from tests.fakes.tenants import ACME, BETA, CANARY, DOWNLOAD, EXPORT, FAILED_JOB, JOB, World, id_of
+from tests.fakes.tenants import ACME, AT_MS, BETA, CANARY, DOWNLOAD, EXPORT, FAILED_JOB, JOB, World, id_of
 from tests.unit.orchestration.api.streamed import Event, received
 
 EVENTS = "/v1/tenants/acme/events"
@@ -183,6 +185,36 @@ def test_the_stream_of_one_job_has_its_detail(world: World) -> None:
     ((_, data),) = script.after
     assert data["value"] == detail
     assert data["value"]["stages"][0]["done"] == 1
+
+
+def test_the_stream_of_the_deployment_has_workers_their_lag_and_the_jobs_of_all_tenants(world: World) -> None:
+    def sample() -> None:
+        at_ms = AT_MS + 20_000
+        new = TopicSample(at_ms=at_ms, group=WORKER_GROUP, topic=IMPORTS, members=0, lag=9, acknowledged=20, sent=9)
+        state = GroupState(group=WORKER_GROUP, at_ms=at_ms, workers=[], lag={IMPORTS: [9]})
+        world.stores.samples.put([new], [state], now_ms=AT_MS)
+
+    script = Script(sample, lambda after: len(after) == 2)
+    with streaming(world) as (_, client):
+        token = world.tokens["deployment-operator"].text.reveal()
+        before = received(client.get("/v1/events", token=token, until=script).body)
+    worker, lag = f"{WORKER_GROUP}/node-7/worker-1/812", f"{WORKER_GROUP}/{IMPORTS}"
+    assert states(before, "job").keys() >= {id_of(ACME, JOB), id_of(BETA, JOB), id_of(BETA, EXPORT)}
+    first = before[: [name for name, _ in before].index("ready")]
+    assert states(first, "worker").keys() == {worker}
+    was = states(first, "lag")[lag]
+    assert (was["members"], was["lag"], was["acknowledged_per_s"], was["partitions"][0]) == (1, 3, 2.0, 3)
+    after = {data["id"]: data["value"] for _, data in script.after}
+    assert after[worker] is None
+    assert (after[lag]["members"], after[lag]["lag"], after[lag]["acknowledged_per_s"]) == (0, 9, 0.0)
+    assert after[lag]["as_of"] != was["as_of"]
+
+
+def test_the_stream_of_the_deployment_can_be_limited_to_kinds(world: World) -> None:
+    with streaming(world) as (_, client):
+        token = world.tokens["deployment-operator"].text.reveal()
+        body = client.get("/v1/events", token=token, query={"kind": "lag"}, until=Script(nothing, lambda _: True)).body
+    assert [name for name, _ in received(body)] == ["lag", "ready"]
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,8 @@ def test_every_operation_has_a_method(world: World, transport: AsgiTransport) ->
         own.begin_dry_run(ACME, "s3://inbox/acme/a.csv", "vip"),
         admin.workers(),
         admin.lag() == [],
+        admin.samples(minutes=5),
+        next(admin.deployment_events()),
         admin.dead_letters(),
         admin.replay_dead_letters([17]) == 0,
         *own.schedules(ACME),

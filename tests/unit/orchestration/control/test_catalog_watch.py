@@ -57,6 +57,21 @@ def test_it_is_not_quiet_while_the_catalog_is_away_and_what_is_found_then_counts
     assert found == [(True, True), (False, False), (True, True)]
 
 
+def test_a_commit_that_gives_nobody_anything_to_do_is_not_noticed_and_hides_no_other(tmp_path: Path) -> None:
+    url = Secret(f"sqlite:///{tmp_path}/catalog.db")
+    ours, other = Database(url), Database(url)
+    commit(ours)
+    watch = CatalogWatch(ours.version)
+    watch.look(NOW)
+    found = []
+    for before in (False, True):
+        if before:
+            commit(other, "INSERT INTO one VALUES (1)")
+        watch.unnoticed(lambda: commit(ours, "INSERT INTO one VALUES (2)"))
+        found.append(watch.look(NOW))
+    assert found == [False, True]
+
+
 def test_a_commit_and_the_end_wake_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestration.control.catalog_watch.WATCH_S", 0.001)
     version = 1

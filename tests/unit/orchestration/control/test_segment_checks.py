@@ -11,6 +11,7 @@ import pytest
 
 from connectors.lake.segment_queries import Comparison
 from orchestration.catalog.segment_records import NewRule, Segment
+from orchestration.control.catalog_watch import CatalogWatch
 from orchestration.control.segment_checks import SegmentChecks
 from orchestration.control.table import other_lanes
 from orchestration.operations.segment_check import Checked
@@ -131,6 +132,6 @@ def test_who_does_not_want_checks_has_none(tmp_path: Path, every: int, lanes: in
     checks = Checks(tmp_path, every=every)
     with closing(checks.context.database):
         others: Any = None
-        found = other_lanes(checks.context, threading.Event(), checks.of, others, list, lambda _: False)
+        found = other_lanes(checks.context, threading.Event(), checks.of, others, list, CatalogWatch(lambda: 0))
         assert len([lane for lane in found if lane.name == "segment-checks"]) == lanes
         assert len(checks.of.samples()) == lanes
