@@ -17,14 +17,14 @@ HUNT ?=
 .DEFAULT_GOAL := help
 # Compose v1 or v2, whichever is installed.
 COMPOSE ?= $(shell command -v docker-compose || echo docker compose)
-.PHONY: help setup hooks up down status demo lint types test test-faults test-rotation test-containers test-container-faults hunt prove soak release bench openapi workflow images compose-up compose-demo compose-down
+.PHONY: help setup assets hooks up down status demo lint types test test-faults test-rotation test-containers test-container-faults hunt prove soak release bench openapi workflow images compose-up compose-demo compose-down
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 setup: $(STAMP)  ## install all that the other targets need into .venv, with the command .venv/bin/muster
 
-$(STAMP): pyproject.toml uv.lock orchestration/local/kafka/jgo.lock.toml tests/servers/oidc/package-lock.json
+$(STAMP): pyproject.toml uv.lock orchestration/local/kafka/jgo.lock.toml tests/servers/oidc/package-lock.json web/package-lock.json
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
 		echo "Muster needs Python 3.11, 3.12 or 3.13, but $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
 			"Choose another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
@@ -38,7 +38,11 @@ $(STAMP): pyproject.toml uv.lock orchestration/local/kafka/jgo.lock.toml tests/s
 	$(BIN)/python -m segmentation.warm
 	$(BIN)/python -m connectors.sources.warm
 	$(BIN)/python -m tests.servers.identity_provider
+	$(BIN)/python -m web
 	@touch $@
+
+assets: $(STAMP)  ## install the files of others that the console serves, as web/package-lock.json pins them
+	$(BIN)/python -m web
 
 hooks: $(STAMP)  ## run make lint before each commit, and make types before each push
 	$(BIN)/pre-commit install

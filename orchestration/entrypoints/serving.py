@@ -97,7 +97,7 @@ def relay(settings: Settings) -> int:
 
 def api(settings: Settings) -> int:
     """Run the service."""
-    return _module(settings, "orchestration.api")
+    return _module(settings, "orchestration.entrypoints.service")
 
 
 def worker(settings: Settings) -> int:

@@ -68,7 +68,7 @@ class AsgiClient:
         pairs = [("host", host)] if host is not None else []
         if token is not None:
             pairs.append(("authorization", f"Bearer {token}"))
-        if body is not None or raw is not None:
+        if (body is not None or raw is not None) and "Content-Type" not in (headers or {}):
             pairs.append(("content-type", "application/json"))
         pairs += [(name.lower(), value) for name, value in (headers or {}).items()]
         scope = {

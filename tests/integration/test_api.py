@@ -72,7 +72,9 @@ def running(home: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[byte
         "MUSTER_METRICS_PORT": "0",
         **{f"MUSTER_{name.upper()}": value for name, value in settings.items()},
     }
-    process = subprocess.Popen([sys.executable, "-m", "orchestration.api"], env=env, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "orchestration.entrypoints.service"], env=env, stderr=subprocess.PIPE
+    )
     try:
         until(lambda: accepts(port) or process.poll() is not None, "the service listens or ends")
         yield process, port
@@ -170,7 +172,11 @@ def test_a_change_is_on_a_stream_within_a_second_and_a_half(tmp_path: Path) -> N
 def test_a_service_without_a_catalog_says_so_and_ends(tmp_path: Path) -> None:
     env = {"PATH": os.environ["PATH"], "MUSTER_HOME": str(tmp_path), "MUSTER_CATALOG_URL": "sqlite:////nowhere/c.db"}
     done = subprocess.run(
-        [sys.executable, "-m", "orchestration.api"], env=env, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "orchestration.entrypoints.service"],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 1
     assert "CATALOG_UNAVAILABLE" in done.stderr

@@ -12,7 +12,7 @@ from orchestration.access.grants import DAY_MS
 from orchestration.access.owner import ensure_owner_token
 from orchestration.access.policy import DEPLOYMENT, IN_THE_DEPLOYMENT
 from orchestration.access.stores import Stores
-from orchestration.api.__main__ import _renew
+from orchestration.entrypoints.service import _renew
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Settings
 from schemas.errors import UserError

@@ -1,4 +1,4 @@
-"""`python -m orchestration.api`: the service, until SIGTERM."""
+"""`python -m orchestration.entrypoints.service`: the service with its console, until SIGTERM."""
 
 import logging
 import signal
@@ -10,10 +10,11 @@ from orchestration.access.oidc.provider import Provider
 from orchestration.access.oidc.settings import OidcSettings
 from orchestration.access.owner import ensure_owner_token
 from orchestration.access.stores import Stores
-from orchestration.api.application import application
 from orchestration.api.server import hosts_of, server
 from orchestration.api.service import Service
 from orchestration.api.site import Site
+from orchestration.console.application import application
+from orchestration.console.assets import assets
 from orchestration.platform.logs import configure
 from orchestration.platform.metrics import forget_metrics, serve_metrics
 from orchestration.platform.settings import Settings
@@ -22,7 +23,7 @@ from schemas.errors import MusterError
 METRICS_OFFSET = 99
 """Above `metrics_port`; workers have lower ones."""
 DAY_S: Final = 24 * 3600.0
-_log = logging.getLogger("orchestration.api")
+_log = logging.getLogger("muster.api")
 
 
 def main() -> int:
@@ -42,6 +43,7 @@ def run(settings: Settings) -> None:
     # uvicorn raises the signals again that it has handled, once it is done.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
+    assets()  # what was not installed is said at once, not at the first page
     stores = Stores.of(settings)
     stop = threading.Event()
     if settings.engine_url:  # not at AWS, where nobody can read a file of the task

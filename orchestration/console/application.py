@@ -1,0 +1,37 @@
+"""The service with its console: one process, one door."""
+
+from functools import cache
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
+
+from orchestration.api.application import routes
+from orchestration.api.door import PUBLIC, Door
+from orchestration.api.service import Service
+from orchestration.console.pages import home, jobs
+from orchestration.console.paths import is_page, is_public
+from orchestration.console.problems import answer_problem, on_error
+from schemas.errors import MusterError
+
+PAGES: Final = (home, jobs)
+
+
+def application(service: Service) -> Door:
+    """The API and the console as one ASGI application."""
+    return Door(_by_path, service, public=lambda path: path in PUBLIC or is_public(path), problems=answer_problem)
+
+
+async def _by_path(scope: Scope, receive: Receive, send: Send) -> None:
+    app = pages() if scope["type"] == "http" and is_page(scope["path"]) else routes()
+    await app(scope, receive, send)
+
+
+@cache
+def pages() -> Starlette:
+    """The routes of all pages."""
+    return Starlette(
+        routes=[route for module in PAGES for route in module.ROUTES],
+        exception_handlers={MusterError: on_error, HTTPException: on_error, Exception: on_error},
+    )

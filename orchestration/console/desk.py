@@ -1,0 +1,52 @@
+"""What a page asks: views of the caller, all in one call for the whole page."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from starlette.requests import Request
+
+from orchestration.access.authentication import Caller
+from orchestration.access.policy import Action
+from orchestration.access.stores import Stores
+from orchestration.access.views.deployment import DeploymentView
+from orchestration.access.views.tenant import TenantView
+from orchestration.api.service import service_of
+
+ViewT = TypeVar("ViewT", bound=TenantView)
+ValueT = TypeVar("ValueT")
+TENANTS: Final = 500
+"""In the menu. Addresses reach the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The views of one caller in one tenant."""
+
+    _stores: Stores
+    _caller: Caller
+    tenant: str
+
+    def view(self, kind: type[ViewT]) -> ViewT:
+        """Raises `UserError` UNKNOWN_TENANT."""
+        return kind(self._stores, self._caller, self.tenant)
+
+    def may(self, action: Action) -> bool:
+        """Whether to offer something; the view decides again when it is done. Raises `UserError` UNKNOWN_TENANT."""
+        return action in self.view(TenantView).permitted
+
+    @property
+    def deployment(self) -> DeploymentView:
+        """The view of the deployment."""
+        return DeploymentView(self._stores, self._caller)
+
+    def tenants(self) -> list[str]:
+        """The caller's tenants."""
+        return [str(one["tenant"]) for one in self.deployment.tenants(limit=TENANTS).items]
+
+
+async def ask(request: Request, call: Callable[[Desk], ValueT]) -> ValueT:
+    """What a call returns that reads, or changes, through the caller's views, in a thread of the service."""
+    service, caller = service_of(request), request.state.caller
+    tenant = str(request.path_params.get("tenant", ""))
+    return await service.calls.run(lambda: call(Desk(service.stores, caller, tenant)))

@@ -1,0 +1,36 @@
+"""Forms as browsers send them."""
+
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+
+from orchestration.access.repeats import RequestKey
+from orchestration.platform.clock import fresh_secret
+from schemas.errors import UserError
+
+MAX_FIELDS = 1000
+FORM = "application/x-www-form-urlencoded"
+
+
+async def form_of(request: Request) -> dict[str, str]:
+    """The fields of a form, the last of each name. Raises `UserError` BAD_BODY."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip()
+    try:
+        body = (await request.body()).decode()
+        pairs = parse_qsl(body, keep_blank_values=True, strict_parsing=bool(body), max_num_fields=MAX_FIELDS)
+    except ValueError as exc:
+        raise UserError("BAD_BODY", "the form cannot be read; load the page again") from exc
+    if kind != FORM and pairs:
+        raise UserError("BAD_BODY", "the form cannot be read; load the page again")
+    return dict(pairs)
+
+
+def fresh_key() -> str:
+    """The idempotency key of a form that is shown: sent twice, it starts one job."""
+    return fresh_secret()[:16].hex()
+
+
+def key_of(request: Request, form: dict[str, str]) -> RequestKey:
+    """The key in a form. Raises `UserError` NO_IDEMPOTENCY_KEY, BAD_IDEMPOTENCY_KEY."""
+    asked = {name: value for name, value in form.items() if name != "key"}
+    return RequestKey.of(form.get("key"), request.method, request.url.path, asked)

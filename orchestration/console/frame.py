@@ -1,0 +1,111 @@
+"""What is around every page: menu, tenants, language."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from starlette.requests import Request
+
+from orchestration.access.policy import Action
+from orchestration.api.service import service_of
+from orchestration.api.site import Site
+from orchestration.console.desk import Desk
+from orchestration.console.language import LANGUAGES, Language, Texts, preferred
+from orchestration.console.paths import in_tenant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """An entry of the menu, for those who may take `action`. Its text is `menu.NAME`."""
+
+    name: str
+    action: Action
+
+
+SECTIONS: Final = (Section(name="jobs", action=Action.READ_JOBS),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MenuItem:
+    """An entry of the menu of one page."""
+
+    name: str
+    path: str
+    current: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantItem:
+    """A tenant that the reader can go to."""
+
+    name: str
+    path: str
+    current: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """`path`: of the page with its query, to come back to. Without a tenant there is no menu."""
+
+    texts: Texts
+    path: str
+    tenant: str = ""
+    principal: str = ""
+    menu: Sequence[MenuItem] = ()
+    tenants: Sequence[TenantItem] = ()
+    connect: Sequence[str] = field(default=())
+
+    @property
+    def language(self) -> Language:
+        """The language of the page."""
+        return self.texts.language
+
+
+def language_of(request: Request) -> Language:
+    """The language that the reader has chosen, or else the browser's."""
+    chosen = Site.value_in(request.headers.getlist("cookie"), language_cookie(request))
+    for known in LANGUAGES:
+        if chosen == known:
+            return known
+    return preferred(request.headers.get("accept-language", ""))
+
+
+def language_cookie(request: Request) -> str:
+    """The name of the cookie with the language."""
+    return f"{service_of(request).site.cookie_name}-language"
+
+
+def bare_frame(request: Request) -> Frame:
+    """The frame of a page without a login."""
+    return Frame(texts=Texts(language_of(request)), path=path_of(request))
+
+
+def frame_of(request: Request, desk: Desk, section: str) -> Frame:
+    """The frame of a page in a tenant."""
+    caller, tenant = request.state.caller, desk.tenant
+    return Frame(
+        texts=Texts(language_of(request)),
+        path=path_of(request),
+        tenant=tenant,
+        principal=caller.principal.name,
+        menu=[
+            MenuItem(name=one.name, path=in_tenant(tenant, one.name), current=one.name == section)
+            for one in SECTIONS
+            if desk.may(one.action)
+        ],
+        tenants=[
+            TenantItem(name=name, path=in_tenant(name, _home(section)), current=name == tenant)
+            for name in desk.tenants()
+        ],
+    )
+
+
+def path_of(request: Request) -> str:
+    """The path of a request with its query."""
+    query = request.url.query
+    return f"{request.url.path}?{query}" if query else request.url.path
+
+
+def _home(section: str) -> str:
+    """Where another tenant is entered: ids of one are unknown in the other."""
+    return section

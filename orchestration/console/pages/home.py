@@ -1,0 +1,95 @@
+"""Where everyone begins: login, tenants, language; and static files."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from orchestration.access.views.account import AccountView
+from orchestration.api.own_paths import own_path
+from orchestration.api.service import in_account, service_of
+from orchestration.console import assets
+from orchestration.console.desk import ask
+from orchestration.console.forms import form_of
+from orchestration.console.frame import bare_frame, language_cookie
+from orchestration.console.language import LANGUAGES
+from orchestration.console.paths import LOGIN, PREFERENCES, PREFIX, STATIC, in_tenant
+from orchestration.console.rendering import shown
+from schemas.errors import UserError
+
+YEAR_S: Final = 365 * 24 * 3600
+DEFAULT: Final = "default"
+LOGOUT: Final = f"{PREFIX}/logout"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginPage:
+    """`provider`: whether people can log in here; `return_to`: the page that they wanted."""
+
+    provider: bool
+    return_to: str
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoTenantPage:
+    """For those without a right in any tenant."""
+
+    principal: str
+
+
+async def log_in(request: Request) -> Response:
+    """How to get in."""
+    try:
+        to = own_path(request.query_params.get("return_to", PREFIX))
+    except UserError:
+        to = PREFIX
+    page = LoginPage(
+        provider=service_of(request).provider is not None, return_to=to, ended="ended" in request.query_params
+    )
+    return shown("login.html", bare_frame(request), page)
+
+
+async def log_out(request: Request) -> Response:
+    """End the session."""
+    await in_account(request, AccountView.log_out)
+    headers = {"Location": LOGIN, "Set-Cookie": service_of(request).site.no_cookie}
+    return Response(status_code=303, headers=headers)
+
+
+async def root(_: Request) -> Response:
+    """The console is what people come for."""
+    return Response(status_code=303, headers={"Location": PREFIX})
+
+
+async def home(request: Request) -> Response:
+    """The jobs of a tenant: of `default` if the reader has a right in it, else of the first one."""
+    tenants = await ask(request, lambda desk: desk.tenants())
+    if not tenants:
+        page = NoTenantPage(principal=request.state.caller.principal.name)
+        return shown("no_tenant.html", bare_frame(request), page)
+    tenant = DEFAULT if DEFAULT in tenants else tenants[0]
+    return Response(status_code=303, headers={"Location": in_tenant(tenant, "jobs")})
+
+
+async def set_preferences(request: Request) -> Response:
+    """Keep a language in a cookie, and go back."""
+    form = await form_of(request)
+    wanted = form.get("language", "")
+    if wanted not in LANGUAGES:
+        raise UserError("BAD_BODY", f"there is no language {wanted[:10]!r}")
+    to, site = own_path(form.get("return_to", PREFIX)), service_of(request).site
+    cookie = site.cookie(wanted, name=language_cookie(request), seconds=YEAR_S)
+    return Response(status_code=303, headers={"Location": to, "Set-Cookie": cookie})
+
+
+ROUTES: Final = (
+    Route("/", root),
+    Route(PREFIX, home),
+    Route(LOGIN, log_in),
+    Route(LOGOUT, log_out, methods=["POST"]),
+    Route(PREFERENCES, set_preferences, methods=["POST"]),
+    Route(f"{STATIC}{{path:path}}", assets.answer),
+)

@@ -1,0 +1,235 @@
+"""The list of jobs. Rows stay where they are: what changes is shown in its row, and what is new is counted above."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast, get_args
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from orchestration.access.pages import Record
+from orchestration.access.views.jobs import JobsView
+from orchestration.api import cursors
+from orchestration.api.models.jobs import JobKind
+from orchestration.console.desk import Desk, ask
+from orchestration.console.frame import frame_of
+from orchestration.console.job_texts import (
+    RUNNING,
+    Badge,
+    Stage,
+    badge_of,
+    id_of,
+    is_final,
+    kind_of,
+    now_text,
+    origin_of,
+    result_text,
+    stages_of,
+    title_of,
+)
+from orchestration.console.language import Texts
+from orchestration.console.paths import IN_TENANT, in_tenant
+from orchestration.console.rendering import shown
+
+ROWS: Final = 30
+DETAILED: Final = 20
+"""Running jobs whose stages are in the first answer; the others get theirs with their first event."""
+NEW: Final = 100
+KINDS: Final[tuple[JobKind, ...]] = get_args(JobKind)
+STATE_FILTERS: Final = ("running", "READY", "FAILED", "CANCELLED", "SUPERSEDED")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRow:
+    """One job. `state`: as the API names it, for the page's script."""
+
+    id: str
+    path: str
+    row_path: str
+    title: str
+    kind: str
+    origin: str
+    state: str
+    final: bool
+    badge: Badge
+    stages: Sequence[Stage]
+    text: str
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One value of a filter."""
+
+    value: str
+    text: str
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobsPage:
+    """`newest`: the id of the newest job that is shown; `path`: with the filters, without a cursor."""
+
+    rows: Sequence[JobRow]
+    states: Sequence[Choice]
+    kinds: Sequence[Choice]
+    audience: str
+    filtered: bool
+    path: str
+    new_path: str
+    next_path: str | None
+    first: bool
+    upload_path: str | None
+    stream: str
+    newest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJobs:
+    """How many jobs are newer than the list; `more`: at least so many."""
+
+    count: int
+    more: bool
+    path: str
+    new_path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowPart:
+    """One row, fetched again."""
+
+    row: JobRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """What the reader wants to see; empty: all."""
+
+    state: str
+    kind: str
+    audience: str
+
+    @classmethod
+    def of(cls, request: Request) -> "Filters":
+        """The filters in the address. Values that do not exist are no filters."""
+        given = request.query_params
+        state, kind = given.get("state", ""), given.get("kind", "")
+        return cls(
+            state=state if state in STATE_FILTERS else "",
+            kind=kind if kind in KINDS else "",
+            audience=given.get("audience", "").strip()[:63],
+        )
+
+    @property
+    def query(self) -> dict[str, str | list[str] | None]:
+        """As they stand in addresses."""
+        return {"state": self.state, "kind": self.kind, "audience": self.audience}
+
+    def found(self, desk: Desk, *, before: str | None, limit: int) -> Any:
+        """A page of jobs."""
+        return desk.view(JobsView).jobs(
+            kinds=[cast(JobKind, self.kind)] if self.kind else (),
+            audience=self.audience or None,
+            states=RUNNING if self.state == "running" else [self.state] if self.state else (),
+            before=before,
+            limit=limit,
+        )
+
+
+async def show_jobs(request: Request) -> Response:
+    """The page."""
+    filters, cursor = Filters.of(request), request.query_params.get("cursor")
+    before = None if cursor is None else cursors.decode(request.url.path, filters.query, cursor)
+
+    def call(desk: Desk) -> Response:
+        frame = frame_of(request, desk, "jobs")
+        found, t, tenant = filters.found(desk, before=before, limit=ROWS), frame.texts, desk.tenant
+        rows = [row_of(job, tenant, t) for job in _detailed(desk, found.items)]
+        rest = None if found.next is None else cursors.encode(request.url.path, filters.query, found.next)
+        newest = rows[0].id if rows else ""
+        page = JobsPage(
+            rows=rows,
+            states=[
+                Choice(value=one, text=t(f"jobs.filter.{one}"), chosen=one == filters.state)
+                for one in ("", *STATE_FILTERS)
+            ],
+            kinds=[
+                Choice(value=one, text=t(f"kind.{one}") if one else t("jobs.filter."), chosen=one == filters.kind)
+                for one in ("", *KINDS)
+            ],
+            audience=filters.audience,
+            filtered=any(filters.query.values()),
+            path=in_tenant(tenant, "jobs", **filters.query),
+            new_path=in_tenant(tenant, "jobs", "new", **filters.query, after=newest),
+            next_path=None if rest is None else in_tenant(tenant, "jobs", **filters.query, cursor=rest),
+            first=before is None,
+            upload_path=None,
+            stream=f"/v1/tenants/{tenant}/events?kind=job",
+            newest=newest,
+        )
+        return shown("jobs.html", frame, page)
+
+    return await ask(request, call)
+
+
+def _detailed(desk: Desk, jobs: Sequence[Record]) -> list[Record]:
+    """Jobs, with the stages of those that run."""
+    view, running = desk.view(JobsView), [id_of(job) for job in jobs if not is_final(job)][:DETAILED]
+    return [{**job, **view.job(id_of(job))} if id_of(job) in running else job for job in jobs]
+
+
+def row_of(job: Record, tenant: str, t: Texts) -> JobRow:
+    """A job as its row."""
+    id_, final = id_of(job), is_final(job)
+    return JobRow(
+        id=id_,
+        path=in_tenant(tenant, "jobs", id_),
+        row_path=in_tenant(tenant, "jobs", id_, "row"),
+        title=title_of(job, t),
+        kind=kind_of(job, t),
+        origin=origin_of(job),
+        state=str(job["state"]),
+        final=final,
+        badge=badge_of(job, t),
+        stages=() if final else stages_of(job, t),
+        text=result_text(job, t) if final else now_text(job, t),
+        created_at=job["created_at"],
+    )
+
+
+async def show_row(request: Request) -> Response:
+    """One row, as it is now."""
+
+    def call(desk: Desk) -> Response:
+        frame = frame_of(request, desk, "jobs")
+        job = desk.view(JobsView).job(request.path_params["job"])
+        return shown("parts/job_row.html", frame, RowPart(row=row_of(job, desk.tenant, frame.texts)))
+
+    return await ask(request, call)
+
+
+async def show_new(request: Request) -> Response:
+    """How many jobs are newer than the list."""
+    filters, after = Filters.of(request), request.query_params.get("after", "")
+
+    def call(desk: Desk) -> Response:
+        found = filters.found(desk, before=None, limit=NEW).items
+        count = sum(id_of(job) > after for job in found)
+        tenant = desk.tenant
+        page = NewJobs(
+            count=count,
+            more=count == NEW,
+            path=in_tenant(tenant, "jobs", **filters.query),
+            new_path=in_tenant(tenant, "jobs", "new", **filters.query, after=after),
+        )
+        return shown("parts/new_jobs.html", frame_of(request, desk, "jobs"), page)
+
+    return await ask(request, call)
+
+
+ROUTES: Final = (
+    Route(f"{IN_TENANT}/jobs", show_jobs),
+    Route(f"{IN_TENANT}/jobs/new", show_new),
+    Route(f"{IN_TENANT}/jobs/{{job}}/row", show_row),
+)

@@ -1,0 +1,124 @@
+// What pages need beyond htmx: times in the viewer's zone, the event stream, clocks, and what a lost connection means.
+"use strict";
+
+const SILENCE_MS = 20_000;
+const POLL_MS = 5_000;
+const language = document.documentElement.lang;
+const dates = new Intl.DateTimeFormat(language, {dateStyle: "medium", timeStyle: "short"});
+const clock = new Intl.DateTimeFormat(language, {timeStyle: "medium"});
+
+// Times come in UTC, which stays as their hint.
+function localise(root) {
+  for (const one of root.querySelectorAll("time[datetime]:not([data-local])")) {
+    one.textContent = dates.format(new Date(one.dateTime));
+    one.dataset.local = "";
+  }
+}
+
+// Seconds that pass while nobody sends anything: elapsed times. They stop when the connection is lost.
+function tick() {
+  if (document.body.classList.contains("stale")) return;
+  for (const one of document.querySelectorAll("[data-since]")) {
+    one.textContent = elapsed((Date.now() - Date.parse(one.dataset.since)) / 1000);
+  }
+}
+
+function elapsed(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  const parts = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+  const first = parts.findIndex(([, length]) => whole >= length);
+  if (first < 0) return unit(0, "second");
+  return parts.slice(first, first + 2).map(([name, length], at) => unit(Math.floor(whole % (at ? parts[first][1] : Infinity) / length), name)).join(" ");
+}
+
+function unit(amount, name) {
+  return new Intl.NumberFormat(language, {style: "unit", unit: name, unitDisplay: "short"}).format(amount);
+}
+
+// One stream for the page, closed while nobody looks at it. Every event is the whole state of one thing; the part of the
+// page that shows the thing is fetched again, so that the service alone says how it looks.
+class Stream {
+  constructor(holder) {
+    this.holder = holder;
+    this.heardAt = Date.now();
+    this.knownAt = new Date();
+    document.addEventListener("visibilitychange", () => (document.hidden ? this.close() : this.open()));
+    setInterval(() => this.check(), 1000);
+    this.open();
+  }
+
+  open() {
+    this.close();
+    if (document.hidden) return;
+    this.ready = false;
+    this.heardAt = Date.now();
+    this.source = new EventSource(this.holder.dataset.stream);
+    for (const kind of ["job", "audience", "segment", "schedule"]) {
+      this.source.addEventListener(kind, (event) => this.hear(JSON.parse(event.data)));
+    }
+    for (const kind of ["ready", "alive"]) {
+      this.source.addEventListener(kind, (event) => {
+        this.ready = true;
+        this.alive(JSON.parse(event.data).as_of);
+      });
+    }
+    this.source.addEventListener("end", (event) => {
+      if (JSON.parse(event.data).status === 401) location.reload();  // to the login
+    });
+  }
+
+  close() {
+    if (this.source) this.source.close();
+    this.source = null;
+  }
+
+  alive(asOf) {
+    this.heardAt = Date.now();
+    this.knownAt = asOf ? new Date(asOf) : new Date();
+    if (document.body.classList.toggle("stale", false)) return;
+    document.getElementById("lost").hidden = true;
+  }
+
+  hear({kind, id, value}) {
+    this.alive();
+    const shown = document.getElementById(`${kind}-${id}`);
+    if (shown) {
+      // A stream begins with the state of everything: what the page has already is not fetched.
+      const same = !this.ready && value && shown.dataset.state === value.state && shown.dataset.final === "true";
+      if (!same) shown.dispatchEvent(new CustomEvent("changed"));
+    } else if (value && id > this.holder.dataset.newest) {
+      document.getElementById(`${kind}-new`)?.dispatchEvent(new CustomEvent("changed"));
+    }
+  }
+
+  async check() {
+    if (document.hidden || Date.now() - this.heardAt < SILENCE_MS) return;
+    if (!document.body.classList.contains("stale")) {
+      document.body.classList.add("stale");
+      const lost = document.getElementById("lost");
+      lost.textContent = lost.dataset.text.replace("{at}", clock.format(this.knownAt));
+      lost.hidden = false;
+      this.polledAt = 0;
+    }
+    if (Date.now() - this.polledAt < POLL_MS) return;
+    this.polledAt = Date.now();
+    try {
+      const answer = await fetch("/v1/me", {headers: {Accept: "application/json"}});
+      if (answer.status === 401) location.reload();
+      else if (answer.ok) this.open();
+    } catch {
+      // still lost
+    }
+  }
+}
+
+document.addEventListener("htmx:afterSettle", (event) => localise(event.detail.elt.parentElement ?? document));
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const one of document.querySelectorAll("details.menu[open]")) one.open = false;
+});
+localise(document);
+tick();
+setInterval(tick, 1000);
+const holder = document.querySelector("[data-stream]");
+if (holder) new Stream(holder);

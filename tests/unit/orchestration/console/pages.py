@@ -1,0 +1,64 @@
+"""Every page of the console, as the tests ask for it. A route without a row fails."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from orchestration.access.policy import Action
+from orchestration.console.application import PAGES
+from orchestration.console.paths import IN_TENANT
+from tests.fakes.asgi import Answer, AsgiClient
+from tests.fakes.tenants import JOB, World, id_of
+
+OWN: Final = {"Sec-Fetch-Site": "same-origin"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """`given`: what of the path belongs to a tenant; `form`: of a change."""
+
+    action: Action
+    given: Callable[[str], Mapping[str, str]] = field(default=lambda _: {})
+    query: Mapping[str, str] = field(default_factory=dict)
+    method: str = "GET"
+    form: str = ""
+    status: int = 200
+
+
+def _job(tenant: str) -> dict[str, str]:
+    return {"job": id_of(tenant, JOB)}
+
+
+ROWS: Final[Mapping[str, Row]] = {
+    f"{IN_TENANT}/jobs": Row(action=Action.READ_JOBS),
+    f"{IN_TENANT}/jobs/new": Row(action=Action.READ_JOBS, query={"after": "0"}),
+    f"{IN_TENANT}/jobs/{{job}}/row": Row(action=Action.READ_JOBS, given=_job),
+}
+ROUTES: Final = [route for module in PAGES for route in module.ROUTES if route.path.startswith(IN_TENANT)]
+
+
+def ask(
+    client: AsgiClient,
+    world: World,
+    route: str,
+    *,
+    caller: str | None = "acme-admin",
+    tenant: str = "acme",
+    owner: str = "acme",
+    language: str = "en",
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """A page of a tenant, with ids that belong to `owner`."""
+    row = ROWS[route]
+    token: Any = None if caller is None else world.tokens[caller].text.reveal()
+    sent = {"Accept-Language": language, **OWN, **(headers or {})}
+    if row.method != "GET":
+        sent["Content-Type"] = "application/x-www-form-urlencoded"
+    return client.send(
+        row.method,
+        route.format(tenant=tenant, **row.given(owner)),
+        token=token,
+        query=dict(row.query),
+        headers=sent,
+        raw=[row.form.encode()] if row.method != "GET" else None,
+    )

@@ -1,0 +1,127 @@
+"""All pages: both languages, who may see them, and nothing of another tenant."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from orchestration.access.policy import IN_A_TENANT, TENANT_ROLES
+from orchestration.console.frame import SECTIONS
+from orchestration.console.paths import IN_TENANT
+from tests.fakes.asgi import Answer, AsgiClient
+from tests.fakes.tenants import BETA, CANARY, World
+from tests.unit.orchestration.console.pages import ROUTES, ROWS, ask
+
+VOID = {"meta", "link", "input", "img", "br", "hr", "rect", "path", "line"}
+
+
+class WellFormed(HTMLParser):
+    """Finds tags that are not closed, and what the CSP would refuse."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.faults: list[str] = []
+        self.ids: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.faults += [f"{tag} {name}" for name in given if name == "style" or name.startswith(("on", "hx-on"))]
+        self.ids += [str(given["id"])] if "id" in given else []
+        if tag == "style" or (tag == "script" and "src" not in given):
+            self.faults.append(f"inline {tag}")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.faults.append(f"</{tag}>")
+
+
+def plain(answer: Answer) -> str:
+    """A body without what differs between any two requests, and between two names."""
+    text = re.sub(r"[0-9a-hjkmnp-tv-z]{26}", "ID", answer.body.decode())
+    return text.replace("beta", "TENANT").replace("nobody", "TENANT").replace("acme", "TENANT")
+
+
+def test_every_route_has_a_row() -> None:
+    assert sorted(route.path for route in ROUTES) == sorted(ROWS)
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.parametrize("route", ROWS)
+def test_a_page_is_well_formed_and_keeps_to_the_csp(
+    client: AsgiClient, world: World, route: str, language: str
+) -> None:
+    answer = ask(client, world, route, language=language)
+    assert answer.status == ROWS[route].status, answer.body[:2000]
+    if answer.status != 200:
+        return
+    found = WellFormed(answer.body.decode())
+    assert (found.faults, found.open) == ([], [])
+    assert len(found.ids) == len(set(found.ids))
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'; script-src 'self'; style-src 'self'; " in policy
+    assert "unsafe" not in policy
+    assert [name for name, _ in answer.pairs].count("content-security-policy") == 1
+    assert answer.headers["cache-control"] == "no-store"
+    assert ("日本語" in answer.body.decode()) == (language == "en" and "<!doctype" in answer.body.decode())
+
+
+@pytest.mark.parametrize("route", ROWS)
+def test_without_a_login_a_page_leads_to_it(client: AsgiClient, world: World, route: str) -> None:
+    answer = ask(client, world, route, caller=None)
+    assert answer.status == 303
+    assert answer.headers["location"].startswith("/console/login?return_to=%2Fconsole")
+    part = ask(client, world, route, caller=None, headers={"HX-Request": "true"})
+    assert (part.status, part.headers["hx-redirect"]) == (401, "/console/login?return_to=%2Fconsole")
+
+
+@pytest.mark.parametrize("route", ROWS)
+def test_another_tenant_is_unknown(client: AsgiClient, world: World, route: str) -> None:
+    foreign = ask(client, world, route, tenant="beta", owner="beta")
+    unknown = ask(client, world, route, tenant="nobody", owner="beta")
+    assert (foreign.status, unknown.status) == (404, 404)
+    assert "UNKNOWN_TENANT" in foreign.body.decode()
+    assert plain(foreign) == plain(unknown)
+
+
+@pytest.mark.parametrize("route", [route for route, row in ROWS.items() if row.given("acme")])
+def test_a_thing_of_another_tenant_is_unknown(client: AsgiClient, world: World, route: str) -> None:
+    answer = ask(client, world, route, owner=BETA)
+    assert answer.status == 404
+    assert CANARY not in answer.body.decode()
+
+
+@pytest.mark.parametrize("route", ROWS)
+def test_a_page_shows_nothing_of_another_tenant(client: AsgiClient, world: World, route: str) -> None:
+    assert CANARY not in ask(client, world, route).body.decode()
+
+
+@pytest.mark.parametrize("route", ROWS)
+def test_a_page_is_for_those_who_may_take_its_action(client: AsgiClient, world: World, route: str) -> None:
+    for role in TENANT_ROLES:
+        answer = ask(client, world, route, caller=f"acme-{role}")
+        allowed = role in IN_A_TENANT[ROWS[route].action]
+        assert answer.status == (ROWS[route].status if allowed else 403), role
+        world.reset()
+
+
+def test_the_menu_has_what_the_reader_may_open(client: AsgiClient, world: World) -> None:
+    for role in TENANT_ROLES:
+        text = ask(client, world, f"{IN_TENANT}/jobs", caller=f"acme-{role}").body.decode()
+        shown = re.findall(r'href="/console/tenants/acme/(\w+)"', text.partition("<nav")[2].partition("</nav>")[0])
+        assert shown == [one.name for one in SECTIONS if role in IN_A_TENANT[one.action]]
+
+
+def test_a_change_from_another_site_is_refused(client: AsgiClient, world: World) -> None:
+    answer = client.send(
+        "POST", "/console/logout", headers={"Cookie": "muster-18480=x", "Sec-Fetch-Site": "cross-site"}
+    )
+    assert answer.status == 403
+    assert "CROSS_ORIGIN" in answer.body.decode()

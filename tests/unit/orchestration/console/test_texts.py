@@ -1,0 +1,104 @@
+"""The catalogue has every text, in both languages, and no text that nobody shows."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+import orchestration.console
+from orchestration.console.formatting import duration, percent, signed, size
+from orchestration.console.job_texts import FINAL, RUNNING
+from orchestration.console.language import LANGUAGES, Texts, catalogue, preferred
+from orchestration.console.pages.jobs import KINDS, STATE_FILTERS
+from orchestration.operations.follow import STAGES
+
+FOLDER = Path(orchestration.console.__file__).parent
+KEY = re.compile(r"""\bt\(\s*f?["']([^"'{}]*)["']""")
+FAMILIES: Mapping[str, set[str]] = {
+    "state": {*FINAL, *RUNNING},
+    "stage": {"upload", *STAGES},
+    "stage_state": {"waiting", "running", "done", "stopped"},
+    "kind": set(KINDS),
+    "jobs.filter": {"", *STATE_FILTERS},
+    "unit": {"day", "hour", "minute", "second"},
+}
+"""Keys whose end comes from data. `problem` has those codes that have a text of their own."""
+CHOSEN = {"job.rate_bytes", "job.rate_rows", "jobs.new_more"}
+"""Keys that an expression chooses."""
+
+
+def used() -> set[str]:
+    found: set[str] = set(CHOSEN)
+    for file in [*FOLDER.rglob("*.html"), *FOLDER.rglob("*.py")]:
+        found |= {key for key in KEY.findall(file.read_text("utf-8")) if not key.endswith(".")}
+    found |= {f"{family}.{end}" for family, ends in FAMILIES.items() for end in ends}
+    return found | {key for key in catalogue() if key.startswith(("problem.", "menu.", "reject."))}
+
+
+def forms(key: str, language: str) -> Iterator[str]:
+    text = catalogue()[key][language]
+    yield from [text] if isinstance(text, str) else text.values()
+
+
+def test_no_text_is_missing_and_none_is_left_over() -> None:
+    assert used() - catalogue().keys() == set()
+    assert catalogue().keys() - used() == set()
+
+
+@pytest.mark.parametrize("key", catalogue())
+def test_a_text_is_whole_in_both_languages(key: str) -> None:
+    entry = catalogue()[key]
+    assert entry.keys() == set(LANGUAGES)
+    places = {
+        language: {frozenset(re.findall(r"{(\w+)}", form)) for form in forms(key, language)} for language in entry
+    }
+    assert places["en"] == places["ja"]
+    assert all(form.strip() for language in entry for form in forms(key, language))
+    english = entry["en"]
+    assert isinstance(english, str) or english.keys() == {"one", "other"}
+    japanese = " ".join(forms(key, "ja"))
+    assert re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", japanese), f"{key} is not translated: {japanese}"
+
+
+def test_plurals_are_those_of_the_language() -> None:
+    assert [Texts("en")("jobs.new", count=n) for n in (0, 1, 2, 1000)] == [
+        "0 new jobs",
+        "1 new job",
+        "2 new jobs",
+        "1,000 new jobs",
+    ]
+    assert [Texts("ja")("jobs.new", count=n) for n in (1, 1000)] == ["新しいジョブ 1 件", "新しいジョブ 1,000 件"]
+
+
+@pytest.mark.parametrize(
+    ("accepted", "language"),
+    [
+        ("", "en"),
+        ("ja", "ja"),
+        ("ja-JP,en;q=0.5", "ja"),
+        ("fr,ja;q=0.2,en;q=0.3", "en"),
+        ("de", "en"),
+        ("ja;q=x,en", "en"),
+        ("ja;q=0", "en"),
+        ("*", "en"),
+    ],
+)
+def test_the_browser_s_language_is_taken(accepted: str, language: str) -> None:
+    assert preferred(accepted) == language
+
+
+def test_values_look_alike_everywhere() -> None:
+    en, ja = Texts("en"), Texts("ja")
+    assert [duration(s, en) for s in (0, 14.4, 60, 185, 7800, 90000)] == [
+        "0 s",
+        "14 s",
+        "1 min",
+        "3 min 5 s",
+        "2 h 10 min",
+        "1 d 1 h",
+    ]
+    assert duration(185, ja) == "3 分 5 秒"
+    assert [percent(n, 1000) for n in (0, 1, 500, 999, 1000)] == ["0 %", "1 %", "50 %", "99 %", "100 %"]
+    assert [signed(n) for n in (0, 1200, -5)] == ["0", "+1,200", "−5"]
+    assert [size(n) for n in (None, 12, 2048, 150 * 2**20)] == ["–", "12 bytes", "2.0 KiB", "150 MiB"]
