@@ -13,7 +13,7 @@ from confluent_kafka import OFFSET_END, Consumer, Producer, TopicPartition
 from benchmarks.segments.events import TENANT
 from connectors.kafka.logon import librdkafka_config
 from orchestration.context import Context
-from orchestration.operations.segments import create, read_rule
+from orchestration.operations.segments import create, rule_of
 from orchestration.platform.settings import Settings
 from schemas.codec import CODEC
 from schemas.segment_messages import MembershipChanges
@@ -66,7 +66,7 @@ def _follow_rule(settings: Settings) -> None:
     context = Context(settings)
     context.audiences.add_tenant(TENANT, 1)
     if SEGMENT not in {overview.segment.name for overview in context.segments.overviews(TENANT)}:
-        rule = read_rule(RULE, None)
+        rule = rule_of(RULE, None)
         create(TENANT, SEGMENT, rule, "bench", audiences=context.audiences, segments=context.segments)
     deadline = time.monotonic() + TIMEOUT_S
     (segment,) = (one.segment.segment_id for one in context.segments.overviews(TENANT) if one.segment.name == SEGMENT)

@@ -14,7 +14,7 @@ from benchmarks.parts import part, stopped
 from benchmarks.segments.events import SPAN_US, TENANT, rules, write_events
 from benchmarks.segments.topics import send_chunks, send_json
 from orchestration.context import Context
-from orchestration.operations.segments import create, read_rule
+from orchestration.operations.segments import create, rule_of
 from orchestration.platform.settings import Settings
 from schemas.ids import JobId
 from schemas.metrics import ACTIVITY_ROWS
@@ -38,7 +38,7 @@ def whole_worker(
     there = {overview.segment.name for overview in context.segments.overviews(TENANT)}
     for name, rule in rules(number).items():
         if name not in there:
-            create(TENANT, name, read_rule(rule, None), "bench", audiences=context.audiences, segments=context.segments)
+            create(TENANT, name, rule_of(rule, None), "bench", audiences=context.audiences, segments=context.segments)
     segments = [overview.segment.segment_id for overview in context.segments.overviews(TENANT)]
     _wait(lambda: all(len(context.segments.partitions(one)) == settings.partitions for one in segments))
     before, rows_before = _reported(context, segments[0]), _taken(settings)

@@ -55,7 +55,7 @@ class AuditTrail:
 
     def page(
         self,
-        tenant: TenantName,
+        tenant: TenantName | None,
         *,
         object_: str | None = None,
         job_id: str | None = None,
@@ -63,8 +63,10 @@ class AuditTrail:
         before: JobId | None = None,
         limit: int,
     ) -> list[AuditEntry]:
-        """Entries of a tenant, newest first. `before`: only those older than that entry."""
-        query = sa.select(audit).where(audit.c.tenant == tenant, audit.c.at_ms >= since_ms)
+        """Entries of a tenant, or all (None), newest first. `before`: only those older than that entry."""
+        query = sa.select(audit).where(audit.c.at_ms >= since_ms)
+        if tenant is not None:
+            query = query.where(audit.c.tenant == tenant)
         if object_ is not None:
             query = query.where(audit.c.object == object_)
         if job_id is not None:

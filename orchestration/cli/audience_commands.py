@@ -208,9 +208,8 @@ def configure(
     notifying.set_recipients(
         changed.tenant,
         changed.audience_id,
-        emails=notify_email or (),
-        webhooks=notify_webhook or (),
-        nobody=notify_nobody,
+        emails=notify_email or ([] if notify_nobody else None),
+        webhooks=notify_webhook or ([] if notify_nobody else None),
         audiences=context.audiences,
         recipients=context.recipients,
         settings=context.settings,

@@ -1,37 +1,48 @@
 """`muster audit`."""
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from orchestration.cli import options
+from orchestration.cli import options, remote
 from orchestration.cli.commands import Group, command
 from orchestration.cli.console import print_note, print_table
-from orchestration.cli.formatting import clock_time
-from orchestration.cli.session import catalog_context
-from orchestration.operations.audits import since_ms
+from orchestration.cli.formatting import text_time
+from orchestration.client.records import Record
 from orchestration.platform.clock import iso, now_ms
+from schemas.errors import UserError
 
 if TYPE_CHECKING:
-    from orchestration.catalog.audit import AuditEntry
+    from orchestration.client.client import Client
 
 TOP = Group("")
-_FIELDS = ("actor", "action", "object", "arguments", "before", "after", "error")
+_FIELDS: Final = ("at", "job", "actor", "action", "object", "arguments", "before", "after", "error")
+_UNITS_MS: Final = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_READ_ALL: Final = "manage_access"
 
 
-def _records(entries: "Sequence[AuditEntry]") -> list[dict[str, Any]]:
-    return [{"at": iso(e.at_ms), "job": e.job_id, **{f: getattr(e, f) for f in _FIELDS}} for e in entries]
+def _records(entries: Sequence[Record]) -> list[dict[str, Any]]:
+    return [{name: entry[name] for name in _FIELDS} for entry in entries]
 
 
-def _show(entries: "Sequence[AuditEntry]") -> None:
+def _show(entries: Sequence[Record]) -> None:
     if not entries:
         print_note("No matching entries.")
         return
     print_table(
         ("AT (UTC)", "ACTOR", "ACTION", "OBJECT", "JOB", "WITH"),
         [
-            (clock_time(e.at_ms), e.actor, e.action, e.object, e.job_id or "", _with(e.arguments, e.error))
+            (
+                text_time(e["at"]),
+                e["actor"],
+                e["action"],
+                e["object"],
+                e["job"] or "",
+                _with(e["arguments"], e["error"]),
+            )
             for e in entries
         ],
     )
@@ -55,16 +66,37 @@ def audit(
     *,
     job: Annotated[str | None, typer.Option("--job", metavar="JOB", help="Limit to this job.")] = None,
     audience: options.OnlyAudience = None,
-    tenant: options.Tenant = "default",
+    tenant: options.OnlyTenant = None,
     since: Annotated[
         str | None, typer.Option("--since", metavar="WHEN", help="Limit to newer entries: 12h, 7d, or a date in UTC.")
     ] = None,
     limit: options.NewestLimit = 100,
-) -> "list[AuditEntry]":
-    """Show who did what: users, and Muster itself."""
-    return catalog_context().audit.search(
-        object_=None if audience is None else f"{tenant}/{audience}",
-        job_id=job,
-        since_ms=0 if since is None else since_ms(since, now_ms()),
-        limit=limit,
-    )
+) -> Sequence[Record]:
+    """Show who did what: users, and Muster itself.
+
+    Of all tenants, for administrators of the deployment; of one tenant for others.
+    """
+    given = {"job": job, "since": None if since is None else iso(max(0, since_ms(since, now_ms()))), "limit": limit}
+    with remote.service() as found:
+        return list(_entries(found, tenant, audience, given))[::-1]
+
+
+def _entries(found: "Client", tenant: str | None, audience: str | None, given: Mapping[str, Any]) -> Sequence[Record]:
+    if audience is not None:
+        tenant = remote.meant_tenant(found, tenant)
+    if _READ_ALL not in found.me()["rights"]["deployment"]:
+        return list(found.audit(remote.meant_tenant(found, tenant), audience=audience, **given))
+    if audience is not None:  # entries of earlier releases have no tenant, but an object
+        return list(found.whole_audit(on=f"{tenant}/{audience}", **given))
+    return list(found.whole_audit(tenant=tenant, **given))
+
+
+def since_ms(text: str, now_ms: int) -> int:
+    """Parse `30m`, `12h`, `7d`, or a date (and time), in UTC unless it has an offset. Raises `UserError` BAD_TIME."""
+    if found := re.fullmatch(r"(\d{1,6})([mhd])", text):
+        return now_ms - int(found[1]) * _UNITS_MS[found[2]]
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as exc:
+        raise UserError("BAD_TIME", f"{text!r} is neither a duration such as 12h or 7d nor a date", text=text) from exc
+    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)

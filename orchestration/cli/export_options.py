@@ -1,7 +1,7 @@
 """Options that select what an export takes of a version, and the request that all export options add up to."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Final, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
@@ -100,3 +100,41 @@ def export_request(
         shape=export_shape(where, attributes, suppress, columns, partition_by),
         row_group_rows=row_group_rows,
     )
+
+
+def export_members(
+    *,
+    audience: str,
+    to: str,
+    format_: str,
+    compression: str,
+    null: str,
+    formulas: str,
+    target_mb: int,
+    where: str | None,
+    attributes: list[str] | None,
+    suppress: list[str] | None,
+    columns: str | None,
+    partition_by: str | None,
+    row_group_rows: int | None,
+    profile: str | None = None,
+) -> dict[str, Any]:
+    """The same as members of `NewExport` (docs/openapi.json). Raises `UserError` BAD_FORMAT, BAD_SHAPE, BAD_NAME."""
+    ExportFormat(
+        format=cast("FileFormat", format_),
+        compression=cast("Compression", compression),
+        null_token=null if format_ == "csv" else None,
+        formulas=cast("FormulaPolicy", formulas),
+    )
+    return {
+        "audience": audience,
+        "to": to,
+        "format": format_,
+        "compression": compression,
+        "null": null,
+        "formulas": formulas,
+        "target_mb": target_mb,
+        "profile": profile,
+        "row_group_rows": row_group_rows,
+        **export_shape(where, attributes, suppress, columns, partition_by).as_record(),
+    }

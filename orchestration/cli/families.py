@@ -42,7 +42,7 @@ FAMILIES: Final = {
     "jobs": Family(["job_commands"], "List, show, wait for, cancel and retry jobs of all kinds."),
     "tenants": Family(["tenant_commands"], "Create, configure and list tenants."),
     "audiences": Family(["audience_commands", "version_commands"], "Manage audiences and their versions."),
-    "dead-letters": Family(["lake_commands"], "List and replay messages that no worker could process."),
+    "dead-letters": Family(["dead_letter_commands"], "List and replay messages that no worker could process."),
     "exports": Family(["exports_commands"], "Old names of `muster jobs` for exports.", hidden=True),
     "schedules": Family(["schedule_commands", "schedule_creation"], "Manage recurring imports, exports and snapshots."),
     "segments": Family(

@@ -1,8 +1,8 @@
-"""`muster sql`, `muster fsck` and `muster dead-letters`."""
+"""`muster sql` and `muster fsck`."""
 
 import csv
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -10,25 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from orchestration.cli import options
-from orchestration.cli.commands import Answer, Done, Group, command, show_done
+from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import out, print_line, print_note, print_table
 from orchestration.cli.exits import ExitCode
-from orchestration.cli.formatting import number, safe, shorten, without_controls
-from orchestration.cli.session import SESSION, kafka_context, lake_context
+from orchestration.cli.formatting import number, safe, without_controls
+from orchestration.cli.session import SESSION, lake_context
 from orchestration.platform.deferred import deferred
 
 if TYPE_CHECKING:
     from connectors.lake.sql import Answer as Rows
     from orchestration.operations.fsck import Report
-    from schemas.messages import DeadLetter
 
 with deferred(__name__):
-    from orchestration.operations import dead_letters as operations
     from orchestration.operations import wiring
 
 TOP = Group("")
-dead_letters = Group("dead-letters", "muster dead-letters list", "muster dead-letters replay 17")
-TOP.add_typer(dead_letters)
 SQL_MAX_S: Final = 3600.0
 
 
@@ -118,69 +114,3 @@ def fsck(
     """
     report = wiring.fsck(lake_context()).run(repair=repair, deep=deep)
     return Answer(value=report, code=ExitCode.CHECK_FAILED if report.wrong else ExitCode.OK)
-
-
-Letters = Sequence[tuple[int, "DeadLetter"]]
-"""Dead letters with their offsets in the topic."""
-
-
-def _show_letters(letters: Letters) -> None:
-    if not letters:
-        print_note("There are no dead letters.")
-        return
-    print_table(
-        ("DEAD LETTER", "FROM", "BYTES", "REASON"),
-        [
-            (offset, f"{m.topic}/{m.partition}@{m.offset}", number(len(m.value)), shorten(m.reason, 120))
-            for offset, m in letters
-        ],
-        right=("DEAD LETTER", "BYTES"),
-    )
-
-
-@command(
-    dead_letters,
-    "list",
-    "muster dead-letters list --limit 5 --json",
-    effect="reads",
-    show=_show_letters,
-    record=lambda letters: [operations.letter_record(offset, letter) for offset, letter in letters],
-)
-def list_(*, limit: options.NewestLimit = 50) -> Letters:
-    """List dead letters with their origin and reason."""
-    found = operations.read(kafka_context().settings.kafka_bootstrap, limit=limit + 1)
-    if len(found) > limit:
-        print_note(f"The newest {number(limit)}; there are more, --limit shows them.")
-    return found[-limit:]
-
-
-@command(
-    dead_letters,
-    "replay",
-    "muster dead-letters replay 17 18",
-    "muster dead-letters replay --all",
-    effect="changes",
-    show=show_done,
-)
-def replay(
-    *,
-    numbers: Annotated[
-        list[int] | None,
-        typer.Argument(metavar="[DEAD LETTER]...", help="Numbers, as shown by `muster dead-letters list`."),
-    ] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Replay all that the topic still has.")] = False,
-) -> Answer[Done]:
-    """Send dead letters to their topic again.
-
-    The original bytes go to their original partition; if a worker still cannot process
-    them, they become new dead letters.
-    """
-    if bool(numbers) == all_:
-        raise typer.BadParameter("name dead letters, or use --all")
-    bootstrap = kafka_context().settings.kafka_bootstrap
-    letters = operations.read(bootstrap, offsets=numbers)
-    if numbers:
-        letters = operations.select(letters, numbers)
-    sent = operations.replay(bootstrap, letters)
-    notes = ["Messages that workers still cannot process become new dead letters."] if sent else []
-    return Answer(value=Done(record={"sent": sent}, text=f"{number(sent)} sent again"), notes=notes)

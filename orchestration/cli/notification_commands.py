@@ -2,21 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from connectors.private_files import replace_private
+from orchestration.cli import remote
 from orchestration.cli.commands import Done, Group, command, show_done
 from orchestration.cli.console import print_note, print_table
-from orchestration.cli.session import catalog_context, settings
+from orchestration.cli.session import settings
+from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
 from schemas.errors import UserError
 
-if TYPE_CHECKING:
-    from orchestration.notifications.outbox import Notification
-
 with deferred(__name__):
+    from connectors import private_files
     from orchestration.operations import notifying
 
 TOP = Group("")
@@ -24,19 +23,18 @@ notifications = Group("notifications", "muster notifications list", "muster noti
 TOP.add_typer(notifications)
 
 
-def _records(rows: "Sequence[Notification]") -> list[dict[str, Any]]:
-    return [notifying.notification_record(row) for row in rows]
-
-
-def _show_undelivered(rows: "Sequence[Notification]") -> None:
+def _show_undelivered(rows: Sequence[Record]) -> None:
     if not rows:
         print_note("Everything was delivered.")
         return
     print_table(
         ("NOTIFICATION", "OF", "OUTCOME", "TO", "STATE", "TRIES", "LAST ERROR"),
         [
-            (r.notification_id, r.subject, r.outcome, r.recipient.shown, r.state, r.attempts, r.last_error or "")
-            for r in rows
+            (
+                *(one[name] for name in ("notification", "subject", "outcome", "recipient", "state", "attempts")),
+                one["last_error"] or "",
+            )
+            for one in rows
         ],
         right=("TRIES",),
     )
@@ -49,16 +47,17 @@ def _show_undelivered(rows: "Sequence[Notification]") -> None:
     "muster notifications list --limit 500 --json",
     effect="reads",
     show=_show_undelivered,
-    record=_records,
 )
 def list_(
-    *, limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most this many.")] = 100
-) -> "Sequence[Notification]":
+    *, limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Show at most this many.")] = 100
+) -> Sequence[Record]:
     """List notifications that are pending or were given up.
 
     `muster jobs show JOB` lists those of one job.
     """
-    return catalog_context().outbox.undelivered(limit)
+    with remote.service() as found:
+        undelivered: Sequence[Record] = found.notifications(limit=limit)["items"]
+    return undelivered
 
 
 @command(
@@ -66,7 +65,7 @@ def list_(
     "resend",
     "muster notifications resend ID",
     "muster notifications resend --given-up",
-    effect="changes",
+    effect="remote",
     show=show_done,
 )
 def resend(
@@ -79,7 +78,8 @@ def resend(
     """Restart the delivery of notifications."""
     if bool(ids) == given_up:
         raise typer.BadParameter("name notifications, or use --given-up")
-    count = notifying.resend(catalog_context().outbox, ids or (), given_up=given_up)
+    with remote.service() as found:
+        count = found.resend_notifications(ids or None)
     return Done(record={"resent": count}, text=f"{count} will be resent within seconds")
 
 
@@ -104,7 +104,7 @@ def key(
     """
     signing_key = notifying.webhook_key(settings(), tenant)
     try:
-        replace_private(to, signing_key.reveal())
+        private_files.replace_private(to, signing_key.reveal())
     except OSError as exc:
         raise UserError("NOT_WRITABLE", f"{to} cannot be written: {exc.strerror}", path=str(to)) from exc
     return Done(text=f"the key is in {to}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
@@ -13,15 +13,7 @@ from orchestration.cli.formatting import safe, text_time
 from orchestration.cli.job_facts import id_of
 from orchestration.cli.session import SESSION
 from orchestration.client.records import Record
-from orchestration.platform.deferred import deferred
 from schemas.import_targets import kind_of_target
-
-if TYPE_CHECKING:
-    from orchestration.catalog.schedules import Schedule
-    from orchestration.context import Context
-
-with deferred(__name__):
-    from orchestration.operations import schedule_records
 
 TOP = Group("")
 schedules = Group("schedules", "muster schedules list", "muster schedules show nightly")
@@ -29,11 +21,6 @@ TOP.add_typer(schedules)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the schedule.")]
 MADE: Final = {"import": "job", "export": "export", "snapshot": "job"}
 """What a run of each kind creates."""
-
-
-def record_of(context: "Context", schedule: "Schedule") -> Record:
-    """A schedule as the service answers it."""
-    return schedule_records.schedule_record(context.jobs, context.exports, schedule)
 
 
 def show_changed(schedule: Record) -> None:

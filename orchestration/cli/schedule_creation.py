@@ -5,24 +5,14 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from orchestration.cli import options
+from orchestration.cli import options, remote
 from orchestration.cli.commands import Group, command
 from orchestration.cli.export_commands import export
-from orchestration.cli.export_options import export_request
+from orchestration.cli.export_options import export_members
 from orchestration.cli.import_target import Audience, Kind, OnlyColumns, target_of
 from orchestration.cli.options import with_import_settings, with_options
-from orchestration.cli.schedule_commands import Name, record_of, schedules, show_changed
-from orchestration.cli.session import catalog_context
+from orchestration.cli.schedule_commands import Name, schedules, show_changed
 from orchestration.client.records import Record
-from orchestration.platform.clock import now_ms
-from orchestration.platform.deferred import deferred
-from schemas.ids import JobId
-
-with deferred(__name__):
-    from orchestration.kinds.export import recurring
-    from orchestration.kinds.snapshot import request as snapshot_requests
-    from orchestration.operations import schedules as operations
-    from orchestration.operations import snapshots
 
 create = Group(
     "schedules create",
@@ -31,9 +21,15 @@ create = Group(
 )
 schedules.add_typer(create)
 When = Annotated[str, typer.Argument(metavar="WHEN", help='"rate(...)", "cron(...)" or "at(...)".')]
+SINCE_LAST: Final = "last"
 Zone = Annotated[
     str, typer.Option("--zone", metavar="ZONE", help="IANA time zone of cron, at and placeholders.", show_default=True)
 ]
+
+
+def _create(tenant: str | None, name: str, when: str, zone: str, wanted: Record) -> Record:
+    with remote.service() as found:
+        return found.create_schedule(remote.meant_tenant(found, tenant), name, when, timezone=zone, **wanted)[0]
 
 
 @command(
@@ -44,7 +40,7 @@ Zone = Annotated[
     'muster schedules create import hourly "rate(1 hour)" s3://crm/vip.csv -a vip',
     'muster schedules create import orders "rate(1 hour)" s3://shop/orders.csv \\',
     "      --kind events --column total:double --timezone Europe/Berlin",
-    effect="changes",
+    effect="remote",
     show=show_changed,
 )
 @with_import_settings
@@ -59,7 +55,7 @@ def create_import(
     kind: Kind = "audience",
     only_columns: OnlyColumns = False,
     zone: Zone = "UTC",
-    tenant: options.Tenant = "default",
+    tenant: options.MeantTenant = None,
     changes: dict[str, Any],
     again: Annotated[bool, typer.Option("--again", help="Import the object even if it was imported before.")] = False,
 ) -> Record:
@@ -68,23 +64,16 @@ def create_import(
     WHEN is an EventBridge Scheduler expression. An object that has not
     changed since its last import is skipped.
     """
-    target, changes = target_of(kind, audience, changes, only_columns=only_columns)
-    context = catalog_context()
-    created = operations.schedule_import(
-        name,
-        source,
-        expression=when,
-        timezone=zone,
-        tenant=tenant,
-        audience=target,
-        overrides=changes,
-        again=again,
-        now_ms=now_ms(),
-        audiences=context.audiences,
-        schedules=context.schedules,
-        settings=context.settings,
-    )
-    return record_of(context, created)
+    target_of(kind, audience, changes, only_columns=only_columns)
+    wanted = {
+        **({} if audience is None else {"audience": audience}),
+        "kind": kind,
+        "source": source,
+        "settings": changes,
+        "only_columns": only_columns,
+        "again": again,
+    }
+    return _create(tenant, name, when, zone, {"import": wanted})
 
 
 def _create_export(
@@ -105,7 +94,7 @@ def _create_export(
             "--delta-from", metavar="last", help="Export only what has changed since this schedule's last export."
         ),
     ] = None,
-    tenant: options.Tenant = "default",
+    tenant: options.MeantTenant = None,
     settings: dict[str, Any],
 ) -> Record:
     """Export the current version of an audience on a schedule.
@@ -113,22 +102,12 @@ def _create_export(
     WHEN is an EventBridge Scheduler expression. An export is never replaced,
     so the address of files has placeholders such as {date}, {time} or {due}.
     """
-    if delta_from not in {None, recurring.SINCE_LAST}:
+    if delta_from not in {None, SINCE_LAST}:
         raise typer.BadParameter(
             "a recurring export is whole, or has the changes since its last one", param_hint="--delta-from"
         )
-    context = catalog_context()
-    created = operations.schedule_export(
-        name,
-        export_request(audience=audience, to=to, tenant=tenant, **settings),
-        expression=when,
-        timezone=zone,
-        since_last=delta_from is not None,
-        now_ms=now_ms(),
-        audiences=context.audiences,
-        schedules=context.schedules,
-    )
-    return record_of(context, created)
+    wanted = {**export_members(audience=audience, to=to, **settings), "since_last": delta_from is not None}
+    return _create(tenant, name, when, zone, {"export": wanted})
 
 
 _ONE_TIME_EXPORT: Final = frozenset(
@@ -142,7 +121,7 @@ create_export = command(
     "      --to s3://crm/vip/{date} --format csv --compression gzip",
     'muster schedules create export changes "rate(1 hour)" vip \\',
     "      --to s3://crm/changes/{due} --delta-from last",
-    effect="changes",
+    effect="remote",
     show=show_changed,
 )(
     with_options(
@@ -155,7 +134,7 @@ create_export = command(
     create,
     "snapshot",
     'muster schedules create snapshot nightly "cron(0 0 * * ? *)" buyers --zone Asia/Tokyo',
-    effect="changes",
+    effect="remote",
     show=show_changed,
 )
 def create_snapshot(
@@ -166,28 +145,11 @@ def create_snapshot(
     audience: options.SnapshotAudience = None,
     zone: Zone = "UTC",
     allow_shrink: options.AllowSnapshotShrink = False,
-    tenant: options.Tenant = "default",
+    tenant: options.MeantTenant = None,
 ) -> Record:
     """Publish a segment as a version of an audience on a schedule.
 
     WHEN is an EventBridge Scheduler expression.
     """
-    context = catalog_context()
-    request = snapshot_requests.SnapshotRequest(
-        job_id=JobId(""),
-        tenant=tenant,
-        segment=segment,
-        audience=snapshots.default_audience(segment) if audience is None else audience,
-        allow_shrink=allow_shrink,
-    )
-    created = operations.schedule_snapshot(
-        name,
-        request,
-        expression=when,
-        timezone=zone,
-        now_ms=now_ms(),
-        audiences=context.audiences,
-        schedules=context.schedules,
-        segments=context.segments,
-    )
-    return record_of(context, created)
+    wanted = {"segment": segment, "audience": audience, "allow_shrink": allow_shrink}
+    return _create(tenant, name, when, zone, {"snapshot": wanted})

@@ -9,19 +9,14 @@ import typer
 from orchestration.cli import options, remote
 from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_line, print_note, print_pairs, print_table
-from orchestration.cli.formatting import clock_time, duration, number, outside_texts, shorten, text_time
-from orchestration.cli.segment_notes import count_outside, rule_notes
-from orchestration.cli.session import SESSION, catalog_context
+from orchestration.cli.formatting import duration, number, outside_texts, shorten, text_time
+from orchestration.cli.rule_files import rule_text
+from orchestration.cli.segment_notes import rule_notes
+from orchestration.client.errors import ApiError
 from orchestration.client.records import Record
-from orchestration.platform.clock import now_ms
-from orchestration.platform.deferred import deferred
 
 if TYPE_CHECKING:
-    from orchestration.catalog.segment_records import RuleVersion, Segment
-
-with deferred(__name__):
-    from orchestration.operations import segment_lag, segment_records
-    from orchestration.operations import segments as operations
+    from orchestration.client.client import Client
 
 TOP = Group("")
 segments = Group("segments", "muster segments list", 'muster segments create buyers --rule "count(purchase, 30d) >= 2"')
@@ -38,15 +33,6 @@ WIDTH: Final = 60
 """Width of a rule in a list."""
 
 
-def _changed_record(segment: "Segment") -> Record:
-    return {
-        "tenant": segment.tenant,
-        "segment": segment.name,
-        "state": segment.state,
-        "rule_version": segment.rule_version,
-    }
-
-
 def _state_record(segment: Record) -> Record:
     return {name: segment[name] for name in ("tenant", "segment", "state", "rule_version")}
 
@@ -55,31 +41,26 @@ def _show_state(segment: Record) -> None:
     print_line(f"segment {segment['segment']} is {segment['state']}, rule version {segment['rule_version']}")
 
 
-def _show_changed(segment: "Segment") -> None:
-    print_line(f"segment {segment.name} is {segment.state}, rule version {segment.rule_version}")
-
-
 @command(
     segments,
     "create",
     'muster segments create buyers --rule "count(purchase, 30d) >= 2 and age >= 25"',
     "muster segments create lapsed --rule @lapsed.rule --timezone Asia/Tokyo",
-    effect="changes",
-    show=_show_changed,
-    record=_changed_record,
+    effect="remote",
+    show=_show_state,
+    record=_state_record,
 )
-def create(*, name: Name, rule: Rule, timezone: Zone = None, tenant: options.Tenant = "default") -> "Answer[Segment]":
+def create(*, name: Name, rule: Rule, timezone: Zone = None, tenant: options.MeantTenant = None) -> Answer[Record]:
     """Create a segment.
 
     Workers start from the archived history, then follow events and profiles.
     `muster segments preview` counts the matches of a rule beforehand.
     """
-    given = operations.read_rule(rule, timezone)
-    context = catalog_context()
-    created = operations.create(
-        tenant, name, given, SESSION.actor, audiences=context.audiences, segments=context.segments
-    )
-    return Answer(value=created, notes=rule_notes(context, tenant, given))
+    text = rule_text(rule)
+    with remote.service() as found:
+        meant = remote.meant_tenant(found, tenant)
+        created, _ = found.create_segment(meant, name, text, timezone=timezone)
+        return Answer(value=created, notes=rule_notes(found, meant, text, timezone))
 
 
 def _show_list(records: Sequence[Record]) -> None:
@@ -119,19 +100,19 @@ def list_(*, tenant: options.OnlyTenant = None) -> Sequence[Record]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SegmentView:
-    """A segment as plain JSON data, and the version of its rule."""
+class Shown:
+    """A segment, and since when it has its rule."""
 
     record: Record
-    rule: "RuleVersion"
+    rule_since: str
 
     def as_record(self) -> Record:
         """Plain JSON data."""
         return self.record
 
 
-def _show_segment(view: SegmentView) -> None:
-    record = view.record
+def _show_segment(shown: Shown) -> None:
+    record = shown.record
     behind = "" if not record["behind"] else f", {number(record['behind'])} records are not processed yet"
     reported = f"{record['reported']} of {record['partitions']} partitions have reported this version of the rule"
     print_pairs(
@@ -140,7 +121,7 @@ def _show_segment(view: SegmentView) -> None:
             ("state", record["state"]),
             ("rule", " ".join(record["rule"].split())),
             *([("time zone", record["timezone"])] if record["timezone"] else []),
-            ("rule version", f"{record['rule_version']}, of {clock_time(view.rule.created_at_ms)} UTC"),
+            ("rule version", f"{record['rule_version']}, of {text_time(shown.rule_since)} UTC"),
             ("members", _members(record)),
             *(("outside", text) for text in outside_texts(record["outside"])),
             ("as of", (record["as_of"] or "-") + (f", {_lag(record)} ago" if record["as_of"] else "") + behind),
@@ -157,43 +138,52 @@ def _show_segment(view: SegmentView) -> None:
     effect="reads",
     show=_show_segment,
 )
-def show(*, name: Name, tenant: options.Tenant = "default") -> SegmentView:
+def show(*, name: Name, tenant: options.MeantTenant = None) -> Shown:
     """Show a segment: its rule, its size and how current it is.
 
     If the rule names audiences, also shows how many members are outside:
     without an event or a profile, no rule can match them.
     """
-    context = catalog_context()
-    overview = operations.find(context.segments, tenant, name)
-    record = {
-        **segment_records.segment_record(overview, context.settings.partitions, now_ms()),
-        "behind": segment_lag.behind(overview.partitions.values(), archive=context.archive, settings=context.settings),
-        "outside": count_outside(context, overview),
-        "of_partitions": [segment_records.partition_record(one) for one in overview.partitions.values()],
-    }
-    return SegmentView(record=record, rule=overview.rule)
+    with remote.service() as found:
+        meant = remote.meant_tenant(found, tenant)
+        segment = found.segment(meant, name)
+        rules = found.rule_versions(meant, name)
+        return Shown(record={**segment, **_coverage(found, meant, name)}, rule_since=rules[-1]["created_at"])
+
+
+def _coverage(found: "Client", tenant: str, name: str) -> Record:
+    try:
+        coverage = found.segment_coverage(tenant, name)
+        trouble = coverage["trouble"]
+    except ApiError as exc:
+        coverage, trouble = {"behind": None, "outside": None}, f"{exc.code}: {exc.message}"
+    if trouble is not None:
+        print_note(f"Note: members of its audiences who are outside could not be counted now: {trouble}")
+    return {"behind": coverage["behind"], "outside": coverage["outside"]}
 
 
 @command(
     segments,
     "edit",
     'muster segments edit buyers --rule "count(purchase, 30d) >= 3"',
-    effect="changes",
-    show=_show_changed,
-    record=_changed_record,
+    effect="remote",
+    show=_show_state,
+    record=_state_record,
 )
-def edit(*, name: Name, rule: Rule, timezone: Zone = None, tenant: options.Tenant = "default") -> "Answer[Segment]":
+def edit(*, name: Name, rule: Rule, timezone: Zone = None, tenant: options.MeantTenant = None) -> Answer[Record]:
     """Change the rule of a segment.
 
     Users whom only one of the two rules matches enter or leave. The same rule
     in other words makes no new version.
     """
-    given = operations.read_rule(rule, timezone)
-    context = catalog_context()
-    segment, changed = operations.edit(context.segments, tenant, name, given, SESSION.actor)
-    if not changed:
-        print_note("The rule has the same meaning as before: nothing has changed.")
-    return Answer(value=segment, notes=rule_notes(context, tenant, given))
+    text = rule_text(rule)
+    with remote.service() as found:
+        meant = remote.meant_tenant(found, tenant)
+        before, etag = found.segment_with_etag(meant, name)
+        changed, _ = found.edit_segment(meant, name, text, etag=etag, timezone=timezone)
+        if changed["rule_version"] == before["rule_version"]:
+            print_note("The rule has the same meaning as before: nothing has changed.")
+        return Answer(value=changed, notes=rule_notes(found, meant, text, timezone))
 
 
 def _change_state(tenant: str | None, name: str, state: str) -> Record:

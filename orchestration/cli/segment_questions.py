@@ -1,54 +1,39 @@
 """Questions about segments: `muster segments preview`, `muster segments check`, `muster explain`."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
 
 import typer
 
-from orchestration.cli import options
+from orchestration.cli import options, remote
 from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_line, print_note, print_pairs
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.formatting import number, outside_texts, safe
+from orchestration.cli.rule_files import rule_text
 from orchestration.cli.segment_commands import Name, Zone, segments
-from orchestration.cli.segment_notes import outside_notes, unseen_notes
-from orchestration.cli.session import lake_context, stack_context
+from orchestration.cli.segment_notes import count_notes
+from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
-from schemas.records import as_record
-
-if TYPE_CHECKING:
-    from orchestration.operations.segment_check import Checked
-    from orchestration.operations.segment_queries import Preview
 
 with deferred(__name__):
-    from orchestration.kinds import wiring
-    from orchestration.operations import segment_queries
-    from orchestration.operations import segments as operations
-    from orchestration.operations import wiring as operations_wiring
+    from orchestration.client import following
 
 TOP = Group("")
 
 
-def _preview_record(found: "Preview") -> dict[str, Any]:
-    return {
-        "members": found.members,
-        "as_of": found.at.isoformat(),
-        "unseen_events": found.unseen_events,
-        "unseen_attributes": found.unseen_attributes,
-        "mistyped": [as_record(one) for one in found.mistyped],
-        "paused": found.paused,
-        "outside": [as_record(one) for one in found.outside],
-    }
+_PREVIEW: Final = ("members", "as_of", "unseen_events", "unseen_attributes", "mistyped", "paused", "outside")
 
 
-def _show_preview(found: "Preview") -> None:
-    print_line(f"{number(found.members)} {'user' if found.members == 1 else 'users'}")
-    for note in unseen_notes(found.unseen_events, found.unseen_attributes, found.mistyped):
+def _preview_record(found: Record) -> Record:
+    return {name: found[name] for name in _PREVIEW}
+
+
+def _show_preview(found: Record) -> None:
+    print_line(f"{number(found['members'])} {'user' if found['members'] == 1 else 'users'}")
+    for note in count_notes(found):
         print_note(note)
-    for note in outside_notes([as_record(one) for one in found.outside]):
-        print_note(note)
-    for name in found.paused:
+    for name in found["paused"]:
         print_note(f"Note: segment {name} is paused; it is counted as if it were active.")
 
 
@@ -65,63 +50,31 @@ def preview(
     *,
     rule: Annotated[str, typer.Argument(metavar="RULE|@FILE", help="The rule, or a file with it.")],
     timezone: Zone = None,
-    tenant: options.Tenant = "default",
-) -> "Preview":
+    tenant: options.MeantTenant = None,
+) -> Record:
     """Count the users that a rule matches now, exactly.
 
     Counts over the archive, some seconds behind the topics. Members of
     audiences without an event or a profile are in no segment; their number is
     shown.
     """
-    given = operations.read_rule(rule, timezone)
-    context = lake_context()
-    return segment_queries.preview(
-        tenant,
-        given,
-        audiences=context.audiences,
-        meanings=wiring.meanings(context),
-        segments=context.segments,
-    )
+    text = rule_text(rule)
+    with remote.service() as found:
+        return found.count(remote.meant_tenant(found, tenant), text, timezone=timezone, exact=True, notes=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SegmentCheck:
-    """A segment whose members were compared with its rule."""
-
-    tenant: str
-    segment: str
-    check: "Checked"
-
-    def as_record(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        compared = self.check.comparison
-        return {
-            "segment": self.segment,
-            "tenant": self.tenant,
-            "rule_version": self.check.rule_version,
-            "cut_id": self.check.cut_id,
-            "as_of": self.check.at.isoformat(),
-            "equal": compared.equal,
-            "by_rule": compared.by_rule,
-            "by_stream": compared.by_stream,
-            "missing": {"users": compared.missing, "some": compared.missing_users},
-            "extra": {"users": compared.extra, "some": compared.extra_users},
-            "outside": [as_record(one) for one in self.check.outside],
-        }
-
-
-def _show_checked(found: SegmentCheck) -> None:
-    check, compared = found.check, found.check.comparison
-    named = f"{found.tenant}/{found.segment}, rule version {check.rule_version}, as of {check.at.isoformat()}"
+def _show_checked(found: Record) -> None:
+    missing, extra = found["missing"], found["extra"]
+    named = f"{found['tenant']}/{found['segment']}, rule version {found['rule_version']}, as of {found['as_of']}"
     print_pairs(
         [
             ("segment", named),
-            ("by the rule", number(compared.by_rule)),
-            ("by the stream", number(compared.by_stream)),
-            ("missing", _sample(compared.missing, compared.missing_users)),
-            ("extra", _sample(compared.extra, compared.extra_users)),
-            *(("outside", text) for text in outside_texts([as_record(one) for one in check.outside])),
-            ("", "equal" if compared.equal else "DIFFERENT"),
+            ("by the rule", number(found["by_rule"])),
+            ("by the stream", number(found["by_stream"])),
+            ("missing", _sample(missing["users"], missing["some"])),
+            ("extra", _sample(extra["users"], extra["some"])),
+            *(("outside", text) for text in outside_texts(found["outside"])),
+            ("", "equal" if found["equal"] else "DIFFERENT"),
         ]
     )
 
@@ -143,22 +96,22 @@ def check(
     *,
     name: Name,
     timeout: Annotated[
-        float, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long to wait for workers and archive.")
+        float,
+        typer.Option("--timeout", metavar="SECONDS", min=1, max=3000, help="How long to wait for workers and archive."),
     ] = 120,
-    tenant: options.Tenant = "default",
-) -> Answer[SegmentCheck]:
+    tenant: options.MeantTenant = None,
+) -> Answer[Record]:
     """Compare the workers' members with the rule over the archive.
 
     Both are taken at the same offsets and instant. Exit code 7 if they differ.
     """
-    found = operations_wiring.segment_check(stack_context()).run(tenant, name, timeout)
-    return Answer(
-        value=SegmentCheck(tenant=tenant, segment=name, check=found),
-        code=ExitCode.OK if found.comparison.equal else ExitCode.CHECK_FAILED,
-    )
+    with remote.service() as found:
+        meant = remote.meant_tenant(found, tenant)
+        checked = following.result(found, meant, found.begin_segment_check(meant, name, timeout_s=timeout))
+    return Answer(value=checked, code=ExitCode.OK if checked["equal"] else ExitCode.CHECK_FAILED)
 
 
-def _show_explained(found: Mapping[str, Any]) -> None:
+def _show_explained(found: Record) -> None:
     is_in = "is in" if found["member"] else "is not in"
     print_line(
         f"{safe(found['user'])} {is_in} {found['segment']} as of {found['as_of']} (partition {found['partition']})"
@@ -206,18 +159,9 @@ def explain(
     as_of: Annotated[
         str | None, typer.Option("--as-of", metavar="TIME", help="ISO 8601 with an offset, instead of now.")
     ] = None,
-    tenant: options.Tenant = "default",
-) -> Mapping[str, Any]:
+    tenant: options.MeantTenant = None,
+) -> Record:
     """Explain from the archive why a user is in a segment or not."""
-    context = lake_context()
-    at = None if as_of is None else options.instant(as_of, "--as-of")
-    return segment_queries.explain(
-        tenant,
-        name,
-        user,
-        at,
-        archive=context.archive,
-        meanings=wiring.meanings(context),
-        segments=context.segments,
-        settings=context.settings,
-    )
+    at = None if as_of is None else options.instant(as_of, "--as-of").isoformat()
+    with remote.service() as found:
+        return found.explain(remote.meant_tenant(found, tenant), name, user, as_of=at)

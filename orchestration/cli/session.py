@@ -63,11 +63,6 @@ def receiver_context(address: str) -> "Context":
     return lake_context() if "://" in address else plain_context(settings())
 
 
-def kafka_context() -> "Context":
-    """A context for commands that need only Kafka. Raises `RetriableError` STACK_NOT_RUNNING."""
-    return _with_services("Kafka")
-
-
 def stack_context() -> "Context":
     """A context for commands that start a job or a run. Raises `RetriableError` STACK_NOT_RUNNING."""
     return _with_services("object store", "workflow engine", "Kafka")

@@ -1,23 +1,15 @@
 """`muster tenants`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from orchestration.cli import options, remote
 from orchestration.cli.commands import Answer, Done, Group, command, show_done
 from orchestration.cli.console import print_pairs, print_table
-from orchestration.cli.session import catalog_context
-from orchestration.platform.deferred import deferred
-from schemas.ids import TenantName, tenant_name
-
-if TYPE_CHECKING:
-    from orchestration.notifications.recipients import Recipient
-
-with deferred(__name__):
-    from orchestration.operations import notifying
+from orchestration.client.records import Record
 
 TOP = Group("")
 tenants = Group("tenants", "muster tenants create acme", "muster tenants list")
@@ -29,12 +21,12 @@ NameArgument = Annotated[str, typer.Argument(metavar="TENANT", help="Name of the
 class TenantRecipients:
     """Recipients of notifications about all audiences of a tenant."""
 
-    tenant: TenantName
-    recipients: "list[Recipient]"
+    tenant: str
+    recipients: Sequence[Record]
 
     def as_record(self) -> dict[str, Any]:
         """Plain JSON data."""
-        return {"tenant": self.tenant, "told": notifying.recipients_record(self.recipients)}
+        return {"tenant": self.tenant, "told": self.recipients}
 
 
 @command(tenants, "create", "muster tenants create acme", effect="remote", show=show_done, record=None)
@@ -49,14 +41,14 @@ def create_tenant(*, name: NameArgument) -> Done:
 
 
 def _show_recipients(found: TenantRecipients) -> None:
-    print_pairs([("tenant", found.tenant), ("notified", ", ".join(r.shown for r in found.recipients) or "nobody")])
+    print_pairs([("tenant", found.tenant), ("notified", ", ".join(r["address"] for r in found.recipients) or "nobody")])
 
 
 @command(
     tenants,
     "configure",
     "muster tenants configure acme --notify-email ops@acme.example",
-    effect="changes",
+    effect="remote",
     show=_show_recipients,
 )
 def configure_tenant(
@@ -70,22 +62,10 @@ def configure_tenant(
 
     The given recipients replace all of their kind.
     """
-    context, tenant = catalog_context(), tenant_name(name)
-    notifying.set_recipients(
-        tenant,
-        None,
-        emails=notify_email or (),
-        webhooks=notify_webhook or (),
-        nobody=notify_nobody,
-        audiences=context.audiences,
-        recipients=context.recipients,
-        settings=context.settings,
-    )
-    recipients = context.recipients.get(tenant, None)
-    return Answer(
-        value=TenantRecipients(tenant=tenant, recipients=recipients),
-        notes=notifying.hints(context.settings, recipients),
-    )
+    others: list[str] | None = [] if notify_nobody else None
+    with remote.service() as found:
+        changed = found.change_recipients(name, email=notify_email or others, webhook=notify_webhook or others)
+    return Answer(value=TenantRecipients(tenant=name, recipients=changed["items"]), notes=changed["warnings"])
 
 
 def _show_tenants(audiences: Mapping[str, int]) -> None:

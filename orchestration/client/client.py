@@ -118,6 +118,10 @@ class Client(Writes):
         body = {"user": user, "as_of": as_of}
         return self._post("/tenants/{}/segments/{}/explanations", tenant, segment, body=body)
 
+    def segment_coverage(self, tenant: str, segment: str) -> Record:
+        """How far a segment is behind the topics, and how many members of its audiences no rule covers."""
+        return self._get("/tenants/{}/segments/{}/coverage", tenant, segment)
+
     def query(self, tenant: str, sql: str, *, rows: int = 1000, timeout_s: float = 30.0) -> Record:
         """The result of one SELECT over `audience(...)` and `rejects(...)`."""
         return self._post("/tenants/{}/queries", tenant, body={"sql": sql, "rows": rows, "timeout_s": timeout_s})
@@ -234,6 +238,19 @@ class Client(Writes):
         query = {"audience": audience, "job": job, "since": since}
         return self._calls.pages("/tenants/{}/audit", tenant, query=query, limit=limit)
 
+    def whole_audit(
+        self,
+        *,
+        tenant: str | None = None,
+        on: str | None = None,
+        job: str | None = None,
+        since: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Record]:
+        """Who did what in all tenants and in the deployment, newest first. `on`: an object, such as `acme/vip`."""
+        query = {"tenant": tenant, "on": on, "job": job, "since": since}
+        return self._calls.pages("/audit", query=query, limit=limit)
+
     # Deployment
 
     def health(self) -> Record:
@@ -320,6 +337,15 @@ class Client(Writes):
         """Send dead letters (None: all) to their topics again; returns how many."""
         body = {"dead_letters": None if numbers is None else list(numbers)}
         return int(self._post("/dead-letters/replays", body=body)["sent"])
+
+    def notifications(self, *, limit: int = 100) -> Record:
+        """Notifications that are waiting or were given up, and whether there are others."""
+        return self._get("/notifications", query={"limit": limit})
+
+    def resend_notifications(self, ids: Sequence[str] | None) -> int:
+        """Start the delivery of notifications (None: all that were given up) again; returns of how many."""
+        body = {"notifications": None if ids is None else list(ids)}
+        return int(self._post("/notifications/resends", body=body)["resent"])
 
     def _post(self, path: str, *names: str, body: Mapping[str, Any]) -> Record:
         return cast(Record, self._calls.call("POST", path, *names, body=body)[0])

@@ -216,6 +216,20 @@ class Writes:
         found, _ = self._calls.call("PUT", "/tenants/{}/recipients", tenant, query=query, body=body)
         return cast("list[Record]", found["items"])
 
+    def change_recipients(
+        self,
+        tenant: str,
+        *,
+        email: Sequence[str] | None = None,
+        webhook: Sequence[str] | None = None,
+        audience: str | None = None,
+    ) -> Record:
+        """Replace who is notified by mail or by webhook; None leaves a channel. Returns {items, warnings}."""
+        given = {"email": email, "webhook": webhook}
+        body = {name: list(value) for name, value in given.items() if value is not None}
+        found, _ = self._calls.call("PATCH", "/tenants/{}/recipients", tenant, query={"audience": audience}, body=body)
+        return cast(Record, found)
+
     def places(self) -> Tagged:
         """The places of all tenants, and their ETag."""
         return self._tagged("GET", "/places")

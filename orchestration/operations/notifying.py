@@ -29,23 +29,22 @@ def set_recipients(
     tenant: TenantName,
     audience_id: JobId | None,
     *,
-    emails: Sequence[str],
-    webhooks: Sequence[str],
-    nobody: bool,
+    emails: Sequence[str] | None,
+    webhooks: Sequence[str] | None,
     audiences: "AudienceStore",
     recipients: "RecipientStore",
     settings: "Settings",
 ) -> None:
-    """Replace the recipients of an audience, or of a tenant's audiences, per named channel; `nobody`: on all channels.
+    """Replace the recipients of an audience, or of a tenant's audiences, per channel; None leaves those of a channel.
 
     Raises `UserError` BAD_RECIPIENT, UNKNOWN_TENANT.
     """
-    check_recipients(settings, emails, webhooks)
+    check_recipients(settings, emails or (), webhooks or ())
     if tenant not in audiences.tenants():
         raise UserError("UNKNOWN_TENANT", f"tenant {tenant!r} does not exist", tenant=tenant)
-    if emails or nobody:
+    if emails is not None:
         recipients.replace(tenant, audience_id, "email", emails)
-    if webhooks or nobody:
+    if webhooks is not None:
         recipients.replace(tenant, audience_id, "webhook", webhooks)
 
 

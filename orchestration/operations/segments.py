@@ -1,7 +1,6 @@
 """Operations on segments."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from orchestration.catalog.segment_records import NewRule, Segment, SegmentOverview
 from orchestration.operations.submit import require_tenant
@@ -10,26 +9,18 @@ from schemas.errors import UserError
 from schemas.ids import segment_name, tenant_name
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.printer import rule_text
-from segmentation.rules.records import MAX_BYTES, rule_from_json
+from segmentation.rules.records import rule_from_json
 
 if TYPE_CHECKING:
     from orchestration.catalog.audiences import AudienceStore
     from orchestration.catalog.segments import SegmentStore
 
-PATH_MAX: Final = 1_024
-"""A longer rule is not taken for a file path."""
-
-
-def read_rule(given: str, timezone: str | None) -> NewRule:
-    """A rule given as text or JSON, or read from a file (`@path`, or the path of an existing file).
-
-    Raises `UserError` BAD_RULE, with the character or the place in its detail, BAD_TIMEZONE, RULE_UNREADABLE.
-    """
-    return rule_of(_content(given), timezone)
-
 
 def rule_of(given: str, timezone: str | None) -> NewRule:
-    """A rule given as text or JSON. Raises as `read_rule`, but for RULE_UNREADABLE."""
+    """A rule given as text or JSON.
+
+    Raises `UserError` BAD_RULE, with the character or the place in its detail, BAD_TIMEZONE.
+    """
     text = given.strip()
     if not text.startswith("{"):
         return NewRule(text=text, timezone=timezone, rule=parse_rule(text, timezone=timezone))
@@ -37,19 +28,6 @@ def rule_of(given: str, timezone: str | None) -> NewRule:
         raise UserError("BAD_TIMEZONE", "a rule in JSON contains its own time zone", timezone=timezone)
     rule = rule_from_json(text.encode())
     return NewRule(text=rule_text(rule), timezone=rule.timezone, rule=rule, json=True)
-
-
-def _content(given: str) -> str:
-    path = Path(given.removeprefix("@"))
-    try:
-        if not given.startswith("@") and (len(given) > PATH_MAX or "\0" in given or not path.is_file()):
-            return given
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        return content.decode()
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
-        raise UserError("RULE_UNREADABLE", f"{path} cannot be read: {reason}", path=str(path)) from exc
 
 
 def create(

@@ -99,6 +99,14 @@ class CompareVersions(Question):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureSegment(Question):
+    """How far a segment is behind the topics, and members of its audiences whom its rule does not cover."""
+
+    tenant: TenantName
+    segment: AudienceName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckSegment(Question):
     """Members that the workers have, and members by the rule. `timeout_s`: for workers and archive."""
 

@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 
 from connectors.kafka.logon import librdkafka_config
 from orchestration.operations.segment_records import segment_record
-from orchestration.operations.segments import change_state, create, edit, find, read_rule
+from orchestration.operations.segments import change_state, create, edit, find, rule_of
 from schemas.topics import EVENTS
 from tests.faults.stack import FaultedStack
 from tests.faults.waiting import until
@@ -24,7 +24,7 @@ VISITS: Final = 200
 
 def change_rule(stack: FaultedStack, number: int, audience: str) -> None:
     """Create, edit, pause, resume, edit and delete one segment, one step per turn, again and again."""
-    rule = read_rule(f"count(visit, {number + 1}d) >= 1 or in audience {audience}", None)
+    rule = rule_of(f"count(visit, {number + 1}d) >= 1 or in audience {audience}", None)
     steps: tuple[Callable[[], object], ...] = (
         lambda: create(
             TENANT, SEGMENT, rule, "soak", audiences=stack.context.audiences, segments=stack.context.segments
@@ -60,7 +60,7 @@ def wrong_in_the_end(stack: FaultedStack, audience: str, expected: int) -> list[
     create(
         TENANT,
         LAST,
-        read_rule(f"ever(visit) and in audience {audience}", None),
+        rule_of(f"ever(visit) and in audience {audience}", None),
         "soak",
         audiences=stack.context.audiences,
         segments=stack.context.segments,

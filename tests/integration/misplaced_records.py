@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from connectors.kafka.logon import librdkafka_config
 from orchestration.context import Context
 from orchestration.operations import wiring
-from orchestration.operations.segments import create, read_rule
+from orchestration.operations.segments import create, rule_of
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Settings
 from schemas.ids import TenantName
@@ -37,7 +37,7 @@ class PlacingShop:
             create(
                 self.tenant,
                 name,
-                read_rule(rule, None),
+                rule_of(rule, None),
                 "ann",
                 audiences=self.context.audiences,
                 segments=self.context.segments,

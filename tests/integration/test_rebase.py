@@ -106,8 +106,8 @@ def test_topics_that_were_made_anew_are_refused_until_it_is_begun_anew_and_then_
     assert_followed(shop, after)  # for a consumer that has read all changes from the beginning
     assert_equal(settings, shop, after)
     assert shop.archived() > ended
-    (entry,) = [one for one in muster(settings, "audit") if one["action"] == "segments rebase"][:1]
-    assert entry["error"] is None
+    (entry,) = [one for one in shop.context.audit.search() if one.action == "segments rebase"][:1]
+    assert entry.error is None
 
 
 def test_a_checkpoint_of_another_log_of_changes_goes_on_after_a_new_beginning(

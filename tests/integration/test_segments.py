@@ -276,8 +276,8 @@ def test_topics_that_were_lost_are_refused_until_it_is_begun_anew_and_then_nothi
         checked = wiring.segment_check(shop.context).run(shop.tenant, name, 60).comparison
         assert (checked.equal, checked.by_rule) == (True, len(users))
     assert shop.archived() > ended
-    (entry,) = [one for one in muster("audit", capsys=capsys) if one["action"] == "segments rebase"][:1]
-    assert entry["error"] is None
+    (entry,) = [one for one in shop.context.audit.search() if one.action == "segments rebase"][:1]
+    assert entry.error is None
 
 
 def test_nothing_is_begun_anew_while_workers_run(

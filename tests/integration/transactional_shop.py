@@ -15,7 +15,7 @@ from orchestration.context import Context
 from orchestration.control.liveness import STALL_MS, WorkerLiveness
 from orchestration.operations import wiring
 from orchestration.operations.segment_lag import behind
-from orchestration.operations.segments import create, read_rule
+from orchestration.operations.segments import create, rule_of
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Settings
 from schemas.ids import Partition, TenantName
@@ -40,7 +40,7 @@ class TransactionalShop:
             create(
                 self.tenant,
                 name,
-                read_rule(rule, None),
+                rule_of(rule, None),
                 "ann",
                 audiences=self.context.audiences,
                 segments=self.context.segments,

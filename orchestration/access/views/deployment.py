@@ -17,6 +17,8 @@ from orchestration.access.tokens import Token
 from orchestration.catalog.access_records import Principal, PrincipalKind
 from orchestration.catalog.places import Places
 from orchestration.kinds.places import checked_place
+from orchestration.operations.audits import entry_record
+from orchestration.operations.notifying import notification_record, resend
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.errors import UserError
 from schemas.ids import JobId, TenantName, job_id, tenant_name
@@ -150,6 +152,47 @@ class DeploymentView(View):
         own = None if manages else self._caller.principal.principal_id
         found = self._stores.tokens.revoke(job_id(id_), principal_id=own, now_ms=now_ms())
         note.after = token_record(found)
+        return note.after
+
+    @reads(Action.MANAGE_ACCESS)
+    def audit(
+        self,
+        *,
+        tenant: str | None = None,
+        object_: str | None = None,
+        job: str | None = None,
+        since_ms: int = 0,
+        before: str | None = None,
+        limit: int,
+    ) -> Page:
+        """Entries of the audit trail, newest first, also those of no tenant. `object_`: such as `acme/vip`.
+
+        Raises `UserError` BAD_NAME, BAD_JOB_ID.
+        """
+        found = self._stores.audit.page(
+            None if tenant is None else tenant_name(tenant),
+            object_=object_,
+            job_id=None if job is None else job_id(job),
+            since_ms=since_ms,
+            before=None if before is None else JobId(before),
+            limit=limit + 1,
+        )
+        return page_of(found, limit, lambda entry: entry.entry_id, entry_record)
+
+    @reads(Action.READ_DEPLOYMENT)
+    def notifications(self, *, limit: int) -> Record:
+        """Notifications of all tenants that are waiting or were given up. `more`: there are others."""
+        found = self._stores.outbox.undelivered(limit + 1)
+        return {"items": [notification_record(one) for one in found[:limit]], "more": len(found) > limit}
+
+    @recorded(Action.READ_DEPLOYMENT, "notifications resend")
+    def resend_notifications(self, note: Note, ids: Sequence[str] | None) -> Record:
+        """Restart the delivery of these notifications, or of all that were given up (None); returns how many.
+
+        Raises `UserError` UNKNOWN_NOTIFICATION, DELIVERED.
+        """
+        note.object, note.arguments = "notifications", {"notifications": None if ids is None else list(ids)}
+        note.after = {"resent": resend(self._stores.outbox, ids or (), given_up=ids is None)}
         return note.after
 
 

@@ -18,6 +18,7 @@ from orchestration.readers.questions import (
     FindVersionFiles,
     ListNames,
     LookUpUser,
+    MeasureSegment,
     Question,
 )
 from schemas.errors import UserError
@@ -78,6 +79,15 @@ class QuestionsView(TenantView):
     def names(self, cancellation: Cancellation) -> Record:
         """Events with their properties, attributes and audiences, for those who write rules."""
         return self._ask(ListNames(tenant=self._name), cancellation)
+
+    @reads(Action.READ)
+    def coverage(self, cancellation: Cancellation, segment: str) -> Record:
+        """How far a segment is behind, and how many members of its audiences its rule does not cover.
+
+        Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT.
+        """
+        found = self._stores.segments.get(self._name, segment_name(segment))
+        return self._ask(MeasureSegment(tenant=self._name, segment=found.name), cancellation)
 
     @recorded(Action.READ_USERS, "users look up")
     def look_up_user(self, note: Note, cancellation: Cancellation, user: str) -> Record:

@@ -6,8 +6,8 @@ from orchestration.access.guard import Note, reads, recorded
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
 from orchestration.access.views.tenant import TenantView
-from orchestration.operations.notifying import recipients_record, set_recipients
-from schemas.ids import audience_name
+from orchestration.operations.notifying import hints, recipients_record, set_recipients
+from schemas.ids import JobId, audience_name
 
 
 class RecipientsView(TenantView):
@@ -15,34 +15,35 @@ class RecipientsView(TenantView):
 
     @recorded(Action.MANAGE_AUDIENCES, "recipients replace")
     def replace_recipients(
-        self, note: Note, audience: str | None, *, emails: Sequence[str], webhooks: Sequence[str]
-    ) -> Sequence[Record]:
-        """Replace all recipients of notices about an audience, or about all of the tenant.
+        self, note: Note, audience: str | None, *, emails: Sequence[str] | None, webhooks: Sequence[str] | None
+    ) -> Record:
+        """Replace all recipients of notices about an audience, or about all of the tenant; None leaves a channel.
 
         Raises as `recipients`, and `UserError` BAD_RECIPIENT.
         """
         note.object = "recipients" if audience is None else audience[:63]
-        found = None if audience is None else self._stores.audiences.get(self._name, audience_name(audience))
+        about = self._about(audience)
         set_recipients(
             self._name,
-            None if found is None else found.audience_id,
+            about,
             emails=emails,
             webhooks=webhooks,
-            nobody=True,
             audiences=self._stores.audiences,
             recipients=self._stores.recipients,
             settings=self._stores.settings,
         )
-        changed = recipients_record(
-            self._stores.recipients.get(self._name, None if found is None else found.audience_id)
-        )
-        note.after = {"items": changed}  # URLs without their query, which may be a secret
+        changed = self._record(about)
+        note.after = {"items": changed["items"]}  # URLs without their query, which may be a secret
         return changed
 
     @reads(Action.MANAGE_AUDIENCES)
-    def recipients(self, audience: str | None = None) -> Sequence[Record]:
+    def recipients(self, audience: str | None = None) -> Record:
         """Recipients of notices about an audience, or about all of the tenant. Raises as `audience`."""
-        if audience is None:
-            return recipients_record(self._stores.recipients.get(self._name, None))
-        found = self._stores.audiences.get(self._name, audience_name(audience))
-        return recipients_record(self._stores.recipients.get(self._name, found.audience_id))
+        return self._record(self._about(audience))
+
+    def _about(self, audience: str | None) -> JobId | None:
+        return None if audience is None else self._stores.audiences.get(self._name, audience_name(audience)).audience_id
+
+    def _record(self, about: JobId | None) -> Record:
+        found = self._stores.recipients.get(self._name, about)
+        return {"items": recipients_record(found), "warnings": hints(self._stores.settings, found)}

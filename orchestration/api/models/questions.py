@@ -8,7 +8,7 @@ from orchestration.api.models.common import AT, Example, Shape, Time
 
 Interval = Annotated[list[int], Field(min_length=2, max_length=2, description="95 % confidence; equal if exact.")]
 UserId = Annotated[str, Field(min_length=1, max_length=1024)]
-Rule = Annotated[str, Field(max_length=262_144, description="A rule as text, or its JSON as a string.")]
+Rule = Annotated[str, Field(max_length=500_000, description="A rule as text, or its JSON as a string.")]
 CONDITION: Example = {"condition": "count(purchase, 30d) >= 2", "members": 108_700, "interval": [107_100, 110_300]}
 
 
@@ -210,6 +210,25 @@ class Explanation(Shape):
         ],
         "attributes": {},
     }
+
+
+class Outside(Shape):
+    """Members of an audience without an event or a profile, whom no rule covers."""
+
+    audience: str
+    users: int
+
+
+class Coverage(Shape):
+    """`behind`: records of the topics that the workers of the segment have not processed; null if Kafka is away.
+
+    `outside`: by audience that the rule names; null if it could not be counted, for the reason in `trouble`.
+    """
+
+    behind: int | None
+    outside: list[Outside] | None
+    trouble: str | None
+    example: ClassVar[Example] = {"behind": 12, "outside": [{"audience": "vip", "users": 3}], "trouble": None}
 
 
 class NewQuery(Shape):

@@ -15,15 +15,28 @@ class Recipient(Shape):
 
 
 class Recipients(Shape):
-    """Recipients of notices."""
+    """Recipients of notices. `warnings`: what the service lacks to reach them."""
 
     items: list[Recipient]
-    example: ClassVar[Example] = {"items": [{"channel": "email", "address": "ops@acme.example"}]}
+    warnings: list[str]
+    example: ClassVar[Example] = {"items": [{"channel": "email", "address": "ops@acme.example"}], "warnings": []}
+
+
+Emails = Annotated[list[Annotated[str, Field(max_length=254)]], Field(max_length=50)]
+Webhooks = Annotated[list[Annotated[str, Field(max_length=2000)]], Field(max_length=50)]
 
 
 class NewRecipients(Shape):
     """All recipients: mail addresses, and URLs of webhooks (https)."""
 
-    email: Annotated[list[Annotated[str, Field(max_length=254)]], Field(max_length=50)]
-    webhook: Annotated[list[Annotated[str, Field(max_length=2000)]], Field(max_length=50)]
+    email: Emails
+    webhook: Webhooks
     example: ClassVar[Example] = {"email": ["ops@acme.example"], "webhook": []}
+
+
+class ChangedRecipients(Shape):
+    """All recipients of a channel; null leaves those of the channel as they are."""
+
+    email: Emails | None = None
+    webhook: Webhooks | None = None
+    example: ClassVar[Example] = {"email": ["ops@acme.example"]}

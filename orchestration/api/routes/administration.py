@@ -29,6 +29,8 @@ GRANT_PROBLEMS = (
     "LAST_ADMINISTRATOR",
     "BAD_BODY",
 )
+AuditJob = Annotated[str | None, Query(max_length=26)]
+Since = Annotated[AwareDatetime | None, Query(description="RFC 3339, with an offset.")]
 TOKEN_PROBLEMS = ("UNKNOWN_ROLE", "BAD_NAME", "CAP_EMPTY", "CAP_TOO_WIDE", "BAD_LIFETIME", "BAD_BODY")
 
 
@@ -90,14 +92,14 @@ async def list_audit(
     request: Request,
     tenant: str,
     audience: Annotated[str | None, Query(max_length=255, pattern=GRAPHIC)] = None,
-    job: Annotated[str | None, Query(max_length=26)] = None,
-    since: Annotated[AwareDatetime | None, Query(description="RFC 3339, with an offset.")] = None,
+    job: AuditJob = None,
+    since: Since = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Response:
     """Who did what in the tenant, newest first."""
     filters = {"audience": audience, "job": job, "since": since}
-    before, since_ms = start(request, cursor, **filters), _milliseconds(since)
+    before, since_ms = start(request, cursor, **filters), milliseconds(since)
     page = await in_tenant(
         request,
         AdministrationView,
@@ -107,5 +109,6 @@ async def list_audit(
     return page_answer(request, page, **filters)
 
 
-def _milliseconds(moment: datetime | None) -> int:
+def milliseconds(moment: datetime | None) -> int:
+    """Since 1970; 0 for none."""
     return 0 if moment is None else int(moment.timestamp() * 1000)

@@ -1,8 +1,9 @@
-"""The deployment: the caller, tenants, principals, grants, tokens, health."""
+"""The deployment: the caller, tenants, principals, grants, tokens, audit trail, notifications, health."""
 
 from importlib.metadata import version
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -11,10 +12,11 @@ from orchestration.access.views.deployment import DeploymentView
 from orchestration.api.answers import json_answer
 from orchestration.api.etags import IfMatch, etag, seen_revision
 from orchestration.api.models import access as models
-from orchestration.api.models import places
+from orchestration.api.models import notifications, places
+from orchestration.api.models.common import GRAPHIC
 from orchestration.api.operation import OF_TAGS, operation
 from orchestration.api.paging import DEFAULT_LIMIT, Cursor, Limit, page_answer, start
-from orchestration.api.routes.administration import GRANT_PROBLEMS, TOKEN_PROBLEMS
+from orchestration.api.routes.administration import GRANT_PROBLEMS, TOKEN_PROBLEMS, AuditJob, Since, milliseconds
 from orchestration.api.service import in_deployment, service_of
 from schemas.ids import JobId
 
@@ -108,6 +110,47 @@ async def replace_places(request: Request, body: places.Places, if_match: IfMatc
     seen, wanted = seen_revision(if_match), {one.tenant: one.places for one in body.items}
     record, revision = await in_deployment(request, lambda view: view.replace_places(wanted, seen=seen))
     return json_answer(record, headers={"ETag": etag(revision)})
+
+
+@router.get("/audit", **operation(DeploymentView.audit, models.AuditPage, "BAD_CURSOR", "BAD_JOB_ID", "BAD_NAME"))
+async def list_whole_audit(
+    request: Request,
+    tenant: Annotated[str | None, Query(max_length=63, pattern=GRAPHIC)] = None,
+    on: Annotated[
+        str | None, Query(max_length=512, pattern=GRAPHIC, description="An object, such as acme/vip.")
+    ] = None,
+    job: AuditJob = None,
+    since: Since = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Response:
+    """Who did what in all tenants and in the deployment, newest first."""
+    filters = {"tenant": tenant, "on": on, "job": job, "since": since}
+    before, since_ms = start(request, cursor, **filters), milliseconds(since)
+    page = await in_deployment(
+        request,
+        lambda view: view.audit(tenant=tenant, object_=on, job=job, since_ms=since_ms, before=before, limit=limit),
+    )
+    return page_answer(request, page, **filters)
+
+
+@router.get("/notifications", **operation(DeploymentView.notifications, notifications.Notifications))
+async def list_notifications(
+    request: Request, limit: Annotated[int, Query(ge=1, le=notifications.MOST)] = DEFAULT_LIMIT
+) -> Response:
+    """Notifications of all tenants that are waiting or were given up."""
+    return json_answer(await in_deployment(request, lambda view: view.notifications(limit=limit)))
+
+
+@router.post(
+    "/notifications/resends",
+    **operation(
+        DeploymentView.resend_notifications, notifications.Resent, "UNKNOWN_NOTIFICATION", "DELIVERED", "BAD_BODY"
+    ),
+)
+async def resend_notifications(request: Request, body: notifications.NewResend) -> Response:
+    """Start the delivery of notifications again."""
+    return json_answer(await in_deployment(request, lambda view: view.resend_notifications(body.notifications)))
 
 
 @router.get("/tokens", **operation(DeploymentView.tokens, models.TokenPage, "BAD_CURSOR"))

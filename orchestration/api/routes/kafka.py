@@ -64,7 +64,7 @@ async def stream_deployment_events(
 
 
 @router.get("/dead-letters", **operation(DeploymentKafkaView.dead_letters, models.DeadLetters, *OF_READERS, *OF_KAFKA))
-async def list_dead_letters(request: Request, limit: Annotated[int, Query(ge=1, le=500)] = 50) -> Response:
+async def list_dead_letters(request: Request, limit: Annotated[int, Query(ge=1, le=10_000)] = 50) -> Response:
     """The newest records that no worker could decode."""
     return json_answer(
         await asked_in_deployment(

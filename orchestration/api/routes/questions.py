@@ -63,6 +63,19 @@ async def look_up_user(request: Request, tenant: str, body: models.WantedUser) -
     )
 
 
+@router.get(
+    "/segments/{segment}/coverage",
+    **operation(QuestionsView.coverage, models.Coverage, *OF_READERS, "BAD_NAME", "UNKNOWN_SEGMENT"),
+)
+async def measure_segment(request: Request, tenant: str, segment: str) -> Response:
+    """How far a segment is behind the topics, and how many members of its audiences no rule covers."""
+    return json_answer(
+        await asked_in_tenant(
+            request, QuestionsView, tenant, lambda view, cancellation: view.coverage(cancellation, segment)
+        )
+    )
+
+
 @router.post(
     "/segments/{segment}/explanations",
     **operation(

@@ -5,13 +5,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from orchestration.access.views.recipients import RecipientsView
-from orchestration.api.answers import items_answer
+from orchestration.api.answers import json_answer
 from orchestration.api.models import recipients as models
 from orchestration.api.operation import operation
 from orchestration.api.paging import Named
 from orchestration.api.service import in_tenant
 
 router = APIRouter(prefix="/tenants/{tenant}", tags=["recipients"])
+OF_CHANGES = ("UNKNOWN_AUDIENCE", "BAD_NAME", "BAD_RECIPIENT", "BAD_BODY")
 
 
 @router.get(
@@ -20,28 +21,32 @@ router = APIRouter(prefix="/tenants/{tenant}", tags=["recipients"])
 )
 async def list_recipients(request: Request, tenant: str, audience: Named = None) -> Response:
     """Who is notified about an audience, or about all audiences of the tenant."""
-    return items_answer(await in_tenant(request, RecipientsView, tenant, lambda view: view.recipients(audience)))
+    return json_answer(await in_tenant(request, RecipientsView, tenant, lambda view: view.recipients(audience)))
 
 
-@router.put(
-    "/recipients",
-    **operation(
-        RecipientsView.replace_recipients,
-        models.Recipients,
-        "UNKNOWN_AUDIENCE",
-        "BAD_NAME",
-        "BAD_RECIPIENT",
-        "BAD_BODY",
-    ),
-)
+@router.put("/recipients", **operation(RecipientsView.replace_recipients, models.Recipients, *OF_CHANGES))
 async def replace_recipients(
     request: Request, tenant: str, body: models.NewRecipients, audience: Named = None
 ) -> Response:
     """Replace who is notified about an audience, or about all audiences of the tenant."""
+    return await _replaced(request, tenant, audience, body)
+
+
+@router.patch("/recipients", **operation(RecipientsView.replace_recipients, models.Recipients, *OF_CHANGES))
+async def change_recipients(
+    request: Request, tenant: str, body: models.ChangedRecipients, audience: Named = None
+) -> Response:
+    """Replace who is notified by mail, by webhook, or by both."""
+    return await _replaced(request, tenant, audience, body)
+
+
+async def _replaced(
+    request: Request, tenant: str, audience: str | None, body: models.NewRecipients | models.ChangedRecipients
+) -> Response:
     changed = await in_tenant(
         request,
         RecipientsView,
         tenant,
         lambda view: view.replace_recipients(audience, emails=body.email, webhooks=body.webhook),
     )
-    return items_answer(changed)
+    return json_answer(changed)

@@ -1,10 +1,12 @@
-"""Segments compared with their rules."""
+"""Segments compared with their rules, and with what the topics have."""
 
 from typing import Any, Final
 
-from orchestration.operations import wiring
-from orchestration.readers.questions import CheckSegment
+from orchestration.operations import segment_lag, segment_queries, wiring
+from orchestration.operations.segments import find
+from orchestration.readers.questions import CheckSegment, MeasureSegment
 from orchestration.readers.reading import Reading
+from schemas.errors import MusterError
 from schemas.records import as_record
 
 
@@ -27,4 +29,19 @@ def check_segment(reading: Reading, asked: CheckSegment) -> dict[str, Any]:
     }
 
 
-ANSWERS: Final = {CheckSegment: check_segment}
+def measure_segment(reading: Reading, asked: MeasureSegment) -> dict[str, Any]:
+    """`behind`: records that its workers have not processed. `outside`: None if `trouble` says why it is unknown."""
+    context = reading.context
+    found, outside, trouble = find(context.segments, asked.tenant, asked.segment), None, None
+    behind = segment_lag.behind(found.partitions.values(), archive=context.archive, settings=context.settings)
+    try:
+        counted = segment_queries.outside(
+            asked.tenant, found.rule.parsed, meanings=lambda: reading.meanings, settings=context.settings
+        )
+        outside = [as_record(one) for one in counted]
+    except MusterError as exc:
+        trouble = str(exc)
+    return {"behind": behind, "outside": outside, "trouble": trouble}
+
+
+ANSWERS: Final = {CheckSegment: check_segment, MeasureSegment: measure_segment}

@@ -30,8 +30,8 @@ from connectors.kafka.topics import ensure_topics, topic_differences
 from connectors.kafka.worker_group import WorkerGroup
 from connectors.publishing.producer import KafkaTopicLog
 from orchestration.catalog import migrate
-from orchestration.cli.main import main
 from orchestration.context import Context
+from orchestration.operations import dead_letters
 from orchestration.operations.workers import running_workers
 from orchestration.platform.settings import Secret, Settings
 from schemas import topics
@@ -306,20 +306,10 @@ def test_a_relay_that_kafka_refuses_ends_and_says_why(
 
 
 @pytest.mark.parametrize("code", ["LOGON_REFUSED", "BROKER_NOT_TRUSTED"])
-def test_a_command_that_kafka_refuses_ends_and_says_why(
-    settings: Settings,
-    kafka: SecureKafka,
-    tmp_path: Path,
-    code: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    for name, value in settings.with_(kafka_bootstrap=_bad_address(kafka, code, tmp_path)).environment().items():
-        monkeypatch.setenv(name, value)
-    assert main(["dead-letters", "list", "--json"]) == 1
-    said = capsys.readouterr()
-    assert code in says_no_secret(said.out + said.err)
-    assert "Traceback" not in said.err
+def test_whoever_kafka_refuses_is_told_why(kafka: SecureKafka, tmp_path: Path, code: str) -> None:
+    with pytest.raises(MusterError, match=f"^{code}: ") as refused:
+        dead_letters.read(_bad_address(kafka, code, tmp_path), limit=1)
+    says_no_secret(str(refused.value.as_record()))
 
 
 def test_an_existing_topic_of_users_is_altered_and_then_lets_go_of_records_within_a_segment_of_their_retention(

@@ -141,8 +141,8 @@ def test_everything_else_of_a_tenant_is_read_by_name(world: World) -> None:
     assert view.segments(limit=9).items[0]["rule"] == view.segment("buyers")["rule"] == 'ever("plain")'
     assert [version["rule_version"] for version in view.segment_versions("buyers")] == [1]
     assert view.schedules(limit=9).items == [view.schedule("nightly")]
-    assert view.recipients() == [{"channel": "email", "address": "plain@acme.example"}]
-    assert view.recipients("vip") == []
+    assert view.recipients()["items"] == [{"channel": "email", "address": "plain@acme.example"}]
+    assert view.recipients("vip")["items"] == []
 
 
 def test_versions_are_those_of_the_lake_newest_first_with_their_pins(world: World) -> None:

@@ -1,7 +1,9 @@
 """A home with an empty catalog, for commands that need no stack, and the service on it for those that go through it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -11,7 +13,9 @@ from orchestration.api.application import application
 from orchestration.api.service import Service
 from orchestration.client import client
 from orchestration.context import Context
+from orchestration.readers.pool import Readers
 from tests.fakes.asgi import AsgiClient, AsgiTransport
+from tests.fakes.readers import FakeReaders
 from tests.unit.orchestration.notifications.test_notices import make_context
 
 
@@ -26,7 +30,7 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Context
 @pytest.fixture
 def service(context: Context, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stores]:
     """The service of the catalog, in this process; commands use it as the owner of the home."""
-    stores = Stores.of(context.settings)
+    stores = replace(Stores.of(context.settings), readers=cast(Readers, FakeReaders({})))
     ensure_owner_token(stores, context.settings.home)
     made = Service(stores=stores, hosts=frozenset({"127.0.0.1"}))
     asgi = AsgiClient(application(made))

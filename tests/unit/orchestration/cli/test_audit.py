@@ -7,9 +7,9 @@ import pytest
 import sqlalchemy as sa
 
 from orchestration.catalog.auditing import record, record_automatic
+from orchestration.cli.audit_commands import since_ms
 from orchestration.cli.main import main
 from orchestration.context import Context
-from orchestration.operations.audits import since_ms
 from schemas.errors import UserError
 from tests.unit.orchestration.cli.test_command_line import LEAVES
 from tests.unit.orchestration.notifications.test_notices import FAULT, ended
@@ -17,24 +17,16 @@ from tests.unit.orchestration.notifications.test_notices import FAULT, ended
 ME = getpass.getuser()
 CHANGES = {
     "import",
-    "tenants configure",
     "audiences create",
     "audiences configure",
     "audiences rename",
     "audiences delete",
     "audiences compact",
-    "dead-letters replay",
     "fsck",
-    "notifications resend",
     "notifications key",
     "backup",
     "restore",
     "export",
-    "schedules create import",
-    "schedules create export",
-    "schedules create snapshot",
-    "segments create",
-    "segments edit",
     "segments rebase",
     "segments begin-anew",
 }
@@ -43,6 +35,9 @@ CHANGES = {
 
 CHANGES_BY_THE_SERVICE = {
     "console",
+    "dead-letters replay",
+    "notifications resend",
+    "tenants configure",
     "audiences expire",
     "audiences pin",
     "audiences rollback",
@@ -53,11 +48,16 @@ CHANGES_BY_THE_SERVICE = {
     "grants set",
     "jobs cancel",
     "jobs retry",
+    "schedules create export",
+    "schedules create import",
+    "schedules create snapshot",
     "schedules delete",
     "schedules pause",
     "schedules resume",
     "schedules run",
+    "segments create",
     "segments delete",
+    "segments edit",
     "segments pause",
     "segments resume",
     "segments snapshot",
@@ -141,6 +141,7 @@ def test_nobody_changes_or_deletes_an_entry(context: Context) -> None:
     assert [entry.actor for entry in context.audit.search()] == ["alice"]
 
 
+@pytest.mark.usefixtures("service")
 def test_what_muster_does_by_itself_is_kept_too(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
     job = context.jobs.get(ended(context, FAULT))
     record_automatic(context.audit, "sweeper", "cancel", job, {"state": "CANCELLED"})

@@ -179,8 +179,9 @@ def test_a_command_leaves_nothing_for_the_next_one_of_its_process(
 ) -> None:
     monkeypatch.setenv("MUSTER_HOME", str(tmp_path))
     migrated(Secret(f"sqlite:///{tmp_path / 'catalog.db'}"))
-    assert main(["--as", "ann", "--debug", "notifications", "resend", "--given-up"]) == ExitCode.OK
-    assert main(["notifications", "list", "--json"]) == ExitCode.OK
-    assert json.loads(capsys.readouterr().out.partition("\n")[2]) == []
+    monkeypatch.setenv("MUSTER_WEBHOOK_SECRET", "x" * 32)
+    assert main(["--as", "ann", "--debug", "notifications", "key", "--to", str(tmp_path / "key")]) == ExitCode.OK
+    assert main(["notifications", "list", "--json"]) == ExitCode.USER_ERROR
+    assert json.loads(capsys.readouterr().out.partition("\n")[2])["error"]["code"] == "NO_ACCESS"
     assert Session() == SESSION
     assert [file.path for file in psutil.Process().open_files() if file.path.startswith(str(tmp_path))] == []

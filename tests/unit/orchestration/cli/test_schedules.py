@@ -189,11 +189,11 @@ def test_each_change_of_a_schedule_is_in_the_audit_trail_and_not_among_those_of_
     found = context.audit.search(object_="acme/schedules/vip")
     seen = [((e.before or {}).get("enabled"), (e.after or {}).get("enabled"), e.error) for e in found]
     assert [e.action.removeprefix("schedules ") for e in found] == [
-        "create import",
+        "create",
         "change",
         "change",
         "delete",
-        "create import",
+        "create",
     ]
     assert seen == [
         (None, True, None),
@@ -202,7 +202,7 @@ def test_each_change_of_a_schedule_is_in_the_audit_trail_and_not_among_those_of_
         (True, None, None),
         (None, None, "BAD_SCHEDULE"),
     ]
-    assert found[0].arguments["when"] == "cron(0 6 * * ? 2100)"
+    assert found[0].arguments["expression"] == "cron(0 6 * * ? 2100)"
     assert context.audit.search(object_="acme/vip") == []
 
 

@@ -1,5 +1,6 @@
 """A command loads only what it needs: `--help` or a list does not pay for slow imports."""
 
+import json
 import os
 import subprocess
 import sys
@@ -22,6 +23,33 @@ from orchestration.cli.main import main
 code = main(sys.argv[1:])
 sys.stderr.write("loaded: " + " ".join(sorted(sys.modules)))
 sys.exit(code)
+"""
+
+
+IN_TENANT = (
+    "jobs list",
+    "explain buyers ann",
+    "segments create loyal --rule ever(buy)",
+    "segments edit loyal --rule never(buy)",
+    "segments preview ever(buy)",
+    "segments show loyal",
+    "segments snapshot loyal",
+    "tenants configure acme --notify-email a@b.example",
+)
+IN_THE_DEPLOYMENT = (
+    "audit --since 7d",
+    "dead-letters list",
+    "dead-letters replay --all",
+    "notifications list",
+    "notifications resend --given-up",
+)
+"""Commands that know the service alone, for callers with a right in one tenant, and in the deployment."""
+PROBE_OF_MANY = """
+import json, sys
+from orchestration.cli.main import main
+for command in sys.argv[1:]:
+    code = main([*command.split(), "--json"])
+    sys.stderr.write(f"ended {json.dumps([command, code, sorted(sys.modules)])}\\n")
 """
 
 
@@ -51,24 +79,38 @@ def test_help_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     assert loaded(*arguments, home=tmp_path) & {*HEAVY, "sqlalchemy", "fastavro"} == set()
 
 
-def test_a_list_from_the_catalog_loads_the_catalog_alone(tmp_path: Path) -> None:
+def test_what_leaves_an_entry_in_the_catalog_loads_the_catalog_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSTER_WEBHOOK_SECRET", "x" * 32)
     migrated(Secret(f"sqlite:///{tmp_path / 'catalog.db'}"))
-    modules = loaded("notifications", "list", home=tmp_path)
+    modules = loaded("notifications", "key", "--to", str(tmp_path / "key"), home=tmp_path)
     assert "sqlalchemy" in modules
     assert modules & set(HEAVY) == set()
 
 
-def test_what_goes_through_the_service_loads_little_more_than_its_client(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_goes_through_the_service_loads_little_more_than_its_client(tmp_path: Path) -> None:
     world = make_world(tmp_path)
     job = id_of(ACME, JOB)
+    of_jobs = (f"jobs show {job}", f"receipt {job}")
     with serving(world) as url:
-        monkeypatch.setenv("MUSTER_API_URL", url)
-        monkeypatch.setenv("MUSTER_TOKEN", world.tokens["acme-viewer"].text.reveal())
-        for arguments in (["jobs", "list", "--json"], ["jobs", "show", job, "--json"], ["receipt", job, "--json"]):
-            modules = loaded(*arguments, home=tmp_path)
-            assert modules & {*HEAVY, "sqlalchemy", "fastavro", "pydantic", "fastapi"} == set(), arguments
+        for caller, commands in (("acme-admin", (*of_jobs, *IN_TENANT)), ("deployment-admin", IN_THE_DEPLOYMENT)):
+            access = {"MUSTER_API_URL": url, "MUSTER_TOKEN": world.tokens[caller].text.reveal()}
+            done = subprocess.run(
+                [sys.executable, "-c", PROBE_OF_MANY, *commands],
+                env={**os.environ, **access, "MUSTER_HOME": str(tmp_path)},
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=True,
+            )
+            ended = [json.loads(line[6:]) for line in done.stderr.splitlines() if line.startswith("ended ")]
+            assert [(command, code) for command, code, _ in ended] == [(command, 0) for command in commands], (
+                done.stderr
+            )
+            for command, _, names in ended:
+                modules = {name.partition(".")[0] for name in names}
+                assert modules & {*HEAVY, "sqlalchemy", "fastavro", "pydantic", "fastapi"} == set(), command
     world.stores.database.close()
 
 
