@@ -8,14 +8,17 @@ from orchestration.access.policy import Action
 from orchestration.console.application import PAGES
 from orchestration.console.paths import IN_TENANT
 from tests.fakes.asgi import Answer, AsgiClient
-from tests.fakes.tenants import JOB, World, id_of
+from tests.fakes.tenants import FAILED_JOB, JOB, World, id_of
 
 OWN: Final = {"Sec-Fetch-Site": "same-origin"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """`given`: what of the path belongs to a tenant; `form`: of a change."""
+    """`given`: what of the path belongs to a tenant; `form`: of a change.
+
+    `silent`: says the same of what is unknown and what is not.
+    """
 
     action: Action
     given: Callable[[str], Mapping[str, str]] = field(default=lambda _: {})
@@ -23,16 +26,29 @@ class Row:
     method: str = "GET"
     form: str = ""
     status: int = 200
+    silent: bool = False
 
 
 def _job(tenant: str) -> dict[str, str]:
     return {"job": id_of(tenant, JOB)}
 
 
+def _failed(tenant: str) -> dict[str, str]:
+    return {"job": id_of(tenant, FAILED_JOB)}
+
+
 ROWS: Final[Mapping[str, Row]] = {
     f"{IN_TENANT}/jobs": Row(action=Action.READ_JOBS),
     f"{IN_TENANT}/jobs/new": Row(action=Action.READ_JOBS, query={"after": "0"}),
     f"{IN_TENANT}/jobs/{{job}}/row": Row(action=Action.READ_JOBS, given=_job),
+    f"{IN_TENANT}/jobs/{{job}}": Row(action=Action.READ_JOBS, given=_job),
+    f"{IN_TENANT}/jobs/{{job}}/part": Row(action=Action.READ_JOBS, given=_job),
+    f"{IN_TENANT}/jobs/{{job}}/started": Row(action=Action.READ_JOBS, given=_job, status=204, silent=True),
+    f"{IN_TENANT}/jobs/{{job}}/rejects": Row(action=Action.READ_REJECTS, given=_job),
+    f"{IN_TENANT}/jobs/{{job}}/cancel": Row(action=Action.RUN_JOBS, given=_job, method="POST", status=303),
+    f"{IN_TENANT}/jobs/{{job}}/retry": Row(
+        action=Action.RUN_JOBS, given=_failed, method="POST", form="key=k&force=1", status=303
+    ),
 }
 ROUTES: Final = [route for module in PAGES for route in module.ROUTES if route.path.startswith(IN_TENANT)]
 

@@ -3,15 +3,18 @@
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import orchestration.console
+from connectors.sources.rejects import RejectCode
 from orchestration.console.formatting import duration, percent, signed, size
 from orchestration.console.job_texts import FINAL, RUNNING
 from orchestration.console.language import LANGUAGES, Texts, catalogue, preferred
 from orchestration.console.pages.jobs import KINDS, STATE_FILTERS
-from orchestration.operations.follow import STAGES
+from orchestration.operations.follow import STAGES, PartitionState
+from schemas.columns import ImportMode
 
 FOLDER = Path(orchestration.console.__file__).parent
 KEY = re.compile(r"""\bt\(\s*f?["']([^"'{}]*)["']""")
@@ -21,6 +24,13 @@ FAMILIES: Mapping[str, set[str]] = {
     "stage_state": {"waiting", "running", "done", "stopped"},
     "kind": set(KINDS),
     "jobs.filter": {"", *STATE_FILTERS},
+    "mode": set(get_args(ImportMode)),
+    "partition": set(get_args(PartitionState)),
+    "receipt": {
+        *("rows", "accepted", "rejected", "distinct", "stored", "duplicates"),
+        *("before", "members", "kept", "removed", "added"),
+    },
+    "reject": set(RejectCode),
     "unit": {"day", "hour", "minute", "second"},
 }
 """Keys whose end comes from data. `problem` has those codes that have a text of their own."""
@@ -33,7 +43,7 @@ def used() -> set[str]:
     for file in [*FOLDER.rglob("*.html"), *FOLDER.rglob("*.py")]:
         found |= {key for key in KEY.findall(file.read_text("utf-8")) if not key.endswith(".")}
     found |= {f"{family}.{end}" for family, ends in FAMILIES.items() for end in ends}
-    return found | {key for key in catalogue() if key.startswith(("problem.", "menu.", "reject."))}
+    return found | {key for key in catalogue() if key.startswith(("problem.", "menu."))}
 
 
 def forms(key: str, language: str) -> Iterator[str]:
@@ -59,6 +69,13 @@ def test_a_text_is_whole_in_both_languages(key: str) -> None:
     assert isinstance(english, str) or english.keys() == {"one", "other"}
     japanese = " ".join(forms(key, "ja"))
     assert re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", japanese), f"{key} is not translated: {japanese}"
+
+
+def test_a_text_of_a_problem_belongs_to_a_code_of_the_source() -> None:
+    codes = {key.split(".")[1] for key in catalogue() if key.startswith("problem.") and key.count(".") == 2}
+    folders = [FOLDER.parent, FOLDER.parents[1] / "connectors", FOLDER.parents[1] / "segmentation"]
+    source = "\n".join(f.read_text() for folder in folders for f in folder.rglob("*.py") if FOLDER not in f.parents)
+    assert {code for code in codes if code.isupper() and f'"{code}"' not in source} == set()
 
 
 def test_plurals_are_those_of_the_language() -> None:

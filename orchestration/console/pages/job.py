@@ -1,0 +1,315 @@
+"""One job: how far it is, what came of it, and what to do about it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from orchestration.access.pages import Record
+from orchestration.access.policy import Action
+from orchestration.access.views.jobs import JobsView
+from orchestration.access.views.submissions import SubmissionsView
+from orchestration.console.desk import Desk, ask
+from orchestration.console.formatting import duration, percent
+from orchestration.console.forms import form_of, fresh_key, key_of
+from orchestration.console.frame import frame_of
+from orchestration.console.job_texts import (
+    Badge,
+    Stage,
+    badge_of,
+    id_of,
+    is_final,
+    kind_of,
+    now_text,
+    origin_of,
+    result_text,
+    stages_of,
+    title_of,
+)
+from orchestration.console.language import Texts
+from orchestration.console.paths import IN_TENANT, in_tenant
+from orchestration.console.problems import text_of
+from orchestration.console.problems import title_of as title_of_problem
+from orchestration.console.receipts import Column, Sum, columns_of, sums_of
+from orchestration.console.rendering import shown
+from orchestration.platform.clock import iso
+from schemas.errors import UserError
+
+SHOWN_PARTITIONS: Final = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partition:
+    """One partition, in rows."""
+
+    number: int
+    taken: int
+    expected: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """Why a job failed."""
+
+    title: str
+    text: str
+    detail: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectCount:
+    """Rejected rows with one reason."""
+
+    code: str
+    text: str
+    count: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A step of the history."""
+
+    text: str
+    cause: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPage:
+    """`cancel_path`, `retry_path`: None if that is not possible, or not for this reader. `key`: of a retry."""
+
+    id: str
+    part_path: str
+    stream: str
+    title: str
+    kind: str
+    origin: str
+    mode: str
+    state: str
+    final: bool
+    badge: Badge
+    text: str
+    created_at: str
+    finished_at: str | None
+    took: str
+    waits: bool
+    stages: Sequence[Stage]
+    partitions: Sequence[Partition]
+    more_partitions: int
+    fault: Fault | None
+    sums: Sequence[Sum]
+    columns: Sequence[Column]
+    rejected: int
+    rejects: Sequence[RejectCount]
+    rejects_path: str | None
+    history: Sequence[Event]
+    duplicate_of: str | None
+    retry_of: str | None
+    cancel_path: str | None
+    retry_path: str | None
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartingPage:
+    """A job that was started a moment ago."""
+
+    id: str
+    started_path: str
+
+
+async def show_job(request: Request) -> Response:
+    """The page; for a job that was started a moment ago, one that waits for it."""
+    wanted = request.path_params["job"]
+
+    def call(desk: Desk) -> Response:
+        frame = frame_of(request, desk, "jobs")
+        try:
+            return shown("job.html", frame, page_of(desk, wanted, frame.texts))
+        except UserError as exc:
+            if exc.code != "UNKNOWN_JOB" or "started" not in request.query_params:
+                raise
+            path = in_tenant(desk.tenant, "jobs", wanted, "started")
+            return shown("starting.html", frame, StartingPage(id=wanted, started_path=path))
+
+    return await ask(request, call)
+
+
+async def show_part(request: Request) -> Response:
+    """The content of the page, as it is now."""
+
+    def call(desk: Desk) -> Response:
+        frame = frame_of(request, desk, "jobs")
+        return shown("parts/job.html", frame, page_of(desk, request.path_params["job"], frame.texts))
+
+    return await ask(request, call)
+
+
+async def find_started(request: Request) -> Response:
+    """Leads to the page of a job as soon as there is one."""
+    wanted = request.path_params["job"]
+
+    def call(desk: Desk) -> Response:
+        try:
+            desk.view(JobsView).job(wanted)
+        except UserError as exc:
+            if exc.code != "UNKNOWN_JOB":
+                raise
+            return Response(status_code=204)
+        return Response(status_code=204, headers={"HX-Redirect": in_tenant(desk.tenant, "jobs", wanted)})
+
+    return await ask(request, call)
+
+
+async def cancel(request: Request) -> Response:
+    """Cancel the job."""
+    await form_of(request)
+    wanted = request.path_params["job"]
+
+    def call(desk: Desk) -> Response:
+        desk.view(SubmissionsView).cancel(wanted)
+        return Response(status_code=303, headers={"Location": in_tenant(desk.tenant, "jobs", wanted)})
+
+    return await ask(request, call)
+
+
+async def retry(request: Request) -> Response:
+    """Start the job again, as a new job."""
+    form = await form_of(request)
+    key, wanted = key_of(request, form), request.path_params["job"]
+    present, force = "with_audience_settings" in form, "force" in form
+
+    def call(desk: Desk) -> Response:
+        view = desk.view(SubmissionsView)
+        started = view.retry(wanted, force=force, with_audience_settings=present, key=key)
+        path = in_tenant(desk.tenant, "jobs", id_of(started), started="1")
+        return Response(status_code=303, headers={"Location": path})
+
+    return await ask(request, call)
+
+
+def page_of(desk: Desk, wanted: str, t: Texts) -> JobPage:
+    """A job with all that is known of it. Raises as `JobsView.job`."""
+    job = desk.view(JobsView).job(wanted)
+    id_, final, tenant, runs = id_of(job), is_final(job), desk.tenant, desk.may(Action.RUN_JOBS)
+    receipt = _receipt(desk, job)
+    partitions = job.get("partition_progress") or []
+    evidence = job.get("evidence") or {}
+    rejected = evidence.get("rejected_by_code") or {}
+    has_rejects = bool(rejected) or (job["error"] or {}).get("code") == "TOO_MANY_REJECTS"
+    return JobPage(
+        id=id_,
+        part_path=in_tenant(tenant, "jobs", id_, "part"),
+        stream="" if final else f"/v1/tenants/{tenant}/events?job={id_}",
+        title=title_of(job, t),
+        kind=kind_of(job, t),
+        origin=origin_of(job),
+        mode=t(f"mode.{job['mode']}") if "mode" in job else "",
+        state=str(job["state"]),
+        final=final,
+        badge=badge_of(job, t),
+        text=result_text(job, t) if final else now_text(job, t),
+        created_at=job["created_at"],
+        finished_at=job["finished_at"],
+        took=_took(job, t),
+        waits=job.get("no_worker_s") is not None,
+        stages=stages_of(job, t),
+        partitions=[] if final else [_partition(one, t) for one in partitions[:SHOWN_PARTITIONS]],
+        more_partitions=max(0, len(partitions) - SHOWN_PARTITIONS),
+        fault=_fault(job["error"], t),
+        sums=() if receipt is None else sums_of(receipt, t),
+        columns=() if receipt is None else columns_of(receipt, t),
+        rejected=evidence.get("rejected") or 0,
+        rejects=[
+            RejectCount(
+                code=code,
+                text=reject_text(code, t),
+                count=count,
+                path=in_tenant(tenant, "jobs", id_, "rejects", code=code),
+            )
+            for code, count in sorted(rejected.items(), key=lambda item: (-item[1], item[0]))
+        ],
+        rejects_path=in_tenant(tenant, "jobs", id_, "rejects")
+        if desk.may(Action.READ_REJECTS) and has_rejects
+        else None,
+        history=[_event(one, t) for one in job["history"]],
+        duplicate_of=wanted if job.get("duplicate_of") else None,
+        retry_of=job["retry_of"],
+        cancel_path=in_tenant(tenant, "jobs", id_, "cancel") if runs and not final else None,
+        retry_path=in_tenant(tenant, "jobs", id_, "retry")
+        if runs and job["state"] in {"FAILED", "CANCELLED"}
+        else None,
+        key=fresh_key(),
+    )
+
+
+def reject_text(code: str, t: Texts) -> str:
+    """Why a row was rejected, in the reader's language."""
+    return t(f"reject.{code}") if t.has(f"reject.{code}") else code
+
+
+def _receipt(desk: Desk, job: Record) -> Record | None:
+    if job["state"] != "READY" or "export" in job:
+        return None
+    try:
+        return desk.view(JobsView).receipt(id_of(job))
+    except UserError as exc:
+        if exc.code != "NO_RECEIPT":
+            raise
+        return None
+
+
+def _partition(one: Mapping[str, Any], t: Texts) -> Partition:
+    parts = [
+        t("job.sent_taken", sent=percent(one["sent"], one["expected"]), taken=percent(one["taken"], one["expected"]))
+    ]
+    if one["state"] is not None:
+        parts = [t(f"partition.{one['state']}")]
+    if one["lag"]:
+        parts.append(t("job.lag", count=one["lag"]))
+    if one["left_s"] is not None:
+        parts.append(t("job.left", duration=duration(one["left_s"], t)))
+    return Partition(
+        number=one["partition"], taken=one["taken"], expected=max(1, one["expected"]), text=" · ".join(parts)
+    )
+
+
+def _fault(error: Mapping[str, Any] | None, t: Texts) -> Fault | None:
+    if error is None:
+        return None
+    code, kind = str(error["code"]), "user" if error["kind"] == "user" else "system"
+    kind = "file" if kind == "user" else kind
+    return Fault(
+        title=title_of_problem(t, code, kind), text=text_of(t, code, kind), detail=str(error["message"]), code=code
+    )
+
+
+def _event(one: Mapping[str, Any], t: Texts) -> Event:
+    text = t(f"state.{one['state']}")
+    if one.get("attempt", 0) > 1:
+        text = t("job.attempt", state=text, attempt=one["attempt"])
+    return Event(text=text, cause=str(one["cause"] or ""), at=one["at"] if "at" in one else iso(one["at_ms"]))
+
+
+def _took(job: Record, t: Texts) -> str:
+    """From its start to its end; empty while it runs."""
+    if job["finished_at"] is None:
+        return ""
+    begun, ended = (datetime.fromisoformat(job[name]) for name in ("created_at", "finished_at"))
+    return duration((ended - begun).total_seconds(), t)
+
+
+ROUTES: Final = (
+    Route(f"{IN_TENANT}/jobs/{{job}}", show_job),
+    Route(f"{IN_TENANT}/jobs/{{job}}/part", show_part),
+    Route(f"{IN_TENANT}/jobs/{{job}}/started", find_started),
+    Route(f"{IN_TENANT}/jobs/{{job}}/cancel", cancel, methods=["POST"]),
+    Route(f"{IN_TENANT}/jobs/{{job}}/retry", retry, methods=["POST"]),
+)

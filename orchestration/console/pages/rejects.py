@@ -1,0 +1,104 @@
+"""The rejected rows of a job: where each is, what is wrong with it, and how it begins."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from orchestration.access.pages import Record
+from orchestration.access.views.jobs import JobsView
+from orchestration.api import cursors
+from orchestration.api.service import asked_in_tenant
+from orchestration.console.desk import ask
+from orchestration.console.frame import frame_of
+from orchestration.console.pages.job import reject_text
+from orchestration.console.paths import IN_TENANT, in_tenant
+from orchestration.console.rendering import shown
+
+ROWS: Final = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectRow:
+    """A rejected row. `line`: in the file; of formats without lines, the number of the row."""
+
+    line: str
+    column: str
+    text: str
+    reason: str
+    raw: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeChoice:
+    """One reason, or all of them."""
+
+    text: str
+    count: int
+    path: str
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectsPage:
+    """A page of rejected rows."""
+
+    job: str
+    job_path: str
+    codes: Sequence[CodeChoice]
+    rows: Sequence[RejectRow]
+    next_path: str | None
+
+
+async def show_rejects(request: Request) -> Response:
+    """The page. Every look at it is in the audit trail: it shows data of users."""
+    job, tenant = request.path_params["job"], request.path_params["tenant"]
+    code, cursor = request.query_params.get("code") or None, request.query_params.get("cursor")
+    after = None if cursor is None else cursors.decode(request.url.path, {"code": code}, cursor)
+    counted, found = await asked_in_tenant(
+        request,
+        JobsView,
+        tenant,
+        lambda view, cancellation: view.rejected_rows(cancellation, job, code=code, after=after, limit=ROWS),
+    )
+    frame = await ask(request, lambda desk: frame_of(request, desk, "jobs"))
+    rest = None if found.next is None else cursors.encode(request.url.path, {"code": code}, found.next)
+    t, id_ = frame.texts, counted["job"]
+    by_code = sorted(counted["rejected_by_code"].items(), key=lambda item: (-item[1], item[0]))
+    page = RejectsPage(
+        job=id_,
+        job_path=in_tenant(tenant, "jobs", id_),
+        codes=[
+            CodeChoice(
+                text=reject_text(one, t) if one else t("rejects.all"),
+                count=count,
+                path=in_tenant(tenant, "jobs", id_, "rejects", code=one),
+                chosen=(one or None) == code,
+            )
+            for one, count in [("", counted["rejected"] or 0), *by_code]
+        ],
+        rows=[
+            RejectRow(
+                line=_line(row, t("rejects.row")),
+                column=row["column"] or "",
+                text=reject_text(row["code"], t),
+                reason=row["reason"],
+                raw=row["raw"],
+            )
+            for row in found.items
+        ],
+        next_path=None if rest is None else in_tenant(tenant, "jobs", id_, "rejects", code=code, cursor=rest),
+    )
+    return shown("rejects.html", frame, page)
+
+
+def _line(row: Record, word: str) -> str:
+    if row["line"] is not None:
+        return f"{row['line']:,}"
+    return "" if row["ordinal"] is None else f"{word} {row['ordinal'] + 1:,}"
+
+
+ROUTES: Final = (Route(f"{IN_TENANT}/jobs/{{job}}/rejects", show_rejects),)

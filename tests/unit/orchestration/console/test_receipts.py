@@ -1,0 +1,58 @@
+"""Receipts as sums: literal receipts, literal bars."""
+
+from orchestration.console.language import Texts
+from orchestration.console.receipts import Column, columns_of, sums_of
+
+RECEIPT = {
+    "rows": 1000,
+    "accepted": 999,
+    "rejected": 1,
+    "distinct": 990,
+    "duplicates": 9,
+    "members": 990,
+    "membership": {"base": 500, "kept": 400, "removed": 100, "added": 590, "members": 990},
+    "columns": [
+        {"name": "age", "type": "long"},
+        {"name": "city", "type": "string"},
+        {"name": "plan", "type": "string"},
+    ],
+    "column_changes": {
+        "added": [{"name": "city", "type": "string"}],
+        "dropped": [{"name": "score", "type": "double"}],
+        "retyped": [{"name": "age", "from": "string", "to": "long"}],
+    },
+}
+EN = Texts("en")
+
+
+def test_bars_have_one_scale_and_show_even_one_row() -> None:
+    drawn = [(s.total, [(p.look, p.count, p.x, p.width) for p in s.parts]) for s in sums_of(RECEIPT, EN)]
+    assert drawn == [
+        (1000, [("kept", 999, 0, 999), ("rejected", 1, 999, 4)]),
+        (999, [("kept", 990, 0, 990), ("duplicate", 9, 990, 9)]),
+        (500, [("kept", 400, 0, 400), ("removed", 100, 400, 100)]),
+        (990, [("kept", 400, 0, 400), ("added", 590, 400, 590)]),
+    ]
+    assert all(one.total == sum(part.count for part in one.parts) for one in sums_of(RECEIPT, EN))
+
+
+def test_a_receipt_of_records_has_what_was_stored_and_no_members() -> None:
+    found = sums_of({"rows": 3, "accepted": 3, "rejected": 0, "stored": 2, "duplicates": 1}, EN)
+    assert [(one.name, one.total, [part.count for part in one.parts]) for one in found] == [
+        ("rows in the file", 3, [3, 0]),
+        ("accepted", 3, [2, 1]),
+    ]
+
+
+def test_an_empty_receipt_draws_nothing() -> None:
+    (found,) = sums_of({"rows": 0, "accepted": 0, "rejected": 0}, EN)
+    assert [part.width for part in found.parts] == [0, 0]
+
+
+def test_columns_say_how_they_have_changed() -> None:
+    assert columns_of(RECEIPT, EN) == (
+        Column(name="age", type="long", change="was string"),
+        Column(name="city", type="string", change="new"),
+        Column(name="plan", type="string", change=""),
+        Column(name="score", type="double", change="dropped"),
+    )
