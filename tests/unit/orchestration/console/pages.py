@@ -5,17 +5,19 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from orchestration.access.policy import Action
+from orchestration.access.revisions import SCHEDULE, revision_of
 from orchestration.console.application import PAGES
 from orchestration.console.paths import IN_TENANT
+from orchestration.operations.schedule_records import schedule_record
 from tests.fakes.asgi import Answer, AsgiClient
-from tests.fakes.tenants import FAILED_JOB, JOB, World, id_of
+from tests.fakes.tenants import ACME, BETA, FAILED_JOB, JOB, NIGHTLY, ONLY_BETA, World, id_of
 
 OWN: Final = {"Sec-Fetch-Site": "same-origin"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """`given`: what of the path belongs to a tenant; `form`: of a change.
+    """`given`: what of the path belongs to a tenant; `form`: of a change, of things as they are in the world.
 
     `silent`: says the same of what is unknown and what is not.
     """
@@ -24,7 +26,7 @@ class Row:
     given: Callable[[str], Mapping[str, str]] = field(default=lambda _: {})
     query: Mapping[str, str] = field(default_factory=dict)
     method: str = "GET"
-    form: str = ""
+    form: str | Callable[[World], str] = ""
     status: int = 200
     silent: bool = False
 
@@ -35,6 +37,16 @@ def _job(tenant: str) -> dict[str, str]:
 
 def _failed(tenant: str) -> dict[str, str]:
     return {"job": id_of(tenant, FAILED_JOB)}
+
+
+def _schedule(tenant: str) -> dict[str, str]:
+    return {"schedule": NIGHTLY + (ONLY_BETA if tenant == BETA else "")}
+
+
+def _schedule_revision(world: World) -> str:
+    stores = world.stores
+    record = schedule_record(stores.jobs, stores.exports, stores.schedules.get(ACME, NIGHTLY))
+    return f"revision={revision_of(record, SCHEDULE)}"
 
 
 ROWS: Final[Mapping[str, Row]] = {
@@ -48,6 +60,20 @@ ROWS: Final[Mapping[str, Row]] = {
     f"{IN_TENANT}/jobs/{{job}}/cancel": Row(action=Action.RUN_JOBS, given=_job, method="POST", status=303),
     f"{IN_TENANT}/jobs/{{job}}/retry": Row(
         action=Action.RUN_JOBS, given=_failed, method="POST", form="key=k&force=1", status=303
+    ),
+    f"{IN_TENANT}/schedules": Row(action=Action.READ),
+    f"{IN_TENANT}/schedules/{{schedule}}/state": Row(
+        action=Action.RUN_JOBS,
+        given=_schedule,
+        method="POST",
+        form=lambda world: f"enabled=no&{_schedule_revision(world)}",
+        status=303,
+    ),
+    f"{IN_TENANT}/schedules/{{schedule}}/runs": Row(
+        action=Action.RUN_JOBS, given=_schedule, method="POST", form="key=" + 32 * "a", status=303
+    ),
+    f"{IN_TENANT}/schedules/{{schedule}}/deletion": Row(
+        action=Action.RUN_JOBS, given=_schedule, method="POST", form=_schedule_revision, status=303
     ),
 }
 ROUTES: Final = [route for module in PAGES for route in module.ROUTES if route.path.startswith(IN_TENANT)]
@@ -66,6 +92,7 @@ def ask(
 ) -> Answer:
     """A page of a tenant, with ids that belong to `owner`."""
     row = ROWS[route]
+    form = row.form if isinstance(row.form, str) else row.form(world)
     token: Any = None if caller is None else world.tokens[caller].text.reveal()
     sent = {"Accept-Language": language, **OWN, **(headers or {})}
     if row.method != "GET":
@@ -76,5 +103,5 @@ def ask(
         token=token,
         query=dict(row.query),
         headers=sent,
-        raw=[row.form.encode()] if row.method != "GET" else None,
+        raw=[form.encode()] if row.method != "GET" else None,
     )

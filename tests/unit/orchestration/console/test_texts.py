@@ -13,6 +13,7 @@ from orchestration.console.formatting import duration, percent, signed, size
 from orchestration.console.job_texts import FINAL, RUNNING
 from orchestration.console.language import LANGUAGES, Texts, catalogue, preferred
 from orchestration.console.pages.jobs import KINDS, STATE_FILTERS
+from orchestration.console.pages.schedules import RUNS
 from orchestration.operations.follow import STAGES, PartitionState
 from schemas.columns import ImportMode
 
@@ -31,10 +32,12 @@ FAMILIES: Mapping[str, set[str]] = {
         *("before", "members", "kept", "removed", "added"),
     },
     "reject": set(RejectCode),
+    "run": set(RUNS),
+    "schedule_kind": {"import", "export", "snapshot"},
     "unit": {"day", "hour", "minute", "second"},
 }
 """Keys whose end comes from data. `problem` has those codes that have a text of their own."""
-CHOSEN = {"job.rate_bytes", "job.rate_rows", "jobs.new_more"}
+CHOSEN = {"job.rate_bytes", "job.rate_rows", "jobs.new_more", "schedules.active", "schedules.over", "schedules.paused"}
 """Keys that an expression chooses."""
 
 

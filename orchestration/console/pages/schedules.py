@@ -1,0 +1,186 @@
+"""Schedules: what runs when, how it went, and the next times."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from orchestration.access.pages import Record
+from orchestration.access.policy import Action
+from orchestration.access.revisions import SCHEDULE, revision_of
+from orchestration.access.views.schedule_changes import ScheduleChangesView
+from orchestration.access.views.schedules import SchedulesView
+from orchestration.api import cursors
+from orchestration.console.desk import Desk, ask
+from orchestration.console.forms import form_of, fresh_key, key_of
+from orchestration.console.frame import frame_of
+from orchestration.console.job_texts import ICONS, Badge, Tone, badge_of
+from orchestration.console.language import Texts
+from orchestration.console.paths import IN_TENANT, in_tenant
+from orchestration.console.rendering import shown
+from schemas.errors import UserError
+
+ROWS: Final = 30
+NEXT_RUNS: Final = 5
+RUNS: Final[Mapping[str, Tone]] = {"STARTED": "running", "REFUSED": "bad", "DUPLICATE": "neutral"}
+"""States of runs that have no job of their own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastRun:
+    """`path`: its job, if it has one; `text`: why it failed."""
+
+    due: str
+    badge: Badge
+    path: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleRow:
+    """`what` runs `times`; `next_runs`: the next times, none while it is paused. `key`: starts one run at most."""
+
+    name: str
+    kind: str
+    what: str
+    times: str
+    badge: Badge
+    enabled: bool
+    next_runs: Sequence[str]
+    last: LastRun | None
+    trouble: str
+    revision: str
+    key: str
+    state_path: str
+    run_path: str
+    delete_path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulesPage:
+    """Schedules by name."""
+
+    rows: Sequence[ScheduleRow]
+    may_change: bool
+    next_path: str | None
+
+
+async def show_schedules(request: Request) -> Response:
+    """The page."""
+    cursor = request.query_params.get("cursor")
+    after = "" if cursor is None else cursors.decode(request.url.path, {}, cursor)
+
+    def call(desk: Desk) -> Response:
+        frame, view = frame_of(request, desk, "schedules"), desk.view(SchedulesView)
+        found = view.schedules(after=after, limit=ROWS)
+        rest = None if found.next is None else cursors.encode(request.url.path, {}, found.next)
+        page = SchedulesPage(
+            rows=[
+                _row(one, view.upcoming(one["name"], count=NEXT_RUNS), desk.tenant, frame.texts) for one in found.items
+            ],
+            may_change=desk.may(Action.RUN_JOBS),
+            next_path=None if rest is None else in_tenant(desk.tenant, "schedules", cursor=rest),
+        )
+        return shown("schedules.html", frame, page)
+
+    return await ask(request, call)
+
+
+def _row(schedule: Record, next_runs: Sequence[str], tenant: str, t: Texts) -> ScheduleRow:
+    name, enabled = schedule["name"], bool(schedule["enabled"])
+    tone: Tone = "good" if enabled and next_runs else "neutral"
+    state = "active" if enabled and next_runs else "over" if enabled else "paused"
+    trouble = schedule["trouble"]
+    return ScheduleRow(
+        name=name,
+        kind=t(f"schedule_kind.{schedule['kind']}"),
+        what=what_of(schedule["kind"], schedule["request"]),
+        times=f"{schedule['expression']} · {schedule['timezone']}",
+        badge=Badge(tone=tone, icon=ICONS[tone], text=t(f"schedules.{state}")),
+        enabled=enabled,
+        next_runs=next_runs,
+        last=None if schedule["last"] is None else _last(schedule["last"], tenant, t),
+        trouble="" if trouble is None else str(trouble.get("message", trouble)),
+        revision=revision_of(schedule, SCHEDULE),
+        key=fresh_key(),
+        state_path=in_tenant(tenant, "schedules", name, "state"),
+        run_path=in_tenant(tenant, "schedules", name, "runs"),
+        delete_path=in_tenant(tenant, "schedules", name, "deletion"),
+    )
+
+
+def what_of(kind: str, request: Mapping[str, Any]) -> str:
+    """What a run moves, from where to where."""
+    if kind == "import":
+        return f"s3://{request['bucket']}/{request['key']} → {request['audience']}"
+    if kind == "export":
+        return f"{request['audience']} → {request['to']}"
+    return f"{request['segment']} → {request['audience']}"
+
+
+def _last(last: Record, tenant: str, t: Texts) -> LastRun:
+    state, job, error = str(last["state"]), last.get("job") or last.get("export"), last["error"]
+    if (tone := RUNS.get(state)) is not None:
+        badge = Badge(tone=tone, icon=ICONS[tone], text=t(f"run.{state}"))
+    else:
+        badge = badge_of(last, t)
+    return LastRun(
+        due=last["due"],
+        badge=badge,
+        path=None if job is None else in_tenant(tenant, "jobs", job),
+        text="" if error is None else str(error["message"]),
+    )
+
+
+async def set_state(request: Request) -> Response:
+    """Pause or resume."""
+    form, name = await form_of(request), request.path_params["schedule"]
+    enabled = form.get("enabled", "")
+    if enabled not in {"yes", "no"}:
+        raise UserError("BAD_BODY", "the form cannot be read; load the page again")
+
+    def call(desk: Desk) -> Response:
+        view = desk.view(ScheduleChangesView)
+        view.change_schedule(name, enabled=enabled == "yes", seen=form.get("revision", ""))
+        return _back(desk)
+
+    return await ask(request, call)
+
+
+async def run_now(request: Request) -> Response:
+    """Start a run."""
+    form, name = await form_of(request), request.path_params["schedule"]
+    key = key_of(request, form)
+
+    def call(desk: Desk) -> Response:
+        started = desk.view(ScheduleChangesView).run_schedule(name, key=key)
+        path = in_tenant(desk.tenant, "jobs", started.get("job") or started["export"], started="1")
+        return Response(status_code=303, headers={"Location": path})
+
+    return await ask(request, call)
+
+
+async def delete(request: Request) -> Response:
+    """Delete; the page has asked."""
+    form, name = await form_of(request), request.path_params["schedule"]
+
+    def call(desk: Desk) -> Response:
+        desk.view(ScheduleChangesView).delete_schedule(name, seen=form.get("revision", ""))
+        return _back(desk)
+
+    return await ask(request, call)
+
+
+def _back(desk: Desk) -> Response:
+    return Response(status_code=303, headers={"Location": in_tenant(desk.tenant, "schedules")})
+
+
+ROUTES: Final = (
+    Route(f"{IN_TENANT}/schedules", show_schedules),
+    Route(f"{IN_TENANT}/schedules/{{schedule}}/state", set_state, methods=["POST"]),
+    Route(f"{IN_TENANT}/schedules/{{schedule}}/runs", run_now, methods=["POST"]),
+    Route(f"{IN_TENANT}/schedules/{{schedule}}/deletion", delete, methods=["POST"]),
+)
