@@ -14,6 +14,7 @@ from orchestration.access.views.tenant import TenantView
 from orchestration.api.service import service_of
 
 ViewT = TypeVar("ViewT", bound=TenantView)
+DeploymentT = TypeVar("DeploymentT", bound=DeploymentView)
 ValueT = TypeVar("ValueT")
 TENANTS: Final = 500
 """In the menu. Addresses reach the others."""
@@ -35,10 +36,14 @@ class Desk:
         """Whether to offer something; the view decides again when it is done. Raises `UserError` UNKNOWN_TENANT."""
         return action in self.view(TenantView).permitted
 
+    def in_deployment(self, kind: type[DeploymentT]) -> DeploymentT:
+        """A view of the deployment."""
+        return kind(self._stores, self._caller)
+
     @property
     def deployment(self) -> DeploymentView:
         """The view of the deployment."""
-        return DeploymentView(self._stores, self._caller)
+        return self.in_deployment(DeploymentView)
 
     def tenants(self) -> list[str]:
         """The caller's tenants."""

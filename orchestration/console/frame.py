@@ -11,7 +11,7 @@ from orchestration.api.service import service_of
 from orchestration.api.site import Site
 from orchestration.console.desk import Desk
 from orchestration.console.language import LANGUAGES, Language, Texts, preferred
-from orchestration.console.paths import in_tenant
+from orchestration.console.paths import PREFIX, in_tenant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,10 +22,16 @@ class Section:
     action: Action
 
 
+HOME: Final = "jobs"
+"""Where a tenant is entered. From a page of another tenant, the same page: ids of one are unknown in the other."""
 SECTIONS: Final = (
     Section(name="jobs", action=Action.READ_JOBS),
     Section(name="schedules", action=Action.READ),
 )
+
+
+DEPLOYMENT_SECTIONS: Final = (Section(name="workers", action=Action.READ_DEPLOYMENT),)
+"""Of the deployment as a whole, below those of the tenant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +61,7 @@ class Frame:
     tenant: str = ""
     principal: str = ""
     menu: Sequence[MenuItem] = ()
+    deployment: Sequence[MenuItem] = ()
     tenants: Sequence[TenantItem] = ()
     connect: Sequence[str] = field(default=())
 
@@ -84,8 +91,9 @@ def bare_frame(request: Request) -> Frame:
 
 
 def frame_of(request: Request, desk: Desk, section: str) -> Frame:
-    """The frame of a page in a tenant."""
+    """The frame of a page in a tenant, or with no tenant in the path, in the deployment."""
     caller, tenant = request.state.caller, desk.tenant
+    permitted = desk.deployment.permitted
     return Frame(
         texts=Texts(language_of(request)),
         path=path_of(request),
@@ -94,10 +102,15 @@ def frame_of(request: Request, desk: Desk, section: str) -> Frame:
         menu=[
             MenuItem(name=one.name, path=in_tenant(tenant, one.name), current=one.name == section)
             for one in SECTIONS
-            if desk.may(one.action)
+            if tenant and desk.may(one.action)
+        ],
+        deployment=[
+            MenuItem(name=one.name, path=f"{PREFIX}/{one.name}", current=one.name == section)
+            for one in DEPLOYMENT_SECTIONS
+            if one.action in permitted
         ],
         tenants=[
-            TenantItem(name=name, path=in_tenant(name, _home(section)), current=name == tenant)
+            TenantItem(name=name, path=in_tenant(name, section if tenant else HOME), current=name == tenant)
             for name in desk.tenants()
         ],
     )
@@ -107,8 +120,3 @@ def path_of(request: Request) -> str:
     """The path of a request with its query."""
     query = request.url.query
     return f"{request.url.path}?{query}" if query else request.url.path
-
-
-def _home(section: str) -> str:
-    """Where another tenant is entered: ids of one are unknown in the other."""
-    return section

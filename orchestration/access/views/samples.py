@@ -3,7 +3,7 @@
 from orchestration.access.guard import reads
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
-from orchestration.access.sampled import series
+from orchestration.access.sampled import present_lag, present_workers, series
 from orchestration.access.views.deployment import DeploymentView
 from orchestration.platform.clock import now_ms
 
@@ -15,3 +15,9 @@ class DeploymentSamplesView(DeploymentView):
     def samples(self, *, minutes: int) -> Record:
         """Lag, members and rates of the last minutes, topic by topic; as `sampled.series`."""
         return series(self._stores.samples, span_ms=minutes * 60_000, now_ms=now_ms())
+
+    @reads(Action.READ_DEPLOYMENT)
+    def present(self) -> Record:
+        """{workers, lag} as of the newest sample of each group; as `sampled.present_workers` and `present_lag`."""
+        samples = self._stores.samples
+        return {"workers": list(present_workers(samples).values()), "lag": list(present_lag(samples).values())}

@@ -53,7 +53,7 @@ class Stream {
     this.ready = false;
     this.heardAt = Date.now();
     this.source = new EventSource(this.holder.dataset.stream);
-    for (const kind of ["job", "audience", "segment", "schedule"]) {
+    for (const kind of ["job", "audience", "segment", "schedule", "worker", "lag"]) {
       this.source.addEventListener(kind, (event) => this.hear(JSON.parse(event.data)));
     }
     for (const kind of ["ready", "alive"]) {

@@ -1,0 +1,145 @@
+"""Workers, and how far their groups are behind, now and in the last hour."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from orchestration.access.pages import Record
+from orchestration.access.views.samples import DeploymentSamplesView
+from orchestration.console.desk import Desk, ask
+from orchestration.console.frame import frame_of
+from orchestration.console.paths import PREFIX
+from orchestration.console.plots import Plot, plot
+from orchestration.console.rendering import shown
+from orchestration.platform.clock import iso, now_ms
+
+FRESH_S: Final = 30
+SPANS: Final = (60, 360, 1440)
+"""Minutes that a reader can look back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerRow:
+    """A member of a group. `partitions`: "0-3, 7"."""
+
+    worker: str
+    host: str
+    pid: int | None
+    group: str
+    partitions: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicRow:
+    """A group in a topic. `as_of`: of its newest sample; `late`: partitions that are behind, with their lag.
+
+    What is not known now is None: a sample that is older than `FRESH_S` says nothing of now.
+    """
+
+    group: str
+    topic: str
+    members: int | None
+    as_of: str | None
+    lag: int | None
+    acknowledged_per_s: float | None
+    lag_plot: Plot
+    acknowledged_plot: Plot
+    late: Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A choice of how far to look back, in hours."""
+
+    hours: int
+    path: str
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkersPage:
+    """`part_path`: what changes, fetched again."""
+
+    workers: Sequence[WorkerRow]
+    topics: Sequence[TopicRow]
+    spans: Sequence[Span]
+    hours: int
+    part_path: str
+
+
+async def show_workers(request: Request) -> Response:
+    """The page."""
+    return await _answer(request, "workers.html")
+
+
+async def show_part(request: Request) -> Response:
+    """What changes of it."""
+    return await _answer(request, "parts/workers.html")
+
+
+async def _answer(request: Request, template: str) -> Response:
+    given = request.query_params.get("minutes", "")
+    minutes = next((span for span in SPANS if given == str(span)), SPANS[0])
+
+    def call(desk: Desk) -> Response:
+        frame, view = frame_of(request, desk, "workers"), desk.in_deployment(DeploymentSamplesView)
+        present, series = view.present(), view.samples(minutes=minutes)
+        newest = {(one["group"], one["topic"]): one for one in present["lag"]}
+        page = WorkersPage(
+            workers=[_worker(one) for one in present["workers"]],
+            topics=[_topic(one, newest.get((one["group"], one["topic"]))) for one in series["items"]],
+            spans=[
+                Span(hours=span // 60, path=f"{PREFIX}/workers?minutes={span}", chosen=span == minutes)
+                for span in SPANS
+            ],
+            hours=minutes // 60,
+            part_path=f"{PREFIX}/workers/part?minutes={minutes}",
+        )
+        return shown(template, frame, page)
+
+    return await ask(request, call)
+
+
+def _worker(record: Record) -> WorkerRow:
+    return WorkerRow(
+        worker=record["worker"],
+        host=record["host"],
+        pid=record["pid"],
+        group=record["group"],
+        partitions=ranges(record["partitions"]),
+    )
+
+
+def _topic(series: Record, newest: Record | None) -> TopicRow:
+    known = newest or {}
+    now = known if newest is not None and newest["as_of"] > iso(now_ms() - 1000 * FRESH_S) else {}
+    partitions: Sequence[int] = now.get("partitions", ())
+    return TopicRow(
+        group=series["group"],
+        topic=series["topic"],
+        members=now.get("members"),
+        as_of=known.get("as_of"),
+        lag=now.get("lag"),
+        acknowledged_per_s=now.get("acknowledged_per_s"),
+        lag_plot=plot(series["lag"]),
+        acknowledged_plot=plot(series["acknowledged_per_s"]),
+        late=[(number, lag) for number, lag in enumerate(partitions) if lag],
+    )
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Numbers in order as "0-3, 7"; a dash for none."""
+    parts: list[list[int]] = []
+    for number in sorted(numbers):
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ", ".join(str(one[0]) if len(one) == 1 else f"{one[0]}–{one[-1]}" for one in parts) or "–"
+
+
+ROUTES: Final = (Route(f"{PREFIX}/workers", show_workers), Route(f"{PREFIX}/workers/part", show_part))
