@@ -22,7 +22,10 @@ class Section:
     action: Action
 
 
-SECTIONS: Final = (Section(name="jobs", action=Action.READ_JOBS),)
+SECTIONS: Final = (
+    Section(name="jobs", action=Action.READ_JOBS),
+    Section(name="segments", action=Action.READ),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,7 +95,8 @@ def test_another_tenant_is_unknown(client: AsgiClient, world: World, route: str)
 def test_a_thing_of_another_tenant_is_unknown(client: AsgiClient, world: World, route: str) -> None:
     answer = ask(client, world, route, owner=BETA)
     assert answer.status == 404
-    assert CANARY not in answer.body.decode()
+    asked = ROWS[route].given(BETA).values()  # an error may repeat the name that was asked for
+    assert CANARY not in answer.body.decode().replace(next(iter(asked)), "")
 
 
 @pytest.mark.parametrize("route", ROWS)
