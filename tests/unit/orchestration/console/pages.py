@@ -5,13 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from orchestration.access.policy import Action
-from orchestration.access.revisions import SCHEDULE, revision_of
+from orchestration.access.revisions import SCHEDULE, SEGMENT, revision_of
 from orchestration.console.application import PAGES
 from orchestration.console.paths import IN_TENANT
 from orchestration.operations.schedule_records import schedule_record
 from tests.fakes.asgi import Answer, AsgiClient
-from tests.fakes.tenants import ACME, BETA, FAILED_JOB, JOB, NIGHTLY, ONLY_BETA, World, id_of
+from tests.fakes.tenants import ACME, BETA, BUYERS, FAILED_JOB, JOB, NIGHTLY, ONLY_BETA, World, id_of
 
+SEEN: Final = revision_of({"segment_id": id_of(ACME, 11), "state": "active", "rule_version": 1}, SEGMENT)
+"""The revision of the segment of acme."""
 OWN: Final = {"Sec-Fetch-Site": "same-origin"}
 
 
@@ -29,6 +31,10 @@ class Row:
     form: str | Callable[[World], str] = ""
     status: int = 200
     silent: bool = False
+
+
+def _segment(tenant: str) -> dict[str, str]:
+    return {"segment": f"{BUYERS}{ONLY_BETA}" if tenant == BETA else BUYERS}
 
 
 def _job(tenant: str) -> dict[str, str]:
@@ -74,6 +80,19 @@ ROWS: Final[Mapping[str, Row]] = {
     ),
     f"{IN_TENANT}/schedules/{{schedule}}/deletion": Row(
         action=Action.RUN_JOBS, given=_schedule, method="POST", form=_schedule_revision, status=303
+    ),
+    f"{IN_TENANT}/segments": Row(action=Action.READ),
+    f"{IN_TENANT}/segments/{{segment}}": Row(action=Action.READ, given=_segment),
+    f"{IN_TENANT}/segments/{{segment}}/now": Row(action=Action.READ, given=_segment),
+    f"{IN_TENANT}/segments/{{segment}}/row": Row(action=Action.READ, given=_segment),
+    f"{IN_TENANT}/segments/{{segment}}/state": Row(
+        action=Action.WRITE_SEGMENTS, given=_segment, method="POST", form="state=paused", status=303
+    ),
+    f"{IN_TENANT}/segments/{{segment}}/snapshots": Row(
+        action=Action.WRITE_SEGMENTS, given=_segment, method="POST", form="key=a-new-snapshot&audience=", status=303
+    ),
+    f"{IN_TENANT}/segments/{{segment}}/deletion": Row(
+        action=Action.WRITE_SEGMENTS, given=_segment, method="POST", form=f"confirm={BUYERS}&seen={SEEN}", status=303
     ),
 }
 ROUTES: Final = [route for module in PAGES for route in module.ROUTES if route.path.startswith(IN_TENANT)]

@@ -1,0 +1,68 @@
+"""Pause, resume, snapshot and delete a segment: each a form of its page."""
+
+from typing import Final, Literal, cast
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from orchestration.access.views.segment_changes import SegmentChangesView
+from orchestration.access.views.segments import SegmentsView
+from orchestration.console.desk import Desk, ask
+from orchestration.console.forms import form_of, key_of
+from orchestration.console.paths import IN_TENANT, in_tenant
+from schemas.errors import UserError
+
+
+async def change_state(request: Request) -> Response:
+    """Pause or resume."""
+    form, name = await form_of(request), request.path_params["segment"]
+    state = form.get("state", "")
+    if state not in {"active", "paused"}:
+        raise UserError("BAD_BODY", "a segment is active or paused; load the page again")
+    wanted = cast(Literal["active", "paused"], state)
+
+    def call(desk: Desk) -> Response:
+        desk.view(SegmentChangesView).change_state(name, wanted)
+        return _to(in_tenant(desk.tenant, "segments", name))
+
+    return await ask(request, call)
+
+
+async def take_snapshot(request: Request) -> Response:
+    """Start a snapshot, and go to its job."""
+    form, name = await form_of(request), request.path_params["segment"]
+    key = key_of(request, form)
+
+    def call(desk: Desk) -> Response:
+        started = desk.view(SegmentChangesView).snapshot(
+            name, audience=form.get("audience") or None, at=None, allow_shrink="allow_shrink" in form, key=key
+        )
+        return _to(in_tenant(desk.tenant, "jobs", started["job"], started="1"))
+
+    return await ask(request, call)
+
+
+async def delete(request: Request) -> Response:
+    """Delete it, once its name has been typed."""
+    form, name = await form_of(request), request.path_params["segment"]
+
+    def call(desk: Desk) -> Response:
+        desk.view(SegmentsView).segment(name)
+        if form.get("confirm", "").strip() != name:
+            raise UserError("NOT_CONFIRMED", "type the name of the segment to delete it; nothing was deleted")
+        desk.view(SegmentChangesView).delete_segment(name, seen=form.get("seen", ""))
+        return _to(in_tenant(desk.tenant, "segments"))
+
+    return await ask(request, call)
+
+
+def _to(path: str) -> Response:
+    return Response(status_code=303, headers={"Location": path})
+
+
+ROUTES: Final = (
+    Route(f"{IN_TENANT}/segments/{{segment}}/state", change_state, methods=["POST"]),
+    Route(f"{IN_TENANT}/segments/{{segment}}/snapshots", take_snapshot, methods=["POST"]),
+    Route(f"{IN_TENANT}/segments/{{segment}}/deletion", delete, methods=["POST"]),
+)

@@ -1,0 +1,253 @@
+"""Segments: the list, and the page of one with its members, rules and what hangs on it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from orchestration.access.pages import Record
+from orchestration.access.policy import Action
+from orchestration.access.revisions import SEGMENT, revision_of
+from orchestration.access.views.segments import SegmentsView
+from orchestration.api import cursors
+from orchestration.console.desk import Desk, ask
+from orchestration.console.formatting import duration
+from orchestration.console.forms import fresh_key
+from orchestration.console.frame import frame_of
+from orchestration.console.job_texts import Badge
+from orchestration.console.language import Texts
+from orchestration.console.paths import IN_TENANT, in_tenant
+from orchestration.console.rendering import shown
+from orchestration.console.segment_texts import Named, Uses, badge_of, dependants, members_text, rule_of, uses_of
+
+ROWS: Final = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentRow:
+    """One segment. `state`: as the API names it, for the page's script."""
+
+    id: str
+    name: str
+    path: str
+    row_path: str
+    state: str
+    badge: Badge
+    rule: str
+    members: str
+    as_of: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentsPage:
+    """`new_path`: None for those who may not create one."""
+
+    rows: Sequence[SegmentRow]
+    path: str
+    next_path: str | None
+    first: bool
+    new_path: str | None
+    stream: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowPart:
+    """One row, fetched again."""
+
+    row: SegmentRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Now:
+    """What workers say of a segment at this moment."""
+
+    id: str
+    path: str
+    state: str
+    badge: Badge
+    members: str
+    as_of: str | None
+    lag: str
+    reported: int
+    partitions: int
+    of_partitions: Sequence[Record]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NowPart:
+    """The same, fetched again."""
+
+    now: Now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleVersion:
+    """One rule that the segment has had."""
+
+    number: int
+    rule: str
+    timezone: str | None
+    author: str
+    created_at: str
+    current: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """Where a segment is changed. `seen`: its revision, as it is shown here; `key`: of the snapshot."""
+
+    edit: str | None
+    state: str
+    delete: str
+    snapshot: str
+    seen: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentPage:
+    """`changes`: None for those who may not change it."""
+
+    name: str
+    now: Now
+    rule: str
+    timezone: str | None
+    versions: Sequence[RuleVersion]
+    uses: Sequence[Uses]
+    used_by: Sequence[Named]
+    paused: bool
+    changes: Changes | None
+    stream: str
+
+
+async def show_segments(request: Request) -> Response:
+    """The list, by name."""
+    cursor = request.query_params.get("cursor")
+    after = None if cursor is None else cursors.decode(request.url.path, {}, cursor)
+
+    def call(desk: Desk) -> Response:
+        frame = frame_of(request, desk, "segments")
+        found, tenant = desk.view(SegmentsView).segments(after=after or "", limit=ROWS), desk.tenant
+        rest = None if found.next is None else cursors.encode(request.url.path, {}, found.next)
+        page = SegmentsPage(
+            rows=[row_of(one, tenant, frame.texts) for one in found.items],
+            path=in_tenant(tenant, "segments"),
+            next_path=None if rest is None else in_tenant(tenant, "segments", cursor=rest),
+            first=after is None,
+            new_path=None,
+            stream=f"/v1/tenants/{tenant}/events?kind=segment",
+        )
+        return shown("segments.html", frame, page)
+
+    return await ask(request, call)
+
+
+def row_of(segment: Record, tenant: str, t: Texts) -> SegmentRow:
+    """A segment as its row."""
+    name = segment["segment"]
+    return SegmentRow(
+        id=segment["segment_id"],
+        name=name,
+        path=in_tenant(tenant, "segments", name),
+        row_path=in_tenant(tenant, "segments", name, "row"),
+        state=segment["state"],
+        badge=badge_of(segment, t),
+        rule=segment["rule"],
+        members=members_text(segment, t),
+        as_of=segment["as_of"],
+    )
+
+
+async def show_row(request: Request) -> Response:
+    """One row, as it is now."""
+
+    def call(desk: Desk) -> Response:
+        frame = frame_of(request, desk, "segments")
+        found = desk.view(SegmentsView).segment(request.path_params["segment"])
+        return shown("parts/segment_row.html", frame, RowPart(row=row_of(found, desk.tenant, frame.texts)))
+
+    return await ask(request, call)
+
+
+async def show_segment(request: Request) -> Response:
+    """The page of a segment."""
+
+    def call(desk: Desk) -> Response:
+        frame = frame_of(request, desk, "segments")
+        view, name, t = desk.view(SegmentsView), request.path_params["segment"], frame.texts
+        found = view.segment(name)
+        page = SegmentPage(
+            name=name,
+            now=_now(found, desk.tenant, t),
+            rule=found["rule"],
+            timezone=found["timezone"],
+            versions=[
+                RuleVersion(
+                    number=one["rule_version"],
+                    rule=one["rule"],
+                    timezone=one["timezone"],
+                    author=one["author"],
+                    created_at=one["created_at"],
+                    current=one["rule_version"] == found["rule_version"],
+                )
+                for one in reversed(view.segment_versions(name))
+            ],
+            uses=uses_of(rule_of(found), desk.tenant, t),
+            used_by=dependants(desk, name, t),
+            paused=found["state"] == "paused",
+            changes=_changes(found, desk.tenant) if desk.may(Action.WRITE_SEGMENTS) else None,
+            stream=f"/v1/tenants/{desk.tenant}/events?kind=segment",
+        )
+        return shown("segment.html", frame, page)
+
+    return await ask(request, call)
+
+
+async def show_now(request: Request) -> Response:
+    """What of a segment changes by itself."""
+
+    def call(desk: Desk) -> Response:
+        frame = frame_of(request, desk, "segments")
+        found = desk.view(SegmentsView).segment(request.path_params["segment"])
+        return shown("parts/segment_now.html", frame, NowPart(now=_now(found, desk.tenant, frame.texts)))
+
+    return await ask(request, call)
+
+
+def _now(segment: Record, tenant: str, t: Texts) -> Now:
+    lag_s = segment["lag_s"]
+    return Now(
+        id=segment["segment_id"],
+        path=in_tenant(tenant, "segments", segment["segment"], "now"),
+        state=segment["state"],
+        badge=badge_of(segment, t),
+        members=members_text(segment, t),
+        as_of=segment["as_of"],
+        lag="" if lag_s is None else t("segment.lag", duration=duration(lag_s, t)),
+        reported=segment["reported"],
+        partitions=segment["partitions"],
+        of_partitions=segment["of_partitions"],
+    )
+
+
+def _changes(segment: Record, tenant: str) -> Changes:
+    name = segment["segment"]
+    return Changes(
+        edit=None,
+        state=in_tenant(tenant, "segments", name, "state"),
+        delete=in_tenant(tenant, "segments", name, "deletion"),
+        snapshot=in_tenant(tenant, "segments", name, "snapshots"),
+        seen=revision_of(segment, SEGMENT),
+        key=fresh_key(),
+    )
+
+
+ROUTES: Final = (
+    Route(f"{IN_TENANT}/segments", show_segments),
+    Route(f"{IN_TENANT}/segments/{{segment}}", show_segment),
+    Route(f"{IN_TENANT}/segments/{{segment}}/now", show_now),
+    Route(f"{IN_TENANT}/segments/{{segment}}/row", show_row),
+)

@@ -1,0 +1,95 @@
+"""Segments as pages show them: state, size, and what hangs on what."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from orchestration.access.pages import Record
+from orchestration.access.views.schedules import SchedulesView
+from orchestration.access.views.segments import SegmentsView
+from orchestration.console.desk import Desk
+from orchestration.console.job_texts import ICONS, Badge
+from orchestration.console.language import Texts
+from orchestration.console.paths import in_tenant
+from segmentation.rules.nodes import Rule
+from segmentation.rules.parser import parse_rule
+from segmentation.rules.references import names
+
+ALL: Final = 500
+"""As many segments as a tenant can have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """Something that a page leads to; without a path it is only named."""
+
+    name: str
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uses:
+    """Names of one kind that a rule refers to."""
+
+    kind: str
+    names: Sequence[Named]
+
+
+def rule_of(segment: Record) -> Rule:
+    """The rule of a segment or of one of its versions."""
+    return parse_rule(str(segment["rule"]), timezone=segment["timezone"])
+
+
+def badge_of(segment: Record, t: Texts) -> Badge:
+    """Paused; being evaluated, as long as partitions have not reported for this rule; or active."""
+    if segment["state"] == "paused":
+        return Badge(tone="neutral", icon="‖", text=t("segment.paused"))
+    if not segment["complete"]:
+        text = t("segment.evaluating", reported=segment["reported"], partitions=segment["partitions"])
+        return Badge(tone="running", icon=ICONS["running"], text=text)
+    return Badge(tone="good", icon=ICONS["good"], text=t("segment.active"))
+
+
+def members_text(segment: Record, t: Texts) -> str:
+    """How many members the workers have reported."""
+    if segment["members"] is None:
+        return t("segment.no_report")
+    return t("segment.members", count=segment["members"])
+
+
+def uses_of(rule: Rule, tenant: str, t: Texts) -> list[Uses]:
+    """What a rule depends on."""
+    found = names(rule)
+    return [
+        Uses(
+            kind=t(f"segment.uses_{kind}"),
+            names=[
+                Named(name=name, path=in_tenant(tenant, "segments", name) if kind == "segments" else None)
+                for name in of_kind
+            ],
+        )
+        for kind, of_kind in (
+            ("events", found.events),
+            ("attributes", found.attributes),
+            ("audiences", found.audiences),
+            ("segments", found.segments),
+        )
+        if of_kind
+    ]
+
+
+def dependants(desk: Desk, name: str, t: Texts) -> list[Named]:
+    """Segments whose rules name a segment, and schedules that take snapshots of it."""
+    return [*_segments(desk, name), *_schedules(desk, name, t)]
+
+
+def _segments(desk: Desk, name: str) -> Iterator[Named]:
+    for one in desk.view(SegmentsView).segments(limit=ALL).items:
+        if name in one["rule"] and name in names(rule_of(one)).segments:
+            yield Named(name=one["segment"], path=in_tenant(desk.tenant, "segments", one["segment"]))
+
+
+def _schedules(desk: Desk, name: str, t: Texts) -> Iterator[Named]:
+    for one in desk.view(SchedulesView).schedules(limit=ALL).items:
+        if one["kind"] == "snapshot" and one["request"].get("segment") == name:
+            yield Named(name=t("segment.schedule", name=one["name"]))

@@ -1,0 +1,66 @@
+"""The pages of segments: who may change one, what hangs on it, and that it is not deleted by mistake."""
+
+import html
+import re
+
+from orchestration.access.views.segment_changes import SegmentChangesView
+from tests.fakes.asgi import Answer, AsgiClient
+from tests.fakes.tenants import ACME, World
+from tests.unit.orchestration.console.pages import OWN, SEEN
+
+SEGMENTS = "/console/tenants/acme/segments"
+
+
+def send(client: AsgiClient, world: World, path: str, form: str | None = None, caller: str = "acme-analyst") -> Answer:
+    token = world.tokens[caller].text.reveal()
+    headers = {**OWN, "Content-Type": "application/x-www-form-urlencoded"} if form is not None else OWN
+    raw = None if form is None else [form.encode()]
+    return client.send("GET" if form is None else "POST", path, token=token, headers=headers, raw=raw)
+
+
+def text_of(answer: Answer) -> str:
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", answer.body.decode())))
+
+
+def make(world: World, name: str, rule: str) -> None:
+    SegmentChangesView(world.stores, world.caller("acme-analyst"), ACME).create_segment(name, rule, None)
+
+
+def test_a_page_says_what_a_rule_uses_and_what_uses_it(client: AsgiClient, world: World) -> None:
+    make(world, "loyal", "in segment buyers and not in audience vip and age >= 25")
+    make(world, "near", 'ever("in segment buyers")')
+    assert "Used by loyal " in text_of(send(client, world, f"{SEGMENTS}/buyers"))
+    shown = text_of(send(client, world, f"{SEGMENTS}/loyal"))
+    assert "Uses attributes age Uses audiences vip Uses segments buyers Used by No segment" in shown
+
+
+def test_a_segment_is_paused_and_resumed(client: AsgiClient, world: World) -> None:
+    answer = send(client, world, f"{SEGMENTS}/buyers/state", "state=paused")
+    assert (answer.status, answer.headers["location"]) == (303, f"{SEGMENTS}/buyers")
+    assert "‖ Paused" in text_of(send(client, world, SEGMENTS))
+    page = send(client, world, f"{SEGMENTS}/buyers").body.decode()
+    assert 'value="active"' in page
+    assert 'value="paused"' not in page
+    send(client, world, f"{SEGMENTS}/buyers/state", "state=active")
+    assert "Paused" not in text_of(send(client, world, SEGMENTS))
+    assert send(client, world, f"{SEGMENTS}/buyers/state", "state=gone").status == 400
+
+
+def test_deleting_takes_the_name_and_the_revision_that_was_seen(client: AsgiClient, world: World) -> None:
+    for form, code in ((f"confirm=buyer&seen={SEEN}", "NOT_CONFIRMED"), ("confirm=buyers&seen=old", "STALE_ETAG")):
+        assert code in send(client, world, f"{SEGMENTS}/buyers/deletion", form).body.decode()
+    make(world, "loyal", "in segment buyers")
+    used = send(client, world, f"{SEGMENTS}/buyers/deletion", f"confirm=buyers&seen={SEEN}").body.decode()
+    assert "SEGMENT_IN_USE" in used
+    assert "loyal" in used
+    world.reset()
+    assert send(client, world, f"{SEGMENTS}/buyers/deletion", f"confirm=buyers&seen={SEEN}").status == 303
+    empty = text_of(send(client, world, SEGMENTS))
+    assert "No segments yet" in empty
+
+
+def test_those_who_may_not_change_a_segment_are_offered_no_change(client: AsgiClient, world: World) -> None:
+    for path in (SEGMENTS, f"{SEGMENTS}/buyers"):
+        page = send(client, world, path, caller="acme-viewer").body.decode()
+        assert '<form method="post" action="/console/tenants/' not in page
+        assert "/builder" not in page
