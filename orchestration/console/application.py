@@ -10,12 +10,22 @@ from starlette.types import Receive, Scope, Send
 from orchestration.api.application import routes
 from orchestration.api.door import PUBLIC, Door
 from orchestration.api.service import Service
-from orchestration.console.pages import home, job, jobs, rejects, schedules, segment_changes, segments, workers
+from orchestration.console.pages import (
+    dead_letters,
+    home,
+    job,
+    jobs,
+    rejects,
+    schedules,
+    segment_changes,
+    segments,
+    workers,
+)
 from orchestration.console.paths import is_page, is_public
 from orchestration.console.problems import answer_problem, on_error
 from schemas.errors import MusterError
 
-PAGES: Final = (home, jobs, rejects, job, segments, segment_changes, schedules, workers)
+PAGES: Final = (home, jobs, rejects, job, segments, segment_changes, schedules, workers, dead_letters)
 
 
 def application(service: Service) -> Door:

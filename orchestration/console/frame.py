@@ -31,7 +31,10 @@ SECTIONS: Final = (
 )
 
 
-DEPLOYMENT_SECTIONS: Final = (Section(name="workers", action=Action.READ_DEPLOYMENT),)
+DEPLOYMENT_SECTIONS: Final = (
+    Section(name="workers", action=Action.READ_DEPLOYMENT),
+    Section(name="dead-letters", action=Action.READ_DEPLOYMENT),
+)
 """Of the deployment as a whole, below those of the tenant."""
 
 

@@ -47,7 +47,7 @@ def used() -> set[str]:
     for file in [*FOLDER.rglob("*.html"), *FOLDER.rglob("*.py")]:
         found |= {key for key in KEY.findall(file.read_text("utf-8")) if not key.endswith(".")}
     found |= {f"{family}.{end}" for family, ends in FAMILIES.items() for end in ends}
-    return found | {key for key in catalogue() if key.startswith(("problem.", "menu."))}
+    return found | {key for key in catalogue() if key.startswith(("problem.", "menu.", "dead_letter."))}
 
 
 def forms(key: str, language: str) -> Iterator[str]:
