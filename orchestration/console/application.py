@@ -11,6 +11,7 @@ from orchestration.api.application import routes
 from orchestration.api.door import PUBLIC, Door
 from orchestration.api.service import Service
 from orchestration.console.pages import (
+    audit,
     dead_letters,
     home,
     job,
@@ -19,13 +20,14 @@ from orchestration.console.pages import (
     schedules,
     segment_changes,
     segments,
+    tokens,
     workers,
 )
 from orchestration.console.paths import is_page, is_public
 from orchestration.console.problems import answer_problem, on_error
 from schemas.errors import MusterError
 
-PAGES: Final = (home, jobs, rejects, job, segments, segment_changes, schedules, workers, dead_letters)
+PAGES: Final = (home, jobs, rejects, job, segments, segment_changes, schedules, audit, tokens, workers, dead_letters)
 
 
 def application(service: Service) -> Door:

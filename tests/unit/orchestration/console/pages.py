@@ -21,7 +21,7 @@ OWN: Final = {"Sec-Fetch-Site": "same-origin"}
 class Row:
     """`given`: what of the path belongs to a tenant; `form`: of a change, of things as they are in the world.
 
-    `silent`: says the same of what is unknown and what is not.
+    `silent`: says the same of what is unknown and what is not; `own_token`: the path has the caller's token.
     """
 
     action: Action
@@ -31,6 +31,7 @@ class Row:
     form: str | Callable[[World], str] = ""
     status: int = 200
     silent: bool = False
+    own_token: bool = False
 
 
 def _segment(tenant: str) -> dict[str, str]:
@@ -81,6 +82,14 @@ ROWS: Final[Mapping[str, Row]] = {
     f"{IN_TENANT}/schedules/{{schedule}}/deletion": Row(
         action=Action.RUN_JOBS, given=_schedule, method="POST", form=_schedule_revision, status=303
     ),
+    f"{IN_TENANT}/audit": Row(action=Action.MANAGE_ACCESS),
+    f"{IN_TENANT}/tokens": Row(action=Action.OWN_ACCOUNT),
+    f"{IN_TENANT}/tokens/new": Row(
+        action=Action.OWN_ACCOUNT, method="POST", form="name=mine&days=7&role_viewer=on", status=200
+    ),
+    f"{IN_TENANT}/tokens/{{token}}/revocation": Row(
+        action=Action.OWN_ACCOUNT, method="POST", own_token=True, status=303
+    ),
     f"{IN_TENANT}/segments": Row(action=Action.READ),
     f"{IN_TENANT}/segments/{{segment}}": Row(action=Action.READ, given=_segment),
     f"{IN_TENANT}/segments/{{segment}}/now": Row(action=Action.READ, given=_segment),
@@ -112,13 +121,14 @@ def ask(
     """A page of a tenant, with ids that belong to `owner`."""
     row = ROWS[route]
     form = row.form if isinstance(row.form, str) else row.form(world)
+    given = {**row.given(owner), **({"token": world.tokens[caller or "acme-admin"].token_id} if row.own_token else {})}
     token: Any = None if caller is None else world.tokens[caller].text.reveal()
     sent = {"Accept-Language": language, **OWN, **(headers or {})}
     if row.method != "GET":
         sent["Content-Type"] = "application/x-www-form-urlencoded"
     return client.send(
         row.method,
-        route.format(tenant=tenant, **row.given(owner)),
+        route.format(tenant=tenant, **given),
         token=token,
         query=dict(row.query),
         headers=sent,

@@ -9,6 +9,7 @@ import pytest
 
 import orchestration.console
 from connectors.sources.rejects import RejectCode
+from orchestration.access.policy import TENANT_ROLES
 from orchestration.console.formatting import duration, percent, signed, size
 from orchestration.console.job_texts import FINAL, RUNNING
 from orchestration.console.language import LANGUAGES, Texts, catalogue, preferred
@@ -32,13 +33,24 @@ FAMILIES: Mapping[str, set[str]] = {
         *("before", "members", "kept", "removed", "added"),
     },
     "reject": set(RejectCode),
+    "role": set(TENANT_ROLES),
     "run": set(RUNS),
     "schedule_kind": {"import", "export", "snapshot"},
     "segment": {"uses_events", "uses_attributes", "uses_audiences", "uses_segments"},
     "unit": {"day", "hour", "minute", "second"},
 }
 """Keys whose end comes from data. `problem` has those codes that have a text of their own."""
-CHOSEN = {"job.rate_bytes", "job.rate_rows", "jobs.new_more", "schedules.active", "schedules.over", "schedules.paused"}
+CHOSEN = {
+    "job.rate_bytes",
+    "job.rate_rows",
+    "jobs.new_more",
+    "schedules.active",
+    "schedules.over",
+    "schedules.paused",
+    "tokens.active",
+    "tokens.expired",
+    "tokens.revoked",
+}
 """Keys that an expression chooses."""
 
 

@@ -1,0 +1,129 @@
+"""Tokens that reach the tenant, and making one, which is shown once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from orchestration.access.grants import DEFAULT_DAYS, MAX_DAYS
+from orchestration.access.pages import Record
+from orchestration.access.policy import TENANT_ROLES
+from orchestration.access.views.administration import AdministrationView
+from orchestration.api import cursors
+from orchestration.console.desk import Desk, ask
+from orchestration.console.forms import form_of
+from orchestration.console.frame import frame_of
+from orchestration.console.job_texts import ICONS, Badge, Tone
+from orchestration.console.language import Texts
+from orchestration.console.paths import IN_TENANT, in_tenant
+from orchestration.console.rendering import shown
+from orchestration.platform.clock import iso, now_ms
+from schemas.errors import UserError
+
+ROWS: Final = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRow:
+    """A token. `revoke_path` None: it has ended."""
+
+    id: str
+    name: str
+    roles: str
+    badge: Badge
+    expires_at: str
+    used_at: str | None
+    revoke_path: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokensPage:
+    """`made`: the text of the token that was just made, which nothing shows again."""
+
+    rows: Sequence[TokenRow]
+    roles: Sequence[str]
+    days: int
+    most_days: int
+    make_path: str
+    next_path: str | None
+    made: str = ""
+
+
+async def show_tokens(request: Request) -> Response:
+    """The page."""
+    cursor = request.query_params.get("cursor")
+    before = None if cursor is None else cursors.decode(request.url.path, {}, cursor)
+
+    def call(desk: Desk) -> Response:
+        frame = frame_of(request, desk, "tokens")
+        return shown("tokens.html", frame, _page(desk, frame.texts, before=before))
+
+    return await ask(request, call)
+
+
+async def make(request: Request) -> Response:
+    """Make a token, and show it."""
+    form = await form_of(request)
+    days = form.get("days", "")
+    if not days.isdecimal() or len(days) > 4:
+        raise UserError("BAD_LIFETIME", f"a token lasts 1 to {MAX_DAYS} days")
+    roles = [role for role in TENANT_ROLES if f"role_{role}" in form]
+
+    def call(desk: Desk) -> Response:
+        frame = frame_of(request, desk, "tokens")
+        view = desk.view(AdministrationView)
+        _, token = view.create_token(name=form.get("name", ""), roles=roles, days=int(days))
+        return shown("tokens.html", frame, replace(_page(desk, frame.texts), made=token.text.reveal()))
+
+    return await ask(request, call)
+
+
+async def revoke(request: Request) -> Response:
+    """Revoke a token."""
+    await form_of(request)
+    token = request.path_params["token"]
+
+    def call(desk: Desk) -> Response:
+        desk.view(AdministrationView).revoke_token(token)
+        return Response(status_code=303, headers={"Location": in_tenant(desk.tenant, "tokens")})
+
+    return await ask(request, call)
+
+
+def _page(desk: Desk, t: Texts, *, before: str | None = None) -> TokensPage:
+    path = in_tenant(desk.tenant, "tokens")
+    found = desk.view(AdministrationView).tokens(before=before, limit=ROWS)
+    return TokensPage(
+        rows=[_row(one, desk.tenant, t) for one in found.items],
+        roles=TENANT_ROLES,
+        days=DEFAULT_DAYS,
+        most_days=MAX_DAYS,
+        make_path=in_tenant(desk.tenant, "tokens", "new"),
+        next_path=None
+        if found.next is None
+        else in_tenant(desk.tenant, "tokens", cursor=cursors.encode(path, {}, found.next)),
+    )
+
+
+def _row(token: Record, tenant: str, t: Texts) -> TokenRow:
+    ended = "revoked" if token["revoked_at"] else "expired" if token["expires_at"] <= iso(now_ms()) else ""
+    tone: Tone = "neutral" if ended else "good"
+    return TokenRow(
+        id=token["token"],
+        name=token["name"],
+        roles=", ".join(t(f"role.{role}") for role in token["tenants"].get(tenant, ())),
+        badge=Badge(tone=tone, icon=ICONS[tone], text=t(f"tokens.{ended or 'active'}")),
+        expires_at=token["expires_at"],
+        used_at=token["used_at"],
+        revoke_path=None if ended else in_tenant(tenant, "tokens", token["token"], "revocation"),
+    )
+
+
+ROUTES: Final = (
+    Route(f"{IN_TENANT}/tokens", show_tokens),
+    Route(f"{IN_TENANT}/tokens/new", make, methods=["POST"]),
+    Route(f"{IN_TENANT}/tokens/{{token}}/revocation", revoke, methods=["POST"]),
+)

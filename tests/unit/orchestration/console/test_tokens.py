@@ -1,0 +1,32 @@
+"""The page of tokens."""
+
+from orchestration.console.paths import IN_TENANT
+from tests.fakes.asgi import AsgiClient
+from tests.fakes.tenants import World
+from tests.unit.orchestration.console.pages import OWN, ask
+
+PAGE = f"{IN_TENANT}/tokens"
+FORM = {**OWN, "Content-Type": "application/x-www-form-urlencoded"}
+
+
+def post(client: AsgiClient, world: World, path: str, form: str) -> int:
+    token = world.tokens["acme-admin"].text.reveal()
+    return client.send("POST", path, token=token, headers=FORM, raw=[form.encode()]).status
+
+
+def test_a_token_is_shown_once(client: AsgiClient, world: World) -> None:
+    made = ask(client, world, f"{PAGE}/new").body.decode()
+    assert made.count("mst_") == 1
+    later = ask(client, world, PAGE).body.decode()
+    assert "mst_" not in later
+    assert "mine" in later
+
+
+def test_a_token_of_another_tenant_is_unknown(client: AsgiClient, world: World) -> None:
+    foreign = world.tokens["beta-viewer"].token_id
+    assert post(client, world, f"/console/tenants/acme/tokens/{foreign}/revocation", "") == 404
+
+
+def test_a_lifetime_that_is_no_number_is_refused(client: AsgiClient, world: World) -> None:
+    for days in ("", "x", "-1", "1e9", "99999", "366"):
+        assert post(client, world, "/console/tenants/acme/tokens/new", f"name=a&role_viewer=on&days={days}") == 422
