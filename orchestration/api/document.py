@@ -7,6 +7,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from orchestration.api.links import add_links
 from orchestration.api.models.common import Problem
 
 STREAM: Final = "text/event-stream"
@@ -29,6 +30,7 @@ def document(app: FastAPI) -> dict[str, Any]:
     schemas["Problem"] = Problem.model_json_schema()
     _describe_streams(found)
     _share_responses(found)
+    add_links(found)
     found["components"]["securitySchemes"] = {
         "token": {"type": "http", "scheme": "bearer", "bearerFormat": "mst_"},
         "session": {"type": "apiKey", "in": "cookie", "name": "__Host-muster"},
