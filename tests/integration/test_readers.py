@@ -44,6 +44,7 @@ from tests.conftest import StartStack
 from tests.faults.waiting import until
 from tests.integration.lake.archiving import Bucket, change, event, values
 from tests.integration.lake.support import Parts, new_id, request
+from tests.integration.lake.test_sql import CALLS, ELSEWHERE, STATEMENTS, TABLE_FUNCTIONS, TABLES
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 P = 8
@@ -248,6 +249,17 @@ def test_nothing_of_another_tenant_can_be_asked_for(shop: Shop) -> None:
         assert bob.count("acme", "ever(purchase)")["members"] == 3
         assert refused(bob.count, "acme", "ever(purchase)", users=1) == "FORBIDDEN"
         assert refused(bob.query, "acme", "select 1") == "FORBIDDEN"
+
+
+def test_what_harms_as_a_query_is_refused_at_the_door(shop: Shop) -> None:
+    """Some of each kind: each takes a reader."""
+    for text in (
+        *STATEMENTS[::4],
+        *(f"select * from {name}" for name in (*TABLE_FUNCTIONS[::6], *TABLES[::4], *CALLS[::4])),
+    ):
+        assert refused(shop.owner.query, "acme", text) in {"BAD_SQL", "BAD_NAME", "BAD_JOB_ID", "INVALID_REQUEST"}, text
+    for text in ELSEWHERE[::4]:
+        assert refused(shop.owner.query, "acme", text) == "BAD_SQL", text
 
 
 @contextmanager
