@@ -36,6 +36,7 @@ FAMILIES: Final = {
     "console": Family(["access_commands"], "Open the service in a browser, logged in."),
     "tokens": Family(["access_commands"], "Make, list and revoke tokens of the service."),
     "grants": Family(["access_commands"], "Show and set who has which roles."),
+    "identities": Family(["identity_commands"], "Break-glass access: past the service, on the catalog itself."),
     "audit": Family(["audit_commands"], "Show who did what: users, and Muster itself."),
     "backup": Family(["backup_commands"], "Back up catalog and lake to an empty directory or prefix."),
     "restore": Family(["backup_commands"], "Load a backup into an empty deployment."),

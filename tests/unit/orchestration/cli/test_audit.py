@@ -27,6 +27,8 @@ CHANGES = {
     "backup",
     "restore",
     "export",
+    "identities admin-token",
+    "identities rotate-owner",
     "segments rebase",
     "segments begin-anew",
 }
