@@ -8,7 +8,7 @@ import pytest
 from orchestration.api.application import application, routes
 from orchestration.api.budget import Budget
 from orchestration.api.door import MAX_BODY_BYTES, Door
-from orchestration.api.server import server
+from orchestration.api.server import ImpatientProtocol, server
 from orchestration.api.service import Service
 from orchestration.platform.settings import Settings
 from schemas.ids import JOB_ID_PATTERN
@@ -177,4 +177,5 @@ def test_behind_a_proxy_an_idle_connection_stays_open_longer_than_the_proxy_keep
         monkeypatch.setenv("MUSTER_API_KEEP_ALIVE_S", given)
     config = server(Settings.load(), routes()).config
     assert isinstance(config.http, type)
+    assert issubclass(config.http, ImpatientProtocol)
     assert (config.http.head_timeout_s, config.timeout_keep_alive) == (head_s, int(given or 10))
