@@ -103,6 +103,13 @@ def test_what_was_refused_is_kept_with_its_error(context: Context, capsys: pytes
 
 
 @pytest.mark.usefixtures("service")
+def test_on_whose_behalf_someone_acts_is_a_note_and_no_identity(context: Context) -> None:
+    assert main(["--as", "Zoë", "tenants", "create", "globex"]) == 0
+    [entry] = context.audit.search()
+    assert (entry.actor, entry.arguments) == ("owner", {"as": "Zoë"})
+
+
+@pytest.mark.usefixtures("service")
 def test_every_entry_belongs_to_the_tenant_of_what_was_changed(context: Context) -> None:
     job = context.jobs.get(ended(context, FAULT))
     assert main(["jobs", "cancel", job.job_id]) == 3
