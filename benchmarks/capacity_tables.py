@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from benchmarks.capacity_model import imports_a_day, kafka_disk_gb, materialised_s, threshold
-from benchmarks.idle_month import MONTH_H, SMALLER, WORKERS, Idle, idle_lines
+from benchmarks.idle_month import API, MONTH_H, SMALLER, WORKERS, Idle, idle_lines
 from orchestration.cli.formatting import duration, number, size, usd
 from orchestration.kinds.timeouts import LONGEST_S, timeouts
 from orchestration.platform.settings import Settings
@@ -239,6 +239,17 @@ def smallest_table(basis: Basis) -> str:
     return markdown(("deployment", "workers", "workers of segments", "relay", "USD a month, of the stack"), rows)
 
 
+def service_line(basis: Basis) -> str:
+    """The service of the API, which not every deployment has."""
+    p = basis.prices
+    task, balancer = MONTH_H * hour_price(p, API), MONTH_H * p.balancer_hour.usd
+    return (
+        f"The service (`[api]`) adds {usd(task + balancer)} USD a month: {usd(task)} for its task ({API.vcpu:g} vCPU, "
+        f"{API.gb:g} GB), {usd(balancer)} for the\nload balancer, which also counts what it passes on: "
+        f"{usd(MONTH_H * p.balancer_unit_hour.usd)} a month for one unit in constant use."
+    )
+
+
 def endpoints_line(basis: Basis) -> str:
     """NAT gateways or interface endpoints."""
     p = basis.prices
@@ -329,6 +340,7 @@ TABLES: Final[dict[str, Callable[[Basis], str]]] = {
     "idle": idle_table,
     "smallest": smallest_table,
     "endpoints": endpoints_line,
+    "service": service_line,
     "limits": limits_table,
     "check": check_line,
 }

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from orchestration.deploy.settings import Api
 from orchestration.platform.sizes import Relay, Service
 from orchestration.quoting.bills import hour_price
 from orchestration.quoting.deployment import CPU, FREE_DISK_GB, WORKER, Resources
@@ -11,6 +12,8 @@ from orchestration.quoting.prices import Prices
 MONTH_H: Final = 730
 RELAY: Final = Resources(vcpu=Relay().cpu / CPU, gb=Relay().memory_mib / 1024, disk_gb=FREE_DISK_GB)
 """As deployed unless the deployment's settings differ."""
+API: Final = Resources(vcpu=Api().cpu / CPU, gb=Api().memory_mib / 1024, disk_gb=FREE_DISK_GB)
+"""The service of the API, which a deployment has if its settings name a host."""
 WORKERS: Final = Service().count
 """Import workers, and as many segment workers: one of each may be missing."""
 

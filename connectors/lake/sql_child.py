@@ -39,6 +39,8 @@ SLACK_BYTES: Final = 512 * MIB
 """Memory of the process beyond twice `memory_limit`: Python, DuckDB itself, and what DuckDB does not count, such as
 rows on their way out."""
 FETCH_ROWS: Final = 1000
+CARET_COLUMNS: Final = 70
+"""Of a line that is shown with a caret: it fits a terminal."""
 INTERRUPT_S: Final = 0.1
 OWN_GROUP: Final = Path("/proc/self/cgroup")
 GROUPS: Final = Path("/sys/fs/cgroup")
@@ -125,7 +127,8 @@ def _parse(connection: "duckdb.DuckDBPyConnection", text: str) -> Tree:
     except RecursionError as exc:
         raise UserError("BAD_SQL", "the query is nested too deeply") from exc
     if tree["error"]:
-        raise UserError("BAD_SQL", f"{tree['error_message']}; `muster sql` runs one SELECT", sql=text[:500])
+        said = f"{tree['error_message']}; `muster sql` runs one SELECT{marked(text, tree.get('position'))}"
+        raise UserError("BAD_SQL", said, sql=text[:500])
     if len(tree["statements"]) != 1:
         raise UserError(
             "BAD_SQL", f"{len(tree['statements'])} statements; `muster sql` runs one SELECT", sql=text[:500]
@@ -180,6 +183,17 @@ def _time(connection: "duckdb.DuckDBPyConnection", timeout_s: float) -> Iterator
     finally:
         done.set()
         thread.join()
+
+
+def marked(text: str, position: object) -> str:
+    """The line of a query with a caret below one of its characters, as DuckDB shows it; empty without a position."""
+    if not str(position).isdecimal() or int(str(position)) > len(text):
+        return ""
+    before = text[: int(str(position))]
+    line, column = before.count("\n"), len(before.rpartition("\n")[2])
+    first, label = max(0, column - CARET_COLUMNS // 2), f"LINE {line + 1}: "
+    part = text.split("\n")[line][first : first + CARET_COLUMNS]
+    return f"\n\n{label}{part}\n{' ' * (len(label) + column - first)}^"
 
 
 @contextmanager

@@ -18,7 +18,7 @@ _NOBODY: Final = "0" * 64
 class Caller:
     """The principal of one request, with the rights of its token or session at this moment.
 
-    A session by a token has both.
+    A session by a token has both. `note`: on whose behalf it says that it acts, which grants nothing.
     """
 
     principal: Principal
@@ -26,6 +26,7 @@ class Caller:
     request_id: JobId
     token: ApiToken | None = None
     session: Session | None = None
+    note: str = ""
 
     @property
     def cap(self) -> tuple[tuple[Scope, Role], ...] | None:

@@ -12,6 +12,8 @@ from orchestration.platform.clock import iso
 from schemas.errors import UserError
 from schemas.ids import JobId, tenant_name
 
+MAX_NAME: Final = 100
+"""Characters in the name of a principal."""
 DEFAULT_DAYS: Final = 90
 MAX_DAYS: Final = 365
 DAY_MS: Final = 24 * 3600 * 1000
@@ -122,3 +124,12 @@ def wanted_roles(scope: Scope, items: Sequence[tuple[JobId, Collection[Role]]]) 
             raise UserError("DUPLICATE_PRINCIPAL", f"principal {principal_id} is listed twice", principal=principal_id)
         wanted[principal_id] = frozenset(roles)
     return wanted
+
+
+def check_principal_name(name: str) -> None:
+    """Raises `UserError` BAD_PRINCIPAL."""
+    if not name.isprintable() or name != name.strip() or not 1 <= len(name) <= MAX_NAME:
+        raise UserError(
+            "BAD_PRINCIPAL",
+            f"the name of a principal has 1 to {MAX_NAME} printable characters, and no blanks around them",
+        )

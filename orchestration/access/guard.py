@@ -74,7 +74,7 @@ class View:
             action,
             "/".join(part for part in (self._tenant, note.object) if part) or action,
             job_id=note.job_id,
-            arguments=note.arguments,
+            arguments={**note.arguments, **({"as": self._caller.note} if self._caller.note else {})},
             before=note.before,
             after=note.after,
             error=error,

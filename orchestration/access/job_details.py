@@ -52,6 +52,7 @@ def job_page(
     audience: str | None,
     states: Collection[str],
     before: str | None,
+    begins: str | None = None,
     limit: int,
 ) -> Page:
     """Jobs of these tenants, of these kinds in one of these states (empty: all), newest first.
@@ -64,6 +65,7 @@ def job_page(
         audience=audience,
         states=states,
         before=None if before is None else JobId(before),
+        begins=begins,
         limit=limit + 1,
     )
     return page_of(found, limit, lambda job: job.job_id, any_record)

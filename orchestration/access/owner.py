@@ -9,16 +9,25 @@ from typing import Final
 
 from connectors.private_files import make_private_folder, replace_private
 from orchestration.access.authentication import authenticate
-from orchestration.access.grants import DAY_MS, DEFAULT_DAYS, check_revision, revision
+from orchestration.access.grants import (
+    DAY_MS,
+    DEFAULT_DAYS,
+    check_principal_name,
+    check_revision,
+    lifetime_ms,
+    revision,
+)
 from orchestration.access.new_tokens import make_token
 from orchestration.access.policy import ADMIN, DEPLOYMENT, Rights
 from orchestration.access.stores import Stores
-from orchestration.catalog.access_records import Principal
+from orchestration.access.tokens import Token
+from orchestration.catalog.access_records import ApiToken, Principal
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.errors import UserError
 
 OWNER: Final = "owner"
 TOKEN_NAME: Final = "start-up"  # noqa: S105  # the name of a token, not one
+BREAK_GLASS: Final = "break-glass"
 TOKEN_FILE: Final = Path("api", "token")
 """Below the home."""
 _CAP: Final = ((DEPLOYMENT, ADMIN),)
@@ -26,14 +35,20 @@ _MANY: Final = 500
 
 
 def ensure_owner_token(stores: Stores, home: Path) -> Path:
-    """Make the owner and its token if they are needed; returns the file of the token.
+    """Make the owner and its token if they are needed; returns its file. Raises as `rotate_owner_token`."""
+    file = home / TOKEN_FILE
+    if stores.principals.named(OWNER) is not None and _is_fresh(stores, file):
+        return file
+    return rotate_owner_token(stores, home)
+
+
+def rotate_owner_token(stores: Stores, home: Path) -> Path:
+    """Replace the owner's token, and revoke the earlier ones; returns the file of the token.
 
     Raises `UserError` TOKEN_FILE if it cannot be written, `RetriableError` CATALOG_UNAVAILABLE.
     """
     file = home / TOKEN_FILE
-    owner = stores.principals.named(OWNER) or _make_owner(stores)
-    if _is_fresh(stores, file):
-        return file
+    owner = administrator(stores, OWNER)
     token, secret = make_token(
         stores.tokens,
         owner=owner.principal_id,
@@ -53,16 +68,34 @@ def ensure_owner_token(stores: Stores, home: Path) -> Path:
     return file
 
 
-def _make_owner(stores: Stores) -> Principal:
-    """The owner, an administrator beside those that the deployment may have."""
-    owner = Principal(principal_id=fresh_id(), kind="person", name=OWNER, created_at_ms=now_ms())
-    stores.principals.add(owner)
+def administrator(stores: Stores, name: str) -> Principal:
+    """The principal of this name, made if it is missing, as an administrator beside those that the deployment has.
+
+    Raises `UserError` BAD_PRINCIPAL, and STALE_ETAG if grants were replaced meanwhile.
+    """
+    check_principal_name(name)
+    found = stores.principals.named(name)
+    one = found or Principal(principal_id=fresh_id(), kind="person", name=name, created_at_ms=now_ms())
+    if found is None:
+        stores.principals.add(one)
     held = stores.principals.grants(DEPLOYMENT)
-    wanted = {one.principal.principal_id: one.roles for one in held} | {owner.principal_id: (ADMIN,)}
+    wanted = {other.principal.principal_id: other.roles for other in held}
+    if ADMIN in (roles := wanted.get(one.principal_id, ())):
+        return one
+    wanted[one.principal_id] = (*roles, ADMIN)
     stores.principals.replace_grants(
         DEPLOYMENT, wanted, now_ms=now_ms(), check=lambda before, _: check_revision(before, revision(held))
     )
-    return owner
+    return one
+
+
+def administrator_token(stores: Stores, name: str, *, days: int) -> tuple[ApiToken, Token]:
+    """A token of an administrator (`administrator`), with all rights. Raises `UserError` BAD_LIFETIME, STALE_ETAG."""
+    lifetime_ms(days)  # refused before anybody gets a role
+    owner = administrator(stores, name)
+    return make_token(
+        stores.tokens, owner=owner.principal_id, name=BREAK_GLASS, cap=_CAP, limit=Rights.of(_CAP), days=days
+    )
 
 
 def _is_fresh(stores: Stores, file: Path) -> bool:

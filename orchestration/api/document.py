@@ -7,9 +7,10 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from orchestration.api.links import add_links
 from orchestration.api.models.common import Problem
 
-STREAM: Final = "text/event-stream"
+STREAMS: Final = ("text/event-stream", "application/x-ndjson")
 DESCRIPTION: Final = """Send a token in `Authorization: Bearer mst_...`. Errors are problems (RFC 9457), and their
 `code` is stable. Browsers send the cookie of a session instead; their changes must come from a page of the service.
 
@@ -29,6 +30,7 @@ def document(app: FastAPI) -> dict[str, Any]:
     schemas["Problem"] = Problem.model_json_schema()
     _describe_streams(found)
     _share_responses(found)
+    add_links(found)
     found["components"]["securitySchemes"] = {
         "token": {"type": "http", "scheme": "bearer", "bearerFormat": "mst_"},
         "session": {"type": "apiKey", "in": "cookie", "name": "__Host-muster"},
@@ -37,12 +39,13 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 
 def _describe_streams(found: dict[str, Any]) -> None:
-    """The schema of a stream is that of the data of an event; FastAPI adds that it is text."""
+    """The schema of a stream is that of the data of an event, or of a line; FastAPI adds that it is text."""
     for methods in found["paths"].values():
         for one in methods.values():
             for answer in one["responses"].values():
-                if (stream := answer.get("content", {}).get(STREAM)) is not None:
-                    stream["schema"].pop("type", None)
+                for media_type in STREAMS:
+                    if (stream := answer.get("content", {}).get(media_type)) is not None:
+                        stream["schema"].pop("type", None)
 
 
 def _share_responses(found: dict[str, Any]) -> None:

@@ -12,7 +12,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from importlib.metadata import version
 from typing import Final
+from urllib.parse import unquote
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -28,7 +31,9 @@ PUBLIC: Final = frozenset(
 )
 MAX_BODY_BYTES: Final = 1024 * 1024
 BODY_TIMEOUT_S: Final = 30.0
+MAX_NOTE: Final = 100
 SAFE_HEADERS: Final = (
+    (b"muster-version", version("muster").encode()),
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
@@ -96,7 +101,8 @@ class Door:
             if not self._public(scope["path"]):
                 given = self._credential(scope)
                 scope["state"]["identify"] = lambda: self._service.identify(given, request_id)
-                scope["state"]["caller"] = await self._service.caller(given, request_id)
+                caller = await self._service.caller(given, request_id)
+                scope["state"]["caller"] = replace(caller, note=_note(scope))
             body = await self._body(scope, receive)
             await self._app(scope, _replay(body, receive), answer)
         except MusterError as exc:
@@ -177,6 +183,13 @@ def _token(scope: Scope) -> str:
 
 def _no_token() -> UserError:
     return UserError("NO_TOKEN", "send a token in the header `Authorization: Bearer mst_...`; `muster login` gets one")
+
+
+def _note(scope: Scope) -> str:
+    """On whose behalf the caller acts, for the audit trail."""
+    given = _headers(scope, b"muster-as")
+    text = unquote(given[0][: 9 * MAX_NOTE]) if given else ""
+    return "".join(one for one in text if one.isprintable())[:MAX_NOTE]
 
 
 def _headers(scope: Scope, name: bytes) -> list[str]:

@@ -109,6 +109,8 @@ def server(
     `run` it in the main thread: it ends at SIGTERM, after the requests that it is answering. `stopping` is called when
     it begins to stop, and must end the streams.
     """
+    if settings.api_keep_alive_s > HEAD_TIMEOUT_S:  # a proxy in front sends whole heads
+        protocol = type("PatientProtocol", (protocol,), {"head_timeout_s": settings.api_keep_alive_s})
     return StoppingServer(
         uvicorn.Config(
             app,
@@ -122,6 +124,7 @@ def server(
             server_header=False,
             proxy_headers=False,
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+            timeout_keep_alive=settings.api_keep_alive_s,
             limit_concurrency=MAX_CONNECTIONS,
             timeout_graceful_shutdown=GRACE_S,
         ),

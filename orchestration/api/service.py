@@ -29,6 +29,9 @@ from schemas.metrics import Sample
 
 QUESTIONS: Final = 24
 """Threads that wait for readers: those that work, and all that may wait."""
+QUERIES: Final = 4
+"""Queries whose rows are streamed."""
+QUERY_S: Final = 3600.0
 PATIENCE_S: Final = 55.0
 """Load balancers close a connection after 60 s of silence."""
 ValueT = TypeVar("ValueT")
@@ -64,6 +67,7 @@ class Service:
     hosts: frozenset[str]
     calls: Calls = field(default_factory=Calls)
     questions: Calls = field(default_factory=lambda: Calls(threads=QUESTIONS, queue=0, limit_s=2 * PATIENCE_S))
+    queries: Calls = field(default_factory=lambda: Calls(threads=QUERIES, queue=0, limit_s=QUERY_S + PATIENCE_S))
     budget: Budget = field(default_factory=Budget)
     counts: RequestCounts = field(default_factory=RequestCounts)
     logins: Budget = field(default_factory=lambda: Budget(per_s=LOGINS_PER_MINUTE / 60, burst=LOGINS_PER_MINUTE))
@@ -118,6 +122,7 @@ class Service:
         """Start no more calls, and end all streams."""
         self.calls.close()
         self.questions.close()
+        self.queries.close()
         self.outside.close()
         self.streams.close()
 

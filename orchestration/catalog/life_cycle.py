@@ -98,9 +98,13 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
         states: Sequence[StateT] = (),
         kinds: Collection[str] = (),
         before: JobId | None = None,
+        begins: str | None = None,
         limit: int = 100,
     ) -> list[RecordT]:
-        """Newest jobs first. `kinds`: as people see them; all if empty. `before`: only those older than that job."""
+        """Newest jobs first. `kinds`: as people see them; all if empty. `before`: only those older than that job.
+
+        `begins`: how their ids begin.
+        """
         where = [*self._of(tenant)]
         if audience is not None:
             where.append(self._table.c.audience == audience)
@@ -110,6 +114,8 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
             where.append(self._kind.in_(kinds))
         if before is not None:
             where.append(self._key < before)
+        if begins is not None:
+            where.append(self._key.startswith(begins, autoescape=True))
         return self._select(*where, order_by=self._key.desc(), limit=limit)
 
     def stamps(self, tenant: Tenants, *, limit: int) -> dict[JobId, tuple[str, int | None]]:

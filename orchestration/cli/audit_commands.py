@@ -76,8 +76,10 @@ def audit(
 
     Of all tenants, for administrators of the deployment; of one tenant for others.
     """
-    given = {"job": job, "since": None if since is None else iso(max(0, since_ms(since, now_ms()))), "limit": limit}
+    began = None if since is None else iso(max(0, since_ms(since, now_ms())))
     with remote.service() as found:
+        meant = None if job is None else remote.meant_job(found, job)
+        given = {"job": meant, "since": began, "limit": limit}
         return list(_entries(found, tenant, audience, given))[::-1]
 
 

@@ -1,11 +1,12 @@
 """Where output goes: results to stdout, messages on the way to stderr, JSON alone on stdout."""
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from functools import cache
 from textwrap import indent
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from orchestration.cli.formatting import safe
 from orchestration.platform.deferred import deferred
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
 with deferred(__name__):
     from rich import console, table, text
 
+_ID: Final = re.compile(r"\b(?:[0-9a-hjkmnp-tv-z]{26}|[0-9a-f]{32})\b")
+"""Ids are copied by people: a column is as wide as its longest one."""
+_STYLES: Final = {
+    **dict.fromkeys(("READY", "active", "delivered"), "green"),
+    **dict.fromkeys(("FAILED", "given up"), "red"),
+    **dict.fromkeys(("CANCELLED", "SUPERSEDED", "paused", "waiting"), "yellow"),
+}
+_LEAST_WIDTH: Final = 10
+"""Of other columns. If even that does not fit, the table is wider than the terminal, which breaks lines, not ids."""
 PIPE_WIDTH: Final = 200
 """Width without a terminal: wide enough that tables are not folded for `grep`."""
 
@@ -69,11 +79,23 @@ def print_line(line: str, style: str | None = None) -> None:
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()) -> None:
     """Print a table of untrusted text; columns in `right` are right-aligned. Long cells are folded, never cut."""
     grid = table.Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for header in headers:
-        grid.add_column(header, justify="right" if header in right else "left", overflow="fold")
+    least = 0
+    for header, cells in zip(headers, zip(*rows, strict=True) if rows else [()] * len(headers), strict=True):
+        id_width = max((len(found) for cell in cells for found in _ID.findall(str(cell))), default=None)
+        alone = id_width is not None and all(len(str(cell)) <= id_width for cell in cells)
+        justify: Literal["left", "right"] = "right" if header in right else "left"
+        grid.add_column(header, justify=justify, overflow="fold", min_width=id_width, no_wrap=alone)
+        widest = max((len(str(cell)) for cell in (header, *cells)), default=0)
+        least += 2 + (id_width or min(widest, _LEAST_WIDTH))
     for row in rows:
-        grid.add_row(*(text.Text(safe(cell)) for cell in row))
-    _print_grid(grid)
+        styles = (state_style(cell) if header == "STATE" else "" for header, cell in zip(headers, row, strict=True))
+        grid.add_row(*(text.Text(safe(cell), style=style) for cell, style in zip(row, styles, strict=True)))
+    _print_grid(grid, least)
+
+
+def state_style(state: object) -> str:
+    """The colour of a state; never the only way to tell it."""
+    return _STYLES.get(str(state), "cyan" if str(state).isupper() else "")
 
 
 def print_pairs(pairs: Sequence[tuple[str, object]]) -> None:
@@ -82,14 +104,14 @@ def print_pairs(pairs: Sequence[tuple[str, object]]) -> None:
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in pairs:
-        grid.add_row(name, text.Text(safe(value)))
+        grid.add_row(name, text.Text(safe(value), style=state_style(value) if name == "state" else ""))
     _print_grid(grid)
 
 
-def _print_grid(grid: "Table") -> None:
-    """Print a table; into a pipe, without the padding of its last column."""
+def _print_grid(grid: "Table", least: int = 0) -> None:
+    """Print a table; into a pipe, without the padding of its last column. `least`: wider than a narrow terminal."""
     if out().is_terminal:
-        out().print(grid, soft_wrap=False)
+        out().print(grid, soft_wrap=False, crop=False, width=max(out().width, least))
         return
     with out().capture() as captured:
         out().print(grid, soft_wrap=False)

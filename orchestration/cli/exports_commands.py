@@ -14,7 +14,6 @@ from orchestration.cli.job_views import Shown, show_job, show_list
 from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
 from schemas.errors import UserError
-from schemas.ids import job_id
 
 with deferred(__name__):
     from orchestration.client import errors, following
@@ -29,7 +28,8 @@ def _export_id(text: str) -> str:
     """The id of an export, waiting for one that was just submitted. Raises `UserError` UNKNOWN_EXPORT."""
     with remote.service() as service:
         try:
-            found = next(following.follow(service, job_id(text)))
+            text = remote.meant_job(service, text)
+            found = next(following.follow(service, text))
         except errors.ApiError as exc:
             if exc.code != "UNKNOWN_JOB":
                 raise

@@ -13,7 +13,6 @@ from orchestration.cli.job_facts import KINDS, id_of, word_of
 from orchestration.cli.job_views import Shown, show_job, show_list
 from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
-from schemas.ids import job_id
 
 with deferred(__name__):
     from orchestration.client import following
@@ -52,21 +51,26 @@ def list_(
 
 
 @command(jobs, "show", "muster jobs show JOB", "muster jobs show JOB --json", effect="reads", show=show_job)
-def show(*, job: options.JobArgument) -> Shown:
+def show(*, job: options.MeantJob = None, latest: options.Latest = False) -> Shown:
     """Show a job: its history, progress and error."""
     with remote.service() as found:
-        return Shown(requested=job, job=found.job(None, job_id(job)))
+        meant = remote.meant_job(found, job, latest=latest)
+        return Shown(requested=meant, job=found.job(None, meant))
 
 
 @command(
     jobs, "wait", "muster jobs wait JOB", "muster jobs wait JOB --timeout 600 --json", effect="reads", show=show_end
 )
-def wait(*, job: options.JobArgument, timeout: options.Timeout = None) -> Answer[Followed]:
+def wait(
+    *, job: options.MeantJob = None, latest: options.Latest = False, timeout: options.Timeout = None
+) -> Answer[Followed]:
     """Follow a job until it ends.
 
     The exit code reports its outcome.
     """
-    return wait_for(job_id(job), timeout_s=timeout)
+    with remote.service() as found:
+        meant = remote.meant_job(found, job, latest=latest)
+    return wait_for(meant, timeout_s=timeout)
 
 
 def show_cancelled(job: Record) -> None:
@@ -75,14 +79,14 @@ def show_cancelled(job: Record) -> None:
 
 
 @command(jobs, "cancel", "muster jobs cancel JOB", effect="remote", show=show_cancelled)
-def cancel(*, job: options.JobArgument) -> Answer[Record]:
+def cancel(*, job: options.MeantJob = None, latest: options.Latest = False) -> Answer[Record]:
     """Cancel a job, so that it publishes nothing.
 
     A job can be cancelled until its version is being published, an export until its manifest is being written; the
     files of the export are removed. Waits for the registration of a job that was just submitted.
     """
     with remote.service() as found:
-        registered = next(following.follow(found, job_id(job)))
+        registered = next(following.follow(found, remote.meant_job(found, job, latest=latest)))
         done = found.cancel(registered["tenant"], id_of(registered))
     return Answer(value=done, notes=done["warnings"])
 
@@ -97,7 +101,8 @@ def cancel(*, job: options.JobArgument) -> Answer[Record]:
 )
 def retry(
     *,
-    job: options.JobArgument,
+    job: options.MeantJob = None,
+    latest: options.Latest = False,
     with_audience_settings: Annotated[
         bool, typer.Option("--with-audience-settings", help="Use the current settings of the audience.")
     ] = False,
@@ -113,9 +118,10 @@ def retry(
     with the same version and destination.
     """
     with remote.service() as found:
-        failed = found.job(None, job_id(job))
+        meant = remote.meant_job(found, job, latest=latest)
+        failed = found.job(None, meant)
         word = word_of(failed)
         if word == "export" and (with_audience_settings or force):
             raise typer.BadParameter("an export reads no file: --with-audience-settings and --force do not apply")
         new = found.retry(failed["tenant"], id_of(failed), with_audience_settings=with_audience_settings, force=force)
-    return submitted(new[word], wait=wait, timeout_s=timeout, word=word, retry_of=job)
+    return submitted(new[word], wait=wait, timeout_s=timeout, word=word, retry_of=meant)

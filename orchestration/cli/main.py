@@ -26,7 +26,7 @@ app = typer.Typer(
     help="Moves audiences between S3 and Kafka, and proves that nobody was lost on the way.",
     epilog=examples("muster up", "muster import people.csv --audience vip --wait"),
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -57,6 +57,7 @@ def root(
     """Moves audiences between S3 and Kafka, and proves that nobody was lost on the way."""
     del version
     SESSION.debug = debug
+    SESSION.note = as_
     SESSION.actor = f"{as_} (by {_user()})" if as_ else _user()
 
 

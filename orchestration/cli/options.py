@@ -21,6 +21,10 @@ MeantTenant = Annotated[
     str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="Name of the tenant [the only one you have].")
 ]
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Job id, as `muster jobs list` shows it.")]
+MeantJob = Annotated[
+    str | None, typer.Argument(metavar="JOB", help="Job id, as `muster jobs list` shows it, or the beginning of it.")
+]
+Latest = Annotated[bool, typer.Option("--latest", help="Take the newest job.")]
 AudienceArgument = Annotated[str, typer.Argument(metavar="AUDIENCE", help="Name of the audience.")]
 Wait = Annotated[bool, typer.Option("--wait", "-w", help="Follow the job; the exit code reports its outcome.")]
 Timeout = Annotated[

@@ -103,13 +103,13 @@ def _show_receipt(receipt: Mapping[str, Any] | None) -> None:
 
 
 @command(TOP, "receipt", "muster receipt JOB", "muster receipt JOB --json", effect="reads", show=_show_receipt)
-def receipt(*, job: options.JobArgument) -> Answer[Mapping[str, Any] | None]:
+def receipt(*, job: options.MeantJob = None, latest: options.Latest = False) -> Answer[Mapping[str, Any] | None]:
     """Show the receipt of a READY job.
 
     Its counts of rows, rejects, duplicates and members add up.
     """
     with remote.service() as service:
-        found = service.job(None, job_id(job))
+        found = service.job(None, remote.meant_job(service, job, latest=latest))
         try:
             return Answer(value=service.receipt(found["tenant"], id_of(found)))
         except errors.ApiError as exc:

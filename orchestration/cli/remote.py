@@ -1,12 +1,17 @@
 """What commands that go through the service share: the client, its errors, the tenant that is meant."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+import typer
+
+from orchestration.cli.job_facts import id_of
+from orchestration.cli.session import SESSION
 from orchestration.platform.deferred import deferred
 from schemas.errors import MusterError, UserError
-from schemas.ids import DEFAULT_TENANT
+from schemas.ids import DEFAULT_TENANT, job_id
 
 if TYPE_CHECKING:
     from orchestration.client.client import Client
@@ -14,11 +19,14 @@ if TYPE_CHECKING:
 with deferred(__name__):
     from orchestration.client import access, client, errors
 
+PREFIX: Final = re.compile(r"[0-9a-hjkmnp-tv-z]{1,25}", re.IGNORECASE)
+"""The beginning of a ULID."""
+
 
 @contextmanager
 def service() -> "Iterator[Client]":
     """The service that the user has access to. Raises `MusterError` with the codes of the service."""
-    with translated(), client.Client(access.find_access()) as found:
+    with translated(), client.Client(access.find_access(), note=SESSION.note) as found:
         yield found
 
 
@@ -46,3 +54,24 @@ def meant_tenant(found: "Client", given: str | None) -> str:
 def meant_tenants(found: "Client", given: str | None) -> list[str]:
     """The tenant that is named, or else all in which the caller has a right."""
     return [one["tenant"] for one in found.tenants()] if given is None else [given]
+
+
+def meant_job(found: "Client", given: str | None, *, latest: bool = False) -> str:
+    """The id of the job that is named, by its id or the beginning of it, or of the newest job.
+
+    Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB, AMBIGUOUS_JOB, and `typer.BadParameter` unless one of the two is given.
+    """
+    if (given is None) != latest:
+        raise typer.BadParameter("name a job by its id or the beginning of it, or use --latest", param_hint="JOB")
+    if given is not None and PREFIX.fullmatch(given) is None:
+        return job_id(given)
+    begun = None if given is None else given.lower()
+    jobs = [id_of(one) for one in found.jobs(None, begins=begun, limit=1 if latest else 2)]
+    if not jobs and latest:
+        raise UserError("UNKNOWN_JOB", "there are no jobs yet")
+    if not jobs:
+        raise UserError("UNKNOWN_JOB", f"no job id begins with {given}; `muster jobs list` shows all jobs", job=given)
+    if len(jobs) > 1:
+        some = " and ".join(jobs)
+        raise UserError("AMBIGUOUS_JOB", f"several job ids begin with {given}, among them {some}", jobs=jobs)
+    return jobs[0]

@@ -21,20 +21,21 @@ with deferred(__name__):
 class Session:
     """Flags of the running command. `json`: results and errors as JSON on stdout. `job`: the one it has created.
 
-    `resources`: closed when the command ends.
+    `note`: the name that --as gives, for the service. `resources`: closed when the command ends.
     """
 
     debug: bool = False
     json: bool = False
     actor: str = ""
     job: str | None = None
+    note: str = ""
     resources: ExitStack = field(default_factory=ExitStack, compare=False)
 
     def end(self) -> None:
         """Close the command's connections and reset all state: the next command of this process starts fresh."""
         self.resources.close()
         self.debug = self.json = False
-        self.actor, self.job = "", None
+        self.actor, self.note, self.job = "", "", None
 
 
 SESSION = Session()

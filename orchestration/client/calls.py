@@ -9,9 +9,11 @@ from urllib.parse import quote, urlencode
 
 from orchestration.client.errors import ApiError
 from orchestration.client.transport import Transport
+from orchestration.client.versions import VERSION_HEADER, check_version
 
 PROBLEM: Final = "application/problem+json"
 PAGE: Final = 500
+LINES: Final = "application/x-ndjson"
 WAITS: Final = 15
 """How often a call is sent again that was refused for its rate, before anything was done."""
 Query = Mapping[str, Any]
@@ -20,9 +22,11 @@ Query = Mapping[str, Any]
 class Calls:
     """Sends calls with a token, or without one what is public."""
 
-    def __init__(self, transport: Transport, token: str | None) -> None:
+    def __init__(self, transport: Transport, token: str | None, *, note: str = "") -> None:
         self._transport = transport
         self._token = token
+        self._note = note
+        self._known_version = False
 
     def call(
         self,
@@ -45,6 +49,7 @@ class Calls:
             sent["Content-Type"] = "application/json"
         for waits in range(WAITS + 1):
             status, received, answer = self._transport.send(method, target, sent, content)
+            self._check_version(received)
             if 200 <= status < 300:
                 return _json(answer, status), received
             error = _error(status, received, answer)
@@ -57,13 +62,34 @@ class Calls:
     def stream(self, path: str, *names: str, query: Query | None = None) -> Iterator[Iterator[bytes]]:
         """The lines of a stream. Raises `ApiError`."""
         sent = {**self._authorization(), "Accept": "text/event-stream"}
-        with self._transport.stream(_target(path, names, query), sent) as (status, received, lines):
+        with self._streamed("GET", _target(path, names, query), sent, None) as lines:
+            yield lines
+
+    @contextmanager
+    def records(self, path: str, *names: str, body: Any) -> Iterator[Iterator[Any]]:
+        """The records of an answer in lines, as they come, without empty lines. Raises `ApiError`."""
+        sent = {**self._authorization(), "Accept": LINES, "Content-Type": "application/json"}
+        with self._streamed("POST", _target(path, names, None), sent, json.dumps(body).encode()) as lines:
+            yield (_json(line, 200) for line in lines if line.strip())
+
+    @contextmanager
+    def _streamed(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None
+    ) -> Iterator[Iterator[bytes]]:
+        with self._transport.stream(method, target, headers, body) as (status, received, lines):
+            self._check_version(received)
             if status != 200:
                 raise _error(status, received, b"".join(lines))
             yield lines
 
     def _authorization(self) -> Mapping[str, str]:
-        return {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
+        noted = {"Muster-As": quote(self._note)} if self._note else {}
+        return {**noted, **({} if self._token is None else {"Authorization": f"Bearer {self._token}"})}
+
+    def _check_version(self, received: Mapping[str, str]) -> None:
+        if not self._known_version and VERSION_HEADER in received:
+            check_version(received[VERSION_HEADER])
+            self._known_version = True
 
     def pages(self, path: str, *names: str, query: Query | None = None, limit: int | None = None) -> Iterator[Any]:
         """The items of a list, page by page, at most `limit`."""

@@ -1,24 +1,29 @@
 """The operations of the API as methods. Lists are iterators that fetch pages as they are read."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, cast
 
 from orchestration.client.access import Access
 from orchestration.client.calls import PAGE, Calls
 from orchestration.client.events import follow
+from orchestration.client.query_rows import Rows, rows_of
 from orchestration.client.records import Event, Grants, MadeToken, Me, Principal, Record, Roles, Session, Tenant, Token
 from orchestration.client.transport import HttpTransport, Transport
 from orchestration.client.writing import Writes
 
 
 class Client(Writes):
-    """A service, as the owner of a token sees it. Every method raises `ApiError`. Not thread-safe."""
+    """A service, as the owner of a token sees it. Every method raises `ApiError`. Not thread-safe.
 
-    def __init__(self, access: Access, transport: Transport | None = None) -> None:
+    `note`: on whose behalf, for the audit trail; it is no identity.
+    """
+
+    def __init__(self, access: Access, transport: Transport | None = None, *, note: str = "") -> None:
         self._url = access.url
         self._transport = transport or HttpTransport(access.url)
-        self._calls = Calls(self._transport, access.token)
+        self._calls = Calls(self._transport, access.token, note=note)
 
     def __enter__(self) -> Self:
         return self
@@ -41,10 +46,14 @@ class Client(Writes):
         kind: Sequence[str] = (),
         audience: str | None = None,
         state: Sequence[str] = (),
+        begins: str | None = None,
         limit: int | None = None,
     ) -> Iterator[Record]:
-        """Jobs of all kinds, newest first: of a tenant, or of all in which the caller may read jobs (None)."""
-        query = {"kind": list(kind), "audience": audience, "state": list(state)}
+        """Jobs of all kinds, newest first: of a tenant, or of all in which the caller may read jobs (None).
+
+        `begins`: how their ids begin, only for all.
+        """
+        query = {"kind": list(kind), "audience": audience, "state": list(state), "begins": begins}
         path, names = _scoped(tenant, "/jobs")
         return self._calls.pages(path, *names, query=query, limit=limit)
 
@@ -125,6 +134,16 @@ class Client(Writes):
     def query(self, tenant: str, sql: str, *, rows: int = 1000, timeout_s: float = 30.0) -> Record:
         """The result of one SELECT over `audience(...)` and `rejects(...)`."""
         return self._post("/tenants/{}/queries", tenant, body={"sql": sql, "rows": rows, "timeout_s": timeout_s})
+
+    @contextmanager
+    def stream_query(self, tenant: str, sql: str, *, timeout_s: float = 3600.0) -> Iterator[Rows]:
+        """The columns and all rows of one SELECT, as they arrive; leaving the context ends the query.
+
+        Reading the rows raises `ApiError` as well.
+        """
+        body = {"sql": sql, "timeout_s": timeout_s}
+        with self._calls.records("/tenants/{}/query-streams", tenant, body=body) as records:
+            yield rows_of(records)
 
     # Audiences, segments, schedules
 

@@ -27,8 +27,10 @@ class Transport(Protocol):
     def send(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
         """The answer to a request."""
 
-    def stream(self, target: str, headers: Mapping[str, str]) -> AbstractContextManager[Stream]:
-        """The answer to a GET that does not end, on a connection of its own. Reading it raises as `send`."""
+    def stream(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None
+    ) -> AbstractContextManager[Stream]:
+        """An answer that is read as it comes, on a connection of its own. Reading it raises as `send`."""
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""
@@ -61,11 +63,11 @@ class HttpTransport:
             raise self._unreachable(exc) from exc
 
     @contextmanager
-    def stream(self, target: str, headers: Mapping[str, str]) -> Iterator[Stream]:
+    def stream(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> Iterator[Stream]:
         """See `Transport.stream`."""
         with closing(self._connect(SILENCE_S)) as connection:
             try:
-                connection.request("GET", self._base + target, headers=dict(headers))
+                connection.request(method, self._base + target, body, dict(headers))
                 answer = connection.getresponse()
             except (OSError, http.client.HTTPException) as exc:
                 raise self._unreachable(exc) from exc

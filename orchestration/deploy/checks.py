@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestration.deploy import regions
+from orchestration.deploy.api_checks import check_api
 from orchestration.deploy.forms import (
     ACCOUNT,
     BROKERS,
@@ -59,6 +60,7 @@ def check(settings: DeploySettings) -> Iterator[Finding]:
     yield from _buckets(settings)
     yield from _kafka(settings)
     yield from _database(settings)
+    yield from check_api(settings)
     yield from check_sizes(settings)
     yield from check_notifications(settings)
     yield from check_jobs(settings.jobs)

@@ -14,6 +14,8 @@ from orchestration.platform.sizes import FUNCTION_DISK_MIB, function_disk_mib
 
 FUNCTION_HOME: Final = "/tmp/muster"  # noqa: S108  # a function can write nowhere else, and has it to itself
 CONTAINER_HOME: Final = "/var/lib/muster"
+KEEP_ALIVE_S: Final = 75
+"""Longer than the balancer keeps an idle connection: it would send a request on one that is being closed."""
 DISK_MARGIN_GIB: Final = 5
 """Part of a task's disk for the image, and for everything but DuckDB."""
 
@@ -25,6 +27,7 @@ def secrets_of(settings: DeploySettings) -> dict[str, str]:
         "KAFKA_CREDENTIALS": settings.kafka.secret,
         "SMTP": settings.mail.secret,
         "WEBHOOK_SECRET": settings.notify.webhook_secret,
+        "OIDC_CLIENT_SECRET": settings.api.oidc_secret,
     }
     return {name: arn for name, arn in every.items() if arn}
 
@@ -72,6 +75,23 @@ def environment(settings: DeploySettings, secrets: Iterable[str], *, home: str =
     known = secrets_of(s)
     allowed = {name: known[name] for name in sorted(secrets) if name in known}
     values |= {"secrets": json.dumps(allowed, separators=(",", ":"))} if allowed else {}
+    return {ENV_PREFIX + name.upper(): str(value) for name, value in values.items()}
+
+
+def api_environment(settings: DeploySettings, port: int) -> dict[str, str]:
+    """Variables of the service of the API alone: where it listens, how it is known, and who lets people in."""
+    api = settings.api
+    values = {
+        "api_url": f"http://127.0.0.1:{port}",
+        "listen_host": "0.0.0.0",  # noqa: S104  # its security group lets in the balancer alone
+        "api_public_url": f"https://{api.host}",
+        "api_keep_alive_s": KEEP_ALIVE_S,
+        "oidc_issuer": api.oidc_issuer,
+        "oidc_client_id": api.oidc_client_id,
+        "oidc_scopes": api.oidc_scopes,
+        "oidc_groups_claim": api.oidc_groups_claim,
+        "oidc_grants": api.oidc_grants,
+    }
     return {ENV_PREFIX + name.upper(): str(value) for name, value in values.items()}
 
 

@@ -33,6 +33,8 @@ def needed(settings: DeploySettings) -> dict[str, str]:
     services = dict(NEEDED)
     if settings.kafka.cluster:
         services["kafka"] = "Amazon MSK"
+    if settings.api.host:
+        services["elbv2"] = "Elastic Load Balancing"
     if settings.mail.from_ and not settings.mail.host:
         services["ses"] = "Amazon SES"
     return services

@@ -84,6 +84,27 @@ class DatabaseServer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Api:
+    """The service of the API behind a balancer inside the network. Without `host` there is none."""
+
+    host: str = ""
+    certificate: str = ""
+    """ARN of a certificate of ACM for the host."""
+    clients: tuple[str, ...] = ()
+    """CIDR ranges from which it can be reached."""
+    cpu: int = 1024
+    memory_mib: int = 6144
+    oidc_issuer: str = ""
+    oidc_client_id: str = ""
+    oidc_secret: str = ""
+    oidc_secret_key: str = ""
+    oidc_scopes: str = _PRODUCT.oidc_scopes
+    oidc_groups_claim: str = _PRODUCT.oidc_groups_claim
+    oidc_grants: str = ""
+    """JSON: roles by group, the first administrators among them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Mail:
     """Mail over SES' SMTP interface, or another server. Without `from` no mail is sent."""
 
@@ -165,6 +186,7 @@ class DeploySettings:
     workers: Service = field(default_factory=Service)
     segment_workers: Service = field(default_factory=Service)
     relay: Relay = field(default_factory=Relay)
+    api: Api = field(default_factory=Api)
     tasks: Tasks = field(default_factory=Tasks)
     machines: Machines = field(default_factory=Machines)
     mail: Mail = field(default_factory=Mail)

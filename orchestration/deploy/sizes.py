@@ -40,10 +40,10 @@ def check_sizes(settings: DeploySettings) -> Iterator[Finding]:
                 f"{name}.count",
                 f"{service.count} is more than kafka.partitions, {partitions}: some would be idle",
             )
-        yield from _fargate(name, service.cpu, service.memory_mib)
+        yield from fargate(name, service.cpu, service.memory_mib)
         yield from _disk(name, service.ephemeral_gib)
-    yield from _fargate("relay", settings.relay.cpu, settings.relay.memory_mib)
-    yield from _fargate("tasks", settings.tasks.cpu, settings.tasks.memory_mib)
+    yield from fargate("relay", settings.relay.cpu, settings.relay.memory_mib)
+    yield from fargate("tasks", settings.tasks.cpu, settings.tasks.memory_mib)
     yield from _disk("tasks", settings.tasks.ephemeral_gib)
     if (disk := function_disk_mib(settings.jobs.lambda_file_bytes)) > FUNCTION_DISK_MOST_MIB:
         yield finding(
@@ -73,7 +73,8 @@ def _disk(setting: str, gib: int) -> Iterator[Finding]:
         yield finding(f"{setting}.ephemeral_gib", f"{gib} is not in the range 20 to 200 that Fargate supports")
 
 
-def _fargate(setting: str, cpu: int, memory_mib: int) -> Iterator[Finding]:
+def fargate(setting: str, cpu: int, memory_mib: int) -> Iterator[Finding]:
+    """Require a size that Fargate has."""
     if cpu not in FARGATE:
         yield finding(f"{setting}.cpu", f"{cpu} is not one of {', '.join(map(str, FARGATE))}, the sizes of Fargate")
     elif memory_mib not in FARGATE[cpu]:

@@ -8,7 +8,8 @@ import shutil
 import sysconfig
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from connectors.private_files import replace_private
@@ -21,6 +22,7 @@ from schemas.errors import RetriableError, UserError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
+    from mypy_boto3_s3.type_defs import CORSRuleTypeDef
 
 VOLUME_LIMIT_MB: Final = 1024
 """Size at which a volume file is closed for new objects. Volumes are not preallocated."""
@@ -37,6 +39,12 @@ AUTHORITY: Final = "authority.pem"
 CERTIFICATE: Final = "certificate.pem"
 KEY: Final = "key.pem"
 _FAILED_WRITE: Final = re.compile(rb"filerldb2/\S+: no space left on device")
+ABORT: Final[Mapping[str, Any]] = {
+    "ID": "abort-uploads",
+    "Status": "Enabled",
+    "Filter": {"Prefix": ""},
+    "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
+}
 WEBHOOK_PATH: Final = "/muster/s3-events"
 
 
@@ -171,6 +179,8 @@ def remove_sockets(ports: Ports) -> None:
 def ensure_buckets(settings: Settings) -> None:
     """Create the three buckets; the inbox is versioned, so that an import can pin what it reads. Idempotent.
 
+    Pages of the service may send uploads to the staging bucket (CORS), and parts of uploads that were given up go.
+
     Raises `RetriableError` S3_UNAVAILABLE.
     """
     from botocore.exceptions import BotoCoreError, ClientError
@@ -183,9 +193,30 @@ def ensure_buckets(settings: Settings) -> None:
                 client.create_bucket(Bucket=bucket)
         if client.get_bucket_versioning(Bucket=settings.inbox_bucket).get("Status") != "Enabled":
             client.put_bucket_versioning(Bucket=settings.inbox_bucket, VersioningConfiguration={"Status": "Enabled"})
+        client.put_bucket_cors(Bucket=settings.staging_bucket, CORSConfiguration={"CORSRules": [from_pages(settings)]})
+        client.put_bucket_lifecycle_configuration(
+            Bucket=settings.staging_bucket,
+            LifecycleConfiguration={"Rules": [ABORT]},  # type: ignore[list-item]  # boto3-stubs want its own class
+        )
     except (BotoCoreError, ClientError) as exc:
         address = settings.s3_endpoint
         raise RetriableError("S3_UNAVAILABLE", f"S3 at {address} did not answer: {exc}", endpoint=address) from exc
+
+
+def from_pages(settings: Settings) -> "CORSRuleTypeDef":
+    """What pages of the service may do in a browser: send uploads by requests that it has signed, and fetch exports."""
+    urls = (urlsplit(url) for url in (settings.api_public_url or settings.api_url, settings.api_url))
+    origins = {f"{url.scheme}://{url.netloc}" for url in urls}
+    own = urlsplit(settings.api_url)
+    if own.hostname == LOOPBACK:
+        origins.add(f"{own.scheme}://localhost:{own.port}")
+    return {
+        "AllowedOrigins": sorted(origins),
+        "AllowedMethods": ["GET", "PUT"],
+        "AllowedHeaders": ["content-type", "if-none-match"],
+        "ExposeHeaders": ["ETag"],
+        "MaxAgeSeconds": 3600,
+    }
 
 
 def missing_buckets(settings: Settings) -> tuple[str, ...]:

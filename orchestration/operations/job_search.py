@@ -49,11 +49,12 @@ class AllJobs:
         audience: str | None = None,
         states: Collection[str] = (),
         before: JobId | None = None,
+        begins: str | None = None,
         limit: int,
     ) -> list[AnyJob]:
         """Jobs of these kinds in one of these states (in any case; all if empty), newest first, at most `limit`.
 
-        `before`: only those older than that job.
+        `before`: only those older than that job. `begins`: how their ids begin.
         Raises `UserError` UNKNOWN_STATE for a state that no job of these kinds can have.
         """
         imports, exports = not {"export"}.issuperset(kinds), "export" in kinds
@@ -67,11 +68,11 @@ class AllJobs:
         found: list[AnyJob] = []
         if imports and (of_jobs or not states):
             found += self.jobs.search(
-                tenant=tenant, audience=audience, states=of_jobs, kinds=kinds, before=before, limit=limit
+                tenant=tenant, audience=audience, states=of_jobs, kinds=kinds, before=before, begins=begins, limit=limit
             )
         if exports and (of_exports or not states):
             found += self.exports.search(
-                tenant=tenant, audience=audience, states=of_exports, before=before, limit=limit
+                tenant=tenant, audience=audience, states=of_exports, before=before, begins=begins, limit=limit
             )
         return sorted(found, key=lambda job: job.job_id, reverse=True)[:limit]
 

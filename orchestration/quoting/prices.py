@@ -50,6 +50,8 @@ class Prices:
     database_gb_month: Price
     endpoint_hour: Price
     endpoint_gb: Price
+    balancer_hour: Price
+    balancer_unit_hour: Price
     nat_hour: Price
     nat_gb: Price
     secret_month: Price

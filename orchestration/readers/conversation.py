@@ -28,6 +28,7 @@ MODULES: Final = {
     questions.ReadRejects: "rejects",
     questions.CompareVersions: "versions",
     questions.CheckSegment: "segments",
+    questions.MeasureSegment: "segments",
     questions.InspectObject: "objects",
     questions.TryImport: "objects",
     questions.ListDeadLetters: "kafka",

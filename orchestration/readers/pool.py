@@ -83,7 +83,7 @@ class Readers:
     @contextmanager
     def hold(self, cancellation: Cancellation) -> Iterator[Held]:
         """A reader for several questions. Raises `RetriableError` READERS_BUSY, SERVICE_STOPS, or the cancellation."""
-        with self._counted(cancellation):
+        with self.counted(cancellation):
             reader = self._take(cancellation)
             try:
                 if reader is None or not reader.usable:
@@ -102,7 +102,7 @@ class Readers:
 
     def ask_alone(self, question: Question, cancellation: Cancellation) -> Any:
         """The answer of a process of its own, which ends with it; not bounded here. Raises as `ask`."""
-        with self._counted(cancellation):
+        with self.counted(cancellation):
             reader = self._begin(self._start_alone)
             try:
                 return reader.ask(question, cancellation)
@@ -123,7 +123,8 @@ class Readers:
         self._starter.shutdown()
 
     @contextmanager
-    def _counted(self, cancellation: Cancellation) -> Iterator[None]:
+    def counted(self, cancellation: Cancellation) -> Iterator[None]:
+        """Given up when the pool closes. Raises `RetriableError` SERVICE_STOPS if it is closed."""
         with self._changed:
             if self._closed:
                 raise _stops()

@@ -5,12 +5,13 @@ sees these files and nothing else (`connectors.lake.sql`): a reader could not st
 """
 
 import json
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
-from connectors.lake.sql import Resolved, Row, query
+from connectors.lake.sql import Answer, Resolved, Row, query
 from connectors.lake.sql_tree import Call
 from connectors.storage.access import S3Access
 from connectors.storage.duck_limits import DuckLimits
@@ -25,6 +26,8 @@ from schemas.errors import MusterError
 
 MOST_BYTES: Final = 4 * 1024 * 1024
 """Of the rows of an answer as JSON."""
+STREAMED_ROWS: Final = 1000
+"""At a time."""
 Meaning = Callable[[Call], FindVersionFiles | FindRejectsFile]
 """What `audience(...)` and `rejects(...)` stand for; raises what the caller may not read."""
 
@@ -55,33 +58,71 @@ class SqlRunner:
 
         Raises as `connectors.lake.sql.query`, `Readers.hold`, and what `meaning` raises.
         """
-        with self.readers.hold(cancellation) as held:
+        with (
+            self.readers.hold(cancellation) as held,
+            self._running(text, lambda call: held.ask(meaning(call)), cancellation, timeout_s) as answer,
+        ):
+            found, truncated = _limited(answer.rows, rows)
+        return {"columns": _columns(answer), "rows": found, "truncated": truncated}
 
-            def resolve(call: Call) -> Resolved:
-                found = held.ask(meaning(call))
-                schema = None if found["schema"] is None else RowSchema.from_record(found["schema"])
-                return Resolved(files=found["files"], schema=schema)
+    def stream(
+        self,
+        text: str,
+        meaning: Meaning,
+        cancellation: Cancellation,
+        put: Callable[[dict[str, Any]], None],
+        *,
+        timeout_s: float,
+    ) -> None:
+        """As `run`, but `put` gets {columns}, and then all rows, some at a time, as {rows}.
 
-            def while_running(stop: Callable[[], None]) -> nullcontext[None]:
-                cancellation.on_set(stop)
-                return nullcontext()
+        A reader is held only while it finds the files, not for the hour that such a query may take.
+        """
 
-            try:
-                with query(
-                    text,
-                    resolve,
-                    s3=self.s3,
-                    limits=self.limits,
-                    timeout_s=timeout_s,
-                    sandbox_required=self.sandbox_required,
-                    while_running=while_running,
-                ) as answer:
-                    found, truncated = _limited(answer.rows, rows)
-            except MusterError:
-                cancellation.check()  # its end looks like a crash of the query
-                raise
-        columns = [{"name": name, "type": type_} for name, type_ in zip(answer.names, answer.types, strict=True)]
-        return {"columns": columns, "rows": found, "truncated": truncated}
+        def found(call: Call) -> dict[str, Any]:
+            answer: dict[str, Any] = self.readers.ask(meaning(call), cancellation)
+            return answer
+
+        with (
+            self.readers.counted(cancellation),
+            self._running(text, found, cancellation, timeout_s) as answer,
+        ):
+            put({"columns": _columns(answer)})
+            rows = iter(answer.rows)
+            while some := list(islice(rows, STREAMED_ROWS)):
+                put({"rows": some})
+
+    @contextmanager
+    def _running(
+        self, text: str, find: Callable[[Call], dict[str, Any]], cancellation: Cancellation, timeout_s: float
+    ) -> Iterator[Answer]:
+        def resolve(call: Call) -> Resolved:
+            found = find(call)
+            schema = None if found["schema"] is None else RowSchema.from_record(found["schema"])
+            return Resolved(files=found["files"], schema=schema)
+
+        def while_running(stop: Callable[[], None]) -> nullcontext[None]:
+            cancellation.on_set(stop)
+            return nullcontext()
+
+        try:
+            with query(
+                text,
+                resolve,
+                s3=self.s3,
+                limits=self.limits,
+                timeout_s=timeout_s,
+                sandbox_required=self.sandbox_required,
+                while_running=while_running,
+            ) as answer:
+                yield answer
+        except MusterError:
+            cancellation.check()  # its end looks like a crash of the query
+            raise
+
+
+def _columns(answer: Answer) -> list[dict[str, str]]:
+    return [{"name": name, "type": type_} for name, type_ in zip(answer.names, answer.types, strict=True)]
 
 
 def _limited(rows: Iterable[Row], most: int) -> tuple[list[Row], bool]:

@@ -140,14 +140,16 @@ class AsgiTransport:
         return answer.status, answer.headers, answer.body
 
     @contextmanager
-    def stream(self, target: str, headers: Mapping[str, str]) -> Iterator[Stream]:
+    def stream(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> Iterator[Stream]:
         """See `Transport.stream`; it ends with the first states."""
         parts = urlsplit(target)
-        self.sent.append(("GET", parts.path))
-        answer = self._client.get(
+        self.sent.append((method, parts.path))
+        answer = self._client.send(
+            method,
             unquote(parts.path),
+            raw=None if body is None else [body],
             query=parse_qs(parts.query),
-            headers=headers,
+            headers={name: value for name, value in headers.items() if name != "Content-Type"},
             until=lambda received: b"event: ready" in received,
         )
         yield answer.status, answer.headers, iter(answer.body.splitlines(keepends=True))

@@ -59,7 +59,7 @@ ANSWERS: Final[Mapping[type[q.Question], Callable[[Any, str], Any]]] = {
     q.ReadRejects: _rejects,
     q.MeasureSegment: lambda _, mark: {
         "behind": None,
-        "outside": [{"audience": mark, "users": 1}] if mark else [],
+        "outside": [{"audience": mark, "version": 1, "users": 1}] if mark else [],
         "trouble": None,
     },
     q.CompareVersions: lambda _, mark: {"audience": mark},
@@ -114,3 +114,8 @@ class FakeSql:
         found = meaning(AudienceCall(audience=AudienceName(name), version=None, tenant=tenant or None))  # type: ignore[arg-type]
         columns = [{"name": "user_id", "type": "VARCHAR"}]
         return {"columns": columns, "rows": [[self._marks[found.tenant]]], "truncated": False}
+
+    def stream(self, text: str, meaning: Any, cancellation: Cancellation, put: Any, *, timeout_s: float) -> None:
+        found = self.run(text, meaning, cancellation, rows=1, timeout_s=timeout_s)
+        put({"columns": found["columns"]})
+        put({"rows": found["rows"]})

@@ -44,6 +44,7 @@ from tests.conftest import StartStack
 from tests.faults.waiting import until
 from tests.integration.lake.archiving import Bucket, change, event, values
 from tests.integration.lake.support import Parts, new_id, request
+from tests.integration.lake.test_sql import CALLS, ELSEWHERE, STATEMENTS, TABLE_FUNCTIONS, TABLES
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 P = 8
@@ -198,6 +199,14 @@ def test_queries_have_columns_with_types_and_end_at_their_limits(shop: Shop) -> 
     assert refused(shop.owner.query, "acme", NEVER_ENDS, timeout_s=0.5) == "SQL_TIMEOUT"
 
 
+def test_a_query_of_any_length_is_streamed(shop: Shop) -> None:
+    with shop.owner.stream_query("acme", "select range as n, repeat('x', 1000) from range(20000)") as (columns, rows):
+        assert [one["name"] for one in columns] == ["n", "repeat('x', 1000)"]
+        assert [row[0] for row in rows] == list(range(20_000))  # 20 MB
+    with pytest.raises(ApiError, match="BAD_SQL"), shop.owner.stream_query("acme", "selec 1"):
+        pass
+
+
 def refusal(call: Any, *given: Any, **named: Any) -> ApiError:
     with pytest.raises(ApiError) as caught:
         call(*given, **named)
@@ -250,6 +259,17 @@ def test_nothing_of_another_tenant_can_be_asked_for(shop: Shop) -> None:
         assert refused(bob.query, "acme", "select 1") == "FORBIDDEN"
 
 
+def test_what_harms_as_a_query_is_refused_at_the_door(shop: Shop) -> None:
+    """Some of each kind: each takes a reader."""
+    for text in (
+        *STATEMENTS[::4],
+        *(f"select * from {name}" for name in (*TABLE_FUNCTIONS[::6], *TABLES[::4], *CALLS[::4])),
+    ):
+        assert refused(shop.owner.query, "acme", text) in {"BAD_SQL", "BAD_NAME", "BAD_JOB_ID", "INVALID_REQUEST"}, text
+    for text in ELSEWHERE[::4]:
+        assert refused(shop.owner.query, "acme", text) == "BAD_SQL", text
+
+
 @contextmanager
 def running(shop: Shop, ask: Callable[[Client], Any]) -> Iterator["Future[Any]"]:
     """A question of its own client, in a thread."""
@@ -290,6 +310,7 @@ def test_two_versions_are_compared_by_an_operation_of_whoever_began_it(shop: Sho
 def test_a_segment_that_workers_do_not_know_cannot_be_checked_yet(shop: Shop) -> None:
     found = finished(shop, shop.owner.begin_segment_check("acme", "buyers", timeout_s=1))
     assert (found["state"], found["error"]["code"]) == ("failed", "SEGMENT_NOT_READY")
+    assert shop.owner.segment_coverage("acme", "buyers") == {"behind": 0, "outside": [], "trouble": None}
 
 
 def test_a_file_of_the_tenant_is_looked_at_before_it_is_imported(shop: Shop) -> None:
@@ -462,10 +483,11 @@ def queries_of(shop: Shop) -> list[psutil.Process]:
     return [child for server in servers for child in server.children()]
 
 
-def test_a_client_that_goes_ends_its_query(shop: Shop) -> None:
+@pytest.mark.parametrize("path", ["queries", "query-streams"])
+def test_a_client_that_goes_ends_its_query(shop: Shop, path: str) -> None:
     token = shop.token
     body = b'{"sql": "%s"}' % NEVER_ENDS.encode()
-    head = f"POST /v1/tenants/acme/queries HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
+    head = f"POST /v1/tenants/acme/{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
     head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     port = int(shop.settings.api_url.rpartition(":")[2])
     with closing(socket.create_connection(("127.0.0.1", port), timeout=20)) as connection:

@@ -15,6 +15,7 @@ from connectors.storage.objects import ObjectStore
 from connectors.storage.presigned import PUT_S
 from orchestration.access.stores import Stores
 from orchestration.client import Access, ApiError, Client
+from orchestration.local.seaweedfs import s3_client
 from orchestration.platform.clock import fresh_id
 from orchestration.platform.object_store import public_s3_access, s3_access
 from orchestration.platform.settings import Settings
@@ -146,3 +147,29 @@ def test_a_deleted_upload_leaves_nothing_behind(settings: Settings, muster: Clie
         muster.upload(TENANT, upload)
     left = ObjectStore(s3_access(settings)).list("staging", f"uploads/{TENANT}/upload/{upload}/")
     assert list(left) == []
+
+
+def preflight(request: Mapping[str, Any], origin: str) -> tuple[int, str | None]:
+    """Status, and the origin that is let in, of what a browser asks before it sends an upload."""
+    address = urlsplit(request["url"])
+    asked = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "PUT",
+        "Access-Control-Request-Headers": "content-type,if-none-match",
+    }
+    with closing(http.client.HTTPConnection(address.netloc, timeout=20)) as connection:
+        connection.request("OPTIONS", f"{address.path}?{address.query}", headers=asked)
+        answer = connection.getresponse()
+        return answer.status, answer.getheader("Access-Control-Allow-Origin")
+
+
+def test_pages_of_the_service_may_send_uploads_and_no_others(settings: Settings, muster: Client) -> None:
+    put = muster.create_upload(TENANT, "people.csv", len(CONTENT))["put"]
+    for own in (settings.api_url, settings.api_url.replace("127.0.0.1", "localhost")):
+        assert preflight(put, own) == (200, own)
+    assert preflight(put, "http://evil.example") == (403, None)
+
+
+def test_parts_of_an_upload_that_was_given_up_go_after_a_week(settings: Settings) -> None:
+    found = s3_client(settings).get_bucket_lifecycle_configuration(Bucket=settings.staging_bucket)
+    assert [rule["AbortIncompleteMultipartUpload"] for rule in found["Rules"]] == [{"DaysAfterInitiation": 7}]

@@ -1,11 +1,17 @@
 """What a caller may see and do in the deployment as a whole."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final
 
 from orchestration.access.authentication import Caller
 from orchestration.access.grant_changes import replace_grants
-from orchestration.access.grants import grants_record, principal_record, revision, token_record
+from orchestration.access.grants import (
+    MAX_NAME,
+    check_principal_name,
+    grants_record,
+    principal_record,
+    revision,
+    token_record,
+)
 from orchestration.access.guard import Note, View, reads, recorded
 from orchestration.access.new_tokens import make_token
 from orchestration.access.pages import Page, Record, page_of
@@ -20,10 +26,7 @@ from orchestration.kinds.places import checked_place
 from orchestration.operations.audits import entry_record
 from orchestration.operations.notifying import notification_record, resend
 from orchestration.platform.clock import fresh_id, now_ms
-from schemas.errors import UserError
 from schemas.ids import JobId, TenantName, job_id, tenant_name
-
-MAX_NAME: Final = 100
 
 
 class DeploymentView(View):
@@ -76,11 +79,7 @@ class DeploymentView(View):
     def create_principal(self, note: Note, *, name: str, kind: PrincipalKind) -> Record:
         """Create a person or a service account without roles. Raises `UserError` BAD_PRINCIPAL, PRINCIPAL_EXISTS."""
         note.object, note.arguments = "principals", {"name": name[:MAX_NAME], "kind": kind}
-        if not name.isprintable() or name != name.strip() or not 1 <= len(name) <= MAX_NAME:
-            raise UserError(
-                "BAD_PRINCIPAL",
-                f"the name of a principal has 1 to {MAX_NAME} printable characters, and no blanks around them",
-            )
+        check_principal_name(name)
         made = Principal(principal_id=fresh_id(), kind=kind, name=name, created_at_ms=now_ms())
         self._stores.principals.add(made)
         note.after = principal_record(made)

@@ -27,11 +27,19 @@ class EverywhereView(View):
         audience: str | None = None,
         states: Collection[str] = (),
         before: str | None = None,
+        begins: str | None = None,
         limit: int,
     ) -> Page:
-        """As `JobsView.jobs`."""
+        """As `JobsView.jobs`. `begins`: how their ids begin."""
         return job_page(
-            self._stores, self._readable, kinds=kinds, audience=audience, states=states, before=before, limit=limit
+            self._stores,
+            self._readable,
+            kinds=kinds,
+            audience=audience,
+            states=states,
+            before=before,
+            begins=begins,
+            limit=limit,
         )
 
     @reads(Action.OWN_ACCOUNT)

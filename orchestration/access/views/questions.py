@@ -1,6 +1,7 @@
 """What a tenant's data say: counts, names, users, SQL. Readers answer."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,6 +115,21 @@ class QuestionsView(TenantView):
         note.object, note.arguments = "queries", {"sql": sql[:SHOWN_SQL]}
         with self._stores.readers.turns.alone(("sql", self._name), self._name):
             return self._stores.sql.run(sql, self._meaning, cancellation, rows=rows, timeout_s=timeout_s)
+
+    @recorded(Action.READ_USERS, "sql")
+    def stream_query(
+        self,
+        note: Note,
+        cancellation: Cancellation,
+        sql: str,
+        put: Callable[[dict[str, Any]], None],
+        *,
+        timeout_s: float,
+    ) -> None:
+        """As `query`, but without a limit of rows: `put` gets its columns, then its rows, some at a time."""
+        note.object, note.arguments = "queries", {"sql": sql[:SHOWN_SQL]}
+        with self._stores.readers.turns.alone(("sql", self._name), self._name):
+            self._stores.sql.stream(sql, self._meaning, cancellation, put, timeout_s=timeout_s)
 
     def _meaning(self, call: Call) -> FindVersionFiles | FindRejectsFile:
         match call:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AwareDatetime, Field
 
-from orchestration.api.models.common import AT, Example, Shape, Time
+from orchestration.api.models.common import AT, Example, Problem, Shape, Time
 
 Interval = Annotated[list[int], Field(min_length=2, max_length=2, description="95 % confidence; equal if exact.")]
 UserId = Annotated[str, Field(min_length=1, max_length=1024)]
@@ -213,9 +213,10 @@ class Explanation(Shape):
 
 
 class Outside(Shape):
-    """Members of an audience without an event or a profile, whom no rule covers."""
+    """Members of a version of an audience without an event or a profile, whom no rule covers."""
 
     audience: str
+    version: int
     users: int
 
 
@@ -228,7 +229,11 @@ class Coverage(Shape):
     behind: int | None
     outside: list[Outside] | None
     trouble: str | None
-    example: ClassVar[Example] = {"behind": 12, "outside": [{"audience": "vip", "users": 3}], "trouble": None}
+    example: ClassVar[Example] = {
+        "behind": 12,
+        "outside": [{"audience": "vip", "version": 2, "users": 3}],
+        "trouble": None,
+    }
 
 
 class NewQuery(Shape):
@@ -258,3 +263,24 @@ class QueryResult(Shape):
         "rows": [[3]],
         "truncated": False,
     }
+
+
+class LongQuery(Shape):
+    """One SELECT whose rows are streamed."""
+
+    sql: Annotated[str, Field(max_length=100_000)]
+    timeout_s: Annotated[float, Field(ge=0.1, le=3600, strict=False)] = 3600.0
+    example: ClassVar[Example] = {"sql": "select user_id from audience('vip')"}
+
+
+class QueryLine(Shape):
+    """A line of an answer has one member: first `columns`, then `rows` again and again, at last `end` or `error`.
+
+    Empty lines say that the query still runs.
+    """
+
+    columns: list[Column] | None = None
+    rows: list[list[Any]] | None = None
+    end: Literal[True] | None = None
+    error: Problem | None = None
+    example: ClassVar[Example] = {"rows": [["ann"], ["bob"]]}

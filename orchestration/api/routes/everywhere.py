@@ -22,15 +22,20 @@ async def list_all_jobs(
     kind: Annotated[list[models.JobKind] | None, Query(description="Repeatable; all kinds without it.")] = None,
     audience: Named = None,
     state: Annotated[list[str] | None, Query(max_length=20, description="Repeatable; all states without it.")] = None,
+    begins: Annotated[
+        str | None, Query(pattern="^[0-9a-hjkmnp-tv-z]{1,26}$", description="How their ids begin.")
+    ] = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Response:
     """Jobs of all kinds in all tenants in which you may read them, newest first."""
-    filters = {"kind": kind, "audience": audience, "state": state}
+    filters = {"kind": kind, "audience": audience, "state": state, "begins": begins}
     before, kinds, states = start(request, cursor, **filters), kind or (), state or ()
     page = await everywhere(
         request,
-        lambda view: view.jobs(kinds=kinds, audience=audience, states=states, before=before, limit=limit),
+        lambda view: view.jobs(
+            kinds=kinds, audience=audience, states=states, before=before, begins=begins, limit=limit
+        ),
     )
     return page_answer(request, page, **filters)
 

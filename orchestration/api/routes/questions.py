@@ -8,7 +8,9 @@ from orchestration.access.views.questions import QuestionsView, WantedCount
 from orchestration.api.answers import json_answer
 from orchestration.api.models import questions as models
 from orchestration.api.operation import OF_READERS, operation
-from orchestration.api.service import asked_in_tenant
+from orchestration.api.query_stream import Put, QueryStream
+from orchestration.api.service import asked_in_tenant, service_of
+from orchestration.readers.cancellation import Cancellation
 
 router = APIRouter(prefix="/tenants/{tenant}", tags=["questions"])
 OF_RULES = (
@@ -18,6 +20,23 @@ OF_RULES = (
     "SEGMENT_CYCLE",
     "UNKNOWN_AUDIENCE",
     "UNKNOWN_SEGMENT",
+)
+OF_SQL = (
+    "BAD_BODY",
+    "BAD_JOB_ID",
+    "BAD_NAME",
+    "BAD_SQL",
+    "NOTHING_PUBLISHED",
+    "NO_REJECTS",
+    "NO_SUCH_VERSION",
+    "QUERY_RUNNING",
+    "SANDBOX_INCOMPLETE",
+    "SQL_CRASHED",
+    "SQL_KILLED",
+    "SQL_TIMEOUT",
+    "SQL_TOO_BIG",
+    "UNKNOWN_AUDIENCE",
+    "UNKNOWN_JOB",
 )
 
 
@@ -102,29 +121,7 @@ async def explain_membership(request: Request, tenant: str, segment: str, body: 
     )
 
 
-@router.post(
-    "/queries",
-    **operation(
-        QuestionsView.query,
-        models.QueryResult,
-        *OF_READERS,
-        "BAD_BODY",
-        "BAD_JOB_ID",
-        "BAD_NAME",
-        "BAD_SQL",
-        "NOTHING_PUBLISHED",
-        "NO_REJECTS",
-        "NO_SUCH_VERSION",
-        "QUERY_RUNNING",
-        "SANDBOX_INCOMPLETE",
-        "SQL_CRASHED",
-        "SQL_KILLED",
-        "SQL_TIMEOUT",
-        "SQL_TOO_BIG",
-        "UNKNOWN_AUDIENCE",
-        "UNKNOWN_JOB",
-    ),
-)
+@router.post("/queries", **operation(QuestionsView.query, models.QueryResult, *OF_READERS, *OF_SQL))
 async def run_query(request: Request, tenant: str, body: models.NewQuery) -> Response:
     """Run one SELECT over published versions and rejects; one at a time of a tenant."""
     return json_answer(
@@ -135,3 +132,18 @@ async def run_query(request: Request, tenant: str, body: models.NewQuery) -> Res
             lambda view, cancellation: view.query(cancellation, body.sql, rows=body.rows, timeout_s=body.timeout_s),
         )
     )
+
+
+@router.post(
+    "/query-streams",
+    **operation(QuestionsView.stream_query, models.QueryLine, *OF_READERS, *OF_SQL, response_class=QueryStream),
+)
+async def stream_query(request: Request, tenant: str, body: models.LongQuery) -> Response:
+    """Run one SELECT of any length: lines of JSON, with its columns, its rows as they arrive, and its end or error."""
+    service, caller = service_of(request), request.state.caller
+
+    def run(cancellation: Cancellation, put: Put) -> None:
+        view = QuestionsView(service.stores, caller, tenant)
+        view.stream_query(cancellation, body.sql, put, timeout_s=body.timeout_s)
+
+    return await QueryStream.begin(request, run)

@@ -7,6 +7,7 @@ import aws_cdk as cdk
 from orchestration.deploy.names import names_of
 from orchestration.deploy.settings import DeploySettings
 from orchestration.deploy.stack.alarms import make_alarms
+from orchestration.deploy.stack.api import make_api
 from orchestration.deploy.stack.capacity import make_capacity
 from orchestration.deploy.stack.events import make_job_events
 from orchestration.deploy.stack.functions import make_functions
@@ -63,6 +64,7 @@ def _build_parts(site: Site) -> None:
     job_events = make_job_events(site, group)
     make_setup(site, cluster)
     make_services(site, cluster, group)
+    make_api(site, cluster, group)
     queues = {"InboxDeadLetters": inbox_queue, "JobEventsDeadLetters": job_events.queue}
     operators = make_alarms(site, machines, cluster.relay_logs, queues)
     subnets = ",".join(site.settings.network.subnets)

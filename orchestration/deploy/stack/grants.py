@@ -7,6 +7,7 @@ from orchestration.deploy.stack.site import Grant, Site
 from schemas.layout import AUDIENCES_PREFIX, DOWNLOADS_PREFIX, EXPORTS_PREFIX
 
 OBJECTS = "object names are not known in advance: one per file, part or version"
+WRITING = ("s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
 NO_RESOURCE_TYPE = "AWS defines no resource for these actions"
 
 
@@ -32,16 +33,22 @@ def write_objects(site: Site, buckets: Iterable[str], prefix: str = "") -> tuple
     if not names:
         return ()
     write = Grant(
-        actions=(
-            "s3:PutObject",
-            "s3:DeleteObject",
-            "s3:AbortMultipartUpload",
-            "s3:ListMultipartUploadParts",
-        ),
+        actions=WRITING,
         resources=tuple(site.settings.bucket_arn(name, f"{prefix}*") for name in names),
         reason=OBJECTS,
     )
     return (*read_objects(site, names, prefix), write)
+
+
+def write_only(site: Site, bucket: str, prefix: str) -> tuple[Grant, ...]:
+    """Put, including multipart uploads, and delete objects below a prefix."""
+    return (
+        Grant(
+            actions=WRITING,
+            resources=(site.settings.bucket_arn(bucket, f"{prefix}*"),),
+            reason=OBJECTS,
+        ),
+    )
 
 
 def export(site: Site) -> tuple[Grant, ...]:
@@ -74,6 +81,7 @@ def read_secrets(site: Site, names: Iterable[str]) -> tuple[Grant, ...]:
         known.get("KAFKA_CREDENTIALS"): site.settings.kafka.secret_key,
         known.get("SMTP"): site.settings.mail.secret_key,
         known.get("WEBHOOK_SECRET"): site.settings.notify.webhook_secret_key,
+        known.get("OIDC_CLIENT_SECRET"): site.settings.api.oidc_secret_key,
     }
     used = tuple(sorted({key for arn, key in keys.items() if arn in arns and key}))
     grants = (Grant(actions=("secretsmanager:GetSecretValue",), resources=arns),)
@@ -105,6 +113,12 @@ def answer_machines(site: Site, machines: Iterable[str]) -> tuple[Grant, ...]:
 
 
 def drive_machines(site: Site, machines: Iterable[str]) -> tuple[Grant, ...]:
+    """As `run_machines`; also report the end of tasks."""
+    names = list(machines)
+    return (*run_machines(site, names), *answer_machines(site, names))
+
+
+def run_machines(site: Site, machines: Iterable[str]) -> tuple[Grant, ...]:
     """Start executions, check whether they run, stop them."""
     names = list(machines)
     return (
@@ -114,7 +128,6 @@ def drive_machines(site: Site, machines: Iterable[str]) -> tuple[Grant, ...]:
             resources=tuple(site.settings.arn("states", f"execution:{site.names.of(name)}:*") for name in names),
             reason="executions are named by their jobs",
         ),
-        *answer_machines(site, names),
     )
 
 

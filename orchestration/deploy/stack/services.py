@@ -1,5 +1,7 @@
 """Long-running parts: workers, segment workers and the control plane as ECS services on Fargate; and the setup task."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import aws_cdk as cdk
@@ -9,10 +11,18 @@ from orchestration.deploy.environment import task_limits
 from orchestration.deploy.stack import grants
 from orchestration.deploy.stack.site import Grant, Site, create_after, role
 from orchestration.deploy.stack.tasks import ECS_TASKS, Cluster, make_family
-from orchestration.workflow.resources import machine_specs
+from orchestration.workflow.resources import CONTAINER, machine_specs
 
 WORKER_SECRETS: Final = ("CATALOG_URL", "KAFKA_CREDENTIALS")
 RELAY_SECRETS: Final = (*WORKER_SECRETS, "SMTP", "WEBHOOK_SECRET")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Balanced:
+    """The target group in which the tasks of a service register, and the port at which they listen."""
+
+    target: Any
+    port: int
 
 
 def make_services(site: Site, cluster: Cluster, security_group: str) -> None:
@@ -42,7 +52,7 @@ def make_services(site: Site, cluster: Cluster, security_group: str) -> None:
             extra=task_limits(service.cpu, service.memory_mib, service.ephemeral_gib),
             health=part,
         )
-        _service(site, f"{logical}Service", part, family, cluster, security_group, count=service.count)
+        make_service(site, f"{logical}Service", part, family, cluster, [security_group], count=service.count)
     relay = make_family(
         site,
         "RelayDefinition",
@@ -56,7 +66,7 @@ def make_services(site: Site, cluster: Cluster, security_group: str) -> None:
         memory_mib=settings.relay.memory_mib,
         health="relay",
     )
-    _service(site, "RelayService", "relay", relay, cluster, security_group, count=1)
+    make_service(site, "RelayService", "relay", relay, cluster, [security_group])
 
 
 def _relay(site: Site) -> list[Grant]:
@@ -99,7 +109,18 @@ def make_setup(site: Site, cluster: Cluster) -> Any:
     )
 
 
-def _service(site: Site, logical: str, name: str, family: Any, cluster: Cluster, group: str, *, count: int) -> None:
+def make_service(
+    site: Site,
+    logical: str,
+    name: str,
+    family: Any,
+    cluster: Cluster,
+    groups: Sequence[str],
+    *,
+    count: int = 1,
+    balanced: Balanced | None = None,
+) -> Any:
+    """A service on Fargate in the private subnets; none of its tasks run before the setup."""
     service = ecs.CfnService
     created = service(
         site.stack,
@@ -117,10 +138,17 @@ def _service(site: Site, logical: str, name: str, family: Any, cluster: Cluster,
         ),
         network_configuration=service.NetworkConfigurationProperty(
             awsvpc_configuration=service.AwsVpcConfigurationProperty(
-                subnets=list(site.settings.network.subnets), security_groups=[group], assign_public_ip="DISABLED"
+                subnets=list(site.settings.network.subnets), security_groups=list(groups), assign_public_ip="DISABLED"
             )
         ),
+        load_balancers=None
+        if balanced is None
+        else [
+            service.LoadBalancerProperty(
+                container_name=CONTAINER, container_port=balanced.port, target_group_arn=balanced.target.ref
+            )
+        ],
         propagate_tags="SERVICE",
         enable_ecs_managed_tags=True,
     )
-    create_after(created, *cluster.families)
+    return create_after(created, *cluster.families)

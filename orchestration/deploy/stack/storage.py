@@ -104,6 +104,7 @@ def _bucket(site: Site, logical: str, purpose: str, name: str) -> None:
         versioning_configuration=s3.CfnBucket.VersioningConfigurationProperty(status="Enabled")
         if purpose == "inbox"
         else None,
+        cors_configuration=_from_pages(site) if purpose == "staging" else None,
         lifecycle_configuration=s3.CfnBucket.LifecycleConfigurationProperty(rules=_lifecycle(site, purpose)),
         logging_configuration=s3.CfnBucket.LoggingConfigurationProperty(
             destination_bucket_name=logs, log_file_prefix=f"{name}/"
@@ -132,6 +133,20 @@ def _bucket(site: Site, logical: str, purpose: str, name: str) -> None:
             ],
         },
     )
+
+
+def _from_pages(site: Site) -> Any:
+    """What pages of the service may do in a browser: send uploads by requests that it has signed, and fetch exports."""
+    if not (host := site.settings.api.host):
+        return None
+    rule = s3.CfnBucket.CorsRuleProperty(
+        allowed_origins=[f"https://{host}"],
+        allowed_methods=["GET", "PUT"],
+        allowed_headers=["content-type", "if-none-match"],
+        exposed_headers=["ETag"],
+        max_age=3600,
+    )
+    return s3.CfnBucket.CorsConfigurationProperty(cors_rules=[rule])
 
 
 def _lifecycle(site: Site, purpose: str) -> list[Any]:

@@ -54,7 +54,8 @@ def make_cluster(site: Site) -> Cluster:
         cluster_name=names.cluster,
         cluster_settings=[ecs.CfnCluster.ClusterSettingsProperty(name="containerInsights", value="enabled")],
     )
-    logs = {part: _logs(site, part) for part in ("tasks", "setup", "worker", "segment-worker", "relay")}
+    parts = ("tasks", "setup", "worker", "segment-worker", "relay", *(["api"] if settings.api.host else []))
+    logs = {part: _logs(site, part) for part in parts}
     execution_role = _execution_role(site)
     task_role = role(site, "TaskRole", ECS_TASKS, task_grants(site), "Tasks of imports")
     export_grants = [*grants.export(site), *grants.read_secrets(site, TASK_SECRETS)]
@@ -152,6 +153,7 @@ def make_family(
     fargate: bool = True,
     health: str = "",
     image: str = "",
+    port: int | None = None,
     extra: Mapping[str, str] | None = None,
 ) -> Any:
     """One family of tasks with one container of the image. `health`: the part that `health PART` checks."""
@@ -185,6 +187,7 @@ def make_family(
         )
         if health
         else None,
+        port_mappings=None if port is None else [definition.PortMappingProperty(container_port=port)],
         log_configuration=definition.LogConfigurationProperty(
             log_driver="awslogs",
             options={

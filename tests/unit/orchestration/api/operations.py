@@ -281,6 +281,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "measure_segment": A_SEGMENT,
     "explain_membership": replace(A_SEGMENT, body=lambda _: {"user": "ann"}),
     "run_query": Row(body=lambda _: {"sql": f"FROM {VIP}"}),
+    "stream_query": Row(body=lambda _: {"sql": f"FROM {VIP}"}),
     "list_rule_versions": A_SEGMENT,
     "list_schedules": Row(),
     "get_schedule": Row(values={"schedule": lambda _: NIGHTLY}, foreign={"schedule": lambda _: NIGHTLY + ONLY_BETA}),

@@ -69,3 +69,13 @@ async def test_more_calls_than_threads_and_places_in_the_queue_are_refused_at_on
     release.set()
     assert await asyncio.gather(*running) == [True, True]
     calls.close()
+
+
+async def test_hundreds_of_streams_that_begin_at_once_wait_for_their_turn(release: threading.Event) -> None:
+    """Each begins with two calls."""
+    calls = Calls()
+    waiting = [asyncio.create_task(calls.run(release.wait)) for _ in range(400)]
+    await asyncio.sleep(0)
+    release.set()
+    assert await asyncio.gather(*waiting) == [True] * 400
+    calls.close()

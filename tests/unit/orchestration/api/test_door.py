@@ -1,13 +1,16 @@
 """What every request passes before it is routed."""
 
 import logging
+from pathlib import Path
 
 import pytest
 
 from orchestration.api.application import application, routes
 from orchestration.api.budget import Budget
 from orchestration.api.door import MAX_BODY_BYTES, Door
+from orchestration.api.server import ImpatientProtocol, server
 from orchestration.api.service import Service
+from orchestration.platform.settings import Settings
 from schemas.ids import JOB_ID_PATTERN
 from tests.fakes.asgi import AsgiClient
 from tests.fakes.tenants import World
@@ -163,3 +166,16 @@ def test_a_principal_that_sends_too_much_is_told_to_wait(world: World, token: st
     assert answers[2].json["code"] == "TOO_MANY_REQUESTS"
     assert int(answers[2].headers["retry-after"]) >= 1
     assert other.status == 200
+
+
+@pytest.mark.parametrize(("given", "head_s"), [("", 10), ("75", 75), ("3", 10)])
+def test_behind_a_proxy_an_idle_connection_stays_open_longer_than_the_proxy_keeps_it(
+    given: str, head_s: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSTER_HOME", str(tmp_path))
+    if given:
+        monkeypatch.setenv("MUSTER_API_KEEP_ALIVE_S", given)
+    config = server(Settings.load(), routes()).config
+    assert isinstance(config.http, type)
+    assert issubclass(config.http, ImpatientProtocol)
+    assert (config.http.head_timeout_s, config.timeout_keep_alive) == (head_s, int(given or 10))

@@ -1,5 +1,6 @@
 """Questions and operations: who may ask for what, and what the trail keeps."""
 
+import json
 from typing import Any
 
 import pytest
@@ -7,9 +8,12 @@ import pytest
 from orchestration.api.service import Service
 from orchestration.catalog.operations import Operation
 from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.readers.cancellation import Cancellation
 from orchestration.readers.questions import CountUsers
+from schemas.errors import RetriableError, UserError
 from schemas.ids import JobId
 from tests.fakes.asgi import Answer, AsgiClient
+from tests.fakes.readers import FakeSql
 from tests.fakes.tenants import ACME, BETA, CANARY, VIP, World
 
 ANN = "ann@example.com"
@@ -129,3 +133,50 @@ def test_results_are_kept_for_a_day(world: World, client: AsgiClient) -> None:
     old = operation(world, "acme-analyst", created_at_ms=now_ms() - 25 * 3600 * 1000)
     world.stores.operations.forget(now_ms() - 24 * 3600 * 1000)
     assert get(world, client, old).json["code"] == "UNKNOWN_OPERATION"
+
+
+def lines(answer: Answer) -> list[Any]:
+    return [json.loads(line) for line in answer.body.splitlines() if line]
+
+
+def test_a_query_is_streamed_to_its_end_or_error_and_recorded(
+    world: World, client: AsgiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = {"columns": [{"name": "user_id", "type": "VARCHAR"}]}
+    whole = post(world, client, "query-streams", {"sql": f"FROM {VIP}"})
+    assert lines(whole) == [columns, {"rows": [["plain"]]}, {"end": True}]
+    before = post(world, client, "query-streams", {"sql": f"FROM {BETA}.{VIP}"})
+    assert (before.status, before.json["code"]) == (404, "UNKNOWN_TENANT")
+
+    def breaks(
+        _: object, text: str, meaning: object, cancellation: Cancellation, put: Any, *, timeout_s: float
+    ) -> None:
+        put(columns)
+        raise UserError("SQL_TOO_BIG", text)
+
+    monkeypatch.setattr(FakeSql, "stream", breaks)
+    first, last = lines(post(world, client, "query-streams", {"sql": "late"}))
+    assert (first, last["error"]["code"], last["error"]["detail"]) == (columns, "SQL_TOO_BIG", "late")
+    entries = [(e.action, e.arguments["sql"], e.error) for e in world.stores.audit.search()]
+    assert entries[-1] == ("sql", "late", "SQL_TOO_BIG")
+
+
+def test_a_client_that_leaves_ends_its_query(world: World, client: AsgiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_up: list[str] = []
+
+    def endless(
+        _: object, text: str, meaning: object, cancellation: Cancellation, put: Any, *, timeout_s: float
+    ) -> None:
+        try:
+            while True:
+                cancellation.check()
+                put({"rows": [[text]]})
+        except RetriableError as exc:
+            given_up.append(exc.code)
+            raise
+
+    monkeypatch.setattr(FakeSql, "stream", endless)
+    token = world.tokens["acme-analyst"].text.reveal()
+    path, until = "/v1/tenants/acme/query-streams", lambda received: received.count(b"rows") >= 3
+    client.send("POST", path, token=token, body={"sql": "x"}, until=until)
+    assert given_up == ["CLIENT_GONE"]

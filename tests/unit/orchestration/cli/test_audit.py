@@ -27,6 +27,8 @@ CHANGES = {
     "backup",
     "restore",
     "export",
+    "identities admin-token",
+    "identities rotate-owner",
     "segments rebase",
     "segments begin-anew",
 }
@@ -98,6 +100,13 @@ def test_what_was_refused_is_kept_with_its_error(context: Context, capsys: pytes
     [entry] = json.loads(capsys.readouterr().out)
     assert (entry["actor"], entry["action"], entry["job"]) == ("owner", "jobs cancel", job_id)
     assert (entry["error"], entry["before"]["state"], entry["after"]) == ("TOO_LATE", "FAILED", None)
+
+
+@pytest.mark.usefixtures("service")
+def test_on_whose_behalf_someone_acts_is_a_note_and_no_identity(context: Context) -> None:
+    assert main(["--as", "Zoë", "tenants", "create", "globex"]) == 0
+    [entry] = context.audit.search()
+    assert (entry.actor, entry.arguments) == ("owner", {"as": "Zoë"})
 
 
 @pytest.mark.usefixtures("service")

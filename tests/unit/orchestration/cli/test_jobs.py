@@ -138,3 +138,18 @@ def test_an_unknown_id_is_told(context: Context, capsys: pytest.CaptureFixture[s
     for command in ("show", "wait", "cancel"):
         assert main(["jobs", command, "0" * 26]) == 3
         assert capsys.readouterr().err.startswith("UNKNOWN_JOB: ")
+
+
+def test_a_job_is_named_by_the_beginning_of_its_id_if_that_is_unique(
+    context: Context, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = str(job_number(1)), str(EXPORT)
+    shared = next(n for n in range(26) if one[n] != other[n])
+    assert answer(capsys, "jobs", "show", one[: shared + 1].upper())["job"] == one
+    [newest] = answer(capsys, "jobs", "list", "--limit", "1")
+    assert answer(capsys, "jobs", "show", "--latest")["created_at"] == newest["created_at"]
+    for given, code in ((one[:shared], "AMBIGUOUS_JOB"), ("zz", "UNKNOWN_JOB"), ("nonsense!", "BAD_JOB_ID")):
+        assert main(["jobs", "show", given]) == 3
+        assert capsys.readouterr().err.startswith(f"{code}: ")
+    for wrong in ([], [one, "--latest"]):
+        assert main(["receipt", *wrong]) == 2

@@ -48,7 +48,7 @@ PROBE_OF_MANY = """
 import json, sys
 from orchestration.cli.main import main
 for command in sys.argv[1:]:
-    code = main([*command.split(), "--json"])
+    code = main([*(word.replace("\N{NO-BREAK SPACE}", " ") for word in command.split(" ")), "--json"])
     sys.stderr.write(f"ended {json.dumps([command, code, sorted(sys.modules)])}\\n")
 """
 
@@ -89,10 +89,11 @@ def test_what_leaves_an_entry_in_the_catalog_loads_the_catalog_alone(
     assert modules & set(HEAVY) == set()
 
 
+@pytest.mark.slow("twenty commands, one after the other")
 def test_what_goes_through_the_service_loads_little_more_than_its_client(tmp_path: Path) -> None:
     world = make_world(tmp_path)
     job = id_of(ACME, JOB)
-    of_jobs = (f"jobs show {job}", f"receipt {job}")
+    of_jobs = (f"jobs show {job}", f"receipt {job[:25]}", "sql FROM\N{NO-BREAK SPACE}vip")
     with serving(world) as url:
         for caller, commands in (("acme-admin", (*of_jobs, *IN_TENANT)), ("deployment-admin", IN_THE_DEPLOYMENT)):
             access = {"MUSTER_API_URL": url, "MUSTER_TOKEN": world.tokens[caller].text.reveal()}
@@ -116,7 +117,7 @@ def test_what_goes_through_the_service_loads_little_more_than_its_client(tmp_pat
 
 @pytest.mark.parametrize(
     ("arguments", "families"),
-    [(["--help"], set()), (["tenants", "--help"], {"tenant_commands"}), (["sql", "--help"], {"lake_commands"})],
+    [(["--help"], set()), (["tenants", "--help"], {"tenant_commands"}), (["sql", "--help"], {"sql_commands"})],
 )
 def test_a_command_loads_no_other(arguments: list[str], families: set[str], tmp_path: Path) -> None:
     modules = {f"orchestration.cli.{module}" for family in FAMILIES.values() for module in family.modules}

@@ -3,7 +3,7 @@
 import ast
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import takewhile
 from pathlib import Path
@@ -19,6 +19,7 @@ from orchestration.access.opaque import opaque_digest
 from orchestration.access.sessions import begin_session
 from orchestration.api.problems import RETRY_AFTER_S
 from orchestration.api.service import Service
+from orchestration.client import versions
 from orchestration.client.access import Access
 from orchestration.client.browser_login import browser_login
 from orchestration.client.calls import WAITS
@@ -26,6 +27,7 @@ from orchestration.client.client import Client
 from orchestration.client.errors import ApiError
 from orchestration.client.events import PAUSES_S, follow
 from orchestration.client.transport import Answer
+from orchestration.client.versions import check_version
 from tests.fakes.asgi import AsgiClient, AsgiTransport
 from tests.fakes.tenants import ACME, DOWNLOAD, EXPORT, FAILED_JOB, JOB, LARGE_UPLOAD, UPLOAD, World, id_of
 from tests.unit.orchestration.api.operations import DOCUMENT, OPERATIONS
@@ -70,6 +72,7 @@ def test_every_operation_has_a_method(world: World, transport: AsgiTransport) ->
         own.segment_coverage(ACME, "buyers"),
         own.explain(ACME, "buyers", "ann"),
         own.query(ACME, "FROM vip"),
+        streamed(own),
         begun := own.begin_difference(ACME, "vip", 1, 2),
         own.operation(ACME, begun["operation"]),
         own.begin_segment_check(ACME, "buyers"),
@@ -139,6 +142,13 @@ def test_every_operation_has_a_method(world: World, transport: AsgiTransport) ->
     assert all(results)
     called = {(method, _template(path)) for method, path in transport.sent}
     assert called == {(one.method, one.path) for one in OPERATIONS.values()}
+
+
+def streamed(own: Client) -> list[Sequence[Any]]:
+    """The rows of a query."""
+    with own.stream_query(ACME, "FROM vip") as (columns, rows):
+        assert [one["name"] for one in columns] == ["user_id"]
+        return list(rows)
 
 
 def refused(transport: AsgiTransport) -> str:
@@ -325,3 +335,23 @@ def test_the_client_imports_the_standard_library_and_itself_alone() -> None:
     }
     assert foreign == set()
     assert json.__name__ in imported
+
+
+@pytest.mark.parametrize(("theirs", "own"), [("0.3.1", "0.2.9"), ("0.2.0", "0.3.0"), ("unknown", "0.1.0")])
+def test_client_and_service_work_together_one_version_apart(theirs: str, own: str) -> None:
+    check_version(theirs, own)
+
+
+@pytest.mark.parametrize(("theirs", "own"), [("0.4.0", "0.2.0"), ("0.1.0", "0.3.0"), ("1.0.0", "0.9.0")])
+def test_further_apart_client_and_service_say_which_one_is_old(theirs: str, own: str) -> None:
+    with pytest.raises(ApiError, match=rf"VERSION_MISMATCH: the service has version {theirs}, .* {own}") as error:
+        check_version(theirs, own)
+    assert error.value.message.endswith("update the service" if theirs == "0.1.0" else "update this command")
+
+
+def test_the_version_of_the_service_is_looked_at_in_its_first_answer(
+    world: World, transport: AsgiTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(versions, "own_version", lambda: "9.9.9")
+    with pytest.raises(ApiError, match="VERSION_MISMATCH"):
+        muster(world, transport).me()

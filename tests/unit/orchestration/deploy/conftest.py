@@ -8,9 +8,19 @@ from typing import Any
 import pytest
 
 from orchestration.deploy.checks import load
-from orchestration.deploy.settings import DeploySettings
+from orchestration.deploy.settings import Api, DeploySettings
 from orchestration.deploy.synthesis import prepare, synthesise
 
+API = Api(
+    host="muster.acme.example",
+    certificate="arn:aws:acm:eu-central-1:123456789012:certificate/0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9",
+    clients=("10.0.0.0/8",),
+    oidc_issuer="https://login.acme.example",
+    oidc_client_id="muster",
+    oidc_secret="arn:aws:secretsmanager:eu-central-1:123456789012:secret:muster-oidc-AbCdEf",
+    oidc_grants='{"data-platform": {"deployment": ["admin"]}}',
+)
+"""The example has no service."""
 EXAMPLE = Path(__file__).parents[4] / "docs" / "muster-deploy.example.toml"
 
 

@@ -12,7 +12,7 @@ from orchestration.deploy.environment import environment
 from orchestration.deploy.names import LIMITS, names_of
 from orchestration.platform.settings import Settings
 from schemas.errors import UserError
-from tests.unit.orchestration.deploy.conftest import EXAMPLE
+from tests.unit.orchestration.deploy.conftest import API, EXAMPLE
 
 TEXT = EXAMPLE.read_text(encoding="utf-8")
 
@@ -50,6 +50,32 @@ CASES = {
         'region = "cn-north-1"\nregions_unchecked = true',
         "region",
         "of the partition aws",
+    ),
+    "service without certificate": (
+        r"^\[network\]",
+        '[api]\nhost = "a.example"\nclients = ["10.0.0.0/8"]\n[network]',
+        "api.certificate",
+        "TLS",
+    ),
+    "service for everybody": (
+        r"^\[network\]",
+        f'[api]\nhost = "a.example"\ncertificate = "{API.certificate}"\nclients = ["0.0.0.0/0"]\n[network]',
+        "api.clients",
+        "everybody",
+    ),
+    "service by no name": (
+        r"^\[network\]",
+        f'[api]\nhost = "https://a.example"\ncertificate = "{API.certificate}"\nclients = ["10.1.0.0/16"]\n[network]',
+        "api.host",
+        "not a host name",
+    ),
+    "clients of no service": (r"^\[network\]", '[api]\nclients = ["10.0.0.0/8"]\n[network]', "api.host", "missing"),
+    "provider that is none": (
+        r"^\[network\]",
+        f"""[api]\nhost = "a.example"\ncertificate = "{API.certificate}"\nclients = ["10.0.0.0/8"]
+oidc_issuer = "login"\n[network]""",
+        "api.oidc_issuer",
+        "is not like https",
     ),
     "one subnet": (
         r"^subnets = .*",

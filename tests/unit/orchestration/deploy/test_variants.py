@@ -3,10 +3,12 @@
 import json
 from dataclasses import replace
 
-from orchestration.deploy.checks import load
+from orchestration.api.server import hosts_of, port_of
+from orchestration.deploy.checks import check, load
 from orchestration.deploy.settings import Buckets, Kafka, Shared
 from orchestration.deploy.synthesis import synthesise
-from tests.unit.orchestration.deploy.conftest import EXAMPLE, Template
+from orchestration.platform.settings import Settings
+from tests.unit.orchestration.deploy.conftest import API, EXAMPLE, Template
 
 PARTNER_KEY = "arn:aws:kms:eu-central-1:210987654321:key/0f0f0f0f"
 MAIL_KEY = "arn:aws:kms:eu-central-1:123456789012:key/0e0e0e0e"
@@ -29,7 +31,9 @@ def test_what_exists_is_used_and_kafka_may_be_ones_own() -> None:
         architecture="arm64",
         setup_image=example.image.replace("/muster@", "/muster-next@"),
         logs=replace(example.logs, tracing=False),
+        api=API,
     )
+    assert list(check(settings)) == []
     template = Template(settings=settings, body=synthesise(settings))
     assert set(template.of_type("S3::Bucket")) == {"InboxBucket", "StagingBucket"}
     assert template.of_type("KMS::Key") == {}
@@ -52,6 +56,7 @@ def test_what_exists_is_used_and_kafka_may_be_ones_own() -> None:
     assert template["EcsAgentEndpoint"]["ServiceName"] == "com.amazonaws.eu-central-1.ecs-agent"
     assert template["MailIngress"]["FromPort"] == settings.mail.port, "mail goes to its endpoint by another port"
     _holds_shared_buckets(template)
+    _has_a_service(template)
     assert template["InboxRule"]["EventPattern"]["detail"]["object"] == {"key": [{"prefix": "incoming/"}]}
     assert any("arn:aws:s3:::a-inbox/incoming/*" in s["Resource"] for s in template.statements("FilesFunctionRole"))
     for secret in (settings.mail.secret, settings.notify.webhook_secret):
@@ -83,3 +88,33 @@ def _holds_shared_buckets(template: Template) -> None:
         assert PARTNER_KEY in allowed(role, "kms:GenerateDataKey"), role
     for role in ("WorkerRole", "VersionsFunctionRole"):
         assert PARTNER_KEY not in allowed(role, "kms:GenerateDataKey"), role
+
+
+def _has_a_service(template: Template) -> None:
+    """Reached by its clients over TLS alone, known by its name, able to write nothing but uploads."""
+    balancer, listener = template["ApiBalancer"], template["ApiListener"]
+    assert (balancer["Scheme"], listener["Protocol"], listener["Port"]) == ("internal", "HTTPS", 443)
+    assert listener["Certificates"] == [{"CertificateArn": API.certificate}]
+    group = template["ApiBalancerSecurityGroup"]
+    assert [(rule["CidrIp"], rule["FromPort"]) for rule in group["SecurityGroupIngress"]] == [("10.0.0.0/8", 443)]
+    assert template["ApiIngress"]["SourceSecurityGroupId"] == {"Fn::GetAtt": ["ApiBalancerSecurityGroup", "GroupId"]}
+    service, (container,) = template["ApiService"], template["ApiDefinition"]["ContainerDefinitions"]
+    assert (template["ApiDefinition"]["Cpu"], template["ApiDefinition"]["Memory"]) == ("1024", "6144")
+    assert service["DesiredCount"] == {"Fn::If": ["Running", 1, 0]}
+    assert service["LoadBalancers"][0]["TargetGroupArn"] == {"Ref": "ApiTargets"}
+    assert container["HealthCheck"]["Command"][-2:] == ["health", "api"]
+    assert container["PortMappings"] == [{"ContainerPort": template["ApiTargets"]["Port"]}]
+    given = {one["Name"].removeprefix("MUSTER_").lower(): one["Value"] for one in container["Environment"]}
+    settings = Settings(**{name: given[name] for name in ("api_url", "api_public_url", "listen_host")})
+    assert hosts_of(settings) >= {API.host, "127.0.0.1"}
+    assert (port_of(settings), settings.listen_host) == (template["ApiTargets"]["Port"], "0.0.0.0")
+    attributes = {one["Key"]: one["Value"] for one in balancer["LoadBalancerAttributes"]}
+    assert float(given["api_keep_alive_s"]) > float(attributes["idle_timeout.timeout_seconds"])
+    assert json.loads(given["secrets"]).keys() == {"CATALOG_URL", "OIDC_CLIENT_SECRET"}
+    statements = template.statements("ApiRole")
+    writes = [s["Resource"] for s in statements if {"s3:PutObject", "s3:DeleteObject"} & set(s["Action"])]
+    assert writes == [["arn:aws:s3:::a-staging/uploads/*"]]
+    assert not [s for s in statements if "states:SendTaskSuccess" in s["Action"]]
+    (cors,) = template["StagingBucket"]["CorsConfiguration"]["CorsRules"]
+    assert (cors["AllowedOrigins"], cors["AllowedMethods"]) == ([f"https://{API.host}"], ["GET", "PUT"])
+    assert "CorsConfiguration" not in template["InboxBucket"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.idle_month import RELAY, Idle
+from benchmarks.idle_month import API, RELAY
 from orchestration.deploy.checks import load
 from orchestration.deploy.environment import environment, secrets_of
 from orchestration.deploy.names import names_of
@@ -142,23 +142,13 @@ def test_a_secret_that_the_deployment_does_not_have_is_not_named(template: Templ
     assert "SMTP" not in environment(settings, ("CATALOG_URL", "SMTP"))["MUSTER_SECRETS"]
 
 
-def test_the_idle_costs_count_what_the_template_has(template: Template) -> None:
-    idle = Idle()
-    assert idle.alarms == len(template.of_type("CloudWatch::Alarm"))
-    assert idle.keys == len(template.of_type("KMS::Key"))
-    assert idle.secrets == len(secrets_of(template.settings))
-    assert (idle.workers, idle.segment_workers) == (
-        template.settings.workers.count,
-        template.settings.segment_workers.count,
-    )
-
-
 def test_a_quote_reckons_with_the_sizes_that_are_deployed() -> None:
     settings = load(EXAMPLE)
     for quoted, cpu, memory_mib, disk_gib in (
         (TASK, settings.tasks.cpu, settings.tasks.memory_mib, settings.tasks.ephemeral_gib),
         (MACHINE, settings.machines.cpu, settings.machines.memory_mib, settings.machines.disk_gib),
         (WORKER, settings.workers.cpu, settings.workers.memory_mib, settings.workers.ephemeral_gib),
+        (API, settings.api.cpu, settings.api.memory_mib, 20),
         (RELAY, settings.relay.cpu, settings.relay.memory_mib, 20),
     ):
         assert (quoted.vcpu, quoted.gb, quoted.disk_gb) == (cpu / 1024, memory_mib / 1024, disk_gib)

@@ -2,16 +2,19 @@
 
 import socket
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestration.platform.settings import Secret, Settings
+from orchestration.readers import answers
 from orchestration.readers import conversation as module
 from orchestration.readers.conversation import Conversation
 from orchestration.readers.frames import frames_of
 from orchestration.readers.interruption import Interrupted
+from orchestration.readers.questions import QUESTIONS
 from orchestration.readers.starting import without_other_secrets
 from schemas.errors import MusterError, RetriableError, UserError
 
@@ -67,3 +70,9 @@ def test_a_reader_gets_no_secret_that_it_does_not_need(tmp_path: Path) -> None:
     assert not [value for value in given.values() if value.startswith("secret-")]
     back = Settings.of_environment(given)
     assert (back.s3_secret_key.reveal(), back.catalog_url.reveal(), back.home) == ("needed", "sqlite:///c.db", tmp_path)
+
+
+def test_every_question_has_a_module_that_answers_it() -> None:
+    assert module.MODULES.keys() == set(QUESTIONS.values())
+    for question, name in module.MODULES.items():
+        assert question in import_module(f"{answers.__name__}.{name}").ANSWERS

@@ -1,0 +1,149 @@
+"""The answer to a query of any length: lines of JSON, as its rows arrive, until it ends or the client leaves."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from orchestration.api.problems import problem
+from orchestration.api.service import Service, service_of
+from orchestration.readers.cancellation import Cancellation
+from schemas.errors import FatalError, MusterError, RetriableError
+
+MEDIA_TYPE: Final = "application/x-ndjson"
+BEGIN_S: Final = 10.0
+"""A problem within this time has its own status; a later one is the last line."""
+ALIVE_S: Final = 15.0
+"""After so much silence an empty line is sent: load balancers close a connection after 60 s."""
+POLL_S: Final = 1.0
+AHEAD: Final = 4
+"""Lines that wait for a client that reads slowly."""
+Put = Callable[[dict[str, Any]], None]
+
+
+class QueryStream(Response):
+    """Lines {columns}, {rows}..., and at last {end} or {error}."""
+
+    media_type = MEDIA_TYPE
+
+    def __init__(self, service: Service, request_id: str, lines: "_Lines") -> None:
+        self.status_code = 200
+        self.background = None
+        self._service = service
+        self._request_id = request_id
+        self._lines = lines
+        self.init_headers({"Content-Type": MEDIA_TYPE, "X-Accel-Buffering": "no"})
+
+    @classmethod
+    async def begin(cls, request: Request, run: Callable[[Cancellation, Put], None]) -> "QueryStream":
+        """Run a query in a thread of its own. Raises what it raises within `BEGIN_S`, before its columns are known."""
+        service = service_of(request)
+        lines = _Lines(service, request, run)
+        await lines.wait(BEGIN_S)
+        return cls(service, request.state.request_id, lines)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until the end."""
+        del scope, receive
+        lines, silent_s = self._lines, 0.0
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        try:
+            last: dict[str, Any] = {"end": True}
+            try:
+                while (line := await lines.next(POLL_S)) is not None:
+                    silent_s = silent_s + POLL_S if not line else 0.0
+                    if line or silent_s >= ALIVE_S:
+                        silent_s = 0.0
+                        await _write(send, line)
+                    if self._service.streams.stopping:
+                        lines.stop(RetriableError("SERVICE_STOPS", "the service is stopping; try again"))
+            except MusterError as exc:
+                last = {"error": problem(exc, self._request_id)}
+            await _write(send, last)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            await lines.close()
+
+
+class _Lines:
+    """What a query in another thread puts, in order."""
+
+    def __init__(self, service: Service, request: Request, run: Callable[[Cancellation, Put], None]) -> None:
+        self._queue: asyncio.Queue[dict[str, Any] | MusterError | None] = asyncio.Queue(AHEAD)
+        self._cancellation = Cancellation()
+        self._loop = asyncio.get_running_loop()
+        self._first: dict[str, Any] | None = None
+        self._task = asyncio.ensure_future(service.queries.run(lambda: self._run(run)))
+        self._watch = asyncio.ensure_future(self._watch_for_the_end(request))
+
+    def _run(self, run: Callable[[Cancellation, Put], None]) -> None:
+        last: MusterError | None = None
+        try:
+            with self._cancellation:
+                run(self._cancellation, self._put)
+        except MusterError as exc:
+            last = exc
+        except Exception:
+            last = FatalError("INTERNAL", "a bug in Muster")
+            raise
+        finally:
+            self._put(last)
+
+    def _put(self, line: dict[str, Any] | MusterError | None) -> None:
+        """From the thread; waits while the client does not read."""
+        asyncio.run_coroutine_threadsafe(self._queue.put(line), self._loop).result()
+
+    async def wait(self, seconds: float) -> None:
+        """Until there is a first line, or for some time. Raises the error of a query that ends before."""
+        try:
+            self._first = await self.next(seconds)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def next(self, seconds: float) -> dict[str, Any] | None:
+        """The next line; empty if there is none in time, None at the end. Raises the error of the query."""
+        if self._first:
+            first, self._first = self._first, None
+            return first
+        found: dict[str, Any] | MusterError | None = {}
+        got = asyncio.ensure_future(self._queue.get())
+        await asyncio.wait({got, self._task}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if got.done():
+            found = got.result()
+        else:
+            got.cancel()
+            if self._task.done():  # it was not even begun: all threads are busy
+                self._task.result()
+        if isinstance(found, MusterError):
+            raise found
+        return found
+
+    def stop(self, error: MusterError) -> None:
+        """Give the query up."""
+        self._cancellation.set(error)
+
+    async def close(self) -> None:
+        """Give the query up if it still runs, and wait for its thread."""
+        self.stop(RetriableError("CLIENT_GONE", "the client has gone before its answer"))
+        self._watch.cancel()
+        while not self._task.done():
+            got = asyncio.ensure_future(self._queue.get())
+            await asyncio.wait({got, self._task}, return_when=asyncio.FIRST_COMPLETED)
+            got.cancel()
+        if not self._task.cancelled():
+            self._task.exception()  # was answered
+
+    async def _watch_for_the_end(self, request: Request) -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        self.stop(RetriableError("CLIENT_GONE", "the client has gone before its answer"))
+
+
+async def _write(send: Send, line: dict[str, Any]) -> None:
+    body = json.dumps(line, separators=(",", ":")).encode() + b"\n" if line else b"\n"
+    await send({"type": "http.response.body", "body": body, "more_body": True})

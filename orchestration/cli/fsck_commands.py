@@ -1,0 +1,50 @@
+"""`muster fsck`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestration.cli.commands import Answer, Group, command
+from orchestration.cli.console import print_line
+from orchestration.cli.exits import ExitCode
+from orchestration.cli.formatting import number, safe
+from orchestration.cli.session import lake_context
+from orchestration.platform.deferred import deferred
+
+if TYPE_CHECKING:
+    from orchestration.operations.fsck import Report
+
+with deferred(__name__):
+    from orchestration.operations import wiring
+
+TOP = Group("")
+
+
+def _show_report(report: "Report") -> None:
+    for finding in report.findings:
+        word = "repaired" if finding.repaired else finding.severity
+        print_line(f"{word:<9} {finding.code}  {finding.subject}: {safe(finding.message)}")
+    checked = f"{number(report.audiences)} audiences, {number(report.versions)} versions, {number(report.jobs)} jobs"
+    print_line(f"{checked}: " + (f"{report.wrong} wrong" if report.wrong else "all is well"))
+
+
+@command(
+    TOP,
+    "fsck",
+    "muster fsck",
+    "muster fsck --repair --json",
+    effect="changes",
+    acts=lambda given: bool(given["repair"]),
+    show=_show_report,
+)
+def fsck(
+    *,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair derived data and remove staged leftovers.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Also read the archive and compare its lists of users.")] = False,
+) -> "Answer[Report]":
+    """Compare staging, lake and catalog.
+
+    Exit code 7 if anything is wrong.
+    """
+    report = wiring.fsck(lake_context()).run(repair=repair, deep=deep)
+    return Answer(value=report, code=ExitCode.CHECK_FAILED if report.wrong else ExitCode.OK)

@@ -1,0 +1,121 @@
+"""Every operation, as every role, with whatever its document allows and forbids: no 500, the declared form, refusals.
+
+`make test` sends a slice, always the same; `make test-faults` sends many times as much.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis import Case, GenerationMode, Response
+
+from orchestration.api.links import LINKS
+from tests.fakes.asgi import AsgiClient
+from tests.fakes.tenants import World
+from tests.fuzzing.requests_of_the_document import Fuzzer, operations, schema
+from tests.unit.orchestration.api.operations import OPERATIONS
+from tests.unit.orchestration.api.test_isolation import CALLERS
+
+EVERYTHING = "deployment-admin"
+SLICE, ALL = 2, 150
+each_operation = pytest.mark.parametrize("name", list(OPERATIONS))
+
+
+def examples(number: int, **given_: Any) -> settings:
+    return settings(
+        max_examples=number,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        **given_,
+    )
+
+
+def callers() -> st.SearchStrategy[str]:
+    """Every second case comes from those who may do everything: the others are often refused before anything else."""
+    return st.one_of(st.just(EVERYTHING), st.sampled_from(CALLERS))
+
+
+def takes_anything(name: str) -> bool:
+    """Whether a request can break the document: it has a body or a query. Any text may stand in a path or header."""
+    record = OPERATIONS[name].record
+    return "requestBody" in record or any(one["in"] == "query" for one in record.get("parameters", ()))
+
+
+def fuzz(name: str, mode: GenerationMode, number: int, fuzzer: Fuzzer) -> None:
+    """Send `number` cases. Each finds the world as it was."""
+
+    def send(case: Case[Any], caller: str, quarter: int) -> None:
+        fuzzer.world.reset()
+        if quarter:
+            fuzzer.make_real(case, caller)
+        fuzzer.check(case, fuzzer.call(case, caller))
+
+    run: Callable[[], None] = given(
+        case=operations()[name].as_strategy(generation_mode=mode),
+        caller=callers(),
+        quarter=st.integers(0, 3),
+    )(examples(number)(send))
+    run()
+
+
+@pytest.fixture
+def fuzzer(world: World, client: AsgiClient) -> Fuzzer:
+    return Fuzzer(world=world, client=client)
+
+
+def follow_links(fuzzer: Fuzzer, *, scenarios: int, steps: int) -> set[str]:
+    """Run scenarios along the links of the document; returns the operations that answered well."""
+    base: Any = schema().as_state_machine()
+    answered: set[str] = set()
+
+    class Scenario(base):  # type: ignore[misc]  # made at run time
+        def setup(self) -> None:
+            fuzzer.world.reset()
+
+        def before_call(self, case: Case[Any]) -> None:
+            fuzzer.make_for_others(case, EVERYTHING)
+
+        def call(self, case: Case[Any], **_: Any) -> Response:
+            return fuzzer.call(case, EVERYTHING)
+
+        def validate_response(self, response: Response, case: Case[Any], **_: Any) -> None:
+            fuzzer.check(case, response)
+            if response.status_code < 300:
+                answered.add(str(case.operation.definition.raw["operationId"]))
+
+    Scenario.run(settings=examples(scenarios, stateful_step_count=steps))
+    return answered
+
+
+@each_operation
+def test_what_the_document_allows_is_answered_in_the_declared_form(name: str, fuzzer: Fuzzer) -> None:
+    fuzz(name, GenerationMode.POSITIVE, SLICE, fuzzer)
+
+
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if takes_anything(name)])
+def test_what_the_document_forbids_is_refused(name: str, fuzzer: Fuzzer) -> None:
+    fuzz(name, GenerationMode.NEGATIVE, SLICE, fuzzer)
+
+
+def test_what_one_operation_makes_others_take(fuzzer: Fuzzer) -> None:
+    assert follow_links(fuzzer, scenarios=12, steps=6) & {
+        target for _, _, targets in LINKS.values() for target in targets
+    }
+
+
+@pytest.mark.faults("hundreds of requests of each kind, and long scenarios", seconds=8)
+@each_operation
+def test_many_requests_are_answered_in_the_declared_form(name: str, fuzzer: Fuzzer) -> None:
+    fuzz(name, GenerationMode.POSITIVE, ALL, fuzzer)
+    if takes_anything(name):
+        fuzz(name, GenerationMode.NEGATIVE, ALL, fuzzer)
+
+
+@pytest.mark.faults("long scenarios along the links of the document", seconds=60)
+def test_long_scenarios_along_the_links(fuzzer: Fuzzer) -> None:
+    follow_links(fuzzer, scenarios=300, steps=12)
