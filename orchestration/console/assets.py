@@ -16,7 +16,7 @@ from orchestration.console.paths import STATIC
 from schemas.errors import FatalError, UserError
 
 FOLDER: Final = Path(__file__).with_name("static")
-VENDOR: Final = ("htmx.min.js", "pico.min.css", "uPlot.iife.min.js", "uPlot.min.css")
+VENDOR: Final = ("htmx.min.js", "pico.min.css")
 """Files of others, which `make assets` puts into `static/vendor`."""
 OWN: Final = ("console.css", "console.js", "icon.svg")
 KEPT: Final = "public, max-age=31536000, immutable"

@@ -1,0 +1,22 @@
+"""Static files."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from orchestration.console import assets
+from schemas.errors import FatalError
+
+
+@pytest.fixture
+def _nothing_read() -> Iterator[None]:
+    assets.assets.cache_clear()
+    yield
+    assets.assets.cache_clear()
+
+
+@pytest.mark.usefixtures("_nothing_read")
+def test_files_that_were_not_installed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assets, "VENDOR", ("absent.js",))
+    with pytest.raises(FatalError, match="NO_ASSETS.*static/vendor/absent.js: run `make assets`"):
+        assets.asset_path("console.css")
