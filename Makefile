@@ -17,7 +17,7 @@ HUNT ?=
 .DEFAULT_GOAL := help
 # Compose v1 or v2, whichever is installed.
 COMPOSE ?= $(shell command -v docker-compose || echo docker compose)
-.PHONY: help setup assets hooks up down status demo lint types test test-faults test-rotation test-containers test-container-faults hunt prove soak release bench openapi workflow images compose-up compose-demo compose-down
+.PHONY: help setup assets hooks up down status demo lint types test test-browser test-faults test-rotation test-containers test-container-faults hunt prove soak release bench openapi workflow images compose-up compose-demo compose-down
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -68,8 +68,11 @@ lint: $(STAMP)  ## check ruff, formatting, import contracts and uv.lock (the wor
 types: $(STAMP)  ## run mypy --strict
 	$(BIN)/mypy
 
-test: $(STAMP)  ## run all tests except those that need Docker, PostgreSQL or Spark
-	$(BIN)/pytest -m "not containers and not faults" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+test: $(STAMP)  ## run all tests except those that need Docker, PostgreSQL, Spark or a browser
+	$(BIN)/pytest -m "not containers and not faults and not browser" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+
+test-browser: $(STAMP)  ## run the console in Chromium; leaves pictures of its pages in .browser
+	$(BIN)/pytest -m browser tests/browser
 
 test-faults: $(STAMP)  ## run long tests of kills, outages and sweeps, with production timeouts
 	$(BIN)/pytest -m "faults and not containers" -n $(TEST_PROCESSES) --dist loadfile

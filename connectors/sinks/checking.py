@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from connectors.lake.parts import file_sha256
 from connectors.sinks.folders import by_folder
-from connectors.sinks.reading_back import import_spec
 from connectors.sinks.text_rows import unescaped
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import open_parsed
@@ -23,6 +22,7 @@ from schemas.columns import USER_ID
 from schemas.digest import Digest
 from schemas.errors import UserError
 from schemas.manifest import Manifest, ManifestFile
+from schemas.reading_back import import_spec
 from schemas.row_digest import digest_rows
 
 RowsListener = Callable[[int], None]

@@ -9,6 +9,7 @@ from orchestration.operations.submit import upload_key
 from orchestration.platform.clock import iso, now_ms
 from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName, job_id
+from schemas.layout import s3_uri
 
 if TYPE_CHECKING:
     from connectors.storage.presigned import Presigned
@@ -151,6 +152,7 @@ def upload_record(stores: Stores, upload: Upload, *, stored: bool | None = None)
         parts = {"count": len(part_sizes(upload.size)), "bytes": part_bytes(upload.size)}
     return {
         "upload": upload.upload_id,
+        "source": s3_uri(stores.settings.staging_bucket, upload.key),
         "name": upload.name,
         "content_type": upload.content_type,
         "size": upload.size,

@@ -1,5 +1,6 @@
 """Where the tables of the lake are: the rows of Iceberg's own catalog, beside ours in the same database."""
 
+from dataclasses import dataclass
 from typing import Final
 
 import sqlalchemy as sa
@@ -12,17 +13,26 @@ iceberg_tables: Final = sa.table(
     "iceberg_tables",
     sa.column("catalog_name", sa.String),
     sa.column("table_namespace", sa.String),
+    sa.column("table_name", sa.String),
     sa.column("metadata_location", sa.String),
 )
 
 
-def metadata_location(database: Database, tenant: TenantName, location: str) -> str | None:
-    """URI of the current metadata file of the table at a location. None before the first publish.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LakeTable:
+    """A table with the URI of its current metadata file."""
+
+    name: str
+    metadata: str
+
+
+def lake_table(database: Database, tenant: TenantName, location: str) -> LakeTable | None:
+    """The table at a location. None before the first publish.
 
     `location`: URI prefix of the table, with the slash at its end.
     """
     t = iceberg_tables.c
-    query = sa.select(t.metadata_location).where(
+    query = sa.select(t.table_name, t.metadata_location).where(
         t.catalog_name == CATALOG_NAME,
         t.table_namespace == tenant,
         t.metadata_location.startswith(location, autoescape=True),
@@ -30,5 +40,5 @@ def metadata_location(database: Database, tenant: TenantName, location: str) -> 
     with database.read() as connection:
         if not sa.inspect(connection).has_table(iceberg_tables.name):  # nothing was ever published in this deployment
             return None
-        found: str | None = connection.scalar(query)
-        return found
+        found = connection.execute(query).first()
+        return None if found is None else LakeTable(name=found.table_name, metadata=found.metadata_location)

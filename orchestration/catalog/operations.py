@@ -11,8 +11,8 @@ from orchestration.catalog.tables import async_operations as table
 from schemas.errors import MusterError, UserError
 from schemas.ids import AudienceName, JobId, TenantName
 
-LakeChange = Literal["rollback", "expire", "rename", "delete"]
-OperationKind = LakeChange | Literal["difference", "segment_check", "inspection", "dry_run"]
+LakeChange = Literal["rollback", "compact", "expire", "rename", "delete"]
+OperationKind = LakeChange | Literal["difference", "segment_check", "inspection", "dry_run", "file"]
 OperationState = Literal["pending", "running", "done", "failed"]
 """`pending`: for the control plane to carry out. `running`: a service answers it."""
 

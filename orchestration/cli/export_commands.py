@@ -1,45 +1,42 @@
-"""`muster export` and `muster verify`."""
+"""`muster export`."""
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
 from orchestration.cli import export_options as shapes
-from orchestration.cli import options
+from orchestration.cli import options, remote
 from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_line, print_note
-from orchestration.cli.exits import ExitCode
-from orchestration.cli.export_options import export_request
-from orchestration.cli.following import Followed, Submitted, print_skipped, show_started, submitted
-from orchestration.cli.formatting import number, safe, size
-from orchestration.cli.screen import screen
-from orchestration.cli.session import lake_context, receiver_context, stack_context
+from orchestration.cli.exits import code_for_job
+from orchestration.cli.export_options import export_shape
+from orchestration.cli.following import Followed, Submitted, print_skipped, show_started, submitted, wait_for
+from orchestration.cli.formatting import number, size
+from orchestration.cli.session import SESSION
+from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
-from schemas.errors import UserError
+from schemas.columns import FileFormat
+from schemas.errors import MusterError, UserError
 from schemas.export_shape import ExportShape
-from schemas.manifest import ExportFormat
+from schemas.ids import JobId
+from schemas.manifest import Compression, ExportFormat, FormulaPolicy
 
 if TYPE_CHECKING:
-    from connectors.sinks.checking import Difference
-    from connectors.sinks.parquet_export import ExportedFile
-    from orchestration.context import Context
-    from orchestration.kinds.export.request import ExportRequest
     from schemas.manifest import Manifest
-    from segmentation.versions import VersionInfo
 
 with deferred(__name__):
-    from orchestration.kinds.export import versions
-    from orchestration.operations import audiences, queries, wiring
+    from orchestration.cli import downloads
+    from orchestration.client import following
 
 TOP = Group("")
 NULL: Final = "\\N"
 ONE_FILE: Final = ".parquet"
+ONE_FILE_MB: Final = 100_000
+DOWNLOAD: Final = "download"
 FILE_NAME: Final = re.compile(r".*\.(csv|tsv|jsonl?|ndjson|parquet)(\.(gz|zst))?", re.IGNORECASE | re.DOTALL)
-PROFILE: Final = typer.Option(
-    "--profile", metavar="NAME", help="Profile in destinations.toml whose credentials are used."
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,23 +56,11 @@ class Folder:
 class OneFile:
     """A version as one Parquet file."""
 
-    tenant: str
-    audience: str
-    version: "VersionInfo"
-    file: "ExportedFile"
+    file: Record
 
     def as_record(self) -> dict[str, Any]:
         """Plain JSON data."""
-        return {
-            "audience": self.audience,
-            "tenant": self.tenant,
-            "version": self.version.version,
-            "to": self.file.uri,
-            "rows": self.file.rows,
-            "bytes": self.file.bytes,
-            "sha256": self.file.sha256,
-            "digest": str(self.file.digest),
-        }
+        return dict(self.file)
 
 
 def _show_export(found: Submitted | Followed | Folder | OneFile) -> None:
@@ -83,9 +68,10 @@ def _show_export(found: Submitted | Followed | Folder | OneFile) -> None:
         case Folder():
             _show_folder(found)
         case OneFile():
+            file = found.file
             print_line(
-                f"version {found.version.version} of {found.tenant}/{found.audience}: {number(found.file.rows)} "
-                f"members, {size(found.file.bytes)} in {found.file.uri}"
+                f"version {file['version']} of {file['tenant']}/{file['audience']}: {number(file['rows'])} "
+                f"members, {size(file['bytes'])} in {file['to']}"
             )
         case _:
             show_started(found)
@@ -113,7 +99,7 @@ def _show_folder(found: Folder) -> None:
     "muster export vip --to s3://theirs/from-us/vip-3 --profile partner --wait",
     "muster export vip --to exports/jp --where 'country = \"JP\" and age >= 20' --suppress unsubscribed",
     "muster export vip --to exports/vip --attributes profiles:plan,score@4 --partition-by plan",
-    effect="changes",
+    effect="remote",
     show=_show_export,
 )
 def export(
@@ -148,7 +134,7 @@ def export(
     target_mb: Annotated[
         int, typer.Option("--target-mb", metavar="MB", min=1, help="Approximate size of a file.")
     ] = 256,
-    profile: Annotated[str | None, PROFILE] = None,
+    profile: shapes.Profile = None,
     where: shapes.Where = None,
     attributes: shapes.Attributes = None,
     suppress: shapes.Suppress = None,
@@ -158,41 +144,28 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing FILE.parquet.")] = False,
     wait: options.Wait = False,
     timeout: options.Timeout = None,
-    tenant: options.Tenant = "default",
+    tenant: options.MeantTenant = None,
 ) -> Answer[Submitted | Followed | Folder | OneFile]:
     """Write a version of an audience as files with a manifest.
 
     Files are sorted by user id, and checked against the digest of the version before the manifest is written;
     `muster verify` checks them again from the manifest alone. A FILE.parquet is written without a manifest.
 
-    This command writes folders and FILE.parquet itself. An export to s3://... or kafka://TOPIC is a job
-    (`muster jobs`); a topic receives the rows between markers.
+    An export is a job (`muster jobs`). For a folder or FILE.parquet, this command waits for its end, fetches the files
+    and compares them with the manifest. A topic receives the rows between markers.
     """
     if version is not None and as_of is not None:
         raise typer.BadParameter("give --version or --as-of, not both")
-    request = export_request(
-        audience=name,
-        to=to,
-        tenant=tenant,
-        version=version,
-        as_of=as_of,
-        delta_from=delta_from,
-        format_=format_,
-        compression=compression,
-        null=null,
-        formulas=formulas,
-        target_mb=target_mb,
-        profile=profile,
-        where=where,
-        attributes=attributes,
-        suppress=suppress,
-        columns=columns,
-        partition_by=partition_by,
-        row_group_rows=row_group_rows,
+    shape = export_shape(where, attributes, suppress, columns, partition_by)
+    format_of = ExportFormat(
+        format=cast("FileFormat", format_),
+        compression=cast("Compression", compression),
+        null_token=null if format_ == "csv" else None,
+        formulas=cast("FormulaPolicy", formulas),
     )
     one_file = to.endswith(ONE_FILE)
-    chosen_otherwise = delta_from is not None or row_group_rows is not None or request.shape != ExportShape()
-    if one_file and (request.format != ExportFormat(format="parquet") or chosen_otherwise or profile is not None):
+    chosen_otherwise = delta_from is not None or row_group_rows is not None or shape != ExportShape()
+    if one_file and (format_of != ExportFormat(format="parquet") or chosen_otherwise or profile is not None):
         raise typer.BadParameter(
             "a single file is always a whole version in Parquet; for anything else, name a folder", param_hint="--to"
         )
@@ -210,112 +183,54 @@ def export(
             "only an export to s3://... or kafka://... is a job that can be waited for", param_hint="--wait"
         )
     try:
-        _ = request.moment
-    except UserError as exc:
-        raise typer.BadParameter(exc.message, param_hint="--as-of") from exc
+        _ = None if as_of is None else datetime.fromisoformat(as_of)
+    except ValueError as exc:
+        raise typer.BadParameter(f"{as_of!r} is not a time like 2026-11-25T09:00Z", param_hint="--as-of") from exc
+    if not by_job and profile is not None:
+        raise UserError("BAD_URI", f"profile {profile} is for s3://bucket/prefix, not for {to[:200]}", uri=to)
+    if one_file and "://" in to:
+        with remote.service() as found:
+            meant = remote.meant_tenant(found, tenant)
+            begun = found.begin_file(meant, name, to, version=version, as_of=as_of, overwrite=overwrite)
+            return Answer(value=OneFile(file=following.result(found, meant, begun)))
+    if not by_job:
+        downloads.require_free(to, one_file=one_file, overwrite=overwrite)
+    wanted: dict[str, Any] = {
+        "version": version,
+        "as_of": as_of,
+        "delta_from": delta_from,
+        "format": format_,
+        "compression": compression,
+        "null": null,
+        "formulas": formulas,
+        "target_mb": ONE_FILE_MB if one_file else target_mb,
+        "row_group_rows": row_group_rows,
+        "profile": profile,
+        **shape.as_record(),
+    }
+    with remote.service() as found:
+        meant = remote.meant_tenant(found, tenant)
+        sent = to if by_job else DOWNLOAD
+        export_id = JobId(found.start_export(meant, audience=name, to=sent, **wanted)["export"])
     if by_job:
-        context = stack_context()
-        job_id = wiring.export_jobs(context).submit(request)
-        return submitted(job_id, wait=wait, timeout_s=timeout, word="export")
-    context = lake_context()
-    return Answer(value=_one_file(context, request, overwrite=overwrite) if one_file else _folder(context, request))
+        return submitted(export_id, wait=wait, timeout_s=timeout, word="export")
+    SESSION.job = export_id
+    ended = wait_for(export_id, word="export")
+    if (error := ended.value.job["error"]) is not None:
+        raise MusterError.from_record(error)
+    if ended.value.job["state"] != "READY":
+        return Answer(value=ended.value, code=code_for_job(ended.value.job))
+    return Answer(value=_fetched(meant, export_id, to, one_file=one_file, overwrite=overwrite))
 
 
-def _folder(context: "Context", request: "ExportRequest") -> Folder:
-    audience = audiences.find(context.audiences, request.tenant, request.audience)
-    with screen() as display:
-
-        def show(rows: int) -> None:
-            line = f"{number(rows)} rows written"
-            display.show([line], line)
-
-        manifest = wiring.local_exports(context).run(audience, request, on_rows=show)
+def _fetched(tenant: str, export_id: str, to: str, *, one_file: bool, overwrite: bool) -> Folder | OneFile:
+    with remote.service() as found:
+        if one_file:
+            return OneFile(file=downloads.fetch_file(found, tenant, export_id, to, overwrite=overwrite))
+        manifest = downloads.fetch_folder(found, tenant, export_id, to)
     if manifest.formulas_found:
         print_note(
             f"{number(manifest.formulas_found)} texts begin like spreadsheet formulas; they are written "
-            + ("escaped." if request.format.formulas == "escape" else "as they are (--formulas escape|refuse).")
+            + ("escaped." if manifest.format.formulas == "escape" else "as they are (--formulas escape|refuse).")
         )
-    return Folder(audience=f"{audience.tenant}/{audience.name}", to=request.to, manifest=manifest)
-
-
-def _one_file(context: "Context", request: "ExportRequest", *, overwrite: bool) -> OneFile:
-    audience = audiences.find(context.audiences, request.tenant, request.audience)
-    version = versions.resolve_version(context.versions, audience, version=request.version, as_of=request.moment)
-    info, done = queries.export(
-        audience,
-        version=version,
-        destination=request.to,
-        overwrite=overwrite,
-        limits=context.duck_limits,
-        s3=context.s3,
-        settings=context.settings,
-        versions=context.versions,
-    )
-    return OneFile(tenant=audience.tenant, audience=audience.name, version=info, file=done)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verified:
-    """An export that was checked against its manifest at `address`, and the first difference, if any."""
-
-    address: str
-    manifest: "Manifest"
-    difference: "Difference | None"
-
-    def as_record(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        different = self.difference
-        return {
-            "manifest": self.address,
-            "rows": self.manifest.rows,
-            "digest": str(self.manifest.digest),
-            "difference": None
-            if different is None
-            else {
-                "key": different.key,
-                "what": different.what,
-                "expected": str(different.expected),
-                "found": str(different.found),
-            },
-        }
-
-
-def _show_verified(verified: Verified) -> None:
-    if verified.difference is not None:
-        print_line(f"DIFFERENT: {safe(str(verified.difference))}")
-        return
-    found = verified.manifest
-    print_line(
-        f"version {found.version} of {safe(found.tenant)}/{safe(found.audience)}: {number(found.rows)} rows in "
-        f"{len(found.files)} files, all numbers match"
-    )
-    if found.selection is not None:
-        print_skipped(found.selection.rows("filtered"), found.selection.rows("suppressed"))
-
-
-@command(
-    TOP,
-    "verify",
-    "muster verify exports/vip/manifest.json",
-    "muster verify s3://bucket/vip-3/manifest.json",
-    effect="reads",
-    show=_show_verified,
-)
-def verify(
-    *,
-    manifest: Annotated[str, typer.Argument(metavar="MANIFEST", help="Path or s3://bucket/key of the manifest.")],
-    profile: Annotated[str | None, PROFILE] = None,
-) -> Answer[Verified]:
-    """Verify an export from its manifest alone.
-
-    Recomputes sizes, hashes, rows and digests of all files, and reports the first difference. Exit code 7 if anything
-    differs.
-    """
-    received = wiring.received_exports(receiver_context(manifest))
-    found, difference = received.verify(
-        manifest, profile=profile, on_rows=lambda rows: print_note(f"{number(rows)} rows verified")
-    )
-    return Answer(
-        value=Verified(address=manifest, manifest=found, difference=difference),
-        code=ExitCode.OK if difference is None else ExitCode.CHECK_FAILED,
-    )
+    return Folder(audience=f"{manifest.tenant}/{manifest.audience}", to=to, manifest=manifest)

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 with deferred(__name__):
     from orchestration.kinds.export import request as requests
 
+Profile = Annotated[
+    str | None,
+    typer.Option("--profile", metavar="NAME", help="Profile in destinations.toml whose credentials are used."),
+]
 MIB: Final = 1024 * 1024
 Where = Annotated[
     str | None, typer.Option("--where", metavar="CONDITION", help="Export only rows that match this condition.")

@@ -1,7 +1,8 @@
-"""`muster import` and `muster inspect`."""
+"""`muster import`."""
 
-import threading
+import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -10,35 +11,32 @@ import typer
 
 from orchestration.cli import options, remote
 from orchestration.cli.commands import Answer, Group, command
-from orchestration.cli.console import print_line, print_pairs, print_table
-from orchestration.cli.dry_runs import DryRunView, run_dry, show_dry_run
+from orchestration.cli.console import print_line
+from orchestration.cli.dry_runs import DryRunView, show_dry_run
 from orchestration.cli.exits import ExitCode, code_for_job
 from orchestration.cli.following import Followed, Submitted, duplicate_text, show_end, wait_for, with_receipt
-from orchestration.cli.formatting import number, safe, size
-from orchestration.cli.import_target import Audience, Kind, OnlyColumns, checked_kind, target_of
+from orchestration.cli.formatting import safe, size
+from orchestration.cli.import_target import Audience, Kind, OnlyColumns, target_of, written_by
 from orchestration.cli.options import with_import_settings
 from orchestration.cli.rendering import local_line
 from orchestration.cli.screen import screen
-from orchestration.cli.session import SESSION, lake_context, stack_context
+from orchestration.cli.session import SESSION
 from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
+from orchestration.platform.local_files import check_readable
+from schemas.ids import JobId
+from schemas.import_targets import target_name
 
 if TYPE_CHECKING:
-    from connectors.sources.inspection import Inspection
     from orchestration.client.client import Client
-    from orchestration.context import Context
-    from orchestration.operations.inspection import Suggestion
-    from schemas.ids import JobId
 
 with deferred(__name__):
-    from connectors.verification import policy
-    from orchestration.client import errors
-    from orchestration.operations import inspection, submit, wiring
+    from orchestration.client import errors, following
 
+S3: Final = "s3://"
 TOP = Group("")
 REGISTRATION_POLL_S: Final = 5.0
 """Without --wait: how long to wait for the registration, to report a duplicate or a refusal at once."""
-INSPECT_FAULTS: Final = 10
 TICK_S: Final = 0.25
 
 
@@ -75,8 +73,7 @@ def _show_import(found: Submitted | Registered | Followed | DryRunView) -> None:
     "muster import people.csv --audience vip --dry-run",
     "muster import vip-3.csv --audience copy --manifest manifest.json",
     "muster import orders.csv --kind events --column total:double --timezone Europe/Berlin",
-    effect="changes",
-    acts=lambda given: not given["dry_run"],
+    effect="remote",
     show=_show_import,
 )
 @with_import_settings
@@ -86,7 +83,7 @@ def import_(
     audience: Audience = None,
     kind: Kind = "audience",
     only_columns: OnlyColumns = False,
-    tenant: options.Tenant = "default",
+    tenant: options.MeantTenant = None,
     changes: dict[str, Any],
     manifest: Annotated[
         str | None,
@@ -105,48 +102,83 @@ def import_(
     target, changes = target_of(kind, audience, changes, only_columns=only_columns, manifest=manifest is not None)
     if dry_run and (wait or again):
         raise typer.BadParameter("--dry-run starts no job: --wait and --again do not apply")
-    context = lake_context() if dry_run else stack_context()
-    if manifest is not None:
-        changes = {**wiring.received_exports(context).written_as(manifest, source), **changes}
-    if dry_run:
-        return run_dry(context, source, tenant, target, changes)
-    job_id = _start(context, source, tenant, target, changes, again=again)
+    target_name(target)
+    if manifest is not None and not manifest.startswith(S3):
+        changes, manifest = {**written_by(Path(manifest), source), **changes}, None
+    with remote.service() as found:
+        meant = remote.meant_tenant(found, tenant)
+        if dry_run:
+            return _tried(found, meant, source, target, changes, manifest)
+        job_id = _start(found, meant, source, _order(kind, audience, changes, manifest, again=again))
     SESSION.job = job_id
     return wait_for(job_id, timeout_s=timeout) if wait else _registered(job_id)
 
 
-def _start(
-    context: "Context", source: str, tenant: str, audience: str, overrides: dict[str, Any], *, again: bool
-) -> "JobId":
+def _order(
+    kind: str, audience: str | None, changes: dict[str, Any], manifest: str | None, *, again: bool
+) -> dict[str, Any]:
+    """An import without its source, as the service takes it."""
+    settings = {name: value for name, value in changes.items() if name != "other_columns"}
+    return {
+        "kind": kind,
+        "audience": audience,
+        "settings": settings,
+        "only_columns": "other_columns" in changes,
+        "manifest": manifest,
+        "again": again,
+    }
+
+
+def _start(found: "Client", tenant: str, source: str, order: dict[str, Any]) -> JobId:
     """Start the import of an object, or of a local file uploaded with progress; returns the id of its job."""
-    if source.startswith("s3://"):
-        return wiring.submission(context).submit_object(
-            source, tenant=tenant, audience=audience, overrides=overrides, again=again
-        )
-    path = Path(source)
-    submit.check_readable(path)
-    total, began, lock = path.stat().st_size, time.monotonic(), threading.Lock()
+    if source.startswith(S3):
+        return JobId(found.start_import(tenant, source=source, **order)["job"])
+    key = secrets.token_hex(16)
+    upload = _sent(found, tenant, Path(source), f"{key}-upload")
+    return JobId(found.start_import(tenant, key=key, upload=upload, **order)["job"])
+
+
+def _tried(
+    found: "Client", tenant: str, source: str, target: str, changes: dict[str, Any], manifest: str | None
+) -> Answer[Submitted | Registered | Followed | DryRunView]:
+    """The result that the import would have. A local file is uploaded for it, and that upload removed."""
+    if source.startswith(S3):
+        begun = found.begin_dry_run(tenant, target, source=source, spec=changes, manifest=manifest)
+        result = following.result(found, tenant, begun)
+    else:
+        upload = _sent(found, tenant, Path(source), secrets.token_hex(16))
+        try:
+            begun = found.begin_dry_run(tenant, target, upload=upload, spec=changes, manifest=manifest)
+            result = following.result(found, tenant, begun)
+        finally:
+            with suppress(errors.ApiError):  # unused uploads are removed after a while, too
+                found.delete_upload(tenant, upload)
+    code = ExitCode.USER_ERROR if result["problems"] else ExitCode.OK
+    return Answer(value=DryRunView(result=result), code=code)
+
+
+def _sent(found: "Client", tenant: str, path: Path, key: str) -> str:
+    """Upload a local file with progress; returns the upload."""
+    check_readable(path)
+    total, began = path.stat().st_size, time.monotonic()
     sent, drawn = 0, 0.0
 
     with screen() as display:
 
         def count(piece: int) -> None:
             nonlocal sent, drawn
-            with lock:
-                sent += piece
-                now = time.monotonic()
-                if now - drawn >= TICK_S or sent >= total:
-                    drawn = now
-                    line = local_line("upload", sent, total, now - began)
-                    display.show([line], line.strip())
+            sent += piece
+            now = time.monotonic()
+            if now - drawn >= TICK_S or sent >= total:
+                drawn = now
+                line = local_line("upload", sent, total, now - began)
+                display.show([line], line.strip())
 
         display.show([local_line("upload", 0, total, 0.0)], f"upload {safe(path.name)}, {size(total)}")
-        return wiring.submission(context).submit_file(
-            path, tenant=tenant, audience=audience, overrides=overrides, again=again, on_bytes=count
-        )
+        return str(found.send_file(tenant, path, key=key, on_bytes=count)["upload"])
 
 
-def _registered(job_id: "JobId") -> Answer[Submitted | Registered | Followed | DryRunView]:
+def _registered(job_id: JobId) -> Answer[Submitted | Registered | Followed | DryRunView]:
     """Without --wait: the job's id, and what is known at once."""
     with remote.service() as found:
         job = _find(found, job_id)
@@ -160,7 +192,7 @@ def _registered(job_id: "JobId") -> Answer[Submitted | Registered | Followed | D
     return Answer(value=value, notes=[_submitted_note(job_id)])
 
 
-def _find(found: "Client", job_id: "JobId") -> Record | None:
+def _find(found: "Client", job_id: JobId) -> Record | None:
     """The job if it is registered soon."""
     deadline = time.monotonic() + REGISTRATION_POLL_S
     while True:
@@ -174,85 +206,5 @@ def _find(found: "Client", job_id: "JobId") -> Record | None:
         time.sleep(TICK_S)
 
 
-def _submitted_note(job_id: "JobId") -> str:
+def _submitted_note(job_id: JobId) -> str:
     return f"Submitted. `muster jobs wait {job_id}` follows the job."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inspected:
-    """Findings about a file, and the import that fits it."""
-
-    file: "Inspection"
-    suggestion: "Suggestion"
-
-    def as_record(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return {**self.file.as_record(), "hints": list(self.suggestion.hints), "import": self.suggestion.command}
-
-
-def _show_inspection(inspected: Inspected) -> None:
-    found, suggested = inspected.file, inspected.suggestion
-    packed = "" if found.compression in (None, "none") else f", {found.compression}"
-    print_pairs(
-        [
-            ("file", f"{found.name}, {size(found.size)}"),
-            ("format", f"{found.format or 'unknown'}{packed}{', ' + found.encoding if found.encoding else ''}"),
-            ("rows", f"{number(found.rows)}, {number(found.rejected)} of them would be rejected"),
-        ]
-    )
-    if found.columns:
-        print_line("")
-        print_table(
-            ("COLUMN", "TYPE", "EMPTY", "EXAMPLES"),
-            [
-                (c.name, f"{c.type or 'not kept'}{' (id)' if c.is_id else ''}", number(c.nulls), ", ".join(c.examples))
-                for c in found.columns
-            ],
-            right=("EMPTY",),
-        )
-    print_line("")
-    for reject in found.rejects[:INSPECT_FAULTS]:
-        print_line(safe(policy.describe(reject)))
-    if found.rejected > INSPECT_FAULTS:
-        print_line(", ".join(f"{code} {number(n)}" for code, n in found.rejected_by_code.items()))
-    for hint in suggested.hints:
-        print_line(f"note: {safe(hint)}")
-    if found.fault is not None:
-        print_line(f"{found.fault.code}: {safe(found.fault.message)}", style="red")
-    elif suggested.command is not None:
-        print_line(suggested.command)
-
-
-@command(
-    TOP,
-    "inspect",
-    "muster inspect people.csv",
-    "muster inspect orders.csv.gz --kind events --json",
-    effect="reads",
-    show=_show_inspection,
-)
-def inspect(
-    *,
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A local file, or s3://bucket/key.")],
-    kind: Kind = "audience",
-    format_: options.Format = None,
-) -> Answer[Inspected]:
-    """Inspect a file: columns, types, faults.
-
-    Ends with a suggested import command.
-    """
-    wanted = checked_kind(kind)
-    if source.startswith("s3://"):
-        context = lake_context()
-        found, suggested = inspection.inspect_object(
-            source,
-            kind=wanted,
-            format_=format_,
-            limits=context.parse_limits(),
-            store=context.objects,
-            settings=context.settings,
-        )
-    else:
-        found, suggested = inspection.inspect_file(source, kind=wanted, format_=format_)
-    code = ExitCode.OK if found.fault is None else ExitCode.USER_ERROR
-    return Answer(value=Inspected(file=found, suggestion=suggested), code=code)

@@ -1,11 +1,15 @@
 """The target of an import, from the options of `muster import` and `muster schedules create import`."""
 
+from pathlib import Path
 from typing import Annotated, Any, cast, get_args
 
 import typer
 
+from schemas import reading_back
 from schemas.columns import ImportKind
+from schemas.errors import UserError
 from schemas.import_targets import RESERVED, activity_spec, kind_of_target
+from schemas.manifest import MAX_MANIFEST_BYTES, Manifest
 
 Audience = Annotated[str | None, typer.Option("--audience", "-a", metavar="NAME", help="Audience to import into.")]
 Kind = Annotated[
@@ -21,6 +25,23 @@ def checked_kind(kind: str) -> ImportKind:
     if kind not in get_args(ImportKind):
         raise typer.BadParameter(f"{kind} is not one of {', '.join(get_args(ImportKind))}", param_hint="--kind")
     return cast("ImportKind", kind)
+
+
+def written_by(manifest: Path, source: str) -> dict[str, Any]:
+    """Changes to the spec with which a file is read as the export with this manifest wrote it.
+
+    Raises `UserError` NO_MANIFEST, BAD_MANIFEST, NOT_IN_MANIFEST, ESCAPED_EXPORT.
+    """
+    try:
+        content = manifest.read_bytes() if manifest.is_file() else None
+    except OSError as exc:
+        message = f"manifest {manifest} cannot be read: {exc.strerror}"
+        raise UserError("NO_MANIFEST", message, manifest=str(manifest)) from exc
+    if content is None:
+        raise UserError("NO_MANIFEST", f"manifest {manifest} does not exist", manifest=str(manifest))
+    if len(content) > MAX_MANIFEST_BYTES:
+        raise UserError("BAD_MANIFEST", f"{manifest} has more than {MAX_MANIFEST_BYTES} bytes, more than any manifest")
+    return reading_back.written_as(Manifest.parse(content), str(manifest), source)
 
 
 def target_of(

@@ -12,7 +12,7 @@ import typer
 from orchestration.platform.deferred import deferred
 
 with deferred(__name__):
-    from orchestration.operations import spec
+    from orchestration.cli import spec_changes
 
 AnswerT = TypeVar("AnswerT")
 
@@ -123,7 +123,7 @@ def import_settings(
     """The options of an import spec as changes. Raises `UserError` BAD_COLUMN, BAD_SPEC."""
     if allow_shrink and max_shrink is not None:
         raise typer.BadParameter("give --allow-shrink or --max-shrink, not both")
-    return spec.spec_changes(
+    return spec_changes.spec_changes(
         mode=mode,
         id_column=id_column,
         columns=column or (),

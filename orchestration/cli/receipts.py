@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -15,16 +15,15 @@ from orchestration.cli.exits import ExitCode, code_for_job
 from orchestration.cli.formatting import number, outside_texts, safe
 from orchestration.cli.job_facts import id_of, word_of
 from orchestration.cli.rendering import column_pairs
-from orchestration.cli.session import lake_context
+from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
 from schemas.errors import UserError
-from schemas.ids import job_id
 
 with deferred(__name__):
-    from orchestration.client import errors
-    from orchestration.operations import rejects as operations
+    from orchestration.client import errors, fetching
 
 TOP = Group("")
+PAGE: Final = 500
 
 
 def print_receipt(receipt: Mapping[str, Any]) -> None:
@@ -176,14 +175,27 @@ def rejects(
 
     Shows where each row is, why it was rejected, and how it begins.
     """
-    context = lake_context()
-    file = operations.rejects_file(job_id(job), jobs=context.jobs, objects=context.objects, settings=context.settings)
-    if to is not None and file is not None:
-        try:
-            write_private(to, file)
-        except OSError as exc:
-            raise UserError("NOT_WRITABLE", f"{to} cannot be written: {exc.strerror}", path=str(to)) from exc
-        print_note(f"All rejects are in {to} (Parquet).")
-        return Rejects(job=job, file=to)
-    rows, total = operations.read_rejects(file, limit) if file is not None else ([], 0)
-    return Rejects(job=job, rows=rows, total=total)
+    with remote.service() as service:
+        job = remote.meant_job(service, job)
+        tenant = service.job(None, job)["tenant"]
+        if to is not None:
+            try:
+                file = service.rejects_file(tenant, job)
+            except errors.ApiError as exc:
+                if exc.code != "NO_REJECTS":
+                    raise
+                return Rejects(job=job)
+            content = b"".join(fetching.fetch(file["url"]))
+            try:
+                write_private(to, content)
+            except OSError as exc:
+                raise UserError("NOT_WRITABLE", f"{to} cannot be written: {exc.strerror}", path=str(to)) from exc
+            print_note(f"All rejects are in {to} (Parquet).")
+            return Rejects(job=job, file=to)
+        rows: list[Record] = []
+        cursor = None
+        while True:
+            page = service.rejects(tenant, job, rows=min(limit - len(rows), PAGE), cursor=cursor)
+            rows += [{name: value for name, value in row.items() if name != "number"} for row in page["items"]]
+            if (cursor := page["next"]) is None or len(rows) >= limit:
+                return Rejects(job=job, rows=rows, total=page["kept"])

@@ -11,7 +11,7 @@ from orchestration.cli.job_facts import id_of
 from orchestration.cli.session import SESSION
 from orchestration.platform.deferred import deferred
 from schemas.errors import MusterError, UserError
-from schemas.ids import DEFAULT_TENANT, job_id
+from schemas.ids import DEFAULT_TENANT, job_id, tenant_name
 
 if TYPE_CHECKING:
     from orchestration.client.client import Client
@@ -41,9 +41,12 @@ def translated() -> Iterator[None]:
 
 
 def meant_tenant(found: "Client", given: str | None) -> str:
-    """The tenant that is named, or else the only one of the caller, or else `default`. Raises `UserError` NO_TENANT."""
+    """The tenant that is named, or else the only one of the caller, or else `default`.
+
+    Raises `UserError` BAD_NAME, NO_TENANT.
+    """
     if given is not None:
-        return given
+        return tenant_name(given)
     known = meant_tenants(found, None)
     if len(known) != 1 and DEFAULT_TENANT not in known:
         names = ", ".join(known) or "none"

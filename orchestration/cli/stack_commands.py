@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from orchestration.cli import remote
 from orchestration.cli.commands import Answer, Done, Group, command, nothing, show_done
 from orchestration.cli.console import print_line, print_note, print_table
 from orchestration.cli.exits import ExitCode
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 with deferred(__name__):
     from orchestration.catalog import audiences, engine
+    from orchestration.client import access, client
     from orchestration.local import doctor as local_doctor
     from orchestration.local import stack
     from orchestration.operations import availability, wiring, workers
@@ -38,19 +40,22 @@ TOP = Group("")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """A ready stack, and its settings."""
+    """A ready stack, and its settings. `console`: an address that works once; None if the service gave none."""
 
     stack: "StackStatus"
     settings: "Settings"
+    console: str | None
 
     def as_record(self) -> dict[str, Any]:
-        """Plain JSON data."""
+        """Plain JSON data, without the address of the console: it lets its reader in."""
         return self.stack.as_record()
 
 
 def _show_started(ready: Started) -> None:
     found = ready.settings
     print_line(f"ready; everything is in {found.home}")
+    if ready.console is not None:
+        print_note(f"Open the console:   {ready.console} (once, within a minute; then: muster console)")
     print_note("Import a file:      muster import people.csv --audience vip --wait")
     print_note(f"Or upload it to:    s3://{found.inbox_bucket}/{found.inbox_prefix}default/vip/people.csv")
     print_note("Connect programs:   muster connect")
@@ -72,7 +77,20 @@ def up(
     database = engine.Database(ready.catalog_url)
     audiences.AudienceStore(database).add_tenant(DEFAULT_TENANT, now_ms())
     database.close()
-    return Started(stack=stack.status(ready), settings=ready)
+    return Started(stack=stack.status(ready), settings=ready, console=_console(ready))
+
+
+def _console(ready: "Settings") -> str | None:
+    """Where the browser of the owner gets in. The stack runs with or without it."""
+    file = ready.home / "api" / "token"
+    try:
+        with (
+            remote.translated(),
+            client.Client(access.Access(url=ready.api_url, token=file.read_text().strip())) as found,
+        ):
+            return found.console_url()
+    except (MusterError, OSError):
+        return None
 
 
 @command(TOP, "down", "muster down", effect="reads", show=show_done)

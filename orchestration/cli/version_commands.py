@@ -1,8 +1,7 @@
 """`muster audiences versions`, `diff`, `rollback`, `compact`, `expire`, `pin` and `unpin`."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -11,18 +10,11 @@ from orchestration.cli.audience_commands import KeepDays, KeepVersions, audience
 from orchestration.cli.commands import Done, command, show_done
 from orchestration.cli.console import print_line, print_table
 from orchestration.cli.formatting import number, safe, size, text_time
-from orchestration.cli.session import lake_context
 from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
 
-if TYPE_CHECKING:
-    from connectors.sinks.comparing import Kind
-
 with deferred(__name__):
-    from connectors.sinks import comparing
     from orchestration.client import following
-    from orchestration.operations import audiences as operations
-    from orchestration.operations import exports
 
 
 def _show_kept(kept: Sequence[Record]) -> None:
@@ -60,27 +52,10 @@ def versions(*, name: options.AudienceArgument, tenant: options.MeantTenant = No
         return list(found.versions(remote.meant_tenant(found, tenant), name))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
-    """Two versions of an audience: counts of members added, removed, changed and kept; sample ids on request."""
-
-    audience: str
-    tenant: str
-    earlier: int
-    later: int
-    counts: Mapping[str, int]
-    sample: "Mapping[Kind, Sequence[str]] | None"
-
-    def as_record(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        sides = {"audience": self.audience, "tenant": self.tenant, "earlier": self.earlier, "later": self.later}
-        samples = {} if self.sample is None else {"sample": {kind: list(ids) for kind, ids in self.sample.items()}}
-        return {**sides, **self.counts, **samples}
-
-
-def _show_compared(found: Compared) -> None:
-    print_table(("", "MEMBERS"), [(kind, number(n)) for kind, n in found.counts.items()], right=("MEMBERS",))
-    for kind, ids in (found.sample or {}).items():
+def _show_compared(found: Record) -> None:
+    kinds = ("added", "removed", "changed", "kept")
+    print_table(("", "MEMBERS"), [(kind, number(found[kind])) for kind in kinds], right=("MEMBERS",))
+    for kind, ids in found.get("sample", {}).items():
         print_line(f"{kind}: " + ", ".join(safe(id_) for id_ in ids))
 
 
@@ -97,23 +72,17 @@ def diff(
     name: options.AudienceArgument,
     earlier: Annotated[int, typer.Argument(metavar="N", min=1, help="The earlier version.")],
     later: Annotated[int, typer.Argument(metavar="M", min=1, help="The later version.")],
-    sample: Annotated[int, typer.Option("--sample", metavar="K", min=0, help="Show the first K ids of each kind.")] = 0,
-    tenant: options.Tenant = "default",
-) -> Compared:
+    sample: Annotated[
+        int, typer.Option("--sample", metavar="K", min=0, max=10_000, help="Show the first K ids of each kind.")
+    ] = 0,
+    tenant: options.MeantTenant = None,
+) -> Record:
     """Compare two versions: members added, removed, changed and kept."""
-    context = lake_context()
-    audience = operations.find(context.audiences, tenant, name)
-    sides = [exports.pinned(context.versions, audience, version=number_) for number_ in (earlier, later)]
-    found = comparing.compare(*sides, s3=context.s3, limits=context.duck_limits, sample=sample)
-    counts, changed = found.counts, found.counts.updated or 0
-    return Compared(
-        audience=name,
-        tenant=tenant,
-        earlier=earlier,
-        later=later,
-        counts={"added": counts.added, "removed": counts.removed, "changed": changed, "kept": counts.kept - changed},
-        sample=found.sample if sample else None,
-    )
+    with remote.service() as found:
+        meant = remote.meant_tenant(found, tenant)
+        begun = found.begin_difference(meant, name, earlier, later, sample=sample)
+        compared = following.result(found, meant, begun)
+    return {word: value for word, value in compared.items() if sample or word != "sample"}
 
 
 @command(
@@ -143,19 +112,22 @@ def rollback(
     )
 
 
-@command(audiences, "compact", "muster audiences compact vip --target-mb 256", effect="changes", show=show_done)
+@command(audiences, "compact", "muster audiences compact vip --target-mb 256", effect="remote", show=show_done)
 def compact(
     *,
     name: options.AudienceArgument,
-    target_mb: Annotated[int, typer.Option("--target-mb", min=1, help="Size of the new files in MB.")] = 128,
-    tenant: options.Tenant = "default",
+    target_mb: Annotated[
+        int, typer.Option("--target-mb", min=1, max=100_000, help="Size of the new files in MB.")
+    ] = 128,
+    tenant: options.MeantTenant = None,
 ) -> Done:
     """Publish the current members in fewer files."""
-    context = lake_context()
-    done = operations.compact(context.versions, operations.find(context.audiences, tenant, name), target_mb * 1_000_000)
+    with remote.service() as found:
+        meant = remote.meant_tenant(found, tenant)
+        done = following.result(found, meant, found.compact_audience(meant, name, target_mb=target_mb))
     return Done(
-        record={"version": done.version, "members": done.members},
-        text=f"version {done.version} has the same {number(done.members)} members",
+        record={word: done[word] for word in ("version", "members")},
+        text=f"version {done['version']} has the same {number(done['members'])} members",
     )
 
 

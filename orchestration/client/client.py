@@ -66,9 +66,16 @@ class Client(Writes):
         """The receipt of a job."""
         return self._get("/tenants/{}/jobs/{}/receipt", tenant, job)
 
-    def rejects(self, tenant: str, job: str) -> Record:
-        """How many rows of a job were rejected, by code."""
-        return self._get("/tenants/{}/jobs/{}/rejects", tenant, job)
+    def rejects(
+        self, tenant: str, job: str, *, code: str | None = None, rows: int = 0, cursor: str | None = None
+    ) -> Record:
+        """How many rows of a job were rejected, by code; and a page of so many rows."""
+        query = {"code": code, "rows": rows or None, "cursor": cursor}
+        return self._get("/tenants/{}/jobs/{}/rejects", tenant, job, query=query)
+
+    def rejects_file(self, tenant: str, job: str) -> Record:
+        """All rejected rows of a job as a Parquet file, with a URL that is valid for five minutes."""
+        return self._get("/tenants/{}/jobs/{}/rejects/file", tenant, job)
 
     def events(self, tenant: str, *, kind: Sequence[str] = (), job: str | None = None) -> Iterator[Event]:
         """The present state of everything in a tenant, or of one job, and then what changes.
@@ -81,9 +88,9 @@ class Client(Writes):
 
     def rejected_rows(self, tenant: str, job: str, *, code: str | None = None, page: int = PAGE) -> Iterator[Record]:
         """The rejected rows of a job, in the order of the file."""
-        query, cursor = {"code": code, "rows": page}, None
+        cursor = None
         while True:
-            found = self._get("/tenants/{}/jobs/{}/rejects", tenant, job, query={**query, "cursor": cursor})
+            found = self.rejects(tenant, job, code=code, rows=page, cursor=cursor)
             yield from found["items"]
             if (cursor := found["next"]) is None:
                 return
@@ -147,13 +154,17 @@ class Client(Writes):
 
     # Audiences, segments, schedules
 
-    def audiences(self, tenant: str) -> Iterator[Record]:
-        """Audiences by name."""
-        return self._calls.pages("/tenants/{}/audiences", tenant)
+    def audiences(self, tenant: str, *, current: bool = False) -> Iterator[Record]:
+        """Audiences by name. `current`: each with its current version."""
+        return self._calls.pages("/tenants/{}/audiences", tenant, query=_flag("current", current))
 
-    def audience(self, tenant: str, audience: str) -> Record:
-        """One audience."""
-        return self._get("/tenants/{}/audiences/{}", tenant, audience)
+    def audience(self, tenant: str, audience: str, *, current: bool = False) -> Record:
+        """One audience. `current`: with its current version, its table, and who is notified."""
+        return self._get("/tenants/{}/audiences/{}", tenant, audience, query=_flag("current", current))
+
+    def activity(self, tenant: str, kind: str) -> Record:
+        """How files of `events` or `profiles` are read."""
+        return self._get("/tenants/{}/activity/{}", tenant, kind)
 
     def versions(self, tenant: str, audience: str) -> Iterator[Record]:
         """Kept versions of an audience, newest first."""
@@ -303,6 +314,20 @@ class Client(Writes):
         body = {"earlier": earlier, "later": later, "sample": sample}
         return self._post("/tenants/{}/audiences/{}/differences", tenant, audience, body=body)
 
+    def begin_file(
+        self,
+        tenant: str,
+        audience: str,
+        to: str,
+        *,
+        version: int | None = None,
+        as_of: str | None = None,
+        overwrite: bool = False,
+    ) -> Record:
+        """Begin to write a version as one Parquet file at s3://bucket/key; `operation` has the result."""
+        body = {"to": to, "version": version, "as_of": as_of, "overwrite": overwrite}
+        return self._post("/tenants/{}/audiences/{}/files", tenant, audience, body=body)
+
     def begin_segment_check(self, tenant: str, segment: str, *, timeout_s: float = 120.0) -> Record:
         """Begin to compare the members of a segment with its rule; `operation` has the result."""
         return self._post("/tenants/{}/segments/{}/checks", tenant, segment, body={"timeout_s": timeout_s})
@@ -318,9 +343,19 @@ class Client(Writes):
         """Begin to inspect a file in the object store; `operation` has the result."""
         return self._post("/tenants/{}/checks", tenant, body={"source": source, "kind": kind, "format": format})
 
-    def begin_dry_run(self, tenant: str, source: str, target: str, *, spec: Mapping[str, Any] | None = None) -> Record:
-        """Begin a dry run of an import; `operation` has the result."""
-        return self._post("/tenants/{}/checks", tenant, body={"source": source, "target": target, "spec": spec or {}})
+    def begin_dry_run(
+        self,
+        tenant: str,
+        target: str,
+        *,
+        source: str | None = None,
+        upload: str | None = None,
+        spec: Mapping[str, Any] | None = None,
+        manifest: str | None = None,
+    ) -> Record:
+        """Begin a dry run of the import of an object or an upload; `operation` has the result."""
+        body = {"source": source, "upload": upload, "target": target, "spec": spec or {}, "manifest": manifest}
+        return self._post("/tenants/{}/checks", tenant, body=body)
 
     def operation(self, tenant: str, operation: str) -> Record:
         """An operation that the caller began, with its result or error."""
@@ -375,6 +410,10 @@ class Client(Writes):
 
 def _scoped(tenant: str | None, path: str) -> tuple[str, tuple[str, ...]]:
     return (path, ()) if tenant is None else ("/tenants/{}" + path, (tenant,))
+
+
+def _flag(name: str, value: bool) -> Mapping[str, str]:  # noqa: FBT001  # its value
+    return {name: "true"} if value else {}
 
 
 def _with_etag(answer: tuple[Any, Mapping[str, str]]) -> Grants:

@@ -1,54 +1,55 @@
-"""Sends files by presigned requests, which need no token."""
+"""Sends files by presigned requests."""
 
 import http.client
-import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import Any, BinaryIO, Final
-from urllib.parse import urlsplit
+from typing import Any, BinaryIO
 
 from orchestration.client.errors import ApiError
+from orchestration.client.presigned import BLOCK, connection_to
 
-TIMEOUT_S: Final = 60.0
-BLOCK: Final = 1024 * 1024
+BytesListener = Callable[[int], object]
+"""Gets the size of each block that was sent; a negative one for what has to be sent again."""
 
 
 class _Slice:
     """A piece of a file, as `http.client` reads it."""
 
-    def __init__(self, file: BinaryIO, size: int) -> None:
+    def __init__(self, file: BinaryIO, size: int, on_bytes: BytesListener) -> None:
         self._file = file
         self._left = size
+        self._on_bytes = on_bytes
+        self.sent = 0
 
     def read(self, size: int = BLOCK) -> bytes:
-        block = self._file.read(min(size, self._left))
+        block = self._file.read(min(max(size, BLOCK), self._left))
         self._left -= len(block)
+        self.sent += len(block)
+        self._on_bytes(len(block))
         return block
 
 
-def send_piece(request: Mapping[str, Any], path: Path, start: int, size: int) -> None:
+def send_piece(
+    request: Mapping[str, Any], path: Path, start: int, size: int, on_bytes: BytesListener = lambda _: None
+) -> None:
     """Send `size` bytes of a file from `start`. Raises `ApiError` UPLOAD_REFUSED, UPLOAD_UNREACHABLE, and OSError."""
-    url = urlsplit(request["url"])
-    host, target = url.hostname or "", f"{url.path}?{url.query}"
-    connection = (
-        http.client.HTTPSConnection(host, url.port, timeout=TIMEOUT_S, context=ssl.create_default_context())
-        if url.scheme == "https"
-        else http.client.HTTPConnection(host, url.port, timeout=TIMEOUT_S)
-    )
-    try:
-        with path.open("rb") as file:
-            file.seek(start)
-            try:
-                connection.request(request["method"], target, _Slice(file, size), dict(request["headers"]))
-                answer = connection.getresponse()
-                answer.read()
-            except http.client.HTTPException as exc:
-                raise _unreachable(exc) from exc
-            except (ConnectionError, TimeoutError) as exc:
-                raise _unreachable(exc) from exc
-    finally:
-        connection.close()
+    connection, target, headers = connection_to(request["url"])
+    with closing(connection), path.open("rb") as file:
+        file.seek(start)
+        piece = _Slice(file, size, on_bytes)
+        try:
+            connection.request(request["method"], target, piece, {**headers, **request["headers"]})
+            answer = connection.getresponse()
+            answer.read()
+        except (http.client.HTTPException, ConnectionError, TimeoutError) as exc:
+            on_bytes(-piece.sent)
+            why = str(exc) or type(exc).__name__
+            raise ApiError(
+                "UPLOAD_UNREACHABLE", f"the object store at {headers['Host']} does not answer ({why})", kind="retriable"
+            ) from exc
     if answer.status >= 300:
+        on_bytes(-piece.sent)
         raise ApiError(
             "UPLOAD_REFUSED",
             f"the object store refuses the file with status {answer.status}: its size has changed, the request "
@@ -56,8 +57,3 @@ def send_piece(request: Mapping[str, Any], path: Path, start: int, size: int) ->
             kind="user" if answer.status < 500 else "retriable",
             status=answer.status,
         )
-
-
-def _unreachable(exc: Exception) -> ApiError:
-    why = str(exc) or type(exc).__name__
-    return ApiError("UPLOAD_UNREACHABLE", f"the object store does not answer ({why})", kind="retriable")

@@ -1,16 +1,19 @@
 """What changes something, and starts jobs. Part of `Client`."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from orchestration.client.calls import Calls
+from orchestration.client.errors import ApiError
 from orchestration.client.records import Record
 from orchestration.client.repeating import start
-from orchestration.client.sending import send_piece
+from orchestration.client.sending import BytesListener, send_piece
 
-PARTS_AT_ONCE: Final = 10
+SENDS: Final = 4
+"""How often a file, or a part of it, is sent that does not arrive."""
+ValueT = TypeVar("ValueT")
 Tagged = tuple[Record, str]
 """A record, and its ETag, which a change of it sends back."""
 
@@ -29,10 +32,18 @@ class Writes:
         """Start an import; returns {job}. `wanted`: members of `NewImport` in docs/openapi.json."""
         return start(self._calls, "/tenants/{}/imports", tenant, body=wanted, key=key)
 
-    def import_file(self, tenant: str, path: Path, *, key: str | None = None, **wanted: Any) -> Record:
+    def import_file(
+        self,
+        tenant: str,
+        path: Path,
+        *,
+        key: str | None = None,
+        on_bytes: BytesListener = lambda _: None,
+        **wanted: Any,
+    ) -> Record:
         """Upload a file and start its import; returns {job}. `wanted`: as `start_import`, without its source."""
         made_key = key or secrets.token_hex(16)
-        upload = self.send_file(tenant, path, key=f"{made_key}-upload")
+        upload = self.send_file(tenant, path, key=f"{made_key}-upload", on_bytes=on_bytes)
         return self.start_import(tenant, key=made_key, upload=upload["upload"], **wanted)
 
     def start_export(self, tenant: str, *, key: str | None = None, **wanted: Any) -> Record:
@@ -75,17 +86,26 @@ class Writes:
         body = {"name": name, "size": size, "content_type": content_type}
         return start(self._calls, "/tenants/{}/uploads", tenant, body=body, key=key)
 
-    def send_file(self, tenant: str, path: Path, *, key: str | None = None) -> Record:
-        """Upload a file; returns the stored upload. No effect if it was stored under the key before. Raises OSError."""
-        size = path.stat().st_size
-        made = self.create_upload(tenant, path.name, size, key=key)
-        upload = str(made["upload"])
-        if self.upload(tenant, upload)["state"] == "unfinished":
-            if made["put"] is not None:
-                send_piece(made["put"], path, 0, size)
-            else:
-                self._send_parts(tenant, upload, path, size, made["parts"])
-        return self.complete_upload(tenant, upload)
+    def send_file(
+        self, tenant: str, path: Path, *, key: str | None = None, on_bytes: BytesListener = lambda _: None
+    ) -> Record:
+        """Upload a file; returns the stored upload. No effect if it was stored under the key before. Raises OSError.
+
+        What does not arrive is sent again, a few times. Characters of its name that are not printable become `_`.
+        """
+        size, key = path.stat().st_size, key or secrets.token_hex(16)
+
+        def send() -> str:
+            made = self.create_upload(tenant, _shown_name(path), size, key=key)  # a repeat has a fresh request
+            upload = str(made["upload"])
+            if self.upload(tenant, upload)["state"] == "unfinished":
+                if made["put"] is not None:
+                    send_piece(made["put"], path, 0, size, on_bytes)
+                else:
+                    self._send_parts(tenant, upload, path, size, made["parts"], on_bytes)
+            return upload
+
+        return self.complete_upload(tenant, _sent(send))
 
     def upload(self, tenant: str, upload: str) -> Record:
         """An upload, and whether it has arrived."""
@@ -115,8 +135,12 @@ class Writes:
         return self._tagged("GET", "/tenants/{}/audiences/{}", tenant, audience)
 
     def configure_audience(self, tenant: str, audience: str, *, etag: str, **changes: Any) -> Tagged:
-        """Change `settings` and `retention` of an audience."""
+        """Change `settings`, `retention` and `recipients` of an audience."""
         return self._tagged("PATCH", "/tenants/{}/audiences/{}", tenant, audience, body=changes, etag=etag)
+
+    def configure_activity(self, tenant: str, kind: str, settings: Mapping[str, Any]) -> Record:
+        """Change how files of `events` or `profiles` are read."""
+        return self._send("PATCH", "/tenants/{}/activity/{}", tenant, kind, body={"settings": settings})
 
     def pin_version(self, tenant: str, audience: str, version: int) -> Record:
         """Keep a version regardless of retention."""
@@ -132,6 +156,11 @@ class Writes:
         """Publish the members of an older version as a new version; returns an operation."""
         body = {"version": version, "reason": reason}
         return start(self._calls, "/tenants/{}/audiences/{}/rollbacks", tenant, audience, body=body, key=key)
+
+    def compact_audience(self, tenant: str, audience: str, *, target_mb: int = 128, key: str | None = None) -> Record:
+        """Publish the current members in fewer files, as a new version; returns an operation."""
+        body = {"target_mb": target_mb}
+        return start(self._calls, "/tenants/{}/audiences/{}/compactions", tenant, audience, body=body, key=key)
 
     def expire_versions(self, tenant: str, audience: str, *, key: str | None = None, **kept: int) -> Record:
         """Expire old versions now; returns an operation. `kept`: `versions`, `days`."""
@@ -239,13 +268,17 @@ class Writes:
         items = [{"tenant": tenant, "places": list(of)} for tenant, of in places.items()]
         return self._tagged("PUT", "/places", body={"items": items}, etag=etag)
 
-    def _send_parts(self, tenant: str, upload: str, path: Path, size: int, parts: Mapping[str, int]) -> None:
-        numbers, of = range(1, parts["count"] + 1), parts["bytes"]
-        for first in numbers[::PARTS_AT_ONCE]:
-            wanted = list(numbers[first - 1 : first - 1 + PARTS_AT_ONCE])
-            for request in self.upload_parts(tenant, upload, wanted):
-                at = (request["part"] - 1) * of
-                send_piece(request, path, at, min(of, size - at))
+    def _send_parts(
+        self, tenant: str, upload: str, path: Path, size: int, parts: Mapping[str, int], on_bytes: BytesListener
+    ) -> None:
+        of = parts["bytes"]
+        for number in range(1, parts["count"] + 1):
+
+            def send(number: int = number, at: int = (number - 1) * of) -> None:
+                [request] = self.upload_parts(tenant, upload, [number])
+                send_piece(request, path, at, min(of, size - at), on_bytes)
+
+            _sent(send)
 
     def _send(self, method: str, path: str, *names: str, body: Any = None, etag: str | None = None) -> Record:
         headers = {} if etag is None else {"If-Match": etag}
@@ -255,3 +288,19 @@ class Writes:
         headers = {} if etag is None else {"If-Match": etag}
         record, received = self._calls.call(method, path, *names, body=body, headers=headers)
         return record, received["etag"]
+
+
+def _sent(send: Callable[[], ValueT]) -> ValueT:
+    """What a call returns, which is made again if the object store does not answer."""
+    for last in range(1, SENDS + 1):
+        try:
+            return send()
+        except ApiError as exc:
+            if exc.kind != "retriable" or last == SENDS:
+                raise
+    raise AssertionError(SENDS)
+
+
+def _shown_name(path: Path) -> str:
+    """The name of a file as the service takes it: at most 255 characters, of which the last ones say its format."""
+    return "".join(c if c.isprintable() and c != "\\" else "_" for c in path.name)[-255:]

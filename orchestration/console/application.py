@@ -21,13 +21,27 @@ from orchestration.console.pages import (
     segment_changes,
     segments,
     tokens,
+    upload,
     workers,
 )
 from orchestration.console.paths import is_page, is_public
 from orchestration.console.problems import answer_problem, on_error
 from schemas.errors import MusterError
 
-PAGES: Final = (home, jobs, rejects, job, segments, segment_changes, schedules, audit, tokens, workers, dead_letters)
+PAGES: Final = (
+    home,
+    jobs,
+    rejects,
+    job,
+    upload,
+    segments,
+    segment_changes,
+    schedules,
+    audit,
+    tokens,
+    workers,
+    dead_letters,
+)
 
 
 def application(service: Service) -> Door:

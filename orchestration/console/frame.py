@@ -28,6 +28,7 @@ SECTIONS: Final = (
     Section(name="jobs", action=Action.READ_JOBS),
     Section(name="segments", action=Action.READ),
     Section(name="schedules", action=Action.READ),
+    Section(name="upload", action=Action.RUN_JOBS),
     Section(name="tokens", action=Action.OWN_ACCOUNT),
     Section(name="audit", action=Action.MANAGE_ACCESS),
 )

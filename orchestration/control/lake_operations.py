@@ -1,6 +1,6 @@
 """Carries out changes of the lake that the service was asked for, which loads neither pyiceberg nor DuckDB.
 
-Each may run twice: a rollback is published once for the id of its operation, and an audience that was renamed or
+Each may run twice: a version is published once for the id of its operation, and an audience that was renamed or
 deleted by a run that died is found by its id. An outage leaves an operation pending.
 """
 
@@ -82,6 +82,10 @@ class LakeOperations:
                 done = operations.rollback(
                     self._versions, audience, request["version"], request["reason"], operation=one.operation_id
                 )
+                return {**as_record(done), "digest": str(done.digest)}
+            case "compact":
+                size = one.request["target_mb"] * 1_000_000
+                done = operations.compact(self._versions, audience, size, operation=one.operation_id)
                 return {**as_record(done), "digest": str(done.digest)}
             case "expire":
                 return self._expire(audience, one.request)

@@ -29,6 +29,7 @@ from orchestration.cli.job_facts import ended
 from orchestration.cli.receipts import print_receipt
 from orchestration.cli.rendering import job_line, job_lines
 from orchestration.cli.screen import screen
+from orchestration.cli.spec_changes import spec_changes
 from orchestration.client.records import Record
 from orchestration.context import Context
 from orchestration.kinds.export.request import ExportRequest
@@ -37,7 +38,6 @@ from orchestration.operations import wiring
 from orchestration.operations.audiences import version_record
 from orchestration.operations.job_records import view_record
 from orchestration.operations.rejects import read_rejects, rejects_file
-from orchestration.operations.spec import spec_changes
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Settings
 from schemas.errors import MusterError, RetriableError

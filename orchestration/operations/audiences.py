@@ -163,16 +163,23 @@ def rollback(
     return _published(audience, outcome)
 
 
-def compact(versions: "VersionStore", audience: Audience, target_bytes: int) -> Published | AlreadyPublished:
-    """Publish the same members in fewer files, as a new version.
+def compact(
+    versions: "VersionStore", audience: Audience, target_bytes: int, *, operation: JobId
+) -> Published | AlreadyPublished:
+    """Publish the same members in fewer files, as a new version, once for each id of an operation.
 
     Raises `UserError` NOTHING_PUBLISHED, `RetriableError`.
     """
     ref = ref_of(audience)
-    if versions.current(ref) is None:
-        raise UserError("NOTHING_PUBLISHED", f"audience {audience.name} has no version yet", audience=audience.name)
-    outcome = versions.compact(ref, operation_id=fresh_id(), at=datetime.now(UTC), target_bytes=target_bytes)
+    require_published(audience, versions.current(ref))
+    outcome = versions.compact(ref, operation_id=operation, at=datetime.now(UTC), target_bytes=target_bytes)
     return _published(audience, outcome)
+
+
+def require_published(audience: Audience, current: "VersionInfo | None") -> None:
+    """Raises `UserError` NOTHING_PUBLISHED without a current version."""
+    if current is None:
+        raise UserError("NOTHING_PUBLISHED", f"audience {audience.name} has no version yet", audience=audience.name)
 
 
 def expire(
@@ -300,6 +307,11 @@ def audience_record(audience: Audience) -> dict[str, Any]:
         "retention": as_record(audience.retention),
         "created_at": iso(audience.created_at_ms),
     }
+
+
+def activity_record(tenant: str, kind: ImportKind, spec: ImportSpec) -> dict[str, Any]:
+    """How files of events or profiles of a tenant are read, as plain JSON data."""
+    return {"tenant": tenant, "kind": kind, "spec": spec.as_record()}
 
 
 def audience_with_current(audience: Audience, current: "VersionInfo | None") -> dict[str, Any]:

@@ -11,7 +11,8 @@ from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import open_parsed
 from connectors.sources.rejects import RejectBatch
 from connectors.storage.pinned import SourceObject
-from orchestration.operations.submit import check_readable, source_of
+from orchestration.operations.submit import source_of
+from orchestration.platform.local_files import check_readable
 from schemas.activity_columns import (
     ATTRIBUTE_TYPES,
     EVENT,

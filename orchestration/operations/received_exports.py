@@ -2,9 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from connectors.sinks import reading_back
 from connectors.sinks.checking import Difference, check
 from connectors.sinks.receiving import read_manifest
 from connectors.sources.fork_server import PARSERS
@@ -37,12 +35,3 @@ class ReceivedExports:
         PARSERS.prepare()  # starts while the manifest is read
         with read_manifest(address, access, self.limits.temp_directory) as (manifest, files):
             return manifest, check(manifest, files, limits=self.parse_limits, on_rows=on_rows)
-
-    def written_as(self, address: str, source: str) -> dict[str, Any]:
-        """How an import reads a file of an export: its columns, format and null token, as keys of an import spec.
-
-        `source` is a path or a URI; its last part is looked up in the manifest. Raises `UserError` NO_MANIFEST,
-        BAD_MANIFEST, NOT_IN_MANIFEST, ESCAPED_EXPORT.
-        """
-        with read_manifest(address, self.s3, self.limits.temp_directory) as (manifest, _):
-            return reading_back.written_as(manifest, address, source)

@@ -3,23 +3,34 @@
 import io
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.parquet as pq
-
+from orchestration.platform.deferred import deferred
 from schemas.errors import UserError
 from schemas.ids import JobId
 from schemas.layout import rejects_key
 
 if TYPE_CHECKING:
     from connectors.storage.objects import ObjectStore
+    from connectors.storage.pinned import SourceObject
     from orchestration.catalog.jobs import JobStore
     from orchestration.platform.settings import Settings
 
+with deferred(__name__):
+    from pyarrow import parquet as pq  # the service finds the file, and loads no Arrow
+
 
 def rejects_file(job_id: JobId, *, jobs: "JobStore", objects: "ObjectStore", settings: "Settings") -> bytes | None:
+    """The content of `rejects_object`."""
+    found = rejects_object(job_id, jobs=jobs, objects=objects, settings=settings)
+    return None if found is None else objects.get(found.bucket, found.key)
+
+
+def rejects_object(
+    job_id: JobId, *, jobs: "JobStore", objects: "ObjectStore", settings: "Settings"
+) -> "SourceObject | None":
     """The Parquet file with the rejects of a job. None if it has none. Raises `UserError` UNKNOWN_JOB."""
     job = jobs.get(job_id)
     try:
-        return objects.get(settings.lake_bucket, rejects_key(job.tenant, job.job_id))
+        return objects.pin(settings.lake_bucket, rejects_key(job.tenant, job.job_id))
     except UserError as exc:
         if exc.code != "SOURCE_GONE":
             raise
@@ -27,7 +38,7 @@ def rejects_file(job_id: JobId, *, jobs: "JobStore", objects: "ObjectStore", set
     earlier = None if job.retry_of is None else jobs.find(job.retry_of)
     if earlier is None or job.evidence is None or earlier.evidence != job.evidence:
         return None
-    return rejects_file(earlier.job_id, jobs=jobs, objects=objects, settings=settings)
+    return rejects_object(earlier.job_id, jobs=jobs, objects=objects, settings=settings)
 
 
 def some_rejects(file: bytes, *, code: str | None, skip: int, limit: int) -> list[dict[str, Any]]:
@@ -49,6 +60,11 @@ def some_rejects(file: bytes, *, code: str | None, skip: int, limit: int) -> lis
             if len(rows) == limit:
                 return rows
     return rows
+
+
+def kept_rejects(file: bytes) -> int:
+    """How many rejects a file has."""
+    return int(pq.ParquetFile(io.BytesIO(file)).metadata.num_rows)
 
 
 def read_rejects(file: bytes, limit: int) -> tuple[list[dict[str, Any]], int]:

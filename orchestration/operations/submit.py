@@ -14,6 +14,7 @@ from orchestration.kinds.events import KEY_MAX_BYTES, ImportRequest
 from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.kinds.sources import require_source
 from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.platform.local_files import check_readable
 from orchestration.workflow.engine import IMPORT_MACHINE
 from schemas.activity_columns import is_fixed
 from schemas.errors import UserError
@@ -256,18 +257,6 @@ def source_of(settings: "Settings", tenant: str | None, uri: str) -> tuple[str, 
         raise UserError("BAD_URI", f"{uri!r} names a bucket, not an object in it", uri=uri)
     require_source(settings, tenant, bucket, key)
     return bucket, key
-
-
-def check_readable(path: Path) -> None:
-    """Raises `UserError` SOURCE_GONE, SOURCE_UNREADABLE or EMPTY_FILE before anything is uploaded."""
-    try:
-        with path.open("rb") as file:
-            if not file.read(1):
-                raise UserError("EMPTY_FILE", f"{path} is empty", path=str(path))
-    except FileNotFoundError as exc:
-        raise UserError("SOURCE_GONE", f"file {path} does not exist", path=str(path)) from exc
-    except OSError as exc:
-        raise UserError("SOURCE_UNREADABLE", f"{path} cannot be read: {exc.strerror}", path=str(path)) from exc
 
 
 def upload_key(tenant: TenantName, audience: AudienceName, job_id: JobId, file_name: str) -> str:

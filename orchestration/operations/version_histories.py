@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Final
 
 from connectors.lake.history_file import parse_history
 from orchestration.catalog.engine import Database
-from orchestration.catalog.lake_tables import metadata_location
+from orchestration.catalog.lake_tables import LakeTable, lake_table
 from orchestration.catalog.records import Audience
 from orchestration.catalog.references import ref_of
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import Version
 from schemas.layout import audience_prefix, s3_uri, split_s3_uri
 from segmentation.publishing import VersionHistory, require_version
-from segmentation.versions import AudienceRef, VersionInfo
+from segmentation.versions import AudienceRef, TableAddress, VersionInfo
 
 if TYPE_CHECKING:
     from connectors.storage.objects import ObjectStore
@@ -44,12 +44,29 @@ class VersionHistories:
         """
         return self._read(ref_of(audience))
 
+    def address(self, audience: AudienceRef) -> TableAddress | None:
+        """The audience's table. None before the first publish. Raises `RetriableError` CATALOG_UNAVAILABLE."""
+        table = self._table(audience)
+        if table is None:
+            return None
+        return TableAddress(
+            name=f"{audience.tenant}.{table.name}",
+            location=self._location(audience).rstrip("/"),
+            metadata=table.metadata,
+        )
+
+    def _location(self, audience: AudienceRef) -> str:
+        return s3_uri(self.bucket, audience_prefix(audience.tenant, audience.audience_id))
+
+    def _table(self, audience: AudienceRef) -> LakeTable | None:
+        return lake_table(self.database, audience.tenant, self._location(audience))
+
     def _read(self, audience: AudienceRef) -> VersionHistory:
-        location = s3_uri(self.bucket, audience_prefix(audience.tenant, audience.audience_id))
         for _ in range(TRIES):
-            uri = metadata_location(self.database, audience.tenant, location)
-            if uri is None:
+            table = self._table(audience)
+            if table is None:
                 return VersionHistory()
+            uri = table.metadata
             try:
                 return parse_history(self.objects().get(*split_s3_uri(uri)), uri)
             except UserError as exc:

@@ -27,6 +27,7 @@ MODULES: Final = {
     questions.FindRejectsFile: "files",
     questions.ReadRejects: "rejects",
     questions.CompareVersions: "versions",
+    questions.WriteFile: "versions",
     questions.CheckSegment: "segments",
     questions.MeasureSegment: "segments",
     questions.InspectObject: "objects",

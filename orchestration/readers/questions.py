@@ -107,6 +107,19 @@ class MeasureSegment(Question):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WriteFile(Question):
+    """A version of an audience as one Parquet file at `to`, s3://bucket/key. `as_of`: ISO 8601."""
+
+    limit_s: ClassVar[float] = OPERATION_S
+    tenant: TenantName
+    audience: AudienceName
+    version: int | None
+    as_of: str | None
+    to: str
+    overwrite: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckSegment(Question):
     """Members that the workers have, and members by the rule. `timeout_s`: for workers and archive."""
 

@@ -129,14 +129,6 @@ def test_a_dry_run_quotes_the_file_of_any_kind_and_place(muster: Muster, tmp_pat
     assert (quote["billed"], quote["can_end"], quote["lake_gb"]) == (False, True, 0.0)
 
 
-def test_a_file_of_prices_that_is_broken_is_told_before_the_import_file_is_read(muster: Muster, tmp_path: Path) -> None:
-    prices = write(tmp_path / "prices.toml", "# ours", "zone_gb = 1")
-    bad = write(tmp_path / "bad.csv", "nobody")
-    answer = muster("import", bad, "-a", "priced", "--dry-run", extra={"MUSTER_PRICES_FILE": str(prices)})
-    assert answer.code == 3
-    assert answer.err.startswith(f"BAD_SETTINGS: {prices}, line 2: zone_gb: write {{")
-
-
 def test_bad_rows_refuse_the_file_and_every_one_is_named(muster: Muster, tmp_path: Path) -> None:
     file = write(tmp_path / "bad.csv", "user_id,age", "u1,1", "u2,old", ",3", "u4,4,extra", "u5,5")
     options = ("-a", "bad", "--column", "age:long")

@@ -62,7 +62,7 @@ def test_what_cannot_be_taken_is_told_before_anything_is_written(muster: Muster,
     again = muster("exports", "retry", export, "--wait", "--json")
     assert (again.code, again.json["retry_of"], again.json["error"]["code"]) == (3, export, "BAD_FILTER")
     listed = muster("exports", "list", "--audience", "few", "--state", "failed", "--json").json
-    assert [one["export"] for one in listed] == [again.json["export"], export]
+    assert [one["export"] for one in listed][:2] == [again.json["export"], export]  # then those to the folder
     shown = muster("exports", "show", again.json["export"]).out.splitlines()
     assert [line.split() for line in shown if line.startswith("retry of")] == [["retry", "of", export]]
     late = muster("exports", "cancel", export)

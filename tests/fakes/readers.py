@@ -42,7 +42,7 @@ def _user(asked: q.LookUpUser, mark: str) -> Any:
 
 def _rejects(_: q.ReadRejects, mark: str) -> Any:
     place = {"number": 1, "ordinal": 1, "line": 1, "byte_offset": 1, "column": mark}
-    return [{**place, "code": "id_empty", "reason": "x", "raw": mark}]
+    return {"kept": 2, "rows": [{**place, "code": "id_empty", "reason": "x", "raw": mark}]}
 
 
 ANSWERS: Final[Mapping[type[q.Question], Callable[[Any, str], Any]]] = {
@@ -63,9 +63,10 @@ ANSWERS: Final[Mapping[type[q.Question], Callable[[Any, str], Any]]] = {
         "trouble": None,
     },
     q.CompareVersions: lambda _, mark: {"audience": mark},
+    q.WriteFile: lambda _, mark: {"audience": mark},
     q.CheckSegment: lambda _, mark: {"segment": mark},
-    q.InspectObject: lambda _, mark: {"columns": mark},
-    q.TryImport: lambda _, mark: {"mode": mark},
+    q.InspectObject: lambda _, mark: {"columns": mark, "fault": None, "command": None},
+    q.TryImport: lambda _, mark: {"mode": mark, "problems": []},
     q.ListWorkers: lambda *_: {"items": [], "waiting": None},
     q.ReadLag: lambda *_: {"items": [], "as_of": AT},
     q.ListDeadLetters: lambda *_: {"items": [], "more": False},

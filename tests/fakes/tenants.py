@@ -36,7 +36,7 @@ from schemas.columns import Column, RowSchema
 from schemas.digest import Digest
 from schemas.ids import Attempt, AudienceName, JobId, TenantName, Version, new_job_id
 from schemas.import_spec import ImportSpec
-from schemas.layout import audience_prefix, s3_uri
+from schemas.layout import audience_prefix, rejects_key, s3_uri
 from schemas.manifest import ExportFormat, Manifest, ManifestFile
 from schemas.topics import IMPORTS, WORKER_GROUP
 from segmentation.rules.parser import parse_rule
@@ -163,6 +163,7 @@ def _objects() -> InMemoryObjects:
         objects.put(CRM, f"{tenant}/vip.csv", mark.encode())
         objects.put("staging", upload_of(tenant, UPLOAD).key, mark.encode())
         objects.put("staging", download_key(tenant), manifest_of(tenant).encode())
+        objects.put("lake", rejects_key(tenant, id_of(tenant, JOB)), mark.encode())
     for tenant, suffix in ((ACME, ""), (BETA, ""), (BETA, ONLY_BETA)):
         objects.put("lake", metadata_key(tenant, suffix), json.dumps(_metadata(tenant)).encode())
     return objects

@@ -22,7 +22,7 @@ from tests.hunt.load import busy, tethered
 from tests.trees import working_tree
 
 FOLDER: Final = Path(".hunt")
-SUITE: Final = "not containers and not faults"
+SUITE: Final = "not containers and not faults and not browser"
 """What `make test` runs."""
 PLAIN: Final = ("-q", "--override-ini=addopts=--strict-markers --strict-config -rfE")
 GOES_ON: Final = (0, 1, 5)

@@ -320,12 +320,13 @@ def test_a_file_of_the_tenant_is_looked_at_before_it_is_imported(shop: Shop) -> 
     source = f"s3://{inbox}/acme/vip/people.csv"
     inspected = finished(shop, shop.owner.begin_inspection("acme", source))["result"]
     assert (inspected["rows"], [one["name"] for one in inspected["columns"]]) == (3, ["user_id", "age"])
-    tried = finished(shop, shop.owner.begin_dry_run("acme", source, "vip", spec={"max_reject_share": 0.5}))["result"]
+    begun = shop.owner.begin_dry_run("acme", "vip", source=source, spec={"max_reject_share": 0.5})
+    tried = finished(shop, begun)["result"]
     assert (tried["accepted"], tried["rejected_by_code"], tried["membership"]["added"]) == (2, {"id_empty": 1}, 1)
     lake = shop.settings.lake_bucket
     foreign = [f"s3://{inbox}/beta/hidden/secret.csv", f"s3://{inbox}/acme/../beta/x.csv", f"s3://{lake}/x.csv"]
     assert [refused(shop.owner.begin_inspection, "acme", uri) for uri in foreign] == ["BAD_SOURCE"] * 3
-    assert refused(shop.owner.begin_dry_run, "acme", foreign[0], "vip") == "BAD_SOURCE"
+    assert refused(shop.owner.begin_dry_run, "acme", "vip", source=foreign[0]) == "BAD_SOURCE"
 
 
 def test_rejected_rows_come_in_the_order_of_the_file_by_code_and_page(shop: Shop) -> None:

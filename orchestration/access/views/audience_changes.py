@@ -1,6 +1,7 @@
 """Changes of audiences that do not change the lake: creation, settings, pins. `views.lake_changes` has the others."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from orchestration.access.guard import Note, recorded
@@ -10,8 +11,19 @@ from orchestration.access.revisions import AUDIENCE, require_revision, revision_
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.records import Audience
 from orchestration.operations import audiences as operations
-from orchestration.operations.audiences import audience_record
+from orchestration.operations import notifying
+from orchestration.operations.audiences import activity_record, audience_record
+from schemas.columns import ImportKind
 from schemas.ids import audience_name
+from schemas.import_targets import RESERVED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedRecipients:
+    """Addresses that replace all of their channel; None leaves the channel as it is."""
+
+    email: Sequence[str] | None = None
+    webhook: Sequence[str] | None = None
 
 
 class AudienceChangesView(TenantView):
@@ -24,22 +36,33 @@ class AudienceChangesView(TenantView):
         """Create an audience. Raises `UserError` BAD_NAME, AUDIENCE_EXISTS, NAME_TAKEN, BAD_SPEC, BAD_RETENTION."""
         note.object, note.arguments = name[:63], {"settings": dict(changes), "retention": dict(retention)}
         made = operations.create(self._stores.audiences, self._name, name, changes, retention)
-        note.after = audience_record(made)
+        note.after = self._with_recipients(made)
         return note.after
 
     @recorded(Action.MANAGE_AUDIENCES, "audiences configure")
     def configure_audience(
-        self, note: Note, name: str, changes: Mapping[str, Any], retention: Mapping[str, int], *, seen: str
+        self,
+        note: Note,
+        name: str,
+        changes: Mapping[str, Any],
+        retention: Mapping[str, int],
+        wanted: WantedRecipients,
+        *,
+        seen: str,
     ) -> Record:
-        """Change settings of an audience; running jobs keep theirs. `seen`: the revision that was read.
+        """Change settings and recipients of an audience; running jobs keep theirs. `seen`: the revision that was read.
 
-        Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, STALE_ETAG, BAD_SPEC, BAD_RETENTION, NO_SUCH_COLUMN,
-        COLUMNS_WOULD_CHANGE; `RetriableError` LAKE_UNAVAILABLE, S3_UNAVAILABLE.
+        `warnings` of the answer: settings without which recipients get nothing. Raises `UserError` BAD_NAME,
+        UNKNOWN_AUDIENCE, STALE_ETAG, BAD_SPEC, BAD_RETENTION, NO_SUCH_COLUMN, COLUMNS_WOULD_CHANGE, BAD_RECIPIENT;
+        `RetriableError` LAKE_UNAVAILABLE, S3_UNAVAILABLE.
         """
+        stores = self._stores
         note.object, note.arguments = name[:63], {"settings": dict(changes), "retention": dict(retention)}
 
+        notifying.check_recipients(stores.settings, wanted.email or (), wanted.webhook or ())
+
         def check(present: Audience) -> None:
-            note.before = audience_record(present)
+            note.before = self._with_recipients(present)
             require_revision(revision_of(note.before, AUDIENCE), seen)
 
         changed = operations.configure(
@@ -47,12 +70,39 @@ class AudienceChangesView(TenantView):
             name,
             changes,
             retention,
-            audiences=self._stores.audiences,
-            specs=self._stores.specs,
-            versions=lambda: self._stores.histories,
+            audiences=stores.audiences,
+            specs=stores.specs,
+            versions=lambda: stores.histories,
             check=check,
         )
-        note.after = audience_record(changed)
+        id_ = changed.audience_id
+        notifying.set_recipients(
+            self._name,
+            id_,
+            emails=wanted.email,
+            webhooks=wanted.webhook,
+            audiences=stores.audiences,
+            recipients=stores.recipients,
+            settings=stores.settings,
+        )
+        note.after = self._with_recipients(changed)
+        return {**note.after, "warnings": notifying.hints(stores.settings, stores.recipients.get(self._name, id_))}
+
+    @recorded(Action.MANAGE_AUDIENCES, "audiences configure")
+    def configure_activity(self, note: Note, kind: ImportKind, changes: Mapping[str, Any]) -> Record:
+        """Change how files of events or profiles are read; each column is added.
+
+        Raises `UserError` BAD_SPEC, COLUMNS_WOULD_CHANGE.
+        """
+        stores = self._stores
+        note.object, note.arguments = RESERVED[kind], {"settings": dict(changes)}
+        note.before = activity_record(
+            self._name, kind, operations.activity_settings(stores.audiences, self._name, kind)
+        )
+        changed = operations.configure_activity(
+            self._name, kind, changes, audiences=stores.audiences, specs=stores.specs
+        )
+        note.after = activity_record(self._name, kind, changed)
         return note.after
 
     @recorded(Action.RUN_JOBS, "audiences pin")
@@ -69,6 +119,10 @@ class AudienceChangesView(TenantView):
         found = self._find(note, name, number)
         was_pinned = operations.unpin(self._stores.audiences, found, number)
         return {"audience": found.name, "version": number, "pinned": False, "changed": was_pinned}
+
+    def _with_recipients(self, audience: Audience) -> dict[str, Any]:
+        notified = self._stores.recipients.notified(self._name, audience.audience_id)
+        return {**audience_record(audience), "notified": notifying.recipients_record(notified)}
 
     def _find(self, note: Note, name: str, number: int) -> Audience:
         note.object, note.arguments = name[:63], {"version": number}

@@ -1,15 +1,28 @@
-"""Audiences of a tenant, and their versions."""
+"""Audiences of a tenant, their versions, and how its events and profiles are read."""
+
+from dataclasses import replace
 
 from orchestration.access.guard import reads
 from orchestration.access.pages import Page, Record, page_of
 from orchestration.access.policy import Action
+from orchestration.access.revisions import AUDIENCE, revision_of
 from orchestration.access.views.tenant import TenantView
+from orchestration.catalog.records import Audience
 from orchestration.catalog.references import ref_of
-from orchestration.operations.audiences import audience_record, version_record
+from orchestration.operations.audiences import (
+    activity_record,
+    activity_settings,
+    audience_record,
+    audience_with_current,
+    version_record,
+)
+from orchestration.operations.notifying import recipients_record
+from schemas.columns import ImportKind
 from schemas.ids import (
     Version,
     audience_name,
 )
+from schemas.records import as_record
 from segmentation.publishing import require_version
 
 
@@ -17,15 +30,41 @@ class AudiencesView(TenantView):
     """Audiences as one caller sees them."""
 
     @reads(Action.READ)
-    def audiences(self, *, after: str = "", limit: int) -> Page:
-        """Audiences by name."""
+    def audiences(self, *, after: str = "", limit: int, current: bool = False) -> Page:
+        """Audiences by name, each with its `current` version if that is wanted, which is read from the lake."""
         found = self._stores.audiences.page(self._name, after=after, limit=limit + 1)
-        return page_of(found, limit, lambda audience: audience.name, audience_record)
+        return page_of(found, limit, lambda audience: audience.name, self._with_current if current else audience_record)
 
     @reads(Action.READ)
-    def audience(self, name: str) -> Record:
-        """The audience of that name. Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE."""
-        return audience_record(self._stores.audiences.get(self._name, audience_name(name)))
+    def audience(self, name: str) -> tuple[Record, str]:
+        """The audience of that name, and its revision. Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE."""
+        record = audience_record(self._stores.audiences.get(self._name, audience_name(name)))
+        return record, revision_of(record, AUDIENCE)
+
+    @reads(Action.READ)
+    def audience_with_current(self, name: str) -> tuple[Record, str]:
+        """As `audience`, with its current version, table and recipients, which only those see who manage audiences.
+
+        `spec` has the columns of that version also for an audience of a release that stored none. Raises also
+        `RetriableError` LAKE_UNAVAILABLE, S3_UNAVAILABLE, `FatalError` LAKE_UNREADABLE.
+        """
+        stores = self._stores
+        audience = stores.audiences.get(self._name, audience_name(name))
+        revision = revision_of(audience_record(audience), AUDIENCE)
+        address = stores.histories.address(ref_of(audience))
+        notified = None
+        if Action.MANAGE_AUDIENCES in self.permitted:
+            notified = recipients_record(stores.recipients.notified(self._name, audience.audience_id))
+        found = self._with_current(replace(audience, spec=stores.specs.stored(audience)))
+        return {**found, "table": None if address is None else as_record(address), "notified": notified}, revision
+
+    def _with_current(self, audience: Audience) -> Record:
+        return audience_with_current(audience, self._stores.histories.current(ref_of(audience)))
+
+    @reads(Action.READ)
+    def activity(self, kind: ImportKind) -> Record:
+        """How files of events or profiles are read."""
+        return activity_record(self._name, kind, activity_settings(self._stores.audiences, self._name, kind))
 
     @reads(Action.READ)
     def versions(self, name: str, *, before: str | None = None, limit: int) -> Page:

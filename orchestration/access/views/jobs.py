@@ -11,6 +11,7 @@ from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.job_rows import unknown_job
 from orchestration.catalog.records import Export, Job
 from orchestration.operations.job_search import JobKind
+from orchestration.operations.rejects import rejects_object
 from orchestration.readers.cancellation import Cancellation
 from orchestration.readers.questions import ReadRejects
 from schemas.errors import UserError
@@ -79,8 +80,21 @@ class JobsView(TenantView):
         skip = 0 if after is None else int(after)
         question = ReadRejects(tenant=self._name, job=job.job_id, code=code, skip=skip, limit=limit + 1)
         found = self._stores.readers.ask(question, cancellation)
-        rows = page_of(found, limit, lambda row: str(row["number"]), lambda row: row)
-        return _counted_rejects(job), rows
+        rows = page_of(found["rows"], limit, lambda row: str(row["number"]), lambda row: row)
+        return {**_counted_rejects(job), "kept": found["kept"]}, rows
+
+    @recorded(Action.READ_REJECTS, "rejects")
+    def rejects_file(self, note: Note, id_: str) -> Record:
+        """All rejected rows as a Parquet file, with a URL that fetches it within five minutes.
+
+        Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB, NO_REJECTS; `RetriableError` S3_UNAVAILABLE.
+        """
+        job, stores = self._rejected(note, id_), self._stores
+        found = rejects_object(job.job_id, jobs=stores.jobs, objects=stores.objects, settings=stores.settings)
+        if found is None:
+            raise UserError("NO_REJECTS", f"job {job.job_id} has no rejects", job=job.job_id)
+        url = stores.presigner.get(found.bucket, found.key, name=f"rejects-{job.job_id}.parquet").url
+        return {"job": job.job_id, "bytes": found.size, "url": url}
 
     def _rejected(self, note: Note, id_: str) -> Job:
         job = self._import(id_, "NO_REJECTS")
@@ -106,4 +120,5 @@ def _counted_rejects(job: Job) -> dict[str, Any]:
         "job": job.job_id,
         "rejected": counted.get("rejected"),
         "rejected_by_code": counted.get("rejected_by_code", {}),
+        "kept": None,
     }

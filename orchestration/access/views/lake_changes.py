@@ -36,6 +36,19 @@ class LakeChangesView(TenantView):
 
         return self._start(note, key, "rollback", name, {"version": version, "reason": reason}, check)
 
+    @recorded(Action.MANAGE_AUDIENCES, "audiences compact")
+    def compact(self, note: Note, name: str, *, target_mb: int, key: RequestKey) -> Record:
+        """Publish the current members in fewer files, as a new version.
+
+        Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, NOTHING_PUBLISHED, and as `once`; `RetriableError`
+        LAKE_UNAVAILABLE, S3_UNAVAILABLE.
+        """
+
+        def check(audience: Audience) -> None:
+            operations.require_published(audience, self._stores.histories.current(ref_of(audience)))
+
+        return self._start(note, key, "compact", name, {"target_mb": target_mb}, check)
+
     @recorded(Action.MANAGE_AUDIENCES, "audiences expire")
     def expire(self, note: Note, name: str, *, versions: int | None, days: int | None, key: RequestKey) -> Record:
         """Expire old versions by the audience's retention, or by the given numbers.

@@ -2,18 +2,30 @@
 
 from typing import Any
 
+from connectors.sinks.addresses import s3_object
 from orchestration.access.guard import Note, reads, recorded
+from orchestration.access.manifests import settings_of_manifest
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
+from orchestration.access.uploading import stored_upload
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.operations import Operation, OperationKind, unknown_operation
+from orchestration.kinds.export.request import moment_of
 from orchestration.operations.submit import source_of
 from orchestration.platform.clock import iso, now_ms
 from orchestration.readers.background import lost
-from orchestration.readers.questions import CheckSegment, CompareVersions, InspectObject, Question, TryImport
+from orchestration.readers.questions import (
+    CheckSegment,
+    CompareVersions,
+    InspectObject,
+    Question,
+    TryImport,
+    WriteFile,
+)
 from schemas.columns import FileFormat, ImportKind
 from schemas.ids import Version, audience_name, job_id, segment_name
 from schemas.import_targets import target_name
+from schemas.layout import s3_uri
 
 
 class OperationsView(TenantView):
@@ -39,6 +51,25 @@ class OperationsView(TenantView):
         )
         return self._begin(question, "difference", Action.READ_USERS)
 
+    @recorded(Action.RUN_JOBS, "export")
+    def write_file(
+        self, note: Note, audience: str, *, to: str, version: int | None, as_of: str | None, overwrite: bool
+    ) -> Record:
+        """Begin to write a version as one Parquet file.
+
+        Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, BAD_TIME, BAD_URI, BAD_DESTINATION.
+        """
+        note.object = audience[:63]
+        note.arguments = {"to": to[:1024], "version": version, "as_of": as_of, "overwrite": overwrite}
+        found = self._stores.audiences.get(self._name, audience_name(audience))
+        moment_of(as_of)
+        s3_object(to)
+        self._reach().require_destination(to, None)
+        question = WriteFile(
+            tenant=self._name, audience=found.name, version=version, as_of=as_of, to=to, overwrite=overwrite
+        )
+        return self._begin(question, "file", Action.RUN_JOBS)
+
     @recorded(Action.READ_USERS, "segments check")
     def check_segment(self, note: Note, segment: str, *, timeout_s: float) -> Record:
         """Begin to compare the members of a segment with its rule. Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT."""
@@ -56,12 +87,33 @@ class OperationsView(TenantView):
         return self._begin(question, "inspection", Action.RUN_JOBS)
 
     @recorded(Action.RUN_JOBS, "import --dry-run")
-    def try_import(self, note: Note, uri: str, *, target: str, spec: dict[str, Any]) -> Record:
-        """Begin a dry run of an import. Raises `UserError` BAD_NAME, BAD_URI, BAD_SOURCE."""
-        note.object, note.arguments = target[:100], {"source": uri[:1024]}
-        self._require_source(uri)
+    def try_import(
+        self,
+        note: Note,
+        uri: str | None,
+        *,
+        target: str,
+        spec: dict[str, Any],
+        upload: str | None = None,
+        manifest: str | None = None,
+    ) -> Record:
+        """Begin a dry run of an import of an object or an upload. `manifest`: of the export that wrote the file.
+
+        Raises `UserError` BAD_NAME, BAD_URI, BAD_SOURCE, UNKNOWN_UPLOAD, UPLOAD_UNFINISHED, and as
+        `settings_of_manifest`.
+        """
+        note.object, note.arguments = target[:100], {"source": (uri or upload or "")[:1024]}
+        if upload is not None:
+            uri = self._uri_of(upload)
+        else:
+            self._require_source(uri := uri or "")
+        if manifest is not None:
+            spec = {**settings_of_manifest(self._stores, self._reach(), manifest, uri), **spec}
         question = TryImport(tenant=self._name, uri=uri, target=target_name(target), spec=spec)
         return self._begin(question, "dry_run", Action.RUN_JOBS)
+
+    def _uri_of(self, upload: str) -> str:
+        return s3_uri(self._stores.settings.staging_bucket, stored_upload(self._stores, self._name, upload).key)
 
     def _require_source(self, uri: str) -> None:
         self._reach().require_source(*source_of(self._stores.settings, self._name, uri))

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from connectors.sinks.reading_back import written_as
 from orchestration.access.guard import Note, recorded
+from orchestration.access.manifests import settings_of_manifest
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
 from orchestration.access.repeats import RequestKey, once
@@ -21,7 +21,7 @@ from orchestration.operations.submit import source_of
 from schemas.errors import UserError
 from schemas.ids import JobId, job_id
 from schemas.layout import s3_uri, split_s3_uri
-from schemas.manifest import MAX_MANIFEST_BYTES, Manifest
+from schemas.manifest import Manifest
 
 DOWNLOAD: Final = "download"
 """The destination of an export that its receiver fetches from us."""
@@ -46,7 +46,8 @@ class SubmissionsView(TenantView):
             source = self._source(order)
             overrides = order.overrides
             if order.manifest is not None:
-                overrides = {**self._written_as(order.manifest, source), **overrides}
+                written = settings_of_manifest(self._stores, self._reach(), order.manifest, source)
+                overrides = {**written, **overrides}
             started = self._stores.submission.submit_object(
                 source,
                 tenant=self._name,
@@ -169,14 +170,6 @@ class SubmissionsView(TenantView):
         source = str(order.source)
         self._reach().require_source(*source_of(self._stores.settings, self._name, source))
         return source
-
-    def _written_as(self, address: str, source: str) -> dict[str, Any]:
-        bucket, key = source_of(self._stores.settings, self._name, address)
-        self._reach().require_source(bucket, key)
-        pinned = self._stores.objects.pin(bucket, key)
-        if pinned.size > MAX_MANIFEST_BYTES:
-            raise UserError("BAD_MANIFEST", f"{address[:200]} is larger than any manifest", manifest=address[:200])
-        return written_as(Manifest.parse(self._stores.objects.read_range(pinned, 0, pinned.size)), address, source)
 
     def _check_export(self, request: ExportRequest) -> None:
         self._reach().require_destination(request.to, request.profile)

@@ -1,5 +1,7 @@
 """Uploads of a tenant."""
 
+from urllib.parse import urlsplit
+
 from orchestration.access.guard import Note, reads, recorded
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
@@ -42,6 +44,12 @@ class UploadsView(TenantView):
         made = once(self._stores, self._caller, self._name, key, start)
         note.job_id = made["upload"]
         return begun(self._stores, self._get(made["upload"]))
+
+    @reads(Action.RUN_JOBS)
+    def origin(self) -> str:
+        """Where browsers send files to: scheme, host and port."""
+        parts = urlsplit(self._stores.presigner.get(self._stores.settings.staging_bucket, "-", name="-").url)
+        return f"{parts.scheme}://{parts.netloc}"
 
     @reads(Action.RUN_JOBS)
     def upload(self, id_: str) -> Record:

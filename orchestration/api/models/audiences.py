@@ -1,15 +1,48 @@
 """Audiences and their versions."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from orchestration.api.models.common import AT, JOB, Example, Id, Shape, Time, page_of
+from orchestration.api.models.recipients import ChangedRecipients, Recipient
 from orchestration.api.models.submissions import AudienceName, ImportSettings
 
 
+class CurrentVersion(Shape):
+    """A version of an audience. `membership`: its changes against `base_version`; null if they were not counted."""
+
+    version: int
+    tag: str
+    snapshot_id: int
+    made_by: Id
+    attempt: int
+    mode: str
+    members: int
+    digest: str
+    columns: Annotated[list[dict[str, Any]], Field(alias="schema")]
+    base_version: int | None
+    source_version: int | None
+    membership: dict[str, Any] | None
+    published_at: Time
+    reason: str
+    rule: dict[str, Any] | None
+
+
+class LakeTable(Shape):
+    """Where Iceberg readers find an audience. `metadata`: of its current version."""
+
+    name: str
+    location: str
+    metadata: str
+
+
 class Audience(Shape):
-    """An audience: how its files are read, and which versions are kept."""
+    """An audience: how its files are read, and which versions are kept.
+
+    `current` (null without a version) and `table` are there if they were asked for; `notified`, also after a change, is
+    null for those who do not manage audiences.
+    """
 
     tenant: str
     audience: str
@@ -17,6 +50,9 @@ class Audience(Shape):
     spec: dict[str, Any]
     retention: dict[str, int]
     created_at: Time
+    current: CurrentVersion | None = None
+    table: LakeTable | None = None
+    notified: list[Recipient] | None = None
     example: ClassVar[Example] = {
         "tenant": "acme",
         "audience": "vip",
@@ -47,11 +83,19 @@ class NewAudience(Shape):
     example: ClassVar[Example] = {"audience": "vip", "settings": {"id_column": "email"}, "retention": {"versions": 30}}
 
 
+class ConfiguredAudience(Audience):
+    """A changed audience. `warnings`: settings of the deployment without which its recipients get nothing."""
+
+    warnings: list[str]
+    example: ClassVar[Example] = {**Audience.example, "notified": [], "warnings": []}
+
+
 class AudienceChange(Shape):
     """Changes of an audience. `columns` of the settings replaces all; others that are missing or null stay."""
 
     settings: ImportSettings = ImportSettings()
     retention: Retention = Retention()
+    recipients: ChangedRecipients = ChangedRecipients()
     example: ClassVar[Example] = {"settings": {"mode": "append", "max_shrink_percent": 20.0}}
 
 
@@ -73,24 +117,25 @@ class AudiencePage(Shape):
     example: ClassVar[Example] = page_of(Audience.example)
 
 
-class Version(Shape):
-    """A version of an audience. `membership`: its changes against `base_version`; null if they were not counted."""
+class Activity(Shape):
+    """How files of events or profiles are read, for all of a tenant."""
 
-    version: int
-    tag: str
-    snapshot_id: int
-    made_by: Id
-    attempt: int
-    mode: str
-    members: int
-    digest: str
-    columns: Annotated[list[dict[str, Any]], Field(alias="schema")]
-    base_version: int | None
-    source_version: int | None
-    membership: dict[str, Any] | None
-    published_at: Time
-    reason: str
-    rule: dict[str, Any] | None
+    tenant: str
+    kind: Literal["events", "profiles"]
+    spec: dict[str, Any]
+    example: ClassVar[Example] = {"tenant": "acme", "kind": "events", "spec": {"kind": "events", "id_column": "uid"}}
+
+
+class ActivityChange(Shape):
+    """Changes of how such files are read. Columns are added to those that are known."""
+
+    settings: ImportSettings
+    example: ClassVar[Example] = {"settings": {"columns": [{"name": "total", "type": "double"}]}}
+
+
+class Version(CurrentVersion):
+    """A version of an audience, and whether it is kept regardless of retention."""
+
     pinned: bool
     example: ClassVar[Example] = {
         "version": 1,

@@ -161,17 +161,22 @@ class Reject(Shape):
 
 
 class Rejects(Shape):
-    """How many rows were rejected; null before they are counted. `items`: the rows that were asked for."""
+    """How many rows were rejected; null before they are counted. `items`: the rows that were asked for.
+
+    `kept`: how many of them can be read; null unless rows were asked for.
+    """
 
     job: Id
     rejected: int | None
     rejected_by_code: dict[str, int]
+    kept: int | None
     items: list[Reject]
     next: str | None
     example: ClassVar[Example] = {
         "job": JOB,
         "rejected": 2,
         "rejected_by_code": {"id_empty": 2},
+        "kept": 2,
         "items": [
             {
                 "number": 1,
@@ -185,4 +190,17 @@ class Rejects(Shape):
             }
         ],
         "next": None,
+    }
+
+
+class RejectsFile(Shape):
+    """All rejected rows of a job as a Parquet file. `url` is valid for five minutes."""
+
+    job: Id
+    bytes: int
+    url: str
+    example: ClassVar[Example] = {
+        "job": JOB,
+        "bytes": 1024,
+        "url": "https://s3.example/lake/rejects/acme/x.parquet?X-Amz-Signature=...",
     }

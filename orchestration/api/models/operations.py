@@ -1,8 +1,8 @@
 """Operations that go on after their request was answered."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from orchestration.api.models.common import AT, GRAPHIC, JOB, Example, Id, Name, Shape, Time
 from orchestration.api.models.jobs import JobFault
@@ -15,7 +15,18 @@ class Operation(Shape):
     """An operation. `result` and `error` are null until it has ended; a result depends on `kind` (docs/cli.md)."""
 
     operation: Id
-    kind: Literal["difference", "segment_check", "inspection", "dry_run", "rollback", "expire", "rename", "delete"]
+    kind: Literal[
+        "difference",
+        "segment_check",
+        "inspection",
+        "dry_run",
+        "file",
+        "rollback",
+        "compact",
+        "expire",
+        "rename",
+        "delete",
+    ]
     audience: str | None
     state: Literal["pending", "running", "done", "failed"]
     result: dict[str, Any] | None
@@ -49,8 +60,18 @@ class NewDifference(Shape):
 
     earlier: Annotated[int, Field(ge=1, le=2**31)]
     later: Annotated[int, Field(ge=1, le=2**31)]
-    sample: Annotated[int, Field(ge=0, le=1000)] = 0
+    sample: Annotated[int, Field(ge=0, le=10_000)] = 0
     example: ClassVar[Example] = {"earlier": 3, "later": 5, "sample": 20}
+
+
+class NewFile(Shape):
+    """A version as one Parquet file without a manifest at `to`, s3://bucket/key: by its number, or as of a time."""
+
+    to: Uri
+    version: VersionNumber | None = None
+    as_of: Annotated[str, Field(max_length=40)] | None = None
+    overwrite: bool = False
+    example: ClassVar[Example] = {"to": "s3://crm/acme/vip.parquet"}
 
 
 class NewSegmentCheck(Shape):
@@ -61,18 +82,28 @@ class NewSegmentCheck(Shape):
 
 
 class NewCheck(Shape):
-    """A file to look at before it is imported: in the inbox, below the tenant's name, or an upload of the tenant.
+    """A file to look at before it is imported: an object of the tenant, or an upload.
 
-    Without `target` it is inspected as `kind`; with it, an audience or `_events` or `_profiles`, its import is tried,
-    with changes to the stored `spec`.
+    Without `target` the object is inspected as `kind`; with it, an audience or `_events` or `_profiles`, the import of
+    the object or upload is tried, with changes to the stored `spec`. `manifest`: of the export that wrote the file.
     """
 
-    source: Uri
+    source: Uri | None = None
+    upload: Id | None = None
+    manifest: Uri | None = None
     kind: Literal["audience", "events", "profiles"] = "audience"
     format: Literal["csv", "jsonl", "parquet"] | None = None
     target: Name | None = None
     spec: Annotated[dict[str, Any], Field(default_factory=dict)]
     example: ClassVar[Example] = {"source": "s3://inbox/acme/vip/people.csv", "target": "vip"}
+
+    @model_validator(mode="after")
+    def _one_file(self) -> Self:
+        if (self.source is None) == (self.upload is None):
+            raise ValueError("give either source or upload")
+        if self.target is None and (self.source is None or self.manifest is not None):
+            raise ValueError("to inspect, give a source and no manifest")
+        return self
 
 
 class Rollback(Shape):
@@ -81,6 +112,13 @@ class Rollback(Shape):
     version: VersionNumber
     reason: Annotated[str, Field(max_length=1000)] = ""
     example: ClassVar[Example] = {"version": 3, "reason": "the file of Monday was incomplete"}
+
+
+class Compaction(Shape):
+    """Size of the new files, in MB (10^6 bytes)."""
+
+    target_mb: Annotated[int, Field(ge=1, le=100_000)] = 128
+    example: ClassVar[Example] = {"target_mb": 256}
 
 
 class Expiration(Shape):

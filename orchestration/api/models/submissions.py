@@ -247,9 +247,13 @@ class PartSizes(Shape):
 
 
 class Upload(Shape):
-    """A file that a client sends. `put`: of a new upload up to 5 GiB; larger ones are sent in `parts`."""
+    """A file that a client sends. `put`: of a new upload up to 5 GiB; larger ones are sent in `parts`.
+
+    `source`: its address, for a check before its import.
+    """
 
     upload: Id
+    source: str
     name: str
     content_type: str
     size: int
@@ -259,6 +263,7 @@ class Upload(Shape):
     created_at: str
     example: ClassVar[Example] = {
         "upload": JOB,
+        "source": "s3://staging/uploads/acme/upload/x/people.csv",
         "name": "people.csv",
         "content_type": "text/csv",
         "size": 1024,

@@ -1,14 +1,14 @@
 """Audiences and their versions."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
 from orchestration.access.revisions import AUDIENCE, revision_of
-from orchestration.access.views.audience_changes import AudienceChangesView
+from orchestration.access.views.audience_changes import AudienceChangesView, WantedRecipients
 from orchestration.access.views.audiences import AudiencesView
 from orchestration.api.answers import json_answer
 from orchestration.api.etags import IfMatch, etag, seen_revision
@@ -19,27 +19,45 @@ from orchestration.api.service import in_tenant
 
 router = APIRouter(prefix="/tenants/{tenant}", tags=["audiences"])
 Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
+CURRENT_AT_ONCE: Final = 50
+"""One object is read for each; a call has 10 s."""
+Kind = Literal["events", "profiles"]
+WithCurrent = Annotated[bool, Query(description="Also the current version, which is read from the lake.")]
 OF_SETTINGS: Final = ("BAD_NAME", "BAD_SPEC", "BAD_COLUMN", "BAD_RETENTION", "BAD_BODY")
 
 
-@router.get("/audiences", **operation(AudiencesView.audiences, models.AudiencePage, "BAD_CURSOR"))
+@router.get("/audiences", **operation(AudiencesView.audiences, models.AudiencePage, "BAD_CURSOR", *OF_THE_LAKE))
 async def list_audiences(
-    request: Request, tenant: str, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+    request: Request,
+    tenant: str,
+    current: WithCurrent = False,  # noqa: FBT002  # a query parameter
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
 ) -> Response:
-    """Audiences by name."""
-    after = start(request, cursor) or ""
-    return page_answer(
-        request, await in_tenant(request, AudiencesView, tenant, lambda view: view.audiences(after=after, limit=limit))
+    """Audiences by name. With `current`, at most 50 at once."""
+    after, most = start(request, cursor) or "", min(limit, CURRENT_AT_ONCE) if current else limit
+    page = await in_tenant(
+        request, AudiencesView, tenant, lambda view: view.audiences(after=after, limit=most, current=current)
     )
+    return page_answer(request, page)
 
 
 @router.get(
     "/audiences/{audience}",
-    **operation(AudiencesView.audience, models.Audience, "UNKNOWN_AUDIENCE", "BAD_NAME", headers=["ETag"]),
+    **operation(
+        AudiencesView.audience, models.Audience, "UNKNOWN_AUDIENCE", "BAD_NAME", *OF_THE_LAKE, headers=["ETag"]
+    ),
 )
-async def get_audience(request: Request, tenant: str, audience: str) -> Response:
-    """An audience: how its files are read, and which versions are kept."""
-    return _tagged(await in_tenant(request, AudiencesView, tenant, lambda view: view.audience(audience)))
+async def get_audience(
+    request: Request,
+    tenant: str,
+    audience: str,
+    current: WithCurrent = False,  # noqa: FBT002  # a query parameter
+) -> Response:
+    """An audience: how its files are read, and which versions are kept. With `current` also where its table is."""
+    method = AudiencesView.audience_with_current if current else AudiencesView.audience
+    record, revision = await in_tenant(request, AudiencesView, tenant, lambda view: method(view, audience))
+    return json_answer(record, headers={"ETag": etag(revision)})
 
 
 @router.post(
@@ -67,28 +85,48 @@ async def create_audience(request: Request, tenant: str, body: models.NewAudienc
     "/audiences/{audience}",
     **operation(
         AudienceChangesView.configure_audience,
-        models.Audience,
+        models.ConfiguredAudience,
         *OF_SETTINGS,
         *OF_TAGS,
         *OF_THE_LAKE,
         "UNKNOWN_AUDIENCE",
         "NO_SUCH_COLUMN",
         "COLUMNS_WOULD_CHANGE",
+        "BAD_RECIPIENT",
         headers=["ETag"],
     ),
 )
 async def configure_audience(
     request: Request, tenant: str, audience: str, body: models.AudienceChange, if_match: IfMatch = None
 ) -> Response:
-    """Change how the files of an audience are read, and which versions are kept. Running jobs keep their settings."""
+    """Change how files are read, which versions are kept, who is notified. Running jobs keep their settings."""
     seen, changes, retention = seen_revision(if_match), body.settings.changes(), body.retention.changes()
+    wanted = WantedRecipients(email=body.recipients.email, webhook=body.recipients.webhook)
     changed = await in_tenant(
         request,
         AudienceChangesView,
         tenant,
-        lambda view: view.configure_audience(audience, changes, retention, seen=seen),
+        lambda view: view.configure_audience(audience, changes, retention, wanted, seen=seen),
     )
     return _tagged(changed)
+
+
+@router.get("/activity/{kind}", **operation(AudiencesView.activity, models.Activity))
+async def get_activity(request: Request, tenant: str, kind: Kind) -> Response:
+    """How files of events or profiles are read."""
+    return json_answer(await in_tenant(request, AudiencesView, tenant, lambda view: view.activity(kind)))
+
+
+@router.patch(
+    "/activity/{kind}",
+    **operation(AudienceChangesView.configure_activity, models.Activity, *OF_SETTINGS, "COLUMNS_WOULD_CHANGE"),
+)
+async def configure_activity(request: Request, tenant: str, kind: Kind, body: models.ActivityChange) -> Response:
+    """Change how files of events or profiles are read. Running jobs keep their settings."""
+    changes = body.settings.changes()
+    return json_answer(
+        await in_tenant(request, AudienceChangesView, tenant, lambda view: view.configure_activity(kind, changes))
+    )
 
 
 @router.get(

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from orchestration.access.views.jobs import JobsView
 from orchestration.api.answers import json_answer
 from orchestration.api.models import jobs as models
-from orchestration.api.operation import OF_READERS, operation
+from orchestration.api.operation import OF_OBJECTS, OF_READERS, operation
 from orchestration.api.paging import DEFAULT_LIMIT, Cursor, Limit, Named, page_answer, page_record, start
 from orchestration.api.service import asked_in_tenant, in_tenant
 
@@ -81,3 +81,12 @@ async def get_rejects(
         lambda view, cancellation: view.rejected_rows(cancellation, job, code=code, after=after, limit=rows),
     )
     return json_answer({**counted, **page_record(request, page, code=code)})
+
+
+@router.get(
+    "/jobs/{job}/rejects/file",
+    **operation(JobsView.rejects_file, models.RejectsFile, *OF_OBJECTS, "UNKNOWN_JOB", "BAD_JOB_ID", "NO_REJECTS"),
+)
+async def get_rejects_file(request: Request, tenant: str, job: str) -> Response:
+    """All rejected rows of a job as a Parquet file, which is fetched with a URL that is valid for five minutes."""
+    return json_answer(await in_tenant(request, JobsView, tenant, lambda view: view.rejects_file(job)))

@@ -37,6 +37,21 @@ async def roll_back(
 
 
 @router.post(
+    "/audiences/{audience}/compactions",
+    **operation(LakeChangesView.compact, models.Operation, *OF_CHANGES, *OF_THE_LAKE, "NOTHING_PUBLISHED", status=202),
+)
+async def compact_audience(
+    request: Request, tenant: str, audience: str, body: models.Compaction, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Publish the current members in fewer files, as a new version."""
+    key = key_of(request, idempotency_key, body)
+    record = await in_tenant(
+        request, LakeChangesView, tenant, lambda view: view.compact(audience, target_mb=body.target_mb, key=key)
+    )
+    return json_answer(record, 202)
+
+
+@router.post(
     "/audiences/{audience}/expirations",
     **operation(LakeChangesView.expire, models.Operation, *OF_CHANGES, "BAD_RETENTION", status=202),
 )

@@ -8,7 +8,7 @@ from orchestration.access.pages import Record
 from orchestration.access.views.operations import OperationsView
 from orchestration.api.answers import json_answer
 from orchestration.api.models import operations as models
-from orchestration.api.operation import operation
+from orchestration.api.operation import OF_MANIFESTS, OF_UPLOADS, operation
 from orchestration.api.service import in_tenant
 
 router = APIRouter(prefix="/tenants/{tenant}", tags=["operations"])
@@ -57,6 +57,34 @@ async def compare_versions(request: Request, tenant: str, audience: str, body: m
 
 
 @router.post(
+    "/audiences/{audience}/files",
+    **operation(
+        OperationsView.write_file,
+        models.Operation,
+        *BUSY,
+        "BAD_DESTINATION",
+        "BAD_NAME",
+        "BAD_TIME",
+        "BAD_URI",
+        "UNKNOWN_AUDIENCE",
+        status=202,
+        headers=["Location"],
+    ),
+)
+async def write_file(request: Request, tenant: str, audience: str, body: models.NewFile) -> Response:
+    """Write a version as one Parquet file, whose digest is compared with that of the version."""
+    begun = await in_tenant(
+        request,
+        OperationsView,
+        tenant,
+        lambda view: view.write_file(
+            audience, to=body.to, version=body.version, as_of=body.as_of, overwrite=body.overwrite
+        ),
+    )
+    return _accepted(tenant, begun)
+
+
+@router.post(
     "/segments/{segment}/checks",
     **operation(
         OperationsView.check_segment,
@@ -82,9 +110,13 @@ async def check_segment(request: Request, tenant: str, segment: str, body: model
         OperationsView.inspect,
         models.Operation,
         *BUSY,
+        *OF_MANIFESTS,
+        *OF_UPLOADS,
         "BAD_NAME",
+        "BAD_SPEC",
         "BAD_URI",
         "BAD_SOURCE",
+        "UPLOAD_UNFINISHED",
         status=202,
         headers=["Location"],
     ),
@@ -93,10 +125,11 @@ async def check_file(request: Request, tenant: str, body: models.NewCheck) -> Re
     """Inspect a file in the object store, or try its import: nothing is changed."""
 
     def begin(view: OperationsView) -> Record:
+        source, given = body.source, {} if body.format is None else {"format": body.format}
         if body.target is None:
-            return view.inspect(body.source, kind=body.kind, format_=body.format)
-        given = {} if body.format is None else {"format": body.format}
-        return view.try_import(body.source, target=body.target, spec={**given, **body.spec})
+            return view.inspect(source or "", kind=body.kind, format_=body.format)
+        spec = {**given, **body.spec}
+        return view.try_import(source, upload=body.upload, target=body.target, spec=spec, manifest=body.manifest)
 
     return _accepted(tenant, await in_tenant(request, OperationsView, tenant, begin))
 

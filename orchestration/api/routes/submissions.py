@@ -11,11 +11,10 @@ from orchestration.access.views.uploads import UploadsView
 from orchestration.api.answers import json_answer
 from orchestration.api.keys import IdempotencyKey, key_of
 from orchestration.api.models import submissions as models
-from orchestration.api.operation import OF_KEYS, OF_S3, OF_THE_ENGINE, operation
+from orchestration.api.operation import OF_KEYS, OF_MANIFESTS, OF_OBJECTS, OF_THE_ENGINE, OF_UPLOADS, operation
 from orchestration.api.service import in_tenant
 
 router = APIRouter(prefix="/tenants/{tenant}", tags=["jobs"])
-OF_OBJECTS: Final = (*OF_S3, "SOURCE_GONE", "ACCESS_DENIED", "NO_SUCH_BUCKET", "BAD_OBJECT_NAME")
 OF_STARTS: Final = (*OF_KEYS, *OF_THE_ENGINE, "BAD_BODY")
 OF_IMPORTS: Final = ("BAD_NAME", "BAD_SPEC", "BAD_COLUMN", "BAD_URI", "BAD_SOURCE")
 OF_EXPORTS: Final = (
@@ -30,8 +29,6 @@ OF_EXPORTS: Final = (
     "NOT_IN_A_DELTA",
     "DESTINATION_NOT_WRITABLE",
 )
-OF_MANIFESTS: Final = ("BAD_MANIFEST", "NOT_IN_MANIFEST", "ESCAPED_EXPORT")
-OF_UPLOADS: Final = (*OF_OBJECTS, "UNKNOWN_UPLOAD", "BAD_JOB_ID")
 
 
 @router.post(

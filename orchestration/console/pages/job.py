@@ -114,6 +114,7 @@ class JobPage:
     retry_of: str | None
     cancel_path: str | None
     retry_path: str | None
+    fix_path: str | None
     key: str
 
 
@@ -223,7 +224,7 @@ def page_of(desk: Desk, wanted: str, t: Texts) -> JobPage:
         stages=stages_of(job, t),
         partitions=[] if final else [_partition(one, t) for one in partitions[:SHOWN_PARTITIONS]],
         more_partitions=max(0, len(partitions) - SHOWN_PARTITIONS),
-        fault=_fault(job["error"], t),
+        fault=fault_of(job["error"], t),
         sums=() if receipt is None else sums_of(receipt, t),
         columns=() if receipt is None else columns_of(receipt, t),
         rejected=evidence.get("rejected") or 0,
@@ -245,6 +246,9 @@ def page_of(desk: Desk, wanted: str, t: Texts) -> JobPage:
         cancel_path=in_tenant(tenant, "jobs", id_, "cancel") if runs and not final else None,
         retry_path=in_tenant(tenant, "jobs", id_, "retry")
         if runs and job["state"] in {"FAILED", "CANCELLED"}
+        else None,
+        fix_path=in_tenant(tenant, "upload", like=id_)
+        if runs and has_rejects and job.get("kind") == "audience"
         else None,
         key=fresh_key(),
     )
@@ -281,7 +285,8 @@ def _partition(one: Mapping[str, Any], t: Texts) -> Partition:
     )
 
 
-def _fault(error: Mapping[str, Any] | None, t: Texts) -> Fault | None:
+def fault_of(error: Mapping[str, Any] | None, t: Texts) -> Fault | None:
+    """An error of a job in the reader's language."""
     if error is None:
         return None
     code, kind = str(error["code"]), "user" if error["kind"] == "user" else "system"

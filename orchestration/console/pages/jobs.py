@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from orchestration.access.pages import Record
+from orchestration.access.policy import Action
 from orchestration.access.views.jobs import JobsView
 from orchestration.api import cursors
 from orchestration.api.models.jobs import JobKind
@@ -164,7 +165,7 @@ async def show_jobs(request: Request) -> Response:
             new_path=in_tenant(tenant, "jobs", "new", **filters.query, after=newest),
             next_path=None if rest is None else in_tenant(tenant, "jobs", **filters.query, cursor=rest),
             first=before is None,
-            upload_path=None,
+            upload_path=in_tenant(tenant, "upload") if desk.may(Action.RUN_JOBS) else None,
             stream=f"/v1/tenants/{tenant}/events?kind=job",
             newest=newest,
         )

@@ -122,3 +122,57 @@ tick();
 setInterval(tick, 1000);
 const holder = document.querySelector("[data-stream]");
 if (holder) new Stream(holder);
+
+// Files go straight to the object store, by a request that the service has signed. Then the service looks at the file.
+const upload = document.getElementById("upload");
+if (upload) {
+  const input = upload.elements.file, state = document.getElementById("upload-state"), sent = document.getElementById("sent");
+  const drop = upload.querySelector(".drop");
+  for (const name of ["dragover", "dragleave", "drop"]) {
+    drop.addEventListener(name, (event) => {
+      event.preventDefault();
+      drop.classList.toggle("over", name === "dragover");
+      if (name === "drop" && event.dataTransfer.files.length) input.files = event.dataTransfer.files;
+    });
+  }
+  upload.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const file = input.files[0], button = upload.querySelector("button");
+    if (file.size > Number(upload.dataset.max)) return void (state.textContent = upload.dataset.large);
+    if (!file.size) return void (state.textContent = upload.dataset.empty);
+    button.disabled = true;
+    state.textContent = upload.dataset.sending.replace("{name}", file.name);
+    try {
+      const made = await begin(file);
+      await put(made.put, file, (share) => ((sent.hidden = false), (sent.value = share)));
+      const query = new URLSearchParams({audience: upload.elements.audience.value, like: upload.dataset.like});
+      location.assign(`${upload.dataset.next.replace("UPLOAD", made.upload)}?${query}`);
+    } catch (error) {
+      state.textContent = error.detail ?? upload.dataset.failed;
+      button.disabled = false;
+    }
+  });
+}
+
+async function begin(file) {
+  const body = {name: file.name, size: file.size, content_type: file.type || "application/octet-stream"};
+  const headers = {"Content-Type": "application/json", "Idempotency-Key": crypto.randomUUID()};
+  const answer = await fetch(upload.dataset.uploads, {method: "POST", headers, body: JSON.stringify(body)});
+  const found = await answer.json();
+  if (!answer.ok) throw found;
+  return found;
+}
+
+function put(request, file, progress) {
+  return new Promise((resolve, reject) => {
+    const sending = new XMLHttpRequest();
+    sending.open(request.method, request.url);
+    for (const [name, value] of Object.entries(request.headers)) {
+      if (name.toLowerCase() !== "content-length") sending.setRequestHeader(name, value);  // the browser's own
+    }
+    sending.upload.addEventListener("progress", (event) => progress(100 * event.loaded / event.total));
+    sending.addEventListener("load", () => (sending.status < 300 ? resolve() : reject(new Error(sending.statusText))));
+    sending.addEventListener("error", () => reject(new Error("unreachable")));
+    sending.send(file);
+  });
+}

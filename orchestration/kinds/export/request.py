@@ -72,19 +72,22 @@ class ExportRequest:
     @property
     def moment(self) -> datetime | None:
         """`as_of` as a time; UTC if it names no zone. Raises `UserError` BAD_TIME."""
-        if self.as_of is None:
-            return None
-        try:
-            moment = datetime.fromisoformat(self.as_of)
-        except ValueError as exc:
-            raise UserError(
-                "BAD_TIME", f"{self.as_of!r} is not a time like 2026-11-25T09:00Z", time=self.as_of
-            ) from exc
-        return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        return moment_of(self.as_of)
 
     def resolved(self, version: int, shape: ExportShape) -> Self:
         """The same request with its versions resolved."""
         return replace(self, version=version, as_of=None, shape=shape)
+
+
+def moment_of(as_of: str | None) -> datetime | None:
+    """A time in ISO 8601, UTC if it names no zone. Raises `UserError` BAD_TIME."""
+    if as_of is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(as_of)
+    except ValueError as exc:
+        raise UserError("BAD_TIME", f"{as_of!r} is not a time like 2026-11-25T09:00Z", time=as_of) from exc
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def read_export(event: object) -> ExportRequest | JobId:

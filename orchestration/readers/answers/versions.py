@@ -1,10 +1,13 @@
-"""Differences between versions of an audience."""
+"""Versions of an audience: their differences, and one as a file."""
 
 from typing import Any, Final
 
 from connectors.sinks.comparing import compare
+from orchestration.kinds.export.request import moment_of
+from orchestration.kinds.export.versions import resolve_version
+from orchestration.operations import queries
 from orchestration.operations.exports import pinned
-from orchestration.readers.questions import CompareVersions
+from orchestration.readers.questions import CompareVersions, WriteFile
 from orchestration.readers.reading import Reading
 
 
@@ -28,4 +31,32 @@ def compare_versions(reading: Reading, asked: CompareVersions) -> dict[str, Any]
     }
 
 
-ANSWERS: Final = {CompareVersions: compare_versions}
+def write_file(reading: Reading, asked: WriteFile) -> dict[str, Any]:
+    """The file, as `muster export --to FILE.parquet --json`. Raises as `queries.export` and `resolve_version`."""
+    context = reading.context
+    audience = context.audiences.get(asked.tenant, asked.audience)
+    moment = moment_of(asked.as_of)
+    version = resolve_version(context.versions, audience, version=asked.version, as_of=moment)
+    info, done = queries.export(
+        audience,
+        version=version,
+        destination=asked.to,
+        overwrite=asked.overwrite,
+        limits=context.duck_limits,
+        s3=context.s3,
+        settings=context.settings,
+        versions=context.versions,
+    )
+    return {
+        "audience": audience.name,
+        "tenant": audience.tenant,
+        "version": info.version,
+        "to": done.uri,
+        "rows": done.rows,
+        "bytes": done.bytes,
+        "sha256": done.sha256,
+        "digest": str(done.digest),
+    }
+
+
+ANSWERS: Final = {CompareVersions: compare_versions, WriteFile: write_file}

@@ -22,7 +22,6 @@ from connectors.sinks.comparing import compare
 from connectors.sinks.destinations import destination
 from connectors.sinks.exporting import ExportOrder, GroupWritten, export, finish, require_free, write_group
 from connectors.sinks.local_folder import LocalFolder
-from connectors.sinks.reading_back import import_spec
 from connectors.sinks.receiving import read_manifest
 from connectors.sinks.selected_rows import selected_rows
 from connectors.sinks.selection import PinnedVersion, delta_groups, full_groups
@@ -36,6 +35,7 @@ from schemas.digest import Digest
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.ids import AudienceName, Version
 from schemas.manifest import ExportFormat, Manifest
+from schemas.reading_back import import_spec
 from schemas.records import as_record, from_record
 from segmentation.versions import AudienceRef, SegmentRule
 from tests.integration.lake.support import AT, BUCKET, Parts, audience, limits, new_id, request

@@ -17,7 +17,6 @@ from connectors.sinks import exporting
 from connectors.sinks.destinations import destination
 from connectors.sinks.export_files import write_files
 from connectors.sinks.exporting import ExportOrder, GroupWritten, finish, write_group
-from connectors.sinks.reading_back import import_spec
 from connectors.sinks.selection import PinnedVersion, Selection, full_groups
 from connectors.sinks.shaping import Attributes, Shape, Suppression
 from connectors.storage.access import S3Access
@@ -27,6 +26,7 @@ from schemas.digest import Digest
 from schemas.errors import FatalError, UserError
 from schemas.ids import Attempt, Version
 from schemas.manifest import ExportFormat, Manifest
+from schemas.reading_back import import_spec
 from schemas.records import as_record, from_record
 from schemas.row_digest import digest_rows
 from segmentation.versions import VersionInfo

@@ -137,7 +137,7 @@ def test_only_those_who_manage_audiences_see_who_was_notified(world: World, numb
 def test_everything_else_of_a_tenant_is_read_by_name(world: World) -> None:
     view = tenant(world, "acme-engineer")
     assert [item["audience"] for item in view.audiences(limit=9).items] == ["quiet", "vip"]
-    assert view.audience("vip")["spec"]["id_column"] == "id_plain"
+    assert view.audience("vip")[0]["spec"]["id_column"] == "id_plain"
     assert view.segments(limit=9).items[0]["rule"] == view.segment("buyers")["rule"] == 'ever("plain")'
     assert [version["rule_version"] for version in view.segment_versions("buyers")] == [1]
     assert view.schedules(limit=9).items == [view.schedule("nightly")]

@@ -220,6 +220,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "get_job": JOBS,
     "get_receipt": JOBS,
     "get_rejects": replace(JOBS, recorded=True),
+    "get_rejects_file": replace(JOBS, recorded=True),
     "start_import": Row(
         body=lambda call: {"audience": VIP, "source": f"s3://{CRM}/{call.tenant}/vip.csv"}, headers=_key
     ),
@@ -235,6 +236,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "create_audience": Row(body=lambda _: {"audience": "new"}),
     "configure_audience": _named("audience", VIP, body=lambda _: {"retention": {"versions": 5}}, headers=_audience),
     "roll_back": _named("audience", VIP, body=lambda _: {"version": 1}, headers=_key),
+    "compact_audience": _named("audience", VIP, body=lambda _: {"target_mb": 256}, headers=_key),
     "expire_versions": _named("audience", VIP, body=lambda _: {"versions": 1}, headers=_key),
     "rename_audience": _named(
         "audience", VIP, body=lambda _: {"audience": "gold"}, headers=lambda call: {**_audience(call), **_key(call)}
@@ -269,6 +271,8 @@ ROWS: Final[Mapping[str, Row]] = {
     "complete_upload": _numbered("upload", UPLOAD),
     "list_audiences": Row(),
     "get_audience": Row(values={"audience": lambda _: VIP}, foreign={"audience": lambda _: VIP + ONLY_BETA}),
+    "get_activity": Row(values={"kind": lambda _: "events"}),
+    "configure_activity": Row(values={"kind": lambda _: "events"}, body=lambda _: {"settings": {"timezone": "UTC"}}),
     "list_versions": Row(values={"audience": lambda _: VIP}, foreign={"audience": lambda _: VIP + ONLY_BETA}),
     "get_version": Row(
         values={"audience": lambda _: VIP, "version": lambda _: "1"}, foreign={"audience": lambda _: VIP + ONLY_BETA}
@@ -302,6 +306,7 @@ ROWS: Final[Mapping[str, Row]] = {
         body=lambda _: {"earlier": 1, "later": 2},
         foreign={"audience": lambda _: VIP + ONLY_BETA},
     ),
+    "write_file": _named("audience", VIP, body=lambda call: {"to": f"s3://{CRM}/{call.tenant}/vip.parquet"}),
     "check_segment": replace(A_SEGMENT, body=lambda _: {}),
     "check_file": Row(body=lambda _: {"source": "s3://inbox/acme/a.csv"}),
     "list_workers": Row(),

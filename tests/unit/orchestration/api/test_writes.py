@@ -3,15 +3,18 @@
 import itertools
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from orchestration.access.uploading import GIB, MAX_PARTS, MIB, UNFINISHED_BYTES, part_sizes
+from orchestration.readers.questions import TryImport
 from schemas.errors import UserError
 from tests.fakes.asgi import Answer, AsgiClient
+from tests.fakes.readers import FakeReaders
 from tests.fakes.tenants import (
     ACME,
+    BETA,
     BUYERS,
     CRM,
     DOWNLOAD,
@@ -25,8 +28,10 @@ from tests.fakes.tenants import (
     VIP,
     World,
     id_of,
+    manifest_of,
     upload_of,
 )
+from tests.faults.waiting import until
 
 _KEYS = itertools.count()
 
@@ -445,10 +450,42 @@ def test_secrets_in_urls_of_webhooks_are_neither_shown_nor_recorded(
     assert "s3cret" not in str(world.stores.audit.search())
     private = send(client, token, "PUT", "recipients", {"email": [], "webhook": ["https://127.0.0.1/x"]})
     assert (private.status, private.json["code"]) == (422, "BAD_RECIPIENT")
-    assert send(client, token, "PUT", "recipients", {"email": [], "webhook": []}).json == {"items": []}
+    assert send(client, token, "PUT", "recipients", {"email": [], "webhook": []}).json["items"] == []
 
 
 # Operations
+
+
+def test_an_upload_is_tried_with_the_manifest_of_its_export(client: AsgiClient, world: World, token: str) -> None:
+    address = f"s3://{CRM}/acme/manifest.json"
+    world.objects.put(CRM, "acme/manifest.json", manifest_of(ACME).encode())
+    wanted = {"upload": id_of(ACME, UPLOAD), "target": VIP, "manifest": address, "spec": {"mode": "append"}}
+    refused = send(client, token, "POST", "checks", wanted)
+    assert (refused.status, refused.json["code"]) == (422, "NOT_IN_MANIFEST")  # of its one file, plain.parquet
+    uri = f"s3://staging/{upload_of(ACME, UPLOAD).key}"
+    assert send(client, token, "POST", "checks", {**wanted, "manifest": None}).status == 202
+    asked = until(lambda: cast(FakeReaders, world.stores.readers).asked, "a reader was asked")
+    assert asked == [TryImport(tenant=ACME, uri=uri, target=VIP, spec={"mode": "append"})]
+    for changes, code in (
+        ({"source": uri}, "INVALID_REQUEST"),
+        ({"upload": None}, "INVALID_REQUEST"),
+        ({"target": None}, "INVALID_REQUEST"),
+        ({"upload": id_of(BETA, UPLOAD)}, "UNKNOWN_UPLOAD"),
+        ({"manifest": "s3://lake/manifest.json"}, "BAD_SOURCE"),
+    ):
+        assert send(client, token, "POST", "checks", {**wanted, **changes}).json["code"] == code, changes
+
+
+@pytest.mark.parametrize(
+    ("to", "code"),
+    [
+        (f"s3://{CRM}/beta/vip.parquet", "BAD_DESTINATION"),
+        ("s3://lake/acme/vip.parquet", "BAD_DESTINATION"),
+        ("/tmp/vip.parquet", "BAD_URI"),
+    ],
+)
+def test_a_file_is_written_only_to_places_of_the_tenant(client: AsgiClient, token: str, to: str, code: str) -> None:
+    assert send(client, token, "POST", f"audiences/{VIP}/files", {"to": to}).json["code"] == code
 
 
 def test_a_rollback_is_an_operation_that_waits_for_the_control_plane(

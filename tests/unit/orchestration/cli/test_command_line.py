@@ -145,15 +145,16 @@ def test_without_a_stack_every_command_says_how_to_start_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MUSTER_HOME", str(tmp_path / "home"))
-    for arguments in (["import", "x.csv", "-a", "vip"], ["fsck"], ["worker"]):
+    for arguments in (["fsck"], ["worker"]):
         assert main(arguments) == ExitCode.SYSTEM_ERROR
         said = capsys.readouterr().err
         assert said.startswith("STACK_NOT_RUNNING: ")
         assert "muster up" in said
-    assert main(["jobs", "list"]) == ExitCode.USER_ERROR
-    said = capsys.readouterr().err
-    assert said.startswith("NO_ACCESS: ")
-    assert "muster up" in said
+    for arguments in (["jobs", "list"], ["import", "x.csv", "-a", "vip"], ["audiences", "show", "vip"]):
+        assert main(arguments) == ExitCode.USER_ERROR
+        said = capsys.readouterr().err
+        assert said.startswith("NO_ACCESS: ")
+        assert "muster up" in said
     assert not (tmp_path / "home").exists()
 
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 import shlex
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from connectors.sources.completion import complete_spec
 from connectors.sources.limits import ParseLimits
 from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_file
-from orchestration.cli import import_commands
+from orchestration.cli import import_commands, remote
 from orchestration.cli.following import Submitted
 from orchestration.cli.main import main
+from orchestration.operations.import_orders import ImportOrder
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec, kind_of_target
 from tests.fakes.deployment import NoRejects
@@ -36,13 +38,17 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, dict[str, Any
     """What `muster import` would have started: file, target, spec."""
     said: list[tuple[str, str, dict[str, Any]]] = []
 
-    def start(_context: object, source: str, _tenant: str, target: str, changes: dict[str, Any], **_: object) -> str:
-        said.append((source, target, changes))
+    def start(_client: object, _tenant: str, source: str, order: dict[str, Any]) -> str:
+        given = ImportOrder(
+            source=source, changes=order["settings"], **{n: order[n] for n in ("kind", "audience", "only_columns")}
+        )
+        said.append((source, given.target, given.overrides))
         return "01jdcz0000000000000000000a"
 
     monkeypatch.setattr(import_commands, "_start", start)
     monkeypatch.setattr(import_commands, "_registered", lambda job_id: Submitted(job_id=job_id))
-    monkeypatch.setattr(import_commands, "stack_context", lambda: None)
+    monkeypatch.setattr(remote, "service", nullcontext)
+    monkeypatch.setattr(remote, "meant_tenant", lambda *_: "default")
     return said
 
 
@@ -85,7 +91,7 @@ def test_what_is_suggested_is_accepted(
     assert main(["inspect", str(file), "--kind", kind]) == 0
     command = shlex.split(capsys.readouterr().out.splitlines()[-1])
     assert command[:2] == ["muster", "import"]
-    assert main(command[1:]) == 0, capsys.readouterr().err
+    assert main(["vip" if word == "NAME" else word for word in command[1:]]) == 0, capsys.readouterr().err
     [(source, target, changes)] = asked
     of = kind_of_target(target)
     spec = ImportSpec().with_changes(changes) if of == "audience" else activity_spec(of, changes)

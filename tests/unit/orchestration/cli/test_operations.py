@@ -6,12 +6,12 @@ from typing import cast
 import pytest
 
 from orchestration.catalog.records import Audience, Retention
+from orchestration.cli.spec_changes import spec_changes
 from orchestration.operations.audiences import changed_retention
 from orchestration.operations.dead_letters import select
 from orchestration.operations.dry_run import counts_of
 from orchestration.operations.fsck import check_snapshots, check_versions, receipt_problem
 from orchestration.operations.inspection import column_option
-from orchestration.operations.spec import spec_changes
 from orchestration.operations.submit import upload_key
 from schemas.columns import Column, ImportMode, RowSchema
 from schemas.digest import Digest

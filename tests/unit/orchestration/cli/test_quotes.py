@@ -26,7 +26,7 @@ def test_a_quote_is_a_short_table(capsys: pytest.CaptureFixture[str]) -> None:
     settings = Settings(s3_endpoint="http://127.0.0.1:1", workers=2)
     size = deployed()
     local = Deployment(settings=settings, task=size.task, worker=size.worker)
-    print_quote(quote(work, local, RATES, prices(task_vcpu_hour=1.8, s3_gb_month=0.5)))
+    print_quote(quote(work, local, RATES, prices(task_vcpu_hour=1.8, s3_gb_month=0.5)).as_record())
     assert capsys.readouterr().out == (
         "\n"
         "on AWS, at list prices of 2026-01-02 for nowhere; here it costs nothing:\n"
@@ -44,12 +44,12 @@ def test_a_quote_is_a_short_table(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_where_it_is_paid_it_does_not_say_that_it_is_not(capsys: pytest.CaptureFixture[str]) -> None:
-    print_quote(quote(Work(rows=1, bytes=50, kind="profiles", mode="append"), deployed(), RATES, prices()))
+    print_quote(quote(Work(rows=1, bytes=50, kind="profiles", mode="append"), deployed(), RATES, prices()).as_record())
     out = capsys.readouterr().out
     assert "on AWS, at list prices of 2026-01-02 for nowhere:\n" in out
     assert "in the lake" not in out
 
 
 def test_what_stands_in_the_way_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    print_quote(quote(Work(rows=520 * M, bytes=250 * M), deployed(), RATES, prices()))
+    print_quote(quote(Work(rows=520 * M, bytes=250 * M), deployed(), RATES, prices()).as_record())
     assert "would not finish: OVER_15_MINUTES: verify takes 15 min in a function" in capsys.readouterr().out

@@ -28,6 +28,14 @@ sys.exit(code)
 
 IN_TENANT = (
     "jobs list",
+    "audiences list",
+    "audiences show vip",
+    "audiences create gold --column age:long",
+    "audiences configure gold --mode append",
+    "audiences diff vip 1 2",
+    "inspect s3://crm/acme/vip.csv",
+    "import s3://crm/acme/vip.csv -a vip --dry-run",
+    "export vip --to s3://crm/acme/out",
     "explain buyers ann",
     "segments create loyal --rule ever(buy)",
     "segments edit loyal --rule never(buy)",
@@ -54,7 +62,7 @@ for command in sys.argv[1:]:
 
 
 def loaded(*arguments: str, home: Path) -> set[str]:
-    """Top-level modules that a command loads, in a separate process."""
+    """Top-level modules that a command loads in a separate process."""
     return {name.partition(".")[0] for name in all_loaded(*arguments, home=home)}
 
 
@@ -93,7 +101,7 @@ def test_what_leaves_an_entry_in_the_catalog_loads_the_catalog_alone(
 def test_what_goes_through_the_service_loads_little_more_than_its_client(tmp_path: Path) -> None:
     world = make_world(tmp_path)
     job = id_of(ACME, JOB)
-    of_jobs = (f"jobs show {job}", f"receipt {job[:25]}", "sql FROM\N{NO-BREAK SPACE}vip")
+    of_jobs = (f"jobs show {job}", f"receipt {job[:25]}", f"rejects {job}", "sql FROM\N{NO-BREAK SPACE}vip")
     with serving(world) as url:
         for caller, commands in (("acme-admin", (*of_jobs, *IN_TENANT)), ("deployment-admin", IN_THE_DEPLOYMENT)):
             access = {"MUSTER_API_URL": url, "MUSTER_TOKEN": world.tokens[caller].text.reveal()}

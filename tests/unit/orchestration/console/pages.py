@@ -10,7 +10,7 @@ from orchestration.console.application import PAGES
 from orchestration.console.paths import IN_TENANT
 from orchestration.operations.schedule_records import schedule_record
 from tests.fakes.asgi import Answer, AsgiClient
-from tests.fakes.tenants import ACME, BETA, BUYERS, FAILED_JOB, JOB, NIGHTLY, ONLY_BETA, World, id_of
+from tests.fakes.tenants import ACME, BETA, BUYERS, FAILED_JOB, JOB, NIGHTLY, ONLY_BETA, OPERATION, UPLOAD, World, id_of
 
 SEEN: Final = revision_of({"segment_id": id_of(ACME, 11), "state": "active", "rule_version": 1}, SEGMENT)
 """The revision of the segment of acme."""
@@ -54,6 +54,17 @@ def _schedule_revision(world: World) -> str:
     stores = world.stores
     record = schedule_record(stores.jobs, stores.exports, stores.schedules.get(ACME, NIGHTLY))
     return f"revision={revision_of(record, SCHEDULE)}"
+
+
+_UPLOAD: Final = f"{IN_TENANT}/uploads/{{upload}}"
+
+
+def _upload(tenant: str) -> dict[str, str]:
+    return {"upload": id_of(tenant, UPLOAD)}
+
+
+def _check(tenant: str) -> dict[str, str]:
+    return {**_upload(tenant), "operation": id_of(tenant, OPERATION)}
 
 
 ROWS: Final[Mapping[str, Row]] = {
@@ -103,6 +114,15 @@ ROWS: Final[Mapping[str, Row]] = {
     f"{IN_TENANT}/segments/{{segment}}/deletion": Row(
         action=Action.WRITE_SEGMENTS, given=_segment, method="POST", form=f"confirm={BUYERS}&seen={SEEN}", status=303
     ),
+    f"{IN_TENANT}/upload": Row(action=Action.RUN_JOBS),
+    _UPLOAD: Row(action=Action.RUN_JOBS, given=_upload),
+    f"{_UPLOAD}/check": Row(action=Action.RUN_JOBS, given=_upload, method="POST"),
+    f"{_UPLOAD}/try": Row(action=Action.RUN_JOBS, given=_upload, method="POST", form="audience=vip"),
+    f"{_UPLOAD}/start": Row(
+        action=Action.RUN_JOBS, given=_upload, method="POST", form="key=k&audience=vip&keep-0=1&name-0=a", status=303
+    ),
+    # The one operation of the world is a rollback, which is no look at a file.
+    f"{_UPLOAD}/checks/{{operation}}": Row(action=Action.READ, given=_check, status=404),
 }
 ROUTES: Final = [route for module in PAGES for route in module.ROUTES if route.path.startswith(IN_TENANT)]
 

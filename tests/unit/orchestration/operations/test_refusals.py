@@ -11,6 +11,7 @@ from botocore.stub import Stubber
 
 from orchestration.catalog.records import JobError, NewJob
 from orchestration.catalog.references import audience_ref
+from orchestration.cli.import_target import written_by
 from orchestration.context import Context
 from orchestration.entrypoints import demo
 from orchestration.kinds.events import ImportRequest
@@ -22,6 +23,7 @@ from orchestration.operations import audiences, wiring
 from orchestration.operations.availability import require_services
 from orchestration.operations.dead_letters import select
 from orchestration.operations.submit import start
+from orchestration.platform.clock import fresh_id
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.ids import Attempt, AudienceName, JobId, TenantName
@@ -225,7 +227,8 @@ def test_an_audience_with_a_running_job_is_not_deleted(context: Context) -> None
 
 def test_there_is_nothing_to_compact_before_the_first_version(context: Context) -> None:
     found = audiences.find(context.audiences, "acme", "vip")
-    assert code_of(UserError, lambda: audiences.compact(context.versions, found, 2**20)) == "NOTHING_PUBLISHED"
+    compact = lambda: audiences.compact(context.versions, found, 2**20, operation=fresh_id())  # noqa: E731
+    assert code_of(UserError, compact) == "NOTHING_PUBLISHED"
 
 
 def test_a_rollback_that_another_publish_overtook_is_to_be_looked_at_again(
@@ -323,21 +326,15 @@ def test_a_verdict_on_an_older_build_does_not_undo_the_build_that_came_after_it(
     [("other.csv", "as-is", "NOT_IN_MANIFEST"), ("a-00000.csv", "escape", "ESCAPED_EXPORT")],
 )
 def test_a_file_is_not_read_by_a_manifest_that_is_not_its_own_or_as_values_that_it_has_not(
-    context: Context, tmp_path: Path, file: str, formulas: FormulaPolicy, code: str
+    tmp_path: Path, file: str, formulas: FormulaPolicy, code: str
 ) -> None:
     path = tmp_path / "manifest.json"
     path.write_bytes(replace(WHOLE, format=replace(WHOLE.format, formulas=formulas)).encode())
-    assert (
-        code_of(
-            UserError,
-            lambda: wiring.received_exports(context).written_as(str(path), f"s3://exports/vip/{file}"),
-        )
-        == code
-    )
+    assert code_of(UserError, lambda: written_by(path, f"s3://exports/vip/{file}")) == code
 
 
-def test_a_file_is_read_as_its_manifest_says(context: Context, tmp_path: Path) -> None:
+def test_a_file_is_read_as_its_manifest_says(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_bytes(WHOLE.encode())
-    found = wiring.received_exports(context).written_as(str(tmp_path / "manifest.json"), "exports/a-00000.csv")
+    found = written_by(tmp_path / "manifest.json", "exports/a-00000.csv")
     columns = [{"name": "age", "type": "long", "source": None}]
     assert found == {"id_column": "user_id", "columns": columns, "format": "csv", "null_values": ["\\N"]}

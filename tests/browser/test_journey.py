@@ -1,0 +1,95 @@
+"""What people do in the console, in a real browser, on a real stack."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from orchestration.client import Client
+from orchestration.platform.settings import Settings
+from tests.browser.conftest import Open
+
+pytestmark = pytest.mark.browser
+JOBS = "/console/tenants/default/jobs"
+BAD = "user_id,plan,age\nann,pro,30\n,free,31\nbob,pro,32\nann,pro,30\n"
+GOOD = "user_id,plan,age\nann,pro,30\ncid,free,31\nbob,pro,32\n"
+
+
+def upload(page: Page, file: Path) -> None:
+    """Choose the file, and wait for what the service has found in it."""
+    page.get_by_label("Drop a file here").set_input_files(file)
+    page.get_by_role("button", name="Upload and look at it").click()
+    expect(page.get_by_role("button", name="Start the import")).to_be_visible()
+
+
+def test_a_file_is_uploaded_refused_corrected_and_published(open_console: Open, tmp_path: Path) -> None:
+    tab = open_console(locale="en-GB")
+    page = tab.page
+    expect(page.get_by_role("heading", name="No jobs yet")).to_be_visible()
+    tab.check("jobs-empty")
+    page.get_by_role("link", name="Upload a file").first.click()
+    page.get_by_label("Audience").fill("vip")
+    tab.check("upload")
+    bad, good = tmp_path / "bad.csv", tmp_path / "good.csv"
+    bad.write_text(BAD)
+    good.write_text(GOOD)
+    upload(page, bad)
+    expect(page.get_by_role("heading", name="1 row would be rejected")).to_be_visible()
+    tab.check("upload-checked")
+    page.get_by_role("button", name="Start the import").click()
+    expect(page.get_by_role("status").filter(has_text="Failed")).to_be_visible()
+    tab.check("job-failed")
+    page.get_by_role("link", name="Show the rows").click()
+    expect(page.get_by_role("cell", name=",free,31")).to_be_visible()
+    tab.check("rejects")
+    page.go_back()
+    page.get_by_role("link", name="Fix the file and import again").click()
+    expect(page.get_by_label("Audience")).to_have_value("vip")
+    upload(page, good)
+    page.get_by_role("button", name="Show what would change").click()
+    expect(page.get_by_text("This import would be published.")).to_be_visible()
+    expect(page.locator("#tried")).to_contain_text("3 joined")
+    tab.check("upload-tried")
+    page.get_by_role("button", name="Start the import").click()
+    expect(page.get_by_role("heading", name="Receipt")).to_be_visible()  # live: the page was not loaded again
+    tab.check("job-ready")
+
+
+def test_a_list_says_what_is_new_and_moves_nothing(open_console: Open, muster: Client, tmp_path: Path) -> None:
+    tab = open_console(locale="en-GB")
+    page = tab.page
+    page.goto(f"{page.url.partition('/console')[0]}{JOBS}")
+    before = page.locator(".row").count()
+    file = tmp_path / "new.csv"
+    file.write_text(GOOD + "dan,pro,5\n")
+    muster.import_file("default", file, audience="vip")
+    expect(page.get_by_role("link", name="1 new job")).to_be_visible()
+    assert page.locator(".row").count() == before
+    page.get_by_role("link", name="1 new job").click()
+    expect(page.locator(".row").first).to_contain_text("4 members")
+    tab.check("jobs")
+
+
+def test_japanese_pages_have_no_english_left(open_console: Open) -> None:
+    tab = open_console(locale="ja-JP")
+    page = tab.page
+    expect(page.get_by_role("heading", name="ジョブ")).to_be_visible()
+    tab.check("jobs-ja")
+    page.locator(".row a").last.click()
+    expect(page.get_by_role("heading", name="段階")).to_be_visible()
+    tab.check("job-failed-ja")
+    words = page.locator("main").inner_text()
+    assert not re.search(r"[a-z]+ [a-z]+", words), words
+
+
+def test_a_lost_connection_is_said_and_found_again(open_console: Open, settings: Settings) -> None:
+    tab = open_console(locale="en-GB")
+    page = tab.page
+    tab.expected += ["ERR_FAILED"]
+    page.route(re.compile("/v1/"), lambda route: route.abort())
+    page.goto(f"{settings.api_url}{JOBS}")
+    expect(page.get_by_text("Connection lost.")).to_be_visible()
+    tab.check("jobs-lost")
+    page.unroute_all()
+    expect(page.get_by_text("Connection lost.")).to_be_hidden()

@@ -1,0 +1,119 @@
+"""`muster audiences` through the service: the same output as when commands read the catalog themselves."""
+
+import json
+from typing import Any
+
+import pytest
+
+from orchestration.access.stores import Stores
+from orchestration.cli.main import main
+from orchestration.context import Context
+from schemas.ids import AudienceName, TenantName
+
+KEYS = ["tenant", "audience", "audience_id", "spec", "retention", "created_at", "current", "told"]
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:
+    assert main([*arguments, "--json"]) == code, capsys.readouterr().err
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.usefixtures("service")
+def test_an_audience_is_shown_after_every_change_and_in_the_list(capsys: pytest.CaptureFixture[str]) -> None:
+    made = answer(capsys, "audiences", "create", "gold", "-t", "acme", "--column", "age:long=Age", "--keep-days", "3")
+    assert list(made) == KEYS
+    assert (made["current"], made["told"], made["retention"]) == (None, [], {"versions": 10, "days": 3})
+    options = ("--notify-email", "a@acme.example", "--notify-webhook", "https://acme.example/hook?token=hush")
+    changed = answer(capsys, "audiences", "configure", "gold", "-t", "acme", "--allow-shrink", *options)
+    assert changed["spec"] == {**made["spec"], "max_shrink_percent": None}
+    told = [
+        {"channel": "email", "address": "a@acme.example"},
+        {"channel": "webhook", "address": "https://acme.example/hook"},
+    ]
+    assert changed["told"] == told
+    assert answer(capsys, "audiences", "show", "gold", "-t", "acme") == changed
+    kept = answer(capsys, "audiences", "configure", "gold", "-t", "acme", "--notify-email", "b@acme.example")
+    assert [one["address"] for one in kept["told"]] == ["b@acme.example", "https://acme.example/hook"]
+    assert answer(capsys, "audiences", "configure", "gold", "-t", "acme", "--notify-nobody")["told"] == []
+    listed = answer(capsys, "audiences", "list", "-t", "acme")
+    assert {**listed[0], "told": []} == answer(capsys, "audiences", "show", "gold", "-t", "acme")
+    assert [one["audience"] for one in listed] == ["gold", "vip"]
+    assert answer(capsys, "audiences", "list") == listed
+
+
+@pytest.mark.usefixtures("service")
+def test_people_see_what_they_saw(capsys: pytest.CaptureFixture[str]) -> None:
+    columns = ("--column", "age:long=Age", "--timezone", "Asia/Tokyo", "--max-reject-share", "0.1", "--refuse-empty")
+    assert main(["audiences", "create", "gold", "-t", "acme", *columns]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        "audience acme/gold",
+        "mode replace",
+        "id column user_id",
+        "columns age:long=Age",
+        "format from the file name",
+        "time zone Asia/Tokyo",
+        "rejects at most 10 % of the rows",
+        "empty file refused",
+        "shrinking at most 50 %",
+        "kept 10 versions, and all younger than 30 days",
+        "notified nobody",
+    ]
+    assert main(["audiences", "list", "-t", "acme"]) == 0
+    assert [line.split() for line in capsys.readouterr().out.splitlines()][1:] == [
+        ["acme/gold", "-", "-", "-"],
+        ["acme/vip", "-", "-", "-"],
+    ]
+
+
+@pytest.mark.usefixtures("service")
+def test_how_events_are_read_is_shown_and_changed(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = answer(capsys, "audiences", "show", "_events", "-t", "acme")
+    assert (list(shown), shown["audience"]) == (["tenant", "audience", "spec"], "_events")
+    changed = answer(capsys, "audiences", "configure", "_events", "-t", "acme", "--column", "total:double")
+    assert [column["name"] for column in changed["spec"]["known_columns"]] == ["total"]
+    assert answer(capsys, "audiences", "show", "_events", "-t", "acme") == changed
+
+
+def test_a_bad_recipient_changes_nothing(context: Context, service: Stores, capsys: pytest.CaptureFixture[str]) -> None:
+    del service
+    given = ("--keep-versions", "3", "--notify-email", "nowhere")
+    refused = answer(capsys, "audiences", "configure", "vip", "-t", "acme", *given, code=3)
+    assert refused["error"]["code"] == "BAD_RECIPIENT"
+    assert context.audiences.get(TenantName("acme"), AudienceName("vip")).retention.versions == 10
+
+
+def test_a_change_that_others_overtake_is_made_all_the_same(
+    service: Stores, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tenant, audience = TenantName("acme"), service.audiences.get(TenantName("acme"), AudienceName("vip"))
+    found: list[int] = []
+    configure = type(service.audiences).configure
+
+    def overtaken(self: Any, *args: Any, **given: Any) -> None:
+        if not found:
+            found.append(1)
+            spec = audience.spec.with_changes({"mode": "append"})
+            configure(self, audience.audience_id, spec=spec, retention=audience.retention)
+        configure(self, *args, **given)
+
+    monkeypatch.setattr(type(service.audiences), "configure", overtaken)
+    changed = answer(capsys, "audiences", "configure", "vip", "-t", tenant, "--keep-versions", "3")
+    assert (changed["retention"]["versions"], changed["spec"]["mode"]) == (3, "append")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("create", "vip"), "AUDIENCE_EXISTS"),
+        (("create", "../x"), "BAD_NAME"),
+        (("show", "gone"), "UNKNOWN_AUDIENCE"),
+        (("configure", "gone", "--mode", "append"), "UNKNOWN_AUDIENCE"),
+        (("compact", "vip"), "NOTHING_PUBLISHED"),
+    ],
+)
+@pytest.mark.usefixtures("service")
+def test_what_is_refused_keeps_its_code(
+    arguments: tuple[str, ...], code: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert answer(capsys, "audiences", *arguments, "-t", "acme", code=3)["error"]["code"] == code
