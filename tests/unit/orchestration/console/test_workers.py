@@ -19,9 +19,9 @@ def page(client: AsgiClient, world: World, caller: str = "deployment-admin", *, 
     return client.get(PAGE, token=token, headers={**OWN, "Accept-Language": language})
 
 
-def sample(world: World, *, lag: int, ago_s: int) -> None:
+def sample(world: World, *, lag: int, ago_s: int, now: int) -> None:
     """A group with one worker, which was sampled so long ago."""
-    at_ms = now_ms() - now_ms() % 10_000 - 1000 * ago_s
+    at_ms = now - now % 10_000 - 1000 * ago_s
     worker = {"worker": "w-1", "host": "node", "pid": 7, "address": "", "group": "g", "partitions": [0, 1, 3]}
     one = TopicSample(at_ms=at_ms, group="g", topic="muster.topic", members=1, lag=lag, acknowledged=0, sent=0)
     state = GroupState(group="g", at_ms=at_ms, workers=[worker], lag={"muster.topic": [0, lag]})
@@ -30,9 +30,9 @@ def sample(world: World, *, lag: int, ago_s: int) -> None:
 
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_it_shows_workers_partitions_and_what_is_behind(client: AsgiClient, world: World, language: str) -> None:
-    for ago_s in (40, 30, 10, 0):
-        sample(world, lag=ago_s, ago_s=ago_s)
-    sample(world, lag=1234, ago_s=0)
+    now = now_ms()
+    for ago_s, lag in ((40, 2), (30, 1), (10, 0), (0, 1234)):
+        sample(world, lag=lag, ago_s=ago_s, now=now)
     text = page(client, world, language=language).body.decode()
     assert WellFormed(text).faults == WellFormed(text).open == []
     assert "0–1, 3" in text
@@ -41,7 +41,7 @@ def test_it_shows_workers_partitions_and_what_is_behind(client: AsgiClient, worl
 
 
 def test_what_is_old_says_nothing_of_now(client: AsgiClient, world: World) -> None:
-    sample(world, lag=1234, ago_s=60)
+    sample(world, lag=1234, ago_s=60, now=now_ms())
     text = page(client, world).body.decode()
     assert "Unknown" in text
     assert "1: 1,234" not in text
