@@ -12,6 +12,7 @@ from orchestration.api.door import PUBLIC, Door
 from orchestration.api.service import Service
 from orchestration.console.pages import (
     audit,
+    builder,
     dead_letters,
     home,
     job,
@@ -36,6 +37,7 @@ PAGES: Final = (
     upload,
     segments,
     segment_changes,
+    builder,
     schedules,
     audit,
     tokens,

@@ -99,7 +99,7 @@ class RuleVersion:
 class Changes:
     """Where a segment is changed. `seen`: its revision, as it is shown here; `key`: of the snapshot."""
 
-    edit: str | None
+    edit: str
     state: str
     delete: str
     snapshot: str
@@ -137,7 +137,7 @@ async def show_segments(request: Request) -> Response:
             path=in_tenant(tenant, "segments"),
             next_path=None if rest is None else in_tenant(tenant, "segments", cursor=rest),
             first=after is None,
-            new_path=None,
+            new_path=in_tenant(tenant, "builder") if desk.may(Action.WRITE_SEGMENTS) else None,
             stream=f"/v1/tenants/{tenant}/events?kind=segment",
         )
         return shown("segments.html", frame, page)
@@ -236,7 +236,7 @@ def _now(segment: Record, tenant: str, t: Texts) -> Now:
 def _changes(segment: Record, tenant: str) -> Changes:
     name = segment["segment"]
     return Changes(
-        edit=None,
+        edit=in_tenant(tenant, "builder", segment=name),
         state=in_tenant(tenant, "segments", name, "state"),
         delete=in_tenant(tenant, "segments", name, "deletion"),
         snapshot=in_tenant(tenant, "segments", name, "snapshots"),

@@ -112,6 +112,14 @@ class Stream {
   }
 }
 
+// Every count of a draft has a higher revision than those before it, so that the service can give those up.
+let revision = 0;
+document.addEventListener("htmx:configRequest", ({detail}) => {
+  if (detail.parameters.revision === undefined) return;
+  revision = Math.max(revision + 1, Date.now());
+  detail.parameters.revision = String(revision);
+});
+
 document.addEventListener("htmx:afterSettle", (event) => localise(event.detail.elt.parentElement ?? document));
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;

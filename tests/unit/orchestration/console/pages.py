@@ -14,6 +14,8 @@ from tests.fakes.tenants import ACME, BETA, BUYERS, FAILED_JOB, JOB, NIGHTLY, ON
 
 SEEN: Final = revision_of({"segment_id": id_of(ACME, 11), "state": "active", "rule_version": 1}, SEGMENT)
 """The revision of the segment of acme."""
+DRAFT: Final = "editor=e&revision=1&0.negated=&0.0.kind=ever&0.0.name=plain"
+"""The fields of a rule of one row."""
 OWN: Final = {"Sec-Fetch-Site": "same-origin"}
 
 
@@ -100,6 +102,14 @@ ROWS: Final[Mapping[str, Row]] = {
     ),
     f"{IN_TENANT}/tokens/{{token}}/revocation": Row(
         action=Action.OWN_ACCOUNT, method="POST", own_token=True, status=303
+    ),
+    f"{IN_TENANT}/builder": Row(action=Action.WRITE_SEGMENTS),
+    f"{IN_TENANT}/builder/rows": Row(action=Action.WRITE_SEGMENTS, method="POST", form=f"action=group&{DRAFT}"),
+    f"{IN_TENANT}/builder/count": Row(action=Action.WRITE_SEGMENTS, method="POST", form=DRAFT),
+    f"{IN_TENANT}/builder/names": Row(action=Action.WRITE_SEGMENTS),
+    f"{IN_TENANT}/builder/review": Row(action=Action.WRITE_SEGMENTS, method="POST", form=f"segment=buyers&{DRAFT}"),
+    f"{IN_TENANT}/builder/save": Row(
+        action=Action.WRITE_SEGMENTS, method="POST", form=f"name=fresh&{DRAFT}", status=204
     ),
     f"{IN_TENANT}/segments": Row(action=Action.READ),
     f"{IN_TENANT}/segments/{{segment}}": Row(action=Action.READ, given=_segment),

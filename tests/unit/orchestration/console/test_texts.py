@@ -15,6 +15,8 @@ from orchestration.console.job_texts import FINAL, RUNNING
 from orchestration.console.language import LANGUAGES, Texts, catalogue, preferred
 from orchestration.console.pages.jobs import KINDS, STATE_FILTERS
 from orchestration.console.pages.schedules import RUNS
+from orchestration.console.rule_rows import BOUNDS, QUANTITIES, TESTS, UNITS_SHOWN
+from orchestration.console.rule_rows import KINDS as KINDS_OF_ROWS
 from orchestration.operations.follow import STAGES, PartitionState
 from schemas.columns import ImportMode
 
@@ -37,6 +39,15 @@ FAMILIES: Mapping[str, set[str]] = {
     "run": set(RUNS),
     "schedule_kind": {"import", "export", "snapshot"},
     "segment": {"uses_events", "uses_attributes", "uses_audiences", "uses_segments"},
+    "builder": {
+        *(f"kind_{kind}" for kind in KINDS_OF_ROWS),
+        *(f"quantity_{one}" for one in QUANTITIES),
+        *(f"bound_{one}" for one in BOUNDS),
+        *(f"unit_{one}" for one in UNITS_SHOWN),
+        *("property", "attribute"),
+    },
+    "builder.of": {"events", "audiences", "segments"},
+    "builder.test": set(TESTS),
     "unit": {"day", "hour", "minute", "second"},
 }
 """Keys whose end comes from data. `problem` has those codes that have a text of their own."""

@@ -1,0 +1,139 @@
+"""The form of the builder: its fields, and what its buttons do to them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Literal, TypeVar
+
+from orchestration.console.rule_rows import KINDS, MAX_ROWS, OF_EVENTS, Row, RowGroup, RowTest, groups_of, rule_of
+from schemas.errors import UserError
+from segmentation.rules.nodes import Rule
+from segmentation.rules.parser import parse_rule
+from segmentation.rules.printer import rule_text
+from segmentation.rules.records import rule_from_json
+
+Source = Literal["rows", "text"]
+ItemT = TypeVar("ItemT")
+ROW_FIELDS: Final = ("kind", "name", "quantity", "times", "window", "unit", "bound", "moment")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """What is being edited. `segment`, `seen`: the segment and its revision; empty for a new one, which has a `name`.
+
+    `source`: `text` if the rule has no rows, and `text` is the rule.
+    """
+
+    segment: str = ""
+    seen: str = ""
+    name: str = ""
+    editor: str
+    timezone: str = ""
+    source: Source = "rows"
+    groups: tuple[RowGroup, ...] = (RowGroup(),)
+    text: str = ""
+
+    @property
+    def zone(self) -> str | None:
+        """The time zone, if one was typed."""
+        return self.timezone.strip() or None
+
+    def rule(self) -> tuple[Rule | None, dict[tuple[int, int], UserError]]:
+        """The rule, or the faults of its rows. Raises `UserError` BAD_RULE, BAD_TIMEZONE."""
+        if self.source == "text":
+            return parse_rule(self.text, timezone=self.zone), {}
+        return rule_of(self.groups, self.zone)
+
+    def with_rule(self, rule: Rule) -> "Draft":
+        """With another rule, as rows if they fit."""
+        groups, zone = groups_of(rule), rule.timezone or self.timezone
+        if groups is None:
+            return replace(self, source="text", text=rule_text(rule), timezone=zone)
+        return replace(self, source="rows", groups=groups, text="", timezone=zone)
+
+
+def draft_of(form: Mapping[str, str]) -> Draft:
+    """The draft in a form."""
+    groups: list[RowGroup] = []
+    while f"{(g := len(groups))}.negated" in form:
+        rows: list[Row] = []
+        while f"{g}.{len(rows)}.kind" in form:
+            rows.append(_row(form, f"{g}.{len(rows)}"))
+        groups.append(RowGroup(rows=tuple(rows) or (Row(),), negated=form[f"{g}.negated"] == "not"))
+    return Draft(
+        segment=form.get("segment", ""),
+        seen=form.get("seen", ""),
+        name=form.get("name", "").strip(),
+        editor=form.get("editor", "")[:64] or "console",
+        timezone=form.get("timezone", ""),
+        source="text" if form.get("source") == "text" else "rows",
+        groups=tuple(groups) or (RowGroup(),),
+        text=form.get("rule", ""),
+    )
+
+
+def _row(form: Mapping[str, str], prefix: str) -> Row:
+    given = {name: form[f"{prefix}.{name}"] for name in ROW_FIELDS if f"{prefix}.{name}" in form}
+    tests: list[RowTest] = []
+    while f"{prefix}.{(n := len(tests))}.name" in form:
+        one = {name: form.get(f"{prefix}.{n}.{name}", "") for name in ("name", "operator", "value")}
+        tests.append(RowTest(**one))
+    kind = given.get("kind", "count")
+    row = Row(**{**given, "kind": kind if kind in KINDS else "count"}, tests=tuple(tests))
+    if row.kind == "attribute":
+        return replace(row, name="", tests=row.tests[:1] or (RowTest(name=row.name),))
+    return row if row.kind in OF_EVENTS else replace(row, tests=())
+
+
+def changed(draft: Draft, action: str, form: Mapping[str, str]) -> Draft:
+    """The draft after a button: `row.G`, `unrow.G.R`, `test.G.R`, `untest.G.R.T`, `group`, or a rule in other words.
+
+    Raises `UserError` BAD_RULE, BAD_TIMEZONE, BAD_BODY.
+    """
+    what, *at = action.split(".")
+    try:
+        place = [int(number) for number in at]
+    except ValueError as exc:
+        raise _unknown() from exc
+    if what == "text":
+        return draft.with_rule(parse_rule(form.get("text", ""), timezone=draft.zone))
+    if what == "json":
+        return draft.with_rule(rule_from_json(form.get("json", "").encode("utf-8", "surrogatepass")))
+    groups = draft.groups
+    match what, place:
+        case "group", []:
+            groups = (*groups, RowGroup())
+        case "row", [g]:
+            groups = _at(groups, g, lambda one: (replace(one, rows=(*one.rows, Row())),))
+        case "unrow", [g, r]:
+            groups = _at(groups, g, lambda one: _without(one, r))
+        case "test", [g, r]:
+            groups = _rows(groups, g, r, lambda row: replace(row, tests=(*row.tests, RowTest())))
+        case "untest", [g, r, n]:
+            groups = _rows(groups, g, r, lambda row: replace(row, tests=_at(row.tests, n, lambda _: ())))
+        case "kind", []:
+            pass
+        case _:
+            raise _unknown()
+    if sum(1 + len(row.tests) for group in groups for row in group.rows) > MAX_ROWS:
+        raise UserError("BAD_RULE", f"a form has at most {MAX_ROWS} rows; edit the rule as text")
+    return replace(draft, groups=groups or (RowGroup(),))
+
+
+def _at(items: tuple[ItemT, ...], at: int, change: Callable[[ItemT], tuple[ItemT, ...]]) -> tuple[ItemT, ...]:
+    if not 0 <= at < len(items):
+        raise _unknown()
+    return (*items[:at], *change(items[at]), *items[at + 1 :])
+
+
+def _without(group: RowGroup, at: int) -> tuple[RowGroup, ...]:
+    """The group without a row; no group without its last one."""
+    rows = _at(group.rows, at, lambda _: ())
+    return (replace(group, rows=rows),) if rows else ()
+
+
+def _rows(groups: tuple[RowGroup, ...], g: int, r: int, change: Callable[[Row], Row]) -> tuple[RowGroup, ...]:
+    return _at(groups, g, lambda one: (replace(one, rows=_at(one.rows, r, lambda row: (change(row),))),))
+
+
+def _unknown() -> UserError:
+    return UserError("BAD_BODY", "the form does not fit; load the page again")

@@ -1,0 +1,134 @@
+"""The builder: rules and rows say the same, faults stand at their rows, and counts of old revisions fill nothing."""
+
+import html
+import re
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from orchestration.console.rule_form import changed, draft_of
+from orchestration.console.rule_rows import MAX_ROWS, Row, RowGroup, RowTest, groups_of, rule_of
+from orchestration.readers.questions import CountUsers
+from schemas.errors import UserError
+from segmentation.rules.parser import parse_rule
+from segmentation.rules.records import rule_record
+from tests.fakes.asgi import Answer, AsgiClient
+from tests.fakes.tenants import World
+from tests.unit.orchestration.console.pages import DRAFT, SEEN
+from tests.unit.orchestration.console.test_segments import send
+
+BUILDER = "/console/tenants/acme/builder"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'count(purchase where amount >= 100.5 and plan in ("a, b", "x", "12"), 36h) >= 2 and not (a < 2 or ok = true)',
+        "count(x, 90s) = 0 or count(x, 7d) <= 3 or count(x, 61m) >= 1",
+        "first(x) < 2026-11-01T00:00:00Z and last(x where p is not set) >= 2026-11-01T09:30:00.000001Z",
+        "born = 2026-11-01 and seen >= 2026-11-01T09:00:00Z and born in (2026-11-01, 2026-11-02) and name is set",
+        r'e = "tr\"ue" or e = "true" or e = " x" or e = "" or e = "1e5" or e = "\\" or e in ("", "2026-11-01")',
+        '"a b" = "日本" or never("where") or in audience vip or in segment "count"',
+        "n = -0.5 or n = 1e300 or n in (1, 2.5)",
+    ],
+)
+def test_a_rule_becomes_rows_and_the_same_rule_again(text: str) -> None:
+    rule = parse_rule(text, timezone="Asia/Tokyo")
+    groups = groups_of(rule)
+    assert groups is not None
+    form = {f"{g}.negated": "not" if group.negated else "" for g, group in enumerate(groups)}
+    for g, group in enumerate(groups):
+        for r, row in enumerate(group.rows):
+            form |= {f"{g}.{r}.{name}": str(getattr(row, name)) for name in Row.__slots__ if name != "tests"}
+            for n, test in enumerate(row.tests):
+                form |= {f"{g}.{r}.{n}.{name}": getattr(test, name) for name in RowTest.__slots__}
+    again, faults = draft_of({**form, "timezone": "Asia/Tokyo"}).rule()
+    assert (again, faults) == (rule, {})
+
+
+def test_what_is_typed_is_one_value_and_never_more_rule() -> None:
+    typed = Row(kind="attribute", tests=(RowTest(name='a" or b', value='1 or in audience "vip"'),))
+    rule, _ = rule_of((RowGroup(rows=(typed,)),), None)
+    assert rule == parse_rule(r'"a\" or b" = "1 or in audience \"vip\""')
+    for row in (Row(name="x", times="1 or b"), Row(name="x", window="3d, 4"), Row(kind="first", name="x", moment="z")):
+        assert rule_of((RowGroup(rows=(row,)),), None)[1].keys() == {(0, 0)}
+
+
+def test_buttons_change_the_form() -> None:
+    draft = draft_of({"0.negated": "not", "0.0.kind": "ever", "0.0.name": "x"})
+    for action in ("row.0", "test.0.0", "test.0.0", "untest.0.0.1", "group", "unrow.0.1"):
+        draft = changed(draft, action, {})
+    assert draft.groups == (
+        RowGroup(rows=(Row(kind="ever", name="x", tests=(RowTest(),)),), negated=True),
+        RowGroup(rows=(Row(),)),
+    )
+    assert changed(changed(draft, "unrow.0.0", {}), "unrow.0.0", {}).groups == (RowGroup(),)
+    for action in ("row.7", "unrow.0.-1", "row.x", "explode", "test.0", "untest.0.0.9"):
+        with pytest.raises(UserError, match="load the page again"):
+            changed(draft, action, {})
+    rule = rule_record(parse_rule("age >= 3"))
+    assert changed(draft, "json", {"json": str(rule).replace("'", '"').replace("None", "null")}).rule()[0] is not None
+
+
+def test_a_rule_with_too_many_rows_is_edited_as_text() -> None:
+    text = " or ".join(f"ever(e{number})" for number in range(MAX_ROWS + 1))
+    draft = changed(draft_of({}), "text", {"text": text})
+    assert (draft.source, draft.rule()[0]) == ("text", parse_rule(text))
+    assert changed(draft, "text", {"text": "ever(x)"}).source == "rows"
+
+
+def test_faults_stand_at_their_rows_and_nothing_is_counted(client: AsgiClient, world: World) -> None:
+    form = {"0.negated": "", "0.0.kind": "ever", "0.0.name": "", "0.1.kind": "count", "0.1.name": "x", "0.1.times": "-"}
+    answer = send(client, world, f"{BUILDER}/count", urlencode({**form, "editor": "e"}))
+    faults = dict(re.findall(r'<p id="e-([0-9-]+)" class="fault"[^>]*>([^<]+)', answer.body.decode()))
+    assert faults.keys() == {"0-0", "0-1"}
+    assert faults["0-0"] == "Choose a name to go on"
+    assert asked(world) == []
+
+
+def asked(world: World) -> list[Any]:
+    return list(world.stores.readers.asked)  # type: ignore[attr-defined]  # a fake
+
+
+def test_the_exact_number_follows_an_estimate_and_members_are_named_only_on_demand(
+    client: AsgiClient, world: World
+) -> None:
+    first = send(client, world, f"{BUILDER}/count", DRAFT).body.decode()
+    assert "≈ 3" in first
+    assert "between 1 and 9" in first
+    assert '"precision":"exact"' in first
+    exact = send(client, world, f"{BUILDER}/count", f"{DRAFT}&precision=exact&users=1").body.decode()
+    assert '<li class="code wrap">plain</li>' in exact
+    assert [(one.exact, one.users, one.notes) for one in asked(world)] == [(False, 0, False), (True, 5, True)]
+    assert [entry.action for entry in world.stores.audit.search()] == ["counts"]
+
+
+def test_the_count_of_an_older_revision_fills_nothing(client: AsgiClient, world: World) -> None:
+    other = DRAFT.replace("editor=e", "editor=of-two-revisions")
+    assert send(client, world, f"{BUILDER}/count", other.replace("revision=1", "revision=7")).status == 200
+    assert send(client, world, f"{BUILDER}/count", other.replace("revision=1", "revision=6")).status == 204
+
+
+def test_an_edit_says_who_would_enter_and_leave_before_it_is_saved(client: AsgiClient, world: World) -> None:
+    form = f"segment=buyers&seen={SEEN}&{DRAFT}"
+    shown = html.unescape(send(client, world, f"{BUILDER}/review", form).body.decode())
+    assert "Would enter" in shown
+    assert [(one.rule, one.users) for one in asked(world) if isinstance(one, CountUsers)] == [
+        ("ever(plain) and in segment buyers", 0),
+        ("ever(plain) and not in segment buyers", 5),
+    ]
+    assert saved(client, world, form.replace("plain", "other")).status == 204
+    assert world.stores.segments.versions_of("acme", "buyers")[-1].text == "ever(other)"  # type: ignore[arg-type]
+    assert "this has changed since it was read" in saved(client, world, form).body.decode()
+
+
+def saved(client: AsgiClient, world: World, form: str) -> Answer:
+    return send(client, world, f"{BUILDER}/save", form)
+
+
+def test_a_new_segment_is_created_or_says_what_is_wrong_with_it(client: AsgiClient, world: World) -> None:
+    assert "not allowed" in saved(client, world, f"name=No Name&{DRAFT}").body.decode()
+    assert "buyers" in saved(client, world, f"name=buyers&{DRAFT}").body.decode()
+    answer = send(client, world, f"{BUILDER}/review", f"name=fresh&{DRAFT}")
+    assert answer.headers["hx-redirect"] == "/console/tenants/acme/segments/fresh"
