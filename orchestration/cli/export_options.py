@@ -1,21 +1,17 @@
 """Options that select what an export takes of a version, and the request that all export options add up to."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+from typing import Annotated, Any, Final, cast
 
 import typer
 
-from orchestration.platform.clock import fresh_id
 from orchestration.platform.deferred import deferred
 from schemas.columns import FileFormat
 from schemas.export_shape import AudienceVersion, ExportShape, Lookup, column_names
 from schemas.manifest import Compression, ExportFormat, FormulaPolicy
 
-if TYPE_CHECKING:
-    from orchestration.kinds.export.request import ExportRequest
-
 with deferred(__name__):
-    from orchestration.kinds.export import request as requests
+    pass
 
 Profile = Annotated[
     str | None,
@@ -60,49 +56,6 @@ def export_shape(
         suppress=tuple(AudienceVersion.parse(text) for text in suppress or ()),
         columns=None if columns is None else column_names(columns) if columns else (),
         partition_by=column_names(partition_by) if partition_by else (),
-    )
-
-
-def export_request(
-    *,
-    audience: str,
-    to: str,
-    tenant: str,
-    version: int | None = None,
-    as_of: str | None = None,
-    delta_from: int | None = None,
-    format_: str,
-    compression: str,
-    null: str,
-    formulas: str,
-    target_mb: int,
-    where: str | None,
-    attributes: list[str] | None,
-    suppress: list[str] | None,
-    columns: str | None,
-    partition_by: str | None,
-    row_group_rows: int | None,
-    profile: str | None = None,
-) -> "ExportRequest":
-    """The request that the options of an export describe. Raises `UserError` BAD_FORMAT, BAD_SHAPE, BAD_NAME."""
-    return requests.ExportRequest(
-        export_id=fresh_id(),
-        tenant=tenant,
-        audience=audience,
-        to=to,
-        format=ExportFormat(
-            format=cast("FileFormat", format_),
-            compression=cast("Compression", compression),
-            null_token=null if format_ == "csv" else None,
-            formulas=cast("FormulaPolicy", formulas),
-        ),
-        target_bytes=target_mb * MIB,
-        profile=profile,
-        version=version,
-        as_of=as_of,
-        delta_from=delta_from,
-        shape=export_shape(where, attributes, suppress, columns, partition_by),
-        row_group_rows=row_group_rows,
     )
 
 

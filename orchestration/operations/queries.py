@@ -1,18 +1,16 @@
-"""Reads published versions: SQL over them, and the export of one."""
+"""Files of published versions and rejects, and the export of a version to one file."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from connectors.lake.sql import Answer, Resolved, query
-from connectors.lake.sql_tree import AudienceCall, RejectsCall
+from connectors.lake.sql import Resolved
 from connectors.sinks.parquet_export import ExportedFile, export_parquet
+from connectors.sinks.selection import PinnedVersion
 from orchestration.catalog.references import ref_of
+from orchestration.kinds.export.versions import resolve_version
 from orchestration.kinds.places import require_export_prefix
-from orchestration.platform.settings import SANDBOX_REQUIRED
 from schemas.errors import UserError
-from schemas.ids import Version, tenant_name
+from schemas.ids import Version
 from schemas.layout import rejects_key, s3_uri
 from segmentation.versions import Part, VersionInfo
 
@@ -20,49 +18,9 @@ if TYPE_CHECKING:
     from connectors.storage.access import S3Access
     from connectors.storage.duck import DuckLimits
     from connectors.storage.objects import ObjectStore
-    from orchestration.catalog.audiences import AudienceStore
-    from orchestration.catalog.jobs import JobStore
     from orchestration.catalog.records import Audience, Job
     from orchestration.platform.settings import Settings
     from segmentation.versions import VersionStore
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Queries:
-    """SQL over published versions and rejects. `versions` is called only for an audience: the lake is slow to load."""
-
-    audiences: "AudienceStore"
-    jobs: "JobStore"
-    limits: "DuckLimits"
-    objects: "ObjectStore"
-    s3: "S3Access"
-    settings: "Settings"
-    versions: "Callable[[], VersionStore]"
-
-    @contextmanager
-    def sql(self, text: str, *, tenant: str, timeout_s: float) -> Iterator[Answer]:
-        """Run one SELECT over `audience('x')` and `rejects('job')`; audiences without `tenant =>` belong to `tenant`.
-
-        Raises as `connectors.lake.sql.query`, and `UserError` UNKNOWN_AUDIENCE, NOTHING_PUBLISHED, NO_REJECTS.
-        """
-
-        def resolve(call: AudienceCall | RejectsCall) -> Resolved:
-            return self._resolve(call, tenant)
-
-        required = self.settings.sandbox == SANDBOX_REQUIRED
-        with query(
-            text, resolve, s3=self.s3, limits=self.limits, timeout_s=timeout_s, sandbox_required=required
-        ) as answer:
-            yield answer
-
-    def _resolve(self, call: AudienceCall | RejectsCall, tenant: str) -> Resolved:
-        match call:
-            case AudienceCall():
-                audience = self.audiences.get(call.tenant or tenant_name(tenant), call.audience)
-                info, parts = version_files(self.versions(), audience, call.version)
-                return Resolved(files=[part.uri for part in parts], schema=info.row_schema)
-            case RejectsCall():
-                return rejects_files(self.jobs.get(call.job), objects=self.objects, bucket=self.settings.lake_bucket)
 
 
 def rejects_files(job: "Job", *, objects: "ObjectStore", bucket: str) -> Resolved:
@@ -82,6 +40,15 @@ def version_files(
     if info is None:
         raise UserError("NOTHING_PUBLISHED", f"audience {audience.name} has no version yet", audience=audience.name)
     return info, tuple(versions.files(ref, info.version))
+
+
+def pinned(
+    versions: "VersionStore", audience: "Audience", *, version: int | None = None, as_of: datetime | None = None
+) -> PinnedVersion:
+    """A version and its files. Raises as `resolve_version`."""
+    number = resolve_version(versions, audience, version=version, as_of=as_of)
+    info, parts = version_files(versions, audience, number)
+    return PinnedVersion(info=info, parts=parts)
 
 
 def export(

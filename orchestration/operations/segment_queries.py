@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from connectors.lake.segment_queries import Explained, Mistyped, Question
+from connectors.lake.segment_queries import Explained, Mistyped
 from orchestration.catalog.segment_records import NewRule
 from orchestration.kinds.segment_meaning import Outside
 from orchestration.operations.availability import require_services
@@ -69,18 +69,6 @@ def preview(
         paused=meaning.paused,
         outside=meanings.outside(tenant_, meaning, activity),
     )
-
-
-def unseen(
-    meanings: "Meanings", tenant: str, rule: Rule
-) -> tuple[tuple[str, ...], tuple[str, ...], tuple[Mistyped, ...]]:
-    """(events, attributes) in a rule that no user has ever had, and operands that no archived value is comparable with.
-
-    According to the archive.
-    """
-    question = Question(rule=rule, activity=meanings.activity(tenant_name(tenant)), segments={}, audiences={})
-    events, attributes = meanings.queries.unknown_names(question)
-    return tuple(events), tuple(attributes), tuple(meanings.queries.mistyped(question))
 
 
 def outside(

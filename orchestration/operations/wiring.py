@@ -11,13 +11,11 @@ if TYPE_CHECKING:
     from orchestration.operations.doctor import ServiceChecks
     from orchestration.operations.dry_run import DryRuns
     from orchestration.operations.export_jobs import ExportJobs
-    from orchestration.operations.exports import LocalExports
     from orchestration.operations.follow import JobProgress
     from orchestration.operations.fsck import Fsck
     from orchestration.operations.job_repair import JobRepair
     from orchestration.operations.job_search import AllJobs
     from orchestration.operations.jobs import ImportJobs
-    from orchestration.operations.queries import Queries
     from orchestration.operations.rebase import Rebase
     from orchestration.operations.received_exports import ReceivedExports
     from orchestration.operations.segment_check import SegmentCheck
@@ -129,34 +127,6 @@ def job_repair(context: "Context") -> "JobRepair":
         progress=context.progress,
         specs=kinds.specs(context),
         versions=context.versions,
-    )
-
-
-def local_exports(context: "Context") -> "LocalExports":
-    """Exports without a workflow."""
-    from orchestration.operations.exports import LocalExports
-
-    return LocalExports(
-        audiences=context.audiences,
-        limits=context.duck_limits,
-        s3=context.s3,
-        settings=context.settings,
-        versions=context.versions,
-    )
-
-
-def queries(context: "Context") -> "Queries":
-    """SQL over published versions."""
-    from orchestration.operations.queries import Queries
-
-    return Queries(
-        audiences=context.audiences,
-        jobs=context.jobs,
-        limits=context.duck_limits,
-        objects=context.objects,
-        s3=context.s3,
-        settings=context.settings,
-        versions=lambda: context.versions,
     )
 
 

@@ -6,7 +6,7 @@ from connectors.sinks.comparing import compare
 from orchestration.kinds.export.request import moment_of
 from orchestration.kinds.export.versions import resolve_version
 from orchestration.operations import queries
-from orchestration.operations.exports import pinned
+from orchestration.operations.queries import pinned
 from orchestration.readers.questions import CompareVersions, WriteFile
 from orchestration.readers.reading import Reading
 
