@@ -23,6 +23,7 @@ from orchestration.console.pages import (
     segments,
     tokens,
     upload,
+    users,
     workers,
 )
 from orchestration.console.paths import is_page, is_public
@@ -38,6 +39,7 @@ PAGES: Final = (
     segments,
     segment_changes,
     builder,
+    users,
     schedules,
     audit,
     tokens,

@@ -27,6 +27,7 @@ HOME: Final = "jobs"
 SECTIONS: Final = (
     Section(name="jobs", action=Action.READ_JOBS),
     Section(name="segments", action=Action.READ),
+    Section(name="users", action=Action.READ_USERS),
     Section(name="schedules", action=Action.READ),
     Section(name="upload", action=Action.RUN_JOBS),
     Section(name="tokens", action=Action.OWN_ACCOUNT),

@@ -103,6 +103,8 @@ ROWS: Final[Mapping[str, Row]] = {
     f"{IN_TENANT}/tokens/{{token}}/revocation": Row(
         action=Action.OWN_ACCOUNT, method="POST", own_token=True, status=303
     ),
+    f"{IN_TENANT}/users": Row(action=Action.READ_USERS),
+    f"{IN_TENANT}/users/found": Row(action=Action.READ_USERS, method="POST", form="user=ann&segment=buyers"),
     f"{IN_TENANT}/builder": Row(action=Action.WRITE_SEGMENTS),
     f"{IN_TENANT}/builder/rows": Row(action=Action.WRITE_SEGMENTS, method="POST", form=f"action=group&{DRAFT}"),
     f"{IN_TENANT}/builder/count": Row(action=Action.WRITE_SEGMENTS, method="POST", form=DRAFT),

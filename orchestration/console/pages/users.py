@@ -1,0 +1,222 @@
+"""A user: what is known of one, and why it is in a segment or not. Ids are in the body of requests, never in a path."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from orchestration.access.pages import Record
+from orchestration.access.policy import Action
+from orchestration.access.views.questions import QuestionsView
+from orchestration.access.views.segments import SegmentsView
+from orchestration.api.service import asked_in_tenant
+from orchestration.console.desk import Desk, ask
+from orchestration.console.forms import form_of
+from orchestration.console.frame import Frame, frame_of
+from orchestration.console.paths import IN_TENANT, in_tenant
+from orchestration.console.rendering import shown
+from orchestration.console.segment_texts import ALL
+from schemas.errors import UserError
+from segmentation.rules.nodes import Count
+from segmentation.rules.parser import parse_rule
+
+MAX_ID: Final = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """An event on a timeline. `at`: its place, from 0 to 1000."""
+
+    at: int
+    occurred_at: str
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """One condition. `counted`: None if it counts no events; `window_from`: None without a window."""
+
+    text: str
+    true: bool
+    value: str | None
+    counted: int | None
+    events: Sequence[Moment]
+    window_from: str | None
+    window_at: int
+    changes_at: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedGroup:
+    """A group; a negated one holds if none of its conditions does."""
+
+    negated: bool
+    true: bool
+    conditions: Sequence[Explained]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why a user is in a segment or not."""
+
+    segment: str
+    path: str
+    member: bool
+    outside: Sequence[str]
+    paused: Sequence[str]
+    as_of: str
+    groups: Sequence[ExplainedGroup]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is known of a user."""
+
+    attributes: Sequence[tuple[str, str]]
+    events: Sequence[Record]
+    latest: Sequence[Record]
+    audiences: Sequence[str]
+    as_of: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserPage:
+    """`unknown`: nobody has this id. `segments`: those that can be explained."""
+
+    path: str
+    user: str
+    unknown: bool
+    known: Known | None
+    segments: Sequence[str]
+    chosen: str
+    explanation: Explanation | None
+
+
+async def show_form(request: Request) -> Response:
+    """The page before a user was asked for."""
+
+    def call(desk: Desk) -> Response:
+        desk.view(QuestionsView).require(Action.READ_USERS)
+        return shown("users.html", frame_of(request, desk, "users"), _page(desk, "", None))
+
+    return await ask(request, call)
+
+
+async def look_up(request: Request) -> Response:
+    """A user, and with a segment the explanation."""
+    form, tenant = await form_of(request), request.path_params["tenant"]
+    user, segment = form.get("user", "").strip()[:MAX_ID], form.get("segment", "")
+    found: Record | None = None
+    explained: Record | None = None
+    try:
+        found = await asked_in_tenant(
+            request, QuestionsView, tenant, lambda view, cancellation: view.look_up_user(cancellation, user)
+        )
+        if segment:
+            explained = await asked_in_tenant(
+                request,
+                QuestionsView,
+                tenant,
+                lambda view, cancellation: view.explain(cancellation, segment, user, None),
+            )
+    except UserError as exc:
+        if exc.code != "UNKNOWN_USER":
+            raise
+
+    def call(desk: Desk) -> Response:
+        frame: Frame = frame_of(request, desk, "users")
+        return shown("users.html", frame, _page(desk, user, found, segment=segment, explained=explained))
+
+    return await ask(request, call)
+
+
+def _page(
+    desk: Desk, user: str, found: Record | None, *, segment: str = "", explained: Record | None = None
+) -> UserPage:
+    return UserPage(
+        path=in_tenant(desk.tenant, "users", "found"),
+        user=user,
+        unknown=bool(user) and found is None,
+        known=None if found is None else _known(found),
+        segments=[one["segment"] for one in desk.view(SegmentsView).segments(limit=ALL).items],
+        chosen=segment,
+        explanation=None if explained is None else explanation_of(explained, desk.tenant),
+    )
+
+
+def _known(found: Record) -> Known:
+    return Known(
+        attributes=[(name, _plain(value)) for name, value in found["attributes"].items()],
+        events=found["events"],
+        latest=[{**one, "shown": [(n, _plain(v)) for n, v in one["properties"].items()]} for one in found["latest"]],
+        audiences=found["audiences"],
+        as_of=found["as_of"],
+    )
+
+
+def explanation_of(found: Record, tenant: str) -> Explanation:
+    """An explanation with the places of its events on timelines."""
+    as_of = datetime.fromisoformat(found["as_of"])
+    return Explanation(
+        segment=found["segment"],
+        path=in_tenant(tenant, "segments", found["segment"]),
+        member=found["member"],
+        outside=found["outside"],
+        paused=found["paused"],
+        as_of=found["as_of"],
+        groups=[
+            ExplainedGroup(
+                negated=group["negated"],
+                true=group["true"],
+                conditions=[_explained(one, as_of) for one in group["conditions"]],
+            )
+            for group in found["groups"]
+        ],
+    )
+
+
+def _explained(found: Mapping[str, Any], as_of: datetime) -> Explained:
+    """A timeline goes from the beginning of the window, or the oldest event shown, to the instant, with some room."""
+    times = [datetime.fromisoformat(one["occurred_at"]) for one in found.get("events", ())]
+    window = _window(found["condition"])
+    begin = min([*times, as_of - timedelta(days=1)]) if window is None else as_of - window
+    first = min([begin, *times])
+    span = max((as_of - first).total_seconds(), 1.0)
+
+    def place(at: datetime) -> int:
+        return round(20 + 960 * (at - first).total_seconds() / span)
+
+    value = found.get("value")
+    return Explained(
+        text=found["condition"],
+        true=found["true"],
+        value=None if "value" not in found else "–" if value is None else _plain(value),
+        counted=found.get("counted"),
+        events=[
+            Moment(at=place(at), occurred_at=one["occurred_at"], event_id=str(one.get("event_id") or ""))
+            for at, one in zip(times, found.get("events", ()), strict=True)
+        ],
+        window_from=None if window is None else begin.isoformat(),
+        window_at=place(begin),
+        changes_at=found.get("changes_at"),
+    )
+
+
+def _window(text: str) -> timedelta | None:
+    """The window of a condition that counts. Texts of conditions are parsed as rules; dates in them need a zone."""
+    (condition,) = parse_rule(text, timezone="UTC").conditions
+    return timedelta(seconds=condition.within_s) if isinstance(condition, Count) else None
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else "true" if value is True else "false" if value is False else str(value)
+
+
+ROUTES: Final = (
+    Route(f"{IN_TENANT}/users", show_form),
+    Route(f"{IN_TENANT}/users/found", look_up, methods=["POST"]),
+)

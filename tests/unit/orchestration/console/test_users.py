@@ -1,0 +1,46 @@
+"""The page of a user: what is counted stands on a timeline, and ids stand nowhere else."""
+
+from orchestration.console.pages.users import explanation_of
+from tests.fakes.asgi import AsgiClient
+from tests.fakes.tenants import World
+from tests.unit.orchestration.console.test_segments import send, text_of
+
+USERS = "/console/tenants/acme/users"
+ANN = "ann@example.com"
+
+
+def condition(text: str, *, days: tuple[int, ...] = ()) -> dict[str, object]:
+    events = [{"occurred_at": f"2026-11-{day:02}T00:00:00+00:00", "event_id": f"e{day}"} for day in days]
+    return {"condition": text, "true": bool(days), "counted": len(days), "events": events}
+
+
+def test_events_stand_in_their_window() -> None:
+    counted = {**condition("count(x, 10d) >= 1", days=(28, 23)), "changes_at": "2026-12-03T00:00:00+00:00"}
+    age = {"condition": "born < 2026-11-01", "true": False, "value": None}
+    found = explanation_of(
+        {
+            "segment": "buyers",
+            "member": True,
+            "outside": [],
+            "paused": [],
+            "as_of": "2026-11-28T00:00:00+00:00",
+            "groups": [{"negated": False, "true": True, "conditions": [counted, age, condition("ever(x)", days=(1,))]}],
+        },
+        "acme",
+    )
+    first, second, third = found.groups[0].conditions
+    assert ([one.at for one in first.events], first.window_at) == ([980, 500], 20)
+    assert (first.window_from, first.changes_at) == ("2026-11-18T00:00:00+00:00", "2026-12-03T00:00:00+00:00")
+    assert (second.value, second.counted) == ("–", None)
+    assert (third.window_from, [one.at for one in third.events]) == (None, [20])
+
+
+def test_a_user_is_looked_up_and_explained_and_both_are_recorded_without_the_id(
+    client: AsgiClient, world: World
+) -> None:
+    assert "Look up a user" in text_of(send(client, world, USERS))
+    shown = text_of(send(client, world, f"{USERS}/found", f"user={ANN}&segment=buyers"))
+    assert "Not in segment buyers" in shown
+    entries = world.stores.audit.search()
+    assert sorted(entry.action for entry in entries) == ["segments explain", "users look up"]
+    assert ANN not in str(entries)
