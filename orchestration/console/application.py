@@ -11,6 +11,8 @@ from orchestration.api.application import routes
 from orchestration.api.door import PUBLIC, Door
 from orchestration.api.service import Service
 from orchestration.console.pages import (
+    audience_changes,
+    audiences,
     audit,
     builder,
     dead_letters,
@@ -32,6 +34,8 @@ from schemas.errors import MusterError
 
 PAGES: Final = (
     home,
+    audiences,
+    audience_changes,
     jobs,
     rejects,
     job,

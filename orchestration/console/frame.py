@@ -26,6 +26,7 @@ HOME: Final = "jobs"
 """Where a tenant is entered. From a page of another tenant, the same page: ids of one are unknown in the other."""
 SECTIONS: Final = (
     Section(name="jobs", action=Action.READ_JOBS),
+    Section(name="audiences", action=Action.READ),
     Section(name="segments", action=Action.READ),
     Section(name="users", action=Action.READ_USERS),
     Section(name="schedules", action=Action.READ),

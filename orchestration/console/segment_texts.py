@@ -93,3 +93,18 @@ def _schedules(desk: Desk, name: str, t: Texts) -> Iterator[Named]:
     for one in desk.view(SchedulesView).schedules(limit=ALL).items:
         if one["kind"] == "snapshot" and one["request"].get("segment") == name:
             yield Named(name=t("segment.schedule", name=one["name"]))
+
+
+def dependants_of_audience(desk: Desk, name: str, t: Texts) -> list[Named]:
+    """Segments whose rules name an audience, and schedules that fill or export it."""
+    segments = [
+        Named(name=one["segment"], path=in_tenant(desk.tenant, "segments", one["segment"]))
+        for one in desk.view(SegmentsView).segments(limit=ALL).items
+        if name in one["rule"] and name in names(rule_of(one)).audiences
+    ]
+    schedules = [
+        Named(name=t("audience.schedule", name=one["name"]), path=in_tenant(desk.tenant, "schedules"))
+        for one in desk.view(SchedulesView).schedules(limit=ALL).items
+        if one["request"].get("audience") == name
+    ]
+    return [*segments, *schedules]

@@ -10,7 +10,20 @@ from orchestration.console.application import PAGES
 from orchestration.console.paths import IN_TENANT
 from orchestration.operations.schedule_records import schedule_record
 from tests.fakes.asgi import Answer, AsgiClient
-from tests.fakes.tenants import ACME, BETA, BUYERS, FAILED_JOB, JOB, NIGHTLY, ONLY_BETA, OPERATION, UPLOAD, World, id_of
+from tests.fakes.tenants import (
+    ACME,
+    BETA,
+    BUYERS,
+    FAILED_JOB,
+    JOB,
+    NIGHTLY,
+    ONLY_BETA,
+    OPERATION,
+    UPLOAD,
+    VIP,
+    World,
+    id_of,
+)
 
 SEEN: Final = revision_of({"segment_id": id_of(ACME, 11), "state": "active", "rule_version": 1}, SEGMENT)
 """The revision of the segment of acme."""
@@ -58,6 +71,14 @@ def _schedule_revision(world: World) -> str:
     return f"revision={revision_of(record, SCHEDULE)}"
 
 
+def _audience(tenant: str) -> dict[str, str]:
+    return {"audience": VIP + (ONLY_BETA if tenant == BETA else "")}
+
+
+def _version(tenant: str) -> dict[str, str]:
+    return {**_audience(tenant), "version": "1"}
+
+
 _UPLOAD: Final = f"{IN_TENANT}/uploads/{{upload}}"
 
 
@@ -80,6 +101,17 @@ ROWS: Final[Mapping[str, Row]] = {
     f"{IN_TENANT}/jobs/{{job}}/cancel": Row(action=Action.RUN_JOBS, given=_job, method="POST", status=303),
     f"{IN_TENANT}/jobs/{{job}}/retry": Row(
         action=Action.RUN_JOBS, given=_failed, method="POST", form="key=k&force=1", status=303
+    ),
+    f"{IN_TENANT}/audiences": Row(action=Action.READ),
+    f"{IN_TENANT}/audiences/{{audience}}": Row(action=Action.READ, given=_audience),
+    f"{IN_TENANT}/audiences/{{audience}}/operations/{{operation}}": Row(
+        action=Action.READ, given=lambda tenant: {**_audience(tenant), "operation": id_of(tenant, OPERATION)}
+    ),
+    f"{IN_TENANT}/audiences/{{audience}}/versions/{{version}}/pin": Row(
+        action=Action.RUN_JOBS, given=_version, method="POST", form="pinned=yes", status=303
+    ),
+    f"{IN_TENANT}/audiences/{{audience}}/versions/{{version}}/rollback": Row(
+        action=Action.RUN_JOBS, given=_version, method="POST", form=f"confirm={VIP}&reason=&key=k", status=303
     ),
     f"{IN_TENANT}/schedules": Row(action=Action.READ),
     f"{IN_TENANT}/schedules/{{schedule}}/state": Row(

@@ -19,6 +19,8 @@ from orchestration.console.rule_rows import BOUNDS, QUANTITIES, TESTS, UNITS_SHO
 from orchestration.console.rule_rows import KINDS as KINDS_OF_ROWS
 from orchestration.operations.follow import STAGES, PartitionState
 from schemas.columns import ImportMode
+from schemas.errors import FatalError, RetriableError, UserError
+from segmentation.versions import VersionMode
 
 FOLDER = Path(orchestration.console.__file__).parent
 KEY = re.compile(r"""\bt\(\s*f?["']([^"'{}]*)["']""")
@@ -36,6 +38,7 @@ FAMILIES: Mapping[str, set[str]] = {
     },
     "reject": set(RejectCode),
     "role": set(TENANT_ROLES),
+    "version_mode": set(get_args(VersionMode)) | set(get_args(ImportMode)),
     "run": set(RUNS),
     "schedule_kind": {"import", "export", "snapshot"},
     "segment": {"uses_events", "uses_attributes", "uses_audiences", "uses_segments"},
@@ -101,6 +104,7 @@ def test_a_text_is_whole_in_both_languages(key: str) -> None:
 def test_a_text_of_a_problem_belongs_to_a_code_of_the_source() -> None:
     codes = {key.split(".")[1] for key in catalogue() if key.startswith("problem.") and key.count(".") == 2}
     folders = [FOLDER.parent, FOLDER.parents[1] / "connectors", FOLDER.parents[1] / "segmentation"]
+    assert codes >= {one.kind for one in (UserError, RetriableError, FatalError)}
     source = "\n".join(f.read_text() for folder in folders for f in folder.rglob("*.py"))
     assert {code for code in codes if code.isupper() and f'"{code}"' not in source} == set()
 

@@ -1,0 +1,258 @@
+"""Audiences: the list, and the page of one with its versions, settings, and what depends on it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from orchestration.access.pages import Record
+from orchestration.access.policy import Action
+from orchestration.access.views.audiences import AudiencesView
+from orchestration.access.views.operations import OperationsView
+from orchestration.api import cursors
+from orchestration.console.desk import Desk, ask
+from orchestration.console.forms import fresh_key
+from orchestration.console.frame import frame_of
+from orchestration.console.language import Texts
+from orchestration.console.paths import IN_TENANT, in_tenant
+from orchestration.console.rendering import shown
+from orchestration.console.segment_texts import Named, dependants_of_audience
+
+ROWS: Final = 50
+VERSIONS: Final = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudienceRow:
+    """One audience. `version` and `members` None: nothing is published."""
+
+    name: str
+    path: str
+    version: int | None
+    members: int | None
+    published_at: str | None
+    columns: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudiencesPage:
+    """Audiences by name. `upload_path`: None for those who may not import."""
+
+    rows: Sequence[AudienceRow]
+    upload_path: str | None
+    first_path: str | None
+    next_path: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A setting of the audience's imports, by the name that the command line gives it."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionRow:
+    """One version. `added`, `removed` None: not counted. `most`: the longest bar of the list, to which these are drawn.
+
+    `rollback_path` None: the version is the current one, or the reader may not roll back.
+    """
+
+    number: int
+    current: bool
+    pinned: bool
+    members: int
+    added: int | None
+    removed: int | None
+    most: int
+    published_at: str
+    mode: str
+    reason: str
+    made_by: str
+    pin_path: str | None
+    rollback_path: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A change that the control plane carries out, or has carried out. `path`: this part, fetched again."""
+
+    path: str
+    running: bool
+    failed: str
+    version: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingPart:
+    """The same, fetched again; a change that is done loads the page again."""
+
+    pending: Pending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudiencePage:
+    """`key`: of a rollback that the page may start once."""
+
+    name: str
+    members: int | None
+    version: int | None
+    published_at: str | None
+    versions: Sequence[VersionRow]
+    next_path: str | None
+    settings: Sequence[Setting]
+    retention: Sequence[Setting]
+    columns: Sequence[Setting]
+    used_by: Sequence[Named]
+    jobs_path: str
+    pending: Pending | None
+    key: str
+
+
+async def show_audiences(request: Request) -> Response:
+    """The list, by name."""
+    cursor = request.query_params.get("cursor")
+    after = "" if cursor is None else cursors.decode(request.url.path, {}, cursor)
+
+    def call(desk: Desk) -> Response:
+        frame, tenant = frame_of(request, desk, "audiences"), desk.tenant
+        found = desk.view(AudiencesView).audiences(after=after, limit=ROWS, current=True)
+        rest = None if found.next is None else cursors.encode(request.url.path, {}, found.next)
+        page = AudiencesPage(
+            rows=[_row(one, tenant) for one in found.items],
+            upload_path=in_tenant(tenant, "upload") if desk.may(Action.RUN_JOBS) else None,
+            first_path=in_tenant(tenant, "audiences") if after else None,
+            next_path=None if rest is None else in_tenant(tenant, "audiences", cursor=rest),
+        )
+        return shown("audiences.html", frame, page)
+
+    return await ask(request, call)
+
+
+def _row(audience: Record, tenant: str) -> AudienceRow:
+    current, name = audience["current"] or {}, audience["audience"]
+    return AudienceRow(
+        name=name,
+        path=in_tenant(tenant, "audiences", name),
+        version=current.get("version"),
+        members=current.get("members"),
+        published_at=current.get("published_at"),
+        columns=", ".join(_columns(current)),
+    )
+
+
+def _columns(version: Record) -> dict[str, str]:
+    """Columns of a version with their types, without the user id."""
+    return {str(one["name"]): str(one["type"]) for one in version.get("schema") or ()}
+
+
+async def show_audience(request: Request) -> Response:
+    """The page of an audience."""
+    name, cursor = request.path_params["audience"], request.query_params.get("cursor")
+    before = None if cursor is None else cursors.decode(request.url.path, {}, cursor)
+    operation = request.query_params.get("operation", "")
+
+    def call(desk: Desk) -> Response:
+        frame = frame_of(request, desk, "audiences")
+        view, tenant = desk.view(AudiencesView), desk.tenant
+        audience, _ = view.audience_with_current(name)
+        found = view.versions(name, before=before, limit=VERSIONS)
+        current, may_run = audience["current"] or {}, desk.may(Action.RUN_JOBS)
+        rest = None if found.next is None else cursors.encode(request.url.path, {}, found.next)
+        page = AudiencePage(
+            name=name,
+            members=current.get("members"),
+            version=current.get("version"),
+            published_at=current.get("published_at"),
+            versions=_versions(found.items, name, tenant, frame.texts, current.get("version"), may_run=may_run),
+            next_path=None if rest is None else in_tenant(tenant, "audiences", name, cursor=rest),
+            settings=_settings(audience["spec"]),
+            retention=_settings(audience["retention"]),
+            columns=[Setting(name=column, value=kind) for column, kind in _columns(current).items()],
+            used_by=dependants_of_audience(desk, name, frame.texts),
+            jobs_path=in_tenant(tenant, "jobs", audience=name),
+            pending=pending_of(desk, name, operation) if operation else None,
+            key=fresh_key(),
+        )
+        return shown("audience.html", frame, page)
+
+    return await ask(request, call)
+
+
+def _versions(
+    found: Sequence[Record], name: str, tenant: str, t: Texts, current: int | None, *, may_run: bool
+) -> list[VersionRow]:
+    counts: list[Record] = [one["membership"] or {} for one in found]
+    most = max((max(one.get("added") or 0, one.get("removed") or 0) for one in counts), default=0)
+    rows = []
+    for version, counted in zip(found, counts, strict=True):
+        number = version["version"]
+        of_version = [tenant, "audiences", name, "versions", str(number)]
+        rows.append(
+            VersionRow(
+                number=number,
+                current=number == current,
+                pinned=version["pinned"],
+                members=version["members"],
+                added=counted.get("added"),
+                removed=counted.get("removed"),
+                most=max(most, 1),
+                published_at=version["published_at"],
+                mode=t(f"version_mode.{version['mode']}"),
+                reason=version["reason"] or "",
+                made_by=version["made_by"],
+                pin_path=in_tenant(*of_version, "pin") if may_run else None,
+                rollback_path=in_tenant(*of_version, "rollback") if may_run and number != current else None,
+            )
+        )
+    return rows
+
+
+def _settings(record: Record) -> list[Setting]:
+    return [Setting(name=name, value=_text(value)) for name, value in record.items() if value not in (None, [], {}, "")]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={_text(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    return str(value) if isinstance(value, str) and value else json.dumps(value)
+
+
+def pending_of(desk: Desk, name: str, operation: str) -> Pending:
+    """A change of this audience. Raises as `OperationsView.operation`."""
+    found = desk.view(OperationsView).operation(operation)
+    error, result = found["error"], found["result"] or {}
+    return Pending(
+        path=in_tenant(desk.tenant, "audiences", name, "operations", operation),
+        running=found["finished_at"] is None and found["state"] != "failed",
+        failed="" if error is None else str(error["message"]),
+        version=result.get("version"),
+    )
+
+
+async def show_pending(request: Request) -> Response:
+    """How far a change is."""
+    name, operation = request.path_params["audience"], request.path_params["operation"]
+
+    def call(desk: Desk) -> Response:
+        pending = pending_of(desk, name, operation)
+        answer = shown("parts/pending.html", frame_of(request, desk, "audiences"), PendingPart(pending=pending))
+        if not pending.running and not pending.failed:
+            answer.headers["HX-Redirect"] = in_tenant(desk.tenant, "audiences", name, operation=operation)
+        return answer
+
+    return await ask(request, call)
+
+
+ROUTES: Final = (
+    Route(f"{IN_TENANT}/audiences", show_audiences),
+    Route(f"{IN_TENANT}/audiences/{{audience}}", show_audience),
+    Route(f"{IN_TENANT}/audiences/{{audience}}/operations/{{operation}}", show_pending),
+)
