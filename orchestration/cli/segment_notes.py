@@ -37,8 +37,7 @@ def unseen_notes(events: Sequence[str], attributes: Sequence[str], mistyped: Seq
 
 def _mistyped_text(one: Record) -> str:
     """`the rule compares age with a number, and all 300 values of age are text`, and the remedy."""
-    operand, of_types = one["operand"], one["found"]
-    name, event, type_ = safe(operand["name"]), operand["event"], operand["type"]
+    name, event, type_, of_types = safe(one["name"]), one["event"], one["compared_as"], one["values"]
     label = name if event is None else f"{name} of {safe(event)}"
     total, kind = sum(of_types.values()), "profiles" if event is None else "events"
     what = f"all {number(total)} values of {label} are {TYPE_WORDS[next(iter(of_types))][1]}"

@@ -5,9 +5,11 @@ import json
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,29 +18,40 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from connectors.kafka.logon import librdkafka_config
 from connectors.storage.writing import put_if_absent
+from orchestration.access.owner import ensure_owner_token
+from orchestration.access.stores import Stores
+from orchestration.api.application import application
+from orchestration.api.service import Service
 from orchestration.catalog.references import ref_of
 from orchestration.catalog.segment_records import NewRule
-from orchestration.cli import session
 from orchestration.cli.main import main
+from orchestration.client import client
 from orchestration.context import Context
 from orchestration.control import wiring
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Secret, Settings
 from orchestration.readers.answers import counts
 from orchestration.readers.answers.counts import count_users
-from orchestration.readers.questions import CountUsers
+from orchestration.readers.background import Background
+from orchestration.readers.cancellation import Cancellation
+from orchestration.readers.conversation import answer_of
+from orchestration.readers.pool import Readers
+from orchestration.readers.questions import CountUsers, Question
 from orchestration.readers.reading import Reading
 from schemas.codec import CODEC
 from schemas.columns import RowSchema
 from schemas.ids import AudienceName, Partition, TenantName
 from schemas.layout import cut_key, s3_uri
 from schemas.partitioning import partition_of
+from schemas.records import as_record
 from schemas.row_digest import digest_rows
 from schemas.segment_messages import CutRequested, SegmentCut
 from schemas.topics import EVENTS, PROFILES, SEGMENT_ACTIVATIONS, SEGMENT_STATUS
 from segmentation.rules.parser import parse_rule
 from streams.counters import Counters
+from tests.fakes.asgi import AsgiClient, AsgiTransport
 from tests.fakes.catalog import migrated
+from tests.fakes.readers import FakeReaders
 from tests.fakes.version_store import InMemoryVersionStore
 from tests.integration.lake.archiving import Bucket, change, event, values
 from tests.integration.lake.support import Parts, new_id, request, users
@@ -88,13 +101,42 @@ def world(stack: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     migrated(url)
     context = Context(stack.with_(catalog_url=url, home=tmp_path))
     context.__dict__["versions"] = InMemoryVersionStore()
-    for made in ("lake_context", "stack_context", "catalog_context"):
-        for module in ("segment_commands", "segment_questions"):
-            monkeypatch.setattr(f"orchestration.cli.{module}.{made}", lambda: context, raising=False)
-    monkeypatch.setattr(session, "catalog_context", lambda: context)
-    yield World(context)
+    monkeypatch.setenv("MUSTER_HOME", str(tmp_path))
+    with served(context) as asgi:
+        monkeypatch.setattr(client, "HttpTransport", lambda _: AsgiTransport(asgi))
+        yield World(context)
     context.archive.close()
     context.database.close()
+
+
+class ReadersHere(FakeReaders):
+    """As `Readers`, but this process answers."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__({})
+        self._reading = Reading(context=context)
+
+    def ask(self, question: Question, cancellation: Cancellation) -> Any:
+        cancellation.check()
+        return json.loads(json.dumps(answer_of(self._reading, type(question).__name__, as_record(question))))
+
+    ask_alone = ask
+
+
+@contextmanager
+def served(context: Context) -> Iterator[AsgiClient]:
+    """The service of a context, in this process; commands use it as the owner of the home."""
+    stores, readers = Stores.of(context.settings), cast(Readers, ReadersHere(context))
+    stores = replace(stores, readers=readers, background=Background(stores.operations, readers))
+    ensure_owner_token(stores, context.settings.home)
+    service = Service(stores=stores, hosts=frozenset({"127.0.0.1"}))
+    asgi = AsgiClient(application(service))
+    try:
+        yield asgi
+    finally:
+        asgi.close()
+        service.close()
+        stores.close()
 
 
 def purchase(user: str, days_ago: float, identity: int, **properties: Any) -> dict[str, Any]:
