@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[3]
-INI: Final = "[pytest]\nmarkers =\n    slow(why): it\n    faults(why): it\n    containers: it\n"
+INI: Final = "[pytest]\nmarkers =\n    slow(why): it\n    faults(why): it\n    containers: it\n    browser: it\n"
 ENVIRONMENT: Final = {
     "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # saves half of the time of such a run
     "PYTEST_PLUGINS": "xdist.plugin",
