@@ -50,3 +50,8 @@ def shown(template: str, frame: Frame, page: Any, *, status: int = 200) -> Respo
     return Response(
         text, status, {"Content-Security-Policy": policy, "Vary": "Cookie, Accept-Language"}, "text/html; charset=utf-8"
     )
+
+
+def see_other(path: str) -> Response:
+    """To the page that shows what a change has made."""
+    return Response(status_code=303, headers={"Location": path})

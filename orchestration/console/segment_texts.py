@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from orchestration.access.pages import Record
 from orchestration.access.views.schedules import SchedulesView
@@ -80,12 +80,12 @@ def uses_of(rule: Rule, tenant: str, t: Texts) -> list[Uses]:
 
 def dependants(desk: Desk, name: str, t: Texts) -> list[Named]:
     """Segments whose rules name a segment, and schedules that take snapshots of it."""
-    return [*_segments(desk, name), *_schedules(desk, name, t)]
+    return [*_segments(desk, name, "segments"), *_schedules(desk, name, t)]
 
 
-def _segments(desk: Desk, name: str) -> Iterator[Named]:
+def _segments(desk: Desk, name: str, named: Literal["audiences", "segments"]) -> Iterator[Named]:
     for one in desk.view(SegmentsView).segments(limit=ALL).items:
-        if name in one["rule"] and name in names(rule_of(one)).segments:
+        if name in one["rule"] and name in getattr(names(rule_of(one)), named):
             yield Named(name=one["segment"], path=in_tenant(desk.tenant, "segments", one["segment"]))
 
 
@@ -97,14 +97,9 @@ def _schedules(desk: Desk, name: str, t: Texts) -> Iterator[Named]:
 
 def dependants_of_audience(desk: Desk, name: str, t: Texts) -> list[Named]:
     """Segments whose rules name an audience, and schedules that fill or export it."""
-    segments = [
-        Named(name=one["segment"], path=in_tenant(desk.tenant, "segments", one["segment"]))
-        for one in desk.view(SegmentsView).segments(limit=ALL).items
-        if name in one["rule"] and name in names(rule_of(one)).audiences
-    ]
     schedules = [
         Named(name=t("audience.schedule", name=one["name"]), path=in_tenant(desk.tenant, "schedules"))
         for one in desk.view(SchedulesView).schedules(limit=ALL).items
         if one["request"].get("audience") == name
     ]
-    return [*segments, *schedules]
+    return [*_segments(desk, name, "audiences"), *schedules]

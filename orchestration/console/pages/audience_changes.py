@@ -12,6 +12,7 @@ from orchestration.access.views.lake_changes import LakeChangesView
 from orchestration.console.desk import Desk, ask
 from orchestration.console.forms import form_of, key_of
 from orchestration.console.paths import IN_TENANT, in_tenant
+from orchestration.console.rendering import see_other
 from schemas.errors import UserError
 
 
@@ -28,7 +29,7 @@ async def set_pin(request: Request) -> Response:
             view.pin(name, number)
         else:
             view.unpin(name, number)
-        return _to(in_tenant(desk.tenant, "audiences", name))
+        return see_other(in_tenant(desk.tenant, "audiences", name))
 
     return await ask(request, call)
 
@@ -43,7 +44,7 @@ async def roll_back(request: Request) -> Response:
         if form.get("confirm", "").strip() != name:
             raise UserError("NOT_CONFIRMED", "type the name of the audience to roll it back; nothing was changed")
         started = desk.view(LakeChangesView).rollback(name, version=number, reason=form.get("reason", ""), key=key)
-        return _to(in_tenant(desk.tenant, "audiences", name, operation=started["operation"]))
+        return see_other(in_tenant(desk.tenant, "audiences", name, operation=started["operation"]))
 
     return await ask(request, call)
 
@@ -53,10 +54,6 @@ def _number(request: Request) -> int:
     if not text.isdecimal() or len(text) > 9:
         raise UserError("NO_SUCH_VERSION", f"{text[:20]!r} is no number of a version")
     return int(text)
-
-
-def _to(path: str) -> Response:
-    return Response(status_code=303, headers={"Location": path})
 
 
 ROUTES: Final = (

@@ -17,7 +17,7 @@ from orchestration.console.forms import form_of
 from orchestration.console.frame import frame_of
 from orchestration.console.language import Texts
 from orchestration.console.paths import PREFIX
-from orchestration.console.rendering import shown
+from orchestration.console.rendering import see_other, shown
 from schemas.errors import UserError
 
 READ: Final = 500
@@ -119,7 +119,7 @@ async def replay(request: Request) -> Response:
     except ValueError as exc:
         raise UserError("BAD_BODY", "the form cannot be read; load the page again") from exc
     done = await asked_in_deployment(request, DeploymentKafkaView, lambda view, _: view.replay_dead_letters(numbers))
-    return Response(status_code=303, headers={"Location": f"{PATH}?sent={done['sent']}"})
+    return see_other(f"{PATH}?sent={done['sent']}")
 
 
 ROUTES: Final = (Route(PATH, show_dead_letters), Route(f"{PATH}/replays", replay, methods=["POST"]))

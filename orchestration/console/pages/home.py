@@ -16,7 +16,7 @@ from orchestration.console.forms import form_of
 from orchestration.console.frame import bare_frame, language_cookie
 from orchestration.console.language import LANGUAGES
 from orchestration.console.paths import LOGIN, PREFERENCES, PREFIX, STATIC, in_tenant
-from orchestration.console.rendering import shown
+from orchestration.console.rendering import see_other, shown
 from schemas.errors import UserError
 
 YEAR_S: Final = 365 * 24 * 3600
@@ -61,7 +61,7 @@ async def log_out(request: Request) -> Response:
 
 async def root(_: Request) -> Response:
     """The console is what people come for."""
-    return Response(status_code=303, headers={"Location": PREFIX})
+    return see_other(PREFIX)
 
 
 async def home(request: Request) -> Response:
@@ -71,7 +71,7 @@ async def home(request: Request) -> Response:
         page = NoTenantPage(principal=request.state.caller.principal.name)
         return shown("no_tenant.html", bare_frame(request), page)
     tenant = DEFAULT if DEFAULT in tenants else tenants[0]
-    return Response(status_code=303, headers={"Location": in_tenant(tenant, "jobs")})
+    return see_other(in_tenant(tenant, "jobs"))
 
 
 async def set_preferences(request: Request) -> Response:

@@ -35,7 +35,7 @@ from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.problems import text_of
 from orchestration.console.problems import title_of as title_of_problem
 from orchestration.console.receipts import Column, Sum, columns_of, sums_of
-from orchestration.console.rendering import shown
+from orchestration.console.rendering import see_other, shown
 from orchestration.platform.clock import iso
 from schemas.errors import UserError
 
@@ -176,7 +176,7 @@ async def cancel(request: Request) -> Response:
 
     def call(desk: Desk) -> Response:
         desk.view(SubmissionsView).cancel(wanted)
-        return Response(status_code=303, headers={"Location": in_tenant(desk.tenant, "jobs", wanted)})
+        return see_other(in_tenant(desk.tenant, "jobs", wanted))
 
     return await ask(request, call)
 
@@ -191,7 +191,7 @@ async def retry(request: Request) -> Response:
         view = desk.view(SubmissionsView)
         started = view.retry(wanted, force=force, with_audience_settings=present, key=key)
         path = in_tenant(desk.tenant, "jobs", id_of(started), started="1")
-        return Response(status_code=303, headers={"Location": path})
+        return see_other(path)
 
     return await ask(request, call)
 

@@ -20,7 +20,7 @@ from orchestration.console.frame import frame_of
 from orchestration.console.job_texts import ICONS, Badge, Tone, badge_of
 from orchestration.console.language import Texts
 from orchestration.console.paths import IN_TENANT, in_tenant
-from orchestration.console.rendering import shown
+from orchestration.console.rendering import see_other, shown
 from schemas.errors import UserError
 
 ROWS: Final = 30
@@ -158,7 +158,7 @@ async def run_now(request: Request) -> Response:
     def call(desk: Desk) -> Response:
         started = desk.view(ScheduleChangesView).run_schedule(name, key=key)
         path = in_tenant(desk.tenant, "jobs", started.get("job") or started["export"], started="1")
-        return Response(status_code=303, headers={"Location": path})
+        return see_other(path)
 
     return await ask(request, call)
 
@@ -175,7 +175,7 @@ async def delete(request: Request) -> Response:
 
 
 def _back(desk: Desk) -> Response:
-    return Response(status_code=303, headers={"Location": in_tenant(desk.tenant, "schedules")})
+    return see_other(in_tenant(desk.tenant, "schedules"))
 
 
 ROUTES: Final = (

@@ -11,6 +11,7 @@ from orchestration.access.views.segments import SegmentsView
 from orchestration.console.desk import Desk, ask
 from orchestration.console.forms import form_of, key_of
 from orchestration.console.paths import IN_TENANT, in_tenant
+from orchestration.console.rendering import see_other
 from schemas.errors import UserError
 
 
@@ -24,7 +25,7 @@ async def change_state(request: Request) -> Response:
 
     def call(desk: Desk) -> Response:
         desk.view(SegmentChangesView).change_state(name, wanted)
-        return _to(in_tenant(desk.tenant, "segments", name))
+        return see_other(in_tenant(desk.tenant, "segments", name))
 
     return await ask(request, call)
 
@@ -38,7 +39,7 @@ async def take_snapshot(request: Request) -> Response:
         started = desk.view(SegmentChangesView).snapshot(
             name, audience=form.get("audience") or None, at=None, allow_shrink="allow_shrink" in form, key=key
         )
-        return _to(in_tenant(desk.tenant, "jobs", started["job"], started="1"))
+        return see_other(in_tenant(desk.tenant, "jobs", started["job"], started="1"))
 
     return await ask(request, call)
 
@@ -52,13 +53,9 @@ async def delete(request: Request) -> Response:
         if form.get("confirm", "").strip() != name:
             raise UserError("NOT_CONFIRMED", "type the name of the segment to delete it; nothing was deleted")
         desk.view(SegmentChangesView).delete_segment(name, seen=form.get("seen", ""))
-        return _to(in_tenant(desk.tenant, "segments"))
+        return see_other(in_tenant(desk.tenant, "segments"))
 
     return await ask(request, call)
-
-
-def _to(path: str) -> Response:
-    return Response(status_code=303, headers={"Location": path})
 
 
 ROUTES: Final = (

@@ -19,7 +19,7 @@ from orchestration.console.frame import frame_of
 from orchestration.console.job_texts import ICONS, Badge, Tone
 from orchestration.console.language import Texts
 from orchestration.console.paths import IN_TENANT, in_tenant
-from orchestration.console.rendering import shown
+from orchestration.console.rendering import see_other, shown
 from orchestration.platform.clock import iso, now_ms
 from schemas.errors import UserError
 
@@ -88,7 +88,7 @@ async def revoke(request: Request) -> Response:
 
     def call(desk: Desk) -> Response:
         desk.view(AdministrationView).revoke_token(token)
-        return Response(status_code=303, headers={"Location": in_tenant(desk.tenant, "tokens")})
+        return see_other(in_tenant(desk.tenant, "tokens"))
 
     return await ask(request, call)
 

@@ -25,7 +25,7 @@ from orchestration.console.language import Texts
 from orchestration.console.pages.job import Fault, RejectCount, fault_of, reject_text
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.receipts import Sum, sums_of
-from orchestration.console.rendering import shown
+from orchestration.console.rendering import see_other, shown
 from schemas.columns import ImportMode
 from schemas.errors import UserError
 
@@ -194,7 +194,7 @@ async def start(request: Request) -> Response:
             raise _invalid(exc) from exc
         started = desk.view(SubmissionsView).start_import(order, key)
         path = in_tenant(desk.tenant, "jobs", str(started["job"]), started="1")
-        return Response(status_code=303, headers={"Location": path})
+        return see_other(path)
 
     return await ask(request, call)
 
