@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 
@@ -13,6 +13,8 @@ from schemas.ids import JobId, TenantName
 from segmentation.timetable import Timetable, timetable
 
 ScheduleKind = Literal["import", "export", "snapshot"]
+_CHOSEN: Final = ("expression", "timezone", "enabled", "request")
+"""What people choose; the rest is what the control plane has recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +114,18 @@ class ScheduleStore:
         """Record why the due run cannot be started."""
         unchanged = (schedules.c.schedule_id == schedule_id) & (schedules.c.next_due_ms.is_not_distinct_from(seen_ms))
         return self._update(unchanged, trouble=dict(trouble))
+
+    def change(self, seen: Schedule, new: Schedule) -> bool:
+        """Replace request and times of a schedule, unless someone has changed it since it was `seen`."""
+        mine = schedules.c.schedule_id == seen.schedule_id
+        with self._database.write() as connection:
+            row = connection.execute(sa.select(schedules).where(mine).with_for_update()).mappings().one_or_none()
+            if row is None or any(row[name] != getattr(seen, name) for name in _CHOSEN):
+                return False
+            moved = {} if new.next_due_ms == seen.next_due_ms else {"next_due_ms": new.next_due_ms}
+            chosen = {name: getattr(new, name) for name in _CHOSEN}
+            connection.execute(schedules.update().where(mine).values(**chosen, trouble=None, **moved))
+        return True
 
     def pause(self, schedule_id: JobId) -> None:
         """Stop a schedule from becoming due."""

@@ -45,7 +45,9 @@ FAMILIES: Final = {
     "audiences": Family(["audience_commands", "version_commands"], "Manage audiences and their versions."),
     "dead-letters": Family(["dead_letter_commands"], "List and replay messages that no worker could process."),
     "exports": Family(["exports_commands"], "Old names of `muster jobs` for exports.", hidden=True),
-    "schedules": Family(["schedule_commands", "schedule_creation"], "Manage recurring imports, exports and snapshots."),
+    "schedules": Family(
+        ["schedule_commands", "schedule_creation", "schedule_edits"], "Manage recurring imports, exports and snapshots."
+    ),
     "segments": Family(
         ["segment_commands", "segment_questions", "segment_recovery", "segment_snapshots"],
         "Manage segments: the users that match a rule, kept current.",

@@ -20,7 +20,6 @@ Tenant = Annotated[str, typer.Option("--tenant", "-t", help="Name of the tenant.
 MeantTenant = Annotated[
     str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="Name of the tenant [the only one you have].")
 ]
-JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Job id, as `muster jobs list` shows it.")]
 MeantJob = Annotated[
     str | None, typer.Argument(metavar="JOB", help="Job id, as `muster jobs list` shows it, or the beginning of it.")
 ]

@@ -167,7 +167,8 @@ def _line(row: Mapping[str, Any]) -> str:
 )
 def rejects(
     *,
-    job: options.JobArgument,
+    job: options.MeantJob = None,
+    latest: options.Latest = False,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most this many rejects.")] = 20,
     to: options.OutputPath = None,
 ) -> Rejects:
@@ -176,26 +177,26 @@ def rejects(
     Shows where each row is, why it was rejected, and how it begins.
     """
     with remote.service() as service:
-        job = remote.meant_job(service, job)
-        tenant = service.job(None, job)["tenant"]
+        meant = remote.meant_job(service, job, latest=latest)
+        tenant = service.job(None, meant)["tenant"]
         if to is not None:
             try:
-                file = service.rejects_file(tenant, job)
+                file = service.rejects_file(tenant, meant)
             except errors.ApiError as exc:
                 if exc.code != "NO_REJECTS":
                     raise
-                return Rejects(job=job)
+                return Rejects(job=meant)
             content = b"".join(fetching.fetch(file["url"]))
             try:
                 write_private(to, content)
             except OSError as exc:
                 raise UserError("NOT_WRITABLE", f"{to} cannot be written: {exc.strerror}", path=str(to)) from exc
             print_note(f"All rejects are in {to} (Parquet).")
-            return Rejects(job=job, file=to)
+            return Rejects(job=meant, file=to)
         rows: list[Record] = []
         cursor = None
         while True:
-            page = service.rejects(tenant, job, rows=min(limit - len(rows), PAGE), cursor=cursor)
+            page = service.rejects(tenant, meant, rows=min(limit - len(rows), PAGE), cursor=cursor)
             rows += [{name: value for name, value in row.items() if name != "number"} for row in page["items"]]
             if (cursor := page["next"]) is None or len(rows) >= limit:
-                return Rejects(job=job, rows=rows, total=page["kept"])
+                return Rejects(job=meant, rows=rows, total=page["kept"])

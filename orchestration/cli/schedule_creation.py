@@ -110,7 +110,7 @@ def _create_export(
     return _create(tenant, name, when, zone, {"export": wanted})
 
 
-_ONE_TIME_EXPORT: Final = frozenset(
+ONE_TIME_EXPORT: Final = frozenset(
     {"name", "to", "tenant", "version", "as_of", "delta_from", "overwrite", "wait", "timeout"}
 )
 """Options of `muster export` that a recurring export lacks, or has in another form."""
@@ -125,7 +125,7 @@ create_export = command(
     show=show_changed,
 )(
     with_options(
-        _create_export, "settings", [p for p in signature(export).parameters.values() if p.name not in _ONE_TIME_EXPORT]
+        _create_export, "settings", [p for p in signature(export).parameters.values() if p.name not in ONE_TIME_EXPORT]
     )
 )
 

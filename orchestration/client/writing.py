@@ -224,10 +224,9 @@ class Writes:
         """A schedule, and its ETag."""
         return self._tagged("GET", "/tenants/{}/schedules/{}", tenant, schedule)
 
-    def change_schedule(self, tenant: str, schedule: str, *, enabled: bool, etag: str) -> Tagged:
-        """Pause or resume a schedule."""
-        body = {"enabled": enabled}
-        return self._tagged("PATCH", "/tenants/{}/schedules/{}", tenant, schedule, body=body, etag=etag)
+    def change_schedule(self, tenant: str, schedule: str, *, etag: str, **changes: Any) -> Tagged:
+        """Change `expression`, `timezone`, `enabled`, or members of `import`, `export`, `snapshot`; the rest stays."""
+        return self._tagged("PATCH", "/tenants/{}/schedules/{}", tenant, schedule, body=changes, etag=etag)
 
     def delete_schedule(self, tenant: str, schedule: str, *, etag: str) -> Record:
         """Delete a schedule; returns it as it was."""

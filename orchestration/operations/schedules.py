@@ -1,4 +1,4 @@
-"""Recurring imports, exports and snapshots: create, pause, resume, and start a run."""
+"""Recurring imports, exports and snapshots: create, edit, pause, resume, and start a run."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -55,13 +55,14 @@ def schedule_import(
     audiences: "AudienceStore",
     schedules: "ScheduleStore",
     settings: "Settings",
+    edited: Schedule | None = None,
 ) -> Schedule:
-    """Create a schedule that imports an object repeatedly. The object need not exist yet.
+    """Create a schedule that imports an object repeatedly, or change the `edited` one. The object need not exist yet.
 
     `audience`: its name, or the reserved name of events or profiles. Raises `UserError` BAD_NAME, UNKNOWN_TENANT,
-    BAD_URI, BAD_SOURCE, BAD_SCHEDULE, BAD_TIMEZONE, BAD_PLACEHOLDER, BAD_SPEC, BAD_COLUMN, SCHEDULE_EXISTS.
+    BAD_URI, BAD_SOURCE, BAD_SCHEDULE, BAD_TIMEZONE, BAD_PLACEHOLDER, BAD_SPEC, BAD_COLUMN, SCHEDULE_EXISTS, STALE_ETAG.
     """
-    names, times = check_target(audiences, tenant, audience), timetable(expression, timezone, now_ms)
+    names, times = check_target(audiences, tenant, audience), _times(expression, timezone, now_ms, edited)
     bucket, key = source_of(settings, names[0], uri)
     check_placeholders(key)
     request = {
@@ -76,7 +77,7 @@ def schedule_import(
         ImportSpec.from_record({**ImportSpec().as_record(), **overrides})
     else:
         activity_spec(kind, overrides)
-    return _keep(schedules, name, names[0], "import", times, request, now_ms)
+    return _keep(schedules, name, names[0], "import", times, request, now_ms, edited)
 
 
 def schedule_export(
@@ -89,19 +90,20 @@ def schedule_export(
     now_ms: int,
     audiences: "AudienceStore",
     schedules: "ScheduleStore",
+    edited: Schedule | None = None,
 ) -> Schedule:
-    """Create a schedule that exports an audience repeatedly, to S3 at a different address each time.
+    """Create a schedule that exports an audience repeatedly, or change the `edited` one.
 
-    `request` says what to export and how; its address has placeholders, its id is ignored. `since_last`: only what has
-    changed since the schedule's last export.
+    `request` says what to export and how. Its address has placeholders, so that each run writes elsewhere; its id is
+    ignored. `since_last`: only what has changed since the schedule's last export.
 
     Raises `UserError` BAD_NAME, UNKNOWN_TENANT, UNKNOWN_AUDIENCE, BAD_SCHEDULE, BAD_TIMEZONE, BAD_DESTINATION, BAD_URI,
-    BAD_FORMAT, NOT_IN_A_DELTA, BAD_PLACEHOLDER, ADDRESS_REPEATS, SCHEDULE_EXISTS.
+    BAD_FORMAT, NOT_IN_A_DELTA, BAD_PLACEHOLDER, ADDRESS_REPEATS, SCHEDULE_EXISTS, STALE_ETAG.
     """
     tenant = tenant_name(request.tenant)
     require_tenant(audiences, tenant)
     audiences.get(tenant, audience_name(request.audience))
-    times = timetable(expression, timezone, now_ms)
+    times = _times(expression, timezone, now_ms, edited)
     check_request(request)
     if since_last and request.shape.other_audiences:
         raise delta_not_supported()
@@ -111,7 +113,7 @@ def schedule_export(
         check_placeholders(request.to)
     record = {name: value for name, value in request.as_record().items() if name not in _ONE_TIME_EXPORT}
     record |= {"delta_from": SINCE_LAST if since_last else None}
-    return _keep(schedules, name, tenant, "export", times, record, now_ms)
+    return _keep(schedules, name, tenant, "export", times, record, now_ms, edited)
 
 
 def schedule_snapshot(
@@ -124,16 +126,18 @@ def schedule_snapshot(
     audiences: "AudienceStore",
     schedules: "ScheduleStore",
     segments: "SegmentStore",
+    edited: Schedule | None = None,
 ) -> Schedule:
-    """Create a schedule that repeatedly publishes the members of a segment as a version of an audience.
+    """Create a schedule that repeatedly publishes the members of a segment, or change the `edited` one.
 
-    Raises `UserError` BAD_NAME, UNKNOWN_TENANT, UNKNOWN_SEGMENT, BAD_SCHEDULE, BAD_TIMEZONE, SCHEDULE_EXISTS.
+    Raises `UserError` BAD_NAME, UNKNOWN_TENANT, UNKNOWN_SEGMENT, BAD_SCHEDULE, BAD_TIMEZONE, SCHEDULE_EXISTS,
+    STALE_ETAG.
     """
     tenant, _ = check_names(audiences, request.tenant, request.audience)
     segments.get(tenant, segment_name(request.segment))
-    times = timetable(expression, timezone, now_ms)
+    times = _times(expression, timezone, now_ms, edited)
     record = {name: value for name, value in request.as_record().items() if name not in _ONE_TIME_SNAPSHOT}
-    return _keep(schedules, name, tenant, "snapshot", times, record, now_ms)
+    return _keep(schedules, name, tenant, "snapshot", times, record, now_ms, edited)
 
 
 def _keep(
@@ -144,7 +148,10 @@ def _keep(
     times: Timetable,
     request: Mapping[str, Any],
     now_ms: int,
+    edited: Schedule | None,
 ) -> Schedule:
+    if edited is not None:
+        return _change(schedules, edited, times, request, now_ms)
     new = Schedule(
         schedule_id=fresh_id(),
         tenant=tenant,
@@ -159,6 +166,22 @@ def _keep(
     )
     schedules.add(new)
     return new
+
+
+def _change(
+    schedules: "ScheduleStore", edited: Schedule, times: Timetable, request: Mapping[str, Any], now_ms: int
+) -> Schedule:
+    new = replace(edited, expression=times.text, timezone=times.zone.key, request=request, trouble=None)
+    if (new.expression, new.timezone) != (edited.expression, edited.timezone):
+        new = replace(new, next_due_ms=_first(times, now_ms))
+    if not schedules.change(edited, new):
+        raise UserError("STALE_ETAG", f"schedule {edited.name} has been changed meanwhile; read it again, then repeat")
+    return new
+
+
+def _times(expression: str, timezone: str, now_ms: int, edited: Schedule | None) -> Timetable:
+    """A rate counts from the creation of its schedule, also after an edit."""
+    return timetable(expression, timezone, now_ms if edited is None else edited.created_at_ms)
 
 
 def _first(times: Timetable, from_ms: int) -> int:

@@ -121,6 +121,19 @@ def test_why_a_run_cannot_start_is_kept_until_one_does(store: ScheduleStore) -> 
     assert only(store).trouble is None
 
 
+def test_an_edit_goes_by_what_was_seen_and_keeps_what_the_control_plane_has_recorded(store: ScheduleStore) -> None:
+    store.add(NIGHTLY)
+    record_run(store, seen_ms=100)
+    store.put_trouble(NIGHTLY.schedule_id, 200, {"code": "ENGINE_UNAVAILABLE"})
+    edited = replace(NIGHTLY, request={**NIGHTLY.request, "key": "other.csv"})
+    assert store.change(NIGHTLY, edited)
+    assert (only(store).request, only(store).trouble) == (edited.request, None)
+    assert (only(store).next_due_ms, only(store).last_due_ms) == (200, 100)
+    assert not store.change(NIGHTLY, replace(NIGHTLY, expression="rate(1 hour)", next_due_ms=7))
+    assert store.change(edited, replace(edited, expression="rate(1 hour)", next_due_ms=300))
+    assert (only(store).expression, only(store).next_due_ms) == ("rate(1 hour)", 300)
+
+
 def test_a_schedule_that_was_deleted_while_it_ran_stays_deleted(store: ScheduleStore) -> None:
     store.add(NIGHTLY)
     store.delete(NIGHTLY.schedule_id)
@@ -128,6 +141,7 @@ def test_a_schedule_that_was_deleted_while_it_ran_stays_deleted(store: ScheduleS
     assert not store.record_outcome(NIGHTLY.schedule_id, 100, {"job": job_number(7)})
     store.pause(NIGHTLY.schedule_id)
     store.resume(JobId(NIGHTLY.schedule_id), 1)
+    assert not store.change(NIGHTLY, NIGHTLY)
     assert store.all() == []
 
 

@@ -16,6 +16,7 @@ from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.operations import schedules as operations
 from orchestration.operations.import_orders import ImportOrder
 from orchestration.operations.schedule_records import schedule_record
+from orchestration.operations.schedule_requests import KINDS, edited_request
 from orchestration.operations.snapshots import default_audience
 from orchestration.operations.submit import source_of
 from orchestration.platform.clock import fresh_id, now_ms
@@ -41,32 +42,40 @@ class ScheduleChangesView(TenantView):
             {"expression": expression, "timezone": timezone, **given},
         )
         ((kind, request),) = given.items()
-        create = {"import": self._import, "export": self._export, "snapshot": self._snapshot}[kind]
-        note.after = self._record(create(name, request, {"expression": expression, "timezone": timezone}))
+        times = {"expression": expression, "timezone": timezone}
+        note.after = self._record(self._keep(kind, name, request, times, edited=None))
         return note.after
 
     @recorded(Action.RUN_JOBS, "schedules change")
-    def change_schedule(self, note: Note, name: str, *, enabled: bool, seen: str) -> Record:
-        """Pause or resume a schedule; missed runs are not made up for. `seen`: the revision that was read.
+    def change_schedule(self, note: Note, name: str, *, changes: Mapping[str, Any], seen: str) -> Record:
+        """Change when a schedule runs or what, pause it (`enabled` false), or resume it without its missed runs.
 
-        Raises `UserError` BAD_NAME, UNKNOWN_SCHEDULE, STALE_ETAG, BAD_SCHEDULE.
+        `changes`: `enabled`, `expression`, `timezone`, and members of the request under its kind, in the form of
+        `create_schedule`; what is missing stays. `seen`: the revision that was read.
+
+        Raises `UserError` as `create_schedule`, and BAD_NAME, UNKNOWN_SCHEDULE, STALE_ETAG.
         """
-        note.object, note.arguments = f"schedules/{name[:63]}", {"enabled": enabled}
-        note.before = self._seen(name, seen)
+        note.object, note.arguments = f"schedules/{name[:63]}", dict(changes)
+        found, note.before = self._seen(name, seen)
         schedules = self._stores.schedules
-        if enabled:
-            changed = operations.resume(schedules, self._name, name, now_ms())
-        else:
-            changed = operations.pause(schedules, self._name, name)
-        note.after = self._record(changed)
+        if changes.keys() - {"enabled"}:
+            request = edited_request(found, {kind: changes[kind] for kind in KINDS if kind in changes})
+            times = {part: str(changes.get(part, getattr(found, part))) for part in ("expression", "timezone")}
+            found = self._keep(found.kind, name, request, times, edited=found)
+        match changes.get("enabled"):
+            case True:
+                found = operations.resume(schedules, self._name, name, now_ms())
+            case False:
+                found = operations.pause(schedules, self._name, name)
+        note.after = self._record(found)
         return note.after
 
     @recorded(Action.RUN_JOBS, "schedules delete")
     def delete_schedule(self, note: Note, name: str, *, seen: str) -> Record:
         """Delete a schedule; what its runs have produced stays. Raises as `change_schedule`."""
         note.object = f"schedules/{name[:63]}"
-        note.before = self._seen(name, seen)
-        self._stores.schedules.delete(note.before["schedule"])
+        found, note.before = self._seen(name, seen)
+        self._stores.schedules.delete(found.schedule_id)
         return note.before
 
     @recorded(Action.RUN_JOBS, "schedules run")
@@ -88,7 +97,15 @@ class ScheduleChangesView(TenantView):
         note.job_id = value.get("job") or value["export"]
         return value
 
-    def _import(self, name: str, given: Mapping[str, Any], times: Mapping[str, str]) -> Schedule:
+    def _keep(
+        self, kind: str, name: str, given: Mapping[str, Any], times: Mapping[str, str], *, edited: Schedule | None
+    ) -> Schedule:
+        keep = {"import": self._import, "export": self._export, "snapshot": self._snapshot}[kind]
+        return keep(name, given, times, edited)
+
+    def _import(
+        self, name: str, given: Mapping[str, Any], times: Mapping[str, str], edited: Schedule | None
+    ) -> Schedule:
         order = ImportOrder(**given)
         if order.source is None or order.manifest is not None:
             raise UserError("BAD_SPEC", ANY_UPLOAD)
@@ -105,9 +122,12 @@ class ScheduleChangesView(TenantView):
             audiences=self._stores.audiences,
             schedules=self._stores.schedules,
             settings=self._stores.settings,
+            edited=edited,
         )
 
-    def _export(self, name: str, given: Mapping[str, Any], times: Mapping[str, str]) -> Schedule:
+    def _export(
+        self, name: str, given: Mapping[str, Any], times: Mapping[str, str], edited: Schedule | None
+    ) -> Schedule:
         wanted = {key: value for key, value in given.items() if key != "since_last"}
         request = ExportRequest.from_record({**wanted, "export_id": fresh_id(), "tenant": self._name})
         self._reach().require_destination(request.to, request.profile)
@@ -121,9 +141,12 @@ class ScheduleChangesView(TenantView):
             now_ms=now_ms(),
             audiences=self._stores.audiences,
             schedules=self._stores.schedules,
+            edited=edited,
         )
 
-    def _snapshot(self, name: str, given: Mapping[str, Any], times: Mapping[str, str]) -> Schedule:
+    def _snapshot(
+        self, name: str, given: Mapping[str, Any], times: Mapping[str, str], edited: Schedule | None
+    ) -> Schedule:
         request = SnapshotRequest(
             job_id=fresh_id(),
             tenant=self._name,
@@ -139,15 +162,17 @@ class ScheduleChangesView(TenantView):
             audiences=self._stores.audiences,
             schedules=self._stores.schedules,
             segments=self._stores.segment_changes,
+            edited=edited,
         )
 
     def _get(self, name: str) -> Schedule:
         return self._stores.schedules.get(self._name, schedule_name(name))
 
-    def _seen(self, name: str, seen: str) -> Record:
-        record = self._record(self._get(name))
+    def _seen(self, name: str, seen: str) -> tuple[Schedule, Record]:
+        found = self._get(name)
+        record = self._record(found)
         require_revision(revision_of(record, SCHEDULE), seen)
-        return record
+        return found, record
 
     def _record(self, schedule: Schedule) -> Record:
         return schedule_record(self._stores.jobs, self._stores.exports, schedule)

@@ -1,11 +1,24 @@
 """Schedules."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field, model_validator
 
 from orchestration.api.models.common import AT, JOB, Example, Id, Shape, Time, page_of
-from orchestration.api.models.submissions import AudienceName, NewExport, NewImport
+from orchestration.api.models.submissions import (
+    Address,
+    AudienceName,
+    ColumnName,
+    ImportSettings,
+    LookedUp,
+    NewExport,
+    NewImport,
+    Selected,
+)
+
+SHAPE: Final = ("where", "attributes", "suppress", "columns", "partition_by")
+STYLE: Final = {"format": "name", "compression": "compression", "null": "null_token", "formulas": "formulas"}
+"""Members of an export request's format, by those of the API."""
 
 
 class Schedule(Shape):
@@ -99,8 +112,88 @@ class NewSchedule(Shape):
         return {"snapshot": {} if self.snapshot is None else self.snapshot.model_dump()}
 
 
-class ScheduleChange(Shape):
-    """Pauses or resumes a schedule."""
+class ImportChange(Shape):
+    """Changes to a recurring import: what is missing stays. A setting that is null is left to the audience again."""
 
-    enabled: bool
-    example: ClassVar[Example] = {"enabled": False}
+    source: Address | None = None
+    settings: ImportSettings | None = None
+    only_columns: bool | None = None
+    again: bool | None = None
+
+    def given(self) -> dict[str, Any]:
+        """As members of an `ImportOrder`."""
+        members = self.model_dump(exclude={"settings"}, exclude_none=True)
+        if self.settings is None:
+            return members
+        changes = {**self.settings.model_dump(mode="json", exclude_unset=True), **self.settings.changes()}
+        return {**members, "changes": changes} if changes else members
+
+
+class ExportChange(Shape):
+    """Changes to a recurring export: what is missing stays. Null for no `where`, profile or row groups, all columns."""
+
+    to: Address | None = None
+    since_last: bool | None = None
+    format: Literal["parquet", "csv", "jsonl"] | None = None
+    compression: Literal["none", "gzip", "zstd"] | None = None
+    null: Annotated[str, Field(max_length=100)] | None = None
+    formulas: Literal["as-is", "escape", "refuse"] | None = None
+    target_mb: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    row_group_rows: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    profile: Annotated[str, Field(max_length=64)] | None = None
+    where: Annotated[str, Field(max_length=100_000)] | None = None
+    attributes: Annotated[list[LookedUp], Field(max_length=16)] | None = None
+    suppress: Annotated[list[Selected], Field(max_length=16)] | None = None
+    columns: Annotated[list[ColumnName], Field(max_length=1000)] | None = None
+    partition_by: Annotated[list[ColumnName], Field(max_length=10)] | None = None
+
+    def given(self) -> dict[str, Any]:
+        """As members of an export request."""
+        nullable = {"row_group_rows", "profile", "where", "columns"}
+        members = self.model_dump(mode="json", exclude_unset=True)
+        members = {name: value for name, value in members.items() if value is not None or name in nullable}
+        style = {STYLE[name]: members.pop(name) for name in STYLE if name in members}
+        shape = {name: members.pop(name) for name in SHAPE if name in members}
+        if "target_mb" in members:
+            members["target_bytes"] = members.pop("target_mb") * 1024 * 1024
+        return {**members, **({"format": style} if style else {}), **({"shape": shape} if shape else {})}
+
+
+class SnapshotChange(Shape):
+    """Changes to a recurring snapshot: what is missing stays."""
+
+    audience: AudienceName | None = None
+    allow_shrink: bool | None = None
+
+
+class ScheduleChange(Shape):
+    """Changes when a schedule runs or what, pauses it (`enabled` false), or resumes it. What is missing stays.
+
+    An edit changes neither the kind of a schedule nor the audience or segment that it is for.
+    """
+
+    enabled: bool | None = None
+    expression: Annotated[str, Field(max_length=256)] | None = None
+    timezone: Annotated[str, Field(max_length=50)] | None = None
+    imports: Annotated[ImportChange | None, Field(alias="import")] = None
+    export: ExportChange | None = None
+    snapshot: SnapshotChange | None = None
+    example: ClassVar[Example] = {"expression": "cron(0 7 * * ? *)", "timezone": "Europe/Berlin"}
+
+    @model_validator(mode="after")
+    def _something(self) -> "ScheduleChange":
+        if not self.given():
+            raise ValueError("name what is to change")
+        return self
+
+    def given(self) -> dict[str, Any]:
+        """The changes, without what stays."""
+        changes = {
+            "enabled": self.enabled,
+            "expression": self.expression,
+            "timezone": self.timezone,
+            "import": None if self.imports is None else self.imports.given(),
+            "export": None if self.export is None else self.export.given(),
+            "snapshot": None if self.snapshot is None else self.snapshot.model_dump(exclude_none=True),
+        }
+        return {name: value for name, value in changes.items() if value not in (None, {})}

@@ -1,7 +1,7 @@
 """Schedules."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -20,6 +20,16 @@ from orchestration.api.paging import DEFAULT_LIMIT, Cursor, Limit, page_answer, 
 from orchestration.api.routes.submissions import OF_EXPORTS, OF_IMPORTS
 from orchestration.api.service import in_tenant
 
+OF_SCHEDULES: Final = (
+    *OF_IMPORTS,
+    *OF_EXPORTS,
+    "UNKNOWN_SEGMENT",
+    "BAD_SCHEDULE",
+    "BAD_TIMEZONE",
+    "BAD_PLACEHOLDER",
+    "ADDRESS_REPEATS",
+    "BAD_BODY",
+)
 router = APIRouter(prefix="/tenants/{tenant}", tags=["schedules"])
 
 
@@ -48,15 +58,8 @@ async def get_schedule(request: Request, tenant: str, schedule: str) -> Response
     **operation(
         ScheduleChangesView.create_schedule,
         models.Schedule,
-        *OF_IMPORTS,
-        *OF_EXPORTS,
-        "UNKNOWN_SEGMENT",
-        "BAD_SCHEDULE",
-        "BAD_TIMEZONE",
-        "BAD_PLACEHOLDER",
-        "ADDRESS_REPEATS",
+        *OF_SCHEDULES,
         "SCHEDULE_EXISTS",
-        "BAD_BODY",
         status=201,
         headers=["ETag"],
     ),
@@ -79,23 +82,18 @@ async def create_schedule(request: Request, tenant: str, body: models.NewSchedul
         ScheduleChangesView.change_schedule,
         models.Schedule,
         *OF_TAGS,
+        *OF_SCHEDULES,
         "UNKNOWN_SCHEDULE",
-        "BAD_NAME",
-        "BAD_SCHEDULE",
-        "BAD_BODY",
         headers=["ETag"],
     ),
 )
 async def change_schedule(
     request: Request, tenant: str, schedule: str, body: models.ScheduleChange, if_match: IfMatch = None
 ) -> Response:
-    """Pause or resume a schedule. Runs that it missed are not made up for."""
-    seen = seen_revision(if_match)
+    """Edit, pause or resume a schedule. What is missing stays; missed runs are not made up for."""
+    seen, given = seen_revision(if_match), body.given()
     changed = await in_tenant(
-        request,
-        ScheduleChangesView,
-        tenant,
-        lambda view: view.change_schedule(schedule, enabled=body.enabled, seen=seen),
+        request, ScheduleChangesView, tenant, lambda view: view.change_schedule(schedule, changes=given, seen=seen)
     )
     return _tagged(changed)
 

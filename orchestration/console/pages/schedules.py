@@ -144,7 +144,7 @@ async def set_state(request: Request) -> Response:
 
     def call(desk: Desk) -> Response:
         view = desk.view(ScheduleChangesView)
-        view.change_schedule(name, enabled=enabled == "yes", seen=form.get("revision", ""))
+        view.change_schedule(name, changes={"enabled": enabled == "yes"}, seen=form.get("revision", ""))
         return _back(desk)
 
     return await ask(request, call)

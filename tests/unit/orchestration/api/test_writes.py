@@ -433,6 +433,99 @@ def test_a_schedule_that_does_not_fit_is_refused(
     assert answer.json["code"] == code, answer.body
 
 
+A_SCHEDULE = {"name": "hourly", "expression": "rate(1 hour)"}
+AN_IMPORT = {"audience": VIP, "source": f"s3://{CRM}/acme/vip.csv", "settings": {"mode": "append", "format": "csv"}}
+AN_EXPORT = {"audience": VIP, "to": f"s3://{CRM}/acme/{{due}}", "format": "csv", "where": "age > 1"}
+A_SNAPSHOT = {"segment": BUYERS, "audience": "of-buyers"}
+
+
+@pytest.mark.parametrize(
+    ("made", "edit", "changed"),
+    [
+        (
+            {"import": AN_IMPORT},
+            {"import": {"settings": {"format": None, "timezone": "UTC"}, "again": True}},
+            {"overrides": {"mode": "append", "timezone": "UTC"}, "again": True},
+        ),
+        (
+            {"import": AN_IMPORT},
+            {"import": {"source": f"s3://{CRM}/acme/b-{{date}}.csv", "settings": {"max_shrink_percent": None}}},
+            {
+                "key": "acme/b-{date}.csv",
+                "overrides": {"mode": "append", "format": "csv", "max_shrink_percent": None},
+            },
+        ),
+        (
+            {"import": {"kind": "events", "source": AN_IMPORT["source"], "only_columns": True}},
+            {"import": {"only_columns": False, "settings": {"columns": [{"name": "total", "type": "double"}]}}},
+            {"overrides": {"columns": [{"name": "total", "type": "double", "source": None}]}},
+        ),
+        (
+            {"export": AN_EXPORT},
+            {"export": {"format": "parquet", "where": None, "since_last": True, "target_mb": 8}},
+            {
+                "format": {"name": "parquet", "compression": "none", "null_token": None, "formulas": "as-is"},
+                "shape": {"where": None, "attributes": [], "suppress": [], "columns": None, "partition_by": []},
+                "delta_from": "last",
+                "target_bytes": 8 * MIB,
+            },
+        ),
+        ({"snapshot": A_SNAPSHOT}, {"snapshot": {"allow_shrink": True}}, {"allow_shrink": True}),
+    ],
+    ids=["settings", "source", "events", "export", "snapshot"],
+)
+def test_an_edit_of_a_schedule_changes_what_it_names_and_nothing_else(
+    client: AsgiClient, world: World, token: str, made: dict[str, Any], edit: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    before = send(client, token, "POST", "schedules", {**A_SCHEDULE, **made}).json
+    path = f"schedules/{before['name']}"
+    answer = send(client, token, "PATCH", path, edit, etag=seen(client, token, path))
+    assert answer.status == 200, answer.body
+    assert answer.json == {**before, "request": {**before["request"], **changed}}
+    assert (answer.json, answer.headers["etag"]) == (
+        client.get(f"/v1/tenants/acme/{path}", token=token).json,
+        seen(client, token, path),
+    )
+    [entry] = world.stores.audit.search(object_=f"acme/{path}", limit=1)
+    assert (entry.action, entry.before, entry.after) == ("schedules change", before, answer.json)
+
+
+def test_a_schedule_with_other_times_is_next_due_after_the_edit(client: AsgiClient, token: str) -> None:
+    path, change = "schedules/hourly", {"expression": "cron(0  7 ? 3 mon 2100)", "timezone": "Asia/Tokyo"}
+    before = send(client, token, "POST", "schedules", {**A_SCHEDULE, "import": AN_IMPORT}).json
+    after = send(client, token, "PATCH", path, {**change, "enabled": False}, etag=seen(client, token, path)).json
+    assert (after["expression"], after["timezone"]) == ("cron(0 7 ? 3 MON 2100)", "Asia/Tokyo")
+    assert (after["enabled"], after["created_at"]) == (False, before["created_at"])
+    resumed = send(client, token, "PATCH", path, {"enabled": True}, etag=seen(client, token, path)).json
+    assert resumed["next_due"] == "2100-02-28T22:00:00.000Z"
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({}, "INVALID_REQUEST"),
+        ({"import": {"settings": {}}}, "INVALID_REQUEST"),
+        ({"import": {"audience": VIP}}, "INVALID_REQUEST"),
+        ({"expression": "daily"}, "BAD_SCHEDULE"),
+        ({"expression": "at(2020-01-01T00:00:00)"}, "BAD_SCHEDULE"),
+        ({"timezone": "Mars/Base"}, "BAD_TIMEZONE"),
+        ({"snapshot": {"allow_shrink": True}}, "BAD_SCHEDULE"),
+        ({"export": {"to": f"s3://{CRM}/acme/{{hour}}"}}, "ADDRESS_REPEATS"),
+        ({"export": {"to": "s3://other/{due}"}}, "BAD_DESTINATION"),
+        ({"export": {"suppress": [{"audience": "gone"}]}}, "UNKNOWN_AUDIENCE"),
+        ({"export": {"null": "a,b"}}, "BAD_FORMAT"),
+    ],
+)
+def test_an_edit_is_checked_like_a_new_schedule(
+    client: AsgiClient, token: str, change: dict[str, Any], code: str
+) -> None:
+    before = send(client, token, "POST", "schedules", {**A_SCHEDULE, "export": AN_EXPORT}).json
+    path = f"schedules/{before['name']}"
+    answer = send(client, token, "PATCH", path, change, etag=seen(client, token, path))
+    assert answer.json["code"] == code, answer.body
+    assert client.get(f"/v1/tenants/acme/{path}", token=token).json == before
+
+
 def test_a_run_by_hand_is_one_job_for_each_key(client: AsgiClient, world: World, token: str) -> None:
     path, headers = f"/v1/tenants/acme/schedules/{NIGHTLY}/runs", {"Idempotency-Key": "run"}
     answers = [client.send("POST", path, token=token, headers=headers) for _ in range(2)]

@@ -57,6 +57,13 @@ def test_every_command_is_documented_with_its_options(path: tuple[str, ...]) -> 
                 assert f"`{option}" in section[1] + shared, option
 
 
+def test_every_command_for_a_job_takes_the_latest_one() -> None:
+    taking = {path for path, one in LEAVES.items() if any(parameter.metavar == "JOB" for parameter in one.params)}
+    by_latest = {path for path, one in LEAVES.items() if any("--latest" in parameter.opts for parameter in one.params)}
+    assert ("muster", "rejects") in taking
+    assert taking - by_latest == {("muster", "audit")}  # --job filters a list
+
+
 def test_the_table_of_exit_codes_is_the_documented_one() -> None:
     rows = re.findall(r"^\| (\d+) \| (.+?) \|$", DOCS, re.MULTILINE)
     assert rows == [(str(int(code)), code.meaning) for code in ExitCode]

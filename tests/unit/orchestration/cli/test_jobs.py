@@ -148,6 +148,7 @@ def test_a_job_is_named_by_the_beginning_of_its_id_if_that_is_unique(
     assert answer(capsys, "jobs", "show", one[: shared + 1].upper())["job"] == one
     [newest] = answer(capsys, "jobs", "list", "--limit", "1")
     assert answer(capsys, "jobs", "show", "--latest")["created_at"] == newest["created_at"]
+    assert answer(capsys, "rejects", one[: shared + 1])["job"] == one
     for given, code in ((one[:shared], "AMBIGUOUS_JOB"), ("zz", "UNKNOWN_JOB"), ("nonsense!", "BAD_JOB_ID")):
         assert main(["jobs", "show", given]) == 3
         assert capsys.readouterr().err.startswith(f"{code}: ")

@@ -139,6 +139,40 @@ def test_a_recurring_export_has_the_options_of_an_export(context: Context, capsy
     assert main([*create, "s3://crm/{date}", "-t", "acme", "--format", "xml"]) == 3
 
 
+def test_an_edit_keeps_what_no_option_names(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
+    main(list(NIGHTLY))
+    capsys.readouterr()
+    edit = ("schedules", "edit", "import", "nightly")
+    edited = answer(capsys, *edit, "--zone", "Asia/Tokyo", "--source", "s3://crm/b.csv", "--format", "csv", "--again")
+    assert (edited["timezone"], edited["next_due"]) == ("Asia/Tokyo", "2099-12-31T21:00:00.000Z")
+    assert edited["request"] == {
+        "tenant": "acme",
+        "audience": "vip",
+        "bucket": "crm",
+        "key": "b.csv",
+        "overrides": {"mode": "append", "format": "csv"},
+        "again": True,
+    }
+    assert main([*edit, "-t", "acme", "--when", "cron(0 7 * * ? 2100)"]) == 0
+    assert "cron(0 7 * * ? 2100) in Asia/Tokyo, next due 2099-12-31 22:00:00 UTC" in capsys.readouterr().out
+    assert main([*edit, "-t", "acme"]) == 2
+    assert "name an option that is to change" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert main(["schedules", "edit", "snapshot", "nightly", "-t", "acme", "--allow-shrink"]) == 3
+    assert capsys.readouterr().err.startswith("BAD_SCHEDULE: schedule nightly is one of imports")
+
+
+def test_an_edit_of_an_export_takes_filters_away_by_empty_texts(
+    context: Context, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create = ("schedules", "create", "export", "daily", "cron(0 7 * * ? 2100)", "vip", "--to", "s3://crm/{date}")
+    made = answer(capsys, *create, "--where", "user_id is set", "--partition-by", "age", "--format", "csv")
+    edit = ("schedules", "edit", "export", "daily")
+    edited = answer(capsys, *edit, "--where", "", "--partition-by", "", "--target-mb", "8", "--since-last")
+    shape = {**made["request"]["shape"], "where": None, "partition_by": []}
+    wanted = {**made["request"], "shape": shape, "target_bytes": 8 * 1024 * 1024, "delta_from": "last"}
+    assert edited == {**made, "request": wanted}
+
+
 def test_a_schedule_is_paused_resumed_and_deleted(context: Context, capsys: pytest.CaptureFixture[str]) -> None:
     main(list(NIGHTLY))
     capsys.readouterr()

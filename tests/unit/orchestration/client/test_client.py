@@ -133,7 +133,7 @@ def test_every_operation_has_a_method(world: World, transport: AsgiTransport) ->
         own.delete_segment(ACME, "gone", etag=tagged[1]),
         tagged := own.create_schedule(ACME, "soon", "rate(1 day)", snapshot={"segment": "buyers"}),
         own.run_schedule(ACME, "soon"),
-        tagged := own.change_schedule(ACME, "soon", enabled=False, etag=tagged[1]),
+        tagged := own.change_schedule(ACME, "soon", enabled=False, snapshot={"audience": "x"}, etag=tagged[1]),
         own.delete_schedule(ACME, "soon", etag=tagged[1]),
         own.change_recipients(ACME, email=[], audience="vip"),
         own.replace_recipients(ACME, email=["x@y.example"], webhook=[]),

@@ -1,0 +1,154 @@
+"""`muster schedules edit`."""
+
+from collections.abc import Mapping
+from inspect import signature
+from typing import Annotated, Any, Final
+
+import typer
+
+from orchestration.cli import options, remote
+from orchestration.cli.commands import Group, command
+from orchestration.cli.export_commands import export
+from orchestration.cli.export_options import export_shape
+from orchestration.cli.options import with_import_settings, with_options
+from orchestration.cli.schedule_commands import Name, schedules, show_changed
+from orchestration.cli.schedule_creation import ONE_TIME_EXPORT
+from orchestration.client.records import Record
+
+edit = Group(
+    "schedules edit",
+    'muster schedules edit import nightly --when "cron(0 7 * * ? *)"',
+    help_="Change when a schedule runs, or what it runs.",
+)
+schedules.add_typer(edit)
+NewWhen = Annotated[str | None, typer.Option("--when", metavar="WHEN", help='"rate(...)", "cron(...)" or "at(...)".')]
+NewZone = Annotated[
+    str | None, typer.Option("--zone", metavar="ZONE", help="IANA time zone of cron, at and placeholders.")
+]
+
+
+def _edit(
+    tenant: str | None, name: str, times: Mapping[str, str | None], kind: str, request: Mapping[str, Any]
+) -> Record:
+    changes: dict[str, Any] = {part: value for part, value in times.items() if value is not None}
+    if request:
+        changes[kind] = request
+    if not changes:
+        raise typer.BadParameter("name an option that is to change; `--help` lists them")
+    with remote.service() as found:
+        meant = remote.meant_tenant(found, tenant)
+        _, etag = found.schedule_with_etag(meant, name)
+        return found.change_schedule(meant, name, etag=etag, **changes)[0]
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+@command(
+    edit,
+    "import",
+    'muster schedules edit import nightly --when "cron(0 7 * * ? *)" --zone Asia/Tokyo',
+    "muster schedules edit import nightly --source s3://crm/new/vip-{date}.csv --mode append",
+    effect="remote",
+    show=show_changed,
+)
+@with_import_settings
+def edit_import(
+    *,
+    name: Name,
+    when: NewWhen = None,
+    zone: NewZone = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--source", metavar="s3://BUCKET/KEY", help="Object to import; its key may have placeholders."),
+    ] = None,
+    only_columns: Annotated[
+        bool | None,
+        typer.Option("--only-columns/--other-columns", help="For events and profiles: keep other columns or not."),
+    ] = None,
+    again: Annotated[
+        bool | None,
+        typer.Option("--again/--skip-unchanged", help="Import or skip an object that has not changed."),
+    ] = None,
+    tenant: options.MeantTenant = None,
+    changes: dict[str, Any],
+) -> Record:
+    """Change a recurring import.
+
+    What no option names stays. A run that has been started continues.
+    """
+    request = _given(source=source, only_columns=only_columns, again=again, settings=changes or None)
+    return _edit(tenant, name, {"expression": when, "timezone": zone}, "import", request)
+
+
+def _edit_export(
+    *,
+    name: Name,
+    when: NewWhen = None,
+    zone: NewZone = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="s3://...|kafka://...", help="Destination.")] = None,
+    since_last: Annotated[
+        bool | None,
+        typer.Option("--since-last/--whole", help="Export what has changed since the last export, or everything."),
+    ] = None,
+    tenant: options.MeantTenant = None,
+    settings: dict[str, Any],
+) -> Record:
+    """Change a recurring export.
+
+    What no option names stays. An empty text removes --where, --attributes,
+    --suppress and --partition-by. A run that has been started continues.
+    """
+    lists = {name: [text for text in settings[name] or () if text] for name in ("attributes", "suppress")}
+    shape = export_shape(
+        settings["where"] or None,
+        lists["attributes"],
+        lists["suppress"],
+        settings["columns"],
+        settings["partition_by"],
+    ).as_record()
+    style = {part.removesuffix("_"): value for part, value in settings.items() if part not in shape}
+    request = _given(to=to, since_last=since_last, **style)
+    request |= {part: value for part, value in shape.items() if settings[part] is not None}
+    return _edit(tenant, name, {"expression": when, "timezone": zone}, "export", request)
+
+
+_SETTINGS: Final = [
+    p.replace(default=None) for n, p in signature(export).parameters.items() if n not in ONE_TIME_EXPORT
+]
+edit_export = command(
+    edit,
+    "export",
+    "muster schedules edit export daily --to s3://crm/vip/{date} --format csv",
+    "muster schedules edit export daily --where 'country = \"JP\"'",
+    effect="remote",
+    show=show_changed,
+)(with_options(_edit_export, "settings", _SETTINGS))
+
+
+@command(
+    edit,
+    "snapshot",
+    'muster schedules edit snapshot nightly --when "rate(12 hours)"',
+    effect="remote",
+    show=show_changed,
+)
+def edit_snapshot(
+    *,
+    name: Name,
+    when: NewWhen = None,
+    zone: NewZone = None,
+    audience: Annotated[str | None, typer.Option("--audience", "-a", metavar="NAME", help="Target audience.")] = None,
+    allow_shrink: Annotated[
+        bool | None,
+        typer.Option("--allow-shrink/--guard-shrink", help="Publish or refuse a version that lost most members."),
+    ] = None,
+    tenant: options.MeantTenant = None,
+) -> Record:
+    """Change a recurring snapshot.
+
+    What no option names stays. A run that has been started continues.
+    """
+    request = _given(audience=audience, allow_shrink=allow_shrink)
+    return _edit(tenant, name, {"expression": when, "timezone": zone}, "snapshot", request)
