@@ -1,12 +1,13 @@
 """What `JobStore` reads, besides what the store of any life cycle has."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
 from orchestration.catalog.job_rows import HISTORY, history_columns, job_from_row, transition_from_row, unknown_job
-from orchestration.catalog.life_cycle import LifeCycleStore, Row, Tenants
+from orchestration.catalog.life_cycle import JOB_ID, LifeCycleStore, Row
 from orchestration.catalog.records import Job, Transition
 from orchestration.catalog.tables import duplicates, jobs, receipts, transitions
 from schemas.ids import Attempt, JobId
@@ -32,11 +33,12 @@ class JobQueries(LifeCycleStore[Job, JobState]):
     def _history_columns(row: Row) -> Mapping[str, object]:
         return history_columns(Attempt(row["attempt"]))
 
-    def find(self, job_id: JobId, *, tenant: Tenants = None) -> Job | None:
-        """The job [of a tenant], or its original if it was a duplicate. None if unknown."""
-        original = sa.select(duplicates.c.twin).where(duplicates.c.job_id == job_id).scalar_subquery()
-        key = jobs.c.job_id == sa.func.coalesce(original, job_id)
-        return next(iter(self._select(key, *self._of(tenant))), None)
+    @classmethod
+    @cache
+    def _by_id(cls) -> sa.Select[Any]:
+        """The job, or its original if it was a duplicate."""
+        original = sa.select(duplicates.c.twin).where(duplicates.c.job_id == JOB_ID).scalar_subquery()
+        return sa.select(jobs).where(jobs.c.job_id == sa.func.coalesce(original, JOB_ID))
 
     def by_object(self, bucket: str, key: str) -> list[Job]:
         """All jobs that read an object."""

@@ -1,13 +1,14 @@
 """Jobs in the catalog: guarded state changes, attempts, announcements, receipts."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from orchestration.catalog import admission, registration
 from orchestration.catalog.job_queries import JobQueries
 from orchestration.catalog.job_rows import HISTORY, history_columns
+from orchestration.catalog.life_cycle import JOB_ID, of_job
 from orchestration.catalog.records import JobError, NewJob, Transition
 from orchestration.catalog.tables import attempts, jobs, receipts, transitions
 from orchestration.catalog.upsert import upsert
@@ -15,6 +16,8 @@ from schemas.errors import FatalError
 from schemas.ids import Attempt, JobId
 from segmentation.admission import Lanes
 from segmentation.jobs import FINAL
+
+_ATTEMPTS: Final = sa.select(attempts).where(attempts.c.job_id == JOB_ID).order_by(attempts.c.attempt)
 
 
 class JobStore(JobQueries):
@@ -97,9 +100,9 @@ class JobStore(JobQueries):
 
     def attempt_reports(self, job_id: JobId) -> dict[Attempt, Mapping[str, Any] | None]:
         """The report of each attempt. None for an attempt that has not sent its end markers."""
-        query = sa.select(attempts).where(attempts.c.job_id == job_id).order_by(attempts.c.attempt)
         with self._database.read() as connection:
-            return {Attempt(r["attempt"]): r["report"] for r in connection.execute(query).mappings()}
+            found = connection.execute(_ATTEMPTS, of_job(job_id)).mappings()
+            return {Attempt(row["attempt"]): row["report"] for row in found}
 
     def mark_announced(self, done: Sequence[Transition]) -> None:
         """Mark state changes as announced."""

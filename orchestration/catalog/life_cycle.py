@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence, Set
+from functools import cache
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import sqlalchemy as sa
@@ -22,6 +23,13 @@ RecordT = TypeVar("RecordT", Job, Export)
 StateT = TypeVar("StateT", JobState, ExportState)
 FAILED: Final[Any] = "FAILED"
 """A state that every life cycle has."""
+JOB_ID: Final = sa.bindparam("wanted_job_id", type_=sa.String)
+"""The job of a statement that is built once: to build one takes SQLAlchemy twice as long as to run it."""
+
+
+def of_job(job_id: JobId) -> dict[str, JobId]:
+    """The parameters of a statement about `JOB_ID`."""
+    return {JOB_ID.key: job_id}
 
 
 class History:
@@ -30,15 +38,16 @@ class History:
     def __init__(self, table: sa.Table, key: sa.Column[Any]) -> None:
         self.table = table
         self._key = key
+        self._last = sa.select(sa.func.coalesce(sa.func.max(table.c.sequence), 0)).where(key == JOB_ID)
+        self._insert = table.insert()
 
     def append(
         self, connection: sa.Connection, job_id: JobId, state: str, cause: str | None, now_ms: int, **values: object
     ) -> None:
         """Append the next line; `values` are columns that only this kind has."""
-        last = sa.select(sa.func.coalesce(sa.func.max(self.table.c.sequence), 0)).where(self._key == job_id)
-        sequence = connection.execute(last).scalar_one() + 1
+        sequence = connection.execute(self._last, of_job(job_id)).scalar_one() + 1
         line = {self._key.name: job_id, "sequence": sequence, "state": state, "cause": cause, "at_ms": now_ms}
-        connection.execute(self.table.insert().values(**line, **values))
+        connection.execute(self._insert, line | values)
 
 
 class LifeCycleStore(ABC, Generic[RecordT, StateT]):
@@ -80,7 +89,19 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
 
     def find(self, job_id: JobId, *, tenant: Tenants = None) -> RecordT | None:
         """One job [of a tenant], or None."""
-        return next(iter(self._select(self._key == job_id, *self._of(tenant))), None)
+        found = next(iter(self._read(self._by_id(), of_job(job_id))), None)
+        return None if found is None or not _belongs(found.tenant, tenant) else found
+
+    @classmethod
+    @cache
+    def _by_id(cls) -> sa.Select[Any]:
+        """The query of `find`."""
+        return sa.select(cls._table).where(cls._key == JOB_ID)
+
+    @classmethod
+    @cache
+    def _by_id_locked(cls) -> sa.Select[Any]:
+        return sa.select(cls._table).where(cls._key == JOB_ID).with_for_update()
 
     def by_execution(self, execution: str) -> RecordT | None:
         """The job that an execution has registered or taken over, or None."""
@@ -88,7 +109,13 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
 
     def live(self) -> list[RecordT]:
         """All jobs that are not final, oldest first."""
-        return self._select(self._table.c.state.not_in(self.life_cycle.final))
+        return self._read(self._live())
+
+    @classmethod
+    @cache
+    def _live(cls) -> sa.Select[Any]:
+        """The query of `live`."""
+        return sa.select(cls._table).where(cls._table.c.state.not_in(cls.life_cycle.final)).order_by(cls._key)
 
     def search(
         self,
@@ -196,8 +223,7 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
 
     def _locked(self, connection: sa.Connection, job_id: JobId) -> Row:
         """The row of a job, locked until the transaction ends. Raises as `get`."""
-        query = sa.select(self._table).where(self._key == job_id).with_for_update()
-        row = connection.execute(query).mappings().first()
+        row = connection.execute(self._by_id_locked(), of_job(job_id)).mappings().first()
         if row is None:
             raise self._unknown(job_id)
         return row
@@ -209,5 +235,13 @@ class LifeCycleStore(ABC, Generic[RecordT, StateT]):
         limit: int | None = None,
     ) -> list[RecordT]:
         query = sa.select(self._table).where(*where).order_by(self._key if order_by is None else order_by).limit(limit)
+        return self._read(query)
+
+    def _read(self, query: sa.Select[Any], parameters: Mapping[str, object] | None = None) -> list[RecordT]:
         with self._database.read() as connection:
-            return [self._record(row) for row in connection.execute(query).mappings()]
+            return [self._record(row) for row in connection.execute(query, parameters).mappings()]
+
+
+def _belongs(to: str, tenant: Tenants) -> bool:
+    """Whether a job of tenant `to` is within the limit."""
+    return tenant is None or (to == tenant if isinstance(tenant, str) else to in tenant)

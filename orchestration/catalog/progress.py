@@ -1,15 +1,22 @@
 """Progress that the stream and the tasks report for running jobs."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
+from orchestration.catalog.life_cycle import JOB_ID, of_job
 from orchestration.catalog.records import PartitionProgress, StageProgress
 from orchestration.catalog.tables import partition_progress, stage_progress
 from orchestration.catalog.upsert import upsert
 from schemas.ids import JobId
+
+_PARTITIONS: Final = (
+    sa.select(partition_progress)
+    .where(partition_progress.c.job_id == JOB_ID)
+    .order_by(partition_progress.c.attempt, partition_progress.c.partition)
+)
 
 
 class ProgressStore:
@@ -32,13 +39,8 @@ class ProgressStore:
 
     def partitions(self, job_id: JobId) -> list[PartitionProgress]:
         """All announcements about a job, by attempt and partition."""
-        query = (
-            sa.select(partition_progress)
-            .where(partition_progress.c.job_id == job_id)
-            .order_by(partition_progress.c.attempt, partition_progress.c.partition)
-        )
         with self._database.read() as connection:
-            return [PartitionProgress(**row) for row in connection.execute(query).mappings()]
+            return [PartitionProgress(**row) for row in connection.execute(_PARTITIONS, of_job(job_id)).mappings()]
 
     def stamps(self, job_ids: Collection[JobId]) -> dict[JobId, tuple[object, ...]]:
         """Of each of these jobs that has reported: how many reports it has, and when the last ones were stored."""

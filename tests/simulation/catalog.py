@@ -39,7 +39,7 @@ class Catalog(Database):
         """Clear all tables for a new schedule."""
         with super().write() as connection:
             for table in reversed(self._tables):
-                connection.execute(table.delete())
+                connection.exec_driver_sql(f"DELETE FROM {table.name}")
 
     def begin_faults(self, ports: Ports | None) -> None:
         """Send calls through the ports from now on. With None, stop doing so."""

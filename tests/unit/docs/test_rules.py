@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
-import jsonschema
+import jsonschema_rs
 import pytest
 
 from schemas.errors import UserError
@@ -100,7 +100,7 @@ def test_the_json_of_the_document_is_its_first_rule() -> None:
     [block] = re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)
     rule = parse_rule(BLOCKS[0])
     assert rule_record(rule) == json.loads(block)
-    jsonschema.validate(json.loads(block), json.loads((ROOT / "schemas" / "rule.schema.json").read_text()))
+    jsonschema_rs.validate(json.loads((ROOT / "schemas" / "rule.schema.json").read_text()), json.loads(block))
     assert f"is `{rule_hash(rule)}`" in " ".join(TEXT.split())
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import pytest
 
 from schemas.columns import Column, RowSchema
@@ -97,7 +97,7 @@ def other_columns(count: int, sum0: int = 0) -> Digest:
 )
 def test_a_manifest_comes_back_and_fits_its_json_schema(manifest: Manifest) -> None:
     assert Manifest.parse(manifest.encode()) == manifest
-    jsonschema.validate(json.loads(manifest.encode()), SCHEMA)
+    jsonschema_rs.validate(SCHEMA, json.loads(manifest.encode()))
     assert manifest.fault() is None
 
 

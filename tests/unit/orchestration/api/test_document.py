@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import pytest
 
 from orchestration.access.policy import Action
@@ -50,7 +50,7 @@ def check(operation: Operation, answer: Any) -> None:
     """An answer has a declared status, and the form that is declared for it."""
     content = response(operation, answer.status)["content"]
     assert answer.headers["content-type"] in content
-    form = jsonschema.Draft202012Validator(resolved(content[answer.headers["content-type"]]["schema"]))
+    form = jsonschema_rs.Draft202012Validator(resolved(content[answer.headers["content-type"]]["schema"]))
     if answer.headers["content-type"] == "text/event-stream":
         for data in [data for name, data in received(answer.body) if name not in OF_THE_STREAM]:
             form.validate(data)
@@ -96,7 +96,7 @@ def test_every_operation_declares_its_action_problems_and_an_example(operation: 
 def test_every_example_has_the_form_that_it_explains(name: str) -> None:
     SHAPES[name].model_validate(SHAPES[name].example)
     schema = {"$ref": f"#/components/schemas/{name}"}
-    jsonschema.Draft202012Validator(resolved(schema)).validate(SHAPES[name].example)
+    jsonschema_rs.Draft202012Validator(resolved(schema)).validate(SHAPES[name].example)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=list(OPERATIONS))

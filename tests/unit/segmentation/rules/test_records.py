@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import pytest
 
 from schemas.errors import UserError
@@ -57,7 +57,7 @@ def test_a_rule_in_json() -> None:
     rule = parse_rule(TEXT, timezone="Asia/Tokyo")
     assert rule_record(rule) == RECORD
     assert rule_from_json(json.dumps(RECORD).encode()) == rule
-    jsonschema.validate(RECORD, SCHEMA)
+    jsonschema_rs.validate(SCHEMA, RECORD)
 
 
 def test_what_may_be_left_out_or_written_otherwise_means_the_same() -> None:
@@ -66,7 +66,7 @@ def test_what_may_be_left_out_or_written_otherwise_means_the_same() -> None:
     del last["where"]
     last["moment"] = "2026-11-01T09:00+09:00"
     count |= {"times": 2.0, "where": [{"name": "amount", "operator": ">=", "value": 1e2}]}
-    jsonschema.validate(record, SCHEMA)
+    jsonschema_rs.validate(SCHEMA, record)
     assert rule_from_record(record) == rule_from_record(RECORD)
 
 
