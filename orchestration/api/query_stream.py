@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Self
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -29,6 +29,7 @@ class QueryStream(Response):
     """Lines {columns}, {rows}..., and at last {end} or {error}."""
 
     media_type = MEDIA_TYPE
+    own_headers: Mapping[str, str] = {}
 
     def __init__(self, service: Service, request_id: str, lines: "_Lines") -> None:
         self.status_code = 200
@@ -36,10 +37,10 @@ class QueryStream(Response):
         self._service = service
         self._request_id = request_id
         self._lines = lines
-        self.init_headers({"Content-Type": MEDIA_TYPE, "X-Accel-Buffering": "no"})
+        self.init_headers({"Content-Type": self.media_type, "X-Accel-Buffering": "no", **self.own_headers})
 
     @classmethod
-    async def begin(cls, request: Request, run: Callable[[Cancellation, Put], None]) -> "QueryStream":
+    async def begin(cls, request: Request, run: Callable[[Cancellation, Put], None]) -> Self:
         """Run a query in a thread of its own. Raises what it raises within `BEGIN_S`, before its columns are known."""
         service = service_of(request)
         lines = _Lines(service, request, run)
@@ -52,21 +53,31 @@ class QueryStream(Response):
         lines, silent_s = self._lines, 0.0
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         try:
-            last: dict[str, Any] = {"end": True}
+            last = self.ended(None)
             try:
                 while (line := await lines.next(POLL_S)) is not None:
                     silent_s = silent_s + POLL_S if not line else 0.0
                     if line or silent_s >= ALIVE_S:
                         silent_s = 0.0
-                        await _write(send, line)
+                        await _write(send, self.encoded(line))
                     if self._service.streams.stopping:
                         lines.stop(RetriableError("SERVICE_STOPS", "the service is stopping; try again"))
             except MusterError as exc:
-                last = {"error": problem(exc, self._request_id)}
+                last = self.ended(exc)
+            if last is None:
+                return
             await _write(send, last)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             await lines.close()
+
+    def encoded(self, line: dict[str, Any]) -> bytes:
+        """A line that a query has put; for an empty one, what keeps the connection open."""
+        return json.dumps(line, separators=(",", ":")).encode() + b"\n" if line else b"\n"
+
+    def ended(self, error: MusterError | None) -> bytes | None:
+        """The last line. None breaks the connection off, where a form has no other way to say that rows are missing."""
+        return self.encoded({"end": True} if error is None else {"error": problem(error, self._request_id)})
 
 
 class _Lines:
@@ -144,6 +155,5 @@ class _Lines:
         self.stop(RetriableError("CLIENT_GONE", "the client has gone before its answer"))
 
 
-async def _write(send: Send, line: dict[str, Any]) -> None:
-    body = json.dumps(line, separators=(",", ":")).encode() + b"\n" if line else b"\n"
+async def _write(send: Send, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": True})

@@ -29,6 +29,7 @@ SECTIONS: Final = (
     Section(name="audiences", action=Action.READ),
     Section(name="segments", action=Action.READ),
     Section(name="users", action=Action.READ_USERS),
+    Section(name="sql", action=Action.READ_USERS),
     Section(name="schedules", action=Action.READ),
     Section(name="upload", action=Action.RUN_JOBS),
     Section(name="tokens", action=Action.OWN_ACCOUNT),

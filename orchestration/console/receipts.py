@@ -10,7 +10,7 @@ from orchestration.console.language import Texts
 WIDTH: Final = 1000
 THINNEST: Final = 4
 """What is not zero can be seen."""
-Look = Literal["kept", "added", "removed", "rejected", "duplicate"]
+Look = Literal["kept", "changed", "added", "removed", "rejected", "duplicate"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,17 +65,41 @@ def sums_of(receipt: Record, t: Texts) -> tuple[Sum, ...]:
         sums.append(
             ("members", counts["members"], [("kept", "kept", counts["kept"]), ("added", "added", counts["added"])])
         )
-    largest = max(1, *(total for _, total, _ in sums))
-    return tuple(
-        Sum(name=t(f"receipt.{name}"), total=total, parts=_parts(parts, largest, t)) for name, total, parts in sums
+    return drawn(
+        [
+            (t(f"receipt.{name}"), total, [(look, t(f"receipt.{part}"), count) for look, part, count in parts])
+            for name, total, parts in sums
+        ]
     )
 
 
-def _parts(given: Sequence[tuple[Look, str, int]], largest: int, t: Texts) -> tuple[Part, ...]:
+def sums_of_difference(found: Record, t: Texts) -> tuple[Sum, ...]:
+    """Both versions: members who stayed, without and with a change, and those who left or joined."""
+    stayed: list[tuple[Look, str, int]] = [
+        ("kept", t("difference.kept"), found["kept"]),
+        ("changed", t("difference.changed"), found["changed"]),
+    ]
+    removed: tuple[Look, str, int] = ("removed", t("receipt.removed"), found["removed"])
+    added: tuple[Look, str, int] = ("added", t("receipt.added"), found["added"])
+    return drawn(
+        [
+            (t("difference.members", number=found[side]), sum(count for *_, count in parts), parts)
+            for side, parts in (("earlier", [*stayed, removed]), ("later", [*stayed, added]))
+        ]
+    )
+
+
+def drawn(sums: Sequence[tuple[str, int, Sequence[tuple[Look, str, int]]]]) -> tuple[Sum, ...]:
+    """Sums (name, total, parts) to one scale; parts are (look, name, count)."""
+    largest = max(1, *(total for _, total, _ in sums))
+    return tuple(Sum(name=name, total=total, parts=_parts(parts, largest)) for name, total, parts in sums)
+
+
+def _parts(given: Sequence[tuple[Look, str, int]], largest: int) -> tuple[Part, ...]:
     found, x = [], 0
     for look, name, count in given:
         width = max(THINNEST, WIDTH * count // largest) if count else 0
-        found.append(Part(look=look, name=t(f"receipt.{name}"), count=count, x=x, width=width))
+        found.append(Part(look=look, name=name, count=count, x=x, width=width))
         x += width
     return tuple(found)
 

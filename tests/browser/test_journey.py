@@ -71,6 +71,35 @@ def test_a_list_says_what_is_new_and_moves_nothing(open_console: Open, muster: C
     tab.check("jobs")
 
 
+def test_a_query_is_run_by_keyboard_and_cancelled(open_console: Open) -> None:
+    tab = open_console(locale="en-GB")
+    page = tab.page
+    tab.expected += ["htmx:afterRequest", "htmx:sendAbort"]  # htmx calls an abort an error
+    page.get_by_role("link", name="SQL").click()
+    editor = page.get_by_label("One SELECT")
+    editor.fill("SELECT count(*) FROM range(1000000000000)")
+    editor.press("Control+Enter")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("Cancelled.")).to_be_visible()
+    editor.fill("SELEC user_id FROM ")
+    page.get_by_role("button", name="audience('vip')").click()
+    expect(editor).to_have_value("SELEC user_id FROM audience('vip')")
+    said = "QUERY_RUNNING"
+    while "QUERY_RUNNING" in said:  # until the process of the cancelled query has ended
+        with page.expect_response(re.compile("/sql/run$")) as answer:
+            page.get_by_role("button", name="Run").click()
+        said = answer.value.text()
+    expect(page.get_by_role("alert").filter(has_text="LINE 1: SELEC user_id")).to_be_visible()
+    tab.check("sql-error")
+    editor.fill("SELECT user_id, plan, age FROM audience('vip') ORDER BY user_id")
+    editor.press("Control+Enter")
+    expect(page.get_by_role("cell", name="bob")).to_be_visible()
+    tab.check("sql")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download as CSV").click()
+    assert download.value.path().read_text().startswith("user_id,plan,age\nann,pro,30\n")
+
+
 def test_japanese_pages_have_no_english_left(open_console: Open) -> None:
     tab = open_console(locale="ja-JP")
     page = tab.page

@@ -66,7 +66,7 @@ def id_of(tenant: str, number: int) -> JobId:
 
 
 JOB, FAILED_JOB, DUPLICATE, EXPORT = 1, 2, 3, 4
-UPLOAD, LARGE_UPLOAD, DOWNLOAD, OPERATION = 5, 6, 7, 8
+UPLOAD, LARGE_UPLOAD, DOWNLOAD, OPERATION, DIFFERENCE = 5, 6, 7, 8, 20
 CRM: Final = "crm"
 """A bucket of the tenants, each of which has a place in it."""
 
@@ -417,6 +417,21 @@ def _fill_jobs(stores: Stores, tenant: TenantName) -> None:
         )
     )
     stores.operations.finish(id_of(tenant, OPERATION), {"version": 2, "note": mark}, now_ms=AT_MS)
+    difference = id_of(tenant, DIFFERENCE)
+    stores.operations.add(
+        Operation(
+            operation_id=difference,
+            tenant=tenant,
+            kind="difference",
+            action="read_users",
+            state="running",
+            created_at_ms=AT_MS,
+        )
+    )
+    ids = [f"{mark}-{number}" for number in range(150)]
+    result = {"audience": VIP, "tenant": tenant, "earlier": 1, "later": 2, "added": 2000, "removed": 1}
+    sample = {"added": ids, "removed": [f"left-{mark}"], "changed": []}
+    stores.operations.finish(difference, {**result, "changed": 0, "kept": 2, "sample": sample}, now_ms=AT_MS)
     for number in (UPLOAD, LARGE_UPLOAD):
         stores.uploads.add(upload_of(tenant, number), most_bytes=2**40)
 

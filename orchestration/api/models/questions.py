@@ -9,6 +9,9 @@ from orchestration.api.models.common import AT, Example, Problem, Shape, Time
 Interval = Annotated[list[int], Field(min_length=2, max_length=2, description="95 % confidence; equal if exact.")]
 UserId = Annotated[str, Field(min_length=1, max_length=1024)]
 Rule = Annotated[str, Field(max_length=500_000, description="A rule as text, or its JSON as a string.")]
+MAX_SQL = 100_000
+"""Characters of a query."""
+Sql = Annotated[str, Field(max_length=MAX_SQL)]
 CONDITION: Example = {"condition": "count(purchase, 30d) >= 2", "members": 108_700, "interval": [107_100, 110_300]}
 
 
@@ -239,7 +242,7 @@ class Coverage(Shape):
 class NewQuery(Shape):
     """One SELECT over `audience('name')` and `rejects('job')`. `rows`: at most so many are returned."""
 
-    sql: Annotated[str, Field(max_length=100_000)]
+    sql: Sql
     rows: Annotated[int, Field(ge=1, le=10_000)] = 1000
     timeout_s: Annotated[float, Field(ge=0.1, le=50, strict=False)] = 30.0
     example: ClassVar[Example] = {"sql": "select count(*) as members from audience('vip')"}
@@ -268,7 +271,7 @@ class QueryResult(Shape):
 class LongQuery(Shape):
     """One SELECT whose rows are streamed."""
 
-    sql: Annotated[str, Field(max_length=100_000)]
+    sql: Sql
     timeout_s: Annotated[float, Field(ge=0.1, le=3600, strict=False)] = 3600.0
     example: ClassVar[Example] = {"sql": "select user_id from audience('vip')"}
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -60,7 +61,8 @@ class Setting:
 class VersionRow:
     """One version. `added`, `removed` None: not counted. `most`: the longest bar of the list, to which these are drawn.
 
-    `rollback_path` None: the version is the current one, or the reader may not roll back.
+    `rollback_path` None: the version is the current one, or the reader may not roll back. `difference_path`: from the
+    version before; None if that is not kept, or the reader may not see users.
     """
 
     number: int
@@ -76,6 +78,7 @@ class VersionRow:
     made_by: str
     pin_path: str | None
     rollback_path: str | None
+    difference_path: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,14 +165,14 @@ async def show_audience(request: Request) -> Response:
         view, tenant = desk.view(AudiencesView), desk.tenant
         audience, _ = view.audience_with_current(name)
         found = view.versions(name, before=before, limit=VERSIONS)
-        current, may_run = audience["current"] or {}, desk.may(Action.RUN_JOBS)
+        current = audience["current"] or {}
         rest = None if found.next is None else cursors.encode(request.url.path, {}, found.next)
         page = AudiencePage(
             name=name,
             members=current.get("members"),
             version=current.get("version"),
             published_at=current.get("published_at"),
-            versions=_versions(found.items, name, tenant, frame.texts, current.get("version"), may_run=may_run),
+            versions=_versions(desk, found.items, name, frame.texts, current.get("version")),
             next_path=None if rest is None else in_tenant(tenant, "audiences", name, cursor=rest),
             settings=_settings(audience["spec"]),
             retention=_settings(audience["retention"]),
@@ -184,9 +187,9 @@ async def show_audience(request: Request) -> Response:
     return await ask(request, call)
 
 
-def _versions(
-    found: Sequence[Record], name: str, tenant: str, t: Texts, current: int | None, *, may_run: bool
-) -> list[VersionRow]:
+def _versions(desk: Desk, found: Sequence[Record], name: str, t: Texts, current: int | None) -> list[VersionRow]:
+    tenant, may_run, may_see_users = desk.tenant, desk.may(Action.RUN_JOBS), desk.may(Action.READ_USERS)
+    before: dict[int, int] = {later["version"]: one["version"] for later, one in pairwise(found)}
     counts: list[Record] = [one["membership"] or {} for one in found]
     most = max((max(one.get("added") or 0, one.get("removed") or 0) for one in counts), default=0)
     rows = []
@@ -208,6 +211,11 @@ def _versions(
                 made_by=version["made_by"],
                 pin_path=in_tenant(*of_version, "pin") if may_run else None,
                 rollback_path=in_tenant(*of_version, "rollback") if may_run and number != current else None,
+                difference_path=in_tenant(
+                    tenant, "audiences", name, "differences", earlier=str(before[number]), later=str(number)
+                )
+                if may_see_users and number in before
+                else None,
             )
         )
     return rows

@@ -120,6 +120,16 @@ document.addEventListener("htmx:configRequest", ({detail}) => {
   detail.parameters.revision = String(revision);
 });
 
+// A part of a page that the service refuses, or does not answer, is not drawn: say so.
+const failed = document.getElementById("failed");
+for (const name of ["htmx:responseError", "htmx:sendError"]) {
+  document.addEventListener(name, () => {
+    if (failed.hidden) failed.textContent = failed.dataset.text;
+    failed.hidden = false;
+  });
+}
+document.addEventListener("htmx:afterSwap", () => (failed.hidden = true));
+
 document.addEventListener("htmx:afterSettle", (event) => localise(event.detail.elt.parentElement ?? document));
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
@@ -130,6 +140,41 @@ tick();
 setInterval(tick, 1000);
 const holder = document.querySelector("[data-stream]");
 if (holder) new Stream(holder);
+
+// A query runs as long as its request: to cancel it, its request is given up, as by leaving the page.
+const query = document.getElementById("query");
+if (query) {
+  const text = query.elements.sql, running = document.getElementById("query-running"), result = document.getElementById("result");
+  let cancelled = false;
+  query.addEventListener("htmx:beforeRequest", () => {
+    cancelled = false;
+    document.getElementById("query-clock").dataset.since = new Date().toISOString();
+    result.setAttribute("aria-busy", "true");
+    running.hidden = false;
+    tick();
+  });
+  query.addEventListener("htmx:afterRequest", () => {
+    running.hidden = true;
+    document.getElementById("result").removeAttribute("aria-busy");
+    if (cancelled) document.getElementById("result").textContent = query.dataset.cancelled;
+  });
+  document.getElementById("cancel").addEventListener("click", () => {
+    cancelled = true;
+    query.dispatchEvent(new CustomEvent("htmx:abort", {bubbles: true, detail: {elt: query}}));
+    text.focus();
+  });
+  text.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    query.requestSubmit();
+  });
+  for (const one of document.querySelectorAll("[data-insert]")) {
+    one.addEventListener("click", () => {
+      text.setRangeText(one.dataset.insert, text.selectionStart, text.selectionEnd, "end");
+      text.focus();
+    });
+  }
+}
 
 // Files go straight to the object store, by a request that the service has signed. Then the service looks at the file.
 const upload = document.getElementById("upload");

@@ -16,6 +16,7 @@ from connectors.lake.sql_child import _make_views, _parse, _system_names
 from connectors.lake.sql_tree import AudienceCall, RejectsCall, replace_calls
 from connectors.storage.access import S3Access
 from connectors.storage.duck import connect, extension_path
+from orchestration.console.pages.differences import KINDS, Kind, sql_of
 from schemas.columns import Column, RowSchema
 from schemas.errors import RetriableError, UserError
 from schemas.sql_text import literal
@@ -53,6 +54,12 @@ def run(s3: S3Access, tmp_path: Path, calls: list[AudienceCall | RejectsCall]) -
 def test_an_audience_is_a_table(run: Run, calls: list[Any]) -> None:
     assert run("select count(*), sum(age) from audience('vip')") == [(3, 70)]
     assert calls == [AudienceCall(audience="vip", version=None, tenant=None)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_differences_are_queries(run: Run, calls: list[Any], kind: Kind) -> None:
+    assert run(sql_of("vip", kind, 1, 2)) == []
+    assert {call.version for call in calls} == {1, 2}
 
 
 def test_version_and_tenant_are_named_arguments(run: Run, calls: list[Any]) -> None:

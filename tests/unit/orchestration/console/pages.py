@@ -14,6 +14,7 @@ from tests.fakes.tenants import (
     ACME,
     BETA,
     BUYERS,
+    DIFFERENCE,
     FAILED_JOB,
     JOB,
     NIGHTLY,
@@ -113,6 +114,15 @@ ROWS: Final[Mapping[str, Row]] = {
     f"{IN_TENANT}/audiences/{{audience}}/versions/{{version}}/rollback": Row(
         action=Action.RUN_JOBS, given=_version, method="POST", form=f"confirm={VIP}&reason=&key=k", status=303
     ),
+    f"{IN_TENANT}/audiences/{{audience}}/differences": Row(
+        action=Action.READ_USERS, given=_audience, query={"earlier": "1", "later": "2"}
+    ),
+    f"{IN_TENANT}/audiences/{{audience}}/differences/begun": Row(
+        action=Action.READ_USERS, given=_audience, method="POST", form="earlier=1&later=2"
+    ),
+    f"{IN_TENANT}/audiences/{{audience}}/differences/{{operation}}": Row(
+        action=Action.READ_USERS, given=lambda tenant: {**_audience(tenant), "operation": id_of(tenant, DIFFERENCE)}
+    ),
     f"{IN_TENANT}/schedules": Row(action=Action.READ),
     f"{IN_TENANT}/schedules/{{schedule}}/state": Row(
         action=Action.RUN_JOBS,
@@ -137,6 +147,9 @@ ROWS: Final[Mapping[str, Row]] = {
     ),
     f"{IN_TENANT}/users": Row(action=Action.READ_USERS),
     f"{IN_TENANT}/users/found": Row(action=Action.READ_USERS, method="POST", form="user=ann&segment=buyers"),
+    f"{IN_TENANT}/sql": Row(action=Action.READ_USERS),
+    f"{IN_TENANT}/sql/run": Row(action=Action.READ_USERS, method="POST", form="sql=FROM+vip"),
+    f"{IN_TENANT}/sql/csv": Row(action=Action.READ_USERS, method="POST", form="sql=FROM+vip"),
     f"{IN_TENANT}/builder": Row(action=Action.WRITE_SEGMENTS),
     f"{IN_TENANT}/builder/rows": Row(action=Action.WRITE_SEGMENTS, method="POST", form=f"action=group&{DRAFT}"),
     f"{IN_TENANT}/builder/count": Row(action=Action.WRITE_SEGMENTS, method="POST", form=DRAFT),

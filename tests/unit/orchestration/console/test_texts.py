@@ -13,6 +13,7 @@ from orchestration.access.policy import TENANT_ROLES
 from orchestration.console.formatting import duration, percent, signed, size
 from orchestration.console.job_texts import FINAL, RUNNING
 from orchestration.console.language import LANGUAGES, Texts, catalogue, preferred
+from orchestration.console.pages.differences import KINDS as KINDS_OF_CHANGES
 from orchestration.console.pages.jobs import KINDS, STATE_FILTERS
 from orchestration.console.pages.schedules import RUNS
 from orchestration.console.rule_rows import BOUNDS, QUANTITIES, TESTS, UNITS_SHOWN
@@ -51,6 +52,8 @@ FAMILIES: Mapping[str, set[str]] = {
     },
     "builder.of": {"events", "audiences", "segments"},
     "builder.test": set(TESTS),
+    "difference": {"earlier", "later"},
+    "difference.kind": set(KINDS_OF_CHANGES),
     "unit": {"day", "hour", "minute", "second"},
 }
 """Keys whose end comes from data. `problem` has those codes that have a text of their own."""

@@ -1,0 +1,204 @@
+"""The difference of two versions of an audience: who joined, left and changed.
+
+The comparison is an operation of the reader alone. The address of the page names the versions; what it shows of users
+comes by requests of their own, each comparison in the audit trail.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from orchestration.access.pages import Record
+from orchestration.access.policy import Action
+from orchestration.access.views.audiences import AudiencesView
+from orchestration.access.views.operations import OperationsView
+from orchestration.console.desk import Desk, ask
+from orchestration.console.forms import form_of
+from orchestration.console.frame import Frame, bare_frame, frame_of
+from orchestration.console.pages.job import Fault, fault_of
+from orchestration.console.paths import IN_TENANT, in_tenant
+from orchestration.console.receipts import Sum, sums_of_difference
+from orchestration.console.rendering import shown
+from schemas.errors import UserError
+
+VERSIONS: Final = 500
+NAMED: Final = 1000
+"""Ids of each kind of change that a comparison finds; SQL finds all."""
+ROWS: Final = 100
+Kind = Literal["added", "removed", "changed"]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionChoice:
+    """A version that can be compared."""
+
+    number: int
+    members: int
+    published_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DifferencePage:
+    """`begin_path`: None as long as two versions are not chosen."""
+
+    audience: str
+    audience_path: str
+    path: str
+    versions: Sequence[VersionChoice]
+    earlier: int | None
+    later: int | None
+    begin_path: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindChoice:
+    """Members with one kind of change."""
+
+    kind: Kind
+    count: int
+    path: str
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DifferencePart:
+    """What is found so far. `users`: a page of ids; `first`: the number of the first; `named`: how many ids there are.
+
+    `sql_path`: a query that finds all of them, with their columns.
+    """
+
+    running_path: str | None
+    fault: Fault | None
+    sums: Sequence[Sum] = ()
+    kinds: Sequence[KindChoice] = ()
+    kind: str = ""
+    count: int = 0
+    named: int = 0
+    users: Sequence[str] = ()
+    first: int = 0
+    previous_path: str | None = None
+    next_path: str | None = None
+    user_path: str = ""
+    sql_path: str = ""
+
+
+async def show_difference(request: Request) -> Response:
+    """The page: a choice of two versions; what has changed is asked for by the page."""
+    name = request.path_params["audience"]
+    earlier, later = (_number(request.query_params.get(side, "")) for side in ("earlier", "later"))
+
+    def call(desk: Desk) -> Response:
+        frame, tenant = frame_of(request, desk, "audiences"), desk.tenant
+        desk.view(OperationsView).require(Action.READ_USERS)
+        found = desk.view(AudiencesView).versions(name, limit=VERSIONS).items
+        numbers: list[int] = [one["version"] for one in found]
+        chosen = earlier in numbers and later in numbers
+        page = DifferencePage(
+            audience=name,
+            audience_path=in_tenant(tenant, "audiences", name),
+            path=in_tenant(tenant, "audiences", name, "differences"),
+            versions=[
+                VersionChoice(number=one["version"], members=one["members"], published_at=one["published_at"])
+                for one in found
+            ],
+            earlier=earlier if earlier in numbers else numbers[1] if len(numbers) > 1 else None,
+            later=later if later in numbers else numbers[0] if numbers else None,
+            begin_path=in_tenant(tenant, "audiences", name, "differences", "begun") if chosen else None,
+        )
+        return shown("difference.html", frame, page)
+
+    return await ask(request, call)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 9 else None
+
+
+async def begin(request: Request) -> Response:
+    """Begin to compare two versions."""
+    form, name = await form_of(request), request.path_params["audience"]
+    earlier, later = (_number(form.get(side, "")) for side in ("earlier", "later"))
+    if not earlier or not later:
+        raise UserError("NO_SUCH_VERSION", "choose two versions by their numbers")
+
+    def call(desk: Desk) -> Response:
+        begun = desk.view(OperationsView).compare_versions(name, earlier=earlier, later=later, sample=NAMED)
+        return _part(desk, bare_frame(request), name, begun, {})
+
+    return await ask(request, call)
+
+
+async def show_part(request: Request) -> Response:
+    """How far a comparison is, and a page of what it has found."""
+    name, operation = request.path_params["audience"], request.path_params["operation"]
+
+    def call(desk: Desk) -> Response:
+        view = desk.view(OperationsView)
+        view.require(Action.READ_USERS)
+        found = view.operation(operation)
+        if found["kind"] != "difference" or (found["result"] or {"audience": name})["audience"] != name:
+            raise UserError("UNKNOWN_OPERATION", "this operation is no comparison of versions of this audience")
+        return _part(desk, bare_frame(request), name, found, request.query_params)
+
+    return await ask(request, call)
+
+
+def _part(desk: Desk, frame: Frame, name: str, found: Record, given: Mapping[str, str]) -> Response:
+    def path(**query: str) -> str:
+        return in_tenant(desk.tenant, "audiences", name, "differences", found["operation"], **query)
+
+    running, result = found["state"] in {"pending", "running"}, found["result"]
+    part = DifferencePart(running_path=path() if running else None, fault=fault_of(found["error"], frame.texts))
+    if result is not None:
+        counted = [kind for kind in KINDS if result[kind]] or [KINDS[0]]
+        kind = next((one for one in KINDS if one == given.get("change")), counted[0])
+        users, first = result["sample"].get(kind, ()), _number(given.get("from", "")) or 0
+        part = DifferencePart(
+            running_path=None,
+            fault=None,
+            sums=sums_of_difference(result, frame.texts),
+            kinds=[KindChoice(kind=one, count=result[one], path=path(change=one), chosen=one == kind) for one in KINDS],
+            kind=kind,
+            count=result[kind],
+            named=len(users),
+            users=users[first : first + ROWS],
+            first=first + 1,
+            previous_path=path(change=kind, **{"from": str(max(0, first - ROWS))}) if first else None,
+            next_path=path(change=kind, **{"from": str(first + ROWS)}) if first + ROWS < len(users) else None,
+            user_path=in_tenant(desk.tenant, "users", "found"),
+            sql_path=in_tenant(desk.tenant, "sql", sql=sql_of(name, kind, result["earlier"], result["later"])),
+        )
+    return shown("parts/difference.html", frame, part)
+
+
+def sql_of(audience: str, kind: Kind, earlier: int, later: int) -> str:
+    """A query for all members with a change. Names of audiences have no quotes."""
+    before, after = (f"audience('{audience}', version => {number})" for number in (earlier, later))
+    match kind:
+        case "added":
+            return _only(after, before)
+        case "removed":
+            return _only(before, after)
+        case "changed":
+            return (
+                f"WITH before AS (FROM {before}), after AS (FROM {after})\n"
+                "SELECT before, after FROM before JOIN after USING (user_id)\n"
+                "WHERE before IS DISTINCT FROM after\nORDER BY user_id"
+            )
+
+
+def _only(one: str, other: str) -> str:
+    return f"SELECT * FROM {one}\nWHERE user_id NOT IN (SELECT user_id FROM {other})\nORDER BY user_id"  # noqa: S608  # shown
+
+
+_DIFFERENCES: Final = f"{IN_TENANT}/audiences/{{audience}}/differences"
+ROUTES: Final = (
+    Route(_DIFFERENCES, show_difference),
+    Route(f"{_DIFFERENCES}/begun", begin, methods=["POST"]),
+    Route(f"{_DIFFERENCES}/{{operation}}", show_part),
+)

@@ -1,0 +1,197 @@
+"""SQL over audiences and rejects: an editor, what can be read, and the rows of a result.
+
+A query runs as long as its request: who cancels it, or leaves the page, gives the request up, and frees the reader.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from orchestration.access.pages import Record
+from orchestration.access.policy import Action
+from orchestration.access.views.audiences import AudiencesView
+from orchestration.access.views.jobs import JobsView
+from orchestration.access.views.questions import QuestionsView
+from orchestration.api.models.questions import MAX_SQL
+from orchestration.api.query_stream import Put
+from orchestration.api.service import QUERY_S, asked_in_tenant, service_of
+from orchestration.console.csv_download import CsvDownload
+from orchestration.console.desk import Desk, ask
+from orchestration.console.forms import form_of
+from orchestration.console.frame import bare_frame, frame_of
+from orchestration.console.job_texts import id_of
+from orchestration.console.paths import IN_TENANT, in_tenant
+from orchestration.console.problems import title_of
+from orchestration.console.rendering import shown
+from orchestration.readers.cancellation import Cancellation
+from schemas.errors import MusterError, UserError
+
+ROWS: Final = 1000
+LIMIT_S: Final = 50.0
+"""As long as `POST /queries` takes; the download and `muster sql` take an hour."""
+AUDIENCES: Final = 500
+JOBS: Final = 50
+"""Of the newest, those with rejected rows can be chosen."""
+PREFILLED: Final = 4000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What a query can read. `call`: as it stands in a query."""
+
+    name: str
+    call: str
+    columns: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqlPage:
+    """The editor. `sql`: a query that the address gives, which is not run before the reader says so."""
+
+    sql: str
+    run_path: str
+    audiences: Sequence[Source]
+    rejects: Sequence[Source]
+    rows: int
+    limit_s: int
+    max_sql: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One value. `null`: there is none, which is not the same as an empty text."""
+
+    text: str
+    null: bool
+    number: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultPart:
+    """A result, or why there is none: `fault` is a title, `said` what DuckDB or the service says, with its caret."""
+
+    sql: str
+    csv_path: str
+    columns: Sequence[tuple[str, str]]
+    rows: Sequence[Sequence[Cell]]
+    truncated: bool
+    seconds: str
+    fault: str = ""
+    said: str = ""
+    code: str = ""
+
+
+async def show_editor(request: Request) -> Response:
+    """The page before a query is run."""
+    sql = request.query_params.get("sql", "")[:PREFILLED]
+
+    def call(desk: Desk) -> Response:
+        frame = frame_of(request, desk, "sql")
+        desk.view(QuestionsView).require(Action.READ_USERS)
+        page = SqlPage(
+            sql=sql,
+            run_path=in_tenant(desk.tenant, "sql", "run"),
+            audiences=_audiences(desk) if desk.may(Action.READ) else (),
+            rejects=_rejects(desk) if desk.may(Action.READ_REJECTS) and desk.may(Action.READ_JOBS) else (),
+            rows=ROWS,
+            limit_s=round(LIMIT_S),
+            max_sql=MAX_SQL,
+        )
+        return shown("sql.html", frame, page)
+
+    return await ask(request, call)
+
+
+def _audiences(desk: Desk) -> list[Source]:
+    found = desk.view(AudiencesView).audiences(limit=AUDIENCES).items
+    return [
+        Source(
+            name=one["audience"],
+            call=f"audience('{one['audience']}')",
+            columns=[("user_id", "string"), *((c["name"], c["type"]) for c in one["spec"]["columns"])],
+        )
+        for one in found
+    ]
+
+
+def _rejects(desk: Desk) -> list[Source]:
+    """Newest first."""
+    found = [one for one in desk.view(JobsView).jobs(limit=JOBS).items if (one.get("evidence") or {}).get("rejected")]
+    return [Source(name=str(one["audience"]), call=f"rejects('{id_of(one)}')", columns=()) for one in found]
+
+
+async def run_query(request: Request) -> Response:
+    """The first rows of a query, as a part of the page; errors stand in their place."""
+    form, tenant = await form_of(request), request.path_params["tenant"]
+    sql, began = _sql_of(form), time.perf_counter()
+    may = await ask(request, lambda desk: desk.may(Action.READ_USERS))
+    frame = bare_frame(request)
+    part = ResultPart(
+        sql=sql, csv_path=in_tenant(tenant, "sql", "csv"), columns=(), rows=(), truncated=False, seconds=""
+    )
+    try:
+        _check(sql)
+        found: Record = await asked_in_tenant(
+            request,
+            QuestionsView,
+            tenant,
+            lambda view, cancellation: view.query(cancellation, sql, rows=ROWS, timeout_s=LIMIT_S),
+        )
+    except MusterError as exc:
+        if not may:
+            raise
+        title = title_of(frame.texts, exc.code, exc.kind)
+        return shown("parts/sql_result.html", frame, replace(part, fault=title, said=exc.message, code=exc.code))
+    columns = [(one["name"], one["type"]) for one in found["columns"]]
+    result = replace(
+        part,
+        columns=columns,
+        rows=[[_cell(value) for value in row] for row in found["rows"]],
+        truncated=found["truncated"],
+        seconds=f"{time.perf_counter() - began:.1f}",
+    )
+    return shown("parts/sql_result.html", frame, result)
+
+
+def _sql_of(form: dict[str, str]) -> str:
+    """As it was typed: browsers send lines with CR LF, which would stand in the places of errors."""
+    return form.get("sql", "").replace("\r\n", "\n")
+
+
+def _check(sql: str) -> None:
+    if not sql.strip():
+        raise UserError("BAD_SQL", "the query is empty; write one SELECT")
+    if len(sql) > MAX_SQL:
+        raise UserError("BAD_SQL", f"the query has {len(sql):,} characters; at most {MAX_SQL:,} are taken")
+
+
+def _cell(value: object) -> Cell:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(value, bool):
+        value = "true" if value else "false"
+    return Cell(text="" if value is None else str(value), null=value is None, number=number)
+
+
+async def download(request: Request) -> Response:
+    """All rows as CSV, as they arrive."""
+    sql, tenant = _sql_of(await form_of(request)), request.path_params["tenant"]
+    service, caller = service_of(request), request.state.caller
+
+    def run(cancellation: Cancellation, put: Put) -> None:
+        view = QuestionsView(service.stores, caller, tenant)
+        _check(sql)
+        view.stream_query(cancellation, sql, put, timeout_s=QUERY_S)
+
+    return await CsvDownload.begin(request, run)
+
+
+ROUTES: Final = (
+    Route(f"{IN_TENANT}/sql", show_editor),
+    Route(f"{IN_TENANT}/sql/run", run_query, methods=["POST"]),
+    Route(f"{IN_TENANT}/sql/csv", download, methods=["POST"]),
+)

@@ -1,0 +1,61 @@
+"""The difference of two versions: nothing is compared before it is asked for, and what is not named is said."""
+
+import html
+import re
+import time
+
+from orchestration.readers.questions import CompareVersions
+from tests.fakes.asgi import AsgiClient
+from tests.fakes.tenants import DIFFERENCE, OPERATION, World, id_of
+from tests.unit.orchestration.console.test_segments import send, text_of
+
+VIP = "/console/tenants/acme/audiences/vip"
+FOUND = f"{VIP}/differences/{id_of('acme', DIFFERENCE)}"
+
+
+def test_versions_lead_to_their_difference_for_those_who_may_see_users(client: AsgiClient, world: World) -> None:
+    link = f"{VIP}/differences?earlier=1&later=2"
+    assert html.unescape(send(client, world, VIP).body.decode()).count(link) == 1
+    assert "/differences" not in send(client, world, VIP, caller="acme-operator").body.decode()
+
+
+def test_a_page_compares_the_versions_in_its_address_and_no_others(client: AsgiClient, world: World) -> None:
+    token = world.tokens["acme-analyst"].text.reveal()
+    for query, begins in (({}, 0), ({"earlier": "1", "later": "2"}, 1), ({"earlier": "1", "later": "9"}, 0)):
+        page = client.get(f"{VIP}/differences", token=token, query=query).body.decode()
+        assert page.count(f'hx-post="{VIP}/differences/begun"') == begins
+        assert re.findall(r'<option value="(\d)" selected', page) == ["1", "2"]
+    assert world.stores.audit.search() == []
+    begun = send(client, world, f"{VIP}/differences/begun", "earlier=1&later=2").body.decode()
+    assert f'hx-get="{VIP}/differences/' in begun
+    (entry,) = world.stores.audit.search()
+    assert (entry.action, entry.object) == ("audiences diff", "acme/vip")
+    assert send(client, world, f"{VIP}/differences/begun", "earlier=x&later=2").status == 404
+    while world.stores.background.pending:
+        time.sleep(0.005)
+    asked = world.stores.readers.asked  # type: ignore[attr-defined]  # a fake
+    assert [(one.earlier, one.later) for one in asked if isinstance(one, CompareVersions)] == [(1, 2)]
+
+
+def test_members_are_named_by_page_and_change(client: AsgiClient, world: World) -> None:
+    token = world.tokens["acme-analyst"].text.reveal()
+
+    def people(**query: str) -> list[str]:
+        return re.findall(r'name="user" value="([^"]+)"', client.get(FOUND, token=token, query=query).body.decode())
+
+    text = text_of(send(client, world, FOUND))
+    assert "3 members of version 1 = 2 unchanged + 0 changed + 1 left" in text
+    assert "2,002 members of version 2 = 2 unchanged + 0 changed + 2,000 joined" in text
+    assert "1 to 100 of 150" in text
+    assert "Only the first 150 of 2,000 are named here." in text
+    assert (people()[0], people()[-1], len(people())) == ("plain-0", "plain-99", 100)
+    second = people(change="added", **{"from": "100"})
+    assert (second[0], len(second)) == ("plain-100", 50)
+    assert people(change="removed") == ["left-plain"]
+    assert people(change="changed") == []
+    assert "NOT+IN" in send(client, world, FOUND).body.decode()
+
+
+def test_another_operation_or_audience_has_no_difference(client: AsgiClient, world: World) -> None:
+    assert send(client, world, f"{VIP}/differences/{id_of('acme', OPERATION)}").status == 404
+    assert send(client, world, FOUND.replace("/vip/", "/quiet/")).status == 404

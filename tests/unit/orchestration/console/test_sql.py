@@ -1,0 +1,104 @@
+"""The page for SQL: limits are said, errors keep their place, and a file without its last rows is none."""
+
+import html
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from orchestration.console.csv_download import CsvDownload
+from orchestration.console.pages.sql import ROWS
+from schemas.errors import UserError
+from tests.fakes.asgi import Answer, AsgiClient
+from tests.fakes.readers import FakeSql
+from tests.fakes.tenants import BETA, JOB, VIP, World, id_of
+from tests.unit.orchestration.console.test_segments import send, text_of
+
+SQL = "/console/tenants/acme/sql"
+COLUMNS = [{"name": "a, b", "type": "VARCHAR"}, {"name": "n", "type": "BIGINT"}]
+
+
+def run(client: AsgiClient, world: World, sql: str) -> Answer:
+    return send(client, world, f"{SQL}/run", urlencode({"sql": sql}))
+
+
+def test_the_editor_names_what_can_be_read_and_runs_nothing_by_itself(client: AsgiClient, world: World) -> None:
+    shown = client.get(SQL, token=world.tokens["acme-analyst"].text.reveal(), query={"sql": ["SELECT '<b>'"]})
+    text = html.unescape(shown.body.decode())
+    assert "SELECT '&lt;b&gt;'" in shown.body.decode().replace("&#39;", "'")
+    for call in (f"audience('{VIP}')", "audience('quiet')", f"rejects('{id_of('acme', JOB)}')"):
+        assert f'data-insert="{call}"' in text
+    assert f"at most {ROWS:,} rows" in text
+    assert world.stores.audit.search() == []
+
+
+def test_a_result_says_that_it_is_cut_off_and_tells_null_from_empty(
+    client: AsgiClient, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def answer(_: FakeSql, text: str, *__: Any, rows: int, timeout_s: float) -> Any:
+        asked.append((text, rows, timeout_s))
+        return {"columns": COLUMNS, "rows": [[None, 1], ["", True], ["<i>", 2.5]], "truncated": len(asked) == 1}
+
+    monkeypatch.setattr(FakeSql, "run", answer)
+    cut = run(client, world, "SELECT 1,\r\n  2")
+    assert "The first 3 rows; there are more. " in text_of(cut)
+    assert "Download all rows as CSV" in text_of(cut)
+    assert "a, b VARCHAR n BIGINT NULL 1 true <i> 2.5" in text_of(cut)
+    assert asked == [("SELECT 1,\n  2", ROWS, 50.0)]
+    assert " 3 rows " in text_of(run(client, world, "SELECT 2"))
+    assert [entry.action for entry in world.stores.audit.search()] == ["sql", "sql"]
+
+
+def test_an_error_stands_in_the_page_with_its_caret(
+    client: AsgiClient, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign = run(client, world, f"FROM {BETA}.{VIP}")
+    assert (foreign.status, "Unknown tenant" in text_of(foreign)) == (200, True)
+    for sql in (" \n", "x" * 100_001):
+        assert "BAD_SQL" in text_of(run(client, world, sql))
+    said = "syntax error\n\nLINE 1: SELEC 1\n        ^"
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise UserError("BAD_SQL", said)
+
+    monkeypatch.setattr(FakeSql, "run", refuse)
+    assert said in html.unescape(run(client, world, "SELEC 1").body.decode())
+
+
+def test_a_file_has_all_rows_as_the_command_line_writes_them(
+    client: AsgiClient, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stream(_: Any, __: str, ___: Any, ____: Any, put: Any, **_____: Any) -> None:
+        put({"columns": COLUMNS})
+        put({"rows": [["x", 1], [None, 2]]})
+        put({"rows": [['"y"\n', 3]]})
+
+    monkeypatch.setattr(FakeSql, "stream", stream)
+    answer = send(client, world, f"{SQL}/csv", "sql=SELECT+1")
+    assert answer.body == b'"a, b",n\nx,1\n,2\n"""y""\n",3\n'
+    assert answer.headers["content-disposition"] == 'attachment; filename="query.csv"'
+
+
+def test_a_file_that_lacks_rows_is_broken_off(
+    client: AsgiClient, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(_: Any, __: str, ___: Any, ____: Any, put: Any, **_____: Any) -> None:
+        put({"columns": COLUMNS})
+        raise UserError("SQL_TIMEOUT", "too long")
+
+    sent: list[Any] = []
+    begin = CsvDownload.__call__
+
+    async def watched(self: CsvDownload, scope: Any, receive: Any, send_: Any) -> None:
+        async def keep(message: Any) -> None:
+            sent.append(message)
+            await send_(message)
+
+        await begin(self, scope, receive, keep)
+
+    monkeypatch.setattr(FakeSql, "stream", breaks)
+    monkeypatch.setattr(CsvDownload, "__call__", watched)
+    assert send(client, world, f"{SQL}/csv", "sql=SELECT+1").body == b'"a, b",n\n'
+    assert [message.get("more_body") for message in sent] == [None, True]
