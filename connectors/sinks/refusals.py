@@ -43,6 +43,11 @@ def room_for_scratch(folder: Path) -> Iterator[None]:
         ) from exc
 
 
+def destination_exists(uri: str) -> UserError:
+    """The error for a file that would be replaced."""
+    return UserError("DESTINATION_EXISTS", f"{uri} exists; choose another name or overwrite it", destination=uri)
+
+
 def key_taken(uri: str) -> UserError:
     """The error for one of our names that is taken by another file."""
     return UserError(

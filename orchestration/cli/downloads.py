@@ -1,17 +1,13 @@
 """Fetches exports to `download`: every file is compared with the manifest, which is written last."""
 
 import hashlib
-import os
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from connectors.private_files import FILE_MODE, make_private_folder
+from connectors.private_files import FILE_MODE
+from connectors.sinks import refusals
 from connectors.sinks.addresses import local_path
-from connectors.sinks.refusals import room_at_destination
 from orchestration.cli.rendering import local_line
 from orchestration.cli.screen import Screen, screen
 from orchestration.platform.deferred import deferred
@@ -25,7 +21,7 @@ if TYPE_CHECKING:
 with deferred(__name__):
     from pyarrow import parquet
 
-    from connectors.sinks import local_folder
+    from connectors.sinks import local_file, local_folder
     from orchestration.client import errors, fetching
     from schemas import arrow
 
@@ -39,7 +35,7 @@ def require_free(to: str, *, one_file: bool, overwrite: bool) -> None:
     target = local_path(to)
     if one_file:
         if target.exists() and not overwrite:
-            raise _file_exists(to)
+            raise refusals.destination_exists(to)
         return
     if (target / MANIFEST_NAME).exists():
         raise _export_exists(target)
@@ -78,26 +74,28 @@ def fetch_file(found: "Client", tenant: str, export_id: str, to: str, *, overwri
     Raises as `fetch_folder`, and `FatalError` DOWNLOAD_DIFFERS for an export of several files.
     """
     target = local_path(to)
-    with _Download(found, tenant, export_id) as download, _hidden(target) as path:
+    with _Download(found, tenant, export_id) as download:
         manifest, files = download.manifest, download.manifest.files
         if len(files) > 1:
             several = f"export {export_id} has {len(files)} files, not one; export to a folder"
             raise FatalError("DOWNLOAD_DIFFERS", several, export=export_id)
-        with room_at_destination(target.parent):
+        with local_file.complete_file(target, overwrite=overwrite) as path:
             if files:
                 download.fetch(files[0], path)
-            else:  # an export of nobody has no files
+            else:  # an export without members has no files
                 parquet.write_table(arrow.arrow_schema(manifest.schema).empty_table(), path)
-        content = path.stat().st_size, files[0].sha256 if files else hashlib.sha256(path.read_bytes()).hexdigest()
-        _reveal(path, target, overwrite=overwrite)
+            size, sha256 = (
+                path.stat().st_size,
+                files[0].sha256 if files else hashlib.sha256(path.read_bytes()).hexdigest(),
+            )
         return {
             "audience": manifest.audience,
             "tenant": manifest.tenant,
             "version": manifest.version,
             "to": to,
             "rows": manifest.rows,
-            "bytes": content[0],
-            "sha256": content[1],
+            "bytes": size,
+            "sha256": sha256,
             "digest": str(manifest.digest),
         }
 
@@ -167,40 +165,6 @@ class _Download:
             self._drawn = now
             line = local_line("download", self._fetched, total, now - self._began)
             self._screen.show([line], line.strip())
-
-
-@contextmanager
-def _hidden(target: Path) -> Iterator[Path]:
-    """A file beside the target, removed at the end, so that the last step is a rename or a link."""
-    try:
-        make_private_folder(target.parent)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
-    except OSError as exc:
-        raise UserError("DESTINATION_NOT_WRITABLE", f"{target}: {exc.strerror}", path=str(target)) from exc
-    os.close(handle)
-    path = Path(name)
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def _reveal(path: Path, target: Path, *, overwrite: bool) -> None:
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
-    try:
-        if overwrite:
-            path.replace(target)
-        else:
-            os.link(path, target)  # unlike a rename, it fails if the name has been taken meanwhile
-    except FileExistsError as exc:
-        raise _file_exists(str(target)) from exc
-    except OSError as exc:
-        raise UserError("DESTINATION_NOT_WRITABLE", f"{target}: {exc.strerror}", path=str(target)) from exc
-
-
-def _file_exists(to: str) -> UserError:
-    return UserError("DESTINATION_EXISTS", f"{to} exists; choose another name or overwrite it", destination=to)
 
 
 def _export_exists(folder: Path) -> UserError:

@@ -21,9 +21,18 @@ class _Slice:
         self._left = size
         self._on_bytes = on_bytes
         self.sent = 0
+        self.fault: OSError | None = None
 
     def read(self, size: int = BLOCK) -> bytes:
-        block = self._file.read(min(max(size, BLOCK), self._left))
+        try:
+            block = self._file.read(min(max(size, BLOCK), self._left))
+        except OSError as exc:
+            self.fault = exc
+            raise
+        if not block and self._left:
+            raise ApiError(
+                "UPLOAD_REFUSED", "the file has become shorter while it was sent; send it again", kind="user"
+            )
         self._left -= len(block)
         self.sent += len(block)
         self._on_bytes(len(block))
@@ -42,7 +51,9 @@ def send_piece(
             connection.request(request["method"], target, piece, {**headers, **request["headers"]})
             answer = connection.getresponse()
             answer.read()
-        except (http.client.HTTPException, ConnectionError, TimeoutError) as exc:
+        except (http.client.HTTPException, OSError) as exc:
+            if exc is piece.fault:
+                raise
             on_bytes(-piece.sent)
             why = str(exc) or type(exc).__name__
             raise ApiError(

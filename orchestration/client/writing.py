@@ -1,6 +1,7 @@
 """What changes something, and starts jobs. Part of `Client`."""
 
 import secrets
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -13,6 +14,10 @@ from orchestration.client.sending import BytesListener, send_piece
 
 SENDS: Final = 4
 """How often a file, or a part of it, is sent that does not arrive."""
+PAUSE_S: Final = 0.5
+"""Before the second try; each later pause is twice as long."""
+SENT_AGAIN: Final = frozenset({403, 412})
+"""Refusals that a fresh request may cure: the last one has expired, or its file has arrived without an answer."""
 ValueT = TypeVar("ValueT")
 Tagged = tuple[Record, str]
 """A record, and its ETag, which a change of it sends back."""
@@ -290,13 +295,14 @@ class Writes:
 
 
 def _sent(send: Callable[[], ValueT]) -> ValueT:
-    """What a call returns, which is made again if the object store does not answer."""
+    """What a call returns, which is made again if the object store does not answer, or refuses an expired request."""
     for last in range(1, SENDS + 1):
         try:
             return send()
         except ApiError as exc:
-            if exc.kind != "retriable" or last == SENDS:
+            if (exc.kind != "retriable" and exc.status not in SENT_AGAIN) or last == SENDS:
                 raise
+            time.sleep(PAUSE_S * 2 ** (last - 1))
     raise AssertionError(SENDS)
 
 

@@ -62,12 +62,11 @@ def export(
     settings: "Settings",
     versions: "VersionStore",
 ) -> tuple[VersionInfo, ExportedFile]:
-    """Write a version (default: the current one) as one Parquet file to a path or `s3://bucket/key`.
+    """Write a version (default: the current one) as one Parquet file to `s3://bucket/key`.
 
     Raises `UserError` NOTHING_PUBLISHED, NO_SUCH_VERSION, BAD_DESTINATION, and as `export_parquet` does.
     """
-    if "://" in destination:
-        require_export_prefix(settings, destination)
+    require_export_prefix(settings, destination)
     info, parts = version_files(versions, audience, version)
     done = export_parquet(info, parts, destination, s3=s3, limits=limits, overwrite=overwrite)
     return info, done

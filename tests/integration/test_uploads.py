@@ -13,14 +13,17 @@ import pytest
 
 from connectors.storage.objects import ObjectStore
 from connectors.storage.presigned import PUT_S
+from orchestration.access import uploading
 from orchestration.access.stores import Stores
+from orchestration.api.application import application
+from orchestration.api.service import Service
 from orchestration.client import Access, ApiError, Client
 from orchestration.local.seaweedfs import s3_client
-from orchestration.platform.clock import fresh_id
 from orchestration.platform.object_store import public_s3_access, s3_access
 from orchestration.platform.settings import Settings
 from schemas.ids import TenantName
 from tests.conftest import StartStack
+from tests.fakes.asgi import AsgiClient, AsgiTransport
 
 pytestmark = pytest.mark.integration
 TENANT = "default"
@@ -106,31 +109,31 @@ def test_the_client_sends_a_file_once_under_a_key(muster: Client, file: Path) ->
 
 
 def test_a_file_in_parts_is_joined_when_all_have_arrived(
-    settings: Settings, muster: Client, file: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, muster: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In this process with small parts: the service itself sends files above 5 GiB in parts of 64 MiB and more."""
-    from orchestration.access import uploading  # noqa: PLC0415  # its limits are replaced
-
+    """The service in this process, with small parts: files above 5 GiB are sent in parts of 64 MiB and more."""
     monkeypatch.setattr(uploading, "ONE_PUT_BYTES", 1)
     monkeypatch.setattr(uploading, "part_bytes", lambda _: 5 * 1024 * 1024)
-    content = bytes(range(256)) * (24 * 1024)  # 6 MiB: a part of 5 MiB, which is the least, and one of 1 MiB
-    stores = Stores.of(settings)
-    new = uploading.new_upload(
-        fresh_id(), TenantName(TENANT), name="large.bin", size=len(content), content_type="a/b", at_ms=1
-    )
-    upload = uploading.begin_parts(stores, stores.uploads.add(new, most_bytes=2**40))
-    assert uploading.begin_parts(stores, upload) == upload
-    first, second = uploading.part_requests(stores, upload, [2, 1])["items"]
+    file, content = tmp_path / "large.bin", bytes(range(256)) * (24 * 1024)  # a part of 5 MiB, the least, and of 1 MiB
+    file.write_bytes(content)
+    stores, token = Stores.of(settings), (settings.home / "api" / "token").read_text().strip()
+    asgi = AsgiClient(application(Service(stores=stores, hosts=frozenset({"127.0.0.1"}))))
+    own = Client(Access(url=settings.api_url, token=token), AsgiTransport(asgi))
+    half = own.create_upload(TENANT, "large.bin", len(content), key="large-upload")
+    assert (half["put"], half["parts"]) == (None, {"count": 2, "bytes": 5 * 1024 * 1024})
+    [first] = own.upload_parts(TENANT, half["upload"], [1])
     assert send(first, content[: 5 * 1024 * 1024]) == 200
-    with pytest.raises(Exception, match="part 2 of 2"):
-        uploading.complete_parts(stores, upload)
-    assert send(second, content[5 * 1024 * 1024 :]) == 200
-    for _ in range(2):
-        uploading.complete_parts(stores, upload)
-    assert uploading.stored_upload(stores, upload.tenant, upload.upload_id).size == len(content)
-    assert stores.objects.get(settings.staging_bucket, upload.key) == content
-    uploading.remove(stores, stores.uploads.get(upload.tenant, upload.upload_id))
-    stores.database.close()
+    with pytest.raises(ApiError, match="part 2 of 2"):
+        own.complete_upload(TENANT, half["upload"])
+    sent = list[int]()
+    for _ in range(2):  # the second time nothing is left to do
+        stored = own.send_file(TENANT, file, key="large-upload", on_bytes=sent.append)
+        assert (stored["upload"], stored["state"], sum(sent)) == (half["upload"], "stored", len(content))
+    key = stores.uploads.get(TenantName(TENANT), stored["upload"]).key
+    assert stores.objects.get(settings.staging_bucket, key) == content
+    own.delete_upload(TENANT, stored["upload"])
+    asgi.close()
+    stores.close()
 
 
 def test_requests_are_signed_for_the_address_that_clients_reach(settings: Settings, muster: Client) -> None:

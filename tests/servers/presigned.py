@@ -10,7 +10,9 @@ from typing import Any
 
 @dataclass(slots=True)
 class Store:
-    """`faults`: by path, what its next requests meet: a status, or "cut" for half of the answer. `hosts`: as sent."""
+    """`faults`: by path, what its next requests meet: a status, "cut" for half of the answer, "silent" for none, or
+    "lost" for none after it was stored. `hosts`: as sent.
+    """
 
     url: str = ""
     contents: dict[str, bytes] = field(default_factory=dict)
@@ -25,11 +27,18 @@ def object_store() -> Iterator[Store]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_PUT(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if (fault := self._fault()) is not None:
+            size, fault = int(self.headers["Content-Length"]), self._fault()
+            if len(body := self.rfile.read(size)) < size:
+                return
+            if fault in {None, "lost"}:
+                store.contents[self.path.partition("?")[0]] = body
+            if fault in {"silent", "lost"}:
+                self.rfile.read(1)  # until the client has given up
+                self.close_connection = True
+                return
+            if fault is not None:
                 self._answer(int(fault), b"")
                 return
-            store.contents[self.path.partition("?")[0]] = body
             self._answer(200, b"")
 
         def do_GET(self) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -100,6 +101,17 @@ def test_an_import_is_cancelled_without_kafka_in_the_service(muster: Client, who
     assert (cancelled["state"], cancelled["warnings"]) == ("CANCELLED", [])
     assert muster.cancel(TENANT, id_)["already"]
     until(lambda: id_ not in {job.job_id for job in whole.context.jobs.to_sweep(2**62)}, "the job is swept")
+
+
+def test_a_segment_whose_events_were_imported_agrees_with_its_rule(muster: Client, tmp_path: Path) -> None:
+    muster.create_segment(TENANT, "buyers", 'count("order", 30d) >= 2')
+    file, now = tmp_path / "orders.csv", datetime.now(UTC).isoformat(timespec="seconds")
+    file.write_text("user_id,event,occurred_at\n" + "".join(f"{user},order,{now}\n" for user in ("ann", "ann", "bob")))
+    assert ended(muster, str(muster.import_file(TENANT, file, kind="events")["job"]))["state"] == "READY"
+    until(lambda: muster.segment(TENANT, "buyers")["members"] == 1, "the workers have counted")
+    checked = done(muster, str(muster.begin_segment_check(TENANT, "buyers", timeout_s=60)["operation"]))
+    assert (checked["state"], checked["error"]) == ("done", None)
+    assert [checked["result"][name] for name in ("equal", "by_rule", "by_stream")] == [True, 1, 1]
 
 
 def test_workers_and_their_lag_are_sampled_and_streamed(muster: Client) -> None:

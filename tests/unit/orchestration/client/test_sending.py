@@ -1,0 +1,117 @@
+"""Files that the client sends by presigned requests: what does not arrive is sent again."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration.client import Access, ApiError, Client
+from orchestration.client.sending import send_piece
+from orchestration.client.writing import SENDS
+from tests.servers.presigned import Store, object_store
+
+PART = 4
+CONTENT = b"0123456789"
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    monkeypatch.setattr("orchestration.client.presigned.TIMEOUT_S", 0.5)
+    with object_store() as made:
+        yield made
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    slept = list[float]()
+    monkeypatch.setattr("orchestration.client.writing.time.sleep", slept.append)
+    return slept
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "people.csv"
+    path.write_bytes(CONTENT)
+    return path
+
+
+class Uploading(Client):
+    """A client whose service signs requests for the store. `signed`: as often as it was asked, per path."""
+
+    def __init__(self, store: Store, *, parts: bool = False) -> None:
+        super().__init__(Access(url="http://127.0.0.1:1", token="mst_x"))
+        self._store = store
+        self._in_parts = parts
+        self.signed = list[str]()
+
+    def _request(self, name: str, size: int) -> dict[str, Any]:
+        self.signed.append(name)
+        headers = {"Content-Length": str(size)}
+        return {"method": "PUT", "url": f"{self._store.url}/{name}?signed={len(self.signed)}", "headers": headers}
+
+    def create_upload(self, tenant: str, name: str, size: int, **_: Any) -> Any:
+        assert (tenant, name) == ("acme", "people.csv")
+        parts = {"count": -(-size // PART), "bytes": PART} if self._in_parts else None
+        return {"upload": "u", "parts": parts, "put": None if self._in_parts else self._request("file", size)}
+
+    def upload(self, tenant: str, upload: str) -> Any:
+        assert (tenant, upload) == ("acme", "u")
+        return {"state": "stored" if "/file" in self._store.contents else "unfinished"}
+
+    def upload_parts(self, tenant: str, upload: str, parts: Sequence[int]) -> Any:
+        assert (tenant, upload) == ("acme", "u")
+        return [self._request(f"part{n}", min(PART, len(CONTENT) - (n - 1) * PART)) for n in parts]
+
+    def complete_upload(self, tenant: str, upload: str) -> Any:
+        assert (tenant, upload) == ("acme", "u")
+        return dict(self._store.contents)
+
+
+@pytest.mark.parametrize("fault", ["silent", 503, 403], ids=["time-out", "busy", "expired"])
+def test_what_the_store_does_not_take_is_sent_again_by_a_fresh_request(
+    store: Store, file: Path, pauses: list[float], fault: int | str
+) -> None:
+    store.faults["/file"], sent = [fault] * 2, list[int]()
+    client = Uploading(store)
+    assert client.send_file("acme", file, on_bytes=sent.append) == {"/file": CONTENT}
+    assert (client.signed, sum(sent), pauses) == (["file"] * 3, len(CONTENT), [0.5, 1.0])
+
+
+def test_a_file_that_has_arrived_without_an_answer_is_not_sent_again(
+    store: Store, file: Path, pauses: list[float]
+) -> None:
+    store.faults["/file"] = ["lost"]
+    assert Uploading(store).send_file("acme", file) == {"/file": CONTENT}
+    assert (len(store.hosts), len(pauses)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "tries"),
+    [(503, "UPLOAD_REFUSED", SENDS), ("silent", "UPLOAD_UNREACHABLE", SENDS), (400, "UPLOAD_REFUSED", 1)],
+)
+def test_what_is_never_taken_is_an_error_after_some_tries(
+    store: Store, file: Path, pauses: list[float], fault: int | str, code: str, tries: int
+) -> None:
+    store.faults["/file"] = [fault] * SENDS
+    with pytest.raises(ApiError, match=code):
+        Uploading(store).send_file("acme", file)
+    assert len(store.hosts) == tries
+
+
+def test_a_large_file_is_sent_in_parts_of_which_one_that_fails_is_sent_again_alone(
+    store: Store, file: Path, pauses: list[float]
+) -> None:
+    store.faults["/part2"], sent = [403, "silent", 503], list[int]()
+    client = Uploading(store, parts=True)
+    arrived = client.send_file("acme", file, on_bytes=sent.append)
+    assert arrived == {"/part1": b"0123", "/part2": b"4567", "/part3": b"89"}
+    assert client.signed == ["part1", *["part2"] * 4, "part3"]
+    assert sum(sent) == len(CONTENT)
+
+
+def test_a_file_that_becomes_shorter_is_not_waited_for(store: Store, file: Path) -> None:
+    request = {"method": "PUT", "url": f"{store.url}/file?signed", "headers": {"Content-Length": "11"}}
+    with pytest.raises(ApiError, match="shorter"):
+        send_piece(request, file, 0, len(CONTENT) + 1)
+    assert store.contents == {}
