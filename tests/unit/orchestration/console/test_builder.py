@@ -14,6 +14,7 @@ from schemas.errors import UserError
 from segmentation.rules.parser import parse_rule
 from segmentation.rules.records import rule_record
 from tests.fakes.asgi import Answer, AsgiClient
+from tests.fakes.readers import ANSWERS, AT
 from tests.fakes.tenants import World
 from tests.unit.orchestration.console.pages import DRAFT, SEEN
 from tests.unit.orchestration.console.test_segments import send
@@ -116,11 +117,34 @@ def test_an_edit_says_who_would_enter_and_leave_before_it_is_saved(client: AsgiC
     assert "Would enter" in shown
     assert [(one.rule, one.users) for one in asked(world) if isinstance(one, CountUsers)] == [
         ("ever(plain) and in segment buyers", 0),
-        ("ever(plain) and not in segment buyers", 5),
+        ("ever(plain) and not in segment buyers", 100),
     ]
     assert saved(client, world, form.replace("plain", "other")).status == 204
     assert world.stores.segments.versions_of("acme", "buyers")[-1].text == "ever(other)"  # type: ignore[arg-type]
     assert "this has changed since it was read" in saved(client, world, form).body.decode()
+
+
+def test_those_who_would_leave_are_named_by_the_first_group_that_they_fail(
+    client: AsgiClient, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = {
+        "ever(a) and not ever(b) and in segment buyers": (1, ()),
+        "ever(a) and not ever(b) and not in segment buyers": (150, ["new"]),
+        "in segment buyers and not ever(a)": (1, ["y"]),
+        "in segment buyers and ever(a) and ever(b)": (2, ["x", "z"]),
+    }
+
+    def answer(question: CountUsers, _: str) -> Any:
+        members, users = answers[question.rule]
+        return {"members": members, "groups": [{"members": 4}], "users": users, "as_of": AT}
+
+    monkeypatch.setitem(ANSWERS, CountUsers, answer)
+    form = f"segment=buyers&seen={SEEN}&{DRAFT.replace('plain', 'a')}&1.negated=not&1.0.kind=ever&1.0.name=b"
+    shown = send(client, world, f"{BUILDER}/review", form).body.decode()
+    assert re.findall(r'name="user" value="(\w+)"', shown) == ["new", "x", "y", "z"]
+    assert "Would enter: the first 1 of 150 by id" in shown
+    assert "Would leave: 3 by id" in shown
+    assert [one.users for one in asked(world)] == [0, 100, 3, 2]
 
 
 def saved(client: AsgiClient, world: World, form: str) -> Answer:

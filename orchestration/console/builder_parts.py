@@ -1,0 +1,131 @@
+"""What the parts of the builder share: their view models, where they send to, and what each may ask."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from starlette.requests import Request
+
+from orchestration.access.pages import Record
+from orchestration.access.policy import Action
+from orchestration.access.views.questions import QuestionsView
+from orchestration.access.views.segment_changes import SegmentChangesView
+from orchestration.api.service import asked_in_tenant
+from orchestration.console.count_texts import Figure, Notes
+from orchestration.console.desk import Desk
+from orchestration.console.paths import in_tenant
+from orchestration.console.rule_form import Draft
+from orchestration.console.rule_rows import BOUNDS, KINDS, OF_EVENTS, QUANTITIES, TESTS, UNITS_SHOWN
+from orchestration.console.segment_texts import Named
+
+OF_DRAFTS: Final = frozenset(
+    {
+        *("BAD_RULE", "RULE_TOO_BIG", "BAD_TIMEZONE", "UNKNOWN_AUDIENCE", "UNKNOWN_SEGMENT", "SEGMENT_CYCLE"),
+        *("BAD_NAME", "NAME_TAKEN", "AUDIENCE_NAME_TAKEN", "SEGMENT_EXISTS", "TOO_MANY_SEGMENTS", "STALE_ETAG"),
+        *("SEGMENT_PAUSED", "TOO_MANY_QUESTIONS", "BAD_BODY"),
+    }
+)
+"""Errors that are shown within the page, where they can be mended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paths:
+    """Where the parts of the page send to."""
+
+    rows: str
+    count: str
+    names: str
+    review: str
+    save: str
+    back: str
+    user: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuilderPage:
+    """The form. `fault`: of a rule that was typed and cannot be taken; `marked`: its line with a caret."""
+
+    draft: Draft
+    paths: Paths
+    text: str
+    json: str
+    fault: str = ""
+    marked: str = ""
+    kinds: Sequence[str] = KINDS
+    of_events: frozenset[str] = OF_EVENTS
+    quantities: Sequence[str] = tuple(QUANTITIES)
+    bounds: Sequence[str] = tuple(BOUNDS)
+    units: Sequence[str] = UNITS_SHOWN
+    tests: Sequence[str] = TESTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountPart:
+    """What a draft would have. `rows`: the figures and faults of rows, by the ids of their places.
+
+    `more`: the estimate is followed by the exact number; `samples`: members can be named.
+    """
+
+    paths: Paths
+    total: Figure | None
+    groups: Mapping[str, Figure]
+    rows: Mapping[str, Figure]
+    faults: Mapping[str, str]
+    blank: bool
+    fault: str
+    marked: str
+    as_of: str | None
+    notes: Notes | None
+    users: Sequence[str] | None
+    more: bool
+    samples: bool
+    text: str | None
+    json: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamesPart:
+    """What rules can name, for suggestions."""
+
+    paths: Paths
+    events: Sequence[str]
+    properties: Sequence[str]
+    attributes: Sequence[str]
+    audiences: Sequence[str]
+    segments: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewPart:
+    """What saving would do. `entering_users`, `leaving_users`: the first by id, for those who may see users."""
+
+    paths: Paths
+    fault: str = ""
+    same: bool = False
+    entering: int = 0
+    leaving: int = 0
+    staying: int = 0
+    as_of: str = ""
+    entering_users: Sequence[str] = ()
+    leaving_users: Sequence[str] = ()
+    used_by: Sequence[Named] = ()
+
+
+def paths_of(draft: Draft, tenant: str) -> Paths:
+    """The paths of the builder of a draft."""
+    return Paths(
+        **{name: in_tenant(tenant, "builder", name) for name in ("rows", "count", "names", "review", "save")},
+        back=in_tenant(tenant, "segments", *((draft.segment,) if draft.segment else ())),
+        user=in_tenant(tenant, "users", "found"),
+    )
+
+
+def may_see_users(desk: Desk) -> bool:
+    """Whether members can be named. Raises `UserError` FORBIDDEN to those who may not write rules."""
+    desk.view(SegmentChangesView).require(Action.WRITE_SEGMENTS)
+    return desk.may(Action.READ_USERS)
+
+
+async def asked(request: Request, call: Callable[[QuestionsView, Any], Record]) -> Record:
+    """What readers answer to a question about the tenant of the page."""
+    return await asked_in_tenant(request, QuestionsView, request.path_params["tenant"], call)
