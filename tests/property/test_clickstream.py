@@ -31,7 +31,7 @@ from tests.clickstream import NAMES, clickstream
 from tests.examples import examples
 from tests.fakes.segment_world import World
 
-INSTANTS = examples(40).max_examples
+INSTANTS = examples(16).max_examples
 SHOP = TenantName("default")
 RULES = {
     "fills-carts": 'count(add_to_cart, 3d) >= 3 and lifecycle = "returning"',
@@ -199,9 +199,12 @@ def test_the_stream_answers_as_sql_does_at_every_instant_of_a_shops_clicks(name:
     stream, batch = Stream(start), Batch(clicks)
     ever: dict[str, int] = dict.fromkeys(RULES, 0)
     taken = 0
-    # Every other instant is that of a click, to test a click at the exact instant from which it counts.
+    # Every other instant is that of a click, to test a click at the exact instant from which it counts; half of those
+    # are of the event that a rule counts within seconds.
     even = [start + (end - start) * number / INSTANTS for number in range(2, INSTANTS + 1, 2)]
-    for at in sorted([*even, *(arrival.at for arrival in random.Random(60).sample(clicks, INSTANTS // 2))]):
+    dice, homes = random.Random(60), [arrival for arrival in clicks if arrival.fields.get("event") == "home"]
+    chosen = [*dice.sample(clicks, INSTANTS // 4), *dice.sample(homes, INSTANTS // 4)]
+    for at in sorted([*even, *(arrival.at for arrival in chosen)]):
         due = [arrival for arrival in clicks[taken:] if arrival.at <= at]
         for first in range(0, len(due), 97):
             stream.take(due[first : first + 97])

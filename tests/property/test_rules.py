@@ -195,7 +195,7 @@ def rows(database: duckdb.DuckDBPyConnection, query: BoundSql) -> list[Any]:
     return database.execute(query.text, query.parameters).fetchall()
 
 
-@examples(60)
+@examples(30)
 @given(given_rules=st.lists(rules(), min_size=2, max_size=3), world=worlds(), instants=INSTANTS, session=SESSIONS)
 def test_duckdb_finds_the_users_that_a_naive_evaluation_finds(
     database: duckdb.DuckDBPyConnection, given_rules: list[Rule], world: World, instants: list[datetime], session: str
@@ -211,7 +211,7 @@ def test_duckdb_finds_the_users_that_a_naive_evaluation_finds(
         assert found == ("u1" in expected)
 
 
-@examples(60)
+@examples(30)
 @given(given_rules=st.lists(rules(), min_size=2, max_size=3), world=worlds(), at=NEAR, session=SESSIONS)
 def test_each_part_of_a_rule_is_counted_as_if_it_stood_alone(
     database: duckdb.DuckDBPyConnection, given_rules: list[Rule], world: World, at: datetime, session: str
@@ -227,7 +227,7 @@ def test_each_part_of_a_rule_is_counted_as_if_it_stood_alone(
         assert (users or []) == expected[0][:2]
 
 
-@examples(60)
+@examples(30)
 @given(
     conditions=st.lists(CONDITIONS, min_size=20, max_size=30),
     world=worlds(),
