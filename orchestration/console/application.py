@@ -15,6 +15,7 @@ from orchestration.console.pages import (
     audiences,
     audit,
     builder,
+    connections,
     dead_letters,
     differences,
     home,
@@ -53,6 +54,7 @@ PAGES: Final = (
     schedules,
     audit,
     tokens,
+    connections,
     workers,
     dead_letters,
 )

@@ -32,6 +32,7 @@ SECTIONS: Final = (
     Section(name="sql", action=Action.READ_USERS),
     Section(name="schedules", action=Action.READ),
     Section(name="upload", action=Action.RUN_JOBS),
+    Section(name="connections", action=Action.OWN_ACCOUNT),
     Section(name="tokens", action=Action.OWN_ACCOUNT),
     Section(name="audit", action=Action.MANAGE_ACCESS),
 )

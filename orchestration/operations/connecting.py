@@ -1,5 +1,6 @@
 """How programs reach a deployment: addresses, and snippets that name variables. Only `keys` contains keys."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -104,9 +105,8 @@ def write_keys(settings: Settings, path: Path) -> None:
 
 
 def snippet(settings: Settings, kind: str, keys_file: str) -> str:
-    """Lines for a shell, DuckDB, boto3, the AWS CLI or confluent-kafka, with keys from the variables of a file."""
-    forms = {"shell": _shell, "duckdb": _duckdb, "boto3": _boto3, "aws": _aws, "kafka": _python_kafka}
-    return forms[kind](settings, keys_file)
+    """Lines for one of `FORMS`, with keys from the variables of a file."""
+    return FORMS[kind](settings, keys_file)
 
 
 def _shell(settings: Settings, keys_file: str) -> str:
@@ -175,3 +175,13 @@ def _aws(settings: Settings, keys_file: str) -> str:
         f'AWS_ACCESS_KEY_ID="$S3_KEY" AWS_SECRET_ACCESS_KEY="$S3_SECRET" AWS_DEFAULT_REGION={settings.s3_region} \\\n'
         f"    aws --endpoint-url {settings.s3_endpoint} s3 ls {inbox}\n"
     )
+
+
+FORMS: Final[Mapping[str, Callable[[Settings, str], str]]] = {
+    "shell": _shell,
+    "duckdb": _duckdb,
+    "boto3": _boto3,
+    "aws": _aws,
+    "kafka": _python_kafka,
+}
+"""Snippets for a shell, DuckDB, boto3, the AWS CLI and confluent-kafka."""

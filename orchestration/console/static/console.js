@@ -176,6 +176,16 @@ if (query) {
   }
 }
 
+for (const one of document.querySelectorAll("[data-copy]")) {
+  one.hidden = !navigator.clipboard;  // browsers have one only over https, and on loopback
+  const label = one.textContent;
+  one.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(document.getElementById(one.dataset.copy).textContent);
+    one.textContent = document.getElementById("copied").textContent = one.dataset.copied;
+    one.addEventListener("blur", () => (one.textContent = label), {once: true});
+  });
+}
+
 // Files go straight to the object store, by a request that the service has signed. Then the service looks at the file.
 const upload = document.getElementById("upload");
 if (upload) {

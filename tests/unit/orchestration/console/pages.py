@@ -138,6 +138,7 @@ ROWS: Final[Mapping[str, Row]] = {
         action=Action.RUN_JOBS, given=_schedule, method="POST", form=_schedule_revision, status=303
     ),
     f"{IN_TENANT}/audit": Row(action=Action.MANAGE_ACCESS),
+    f"{IN_TENANT}/connections": Row(action=Action.OWN_ACCOUNT),
     f"{IN_TENANT}/tokens": Row(action=Action.OWN_ACCOUNT),
     f"{IN_TENANT}/tokens/new": Row(
         action=Action.OWN_ACCOUNT, method="POST", form="name=mine&days=7&role_viewer=on", status=200

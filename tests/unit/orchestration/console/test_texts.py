@@ -18,6 +18,7 @@ from orchestration.console.pages.jobs import KINDS, STATE_FILTERS
 from orchestration.console.pages.schedules import RUNS
 from orchestration.console.rule_rows import BOUNDS, QUANTITIES, TESTS, UNITS_SHOWN
 from orchestration.console.rule_rows import KINDS as KINDS_OF_ROWS
+from orchestration.operations.connecting import FORMS
 from orchestration.operations.follow import STAGES, PartitionState
 from schemas.columns import ImportMode
 from schemas.errors import FatalError, RetriableError, UserError
@@ -52,6 +53,8 @@ FAMILIES: Mapping[str, set[str]] = {
     },
     "builder.of": {"events", "audiences", "segments"},
     "builder.test": set(TESTS),
+    "connections.tool": {"environment", "cli", "curl", "python", *FORMS},
+    "connections.address": {"kafka", "topics", "s3", "region", "inbox", "lake"},
     "difference": {"earlier", "later"},
     "difference.kind": set(KINDS_OF_CHANGES),
     "unit": {"day", "hour", "minute", "second"},

@@ -1,0 +1,108 @@
+"""How programs reach Muster: snippets to copy. They name variables and hold no keys."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from orchestration.access.policy import Action
+from orchestration.access.views.connections import ConnectionsView
+from orchestration.access.views.tenant import TenantView
+from orchestration.api.service import service_of
+from orchestration.console.desk import Desk, ask
+from orchestration.console.frame import frame_of
+from orchestration.console.paths import IN_TENANT, in_tenant
+from orchestration.console.rendering import shown
+
+ASKED: Final = "SELECT count(*) FROM audience('vip')"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snippet:
+    """Lines to copy. `name`: of the program; its title is `connections.NAME`."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionsPage:
+    """`addresses`, `beside`: of the deployment, for those who run it."""
+
+    url: str
+    tokens_path: str
+    snippets: Sequence[Snippet]
+    addresses: Sequence[tuple[str, str]]
+    beside: Sequence[Snippet]
+
+
+async def show_connections(request: Request) -> Response:
+    """The page."""
+    url = service_of(request).site.url
+
+    def call(desk: Desk) -> Response:
+        frame, permitted = frame_of(request, desk, "connections"), desk.view(TenantView).permitted
+        desk.view(TenantView).require(Action.OWN_ACCOUNT)
+        page = ConnectionsPage(
+            url=url,
+            tokens_path=in_tenant(desk.tenant, "tokens"),
+            snippets=snippets_of(url, desk.tenant, permitted),
+            addresses=(),
+            beside=(),
+        )
+        if Action.READ_DEPLOYMENT in desk.deployment.permitted:
+            found = desk.in_deployment(ConnectionsView).connections()
+            page = replace(
+                page,
+                addresses=[(name, str(value)) for name, value in found["addresses"].items() if value],
+                beside=[Snippet(name=kind, text=text) for kind, text in found["snippets"].items()],
+            )
+        return shown("connections.html", frame, page)
+
+    return await ask(request, call)
+
+
+def snippets_of(url: str, tenant: str, permitted: frozenset[Action]) -> list[Snippet]:
+    """Snippets for the service, with what the reader may do."""
+    runs, queries = Action.RUN_JOBS in permitted, Action.READ_USERS in permitted
+    cli = [
+        f"muster login {url}",
+        f"muster jobs list --tenant {tenant}",
+        *([f"muster import people.csv --tenant {tenant} --audience vip --wait"] if runs else []),
+        *([f'muster sql "{ASKED}" --tenant {tenant} --csv'] if queries else []),
+    ]
+    body = json.dumps({"sql": ASKED}).replace("'", "\\u0027")  # as it can stand in a shell's quotes
+    of_tenant = f"{url}/v1/tenants/{tenant}"
+    send = 'curl --fail-with-body -H "Authorization: Bearer $MUSTER_TOKEN"'
+    curl = [
+        f"{send} {of_tenant}/jobs",
+        *(
+            [
+                f"{send} -H 'Content-Type: application/json' \\",
+                f"    -d '{body}' {of_tenant}/queries",
+            ]
+            if queries
+            else []
+        ),
+    ]
+    python = [
+        "import os",
+        "",
+        "from orchestration.client import Access, Client",
+        "",
+        f'access = Access(url="{url}", token=os.environ["MUSTER_TOKEN"])',
+        "with Client(access) as muster:",
+        f'    for job in muster.jobs("{tenant}"):',
+        '        print(job["state"], job["audience"])',
+        *([f'    print(muster.query("{tenant}", "{ASKED}")["rows"])'] if queries else []),
+    ]
+    found = {"environment": [f"export MUSTER_API_URL={url}", "read -rs MUSTER_TOKEN && export MUSTER_TOKEN"]}
+    found |= {"cli": cli, "curl": curl, "python": python}
+    return [Snippet(name=name, text="\n".join(lines) + "\n") for name, lines in found.items()]
+
+
+ROUTES: Final = (Route(f"{IN_TENANT}/connections", show_connections),)

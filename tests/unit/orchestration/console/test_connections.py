@@ -1,0 +1,88 @@
+"""The page of connections: its snippets run, hold no key, and offer what the reader may do."""
+
+import html
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import pytest
+import typer
+
+import orchestration.client
+from orchestration.access.policy import IN_A_TENANT
+from orchestration.cli.main import app
+from orchestration.client import Access, Client
+from orchestration.console.pages.connections import snippets_of
+from tests.fakes.asgi import AsgiClient, AsgiTransport
+from tests.fakes.tenants import World
+from tests.unit.orchestration.console.test_segments import send
+
+URL = "http://127.0.0.1:18480"
+PAGE = "/console/tenants/acme/connections"
+
+
+def snippets(role: str) -> dict[str, str]:
+    permitted = frozenset(action for action, roles in IN_A_TENANT.items() if role in roles)
+    return {one.name: one.text for one in snippets_of(URL, "acme", permitted)}
+
+
+def test_only_those_who_run_the_deployment_see_kafka_and_the_store(client: AsgiClient, world: World) -> None:
+    for caller, names in (("acme-admin", 4), ("deployment-admin", 9)):
+        text = html.unescape(send(client, world, PAGE, caller=caller).body.decode())
+        assert len(re.findall(r'data-copy="snippet-\w+"', text)) == names
+        assert (world.settings.s3_endpoint in text, "KAFKA_BOOTSTRAP" in text) == (names > 4, names > 4)
+        assert world.settings.s3_secret_key.reveal() not in text.replace('"S3_SECRET"', "").replace(
+            "client_secret", ""
+        ) or (world.settings.s3_secret_key.reveal() == "secret")
+
+
+@pytest.mark.parametrize(("role", "imports", "queries"), [("viewer", 0, 0), ("analyst", 0, 1), ("operator", 1, 0)])
+def test_snippets_offer_what_a_role_may_do(role: str, imports: int, queries: int) -> None:
+    found = snippets(role)
+    assert found["cli"].count("muster import") == imports
+    assert [found[name].count("SELECT") for name in ("cli", "curl", "python")] == [queries] * 3
+
+
+def test_the_snippet_of_python_runs(
+    client: AsgiClient, world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MUSTER_TOKEN", world.tokens["acme-admin"].text.reveal())
+
+    @contextmanager
+    def inside(access: Access) -> Iterator[Client]:
+        yield Client(access, AsgiTransport(client))
+
+    monkeypatch.setattr(orchestration.client, "Client", inside)
+    text = snippets("admin")["python"].replace("SELECT count(*) FROM audience('vip')", "FROM vip")
+    exec(compile(text, "snippet", "exec"), {})
+    assert capsys.readouterr().out.endswith("[['plain']]\n")
+
+
+def test_the_snippets_of_curl_are_requests_of_the_service(client: AsgiClient, world: World) -> None:
+    token = world.tokens["acme-admin"].text.reveal()
+    requests = snippets("admin")["curl"].replace("\\\n", "").splitlines()
+    for words, body in zip(map(shlex.split, requests), (None, "sql"), strict=True):
+        assert words[:2] == ["curl", "--fail-with-body"]
+        assert words[3] == "Authorization: Bearer $MUSTER_TOKEN"
+        assert words[-1].startswith(URL)
+        path = urlsplit(words[-1]).path
+        if body is None:
+            assert client.get(path, token=token).status == 200
+        else:
+            sent = json.loads(words[words.index("-d") + 1])
+            assert sent == {"sql": "SELECT count(*) FROM audience('vip')"}
+            assert client.send("POST", path, token=token, body={"sql": "FROM vip"}).status == 200
+
+
+def test_the_snippets_of_the_command_line_name_commands_and_options() -> None:
+    root = typer.main.get_command(app)
+    for line in snippets("admin")["cli"].splitlines():
+        command, words = root, shlex.split(line)[1:]
+        while (inner := getattr(command, "commands", {}).get(words[0])) is not None:
+            command, words = inner, words[1:]
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= known, line
+        assert command is not root
