@@ -1,0 +1,32 @@
+"""Groups of workers over time."""
+
+from typing import Final
+
+import sqlalchemy as sa
+
+from orchestration.catalog.tables.base import JSON, NAME, metadata
+
+# Lag and members of the groups of workers over time, every ten seconds for a day. What was not measured has no row.
+samples: Final = sa.Table(
+    "samples",
+    metadata,
+    sa.Column("at_ms", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("group_name", NAME, primary_key=True),
+    sa.Column("topic", NAME, primary_key=True),
+    sa.Column("members", sa.Integer, nullable=False),
+    # Sums over all partitions: messages not acknowledged, acknowledged ever, sent ever.
+    sa.Column("lag", sa.BigInteger, nullable=False),
+    sa.Column("acknowledged", sa.BigInteger, nullable=False),
+    sa.Column("sent", sa.BigInteger, nullable=False),
+)
+
+# The groups of workers at the time of the newest samples: `workers` as `operations.workers` lists them, `lag` by topic
+# and partition.
+worker_groups: Final = sa.Table(
+    "worker_groups",
+    metadata,
+    sa.Column("group_name", NAME, primary_key=True),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("workers", JSON, nullable=False),
+    sa.Column("lag", JSON, nullable=False),
+)
