@@ -7,7 +7,6 @@ from orchestration.access.pages import Page, Record, page_of
 from orchestration.access.policy import Action
 from orchestration.access.revisions import AUDIENCE, revision_of
 from orchestration.access.views.tenant import TenantView
-from orchestration.catalog.records import Audience
 from orchestration.catalog.references import ref_of
 from orchestration.operations.audiences import (
     activity_record,
@@ -33,7 +32,16 @@ class AudiencesView(TenantView):
     def audiences(self, *, after: str = "", limit: int, current: bool = False) -> Page:
         """Audiences by name, each with its `current` version if that is wanted, which is read from the lake."""
         found = self._stores.audiences.page(self._name, after=after, limit=limit + 1)
-        return page_of(found, limit, lambda audience: audience.name, self._with_current if current else audience_record)
+        if not current:
+            return page_of(found, limit, lambda audience: audience.name, audience_record)
+        versions = self._stores.histories.currents(self._name, [ref_of(one) for one in found[:limit]])
+        by_id = {one.audience_id: version for one, version in zip(found, versions, strict=False)}
+        return page_of(
+            found,
+            limit,
+            lambda audience: audience.name,
+            lambda audience: audience_with_current(audience, by_id[audience.audience_id]),
+        )
 
     @reads(Action.READ)
     def audience(self, name: str) -> tuple[Record, str]:
@@ -55,11 +63,9 @@ class AudiencesView(TenantView):
         notified = None
         if Action.MANAGE_AUDIENCES in self.permitted:
             notified = recipients_record(stores.recipients.notified(self._name, audience.audience_id))
-        found = self._with_current(replace(audience, spec=stores.specs.stored(audience)))
+        current = stores.histories.current(ref_of(audience))
+        found = audience_with_current(replace(audience, spec=stores.specs.stored(audience)), current)
         return {**found, "table": None if address is None else as_record(address), "notified": notified}, revision
-
-    def _with_current(self, audience: Audience) -> Record:
-        return audience_with_current(audience, self._stores.histories.current(ref_of(audience)))
 
     @reads(Action.READ)
     def activity(self, kind: ImportKind) -> Record:

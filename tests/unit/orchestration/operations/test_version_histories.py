@@ -8,6 +8,7 @@ import pytest
 
 from connectors.lake.history_file import parse_history
 from orchestration.catalog.records import Audience
+from orchestration.catalog.references import ref_of
 from orchestration.operations.version_histories import TRIES, VersionHistories
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from schemas.ids import AudienceName
@@ -47,6 +48,24 @@ def gone() -> UserError:
 def test_a_file_that_was_cleaned_up_meanwhile_is_looked_up_again(world: World) -> None:
     found, audience = histories(world, gone(), gone())
     assert found.of(audience).versions == ()
+
+
+def test_the_current_versions_of_a_list_are_read_from_each_file_once(world: World) -> None:
+    refs = [ref_of(one) for one in world.stores.audiences.all(ACME)]
+    whole = [world.stores.histories.current(one) for one in refs]
+    assert {one.version for one in whole if one} == {2}
+    assert None in whole  # one without a version
+    read = list[str]()
+
+    class Counted:
+        def get(self, bucket: str, key: str) -> bytes:
+            read.append(key)
+            return world.stores.objects.get(bucket, key)
+
+    found = replace(world.stores.histories, objects=lambda: cast(Any, Counted()))
+    assert [found.currents(ACME, refs) for _ in range(3)] == [whole] * 3
+    assert len(read) == len([one for one in whole if one])
+    assert found.currents(ACME, []) == []
 
 
 def test_one_that_is_always_gone_is_an_outage_in_the_end(world: World) -> None:
