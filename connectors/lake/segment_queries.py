@@ -169,6 +169,23 @@ class SegmentQueries:
                 if connection.execute(f"FROM ({_users_of(uris)}) WHERE user_id = ?", (user_id,)).fetchone()
             ]
 
+    def segments_containing(self, question: Question, at: datetime, user_id: str) -> list[str]:
+        """The segments of `question.segments` that a user is in at an instant, in the order of their names."""
+        named = "SELECT " + literal(user_id) + f" AS {USER_ID}"
+        found: dict[str, bool] = {}
+        with self._connected() as connection:
+            members: dict[tuple[Kind, str], str] = {
+                ("audience", name): _users_of(uris) for name, uris in question.audiences.items()
+            }
+            for name in evaluation_order(question.segments):
+                rule, activity = question.segments[name], replace(question.activity, members=members)
+                sql = explain_sql(rule, activity.relations(rule, include_all=True), at, user_id)
+                row = connection.execute(sql.text, sql.parameters).fetchone()
+                found[name] = row is not None and bool(row[0])
+                # What the rules of others ask of this segment is only whether the user is in it.
+                members["segment", name] = named if found[name] else f"{named} WHERE false"
+        return sorted(name for name, inside in found.items() if inside)
+
     def explain(self, question: Question, at: datetime, user_id: str) -> Explained | None:
         """Why a user is in the segment at an instant or not. None if the user is not known."""
         with self._prepared_connection(question, at) as (connection, activity):

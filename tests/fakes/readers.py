@@ -37,7 +37,7 @@ def _explanation(asked: q.ExplainUser, mark: str) -> Any:
 
 def _user(asked: q.LookUpUser, mark: str) -> Any:
     found = {"user": asked.user, "known": True, "partition": 1, "attributes": {mark: 1}}
-    return {**found, "events": [], "latest": [], "audiences": [mark], "as_of": AT}
+    return {**found, "events": [], "latest": [], "audiences": [mark], "segments": [mark], "as_of": AT}
 
 
 def _rejects(_: q.ReadRejects, mark: str) -> Any:

@@ -220,7 +220,8 @@ def refused(call: Any, *given: Any, **named: Any) -> str:
 
 def test_what_is_known_of_a_user(shop: Shop) -> None:
     found = shop.owner.user("acme", "ann")
-    assert (found["attributes"], found["audiences"]) == ({"age": 30.0}, ["vip"])
+    assert (found["attributes"], found["audiences"], found["segments"]) == ({"age": 30.0}, ["vip"], ["buyers"])
+    assert shop.owner.user("acme", "bob")["segments"] == []
     assert [(e["event"], e["count"]) for e in found["events"]] == [("purchase", 2)]
     assert {e["properties"]["amount"] for e in found["latest"]} == {120.0, 80.0}
     explained = shop.owner.explain("acme", "buyers", "ann")

@@ -190,6 +190,10 @@ def test_the_archive_finds_the_users_that_a_naive_evaluation_finds(
         pq.write_table(pa.table({"user_id": pa.array(expected, pa.string())}), part)
         compared = queries.compare([(question, NOW)], [str(part)], 9)
         assert compared.equal, compared
+        together = replace(question, segments={**segments, "outer": rule})
+        one = data.draw(st.sampled_from(USERS))
+        inside = {*(["outer"] if one in expected else []), *(segments if one in in_inner else [])}
+        assert set(queries.segments_containing(together, NOW, one)) == inside
         for user in USERS:
             explained = queries.explain(question, NOW, user)
             assert (explained is not None) == (user in known)

@@ -140,7 +140,11 @@ class UserEvent(Shape):
 
 
 class User(Shape):
-    """What is known of a user. `audiences`: those whose current version has the user."""
+    """What is known of a user. `audiences`: those whose current version has the user.
+
+    `segments`: those whose rules are true of the user as of `as_of`, by the archive; also paused ones, whose members
+    do not change.
+    """
 
     user: str
     known: Literal[True]
@@ -149,6 +153,7 @@ class User(Shape):
     events: list[UserEvents]
     latest: list[UserEvent]
     audiences: list[str]
+    segments: list[str]
     as_of: Time
     example: ClassVar[Example] = {
         "user": "ann",
@@ -158,6 +163,7 @@ class User(Shape):
         "events": [{"event": "purchase", "count": 2, "first_at": AT, "last_at": AT}],
         "latest": [{"event": "purchase", "event_id": "e1", "occurred_at": AT, "properties": {"amount": 9.5}}],
         "audiences": ["vip"],
+        "segments": ["buyers"],
         "as_of": AT,
     }
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,9 +22,12 @@ from orchestration.console.language import Texts
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import shown
 from orchestration.console.segment_texts import Named, dependants_of_audience
+from schemas.columns import ImportMode
 
 ROWS: Final = 50
 VERSIONS: Final = 30
+MADE_BY_JOBS: Final = frozenset(get_args(ImportMode))
+"""Modes of versions that a job has made; changes of the lake make the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +65,7 @@ class VersionRow:
     """One version. `added`, `removed` None: not counted. `most`: the longest bar of the list, to which these are drawn.
 
     `rollback_path` None: the version is the current one, or the reader may not roll back. `difference_path`: from the
-    version before; None if that is not kept, or the reader may not see users.
+    version before; None if that is not kept, or the reader may not see users. `job_path`: of what made it.
     """
 
     number: int
@@ -75,7 +78,7 @@ class VersionRow:
     published_at: str
     mode: str
     reason: str
-    made_by: str
+    job_path: str | None
     pin_path: str | None
     rollback_path: str | None
     difference_path: str | None
@@ -189,6 +192,7 @@ async def show_audience(request: Request) -> Response:
 
 def _versions(desk: Desk, found: Sequence[Record], name: str, t: Texts, current: int | None) -> list[VersionRow]:
     tenant, may_run, may_see_users = desk.tenant, desk.may(Action.RUN_JOBS), desk.may(Action.READ_USERS)
+    may_see_jobs = desk.may(Action.READ_JOBS)
     before: dict[int, int] = {later["version"]: one["version"] for later, one in pairwise(found)}
     counts: list[Record] = [one["membership"] or {} for one in found]
     most = max((max(one.get("added") or 0, one.get("removed") or 0) for one in counts), default=0)
@@ -208,7 +212,9 @@ def _versions(desk: Desk, found: Sequence[Record], name: str, t: Texts, current:
                 published_at=version["published_at"],
                 mode=t(f"version_mode.{version['mode']}"),
                 reason=version["reason"] or "",
-                made_by=version["made_by"],
+                job_path=in_tenant(tenant, "jobs", version["made_by"])
+                if may_see_jobs and version["mode"] in MADE_BY_JOBS
+                else None,
                 pin_path=in_tenant(*of_version, "pin") if may_run else None,
                 rollback_path=in_tenant(*of_version, "rollback") if may_run and number != current else None,
                 difference_path=in_tenant(

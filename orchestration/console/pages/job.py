@@ -83,12 +83,16 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobPage:
-    """`cancel_path`, `retry_path`: None if that is not possible, or not for this reader. `key`: of a retry."""
+    """`cancel_path`, `retry_path`: None if that is not possible, or not for this reader. `key`: of a retry.
+
+    `audience_path`: None for events and profiles, and for those who may not read audiences.
+    """
 
     id: str
     part_path: str
     stream: str
     title: str
+    audience_path: str | None
     kind: str
     origin: str
     mode: str
@@ -109,6 +113,7 @@ class JobPage:
     rejected: int
     rejects: Sequence[RejectCount]
     rejects_path: str | None
+    rejects_file_path: str | None
     history: Sequence[Event]
     duplicate_of: str | None
     retry_of: str | None
@@ -205,11 +210,15 @@ def page_of(desk: Desk, wanted: str, t: Texts) -> JobPage:
     evidence = job.get("evidence") or {}
     rejected = evidence.get("rejected_by_code") or {}
     has_rejects = bool(rejected) or (job["error"] or {}).get("code") == "TOO_MANY_REJECTS"
+    may_see_rejects = has_rejects and desk.may(Action.READ_REJECTS)
     return JobPage(
         id=id_,
         part_path=in_tenant(tenant, "jobs", id_, "part"),
         stream="" if final else f"/v1/tenants/{tenant}/events?job={id_}",
         title=title_of(job, t),
+        audience_path=in_tenant(tenant, "audiences", job["audience"])
+        if desk.may(Action.READ) and job.get("kind") not in {"events", "profiles"}
+        else None,
         kind=kind_of(job, t),
         origin=origin_of(job),
         mode=t(f"mode.{job['mode']}") if "mode" in job else "",
@@ -237,9 +246,8 @@ def page_of(desk: Desk, wanted: str, t: Texts) -> JobPage:
             )
             for code, count in sorted(rejected.items(), key=lambda item: (-item[1], item[0]))
         ],
-        rejects_path=in_tenant(tenant, "jobs", id_, "rejects")
-        if desk.may(Action.READ_REJECTS) and has_rejects
-        else None,
+        rejects_path=in_tenant(tenant, "jobs", id_, "rejects") if may_see_rejects else None,
+        rejects_file_path=in_tenant(tenant, "jobs", id_, "rejects", "file") if may_see_rejects else None,
         history=[_event(one, t) for one in job["history"]],
         duplicate_of=wanted if job.get("duplicate_of") else None,
         retry_of=job["retry_of"],

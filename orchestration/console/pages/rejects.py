@@ -16,7 +16,7 @@ from orchestration.console.desk import ask
 from orchestration.console.frame import frame_of
 from orchestration.console.pages.job import reject_text
 from orchestration.console.paths import IN_TENANT, in_tenant
-from orchestration.console.rendering import shown
+from orchestration.console.rendering import see_other, shown
 
 ROWS: Final = 100
 
@@ -48,6 +48,7 @@ class RejectsPage:
 
     job: str
     job_path: str
+    file_path: str
     codes: Sequence[CodeChoice]
     rows: Sequence[RejectRow]
     next_path: str | None
@@ -71,6 +72,7 @@ async def show_rejects(request: Request) -> Response:
     page = RejectsPage(
         job=id_,
         job_path=in_tenant(tenant, "jobs", id_),
+        file_path=in_tenant(tenant, "jobs", id_, "rejects", "file"),
         codes=[
             CodeChoice(
                 text=reject_text(one, t) if one else t("rejects.all"),
@@ -95,10 +97,22 @@ async def show_rejects(request: Request) -> Response:
     return shown("rejects.html", frame, page)
 
 
+async def fetch_rejects(request: Request) -> Response:
+    """Leads to the file with all rejected rows, by an address that is good for five minutes; recorded as the page is.
+
+    Not a form: pages may not send forms to other hosts, also not by a redirect.
+    """
+    job = request.path_params["job"]
+    return await ask(request, lambda desk: see_other(desk.view(JobsView).rejects_file(job)["url"]))
+
+
 def _line(row: Record, word: str) -> str:
     if row["line"] is not None:
         return f"{row['line']:,}"
     return "" if row["ordinal"] is None else f"{word} {row['ordinal'] + 1:,}"
 
 
-ROUTES: Final = (Route(f"{IN_TENANT}/jobs/{{job}}/rejects", show_rejects),)
+ROUTES: Final = (
+    Route(f"{IN_TENANT}/jobs/{{job}}/rejects", show_rejects),
+    Route(f"{IN_TENANT}/jobs/{{job}}/rejects/file", fetch_rejects),
+)

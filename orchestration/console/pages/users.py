@@ -19,7 +19,7 @@ from orchestration.console.forms import form_of
 from orchestration.console.frame import Frame, frame_of
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import shown
-from orchestration.console.segment_texts import ALL
+from orchestration.console.segment_texts import ALL, Named
 from schemas.errors import UserError
 from segmentation.rules.nodes import Count
 from segmentation.rules.parser import parse_rule
@@ -79,7 +79,8 @@ class Known:
     attributes: Sequence[tuple[str, str]]
     events: Sequence[Record]
     latest: Sequence[Record]
-    audiences: Sequence[str]
+    audiences: Sequence[Named]
+    segments: Sequence[Named]
     as_of: str
 
 
@@ -141,21 +142,26 @@ def _page(
         path=in_tenant(desk.tenant, "users", "found"),
         user=user,
         unknown=bool(user) and found is None,
-        known=None if found is None else _known(found),
+        known=None if found is None else _known(desk, found),
         segments=[one["segment"] for one in desk.view(SegmentsView).segments(limit=ALL).items],
         chosen=segment,
         explanation=None if explained is None else explanation_of(explained, desk.tenant),
     )
 
 
-def _known(found: Record) -> Known:
+def _known(desk: Desk, found: Record) -> Known:
     return Known(
         attributes=[(name, _plain(value)) for name, value in found["attributes"].items()],
         events=found["events"],
         latest=[{**one, "shown": [(n, _plain(v)) for n, v in one["properties"].items()]} for one in found["latest"]],
-        audiences=found["audiences"],
+        audiences=_named(desk, "audiences", found["audiences"]),
+        segments=_named(desk, "segments", found["segments"]),
         as_of=found["as_of"],
     )
+
+
+def _named(desk: Desk, section: str, names: Sequence[str]) -> list[Named]:
+    return [Named(name=name, path=in_tenant(desk.tenant, section, name)) for name in names]
 
 
 def explanation_of(found: Record, tenant: str) -> Explanation:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from connectors.lake.activity_relations import Activity
 from connectors.lake.faults import lake_faults
 from connectors.lake.user_activity import user_activity
 from orchestration.catalog.references import ref_of
@@ -11,6 +12,7 @@ from orchestration.readers.questions import ExplainUser, LookUpUser
 from orchestration.readers.reading import Reading
 from schemas.ids import Partition, TenantName
 from schemas.partitioning import partition_of
+from segmentation.rules.nodes import Group, Member, Rule
 
 
 def look_up_user(reading: Reading, asked: LookUpUser) -> dict[str, Any]:
@@ -22,6 +24,7 @@ def look_up_user(reading: Reading, asked: LookUpUser) -> dict[str, Any]:
         found = user_activity(session, activity, asked.user)
     files = _audiences(reading, asked.tenant, partition)
     audiences = reading.meanings.queries.audiences_containing(files, asked.user)
+    segments = _segments(reading, asked, activity, at) if found.events or found.profile_changes else []
     return {
         "user": asked.user,
         "known": bool(found.events or found.profile_changes or audiences),
@@ -41,6 +44,7 @@ def look_up_user(reading: Reading, asked: LookUpUser) -> dict[str, Any]:
             for e in found.latest
         ],
         "audiences": audiences,
+        "segments": segments,
         "as_of": at.isoformat(),
     }
 
@@ -58,6 +62,16 @@ def explain_user(reading: Reading, asked: ExplainUser) -> dict[str, Any]:
         segments=context.segments,
         settings=context.settings,
     )
+
+
+def _segments(reading: Reading, asked: LookUpUser, activity: Activity, at: datetime) -> list[str]:
+    """Segments whose rules are true of a known user at an instant, also paused ones."""
+    names = reading.context.segments.rules(asked.tenant)
+    if not names:
+        return []
+    everything = Rule(groups=(Group(conditions=tuple(Member(kind="segment", name=name) for name in names)),))
+    question = reading.meanings.resolve(asked.tenant, everything).question(activity)
+    return reading.meanings.queries.segments_containing(question, at, asked.user)
 
 
 def _audiences(reading: Reading, tenant: TenantName, partition: Partition) -> dict[str, list[str]]:

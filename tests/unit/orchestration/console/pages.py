@@ -99,6 +99,7 @@ ROWS: Final[Mapping[str, Row]] = {
     f"{IN_TENANT}/jobs/{{job}}/part": Row(action=Action.READ_JOBS, given=_job),
     f"{IN_TENANT}/jobs/{{job}}/started": Row(action=Action.READ_JOBS, given=_job, status=204, silent=True),
     f"{IN_TENANT}/jobs/{{job}}/rejects": Row(action=Action.READ_REJECTS, given=_job),
+    f"{IN_TENANT}/jobs/{{job}}/rejects/file": Row(action=Action.READ_REJECTS, given=_job, status=303),
     f"{IN_TENANT}/jobs/{{job}}/cancel": Row(action=Action.RUN_JOBS, given=_job, method="POST", status=303),
     f"{IN_TENANT}/jobs/{{job}}/retry": Row(
         action=Action.RUN_JOBS, given=_failed, method="POST", form="key=k&force=1", status=303

@@ -1,8 +1,9 @@
 """The pages of audiences: versions, pins, and that nothing is rolled back by mistake."""
 
 from orchestration.console.paths import IN_TENANT
+from schemas.layout import rejects_key
 from tests.fakes.asgi import AsgiClient
-from tests.fakes.tenants import World
+from tests.fakes.tenants import ACME, JOB, World, id_of
 from tests.unit.orchestration.console.pages import ask
 from tests.unit.orchestration.console.test_segments import make, send, text_of
 
@@ -48,3 +49,15 @@ def test_a_rollback_takes_the_name_and_is_followed_to_its_end(client: AsgiClient
     assert "hx-redirect" not in part.headers
     done = ask(client, world, f"{IN_TENANT}/audiences/{{audience}}/operations/{{operation}}")
     assert done.headers["hx-redirect"].startswith(f"{VIP}?operation=")
+
+
+def test_a_version_leads_to_its_job_and_a_job_to_its_audience_and_rejects(client: AsgiClient, world: World) -> None:
+    job = f"/console/tenants/acme/jobs/{id_of('acme', JOB)}"
+    assert f'href="{job}"' in send(client, world, VIP, caller="acme-viewer").body.decode()
+    for caller, leads in (("acme-viewer", 1), ("deployment-operator", 0)):
+        assert send(client, world, job, caller=caller).body.decode().count(f'<h1><a href="{VIP}">') == leads
+    assert "/rejects" not in send(client, world, job, caller="acme-viewer").body.decode()
+    assert f'href="{job}/rejects/file"' in send(client, world, job, caller="acme-operator").body.decode()
+    file = send(client, world, f"{job}/rejects/file", caller="acme-operator")
+    assert rejects_key(ACME, id_of("acme", JOB)) in file.headers["location"]
+    assert [entry.action for entry in world.stores.audit.search()] == ["rejects"]
