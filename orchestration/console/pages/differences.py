@@ -17,9 +17,9 @@ from orchestration.access.policy import Action
 from orchestration.access.views.audiences import AudiencesView
 from orchestration.access.views.operations import OperationsView
 from orchestration.console.desk import Desk, ask
+from orchestration.console.faults import Fault, fault_of
 from orchestration.console.forms import form_of
 from orchestration.console.frame import Frame, bare_frame, frame_of
-from orchestration.console.pages.job import Fault, fault_of
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.receipts import Sum, sums_of_difference
 from orchestration.console.rendering import shown

@@ -1,7 +1,7 @@
 """One job: how far it is, what came of it, and what to do about it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from orchestration.access.policy import Action
 from orchestration.access.views.jobs import JobsView
 from orchestration.access.views.submissions import SubmissionsView
 from orchestration.console.desk import Desk, ask
+from orchestration.console.faults import Fault, RejectCount, fault_of, rejects_of
 from orchestration.console.formatting import duration, percent
 from orchestration.console.forms import form_of, fresh_key, key_of
 from orchestration.console.frame import frame_of
@@ -32,8 +33,6 @@ from orchestration.console.job_texts import (
 )
 from orchestration.console.language import Texts
 from orchestration.console.paths import IN_TENANT, in_tenant
-from orchestration.console.problems import text_of
-from orchestration.console.problems import title_of as title_of_problem
 from orchestration.console.receipts import Column, Sum, columns_of, sums_of
 from orchestration.console.rendering import see_other, shown
 from orchestration.platform.clock import iso
@@ -50,26 +49,6 @@ class Partition:
     taken: int
     expected: int
     text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """Why a job failed."""
-
-    title: str
-    text: str
-    detail: str
-    code: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RejectCount:
-    """Rejected rows with one reason."""
-
-    code: str
-    text: str
-    count: int
-    path: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,13 +217,8 @@ def page_of(desk: Desk, wanted: str, t: Texts) -> JobPage:
         columns=() if receipt is None else columns_of(receipt, t),
         rejected=evidence.get("rejected") or 0,
         rejects=[
-            RejectCount(
-                code=code,
-                text=reject_text(code, t),
-                count=count,
-                path=in_tenant(tenant, "jobs", id_, "rejects", code=code),
-            )
-            for code, count in sorted(rejected.items(), key=lambda item: (-item[1], item[0]))
+            replace(one, path=in_tenant(tenant, "jobs", id_, "rejects", code=one.code))
+            for one in rejects_of(rejected, t)
         ],
         rejects_path=in_tenant(tenant, "jobs", id_, "rejects") if may_see_rejects else None,
         rejects_file_path=in_tenant(tenant, "jobs", id_, "rejects", "file") if may_see_rejects else None,
@@ -260,11 +234,6 @@ def page_of(desk: Desk, wanted: str, t: Texts) -> JobPage:
         else None,
         key=fresh_key(),
     )
-
-
-def reject_text(code: str, t: Texts) -> str:
-    """Why a row was rejected, in the reader's language."""
-    return t(f"reject.{code}") if t.has(f"reject.{code}") else code
 
 
 def _receipt(desk: Desk, job: Record) -> Record | None:
@@ -290,17 +259,6 @@ def _partition(one: Mapping[str, Any], t: Texts) -> Partition:
         parts.append(t("job.left", duration=duration(one["left_s"], t)))
     return Partition(
         number=one["partition"], taken=one["taken"], expected=max(1, one["expected"]), text=" · ".join(parts)
-    )
-
-
-def fault_of(error: Mapping[str, Any] | None, t: Texts) -> Fault | None:
-    """An error of a job in the reader's language."""
-    if error is None:
-        return None
-    code, kind = str(error["code"]), "user" if error["kind"] == "user" else "system"
-    kind = "file" if kind == "user" else kind
-    return Fault(
-        title=title_of_problem(t, code, kind), text=text_of(t, code, kind), detail=str(error["message"]), code=code
     )
 
 

@@ -13,8 +13,8 @@ from orchestration.access.views.jobs import JobsView
 from orchestration.api import cursors
 from orchestration.api.service import asked_in_tenant
 from orchestration.console.desk import ask
+from orchestration.console.faults import reject_text
 from orchestration.console.frame import frame_of
-from orchestration.console.pages.job import reject_text
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import see_other, shown
 

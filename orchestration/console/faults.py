@@ -1,0 +1,50 @@
+"""Why a job failed, and why rows were rejected, in the reader's language as far as there is a text."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from orchestration.console.language import Texts
+from orchestration.console.problems import text_of, title_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """Why a job or an operation failed."""
+
+    title: str
+    text: str
+    detail: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectCount:
+    """Rejected rows with one reason. `path`: of these rows, if there is one."""
+
+    code: str
+    text: str
+    count: int
+    path: str = ""
+
+
+def fault_of(error: Mapping[str, Any] | None, t: Texts) -> Fault | None:
+    """An error of a job in the reader's language."""
+    if error is None:
+        return None
+    code, kind = str(error["code"]), "user" if error["kind"] == "user" else "system"
+    kind = "file" if kind == "user" else kind
+    return Fault(title=title_of(t, code, kind), text=text_of(t, code, kind), detail=str(error["message"]), code=code)
+
+
+def reject_text(code: str, t: Texts) -> str:
+    """Why a row was rejected, in the reader's language."""
+    return t(f"reject.{code}") if t.has(f"reject.{code}") else code
+
+
+def rejects_of(by_code: Mapping[str, int], t: Texts) -> list[RejectCount]:
+    """The most frequent reason first."""
+    return [
+        RejectCount(code=code, text=reject_text(code, t), count=count)
+        for code, count in sorted(by_code.items(), key=lambda item: (-item[1], item[0]))
+    ]

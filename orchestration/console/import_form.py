@@ -1,0 +1,44 @@
+"""The settings of an import as a form."""
+
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+
+from orchestration.api.models.submissions import ImportSettings, NewColumn
+from schemas.errors import UserError
+
+
+def settings_of(form: Mapping[str, str]) -> ImportSettings:
+    """The settings in a form. Raises `UserError` INVALID_REQUEST."""
+    indices = sorted(
+        (name.removeprefix("keep-") for name in form if name.startswith("keep-")), key=lambda n: (len(n), n)
+    )
+    try:
+        columns = [
+            NewColumn.model_validate(
+                {
+                    "name": form.get(f"name-{index}", ""),
+                    "type": form.get(f"type-{index}", "string"),
+                    "source": form.get(f"source-{index}") or None,
+                }
+            )
+            for index in indices
+        ]
+        return ImportSettings.model_validate(
+            {
+                "mode": form.get("mode", "replace"),
+                "id_column": form.get("id_column") or None,
+                "columns": columns,
+                "max_reject_share": float(form.get("max_reject_percent") or 0) / 100,
+            }
+        )
+    except ValidationError as exc:
+        raise invalid(exc) from exc
+    except ValueError as exc:
+        raise UserError("INVALID_REQUEST", "the share of rejected rows is a number of percent, from 0 to 100") from exc
+
+
+def invalid(exc: ValidationError) -> UserError:
+    """The first fault of a form."""
+    first = exc.errors()[0]
+    return UserError("INVALID_REQUEST", f"{'/'.join(map(str, first['loc']))}: {first['msg']}")

@@ -1,0 +1,178 @@
+"""A look at an uploaded file before its import: an inspection, and a dry run."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, get_args
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from orchestration.access.pages import Record
+from orchestration.access.views.jobs import JobsView
+from orchestration.access.views.operations import OperationsView
+from orchestration.access.views.uploads import UploadsView
+from orchestration.console.desk import Desk, ask
+from orchestration.console.faults import Fault, RejectCount, fault_of, rejects_of
+from orchestration.console.forms import form_of, fresh_key
+from orchestration.console.frame import Frame, frame_of
+from orchestration.console.import_form import settings_of
+from orchestration.console.language import Texts
+from orchestration.console.paths import IN_TENANT, in_tenant
+from orchestration.console.receipts import Sum, sums_of
+from orchestration.console.rendering import shown
+from schemas.columns import ImportMode
+from schemas.errors import UserError
+
+MODES: Final[tuple[ImportMode, ...]] = get_args(ImportMode)
+CHECKS: Final = frozenset({"inspection", "dry_run"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedColumn:
+    """A column of the file that can be kept. `index`: names its fields in the form."""
+
+    index: int
+    name: str
+    source: str
+    type: str
+    nulls: int
+    examples: str
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckPart:
+    """What a look at the file has found so far: nothing yet, a fault, an inspection, or what an import would do."""
+
+    running_path: str | None
+    fault: Fault | None
+    rows: int = 0
+    format: str = ""
+    rejects: Sequence[RejectCount] = ()
+    rejected: int = 0
+    hints: Sequence[str] = ()
+    columns: Sequence[CheckedColumn] = ()
+    id_column: str = ""
+    id_columns: Sequence[str] = ()
+    audience: str = ""
+    mode: str = "replace"
+    modes: Sequence[str] = MODES
+    max_reject_percent: str = "0"
+    try_path: str = ""
+    start_path: str = ""
+    key: str = ""
+    sums: Sequence[Sum] = ()
+    problems: Sequence[Fault] = ()
+    tried: bool = False
+
+
+async def check(request: Request) -> Response:
+    """Begin to inspect the file."""
+    await form_of(request)
+    given = {name: request.query_params.get(name, "")[:63] for name in ("audience", "like")}
+
+    def call(desk: Desk) -> Response:
+        frame, upload = frame_of(request, desk, "upload"), request.path_params["upload"]
+        source = desk.view(UploadsView).upload(upload)["source"]
+        begun = desk.view(OperationsView).inspect(source, kind="audience", format_=None)
+        return _part(desk, frame, upload, begun, given)
+
+    return await ask(request, call)
+
+
+async def try_it(request: Request) -> Response:
+    """Begin a dry run with the settings of the form."""
+    form = await form_of(request)
+    wanted = settings_of(form)
+
+    def call(desk: Desk) -> Response:
+        frame, upload = frame_of(request, desk, "upload"), request.path_params["upload"]
+        source = desk.view(UploadsView).upload(upload)["source"]
+        begun = desk.view(OperationsView).try_import(source, target=form.get("audience", ""), spec=wanted.changes())
+        return _part(desk, frame, upload, begun, {})
+
+    return await ask(request, call)
+
+
+async def show_check(request: Request) -> Response:
+    """How far a look at the file is, and what it has found."""
+    given = {name: request.query_params.get(name, "")[:63] for name in ("audience", "like")}
+
+    def call(desk: Desk) -> Response:
+        frame, upload = frame_of(request, desk, "upload"), request.path_params["upload"]
+        found = desk.view(OperationsView).operation(request.path_params["operation"])
+        if found["kind"] not in CHECKS:
+            raise UserError("UNKNOWN_OPERATION", "this operation is no look at a file")
+        return _part(desk, frame, upload, found, given)
+
+    return await ask(request, call)
+
+
+def _part(desk: Desk, frame: Frame, upload: str, found: Record, given: Mapping[str, str]) -> Response:
+    t, result = frame.texts, found["result"]
+    running = found["state"] in {"pending", "running"}
+    path = in_tenant(desk.tenant, "uploads", upload, "checks", found["operation"], **given)
+    part = CheckPart(running_path=path if running else None, fault=fault_of(found["error"], t))
+    if result is not None:
+        fault = fault_of(result.get("fault"), t)
+        part = replace(part, fault=fault, **(_tried(result, t) if found["kind"] == "dry_run" else {}))
+        if found["kind"] == "inspection":
+            part = replace(part, **_inspected(desk, upload, result, given, t))
+    return shown("parts/check.html", frame, part)
+
+
+def _inspected(desk: Desk, upload: str, result: Record, given: Mapping[str, str], t: Texts) -> dict[str, Any]:
+    like = desk.view(JobsView).job(given["like"]) if given.get("like") else None
+    spec = (like or result)["spec"] or {"id_column": "", "columns": [], "mode": "replace", "max_reject_share": 0.0}
+    kept = {one["source"] or one["name"]: one for one in spec["columns"]}
+    offered = {one["source"] or one["name"]: one for one in (result["spec"] or spec)["columns"]}
+    seen = {one["name"]: one for one in result["columns"]}
+    columns = [
+        CheckedColumn(
+            index=index,
+            name=str(kept.get(source, one)["name"]),
+            source=source,
+            type=str(kept.get(source, one)["type"]),
+            nulls=seen.get(source, {}).get("nulls", 0),
+            examples=", ".join(seen.get(source, {}).get("examples", ())),
+            kept=source in kept,
+        )
+        for index, (source, one) in enumerate(offered.items())
+    ]
+    return {
+        "rows": result["rows"],
+        "format": str(result["format"] or ""),
+        "rejected": result["rejected"],
+        "rejects": rejects_of(result["rejected_by_code"], t),
+        "hints": result["hints"],
+        "columns": columns,
+        "id_column": spec["id_column"],
+        "id_columns": [one["name"] for one in result["columns"]],
+        "audience": given.get("audience", ""),
+        "mode": spec["mode"],
+        "max_reject_percent": f"{100 * spec['max_reject_share']:g}",
+        "try_path": in_tenant(desk.tenant, "uploads", upload, "try"),
+        "start_path": in_tenant(desk.tenant, "uploads", upload, "start"),
+        "key": fresh_key(),
+    }
+
+
+def _tried(result: Record, t: Texts) -> dict[str, Any]:
+    problems = [fault for one in result.get("problems", ()) if (fault := fault_of(one, t)) is not None]
+    receipt = {**result, "members": result["membership"]["members"]} if "membership" in result else result
+    return {
+        "sums": sums_of(receipt, t),
+        "problems": problems,
+        "rejected": result["rejected"],
+        "rejects": rejects_of(result["rejected_by_code"], t),
+        "tried": True,
+    }
+
+
+_UPLOAD: Final = f"{IN_TENANT}/uploads/{{upload}}"
+ROUTES: Final = (
+    Route(f"{_UPLOAD}/check", check, methods=["POST"]),
+    Route(f"{_UPLOAD}/try", try_it, methods=["POST"]),
+    Route(f"{_UPLOAD}/checks/{{operation}}", show_check),
+)
