@@ -36,7 +36,7 @@ def check_administrators(before: Sequence[HeldRoles], after: Sequence[HeldRoles]
     if _administrators(before) and not _administrators(after):
         raise UserError(
             "LAST_ADMINISTRATOR",
-            "nobody would be left with the role admin; grant it to another principal first",
+            "no principal would be left with the role admin; grant it to another one first",
             administrators=_administrators(before),
         )
 

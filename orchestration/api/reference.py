@@ -5,15 +5,15 @@ from typing import Any, Final
 
 OPENING: Final = """# The API
 
-Import and export, change audiences, segments and schedules, read what a tenant has, ask what its data say, and manage
-who may do what, over HTTP. This page is made from [openapi.json](openapi.json), which also has the members of every
-request and answer (`make openapi` writes both; a test compares them with the service).
+Import and export, change audiences, segments and schedules, query a tenant's data, and manage access over HTTP. This
+page is generated from [openapi.json](openapi.json), which also has the members of every request and response.
+`make openapi` writes both, and a test compares them with the service.
 
 ```console
 $ curl -H "Authorization: Bearer $(cat .muster/api/token)" http://127.0.0.1:18480/v1/tenants/default/jobs?limit=5
 ```
 
-In Python, with nothing but the standard library behind it:
+In Python, with a client that needs only the standard library:
 
 ```python
 from orchestration.client import Client, find_access
@@ -27,28 +27,29 @@ with Client(find_access()) as muster:
   changes must come from a page of the service. No other origin is allowed.
 - **Errors** are problems (RFC 9457): `{type, title, status, detail, instance, code, kind, values}`. Look at `code`,
   which is stable; `instance` finds the request in the service's log. 503 and 429 say in `Retry-After` when to retry.
-- **What you may not know of** - tenants without a role of yours, and everything of another tenant - is answered like
-  what does not exist: 404. What your roles do not allow is 403.
+- **Isolation**: tenants in which you have no role, and everything in them, look as if they did not exist: 404. What
+  your roles do not allow is 403.
 - **Lists** take `limit` (100, at most 500) and return `{items, next}`; send `next` as `cursor`, with the same filters.
-- **Changes** of grants, places, audiences, segments and schedules go by what you have read: send its `ETag` as
-  `If-Match`. 412: it has changed since.
+- **Changes** of grants, places, audiences, segments and schedules need the `ETag` of what you have read, as `If-Match`.
+  412: it has changed since.
 - **Starts** (imports, exports, retries, snapshots, runs, uploads, rollbacks, expirations, renames) need an
-  `Idempotency-Key`, a fresh random text. Repeat the request with the same key until it is answered, after a timeout or
-  a 503 for example: it starts once. 409 REQUEST_IN_PROGRESS: wait, at most half a minute. Keys are kept for 72 hours.
-- **202** means that something is under way: a job (`/jobs/{id}`, known within seconds), or an operation: get
+  `Idempotency-Key`, a fresh random text. After a timeout or a 503, for example, repeat the request with the same key
+  until it is answered: the job starts once. 409 REQUEST_IN_PROGRESS: wait, at most half a minute. Keys are kept for 72
+  hours.
+- **202** means that work is under way: a job (`/jobs/{id}`, registered within seconds), or an operation: poll
   `/operations/{id}` until its `state` is `done` or `failed`.
 - **Events** ([server-sent](https://html.spec.whatwg.org/multipage/server-sent-events.html)): a stream begins with the
   present state of everything, then `ready`, then each change as the whole state of one thing; `value` null: it is gone.
-  `alive` comes after 15 s without any other, with the time as of which the catalog is known. After a lost connection,
-  connect again: nothing is replayed, and nothing need be. `end` has the problem for which the service ends a stream.
-  At most 10 streams for each principal. `Client.events` does all this. `/v1/events` does the same for those who run the
+  `alive` comes after 15 s without another event, with the time of the last look at the catalog. After a lost
+  connection, connect again: no replay is needed. `end` carries the problem for which the service ends a stream. At most
+  10 streams for each principal. `Client.events` does all this. `/v1/events` does the same for operators of the
   deployment: workers, their lag, the jobs of all tenants.
 - **Plots**: `/v1/samples` has lag, members and rates of every group of workers, measured every ten seconds and kept for
-  a day. `null` is a time in which nothing could be measured; draw a gap, not a zero.
+  a day. `null` means that nothing could be measured then: draw a gap, not a zero.
 - Times are RFC 3339 in UTC, ids ULIDs in lower case. Unknown members and parameters are refused.
-- **Counts** of a rule that somebody edits carry an `editor` and a `revision`: a higher one ends those before it
-  (SUPERSEDED, 409), whichever arrives first. An estimate has the interval that holds the number in 95 of 100 cases.
-- **User ids** go in bodies, never in addresses, which end up in logs.
+- **Counts** while a rule is being edited carry an `editor` and a `revision`: a higher revision ends lower ones (409,
+  SUPERSEDED), in whichever order they arrive. An estimate has a 95 % confidence interval.
+- **User ids** go in bodies, never in URLs, which end up in logs.
 - At most 20 requests a second for each principal, beyond a burst of 100; bodies up to 1 MiB, heads up to 16 KiB.
 
 ## Upload a file and import it
@@ -62,8 +63,8 @@ $ curl -H "$auth" -H "Idempotency-Key: monday-2" $api/imports --json '{"audience
 ```
 
 `$url` is `put.url` of the first answer. It is valid for 15 minutes, and takes this size, this type and these headers,
-once; ask for another with the same key if it is too old. In Python, with a key of your own, so that the program may be
-killed and run again:
+once; once it has expired, repeat the first request with the same key for a fresh one. In Python, with a key of your
+own, so that the program can be killed and run again:
 
 ```python
 from pathlib import Path
@@ -75,15 +76,15 @@ with Client(find_access()) as muster:
     print(started["job"])
 ```
 
-Files above 5 GiB are sent in parts (`.../parts`, then `.../completion`); the client does so by itself. Unfinished
-uploads end after a day; a tenant has at most 100 GiB of them.
+Files above 5 GiB are sent in parts (`.../parts`, then `.../completion`); the client does this for you. Unfinished
+uploads expire after a day; a tenant has at most 100 GiB of them.
 
-To export without a bucket of your own, export to `download`: for a day, `/exports/{id}/files` answers with URLs of the
-files and their manifest, each valid for five minutes.
+To export without a bucket of your own, export to `download`: for a day, `/exports/{id}/files` returns URLs of the files
+and their manifest, each valid for five minutes.
 
 ## Operations
 
-`action` is what a role must allow ([access.md](access.md#roles-in-a-tenant)); the codes are those besides the ones that
+`action` is what a role must allow ([access.md](access.md#roles-in-a-tenant)); the codes come in addition to those that
 every operation has.
 """
 

@@ -169,7 +169,7 @@ def create_token(
 
 
 def _show_revoked(token: "Token") -> None:
-    print_line(f"token {token['token']} {'is revoked' if token['revoked_at'] else 'reaches the tenant no more'}")
+    print_line(f"token {token['token']} {'is revoked' if token['revoked_at'] else 'no longer reaches the tenant'}")
 
 
 @command(
@@ -185,7 +185,9 @@ def revoke_token(
     token: Annotated[str, typer.Argument(metavar="TOKEN", help="Id of the token, as `muster tokens list` shows it.")],
     tenant: Annotated[
         str | None,
-        typer.Option("--tenant", "-t", metavar="TENANT", help="Take only this tenant from it, whoever owns it."),
+        typer.Option(
+            "--tenant", "-t", metavar="TENANT", help="Take only this tenant from it, also if another principal owns it."
+        ),
     ] = None,
 ) -> "Token":
     """Revoke a token of yours, or take a tenant from any."""
@@ -207,7 +209,7 @@ class HeldGrants:
 
 def _show_grants(held: HeldGrants) -> None:
     if not held.found["items"]:
-        print_note(f"Nobody has a role in {held.scope}.")
+        print_note(f"No principal has a role in {held.scope}.")
         return
     print_table(
         ("PRINCIPAL", "NAME", "KIND", "ROLES"),

@@ -35,7 +35,7 @@ def _stores() -> "Iterator[Stores]":
 
 def _show(found: Sequence[dict[str, Any]]) -> None:
     if not found:
-        print_note("Nobody: the service makes the owner when it starts first.")
+        print_note("There are no principals: the service creates the owner at its first start.")
         return
     print_table(
         ("PRINCIPAL", "NAME", "KIND", "ROLES"),

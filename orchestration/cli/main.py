@@ -23,7 +23,7 @@ with deferred(__name__):
 app = typer.Typer(
     name="muster",
     cls=Muster,
-    help="Moves audiences between S3 and Kafka, and proves that nobody was lost on the way.",
+    help="Moves audiences between S3 and Kafka, and proves that no user was lost on the way.",
     epilog=examples("muster up", "muster import people.csv --audience vip --wait"),
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -54,7 +54,7 @@ def root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Moves audiences between S3 and Kafka, and proves that nobody was lost on the way."""
+    """Moves audiences between S3 and Kafka, and proves that no user was lost on the way."""
     del version
     SESSION.debug = debug
     SESSION.note = as_

@@ -64,7 +64,7 @@ class _Waiting(HTTPServer):
             self.timeout = left
             self.handle_request()
         if self.received is None:
-            raise ApiError("LOGIN_TIMEOUT", "nobody has logged in in the browser; try again", kind="user")
+            raise ApiError("LOGIN_TIMEOUT", "the login in the browser was not completed; try again", kind="user")
         return self.received
 
 

@@ -297,7 +297,7 @@ def main() -> int:
     for difference in differences:
         print_line(f"   DIFFERS  {difference}", style="red")
     if not differences:
-        print_line("   all numbers match: nobody was lost")
+        print_line("   all numbers match: no user was lost")
     return 1 if differences else 0
 
 

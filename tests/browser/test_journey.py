@@ -19,7 +19,7 @@ GOOD = "user_id,plan,age\nann,pro,30\ncid,free,31\nbob,pro,32\n"
 def upload(page: Page, file: Path) -> None:
     """Choose the file, and wait for what the service has found in it."""
     page.get_by_label("Drop a file here").set_input_files(file)
-    page.get_by_role("button", name="Upload and look at it").click()
+    page.get_by_role("button", name="Upload and inspect").click()
     expect(page.get_by_role("button", name="Start the import")).to_be_visible()
 
 

@@ -56,7 +56,7 @@ def test_kafka_takes_users_alone_and_programs_outside_write_events_only(running:
 
 @pytest.mark.timeout(1200)
 def test_the_demo_finds_no_difference_between_its_files_and_what_the_containers_made_of_them(running: Compose) -> None:
-    assert "all numbers match: nobody was lost" in running.run("run", "--rm", "demo")
+    assert "all numbers match: no user was lost" in running.run("run", "--rm", "demo")
 
 
 ALL_AT_ONCE = pytest.param(SERVICES, id="all")

@@ -84,7 +84,7 @@ def verify(
         raise refused("its token belongs to another login")
     subject = claims.get("sub")
     if not isinstance(subject, str) or not 1 <= len(subject) <= MAX_ID:
-        raise refused("its token names nobody")
+        raise refused("its token has no valid subject")
     return Claims(subject=subject, name=_name(claims, subject), groups=_groups(claims, groups_claim))
 
 

@@ -43,7 +43,7 @@ def test_a_rollback_takes_the_name_and_is_followed_to_its_end(client: AsgiClient
     path, _, operation = begun.partition("?operation=")
     token = world.tokens["acme-operator"].text.reveal()
     shown = client.get(path, token=token, query={"operation": [operation]}).body.decode()
-    assert "The change is being made" in shown
+    assert "Applying the change" in shown
     part = client.get(f"{path}/operations/{operation}", token=token)
     assert "aria-busy" in part.body.decode()
     assert "hx-redirect" not in part.headers

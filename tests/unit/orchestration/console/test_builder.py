@@ -84,7 +84,7 @@ def test_faults_stand_at_their_rows_and_nothing_is_counted(client: AsgiClient, w
     answer = send(client, world, f"{BUILDER}/count", urlencode({**form, "editor": "e"}))
     faults = dict(re.findall(r'<p id="e-([0-9-]+)" class="fault"[^>]*>([^<]+)', answer.body.decode()))
     assert faults.keys() == {"0-0", "0-1"}
-    assert faults["0-0"] == "Choose a name to go on"
+    assert faults["0-0"] == "Choose a name to continue"
     assert asked(world) == []
 
 
