@@ -1,8 +1,9 @@
 """What all models share."""
 
-from typing import Annotated, Any, ClassVar, Literal
+import re
+from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 Example = dict[str, Any]
 JOB = "01m87b5fjxy5p23eqzcwh67tr0"
@@ -12,6 +13,18 @@ Name = Annotated[str, Field(max_length=100, pattern=GRAPHIC)]
 Id = Annotated[str, Field(pattern="^[0-9a-hjkmnp-tv-z]{26}$", description="A ULID in lower case.")]
 Time = Annotated[str, Field(description="RFC 3339, UTC.")]
 Role = Annotated[str, Field(max_length=16)]
+
+
+def _no_number(value: object) -> object:
+    """Pydantic would take a number for seconds or milliseconds since 1970, which the document does not offer."""
+    if isinstance(value, int | float) or (isinstance(value, str) and not _DATE.match(value)):
+        raise ValueError("give a time in RFC 3339 with an offset, such as 2026-11-28T09:00:00Z")
+    return value
+
+
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]", re.ASCII)
+Moment = Annotated[AwareDatetime, BeforeValidator(_no_number), Field(strict=False)]
+"""A time that a client gives: RFC 3339 with an offset."""
 
 
 class Shape(BaseModel):

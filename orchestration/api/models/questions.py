@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from orchestration.api.models.common import AT, Example, Problem, Shape, Time
+from orchestration.api.models.common import AT, Example, Moment, Problem, Shape, Time
 
 Interval = Annotated[list[int], Field(min_length=2, max_length=2, description="95 % confidence; equal if exact.")]
 UserId = Annotated[str, Field(min_length=1, max_length=1024)]
@@ -172,7 +172,7 @@ class WantedExplanation(Shape):
     """A user, and the instant at which membership is explained; now without it."""
 
     user: UserId
-    as_of: Annotated[AwareDatetime | None, Field(strict=False)] = None
+    as_of: Moment | None = None
     example: ClassVar[Example] = {"user": "ann"}
 
 

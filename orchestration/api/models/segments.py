@@ -3,9 +3,9 @@
 import json
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from orchestration.api.models.common import AT, JOB, Example, Id, Shape, Time, page_of
+from orchestration.api.models.common import AT, JOB, Example, Id, Moment, Shape, Time, page_of
 from orchestration.api.models.submissions import AudienceName
 
 
@@ -138,6 +138,6 @@ class NewSnapshot(Shape):
     """
 
     audience: AudienceName | None = None
-    at: Annotated[AwareDatetime, Field(strict=False)] | None = None
+    at: Moment | None = None
     allow_shrink: bool = False
     example: ClassVar[Example] = {"audience": "buyers-snapshot"}

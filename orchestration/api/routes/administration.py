@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,7 +11,7 @@ from orchestration.access.views.administration import AdministrationView
 from orchestration.api.answers import json_answer
 from orchestration.api.etags import IfMatch, etag, seen_revision
 from orchestration.api.models import access as models
-from orchestration.api.models.common import GRAPHIC
+from orchestration.api.models.common import GRAPHIC, Moment
 from orchestration.api.operation import operation
 from orchestration.api.paging import DEFAULT_LIMIT, Cursor, Limit, page_answer, start
 from orchestration.api.service import in_tenant
@@ -30,7 +29,7 @@ GRANT_PROBLEMS = (
     "BAD_BODY",
 )
 AuditJob = Annotated[str | None, Query(max_length=26)]
-Since = Annotated[AwareDatetime | None, Query(description="RFC 3339, with an offset.")]
+Since = Annotated[Moment | None, Query(description="RFC 3339, with an offset.")]
 TOKEN_PROBLEMS = ("UNKNOWN_ROLE", "BAD_NAME", "CAP_EMPTY", "CAP_TOO_WIDE", "BAD_LIFETIME", "BAD_BODY")
 
 

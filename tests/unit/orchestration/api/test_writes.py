@@ -405,6 +405,20 @@ def test_a_snapshot_of_a_paused_segment_is_refused(client: AsgiClient, world: Wo
     assert send(client, token, "POST", f"segments/{BUYERS}/snapshots", {"at": "noon"}).json["code"] == "INVALID_REQUEST"
 
 
+@pytest.mark.parametrize("moment", ["0.0", "1700000000", "-1", "2026-11-28", "2026-11-28T09:00:00", "noon"])
+def test_a_time_is_never_a_number_nor_without_an_offset(client: AsgiClient, token: str, moment: str) -> None:
+    query = {"since": [moment]}
+    answers = [client.send("GET", "/v1/tenants/acme/audit", token=token, query=query)]
+    for number in (moment, 0.0, 1_700_000_000):
+        answers += [
+            send(client, token, "POST", f"segments/{BUYERS}/explanations", {"user": "ann", "as_of": number}),
+            send(client, token, "POST", f"segments/{BUYERS}/snapshots", {"at": number}),
+        ]
+    assert {answer.json["code"] for answer in answers} == {"INVALID_REQUEST"}
+    query = {"since": ["2026-11-28T09:00:00Z"]}
+    assert client.send("GET", "/v1/tenants/acme/audit", token=token, query=query).status == 200
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
