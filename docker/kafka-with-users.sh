@@ -40,7 +40,7 @@ jaas="$module username=\"muster\" password=\"$MUSTER_PASSWORD\";"
 export KAFKA_LISTENER_NAME_HOST_SCRAM___SHA___512_SASL_JAAS_CONFIG=$jaas
 export KAFKA_LISTENER_NAME_INTERNAL_SCRAM___SHA___512_SASL_JAAS_CONFIG=$jaas
 export KAFKA_LISTENER_NAME_CONTROLLER_SCRAM___SHA___512_SASL_JAAS_CONFIG=$jaas
-# For the health check and for tools.
+# For tools.
 printf '%s\n' security.protocol=SASL_PLAINTEXT sasl.mechanism=SCRAM-SHA-512 "sasl.jaas.config=$jaas" >/tmp/muster.properties
 unset MUSTER_PASSWORD CLIENT_PASSWORD
 exec /etc/kafka/docker/run

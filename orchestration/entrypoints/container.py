@@ -30,8 +30,8 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "task": ("orchestration.entrypoints.tasks",),
     "worker": ("orchestration.entrypoints.worker",),
     "segment-worker": ("orchestration.entrypoints.segment_worker",),
-    "serve": ("orchestration.entrypoints.serving", "serve"),
-    "health": ("orchestration.entrypoints.serving", "health"),
+    "serve": ("orchestration.entrypoints.serving",),
+    "health": ("orchestration.entrypoints.health",),
     "muster": ("orchestration.cli.main",),
     "demo": ("orchestration.entrypoints.demo",),
 }

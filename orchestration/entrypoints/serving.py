@@ -1,4 +1,4 @@
-"""Parts of the stack as containers: `serve PART` runs one in the foreground, `health PART` checks one.
+"""Parts of the stack as containers: `serve PART` runs one in the foreground (`health PART` checks it).
 
 The container runtime is the supervisor here: it restarts parts, and orders them by their health. Addresses and
 credentials come from the settings, which name the other containers; `MUSTER_LISTEN_HOST` opens the ports to them.
@@ -7,34 +7,30 @@ credentials come from the settings, which name the other containers; `MUSTER_LIS
 need it, and changes nothing that already exists.
 """
 
-import itertools
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Final
-from urllib.error import URLError
 from urllib.parse import urlsplit
-from urllib.request import urlopen
 
 from orchestration.local import seaweedfs
 from orchestration.local.home import Home
-from orchestration.local.parts import API_HEALTH_PATH, HEALTH_PATH, aws_environment
-from orchestration.local.ports import LOOPBACK, Ports
+from orchestration.local.parts import aws_environment
+from orchestration.local.ports import Ports
 from orchestration.platform.logs import configure
 from orchestration.platform.settings import Settings
 from schemas.errors import MusterError, UserError
 from schemas.ids import DEFAULT_TENANT
 from schemas.kafka_address import KafkaAddress
-from schemas.topics import RELAY_GROUP, SEGMENT_WORKER_GROUP, WORKER_GROUP
 
-HEALTH_TIMEOUT_S: Final = 5.0
 FAILED: Final = 1
+BROKER_WAIT_S: Final = 30.0
+"""A broker listens a moment before it answers."""
 
 Part = Callable[[Settings], int]
-Check = Callable[[Settings], bool]
 
 
 def setup(settings: Settings) -> int:
@@ -43,13 +39,17 @@ def setup(settings: Settings) -> int:
     At AWS the stack creates the buckets: they are only checked. Raises `UserError` NO_SUCH_BUCKET, ACCESS_DENIED.
     """
     from connectors.kafka.topics import ensure_topics  # noqa: PLC0415
+    from connectors.kafka.worker_group import broker_answers  # noqa: PLC0415
     from orchestration.catalog.migrate import upgrade  # noqa: PLC0415 - each part loads what it needs
     from orchestration.context import Context  # noqa: PLC0415
     from orchestration.local.kafka.users import ensure_rules  # noqa: PLC0415
     from orchestration.platform.clock import now_ms  # noqa: PLC0415
 
     upgrade(settings.catalog_url)
-    ensure_topics(settings)
+    deadline = time.monotonic() + BROKER_WAIT_S
+    while not broker_answers(settings.kafka_bootstrap) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    ensure_topics(settings)  # says what is wrong with a broker that has not answered
     if (
         settings.engine_url and KafkaAddress.parse(settings.kafka_bootstrap).with_logon
     ):  # at AWS the cluster has its own
@@ -126,63 +126,6 @@ def _s3_ports(settings: Settings) -> Ports:
     return Ports(s3=urlsplit(settings.s3_endpoint).port or Ports().s3)
 
 
-def s3_works(settings: Settings) -> bool:
-    """Whether gateway and storage respond."""
-    ports = _s3_ports(settings)
-    return _responds(f"http://{LOOPBACK}:{ports.s3}/healthz") and seaweedfs.storage_registered(ports)
-
-
-def engine_works(settings: Settings) -> bool:
-    """Whether the workflow is registered and requests are served."""
-    port = urlsplit(settings.engine_url).port  # None: the engine is AWS, not a part of the stack
-    return port is None or _responds(f"http://{LOOPBACK}:{port}{HEALTH_PATH}")
-
-
-def relay_works(settings: Settings) -> bool:
-    """Whether the control plane of this container reads the progress topic."""
-    return _is_group_member(settings, RELAY_GROUP)
-
-
-def api_works(settings: Settings) -> bool:
-    """Whether the service and the catalog answer."""
-    return _responds(f"http://{LOOPBACK}:{urlsplit(settings.api_url).port}{API_HEALTH_PATH}")
-
-
-def worker_works(settings: Settings) -> bool:
-    """Whether the worker of this container is a member of its group: the broker has heard from it recently."""
-    return _is_group_member(settings, WORKER_GROUP)
-
-
-def segment_worker_works(settings: Settings) -> bool:
-    """As `worker_works`, for a segment worker."""
-    return _is_group_member(settings, SEGMENT_WORKER_GROUP)
-
-
-def _responds(url: str) -> bool:
-    try:
-        with urlopen(url, timeout=HEALTH_TIMEOUT_S) as response:  # noqa: S310 - a loopback address of our own
-            return bool(response.status == 200)
-    except (URLError, OSError, ValueError):
-        return False
-
-
-def _is_group_member(settings: Settings, group: str) -> bool:
-    from connectors.kafka.worker_group import member_hosts  # noqa: PLC0415 - loads librdkafka
-
-    own = own_addresses(Path("/proc/net/fib_trie").read_text(encoding="ascii"))
-    return bool(own & member_hosts(settings.kafka_bootstrap, group))
-
-
-def own_addresses(fib_trie: str) -> frozenset[str]:
-    """Addresses of this machine as Linux lists them: the line before "/32 host LOCAL" names one."""
-    lines = fib_trie.splitlines()
-    return frozenset(
-        before.split()[-1]
-        for before, line in itertools.pairwise(lines)
-        if line.strip() == "/32 host LOCAL" and not before.split()[-1].startswith("127.")
-    )
-
-
 PARTS: Final[Mapping[str, Part]] = {
     "setup": setup,
     "s3": s3,
@@ -192,35 +135,24 @@ PARTS: Final[Mapping[str, Part]] = {
     "worker": worker,
     "segment-worker": segment_worker,
 }
-CHECKS: Final[Mapping[str, Check]] = {
-    "s3": s3_works,
-    "engine": engine_works,
-    "relay": relay_works,
-    "api": api_works,
-    "worker": worker_works,
-    "segment-worker": segment_worker_works,
-}
 
 
-def run(command: str, part: str, settings: Settings) -> int:
-    """Serve a part, or check it. Raises `UserError` UNKNOWN_PART, and what the part raises before it runs."""
-    known = {"serve": PARTS, "health": CHECKS}[command]
-    if part not in known:
-        raise UserError("UNKNOWN_PART", f"{command} has no part {part}; use {', '.join(known)}", part=part)
-    if command == "health":
-        return 0 if CHECKS[part](settings) else FAILED
+def run(part: str, settings: Settings) -> int:
+    """Serve a part. Raises `UserError` UNKNOWN_PART, and what the part raises before it runs."""
+    if part not in PARTS:
+        raise UserError("UNKNOWN_PART", f"serve has no part {part}; use {', '.join(PARTS)}", part=part)
     return PARTS[part](settings)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`serve PART` or `health PART`. Errors go to the container's log as a line of JSON."""
-    if len(arguments) != 2 or arguments[0] not in {"serve", "health"}:
-        sys.stderr.write(f"usage: serve {'|'.join(PARTS)}, or health {'|'.join(CHECKS)}\n")
+    """`PART`. Errors go to the container's log as a line of JSON."""
+    if len(arguments) != 1:
+        sys.stderr.write(f"usage: serve {'|'.join(PARTS)}\n")
         return FAILED
     try:
         settings = Settings.load()
         configure(settings)
-        return run(arguments[0], arguments[1], settings)
+        return run(arguments[0], settings)
     except MusterError as exc:
         sys.stderr.write(f"{json.dumps(exc.as_record(), default=str)}\n")
         return FAILED

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.error import URLError
-from urllib.request import urlopen
 
 from connectors.kafka import topics
 from connectors.kafka.worker_group import broker_answers, group_members
 from orchestration.local import seaweedfs
+from orchestration.local.answering import API_HEALTH_PATH, HEALTH_PATH, responds, storage_registered
 from orchestration.local.home import Home
 from orchestration.local.kafka import broker, users
 from orchestration.local.ports import LOOPBACK, Ports, accepts
@@ -21,8 +20,6 @@ from orchestration.platform.settings import Settings
 from schemas.errors import UserError
 from schemas.topics import SEGMENT_WORKER_GROUP, WORKER_GROUP
 
-HEALTH_PATH: Final = "/muster/health"
-API_HEALTH_PATH: Final = "/v1/health"
 WORKER: Final = "worker"
 SEGMENT_WORKER: Final = "segment-worker"
 NOT_INHERITED: Final = ("AWS_", "MUSTER_", "JAVA_", "JDK_", "_JAVA", "KAFKA_")
@@ -138,17 +135,9 @@ def select(parts: tuple[Part, ...], names: Iterable[str] | None) -> tuple[Part, 
     return chosen
 
 
-def _http_ok(url: str) -> bool:
-    try:
-        with urlopen(url, timeout=2) as response:  # noqa: S310 - a loopback address from our own settings
-            return bool(response.status == 200)
-    except (URLError, OSError, ValueError):
-        return False
-
-
 def _s3_answers(context: Context) -> bool:
     ports = context.ports
-    return accepts(ports.s3) and seaweedfs.storage_registered(ports) and seaweedfs.gateway_answers(context.settings)
+    return accepts(ports.s3) and storage_registered(ports) and seaweedfs.gateway_answers(context.settings)
 
 
 def _migrate(context: Context) -> None:
@@ -208,7 +197,7 @@ ENGINE: Final = Part(
     name="engine",
     command=_python("orchestration.local.engine.server"),
     speaks_aws=True,
-    answers=lambda c: _http_ok(c.settings.engine_url + HEALTH_PATH),
+    answers=lambda c: responds(c.settings.engine_url + HEALTH_PATH),
     ports=lambda p: (p.engine,),
     stop_timeout_s=15.0,
 )
@@ -225,7 +214,7 @@ API: Final = Part(
     name="api",
     needs=("catalog",),
     command=_python("orchestration.entrypoints.service"),
-    answers=lambda c: _http_ok(c.settings.api_url + API_HEALTH_PATH),
+    answers=lambda c: responds(c.settings.api_url + API_HEALTH_PATH),
     ports=lambda p: (p.api,),
     stop_timeout_s=15.0,  # it answers what it has begun, for at most 10 s
 )

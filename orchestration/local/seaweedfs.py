@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
-from urllib.request import urlopen
 
 from connectors.private_files import replace_private
 from connectors.storage.access import ClientOptions, new_client
@@ -155,18 +154,6 @@ def gateway_answers(settings: Settings) -> bool:
     except (BotoCoreError, ClientError):
         return False
     return True
-
-
-def storage_registered(ports: Ports) -> bool:
-    """Whether the volume server has joined: the gateway answers before that, but a write then takes seconds.
-
-    The master's page is all that it still serves over HTTP; it lists the locations of the servers that have joined.
-    """
-    try:
-        with urlopen(f"http://{LOOPBACK}:{ports.s3_master}/", timeout=2) as response:
-            return b"DefaultDataCenter" in response.read()
-    except OSError:
-        return False
 
 
 def remove_sockets(ports: Ports) -> None:

@@ -14,9 +14,10 @@ import boto3
 import psutil
 
 from orchestration.local import processes
+from orchestration.local.answering import HEALTH_PATH, responds
 from orchestration.local.engine.deploy import deploy
 from orchestration.local.home import Home, initialise
-from orchestration.local.parts import ENGINE, Context, _http_ok, environment
+from orchestration.local.parts import ENGINE, Context, environment
 from orchestration.local.ports import Ports
 from orchestration.platform.settings import Settings
 from orchestration.workflow.resources import INBOX_MACHINE, FunctionSpec, MachineSpec, substitute
@@ -130,7 +131,7 @@ def running_engine(
     argv = [sys.executable, "-m", SERVER, "--task-module", task_module]
     process = processes.spawn(argv, env=env, output=home.log_file("engine"))
     try:
-        wait_for(lambda: (process.poll() is not None or _http_ok(made.engine_url + "/muster/health")) or None, 300)
+        wait_for(lambda: (process.poll() is not None or responds(made.engine_url + HEALTH_PATH)) or None, 300)
         assert process.poll() is None, processes.tail(home.log_file("engine"))
         yield Engine(made, deploy(made, functions=FUNCTIONS, machines=[STARTED_BY_EVENT]), process)
     finally:

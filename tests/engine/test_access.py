@@ -13,9 +13,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
+from orchestration.local.answering import HEALTH_PATH
 from orchestration.local.engine.deploy import state_machine_arn
 from orchestration.local.engine.ecs_tasks import TASK_RULES
-from orchestration.local.parts import HEALTH_PATH
 from orchestration.workflow.resources import CLUSTER, TASK_FAMILY
 from tests.engine.support import Engine
 

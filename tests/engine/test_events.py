@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from orchestration.local.answering import HEALTH_PATH
 from orchestration.local.engine.deploy import deploy, state_machine_arn
 from orchestration.local.engine.eventbridge import transform
 from orchestration.local.home import Home
-from orchestration.local.parts import HEALTH_PATH
 from orchestration.local.seaweedfs import WEBHOOK_PATH, webhook_token
 from tests.engine.support import FUNCTIONS, STARTED_BY_EVENT, Engine
 

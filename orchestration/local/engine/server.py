@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from orchestration.local.answering import HEALTH_PATH
 from orchestration.local.engine import (
     ecs_placement,
     ecs_tasks,
@@ -38,7 +39,6 @@ from orchestration.local.engine.s3_events import object_created
 from orchestration.local.engine.task_containers import DockerLauncher, remove_containers
 from orchestration.local.engine.task_launch import Launcher, ProcessLauncher
 from orchestration.local.home import Home
-from orchestration.local.parts import HEALTH_PATH
 from orchestration.local.ports import LOOPBACK
 from orchestration.local.processes import Spawner
 from orchestration.local.seaweedfs import WEBHOOK_PATH, webhook_token

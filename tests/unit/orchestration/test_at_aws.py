@@ -15,7 +15,7 @@ from connectors.sandbox import Layer
 from orchestration.context import Context
 from orchestration.deploy.checks import load
 from orchestration.deploy.environment import environment
-from orchestration.entrypoints import serving
+from orchestration.entrypoints import health
 from orchestration.local.parts import aws_environment
 from orchestration.operations import doctor, wiring
 from orchestration.operations.availability import require_services
@@ -102,7 +102,7 @@ def test_nothing_is_looked_for_on_loopback(settings: Settings, tmp_path: Path) -
         require_services(settings, "object store")  # there is no catalog yet
     (tmp_path / "c.db").touch()
     require_services(settings, "object store", "workflow engine", "Kafka")
-    assert serving.engine_works(settings)
+    assert health.engine_works(settings)
 
 
 READ = Diagnosis(severity="ok", subject="object store", text="buckets can be read")

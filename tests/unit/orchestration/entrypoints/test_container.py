@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.entrypoints import serving
+from orchestration.entrypoints import health, serving
 from orchestration.entrypoints.container import KERNELS, TERMINATED, USAGE_EXIT_CODE, main, writable_kernels
 from orchestration.local import seaweedfs
 from orchestration.local.ports import Ports
@@ -78,14 +78,21 @@ sys.exit(container.main(["lambda", "handler"]))
 
 
 def test_the_addresses_of_a_container_are_those_that_linux_calls_local() -> None:
-    assert serving.own_addresses(FIB_TRIE) == {"172.18.0.7"}
+    assert health.own_addresses(FIB_TRIE) == {"172.18.0.7"}
 
 
 def test_a_part_that_nobody_knows_is_named() -> None:
     with pytest.raises(
         UserError, match="serve has no part wroker; use setup, s3, engine, relay, api, worker, segment-worker"
     ):
-        serving.run("serve", "wroker", Settings())
+        serving.run("wroker", Settings())
+
+
+def test_a_health_check_loads_no_client_of_servers_that_it_does_not_ask() -> None:
+    clients = "{'boto3', 'botocore', 'confluent_kafka'}"
+    script = f"import sys, orchestration.entrypoints.health; print({clients} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "set()\n"
 
 
 def test_only_the_gateway_of_s3_listens_beyond_loopback() -> None:

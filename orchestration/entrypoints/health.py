@@ -1,0 +1,97 @@
+"""`health PART`: check the part that this container runs.
+
+The runtime calls it every few seconds as long as the container lives, so it loads only what the check needs: for parts
+that speak HTTP, a fifth of what serving them takes.
+"""
+
+import itertools
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from orchestration.local.answering import API_HEALTH_PATH, HEALTH_PATH, responds, storage_registered
+from orchestration.local.ports import LOOPBACK, Ports
+from orchestration.platform.settings import Settings
+from schemas.errors import MusterError
+from schemas.topics import RELAY_GROUP, SEGMENT_WORKER_GROUP, WORKER_GROUP
+
+TIMEOUT_S: Final = 5.0
+FAILED: Final = 1
+
+
+def s3_works(settings: Settings) -> bool:
+    """Whether gateway and storage respond."""
+    port = urlsplit(settings.s3_endpoint).port or Ports().s3
+    return responds(f"http://{LOOPBACK}:{port}/healthz", timeout_s=TIMEOUT_S) and storage_registered(Ports(s3=port))
+
+
+def engine_works(settings: Settings) -> bool:
+    """Whether the workflow is registered and requests are served."""
+    port = urlsplit(settings.engine_url).port  # None: the engine is AWS, not a part of the stack
+    return port is None or responds(f"http://{LOOPBACK}:{port}{HEALTH_PATH}", timeout_s=TIMEOUT_S)
+
+
+def relay_works(settings: Settings) -> bool:
+    """Whether the control plane of this container reads the progress topic."""
+    return _is_group_member(settings, RELAY_GROUP)
+
+
+def api_works(settings: Settings) -> bool:
+    """Whether the service and the catalog answer."""
+    return responds(f"http://{LOOPBACK}:{urlsplit(settings.api_url).port}{API_HEALTH_PATH}", timeout_s=TIMEOUT_S)
+
+
+def worker_works(settings: Settings) -> bool:
+    """Whether the worker of this container is a member of its group: the broker has heard from it recently."""
+    return _is_group_member(settings, WORKER_GROUP)
+
+
+def segment_worker_works(settings: Settings) -> bool:
+    """As `worker_works`, for a segment worker."""
+    return _is_group_member(settings, SEGMENT_WORKER_GROUP)
+
+
+def _is_group_member(settings: Settings, group: str) -> bool:
+    from connectors.kafka.worker_group import member_hosts  # noqa: PLC0415 - loads librdkafka
+
+    own = own_addresses(Path("/proc/net/fib_trie").read_text(encoding="ascii"))
+    return bool(own & member_hosts(settings.kafka_bootstrap, group))
+
+
+def own_addresses(fib_trie: str) -> frozenset[str]:
+    """Addresses of this machine as Linux lists them: the line before "/32 host LOCAL" names one."""
+    lines = fib_trie.splitlines()
+    return frozenset(
+        before.split()[-1]
+        for before, line in itertools.pairwise(lines)
+        if line.strip() == "/32 host LOCAL" and not before.split()[-1].startswith("127.")
+    )
+
+
+CHECKS: Final[Mapping[str, Callable[[Settings], bool]]] = {
+    "s3": s3_works,
+    "engine": engine_works,
+    "relay": relay_works,
+    "api": api_works,
+    "worker": worker_works,
+    "segment-worker": segment_worker_works,
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Return 0 if the part works. Errors go to the container's log as a line of JSON."""
+    if len(arguments) != 1 or arguments[0] not in CHECKS:
+        sys.stderr.write(f"usage: health {'|'.join(CHECKS)}\n")
+        return FAILED
+    try:
+        return 0 if CHECKS[arguments[0]](Settings.load()) else FAILED
+    except MusterError as exc:
+        sys.stderr.write(f"{json.dumps(exc.as_record(), default=str)}\n")
+        return FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
