@@ -13,11 +13,13 @@ export PYTHONDONTWRITEBYTECODE :=
 TIMES ?= 20
 LOAD ?= 8
 HUNT ?=
+# Pages of make screenshots.
+SCREENSHOTS := jobs jobs-job audiences-audience segments-segment builder workers
 
 .DEFAULT_GOAL := help
 # Compose v1 or v2, whichever is installed.
 COMPOSE ?= $(shell command -v docker-compose || echo docker compose)
-.PHONY: help setup assets hooks up down status demo lint types test test-browser test-faults test-rotation test-containers test-container-faults hunt prove soak release bench openapi workflow images compose-up compose-demo compose-down
+.PHONY: help setup assets hooks up down status demo demo-console lint types test test-browser screenshots test-faults test-rotation test-containers test-container-faults hunt prove soak release bench openapi workflow images compose-up compose-demo compose-down
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -59,6 +61,9 @@ status: $(STAMP)  ## show what is running
 demo: $(STAMP)  ## run two imports; show receipts, rejects, versions and an export
 	$(BIN)/python -m orchestration.entrypoints.demo
 
+demo-console: $(STAMP)  ## leave a stack running with data of every kind, and print the address of its console
+	$(BIN)/python -m orchestration.entrypoints.demo_console
+
 lint: $(STAMP)  ## check ruff, formatting, import contracts and uv.lock (the workflow's linter runs with the tests)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -73,6 +78,10 @@ test: $(STAMP)  ## run all tests except those that need Docker, PostgreSQL, Spar
 
 test-browser: $(STAMP)  ## run the console in Chromium; leaves pictures of its pages in .browser
 	$(BIN)/pytest -m browser tests/browser
+
+screenshots: $(STAMP)  ## take the pictures of docs/console.md again, with the data of make demo-console
+	$(BIN)/pytest -m browser tests/browser/test_every_page.py
+	for page in $(SCREENSHOTS); do cp .browser/$$page-1280.png docs/images/console-$$page.png; done
 
 test-faults: $(STAMP)  ## run long tests of kills, outages and sweeps, with production timeouts
 	$(BIN)/pytest -m "faults and not containers" -n $(TEST_PROCESSES) --dist loadfile

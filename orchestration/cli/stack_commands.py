@@ -77,11 +77,11 @@ def up(
     database = engine.Database(ready.catalog_url)
     audiences.AudienceStore(database).add_tenant(DEFAULT_TENANT, now_ms())
     database.close()
-    return Started(stack=stack.status(ready), settings=ready, console=_console(ready))
+    return Started(stack=stack.status(ready), settings=ready, console=owner_console(ready))
 
 
-def _console(ready: "Settings") -> str | None:
-    """Where the browser of the owner gets in. The stack runs with or without it."""
+def owner_console(ready: "Settings") -> str | None:
+    """Where the browser of the owner gets in; None if the service does not answer: the stack runs without it too."""
     file = ready.home / "api" / "token"
     try:
         with (

@@ -19,9 +19,12 @@ from orchestration.console.pages import (
     connections,
     dead_letters,
     differences,
+    grants,
     home,
     job,
     jobs,
+    places,
+    recipients,
     rejects,
     rule_review,
     schedules,
@@ -57,8 +60,11 @@ PAGES: Final = (
     audit,
     tokens,
     connections,
+    grants,
+    recipients,
     workers,
     dead_letters,
+    places,
 )
 
 

@@ -22,6 +22,7 @@ class Section:
     action: Action
 
 
+THEMES: Final = ("light", "dark")
 HOME: Final = "jobs"
 """Where a tenant is entered. From a page of another tenant, the same page: ids of one are unknown in the other."""
 SECTIONS: Final = (
@@ -34,6 +35,8 @@ SECTIONS: Final = (
     Section(name="upload", action=Action.RUN_JOBS),
     Section(name="connections", action=Action.OWN_ACCOUNT),
     Section(name="tokens", action=Action.OWN_ACCOUNT),
+    Section(name="recipients", action=Action.MANAGE_AUDIENCES),
+    Section(name="grants", action=Action.MANAGE_ACCESS),
     Section(name="audit", action=Action.MANAGE_ACCESS),
 )
 
@@ -41,6 +44,8 @@ SECTIONS: Final = (
 DEPLOYMENT_SECTIONS: Final = (
     Section(name="workers", action=Action.READ_DEPLOYMENT),
     Section(name="dead-letters", action=Action.READ_DEPLOYMENT),
+    Section(name="places", action=Action.MANAGE_DEPLOYMENT),
+    Section(name="grants", action=Action.MANAGE_ACCESS),
 )
 """Of the deployment as a whole, below those of the tenant."""
 
@@ -65,10 +70,14 @@ class TenantItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """`path`: of the page with its query, to come back to. Without a tenant there is no menu."""
+    """`path`: of the page with its query, to come back to; `theme`: empty: as the system has it.
+
+    Without a tenant there is no menu.
+    """
 
     texts: Texts
     path: str
+    theme: str = ""
     tenant: str = ""
     principal: str = ""
     menu: Sequence[MenuItem] = ()
@@ -91,6 +100,17 @@ def language_of(request: Request) -> Language:
     return preferred(request.headers.get("accept-language", ""))
 
 
+def theme_of(request: Request) -> str:
+    """The theme that the reader has chosen; empty: as the system has it."""
+    chosen = Site.value_in(request.headers.getlist("cookie"), theme_cookie(request))
+    return chosen if chosen in THEMES else ""
+
+
+def theme_cookie(request: Request) -> str:
+    """The name of the cookie with the theme."""
+    return f"{service_of(request).site.cookie_name}-theme"
+
+
 def language_cookie(request: Request) -> str:
     """The name of the cookie with the language."""
     return f"{service_of(request).site.cookie_name}-language"
@@ -98,7 +118,7 @@ def language_cookie(request: Request) -> str:
 
 def bare_frame(request: Request) -> Frame:
     """The frame of a page without a login."""
-    return Frame(texts=Texts(language_of(request)), path=path_of(request))
+    return Frame(texts=Texts(language_of(request)), path=path_of(request), theme=theme_of(request))
 
 
 def frame_of(request: Request, desk: Desk, section: str) -> Frame:
@@ -108,6 +128,7 @@ def frame_of(request: Request, desk: Desk, section: str) -> Frame:
     return Frame(
         texts=Texts(language_of(request)),
         path=path_of(request),
+        theme=theme_of(request),
         tenant=tenant,
         principal=caller.principal.name,
         menu=[
@@ -116,7 +137,7 @@ def frame_of(request: Request, desk: Desk, section: str) -> Frame:
             if tenant and desk.may(one.action)
         ],
         deployment=[
-            MenuItem(name=one.name, path=f"{PREFIX}/{one.name}", current=one.name == section)
+            MenuItem(name=one.name, path=f"{PREFIX}/{one.name}", current=not tenant and one.name == section)
             for one in DEPLOYMENT_SECTIONS
             if one.action in permitted
         ],

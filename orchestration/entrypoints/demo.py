@@ -30,6 +30,7 @@ from orchestration.cli.receipts import print_receipt
 from orchestration.cli.rendering import job_line, job_lines
 from orchestration.cli.screen import screen
 from orchestration.cli.spec_changes import spec_changes
+from orchestration.cli.stack_commands import owner_console
 from orchestration.client.records import Record
 from orchestration.context import Context
 from orchestration.kinds.export.request import ExportRequest
@@ -284,6 +285,8 @@ def main() -> int:
             settings = stack.up(settings, report=lambda part: print_line(f"   {part.name:<10} {part.state}"))
         context = Context(settings)
         context.audiences.add_tenant(DEFAULT_TENANT, now_ms())
+        if not elsewhere and (url := owner_console(settings)) is not None:
+            print_line(f"   watch it in the console: {url} (works once, within a minute)")
         directory = settings.home / "demo"
         directory.mkdir(exist_ok=True)
         differences = run(context, directory)
@@ -298,6 +301,8 @@ def main() -> int:
         print_line(f"   DIFFERS  {difference}", style="red")
     if not differences:
         print_line("   all numbers match: no user was lost")
+    if not elsewhere:
+        print_line("   `make demo-console` leaves a stack running with data, to look around in")
     return 1 if differences else 0
 
 

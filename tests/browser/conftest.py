@@ -1,29 +1,45 @@
+"""One stack, with the data of `make demo-console` in a tenant of its own; and tabs."""
+
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 from playwright.sync_api import Browser
 
 from orchestration.client import Access, Client
+from orchestration.entrypoints.demo_seed import seed
+from orchestration.local.parts import SEGMENT_WORKER
 from orchestration.platform.settings import Settings
 from tests.browser.driving import Tab, chromium, tab
-from tests.conftest import PARTS, StartStack
+from tests.conftest import PARTS, stacks
 
 Open = Callable[..., Tab]
+SHOP: Final = "shop"
+"""The tenant with data, which tests leave as it is; `default` is empty at first."""
 
 
-@pytest.fixture(scope="module")
-def settings(start_module_stack: StartStack) -> Settings:
-    return start_module_stack(parts=(*PARTS, "api"))
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    with stacks(tmp_path_factory.mktemp("browser-stack")) as start:
+        yield start(parts=(*PARTS, SEGMENT_WORKER, "api"), partitions=4, worker_session_timeout_s=6)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def muster(settings: Settings) -> Iterator[Client]:
     token = (settings.home / "api" / "token").read_text().strip()
     with Client(Access(url=settings.api_url, token=token)) as client:
         client.create_tenant("default")
         yield client
+
+
+@pytest.fixture(scope="session")
+def shop(muster: Client, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with `clicks.csv` and `profiles.csv` of the tenant with data."""
+    folder = tmp_path_factory.mktemp("shop")
+    seed(muster, SHOP, folder, settings.kafka_bootstrap, log="generated", say=lambda _: None)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -33,13 +49,15 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def open_console(browser: Browser, muster: Client) -> Iterator[Open]:
-    """`open_console(locale="ja-JP")`: a tab of the owner, logged in by a code."""
+def open_console(browser: Browser, muster: Client, settings: Settings) -> Iterator[Open]:
+    """`open_console("/console/...", locale="ja-JP")`: a tab of the owner, logged in by a code."""
     with ExitStack() as opened:
 
-        def start(**given: Any) -> Tab:
+        def start(path: str = "", **given: Any) -> Tab:
             made = opened.enter_context(tab(browser, **given))
             made.page.goto(muster.console_url())
+            if path:
+                made.page.goto(settings.api_url + path)
             return made
 
         yield start

@@ -2,16 +2,19 @@
 
 import re
 from pathlib import Path
+from typing import Final
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from orchestration.client import Client
-from orchestration.platform.settings import Settings
+from orchestration.client.following import follow
+from orchestration.console.paths import in_tenant
 from tests.browser.conftest import Open
 
 pytestmark = pytest.mark.browser
-JOBS = "/console/tenants/default/jobs"
+TENANT: Final = "newcomer"
+JOBS: Final = in_tenant(TENANT, "jobs")
 BAD = "user_id,plan,age\nann,pro,30\n,free,31\nbob,pro,32\nann,pro,30\n"
 GOOD = "user_id,plan,age\nann,pro,30\ncid,free,31\nbob,pro,32\n"
 
@@ -23,8 +26,9 @@ def upload(page: Page, file: Path) -> None:
     expect(page.get_by_role("button", name="Start the import")).to_be_visible()
 
 
-def test_a_file_is_uploaded_refused_corrected_and_published(open_console: Open, tmp_path: Path) -> None:
-    tab = open_console(locale="en-GB")
+def test_a_file_is_uploaded_refused_corrected_and_published(open_console: Open, muster: Client, tmp_path: Path) -> None:
+    muster.create_tenant(TENANT)
+    tab = open_console(JOBS, locale="en-GB")
     page = tab.page
     expect(page.get_by_role("heading", name="No jobs yet")).to_be_visible()
     tab.check("jobs-empty")
@@ -57,13 +61,13 @@ def test_a_file_is_uploaded_refused_corrected_and_published(open_console: Open, 
 
 
 def test_a_list_says_what_is_new_and_moves_nothing(open_console: Open, muster: Client, tmp_path: Path) -> None:
-    tab = open_console(locale="en-GB")
+    muster.create_tenant(TENANT)
+    tab = open_console(JOBS, locale="en-GB")
     page = tab.page
-    page.goto(f"{page.url.partition('/console')[0]}{JOBS}")
     before = page.locator(".row").count()
     file = tmp_path / "new.csv"
     file.write_text(GOOD + "dan,pro,5\n")
-    muster.import_file("default", file, audience="vip")
+    muster.import_file(TENANT, file, audience="vip")
     expect(page.get_by_role("link", name="1 new job")).to_be_visible()
     assert page.locator(".row").count() == before
     page.get_by_role("link", name="1 new job").click()
@@ -72,7 +76,7 @@ def test_a_list_says_what_is_new_and_moves_nothing(open_console: Open, muster: C
 
 
 def test_a_query_is_run_by_keyboard_and_cancelled(open_console: Open) -> None:
-    tab = open_console(locale="en-GB")
+    tab = open_console(JOBS, locale="en-GB")
     page = tab.page
     tab.expected += ["htmx:afterRequest", "htmx:sendAbort"]  # htmx calls an abort an error
     page.get_by_role("link", name="SQL").click()
@@ -100,25 +104,37 @@ def test_a_query_is_run_by_keyboard_and_cancelled(open_console: Open) -> None:
     assert download.value.path().read_text().startswith("user_id,plan,age\nann,pro,30\n")
 
 
-def test_japanese_pages_have_no_english_left(open_console: Open) -> None:
-    tab = open_console(locale="ja-JP")
+def test_versions_are_compared_and_one_is_rolled_back_by_who_types_its_name(
+    open_console: Open, muster: Client, tmp_path: Path
+) -> None:
+    file = tmp_path / "gold.csv"
+    for users in ("ann\nbob\n", "ann\neve\nzoe\n"):
+        file.write_text(f"user_id\n{users}")
+        *_, job = follow(muster, muster.import_file("default", file, audience="gold")["job"])
+        assert job["state"] == "READY"
+    tab = open_console(in_tenant("default", "audiences"), locale="en-GB")
     page = tab.page
-    expect(page.get_by_role("heading", name="ジョブ")).to_be_visible()
-    tab.check("jobs-ja")
-    page.locator(".row a").last.click()
-    expect(page.get_by_role("heading", name="段階")).to_be_visible()
-    tab.check("job-failed-ja")
-    words = page.locator("main").inner_text()
-    assert not re.search(r"[a-z]+ [a-z]+", words), words
-
-
-def test_a_lost_connection_is_said_and_found_again(open_console: Open, settings: Settings) -> None:
-    tab = open_console(locale="en-GB")
-    page = tab.page
-    tab.expected += ["ERR_FAILED"]
-    page.route(re.compile("/v1/"), lambda route: route.abort())
-    page.goto(f"{settings.api_url}{JOBS}")
-    expect(page.get_by_text("Connection lost.")).to_be_visible()
-    tab.check("jobs-lost")
-    page.unroute_all()
-    expect(page.get_by_text("Connection lost.")).to_be_hidden()
+    page.get_by_role("link", name="gold").click()
+    page.locator(".version").filter(has_text="Version 2").get_by_role("link").first.click()
+    expect(page.locator("#difference .card").first).to_be_visible()
+    expect(page.get_by_role("button", name="eve")).to_be_visible()
+    tab.check("difference")
+    page.go_back()
+    first = page.locator(".version").filter(has_text="Version 1")
+    for name, said in (("glod", False), ("gold", True)):
+        first.get_by_text("Roll back", exact=True).click()
+        first.get_by_label("Type gold to confirm").fill(name)
+        first.get_by_label("Reason").fill("eve is no member")
+        tab.check("audience-rollback")
+        tab.expected += ["422"]
+        first.get_by_role("button", name="Roll back now").click()
+        if not said:
+            expect(page.get_by_role("heading", level=1)).not_to_have_text("gold")
+            tab.check("audience-not-confirmed")
+            assert len(list(muster.versions("default", "gold"))) == 2
+            page.go_back()
+    expect(page.get_by_text("Version 3 is published.")).to_be_visible()
+    newest = page.locator(".version").filter(has_text="Version 3")
+    expect(newest).to_contain_text("2 members")
+    expect(newest).to_contain_text("eve is no member")
+    tab.check("audience-rolled-back")

@@ -17,9 +17,9 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from orchestration.entrypoints.demo_clicks import NAMES, clickstream
 from schemas.columns import Column, ImportMode
 from schemas.import_spec import ImportSpec
-from tests.clickstream import NAMES, clickstream
 
 Row = tuple[int | None, str | None]
 """The columns of a user besides the id: age and country."""

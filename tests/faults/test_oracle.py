@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clickstream import NAMES
+from orchestration.entrypoints.demo_clicks import NAMES
 from tests.faults.files import SIZES, after, clicks, make_file
 from tests.faults.imports import differs, receipt_faults
 from tests.faults.readers import Published, as_table, fault_of

@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from orchestration.entrypoints.demo_clicks import NAMES, clickstream
 from schemas.ids import AudienceName, Partition, TenantName
 from schemas.segment_messages import RuleActivated
 from schemas.topics import EVENTS, PROFILES
@@ -27,7 +28,6 @@ from segmentation.rules.parser import parse_rule
 from segmentation.rules.records import rule_record
 from segmentation.rules.references import evaluation_order
 from segmentation.rules.sql import Relations, members_sql
-from tests.clickstream import NAMES, clickstream
 from tests.examples import examples
 from tests.fakes.segment_world import World
 

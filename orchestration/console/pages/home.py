@@ -13,7 +13,7 @@ from orchestration.api.service import in_account, service_of
 from orchestration.console import assets
 from orchestration.console.desk import ask
 from orchestration.console.forms import form_of
-from orchestration.console.frame import bare_frame, language_cookie
+from orchestration.console.frame import THEMES, bare_frame, language_cookie, theme_cookie
 from orchestration.console.language import LANGUAGES
 from orchestration.console.paths import LOGIN, PREFERENCES, PREFIX, STATIC, in_tenant
 from orchestration.console.rendering import see_other, shown
@@ -75,13 +75,16 @@ async def home(request: Request) -> Response:
 
 
 async def set_preferences(request: Request) -> Response:
-    """Keep a language in a cookie, and go back."""
+    """Keep a language or a theme in a cookie, and go back."""
     form = await form_of(request)
-    wanted = form.get("language", "")
-    if wanted not in LANGUAGES:
-        raise UserError("BAD_BODY", f"there is no language {wanted[:10]!r}")
+    if (wanted := form.get("language", "")) in LANGUAGES:
+        name = language_cookie(request)
+    elif (wanted := form.get("theme", "")) in {"system", *THEMES}:
+        name = theme_cookie(request)
+    else:
+        raise UserError("BAD_BODY", "the form has neither a language nor a theme that exists; load the page again")
     to, site = own_path(form.get("return_to", PREFIX)), service_of(request).site
-    cookie = site.cookie(wanted, name=language_cookie(request), seconds=YEAR_S)
+    cookie = site.cookie(wanted, name=name, seconds=YEAR_S)
     return Response(status_code=303, headers={"Location": to, "Set-Cookie": cookie})
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from orchestration.access.grants import revision
 from orchestration.access.policy import Action
 from orchestration.access.revisions import SCHEDULE, SEGMENT, revision_of
 from orchestration.console.application import PAGES
@@ -91,6 +92,14 @@ def _check(tenant: str) -> dict[str, str]:
     return {**_upload(tenant), "operation": id_of(tenant, OPERATION)}
 
 
+def _grant(world: World, principal: str, *roles: str) -> str:
+    """The form that gives a principal these roles."""
+    seen = revision(world.stores.principals.grants(ACME))
+    return "&".join(
+        [f"principal={world.principals[principal]}", f"revision={seen}", *(f"role_{one}=on" for one in roles)]
+    )
+
+
 ROWS: Final[Mapping[str, Row]] = {
     f"{IN_TENANT}/jobs": Row(action=Action.READ_JOBS),
     f"{IN_TENANT}/jobs/new": Row(action=Action.READ_JOBS, query={"after": "0"}),
@@ -146,6 +155,17 @@ ROWS: Final[Mapping[str, Row]] = {
     ),
     f"{IN_TENANT}/tokens/{{token}}/revocation": Row(
         action=Action.OWN_ACCOUNT, method="POST", own_token=True, status=303
+    ),
+    f"{IN_TENANT}/grants": Row(action=Action.MANAGE_ACCESS),
+    f"{IN_TENANT}/grants/change": Row(
+        action=Action.MANAGE_ACCESS,
+        method="POST",
+        form=lambda world: _grant(world, "acme-viewer", "analyst"),
+        status=303,
+    ),
+    f"{IN_TENANT}/recipients": Row(action=Action.MANAGE_AUDIENCES),
+    f"{IN_TENANT}/recipients/change": Row(
+        action=Action.MANAGE_AUDIENCES, method="POST", form="audience=&email=ops%40acme.example", status=303
     ),
     f"{IN_TENANT}/users": Row(action=Action.READ_USERS),
     f"{IN_TENANT}/users/found": Row(action=Action.READ_USERS, method="POST", form="user=ann&segment=buyers"),

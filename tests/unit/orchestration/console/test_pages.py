@@ -10,7 +10,7 @@ from orchestration.console.frame import SECTIONS
 from orchestration.console.paths import IN_TENANT
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.tenants import BETA, CANARY, World
-from tests.unit.orchestration.console.pages import ROUTES, ROWS, ask
+from tests.unit.orchestration.console.pages import OWN, ROUTES, ROWS, ask
 
 VOID = {"meta", "link", "input", "img", "br", "hr", "rect", "path", "line"}
 
@@ -124,3 +124,23 @@ def test_a_change_from_another_site_is_refused(client: AsgiClient, world: World)
     )
     assert answer.status == 403
     assert "CROSS_ORIGIN" in answer.body.decode()
+
+
+@pytest.mark.parametrize(
+    ("form", "shown"),
+    [
+        ("theme=dark", '<html lang="en" data-theme="dark">'),
+        ("theme=light", '<html lang="en" data-theme="light">'),
+        ("theme=system", '<html lang="en">'),
+        ("language=ja", '<html lang="ja">'),
+    ],
+)
+def test_a_choice_of_the_header_is_kept_in_a_cookie(client: AsgiClient, world: World, form: str, shown: str) -> None:
+    path = "/console/login"
+    headers = {**OWN, "Content-Type": "application/x-www-form-urlencoded"}
+    sent = f"{form}&return_to={path}"
+    answer = client.send("POST", "/console/preferences", headers=headers, raw=[sent.encode()])
+    assert (answer.status, answer.headers["location"]) == (303, path)
+    cookie = answer.headers["set-cookie"].partition(";")[0]
+    assert shown in client.get(path, headers={"Cookie": cookie, "Accept-Language": "en"}).body.decode()
+    assert client.send("POST", "/console/preferences", headers=headers, raw=[b"theme=pink"]).status == 400

@@ -11,6 +11,7 @@ import orchestration.console
 from connectors.sources.rejects import RejectCode
 from orchestration.access.policy import TENANT_ROLES
 from orchestration.console.formatting import duration, percent, signed, size
+from orchestration.console.frame import THEMES
 from orchestration.console.job_texts import FINAL, RUNNING
 from orchestration.console.language import LANGUAGES, Texts, catalogue, preferred
 from orchestration.console.pages.differences import KINDS as KINDS_OF_CHANGES
@@ -57,6 +58,7 @@ FAMILIES: Mapping[str, set[str]] = {
     "connections.address": {"kafka", "topics", "s3", "region", "inbox", "lake"},
     "difference": {"earlier", "later"},
     "difference.kind": set(KINDS_OF_CHANGES),
+    "theme": {"system", *THEMES},
     "unit": {"day", "hour", "minute", "second"},
 }
 """Keys whose end comes from data. `problem` has those codes that have a text of their own."""

@@ -8,14 +8,15 @@ import csv
 import gzip
 import io
 import random
-from datetime import datetime, timedelta
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Final
 
-REAL: Final = Path(__file__).parents[2] / "shared" / "data" / "ecom-clickstream.csv.gz"
+REAL: Final = Path(__file__).parents[3] / "shared" / "data" / "ecom-clickstream.csv.gz"
 NAMES: Final = ("generated", "real") if REAL.exists() else ("generated",)
-"""Parameter values for tests."""
+"""The logs that there are, for `clickstream`."""
 HEADER: Final = (
     *("user_id", "session_id", "event", "timestamp"),
     *("platform", "acquisition_channel", "user_cohort", "user_lifecycle"),
@@ -41,6 +42,7 @@ PLATFORMS: Final = {"desktop": 52, "mobile": 36, "tablet": 12}
 CHANNELS: Final = {"organic": 37, "paid_search": 28, "email": 16, "social": 14, "direct": 5}
 COHORTS: Final = ("2024-01", "2024-02", "2024-03", "2024-04")
 FIRST: Final = datetime(2024, 1, 4, 8)  # noqa: DTZ001 - the real log has no zone either
+DAYS: Final = 30
 TIE: Final = 0.02
 """How often a click has the second of the previous one. The real log has 0.5 %; more ties find more bugs."""
 
@@ -52,7 +54,7 @@ def clickstream(name: str) -> bytes:
 
 
 def _generated() -> bytes:
-    dice = random.Random(20_240_104)
+    dice = random.Random(20_240_104)  # noqa: S311  # reproducible on purpose
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(HEADER)
@@ -75,3 +77,23 @@ def _generated() -> bytes:
 
 def _one_of(dice: random.Random, weights: dict[str, int]) -> str:
     return dice.choices([*weights], [*weights.values()])[0]
+
+
+def recent_clicks(name: str, *, until: datetime) -> Iterator[dict[str, str]]:
+    """The rows of the log, with the clicks of each user moved so that the last is some days before `until`, in UTC.
+
+    A shop that is open: a thirtieth of its users were there on each of the last thirty days.
+    """
+    with gzip.open(io.BytesIO(clickstream(name)), "rt", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    last: dict[str, datetime] = {}
+    for row in rows:
+        happened = datetime.fromisoformat(row["timestamp"]).replace(tzinfo=UTC)
+        last[row["user_id"]] = max(happened, last.get(row["user_id"], happened))
+    moved = {
+        user: until.replace(microsecond=0) - timedelta(days=number % DAYS, minutes=7 * number) - at
+        for number, (user, at) in enumerate(last.items())
+    }
+    for row in rows:
+        happened = datetime.fromisoformat(row["timestamp"]).replace(tzinfo=UTC)
+        yield {**row, "timestamp": (happened + moved[row["user_id"]]).isoformat()}

@@ -1,0 +1,84 @@
+"""Tenants, and what each may name beyond its own: buckets, topics, profiles."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from orchestration.console.desk import Desk, ask
+from orchestration.console.forms import form_of
+from orchestration.console.frame import frame_of
+from orchestration.console.paths import PREFIX
+from orchestration.console.rendering import see_other, shown
+
+PATH: Final = f"{PREFIX}/places"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """A tenant and its places."""
+
+    name: str
+    places: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacesPage:
+    """Tenants by name."""
+
+    tenants: Sequence[Tenant]
+    revision: str
+    change_path: str
+    create_path: str
+
+
+async def show_places(request: Request) -> Response:
+    """The page."""
+
+    def call(desk: Desk) -> Response:
+        record, revision = desk.deployment.places()
+        places = {one["tenant"]: one["places"] for one in record["items"]}
+        page = PlacesPage(
+            tenants=[Tenant(name=one, places=places.get(one, ())) for one in sorted({*places, *desk.tenants()})],
+            revision=revision,
+            change_path=f"{PATH}/change",
+            create_path=f"{PATH}/tenants",
+        )
+        return shown("places.html", frame_of(request, desk, "places"), page)
+
+    return await ask(request, call)
+
+
+async def change(request: Request) -> Response:
+    """Replace the places of one tenant: a line each. Those of the others stay as the page has shown them."""
+    form = await form_of(request)
+    tenant, wanted = form.get("tenant", ""), form.get("places", "").split()
+
+    def call(desk: Desk) -> Response:
+        record, _ = desk.deployment.places()
+        places = {one["tenant"]: one["places"] for one in record["items"]} | {tenant: wanted}
+        desk.deployment.replace_places(places, seen=form.get("revision", ""))
+        return see_other(PATH)
+
+    return await ask(request, call)
+
+
+async def create_tenant(request: Request) -> Response:
+    """Create a tenant without places."""
+    form = await form_of(request)
+
+    def call(desk: Desk) -> Response:
+        desk.deployment.create_tenant(form.get("name", ""))
+        return see_other(PATH)
+
+    return await ask(request, call)
+
+
+ROUTES: Final = (
+    Route(PATH, show_places),
+    Route(f"{PATH}/change", change, methods=["POST"]),
+    Route(f"{PATH}/tenants", create_tenant, methods=["POST"]),
+)

@@ -1,0 +1,75 @@
+"""A rule by clicks: its number on the page, through the API, and by plain DuckDB over the same files."""
+
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import pytest
+from playwright.sync_api import Page, expect
+
+from orchestration.client import Client
+from tests.browser.conftest import SHOP, Open
+
+pytestmark = pytest.mark.browser
+RULE: Final = 'count(purchase, 20d) >= 2 and platform in ("mobile", "tablet")'
+MEMBERS: Final = """
+    select count(*) from read_csv(?, all_varchar = true) as profiles
+    where platform in ('mobile', 'tablet') and user_id in (
+        select user_id from read_csv(?, all_varchar = true)
+        where event = 'purchase'
+          and timestamp::timestamptz > ?::timestamptz - interval 20 days and timestamp::timestamptz <= ?::timestamptz
+        group by user_id having count(*) >= 2
+    )
+"""
+
+
+def counted(folder: Path, as_of: str) -> int:
+    """How many users the rule matches, by plain DuckDB."""
+    files = [str(folder / "profiles.csv"), str(folder / "clicks.csv")]
+    found = duckdb.execute(MEMBERS, [*files, as_of, as_of]).fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+def total(page: Page) -> tuple[int, str]:
+    """The exact number on the page, and the time it is of."""
+    expect(page.locator("#total")).to_contain_text("Exact")
+    return int(page.locator("#total strong").inner_text()), str(page.locator("#total time").get_attribute("datetime"))
+
+
+def test_a_segment_is_built_by_clicks_and_has_the_number_that_others_count(
+    open_console: Open, muster: Client, shop: Path
+) -> None:
+    tab = open_console(f"/console/tenants/{SHOP}/segments", locale="en-GB")
+    page = tab.page
+    page.get_by_role("button", name="New segment").click()
+    expect(page.locator("#total")).to_contain_text("Choose an event")
+    tab.check("builder-empty")
+    page.get_by_label("event", exact=True).fill("purchase")
+    page.get_by_label("times", exact=True).fill("2")
+    page.get_by_label("Length of the window").fill("20")
+    expect(page.locator("#n-0-0")).to_have_text(page.locator("#total strong").inner_text())
+    page.get_by_role("button", name="+ And").click()
+    page.get_by_label("Kind of condition").nth(1).select_option("has the attribute")
+    page.get_by_label("attribute", exact=True).fill("platform")
+    page.get_by_label("Comparison").select_option("one of")
+    expect(page.locator("#e-1-0")).not_to_be_empty()  # what is missing is said beside the row
+    page.get_by_label("value", exact=True).fill("mobile, tablet")
+    expect(page.locator("#n-1-0")).not_to_be_empty()
+    expect(page.locator("#rule-text")).to_have_value(RULE)
+    members, as_of = total(page)
+    assert members == counted(shop, as_of) > 0
+    asked = muster.count(SHOP, RULE, exact=True)
+    assert asked["members"] == counted(shop, asked["as_of"])
+    page.get_by_role("button", name="Show five of them").click()
+    expect(page.locator(".samples li")).to_have_count(min(members, 5))
+    tab.check("builder-counted")
+    page.get_by_label("Name of the segment").fill("mobile-buyers")
+    page.get_by_role("button", name="Create segment").click()
+    expect(page.get_by_role("heading", name="mobile-buyers")).to_be_visible()
+    expect(page.locator(".figure").first).to_contain_text(f"{members} member")  # live, from the workers of segments
+    page.get_by_role("button", name="Edit rule").click()
+    page.get_by_label("times", exact=True).fill("3")
+    page.get_by_role("button", name="See what would change").click()
+    expect(page.get_by_text("Would leave").first).to_be_visible()
+    tab.check("builder-review")

@@ -1,0 +1,152 @@
+"""Every page of the console at three widths, in both languages: axe, errors of the browser, English among Japanese."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from orchestration.client import Client
+from orchestration.console.application import PAGES
+from orchestration.console.paths import IN_TENANT, PREFIX, in_tenant
+from orchestration.platform.settings import Settings
+from tests.browser.conftest import SHOP
+from tests.browser.driving import Tab, tab
+
+pytestmark = pytest.mark.browser
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shop:
+    """Names in the tenant with data."""
+
+    failed: str
+    upload: str
+
+
+Path_ = str | Callable[[Shop], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """How a page is reached. `shown`: what is there once it is complete; `act`: what is done first."""
+
+    path: Path_
+    shown: str
+    act: Callable[[Page], None] = lambda _: None
+
+
+def _look_up(page: Page) -> None:
+    page.locator("[name=user]").fill("user_0001")
+    page.locator("[name=segment]").select_option("buyers")
+    page.locator("main form button").first.click()
+
+
+def _make_token(page: Page) -> None:
+    page.locator("main [name=name]").fill("laptop")
+    page.locator("[name=role_viewer]").check()
+    page.locator("main form[action$='/tokens/new'] button").click()
+
+
+def _at(*parts: str) -> str:
+    return in_tenant(SHOP, *parts)
+
+
+VISITS: Final[Mapping[str, Visit]] = {
+    f"{PREFIX}/login": Visit(path=f"{PREFIX}/login?return_to=/console", shown="pre"),
+    f"{IN_TENANT}/jobs": Visit(path=_at("jobs"), shown=".row"),
+    f"{IN_TENANT}/jobs/{{job}}": Visit(path=lambda shop: _at("jobs", shop.failed), shown=".steps"),
+    f"{IN_TENANT}/jobs/{{job}}/rejects": Visit(path=lambda shop: _at("jobs", shop.failed, "rejects"), shown="td"),
+    f"{IN_TENANT}/audiences": Visit(path=_at("audiences"), shown=".row"),
+    f"{IN_TENANT}/audiences/{{audience}}": Visit(path=_at("audiences", "customers"), shown=".version"),
+    f"{IN_TENANT}/audiences/{{audience}}/differences": Visit(
+        path=f"{_at('audiences', 'customers', 'differences')}?earlier=1&later=2", shown="#difference .card"
+    ),
+    f"{IN_TENANT}/segments": Visit(path=_at("segments"), shown=".row"),
+    f"{IN_TENANT}/segments/{{segment}}": Visit(path=_at("segments", "buyers"), shown="pre.rule"),
+    f"{IN_TENANT}/builder": Visit(path=f"{_at('builder')}?segment=abandoned-carts", shown="#total strong"),
+    f"{IN_TENANT}/users": Visit(path=_at("users"), shown="form"),
+    f"{IN_TENANT}/users/found": Visit(path=_at("users"), shown=".timeline", act=_look_up),
+    f"{IN_TENANT}/schedules": Visit(path=_at("schedules"), shown=".row"),
+    f"{IN_TENANT}/upload": Visit(path=_at("upload"), shown=".drop"),
+    f"{IN_TENANT}/uploads/{{upload}}": Visit(path=lambda shop: _at("uploads", shop.upload), shown="#start, table"),
+    f"{IN_TENANT}/audit": Visit(path=_at("audit"), shown=".row"),
+    f"{IN_TENANT}/connections": Visit(path=_at("connections"), shown="pre"),
+    f"{IN_TENANT}/sql": Visit(path=_at("sql"), shown="#sql"),
+    f"{IN_TENANT}/grants": Visit(path=_at("grants"), shown="form"),
+    f"{IN_TENANT}/recipients": Visit(path=_at("recipients"), shown="textarea"),
+    f"{IN_TENANT}/tokens": Visit(path=_at("tokens"), shown="form"),
+    f"{IN_TENANT}/tokens/new": Visit(path=_at("tokens"), shown=".notice.good", act=_make_token),
+    f"{PREFIX}/workers": Visit(path=f"{PREFIX}/workers", shown=".plot"),
+    f"{PREFIX}/dead-letters": Visit(path=f"{PREFIX}/dead-letters", shown="main section"),
+    f"{PREFIX}/places": Visit(path=f"{PREFIX}/places", shown="textarea"),
+    f"{PREFIX}/grants": Visit(path=f"{PREFIX}/grants", shown=".row"),
+}
+"""By route. The two that a form leads to are pages as well."""
+NO_PAGES: Final = frozenset(
+    {
+        *("/", PREFIX, f"{PREFIX}/static/{{path:path}}"),
+        *(f"{IN_TENANT}/jobs/new", f"{IN_TENANT}/jobs/{{job}}/row", f"{IN_TENANT}/jobs/{{job}}/part"),
+        f"{IN_TENANT}/jobs/{{job}}/rejects/file",
+        *(f"{IN_TENANT}/jobs/{{job}}/started", f"{IN_TENANT}/audiences/{{audience}}/operations/{{operation}}"),
+        *(f"{IN_TENANT}/segments/{{segment}}/now", f"{IN_TENANT}/segments/{{segment}}/row"),
+        *(f"{IN_TENANT}/builder/names", f"{IN_TENANT}/uploads/{{upload}}/checks/{{operation}}"),
+        *(f"{PREFIX}/workers/part", f"{IN_TENANT}/audiences/{{audience}}/differences/{{operation}}"),
+    }
+)
+"""Routes that redirect, or answer with a part of a page or a file."""
+ENGLISH: Final = re.compile(r"(?!JSON Lines|AWS CLI)\b[A-Za-z]{2,} [A-Za-z]{2,}")
+WORDS: Final = """() => {
+  const copy = document.querySelector("main").cloneNode(true);
+  for (const one of copy.querySelectorAll("[lang=en], code, pre, .code, textarea, svg, datalist")) one.remove();
+  return document.title + "\\n" + copy.textContent;
+}"""
+
+
+def test_every_page_has_a_visit() -> None:
+    routes = {route.path for module in PAGES for route in module.ROUTES}
+    read = {route.path for module in PAGES for route in module.ROUTES if "GET" in (route.methods or ())}
+    assert read - VISITS.keys() == NO_PAGES
+    assert VISITS.keys() <= routes
+
+
+@pytest.fixture(scope="module")
+def names(shop: Path, muster: Client) -> Shop:
+    failed = next(muster.jobs(SHOP, state=["FAILED"]))["job"]
+    return Shop(failed=failed, upload=muster.send_file(SHOP, shop / "customers.csv")["upload"])
+
+
+@pytest.fixture(scope="module")
+def tabs(browser: Browser, muster: Client) -> Iterator[Mapping[str, Tab]]:
+    """A tab for each language. Both are used by all tests: a fault says on which page it was."""
+    with tab(browser, locale="en-GB") as english, tab(browser, locale="ja-JP") as japanese:
+        for one in (english, japanese):
+            one.page.goto(muster.console_url())
+        yield {"en": english, "ja": japanese}
+
+
+@pytest.mark.parametrize("route", VISITS)
+def test_a_page_is_accessible_fits_and_is_in_the_language_of_its_reader(
+    route: str, names: Shop, tabs: Mapping[str, Tab], settings: Settings
+) -> None:
+    visit = VISITS[route]
+    path = visit.path if isinstance(visit.path, str) else visit.path(names)
+    name = re.sub(r"\W+", "-", route.removeprefix(PREFIX).removeprefix("/tenants/{tenant}")).strip("-")
+    for language, one in tabs.items():
+        one.page.set_viewport_size({"width": 1280, "height": 900})
+        one.page.goto(settings.api_url + path)
+        visit.act(one.page)
+        expect(one.page.locator(visit.shown).first).to_be_visible()
+        expect(one.page.locator(".htmx-request")).to_have_count(0)
+        if language == "en":
+            one.check(name)
+        else:
+            one.picture(f"{name}-ja", 1280)
+            assert not ENGLISH.findall(one.page.evaluate(WORDS)), name
+    faults = [fault for one in tabs.values() for fault in one.faults]
+    for one in tabs.values():
+        one.faults.clear()
+    assert not faults, "\n".join(faults)

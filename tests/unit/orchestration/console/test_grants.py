@@ -1,0 +1,111 @@
+"""Pages of roles, in a tenant and in the deployment, of recipients and of places."""
+
+from urllib.parse import urlencode
+
+import pytest
+
+from orchestration.access.grants import revision
+from orchestration.access.policy import DEPLOYMENT
+from tests.fakes.asgi import Answer, AsgiClient
+from tests.fakes.tenants import ACME, World
+from tests.unit.orchestration.console.pages import OWN
+from tests.unit.orchestration.console.test_pages import WellFormed
+
+TENANT = "/console/tenants/acme"
+FORM = {**OWN, "Content-Type": "application/x-www-form-urlencoded"}
+
+
+def get(client: AsgiClient, world: World, path: str, caller: str, *, language: str = "en") -> Answer:
+    token = world.tokens[caller].text.reveal()
+    return client.get(path, token=token, headers={**OWN, "Accept-Language": language})
+
+
+def post(client: AsgiClient, world: World, path: str, caller: str, **form: str) -> Answer:
+    token = world.tokens[caller].text.reveal()
+    return client.send("POST", path, token=token, headers=FORM, raw=[urlencode(form).encode()])
+
+
+def held(world: World, scope: str) -> dict[str, tuple[str, ...]]:
+    return {one.principal.principal_id: tuple(one.roles) for one in world.stores.principals.grants(scope)}
+
+
+def test_a_change_replaces_the_roles_of_one_and_without_any_removes_it(client: AsgiClient, world: World) -> None:
+    before, viewer = held(world, ACME), world.principals["acme-viewer"]
+    for roles in ({"role_analyst": "on", "role_operator": "on"}, {}):
+        seen = revision(world.stores.principals.grants(ACME))
+        given = {"principal": viewer, "revision": seen, **roles}
+        assert post(client, world, f"{TENANT}/grants/change", "acme-admin", **given).status == 303
+        wanted = tuple(name.removeprefix("role_") for name in roles)
+        assert held(world, ACME).get(viewer, ()) == wanted
+        assert held(world, ACME).keys() | {viewer} == before.keys()
+    seen = revision(world.stores.principals.grants(ACME))
+    nothing = post(client, world, f"{TENANT}/grants/change", "acme-admin", principal=viewer, revision=seen)
+    assert b"NO_ROLE" in nothing.body
+    stale = post(client, world, f"{TENANT}/grants/change", "acme-admin", **{**given, "role_viewer": "on"})
+    assert (stale.status, b"STALE_ETAG" in stale.body) == (412, True)
+
+
+@pytest.mark.parametrize(
+    ("path", "scope", "admin"),
+    [(f"{TENANT}/grants", ACME, "acme-admin"), ("/console/grants", DEPLOYMENT, "deployment-admin")],
+)
+def test_the_last_administrator_stays(client: AsgiClient, world: World, path: str, scope: str, admin: str) -> None:
+    given = {"principal": world.principals[admin], "revision": revision(world.stores.principals.grants(scope))}
+    before = held(world, scope)
+    refused = post(client, world, f"{path}/change", admin, **given)
+    assert (refused.status, b"LAST_ADMINISTRATOR" in refused.body) == (409, True)
+    assert held(world, scope) == before
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.parametrize("path", ["/console/grants", "/console/places"])
+def test_pages_of_the_deployment_are_for_its_administrators(
+    client: AsgiClient, world: World, path: str, language: str
+) -> None:
+    text = get(client, world, path, "deployment-admin", language=language).body.decode()
+    found = WellFormed(text)
+    assert (found.faults, found.open) == ([], [])
+    assert f'href="{path}"' in text
+    for caller in ("acme-admin", "deployment-operator"):
+        assert get(client, world, path, caller).status == 403
+
+
+def test_only_who_may_list_principals_chooses_from_them(client: AsgiClient, world: World) -> None:
+    chosen = f'<option value="{world.principals["beta-viewer"]}">'
+    assert chosen in get(client, world, f"{TENANT}/grants", "deployment-admin").body.decode()
+    assert chosen not in get(client, world, f"{TENANT}/grants", "acme-admin").body.decode()
+
+
+def test_recipients_of_one_channel_leave_those_of_the_other(client: AsgiClient, world: World) -> None:
+    path = f"{TENANT}/recipients"
+    for given in ({"email": "a@x.example\r\nb@x.example"}, {"webhook": "https://x.example/hook?key=hush"}):
+        assert post(client, world, f"{path}/change", "acme-admin", audience="", **given).status == 303
+    text = get(client, world, path, "acme-admin").body.decode()
+    assert "a@x.example\nb@x.example</textarea>" in text
+    assert "https://x.example/hook" in text
+    assert "hush" not in text
+    bad = post(client, world, f"{path}/change", "acme-admin", audience="", email="not an address")
+    assert (bad.status, b"BAD_RECIPIENT" in bad.body) == (422, True)
+
+
+def test_places_of_one_tenant_leave_those_of_the_others(client: AsgiClient, world: World) -> None:
+    def change(tenant: str, places: str, seen: str) -> Answer:
+        given = {"tenant": tenant, "places": places, "revision": seen}
+        return post(client, world, "/console/places/change", "deployment-admin", **given)
+
+    def seen() -> str:
+        text = get(client, world, "/console/places", "deployment-admin").body.decode()
+        return text.partition('name="revision" value="')[2].partition('"')[0]
+
+    before, old = world.stores.places.all(), seen()
+    assert change("acme", "s3://crm/acme/\r\nkafka://acme-vip", old).status == 303
+    after = world.stores.places.all()
+    assert set(after[ACME]) == {"s3://crm/acme/", "kafka://acme-vip"}
+    assert {name: one for name, one in after.items() if name != ACME} == {
+        name: one for name, one in before.items() if name != ACME
+    }
+    assert change("acme", "*", old).status == 412
+    assert b"BAD_PLACE" in change("acme", "ftp://x", seen()).body
+    made = post(client, world, "/console/places/tenants", "deployment-admin", name="fresh")
+    assert made.status == 303
+    assert "fresh" in get(client, world, "/console/places", "deployment-admin").body.decode()
