@@ -86,11 +86,10 @@ class Materialiser:
         for tp in partitions:
             if (lane := self._lanes.pop(tp, None)) is not None:
                 lane.close()
-                self._merges.forget(intent_prefix(tp.topic, Partition(tp.partition)))
+                keys = {key for of, key in self._groups if of == tp}
+                self._merges.forget(intent_prefix(tp.topic, Partition(tp.partition)), keys)
         for group_key in [group_key for group_key in self._groups if group_key[0] in partitions]:
-            group = self._groups.pop(group_key)
-            group.overdue.set()
-            self._keeper.discard(group.take())
+            self._keeper.discard(self._groups.pop(group_key).take())
 
     def on_rewound(self, positions: Mapping[TP, int], generation: int) -> None:
         """Start over at these offsets, and find the merges that a previous owner left to do."""

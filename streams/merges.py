@@ -16,7 +16,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
@@ -120,9 +120,14 @@ class MergeRunner:
         self._queue = self._queue.remove([pending])
         return True
 
-    def forget(self, prefix: str) -> None:
-        """Drop queued merges of a revoked partition, by the prefix of its intents: they are left to the new owner."""
-        self._remove(p for p in self._queued() if p.intent is not None and p.intent.startswith(prefix))
+    def forget(self, prefix: str, groups: Set[GroupKey]) -> None:
+        """Drop queued merges of a revoked partition: they are left to the new owner.
+
+        Its durable ones go by the prefix of their intents, those of kept rows by their groups.
+        """
+        self._remove(
+            p for p in self._queued() if (p.group in groups if p.intent is None else p.intent.startswith(prefix))
+        )
 
     async def drop(self, groups: set[GroupKey]) -> None:
         """Drop queued merges of aborted groups, and wait for running ones."""

@@ -404,6 +404,7 @@ async def test_a_revocation_leaves_queued_merges_to_the_next_owner(
     await worker.deliver(*other.messages, *one().messages, *one().markers() * copies)
     await worker.until(lambda: Sample(metric=MERGES_WAITING, value=1) in worker.materialiser.samples())
     worker.materialiser.on_revoked({TP0})
+    assert Sample(metric=MERGES_WAITING, value=0) in worker.materialiser.samples()  # none begins from now on
     worker.store.release()
     await worker.until(worker.announced)
     await worker.settle()
