@@ -16,6 +16,7 @@ from rich.table import Table
 
 from benchmarks import (
     api_bench,
+    console_bench,
     export_bench,
     idle_bench,
     import_bench,
@@ -43,11 +44,12 @@ BENCHMARKS: dict[str, Benchmark] = {
     "segments": segments_bench.run,
     "preview": preview.run,
     "api": api_bench.run,
+    "console": console_bench.run,
     "idle": idle_bench.run,
 }
 """Benchmarks by name, in running order. To add one, write a module with a `run` and a line here."""
 
-NO_FILE = {"version", "scaling", "segments", "preview", "api", "idle"}
+NO_FILE = {"version", "scaling", "segments", "preview", "api", "console", "idle"}
 """Benchmarks that do not use the CSV file."""
 SCALING_ROWS = "1000000,5000000,20000000,50000000"
 PLAIN_WIDTH = 160
@@ -62,7 +64,7 @@ def main() -> None:
         "--rows",
         type=int,
         default=5_000_000,
-        help="of the file of all but scaling, segments, preview, api and idle; of each side of version",
+        help="of the file of all but scaling, segments, preview, api, console and idle; of each side of version",
     )
     parser.add_argument(
         "--scaling-rows", type=sizes, default=SCALING_ROWS, help="of scaling: sizes of imports, with commas"

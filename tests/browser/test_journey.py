@@ -115,7 +115,7 @@ def test_versions_are_compared_and_one_is_rolled_back_by_who_types_its_name(
     tab = open_console(in_tenant("default", "audiences"), locale="en-GB")
     page = tab.page
     page.get_by_role("link", name="gold").click()
-    page.locator(".version").filter(has_text="Version 2").get_by_role("link").first.click()
+    page.locator(".version").filter(has_text="Version 2").get_by_role("link", name="Compare").click()
     expect(page.locator("#difference .card").first).to_be_visible()
     expect(page.get_by_role("button", name="eve")).to_be_visible()
     tab.check("difference")
