@@ -15,6 +15,13 @@ def number(value: int | None) -> str:
     return "–" if value is None else f"{value:,}"
 
 
+def amount(value: float) -> str:
+    """1,234, or 0.4 where a whole number would hide it; nothing but zero is 0."""
+    if 0 < value < 0.1:
+        return "< 0.1"
+    return f"{value:,.1f}" if value < 10 and value != round(value) else f"{value:,.0f}"
+
+
 def signed(value: int) -> str:
     """+12, −3, 0: with the sign of mathematics."""
     return f"+{value:,}" if value > 0 else f"−{-value:,}" if value else "0"
@@ -64,6 +71,7 @@ def short(id_: str) -> str:
 
 FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "number": number,
+    "amount": amount,
     "signed": signed,
     "size": size,
     "time": time,

@@ -10,7 +10,7 @@ import pytest
 import orchestration.console
 from connectors.sources.rejects import RejectCode
 from orchestration.access.policy import TENANT_ROLES
-from orchestration.console.formatting import duration, percent, signed, size
+from orchestration.console.formatting import amount, duration, percent, signed, size
 from orchestration.console.frame import THEMES
 from orchestration.console.job_texts import FINAL, RUNNING
 from orchestration.console.language import LANGUAGES, Texts, catalogue, preferred
@@ -156,5 +156,6 @@ def test_values_look_alike_everywhere() -> None:
     ]
     assert duration(185, ja) == "3 分 5 秒"
     assert [percent(n, 1000) for n in (0, 1, 500, 999, 1000)] == ["0 %", "1 %", "50 %", "99 %", "100 %"]
+    assert [amount(n) for n in (0, 0.04, 0.44, 3.0, 9.96, 1234.5)] == ["0", "< 0.1", "0.4", "3", "10.0", "1,234"]
     assert [signed(n) for n in (0, 1200, -5)] == ["0", "+1,200", "−5"]
     assert [size(n) for n in (None, 12, 2048, 150 * 2**20)] == ["–", "12 bytes", "2.0 KiB", "150 MiB"]
