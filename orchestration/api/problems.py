@@ -3,6 +3,7 @@
 `RetriableError` is 503 and `FatalError` 500, whatever the code.
 """
 
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from types import MappingProxyType
@@ -10,6 +11,8 @@ from typing import Any, Final
 
 from orchestration.api.statuses import STATUS_OF_CODE
 from schemas.errors import MusterError, RetriableError, UserError
+
+_log = logging.getLogger("muster.api")
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 2
@@ -34,6 +37,8 @@ def status_of(error: MusterError) -> int:
 def problem(error: MusterError, request_id: str) -> dict[str, Any]:
     """The body of the answer. A system error shows its code, and its message only in the log."""
     status, system = status_of(error), not isinstance(error, UserError | RetriableError)
+    if system:
+        _log.error("request %s: %s", request_id, error)
     return {
         "type": f"/problems/{error.code}",
         "title": error.code.replace("_", " ").capitalize(),

@@ -72,8 +72,9 @@ def test_a_problem_keeps_code_message_and_values() -> None:
     }
 
 
-def test_a_fatal_error_keeps_its_message_to_the_log() -> None:
+def test_a_fatal_error_keeps_its_message_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
     shown = problem(FatalError("LAKE_MISMATCH", "s3://lake/secret differs", uri="s3://lake/secret"), "01m")
     assert "secret" not in str(shown)
+    assert caplog.messages == ["request 01m: LAKE_MISMATCH: s3://lake/secret differs"]
     assert shown["code"] == "LAKE_MISMATCH"
     assert STATUS_OF_CODE["BAD_NAME"] == 422
