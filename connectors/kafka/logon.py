@@ -23,6 +23,8 @@ POLL_INTERVAL_S: Final = 0.2
 BROKER: Final = re.compile(r"\w+://([^/\s]+)/\S*: (.*?)(?: \(after \d+ms in state \w+\))?", re.DOTALL)
 """librdkafka's errors: `sasl_ssl://HOST:PORT/ID: what happened (after 12ms in state AUTH_REQ)`."""
 NOT_VERIFIED: Final = "certificate verify failed"
+NOT_ANSWERED: Final = "mechanism handshake failed: Local: "
+"""The connection broke while librdkafka asked for the mechanisms: an outage, although it has the code of a refusal."""
 T = TypeVar("T")
 
 
@@ -109,7 +111,7 @@ def _on_error(address: KafkaAddress) -> Callable[[KafkaError], None]:
     def on_error(error: KafkaError) -> None:
         """Raise refusals. Outages pass: librdkafka keeps trying, and the waiting call reports its failure."""
         broker, what = _broker(error.str(), address)
-        if error.code() == KafkaError._AUTHENTICATION:  # noqa: SLF001  # public, as in `errors`
+        if error.code() == KafkaError._AUTHENTICATION and NOT_ANSWERED not in what:  # noqa: SLF001  # public, as in `errors`
             raise logon_refused(address, broker, what)
         if error.code() == KafkaError._SSL and NOT_VERIFIED in what:  # noqa: SLF001
             raise broker_not_trusted(address, broker, what)

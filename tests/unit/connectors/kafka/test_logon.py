@@ -149,6 +149,10 @@ def test_a_refusal_is_raised_from_the_call_back(
     [
         (KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"),
         (KafkaError._TRANSPORT, "sasl_ssl://a:1/bootstrap: Connection refused"),
+        (
+            KafkaError._AUTHENTICATION,
+            "GroupCoordinator: SASL SCRAM-SHA-512 mechanism handshake failed: Local: Broker transport failure",
+        ),
         (KafkaError._SSL, "sasl_ssl://a:1/bootstrap: SSL handshake failed: Disconnected"),
     ],
 )
