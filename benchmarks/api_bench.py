@@ -13,7 +13,8 @@ from benchmarks.measure import Measured, Result
 from benchmarks.segments import preview
 from benchmarks.segments.events import TENANT
 from benchmarks.setting import Setting
-from orchestration.client import Access, ApiError, Client
+from orchestration.client import ApiError, Client
+from orchestration.client.access import owner_access
 from orchestration.local.home import Home
 from orchestration.local.status import read_status
 from orchestration.platform.settings import Settings
@@ -58,8 +59,7 @@ class Bench:
         self._rows = rows
 
     def client(self) -> Client:
-        token = (self._settings.home / "api" / "token").read_text().strip()
-        return Client(Access(url=self._settings.api_url, token=token))
+        return Client(owner_access(self._settings.home, self._settings.api_url))
 
     def slowest(self, client: Client, name: str, goal_s: float, *, exact: bool) -> Result:
         """The slowest of all rules, each asked once, so that its files may be read for the first time."""

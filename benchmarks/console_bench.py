@@ -12,7 +12,8 @@ import psutil
 
 from benchmarks.measure import Measured, Result
 from benchmarks.setting import Setting
-from orchestration.client import Access, Client
+from orchestration.client import Client
+from orchestration.client.access import owner_access
 from orchestration.entrypoints.demo_seed import seed
 from orchestration.local import stack
 from orchestration.platform.settings import Settings
@@ -35,11 +36,11 @@ ASSET: Final = re.compile(r'(?:href|src)="(/console/static/[^"]+)"')
 def run(setting: Setting) -> list[Result]:
     """Measure on a tenant with the data of `make demo-console`."""
     settings = setting.settings
-    token = (settings.home / "api" / "token").read_text().strip()
-    with Client(Access(url=settings.api_url, token=token)) as muster:
+    access = owner_access(settings.home, settings.api_url)
+    with Client(access) as muster:
         seed(muster, TENANT, setting.scratch, settings.kafka_bootstrap, log="generated", say=lambda _: None)
         tokens = [_viewer(muster, number) for number in range(PEOPLE)]
-    return [*_pages(settings, token), *_open_pages(settings, tokens)]
+    return [*_pages(settings, access.token), *_open_pages(settings, tokens)]
 
 
 def _viewer(muster: Client, number: int) -> str:

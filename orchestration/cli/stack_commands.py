@@ -82,12 +82,8 @@ def up(
 
 def owner_console(ready: "Settings") -> str | None:
     """Where the browser of the owner gets in; None if the service does not answer: the stack runs without it too."""
-    file = ready.home / "api" / "token"
     try:
-        with (
-            remote.translated(),
-            client.Client(access.Access(url=ready.api_url, token=file.read_text().strip())) as found,
-        ):
+        with remote.translated(), client.Client(access.owner_access(ready.home, ready.api_url)) as found:
             return found.console_url()
     except (MusterError, OSError):
         return None

@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 from orchestration.client.errors import ApiError
 
 DEFAULT_URL: Final = "http://127.0.0.1:18480"
+OWNER_TOKEN: Final = Path("api", "token")
+"""In the home of a stack."""
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -39,13 +41,18 @@ class Access:
         return f"Access(url={self.url!r})"
 
 
+def owner_access(home: Path, url: str) -> Access:
+    """The access of the owner of a stack with this home, to its service. Raises `OSError` if it has no token."""
+    return Access(url=url, token=(home / OWNER_TOKEN).read_text("utf-8").strip())
+
+
 def find_access(env: Mapping[str, str] | None = None) -> Access:
     """The access of this user. Raises `ApiError` NO_ACCESS, BAD_URL, BAD_ACCESS_FILE."""
     env = os.environ if env is None else env
     home, wanted = Path(env.get("MUSTER_HOME", ".muster")), env.get("MUSTER_API_URL")
     if token := env.get("MUSTER_TOKEN"):
         return Access(url=wanted or DEFAULT_URL, token=token)
-    own = _read(home / "api" / "token")
+    own = _read(home / OWNER_TOKEN)
     if own is not None and urlsplit(url := wanted or _url_of(home)).hostname in LOOPBACK:
         return Access(url=url, token=own.strip())
     kept = _read(access_file(env))

@@ -32,8 +32,7 @@ def fault_of(error: Mapping[str, Any] | None, t: Texts) -> Fault | None:
     """An error of a job in the reader's language."""
     if error is None:
         return None
-    code, kind = str(error["code"]), "user" if error["kind"] == "user" else "system"
-    kind = "file" if kind == "user" else kind
+    code, kind = str(error["code"]), "file" if error["kind"] == "user" else "system"
     return Fault(title=title_of(t, code, kind), text=text_of(t, code, kind), detail=str(error["message"]), code=code)
 
 

@@ -8,7 +8,8 @@ import sys
 
 from orchestration.cli.console import print_line, show_error
 from orchestration.cli.remote import translated
-from orchestration.client import Access, Client
+from orchestration.client import Client
+from orchestration.client.access import owner_access
 from orchestration.entrypoints.demo_seed import is_seeded, seed
 from orchestration.local import stack
 from orchestration.platform.settings import Settings
@@ -20,8 +21,7 @@ def main() -> int:
     """Leave the stack running with data; returns 0."""
     try:
         settings = stack.up(Settings.load(), report=lambda part: print_line(f"{part.name:<17}{part.state}"))
-        token = (settings.home / "api" / "token").read_text("utf-8").strip()
-        with translated(), Client(Access(url=settings.api_url, token=token)) as muster:
+        with translated(), Client(owner_access(settings.home, settings.api_url)) as muster:
             muster.create_tenant(DEFAULT_TENANT)
             if not is_seeded(muster, DEFAULT_TENANT):
                 folder = settings.home / "demo"

@@ -8,7 +8,8 @@ from typing import Any, Final
 import pytest
 from playwright.sync_api import Browser
 
-from orchestration.client import Access, Client
+from orchestration.client import Client
+from orchestration.client.access import owner_access
 from orchestration.entrypoints.demo_seed import seed
 from orchestration.local.parts import SEGMENT_WORKER
 from orchestration.platform.settings import Settings
@@ -28,8 +29,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 @pytest.fixture(scope="session")
 def muster(settings: Settings) -> Iterator[Client]:
-    token = (settings.home / "api" / "token").read_text().strip()
-    with Client(Access(url=settings.api_url, token=token)) as client:
+    with Client(owner_access(settings.home, settings.api_url)) as client:
         client.create_tenant("default")
         yield client
 
