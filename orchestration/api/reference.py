@@ -42,8 +42,8 @@ with Client(find_access()) as muster:
   present state of everything, then `ready`, then each change as the whole state of one thing; `value` null: it is gone.
   `alive` comes after 15 s without another event, with the time of the last look at the catalog. After a lost
   connection, connect again: no replay is needed. `end` carries the problem for which the service ends a stream. At most
-  10 streams for each principal. `Client.events` does all this. `/v1/events` does the same for operators of the
-  deployment: workers, their lag, the jobs of all tenants.
+  10 streams for each principal, and 800 for one process of the service (503, BUSY). `Client.events` does all this.
+  `/v1/events` does the same for operators of the deployment: workers, their lag, the jobs of all tenants.
 - **Plots**: `/v1/samples` has lag, members and rates of every group of workers, measured every ten seconds and kept for
   a day. `null` means that nothing could be measured then: draw a gap, not a zero.
 - Times are RFC 3339 in UTC, ids ULIDs in lower case. Unknown members and parameters are refused.

@@ -11,6 +11,7 @@ from orchestration.access.pages import Record
 from orchestration.access.policy import Action
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.job_rows import unknown_job
+from orchestration.catalog.records import Job
 from orchestration.readers.cancellation import Cancellation
 from orchestration.readers.questions import (
     CountUsers,
@@ -131,23 +132,40 @@ class QuestionsView(TenantView):
         with self._stores.readers.turns.alone(("sql", self._name), self._name):
             self._stores.sql.stream(sql, self._meaning, cancellation, put, timeout_s=timeout_s)
 
+    @recorded(Action.READ_USERS, "sql")
+    def read_version(self, note: Note, call: AudienceCall) -> FindVersionFiles:
+        """A version that a query of another tenant names: the trail of this one has it too."""
+        note.object, note.arguments = call.audience[:63], {"version": call.version}
+        return self._version(call)
+
+    @recorded(Action.READ_REJECTS, "sql")
+    def read_rejects(self, note: Note, job: Job) -> FindRejectsFile:
+        """Rejects that a query of another tenant names, as `read_version`."""
+        note.object, note.job_id = job.audience[:63], job.job_id
+        return FindRejectsFile(tenant=self._name, job=job.job_id)
+
     def _meaning(self, call: Call) -> FindVersionFiles | FindRejectsFile:
         match call:
             case AudienceCall():
-                view = self if call.tenant is None else TenantView(self._stores, self._caller, call.tenant)
-                view.require(Action.READ_USERS)
-                audience = self._stores.audiences.get(view.name, call.audience)
-                return FindVersionFiles(tenant=view.name, audience=audience.name, version=call.version)
+                if call.tenant in {None, self._name}:
+                    return self._version(call)
+                return QuestionsView(self._stores, self._caller, str(call.tenant)).read_version(call)
             case RejectsCall():
                 job = self._stores.jobs.find(call.job)
                 try:
                     if job is None:
                         raise unknown_job(call.job)
-                    view = TenantView(self._stores, self._caller, job.tenant)
+                    view = QuestionsView(self._stores, self._caller, job.tenant)
                 except UserError as exc:  # of a tenant without a right: the same as none
                     raise unknown_job(call.job) from exc
-                view.require(Action.READ_REJECTS)
-                return FindRejectsFile(tenant=view.name, job=job.job_id)
+                if view.name != self._name:
+                    return view.read_rejects(job)
+                self.require(Action.READ_REJECTS)
+                return FindRejectsFile(tenant=self._name, job=job.job_id)
+
+    def _version(self, call: AudienceCall) -> FindVersionFiles:
+        audience = self._stores.audiences.get(self._name, call.audience)
+        return FindVersionFiles(tenant=self._name, audience=audience.name, version=call.version)
 
     def _ask(self, question: Question, cancellation: Cancellation) -> dict[str, Any]:
         readers = self._stores.readers

@@ -43,7 +43,7 @@ class EventStream(Response):
         self.init_headers({"Content-Type": MEDIA_TYPE, "X-Accel-Buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the end. Raises `UserError` TOO_MANY_STREAMS before the first byte."""
+        """Send until the end. Raises as `Watcher.subscribed` before the first byte."""
         del scope
         with self._watcher.subscribed(self._principal, self._topics) as subscription:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})

@@ -14,7 +14,7 @@ from orchestration.access.topics import States, Topic
 from orchestration.api.calls import Calls
 from orchestration.api.streams.board import Board, events
 from orchestration.platform.clock import now_ms
-from schemas.errors import MusterError, UserError
+from schemas.errors import MusterError, RetriableError, UserError
 from schemas.ids import JobId
 from schemas.metrics import API_STREAMS, Sample
 
@@ -26,12 +26,16 @@ _log = logging.getLogger("muster.api")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How often streams look and speak. `alive_s`: load balancers close connections that are silent for 60 s."""
+    """How often streams look and speak. `alive_s`: load balancers close connections that are silent for 60 s.
+
+    `most`: of all principals. The server takes 1,000 connections, and some must be left for requests.
+    """
 
     poll_s: float = 0.5
     alive_s: float = 15.0
     check_s: float = 30.0
     per_principal: int = 10
+    most: int = 800
 
 
 class Subscription:
@@ -88,13 +92,15 @@ class Watcher:
 
     @contextmanager
     def subscribed(self, principal: JobId, topics: Collection[Topic]) -> Iterator[Subscription]:
-        """Listen to topics. Raises `UserError` TOO_MANY_STREAMS."""
+        """Listen to topics. Raises `UserError` TOO_MANY_STREAMS, `RetriableError` BUSY."""
         if self._open[principal] >= self.pace.per_principal:
             raise UserError(
                 "TOO_MANY_STREAMS",
                 f"you have {self.pace.per_principal} streams open; close one, or listen to several kinds in one",
                 limit=self.pace.per_principal,
             )
+        if self._open.total() >= self.pace.most:
+            raise RetriableError("BUSY", f"{self.pace.most} streams are open, and the service takes no more; try later")
         watched = [self._watch(topic) for topic in sorted(topics, key=lambda topic: topic.kind)]
         made = Subscription([one.board for one in watched])
         for one in watched:

@@ -54,6 +54,13 @@ def test_a_query_reads_only_tenants_in_which_the_caller_may_run_it(world: World,
     assert foreign[0]["detail"].replace(BETA, "gone") == foreign[1]["detail"]
     everywhere = post(world, client, "queries", {"sql": f"FROM {BETA}.{VIP}"}, "deployment-admin")
     assert everywhere.json["rows"] == [[CANARY]]
+    # Whoever looks after beta's users learns of it, and nothing of the tenant whose path was used.
+    entries = [e for e in world.stores.audit.search() if e.principal == world.principals["deployment-admin"]]
+    assert [(e.tenant, e.action, e.object, e.error) for e in entries] == [
+        (BETA, "sql", f"{BETA}/{VIP}", None),
+        (ACME, "sql", f"{ACME}/queries", None),
+    ]
+    assert ACME not in str(entries[0].arguments)
     # with a right in beta, but not to see users
     world.stores.principals.replace_grants(
         BETA, {world.principals["acme-analyst"]: ["viewer"]}, now_ms=1, check=lambda *_: None
@@ -61,6 +68,8 @@ def test_a_query_reads_only_tenants_in_which_the_caller_may_run_it(world: World,
     token = world.add_token("acme-analyst", {(ACME, "analyst"), (BETA, "viewer")}, 2000).text.reveal()
     answer = client.send("POST", "/v1/tenants/acme/queries", token=token, body={"sql": f"FROM {BETA}.{VIP}"})
     assert (answer.status, answer.json["code"]) == (403, "FORBIDDEN")
+    refused = [e for e in world.stores.audit.search() if e.tenant == BETA and e.error]
+    assert [(e.principal, e.error) for e in refused] == [(world.principals["acme-analyst"], "FORBIDDEN")]
 
 
 def test_the_rule_goes_to_the_readers_with_the_tenant_of_the_path(

@@ -14,6 +14,7 @@ from orchestration.access.sessions import begin_session
 from orchestration.access.topics import Topic
 from orchestration.api.application import application
 from orchestration.api.budget import Budget
+from orchestration.api.server import MAX_CONNECTIONS
 from orchestration.api.service import Service
 from orchestration.api.streams.board import KEPT, Board
 from orchestration.api.streams.watcher import Pace, Watcher
@@ -444,6 +445,14 @@ def test_one_stream_too_many_is_429(world: World) -> None:
     with streaming(world, Pace(per_principal=0)) as (_, client):
         answer = listen(client, world, Script(nothing, bool))
     assert (answer.status, answer.json["code"]) == (429, "TOO_MANY_STREAMS")
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def test_streams_leave_connections_for_requests(world: World) -> None:
+    assert Pace().most < MAX_CONNECTIONS - 100
+    with streaming(world, Pace(most=0)) as (_, client):
+        answer = listen(client, world, Script(nothing, bool))
+    assert (answer.status, answer.json["code"]) == (503, "BUSY")
     assert int(answer.headers["retry-after"]) > 0
 
 
