@@ -22,7 +22,8 @@ with deferred(__name__):
 TOP = Group("")
 KEYS_FILE: Final = "muster.keys"
 _HINT: Final = (
-    f"`muster connect --write {KEYS_FILE}` writes the keys; --shell, --duckdb, --boto3, --aws, --kafka show snippets."
+    f"`muster connect --write {KEYS_FILE}` writes the keys; --shell, --duckdb, --boto3, --aws, --kafka, --trino, "
+    "--athena show snippets."
 )
 
 
@@ -76,6 +77,10 @@ def connect(
     boto3: Annotated[bool, typer.Option("--boto3", help="Print a client in Python.")] = False,
     aws: Annotated[bool, typer.Option("--aws", help="Print a command of the AWS CLI.")] = False,
     kafka: Annotated[bool, typer.Option("--kafka", help="Print a producer of events in Python.")] = False,
+    trino: Annotated[bool, typer.Option("--trino", help="Print a catalog of Trino.")] = False,
+    athena: Annotated[
+        bool, typer.Option("--athena", help="Print a script that shows Athena an audience, by Glue.")
+    ] = False,
     write: Annotated[
         Path | None, typer.Option("--write", metavar="FILE", help="Write the keys to a file that only you may read.")
     ] = None,
@@ -87,14 +92,19 @@ def connect(
     which the file written by --write sets.
     """
     given = {"shell": shell, "duckdb": duckdb, "boto3": boto3, "aws": aws, "kafka": kafka}
+    given |= {"trino": trino, "athena": athena}
     chosen = [name for name, wanted in given.items() if wanted]
     if len(chosen) + json > 1:
-        raise typer.BadParameter("choose one of --json, --shell, --duckdb, --boto3, --aws or --kafka")
+        raise typer.BadParameter(
+            "choose one of --json, --shell, --duckdb, --boto3, --aws, --kafka, --trino or --athena"
+        )
     loaded = settings()
     if write is not None:
         connecting.write_keys(loaded, write)
         print_note(f"The keys are in {write}.")
     if chosen:
-        return Connection(snippet=connecting.snippet(loaded, chosen[0], str(write or KEYS_FILE)))
+        return Connection(
+            snippet=connecting.snippet(loaded, chosen[0], connecting.Names(keys_file=str(write or KEYS_FILE)))
+        )
     found = connecting.addresses(loaded)
     return Connection(addresses=found, hint=_HINT if write is None and found.s3 else "")

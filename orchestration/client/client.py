@@ -392,6 +392,10 @@ class Client(Writes):
         body = {"dead_letters": None if numbers is None else list(numbers)}
         return int(self._post("/dead-letters/replays", body=body)["sent"])
 
+    def connections(self, tenant: str | None = None) -> Record:
+        """Addresses of the deployment, and snippets without keys. `tenant`: whose audiences they read."""
+        return self._get("/connections", query={} if tenant is None else {"tenant": tenant})
+
     def notifications(self, *, limit: int = 100) -> Record:
         """Notifications that are waiting or were given up, and whether there are others."""
         return self._get("/notifications", query={"limit": limit})

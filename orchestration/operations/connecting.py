@@ -104,20 +104,29 @@ def write_keys(settings: Settings, path: Path) -> None:
         raise UserError("DESTINATION_NOT_WRITABLE", why, path=str(path)) from exc
 
 
-def snippet(settings: Settings, kind: str, keys_file: str) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """Names in snippets: the file with the keys, and the audience that is read, in capitals where it is to be named."""
+
+    keys_file: str
+    tenant: str = "TENANT"
+    audience: str = "AUDIENCE"
+
+
+def snippet(settings: Settings, kind: str, names: Names) -> str:
     """Lines for one of `FORMS`, with keys from the variables of a file."""
-    return FORMS[kind](settings, keys_file)
+    return FORMS[kind](settings, names)
 
 
-def _shell(settings: Settings, keys_file: str) -> str:
-    load = f"set -a; . {keys_file}; set +a\n" if settings.s3_endpoint else ""
+def _shell(settings: Settings, names: Names) -> str:
+    load = f"set -a; . {names.keys_file}; set +a\n" if settings.s3_endpoint else ""
     return (
         f"{load}export S3_ENDPOINT={settings.s3_endpoint} S3_REGION={settings.s3_region}\n"
         f"export KAFKA_BOOTSTRAP={_kafka(settings).servers}\n"
     )
 
 
-def _python_kafka(settings: Settings, keys_file: str) -> str:
+def _python_kafka(settings: Settings, names: Names) -> str:
     kafka = _kafka(settings)
     logon = (
         f'        "sasl.mechanism": "{kafka.mechanism}",\n'
@@ -125,7 +134,7 @@ def _python_kafka(settings: Settings, keys_file: str) -> str:
         '        "sasl.password": os.environ["KAFKA_PASSWORD"],\n'
     )
     return (
-        (f"# in a shell that has read {keys_file}\nimport os\n\n" if kafka.with_logon else "")
+        (f"# in a shell that has read {names.keys_file}\nimport os\n\n" if kafka.with_logon else "")
         + "from confluent_kafka import Producer\n\n"
         "producer = Producer(\n"
         "    {\n"
@@ -138,23 +147,27 @@ def _python_kafka(settings: Settings, keys_file: str) -> str:
     )
 
 
-def _duckdb(settings: Settings, keys_file: str) -> str:
+def _duckdb(settings: Settings, names: Names) -> str:
+    read = (
+        f"-- TABLE_METADATA: muster audiences show {names.audience} --tenant {names.tenant} --json, table.metadata\n"  # noqa: S608  # shown, not run
+        "-- LOAD httpfs; LOAD avro; LOAD iceberg; SELECT count(*) FROM iceberg_scan('TABLE_METADATA');\n"
+    )
     if not settings.s3_endpoint:
-        return f"CREATE SECRET (TYPE s3, PROVIDER credential_chain, REGION '{settings.s3_region}');\n"
+        return f"CREATE SECRET (TYPE s3, PROVIDER credential_chain, REGION '{settings.s3_region}');\n{read}"
     url = urlsplit(settings.s3_endpoint)
     return (
-        f"-- in a shell that has read {keys_file}\n"
+        f"-- in a shell that has read {names.keys_file}\n"
         "CREATE SECRET (TYPE s3, KEY_ID getenv('S3_KEY'), SECRET getenv('S3_SECRET'),\n"
         f"    ENDPOINT '{url.netloc}', USE_SSL {str(url.scheme == 'https').lower()}, URL_STYLE 'path', "
-        f"REGION '{settings.s3_region}');\n"
+        f"REGION '{settings.s3_region}');\n{read}"
     )
 
 
-def _boto3(settings: Settings, keys_file: str) -> str:
+def _boto3(settings: Settings, names: Names) -> str:
     if not settings.s3_endpoint:
         return f'import boto3\n\ns3 = boto3.client("s3", region_name="{settings.s3_region}")\n'
     return (
-        f"# in a shell that has read {keys_file}\n"
+        f"# in a shell that has read {names.keys_file}\n"
         "import os\n\nimport boto3\n\n"
         "s3 = boto3.client(\n"
         '    "s3",\n'
@@ -166,22 +179,89 @@ def _boto3(settings: Settings, keys_file: str) -> str:
     )
 
 
-def _aws(settings: Settings, keys_file: str) -> str:
+def _aws(settings: Settings, names: Names) -> str:
     inbox = s3_uri(settings.inbox_bucket, settings.inbox_prefix)
     if not settings.s3_endpoint:
         return f"aws s3 ls {inbox} --region {settings.s3_region}\n"
     return (
-        f"set -a; . {keys_file}; set +a\n"
+        f"set -a; . {names.keys_file}; set +a\n"
         f'AWS_ACCESS_KEY_ID="$S3_KEY" AWS_SECRET_ACCESS_KEY="$S3_SECRET" AWS_DEFAULT_REGION={settings.s3_region} \\\n'
         f"    aws --endpoint-url {settings.s3_endpoint} s3 ls {inbox}\n"
     )
 
 
-FORMS: Final[Mapping[str, Callable[[Settings, str], str]]] = {
+def _trino(settings: Settings, names: Names) -> str:
+    url = sa.make_url(settings.catalog_url.reveal()) if settings.catalog_url else None
+    if url is None or not url.drivername.startswith("postgresql"):
+        return (
+            "# Trino reads the catalog of the lake in PostgreSQL, and this deployment keeps it in a file.\n"
+            f"# Let it read exported files: muster export {names.audience} --tenant {names.tenant} --to FOLDER\n"
+        )
+    lines = [
+        "# etc/catalog/muster.properties, with a user of PostgreSQL that only reads",
+        "connector.name=iceberg",
+        "iceberg.catalog.type=jdbc",
+        "iceberg.jdbc-catalog.catalog-name=muster",
+        "iceberg.jdbc-catalog.driver-class=org.postgresql.Driver",
+        f"iceberg.jdbc-catalog.connection-url={_jdbc(url)}",
+        "iceberg.jdbc-catalog.connection-user=${ENV:CATALOG_USER}",
+        "iceberg.jdbc-catalog.connection-password=${ENV:CATALOG_PASSWORD}",
+        "iceberg.jdbc-catalog.schema-version=V1",
+        f"iceberg.jdbc-catalog.default-warehouse-dir={s3_uri(settings.lake_bucket, '')}",
+        "iceberg.security=read_only",
+        "fs.native-s3.enabled=true",
+        f"s3.region={settings.s3_region}",
+    ]
+    if settings.s3_endpoint:
+        lines += [
+            f"s3.endpoint={settings.s3_endpoint}",
+            "s3.path-style-access=true",
+            "s3.aws-access-key=${ENV:S3_KEY}",
+            "s3.aws-secret-key=${ENV:S3_SECRET}",
+        ]
+    lines.append(f'# SELECT count(*) FROM muster."{names.tenant}"."{names.audience}"')  # noqa: S608  # shown, not run
+    return "\n".join(lines) + "\n"
+
+
+def _jdbc(url: sa.URL) -> str:
+    """The address for Java, without user and password."""
+    kept = {name: value for name, value in url.query.items() if name.startswith("ssl")}  # libpq and Java agree on these
+    shown = sa.URL.create("postgresql", host=url.host, port=url.port, database=url.database, query=kept)
+    return f"jdbc:{shown.render_as_string()}"
+
+
+def _athena(settings: Settings, names: Names) -> str:
+    if settings.s3_endpoint:
+        return (
+            "-- Athena reads S3 at AWS alone, and this deployment has an object store of its own.\n"
+            "-- Export audiences to a bucket there: "
+            f"muster export {names.audience} --tenant {names.tenant} --to s3://BUCKET/PREFIX/ --profile NAME\n"
+        )
+    table = f"muster_{names.tenant}.{names.audience}"
+    return (
+        "# puts the newest version into Glue, where Athena finds it; run it again after each version\n"  # noqa: S608  # shown, not run
+        "import os\n\n"
+        "from pyiceberg.catalog import load_catalog\n\n"
+        "from orchestration.client import Access, Client\n\n"
+        f'access = Access(url="{settings.api_public_url or settings.api_url}", token=os.environ["MUSTER_TOKEN"])\n'
+        "with Client(access) as muster:\n"
+        f'    audience = muster.audience("{names.tenant}", "{names.audience}", current=True)\n'
+        f'glue = load_catalog("glue", **{{"type": "glue", "client.region": "{settings.s3_region}"}})\n'
+        f'glue.create_namespace_if_not_exists("muster_{names.tenant}")\n'
+        f'if glue.table_exists("{table}"):\n'
+        f'    glue.drop_table("{table}")  # the entry in Glue, no file\n'
+        f'glue.register_table("{table}", audience["table"]["metadata"])\n'
+        f'# SELECT count(*) FROM "muster_{names.tenant}"."{names.audience}"\n'
+    )
+
+
+FORMS: Final[Mapping[str, Callable[[Settings, Names], str]]] = {
     "shell": _shell,
     "duckdb": _duckdb,
     "boto3": _boto3,
     "aws": _aws,
     "kafka": _python_kafka,
+    "trino": _trino,
+    "athena": _athena,
 }
-"""Snippets for a shell, DuckDB, boto3, the AWS CLI and confluent-kafka."""
+"""Snippets for a shell, DuckDB, boto3, the AWS CLI, confluent-kafka, Trino and Athena."""

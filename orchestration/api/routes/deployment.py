@@ -8,16 +8,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from orchestration.access.policy import DEPLOYMENT
+from orchestration.access.views.connections import ConnectionsView
 from orchestration.access.views.deployment import DeploymentView
 from orchestration.api.answers import json_answer
 from orchestration.api.etags import IfMatch, etag, seen_revision
 from orchestration.api.models import access as models
-from orchestration.api.models import notifications, places
+from orchestration.api.models import connections, notifications, places
 from orchestration.api.models.common import GRAPHIC
 from orchestration.api.operation import OF_TAGS, operation
 from orchestration.api.paging import DEFAULT_LIMIT, Cursor, Limit, page_answer, start
 from orchestration.api.routes.administration import GRANT_PROBLEMS, TOKEN_PROBLEMS, AuditJob, Since, milliseconds
-from orchestration.api.service import in_deployment, service_of
+from orchestration.api.service import in_deployment, in_deployment_view, service_of
 from schemas.ids import JobId
 
 router = APIRouter(tags=["deployment"])
@@ -132,6 +133,17 @@ async def list_whole_audit(
         lambda view: view.audit(tenant=tenant, object_=on, job=job, since_ms=since_ms, before=before, limit=limit),
     )
     return page_answer(request, page, **filters)
+
+
+@router.get("/connections", **operation(ConnectionsView.connections, connections.Connections, "BAD_NAME"))
+async def get_connections(
+    request: Request,
+    tenant: Annotated[
+        str | None, Query(max_length=63, pattern=GRAPHIC, description="Whose audiences snippets read.")
+    ] = None,
+) -> Response:
+    """Addresses of Kafka, the object store and the lake, and snippets that connect programs; without keys."""
+    return json_answer(await in_deployment_view(request, ConnectionsView, lambda view: view.connections(tenant)))
 
 
 @router.get("/notifications", **operation(DeploymentView.notifications, notifications.Notifications))

@@ -55,11 +55,11 @@ async def show_connections(request: Request) -> Response:
             beside=(),
         )
         if Action.READ_DEPLOYMENT in desk.deployment.permitted:
-            found = desk.in_deployment(ConnectionsView).connections()
+            found = desk.in_deployment(ConnectionsView).connections(desk.tenant)
             page = replace(
                 page,
-                addresses=[(name, str(value)) for name, value in found["addresses"].items() if value],
-                beside=[Snippet(name=kind, text=text) for kind, text in found["snippets"].items()],
+                addresses=[(name, str(value)) for name, value in found["addresses"].items() if name != "api"],
+                beside=[Snippet(name=one["tool"], text=one["text"]) for one in found["snippets"]],
             )
         return shown("connections.html", frame, page)
 
@@ -102,6 +102,13 @@ def snippets_of(url: str, tenant: str, permitted: frozenset[Action]) -> list[Sni
     ]
     found = {"environment": [f"export MUSTER_API_URL={url}", "read -rs MUSTER_TOKEN && export MUSTER_TOKEN"]}
     found |= {"cli": cli, "curl": curl, "python": python}
+    if runs:  # the files that the manifest lists, and no others
+        files = "SELECT list('vip/' || file.key) FROM (SELECT unnest(files) AS file FROM 'vip/manifest.json')"
+        found["files"] = [
+            f"muster export vip --tenant {tenant} --to vip",
+            f'duckdb -c "SET VARIABLE files = ({files});',
+            "    SELECT count(*) FROM read_parquet(getvariable('files'))\"",
+        ]
     return [Snippet(name=name, text="\n".join(lines) + "\n") for name, lines in found.items()]
 
 

@@ -1,6 +1,7 @@
 """docs/querying.md: every block runs here; the ones for Athena and Trino as far as possible without these engines."""
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +18,12 @@ from sqlglot import exp
 from connectors.lake.store import IcebergVersionStore
 from connectors.storage.access import S3Access
 from connectors.storage.duck import extension_path
+from orchestration.access.policy import Action
 from orchestration.cli.main import app
+from orchestration.client import Client
+from orchestration.console.pages.connections import snippets_of
+from orchestration.operations.connecting import Names, snippet
+from orchestration.platform.settings import Secret, Settings
 from schemas.columns import ColumnType
 from schemas.manifest import Manifest
 from schemas.sql_text import literal
@@ -105,10 +111,21 @@ def test_the_list_of_files_for_athena(here: Place, block: Block, s3: S3Access, m
     assert listed == [f"s3://exports/vip/{file.key}" for file in manifest.files]
 
 
-@pytest.mark.parametrize("block", of("glue"))
+def _snippet(kind: str, **given: Any) -> str:
+    """As `muster connect` and the console show it."""
+    settings = Settings(home=Path("home"), **{"s3_endpoint": "", **given})
+    return snippet(settings, kind, Names(keys_file="muster.keys", tenant="acme", audience="vip"))
+
+
+@pytest.mark.parametrize("text", [*(block.text for block in BLOCKS if block.engine == "glue"), _snippet("athena")])
 def test_the_table_is_registered_in_glue_and_again(
-    here: Place, block: Block, s3: S3Access, monkeypatch: pytest.MonkeyPatch
+    here: Place, text: str, s3: S3Access, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def audience(*_: Any, **__: Any) -> Any:
+        return {"table": {"metadata": here.words["TABLE_METADATA"]}}
+
+    monkeypatch.setattr(Client, "audience", audience)
+    monkeypatch.setenv("MUSTER_TOKEN", "mst_token")
     from moto.server import ThreadedMotoServer  # noqa: PLC0415  # slow
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -121,7 +138,7 @@ def test_the_table_is_registered_in_glue_and_again(
         monkeypatch.setattr("pyiceberg.catalog._ENV_CONFIG", Config())  # pyiceberg had read it on import
         for _ in range(2):
             names: dict[str, Any] = {}
-            exec(compile(here.filled(block.text), f"querying.md:{block.line}", "exec"), names)
+            exec(compile(here.filled(text), "glue", "exec"), names)
             table = names["glue"].load_table("muster_acme.vip")
             assert table.metadata_location == here.words["TABLE_METADATA"]
             assert table.snapshot_by_name("v3").snapshot_id == int(here.words["SNAPSHOT_ID"])
@@ -154,6 +171,32 @@ def test_trino(here: Place, block: Block) -> None:
         properties = dict(line.split("=", 1) for line in here.filled(block.text).splitlines())
         assert properties["iceberg.jdbc-catalog.catalog-name"] == "muster"
         assert properties["iceberg.security"] == "read_only"
+
+
+def test_the_snippet_for_trino_has_the_properties_of_the_document() -> None:
+    url = Secret("postgresql+psycopg://muster:hush@db/muster")
+    text = _snippet("trino", s3_endpoint="http://S3_ENDPOINT", catalog_url=url)
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    documented = next(block.text for block in BLOCKS if block.engine == "trino" and "=" in block.text.split()[0])
+    named, written = (dict(line.split("=", 1) for line in found) for found in (lines, documented.splitlines()))
+    logon = {"iceberg.jdbc-catalog.connection-user", "iceberg.jdbc-catalog.connection-password"}
+    assert named.keys() - written.keys() == logon
+    differing = {name for name in written if named[name] != written[name]}
+    assert differing == {"iceberg.jdbc-catalog.connection-url", "s3.aws-access-key", "s3.aws-secret-key"}
+    [query] = [line.removeprefix("# ") for line in text.splitlines() if "SELECT" in line]
+    assert sqlglot.parse_one(query, read="trino").find(exp.Table) == exp.to_table(
+        'muster."acme"."vip"', dialect="trino"
+    )
+
+
+def test_the_snippet_of_exported_files_reads_the_files_of_the_manifest(here: Place) -> None:
+    [text] = [
+        one.text for one in snippets_of("http://api", "acme", frozenset({Action.RUN_JOBS})) if one.name == "files"
+    ]
+    asked = shlex.split(text.partition("\n")[2])
+    assert asked[:2] == ["duckdb", "-c"]
+    with duckdb.connect() as db:
+        assert db.execute(asked[2].replace("vip/", "exports/vip/")).fetchall() == [(4,)]
 
 
 @pytest.mark.parametrize("block", of("spark"))

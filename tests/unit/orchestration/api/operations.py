@@ -297,6 +297,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "revoke_token": TOKEN,
     "list_audit": Row(),
     "list_whole_audit": Row(),
+    "get_connections": Row(),
     "list_notifications": Row(),
     "resend_notifications": Row(body=lambda _: {"notifications": None}),
     "get_operation": AN_OPERATION,

@@ -11,7 +11,7 @@ from confluent_kafka import Producer
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.main import main
 
-SNIPPETS = ("shell", "duckdb", "boto3", "aws", "kafka")
+SNIPPETS = ("shell", "duckdb", "boto3", "aws", "kafka", "trino")
 SECRET = "hush-hush-hush"
 PASSWORD = "postgres-password"
 
@@ -53,6 +53,7 @@ def test_a_snippet_names_variables_and_holds_no_key(kind: str, capsys: pytest.Ca
     said = capsys.readouterr().out
     assert ("127.0.0.1:19092" if kind == "kafka" else "127.0.0.1:18333") in said
     assert SECRET not in said
+    assert PASSWORD not in said
     if kind != "shell":
         assert ("KAFKA_PASSWORD" if kind == "kafka" else "S3_SECRET") in said
 
@@ -100,6 +101,25 @@ def test_at_aws_the_keys_are_those_of_a_role(
     for kind in SNIPPETS:
         assert main(["connect", f"--{kind}"]) == 0
         assert "S3_SECRET" not in capsys.readouterr().out
+
+
+def test_trino_and_athena_are_shown_only_what_they_can_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(kind: str) -> str:
+        assert main(["connect", f"--{kind}"]) == 0
+        return capsys.readouterr().out
+
+    assert "connection-url=jdbc:postgresql://db/muster\n" in said("trino")
+    assert said("athena").startswith("-- Athena reads S3 at AWS alone")
+    monkeypatch.setenv("MUSTER_CATALOG_URL", "sqlite:////var/lib/muster/catalog.db")
+    assert all(line.startswith("# ") for line in said("trino").splitlines())
+    url = f"postgresql+psycopg://muster:{PASSWORD}@db:6432/muster?sslmode=verify-full&connect_timeout=3"
+    monkeypatch.setenv("MUSTER_CATALOG_URL", url)
+    monkeypatch.setenv("MUSTER_S3_ENDPOINT", "")
+    assert "connection-url=jdbc:postgresql://db:6432/muster?sslmode=verify-full\n" in (at_aws := said("trino"))
+    assert "s3.aws" not in at_aws
+    compile(said("athena"), "athena", "exec")
 
 
 def test_two_forms_at_once_are_a_usage_error() -> None:

@@ -16,6 +16,7 @@ from orchestration.access.policy import IN_A_TENANT
 from orchestration.cli.main import app
 from orchestration.client import Access, Client
 from orchestration.console.pages.connections import snippets_of
+from orchestration.operations.connecting import FORMS
 from tests.fakes.asgi import AsgiClient, AsgiTransport
 from tests.fakes.tenants import World
 from tests.unit.orchestration.console.test_segments import send
@@ -30,19 +31,30 @@ def snippets(role: str) -> dict[str, str]:
 
 
 def test_only_those_who_run_the_deployment_see_kafka_and_the_store(client: AsgiClient, world: World) -> None:
-    for caller, names in (("acme-admin", 4), ("deployment-admin", 9)):
+    for caller, names in (("acme-admin", 5), ("deployment-admin", 12)):
         text = html.unescape(send(client, world, PAGE, caller=caller).body.decode())
         assert len(re.findall(r'data-copy="snippet-\w+"', text)) == names
-        assert (world.settings.s3_endpoint in text, "KAFKA_BOOTSTRAP" in text) == (names > 4, names > 4)
+        assert (world.settings.s3_endpoint in text, "KAFKA_BOOTSTRAP" in text) == (names > 5, names > 5)
         assert world.settings.s3_secret_key.reveal() not in text.replace('"S3_SECRET"', "").replace(
             "client_secret", ""
         ) or (world.settings.s3_secret_key.reveal() == "secret")
 
 
+def test_the_api_answers_what_the_page_shows(client: AsgiClient, world: World) -> None:
+    token = world.tokens["deployment-operator"].text.reveal()
+    found = client.get("/v1/connections", token=token, query={"tenant": "acme"}).json
+    assert found["addresses"]["s3"] == world.settings.s3_endpoint
+    assert [one["tool"] for one in found["snippets"]] == list(FORMS)
+    page = html.unescape(send(client, world, PAGE, caller="deployment-admin").body.decode())
+    assert all(one["text"] in page for one in found["snippets"])
+    assert client.get("/v1/connections", token=token, query={"tenant": "../x"}).json["code"] == "BAD_NAME"
+    assert "AUDIENCE --tenant TENANT" in client.get("/v1/connections", token=token).body.decode()
+
+
 @pytest.mark.parametrize(("role", "imports", "queries"), [("viewer", 0, 0), ("analyst", 0, 1), ("operator", 1, 0)])
 def test_snippets_offer_what_a_role_may_do(role: str, imports: int, queries: int) -> None:
     found = snippets(role)
-    assert found["cli"].count("muster import") == imports
+    assert (found["cli"].count("muster import"), int("files" in found)) == (imports, imports)
     assert [found[name].count("SELECT") for name in ("cli", "curl", "python")] == [queries] * 3
 
 
@@ -79,7 +91,8 @@ def test_the_snippets_of_curl_are_requests_of_the_service(client: AsgiClient, wo
 
 def test_the_snippets_of_the_command_line_name_commands_and_options() -> None:
     root = typer.main.get_command(app)
-    for line in snippets("admin")["cli"].splitlines():
+    found = snippets("admin")
+    for line in (*found["cli"].splitlines(), found["files"].splitlines()[0]):
         command, words = root, shlex.split(line)[1:]
         while (inner := getattr(command, "commands", {}).get(words[0])) is not None:
             command, words = inner, words[1:]

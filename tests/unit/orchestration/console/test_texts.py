@@ -54,7 +54,7 @@ FAMILIES: Mapping[str, set[str]] = {
     },
     "builder.of": {"events", "audiences", "segments"},
     "builder.test": set(TESTS),
-    "connections.tool": {"environment", "cli", "curl", "python", *FORMS},
+    "connections.tool": {"environment", "cli", "curl", "python", "files", *FORMS},
     "connections.address": {"kafka", "topics", "s3", "region", "inbox", "lake"},
     "difference": {"earlier", "later"},
     "difference.kind": set(KINDS_OF_CHANGES),

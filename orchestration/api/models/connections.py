@@ -1,0 +1,50 @@
+"""How programs connect."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from orchestration.api.models.common import Example, Shape
+
+
+class Addresses(Shape):
+    """`s3`: the endpoint of the object store, or AWS; `inbox`: where an uploaded file starts its import."""
+
+    api: str
+    kafka: str
+    topics: Annotated[str, Field(description="Of events and profiles.")]
+    s3: str
+    region: str
+    inbox: str
+    lake: str
+
+
+class Snippet(Shape):
+    """Lines to copy."""
+
+    tool: Annotated[str, Field(description="shell, duckdb, boto3, aws, kafka, trino or athena; more may come.")]
+    text: str
+
+
+class Connections(Shape):
+    """Addresses of the deployment and snippets, which name variables for keys."""
+
+    addresses: Addresses
+    snippets: list[Snippet]
+    example: ClassVar[Example] = {
+        "addresses": {
+            "api": "https://muster.example",
+            "kafka": "kafka-1:9093,kafka-2:9093",
+            "topics": "muster.events, muster.profiles",
+            "s3": "AWS",
+            "region": "eu-central-1",
+            "inbox": "s3://inbox/<tenant>/<audience>/<file>",
+            "lake": "s3://lake/",
+        },
+        "snippets": [
+            {
+                "tool": "duckdb",
+                "text": "CREATE SECRET (TYPE s3, PROVIDER credential_chain, REGION 'eu-central-1');\n",
+            }
+        ],
+    }
