@@ -4,22 +4,24 @@ No relation is sorted or deduplicated as a whole: copies of events are recognise
 profiles are folded only for the attributes that it names. Only the columns that a rule needs are read.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from connectors.lake.archive_tables import ArchivedFile
 from schemas.activity import ATTRIBUTES, IDENTITY, OFFSET, PROPERTIES, SOURCE_ORDINAL
-from schemas.activity_columns import DELETED, EVENT_ID
+from schemas.activity_columns import ATTRIBUTE_TYPES, DELETED, EVENT_ID
 from schemas.columns import USER_ID, ColumnType
 from schemas.ids import Partition
 from schemas.sql_text import identifier, literal
 from schemas.topics import EVENTS, PROFILES
+from segmentation.expressions.nodes import Comparison, OneOf, Presence
 from segmentation.expressions.sql import PARAMETERS, BoundSql
 from segmentation.rules.nodes import Kind, Rule
 from segmentation.rules.references import Names, names
 from segmentation.rules.sql import Relations
 from segmentation.rules.truths import true_without_facts
+from segmentation.rules.typed import typed
 
 _OFFSET: Final = identifier(OFFSET)
 _NO_ROWS: Final[Mapping[str, str]] = {
@@ -58,26 +60,44 @@ class Activity:
 
     def relations(self, rule: Rule, *, include_all: bool = False) -> Relations:
         """The relations for a rule. `include_all`: include known users for whom the rule is certainly false."""
-        named = names(rule)
-        columns = {name: f"a{number}" for number, name in enumerate(named.attributes)}
+        named, types = names(rule), _attribute_types(rule)
+        columns = {name: f"a{number}" for number, name in enumerate(types)}
 
         def profile_value(name: str, type_: ColumnType) -> BoundSql:
-            return BoundSql(f"{columns[name]}.v.{identifier(type_)}", ())
+            return BoundSql(columns[name] if types[name] else f"{columns[name]}.{identifier(type_)}", ())
 
         def profiles_of_users(users: str) -> BoundSql:
             rows = f"SELECT * FROM ({self.profile_rows()}) WHERE user_id IN ({users})"  # noqa: S608  # ours
-            return _latest_profiles(rows, named)
+            return _latest_profiles(rows, list(types.items()))
 
         needs_all = include_all or true_without_facts(rule)
         return Relations(
             events=BoundSql(self.event_rows(), ()),
-            profiles=_latest_profiles(self.profile_rows(), named),
+            profiles=_latest_profiles(self.profile_rows(), list(types.items())),
             profiles_of_users=profiles_of_users,
             known_users=BoundSql(f"SELECT DISTINCT user_id FROM ({self._known_users()})", ()) if needs_all else None,  # noqa: S608  # ours
             members=BoundSql(self._members(named), ()),
             event_value=_event_value,
             profile_value=profile_value,
         )
+
+    def latest_profiles(self, attributes: Sequence[str]) -> BoundSql:
+        """One row per user: user_id, and for each attribute a0, a1, ... a struct with one field for each type."""
+        return _latest_profiles(self.profile_rows(), [(name, None) for name in attributes])
+
+    def by_partition(self) -> Iterator["Activity"]:
+        """The activity of each partition: all that is known of a user is in one of them."""
+        for partition in sorted({file.key.partition for file in (*self.events, *self.profiles)}):
+            yield replace(
+                self,
+                events=[file for file in self.events if file.key.partition == partition],
+                profiles=[file for file in self.profiles if file.key.partition == partition],
+            )
+
+    @property
+    def rows(self) -> int:
+        """Events and profile changes, of which some may be beyond the end offsets."""
+        return sum(file.rows for file in (*self.events, *self.profiles))
 
     def event_rows(self) -> str:
         """All events: the relation `events`, plus partition, offset and given_id (the producer's own id)."""
@@ -117,22 +137,40 @@ def _event_value(name: str, type_: ColumnType) -> BoundSql:
     return BoundSql(f"{PROPERTIES}[{PARAMETERS['string']}].{identifier(type_)}", (name,))
 
 
-def _latest_profiles(rows: str, named: Names) -> BoundSql:
-    """One row per user, with the latest value of each named attribute: a0.v, a1.v, ..."""
+def _attribute_types(rule: Rule) -> dict[str, ColumnType | None]:
+    """The attributes that the rule names, and the type in which each is read; None if in several."""
+    used: dict[str, set[ColumnType]] = {name: set() for name in names(rule).attributes}
+
+    def column(name: str, type_: ColumnType) -> str:
+        used[name].add(type_)
+        return name
+
+    for condition in rule.conditions:
+        if isinstance(condition, Comparison | OneOf | Presence):
+            typed(condition, ATTRIBUTE_TYPES, column, rule.timezone)
+    return {name: next(iter(types)) if len(types) == 1 else None for name, types in used.items()}
+
+
+def _latest_profiles(rows: str, attributes: Sequence[tuple[str, ColumnType | None]]) -> BoundSql:
+    """One row per user, with the latest value of each attribute: a0, a1, ...
+
+    An attribute's value in one type, or if that is None a struct of all: maxima of structs take twice as long.
+    """
     text = PARAMETERS["string"]
+    fields = [f".{identifier(type_)}" if type_ else "" for _, type_ in attributes]
     changes = [
         f", {DELETED} OR map_contains({ATTRIBUTES}, {text}) AS m{number}, "
-        f"{{'v': CASE WHEN {DELETED} THEN NULL ELSE {ATTRIBUTES}[{text}] END}} AS v{number}"
-        for number in range(len(named.attributes))
+        f"CASE WHEN NOT {DELETED} THEN {ATTRIBUTES}[{text}]{of_type} END AS v{number}"
+        for number, of_type in enumerate(fields)
     ]
     # CASE instead of FILTER: memory and planning time grow with the square of the number of FILTERs; a null place is no
     # change
-    latest = [f", arg_max(v{n}, CASE WHEN m{n} THEN place END) AS a{n}" for n in range(len(named.attributes))]
+    latest = [f", arg_max_null(v{n}, CASE WHEN m{n} THEN place END) AS a{n}" for n in range(len(attributes))]
     place = f"{_OFFSET}::HUGEINT * {_ONE_RECORD} + coalesce({SOURCE_ORDINAL}, 0) AS place"
     return BoundSql(
         f"SELECT {USER_ID}{''.join(latest)} FROM (SELECT {USER_ID}, {place}{''.join(changes)} FROM ({rows})) "  # noqa: S608  # ours
         f"GROUP BY {USER_ID}",
-        tuple(name for name in named.attributes for _ in range(2)),
+        tuple(name for name, _ in attributes for _ in range(2)),
     )
 
 

@@ -24,6 +24,8 @@ from segmentation.rules.sql import breakdown_sql, count_sql, events_sql, explain
 from segmentation.rules.truths import true_without_facts
 
 Connected = AbstractContextManager[duckdb.DuckDBPyConnection]
+TOGETHER_ROWS: Final = 1_000_000
+"""Events and profile changes that are counted in one query: several would take longer, and memory is no concern."""
 EVIDENCE: Final = 'occurred_at, event_id, given_id, "partition", "offset"'
 
 
@@ -110,7 +112,23 @@ class SegmentQueries:
             return _number(connection.execute(sql.text, sql.parameters))
 
     def breakdown(self, question: Question, at: datetime, users: int) -> Breakdown:
-        """The number of known users in the segment at an instant, in each group and each condition, in one pass."""
+        """The number of known users in the segment at an instant, in each group and each condition, in one pass.
+
+        A large archive is counted a partition at a time, which takes the memory of one. Rules about audiences are not:
+        each partition would read all members of an audience.
+        """
+        activity = question.activity
+        together = activity.rows <= TOGETHER_ROWS or question.audiences
+        parts = [activity] if together else activity.by_partition()
+        found = [self._breakdown(replace(question, activity=part), at, users) for part in parts]
+        return Breakdown(
+            members=sum(one.members for one in found),
+            groups=[sum(counts) for counts in zip(*(one.groups for one in found), strict=True)],
+            conditions=[sum(counts) for counts in zip(*(one.conditions for one in found), strict=True)],
+            users=sorted(user for one in found for user in one.users)[:users],
+        )
+
+    def _breakdown(self, question: Question, at: datetime, users: int) -> Breakdown:
         rule = question.rule
         with self._prepared_connection(question, at) as (connection, activity):
             relations = activity.relations(rule, include_all=any(map(true_without_facts, _parts(rule))))
@@ -142,7 +160,7 @@ class SegmentQueries:
         """Operands that the rule compares with a type that no value has; for attributes, no current value of a user."""
         compared, found = operands(question.rule), list[Mistyped]()
         with self._prepared_connection(replace(question, segments={}, audiences={}), None) as (connection, activity):
-            values = _types_of_attributes(connection, activity, question.rule, compared)
+            values = _types_of_attributes(connection, activity, compared)
             for operand in compared:
                 if operand.event is not None:
                     values[operand] = _types_of_property(connection, activity, operand)
@@ -248,7 +266,7 @@ class SegmentQueries:
                     "RULE_TOO_BIG",
                     f"the archive cannot be queried with {memory / 2**20:,.0f} MiB of memory: every condition needs "
                     "memory, conditions on attributes most of all. Split the rule into segments that a smaller rule "
-                    "refers to, or raise duckdb_memory_bytes",
+                    "refers to, or raise duckdb_memory_bytes (for the service: api_reader_memory_bytes)",
                     memory_bytes=memory,
                 ) from exc
 
@@ -311,25 +329,22 @@ def _values(connection: duckdb.DuckDBPyConnection, activity: Activity, rule: Rul
     attributes = names(rule).attributes
     if not attributes:
         return {}
-    profiles = activity.relations(rule).profiles
-    assert not isinstance(profiles, str)  # noqa: S101  # a query
-    columns = ", ".join(f"a{number}.v" for number in range(len(attributes)))
+    profiles = activity.latest_profiles(attributes)
+    columns = ", ".join(f"a{number}" for number in range(len(attributes)))
     sql = f"SELECT {columns} FROM ({profiles.text}) WHERE user_id = {PARAMETERS['string']}"  # noqa: S608  # ours
     found = connection.execute(sql, (*profiles.parameters, user_id)).fetchone() or (None,) * len(attributes)
     return {name: _set_value(value) for name, value in zip(attributes, found, strict=True)}
 
 
 def _types_of_attributes(
-    connection: duckdb.DuckDBPyConnection, activity: Activity, rule: Rule, compared: Sequence[Operand]
+    connection: duckdb.DuckDBPyConnection, activity: Activity, compared: Sequence[Operand]
 ) -> dict[Operand, Mapping[ColumnType, int]]:
     """For each compared attribute, the number of users who have it in each type, in one pass over their profiles."""
     attributes = [operand for operand in compared if operand.event is None]
     if not attributes:
         return {}
-    relations = activity.relations(rule)
-    profiles = relations.profiles
-    assert not isinstance(profiles, str)  # noqa: S101  # a query
-    counts = [f"count({relations.profile_value(o.name, type_).text})" for o in attributes for type_ in ATTRIBUTE_TYPES]
+    profiles = activity.latest_profiles([operand.name for operand in attributes])
+    counts = [f"count(a{n}.{identifier(type_)})" for n in range(len(attributes)) for type_ in ATTRIBUTE_TYPES]
     sql = f"SELECT {', '.join(counts)} FROM ({profiles.text})"  # noqa: S608  # ours
     found = iter(connection.execute(sql, profiles.parameters).fetchone() or ())
     return {o: {type_: n for type_, n in zip(ATTRIBUTE_TYPES, found, strict=False) if n} for o in attributes}

@@ -97,6 +97,7 @@ class Settings:
     api_hosts: str = ""  # further names in the header Host, separated by blanks
     api_keep_alive_s: int = 10  # how long an idle connection stays open; longer than a proxy in front keeps it
     api_readers: int = 2  # processes that answer what needs DuckDB, pyiceberg or Kafka
+    api_reader_memory_bytes: int = 1024 * MIB  # of DuckDB in each, with the files that it keeps
     oidc_issuer: str = ""
     oidc_client_id: str = ""
     oidc_client_secret: Secret = Secret("")

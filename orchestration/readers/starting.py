@@ -39,7 +39,12 @@ ROLE_VARIABLES: Final = (
 
 
 _log = logging.getLogger(__name__)
-LOADING: Final = {**ONE_THREAD, "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+LOADING: Final = {
+    **ONE_THREAD,
+    "NUMBA_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",  # mimalloc reserves 1 GiB, which counts against the limit of memory
+}
 """The server has one thread, and so has a reader until it is confined."""
 
 
@@ -72,7 +77,10 @@ def start_reader(settings: Settings, forks: Forks, *, resident: bool) -> Reader:
     except OSError as exc:
         _log.warning("a reader cannot be forked: %s", exc)
         raise died() from exc
-    given = {"settings": without_other_secrets(settings).environment(), "resident": resident}
+    own = without_other_secrets(settings)
+    if resident:
+        own = own.with_(duckdb_memory_bytes=settings.api_reader_memory_bytes)
+    given = {"settings": own.environment(), "resident": resident}
     reader = Reader(process)
     try:
         reader.send(encode(given))

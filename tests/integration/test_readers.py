@@ -28,6 +28,7 @@ from orchestration.local.status import read_status
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Secret, Settings
 from orchestration.readers.cancellation import Cancellation
+from orchestration.readers.confining import SLACK_BYTES
 from orchestration.readers.questions import CountUsers
 from orchestration.readers.starting import readers_of
 from schemas.codec import CODEC
@@ -506,6 +507,7 @@ def test_readers_hold_no_secret_that_they_do_not_need_and_may_start_no_program(s
         assert not [name for name in environment if name.startswith(("MUSTER_", "AWS_"))]
         assert "NoNewPrivs:\t1" in Path(f"/proc/{reader.pid}/status").read_text()
         assert reader.nice() == 5
+        assert reader.memory_info().data < SLACK_BYTES, "address space that is only reserved counts against the limit"
     loaded = Path(f"/proc/{shop.api.pid}/maps").read_text()
     assert not [name for name in ("duckdb", "pyarrow", "numpy", "rdkafka", "llvmlite") if name in loaded]
 

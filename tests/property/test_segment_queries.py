@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.lake import segment_queries
 from connectors.lake.activity_relations import Activity, EndOffsets
 from connectors.lake.archive_tables import ArchivedFile
 from connectors.lake.segment_queries import Question, SegmentQueries
@@ -144,6 +146,20 @@ def test_a_rule_that_takes_more_memory_than_there_is_is_refused_and_a_smaller_on
     assert caught.value.code == "RULE_TOO_BIG"
 
 
+@pytest.mark.parametrize("rule", ["age >= 18", "age >= 18 or age is set", 'age >= 18 and age != "x"'])
+@pytest.mark.parametrize("latest", [[("age", {})], [("age", {"string": "x"})], None], ids=["unset", "text", "deleted"])
+def test_a_value_that_was_unset_or_has_another_type_now_does_not_count(
+    queries: SegmentQueries, tmp_path: Path, rule: str, latest: list[Any] | None
+) -> None:
+    before = {"user_id": "ann", "deleted": False, "attributes": [("age", {"double": 30.0})]}
+    after = {"user_id": "ann", "deleted": latest is None, "attributes": latest or []}
+    profiles = [Files(tmp_path).written(PROFILES, Partition(0), [before | {"offset": 0}, after | {"offset": 1}])]
+    activity = Activity(events=[], profiles=profiles)
+    text_is_set = "is set" in rule and latest == [("age", {"string": "x"})]
+    question = Question(rule=parse_rule(rule), activity=activity, segments={}, audiences={})
+    assert queries.count(question, NOW) == text_is_set
+
+
 @examples(25)
 @given(data=st.data(), rule=rules(), inner=rules(), world=worlds(), each=st.integers(1, 9), deleted=st.booleans())
 def test_the_archive_finds_the_users_that_a_naive_evaluation_finds(
@@ -186,6 +202,11 @@ def test_the_archive_finds_the_users_that_a_naive_evaluation_finds(
         question = Question(rule=rule, activity=activity, segments=segments, audiences=audiences)
         expected = sorted(user for user in known if is_in(rule, user, NOW, seen))
         assert queries.count(question, NOW) == len(expected)
+        with patch.object(segment_queries, "TOGETHER_ROWS", data.draw(st.sampled_from([0, 1000]))):
+            counts = queries.breakdown(question, NOW, 3)
+        assert (counts.members, counts.users) == (len(expected), expected[:3])
+        true = [[user for user in known if is_true(c, user, NOW, rule.timezone, seen)] for c in rule.conditions]
+        assert list(counts.conditions) == [len(users) for users in true]
         part = Path(folder) / "part.parquet"
         pq.write_table(pa.table({"user_id": pa.array(expected, pa.string())}), part)
         compared = queries.compare([(question, NOW)], [str(part)], 9)

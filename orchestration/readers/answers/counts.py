@@ -35,7 +35,7 @@ def count_users(reading: Reading, asked: CountUsers) -> dict[str, Any]:
     audiences = {audience.name for audience in context.audiences.all(asked.tenant)}
     check_members(DRAFT, {**context.segments.rules(asked.tenant), DRAFT: new.rule}, audiences, new.written)
     meaning, everything = meanings.resolve(asked.tenant, new.rule), meanings.activity(asked.tenant)
-    exact = asked.exact or _rows(everything) <= SMALL_ROWS
+    exact = asked.exact or everything.rows <= SMALL_ROWS
     partitions = 1 if exact else context.settings.partitions
     activity = everything if exact else _sample(everything, asked.tenant, partitions)
     found = meanings.queries.breakdown(meaning.question(activity), at, asked.users)
@@ -55,10 +55,6 @@ def count_users(reading: Reading, asked: CountUsers) -> dict[str, Any]:
         "mistyped": [as_record(one) for one in meanings.queries.mistyped(question)] if asked.notes else None,
         "outside": [as_record(o) for o in meanings.outside(asked.tenant, meaning, everything)] if asked.notes else None,
     }
-
-
-def _rows(activity: Activity) -> int:
-    return sum(file.rows for file in (*activity.events, *activity.profiles))
 
 
 def _sample(activity: Activity, tenant: TenantName, partitions: int) -> Activity:
