@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from orchestration.client.calls import Calls
 from orchestration.client.errors import ApiError
@@ -11,6 +11,7 @@ from orchestration.client.errors import ApiError
 GIVE_UP_S: Final = 45.0
 """A service that dies while it starts something keeps the key for 30 s."""
 PAUSE_S: Final = 0.5
+ValueT = TypeVar("ValueT")
 
 
 def start(
@@ -25,14 +26,27 @@ def start(
 ) -> Mapping[str, Any]:
     """The answer to a POST. `key`: None makes a fresh one. Raises `ApiError` as its last try does."""
     sent = {"Idempotency-Key": key or secrets.token_hex(16), **(headers or {})}
+
+    def send() -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = calls.call("POST", path, *names, body=body, headers=sent)[0]
+        return answer
+
+    return until_answered(send, clock=clock, sleep=sleep)
+
+
+def until_answered(
+    send: Callable[[], ValueT],
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> ValueT:
+    """The answer to a request that has the same effect however often it is sent. Raises `ApiError` as its last try."""
     until, pause = clock() + GIVE_UP_S, PAUSE_S
     while True:
         try:
-            answer: Mapping[str, Any] = calls.call("POST", path, *names, body=body, headers=sent)[0]
+            return send()
         except ApiError as exc:
             if (exc.kind != "retriable" and exc.code != "REQUEST_IN_PROGRESS") or clock() + pause > until:
                 raise
             sleep(pause)
             pause = min(2 * pause, 5.0)
-        else:
-            return answer

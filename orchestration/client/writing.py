@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar, cast
 from orchestration.client.calls import Calls
 from orchestration.client.errors import ApiError
 from orchestration.client.records import Record
-from orchestration.client.repeating import start
+from orchestration.client.repeating import start, until_answered
 from orchestration.client.sending import BytesListener, send_piece
 
 SENDS: Final = 4
@@ -110,7 +110,8 @@ class Writes:
                     self._send_parts(tenant, upload, path, size, made["parts"], on_bytes)
             return upload
 
-        return self.complete_upload(tenant, _sent(send))
+        upload = _sent(send)
+        return until_answered(lambda: self.complete_upload(tenant, upload))  # not all again for a restarting service
 
     def upload(self, tenant: str, upload: str) -> Record:
         """An upload, and whether it has arrived."""

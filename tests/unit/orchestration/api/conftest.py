@@ -4,6 +4,7 @@ import pytest
 
 from orchestration.api.application import application
 from orchestration.api.budget import Budget
+from orchestration.api.calls import Calls
 from orchestration.api.service import Service
 from tests.fakes.asgi import AsgiClient
 from tests.fakes.catalog import without_fsync
@@ -32,7 +33,12 @@ def world(_shared_world: World) -> World:
 
 @pytest.fixture
 def service(world: World) -> Iterator[Service]:
-    made = Service(stores=world.stores, hosts=frozenset({"127.0.0.1", "muster.example"}), budget=Budget(burst=10**6))
+    made = Service(
+        stores=world.stores,
+        hosts=frozenset({"127.0.0.1", "muster.example"}),
+        budget=Budget(burst=10**6),
+        calls=Calls(limit_s=120),  # a machine may be busy; test_calls.py has those that are out of time
+    )
     yield made
     made.close()
 

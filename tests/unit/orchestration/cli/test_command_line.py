@@ -69,6 +69,30 @@ def test_the_table_of_exit_codes_is_the_documented_one() -> None:
     assert rows == [(str(int(code)), code.meaning) for code in ExitCode]
 
 
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("muster jobs li", "list"), ("muster import --ki", "--kind"), ("muster sche", "schedules")],
+)
+def test_shells_complete_commands_and_options(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], typed: str, offered: str
+) -> None:
+    monkeypatch.setenv("_MUSTER_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(len(typed.split()) - 1))
+    assert main([]) == 0
+    assert capsys.readouterr().out.split() == [offered]
+
+
+def test_completion_is_installed_for_the_shell_of_its_user(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["--install-completion", "bash"]) == 0
+    (script,) = (tmp_path / ".bash_completions").iterdir()
+    assert "complete -o default -F _muster_completion muster" in script.read_text()
+    assert str(script) in (tmp_path / ".bashrc").read_text()
+
+
 def test_help_loads_nothing_heavy() -> None:
     script = (
         "import sys; from orchestration.cli.main import main; main(['import', '--help']); "

@@ -37,13 +37,17 @@ def file(tmp_path: Path) -> Path:
 
 
 class Uploading(Client):
-    """A client whose service signs requests for the store. `signed`: as often as it was asked, per path."""
+    """A client whose service signs requests for the store. `signed`: as often as it was asked, per path.
+
+    `away`: how often it does not answer at the end.
+    """
 
     def __init__(self, store: Store, *, parts: bool = False) -> None:
         super().__init__(Access(url="http://127.0.0.1:1", token="mst_x"))
         self._store = store
         self._in_parts = parts
         self.signed = list[str]()
+        self.away = 0
 
     def _request(self, name: str, size: int) -> dict[str, Any]:
         self.signed.append(name)
@@ -65,6 +69,9 @@ class Uploading(Client):
 
     def complete_upload(self, tenant: str, upload: str) -> Any:
         assert (tenant, upload) == ("acme", "u")
+        if self.away:
+            self.away -= 1
+            raise ApiError("API_UNREACHABLE", "the service does not answer", kind="retriable")
         return dict(self._store.contents)
 
 
@@ -108,6 +115,17 @@ def test_a_large_file_is_sent_in_parts_of_which_one_that_fails_is_sent_again_alo
     assert arrived == {"/part1": b"0123", "/part2": b"4567", "/part3": b"89"}
     assert client.signed == ["part1", *["part2"] * 4, "part3"]
     assert sum(sent) == len(CONTENT)
+
+
+@pytest.mark.parametrize("parts", [False, True])
+def test_a_service_that_is_away_when_all_has_arrived_is_waited_for(
+    store: Store, file: Path, pauses: list[float], monkeypatch: pytest.MonkeyPatch, *, parts: bool
+) -> None:
+    monkeypatch.setattr("orchestration.client.repeating.PAUSE_S", 0.0)
+    client = Uploading(store, parts=parts)
+    client.away = 2
+    assert b"".join(client.send_file("acme", file).values()) == CONTENT
+    assert len(store.hosts) == (3 if parts else 1)  # nothing was sent again
 
 
 def test_a_file_that_becomes_shorter_is_not_waited_for(store: Store, file: Path) -> None:
