@@ -50,7 +50,8 @@ with Client(find_access()) as muster:
 - **Counts** while a rule is being edited carry an `editor` and a `revision`: a higher revision ends lower ones (409,
   SUPERSEDED), in whichever order they arrive. An estimate has a 95 % confidence interval.
 - **User ids** go in bodies, never in URLs, which end up in logs.
-- At most 20 requests a second for each principal, beyond a burst of 100; bodies up to 1 MiB, heads up to 16 KiB.
+- At most 20 requests a second for each principal, beyond a burst of 100; bodies up to 1 MiB within 30 s, heads up to
+  16 KiB within 10 s. At most 4 questions of a principal run or wait, and one query of a tenant.
 
 ## Upload a file and import it
 
