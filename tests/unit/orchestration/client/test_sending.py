@@ -8,7 +8,7 @@ import pytest
 
 from orchestration.client import Access, ApiError, Client
 from orchestration.client.sending import send_piece
-from orchestration.client.writing import SENDS
+from orchestration.client.uploads import SENDS
 from tests.servers.presigned import Store, object_store
 
 PART = 4
@@ -25,7 +25,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     slept = list[float]()
-    monkeypatch.setattr("orchestration.client.writing.time.sleep", slept.append)
+    monkeypatch.setattr("orchestration.client.uploads.time.sleep", slept.append)
     return slept
 
 

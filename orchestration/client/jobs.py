@@ -1,0 +1,99 @@
+"""Jobs of all kinds: read, followed by events, started, cancelled and tried again. Part of `Client`."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from orchestration.client.calls import PAGE
+from orchestration.client.events import follow
+from orchestration.client.methods import Methods, scoped
+from orchestration.client.records import Event, Record
+from orchestration.client.repeating import start
+
+
+class Jobs(Methods):
+    """See `Client`."""
+
+    def jobs(
+        self,
+        tenant: str | None,
+        *,
+        kind: Sequence[str] = (),
+        audience: str | None = None,
+        state: Sequence[str] = (),
+        begins: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Record]:
+        """Jobs of all kinds, newest first: of a tenant, or of all in which the caller may read jobs (None).
+
+        `begins`: how their ids begin, only for all.
+        """
+        query = {"kind": list(kind), "audience": audience, "state": list(state), "begins": begins}
+        path, names = scoped(tenant, "/jobs")
+        return self._calls.pages(path, *names, query=query, limit=limit)
+
+    def job(self, tenant: str | None, job: str) -> Record:
+        """A job with its history and progress: of a tenant, or of any in which the caller may read jobs (None)."""
+        path, names = scoped(tenant, "/jobs/{}")
+        return self._get(path, *names, job)
+
+    def receipt(self, tenant: str, job: str) -> Record:
+        """The receipt of a job."""
+        return self._get("/tenants/{}/jobs/{}/receipt", tenant, job)
+
+    def rejects(
+        self, tenant: str, job: str, *, code: str | None = None, rows: int = 0, cursor: str | None = None
+    ) -> Record:
+        """How many rows of a job were rejected, by code; and a page of so many rows."""
+        query = {"code": code, "rows": rows or None, "cursor": cursor}
+        return self._get("/tenants/{}/jobs/{}/rejects", tenant, job, query=query)
+
+    def rejected_rows(self, tenant: str, job: str, *, code: str | None = None, page: int = PAGE) -> Iterator[Record]:
+        """The rejected rows of a job, in the order of the file."""
+        cursor = None
+        while True:
+            found = self.rejects(tenant, job, code=code, rows=page, cursor=cursor)
+            yield from found["items"]
+            if (cursor := found["next"]) is None:
+                return
+
+    def rejects_file(self, tenant: str, job: str) -> Record:
+        """All rejected rows of a job as a Parquet file, with a URL that is valid for five minutes."""
+        return self._get("/tenants/{}/jobs/{}/rejects/file", tenant, job)
+
+    def events(self, tenant: str, *, kind: Sequence[str] = (), job: str | None = None) -> Iterator[Event]:
+        """The present state of everything in a tenant, or of one job, and then what changes.
+
+        Does not end: it connects again when the connection is lost, and says so (see `Event`). Raises `ApiError` if the
+        first connection fails, or the token is no longer valid.
+        """
+        query = {"kind": list(kind), "job": job}
+        return follow(lambda: self._calls.stream("/tenants/{}/events", tenant, query=query))
+
+    def start_import(self, tenant: str, *, key: str | None = None, **wanted: Any) -> Record:
+        """Start an import; returns {job}. `wanted`: members of `NewImport` in docs/openapi.json."""
+        return start(self._calls, "/tenants/{}/imports", tenant, body=wanted, key=key)
+
+    def start_export(self, tenant: str, *, key: str | None = None, **wanted: Any) -> Record:
+        """Start an export; returns {export}. `wanted`: members of `NewExport` in docs/openapi.json."""
+        return start(self._calls, "/tenants/{}/exports", tenant, body=wanted, key=key)
+
+    def export_files(self, tenant: str, export: str) -> Record:
+        """The files of an export to `download`, with URLs that are valid for five minutes."""
+        return self._send("GET", "/tenants/{}/exports/{}/files", tenant, export)
+
+    def cancel(self, tenant: str, job: str) -> Record:
+        """Cancel a job."""
+        return self._send("PUT", "/tenants/{}/jobs/{}/cancellation", tenant, job)
+
+    def retry(
+        self,
+        tenant: str,
+        job: str,
+        *,
+        with_audience_settings: bool = False,
+        force: bool = False,
+        key: str | None = None,
+    ) -> Record:
+        """Run a FAILED or CANCELLED job again; returns {job or export, retry_of}."""
+        body = {"with_audience_settings": with_audience_settings, "force": force}
+        return start(self._calls, "/tenants/{}/jobs/{}/retries", tenant, job, body=body, key=key)

@@ -1,0 +1,93 @@
+"""Counts, names, users, SQL, files that are looked at, and operations. Part of `Client`."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from orchestration.client.methods import Methods
+from orchestration.client.query_rows import Rows, rows_of
+from orchestration.client.records import Record
+
+
+class Questions(Methods):
+    """See `Client`."""
+
+    def count(
+        self,
+        tenant: str,
+        rule: str,
+        *,
+        timezone: str | None = None,
+        exact: bool = False,
+        users: int = 0,
+        notes: bool = False,
+        editor: str | None = None,
+        revision: int = 0,
+    ) -> Record:
+        """How many users a rule matches, with each of its groups and conditions."""
+        body = {
+            "rule": rule,
+            "timezone": timezone,
+            "precision": "exact" if exact else "estimate",
+            "users": users,
+            "notes": notes,
+            "editor": editor,
+            "revision": revision,
+        }
+        return self._send("POST", "/tenants/{}/counts", tenant, body=body)
+
+    def names(self, tenant: str) -> Record:
+        """Events, properties, attributes, audiences and segments that rules can name."""
+        return self._get("/tenants/{}/names", tenant)
+
+    def user(self, tenant: str, user: str) -> Record:
+        """What is known of a user."""
+        return self._send("POST", "/tenants/{}/user-lookups", tenant, body={"user": user})
+
+    def query(self, tenant: str, sql: str, *, rows: int = 1000, timeout_s: float = 30.0) -> Record:
+        """The result of one SELECT over `audience(...)` and `rejects(...)`."""
+        body = {"sql": sql, "rows": rows, "timeout_s": timeout_s}
+        return self._send("POST", "/tenants/{}/queries", tenant, body=body)
+
+    @contextmanager
+    def stream_query(self, tenant: str, sql: str, *, timeout_s: float = 3600.0) -> Iterator[Rows]:
+        """The columns and all rows of one SELECT, as they arrive; leaving the context ends the query.
+
+        Reading the rows raises `ApiError` as well.
+        """
+        body = {"sql": sql, "timeout_s": timeout_s}
+        with self._calls.records("/tenants/{}/query-streams", tenant, body=body) as records:
+            yield rows_of(records)
+
+    def begin_inspection(
+        self,
+        tenant: str,
+        source: str,
+        *,
+        kind: str = "audience",
+        format: str | None = None,  # noqa: A002
+    ) -> Record:
+        """Begin to inspect a file in the object store; `operation` has the result."""
+        return self._send("POST", "/tenants/{}/checks", tenant, body={"source": source, "kind": kind, "format": format})
+
+    def begin_dry_run(
+        self,
+        tenant: str,
+        target: str,
+        *,
+        source: str | None = None,
+        upload: str | None = None,
+        spec: Mapping[str, Any] | None = None,
+        manifest: str | None = None,
+    ) -> Record:
+        """Begin a dry run of the import of an object or an upload; `operation` has the result."""
+        body = {"source": source, "upload": upload, "target": target, "spec": spec or {}, "manifest": manifest}
+        return self._send("POST", "/tenants/{}/checks", tenant, body=body)
+
+    def operation(self, tenant: str, operation: str) -> Record:
+        """An operation that the caller began, with its result or error."""
+        return self._get("/tenants/{}/operations/{}", tenant, operation)
+
+    def check(self, tenant: str, operation: str) -> Record:
+        """The same, for a check of a file."""
+        return self._get("/tenants/{}/checks/{}", tenant, operation)

@@ -1,0 +1,120 @@
+"""Files that are sent to be imported. Part of `Client`."""
+
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+from orchestration.client.errors import ApiError
+from orchestration.client.jobs import Jobs
+from orchestration.client.records import Record
+from orchestration.client.repeating import start, until_answered
+from orchestration.client.sending import BytesListener, send_piece
+
+SENDS: Final = 4
+"""How often a file, or a part of it, is sent that does not arrive."""
+PAUSE_S: Final = 0.5
+"""Before the second try; each later pause is twice as long."""
+SENT_AGAIN: Final = frozenset({403, 412})
+"""Refusals that a fresh request may cure: the last one has expired, or its file has arrived without an answer."""
+ValueT = TypeVar("ValueT")
+
+
+class Uploads(Jobs):
+    """See `Client`."""
+
+    def create_upload(
+        self,
+        tenant: str,
+        name: str,
+        size: int,
+        *,
+        content_type: str = "application/octet-stream",
+        key: str | None = None,
+    ) -> Record:
+        """Begin an upload; `put` is the request that sends it, or `parts` says in how many parts it is sent."""
+        body = {"name": name, "size": size, "content_type": content_type}
+        return start(self._calls, "/tenants/{}/uploads", tenant, body=body, key=key)
+
+    def upload(self, tenant: str, upload: str) -> Record:
+        """An upload, and whether it has arrived."""
+        return self._send("GET", "/tenants/{}/uploads/{}", tenant, upload)
+
+    def upload_parts(self, tenant: str, upload: str, parts: Sequence[int]) -> list[Record]:
+        """Requests that send parts of a file above 5 GiB."""
+        found = self._send("POST", "/tenants/{}/uploads/{}/parts", tenant, upload, body={"parts": list(parts)})
+        return cast("list[Record]", found["items"])
+
+    def complete_upload(self, tenant: str, upload: str) -> Record:
+        """Check that the whole file has arrived, and join its parts."""
+        return self._send("PUT", "/tenants/{}/uploads/{}/completion", tenant, upload)
+
+    def delete_upload(self, tenant: str, upload: str) -> Record:
+        """Delete an upload."""
+        return self._send("DELETE", "/tenants/{}/uploads/{}", tenant, upload)
+
+    def send_file(
+        self, tenant: str, path: Path, *, key: str | None = None, on_bytes: BytesListener = lambda _: None
+    ) -> Record:
+        """Upload a file; returns the stored upload. No effect if it was stored under the key before. Raises OSError.
+
+        What does not arrive is sent again, a few times. Characters of its name that are not printable become `_`.
+        """
+        size, key = path.stat().st_size, key or secrets.token_hex(16)
+
+        def send() -> str:
+            made = self.create_upload(tenant, _shown_name(path), size, key=key)  # a repeat has a fresh request
+            upload = str(made["upload"])
+            if self.upload(tenant, upload)["state"] == "unfinished":
+                if made["put"] is not None:
+                    send_piece(made["put"], path, 0, size, on_bytes)
+                else:
+                    self._send_parts(tenant, upload, path, size, made["parts"], on_bytes)
+            return upload
+
+        upload = _sent(send)
+        return until_answered(lambda: self.complete_upload(tenant, upload))  # not all again for a restarting service
+
+    def import_file(
+        self,
+        tenant: str,
+        path: Path,
+        *,
+        key: str | None = None,
+        on_bytes: BytesListener = lambda _: None,
+        **wanted: Any,
+    ) -> Record:
+        """Upload a file and start its import; returns {job}. `wanted`: as `start_import`, without its source."""
+        made_key = key or secrets.token_hex(16)
+        upload = self.send_file(tenant, path, key=f"{made_key}-upload", on_bytes=on_bytes)
+        return self.start_import(tenant, key=made_key, upload=upload["upload"], **wanted)
+
+    def _send_parts(
+        self, tenant: str, upload: str, path: Path, size: int, parts: Mapping[str, int], on_bytes: BytesListener
+    ) -> None:
+        of = parts["bytes"]
+        for number in range(1, parts["count"] + 1):
+
+            def send(number: int = number, at: int = (number - 1) * of) -> None:
+                [request] = self.upload_parts(tenant, upload, [number])
+                send_piece(request, path, at, min(of, size - at), on_bytes)
+
+            _sent(send)
+
+
+def _sent(send: Callable[[], ValueT]) -> ValueT:
+    """What a call returns, which is made again if the object store does not answer, or refuses an expired request."""
+    for last in range(1, SENDS + 1):
+        try:
+            return send()
+        except ApiError as exc:
+            if (exc.kind != "retriable" and exc.status not in SENT_AGAIN) or last == SENDS:
+                raise
+            time.sleep(PAUSE_S * 2 ** (last - 1))
+    raise AssertionError(SENDS)
+
+
+def _shown_name(path: Path) -> str:
+    """The name of a file as the service takes it: at most 255 characters, of which the last ones say its format."""
+    return "".join(c if c.isprintable() and c != "\\" else "_" for c in path.name)[-255:]
