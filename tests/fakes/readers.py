@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-from connectors.lake.sql_tree import AudienceCall
+from connectors.lake.sql_tree import AudienceCall, Call, RejectsCall
 from orchestration.readers import questions as q
 from orchestration.readers.cancellation import Cancellation
 from orchestration.readers.turns import Turns
-from schemas.ids import AudienceName
+from schemas.ids import AudienceName, JobId, TenantName
 
 AT = "2026-11-28T09:00:00+00:00"
 
@@ -102,7 +102,7 @@ class FakeReaders:
 
 
 class FakeSql:
-    """As `SqlRunner`: `FROM name` reads an audience of the tenant, `FROM tenant.name` one of another."""
+    """As `SqlRunner`: `FROM name`, `FROM tenant.name` read an audience, `REJECTS id` those of a job."""
 
     def __init__(self, marks: Mapping[str, str]) -> None:
         self._marks = marks
@@ -112,7 +112,12 @@ class FakeSql:
         assert rows
         assert timeout_s
         tenant, _, name = text.removeprefix("FROM ").rpartition(".")
-        found = meaning(AudienceCall(audience=AudienceName(name), version=None, tenant=tenant or None))  # type: ignore[arg-type]
+        named: Call = AudienceCall(
+            audience=AudienceName(name), version=None, tenant=TenantName(tenant) if tenant else None
+        )
+        if text.startswith("REJECTS "):
+            named = RejectsCall(job=JobId(text.removeprefix("REJECTS ")))
+        found = meaning(named)
         columns = [{"name": "user_id", "type": "VARCHAR"}]
         return {"columns": columns, "rows": [[self._marks[found.tenant]]], "truncated": False}
 

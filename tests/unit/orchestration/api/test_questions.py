@@ -14,7 +14,7 @@ from schemas.errors import RetriableError, UserError
 from schemas.ids import JobId
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.readers import FakeSql
-from tests.fakes.tenants import ACME, BETA, CANARY, VIP, World
+from tests.fakes.tenants import ACME, BETA, CANARY, JOB, VIP, World, id_of
 
 ANN = "ann@example.com"
 
@@ -70,6 +70,20 @@ def test_a_query_reads_only_tenants_in_which_the_caller_may_run_it(world: World,
     assert (answer.status, answer.json["code"]) == (403, "FORBIDDEN")
     refused = [e for e in world.stores.audit.search() if e.tenant == BETA and e.error]
     assert [(e.principal, e.error) for e in refused] == [(world.principals["acme-analyst"], "FORBIDDEN")]
+
+
+def test_rejects_of_another_tenant_are_unknown_or_its_trail_says_who_read_them(
+    world: World, client: AsgiClient
+) -> None:
+    mine, theirs, missing = ({"sql": f"REJECTS {id_}"} for id_ in (id_of(ACME, JOB), id_of(BETA, JOB), id_of(ACME, 77)))
+    assert post(world, client, "queries", mine).json["rows"] == [["plain"]]
+    foreign, unknown = post(world, client, "queries", theirs), post(world, client, "queries", missing)
+    assert (foreign.status, foreign.json["code"]) == (404, "UNKNOWN_JOB")
+    assert foreign.json["detail"].replace(id_of(BETA, JOB), id_of(ACME, 77)) == unknown.json["detail"]
+    assert [e.tenant for e in world.stores.audit.search()] == [ACME] * 3
+    assert post(world, client, "queries", theirs, "deployment-admin").json["rows"] == [[CANARY]]
+    (read,) = [e for e in world.stores.audit.search() if e.tenant == BETA]
+    assert (read.action, read.object, read.job_id, read.error) == ("sql", f"{BETA}/{VIP}", id_of(BETA, JOB), None)
 
 
 def test_the_rule_goes_to_the_readers_with_the_tenant_of_the_path(
