@@ -261,7 +261,8 @@ def _fill_world(world: World) -> None:
         world.principals[name] = principal
         cap: set[tuple[str, str]] = {(scope, role)} if role else {(tenant, "admin") for tenant in TENANTS}
         token_name = f"{CANARY} of {name}" if scope == BETA else f"of {name}"
-        world.tokens[name] = world.add_token(name, cap, number, name=token_name)
+        # Used lately: else each request after a reset notes its use, in a transaction of its own.
+        world.tokens[name] = world.add_token(name, cap, number, name=token_name, used_at_ms=now_ms())
     for scope in (*TENANTS, DEPLOYMENT):
         held = {world.principals[f"{scope or 'deployment'}-{role}"]: {role} for one, role in roles if one == scope}
         stores.principals.replace_grants(scope, held, now_ms=AT_MS, check=lambda *_: None)

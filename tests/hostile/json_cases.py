@@ -168,7 +168,7 @@ def _meant(lines: list[bytes], at: int, code: str) -> Outcome:
 
 def verdicts(case: Case) -> Iterator[str]:
     """What is wrong with the product's reading."""
-    for block_bytes in (BLOCK, 37 if len(case.content) < BLOCK else 1000):
+    for block_bytes in (BLOCK, 37 if len(case.content) < BLOCK else 2500):
         outcome = read_jsonl(case.content, JSON_SPEC, block_bytes=block_bytes)
         if wrong := against_naive(case.expected, outcome):
             yield f"{case.name}, blocks of {block_bytes}: {wrong}"

@@ -6,6 +6,7 @@ Numbers keep their text, so that nothing is rounded before it is judged.
 import math
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from tests.hostile.naive_csv import BOM, Reading, Refusal
@@ -34,6 +35,7 @@ class Number:
         return not any(c in self.text for c in ".eE")
 
 
+@lru_cache(1 << 12)  # the files of the tests are mostly the same clean lines
 def line_outcome(line: bytes) -> tuple[Any, ...] | str:
     """Values of the row as in `twin.values`, or its reject code."""
     try:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.arrow import arrow_schema
-from schemas.buffers import string_buffers
+from schemas.buffers import read_only, string_buffers
 from schemas.columns import Column, RowSchema
 from schemas.digest import Digest
 from schemas.kernels.hashing import chain_strings, chain_words
@@ -25,7 +25,8 @@ from schemas.row_digest import PartitionDigests, digest_rows
 from tests.examples import examples
 
 DOC = Path(__file__).parents[3] / "docs" / "digest.md"
-NO_NULLS = np.zeros(0, np.uint8)
+NO_NULLS = read_only(np.zeros(0, np.uint8))
+"""Like the product's arrays read-only: for others numba would compile kernels that the product never uses."""
 USERS = RowSchema()
 
 
@@ -87,7 +88,7 @@ def test_the_python_of_the_document_gives_the_published_vector() -> None:
 def test_the_string_kernel_is_xxh64(value: bytes, seed: int, before: int) -> None:
     data = np.frombuffer(b"?" * before + value + b"?", np.uint8)
     h0, h1 = np.array([seed], np.uint64), np.array([1], np.uint64)
-    chain_strings(np.array([before, before + len(value)], np.int32), data, NO_NULLS, h0, h1)
+    chain_strings(read_only(np.array([before, before + len(value)], np.int32)), data, NO_NULLS, h0, h1)
     assert (int(h0[0]), int(h1[0])) == (
         xxhash.xxh64_intdigest(value, seed=seed),
         xxhash.xxh64_intdigest(value, seed=1),
@@ -97,7 +98,7 @@ def test_the_string_kernel_is_xxh64(value: bytes, seed: int, before: int) -> Non
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
 def test_the_word_kernel_is_xxh64_of_eight_bytes(word: int, seed: int) -> None:
     h0, h1 = np.array([seed], np.uint64), np.array([1], np.uint64)
-    chain_words(np.array([word], np.uint64), NO_NULLS, h0, h1)
+    chain_words(read_only(np.array([word], np.uint64)), NO_NULLS, h0, h1)
     eight = word.to_bytes(8, "little")
     assert (int(h0[0]), int(h1[0])) == (
         xxhash.xxh64_intdigest(eight, seed=seed),
