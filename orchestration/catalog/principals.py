@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from orchestration.catalog.access_records import HeldRoles, Principal
 from orchestration.catalog.engine import Database
-from orchestration.catalog.tables import grants, group_grants, principals
+from orchestration.catalog.tables import api_tokens, grants, group_grants, principals, sessions
 from orchestration.platform.clock import now_ms
 from schemas.errors import UserError
 from schemas.ids import JobId
@@ -85,6 +85,28 @@ class PrincipalStore:
             after = _held(connection, scope)
             check(before, after)
             return before, after
+
+    def withdraw(
+        self, principal_id: JobId, *, now_ms: int, check: Callable[[Held, Held], None]
+    ) -> frozenset[tuple[str, str]]:
+        """Take all roles, tokens and sessions from a principal; returns the (scope, role)s that it had.
+
+        `check` as of `replace_grants`, for each scope. Raises `UserError` UNKNOWN_PRINCIPAL.
+        """
+        with self._database.write() as connection:
+            if self._database.dialect == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+            _require(connection, {principal_id})
+            had = granted_to(connection, principal_id)
+            before = {scope: _held(connection, scope) for scope in sorted({scope for scope, _ in had})}
+            for table in (grants, group_grants):
+                connection.execute(table.delete().where(table.c.principal_id == principal_id))
+            for scope, held in before.items():
+                check(held, _held(connection, scope))
+            for table in (api_tokens, sessions):
+                valid = (table.c.principal_id == principal_id) & table.c.revoked_at_ms.is_(None)
+                connection.execute(table.update().where(valid).values(revoked_at_ms=now_ms))
+            return had
 
     def _select(self, *where: sa.ColumnElement[bool], limit: int | None = None) -> list[Principal]:
         query = sa.select(principals).where(*where).order_by(principals.c.name).limit(limit)

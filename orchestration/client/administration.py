@@ -119,6 +119,14 @@ class Administration(Methods):
         """Create a `person` or a `service` account, without roles."""
         return cast(Principal, self._calls.call("POST", "/principals", body={"name": name, "kind": kind})[0])
 
+    def principal(self, principal: str) -> Record:
+        """A principal with its roles in the deployment and in tenants, and its tokens."""
+        return self._get("/principals/{}", principal)
+
+    def withdraw_access(self, principal: str) -> Record:
+        """Take all roles from a principal, revoke its tokens and end its sessions."""
+        return self._send("DELETE", "/principals/{}/access", principal)
+
 
 def _with_etag(answer: tuple[Any, Mapping[str, str]]) -> Grants:
     record, headers = answer

@@ -23,6 +23,8 @@ from orchestration.console.pages import (
     home,
     job,
     jobs,
+    notifications,
+    people,
     places,
     recipients,
     rejects,
@@ -64,7 +66,9 @@ PAGES: Final = (
     recipients,
     workers,
     dead_letters,
+    notifications,
     places,
+    people,
 )
 
 

@@ -44,7 +44,9 @@ SECTIONS: Final = (
 DEPLOYMENT_SECTIONS: Final = (
     Section(name="workers", action=Action.READ_DEPLOYMENT),
     Section(name="dead-letters", action=Action.READ_DEPLOYMENT),
+    Section(name="notifications", action=Action.READ_DEPLOYMENT),
     Section(name="places", action=Action.MANAGE_DEPLOYMENT),
+    Section(name="people", action=Action.MANAGE_DEPLOYMENT),
     Section(name="grants", action=Action.MANAGE_ACCESS),
 )
 """Of the deployment as a whole, below those of the tenant."""

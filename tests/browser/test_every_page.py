@@ -51,6 +51,10 @@ def _make_token(page: Page) -> None:
     page.locator("main form[action$='/tokens/new'] button").click()
 
 
+def _open_first(page: Page) -> None:
+    page.locator("main .row a").first.click()
+
+
 def _at(*parts: str) -> str:
     return in_tenant(SHOP, *parts)
 
@@ -82,6 +86,9 @@ VISITS: Final[Mapping[str, Visit]] = {
     f"{IN_TENANT}/tokens/new": Visit(path=_at("tokens"), shown=".notice.good", act=_make_token),
     f"{PREFIX}/workers": Visit(path=f"{PREFIX}/workers", shown=".plot"),
     f"{PREFIX}/dead-letters": Visit(path=f"{PREFIX}/dead-letters", shown="main section"),
+    f"{PREFIX}/notifications": Visit(path=f"{PREFIX}/notifications", shown="main section"),
+    f"{PREFIX}/people": Visit(path=f"{PREFIX}/people", shown=".row"),
+    f"{PREFIX}/people/{{principal}}": Visit(path=f"{PREFIX}/people", shown="dl", act=_open_first),
     f"{PREFIX}/places": Visit(path=f"{PREFIX}/places", shown="textarea"),
     f"{PREFIX}/grants": Visit(path=f"{PREFIX}/grants", shown=".row"),
 }

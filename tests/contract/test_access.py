@@ -86,6 +86,27 @@ def test_a_refused_change_of_grants_changes_nothing(principals: PrincipalStore) 
     assert principals.grants(ACME) == held
 
 
+def test_who_loses_all_access_has_neither_roles_nor_tokens_and_the_last_administrator_stays(
+    principals: PrincipalStore,
+    tokens: TokenStore,
+) -> None:
+    principals.replace_grants(ACME, {ANN: ["admin"], BOB: ["viewer"]}, now_ms=1, check=unchecked)
+    principals.replace_grants(BETA, {BOB: ["admin"], ANN: ["admin"]}, now_ms=1, check=unchecked)
+    made = token(30, BOB)
+    tokens.add(made)
+    with pytest.raises(UserError) as refused:
+        principals.withdraw(ANN, now_ms=7, check=check_administrators)
+    assert refused.value.code == "LAST_ADMINISTRATOR"
+    assert len(principals.granted(ANN)) == 2
+    assert principals.withdraw(BOB, now_ms=7, check=check_administrators) == {(ACME, "viewer"), (BETA, "admin")}
+    assert (principals.granted(BOB), len(principals.granted(ANN))) == (frozenset(), 2)
+    [left] = tokens.page(principal_id=BOB, limit=9)
+    assert left.revoked_at_ms == 7
+    with pytest.raises(UserError) as unknown:
+        principals.withdraw(job_number(9), now_ms=7, check=unchecked)
+    assert unknown.value.code == "UNKNOWN_PRINCIPAL"
+
+
 def test_of_two_administrators_that_remove_each_other_at_once_one_stays(principals: PrincipalStore) -> None:
     principals.replace_grants(ACME, {ANN: ["admin"], BOB: ["admin"]}, now_ms=1, check=unchecked)
     start, refused = threading.Barrier(2), []

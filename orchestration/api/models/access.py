@@ -89,6 +89,20 @@ class Token(Shape):
     }
 
 
+class PrincipalDetail(Principal):
+    """A principal with its present roles, by hand and by groups, and its newest tokens."""
+
+    deployment: list[str]
+    tenants: dict[str, list[str]]
+    tokens: list[Token]
+    example: ClassVar[Example] = {
+        **Principal.example,
+        "deployment": [],
+        "tenants": {"acme": ["operator"]},
+        "tokens": [Token.example],
+    }
+
+
 class Session(Shape):
     """A session of a browser. It ends at `expires_at` unless it is used before, and a day after its login anyway."""
 

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from orchestration.access.policy import DEPLOYMENT
 from orchestration.access.views.connections import ConnectionsView
 from orchestration.access.views.deployment import DeploymentView
+from orchestration.access.views.principals import PrincipalsView
 from orchestration.api.answers import json_answer
 from orchestration.api.etags import IfMatch, etag, seen_revision
 from orchestration.api.models import access as models
@@ -68,6 +69,29 @@ async def create_principal(request: Request, body: models.NewPrincipal) -> Respo
     """Create a person or a service account without roles."""
     made = await in_deployment(request, lambda view: view.create_principal(name=body.name, kind=body.kind))
     return json_answer(made, 201)
+
+
+@router.get(
+    "/principals/{principal}",
+    **operation(PrincipalsView.principal, models.PrincipalDetail, "UNKNOWN_PRINCIPAL", "BAD_JOB_ID"),
+)
+async def get_principal(request: Request, principal: str) -> Response:
+    """A person or a service account, with its roles and tokens."""
+    return json_answer(await in_deployment_view(request, PrincipalsView, lambda view: view.principal(principal)))
+
+
+@router.delete(
+    "/principals/{principal}/access",
+    **operation(
+        PrincipalsView.withdraw_access, models.PrincipalDetail, "UNKNOWN_PRINCIPAL", "BAD_JOB_ID", "LAST_ADMINISTRATOR"
+    ),
+)
+async def withdraw_access(request: Request, principal: str) -> Response:
+    """Take all roles from a person or a service account, revoke its tokens and end its sessions.
+
+    Its name stays, as the audit trail has it. Groups at an identity provider give their roles again at the next login.
+    """
+    return json_answer(await in_deployment_view(request, PrincipalsView, lambda view: view.withdraw_access(principal)))
 
 
 @router.get("/grants", **operation(DeploymentView.grants, models.Grants, headers=["ETag"]))

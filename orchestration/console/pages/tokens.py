@@ -1,6 +1,6 @@
 """Tokens that reach the tenant, and making one, which is shown once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -97,7 +97,15 @@ def _page(desk: Desk, t: Texts, *, before: str | None = None) -> TokensPage:
     path = in_tenant(desk.tenant, "tokens")
     found = desk.view(AdministrationView).tokens(before=before, limit=ROWS)
     return TokensPage(
-        rows=[_row(one, desk.tenant, t) for one in found.items],
+        rows=[
+            token_row(
+                one,
+                {desk.tenant: one["tenants"].get(desk.tenant, ())},
+                t,
+                in_tenant(desk.tenant, "tokens", one["token"], "revocation"),
+            )
+            for one in found.items
+        ],
         roles=TENANT_ROLES,
         days=DEFAULT_DAYS,
         most_days=MAX_DAYS,
@@ -108,17 +116,21 @@ def _page(desk: Desk, t: Texts, *, before: str | None = None) -> TokensPage:
     )
 
 
-def _row(token: Record, tenant: str, t: Texts) -> TokenRow:
+def token_row(token: Record, roles: Mapping[str, Sequence[str]], t: Texts, revoke_path: str) -> TokenRow:
+    """A token with its roles by tenant (empty: the deployment), which are named if there are several."""
+    held = {scope: ", ".join(t(f"role.{role}") for role in named) for scope, named in roles.items() if named}
     ended = "revoked" if token["revoked_at"] else "expired" if token["expires_at"] <= iso(now_ms()) else ""
     tone: Tone = "neutral" if ended else "good"
     return TokenRow(
         id=token["token"],
         name=token["name"],
-        roles=", ".join(t(f"role.{role}") for role in token["tenants"].get(tenant, ())),
+        roles=next(iter(held.values()), "")
+        if len(roles) == 1
+        else " · ".join(f"{scope or t('frame.deployment')}: {named}" for scope, named in held.items()),
         badge=Badge(tone=tone, icon=ICONS[tone], text=t(f"tokens.{ended or 'active'}")),
         expires_at=token["expires_at"],
         used_at=token["used_at"],
-        revoke_path=None if ended else in_tenant(tenant, "tokens", token["token"], "revocation"),
+        revoke_path=None if ended else revoke_path,
     )
 
 

@@ -187,6 +187,7 @@ A_SEGMENT: Final = Row(values={"segment": lambda _: BUYERS}, foreign={"segment":
 TOKEN: Final = Row(
     values={"token": _token_in_tenant}, foreign={"token": lambda world: world.tokens["beta-viewer"].token_id}
 )
+A_PRINCIPAL: Final = Row(values={"principal": lambda call: call.world.principals["stranger"]})
 AN_OPERATION: Final = Row(
     values={"operation": lambda call: _operation(call.world, call.tenant, call.caller)},
     foreign={"operation": lambda world: _operation(world, BETA, "acme-admin")},
@@ -198,6 +199,8 @@ ROWS: Final[Mapping[str, Row]] = {
     "create_tenant": Row(body=lambda _: {"tenant": "new"}),
     "list_principals": Row(),
     "create_principal": Row(body=lambda _: {"kind": "service", "name": "new"}),
+    "get_principal": A_PRINCIPAL,
+    "withdraw_access": A_PRINCIPAL,
     "get_deployment_grants": Row(),
     "replace_deployment_grants": Row(
         body=lambda call: _grants(call, DEPLOYMENT), headers=lambda call: _seen(call, DEPLOYMENT)

@@ -87,6 +87,8 @@ def test_every_operation_has_a_method(world: World, transport: AsgiTransport) ->
         admin.lag() == [],
         admin.samples(minutes=5),
         next(admin.deployment_events()),
+        admin.principal(world.principals["stranger"]),
+        admin.withdraw_access(world.principals["stranger"]),
         admin.connections("acme"),
         admin.dead_letters(),
         admin.replay_dead_letters([17]) == 0,

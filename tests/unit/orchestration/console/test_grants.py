@@ -1,4 +1,4 @@
-"""Pages of roles, in a tenant and in the deployment, of recipients and of places."""
+"""Pages of roles, in a tenant and in the deployment, of people, of recipients and of places."""
 
 from urllib.parse import urlencode
 
@@ -58,7 +58,7 @@ def test_the_last_administrator_stays(client: AsgiClient, world: World, path: st
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
-@pytest.mark.parametrize("path", ["/console/grants", "/console/places"])
+@pytest.mark.parametrize("path", ["/console/grants", "/console/places", "/console/people"])
 def test_pages_of_the_deployment_are_for_its_administrators(
     client: AsgiClient, world: World, path: str, language: str
 ) -> None:
@@ -68,6 +68,41 @@ def test_pages_of_the_deployment_are_for_its_administrators(
     assert f'href="{path}"' in text
     for caller in ("acme-admin", "deployment-operator"):
         assert get(client, world, path, caller).status == 403
+
+
+def test_an_account_is_made_and_loses_all_access(client: AsgiClient, world: World) -> None:
+    admin, people = "deployment-admin", "/console/people"
+    made = post(client, world, f"{people}/new", admin, name=" nightly <loader>", kind="service")
+    page = made.headers["location"]
+    assert "nightly &lt;loader&gt;" in get(client, world, people, admin).body.decode()
+    fresh = get(client, world, page, admin).body.decode()
+    assert ("No roles" in fresh, "No tokens" in fresh, "withdrawal" in fresh) == (True, True, False)
+    again = post(client, world, f"{people}/new", admin, name="nightly <loader>", kind="service")
+    assert (again.status, b"PRINCIPAL_EXISTS" in again.body) == (409, True)
+    engineer, token = world.principals["acme-engineer"], world.tokens["acme-engineer"]
+    of_engineer = f"{people}/{engineer}"
+    text = get(client, world, of_engineer, admin).body.decode()
+    assert WellFormed(text).faults == WellFormed(text).open == []
+    assert '<a href="/console/tenants/acme/grants">acme</a></dt><dd>Engineer</dd>' in text
+    revocation = f"{of_engineer}/tokens/{token.token_id}/revocation"
+    assert f'action="{revocation}"' in text
+    assert client.get("/v1/tenants/acme/jobs", token=token.text.reveal()).status == 200
+    for refused in (
+        post(client, world, f"{of_engineer}/withdrawal", "acme-admin"),
+        post(client, world, revocation, "stranger"),
+    ):
+        assert refused.status in {403, 404}
+    assert post(client, world, f"{of_engineer}/withdrawal", admin).headers["location"] == of_engineer
+    assert client.get("/v1/me", token=token.text.reveal()).json["code"] == "TOKEN_REVOKED"
+    assert "No roles" in get(client, world, of_engineer, admin).body.decode()
+    assert b"UNKNOWN_PRINCIPAL" in get(client, world, f"{people}/{token.token_id}", admin).body
+
+
+def test_the_last_administrator_keeps_access(client: AsgiClient, world: World) -> None:
+    admin = world.principals["deployment-admin"]
+    refused = post(client, world, f"/console/people/{admin}/withdrawal", "deployment-admin")
+    assert (refused.status, b"LAST_ADMINISTRATOR" in refused.body) == (409, True)
+    assert get(client, world, "/console/people", "deployment-admin").status == 200
 
 
 def test_only_who_may_list_principals_chooses_from_them(client: AsgiClient, world: World) -> None:

@@ -19,6 +19,7 @@ from orchestration.console.pages.jobs import KINDS, STATE_FILTERS
 from orchestration.console.pages.schedules import RUNS
 from orchestration.console.rule_rows import BOUNDS, QUANTITIES, TESTS, UNITS_SHOWN
 from orchestration.console.rule_rows import KINDS as KINDS_OF_ROWS
+from orchestration.notifications.outbox import Outcome
 from orchestration.operations.connecting import FORMS
 from orchestration.operations.follow import STAGES, PartitionState
 from schemas.columns import ImportMode
@@ -56,6 +57,7 @@ FAMILIES: Mapping[str, set[str]] = {
     "builder.test": set(TESTS),
     "connections.tool": {"environment", "cli", "curl", "python", "files", *FORMS},
     "connections.address": {"kafka", "topics", "s3", "region", "inbox", "lake"},
+    "notifications.outcome": set(get_args(Outcome)),
     "difference": {"earlier", "later"},
     "difference.kind": set(KINDS_OF_CHANGES),
     "theme": {"system", *THEMES},
@@ -66,6 +68,8 @@ CHOSEN = {
     "job.rate_bytes",
     "job.rate_rows",
     "jobs.new_more",
+    "notifications.given_up",
+    "notifications.waiting",
     "schedules.active",
     "schedules.over",
     "schedules.paused",

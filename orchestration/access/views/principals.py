@@ -1,0 +1,53 @@
+"""One person or service account: what it may do, by which tokens, and how all of that ends."""
+
+from collections.abc import Collection
+from typing import Final
+
+from orchestration.access.grants import check_administrators, principal_record, token_record
+from orchestration.access.guard import Note, reads, recorded
+from orchestration.access.pages import Record
+from orchestration.access.policy import DEPLOYMENT, Action, Role, Scope
+from orchestration.access.views.deployment import DeploymentView
+from orchestration.platform.clock import now_ms
+from schemas.errors import UserError
+from schemas.ids import JobId, job_id
+
+TOKENS: Final = 200
+"""The newest; those that have ended are forgotten after a time."""
+
+
+class PrincipalsView(DeploymentView):
+    """Principals as one caller sees them."""
+
+    @reads(Action.MANAGE_DEPLOYMENT)
+    def principal(self, id_: str) -> Record:
+        """A principal with its roles and its newest tokens. Raises `UserError` BAD_JOB_ID, UNKNOWN_PRINCIPAL."""
+        found = self._stores.principals.find(principal_id := job_id(id_))
+        if found is None:
+            raise UserError("UNKNOWN_PRINCIPAL", f"there is no principal {principal_id}", principal=principal_id)
+        tokens = self._stores.tokens.page(principal_id=principal_id, limit=TOKENS)
+        return {
+            **principal_record(found),
+            **_roles_record(self._stores.principals.granted(principal_id)),
+            "tokens": [token_record(one) for one in tokens],
+        }
+
+    @recorded(Action.MANAGE_ACCESS, "principals withdraw")
+    def withdraw_access(self, note: Note, id_: str) -> Record:
+        """Take all roles from a principal, revoke its tokens and end its sessions; returns the principal after that.
+
+        Raises as `principal`, and `UserError` LAST_ADMINISTRATOR.
+        """
+        note.object, note.arguments = "principals", {"principal": id_[:26]}
+        principal_id: JobId = job_id(id_)
+        had = self._stores.principals.withdraw(principal_id, now_ms=now_ms(), check=check_administrators)
+        note.before = _roles_record(had)
+        note.after = _roles_record(())
+        return self.principal(id_)
+
+
+def _roles_record(held: Collection[tuple[Scope, Role]]) -> Record:
+    tenants: dict[Scope, list[Role]] = {}
+    for scope, role in sorted(held):
+        tenants.setdefault(scope, []).append(role)
+    return {"deployment": tenants.pop(DEPLOYMENT, []), "tenants": tenants}

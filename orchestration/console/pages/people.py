@@ -1,0 +1,174 @@
+"""People and service accounts: their roles and tokens, new accounts, and the end of all access of one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from orchestration.access.pages import Record
+from orchestration.access.policy import DEPLOYMENT_ROLES, TENANT_ROLES
+from orchestration.access.views.principals import PrincipalsView
+from orchestration.api import cursors
+from orchestration.console.desk import Desk, ask
+from orchestration.console.forms import form_of
+from orchestration.console.frame import frame_of
+from orchestration.console.language import Texts
+from orchestration.console.pages.tokens import TokenRow, token_row
+from orchestration.console.paths import PREFIX, in_tenant
+from orchestration.console.rendering import see_other, shown
+from schemas.errors import UserError
+
+PATH: Final = f"{PREFIX}/people"
+ROWS: Final = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """An entry of the list."""
+
+    name: str
+    service: bool
+    created_at: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeoplePage:
+    """People and service accounts by name."""
+
+    people: Sequence[Person]
+    create_path: str
+    next_path: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Roles in a tenant, or in the deployment (`tenant` empty), and the page that changes them."""
+
+    tenant: str
+    roles: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonPage:
+    """One of them. `withdraw_path` None: there is nothing to take away."""
+
+    person: Person
+    id: str
+    scopes: Sequence[Scope]
+    tokens: Sequence[TokenRow]
+    withdraw_path: str | None
+
+
+async def show_people(request: Request) -> Response:
+    """The page."""
+    cursor = request.query_params.get("cursor")
+    after = "" if cursor is None else cursors.decode(PATH, {}, cursor)
+
+    def call(desk: Desk) -> Response:
+        found = desk.deployment.principals(after=after, limit=ROWS)
+        page = PeoplePage(
+            people=[_person(one) for one in found.items],
+            create_path=f"{PATH}/new",
+            next_path=None if found.next is None else f"{PATH}?cursor={cursors.encode(PATH, {}, found.next)}",
+        )
+        return shown("people.html", frame_of(request, desk, "people"), page)
+
+    return await ask(request, call)
+
+
+async def show_person(request: Request) -> Response:
+    """The page of one."""
+    id_ = request.path_params["principal"]
+
+    def call(desk: Desk) -> Response:
+        frame = frame_of(request, desk, "people")
+        return shown("person.html", frame, _page(desk.in_deployment(PrincipalsView).principal(id_), frame.texts))
+
+    return await ask(request, call)
+
+
+async def create(request: Request) -> Response:
+    """Create one, without roles."""
+    form = await form_of(request)
+    if (kind := form.get("kind", "")) not in {"person", "service"}:
+        raise UserError("BAD_BODY", "the form cannot be read; load the page again")
+
+    def call(desk: Desk) -> Response:
+        made = desk.deployment.create_principal(
+            name=form.get("name", "").strip(), kind="service" if kind == "service" else "person"
+        )
+        return see_other(f"{PATH}/{made['principal']}")
+
+    return await ask(request, call)
+
+
+async def withdraw(request: Request) -> Response:
+    """Take all access from one."""
+    await form_of(request)
+    id_ = request.path_params["principal"]
+
+    def call(desk: Desk) -> Response:
+        desk.in_deployment(PrincipalsView).withdraw_access(id_)
+        return see_other(f"{PATH}/{id_}")
+
+    return await ask(request, call)
+
+
+async def revoke(request: Request) -> Response:
+    """Revoke a token of one."""
+    await form_of(request)
+
+    def call(desk: Desk) -> Response:
+        desk.deployment.revoke_token(request.path_params["token"])
+        return see_other(f"{PATH}/{request.path_params['principal']}")
+
+    return await ask(request, call)
+
+
+def _person(record: Record) -> Person:
+    return Person(
+        name=record["name"],
+        service=record["kind"] == "service",
+        created_at=record["created_at"],
+        path=f"{PATH}/{record['principal']}",
+    )
+
+
+def _page(record: Record, t: Texts) -> PersonPage:
+    person = _person(record)
+    held = {"": record["deployment"], **record["tenants"]}
+    scopes = [
+        Scope(
+            tenant=tenant,
+            roles=", ".join(t(f"role.{one}") for one in (TENANT_ROLES if tenant else DEPLOYMENT_ROLES) if one in roles),
+            path=in_tenant(tenant, "grants") if tenant else f"{PREFIX}/grants",
+        )
+        for tenant, roles in held.items()
+        if roles
+    ]
+    tokens = [
+        token_row(one, {"": one["deployment"], **one["tenants"]}, t, f"{person.path}/tokens/{one['token']}/revocation")
+        for one in record["tokens"]
+    ]
+    ends = bool(scopes) or any(one.revoke_path for one in tokens)
+    return PersonPage(
+        person=person,
+        id=record["principal"],
+        scopes=scopes,
+        tokens=tokens,
+        withdraw_path=f"{person.path}/withdrawal" if ends else None,
+    )
+
+
+ROUTES: Final = (
+    Route(PATH, show_people),
+    Route(f"{PATH}/new", create, methods=["POST"]),
+    Route(f"{PATH}/{{principal}}", show_person),
+    Route(f"{PATH}/{{principal}}/withdrawal", withdraw, methods=["POST"]),
+    Route(f"{PATH}/{{principal}}/tokens/{{token}}/revocation", revoke, methods=["POST"]),
+)

@@ -1,0 +1,37 @@
+"""The page of notifications that were not delivered."""
+
+import pytest
+
+from orchestration.notifications.recipients import Recipient
+from tests.fakes.asgi import AsgiClient
+from tests.fakes.tenants import ACME, AT_MS, FAILED_JOB, World, id_of
+from tests.unit.orchestration.console.test_grants import get, post
+from tests.unit.orchestration.console.test_pages import WellFormed
+
+PAGE = "/console/notifications"
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_what_was_given_up_is_sent_again(client: AsgiClient, world: World, language: str) -> None:
+    assert b'class="empty"' in get(client, world, PAGE, "deployment-operator").body
+    outbox = world.stores.outbox
+    recipients = [Recipient(channel="email", address=f"{name}@x.example", tenant=ACME) for name in ("a", "b")]
+    subject = id_of(ACME, FAILED_JOB)
+    given_up, waiting = outbox.write(subject, "system-error", recipients, {"job": subject}, now_ms=AT_MS)
+    outbox.failed(given_up.notification_id, "550 <no such mailbox>", None)
+    outbox.failed(waiting.notification_id, "451 try later", AT_MS + 60_000)
+    text = get(client, world, PAGE, "deployment-operator", language=language).body.decode()
+    assert WellFormed(text).faults == WellFormed(text).open == []
+    for shown in ("a@x.example", "b@x.example", "550 &lt;no such mailbox&gt;", subject):
+        assert shown in text
+    assert text.count('value="given-up"') == 1
+    sent = post(client, world, f"{PAGE}/resends", "deployment-operator", notification="given-up")
+    assert (sent.status, sent.headers["location"]) == (303, f"{PAGE}?resent=1")
+    assert {one.state for one in outbox.undelivered()} == {"waiting"}
+    assert b'value="given-up"' not in get(client, world, PAGE, "deployment-operator").body
+    one = post(client, world, f"{PAGE}/resends", "deployment-operator", notification=waiting.notification_id)
+    assert one.headers["location"].endswith("resent=1")
+    assert min(row.attempts for row in outbox.undelivered()) == 0
+    for wanted, status in (("", 400), ("nothing", 404)):
+        assert post(client, world, f"{PAGE}/resends", "deployment-operator", notification=wanted).status == status
+    assert get(client, world, PAGE, "acme-admin").status == 403
