@@ -82,9 +82,24 @@ class Audiences(Methods):
         """Expire old versions now; returns an operation. `kept`: `versions`, `days`."""
         return start(self._calls, "/tenants/{}/audiences/{}/expirations", tenant, audience, body=kept, key=key)
 
-    def begin_difference(self, tenant: str, audience: str, earlier: int, later: int, *, sample: int = 0) -> Record:
-        """Begin to compare two versions; `operation` has the result."""
-        body = {"earlier": earlier, "later": later, "sample": sample}
+    def begin_difference(
+        self,
+        tenant: str,
+        audience: str,
+        earlier: int,
+        later: int,
+        *,
+        sample: int = 0,
+        after: str | None = None,
+        change: str | None = None,
+        values: bool = False,
+    ) -> Record:
+        """Begin to compare two versions; `operation` has the result, with up to `sample` ids of each kind of change.
+
+        `after`: those after this id; `change`: of this kind alone; `values`: with the values that changed.
+        """
+        body: dict[str, Any] = {"earlier": earlier, "later": later, "sample": sample}
+        body |= {"after": after, "change": change, "values": values} if after or change or values else {}
         return self._send("POST", "/tenants/{}/audiences/{}/differences", tenant, audience, body=body)
 
     def begin_file(

@@ -1,7 +1,7 @@
 """What readers are asked. Answers are plain JSON data, whose form the functions in `answers` describe."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal
 
 from schemas.columns import FileFormat, ImportKind
 from schemas.ids import AudienceName, JobId, TenantName, Version
@@ -88,7 +88,10 @@ class ReadRejects(Question):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareVersions(Question):
-    """Two versions of an audience; `sample`: how many ids of each kind of change to name."""
+    """Two versions of an audience; `sample`: how many ids of each kind of change to name.
+
+    After the id `after`, of the kind `change` alone if it is given; `values`: with the values that changed.
+    """
 
     limit_s: ClassVar[float] = OPERATION_S
     tenant: TenantName
@@ -96,6 +99,9 @@ class CompareVersions(Question):
     earlier: Version
     later: Version
     sample: int
+    after: str | None = None
+    change: Literal["added", "removed", "changed"] | None = None
+    values: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

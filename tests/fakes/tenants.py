@@ -431,8 +431,10 @@ def _fill_jobs(stores: Stores, tenant: TenantName) -> None:
     )
     ids = [f"{mark}-{number}" for number in range(150)]
     result = {"audience": VIP, "tenant": tenant, "earlier": 1, "later": 2, "added": 2000, "removed": 1}
-    sample = {"added": ids, "removed": [f"left-{mark}"], "changed": []}
-    stores.operations.finish(difference, {**result, "changed": 0, "kept": 2, "sample": sample}, now_ms=AT_MS)
+    sample = {"added": ids, "removed": [f"left-{mark}"], "changed": [f"moved-{mark}"]}
+    moved = {"user": f"moved-{mark}", "columns": {"city": {"earlier": None, "later": f"<{mark}>"}}}
+    found = {**result, "changed": 1, "kept": 2, "sample": sample, "changes": [moved]}
+    stores.operations.finish(difference, found, now_ms=AT_MS)
     for number in (UPLOAD, LARGE_UPLOAD):
         stores.uploads.add(upload_of(tenant, number), most_bytes=2**40)
 

@@ -1,6 +1,6 @@
 """What takes longer than a request can wait: it goes on, and its result is fetched later by whoever began it."""
 
-from typing import Any
+from typing import Any, Literal
 
 from connectors.sinks.addresses import s3_object
 from orchestration.access.guard import Note, reads, recorded
@@ -42,12 +42,32 @@ class OperationsView(TenantView):
         return operation_record(found)
 
     @recorded(Action.READ_USERS, "audiences diff")
-    def compare_versions(self, note: Note, audience: str, *, earlier: int, later: int, sample: int) -> Record:
-        """Begin to compare two versions. Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE."""
+    def compare_versions(
+        self,
+        note: Note,
+        audience: str,
+        *,
+        earlier: int,
+        later: int,
+        sample: int,
+        after: str | None = None,
+        change: Literal["added", "removed", "changed"] | None = None,
+        values: bool = False,
+    ) -> Record:
+        """Begin to compare two versions, as `CompareVersions`. Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE."""
         note.object, note.arguments = audience[:100], {"earlier": earlier, "later": later, "sample": sample}
+        if values:
+            note.arguments = {**note.arguments, "values": True}
         found = self._stores.audiences.get(self._name, audience_name(audience))
         question = CompareVersions(
-            tenant=self._name, audience=found.name, earlier=Version(earlier), later=Version(later), sample=sample
+            tenant=self._name,
+            audience=found.name,
+            earlier=Version(earlier),
+            later=Version(later),
+            sample=sample,
+            after=after,
+            change=change,
+            values=values,
         )
         return self._begin(question, "difference", Action.READ_USERS)
 

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from orchestration.api.models.common import AT, GRAPHIC, JOB, Example, Id, Name, Shape, Time
 from orchestration.api.models.jobs import JobFault
 from orchestration.api.models.submissions import AudienceName, VersionNumber
+from schemas.ids import USER_ID_MAX_CHARACTERS
 
 Uri = Annotated[str, Field(max_length=2048, pattern=GRAPHIC)]
 
@@ -56,11 +57,18 @@ class Operation(Shape):
 
 
 class NewDifference(Shape):
-    """Two versions to compare. `sample`: how many ids of each kind of change to name."""
+    """Two versions to compare. `sample`: how many ids of each kind of change to name.
+
+    `after`: name those after this id, to page through all of them, `change`: of this kind alone. `values`: also name
+    the columns that changed, with their earlier and later values; texts are cut after 200 characters.
+    """
 
     earlier: Annotated[int, Field(ge=1, le=2**31)]
     later: Annotated[int, Field(ge=1, le=2**31)]
     sample: Annotated[int, Field(ge=0, le=10_000)] = 0
+    after: Annotated[str, Field(max_length=USER_ID_MAX_CHARACTERS)] | None = None
+    change: Literal["added", "removed", "changed"] | None = None
+    values: bool = False
     example: ClassVar[Example] = {"earlier": 3, "later": 5, "sample": 20}
 
 

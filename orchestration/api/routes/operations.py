@@ -51,7 +51,15 @@ async def compare_versions(request: Request, tenant: str, audience: str, body: m
         request,
         OperationsView,
         tenant,
-        lambda view: view.compare_versions(audience, earlier=body.earlier, later=body.later, sample=body.sample),
+        lambda view: view.compare_versions(
+            audience,
+            earlier=body.earlier,
+            later=body.later,
+            sample=body.sample,
+            after=body.after,
+            change=body.change,
+            values=body.values,
+        ),
     )
     return _accepted(tenant, begun)
 

@@ -4,9 +4,10 @@ The comparison is an operation of the reader alone. The address of the page name
 comes by requests of their own, each comparison in the audit trail.
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, get_args
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -27,7 +28,7 @@ from schemas.errors import UserError
 
 VERSIONS: Final = 500
 NAMED: Final = 1000
-"""Ids of each kind of change that a comparison finds; SQL finds all."""
+"""Ids of each kind of change that a comparison finds; another one goes on after the last of them."""
 ROWS: Final = 100
 Kind = Literal["added", "removed", "changed"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -57,18 +58,47 @@ class DifferencePage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KindChoice:
-    """Members with one kind of change."""
+    """Members with one kind of change. `path`: None if they are found by another comparison."""
 
     kind: Kind
     count: int
-    path: str
+    path: str | None
     chosen: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DifferencePart:
-    """What is found so far. `users`: a page of ids; `first`: the number of the first; `named`: how many ids there are.
+class NewValue:
+    """A column that changed; None: no value."""
 
+    column: str
+    earlier: str | None
+    later: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A member that is named, and what has changed."""
+
+    id: str
+    values: Sequence[NewValue] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """A comparison that can be begun: as of the page, from the first member with a change, or after one."""
+
+    path: str
+    earlier: int
+    later: int
+    after: str = ""
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DifferencePart:
+    """What is found so far. `users`: a page of them; `first`: the number of the first among `count`.
+
+    `start`: of a comparison from the first member; `go_on`: of one after the last that this comparison has named.
     `sql_path`: a query that finds all of them, with their columns.
     """
 
@@ -78,11 +108,12 @@ class DifferencePart:
     kinds: Sequence[KindChoice] = ()
     kind: str = ""
     count: int = 0
-    named: int = 0
-    users: Sequence[str] = ()
+    users: Sequence[Member] = ()
     first: int = 0
     previous_path: str | None = None
     next_path: str | None = None
+    start: Start | None = None
+    go_on: Start | None = None
     user_path: str = ""
     sql_path: str = ""
 
@@ -125,10 +156,19 @@ async def begin(request: Request) -> Response:
     earlier, later = (_number(form.get(side, "")) for side in ("earlier", "later"))
     if not earlier or not later:
         raise UserError("NO_SUCH_VERSION", "choose two versions by their numbers")
+    change = next((one for one in KINDS if one == form.get("change")), None)
 
     def call(desk: Desk) -> Response:
-        begun = desk.view(OperationsView).compare_versions(name, earlier=earlier, later=later, sample=NAMED)
-        return _part(desk, bare_frame(request), name, begun, {})
+        begun = desk.view(OperationsView).compare_versions(
+            name,
+            earlier=earlier,
+            later=later,
+            sample=NAMED,
+            after=form.get("after") or None,
+            change=change,
+            values=True,
+        )
+        return _part(desk, bare_frame(request), name, begun, form)
 
     return await ask(request, call)
 
@@ -151,27 +191,66 @@ def _part(desk: Desk, frame: Frame, name: str, found: Record, given: Mapping[str
         return in_tenant(desk.tenant, "audiences", name, "differences", found["operation"], **query)
 
     running, result = found["state"] in {"pending", "running"}, found["result"]
-    part = DifferencePart(running_path=path() if running else None, fault=fault_of(found["error"], frame.texts))
+    skipped, asked = _number(given.get("skipped", "")) or 0, given.get("change", "")
+    rest = {"skipped": str(skipped)} if skipped else {}
+    part = DifferencePart(
+        running_path=path(change=asked, **rest) if running else None, fault=fault_of(found["error"], frame.texts)
+    )
     if result is not None:
-        counted = [kind for kind in KINDS if result[kind]] or [KINDS[0]]
-        kind = next((one for one in KINDS if one == given.get("change")), counted[0])
-        users, first = result["sample"].get(kind, ()), _number(given.get("from", "")) or 0
+        sample = result["sample"]
+        counted = [kind for kind in KINDS if result[kind] and kind in sample] or [*sample][:1] or [KINDS[0]]
+        kind = next((one for one in KINDS if one == asked and one in sample), counted[0])
+        users, first = _members(result, kind), _number(given.get("from", "")) or 0
+        start = Start(
+            path=in_tenant(desk.tenant, "audiences", name, "differences", "begun"),
+            earlier=result["earlier"],
+            later=result["later"],
+        )
+        done = skipped + len(users)
         part = DifferencePart(
             running_path=None,
             fault=None,
             sums=sums_of_difference(result, frame.texts),
-            kinds=[KindChoice(kind=one, count=result[one], path=path(change=one), chosen=one == kind) for one in KINDS],
+            kinds=[
+                KindChoice(
+                    kind=one,
+                    count=result[one],
+                    path=path(change=one, **rest) if one in sample else None,
+                    chosen=one == kind,
+                )
+                for one in KINDS
+            ],
             kind=kind,
             count=result[kind],
-            named=len(users),
             users=users[first : first + ROWS],
-            first=first + 1,
-            previous_path=path(change=kind, **{"from": str(max(0, first - ROWS))}) if first else None,
-            next_path=path(change=kind, **{"from": str(first + ROWS)}) if first + ROWS < len(users) else None,
+            first=skipped + first + 1,
+            previous_path=path(change=kind, **{"from": str(max(0, first - ROWS))}, **rest) if first else None,
+            next_path=path(change=kind, **{"from": str(first + ROWS)}, **rest) if first + ROWS < len(users) else None,
+            start=start,
+            go_on=replace(start, after=users[-1].id, skipped=done) if users and done < result[kind] else None,
             user_path=in_tenant(desk.tenant, "users", "found"),
             sql_path=in_tenant(desk.tenant, "sql", sql=sql_of(name, kind, result["earlier"], result["later"])),
         )
     return shown("parts/difference.html", frame, part)
+
+
+def _members(result: Record, kind: Kind) -> list[Member]:
+    if kind == "changed" and "changes" in result:
+        return [
+            Member(
+                id=one["user"],
+                values=[
+                    NewValue(column=column, earlier=_shown(value["earlier"]), later=_shown(value["later"]))
+                    for column, value in one["columns"].items()
+                ],
+            )
+            for one in result["changes"]
+        ]
+    return [Member(id=one) for one in result["sample"].get(kind, ())]
+
+
+def _shown(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
 def sql_of(audience: str, kind: Kind, earlier: int, later: int) -> str:

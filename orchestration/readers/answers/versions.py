@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from connectors.sinks.comparing import compare
+from connectors.sinks.comparing import KINDS, Change, Sample, compare
 from orchestration.kinds.export.request import moment_of
 from orchestration.kinds.export.versions import resolve_version
 from orchestration.operations import queries
@@ -16,7 +16,9 @@ def compare_versions(reading: Reading, asked: CompareVersions) -> dict[str, Any]
     context = reading.context
     audience = context.audiences.get(asked.tenant, asked.audience)
     sides = [pinned(context.versions, audience, version=number) for number in (asked.earlier, asked.later)]
-    found = compare(*sides, s3=context.s3, limits=context.duck_limits, sample=asked.sample)
+    kinds = KINDS if asked.change is None else (asked.change,)
+    sample = Sample(size=asked.sample, after=asked.after, kinds=kinds, values=asked.values)
+    found = compare(*sides, s3=context.s3, limits=context.duck_limits, sample=sample)
     counts, changed = found.counts, found.counts.updated or 0
     return {
         "audience": asked.audience,
@@ -28,7 +30,13 @@ def compare_versions(reading: Reading, asked: CompareVersions) -> dict[str, Any]
         "changed": changed,
         "kept": counts.kept - changed,
         "sample": {kind: list(ids) for kind, ids in found.sample.items()},
+        **({"changes": [_change_record(one) for one in found.changes]} if asked.values else {}),
     }
+
+
+def _change_record(one: Change) -> dict[str, Any]:
+    values = {name: {"earlier": earlier, "later": later} for name, (earlier, later) in one.columns.items()}
+    return {"user": one.user, "columns": values}
 
 
 def write_file(reading: Reading, asked: WriteFile) -> dict[str, Any]:

@@ -5,11 +5,12 @@ import errno
 import hashlib
 import importlib.util
 import json
+import math
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import duckdb
 import pytest
@@ -18,7 +19,7 @@ from connectors.lake.store import IcebergVersionStore
 from connectors.sinks import comparing
 from connectors.sinks import selected_rows as taking
 from connectors.sinks.checking import Difference, check
-from connectors.sinks.comparing import compare
+from connectors.sinks.comparing import Sample, compare
 from connectors.sinks.destinations import destination
 from connectors.sinks.exporting import ExportOrder, GroupWritten, export, finish, require_free, write_group
 from connectors.sinks.local_folder import LocalFolder
@@ -222,10 +223,32 @@ def test_two_versions_are_compared_value_by_value(lake: Lake) -> None:
         lake.publish([{"user_id": user, "share": share} for user, share in rows.items()], schema, order)
         for order, rows in (("1", values), ("2", later))
     )
-    found = compare(old, new, s3=lake.s3, limits=limits(lake.folder), sample=1)
+    found = compare(old, new, s3=lake.s3, limits=limits(lake.folder), sample=Sample(size=1))
     counts = found.counts
     assert (counts.added, counts.removed, counts.updated, counts.kept) == (1, 2, 2, 3)
     assert found.sample == {"added": ("new",), "removed": ("gone",), "changed": ("null",)}
+    wanted = Sample(size=1, after="null", kinds=("changed",), values=True)
+    rest = compare(old, new, s3=lake.s3, limits=limits(lake.folder), sample=wanted)
+    assert (rest.counts, rest.sample) == (counts, {"changed": ("zero",)})
+    assert repr(rest.changes[0].columns) == "{'share': (0.0, -0.0)}"
+
+
+def test_changed_members_are_named_with_their_earlier_and_later_values(lake: Lake) -> None:
+    schema = RowSchema(columns=tuple(Column(name=f"a_{kind}", type=kind) for kind in get_args(ColumnType)))
+    seen, born = datetime(2026, 11, 25, 9, 0, 0, 1, tzinfo=UTC), date(1990, 2, 28)
+    full = {"string": "x" * 300, "long": 2**60, "double": math.nan, "boolean": True, "date": born, "timestamp": seen}
+    values = [
+        {"user_id": "o'b", **{column.name: full[column.type] if given else None for column in schema.columns}}
+        for given in (False, True)
+    ]
+    same = {"user_id": "same", **{column.name: full[column.type] for column in schema.columns}}
+    old, new = (lake.publish([same, row], schema, str(order)) for order, row in enumerate(values, start=1))
+    wanted = Sample(size=9, after="n'", values=True)
+    [change] = compare(old, new, s3=lake.s3, limits=limits(lake.folder), sample=wanted).changes
+    shown = {**full, "string": "x" * 200 + "…", "double": "nan", "date": "1990-02-28"}
+    shown |= {"timestamp": "2026-11-25T09:00:00.000001+00:00"}
+    assert change.user == "o'b"
+    assert change.columns == {column.name: (None, shown[column.type]) for column in schema.columns}
 
 
 def test_readers_side_by_side_spill_into_folders_of_their_own(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +268,7 @@ def test_readers_side_by_side_spill_into_folders_of_their_own(lake: Lake, monkey
             found = selected_rows(shape, group, s3=lake.s3, limits=bounds, accounts=[], stages=Stages())
             readers.enter_context(closing(found))
             next(found)
-        compare(version, version, s3=lake.s3, limits=bounds, sample=1)
+        compare(version, version, s3=lake.s3, limits=bounds, sample=Sample(size=1))
         assert len(set(given)) == len(given) == 5
     assert list(bounds.temp_directory.iterdir()) == []
 

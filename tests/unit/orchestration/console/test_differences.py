@@ -3,7 +3,9 @@
 import html
 import re
 import time
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from orchestration.catalog.tables import async_operations
 from orchestration.readers.questions import CompareVersions
 from tests.fakes.asgi import AsgiClient
 from tests.fakes.tenants import DIFFERENCE, OPERATION, World, id_of
@@ -44,16 +46,45 @@ def test_members_are_named_by_page_and_change(client: AsgiClient, world: World) 
         return re.findall(r'name="user" value="([^"]+)"', client.get(FOUND, token=token, query=query).body.decode())
 
     text = text_of(send(client, world, FOUND))
-    assert "3 members of version 1 = 2 unchanged + 0 changed + 1 left" in text
-    assert "2,002 members of version 2 = 2 unchanged + 0 changed + 2,000 joined" in text
-    assert "1 to 100 of 150" in text
-    assert "Only the first 150 of 2,000 are named here." in text
+    assert "4 members of version 1 = 2 unchanged + 1 changed + 1 left" in text
+    assert "2,003 members of version 2 = 2 unchanged + 1 changed + 2,000 joined" in text
+    assert "1 to 100 of 2,000" in text
     assert (people()[0], people()[-1], len(people())) == ("plain-0", "plain-99", 100)
     second = people(change="added", **{"from": "100"})
     assert (second[0], len(second)) == ("plain-100", 50)
     assert people(change="removed") == ["left-plain"]
-    assert people(change="changed") == []
+    assert people(change="changed") == ["moved-plain"]
+    assert "moved-plain city none → <plain>" in text_of(client.get(FOUND, token=token, query={"change": "changed"}))
     assert "NOT+IN" in send(client, world, FOUND).body.decode()
+
+
+def test_another_comparison_goes_on_after_the_last_that_one_has_named(client: AsgiClient, world: World) -> None:
+    token = world.tokens["acme-analyst"].text.reveal()
+    query = {"change": "added", "from": "100"}
+    forms = client.get(FOUND, token=token, query=query).body.decode().split("<form")[1:]
+    [form] = [one for one in forms if 'name="after"' in one]
+    fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', form))
+    assert fields == {"earlier": "1", "later": "2", "change": "added", "after": "plain-149", "skipped": "150"}
+    begun = send(client, world, f"{VIP}/differences/begun", urlencode(fields)).body.decode()
+    [path] = re.findall(r'hx-get="([^"]+)"', html.unescape(begun))
+    assert path.endswith("?change=added&skipped=150")
+    assert "plain-149" not in path, "ids of users are in no address"
+    while world.stores.background.pending:
+        time.sleep(0.005)
+    asked = world.stores.readers.asked  # type: ignore[attr-defined]  # a fake
+    [one] = [one for one in asked if isinstance(one, CompareVersions)]
+    assert (one.after, one.change, one.values) == ("plain-149", "added", True)
+    found = {"audience": "vip", "tenant": "acme", "earlier": 1, "later": 2, "kept": 2, "changed": 0, "removed": 1}
+    rest = {**found, "added": 2000, "sample": {"added": ["plain-150"]}, "changes": []}
+    operation = urlsplit(path).path.rpartition("/")[2]
+    with world.stores.database.write() as connection:
+        row = async_operations.c.operation_id == operation
+        connection.execute(async_operations.update().where(row).values(state="done", result=rest))
+    shown = client.get(urlsplit(path).path, token=token, query=dict(parse_qsl(urlsplit(path).query)))
+    text = shown.body.decode()
+    assert "151 to 151 of 2,000" in text_of(shown)
+    assert 'value="removed"' in text, "of the other kinds another comparison is begun"
+    assert (text.count("From the beginning"), text.count('name="skipped" value="151"')) == (1, 1)
 
 
 def test_another_operation_or_audience_has_no_difference(client: AsgiClient, world: World) -> None:
