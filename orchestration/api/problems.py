@@ -38,7 +38,7 @@ def problem(error: MusterError, request_id: str) -> dict[str, Any]:
     """The body of the answer. A system error shows its code, and its message only in the log."""
     status, system = status_of(error), not isinstance(error, UserError | RetriableError)
     if system:
-        _log.error("request %s: %s", request_id, error)
+        _log.error("request %s: %s", request_id, " at ".join((str(error), *getattr(error, "__notes__", ()))))
     return {
         "type": f"/problems/{error.code}",
         "title": error.code.replace("_", " ").capitalize(),

@@ -1,6 +1,6 @@
 """`muster schedules edit`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from typing import Annotated, Any, Final
 
@@ -45,11 +45,37 @@ def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+INHERITED: Final = {
+    "mode": "mode",
+    "id-column": "id_column",
+    "column": "columns",
+    "format": "format",
+    "timezone": "timezone",
+    "max-reject-share": "max_reject_share",
+    "allow-empty": "allow_empty",
+    "null": "null_values",
+    "drop-column": "drop_columns",
+    "retype": "retype_columns",
+}
+"""Options whose setting can be left to the audience again. Not --max-shrink, which has a value for "no limit"."""
+
+
+def _inherited(names: Sequence[str], changes: Mapping[str, Any]) -> dict[str, None]:
+    """The settings that `--inherit` names, as changes."""
+    if unknown := sorted(set(names) - INHERITED.keys()):
+        raise typer.BadParameter(f"--inherit takes {', '.join(INHERITED)}, not {unknown[0]!r}")
+    settings = {INHERITED[name]: None for name in names}
+    if both := [name for name in names if INHERITED[name] in changes]:
+        raise typer.BadParameter(f"give --{both[0]} or --inherit {both[0]}, not both")
+    return settings
+
+
 @command(
     edit,
     "import",
     'muster schedules edit import nightly --when "cron(0 7 * * ? *)" --zone Asia/Tokyo',
     "muster schedules edit import nightly --source s3://crm/new/vip-{date}.csv --mode append",
+    "muster schedules edit import nightly --inherit mode --inherit format",
     effect="remote",
     show=show_changed,
 )
@@ -71,6 +97,10 @@ def edit_import(
         bool | None,
         typer.Option("--again/--skip-unchanged", help="Import or skip an object that has not changed."),
     ] = None,
+    inherit: Annotated[
+        list[str] | None,
+        typer.Option("--inherit", metavar="OPTION", help="Leave the setting of this option to the audience again."),
+    ] = None,
     tenant: options.MeantTenant = None,
     changes: dict[str, Any],
 ) -> Record:
@@ -78,7 +108,8 @@ def edit_import(
 
     What no option names stays. A run that has been started continues.
     """
-    request = _given(source=source, only_columns=only_columns, again=again, settings=changes or None)
+    settings = {**changes, **_inherited(inherit or (), changes)}
+    request = _given(source=source, only_columns=only_columns, again=again, settings=settings or None)
     return _edit(tenant, name, {"expression": when, "timezone": zone}, "import", request)
 
 

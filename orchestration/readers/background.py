@@ -85,6 +85,8 @@ class Background:
                 outcome = self._readers.ask_alone(question, cancellation)
         except MusterError as exc:
             outcome = exc
+            if notes := getattr(exc, "__notes__", ()):
+                _log.error("operation %s: %s", operation.operation_id, " at ".join((str(exc), *notes)))
         except Exception:  # noqa: BLE001  # whoever waits for it must learn of its end
             _log.exception("operation %s failed", operation.operation_id)
             outcome = FatalError("INTERNAL", "a bug in Muster")

@@ -4,8 +4,10 @@ import logging
 import os
 import queue
 import socket
+import traceback
 from collections.abc import Iterator, Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final
 
 from orchestration.context import Context
@@ -84,7 +86,8 @@ class Conversation:
             except Exception as exc:  # noqa: BLE001  # one bug must not end the reader
                 if not interruption.stopped:
                     _log.exception("%s failed", frame["question"])
-                answer = {"error": FatalError("INTERNAL", f"a bug in a reader: {type(exc).__name__}").as_record()}
+                error = FatalError("INTERNAL", f"a bug in a reader: {type(exc).__name__}")
+                answer = {"error": error.as_record(), "trace": _trace(exc)}
         self._send(answer)
 
     def _send(self, frame: Frame) -> None:
@@ -99,6 +102,12 @@ def answer_of(reading: Reading, name: str, given: Mapping[str, Any]) -> Any:
     kind = QUESTIONS[name]
     module = import_module(f"{answers.__name__}.{MODULES[kind]}")
     return module.ANSWERS[kind](reading, from_record(kind, given))
+
+
+def _trace(error: BaseException) -> str:
+    """Where an error was raised and passed on, innermost last. Without messages, which may name users."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return " > ".join(f"{'/'.join(Path(one.filename).parts[-3:])}:{one.lineno} {one.name}" for one in frames)
 
 
 def _too_big() -> UserError:

@@ -74,7 +74,7 @@ class Reader:
                 if error is not None:
                     raise error
                 if "error" in frame:
-                    raise MusterError.from_record(frame["error"])
+                    raise error_of(frame)
                 return frame["answer"]
 
     def kill(self) -> None:
@@ -130,6 +130,14 @@ class Reader:
         except (BrokenPipeError, ConnectionResetError) as exc:
             self._lost = True
             raise died() from exc
+
+
+def error_of(frame: Frame) -> MusterError:
+    """The error of an answer. Where a bug was raised in the reader is a note, for the log of the service alone."""
+    error = MusterError.from_record(frame["error"])
+    if "trace" in frame:
+        error.add_note(frame["trace"])
+    return error
 
 
 def died() -> RetriableError:

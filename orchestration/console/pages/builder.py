@@ -128,10 +128,7 @@ async def count(request: Request) -> Response:
         total=None if found is None else figure_of(found, t),
         groups=groups,
         rows=rows,
-        faults={
-            f"{g}-{r}": t("builder.choose") if draft.groups[g].rows[r].blank else fault.message.partition(": ")[2]
-            for (g, r), fault in faults.items()
-        },
+        faults={f"{g}-{r}": "" if blank else _fault(draft, g, r, fault, t) for (g, r), fault in faults.items()},
         blank=blank,
         fault="" if error is None else error.message,
         marked="" if error is None else str(error.detail.get("marked", "")),
@@ -144,6 +141,11 @@ async def count(request: Request) -> Response:
         json=document,
     )
     return shown("parts/rule_count.html", bare_frame(request), page)
+
+
+def _fault(draft: Draft, group: int, row: int, fault: UserError, t: Texts) -> str:
+    """The text beside a row. A draft in which nothing was chosen yet has none: the page says how to begin."""
+    return t("builder.choose") if draft.groups[group].rows[row].blank else fault.message.partition(": ")[2]
 
 
 async def _counted(request: Request, form: Mapping[str, str], draft: Draft, rule: Rule) -> Record:

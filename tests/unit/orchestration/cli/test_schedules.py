@@ -153,6 +153,11 @@ def test_an_edit_keeps_what_no_option_names(context: Context, capsys: pytest.Cap
         "overrides": {"mode": "append", "format": "csv"},
         "again": True,
     }
+    left = answer(capsys, *edit, "--inherit", "mode", "--format", "jsonl")
+    assert left["request"]["overrides"] == {"format": "jsonl"}
+    for wrong in (("--inherit", "max-shrink"), ("--inherit", "mode", "--mode", "append")):
+        assert main([*edit, "-t", "acme", *wrong]) == 2
+    capsys.readouterr()
     assert main([*edit, "-t", "acme", "--when", "cron(0 7 * * ? 2100)"]) == 0
     assert "cron(0 7 * * ? 2100) in Asia/Tokyo, next due 2099-12-31 22:00:00 UTC" in capsys.readouterr().out
     assert main([*edit, "-t", "acme"]) == 2

@@ -85,6 +85,8 @@ def test_faults_stand_at_their_rows_and_nothing_is_counted(client: AsgiClient, w
     faults = dict(re.findall(r'<p id="e-([0-9-]+)" class="fault"[^>]*>([^<]+)', answer.body.decode()))
     assert faults.keys() == {"0-0", "0-1"}
     assert faults["0-0"] == "Choose a name to continue"
+    untouched = send(client, world, f"{BUILDER}/count", urlencode({"0.negated": "", "0.0.kind": "ever", "editor": "e"}))
+    assert re.findall(r'<p id="e-0-0" class="fault"[^>]*>([^<]*)<', untouched.body.decode()) == [""]
     assert asked(world) == []
 
 

@@ -1,5 +1,6 @@
 """A reader outlives what goes wrong with a question, and says no more of it than the asker may know."""
 
+import re
 import socket
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from orchestration.api.problems import problem
 from orchestration.platform.settings import Secret, Settings
 from orchestration.readers import answers
 from orchestration.readers import conversation as module
@@ -15,6 +17,7 @@ from orchestration.readers.conversation import Conversation
 from orchestration.readers.frames import frames_of
 from orchestration.readers.interruption import Interrupted
 from orchestration.readers.questions import QUESTIONS
+from orchestration.readers.reader import error_of
 from orchestration.readers.starting import without_other_secrets
 from schemas.errors import MusterError, RetriableError, UserError
 
@@ -56,6 +59,17 @@ def test_an_error_is_an_answer_and_the_next_question_is_answered(
     assert (found.code, found.kind) == (code, kind)
     assert "ann@example.com" not in str(found)
     assert ask(None) == {"answer": "fine"}
+
+
+def test_the_service_learns_where_a_bug_is_and_nothing_of_users(ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
+    error = error_of(ask(ZeroDivisionError("ann@example.com")))
+    caplog.clear()
+    body = problem(error, "01m")
+    [line] = caplog.messages
+    assert line.startswith("request 01m: INTERNAL: a bug in a reader: ZeroDivisionError at orchestration/readers/conv")
+    assert re.search(r" > orchestration/readers/test_conversation\.py:\d+ answer$", line)
+    assert "ann@example.com" not in line
+    assert "conversation" not in str(body) + str(error.as_record())
 
 
 def test_a_question_that_was_given_up_has_no_error_of_its_own(ask: Ask) -> None:
