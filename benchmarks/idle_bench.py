@@ -54,7 +54,7 @@ def run(setting: Setting) -> list[Result]:
     whole_import(context, key, ROWS)
     time.sleep(SETTLE_S)
     idle = [part_result(*line) for line in _watch(setting.settings, setting.idle_s)]
-    imported, _ = whole_import(context, key, ROWS)
+    imported, *_ = whole_import(context, key, ROWS)
     return [*idle, beside_the_broker(idle), _import(imported), _events(setting.settings)]
 
 
@@ -121,7 +121,7 @@ def _import(best: Measured) -> Result:
 
 def _events(settings: Settings) -> Result:
     """Single events, each after a pause."""
-    seconds = latency.latencies(settings, 0, samples=EVENTS, every_s=EVENTS_EVERY_S)
+    seconds, _ = latency.latencies(settings, 0, samples=EVENTS, every_s=EVENTS_EVERY_S)
     return Result(
         benchmark="idle",
         label="then single events",

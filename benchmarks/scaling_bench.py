@@ -136,7 +136,7 @@ def _import(scratch: Path, rows: int, *, workers: int = 1, plain: bool = False) 
             put_source(context, file)
             file.unlink()
         whole_import(context, first.name, WARM_ROWS)
-        measured, peaks = whole_import(context, path.name, rows)
+        measured, peaks, _ = whole_import(context, path.name, rows)
     finally:
         stack.down(home)
     shutil.rmtree(folder)

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -28,10 +29,13 @@ TIMEOUT_S: Final = 120
 LOAD_STEP_S: Final = 0.05
 
 
-def latencies(settings: Settings, load: float, *, samples: int = SAMPLES, every_s: float = EVERY_S) -> list[float]:
+def latencies(
+    settings: Settings, load: float, *, samples: int = SAMPLES, every_s: float = EVERY_S
+) -> tuple[list[float], float]:
     """Seconds from sending an event to receiving its user's entry, ascending, beside `load` other events a second.
 
-    Each event is the first of its user, sent alone and at once, like by a web server.
+    Each event is the first of its user, sent alone and at once, like by a web server. Also returns how many other
+    events a second there were: fewer if the broker did not take more.
     """
     _follow_rule(settings)
     run = f"{time.time_ns()}"
@@ -41,7 +45,7 @@ def latencies(settings: Settings, load: float, *, samples: int = SAMPLES, every_
     producer = _producer(settings, linger_ms=0)
     producer.produce(EVENTS, _event("first", "page_view"))  # waits for the producer's id
     producer.flush(TIMEOUT_S)
-    with _other_events(settings, load):
+    with _other_events(settings, load) as others:
         following = threading.Thread(target=_follow, args=(consumer, sent, came))
         following.start()
         for user in sent:
@@ -51,10 +55,11 @@ def latencies(settings: Settings, load: float, *, samples: int = SAMPLES, every_
             producer.poll(0)
         producer.flush(TIMEOUT_S)
         following.join()
+        rate = others.number / (time.monotonic() - others.began)
     consumer.close()
     if len(came) < len(sent):
         raise RuntimeError(f"{len(sent) - len(came)} of {len(sent)} changes did not come within {TIMEOUT_S} s")
-    return sorted(came[user] - sent[user] for user in sent)
+    return sorted(came[user] - sent[user] for user in sent), rate
 
 
 def shown(seconds: list[float]) -> str:
@@ -95,19 +100,29 @@ def _follow(consumer: Consumer, sent: dict[str, float], came: dict[str, float]) 
             came.update({user: now for user in users if user in sent})
 
 
+@dataclass(slots=True)
+class Others:
+    """Other events that were sent."""
+
+    began: float
+    number: int = 0
+
+
 @contextmanager
-def _other_events(settings: Settings, load: float) -> Iterator[None]:
-    stop = threading.Event()
+def _other_events(settings: Settings, load: float) -> Iterator[Others]:
+    stop, others = threading.Event(), Others(time.monotonic())
 
     def send() -> None:
         producer = _producer(settings, linger_ms=50)
-        number = 0
-        began = time.monotonic()
         while not stop.wait(LOAD_STEP_S):
-            while number < (time.monotonic() - began) * load:
-                user = f"other-{number % 100_000}"
-                producer.produce(EVENTS, _event(user, "page_view"), key=user)
-                number += 1
+            while others.number < (time.monotonic() - others.began) * load and not stop.is_set():
+                user = f"other-{others.number % 100_000}"
+                try:
+                    producer.produce(EVENTS, _event(user, "page_view"), key=user)
+                except BufferError:
+                    producer.poll(LOAD_STEP_S)
+                else:
+                    others.number += 1
             producer.poll(0)
         producer.flush(TIMEOUT_S)
 
@@ -115,7 +130,7 @@ def _other_events(settings: Settings, load: float) -> Iterator[None]:
     if load:
         sending.start()
     try:
-        yield
+        yield others
     finally:
         stop.set()
         if load:

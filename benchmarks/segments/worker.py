@@ -1,5 +1,6 @@
 """The whole worker of a running stack: chunks in its topic, changes out, rows into the archive's tables."""
 
+import shutil
 import time
 import urllib.request
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from benchmarks.parts import part, stopped
 from benchmarks.segments.events import SPAN_US, TENANT, rules, write_events
 from benchmarks.segments.topics import send_chunks, send_json
 from orchestration.context import Context
+from orchestration.local import stack
 from orchestration.operations.segments import create, rule_of
 from orchestration.platform.settings import Settings
 from schemas.ids import JobId
@@ -26,27 +28,35 @@ TIMEOUT_S: Final = 1800
 
 
 def whole_worker(
-    settings: Settings, users: pa.StringArray, events: int, number: int, scratch: Path, *, single: bool = False
+    users: pa.StringArray, events: int, number: int, scratch: Path, *, single: bool = False
 ) -> tuple[Measured, int]:
-    """Measure the worker with `number` rules on a full topic, until its own metric includes the last event.
+    """Measure the worker of a fresh stack with `number` rules on a full topic, until it has taken the last event.
 
     Also returns the number of members of all segments. `single`: send one JSON record per event, like an ordinary
     producer. The events end now, because the worker's clock counts only the last days.
     """
+    folder = scratch / f"worker-{number}-{'single' if single else 'chunks'}"
+    settings = stack.up(folder / "home", free_ports=True)
+    try:
+        return _measured(settings, users, events, number, folder, single=single)
+    finally:
+        stack.down(settings.home)
+        shutil.rmtree(folder)
+
+
+def _measured(
+    settings: Settings, users: pa.StringArray, events: int, number: int, folder: Path, *, single: bool
+) -> tuple[Measured, int]:
     context = Context(settings)
     context.audiences.add_tenant(TENANT, 1)
-    there = {overview.segment.name for overview in context.segments.overviews(TENANT)}
     for name, rule in rules(number).items():
-        if name not in there:
-            create(TENANT, name, rule_of(rule, None), "bench", audiences=context.audiences, segments=context.segments)
+        create(TENANT, name, rule_of(rule, None), "bench", audiences=context.audiences, segments=context.segments)
     segments = [overview.segment.segment_id for overview in context.segments.overviews(TENANT)]
     _wait(lambda: all(len(context.segments.partitions(one)) == settings.partitions for one in segments))
-    before, rows_before = _reported(context, segments[0]), _taken(settings)
     begin_us = time.time_ns() // 1000 - SPAN_US
     broker, records = settings.kafka_bootstrap, events
     if not single:
-        path = scratch / f"worker-{number}"
-        messages = write_events(path, users, events, partitions=settings.partitions, begin_us=begin_us)
+        messages = write_events(folder / "events", users, events, partitions=settings.partitions, begin_us=begin_us)
         records = len(messages.ends)
     process = part(settings, WORKER)
     used = sum(process.cpu_times()[:2])
@@ -56,14 +66,14 @@ def whole_worker(
         else:
             send_chunks(broker, EVENTS, messages)
     began = time.perf_counter()
-    _wait(lambda: _taken(settings) - rows_before >= events)
+    _wait(lambda: _taken(settings) >= events)
     measured = Measured(
         rows=events,
         wall_s=time.perf_counter() - began,
         cpu_s=sum(process.cpu_times()[:2]) - used,
         peak_bytes=peak_kib(process.pid) * KIB,
     )
-    _wait(lambda: _reported(context, segments[0]) - before >= records)
+    _wait(lambda: _reported(context, segments[0]) >= records)
     members = sum(p.members for one in segments for p in context.segments.partitions(one).values())
     return measured, members
 
