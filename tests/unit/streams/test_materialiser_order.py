@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import glob
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -176,16 +177,22 @@ async def test_an_end_marker_is_acknowledged_after_its_intent_is_stored(worker: 
 
 
 async def test_nothing_is_reported_as_missing_when_its_run_could_not_be_staged(worker: Harness) -> None:
-    put_new = worker.store.put_new
+    put_new, begun, fails = worker.store.put_new, threading.Event(), threading.Event()
 
     def without_runs(bucket: str, key: str, body: bytes) -> bool:
         if key.startswith("imports/"):
+            begun.set()
+            fails.wait(60)
             raise RetriableError("STORE_UNAVAILABLE", "the store is away for a moment")
         return put_new(bucket, key, body)
 
     worker.store.put_new = without_runs  # type: ignore[method-assign]
-    await worker.deliver(*one().messages)
-    await worker.until(lambda: worker.errors)
+    *before, marker = one(10, chunk_rows=10).messages
+    await worker.deliver(*before)
+    await worker.until(begun.is_set)
+    await worker.deliver(marker)  # it waits for the run
+    fails.set()
+    await worker.until(lambda: worker.errors or worker.announced())
     await worker.settle()
     assert [type(error) for error in worker.errors] == [RetriableError]
     assert worker.announced() == []  # a worker that found the intent would report missing chunks
