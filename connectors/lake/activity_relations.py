@@ -87,12 +87,15 @@ class Activity:
 
     def by_partition(self) -> Iterator["Activity"]:
         """The activity of each partition: all that is known of a user is in one of them."""
-        for partition in sorted({file.key.partition for file in (*self.events, *self.profiles)}):
-            yield replace(
-                self,
-                events=[file for file in self.events if file.key.partition == partition],
-                profiles=[file for file in self.profiles if file.key.partition == partition],
-            )
+        return map(self.of_partition, sorted({file.key.partition for file in (*self.events, *self.profiles)}))
+
+    def of_partition(self, partition: Partition) -> "Activity":
+        """The activity of one partition."""
+        return replace(
+            self,
+            events=[file for file in self.events if file.key.partition == partition],
+            profiles=[file for file in self.profiles if file.key.partition == partition],
+        )
 
     @property
     def rows(self) -> int:

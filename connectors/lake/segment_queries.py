@@ -112,7 +112,7 @@ class SegmentQueries:
             return _number(connection.execute(sql.text, sql.parameters))
 
     def breakdown(self, question: Question, at: datetime, users: int) -> Breakdown:
-        """The number of known users in the segment at an instant, in each group and each condition, in one pass.
+        """The number of known users in the segment at an instant, in each group and each condition.
 
         A large archive is counted a partition at a time, which takes the memory of one. Rules about audiences are not:
         each partition would read all members of an audience.
