@@ -18,8 +18,10 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from orchestration.access.policy import Rights
 from orchestration.api.links import LINKS
 from orchestration.platform.clock import fresh_id
+from schemas.errors import UserError
 from tests.fakes.asgi import AsgiClient
 from tests.fakes.tenants import ACME, World
 from tests.unit.orchestration.api.operations import DOCUMENT, OPERATIONS, ROWS, Call
@@ -90,6 +92,13 @@ class Fuzzer:
         if response.status_code >= 400:
             problem = response.json()
             assert problem["code"] in case.operation.definition.raw["x-problems"], problem
+
+    def rights(self, caller: str) -> Rights | None:
+        """What a caller may do at this moment. None: its token is refused."""
+        try:
+            return self.world.caller(caller).rights
+        except UserError:
+            return None
 
     def make_for_others(self, case: Case[Any], caller: str) -> None:
         """Of a scenario: requests whose answers others take are those of the rows, so that they succeed."""

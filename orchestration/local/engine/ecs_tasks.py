@@ -9,6 +9,7 @@ whether a container is a process or a Docker container (`task_launch`). As on EC
 4. stopped tasks are forgotten after a while.
 """
 
+import copy
 import importlib
 import json
 import logging
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Final
 
+from orchestration.local.engine.moto_parts import forget_instances
 from orchestration.local.engine.task_launch import CannotStartError, ContainerOrder, Launcher, StartedContainer
 
 STOP_TIMEOUT_S: Final = 30
@@ -187,6 +189,7 @@ def prune(tasks: dict[str, Any], kept: int = STOPPED_KEPT) -> None:
 
 def install(tasks: TaskRunner) -> None:
     """Make moto's RunTask and StopTask start and end containers."""
+    forget_instances()  # a task that was pruned would stay in moto's list
     models: Any = importlib.import_module("moto.ecs.models")
     invalid: Any = importlib.import_module("moto.ecs.exceptions").InvalidParameterException
     backend, moto_task, moto_container = models.EC2ContainerServiceBackend, models.Task, models.Container
@@ -244,7 +247,19 @@ def install(tasks: TaskRunner) -> None:
     moto_task.last_status = property(lambda self: self.process_status, lambda _self, _value: None)
     backend._calculate_task_resource_requirements = staticmethod(with_memory)  # noqa: SLF001
     backend.run_task, backend.stop_task = run, stop
-    backend.describe_tasks, backend.list_tasks = serialized(backend.describe_tasks), serialized(backend.list_tasks)
+    describe_tasks = serialized(backend.describe_tasks)
+    backend.describe_tasks = lambda *args, **options: [_as_it_is(task) for task in describe_tasks(*args, **options)]
+    backend.list_tasks = serialized(backend.list_tasks)
+
+
+def _as_it_is(task: Any) -> Any:
+    """A task for an answer, which moto writes a field at a time: a task that ends meanwhile would be half of each.
+
+    Its state is copied before its containers, which all have their exit codes once a task is STOPPED.
+    """
+    copied = copy.copy(task)
+    copied.containers = [copy.copy(container) for container in task.containers]
+    return copied
 
 
 def _record(container: Any, arn: str, definition: Mapping[str, Any]) -> Any:

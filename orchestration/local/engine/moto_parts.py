@@ -38,6 +38,11 @@ def imported_lightly() -> Iterator[None]:
         resources.load_resource = load
 
 
+def forget_instances() -> None:
+    """Do not keep a list of all records ever made, which moto has for pages that this engine does not serve."""
+    module("moto.core.common_models").BaseModel.__new__ = lambda cls, *_args, **_options: object.__new__(cls)
+
+
 def replace_everywhere(name: str, old: object, new: object) -> None:
     """Replace a function in every module that has imported it by name."""
     for loaded in list(sys.modules.values()):

@@ -6,22 +6,26 @@ import sys
 import threading
 import time
 from types import SimpleNamespace
+from typing import Any
+
+import pytest
 
 from orchestration.local.engine.ecs_tasks import TaskRunner, prune
 from orchestration.local.engine.task_launch import ContainerEnd, ContainerOrder
 
 THREADS = 4
 TASKS = """
-import json, sys
+import gc, json, sys
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
-from moto.ecs.models import ecs_backends
+from moto.ecs.models import Task, ecs_backends
 from orchestration.local.engine import ecs_tasks
 
 def end_at_once(task, definitions):
     task.process_status = "STOPPED"
 
-ecs_tasks.install(SimpleNamespace(start=end_at_once, stop=None, rules=None))
+runner = SimpleNamespace(start=end_at_once, stop=None, rules=None)
+ecs_tasks.install(runner)
 backend = ecs_backends["123456789012"]["us-east-1"]
 backend.create_cluster("c")
 container = {"name": "main", "image": "i", "memory": 1}
@@ -34,8 +38,29 @@ def run_and_look(_):
 
 with ThreadPoolExecutor(int(sys.argv[2])) as pool:
     seen = list(pool.map(run_and_look, range(int(sys.argv[1]))))
-print(json.dumps({"seen": all(seen), "kept": len(backend.list_tasks("c"))}))
+kept, in_memory = len(backend.list_tasks("c")), sum(isinstance(one, Task) for one in gc.get_objects())
+
+def start(task, definitions):
+    task.containers[0].last_status, task.process_status = "RUNNING", "RUNNING"
+
+runner.start = start
+[task] = backend.run_task("c", "f", 1, None, None, None, launch_type="FARGATE")
+[answer] = backend.describe_tasks("c", [task.task_arn])
+task.containers[0].exit_code, task.containers[0].last_status, task.process_status = 0, "STOPPED", "STOPPED"
+container = answer.containers[0]
+shown = {"seen": all(seen), "kept": kept, "in_memory": in_memory}
+print(json.dumps({**shown, "answer": [answer.last_status, container.last_status, container.exit_code]}))
 """
+
+
+@pytest.fixture(scope="module")
+def shown() -> dict[str, Any]:
+    """What a process with moto's records has printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", TASKS, "600", str(THREADS)], capture_output=True, text=True, check=False, timeout=240
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return dict(json.loads(done.stdout))
 
 
 def test_the_last_stopped_tasks_are_kept_and_every_one_that_runs() -> None:
@@ -46,16 +71,14 @@ def test_the_last_stopped_tasks_are_kept_and_every_one_that_runs() -> None:
     assert list(tasks) == ["0", "4", "8", "10", "11"]
 
 
-def test_tasks_that_are_run_and_looked_at_together_are_found_and_later_forgotten() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", TASKS, "600", str(THREADS)], capture_output=True, text=True, check=False, timeout=240
-    )
-
-    assert done.returncode == 0, done.stderr[-2000:]
-    shown = json.loads(done.stdout)
+def test_tasks_that_are_run_and_looked_at_together_are_found_and_later_forgotten(shown: dict[str, Any]) -> None:
     assert shown["seen"]
     # the last prune may have run while the other threads' tasks were running
-    assert 500 <= shown["kept"] <= 500 + THREADS
+    assert 500 <= shown["kept"] == shown["in_memory"] <= 500 + THREADS
+
+
+def test_a_task_that_ends_while_an_answer_is_written_is_answered_as_it_was(shown: dict[str, Any]) -> None:
+    assert shown["answer"] == ["RUNNING", "RUNNING", None]
 
 
 class InMemoryContainer:
