@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal, get_args
 
 import sqlalchemy as sa
 
@@ -12,7 +12,9 @@ from schemas.errors import MusterError, UserError
 from schemas.ids import AudienceName, JobId, TenantName
 
 LakeChange = Literal["rollback", "compact", "expire", "rename", "delete"]
-OperationKind = LakeChange | Literal["difference", "segment_check", "inspection", "dry_run", "file"]
+OperationKind = LakeChange | Literal["difference", "segment_check", "inspection", "dry_run", "file", "recipient_test"]
+RECIPIENT_TEST: Final[tuple[OperationKind, ...]] = ("recipient_test",)
+LAKE_CHANGES: Final[tuple[OperationKind, ...]] = get_args(LakeChange)
 OperationState = Literal["pending", "running", "done", "failed"]
 """`pending`: for the control plane to carry out. `running`: a service answers it."""
 
@@ -64,11 +66,18 @@ class OperationStore:
             raise unknown_operation(operation_id)
         return Operation(**row)
 
-    def pending(self) -> list[Operation]:
-        """Operations that are to be carried out, the oldest first."""
-        query = sa.select(table).where(table.c.state == "pending").order_by(table.c.operation_id)
+    def pending(self, kinds: Collection[OperationKind]) -> list[Operation]:
+        """Operations of these kinds that are to be carried out, the oldest first."""
+        due = (table.c.state == "pending") & table.c.kind.in_(kinds)
+        query = sa.select(table).where(due).order_by(table.c.operation_id)
         with self._database.read() as connection:
             return [Operation(**row) for row in connection.execute(query).mappings()]
+
+    def count(self, tenant: TenantName, kind: OperationKind, *, since_ms: int) -> int:
+        """How many operations of a kind began in a tenant since then."""
+        begun = (table.c.tenant == tenant) & (table.c.kind == kind) & (table.c.created_at_ms > since_ms)
+        with self._database.read() as connection:
+            return int(connection.scalar(sa.select(sa.func.count()).select_from(table).where(begun)) or 0)
 
     def keep_alive(self, operation_ids: Collection[JobId], *, until_ms: int) -> None:
         """Somebody still answers them."""

@@ -52,7 +52,7 @@ FAMILIES: Final = {
         ["segment_commands", "segment_questions", "segment_recovery", "segment_snapshots"],
         "Manage segments: the users that match a rule, kept current.",
     ),
-    "notifications": Family(["notification_commands"], "List and resend notifications; write webhook keys."),
+    "notifications": Family(["notification_commands"], "Test, list and resend notifications; write webhook keys."),
     "deploy": Family(["deploy_commands"], "Write and compare templates of deployments to AWS."),
 }
 

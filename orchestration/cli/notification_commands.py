@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from orchestration.cli import remote
+from orchestration.cli import options, remote
 from orchestration.cli.commands import Done, Group, command, show_done
 from orchestration.cli.console import print_note, print_table
 from orchestration.cli.session import settings
+from orchestration.client import following
 from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
 from schemas.errors import UserError
@@ -81,6 +82,38 @@ def resend(
     with remote.service() as found:
         count = found.resend_notifications(ids or None)
     return Done(record={"resent": count}, text=f"{count} will be resent within seconds")
+
+
+@command(
+    notifications,
+    "test",
+    "muster notifications test crm@acme.example --audience vip",
+    "muster notifications test https://acme.example/muster",
+    effect="remote",
+    show=show_done,
+)
+def send_test(
+    *,
+    recipient: Annotated[
+        str, typer.Argument(metavar="RECIPIENT", help="An address, or a URL with or without its query.")
+    ],
+    audience: Annotated[
+        str | None,
+        typer.Option("--audience", "-a", metavar="AUDIENCE", help="Whose recipient it is, if not the whole tenant's."),
+    ] = None,
+    tenant: options.MeantTenant = None,
+) -> Done:
+    """Send a test notification to one recipient, and say whether it arrived.
+
+    It goes the way of real ones, once. At most five a minute in a tenant.
+    """
+    with remote.service() as found:
+        meant = remote.meant_tenant(found, tenant)
+        channel: Literal["email", "webhook"] = "webhook" if "://" in recipient else "email"
+        begun = found.begin_recipient_test(meant, recipient, channel=channel, audience=audience)
+        delivered = following.result(found, meant, begun)
+    accepted = "the receiver has accepted it" if channel == "webhook" else "the mail server has accepted it"
+    return Done(record=delivered, text=f"test notification sent to {delivered['address']}: {accepted}")
 
 
 @command(

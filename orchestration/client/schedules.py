@@ -1,7 +1,7 @@
 """Schedules, and who is notified. Part of `Client`."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from orchestration.client.methods import Methods, Tagged
 from orchestration.client.records import Record
@@ -52,6 +52,14 @@ class Schedules(Methods):
         body, query = {"email": list(email), "webhook": list(webhook)}, {"audience": audience}
         found, _ = self._calls.call("PUT", "/tenants/{}/recipients", tenant, query=query, body=body)
         return cast("list[Record]", found["items"])
+
+    def begin_recipient_test(
+        self, tenant: str, address: str, *, channel: Literal["email", "webhook"], audience: str | None = None
+    ) -> Record:
+        """Begin to send a test notification to a recipient; `operation` has the result."""
+        body, query = {"channel": channel, "address": address}, {"audience": audience}
+        found, _ = self._calls.call("POST", "/tenants/{}/recipients/tests", tenant, query=query, body=body)
+        return cast(Record, found)
 
     def change_recipients(
         self,

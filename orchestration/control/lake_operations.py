@@ -12,7 +12,7 @@ from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.audit import AuditTrail
 from orchestration.catalog.auditing import record
 from orchestration.catalog.jobs import JobStore
-from orchestration.catalog.operations import Operation, OperationStore
+from orchestration.catalog.operations import LAKE_CHANGES, Operation, OperationStore
 from orchestration.catalog.records import Audience
 from orchestration.catalog.segments import SegmentStore
 from orchestration.operations import audiences as operations
@@ -50,7 +50,7 @@ class LakeOperations:
     def tick(self, now_ms: int) -> bool:
         """Carry out what is pending; returns True if some of it is still pending, after an outage."""
         left = False
-        for one in self._store.pending():
+        for one in self._store.pending(LAKE_CHANGES):
             with bound(tenant=one.tenant):
                 left |= not self._run(one, now_ms)
         return left

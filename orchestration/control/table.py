@@ -91,6 +91,7 @@ def other_lanes(
             task("old notifications", HOUR_S, notifier.forget, first_s=MINUTE_S),
         ),
         lane(task("operations", 1, wiring.lake_operations(context).tick, rest_s=REST_S, on_wake=True)),
+        lane(task("recipient tests", 1, wiring.recipient_tests(context).tick, rest_s=REST_S, on_wake=True)),
         lane(task("served requests", HOUR_S, wiring.served_requests(context).tick, first_s=MINUTE_S)),
         lane(task("export-cleaner", 5, wiring.ended_exports(context).tick)),
         lane(

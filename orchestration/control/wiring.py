@@ -31,6 +31,7 @@ from orchestration.control.lake_operations import LakeOperations
 from orchestration.control.liveness import WorkerLiveness
 from orchestration.control.lost_markers import LostMarkers, Offsets
 from orchestration.control.metrics import ControlPlaneMetrics
+from orchestration.control.recipient_tests import RecipientTests
 from orchestration.control.reconciler import ExportReconciler, JobReconciler
 from orchestration.control.sampling import Sampling, sampled_groups
 from orchestration.control.schedules import Schedules
@@ -54,6 +55,11 @@ def lake_operations(context: Context) -> LakeOperations:
     return LakeOperations(
         c.operations, audiences=c.audiences, jobs=c.jobs, segments=c.segments, versions=c.versions, audit=c.audit
     )
+
+
+def recipient_tests(context: Context) -> RecipientTests:
+    """Test notifications that the service has asked for."""
+    return RecipientTests(context.operations, context.audit, context.settings)
 
 
 def served_requests(context: Context) -> ServedRequests:

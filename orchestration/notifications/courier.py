@@ -58,7 +58,7 @@ class Courier:
         if not self._outbox.claim(row, now_ms()):  # 1
             return False
         try:
-            self._send(row)  # 2
+            send(row, self._settings)  # 2
         except MusterError as exc:
             fault = str(exc)
         except Exception as exc:  # noqa: BLE001  # one row that cannot be sent must not hold up the others
@@ -94,27 +94,25 @@ class Courier:
         thread.start()
         thread.join(budget_s)
 
-    def _send(self, row: Notification) -> None:
-        match row.channel:
-            case "log":
-                level = logging.ERROR if row.outcome in {"system-error", "not-registered"} else logging.INFO
-                _log.log(level, "%s", json.dumps(dict(row.body), sort_keys=True))
-            case "email":
-                server = mail.MailServer.from_settings(self._settings)
-                subject, lines = mail.wording(row.body)
-                mail.send(
-                    server, mail.message(server, row.address, row.notification_id, subject, lines, row.created_at_ms)
-                )
-            case "webhook":
-                if not (secret := self._settings.webhook_secret):
-                    raise FatalError("NO_WEBHOOK_SECRET", "the setting webhook_secret is not set")
-                body = json.dumps(dict(row.body), sort_keys=True).encode()
-                key = signing.signing_key(secret, row.tenant)
-                signed = signing.headers(key, row.notification_id, body, int(now_ms() / 1000))
-                # Operators may be notified at any address: they choose it in their own settings.
-                private = (
-                    ANYWHERE if row.tenant is None else PrivateTargets.parse(self._settings.webhook_private_targets)
-                )
-                webhook.post(row.address, body, signed, private=private)
-            case _:
-                assert_never(row.channel)
+
+def send(row: Notification, settings: Settings) -> None:
+    """Send a notification once. Raises `RetriableError` WEBHOOK_FAILED, MAIL_FAILED; `FatalError` if settings lack."""
+    match row.channel:
+        case "log":
+            level = logging.ERROR if row.outcome in {"system-error", "not-registered"} else logging.INFO
+            _log.log(level, "%s", json.dumps(dict(row.body), sort_keys=True))
+        case "email":
+            server = mail.MailServer.from_settings(settings)
+            subject, lines = mail.wording(row.body)
+            mail.send(server, mail.message(server, row.address, row.notification_id, subject, lines, row.created_at_ms))
+        case "webhook":
+            if not (secret := settings.webhook_secret):
+                raise FatalError("NO_WEBHOOK_SECRET", "the setting webhook_secret is not set")
+            body = json.dumps(dict(row.body), sort_keys=True).encode()
+            key = signing.signing_key(secret, row.tenant)
+            signed = signing.headers(key, row.notification_id, body, int(now_ms() / 1000))
+            # Operators may be notified at any address: they choose it in their own settings.
+            private = ANYWHERE if row.tenant is None else PrivateTargets.parse(settings.webhook_private_targets)
+            webhook.post(row.address, body, signed, private=private)
+        case _:
+            assert_never(row.channel)

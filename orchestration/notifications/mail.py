@@ -128,6 +128,10 @@ def message(server: MailServer, to: str, id_: str, subject: str, lines: list[str
 def wording(body: Mapping[str, Any]) -> tuple[str, list[str]]:
     """Subject and lines of the mail for a notification body."""
     kind = body.get("kind", "import")
+    if kind == "test":
+        about = f"audience {body['audience']} of tenant {body['tenant']}" if body["audience"] else body["tenant"]
+        what = f"test notification of {about}"
+        return f"[Muster] {what}", [what, "", "Mail from Muster arrives here. There is nothing to do."]
     one = f"{'a' if kind == 'snapshot' else 'an'} {kind}"
     name = f"{body['tenant']}/{body['audience']}" if body.get("audience") else one
     cause = body.get("cause") or {}

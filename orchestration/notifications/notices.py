@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from orchestration.catalog.operations import Operation
 from orchestration.catalog.records import Export, Job, JobError
 from orchestration.notifications.courier import Backoff, Courier
 from orchestration.notifications.outbox import Notification, Outbox, Outcome
@@ -99,6 +100,39 @@ class Notices:
         except UserError as exc:  # a typo in the settings must not keep the others from being notified
             _log.error("cannot notify the operators: %s", exc)
             return []
+
+
+def notification_of_test(one: Operation) -> Notification:
+    """The test notification that an operation asks for: in no outbox, so that nothing sends it later."""
+    body: dict[str, Any] = {
+        "id": one.operation_id,
+        "job": one.operation_id,
+        "kind": "test",
+        "outcome": "test",
+        "tenant": one.tenant,
+        "audience": one.audience,
+        "state": None,
+        "attempt": None,
+        "version": None,
+        "counts": {},
+        "cause": None,
+        "source": None,
+        "occurred_at": iso(one.created_at_ms),
+    }
+    return Notification(
+        notification_id=one.operation_id,
+        subject=one.operation_id,
+        outcome="test",
+        channel=one.request["channel"],
+        address=one.request["address"],
+        tenant=one.tenant,
+        body=body,
+        attempts=0,
+        created_at_ms=one.created_at_ms,
+        next_attempt_at_ms=None,
+        delivered_at_ms=None,
+        last_error=None,
+    )
 
 
 def outcome_of(job: Job | Export) -> Outcome:

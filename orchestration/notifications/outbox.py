@@ -28,7 +28,7 @@ class Notification:
 
     notification_id: str
     subject: str
-    outcome: Outcome
+    outcome: Outcome | Literal["test"]
     channel: Channel
     address: str
     tenant: TenantName | None

@@ -101,6 +101,7 @@ NO_PAGES: Final = frozenset(
         *(f"{IN_TENANT}/jobs/{{job}}/started", f"{IN_TENANT}/audiences/{{audience}}/operations/{{operation}}"),
         *(f"{IN_TENANT}/segments/{{segment}}/now", f"{IN_TENANT}/segments/{{segment}}/row"),
         *(f"{IN_TENANT}/builder/names", f"{IN_TENANT}/uploads/{{upload}}/checks/{{operation}}"),
+        f"{IN_TENANT}/recipients/tests/{{operation}}",
         *(f"{PREFIX}/workers/part", f"{IN_TENANT}/audiences/{{audience}}/differences/{{operation}}"),
     }
 )

@@ -10,7 +10,7 @@ from orchestration.catalog import migrate
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.engine import Database
 from orchestration.catalog.idempotency import LEASE_MS, Claim, IdempotencyStore, KeyedRequest
-from orchestration.catalog.operations import Operation, OperationStore
+from orchestration.catalog.operations import LAKE_CHANGES, Operation, OperationStore
 from orchestration.catalog.places import EVERYWHERE, PlaceStore
 from orchestration.catalog.uploads import Upload, UploadStore
 from orchestration.platform.settings import Secret
@@ -152,7 +152,7 @@ def test_an_operation_ends_once(database: Database, tenants: AudienceStore) -> N
                 created_at_ms=1,
             )
         )
-    assert [one.operation_id for one in store.pending()] == [job_number(1), job_number(2)]
+    assert [one.operation_id for one in store.pending(LAKE_CHANGES)] == [job_number(1), job_number(2)]
     store.finish(job_number(1), {"files": 1}, now_ms=5)
     store.finish(job_number(1), UserError("X", "x"), now_ms=6)
     done = store.get(ACME, job_number(1))

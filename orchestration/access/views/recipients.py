@@ -1,13 +1,21 @@
 """Who is notified in a tenant."""
 
 from collections.abc import Sequence
+from typing import Final, Literal
 
 from orchestration.access.guard import Note, reads, recorded
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
+from orchestration.access.views.operations import operation_record
 from orchestration.access.views.tenant import TenantView
+from orchestration.catalog.operations import Operation
 from orchestration.operations.notifying import hints, recipients_record, set_recipients
+from orchestration.platform.clock import fresh_id, now_ms
+from schemas.errors import UserError
 from schemas.ids import JobId, audience_name
+
+TESTS_PER_MINUTE: Final = 5
+"""Test notifications of a tenant: people look at each, and whoever receives them has not asked for more."""
 
 
 class RecipientsView(TenantView):
@@ -40,6 +48,45 @@ class RecipientsView(TenantView):
     def recipients(self, audience: str | None = None) -> Record:
         """Recipients of notices about an audience, or about all of the tenant. Raises as `audience`."""
         return self._record(self._about(audience))
+
+    @recorded(Action.MANAGE_AUDIENCES, "recipients test")
+    def send_test(
+        self, note: Note, audience: str | None, *, channel: Literal["email", "webhook"], address: str
+    ) -> Record:
+        """Begin to send a test notification to a recipient; `address` as it is shown, or whole.
+
+        Raises as `recipients`, and `UserError` UNKNOWN_RECIPIENT, TOO_MANY_TESTS.
+        """
+        note.object = "recipients" if audience is None else audience[:63]
+        note.arguments = {"channel": channel, "address": address.partition("?")[0]}
+        about = self._about(audience)
+        named = [one for one in self._stores.recipients.get(self._name, about) if one.channel == channel]
+        found = next((one for one in named if address in {one.address, one.shown}), None)
+        if found is None:
+            raise UserError(
+                "UNKNOWN_RECIPIENT",
+                f"{note.arguments['address']!r} is no recipient of notices about "
+                f"{f'audience {audience}' if audience else 'all audiences'}; add it first",
+                address=note.arguments["address"],
+            )
+        now = now_ms()
+        if self._stores.operations.count(self._name, "recipient_test", since_ms=now - 60_000) >= TESTS_PER_MINUTE:
+            raise UserError(
+                "TOO_MANY_TESTS", f"at most {TESTS_PER_MINUTE} test notifications a minute; wait a minute and try again"
+            )
+        new = Operation(
+            operation_id=fresh_id(),
+            tenant=self._name,
+            principal_id=self._caller.principal.principal_id,
+            kind="recipient_test",
+            action=Action.MANAGE_AUDIENCES.value,
+            audience_id=about,
+            audience=None if audience is None else audience_name(audience),
+            request={"channel": channel, "address": found.address},
+            created_at_ms=now,
+        )
+        self._stores.operations.add(new)
+        return operation_record(new)
 
     def _about(self, audience: str | None) -> JobId | None:
         return None if audience is None else self._stores.audiences.get(self._name, audience_name(audience)).audience_id

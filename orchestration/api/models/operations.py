@@ -27,6 +27,7 @@ class Operation(Shape):
         "expire",
         "rename",
         "delete",
+        "recipient_test",
     ]
     audience: str | None
     state: Literal["pending", "running", "done", "failed"]

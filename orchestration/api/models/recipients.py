@@ -22,6 +22,14 @@ class Recipients(Shape):
     example: ClassVar[Example] = {"items": [{"channel": "email", "address": "ops@acme.example"}], "warnings": []}
 
 
+class NewTest(Shape):
+    """A recipient to send a test notification to. `address`: as it is shown, a URL without its query."""
+
+    channel: Literal["email", "webhook"]
+    address: Annotated[str, Field(max_length=2000)]
+    example: ClassVar[Example] = {"channel": "email", "address": "ops@acme.example"}
+
+
 Emails = Annotated[list[Annotated[str, Field(max_length=254)]], Field(max_length=50)]
 Webhooks = Annotated[list[Annotated[str, Field(max_length=2000)]], Field(max_length=50)]
 

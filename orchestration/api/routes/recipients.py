@@ -7,6 +7,7 @@ from starlette.responses import Response
 from orchestration.access.views.recipients import RecipientsView
 from orchestration.api.answers import json_answer
 from orchestration.api.models import recipients as models
+from orchestration.api.models.operations import Operation
 from orchestration.api.operation import operation
 from orchestration.api.paging import Named
 from orchestration.api.service import in_tenant
@@ -38,6 +39,29 @@ async def change_recipients(
 ) -> Response:
     """Replace who is notified by mail, by webhook, or by both."""
     return await _replaced(request, tenant, audience, body)
+
+
+@router.post(
+    "/recipients/tests",
+    **operation(
+        RecipientsView.send_test,
+        Operation,
+        *("UNKNOWN_AUDIENCE", "UNKNOWN_RECIPIENT", "BAD_NAME", "BAD_BODY", "TOO_MANY_TESTS"),
+        status=202,
+        headers=["Location"],
+    ),
+)
+async def send_test_notification(
+    request: Request, tenant: str, body: models.NewTest, audience: Named = None
+) -> Response:
+    """Send a test notification to a recipient, once; its operation says whether it arrived."""
+    begun = await in_tenant(
+        request,
+        RecipientsView,
+        tenant,
+        lambda view: view.send_test(audience, channel=body.channel, address=body.address),
+    )
+    return json_answer(begun, 202, {"Location": f"/v1/tenants/{tenant}/operations/{begun['operation']}"})
 
 
 async def _replaced(

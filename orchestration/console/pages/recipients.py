@@ -1,4 +1,4 @@
-"""Who is notified in a tenant when jobs end."""
+"""Who is notified in a tenant when jobs end, and test notifications."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,13 +8,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from orchestration.access.pages import Record
 from orchestration.access.views.audiences import AudiencesView
+from orchestration.access.views.operations import OperationsView
 from orchestration.access.views.recipients import RecipientsView
 from orchestration.console.desk import Desk, ask
+from orchestration.console.faults import Fault, fault_of
 from orchestration.console.forms import form_of
-from orchestration.console.frame import frame_of
+from orchestration.console.frame import Frame, bare_frame, frame_of
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import see_other, shown
+from schemas.errors import UserError
 
 AUDIENCES: Final = 500
 """In the choice. Addresses reach the others."""
@@ -31,6 +35,17 @@ class RecipientsPage:
     warnings: Sequence[str]
     path: str
     change_path: str
+    test_path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestPart:
+    """What came of a test notification. `running_path`: where to ask again; None once it has ended."""
+
+    running_path: str | None
+    webhook: bool
+    delivered_at: str | None
+    fault: Fault | None
 
 
 async def show_recipients(request: Request) -> Response:
@@ -48,6 +63,7 @@ async def show_recipients(request: Request) -> Response:
             warnings=found["warnings"],
             path=in_tenant(desk.tenant, "recipients"),
             change_path=in_tenant(desk.tenant, "recipients", "change"),
+            test_path=in_tenant(desk.tenant, "recipients", "tests"),
         )
         return shown("recipients.html", frame_of(request, desk, "recipients"), page)
 
@@ -68,7 +84,47 @@ async def change(request: Request) -> Response:
     return await ask(request, call)
 
 
+async def begin_test(request: Request) -> Response:
+    """Send a test notification to one of them."""
+    form = await form_of(request)
+
+    def call(desk: Desk) -> Response:
+        begun = desk.view(RecipientsView).send_test(
+            form.get("audience") or None,
+            channel="webhook" if form.get("channel") == "webhook" else "email",
+            address=form.get("address", ""),
+        )
+        return _test_part(desk, bare_frame(request), begun)
+
+    return await ask(request, call)
+
+
+async def show_test(request: Request) -> Response:
+    """What has come of it."""
+
+    def call(desk: Desk) -> Response:
+        found = desk.view(OperationsView).operation(request.path_params["operation"])
+        if found["kind"] != "recipient_test":
+            raise UserError("UNKNOWN_OPERATION", "this operation is no test notification")
+        return _test_part(desk, bare_frame(request), found)
+
+    return await ask(request, call)
+
+
+def _test_part(desk: Desk, frame: Frame, found: Record) -> Response:
+    running, result = found["state"] in {"pending", "running"}, found["result"] or {}
+    part = TestPart(
+        running_path=in_tenant(desk.tenant, "recipients", "tests", found["operation"]) if running else None,
+        webhook=result.get("channel") == "webhook",
+        delivered_at=result.get("delivered_at"),
+        fault=fault_of(found["error"], frame.texts),
+    )
+    return shown("parts/recipient_test.html", frame, part)
+
+
 ROUTES: Final = (
     Route(f"{IN_TENANT}/recipients", show_recipients),
     Route(f"{IN_TENANT}/recipients/change", change, methods=["POST"]),
+    Route(f"{IN_TENANT}/recipients/tests", begin_test, methods=["POST"]),
+    Route(f"{IN_TENANT}/recipients/tests/{{operation}}", show_test),
 )

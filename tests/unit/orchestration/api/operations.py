@@ -104,6 +104,13 @@ def _own_session(call: Call) -> str:
     return made.session_id
 
 
+def _recipient(call: Call) -> str:
+    """A recipient of all audiences. It names the tenant, and is none of another."""
+    address = f"ops@{call.tenant}.example"
+    call.world.stores.recipients.replace(TenantName(call.tenant), None, "email", [address])
+    return address
+
+
 def _token_in_tenant(call: Call) -> str:
     """The caller's own token, or one that reaches the tenant for callers from outside."""
     owner = call.caller if call.caller.startswith(call.tenant) else f"{call.tenant}-viewer"
@@ -268,6 +275,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "delete_schedule": _named("schedule", NIGHTLY, headers=_schedule),
     "run_schedule": _named("schedule", NIGHTLY, headers=_key),
     "change_recipients": Row(body=lambda _: {"email": ["x@y.example"]}),
+    "send_test_notification": Row(body=lambda call: {"channel": "email", "address": _recipient(call)}),
     "replace_recipients": Row(body=lambda _: {"email": ["x@y.example"], "webhook": []}),
     "get_upload": _numbered("upload", UPLOAD),
     "delete_upload": _numbered("upload", UPLOAD),

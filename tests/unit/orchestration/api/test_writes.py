@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from orchestration.access.uploading import GIB, MAX_PARTS, MIB, UNFINISHED_BYTES, part_sizes
+from orchestration.catalog.operations import LAKE_CHANGES, RECIPIENT_TEST
 from orchestration.readers.questions import TryImport
 from schemas.errors import UserError
 from tests.fakes.asgi import Answer, AsgiClient
@@ -560,6 +561,25 @@ def test_secrets_in_urls_of_webhooks_are_neither_shown_nor_recorded(
     assert send(client, token, "PUT", "recipients", {"email": [], "webhook": []}).json["items"] == []
 
 
+def test_a_test_notification_goes_to_a_recipient_of_one_tenant_five_times_a_minute(
+    client: AsgiClient, world: World, token: str
+) -> None:
+    url = "https://hooks.acme.example/x"
+    send(client, token, "PUT", "recipients", {"email": [], "webhook": [f"{url}?token=s3cret"]})
+    test = {"channel": "webhook", "address": url}
+    answers = [send(client, token, "POST", "recipients/tests", test) for _ in range(6)]
+    assert [one.status for one in answers] == [202] * 5 + [429]
+    assert (answers[5].json["code"], "retry-after" in answers[5].headers) == ("TOO_MANY_TESTS", True)
+    pending = world.stores.operations.pending(RECIPIENT_TEST)
+    assert {one.request["address"] for one in pending} == {f"{url}?token=s3cret"}
+    assert world.stores.operations.pending(LAKE_CHANGES) == []
+    found = send(client, token, "GET", answers[0].headers["location"].removeprefix("/v1/tenants/acme/"))
+    assert (found.json["kind"], found.json["state"]) == ("recipient_test", "pending")
+    assert "s3cret" not in f"{[one.body for one in answers]} {found.body!r} {world.stores.audit.search()}"
+    for other in ({"channel": "email", "address": url}, {"channel": "webhook", "address": "https://x.example/"}):
+        assert send(client, token, "POST", "recipients/tests", other).json["code"] == "UNKNOWN_RECIPIENT"
+
+
 # Operations
 
 
@@ -600,7 +620,7 @@ def test_a_rollback_is_an_operation_that_waits_for_the_control_plane(
 ) -> None:
     answer = send(client, token, "POST", f"audiences/{VIP}/rollbacks", {"version": 1, "reason": "x"})
     assert (answer.status, answer.json["state"]) == (202, "pending")
-    (pending,) = world.stores.operations.pending()
+    (pending,) = world.stores.operations.pending(LAKE_CHANGES)
     assert (pending.operation_id, dict(pending.request)) == (answer.json["operation"], {"version": 1, "reason": "x"})
     world.stores.operations.finish(pending.operation_id, UserError("X", "y"), now_ms=1)
     found = send(client, token, "GET", f"operations/{pending.operation_id}").json
@@ -621,4 +641,4 @@ def test_an_audience_that_is_used_is_neither_renamed_nor_deleted(client: AsgiCli
         "AUDIENCE_IN_USE",
         "AUDIENCE_BUSY",
     ]
-    assert world.stores.operations.pending() == []
+    assert world.stores.operations.pending(LAKE_CHANGES) == []

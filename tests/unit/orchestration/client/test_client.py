@@ -140,6 +140,7 @@ def test_every_operation_has_a_method(world: World, transport: AsgiTransport) ->
         own.delete_schedule(ACME, "soon", etag=tagged[1]),
         own.change_recipients(ACME, email=[], audience="vip"),
         own.replace_recipients(ACME, email=["x@y.example"], webhook=[]),
+        own.begin_recipient_test(ACME, "x@y.example", channel="email"),
         admin.replace_places({ACME: ["s3://crm/acme"]}, etag=admin.places()[1]),
         admin.create_tenant("new"),
         *admin.principals(),

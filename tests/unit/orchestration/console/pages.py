@@ -167,6 +167,13 @@ ROWS: Final[Mapping[str, Row]] = {
     f"{IN_TENANT}/recipients/change": Row(
         action=Action.MANAGE_AUDIENCES, method="POST", form="audience=&email=ops%40acme.example", status=303
     ),
+    f"{IN_TENANT}/recipients/tests": Row(
+        action=Action.MANAGE_AUDIENCES, method="POST", form="channel=email&address=plain%40acme.example"
+    ),
+    # The one operation of the world is a rollback.
+    f"{IN_TENANT}/recipients/tests/{{operation}}": Row(
+        action=Action.READ, given=lambda tenant: {"operation": id_of(tenant, OPERATION)}, status=404
+    ),
     f"{IN_TENANT}/users": Row(action=Action.READ_USERS),
     f"{IN_TENANT}/users/found": Row(action=Action.READ_USERS, method="POST", form="user=ann&segment=buyers"),
     f"{IN_TENANT}/sql": Row(action=Action.READ_USERS),

@@ -6,6 +6,8 @@ import pytest
 
 from orchestration.access.grants import revision
 from orchestration.access.policy import DEPLOYMENT
+from orchestration.catalog.operations import RECIPIENT_TEST
+from schemas.errors import RetriableError
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.tenants import ACME, World
 from tests.unit.orchestration.console.pages import OWN
@@ -121,6 +123,37 @@ def test_recipients_of_one_channel_leave_those_of_the_other(client: AsgiClient, 
     assert "hush" not in text
     bad = post(client, world, f"{path}/change", "acme-admin", audience="", email="not an address")
     assert (bad.status, b"BAD_RECIPIENT" in bad.body) == (422, True)
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_a_test_notification_says_whether_it_arrived(client: AsgiClient, world: World, language: str) -> None:
+    path, address = f"{TENANT}/recipients", "https://x.example/hook"
+    post(client, world, f"{path}/change", "acme-admin", audience="", webhook=f"{address}?key=hush")
+    assert f'name="address" value="{address}"' in get(client, world, path, "acme-admin").body.decode()
+    store, outcomes = world.stores.operations, []
+    for outcome in (
+        {"channel": "webhook", "delivered_at": "2026-11-29T10:00:00Z"},
+        RetriableError("WEBHOOK_FAILED", "503 <b>"),
+    ):
+        begun = post(client, world, f"{path}/tests", "acme-admin", audience="", channel="webhook", address=address)
+        (pending,) = store.pending(RECIPIENT_TEST)
+        asked = f"{path}/tests/{pending.operation_id}"
+        assert f'hx-get="{asked}"' in begun.body.decode()
+        store.finish(pending.operation_id, outcome, now_ms=1)
+        outcomes.append(get(client, world, asked, "acme-admin", language=language).body.decode())
+    arrived, failed = outcomes
+    assert 'class="notice good"' in arrived
+    assert "2026-11-29T10:00:00Z" in arrived
+    assert 'class="notice bad"' in failed
+    for shown in ("webhook_private_targets", "503 &lt;b&gt;", "WEBHOOK_FAILED"):
+        assert shown in failed
+    for text in outcomes:
+        assert "hx-get" not in text
+        assert WellFormed(text).faults == WellFormed(text).open == []
+    gone = post(
+        client, world, f"{path}/tests", "acme-admin", audience="", channel="webhook", address="https://y.example/"
+    )
+    assert gone.status == 404
 
 
 def test_places_of_one_tenant_leave_those_of_the_others(client: AsgiClient, world: World) -> None:

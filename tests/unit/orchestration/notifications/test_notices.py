@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from orchestration.catalog import migrate
+from orchestration.catalog.operations import Operation
 from orchestration.catalog.records import JobError
 from orchestration.context import Context
 from orchestration.control import wiring
@@ -20,6 +21,7 @@ from orchestration.notifications.courier import Backoff, Courier
 from orchestration.notifications.notices import outcome_of
 from orchestration.notifications.signing import signing_key
 from orchestration.operations.notifying import resend, set_recipients, webhook_key
+from orchestration.platform.clock import fresh_id
 from orchestration.platform.settings import Secret, Settings
 from schemas.errors import UserError
 from schemas.ids import JobId, TenantName
@@ -357,3 +359,64 @@ def test_without_a_secret_webhooks_wait_for_one(context: Context) -> None:
 def test_only_notifications_that_exist_are_sent_again(context: Context) -> None:
     with pytest.raises(UserError, match="UNKNOWN_NOTIFICATION"):
         resend(context.outbox, ["nothing"], given_up=False)
+
+
+def ask_for_test(context: Context, channel: str, address: str) -> JobId:
+    new = Operation(
+        operation_id=fresh_id(),
+        tenant=ACME,
+        kind="recipient_test",
+        action="manage_audiences",
+        audience_id=AUDIENCE_ID,
+        audience=VIP,
+        request={"channel": channel, "address": address},
+        created_at_ms=1,
+    )
+    context.operations.add(new)
+    return new.operation_id
+
+
+def test_a_test_goes_the_way_of_real_notifications_once_and_its_operation_says_what_came_of_it(tmp_path: Path) -> None:
+    with mail_server(tmp_path / "mail") as mailbox, receiver() as hook:
+        context = make_context(
+            tmp_path,
+            smtp_host="127.0.0.1",
+            smtp_port=mailbox.port,
+            smtp_security="none",
+            smtp_from="muster@example.com",
+        )
+        tests = wiring.recipient_tests(context)
+        asked = [
+            ask_for_test(context, "email", "vip@example.com"),
+            *(ask_for_test(context, "webhook", f"{hook.url}?key=hush") for _ in range(2)),
+            ask_for_test(context, "webhook", "http://127.0.0.2/hook"),
+        ]
+        hook.answers = [200, 503]
+        for _ in range(2):  # nothing is tried again
+            tests.tick(0)
+        mail, *hooks, refused = [context.operations.get(ACME, one) for one in asked]
+        subject = "[Muster] test notification of audience vip of tenant acme"
+        assert [one["Subject"] for one in mailbox.mails()] == [subject]
+        assert (mail.state, (mail.result or {})["address"]) == ("done", "vip@example.com")
+        assert sorted(one.state for one in hooks) == ["done", "failed"]
+        failed = next(one for one in hooks if one.state == "failed")
+        assert (failed.error or {})["message"] == "127.0.0.1 answered 503"
+        assert "webhook_private_targets" in (refused.error or {})["message"]
+        assert len(hook.requests) == 2
+        key = signing_key(SECRET, ACME).reveal()
+        read = [CHECK.verify([key], r.headers, r.body, now_s=time.time(), seen=set()) for r in hook.requests]
+        assert {(one or {})["id"] for one in read} == {one.operation_id for one in hooks}
+        assert {((one or {})["outcome"], (one or {})["audience"]) for one in read} == {("test", "vip")}
+        trail = context.audit.search()
+        assert sorted(str(one.error) for one in trail) == ["None", "None", "WEBHOOK_FAILED", "WEBHOOK_FAILED"]
+        assert "hush" not in str(trail)
+        assert context.outbox.undelivered() == []
+        context.database.close()
+
+
+def test_a_test_without_settings_says_which_are_missing(tmp_path: Path) -> None:
+    context = make_context(tmp_path)
+    asked = ask_for_test(context, "email", "vip@example.com")
+    wiring.recipient_tests(context).tick(0)
+    assert (context.operations.get(ACME, asked).error or {})["code"] == "NO_MAIL_SERVER"
+    context.database.close()
