@@ -4,17 +4,18 @@ A worker with an empty cache compiles for a minute while records wait. The kerne
 intake of records, and by evaluation of rules.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 import pyarrow as pa
 
-from schemas.activity_columns import EVENT_COLUMNS
+from schemas.activity_columns import ATTRIBUTE_TYPES, DELETED_COLUMN, EVENT_COLUMNS
 from schemas.arrow import arrow_schema
 from schemas.codec import CODEC
 from schemas.columns import Column, RowSchema
 from schemas.ids import Partition, Seq, TenantName
-from schemas.messages import EventChunk, EventRecord, Message, ProfileRecord
+from schemas.messages import EventChunk, EventRecord, Message, ProfileChunk, ProfileRecord
 from schemas.row_digest import digest_rows
 from schemas.rows import encode_rows
 from schemas.topics import EVENTS, PROFILES
@@ -87,8 +88,27 @@ def _chunk(offset: int) -> TopicRecord:
         {"_ordinal": n, "user_id": f"u{n % 3}", "event": "e", "occurred_at": _AT_US + n, "n": 1.0, "t": "x", "b": n > 1}
         for n in range(200)
     ]
+    return _chunk_record(EVENTS, offset, EventChunk, schema, rows)
+
+
+def _profile_chunk(offset: int) -> TopicRecord:
+    """A chunk with an attribute of each type."""
+    attributes = tuple(Column(name=f"a_{type_}", type=type_) for type_ in ATTRIBUTE_TYPES)
+    values = {"a_double": 1.0, "a_string": "x", "a_boolean": True, "a_date": 1, "a_timestamp": _AT_US}
+    rows = [{"_ordinal": n, "user_id": f"u{n}", "deleted": False, **values} for n in range(3)]
+    schema = RowSchema(columns=(DELETED_COLUMN, *attributes))
+    return _chunk_record(PROFILES, offset, ProfileChunk, schema, rows)
+
+
+def _chunk_record(
+    topic: str,
+    offset: int,
+    kind: type[EventChunk] | type[ProfileChunk],
+    schema: RowSchema,
+    rows: Sequence[Mapping[str, object]],
+) -> TopicRecord:
     batch = pa.RecordBatch.from_pylist(rows, schema=arrow_schema(schema, ordinal=True))
-    chunk = EventChunk(
+    chunk = kind(
         tenant=TenantName("default"),
         source="warm",
         import_id=None,
@@ -99,7 +119,7 @@ def _chunk(offset: int) -> TopicRecord:
         digest=digest_rows(batch, schema),
         rows=encode_rows(batch),
     )
-    return _record(EVENTS, offset, chunk)
+    return _record(topic, offset, chunk)
 
 
 def _events(offset: int) -> list[TopicRecord]:
@@ -128,7 +148,7 @@ def _json_event(offset: int) -> TopicRecord:
 
 def _profiles() -> list[TopicRecord]:
     changes = [ProfileRecord(user_id="u0", attributes={"a": 1.0}), ProfileRecord(user_id="u1", deleted=True)]
-    return [_record(PROFILES, offset, change) for offset, change in enumerate(changes)]
+    return [_profile_chunk(0), *(_record(PROFILES, offset, change) for offset, change in enumerate(changes, 1))]
 
 
 if __name__ == "__main__":

@@ -6,7 +6,10 @@ import importlib, os, pkgutil
 import schemas.kernels, segmentation
 from numba.core.dispatcher import Dispatcher
 from segmentation.warm import warm
+from schemas.activity import ATTRIBUTES_TYPE
+from segmentation.intake.value_maps import maps_of_columns
 from tests.property.test_segment_owners import test_what_was_told_is_what_the_whole_history_says
+import pyarrow as pa
 
 modules = [importlib.import_module(m.name) for package in (segmentation, schemas.kernels)
            for m in pkgutil.walk_packages(package.__path__, package.__name__ + ".")]
@@ -17,6 +20,9 @@ assert len(kernels) > 15, kernels
 warm()
 before = compiled()
 test_what_was_told_is_what_the_whole_history_says()
+columns = [pa.array([1, 0], pa.int32()).cast(pa.int32() if field.type == pa.date32() else pa.int64()).cast(field.type)
+           for field in ATTRIBUTES_TYPE.item_type]
+maps_of_columns([str(n) for n in range(len(columns))], columns, 2, ATTRIBUTES_TYPE)
 again = {name: count for name, count in compiled().items() if count != before[name]}
 assert not again, again
 os._exit(0)  # threads of libraries that the fakes load may end the interpreter with an abort
