@@ -16,10 +16,11 @@ from orchestration.console.paths import PREFIX, in_tenant
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """An entry of the menu, for those who may take `action`. Its text is `menu.NAME`."""
+    """An entry of the menu, for those who may take `action`. Its text is `menu.NAME`. `settings`: below that heading."""
 
     name: str
     action: Action
+    settings: bool = False
 
 
 THEMES: Final = ("light", "dark")
@@ -33,11 +34,11 @@ SECTIONS: Final = (
     Section(name="sql", action=Action.READ_USERS),
     Section(name="schedules", action=Action.READ),
     Section(name="upload", action=Action.RUN_JOBS),
-    Section(name="connections", action=Action.OWN_ACCOUNT),
-    Section(name="tokens", action=Action.OWN_ACCOUNT),
-    Section(name="recipients", action=Action.MANAGE_AUDIENCES),
-    Section(name="grants", action=Action.MANAGE_ACCESS),
-    Section(name="audit", action=Action.MANAGE_ACCESS),
+    Section(name="connections", action=Action.OWN_ACCOUNT, settings=True),
+    Section(name="tokens", action=Action.OWN_ACCOUNT, settings=True),
+    Section(name="recipients", action=Action.MANAGE_AUDIENCES, settings=True),
+    Section(name="grants", action=Action.MANAGE_ACCESS, settings=True),
+    Section(name="audit", action=Action.MANAGE_ACCESS, settings=True),
 )
 
 
@@ -83,6 +84,7 @@ class Frame:
     tenant: str = ""
     principal: str = ""
     menu: Sequence[MenuItem] = ()
+    settings: Sequence[MenuItem] = ()
     deployment: Sequence[MenuItem] = ()
     tenants: Sequence[TenantItem] = ()
     connect: Sequence[str] = field(default=())
@@ -133,11 +135,8 @@ def frame_of(request: Request, desk: Desk, section: str) -> Frame:
         theme=theme_of(request),
         tenant=tenant,
         principal=caller.principal.name,
-        menu=[
-            MenuItem(name=one.name, path=in_tenant(tenant, one.name), current=one.name == section)
-            for one in SECTIONS
-            if tenant and desk.may(one.action)
-        ],
+        menu=_menu(desk, section, settings=False),
+        settings=_menu(desk, section, settings=True),
         deployment=[
             MenuItem(name=one.name, path=f"{PREFIX}/{one.name}", current=not tenant and one.name == section)
             for one in DEPLOYMENT_SECTIONS
@@ -148,6 +147,14 @@ def frame_of(request: Request, desk: Desk, section: str) -> Frame:
             for name in desk.tenants()
         ],
     )
+
+
+def _menu(desk: Desk, section: str, *, settings: bool) -> list[MenuItem]:
+    return [
+        MenuItem(name=one.name, path=in_tenant(desk.tenant, one.name), current=one.name == section)
+        for one in SECTIONS
+        if one.settings == settings and desk.tenant and desk.may(one.action)
+    ]
 
 
 def path_of(request: Request) -> str:

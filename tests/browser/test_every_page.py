@@ -51,6 +51,10 @@ def _make_token(page: Page) -> None:
     page.locator("main form[action$='/tokens/new'] button").click()
 
 
+def _send_test(page: Page) -> None:
+    page.locator(".recipient button").first.click()
+
+
 def _open_first(page: Page) -> None:
     page.locator("main .row a").first.click()
 
@@ -81,7 +85,7 @@ VISITS: Final[Mapping[str, Visit]] = {
     f"{IN_TENANT}/connections": Visit(path=_at("connections"), shown="pre"),
     f"{IN_TENANT}/sql": Visit(path=_at("sql"), shown="#sql"),
     f"{IN_TENANT}/grants": Visit(path=_at("grants"), shown="form"),
-    f"{IN_TENANT}/recipients": Visit(path=_at("recipients"), shown="textarea"),
+    f"{IN_TENANT}/recipients": Visit(path=_at("recipients"), shown=".outcome .notice", act=_send_test),
     f"{IN_TENANT}/tokens": Visit(path=_at("tokens"), shown="form"),
     f"{IN_TENANT}/tokens/new": Visit(path=_at("tokens"), shown=".notice.good", act=_make_token),
     f"{PREFIX}/workers": Visit(path=f"{PREFIX}/workers", shown=".plot"),

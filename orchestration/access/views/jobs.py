@@ -115,7 +115,8 @@ class JobsView(TenantView):
 
 
 def _counted_rejects(job: Job) -> dict[str, Any]:
-    counted = job.evidence or {}
+    # A job that failed for its rejects has no evidence: its error has the numbers.
+    counted = job.evidence or ({} if job.error is None else job.error.detail)
     return {
         "job": job.job_id,
         "rejected": counted.get("rejected"),

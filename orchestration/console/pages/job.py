@@ -186,9 +186,10 @@ def page_of(desk: Desk, wanted: str, t: Texts) -> JobPage:
     id_, final, tenant, runs = id_of(job), is_final(job), desk.tenant, desk.may(Action.RUN_JOBS)
     receipt = _receipt(desk, job)
     partitions = job.get("partition_progress") or []
-    evidence = job.get("evidence") or {}
+    error = job["error"] or {}
+    evidence = job.get("evidence") or error.get("detail") or {}  # the numbers of a job that failed for its rejects
     rejected = evidence.get("rejected_by_code") or {}
-    has_rejects = bool(rejected) or (job["error"] or {}).get("code") == "TOO_MANY_REJECTS"
+    has_rejects = bool(rejected) or error.get("code") == "TOO_MANY_REJECTS"
     may_see_rejects = has_rejects and desk.may(Action.READ_REJECTS)
     return JobPage(
         id=id_,

@@ -135,6 +135,7 @@ document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
   for (const one of document.querySelectorAll("details.menu[open]")) one.open = false;
 });
+document.querySelector(".sections [aria-current]")?.scrollIntoView({block: "nearest", inline: "center"});
 localise(document);
 tick();
 setInterval(tick, 1000);

@@ -1,7 +1,14 @@
-"""Receipts as sums: literal receipts, literal bars."""
+"""Receipts as sums: literal receipts, literal bars. And rejected rows, where there is no receipt."""
 
+import re
+
+from orchestration.catalog.records import JobError
 from orchestration.console.language import Texts
+from orchestration.console.paths import IN_TENANT
 from orchestration.console.receipts import Column, columns_of, sums_of
+from tests.fakes.asgi import AsgiClient
+from tests.fakes.tenants import ACME, AT_MS, JOB, World, id_of
+from tests.unit.orchestration.console.pages import ask
 
 RECEIPT = {
     "rows": 1000,
@@ -56,3 +63,16 @@ def test_columns_say_how_they_have_changed() -> None:
         Column(name="plan", type="string", change=""),
         Column(name="score", type="double", change="dropped"),
     )
+
+
+def test_a_job_that_failed_for_its_rejects_counts_them_by_reason(client: AsgiClient, world: World) -> None:
+    job = id_of(ACME, JOB)
+    detail = {"rows": 600, "rejected": 133, "rejected_by_code": {"field_count": 66, "id_empty": 67}}
+    error = JobError(kind="user", code="TOO_MANY_REJECTS", message="133 of 600 rows were rejected", detail=detail)
+    world.stores.jobs.put(job, evidence=None)
+    world.stores.jobs.fail(job, error, now_ms=AT_MS)
+    page = ask(client, world, f"{IN_TENANT}/jobs/{{job}}").body.decode()
+    rejects = ask(client, world, f"{IN_TENANT}/jobs/{{job}}/rejects").body.decode()
+    assert "133 rejected rows" in page
+    assert page.index(f'/{job}/rejects?code=id_empty">') < page.index(f'/{job}/rejects?code=field_count">')
+    assert re.findall(r'<span class="num">(\d+)</span></a>', rejects) == ["133", "67", "66"]

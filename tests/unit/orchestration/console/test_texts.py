@@ -60,6 +60,7 @@ FAMILIES: Mapping[str, set[str]] = {
     "notifications.outcome": set(get_args(Outcome)),
     "difference": {"earlier", "later"},
     "difference.kind": set(KINDS_OF_CHANGES),
+    "audience.kept": {"versions", "days"},
     "theme": {"system", *THEMES},
     "unit": {"day", "hour", "minute", "second"},
 }
