@@ -16,7 +16,10 @@ from orchestration.console.paths import PREFIX, in_tenant
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """An entry of the menu, for those who may take `action`. Its text is `menu.NAME`. `settings`: below that heading."""
+    """An entry of the menu, for those who may take `action`. Its text is `menu.NAME`.
+
+    `settings`: below the heading of settings.
+    """
 
     name: str
     action: Action
