@@ -13,8 +13,6 @@ export PYTHONDONTWRITEBYTECODE :=
 TIMES ?= 20
 LOAD ?= 8
 HUNT ?=
-# Pages of make screenshots.
-SCREENSHOTS := jobs jobs-job audiences-audience segments-segment builder workers
 
 .DEFAULT_GOAL := help
 # Compose v1 or v2, whichever is installed.
@@ -79,9 +77,8 @@ test: $(STAMP)  ## run all tests except those that need Docker, PostgreSQL, Spar
 test-browser: $(STAMP)  ## run the console in Chromium; leaves pictures of its pages in .browser
 	$(BIN)/pytest -m browser tests/browser
 
-screenshots: $(STAMP)  ## take the pictures of docs/console.md again, with the data of make demo-console
-	$(BIN)/pytest -m browser tests/browser/test_every_page.py
-	for page in $(SCREENSHOTS); do cp .browser/$$page-1280.png docs/images/console-$$page.png; done
+screenshots: $(STAMP)  ## take the pictures of the docs again, of a stack with the data of make demo-console
+	MUSTER_HOME=$${MUSTER_HOME:-$(CURDIR)/.browser/stack} MUSTER_PORTS=free $(BIN)/python -m tests.browser.screenshots
 
 test-faults: $(STAMP)  ## run long tests of kills, outages and sweeps, with production timeouts
 	$(BIN)/pytest -m "faults and not containers" -n $(TEST_PROCESSES) --dist loadfile

@@ -4,8 +4,10 @@
 const SILENCE_MS = 20_000;
 const POLL_MS = 5_000;
 const language = document.documentElement.lang;
-const dates = new Intl.DateTimeFormat(language, {dateStyle: "medium", timeStyle: "short"});
-const clock = new Intl.DateTimeFormat(language, {timeStyle: "medium"});
+// Dates as the reader writes them: "29 Nov" in Britain, "Nov 29" in America, on the same English page.
+const locale = navigator.languages.find((one) => one.split("-")[0] === language) ?? language;
+const dates = new Intl.DateTimeFormat(locale, {dateStyle: "medium", timeStyle: "short"});
+const clock = new Intl.DateTimeFormat(locale, {timeStyle: "medium"});
 
 // Times come in UTC, which stays as their hint.
 function localise(root) {
