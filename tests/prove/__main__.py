@@ -34,6 +34,9 @@ def main(arguments: list[str]) -> int:
     if unknown := set(given.exhibits) - set(names):
         parser.error(f"there is no exhibit {', '.join(sorted(unknown))}")
     scale = Scale(schedules=given.schedules, processes=given.processes, deadline_s=60 * given.minutes)
+    commit = evidence.commit()
+    if commit.endswith(evidence.CHANGES):
+        print("there are changes without a commit: the page will say so, and `make test` refuses it", file=sys.stderr)
     found: dict[str, tuple[Section, str]] = {}
     for exhibit in EXHIBITS:
         if exhibit.name not in given.exhibits and (given.exhibits or exhibit.alone):
@@ -42,7 +45,7 @@ def main(arguments: list[str]) -> int:
         kept = Kept(exhibit.name)
         section = exhibit.run(scale, _say, kept)
         minutes = (time.monotonic() - began) / 60
-        when = f"{datetime.now(UTC):%Y-%m-%d}, {minutes:.0f} min, {evidence.commit()}, on {evidence.machine()}."
+        when = f"{datetime.now(UTC):%Y-%m-%d}, {minutes:.0f} min, {commit}, on {evidence.machine()}."
         found[exhibit.name] = section, when
         _end_line()
         print(f"{exhibit.title}: {section.summary}")

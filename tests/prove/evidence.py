@@ -22,6 +22,7 @@ and how many commits had changed the product since then when the page was writte
 says how many it is now.
 """
 COMMIT: Final = re.compile(r"commit (?P<hash>[0-9a-f]{7,40})(?P<changes> with changes)?(?:, \d+ behind)?\b")
+CHANGES: Final = " with changes"
 FAILED: Final = "- **failed:**"
 GIB: Final = 1024**3
 VERSIONS: Final = ("pyarrow", "sqlalchemy", "pyiceberg", "faust-streaming", "numba")
@@ -71,7 +72,7 @@ def commit() -> str:
     changed = subprocess.run(
         [*git, "status", "--porcelain", "--", ".", f":!docs/{PAGE.name}"], capture_output=True, text=True, check=True
     )
-    return f"commit {head.stdout.strip()}{' with changes' if changed.stdout.strip() else ''}"
+    return f"commit {head.stdout.strip()}{CHANGES if changed.stdout.strip() else ''}"
 
 
 def sections(page: str) -> dict[str, str]:
