@@ -36,6 +36,11 @@ def fault_of(error: Mapping[str, Any] | None, t: Texts) -> Fault | None:
     return Fault(title=title_of(t, code, kind), text=text_of(t, code, kind), detail=str(error["message"]), code=code)
 
 
+def counted_rejects(job: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`rejected` and `rejected_by_code` of a job, once they are counted; they failed it, if there is no evidence."""
+    return job.get("evidence") or (job["error"] or {}).get("detail") or {}
+
+
 def reject_text(code: str, t: Texts) -> str:
     """Why a row was rejected, in the reader's language."""
     return t(f"reject.{code}") if t.has(f"reject.{code}") else code

@@ -14,7 +14,7 @@ from orchestration.access.policy import Action
 from orchestration.access.views.jobs import JobsView
 from orchestration.access.views.submissions import SubmissionsView
 from orchestration.console.desk import Desk, ask
-from orchestration.console.faults import Fault, RejectCount, fault_of, rejects_of
+from orchestration.console.faults import Fault, RejectCount, counted_rejects, fault_of, rejects_of
 from orchestration.console.formatting import duration, percent
 from orchestration.console.forms import form_of, fresh_key, key_of
 from orchestration.console.frame import frame_of
@@ -186,10 +186,9 @@ def page_of(desk: Desk, wanted: str, t: Texts) -> JobPage:
     id_, final, tenant, runs = id_of(job), is_final(job), desk.tenant, desk.may(Action.RUN_JOBS)
     receipt = _receipt(desk, job)
     partitions = job.get("partition_progress") or []
-    error = job["error"] or {}
-    evidence = job.get("evidence") or error.get("detail") or {}  # the numbers of a job that failed for its rejects
-    rejected = evidence.get("rejected_by_code") or {}
-    has_rejects = bool(rejected) or error.get("code") == "TOO_MANY_REJECTS"
+    counted = counted_rejects(job)
+    rejected = counted.get("rejected_by_code") or {}
+    has_rejects = bool(rejected)
     may_see_rejects = has_rejects and desk.may(Action.READ_REJECTS)
     return JobPage(
         id=id_,
@@ -216,7 +215,7 @@ def page_of(desk: Desk, wanted: str, t: Texts) -> JobPage:
         fault=fault_of(job["error"], t),
         sums=() if receipt is None else sums_of(receipt, t),
         columns=() if receipt is None else columns_of(receipt, t),
-        rejected=evidence.get("rejected") or 0,
+        rejected=counted.get("rejected") or 0,
         rejects=[
             replace(one, path=in_tenant(tenant, "jobs", id_, "rejects", code=one.code))
             for one in rejects_of(rejected, t)

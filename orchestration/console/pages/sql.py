@@ -22,6 +22,7 @@ from orchestration.api.query_stream import Put
 from orchestration.api.service import QUERY_S, asked_in_tenant, service_of
 from orchestration.console.csv_download import CsvDownload
 from orchestration.console.desk import Desk, ask
+from orchestration.console.faults import counted_rejects
 from orchestration.console.forms import form_of
 from orchestration.console.frame import bare_frame, frame_of
 from orchestration.console.job_texts import id_of
@@ -121,7 +122,7 @@ def _audiences(desk: Desk) -> list[Source]:
 
 def _rejects(desk: Desk) -> list[Source]:
     """Newest first."""
-    found = [one for one in desk.view(JobsView).jobs(limit=JOBS).items if (one.get("evidence") or {}).get("rejected")]
+    found = [one for one in desk.view(JobsView).jobs(limit=JOBS).items if counted_rejects(one).get("rejected")]
     return [Source(name=str(one["audience"]), call=f"rejects('{id_of(one)}')", columns=()) for one in found]
 
 

@@ -74,5 +74,6 @@ def test_a_job_that_failed_for_its_rejects_counts_them_by_reason(client: AsgiCli
     page = ask(client, world, f"{IN_TENANT}/jobs/{{job}}").body.decode()
     rejects = ask(client, world, f"{IN_TENANT}/jobs/{{job}}/rejects").body.decode()
     assert "133 rejected rows" in page
+    assert f"rejects(&#39;{job}&#39;)" in ask(client, world, f"{IN_TENANT}/sql").body.decode()
     assert page.index(f'/{job}/rejects?code=id_empty">') < page.index(f'/{job}/rejects?code=field_count">')
     assert re.findall(r'<span class="num">(\d+)</span></a>', rejects) == ["133", "67", "66"]

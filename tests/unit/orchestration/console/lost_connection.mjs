@@ -1,0 +1,68 @@
+// console.js with a page of two elements, a clock that is set, and a stream that falls silent. Prints what the page shows.
+import {readFileSync} from "node:fs";
+import {runInThisContext} from "node:vm";
+
+let now = Date.parse("2026-11-29T10:00:00Z"), answers = false;
+Date.now = () => now;
+const intervals = [], sources = [], classes = new Set();
+const lost = {hidden: true, dataset: {text: "since {at}"}, textContent: ""};
+const clock = {dataset: {since: "2026-11-29T10:00:00Z"}, textContent: ""};
+const holder = {dataset: {stream: "/v1/events", newest: ""}};
+const found = {"[data-since]": [clock]};
+const define = (name, value) => Object.defineProperty(globalThis, name, {value, configurable: true});
+
+define("navigator", {languages: ["en-GB"]});
+define("location", {reload: () => {}});
+define("setInterval", (call) => intervals.push(call));
+define("fetch", async () => {
+  if (!answers) throw new Error("unreachable");
+  return {ok: true, status: 200};
+});
+define("EventSource", class {
+  constructor() {
+    this.heard = {};
+    sources.push(this);
+  }
+  addEventListener(kind, call) {
+    this.heard[kind] = call;
+  }
+  close() {}
+});
+define("document", {
+  hidden: false,
+  documentElement: {lang: "en"},
+  body: {classList: {
+    contains: (one) => classes.has(one),
+    add: (one) => classes.add(one),
+    toggle: (one, on) => (on ? classes.add(one) : classes.delete(one), on),
+  }},
+  addEventListener: () => {},
+  querySelectorAll: (selector) => found[selector] ?? [],
+  querySelector: (selector) => (selector === "[data-stream]" ? holder : null),
+  getElementById: (id) => ({lost, failed: {}})[id] ?? null,
+});
+runInThisContext(readFileSync(process.argv[2], "utf8"));
+
+const seen = [];
+async function pass(seconds) {
+  for (let second = 0; second < seconds; second += 1) {
+    now += 1000;
+    for (const call of intervals) call();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  seen.push({clock: clock.textContent, lost: !lost.hidden, text: lost.textContent, streams: sources.length});
+}
+function alive() {
+  sources.at(-1).heard.alive({data: JSON.stringify({as_of: new Date(now).toISOString()})});
+}
+
+await pass(5);
+alive();
+await pass(19);
+await pass(2);
+await pass(30);
+answers = true;
+await pass(6);
+alive();
+await pass(1);
+console.log(JSON.stringify(seen));
