@@ -1,7 +1,8 @@
 """The steps of a release, in a working tree that nothing else changes in the meantime.
 
 1. Set the date in CHANGELOG.md, and the version in pyproject.toml and uv.lock.
-2. Build wheel and sdist into dist/, and check that they contain every tracked file of the packages.
+2. Install the files of others that the console serves; build wheel and sdist into dist/, and check that they contain
+   these and every tracked file of the packages.
 3. Build the images, if Docker answers.
 4. Commit, then tag. Nothing is pushed.
 If a step up to the commit fails, the three files are restored, and neither a commit nor a tag is made.
@@ -22,11 +23,15 @@ from typing import Final
 from release.changelog import FILE, dated
 from release.git import git, lines
 from release.versions import LOCK, PROJECT, Version, set_version
+from web.__main__ import FILES, FOLDER, VENDOR
 
 CHANGED: Final = (FILE, PROJECT, LOCK)
 DIST: Final = "dist"
 SAME_BYTES: Final = {"SOURCE_DATE_EPOCH": "1700000000"}
 """As in docker/build.sh: the same tree makes the same wheel."""
+
+SERVED: Final = tuple(f"{VENDOR.relative_to(FOLDER.parent)}/{Path(file).name}" for file in FILES)
+"""Files of others in the packages, which git does not have."""
 
 Say = Callable[[str], None]
 
@@ -56,9 +61,10 @@ def build(root: Path, version: Version) -> tuple[Path, Path]:
     folder = root / DIST
     name = f"muster-{version}"
     wheel, sdist = folder / f"{name}-py3-none-any.whl", folder / f"{name}.tar.gz"
+    _run([sys.executable, "-m", "web"], root)
     _run([_tool("uv"), "build", "--quiet", "--wheel", "--sdist", "--out-dir", str(folder)], root)
     packages = tomllib.loads((root / PROJECT).read_text(encoding="utf-8"))["tool"]["hatch"]["build"]["targets"]
-    wanted = lines(root, "ls-files", "--", *packages["wheel"]["packages"])
+    wanted = [*lines(root, "ls-files", "--", *packages["wheel"]["packages"]), *SERVED]
     with zipfile.ZipFile(wheel) as archive:
         complete(wheel, archive.namelist(), wanted)
     with tarfile.open(sdist) as archive_of_source:
