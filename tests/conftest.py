@@ -1,7 +1,7 @@
 """Fixtures that start real parts. They use free ports and a temporary home, and check that no process is left.
 
 `start_stack` starts a stack with chosen parts and settings and stops it at the end of the test.
-Stacks that many tests share are fixtures of their folders (`SHARED_STACKS`): a stack costs processor time even when
+Stacks that many tests share are fixtures of their folders (`TOGETHER`): a stack costs processor time even when
 idle.
 """
 
@@ -47,18 +47,24 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.freeze()
 
 
-SHARED_STACKS: Final = ("tests/integration/shared", "tests/integration/whole", "tests/e2e", "tests/engine")
-"""Folders whose files share one stack or engine. With several pytest processes, one process runs all of a folder."""
+TOGETHER: Final = (
+    "tests/integration/shared",
+    "tests/integration/whole",
+    "tests/e2e",
+    "tests/engine",
+    "tests/unit/orchestration/deploy",
+)
+"""Folders whose files share one stack, engine or synthesis. With several pytest processes, one runs all of a folder."""
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `--dist loadfile`, hand out the files of a folder in `SHARED_STACKS` together."""
+    """With `--dist loadfile`, hand out the files of a folder in `TOGETHER` together."""
     from xdist.scheduler import LoadFileScheduling  # noqa: PLC0415 - only where there are several processes
 
     class ByStack(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
         def _split_scope(self, nodeid: str) -> str:
-            shared = [folder for folder in SHARED_STACKS if nodeid.startswith(f"{folder}/")]
+            shared = [folder for folder in TOGETHER if nodeid.startswith(f"{folder}/")]
             return shared[0] if shared else super()._split_scope(nodeid)
 
     return ByStack(config, log) if config.getoption("dist") == "loadfile" else None

@@ -32,6 +32,7 @@ def test_a_csv_becomes_a_version_whose_receipt_adds_up(muster: Muster, script: M
     assert f"job {answer.json['job']}" in answer.err  # progress goes to stderr, next to the document on stdout
 
 
+@pytest.mark.faults("each format is read in unit/connectors/sources and tests/hostile", seconds=15)
 def test_every_format_gives_the_same_members(muster: Muster, tmp_path: Path) -> None:
     files = {form: tmp_path / f"people.{form}" for form in ("csv.gz", "jsonl", "parquet")}
     files["csv.gz"].write_bytes(gzip.compress(b"user_id,city\nu1,Oslo\nu2,\n"))

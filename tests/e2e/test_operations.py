@@ -160,6 +160,7 @@ def test_a_file_at_fault_is_not_retried_unless_forced(muster: Muster, tmp_path: 
     assert (forced.code, forced.json["error"]["code"]) == (3, "MISSING_COLUMN")
 
 
+@pytest.mark.faults("the simulator has imports side by side", seconds=10)
 def test_two_imports_at_the_same_time_never_mix(muster: Muster, context: Context) -> None:
     bucket = SOURCES
     members = {name: [f"{name}{n:05}" for n in range(5_000)] for name in ("a", "b")}
@@ -203,6 +204,7 @@ def test_dead_letters_are_listed_and_sent_again(muster: Muster, context: Context
     assert muster("dead-letters", "list").err == ""
 
 
+@pytest.mark.faults("every finding is one of integration/test_fsck.py", seconds=25)
 def test_fsck_finds_and_mends_what_is_derived(muster: Muster, context: Context, tmp_path: Path) -> None:
     done = imported(muster, write(tmp_path / "people.csv", "user_id", "u1"), "checked")
     receipt = done.json["receipt"]

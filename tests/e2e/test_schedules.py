@@ -56,6 +56,7 @@ def test_a_schedule_that_is_due_imports_a_file(muster: Muster, context: Context)
     assert "often" not in {schedule["name"] for schedule in muster("schedules", "list", "--json").json}
 
 
+@pytest.mark.faults("test_a_schedule_that_is_due_imports_a_file is its journey", seconds=10)
 def test_a_schedule_that_is_due_imports_a_file_of_events(muster: Muster, context: Context) -> None:
     row = b"u1,order,2026-01-01 10:00:00,12.5\n"
     context.objects.put(SOURCES, "shop/orders.csv", b"user_id,event,occurred_at,total\n" + row + b"u2" + row[2:])

@@ -232,6 +232,7 @@ def test_a_client_that_does_not_take_its_answer_is_disconnected(tmp_path: Path) 
 
 
 def test_a_head_beyond_16_kib_is_refused(tmp_path: Path) -> None:
-    with running(tmp_path) as (_, port), socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+    served = in_this_process(tmp_path, ImpatientProtocol)
+    with served as (_, port), socket.create_connection(("127.0.0.1", port), timeout=20) as client:
         client.sendall(b"GET /v1/health HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"x" * 17_000)
         assert client.recv(100).startswith(b"HTTP/1.1 400 ")

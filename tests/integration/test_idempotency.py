@@ -68,7 +68,13 @@ def post(port: int, home: Path, path: str, body: Any, key: str) -> tuple[int, An
         return answer.status, json.loads(answer.read())
 
 
-@pytest.mark.parametrize("count_first", [False, True], ids=["before the start", "after the start"])
+@pytest.mark.parametrize(
+    "count_first",
+    [
+        pytest.param(False, id="before the start", marks=pytest.mark.faults("the easier of two deaths", seconds=15)),
+        pytest.param(True, id="after the start"),
+    ],
+)
 def test_a_service_that_dies_while_it_starts_a_job_starts_it_once(tmp_path: Path, *, count_first: bool) -> None:
     with engine(count_first=count_first) as (found, url):
         settings = {"engine_url": url, "s3_secret_key": "x" * 32}

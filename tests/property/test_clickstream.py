@@ -31,7 +31,7 @@ from segmentation.rules.sql import Relations, members_sql
 from tests.examples import examples
 from tests.fakes.segment_world import World
 
-INSTANTS = examples(16).max_examples
+INSTANTS = examples(32).max_examples
 SHOP = TenantName("default")
 RULES = {
     "fills-carts": 'count(add_to_cart, 3d) >= 3 and lifecycle = "returning"',
@@ -192,7 +192,15 @@ MOMENT = pa.timestamp("us", "UTC")
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name, marks=[] if name == "generated" else pytest.mark.faults("the same, of more clicks", seconds=40)
+        )
+        for name in NAMES
+    ],
+)
 def test_the_stream_answers_as_sql_does_at_every_instant_of_a_shops_clicks(name: str) -> None:
     clicks = arrivals(name)
     start, end = clicks[0].at, clicks[-1].at + timedelta(days=40)

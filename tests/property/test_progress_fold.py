@@ -314,4 +314,4 @@ def test_a_worker_that_breaks_the_rule_loses_what_the_same_history_keeps(broken:
 @pytest.mark.parametrize("broken", [AckBeforeDurable, AckMarkerBeforeIntent])
 def test_random_histories_find_out_a_worker_that_breaks_the_rule(broken: type[Histories]) -> None:
     with pytest.raises(AssertionError, match="is lost"):
-        run_state_machine_as_test(broken, settings=examples(3_000, stateful_step_count=40))
+        run_state_machine_as_test(broken, settings=examples(6_000, stateful_step_count=40))

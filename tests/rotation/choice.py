@@ -8,8 +8,11 @@ from typing import Final
 from tests.faults.kinds import KINDS
 from tests.faults.sweep import Planned
 
-TESTS_S: Final = 180.0
-"""Seconds of tests in a slice, as declared by their markers."""
+TESTS_S: Final = 170.0
+"""Seconds of tests in a slice, as declared by their markers, and of the stacks that they share."""
+STACKS: Final = ("tests/e2e/", "tests/integration/shared/", "tests/integration/whole/")
+STACK_S: Final = 20.0
+"""Seconds until the stack of such a folder is there; tests with a stack of their own include it."""
 CONTAINERS_S: Final = 90.0
 """The same for tests in containers."""
 SCHEDULES: Final = 400
@@ -28,10 +31,14 @@ class Slice:
     tests: tuple[str, ...]
     first_schedule: int
     imports: tuple[Planned, ...]
+    properties: str
+    """The file of properties that runs with new examples."""
+    seed: int
+    """Of these examples."""
 
 
-def slice_of(tree: str, tests: Mapping[str, float]) -> Slice:
-    """The slice of a tree. `tests`: seconds by test id, for every test of the tier.
+def slice_of(tree: str, tests: Mapping[str, float], properties: Sequence[str]) -> Slice:
+    """The slice of a tree. `tests`: seconds by test id, for every test of the tier. `properties`: files.
 
     A test that takes longer than a whole slice is in none; `make test-faults` runs it.
     """
@@ -40,7 +47,14 @@ def slice_of(tree: str, tests: Mapping[str, float]) -> Slice:
     kinds = dice.sample(sorted(KINDS), IMPORTS)
     imports = tuple(Planned(kind=kind, seed=dice.randrange(2**31), rows=ROWS) for kind in kinds)
     chosen = _as_many_as_fit(_shuffled(dice, tests), tests, TESTS_S)
-    return Slice(tree=tree, tests=chosen, first_schedule=first, imports=imports)
+    return Slice(
+        tree=tree,
+        tests=chosen,
+        first_schedule=first,
+        imports=imports,
+        properties=dice.choice(sorted(properties)),
+        seed=dice.randrange(2**31),
+    )
 
 
 def slice_in_containers(tree: str, tests: Mapping[str, float]) -> tuple[str, ...]:
@@ -56,9 +70,13 @@ def _shuffled(dice: random.Random, tests: Mapping[str, float]) -> list[str]:
 
 def _as_many_as_fit(order: Sequence[str], seconds: Mapping[str, float], limit_s: float) -> tuple[str, ...]:
     chosen: list[str] = []
+    started = set[str]()
     used = 0.0
     for test in order:
-        if used + seconds[test] <= limit_s:
+        stack = {folder for folder in STACKS if test.startswith(folder)} - started
+        takes = seconds[test] + STACK_S * len(stack)
+        if used + takes <= limit_s:
             chosen.append(test)
-            used += seconds[test]
+            started |= stack
+            used += takes
     return tuple(chosen)

@@ -1,16 +1,17 @@
-"""Runs a slice in two lanes, one per core: tests of the tier beside schedules and faulted imports."""
+"""Runs a slice in two lanes, one per core: tests of the tier and properties beside schedules and faulted imports."""
 
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO, Final
 
+from tests.examples import ROTATING
 from tests.faults.sweep import Planned, sweep
 from tests.prove.exhibits import Say
 from tests.rotation.choice import SCHEDULES, Slice
@@ -51,17 +52,26 @@ def tests_of_the_tier(tier: str) -> dict[str, float]:
     return seconds
 
 
+def properties_of() -> tuple[str, ...]:
+    """The files of properties, one of which is in each slice."""
+    return tuple(sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/property/test_*.py")))
+
+
 def run(chosen: Slice, say: Say) -> Outcome:
     """Run the whole slice. Takes about five minutes on two cores."""
-    with _tests(chosen.tests) as (testing, output):
+    tests = ["-m", TIER, *chosen.tests]
+    drawn = [f"--hypothesis-profile={ROTATING}", f"--hypothesis-seed={chosen.seed}"]
+    properties = [*drawn, "-m", f"not ({TIER})", chosen.properties]
+    with _pytest(tests) as (testing, output), _pytest(properties) as (trying, examples):
         schedules, failures = _schedules(chosen.first_schedule, say)
         swept = sweep(_until(chosen, time.monotonic() + IMPORTS_S), report=say)
         failures += swept.wrong
-        code = testing.wait()
-        output.seek(0)
-        say(output.read())
-    if code not in (0, NOTHING_TO_RUN):
-        failures.append(f"tests of the tier failed; again: pytest {' '.join(map(_quoted, chosen.tests))}")
+        for arguments, process, said in ((tests, testing, output), (properties, trying, examples)):
+            code = process.wait()
+            said.seek(0)
+            say(said.read())
+            if code not in (0, NOTHING_TO_RUN):
+                failures.append(f"tests failed; again: pytest {' '.join(map(_quoted, arguments))}")
     return Outcome(tests=len(chosen.tests), schedules=schedules, imports=len(swept.results), failures=tuple(failures))
 
 
@@ -70,10 +80,10 @@ def _quoted(test: str) -> str:
 
 
 @contextmanager
-def _tests(tests: tuple[str, ...]) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
+def _pytest(arguments: Sequence[str]) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
     """pytest in a separate process, with its output; it is stopped at the end of the block."""
     with TemporaryFile("w+", encoding="utf-8") as output:
-        command = [sys.executable, "-m", "pytest", "-m", TIER, *tests]
+        command = [sys.executable, "-m", "pytest", *arguments]
         testing = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output, text=True)
         try:
             yield testing, output

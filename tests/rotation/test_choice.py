@@ -2,34 +2,43 @@
 
 from tests.faults.kinds import KINDS
 from tests.prove.rotation import earlier
-from tests.rotation.choice import CONTAINERS_S, IMPORTS, TESTS_S, slice_in_containers, slice_of
+from tests.rotation.choice import CONTAINERS_S, IMPORTS, STACK_S, STACKS, TESTS_S, slice_in_containers, slice_of
 
 FIT = {f"tests/test_a.py::test_{n}": 20.0 + n for n in range(40)}
+PROPERTIES = ["tests/property/test_a.py", "tests/property/test_b.py"]
 TESTS = FIT | {"tests/test_a.py::test_long": 3 * TESTS_S}
 
 
 def test_the_same_tree_gives_the_same_slice() -> None:
-    assert slice_of("4b825dc", TESTS) == slice_of("4b825dc", dict(reversed(TESTS.items())))
+    assert slice_of("4b825dc", TESTS, PROPERTIES) == slice_of("4b825dc", dict(reversed(TESTS.items())), PROPERTIES)
 
 
 def test_another_tree_gives_other_tests_schedules_and_imports() -> None:
-    one, other = slice_of("4b825dc", TESTS), slice_of("4b825dd", TESTS)
+    one, other = slice_of("4b825dc", TESTS, PROPERTIES), slice_of("4b825dd", TESTS, PROPERTIES)
     assert set(one.tests) != set(other.tests)
     assert one.first_schedule != other.first_schedule
     assert one.imports != other.imports
+    assert one.seed != other.seed
 
 
 def test_a_slice_stays_within_its_seconds() -> None:
     for tree in map(str, range(200)):
-        tests = slice_of(tree, TESTS).tests
+        tests = slice_of(tree, TESTS, PROPERTIES).tests
         assert len(tests) == len(set(tests))
         assert sum(TESTS[test] for test in tests) <= TESTS_S
 
 
+def test_each_stack_that_is_started_takes_its_time() -> None:
+    tests = {f"{STACKS[n % 2]}test_a.py::test_{n}": 1.0 for n in range(1000)}
+    for tree in map(str, range(20)):
+        assert len(slice_of(tree, tests, PROPERTIES).tests) == TESTS_S - 2 * STACK_S
+
+
 def test_every_test_that_fits_and_every_kind_of_fault_comes_up_within_two_hundred_changes() -> None:
-    slices = [slice_of(str(tree), TESTS) for tree in range(200)]
+    slices = [slice_of(str(tree), TESTS, PROPERTIES) for tree in range(200)]
     assert {test for each in slices for test in each.tests} == set(FIT)
     assert {planned.kind for each in slices for planned in each.imports} == set(KINDS)
+    assert {each.properties for each in slices} == set(PROPERTIES)
     assert all(len(each.imports) == IMPORTS for each in slices)
 
 

@@ -141,7 +141,9 @@ def test_ranges_are_appended_and_told_and_what_is_no_range_is_a_dead_letter(worl
 @pytest.mark.parametrize(
     "point",
     [
-        pytest.param(point, marks=[] if point == DOUBTFUL else pytest.mark.faults("a death at each other point"))
+        pytest.param(
+            point, marks=[] if point == DOUBTFUL else pytest.mark.faults("a death at each other point", seconds=15)
+        )
         for point in POINTS
     ],
 )

@@ -147,7 +147,7 @@ WRONG_LOGONS: Final = {
     ("PLAIN", PLAIN_USER): "Invalid username or password",
     ("SCRAM-SHA-256", "muster"): "Unsupported SASL mechanism",
 }
-OTHERS = pytest.mark.faults("the same of every client of a library")
+OTHERS = pytest.mark.faults("the same of every client of a library", seconds=3)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ WORKERS = {
     "orchestration.entrypoints.worker": WORKER_GROUP,
     "orchestration.entrypoints.segment_worker": SEGMENT_WORKER_GROUP,
 }
-AGAIN = pytest.mark.faults("the same of another program, which takes seconds to load")
+AGAIN = pytest.mark.faults("the same of another program, which takes seconds to load", seconds=10)
 
 
 def _joined(settings: Settings, pid: int) -> bool:

@@ -331,7 +331,9 @@ def test_a_message_that_is_too_large_for_the_client_is_refused_at_once(stack: Se
     assert error.value.code == "KAFKA_REFUSED"
 
 
-@pytest.mark.faults("a broker that is killed; that nothing ends before it is acknowledged is shown in memory")
+@pytest.mark.faults(
+    "a broker that is killed; that nothing ends before it is acknowledged is shown in memory", seconds=30
+)
 def test_a_broker_that_is_killed_in_the_middle_loses_and_doubles_nothing(
     start_stack: StartStack, tmp_path: Path
 ) -> None:

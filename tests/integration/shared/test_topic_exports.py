@@ -128,6 +128,7 @@ def sending_forever(bootstrap: str, topic: str) -> None:
     send_group(topic_export(P), open_topic(bootstrap, topic), group=0, rows=whole(MANY), on_rows=asleep)
 
 
+@pytest.mark.faults("whole/test_exports.py kills one in a job", seconds=20)
 def test_a_group_whose_sender_was_killed_is_sent_again_and_reaches_the_receiver_once(topic: Topic) -> None:
     export = topic_export(P)
     start(export, topic.log())

@@ -120,6 +120,7 @@ def test_an_upload_of_profiles_into_the_inbox_is_imported_with_all_of_its_member
     ]
 
 
+@pytest.mark.faults("an importer that dies is that of test_activity_importer.py", seconds=20)
 def test_an_importer_that_is_killed_while_it_sends_makes_no_second_events(context: Context, tmp_path: Path) -> None:
     def sent() -> int:
         return sum(log_ends(context.settings.kafka_bootstrap, EVENTS, PARTITIONS))

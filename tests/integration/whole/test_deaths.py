@@ -32,15 +32,18 @@ pytestmark = pytest.mark.integration
 
 ROWS = 200
 """So few that every step runs in a function."""
+ELSEWHERE = pytest.mark.faults(
+    "the simulator kills each part at any moment; an importer takes a second attempt", seconds=10
+)
 
 
 @pytest.mark.parametrize(
     ("victim", "state", "tries", "attempts"),
     [
-        ("verifier", "VERIFYING", ["Runtime.ExitError"], 1),
+        pytest.param("verifier", "VERIFYING", ["Runtime.ExitError"], 1, marks=ELSEWHERE),
         ("importer", "IMPORTING", ["Runtime.ExitError"], 2),
-        ("worker", "AWAITING", [], 1),
-        ("publisher", "PUBLISHING", ["Runtime.ExitError"], 1),
+        pytest.param("worker", "AWAITING", [], 1, marks=ELSEWHERE),
+        pytest.param("publisher", "PUBLISHING", ["Runtime.ExitError"], 1, marks=ELSEWHERE),
     ],
 )
 def test_a_part_that_dies_in_the_middle_of_an_import_is_made_up_for(
@@ -58,6 +61,7 @@ def test_a_part_that_dies_in_the_middle_of_an_import_is_made_up_for(
     assert failed_tries(context, job.execution) == tries
 
 
+@pytest.mark.faults("the simulator rebalances; a worker of segments ends in order in test_segments.py", seconds=10)
 def test_a_worker_that_is_told_to_end_during_an_import_hands_over_in_order(context: Context, tmp_path: Path) -> None:
     log = context.settings.home / "logs" / "supervisor.log"
     ends = log.read_text().count("ended with exit code 0")
@@ -74,6 +78,7 @@ def test_a_worker_that_is_told_to_end_during_an_import_hands_over_in_order(conte
     assert log.read_text().count("ended with exit code 0") == ends + 1
 
 
+@pytest.mark.faults("the simulator kills it at any moment", seconds=20)
 def test_a_relay_that_dies_is_missed_by_no_import_and_no_export(context: Context, tmp_path: Path, few: str) -> None:
     home = context.settings.home
     with hold(home, "relay") as relay, hold(home, "writer") as writer:
@@ -87,7 +92,7 @@ def test_a_relay_that_dies_is_missed_by_no_import_and_no_export(context: Context
     assert_received(context, export)
 
 
-@pytest.mark.slow("an engine is started again, and lost executions are replaced after 10 s")
+@pytest.mark.faults("an engine is started again; lost executions are those of test_gc.py", seconds=30)
 def test_what_an_engine_takes_along_goes_on_and_what_was_uploaded_meanwhile_begins(
     context: Context, tmp_path: Path, few: str
 ) -> None:

@@ -41,6 +41,7 @@ def write_large(path: Path, name: str) -> set[str]:
     return users
 
 
+@pytest.mark.faults("turns are those of kinds/test_turns.py", seconds=25)
 def test_large_imports_run_one_by_one_and_small_ones_pass_them(context: Context, tmp_path: Path) -> None:
     users = {name: write_large(tmp_path / f"{name}.csv", name) for name in ("large-1", "large-2")}
     users["small"] = write_file(tmp_path / "small.csv", 3, ROWS)
@@ -82,6 +83,7 @@ def test_a_cancelled_import_ends_in_an_aborted_execution_with_nothing_staged_and
     assert "VERIFYING" not in states(context, again)
 
 
+@pytest.mark.faults("sweeps are those of control/test_gc.py", seconds=10)
 def test_the_staged_data_of_a_finished_import_is_swept(context: Context, tmp_path: Path) -> None:
     users = write_file(tmp_path / "a.csv", 5, ROWS)
     upload(context, tmp_path / "a.csv", "swept")
@@ -91,6 +93,7 @@ def test_the_staged_data_of_a_finished_import_is_swept(context: Context, tmp_pat
     assert_published(context, job, users)
 
 
+@pytest.mark.faults("stopped executions are those of control/test_gc.py", seconds=10)
 def test_an_execution_that_is_stopped_from_outside_ends_its_job(context: Context, tmp_path: Path) -> None:
     write_file(tmp_path / "a.csv", 8, ROWS)
     with hold(context.settings.home, "importer") as importer:

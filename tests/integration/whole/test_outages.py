@@ -23,12 +23,11 @@ from tests.integration.whole_imports import (
     start_append,
 )
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.faults("the simulator has outages of each server", seconds=25)]
 
 ROWS = 200
 
 
-@pytest.mark.slow("Kafka and S3 are started again, one after the other")
 def test_servers_that_die_during_an_import_cost_time_and_nothing_else(context: Context, tmp_path: Path) -> None:
     before = {server: pid_of(context, server) for server in ("s3", "kafka")}
     with hold(context.settings.home, "importer") as importer:

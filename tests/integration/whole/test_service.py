@@ -103,6 +103,7 @@ def test_an_import_is_cancelled_without_kafka_in_the_service(muster: Client, who
     until(lambda: id_ not in {job.job_id for job in whole.context.jobs.to_sweep(2**62)}, "the job is swept")
 
 
+@pytest.mark.faults("e2e/test_segments.py is the journey of segments", seconds=20)
 def test_a_segment_whose_events_were_imported_agrees_with_its_rule(muster: Client, tmp_path: Path) -> None:
     muster.create_segment(TENANT, "buyers", 'count("order", 30d) >= 2')
     file, now = tmp_path / "orders.csv", datetime.now(UTC).isoformat(timespec="seconds")

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from orchestration.deploy.stack.storage import EXPIRING
 from orchestration.workflow.resources import CONTAINER, TASK_STOP_TIMEOUT_S
 from schemas.layout import checkpoint_prefix
 from tests.unit.orchestration.deploy.conftest import Template
@@ -40,6 +39,8 @@ def test_only_the_inbox_tells_eventbridge_and_keeps_versions(template: Template)
 
 
 def test_what_was_staged_expires_but_not_the_checkpoints_of_segments(template: Template) -> None:
+    from orchestration.deploy.stack.storage import EXPIRING
+
     rules = template["StagingBucket"]["LifecycleConfiguration"]["Rules"]
     prefixes = [rule["Prefix"] for rule in rules if "ExpirationInDays" in rule]
     assert prefixes == list(EXPIRING)

@@ -10,7 +10,7 @@ from benchmarks.idle_month import API, RELAY
 from orchestration.deploy.checks import load
 from orchestration.deploy.environment import environment, secrets_of
 from orchestration.deploy.names import names_of
-from orchestration.deploy.stack.functions import GROUPS, group_of
+from orchestration.deploy.synthesis import prepare
 from orchestration.notifications.recipients import operators
 from orchestration.platform.settings import ENV_PREFIX, Settings
 from orchestration.quoting.deployment import MACHINE, TASK, WORKER
@@ -50,6 +50,9 @@ def test_every_function_is_one_of_the_one_image_with_its_handler_as_command(temp
 
 
 def test_every_function_has_one_role_and_a_new_one_is_refused_until_it_has() -> None:
+    prepare()
+    from orchestration.deploy.stack.functions import GROUPS, group_of
+
     grouped = [name for group in GROUPS for name in group.functions]
     assert sorted(grouped) == sorted(spec.name for spec in resources.function_specs())
     with pytest.raises(FatalError, match="Unheard"):
