@@ -100,9 +100,14 @@ def test_the_exact_number_follows_an_estimate_and_members_are_named_only_on_dema
     first = send(client, world, f"{BUILDER}/count", DRAFT).body.decode()
     assert "≈ 3" in first
     assert "between 1 and 9" in first
-    assert '"precision":"exact"' in first
+    assert "Estimate from a sample" in first
+    assert re.findall(r'id="n-(\S+)" class="figure"[^>]*>(≈ \d+)', first) == [("0", "≈ 3"), ("0-0", "≈ 3")]
     exact = send(client, world, f"{BUILDER}/count", f"{DRAFT}&precision=exact&users=1").body.decode()
     assert '<li class="code wrap">plain</li>' in exact
+    assert "Exact ·" in exact
+    follows = 'hx-trigger="load delay:400ms"'  # without a click
+    assert (first.count(follows), exact.count(follows)) == (1, 0)
+    assert [text.count("<time datetime=") for text in (first, exact)] == [1, 1]
     assert [(one.exact, one.users, one.notes) for one in asked(world)] == [(False, 0, False), (True, 5, True)]
     assert [entry.action for entry in world.stores.audit.search()] == ["counts"]
 
