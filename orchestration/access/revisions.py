@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from schemas.errors import UserError
 
-AUDIENCE: Final = ("audience", "audience_id", "spec", "retention")
+AUDIENCE: Final = ("audience", "audience_id", "spec", "retention", "notified")
+"""Without `current` and `table`: a version that is published makes no change of settings stale."""
 SEGMENT: Final = ("segment_id", "state", "rule_version")
 SCHEDULE: Final = ("schedule", "expression", "timezone", "enabled", "request")
 

@@ -1,13 +1,15 @@
 """Tenants and audiences in the catalog."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
-from orchestration.catalog.names import VISIBLE, is_awaited, lock_tenant, refuse_segment, require_tenant
+from orchestration.catalog.names import VISIBLE, is_awaited, lock_tenant, lock_tenant_of, refuse_segment, require_tenant
 from orchestration.catalog.places import EVERYWHERE
+from orchestration.catalog.recipients import replace_recipients
 from orchestration.catalog.records import Audience, AudienceState, Retention
 from orchestration.catalog.tables import (
     activated_audiences,
@@ -183,23 +185,26 @@ class AudienceStore:
         spec: ImportSpec,
         retention: Retention,
         with_columns: bool = True,
+        recipients: Mapping[str, Sequence[str]] = MappingProxyType({}),
         check: Callable[[Audience], None] | None = None,
     ) -> None:
         """Replace the import spec and retention of an audience; running jobs keep those they were registered with.
 
-        Without `with_columns`, an audience whose columns were never stored remains in that state. `check` may refuse by
-        the audience as it is before.
+        Without `with_columns`, an audience whose columns were never stored remains in that state. `recipients` are
+        replaced by channel. `check` may refuse by the audience and its recipients as they are before.
         """
         state = {"state": "standing"} if with_columns else {}
-        query = sa.select(audiences).where(audiences.c.audience_id == audience_id).with_for_update()
+        mine = audiences.c.audience_id == audience_id
         with self._database.write() as connection:
-            if check is not None and (row := connection.execute(query).mappings().first()) is not None:
+            lock_tenant_of(connection, audience_id)
+            row = connection.execute(sa.select(audiences).where(mine).with_for_update()).mappings().first()
+            if row is None:
+                return
+            if check is not None:
                 check(_audience(row))
-            connection.execute(
-                audiences.update()
-                .where(audiences.c.audience_id == audience_id)
-                .values(spec=spec.as_record(), retention=as_record(retention), **state)
-            )
+            values = {"spec": spec.as_record(), "retention": as_record(retention), **state}
+            connection.execute(audiences.update().where(mine).values(**values))
+            replace_recipients(connection, row["tenant"], audience_id, recipients)
 
     def update_spec(self, audience_id: JobId, derive: Callable[[Audience], ImportSpec]) -> None:
         """Store the spec that `derive` makes of the current one, and make the audience `standing` unless deleted."""

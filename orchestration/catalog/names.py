@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from orchestration.catalog.tables import audiences, jobs, segments, tenants
 from schemas.errors import UserError
-from schemas.ids import AudienceName, TenantName
+from schemas.ids import AudienceName, JobId, TenantName
 from segmentation.jobs import FINAL
 
 VISIBLE: Final = audiences.c.state != "awaited"
@@ -19,11 +19,17 @@ def require_tenant(connection: sa.Connection, tenant: TenantName) -> None:
 
 
 def lock_tenant(connection: sa.Connection, tenant: TenantName) -> None:
-    """Serialize changes of a tenant's names and rules until the transaction ends.
+    """Serialize changes of a tenant's names, rules and recipients until the transaction ends.
 
     Raises `UserError` UNKNOWN_TENANT.
     """
     _require(connection, sa.select(tenants.c.name).where(tenants.c.name == tenant).with_for_update(), tenant)
+
+
+def lock_tenant_of(connection: sa.Connection, audience_id: JobId) -> None:
+    """As `lock_tenant`, for the tenant of an audience. No effect if the audience was deleted."""
+    tenant = sa.select(audiences.c.tenant).where(audiences.c.audience_id == audience_id).scalar_subquery()
+    connection.execute(sa.select(tenants.c.name).where(tenants.c.name == tenant).with_for_update())
 
 
 def _require(connection: sa.Connection, query: sa.Select[Any], tenant: TenantName) -> None:

@@ -66,7 +66,7 @@ class PrincipalStore:
         """Replace all roles in a scope that were given by hand; returns those before and after.
 
         `check` gets both and may raise; nothing has changed then. Changes are serialized, so that what it saw still
-        holds. Raises `UserError` UNKNOWN_PRINCIPAL.
+        holds. Raises `UserError` NO_SUCH_PRINCIPAL.
         """
         with self._database.write() as connection:
             if self._database.dialect == "postgresql":
@@ -74,7 +74,7 @@ class PrincipalStore:
             before = _held(connection, scope)
             kept = {(one.principal.principal_id, role) for one in before for role in one.roles}
             roles = {(principal_id, role) for principal_id, held in wanted.items() for role in held}
-            _require(connection, {principal_id for principal_id, _ in roles})
+            _require(connection, {principal_id for principal_id, _ in roles}, code="NO_SUCH_PRINCIPAL")
             for principal_id, role in kept - roles:
                 key = (grants.c.principal_id == principal_id) & (grants.c.role == role)
                 connection.execute(grants.delete().where(grants.c.scope == scope, key))
@@ -96,7 +96,7 @@ class PrincipalStore:
         with self._database.write() as connection:
             if self._database.dialect == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-            _require(connection, {principal_id})
+            _require(connection, {principal_id}, code="UNKNOWN_PRINCIPAL")
             had = granted_to(connection, principal_id)
             before = {scope: _held(connection, scope) for scope in sorted({scope for scope, _ in had})}
             for table in (grants, group_grants):
@@ -154,11 +154,11 @@ def _held(connection: sa.Connection, scope: str) -> Held:
     )
 
 
-def _require(connection: sa.Connection, wanted: Collection[JobId]) -> None:
+def _require(connection: sa.Connection, wanted: Collection[JobId], *, code: str) -> None:
     known = set(connection.scalars(sa.select(principals.c.principal_id).where(principals.c.principal_id.in_(wanted))))
     if unknown := sorted(set(wanted) - known):
         raise UserError(
-            "UNKNOWN_PRINCIPAL",
+            code,
             f"there is no principal {unknown[0]}; ask its owner for the id, which `GET /v1/me` shows",
             principal=unknown[0],
         )

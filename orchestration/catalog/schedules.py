@@ -116,30 +116,23 @@ class ScheduleStore:
         return self._update(unchanged, trouble=dict(trouble))
 
     def change(self, seen: Schedule, new: Schedule) -> bool:
-        """Replace request and times of a schedule, unless someone has changed it since it was `seen`."""
+        """Replace what people choose of a schedule, unless someone has changed it since it was `seen`."""
+        moved = {} if new.next_due_ms == seen.next_due_ms else {"next_due_ms": new.next_due_ms}
+        chosen = {name: getattr(new, name) for name in _CHOSEN}
+        return self._of_seen(seen, schedules.update().values(**chosen, trouble=None, **moved))
+
+    def delete(self, seen: Schedule) -> bool:
+        """Delete a schedule as `change` does; what its runs have produced stays."""
+        return self._of_seen(seen, schedules.delete())
+
+    def _of_seen(self, seen: Schedule, change: sa.Update | sa.Delete) -> bool:
         mine = schedules.c.schedule_id == seen.schedule_id
         with self._database.write() as connection:
             row = connection.execute(sa.select(schedules).where(mine).with_for_update()).mappings().one_or_none()
             if row is None or any(row[name] != getattr(seen, name) for name in _CHOSEN):
                 return False
-            moved = {} if new.next_due_ms == seen.next_due_ms else {"next_due_ms": new.next_due_ms}
-            chosen = {name: getattr(new, name) for name in _CHOSEN}
-            connection.execute(schedules.update().where(mine).values(**chosen, trouble=None, **moved))
+            connection.execute(change.where(mine))
         return True
-
-    def pause(self, schedule_id: JobId) -> None:
-        """Stop a schedule from becoming due."""
-        self._update(schedules.c.schedule_id == schedule_id, enabled=False, trouble=None)
-
-    def resume(self, schedule_id: JobId, next_due_ms: int) -> None:
-        """Resume a paused schedule; its first run is due at `next_due_ms`."""
-        paused = (schedules.c.schedule_id == schedule_id) & schedules.c.enabled.is_(False)
-        self._update(paused, enabled=True, next_due_ms=next_due_ms, trouble=None)
-
-    def delete(self, schedule_id: JobId) -> None:
-        """Delete a schedule; what its runs have produced stays."""
-        with self._database.write() as connection:
-            connection.execute(schedules.delete().where(schedules.c.schedule_id == schedule_id))
 
     def _select(self, *where: sa.ColumnElement[bool], limit: int | None = None) -> list[Schedule]:
         query = sa.select(schedules).where(*where).order_by(schedules.c.tenant, schedules.c.name).limit(limit)

@@ -1,11 +1,10 @@
-"""`muster login`, `muster tokens` and `muster grants`: access to the service, through the service."""
+"""`muster login`, `muster console` and `muster tokens`: access to the service, through the service."""
 
 import getpass
 import sys
 import webbrowser
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,18 +16,14 @@ from orchestration.platform.deferred import deferred
 from schemas.errors import UserError
 
 if TYPE_CHECKING:
-    from orchestration.client.records import Grants, MadeToken, Principal, Token
+    from orchestration.client.records import MadeToken, Token
 
 with deferred(__name__):
     from orchestration.client import access, browser_login, client
 
 TOP = Group("")
 tokens = Group("tokens", "muster tokens list", "muster tokens create laptop --role analyst --tenant acme")
-grants = Group("grants", "muster grants list --tenant acme")
 TOP.add_typer(tokens)
-TOP.add_typer(grants)
-OfDeployment = Annotated[bool, typer.Option("--deployment", help="Roles in the deployment, not in a tenant.")]
-PrincipalId = Annotated[str, typer.Argument(metavar="PRINCIPAL", help="Id of the person or service account.")]
 Roles = Annotated[list[str] | None, typer.Option("--role", metavar="ROLE", help="Role in the tenant (repeatable).")]
 
 
@@ -193,99 +188,3 @@ def revoke_token(
     """Revoke a token of yours, or take a tenant from any."""
     with service() as found:
         return found.revoke_token(token, tenant=tenant)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeldGrants:
-    """The roles in a scope."""
-
-    scope: str
-    found: "Grants"
-
-    def as_record(self) -> Mapping[str, Any]:
-        """Plain JSON data."""
-        return {"scope": self.scope, "grants": self.found["items"]}
-
-
-def _show_grants(held: HeldGrants) -> None:
-    if not held.found["items"]:
-        print_note(f"No principal has a role in {held.scope}.")
-        return
-    print_table(
-        ("PRINCIPAL", "NAME", "KIND", "ROLES"),
-        [
-            (
-                one["principal"],
-                one["name"],
-                one["kind"],
-                " ".join([*one["roles"], *(f"{role} (group)" for role in one["group_roles"])]),
-            )
-            for one in held.found["items"]
-        ],
-    )
-
-
-@command(
-    grants,
-    "list",
-    "muster grants list --tenant acme",
-    "muster grants list --deployment",
-    effect="reads",
-    show=_show_grants,
-)
-def list_grants(*, tenant: options.MeantTenant = None, deployment: OfDeployment = False) -> HeldGrants:
-    """List who has which roles."""
-    with service() as found:
-        scope = None if deployment else meant_tenant(found, tenant)
-        return HeldGrants(scope=scope or "the deployment", found=found.grants(scope))
-
-
-@command(
-    grants,
-    "set",
-    "muster grants set PRINCIPAL --role analyst --role operator --tenant acme",
-    "muster grants set PRINCIPAL --tenant acme",
-    effect="remote",
-    show=_show_grants,
-)
-def set_grants(
-    *,
-    principal: PrincipalId,
-    role: Annotated[
-        list[str] | None, typer.Option("--role", metavar="ROLE", help="Role to have (repeatable); none takes all away.")
-    ] = None,
-    tenant: options.MeantTenant = None,
-    deployment: OfDeployment = False,
-) -> HeldGrants:
-    """Set the roles of a person or service account.
-
-    Replaces those that it has in the tenant.
-    """
-    with service() as found:
-        scope = None if deployment else meant_tenant(found, tenant)
-        now = found.grants(scope)
-        wanted = {one["principal"]: one["roles"] for one in now["items"]} | {principal: role or []}
-        changed = found.replace_grants(scope, wanted, etag=now["etag"])
-        return HeldGrants(scope=scope or "the deployment", found=changed)
-
-
-def _show_principal(made: "Principal") -> None:
-    print_line(f"{made['kind']} {made['name']} is principal {made['principal']}")
-
-
-@command(
-    grants,
-    "create",
-    'muster grants create "nightly loader" --service',
-    effect="remote",
-    show=_show_principal,
-)
-def create_principal(
-    *,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the person or service account.")],
-    service_: Annotated[bool, typer.Option("--service", help="A service account, not a person.")] = False,
-) -> "Answer[Principal]":
-    """Create a person or a service account, without roles."""
-    with service() as found:
-        made = found.create_principal(name, kind="service" if service_ else "person")
-    return Answer(value=made, notes=["Give it roles with `muster grants set`."])

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 import typer
 
 from orchestration.cli import options, remote
-from orchestration.cli.commands import Answer, Done, Group, command, show_done
+from orchestration.cli.commands import Done, Group, command, show_done
 from orchestration.cli.console import print_pairs, print_table
 from orchestration.cli.formatting import age, number, time_ms
-from orchestration.cli.options import with_import_settings
 from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
 from schemas.import_targets import kind_of_target
@@ -72,7 +71,8 @@ class ActivityView:
         return {"tenant": self.activity["tenant"], "audience": self.name, "spec": self.activity["spec"]}
 
 
-def _show_view(view: AudienceView | ActivityView) -> None:
+def show_view(view: AudienceView | ActivityView) -> None:
+    """Print the facts of an audience, or how events or profiles are read."""
     pairs = _activity_pairs(view.activity) if isinstance(view, ActivityView) else _audience_pairs(view.audience)
     print_pairs(pairs)
 
@@ -124,87 +124,7 @@ def _columns(columns: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(f"{c['name']}:{c['type']}" + (f"={c['source']}" if c["source"] else "") for c in columns) or "none"
 
 
-@command(
-    audiences,
-    "create",
-    "muster audiences create vip --id-column email --column age:long=Age",
-    "muster audiences create daily --max-reject-share 0.01 --keep-versions 30",
-    effect="remote",
-    show=_show_view,
-)
-@with_import_settings
-def create(
-    *,
-    name: options.AudienceArgument,
-    tenant: options.MeantTenant = None,
-    changes: dict[str, Any],
-    keep_versions: KeepVersions = None,
-    keep_days: KeepDays = None,
-) -> AudienceView:
-    """Create an audience.
-
-    An import into a missing audience also creates it, once its version is published.
-    """
-    retention = _retention(keep_versions, keep_days)
-    with remote.service() as found:
-        made, _ = found.create_audience(remote.meant_tenant(found, tenant), name, settings=changes, retention=retention)
-    return AudienceView(audience=made)
-
-
-@command(
-    audiences,
-    "configure",
-    "muster audiences configure vip --mode append --max-shrink 20",
-    "muster audiences configure vip --column age:long --column city",
-    "muster audiences configure vip --drop-column city",
-    "muster audiences configure _profiles --column age:double",
-    effect="remote",
-    show=_show_view,
-)
-@with_import_settings
-def configure(
-    *,
-    name: options.AudienceArgument,
-    tenant: options.MeantTenant = None,
-    changes: dict[str, Any],
-    keep_versions: KeepVersions = None,
-    keep_days: KeepDays = None,
-    notify_email: options.Emails = None,
-    notify_webhook: options.Webhooks = None,
-    notify_nobody: options.Nobody = False,
-) -> Answer[AudienceView | ActivityView]:
-    """Change the settings of an audience.
-
-    Sets how its files are imported, which versions are kept, and who is notified. Omitted options stay unchanged;
-    --column and --notify-* replace all of their kind. Running jobs keep their settings. _events and _profiles hold the
-    settings of the tenant; there, each --column is added.
-    """
-    retention = _retention(keep_versions, keep_days)
-    recipients = {
-        channel: addresses or []
-        for channel, addresses in (("email", notify_email), ("webhook", notify_webhook))
-        if addresses or notify_nobody
-    }
-    kind = kind_of_target(name)
-    if kind != "audience" and (retention or recipients):
-        raise typer.BadParameter(f"{name} has only import settings: it has no versions or recipients of its own")
-    given = {"settings": changes, "retention": retention, "recipients": recipients}
-    with remote.service() as found:
-        meant = remote.meant_tenant(found, tenant)
-        if kind != "audience":
-            changed = found.configure_activity(meant, kind, changes)
-            return Answer(value=ActivityView(activity=changed, name=name))
-        audience, _ = _with_etag(
-            found, meant, name, lambda etag: found.configure_audience(meant, name, etag=etag, **given)
-        )
-    return Answer(value=AudienceView(audience=audience), notes=audience["warnings"])
-
-
-def _retention(versions: int | None, days: int | None) -> dict[str, int]:
-    return {name: value for name, value in (("versions", versions), ("days", days)) if value is not None}
-
-
-def _with_etag(found: "Client", tenant: str, name: str, change: Callable[[str], ValueT]) -> ValueT:
+def with_etag(found: "Client", tenant: str, name: str, change: Callable[[str], ValueT]) -> ValueT:
     """The result of a change that gets the ETag of the audience, again while others change the audience."""
     for last in range(1, TRIES + 1):
         _, etag = found.audience_with_etag(tenant, name)
@@ -248,7 +168,7 @@ def list_(
         return [one for name in remote.meant_tenants(found, tenant) for one in found.audiences(name, current=True)]
 
 
-@command(audiences, "show", "muster audiences show vip", effect="reads", show=_show_view)
+@command(audiences, "show", "muster audiences show vip", effect="reads", show=show_view)
 def show(*, name: options.AudienceArgument, tenant: options.MeantTenant = None) -> AudienceView | ActivityView:
     """Show an audience: its version and settings."""
     with remote.service() as found:
@@ -273,7 +193,7 @@ def rename(
     """
     with remote.service() as found:
         meant = remote.meant_tenant(found, tenant)
-        begun = _with_etag(found, meant, name, lambda etag: found.rename_audience(meant, name, new_name, etag=etag))
+        begun = with_etag(found, meant, name, lambda etag: found.rename_audience(meant, name, new_name, etag=etag))
         renamed = following.result(found, meant, begun)
     return Done(text=f"audience {meant}/{name} is now {meant}/{renamed['audience']}")
 

@@ -35,14 +35,16 @@ FAMILIES: Final = {
     "login": Family(["access_commands"], "Keep a token for a service."),
     "console": Family(["access_commands"], "Open the service in a browser, logged in."),
     "tokens": Family(["access_commands"], "Make, list and revoke tokens of the service."),
-    "grants": Family(["access_commands"], "Show and set who has which roles."),
+    "grants": Family(["grant_commands"], "Show and set who has which roles, and withdraw access."),
     "identities": Family(["identity_commands"], "Break-glass access: past the service, on the catalog itself."),
     "audit": Family(["audit_commands"], "Show who did what: users, and Muster itself."),
     "backup": Family(["backup_commands"], "Back up catalog and lake to an empty directory or prefix."),
     "restore": Family(["backup_commands"], "Load a backup into an empty deployment."),
     "jobs": Family(["job_commands"], "List, show, wait for, cancel and retry jobs of all kinds."),
     "tenants": Family(["tenant_commands"], "Create, configure and list tenants."),
-    "audiences": Family(["audience_commands", "version_commands"], "Manage audiences and their versions."),
+    "audiences": Family(
+        ["audience_commands", "audience_settings", "version_commands"], "Manage audiences and their versions."
+    ),
     "dead-letters": Family(["dead_letter_commands"], "List and replay messages that no worker could process."),
     "exports": Family(["exports_commands"], "Old names of `muster jobs` for exports.", hidden=True),
     "schedules": Family(

@@ -1,11 +1,11 @@
 """Arguments and options shared by several commands."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 
@@ -102,6 +102,33 @@ AllowSnapshotShrink = Annotated[
 OutputPath = Annotated[
     Path | None, typer.Option("--to", metavar="PATH", help="Write all of them to this Parquet file.")
 ]
+
+
+SETTINGS: Final = {
+    "mode": "mode",
+    "id-column": "id_column",
+    "column": "columns",
+    "format": "format",
+    "timezone": "timezone",
+    "max-reject-share": "max_reject_share",
+    "allow-empty": "allow_empty",
+    "null": "null_values",
+    "drop-column": "drop_columns",
+    "retype": "retype_columns",
+}
+"""Settings by their options, without --max-shrink, which has a value for "no limit": none means something else."""
+
+
+def unset(option: str, names: Sequence[str], known: Mapping[str, str], given: Collection[str]) -> dict[str, None]:
+    """None for each setting whose option `option` names; `known` are settings by their options.
+
+    Raises `typer.BadParameter` for an unknown option, and for one whose setting is also `given`.
+    """
+    if unknown := sorted(set(names) - known.keys()):
+        raise typer.BadParameter(f"{option} takes {', '.join(known)}, not {unknown[0]!r}")
+    if both := [name for name in names if known[name] in given]:
+        raise typer.BadParameter(f"give --{both[0]} or {option} {both[0]}, not both")
+    return {known[name]: None for name in names}
 
 
 def import_settings(

@@ -1,6 +1,6 @@
 """`muster schedules edit`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from inspect import signature
 from typing import Annotated, Any, Final
 
@@ -45,31 +45,6 @@ def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-INHERITED: Final = {
-    "mode": "mode",
-    "id-column": "id_column",
-    "column": "columns",
-    "format": "format",
-    "timezone": "timezone",
-    "max-reject-share": "max_reject_share",
-    "allow-empty": "allow_empty",
-    "null": "null_values",
-    "drop-column": "drop_columns",
-    "retype": "retype_columns",
-}
-"""Options whose setting can be left to the audience again. Not --max-shrink, which has a value for "no limit"."""
-
-
-def _inherited(names: Sequence[str], changes: Mapping[str, Any]) -> dict[str, None]:
-    """The settings that `--inherit` names, as changes."""
-    if unknown := sorted(set(names) - INHERITED.keys()):
-        raise typer.BadParameter(f"--inherit takes {', '.join(INHERITED)}, not {unknown[0]!r}")
-    settings = {INHERITED[name]: None for name in names}
-    if both := [name for name in names if INHERITED[name] in changes]:
-        raise typer.BadParameter(f"give --{both[0]} or --inherit {both[0]}, not both")
-    return settings
-
-
 @command(
     edit,
     "import",
@@ -108,7 +83,7 @@ def edit_import(
 
     What no option names stays. A run that has been started continues.
     """
-    settings = {**changes, **_inherited(inherit or (), changes)}
+    settings = {**changes, **options.unset("--inherit", inherit or (), options.SETTINGS, changes)}
     request = _given(source=source, only_columns=only_columns, again=again, settings=settings or None)
     return _edit(tenant, name, {"expression": when, "timezone": zone}, "import", request)
 

@@ -1,13 +1,15 @@
 """`muster audiences versions`, `diff`, `rollback`, `compact`, `expire`, `pin` and `unpin`."""
 
+import shlex
 from collections.abc import Sequence
-from typing import Annotated, Any
+from enum import StrEnum
+from typing import Annotated, Any, Final
 
 import typer
 
 from orchestration.cli import options, remote
 from orchestration.cli.audience_commands import KeepDays, KeepVersions, audiences
-from orchestration.cli.commands import Done, command, show_done
+from orchestration.cli.commands import Answer, Done, command, show_done
 from orchestration.cli.console import print_line, print_table
 from orchestration.cli.formatting import number, safe, size, text_time
 from orchestration.client.records import Record
@@ -15,6 +17,17 @@ from orchestration.platform.deferred import deferred
 
 with deferred(__name__):
     from orchestration.client import following
+
+PAGE: Final = 100
+"""Ids of each kind that `diff` shows if it is to show any."""
+
+
+class ChangeKind(StrEnum):
+    """Kinds of change between two versions that have ids."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    CHANGED = "changed"
 
 
 def _show_kept(kept: Sequence[Record]) -> None:
@@ -57,6 +70,16 @@ def _show_compared(found: Record) -> None:
     print_table(("", "MEMBERS"), [(kind, number(found[kind])) for kind in kinds], right=("MEMBERS",))
     for kind, ids in found.get("sample", {}).items():
         print_line(f"{kind}: " + ", ".join(safe(id_) for id_ in ids))
+    for change in found.get("changes", ()):
+        values = ", ".join(
+            f"{safe(column)} {_value(value['earlier'])} -> {_value(value['later'])}"
+            for column, value in change["columns"].items()
+        )
+        print_line(f"  {safe(change['user'])}: {values}")
+
+
+def _value(value: Any) -> str:
+    return "none" if value is None else safe(str(value))
 
 
 @command(
@@ -64,6 +87,8 @@ def _show_compared(found: Record) -> None:
     "diff",
     "muster audiences diff vip 3 5",
     "muster audiences diff vip 3 5 --sample 20 --json",
+    "muster audiences diff vip 3 5 --change changed --values",
+    "muster audiences diff vip 3 5 --change added --sample 10000 --after ann",
     effect="reads",
     show=_show_compared,
 )
@@ -73,16 +98,37 @@ def diff(
     earlier: Annotated[int, typer.Argument(metavar="N", min=1, help="The earlier version.")],
     later: Annotated[int, typer.Argument(metavar="M", min=1, help="The later version.")],
     sample: Annotated[
-        int, typer.Option("--sample", metavar="K", min=0, max=10_000, help="Show the first K ids of each kind.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            "--sample",
+            metavar="K",
+            min=0,
+            max=10_000,
+            help=f"Show the first K ids of each kind [0; {PAGE} with --after, --change or --values].",
+        ),
+    ] = None,
+    after: Annotated[
+        str | None, typer.Option("--after", metavar="ID", help="Show those after this id: the next page.")
+    ] = None,
+    change: Annotated[ChangeKind | None, typer.Option("--change", help="Show ids of this kind alone.")] = None,
+    values: Annotated[
+        bool, typer.Option("--values", help="Show what changed: columns with their earlier and later values.")
+    ] = False,
     tenant: options.MeantTenant = None,
-) -> Record:
+) -> Answer[Record]:
     """Compare two versions: members added, removed, changed and kept."""
+    size_ = sample if sample is not None else PAGE if after is not None or change or values else 0
+    kind = None if change is None else change.value
     with remote.service() as found:
         meant = remote.meant_tenant(found, tenant)
-        begun = found.begin_difference(meant, name, earlier, later, sample=sample)
+        begun = found.begin_difference(
+            meant, name, earlier, later, sample=size_, after=after, change=kind, values=values
+        )
         compared = following.result(found, meant, begun)
-    return {word: value for word, value in compared.items() if sample or word != "sample"}
+    shown = {word: value for word, value in compared.items() if size_ or word not in ("sample", "changes")}
+    ids = compared["sample"].get(kind, ())
+    more = [f"There may be more: --after {shlex.quote(ids[-1])}"] if size_ and len(ids) == size_ else []
+    return Answer(value=shown, notes=more)
 
 
 @command(

@@ -8,7 +8,12 @@ from orchestration.client.client import Client
 from orchestration.client.errors import ApiError
 from orchestration.client.records import Record
 
-POLL_S: Final = 0.3
+FIRST_POLL_S: Final = 0.3
+MAX_POLL_S: Final = 1.0
+POLL_SHARE: Final = 0.05
+"""Of the time waited so far. Whoever waits long learns of the end a little later, and leaves the 20 requests a second
+of its principal to others. The event stream would be no cheaper: a principal may open ten, and it would still have to
+poll while a job is not registered, in outages, and from the eleventh job on."""
 REGISTRATION_S: Final = 120.0
 """How long the workflow may take to register a job: its first function may start cold on a busy host."""
 OUTAGE_S: Final = 120.0
@@ -47,7 +52,7 @@ def follow(
             yield found
             if found["state"] in ENDED:
                 return
-        sleep(POLL_S)
+        sleep(pause_s(clock() - began))
 
 
 def result(
@@ -59,9 +64,9 @@ def result(
     clock: Callable[[], float] = time.monotonic,
 ) -> Record:
     """The result of an operation, once it is done. Raises its error as `ApiError`, and that of a long outage."""
-    answered = clock()
+    began = answered = clock()
     while operation["state"] not in {"done", "failed"}:
-        sleep(POLL_S)
+        sleep(pause_s(clock() - began))
         try:
             operation = client.operation(tenant, operation["operation"])
         except ApiError as exc:
@@ -73,6 +78,11 @@ def result(
         raise ApiError(error["code"], error["message"], kind=error["kind"], values=error["detail"])
     found: Record = operation["result"]
     return found
+
+
+def pause_s(waited_s: float) -> float:
+    """How long to wait before asking again."""
+    return min(MAX_POLL_S, max(FIRST_POLL_S, POLL_SHARE * waited_s))
 
 
 def submitted_s(job: str) -> float:

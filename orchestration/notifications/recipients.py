@@ -1,7 +1,7 @@
 """Recipients. Addresses are validated on input, so that nothing can be smuggled into a header or a request."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.errors import MessageError
 from email.headerregistry import Address
@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 
 from orchestration.catalog.engine import Database
+from orchestration.catalog.names import lock_tenant
+from orchestration.catalog.recipients import replace_recipients
 from orchestration.catalog.tables import recipients
 from orchestration.notifications.targets import ANYWHERE, PrivateTargets, literal, refused
 from schemas.errors import UserError
@@ -114,12 +116,8 @@ class RecipientStore:
         own = [] if audience_id is None else self.get(tenant, audience_id)
         return list(dict.fromkeys([*own, *self.get(tenant, None)]))
 
-    def replace(
-        self, tenant: TenantName, audience_id: JobId | None, channel: Channel, addresses: Sequence[str]
-    ) -> None:
-        """Replace the recipients on one channel."""
-        key = {"tenant": tenant, "audience_id": audience_id or "", "channel": channel}
+    def replace(self, tenant: TenantName, audience_id: JobId | None, wanted: Mapping[str, Sequence[str]]) -> None:
+        """Replace the recipients on each channel of `wanted`. Raises `UserError` UNKNOWN_TENANT."""
         with self._database.write() as connection:
-            connection.execute(recipients.delete().where(*(recipients.c[name] == v for name, v in key.items())))
-            for address in dict.fromkeys(addresses):
-                connection.execute(recipients.insert().values(**key, address=address))
+            lock_tenant(connection, tenant)
+            replace_recipients(connection, tenant, audience_id, wanted)

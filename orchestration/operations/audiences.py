@@ -1,8 +1,9 @@
 """Operations on audiences and their versions. The lake changes before the catalog, which only describes it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from orchestration.catalog.records import Audience, Retention
@@ -43,7 +44,7 @@ def find(audiences: "AudienceStore", tenant: str, name: str) -> Audience:
 
 
 def create(
-    audiences: "AudienceStore", tenant: str, name: str, changes: Mapping[str, Any], retention: Mapping[str, int]
+    audiences: "AudienceStore", tenant: str, name: str, changes: Mapping[str, Any], retention: Mapping[str, int | None]
 ) -> Audience:
     """Create an audience. Raises `UserError` BAD_NAME, UNKNOWN_TENANT, AUDIENCE_EXISTS, BAD_SPEC, BAD_RETENTION."""
     tenant_, name_ = check_names(audiences, tenant, name)
@@ -59,31 +60,48 @@ def configure(
     tenant: str,
     name: str,
     changes: Mapping[str, Any],
-    retention: Mapping[str, int],
+    retention: Mapping[str, int | None],
     *,
     audiences: "AudienceStore",
     specs: "Specs",
     versions: "Callable[[], CurrentVersions]",
+    recipients: Mapping[str, Sequence[str]] = MappingProxyType({}),
     check: Callable[[Audience], None] = lambda _: None,
 ) -> Audience:
-    """Change spec and retention; running jobs keep theirs.
+    """Change spec, retention and, by channel, recipients; running jobs keep theirs. None: see `_with_defaults`.
 
     Columns of the current version that the new settings drop or retype must be named; they may then change once.
-    `versions` is called only if columns change, since the lake is slow to load. `check` may refuse by the audience as
-    it is before.
+    `versions` is called only if columns change, since the lake is slow to load. `check` may refuse by the audience and
+    its recipients as they are before.
 
     Raises `UserError` UNKNOWN_AUDIENCE, BAD_SPEC, NO_SUCH_COLUMN, COLUMNS_WOULD_CHANGE.
     """
     audience = find(audiences, tenant, name)
     check(audience)
     kept_versions = changed_retention(audience.retention, retention)
+    changes = _with_defaults(changes, ImportSpec())
     spec, with_columns = audience.spec.with_changes(changes), not COLUMN_KEYS.isdisjoint(changes)
     if with_columns:
         spec = _with_changed_columns(audience, changes, specs=specs, versions=versions())
     audiences.configure(
-        audience.audience_id, spec=spec, retention=kept_versions, with_columns=with_columns, check=check
+        audience.audience_id,
+        spec=spec,
+        retention=kept_versions,
+        with_columns=with_columns,
+        recipients=recipients,
+        check=check,
     )
     return find(audiences, tenant, name)
+
+
+def _with_defaults(changes: Mapping[str, Any], default: ImportSpec) -> dict[str, Any]:
+    """Changes whose None is replaced by the default; without permissions for columns, which have none.
+
+    None stays a value of `max_shrink_percent`.
+    """
+    defaults = {**default.as_record(), "max_shrink_percent": None}
+    given = {name: defaults.get(name) if value is None else value for name, value in changes.items()}
+    return {name: value for name, value in given.items() if value is not None or name in defaults}
 
 
 def _with_changed_columns(
@@ -113,12 +131,13 @@ def _with_changed_columns(
 def configure_activity(
     tenant: str, kind: ImportKind, changes: Mapping[str, Any], *, audiences: "AudienceStore", specs: "Specs"
 ) -> ImportSpec:
-    """Change how all files of events or profiles of a tenant are read; returns the resulting spec.
+    """Change how all files of events or profiles of a tenant are read; returns the resulting spec. None as above.
 
     Raises `UserError` UNKNOWN_TENANT, BAD_SPEC, COLUMNS_WOULD_CHANGE.
     """
     tenant_ = tenant_name(tenant)
     require_tenant(audiences, tenant_)
+    changes = _with_defaults(changes, activity_spec(kind, {}))
     specs.for_activity(tenant_, kind, changes)
     audiences.update_activity_spec(tenant_, kind, lambda kept: configured_spec(kept, kind, changes))
     return activity_settings(audiences, tenant, kind)
@@ -131,9 +150,10 @@ def activity_settings(audiences: "AudienceStore", tenant: str, kind: ImportKind)
     return audiences.activity_spec(tenant_, kind) or activity_spec(kind, {})
 
 
-def changed_retention(retention: Retention, changes: Mapping[str, int]) -> Retention:
-    """Retention with `versions` or `days` changed. Raises `UserError` BAD_RETENTION."""
-    changed = replace(retention, **changes)
+def changed_retention(retention: Retention, changes: Mapping[str, int | None]) -> Retention:
+    """Retention with `versions` or `days` changed; None for its default. Raises `UserError` BAD_RETENTION."""
+    default = Retention()
+    changed = replace(retention, **{name: getattr(default, name) if n is None else n for name, n in changes.items()})
     if changed.versions < 1 or changed.days < 0:
         raise UserError("BAD_RETENTION", "at least 1 version and 0 days are kept", **as_record(changed))
     return changed

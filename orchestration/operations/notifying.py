@@ -10,19 +10,25 @@ from schemas.errors import UserError
 from schemas.ids import JobId, TenantName, tenant_name
 
 if TYPE_CHECKING:
-    from orchestration.catalog.audiences import AudienceStore
     from orchestration.notifications.outbox import Notification, Outbox
     from orchestration.notifications.recipients import Recipient, RecipientStore
     from orchestration.platform.settings import Secret, Settings
 
 
-def check_recipients(settings: "Settings", emails: Sequence[str], webhooks: Sequence[str]) -> None:
-    """Raises `UserError` BAD_RECIPIENT for the first recipient that cannot be notified."""
+def checked_recipients(
+    settings: "Settings", emails: Sequence[str] | None, webhooks: Sequence[str] | None
+) -> dict[str, Sequence[str]]:
+    """Addresses by channel, without those that are None.
+
+    Raises `UserError` BAD_RECIPIENT for the first that cannot be notified.
+    """
     private = PrivateTargets.parse(settings.webhook_private_targets)
-    for address in emails:
+    for address in emails or ():
         email(address)
-    for address in webhooks:
+    for address in webhooks or ():
         webhook(address, private)
+    wanted = {"email": emails, "webhook": webhooks}
+    return {channel: addresses for channel, addresses in wanted.items() if addresses is not None}
 
 
 def set_recipients(
@@ -31,7 +37,6 @@ def set_recipients(
     *,
     emails: Sequence[str] | None,
     webhooks: Sequence[str] | None,
-    audiences: "AudienceStore",
     recipients: "RecipientStore",
     settings: "Settings",
 ) -> None:
@@ -39,13 +44,7 @@ def set_recipients(
 
     Raises `UserError` BAD_RECIPIENT, UNKNOWN_TENANT.
     """
-    check_recipients(settings, emails or (), webhooks or ())
-    if tenant not in audiences.tenants():
-        raise UserError("UNKNOWN_TENANT", f"tenant {tenant!r} does not exist", tenant=tenant)
-    if emails is not None:
-        recipients.replace(tenant, audience_id, "email", emails)
-    if webhooks is not None:
-        recipients.replace(tenant, audience_id, "webhook", webhooks)
+    recipients.replace(tenant, audience_id, checked_recipients(settings, emails, webhooks))
 
 
 def hints(settings: "Settings", recipients: "Sequence[Recipient]") -> list[str]:

@@ -1,7 +1,7 @@
-"""Recurring imports, exports and snapshots: create, edit, pause, resume, and start a run."""
+"""Recurring imports, exports and snapshots: create, edit, pause, resume, delete, and start a run."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from connectors.sinks.addresses import S3
@@ -41,6 +41,14 @@ _ONE_TIME_EXPORT: Final = frozenset({"export_id", "version", "as_of", "retry_of"
 _ONE_TIME_SNAPSHOT: Final = frozenset({"job_id", "at_ms", "retry_of"})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """A change of the schedule `seen`. `enabled`: whether it runs afterwards."""
+
+    seen: Schedule
+    enabled: bool
+
+
 def schedule_import(
     name: str,
     uri: str,
@@ -55,9 +63,9 @@ def schedule_import(
     audiences: "AudienceStore",
     schedules: "ScheduleStore",
     settings: "Settings",
-    edited: Schedule | None = None,
+    edited: Edit | None = None,
 ) -> Schedule:
-    """Create a schedule that imports an object repeatedly, or change the `edited` one. The object need not exist yet.
+    """Create a schedule that imports an object repeatedly, or make an edit. The object need not exist yet.
 
     `audience`: its name, or the reserved name of events or profiles. Raises `UserError` BAD_NAME, UNKNOWN_TENANT,
     BAD_URI, BAD_SOURCE, BAD_SCHEDULE, BAD_TIMEZONE, BAD_PLACEHOLDER, BAD_SPEC, BAD_COLUMN, SCHEDULE_EXISTS, STALE_ETAG.
@@ -90,9 +98,9 @@ def schedule_export(
     now_ms: int,
     audiences: "AudienceStore",
     schedules: "ScheduleStore",
-    edited: Schedule | None = None,
+    edited: Edit | None = None,
 ) -> Schedule:
-    """Create a schedule that exports an audience repeatedly, or change the `edited` one.
+    """Create a schedule that exports an audience repeatedly, or make an edit.
 
     `request` says what to export and how. Its address has placeholders, so that each run writes elsewhere; its id is
     ignored. `since_last`: only what has changed since the schedule's last export.
@@ -126,9 +134,9 @@ def schedule_snapshot(
     audiences: "AudienceStore",
     schedules: "ScheduleStore",
     segments: "SegmentStore",
-    edited: Schedule | None = None,
+    edited: Edit | None = None,
 ) -> Schedule:
-    """Create a schedule that repeatedly publishes the members of a segment, or change the `edited` one.
+    """Create a schedule that repeatedly publishes the members of a segment, or make an edit.
 
     Raises `UserError` BAD_NAME, UNKNOWN_TENANT, UNKNOWN_SEGMENT, BAD_SCHEDULE, BAD_TIMEZONE, SCHEDULE_EXISTS,
     STALE_ETAG.
@@ -148,7 +156,7 @@ def _keep(
     times: Timetable,
     request: Mapping[str, Any],
     now_ms: int,
-    edited: Schedule | None,
+    edited: Edit | None,
 ) -> Schedule:
     if edited is not None:
         return _change(schedules, edited, times, request, now_ms)
@@ -169,19 +177,27 @@ def _keep(
 
 
 def _change(
-    schedules: "ScheduleStore", edited: Schedule, times: Timetable, request: Mapping[str, Any], now_ms: int
+    schedules: "ScheduleStore", edit: Edit, times: Timetable, request: Mapping[str, Any], now_ms: int
 ) -> Schedule:
-    new = replace(edited, expression=times.text, timezone=times.zone.key, request=request, trouble=None)
-    if (new.expression, new.timezone) != (edited.expression, edited.timezone):
+    seen = edit.seen
+    new = replace(
+        seen, expression=times.text, timezone=times.zone.key, request=request, enabled=edit.enabled, trouble=None
+    )
+    other_times = (new.expression, new.timezone) != (seen.expression, seen.timezone)
+    if other_times or (new.enabled and not seen.enabled):  # missed runs are not made up for
         new = replace(new, next_due_ms=_first(times, now_ms))
-    if not schedules.change(edited, new):
-        raise UserError("STALE_ETAG", f"schedule {edited.name} has been changed meanwhile; read it again, then repeat")
+    if not schedules.change(seen, new):
+        raise _stale(seen)
     return new
 
 
-def _times(expression: str, timezone: str, now_ms: int, edited: Schedule | None) -> Timetable:
+def _stale(seen: Schedule) -> UserError:
+    return UserError("STALE_ETAG", f"schedule {seen.name} has been changed meanwhile; read it again, then repeat")
+
+
+def _times(expression: str, timezone: str, now_ms: int, edited: Edit | None) -> Timetable:
     """A rate counts from the creation of its schedule, also after an edit."""
-    return timetable(expression, timezone, now_ms if edited is None else edited.created_at_ms)
+    return timetable(expression, timezone, now_ms if edited is None else edited.seen.created_at_ms)
 
 
 def _first(times: Timetable, from_ms: int) -> int:
@@ -191,24 +207,20 @@ def _first(times: Timetable, from_ms: int) -> int:
     return due
 
 
-def pause(schedules: "ScheduleStore", tenant: str, name: str) -> Schedule:
-    """Stop running a schedule until it is resumed. Raises `UserError` UNKNOWN_SCHEDULE."""
-    found = find(schedules, tenant, name)
-    schedules.pause(found.schedule_id)
-    return replace(found, enabled=False)
+def switch(schedules: "ScheduleStore", edit: Edit, now_ms: int) -> Schedule:
+    """Pause a schedule, or resume it at its first time after now.
 
-
-def resume(schedules: "ScheduleStore", tenant: str, name: str, now_ms: int) -> Schedule:
-    """Continue a paused schedule at its first time after now; runs that it missed are not made up for.
-
-    Raises `UserError` UNKNOWN_SCHEDULE, BAD_SCHEDULE if it is never due again.
+    Raises `UserError` STALE_ETAG, BAD_SCHEDULE if it is never due again.
     """
-    found = find(schedules, tenant, name)
-    if found.enabled:
-        return found
-    next_due = _first(found.times, now_ms)
-    schedules.resume(found.schedule_id, next_due)
-    return replace(found, enabled=True, next_due_ms=next_due)
+    if edit.enabled == edit.seen.enabled:
+        return edit.seen
+    return _change(schedules, edit, edit.seen.times, edit.seen.request, now_ms)
+
+
+def delete(schedules: "ScheduleStore", seen: Schedule) -> None:
+    """Delete a schedule; what its runs have produced stays. Raises `UserError` STALE_ETAG."""
+    if not schedules.delete(seen):
+        raise _stale(seen)
 
 
 def run_now(tenant: str, name: str, now_ms: int, *, engine: WorkflowEngine, schedules: "ScheduleStore") -> JobId:

@@ -126,7 +126,7 @@ def test_a_dump_holds_everything_and_loads_into_an_empty_catalog_of_either_kind(
 ) -> None:
     jobs = JobStore(database)
     AudienceStore(database).add_tenant(ACME, 1)
-    RecipientStore(database).replace(ACME, None, "webhook", [HOOK.address])
+    RecipientStore(database).replace(ACME, None, {"webhook": [HOOK.address]})
     jobs.register(new_job())
     AuditTrail(database).append(ENTRY)
     leave_a_namespace(url)

@@ -12,7 +12,7 @@ from orchestration.catalog.exports import ExportStore
 from orchestration.catalog.records import NewExport
 from orchestration.catalog.schedules import Schedule, ScheduleStore
 from schemas.errors import UserError
-from schemas.ids import JobId, TenantName
+from schemas.ids import TenantName
 from tests.contract.test_catalog import (  # noqa: F401  # fixtures
     ACME,
     AUDIENCE_ID,
@@ -77,8 +77,9 @@ def test_what_is_due_is_what_has_come_and_is_not_paused(store: ScheduleStore) ->
     store.add(replace(NIGHTLY, schedule_id=job_number(3), name="over", next_due_ms=None))
     assert store.due(99) == []
     assert [s.name for s in store.due(100)] == ["nightly"]
-    store.pause(NIGHTLY.schedule_id)
-    store.resume(job_number(2), 150)
+    assert store.change(NIGHTLY, replace(NIGHTLY, enabled=False))
+    paused = store.get(ACME, "paused")
+    assert store.change(paused, replace(paused, enabled=True, next_due_ms=150))
     assert [s.name for s in store.due(150)] == ["paused"]
 
 
@@ -136,12 +137,12 @@ def test_an_edit_goes_by_what_was_seen_and_keeps_what_the_control_plane_has_reco
 
 def test_a_schedule_that_was_deleted_while_it_ran_stays_deleted(store: ScheduleStore) -> None:
     store.add(NIGHTLY)
-    store.delete(NIGHTLY.schedule_id)
+    assert not store.delete(replace(NIGHTLY, timezone="UTC"))  # what was seen is no longer so
+    assert store.delete(NIGHTLY)
     assert not record_run(store, seen_ms=100)
     assert not store.record_outcome(NIGHTLY.schedule_id, 100, {"job": job_number(7)})
-    store.pause(NIGHTLY.schedule_id)
-    store.resume(JobId(NIGHTLY.schedule_id), 1)
     assert not store.change(NIGHTLY, NIGHTLY)
+    assert not store.delete(NIGHTLY)
     assert store.all() == []
 
 

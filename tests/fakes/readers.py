@@ -62,7 +62,7 @@ ANSWERS: Final[Mapping[type[q.Question], Callable[[Any, str], Any]]] = {
         "outside": [{"audience": mark, "version": 1, "users": 1}] if mark else [],
         "trouble": None,
     },
-    q.CompareVersions: lambda _, mark: {"audience": mark},
+    q.CompareVersions: lambda _, mark: {"audience": mark, "sample": {}},
     q.WriteFile: lambda _, mark: {"audience": mark},
     q.CheckSegment: lambda _, mark: {"segment": mark},
     q.InspectObject: lambda _, mark: {"columns": mark, "fault": None, "command": None},

@@ -367,7 +367,7 @@ def manifest_of(tenant: TenantName) -> Manifest:
 def _fill_jobs(stores: Stores, tenant: TenantName) -> None:
     mark = CANARY if tenant == BETA else "plain"
     audience = stores.audiences.get(tenant, VIP)
-    stores.recipients.replace(tenant, None, "email", [f"{mark}@{tenant}.example"])
+    stores.recipients.replace(tenant, None, {"email": [f"{mark}@{tenant}.example"]})
     for number in (JOB, FAILED_JOB, DUPLICATE):
         stores.jobs.register(_job(tenant, number, mark, audience.audience_id))
     evidence = {

@@ -34,7 +34,7 @@ class AdministrationView(TenantView):
     ) -> tuple[Record, str]:
         """Replace all roles in the tenant; returns them and their revision. `seen`: the revision that was read.
 
-        Raises `UserError` STALE_ETAG, UNKNOWN_ROLE, UNKNOWN_PRINCIPAL, DUPLICATE_PRINCIPAL, LAST_ADMINISTRATOR.
+        Raises `UserError` STALE_ETAG, UNKNOWN_ROLE, NO_SUCH_PRINCIPAL, DUPLICATE_PRINCIPAL, LAST_ADMINISTRATOR.
         """
         return replace_grants(self._stores, note, self._name, items, seen=seen)
 
@@ -55,7 +55,7 @@ class AdministrationView(TenantView):
     ) -> tuple[Record, Token]:
         """A token that reaches this tenant alone: of the caller, or of a service account of the tenant.
 
-        Raises as `make_token`, and UNKNOWN_PRINCIPAL.
+        Raises as `make_token`, and NO_SUCH_PRINCIPAL.
         """
         note.object = "tokens"
         note.arguments = {"name": name, "roles": sorted(roles), "days": days, "principal": principal}
@@ -106,7 +106,7 @@ class AdministrationView(TenantView):
             if one.principal.principal_id == wanted and one.principal.kind == "service":
                 return one.principal.principal_id, Rights.of((self._name, role) for role in one.roles)
         raise UserError(
-            "UNKNOWN_PRINCIPAL",
+            "NO_SUCH_PRINCIPAL",
             f"tenant {self._name} has no service account {wanted[:26]}; people make their own tokens",
             principal=wanted[:26],
         )

@@ -8,11 +8,11 @@ from orchestration.access.guard import Note, recorded
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
 from orchestration.access.revisions import AUDIENCE, require_revision, revision_of
-from orchestration.access.views.tenant import TenantView
+from orchestration.access.views.audience_records import AudienceRecordsView
 from orchestration.catalog.records import Audience
 from orchestration.operations import audiences as operations
 from orchestration.operations import notifying
-from orchestration.operations.audiences import activity_record, audience_record
+from orchestration.operations.audiences import activity_record
 from schemas.columns import ImportKind
 from schemas.ids import audience_name
 from schemas.import_targets import RESERVED
@@ -26,17 +26,17 @@ class WantedRecipients:
     webhook: Sequence[str] | None = None
 
 
-class AudienceChangesView(TenantView):
+class AudienceChangesView(AudienceRecordsView):
     """Audiences as one caller may change them."""
 
     @recorded(Action.MANAGE_AUDIENCES, "audiences create")
     def create_audience(
-        self, note: Note, name: str, changes: Mapping[str, Any], retention: Mapping[str, int]
+        self, note: Note, name: str, changes: Mapping[str, Any], retention: Mapping[str, int | None]
     ) -> Record:
         """Create an audience. Raises `UserError` BAD_NAME, AUDIENCE_EXISTS, NAME_TAKEN, BAD_SPEC, BAD_RETENTION."""
         note.object, note.arguments = name[:63], {"settings": dict(changes), "retention": dict(retention)}
         made = operations.create(self._stores.audiences, self._name, name, changes, retention)
-        note.after = self._with_recipients(made)
+        note.after = self._audience_record(made)
         return note.after
 
     @recorded(Action.MANAGE_AUDIENCES, "audiences configure")
@@ -45,12 +45,14 @@ class AudienceChangesView(TenantView):
         note: Note,
         name: str,
         changes: Mapping[str, Any],
-        retention: Mapping[str, int],
+        retention: Mapping[str, int | None],
         wanted: WantedRecipients,
         *,
         seen: str,
     ) -> Record:
         """Change settings and recipients of an audience; running jobs keep theirs. `seen`: the revision that was read.
+
+        None in `changes` or `retention` is the default, as in `operations.audiences.configure`.
 
         `warnings` of the answer: settings without which recipients get nothing. Raises `UserError` BAD_NAME,
         UNKNOWN_AUDIENCE, STALE_ETAG, BAD_SPEC, BAD_RETENTION, NO_SUCH_COLUMN, COLUMNS_WOULD_CHANGE, BAD_RECIPIENT;
@@ -58,11 +60,10 @@ class AudienceChangesView(TenantView):
         """
         stores = self._stores
         note.object, note.arguments = name[:63], {"settings": dict(changes), "retention": dict(retention)}
-
-        notifying.check_recipients(stores.settings, wanted.email or (), wanted.webhook or ())
+        recipients = notifying.checked_recipients(stores.settings, wanted.email, wanted.webhook)
 
         def check(present: Audience) -> None:
-            note.before = self._with_recipients(present)
+            note.before = self._audience_record(present)
             require_revision(revision_of(note.before, AUDIENCE), seen)
 
         changed = operations.configure(
@@ -73,20 +74,12 @@ class AudienceChangesView(TenantView):
             audiences=stores.audiences,
             specs=stores.specs,
             versions=lambda: stores.histories,
+            recipients={**recipients},
             check=check,
         )
-        id_ = changed.audience_id
-        notifying.set_recipients(
-            self._name,
-            id_,
-            emails=wanted.email,
-            webhooks=wanted.webhook,
-            audiences=stores.audiences,
-            recipients=stores.recipients,
-            settings=stores.settings,
-        )
-        note.after = self._with_recipients(changed)
-        return {**note.after, "warnings": notifying.hints(stores.settings, stores.recipients.get(self._name, id_))}
+        note.after = self._audience_record(changed)
+        own = stores.recipients.get(self._name, changed.audience_id)
+        return {**note.after, "warnings": notifying.hints(stores.settings, own)}
 
     @recorded(Action.MANAGE_AUDIENCES, "audiences configure")
     def configure_activity(self, note: Note, kind: ImportKind, changes: Mapping[str, Any]) -> Record:
@@ -119,10 +112,6 @@ class AudienceChangesView(TenantView):
         found = self._find(note, name, number)
         was_pinned = operations.unpin(self._stores.audiences, found, number)
         return {"audience": found.name, "version": number, "pinned": False, "changed": was_pinned}
-
-    def _with_recipients(self, audience: Audience) -> dict[str, Any]:
-        notified = self._stores.recipients.notified(self._name, audience.audience_id)
-        return {**audience_record(audience), "notified": notifying.recipients_record(notified)}
 
     def _find(self, note: Note, name: str, number: int) -> Audience:
         note.object, note.arguments = name[:63], {"version": number}

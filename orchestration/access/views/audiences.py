@@ -6,7 +6,7 @@ from orchestration.access.guard import reads
 from orchestration.access.pages import Page, Record, page_of
 from orchestration.access.policy import Action
 from orchestration.access.revisions import AUDIENCE, revision_of
-from orchestration.access.views.tenant import TenantView
+from orchestration.access.views.audience_records import AudienceRecordsView
 from orchestration.catalog.references import ref_of
 from orchestration.operations.audiences import (
     activity_record,
@@ -15,7 +15,6 @@ from orchestration.operations.audiences import (
     audience_with_current,
     version_record,
 )
-from orchestration.operations.notifying import recipients_record
 from schemas.columns import ImportKind
 from schemas.ids import (
     Version,
@@ -25,7 +24,7 @@ from schemas.records import as_record
 from segmentation.publishing import require_version
 
 
-class AudiencesView(TenantView):
+class AudiencesView(AudienceRecordsView):
     """Audiences as one caller sees them."""
 
     @reads(Action.READ)
@@ -45,27 +44,28 @@ class AudiencesView(TenantView):
 
     @reads(Action.READ)
     def audience(self, name: str) -> tuple[Record, str]:
-        """The audience of that name, and its revision. Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE."""
-        record = audience_record(self._stores.audiences.get(self._name, audience_name(name)))
+        """The audience of that name with its recipients, which only those see who manage audiences; and its revision.
+
+        Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE.
+        """
+        record = self._audience_record(self._stores.audiences.get(self._name, audience_name(name)))
         return record, revision_of(record, AUDIENCE)
 
     @reads(Action.READ)
     def audience_with_current(self, name: str) -> tuple[Record, str]:
-        """As `audience`, with its current version, table and recipients, which only those see who manage audiences.
+        """As `audience`, with its current version and table.
 
         `spec` has the columns of that version also for an audience of a release that stored none. Raises also
         `RetriableError` LAKE_UNAVAILABLE, S3_UNAVAILABLE, `FatalError` LAKE_UNREADABLE.
         """
         stores = self._stores
         audience = stores.audiences.get(self._name, audience_name(name))
-        revision = revision_of(audience_record(audience), AUDIENCE)
+        record = self._audience_record(audience)
         address = stores.histories.address(ref_of(audience))
-        notified = None
-        if Action.MANAGE_AUDIENCES in self.permitted:
-            notified = recipients_record(stores.recipients.notified(self._name, audience.audience_id))
         current = stores.histories.current(ref_of(audience))
         found = audience_with_current(replace(audience, spec=stores.specs.stored(audience)), current)
-        return {**found, "table": None if address is None else as_record(address), "notified": notified}, revision
+        shown = {**record, **found, "table": None if address is None else as_record(address)}
+        return shown, revision_of(record, AUDIENCE)
 
     @reads(Action.READ)
     def activity(self, kind: ImportKind) -> Record:

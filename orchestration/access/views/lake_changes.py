@@ -8,19 +8,18 @@ from orchestration.access.pages import Record
 from orchestration.access.policy import Action
 from orchestration.access.repeats import RequestKey, once
 from orchestration.access.revisions import AUDIENCE, require_revision, revision_of
+from orchestration.access.views.audience_records import AudienceRecordsView
 from orchestration.access.views.operations import operation_record
-from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.idempotency import Claim
 from orchestration.catalog.operations import LakeChange, Operation
 from orchestration.catalog.records import Audience
 from orchestration.catalog.references import ref_of
 from orchestration.operations import audiences as operations
-from orchestration.operations.audiences import audience_record
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.ids import JobId, Version, audience_name
 
 
-class LakeChangesView(TenantView):
+class LakeChangesView(AudienceRecordsView):
     """Operations as one caller may start and see them."""
 
     @recorded(Action.RUN_JOBS, "audiences rollback")
@@ -72,7 +71,7 @@ class LakeChangesView(TenantView):
         stores = self._stores
 
         def check(audience: Audience) -> None:
-            _require_seen(audience, seen)
+            self._require_seen(audience, seen)
             wanted = audience_name(new_name)
             operations.check_rename(audience, wanted, audiences=stores.audiences, segments=stores.segment_changes)
 
@@ -86,9 +85,12 @@ class LakeChangesView(TenantView):
         """
         note.object = name[:63]
         audience = self._find(name)
-        _require_seen(audience, seen)
+        self._require_seen(audience, seen)
         operations.check_delete(audience, jobs=self._stores.jobs, segments=self._stores.segment_changes)
         return operation_record(self._add(fresh_id(), now_ms(), "delete", audience, {}))
+
+    def _require_seen(self, audience: Audience, seen: str) -> None:
+        require_revision(revision_of(self._audience_record(audience), AUDIENCE), seen)
 
     def _find(self, name: str) -> Audience:
         return self._stores.audiences.get(self._name, audience_name(name))
@@ -128,7 +130,3 @@ class LakeChangesView(TenantView):
         )
         self._stores.operations.add(new)
         return new
-
-
-def _require_seen(audience: Audience, seen: str) -> None:
-    require_revision(revision_of(audience_record(audience), AUDIENCE), seen)

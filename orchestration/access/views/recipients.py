@@ -36,7 +36,6 @@ class RecipientsView(TenantView):
             about,
             emails=emails,
             webhooks=webhooks,
-            audiences=self._stores.audiences,
             recipients=self._stores.recipients,
             settings=self._stores.settings,
         )

@@ -57,16 +57,14 @@ class ScheduleChangesView(TenantView):
         """
         note.object, note.arguments = f"schedules/{name[:63]}", dict(changes)
         found, note.before = self._seen(name, seen)
-        schedules = self._stores.schedules
+        enabled = changes.get("enabled")
+        edit = operations.Edit(seen=found, enabled=found.enabled if enabled is None else enabled)
         if changes.keys() - {"enabled"}:
             request = edited_request(found, {kind: changes[kind] for kind in KINDS if kind in changes})
             times = {part: str(changes.get(part, getattr(found, part))) for part in ("expression", "timezone")}
-            found = self._keep(found.kind, name, request, times, edited=found)
-        match changes.get("enabled"):
-            case True:
-                found = operations.resume(schedules, self._name, name, now_ms())
-            case False:
-                found = operations.pause(schedules, self._name, name)
+            found = self._keep(found.kind, name, request, times, edited=edit)
+        else:
+            found = operations.switch(self._stores.schedules, edit, now_ms())
         note.after = self._record(found)
         return note.after
 
@@ -75,7 +73,7 @@ class ScheduleChangesView(TenantView):
         """Delete a schedule; what its runs have produced stays. Raises as `change_schedule`."""
         note.object = f"schedules/{name[:63]}"
         found, note.before = self._seen(name, seen)
-        self._stores.schedules.delete(found.schedule_id)
+        operations.delete(self._stores.schedules, found)
         return note.before
 
     @recorded(Action.RUN_JOBS, "schedules run")
@@ -98,13 +96,19 @@ class ScheduleChangesView(TenantView):
         return value
 
     def _keep(
-        self, kind: str, name: str, given: Mapping[str, Any], times: Mapping[str, str], *, edited: Schedule | None
+        self,
+        kind: str,
+        name: str,
+        given: Mapping[str, Any],
+        times: Mapping[str, str],
+        *,
+        edited: operations.Edit | None,
     ) -> Schedule:
         keep = {"import": self._import, "export": self._export, "snapshot": self._snapshot}[kind]
         return keep(name, given, times, edited)
 
     def _import(
-        self, name: str, given: Mapping[str, Any], times: Mapping[str, str], edited: Schedule | None
+        self, name: str, given: Mapping[str, Any], times: Mapping[str, str], edited: operations.Edit | None
     ) -> Schedule:
         order = ImportOrder(**given)
         if order.source is None or order.manifest is not None:
@@ -126,7 +130,7 @@ class ScheduleChangesView(TenantView):
         )
 
     def _export(
-        self, name: str, given: Mapping[str, Any], times: Mapping[str, str], edited: Schedule | None
+        self, name: str, given: Mapping[str, Any], times: Mapping[str, str], edited: operations.Edit | None
     ) -> Schedule:
         wanted = {key: value for key, value in given.items() if key != "since_last"}
         request = ExportRequest.from_record({**wanted, "export_id": fresh_id(), "tenant": self._name})
@@ -145,7 +149,7 @@ class ScheduleChangesView(TenantView):
         )
 
     def _snapshot(
-        self, name: str, given: Mapping[str, Any], times: Mapping[str, str], edited: Schedule | None
+        self, name: str, given: Mapping[str, Any], times: Mapping[str, str], edited: operations.Edit | None
     ) -> Schedule:
         request = SnapshotRequest(
             job_id=fresh_id(),

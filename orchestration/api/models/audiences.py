@@ -40,8 +40,8 @@ class LakeTable(Shape):
 class Audience(Shape):
     """An audience: how its files are read, and which versions are kept.
 
-    `current` (null without a version) and `table` are there if they were asked for; `notified`, also after a change, is
-    null for those who do not manage audiences.
+    `current` (null without a version) and `table` are there if they were asked for; `notified` is null in lists, and
+    for those who do not manage audiences. The ETag covers all but `current` and `table`.
     """
 
     tenant: str
@@ -64,14 +64,17 @@ class Audience(Shape):
 
 
 class Retention(Shape):
-    """How many versions are kept, whatever their age, and up to which age all are. What is missing stays."""
+    """How many versions are kept, whatever their age, and up to which age all are. What is missing stays.
+
+    Null: the default, 10 versions and 30 days.
+    """
 
     versions: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     days: Annotated[int, Field(ge=0, le=100_000)] | None = None
 
-    def changes(self) -> dict[str, int]:
-        """What is given."""
-        return self.model_dump(exclude_none=True)
+    def edits(self) -> dict[str, int | None]:
+        """What is given; None for the default."""
+        return self.model_dump(exclude_unset=True)
 
 
 class NewAudience(Shape):
@@ -91,7 +94,11 @@ class ConfiguredAudience(Audience):
 
 
 class AudienceChange(Shape):
-    """Changes of an audience. `columns` of the settings replaces all; others that are missing or null stay."""
+    """Changes of an audience. What is missing stays; `columns` of the settings replaces all.
+
+    A setting that is null has its default again, except that `max_shrink_percent` is then no limit, and that
+    `drop_columns` and `retype_columns` have none.
+    """
 
     settings: ImportSettings = ImportSettings()
     retention: Retention = Retention()
@@ -127,7 +134,7 @@ class Activity(Shape):
 
 
 class ActivityChange(Shape):
-    """Changes of how such files are read. Columns are added to those that are known."""
+    """Changes of how such files are read, as of an audience. Columns are added to those that are known."""
 
     settings: ImportSettings
     example: ClassVar[Example] = {"settings": {"columns": [{"name": "total", "type": "double"}]}}

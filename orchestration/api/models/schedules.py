@@ -125,7 +125,7 @@ class ImportChange(Shape):
         members = self.model_dump(exclude={"settings"}, exclude_none=True)
         if self.settings is None:
             return members
-        changes = {**self.settings.model_dump(mode="json", exclude_unset=True), **self.settings.changes()}
+        changes = self.settings.edits()
         return {**members, "changes": changes} if changes else members
 
 

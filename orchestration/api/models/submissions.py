@@ -39,6 +39,10 @@ class ImportSettings(Shape):
     drop_columns: Annotated[list[ColumnName], Field(max_length=1000)] | None = None
     retype_columns: Annotated[list[ColumnName], Field(max_length=1000)] | None = None
 
+    def edits(self) -> dict[str, Any]:
+        """As `changes`, and None for each that is null."""
+        return {**self.model_dump(mode="json", exclude_unset=True), **self.changes()}
+
     def changes(self) -> dict[str, Any]:
         """As keys of an import spec."""
         given = self.model_dump(mode="json", exclude_unset=True)

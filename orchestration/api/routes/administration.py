@@ -23,7 +23,7 @@ GRANT_PROBLEMS = (
     "BAD_ETAG",
     "STALE_ETAG",
     "UNKNOWN_ROLE",
-    "UNKNOWN_PRINCIPAL",
+    "NO_SUCH_PRINCIPAL",
     "DUPLICATE_PRINCIPAL",
     "LAST_ADMINISTRATOR",
     "BAD_BODY",
@@ -65,7 +65,7 @@ async def list_tokens(request: Request, tenant: str, limit: Limit = DEFAULT_LIMI
 
 @router.post(
     "/tokens",
-    **operation(AdministrationView.create_token, models.MadeToken, *TOKEN_PROBLEMS, "UNKNOWN_PRINCIPAL", status=201),
+    **operation(AdministrationView.create_token, models.MadeToken, *TOKEN_PROBLEMS, "NO_SUCH_PRINCIPAL", status=201),
 )
 async def create_token(request: Request, tenant: str, body: models.NewTenantToken) -> Response:
     """Make a token that reaches this tenant alone. Its secret is shown this once."""

@@ -74,7 +74,7 @@ async def get_audience(
 )
 async def create_audience(request: Request, tenant: str, body: models.NewAudience) -> Response:
     """Create an audience. An import into a missing audience also creates it, once its version is published."""
-    changes, retention = body.settings.changes(), body.retention.changes()
+    changes, retention = body.settings.changes(), body.retention.edits()
     made = await in_tenant(
         request, AudienceChangesView, tenant, lambda view: view.create_audience(body.audience, changes, retention)
     )
@@ -100,7 +100,7 @@ async def configure_audience(
     request: Request, tenant: str, audience: str, body: models.AudienceChange, if_match: IfMatch = None
 ) -> Response:
     """Change how files are read, which versions are kept, who is notified. Running jobs keep their settings."""
-    seen, changes, retention = seen_revision(if_match), body.settings.changes(), body.retention.changes()
+    seen, changes, retention = seen_revision(if_match), body.settings.edits(), body.retention.edits()
     wanted = WantedRecipients(email=body.recipients.email, webhook=body.recipients.webhook)
     changed = await in_tenant(
         request,
@@ -123,7 +123,7 @@ async def get_activity(request: Request, tenant: str, kind: Kind) -> Response:
 )
 async def configure_activity(request: Request, tenant: str, kind: Kind, body: models.ActivityChange) -> Response:
     """Change how files of events or profiles are read. Running jobs keep their settings."""
-    changes = body.settings.changes()
+    changes = body.settings.edits()
     return json_answer(
         await in_tenant(request, AudienceChangesView, tenant, lambda view: view.configure_activity(kind, changes))
     )

@@ -27,7 +27,6 @@ def test_every_outcome_reaches_those_whom_it_concerns_though_a_receiver_is_away_
             None,
             emails=["crm@example.com"],
             webhooks=[customer.url],
-            audiences=context.audiences,
             recipients=context.recipients,
             settings=context.settings,
         )

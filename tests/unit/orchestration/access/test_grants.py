@@ -67,7 +67,7 @@ def test_the_last_administrator_cannot_remove_himself(world: World, scope: str) 
     [
         ([("acme-viewer", ["emperor"])], "UNKNOWN_ROLE"),
         ([("acme-viewer", ["admin"]), ("acme-viewer", ["viewer"])], "DUPLICATE_PRINCIPAL"),
-        ([("nobody", ["admin"])], "UNKNOWN_PRINCIPAL"),
+        ([("nobody", ["admin"])], "NO_SUCH_PRINCIPAL"),
     ],
 )
 def test_bad_grants_are_refused_and_change_nothing(world: World, items: list[Any], code: str) -> None:
@@ -114,7 +114,7 @@ def test_an_administrator_makes_tokens_for_service_accounts_of_the_tenant_alone(
     assert record["principal"] == ids["acme-operator"]
     for other in ("acme-viewer", "beta-operator", "deployment-operator"):
         assert (
-            refused(view.create_token, name="x", roles=["viewer"], days=1, principal=ids[other]) == "UNKNOWN_PRINCIPAL"
+            refused(view.create_token, name="x", roles=["viewer"], days=1, principal=ids[other]) == "NO_SUCH_PRINCIPAL"
         )
     wider = {"name": "x", "roles": ["admin"], "days": 1, "principal": ids["acme-operator"]}
     assert refused(view.create_token, **wider) == "CAP_TOO_WIDE"

@@ -14,6 +14,7 @@ from orchestration.api.etags import etag
 from orchestration.catalog.access_records import Session
 from orchestration.catalog.operations import Operation as AnOperation
 from orchestration.operations.audiences import audience_record
+from orchestration.operations.notifying import recipients_record
 from orchestration.operations.schedule_records import schedule_record
 from orchestration.platform.clock import fresh_id, fresh_secret, now_ms
 from schemas.ids import AudienceName, TenantName
@@ -107,7 +108,7 @@ def _own_session(call: Call) -> str:
 def _recipient(call: Call) -> str:
     """A recipient of all audiences. It names the tenant, and is none of another."""
     address = f"ops@{call.tenant}.example"
-    call.world.stores.recipients.replace(TenantName(call.tenant), None, "email", [address])
+    call.world.stores.recipients.replace(TenantName(call.tenant), None, {"email": [address]})
     return address
 
 
@@ -171,7 +172,10 @@ def _places(call: Call) -> Mapping[str, str]:
 
 
 def _audience(call: Call, name: AudienceName = VIP) -> Mapping[str, str]:
-    return _tag(audience_record(call.world.stores.audiences.get(TenantName(call.tenant), name)), AUDIENCE)
+    stores, tenant = call.world.stores, TenantName(call.tenant)
+    found = stores.audiences.get(tenant, name)
+    notified = recipients_record(stores.recipients.notified(tenant, found.audience_id))
+    return _tag({**audience_record(found), "notified": notified}, AUDIENCE)
 
 
 def _segment(call: Call) -> Mapping[str, str]:

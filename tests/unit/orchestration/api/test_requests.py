@@ -157,9 +157,21 @@ def test_grants_change_only_for_one_who_has_seen_them(client: AsgiClient, world:
     assert changed.headers["etag"] != read.headers["etag"]
     stale = client.send("PUT", path, token=admin, body=body, headers=seen)
     assert (stale.status, stale.json["code"]) == (412, "STALE_ETAG")
-    nobody = {"If-Match": changed.headers["etag"]}
-    last = client.send("PUT", path, token=admin, body={"items": []}, headers=nobody)
+    now = {"If-Match": changed.headers["etag"]}
+    last = client.send("PUT", path, token=admin, body={"items": []}, headers=now)
     assert (last.status, last.json["code"]) == (409, "LAST_ADMINISTRATOR")
+    unknown = {"items": [*body["items"], {"principal": id_of(ACME, 99), "roles": ["operator"]}]}
+    refused = client.send("PUT", path, token=admin, body=unknown, headers=now)
+    assert (refused.status, refused.json["code"]) == (422, "NO_SUCH_PRINCIPAL")
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "principals/{}"), ("DELETE", "principals/{}/access")])
+def test_a_principal_in_a_path_that_there_is_not_is_like_any_other_thing(
+    client: AsgiClient, world: World, method: str, path: str
+) -> None:
+    admin = world.tokens["deployment-admin"].text.reveal()
+    answer = client.send(method, "/v1/" + path.format(id_of(ACME, 99)), token=admin)
+    assert (answer.status, answer.json["code"]) == (404, "UNKNOWN_PRINCIPAL")
 
 
 def test_an_outage_of_the_catalog_is_a_503_that_says_when_to_come_back(

@@ -156,7 +156,7 @@ def test_progress_of_a_job_comes_and_is_read_only_when_there_is_some(
 
 def test_what_is_deleted_comes_as_gone(world: World) -> None:
     (schedule,) = world.stores.schedules.all(ACME)
-    script = Script(lambda: world.stores.schedules.delete(schedule.schedule_id), bool)
+    script = Script(lambda: world.stores.schedules.delete(schedule), bool)
     with streaming(world) as (_, client):
         listen(client, world, script, kind="schedule")
     assert script.after == [("schedule", {"kind": "schedule", "id": schedule.schedule_id, "value": None})]

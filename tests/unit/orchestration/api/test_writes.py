@@ -2,15 +2,19 @@
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from orchestration.access.revisions import require_revision
 from orchestration.access.uploading import GIB, MAX_PARTS, MIB, UNFINISHED_BYTES, part_sizes
 from orchestration.catalog.operations import LAKE_CHANGES, RECIPIENT_TEST
+from orchestration.catalog.records import Retention
 from orchestration.readers.questions import TryImport
 from schemas.errors import UserError
+from schemas.import_spec import ImportSpec
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.readers import FakeReaders
 from tests.fakes.tenants import (
@@ -365,13 +369,73 @@ def test_an_answer_has_the_etag_of_what_it_shows(client: AsgiClient, token: str)
         assert made.headers["etag"] == seen(client, token, f"{path}/{name}")
 
 
-def test_settings_that_are_not_given_stay(client: AsgiClient, world: World, token: str) -> None:
-    before = client.get(f"/v1/tenants/acme/audiences/{VIP}", token=token).json
-    body = {"settings": {"mode": "append", "max_shrink_percent": None}, "retention": {"days": 7}}
+@pytest.mark.parametrize("query", [{"audience": VIP}, {}], ids=["own", "of all"])
+def test_the_etag_of_an_audience_covers_its_recipients_but_no_version(
+    client: AsgiClient, world: World, token: str, query: dict[str, str]
+) -> None:
     path = f"audiences/{VIP}"
-    after = send(client, token, "PATCH", path, body, etag=seen(client, token, path)).json
+    before = seen(client, token, path)
+    with_current = client.get(f"/v1/tenants/acme/{path}", token=token, query={"current": "true"})
+    assert (with_current.headers["etag"], with_current.json["current"]["version"]) == (before, 2)
+    viewer = client.get(f"/v1/tenants/acme/{path}", token=world.tokens["acme-viewer"].text.reveal())
+    assert (viewer.json["notified"], viewer.headers["etag"] == before) == (None, False)
+    answer = client.send(
+        "PATCH", "/v1/tenants/acme/recipients", token=token, body={"email": ["crm@acme.example"]}, query=query
+    )
+    assert answer.status == 200, answer.body
+    stale = send(client, token, "PATCH", path, {"recipients": {"webhook": []}}, etag=before)
+    assert (stale.status, stale.json["code"]) == (412, "STALE_ETAG")
+
+
+def test_recipients_that_change_between_the_check_of_an_etag_and_the_write_are_not_replaced(
+    client: AsgiClient, world: World, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, recipients = f"audiences/{VIP}", world.stores.recipients
+    etag, audience_id = seen(client, token, path), world.stores.audiences.get(ACME, VIP).audience_id
+    checks = itertools.count()
+
+    def check(present: str, given: str) -> None:
+        require_revision(present, given)
+        if next(checks) == 0:
+            recipients.replace(ACME, audience_id, {"email": ["other@acme.example"]})
+
+    change = {"recipients": {"email": ["mine@acme.example"]}, "retention": {"versions": 77}}
+    with monkeypatch.context() as patch:
+        patch.setattr("orchestration.access.views.audience_changes.require_revision", check)
+        answer = send(client, token, "PATCH", path, change, etag=etag)
+    assert (answer.status, answer.json["code"]) == (412, "STALE_ETAG")
+    assert [one.address for one in recipients.get(ACME, audience_id)] == ["other@acme.example"]
+    assert world.stores.audiences.get(ACME, VIP).retention.versions != 77
+    after = send(client, token, "PATCH", path, change, etag=seen(client, token, path))
+    assert after.json["notified"][0]["address"] == "mine@acme.example"
+
+
+def test_settings_that_are_not_given_stay_and_null_is_the_default(client: AsgiClient, world: World, token: str) -> None:
+    path = f"audiences/{VIP}"
+    before = client.get(f"/v1/tenants/acme/{path}", token=token).json
+
+    def change(settings: Any, retention: Any) -> Any:
+        body = {"settings": settings, "retention": retention}
+        answer = send(client, token, "PATCH", path, body, etag=seen(client, token, path))
+        assert answer.status == 200, answer.body
+        return answer.json
+
+    after = change({"mode": "append", "max_shrink_percent": None}, {"days": 7})
     assert after["spec"] == {**before["spec"], "mode": "append", "max_shrink_percent": None}
     assert after["retention"] == {**before["retention"], "days": 7}
+    names = ("mode", "id_column", "format", "timezone", "max_reject_share", "allow_empty", "null_values")
+    permissions = {"drop_columns": None, "retype_columns": None}
+    reset = change({**dict.fromkeys(names), **permissions, "max_shrink_percent": 7}, {"versions": None})
+    defaults = ImportSpec().as_record()
+    assert reset["spec"] == {**after["spec"], **{name: defaults[name] for name in names}, "max_shrink_percent": 7}
+    assert reset["retention"] == {"versions": Retention().versions, "days": 7}
+
+
+def test_a_setting_of_events_that_is_null_has_the_default_of_events(client: AsgiClient, token: str) -> None:
+    path = "activity/events"
+    first = send(client, token, "PATCH", path, {"settings": {"timezone": "Asia/Tokyo"}}).json
+    again = send(client, token, "PATCH", path, {"settings": {"timezone": None, "mode": None, "columns": None}}).json
+    assert again == {**first, "spec": {**first["spec"], "timezone": None, "mode": "append"}}
 
 
 # Segments, schedules, recipients
@@ -539,6 +603,29 @@ def test_an_edit_is_checked_like_a_new_schedule(
     answer = send(client, token, "PATCH", path, change, etag=seen(client, token, path))
     assert answer.json["code"] == code, answer.body
     assert client.get(f"/v1/tenants/acme/{path}", token=token).json == before
+
+
+@pytest.mark.parametrize(
+    ("method", "change"),
+    [("DELETE", None), ("PATCH", {"enabled": False}), ("PATCH", {"enabled": False, "expression": "rate(2 days)"})],
+)
+def test_a_schedule_that_changes_between_the_check_of_its_etag_and_the_write_is_stale(
+    client: AsgiClient, world: World, token: str, monkeypatch: pytest.MonkeyPatch, method: str, change: Any
+) -> None:
+    path, schedules = f"schedules/{NIGHTLY}", world.stores.schedules
+    etag, before = seen(client, token, path), schedules.get(ACME, NIGHTLY)
+    others = replace(before, timezone="Asia/Tokyo")
+
+    def check(present: str, given: str) -> None:
+        require_revision(present, given)
+        assert schedules.change(before, others)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("orchestration.access.views.schedule_changes.require_revision", check)
+        answer = send(client, token, method, path, change, etag=etag)
+    assert (answer.status, answer.json["code"]) == (412, "STALE_ETAG")
+    assert schedules.get(ACME, NIGHTLY) == others
+    assert send(client, token, method, path, change, etag=seen(client, token, path)).status == 200
 
 
 def test_a_run_by_hand_is_one_job_for_each_key(client: AsgiClient, world: World, token: str) -> None:

@@ -13,6 +13,7 @@ from orchestration.api.application import application
 from orchestration.api.service import Service
 from orchestration.client import client
 from orchestration.context import Context
+from orchestration.readers.background import Background
 from orchestration.readers.pool import Readers
 from tests.fakes.asgi import AsgiClient, AsgiTransport
 from tests.fakes.readers import FakeReaders
@@ -30,7 +31,8 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Context
 @pytest.fixture
 def service(context: Context, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stores]:
     """The service of the catalog, in this process; commands use it as the owner of the home."""
-    stores = replace(Stores.of(context.settings), readers=cast(Readers, FakeReaders({})))
+    readers, own = cast(Readers, FakeReaders({})), Stores.of(context.settings)
+    stores = replace(own, readers=readers, background=Background(own.operations, readers))
     ensure_owner_token(stores, context.settings.home)
     made = Service(stores=stores, hosts=frozenset({"127.0.0.1"}))
     asgi = AsgiClient(application(made))

@@ -8,7 +8,9 @@ import pytest
 from orchestration.access.stores import Stores
 from orchestration.cli.main import main
 from orchestration.context import Context
+from orchestration.readers.questions import CompareVersions
 from schemas.ids import AudienceName, TenantName
+from tests.fakes.readers import ANSWERS
 
 KEYS = ["tenant", "audience", "audience_id", "spec", "retention", "created_at", "current", "told"]
 
@@ -75,6 +77,29 @@ def test_how_events_are_read_is_shown_and_changed(capsys: pytest.CaptureFixture[
     assert answer(capsys, "audiences", "show", "_events", "-t", "acme") == changed
 
 
+@pytest.mark.usefixtures("service")
+def test_settings_are_reset_by_the_names_of_their_options(capsys: pytest.CaptureFixture[str]) -> None:
+    configure = ("audiences", "configure", "vip", "-t", "acme")
+    before = answer(capsys, "audiences", "show", "vip", "-t", "acme")
+    given = ("--mode", "append", "--null", "-", "--max-shrink", "7", "--keep-days", "3", "--keep-versions", "4")
+    answer(capsys, *configure, *given)
+    after = answer(capsys, *configure, "--reset", "mode", "--reset", "null", "--reset", "keep-days")
+    assert after["spec"] == {**before["spec"], "max_shrink_percent": 7}
+    assert after["retention"] == {"versions": 4, "days": before["retention"]["days"]}
+    events = ("audiences", "configure", "_events", "-t", "acme")
+    first = answer(capsys, *events, "--timezone", "Asia/Tokyo")
+    assert answer(capsys, *events, "--reset", "timezone")["spec"] == {**first["spec"], "timezone": None}
+    for wrong in (
+        (*configure, "--reset", "max-shrink"),
+        (*configure, "--reset", "drop-column"),
+        (*configure, "--reset", "mode", "--mode", "append"),
+        (*configure, "--reset", "keep-days", "--keep-days", "1"),
+        (*events, "--reset", "keep-days"),
+    ):
+        assert main([*wrong]) == 2
+    capsys.readouterr()
+
+
 def test_a_bad_recipient_changes_nothing(context: Context, service: Stores, capsys: pytest.CaptureFixture[str]) -> None:
     del service
     given = ("--keep-versions", "3", "--notify-email", "nowhere")
@@ -100,6 +125,35 @@ def test_a_change_that_others_overtake_is_made_all_the_same(
     monkeypatch.setattr(type(service.audiences), "configure", overtaken)
     changed = answer(capsys, "audiences", "configure", "vip", "-t", tenant, "--keep-versions", "3")
     assert (changed["retention"]["versions"], changed["spec"]["mode"]) == (3, "append")
+
+
+def test_a_difference_is_paged_by_kind_with_the_values_that_changed(
+    service: Stores, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = {
+        "added": 0,
+        "removed": 1,
+        "changed": 2,
+        "kept": 5,
+        "sample": {"changed": ["ann b", "bob"]},
+        "changes": [{"user": "bob", "columns": {"age": {"earlier": None, "later": "31"}}}],
+    }
+    monkeypatch.setitem(ANSWERS, CompareVersions, lambda *_: found)
+    diff = ("audiences", "diff", "vip", "3", "5", "-t", "acme")
+    assert answer(capsys, *diff) == {kind: found[kind] for kind in ("added", "removed", "changed", "kept")}
+    assert main([*diff, "--change", "changed", "--values", "--sample", "2", "--after", "ann"]) == 0
+    shown = capsys.readouterr()
+    assert "  bob: age none -> 31" in shown.out.splitlines()
+    assert "--after bob" in shown.out + shown.err
+    assert main([*diff, "--change", "changed"]) == 0
+    assert "--after" not in "".join(capsys.readouterr())  # a page that is not full is the last
+    assert main([*diff, "--change", "kept"]) == 2
+    asked = [one for one in service.readers.asked if isinstance(one, CompareVersions)]  # type: ignore[attr-defined]
+    assert [(one.sample, one.after, one.change, one.values) for one in asked] == [
+        (0, None, None, False),
+        (2, "ann", "changed", True),
+        (100, None, "changed", False),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import repeat
+from itertools import accumulate, chain, repeat
 from typing import Any
 
 import pytest
@@ -10,7 +10,15 @@ import pytest
 from orchestration.client.access import Access
 from orchestration.client.client import Client
 from orchestration.client.errors import ApiError
-from orchestration.client.following import ENDED, OUTAGE_S, REGISTRATION_S, follow, submitted_s
+from orchestration.client.following import (
+    ENDED,
+    FIRST_POLL_S,
+    MAX_POLL_S,
+    OUTAGE_S,
+    REGISTRATION_S,
+    follow,
+    submitted_s,
+)
 from schemas.ids import new_job_id
 from segmentation import export_jobs, jobs
 
@@ -53,6 +61,17 @@ def test_a_job_is_followed_to_its_end_and_not_asked_for_again() -> None:
     service = Service(iter(["VERIFYING", "AWAITING", "READY", "never asked for"]))
     assert states(service) == ["VERIFYING", "AWAITING", "READY"]
     assert len(service.slept) == 2
+
+
+def test_a_job_that_takes_long_is_asked_for_less_often() -> None:
+    service = Service(chain(repeat("AWAITING", 3000), ["READY"]))
+    assert states(service)[-1] == "READY"
+    assert (service.slept[0], service.slept[-1]) == (FIRST_POLL_S, MAX_POLL_S)
+    assert service.slept == sorted(service.slept)
+    waited = list(accumulate(service.slept, initial=0.0))
+    assert all(
+        pause <= max(FIRST_POLL_S, 0.05 * so_far + 1e-6) for pause, so_far in zip(service.slept, waited, strict=False)
+    )
 
 
 def test_a_job_that_was_just_submitted_is_waited_for_and_an_old_id_is_not() -> None:

@@ -69,7 +69,6 @@ def told(context: Context, *, emails: tuple[str, ...] = (), webhooks: tuple[str,
         AUDIENCE_ID,
         emails=emails,
         webhooks=webhooks,
-        audiences=context.audiences,
         recipients=context.recipients,
         settings=context.settings,
     )
@@ -107,7 +106,6 @@ def test_a_version_is_told_to_the_recipients_of_its_audience_and_of_its_tenant(t
             None,
             emails=["acme@example.com"],
             webhooks=[],
-            audiences=context.audiences,
             recipients=context.recipients,
             settings=context.settings,
         )
@@ -300,7 +298,6 @@ def test_recipients_that_cannot_be_told_are_refused_and_nothing_is_changed(conte
                 AUDIENCE_ID,
                 emails=emails,
                 webhooks=webhooks,
-                audiences=context.audiences,
                 recipients=context.recipients,
                 settings=context.settings,
             )
@@ -311,7 +308,6 @@ def test_recipients_that_cannot_be_told_are_refused_and_nothing_is_changed(conte
             None,
             emails=["a@b"],
             webhooks=[],
-            audiences=context.audiences,
             recipients=context.recipients,
             settings=context.settings,
         )

@@ -11,7 +11,7 @@ from orchestration.control import wiring
 from orchestration.control.schedules import RETRY_AFTER_MS, SOON_MS
 from orchestration.kinds.scheduled import event_of, resolve, run_id
 from orchestration.operations.schedule_records import last_run, schedule_record
-from orchestration.operations.schedules import pause, resume, run_now, schedule_import
+from orchestration.operations.schedules import Edit, run_now, schedule_import, switch
 from schemas.errors import FatalError, RetriableError, UserError
 from schemas.ids import JobId
 from tests.fakes.deployment import EXECUTION, Deployment
@@ -44,6 +44,14 @@ def make(deployment: Deployment, **changes: Any) -> Schedule:
 
 def kept(deployment: Deployment, name: str = "nightly") -> Schedule:
     return next(s for s in deployment.context.schedules.all() if s.name == name)
+
+
+def pause(deployment: Deployment) -> Schedule:
+    return switch(deployment.context.schedules, Edit(seen=kept(deployment), enabled=False), 0)
+
+
+def resume(deployment: Deployment, now_ms: int) -> Schedule:
+    return switch(deployment.context.schedules, Edit(seen=kept(deployment), enabled=True), now_ms)
 
 
 def outcome(deployment: Deployment) -> Any:
@@ -123,18 +131,16 @@ def test_of_the_times_that_were_missed_the_latest_is_run(deployment: Deployment)
 
 def test_a_paused_schedule_does_not_run_and_makes_up_for_nothing_when_it_is_resumed(deployment: Deployment) -> None:
     make(deployment)
-    pause(deployment.context.schedules, "acme", "nightly")
+    pause(deployment)
     relay = wiring.schedules(deployment.context)
     relay.tick(SIX_MS + DAY_MS)
     assert deployment.workflow.started == []
-    resume(deployment.context.schedules, "acme", "nightly", SIX_MS + DAY_MS + 1)
+    resume(deployment, SIX_MS + DAY_MS + 1)
     relay.tick(SIX_MS + DAY_MS + 1_000)
     assert deployment.workflow.started == []
     relay.tick(SIX_MS + 2 * DAY_MS)
     assert due_times(deployment) == ["2026-11-28T06:00:00Z"]
-    assert (
-        resume(deployment.context.schedules, "acme", "nightly", 0).next_due_ms == SIX_MS + 3 * DAY_MS
-    )  # it is not paused
+    assert resume(deployment, 0).next_due_ms == SIX_MS + 3 * DAY_MS  # it is not paused
 
 
 def test_a_schedule_that_is_due_once_is_over_then(deployment: Deployment) -> None:
@@ -144,9 +150,9 @@ def test_a_schedule_that_is_due_once_is_over_then(deployment: Deployment) -> Non
     relay.tick(MADE_MS + DAY_MS)
     assert due_times(deployment) == ["2026-11-25T09:00:05Z"]
     assert kept(deployment).next_due_ms is None
-    pause(deployment.context.schedules, "acme", "nightly")
+    pause(deployment)
     with pytest.raises(UserError, match="BAD_SCHEDULE"):
-        resume(deployment.context.schedules, "acme", "nightly", MADE_MS + DAY_MS)
+        resume(deployment, MADE_MS + DAY_MS)
 
 
 def test_a_start_that_fails_is_tried_again_and_the_schedule_says_why(deployment: Deployment) -> None:
@@ -316,7 +322,7 @@ def test_a_run_that_ended_without_a_word_is_refused_too(deployment: Deployment) 
 
 def test_a_run_by_hand_is_beside_those_that_are_due(deployment: Deployment) -> None:
     made = make(deployment)
-    pause(deployment.context.schedules, "acme", "nightly")
+    pause(deployment)
     job = run_now(
         "acme", "nightly", MADE_MS + 789, engine=deployment.context.engine, schedules=deployment.context.schedules
     )
