@@ -96,7 +96,7 @@ def test_a_file_that_cannot_be_read_says_why_and_offers_no_import(client: AsgiCl
 
 def test_a_trial_says_what_would_be_published_or_why_not(client: AsgiClient, world: World) -> None:
     counts = {"rows": 600, "accepted": 533, "rejected": 67, "distinct": 533, "duplicates": 0}
-    tried = {**counts, "rejected_by_code": {"id_empty": 67}, "problems": [], "fault": None}
+    tried: dict[str, Any] = {**counts, "rejected_by_code": {"id_empty": 67}, "problems": [], "fault": None}
     assert "This import would be published." in checked(client, world, "dry_run", tried)
     problem = UserError("TOO_MANY_REJECTS", "67 of 600 rows").as_record()
     refused = checked(client, world, "dry_run", {**tried, "problems": [problem]})
