@@ -135,7 +135,13 @@ document.addEventListener("htmx:afterSwap", () => (failed.hidden = true));
 document.addEventListener("htmx:afterSettle", (event) => localise(event.detail.elt.parentElement ?? document));
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
-  for (const one of document.querySelectorAll("details.menu[open]")) one.open = false;
+  for (const one of document.querySelectorAll("details.menu[open]")) {
+    if (one.contains(document.activeElement)) one.querySelector("summary").focus();
+    one.open = false;
+  }
+});
+document.addEventListener("click", ({target}) => {
+  for (const one of document.querySelectorAll("details.menu[open]")) one.open = one.contains(target);
 });
 document.querySelector(".sections [aria-current]")?.scrollIntoView({block: "nearest", inline: "center"});
 localise(document);
