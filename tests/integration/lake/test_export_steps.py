@@ -427,8 +427,10 @@ def test_files_of_an_export_that_a_restored_catalog_takes_for_unfinished_stay(ex
     assert exports.users(str(export.request["to"])) == sorted(USERS)
 
 
-@pytest.mark.parametrize("status", [None, "FAILED", "TIMED_OUT", "SUCCEEDED"])
-@pytest.mark.parametrize("state", LIVE)
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [*((state, None) for state in LIVE), *(("WRITING", status) for status in ("FAILED", "TIMED_OUT", "SUCCEEDED"))],
+)
 def test_an_export_whose_execution_was_lost_goes_on_in_a_new_one(
     exports: Exports, state: str, status: str | None
 ) -> None:

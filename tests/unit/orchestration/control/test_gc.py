@@ -49,8 +49,13 @@ def test_a_publishing_job_whose_execution_was_stopped_rolls_forward_in_a_new_one
     assert deployment.run(job).state == "READY"
 
 
-@pytest.mark.parametrize("status", [None, "FAILED", "TIMED_OUT", "SUCCEEDED"])
-@pytest.mark.parametrize("state", ["REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "BUILDING", "PUBLISHING"])
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        *((state, None) for state in ("REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "BUILDING", "PUBLISHING")),
+        *(("IMPORTING", status) for status in ("FAILED", "TIMED_OUT", "SUCCEEDED")),
+    ],
+)
 def test_a_job_whose_execution_was_lost_goes_on_where_it_is_in_a_new_one(
     deployment: Deployment, state: str, status: str | None
 ) -> None:

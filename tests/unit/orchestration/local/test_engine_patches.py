@@ -11,48 +11,52 @@ import pytest
 from orchestration.local.engine.stepfunctions_errors import matches
 from orchestration.local.engine.stepfunctions_executions import prune
 
-TIMEOUT_OF_A_STATE = """
-import json, sys
-from orchestration.local.engine import stepfunctions_errors
-from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
-stepfunctions_errors.install()
-program = AmazonStateLanguageParser.parse(sys.argv[1])[0]
-print(program.states.states["Wait"].timeout.timeout_seconds)
-"""
-
-TWO_STARTS = """
+IN_MOTO = """
 import copy, json, os, time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
-from orchestration.local.engine import stepfunctions_executions
-stepfunctions_executions.install()
+from orchestration.local.engine import stepfunctions_errors, stepfunctions_executions
 from moto.stepfunctions.parser import models
+from moto.stepfunctions.parser.asl.parse import asl_parser
+stepfunctions_errors.install()
+stepfunctions_executions.install()
+parse = asl_parser.AmazonStateLanguageParser.parse
+
+def machine(**state):
+    return json.dumps({"StartAt": "Wait", "States": {"Wait": {**state, "End": True}}})
+
+task = {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken", "HeartbeatSeconds": 5}
+program = parse(machine(**task, Parameters={"FunctionName": "f"}))[0]
+timeout = program.states.states["Wait"].timeout.timeout_seconds
+
+read, lexer = [], asl_parser.ASLLexer
+asl_parser.ASLLexer = lambda stream: read.append(stream) or lexer(stream)
+first, second = (parse(machine(Type="Wait", Seconds=1))[0].states.states["Wait"] for _ in range(2))
+asl_parser.ASLLexer = lexer
+
 # moto looks for the name, copies the machine, and then adds the execution.
 def slow(*args):
     time.sleep(0.2)
     return copy.deepcopy(*args)
 models.copy = SimpleNamespace(deepcopy=slow)
 backend = models.StepFunctionsParserBackend("us-east-1", "123456789012")
-definition = json.dumps({"StartAt": "Stay", "States": {"Stay": {"Type": "Wait", "Seconds": 60, "End": True}}})
-arn = backend.create_state_machine("m", definition, "arn:aws:iam::123456789012:role/r").arn
+arn = backend.create_state_machine("m", machine(Type="Wait", Seconds=60), "arn:aws:iam::123456789012:role/r").arn
 with ThreadPoolExecutor(2) as pool:
     arns = set(pool.map(lambda _: backend.start_execution(arn, "once", "{}").exec_arn, range(2)))
-print(json.dumps({"arns": len(arns), "executions": len(backend.describe_state_machine(arn).executions)}), flush=True)
+executions = len(backend.describe_state_machine(arn).executions)
+print(json.dumps({
+    "timeout_s": timeout, "read": len(read), "same": first is second, "arns": len(arns), "executions": executions,
+}), flush=True)
 os._exit(0)
 """
+"""In a process of its own, for the patches are for good; in one, for moto takes seconds to load."""
 
 
-TWO_PROGRAMS = """
-import sys
-from orchestration.local.engine.stepfunctions_executions import parse_once
-parse_once()
-from moto.stepfunctions.parser.asl.parse import asl_parser
-read, lexer = [], asl_parser.ASLLexer
-asl_parser.ASLLexer = lambda stream: read.append(stream) or lexer(stream)
-first, second = (asl_parser.AmazonStateLanguageParser.parse(sys.argv[1])[0] for _ in range(2))
-states = [program.states.states["Wait"] for program in (first, second)]
-print(len(read), states[0] is states[1])
-"""
+@pytest.fixture(scope="module")
+def patched() -> Any:
+    """What moto does with all patches."""
+    done = subprocess.run([sys.executable, "-c", IN_MOTO], capture_output=True, text=True, check=True, timeout=60)
+    return json.loads(done.stdout)
 
 
 def _execution(number: int, status: str) -> Any:
@@ -94,26 +98,13 @@ def test_wildcards_match_what_aws_says(names: set[str], error: str, *, matched: 
     assert matches(frozenset(names), error) is matched
 
 
-def test_a_heartbeat_alone_sets_no_timeout() -> None:
-    state = {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken", "End": True}
-    state |= {"Parameters": {"FunctionName": "f"}, "HeartbeatSeconds": 5}
-    machine = json.dumps({"StartAt": "Wait", "States": {"Wait": state}})
-
-    done = subprocess.run(
-        [sys.executable, "-c", TIMEOUT_OF_A_STATE, machine], capture_output=True, text=True, check=True, timeout=60
-    )
-
-    assert done.stdout.strip() == "99999999"
+def test_a_heartbeat_alone_sets_no_timeout(patched: Any) -> None:
+    assert patched["timeout_s"] == 99999999
 
 
-def test_of_two_starts_at_once_under_one_name_the_second_finds_the_first() -> None:
-    done = subprocess.run([sys.executable, "-c", TWO_STARTS], capture_output=True, text=True, check=True, timeout=60)
-
-    assert json.loads(done.stdout) == {"arns": 1, "executions": 1}
+def test_of_two_starts_at_once_under_one_name_the_second_finds_the_first(patched: Any) -> None:
+    assert (patched["arns"], patched["executions"]) == (1, 1)
 
 
-def test_a_definition_is_parsed_once_and_each_execution_has_a_program_of_its_own() -> None:
-    definition = json.dumps({"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 1, "End": True}}})
-    command = [sys.executable, "-c", TWO_PROGRAMS, definition]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["1", "False"]
+def test_a_definition_is_parsed_once_and_each_execution_has_a_program_of_its_own(patched: Any) -> None:
+    assert (patched["read"], patched["same"]) == (1, False)
