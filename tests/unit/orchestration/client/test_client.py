@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from importlib import metadata
 from itertools import takewhile
 from pathlib import Path
 from threading import Thread
@@ -356,6 +357,24 @@ def test_further_apart_client_and_service_say_which_one_is_old(theirs: str, own:
     with pytest.raises(ApiError, match=rf"VERSION_MISMATCH: the service has version {theirs}, .* {own}") as error:
         check_version(theirs, own)
     assert error.value.message.endswith("update the service" if theirs == "0.1.0" else "update this command")
+
+
+@pytest.mark.parametrize(
+    ("folders", "found"),
+    [
+        (["muster-9.8.7.dist-info", "muster_tools-1.0.dist-info"], "9.8.7"),
+        (["muster-9.8.7.dev1.dist-info", "muster.egg-info"], None),  # as `importlib.metadata` reads it
+    ],
+)
+def test_the_own_version_is_that_of_the_installed_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folders: Sequence[str], found: str | None
+) -> None:
+    assert versions.own_version() == metadata.version("muster")
+    for name in folders:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "METADATA").write_text("Metadata-Version: 2.1\nName: muster\nVersion: 9.8.7.dev1\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert versions.own_version.__wrapped__() == (found or "9.8.7.dev1")
 
 
 def test_the_version_of_the_service_is_looked_at_in_its_first_answer(
