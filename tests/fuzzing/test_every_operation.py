@@ -118,7 +118,7 @@ def test_what_one_operation_makes_others_take(fuzzer: Fuzzer) -> None:
     }
 
 
-@pytest.mark.faults("hundreds of requests of each kind, and long scenarios", seconds=8)
+@pytest.mark.faults("hundreds of requests of each kind, and long scenarios", seconds=15)
 @each_operation
 def test_many_requests_are_answered_in_the_declared_form(name: str, fuzzer: Fuzzer) -> None:
     fuzz(name, GenerationMode.POSITIVE, ALL, fuzzer)
