@@ -204,7 +204,6 @@ def test_dead_letters_are_listed_and_sent_again(muster: Muster, context: Context
     assert muster("dead-letters", "list").err == ""
 
 
-@pytest.mark.faults("every finding is one of integration/test_fsck.py", seconds=25)
 def test_fsck_finds_and_mends_what_is_derived(muster: Muster, context: Context, tmp_path: Path) -> None:
     done = imported(muster, write(tmp_path / "people.csv", "user_id", "u1"), "checked")
     receipt = done.json["receipt"]

@@ -50,6 +50,7 @@ def assert_archived_once(settings: Settings) -> None:
         consumer.close()
 
 
+@pytest.mark.faults("kills at random", seconds=150)
 @pytest.mark.timeout(600)
 def test_workers_killed_at_random_moments_lose_and_double_no_change(settings: Settings, workers: Workers) -> None:
     shop = Shop(settings)
