@@ -21,7 +21,7 @@ ROWS: Final = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One entry. `given`: what the action was asked to do; `refused`: why it was not done."""
+    """One entry. `given`: what the action was asked to do; `error`: the code of why it was not done."""
 
     at: str
     actor: str
@@ -29,7 +29,7 @@ class Entry:
     object: str
     job_path: str | None
     given: str
-    refused: str
+    error: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,7 @@ def _entry(record: Record, tenant: str) -> Entry:
         object=record["object"],
         job_path=None if job is None else in_tenant(tenant, "jobs", job),
         given=_given(record["arguments"]),
-        refused=record["error"] or "",
+        error=record["error"] or "",
     )
 
 
