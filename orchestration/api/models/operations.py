@@ -86,7 +86,7 @@ class NewFile(Shape):
 class NewSegmentCheck(Shape):
     """How long to wait for workers and archive."""
 
-    timeout_s: Annotated[float, Field(ge=1, le=3000, strict=False)] = 120.0
+    timeout_s: Annotated[float, Field(ge=1, le=3000)] = 120.0
     example: ClassVar[Example] = {"timeout_s": 120}
 
 

@@ -250,7 +250,7 @@ class NewQuery(Shape):
 
     sql: Sql
     rows: Annotated[int, Field(ge=1, le=10_000)] = 1000
-    timeout_s: Annotated[float, Field(ge=0.1, le=50, strict=False)] = 30.0
+    timeout_s: Annotated[float, Field(ge=0.1, le=50)] = 30.0
     example: ClassVar[Example] = {"sql": "select count(*) as members from audience('vip')"}
 
 
@@ -278,7 +278,7 @@ class LongQuery(Shape):
     """One SELECT whose rows are streamed."""
 
     sql: Sql
-    timeout_s: Annotated[float, Field(ge=0.1, le=3600, strict=False)] = 3600.0
+    timeout_s: Annotated[float, Field(ge=0.1, le=3600)] = 3600.0
     example: ClassVar[Example] = {"sql": "select user_id from audience('vip')"}
 
 

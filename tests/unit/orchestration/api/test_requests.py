@@ -174,6 +174,19 @@ def test_a_principal_in_a_path_that_there_is_not_is_like_any_other_thing(
     assert (answer.status, answer.json["code"]) == (404, "UNKNOWN_PRINCIPAL")
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("segments/buyers/checks", {}), ("queries", {"sql": "SELECT 1"}), ("query-streams", {"sql": "SELECT 1"})],
+)
+@pytest.mark.parametrize("wrong", [True, "5"])
+def test_a_time_limit_is_a_number(
+    client: AsgiClient, world: World, path: str, body: dict[str, object], wrong: object
+) -> None:
+    admin = world.tokens["acme-admin"].text.reveal()
+    answer = client.send("POST", f"/v1/tenants/acme/{path}", token=admin, body={**body, "timeout_s": wrong})
+    assert (answer.status, answer.json["code"]) == (422, "INVALID_REQUEST")
+
+
 def test_an_outage_of_the_catalog_is_a_503_that_says_when_to_come_back(
     client: AsgiClient, token: str, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
