@@ -23,7 +23,9 @@ from orchestration.platform.clock import fresh_id, now_ms
 from schemas.errors import MusterError, UserError
 
 MAX_KEY: Final = 255
-LIMITS: Final = frozenset({"QUERY_RUNNING", "TOO_MANY_QUESTIONS", "TOO_MANY_STREAMS", "TOO_MANY_UPLOADS"})
+LIMITS: Final = frozenset(
+    {"QUERY_RUNNING", "TOO_MANY_QUESTIONS", "TOO_MANY_STREAMS", "TOO_MANY_TESTS", "TOO_MANY_UPLOADS"}
+)
 """Errors of the service's limits, which are not kept."""
 
 
