@@ -13,6 +13,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import ConsumerGroupDescription, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
 
 from connectors.kafka.clients import admin_client
+from connectors.kafka.committed import CommittedOffsets
 from connectors.kafka.logon import answer
 from schemas.topics import IMPORT_TOPICS, WORKER_GROUP
 
@@ -34,6 +35,7 @@ class WorkerGroup:
         self.name = name
         self._admin = admin_client(bootstrap)
         self._partitions = [TopicPartition(topic, p) for topic in topics for p in range(partitions)]
+        self._committed = CommittedOffsets(bootstrap, name, self._partitions)
 
     def members(self) -> int:
         """Number of members in the group."""
@@ -51,10 +53,7 @@ class WorkerGroup:
 
     def committed(self) -> Mapping[PartitionKey, int]:
         """Offset from which each partition is read next; everything before it is durable. -1 before the first."""
-        request = [ConsumerGroupTopicPartitions(self.name, self._partitions)]
-        group = self._admin.list_consumer_group_offsets(request, request_timeout=TIMEOUT_S)[self.name]
-        offsets = {(p.topic, p.partition): p.offset for p in answer(self._admin, group, TIMEOUT_S + 1).topic_partitions}
-        return {partition: offsets.get(partition, -1) for partition in map(_key, self._partitions)}
+        return self._committed.read(TIMEOUT_S)
 
     def set_offsets(self, offsets: Mapping[PartitionKey, int]) -> bool:
         """Set the group's offsets. False if it has members."""

@@ -5,11 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 
-from connectors.kafka.clients import admin_client
+from connectors.kafka.committed import CommittedOffsets
 from connectors.kafka.errors import kafka_error
-from connectors.kafka.logon import answer
 from connectors.publishing.ports import Delivery
 from schemas.ids import Partition
 from schemas.topics import WORKER_GROUP
@@ -72,19 +71,14 @@ class KafkaBacklog:
     """`Backlog` from the committed offsets of the workers' consumer group."""
 
     def __init__(self, bootstrap: str, topic: str, partitions: int, *, group: str = WORKER_GROUP) -> None:
-        topic_partitions = [TopicPartition(topic, partition) for partition in range(partitions)]
-        self._request = [ConsumerGroupTopicPartitions(group, topic_partitions)]
-        self._partitions = partitions
+        self._partitions = [TopicPartition(topic, partition) for partition in range(partitions)]
         self._doing = f"reading the offsets of group {group}"
-        self._group = group
-        self._admin = admin_client(bootstrap)
+        self._offsets = CommittedOffsets(bootstrap, group, self._partitions)
 
     def committed(self) -> tuple[int, ...]:
         """Committed offset per partition, 0 if none."""
         try:
-            future = self._admin.list_consumer_group_offsets(self._request, request_timeout=REQUEST_TIMEOUT_S)
-            offsets = answer(self._admin, future[self._group], REQUEST_TIMEOUT_S + 1)
+            found = self._offsets.read(REQUEST_TIMEOUT_S)
         except KafkaException as exc:
             raise kafka_error(exc, self._doing) from exc
-        positions = {found.partition: found.offset for found in offsets.topic_partitions}
-        return tuple(max(positions.get(partition, 0), 0) for partition in range(self._partitions))
+        return tuple(max(found[one.topic, one.partition], 0) for one in self._partitions)
