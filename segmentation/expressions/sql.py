@@ -54,12 +54,21 @@ def condition_sql(condition: Condition, relation: str) -> BoundSql:
             values: tuple[Value, ...] = (condition.value,)
             relation_sql = f"{condition.operator} {PARAMETERS[condition.type]}"
         case OneOf():
-            values = condition.values
+            values = both_zeros(condition.values)
             relation_sql = f"IN ({', '.join([PARAMETERS[condition.type]] * len(values))})"
         case _:
             assert_never(condition)
     is_set = f"{name} IS NOT NULL" + (f" AND NOT isnan({name})" if condition.type == "double" else "")
     return BoundSql(f"({is_set} AND {name} {relation_sql})", tuple(parameter(v) for v in values))
+
+
+def both_zeros(values: tuple[Value, ...]) -> tuple[Value, ...]:
+    """The values of a list; a zero is named with both its signs, which are one value.
+
+    DuckDB leaves a list to the scan where it can, and Arrow's `is_in` takes 0.0 and -0.0 for two.
+    """
+    signs = (0.0, -0.0)
+    return tuple(v for value in values for v in (signs if isinstance(value, float) and value == 0 else (value,)))
 
 
 def parameter(value: Value) -> object:

@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.arrow import arrow_schema
@@ -113,6 +113,15 @@ def database() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
+NUMBERS = RowSchema(columns=(Column(name="age", type="double"),))
+ONE_ZERO = (
+    NUMBERS,
+    [OneOf(column="age", type="double", values=(value, 5.0)) for value in (0.0, -0.0)],
+    [{USER_ID: "a", "age": value} for value in (None, 0.0, -0.0, 5.0)],
+)
+
+
+@example(case=ONE_ZERO, session="UTC")
 @examples(200)
 @given(case=cases(), session=st.sampled_from(["UTC", "Asia/Kolkata"]))
 def test_duckdb_finds_the_rows_that_a_naive_evaluation_finds(
