@@ -27,7 +27,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def settings(start_module_stack: StartStack) -> Settings:
     """Everything but workers."""
-    return start_module_stack(parts=("kafka", "s3", "catalog", "engine", "relay"), partitions=4)
+    return start_module_stack(parts=("kafka", "s3", "catalog", "engine", "relay", "api"), partitions=4)
 
 
 def muster(settings: Settings, *arguments: str) -> Any:
