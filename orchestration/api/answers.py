@@ -20,6 +20,11 @@ def items_answer(found: Sequence[Any]) -> Response:
     return json_answer({"items": found})
 
 
+def operation_answer(tenant: str, begun: Mapping[str, Any]) -> Response:
+    """An operation that has begun, and where to ask for it."""
+    return json_answer(begun, 202, {"Location": f"/v1/tenants/{tenant}/operations/{begun['operation']}"})
+
+
 def problem_answer(error: MusterError, request_id: str, headers: Mapping[str, str] | None = None) -> Response:
     """An error as a problem."""
     status = status_of(error)

@@ -9,7 +9,7 @@ from tests.prove import evidence
 from tests.prove.exhibits import Exhibit, Say, Scale, Section, Table
 from tests.prove.kept import Kept
 from tests.rotation.choice import slice_of
-from tests.rotation.running import TIER, properties_of, tests_of_the_tier
+from tests.rotation.running import TIER, files_of_properties, tests_of_the_tier
 from tests.rotation.running import run as run_slice
 from tests.trees import committed_tree
 
@@ -28,7 +28,7 @@ def run(scale: Scale, say: Say, kept: Kept) -> Section:
     """Run the slice of the committed tree."""
     del scale, kept  # it takes five minutes
     began = time.monotonic()
-    chosen = slice_of(committed_tree(), tests_of_the_tier(TIER), properties_of())
+    chosen = slice_of(committed_tree(), tests_of_the_tier(TIER), files_of_properties())
     outcome = run_slice(chosen, say)
     row = (
         f"{datetime.now(UTC):%Y-%m-%d}",

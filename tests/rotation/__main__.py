@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 from tests.rotation.choice import SCHEDULES, slice_in_containers, slice_of
-from tests.rotation.running import ROOT, TIER, TIER_IN_CONTAINERS, properties_of, run, tests_of_the_tier
+from tests.rotation.running import ROOT, TIER, TIER_IN_CONTAINERS, files_of_properties, run, tests_of_the_tier
 from tests.trees import committed_tree
 
 
@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     if given.containers:
         return _in_containers(given.tree or committed_tree(), only_list=given.list)
-    chosen = slice_of(given.tree or committed_tree(), tests_of_the_tier(TIER), properties_of())
+    chosen = slice_of(given.tree or committed_tree(), tests_of_the_tier(TIER), files_of_properties())
     print(f"slice of tree {chosen.tree}; again: python -m tests.rotation --tree {chosen.tree}")
     print(f"  {SCHEDULES} schedules from seed {chosen.first_schedule}")
     print(f"  {chosen.properties} with examples from seed {chosen.seed}")

@@ -10,11 +10,11 @@ from tests.faults.sweep import Planned
 
 TESTS_S: Final = 170.0
 """Seconds of tests in a slice, as declared by their markers, and of the stacks that they share."""
+CONTAINERS_S: Final = 90.0
+"""Seconds of tests in a slice in containers."""
 STACKS: Final = ("tests/e2e/", "tests/integration/shared/", "tests/integration/whole/")
 STACK_S: Final = 20.0
 """Seconds until the stack of such a folder is there; tests with a stack of their own include it."""
-CONTAINERS_S: Final = 90.0
-"""The same for tests in containers."""
 SCHEDULES: Final = 400
 IMPORTS: Final = 6
 ROWS: Final = 1_500

@@ -52,7 +52,7 @@ def tests_of_the_tier(tier: str) -> dict[str, float]:
     return seconds
 
 
-def properties_of() -> tuple[str, ...]:
+def files_of_properties() -> tuple[str, ...]:
     """The files of properties, one of which is in each slice."""
     return tuple(sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/property/test_*.py")))
 

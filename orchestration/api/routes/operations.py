@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from orchestration.access.pages import Record
 from orchestration.access.views.operations import OperationsView
-from orchestration.api.answers import json_answer
+from orchestration.api.answers import json_answer, operation_answer
 from orchestration.api.models import operations as models
 from orchestration.api.operation import OF_MANIFESTS, OF_UPLOADS, operation
 from orchestration.api.service import in_tenant
@@ -61,7 +61,7 @@ async def compare_versions(request: Request, tenant: str, audience: str, body: m
             values=body.values,
         ),
     )
-    return _accepted(tenant, begun)
+    return operation_answer(tenant, begun)
 
 
 @router.post(
@@ -89,7 +89,7 @@ async def write_file(request: Request, tenant: str, audience: str, body: models.
             audience, to=body.to, version=body.version, as_of=body.as_of, overwrite=body.overwrite
         ),
     )
-    return _accepted(tenant, begun)
+    return operation_answer(tenant, begun)
 
 
 @router.post(
@@ -109,7 +109,7 @@ async def check_segment(request: Request, tenant: str, segment: str, body: model
     begun = await in_tenant(
         request, OperationsView, tenant, lambda view: view.check_segment(segment, timeout_s=body.timeout_s)
     )
-    return _accepted(tenant, begun)
+    return operation_answer(tenant, begun)
 
 
 @router.post(
@@ -139,8 +139,4 @@ async def check_file(request: Request, tenant: str, body: models.NewCheck) -> Re
         spec = {**given, **body.spec}
         return view.try_import(source, upload=body.upload, target=body.target, spec=spec, manifest=body.manifest)
 
-    return _accepted(tenant, await in_tenant(request, OperationsView, tenant, begin))
-
-
-def _accepted(tenant: str, begun: Record) -> Response:
-    return json_answer(begun, 202, {"Location": f"/v1/tenants/{tenant}/operations/{begun['operation']}"})
+    return operation_answer(tenant, await in_tenant(request, OperationsView, tenant, begin))

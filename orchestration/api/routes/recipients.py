@@ -5,7 +5,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from orchestration.access.views.recipients import RecipientsView
-from orchestration.api.answers import json_answer
+from orchestration.api.answers import json_answer, operation_answer
 from orchestration.api.models import recipients as models
 from orchestration.api.models.operations import Operation
 from orchestration.api.operation import operation
@@ -61,7 +61,7 @@ async def send_test_notification(
         tenant,
         lambda view: view.send_test(audience, channel=body.channel, address=body.address),
     )
-    return json_answer(begun, 202, {"Location": f"/v1/tenants/{tenant}/operations/{begun['operation']}"})
+    return operation_answer(tenant, begun)
 
 
 async def _replaced(
