@@ -23,7 +23,7 @@ with Client(find_access()) as muster:
         print(job["job"], job["error"]["code"])
 ```
 
-- **Tokens**: `Authorization: Bearer mst_...` ([access.md](access.md)). Browsers have the cookie of a session, and their
+- **Tokens**: `Authorization: Bearer mst_...` ([access.md](access.md)). Browsers send the cookie of a session, and their
   changes must come from a page of the service. No other origin is allowed.
 - **Errors** are problems (RFC 9457): `{type, title, status, detail, instance, code, kind, values}`. Look at `code`,
   which is stable; `instance` finds the request in the service's log. 503 and 429 say in `Retry-After` when to retry.
@@ -31,27 +31,27 @@ with Client(find_access()) as muster:
   your roles do not allow is 403.
 - **Lists** take `limit` (100, at most 500) and return `{items, next}`; send `next` as `cursor`, with the same filters.
 - **Changes** of grants, places, audiences, segments and schedules need the `ETag` of what you have read, as `If-Match`.
-  412: it has changed since.
+  412 means that it has changed since.
 - **Starts** (imports, exports, retries, snapshots, runs, uploads, rollbacks, expirations, renames) need an
   `Idempotency-Key`, a fresh random text. After a timeout or a 503, for example, repeat the request with the same key
-  until it is answered: the job starts once. 409 REQUEST_IN_PROGRESS: wait, at most half a minute. Keys are kept for 72
-  hours.
+  until it is answered: the job starts once. After 409 REQUEST_IN_PROGRESS, wait at most half a minute. Keys are kept
+  for 72 hours.
 - **202** means that work is under way: a job (`/jobs/{id}`, registered within seconds), or an operation: poll
   `/operations/{id}` until its `state` is `done` or `failed`.
 - **Events** ([server-sent](https://html.spec.whatwg.org/multipage/server-sent-events.html)): a stream begins with the
-  present state of everything, then `ready`, then each change as the whole state of one thing; `value` null: it is gone.
+  present state of everything, then `ready`, then each change as the whole state of one thing, with `value` null if it is gone.
   `alive` comes after 15 s without another event, with the time of the last look at the catalog. After a lost
-  connection, connect again: no replay is needed. `end` carries the problem for which the service ends a stream. At most
+  connection, connect again: no replay is needed. `end` carries the problem for which the service ends a stream. Limits:
   10 streams for each principal, and 800 for one process of the service (503, BUSY). `Client.events` does all this.
   `/v1/events` does the same for operators of the deployment: workers, their lag, the jobs of all tenants.
 - **Plots**: `/v1/samples` has lag, members and rates of every group of workers, measured every ten seconds and kept for
   a day. `null` means that nothing could be measured then: draw a gap, not a zero.
-- Times are RFC 3339 in UTC, ids ULIDs in lower case. Unknown members and parameters are refused.
+- **Times** are RFC 3339 in UTC, **ids** ULIDs in lower case. Unknown members and parameters are refused.
 - **Counts** while a rule is being edited carry an `editor` and a `revision`: a higher revision ends lower ones (409,
-  SUPERSEDED), in whichever order they arrive. An estimate has a 95 % confidence interval.
+  SUPERSEDED), regardless of the order of arrival. An estimate has a 95 % confidence interval.
 - **User ids** go in bodies, never in URLs, which end up in logs.
-- At most 20 requests a second for each principal, beyond a burst of 100; bodies up to 1 MiB within 30 s, heads up to
-  16 KiB within 10 s. At most 4 questions of a principal run or wait, and one query of a tenant.
+- **Limits**: 20 requests a second for each principal, beyond a burst of 100; bodies up to 1 MiB within 30 s, heads up
+  to 16 KiB within 10 s; 4 questions of a principal that run or wait, and one query of a tenant.
 
 ## Upload a file and import it
 
@@ -63,9 +63,9 @@ $ curl -T people.csv -H "Content-Type: text/csv" -H "If-None-Match: *" "$url"
 $ curl -H "$auth" -H "Idempotency-Key: monday-2" $api/imports --json '{"audience": "vip", "upload": "01m..."}'
 ```
 
-`$url` is `put.url` of the first answer. It is valid for 15 minutes, and takes this size, this type and these headers,
-once; once it has expired, repeat the first request with the same key for a fresh one. In Python, with a key of your
-own, so that the program can be killed and run again:
+`$url` is `put.url` of the first answer. It is valid for 15 minutes, and accepts this size, this type and these headers
+only once. After it has expired, repeat the first request with the same key for a fresh one. In Python, with a key of
+your own, so that the program can be killed and run again:
 
 ```python
 from pathlib import Path
@@ -100,7 +100,7 @@ def reference(document: Mapping[str, Any]) -> str:
     lines = ["| operation | action | answers | codes |", "|---|---|---|---|"]
     for path, method, one in sorted(operations, key=lambda found: (found[2]["tags"][0], found[0], found[1])):
         codes = [code for code in one["x-problems"] if code not in common | of_callers | {"UNKNOWN_TENANT"}]
-        lines.append(f"| `{method} {path}` | `{one['x-action']}` | {one['description']} | {_listed(codes)} |")
+        lines.append(f"| `{method} {path}` | `{one['x-action']}` | {' '.join(one['description'].split())} | {_listed(codes)} |")
     return (
         f"{OPENING}\n"
         + "\n".join(lines)
