@@ -39,10 +39,11 @@ with Client(find_access()) as muster:
 - **202** means that work is under way: a job (`/jobs/{id}`, registered within seconds), or an operation: poll
   `/operations/{id}` until its `state` is `done` or `failed`.
 - **Events** ([server-sent](https://html.spec.whatwg.org/multipage/server-sent-events.html)): a stream begins with the
-  present state of everything, then `ready`, then each change as the whole state of one thing, with `value` null if it is gone.
-  `alive` comes after 15 s without another event, with the time of the last look at the catalog. After a lost
-  connection, connect again: no replay is needed. `end` carries the problem for which the service ends a stream. Limits:
-  10 streams for each principal, and 800 for one process of the service (503, BUSY). `Client.events` does all this.
+  present state of everything, then `ready`, then each change as the whole state of one thing, with `value` null if
+  it is gone. `alive` comes after 15 s without another event, with the time of the last look at the catalog. After a
+  lost connection, connect again: no replay is needed. `end` carries the problem for which the service ends a stream.
+  Limits: 10 streams for each principal, and 800 for one process of the service (503, BUSY). `Client.events` does all
+  this.
   `/v1/events` does the same for operators of the deployment: workers, their lag, the jobs of all tenants.
 - **Plots**: `/v1/samples` has lag, members and rates of every group of workers, measured every ten seconds and kept for
   a day. `null` means that nothing could be measured then: draw a gap, not a zero.
@@ -100,7 +101,8 @@ def reference(document: Mapping[str, Any]) -> str:
     lines = ["| operation | action | answers | codes |", "|---|---|---|---|"]
     for path, method, one in sorted(operations, key=lambda found: (found[2]["tags"][0], found[0], found[1])):
         codes = [code for code in one["x-problems"] if code not in common | of_callers | {"UNKNOWN_TENANT"}]
-        lines.append(f"| `{method} {path}` | `{one['x-action']}` | {' '.join(one['description'].split())} | {_listed(codes)} |")
+        answer = " ".join(one["description"].split())
+        lines.append(f"| `{method} {path}` | `{one['x-action']}` | {answer} | {_listed(codes)} |")
     return (
         f"{OPENING}\n"
         + "\n".join(lines)
