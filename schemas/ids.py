@@ -47,10 +47,14 @@ def schedule_name(text: str) -> str:
     return _checked("schedule", text)
 
 
-def job_id(text: str) -> JobId:
-    """Checked job id. Raises `UserError` BAD_JOB_ID."""
+def job_id(text: str, *, of: str = "a job", listed: str = "muster jobs list") -> JobId:
+    """Checked id of a job or of another thing, which `of` names and the command `listed` lists.
+
+    Raises `UserError` BAD_JOB_ID.
+    """
     if not JOB_ID_PATTERN.fullmatch(text):
-        raise UserError("BAD_JOB_ID", f"{text[:80]!r} is not a job id; `muster jobs list` shows them", value=text[:80])
+        message = f"{text[:80]!r} is not the id of {of}; `{listed}` shows them"
+        raise UserError("BAD_JOB_ID", message, value=text[:80])
     return JobId(text)
 
 

@@ -11,7 +11,7 @@ from connectors.storage.access import S3Access
 from connectors.storage.errors import translated
 from schemas.errors import UserError
 from schemas.layout import split_s3_uri
-from schemas.manifest import MAX_MANIFEST_BYTES, Manifest
+from schemas.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest
 
 
 @contextmanager
@@ -29,6 +29,9 @@ def read_manifest(address: str, access: S3Access, temp: Path) -> Iterator[tuple[
     else:
         path = Path(address)
         try:
+            if path.is_dir():
+                message = f"{address[:300]} is a folder: name the manifest in it, usually {path / MANIFEST_NAME}"
+                raise UserError("NO_MANIFEST", message, manifest=address)
             if not path.is_file():
                 raise _no_manifest(address)
             content = _bounded(path)

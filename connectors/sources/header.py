@@ -33,10 +33,11 @@ def wanted_columns(names: Sequence[str], spec: ImportSpec) -> list[int]:
         folded = {n.strip().casefold(): n for n in names}
         near = [folded[m.strip().casefold()] for m in missing if m.strip().casefold() in folded]
         hint = f" Did you mean {shown(near)}?" if near else ""
+        lost = "" if spec.id_column in missing else ", or give up a column that files no longer have with --drop-column"
         raise UserError(
             "MISSING_COLUMN",
             f"the file has no column {shown(missing)}; it has {shown(names)}.{hint} Map the columns with --id-column "
-            f"and --column, {SETTINGS}.",
+            f"and --column{lost}, {SETTINGS}.",
             missing=missing,
             columns=[n[:NAME_SHOWN_CHARACTERS] for n in names[:NAMES_SHOWN]],
         )

@@ -10,7 +10,7 @@ import typer
 from orchestration.cli import options, remote
 from orchestration.cli.commands import Done, Group, command, show_done
 from orchestration.cli.console import print_pairs, print_table
-from orchestration.cli.formatting import age, number, time_ms
+from orchestration.cli.formatting import age, counted, number, time_ms
 from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
 from schemas.import_targets import kind_of_target
@@ -82,7 +82,7 @@ def _audience_pairs(audience: Record) -> list[tuple[str, object]]:
     shrink = "any" if spec["max_shrink_percent"] is None else f"at most {spec['max_shrink_percent']:g} %"
     pairs: list[tuple[str, object]] = [("audience", f"{audience['tenant']}/{audience['audience']}")]
     if (current := audience.get("current")) is not None:
-        pairs.append(("current", f"version {current['version']}, {number(current['members'])} members"))
+        pairs.append(("current", f"version {current['version']}, {counted(current['members'], 'member')}"))
     if (table := audience.get("table")) is not None:
         pairs.append(("table", f"{table['name']} at {table['location']}"))
     shown = "not for your role" if notified is None else ", ".join(one["address"] for one in notified) or "nobody"

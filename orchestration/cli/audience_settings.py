@@ -88,8 +88,8 @@ def configure(
     """
     kept = _retention(keep_versions, keep_days)
     unset = options.unset("--reset", reset or (), RESETTABLE, {**changes, **kept})
-    settings = {**changes, **{name: None for name in unset if name not in RETENTION.values()}}
-    retention = {**kept, **{name: None for name in unset if name in RETENTION.values()}}
+    retention = {**kept, **{name: unset.pop(name) for name in RETENTION.values() if name in unset}}
+    settings = {**changes, **unset}
     recipients = {
         channel: addresses or []
         for channel, addresses in (("email", notify_email), ("webhook", notify_webhook))

@@ -14,7 +14,7 @@ from orchestration.cli.console import print_line, print_note
 from orchestration.cli.exits import code_for_job
 from orchestration.cli.export_options import export_shape
 from orchestration.cli.following import Followed, Submitted, print_skipped, show_started, submitted, wait_for
-from orchestration.cli.formatting import number, size
+from orchestration.cli.formatting import counted, number, size
 from orchestration.cli.session import SESSION
 from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
@@ -70,8 +70,8 @@ def _show_export(found: Submitted | Followed | Folder | OneFile) -> None:
         case OneFile():
             file = found.file
             print_line(
-                f"version {file['version']} of {file['tenant']}/{file['audience']}: {number(file['rows'])} "
-                f"members, {size(file['bytes'])} in {file['to']}"
+                f"version {file['version']} of {file['tenant']}/{file['audience']}: "
+                f"{counted(file['rows'], 'member')}, {size(file['bytes'])} in {file['to']}"
             )
         case _:
             show_started(found)
@@ -83,8 +83,8 @@ def _show_folder(found: Folder) -> None:
         print_skipped(selection.rows("filtered"), selection.rows("suppressed"))
     what = "" if manifest.delta is None else f" since version {manifest.delta.version}"
     print_line(
-        f"version {manifest.version} of {found.audience}{what}: {number(manifest.rows)} rows in "
-        f"{len(manifest.files)} files, {size(sum(file.bytes for file in manifest.files))}, in {found.to}"
+        f"version {manifest.version} of {found.audience}{what}: {counted(manifest.rows, 'row')} in "
+        f"{counted(len(manifest.files), 'file')}, {size(sum(file.bytes for file in manifest.files))}, in {found.to}"
     )
 
 

@@ -11,7 +11,7 @@ from orchestration.cli import remote
 from orchestration.cli.commands import Answer
 from orchestration.cli.console import print_line, print_note
 from orchestration.cli.exits import ExitCode, code_for_job
-from orchestration.cli.formatting import number, safe, size
+from orchestration.cli.formatting import counted, number, safe, size
 from orchestration.cli.job_facts import Word, ended, without_progress, word_of
 from orchestration.cli.receipts import print_receipt
 from orchestration.cli.rendering import export_line, job_line, job_lines
@@ -206,12 +206,12 @@ def _show_export_end(export: Record) -> None:
             print_line(f"{error['code']}: {safe(error['message'])}")
         return
     where = (
-        f"{outcome['files']} files, {size(outcome['bytes'])}, in {outcome['manifest']}"
+        f"{counted(outcome['files'], 'file')}, {size(outcome['bytes'])}, in {outcome['manifest']}"
         if outcome["manifest"]
-        else f"{number(outcome['chunks'])} chunks, {size(outcome['bytes'])}, in topic {outcome['topic']}"
+        else f"{counted(outcome['chunks'], 'chunk')}, {size(outcome['bytes'])}, in topic {outcome['topic']}"
     )
     what = f"version {outcome['version']} of {export['tenant']}/{export['audience']}"
-    print_line(f"{what}: {number(outcome['rows'])} rows in {where}")
+    print_line(f"{what}: {counted(outcome['rows'], 'row')} in {where}")
     if outcome.get("formulas_found"):
         print_note(f"{number(outcome['formulas_found'])} texts begin like spreadsheet formulas (--formulas).")
     if "rows_filtered" in outcome:
@@ -221,4 +221,6 @@ def _show_export_end(export: Record) -> None:
 def print_skipped(filtered: int, suppressed: int) -> None:
     """Print how many rows were read and not exported, if any."""
     if filtered or suppressed:
-        print_note(f"Left out: {number(filtered)} rows that did not match, {number(suppressed)} of suppressed users.")
+        print_note(
+            f"Left out: {counted(filtered, 'row')} that did not match, {number(suppressed)} of suppressed users."
+        )

@@ -12,6 +12,11 @@ def number(value: int | None) -> str:
     return "-" if value is None else f"{value:,}"
 
 
+def counted(value: int, noun: str) -> str:
+    """A number of things whose plural takes an s: 1 -> 1 file, 2,000 -> 2,000 files."""
+    return f"{value:,} {noun}{'' if value == 1 else 's'}"
+
+
 def size(value: float) -> str:
     """Bytes in decimal units, three digits: 215,000,000 -> 215 MB."""
     amount = float(value)
@@ -95,11 +100,7 @@ def outside_texts(outside: Sequence[Mapping[str, Any]] | None) -> list[str]:
     if outside is None:
         return ["not counted"]
     shown = [(one["users"], one["audience"]) for one in outside if one["users"]]
-    return [f"{_members(users)} of {audience} (no event, no profile)" for users, audience in shown]
-
-
-def _members(users: int) -> str:
-    return f"{number(users)} {'member' if users == 1 else 'members'}"
+    return [f"{counted(users, 'member')} of {audience} (no event, no profile)" for users, audience in shown]
 
 
 def safe(text: object) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestration.cli.console import print_line, print_note, print_pairs, print_table
 from orchestration.cli.following import settings_remedy
-from orchestration.cli.formatting import age, clock_time, number, size, text_time, time_ms
+from orchestration.cli.formatting import age, clock_time, counted, number, size, text_time, time_ms
 from orchestration.cli.job_facts import id_of, kind_of, origin_of, word_of
 from orchestration.cli.rendering import done_word, partition_lines, places_line, stage_line, waiting_text
 from orchestration.client.records import Record
@@ -156,10 +156,15 @@ def result_of(job: Record) -> str:
     if job["state"] == "SUPERSEDED":
         return f"by v{outcome['version']}"
     if "rows" in outcome:
-        return f"v{outcome['version']}, {number(outcome['rows'])} rows, {size(outcome['bytes'])}"
+        parts = [counted(outcome["rows"], "row")]
+        if "version" in outcome:
+            parts.insert(0, f"v{outcome['version']}")
+        if "bytes" in outcome:
+            parts.append(size(outcome["bytes"]))
+        return ", ".join(parts)
     if "stored" in outcome:
         return f"{number(outcome['stored'])} stored, {number(outcome['duplicates'])} duplicates"
-    return f"v{outcome['version']}, {number(outcome['members'])} members"
+    return f"v{outcome['version']}, {counted(outcome['members'], 'member')}"
 
 
 def _state(job: Record) -> str:

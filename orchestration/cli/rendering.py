@@ -6,7 +6,7 @@ Jobs, stages and partitions are records, as the service answers them.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from orchestration.cli.formatting import bar, duration, number, percent, rate, safe, shorten, size
+from orchestration.cli.formatting import bar, counted, duration, number, percent, rate, safe, shorten, size
 from orchestration.cli.job_facts import origin_of
 from orchestration.client.records import Record
 
@@ -64,7 +64,7 @@ def amount(stage: Record) -> str:
     """The amount done, in rows if they are counted."""
     rows, unit, done = stage["rows"], stage["unit"], stage["done"]
     if rows or unit == "rows":
-        return f"{number(rows)} {'row' if rows == 1 else 'rows'}"
+        return counted(rows, "row")
     return size(done) if unit == "bytes" else f"{number(done)} {unit}"
 
 
@@ -152,7 +152,7 @@ def export_line(export: Record, elapsed_s: float) -> str:
         # For a selection or a delta the expected rows are an upper bound: at the end only actual rows count.
         total = "" if state == "READY" else f" of {number(expected)}"
         written = sum(group["written"] for group in groups)
-        line += f"  {number(rows)}{total} rows, {written} of {len(groups)} groups"
+        line += f"  {number(rows)}{total} rows, {written} of {counted(len(groups), 'group')}"
         if state == "WRITING" and elapsed_s > 1 and rows:
             line += f", {number(int(rows / elapsed_s))} rows/s"
     return line

@@ -9,7 +9,7 @@ from orchestration.cli import options, remote
 from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_line, print_note, print_pairs
 from orchestration.cli.exits import ExitCode
-from orchestration.cli.formatting import number, outside_texts, safe
+from orchestration.cli.formatting import counted, number, outside_texts, safe
 from orchestration.cli.rule_files import rule_text
 from orchestration.cli.segment_commands import Name, Zone, segments
 from orchestration.cli.segment_notes import count_notes
@@ -30,7 +30,7 @@ def _preview_record(found: Record) -> Record:
 
 
 def _show_preview(found: Record) -> None:
-    print_line(f"{number(found['members'])} {'user' if found['members'] == 1 else 'users'}")
+    print_line(counted(found["members"], "user"))
     for note in count_notes(found):
         print_note(note)
     for name in found["paused"]:

@@ -12,7 +12,7 @@ from orchestration.cli import remote
 from orchestration.cli.commands import Answer, Done, Group, command, nothing, show_done
 from orchestration.cli.console import print_line, print_note, print_table
 from orchestration.cli.exits import ExitCode
-from orchestration.cli.formatting import number, safe
+from orchestration.cli.formatting import counted, safe
 from orchestration.cli.rendering import waiting_text
 from orchestration.cli.session import catalog_context, plain_context, settings
 from orchestration.platform.clock import now_ms
@@ -134,7 +134,7 @@ def _show_status(found: DeploymentStatus) -> None:
                 print_line(f"{part.name}: {safe(part.error.get('message'))}")
     _show_workers(found.workers)
     if found.waiting is not None:
-        jobs = f"{number(found.waiting.jobs)} {'job' if found.waiting.jobs == 1 else 'jobs'}"
+        jobs = counted(found.waiting.jobs, "job")
         print_line(f"{jobs} {waiting_text(found.waiting.no_worker_s)}")
 
 

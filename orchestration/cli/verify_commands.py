@@ -10,7 +10,7 @@ from orchestration.cli.console import print_line, print_note
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.export_options import Profile
 from orchestration.cli.following import print_skipped
-from orchestration.cli.formatting import number, safe
+from orchestration.cli.formatting import counted, safe
 from orchestration.cli.session import receiver_context
 from orchestration.platform.deferred import deferred
 
@@ -56,8 +56,8 @@ def _show_verified(verified: Verified) -> None:
         return
     found = verified.manifest
     print_line(
-        f"version {found.version} of {safe(found.tenant)}/{safe(found.audience)}: {number(found.rows)} rows in "
-        f"{len(found.files)} files, all numbers match"
+        f"version {found.version} of {safe(found.tenant)}/{safe(found.audience)}: {counted(found.rows, 'row')} in "
+        f"{counted(len(found.files), 'file')}, all numbers match"
     )
     if found.selection is not None:
         print_skipped(found.selection.rows("filtered"), found.selection.rows("suppressed"))
@@ -83,7 +83,7 @@ def verify(
     """
     received = wiring.received_exports(receiver_context(manifest))
     found, difference = received.verify(
-        manifest, profile=profile, on_rows=lambda rows: print_note(f"{number(rows)} rows verified")
+        manifest, profile=profile, on_rows=lambda rows: print_note(f"{counted(rows, 'row')} verified")
     )
     return Answer(
         value=Verified(address=manifest, manifest=found, difference=difference),

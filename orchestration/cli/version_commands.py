@@ -11,7 +11,7 @@ from orchestration.cli import options, remote
 from orchestration.cli.audience_commands import KeepDays, KeepVersions, audiences
 from orchestration.cli.commands import Answer, Done, command, show_done
 from orchestration.cli.console import print_line, print_table
-from orchestration.cli.formatting import number, safe, size, text_time
+from orchestration.cli.formatting import counted, number, safe, size, text_time
 from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
 
@@ -205,7 +205,7 @@ def expire(
     numbers = ", ".join(map(str, expired["versions"])) or "none"
     return Done(
         record=expired,
-        text=f"expired versions: {numbers}; {number(expired['files'])} files deleted, {size(expired['bytes'])}",
+        text=f"expired versions: {numbers}; {counted(expired['files'], 'file')} deleted, {size(expired['bytes'])}",
     )
 
 

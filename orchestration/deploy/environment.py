@@ -91,6 +91,7 @@ def api_environment(settings: DeploySettings, port: int) -> dict[str, str]:
         "oidc_scopes": api.oidc_scopes,
         "oidc_groups_claim": api.oidc_groups_claim,
         "oidc_grants": api.oidc_grants,
+        "webhook_secret_holder": "control plane" if settings.notify.webhook_secret else "",
     }
     return {ENV_PREFIX + name.upper(): str(value) for name, value in values.items()}
 

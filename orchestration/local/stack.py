@@ -46,8 +46,8 @@ def up(
     """Start the stack of a home and wait until every part is ready; on a running stack only wait and report.
 
     `parts` names the parts to start (`kafka`, `s3`, `catalog`, `engine`, `relay`, `api`, `worker`, `segment-worker`),
-    all by default; `report` gets every change of a part; `env` replaces the environment of this process. Returns the
-    settings that clients of the stack need.
+    all by default; `report` gets each change of state or error; `env` replaces the environment of this process.
+    Returns the settings that clients of the stack need.
 
     Raises `UserError` (PORT_TAKEN, UNKNOWN_PART, HOME_NOT_WRITABLE, STACK_HAS_OTHER_PARTS), `RetriableError` or
     `FatalError` of the part that failed, with the last lines of its log in the message and in `detail["log"]`.
@@ -152,9 +152,7 @@ def _await_ready(
         # Until our supervisor has written its first state, the file is from an earlier one.
         current = now.running and (supervisor is None or now.supervisor_pid == supervisor.pid)
         for part in now.parts if current else ():
-            if report is not None and seen.get(part.name) != part:
-                report(part)
-            seen[part.name] = part
+            report_change(part, seen, report)
             if part.state is PartState.FAILED and supervisor is not None:
                 raise _error_with_log(home, part)
         if current and now.ready:
@@ -185,6 +183,14 @@ def _error_with_log(home: Home, part: PartStatus) -> MusterError:
     return type(error)(error.code, message, **{**error.detail, "part": part.name, "log": list(lines)})
 
 
+def report_change(part: PartStatus, seen: dict[str, PartStatus], report: Report | None) -> None:
+    """Report a part unless only its process id or ports have changed since it was `seen`."""
+    before = seen.get(part.name)
+    seen[part.name] = part
+    if report is not None and (before is None or (before.state, before.error) != (part.state, part.error)):
+        report(part)
+
+
 def _end_supervisor(home: Home, pid: int | None, report: Report | None) -> None:
     """SIGTERM, wait for the ordered stop, and finally SIGKILL."""
     if pid is None:  # it has the lock but has not written its state yet
@@ -198,9 +204,7 @@ def _end_supervisor(home: Home, pid: int | None, report: Report | None) -> None:
     seen: dict[str, PartStatus] = {}
     while (now := read_status(home)).running and time.monotonic() < deadline:
         for part in now.parts:
-            if report is not None and seen.get(part.name) != part:
-                report(part)
-            seen[part.name] = part
+            report_change(part, seen, report)
         time.sleep(POLL_S)
     if now.running:
         supervisor.kill()

@@ -53,7 +53,7 @@ def hints(settings: "Settings", recipients: "Sequence[Recipient]") -> list[str]:
     missing = []
     if "email" in channels and not (settings.smtp_host and settings.smtp_from):
         missing.append("No mail is sent until the settings smtp_host and smtp_from are set.")
-    if "webhook" in channels and not settings.webhook_secret:
+    if "webhook" in channels and not (settings.webhook_secret or settings.webhook_secret_holder):
         missing.append("No webhook is sent until the setting webhook_secret is set.")
     return missing
 

@@ -152,6 +152,7 @@ class Settings:
     smtp_password: Secret = Secret("")
     smtp_from: str = ""
     webhook_secret: Secret = Secret("")
+    webhook_secret_holder: str = ""  # the process that has the secret, where this one has not
     webhook_private_targets: str = ""
     operator_emails: str = ""
     operator_webhooks: str = ""

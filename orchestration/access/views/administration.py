@@ -72,7 +72,8 @@ class AdministrationView(TenantView):
     def revoke_token(self, note: Note, id_: str) -> Record:
         """Take the tenant from a token, and revoke one that reaches no other. Raises `UserError` UNKNOWN_TOKEN."""
         note.object, note.arguments = "tokens", {"token": id_[:26]}
-        found = self._stores.tokens.revoke_in(job_id(id_), self._name, principal_id=self._only_own(), now_ms=now_ms())
+        token_id = job_id(id_, of="a token", listed="muster tokens list")
+        found = self._stores.tokens.revoke_in(token_id, self._name, principal_id=self._only_own(), now_ms=now_ms())
         note.after = token_record(found, {self._name})
         return note.after
 

@@ -22,7 +22,7 @@ class PrincipalsView(DeploymentView):
     @reads(Action.MANAGE_DEPLOYMENT)
     def principal(self, id_: str) -> Record:
         """A principal with its roles and its newest tokens. Raises `UserError` BAD_JOB_ID, UNKNOWN_PRINCIPAL."""
-        found = self._stores.principals.find(principal_id := job_id(id_))
+        found = self._stores.principals.find(principal_id := _principal_id(id_))
         if found is None:
             raise UserError("UNKNOWN_PRINCIPAL", f"there is no principal {principal_id}", principal=principal_id)
         tokens = self._stores.tokens.page(principal_id=principal_id, limit=TOKENS)
@@ -39,11 +39,15 @@ class PrincipalsView(DeploymentView):
         Raises as `principal`, and `UserError` LAST_ADMINISTRATOR.
         """
         note.object, note.arguments = "principals", {"principal": id_[:26]}
-        principal_id: JobId = job_id(id_)
+        principal_id = _principal_id(id_)
         had = self._stores.principals.withdraw(principal_id, now_ms=now_ms(), check=check_administrators)
         note.before = _roles_record(had)
         note.after = _roles_record(())
         return self.principal(id_)
+
+
+def _principal_id(text: str) -> JobId:
+    return job_id(text, of="a principal", listed="muster grants list")
 
 
 def _roles_record(held: Collection[tuple[Scope, Role]]) -> Record:

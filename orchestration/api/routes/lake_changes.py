@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from orchestration.access.views.lake_changes import LakeChangesView
-from orchestration.api.answers import json_answer
+from orchestration.api.answers import operation_answer
 from orchestration.api.etags import IfMatch, seen_revision
 from orchestration.api.keys import IdempotencyKey, key_of
 from orchestration.api.models import operations as models
@@ -20,7 +20,15 @@ OF_CHANGES: Final = (*OF_KEYS, "UNKNOWN_AUDIENCE", "BAD_NAME", "BAD_BODY")
 
 @router.post(
     "/audiences/{audience}/rollbacks",
-    **operation(LakeChangesView.rollback, models.Operation, *OF_CHANGES, *OF_THE_LAKE, "NO_SUCH_VERSION", status=202),
+    **operation(
+        LakeChangesView.rollback,
+        models.Operation,
+        *OF_CHANGES,
+        *OF_THE_LAKE,
+        "NO_SUCH_VERSION",
+        status=202,
+        headers=["Location"],
+    ),
 )
 async def roll_back(
     request: Request, tenant: str, audience: str, body: models.Rollback, idempotency_key: IdempotencyKey = None
@@ -33,12 +41,20 @@ async def roll_back(
         tenant,
         lambda view: view.rollback(audience, version=body.version, reason=body.reason, key=key),
     )
-    return json_answer(record, 202)
+    return operation_answer(tenant, record)
 
 
 @router.post(
     "/audiences/{audience}/compactions",
-    **operation(LakeChangesView.compact, models.Operation, *OF_CHANGES, *OF_THE_LAKE, "NOTHING_PUBLISHED", status=202),
+    **operation(
+        LakeChangesView.compact,
+        models.Operation,
+        *OF_CHANGES,
+        *OF_THE_LAKE,
+        "NOTHING_PUBLISHED",
+        status=202,
+        headers=["Location"],
+    ),
 )
 async def compact_audience(
     request: Request, tenant: str, audience: str, body: models.Compaction, idempotency_key: IdempotencyKey = None
@@ -48,12 +64,14 @@ async def compact_audience(
     record = await in_tenant(
         request, LakeChangesView, tenant, lambda view: view.compact(audience, target_mb=body.target_mb, key=key)
     )
-    return json_answer(record, 202)
+    return operation_answer(tenant, record)
 
 
 @router.post(
     "/audiences/{audience}/expirations",
-    **operation(LakeChangesView.expire, models.Operation, *OF_CHANGES, "BAD_RETENTION", status=202),
+    **operation(
+        LakeChangesView.expire, models.Operation, *OF_CHANGES, "BAD_RETENTION", status=202, headers=["Location"]
+    ),
 )
 async def expire_versions(
     request: Request, tenant: str, audience: str, body: models.Expiration, idempotency_key: IdempotencyKey = None
@@ -66,7 +84,7 @@ async def expire_versions(
         tenant,
         lambda view: view.expire(audience, versions=body.versions, days=body.days, key=key),
     )
-    return json_answer(record, 202)
+    return operation_answer(tenant, record)
 
 
 @router.post(
@@ -80,6 +98,7 @@ async def expire_versions(
         "NAME_TAKEN",
         "AUDIENCE_IN_USE",
         status=202,
+        headers=["Location"],
     ),
 )
 async def rename_audience(
@@ -98,7 +117,7 @@ async def rename_audience(
         tenant,
         lambda view: view.rename(audience, new_name=body.audience, seen=seen, key=key),
     )
-    return json_answer(record, 202)
+    return operation_answer(tenant, record)
 
 
 @router.delete(
@@ -112,11 +131,11 @@ async def rename_audience(
         "AUDIENCE_BUSY",
         "AUDIENCE_IN_USE",
         status=202,
+        headers=["Location"],
     ),
 )
 async def delete_audience(request: Request, tenant: str, audience: str, if_match: IfMatch = None) -> Response:
     """Delete an audience with all its versions, for good. Its jobs and receipts stay."""
     seen = seen_revision(if_match)
-    return json_answer(
-        await in_tenant(request, LakeChangesView, tenant, lambda view: view.delete(audience, seen=seen)), 202
-    )
+    record = await in_tenant(request, LakeChangesView, tenant, lambda view: view.delete(audience, seen=seen))
+    return operation_answer(tenant, record)

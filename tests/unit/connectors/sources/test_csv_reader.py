@@ -219,6 +219,8 @@ def test_a_fault_of_the_whole_file_is_an_error_with_a_code(content: bytes, code:
 def test_a_missing_column_is_told_with_those_that_exist() -> None:
     with pytest.raises(UserError, match=r"no column 'user_id'; it has 'USER_ID ', 'x'\. Did you mean 'USER_ID '\?"):
         read_csv(b"USER_ID ,x\n")
+    with pytest.raises(UserError, match=r"no column 'age'.* --column, or give up a column .* --drop-column, for"):
+        read_csv(b"user_id\n", "age")
 
 
 def test_a_duplicate_of_a_column_that_nobody_wants_does_not_matter() -> None:

@@ -47,8 +47,10 @@ def response(operation: Operation, status: int) -> dict[str, Any]:
 
 
 def check(operation: Operation, answer: Any) -> None:
-    """An answer has a declared status, and the form that is declared for it."""
-    content = response(operation, answer.status)["content"]
+    """An answer has a declared status, and the form and the headers that are declared for it."""
+    declared = response(operation, answer.status)
+    assert {name.lower() for name in declared.get("headers", ())} <= answer.headers.keys()
+    content = declared["content"]
     assert answer.headers["content-type"] in content
     form = jsonschema_rs.Draft202012Validator(resolved(content[answer.headers["content-type"]]["schema"]))
     if answer.headers["content-type"] == "text/event-stream":
@@ -88,6 +90,8 @@ def test_every_operation_declares_its_action_problems_and_an_example(operation: 
     named = [part["$ref"].rpartition("/")[2] for part in parts if "$ref" in part]
     assert named
     assert any(SHAPES[name].example for name in named)
+    if named == ["Operation"] and "202" in record["responses"]:
+        assert "Location" in record["responses"]["202"]["headers"]
     if (body := record.get("requestBody")) is not None:
         assert SHAPES[body["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]].example
 

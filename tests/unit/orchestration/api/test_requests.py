@@ -122,6 +122,12 @@ def test_another_media_type_is_refused(client: AsgiClient, token: str) -> None:
     assert answer.status == 422
 
 
+@pytest.mark.parametrize("path", ["/v1/tokens/laptop", "/v1/tenants/acme/tokens/laptop"])
+def test_what_is_no_id_is_refused_with_where_ids_are(client: AsgiClient, token: str, path: str) -> None:
+    refused = client.send("DELETE", path, token=token).json
+    assert refused["detail"] == "'laptop' is not the id of a token; `muster tokens list` shows them"
+
+
 def test_a_new_token_is_shown_once_and_works(client: AsgiClient, token: str) -> None:
     made = client.send(
         "POST", "/v1/tenants/acme/tokens", token=token, body={"name": "ci", "roles": ["viewer"], "days": 7}

@@ -707,6 +707,7 @@ def test_a_rollback_is_an_operation_that_waits_for_the_control_plane(
 ) -> None:
     answer = send(client, token, "POST", f"audiences/{VIP}/rollbacks", {"version": 1, "reason": "x"})
     assert (answer.status, answer.json["state"]) == (202, "pending")
+    assert answer.headers["location"] == f"/v1/tenants/acme/operations/{answer.json['operation']}"
     (pending,) = world.stores.operations.pending(LAKE_CHANGES)
     assert (pending.operation_id, dict(pending.request)) == (answer.json["operation"], {"version": 1, "reason": "x"})
     world.stores.operations.finish(pending.operation_id, UserError("X", "y"), now_ms=1)

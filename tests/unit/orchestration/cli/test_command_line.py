@@ -165,6 +165,8 @@ def test_what_is_no_export_is_told_without_a_stack(
     for name in ("manifest.json", "x" * 300):
         assert main(["verify", str(tmp_path / name)]) == ExitCode.USER_ERROR
         assert capsys.readouterr().err.startswith("NO_MANIFEST: ")
+    assert main(["verify", str(tmp_path)]) == ExitCode.USER_ERROR
+    assert capsys.readouterr().err.endswith(f"name the manifest in it, usually {tmp_path / 'manifest.json'}\n")
     (tmp_path / "manifest.json").write_text('{"manifest": 1}')
     assert main(["verify", str(tmp_path / "manifest.json")]) == ExitCode.USER_ERROR
     assert capsys.readouterr().err.startswith("BAD_MANIFEST: ")

@@ -63,6 +63,4 @@ def test_the_end_says_what_was_left_out_where_something_was(
     show_end(Followed(job=record(export)))
     captured = capsys.readouterr()
     assert captured.err.splitlines() + captured.out.splitlines()[1:] == said
-    assert (
-        captured.out.splitlines()[0] == "version 3 of acme/vip: 30 rows in 1 files, 2.0 kB, in s3://out/manifest.json"
-    )
+    assert captured.out.splitlines()[0] == "version 3 of acme/vip: 30 rows in 1 file, 2.0 kB, in s3://out/manifest.json"

@@ -13,6 +13,10 @@ def test_sizes_have_three_digits_at_most(value: int, text: str) -> None:
     assert formatting.size(value) == text
 
 
+def test_one_thing_is_not_many() -> None:
+    assert [formatting.counted(n, "file") for n in (0, 1, 2_000)] == ["0 files", "1 file", "2,000 files"]
+
+
 @pytest.mark.parametrize(
     ("value", "unit", "text"),
     [(52_100_000, "bytes", "52.1 MB/s"), (950, "rows", "950 rows/s"), (1_200_000, "rows", "1.2 M rows/s")],

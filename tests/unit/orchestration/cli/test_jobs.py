@@ -98,6 +98,20 @@ def test_people_see_the_kind_and_where_exports_go(context: Context, capsys: pyte
     assert capsys.readouterr().out.split()[:6] == ["JOB", "AGE", "KIND", "STATE", "AUDIENCE", "RESULT"]
 
 
+@pytest.mark.parametrize(
+    ("outcome", "result"),
+    [({"version": 3, "rows": 1, "bytes": 2000}, "v3, 1 row, 2.0 kB"), ({"rows": 2, "manifest": None}, "2 rows")],
+)
+def test_the_result_of_an_export_is_what_its_outcome_has(
+    context: Context, capsys: pytest.CaptureFixture[str], outcome: dict[str, Any], result: str
+) -> None:
+    for state in ("WRITING", "FINISHING"):
+        context.exports.move(EXPORT, state, now_ms=2)
+    context.exports.move(EXPORT, "READY", now_ms=5, outcome=outcome)
+    assert main(["jobs", "list", "--kind", "export"]) == 0
+    assert f" {result}  " in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("group", ["jobs", "exports"])
 def test_an_export_is_shown_cancelled_and_waited_for_by_its_id(
     context: Context, capsys: pytest.CaptureFixture[str], group: str

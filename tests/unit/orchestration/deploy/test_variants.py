@@ -111,6 +111,7 @@ def _has_a_service(template: Template) -> None:
     attributes = {one["Key"]: one["Value"] for one in balancer["LoadBalancerAttributes"]}
     assert float(given["api_keep_alive_s"]) > float(attributes["idle_timeout.timeout_seconds"])
     assert json.loads(given["secrets"]).keys() == {"CATALOG_URL", "OIDC_CLIENT_SECRET"}
+    assert given["webhook_secret_holder"], "the service does not warn that webhooks are not sent"
     statements = template.statements("ApiRole")
     writes = [s["Resource"] for s in statements if {"s3:PutObject", "s3:DeleteObject"} & set(s["Action"])]
     assert writes == [["arn:aws:s3:::a-staging/uploads/*"]]

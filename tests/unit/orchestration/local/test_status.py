@@ -2,12 +2,14 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestration.local.home import Home
+from orchestration.local.stack import report_change
 from orchestration.local.status import PartState, PartStatus, read_status, take_lock, write_status
 
 PART = PartStatus(
@@ -59,3 +61,12 @@ def test_the_parts_of_a_dead_supervisor_are_stopped(home: Home) -> None:
 def test_a_file_that_is_not_a_status_counts_as_none(home: Home, record: Any) -> None:
     home.state_file.write_text(json.dumps(record), encoding="utf-8")
     assert read_status(home).parts == ()
+
+
+def test_a_part_is_reported_when_people_see_a_change() -> None:
+    seen: dict[str, PartStatus] = {}
+    reported: list[PartStatus] = []
+    starting = replace(PART, state=PartState.STARTING, error=None)
+    for part in (starting, replace(starting, pid=13), PART, replace(PART, error=None)):
+        report_change(part, seen, reported.append)
+    assert reported == [starting, PART, replace(PART, error=None)]

@@ -20,7 +20,7 @@ from orchestration.kinds.wiring import import_records
 from orchestration.notifications.courier import Backoff, Courier
 from orchestration.notifications.notices import outcome_of
 from orchestration.notifications.signing import signing_key
-from orchestration.operations.notifying import resend, set_recipients, webhook_key
+from orchestration.operations.notifying import hints, resend, set_recipients, webhook_key
 from orchestration.platform.clock import fresh_id
 from orchestration.platform.settings import Secret, Settings
 from schemas.errors import UserError
@@ -350,6 +350,9 @@ def test_without_a_secret_webhooks_wait_for_one(context: Context) -> None:
         assert (row.state, row.last_error) == ("waiting", "NO_WEBHOOK_SECRET: the setting webhook_secret is not set")
         with pytest.raises(UserError, match="NO_WEBHOOK_SECRET"):
             webhook_key(Context(without).settings, "acme")
+        own = context.recipients.get(ACME, AUDIENCE_ID)
+        for settings, warned in ((context.settings, 0), (without, 1), (without.with_(webhook_secret_holder="x"), 0)):
+            assert sum("webhook" in one for one in hints(settings, own)) == warned
 
 
 def test_only_notifications_that_exist_are_sent_again(context: Context) -> None:
