@@ -43,11 +43,11 @@ def authenticate(tokens: TokenStore, text: str, *, request_id: JobId, now_ms: in
     found = tokens.credentials(given.token_id)
     matches = given.matches(_NOBODY if found is None else found.token.digest)
     if found is None or not matches:
-        raise UserError("TOKEN_REFUSED", "this service does not know the token; `muster login` gets another")
+        raise UserError("TOKEN_REFUSED", "the token is unknown to this service; get another with `muster login`")
     if found.token.revoked_at_ms is not None:
-        raise UserError("TOKEN_REVOKED", f"token {given.token_id} was revoked; `muster login` gets another")
+        raise UserError("TOKEN_REVOKED", f"token {given.token_id} was revoked; get another with `muster login`")
     if found.token.expires_at_ms <= now_ms:
-        raise UserError("TOKEN_EXPIRED", f"token {given.token_id} has expired; `muster login` gets another")
+        raise UserError("TOKEN_EXPIRED", f"token {given.token_id} has expired; get another with `muster login`")
     return Caller(
         principal=found.principal,
         token=found.token,

@@ -35,7 +35,7 @@ def redeem_console_code(stores: Stores, code: str, *, replaced: str | None, requ
     owner = None if found is None else stores.principals.find(JobId(found["principal"]))
     if found is None or owner is None:
         raise UserError(
-            "CODE_REFUSED", "the code was used before, or is older than a minute; `muster console` makes one"
+            "CODE_REFUSED", "the code was used before, or is older than a minute; get a new one with `muster console`"
         )
     token_id = None if found["token"] is None else JobId(found["token"])
     return begin_session(stores, owner, token_id=token_id, request_id=request_id, replaced=replaced)

@@ -34,7 +34,7 @@ def new_upload(upload_id: JobId, tenant: TenantName, *, name: str, size: int, co
     if not 1 <= size <= MAX_BYTES:
         raise UserError("BAD_UPLOAD", f"an upload has 1 to {MAX_BYTES} bytes, not {size}", size=size)
     if name in {".", ".."} or set(name) & set("/\\"):
-        raise UserError("BAD_UPLOAD", "name is the name of a file, without folders", member="name")
+        raise UserError("BAD_UPLOAD", "name must be a file name without folders", member="name")
     key = upload_key(tenant, FOLDER, upload_id, name)
     return Upload(
         upload_id=upload_id,
@@ -107,7 +107,7 @@ def complete_parts(stores: Stores, upload: Upload) -> None:
         if found.get(number, (None, ""))[0] != size:
             raise UserError(
                 "UPLOAD_UNFINISHED",
-                f"part {number} of {len(wanted)} has not arrived whole",
+                f"part {number} of {len(wanted)} has not arrived completely",
                 upload=upload.upload_id,
                 part=number,
             )

@@ -94,7 +94,9 @@ async def _known_parameters(request: Request) -> None:
     if unknown := sorted(set(request.query_params) - known):
         names = ", ".join(sorted(known)) or "none"
         raise UserError(
-            "UNKNOWN_PARAMETER", f"there is no parameter {unknown[0][:80]!r}; known are: {names}", known=sorted(known)
+            "UNKNOWN_PARAMETER",
+            f"there is no parameter {unknown[0][:80]!r}; known parameters: {names}",
+            known=sorted(known),
         )
 
 

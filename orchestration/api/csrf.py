@@ -25,4 +25,4 @@ def check_same_origin(method: str, *, site: Sequence[str], origin: Sequence[str]
 def check_navigation(site: Sequence[str]) -> None:
     """A login by a link that is followed from a page of others would put its reader into a session of theirs."""
     if site and list(site) not in [[one] for one in OWN]:
-        raise UserError("CROSS_ORIGIN", "another site's page has led here; open the address yourself")
+        raise UserError("CROSS_ORIGIN", "a page of another site led here; open the address yourself")

@@ -182,7 +182,9 @@ def _token(scope: Scope) -> str:
 
 
 def _no_token() -> UserError:
-    return UserError("NO_TOKEN", "send a token in the header `Authorization: Bearer mst_...`; `muster login` gets one")
+    return UserError(
+        "NO_TOKEN", "send a token in the header `Authorization: Bearer mst_...`; get one with `muster login`"
+    )
 
 
 def _note(scope: Scope) -> str:

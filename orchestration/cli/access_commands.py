@@ -43,7 +43,7 @@ def login(
         bool, typer.Option("--browser", help="Log in in your browser, by the service's identity provider.")
     ] = False,
 ) -> Done:
-    """Keep a token for a service.
+    """Store a token for a service.
 
     Asks for the token, or reads it from stdin. With --browser the service makes one, for twelve hours.
     """

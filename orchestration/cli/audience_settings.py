@@ -74,7 +74,7 @@ def configure(
     keep_days: KeepDays = None,
     reset: Annotated[
         list[str] | None,
-        typer.Option("--reset", metavar="OPTION", help="Give the setting of this option its default again."),
+        typer.Option("--reset", metavar="OPTION", help="Reset this option to its default."),
     ] = None,
     notify_email: options.Emails = None,
     notify_webhook: options.Webhooks = None,

@@ -79,7 +79,7 @@ def connect(
     kafka: Annotated[bool, typer.Option("--kafka", help="Print a producer of events in Python.")] = False,
     trino: Annotated[bool, typer.Option("--trino", help="Print a catalog of Trino.")] = False,
     athena: Annotated[
-        bool, typer.Option("--athena", help="Print a script that shows Athena an audience, by Glue.")
+        bool, typer.Option("--athena", help="Print a script that registers an audience in Glue, for Athena.")
     ] = False,
     write: Annotated[
         Path | None, typer.Option("--write", metavar="FILE", help="Write the keys to a file that only you may read.")

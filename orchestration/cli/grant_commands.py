@@ -78,7 +78,8 @@ def set_grants(
     *,
     principal: PrincipalId,
     role: Annotated[
-        list[str] | None, typer.Option("--role", metavar="ROLE", help="Role to have (repeatable); none takes all away.")
+        list[str] | None,
+        typer.Option("--role", metavar="ROLE", help="Role to have (repeatable); omit to take all away."),
     ] = None,
     tenant: options.MeantTenant = None,
     deployment: OfDeployment = False,
@@ -132,5 +133,5 @@ def withdraw(
         known = found.principal(principal)
         named = f"{known['kind']} {known['name']}"
         if not yes:
-            typer.confirm(f"Take all roles, tokens and sessions from {named}?", abort=True, err=True)
-        return Done(record=found.withdraw_access(principal), text=f"{named} has no access any more")
+            typer.confirm(f"Remove all roles, tokens and sessions of {named}?", abort=True, err=True)
+        return Done(record=found.withdraw_access(principal), text=f"{named} no longer has access")

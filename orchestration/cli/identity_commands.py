@@ -79,7 +79,7 @@ def _show_token(made: dict[str, Any]) -> None:
 @command(identities, "admin-token", "muster identities admin-token ann --days 1", effect="changes", show=_show_token)
 def admin_token(
     *,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the person; made if it is missing.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the person; created if missing.")],
     days: Annotated[int, typer.Option("--days", metavar="N", help="How long the token is valid.")] = 1,
 ) -> dict[str, Any]:
     """Make somebody an administrator of the deployment, with a token."""

@@ -34,7 +34,7 @@ def _edit(
     if request:
         changes[kind] = request
     if not changes:
-        raise typer.BadParameter("name an option that is to change; `--help` lists them")
+        raise typer.BadParameter("name an option to change; `--help` lists them")
     with remote.service() as found:
         meant = remote.meant_tenant(found, tenant)
         _, etag = found.schedule_with_etag(meant, name)
@@ -74,7 +74,7 @@ def edit_import(
     ] = None,
     inherit: Annotated[
         list[str] | None,
-        typer.Option("--inherit", metavar="OPTION", help="Leave the setting of this option to the audience again."),
+        typer.Option("--inherit", metavar="OPTION", help="Make this option follow the audience again."),
     ] = None,
     tenant: options.MeantTenant = None,
     changes: dict[str, Any],
@@ -148,7 +148,7 @@ def edit_snapshot(
     audience: Annotated[str | None, typer.Option("--audience", "-a", metavar="NAME", help="Target audience.")] = None,
     allow_shrink: Annotated[
         bool | None,
-        typer.Option("--allow-shrink/--guard-shrink", help="Publish or refuse a version that lost most members."),
+        typer.Option("--allow-shrink/--guard-shrink", help="Publish or refuse a version that has lost most members."),
     ] = None,
     tenant: options.MeantTenant = None,
 ) -> Record:

@@ -31,7 +31,7 @@ SQL_MAX_S: Final = 3600.0
 def sql(
     *,
     query: Annotated[
-        str | None, typer.Argument(metavar="[QUERY]", help="One SELECT; - reads it from stdin; none asks for queries.")
+        str | None, typer.Argument(metavar="[QUERY]", help="One SELECT; - reads it from stdin; without it, a prompt.")
     ] = None,
     tenant: options.MeantTenant = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most this many rows on a terminal.")] = 100,

@@ -46,7 +46,7 @@ def ask_for_queries(
         prompt_continuation=CONTINUED,
         key_bindings=_enter_sends_whole_queries(),
     )
-    print_note(f"Queries of tenant {tenant}; each ends with a semicolon. Tab completes names, Ctrl-D leaves.")
+    print_note(f"Queries of tenant {tenant}; each ends with a semicolon. Tab completes names, Ctrl-D quits.")
     while True:
         try:
             text = session.prompt().strip()

@@ -110,7 +110,7 @@ def diff(
     after: Annotated[
         str | None, typer.Option("--after", metavar="ID", help="Show those after this id: the next page.")
     ] = None,
-    change: Annotated[ChangeKind | None, typer.Option("--change", help="Show ids of this kind alone.")] = None,
+    change: Annotated[ChangeKind | None, typer.Option("--change", help="Show only ids of this kind.")] = None,
     values: Annotated[
         bool, typer.Option("--values", help="Show what changed: columns with their earlier and later values.")
     ] = False,

@@ -134,7 +134,7 @@ def _error(status: int, headers: Mapping[str, str], answer: bytes) -> ApiError:
 def _foreign(status: int) -> ApiError:
     return ApiError(
         "NOT_MUSTER",
-        f"something else than Muster answered, with status {status}; check the address, and proxies on the way",
+        f"something other than Muster answered, with status {status}; check the address, and proxies on the way",
         kind="user" if status < 500 else "retriable",
         status=status,
     )

@@ -89,5 +89,5 @@ class Questions(Methods):
         return self._get("/tenants/{}/operations/{}", tenant, operation)
 
     def check(self, tenant: str, operation: str) -> Record:
-        """The same, for a check of a file."""
+        """A check of a file with its result or error; kept for a day."""
         return self._get("/tenants/{}/checks/{}", tenant, operation)

@@ -30,9 +30,7 @@ class _Slice:
             self.fault = exc
             raise
         if not block and self._left:
-            raise ApiError(
-                "UPLOAD_REFUSED", "the file has become shorter while it was sent; send it again", kind="user"
-            )
+            raise ApiError("UPLOAD_REFUSED", "the file became shorter while it was sent; send it again", kind="user")
         self._left -= len(block)
         self.sent += len(block)
         self._on_bytes(len(block))

@@ -179,7 +179,7 @@ class SegmentCheck:
         if paused := [*((segment.name,) if segment.state == "paused" else ()), *meaning.paused]:
             raise UserError(
                 "SEGMENT_PAUSED",
-                f"{', '.join(paused)} is paused: its members date from then, so they cannot be compared with a rule",
+                f"{', '.join(paused)} is paused, so its members cannot be compared with a rule",
                 segments=paused,
             )
         return meaning

@@ -111,4 +111,6 @@ class Background:
 
 def lost() -> RetriableError:
     """The error of an operation whose lease has ended."""
-    return RetriableError("OPERATION_LOST", "the service ended before the operation did; start it again")
+    return RetriableError(
+        "OPERATION_LOST", "the service ended before the operation was done; start the operation again"
+    )

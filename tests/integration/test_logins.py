@@ -191,7 +191,7 @@ def test_an_answer_is_taken_once_from_the_browser_that_asked_for_it(
         ({"code": None}, "no code"),
         ({"code": "x" * 43}, "refuses the code"),
         ({"error": "access_denied", "code": None}, "access_denied"),
-        ({"error": "<script>", "code": None}, "it says no"),
+        ({"error": "<script>", "code": None}, "it denies the login"),
     ],
 )
 def test_an_answer_that_is_not_that_of_the_provider_is_refused(

@@ -35,7 +35,7 @@ class Claims:
 def key_id(token: str) -> str | None:
     """The id of the key that signed a token, which is not checked yet. Raises `UserError` LOGIN_REFUSED."""
     if len(token) > MAX_TOKEN or token.count(".") != 2:
-        raise refused("its token is none")
+        raise refused("its token is not a JWT")
     try:
         found = jws.extract_compact(token.encode()).headers().get("kid")
     except (joserfc.errors.JoseError, ValueError, UnicodeError, TypeError) as exc:
@@ -67,7 +67,7 @@ def verify(
     except (joserfc.errors.JoseError, ValueError, TypeError) as exc:
         raise refused("the signature of its token is not valid, or by an algorithm that is not allowed") from exc
     if claims.get("iss") != issuer:
-        raise refused("its token is of another issuer")
+        raise refused("its token comes from another issuer")
     audience = claims.get("aud")
     audiences = audience if isinstance(audience, list) else [audience]
     party = claims.get("azp", client_id if len(audiences) == 1 else None)
@@ -76,7 +76,7 @@ def verify(
     if not _number(claims, "exp") or claims["exp"] + SKEW_S <= now_s:
         raise refused("its token has expired; compare the clocks")
     if not _number(claims, "iat") or claims["iat"] - SKEW_S > now_s:
-        raise refused("its token is of the future; compare the clocks")
+        raise refused("its token was issued in the future; compare the clocks")
     if "nbf" in claims and (not _number(claims, "nbf") or claims["nbf"] - SKEW_S > now_s):
         raise refused("its token is not valid yet; compare the clocks")
     given = claims.get("nonce")

@@ -63,11 +63,11 @@ def end_login(
         raise refused("this browser did not ask for it")
     found = stores.codes.take("login", digest, now_ms=now_ms())
     if found is None:
-        raise refused("it was used before, or has come too late")
+        raise refused("it was used before, or came too late")
     if answer.issuer != settings.issuer and (answer.issuer is not None or provider.metadata().names_issuer):
-        raise refused("it is of another issuer")
+        raise refused("it comes from another issuer")
     if answer.error is not None:
-        raise refused(f"it says {answer.error}" if _ERROR.fullmatch(answer.error) else "it says no")
+        raise refused(f"it says {answer.error}" if _ERROR.fullmatch(answer.error) else "it denies the login")
     if answer.code is None:
         raise refused("it has no code")
     claims = provider.claims(

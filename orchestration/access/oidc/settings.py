@@ -40,7 +40,7 @@ class OidcSettings:
             raise _bad("oidc_client_id", "it is empty; the provider gives it when you register Muster")
         algorithms = tuple(settings.oidc_algorithms.replace(",", " ").split())
         if not algorithms or (unknown := sorted(set(algorithms) - set(ALGORITHMS))):
-            raise _bad("oidc_algorithms", f"{unknown if algorithms else 'none'} is not of {', '.join(ALGORITHMS)}")
+            raise _bad("oidc_algorithms", f"{unknown if algorithms else 'none'} is not one of {', '.join(ALGORITHMS)}")
         if "openid" not in settings.oidc_scopes.split():
             raise _bad("oidc_scopes", "they must include openid")
         return cls(

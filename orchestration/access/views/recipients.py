@@ -64,7 +64,7 @@ class RecipientsView(TenantView):
         if found is None:
             raise UserError(
                 "UNKNOWN_RECIPIENT",
-                f"{note.arguments['address']!r} is no recipient of notices about "
+                f"{note.arguments['address']!r} is not a recipient of notifications about "
                 f"{f'audience {audience}' if audience else 'all audiences'}; add it first",
                 address=note.arguments["address"],
             )

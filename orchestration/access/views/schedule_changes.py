@@ -23,7 +23,7 @@ from orchestration.platform.clock import fresh_id, now_ms
 from schemas.errors import UserError
 from schemas.ids import schedule_name
 
-ANY_UPLOAD: Final = "an upload is gone after its import: schedule an object in a place of the tenant"
+ANY_UPLOAD: Final = "uploads are removed after their import: schedule an object in a place of the tenant"
 
 
 class ScheduleChangesView(TenantView):
@@ -51,7 +51,7 @@ class ScheduleChangesView(TenantView):
         """Change when a schedule runs or what, pause it (`enabled` false), or resume it without its missed runs.
 
         `changes`: `enabled`, `expression`, `timezone`, and members of the request under its kind, in the form of
-        `create_schedule`; what is missing stays. `seen`: the revision that was read.
+        `create_schedule`; omitted fields stay. `seen`: the revision that was read.
 
         Raises `UserError` as `create_schedule`, and BAD_NAME, UNKNOWN_SCHEDULE, STALE_ETAG.
         """

@@ -51,14 +51,14 @@ class Grants(Shape):
 
 
 class WantedGrant(Shape):
-    """The roles that a principal shall have."""
+    """All roles of a principal in the scope."""
 
     principal: Id
     roles: Roles
 
 
 class WantedGrants(Shape):
-    """All roles that a scope shall have: what is not here is taken away."""
+    """All roles in a scope; roles that are not listed are taken away."""
 
     items: Annotated[list[WantedGrant], Field(max_length=1000)]
     example: ClassVar[Example] = {"items": [{"principal": JOB, "roles": ["admin"]}]}
@@ -107,7 +107,7 @@ class Session(Shape):
     """A session of a browser. It ends at `expires_at` unless it is used before, and a day after its login anyway."""
 
     session: Id
-    made_by: Annotated[Literal["token", "login"], Field(description="token: it ends with the token.")]
+    made_by: Annotated[Literal["token", "login"], Field(description="token: the session ends with the token.")]
     created_at: Time
     seen_at: Time
     expires_at: Time
@@ -128,7 +128,7 @@ class Sessions(Shape):
 
 
 class ConsoleCode(Shape):
-    """A code that is used once, soon. `path`: where a browser opens with it, below the address of the service."""
+    """A code that works once, within a minute. `path`: where a browser opens with it, below the service's address."""
 
     path: str
     expires_at: Time

@@ -64,7 +64,7 @@ class Audience(Shape):
 
 
 class Retention(Shape):
-    """How many versions are kept, whatever their age, and up to which age all are. What is missing stays.
+    """How many versions are kept, whatever their age, and up to which age all are. Omitted fields stay.
 
     Null: the default, 10 versions and 30 days.
     """
@@ -94,7 +94,7 @@ class ConfiguredAudience(Audience):
 
 
 class AudienceChange(Shape):
-    """Changes of an audience. What is missing stays; `columns` of the settings replaces all.
+    """Changes to an audience. Omitted fields stay; `columns` of the settings replaces all.
 
     A setting that is null has its default again, except that `max_shrink_percent` is then no limit, and that
     `drop_columns` and `retype_columns` have none.
@@ -134,7 +134,7 @@ class Activity(Shape):
 
 
 class ActivityChange(Shape):
-    """Changes of how such files are read, as of an audience. Columns are added to those that are known."""
+    """Changes to how such files are read, as for an audience. Columns are added to the known ones."""
 
     settings: ImportSettings
     example: ClassVar[Example] = {"settings": {"columns": [{"name": "total", "type": "double"}]}}

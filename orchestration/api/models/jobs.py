@@ -86,7 +86,7 @@ class JobPage(Shape):
 
 
 class Notification(Shape):
-    """A notice about the end of a job. `recipient` is null for those who do not manage audiences."""
+    """A notification about the end of a job. `recipient` is null for those who do not manage audiences."""
 
     notification: str
     subject: str
@@ -148,7 +148,7 @@ class Receipt(Shape):
 
 
 class Reject(Shape):
-    """A rejected row: its place among the rejects, and in the file. `raw`: how it starts."""
+    """A rejected row: its position among the rejects, and in the file. `raw`: how it starts."""
 
     number: int
     ordinal: int | None

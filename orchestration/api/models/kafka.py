@@ -8,7 +8,7 @@ from orchestration.api.models.common import AT, Example, Shape, Time
 
 
 class Worker(Shape):
-    """A member of a group of workers. `worker`, `host`, `pid`: what it says of itself; `address`: as Kafka sees it."""
+    """A member of a group of workers. `worker`, `host`, `pid`: as it reports itself; `address`: as Kafka sees it."""
 
     worker: str
     host: str
@@ -88,9 +88,9 @@ class Series(Shape):
 
 
 class Samples(Shape):
-    """Columns of equal length. Element i is of the `step_s` seconds from `first_at` + i * `step_s` on.
+    """Columns of equal length. Element i covers the `step_s` seconds from `first_at` + i * `step_s`.
 
-    Null: nothing was measured, as Kafka or the control plane did not answer. It is not zero.
+    Null, unlike zero, means that nothing was measured, since Kafka or the control plane did not answer.
     """
 
     first_at: Time
@@ -138,7 +138,7 @@ class DeadLetters(Shape):
                 "partition": 3,
                 "offset": 4711,
                 "bytes": 90,
-                "reason": "not a message of ours",
+                "reason": "not one of Muster's messages",
                 "failed_at": AT,
                 "starts_with": "7b226e6f",
             }

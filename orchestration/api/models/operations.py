@@ -131,7 +131,7 @@ class Compaction(Shape):
 
 
 class Expiration(Shape):
-    """How much is kept; what is missing is taken from the audience."""
+    """How much is kept; omitted fields come from the audience."""
 
     versions: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     days: Annotated[int, Field(ge=0, le=100_000)] | None = None

@@ -20,7 +20,7 @@ class TenantPlaces(Shape):
 
 
 class Places(Shape):
-    """The places of all tenants, by name. In a change, tenants that are missing get none."""
+    """The places of all tenants, by name. In a change, omitted tenants get none."""
 
     items: Annotated[list[TenantPlaces], Field(max_length=10_000)]
     example: ClassVar[Example] = {"items": [{"tenant": "acme", "places": ["s3://crm/acme/", "kafka://acme-vip"]}]}

@@ -98,7 +98,7 @@ class SeenEvent(Shape):
 
 
 class Names(Shape):
-    """What rules can name. `complete`: all of the archive was looked at; else its newest part."""
+    """What rules can name. `complete`: the whole archive was searched; else its newest part."""
 
     events: list[SeenEvent]
     attributes: list[SeenName]
@@ -230,7 +230,7 @@ class Outside(Shape):
 
 
 class Coverage(Shape):
-    """`behind`: records of the topics that the workers of the segment have not processed; null if Kafka is away.
+    """`behind`: records of the topics that the workers of the segment have not processed; null if Kafka is down.
 
     `outside`: by audience that the rule names; null if it could not be counted, for the reason in `trouble`.
     """

@@ -1,4 +1,4 @@
-"""Recipients of notices."""
+"""Recipients of notifications."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -15,7 +15,7 @@ class Recipient(Shape):
 
 
 class Recipients(Shape):
-    """Recipients of notices. `warnings`: what the service lacks to reach them."""
+    """Recipients of notifications. `warnings`: what the service lacks to reach them."""
 
     items: list[Recipient]
     warnings: list[str]

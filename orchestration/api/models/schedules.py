@@ -113,7 +113,7 @@ class NewSchedule(Shape):
 
 
 class ImportChange(Shape):
-    """Changes to a recurring import: what is missing stays. A setting that is null is left to the audience again."""
+    """Changes to a recurring import: omitted fields stay. A setting that is null follows the audience again."""
 
     source: Address | None = None
     settings: ImportSettings | None = None
@@ -130,7 +130,7 @@ class ImportChange(Shape):
 
 
 class ExportChange(Shape):
-    """Changes to a recurring export: what is missing stays. Null for no `where`, profile or row groups, all columns."""
+    """Changes to a recurring export: omitted fields stay. Null: no `where`, profile or row groups, all columns."""
 
     to: Address | None = None
     since_last: bool | None = None
@@ -160,14 +160,14 @@ class ExportChange(Shape):
 
 
 class SnapshotChange(Shape):
-    """Changes to a recurring snapshot: what is missing stays."""
+    """Changes to a recurring snapshot: omitted fields stay."""
 
     audience: AudienceName | None = None
     allow_shrink: bool | None = None
 
 
 class ScheduleChange(Shape):
-    """Changes when a schedule runs or what, pauses it (`enabled` false), or resumes it. What is missing stays.
+    """Changes when a schedule runs or what it runs; pauses it (`enabled` false) or resumes it. Omitted fields stay.
 
     An edit changes neither the kind of a schedule nor the audience or segment that it is for.
     """

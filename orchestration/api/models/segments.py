@@ -118,7 +118,7 @@ class SegmentRule(Shape):
 
 
 class NewSegment(SegmentRule):
-    """A segment that is to be evaluated."""
+    """A segment to evaluate."""
 
     segment: AudienceName
     example: ClassVar[Example] = {"segment": "buyers", "rule": "count(purchase, 30d) >= 2"}

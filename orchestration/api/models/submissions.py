@@ -22,7 +22,7 @@ class NewColumn(Shape):
 
 
 class ImportSettings(Shape):
-    """How files are read, and which are refused. What is missing or null is left as the audience has it.
+    """How files are read, and which are refused. Omitted and null fields come from the audience.
 
     `max_shrink_percent` null: publish however many members are lost.
     """
@@ -224,7 +224,7 @@ class ExportFiles(Shape):
 
 
 class NewUpload(Shape):
-    """A file that is to be sent: its exact size in bytes, and its name, whose end says its format."""
+    """A file to send: its exact size in bytes, and its name, whose extension names its format."""
 
     name: Annotated[str, Field(min_length=1, max_length=255, pattern=GRAPHIC)]
     size: Annotated[int, Field(ge=1, le=5 * 2**40)]

@@ -32,7 +32,7 @@ async def end_session(request: Request, session: str) -> Response:
 
 @router.post("/console-codes", **operation(AccountView.create_console_code, models.ConsoleCode, status=201))
 async def create_console_code(request: Request) -> Response:
-    """A code that opens the service in a browser, with the caller's rights. It is used once, within a minute."""
+    """A code that opens the service in a browser, with the caller's rights. It works once, within a minute."""
     record, code = await in_account(request, lambda view: view.create_console_code())
     return json_answer({**record, "path": f"{CODE_PATH}?code={code.reveal()}"}, 201)
 
@@ -42,7 +42,7 @@ async def create_console_code(request: Request) -> Response:
     **operation(None, models.MadeToken, "CODE_REFUSED", "CAP_EMPTY", "BAD_BODY", "TOO_MANY_REQUESTS", status=201),
 )
 async def create_login_token(request: Request, body: models.LoginCode) -> Response:
-    """A token for twelve hours, for a program whose login in a browser has ended. Public: the code says for whom."""
+    """A token for twelve hours, for a program after its login in a browser. Public: the code identifies the caller."""
     service, request_id = service_of(request), request.state.request_id
     service.count_login(request)
     record, secret = await service.calls.run(

@@ -89,7 +89,7 @@ async def get_principal(request: Request, principal: str) -> Response:
 async def withdraw_access(request: Request, principal: str) -> Response:
     """Take all roles from a person or a service account, revoke its tokens and end its sessions.
 
-    Its name stays, as the audit trail has it. Groups at an identity provider give their roles again at the next login.
+    Its name stays for the audit trail. Groups of an identity provider grant their roles again at the next login.
     """
     return json_answer(await in_deployment_view(request, PrincipalsView, lambda view: view.withdraw_access(principal)))
 
@@ -163,7 +163,7 @@ async def list_whole_audit(
 async def get_connections(
     request: Request,
     tenant: Annotated[
-        str | None, Query(max_length=63, pattern=GRAPHIC, description="Whose audiences snippets read.")
+        str | None, Query(max_length=63, pattern=GRAPHIC, description="Tenant whose audiences the snippets read.")
     ] = None,
 ) -> Response:
     """Addresses of Kafka, the object store and the lake, and snippets that connect programs; without keys."""
@@ -185,7 +185,7 @@ async def list_notifications(
     ),
 )
 async def resend_notifications(request: Request, body: notifications.NewResend) -> Response:
-    """Start the delivery of notifications again."""
+    """Restart the delivery of notifications."""
     return json_answer(await in_deployment(request, lambda view: view.resend_notifications(body.notifications)))
 
 

@@ -34,11 +34,11 @@ async def stream_events(
     request: Request,
     tenant: str,
     kind: Annotated[
-        list[EventKind] | None, Query(description="Repeatable; all kinds that you may see without it.")
+        list[EventKind] | None, Query(description="Repeatable; default: all kinds that you may see.")
     ] = None,
     job: Annotated[str | None, Query(max_length=26, description="Only this job, with its progress.")] = None,
 ) -> Response:
-    """Server-sent events: the present state of everything, `ready`, then what changes; `alive` every 15 s."""
+    """Server-sent events: the present state of everything, `ready`, then each change; `alive` every 15 s."""
     if job is not None and kind:
         raise UserError("TWO_FILTERS", "kind does not apply to the stream of one job; send one of the two")
     return await event_stream(

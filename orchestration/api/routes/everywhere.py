@@ -19,11 +19,11 @@ router = APIRouter(tags=["jobs"])
 @router.get("/jobs", **operation(EverywhereView.jobs, models.JobPage, "BAD_CURSOR", "UNKNOWN_STATE"))
 async def list_all_jobs(
     request: Request,
-    kind: Annotated[list[models.JobKind] | None, Query(description="Repeatable; all kinds without it.")] = None,
+    kind: Annotated[list[models.JobKind] | None, Query(description="Repeatable; default: all kinds.")] = None,
     audience: Named = None,
-    state: Annotated[list[str] | None, Query(max_length=20, description="Repeatable; all states without it.")] = None,
+    state: Annotated[list[str] | None, Query(max_length=20, description="Repeatable; default: all states.")] = None,
     begins: Annotated[
-        str | None, Query(pattern="^[0-9a-hjkmnp-tv-z]{1,26}$", description="How their ids begin.")
+        str | None, Query(pattern="^[0-9a-hjkmnp-tv-z]{1,26}$", description="Beginning of their ids.")
     ] = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,

@@ -20,9 +20,9 @@ router = APIRouter(prefix="/tenants/{tenant}", tags=["jobs"])
 async def list_jobs(
     request: Request,
     tenant: str,
-    kind: Annotated[list[models.JobKind] | None, Query(description="Repeatable; all kinds without it.")] = None,
+    kind: Annotated[list[models.JobKind] | None, Query(description="Repeatable; default: all kinds.")] = None,
     audience: Named = None,
-    state: Annotated[list[str] | None, Query(max_length=20, description="Repeatable; all states without it.")] = None,
+    state: Annotated[list[str] | None, Query(max_length=20, description="Repeatable; default: all states.")] = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Response:
@@ -65,7 +65,7 @@ async def get_rejects(
     request: Request,
     tenant: str,
     job: str,
-    rows: Annotated[int, Query(ge=0, le=500, description="Also so many of the rejected rows.")] = 0,
+    rows: Annotated[int, Query(ge=0, le=500, description="Also return this many rejected rows.")] = 0,
     code: Annotated[str | None, Query(max_length=40, description="Only rows with this code.")] = None,
     cursor: Cursor = None,
 ) -> Response:

@@ -54,9 +54,9 @@ async def list_samples(
 )
 async def stream_deployment_events(
     request: Request,
-    kind: Annotated[list[DeploymentEventKind] | None, Query(description="Repeatable; all kinds without it.")] = None,
+    kind: Annotated[list[DeploymentEventKind] | None, Query(description="Repeatable; default: all kinds.")] = None,
 ) -> Response:
-    """As the events of a tenant: workers, their lag every ten seconds, and the jobs of all tenants."""
+    """Like the events of a tenant: workers, their lag every ten seconds, and the jobs of all tenants."""
     return await event_stream(
         request,
         lambda: in_deployment_view(request, DeploymentEventsView, lambda view: view.topics(kinds=kind or ())),

@@ -20,7 +20,7 @@ BUSY = ("READERS_BUSY", "BAD_BODY")
     **operation(OperationsView.operation, models.Operation, "BAD_JOB_ID", "UNKNOWN_OPERATION"),
 )
 async def get_operation(request: Request, tenant: str, operation: str) -> Response:
-    """An operation with its result or error; kept for a day. Of questions, the caller's own."""
+    """An operation with its result or error; kept for a day. Questions: only the caller's own."""
     return json_answer(await in_tenant(request, OperationsView, tenant, lambda view: view.operation(operation)))
 
 
@@ -29,7 +29,7 @@ async def get_operation(request: Request, tenant: str, operation: str) -> Respon
     **operation(OperationsView.operation, models.Operation, "BAD_JOB_ID", "UNKNOWN_OPERATION"),
 )
 async def get_check(request: Request, tenant: str, operation: str) -> Response:
-    """The same, for a check of a file."""
+    """A check of a file with its result or error; kept for a day."""
     return json_answer(await in_tenant(request, OperationsView, tenant, lambda view: view.operation(operation)))
 
 

@@ -1,4 +1,4 @@
-"""Recipients of notices."""
+"""Recipients of notifications."""
 
 from fastapi import APIRouter
 from starlette.requests import Request

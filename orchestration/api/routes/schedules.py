@@ -90,7 +90,7 @@ async def create_schedule(request: Request, tenant: str, body: models.NewSchedul
 async def change_schedule(
     request: Request, tenant: str, schedule: str, body: models.ScheduleChange, if_match: IfMatch = None
 ) -> Response:
-    """Edit, pause or resume a schedule. What is missing stays; missed runs are not made up for."""
+    """Edit, pause or resume a schedule. Omitted fields stay; missed runs are not made up."""
     seen, given = seen_revision(if_match), body.given()
     changed = await in_tenant(
         request, ScheduleChangesView, tenant, lambda view: view.change_schedule(schedule, changes=given, seen=seen)

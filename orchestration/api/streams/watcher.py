@@ -158,7 +158,7 @@ class Watcher:
                 trouble = False
             except MusterError as exc:
                 if not trouble:
-                    _log.warning("event streams stand still: %s", exc)
+                    _log.warning("event streams are stalled: %s", exc)
                 trouble = True
             pause = min(MAX_POLL_S, max(self.pace.poll_s, REST * (time.perf_counter() - began)))
             with suppress(TimeoutError):
@@ -178,7 +178,7 @@ class Watcher:
                 one.states = States(self._stores, topic)
                 raise
             except Exception:  # noqa: BLE001  # one state that cannot be shown must not hold up the others
-                _log.exception("the stream of %s of tenant %s stands still", topic.kind, topic.tenant)
+                _log.exception("the stream of %s of tenant %s is stalled", topic.kind, topic.tenant)
                 one.states, one.version = States(self._stores, topic), version  # until the next commit
                 continue
             one.version = version

@@ -36,7 +36,7 @@ def test_all_access_is_withdrawn_once_it_is_confirmed(
 
     monkeypatch.setattr("typer.confirm", no)
     assert main(["grants", "withdraw", loader]) != 0
-    assert asked == ["Take all roles, tokens and sessions from service loader?"]
+    assert asked == ["Remove all roles, tokens and sessions of service loader?"]
     assert service.principals.granted(loader) == {("acme", "operator")}
     capsys.readouterr()
     unknown = answer(capsys, "grants", "withdraw", fresh_id(), "--yes", code=3)

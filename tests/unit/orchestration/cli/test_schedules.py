@@ -161,7 +161,7 @@ def test_an_edit_keeps_what_no_option_names(context: Context, capsys: pytest.Cap
     assert main([*edit, "-t", "acme", "--when", "cron(0 7 * * ? 2100)"]) == 0
     assert "cron(0 7 * * ? 2100) in Asia/Tokyo, next due 2099-12-31 22:00:00 UTC" in capsys.readouterr().out
     assert main([*edit, "-t", "acme"]) == 2
-    assert "name an option that is to change" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert "name an option to change" in " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert main(["schedules", "edit", "snapshot", "nightly", "-t", "acme", "--allow-shrink"]) == 3
     assert capsys.readouterr().err.startswith("BAD_SCHEDULE: schedule nightly is one of imports")
 

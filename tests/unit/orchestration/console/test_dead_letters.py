@@ -41,7 +41,7 @@ def test_letters_are_grouped_by_topic_and_reason(
         letter(1, "undecodable: no JSON", start=b"\x1b[31m<script>"),
         letter(2, "unknown_tenant: bob"),
         letter(3, "unknown_tenant: eve"),
-        letter(4, "not a message of ours", topic="muster.imports"),
+        letter(4, "not one of Muster's messages", topic="muster.imports"),
     ]
     monkeypatch.setitem(readers.ANSWERS, ListDeadLetters, lambda *_: {"items": letters, "more": True})
     text = page(client, world, language=language).body.decode()
