@@ -35,9 +35,9 @@ class Caller:
 
 
 def authenticate(tokens: TokenStore, text: str, *, request_id: JobId, now_ms: int) -> Caller:
-    """The caller that a token belongs to. Its rights are those of the cap that the owner's present grants include.
+    """The caller behind a token, with the rights that both the token's cap and its owner's present grants allow.
 
-    Raises `UserError` BAD_TOKEN for what is no token, TOKEN_REFUSED for an unknown one, TOKEN_REVOKED, TOKEN_EXPIRED.
+    Raises `UserError` BAD_TOKEN for other texts, TOKEN_REFUSED for an unknown token, TOKEN_REVOKED, TOKEN_EXPIRED.
     """
     given = Token.parse(text)
     found = tokens.credentials(given.token_id)

@@ -53,7 +53,7 @@ def revision(held: Sequence[HeldRoles]) -> str:
 
 
 def check_revision(held: Sequence[HeldRoles], seen: str) -> None:
-    """Raises `UserError` STALE_ETAG if the grants are no longer those that the caller has seen."""
+    """Raises `UserError` STALE_ETAG if the grants have changed since the caller read them."""
     if revision(held) != seen:
         raise UserError(
             "STALE_ETAG", "the grants have changed since they were read; read them again, then repeat the change"

@@ -17,7 +17,7 @@ def fresh_opaque() -> Secret:
 
 
 def opaque_digest(text: str) -> str | None:
-    """SHA-256 in hexadecimal. None for what is no such value."""
+    """SHA-256 in hexadecimal. None for anything else."""
     return hashlib.sha256(text.encode()).hexdigest() if FORM.fullmatch(text) else None
 
 

@@ -105,5 +105,5 @@ def _repeated(answer: Record) -> Record:
 
 
 def _release(stores: Stores, asked: KeyedRequest) -> None:
-    with suppress(MusterError):  # the lease ends by itself
+    with suppress(MusterError):  # the lease expires
         stores.idempotency.release(asked)

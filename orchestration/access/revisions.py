@@ -20,6 +20,6 @@ def revision_of(record: Mapping[str, Any], members: tuple[str, ...]) -> str:
 
 
 def require_revision(present: str, seen: str) -> None:
-    """Raises `UserError` STALE_ETAG if a thing is no longer as the caller has seen it."""
+    """Raises `UserError` STALE_ETAG if a thing has changed since the caller read it."""
     if present != seen:
         raise UserError("STALE_ETAG", "this has changed since it was read; read it again, then repeat the change")

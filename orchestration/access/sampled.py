@@ -22,7 +22,7 @@ def step_ms(span_ms: int) -> int:
 def series(store: SampleStore, *, span_ms: int, now_ms: int) -> Record:
     """The last `span_ms` as columns of equal length, None where nothing was sampled.
 
-    Element i of a column is of the `step_s` seconds that begin at `first_at` + i * `step_s`.
+    Element i of a column covers the `step_s` seconds from `first_at` + i * `step_s`.
     """
     step = step_ms(span_ms)
     last = now_ms - now_ms % step

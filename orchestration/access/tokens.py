@@ -59,7 +59,7 @@ class Token:
         return hashlib.sha256(self.text.reveal().encode()).hexdigest()
 
     def matches(self, digest: str) -> bool:
-        """Whether the catalog's digest is of this token, in constant time."""
+        """Whether the catalog's digest belongs to this token, in constant time."""
         return hmac.compare_digest(self.digest, digest)
 
 

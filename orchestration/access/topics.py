@@ -114,7 +114,7 @@ class States:
             return {}
 
     def _jobs(self) -> Mapping[str, Record]:
-        """All jobs that run, and those that may have changed since the last reading; at first, the newest."""
+        """All running jobs, and those that may have changed since the last reading; at the first one, the newest."""
         find, tenant = self._stores.all_jobs, self._topic.tenant
         stamps = find.stamps(tenant, limit=NEWEST_JOBS)
         running = find.search(tenant=tenant, states=_RUNNING, limit=MAX_THINGS)

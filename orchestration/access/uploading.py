@@ -30,7 +30,7 @@ FOLDER: Final = AudienceName("upload")
 
 
 def new_upload(upload_id: JobId, tenant: TenantName, *, name: str, size: int, content_type: str, at_ms: int) -> Upload:
-    """An upload that was asked for. Raises `UserError` BAD_UPLOAD."""
+    """A requested upload. Raises `UserError` BAD_UPLOAD."""
     if not 1 <= size <= MAX_BYTES:
         raise UserError("BAD_UPLOAD", f"an upload has 1 to {MAX_BYTES} bytes, not {size}", size=size)
     if name in {".", ".."} or set(name) & set("/\\"):
@@ -59,7 +59,7 @@ def part_sizes(size: int) -> list[int]:
 
 
 def begun(stores: Stores, upload: Upload) -> Record:
-    """An upload with what its client sends next: one PUT, or parts, each of which it asks for."""
+    """An upload with what its client sends next: one PUT, or parts, which it requests."""
     record = upload_record(stores, upload, stored=False)
     if upload.size > ONE_PUT_BYTES:
         return record

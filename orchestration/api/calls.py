@@ -44,5 +44,5 @@ class Calls:
         self._pending -= 1
 
     def close(self) -> None:
-        """Start no more calls; those that run are not awaited."""
+        """Start no more calls; running ones are not awaited."""
         self._pool.shutdown(wait=False, cancel_futures=True)

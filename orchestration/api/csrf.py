@@ -1,4 +1,4 @@
-"""Whether a request that a cookie identifies comes from a page of ours: browsers send cookies for other pages too."""
+"""Whether a request with a cookie comes from the service's own pages: browsers send cookies for other pages too."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -23,6 +23,6 @@ def check_same_origin(method: str, *, site: Sequence[str], origin: Sequence[str]
 
 
 def check_navigation(site: Sequence[str]) -> None:
-    """A login by a link that is followed from a page of others would put its reader into a session of theirs."""
+    """A login by a link on a foreign page would put its reader into a session of that page's author."""
     if site and list(site) not in [[one] for one in OWN]:
         raise UserError("CROSS_ORIGIN", "a page of another site led here; open the address yourself")

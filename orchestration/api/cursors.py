@@ -1,4 +1,4 @@
-"""Cursors of lists: the key after which a list goes on, bound to the list and its filters."""
+"""Cursors of lists: the key after which a list continues, bound to the list and its filters."""
 
 import base64
 import binascii

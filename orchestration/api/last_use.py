@@ -13,7 +13,7 @@ from schemas.errors import MusterError
 
 TOKEN_MS: Final = 3600 * 1000
 SESSION_MS: Final = 5 * 60 * 1000
-"""A session that is idle for 8 h ends; five minutes more or less are no matter."""
+"""A session that is idle for 8 h ends; five minutes more or less do not matter."""
 
 
 class LastUse:

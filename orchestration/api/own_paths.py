@@ -1,4 +1,4 @@
-"""Paths of our own, to which a login may return: nobody may use our address to lead readers elsewhere."""
+"""The service's own paths, to which a login may return: nobody may use its address to lead readers elsewhere."""
 
 import re
 from typing import Final

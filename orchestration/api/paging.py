@@ -21,7 +21,7 @@ DEFAULT_LIMIT = 100
 
 
 def start(request: Request, cursor: str | None, **filters: Any) -> str | None:
-    """The key after which the list goes on; None at its beginning. Raises `UserError` BAD_CURSOR."""
+    """The key after which the list continues; None at its beginning. Raises `UserError` BAD_CURSOR."""
     return None if cursor is None else cursors.decode(request.url.path, filters, cursor)
 
 

@@ -1,6 +1,6 @@
 """Errors as problems (RFC 9457). One table says which status a code of a `UserError` has; a test demands all codes.
 
-`RetriableError` is 503 and `FatalError` 500, whatever the code.
+`RetriableError` is always 503, `FatalError` always 500.
 """
 
 import logging

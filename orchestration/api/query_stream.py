@@ -26,7 +26,7 @@ Put = Callable[[dict[str, Any]], None]
 
 
 class QueryStream(Response):
-    """Lines {columns}, {rows}..., and at last {end} or {error}."""
+    """Lines {columns}, {rows}..., and finally {end} or {error}."""
 
     media_type = MEDIA_TYPE
     own_headers: Mapping[str, str] = {}

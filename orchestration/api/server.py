@@ -64,7 +64,7 @@ class ImpatientProtocol(H11Protocol):
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is due any more."""
+        """Nothing is due."""
         self._stop_waiting()
         self._stop_stalling()
         super().connection_lost(exc)
@@ -85,7 +85,7 @@ class ImpatientProtocol(H11Protocol):
 
 
 class StoppingServer(uvicorn.Server):
-    """Says when it stops: streams would not end by themselves, and a stop waits for them."""
+    """Announces its stop: streams never end otherwise, and a stop waits for them."""
 
     def __init__(self, config: uvicorn.Config, stopping: Callable[[], None]) -> None:
         super().__init__(config)

@@ -79,7 +79,7 @@ class Service:
     last_use: LastUse = field(init=False)
 
     def __post_init__(self) -> None:
-        """There is one watcher for all streams, and one that notes what is used."""
+        """There is one watcher for all streams, and one that records the use of tokens and sessions."""
         object.__setattr__(self, "streams", Watcher(self.stores, self.pace))
         object.__setattr__(self, "last_use", LastUse(self.stores, self.calls))
 
@@ -182,7 +182,7 @@ async def _asked(request: Request, call: Callable[[Cancellation], ValueT]) -> Va
     finally:
         late.cancel()
         watch.cancel()
-        cancellation.set(_gone())  # the service no longer waits for it, for whatever reason
+        cancellation.set(_gone())  # the service no longer waits for it
 
 
 async def _watch(request: Request, cancellation: Cancellation) -> None:

@@ -46,7 +46,7 @@ class Site:
         return "__Host-muster" if self.secure else f"muster-{urlsplit(self.url).port or 80}"
 
     def origin(self, host: str) -> str:
-        """The origin of pages of the service that were asked for with this header Host."""
+        """The origin of pages of the service that were requested with this header Host."""
         return f"{'https' if self.secure else 'http'}://{host}".lower()
 
     @property

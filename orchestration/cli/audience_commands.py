@@ -33,13 +33,13 @@ KeepDays = Annotated[
     int | None, typer.Option("--keep-days", metavar="DAYS", help="Age up to which all versions are kept [30].")
 ]
 TRIES: Final = 5
-"""A command names all that it changes: that others changed the audience meanwhile is no reason to refuse it."""
+"""A command names everything it changes, so it is not refused when others have changed the audience meanwhile."""
 ValueT = TypeVar("ValueT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudienceView:
-    """An audience as the service answers it; with its table if it was asked for."""
+    """An audience as the service answers it; with its table if requested."""
 
     audience: Record
 

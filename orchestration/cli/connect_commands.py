@@ -41,7 +41,7 @@ class Connection:
 
 
 def _show(found: Connection) -> None:
-    sys.stdout.write(found.snippet)  # not folded, as it is pasted elsewhere
+    sys.stdout.write(found.snippet)  # not folded, since people paste it
     if found.addresses is not None:
         _show_addresses(found.addresses)
     if found.hint:

@@ -1,4 +1,4 @@
-"""`muster identities`: break-glass access for whoever holds the catalog, when nobody gets into the service any more."""
+"""`muster identities`: break-glass access, on the catalog itself, when everyone is locked out of the service."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -179,7 +179,7 @@ def _sent(found: "Client", tenant: str, path: Path, key: str) -> str:
 
 
 def _registered(job_id: JobId) -> Answer[Submitted | Registered | Followed | DryRunView]:
-    """Without --wait: the job's id, and what is known at once."""
+    """Without --wait: the job's id."""
     with remote.service() as found:
         job = _find(found, job_id)
         if job is None:

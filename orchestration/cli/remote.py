@@ -1,4 +1,4 @@
-"""What commands that go through the service share: the client, its errors, the tenant that is meant."""
+"""What commands that go through the service share: the client, its errors, the tenant."""
 
 import re
 from collections.abc import Iterator

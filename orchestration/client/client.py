@@ -20,7 +20,7 @@ class Client(Uploads, Audiences, Segments, Schedules, Questions, Administration,
 
     Lists are iterators that fetch pages as they are read. Methods that start something take `key`: repeat them with the
     same key after an error, and it starts once. Without one they make a fresh key, and repeat the request themselves
-    for 45 s. `note`: on whose behalf, for the audit trail; it is no identity.
+    for 45 s. `note`: on whose behalf, for the audit trail; it grants nothing.
     """
 
     def __init__(self, access: Access, transport: Transport | None = None, *, note: str = "") -> None:

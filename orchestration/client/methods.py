@@ -1,4 +1,4 @@
-"""What the methods of `Client` are made of, whatever they are about."""
+"""What the methods of `Client` have in common."""
 
 from collections.abc import Mapping
 from typing import Any, cast

@@ -1,4 +1,4 @@
-"""Counts, names, users, SQL, files that are looked at, and operations. Part of `Client`."""
+"""Counts, names, users, SQL, checks of files, and operations. Part of `Client`."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

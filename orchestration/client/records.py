@@ -17,7 +17,7 @@ class Principal(TypedDict):
 
 
 class HeldRoles(Principal):
-    """A principal with its roles in a scope: those that were given to it, and those of its groups."""
+    """A principal with its roles in a scope: those granted directly, and those of its groups."""
 
     roles: list[str]
     group_roles: list[str]
@@ -87,8 +87,8 @@ class Event(TypedDict):
     """One event of a stream.
 
     `kind` job, audience, segment, schedule: `value` is the whole present state of the thing `id`; None if it is gone.
-    `ready`: everything that there is has come since the connection was made; what has not is gone. `lost`: the
-    connection is; nothing after `as_of` is known until the next `ready`.
+    `ready`: everything that exists has come since the connection was made; the rest is gone. `lost`: the
+    connection is lost; nothing after `as_of` is known until the next `ready`.
     """
 
     kind: str

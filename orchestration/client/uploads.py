@@ -116,5 +116,5 @@ def _sent(send: Callable[[], ValueT]) -> ValueT:
 
 
 def _shown_name(path: Path) -> str:
-    """The name of a file as the service takes it: at most 255 characters, of which the last ones say its format."""
+    """The name of a file as the service takes it: at most 255 characters, the last of which name its format."""
     return "".join(c if c.isprintable() and c != "\\" else "_" for c in path.name)[-255:]

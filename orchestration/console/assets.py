@@ -34,7 +34,7 @@ class Asset:
 
 @cache
 def assets() -> Mapping[str, Asset]:
-    """All static files by name. Raises `FatalError` NO_ASSETS if those of others were not installed."""
+    """All static files by name. Raises `FatalError` NO_ASSETS if third-party ones are not installed."""
     return {name: _read(f"vendor/{name}", name) for name in VENDOR} | {name: _read(name, name) for name in OWN}
 
 

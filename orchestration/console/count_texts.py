@@ -1,4 +1,4 @@
-"""Counts as pages show them: with their interval while they are estimates, and what is odd about the names."""
+"""Counts as pages show them: with their interval while they are estimates, and with doubts about the names."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Mistyped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
-    """Members of an audience of whom nothing else is known, so that no rule matches them."""
+    """Members of an audience without an event or a profile, so that no rule matches them."""
 
     audience: str
     users: int
@@ -35,7 +35,7 @@ class Outside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notes:
-    """What is worth knowing about the names of a rule."""
+    """Notes about the names of a rule."""
 
     unseen_events: Sequence[str]
     unseen_attributes: Sequence[str]

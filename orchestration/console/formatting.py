@@ -11,7 +11,7 @@ SIZES: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
 def number(value: int | None) -> str:
-    """1,234; a dash for what is not known."""
+    """1,234; a dash if it is not known."""
     return "–" if value is None else f"{value:,}"
 
 

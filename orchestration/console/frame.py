@@ -1,4 +1,4 @@
-"""What is around every page: menu, tenants, language."""
+"""The frame of every page: menu, tenants, language."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -53,7 +53,7 @@ DEPLOYMENT_SECTIONS: Final = (
     Section(name="people", action=Action.MANAGE_DEPLOYMENT),
     Section(name="grants", action=Action.MANAGE_ACCESS),
 )
-"""Of the deployment as a whole, below those of the tenant."""
+"""Pages of the deployment as a whole, below those of the tenant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,7 @@ def language_of(request: Request) -> Language:
 
 
 def theme_of(request: Request) -> str:
-    """The theme that the reader has chosen; empty: as the system has it."""
+    """The theme that the reader has chosen; empty: follow the system."""
     chosen = Site.value_in(request.headers.getlist("cookie"), theme_cookie(request))
     return chosen if chosen in THEMES else ""
 

@@ -1,4 +1,4 @@
-"""Jobs as pages show them: states, stages, results. The service says what is; this says it in words."""
+"""Jobs as pages show them: states, stages, results. The service gives facts; this puts them into words."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ ICONS: Final[Mapping[Tone, str]] = {
     "bad": "✕",
     "neutral": "–",
 }
-"""Beside the words: no state is told by its colour alone."""
+"""Shown beside the words: no state is recognisable by colour alone."""
 TONES: Final[Mapping[str, Tone]] = {
     "READY": "good",
     "FAILED": "bad",
@@ -71,7 +71,7 @@ def title_of(job: Record, t: Texts) -> str:
 
 
 def badge_of(job: Record, t: Texts) -> Badge:
-    """A state. A later attempt is one that goes on, not a failure."""
+    """A state. A later attempt continues the job; it is not a failure."""
     state, attempt = str(job["state"]), job.get("attempt", 1)
     tone: Tone = TONES.get(state, "running")
     if tone == "running" and attempt > 1:
@@ -128,7 +128,7 @@ def now_text(job: Record, t: Texts) -> str:
 
 
 def result_text(job: Record, t: Texts) -> str:
-    """What came of a job, in a few words."""
+    """The result of a job, in a few words."""
     if (error := job["error"]) is not None:
         code = str(error["code"])
         return t(f"problem.{code}.title") if t.has(f"problem.{code}.title") else str(error["message"])

@@ -48,7 +48,7 @@ class Texts:
         return text.format_map({name: shown(value) for name, value in values.items()})
 
     def has(self, key: str) -> bool:
-        """Whether there is a text: for codes, of which later releases have more."""
+        """Whether there is a text: later releases may have more codes."""
         return key in catalogue()
 
     def _category(self, count: object) -> str:
@@ -61,7 +61,7 @@ def shown(value: object) -> str:
 
 
 def preferred(accepted: str) -> Language:
-    """The language of ours that a header Accept-Language prefers; English for any other."""
+    """The supported language that a header Accept-Language prefers, else English."""
     best: Language = "en"
     best_weight = 0.0
     for part in accepted[:1000].split(","):

@@ -83,7 +83,7 @@ def _to_login(request: Request, error: MusterError) -> Response:
 
 
 def _referer(request: Request) -> str:
-    """The page of ours that the reader came from."""
+    """The console page that the reader came from."""
     parts = urlsplit(request.headers.get("referer", ""))
     path = parts.path if is_page(parts.path) and parts.path != request.url.path else PREFIX
     return f"{path}?{parts.query}" if parts.query and path == parts.path else path

@@ -9,7 +9,7 @@ from orchestration.console.language import Texts
 
 WIDTH: Final = 1000
 THINNEST: Final = 4
-"""What is not zero can be seen."""
+"""Anything above zero stays visible."""
 Look = Literal["kept", "changed", "added", "removed", "rejected", "duplicate"]
 
 

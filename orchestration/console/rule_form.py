@@ -18,7 +18,7 @@ ROW_FIELDS: Final = ("kind", "name", "quantity", "times", "window", "unit", "bou
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """What is being edited. `segment`, `seen`: the segment and its revision; empty for a new one, which has a `name`.
+    """A segment being edited. `segment`, `seen`: its name and revision; empty for a new one, which has a `name`.
 
     `source`: `text` if the rule has no rows, and `text` is the rule.
     """

@@ -35,7 +35,7 @@ _ITEM: Final = re.compile(rf"\s*({_QUOTED.pattern}|[^,]*)\s*(?:,|$)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowTest:
-    """A test of a property or an attribute, as it is typed."""
+    """A test of a property or an attribute, as typed."""
 
     name: str = ""
     operator: str = "="
@@ -44,7 +44,7 @@ class RowTest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One condition, as it is typed. `name`: of the event, audience or segment; tests of an attribute are one."""
+    """One condition, as typed. `name`: of the event, audience or segment; tests of an attribute are one."""
 
     kind: str = "count"
     name: str = ""
@@ -121,7 +121,7 @@ def _test(test: Condition) -> RowTest:
 
 
 def _shown(value: Value, *, listed: bool = False) -> str:
-    """A value as it is typed: a text without quotes, as far as it is read as the same text."""
+    """A value as typed: a text without quotes, if it is read back as the same text."""
     if not isinstance(value, str):
         return literal(value)
     plain = value == value.strip() and value and not _PLAIN.fullmatch(value) and not value.startswith('"')
@@ -199,7 +199,7 @@ def _items(text: str) -> Iterator[str]:
 
 
 def _literal(text: str) -> str:
-    """What is typed as a value, as a token of the language."""
+    """A typed value, as a token of the language."""
     text = text.strip()
     if not text or _PLAIN.fullmatch(text):
         return text

@@ -81,7 +81,7 @@ def _inspect(
     wanted = cast("FileFormat | None", format_)
     found = inspect(file, store=store, limits=limits, format=wanted)
     words = ["muster", "import", source, *(("--audience", "NAME") if kind == "audience" else ("--kind", kind))]
-    if format_ is not None:  # repeat what was asked for
+    if format_ is not None:  # repeat the requested options
         words += ["--format", format_]
     if found.fault is not None or found.spec is None:
         return found, Suggestion(command=None, hints=found.hints)

@@ -24,7 +24,7 @@ TIMEOUT_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningWorker:
-    """One member. `worker`, `host` and `pid` are what it says about itself; `address` is where Kafka sees it.
+    """One member. `worker`, `host` and `pid` are as it reports itself; `address` is where Kafka sees it.
 
     `partitions`: the partitions assigned to it now; empty during a rebalance.
     """

@@ -74,7 +74,7 @@ class Background:
             return len(self._pending)
 
     def close(self) -> None:
-        """Start no more; those that run have been given up by `Readers.close`."""
+        """Start no more; `Readers.close` has given up the running ones."""
         self._closing.set()
         self._pool.shutdown(cancel_futures=True)
 
@@ -87,11 +87,11 @@ class Background:
             outcome = exc
             if notes := getattr(exc, "__notes__", ()):
                 _log.error("operation %s: %s", operation.operation_id, " at ".join((str(exc), *notes)))
-        except Exception:  # noqa: BLE001  # whoever waits for it must learn of its end
+        except Exception:  # noqa: BLE001  # its waiter must learn of its end
             _log.exception("operation %s failed", operation.operation_id)
             outcome = FatalError("INTERNAL", "a bug in Muster")
         try:
-            with suppress(MusterError):  # the catalog is away: its lease ends
+            with suppress(MusterError):  # the catalog is down: its lease ends
                 self._store.finish(operation.operation_id, outcome, now_ms=now_ms())  # type: ignore[arg-type]  # JSON
         finally:
             self._forget(operation)

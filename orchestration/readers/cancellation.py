@@ -1,4 +1,4 @@
-"""How a question is given up from another thread: by a newer one, by a client that is gone, by a service that stops."""
+"""Gives up a question from another thread: for a newer one, for a client that has left, for a service that stops."""
 
 import os
 import threading
@@ -9,7 +9,7 @@ from schemas.errors import MusterError
 
 
 class Cancellation:
-    """Set once, with the error that whoever asked gets. Its descriptor is readable from then on. Thread-safe."""
+    """Set once, with the error for the caller. Its descriptor is readable from then on. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -53,7 +53,7 @@ def plan_of(settings: Settings) -> Plan:
     ports = {store.port, *(int(host.rpartition(":")[2]) for host in address.hosts)}
     if not is_file:
         ports.add(catalog.port or POSTGRES_PORT)
-    if role:  # it is asked for at the container's or the machine's address, or at AWS's
+    if role:  # credentials come from the container's or the machine's address, or from AWS
         ports |= {HTTP_PORT, HTTPS_PORT}
         named.append(Path(os.environ.get("HOME", "/nowhere"), ".aws"))
     return Plan(

@@ -59,7 +59,7 @@ class Readers:
         self._most_waiting = waiting
         self._changed = threading.Condition()
         self._free: list[Reader | None] = [None] * count
-        """Idle readers; None is a place whose reader has not been started, or has died."""
+        """Idle readers; None stands for a reader that has not been started, or has died."""
         self._queue: deque[object] = deque()
         self._running: set[Cancellation] = set()
         self._alive: set[Reader] = set()
@@ -180,7 +180,7 @@ class Readers:
     def _fill(self) -> None:
         try:
             self._give_back(self._started_by(self._start))
-        except Exception as exc:  # noqa: BLE001  # whatever it was, the place must not be lost
+        except Exception as exc:  # noqa: BLE001  # after any error, the place must not be lost
             _log.warning("a reader was not started: %s", exc)
             self._give_back(None)
 

@@ -1,4 +1,4 @@
-"""What readers are asked. Answers are plain JSON data, whose form the functions in `answers` describe."""
+"""Questions to the readers. Answers are plain JSON data, whose form the functions in `answers` describe."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal
@@ -50,7 +50,7 @@ class LookUpUser(Question):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainUser(Question):
-    """Why a user is in a segment or not. `as_of`: RFC 3339, None is now."""
+    """Why a user is in a segment or not. `as_of`: RFC 3339, None for now."""
 
     tenant: TenantName
     segment: AudienceName
@@ -60,7 +60,7 @@ class ExplainUser(Question):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindVersionFiles(Question):
-    """The files of a version of an audience, and its columns. `version`: None is the current one."""
+    """The files of a version of an audience, and its columns. `version`: None for the current one."""
 
     tenant: TenantName
     audience: AudienceName
@@ -166,7 +166,7 @@ class ListDeadLetters(Question):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayDeadLetters(Question):
-    """Send dead letters to their topics again. `numbers`: None is all that the topic has."""
+    """Send dead letters to their topics again. `numbers`: None for all that the topic has."""
 
     limit_s: ClassVar[float] = 45.0
     numbers: tuple[int, ...] | None

@@ -91,7 +91,7 @@ class Reader:
             cancellation.check()
             left_s = max(0.0, self._began + START_TIMEOUT_S - time.monotonic())
             try:
-                # One that has long been idle has said so in time, and is only heard now.
+                # A reader that has been idle for long reported so in time; it is only read now.
                 self._ready = any("ready" in frame for frame in self._receive(left_s, cancellation))
                 if not self._ready and not left_s:
                     self.kill()

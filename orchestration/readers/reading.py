@@ -29,7 +29,7 @@ class Reading:
     interruption: Interruption = field(default_factory=Interruption)
 
     def load(self) -> None:
-        """Make what is slow to make."""
+        """Create what is slow to create."""
         self.duck.execute("SELECT 1").fetchall()
         _ = self.meanings
 

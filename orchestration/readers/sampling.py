@@ -22,12 +22,12 @@ class Estimate:
 
 
 def exactly(users: int) -> Estimate:
-    """A number that is no estimate."""
+    """An exact number."""
     return Estimate(users, users, users)
 
 
 def scaled(found: int, partitions: int) -> Estimate:
-    """The number of users of whom `found` are in one of so many partitions."""
+    """An estimate of all users, with `found` of them in one of `partitions`."""
     if partitions == 1:
         return exactly(found)
     middle = 2 * partitions * found + Z * Z * (partitions - 1)

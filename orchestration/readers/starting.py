@@ -1,4 +1,4 @@
-"""Starts readers, with what they need and no more.
+"""Starts readers, with only what they need.
 
 A reader has the keys of the object store, the address of the catalog and the logon to Kafka; no secret of
 notifications, metrics or tokens. It gets them over its socket: neither its environment nor its command line has any.

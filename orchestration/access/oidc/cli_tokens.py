@@ -1,4 +1,4 @@
-"""A token for a program on the machine of the browser that has logged in: by a code that it asked for."""
+"""A token for a program on the machine whose browser has logged in, in exchange for the program's code."""
 
 from typing import Final
 

@@ -12,7 +12,7 @@ VERIFIER: Final = re.compile(r"[0-9A-Za-z._~-]{43,128}", re.ASCII)
 
 
 def challenge_of(verifier: str) -> str:
-    """What is sent with the request for a code."""
+    """The value sent with the request for a code."""
     return urlsafe(hashlib.sha256(verifier.encode("ascii")).digest())
 
 

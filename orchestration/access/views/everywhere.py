@@ -14,7 +14,7 @@ from schemas.ids import job_id
 
 
 class EverywhereView(View):
-    """All that one caller may read, in whichever tenant."""
+    """All that one caller may read, in any tenant."""
 
     def __init__(self, stores: Stores, caller: Caller) -> None:
         super().__init__(stores, caller, tenant=None)

@@ -1,4 +1,4 @@
-"""What takes longer than a request can wait: it goes on, and its result is fetched later by whoever began it."""
+"""Work that takes longer than a request can wait: it runs on, and the caller that began it fetches the result later."""
 
 from typing import Any, Literal
 

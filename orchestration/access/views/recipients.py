@@ -15,11 +15,11 @@ from schemas.errors import UserError
 from schemas.ids import JobId, audience_name
 
 TESTS_PER_MINUTE: Final = 5
-"""Test notifications of a tenant: people look at each, and whoever receives them has not asked for more."""
+"""Limit of test notifications of a tenant: people look at each, and receivers have not asked for them."""
 
 
 class RecipientsView(TenantView):
-    """Recipients of notices as one caller sees them."""
+    """Recipients as one caller sees them."""
 
     @recorded(Action.MANAGE_AUDIENCES, "recipients replace")
     def replace_recipients(

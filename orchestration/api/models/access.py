@@ -36,7 +36,7 @@ class NewPrincipal(Shape):
 
 
 class Grant(Principal):
-    """A principal with its roles in a scope: those that were given to it, and those of its groups at its last login."""
+    """A principal with its roles in a scope: those granted directly, and those of its groups at its last login."""
 
     roles: list[str]
     group_roles: list[str]

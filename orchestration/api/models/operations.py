@@ -1,4 +1,4 @@
-"""Operations that go on after their request was answered."""
+"""Operations that run on after their request was answered."""
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -91,7 +91,7 @@ class NewSegmentCheck(Shape):
 
 
 class NewCheck(Shape):
-    """A file to look at before it is imported: an object of the tenant, or an upload.
+    """A file to check before it is imported: an object of the tenant, or an upload.
 
     Without `target` the object is inspected as `kind`; with it, an audience or `_events` or `_profiles`, the import of
     the object or upload is tried, with changes to the stored `spec`. `manifest`: of the export that wrote the file.

@@ -262,7 +262,7 @@ class Column(Shape):
 
 
 class QueryResult(Shape):
-    """Rows as lists; what is neither number, boolean nor null is text. `truncated`: there are more rows, or 4 MiB."""
+    """Rows as lists; all but numbers, booleans and null is text. `truncated`: there are more rows, or 4 MiB."""
 
     columns: list[Column]
     rows: list[list[Any]]
@@ -283,7 +283,7 @@ class LongQuery(Shape):
 
 
 class QueryLine(Shape):
-    """A line of an answer has one member: first `columns`, then `rows` again and again, at last `end` or `error`.
+    """A line of an answer has one member: first `columns`, then any number of `rows`, finally `end` or `error`.
 
     Empty lines say that the query still runs.
     """

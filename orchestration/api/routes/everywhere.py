@@ -45,5 +45,5 @@ async def list_all_jobs(
     **operation(EverywhereView.job, models.ImportJobDetail | models.ExportJobDetail, "UNKNOWN_JOB", "BAD_JOB_ID"),
 )
 async def find_job(request: Request, job: str) -> Response:
-    """A job by its id alone, in whichever tenant. For a duplicate, its original."""
+    """A job by its id alone, in any tenant. For a duplicate, its original."""
     return json_answer(await everywhere(request, lambda view: view.job(job)))

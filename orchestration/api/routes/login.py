@@ -125,6 +125,6 @@ def session_of(request: Request) -> str | None:
 
 
 def logged_in(request: Request, cookie: Secret, to: str) -> Response:
-    """Set the cookie of a new session and go to a path of ours."""
+    """Set the cookie of a new session and redirect to one of the service's own paths."""
     site = service_of(request).site
     return Response(status_code=303, headers={"Location": to, "Set-Cookie": site.cookie(cookie.reveal())})

@@ -1,4 +1,4 @@
-"""Operations that go on after their request was answered."""
+"""Operations that run on after their request was answered."""
 
 from fastapi import APIRouter
 from starlette.requests import Request

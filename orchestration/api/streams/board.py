@@ -12,7 +12,7 @@ from typing import Any, Final
 from schemas.errors import RetriableError
 
 KEPT: Final = 1000
-"""Events on a board. More than a reading has; the rest are of jobs that have ended, and of things that are gone."""
+"""Events on a board. More than a reading has; the rest belong to ended jobs and deleted things."""
 
 
 def event(name: str, data: Mapping[str, Any]) -> bytes:

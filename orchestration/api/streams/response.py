@@ -20,7 +20,7 @@ from schemas.ids import JobId
 
 MEDIA_TYPE: Final = "text/event-stream"
 RETRY_MS: Final = 2000
-"""Clients connect again after one to two times this, so that those of a service that starts do not come at once."""
+"""Clients connect again after one to two times this, so that they do not all come at once when a service starts."""
 CHUNK_BYTES: Final = 64 * 1024
 Check = Callable[[], Awaitable[Collection[Topic]]]
 

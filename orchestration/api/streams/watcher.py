@@ -52,7 +52,7 @@ class Subscription:
         return self._seen is not None
 
     def take(self, revision: int) -> list[bytes]:
-        """Events up to the present revision that were not taken yet: at first, the present state of everything.
+        """Events up to the present revision that were not taken yet. The first call gives the state of everything.
 
         Empty until all of it has been read once. Raises `RetriableError` STREAM_TOO_SLOW.
         """

@@ -89,7 +89,7 @@ def _page(draft: Draft, tenant: str) -> BuilderPage:
 
 
 def _words(draft: Draft) -> tuple[str, str]:
-    """The rule as text and as JSON; empty as long as it is none."""
+    """The rule as text and as JSON; empty while it is invalid."""
     try:
         rule, _ = draft.rule()
     except UserError:

@@ -1,4 +1,4 @@
-"""A look at an uploaded file before its import: an inspection, and a dry run."""
+"""A check of an uploaded file before its import: an inspection, and a dry run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -43,7 +43,7 @@ class CheckedColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckPart:
-    """What a look at the file has found so far: nothing yet, a fault, an inspection, or what an import would do."""
+    """What the check of the file has found: nothing yet, a fault, an inspection, or what an import would do."""
 
     running_path: str | None
     fault: Fault | None
@@ -96,7 +96,7 @@ async def try_it(request: Request) -> Response:
 
 
 async def show_check(request: Request) -> Response:
-    """How far a look at the file is, and what it has found."""
+    """Progress and findings of the check of a file."""
     given = {name: request.query_params.get(name, "")[:63] for name in ("audience", "like")}
 
     def call(desk: Desk) -> Response:

@@ -29,7 +29,7 @@ SHOWN_BYTES: Final = 64
 class Letters:
     """Letters of one topic with one reason: `numbers` names all of them, `example` is the newest.
 
-    `example_bytes`: its beginning, with a dot for what is no printable ASCII.
+    `example_bytes`: its beginning, with a dot for anything but printable ASCII.
     """
 
     topic: str

@@ -28,7 +28,7 @@ from schemas.errors import UserError
 
 VERSIONS: Final = 500
 NAMED: Final = 1000
-"""Ids of each kind of change that a comparison finds; another one goes on after the last of them."""
+"""Ids of each kind of change that one comparison lists; the next comparison continues after the last of them."""
 ROWS: Final = 100
 Kind = Literal["added", "removed", "changed"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -96,7 +96,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DifferencePart:
-    """What is found so far. `users`: a page of them; `first`: the number of the first among `count`.
+    """The findings of a comparison. `users`: a page of them; `first`: the number of the first among `count`.
 
     `start`: of a comparison from the first member; `go_on`: of one after the last that this comparison has named.
     `sql_path`: a query that finds all of them, with their columns.
@@ -119,7 +119,7 @@ class DifferencePart:
 
 
 async def show_difference(request: Request) -> Response:
-    """The page: a choice of two versions; what has changed is asked for by the page."""
+    """The page: a choice of two versions; the page itself requests what has changed."""
     name = request.path_params["audience"]
     earlier, later = (_number(request.query_params.get(side, "")) for side in ("earlier", "later"))
 

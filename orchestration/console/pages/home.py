@@ -60,7 +60,7 @@ async def log_out(request: Request) -> Response:
 
 
 async def root(_: Request) -> Response:
-    """The console is what people come for."""
+    """People come for the console."""
     return see_other(PREFIX)
 
 

@@ -1,4 +1,4 @@
-"""One job: how far it is, what came of it, and what to do about it."""
+"""One job: its progress, its result, and what to do about it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""The list of jobs. Rows stay where they are: what changes is shown in its row, and what is new is counted above."""
+"""The list of jobs. Rows keep their places: changes appear in their row, and new jobs are counted above."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -113,7 +113,7 @@ class Filters:
 
     @classmethod
     def of(cls, request: Request) -> "Filters":
-        """The filters in the address. Values that do not exist are no filters."""
+        """The filters in the address. Unknown values are ignored."""
         given = request.query_params
         state, kind = given.get("state", ""), given.get("kind", "")
         return cls(

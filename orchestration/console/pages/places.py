@@ -53,7 +53,7 @@ async def show_places(request: Request) -> Response:
 
 
 async def change(request: Request) -> Response:
-    """Replace the places of one tenant: a line each. Those of the others stay as the page has shown them."""
+    """Replace the places of one tenant, one a line. Those of other tenants stay as the page has shown them."""
     form = await form_of(request)
     tenant, wanted = form.get("tenant", ""), form.get("places", "").split()
 

@@ -40,7 +40,7 @@ class RecipientsPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestPart:
-    """What came of a test notification. `running_path`: where to ask again; None once it has ended."""
+    """The result of a test notification. `running_path`: where to ask again; None once it has ended."""
 
     running_path: str | None
     webhook: bool
@@ -71,7 +71,7 @@ async def show_recipients(request: Request) -> Response:
 
 
 async def change(request: Request) -> Response:
-    """Replace those of one channel: a line each."""
+    """Replace the recipients of one channel, one a line."""
     form = await form_of(request)
     audience = form.get("audience", "")
     given = {name: form[name].split() if name in form else None for name in ("email", "webhook")}

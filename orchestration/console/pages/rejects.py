@@ -55,7 +55,7 @@ class RejectsPage:
 
 
 async def show_rejects(request: Request) -> Response:
-    """The page. Every look at it is in the audit trail: it shows data of users."""
+    """The page. Every view of it is in the audit trail, since it shows data of users."""
     job, tenant = request.path_params["job"], request.path_params["tenant"]
     code, cursor = request.query_params.get("code") or None, request.query_params.get("cursor")
     after = None if cursor is None else cursors.decode(request.url.path, {"code": code}, cursor)

@@ -97,7 +97,7 @@ class RuleVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """Where a segment is changed. `seen`: its revision, as it is shown here; `key`: of the snapshot."""
+    """Where a segment is changed. `seen`: the revision shown here; `key`: idempotency key of the snapshot."""
 
     edit: str
     state: str
@@ -207,7 +207,7 @@ async def show_segment(request: Request) -> Response:
 
 
 async def show_now(request: Request) -> Response:
-    """What of a segment changes by itself."""
+    """The part of a segment's page that is live."""
 
     def call(desk: Desk) -> Response:
         frame = frame_of(request, desk, "segments")

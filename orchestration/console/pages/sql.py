@@ -52,7 +52,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SqlPage:
-    """The editor. `sql`: a query that the address gives, which is not run before the reader says so."""
+    """The editor. `sql`: a query from the address, which runs only when the reader runs it."""
 
     sql: str
     run_path: str

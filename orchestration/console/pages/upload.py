@@ -75,7 +75,7 @@ async def choose(request: Request) -> Response:
 
 
 async def show_upload(request: Request) -> Response:
-    """The page of a file that has arrived; it asks for the look at it."""
+    """The page of a file that has arrived; it requests the check."""
     given = {name: request.query_params.get(name, "")[:63] for name in ("audience", "like")}
 
     def call(desk: Desk) -> Response:

@@ -1,4 +1,4 @@
-"""A user: what is known of one, and why it is in a segment or not. Ids are in the body of requests, never in a path."""
+"""A user: what is known, and why the user is in a segment or not. Ids are in request bodies, never in a path."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -86,7 +86,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserPage:
-    """`unknown`: nobody has this id. `segments`: those that can be explained."""
+    """`unknown`: no user has this id. `segments`: those that can be explained."""
 
     path: str
     user: str
@@ -98,7 +98,7 @@ class UserPage:
 
 
 async def show_form(request: Request) -> Response:
-    """The page before a user was asked for."""
+    """The page before a lookup."""
 
     def call(desk: Desk) -> Response:
         desk.view(QuestionsView).require(Action.READ_USERS)

@@ -37,7 +37,7 @@ class WorkerRow:
 class TopicRow:
     """A group in a topic. `as_of`: of its newest sample; `late`: partitions that are behind, with their lag.
 
-    What is not known now is None: a sample that is older than `FRESH_S` says nothing of now.
+    None means not known now: a sample older than `FRESH_S` says nothing about the present.
     """
 
     group: str

@@ -20,13 +20,13 @@ from segmentation.rules.references import check_members
 from segmentation.rules.truths import true_without_facts
 
 SMALL_ROWS: Final = 500_000
-"""Events and profile changes of a tenant of which all are counted at once: an estimate would be hardly faster."""
+"""Up to this many events and profile changes of a tenant, all are counted: an estimate would be hardly faster."""
 DRAFT: Final = "draft "
 """Not a valid name of a segment."""
 
 
 def count_users(reading: Reading, asked: CountUsers) -> dict[str, Any]:
-    """Members of a rule with the counts of its groups and conditions, and what is worth knowing about its names.
+    """Members of a rule with the counts of its groups and conditions, and notes about its names.
 
     Raises `UserError` BAD_RULE, BAD_TIMEZONE, UNKNOWN_AUDIENCE, UNKNOWN_SEGMENT, RULE_TOO_BIG, `RetriableError`.
     """

@@ -9,7 +9,7 @@ from orchestration.readers.reading import Reading
 
 
 def read_rejects(reading: Reading, asked: ReadRejects) -> dict[str, Any]:
-    """How many rows were kept, and some with `number`, after which they go on as `skip`."""
+    """How many rows were kept, and some of them with `number`; pass the last one as `skip` for the next page."""
     context = reading.context
     file = rejects_file(asked.job, jobs=context.jobs, objects=context.objects, settings=context.settings)
     if file is None:
