@@ -1,4 +1,4 @@
-"""The owner token: how the administrator of a machine gets in. It lies in `<home>/api/token`, mode 0600.
+"""The owner token: how the administrator of a machine gets in. It is in `<home>/api/token`, mode 0600.
 
 The principal `owner` is made at the first start, as an administrator of the deployment. The service
 replaces, at a start and once a day, a token that is missing, no longer valid, or past half of its life.
@@ -69,7 +69,7 @@ def rotate_owner_token(stores: Stores, home: Path) -> Path:
 
 
 def administrator(stores: Stores, name: str) -> Principal:
-    """The principal of this name, made if it is missing, as an administrator beside those that the deployment has.
+    """The principal of this name, created if missing, as another administrator of the deployment.
 
     Raises `UserError` BAD_PRINCIPAL, and STALE_ETAG if grants were replaced meanwhile.
     """

@@ -1,6 +1,6 @@
 """Sessions of browsers: how long they last, and from a cookie to a caller.
 
-A session ends 24 h after its login, 8 h after its last use, at a logout, when somebody ends it, and with the token that
+A session ends 24 h after its login, 8 h after its last use, at a logout, when someone ends it, and with the token that
 it stands for. Every login creates a new one, so that nobody can plant one for someone else (session fixation).
 """
 

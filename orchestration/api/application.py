@@ -52,7 +52,7 @@ MODULES: Final = (
     deployment,
     kafka,
 )
-"""Of routes. The first part of a path that fits a request answers it."""
+"""Routes. The first whose path fits a request answers it."""
 
 
 def application(service: Service) -> Door:
@@ -89,7 +89,7 @@ def routes() -> FastAPI:
 
 
 async def _known_parameters(request: Request) -> None:
-    """Raises `UserError` UNKNOWN_PARAMETER: a filter with a typing error must not mean no filter."""
+    """Raises `UserError` UNKNOWN_PARAMETER: a misspelt filter must not mean no filter."""
     known = request.app.state.parameters[request.scope["route"].name]
     if unknown := sorted(set(request.query_params) - known):
         names = ", ".join(sorted(known)) or "none"
@@ -107,7 +107,7 @@ def _answer_error(request: Request, exc: Exception) -> Response:
 
 
 def _answer_invalid(request: Request, exc: Exception) -> Response:
-    """What does not fit the schema, without the values that were sent: they may be secrets."""
+    """Members that do not fit the schema, without the values that were sent: they may be secrets."""
     assert isinstance(exc, RequestValidationError)  # noqa: S101  # narrows the type
     found = [
         {"in": str(one["loc"][0]), "at": "/".join(str(part) for part in one["loc"][1:]), "fault": str(one["msg"])}

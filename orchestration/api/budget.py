@@ -10,7 +10,7 @@ from schemas.errors import UserError
 PER_S: Final = 20.0
 BURST: Final = 100
 KEPT: Final = 10_000
-"""Principals whose buckets are kept; one that comes back later finds a full bucket, which it would have by then."""
+"""Principals whose buckets are kept; a forgotten one gets a full bucket, which it would have by then."""
 
 
 class Budget:

@@ -15,7 +15,7 @@ ValueT = TypeVar("ValueT")
 
 
 class Calls:
-    """Runs calls in threads. A call that is out of time keeps its thread until it ends, so there are never more."""
+    """Runs calls in threads. A call that exceeds its time keeps its thread until it ends."""
 
     def __init__(self, *, threads: int = THREADS, queue: int = QUEUE, limit_s: float = LIMIT_S) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="catalog")

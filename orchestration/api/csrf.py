@@ -12,7 +12,7 @@ OWN: Final = frozenset({"same-origin", "none"})
 
 
 def check_same_origin(method: str, *, site: Sequence[str], origin: Sequence[str], own: str) -> None:
-    """`site` and `origin`: the headers Sec-Fetch-Site and Origin; `own`: our origin. Raises `UserError` CROSS_ORIGIN.
+    """`site`, `origin`: the headers Sec-Fetch-Site and Origin; `own`: the own origin. Raises `UserError` CROSS_ORIGIN.
 
     Browsers set both headers, and pages cannot. Sec-Fetch-Site decides; browsers before 2023 send only Origin.
     """

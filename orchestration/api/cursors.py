@@ -22,7 +22,7 @@ def encode(path: str, filters: Mapping[str, Any], key: str) -> str:
 def decode(path: str, filters: Mapping[str, Any], cursor: str) -> str:
     """The key in a cursor of this list with these filters. Raises `UserError` BAD_CURSOR for any other text.
 
-    A cursor is no secret and grants nothing: the list still belongs to its tenant, whatever the key is.
+    A cursor is no secret and grants nothing: with any key, the list still belongs to its tenant.
     """
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars="-_", validate=True)

@@ -1,7 +1,7 @@
 """The door: what every request passes before it is routed, and every answer on its way out. Plain ASGI.
 
 1. It gets an id, which its answer, its audit entries and its log line carry.
-2. The header Host must name this service: a page whose name was pointed at our address (DNS rebinding) cannot use it.
+2. The header Host must name this service: a page whose name was pointed at its address (DNS rebinding) cannot use it.
 3. Its token, or the cookie of its session, is turned into a caller, unless the path is public. A change with a cookie
    must come from a page of ours (`csrf`), and no answer allows another origin (CORS), so a foreign page cannot act for
    its reader.
@@ -52,7 +52,7 @@ def _as_json(scope: Scope, error: MusterError, request_id: str) -> Response:
 
 
 class Door:
-    """Wraps the application. `public`: whether a path needs no caller. `problems`: how what the door refuses is shown.
+    """Wraps the application. `public`: whether a path needs no caller. `problems`: how refusals of the door are shown.
 
     `SAFE_HEADERS` go with every answer, except those that it sets itself.
     """
@@ -201,7 +201,7 @@ def _headers(scope: Scope, name: bytes) -> list[str]:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """The body as one message; after it, what the client sends: that it has gone."""
+    """The body as one message; after it, the client's messages: its disconnect."""
     given = False
 
     async def next_message() -> Message:

@@ -1,4 +1,4 @@
-"""Notes when tokens and sessions are used: now and then, and not while a request waits for it."""
+"""Records when tokens and sessions were used: now and then, and never while a request waits."""
 
 import asyncio
 from collections.abc import Callable

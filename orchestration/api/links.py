@@ -1,4 +1,4 @@
-"""Links of the OpenAPI document: which operations take what an answer names."""
+"""Links of the OpenAPI document: which operations take the ids in an answer."""
 
 from collections.abc import Mapping
 from typing import Any, Final

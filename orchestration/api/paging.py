@@ -1,4 +1,4 @@
-"""Lists: a limit, a cursor, and the answer with the cursor of the rest."""
+"""Lists: a limit, a cursor, and the answer with the cursor for the rest."""
 
 from typing import Annotated, Any
 

@@ -72,11 +72,11 @@ class QueryStream(Response):
             await lines.close()
 
     def encoded(self, line: dict[str, Any]) -> bytes:
-        """A line that a query has put; for an empty one, what keeps the connection open."""
+        """A line from a query; an empty one becomes the line that keeps the connection open."""
         return json.dumps(line, separators=(",", ":")).encode() + b"\n" if line else b"\n"
 
     def ended(self, error: MusterError | None) -> bytes | None:
-        """The last line. None breaks the connection off, where a form has no other way to say that rows are missing."""
+        """The last line. None breaks the connection off, for formats that cannot say that rows are missing."""
         return self.encoded({"end": True} if error is None else {"error": problem(error, self._request_id)})
 
 
@@ -109,7 +109,7 @@ class _Lines:
         asyncio.run_coroutine_threadsafe(self._queue.put(line), self._loop).result()
 
     async def wait(self, seconds: float) -> None:
-        """Until there is a first line, or for some time. Raises the error of a query that ends before."""
+        """Wait for the first line, for some time at most. Raises the error of a query that ends before."""
         try:
             self._first = await self.next(seconds)
         except BaseException:

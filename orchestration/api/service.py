@@ -39,7 +39,7 @@ ViewT = TypeVar("ViewT", bound=TenantView)
 DeploymentT = TypeVar("DeploymentT", bound=DeploymentView)
 LOGINS_PER_MINUTE: Final = 10
 OUTSIDE_S: Final = 30.0
-"""For calls of the identity provider, in threads of their own: it must not hold up calls of the catalog."""
+"""For calls of the identity provider, in threads of their own: a slow provider must not hold up the catalog."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Service:
         object.__setattr__(self, "last_use", LastUse(self.stores, self.calls))
 
     async def caller(self, given: Credential, request_id: JobId) -> Caller:
-        """Who sends a request. Raises as `identify`, and TOO_MANY_REQUESTS."""
+        """The sender of a request. Raises as `identify`, and TOO_MANY_REQUESTS."""
         caller = await self.identify(given, request_id)
         self.budget.spend(caller.principal.principal_id)
         self.last_use.note(caller)
@@ -154,7 +154,7 @@ async def asked_in_tenant(
 ) -> ValueT:
     """What readers answer to a call of the caller's view of a tenant.
 
-    The question is given up when the client goes, or when its answer would come after the patience of load balancers.
+    The question is given up when the client leaves, or when load balancers would give up before the answer.
     """
     service, caller = service_of(request), request.state.caller
     return await _asked(request, lambda cancellation: call(view(service.stores, caller, tenant), cancellation))

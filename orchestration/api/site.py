@@ -1,4 +1,4 @@
-"""The address by which browsers know the service, and what follows from it: cookie and origin."""
+"""The address by which browsers know the service, its cookie and its origin."""
 
 from dataclasses import dataclass
 from typing import Final, Self
@@ -14,7 +14,7 @@ ENDED: Final = "ended"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """`url`: without a slash at the end. Over https a proxy is in front, and says who calls."""
+    """`url`: without a slash at the end. Over https there is a proxy in front, which names the client."""
 
     url: str = "http://127.0.0.1:18480"
 
@@ -34,7 +34,7 @@ class Site:
         return urlsplit(self.url).hostname or ""
 
     def address(self, scope: Scope) -> str:
-        """The address of a client: of the connection; or what the proxy in front has added last."""
+        """The address of a client: that of the connection, or the last one that the proxy in front added."""
         forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
         if self.secure and forwarded:
             return str(forwarded[-1].decode("latin-1").rpartition(",")[2].strip())
@@ -65,12 +65,12 @@ class Site:
         return self.cookie(ENDED, seconds=0)
 
     def session_in(self, cookies: list[str]) -> str | None:
-        """The value of the session's cookie in the headers `Cookie`. None without one, and for two."""
+        """The value of the session's cookie in the headers `Cookie`. None without one, or with two."""
         return self.value_in(cookies, self.cookie_name)
 
     @staticmethod
     def value_in(cookies: list[str], wanted: str) -> str | None:
-        """The value of a cookie in the headers `Cookie`. None without one, and for two."""
+        """The value of a cookie in the headers `Cookie`. None without one, or with two."""
         pairs = [pair.partition("=") for header in cookies for pair in header.split(";")]
         found = [value.strip() for name, _, value in pairs if name.strip() == wanted]
         return found[0] if len(found) == 1 else None

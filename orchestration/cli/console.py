@@ -1,4 +1,4 @@
-"""Where output goes: results to stdout, messages on the way to stderr, JSON alone on stdout."""
+"""Where output goes: results to stdout, messages to stderr; with JSON, nothing else on stdout."""
 
 import json
 import re
@@ -27,7 +27,7 @@ _STYLES: Final = {
     **dict.fromkeys(("CANCELLED", "SUPERSEDED", "paused", "waiting"), "yellow"),
 }
 _LEAST_WIDTH: Final = 10
-"""Of other columns. If even that does not fit, the table is wider than the terminal, which breaks lines, not ids."""
+"""Least width of other columns. If even that does not fit, the table is wider than the terminal, which breaks lines."""
 PIPE_WIDTH: Final = 200
 """Width without a terminal: wide enough that tables are not folded for `grep`."""
 

@@ -27,7 +27,7 @@ with deferred(__name__):
 
 TICK_S: Final = 0.25
 TRIES: Final = 4
-"""How often a file is fetched that does not arrive; each time by a fresh request, which is valid for five minutes."""
+"""How often to fetch a file that does not arrive; each time with a fresh request, valid for five minutes."""
 
 
 def require_free(to: str, *, one_file: bool, overwrite: bool) -> None:

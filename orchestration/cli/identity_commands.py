@@ -82,7 +82,7 @@ def admin_token(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the person; created if missing.")],
     days: Annotated[int, typer.Option("--days", metavar="N", help="How long the token is valid.")] = 1,
 ) -> dict[str, Any]:
-    """Make somebody an administrator of the deployment, with a token."""
+    """Make a person an administrator of the deployment, with a token."""
     with _stores() as access:
         token, secret = owner.administrator_token(access, name, days=days)
     return {**grants.token_record(token), "secret": secret.text.reveal()}

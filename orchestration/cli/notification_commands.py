@@ -105,7 +105,7 @@ def send_test(
 ) -> Done:
     """Send a test notification to one recipient, and say whether it arrived.
 
-    It goes the way of real ones, once. At most five a minute in a tenant.
+    It is sent like a real one, but only once. At most five a minute in a tenant.
     """
     with remote.service() as found:
         meant = remote.meant_tenant(found, tenant)

@@ -133,7 +133,7 @@ def pause(*, name: Name, tenant: options.MeantTenant = None) -> Record:
 def resume(*, name: Name, tenant: options.MeantTenant = None) -> Record:
     """Resume a paused schedule at its next due time.
 
-    Missed runs are not made up for.
+    Missed runs are not made up.
     """
     return _change(tenant, name, enabled=True)
 

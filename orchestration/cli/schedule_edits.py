@@ -81,7 +81,7 @@ def edit_import(
 ) -> Record:
     """Change a recurring import.
 
-    What no option names stays. A run that has been started continues.
+    Omitted options stay. A run that has been started continues.
     """
     settings = {**changes, **options.unset("--inherit", inherit or (), options.SETTINGS, changes)}
     request = _given(source=source, only_columns=only_columns, again=again, settings=settings or None)
@@ -103,7 +103,7 @@ def _edit_export(
 ) -> Record:
     """Change a recurring export.
 
-    What no option names stays. An empty text removes --where, --attributes,
+    Omitted options stay. An empty text removes --where, --attributes,
     --suppress and --partition-by. A run that has been started continues.
     """
     lists = {name: [text for text in settings[name] or () if text] for name in ("attributes", "suppress")}
@@ -154,7 +154,7 @@ def edit_snapshot(
 ) -> Record:
     """Change a recurring snapshot.
 
-    What no option names stays. A run that has been started continues.
+    Omitted options stay. A run that has been started continues.
     """
     request = _given(audience=audience, allow_shrink=allow_shrink)
     return _edit(tenant, name, {"expression": when, "timezone": zone}, "snapshot", request)

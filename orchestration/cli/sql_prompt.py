@@ -33,7 +33,7 @@ WORDS: Final = (
 def ask_for_queries(
     found: "Client", tenant: str, *, limit: int, timeout_s: float, env: Mapping[str, str] = os.environ
 ) -> None:
-    """Ask until Ctrl-D or `exit`. Ctrl-C ends a running query, or empties the line. Errors are shown."""
+    """Prompt until Ctrl-D or `exit`. Ctrl-C ends a running query, or empties the line. Errors are shown."""
     names = Names()
     threading.Thread(target=names.load, args=(tenant,), daemon=True).start()
     session: PromptSession[str] = PromptSession(
@@ -71,7 +71,7 @@ def _run(found: "Client", tenant: str, text: str, *, limit: int, timeout_s: floa
 
 
 def is_whole(text: str) -> bool:
-    """Whether Enter sends the text: a query with its semicolon, a word that leaves, or nothing."""
+    """Whether Enter sends the text: a query with its semicolon, a word that quits, or nothing."""
     text = text.strip()
     return not text or text.endswith(";") or text.lower() in LEAVE
 

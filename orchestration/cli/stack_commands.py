@@ -47,7 +47,7 @@ class Started:
     console: str | None
 
     def as_record(self) -> dict[str, Any]:
-        """Plain JSON data, without the address of the console: it lets its reader in."""
+        """Plain JSON data, without the address of the console, which would let its reader in."""
         return self.stack.as_record()
 
 
@@ -81,7 +81,7 @@ def up(
 
 
 def owner_console(ready: "Settings") -> str | None:
-    """Where the browser of the owner gets in; None if the service does not answer: the stack runs without it too."""
+    """The owner's address for a browser; None if the service does not answer: the stack runs without it too."""
     try:
         with remote.translated(), client.Client(access.owner_access(ready.home, ready.api_url)) as found:
             return found.console_url()

@@ -64,7 +64,7 @@ class Administration(Methods):
         return cast(Session, self._calls.call("DELETE", "/sessions/{}", session)[0])
 
     def console_url(self) -> str:
-        """Where a browser gets in with one's rights, once, within a minute: not for the eyes of others."""
+        """An address that opens the service in a browser with one's rights, once, within a minute: keep it secret."""
         made, _ = self._calls.call("POST", "/console-codes")
         return f"{self._url}{made['path']}"
 

@@ -50,7 +50,7 @@ def browser_login(
 
 
 class _Waiting(HTTPServer):
-    """Takes one code, from who knows the state, on a free port of loopback."""
+    """Takes one code, from a sender that knows the state, on a free loopback port."""
 
     def __init__(self, state: str) -> None:
         self.state: Final = state
@@ -71,7 +71,7 @@ class _Waiting(HTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: _Waiting
     timeout = 5.0
-    """One that connects and says nothing must not keep the browser waiting."""
+    """A silent connection must not keep the browser waiting."""
 
     def do_GET(self) -> None:
         query = parse_qs(urlsplit(self.path).query)

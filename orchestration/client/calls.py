@@ -15,7 +15,7 @@ PROBLEM: Final = "application/problem+json"
 PAGE: Final = 500
 LINES: Final = "application/x-ndjson"
 WAITS: Final = 15
-"""How often a call is sent again that was refused for its rate, before anything was done."""
+"""How often to send again a call that was refused for its rate, before anything was done."""
 Query = Mapping[str, Any]
 
 

@@ -1,4 +1,4 @@
-"""Health, workers and what they are behind, dead letters, notifications. Part of `Client`."""
+"""Health, workers and their lag, dead letters, notifications. Part of `Client`."""
 
 from collections.abc import Iterator, Sequence
 from typing import cast

@@ -11,7 +11,7 @@ from orchestration.client.records import Record
 FIRST_POLL_S: Final = 0.3
 MAX_POLL_S: Final = 1.0
 POLL_SHARE: Final = 0.05
-"""Of the time waited so far. Whoever waits long learns of the end a little later, and leaves the 20 requests a second
+"""Share of the time waited so far. A long wait learns of the end a little later, and leaves the 20 requests a second
 of its principal to others. The event stream would be no cheaper: a principal may open ten, and it would still have to
 poll while a job is not registered, in outages, and from the eleventh job on."""
 REGISTRATION_S: Final = 120.0

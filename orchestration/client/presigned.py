@@ -11,7 +11,7 @@ from orchestration.client.errors import ApiError
 TIMEOUT_S: Final = 60.0
 BLOCK: Final = 1024 * 1024
 CONNECT_TO: Final = "MUSTER_S3_CONNECT_TO"
-"""HOST:PORT that is connected to instead of the one in the URL, which stays in the header Host, as it is signed."""
+"""HOST:PORT to connect to instead of the one in the URL, which stays in the header Host, since it is signed."""
 
 
 def connection_to(url: str) -> tuple[http.client.HTTPConnection, str, dict[str, str]]:

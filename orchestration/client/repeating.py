@@ -9,7 +9,7 @@ from orchestration.client.calls import Calls
 from orchestration.client.errors import ApiError
 
 GIVE_UP_S: Final = 45.0
-"""A service that dies while it starts something keeps the key for 30 s."""
+"""A service that dies while it starts something holds the key for 30 s."""
 PAUSE_S: Final = 0.5
 ValueT = TypeVar("ValueT")
 
@@ -40,7 +40,7 @@ def until_answered(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> ValueT:
-    """The answer to a request that has the same effect however often it is sent. Raises `ApiError` as its last try."""
+    """The answer to an idempotent request. Raises `ApiError` as its last try."""
     until, pause = clock() + GIVE_UP_S, PAUSE_S
     while True:
         try:

@@ -13,7 +13,7 @@ from orchestration.client.repeating import start, until_answered
 from orchestration.client.sending import BytesListener, send_piece
 
 SENDS: Final = 4
-"""How often a file, or a part of it, is sent that does not arrive."""
+"""How often to send a file, or a part of it, that does not arrive."""
 PAUSE_S: Final = 0.5
 """Before the second try; each later pause is twice as long."""
 SENT_AGAIN: Final = frozenset({403, 412})

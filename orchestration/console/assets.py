@@ -1,4 +1,4 @@
-"""Static files: read once, compressed once, and addressed by their content, so that browsers keep them for good."""
+"""Static files: read once, compressed once, and addressed by their content, so that browsers cache them forever."""
 
 import gzip
 import hashlib
@@ -17,7 +17,7 @@ from schemas.errors import FatalError, UserError
 
 FOLDER: Final = Path(__file__).with_name("static")
 VENDOR: Final = ("htmx.min.js", "pico.min.css")
-"""Files of others, which `make assets` puts into `static/vendor`."""
+"""Third-party files, which `make assets` puts into `static/vendor`."""
 OWN: Final = ("console.css", "console.js", "icon.svg")
 KEPT: Final = "public, max-age=31536000, immutable"
 

@@ -1,4 +1,4 @@
-"""What the parts of the builder share: their view models, where they send to, and what each may ask."""
+"""What the parts of the builder share: view models, addresses, and what each may ask."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ OF_DRAFTS: Final = frozenset(
         *("SEGMENT_PAUSED", "TOO_MANY_QUESTIONS", "BAD_BODY"),
     }
 )
-"""Errors that are shown within the page, where they can be mended."""
+"""Errors that are shown within the page, where they can be corrected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Paths:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuilderPage:
-    """The form. `fault`: of a rule that was typed and cannot be taken; `marked`: its line with a caret."""
+    """The form. `fault`: of a typed rule that is invalid; `marked`: its line with a caret."""
 
     draft: Draft
     paths: Paths

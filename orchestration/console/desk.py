@@ -1,4 +1,4 @@
-"""What a page asks: views of the caller, all in one call for the whole page."""
+"""What a page reads: the caller's views, all in one call for the whole page."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class Desk:
 
 
 async def ask(request: Request, call: Callable[[Desk], ValueT]) -> ValueT:
-    """What a call returns that reads, or changes, through the caller's views, in a thread of the service."""
+    """The result of a call that reads or changes through the caller's views, in a thread of the service."""
     service, caller = service_of(request), request.state.caller
     tenant = str(request.path_params.get("tenant", ""))
     return await service.calls.run(lambda: call(Desk(service.stores, caller, tenant)))

@@ -1,4 +1,4 @@
-"""Why a job failed, and why rows were rejected, in the reader's language as far as there is a text."""
+"""Why a job failed, and why rows were rejected, in the reader's language if there is a text."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

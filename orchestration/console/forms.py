@@ -26,7 +26,7 @@ async def form_of(request: Request) -> dict[str, str]:
 
 
 def fresh_key() -> str:
-    """The idempotency key of a form that is shown: sent twice, it starts one job."""
+    """The idempotency key of a form: sent twice, it starts one job."""
     return fresh_secret()[:16].hex()
 
 

@@ -1,4 +1,4 @@
-"""Segments as pages show them: state, size, and what hangs on what."""
+"""Segments as pages show them: state, size, and dependencies."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a reader says and hears: questions, that one is given up, and the end of the service."""
+"""Messages of a reader: questions, answers, a question that is given up, and the end of the service."""
 
 import logging
 import os

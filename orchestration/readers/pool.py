@@ -1,4 +1,4 @@
-"""The readers of a service: who asks waits for a free one, in turn, and never longer than the queue allows.
+"""The readers of a service: askers wait for a free one, in turn, in a bounded queue.
 
 A reader that dies costs its question a 503 and is replaced. One that dies while it is idle costs nothing.
 """

@@ -7,7 +7,7 @@ from schemas.columns import FileFormat, ImportKind
 from schemas.ids import AudienceName, JobId, TenantName, Version
 
 ANSWER_S: Final = 30.0
-"""A client waits for it: half of the idle time after which load balancers close a connection."""
+"""Limit while a client waits: half of the idle time after which load balancers close a connection."""
 OPERATION_S: Final = 3600.0
 
 

@@ -29,7 +29,7 @@ MOST_BYTES: Final = 4 * 1024 * 1024
 STREAMED_ROWS: Final = 1000
 """At a time."""
 Meaning = Callable[[Call], FindVersionFiles | FindRejectsFile]
-"""What `audience(...)` and `rejects(...)` stand for; raises what the caller may not read."""
+"""What `audience(...)` and `rejects(...)` stand for; raises for what the caller may not read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

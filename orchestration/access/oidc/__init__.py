@@ -1,1 +1,1 @@
-"""Logins by an identity provider (OpenID Connect): authorization code with PKCE, and nothing else of it."""
+"""Logins by an identity provider (OpenID Connect): authorization code with PKCE, and nothing else."""

@@ -23,7 +23,7 @@ TOKEN_NAME: Final = "muster login"  # noqa: S105  # the name of tokens, not one
 
 
 def make_cli_code(stores: Stores, principal: Principal, challenge: str) -> Secret:
-    """A code that only who knows the verifier of the challenge can use."""
+    """A code that can be used only with the verifier of the challenge."""
     code = fresh_opaque()
     given = {"principal": principal.principal_id, "challenge": challenge}
     stores.codes.put("cli", str(opaque_digest(code.reveal())), given, expires_at_ms=now_ms() + CODE_MS)

@@ -1,4 +1,4 @@
-"""Checks ID tokens (OpenID Connect Core, 3.1.3.7): who was logged in, for us, just now, and in this login."""
+"""Checks ID tokens (OpenID Connect Core, 3.1.3.7): for this application, just issued, and of this login."""
 
 import hmac
 from collections.abc import Mapping

@@ -26,7 +26,7 @@ with deferred(__name__):
 
 KEPT_S: Final = 3600.0
 UNKNOWN_KEY_S: Final = 60.0
-"""Keys are fetched again for a token with an unknown one, at most this often: tokens can name what they like."""
+"""Keys are fetched again for a token with an unknown one, at most this often: tokens can name any key."""
 MAX_ANSWER: Final = 1024 * 1024
 ENDPOINTS: Final = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
@@ -36,7 +36,7 @@ Fetch = Callable[[str, str, bytes | None, Mapping[str, str]], tuple[int, bytes]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
-    """What the provider says of itself. `names_issuer`: its answers have `iss` (RFC 9207)."""
+    """The provider's metadata. `names_issuer`: its answers have `iss` (RFC 9207)."""
 
     authorization_endpoint: str
     token_endpoint: str

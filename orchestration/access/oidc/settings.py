@@ -1,4 +1,4 @@
-"""What the operator says of the identity provider, and what its groups are granted."""
+"""The operator's settings for the identity provider, and the roles of its groups."""
 
 import json
 from collections.abc import Collection, Mapping

@@ -1,4 +1,4 @@
-"""The caller's own account: sessions, and the way of a token into a browser."""
+"""The caller's own account: sessions, and the code that gets a token into a browser."""
 
 from collections.abc import Sequence
 from typing import Final

@@ -1,4 +1,4 @@
-"""What runs at Kafka, for those who run the deployment. Its topics are shared: they belong to no tenant."""
+"""Workers, lag and dead letters, for those who run the deployment. Topics are shared: they belong to no tenant."""
 
 from collections.abc import Sequence
 

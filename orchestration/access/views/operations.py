@@ -29,7 +29,7 @@ from schemas.layout import s3_uri
 
 
 class OperationsView(TenantView):
-    """Operations as one caller sees them: of questions only their own, and only while they may still ask."""
+    """Operations as one caller sees them: only their own questions, and only while they may still ask."""
 
     @reads(Action.OWN_ACCOUNT)
     def operation(self, id_: str) -> Record:

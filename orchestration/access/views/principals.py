@@ -1,4 +1,4 @@
-"""One person or service account: what it may do, by which tokens, and how all of that ends."""
+"""One person or service account: what it may do, its tokens, and the end of all its access."""
 
 from collections.abc import Collection
 from typing import Final
@@ -13,7 +13,7 @@ from schemas.errors import UserError
 from schemas.ids import JobId, job_id
 
 TOKENS: Final = 200
-"""The newest; those that have ended are forgotten after a time."""
+"""The newest; ended ones are removed after a time."""
 
 
 class PrincipalsView(DeploymentView):

@@ -1,4 +1,4 @@
-"""What a tenant's data say: counts, names, users, SQL. Readers answer."""
+"""Questions about a tenant's data: counts, names, users, SQL. Readers answer."""
 
 import hashlib
 from collections.abc import Callable

@@ -24,7 +24,7 @@ from schemas.layout import s3_uri, split_s3_uri
 from schemas.manifest import Manifest
 
 DOWNLOAD: Final = "download"
-"""The destination of an export that its receiver fetches from us."""
+"""The destination of an export that its receiver fetches from the service."""
 
 
 class SubmissionsView(TenantView):

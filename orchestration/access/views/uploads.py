@@ -71,7 +71,7 @@ class UploadsView(TenantView):
 
     @recorded(Action.RUN_JOBS, "uploads delete")
     def delete_upload(self, note: Note, id_: str) -> Record:
-        """Delete an upload and what of it has arrived. Raises as `upload`, and `UserError` UPLOAD_IN_USE."""
+        """Delete an upload and everything that has arrived of it. Raises as `upload`, and `UserError` UPLOAD_IN_USE."""
         note.object, note.arguments = "uploads", {"upload": id_[:26]}
         found = self._get(id_)
         record = upload_record(self._stores, found)

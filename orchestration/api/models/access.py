@@ -90,7 +90,7 @@ class Token(Shape):
 
 
 class PrincipalDetail(Principal):
-    """A principal with its present roles, by hand and by groups, and its newest tokens."""
+    """A principal with its present roles, granted directly and by groups, and its newest tokens."""
 
     deployment: list[str]
     tenants: dict[str, list[str]]

@@ -40,7 +40,7 @@ class LakeTable(Shape):
 class Audience(Shape):
     """An audience: how its files are read, and which versions are kept.
 
-    `current` (null without a version) and `table` are there if they were asked for; `notified` is null in lists, and
+    `current` (null without a version) and `table` are there if requested; `notified` is null in lists, and
     for those who do not manage audiences. The ETag covers all but `current` and `table`.
     """
 
@@ -66,7 +66,7 @@ class Audience(Shape):
 class Retention(Shape):
     """How many versions are kept, whatever their age, and up to which age all are. Omitted fields stay.
 
-    Null: the default, 10 versions and 30 days.
+    Null means the default, 10 versions and 30 days.
     """
 
     versions: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
@@ -96,7 +96,7 @@ class ConfiguredAudience(Audience):
 class AudienceChange(Shape):
     """Changes to an audience. Omitted fields stay; `columns` of the settings replaces all.
 
-    A setting that is null has its default again, except that `max_shrink_percent` is then no limit, and that
+    A null setting returns to its default, except that a null `max_shrink_percent` means no limit, and that
     `drop_columns` and `retype_columns` have none.
     """
 

@@ -161,9 +161,9 @@ class Reject(Shape):
 
 
 class Rejects(Shape):
-    """How many rows were rejected; null before they are counted. `items`: the rows that were asked for.
+    """How many rows were rejected; null before they are counted. `items`: the requested rows.
 
-    `kept`: how many of them can be read; null unless rows were asked for.
+    `kept`: how many of them can be read; null unless rows were requested.
     """
 
     job: Id

@@ -54,7 +54,7 @@ class Count(Shape):
     """How many users a rule matches, as of `as_of`. `unseen_...`: names that the archive has never had.
 
     `paused`: segments that the rule names, counted as if they were active. `users`, `mistyped` and `outside` are null
-    unless they were asked for.
+    unless requested.
     """
 
     precision: Literal["estimate", "exact"]
@@ -140,7 +140,7 @@ class UserEvent(Shape):
 
 
 class User(Shape):
-    """What is known of a user. `audiences`: those whose current version has the user.
+    """Everything known of a user. `audiences`: those whose current version has the user.
 
     `segments`: those whose rules are true of the user as of `as_of`, by the archive; also paused ones, whose members
     do not change.

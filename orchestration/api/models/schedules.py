@@ -169,7 +169,7 @@ class SnapshotChange(Shape):
 class ScheduleChange(Shape):
     """Changes when a schedule runs or what it runs; pauses it (`enabled` false) or resumes it. Omitted fields stay.
 
-    An edit changes neither the kind of a schedule nor the audience or segment that it is for.
+    An edit changes neither the kind of a schedule nor its audience or segment.
     """
 
     enabled: bool | None = None

@@ -134,7 +134,7 @@ class SegmentState(Shape):
 class NewSnapshot(Shape):
     """A snapshot of a segment, now or `at` an instant within the next hour, into `audience` (SEGMENT-snapshot).
 
-    `allow_shrink`: publish however many members are lost.
+    `allow_shrink`: publish regardless of how many members are lost.
     """
 
     audience: AudienceName | None = None

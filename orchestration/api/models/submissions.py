@@ -24,7 +24,7 @@ class NewColumn(Shape):
 class ImportSettings(Shape):
     """How files are read, and which are refused. Omitted and null fields come from the audience.
 
-    `max_shrink_percent` null: publish however many members are lost.
+    `max_shrink_percent` null: publish regardless of how many members are lost.
     """
 
     mode: Literal["replace", "append", "remove"] | None = None
@@ -164,7 +164,7 @@ class CancelledExport(ExportJob):
 
 
 class Retry(Shape):
-    """How a job is run again.
+    """How to run a job again.
 
     `with_audience_settings`: with the present settings of its audience. `force`: even if the file was at fault.
     """

@@ -1,4 +1,4 @@
-"""The caller's own sessions, and the way of a token into a browser."""
+"""The caller's own sessions, and the code that gets a token into a browser."""
 
 from fastapi import APIRouter
 from starlette.requests import Request

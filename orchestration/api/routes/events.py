@@ -48,7 +48,7 @@ async def stream_events(
 
 
 async def event_stream(request: Request, topics: Callable[[], Awaitable[Collection[Topic]]]) -> Response:
-    """A stream of the topics that the caller may see, which are looked up again as long as it lasts."""
+    """A stream of the topics that the caller may see, which are checked again while it lasts."""
     service, state = service_of(request), request.state
 
     async def check() -> Collection[Topic]:

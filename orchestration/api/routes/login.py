@@ -30,7 +30,7 @@ Given = Annotated[str | None, Query(max_length=4000)]
 
 
 class CliLogin:
-    """What a program on the machine of the browser sends with it: where it listens, and what its code is bound to."""
+    """What a program on the browser's machine sends with it: where it listens, and what its code is bound to."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class CliLogin:
 
 @router.get(CODE_PATH)
 async def redeem_code(request: Request, code: Code, return_to: ReturnTo = "/") -> Response:
-    """Turn a code of `muster console` into a session, and lead away from the address that has it."""
+    """Turn a code of `muster console` into a session, and redirect away from the address with the code."""
     service, to = service_of(request), own_path(return_to)
     check_navigation(request.headers.getlist("sec-fetch-site"))
     service.count_login(request)
@@ -60,7 +60,7 @@ async def redeem_code(request: Request, code: Code, return_to: ReturnTo = "/") -
 
 @router.get("/login")
 async def begin(request: Request, asked: Annotated[CliLogin, Depends()], return_to: ReturnTo = "/") -> Response:
-    """Lead to the identity provider. With the members of a program, the login gives that program a token."""
+    """Redirect to the identity provider. With a program's parameters, the login gives that program a token."""
     service, to = service_of(request), own_path(return_to)
     provider = service.identity_provider()
     if asked.wanted:  # a page of others must not make its reader give away a token
@@ -84,7 +84,7 @@ async def come_back(
     iss: Given = None,
     error: Given = None,
 ) -> Response:
-    """Take the provider's answer: begin a session, or send a program on this machine its code."""
+    """Take the provider's answer: begin a session, or send its code to a program on the browser's machine."""
     service, site = service_of(request), service_of(request).site
     provider = service.identity_provider()
     service.count_login(request)

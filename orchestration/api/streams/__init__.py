@@ -1,1 +1,1 @@
-"""Event streams: one watcher reads the catalog and shows what has changed to all who listen."""
+"""Event streams: one watcher reads the catalog and shows changes to all listeners."""

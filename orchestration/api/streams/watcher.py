@@ -19,14 +19,14 @@ from schemas.ids import JobId
 from schemas.metrics import API_STREAMS, Sample
 
 REST: Final = 1.0
-"""A look is followed by a pause of this many times its length: the watcher takes at most half a core."""
+"""A poll is followed by a pause of this many times its length: the watcher takes at most half a core."""
 MAX_POLL_S: Final = 5.0
 _log = logging.getLogger("muster.api")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How often streams look and speak. `alive_s`: load balancers close connections that are silent for 60 s.
+    """How often streams poll and send. `alive_s`: load balancers close connections that are silent for 60 s.
 
     `most`: of all principals. The server takes 1,000 connections, and some must be left for requests.
     """
@@ -166,7 +166,7 @@ class Watcher:
                     await self._new.wait()
 
     async def _look(self) -> None:
-        """Read what may have changed since the last look. `version` is read first: a commit meanwhile is seen next."""
+        """Read what may have changed since the last poll. `version` is read first: a later commit is seen next time."""
         at_ms = now_ms()
         version = await self._calls.run(self._stores.version)
         for topic, one in list(self._watched.items()):

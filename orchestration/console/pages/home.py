@@ -1,4 +1,4 @@
-"""Where everyone begins: login, tenants, language; and static files."""
+"""Login, choice of tenant and language; and static files."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -111,7 +111,7 @@ class StartingPage:
 
 
 async def show_job(request: Request) -> Response:
-    """The page; for a job that was started a moment ago, one that waits for it."""
+    """The page; for a job that was just started, a page that waits for it."""
     wanted = request.path_params["job"]
 
     def call(desk: Desk) -> Response:
@@ -181,7 +181,7 @@ async def retry(request: Request) -> Response:
 
 
 def page_of(desk: Desk, wanted: str, t: Texts) -> JobPage:
-    """A job with all that is known of it. Raises as `JobsView.job`."""
+    """A job with everything known of it. Raises as `JobsView.job`."""
     job = desk.view(JobsView).job(wanted)
     id_, final, tenant, runs = id_of(job), is_final(job), desk.tenant, desk.may(Action.RUN_JOBS)
     receipt = _receipt(desk, job)

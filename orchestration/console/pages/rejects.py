@@ -98,7 +98,7 @@ async def show_rejects(request: Request) -> Response:
 
 
 async def fetch_rejects(request: Request) -> Response:
-    """Leads to the file with all rejected rows, by an address that is good for five minutes; recorded as the page is.
+    """Leads to the file with all rejected rows, by an address that is valid for five minutes; recorded as the page is.
 
     Not a form: pages may not send forms to other hosts, also not by a redirect.
     """

@@ -1,4 +1,4 @@
-"""Segments: the list, and the page of one with its members, rules and what hangs on it."""
+"""Segments: the list, and the page of one with its members, rules and dependents."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

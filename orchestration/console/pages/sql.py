@@ -1,6 +1,6 @@
 """SQL over audiences and rejects: an editor, what can be read, and the rows of a result.
 
-A query runs as long as its request: who cancels it, or leaves the page, gives the request up, and frees the reader.
+A query runs as long as its request: cancelling it or leaving the page ends the request, and frees the reader.
 """
 
 import time
@@ -74,7 +74,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultPart:
-    """A result, or why there is none: `fault` is a title, `said` what DuckDB or the service says, with its caret."""
+    """A result, or why there is none: `fault` is a title, `said` the message of DuckDB or the service."""
 
     sql: str
     csv_path: str

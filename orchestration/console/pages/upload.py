@@ -1,4 +1,4 @@
-"""Upload a file: the browser sends it to the object store, then the service looks at it before anything starts."""
+"""Upload a file: the browser sends it to the object store, then the service checks it before anything starts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
