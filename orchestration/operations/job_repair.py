@@ -30,7 +30,7 @@ class JobRepair:
     versions: "VersionStore"
 
     def repair(self, job: Job, info: VersionInfo) -> None:
-        """Make an ended job READY with the receipt and outcome of its version, regardless of its state in the catalog.
+        """Make an ended job READY with the receipt and outcome of its version, whatever the catalog said of it.
 
         Raises `FatalError` NOT_VERIFIED, NOT_COMPLETE or RECEIPT_DOES_NOT_ADD_UP if the catalog has lost what the
         receipt is made from; nothing has changed then.
