@@ -25,7 +25,7 @@ from tests import examples  # noqa: F401 - registers the profiles of Hypothesis
 from tests.holding.points import ON_PATH
 from tests.servers.postgres import Postgres, database, delete_rows, postgres_server
 
-pytest_plugins = ["tests.budgets"]
+pytest_plugins = ["tests.budgets", "tests.bytecode"]
 StartStack = Callable[..., Settings]
 SOURCES: Final = "customer"
 """A customer's bucket, whose objects are imported: Muster's own buckets are not allowed as sources."""

@@ -31,7 +31,7 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")} | ENVIRONMENT
 
 
-def run(folder: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Run a Python module in that folder."""
-    command = [sys.executable, "-m", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+def run(folder: Path, arguments: Sequence[str], **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a Python module in that folder, with variables besides those of `environment`."""
+    command, env = [sys.executable, "-m", *arguments], environment() | variables
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
