@@ -40,6 +40,42 @@ def _migrated_file() -> bytes:
         shutil.rmtree(folder)
 
 
+class Restorable:
+    """A SQLite catalog that can be given the content of a template again. Connections that are open stay valid."""
+
+    def __init__(self, file: Path, template: Path) -> None:
+        self._paths = (file, template)
+        self._open: tuple[sqlite3.Connection, sqlite3.Connection] | None = None
+        self._version: object = None
+
+    def restore(self) -> None:
+        """Copy the template, unless nothing was committed since the last time.
+
+        The connections stay open: the last one that closes moves the whole log into the file, which takes longer than
+        the copy.
+        """
+        file, template = self._open = self._open or self._connect()
+        if self._version is None or _version(file) != self._version:
+            template.backup(file)
+            self._version = _version(file)
+
+    def close(self) -> None:
+        """Close both connections."""
+        for connection in self._open or ():
+            connection.close()
+        self._open = None
+
+    def _connect(self) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+        file, template = (sqlite3.connect(path) for path in self._paths)
+        file.execute("PRAGMA synchronous = OFF")
+        return file, template
+
+
+def _version(connection: sqlite3.Connection) -> object:
+    """Changes with every commit of another connection."""
+    return connection.execute("PRAGMA data_version").fetchone()
+
+
 @contextmanager
 def without_fsync() -> Iterator[None]:
     """Let SQLite skip the disk sync: files of a test need not survive a power loss, and a commit takes 7 ms."""

@@ -41,7 +41,7 @@ from schemas.manifest import ExportFormat, Manifest, ManifestFile
 from schemas.topics import IMPORTS, WORKER_GROUP
 from segmentation.rules.parser import parse_rule
 from segmentation.versions import VersionInfo
-from tests.fakes.catalog import migrated, without_fsync
+from tests.fakes.catalog import Restorable, migrated, without_fsync
 from tests.fakes.objects import InMemoryObjects
 from tests.fakes.readers import FakeReaders, FakeSql
 from tests.fakes.workflow import InMemoryWorkflow
@@ -88,20 +88,19 @@ class World:
     workflow: InMemoryWorkflow
     tokens: dict[str, Token]
     principals: dict[str, JobId]
+    restorable: Restorable
 
     def reset(self) -> None:
         """Take back all changes. What SQLAlchemy has compiled stays, which a new world must repeat."""
         self.objects.contents, self.objects.times = dict(_objects().contents), dict(_objects().times)
         self.workflow.forget()
         cast(FakeReaders, self.stores.readers).asked.clear()
-        with closing(sqlite3.connect(_template())) as filled, closing(sqlite3.connect(self.catalog)) as target:
-            target.execute("PRAGMA synchronous = OFF")
-            filled.backup(target)  # connections that are open stay valid
+        self.restorable.restore()
 
-    @property
-    def catalog(self) -> Path:
-        """The file of the catalog."""
-        return self.settings.home / "catalog.db"
+    def close(self) -> None:
+        """Close the connections to the catalog."""
+        self.restorable.close()
+        self.stores.close()
 
     def caller(self, name: str) -> Caller:
         """The caller with a token."""
@@ -145,6 +144,7 @@ def make_world(folder: Path) -> World:
         workflow=workflow,
         tokens=dict(tokens),
         principals=dict(principals),
+        restorable=Restorable(file, _template()),
     )
 
 
@@ -217,8 +217,9 @@ def _template() -> Path:
 @cache
 def _filled() -> tuple[bytes, dict[str, Token], dict[str, JobId]]:
     folder = Path(tempfile.mkdtemp(prefix="muster-world-"))
+    file = folder / "catalog.db"
     try:
-        url = Secret(f"sqlite:///{folder / 'catalog.db'}")
+        url = Secret(f"sqlite:///{file}")
         migrated(url)
         settings = Settings(home=folder, catalog_url=url)
         world = World(
@@ -228,13 +229,14 @@ def _filled() -> tuple[bytes, dict[str, Token], dict[str, JobId]]:
             workflow=InMemoryWorkflow(),
             tokens={},
             principals={},
+            restorable=Restorable(file, file),  # never restored: it becomes the template
         )
         with without_fsync():
             _fill_world(world)
         world.stores.database.close()
-        with closing(sqlite3.connect(folder / "catalog.db")) as connection:  # move the whole WAL into the file
+        with closing(sqlite3.connect(file)) as connection:  # move the whole WAL into the file
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return (folder / "catalog.db").read_bytes(), world.tokens, world.principals
+        return file.read_bytes(), world.tokens, world.principals
     finally:
         shutil.rmtree(folder)
 

@@ -21,7 +21,7 @@ def _no_fsync() -> Iterator[None]:
 def _shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     made = make_world(tmp_path_factory.mktemp("world"))
     yield made
-    made.stores.close()
+    made.close()
 
 
 @pytest.fixture
