@@ -37,7 +37,7 @@ ACTIONS: Final[Mapping[TenantKind, Action]] = MappingProxyType(
 """What a caller must be allowed to see a kind of thing in a tenant."""
 NEWEST_JOBS: Final = 100
 MAX_THINGS: Final = 500
-"""Of one kind, by name; and of jobs that have not ended. Lists have all."""
+"""Most things of one kind that a stream shows, by name, and most unfinished jobs. Lists have all."""
 MAX_STAGES: Final = 50
 """Jobs in progress whose stages are read, five statements each, when a stage or partition has reported."""
 _RUNNING: Final = sorted(

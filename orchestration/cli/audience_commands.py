@@ -125,7 +125,7 @@ def _columns(columns: Sequence[Mapping[str, Any]]) -> str:
 
 
 def with_etag(found: "Client", tenant: str, name: str, change: Callable[[str], ValueT]) -> ValueT:
-    """The result of a change that gets the ETag of the audience, again while others change the audience."""
+    """The result of a change that needs the ETag of the audience; tried again while others change the audience."""
     for last in range(1, TRIES + 1):
         _, etag = found.audience_with_etag(tenant, name)
         try:

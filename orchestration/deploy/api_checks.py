@@ -29,7 +29,7 @@ def check_api(settings: DeploySettings) -> Iterator[Finding]:
     if not HOST.fullmatch(api.host):
         yield finding("api.host", f"{api.host!r} is not a host name in lower case, such as muster.example.com")
     if not api.certificate:
-        yield finding("api.certificate", "is missing: the balancer speaks TLS alone")
+        yield finding("api.certificate", "is missing: the balancer only speaks TLS")
     yield from check_arn(settings, "api.certificate", api.certificate, CERTIFICATE, "a certificate of ACM")
     yield from _clients(api.clients)
     yield from fargate("api", api.cpu, api.memory_mib)
@@ -50,7 +50,7 @@ def _clients(clients: tuple[str, ...]) -> Iterator[Finding]:
             yield finding("api.clients", f"{cidr!r} is not a range such as 10.0.0.0/8")
             continue
         if network.prefixlen == 0:
-            yield finding("api.clients", f"{cidr} is everybody; list the ranges of your own networks")
+            yield finding("api.clients", f"{cidr} admits everyone; list the ranges of your own networks")
 
 
 def _provider(settings: DeploySettings) -> Iterator[Finding]:
