@@ -61,7 +61,7 @@ CASES = {
         r"^\[network\]",
         f'[api]\nhost = "a.example"\ncertificate = "{API.certificate}"\nclients = ["0.0.0.0/0"]\n[network]',
         "api.clients",
-        "everybody",
+        "admits everyone",
     ),
     "service by no name": (
         r"^\[network\]",
