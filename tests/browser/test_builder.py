@@ -64,12 +64,18 @@ def test_a_segment_is_built_by_clicks_and_has_the_number_that_others_count(
     page.get_by_role("button", name="Show five of them").click()
     expect(page.locator(".samples li")).to_have_count(min(members, 5))
     tab.check("builder-counted")
+    page.locator("#r-1").press("Enter")
+    page.locator("[id='x-1.1']").press("Enter")
+    expect(page.locator("[id='x-1.1']")).to_have_count(0)
+    expect(page.locator("#r-1")).to_be_focused()  # the button of the row is gone, so the keyboard goes on behind it
+    expect(page.locator("#rule-text")).to_have_value(RULE)
     page.get_by_label("Name of the segment").fill("mobile-buyers")
     page.get_by_role("button", name="Create segment").click()
     expect(page.get_by_role("heading", name="mobile-buyers")).to_be_visible()
     expect(page.locator(".figure").first).to_contain_text(f"{members} member")  # live, from the workers of segments
     page.get_by_role("button", name="Edit rule").click()
     page.get_by_label("times", exact=True).fill("3")
-    page.get_by_role("button", name="See what would change").click()
+    page.get_by_role("button", name="See what would change").press("Enter")
     expect(page.get_by_text("Would leave").first).to_be_visible()
+    expect(page.get_by_role("button", name="See what would change")).to_be_focused()  # it rested meanwhile
     tab.check("builder-review")

@@ -119,6 +119,9 @@ def test_versions_are_compared_and_one_is_rolled_back_by_who_types_its_name(
     expect(page.locator("#difference .card").first).to_be_visible()
     expect(page.get_by_role("button", name="eve")).to_be_visible()
     tab.check("difference")
+    page.get_by_role("button", name="Left").press("Enter")
+    chosen = page.locator("#difference [aria-current]").filter(has_text="Left")
+    expect(chosen).to_be_focused()  # the part with the button was replaced
     page.go_back()
     first = page.locator(".version").filter(has_text="Version 1")
     for name, said in (("glod", False), ("gold", True)):

@@ -132,6 +132,35 @@ for (const name of ["htmx:responseError", "htmx:sendError"]) {
 }
 document.addEventListener("htmx:afterSwap", () => (failed.hidden = true));
 
+// The keyboard goes on where it was, though its part of the page is replaced or its button rests while a request runs.
+// What is open stays open.
+const held = new WeakMap();  // by request
+let opened = [];
+document.addEventListener("htmx:beforeRequest", ({detail}) => {
+  if (detail.elt.contains(document.activeElement)) held.set(detail.xhr, document.activeElement);
+});
+document.addEventListener("htmx:beforeSwap", ({detail}) => {
+  if (detail.target.contains(document.activeElement)) held.set(detail.xhr, document.activeElement);
+  opened = Array.from(detail.target.querySelectorAll("details[id][open]"), (one) => one.id);
+});
+document.addEventListener("htmx:afterRequest", ({detail}) => {
+  for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
+  opened = [];
+  const last = held.get(detail.xhr);
+  if (!last || document.activeElement !== document.body) return;
+  const next = last.isConnected ? last : successor(last, document.getElementById(detail.target.id) ?? document.getElementById("main"));
+  next.focus();
+  if (document.activeElement === next) return;
+  next.tabIndex = -1;
+  next.focus();
+});
+
+// What has the id, or the words, of an element that is gone; or else what it names to come after it; or else its part.
+function successor(last, part) {
+  const same = last.id ? document.getElementById(last.id) : Array.from(part.querySelectorAll(last.tagName)).find((one) => one.textContent === last.textContent);
+  return same ?? document.getElementById(last.dataset.then) ?? part;
+}
+
 document.addEventListener("htmx:afterSettle", (event) => localise(event.detail.elt.parentElement ?? document));
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
@@ -163,6 +192,7 @@ if (query) {
     tick();
   });
   query.addEventListener("htmx:afterRequest", () => {
+    if (running.contains(document.activeElement)) text.focus();
     running.hidden = true;
     document.getElementById("result").removeAttribute("aria-busy");
     if (cancelled) document.getElementById("result").textContent = query.dataset.cancelled;
