@@ -54,10 +54,12 @@ def test_letters_are_grouped_by_topic_and_reason(
     assert "muster.imports 3:4715" in text
 
 
-def test_a_group_is_sent_again(client: AsgiClient, world: World) -> None:
+def test_a_group_is_sent_again(client: AsgiClient, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(readers.ANSWERS, ReplayDeadLetters, lambda asked, _: {"sent": len(asked.numbers)})
     token = world.tokens["deployment-admin"].text.reveal()
     sent = client.send("POST", f"{PAGE}/replays", token=token, headers=FORM, raw=[b"numbers=2%2C3"])
-    assert (sent.status, sent.headers["location"]) == (303, f"{PAGE}?sent=0")
+    assert (sent.status, sent.headers["location"]) == (303, f"{PAGE}?sent=2")
+    assert b"2 letters were sent again" in client.get(PAGE, token=token, query={"sent": "2"}).body
     assert ReplayDeadLetters(numbers=(2, 3)) in cast(readers.FakeReaders, world.stores.readers).asked
     refused = client.send("POST", f"{PAGE}/replays", token=token, headers=FORM, raw=[b"numbers=all"])
     assert refused.status == 400

@@ -3,7 +3,7 @@
 import html
 import re
 import time
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit
 
 from orchestration.catalog.tables import async_operations
 from orchestration.readers.questions import CompareVersions
@@ -50,12 +50,17 @@ def test_members_are_named_by_page_and_change(client: AsgiClient, world: World) 
     assert "2,003 members of version 2 = 2 unchanged + 1 changed + 2,000 joined" in text
     assert "1 to 100 of 2,000" in text
     assert (people()[0], people()[-1], len(people())) == ("plain-0", "plain-99", 100)
+    assert ("Joined 2,000" in text, "Left 1" in text, "Changed 1" in text) == (True, True, True)
     second = people(change="added", **{"from": "100"})
     assert (second[0], len(second)) == ("plain-100", 50)
     assert people(change="removed") == ["left-plain"]
     assert people(change="changed") == ["moved-plain"]
     assert "moved-plain city none → <plain>" in text_of(client.get(FOUND, token=token, query={"change": "changed"}))
-    assert "NOT+IN" in send(client, world, FOUND).body.decode()
+    for query, pages in (({}, ["100"]), ({"change": "added", "from": "100"}, ["0"])):
+        shown = client.get(FOUND, token=token, query=query).body.decode()
+        assert re.findall(r"[?;]from=(\d+)", shown) == pages
+        [sql] = re.findall(r'sql\?sql=([^"]+)"', shown)
+        assert re.findall(r"version => (\d)", unquote_plus(sql)) == ["2", "1"], "those of the later version alone"
 
 
 def test_another_comparison_goes_on_after_the_last_that_one_has_named(client: AsgiClient, world: World) -> None:

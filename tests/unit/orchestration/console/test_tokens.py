@@ -22,9 +22,11 @@ def test_a_token_is_shown_once(client: AsgiClient, world: World) -> None:
     assert "mine" in later
 
 
-def test_a_token_of_another_tenant_is_unknown(client: AsgiClient, world: World) -> None:
-    foreign = world.tokens["beta-viewer"].token_id
-    assert post(client, world, f"/console/tenants/acme/tokens/{foreign}/revocation", "") == 404
+def test_a_token_is_revoked_and_one_of_another_tenant_is_unknown(client: AsgiClient, world: World) -> None:
+    foreign, own = (world.tokens[name] for name in ("beta-viewer", "acme-viewer"))
+    path = "/console/tenants/acme/tokens/{}/revocation"
+    assert [post(client, world, path.format(one.token_id), "") for one in (foreign, own)] == [404, 303]
+    assert [client.get("/v1/me", token=one.text.reveal()).status for one in (foreign, own)] == [200, 401]
 
 
 def test_a_lifetime_that_is_no_number_is_refused(client: AsgiClient, world: World) -> None:

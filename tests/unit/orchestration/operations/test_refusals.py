@@ -26,10 +26,10 @@ from orchestration.operations.submit import start
 from orchestration.platform.clock import fresh_id
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
-from schemas.ids import Attempt, AudienceName, JobId, TenantName
+from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName
 from schemas.import_spec import ImportSpec
 from schemas.manifest import FormulaPolicy
-from schemas.messages import JobState
+from schemas.messages import DeadLetter, JobState
 from schemas.topics import MAX_JOB_AGE_S
 from segmentation.versions import AlreadyPublished, BaseMoved, Published
 from tests.fakes.catalog import migrated
@@ -264,6 +264,12 @@ def test_a_demo_on_a_machine_that_is_too_slow_says_so(context: Context, monkeypa
 
 def test_a_dead_letter_that_is_gone_cannot_be_sent_again() -> None:
     assert code_of(UserError, lambda: select([], [4])) == "NO_SUCH_DEAD_LETTER"
+
+
+def test_of_dead_letters_those_that_are_named_are_selected_once() -> None:
+    zero = Partition(0)
+    letter = DeadLetter(topic="t", partition=zero, offset=7, key=None, value=b"", reason="r", failed_at_us=1)
+    assert select([(number, letter) for number in (3, 4, 5)], [5, 3, 5]) == [(3, letter), (5, letter)]
 
 
 def test_a_retry_of_a_refused_request_asks_for_what_the_request_asked_for(
