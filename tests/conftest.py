@@ -22,6 +22,7 @@ from orchestration.local import processes
 from orchestration.local import stack as local_stack
 from orchestration.platform.settings import Secret, Settings
 from tests import examples  # noqa: F401 - registers the profiles of Hypothesis
+from tests.fakes.catalog import statements_compiled_once
 from tests.holding.points import ON_PATH
 from tests.servers.postgres import Postgres, database, delete_rows, postgres_server
 
@@ -96,6 +97,12 @@ def _forget_credentials() -> None:
     # Not `get_credentials()`, which would search for credentials.
     if session is not None and session._session._credentials is not None:  # type: ignore[attr-defined]
         boto3.DEFAULT_SESSION = None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _statements_compiled_once() -> Iterator[None]:
+    with statements_compiled_once():
+        yield
 
 
 @pytest.fixture
