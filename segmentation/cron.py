@@ -142,7 +142,9 @@ class Cron:
         parts = text.upper().split()
         if len(parts) != len(FIELDS):
             raise UserError(
-                "BAD_SCHEDULE", f"cron has {len(parts)} fields, not the six {', '.join(FIELDS)}", value=text[:80]
+                "BAD_SCHEDULE",
+                f"cron has {len(parts)} fields, not the six {', '.join(FIELDS)}, as in cron(0 9 * * ? *)",
+                value=text[:80],
             )
         minutes, hours, day, month, weekday, years = parts
         return cls(

@@ -45,6 +45,6 @@ class TenantView(View):
 
 
 def _unknown_tenant(tenant: str) -> UserError:
-    return UserError(
-        "UNKNOWN_TENANT", f"there is no tenant {tenant[:63]!r}, or you have no role in it", tenant=tenant[:63]
-    )
+    name = tenant[:63]
+    message = f"there is no tenant {name!r}, or you have no role in it; `muster tenants list` lists yours"
+    return UserError("UNKNOWN_TENANT", message, tenant=name)

@@ -123,7 +123,7 @@ def test_an_expression_is_kept_in_the_form_that_aws_takes(given: str, kept: str)
         ("at(2026-12-01)", "at '2026-12-01' is not a time"),
         ("at(2200-01-01T00:00:00)", "at '2200-01-01T00:00:00' is not a time"),
         ("at(2026-03-29T02:30:00)", "this time does not exist in Europe/Berlin"),
-        ("cron(0 9 * * *)", "cron has 5 fields, not the six minutes, hours"),
+        ("cron(0 9 * * *)", "minutes, hours, day-of-month, month, day-of-week, year, as in cron(0 9 * * ? *)"),
         ("cron(60 9 * * ? *)", "minutes '60' is not a number from 0 to 59"),
         ("cron(0 24 * * ? *)", "hours '24' is not a number from 0 to 23"),
         ("cron(0 9 0 * ? *)", "day-of-month '0' is not a number from 1 to 31"),

@@ -49,6 +49,7 @@ def test_a_tenant_without_a_role_is_as_unknown_as_one_that_does_not_exist(world:
     foreign = refusal(TenantView, world.stores, caller, BETA)
     missing = refusal(TenantView, world.stores, caller, "gone")
     assert foreign.code == missing.code == "UNKNOWN_TENANT"
+    assert str(foreign).endswith("`muster tenants list` lists yours")
     assert foreign.message.replace(BETA, "gone") == missing.message
 
 
