@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from connectors.lake.audience_sql import rows_sql
 from connectors.lake.faults import lake_faults
 from connectors.lake.sql import SQL, timed_out, too_big
+from connectors.lake.sql_places import ERRORS_AS_JSON, errors_as_written, marked
 from connectors.lake.sql_tree import Tree, replace_calls
 from connectors.sandbox import CERTIFICATE_FILES, NAME_FILES, Confinement, Layer, Plan, program_files, require
 from connectors.storage.access import S3Access
@@ -39,8 +40,6 @@ SLACK_BYTES: Final = 512 * MIB
 """Memory of the process beyond twice `memory_limit`: Python, DuckDB itself, and what DuckDB does not count, such as
 rows on their way out."""
 FETCH_ROWS: Final = 1000
-CARET_COLUMNS: Final = 70
-"""Of a line that is shown with a caret: it fits a terminal."""
 INTERRUPT_S: Final = 0.1
 OWN_GROUP: Final = Path("/proc/self/cgroup")
 GROUPS: Final = Path("/sys/fs/cgroup")
@@ -111,12 +110,13 @@ def _run(parent: _Parent, text: str, s3: S3Access, limits: DuckLimits, timeout_s
         views = replace_calls(tree, _system_names(connection))
         parent.send({"calls": [as_record(call) for call in views], "missing": missing.value})
         _make_views(connection, list(views.values()), parent.receive()["views"])
-        [row] = connection.execute("SELECT json_deserialize_sql(?)", [json.dumps(tree)]).fetchall()
-        connection.execute(row[0])
-        columns = connection.description or ()
-        parent.send({"names": [column[0] for column in columns], "types": [str(column[1]) for column in columns]})
-        while some := connection.fetchmany(FETCH_ROWS):
-            parent.send({"rows": [[_plain(value) for value in row] for row in some]})
+        [(query,)] = connection.execute("SELECT json_deserialize_sql(?)", [json.dumps(tree)]).fetchall()
+        with errors_as_written(text, tree, lambda: _parse(connection, query)):
+            connection.execute(query)
+            columns = connection.description or ()
+            parent.send({"names": [column[0] for column in columns], "types": [str(column[1]) for column in columns]})
+            while some := connection.fetchmany(FETCH_ROWS):
+                parent.send({"rows": [[_plain(value) for value in row] for row in some]})
     parent.send({})
 
 
@@ -148,6 +148,7 @@ def _make_views(connection: "duckdb.DuckDBPyConnection", names: list[str], views
     allowed = ", ".join(literal(file) for view in views for file in view["files"])
     connection.execute(f"SET allowed_paths = [{allowed}]")
     connection.execute("SET enable_external_access = false")
+    connection.execute(ERRORS_AS_JSON)
     connection.execute("SET lock_configuration = true")
 
 
@@ -183,17 +184,6 @@ def _time(connection: "duckdb.DuckDBPyConnection", timeout_s: float) -> Iterator
     finally:
         done.set()
         thread.join()
-
-
-def marked(text: str, position: object) -> str:
-    """The line of a query with a caret below one of its characters, as DuckDB shows it; empty without a position."""
-    if not str(position).isdecimal() or int(str(position)) > len(text):
-        return ""
-    before = text[: int(str(position))]
-    line, column = before.count("\n"), len(before.rpartition("\n")[2])
-    first, label = max(0, column - CARET_COLUMNS // 2), f"LINE {line + 1}: "
-    part = text.split("\n")[line][first : first + CARET_COLUMNS]
-    return f"\n\n{label}{part}\n{' ' * (len(label) + column - first)}^"
 
 
 @contextmanager

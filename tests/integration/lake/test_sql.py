@@ -116,7 +116,7 @@ def test_functions_that_make_rows_of_nothing_are_allowed(run: Run) -> None:
         ("select cast(user_id as int) from audience('vip')", "Could not convert"),
         ("select * from '/etc/passwd'", "table /etc/passwd does not exist"),
         ("select * from audience('../x')", "not allowed"),
-        ("select * from rejects('x')", "not a job id"),
+        ("select * from rejects('x')", "not the id of a job"),
         ("select pg_read_file('/etc/passwd')", "does not exist"),
         ("select read_text('/etc/passwd')", "table function"),
         ("select getenv('HOME')", "does not exist"),
@@ -128,6 +128,30 @@ def test_a_query_that_cannot_run_is_a_user_error(run: Run, text: str, fault: str
         run(text)
     assert fault.lower() in str(caught.value).lower()
     assert caught.value.code in {"BAD_SQL", "BAD_NAME", "BAD_JOB_ID"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "line", "at"),
+    [
+        ("select 'é日本',\n  agee from audience('vip')", 'column "agee" not found', 2, "agee"),
+        ("from audience('vip') v join audience('vip') w using (user_id) where w.agee > 3", '"agee"', 1, "w.agee"),
+        ("with a as (from audience('vip')) select '日本', foo(age) from a", "foo does not exist", 1, "foo"),
+        ("select user_id + 1 from audience('vip')", "No function matches", 1, "+"),  # lists fifty candidates
+        ("select\n\ncast(user_id as int) from audience('vip')", "Could not convert", 3, "cast"),
+        ("select 'é' selec 1", "syntax error", 1, "1"),
+    ],
+)
+def test_an_error_shows_its_place_in_the_query_as_it_was_written(
+    run: Run, text: str, said: str, line: int, at: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        run(text)
+    message, _, marked = str(caught.value).rpartition("\n\n")
+    shown, caret = marked.split("\n")
+    assert said in message
+    assert shown.startswith(f"LINE {line}: ")
+    assert shown[len(caret) - 1 :].startswith(at)
+    assert caret.endswith("^")
 
 
 STATEMENTS = [
