@@ -75,7 +75,7 @@ def test_an_export_to_somebody_else_leaves_no_secret_behind(
     assert export(to) == (0, None)
     assert export(to) == (3, "DESTINATION_EXISTS")
     verified = muster("verify", f"{to}/manifest.json", "--profile", "partner")
-    assert (verified.code, "2 rows in 1 files" in verified.out) == (0, True), verified.err
+    assert (verified.code, "2 rows in 1 file," in verified.out) == (0, True), verified.err
     assert muster("verify", f"{to}/manifest.json").code != 0  # our own server has no such bucket
     listed = dataclasses.replace(theirs).client().list_objects_v2(Bucket=PARTNER)["Contents"]
     assert {entry["Key"].partition("/")[0] for entry in listed} == {"from-us"}

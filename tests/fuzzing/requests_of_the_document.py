@@ -1,5 +1,6 @@
 """Requests that schemathesis makes of the OpenAPI document, sent to the application in this process."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -42,7 +43,7 @@ OWN: Final = {"authorization", "content-length", "content-type", "cookie", "host
 @cache
 def schema() -> Any:
     """The committed document, as schemathesis reads it."""
-    found = schemathesis.openapi.from_dict(DOCUMENT)
+    found = schemathesis.openapi.from_dict(deepcopy(DOCUMENT))  # it writes the links that it infers into it
     found.config.generation.update(with_security_parameters=False)
     return found
 
