@@ -8,12 +8,12 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
-from unicodedata import east_asian_width
 
 from connectors.lake.sql_tree import Tree
+from segmentation.expressions.source import line_with_caret
 
-CARET_COLUMNS: Final = 70
-"""Of a line that is shown with a caret: it fits a terminal."""
+CONTEXT_CHARACTERS: Final = 35
+"""Characters on either side of a place that is shown: with its label, the line fits a terminal."""
 MESSAGE_CHARACTERS: Final = 800
 """Of a message, which may list dozens of candidates."""
 ERRORS_AS_JSON: Final = "SET errors_as_json = true"
@@ -25,13 +25,9 @@ def marked(text: str, position: object) -> str:
     """The line of a query with a caret below one of its characters, as DuckDB shows it; empty without a position."""
     if not str(position).isdecimal() or int(str(position)) > len(text):
         return ""
-    before = text[: int(str(position))]
-    line, column = before.count("\n"), len(before.rpartition("\n")[2])
-    first, label = max(0, column - CARET_COLUMNS // 2), f"LINE {line + 1}: "
-    part = text.split("\n")[line][first : first + CARET_COLUMNS]
-    # Characters of twice the width, such as Japanese ones, have a space of that width.
-    pad = "".join("\u3000" if east_asian_width(c) in "WF" else " " for c in label + part[: column - first])
-    return f"\n\n{label}{part}\n{pad}^"
+    at = int(str(position))
+    lines_before = text.count("\n", 0, at)
+    return "\n\n" + line_with_caret(text, at, around=CONTEXT_CHARACTERS, label=f"LINE {lines_before + 1}: ")
 
 
 @contextmanager

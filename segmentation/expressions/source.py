@@ -31,19 +31,20 @@ class Source:
     def fault(self, at: int, what: str) -> UserError:
         """The error at this character. Its detail has the position, from 1, and the line with a caret."""
         position = min(at, len(self.text)) + 1
-        return UserError(
-            self.code, f"at character {position}: {what}", position=position, marked=self._marked(position - 1)
-        )
-
-    def _marked(self, at: int) -> str:
-        begin = max(self.text.rfind("\n", 0, at) + 1, at - CONTEXT_CHARACTERS)
-        before, after = self.text[begin:at], self.text[at : at + CONTEXT_CHARACTERS].partition("\n")[0]
-        return f"{_shown(before)}{_shown(after)}\n{' ' * sum(map(_width, before))}^"
+        marked = line_with_caret(self.text, position - 1, around=CONTEXT_CHARACTERS)
+        return UserError(self.code, f"at character {position}: {what}", position=position, marked=marked)
 
 
-def _shown(text: str) -> str:
-    """One line for a terminal, with blanks for characters that cannot be printed."""
-    return "".join(c if c.isprintable() else " " for c in text)
+def line_with_caret(text: str, at: int, *, around: int, label: str = "") -> str:
+    """The line of a character after a label, with a caret below it; `around`: how many are shown on either side.
+
+    Characters that cannot be printed are shown as blanks. The caret is right in a terminal: characters of twice the
+    width, such as Japanese ones, have two blanks below them.
+    """
+    before = label + text[max(text.rfind("\n", 0, at) + 1, at - around) : at]
+    line = before + text[at : at + around].partition("\n")[0]
+    shown = "".join(c if c.isprintable() else " " for c in line)
+    return f"{shown}\n{' ' * sum(map(_width, before))}^"
 
 
 def _width(character: str) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from orchestration.access.grant_changes import replace_grants
-from orchestration.access.grants import grants_record, revision, token_record
+from orchestration.access.grants import grants_record, revision, token_id, token_record
 from orchestration.access.guard import Note, reads, recorded
 from orchestration.access.new_tokens import make_token
 from orchestration.access.pages import Page, Record, page_of
@@ -72,8 +72,7 @@ class AdministrationView(TenantView):
     def revoke_token(self, note: Note, id_: str) -> Record:
         """Take the tenant from a token, and revoke one that reaches no other. Raises `UserError` UNKNOWN_TOKEN."""
         note.object, note.arguments = "tokens", {"token": id_[:26]}
-        token_id = job_id(id_, of="a token", listed="muster tokens list")
-        found = self._stores.tokens.revoke_in(token_id, self._name, principal_id=self._only_own(), now_ms=now_ms())
+        found = self._stores.tokens.revoke_in(token_id(id_), self._name, principal_id=self._only_own(), now_ms=now_ms())
         note.after = token_record(found, {self._name})
         return note.after
 

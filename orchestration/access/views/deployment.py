@@ -10,6 +10,7 @@ from orchestration.access.grants import (
     grants_record,
     principal_record,
     revision,
+    token_id,
     token_record,
 )
 from orchestration.access.guard import Note, View, reads, recorded
@@ -147,10 +148,9 @@ class DeploymentView(View):
     def revoke_token(self, note: Note, id_: str) -> Record:
         """Revoke a token of the caller; those who manage access revoke any. Raises `UserError` UNKNOWN_TOKEN."""
         note.object, note.arguments = "tokens", {"token": id_[:26]}
-        token_id = job_id(id_, of="a token", listed="muster tokens list")
         manages = Action.MANAGE_ACCESS in self.permitted
         own = None if manages else self._caller.principal.principal_id
-        found = self._stores.tokens.revoke(token_id, principal_id=own, now_ms=now_ms())
+        found = self._stores.tokens.revoke(token_id(id_), principal_id=own, now_ms=now_ms())
         note.after = token_record(found)
         return note.after
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unicodedata import east_asian_width
 
 import duckdb
 import pytest
@@ -150,7 +151,8 @@ def test_an_error_shows_its_place_in_the_query_as_it_was_written(
     shown, caret = marked.split("\n")
     assert said in message
     assert shown.startswith(f"LINE {line}: ")
-    assert shown[len(caret) - 1 :].startswith(at)
+    before = shown[: shown.rindex(at)]
+    assert len(caret) - 1 == sum(2 if east_asian_width(c) in "WF" else 1 for c in before)
     assert caret.endswith("^")
 
 
