@@ -22,6 +22,18 @@ MEMBERS: Final = """
     )
 """
 
+PRESS_AT_ONCE: Final = """
+    id => new MutationObserver((_, observer) => {
+        const button = document.getElementById(id);
+        if (!button) return;
+        observer.disconnect();
+        button.focus();
+        button.click();
+        document.body.dataset.pressed = id;
+    }).observe(document.body, {childList: true, subtree: true})
+"""
+"""Presses a button as soon as the page has it, which no hand is fast enough for, but a test is at times."""
+
 
 def counted(folder: Path, as_of: str) -> int:
     """How many users the rule matches, by plain DuckDB."""
@@ -64,8 +76,9 @@ def test_a_segment_is_built_by_clicks_and_has_the_number_that_others_count(
     page.get_by_role("button", name="Show five of them").click()
     expect(page.locator(".samples li")).to_have_count(min(members, 5))
     tab.check("builder-counted")
+    page.evaluate(PRESS_AT_ONCE, "x-1.1")
     page.locator("#r-1").press("Enter")
-    page.locator("[id='x-1.1']").press("Enter")
+    expect(page.locator("body")).to_have_attribute("data-pressed", "x-1.1")
     expect(page.locator("[id='x-1.1']")).to_have_count(0)
     expect(page.locator("#r-1")).to_be_focused()  # the button of the row is gone, so the keyboard goes on behind it
     expect(page.locator("#rule-text")).to_have_value(RULE)
