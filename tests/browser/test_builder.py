@@ -34,6 +34,16 @@ PRESS_AT_ONCE: Final = """
 """
 """Presses a button as soon as the page has it, which no hand is fast enough for, but a test is at times."""
 
+TYPE_WHILE_SENT: Final = """
+    ([id, text]) => document.addEventListener("htmx:beforeSend", () => {
+        const field = document.getElementById(id);
+        field.focus();
+        field.setSelectionRange(field.value.length, field.value.length);
+        document.execCommand("insertText", false, text);
+    }, {once: true})
+"""
+"""Types at the end of a field when the next request has been made and is not answered."""
+
 
 def counted(folder: Path, as_of: str) -> int:
     """How many users the rule matches, by plain DuckDB."""
@@ -59,9 +69,14 @@ def test_a_segment_is_built_by_clicks_and_has_the_number_that_others_count(
     tab.check("builder-empty")
     page.get_by_label("event", exact=True).fill("purchase")
     page.get_by_label("times", exact=True).fill("2")
-    page.get_by_label("Length of the window").fill("20")
+    page.get_by_label("Length of the window").fill("2")
     expect(page.locator("#n-0-0")).to_have_text(page.locator("#total strong").inner_text())
+    page.evaluate(TYPE_WHILE_SENT, ["f-0.0.window", "0"])
     page.get_by_role("button", name="+ And").click()
+    expect(page.get_by_label("Kind of condition")).to_have_count(2)
+    expect(page.get_by_label("Length of the window").first).to_have_value("20")
+    expect(page.get_by_label("Length of the window").first).to_be_focused()
+    assert page.get_by_label("Length of the window").first.evaluate("field => field.selectionStart") == 2
     page.get_by_label("Kind of condition").nth(1).select_option("has the attribute")
     page.get_by_label("attribute", exact=True).fill("platform")
     page.get_by_label("Comparison").select_option("one of")
@@ -76,6 +91,13 @@ def test_a_segment_is_built_by_clicks_and_has_the_number_that_others_count(
     page.get_by_role("button", name="Show five of them").click()
     expect(page.locator(".samples li")).to_have_count(min(members, 5))
     tab.check("builder-counted")
+    page.locator("#as-text summary").click()
+    page.locator("#rule-text").fill("age > 20")
+    shown = page.locator("#total strong").inner_text()
+    page.get_by_label("times", exact=True).fill("1")
+    expect(page.locator("#total strong")).not_to_have_text(shown)
+    expect(page.locator("#rule-text")).to_have_value("age > 20")  # not applied yet, nor lost to a count
+    page.get_by_label("times", exact=True).fill("2")
     page.evaluate(PRESS_AT_ONCE, "x-1.1")
     page.locator("#r-1").press("Enter")
     expect(page.locator("body")).to_have_attribute("data-pressed", "x-1.1")

@@ -133,15 +133,28 @@ for (const name of ["htmx:responseError", "htmx:sendError"]) {
 document.addEventListener("htmx:afterSwap", () => (failed.hidden = true));
 
 // The keyboard goes on where it was, though its part of the page is replaced or its button rests while a request runs.
-// What is open stays open.
+// What is open stays open, and what was typed since the request was sent stays typed.
 const held = new WeakMap();  // by request
-let opened = [];
+const before = new WeakMap();  // by request
+let opened = [], typed = [];
 document.addEventListener("htmx:beforeRequest", ({detail}) => {
   if (detail.elt.contains(document.activeElement)) held.set(detail.xhr, document.activeElement);
+  before.set(detail.xhr, Array.from(detail.target.querySelectorAll("input[id], select[id], textarea[id]"), ({id, value}) => [id, value]));
 });
 document.addEventListener("htmx:beforeSwap", ({detail}) => {
   if (detail.target.contains(document.activeElement)) held.set(detail.xhr, document.activeElement);
   opened = Array.from(detail.target.querySelectorAll("details[id][open]"), (one) => one.id);
+  typed = before.get(detail.xhr).map(([id, was]) => ({id, was, is: document.getElementById(id)?.value ?? was}));
+});
+document.addEventListener("htmx:afterSwap", () => {
+  for (const {id, was, is} of typed) {
+    const field = document.getElementById(id);
+    if (is !== was && field?.value === was) field.value = is;
+  }
+  typed = [];
+});
+document.addEventListener("htmx:oobBeforeSwap", ({detail}) => {
+  if (detail.target.matches("textarea") && detail.target.value !== detail.target.defaultValue) detail.shouldSwap = false;
 });
 document.addEventListener("htmx:afterRequest", ({detail}) => {
   for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
@@ -150,6 +163,7 @@ document.addEventListener("htmx:afterRequest", ({detail}) => {
   if (!last || document.activeElement !== document.body) return;
   const next = last.isConnected ? last : successor(last, document.getElementById(detail.target.id) ?? document.getElementById("main"));
   next.focus();
+  if (next !== last && last.selectionStart != null) next.setSelectionRange?.(last.selectionStart, last.selectionEnd);
   if (document.activeElement === next) return;
   next.tabIndex = -1;
   next.focus();
