@@ -14,6 +14,7 @@ WATCHED: Final = ("relay", "worker-1", "worker-2", "segment-worker-1")
 """Long-lived processes. The engine is left out: the local one keeps every execution in memory."""
 SLACK_BYTES: Final = 48 * 2**20
 SLACK_SHARE: Final = 1.15
+LEAST: Final = 8
 SLACK_FILES: Final = 24
 """Connection pools grow and shrink."""
 
@@ -46,7 +47,12 @@ def _of_servers(stack: FaultedStack, file: Path) -> bool:
 
 
 def grown(measures: Sequence[Measure]) -> list[str]:
-    """What exceeds its value in the second quarter by more than its slack in the last. The first quarter warms up."""
+    """What exceeds its value in the second quarter by more than its slack in the last. The first quarter warms up.
+
+    Fewer than `LEAST` measures are all of warming up, and tell nothing.
+    """
+    if len(measures) < LEAST:
+        return []
     _, early, _, late = quarters(measures)
     found = []
     for name in WATCHED:

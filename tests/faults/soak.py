@@ -82,18 +82,20 @@ def _on(
     calm: Sequence[Kind],
     report: Callable[[str], None],
 ) -> Iterator[str]:
-    audiences = [Audience(Published(name=f"faulted-{n}")) for n in range(AUDIENCES)]
+    clicks, *audiences = (Audience(Published(name=f"faulted-{n}")) for n in range(1 + AUDIENCES))
     began = time.monotonic()
     visitors = Visitors(stack)
     with (
         closing(Lake(stack.settings)) as lake,
-        Reader(stack.settings, [a.published for a in audiences]) as reader,
+        Reader(stack.settings, [a.published for a in (clicks, *audiences)]) as reader,
     ):
         for number in numbers:
             seed, audience = FIRST_SEED + number, audiences[number % AUDIENCES]
             dice = random.Random(seed)
             kind = dice.choice(calm)
             file = choose_file(folder, seed, audience.members, rows=kind.rows)
+            if not file.has_columns_of_ours:
+                audience = clicks
             result = faulted_import(stack, lake, audience, kind, file, seed=seed)
             yield from (f"turn {number}, {kind.name}: {violation}" for violation in result.violations)
             done.imports, done.ready = done.imports + 1, done.ready + (result.state == "READY")
@@ -104,7 +106,7 @@ def _on(
             if number % EXPORT_EVERY == EXPORT_EVERY - 1 and audience.published.at_least:
                 yield from exported(stack, audience)
                 done.exports += 1
-            if number >= AUDIENCES and number % RULE_EVERY == 0:
+            if number >= AUDIENCES and number % RULE_EVERY == 0 and audience.published.at_least:
                 change_rule(stack, done.rules, audience.published.name)
                 done.rules += 1
             if number % MEASURED_EVERY == 0:
@@ -114,7 +116,7 @@ def _on(
         first = audiences[0]
         done.visitors = len(visitors.seen)
         yield from wrong_in_the_end(stack, first.published.name, len(visitors.seen & first.members.keys()))
-        for audience in audiences:
+        for audience in (clicks, *audiences):
             yield from leaked(stack, lake, audience)
     done.reads = reader.reads
     yield from reader.violations

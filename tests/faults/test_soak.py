@@ -1,8 +1,24 @@
-"""Growth is told apart from fluctuation."""
+"""A short soak, and growth told apart from fluctuation."""
+
+import pytest
 
 from tests.faults.growth import Measure, grown
+from tests.faults.soak import EXPORT_EVERY, RULE_EVERY, soak
 
 MIB = 2**20
+TURNS = 12
+"""So many that every kind of file is among them."""
+
+
+@pytest.mark.faults("twelve imports of the soak, which takes half an hour", seconds=200)
+@pytest.mark.integration
+@pytest.mark.timeout(900)
+def test_a_short_soak_finds_nothing_wrong() -> None:
+    done = soak(TURNS, report=print)
+    assert done.wrong == []
+    assert done.imports == done.ready == TURNS
+    assert done.exports == TURNS // EXPORT_EVERY
+    assert done.rules == TURNS // RULE_EVERY - 1
 
 
 def measures(memory: list[int], open_files: list[int], files: list[int]) -> list[Measure]:
