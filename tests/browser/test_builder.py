@@ -5,7 +5,7 @@ from typing import Final
 
 import duckdb
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
 from orchestration.client import Client
 from tests.browser.conftest import SHOP, Open
@@ -98,10 +98,16 @@ def test_a_segment_is_built_by_clicks_and_has_the_number_that_others_count(
     expect(page.locator("#total strong")).not_to_have_text(shown)
     expect(page.locator("#rule-text")).to_have_value("age > 20")  # not applied yet, nor lost to a count
     page.get_by_label("times", exact=True).fill("2")
+    late: list[tuple[Route, APIResponse]] = []
+    page.route("**/builder/count", lambda route: late.append((route, route.fetch())), times=1)
     page.evaluate(PRESS_AT_ONCE, "x-1.1")
     page.locator("#r-1").press("Enter")
     expect(page.locator("body")).to_have_attribute("data-pressed", "x-1.1")
     expect(page.locator("[id='x-1.1']")).to_have_count(0)
+    expect(page.locator("#total")).to_contain_text("Exact")
+    [(route, response)] = late  # the count of the row that is gone: it fits no form, and the tab would say so
+    with page.expect_event("requestfinished"):
+        route.fulfill(response=response)
     expect(page.locator("#r-1")).to_be_focused()  # the button of the row is gone, so the keyboard goes on behind it
     expect(page.locator("#rule-text")).to_have_value(RULE)
     page.get_by_label("Name of the segment").fill("mobile-buyers")

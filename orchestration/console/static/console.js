@@ -138,6 +138,7 @@ const held = new WeakMap();  // by request
 const before = new WeakMap();  // by request
 let opened = [], typed = [];
 document.addEventListener("htmx:beforeRequest", ({detail}) => {
+  detail.elt.addEventListener("htmx:beforeOnLoad", dropIfGone);
   if (detail.elt.contains(document.activeElement)) held.set(detail.xhr, document.activeElement);
   before.set(detail.xhr, Array.from(detail.target.querySelectorAll("input[id], select[id], textarea[id]"), ({id, value}) => [id, value]));
 });
@@ -153,6 +154,13 @@ document.addEventListener("htmx:afterSwap", () => {
   }
   typed = [];
 });
+// What a part would show that has been replaced meanwhile is dropped, with all that its answer says of other parts. Only the
+// element that sent the request hears of the answer: it has left the document with the part.
+function dropIfGone(event) {
+  const {target, xhr} = event.detail;
+  if (!target.isConnected && xhr.status < 300 && !xhr.getResponseHeader("HX-Redirect")) event.preventDefault();
+}
+
 document.addEventListener("htmx:oobBeforeSwap", ({detail}) => {
   if (detail.target.matches("textarea") && detail.target.value !== detail.target.defaultValue) detail.shouldSwap = false;
 });
