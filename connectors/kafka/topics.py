@@ -19,11 +19,13 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 )
 
 from connectors.kafka.clients import admin_client
-from connectors.kafka.logon import metadata
+from connectors.kafka.logon import answer, metadata
 from schemas.errors import FatalError, RetriableError
 from schemas.topics import TOPICS, TopicSpec
 
 REQUEST_TIMEOUT_S: Final = 15.0
+ANSWER_TIMEOUT_S: Final = REQUEST_TIMEOUT_S + 1
+"""librdkafka reports its own time-out a little late."""
 LEADER_PAUSE_S: Final = 0.05
 
 
@@ -147,12 +149,12 @@ def _described(admin: AdminClient, specs: list[TopicSpec]) -> list[Mapping[str, 
         return []
     resources = [ConfigResource(ResourceType.TOPIC, s.name) for s in specs]
     futures = admin.describe_configs(resources, request_timeout=REQUEST_TIMEOUT_S)
-    return [_config(futures[resource]) for resource in resources]
+    return [_config(admin, futures[resource]) for resource in resources]
 
 
-def _config(future: Future[dict[str, ConfigEntry]]) -> Mapping[str, str] | None:
+def _config(admin: AdminClient, future: Future[dict[str, ConfigEntry]]) -> Mapping[str, str] | None:
     try:
-        return {name: str(entry.value) for name, entry in future.result(REQUEST_TIMEOUT_S).items()}
+        return {name: str(entry.value) for name, entry in answer(admin, future, ANSWER_TIMEOUT_S).items()}
     except KafkaException as exc:
         if exc.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             return None
@@ -171,9 +173,10 @@ def _create(admin: AdminClient, specs: list[TopicSpec], cluster: Cluster) -> Non
         )
         for s in specs
     ]
-    for future in admin.create_topics(new, operation_timeout=REQUEST_TIMEOUT_S).values():
+    timeouts = {"operation_timeout": REQUEST_TIMEOUT_S, "request_timeout": REQUEST_TIMEOUT_S}
+    for future in admin.create_topics(new, **timeouts).values():
         try:
-            future.result(REQUEST_TIMEOUT_S)
+            answer(admin, future, ANSWER_TIMEOUT_S)
         except KafkaException as exc:
             if exc.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
@@ -194,9 +197,9 @@ def _await_leaders(connect: Callable[[], AdminClient], partitions: list[TopicPar
         admin = connect()
         futures = admin.list_offsets(dict.fromkeys(partitions, latest), request_timeout=REQUEST_TIMEOUT_S)
         partitions = []
-        for partition, answer in futures.items():
+        for partition, future in futures.items():
             try:
-                answer.result(REQUEST_TIMEOUT_S + 1)
+                answer(admin, future, ANSWER_TIMEOUT_S)
             except KafkaException:
                 if time.monotonic() > deadline:
                     raise
@@ -220,4 +223,4 @@ def _configure(admin: AdminClient, specs: list[TopicSpec], cluster: Cluster) -> 
         for s in specs
     ]
     for future in admin.incremental_alter_configs(resources, request_timeout=REQUEST_TIMEOUT_S).values():
-        future.result(REQUEST_TIMEOUT_S)
+        answer(admin, future, ANSWER_TIMEOUT_S)

@@ -8,6 +8,7 @@ need it, and changes nothing that already exists.
 """
 
 import json
+import logging
 import os
 import sys
 import time
@@ -22,46 +23,59 @@ from orchestration.local.parts import aws_environment
 from orchestration.local.ports import Ports
 from orchestration.platform.logs import configure
 from orchestration.platform.settings import Settings
-from schemas.errors import MusterError, UserError
+from schemas.errors import MusterError, RetriableError, UserError
 from schemas.ids import DEFAULT_TENANT
 from schemas.kafka_address import KafkaAddress
 
+log = logging.getLogger(__name__)
+
 FAILED: Final = 1
-BROKER_WAIT_S: Final = 30.0
-"""A broker listens a moment before it answers."""
+START_WAIT_S: Final = 180.0
+"""Servers listen before they do what they are asked: on a machine under load, a minute before."""
+RETRY_PAUSE_S: Final = 0.5
 
 Part = Callable[[Settings], int]
 
 
 def setup(settings: Settings) -> int:
-    """Bring catalog, topics and buckets to what this release declares. Idempotent.
+    """Bring catalog, topics and buckets to what this release declares. Idempotent; waits for servers that only start.
 
-    At AWS the stack creates the buckets: they are only checked. Raises `UserError` NO_SUCH_BUCKET, ACCESS_DENIED.
+    At AWS the stack creates the buckets: they are only checked. Raises `UserError` NO_SUCH_BUCKET, ACCESS_DENIED, and
+    the `RetriableError` of a server that is unavailable for `START_WAIT_S`.
     """
     from connectors.kafka.topics import ensure_topics  # noqa: PLC0415
-    from connectors.kafka.worker_group import broker_answers  # noqa: PLC0415
     from orchestration.catalog.migrate import upgrade  # noqa: PLC0415 - each part loads what it needs
     from orchestration.context import Context  # noqa: PLC0415
     from orchestration.local.kafka.users import ensure_rules  # noqa: PLC0415
     from orchestration.platform.clock import now_ms  # noqa: PLC0415
 
+    deadline = time.monotonic() + START_WAIT_S
     upgrade(settings.catalog_url)
-    deadline = time.monotonic() + BROKER_WAIT_S
-    while not broker_answers(settings.kafka_bootstrap) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    ensure_topics(settings)  # says what is wrong with a broker that has not answered
+    persist(lambda: ensure_topics(settings), deadline)
     if (
         settings.engine_url and KafkaAddress.parse(settings.kafka_bootstrap).with_logon
     ):  # at AWS the cluster has its own
-        ensure_rules(settings.kafka_bootstrap)
+        persist(lambda: ensure_rules(settings.kafka_bootstrap), deadline)
     context = Context(settings)
     if settings.s3_endpoint:
-        seaweedfs.ensure_buckets(settings)
+        persist(lambda: seaweedfs.ensure_buckets(settings), deadline)
     else:
         for bucket in (settings.inbox_bucket, settings.staging_bucket, settings.lake_bucket):
             next(iter(context.objects.list(bucket)), None)
     context.audiences.add_tenant(DEFAULT_TENANT, now_ms())
     return 0
+
+
+def persist(step: Callable[[], None], deadline: float) -> None:
+    """Run a step again while it raises `RetriableError`, until `deadline` of the monotonic clock; then raises it."""
+    while True:
+        try:
+            return step()
+        except RetriableError as exc:
+            if time.monotonic() > deadline:
+                raise
+            log.warning("tried again: %s", exc)
+            time.sleep(RETRY_PAUSE_S)
 
 
 def s3(settings: Settings) -> int:

@@ -83,6 +83,13 @@ class Compose:
         filters = [f"--filter=label=com.docker.compose.{label}" for label in labels]
         return docker("ps", "--all", "--quiet", "--no-trunc", *filters).split()
 
+    def logs(self) -> str:
+        """Why the project does not work: the ends of the logs of containers that failed, else of all."""
+        ids = docker("ps", "--all", "--quiet", f"--filter=label=com.docker.compose.project={self.project}").split()
+        containers = [inspect(container) for container in ids]
+        failed = [container for container in containers if container["State"]["ExitCode"]]
+        return "\n".join(f"{c['Name']} {c['State']['Status']}\n{_log(c['Id'])}" for c in failed or containers)
+
     def _in_api(self, *command: str, stdin: bytes = b"") -> str:
         # Not `docker-compose exec`, which uses a second of CPU for the same.
         [api] = self.containers("api")
@@ -108,6 +115,11 @@ def executed(container: str, *command: str, stdin: bytes = b"") -> subprocess.Co
     return subprocess.run(argv, input=stdin, capture_output=True, timeout=START_TIMEOUT_S, check=False)
 
 
+def _log(container: str) -> str:
+    argv = ["docker", "logs", "--timestamps", "--tail", "40", container]
+    return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False).stdout.decode()
+
+
 def inspect(name: str) -> Any:
     """Docker's description of a container or an image."""
     return json.loads(docker("inspect", name))[0]
@@ -127,11 +139,8 @@ def compose(folder: Path) -> Iterator[Compose]:
         made.run("up", "--detach")
         made.await_healthy()
         yield made
-    except BaseException:
-        logs = subprocess.run(
-            [*made.command, "logs", "--tail", "40", "--no-color"], cwd=ROOT, capture_output=True, check=False
-        )
-        print(logs.stdout.decode()[-20_000:])  # noqa: T201 - pytest shows it with the failure
+    except BaseException as exc:
+        exc.add_note(made.logs())
         raise
     finally:
         made.run("--profile", "tools", "down", "--volumes", "--timeout", "5")

@@ -24,6 +24,7 @@ from tests.faults.waiting import ended, job_of, state_reached, until
 from tests.integration.whole_imports import TENANT
 
 CLEAN_TIMEOUT_S: Final = 120.0
+IN_TURN: Final = 3
 
 
 @dataclass(slots=True)
@@ -47,7 +48,23 @@ class Result:
     violations: tuple[str, ...]
 
 
-def choose_file(folder: Path, seed: int, base: Members, *, rows: int | None) -> SourceFile:
+class Audiences:
+    """Audiences that are imported into in turn, and another one for click logs, which have other columns."""
+
+    def __init__(self) -> None:
+        self.clicks, *self.in_turn = (Audience(Published(name=f"faulted-{n}")) for n in range(1 + IN_TURN))
+
+    def __iter__(self) -> Iterator[Audience]:
+        yield from (self.clicks, *self.in_turn)
+
+    def choose(self, folder: Path, number: int, seed: int, *, rows: int | None) -> tuple[SourceFile, Audience]:
+        """A file for an import, and the audience for it: that whose turn it is by the number of the import."""
+        audience = self.in_turn[number % IN_TURN]
+        file = _file(folder, seed, audience.members, rows=rows)
+        return file, audience if file.has_columns_of_ours else self.clicks
+
+
+def _file(folder: Path, seed: int, base: Members, *, rows: int | None) -> SourceFile:
     """A file for one import: now and then a click log, else a generated one. The audience must not become empty."""
     dice = random.Random(seed)
     if rows is None and dice.random() < 0.15:

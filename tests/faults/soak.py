@@ -26,12 +26,12 @@ from schemas.topics import ACTIVITY_TOPICS, SEGMENT_WORKER_GROUP
 from segmentation.versions import AudienceRef
 from tests.faults.exports import exported
 from tests.faults.growth import Measure, grown, measure, table
-from tests.faults.imports import Audience, choose_file, faulted_import
+from tests.faults.imports import IN_TURN, Audience, Audiences, faulted_import
 from tests.faults.kinds import KINDS, Kind
-from tests.faults.readers import Lake, Published, Reader
+from tests.faults.readers import Lake, Reader
 from tests.faults.segments import Visitors, change_rule, wrong_in_the_end
 from tests.faults.stack import FaultedStack, faulted_stack
-from tests.faults.sweep import AUDIENCES, FIRST_SEED, afterwards
+from tests.faults.sweep import FIRST_SEED, afterwards
 from tests.integration.whole_imports import TENANT
 from tests.integration.workers import committed_everything, eventually
 
@@ -82,20 +82,18 @@ def _on(
     calm: Sequence[Kind],
     report: Callable[[str], None],
 ) -> Iterator[str]:
-    clicks, *audiences = (Audience(Published(name=f"faulted-{n}")) for n in range(1 + AUDIENCES))
+    audiences = Audiences()
     began = time.monotonic()
     visitors = Visitors(stack)
     with (
         closing(Lake(stack.settings)) as lake,
-        Reader(stack.settings, [a.published for a in (clicks, *audiences)]) as reader,
+        Reader(stack.settings, [a.published for a in audiences]) as reader,
     ):
         for number in numbers:
-            seed, audience = FIRST_SEED + number, audiences[number % AUDIENCES]
+            seed = FIRST_SEED + number
             dice = random.Random(seed)
             kind = dice.choice(calm)
-            file = choose_file(folder, seed, audience.members, rows=kind.rows)
-            if not file.has_columns_of_ours:
-                audience = clicks
+            file, audience = audiences.choose(folder, number, seed, rows=kind.rows)
             result = faulted_import(stack, lake, audience, kind, file, seed=seed)
             yield from (f"turn {number}, {kind.name}: {violation}" for violation in result.violations)
             done.imports, done.ready = done.imports + 1, done.ready + (result.state == "READY")
@@ -106,17 +104,17 @@ def _on(
             if number % EXPORT_EVERY == EXPORT_EVERY - 1 and audience.published.at_least:
                 yield from exported(stack, audience)
                 done.exports += 1
-            if number >= AUDIENCES and number % RULE_EVERY == 0 and audience.published.at_least:
+            if number >= IN_TURN and number % RULE_EVERY == 0 and audience.published.at_least:
                 change_rule(stack, done.rules, audience.published.name)
                 done.rules += 1
             if number % MEASURED_EVERY == 0:
                 done.measures.append(measure(stack, number))
                 memory = ", ".join(f"{n} {b / 2**20:.0f} MiB" for n, b in done.measures[-1].memory.items())
                 report(f"turn {number} after {time.monotonic() - began:.0f} s: {result.state}; {memory}")
-        first = audiences[0]
+        first = audiences.in_turn[0]
         done.visitors = len(visitors.seen)
         yield from wrong_in_the_end(stack, first.published.name, len(visitors.seen & first.members.keys()))
-        for audience in (clicks, *audiences):
+        for audience in audiences:
             yield from leaked(stack, lake, audience)
     done.reads = reader.reads
     yield from reader.violations

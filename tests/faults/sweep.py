@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Final, Literal
 
 from orchestration.operations import wiring
-from tests.faults.imports import Audience, Result, choose_file, faulted_import, left_behind
+from tests.faults.imports import Audiences, Result, faulted_import, left_behind
 from tests.faults.kinds import KINDS, LINKS
-from tests.faults.readers import Lake, Published, Reader
+from tests.faults.readers import Lake, Reader
 from tests.faults.stack import FaultedStack, faulted_stack
 from tests.integration.workers import committed_everything, eventually
 
 Scale = Literal["slice", "full"]
-AUDIENCES: Final = 3
 FIRST_SEED: Final = 20_261_126
 SLICE: Final = (
     *("kill importer", "kill verifier", "kill worker", "kill publisher", "freeze worker", "freeze publisher"),
@@ -162,20 +161,19 @@ def _possible(stack: FaultedStack, faults: Iterable[Planned], report: Callable[[
 
 
 def _on(stack: FaultedStack, folder: Path, faults: Iterable[Planned], report: Callable[[str], None]) -> Sweep:
-    clicks, *audiences = (Audience(Published(name=f"faulted-{n}")) for n in range(1 + AUDIENCES))
+    audiences = Audiences()
     results: list[Result] = []
     violations: list[str] = []
     with (
         closing(Lake(stack.settings)) as lake,
-        Reader(stack.settings, [a.published for a in (clicks, *audiences)]) as reader,
+        Reader(stack.settings, [a.published for a in audiences]) as reader,
     ):
         for number, planned in enumerate(faults):
-            audience, kind = audiences[number % AUDIENCES], KINDS[planned.kind]
+            kind = KINDS[planned.kind]
             try:
                 for seed in range(planned.seed, planned.seed + TRIES * OTHER_FILE, OTHER_FILE):
-                    file = choose_file(folder, seed, audience.members, rows=kind.rows or planned.rows)
-                    into = audience if file.has_columns_of_ours else clicks
-                    result = faulted_import(stack, lake, into, kind, file, seed=planned.seed)
+                    file, audience = audiences.choose(folder, number, seed, rows=kind.rows or planned.rows)
+                    result = faulted_import(stack, lake, audience, kind, file, seed=planned.seed)
                     if result.struck or result.violations:
                         break
             except KeyboardInterrupt:

@@ -27,7 +27,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 )
 
 from connectors.kafka.clients import admin_client
-from connectors.kafka.topics import unavailable
+from connectors.kafka.logon import answer
+from connectors.kafka.topics import ANSWER_TIMEOUT_S, REQUEST_TIMEOUT_S, unavailable
 from connectors.private_files import replace_private
 from schemas.kafka_address import KafkaCredentials
 from schemas.topics import EVENTS, JOB_EVENTS, MEMBERSHIP_CHANGES, OWN_GROUP_PREFIX, PROFILES
@@ -38,7 +39,6 @@ USERS: Final = (OWN, CLIENT)
 ITERATIONS: Final = 4096
 """Passwords are random and long, so more rounds would add no protection and only slow each connection."""
 PASSWORD_BYTES: Final = 30
-REQUEST_TIMEOUT_S: Final = 15.0
 _STORED: Final = "users.stored"
 
 
@@ -87,8 +87,8 @@ def store(admin: AdminClient, users: Mapping[str, str]) -> None:
     changes: list[UserScramCredentialAlteration] = [
         UserScramCredentialUpsertion(user, info, password.encode()) for user, password in users.items()
     ]
-    for done in admin.alter_user_scram_credentials(changes).values():
-        done.result(REQUEST_TIMEOUT_S)
+    for done in admin.alter_user_scram_credentials(changes, request_timeout=REQUEST_TIMEOUT_S).values():
+        answer(admin, done, ANSWER_TIMEOUT_S)
 
 
 def ensure_rules(bootstrap: str) -> None:
@@ -96,7 +96,7 @@ def ensure_rules(bootstrap: str) -> None:
     admin = admin_client(bootstrap)
     try:
         for done in admin.create_acls(list(_rules()), request_timeout=REQUEST_TIMEOUT_S).values():
-            done.result(REQUEST_TIMEOUT_S)
+            answer(admin, done, ANSWER_TIMEOUT_S)
     except KafkaException as exc:
         raise unavailable(bootstrap, exc) from exc
 

@@ -1,0 +1,46 @@
+import math
+from collections.abc import Callable
+
+import pytest
+
+from orchestration.entrypoints import serving
+from orchestration.entrypoints.serving import persist
+from schemas.errors import FatalError, MusterError, RetriableError
+
+LATER = math.inf
+AWAY = RetriableError("BROKER_UNAVAILABLE", "not yet")
+REFUSED = FatalError("LOGON_REFUSED", "wrong password")
+
+
+@pytest.fixture(autouse=True)
+def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "RETRY_PAUSE_S", 0)
+
+
+def failing(*errors: MusterError) -> tuple[Callable[[], None], list[MusterError]]:
+    """A step that fails with these errors in turn, and those that are left."""
+    left = list(errors)
+
+    def step() -> None:
+        if left:
+            raise left.pop(0)
+
+    return step, left
+
+
+def test_a_server_that_only_starts_is_asked_again() -> None:
+    step, left = failing(AWAY, AWAY)
+
+    persist(step, LATER)
+
+    assert left == []
+
+
+@pytest.mark.parametrize(("deadline", "error"), [(0.0, AWAY), (LATER, REFUSED)])
+def test_it_gives_up_at_the_deadline_and_at_once_when_no_wait_helps(deadline: float, error: MusterError) -> None:
+    step, left = failing(error, error)
+
+    with pytest.raises(type(error)):
+        persist(step, deadline)
+
+    assert left == [error]
