@@ -10,7 +10,7 @@ from orchestration.access.policy import ADMIN, DEPLOYMENT, Rights, Role, Scope, 
 from orchestration.catalog.access_records import ApiToken, HeldRoles, Principal
 from orchestration.platform.clock import iso
 from schemas.errors import UserError
-from schemas.ids import JobId, job_id, tenant_name
+from schemas.ids import JobId, tenant_name
 
 MAX_NAME: Final = 100
 """Characters in the name of a principal."""
@@ -94,11 +94,6 @@ def grants_record(held: Sequence[HeldRoles]) -> Record:
             for one in held
         ]
     }
-
-
-def token_id(text: str) -> JobId:
-    """Checked id of a token. Raises `UserError` BAD_JOB_ID."""
-    return job_id(text, of="a token", listed="muster tokens list")
 
 
 def token_record(token: ApiToken, scopes: Collection[Scope] | None = None) -> Record:

@@ -3,12 +3,13 @@
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestration.access.pages import Record
+from orchestration.access.request_ids import upload_id
 from orchestration.access.stores import Stores
 from orchestration.catalog.uploads import Upload
 from orchestration.operations.submit import upload_key
 from orchestration.platform.clock import iso, now_ms
 from schemas.errors import UserError
-from schemas.ids import AudienceName, JobId, TenantName, job_id
+from schemas.ids import AudienceName, JobId, TenantName
 from schemas.layout import s3_uri
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def complete_parts(stores: Stores, upload: Upload) -> None:
 
 def stored_upload(stores: Stores, tenant: TenantName, id_: str) -> Upload:
     """An upload whose object has arrived. Raises `UserError` BAD_JOB_ID, UNKNOWN_UPLOAD, UPLOAD_UNFINISHED."""
-    upload = stores.uploads.get(tenant, job_id(id_))
+    upload = stores.uploads.get(tenant, upload_id(id_))
     if upload.stored:
         return upload
     size = _arrived(stores, upload)

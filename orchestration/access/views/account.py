@@ -8,11 +8,11 @@ from orchestration.access.console_codes import LIFE_MS, make_console_code
 from orchestration.access.guard import Note, View, reads, recorded
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
+from orchestration.access.request_ids import session_id
 from orchestration.access.sessions import is_valid, session_record
 from orchestration.access.stores import Stores
 from orchestration.platform.clock import iso, now_ms
 from orchestration.platform.settings import Secret
-from schemas.ids import job_id
 
 MANY: Final = 500
 
@@ -35,7 +35,7 @@ class AccountView(View):
         """End a session of the caller; those who manage access end any. Raises `UserError` UNKNOWN_SESSION."""
         note.object, note.arguments = "sessions", {"session": id_[:26]}
         own = None if Action.MANAGE_ACCESS in self.permitted else self._caller.principal.principal_id
-        found = self._stores.sessions.revoke(job_id(id_), principal_id=own, now_ms=now_ms())
+        found = self._stores.sessions.revoke(session_id(id_), principal_id=own, now_ms=now_ms())
         note.after = session_record(found)
         return note.after
 

@@ -3,11 +3,12 @@
 from collections.abc import Collection, Sequence
 
 from orchestration.access.grant_changes import replace_grants
-from orchestration.access.grants import grants_record, revision, token_id, token_record
+from orchestration.access.grants import grants_record, revision, token_record
 from orchestration.access.guard import Note, reads, recorded
 from orchestration.access.new_tokens import make_token
 from orchestration.access.pages import Page, Record, page_of
 from orchestration.access.policy import Action, Rights, Role
+from orchestration.access.request_ids import token_id
 from orchestration.access.tokens import Token
 from orchestration.access.views.tenant import TenantView
 from orchestration.operations.audits import entry_record

@@ -10,13 +10,13 @@ from orchestration.access.grants import (
     grants_record,
     principal_record,
     revision,
-    token_id,
     token_record,
 )
 from orchestration.access.guard import Note, View, reads, recorded
 from orchestration.access.new_tokens import make_token
 from orchestration.access.pages import Page, Record, page_of
 from orchestration.access.policy import DEPLOYMENT, Action, Role, Scope
+from orchestration.access.request_ids import token_id
 from orchestration.access.revisions import require_revision, revision_of
 from orchestration.access.sessions import session_record
 from orchestration.access.stores import Stores

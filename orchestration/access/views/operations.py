@@ -7,6 +7,7 @@ from orchestration.access.guard import Note, reads, recorded
 from orchestration.access.manifests import settings_of_manifest
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
+from orchestration.access.request_ids import operation_id
 from orchestration.access.uploading import stored_upload
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.operations import Operation, OperationKind, unknown_operation
@@ -23,7 +24,7 @@ from orchestration.readers.questions import (
     WriteFile,
 )
 from schemas.columns import FileFormat, ImportKind
-from schemas.ids import Version, audience_name, job_id, segment_name
+from schemas.ids import Version, audience_name, segment_name
 from schemas.import_targets import target_name
 from schemas.layout import s3_uri
 
@@ -34,7 +35,7 @@ class OperationsView(TenantView):
     @reads(Action.OWN_ACCOUNT)
     def operation(self, id_: str) -> Record:
         """An operation with its result or error. Raises `UserError` BAD_JOB_ID, UNKNOWN_OPERATION."""
-        wanted = job_id(id_)
+        wanted = operation_id(id_)
         found = self._stores.operations.get(self._name, wanted)
         if found.principal_id not in {None, self._caller.principal.principal_id}:
             raise unknown_operation(wanted)

@@ -7,10 +7,10 @@ from orchestration.access.grants import check_administrators, principal_record, 
 from orchestration.access.guard import Note, reads, recorded
 from orchestration.access.pages import Record
 from orchestration.access.policy import DEPLOYMENT, Action, Role, Scope
+from orchestration.access.request_ids import principal_id
 from orchestration.access.views.deployment import DeploymentView
 from orchestration.platform.clock import now_ms
 from schemas.errors import UserError
-from schemas.ids import JobId, job_id
 
 TOKENS: Final = 200
 """The newest; ended ones are removed after a time."""
@@ -22,13 +22,14 @@ class PrincipalsView(DeploymentView):
     @reads(Action.MANAGE_DEPLOYMENT)
     def principal(self, id_: str) -> Record:
         """A principal with its roles and its newest tokens. Raises `UserError` BAD_JOB_ID, UNKNOWN_PRINCIPAL."""
-        found = self._stores.principals.find(principal_id := _principal_id(id_))
+        wanted = principal_id(id_)
+        found = self._stores.principals.find(wanted)
         if found is None:
-            raise UserError("UNKNOWN_PRINCIPAL", f"there is no principal {principal_id}", principal=principal_id)
-        tokens = self._stores.tokens.page(principal_id=principal_id, limit=TOKENS)
+            raise UserError("UNKNOWN_PRINCIPAL", f"there is no principal {wanted}", principal=wanted)
+        tokens = self._stores.tokens.page(principal_id=wanted, limit=TOKENS)
         return {
             **principal_record(found),
-            **_roles_record(self._stores.principals.granted(principal_id)),
+            **_roles_record(self._stores.principals.granted(wanted)),
             "tokens": [token_record(one) for one in tokens],
         }
 
@@ -39,15 +40,11 @@ class PrincipalsView(DeploymentView):
         Raises as `principal`, and `UserError` LAST_ADMINISTRATOR.
         """
         note.object, note.arguments = "principals", {"principal": id_[:26]}
-        principal_id = _principal_id(id_)
-        had = self._stores.principals.withdraw(principal_id, now_ms=now_ms(), check=check_administrators)
+        wanted = principal_id(id_)
+        had = self._stores.principals.withdraw(wanted, now_ms=now_ms(), check=check_administrators)
         note.before = _roles_record(had)
         note.after = _roles_record(())
         return self.principal(id_)
-
-
-def _principal_id(text: str) -> JobId:
-    return job_id(text, of="a principal", listed="muster grants list")
 
 
 def _roles_record(held: Collection[tuple[Scope, Role]]) -> Record:

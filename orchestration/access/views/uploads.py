@@ -6,6 +6,7 @@ from orchestration.access.guard import Note, reads, recorded
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
 from orchestration.access.repeats import RequestKey, once
+from orchestration.access.request_ids import upload_id
 from orchestration.access.uploading import (
     UNFINISHED_BYTES,
     begin_parts,
@@ -20,7 +21,6 @@ from orchestration.access.uploading import (
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.idempotency import Claim
 from orchestration.catalog.uploads import Upload
-from schemas.ids import job_id
 
 
 class UploadsView(TenantView):
@@ -79,4 +79,4 @@ class UploadsView(TenantView):
         return record
 
     def _get(self, id_: str) -> Upload:
-        return self._stores.uploads.get(self._name, job_id(id_))
+        return self._stores.uploads.get(self._name, upload_id(id_))

@@ -122,10 +122,21 @@ def test_another_media_type_is_refused(client: AsgiClient, token: str) -> None:
     assert answer.status == 422
 
 
-@pytest.mark.parametrize("path", ["/v1/tokens/laptop", "/v1/tenants/acme/tokens/laptop"])
-def test_what_is_no_id_is_refused_with_where_ids_are(client: AsgiClient, token: str, path: str) -> None:
-    refused = client.send("DELETE", path, token=token).json
-    assert refused["detail"] == "'laptop' is not the id of a token; `muster tokens list` shows them"
+@pytest.mark.parametrize(
+    ("method", "path", "said"),
+    [
+        ("DELETE", "/v1/tokens/x", "a token; `muster tokens list` shows them"),
+        ("DELETE", "/v1/tenants/acme/tokens/x", "a token; `muster tokens list` shows them"),
+        ("DELETE", "/v1/sessions/x", "a session; `GET /v1/sessions` shows them"),
+        ("GET", "/v1/tenants/acme/uploads/x", "an upload; the answer that began it has its id"),
+        ("PUT", "/v1/tenants/acme/uploads/x/completion", "an upload; the answer that began it has its id"),
+        ("GET", "/v1/tenants/acme/operations/x", "an operation; the answer that began it has its id"),
+    ],
+)
+def test_what_is_no_id_is_refused_with_where_ids_are(
+    client: AsgiClient, token: str, method: str, path: str, said: str
+) -> None:
+    assert client.send(method, path, token=token).json["detail"] == f"'x' is not the id of {said}"
 
 
 def test_a_new_token_is_shown_once_and_works(client: AsgiClient, token: str) -> None:
