@@ -58,12 +58,11 @@ class EndedJobs:
             if job.segment is not None:
                 self._delete_cuts(job)
             elif job.attempt > 0 and job.kind == "audience":  # of others, workers have no state
-                # A later attempt than the published one may still be on its way through the workers.
-                if job.state != "READY" or (job.outcome or {}).get("attempt") != job.attempt:
+                if (attempt := _last_unneeded_attempt(job)) > 0:
                     publish_aborted(
                         KafkaTopicLog(self._settings.kafka_bootstrap, import_topic(job)),
                         import_id=job.job_id,
-                        attempt=job.attempt,
+                        attempt=attempt,
                         partitions=job.partitions,
                         reason=job.state,
                     )
@@ -76,3 +75,13 @@ class EndedJobs:
             self._jobs.put(job.job_id, swept_at_ms=now_ms)
         except MusterError as exc:
             _log.warning("cannot clean up job %s: %s", job.job_id, exc)
+
+
+def _last_unneeded_attempt(job: Job) -> Attempt:
+    """The attempt that is aborted, with all before it: workers keep their rows, and would stage them later.
+
+    All of a job that was not published. A later attempt than the published one may still be on its way to the workers;
+    if there is none, those before it are aborted.
+    """
+    published = job.state == "READY" and (job.outcome or {}).get("attempt") == job.attempt
+    return Attempt(job.attempt - 1 if published else job.attempt)

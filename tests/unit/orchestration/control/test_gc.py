@@ -132,6 +132,18 @@ def test_a_cancel_in_any_state_before_publishing_aborts_the_execution_and_remove
     assert deployment.versions(job) == []
 
 
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_workers_drop_the_attempts_before_the_published_one(deployment: Deployment, attempts: int) -> None:
+    job = deployment.at("AWAITING")
+    for _ in range(1, attempts):
+        deployment.step(job, "retry_import", failure={"Error": "MaterialisationFailed", "Cause": "rows were lost"})
+        job = deployment.run(job, until="AWAITING")
+    assert deployment.run(job).outcome["attempt"] == attempts  # type: ignore[index]  # it is published
+    sweep(deployment)
+    said = [m for p in (0, 1) for m in deployment.log("", IMPORTS_SMALL).decoded(p) if isinstance(m, ImportAborted)]
+    assert [m.attempt for m in said] == [1] * 2 * (attempts - 1)
+
+
 def test_a_cancel_while_the_engine_is_away_is_made_up_for_by_the_sweeper(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
