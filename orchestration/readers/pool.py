@@ -148,6 +148,8 @@ class Readers:
                     lambda: cancellation.error is not None or (self._free and self._queue[0] is ticket)
                 )
                 cancellation.check()
+                if self._closed:  # a question that was given up first has left its place
+                    raise _stops()
                 started = [reader for reader in self._free if reader is not None]
                 self._free.remove(taken := started[-1] if started else None)  # the one with the freshest cache
             finally:
@@ -190,8 +192,14 @@ class Readers:
             self._alive.discard(reader)
 
     def _end_all(self) -> None:
+        with self._changed:
+            idle = {reader for reader in self._free if reader is not None}
+            self._free = [None] * len(self._free)
         for reader in list(self._alive):
-            self._end(reader)
+            if reader in idle:
+                self._end(reader)
+            else:
+                reader.end()  # whoever asks it still reads from it, and closes it
 
 
 def _stops() -> RetriableError:

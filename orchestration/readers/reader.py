@@ -22,7 +22,7 @@ START_TIMEOUT_S: Final = 120.0
 
 
 class Reader:
-    """Used by one thread at a time, except `kill`."""
+    """Used by one thread at a time, except `kill` and `end`."""
 
     def __init__(self, process: ChildProcess) -> None:
         self._process = process
@@ -81,6 +81,11 @@ class Reader:
         """Kill the process; a question that runs ends with READER_DIED."""
         self._lost = True
         self._process.kill()
+
+    def end(self) -> None:
+        """Kill the process and wait for it; a question that runs ends with READER_DIED."""
+        self.kill()
+        self._process.wait()
 
     def close(self) -> None:
         """Kill the process, wait for it, release everything."""

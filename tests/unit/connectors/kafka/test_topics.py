@@ -16,7 +16,15 @@ SPEC = next(spec for spec in TOPICS if spec.partitions is None)
 SETTINGS = Settings(partitions=1)
 
 
-class Broker:
+class Client:
+    """Has nothing to report between requests."""
+
+    def poll(self, timeout: float) -> int:
+        del timeout
+        return 0
+
+
+class Broker(Client):
     """Lists the topic, and answers a request for its configuration with an error."""
 
     def __init__(self, error: int) -> None:
@@ -42,7 +50,7 @@ def test_a_broker_that_does_not_answer_is_not_taken_for_one_without_topics() -> 
         _differences(Broker(KafkaError.REQUEST_TIMED_OUT), (SPEC,), SETTINGS)  # type: ignore[arg-type]
 
 
-class Leaders:
+class Leaders(Client):
     """Answers for each topic: first with the given error, then with a result."""
 
     def __init__(self, **errors: int) -> None:
