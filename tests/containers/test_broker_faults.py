@@ -36,7 +36,7 @@ ANOTHER_STEP = pytest.mark.faults("the same loss at another step of the import",
 PARTITIONS = 4
 TOPICS = (IMPORTS, IMPORTS_SMALL, IMPORT_PROGRESS)
 SILENT_S = 12
-"""Longer than the session of a broker (6 s) and that of a worker (6 s): leaders move, and the group must do without."""
+"""Longer than a broker's session (2 s) and a worker's (6 s): leaders move, and the group must do without."""
 
 
 @pytest.fixture(scope="module")

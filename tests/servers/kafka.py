@@ -135,9 +135,8 @@ def _environment(node_id: int, port: int, voters: str, brokers: int) -> dict[str
         # The default of 50 partitions each would cost the first round trip seconds.
         "KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS": "3",
         "KAFKA_TRANSACTION_STATE_LOG_NUM_PARTITIONS": "3",
-        # A broker that is killed may register again after this (Kafka's default is 9 s), and one that only has to wait
-        # for a processor must keep its place: clients of a cluster in which none has one give up.
-        "KAFKA_BROKER_SESSION_TIMEOUT_MS": "6000",
+        # A killed broker may register again after this; Kafka's own default is 9 s.
+        "KAFKA_BROKER_SESSION_TIMEOUT_MS": "2000",
         "KAFKA_BROKER_HEARTBEAT_INTERVAL_MS": "500",
         "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
     }
