@@ -194,7 +194,6 @@ class Readers:
     def _end_all(self) -> None:
         with self._changed:
             idle = {reader for reader in self._free if reader is not None}
-            self._free = [None] * len(self._free)
         for reader in list(self._alive):
             if reader in idle:
                 self._end(reader)
