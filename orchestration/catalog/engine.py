@@ -59,13 +59,13 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """A read-write transaction; on SQLite one at a time. Commits at the end, rolls back on any exception."""
-        with _translated(), self._engine.begin() as connection:
+        with outages_translated(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A read-only transaction that does not wait for writers."""
-        with _translated(), self._reading.begin() as connection:
+        with outages_translated(), self._reading.begin() as connection:
             yield connection
 
     def version(self) -> object:
@@ -73,7 +73,7 @@ class Database:
 
         A fraction of the cost of a query. Raises `RetriableError` as the transactions do.
         """
-        with _translated():
+        with outages_translated():
             try:
                 if self._watching is None:
                     self._watching = self._engine.raw_connection()
@@ -95,7 +95,8 @@ class Database:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def outages_translated() -> Iterator[None]:
+    """Raise outages in the block as `RetriableError` CATALOG_UNAVAILABLE, or CATALOG_REFUSED."""
     try:
         yield
     except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as exc:

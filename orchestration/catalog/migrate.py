@@ -10,14 +10,17 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from orchestration.catalog.engine import create_engine
+from orchestration.catalog.engine import create_engine, outages_translated
 from orchestration.platform.settings import Secret
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 
 def upgrade(url: Secret, revision: str = "head") -> None:
-    """Upgrade the catalog to a revision; creates a missing SQLite file and its folder."""
+    """Upgrade the catalog to a revision; creates a missing SQLite file and its folder.
+
+    Raises, as everything here does, `RetriableError` CATALOG_UNAVAILABLE and CATALOG_REFUSED.
+    """
     parsed = sa.make_url(url.reveal())
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +36,7 @@ def revisions(url: Secret) -> tuple[str | None, str | None]:
     """(revision of the catalog, newest revision in this release)."""
     engine = create_engine(url)
     try:
-        with engine.connect() as connection:
+        with outages_translated(), engine.connect() as connection:
             current = MigrationContext.configure(connection).get_current_revision()
     finally:
         engine.dispose()
@@ -50,7 +53,7 @@ def _config() -> Config:
 def _run(url: Secret, step: Callable[[Config], None]) -> None:
     engine = create_engine(url)
     try:
-        with engine.begin() as connection:
+        with outages_translated(), engine.begin() as connection:
             config = _config()
             config.attributes["connection"] = connection
             step(config)

@@ -50,7 +50,7 @@ def setup(settings: Settings) -> int:
     from orchestration.platform.clock import now_ms  # noqa: PLC0415
 
     deadline = time.monotonic() + START_WAIT_S
-    upgrade(settings.catalog_url)
+    persist(lambda: upgrade(settings.catalog_url), deadline)
     persist(lambda: ensure_topics(settings), deadline)
     if (
         settings.engine_url and KafkaAddress.parse(settings.kafka_bootstrap).with_logon

@@ -3,9 +3,12 @@ from collections.abc import Callable
 
 import pytest
 
+from orchestration.catalog import migrate
 from orchestration.entrypoints import serving
 from orchestration.entrypoints.serving import persist
+from orchestration.platform.settings import Secret
 from schemas.errors import FatalError, MusterError, RetriableError
+from tests.servers.ports import free_port
 
 LATER = math.inf
 AWAY = RetriableError("BROKER_UNAVAILABLE", "not yet")
@@ -44,3 +47,10 @@ def test_it_gives_up_at_the_deadline_and_at_once_when_no_wait_helps(deadline: fl
         persist(step, deadline)
 
     assert left == [error]
+
+
+@pytest.mark.parametrize("ask", [migrate.upgrade, migrate.revisions])
+def test_a_catalog_that_only_starts_is_away(ask: Callable[[Secret], object]) -> None:
+    with pytest.raises(RetriableError) as away:
+        ask(Secret(f"postgresql+psycopg://muster@127.0.0.1:{free_port()}/postgres"))
+    assert away.value.code == "CATALOG_UNAVAILABLE"
