@@ -34,9 +34,9 @@ from faust import App
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP, ConsumerMessage
 
+from connectors.kafka.aiokafka_logon import report_refusals
 from schemas.errors import FatalError
 from streams.decompression import limit_batches
-from streams.logon import report_refusals
 from streams.record_batches import as_whole_batches, read_whole_batches
 
 READ_COMMITTED: Final = "read_committed"

@@ -1,113 +1,27 @@
-"""Connection options for every aiokafka client and for Faust, and the handling of a refused logon.
+"""Connection options for Faust."""
 
-aiokafka treats a refusal as an outage: it logs a line and retries forever. Here a refusal raises our own error, which
-aiokafka passes on because it does not recognise it as an outage. It is raised by `start` and by later calls that need a
-connection. aiokafka's background tasks end on it silently, so a callback reports it as well.
-"""
-
-import ssl
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import faust
-from aiokafka import client, errors
 
-from schemas.errors import FatalError
-from schemas.kafka_address import KafkaAddress, KafkaCredentials, broker_not_trusted, logon_refused, unusable
-
-_connect: Final = client.create_conn
-_REFUSED: Final = (
-    errors.AuthenticationFailedError,
-    errors.SaslAuthenticationFailed,
-    errors.IllegalSaslStateError,
-)
-
-
-@dataclass(slots=True)
-class _ProcessState:
-    """A process has one Kafka and at most one worker. aiokafka does not say which client a connection is for."""
-
-    address: KafkaAddress | None = None
-    report: Callable[[FatalError], None] | None = None
-
-
-_STATE: Final = _ProcessState()
-
-
-def aiokafka_options(bootstrap: str) -> dict[str, Any]:
-    """Options of a client that is created now; each call reads the files again.
-
-    Raises `UserError` BAD_SETTINGS, `FatalError` CREDENTIALS_UNUSABLE. The result holds the password: never print it.
-    """
-    address = KafkaAddress.parse(bootstrap)
-    options: dict[str, Any] = {"bootstrap_servers": list(address.hosts), "security_protocol": address.protocol.upper()}
-    _watch(address)
-    if address.with_tls:
-        options["ssl_context"] = _trust(address)
-    if address.with_logon:
-        found = _credentials(address)
-        options |= {
-            "sasl_mechanism": address.mechanism,
-            "sasl_plain_username": found.username,
-            "sasl_plain_password": found.password,
-        }
-    return options
+from connectors.kafka.aiokafka_logon import credentials, tls_context, watch_refusals
+from schemas.kafka_address import KafkaAddress
 
 
 def faust_options(bootstrap: str) -> dict[str, Any]:
-    """As `aiokafka_options`, for an app. The app keeps the password; a new one takes effect after a restart."""
+    """Options of an app. It keeps the password; a new one takes effect after a restart.
+
+    Raises `UserError` BAD_SETTINGS, `FatalError` CREDENTIALS_UNUSABLE.
+    """
     address = KafkaAddress.parse(bootstrap)
     options: dict[str, Any] = {"broker": [f"kafka://{server}" for server in address.hosts]}
-    _watch(address)
-    trust = _trust(address) if address.with_tls else None
+    watch_refusals(address)
+    tls = tls_context(address) if address.with_tls else None
     if address.with_logon:
-        found = _credentials(address)
+        found = credentials(address)
         options["broker_credentials"] = faust.SASLCredentials(
-            username=found.username, password=found.password, mechanism=address.mechanism, ssl_context=trust
+            username=found.username, password=found.password, mechanism=address.mechanism, ssl_context=tls
         )
-    elif trust is not None:
-        options["broker_credentials"] = faust.SSLCredentials(trust)
+    elif tls is not None:
+        options["broker_credentials"] = faust.SSLCredentials(tls)
     return options
-
-
-def report_refusals(report: Callable[[FatalError], None]) -> None:
-    """Call `report` at each refusal (any thread): `FatalError` LOGON_REFUSED, BROKER_NOT_TRUSTED. Last call wins."""
-    _STATE.report = report
-
-
-def _watch(address: KafkaAddress) -> None:
-    _STATE.address = address
-    client.create_conn = _create_conn
-
-
-async def _create_conn(host: str, port: int, **options: Any) -> Any:
-    address = _STATE.address
-    assert address is not None  # noqa: S101  # `_watch` has put this in place
-    broker = f"{host}:{port}"
-    cause: Exception
-    try:
-        return await _connect(host, port, **options)
-    except ssl.SSLCertVerificationError as exc:
-        refusal, cause = broker_not_trusted(address, broker, exc.verify_message), exc
-    except errors.UnsupportedSaslMechanismError as exc:  # its own text is the name of an object
-        refusal, cause = logon_refused(address, broker, "Unsupported SASL mechanism"), exc
-    except _REFUSED as exc:
-        refusal, cause = logon_refused(address, broker, str(exc)), exc
-    if _STATE.report is not None:
-        _STATE.report(refusal)
-    raise refusal from cause
-
-
-def _trust(address: KafkaAddress) -> ssl.SSLContext:
-    """A context that checks certificates and host names, which is Python's default."""
-    try:
-        return ssl.create_default_context(cafile=address.ca)
-    except OSError as exc:  # also `ssl.SSLError`
-        raise unusable(str(address.ca), exc.strerror or str(exc)) from exc
-
-
-def _credentials(address: KafkaAddress) -> KafkaCredentials:
-    assert address.credentials is not None  # noqa: S101  # the address has a logon
-    return KafkaCredentials.read(address.credentials, lambda path: Path(path).read_bytes())

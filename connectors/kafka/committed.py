@@ -2,45 +2,54 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import Final
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from connectors.kafka.clients import ADMIN
-from connectors.kafka.logon import librdkafka_config, raise_refusals
+from connectors.kafka.clients import asking_consumer
+from connectors.kafka.log_offsets import PartitionKey
+from connectors.kafka.logon import raise_refusals
+
+_HAS_MEMBERS: Final = {KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS}
 
 
 class CommittedOffsets:
-    """Asks with a consumer that never joins the group. Not slotted: cached.
-
-    librdkafka's admin client kills the process (SIGSEGV) when it asks a broker that has just ceased to coordinate the
-    group, as brokers do while they start: https://github.com/confluentinc/librdkafka/issues/5040.
-    """
+    """Asks with a consumer that never joins the group. Not slotted: cached."""
 
     def __init__(self, bootstrap: str, group: str, partitions: Sequence[TopicPartition]) -> None:
         self._bootstrap = bootstrap
         self._group = group
         self._partitions = list(partitions)
 
-    def read(self, timeout_s: float) -> Mapping[tuple[str, int], int]:
-        """Offsets by topic and partition; -1 where nothing was committed.
+    def read(self, timeout_s: float) -> Mapping[PartitionKey, int]:
+        """Offset from which each partition is read next; -1 where nothing was committed.
 
         Raises `KafkaException`, and `FatalError` LOGON_REFUSED.
         """
         with raise_refusals(self._consumer):
-            found = self._consumer.committed(self._partitions, timeout=timeout_s)
-            for partition in found:
-                if partition.error is not None:
-                    raise KafkaException(partition.error)
+            found = _without_errors(self._consumer.committed(self._partitions, timeout=timeout_s))
         return {(one.topic, one.partition): max(one.offset, -1) for one in found}
+
+    def write(self, offsets: Mapping[PartitionKey, int]) -> bool:
+        """Commit for a group without members. False if it has members. Raises as `read`."""
+        wanted = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
+        try:
+            with raise_refusals(self._consumer):
+                _without_errors(self._consumer.commit(offsets=wanted, asynchronous=False) or [])
+        except KafkaException as exc:
+            if exc.args[0].code() in _HAS_MEMBERS:
+                return False
+            raise
+        return True
 
     @cached_property
     def _consumer(self) -> Consumer:
-        return Consumer(
-            {
-                **librdkafka_config(self._bootstrap),
-                **ADMIN,
-                "group.id": self._group,
-                "enable.auto.commit": False,
-                "isolation.level": "read_uncommitted",  # else an open transaction withholds all offsets
-            }
-        )
+        # With "read_committed", an open transaction would withhold all offsets.
+        return asking_consumer(self._bootstrap, self._group, "read_uncommitted")
+
+
+def _without_errors(partitions: Sequence[TopicPartition]) -> Sequence[TopicPartition]:
+    for partition in partitions:
+        if partition.error is not None:
+            raise KafkaException(partition.error)
+    return partitions

@@ -1,15 +1,19 @@
 """Kafka's topic ids, which are unique forever: a recreated topic with the same name has another id."""
 
+import time
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 
 from connectors.kafka.clients import admin_client
 from connectors.kafka.errors import kafka_error
-from connectors.kafka.logon import answer
+from connectors.kafka.logon import answer, metadata
 from schemas.errors import RetriableError
 
 TIMEOUT_S: Final = 5.0
+TRY_S: Final = 1.0
+"""librdkafka reconnects without a pause to a controller that is dead, and does not look for the next one by itself."""
+_OUTAGES: Final = {KafkaError._TIMED_OUT, KafkaError._TRANSPORT}  # noqa: SLF001  # public, as in `errors`
 
 
 class TopicIds:
@@ -24,10 +28,21 @@ class TopicIds:
         Raises `RetriableError` KAFKA_UNAVAILABLE, and TOPIC_MISSING, which lasts until the topic is recreated;
         `FatalError` KAFKA_REFUSED, LOGON_REFUSED.
         """
-        request = self._admin.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT_S)
         try:
-            return str(answer(self._admin, request[topic], TIMEOUT_S + 1).topic_id)
+            return self._asked(topic)
         except KafkaException as exc:
             if exc.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise RetriableError("TOPIC_MISSING", f"topic {topic} does not exist", topic=topic) from exc
             raise kafka_error(exc, f"reading the id of {topic}") from exc
+
+    def _asked(self, topic: str) -> str:
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            request = self._admin.describe_topics(TopicCollection([topic]), request_timeout=TRY_S)
+            try:
+                return str(answer(self._admin, request[topic], TRY_S + 1).topic_id)
+            except KafkaException as exc:
+                left_s = deadline - time.monotonic()
+                if left_s <= 0 or exc.args[0].code() not in _OUTAGES:
+                    raise
+                metadata(self._admin, None, left_s)  # names another controller

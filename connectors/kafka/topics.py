@@ -1,24 +1,24 @@
 """Topics as `schemas.topics` declares them: creates missing ones and corrects configuration that has drifted."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without __all__
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
     NewTopic,
-    OffsetSpec,
     ResourceType,
     TopicMetadata,
 )
 
 from connectors.kafka.clients import admin_client
+from connectors.kafka.log_offsets import LogOffsets, PartitionKey
 from connectors.kafka.logon import answer, metadata
 from schemas.errors import FatalError, RetriableError
 from schemas.topics import TOPICS, TopicSpec
@@ -181,31 +181,26 @@ def _create(admin: AdminClient, specs: list[TopicSpec], cluster: Cluster) -> Non
             if exc.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
     _await_leaders(
-        lambda: admin_client(cluster.kafka_bootstrap),
-        [TopicPartition(s.name, p) for s in specs for p in range(s.partitions or cluster.partitions)],
+        cluster.kafka_bootstrap,
+        [(s.name, p) for s in specs for p in range(s.partitions or cluster.partitions)],
     )
 
 
-def _await_leaders(connect: Callable[[], AdminClient], partitions: list[TopicPartition]) -> None:
+def _await_leaders(bootstrap: str, partitions: Sequence[PartitionKey]) -> None:
     """Wait for partition leaders: the broker lists a topic before its leaders know their role and accept requests.
 
     A client that has once been told that a topic does not exist keeps believing it, so each try has a new client.
     """
     deadline = time.monotonic() + REQUEST_TIMEOUT_S
-    while partitions:
-        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        admin = connect()
-        futures = admin.list_offsets(dict.fromkeys(partitions, latest), request_timeout=REQUEST_TIMEOUT_S)
-        partitions = []
-        for partition, future in futures.items():
-            try:
-                answer(admin, future, ANSWER_TIMEOUT_S)
-            except KafkaException:
-                if time.monotonic() > deadline:
-                    raise
-                partitions.append(partition)
-        if partitions:
-            time.sleep(LEADER_PAUSE_S)
+    while True:
+        try:
+            LogOffsets(bootstrap).ends(partitions, REQUEST_TIMEOUT_S)
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return
+        time.sleep(LEADER_PAUSE_S)
 
 
 def _configure(admin: AdminClient, specs: list[TopicSpec], cluster: Cluster) -> None:

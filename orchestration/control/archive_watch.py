@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from connectors.kafka.log_ends import log_ends
+from connectors.kafka.log_offsets import log_ends
 from connectors.lake.archive import ActivityArchive
 from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.records import Job

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 from confluent_kafka import KafkaException
 
-from connectors.kafka.worker_group import PartitionKey
+from connectors.kafka.log_offsets import PartitionKey
 from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.progress import ProgressStore
 from orchestration.catalog.records import Job

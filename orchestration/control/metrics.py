@@ -9,11 +9,9 @@ from collections.abc import Iterator
 from typing import Final
 
 import sqlalchemy as sa
-from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
+from confluent_kafka import KafkaException
 
-from connectors.kafka.clients import admin_client
-from connectors.kafka.logon import answer
+from connectors.kafka.log_offsets import LogOffsets
 from connectors.kafka.worker_group import TIMEOUT_S, WorkerGroup, unacknowledged
 from orchestration.catalog.engine import Database
 from orchestration.catalog.tables import (
@@ -147,12 +145,6 @@ class ControlPlaneMetrics:
 
 def dead_letters(bootstrap: str) -> int:
     """Number of messages in the dead letter topic. Raises `KafkaException`."""
-    admin = admin_client(bootstrap)
-    partition = TopicPartition(DEAD_LETTERS, 0)
-
-    def offset(spec: OffsetSpec) -> int:
-        found = admin.list_offsets({partition: spec}, request_timeout=TIMEOUT_S)
-        return int(answer(admin, found[partition], TIMEOUT_S + 1).offset)
-
-    latest, earliest = OffsetSpec.latest(), OffsetSpec.earliest()  # type: ignore[no-untyped-call]
-    return offset(latest) - offset(earliest)
+    log, partition = LogOffsets(bootstrap), (DEAD_LETTERS, 0)
+    ends, starts = log.ends([partition], TIMEOUT_S), log.starts([partition], TIMEOUT_S)
+    return ends[partition] - starts[partition]

@@ -5,7 +5,8 @@ The lag alone says little: under load there always is some, and a single message
 
 from collections.abc import Mapping
 
-from connectors.kafka.worker_group import PartitionKey, unacknowledged
+from connectors.kafka.log_offsets import PartitionKey
+from connectors.kafka.worker_group import unacknowledged
 
 
 class StallDetector:

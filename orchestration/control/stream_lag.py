@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaException
 
-from connectors.kafka.worker_group import PartitionKey, WorkerGroup
+from connectors.kafka.log_offsets import PartitionKey
+from connectors.kafka.worker_group import WorkerGroup
 from orchestration.catalog.progress import ProgressStore
 from orchestration.catalog.records import Job
 from orchestration.kinds.topics import import_topic

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from connectors.kafka.log_ends import log_ends
+from connectors.kafka.log_offsets import log_ends
 from connectors.lake.archive import ActivityArchive
 from connectors.publishing.attempts import ActivityAttempt, AudienceAttempt
 from connectors.publishing.backlog import KafkaBacklog

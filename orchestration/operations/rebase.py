@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiokafka.errors import KafkaError
 from confluent_kafka import KafkaException
 
-from connectors.kafka.log_ends import log_ends, log_starts
+from connectors.kafka.log_offsets import log_ends, log_starts
 from connectors.kafka.topic_ids import TopicIds
 from connectors.kafka.worker_group import WorkerGroup
 from orchestration.platform.clock import now_ms

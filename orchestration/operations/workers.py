@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import KafkaException
 
-from connectors.kafka.clients import admin_client
 from connectors.kafka.errors import kafka_error
-from connectors.kafka.logon import answer
+from connectors.kafka.groups import GroupMember, describe_group
 from orchestration.operations.availability import require_services
 from orchestration.operations.follow import without_worker_s
 from orchestration.platform.settings import Settings
@@ -40,10 +39,11 @@ class RunningWorker:
 def running_workers(settings: Settings) -> list[RunningWorker]:
     """Workers by group, then by name. Raises `RetriableError` KAFKA_UNAVAILABLE, STACK_NOT_RUNNING."""
     require_services(settings, "Kafka")
-    admin = admin_client(settings.kafka_bootstrap)
     try:
-        futures = admin.describe_consumer_groups([WORKER_GROUP, SEGMENT_WORKER_GROUP], request_timeout=TIMEOUT_S)
-        described = {group: answer(admin, future, TIMEOUT_S + 1) for group, future in futures.items()}
+        described = {
+            group: describe_group(settings.kafka_bootstrap, group, TIMEOUT_S)
+            for group in (WORKER_GROUP, SEGMENT_WORKER_GROUP)
+        }
     except KafkaException as exc:
         raise kafka_error(exc, "listing the workers") from exc
     found = [_worker(group, member) for group, description in described.items() for member in description.members]
@@ -80,14 +80,13 @@ def ranges(numbers: Iterable[int]) -> str:
     return ", ".join("-".join(map(str, span)) for span in spans)
 
 
-def _worker(group: str, member: Any) -> RunningWorker:
-    identity, address = WorkerIdentity.parse(member.client_id), member.host.removeprefix("/")
-    assigned = () if member.assignment is None else member.assignment.topic_partitions
+def _worker(group: str, member: GroupMember) -> RunningWorker:
+    identity = WorkerIdentity.parse(member.client_id)
     return RunningWorker(
         worker=member.client_id if identity is None else identity.name,
-        host=address if identity is None else identity.host,
+        host=member.host if identity is None else identity.host,
         pid=None if identity is None else identity.pid,
-        address=address,
+        address=member.host,
         group=group,
-        partitions=tuple(sorted({one.partition for one in assigned})),
+        partitions=tuple(sorted({partition for _, partition in member.partitions})),
     )

@@ -10,9 +10,9 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
+from connectors.kafka.aiokafka_logon import aiokafka_options
 from schemas.topics import ACTIVITY_TOPICS
 from streams.guards import READ_COMMITTED
-from streams.logon import aiokafka_options
 
 _READ_MS = 200
 _ARRIVAL_MS: Final = 60_000

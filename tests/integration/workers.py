@@ -21,6 +21,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.group import LeaveGroupRequest
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from connectors.kafka.aiokafka_logon import aiokafka_options
 from connectors.kafka.clients import admin_client
 from connectors.kafka.errors import kafka_error
 from connectors.kafka.logon import librdkafka_config
@@ -30,7 +31,6 @@ from schemas.errors import RetriableError
 from schemas.layout import split_s3_uri, staging_prefix
 from schemas.messages import DeadLetter, Message, PartitionFailed, PartitionMaterialised
 from schemas.topics import DEAD_LETTERS, IMPORT_PROGRESS, IMPORT_TOPICS, WORKER_GROUP
-from streams.logon import aiokafka_options
 
 SESSION_TIMEOUT_S = 6  # the minimum that a broker grants by default
 ROOT = Path(__file__).parents[2]

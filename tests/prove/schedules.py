@@ -83,6 +83,7 @@ COVERS: Final = (
     "schemas",
     ":(glob)segmentation/*.py",
     ":(glob)streams/*.py",
+    "connectors/kafka/log_offsets.py",
     "connectors/kafka/worker_group.py",
     "connectors/lake",
     "connectors/publishing",

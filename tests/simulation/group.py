@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from connectors.kafka.worker_group import PartitionKey
+from connectors.kafka.log_offsets import PartitionKey
 from schemas.topics import WORKER_GROUP
 from tests.simulation.log import Broker, unavailable
 

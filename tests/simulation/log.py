@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from connectors.kafka.worker_group import PartitionKey
+from connectors.kafka.log_offsets import PartitionKey
 from connectors.publishing.ports import Delivery
 from schemas.errors import RetriableError
 from schemas.ids import Partition

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import sqlalchemy as sa
 
-from connectors.kafka.worker_group import PartitionKey
+from connectors.kafka.log_offsets import PartitionKey
 from orchestration.catalog.tables import jobs, partition_progress, receipts
 from schemas.codec import CODEC
 from schemas.ids import Attempt, JobId, Partition, Version

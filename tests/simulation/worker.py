@@ -11,7 +11,7 @@ from typing import Any
 
 from faust.types import TP
 
-from connectors.kafka.worker_group import PartitionKey
+from connectors.kafka.log_offsets import PartitionKey
 from connectors.storage.access import S3Access
 from schemas.errors import FatalError, RetriableError
 from schemas.topics import WORKER_GROUP

@@ -24,7 +24,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
     ResourceType,
 )
 
-from connectors.kafka.log_ends import log_ends
+from connectors.kafka.log_offsets import log_ends
 from connectors.kafka.topic_ids import TopicIds
 from connectors.kafka.topics import ensure_topics, topic_differences
 from connectors.kafka.worker_group import WorkerGroup
@@ -106,9 +106,9 @@ def _transports() -> list[Any]:
 
 CLIENTS: dict[str, Callable[[str], object]] = {
     "producer": lambda bootstrap: KafkaTopicLog(bootstrap, IMPORTS).partitions(),
-    "admin": lambda bootstrap: log_ends(bootstrap, IMPORTS, PARTITIONS),
+    "offsets": lambda bootstrap: log_ends(bootstrap, IMPORTS, PARTITIONS),
     "topic ids": lambda bootstrap: TopicIds(bootstrap).topic_id(IMPORTS),
-    "group": lambda bootstrap: WorkerGroup(bootstrap, PARTITIONS, topics=(IMPORTS,)).ends(),
+    "group": lambda bootstrap: WorkerGroup(bootstrap, PARTITIONS, name="anybody", topics=(IMPORTS,)).members(),
     "doctor": lambda bootstrap: topic_differences(Settings(kafka_bootstrap=bootstrap, partitions=PARTITIONS)),
     "aiokafka": lambda bootstrap: asyncio.run(_read_by_aiokafka(bootstrap)),
 }
@@ -187,13 +187,13 @@ def test_a_certificate_that_is_not_trusted_or_for_another_host_is_no_outage(
     assert f"It must be trusted by the certificates in {ca}" in refused.message
 
 
-@pytest.mark.parametrize("client", ["producer", "admin", "topic ids"])
+@pytest.mark.parametrize("client", ["producer", "offsets", "topic ids"])
 def test_a_broker_that_is_not_there_is_an_outage(
     kafka: SecureKafka, client: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for waits in (
         "connectors.publishing.producer.METADATA_TIMEOUT_S",
-        "connectors.kafka.log_ends.TIMEOUT_S",
+        "connectors.kafka.log_offsets.TIMEOUT_S",
         "connectors.kafka.topic_ids.TIMEOUT_S",
     ):
         monkeypatch.setattr(waits, 0.5)

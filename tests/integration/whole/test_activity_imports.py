@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from connectors.kafka.log_ends import log_ends
+from connectors.kafka.log_offsets import log_ends
 from orchestration.catalog.records import Job
 from orchestration.context import Context
 from orchestration.kinds.topics import activity_source

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.kafka.log_ends import log_ends
+from connectors.kafka.log_offsets import log_ends
 from orchestration.context import Context
 from schemas.topics import IMPORTS_SMALL
 from tests.faults.waiting import until

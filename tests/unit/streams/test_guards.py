@@ -15,8 +15,8 @@ from aiokafka.errors import GroupAuthorizationFailedError, InvalidSessionTimeout
 from faust.transport.drivers.aiokafka import Consumer
 from faust.types import TP, ConsumerMessage
 
+from connectors.kafka import aiokafka_logon as logon
 from schemas.errors import FatalError
-from streams import logon
 from streams.guards import (
     FETCHER_REST_S,
     GROUPED_BYTES,

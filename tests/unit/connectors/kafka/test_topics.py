@@ -1,13 +1,15 @@
 """Differences between topics and their declarations."""
 
+from collections.abc import Sequence
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException
 
 from connectors.kafka import topics
+from connectors.kafka.log_offsets import PartitionKey
 from connectors.kafka.topics import TopicDifference, _await_leaders, _differences
 from orchestration.platform.settings import Settings
 from schemas.topics import TOPICS
@@ -50,32 +52,32 @@ def test_a_broker_that_does_not_answer_is_not_taken_for_one_without_topics() -> 
         _differences(Broker(KafkaError.REQUEST_TIMED_OUT), (SPEC,), SETTINGS)  # type: ignore[arg-type]
 
 
-class Leaders(Client):
-    """Answers for each topic: first with the given error, then with a result."""
+class Leaders:
+    """Refuses to tell the ends of logs a number of times."""
 
-    def __init__(self, **errors: int) -> None:
-        self._errors = errors
-        self.asked: list[list[str]] = []
+    def __init__(self, refusals: int) -> None:
+        self.clients = 0
+        self._refusals = refusals
 
-    def list_offsets(self, places: dict[TopicPartition, Any], **_: object) -> dict[TopicPartition, Future[Any]]:
-        self.asked.append([place.topic for place in places])
-        answers: dict[TopicPartition, Future[Any]] = {place: Future() for place in places}
-        for place, answer in answers.items():
-            if (error := self._errors.pop(place.topic, None)) is None:
-                answer.set_result(None)
-            else:
-                answer.set_exception(KafkaException(KafkaError(error)))
-        return answers
+    def __call__(self, _: str) -> "Leaders":
+        self.clients += 1
+        return self
+
+    def ends(self, partitions: Sequence[PartitionKey], _: float) -> dict[PartitionKey, int]:
+        if self.clients <= self._refusals:
+            raise KafkaException(KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION))
+        return dict.fromkeys(partitions, 0)
 
 
-def test_a_new_topic_is_there_once_its_leaders_answer() -> None:
-    leaders = Leaders(a=KafkaError.NOT_LEADER_FOR_PARTITION, b=KafkaError.UNKNOWN_TOPIC_OR_PART)
-    _await_leaders(lambda: leaders, [TopicPartition(name, 0) for name in "abc"])  # type: ignore[arg-type,return-value]
-    assert leaders.asked == [["a", "b", "c"], ["a", "b"]]
+def test_a_new_topic_is_there_once_its_leaders_answer_a_new_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    leaders = Leaders(refusals=2)
+    monkeypatch.setattr(topics, "LogOffsets", leaders)
+    _await_leaders("", [("a", 0)])
+    assert leaders.clients == 3
 
 
 def test_a_leader_that_refuses_for_ever_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(topics, "REQUEST_TIMEOUT_S", -1.0)
-    leaders = Leaders(a=KafkaError.NOT_LEADER_FOR_PARTITION)
+    monkeypatch.setattr(topics, "LogOffsets", Leaders(refusals=2))
     with pytest.raises(KafkaException):
-        _await_leaders(lambda: leaders, [TopicPartition("a", 0)])  # type: ignore[arg-type,return-value]
+        _await_leaders("", [("a", 0)])

@@ -2,7 +2,8 @@
 
 from confluent_kafka import KafkaError, KafkaException
 
-from connectors.kafka.worker_group import PartitionKey, WorkerGroup
+from connectors.kafka.log_offsets import PartitionKey
+from connectors.kafka.worker_group import WorkerGroup
 from orchestration.control.liveness import STALL_MS, WorkerLiveness
 
 PLACE = ("muster.imports.large", 0)

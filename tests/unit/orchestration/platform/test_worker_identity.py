@@ -5,10 +5,10 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
+from connectors.kafka.groups import GroupMember
 from orchestration.operations.workers import _worker, ranges
 from orchestration.platform.worker_identity import WorkerIdentity, claim_identity
 from schemas.errors import UserError
@@ -43,15 +43,13 @@ def test_kafka_tells_the_identity_and_what_it_has(tmp_path: Path) -> None:
     identity = claim_identity(tmp_path, "worker", "7+")
     assert str(identity) == f"{socket.gethostname()}/worker-7/{os.getpid()}"
     assert WorkerIdentity.parse(str(identity)) == identity
-    places = [SimpleNamespace(topic=topic, partition=p) for topic in "ab" for p in (0, 1, 2, 5)]
-    member = SimpleNamespace(
-        client_id=str(identity), host="/10.0.0.7", assignment=SimpleNamespace(topic_partitions=places)
-    )
+    partitions = [(topic, p) for topic in "ab" for p in (0, 1, 2, 5)]
+    member = GroupMember(client_id=str(identity), host="10.0.0.7", partitions=partitions)
     found = _worker(WORKER_GROUP, member)
     assert (found.worker, found.host, found.pid, found.address) == ("worker-7", identity.host, os.getpid(), "10.0.0.7")
     assert ranges(found.partitions) == "0-2, 5"
 
 
 def test_a_worker_of_an_earlier_release_is_listed_as_kafka_knows_it() -> None:
-    found = _worker(WORKER_GROUP, SimpleNamespace(client_id="faust-0.15.3", host="/10.0.0.7", assignment=None))
+    found = _worker(WORKER_GROUP, GroupMember(client_id="faust-0.15.3", host="10.0.0.7", partitions=()))
     assert (found.worker, found.host, found.pid, found.partitions) == ("faust-0.15.3", "10.0.0.7", None, ())

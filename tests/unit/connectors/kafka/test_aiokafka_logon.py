@@ -1,4 +1,4 @@
-"""How an address configures aiokafka and Faust, and how a refused logon is reported."""
+"""How an address configures aiokafka, and Faust with it, and how a refused logon is reported."""
 
 import json
 import ssl
@@ -12,9 +12,10 @@ from aiokafka import errors
 from aiokafka.client import AIOKafkaClient
 from aiokafka.structs import BrokerMetadata
 
+from connectors.kafka import aiokafka_logon as logon
+from connectors.kafka.aiokafka_logon import aiokafka_options, report_refusals
 from schemas.errors import FatalError, UserError
-from streams import logon
-from streams.logon import aiokafka_options, faust_options, report_refusals
+from streams.logon import faust_options
 from tests.servers.certificates import make_certificate
 
 pytestmark = pytest.mark.anyio
