@@ -1,5 +1,6 @@
 """Changes of the lake that the service was asked for: carried out once, whatever dies in between."""
 
+from itertools import count
 from typing import Any
 
 import pytest
@@ -8,10 +9,13 @@ from orchestration.catalog.operations import Operation, OperationKind, Operation
 from orchestration.catalog.records import Audience
 from orchestration.catalog.references import ref_of
 from orchestration.control import wiring
-from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.platform.clock import now_ms
 from schemas.errors import FatalError, RetriableError, UserError
-from schemas.ids import AudienceName, JobId, Version
+from schemas.ids import AudienceName, JobId, Version, new_job_id
 from tests.fakes.deployment import ACME, Deployment
+
+MILLISECONDS = count(1)
+"""The ids of one millisecond have no order."""
 
 
 @pytest.fixture
@@ -29,15 +33,16 @@ def versions(deployment: Deployment, audience: Audience) -> list[int]:
 
 
 def ask(deployment: Deployment, of: Audience, kind: OperationKind, /, **request: Any) -> JobId:
+    at_ms = next(MILLISECONDS)
     new = Operation(
-        operation_id=fresh_id(),
+        operation_id=new_job_id(at_ms, bytes(10)),
         tenant=of.tenant,
         kind=kind,
         action="read",
         audience_id=of.audience_id,
         audience=of.name,
         request=request,
-        created_at_ms=now_ms(),
+        created_at_ms=at_ms,
     )
     deployment.context.operations.add(new)
     deployment.context.operations.add(new)
