@@ -121,6 +121,8 @@ class Keeper:
     def _write(self, group: Group, writing: Coroutine[Any, Any, None]) -> None:
         def written(task: asyncio.Task[None]) -> None:
             group.writes.discard(task)
+            if group.lane.live:
+                self.stage_what_is_due(group.lane)  # no further record may come to do it
             self._budget.wake()  # whoever waits for room may have found nothing to write but this
 
         task = self._background.spawn(writing)

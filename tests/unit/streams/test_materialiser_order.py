@@ -29,6 +29,7 @@ pytestmark = pytest.mark.anyio
 
 TP0 = TP(IMPORTS, 0)
 GENERATION = 3
+HOUR_S = 3600.0
 
 
 @pytest.fixture
@@ -334,7 +335,7 @@ async def test_the_next_owner_announces_the_part_that_a_killed_worker_has_stored
 async def test_an_import_that_does_not_end_holds_others_back_for_a_bounded_time(
     harness: Callable[..., Harness], bound: dict[str, Any]
 ) -> None:
-    worker = harness(**bound)
+    worker = harness(**{"unacknowledged_s": HOUR_S, **bound})
     await worker.deliver(*one(300).messages[:-1])
     await worker.deliver(*make_import("1" * 26, users(100), partitions=1, chunk_rows=10).messages)
     await worker.until(worker.announced)
