@@ -25,8 +25,9 @@ PINNED: Final[Mapping[int, tuple[str, ...]]] = {
     104: ("append conflict",),
     158: ("append conflict",),
     237: ("unpinned object",),
-    578: ("rollback while a publisher slept",),
-    939: ("rollback while a publisher slept",),
+    1049: ("rollback while a publisher slept",),
+    1386: ("rollback while a publisher slept",),
+    1415: ("rollback while a publisher slept",),
     188_319_397: ("rollback unmarked",),
 }
 """Required whatever `FIRST` is: the mutants that each seed kills, and the rare situations that it contains."""
