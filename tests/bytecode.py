@@ -14,12 +14,12 @@ import pytest
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
-    """Collect alone as long as most of the tests have no bytecode, else beside the other processes."""
+    """Collect alone as long as most of the tests have no bytecode, else once nobody does."""
     tests = session.config.rootpath / "tests"
-    if sys.dont_write_bytecode or not is_fresh(tests):
+    if sys.dont_write_bytecode:
         return (yield)
     with (session.config.rootpath / "pyproject.toml").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX if is_fresh(tests) else fcntl.LOCK_SH)
         if is_fresh(tests):
             return (yield)
     return (yield)
