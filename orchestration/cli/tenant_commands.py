@@ -37,7 +37,7 @@ def create_tenant(*, name: NameArgument) -> Done:
     """
     with remote.service() as found:
         found.create_tenant(name)
-    return Done(text=f"tenant {name} exists")
+    return Done(text=f"tenant {name} is ready")
 
 
 def _show_recipients(found: TenantRecipients) -> None:

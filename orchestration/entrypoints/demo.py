@@ -3,8 +3,8 @@
 1. Start the stack, unless it is running; `--stack running` uses the one in the settings, for example in containers.
 2. Generate two files from a seed: 1,000,000 rows with faults in them, and 300,000 clean ones. Their contents are
    counted while they are written, in plain Python, without any code of the import.
-3. Put the large one into the inbox bucket, where an S3 event starts its import; import the small one the way
-   `muster import` does. Both run at the same time.
+3. Put the large one into the inbox bucket, where an S3 event starts its import; upload the small one. Both imports run
+   at the same time.
 4. Print receipts, rejects, versions.
 5. Export both to S3 as Parquet with a manifest, verify them against the manifest, and count them with DuckDB.
 6. Compare everything; any difference means an exit code of 1.
@@ -45,7 +45,7 @@ from schemas.errors import MusterError, RetriableError
 from schemas.ids import DEFAULT_TENANT, AudienceName, JobId
 from schemas.import_spec import ImportSpec
 from schemas.layout import split_s3_uri
-from schemas.manifest import ExportFormat, Manifest
+from schemas.manifest import MANIFEST_NAME, ExportFormat, Manifest
 from segmentation.export_jobs import ENDED
 
 SEED: Final = 20_260_101
@@ -118,7 +118,7 @@ def run(context: Context, directory: Path) -> list[str]:
     print_line(f"   {number(expected[LARGE].rejected)} of the {number(LARGE_ROWS)} rows of the first are faulty")
 
     inbox = context.settings.inbox_prefix
-    _print(f"3. the first goes to s3://{context.settings.inbox_bucket}/{inbox}, the second through `muster import`")
+    _print(f"3. the first goes to s3://{context.settings.inbox_bucket}/{inbox}, the second is uploaded")
     _prepare(context)
     key = f"{inbox}{DEFAULT_TENANT}/{LARGE}/people-{fresh_id()}.csv"
     context.objects.put_file(large, context.settings.inbox_bucket, key)
@@ -246,12 +246,12 @@ def _export(context: Context, audience: AudienceName) -> Export:
 
 
 def _fetch(context: Context, address: str, manifest: Manifest, folder: Path) -> None:
-    """Copy the files of an export to an empty folder."""
+    """Copy an export with its manifest to an empty folder."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     bucket, prefix = split_s3_uri(address)
-    for file in manifest.files:
-        context.s3.client().download_file(bucket, f"{prefix}/{file.key}", str(folder / file.key))
+    for name in (*(file.key for file in manifest.files), MANIFEST_NAME):
+        context.s3.client().download_file(bucket, f"{prefix}/{name}", str(folder / name))
 
 
 def _count(limits: DuckLimits, folder: Path) -> tuple[int, int, int]:
@@ -286,7 +286,7 @@ def main() -> int:
         context = Context(settings)
         context.audiences.add_tenant(DEFAULT_TENANT, now_ms())
         if not elsewhere and (url := owner_console(settings)) is not None:
-            print_line(f"   watch it in the console: {url} (works once, within a minute)")
+            print_line(f"   watch it in the console: {url} (works once, until the demo ends)")
         directory = settings.home / "demo"
         directory.mkdir(exist_ok=True)
         differences = run(context, directory)

@@ -5,6 +5,8 @@ the stack running.
 """
 
 import sys
+from os.path import relpath
+from pathlib import Path
 
 from orchestration.cli.console import print_line, show_error
 from orchestration.cli.remote import translated
@@ -33,9 +35,9 @@ def main() -> int:
         return 1
     print_line("")
     print_line(f"The console: {url}", style="bold")
-    print_line(
-        "The address works once, within a minute; `muster console` makes another, `muster down` stops the stack."
-    )
+    command = relpath(Path(sys.prefix, "bin", "muster"))
+    print_line(f"The address works once, within a minute. `{command} console` makes another;")
+    print_line(f"`{command} down` stops the stack.")
     return 0
 
 

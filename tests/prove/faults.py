@@ -60,6 +60,8 @@ COVERS: Final = (
     "orchestration/context.py",
     "orchestration/control",
     "orchestration/entrypoints",
+    ":!orchestration/entrypoints/demo.py",
+    ":!orchestration/entrypoints/demo_console.py",
     "orchestration/kinds",
     ":!orchestration/kinds/export",
     ":!orchestration/kinds/snapshot",

@@ -48,6 +48,8 @@ COVERS: Final = (
     "orchestration",
     ":!orchestration/cli",
     ":!orchestration/deploy",
+    ":!orchestration/entrypoints/demo.py",
+    ":!orchestration/entrypoints/demo_console.py",
     ":!orchestration/quoting",
     "uv.lock",
 )
