@@ -102,8 +102,12 @@ def test_the_embedded_stack_has_the_service_with_a_token_for_its_owner(start_sta
         ["manage_access", "manage_deployment", "own_account", "read_deployment"],
     )
     address = (settings.home / "metrics" / "api").read_text().strip()
-    with urlopen(f"http://{address}/metrics") as scraped:
-        assert b'muster_api_requests_total{operation="get_me",status="200"} 1.0' in scraped.read()
+
+    def counted() -> bool:
+        with urlopen(f"http://{address}/metrics") as scraped:
+            return b'muster_api_requests_total{operation="get_me",status="200"} 1.0' in scraped.read()
+
+    until(counted, "the request, which counts once its answer has been sent")
     assert token not in home.log_file("api").read_text()
 
 
