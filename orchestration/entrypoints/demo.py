@@ -286,7 +286,7 @@ def main() -> int:
         context = Context(settings)
         context.audiences.add_tenant(DEFAULT_TENANT, now_ms())
         if not elsewhere and (url := owner_console(settings)) is not None:
-            print_line(f"   watch it in the console: {url} (works once, until the demo ends)")
+            print_line(f"   watch it in the console: {url} (works once, within a minute)")
         directory = settings.home / "demo"
         directory.mkdir(exist_ok=True)
         differences = run(context, directory)
