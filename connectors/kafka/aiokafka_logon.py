@@ -5,6 +5,7 @@ aiokafka passes on because it does not recognise it as an outage. It is raised b
 connection. aiokafka's background tasks end on it silently, so a callback reports it as well.
 """
 
+import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,15 +13,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from aiokafka import client, errors
+from aiokafka.conn import AIOKafkaConnection
 
 from schemas.errors import FatalError
 from schemas.kafka_address import KafkaAddress, KafkaCredentials, broker_not_trusted, logon_refused, unusable
 
-_connect: Final = client.create_conn
+_CLOSING_S: Final = 1.0
 _REFUSED: Final = (
     errors.AuthenticationFailedError,
     errors.SaslAuthenticationFailed,
     errors.IllegalSaslStateError,
+    errors.UnsupportedSaslMechanismError,
 )
 
 
@@ -66,19 +69,24 @@ def watch_refusals(address: KafkaAddress) -> None:
     client.create_conn = _create_conn
 
 
-async def _create_conn(host: str, port: int, **options: Any) -> Any:
+async def _create_conn(host: str, port: int, **options: Any) -> AIOKafkaConnection:
     address = _STATE.address
     assert address is not None  # noqa: S101  # `watch_refusals` has put this in place
     broker = f"{host}:{port}"
     cause: Exception
+    connection = AIOKafkaConnection(host, port, **options)
     try:
-        return await _connect(host, port, **options)
+        await connection.connect()
+        return connection
     except ssl.SSLCertVerificationError as exc:
         refusal, cause = broker_not_trusted(address, broker, exc.verify_message), exc
-    except errors.UnsupportedSaslMechanismError as exc:  # its own text is the name of an object
-        refusal, cause = logon_refused(address, broker, "Unsupported SASL mechanism"), exc
     except _REFUSED as exc:
-        refusal, cause = logon_refused(address, broker, str(exc)), exc
+        # The text of an unsupported mechanism is the name of an object.
+        unsupported = isinstance(exc, errors.UnsupportedSaslMechanismError)
+        refusal = logon_refused(address, broker, "Unsupported SASL mechanism" if unsupported else str(exc))
+        cause = exc
+        # Over TLS this takes a few messages; a loop that ends before leaves the socket open.
+        await asyncio.wait([connection.close()], timeout=_CLOSING_S)
     if _STATE.report is not None:
         _STATE.report(refusal)
     raise refusal from cause

@@ -4,16 +4,14 @@ It checks the retention of its topics twice a second, so the lifetime of records
 """
 
 import asyncio
-import gc
 import os
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -98,12 +96,6 @@ async def _read_by_aiokafka(bootstrap: str) -> int:
         return await reader.end()
     finally:
         await reader.stop()
-        while any(open_.get_extra_info("socket").fileno() >= 0 for open_ in _transports()):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)  # aiokafka does not wait for refused connections to close
-
-
-def _transports() -> list[Any]:
-    return list(asyncio.get_running_loop()._transports.values())  # type: ignore[attr-defined]
 
 
 CLIENTS: dict[str, Callable[[str], object]] = {
@@ -125,9 +117,6 @@ def refusal(client: str, bootstrap: str) -> MusterError:
     with pytest.raises(FatalError) as refused:
         CLIENTS[client](bootstrap)
     says_no_secret(f"{refused.value.as_record()} {refused.value.__cause__!r}")
-    with warnings.catch_warnings():  # the loop of "group" ends before TLS has closed the refused connection
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
     return refused.value
 
 

@@ -1,5 +1,6 @@
 """How an address configures aiokafka, and Faust with it, and how a refused logon is reported."""
 
+import asyncio
 import json
 import ssl
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import faust
 import pytest
 from aiokafka import errors
 from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.structs import BrokerMetadata
 
 from connectors.kafka import aiokafka_logon as logon
@@ -112,36 +114,46 @@ def test_files_that_cannot_be_used_are_named_with_what_is_wrong(
 
 
 def _refusing(monkeypatch: pytest.MonkeyPatch, cause: Exception) -> list[str]:
-    async def connect(*_: Any, **__: Any) -> None:
+    """What is told. A connection is closed, and says so, two steps of the event loop after it was refused."""
+
+    async def connect(connection: AIOKafkaConnection) -> None:
+        loop = asyncio.get_running_loop()
+        closed = connection._closed_fut = loop.create_future()
+        closed.add_done_callback(lambda _: told.append("closed"))
+        loop.call_soon(loop.call_soon, closed.set_result, None)
         raise cause
 
     told: list[str] = []
-    monkeypatch.setattr(logon, "_connect", connect)
+    monkeypatch.setattr(AIOKafkaConnection, "connect", connect)
     monkeypatch.setattr(logon._STATE, "report", None)
     report_refusals(lambda error: told.append(str(error)))
     return told
 
 
 @pytest.mark.parametrize(
-    ("cause", "expected"),
+    ("cause", "closed", "expected"),
     [
         (
             errors.SaslAuthenticationFailed("no such user"),
+            ["closed"],
             "LOGON_REFUSED: Kafka at a:1 refuses the logon with SCRAM-SHA-512: [Error 58] SaslAuthenticationFailed: no",
         ),
         (
             errors.UnsupportedSaslMechanismError("<an object>"),
+            ["closed"],
             "LOGON_REFUSED: Kafka at a:1 refuses the logon with SCRAM-SHA-512: Unsupported SASL mechanism. The user",
         ),
         (
             ssl.SSLCertVerificationError(1, "certificate verify failed"),
+            [],
             "BROKER_NOT_TRUSTED: the certificate of Kafka at a:1 is rejected: ",
         ),
     ],
 )
 async def test_a_refusal_comes_out_of_the_first_connection_and_is_told(
-    credentials: Path, monkeypatch: pytest.MonkeyPatch, cause: Exception, expected: str
+    credentials: Path, monkeypatch: pytest.MonkeyPatch, cause: Exception, closed: list[str], expected: str
 ) -> None:
+    """Once the connection is closed, unless there was none yet."""
     if isinstance(cause, ssl.SSLCertVerificationError):
         cause.verify_message = "self-signed certificate"
     told = _refusing(monkeypatch, cause)
@@ -149,7 +161,7 @@ async def test_a_refusal_comes_out_of_the_first_connection_and_is_told(
     with pytest.raises(FatalError) as refused:
         await client.bootstrap()
     assert str(refused.value).startswith(expected)
-    assert told == [str(refused.value)]
+    assert told == [*closed, str(refused.value)]
 
 
 async def test_a_refusal_of_a_later_connection_is_told_too(credentials: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,8 +170,8 @@ async def test_a_refusal_of_a_later_connection_is_told_too(credentials: Path, mo
     client.cluster._brokers = {7: BrokerMetadata(7, "b", 2, None)}
     with pytest.raises(FatalError):
         await client._get_conn(7)
-    assert len(told) == 1
-    assert told[0].startswith("LOGON_REFUSED: Kafka at b:2 refuses")
+    assert told[0] == "closed"
+    assert told[1].startswith("LOGON_REFUSED: Kafka at b:2 refuses")
 
 
 async def test_an_outage_stays_one(credentials: Path, monkeypatch: pytest.MonkeyPatch) -> None:
