@@ -14,6 +14,8 @@ from orchestration.readers.cancellation import Cancellation
 from schemas.errors import UserError
 
 REMEMBERED_EDITORS: Final = 10_000
+ENDING_S: Final = 5.0
+"""How long the next query of a tenant waits for one that has been given up, whose process takes a moment to end."""
 AT_ONCE: Final = 4
 """Questions of one principal that may run or wait."""
 
@@ -29,8 +31,9 @@ class Turns:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._ended = threading.Condition(self._lock)
         self._edits: OrderedDict[Hashable, _Edit] = OrderedDict()
-        self._busy: set[Hashable] = set()
+        self._busy: dict[Hashable, Cancellation] = {}
         self._asking: Counter[Hashable] = Counter()
 
     @contextmanager
@@ -58,17 +61,23 @@ class Turns:
                     edit.running = None
 
     @contextmanager
-    def alone(self, what: Hashable, tenant: str) -> Iterator[None]:
-        """The only one of its kind. Raises `UserError` QUERY_RUNNING."""
-        with self._lock:
-            if what in self._busy:
+    def alone(self, tenant: Hashable, cancellation: Cancellation) -> Iterator[None]:
+        """The only query of a tenant. Waits for one that has been given up. Raises `UserError` QUERY_RUNNING."""
+        with self._ended:
+            self._ended.wait_for(lambda: not self._is_ending(tenant), ENDING_S)
+            if tenant in self._busy:
                 raise UserError("QUERY_RUNNING", f"a query of tenant {tenant} is running; wait until it ends")
-            self._busy.add(what)
+            self._busy[tenant] = cancellation
         try:
             yield
         finally:
-            with self._lock:
-                self._busy.discard(what)
+            with self._ended:
+                del self._busy[tenant]
+                self._ended.notify_all()
+
+    def _is_ending(self, tenant: Hashable) -> bool:
+        running = self._busy.get(tenant)
+        return running is not None and running.error is not None
 
     @contextmanager
     def share(self, principal: Hashable) -> Iterator[None]:

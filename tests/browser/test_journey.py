@@ -1,6 +1,5 @@
 """What people do in the console, in a real browser, on a real stack."""
 
-import re
 from pathlib import Path
 from typing import Final
 
@@ -88,11 +87,7 @@ def test_a_query_is_run_by_keyboard_and_cancelled(open_console: Open) -> None:
     editor.fill("SELEC user_id FROM ")
     page.get_by_role("button", name="audience('vip')").click()
     expect(editor).to_have_value("SELEC user_id FROM audience('vip')")
-    said = "QUERY_RUNNING"
-    while "QUERY_RUNNING" in said:  # until the process of the cancelled query has ended
-        with page.expect_response(re.compile("/sql/run$")) as answer:
-            page.get_by_role("button", name="Run").click()
-        said = answer.value.text()
+    page.get_by_role("button", name="Run").click()
     expect(page.get_by_role("alert").filter(has_text="LINE 1: SELEC user_id")).to_be_visible()
     tab.check("sql-error")
     editor.fill("SELECT user_id, plan, age FROM audience('vip') ORDER BY user_id")

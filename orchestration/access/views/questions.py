@@ -114,7 +114,7 @@ class QuestionsView(TenantView):
         Raises as `SqlRunner.run`, `UserError` QUERY_RUNNING, UNKNOWN_TENANT, FORBIDDEN, UNKNOWN_AUDIENCE, UNKNOWN_JOB.
         """
         note.object, note.arguments = "queries", {"sql": sql[:SHOWN_SQL]}
-        with self._stores.readers.turns.alone(("sql", self._name), self._name):
+        with self._stores.readers.turns.alone(self._name, cancellation):
             return self._stores.sql.run(sql, self._meaning, cancellation, rows=rows, timeout_s=timeout_s)
 
     @recorded(Action.READ_USERS, "sql")
@@ -129,7 +129,7 @@ class QuestionsView(TenantView):
     ) -> None:
         """As `query`, but without a limit of rows: `put` gets its columns, then its rows, some at a time."""
         note.object, note.arguments = "queries", {"sql": sql[:SHOWN_SQL]}
-        with self._stores.readers.turns.alone(("sql", self._name), self._name):
+        with self._stores.readers.turns.alone(self._name, cancellation):
             self._stores.sql.stream(sql, self._meaning, cancellation, put, timeout_s=timeout_s)
 
     @recorded(Action.READ_USERS, "sql")
