@@ -10,7 +10,7 @@ page is generated from [openapi.json](openapi.json), which also has the members 
 `make openapi` writes both, and a test compares them with the service.
 
 ```console
-$ curl -H "Authorization: Bearer $(cat .muster/api/token)" http://127.0.0.1:18480/v1/tenants/default/jobs?limit=5
+$ curl -H "Authorization: Bearer $(cat .muster/api/token)" "http://127.0.0.1:18480/v1/tenants/default/jobs?limit=5"
 ```
 
 In Python, with a client that needs only the standard library:
@@ -58,15 +58,17 @@ with Client(find_access()) as muster:
 
 ```console
 $ api=http://127.0.0.1:18480/v1/tenants/default auth="Authorization: Bearer $(cat .muster/api/token)"
-$ curl -H "$auth" -H "Idempotency-Key: monday-1" $api/uploads \\
-       --json '{"name": "people.csv", "size": 1024, "content_type": "text/csv"}'
-$ curl -T people.csv -H "Content-Type: text/csv" -H "If-None-Match: *" "$url"
-$ curl -H "$auth" -H "Idempotency-Key: monday-2" $api/imports --json '{"audience": "vip", "upload": "01m..."}'
+$ upload=$(curl -H "$auth" -H "Idempotency-Key: monday-1" $api/uploads --json '{"name": "people.csv",
+      "size": '$(stat -c %s people.csv)', "content_type": "text/csv"}')
+$ curl -T people.csv -H "Content-Type: text/csv" -H "If-None-Match: *" "$(jq -r .put.url <<< "$upload")"
+$ curl -H "$auth" -H "Idempotency-Key: monday-2" $api/imports --json '{"audience": "vip",
+      "upload": '$(jq .upload <<< "$upload")',
+      "settings": {"id_column": "email", "columns": [{"name": "age", "type": "long"}]}}'
 ```
 
-`$url` is `put.url` of the first answer. It is valid for 15 minutes, and accepts this size, this type and these headers
-only once. After it has expired, repeat the first request with the same key for a fresh one. In Python, with a key of
-your own, so that the program can be killed and run again:
+The URL of the upload is valid for 15 minutes, and accepts this size, this type and these headers only once. After it
+has expired, repeat the first request with the same key for a fresh one. In Python, with a key of your own, so that the
+program can be killed and run again:
 
 ```python
 from pathlib import Path

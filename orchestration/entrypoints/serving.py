@@ -95,7 +95,7 @@ def engine(settings: Settings) -> int:
     Raises `UserError` ENGINE_MISSING in the image of the product.
     """
     if find_spec("moto") is None:
-        raise UserError("ENGINE_MISSING", "moto is not installed; install the extra: pip install 'muster[local]'")
+        raise UserError("ENGINE_MISSING", "moto is not installed; use the image of the stack, muster-stack")
     home = _home(settings)
     for log in ("lambda", "tasks"):
         path = home.log_file(log)

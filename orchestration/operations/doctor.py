@@ -145,7 +145,7 @@ def _topics(settings: Settings, remedy: str) -> Iterator[Diagnosis]:
 
 def _workers(settings: Settings) -> Diagnosis:
     if members := group_members(settings.kafka_bootstrap, WORKER_GROUP):
-        return Diagnosis(severity="ok", subject="workers", text=f"in the group: {members}")
+        return Diagnosis(severity="ok", subject="workers", text=f"{members} in the group")
     log = "worker-1.log" if settings.engine_url else "the log group of the workers"
     message = "no worker is in the group, or the partitions are being reassigned"
     return wrong("workers", "NO_WORKER", message, f"see {log}")

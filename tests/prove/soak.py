@@ -24,7 +24,8 @@ def run(scale: Scale, say: Say, kept: Kept) -> Section:
         failures.append(f"only {done.imports} of {TURNS} imports ran")
     return Section(
         summary=(
-            f"{done.imports} imports ({done.ready} READY, the others failed with a cause), {done.exports} exports, "
+            f"{done.imports} imports ({done.ready} READY, {done.imports - done.ready} failed with a cause), "
+            f"{done.exports} exports, "
             f"{done.rules} changes of rules, {done.visitors:,} visitors, {done.reads:,} reads: "
             f"{len(done.wrong)} violations."
         ),
