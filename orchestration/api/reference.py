@@ -66,9 +66,9 @@ $ curl -H "$auth" -H "Idempotency-Key: monday-2" $api/imports --json '{"audience
       "settings": {"id_column": "email", "columns": [{"name": "age", "type": "long"}]}}'
 ```
 
-The URL of the upload is valid for 15 minutes, and accepts this size, this type and these headers only once. After it
-has expired, repeat the first request with the same key for a fresh one. In Python, with a key of your own, so that the
-program can be killed and run again:
+The upload goes to `put.url`. It is valid for 15 minutes, and accepts this size, this type and these headers only once.
+After it has expired, repeat the first request with the same key for a fresh one. In Python, with a key of your own, so
+that the program can be killed and run again:
 
 ```python
 from pathlib import Path
