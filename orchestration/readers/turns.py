@@ -33,7 +33,7 @@ class Turns:
         self._lock = threading.Lock()
         self._ended = threading.Condition(self._lock)
         self._edits: OrderedDict[Hashable, _Edit] = OrderedDict()
-        self._busy: dict[Hashable, Cancellation] = {}
+        self._busy: dict[str, Cancellation] = {}
         self._asking: Counter[Hashable] = Counter()
 
     @contextmanager
@@ -61,7 +61,7 @@ class Turns:
                     edit.running = None
 
     @contextmanager
-    def alone(self, tenant: Hashable, cancellation: Cancellation) -> Iterator[None]:
+    def alone(self, tenant: str, cancellation: Cancellation) -> Iterator[None]:
         """The only query of a tenant. Waits for one that has been given up. Raises `UserError` QUERY_RUNNING."""
         with self._ended:
             self._ended.wait_for(lambda: not self._is_ending(tenant), ENDING_S)
@@ -75,7 +75,7 @@ class Turns:
                 del self._busy[tenant]
                 self._ended.notify_all()
 
-    def _is_ending(self, tenant: Hashable) -> bool:
+    def _is_ending(self, tenant: str) -> bool:
         running = self._busy.get(tenant)
         return running is not None and running.error is not None
 

@@ -25,8 +25,7 @@ def run(scale: Scale, say: Say, kept: Kept) -> Section:
     return Section(
         summary=(
             f"{done.imports} imports ({done.ready} READY, {done.imports - done.ready} failed with a cause), "
-            f"{done.exports} exports, "
-            f"{done.rules} changes of rules, {done.visitors:,} visitors, {done.reads:,} reads: "
+            f"{done.exports} exports, {done.rules} changes of rules, {done.visitors:,} visitors, {done.reads:,} reads: "
             f"{len(done.wrong)} violations."
         ),
         text=(ABOUT,),
