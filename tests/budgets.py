@@ -89,11 +89,11 @@ class _Reporter:
             if over or len(suites) > 1:
                 share = 100 * suite.seconds / (total or 1)
                 line = f"{suite.seconds:8.1f} s {share:5.1f} % {suite.tests:6} tests  {name}{budget}"
-                terminalreporter.write_line(line, red=over)
+                terminalreporter.write_line(line, yellow=over)
         if self._times.slow:
-            terminalreporter.section(f'slower than {SLOW_S:g} s, and not marked slow("why")')
+            terminalreporter.section(f'slower than {SLOW_S:g} s: a busy machine, or tests that lack slow("why")')
         for test, seconds in self._times.slow.items():
-            terminalreporter.write_line(f"{seconds:8.1f} s  {test}", red=True)
+            terminalreporter.write_line(f"{seconds:8.1f} s  {test}", yellow=True)
         file: Path | None = config.getoption("--suite-times")
         if file is not None:
             file.write_text(json.dumps(asdict(self._times), indent=1) + "\n")

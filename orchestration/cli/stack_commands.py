@@ -12,7 +12,7 @@ from orchestration.cli import remote
 from orchestration.cli.commands import Answer, Done, Group, command, nothing, show_done
 from orchestration.cli.console import print_line, print_note, print_table
 from orchestration.cli.exits import ExitCode
-from orchestration.cli.formatting import counted, safe
+from orchestration.cli.formatting import counted, safe, text_time
 from orchestration.cli.rendering import waiting_text
 from orchestration.cli.session import catalog_context, plain_context, settings
 from orchestration.platform.clock import now_ms
@@ -122,9 +122,9 @@ def _show_status(found: DeploymentStatus) -> None:
         print_line(f"not running (home {now.home}); `muster up` starts it")
     else:
         print_table(
-            ("PART", "STATE", "PID", "PORTS", "RESTARTS", "SINCE"),
+            ("PART", "STATE", "PID", "PORTS", "RESTARTS", "SINCE (UTC)"),
             [
-                (p.name, p.state, p.pid or "", " ".join(map(str, p.ports[:3])), p.restarts, p.since[:19])
+                (p.name, p.state, p.pid or "", " ".join(map(str, p.ports[:3])), p.restarts, text_time(p.since))
                 for p in now.parts
             ],
             right=("PID", "RESTARTS"),

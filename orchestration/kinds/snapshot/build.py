@@ -16,7 +16,7 @@ from orchestration.kinds.records import ImportRecords, View
 from orchestration.kinds.segment_meaning import Meanings
 from orchestration.kinds.snapshot.cut_requests import segment_of
 from orchestration.kinds.snapshot.cuts import cut_completion_of, cut_positions
-from orchestration.platform.clock import now_ms
+from orchestration.platform.clock import iso, now_ms
 from schemas.errors import FatalError, UserError
 from schemas.ids import JobId
 from schemas.layout import data_prefix
@@ -61,11 +61,12 @@ def build_snapshot(
             job=job.job_id,
         )
     report.finish(rows=sum(part.rows for part in parts))
+    at_us = max(cut["at_us"] for cut in cuts)
     rule = SegmentRule(
         segment=segment_of(job),
         rule_version=asked.rule_version,
         rule_hash=asked.rule_hash,
-        as_of=EPOCH + timedelta(microseconds=max(cut["at_us"] for cut in cuts)),
+        as_of=EPOCH + timedelta(microseconds=at_us),
     )
     version_build = VersionBuild(
         attempt=found.attempt,
@@ -79,7 +80,7 @@ def build_snapshot(
         job_id,
         "PUBLISHING",
         now_ms=now_ms(),
-        cause=f"{sum(part.rows for part in parts)} members as of {rule.as_of.isoformat()}",
+        cause=f"{sum(part.rows for part in parts)} members as of {iso(at_us // 1000)}",
         only_from={"BUILDING"},
         build=version_build.as_record(),
         evidence=as_record(_evidence(found)),
