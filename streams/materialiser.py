@@ -27,6 +27,7 @@ from schemas.log_ids import bind
 from schemas.messages import ImportAborted, ImportMessage, PartitionMaterialised, ProgressMessage, UserChunk
 from schemas.metrics import BUFFERED_BYTES, CHUNKS, GROUPS, MERGES_WAITING, PARTITIONS, ROWS, Sample
 from segmentation.progress import AnnounceAgain, Drop, Effect, GroupKey, Keep, Merge, Progress, Report, Skip, step
+from streams import heap
 from streams.background import Background
 from streams.buffers import Group
 from streams.config import WorkerConfig
@@ -216,6 +217,7 @@ class Materialiser:
                     del self._groups[group_key]
             if all(group.idle for group in self._groups.values()):
                 self._busy.clear()
+                await self._background.in_thread(heap.release_free)
 
     # --- end markers and aborts (step 4) -----------------------------------------------------------------------------
 

@@ -4,14 +4,11 @@ The supervisor restarts it after any exit code but 0: crash and restart is how a
 """
 
 import asyncio
-import contextlib
-import ctypes
 import logging
 import sys
 from collections.abc import Callable
 from typing import Final, Protocol
 
-import pyarrow as pa
 from mode import Worker as ModeWorker
 
 from connectors.without_pandas import hide_pandas
@@ -20,17 +17,10 @@ from orchestration.platform.metrics import Read, forget_metrics, serve_metrics
 from orchestration.platform.settings import Settings
 from orchestration.platform.worker_identity import WorkerIdentity, claim_identity
 from schemas.errors import FatalError, UserError
+from streams import heap
 from streams.faust_app import CRASH_EXIT_CODE, FaustApp
 
 USAGE_EXIT_CODE: Final = 64  # EX_USAGE of sysexits.h
-_M_ARENA_MAX: Final = -8  # mallopt(3)
-_M_MMAP_THRESHOLD: Final = -3
-_M_TRIM_THRESHOLD: Final = -1
-_MMAP_BYTES: Final = 4 * 1024 * 1024
-"""Blocks from this size on go back to the system when freed. By default glibc raises its threshold to 32 MiB, and the
-heap keeps the largest size it ever had. With a lower threshold, fresh pages dominate the time of a step."""
-_TRIM_BYTES: Final = 64 * 1024 * 1024
-"""Free memory kept at the end of a heap."""
 _log = logging.getLogger(__name__)
 
 
@@ -56,7 +46,7 @@ def run(part: str, first_port: int, make: Callable[[Settings, WorkerIdentity], F
     try:
         settings = Settings.load()
         configure(settings)
-        _bound_heaps()
+        heap.bound()
         identity = claim_identity(settings.home, part, sys.argv[1] if len(sys.argv) > 1 else "1+")
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
@@ -79,12 +69,3 @@ def run(part: str, first_port: int, make: Callable[[Settings, WorkerIdentity], F
             _log.info("%s has stopped", identity)
             return 0
     return CRASH_EXIT_CODE
-
-
-def _bound_heaps() -> None:
-    """Keep freed memory from piling up per thread and per size: half of the peak. No effect without glibc."""
-    pa.set_memory_pool(pa.system_memory_pool())
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
-        ctypes.CDLL(None).mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)

@@ -32,6 +32,7 @@ from segmentation.archived import ArchivedLog
 from segmentation.historical_activity import HistoricalActivity
 from segmentation.intake.topic_records import RecordBatch, TopicRecord
 from segmentation.warm import warm
+from streams import heap
 from streams.background import Background
 from streams.counters import Counters
 from streams.faust_app import FaustApp
@@ -187,17 +188,25 @@ class SegmentWorker:
                 return
 
     async def _skip_gaps(self) -> None:
-        """Find gaps at the ends of logs, where no later record shows that the offsets hold none."""
+        """Find gaps at the ends of logs, where no later record shows that the offsets hold none.
+
+        Once no log has gone on for a while, the heap has only what the next records need.
+        """
         log_ends = LogEnds(self._config.bootstrap)
         await log_ends.start()
         try:
             seen: dict[TP, int] = {}
+            rested = False
             while True:
                 await asyncio.sleep(self._config.gap_after_s)
                 idle = [
                     tp for tp, lane in self._lanes.items() if seen.get(tp) == lane.due and not self._has_waiting(tp)
                 ]
                 seen = {tp: lane.due for tp, lane in self._lanes.items()}
+                resting = len(idle) == len(self._lanes)
+                if resting and not rested:
+                    await self._background.in_thread(heap.release_free)
+                rested = resting
                 try:
                     for tp, end in (await log_ends.ends(idle)).items():
                         await self._skip_gap(tp, end)
