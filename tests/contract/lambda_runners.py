@@ -110,7 +110,7 @@ class Sandbox:
         self._ended = threading.Event()
         self._limit_bytes = memory_mb << 20
         threading.Thread(target=self._limit_memory, daemon=True).start()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not accepts(self._port):
             assert time.monotonic() < deadline, "the emulator does not answer"
             self._ended.wait(0.02)

@@ -157,7 +157,7 @@ def stored(stack: FaultedStack, audience: AudienceRef) -> Iterator[ObjectInfo]:
 def lagging(stack: FaultedStack) -> Iterator[str]:
     """A violation if segment workers have not consumed everything."""
     try:
-        eventually(lambda: committed_everything(stack.settings, SEGMENT_WORKER_GROUP, ACTIVITY_TOPICS), timeout_s=120)
+        eventually(lambda: committed_everything(stack.settings, SEGMENT_WORKER_GROUP, ACTIVITY_TOPICS))
     except AssertionError:
         yield "workers of segments have not acknowledged everything"
 

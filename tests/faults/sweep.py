@@ -209,7 +209,7 @@ def afterwards(stack: FaultedStack) -> list[str]:
         if f.severity == "wrong"
     ]
     try:
-        eventually(lambda: committed_everything(stack.settings), timeout_s=60)
+        eventually(lambda: committed_everything(stack.settings))
     except AssertionError:
         found.append("workers have not acknowledged everything")
     return found

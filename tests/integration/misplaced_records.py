@@ -69,7 +69,7 @@ class PlacingShop:
         return sum(one.members for one in of.partitions.values())
 
     def assert_exact(self, name: str, members: int) -> None:
-        eventually(lambda: self.members(name) == members, 60)
+        eventually(lambda: self.members(name) == members)
         found = wiring.segment_check(self.context).run(self.tenant, name, 60).comparison
         assert (found.by_stream, found.by_rule, found.equal) == (members, members, True)
 

@@ -117,7 +117,7 @@ class Shop:
         def rows() -> int:
             return sum(file.rows for topic in ACTIVITY_TOPICS for file in archive.files(topic, tenant=self.tenant))
 
-        eventually(lambda: rows() == self.sent, 60)
+        eventually(lambda: rows() == self.sent)
         return sum(archive.archived_to(EVENTS).values())
 
     def counted(self) -> Counter[str]:
@@ -146,9 +146,9 @@ def assert_followed(shop: Shop, expected: Members) -> None:
         return found == expected
 
     with suppress(AssertionError):
-        eventually(lambda: shop.counted() == sizes(expected), timeout_s=120)
+        eventually(lambda: shop.counted() == sizes(expected))
     with suppress(AssertionError):
-        eventually(known, timeout_s=20)
+        eventually(known, timeout_s=60)
     assert sizes(found) == sizes(expected), f"{sizes(found)}, and not {sizes(expected)}"
     assert found == expected
 

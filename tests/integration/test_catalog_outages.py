@@ -57,7 +57,7 @@ def server() -> Iterator[Postgres]:
 
 
 def await_more(what: str, count: Callable[[], int], than: int) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while count() <= than:
         assert time.monotonic() < deadline, f"no {what} has met the outage"
         time.sleep(0.05)

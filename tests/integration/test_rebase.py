@@ -66,7 +66,7 @@ def stop_once_followed(
 ) -> None:
     assert_followed(shop, expected)
     shop.archived()
-    eventually(lambda: all(checkpoints(settings, p) and checkpoints(settings, p) != kept[p] for p in kept), 60)
+    eventually(lambda: all(checkpoints(settings, p) and checkpoints(settings, p) != kept[p] for p in kept))
     assert workers.stop("a") == 0
 
 
@@ -134,7 +134,7 @@ def test_all_of_kafka_may_be_made_anew_beside_a_lake_that_stands(settings: Setti
     shop.context.segments.pause(shop.tenant, "calm", now_ms=1)  # type: ignore[arg-type]
     workers.start("a", MUSTER_SEGMENT_CHECKPOINT_S="1")
     # A worker that finds records at its start may evaluate them before it learns that "calm" is paused.
-    eventually(lambda: shop.paused("calm"), 120)
+    eventually(lambda: shop.paused("calm"))
     kept = all_checkpoints(settings)
     shop.send(600)
     before = {"buyers": shop.ordered(2)}
@@ -150,7 +150,7 @@ def assert_goes_on(settings: Settings, shop: Shop, before: Members) -> None:
     """A consumer that knows the former members, and reads the new change log, knows the members."""
     shop.send(600)
     after = {"buyers": shop.ordered(2)}
-    eventually(lambda: +shop.counted() == sizes(after), 120)
+    eventually(lambda: +shop.counted() == sizes(after))
     assert_equal(settings, shop, after)
     assert shop.followed() == {"buyers": after["buyers"] - before["buyers"]}
     shop.archived()

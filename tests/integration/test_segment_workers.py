@@ -65,7 +65,7 @@ def test_workers_killed_at_random_moments_lose_and_double_no_change(settings: Se
         shop.send(700)
         if n == 2:
             shop.edit("buyers", "count(order, 30d) >= 7")
-        eventually(lambda goal=goal: taken(settings) > goal, 120)  # type: ignore[misc]  # bound at once
+        eventually(lambda goal=goal: taken(settings) > goal)  # type: ignore[misc]  # bound at once
         workers.signal(shop.dice.choice("ab"), signal.SIGKILL)
     buyers = shop.ordered(7)
     expected = {

@@ -89,7 +89,7 @@ def workers(settings: Settings, all_workers: Workers) -> Workers:
 def start(settings: Settings, workers: Workers, **extra: str) -> None:
     begun = workers.log("a").count("assigned partitions=")
     workers.start("a", **SESSION, **OFTEN, **extra)
-    eventually(lambda: workers.log("a").count("assigned partitions=") > begun, 60)
+    eventually(lambda: workers.log("a").count("assigned partitions=") > begun)
 
 
 @pytest.mark.slow("a worker is killed, and its successor waits until the session is over")
@@ -177,7 +177,7 @@ def test_records_that_are_made_to_harm_become_dead_letters_beside_good_ones(
         [overview] = context.segments.overviews(tenant)
         return sum(p.members for p in overview.partitions.values())
 
-    eventually(lambda: counted() == 1, 120)
+    eventually(lambda: counted() == 1)
     before = workers.peak_rss = workers.rss("a")
     for compression in ("zstd", "gzip", "lz4"):
         sender.send((None, b"\0" * (150 if compression == "lz4" else 200) * MB), compression=compression)
@@ -192,7 +192,7 @@ def test_records_that_are_made_to_harm_become_dead_letters_beside_good_ones(
     sender.send((None, CODEC.encode(replace(chunk, rows=chunk.rows + chunk.rows))))
     sender.send((None, CODEC.encode(sender.chunk(*(last := [next(good), next(good)])))))
 
-    letters = eventually(lambda: len(found := dead_letters(settings)[earlier:]) >= 9 and found, 120)
+    letters = eventually(lambda: len(found := dead_letters(settings)[earlier:]) >= 9 and found)
     reasons = [letter.reason for letter in letters]
     unpacks = "undecodable: it is a batch of records that decompresses to more than 33554432 bytes; none of it was read"
     large = f"too_large: {20 * MB + 1} bytes; a record may have at most 262144"
@@ -202,7 +202,7 @@ def test_records_that_are_made_to_harm_become_dead_letters_beside_good_ones(
     assert letters[4].offset - letters[3].offset == len(inside)
     members = {sender.users[n] for n in (0, 1, 2, 3)} | set(last)
     with suppress(AssertionError):
-        eventually(lambda: counted() == len(members), 60)
+        eventually(lambda: counted() == len(members))
     assert counted() == len(members)
     checked = wiring.segment_check(context).run(tenant, "buyers", 60).comparison
     assert (checked.equal, checked.by_rule) == (True, len(members))

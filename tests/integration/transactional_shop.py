@@ -110,7 +110,7 @@ class TransactionalShop:
             ("twice", sum(1 for count in self.orders.values() if count >= 2)),
             ("old", sum(1 for age in self.ages.values() if age >= 18)),
         ):
-            eventually(lambda name=name, expected=expected: self.members(name) == expected, 60)  # type: ignore[misc]  # at once
+            eventually(lambda name=name, expected=expected: self.members(name) == expected)  # type: ignore[misc]  # at once
             checked = wiring.segment_check(self.context).run(self.tenant, name, 60).comparison
             assert (checked.by_stream, checked.by_rule, checked.equal) == (expected, expected, True)
 
@@ -147,7 +147,7 @@ def assert_all_acknowledged(settings: Settings) -> None:
         positions = {(topic, p): logs[topic].position(Partition(p), end) for (topic, p), end in now.items()}
         return dict(group.committed()) == now and archived == positions
 
-    eventually(acknowledged, 60)
+    eventually(acknowledged)
     liveness = WorkerLiveness(group)
     assert liveness.fault(now_ms()) is None
     assert liveness.fault(now_ms() + STALL_MS + 1) is None
@@ -169,4 +169,4 @@ def assert_waits(shop: TransactionalShop, members: int | None = 0) -> None:
         shop.settings.kafka_bootstrap, shop.settings.partitions, name=SEGMENT_WORKER_GROUP, topics=ACTIVITY_TOPICS
     )
     assert dict(group.ends()) == ends(shop.settings, IsolationLevel.READ_COMMITTED)
-    eventually(lambda: dict(group.committed()) == dict(group.ends()), 60)
+    eventually(lambda: dict(group.committed()) == dict(group.ends()))

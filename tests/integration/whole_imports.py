@@ -91,10 +91,10 @@ def entered(context: Context, execution: str | None) -> list[str]:
     return [e["stateEnteredEventDetails"]["name"] for e in events if "stateEnteredEventDetails" in e]
 
 
-def job_of(context: Context, audience: str, timeout_s: float = 120) -> Job:
+def job_of(context: Context, audience: str, tenant: TenantName = TENANT, timeout_s: float = 120) -> Job:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        if found := context.jobs.search(audience=audience):
+        if found := context.jobs.search(tenant=tenant, audience=audience):
             return found[0]
         time.sleep(0.1)
     raise AssertionError(f"no job for {audience} after {timeout_s} s")
@@ -104,7 +104,7 @@ def newest_job_of(context: Context, audience: str, key: str, timeout_s: float = 
     """The job started by the object with this key."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        for job in context.jobs.search(audience=audience):
+        for job in context.jobs.search(tenant=TENANT, audience=audience):
             if job.source["key"] == key:
                 return job
         time.sleep(0.1)

@@ -104,7 +104,7 @@ class Workers:
         """Memory of the worker now, in bytes."""
         return int(psutil.Process(self._processes[name].pid).memory_info().rss)
 
-    def wait_exit(self, name: str, timeout_s: float = 60) -> int:
+    def wait_exit(self, name: str, timeout_s: float = 120) -> int:
         """Exit code of a worker that is expected to end, and is not restarted."""
         with self._lock:
             self._stopped.add(name)
@@ -240,7 +240,7 @@ def announced(settings: Settings, import_id: str) -> list[PartitionMaterialised 
     ]
 
 
-def eventually(what: Callable[[], Any], timeout_s: float = 60) -> Any:
+def eventually(what: Callable[[], Any], timeout_s: float = 120) -> Any:
     """The first true value of `what()`. Fails after the timeout with the last value."""
     deadline = time.monotonic() + timeout_s
     while not (value := what()):
@@ -250,7 +250,7 @@ def eventually(what: Callable[[], Any], timeout_s: float = 60) -> Any:
 
 
 def all_announced(
-    settings: Settings, import_id: str, partitions: int, attempt: int = 1, timeout_s: float = 60
+    settings: Settings, import_id: str, partitions: int, attempt: int = 1, timeout_s: float = 120
 ) -> dict[int, PartitionMaterialised | PartitionFailed]:
     """The last announcement of every partition of an attempt, once all are there."""
 

@@ -39,7 +39,7 @@ class Mailbox:
             if to is None or to in mail["to"]
         ]
 
-    def wait_for(self, count: int, to: str | None = None, timeout_s: float = 60) -> list[EmailMessage]:
+    def wait_for(self, count: int, to: str | None = None, timeout_s: float = 120) -> list[EmailMessage]:
         """Wait until at least `count` mails [for an address] have arrived."""
         deadline = time.monotonic() + timeout_s
         while len(mails := self.mails(to)) < count:

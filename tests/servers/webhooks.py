@@ -27,7 +27,7 @@ class Receiver:
     answers: list[int] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
 
-    def wait_for(self, count: int, timeout_s: float = 60) -> list[Request]:
+    def wait_for(self, count: int, timeout_s: float = 120) -> list[Request]:
         """Wait until at least `count` requests have come."""
         deadline = time.monotonic() + timeout_s
         while len(self.requests) < count:

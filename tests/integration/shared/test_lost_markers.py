@@ -116,7 +116,7 @@ def test_a_lost_end_marker_is_told_by_the_offsets_of_a_real_group(
         send(stack.kafka_bootstrap, other.messages)
     others = stack.partitions - 1
     eventually(lambda: len(announced(stack, job.job_id)) == others)
-    eventually(lambda: not passed or group.committed()[IMPORTS, LOST] > offsets[LOST], timeout_s=90)
+    eventually(lambda: not passed or group.committed()[IMPORTS, LOST] > offsets[LOST])
     context.progress.put_partitions([as_row(m, now_ms()) for m in announced(stack, job.job_id)])
 
     markers, began = wiring.lost_markers(context, group), now_ms()
@@ -128,4 +128,4 @@ def test_a_lost_end_marker_is_told_by_the_offsets_of_a_real_group(
     assert f"{IMPORTS}/{LOST}" in found.fault
     assert ("it ends at" in found.fault) is not passed
     if passed:
-        eventually(lambda: committed_everything(stack), timeout_s=90)
+        eventually(lambda: committed_everything(stack))

@@ -75,7 +75,7 @@ def last_rows(rows: pa.Table) -> dict[str, tuple[Any, ...]]:
     return {user: tuple(v) for user, *v in zip(rows.column("user_id").to_pylist(), *columns, strict=True)}
 
 
-def assert_materialised(settings: Settings, imported: FakeImport, rows: pa.Table, timeout_s: float = 60) -> None:
+def assert_materialised(settings: Settings, imported: FakeImport, rows: pa.Table, timeout_s: float = 120) -> None:
     """Check that all partitions are announced, and that their parts are the last rows of the users, sorted."""
     found = all_announced(settings, imported.import_id, imported.partitions, imported.attempt, timeout_s)
     tables = []

@@ -61,8 +61,8 @@ def test_workers_killed_at_random_moments_lose_and_double_nothing(stack: Setting
         eventually(lambda goal=goal: committed(stack) > goal)  # type: ignore[misc]  # bound at once
         workers.signal(dice.choice("ab"), signal.SIGKILL)
     for imported, rows in [*imports, *small]:
-        assert_materialised(stack, imported, rows, timeout_s=120)
-    eventually(lambda: committed_everything(stack), timeout_s=60)
+        assert_materialised(stack, imported, rows)
+    eventually(lambda: committed_everything(stack))
     assert workers.restarts >= KILLS
 
 
@@ -81,12 +81,12 @@ def test_a_worker_that_sleeps_past_its_session_changes_nothing_when_it_wakes_up(
     workers.signal("a", signal.SIGSTOP)
     send(stack.kafka_bootstrap, before.messages[half:])
     eventually(lambda: group_members(stack.kafka_bootstrap, WORKER_GROUP) == 1)  # its session has ended
-    assert_materialised(stack, before, first, timeout_s=120)  # by the other one alone
+    assert_materialised(stack, before, first)  # by the other one alone
     workers.signal("a", signal.SIGCONT)
     send(stack.kafka_bootstrap, after.messages)
-    assert_materialised(stack, after, second, timeout_s=120)
+    assert_materialised(stack, after, second)
     assert_materialised(stack, before, first)
-    eventually(lambda: committed_everything(stack), timeout_s=60)
+    eventually(lambda: committed_everything(stack))
 
 
 @pytest.mark.timeout(600)

@@ -33,9 +33,9 @@ def test_every_outcome_reaches_those_whom_it_concerns_though_a_receiver_is_away_
         customer.answers = [500, 302, 503]
         inbox = context.settings.inbox_bucket
         context.objects.put(inbox, f"{TENANT}/good/people.csv", b"user_id\nu1\nu2\n")
-        good = ended(context, job_of(context, "good"))
+        good = ended(context, job_of(context, "good", TENANT))
         context.objects.put(inbox, f"{TENANT}/bad/people.csv", b"name\nu1\n")
-        bad = ended(context, job_of(context, "bad"))
+        bad = ended(context, job_of(context, "bad", TENANT))
         assert (good.state, bad.state) == ("READY", "FAILED")
         context.workflow.start_execution(
             stateMachineArn=context.engine.machine_arn(), name="not-an-import", input='{"import": {}}'

@@ -28,13 +28,13 @@ def muster(whole: Whole) -> Iterator[Client]:
         yield client
 
 
-def ended(muster: Client, id_: str) -> dict[str, Any]:
+def ended(muster: Client, id_: str, tenant: str = TENANT) -> dict[str, Any]:
     """A job when it has ended."""
     found: dict[str, Any] = {}
 
     def has_ended() -> bool:
         try:
-            found.update(muster.job(TENANT, id_))
+            found.update(muster.job(tenant, id_))
         except ApiError as exc:
             if exc.code != "UNKNOWN_JOB":  # it is registered within seconds
                 raise
@@ -84,11 +84,12 @@ def test_the_upload_in_the_documentation_runs(
     monkeypatch.setenv("MUSTER_TOKEN", (settings.home / "api" / "token").read_text().strip())
     monkeypatch.chdir(tmp_path)
     Path("people.csv").write_text("user_id\nann\n")
+    muster.create_tenant("documented")
     for _ in range(2):
-        exec(example.replace('"default"', f'"{TENANT}"'), {})  # our own documentation
+        exec(example.replace('"default"', '"documented"'), {})  # our own documentation
     first, second = capsys.readouterr().out.split()
     assert first == second
-    assert ended(muster, first)["state"] == "READY"
+    assert ended(muster, first, "documented")["state"] == "READY"
 
 
 def test_an_import_is_cancelled_without_kafka_in_the_service(muster: Client, whole: Whole, tmp_path: Path) -> None:

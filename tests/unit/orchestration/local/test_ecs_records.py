@@ -119,7 +119,7 @@ def test_a_task_that_is_stopped_while_its_containers_are_being_started_ends() ->
 
     SlowLauncher(task).runner.start(task, [{"name": "main", "image": "muster:local"}])
 
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while main.last_status != "STOPPED" and time.monotonic() < deadline:
         time.sleep(0.01)
     assert (main.last_status, main.exit_code) == ("STOPPED", 143)

@@ -190,7 +190,7 @@ def has_ended(pid: int) -> bool:
 
 
 def until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not reached():
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -173,7 +173,7 @@ def test_a_part_that_does_not_come_up_is_in_the_status_with_its_reason(
     assert lock is not None
     runner.start()
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while (found := read_status(home).part(part.name)) is None or found.error is None:
             assert time.monotonic() < deadline, sys.exc_info()
             time.sleep(0.01)
@@ -214,7 +214,7 @@ def test_the_end_of_a_part_is_an_event_and_starts_it_again(
     monkeypatch.setattr(runner._wake, "wait", waited)
 
     def await_restarts(restarts: int) -> int:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while True:
             found = read_status(home).part(part.name)
             if found is not None and (found.state, found.restarts) == (PartState.READY, restarts):
