@@ -5,6 +5,7 @@ user, and plaintext with a user. The certificate is self-signed for 127.0.0.1, s
 """
 
 import json
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from connectors.kafka.worker_group import broker_answers
 from orchestration.local.kafka import broker
 from orchestration.local.ports import LOOPBACK, Ports
 from tests.holding.short_lived import ONE_COMPILER
+from tests.hunt.load import tethered
 from tests.integration.workers import eventually
 from tests.servers.certificates import make_certificate
 from tests.servers.ports import free_port
@@ -148,7 +150,8 @@ def secure_kafka(folder: Path, plain_password: str) -> Iterator[SecureKafka]:
     properties.write_text("\n".join([*kept, *(f"{name}={value}" for name, value in changed.items()), ""]))
     with (folder / "log").open("wb") as log:
         java, *arguments = broker.command(folder)
-        process = subprocess.Popen([java, ONE_COMPILER, *arguments], stdout=log, stderr=log)
+        command = tethered([java, ONE_COMPILER, *arguments], signal.SIGKILL)
+        process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         eventually(lambda: broker_answers(listeners["PLAINTEXT"]))
         yield SecureKafka(

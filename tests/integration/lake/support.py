@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ from schemas.layout import audience_prefix, part_name, s3_uri
 from schemas.partitioning import partition_users
 from schemas.row_digest import digest_rows
 from segmentation.versions import AudienceRef, MembershipCounts, Part, PublishRequest
+from tests.hunt.load import tethered
 from tests.servers.ports import free_ports
 
 BUCKET = "lake"
@@ -59,6 +61,7 @@ def object_server(home: Path) -> Iterator[S3Access]:
         f"-s3.config={home / 's3.json'}", "-volume.max=30", "-s3.port.iceberg=0", "-s3.port.lance=0",
         "-master.volumeSizeLimitMB=64", "-master.telemetry=false",
     ]  # fmt: skip
+    command = tethered(command, signal.SIGKILL)
     with (home / "weed.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "WEED_S3_SSE_KEY": "5e" * 32})
     access = S3Access(endpoint=f"http://127.0.0.1:{p[6]}", region="us-east-1", access_key="lake", secret_key=secret)
