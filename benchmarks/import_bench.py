@@ -20,7 +20,7 @@ from schemas.ids import TenantName
 from segmentation.jobs import FINAL
 
 PARTS = 8
-POLL_S = 0.02
+POLL_S = 0.05
 TIMEOUT_S = 3600
 SAMPLE_S = 0.25
 TENANT = TenantName("bench")

@@ -48,13 +48,18 @@ def word_values(array: pa.Array) -> npt.NDArray[np.uint64]:
     double: IEEE 754 bits, every NaN as 0x7ff8000000000000.
     """
     if pa.types.is_floating(array.type):
-        values = np.asarray(array.fill_null(0.0).to_numpy(zero_copy_only=False), np.float64)
+        values = np.asarray(_filled(array, 0.0).to_numpy(zero_copy_only=False), np.float64)
         words = values.view(np.uint64)
         nan = np.isnan(values)
         return read_only(np.where(nan, np.uint64(0x7FF8000000000000), words) if nan.any() else words)
     if pa.types.is_boolean(array.type):
-        return read_only(np.asarray(array.fill_null(False).to_numpy(zero_copy_only=False), np.uint64))  # noqa: FBT003
+        return read_only(np.asarray(_filled(array, False).to_numpy(zero_copy_only=False), np.uint64))  # noqa: FBT003
     if pa.types.is_date32(array.type):
         array = array.cast(pa.int32())
-    longs = np.asarray(array.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False), np.int64)
+    longs = np.asarray(_filled(array.cast(pa.int64()), 0).to_numpy(zero_copy_only=False), np.int64)
     return read_only(longs.view(np.uint64))
+
+
+def _filled(array: pa.Array, value: float) -> pa.Array:
+    """The array with its nulls replaced. Arrow's own function copies it even if there are none."""
+    return array.fill_null(value) if array.null_count else array
