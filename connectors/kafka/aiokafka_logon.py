@@ -77,7 +77,6 @@ async def _create_conn(host: str, port: int, **options: Any) -> AIOKafkaConnecti
     connection = AIOKafkaConnection(host, port, **options)
     try:
         await connection.connect()
-        return connection
     except ssl.SSLCertVerificationError as exc:
         refusal, cause = broker_not_trusted(address, broker, exc.verify_message), exc
     except _REFUSED as exc:
@@ -85,11 +84,24 @@ async def _create_conn(host: str, port: int, **options: Any) -> AIOKafkaConnecti
         unsupported = isinstance(exc, errors.UnsupportedSaslMechanismError)
         refusal = logon_refused(address, broker, "Unsupported SASL mechanism" if unsupported else str(exc))
         cause = exc
-        # Over TLS this takes a few messages; a loop that ends before leaves the socket open.
-        await asyncio.wait([connection.close()], timeout=_CLOSING_S)
+        await _closed(connection)
+    except BaseException:  # also if the caller gives up
+        await _closed(connection)
+        raise
+    else:
+        return connection
     if _STATE.report is not None:
         _STATE.report(refusal)
     raise refusal from cause
+
+
+async def _closed(connection: AIOKafkaConnection) -> None:
+    """Wait until a connection that failed is closed, if it was ever open.
+
+    Over TLS this takes a few messages; a loop that ends before leaves the socket open.
+    """
+    if connection._protocol is not None:  # noqa: SLF001
+        await asyncio.wait([connection.close()], timeout=_CLOSING_S)
 
 
 def tls_context(address: KafkaAddress) -> ssl.SSLContext:
