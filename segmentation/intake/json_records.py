@@ -64,7 +64,7 @@ def profile_of_json(value: bytes) -> ProfileRecord:
 
 def _members(value: bytes, known: set[str]) -> dict[str, Any]:
     try:
-        members = _DECODE(value.decode())
+        members: dict[str, Any] = _DECODE(value.decode())  # the record begins with a brace
     except UnicodeDecodeError as exc:
         raise Refused(RefusalCode.BAD_JSON, f"byte {exc.start} is {value[exc.start]:#04x}: not UTF-8") from exc
     except RecursionError as exc:
@@ -73,8 +73,6 @@ def _members(value: bytes, known: set[str]) -> dict[str, Any]:
         raise Refused(RefusalCode.BAD_JSON, f"invalid JSON: {exc.msg} at character {exc.pos + 1}") from exc
     except ValueError as exc:  # an integer of thousands of digits
         raise Refused(RefusalCode.BAD_JSON, "a number is too long") from exc
-    if not isinstance(members, dict):
-        raise Refused(RefusalCode.BAD_JSON, f"it is {json_type(members)}, not an object")
     if unknown := sorted(members.keys() - known):
         names = ", ".join(repr(name[:SHOWN_CHARACTERS]) for name in unknown[:5])
         raise Refused(RefusalCode.UNKNOWN_MEMBER, f"unknown member {names}; known are {', '.join(sorted(known))}")

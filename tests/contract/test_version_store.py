@@ -374,6 +374,16 @@ def test_counts_that_do_not_add_up_are_refused(bench: Bench) -> None:
     for mode, wrong, fault in (
         ("append", counts(0, 3, 0, 0, None), "members 3, but the parts have 2"),
         ("append", None, "append of .* came without counts"),
+        ("append", counts(0, -1, 0, 3, None), "a count is negative"),
+        ("append", counts(5, 2, 0, 0, None), "removed 0 .* kept 0 does not equal base 5"),
+        (
+            "append",
+            dataclasses.replace(counts(0, 1, 0, 0, None), members=2),
+            "added 1 .* kept 0 does not equal members 2",
+        ),
+        ("append", counts(0, 2, 0, 0, 3), "counted against version 3, but built on None"),
+        ("append", counts(1, 2, 1, 0, None), "an append removed 1"),
+        ("remove", counts(0, 2, 0, 0, None), "a remove added 2"),
         ("replace", counts(0, 3, 0, 0, None), "members 3, but the parts have 2"),
     ):
         with pytest.raises(FatalError, match=fault) as caught:
@@ -384,8 +394,12 @@ def test_counts_that_do_not_add_up_are_refused(bench: Bench) -> None:
 def test_parts_of_one_partition_twice_are_refused(bench: Bench) -> None:
     ref = audience()
     made = bench.replace(ref, "10", "ann")
-    with pytest.raises(FatalError, match="one part per partition"):
-        bench.store.publish(dataclasses.replace(made, parts=(made.parts[0], *bench.replace(ref, "10", "bob").parts)))
+    for others, fault in (
+        (bench.replace(ref, "10", "bob").parts, "one part per partition"),
+        (made.parts, "is listed twice"),
+    ):
+        with pytest.raises(FatalError, match=fault):
+            bench.store.publish(dataclasses.replace(made, parts=(made.parts[0], *others)))
 
 
 def test_a_rollback_is_a_new_version_of_the_old_files(bench: Bench) -> None:

@@ -147,10 +147,11 @@ def assert_all_acknowledged(settings: Settings) -> None:
         positions = {(topic, p): logs[topic].position(Partition(p), end) for (topic, p), end in now.items()}
         return dict(group.committed()) == now and archived == positions
 
-    eventually(acknowledged)
-    liveness = WorkerLiveness(group)
-    assert liveness.fault(now_ms()) is None
-    assert liveness.fault(now_ms() + STALL_MS + 1) is None
+    def alive() -> bool:
+        liveness = WorkerLiveness(group)
+        return liveness.fault(now_ms()) is None and liveness.fault(now_ms() + STALL_MS + 1) is None
+
+    eventually(lambda: acknowledged() and alive())
 
 
 def assert_waits(shop: TransactionalShop, members: int | None = 0) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from faust.types import TP
@@ -19,6 +20,8 @@ from schemas.errors import FatalError, RetriableError
 from schemas.messages import DeadLetter, ImportEnded, ImportMessage, PartitionFailed, PartitionMaterialised, UserChunk
 from schemas.metrics import BUFFERED_BYTES, MERGES_WAITING, Sample
 from schemas.topics import DEAD_LETTERS, IMPORT_PROGRESS, IMPORTS
+from segmentation.sorting import sort_strings
+from streams import merge
 from streams.config import WorkerConfig
 from streams.materialiser import Materialiser
 from tests.fakes.fetches import fetched
@@ -314,6 +317,26 @@ async def test_rows_that_are_kept_to_the_end_are_acknowledged_once_their_part_is
     await keeping.until(lambda: keeping.acked == list(range(keeping.offset)))
     assert keeping.announced()[0].digest == one().markers()[0].digest
     assert [key.rpartition("/")[2] for key in keeping.store.keys("imports/")] == ["result.avro"]  # nothing was staged
+
+
+def _sorted_to(rows: int, ids: pa.StringArray) -> Any:
+    """The order, cut or repeated to a number of rows."""
+    return np.resize(sort_strings(ids), rows)
+
+
+@pytest.mark.parametrize("settings", [{}, {"unacknowledged_s": 0.0}], ids=["kept rows", "staged rows"])
+async def test_a_sort_that_loses_or_doubles_a_row_is_announced_as_a_failure(
+    settings: dict[str, float], harness: Callable[..., Harness], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = harness(**settings)
+    for attempt, rows in enumerate((99, 101), 1):  # of 100
+        monkeypatch.setattr(merge, "sort_strings", functools.partial(_sorted_to, rows))
+        await worker.deliver(*one(attempt=attempt).messages)
+        await worker.until(lambda attempt=attempt: len(worker.announced()) == attempt)  # type: ignore[misc]  # at once
+    assert [(type(told), told.reason) for told in worker.announced()] == [
+        (PartitionFailed, "the rows that were merged differ from those that arrived")
+    ] * 2
+    assert not worker.store.keys("audiences/")
 
 
 async def test_the_next_owner_announces_the_part_that_a_killed_worker_has_stored(keeping: Harness) -> None:

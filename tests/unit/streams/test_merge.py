@@ -1,6 +1,8 @@
 """The merge: last row of a user wins, sorted by bytes, with the same result for every way of sorting."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,7 +11,9 @@ import pytest
 from schemas.arrow import arrow_schema
 from schemas.columns import Column, RowSchema
 from schemas.row_digest import digest_rows
+from streams import merge
 from streams.merge import SpillingSort, merge_rows
+from streams.ranges import Sort
 
 MIB = 1024 * 1024
 SCHEMA = RowSchema(
@@ -22,7 +26,18 @@ SCHEMA = RowSchema(
     )
 )
 SPILLING = SpillingSort(rows_bytes=100 * MIB, memory_bytes=64 * MIB, temp_bytes=1024 * MIB, threads=1)
-WAYS = pytest.mark.parametrize("spilling", [None, SPILLING], ids=["in memory", "on disk"])
+
+
+@pytest.fixture(params=["in memory", "on disk", "by DuckDB"])
+def spilling(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> SpillingSort | None:
+    """Every way of sorting. DuckDB takes what cannot be split; here, everything."""
+    if request.param == "by DuckDB":
+
+        def unsplittable(tables: Iterable[pa.Table], *_: object, sort_unsplittable: Sort, **__: object) -> Any:
+            return sort_unsplittable(tables)
+
+        monkeypatch.setattr(merge, "sorted_in_ranges", unsplittable)
+    return None if request.param == "in memory" else SPILLING
 
 
 def rows(*values: tuple[int, str, int | None]) -> pa.Table:
@@ -40,7 +55,6 @@ def rows(*values: tuple[int, str, int | None]) -> pa.Table:
     )
 
 
-@WAYS
 def test_the_row_with_the_highest_ordinal_wins_also_when_it_came_first(
     spilling: SpillingSort | None, tmp_path: Path
 ) -> None:
@@ -58,7 +72,6 @@ def test_the_row_with_the_highest_ordinal_wins_also_when_it_came_first(
     assert part.kept == digest_rows(table, SCHEMA)
 
 
-@WAYS
 def test_ids_are_ordered_by_their_bytes_and_never_folded(spilling: SpillingSort | None, tmp_path: Path) -> None:
     ids = ["a", "A", "a ", "\u00e9", "e\u0301", "z", "\U0001f600", "\uffff", "ab"]
     part = merge_rows([rows(*((i, user, i) for i, user in enumerate(ids)))], SCHEMA, tmp_path, spilling=spilling)
@@ -79,7 +92,6 @@ def test_both_ways_of_sorting_write_the_same_rows(tmp_path: Path) -> None:
     assert pq.read_table(memory.path).equals(pq.read_table(duckdb.path))
 
 
-@WAYS
 def test_a_user_whose_rows_lie_across_batches_is_kept_once(spilling: SpillingSort | None, tmp_path: Path) -> None:
     part = merge_rows([rows(*((i, "same", i) for i in range(300_000)))], SCHEMA, tmp_path, spilling=spilling)
     assert part is not None
