@@ -23,7 +23,7 @@ from tests.servers.ports import free_port
 
 IMAGE: Final = os.environ.get("KAFKA_IMAGE", "muster-kafka:local")
 STARTED: Final = re.compile(r"Kafka Server started")
-START_TIMEOUT_S: Final = 180
+START_TIMEOUT_S: Final = 600
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Cluster:
             return False
         return all(len(p.isrs) == len(p.replicas) for p in partitions)
 
-    def await_in_sync(self, *topics: str, timeout_s: float = 90) -> None:
+    def await_in_sync(self, *topics: str, timeout_s: float = 300) -> None:
         """Wait until every replica of the topics is in sync."""
         deadline = time.monotonic() + timeout_s
         while not all(self.in_sync(topic) for topic in topics):
