@@ -5,8 +5,7 @@ user, and plaintext with a user. The certificate is self-signed for 127.0.0.1, s
 """
 
 import json
-import signal
-import subprocess
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,10 +27,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 )
 
 from connectors.kafka.worker_group import broker_answers
+from orchestration.local import processes
 from orchestration.local.kafka import broker
 from orchestration.local.ports import LOOPBACK, Ports
 from tests.holding.short_lived import ONE_COMPILER
-from tests.hunt.load import tethered
 from tests.integration.workers import eventually
 from tests.servers.certificates import make_certificate
 from tests.servers.ports import free_port
@@ -148,10 +147,8 @@ def secure_kafka(folder: Path, plain_password: str) -> Iterator[SecureKafka]:
     properties = folder / "server.properties"
     kept = [line for line in properties.read_text().splitlines() if line.partition("=")[0] not in changed]
     properties.write_text("\n".join([*kept, *(f"{name}={value}" for name, value in changed.items()), ""]))
-    with (folder / "log").open("wb") as log:
-        java, *arguments = broker.command(folder)
-        command = tethered([java, ONE_COMPILER, *arguments], signal.SIGKILL)
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+    java, *arguments = broker.command(folder)
+    process = processes.spawn([java, ONE_COMPILER, *arguments], env=os.environ, output=folder / "log")
     try:
         eventually(lambda: broker_answers(listeners["PLAINTEXT"]))
         yield SecureKafka(

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 
 from connectors.storage.access import S3Access
 from connectors.storage.duck import DuckLimits
+from orchestration.local import processes
 from schemas.arrow import arrow_schema
 from schemas.columns import RowSchema
 from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName, Version, new_job_id
@@ -25,7 +25,6 @@ from schemas.layout import audience_prefix, part_name, s3_uri
 from schemas.partitioning import partition_users
 from schemas.row_digest import digest_rows
 from segmentation.versions import AudienceRef, MembershipCounts, Part, PublishRequest
-from tests.hunt.load import tethered
 from tests.servers.ports import free_ports
 
 BUCKET = "lake"
@@ -61,9 +60,7 @@ def object_server(home: Path) -> Iterator[S3Access]:
         f"-s3.config={home / 's3.json'}", "-volume.max=30", "-s3.port.iceberg=0", "-s3.port.lance=0",
         "-master.volumeSizeLimitMB=64", "-master.telemetry=false",
     ]  # fmt: skip
-    command = tethered(command, signal.SIGKILL)
-    with (home / "weed.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "WEED_S3_SSE_KEY": "5e" * 32})
+    process = processes.spawn(command, env={**os.environ, "WEED_S3_SSE_KEY": "5e" * 32}, output=home / "weed.log")
     access = S3Access(endpoint=f"http://127.0.0.1:{p[6]}", region="us-east-1", access_key="lake", secret_key=secret)
     try:
         _wait_until_it_stores(access, process, home / "weed.log")
