@@ -1,6 +1,6 @@
 """The heap of a worker's process: bounded while it works, and given back to the system when it rests.
 
-No function has an effect without glibc.
+Without glibc, its own settings stay as they are.
 """
 
 import ctypes

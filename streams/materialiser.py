@@ -215,7 +215,7 @@ class Materialiser:
                 self._keeper.stage_old(group, now)
                 if group.idle and now - group.touched >= self._config.idle_group_s:
                     del self._groups[group_key]
-            if all(group.idle for group in self._groups.values()):
+            if self._busy.is_set() and all(group.idle for group in self._groups.values()):
                 self._busy.clear()
                 await self._background.in_thread(heap.release_free)
 
