@@ -11,6 +11,7 @@ import pytest
 from connectors.kafka.topics import ensure_topics
 from orchestration.catalog.records import Job
 from orchestration.context import Context
+from orchestration.entrypoints.serving import START_WAIT_S, persist
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError
@@ -39,7 +40,7 @@ ANOTHER_STEP = pytest.mark.faults("the same loss at another step of the import",
 PARTITIONS = 4
 TOPICS = (IMPORTS, IMPORTS_SMALL, IMPORT_PROGRESS)
 SILENT_S = 12
-"""Longer than a broker's session (2 s) and a worker's (6 s): leaders move, and the group must do without."""
+"""Longer than a broker's and a worker's session (6 s): leaders move, and the group must do without."""
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture(scope="module")
 def context(cluster: Cluster, start_module_stack: Callable[..., Settings]) -> Context:
     settings = {"kafka_bootstrap": cluster.bootstrap, "partitions": PARTITIONS, "replication_factor": 3}
-    ensure_topics(Settings(**settings))  # type: ignore[arg-type]
+    persist(lambda: ensure_topics(Settings(**settings)), time.monotonic() + START_WAIT_S)  # type: ignore[arg-type]
     made = Context(
         start_module_stack(
             parts=("s3", "catalog", "engine", "relay", "worker"),

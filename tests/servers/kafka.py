@@ -135,8 +135,13 @@ def _environment(node_id: int, port: int, voters: str, brokers: int) -> dict[str
         # The default of 50 partitions each would cost the first round trip seconds.
         "KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS": "3",
         "KAFKA_TRANSACTION_STATE_LOG_NUM_PARTITIONS": "3",
-        # A killed broker may register again after this; Kafka's own default is 9 s.
-        "KAFKA_BROKER_SESSION_TIMEOUT_MS": "2000",
-        "KAFKA_BROKER_HEARTBEAT_INTERVAL_MS": "500",
+        # A killed broker may register again after this; Kafka's own default is 9 s. With 2 s, three brokers that
+        # start beside other containers fenced each other, and topics could not be created.
+        "KAFKA_BROKER_SESSION_TIMEOUT_MS": "6000",
+        "KAFKA_BROKER_HEARTBEAT_INTERVAL_MS": "1000",
+        # Kafka's own 1 and 2 s make a slow start one election after another.
+        "KAFKA_CONTROLLER_QUORUM_ELECTION_TIMEOUT_MS": "3000",
+        "KAFKA_CONTROLLER_QUORUM_FETCH_TIMEOUT_MS": "6000",
+        "KAFKA_CONTROLLER_QUORUM_REQUEST_TIMEOUT_MS": "6000",
         "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
     }
