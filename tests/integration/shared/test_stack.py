@@ -47,7 +47,7 @@ from orchestration.operations import wiring
 from orchestration.platform.settings import Secret, Settings
 from schemas.errors import FatalError, UserError
 from schemas.kafka_address import hosts
-from schemas.topics import EVENTS, IMPORTS, JOB_EVENTS, PROFILES, WORKER_GROUP
+from schemas.topics import EVENTS, IMPORT_PROGRESS, IMPORTS, JOB_EVENTS, PROFILES, WORKER_GROUP
 from tests.conftest import stack_environment, stop_and_check
 from tests.integration.shared.former_home import RECORD, SECRET, make_former_home
 from tests.integration.workers import eventually, read_values
@@ -349,8 +349,8 @@ def test_the_doctor_finds_nothing_wrong_with_a_healthy_stack(stack: Settings) ->
 def test_the_doctor_names_a_missing_bucket_and_a_missing_topic(own: Settings) -> None:
     s3_client(own).delete_bucket(Bucket="staging")
     admin = admin_client(own.kafka_bootstrap)
-    admin.delete_topics([JOB_EVENTS])[JOB_EVENTS].result(10)
-    wait_until(lambda: any(d.topic == JOB_EVENTS for d in topic_differences(own)))
+    admin.delete_topics([IMPORT_PROGRESS])[IMPORT_PROGRESS].result(10)
+    wait_until(lambda: any(d.topic == IMPORT_PROGRESS for d in topic_differences(own)))
 
     found = [*doctor.stack(own, local_stack.status(own)), *wiring.service_checks(Context(own)).run()]
     codes = {diagnosis.code for diagnosis in found}
