@@ -27,7 +27,7 @@ from schemas.log_ids import bind
 from schemas.messages import ImportAborted, ImportMessage, PartitionMaterialised, ProgressMessage, UserChunk
 from schemas.metrics import BUFFERED_BYTES, CHUNKS, GROUPS, MERGES_WAITING, PARTITIONS, ROWS, Sample
 from segmentation.progress import AnnounceAgain, Drop, Effect, GroupKey, Keep, Merge, Progress, Report, Skip, step
-from streams import heap
+from streams import memory
 from streams.background import Background
 from streams.buffers import Group
 from streams.config import WorkerConfig
@@ -203,6 +203,7 @@ class Materialiser:
         """Stage old chunks, forget idle groups, log the metrics. Runs until cancelled."""
         reported = time.monotonic()
         await self._background.in_thread(warm_up)
+        await self._background.in_thread(memory.release_unused)
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._busy.wait(), _REST_S)
@@ -217,7 +218,7 @@ class Materialiser:
                     del self._groups[group_key]
             if self._busy.is_set() and all(group.idle for group in self._groups.values()):
                 self._busy.clear()
-                await self._background.in_thread(heap.release_free)
+                await self._background.in_thread(memory.release_unused)
 
     # --- end markers and aborts (step 4) -----------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from segmentation.sorting import sort_strings
 
 RANGE_BYTES: Final = 4 * 1024 * 1024
 """Bytes of rows sorted at a time; the default staging run is four times as large. A column of a range this size is too
-small for its memory to return to the system (`streams.heap`) between ranges."""
+small for its memory to return to the system (`streams.memory`) between ranges."""
 SPLIT_FACTOR: Final = 4
 """A range this many times larger than planned is split again."""
 RANGES_MAX: Final = 256

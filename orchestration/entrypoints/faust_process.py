@@ -17,7 +17,7 @@ from orchestration.platform.metrics import Read, forget_metrics, serve_metrics
 from orchestration.platform.settings import Settings
 from orchestration.platform.worker_identity import WorkerIdentity, claim_identity
 from schemas.errors import FatalError, UserError
-from streams import heap
+from streams import memory
 from streams.faust_app import CRASH_EXIT_CODE, FaustApp
 
 USAGE_EXIT_CODE: Final = 64  # EX_USAGE of sysexits.h
@@ -46,7 +46,7 @@ def run(part: str, first_port: int, make: Callable[[Settings, WorkerIdentity], F
     try:
         settings = Settings.load()
         configure(settings)
-        heap.bound()
+        memory.bound()
         identity = claim_identity(settings.home, part, sys.argv[1] if len(sys.argv) > 1 else "1+")
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)

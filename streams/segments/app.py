@@ -32,7 +32,7 @@ from segmentation.archived import ArchivedLog
 from segmentation.historical_activity import HistoricalActivity
 from segmentation.intake.topic_records import RecordBatch, TopicRecord
 from segmentation.warm import warm
-from streams import heap
+from streams import memory
 from streams.background import Background
 from streams.counters import Counters
 from streams.faust_app import FaustApp
@@ -205,7 +205,7 @@ class SegmentWorker:
                 seen = {tp: lane.due for tp, lane in self._lanes.items()}
                 resting = len(idle) == len(self._lanes)
                 if resting and not rested:
-                    await self._background.in_thread(heap.release_free)
+                    await self._background.in_thread(memory.release_unused)
                 rested = resting
                 try:
                     for tp, end in (await log_ends.ends(idle)).items():
@@ -240,6 +240,7 @@ class SegmentWorker:
     async def _follow_archive(self) -> None:
         """Keep `_archived` current. Partition tasks wait until all announcements so far have been read."""
         await self._background.in_thread(warm)
+        await self._background.in_thread(memory.release_unused)
         reader = LogReader(self._config.bootstrap, ARCHIVE_COMMITS, 0)
         try:
             await reader.start(0)

@@ -1,10 +1,13 @@
-"""What a worker's heap keeps when it rests."""
+"""What a worker's process keeps when it rests."""
 
 import ctypes
 import resource
 from pathlib import Path
 
-from streams.heap import release_free
+import psutil
+from llvmlite import binding
+
+from streams.memory import release_unused
 
 BLOCKS = 2_000
 BLOCK_BYTES = 64 * 1024
@@ -22,10 +25,26 @@ def test_freed_blocks_below_a_used_one_go_back_to_the_system() -> None:
     for block in blocks[:-1]:  # the last one keeps the heap from shrinking by itself
         libc.free(block)
     before = _resident_bytes()
-    release_free()
+    release_unused()
     assert before - _resident_bytes() > BLOCKS * BLOCK_BYTES * 3 // 4
     libc.free(blocks[-1])
 
 
+def test_the_pages_of_the_compiler_go_and_come_again() -> None:
+    module = "define i32 @one() { ret i32 1 }"
+    binding.parse_assembly(module).verify()
+    before = _of_compiler()
+    release_unused()
+    assert _of_compiler() < before / 20
+    binding.parse_assembly(module).verify()
+    assert _of_compiler() > 0
+
+
 def _resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
+
+
+def _of_compiler() -> int:
+    """Bytes of pages that can be read from its file again."""
+    maps = psutil.Process().memory_maps(grouped=False)
+    return sum(m.rss - m.private_dirty for m in maps if "libllvmlite" in m.path)
