@@ -17,7 +17,6 @@ from orchestration.platform.settings import Settings
 from schemas.errors import FatalError
 from schemas.messages import JobState
 from schemas.topics import IMPORT_PROGRESS, IMPORTS, IMPORTS_SMALL
-from segmentation.jobs import FINAL
 from tests.containers.compose import inspect
 from tests.integration.whole_imports import (
     IMPORTER,
@@ -25,10 +24,12 @@ from tests.integration.whole_imports import (
     TENANT,
     WORKER,
     assert_published,
+    await_state,
     ended,
     held,
     job_of,
     running,
+    sending,
     upload,
     write_file,
 )
@@ -71,26 +72,6 @@ def in_sync(cluster: Cluster, context: Context) -> None:
     cluster.await_in_sync(*TOPICS)
 
 
-def await_state(context: Context, audience: str, state: JobState) -> None:
-    job = job_of(context, audience)
-    deadline = time.monotonic() + 300
-    while not any(t.state == state for t in context.jobs.history(job.job_id)):
-        assert time.monotonic() < deadline, f"the job of {audience} was never {state}"
-        time.sleep(0.01)
-
-
-def await_attempt(context: Context, audience: str) -> Job:
-    """Wait until the importer has begun to send."""
-    job = job_of(context, audience)
-    deadline = time.monotonic() + 300
-    while job.attempt == 0:
-        assert job.state not in FINAL
-        assert time.monotonic() < deadline, f"the job of {audience} has no attempt"
-        time.sleep(0.01)
-        job = context.jobs.get(job.job_id)
-    return job
-
-
 @contextmanager
 def held_import(context: Context, path: Path, audience: str, step: JobState) -> Iterator[Job]:
     """Upload a file and stop its import in a step: the importer in the middle of the rows, or all workers."""
@@ -98,10 +79,10 @@ def held_import(context: Context, path: Path, audience: str, step: JobState) -> 
         if step == "AWAITING":
             holding.enter_context(held(context, WORKER))
         upload(context, path, audience)
-        job = await_attempt(context, audience)
+        job = sending(context, audience)
         if step == "IMPORTING":
             holding.enter_context(held(context, IMPORTER))
-        await_state(context, audience, step)
+        await_state(context, job, step)
         yield job
         assert context.jobs.get(job.job_id).state == step
 
@@ -191,7 +172,7 @@ def test_a_rolling_restart_of_all_brokers_during_imports_loses_and_doubles_nothi
         audience = f"rolling-{node_id}"
         users[audience] = write_file(tmp_path / f"{audience}.csv", node_id, rows=100_000)
         upload(context, tmp_path / f"{audience}.csv", audience)
-        await_state(context, audience, "IMPORTING")
+        await_state(context, job_of(context, audience), "IMPORTING")
         began[audience] = now_ms()
         cluster.node(node_id).restart(timeout=30)
         cluster.await_in_sync(*TOPICS)

@@ -8,7 +8,6 @@ read-only.
 import json
 import re
 import subprocess
-import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from tests.servers.lambda_emulator import emulator
 from tests.servers.moto_aws import REGION, client, environment, moto_server
 from tests.servers.ports import free_ports
 from tests.servers.silent import silent_server
+from tests.waiting import until
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(400)]
 
@@ -116,10 +116,7 @@ def function(of: FunctionSpec, *env: str) -> Iterator[Function]:
     listen += ["--runtime-api-address", f"127.0.0.1:{runtime_port}"]
     docker("run", *begin, PRODUCT, *listen, *inspect(PRODUCT)["Config"]["Entrypoint"], "lambda", of.handler)
     try:
-        deadline = time.monotonic() + 120
-        while not accepts(port):
-            assert time.monotonic() < deadline, docker("logs", name)
-            time.sleep(0.05)
+        until(lambda: accepts(port), lambda: docker("logs", name))
         yield Function(name, port)
         assert not inspect(name)["State"]["OOMKilled"]
     finally:
@@ -235,9 +232,7 @@ def test_a_task_whose_catalog_is_away_may_be_tried_again() -> None:
 
 def test_a_task_behind_an_init_process_ends_on_a_sigterm_that_comes_while_python_starts() -> None:
     with waiting_task("--init", *ECS) as name:
-        deadline = time.monotonic() + 120
-        while len(docker("top", name, "-o", "pid").splitlines()) < 3:  # header, init process, Python
-            assert time.monotonic() < deadline
+        until(lambda: len(docker("top", name, "-o", "pid").splitlines()) >= 3)  # header, init process, Python
         docker("stop", "--time", "120", name)
         assert inspect(name)["State"]["ExitCode"] == TERMINATED
 

@@ -17,13 +17,14 @@ from tests.integration.whole_imports import (
     assert_published,
     ended,
     failed_tries,
-    job_of,
     running,
+    sending,
     start_append,
     upload,
     write_file,
 )
 from tests.servers.images import PRODUCT, docker
+from tests.waiting import until
 
 pytestmark = [pytest.mark.containers, pytest.mark.integration]
 
@@ -50,21 +51,7 @@ def commands(context: Context) -> dict[str, str]:
 
 def await_no_container(context: Context) -> None:
     """Wait until no container is left: the publishing one reports before it ends."""
-    deadline = time.monotonic() + 300
-    while left := commands(context):
-        assert time.monotonic() < deadline, left
-        time.sleep(0.1)
-
-
-def await_sending(context: Context, audience: str) -> Job:
-    """Wait until the importer has begun an attempt."""
-    job, deadline = job_of(context, audience), time.monotonic() + 300
-    while job.attempt == 0:
-        assert job.state not in FINAL
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-        job = context.jobs.get(job.job_id)
-    return job
+    until(lambda: not commands(context), lambda: commands(context), timeout_s=300)
 
 
 @pytest.mark.timeout(900)
@@ -88,7 +75,7 @@ def held_importer(context: Context, folder: Path, audience: str) -> tuple[Job, s
     """Start an import and suspend its importer after it has begun to send: job, users of the file, container."""
     users = write_file(folder / "a.csv", len(audience), rows=150_000)
     upload(context, folder / "a.csv", audience)
-    job = await_sending(context, audience)
+    job = sending(context, audience)
     for process in running(context, IMPORTER):
         process.suspend()  # so that it is not over when the kill comes
     [container] = [id_ for id_, command in commands(context).items() if f"task import {job.job_id}" in command]

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from orchestration.local.engine.lambda_runtime import LambdaCall, LambdaPool
 from orchestration.local.ports import accepts
 from tests.servers.lambda_emulator import emulator
 from tests.servers.ports import free_ports
+from tests.waiting import until
 
 ARN = "arn:aws:lambda:us-east-1:012345678912:function:muster-Contract"
 NAME = "muster-Contract"
@@ -110,10 +110,7 @@ class Sandbox:
         self._ended = threading.Event()
         self._limit_bytes = memory_mb << 20
         threading.Thread(target=self._limit_memory, daemon=True).start()
-        deadline = time.monotonic() + 120
-        while not accepts(self._port):
-            assert time.monotonic() < deadline, "the emulator does not answer"
-            self._ended.wait(0.02)
+        until(lambda: accepts(self._port), "an answer of the emulator")
 
     def _limit_memory(self) -> None:
         while not self._ended.wait(0.05):

@@ -19,7 +19,8 @@ from connectors.kafka.logon import librdkafka_config
 from orchestration.platform.settings import Settings
 from schemas.topics import EVENTS, PROFILES
 from tests.e2e.conftest import Muster
-from tests.integration.workers import ROOT, eventually
+from tests.integration.workers import ROOT
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.e2e,
@@ -90,7 +91,7 @@ def test_a_receiver_that_begins_with_a_snapshot_and_is_killed_again_and_again_kn
         def members() -> int:
             return int(muster("segments", "show", "regulars", "-t", TENANT, "--json").json["members"] or 0)
 
-        eventually(lambda: members() > 200, 300)
+        until(lambda: members() > 200, timeout_s=300)
         made = muster("segments", "snapshot", "regulars", "-t", TENANT, "--wait", "--json")
         assert made.code == 0, made.err
         receipt = tmp_path / "receipt.json"
@@ -115,7 +116,7 @@ def test_a_receiver_that_begins_with_a_snapshot_and_is_killed_again_and_again_kn
                     killed += 1
     finally:
         expected = visitors.stop()
-    eventually(lambda: members() == len(expected), 300)
+    until(lambda: members() == len(expected), timeout_s=300)
     checked = muster("segments", "check", "regulars", "-t", TENANT, "--json")
     assert (checked.code, checked.json["equal"], checked.json["by_rule"]) == (0, True, len(expected)), checked.err
     last = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)

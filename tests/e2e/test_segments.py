@@ -16,7 +16,8 @@ from connectors.kafka.logon import librdkafka_config
 from orchestration.platform.settings import Settings
 from schemas.topics import EVENTS, PROFILES
 from tests.e2e.conftest import Muster
-from tests.integration.workers import ROOT, eventually
+from tests.integration.workers import ROOT
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.e2e,
@@ -59,7 +60,7 @@ def snapshot_is_a_version(muster: Muster, folder: Path, broker: str) -> None:
     assert (again.json["receipt"]["version"], again.json["receipt"]["digest"]) == (2, receipt["digest"])
     named = ("--rule", "in audience buyers-snapshot")
     assert muster("segments", "create", "copied", *named, "-t", TENANT).code == 0
-    eventually(lambda: members_of(muster, "copied", 400), 300)
+    until(lambda: members_of(muster, "copied", 400), timeout_s=300)
     assert muster("segments", "delete", "copied", "-t", TENANT).code == 0
 
 
@@ -96,12 +97,12 @@ def test_a_segment_follows_events_profiles_and_audiences_and_agrees_with_the_arc
     for name, rule in (("buyers", RULE), ("special", "in segment buyers or in audience vip")):
         made = muster("segments", "create", name, "--rule", rule, "-t", TENANT)
         assert made.code == 0, made.err
-    eventually(lambda: members("buyers", 200), 300)
-    eventually(lambda: members("special", 201), 300)
+    until(lambda: members("buyers", 200), timeout_s=300)
+    until(lambda: members("special", 201), timeout_s=300)
     send(deployment, 600)
     publish("user-0", "user-3", "user-6")
-    eventually(lambda: members("buyers", 400), 300)
-    eventually(lambda: members("special", 403), 300)
+    until(lambda: members("buyers", 400), timeout_s=300)
+    until(lambda: members("special", 403), timeout_s=300)
     for name, size in (("buyers", 400), ("special", 403)):
         checked = muster("segments", "check", name, "-t", TENANT, "--json")
         assert (checked.code, checked.json["equal"], checked.json["by_rule"]) == (0, True, size), checked.err
@@ -110,7 +111,7 @@ def test_a_segment_follows_events_profiles_and_audiences_and_agrees_with_the_arc
     assert (explained["member"], explained["groups"][0]["conditions"][0]["counted"]) == (True, 2)
     snapshot_is_a_version(muster, tmp_path, deployment.kafka_bootstrap)
     send(deployment, 700)
-    eventually(lambda: members("buyers", 466), 300)
+    until(lambda: members("buyers", 466), timeout_s=300)
     assert members_of_a_receiver(tmp_path, deployment.kafka_bootstrap) == {f"user-{n}" for n in range(700) if n % 3}
     assert muster("segments", "delete", "special", "-t", TENANT).code == 0
     assert [s["segment"] for s in muster("segments", "list", "-t", TENANT, "--json").json] == ["buyers"]

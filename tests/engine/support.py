@@ -3,9 +3,8 @@
 import json
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from orchestration.local.ports import Ports
 from orchestration.platform.settings import Settings
 from orchestration.workflow.resources import INBOX_MACHINE, FunctionSpec, MachineSpec, substitute
 from tests.conftest import stack_environment
+from tests.waiting import until
 
 HANDLERS = "tests.engine.handlers"
 SERVER = "tests.engine.refusing_server"
@@ -86,7 +86,7 @@ class Engine:
         return list(self.sfn.get_execution_history(executionArn=execution)["events"])
 
     def finish(self, execution: str) -> dict[str, Any]:
-        found: dict[str, Any] = wait_for(lambda: ended(self.sfn.describe_execution(executionArn=execution)))
+        found: dict[str, Any] = until(lambda: ended(self.sfn.describe_execution(executionArn=execution)))
         return found
 
     def run(self, states: Mapping[str, Any], data: object = None, **top: object) -> dict[str, Any]:
@@ -131,24 +131,15 @@ def running_engine(
     argv = [sys.executable, "-m", SERVER, "--task-module", task_module]
     process = processes.spawn(argv, env=env, output=home.log_file("engine"))
     try:
-        wait_for(lambda: (process.poll() is not None or responds(made.engine_url + HEALTH_PATH)) or None, 300)
+        until(lambda: process.poll() is not None or responds(made.engine_url + HEALTH_PATH), timeout_s=300)
         assert process.poll() is None, processes.tail(home.log_file("engine"))
         yield Engine(made, deploy(made, functions=FUNCTIONS, machines=[STARTED_BY_EVENT]), process)
     finally:
         processes.stop(process, timeout_s=10)
-        wait_for(lambda: processes.marked(home.path) == [] or None)
+        until(lambda: processes.marked(home.path) == [])
 
 
 ROLE = "arn:aws:iam::123456789012:role/muster"
-
-
-def wait_for(look: Callable[[], Any], seconds: float = 60) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if (found := look()) is not None:
-            return found
-        time.sleep(0.05)
-    raise AssertionError("waited in vain")
 
 
 def ended(description: dict[str, Any]) -> dict[str, Any] | None:

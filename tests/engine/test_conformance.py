@@ -12,7 +12,8 @@ from orchestration.workflow.resources import machine_specs
 from tests.engine.building import Case, invoke
 from tests.engine.cases import CASES
 from tests.engine.features import features
-from tests.engine.support import Engine, text_of, wait_for
+from tests.engine.support import Engine, text_of
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -267,7 +268,7 @@ def test_a_catch_may_lead_to_its_own_state(engine: Engine, tmp_path: Path) -> No
 def test_the_first_answer_to_a_token_counts_and_a_second_one_is_refused(engine: Engine, tmp_path: Path) -> None:
     file = tmp_path / "token"
     execution = engine.start_definition(AWAITED, {"file": str(file)})
-    token = wait_for(lambda: text_of(file))
+    token = until(lambda: text_of(file))
 
     engine.sfn.send_task_success(taskToken=token, output='{"n": 1}')
     closed = (engine.sfn.exceptions.TaskTimedOut, engine.sfn.exceptions.InvalidToken)
@@ -286,8 +287,8 @@ def test_an_answer_after_the_wait_has_timed_out_is_refused(engine: Engine, tmp_p
     late = {**WAIT, "HeartbeatSeconds": 1, "TimeoutSeconds": 30}
     states = {"Wait": late, "Silent": {"Type": "Wait", "Seconds": 300, "End": True}}
     execution = engine.start_definition({"StartAt": "Wait", "States": states}, {"file": str(file)})
-    token = wait_for(lambda: text_of(file))
-    [entered] = wait_for(lambda: [e for e in engine.history(execution) if e["type"] == "WaitStateEntered"] or None)
+    token = until(lambda: text_of(file))
+    [entered] = until(lambda: [e for e in engine.history(execution) if e["type"] == "WaitStateEntered"])
 
     with pytest.raises(engine.sfn.exceptions.TaskTimedOut):
         engine.sfn.send_task_success(taskToken=token, output="1")

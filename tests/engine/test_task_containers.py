@@ -10,9 +10,10 @@ import psutil
 import pytest
 
 from orchestration.local import stack
-from tests.engine.support import Engine, running_engine, text_of, wait_for, workers_on
+from tests.engine.support import Engine, running_engine, text_of, workers_on
 from tests.engine.test_tasks import container, exit_codes, folder, started, stopped
 from tests.servers.images import build_task_image, docker
+from tests.waiting import until
 
 __all__ = ["folder"]  # a fixture
 pytestmark = [pytest.mark.containers, pytest.mark.integration]
@@ -40,7 +41,7 @@ def stop(engine: Engine, task: str) -> None:
 
 def test_a_container_may_write_its_home_and_has_no_privileges(engine: Engine, folder: Path) -> None:
     task = started(engine, container("main", "sleep", folder / "pid", memory=64))
-    wait_for(lambda: text_of(folder / "pid"))
+    until(lambda: text_of(folder / "pid"))
 
     _, seen = only_container(engine.settings.home)
 
@@ -58,7 +59,7 @@ def test_no_secret_is_an_argument_of_any_process_or_of_the_container(engine: Eng
     secret = "hush-e2d1"
     variables = [{"name": "PASSWORD", "value": secret}]
     task = started(engine, container("main", "sleep", folder / "pid", environment=variables))
-    wait_for(lambda: text_of(folder / "pid"))
+    until(lambda: text_of(folder / "pid"))
 
     _, seen = only_container(engine.settings.home)
 
@@ -73,7 +74,7 @@ def test_no_secret_is_an_argument_of_any_process_or_of_the_container(engine: Eng
 
 def test_a_container_finds_nothing_of_the_engines_own_paths(engine: Engine, folder: Path) -> None:
     task = started(engine, container("main", "sleep", folder / "pid"))
-    wait_for(lambda: text_of(folder / "pid"))
+    until(lambda: text_of(folder / "pid"))
 
     _, seen = only_container(engine.settings.home)
 
@@ -104,7 +105,7 @@ def test_a_container_over_its_memory_is_killed_and_says_so(engine: Engine) -> No
 
 def test_a_container_that_somebody_removes_counts_as_killed(engine: Engine, folder: Path) -> None:
     task = started(engine, container("main", "sleep", folder / "pid"))
-    wait_for(lambda: text_of(folder / "pid"))
+    until(lambda: text_of(folder / "pid"))
 
     docker("rm", "--force", only_container(engine.settings.home)[0])
 
@@ -131,7 +132,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 def sleeping(engine: Engine, file: Path) -> None:
     """A task that ends only on SIGKILL, or long after every test."""
     started(engine, container("main", "stubborn", file, stopTimeout=120))
-    wait_for(lambda: text_of(file))
+    until(lambda: text_of(file))
 
 
 def test_containers_of_an_engine_that_was_killed_are_gone_after_the_next_start(home: Path, image: str) -> None:

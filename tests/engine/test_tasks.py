@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.engine.support import NETWORK, Engine, text_of, wait_for, workers_on
+from tests.engine.support import NETWORK, Engine, text_of, workers_on
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -64,14 +65,14 @@ def test_a_task_that_failed_is_run_again_and_again_by_its_retry(engine: Engine, 
 def test_stopping_an_execution_ends_the_process_of_its_task(engine: Engine, folder: Path) -> None:
     file = folder / "pid"
     execution = engine.start({"Run": {**engine.task("sleep", str(file)), "End": True}})
-    wait_for(lambda: text_of(file))
+    until(lambda: text_of(file))
     assert workers_on(file)
 
     engine.sfn.stop_execution(executionArn=execution, error="Cancelled", cause="by the operator")
 
     ended = engine.finish(execution)
     assert (ended["status"], ended["error"], ended["cause"]) == ("ABORTED", "Cancelled", "by the operator")
-    wait_for(lambda: not workers_on(file) or None)
+    until(lambda: not workers_on(file))
 
 
 def test_a_task_state_that_times_out_ends_the_process_of_its_task(engine: Engine, folder: Path) -> None:
@@ -81,7 +82,7 @@ def test_a_task_state_that_times_out_ends_the_process_of_its_task(engine: Engine
 
     assert text_of(file)
     assert (ended["status"], ended["error"]) == ("FAILED", "States.Timeout")
-    wait_for(lambda: not workers_on(file) or None)
+    until(lambda: not workers_on(file))
 
 
 def container(name: str, *command: object, **more: object) -> dict[str, Any]:
@@ -126,7 +127,7 @@ def described(engine: Engine, task: str) -> dict[str, Any]:
 
 
 def stopped(engine: Engine, task: str) -> dict[str, Any]:
-    found: dict[str, Any] = wait_for(lambda: d if (d := described(engine, task))["lastStatus"] == "STOPPED" else None)
+    found: dict[str, Any] = until(lambda: d if (d := described(engine, task))["lastStatus"] == "STOPPED" else None)
     return found
 
 
@@ -139,7 +140,7 @@ def exit_codes(task: Mapping[str, Any]) -> dict[str, int]:
 def test_a_task_that_is_stopped_gets_sigterm_and_may_end_by_itself(engine: Engine, folder: Path) -> None:
     file = folder / "pid"
     task = started(engine, container("main", "tidy", file))
-    wait_for(lambda: text_of(file))
+    until(lambda: text_of(file))
 
     stopping = engine.client("ecs").stop_task(cluster=engine.values["TaskCluster"], task=task, reason="enough")["task"]
 
@@ -152,12 +153,12 @@ def test_a_task_that_is_stopped_gets_sigterm_and_may_end_by_itself(engine: Engin
 def test_a_task_that_does_not_end_on_sigterm_is_killed_after_its_stop_timeout(engine: Engine, folder: Path) -> None:
     file = folder / "pid"
     task = started(engine, container("main", "stubborn", file, stopTimeout=10))
-    wait_for(lambda: text_of(file))
+    until(lambda: text_of(file))
     begin = time.monotonic()
 
     engine.client("ecs").stop_task(cluster=engine.values["TaskCluster"], task=task)
 
-    wait_for(lambda: text_of(folder / "pid.term"))
+    until(lambda: text_of(folder / "pid.term"))
     assert described(engine, task)["lastStatus"] == "RUNNING"
     end = stopped(engine, task)
     assert time.monotonic() - begin >= 10
@@ -176,7 +177,7 @@ def test_a_container_that_is_not_essential_may_end_before_its_task(engine: Engin
     go = folder / "go"
     task = started(engine, container("main", "exit_when", go), container("side", "exit", 0, essential=False))
 
-    wait_for(lambda: exit_codes(described(engine, task)).get("side"))
+    until(lambda: "side" in exit_codes(described(engine, task)))
     assert described(engine, task)["lastStatus"] == "RUNNING"
     go.touch()
 

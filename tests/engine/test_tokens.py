@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.support import Engine, text_of, wait_for
+from tests.engine.support import Engine, text_of
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -24,7 +25,7 @@ def test_a_state_that_takes_too_long_is_states_timeout(engine: Engine, tmp_path:
 def test_an_answer_to_a_task_token_is_the_result_of_the_state(engine: Engine, tmp_path: Path) -> None:
     file = tmp_path / "token"
     execution = engine.start({"Wait": engine.wait_for_token(file, HeartbeatSeconds=30, End=True)})
-    token = wait_for(lambda: text_of(file))
+    token = until(lambda: text_of(file))
 
     engine.sfn.send_task_heartbeat(taskToken=token)
     engine.sfn.send_task_success(taskToken=token, output='{"members": 42}')
@@ -35,7 +36,7 @@ def test_an_answer_to_a_task_token_is_the_result_of_the_state(engine: Engine, tm
 def test_heartbeats_keep_a_waiting_state_alive_past_its_heartbeat_time(engine: Engine, tmp_path: Path) -> None:
     file = tmp_path / "token"
     execution = engine.start({"Wait": engine.wait_for_token(file, HeartbeatSeconds=10, End=True)})
-    token = wait_for(lambda: text_of(file))
+    token = until(lambda: text_of(file))
 
     # longer than the heartbeat time, yet a machine that stalls for seconds does not count as silence
     for _ in range(12):
@@ -65,7 +66,7 @@ def test_a_waiting_state_without_heartbeat_times_out(engine: Engine, tmp_path: P
 def test_a_failure_sent_for_a_token_keeps_its_error_and_cause(engine: Engine, tmp_path: Path) -> None:
     file = tmp_path / "token"
     execution = engine.start({"Wait": engine.wait_for_token(file, HeartbeatSeconds=30, End=True)})
-    token = wait_for(lambda: text_of(file))
+    token = until(lambda: text_of(file))
 
     engine.sfn.send_task_failure(taskToken=token, error="MaterialisationFailed", cause='{"partition": 3}')
 
@@ -85,7 +86,7 @@ def test_an_answer_that_comes_before_the_state_waits_is_not_lost(
 def test_a_token_of_an_execution_that_ended_is_refused(engine: Engine, tmp_path: Path) -> None:
     file = tmp_path / "token"
     execution = engine.start({"Wait": engine.wait_for_token(file, End=True)})
-    token = wait_for(lambda: text_of(file))
+    token = until(lambda: text_of(file))
     engine.sfn.stop_execution(executionArn=execution)
     engine.finish(execution)
 

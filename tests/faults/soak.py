@@ -33,7 +33,8 @@ from tests.faults.segments import Visitors, change_rule, wrong_in_the_end
 from tests.faults.stack import FaultedStack, faulted_stack
 from tests.faults.sweep import FIRST_SEED, afterwards
 from tests.integration.whole_imports import TENANT
-from tests.integration.workers import committed_everything, eventually
+from tests.integration.workers import committed_everything
+from tests.waiting import until
 
 TURNS: Final = 200
 MEASURED_EVERY: Final = 4
@@ -157,7 +158,7 @@ def stored(stack: FaultedStack, audience: AudienceRef) -> Iterator[ObjectInfo]:
 def lagging(stack: FaultedStack) -> Iterator[str]:
     """A violation if segment workers have not consumed everything."""
     try:
-        eventually(lambda: committed_everything(stack.settings, SEGMENT_WORKER_GROUP, ACTIVITY_TOPICS))
+        until(lambda: committed_everything(stack.settings, SEGMENT_WORKER_GROUP, ACTIVITY_TOPICS))
     except AssertionError:
         yield "workers of segments have not acknowledged everything"
 

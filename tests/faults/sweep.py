@@ -19,7 +19,8 @@ from tests.faults.imports import Audiences, Result, faulted_import, left_behind
 from tests.faults.kinds import KINDS, LINKS
 from tests.faults.readers import Lake, Reader
 from tests.faults.stack import FaultedStack, faulted_stack
-from tests.integration.workers import committed_everything, eventually
+from tests.integration.workers import committed_everything
+from tests.waiting import until
 
 Scale = Literal["slice", "full"]
 FIRST_SEED: Final = 20_261_126
@@ -209,7 +210,7 @@ def afterwards(stack: FaultedStack) -> list[str]:
         if f.severity == "wrong"
     ]
     try:
-        eventually(lambda: committed_everything(stack.settings))
+        until(lambda: committed_everything(stack.settings))
     except AssertionError:
         found.append("workers have not acknowledged everything")
     return found

@@ -1,6 +1,5 @@
 """Waiting for results while servers are down: an outage is not an answer, and a hang is an error."""
 
-import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -10,25 +9,26 @@ from schemas.errors import RetriableError
 from schemas.ids import JobId
 from schemas.messages import JobState
 from segmentation.jobs import FINAL
+from tests import waiting
 
 T = TypeVar("T")
-POLL_S: Final = 0.02
 END_TIMEOUT_S: Final = 400.0
 """Several times what the workflow's retries take at most for a small file."""
 
 
-def until(ask: Callable[[], T | None], what: str, *, timeout_s: float = 120.0) -> T:
-    """The first true answer. Raises `AssertionError` that names what did not happen in time."""
-    deadline = time.monotonic() + timeout_s
-    while True:
+def until(ask: Callable[[], T | None], what: str, *, timeout_s: float = waiting.TIMEOUT_S) -> T:
+    """The first true answer. Raises `AssertionError` with `what` was waited for, and the outage that it met last."""
+    met: list[RetriableError] = []
+
+    def answer() -> T | None:
+        met.clear()
         try:
-            if answer := ask():
-                return answer
-            last = ""
+            return ask()
         except RetriableError as exc:
-            last = f" ({exc})"
-        assert time.monotonic() < deadline, f"{what}: not after {timeout_s:.0f} s{last}"
-        time.sleep(POLL_S)
+            met.append(exc)
+            return None
+
+    return waiting.until(answer, lambda: f"{what} {met or ''}", timeout_s=timeout_s)
 
 
 def job_of(context: Context, audience: str, key: str) -> Job:

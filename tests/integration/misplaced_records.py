@@ -19,7 +19,7 @@ from schemas.ids import TenantName
 from schemas.metrics import ACTIVITY
 from schemas.partitioning import partition_of
 from schemas.topics import EVENTS, PROFILES
-from tests.integration.workers import eventually
+from tests.waiting import until
 
 PARTITION_UA: Final = -1
 """librdkafka's unassigned partition: the partitioner chooses."""
@@ -69,7 +69,7 @@ class PlacingShop:
         return sum(one.members for one in of.partitions.values())
 
     def assert_exact(self, name: str, members: int) -> None:
-        eventually(lambda: self.members(name) == members)
+        until(lambda: self.members(name) == members)
         found = wiring.segment_check(self.context).run(self.tenant, name, 60).comparison
         assert (found.by_stream, found.by_rule, found.equal) == (members, members, True)
 

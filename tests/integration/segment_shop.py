@@ -30,7 +30,8 @@ from schemas.ids import AudienceName, TenantName
 from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES, TOPICS
 from segmentation.rules.parser import parse_rule
 from streams.counters import Counters
-from tests.integration.workers import ROOT, eventually
+from tests.integration.workers import ROOT
+from tests.waiting import until
 
 USERS: Final = [f"user-{n}" for n in range(400)]
 Members = dict[str, set[str]]
@@ -117,7 +118,7 @@ class Shop:
         def rows() -> int:
             return sum(file.rows for topic in ACTIVITY_TOPICS for file in archive.files(topic, tenant=self.tenant))
 
-        eventually(lambda: rows() == self.sent)
+        until(lambda: rows() == self.sent)
         return sum(archive.archived_to(EVENTS).values())
 
     def counted(self) -> Counter[str]:
@@ -146,9 +147,9 @@ def assert_followed(shop: Shop, expected: Members) -> None:
         return found == expected
 
     with suppress(AssertionError):
-        eventually(lambda: shop.counted() == sizes(expected))
+        until(lambda: shop.counted() == sizes(expected))
     with suppress(AssertionError):
-        eventually(known, timeout_s=60)
+        until(known, timeout_s=60)
     assert sizes(found) == sizes(expected), f"{sizes(found)}, and not {sizes(expected)}"
     assert found == expected
 
@@ -199,4 +200,4 @@ def make_anew(settings: Settings, topics: Iterable[str]) -> None:
             return False
         return all(id_of(name) not in {None, before[name]} for name in names)
 
-    eventually(made)
+    until(made)

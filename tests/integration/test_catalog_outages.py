@@ -1,7 +1,6 @@
 """The catalog's server crashes while a whole import runs: every step of the job meets it, none gives up."""
 
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from tests.integration.whole_imports import (
     upload,
 )
 from tests.servers.postgres import Postgres, postgres_server
+from tests.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.containers]
 
@@ -57,10 +57,7 @@ def server() -> Iterator[Postgres]:
 
 
 def await_more(what: str, count: Callable[[], int], than: int) -> None:
-    deadline = time.monotonic() + 120
-    while count() <= than:
-        assert time.monotonic() < deadline, f"no {what} has met the outage"
-        time.sleep(0.05)
+    until(lambda: count() > than, f"a {what} that meets the outage")
 
 
 @pytest.mark.timeout(400)

@@ -15,7 +15,8 @@ from schemas.topics import ACTIVITY_TOPICS, MEMBERSHIP_CHANGES, TOPICS
 from tests.conftest import StartStack
 from tests.e2e.conftest import command_line
 from tests.integration.segment_shop import Members, Shop, assert_followed, make_anew, sizes
-from tests.integration.workers import Workers, eventually, s3
+from tests.integration.workers import Workers, s3
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.integration,
@@ -66,7 +67,7 @@ def stop_once_followed(
 ) -> None:
     assert_followed(shop, expected)
     shop.archived()
-    eventually(lambda: all(checkpoints(settings, p) and checkpoints(settings, p) != kept[p] for p in kept))
+    until(lambda: all(checkpoints(settings, p) and checkpoints(settings, p) != kept[p] for p in kept))
     assert workers.stop("a") == 0
 
 
@@ -97,7 +98,7 @@ def test_topics_that_were_made_anew_are_refused_until_it_is_begun_anew_and_then_
     make_anew(settings, ACTIVITY_TOPICS)
     shop.send(300)
     workers.start("b", MUSTER_SEGMENT_CHECKPOINT_S="1")
-    eventually(lambda: "TOPIC_REPLACED" in workers.log("b"))
+    until(lambda: "TOPIC_REPLACED" in workers.log("b"))
     assert "muster segments rebase" in workers.log("b")
     begun = begin(settings)  # while the worker ends and restarts again and again
     assert (begun["era"], [topic["replaced"] for topic in begun["topics"]]) == (1, [True, True])
@@ -120,7 +121,7 @@ def test_a_checkpoint_of_another_log_of_changes_goes_on_after_a_new_beginning(
     run_and_stop(settings, workers, shop, before)
     make_anew(settings, [MEMBERSHIP_CHANGES])
     workers.start("b", MUSTER_SEGMENT_CHECKPOINT_S="1")
-    eventually(lambda: "OTHER_LOG" in workers.log("b"))
+    until(lambda: "OTHER_LOG" in workers.log("b"))
     begun = begin(settings)
     assert begun["checkpoints_of_another_log"]
     assert [topic["replaced"] for topic in begun["topics"]] == [False, False]
@@ -134,14 +135,14 @@ def test_all_of_kafka_may_be_made_anew_beside_a_lake_that_stands(settings: Setti
     shop.context.segments.pause(shop.tenant, "calm", now_ms=1)  # type: ignore[arg-type]
     workers.start("a", MUSTER_SEGMENT_CHECKPOINT_S="1")
     # A worker that finds records at its start may evaluate them before it learns that "calm" is paused.
-    eventually(lambda: shop.paused("calm"))
+    until(lambda: shop.paused("calm"))
     kept = all_checkpoints(settings)
     shop.send(600)
     before = {"buyers": shop.ordered(2)}
     stop_once_followed(settings, workers, shop, before, kept)
     make_anew(settings, [topic.name for topic in TOPICS])
     workers.start("b", MUSTER_SEGMENT_CHECKPOINT_S="1")
-    eventually(lambda: "TOPIC_REPLACED" in workers.log("b"))
+    until(lambda: "TOPIC_REPLACED" in workers.log("b"))
     begin(settings)
     assert_goes_on(settings, shop, before)
 
@@ -150,7 +151,7 @@ def assert_goes_on(settings: Settings, shop: Shop, before: Members) -> None:
     """A consumer that knows the former members, and reads the new change log, knows the members."""
     shop.send(600)
     after = {"buyers": shop.ordered(2)}
-    eventually(lambda: +shop.counted() == sizes(after))
+    until(lambda: +shop.counted() == sizes(after))
     assert_equal(settings, shop, after)
     assert shop.followed() == {"buyers": after["buyers"] - before["buyers"]}
     shop.archived()

@@ -15,7 +15,8 @@ from orchestration.platform.settings import Settings
 from schemas.topics import ACTIVITY_TOPICS, SEGMENT_WORKER_GROUP
 from tests.conftest import StartStack
 from tests.integration.segment_shop import Shop, assert_followed
-from tests.integration.workers import Workers, committed, eventually
+from tests.integration.workers import Workers, committed
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.integration,
@@ -44,7 +45,7 @@ def assert_archived_once(settings: Settings) -> None:
                 p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1]
                 for p in range(settings.partitions)
             }
-            eventually(lambda topic=topic, ends=ends: archive.archived_to(topic) == ends)  # type: ignore[misc]  # as above
+            until(lambda topic=topic, ends=ends: archive.archived_to(topic) == ends)  # type: ignore[misc]  # as above
             assert sum(file.rows for file in archive.files(topic)) == sum(ends.values())
     finally:
         consumer.close()
@@ -65,7 +66,7 @@ def test_workers_killed_at_random_moments_lose_and_double_no_change(settings: Se
         shop.send(700)
         if n == 2:
             shop.edit("buyers", "count(order, 30d) >= 7")
-        eventually(lambda goal=goal: taken(settings) > goal)  # type: ignore[misc]  # bound at once
+        until(lambda goal=goal: taken(settings) > goal)  # type: ignore[misc]  # bound at once
         workers.signal(shop.dice.choice("ab"), signal.SIGKILL)
     buyers = shop.ordered(7)
     expected = {
@@ -90,11 +91,11 @@ def test_a_worker_that_sleeps_past_its_session_contradicts_nobody_when_it_wakes_
     assert_followed(shop, {"buyers": shop.ordered(2)})
     workers.signal("a", signal.SIGSTOP)
     shop.send(600)
-    eventually(lambda: group_members(settings.kafka_bootstrap, SEGMENT_WORKER_GROUP) == 1)  # its session has ended
+    until(lambda: group_members(settings.kafka_bootstrap, SEGMENT_WORKER_GROUP) == 1)  # its session has ended
     assert_followed(shop, {"buyers": shop.ordered(2)})  # by the other one alone
     workers.signal("a", signal.SIGCONT)
     shop.send(600)
-    eventually(lambda: group_members(settings.kafka_bootstrap, SEGMENT_WORKER_GROUP) == 2)
+    until(lambda: group_members(settings.kafka_bootstrap, SEGMENT_WORKER_GROUP) == 2)
     assert_followed(shop, {"buyers": shop.ordered(2)})
     assert_archived_once(settings)
 
@@ -106,7 +107,7 @@ def test_a_worker_goes_on_from_its_checkpoint(settings: Settings, workers: Worke
     workers.start("a", MUSTER_SEGMENT_CHECKPOINT_S="1")
     shop.send(600)
     assert_followed(shop, {"buyers": shop.ordered(2)})
-    eventually(lambda: workers.log("a").count("checkpoint") >= settings.partitions)
+    until(lambda: workers.log("a").count("checkpoint") >= settings.partitions)
     assert workers.stop("a") == 0
     shop.send(600)
     workers.start("a")

@@ -41,7 +41,8 @@ from tests.integration.transactional_shop import (
     assert_waits,
     in_transaction,
 )
-from tests.integration.workers import Workers, dead_letters, end_sessions, eventually, member_ids
+from tests.integration.workers import Workers, dead_letters, end_sessions, member_ids
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.integration,
@@ -89,7 +90,7 @@ def workers(settings: Settings, all_workers: Workers) -> Workers:
 def start(settings: Settings, workers: Workers, **extra: str) -> None:
     begun = workers.log("a").count("assigned partitions=")
     workers.start("a", **SESSION, **OFTEN, **extra)
-    eventually(lambda: workers.log("a").count("assigned partitions=") > begun)
+    until(lambda: workers.log("a").count("assigned partitions=") > begun)
 
 
 @pytest.mark.slow("a worker is killed, and its successor waits until the session is over")
@@ -104,10 +105,10 @@ def test_a_worker_that_is_killed_goes_on_from_its_checkpoint_and_loses_and_doubl
     start(settings, workers, **{DIES_AT: TOLD_BEHIND_CHECKPOINTS})
     members = member_ids(settings, SEGMENT_WORKER_GROUP)
     shop.send(300)
-    eventually(lambda: workers.log("a").count("wrote a checkpoint") >= checkpoints + P)
+    until(lambda: workers.log("a").count("wrote a checkpoint") >= checkpoints + P)
     shop.edit("buyers", "count(order, 30d) >= 3")
     shop.send(300)
-    eventually(lambda: workers.restarts == restarts + 1)
+    until(lambda: workers.restarts == restarts + 1)
     end_sessions(settings, SEGMENT_WORKER_GROUP, members)
     buyers = shop.ordered(3)
     expected = {
@@ -177,7 +178,7 @@ def test_records_that_are_made_to_harm_become_dead_letters_beside_good_ones(
         [overview] = context.segments.overviews(tenant)
         return sum(p.members for p in overview.partitions.values())
 
-    eventually(lambda: counted() == 1)
+    until(lambda: counted() == 1)
     before = workers.peak_rss = workers.rss("a")
     for compression in ("zstd", "gzip", "lz4"):
         sender.send((None, b"\0" * (150 if compression == "lz4" else 200) * MB), compression=compression)
@@ -192,7 +193,7 @@ def test_records_that_are_made_to_harm_become_dead_letters_beside_good_ones(
     sender.send((None, CODEC.encode(replace(chunk, rows=chunk.rows + chunk.rows))))
     sender.send((None, CODEC.encode(sender.chunk(*(last := [next(good), next(good)])))))
 
-    letters = eventually(lambda: len(found := dead_letters(settings)[earlier:]) >= 9 and found)
+    letters = until(lambda: found if len(found := dead_letters(settings)[earlier:]) >= 9 else None)
     reasons = [letter.reason for letter in letters]
     unpacks = "undecodable: it is a batch of records that decompresses to more than 33554432 bytes; none of it was read"
     large = f"too_large: {20 * MB + 1} bytes; a record may have at most 262144"
@@ -202,7 +203,7 @@ def test_records_that_are_made_to_harm_become_dead_letters_beside_good_ones(
     assert letters[4].offset - letters[3].offset == len(inside)
     members = {sender.users[n] for n in (0, 1, 2, 3)} | set(last)
     with suppress(AssertionError):
-        eventually(lambda: counted() == len(members))
+        until(lambda: counted() == len(members))
     assert counted() == len(members)
     checked = wiring.segment_check(context).run(tenant, "buyers", 60).comparison
     assert (checked.equal, checked.by_rule) == (True, len(members))

@@ -14,7 +14,8 @@ from tests.integration.transactional_shop import (
     assert_waits,
     in_transaction,
 )
-from tests.integration.workers import Workers, eventually
+from tests.integration.workers import Workers
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.integration,
@@ -74,7 +75,7 @@ def test_workers_that_end_between_transactions_lose_and_double_nothing(
         if n != 1:
             shop.assert_exact()
             assert_all_acknowledged(settings)  # the next worker begins after markers ...
-        eventually(lambda n=n: workers.log("a").count("assigned partitions") > n)  # type: ignore[misc]  # at once
+        until(lambda n=n: workers.log("a").count("assigned partitions") > n)  # type: ignore[misc]  # at once
         assert workers.stop("a") == 0  # ... or before them
         shop.order(in_transaction(one), USERS[5:15])
         one.commit_transaction(30)
@@ -102,7 +103,7 @@ def test_what_lies_behind_a_transaction_that_is_open_waits_for_its_end(
     assert_waits(shop)
     workers.stop("a")
     workers.start("a")
-    eventually(lambda: "partition 1: generation" in workers.log("a").rpartition("assigned partitions")[2])
+    until(lambda: "partition 1: generation" in workers.log("a").rpartition("assigned partitions")[2])
     assert_waits(shop)
     one.commit_transaction(30)
     shop.assert_exact()

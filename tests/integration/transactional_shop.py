@@ -20,7 +20,7 @@ from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Settings
 from schemas.ids import Partition, TenantName
 from schemas.topics import ACTIVITY_TOPICS, EVENTS, PROFILES, SEGMENT_WORKER_GROUP
-from tests.integration.workers import eventually
+from tests.waiting import until
 
 USERS: Final = [f"user-{n}" for n in range(40)]
 
@@ -110,7 +110,7 @@ class TransactionalShop:
             ("twice", sum(1 for count in self.orders.values() if count >= 2)),
             ("old", sum(1 for age in self.ages.values() if age >= 18)),
         ):
-            eventually(lambda name=name, expected=expected: self.members(name) == expected)  # type: ignore[misc]  # at once
+            until(lambda name=name, expected=expected: self.members(name) == expected)  # type: ignore[misc]  # at once
             checked = wiring.segment_check(self.context).run(self.tenant, name, 60).comparison
             assert (checked.by_stream, checked.by_rule, checked.equal) == (expected, expected, True)
 
@@ -151,7 +151,7 @@ def assert_all_acknowledged(settings: Settings) -> None:
         liveness = WorkerLiveness(group)
         return liveness.fault(now_ms()) is None and liveness.fault(now_ms() + STALL_MS + 1) is None
 
-    eventually(lambda: acknowledged() and alive())
+    until(lambda: acknowledged() and alive())
 
 
 def assert_waits(shop: TransactionalShop, members: int | None = 0) -> None:
@@ -159,15 +159,14 @@ def assert_waits(shop: TransactionalShop, members: int | None = 0) -> None:
     checked = wiring.segment_check(shop.context).run(shop.tenant, "twice", 60).comparison
     assert (checked.by_stream, checked.equal) == (members, True)
     (overview,) = (of for of in shop.context.segments.overviews(shop.tenant) if of.segment.name == "twice")
-    eventually(
+    until(
         lambda: (
             (behind(overview.partitions.values(), archive=shop.context.archive, settings=shop.context.settings) or 0)
             >= len(USERS) + 7
-        ),
-        60,
+        )
     )
     group = WorkerGroup(
         shop.settings.kafka_bootstrap, shop.settings.partitions, name=SEGMENT_WORKER_GROUP, topics=ACTIVITY_TOPICS
     )
     assert dict(group.ends()) == ends(shop.settings, IsolationLevel.READ_COMMITTED)
-    eventually(lambda: dict(group.committed()) == dict(group.ends()))
+    until(lambda: dict(group.committed()) == dict(group.ends()))

@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,6 +26,7 @@ from schemas.import_spec import ImportSpec
 from schemas.layout import split_s3_uri
 from schemas.messages import JobState
 from segmentation.jobs import FINAL
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions.type_defs import HistoryEventTypeDef
@@ -66,12 +66,21 @@ def start_append(context: Context, folder: Path, audience: str, *, rows: int = 5
 
 def await_state(context: Context, job: Job, state: JobState) -> None:
     """Wait until the job is in a state."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if any(t.state == state for t in context.jobs.history(job.job_id)):
-            return
-        time.sleep(0.005)
-    raise AssertionError(f"job {job.job_id} was never {state}")
+    until(
+        lambda: any(t.state == state for t in context.jobs.history(job.job_id)), f"{job.job_id} {state}", poll_s=0.005
+    )
+
+
+def sending(context: Context, audience: str) -> Job:
+    """Wait until the importer has begun to send the rows of the audience's job."""
+    job_id = job_of(context, audience).job_id
+
+    def begun() -> Job | None:
+        job = context.jobs.get(job_id)
+        assert job.attempt or job.state not in FINAL
+        return job if job.attempt else None
+
+    return until(begun, f"an attempt of job {job_id}", poll_s=0.01)
 
 
 def history(context: Context, execution: str | None) -> "list[HistoryEventTypeDef]":
@@ -92,34 +101,30 @@ def entered(context: Context, execution: str | None) -> list[str]:
 
 
 def job_of(context: Context, audience: str, tenant: TenantName = TENANT, timeout_s: float = 120) -> Job:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if found := context.jobs.search(tenant=tenant, audience=audience):
-            return found[0]
-        time.sleep(0.1)
-    raise AssertionError(f"no job for {audience} after {timeout_s} s")
+    return until(
+        lambda: context.jobs.search(tenant=tenant, audience=audience), f"a job for {audience}", timeout_s=timeout_s
+    )[0]
 
 
 def newest_job_of(context: Context, audience: str, key: str, timeout_s: float = 120) -> Job:
     """The job started by the object with this key."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        for job in context.jobs.search(tenant=TENANT, audience=audience):
-            if job.source["key"] == key:
-                return job
-        time.sleep(0.1)
-    raise AssertionError(f"no job for {key} after {timeout_s} s")
+
+    def find() -> Job | None:
+        found = context.jobs.search(tenant=TENANT, audience=audience)
+        return next((job for job in found if job.source["key"] == key), None)
+
+    return until(find, f"a job for {key}", timeout_s=timeout_s)
 
 
 def ended(context: Context, job: Job, timeout_s: float = 180) -> Job:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        job = context.jobs.get(job.job_id)
-        if job.state in FINAL:
-            return job
-        time.sleep(0.2)
-    way = "\n".join(f"{t.at_ms} {t.state} {t.attempt} {t.cause}" for t in context.jobs.history(job.job_id))
-    raise AssertionError(f"job {job.job_id} has not ended after {timeout_s} s:\n{way}")
+    def final() -> Job | None:
+        found = context.jobs.get(job.job_id)
+        return found if found.state in FINAL else None
+
+    def way() -> str:
+        return "\n".join(f"{t.at_ms} {t.state} {t.attempt} {t.cause}" for t in context.jobs.history(job.job_id))
+
+    return until(final, way, timeout_s=timeout_s, poll_s=0.2)
 
 
 def published(context: Context, job: Job) -> list[str]:

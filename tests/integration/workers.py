@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from schemas.errors import RetriableError
 from schemas.layout import split_s3_uri, staging_prefix
 from schemas.messages import DeadLetter, Message, PartitionFailed, PartitionMaterialised
 from schemas.topics import DEAD_LETTERS, IMPORT_PROGRESS, IMPORT_TOPICS, WORKER_GROUP
+from tests.waiting import until
 
 SESSION_TIMEOUT_S = 6  # the minimum that a broker grants by default
 ROOT = Path(__file__).parents[2]
@@ -174,7 +175,7 @@ _kept: dict[tuple[str, str], Consumer] | None = None
 def readers_are_kept() -> Iterator[None]:
     """Let the functions below reuse the same few consumers, in one thread.
 
-    A new consumer costs 40 ms of processor time, half of it the broker's, and `eventually` asks again and again. In
+    A new consumer costs 40 ms of processor time, half of it the broker's, and `until` asks again and again. In
     tests that kill a broker, each question should have a new consumer.
     """
     global _kept  # noqa: PLW0603 - a fixture's
@@ -240,15 +241,6 @@ def announced(settings: Settings, import_id: str) -> list[PartitionMaterialised 
     ]
 
 
-def eventually(what: Callable[[], Any], timeout_s: float = 120) -> Any:
-    """The first true value of `what()`. Fails after the timeout with the last value."""
-    deadline = time.monotonic() + timeout_s
-    while not (value := what()):
-        assert time.monotonic() < deadline, f"after {timeout_s} s: {value!r}"
-        time.sleep(0.2)
-    return value
-
-
 def all_announced(
     settings: Settings, import_id: str, partitions: int, attempt: int = 1, timeout_s: float = 120
 ) -> dict[int, PartitionMaterialised | PartitionFailed]:
@@ -258,7 +250,7 @@ def all_announced(
         by_partition = {int(m.partition): m for m in announced(settings, import_id) if m.attempt == attempt}
         return by_partition if len(by_partition) == partitions else None
 
-    found: dict[int, PartitionMaterialised | PartitionFailed] = eventually(complete, timeout_s)
+    found: dict[int, PartitionMaterialised | PartitionFailed] = until(complete, timeout_s=timeout_s)
     return found
 
 
@@ -316,7 +308,7 @@ def _committed(consumer: Consumer, settings: Settings, topics: Sequence[str]) ->
                 return None
             raise
 
-    return list(eventually(ask))
+    return list(until(ask))
 
 
 def rows_of(tables: Iterable[pa.Table]) -> dict[str, tuple[Any, ...]]:

@@ -8,7 +8,6 @@ import json
 import ssl
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
+
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,13 +40,10 @@ class Mailbox:
             if to is None or to in mail["to"]
         ]
 
-    def wait_for(self, count: int, to: str | None = None, timeout_s: float = 120) -> list[EmailMessage]:
+    def wait_for(self, count: int, to: str | None = None) -> list[EmailMessage]:
         """Wait until at least `count` mails [for an address] have arrived."""
-        deadline = time.monotonic() + timeout_s
-        while len(mails := self.mails(to)) < count:
-            assert time.monotonic() < deadline, f"{len(mails)} of {count} mails after {timeout_s} s"
-            time.sleep(0.05)
-        return mails
+        until(lambda: len(self.mails(to)) >= count, lambda: f"{len(self.mails(to))} of {count} mails")
+        return self.mails(to)
 
 
 @contextmanager

@@ -31,9 +31,9 @@ from orchestration.local import processes
 from orchestration.local.kafka import broker
 from orchestration.local.ports import LOOPBACK, Ports
 from tests.holding.short_lived import ONE_COMPILER
-from tests.integration.workers import eventually
 from tests.servers.certificates import make_certificate
 from tests.servers.ports import free_port
+from tests.waiting import until
 
 USER: Final = "muster"
 PLAIN_USER: Final = "plain"
@@ -69,7 +69,7 @@ class SecureKafka:
         admin = AdminClient({"bootstrap.servers": self.plaintext, "log_level": 2})
         made = admin.alter_user_scram_credentials([UserScramCredentialUpsertion(USER, info, password.encode())])
         made[USER].result(10)
-        eventually(lambda: self._takes(password, mechanism))
+        until(lambda: self._takes(password, mechanism))
 
     def allow_group(self, group: str) -> None:
         """Let only the user read a group. Returns once the broker has taken the rule."""
@@ -150,7 +150,7 @@ def secure_kafka(folder: Path, plain_password: str) -> Iterator[SecureKafka]:
     java, *arguments = broker.command(folder)
     process = processes.spawn([java, ONE_COMPILER, *arguments], env=os.environ, output=folder / "log")
     try:
-        eventually(lambda: broker_answers(listeners["PLAINTEXT"]))
+        until(lambda: broker_answers(listeners["PLAINTEXT"]))
         yield SecureKafka(
             plaintext=listeners["PLAINTEXT"],
             tls=listeners["SSL"],

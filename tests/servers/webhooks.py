@@ -2,12 +2,13 @@
 
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from tests.waiting import until
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,12 +28,9 @@ class Receiver:
     answers: list[int] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
 
-    def wait_for(self, count: int, timeout_s: float = 120) -> list[Request]:
+    def wait_for(self, count: int) -> list[Request]:
         """Wait until at least `count` requests have come."""
-        deadline = time.monotonic() + timeout_s
-        while len(self.requests) < count:
-            assert time.monotonic() < deadline, f"{len(self.requests)} of {count} requests after {timeout_s} s"
-            time.sleep(0.05)
+        until(lambda: len(self.requests) >= count, lambda: f"{len(self.requests)} of {count} requests")
         return list(self.requests)
 
 

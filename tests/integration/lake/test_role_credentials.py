@@ -27,6 +27,7 @@ from streams.staging import staging_store
 from tests.integration.lake.support import BUCKET, Parts, audience, limits, new_id, request, secret_of, users
 from tests.servers.faulty_s3 import Answer, FaultyProxy, Request, faulty_proxy
 from tests.servers.role_credentials import RoleCredentials, role_credentials
+from tests.waiting import until
 
 FILES = 20
 LONG_S = 60.0
@@ -150,10 +151,7 @@ def test_nobody_follows_a_connection_that_is_closed(door: Door, tmp_path: Path) 
     connection = connect(limits(tmp_path), door.s3)
     assert len(role_keys._RENEWAL._followed) >= 1
     connection.close()
-    end = time.monotonic() + LONG_S
-    while connection in role_keys._RENEWAL._followed or role_keys._RENEWAL._thread is not None:
-        assert time.monotonic() < end, "the thread goes on"
-        time.sleep(0.02)
+    until(lambda: connection not in role_keys._RENEWAL._followed and role_keys._RENEWAL._thread is None)
 
 
 def test_a_connection_that_rests_has_the_next_keys_for_its_next_query(
@@ -175,8 +173,5 @@ def test_a_connection_that_rests_has_the_next_keys_for_its_next_query(
         put_if_absent(door.s3.client(), BUCKET, key, content.getvalue())
         faults += [RuntimeError("still expired"), ClientError({"Error": {"Code": "Denied"}}, "AssumeRole")]
         door.change()
-        end = time.monotonic() + LONG_S
-        while connection.execute("SELECT current_setting('s3_access_key_id')").fetchone() != ("role",):
-            assert time.monotonic() < end, "the keys are not renewed"
-            time.sleep(0.02)
+        until(lambda: connection.execute("SELECT current_setting('s3_access_key_id')").fetchone() == ("role",))
         assert connection.execute(rows_sql([f"s3://{BUCKET}/{key}"], RowSchema())).fetchall() == [("21",)]

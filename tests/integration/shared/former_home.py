@@ -21,7 +21,7 @@ from schemas.topics import JOB_EVENTS
 from tests.conftest import stack_environment
 from tests.fakes.importer import send_raw
 from tests.holding.short_lived import ONE_COMPILER
-from tests.integration.workers import eventually
+from tests.waiting import until
 
 SECRET: Final = "a-secret-of-the-release-before-this-one"
 RECORD: Final = b"kept from the release before"
@@ -94,10 +94,10 @@ def make_former_home(path: Path) -> Settings:
     home.ports_file.write_text(ports.as_toml())
     settings = Settings.load(stack_environment({"MUSTER_HOME": str(path)}))
     with _s3_of_before(home, settings, ports), _kafka_of_before(home, ports):
-        eventually(lambda: broker_answers(settings.kafka_bootstrap))
+        until(lambda: broker_answers(settings.kafka_bootstrap))
         ensure_topics(settings)
         send_raw(settings.kafka_bootstrap, [(0, RECORD)], JOB_EVENTS)
-        eventually(lambda: seaweedfs.gateway_answers(settings))
+        until(lambda: seaweedfs.gateway_answers(settings))
         seaweedfs.ensure_buckets(settings)
         seaweedfs.s3_client(settings, timeout_s=30).put_object(Bucket="lake", Key="kept", Body=RECORD)
     return settings

@@ -34,7 +34,8 @@ from tests.fakes.importer import send_raw
 from tests.integration.archiver import POINTS
 from tests.integration.lake.archiving import Bucket, change, event
 from tests.integration.quick import QUICK_S
-from tests.integration.workers import ROOT, end_sessions, eventually, member_ids
+from tests.integration.workers import ROOT, end_sessions, member_ids
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 DOUBTFUL = "after the append"
@@ -126,10 +127,10 @@ def test_ranges_are_appended_and_told_and_what_is_no_range_is_a_dead_letter(worl
         world.announce(
             write(0, 10, [event(1), event(8)]), b"no message", write(0, 5, [change(2)], topic=PROFILES), write(10, 20)
         )
-        eventually(world.everything_is_committed)
+        until(world.everything_is_committed)
         assert world.told() == {f"{EVENTS}/3": 20, f"{PROFILES}/3": 5}
         world.announce(write(5, 25, [event(8)]), write(0, 5, [change(2)], topic=PROFILES))
-        eventually(world.everything_is_committed)
+        until(world.everything_is_committed)
     assert (world.offsets(EVENTS), world.offsets(PROFILES)) == ([1, 8], [2])
     assert world.told() == {f"{EVENTS}/3": 20, f"{PROFILES}/3": 5}
     results = {sample.labels: sample.value for sample in counters.samples()}
@@ -155,7 +156,7 @@ def test_a_committer_that_is_killed_appends_nothing_twice_and_leaves_nothing_unt
     assert not world.everything_is_committed()
     world.announce(world.bucket.write(30, 40, [event(31)]))
     with world.committer():
-        eventually(world.everything_is_committed)
+        until(world.everything_is_committed)
     assert world.offsets(EVENTS) == [1, 11, 21, 31]
     assert world.told() == {f"{EVENTS}/3": 40}
 
@@ -163,7 +164,7 @@ def test_a_committer_that_is_killed_appends_nothing_twice_and_leaves_nothing_unt
 def test_a_committer_tells_all_ends_when_it_begins(world: World) -> None:
     world.context.archive.append(EVENTS, [world.bucket.write(0, 10, [event(1)])])
     with world.committer():
-        assert eventually(world.told) == {f"{EVENTS}/3": 10}
+        assert until(world.told) == {f"{EVENTS}/3": 10}
 
 
 def test_an_archive_of_a_topic_that_is_no_more_is_left_as_it_is_and_nothing_is_told(
@@ -172,7 +173,7 @@ def test_an_archive_of_a_topic_that_is_no_more_is_left_as_it_is_and_nothing_is_t
     world.context.archive.append(EVENTS, [world.bucket.write(0, 10, [event(1)])], topic_id="another")
     with world.committer():
         world.announce(world.bucket.write(0, 5, [event(2)]))
-        eventually(lambda: "TOPIC_REPLACED" in caplog.text)
+        until(lambda: "TOPIC_REPLACED" in caplog.text)
     assert (world.offsets(EVENTS), world.told()) == ([1], {})
     assert not world.everything_is_committed()
 
@@ -188,12 +189,12 @@ def test_a_topic_that_was_made_anew_has_another_id(stack: Settings) -> None:
             return None
 
     ensure_topics(stack, [spec])
-    first = eventually(made)
+    first = until(made)
     assert ids.topic_id(spec.name) == first
     admin.delete_topics([spec.name])[spec.name].result(30)
-    eventually(lambda: made() is None)
+    until(lambda: made() is None)
     # the committer waits for it, without ending the control plane
     with pytest.raises(RetriableError, match="TOPIC_MISSING"):
         ids.topic_id(spec.name)
     ensure_topics(stack, [spec])
-    assert eventually(made) != first
+    assert until(made) != first

@@ -40,10 +40,11 @@ from schemas.topics import DEAD_LETTERS, IMPORTS, SEGMENT_WORKER_GROUP, TOPICS, 
 from streams.segments.log_reader import LogReader
 from tests.conftest import StartStack
 from tests.integration.whole_imports import TENANT, assert_published, ended, job_of, upload, write_file
-from tests.integration.workers import ROOT, Workers, eventually
+from tests.integration.workers import ROOT, Workers
 from tests.servers.certificates import make_certificate
 from tests.servers.ports import free_port
 from tests.servers.secure_kafka import PLAIN_USER, SecureKafka, secure_kafka
+from tests.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 PARTITIONS = 2
@@ -250,7 +251,7 @@ def test_a_worker_that_may_log_on_joins_its_group(settings: Settings, tmp_path: 
     workers = Workers(settings, tmp_path, module)
     try:
         workers.start("a")
-        eventually(lambda: _joined(settings, workers.pid("a")))
+        until(lambda: _joined(settings, workers.pid("a")))
         assert workers.stop("a") == 0
     finally:
         workers.close()
@@ -339,7 +340,7 @@ def test_an_existing_topic_of_users_is_altered_and_then_lets_go_of_records_withi
         return _first(consumer, spec.name)
 
     try:
-        assert eventually(first) > 0
+        assert until(first) > 0
         assert time.monotonic() - began > SHORT_MS / 1000
         assert _first(consumer, "of-before") == 0  # its only segment stays open for a week
         assert NO_OP not in (kafka.folder / "data" / "__cluster_metadata-0" / f"{0:020}.log").read_bytes()

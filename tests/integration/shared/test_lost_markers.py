@@ -24,7 +24,8 @@ from schemas.topics import IMPORTS
 from segmentation.completion import Broken, Waiting
 from tests.fakes.catalog import migrated
 from tests.fakes.importer import SCHEMA, FakeImport, make_import, send, users
-from tests.integration.workers import Workers, announced, committed_everything, eventually
+from tests.integration.workers import Workers, announced, committed_everything
+from tests.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("kept_readers")]
 LOST = 1
@@ -115,8 +116,8 @@ def test_a_lost_end_marker_is_told_by_the_offsets_of_a_real_group(
         other = make_import(new_job_id(now_ms(), random.randbytes(10)), users(100), partitions=stack.partitions)
         send(stack.kafka_bootstrap, other.messages)
     others = stack.partitions - 1
-    eventually(lambda: len(announced(stack, job.job_id)) == others)
-    eventually(lambda: not passed or group.committed()[IMPORTS, LOST] > offsets[LOST])
+    until(lambda: len(announced(stack, job.job_id)) == others)
+    until(lambda: not passed or group.committed()[IMPORTS, LOST] > offsets[LOST])
     context.progress.put_partitions([as_row(m, now_ms()) for m in announced(stack, job.job_id)])
 
     markers, began = wiring.lost_markers(context, group), now_ms()
@@ -128,4 +129,4 @@ def test_a_lost_end_marker_is_told_by_the_offsets_of_a_real_group(
     assert f"{IMPORTS}/{LOST}" in found.fault
     assert ("it ends at" in found.fault) is not passed
     if passed:
-        eventually(lambda: committed_everything(stack))
+        until(lambda: committed_everything(stack))

@@ -28,13 +28,13 @@ from tests.integration.workers import (
     committed_everything,
     dead_letters,
     end_sessions,
-    eventually,
     member_ids,
     read_part,
     rows_of,
     s3,
     staged,
 )
+from tests.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("kept_readers")]
 
@@ -102,7 +102,7 @@ def test_the_parts_hold_the_last_row_of_each_user_and_staging_keeps_the_result(
     imported = make_import(new_id(), rows, partitions=stack.partitions, chunk_rows=700)
     send(stack.kafka_bootstrap, imported.messages)
     assert_materialised(stack, imported, rows)
-    eventually(lambda: committed_everything(stack))
+    until(lambda: committed_everything(stack))
     assert sum(key.endswith("result.avro") for key in staged(stack, imported.import_id)) == stack.partitions
 
 
@@ -206,11 +206,11 @@ def test_an_aborted_import_leaves_nothing_behind_and_announces_nothing(stack: Se
     other = make_import(new_id(), rows, partitions=stack.partitions)
     unfinished = gone.without(lambda m: isinstance(m, ImportEnded))
     send(stack.kafka_bootstrap, unfinished.messages)
-    eventually(lambda: staged(stack, gone.import_id))
+    until(lambda: staged(stack, gone.import_id))
     # The zombie importer continues after the abort, and ends.
     send(stack.kafka_bootstrap, [*abort(gone), *gone.chunks()[:8], *gone.markers(), *other.messages])
     assert_materialised(stack, other, rows)
-    eventually(lambda: committed_everything(stack))
+    until(lambda: committed_everything(stack))
     assert staged(stack, gone.import_id) == []
     assert announced(stack, gone.import_id) == []
 
@@ -220,12 +220,12 @@ def test_a_marker_that_comes_again_is_announced_again(stack: Settings, workers: 
     imported = make_import(new_id(), rows, partitions=stack.partitions)
     send(stack.kafka_bootstrap, imported.messages)
     assert_materialised(stack, imported, rows)
-    eventually(lambda: committed_everything(stack))
+    until(lambda: committed_everything(stack))
     assert workers.stop("a") == 0
     first = {m.partition: m for m in announced(stack, imported.import_id)}
     workers.start("a", **SESSION)
     send(stack.kafka_bootstrap, imported.markers())
-    eventually(lambda: len(announced(stack, imported.import_id)) >= 2 * stack.partitions)
+    until(lambda: len(announced(stack, imported.import_id)) >= 2 * stack.partitions)
     again = announced(stack, imported.import_id)[-stack.partitions :]
     assert {m.partition: m for m in again} == first
 
@@ -234,16 +234,16 @@ def test_an_intent_without_a_result_is_merged_by_the_next_owner(stack: Settings,
     rows, workers, restarts = users(3_000), stopped, stopped.restarts
     imported = make_import(new_id(), rows, partitions=stack.partitions)
     workers.start("a", **SESSION, **{DIES_AT: INTENT_STORED})
-    eventually(lambda: group_members(stack.kafka_bootstrap, WORKER_GROUP) == 1)
+    until(lambda: group_members(stack.kafka_bootstrap, WORKER_GROUP) == 1)
     members = member_ids(stack, WORKER_GROUP)
     send(stack.kafka_bootstrap, imported.chunks())
-    eventually(lambda: committed_everything(stack))  # what is staged already needs an intent
+    until(lambda: committed_everything(stack))  # what is staged already needs an intent
     send(stack.kafka_bootstrap, imported.markers())
-    eventually(lambda: workers.restarts == restarts + 1)
+    until(lambda: workers.restarts == restarts + 1)
     end_sessions(stack, WORKER_GROUP, members)
     assert_materialised(stack, imported, rows)
     intents = {"Bucket": stack.staging_bucket, "Prefix": f"intents/{IMPORTS}/"}
-    eventually(lambda: s3(stack).list_objects_v2(**intents)["KeyCount"] == 0)
+    until(lambda: s3(stack).list_objects_v2(**intents)["KeyCount"] == 0)
     assert workers.restarts == restarts + 1
 
 

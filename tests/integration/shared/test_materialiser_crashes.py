@@ -19,7 +19,8 @@ from schemas.messages import UserChunk
 from schemas.topics import IMPORTS, IMPORTS_SMALL, WORKER_GROUP
 from tests.fakes.importer import interleave, make_import, send, users
 from tests.integration.shared.test_materialiser import assert_materialised, new_id
-from tests.integration.workers import Workers, committed, committed_everything, eventually, staged
+from tests.integration.workers import Workers, committed, committed_everything, staged
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.integration,
@@ -58,11 +59,11 @@ def test_workers_killed_at_random_moments_lose_and_double_nothing(stack: Setting
         send(stack.kafka_bootstrap, doubled[n * piece : (n + 1) * piece])
         if n == KILLS // 2:
             send(stack.kafka_bootstrap, interleave(*(imported.messages for imported, _ in small)), IMPORTS_SMALL)
-        eventually(lambda goal=goal: committed(stack) > goal)  # type: ignore[misc]  # bound at once
+        until(lambda goal=goal: committed(stack) > goal)  # type: ignore[misc]  # bound at once
         workers.signal(dice.choice("ab"), signal.SIGKILL)
     for imported, rows in [*imports, *small]:
         assert_materialised(stack, imported, rows)
-    eventually(lambda: committed_everything(stack))
+    until(lambda: committed_everything(stack))
     assert workers.restarts >= KILLS
 
 
@@ -77,16 +78,16 @@ def test_a_worker_that_sleeps_past_its_session_changes_nothing_when_it_wakes_up(
     workers.start("a")
     workers.start("b")
     send(stack.kafka_bootstrap, before.messages[:half])
-    eventually(lambda: all("assigned partitions=" in workers.log(name) for name in "ab"))
+    until(lambda: all("assigned partitions=" in workers.log(name) for name in "ab"))
     workers.signal("a", signal.SIGSTOP)
     send(stack.kafka_bootstrap, before.messages[half:])
-    eventually(lambda: group_members(stack.kafka_bootstrap, WORKER_GROUP) == 1)  # its session has ended
+    until(lambda: group_members(stack.kafka_bootstrap, WORKER_GROUP) == 1)  # its session has ended
     assert_materialised(stack, before, first)  # by the other one alone
     workers.signal("a", signal.SIGCONT)
     send(stack.kafka_bootstrap, after.messages)
     assert_materialised(stack, after, second)
     assert_materialised(stack, before, first)
-    eventually(lambda: committed_everything(stack))
+    until(lambda: committed_everything(stack))
 
 
 @pytest.mark.timeout(600)
@@ -102,13 +103,13 @@ def test_an_outage_in_the_middle_of_an_import_loses_nothing(
         half = len(imported.messages) // 2
         workers.start("a")
         send(settings.kafka_bootstrap, imported.messages[:half])
-        eventually(lambda: staged(settings, imported.import_id))
+        until(lambda: staged(settings, imported.import_id))
         victim = {"kafka": "kafka.Kafka", "s3": "-s3=true"}[part]
         killed = [p for p in processes.marked(settings.home) if victim in p.cmdline()]
         assert killed
         for process in killed:
             process.kill()
-        eventually(lambda: not any(p.is_running() for p in killed))
+        until(lambda: not any(p.is_running() for p in killed))
         local_stack.up(settings.home, parts=("kafka", "s3"), env=os.environ | settings.environment())
         send(settings.kafka_bootstrap, imported.messages[half:])
         assert_materialised(settings, imported, rows, timeout_s=150)
@@ -128,7 +129,7 @@ def test_records_that_expired_before_they_were_read_end_the_worker_with_retentio
         workers.start("a")
         send(settings.kafka_bootstrap, first.messages)
         assert_materialised(settings, first, rows)
-        eventually(lambda: committed_everything(settings))
+        until(lambda: committed_everything(settings))
         assert workers.stop("a") == 0
         send(settings.kafka_bootstrap, make_import(new_id(), rows, partitions=1).messages)
         admin = AdminClient({**librdkafka_config(settings.kafka_bootstrap)})

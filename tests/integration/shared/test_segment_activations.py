@@ -35,7 +35,7 @@ from segmentation.rules.parser import parse_rule
 from tests.fakes.catalog import migrated
 from tests.fakes.version_store import InMemoryVersionStore
 from tests.integration.lake.support import Parts, new_id, request, users
-from tests.integration.workers import eventually
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 BUYERS, VIP = AudienceName("buyers"), AudienceName("vip")
@@ -244,7 +244,7 @@ def test_what_workers_say_comes_into_the_catalog(context: Context, tenant: Tenan
     fold = wiring.segment_status(context, stop, threading.Event())
     thread = threading.Thread(target=fold.run)
     thread.start()
-    eventually(lambda: len(context.segments.partitions(segment_id)) == 4)
+    until(lambda: len(context.segments.partitions(segment_id)) == 4)
     stop.set()
     thread.join()
     assert [one.members for one in context.segments.partitions(segment_id).values()] == [0, 1, 2, 3]

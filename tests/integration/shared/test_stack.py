@@ -7,7 +7,6 @@ import socket
 import ssl
 import stat
 import sys
-import time
 import tomllib
 import uuid
 from collections.abc import Callable, Iterator
@@ -50,17 +49,11 @@ from schemas.kafka_address import hosts
 from schemas.topics import EVENTS, IMPORT_PROGRESS, IMPORTS, JOB_EVENTS, PROFILES, WORKER_GROUP
 from tests.conftest import stack_environment, stop_and_check
 from tests.integration.shared.former_home import RECORD, SECRET, make_former_home
-from tests.integration.workers import eventually, read_values
+from tests.integration.workers import read_values
 from tests.servers.certificates import make_certificate
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 def produce(settings: Settings, value: bytes) -> None:
@@ -80,7 +73,7 @@ def assert_kept(settings: Settings, *values: bytes) -> None:
         except KafkaException:  # a broker that has just started does not lead its partitions yet
             return None
 
-    assert [value for value in eventually(read) if value in values] == list(values)
+    assert [value for value in until(read) if value in values] == list(values)
 
 
 def put(settings: Settings, key: str) -> None:
@@ -159,12 +152,12 @@ def test_a_program_outside_writes_events_and_reads_what_happened_and_may_do_noth
     produce(stack, b"for everybody")
     with closing(Consumer(as_client(stack))) as consumer:
         consumer.subscribe([JOB_EVENTS])
-        assert eventually(lambda: (found := consumer.poll(1)) and found.error() is None)
+        assert until(lambda: (found := consumer.poll(1)) and found.error() is None)
         consumer.commit(asynchronous=False)
     with closing(Consumer(as_client(stack) | {"group.id": WORKER_GROUP})) as consumer:
         consumer.subscribe([JOB_EVENTS])
-        found = eventually(lambda: consumer.poll(1))
-        assert found.error().code() == KafkaError.GROUP_AUTHORIZATION_FAILED
+        error = until(lambda: found.error() if (found := consumer.poll(1)) else None)
+        assert error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
     admin = AdminClient(client)
     refused = [
         *admin.create_topics([NewTopic("outside", 1)]).values(),
@@ -272,7 +265,7 @@ def test_a_killed_part_comes_back_by_itself_with_its_data(own: Settings, part: s
     old = part_of(own, part)
 
     os.kill(old.pid or 0, signal.SIGKILL)
-    wait_until(lambda: part_of(own, part).state is PartState.READY and part_of(own, part).pid != old.pid)
+    until(lambda: part_of(own, part).state is PartState.READY and part_of(own, part).pid != old.pid)
 
     produce(own, after)
     assert_kept(own, before, after)
@@ -291,7 +284,7 @@ def test_a_killed_supervisor_leaves_nothing_and_up_goes_on_with_its_data_and_tak
     assert supervisor is not None
 
     os.kill(supervisor, signal.SIGKILL)
-    wait_until(lambda: not local_stack.status(own).running)
+    until(lambda: not local_stack.status(own).running)
     assert {p.state for p in local_stack.status(own).parts} == {PartState.STOPPED}
     for path in passwords:
         path.unlink()
@@ -350,7 +343,7 @@ def test_the_doctor_names_a_missing_bucket_and_a_missing_topic(own: Settings) ->
     s3_client(own).delete_bucket(Bucket="staging")
     admin = admin_client(own.kafka_bootstrap)
     admin.delete_topics([IMPORT_PROGRESS])[IMPORT_PROGRESS].result(10)
-    wait_until(lambda: any(d.topic == IMPORT_PROGRESS for d in topic_differences(own)))
+    until(lambda: any(d.topic == IMPORT_PROGRESS for d in topic_differences(own)))
 
     found = [*doctor.stack(own, local_stack.status(own)), *wiring.service_checks(Context(own)).run()]
     codes = {diagnosis.code for diagnosis in found}

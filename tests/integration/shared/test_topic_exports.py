@@ -37,7 +37,7 @@ from tests.fakes.import_log import InMemoryTopicLog
 from tests.fakes.receivers import ROOT, SCHEMAS
 from tests.fakes.topic_exports import EXPORT, Row, delta, export_all, topic_export, whole
 from tests.integration.lake.test_exporting import KINDS, naughty_rows
-from tests.integration.workers import eventually
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -136,7 +136,7 @@ def test_a_group_whose_sender_was_killed_is_sent_again_and_reaches_the_receiver_
     with subprocess.Popen([sys.executable, "-c", call], cwd=ROOT) as sender:
         try:
             # The start markers, and every full chunk.
-            eventually(lambda: topic.messages() == P + P or sender.poll() is not None)
+            until(lambda: topic.messages() == P + P or sender.poll() is not None)
             assert sender.poll() is None
         finally:
             sender.kill()
@@ -231,7 +231,7 @@ def test_a_topic_that_was_given_more_partitions_meanwhile_is_refused(topic: Topi
     start(export, topic.log())
     sent = send_group(export, topic.log(), group=0, rows=whole(FEW))
     topic.admin.create_partitions([NewPartitions(topic.name, P + 1)])[topic.name].result(30)
-    eventually(lambda: partitions_of(topic.log()) == P + 1)
+    until(lambda: partitions_of(topic.log()) == P + 1)
     assert refusal(lambda: end(export, topic.log(), [sent])).code == "TOPIC_PARTITIONS_CHANGED"
     abort(export, topic.log(), reason="TOPIC_PARTITIONS_CHANGED")
     assert topic.received() == ([], "", 0)

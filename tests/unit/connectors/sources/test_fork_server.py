@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -22,6 +21,7 @@ from connectors.sources.parsing import open_parsed
 from schemas.errors import FatalError, RetriableError, UserError
 from tests.unit.children import fork_servers, parsers
 from tests.unit.connectors.sources.reading import parse_file, spec_of
+from tests.waiting import until
 
 ROWS = 600_000
 MIB = 1 << 20
@@ -120,10 +120,7 @@ def test_the_server_keeps_nothing_of_a_file(small: Path, server: psutil.Process)
     before = server.num_fds()
     for _ in range(50):
         parse_file(small, "n:long")
-    deadline = time.monotonic() + 120
-    while server.num_fds() != before:  # the last child's end is reported before its descriptors are closed
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: server.num_fds() == before)  # the last child's end is reported before its descriptors are closed
 
 
 def test_a_server_that_has_died_is_replaced(small: Path, server: psutil.Process) -> None:

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 
 from orchestration.local.engine.ecs_tasks import TaskRunner, prune
 from orchestration.local.engine.task_launch import ContainerEnd, ContainerOrder
+from tests.waiting import until
 
 THREADS = 4
 TASKS = """
@@ -119,7 +119,5 @@ def test_a_task_that_is_stopped_while_its_containers_are_being_started_ends() ->
 
     SlowLauncher(task).runner.start(task, [{"name": "main", "image": "muster:local"}])
 
-    deadline = time.monotonic() + 120
-    while main.last_status != "STOPPED" and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert (main.last_status, main.exit_code) == ("STOPPED", 143)
+    until(lambda: main.last_status == "STOPPED")
+    assert main.exit_code == 143

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,6 +22,7 @@ from orchestration.local.engine.server import FUNCTIONS_WARM
 from orchestration.local.processes import HOME_MARK
 from tests.conftest import stack_environment
 from tests.contract.lambda_runners import LocalRunner, function_processes
+from tests.waiting import until
 
 HANDLERS = "tests.contract.lambda_handlers"
 
@@ -187,10 +188,3 @@ def has_ended(pid: int) -> bool:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
-
-
-def until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

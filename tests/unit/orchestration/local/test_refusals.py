@@ -3,8 +3,6 @@
 import hashlib
 import os
 import signal
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +25,7 @@ from orchestration.platform.settings import Settings
 from orchestration.workflow.resources import function_specs
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
 from tests.conftest import stack_environment
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -173,15 +172,12 @@ def test_a_part_that_does_not_come_up_is_in_the_status_with_its_reason(
     assert lock is not None
     runner.start()
     try:
-        deadline = time.monotonic() + 120
-        while (found := read_status(home).part(part.name)) is None or found.error is None:
-            assert time.monotonic() < deadline, sys.exc_info()
-            time.sleep(0.01)
+        found = until(lambda: of if (of := read_status(home).part(part.name)) and of.error else None)
     finally:
         runner.stop()
         runner.join(30)
         os.close(lock)
-    assert (found.state, found.error["code"]) == (PartState.FAILED, code)
+    assert (found.state, found.error and found.error["code"]) == (PartState.FAILED, code)
 
 
 def test_a_worker_is_asked_for_its_group_four_times_a_second_until_it_is_there(
@@ -214,14 +210,11 @@ def test_the_end_of_a_part_is_an_event_and_starts_it_again(
     monkeypatch.setattr(runner._wake, "wait", waited)
 
     def await_restarts(restarts: int) -> int:
-        deadline = time.monotonic() + 120
-        while True:
+        def ready() -> int | None:
             found = read_status(home).part(part.name)
-            if found is not None and (found.state, found.restarts) == (PartState.READY, restarts):
-                assert found.pid is not None
-                return found.pid
-            assert time.monotonic() < deadline, found
-            time.sleep(0.01)
+            return found.pid if found and (found.state, found.restarts) == (PartState.READY, restarts) else None
+
+        return until(ready, lambda: read_status(home))
 
     runner.start()
     try:
