@@ -202,8 +202,7 @@ class Materialiser:
     async def tick(self) -> None:
         """Stage old chunks, forget idle groups, log the metrics. Runs until cancelled."""
         reported = time.monotonic()
-        await self._background.in_thread(warm_up)
-        await self._background.in_thread(memory.release_unused)
+        await self._background.in_thread(_load_kernels)
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._busy.wait(), _REST_S)
@@ -218,7 +217,7 @@ class Materialiser:
                     del self._groups[group_key]
             if self._busy.is_set() and all(group.idle for group in self._groups.values()):
                 self._busy.clear()
-                await self._background.in_thread(memory.release_unused)
+                await self._background.in_thread(memory.release_free)
 
     # --- end markers and aborts (step 4) -----------------------------------------------------------------------------
 
@@ -341,3 +340,8 @@ class Materialiser:
             PARTITIONS, result="materialised" if isinstance(message, PartitionMaterialised) else "failed"
         )
         await self._publish(self._config.progress_topic, message.import_id.encode(), CODEC.encode(message))
+
+
+def _load_kernels() -> None:
+    warm_up()
+    memory.release_compiler()

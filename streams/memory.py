@@ -5,8 +5,8 @@ Without glibc, its own settings stay as they are.
 
 import ctypes
 import mmap
-from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from typing import Final
 
 import psutil
@@ -33,20 +33,25 @@ def bound() -> None:
         ctypes.CDLL(None).mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)
 
 
-def release_unused() -> None:
-    """Give free memory back to the system, and the pages of the kernels' compiler, which come again from its file.
-
-    Takes milliseconds, in which other threads wait to allocate.
-    """
+def release_free() -> None:
+    """Give free memory back to the system. Takes milliseconds, in which other threads wait to allocate."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def release_compiler() -> None:
+    """Give the pages of the library back that has loaded the kernels. They come again from its file if needed."""
+    with suppress(OSError, AttributeError):
         for start, size in _unwritten_pages(_COMPILER):
             ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), mmap.MADV_DONTNEED)
 
 
-def _unwritten_pages(library: str) -> Iterator[tuple[int, int]]:
-    """Address and bytes of the mappings of a library that equal its file: read-only, and not relocated."""
+@cache
+def _unwritten_pages(library: str) -> tuple[tuple[int, int], ...]:
+    """Address and bytes of the mappings of a loaded library that equal its file: read-only, and not relocated."""
+    found = []
     for mapping in psutil.Process().memory_maps(grouped=False):
         if library in mapping.path and "w" not in mapping.perms and not mapping.private_dirty:
             start, end = (int(address, 16) for address in mapping.addr.split("-"))
-            yield start, end - start
+            found.append((start, end - start))
+    return tuple(found)

@@ -205,7 +205,7 @@ class SegmentWorker:
                 seen = {tp: lane.due for tp, lane in self._lanes.items()}
                 resting = len(idle) == len(self._lanes)
                 if resting and not rested:
-                    await self._background.in_thread(memory.release_unused)
+                    await self._background.in_thread(memory.release_free)
                 rested = resting
                 try:
                     for tp, end in (await log_ends.ends(idle)).items():
@@ -240,7 +240,7 @@ class SegmentWorker:
     async def _follow_archive(self) -> None:
         """Keep `_archived` current. Partition tasks wait until all announcements so far have been read."""
         await self._background.in_thread(warm)
-        await self._background.in_thread(memory.release_unused)
+        await self._background.in_thread(memory.release_compiler)
         reader = LogReader(self._config.bootstrap, ARCHIVE_COMMITS, 0)
         try:
             await reader.start(0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 from llvmlite import binding
 
-from streams.memory import release_unused
+from streams.memory import release_compiler, release_free
 
 BLOCKS = 2_000
 BLOCK_BYTES = 64 * 1024
@@ -25,7 +25,7 @@ def test_freed_blocks_below_a_used_one_go_back_to_the_system() -> None:
     for block in blocks[:-1]:  # the last one keeps the heap from shrinking by itself
         libc.free(block)
     before = _resident_bytes()
-    release_unused()
+    release_free()
     assert before - _resident_bytes() > BLOCKS * BLOCK_BYTES * 3 // 4
     libc.free(blocks[-1])
 
@@ -34,7 +34,7 @@ def test_the_pages_of_the_compiler_go_and_come_again() -> None:
     module = "define i32 @one() { ret i32 1 }"
     binding.parse_assembly(module).verify()
     before = _of_compiler()
-    release_unused()
+    release_compiler()
     assert _of_compiler() < before / 20
     binding.parse_assembly(module).verify()
     assert _of_compiler() > 0
