@@ -28,6 +28,7 @@ from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.engine import Database
 from orchestration.catalog.jobs import JobStore
 from orchestration.client import Access, Client
+from orchestration.local import processes
 from orchestration.local.home import Home
 from orchestration.local.status import read_status
 from orchestration.platform.clock import fresh_id
@@ -39,6 +40,7 @@ from tests.faults.waiting import until
 from tests.servers.ports import free_port
 
 pytestmark = pytest.mark.integration
+SAID = "service.log"
 
 
 def call(port: int, method: str, path: str, token: str | None = None, body: Any = None) -> tuple[int, Any]:
@@ -61,7 +63,7 @@ def accepts(port: int) -> bool:
 
 @contextmanager
 def running(home: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """The service on a free port, with a migrated catalog."""
+    """The service on a free port, with a migrated catalog. Its output is in the home, in the file `SAID`."""
     migrate.upgrade(Secret(f"sqlite:///{home / 'catalog.db'}"))
     port = free_port()
     env = {
@@ -71,15 +73,14 @@ def running(home: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[byte
         "MUSTER_METRICS_PORT": "0",
         **{f"MUSTER_{name.upper()}": value for name, value in settings.items()},
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "orchestration.entrypoints.service"], env=env, stderr=subprocess.PIPE
-    )
+    argv = [sys.executable, "-m", "orchestration.entrypoints.service"]
+    process = processes.spawn(argv, env=env, output=home / SAID)
     try:
         until(lambda: accepts(port) or process.poll() is not None, "the service listens or ends")
         yield process, port
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
 
 
 def test_the_embedded_stack_has_the_service_with_a_token_for_its_owner(start_stack: StartStack) -> None:
@@ -143,7 +144,7 @@ def test_a_stop_answers_what_was_begun_and_takes_nothing_new(tmp_path: Path) -> 
             blocked.execute("ROLLBACK")
             blocked.close()
             assert begun.recv(20) == b"HTTP/1.1 201 Created"
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
 
 
 def test_a_stop_ends_open_streams_at_once(tmp_path: Path) -> None:
@@ -154,9 +155,9 @@ def test_a_stop_ends_open_streams_at_once(tmp_path: Path) -> None:
             streams = [client.events("acme") for _ in range(3)]
             assert [next(stream)["kind"] for stream in streams] == ["ready"] * 3
             process.send_signal(signal.SIGTERM)
-            _, said = process.communicate(timeout=60)
-            assert process.returncode == 0
-            assert b"graceful shutdown exceeded" not in said  # as uvicorn says of answers that it had to break off
+            assert process.wait(120) == 0
+            said = (tmp_path / SAID).read_text(encoding="utf-8")
+            assert "graceful shutdown exceeded" not in said  # as uvicorn says of answers that it had to break off
             assert [next(stream)["kind"] for stream in streams] == ["lost"] * 3
 
 
