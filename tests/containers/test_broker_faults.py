@@ -82,7 +82,7 @@ def held_import(context: Context, path: Path, audience: str, step: JobState) -> 
         job = sending(context, audience)
         if step == "IMPORTING":
             holding.enter_context(held(context, IMPORTER))
-        await_state(context, job, step)
+        await_state(context, job, step, timeout_s=300)
         yield job
         assert context.jobs.get(job.job_id).state == step
 
@@ -172,7 +172,7 @@ def test_a_rolling_restart_of_all_brokers_during_imports_loses_and_doubles_nothi
         audience = f"rolling-{node_id}"
         users[audience] = write_file(tmp_path / f"{audience}.csv", node_id, rows=100_000)
         upload(context, tmp_path / f"{audience}.csv", audience)
-        await_state(context, job_of(context, audience), "IMPORTING")
+        await_state(context, job_of(context, audience), "IMPORTING", timeout_s=300)
         began[audience] = now_ms()
         cluster.node(node_id).restart(timeout=30)
         cluster.await_in_sync(*TOPICS)

@@ -12,6 +12,7 @@ from segmentation.jobs import FINAL
 from tests import waiting
 
 T = TypeVar("T")
+POLL_S: Final = 0.02
 END_TIMEOUT_S: Final = 400.0
 """Several times what the workflow's retries take at most for a small file."""
 
@@ -28,7 +29,7 @@ def until(ask: Callable[[], T | None], what: str, *, timeout_s: float = waiting.
             met.append(exc)
             return None
 
-    return waiting.until(answer, lambda: f"{what} {met or ''}", timeout_s=timeout_s)
+    return waiting.until(answer, lambda: f"{what} {met or ''}", timeout_s=timeout_s, poll_s=POLL_S)
 
 
 def job_of(context: Context, audience: str, key: str) -> Job:

@@ -64,10 +64,13 @@ def start_append(context: Context, folder: Path, audience: str, *, rows: int = 5
     return job_of(context, audience), users
 
 
-def await_state(context: Context, job: Job, state: JobState) -> None:
+def await_state(context: Context, job: Job, state: JobState, timeout_s: float = 120) -> None:
     """Wait until the job is in a state."""
     until(
-        lambda: any(t.state == state for t in context.jobs.history(job.job_id)), f"{job.job_id} {state}", poll_s=0.005
+        lambda: any(t.state == state for t in context.jobs.history(job.job_id)),
+        f"job {job.job_id} {state}",
+        timeout_s=timeout_s,
+        poll_s=0.005,
     )
 
 
@@ -80,7 +83,7 @@ def sending(context: Context, audience: str) -> Job:
         assert job.attempt or job.state not in FINAL
         return job if job.attempt else None
 
-    return until(begun, f"an attempt of job {job_id}", poll_s=0.01)
+    return until(begun, f"an attempt of job {job_id}", timeout_s=300, poll_s=0.01)
 
 
 def history(context: Context, execution: str | None) -> "list[HistoryEventTypeDef]":
