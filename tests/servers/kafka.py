@@ -2,9 +2,8 @@
 
 import os
 import re
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,6 +19,7 @@ from testcontainers.core.network import Network
 from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
 from tests.servers.ports import free_port
+from tests.waiting import until
 
 IMAGE: Final = os.environ.get("KAFKA_IMAGE", "muster-kafka:local")
 STARTED: Final = re.compile(r"Kafka Server started")
@@ -63,10 +63,9 @@ class Cluster:
 
     def await_in_sync(self, *topics: str, timeout_s: float = 300) -> None:
         """Wait until every replica of the topics is in sync."""
-        deadline = time.monotonic() + timeout_s
-        while not all(self.in_sync(topic) for topic in topics):
-            assert time.monotonic() < deadline, f"replicas of {topics} are not in sync after {timeout_s} s"
-            time.sleep(0.2)
+        until(
+            lambda: all(self.in_sync(topic) for topic in topics), f"replicas of {topics} in sync", timeout_s=timeout_s
+        )
 
     def _topic(self, name: str) -> Any:
         admin = AdminClient({"bootstrap.servers": self.bootstrap, "reconnect.backoff.max.ms": 500, "log_level": 2})
@@ -99,20 +98,16 @@ def kafka_cluster(brokers: int, heap: str = "-Xmx256m") -> Iterator[Cluster]:
             bootstrap=",".join(addresses), containers=tuple(containers), network=docker.networks.get(network.id)
         )
         admin = AdminClient({"bootstrap.servers": cluster.bootstrap, "reconnect.backoff.max.ms": 500, "log_level": 2})
-        _await(lambda: len(admin.list_topics(timeout=5).brokers), brokers)
+        until(lambda: _known(admin) == brokers, f"a cluster of {brokers} brokers", timeout_s=START_TIMEOUT_S)
         yield cluster
 
 
-def _await(count: Callable[[], int], wanted: int) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < deadline:
-        try:
-            if count() == wanted:
-                return
-        except KafkaException:
-            pass
-        time.sleep(0.2)
-    raise AssertionError(f"{wanted} brokers did not form a cluster within {START_TIMEOUT_S} s")
+def _known(admin: AdminClient) -> int:
+    """The brokers that a broker knows. 0 if none answers."""
+    try:
+        return len(admin.list_topics(timeout=5).brokers)
+    except KafkaException:
+        return 0
 
 
 def _environment(node_id: int, port: int, voters: str, brokers: int) -> dict[str, str]:
