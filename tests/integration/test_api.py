@@ -23,6 +23,7 @@ from orchestration.access.stores import Stores
 from orchestration.api.application import application
 from orchestration.api.server import ImpatientProtocol, server
 from orchestration.api.service import Service
+from orchestration.api.streams.watcher import Pace
 from orchestration.catalog import migrate
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.engine import Database
@@ -171,6 +172,7 @@ def test_a_change_by_another_process_is_on_a_stream(tmp_path: Path) -> None:
             assert next(events)["kind"] == "ready"
             audiences.ensure(TenantName("acme"), AudienceName("vip"), new_id=fresh_id(), now_ms=1)
             assert next(events)["kind"] == "audience"
+    assert Pace().poll_s <= 0.5  # the service asks the catalog at this pace
 
 
 def test_a_service_without_a_catalog_says_so_and_ends(tmp_path: Path) -> None:
