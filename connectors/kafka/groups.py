@@ -6,7 +6,7 @@ coordinator breaks meanwhile: https://github.com/confluentinc/librdkafka/issues/
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
@@ -50,38 +50,47 @@ class ConsumerGroup:
 
 
 def describe_group(bootstrap: str, group: str, timeout_s: float) -> ConsumerGroup:
-    """Ask the coordinator, over a connection of its own. Not for a thread with a running event loop.
+    """As `describe_groups`."""
+    return describe_groups(bootstrap, (group,), timeout_s)[group]
+
+
+def describe_groups(bootstrap: str, groups: Sequence[str], timeout_s: float) -> Mapping[str, ConsumerGroup]:
+    """Ask the coordinators, over connections of its own. Not for a thread with a running event loop.
 
     Outages are retried until `timeout_s`. Raises `KafkaException`; `FatalError` LOGON_REFUSED, BROKER_NOT_TRUSTED.
     """
-    return asyncio.run(_described(bootstrap, group, timeout_s))
+    return asyncio.run(_described(bootstrap, groups, timeout_s))
 
 
-async def _described(bootstrap: str, group: str, timeout_s: float) -> ConsumerGroup:
+async def _described(bootstrap: str, groups: Sequence[str], timeout_s: float) -> Mapping[str, ConsumerGroup]:
     _ASKING.set(True)  # in the context of this task and of those that it starts
     last: Exception | None = None
     try:
         async with asyncio.timeout(timeout_s):
             while True:
                 try:
-                    return await _asked(bootstrap, group)
+                    return await _asked(bootstrap, groups)
                 except (errors.KafkaError, OSError) as exc:
                     if isinstance(exc, errors.KafkaError) and not exc.retriable:
                         raise _translated(exc) from exc
                     last = exc
                 await asyncio.sleep(_PAUSE_S)
     except TimeoutError:
-        what = f"describing the group {group} took {timeout_s:g} s" if last is None else str(last)
+        what = f"describing {', '.join(groups)} took {timeout_s:g} s" if last is None else str(last)
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT, what)) from last  # noqa: SLF001  # public, as in `errors`
 
 
-async def _asked(bootstrap: str, group: str) -> ConsumerGroup:
+async def _asked(bootstrap: str, groups: Sequence[str]) -> Mapping[str, ConsumerGroup]:
     client = AIOKafkaAdminClient(**aiokafka_options(bootstrap))
     try:
         await client.start()
-        (response,) = await client.describe_consumer_groups([group])
+        return {group: await _of(client, group) for group in groups}
     finally:
         await client.close()
+
+
+async def _of(client: AIOKafkaAdminClient, group: str) -> ConsumerGroup:
+    (response,) = await client.describe_consumer_groups([group])  # aiokafka misreads an answer about several
     (found,) = response.groups
     code, _, state, _, _, members = found[:6]
     if code:

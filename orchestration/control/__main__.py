@@ -10,6 +10,7 @@ from orchestration.context import Context
 from orchestration.control import wiring
 from orchestration.control.catalog_watch import CatalogWatch
 from orchestration.control.table import jobs_lane, other_lanes
+from orchestration.control.worker_groups import WorkerGroups
 from orchestration.platform.ending import end
 from orchestration.platform.logs import configure
 from orchestration.platform.metrics import serve_metrics
@@ -69,17 +70,18 @@ def run(settings: Settings) -> int:
     for thread in threads:
         thread.start()
     checks, foreign_logs = wiring.segment_checks(context, counters), wiring.foreign_logs(context)
-    metrics = wiring.control_plane_metrics(context, counters)
+    groups = WorkerGroups.of(settings)
+    metrics = wiring.control_plane_metrics(context, groups, counters)
 
     def samples() -> list[Sample]:
         return [*metrics.samples(), *checks.samples(), *foreign_logs.samples()]
 
     serve_metrics(settings, "relay", settings.metrics_port, samples)
     watch, wakes = CatalogWatch(context.database.version), [changed]
-    for lane in other_lanes(context, stop, checks, foreign_logs, samples, watch):
+    for lane in other_lanes(context, groups, stop, checks, foreign_logs, samples, watch):
         wakes.append(threading.Event())
         lane.start(stop, wakes[-1])
-    jobs = jobs_lane(context, watch.quiet)
+    jobs = jobs_lane(context, groups, watch.quiet)
     threading.Thread(target=watch.run, args=(stop, wakes), name="catalog", daemon=True).start()
     _log.info("ready")
     jobs.run(stop, changed)

@@ -1,6 +1,6 @@
 """Metrics of the whole deployment: jobs and notifications from the catalog, lag and dead letters from Kafka.
 
-Read on demand, at most every few seconds, with their own clients, in the thread of the scrape.
+Read on demand, at most every few seconds, in the thread of the scrape.
 """
 
 import threading
@@ -11,7 +11,7 @@ from typing import Final
 import sqlalchemy as sa
 from confluent_kafka import KafkaException
 
-from connectors.kafka.log_offsets import LogOffsets
+from connectors.kafka.log_offsets import LogOffsets, PartitionKey
 from connectors.kafka.worker_group import TIMEOUT_S, WorkerGroup, unacknowledged
 from orchestration.catalog.engine import Database
 from orchestration.catalog.tables import (
@@ -24,6 +24,7 @@ from orchestration.catalog.tables import (
     transitions,
 )
 from orchestration.control.stall_detector import StallDetector
+from orchestration.control.worker_groups import WorkerGroups
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Settings
 from schemas.errors import MusterError
@@ -43,7 +44,7 @@ from schemas.metrics import (
     WORKERS,
     Sample,
 )
-from schemas.topics import ARCHIVE, ARCHIVE_GROUP, DEAD_LETTERS, JOB_EVENTS
+from schemas.topics import DEAD_LETTERS, JOB_EVENTS
 from segmentation.export_jobs import EXPORT_STATES
 from segmentation.jobs import FINAL, STATES
 from streams.counters import Counters
@@ -54,14 +55,13 @@ FRESH_MS: Final = 5_000
 class ControlPlaneMetrics:
     """`samples` may be called from any thread."""
 
-    def __init__(self, database: Database, settings: Settings, counters: Counters) -> None:
+    def __init__(self, database: Database, settings: Settings, groups: WorkerGroups, counters: Counters) -> None:
         self._database = database
-        self._settings = settings
         self._counters = counters
         self._lock = threading.Lock()
-        self._group: WorkerGroup | None = None
-        self._archivers: WorkerGroup | None = None
-        self._event_group: WorkerGroup | None = None
+        self._groups = groups
+        self._event_group = _event_group(settings)
+        self._dead_letters = LogOffsets(settings.kafka_bootstrap)
         self._stall_detector = StallDetector()
         self._read_ms = 0
         self._samples: list[Sample] = []
@@ -127,24 +127,21 @@ class ControlPlaneMetrics:
             yield Sample(metric=PUBLISH_SECONDS, value=max(0, at_ms["READY"] - at_ms["PUBLISHING"]) / 1000)
 
     def _kafka(self, now: int) -> Iterator[Sample]:
-        s = self._settings
-        self._group = self._group or WorkerGroup(s.kafka_bootstrap, s.partitions)
-        self._archivers = self._archivers or WorkerGroup(s.kafka_bootstrap, 1, name=ARCHIVE_GROUP, topics=(ARCHIVE,))
-        for group in (self._group, self._archivers):
+        for group in (self._groups.imports, self._groups.archive):
             for partition, count in unacknowledged(group.committed(), group.ends()).items():
                 yield Sample(metric=LAG, value=count, labels=(partition[0], str(partition[1])))
-        if s.job_events_group:
-            self._event_group = self._event_group or WorkerGroup(
-                s.kafka_bootstrap, 1, name=s.job_events_group, topics=(JOB_EVENTS,)
-            )
+        if self._event_group is not None:
             stalled_s = self._stall_detector.seconds(self._event_group.committed(), self._event_group.ends(), now)
             yield Sample(metric=JOB_EVENTS_STALLED, value=stalled_s)
-        yield Sample(metric=WORKERS, value=self._group.members())
-        yield Sample(metric=DEAD, value=dead_letters(s.kafka_bootstrap))
+        yield Sample(metric=WORKERS, value=self._groups.imports.members())
+        yield Sample(metric=DEAD, value=_messages(self._dead_letters, (DEAD_LETTERS, 0)))
 
 
-def dead_letters(bootstrap: str) -> int:
-    """Number of messages in the dead letter topic. Raises `KafkaException`."""
-    log, partition = LogOffsets(bootstrap), (DEAD_LETTERS, 0)
+def _event_group(settings: Settings) -> WorkerGroup | None:
+    group = settings.job_events_group
+    return WorkerGroup(settings.kafka_bootstrap, 1, name=group, topics=(JOB_EVENTS,)) if group else None
+
+
+def _messages(log: LogOffsets, partition: PartitionKey) -> int:
     ends, starts = log.ends([partition], TIMEOUT_S), log.starts([partition], TIMEOUT_S)
     return ends[partition] - starts[partition]

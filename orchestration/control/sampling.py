@@ -14,7 +14,7 @@ from orchestration.catalog.samples import GroupState, SampleStore, TopicSample
 from orchestration.operations.workers import RunningWorker
 from schemas.errors import RetriableError
 from schemas.records import as_record
-from schemas.topics import ACTIVITY_TOPICS, ARCHIVE, ARCHIVE_GROUP, IMPORT_TOPICS, SEGMENT_WORKER_GROUP, WORKER_GROUP
+from schemas.topics import SEGMENT_WORKER_GROUP, WORKER_GROUP
 
 EVERY_MS: Final = 10_000
 _log = logging.getLogger(__name__)
@@ -79,12 +79,3 @@ def _sampled(group: WorkerGroup, workers: Sequence[RunningWorker], at_ms: int) -
         for topic in topics
     ]
     return GroupState(group=group.name, at_ms=at_ms, workers=own, lag=lag), samples
-
-
-def sampled_groups(bootstrap: str, partitions: int) -> list[WorkerGroup]:
-    """The workers of imports, those of segments, and the control plane as the archive's committer."""
-    return [
-        WorkerGroup(bootstrap, partitions, name=WORKER_GROUP, topics=IMPORT_TOPICS),
-        WorkerGroup(bootstrap, partitions, name=SEGMENT_WORKER_GROUP, topics=ACTIVITY_TOPICS),
-        WorkerGroup(bootstrap, 1, name=ARCHIVE_GROUP, topics=(ARCHIVE,)),
-    ]

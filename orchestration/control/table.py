@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from connectors.kafka.worker_group import WorkerGroup
 from orchestration.catalog.admission import WAITING_STATE
 from orchestration.catalog.records import Job
 from orchestration.context import Context
@@ -15,9 +14,9 @@ from orchestration.control.liveness import WorkerLiveness
 from orchestration.control.periodic import REST_S, Lane, PeriodicTask
 from orchestration.control.segment_checks import SegmentChecks
 from orchestration.control.summary import log_summary
+from orchestration.control.worker_groups import WorkerGroups
 from schemas.log_ids import bound
 from schemas.metrics import Sample
-from schemas.topics import ACTIVITY_TOPICS, SEGMENT_WORKER_GROUP
 
 MINUTE_S: Final = 60.0
 HOUR_S: Final = 3600.0
@@ -25,12 +24,11 @@ ARCHIVE_S: Final = 300.0
 """With a commit every two seconds, a partition gains 150 small files in this time."""
 
 
-def jobs_lane(context: Context, quiet: Callable[[int], bool] = lambda _: False) -> Lane:
+def jobs_lane(context: Context, groups: WorkerGroups, quiet: Callable[[int], bool] = lambda _: False) -> Lane:
     """Tasks that jobs wait for. None of them may take long."""
-    loop = JobLoop(context)
-    group, activity = loop.group, loop.activity
-    lag, absence = wiring.stream_lag(context, group, activity), wiring.worker_absence(context, group, activity)
-    markers, events = wiring.lost_markers(context, group), wiring.job_events(context)
+    loop = JobLoop(context, groups)
+    lag, absence = wiring.stream_lag(context, groups), wiring.worker_absence(context, groups)
+    markers, events = wiring.lost_markers(context, groups.imports), wiring.job_events(context)
 
     def task(
         name: str, every_s: float, run: Callable[[int], object], *, rest_s: float | None = None, on_wake: bool = False
@@ -60,6 +58,7 @@ def jobs_lane(context: Context, quiet: Callable[[int], bool] = lambda _: False) 
 
 def other_lanes(
     context: Context,
+    groups: WorkerGroups,
     stop: threading.Event,
     checks: SegmentChecks,
     foreign_logs: ForeignLogs,
@@ -100,7 +99,7 @@ def other_lanes(
         ),
         *([lane(task("segment-checks", checked_s, lambda _: checks.tick()))] if checked_s > 0 else []),
         lane(task("other-logs", MINUTE_S, lambda _: foreign_logs.tick(), first_s=0)),
-        lane(task("samples", 1, wiring.sampling(context, watch.unnoticed).tick, first_s=0)),
+        lane(task("samples", 1, wiring.sampling(context, groups, watch.unnoticed).tick, first_s=0)),
         lane(task("summary", MINUTE_S, lambda _: log_summary(samples()), first_s=0)),
     )
 
@@ -108,13 +107,10 @@ def other_lanes(
 class JobLoop:
     """Admits jobs and answers those that wait. `live`: the live jobs as of the last round."""
 
-    def __init__(self, context: Context) -> None:
-        s = context.settings
-        self.group = WorkerGroup(s.kafka_bootstrap, s.partitions)
-        self.activity = WorkerGroup(s.kafka_bootstrap, s.partitions, name=SEGMENT_WORKER_GROUP, topics=ACTIVITY_TOPICS)
+    def __init__(self, context: Context, groups: WorkerGroups) -> None:
         self.live: Sequence[Job] = ()
         self._context = context
-        self._answers = wiring.answers(context, WorkerLiveness(self.group), WorkerLiveness(self.activity))
+        self._answers = wiring.answers(context, WorkerLiveness(groups.imports), WorkerLiveness(groups.activity))
 
     def tick(self, now: int) -> bool:
         """Admit waiting jobs and answer every live job; returns True if there are any. Raises as the catalog does."""

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable
 
 from connectors.kafka.topic_ids import TopicIds
-from connectors.kafka.worker_group import WorkerGroup
 from connectors.publishing.activations import ActivationSender
 from connectors.storage.multipart import Parts
 from orchestration.catalog.api_tokens import TokenStore
@@ -33,7 +32,7 @@ from orchestration.control.lost_markers import LostMarkers, Offsets
 from orchestration.control.metrics import ControlPlaneMetrics
 from orchestration.control.recipient_tests import RecipientTests
 from orchestration.control.reconciler import ExportReconciler, JobReconciler
-from orchestration.control.sampling import Sampling, sampled_groups
+from orchestration.control.sampling import Sampling
 from orchestration.control.schedules import Schedules
 from orchestration.control.segment_checks import TIMEOUT_S, SegmentChecks
 from orchestration.control.segment_status import status_fold
@@ -41,6 +40,7 @@ from orchestration.control.stream_lag import StreamLag
 from orchestration.control.task_answers import TaskAnswers
 from orchestration.control.topic_fold import TopicFold
 from orchestration.control.worker_absence import WorkerAbsence
+from orchestration.control.worker_groups import WorkerGroups
 from orchestration.kinds.wiring import import_records
 from orchestration.operations import wiring as operations
 from orchestration.operations.segment_check import Checked
@@ -166,16 +166,15 @@ def progress(context: Context, stop: threading.Event, changed: threading.Event) 
     return progress_fold(context.progress, context.settings.kafka_bootstrap, stop, changed)
 
 
-def control_plane_metrics(context: Context, counters: Counters) -> ControlPlaneMetrics:
-    """Gauges of the catalog and the group."""
-    return ControlPlaneMetrics(context.database, context.settings, counters)
+def control_plane_metrics(context: Context, groups: WorkerGroups, counters: Counters) -> ControlPlaneMetrics:
+    """Gauges of the catalog and the groups."""
+    return ControlPlaneMetrics(context.database, context.settings, groups, counters)
 
 
-def sampling(context: Context, write: Callable[[Callable[[], None]], None]) -> Sampling:
-    """What measures the groups of workers. `write`: as `CatalogWatch.unnoticed`."""
-    s = context.settings
-    groups = sampled_groups(s.kafka_bootstrap, s.partitions)
-    return Sampling(SampleStore(context.database), groups, lambda: running_workers(s), write)
+def sampling(context: Context, groups: WorkerGroups, write: Callable[[Callable[[], None]], None]) -> Sampling:
+    """What measures the groups. `write`: as `CatalogWatch.unnoticed`."""
+    sampled = (groups.imports, groups.activity, groups.archive)
+    return Sampling(SampleStore(context.database), sampled, lambda: running_workers(context.settings), write)
 
 
 def schedules(context: Context) -> Schedules:
@@ -200,9 +199,9 @@ def segment_status(context: Context, stop: threading.Event, changed: threading.E
     )
 
 
-def stream_lag(context: Context, group: WorkerGroup, activity_group: WorkerGroup) -> StreamLag:
+def stream_lag(context: Context, groups: WorkerGroups) -> StreamLag:
     """How far workers are in each job."""
-    return StreamLag(context.progress, group, activity_group)
+    return StreamLag(context.progress, groups.imports, groups.activity)
 
 
 def ended_jobs(context: Context) -> EndedJobs:
@@ -210,6 +209,6 @@ def ended_jobs(context: Context) -> EndedJobs:
     return EndedJobs(context.jobs, context.objects, context.engine, context.settings)
 
 
-def worker_absence(context: Context, group: WorkerGroup, activity_group: WorkerGroup) -> WorkerAbsence:
+def worker_absence(context: Context, groups: WorkerGroups) -> WorkerAbsence:
     """Since when jobs wait without a worker."""
-    return WorkerAbsence(context.progress, group, activity_group)
+    return WorkerAbsence(context.progress, groups.imports, groups.activity)

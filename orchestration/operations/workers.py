@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from confluent_kafka import KafkaException
 
 from connectors.kafka.errors import kafka_error
-from connectors.kafka.groups import GroupMember, describe_group
+from connectors.kafka.groups import GroupMember, describe_groups
 from orchestration.operations.availability import require_services
 from orchestration.operations.follow import without_worker_s
 from orchestration.platform.settings import Settings
@@ -40,10 +40,7 @@ def running_workers(settings: Settings) -> list[RunningWorker]:
     """Workers by group, then by name. Raises `RetriableError` KAFKA_UNAVAILABLE, STACK_NOT_RUNNING."""
     require_services(settings, "Kafka")
     try:
-        described = {
-            group: describe_group(settings.kafka_bootstrap, group, TIMEOUT_S)
-            for group in (WORKER_GROUP, SEGMENT_WORKER_GROUP)
-        }
+        described = describe_groups(settings.kafka_bootstrap, (WORKER_GROUP, SEGMENT_WORKER_GROUP), TIMEOUT_S)
     except KafkaException as exc:
         raise kafka_error(exc, "listing the workers") from exc
     found = [_worker(group, member) for group, description in described.items() for member in description.members]

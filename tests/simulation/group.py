@@ -85,7 +85,7 @@ class Group:
 class GroupView:
     """The control plane's view of the group (`connectors.kafka.worker_group.WorkerGroup`)."""
 
-    def __init__(self, group: Group, *, name: str = WORKER_GROUP) -> None:
+    def __init__(self, group: Group, name: str) -> None:
         self.name = name
         self._group = group
 

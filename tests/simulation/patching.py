@@ -15,7 +15,7 @@ from unittest.mock import patch
 from connectors.publishing import importer
 from connectors.publishing.chunking import Chunker
 from connectors.verification.verifier import verify_rows
-from orchestration.control import table, wiring
+from orchestration.control import wiring, worker_groups
 from tests.simulation.building import build_version, compare, part_rows
 from tests.simulation.catalog import required
 from tests.simulation.log import Backlog, Consumer, Producer
@@ -142,7 +142,7 @@ def patched() -> Iterator[Holder]:
     }
     for name in ("StreamLag", "WorkerAbsence", "JobEvents", "Schedules", "ExportReconciler", "ExpiredVersions"):
         replaced[f"{wiring.__name__}.{name}"] = Idle
-    replaced[f"{table.__name__}.WorkerGroup"] = lambda *_, **more: holder.now.group_view(**more)
+    replaced[f"{worker_groups.__name__}.WorkerGroup"] = lambda *_, name, **__: holder.now.group_view(name)
     with ExitStack() as stack:
         disabled = logging.root.manager.disable
         logging.disable(logging.CRITICAL)

@@ -5,6 +5,7 @@ from typing import Any
 from orchestration.context import Context
 from orchestration.control import wiring
 from orchestration.control.table import jobs_lane
+from orchestration.control.worker_groups import WorkerGroups
 from tests.simulation.kernel import Kernel, Process
 
 SLOWER = 50
@@ -37,4 +38,4 @@ def run_relay(context: Context, kernel: Kernel) -> None:
     changed: Any = Event(kernel)
     process: Process = kernel.process
     kernel.spawn(process, "progress", wiring.progress(context, stop, changed).run)
-    jobs_lane(context).run(stop, changed)
+    jobs_lane(context, WorkerGroups.of(context.settings)).run(stop, changed)

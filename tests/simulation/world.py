@@ -128,9 +128,9 @@ class World:
         command, job, execution = arguments
         return run_task(self.context, command, job_id(job), execution)
 
-    def group_view(self, **more: Any) -> GroupView:
+    def group_view(self, name: str) -> GroupView:
         """The group as the control plane sees it. Under any name it has the members of the import workers."""
-        return GroupView(self.group, name=more.get("name", self.group.topics[0]))
+        return GroupView(self.group, name)
 
     def _read(self) -> None:
         while True:

@@ -14,6 +14,7 @@ from orchestration.catalog.segment_records import NewRule, Segment
 from orchestration.control.catalog_watch import CatalogWatch
 from orchestration.control.segment_checks import SegmentChecks
 from orchestration.control.table import other_lanes
+from orchestration.control.worker_groups import WorkerGroups
 from orchestration.operations.segment_check import Checked
 from schemas.errors import RetriableError
 from schemas.ids import AudienceName, JobId, Partition
@@ -132,6 +133,14 @@ def test_who_does_not_want_checks_has_none(tmp_path: Path, every: int, lanes: in
     checks = Checks(tmp_path, every=every)
     with closing(checks.context.database):
         others: Any = None
-        found = other_lanes(checks.context, threading.Event(), checks.of, others, list, CatalogWatch(lambda: 0))
+        found = other_lanes(
+            checks.context,
+            WorkerGroups.of(checks.context.settings),
+            threading.Event(),
+            checks.of,
+            others,
+            list,
+            CatalogWatch(lambda: 0),
+        )
         assert len([lane for lane in found if lane.name == "segment-checks"]) == lanes
         assert len(checks.of.samples()) == lanes

@@ -3,16 +3,16 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from connectors.kafka.worker_group import WorkerGroup
 from orchestration.catalog.records import Job
 from orchestration.context import Context
 from orchestration.control import wiring
 from orchestration.control.stream_lag import durable_and_waiting, lag_record
+from orchestration.control.worker_groups import WorkerGroups
 from orchestration.operations.follow import without_worker_s
 from orchestration.operations.workers import waiting_jobs
 from orchestration.platform.settings import Secret, Settings
@@ -81,9 +81,15 @@ def context(tmp_path: Path) -> Iterator[Context]:
     context.database.close()
 
 
+def groups(imports: object, activity: object) -> WorkerGroups:
+    """Of what stands for a `WorkerGroup`; the archive's is not asked."""
+    watched: Any = {"imports": imports, "activity": activity, "archive": None}
+    return WorkerGroups(**watched)
+
+
 def test_the_relay_writes_the_lag_of_moving_jobs(context: Context) -> None:
     group = GroupAt()
-    lag = wiring.stream_lag(context, cast(WorkerGroup, group), cast(WorkerGroup, group))
+    lag = wiring.stream_lag(context, groups(group, group))
     moving = job(state="AWAITING", attempt=Attempt(1), small=True)
     context.progress.put_stage(JOB.job_id, "import", SENT, now_ms=1)
 
@@ -103,9 +109,7 @@ def test_an_outage_of_kafka_costs_the_relay_nothing_but_the_progress(context: Co
     group = GroupAt()
     group.away = True
     context.progress.put_stage(JOB.job_id, "import", SENT, now_ms=1)
-    wiring.stream_lag(context, cast(WorkerGroup, group), cast(WorkerGroup, group)).tick(
-        [job(state="AWAITING", attempt=Attempt(1))], 1
-    )
+    wiring.stream_lag(context, groups(group, group)).tick([job(state="AWAITING", attempt=Attempt(1))], 1)
     assert "materialise" not in context.progress.stages(JOB.job_id)
 
 
@@ -123,7 +127,7 @@ class GroupServing:
 
 def test_a_job_that_waits_says_for_how_long_no_worker_has_had_its_partitions(context: Context) -> None:
     group, of_segments = GroupServing(), GroupServing()
-    absence = wiring.worker_absence(context, cast(WorkerGroup, group), cast(WorkerGroup, of_segments))
+    absence = wiring.worker_absence(context, groups(group, of_segments))
     waiting, at_ms = job(state="AWAITING", attempt=Attempt(1)), 100_000
 
     def told(after_s: int) -> float | None:

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from orchestration.catalog.segment_records import NewRule
 from orchestration.control import wiring
+from orchestration.control.worker_groups import WorkerGroups
 from orchestration.platform.metrics import serve_metrics
 from orchestration.platform.settings import Secret, Settings
 from schemas.errors import UserError
@@ -99,7 +100,8 @@ def test_the_relay_tells_jobs_and_notifications_and_says_that_kafka_is_away(tmp_
     context.segments.put_statuses([SegmentStatus(**status)])
     counters = Counters()
     counters.add(ARCHIVE_RANGES, 2, topic="muster.events", result="known")
-    found = {(str(s.metric.name), s.labels): s.value for s in wiring.control_plane_metrics(context, counters).samples()}
+    metrics = wiring.control_plane_metrics(context, WorkerGroups.of(context.settings), counters)
+    found = {(str(s.metric.name), s.labels): s.value for s in metrics.samples()}
     assert (found["muster_jobs", ("FAILED",)], found["muster_jobs", ("READY",)]) == (2, 1)
     assert found["muster_jobs", ("AWAITING",)] == 0
     assert (found["muster_segments", ("active",)], found["muster_segments", ("paused",)]) == (1, 0)
