@@ -1,24 +1,22 @@
 """The committed offsets of a consumer group."""
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from connectors.kafka.clients import asking_consumer
+from connectors.kafka.clients import RenewedClient, asking_consumer
 from connectors.kafka.log_offsets import PartitionKey
-from connectors.kafka.logon import raise_refusals
 
 _HAS_MEMBERS: Final = {KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS}
 
 
 class CommittedOffsets:
-    """Asks with a consumer that never joins the group. Not slotted: cached."""
+    """Asks with a consumer that never joins the group."""
 
     def __init__(self, bootstrap: str, group: str, partitions: Sequence[TopicPartition]) -> None:
-        self._bootstrap = bootstrap
-        self._group = group
+        # With "read_committed", an open transaction would withhold all offsets.
+        self._consumer = RenewedClient(lambda: asking_consumer(bootstrap, group, "read_uncommitted"))
         self._partitions = list(partitions)
 
     def read(self, timeout_s: float) -> Mapping[PartitionKey, int]:
@@ -26,26 +24,21 @@ class CommittedOffsets:
 
         Raises `KafkaException`, and `FatalError` LOGON_REFUSED.
         """
-        with raise_refusals(self._consumer):
-            found = _without_errors(self._consumer.committed(self._partitions, timeout=timeout_s))
+        with self._consumer.asked() as consumer:
+            found = _without_errors(consumer.committed(self._partitions, timeout=timeout_s))
         return {(one.topic, one.partition): max(one.offset, -1) for one in found}
 
     def write(self, offsets: Mapping[PartitionKey, int]) -> bool:
         """Commit for a group without members. False if it has members. Raises as `read`."""
         wanted = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
         try:
-            with raise_refusals(self._consumer):
-                _without_errors(self._consumer.commit(offsets=wanted, asynchronous=False) or [])
+            with self._consumer.asked() as consumer:
+                _without_errors(consumer.commit(offsets=wanted, asynchronous=False) or [])
         except KafkaException as exc:
             if exc.args[0].code() in _HAS_MEMBERS:
                 return False
             raise
         return True
-
-    @cached_property
-    def _consumer(self) -> Consumer:
-        # With "read_committed", an open transaction would withhold all offsets.
-        return asking_consumer(self._bootstrap, self._group, "read_uncommitted")
 
 
 def _without_errors(partitions: Sequence[TopicPartition]) -> Sequence[TopicPartition]:

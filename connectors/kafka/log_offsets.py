@@ -1,14 +1,13 @@
 """Current start and end offsets of topics."""
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 
-from connectors.kafka.clients import Isolation, asking_consumer
+from connectors.kafka.clients import Isolation, RenewedClient, asking_consumer
 from connectors.kafka.errors import kafka_error
-from connectors.kafka.logon import metadata, raise_refusals
+from connectors.kafka.logon import metadata
 
 TIMEOUT_S: Final = 10.0
 _LATEST: Final = -1
@@ -21,7 +20,7 @@ PartitionKey = tuple[str, int]
 
 
 class LogOffsets:
-    """Asks the leaders of partitions, with a consumer. Not slotted: cached.
+    """Asks the leaders of partitions, with a consumer.
 
     Every question first asks for the leaders: librdkafka would keep asking a dead one for minutes, and one that has
     another epoch by now. Its admin client, moreover, reconnects to a dead leader thousands of times a second.
@@ -29,8 +28,7 @@ class LogOffsets:
 
     def __init__(self, bootstrap: str, isolation: Isolation = "read_uncommitted") -> None:
         """With "read_committed", a log ends where its first open transaction begins."""
-        self._bootstrap = bootstrap
-        self._isolation = isolation
+        self._consumer = RenewedClient(lambda: asking_consumer(bootstrap, _GROUP, isolation))
 
     def ends(self, partitions: Iterable[PartitionKey], timeout_s: float) -> Mapping[PartitionKey, int]:
         """The offset of the next message. Raises `KafkaException`, and `FatalError` LOGON_REFUSED."""
@@ -42,18 +40,14 @@ class LogOffsets:
 
     def _ask(self, partitions: Iterable[PartitionKey], which: int, timeout_s: float) -> Mapping[PartitionKey, int]:
         wanted = [TopicPartition(topic, partition, which) for topic, partition in partitions]
-        for topic in sorted({one.topic for one in wanted}):
-            metadata(self._consumer, topic, timeout_s)
-        with raise_refusals(self._consumer):
-            found = self._consumer.offsets_for_times(wanted, timeout=timeout_s) if wanted else []
+        with self._consumer.asked() as consumer:
+            for topic in sorted({one.topic for one in wanted}):
+                metadata(consumer, topic, timeout_s)
+            found = consumer.offsets_for_times(wanted, timeout=timeout_s) if wanted else []
         for partition in found:
             if partition.error is not None:
                 raise KafkaException(partition.error)
         return {(one.topic, one.partition): one.offset for one in found}
-
-    @cached_property
-    def _consumer(self) -> Consumer:
-        return asking_consumer(self._bootstrap, _GROUP, self._isolation)
 
 
 def log_ends(bootstrap: str, topic: str, partitions: int) -> tuple[int, ...]:

@@ -4,8 +4,9 @@ import time
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
 
-from connectors.kafka.clients import admin_client
+from connectors.kafka.clients import RenewedClient, admin_client
 from connectors.kafka.errors import kafka_error
 from connectors.kafka.logon import answer, metadata
 from schemas.errors import RetriableError
@@ -20,7 +21,7 @@ class TopicIds:
     """Asks Kafka for topic ids."""
 
     def __init__(self, bootstrap: str) -> None:
-        self._admin = admin_client(bootstrap)
+        self._admin = RenewedClient(lambda: admin_client(bootstrap))
 
     def topic_id(self, topic: str) -> str:
         """The current id of a topic.
@@ -29,20 +30,22 @@ class TopicIds:
         `FatalError` KAFKA_REFUSED, LOGON_REFUSED.
         """
         try:
-            return self._asked(topic)
+            with self._admin.asked() as admin:
+                return _asked(admin, topic)
         except KafkaException as exc:
             if exc.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise RetriableError("TOPIC_MISSING", f"topic {topic} does not exist", topic=topic) from exc
             raise kafka_error(exc, f"reading the id of {topic}") from exc
 
-    def _asked(self, topic: str) -> str:
-        deadline = time.monotonic() + TIMEOUT_S
-        while True:
-            request = self._admin.describe_topics(TopicCollection([topic]), request_timeout=TRY_S)
-            try:
-                return str(answer(self._admin, request[topic], TRY_S + 1).topic_id)
-            except KafkaException as exc:
-                left_s = deadline - time.monotonic()
-                if left_s <= 0 or exc.args[0].code() not in _OUTAGES:
-                    raise
-                metadata(self._admin, None, left_s)  # names another controller
+
+def _asked(admin: AdminClient, topic: str) -> str:
+    deadline = time.monotonic() + TIMEOUT_S
+    while True:
+        request = admin.describe_topics(TopicCollection([topic]), request_timeout=TRY_S)
+        try:
+            return str(answer(admin, request[topic], TRY_S + 1).topic_id)
+        except KafkaException as exc:
+            if time.monotonic() > deadline or exc.args[0].code() not in _OUTAGES:
+                raise
+        # Names another controller. Outside the handler, in which confluent-kafka would never free what it raises.
+        metadata(admin, None, deadline - time.monotonic())

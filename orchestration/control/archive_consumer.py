@@ -22,7 +22,7 @@ from confluent_kafka import KafkaException, Message
 from connectors.kafka.topic_ids import TopicIds
 from connectors.lake.archive import ActivityArchive
 from connectors.lake.archive_commit import Appended
-from orchestration.control.group_consumer import group_consumer, raise_if_fatal
+from orchestration.control.group_consumer import GroupConsumer, raise_if_fatal
 from orchestration.control.producer import ControlPlaneProducer, Outgoing
 from orchestration.control.retrying import Retrying, Stopped
 from orchestration.platform.clock import now_ms
@@ -167,7 +167,7 @@ class ArchiveConsumer:
 
     def __init__(self, archive: ActivityArchive, bootstrap: str, stop: threading.Event, counters: Counters) -> None:
         self._stop = stop
-        self._consumer = group_consumer(bootstrap, ARCHIVE_GROUP)
+        self._consumer = GroupConsumer(bootstrap, ARCHIVE_GROUP, ARCHIVE)
         self._retrying = Retrying(stop.wait)
         self._committer = ArchiveCommitter(
             archive, TopicIds(bootstrap).topic_id, ControlPlaneProducer(bootstrap).send, self._retrying, counters
@@ -176,7 +176,6 @@ class ArchiveConsumer:
 
     def run(self) -> None:
         """Consume until stopped. Raises `FatalError` when Kafka or the lake refuse for good."""
-        self._consumer.subscribe([ARCHIVE])
         try:
             while not self._stop.is_set():
                 self._handle(self._consumer.consume(BATCH, LINGER_S))  # 1
@@ -199,12 +198,12 @@ class ArchiveConsumer:
             return
         self._committer.handle(announcements, now_ms() * 1000)
         try:
-            self._consumer.commit(asynchronous=False)  # 5
+            self._consumer.commit()  # 5
         except KafkaException as exc:  # records that are read again are known; the next commit covers these too
             _log.warning("offsets of %s were not committed: %s", ARCHIVE, exc)
 
     def _report(self) -> None:
-        if not self._consumer.assignment() or now_ms() - self._reported_ms < REPORT_EVERY_MS:
+        if not self._consumer.assigned() or now_ms() - self._reported_ms < REPORT_EVERY_MS:
             return
         self._retrying.until_done(self._committer.report_ends)
         self._reported_ms = now_ms()

@@ -8,7 +8,7 @@ from typing import Final
 from confluent_kafka import KafkaException
 from confluent_kafka import Message as Record
 
-from orchestration.control.group_consumer import group_consumer, raise_if_fatal
+from orchestration.control.group_consumer import GroupConsumer, raise_if_fatal
 from schemas.codec import CODEC, UndecodableError
 from schemas.errors import RetriableError
 from schemas.messages import Message
@@ -38,11 +38,10 @@ class TopicFold:
         self._put = put
         self._stop = stop
         self._changed = changed
-        self._consumer = group_consumer(bootstrap, group)
+        self._consumer = GroupConsumer(bootstrap, group, topic)
 
     def run(self) -> None:
         """Consume until stopped. Raises `FatalError` when Kafka refuses permanently."""
-        self._consumer.subscribe([self._topic])
         try:
             while not self._stop.is_set():
                 if first := self._consumer.consume(1, POLL_S):  # returns at once, unlike for a batch
@@ -70,7 +69,7 @@ class TopicFold:
         if self._stop.is_set():
             return
         try:
-            self._consumer.commit(asynchronous=False)
+            self._consumer.commit()
         except KafkaException as exc:  # the rows are written; the next commit covers these messages too
             _log.warning("offsets of %s were not committed: %s", self._topic, exc)
         self._changed.set()

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from connectors.kafka.log_offsets import PartitionKey
 from connectors.publishing.ports import Delivery
@@ -142,15 +141,11 @@ class Record:
 class Consumer:
     """The control plane's consumer of one topic. After every restart it starts at the committed offset."""
 
-    def __init__(self, broker: Broker, group: str) -> None:
+    def __init__(self, broker: Broker, group: str, topic: str) -> None:
         self._broker = broker
         self._group = group
-        self._places: list[PartitionKey] = []
-        self._at: dict[PartitionKey, int] = {}
-
-    def subscribe(self, topics: list[str]) -> None:
-        self._places = [(topic, p) for topic in topics for p in range(self._broker.partitions)]
-        self._at = {place: self._broker.committed.get((self._group, place), 0) for place in self._places}
+        self._places = [(topic, p) for p in range(broker.partitions)]
+        self._at = {place: broker.committed.get((group, place), 0) for place in self._places}
 
     def consume(self, number: int, timeout_s: float) -> list[Record]:
         found = [
@@ -166,7 +161,7 @@ class Consumer:
             self._at[place] = record.offset() + 1
         return [record for _, record in found]
 
-    def commit(self, **_: Any) -> None:
+    def commit(self) -> None:
         from confluent_kafka import KafkaError, KafkaException  # noqa: PLC0415
 
         def act() -> None:

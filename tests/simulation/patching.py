@@ -124,7 +124,7 @@ def patched() -> Iterator[Holder]:
         "orchestration.kinds.send.KafkaBacklog": lambda _, topic, __, *, group: Backlog(
             holder.now.broker, topic, group
         ),
-        "orchestration.control.topic_fold.group_consumer": lambda _, group: Consumer(holder.now.broker, group),
+        "orchestration.control.topic_fold.GroupConsumer": lambda _, *of: Consumer(holder.now.broker, *of),
         # the lake: tables, and DuckDB
         "connectors.lake.commit.read_history": lambda state: state.history,
         "connectors.lake.commit.stage_version": lambda _, transaction, change: transaction.stage(change),
