@@ -33,6 +33,8 @@ Fault = Callable[[FaultedStack, int], Iterator[Struck]]
 FROZEN_S: Final = 9.0
 """Longer than a worker's session (6 s), so that its partitions are reassigned."""
 STALLED_S: Final = 5.0
+FENCED_S: Final = 10.0
+"""The control plane asks every second or so, its consumers every five."""
 FULL_S: Final = 60.0
 NO_SPACE: Final = b"No space left on device"
 VERSION_COMMIT: Final = rb"(?s)\.metadata\.json.*COMMIT\x00$"
@@ -170,6 +172,15 @@ def _harmed_link(name: str, harm: Harm, stack: FaultedStack, seed: int) -> Itera
         last = link.lift()
 
 
+def _fenced_kafka(stack: FaultedStack, seed: int) -> Iterator[Struck]:
+    """Let the broker name no broker for a while, in all answers or in every second one."""
+    link = stack.links["kafka"]
+    link.set(Rule(harm="fence", every=1 + seed % 2, times=0, matches=kafka_head(3)))  # Metadata
+    time.sleep(FENCED_S)
+    struck = link.lift()
+    yield lambda: struck
+
+
 def _lost_publish(stack: FaultedStack, seed: int) -> Iterator[Struck]:
     """Lose the reply to the commit that makes a new version of an audience visible."""
     link = stack.links["catalog"]
@@ -222,6 +233,7 @@ def _links() -> Iterator[Kind]:
                 begins=BEGINS[link],
                 needs_postgres=link == "catalog",
             )
+    yield Kind(name="fence kafka", fault=_fenced_kafka, begins=BEGINS["kafka"])
 
 
 KINDS: Final = {kind.name: kind for kind in (*_processes(), *_links())}

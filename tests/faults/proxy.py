@@ -8,6 +8,7 @@ stall     nothing passes, in either direction, until the rule is lifted
 reset     the request is not passed on, both sides get RST
 truncate  half of the first bytes of the reply, then RST
 lose      the request is passed on and answered; the answer is swallowed, then RST
+fence     the reply to a Metadata request, which the rule has to match, names no broker
 """
 
 import asyncio
@@ -20,10 +21,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, Self
 
-from tests.faults.wire import Exchanges, Piece, Protocol
+from tests.faults.wire import Exchanges, Piece, Protocol, without_brokers
 
-Harm = Literal["latency", "stall", "reset", "truncate", "lose"]
+Harm = Literal["latency", "stall", "reset", "truncate", "lose", "fence"]
 HARMS: Final[tuple[Harm, ...]] = ("latency", "stall", "reset", "truncate", "lose")
+"""Of every link. Only Kafka can be fenced."""
 PIECE_BYTES: Final = 64 * 1024
 RST_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 """SO_LINGER with a timeout of zero: closing sends RST."""
@@ -164,7 +166,7 @@ class _Connection:
         self._link = link
         self._client = reader, writer
         self._exchanges = Exchanges(link.protocol)
-        self._fates: dict[int, Harm] = {}
+        self._fates: dict[int, tuple[Harm, bytes]] = {}
 
     async def run(self) -> None:
         """Run until both sides have ended. Both sockets are closed or reset in any case, also when the proxy ends."""
@@ -206,7 +208,7 @@ class _Connection:
                     if harm == "reset":
                         raise ConnectionResetError
                     if harm is not None:
-                        self._fates[self._exchanges.number] = harm
+                        self._fates[self._exchanges.number] = harm, piece.head
                 await self._pass_on(piece.data, writer)
         if writer.can_write_eof():
             writer.write_eof()
@@ -215,20 +217,23 @@ class _Connection:
         while data := await reader.read(PIECE_BYTES):
             for piece in self._exchanges.replied(data):
                 await self._pass_on(self._left_of(piece), writer)
-                if self._fate(piece) is not None:
+                if self._fate(piece)[0] in {"lose", "truncate"}:
                     raise ConnectionResetError
         if writer.can_write_eof():
             writer.write_eof()
 
-    def _fate(self, piece: Piece) -> Harm | None:
-        return None if piece.answers is None else self._fates.get(piece.answers)
+    def _fate(self, piece: Piece) -> tuple[Harm | None, bytes]:
+        """The harm to a reply, and the head of its request."""
+        return (None, b"") if piece.answers is None else self._fates.get(piece.answers, (None, b""))
 
     def _left_of(self, piece: Piece) -> bytes:
         match self._fate(piece):
-            case "lose":
+            case "lose", _:
                 return b""
-            case "truncate":
+            case "truncate", _:
                 return piece.data[: len(piece.data) // 2]
+            case "fence", request:
+                return without_brokers(request, piece.data)
             case _:
                 return piece.data
 

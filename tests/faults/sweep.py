@@ -28,8 +28,9 @@ SLICE: Final = (
     *("kill importer", "kill verifier", "kill worker", "kill publisher", "freeze worker", "freeze publisher"),
     *("kill kafka", "kill s3", "kill catalog", "kill engine", "kill relay", "disk full server", "disk full worker"),
     *("disk error server", "lose s3", "lose kafka", "lose publish", "lose engine", "reset kafka", "truncate s3"),
+    "fence kafka",
 )
-"""Twenty: each fault of processes, servers and disks, each link, three of the harms."""
+"""Each fault of processes, servers and disks, each link, four of the harms."""
 SLICE_ROWS: Final = 1_500
 FULL: Final = {"kill importer": 50, "kill verifier": 36, "kill worker": 40, "kill publisher": 50} | {
     f"lose {what}": 15 for what in (*LINKS, "publish")

@@ -87,6 +87,33 @@ def _whole_frames(buffer: bytearray, data: bytes) -> Iterator[bytes]:
         del buffer[:size]
 
 
+def without_brokers(request: bytes, reply: bytes) -> bytes:
+    """A reply to a Metadata request, made to name no broker, as a cluster's only broker answers while it is fenced."""
+    version = struct.unpack_from(">h", request, 6)[0]
+    assert version >= 1, "brokers of version 0 have no rack"
+    flexible = version >= 9
+    begin = 4 + 4 + flexible + 4 * (version >= 3)  # length, correlation, tags, throttle time
+    count, end = _length(reply, begin, ">i", compact=flexible)
+    for _ in range(count):
+        host, end = _length(reply, end + 4, ">h", compact=flexible)  # behind the id
+        rack, end = _length(reply, end + host + 4, ">h", compact=flexible)  # behind the port
+        end += max(rack, 0) + flexible
+    body = reply[4:begin] + (b"\x01" if flexible else bytes(4)) + reply[end:]
+    return struct.pack(">i", len(body)) + body
+
+
+def _length(data: bytes, at: int, fixed: str, *, compact: bool) -> tuple[int, int]:
+    """A length, -1 for null, and where it ends. A compact one is a varint of what it counts and one more."""
+    if not compact:
+        return struct.unpack_from(fixed, data, at)[0], at + struct.calcsize(fixed)
+    value = shift = 0
+    while True:
+        value |= (data[at] & 0x7F) << shift
+        at, more, shift = at + 1, data[at] & 0x80, shift + 7
+        if not more:
+            return value - 1, at
+
+
 def kafka_head(api: int) -> bytes:
     """A regular expression for the beginning of a request of one API (0 Produce, 1 Fetch, 8 OffsetCommit, ...)."""
     return b"(?s)^.{4}" + re.escape(struct.pack(">h", api))

@@ -15,18 +15,25 @@ from confluent_kafka.cimpl import NewTopic
 from connectors.kafka import clients, logon, topic_ids
 from connectors.kafka.clients import admin_client
 from connectors.kafka.committed import CommittedOffsets
+from connectors.kafka.groups import describe_group
 from connectors.kafka.log_offsets import LogOffsets
 from connectors.kafka.topic_ids import TopicIds
+from connectors.kafka.worker_group import broker_answers
 from orchestration.control import group_consumer
 from orchestration.control.group_consumer import GroupConsumer
 from orchestration.platform.settings import Settings
 from schemas.errors import RetriableError
+from schemas.kafka_address import KafkaAddress
 from schemas.topics import IMPORTS
+from tests.faults.proxy import Link, Proxy, Rule
+from tests.faults.wire import kafka_head
 from tests.servers.ports import free_port
 from tests.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 SHORT_S = 1.0
+METADATA = 3
+"""The number of its API."""
 
 
 class FirstClientLost:
@@ -76,6 +83,22 @@ def test_a_replaced_admin_client_is_freed_with_its_threads(monkeypatch: pytest.M
         with pytest.raises(RetriableError):
             ask(SHORT_S + 1.5)  # so that it asks again after the first try, which takes 1.1 s
     assert alive() <= before
+
+
+def test_a_fenced_broker_names_none_and_is_found_again(stack: Settings) -> None:
+    address = KafkaAddress.parse(stack.kafka_bootstrap)
+    link = Link(name="kafka", protocol="kafka", target=int(address.servers.rpartition(":")[2]))
+    with Proxy(link):
+        bootstrap = stack.kafka_bootstrap.replace(address.servers, f"127.0.0.1:{link.port}")
+        admin = admin_client(bootstrap)
+        link.set(Rule(harm="fence", times=0, matches=kafka_head(METADATA)))
+        found = admin.list_topics(timeout=60)
+        assert (found.brokers, IMPORTS in found.topics) == ({}, True)
+        with pytest.raises(KafkaException):
+            describe_group(bootstrap, "nobody", SHORT_S)
+        assert link.lift() > 1
+        until(lambda: broker_answers(bootstrap))
+        assert not describe_group(bootstrap, "nobody", 60.0).members
 
 
 def test_a_silent_consumer_is_replaced_if_the_broker_answers_others_but_not_it(
