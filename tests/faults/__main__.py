@@ -25,7 +25,7 @@ def table(rows: list[Row]) -> str:
 def main() -> int:
     """Return the exit code: 0 without violations, else 1."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--scale", choices=("slice", "full"), default="slice", help="20 faulted imports, or 300")
+    parser.add_argument("--scale", choices=("slice", "full"), default="slice", help="21 faulted imports, or 300")
     parser.add_argument(
         "--kind", choices=sorted(KINDS), action="append", help="only this kind of fault; may be repeated"
     )
