@@ -73,7 +73,7 @@ def clicks(folder: Path, seed: int, name: str = NAMES[-1]) -> SourceFile:
     lines = gzip.decompress(clickstream(name)).splitlines(keepends=True)
     rows = random.Random(seed).randrange(len(lines) // 2, len(lines))
     path = folder / f"{seed}-clicks.csv.gz"
-    path.write_bytes(gzip.compress(b"".join(lines[: rows + 1]), 1))
+    path.write_bytes(gzip.compress(b"".join(lines[: rows + 1]), 1, mtime=0))
     spec = ImportSpec(columns=(Column(name="country", source="platform"),), max_shrink_percent=None)
     with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
         read = list(csv.DictReader(file))
@@ -132,9 +132,9 @@ def _parquet(table: Table) -> bytes:
 
 _WRITERS: Final[Mapping[str, Callable[[Table], bytes]]] = {
     "csv": _csv,
-    "csv.gz": lambda table: gzip.compress(_csv(table), 1),
+    "csv.gz": lambda table: gzip.compress(_csv(table), 1, mtime=0),
     "jsonl": _jsonl,
-    "jsonl.gz": lambda table: gzip.compress(_jsonl(table), 1),
+    "jsonl.gz": lambda table: gzip.compress(_jsonl(table), 1, mtime=0),
     "parquet": _parquet,
 }
 
