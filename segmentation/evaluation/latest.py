@@ -27,11 +27,13 @@ Rows = npt.NDArray[np.int32]
 class LatestEvents:
     """One kind of event: the `keep` latest of every user who has any, and the time of the first one.
 
-    A user with events has a row; further columns of state (`Deadlines`) are indexed by the same rows.
+    A user with events has a row; further columns of state (`Deadlines`) are indexed by the same rows. No event later
+    than `since_us` is missing; earlier ones may be.
     """
 
-    def __init__(self, keep: int) -> None:
+    def __init__(self, keep: int, since_us: int = LONG_AGO) -> None:
         self.keep = keep
+        self.since_us = since_us
         self._rows = 0
         self._row_of: npt.NDArray[np.int32] = np.full(FIRST_ROWS, NONE, np.int32)
         self._user_of: Users = np.zeros(FIRST_ROWS, np.int32)
@@ -58,13 +60,14 @@ class LatestEvents:
             "identities": self._identities[:rows],
             "stored": self._stored[:rows],
             "first": self._first[:rows],
+            "since": np.array([self.since_us], np.int64),
         }
 
     @classmethod
     def from_columns(cls, columns: Columns) -> Self:
-        """Inverse of `columns`."""
+        """Inverse of `columns`. Those written before `since` was stored may lack any event."""
         rows, keep = columns["times"].shape
-        out = cls(keep)
+        out = cls(keep, int(columns["since"][0]) if "since" in columns else NEVER)
         out._rows = rows
         out._user_of, out._stored = grown(columns["user"], FIRST_ROWS), grown(columns["stored"], FIRST_ROWS)
         out._times, out._identities = grown(columns["times"], FIRST_ROWS), grown(columns["identities"], FIRST_ROWS)

@@ -15,6 +15,7 @@ from segmentation.evaluation.answers import true_without_attributes
 from segmentation.evaluation.batches import Changes, EventBatch, ProfileBatch
 from segmentation.evaluation.evaluator import Evaluator
 from segmentation.evaluation.kinds import Kinds
+from segmentation.evaluation.latest import LONG_AGO
 from segmentation.evaluation.pending import Occurrences
 from segmentation.evaluation.plan import ActiveRule
 from segmentation.evaluation.state import State
@@ -35,13 +36,17 @@ class Succession:
         self._new = Evaluator(rules, at_us=old.at_us)
         plan, state = self._new.plan, self._new.state
         kept = {
-            kind: old.state.latest[kind] for kind, keep in plan.keep.items() if _keeps_enough(old.state, kind, keep)
+            kind: old.state.latest[kind]
+            for kind, keep in plan.keep.items()
+            if _keeps_enough(old.state, kind, keep, self._needed_since(kind))
         }
         state.index, state.known = old.state.index, old.state.known
         state.latest |= kept
         state.inside |= {name: flags for name, flags in old.state.inside.items() if name in state.inside}
         state.grow()
         self.kinds = tuple(kind for kind in plan.keep if kind not in kept)
+        for kind in self.kinds:
+            state.latest[kind].since_us = self._needed_since(kind)
         self.tests = tuple(test for test in plan.tests if test not in old.state.true)
         audiences = tuple(member for member in plan.members if member.kind == "audience")
         self.audiences = tuple(member for member in audiences if member not in old.state.true)
@@ -56,12 +61,15 @@ class Succession:
     @property
     def since_us(self) -> int | None:
         """Missing facts need only later events than this; None: they need all events."""
+        since_us = min(map(self._needed_since, self.kinds), default=self._new.at_us)
+        return None if since_us == LONG_AGO else since_us
+
+    def _needed_since(self, kind: Events) -> int:
+        """The new rules need only later events of a kind than this; `LONG_AGO`: they need all."""
         conditions = [c for active in self._new.plan.rules.values() for c in active.rule.conditions]
-        missing = [c for c in conditions if isinstance(c, EventCondition) and c.events in self.kinds]
-        windows = [c.within_s for c in missing if isinstance(c, Count)]
-        if len(windows) < len(missing):
-            return None
-        return self._new.at_us - max(windows, default=0) * _SECOND_US
+        of_kind = [c for c in conditions if isinstance(c, EventCondition) and c.events == kind]
+        windows = [c.within_s for c in of_kind if isinstance(c, Count)]
+        return self._new.at_us - max(windows) * _SECOND_US if len(windows) == len(of_kind) else LONG_AGO
 
     @property
     def event_names(self) -> tuple[str, ...]:
@@ -105,8 +113,8 @@ class Succession:
         )
 
 
-def _keeps_enough(state: State, kind: Events, keep: int) -> bool:
-    return kind in state.latest and state.latest[kind].keep >= keep
+def _keeps_enough(state: State, kind: Events, keep: int, since_us: int) -> bool:
+    return kind in state.latest and state.latest[kind].keep >= keep and state.latest[kind].since_us <= since_us
 
 
 def _renumbered(events: Occurrences, old: Kinds, new: Kinds, kept: Collection[Events]) -> Occurrences:

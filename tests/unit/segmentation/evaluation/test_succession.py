@@ -8,6 +8,7 @@ from segmentation.evaluation.answers import MICROS
 from segmentation.evaluation.batches import EventBatch
 from segmentation.evaluation.evaluator import Evaluator
 from segmentation.evaluation.plan import ActiveRule
+from segmentation.evaluation.state import State
 from segmentation.evaluation.succession import Succession
 from segmentation.rules.parser import parse_rule
 from tests.unit.segmentation.evaluation.test_evaluator import buy, told
@@ -68,6 +69,36 @@ def test_a_count_of_more_events_than_were_kept_asks_for_the_past() -> None:
     succession.events(bought("ann", NOW - 1, NOW - 2, NOW - 3))
     _, changes = succession.settle()
     assert told(changes) == []  # ann is a member by the old and the new rule
+
+
+@pytest.mark.parametrize("wider", ["count(buy, 7d) >= 1", "ever(buy)"])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_rule_that_looks_further_back_than_what_was_loaded_asks_for_the_past(
+    wider: str,
+    restarted: bool,  # noqa: FBT001
+) -> None:
+    first = Succession(active(buyers="count(buy, 3d) >= 1"), Evaluator({}, at_us=NOW * MICROS))
+    first.events(bought("ann", NOW - DAY))  # all that is later than `since_us`
+    evaluator, _ = first.settle()
+    if restarted:
+        columns = evaluator.state.columns()
+        evaluator = Evaluator(evaluator.plan.rules, state=State.from_columns(evaluator.plan, evaluator.at_us, columns))
+    succession = Succession(active(buyers="count(buy, 2d) >= 1"), evaluator)
+    assert succession.kinds == ()
+    evaluator, _ = succession.settle()
+    succession = Succession(active(buyers=wider), evaluator)
+    assert [kind.event for kind in succession.kinds] == ["buy"]
+    succession.events(bought("ann", NOW - DAY))
+    succession.events(bought("ben", NOW - 5 * DAY))
+    _, changes = succession.settle()
+    assert told(changes) == [("buyers", "ben", True, NOW, "rule")]
+
+
+def test_a_checkpoint_that_does_not_say_how_far_back_it_goes_is_loaded_again() -> None:
+    old = at_ten_days(buyers="count(buy, 3d) >= 1")
+    columns = {name: column for name, column in old.state.columns().items() if not name.endswith(".since")}
+    again = Evaluator(old.plan.rules, state=State.from_columns(old.plan, old.at_us, columns))
+    assert [kind.event for kind in Succession(active(buyers="count(buy, 3d) >= 1"), again).kinds] == ["buy"]
 
 
 def test_an_edited_rule_tells_the_difference() -> None:
