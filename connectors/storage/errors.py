@@ -65,9 +65,6 @@ def store_faults(error: Callable[[StoreFault], MusterError]) -> Iterator[None]:
     except boto.ParamValidationError as exc:
         raise error(StoreFault(kind="bad request", code=type(exc).__name__)) from exc
     except (Boto3Error, boto.BotoCoreError, HTTPError, ConnectionError, TimeoutError) as exc:
-        cause = exc.__cause__ or exc.__context__  # an upload wraps the cause
-        if isinstance(exc, Boto3Error) and isinstance(cause, boto.ClientError):
-            raise error(_answered(cause.response)) from exc
         raise error(StoreFault(kind="silent", code=type(exc).__name__)) from exc
 
 

@@ -13,7 +13,7 @@ from connectors.storage.access import DEFAULT_OPTIONS, ClientOptions, S3Access, 
 from connectors.storage.errors import translated
 from connectors.storage.listing import ObjectInfo, delete_objects, list_objects
 from connectors.storage.pinned import PinnedBody, SourceObject
-from connectors.storage.writing import put_if_absent
+from connectors.storage.writing import put_file, put_if_absent
 from schemas.errors import RetriableError, UserError
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class ObjectStore:
             sent = _Sent(on_bytes)
             try:
                 with translated(bucket, key):
-                    self._client.upload_file(str(path), bucket, key, Config=config, Callback=sent.add)
+                    put_file(self._client, bucket, key, path, config=config, on_bytes=sent.add)
             except RetriableError:
                 if time.monotonic() > give_up:
                     raise

@@ -1,7 +1,7 @@
 """Writing whole objects, the same for every S3 client. Errors are boto3's."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from boto3.s3.transfer import TransferConfig
     from mypy_boto3_s3.client import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
@@ -18,9 +19,26 @@ PLAIN: Final[Mapping[str, str]] = MappingProxyType({})
 """No extra arguments: an object with the defaults of the bucket."""
 
 
-def put_file(client: "S3Client", bucket: str, key: str, path: Path) -> None:
-    """Store a file, in several pieces if it is large; an existing object is replaced once the last byte has arrived."""
-    client.upload_file(str(path), bucket, key)
+def put_file(
+    client: "S3Client",
+    bucket: str,
+    key: str,
+    path: Path,
+    *,
+    config: "TransferConfig | None" = None,
+    on_bytes: Callable[[int], None] | None = None,
+) -> None:
+    """Store a file, in several pieces if it is large; an existing object is replaced once the last byte has arrived.
+
+    `on_bytes` gets the size of each piece sent, from the threads of the upload.
+    """
+    from boto3.s3.transfer import ProgressCallbackInvoker, TransferConfig, create_transfer_manager
+
+    # `client.upload_file` wraps the answer of the store and may lose it: a manager that ends before its last thread
+    # raises it again, and Python then cuts it off the exception that wraps it.
+    with create_transfer_manager(client, config or TransferConfig()) as manager:
+        subscribers = [] if on_bytes is None else [ProgressCallbackInvoker(on_bytes)]
+        manager.upload(str(path), bucket, key, subscribers=subscribers).result()
 
 
 def put_if_absent(
