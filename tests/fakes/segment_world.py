@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from faust.types import TP
 
 from connectors.storage.access import S3Access
-from schemas.activity import ARCHIVE_PARTITION, EVENT_ROWS, OFFSET, PROFILE_ROWS, TENANT
+from schemas.activity import ARCHIVE_PARTITION, EVENT, EVENT_ROWS, OCCURRED_AT, OFFSET, PROFILE_ROWS, TENANT
 from schemas.codec import CODEC
 from schemas.columns import USER_ID
 from schemas.ids import AudienceName, Partition, TenantName, Version
@@ -302,8 +302,10 @@ class _FakeHistory:
         names: Sequence[str] | None = None,
         since_us: int | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        del names, since_us
-        yield from self._batches(EVENTS, tenant, partition, first, before)
+        since = None if since_us is None else pa.scalar(since_us, EVENT_ROWS.field(OCCURRED_AT).type)
+        for rows in self._batches(EVENTS, tenant, partition, first, before):
+            found = rows if names is None else rows.filter(pc.is_in(rows.column(EVENT), pa.array(names, pa.string())))
+            yield found if since is None else found.filter(pc.greater(found.column(OCCURRED_AT), since))
 
     def profiles(
         self, tenant: TenantName, partition: Partition, *, before: int, first: int = 0

@@ -1,5 +1,6 @@
 """Bugs in importing, publishing and everything else: each is a function that puts the bug into the product."""
 
+import sys
 from dataclasses import replace
 from typing import Any, cast
 
@@ -223,3 +224,12 @@ def one_event_too_many(patches: Patches) -> None:
         return lambda self, count, some: original(self, replace(count, times=count.times + 1), some)
 
     patches.replace("segmentation.evaluation.answers:Answers._count", make)
+
+
+def past_taken_for_complete(patches: Patches) -> None:
+    """A new rule takes the events that are kept for all there are, though its window reaches further back."""
+
+    def make(original: Any) -> Any:
+        return lambda state, kind, keep, _: original(state, kind, keep, sys.maxsize)
+
+    patches.replace("segmentation.evaluation.succession:_keeps_enough", make)

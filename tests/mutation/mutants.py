@@ -166,6 +166,11 @@ MUTANTS: Final = (
     Mutant(bug=reader_bugs.ids_unjudged, promises=(4,), caught_by=(HOSTILE_CSV, HOSTILE_JSON)),
     Mutant(bug=reader_bugs.pages_unchecked, promises=(4,), caught_by=("tests/hostile/test_parquet.py",)),
     Mutant(bug=job_bugs.one_event_too_many, promises=(5,), caught_by=("tests/property/test_evaluator.py",)),
+    Mutant(
+        bug=job_bugs.past_taken_for_complete,
+        promises=(5,),
+        caught_by=("tests/unit/segmentation/evaluation/test_succession.py",),
+    ),
     Mutant(bug=job_bugs.pins_ignored, promises=(6,), caught_by=("tests/contract/test_version_store.py",)),
     Mutant(bug=job_bugs.checks_bytes_only, promises=(7,), caught_by=("tests/integration/lake/test_exporting.py",)),
 )
