@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 from faust.types import TP
 
 from connectors.storage.access import S3Access
-from schemas.activity import ARCHIVE_PARTITION, EVENT, EVENT_ROWS, OCCURRED_AT, OFFSET, PROFILE_ROWS, TENANT
+from schemas.activity import ARCHIVE_PARTITION, EVENT_ROWS, OFFSET, PROFILE_ROWS, TENANT
+from schemas.activity_columns import EVENT, OCCURRED_AT
 from schemas.codec import CODEC
 from schemas.columns import USER_ID
 from schemas.ids import AudienceName, Partition, TenantName, Version
