@@ -159,8 +159,11 @@ class Readers:
 
     def _give_back(self, reader: Reader | None) -> None:
         with self._changed:
-            self._free.append(reader)
-            self._changed.notify_all()
+            if not self._closed:
+                self._free.append(reader)
+                self._changed.notify_all()
+                return
+        self._end(reader)  # nobody else would: whoever closes the pool looks at the readers that are free by then
 
     def _wake(self) -> None:
         with self._changed:

@@ -172,14 +172,24 @@ def test_a_long_question_has_a_process_of_its_own_which_ends_with_it(asker: Aske
         os.kill(pid, 0)
 
 
-@pytest.mark.parametrize("asking", ["reads the answer", "is about to"])
+@pytest.mark.parametrize("asking", ["reads the answer", "is about to", "has it"])
 def test_a_stop_gives_up_what_runs_and_leaves_no_process(
     asker: Asker, monkeypatch: pytest.MonkeyPatch, asking: str
 ) -> None:
     pid = asker.ask("echo").result(30)["pid"]
-    goes_on, receive = threading.Event(), Reader._receive
+    has_it, goes_on = threading.Event(), threading.Event()
+    receive, give_back, end_all = Reader._receive, Readers._give_back, Readers._end_all
     if asking == "is about to":
         monkeypatch.setattr(Reader, "_receive", lambda *given: goes_on.wait() and receive(*given))
+    if asking == "has it":
+
+        def held(pool: Readers, reader: Reader | None) -> None:
+            has_it.set()
+            goes_on.wait()
+            give_back(pool, reader)
+
+        monkeypatch.setattr(Readers, "_give_back", held)
+        monkeypatch.setattr(Readers, "_end_all", lambda pool: has_it.wait() and end_all(pool))
     ((question, _),) = asker.busy()
     waiting = asker.ask("echo")
     until(lambda: bool(asker.readers._queue), "one waits")
@@ -188,6 +198,7 @@ def test_a_stop_gives_up_what_runs_and_leaves_no_process(
     assert code(question) in {"SERVICE_STOPS", "READER_DIED"}
     assert code(waiting) == "SERVICE_STOPS"
     assert code(asker.ask("echo")) == "SERVICE_STOPS"
+    assert not asker.readers._alive
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
