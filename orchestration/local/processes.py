@@ -63,21 +63,26 @@ def spawn(
 
 def stop(process: subprocess.Popen[bytes], *, timeout_s: float, first: signal.Signals = signal.SIGTERM) -> None:
     """Ask a child's process group to end, kill it after `timeout_s`, and wait for it."""
-    signal_group(process.pid, first)
+    signal_group(process, first)
     try:
         process.wait(timeout_s)
     except subprocess.TimeoutExpired:
         pass
     finally:
         # Includes what the child started in its own group and left behind.
-        signal_group(process.pid, signal.SIGKILL)
+        signal_group(process, signal.SIGKILL)
         process.wait()
 
 
-def signal_group(pid: int, number: signal.Signals) -> None:
-    """Signal the process group that `spawn` made for a child; ignores one that has ended."""
+def signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Signal the process group that `spawn` made for a child, also what is left of it after the child was waited for.
+
+    Ignores one that has ended, whose number may be another process's by now.
+    """
+    if process.returncode is not None and psutil.pid_exists(process.pid):
+        return  # waited for, so that this is another process
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, number)
+        os.killpg(process.pid, number)
 
 
 def marked(home: Path) -> list[psutil.Process]:

@@ -72,7 +72,7 @@ class StartedProcess:
     def kill(self) -> None:
         """As `FunctionProcess`. Its process id stays its own until it is waited for."""
         _kill(list(memory.descendants(self._process.pid)))
-        processes.signal_group(self._process.pid, signal.SIGKILL)
+        processes.signal_group(self._process, signal.SIGKILL)
 
     def end(self) -> int:
         """As `FunctionProcess`."""

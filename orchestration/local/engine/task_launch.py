@@ -70,7 +70,7 @@ class TaskProcess:
 
     def stop(self, timeout_s: float) -> None:
         """SIGTERM to its group, after `timeout_s` SIGKILL."""
-        processes.signal_group(self._process.pid, signal.SIGTERM)
+        processes.signal_group(self._process, signal.SIGTERM)
         try:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -80,7 +80,7 @@ class TaskProcess:
 
     def kill(self) -> None:
         """SIGKILL to its group."""
-        processes.signal_group(self._process.pid, signal.SIGKILL)
+        processes.signal_group(self._process, signal.SIGKILL)
 
     def await_end(self) -> ContainerEnd:
         """Wait for the process, and end the processes that it started."""

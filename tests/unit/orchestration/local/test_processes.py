@@ -26,6 +26,23 @@ def test_a_child_that_ignores_sigterm_is_killed_after_its_time(tmp_path: Path) -
     assert child.returncode == -signal.SIGKILL
 
 
+def test_what_a_child_leaves_behind_is_killed_and_a_later_owner_of_its_number_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "pid"
+    leaving = processes.spawn(["sh", "-c", f"sleep 600 & echo $! > {file}"], env=os.environ)
+    leaving.wait(60)
+    left = psutil.Process(int(file.read_text()))
+    processes.stop(leaving, timeout_s=0.1)
+    left.wait(60)
+
+    signalled: list[int] = []
+    monkeypatch.setattr(os, "killpg", lambda pid, _: signalled.append(pid))
+    leaving.pid = os.getpid()
+    processes.stop(leaving, timeout_s=0.1)
+    assert not signalled
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
 def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
     code = (
