@@ -48,6 +48,18 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.freeze()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the last words of a failed test's stacks: later runs remove their homes."""
+    report = yield
+    if report.failed:
+        used = [getattr(value, "settings", value) for value in getattr(item, "funcargs", {}).values()]
+        for home in {settings.home for settings in used if isinstance(settings, Settings)}:
+            for log in sorted((home / "logs").glob("*.log")):
+                report.sections.append((f"{log.name} of {home}", "\n".join(processes.tail(log, 60))))
+    return report
+
+
 TOGETHER: Final = (
     "tests/integration/shared",
     "tests/integration/whole",
