@@ -70,8 +70,9 @@ class StartedProcess:
         return self._process.poll() is None
 
     def kill(self) -> None:
-        """As `FunctionProcess`. Its process id stays its own until it is waited for."""
-        _kill(list(memory.descendants(self._process.pid)))
+        """As `FunctionProcess`."""
+        if self.alive:  # else its number may be another process's
+            _kill(list(memory.descendants(self._process.pid)))
         processes.signal_group(self._process, signal.SIGKILL)
 
     def end(self) -> int:

@@ -17,7 +17,7 @@ import pytest
 
 from orchestration.local import processes
 from orchestration.local.engine import lambda_processes
-from orchestration.local.engine.lambda_processes import FunctionProcesses
+from orchestration.local.engine.lambda_processes import FunctionProcesses, StartedProcess
 from orchestration.local.engine.server import FUNCTIONS_WARM
 from orchestration.local.processes import HOME_MARK
 from tests.conftest import stack_environment
@@ -114,6 +114,19 @@ def test_where_functions_cannot_be_forked_they_are_started_and_it_is_logged_once
     assert "starting functions without a fork server: the fork server of the functions ended with code 1: " in said
     assert why in said
     assert processes.marked(tmp_path) == []
+
+
+def test_a_started_function_that_has_ended_ends_no_later_owner_of_its_number(tmp_path: Path) -> None:
+    spawner = processes.Spawner()
+    started = StartedProcess(spawner, stack_environment({}), tmp_path / "log")
+    ended = started._process
+    ended.kill()
+    ended.wait(60)
+    later = spawner.spawn(["sleep", "600"], env=os.environ)
+    ended.pid = later.pid
+    started.end()
+    later.terminate()
+    assert later.wait(60) == -signal.SIGTERM
 
 
 def test_what_a_function_leaves_behind_ends_with_it(functions: FunctionProcesses, tmp_path: Path) -> None:
