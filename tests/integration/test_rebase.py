@@ -67,7 +67,7 @@ def stop_once_followed(
 ) -> None:
     assert_followed(shop, expected)
     shop.archived()
-    until(lambda: all(checkpoints(settings, p) and checkpoints(settings, p) != kept[p] for p in kept))
+    until(lambda: all((now := checkpoints(settings, p)) and now != kept[p] for p in kept))
     assert workers.stop("a") == 0
 
 

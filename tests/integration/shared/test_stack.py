@@ -265,7 +265,7 @@ def test_a_killed_part_comes_back_by_itself_with_its_data(own: Settings, part: s
     old = part_of(own, part)
 
     os.kill(old.pid or 0, signal.SIGKILL)
-    until(lambda: part_of(own, part).state is PartState.READY and part_of(own, part).pid != old.pid)
+    until(lambda: (now := part_of(own, part)).state is PartState.READY and now.pid != old.pid)
 
     produce(own, after)
     assert_kept(own, before, after)
