@@ -9,9 +9,11 @@ from typing import Any
 import faust
 import pytest
 from aiokafka.client import AIOKafkaClient
+from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.errors import GroupAuthorizationFailedError, InvalidSessionTimeoutError
+from aiokafka.protocol.fetch import FetchRequest
 from faust.transport.drivers.aiokafka import Consumer
 from faust.types import TP, ConsumerMessage
 
@@ -20,6 +22,7 @@ from schemas.errors import FatalError
 from streams.guards import (
     FETCHER_REST_S,
     GROUPED_BYTES,
+    WAIT_BESIDE_RECORDS_MS,
     GuardedThread,
     SafeConsumer,
     group_refusal,
@@ -32,6 +35,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::Deprecation
 
 T0 = TP("muster.imports", 0)
 T1 = TP("muster.imports", 1)
+FETCHER = SimpleNamespace(_get_actions_per_node=None, _fetch_max_wait_ms=0)
 
 
 class Owner:
@@ -153,6 +157,7 @@ async def test_guard_6_a_worker_that_has_fallen_out_of_its_group_ends(
         raise cause
 
     class Started:
+        _fetcher = FETCHER
         _coordinator = SimpleNamespace(
             _coordination_task=asyncio.ensure_future(coordinate()), _push_error_to_user=lambda _: None
         )
@@ -184,6 +189,7 @@ async def test_guard_6_a_worker_that_its_group_refuses_ends(app: faust.App) -> N
     coordinator = GroupCoordinator(client, subscription, group_id="muster-segments")
 
     class Started:
+        _fetcher = FETCHER
         _coordinator = coordinator
 
         async def start(self) -> None:
@@ -198,6 +204,52 @@ async def test_guard_6_a_worker_that_its_group_refuses_ends(app: faust.App) -> N
     assert owner.told == [("fault", "GROUP_REFUSED")]
     assert not coordinator._coordination_task.done()  # it would wait there forever
     await coordinator.close()
+    thread.thread_loop.close()
+
+
+@pytest.mark.parametrize(
+    ("waiting", "asked"), [([], (1500, [0, 1])), ([T0], (WAIT_BESIDE_RECORDS_MS, [1]))], ids=["at rest", "busy"]
+)
+async def test_a_fetch_does_not_wait_long_for_some_partitions_while_others_have_records(
+    app: faust.App, waiting: list[TP], asked: tuple[int, list[int]]
+) -> None:
+    """aiokafka's own fetcher, whose requests are never answered."""
+    consumer, _ = consumer_of(app, Broker({}))
+    client, subscription = AIOKafkaClient(), SubscriptionState()
+    requests: list[tuple[int, list[int]]] = []
+
+    async def send(_node: int, request: FetchRequest) -> None:
+        ((_, partitions),) = request.topics
+        requests.append((request._max_wait_ms, sorted(number for number, *_ in partitions)))
+        await asyncio.Event().wait()
+
+    client.send = send
+    client.cluster.leader_for_partition = lambda _: 0
+    fetcher = Fetcher(client, subscription, fetch_max_wait_ms=1500)
+
+    class Started:
+        _fetcher = fetcher
+        _coordinator = SimpleNamespace(
+            _coordination_task=asyncio.get_running_loop().create_future(), _push_error_to_user=lambda _: None
+        )
+
+        async def start(self) -> None:
+            """It has its partitions."""
+
+    thread = GuardedThread(consumer, loop=asyncio.get_running_loop())
+    thread._create_consumer = lambda **_: Started()  # type: ignore[method-assign]
+    await thread.on_start()
+    await asyncio.sleep(0)  # it forgets what it holds when it begins
+    fetcher._records.update({tp: SimpleNamespace(calculate_backoff=lambda: 0) for tp in waiting})
+    subscription.assign_from_user({T0, T1})
+    for tp in (T0, T1):
+        subscription.seek(tp, 0)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert requests == [asked]
+    fetcher._fetch_task.cancel()
+    for task in fetcher._pending_tasks:
+        task.cancel()
     thread.thread_loop.close()
 
 
