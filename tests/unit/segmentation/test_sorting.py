@@ -1,5 +1,9 @@
-"""Sorting ids by their bytes equals Python's sort of the bytes, with ties in order of arrival."""
+"""Sorting ids by their bytes equals Python's sort of the bytes, with ties in the order of their ranks."""
 
+from collections.abc import Sequence
+from random import Random
+
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -8,8 +12,8 @@ from hypothesis import strategies as st
 from segmentation.sorting import sort_strings
 
 
-def expected(strings: list[str]) -> list[int]:
-    return sorted(range(len(strings)), key=lambda i: strings[i].encode())
+def expected(strings: list[str], ranks: Sequence[int] | None = None) -> list[int]:
+    return sorted(range(len(strings)), key=lambda i: (strings[i].encode(), i if ranks is None else ranks[i]))
 
 
 @pytest.mark.parametrize(
@@ -28,11 +32,16 @@ def expected(strings: list[str]) -> list[int]:
 )
 def test_ids_are_sorted_by_their_bytes(strings: list[str]) -> None:
     assert sort_strings(pa.array(strings, pa.string())).tolist() == expected(strings)
+    backwards = range(len(strings))[::-1]
+    assert sort_strings(pa.array(strings, pa.string()), np.array(backwards)).tolist() == expected(strings, backwards)
 
 
-@given(st.lists(st.text(alphabet="ab\0\u00e9", max_size=20), max_size=200))
-def test_any_ids_are_sorted_by_their_bytes(strings: list[str]) -> None:
+@given(st.lists(st.text(alphabet="ab\0\u00e9", max_size=20), max_size=200), st.randoms(use_true_random=False))
+def test_any_ids_are_sorted_by_their_bytes(strings: list[str], random: Random) -> None:
     assert sort_strings(pa.array(strings, pa.string())).tolist() == expected(strings)
+    ranks = random.sample(range(1000), len(strings))
+    found = sort_strings(pa.array(strings, pa.string()), np.array(ranks, np.int64))
+    assert found.tolist() == expected(strings, ranks)
 
 
 def test_a_slice_of_an_array_is_sorted_within_itself() -> None:

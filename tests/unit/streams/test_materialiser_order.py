@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pytest
 from faust.types import TP
@@ -334,9 +335,9 @@ async def test_rows_that_are_kept_to_the_end_are_acknowledged_once_their_part_is
     assert [key.rpartition("/")[2] for key in keeping.store.keys("imports/")] == ["result.avro"]  # nothing was staged
 
 
-def _sorted_to(rows: int, ids: pa.StringArray) -> Any:
+def _sorted_to(rows: int, ids: pa.StringArray, ranks: npt.NDArray[np.int64]) -> Any:
     """The order, cut or repeated to a number of rows."""
-    return np.resize(sort_strings(ids), rows)
+    return np.resize(sort_strings(ids, ranks), rows)
 
 
 @pytest.mark.parametrize("settings", [{}, {"unacknowledged_s": 0.0}], ids=["kept rows", "staged rows"])
