@@ -1,6 +1,6 @@
 """Sorts more rows than fit in memory: splits them by ranges of ids into files, then sorts one range at a time.
 
-Memory is bounded by one staged run and one range, whatever the size of the partition; temp space equals the rows.
+Memory is bounded by one portion and one range, whatever the size of the partition; temp space equals the rows.
 The range boundaries are sampled from the first rows. If they are a bad guess (such as for a file that is already
 sorted), a range that became too large is split again, by ids sampled from all of it.
 """
@@ -28,6 +28,8 @@ SAMPLES_PER_RANGE: Final = 64
 PIECE_ROWS: Final = 4096
 """Rows per range that are sorted at a time while splitting. Few, so that they stay in the CPU's cache and in memory
 already in use; with a quarter as many, finding and writing the pieces costs what the sort saves."""
+PORTION_BYTES: Final = 8 * 1024 * 1024
+"""Rows that are sorted at a time while splitting, however many ranges there are."""
 
 Rows = Iterable[pa.Table]
 Sort = Callable[[Rows], Iterator[pa.Table]]
@@ -92,18 +94,18 @@ def _cut(tables: Rows, ranges: int, splitters: Sequence[bytes] | None, folder: P
 
 
 def _portions(tables: Rows, rows: int) -> Iterator[pa.Table]:
-    """Neighbouring batches of each table, combined to at least `rows` rows if the table has that many."""
-    for table in tables:
-        waiting: list[pa.RecordBatch] = []
-        found = 0
-        for batch in table.to_batches():
-            waiting.append(batch)
-            found += batch.num_rows
-            if found >= rows:
-                yield pa.Table.from_batches(waiting)
-                waiting, found = [], 0
-        if found:
+    """Neighbouring batches, each portion just enough for `rows` rows or `PORTION_BYTES`."""
+    waiting: list[pa.RecordBatch] = []
+    found = size = 0
+    for batch in (batch for table in tables for batch in table.to_batches()):
+        waiting.append(batch)
+        found += batch.num_rows
+        size += batch.nbytes
+        if found >= rows or size >= PORTION_BYTES:
             yield pa.Table.from_batches(waiting)
+            waiting, found, size = [], 0, 0
+    if found:
+        yield pa.Table.from_batches(waiting)
 
 
 def _sorted(table: pa.Table) -> pa.Table:

@@ -74,14 +74,14 @@ def find_runs(store: StagingStore, bucket: str, keys: Sequence[str]) -> list[Sta
 
 
 def read_rows(store: StagingStore, bucket: str, selections: Sequence[RunSelection]) -> Iterator[pa.Table]:
-    """Rows of the chosen chunks, one run at a time. Raises `FatalError` STAGING_LOST and STAGING_DAMAGED.
+    """Rows of the chosen chunks, one chunk at a time. Raises `FatalError` STAGING_LOST and STAGING_DAMAGED.
 
-    No run stays in memory while the next ones are read.
+    No run stays in memory while the next ones are read, and one is decompressed as it is read.
     """
-    return (_rows(store, bucket, selection) for selection in selections)
+    return (table for selection in selections for table in _rows(store, bucket, selection))
 
 
-def _rows(store: StagingStore, bucket: str, selection: RunSelection) -> pa.Table:
+def _rows(store: StagingStore, bucket: str, selection: RunSelection) -> Iterator[pa.Table]:
     key = selection.run.key
     body = store.get(bucket, str(key))
     if body is None:
@@ -89,8 +89,9 @@ def _rows(store: StagingStore, bucket: str, selection: RunSelection) -> pa.Table
     if _content_hash(body) != key.content_hash:
         raise _damaged(key, "its bytes differ from those staged")
     file = _opened(body, key)
-    batches = [file.get_batch(number) for number, seq in enumerate(selection.run.chunks) if seq in selection.seqs]
-    return pa.Table.from_batches(batches).replace_schema_metadata(None)
+    for number, seq in enumerate(selection.run.chunks):
+        if seq in selection.seqs:
+            yield pa.Table.from_batches([file.get_batch(number)]).replace_schema_metadata(None)
 
 
 def _content_hash(body: bytes) -> str:

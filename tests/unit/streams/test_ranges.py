@@ -77,8 +77,13 @@ def test_rows_of_a_table_in_many_batches_come_in_that_order_too(
     assert Sorts().run([pa.concat_tables(tables(ids, 7))] if ids else [], tmp_path) == expected(ids)
 
 
-def test_a_table_is_cut_by_few_batches_at_a_time_that_are_not_too_few(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("portion_bytes", "sizes"),
+    [(10**6, [300, 300, *[300] * 12, 150]), (5000, [200, 200, *[200] * 19, 50])],
+    ids=["by rows", "by bytes"],
+)
+def test_few_batches_are_cut_at_a_time_that_are_not_too_few(
+    portion_bytes: int, sizes: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sorted_at_once = []
 
@@ -88,12 +93,12 @@ def test_a_table_is_cut_by_few_batches_at_a_time_that_are_not_too_few(
 
     monkeypatch.setattr(ranges, "sort_strings", sort)
     monkeypatch.setattr(ranges, "PIECE_ROWS", 10)
+    monkeypatch.setattr(ranges, "PORTION_BYTES", portion_bytes)  # a batch of 100 rows has 2,804
     ids = SPREADS["random"]
     given = [pa.concat_tables(tables(ids, 100)), *tables(ids[:50])]
     assert -(-sum(table.nbytes for table in given) // RANGE_BYTES) == 28  # ranges, so at least 280 rows at a time
     Sorts().run(given, tmp_path)
-    sample = 300  # the ids of the first 300 rows
-    assert sorted_at_once == [300, sample, *[300] * 12, 100, 50]
+    assert sorted_at_once == sizes  # the second sort is that of the sample, all ids of the first rows
 
 
 @pytest.mark.parametrize("spread", ["random", "sorted already", "the other way round", "first rows all the same"])
