@@ -7,7 +7,6 @@
 """
 
 import errno
-import gc
 import os
 import select
 import signal
@@ -21,6 +20,7 @@ from typing import Final, NoReturn
 
 from connectors.confinement import die_with_parent, open_process
 from connectors.fork_server.child_process import ANSWER, END
+from connectors.loading import loading
 
 FDS: Final = 3
 """Descriptors that come with a request."""
@@ -50,10 +50,8 @@ def main(load: Callable[[], ChildBehaviour]) -> NoReturn:
         # An interrupt reaches the whole process group; the parent handles it, by ending us.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         os.close(open_process(os.getpid()))  # fail now, not at the first child, if the system lacks this
-        gc.disable()  # loaded modules are not garbage, yet a quarter of the time goes into looking for some
-        children = load()
-        gc.freeze()  # pages of loaded objects stay shared
-        gc.enable()
+        with loading():
+            children = load()
         sys.stdout.flush()  # or each child would write it again
         control.send(b"R", socket.MSG_NOSIGNAL)
         _serve(control, children)

@@ -7,9 +7,9 @@ It never sees a file. Each file gets its own child, which has seen no other file
 """
 
 from connectors.fork_server.server import ChildBehaviour, main
+from connectors.loading import hide_pandas
 from connectors.sandbox import Confinement, Plan, enter_namespaces, program_files
 from connectors.sources import child
-from connectors.without_pandas import hide_pandas
 
 
 def load() -> ChildBehaviour:

@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Callable
 
-from connectors.without_pandas import hide_pandas
+from connectors.loading import hide_pandas
 from orchestration.context import Context
 from orchestration.control import wiring
 from orchestration.control.catalog_watch import CatalogWatch

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from mode import Worker as ModeWorker
 
-from connectors.without_pandas import hide_pandas
+from connectors.loading import hide_pandas
 from orchestration.platform.logs import configure
 from orchestration.platform.metrics import Read, forget_metrics, serve_metrics
 from orchestration.platform.settings import Settings

@@ -13,9 +13,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from connectors.loading import hide_pandas, loading
 from connectors.sources.fork_server import PARSERS
-from orchestration.context import Context
 from orchestration.entrypoints.container import USAGE_EXIT_CODE
+from orchestration.platform.ending import end
 from orchestration.platform.logs import configure
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, RetriableError, UserError
@@ -24,6 +25,7 @@ from schemas.log_ids import bind
 
 if TYPE_CHECKING:
     from orchestration.catalog.records import Job
+    from orchestration.context import Context
     from orchestration.kinds.kind import JobKind
     from orchestration.kinds.records import View
 
@@ -35,7 +37,7 @@ WORDS: Final = {"verify": 3, "import": 3, "build": 3, "publish": 3, "export": 4}
 USAGE: Final = "task takes: verify|import|build|publish JOB EXECUTION, or export EXPORT EXECUTION GROUP"
 
 
-def run(context: Context, command: str, job: JobId, execution: str) -> int:
+def run(context: "Context", command: str, job: JobId, execution: str) -> int:
     """Run one step of a job and return the exit code. Ignores a job that does not belong to the execution."""
     found = context.jobs.get(job)
     bind(**found.log_ids)
@@ -56,7 +58,7 @@ def run(context: Context, command: str, job: JobId, execution: str) -> int:
     return 0
 
 
-def export_group(context: Context, export: JobId, number: int, execution: str) -> int:
+def export_group(context: "Context", export: JobId, number: int, execution: str) -> int:
     """Write a group of an export and return the exit code."""
     from orchestration.kinds.export.write import write_export_group
     from orchestration.kinds.wiring import export_records
@@ -90,6 +92,10 @@ def main(arguments: Sequence[str]) -> int:
     command, job, execution, *group = arguments
     if command in PARSING:
         PARSERS.prepare()  # it loads while the settings, the catalog and the job are read
+    hide_pandas()
+    with loading():
+        import orchestration.kinds.wiring  # noqa: F401  # all that a step needs
+        from orchestration.context import Context
     settings = Settings.load()
     configure(settings)
     if command == "export":
@@ -98,4 +104,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    end(main(sys.argv[1:]))

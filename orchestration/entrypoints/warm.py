@@ -11,8 +11,8 @@ from typing import Final
 
 import duckdb
 
+from connectors.loading import hide_pandas
 from connectors.storage.access import DEFAULT_OPTIONS, S3Access, new_client
-from connectors.without_pandas import hide_pandas
 from orchestration import kinds as steps
 from orchestration.workflow.resources import function_specs
 from schemas.warm import warm as warm_hashing

@@ -9,7 +9,8 @@ from typing import NoReturn
 def end(code: int) -> NoReturn:
     """End the process at once, without waiting for its threads; they must be safe to cut off.
 
-    An interpreter that shuts down under a daemon thread in librdkafka or Arrow may end with SIGSEGV instead.
+    An interpreter that shuts down under a daemon thread in librdkafka or Arrow may end with SIGSEGV instead. And it
+    takes half a second to free what a task has loaded.
     """
     logging.shutdown()
     sys.stdout.flush()

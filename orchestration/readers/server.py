@@ -7,7 +7,7 @@ second, and shares that memory with the others. It sees no question and no setti
 import logging
 
 from connectors.fork_server.server import ChildBehaviour, main
-from connectors.without_pandas import hide_pandas
+from connectors.loading import hide_pandas
 from orchestration.readers.program import serve
 
 
