@@ -16,6 +16,7 @@ from faust.types import TP
 
 from schemas.metrics import RUN_BYTES, RUNS
 from segmentation.progress import GroupKey
+from streams import memory
 from streams.background import Background
 from streams.buffers import Budget, Group, KeptRows
 from streams.config import WorkerConfig
@@ -164,6 +165,7 @@ class Keeper:
 
     def _write_run(self, key: GroupKey, chunks: Sequence[BufferedChunk] | SpooledChunks) -> None:
         self._staged.write_run(key, read_spooled(chunks) if isinstance(chunks, SpooledChunks) else chunks)
+        memory.release_free()  # what has piled up between the blocks in use since the last run
 
 
 def _sources(kept: KeptRows) -> list[Sequence[BufferedChunk] | SpooledChunks]:

@@ -31,6 +31,7 @@ from schemas.messages import ImportEnded, PartitionFailed, PartitionMaterialised
 from schemas.metrics import MERGE_SECONDS, MERGES
 from segmentation.merging import MergeQueue, StagedRun, select_each_chunk_once
 from segmentation.progress import GroupKey, Progress, failure
+from streams import memory
 from streams.buffers import KeptRows
 from streams.config import WorkerConfig
 from streams.counters import Counters
@@ -223,6 +224,7 @@ class MergeRunner:
         size = sum(s.run.row_bytes for s in selections) + sum(chunk.size for chunk in kept.chunks())
         spilling = None
         if size > IN_MEMORY_BYTES or size * IN_MEMORY_FACTOR > self._config.merge_bytes // 2:
+            memory.release_free()  # what receiving the rows has left: a merge of this size takes seconds
             spilling = SpillingSort(
                 rows_bytes=size,
                 memory_bytes=self._spill_bytes,
