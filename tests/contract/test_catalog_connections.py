@@ -24,6 +24,7 @@ from segmentation.versions import AudienceRef
 from tests.servers.certificates import make_certificate
 from tests.servers.moto_aws import client, environment, moto_server
 from tests.servers.postgres import Postgres
+from tests.waiting import until
 
 pytestmark = pytest.mark.containers
 NOBODY = AudienceRef(audience_id=JobId("0" * 26), tenant=TenantName("acme"), audience=AudienceName("vip"))
@@ -69,6 +70,11 @@ def connections(server: Postgres) -> list[bool]:
         return [encrypted for (encrypted,) in connection.exec_driver_sql(sql)]
 
 
+def await_no_connection(server: Postgres) -> None:
+    """The server lists a connection until its process has ended, a moment after the client has closed it."""
+    until(lambda: not connections(server), "no connection of muster")
+
+
 def test_the_catalog_and_the_lake_s_are_encrypted(server: Postgres, url: Secret) -> None:
     database = Database(url)
     lake = LakeCatalog(catalog_url=url.reveal(), s3=S3Access(endpoint="http://127.0.0.1:9", region="r"), bucket="lake")
@@ -78,7 +84,7 @@ def test_the_catalog_and_the_lake_s_are_encrypted(server: Postgres, url: Secret)
         assert connections(server) == [True, True]
     database.close()
     lake.close()
-    assert connections(server) == []
+    await_no_connection(server)
 
 
 def test_a_server_without_encryption_is_not_spoken_to(tmp_path: Path) -> None:
@@ -156,9 +162,9 @@ def test_a_function_has_no_connection_between_its_calls(
 
     for _ in range(2):
         reads({}, None)
-        assert connections(server) == []
+        await_no_connection(server)
     with suppress(Exception):
         fails({}, None)
-    assert connections(server) == []
+    await_no_connection(server)
     handlers.forget_context()
     assert during == [[True, True]] * 3
