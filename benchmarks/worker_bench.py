@@ -7,7 +7,7 @@ from confluent_kafka import Consumer
 
 from benchmarks import kafka_tools
 from benchmarks.measure import KIB, Measured, Result, best_of, peak_kib
-from benchmarks.parts import part, stopped
+from benchmarks.parts import long_sessions, part, stopped
 from benchmarks.publish_bench import IMPORT_ID, evidence_of, new_topic, publish_columnar
 from benchmarks.setting import Setting, warm_parser
 from connectors.kafka.logon import librdkafka_config
@@ -50,7 +50,7 @@ def run(setting: Setting) -> list[Result]:
 def _taken(setting: Setting, evidence: dict[str, object]) -> Measured:
     """Measure on its own stack, from resuming the worker until it has announced the last partition."""
     home = setting.scratch / "worker-home"
-    settings = stack.up(home, free_ports=True, parts=PARTS)
+    settings = stack.up(home, free_ports=True, parts=PARTS, env=long_sessions())
     try:
         process = part(settings, WORKER)
         with stopped(process):

@@ -11,7 +11,7 @@ import pyarrow as pa
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.measure import KIB, Measured, peak_kib
-from benchmarks.parts import part, stopped
+from benchmarks.parts import long_sessions, part, stopped
 from benchmarks.segments.events import SPAN_US, TENANT, rules, write_events
 from benchmarks.segments.topics import send_chunks, send_json
 from orchestration.context import Context
@@ -36,7 +36,7 @@ def whole_worker(
     producer. The events end now, because the worker's clock counts only the last days.
     """
     folder = scratch / f"worker-{number}-{'single' if single else 'chunks'}"
-    settings = stack.up(folder / "home", free_ports=True)
+    settings = stack.up(folder / "home", free_ports=True, env=long_sessions())
     try:
         return _measured(settings, users, events, number, folder, single=single)
     finally:
