@@ -37,19 +37,26 @@ def scan_objects(data: Bytes, size: int, starts: Ints, ends: Ints) -> Members:
 
 
 @kernel
+def _after_space(d: Bytes, i: int, end: int) -> int:
+    while i < end and (d[i] == 32 or d[i] == 10 or d[i] == 13 or d[i] == 9):
+        i += 1
+    return i
+
+
+@kernel
 def _count_colons(d: Bytes, starts: Ints, ends: Ints) -> int:
     found = 0
     for r in range(len(starts)):
+        if not _may_be_object(d, _after_space(d, starts[r], ends[r]), ends[r]):
+            continue  # most likely a chunk, whose size is that of a thousand records
         for i in range(starts[r], ends[r]):
             found += d[i] == 58
     return found
 
 
 @kernel
-def _after_space(d: Bytes, i: int, end: int) -> int:
-    while i < end and (d[i] == 32 or d[i] == 10 or d[i] == 13 or d[i] == 9):
-        i += 1
-    return i
+def _may_be_object(d: Bytes, i: int, end: int) -> bool:
+    return i < end and d[i] == 123
 
 
 @kernel
@@ -72,7 +79,7 @@ def _scan(  # noqa: PLR0912, PLR0915  # one loop over the members
         stop = ends[r]
         spare_before = spare
         i = _after_space(d, starts[r], stop)
-        if i >= stop or d[i] != 123:
+        if not _may_be_object(d, i, stop):
             continue
         i = _after_space(d, i + 1, stop)
         inside = -1  # the object that the member is in
