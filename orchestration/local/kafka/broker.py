@@ -36,6 +36,7 @@ JVM_FLAGS: Final = (
     "-XX:+UseG1GC",
     "-XX:MaxGCPauseMillis=50",
     "-XX:-UsePerfData",
+    "-XX:TieredStopAtLevel=1",  # the second compiler takes longer than it saves in the minutes that most stacks live
     "-XX:+ExitOnOutOfMemoryError",
     "-Djava.net.preferIPv4Stack=true",
 )
