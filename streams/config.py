@@ -33,7 +33,7 @@ class WorkerConfig:
     small_import_topic: str = IMPORTS_SMALL
     progress_topic: str = IMPORT_PROGRESS
     dead_letter_topic: str = DEAD_LETTERS
-    buffer_bytes: int = 64 * MIB
+    buffer_bytes: int = 40 * MIB
     run_bytes: int = RUN_BYTES
     unacknowledged_records: int = 512
     unacknowledged_bytes: int = UNACKNOWLEDGED_BYTES

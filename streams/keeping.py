@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from faust.types import TP
 
@@ -26,6 +26,9 @@ from streams.spool import BufferedChunk, Spool, SpooledChunks, read_spooled
 from streams.staged import StagedState
 
 _log = logging.getLogger(__name__)
+
+_STAGED_AT_ONCE: Final = 2
+"""Runs: each takes the memory of its rows and of its bytes."""
 
 
 class Keeper:
@@ -46,6 +49,7 @@ class Keeper:
         self._counters = counters
         self._spool_files = Spool(config.temp)
         self._budget = Budget(config.buffer_bytes)
+        self._staging = asyncio.Semaphore(_STAGED_AT_ONCE)
 
     @property
     def buffered_bytes(self) -> int:
@@ -148,7 +152,8 @@ class Keeper:
         size = sum(chunk.size for chunk in kept.chunks())
         started = time.monotonic()
         try:
-            await self._background.in_thread(self._write_run, key, chunks)
+            async with self._staging:
+                await self._background.in_thread(self._write_run, key, chunks)
         except BaseException:
             # The worker ends. Until then, nothing that relies on these rows (such as an intent) may become durable.
             lane.close()

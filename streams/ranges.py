@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from schemas.columns import USER_ID
 from segmentation.sorting import sort_strings
+from streams import memory
 
 RANGE_BYTES: Final = 4 * 1024 * 1024
 """Bytes of rows sorted at a time; the default staging run is four times as large. A column of a range this size is too
@@ -50,7 +51,9 @@ def sorted_in_ranges(
     `sort_unsplittable` sorts a range that cannot be split further, as it has little more than one id.
     `splitters`: the ids where ranges begin, if known.
     """
-    for path, found in _cut(tables, _ranges(size, range_bytes), splitters, folder):
+    files = _cut(tables, _ranges(size, range_bytes), splitters, folder)
+    memory.release_free()  # of the portions; ranges have blocks of other sizes
+    for path, found in files:
         if found <= SPLIT_FACTOR * range_bytes:
             yield from sort_in_memory(_stored(path))
         elif finer := _splitters(_sample(path), _ranges(found, range_bytes)):

@@ -126,7 +126,7 @@ class Settings:
     parse_memory_bytes: int = 4096 * MIB
     parse_cpu_s: int = 120
     parse_wall_s: int = 120
-    worker_buffer_bytes: int = 64 * MIB
+    worker_buffer_bytes: int = 40 * MIB
     worker_session_timeout_s: int = 10  # a killed worker's partitions wait this long; Kafka's minimum is 6
     segment_checkpoint_s: int = 60
     segment_check_minutes: int = 10  # 0: never

@@ -485,6 +485,21 @@ async def test_rows_that_do_not_fit_into_memory_are_spooled(
     assert bool(staged) == full
 
 
+async def test_two_runs_are_staged_at_a_time(harness: Callable[..., Harness], tmp_path: Path) -> None:
+    spooled = functools.partial(glob.glob, str(tmp_path / "spool-*/*"))
+    imported = make_import("0" * 26, users(5_000), partitions=1, chunk_rows=100)
+    worker = harness(buffer_bytes=6 * len(imported.chunks()[0].rows))
+    await worker.deliver(*imported.messages[:-2])
+    await worker.until(lambda: len(spooled()) > 3)
+    worker.store.hold = lambda key: key.startswith("imports/")
+    await worker.deliver(imported.messages[-1])  # without the last chunk, so all others are staged
+    await worker.until(lambda: worker.store.held)
+    await worker.settle()
+    assert len(worker.store.held) == 2
+    worker.store.release()
+    await worker.until(lambda: worker.acked == list(range(worker.offset)))
+
+
 async def test_a_result_that_is_stored_is_announced_again_for_a_marker_that_comes_again(worker: Harness) -> None:
     imported = one()
     await worker.deliver(*imported.messages)
