@@ -1,6 +1,6 @@
 """What `JobStore` reads, besides what the store of any life cycle has."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Any
 
@@ -79,6 +79,12 @@ class JobQueries(LifeCycleStore[Job, JobState]):
         """Final jobs whose staged data has not been removed yet."""
         unswept, finished = jobs.c.swept_at_ms.is_(None), jobs.c.finished_at_ms < finished_before_ms
         return self._select(jobs.c.state.in_(FINAL), unswept, finished, limit=limit)
+
+    def ended(self, job_ids: Collection[JobId]) -> list[JobId]:
+        """Those of these jobs that have ended."""
+        query = sa.select(jobs.c.job_id).where(jobs.c.job_id.in_(job_ids), jobs.c.state.in_(FINAL))
+        with self._database.read() as connection:
+            return list(connection.scalars(query))
 
     def task_error(self, job_id: JobId) -> Mapping[str, Any] | None:
         """The error record that the job's last task left for the workflow, or None."""

@@ -1,23 +1,41 @@
 """Consumes the progress topic into the catalog."""
 
-import threading
+import logging
 
+from connectors.storage.objects import ObjectStore
+from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.progress import ProgressStore
-from orchestration.control.topic_fold import TopicFold
 from orchestration.kinds.materialised import as_row
 from orchestration.platform.clock import now_ms
+from schemas.errors import FatalError
+from schemas.layout import staging_prefix
 from schemas.messages import Message, PartitionFailed, PartitionMaterialised
-from schemas.topics import IMPORT_PROGRESS, RELAY_GROUP
+
+_log = logging.getLogger(__name__)
 
 
-def progress_fold(
-    progress: ProgressStore, bootstrap: str, stop: threading.Event, changed: threading.Event
-) -> TopicFold:
-    """Writes what workers announce about partitions of imports."""
+class ImportProgress:
+    """Writes what workers announce about partitions of imports.
 
-    def put(messages: list[Message]) -> None:
-        announcements = (m for m in messages if isinstance(m, PartitionMaterialised | PartitionFailed))
-        if rows := [as_row(message, now_ms()) for message in announcements]:
-            progress.put_partitions(rows)
+    A worker that takes over a partition whose records are not acknowledged yet merges them again, stages the result
+    and announces it, perhaps after the job has ended and was cleaned up. So what is staged for an ended job is removed
+    after each announcement about it.
+    """
 
-    return TopicFold(bootstrap, IMPORT_PROGRESS, RELAY_GROUP, put, stop, changed)
+    def __init__(self, progress: ProgressStore, jobs: JobStore, objects: ObjectStore, staging_bucket: str) -> None:
+        self._progress = progress
+        self._jobs = jobs
+        self._objects = objects
+        self._bucket = staging_bucket
+
+    def put(self, messages: list[Message]) -> None:
+        """Idempotent. Raises `RetriableError` CATALOG_UNAVAILABLE and S3_UNAVAILABLE."""
+        announcements = [m for m in messages if isinstance(m, PartitionMaterialised | PartitionFailed)]
+        if not announcements:
+            return
+        self._progress.put_partitions([as_row(message, now_ms()) for message in announcements])
+        for job_id in self._jobs.ended({message.import_id for message in announcements}):
+            try:
+                self._objects.delete_prefix(self._bucket, staging_prefix(job_id))
+            except FatalError as exc:  # `gc.orphans` will try again; announcements of other jobs must not wait for it
+                _log.error("cannot remove what is staged for job %s: %s", job_id, exc)

@@ -24,7 +24,7 @@ from orchestration.control.gc.jobs import EndedJobs
 from orchestration.control.gc.orphans import Orphans
 from orchestration.control.gc.served_requests import ServedRequests
 from orchestration.control.gc.versions import ExpiredVersions
-from orchestration.control.import_progress import progress_fold
+from orchestration.control.import_progress import ImportProgress
 from orchestration.control.job_events import JobEvents
 from orchestration.control.lake_operations import LakeOperations
 from orchestration.control.liveness import WorkerLiveness
@@ -46,6 +46,7 @@ from orchestration.operations import wiring as operations
 from orchestration.operations.segment_check import Checked
 from orchestration.operations.workers import running_workers
 from schemas.ids import Partition
+from schemas.topics import IMPORT_PROGRESS, RELAY_GROUP
 from streams.counters import Counters
 
 
@@ -163,7 +164,14 @@ def foreign_logs(context: Context) -> ForeignLogs:
 
 def progress(context: Context, stop: threading.Event, changed: threading.Event) -> TopicFold:
     """What workers announce, on its way to the catalog."""
-    return progress_fold(context.progress, context.settings.kafka_bootstrap, stop, changed)
+    put = import_progress(context).put
+    return TopicFold(context.settings.kafka_bootstrap, IMPORT_PROGRESS, RELAY_GROUP, put, stop, changed)
+
+
+def import_progress(context: Context) -> ImportProgress:
+    """What writes announcements of workers."""
+    c = context
+    return ImportProgress(c.progress, c.jobs, c.objects, c.settings.staging_bucket)
 
 
 def control_plane_metrics(context: Context, groups: WorkerGroups, counters: Counters) -> ControlPlaneMetrics:

@@ -333,6 +333,7 @@ def test_only_final_jobs_are_swept_and_only_once(jobs: JobStore) -> None:
     assert [j.job_id for j in jobs.to_sweep(101)] == [job_number(1)]
     jobs.put(job_number(1), swept_at_ms=102)
     assert jobs.to_sweep(1000) == []
+    assert jobs.ended({job_number(n) for n in (1, 2, 3)}) == [job_number(1)]
     assert [j.job_id for j in jobs.live()] == [job_number(2)]
 
 

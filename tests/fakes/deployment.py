@@ -21,9 +21,9 @@ from connectors.verification.verifier import verify_rows
 from orchestration.catalog.records import Job
 from orchestration.catalog.tables import partition_progress
 from orchestration.context import Context
+from orchestration.control import wiring as control
 from orchestration.entrypoints import handlers
 from orchestration.kinds.events import ImportRequest
-from orchestration.kinds.materialised import as_row
 from orchestration.operations import wiring
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Secret, Settings
@@ -201,27 +201,24 @@ class Deployment:
 
     def materialise(self, job: Job, *partitions: int) -> None:
         """Let the workers materialise these partitions of the newest attempt, or all."""
-        rows = [
-            as_row(
-                PartitionMaterialised(
-                    import_id=job.job_id,
-                    attempt=m.attempt,
-                    partition=m.partition,
-                    partitions=m.partitions,
-                    chunks=m.chunks,
-                    records=m.records,
-                    digest=m.digest,
-                    distinct=m.records,
-                    distinct_digest=m.digest,
-                    part=f"{m.data_prefix}{job.job_id}-{m.partition}.parquet" if m.records else None,
-                    part_bytes=10 * m.records,
-                ),
-                now_ms(),
+        announcements = [
+            PartitionMaterialised(
+                import_id=job.job_id,
+                attempt=m.attempt,
+                partition=m.partition,
+                partitions=m.partitions,
+                chunks=m.chunks,
+                records=m.records,
+                digest=m.digest,
+                distinct=m.records,
+                distinct_digest=m.digest,
+                part=f"{m.data_prefix}{job.job_id}-{m.partition}.parquet" if m.records else None,
+                part_bytes=10 * m.records,
             )
             for m in self.markers(job)
             if not partitions or m.partition in partitions
         ]
-        self.context.progress.put_partitions(rows)
+        control.import_progress(self.context).put([*announcements])
 
     def forget_partition(self, job: Job, partition: int) -> None:
         """Remove a partition's announcement, as if it had never come."""

@@ -15,7 +15,7 @@ ABOUT: Final = (
     "simulated log, object store, lake catalog, workflow engine and clock, one deterministic history a seed. After "
     "every step: no version has a lost, doubled or foreign member, versions only grow, no file of a visible version is "
     "deleted, no partition is called broken whose chunks are in the log. At the end, with the faults over: every job "
-    "has ended, rightly, and its receipt adds up."
+    "has ended, rightly, its receipt adds up, and no result that was announced is staged any more."
 )
 AT_ONCE: Final = 250
 """Schedules given to a process at a time."""

@@ -24,6 +24,8 @@ class Broker:
     logs: dict[PartitionKey, list[bytes]] = field(default_factory=dict)
     lost: list[tuple[PartitionKey, bytes]] = field(default_factory=list)
     committed: dict[tuple[str, PartitionKey], int] = field(default_factory=dict)
+    handled: dict[PartitionKey, int] = field(default_factory=dict)
+    """How far the control plane is. It does not repeat a commit that has failed."""
     appended: Callable[[PartitionKey, bytes], None] = lambda _place, _value: None
 
     def log(self, topic: str, partition: int) -> list[bytes]:
@@ -163,6 +165,8 @@ class Consumer:
 
     def commit(self) -> None:
         from confluent_kafka import KafkaError, KafkaException  # noqa: PLC0415
+
+        self._broker.handled |= self._at
 
         def act() -> None:
             for place, at in self._at.items():

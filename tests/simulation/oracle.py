@@ -15,10 +15,11 @@ from connectors.kafka.log_offsets import PartitionKey
 from orchestration.catalog.tables import jobs, partition_progress, receipts
 from schemas.codec import CODEC
 from schemas.ids import Attempt, JobId, Partition, Version
-from schemas.layout import RunKey, split_s3_uri, staging_prefix
+from schemas.layout import RunKey, result_key, split_s3_uri, staging_prefix
 from schemas.messages import ImportAborted, ImportEnded, PartitionFailed, PartitionMaterialised, UserChunk
 from segmentation.versions import AudienceRef, Part, VersionInfo
 from tests.simulation.building import read_parquet
+from tests.simulation.stores import Stored
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -58,7 +59,8 @@ class Oracle:
     made: dict[JobId, list[Made]] = field(default_factory=dict)
     read: dict[JobId, int] = field(default_factory=dict)
     files: set[tuple[str, str]] = field(default_factory=set)  # of visible versions
-    announced: set[tuple[JobId, Attempt, Partition]] = field(default_factory=set)
+    announced: dict[tuple[JobId, Attempt, Partition], Stored | None] = field(default_factory=dict)
+    """The result as it was staged when it was announced the last time."""
     rollbacks: set[str] = field(default_factory=set)  # reasons of completed rollbacks: when each was asked for
 
     # --- versions ----------------------------------------------------------------------------------------------------
@@ -146,7 +148,7 @@ class Oracle:
         elif message.part is not None:
             runs = [key for key in self.world.store.keys("staging", staging_prefix(*group)) if RunKey.parse(key)]
             self.world.faults.saw("merged from staging" if runs else "merged without staging")
-        self.announced.add(group)
+        self.announced[group] = self.world.store.find("staging", result_key(*group))
 
     def _ended_whole(self, place: PartitionKey, marker: ImportEnded) -> None:
         """An end marker must come after everything that it counts, except for what the log was made to lose."""
@@ -189,6 +191,9 @@ class Oracle:
             self._told(row)
         for row in rows:
             self._ended(row, published, records.get(row["job_id"]))
+        for group, result in self.announced.items():  # `gc.orphans` removes what a worker stages and never announces
+            left = result is not None and self.world.store.find("staging", result_key(*group)) is result
+            self.require(not left, f"the result of {group} was announced, and is still staged")
         lost = self.rollbacks - {m.info.reason for m in published.values()}
         self.require(not lost, f"rollbacks were done and are not there: {sorted(lost)}")
 

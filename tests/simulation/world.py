@@ -16,7 +16,7 @@ from orchestration.entrypoints import handlers
 from orchestration.entrypoints.tasks import run as run_task
 from orchestration.platform.settings import Secret, Settings
 from schemas.ids import JobId, TenantName, job_id, new_job_id
-from schemas.topics import IMPORTS, IMPORTS_SMALL
+from schemas.topics import IMPORT_PROGRESS, IMPORTS, IMPORTS_SMALL, WORKER_GROUP
 from segmentation.jobs import FINAL
 from segmentation.versions import AudienceRef
 from tests.simulation.catalog import Catalog, Lake, Versions
@@ -201,9 +201,20 @@ class World:
         return self.kernel.steps % 200 == 0 and self.at_rest()
 
     def at_rest(self) -> bool:
-        """True if nothing is left to do: jobs have ended and are cleaned up, executions have ended, people are done."""
+        """True if nothing is left to do.
+
+        Jobs have ended and are cleaned up, executions have ended, people are done, and every message is consumed.
+        """
         if not self.people.done or any(e.status == "RUNNING" for e in self.engine.executions.values()):
             return False
         with self.catalog.look() as connection:
             rows = connection.execute(sa.select(jobs.c.state, jobs.c.swept_at_ms)).all()
-        return all(row.state in FINAL and row.swept_at_ms is not None for row in rows)
+        return all(row.state in FINAL and row.swept_at_ms is not None for row in rows) and self._all_consumed()
+
+    def _all_consumed(self) -> bool:
+        committed, handled = self.broker.committed, self.broker.handled
+        return all(
+            len(log) == (handled.get(place) if place[0] == IMPORT_PROGRESS else committed.get((WORKER_GROUP, place)))
+            for place, log in self.broker.logs.items()
+            if log and place[0] in {IMPORT_PROGRESS, *self.group.topics}
+        )

@@ -1,7 +1,7 @@
 """Objects in the staging bucket that no job refers to any more, looked for once an hour.
 
-1. Runs and intents of an import that has ended: a frozen worker may stage them after the job was cleaned up. Those of
-   an unknown import are removed once they are older than any job may be.
+1. What is staged for an import that has ended: a frozen worker may stage it after the job was cleaned up, and announce
+   nothing (else see `import_progress`). That of an unknown import is removed once it is older than any job may be.
 2. Uploaded files: kept while any job reads them, and `upload_keep_hours` after a job that failed or was cancelled, so
    that it can be retried. An upload without a job is removed as in 1.
 3. Members that were written for a snapshot or a check, once they are older than any job may be.

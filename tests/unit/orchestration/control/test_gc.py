@@ -11,9 +11,9 @@ from orchestration.kinds.events import ImportRequest
 from orchestration.notifications.recipients import Recipient
 from orchestration.operations import wiring as operations_wiring
 from orchestration.platform.clock import fresh_id, now_ms
-from schemas.errors import UserError
+from schemas.errors import FatalError, UserError
 from schemas.ids import Attempt, JobId, Partition
-from schemas.layout import cut_key, intent_key, staging_prefix
+from schemas.layout import cut_key, intent_key, result_key, staging_prefix
 from schemas.messages import ImportAborted
 from schemas.topics import IMPORTS_SMALL
 from tests.fakes.deployment import Deployment
@@ -241,6 +241,27 @@ def test_what_a_frozen_worker_stages_after_the_sweep_is_removed_and_what_a_live_
             kept += [key] if job is live else []
     wiring.orphans(deployment.context).tick(deployment.later(minutes=11))
     assert sorted(deployment.objects.keys(STAGING)) == sorted(kept)
+
+
+@pytest.mark.parametrize("store", ["available", "refuses"])
+def test_what_is_staged_again_after_the_sweep_is_removed_once_it_is_announced(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, store: str
+) -> None:
+    live, ended = deployment.at("AWAITING"), deployment.run(deployment.register(deployment.request("other")))
+    sweep(deployment)
+    kept, again = (result_key(job.job_id, Attempt(1), Partition(0)) for job in (live, ended))
+    for key in (kept, again):
+        deployment.objects.put(STAGING, key, b"x")
+    if store == "refuses":
+
+        def refuse(*_: Any) -> None:
+            raise FatalError("S3_REFUSED", "no permission to delete")
+
+        monkeypatch.setattr(deployment.objects, "delete_prefix", refuse)
+    for job in (ended, live):
+        deployment.materialise(job, 0)
+    assert set(deployment.objects.keys(STAGING)) == ({kept} if store == "available" else {kept, again})
+    assert [p.partition for p in deployment.context.progress.partitions(live.job_id)] == [0]
 
 
 def test_what_an_unknown_import_has_staged_is_removed_when_no_job_is_that_old(deployment: Deployment) -> None:
