@@ -25,7 +25,7 @@ class Broker:
     lost: list[tuple[PartitionKey, bytes]] = field(default_factory=list)
     committed: dict[tuple[str, PartitionKey], int] = field(default_factory=dict)
     handled: dict[PartitionKey, int] = field(default_factory=dict)
-    """How far the control plane is. It does not repeat a commit that has failed."""
+    """How far the control plane is: the foremost of its processes. None repeats a commit that has failed."""
     appended: Callable[[PartitionKey, bytes], None] = lambda _place, _value: None
 
     def log(self, topic: str, partition: int) -> list[bytes]:
@@ -166,7 +166,8 @@ class Consumer:
     def commit(self) -> None:
         from confluent_kafka import KafkaError, KafkaException  # noqa: PLC0415
 
-        self._broker.handled |= self._at
+        handled = self._broker.handled
+        handled |= {place: max(at, handled.get(place, 0)) for place, at in self._at.items()}
 
         def act() -> None:
             for place, at in self._at.items():
