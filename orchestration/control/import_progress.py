@@ -18,8 +18,8 @@ class ImportProgress:
     """Writes what workers announce about partitions of imports.
 
     A worker that takes over a partition whose records are not acknowledged yet merges them again, stages the result
-    and announces it, perhaps after the job has ended and was cleaned up. So what is staged for an ended job is removed
-    after each announcement about it.
+    and announces it, perhaps after the job has ended and was cleaned up. So what is staged for a partition of an ended
+    job is removed once it is announced. Other partitions may still be merging; to lose a run would end their worker.
     """
 
     def __init__(self, progress: ProgressStore, jobs: JobStore, objects: ObjectStore, staging_bucket: str) -> None:
@@ -35,7 +35,9 @@ class ImportProgress:
             return
         self._progress.put_partitions([as_row(message, now_ms()) for message in announcements])
         for job_id in self._jobs.ended({message.import_id for message in announcements}):
+            done = tuple(staging_prefix(job_id, m.attempt, m.partition) for m in announcements if m.import_id == job_id)
             try:
-                self._objects.delete_prefix(self._bucket, staging_prefix(job_id))
+                staged = [entry.key for entry in self._objects.list(self._bucket, staging_prefix(job_id))]
+                self._objects.delete_all(self._bucket, [key for key in staged if key.startswith(done)])
             except FatalError as exc:  # `gc.orphans` will try again; announcements of other jobs must not wait for it
                 _log.error("cannot remove what is staged for job %s: %s", job_id, exc)

@@ -1,6 +1,6 @@
 """In-memory `connectors.storage.objects`: the calls that steps, control plane and sweeper make."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from hashlib import md5
 
@@ -47,10 +47,13 @@ class InMemoryObjects:
         self.contents.pop((bucket, key), None)
 
     def delete_prefix(self, bucket: str, prefix: str) -> int:
-        keys = [entry.key for entry in self.list(bucket, prefix)]
+        keys = self.keys(bucket, prefix)
+        self.delete_all(bucket, keys)
+        return len(keys)
+
+    def delete_all(self, bucket: str, keys: Sequence[str]) -> None:
         for key in keys:
             self.delete(bucket, key)
-        return len(keys)
 
     def keys(self, bucket: str, prefix: str = "") -> list[str]:
         return [entry.key for entry in self.list(bucket, prefix)]

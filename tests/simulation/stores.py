@@ -1,6 +1,6 @@
 """The object store: all buckets in one, behind the two interfaces that the product has for it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import md5
@@ -145,8 +145,11 @@ class StepObjects:
 
     def delete_prefix(self, bucket: str, prefix: str) -> int:
         keys = self._store.list_keys(bucket, prefix)
-        self._store.delete(bucket, keys)
+        self.delete_all(bucket, keys)
         return len(keys)
+
+    def delete_all(self, bucket: str, keys: Sequence[str]) -> None:
+        self._store.delete(bucket, [*keys])
 
     def _call(self, verb: str, bucket: str, key: str, act: Callable[[], T]) -> T:
         return self._ports.call(

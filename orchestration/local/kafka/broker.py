@@ -32,11 +32,13 @@ CONTROLLER: Final = "CONTROLLER"
 SCRAM_MODULE: Final = "org.apache.kafka.common.security.scram.ScramLoginModule"
 PLAIN_MODULE: Final = "org.apache.kafka.common.security.plain.PlainLoginModule"
 LOGGING: Final = Path(__file__).with_name("log4j2.properties")
+ONE_COMPILER: Final = "-XX:TieredStopAtLevel=1"
+"""The second compiler takes longer than it saves in the minutes that most stacks live."""
 JVM_FLAGS: Final = (
     "-XX:+UseG1GC",
     "-XX:MaxGCPauseMillis=50",
     "-XX:-UsePerfData",
-    "-XX:TieredStopAtLevel=1",  # the second compiler takes longer than it saves in the minutes that most stacks live
+    ONE_COMPILER,
     "-XX:+ExitOnOutOfMemoryError",
     "-Djava.net.preferIPv4Stack=true",
 )
@@ -84,7 +86,7 @@ def _format(directory: Path, properties: Path, known: Mapping[str, str]) -> None
     storage_tool = ["kafka.tools.StorageTool", "format", "-t", identity, "-c", str(properties), "--ignore-formatted"]
     try:
         result = subprocess.run(
-            [*_java(directory, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"), *storage_tool, f"@{arguments}"],
+            [*_java(directory, ONE_COMPILER, "-XX:+UseSerialGC"), *storage_tool, f"@{arguments}"],
             env=plain_environment(),
             capture_output=True,
             text=True,

@@ -249,18 +249,19 @@ def test_what_is_staged_again_after_the_sweep_is_removed_once_it_is_announced(
 ) -> None:
     live, ended = deployment.at("AWAITING"), deployment.run(deployment.register(deployment.request("other")))
     sweep(deployment)
-    kept, again = (result_key(job.job_id, Attempt(1), Partition(0)) for job in (live, ended))
-    for key in (kept, again):
+    again = result_key(ended.job_id, Attempt(1), Partition(0))
+    kept = {result_key(live.job_id, Attempt(1), Partition(0)), result_key(ended.job_id, Attempt(1), Partition(1))}
+    for key in (again, *kept):
         deployment.objects.put(STAGING, key, b"x")
     if store == "refuses":
 
         def refuse(*_: Any) -> None:
             raise FatalError("S3_REFUSED", "no permission to delete")
 
-        monkeypatch.setattr(deployment.objects, "delete_prefix", refuse)
+        monkeypatch.setattr(deployment.objects, "delete_all", refuse)
     for job in (ended, live):
         deployment.materialise(job, 0)
-    assert set(deployment.objects.keys(STAGING)) == ({kept} if store == "available" else {kept, again})
+    assert set(deployment.objects.keys(STAGING)) == (kept if store == "available" else {again, *kept})
     assert [p.partition for p in deployment.context.progress.partitions(live.job_id)] == [0]
 
 
