@@ -7,7 +7,7 @@ from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.progress import ProgressStore
 from orchestration.kinds.materialised import as_row
 from orchestration.platform.clock import now_ms
-from schemas.errors import FatalError
+from schemas.errors import FatalError, UserError
 from schemas.layout import staging_prefix
 from schemas.messages import Message, PartitionFailed, PartitionMaterialised
 
@@ -39,5 +39,5 @@ class ImportProgress:
             try:
                 staged = [entry.key for entry in self._objects.list(self._bucket, staging_prefix(job_id))]
                 self._objects.delete_all(self._bucket, [key for key in staged if key.startswith(done)])
-            except FatalError as exc:  # `gc.orphans` will try again; announcements of other jobs must not wait for it
+            except (UserError, FatalError) as exc:  # refused: `gc.orphans` tries again, others must not wait
                 _log.error("cannot remove what is staged for job %s: %s", job_id, exc)

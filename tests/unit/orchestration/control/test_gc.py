@@ -11,7 +11,7 @@ from orchestration.kinds.events import ImportRequest
 from orchestration.notifications.recipients import Recipient
 from orchestration.operations import wiring as operations_wiring
 from orchestration.platform.clock import fresh_id, now_ms
-from schemas.errors import FatalError, UserError
+from schemas.errors import UserError
 from schemas.ids import Attempt, JobId, Partition
 from schemas.layout import cut_key, intent_key, result_key, staging_prefix
 from schemas.messages import ImportAborted
@@ -256,7 +256,7 @@ def test_what_is_staged_again_after_the_sweep_is_removed_once_it_is_announced(
     if store == "refuses":
 
         def refuse(*_: Any) -> None:
-            raise FatalError("S3_REFUSED", "no permission to delete")
+            raise UserError("ACCESS_DENIED", "the object store refuses access")
 
         monkeypatch.setattr(deployment.objects, "delete_all", refuse)
     for job in (ended, live):
