@@ -82,7 +82,7 @@ class SegmentChangesView(TenantView):
         )
         return note.before
 
-    @recorded(Action.WRITE_SEGMENTS, "segments snapshot")
+    @recorded(Action.RUN_JOBS, "segments snapshot")
     def snapshot(
         self,
         note: Note,

@@ -97,19 +97,25 @@ class RuleVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """Where a segment is changed. `seen`: the revision shown here; `key`: idempotency key of the snapshot."""
+    """Where a segment is changed. `seen`: the revision shown here."""
 
     edit: str
     state: str
     delete: str
-    snapshot: str
     seen: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Where a snapshot starts. `key`: its idempotency key."""
+
+    path: str
     key: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentPage:
-    """`changes`: None for those who may not change it."""
+    """`changes` and `snapshot`: None for callers without the right."""
 
     name: str
     now: Now
@@ -120,6 +126,7 @@ class SegmentPage:
     used_by: Sequence[Named]
     paused: bool
     changes: Changes | None
+    snapshot: Snapshot | None
     stream: str
 
 
@@ -199,6 +206,9 @@ async def show_segment(request: Request) -> Response:
             used_by=dependants(desk, name, t),
             paused=found["state"] == "paused",
             changes=_changes(found, desk.tenant) if desk.may(Action.WRITE_SEGMENTS) else None,
+            snapshot=Snapshot(path=in_tenant(desk.tenant, "segments", name, "snapshots"), key=fresh_key())
+            if desk.may(Action.RUN_JOBS)
+            else None,
             stream=f"/v1/tenants/{desk.tenant}/events?kind=segment",
         )
         return shown("segment.html", frame, page)
@@ -239,9 +249,7 @@ def _changes(segment: Record, tenant: str) -> Changes:
         edit=in_tenant(tenant, "builder", segment=name),
         state=in_tenant(tenant, "segments", name, "state"),
         delete=in_tenant(tenant, "segments", name, "deletion"),
-        snapshot=in_tenant(tenant, "segments", name, "snapshots"),
         seen=revision_of(segment, SEGMENT),
-        key=fresh_key(),
     )
 
 

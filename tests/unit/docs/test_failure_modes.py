@@ -22,8 +22,10 @@ def test_every_row_of_the_failure_modes_names_a_test() -> None:
             assert "`test_" in line, line
 
 
-def test_each_of_the_thirty_five_canaries_names_its_test_or_is_open() -> None:
+def test_each_canary_names_its_test_or_is_open() -> None:
     page = (ROOT / "docs" / "security.md").read_text()
     rows = re.findall(r"^\| (\d+) \| .* \| (.*) \|$", page, re.MULTILINE)
-    assert [int(number) for number, _ in rows] == list(range(1, 36))
+    numbers = [int(number) for number, _ in rows]
+    assert numbers == sorted(set(numbers))
+    assert numbers[:35] == list(range(1, 36))
     assert all("`test_" in shown or shown == "*open*" for _, shown in rows)

@@ -458,6 +458,13 @@ def test_a_rule_may_be_json_and_its_errors_have_a_path(client: AsgiClient, token
     assert zone.json["code"] == "BAD_TIMEZONE"
 
 
+def test_an_analyst_replaces_no_audience_by_a_snapshot(client: AsgiClient, world: World) -> None:
+    path, body = f"segments/{BUYERS}/snapshots", {"audience": VIP, "allow_shrink": True}
+    refused = send(client, world.tokens["acme-analyst"].text.reveal(), "POST", path, body)
+    assert (refused.status, refused.json["code"], refused.json["values"]["action"]) == (403, "FORBIDDEN", "run_jobs")
+    assert send(client, world.tokens["acme-operator"].text.reveal(), "POST", path, body).status == 202
+
+
 def test_a_snapshot_of_a_paused_segment_is_refused(client: AsgiClient, world: World, token: str) -> None:
     made = send(client, token, "POST", f"segments/{BUYERS}/snapshots", {"audience": "x", "allow_shrink": True})
     assert made.status == 202

@@ -195,7 +195,7 @@ ROWS: Final[Mapping[str, Row]] = {
         action=Action.WRITE_SEGMENTS, given=_segment, method="POST", form="state=paused", status=303
     ),
     f"{IN_TENANT}/segments/{{segment}}/snapshots": Row(
-        action=Action.WRITE_SEGMENTS, given=_segment, method="POST", form="key=a-new-snapshot&audience=", status=303
+        action=Action.RUN_JOBS, given=_segment, method="POST", form="key=a-new-snapshot&audience=", status=303
     ),
     f"{IN_TENANT}/segments/{{segment}}/deletion": Row(
         action=Action.WRITE_SEGMENTS, given=_segment, method="POST", form=f"confirm={BUYERS}&seen={SEEN}", status=303

@@ -64,3 +64,17 @@ def test_those_who_may_not_change_a_segment_are_offered_no_change(client: AsgiCl
         page = send(client, world, path, caller="acme-viewer").body.decode()
         assert '<form method="post" action="/console/tenants/' not in page
         assert "/builder" not in page
+
+
+def test_a_snapshot_is_offered_to_those_who_run_jobs(client: AsgiClient, world: World) -> None:
+    """It publishes a version of any audience, which editing segments does not include."""
+    shown = {
+        caller: {part for part in ("snapshots", "deletion") if f"{SEGMENTS}/buyers/{part}" in page}
+        for caller in ("acme-analyst", "acme-operator", "acme-engineer")
+        for page in [send(client, world, f"{SEGMENTS}/buyers", caller=caller).body.decode()]
+    }
+    assert shown == {
+        "acme-analyst": {"deletion"},
+        "acme-operator": {"snapshots"},
+        "acme-engineer": {"snapshots", "deletion"},
+    }
