@@ -49,6 +49,20 @@ def seen_attributes(connection: "duckdb.DuckDBPyConnection", activity: Activity)
     return found, complete
 
 
+def events_with(
+    connection: "duckdb.DuckDBPyConnection", activity: Activity, properties: Sequence[str]
+) -> dict[str, list[str]]:
+    """By property, the events that have it in the newest files, the most frequent first."""
+    files, _ = _newest(activity.events)
+    rows = replace(activity, events=files).event_rows()
+    sql = f"""SELECT name, event FROM (SELECT event, unnest(map_keys({PROPERTIES})) AS name FROM ({rows}))
+        WHERE list_contains(?, name) GROUP BY name, event ORDER BY count(*) DESC, event LIMIT {MOST_NAMES}"""  # noqa: S608  # ours
+    found: dict[str, list[str]] = {}
+    for name, event in connection.execute(sql, (list(properties),)).fetchall():
+        found.setdefault(name, []).append(event)
+    return found
+
+
 def _newest(files: Sequence[ArchivedFile]) -> tuple[list[ArchivedFile], bool]:
     """The newest files of each partition in turn, up to the number of rows; and whether these are all."""
     by_age = sorted(files, key=lambda file: file.key.end_offset, reverse=True)

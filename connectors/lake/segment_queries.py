@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import duckdb
 
+from connectors.lake.activity_names import events_with
 from connectors.lake.activity_relations import Activity
 from connectors.lake.faults import lake_faults
 from connectors.storage.access import S3Access
@@ -16,11 +17,13 @@ from schemas.activity import PROPERTIES
 from schemas.activity_columns import ATTRIBUTE_TYPES, PROPERTY_TYPES
 from schemas.columns import USER_ID, ColumnType
 from schemas.errors import UserError
+from schemas.records import as_record
 from schemas.sql_text import identifier, literal
 from segmentation.expressions.sql import PARAMETERS
 from segmentation.rules.nodes import EventCondition, Group, Kind, Rule
 from segmentation.rules.references import Operand, evaluation_order, names, operands
 from segmentation.rules.sql import breakdown_sql, count_sql, events_sql, explain_sql, members_sql
+from segmentation.rules.suggestions import RuleSuggestion, suggestions
 from segmentation.rules.truths import true_without_facts
 
 Connected = AbstractContextManager[duckdb.DuckDBPyConnection]
@@ -78,6 +81,23 @@ class Mistyped:
         """Plain JSON data."""
         o = self.operand
         return {"event": o.event, "name": o.name, "compared_as": o.type, "values": dict(self.found)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownNames:
+    """Names in a rule that the archive has never had, and what to write instead of some of its conditions."""
+
+    events: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
+    suggestions: tuple[RuleSuggestion, ...] = ()
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data, as part of an answer."""
+        return {
+            "unseen_events": list(self.events),
+            "unseen_attributes": list(self.attributes),
+            "suggestions": [as_record(one) for one in self.suggestions],
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,8 +162,8 @@ class SegmentQueries:
             users=found[ends[2]] or (),
         )
 
-    def unknown_names(self, question: Question) -> tuple[Sequence[str], Sequence[str]]:
-        """(events, attributes) that the rule names but the archive has never had."""
+    def unknown_names(self, question: Question) -> UnknownNames:
+        """Events and attributes that the rule names but the archive has never had, and what to write instead."""
         named = names(question.rule)
         text = PARAMETERS["string"]
         with self._prepared_connection(replace(question, segments={}, audiences={}), None) as (connection, activity):
@@ -154,7 +174,10 @@ class SegmentQueries:
             def missing(sql: str, wanted: Sequence[str]) -> list[str]:
                 return [name for name in wanted if not connection.execute(sql, (name,)).fetchall()[0][0]]
 
-            return missing(event, named.events), missing(attribute, named.attributes)
+            events, attributes = missing(event, named.events), missing(attribute, named.attributes)
+            properties = events_with(connection, activity, attributes) if attributes else {}
+            instead = tuple(suggestions(question.rule, attributes, properties))
+        return UnknownNames(events=tuple(events), attributes=tuple(attributes), suggestions=instead)
 
     def mistyped(self, question: Question) -> Sequence[Mistyped]:
         """Operands that the rule compares with a type that no value has; for attributes, no current value of a user."""

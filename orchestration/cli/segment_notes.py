@@ -22,13 +22,35 @@ UNSEEN_SHOWN = 20
 """How many never seen names of either kind are shown: a rule may have a thousand."""
 
 
-def unseen_notes(events: Sequence[str], attributes: Sequence[str], mistyped: Sequence[Record] = ()) -> Iterator[str]:
-    """Notes about names in a rule that may be typos, and values that it cannot be compared with."""
-    for what, names in (("event", events), ("attribute", attributes)):
+def unseen_notes(found: Record) -> Iterator[str]:
+    """Notes about names in a rule that no user has had, and what to write instead."""
+    for what in ("event", "attribute"):
+        names = found[f"unseen_{what}s"]
         for name in names[:UNSEEN_SHOWN]:
             yield f"Note: no user has ever had the {what} {safe(name)!r}."
         if len(names) > UNSEEN_SHOWN:
             yield f"Note: the same is true of {number(len(names) - UNSEEN_SHOWN)} more {what}s."
+    for one in found["suggestions"][:UNSEEN_SHOWN]:
+        yield f"Note: {_suggestion_text(one)}"
+
+
+def _suggestion_text(one: Record) -> str:
+    """`carrier is a property of events such as flight`, and the condition to write."""
+    condition, instead = safe(one["condition"]), [f"`{safe(text)}`" for text in one["instead"]]
+    if not one["events"]:
+        return (
+            f"a rule does not list users. Import the ids as an audience, and write {instead[0]} in place of "
+            f"`{condition}`."
+        )
+    events = ", ".join(map(safe, one["events"]))
+    return (
+        f"{safe(one['attribute'])} is a property of events such as {events}. In place of `{condition}`, write "
+        f"{' or '.join(instead)}."
+    )
+
+
+def _mistyped_notes(mistyped: Sequence[Record]) -> Iterator[str]:
+    """Notes about values that a rule cannot be compared with."""
     for one in mistyped[:UNSEEN_SHOWN]:
         yield f"Note: {_mistyped_text(one)}"
     if len(mistyped) > UNSEEN_SHOWN:
@@ -60,7 +82,8 @@ def outside_notes(outside: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def count_notes(counted: Record) -> Iterator[str]:
     """Notes about a rule that was counted with its notes."""
-    yield from unseen_notes(counted["unseen_events"], counted["unseen_attributes"], counted["mistyped"] or ())
+    yield from unseen_notes(counted)
+    yield from _mistyped_notes(counted["mistyped"] or ())
     yield from outside_notes(counted["outside"] or ())
 
 

@@ -12,7 +12,7 @@ from orchestration.cli.exits import ExitCode
 from orchestration.cli.formatting import counted, number, outside_texts, safe
 from orchestration.cli.rule_files import rule_text
 from orchestration.cli.segment_commands import Name, Zone, segments
-from orchestration.cli.segment_notes import count_notes
+from orchestration.cli.segment_notes import count_notes, unseen_notes
 from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
 
@@ -22,7 +22,16 @@ with deferred(__name__):
 TOP = Group("")
 
 
-_PREVIEW: Final = ("members", "as_of", "unseen_events", "unseen_attributes", "mistyped", "paused", "outside")
+_PREVIEW: Final = (
+    "members",
+    "as_of",
+    "unseen_events",
+    "unseen_attributes",
+    "suggestions",
+    "mistyped",
+    "paused",
+    "outside",
+)
 
 
 def _preview_record(found: Record) -> Record:
@@ -108,7 +117,9 @@ def check(
     with remote.service() as found:
         meant = remote.meant_tenant(found, tenant)
         checked = following.result(found, meant, found.begin_segment_check(meant, name, timeout_s=timeout))
-    return Answer(value=checked, code=ExitCode.OK if checked["equal"] else ExitCode.CHECK_FAILED)
+    return Answer(
+        value=checked, notes=unseen_notes(checked), code=ExitCode.OK if checked["equal"] else ExitCode.CHECK_FAILED
+    )
 
 
 def _show_explained(found: Record) -> None:

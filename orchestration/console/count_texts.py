@@ -39,6 +39,7 @@ class Notes:
 
     unseen_events: Sequence[str]
     unseen_attributes: Sequence[str]
+    suggestions: Sequence[str]
     paused: Sequence[str]
     mistyped: Sequence[Mistyped]
     outside: Sequence[Outside]
@@ -53,15 +54,24 @@ def figure_of(counted: Record, t: Texts) -> Figure:
     return Figure(text=f"≈ {members}", interval=t("count.interval", low=low, high=high))
 
 
-def notes_of(counted: Record) -> Notes:
+def notes_of(counted: Record, t: Texts) -> Notes:
     """The notes on a count."""
     return Notes(
         unseen_events=counted["unseen_events"],
         unseen_attributes=counted["unseen_attributes"],
+        suggestions=[_suggestion(one, t) for one in counted["suggestions"]],
         paused=counted["paused"],
         mistyped=[_mistyped(one) for one in counted["mistyped"] or ()],
         outside=[Outside(audience=one["audience"], users=one["users"]) for one in counted["outside"] or ()],
     )
+
+
+def _suggestion(one: Record, t: Texts) -> str:
+    """What to write in place of a condition on an attribute that no user has."""
+    condition, instead = one["condition"], one["instead"][0]
+    if one["events"]:
+        return t("count.of_event", event=one["events"][0], condition=condition, instead=instead)
+    return t("count.by_id", condition=condition, instead=instead)
 
 
 def _mistyped(one: Record) -> Mistyped:

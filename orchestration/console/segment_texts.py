@@ -37,7 +37,7 @@ class Uses:
 
 def rule_of(segment: Record) -> Rule:
     """The rule of a segment or of one of its versions."""
-    return parse_rule(str(segment["rule"]), timezone=segment["timezone"])
+    return parse_rule(str(segment["rule"]), timezone=segment["timezone"], stored=True)
 
 
 def badge_of(segment: Record, t: Texts) -> Badge:

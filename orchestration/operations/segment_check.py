@@ -12,7 +12,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +21,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from connectors.kafka.errors import kafka_error
 from connectors.kafka.logon import librdkafka_config, raise_refusals
 from connectors.lake.activity_relations import Activity, EndOffsets
-from connectors.lake.segment_queries import Comparison
+from connectors.lake.segment_queries import Comparison, UnknownNames
 from connectors.publishing.activations import ActivationSender
 from orchestration.catalog.segment_records import Segment
 from orchestration.kinds.segment_meaning import Meaning, Outside
@@ -56,7 +56,7 @@ _log = logging.getLogger(__name__)
 class Checked:
     """Result of a check: both sizes, the difference, and the cut they refer to.
 
-    `outside`: at the offsets of the cut; not counted if only one partition is checked.
+    `outside`: at the offsets of the cut; it and `unknown` are empty if only one partition is checked.
     """
 
     cut_id: JobId
@@ -64,6 +64,7 @@ class Checked:
     at: datetime
     comparison: Comparison
     outside: tuple[Outside, ...] = ()
+    unknown: UnknownNames = field(default_factory=UnknownNames)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +107,8 @@ class SegmentCheck:
             if only is not None:
                 return found
             everything = _below(self.meanings.activity(segment.tenant), cuts)
-            return replace(found, outside=self.meanings.outside(segment.tenant, meaning, everything))
+            unknown = self.meanings.queries.unknown_names(meaning.question(everything))
+            return replace(found, outside=self.meanings.outside(segment.tenant, meaning, everything), unknown=unknown)
         finally:
             self._remove(request)  # 5
 

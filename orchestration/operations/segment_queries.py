@@ -59,12 +59,12 @@ def preview(
     activity, at = meanings.activity(tenant_), datetime.now(UTC)
     question = meaning.question(activity)
     members = queries.count(question, at)
-    events, attributes = queries.unknown_names(question)
+    unknown = queries.unknown_names(question)
     return Preview(
         members=members,
         at=at,
-        unseen_events=tuple(events),
-        unseen_attributes=tuple(attributes),
+        unseen_events=unknown.events,
+        unseen_attributes=unknown.attributes,
         mistyped=tuple(queries.mistyped(question)),
         paused=meaning.paused,
         outside=meanings.outside(tenant_, meaning, activity),

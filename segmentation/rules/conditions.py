@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final, NoReturn, cast
 
-from schemas.columns import ColumnType
+from schemas.columns import USER_ID, ColumnType
 from schemas.errors import UserError
 from segmentation.expressions.conditions import ValueReader
 from segmentation.expressions.cursor import Cursor
 from segmentation.expressions.lexer import RESERVED, Lexicon, Token, pattern
 from segmentation.expressions.literals import moment
 from segmentation.expressions.nodes import Condition
+from segmentation.rules.aggregates import AGGREGATES, no_aggregate
 from segmentation.rules.days import day
 from segmentation.rules.nodes import (
     NO_DATES,
@@ -48,7 +49,10 @@ RULES: Final = Lexicon(
     pattern(word=WORD, more="| (?P<duration>[0-9]+[A-Za-z][0-9A-Za-z]*)"),
     RESERVED | {"count", "ever", "never", "first", "last", "where", "audience", "segment"},
 )
-UNSUPPORTED_FUNCTIONS: Final = frozenset({"sum", "total", "avg", "average", "mean", "min", "max", "median"})
+BY_ID: Final = (
+    "a rule does not list users: import the ids as an audience, and write: in audience chosen-users; an attribute of "
+    f'this name needs double quotes: "{USER_ID}"'
+)
 MICROSECOND: Final = timedelta(microseconds=1)
 CONDITION: Final = "a condition, as in: count(purchase, 30d) >= 2, ever(purchase), age >= 25, in audience vip"
 
@@ -59,6 +63,8 @@ class RuleReader:
 
     cursor: Cursor
     timezone: str | None
+    stored: bool = False
+    """Whether the rule was accepted earlier: then `user_id` without quotes is an attribute."""
 
     def condition(self) -> RuleCondition:
         """Parse one condition."""
@@ -170,6 +176,8 @@ class RuleReader:
         name = self._name(CONDITION)
         if self.cursor.sees("symbol", "("):
             self._no_function(token)
+        if token.kind == "word" and token.text.lower() == USER_ID and not self.stored:
+            raise self.cursor.source.fault(token.at, BY_ID)
         with self._pointing(token.at):
             condition = ValueReader(self._attribute_type, self.timezone).condition(self.cursor, name)
             check_attribute(condition)
@@ -243,16 +251,11 @@ class RuleReader:
         return self.timezone
 
     def _no_function(self, token: Token) -> NoReturn:
-        name = token.text[:80]
-        if name.lower() in UNSUPPORTED_FUNCTIONS:
-            why = "it would need every event of the window, without a bound, whereas a count needs only the latest"
-            raise self.cursor.source.fault(
-                token.at,
-                f"{name} over events is not supported: {why}; count(purchase where amount >= 100, 30d) >= 2 is",
-            )
-        raise self.cursor.source.fault(
-            token.at, f"unknown function {name}; known are count, ever, never, first and last"
-        )
+        name, source = token.text[:80], self.cursor.source
+        if name.lower() in AGGREGATES:
+            operands = source.text[token.at + len(token.text) :]
+            raise source.fault(token.at, no_aggregate(name, operands, RULES.reserved))
+        raise source.fault(token.at, f"unknown function {name}; known are count, ever, never, first and last")
 
     @contextmanager
     def _pointing(self, at: int) -> Iterator[None]:

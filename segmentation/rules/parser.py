@@ -29,8 +29,10 @@ NOT_INSIDE: Final = (
 )
 
 
-def parse_rule(text: str, *, timezone: str | None = None) -> Rule:
+def parse_rule(text: str, *, timezone: str | None = None, stored: bool = False) -> Rule:
     """Parse a rule. `timezone` (IANA) applies to dates, and to timestamps without an offset.
+
+    `stored`: the rule was accepted earlier, perhaps by a version that took `user_id` for an attribute.
 
     Raises `UserError` BAD_RULE, with `position` (from 1) and `marked` (the line and a caret) in its detail, and
     BAD_TIMEZONE.
@@ -38,7 +40,7 @@ def parse_rule(text: str, *, timezone: str | None = None) -> Rule:
     if timezone is not None:
         time_zone(timezone)
     cursor = Cursor(Source(text=text, code="BAD_RULE"), RULES)
-    reader = RuleReader(cursor, timezone)
+    reader = RuleReader(cursor, timezone, stored)
     opening = cursor.token
     groups = [_group(cursor, reader)]
     if cursor.sees("word", "or") and not _grouped(opening):

@@ -3,6 +3,7 @@
 import re
 from typing import Final, assert_never
 
+from schemas.columns import USER_ID
 from segmentation.expressions.lexer import string
 from segmentation.expressions.literals import literal
 from segmentation.expressions.nodes import Comparison, OneOf, Presence
@@ -37,7 +38,7 @@ def rule_condition_text(condition: RuleCondition) -> str:
         case Member():
             return f"in {condition.kind} {_name(condition.name)}"
         case Comparison() | OneOf() | Presence():
-            return condition_text(condition, _name)
+            return condition_text(condition, _attribute)
         case _:
             assert_never(condition)
 
@@ -55,6 +56,11 @@ def _alternatives(group: Group) -> str:
 def _events(events: Events) -> str:
     tests = " and ".join(condition_text(test, _name) for test in events.where)
     return f"{_name(events.event)} where {tests}" if tests else _name(events.event)
+
+
+def _attribute(name: str) -> str:
+    """A name; `user_id` without quotes would be taken for an attempt to list users."""
+    return string(name) if name.lower() == USER_ID else _name(name)
 
 
 def _name(name: str) -> str:

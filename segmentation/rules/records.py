@@ -16,6 +16,7 @@ from segmentation.expressions.lexer import DATE, TIMESTAMP
 from segmentation.expressions.literals import literal, plain
 from segmentation.expressions.nodes import OPERATORS, Comparison, Condition, OneOf, Operator, Presence, Value
 from segmentation.expressions.source import MAX_CHARACTERS
+from segmentation.rules.aggregates import AGGREGATES, why_not
 from segmentation.rules.document_path import DocumentPath
 from segmentation.rules.nodes import (
     Bound,
@@ -39,6 +40,13 @@ from segmentation.timetable import time_zone
 
 RULE_VERSION: Final = 1
 MAX_BYTES: Final = 1024 * 1024
+COUNTED: Final = Count(
+    events=Events(event="purchase", where=(Comparison(column="amount", type="double", operator=">=", value=100.0),)),
+    quantity="at_least",
+    times=2,
+    within_s=30 * 24 * 60 * 60,
+)
+"""An example."""
 
 
 def rule_record(rule: Rule) -> dict[str, object]:
@@ -139,6 +147,9 @@ def _condition(path: DocumentPath, record: object) -> RuleCondition:
                 rest = {key: value for key, value in cast("Mapping[str, object]", record).items() if key != "type"}
                 check_attribute(test := _test(path, rest))
                 return test
+            case str() if type_.lower() in AGGREGATES:
+                example = json.dumps(condition_record(COUNTED))
+                raise path.fault(f"{why_not(type_)}. Count the events on one side of a bound, as in: {example}")
             case _:
                 raise path.fault("type is not one of count, ever, never, first, last, member, attribute")
 

@@ -23,6 +23,7 @@ def _count(asked: q.CountUsers, mark: str) -> Any:
         "as_of": AT,
         "unseen_events": [mark] if mark else [],
         "unseen_attributes": [],
+        "suggestions": [],
         "paused": [],
         "mistyped": None,
         "outside": None,

@@ -50,6 +50,19 @@ class GroupCount(Shape):
     conditions: list[ConditionCount]
 
 
+class RuleSuggestion(Shape):
+    """A condition on an attribute that no user has ever had, and conditions to write `instead`.
+
+    `events`: up to three events with a property of that name, the most frequent first. The conditions are about the
+    first of them, at any time and in a window; for `user_id`, about an audience to import the ids as.
+    """
+
+    attribute: str
+    condition: str
+    events: list[str]
+    instead: list[str]
+
+
 class Count(Shape):
     """How many users a rule matches, as of `as_of`. `unseen_...`: names that the archive has never had.
 
@@ -65,6 +78,7 @@ class Count(Shape):
     as_of: Time
     unseen_events: list[str]
     unseen_attributes: list[str]
+    suggestions: list[RuleSuggestion]
     paused: list[str]
     mistyped: list[dict[str, Any]] | None
     outside: list[dict[str, Any]] | None
@@ -76,7 +90,15 @@ class Count(Shape):
         "users": None,
         "as_of": AT,
         "unseen_events": [],
-        "unseen_attributes": [],
+        "unseen_attributes": ["carrier"],
+        "suggestions": [
+            {
+                "attribute": "carrier",
+                "condition": 'carrier = "UA"',
+                "events": ["flight"],
+                "instead": ['ever(flight where carrier = "UA")', 'count(flight where carrier = "UA", 30d) >= 1'],
+            }
+        ],
         "paused": [],
         "mistyped": None,
         "outside": None,

@@ -133,7 +133,7 @@ async def count(request: Request) -> Response:
         fault="" if error is None else error.message,
         marked="" if error is None else str(error.detail.get("marked", "")),
         as_of=None if found is None else found["as_of"],
-        notes=None if found is None else notes_of(found),
+        notes=None if found is None else notes_of(found, t),
         users=None if found is None else found["users"],
         more=found is not None and found["precision"] == "estimate",
         samples=samples,

@@ -1,13 +1,13 @@
 """Counts of a rule, by a sample of users or exactly."""
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from connectors.lake.activity_relations import Activity
-from connectors.lake.segment_queries import Breakdown
+from connectors.lake.segment_queries import Breakdown, UnknownNames
 from orchestration.operations.segments import rule_of
 from orchestration.readers.questions import CountUsers
 from orchestration.readers.reading import Reading
@@ -41,16 +41,14 @@ def count_users(reading: Reading, asked: CountUsers) -> dict[str, Any]:
     found = meanings.queries.breakdown(meaning.question(activity), at, asked.users)
     question = meaning.question(everything)
     unmet = _unmet(new.rule, found.conditions)
-    nothing: tuple[Sequence[str], Sequence[str]] = ((), ())
-    events, attributes = nothing if unmet is None else meanings.queries.unknown_names(replace(question, rule=unmet))
+    unknown = UnknownNames() if unmet is None else meanings.queries.unknown_names(replace(question, rule=unmet))
     return {
         "precision": "exact" if exact else "estimate",
         **_estimate(found.members, partitions),
         "groups": _groups(new.rule, found, partitions),
         "users": list(found.users) if asked.users else None,
         "as_of": at.isoformat(),
-        "unseen_events": list(events),
-        "unseen_attributes": list(attributes),
+        **as_record(unknown),
         "paused": list(meaning.paused),
         "mistyped": [as_record(one) for one in meanings.queries.mistyped(question)] if asked.notes else None,
         "outside": [as_record(o) for o in meanings.outside(asked.tenant, meaning, everything)] if asked.notes else None,

@@ -26,6 +26,7 @@ def check_segment(reading: Reading, asked: CheckSegment) -> dict[str, Any]:
         "missing": {"users": compared.missing, "some": list(compared.missing_users)},
         "extra": {"users": compared.extra, "some": list(compared.extra_users)},
         "outside": [as_record(one) for one in found.outside],
+        **as_record(found.unknown),
     }
 
 

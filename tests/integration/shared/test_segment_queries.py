@@ -261,6 +261,30 @@ def test_names_that_nobody_has_ever_had_are_told(shop: World, capsys: pytest.Cap
     assert capsys.readouterr().err == "Note: no user has ever had the event 'purchse'.\n"
 
 
+def test_a_property_compared_as_an_attribute_is_answered_with_the_condition_to_write(
+    shop: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    note = (
+        "Note: no user has ever had the attribute 'amount'.\n"
+        "Note: amount is a property of events such as purchase. In place of `amount >= 10`, write "
+        "`ever(purchase where amount >= 10)` or `count(purchase where amount >= 10, 30d) >= 1`.\n"
+    )
+    found = answer(shop, capsys, "segments", "preview", "amount >= 10")
+    assert (found["members"], [one["events"] for one in found["suggestions"]]) == (0, [["purchase"]])
+    [suggested] = found["suggestions"]
+    assert answer(shop, capsys, "segments", "preview", suggested["instead"][0])["members"] > 0
+    assert main(["segments", "create", "spenders", "--rule", "amount >= 10", "-t", shop.tenant]) == 0
+    assert capsys.readouterr().err == note
+    for one in shop.context.activations.unsent():
+        shop.context.activations.mark_sent(one, [0] * P, now_ms())
+    with Worker(shop, []):
+        assert main(["segments", "check", "spenders", "-t", shop.tenant]) == 0
+    assert capsys.readouterr().err == note
+    json_rule = {"rule": 1, "all": [{"any": [{"type": "attribute", "name": "user_id", "in": ["ann", "bob"]}]}]}
+    [by_id] = answer(shop, capsys, "segments", "preview", json.dumps(json_rule))["suggestions"]
+    assert by_id["instead"] == ["in audience chosen-users"]
+
+
 def test_a_comparison_with_a_type_that_no_value_has_is_told(shop: World, capsys: pytest.CaptureFixture[str]) -> None:
     shop.archive(PROFILES, [change(0, user, attributes=values({"age": "30"})) for user in ("ann", "dan")])
     shop.archive(EVENTS, [purchase("ann", 1, 9, amount="120")])

@@ -93,7 +93,7 @@ def test_what_the_document_says_is_refused_is_refused() -> None:
     for text in refused:
         with pytest.raises(UserError, match="BAD_RULE: at character"):
             parse_rule(text, timezone=ZONE)
-    assert len(refused) == 9
+    assert len(refused) == 10
 
 
 def test_the_json_of_the_document_is_its_first_rule() -> None:

@@ -171,9 +171,25 @@ def test_an_audience_that_a_rule_names_is_neither_renamed_nor_deleted(context: C
         rename(vip, "buyers", audiences=context.audiences, segments=context.segments, versions=context.versions)
 
 
-def test_of_many_names_that_nobody_has_had_the_first_are_told_and_how_many_more() -> None:
-    said = list(unseen_notes((), [f"a{n}" for n in range(1_000)]))
+def unseen(**given: Any) -> list[str]:
+    return list(unseen_notes({"unseen_events": [], "unseen_attributes": [], "suggestions": [], **given}))
+
+
+def test_of_many_names_that_no_user_has_had_the_first_are_listed_and_the_others_counted() -> None:
+    said = unseen(unseen_attributes=[f"a{n}" for n in range(1_000)])
     assert said[19:] == [
         "Note: no user has ever had the attribute 'a19'.",
         "Note: the same is true of 980 more attributes.",
+    ]
+
+
+def test_a_note_says_what_to_write_instead() -> None:
+    of_event = {"attribute": "a", "condition": "a = 1", "events": ["e1", "e2"], "instead": ["x", "y"]}
+    by_id = {"attribute": "user_id", "condition": '"user_id" = "u"', "events": [], "instead": ["in audience chosen"]}
+    assert unseen(suggestions=[of_event, by_id]) == [
+        "Note: a is a property of events such as e1, e2. In place of `a = 1`, write `x` or `y`.",
+        (
+            "Note: a rule does not list users. Import the ids as an audience, and write `in audience chosen` in place "
+            'of `"user_id" = "u"`.'
+        ),
     ]

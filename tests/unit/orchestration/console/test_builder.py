@@ -112,6 +112,20 @@ def test_the_exact_number_follows_an_estimate_and_members_are_named_only_on_dema
     assert [entry.action for entry in world.stores.audit.search()] == ["counts"]
 
 
+def test_a_property_used_as_an_attribute_is_answered_with_a_condition(
+    client: AsgiClient, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_event = {"attribute": "a", "condition": "a = 1", "events": ["e"], "instead": ["ever(e where a = 1)", "-"]}
+    by_id = {"attribute": "user_id", "condition": '"user_id" = 1', "events": [], "instead": ["in audience chosen"]}
+    plain = ANSWERS[CountUsers]
+    monkeypatch.setitem(
+        ANSWERS, CountUsers, lambda asked, mark: {**plain(asked, mark), "suggestions": [of_event, by_id]}
+    )
+    shown = html.unescape(send(client, world, f"{BUILDER}/count", DRAFT).body.decode())
+    assert "The event e has a property of this name. Instead of a = 1, use: ever(e where a = 1)<" in shown
+    assert 'Import the ids as an audience and, instead of "user_id" = 1, use: in audience chosen<' in shown
+
+
 def test_the_count_of_an_older_revision_fills_nothing(client: AsgiClient, world: World) -> None:
     other = DRAFT.replace("editor=e", "editor=of-two-revisions")
     assert send(client, world, f"{BUILDER}/count", other.replace("revision=1", "revision=7")).status == 200

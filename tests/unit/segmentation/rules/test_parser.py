@@ -1,3 +1,4 @@
+import re
 from datetime import UTC, date, datetime
 
 import pytest
@@ -96,6 +97,7 @@ def refused(text: str, *, timezone: str | None = "Asia/Tokyo") -> UserError:
         ('"age" >= 25.0', one(ADULT)),
         ('"count" = true', one(Comparison(column="count", type="boolean", operator="=", value=True))),
         ('"not" = "a"', one(Comparison(column="not", type="string", operator="=", value="a"))),
+        ('"user_id" = "a"', one(Comparison(column="user_id", type="string", operator="=", value="a"))),
         ('"商品" is set', one(Presence(column="商品", present=True))),
         ("born < 2001-01-01", in_tokyo(Comparison(column="born", type="date", operator="<", value=date(2001, 1, 1)))),
         (
@@ -229,9 +231,11 @@ def test_a_rule_is_written_shortly(text: str, written: str) -> None:
         (
             "sum(amount, 30d) > 5",
             1,
-            "sum over events is not supported: it would need every event of the window, without a bound",
+            "sum over events is not supported: it would need every event of the window, without limit",
         ),
         ("a = 1 and AVG(amount, 30d) > 5", 11, "AVG over events is not supported"),
+        ('user_id in ("ann", "bob")', 1, "import the ids as an audience, and write: in audience chosen-users"),
+        ('ever(x) and USER_ID = "ann"', 13, 'an attribute of this name needs double quotes: "user_id"'),
         ("counts(x, 3d) > 1", 1, "unknown function counts; known are count, ever, never, first and last"),
         ("age", 4, "expected =, !=, <, <=, >, >=, in, or is"),
         ("age >= 25x", 8, "expected a text in double quotes"),
@@ -259,6 +263,35 @@ def test_an_error_points_at_the_character(text: str, position: int, message: str
     error = refused(text)
     assert (error.code, error.detail["position"]) == ("BAD_RULE", position)
     assert message in error.message
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "attribute"),
+    [
+        ("avg(delay) > 30", "count(purchase where delay > 30, 30d) >= 2", "delay_avg > 30"),
+        ("Total(delay, 12h) <= -1.5", "count(purchase where delay <= -1.5, 12h) >= 2", "delay_total <= -1.5"),
+        ("max(delay, 7d) >= 5", "count(purchase where delay >= 5, 7d) >= 1", "delay_max >= 5"),
+        ("max(delay) < 5", "count(purchase where delay >= 5, 30d) = 0", "delay_max < 5"),
+        ("min(delay) > 5", "count(purchase where delay <= 5, 30d) = 0", "delay_min > 5"),
+        ("min(delay) <= 5", "count(purchase where delay <= 5, 30d) >= 1", "delay_min <= 5"),
+        *(
+            (f"avg{operands}", "count(purchase where amount >= 100, 30d) >= 2", "amount_avg >= 100")
+            for operands in ("(", "(set) > 3", "(a where b = 1, 3d) > 3", '("a b") > 3', "(a) > 9007199254740993")
+        ),
+        ("avg(delay, 400d) > 3", "count(purchase where delay > 3, 30d) >= 2", "delay_avg > 3"),
+    ],
+)
+def test_conditions_suggested_in_place_of_an_aggregate_are_rules(text: str, count: str, attribute: str) -> None:
+    assert re.findall(r"your event\): (.+)\. Or .+ write: (.+)", refused(text).message) == [(count, attribute)]
+    for suggested in (count, attribute):
+        assert rule_text(parse_rule(suggested)) == suggested
+
+
+def test_a_stored_rule_about_an_attribute_named_user_id_stays_readable() -> None:
+    rule = parse_rule('user_id = "a"', stored=True)
+    assert rule_text(rule) == '"user_id" = "a"'
+    assert parse_rule(rule_text(rule)) == rule
+    assert parse_rule("in audience chosen-users") == one(Member(kind="audience", name="chosen-users"))
 
 
 def test_the_line_is_shown_with_a_caret_under_the_character() -> None:

@@ -70,6 +70,14 @@ def test_what_may_be_left_out_or_written_otherwise_means_the_same() -> None:
     assert rule_from_record(record) == rule_from_record(RECORD)
 
 
+def test_an_aggregate_is_refused_with_a_condition_that_is_accepted() -> None:
+    with pytest.raises(UserError, match=r"at all\[0\]\.any\[0\]: avg over events is not supported") as caught:
+        rule_from_record({"rule": 1, "all": [{"any": [{"type": "avg", "event": "purchase"}]}]})
+    suggested = json.loads(caught.value.message.partition("as in: ")[2])
+    rule = rule_from_record({"rule": 1, "all": [{"any": [suggested]}]})
+    assert rule == parse_rule("count(purchase where amount >= 100, 30d) >= 2")
+
+
 def test_the_limits_in_the_json_schema_are_those_of_the_rules() -> None:
     count = SCHEMA["$defs"]["count"]["properties"]
     assert (count["times"]["maximum"], count["within_s"]["maximum"]) == (MAX_TIMES, MAX_WINDOW_S)
@@ -119,7 +127,7 @@ def of_born(value: object) -> bytes:
         (changed(lambda r: r.update(all=r["all"] * 200)), f"at the top: more than {MAX_TERMS} conditions and values"),
         (changed(lambda r: r["all"][2]["any"][0].update({"in": ["x" * 70_000]})), "has more than 65,536 characters"),
         (
-            in_count(type="sum"),
+            in_count(type="between"),
             "at all[0].any[0]: type is not one of count, ever, never, first, last, member, attribute",
         ),
         (in_count(times=-1), "at all[0].any[0]: a count is compared with 0 to 1,000 times, not -1"),
