@@ -50,6 +50,12 @@ class Column:
         """Name of the column in the customer's file."""
         return self.source if self.source is not None else self.name
 
+    @property
+    def notation(self) -> str:
+        """The column in the notation of the CLI, which `parse` reads."""
+        type_ = "" if self.type == "string" else f":{self.type}"
+        return f"{self.name}{type_}" + ("" if self.source is None else f"={self.source}")
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Parse `name[:type][=name in the file]`, the CLI's notation: `age:long`, `seen:date=Last seen`."""

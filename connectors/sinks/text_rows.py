@@ -36,24 +36,29 @@ def csv_header(schema: RowSchema) -> bytes:
 
 
 def csv_rows(rows: pa.RecordBatch, schema: RowSchema, *, null_token: str) -> pa.Buffer:
-    """CSV lines of some rows. Raises `UserError` NULL_TOKEN_TAKEN if a column has a value equal to the null token."""
+    """CSV lines of some rows. Raises `UserError` NULL_TOKEN_TAKEN if an id or a value equals the null token."""
     ids = rows.column(0)
+    if pc.any(pc.equal(ids, null_token)).as_py():
+        raise _null_token_taken(null_token, USER_ID, "id")
     # Quoted, because a row whose id is the column's name could be taken for a second header.
     members: list[pa.StringArray | str] = [pc.if_else(pc.equal(ids, USER_ID), f'"{USER_ID}"', _quoted(ids))]
     for index, column in enumerate(schema.columns, start=1):
         text = _texts(rows.column(index), column.type)
         if pc.any(pc.equal(text, null_token)).as_py():
-            raise UserError(
-                "NULL_TOKEN_TAKEN",
-                f"column {column.name} has the {column.type} {null_token!r}, which would be read as null: choose "
-                "another null token",
-                column=column.name,
-                null_token=null_token,
-            )
+            raise _null_token_taken(null_token, column.name, column.type)
         if column.type == "string":
             text = _quoted(text)
         members += [",", text.fill_null(null_token)]
     return _lines([*members, "\n"])
+
+
+def _null_token_taken(token: str, column: str, what: str) -> UserError:
+    return UserError(
+        "NULL_TOKEN_TAKEN",
+        f"column {column} has the {what} {token!r}, which would be read as null: choose another null token",
+        column=column,
+        null_token=token,
+    )
 
 
 def jsonl_rows(rows: pa.RecordBatch, schema: RowSchema) -> pa.Buffer:

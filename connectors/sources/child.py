@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 from connectors.sources.frames import BatchWriter, FrameKind, write_frame, write_record
 from connectors.sources.job import ParseJob
 from schemas.errors import MusterError, UserError
-from schemas.records import from_record
+from schemas.records import as_record, from_record
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from connectors.sources.digester import Digester
     from connectors.sources.rejects import RejectBatch
     from connectors.sources.suggestion import Chooser, Layout
+    from connectors.sources.text_form import TextSample
     from schemas.import_spec import ImportSpec
 
 PROGRESS_S: Final = 0.25
@@ -82,7 +83,7 @@ def _memory_error(job: ParseJob) -> UserError:
 class _ReportingSource:
     """A byte source that reports progress when read, so that the child shows signs of life even if it finds no rows."""
 
-    def __init__(self, source: "Decompressed", report_progress: Callable[[], None]) -> None:
+    def __init__(self, source: "ByteSource", report_progress: Callable[[], None]) -> None:
         self._source = source
         self._report_progress = report_progress
 
@@ -134,14 +135,20 @@ def _parse(job: ParseJob, source_fd: int, frames_fd: int) -> None:
             source, job.compression, max_decoded_bytes=limits.max_decoded_bytes, max_ratio=limits.max_ratio
         )
         choose = (lambda layout: _choose(job, layout, frames_fd)) if job.choose else None
-        reader = _reader(job, decoded, source_fd, choose, lambda: tally.report_progress(source.bytes_read))
-        for found in reader:
-            if isinstance(found, RejectBatch):
-                tally.by_code.update(found.batch.column("code").to_pylist())
-                write_frame(frames_fd, FrameKind.REJECTS, memoryview(found.batch.serialize()))
-            else:
-                tally.accepted += found.num_rows
-                add_rows(found)
+        sample = _sample(job, decoded)
+        reader = _reader(job, sample or decoded, source_fd, choose, lambda: tally.report_progress(source.bytes_read))
+        try:
+            for found in reader:
+                if isinstance(found, RejectBatch):
+                    tally.by_code.update(found.batch.column("code").to_pylist())
+                    write_frame(frames_fd, FrameKind.REJECTS, memoryview(found.batch.serialize()))
+                else:
+                    tally.accepted += found.num_rows
+                    add_rows(found)
+        except UserError:
+            _send_form(job, sample, frames_fd)
+            raise
+    _send_form(job, sample, frames_fd)
     if digester is not None:
         digests = [str(digest) for digest in digester.digests()]
         write_record(frames_fd, FrameKind.DIGESTS, {"partitions": digests})
@@ -163,17 +170,35 @@ def _digester(job: ParseJob) -> "Digester | None":
     return Digester(job.spec.row_schema, job.partitions)
 
 
+def _sample(job: ParseJob, decoded: "Decompressed") -> "TextSample | None":
+    """Looks at the text of a file that is inspected; None for other files."""
+    if not job.choose or job.spec.other_columns or job.format == "parquet":
+        return None
+    from connectors.sources.text_form import TextSample
+
+    return TextSample(decoded)
+
+
+def _send_form(job: ParseJob, sample: "TextSample | None", frames_fd: int) -> None:
+    if sample is not None:
+        write_record(frames_fd, FrameKind.FORM, as_record(sample.form(job.format, job.compression)))
+
+
 def _choose(job: ParseJob, layout: "Layout", frames_fd: int) -> "ImportSpec":
     """Spec for a file with this layout; the parent gets it before any rows."""
     from connectors.sources.suggestion import completed, suggest
 
-    spec = completed(layout, job.spec) if job.spec.other_columns else replace(suggest(layout), format=job.format)
+    if job.spec.other_columns:
+        spec = completed(layout, job.spec)
+    else:
+        spec = replace(suggest(layout), format=job.format, timezone=job.spec.timezone)
     encoding = "" if job.format == "parquet" else "UTF-8 with a byte order mark" if layout.bom else "UTF-8"
     record = {
         "names": [name for name, _ in layout.columns],
         "encoding": encoding,
         "format": job.format,
         "compression": job.compression,
+        "local_times": list(layout.local_times),
         "spec": spec.as_record(),
     }
     write_record(frames_fd, FrameKind.LAYOUT, record)
@@ -182,7 +207,7 @@ def _choose(job: ParseJob, layout: "Layout", frames_fd: int) -> "ImportSpec":
 
 def _reader(
     job: ParseJob,
-    decoded: "Decompressed",
+    decoded: "ByteSource",
     source_fd: int,
     choose: "Chooser | None",
     report_progress: Callable[[], None],
@@ -216,7 +241,7 @@ def _reader(
             assert_never(job.format)
 
 
-def _checked(decoded: "Decompressed", report_progress: Callable[[], None]) -> "ByteSource":
+def _checked(decoded: "ByteSource", report_progress: Callable[[], None]) -> "ByteSource":
     """The decompressed bytes. Raises `UserError` UNKNOWN_FORMAT for a Parquet file inside gzip or Zstandard."""
     from connectors.sources.compression import CountedSource
 

@@ -20,7 +20,7 @@ from connectors.sources.header import MAX_COLUMNS, check_count, slot_table, want
 from connectors.sources.rejects import RAW_MAX_BYTES, Reject, RejectBatch, RejectCode, raw_text
 from connectors.sources.second_file import BOM, REASONS, SecondFile
 from connectors.sources.suggestion import Chooser, Layout
-from connectors.sources.typed_columns import convert_text
+from connectors.sources.typed_columns import convert_text, known_ids
 from schemas.arrow import arrow_schema
 from schemas.columns import Column, ColumnType
 from schemas.errors import UserError
@@ -225,7 +225,7 @@ class CsvReader:
         good = self._good[:n]
         return Candidates(
             ordinals=good[:, kernel.AT_ROW].copy(),
-            ids=ids,
+            ids=known_ids(ids, spec.null_values),
             columns=[converted(text, column) for text, column in zip(others, spec.columns, strict=True)],
             raw=lambda row: self._bytes(good[row]),
             shown=lambda column, row: str(others[column][row].as_py()),

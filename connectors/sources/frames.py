@@ -40,6 +40,8 @@ class FrameKind(IntEnum):
     """JSON object: names, encoding, format, compression and the chosen spec; before all rows, if requested."""
     DIGESTS = 7
     """JSON object: `partitions`, the digest of each as text; sent before the summary instead of rows, if requested."""
+    FORM = 8
+    """JSON object: the `TextForm` of a file that is inspected; before the summary or the error."""
 
 
 def write_frame(fd: int, kind: FrameKind, payload: bytes | memoryview) -> None:

@@ -1,36 +1,41 @@
 """Inspect a file without a spec: its format, the contents of its columns, and its faults.
 
-The whole file is scanned as strictly as in an import, in the same child process, so a type that is suggested for text
-fits every row. JSON Lines has no header: its columns and their JSON types are those of the first lines
+The whole file is scanned as strictly as in an import, in the same child process. If the types or null texts that are
+then suggested do not fit every row, the file is scanned once more with them, so the rejects are always those of the
+suggested import. JSON Lines has no header: its columns and their JSON types are those of the first lines
 (`jsonl_reader`), and later values of another type are rejects.
 """
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from connectors.sources.column_evidence import (
+    GUESSES,
+    MISFITS,
+    ColumnEvidence,
+    Guess,
+    mostly_typed,
+    null_like_ids,
+    null_like_values,
+)
 from connectors.sources.compression import Compression
+from connectors.sources.findings import Finding, names_shown, reject_share
 from connectors.sources.limits import ParseLimits
-from connectors.sources.parsing import ParsedFile, ProgressListener, source_file
+from connectors.sources.parsing import ParsedFile, ProgressListener, open_parsed, source_file
 from connectors.sources.rejects import Reject, RejectBatch
-from connectors.sources.typed_columns import convert_text
+from connectors.sources.text_findings import text_findings
 from connectors.storage.objects import ObjectStore
 from connectors.storage.pinned import SourceObject
-from schemas.columns import USER_ID, Column, ColumnType, FileFormat
+from schemas.columns import USER_ID, Column, ColumnType, FileFormat, ImportKind
 from schemas.errors import UserError
 from schemas.import_spec import ImportSpec
+from schemas.records import as_record
 
 FAULTS_SHOWN: Final = 20
-EXAMPLES: Final = 3
-EXAMPLE_CHARACTERS: Final = 60
-GUESSES: Final[tuple[ColumnType, ...]] = ("long", "double", "boolean", "date", "timestamp")
-"""Candidate types of a text column; the first that fits every value wins."""
-SIGNIFICANT_ZERO: Final = r"^[+-]?0[0-9]"
-"""A number with a leading zero is a code (post, phone) and must keep the zero."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +67,7 @@ class Inspection:
     rejects: tuple[Reject, ...]
     columns: tuple[InspectedColumn, ...]
     fault: UserError | None
-    hints: tuple[str, ...]
+    findings: tuple[Finding, ...]
     local_times: tuple[str, ...]
     spec: ImportSpec | None
 
@@ -86,45 +91,44 @@ class Inspection:
                 for c in self.columns
             ],
             "fault": None if self.fault is None else self.fault.as_record(),
-            "hints": list(self.hints),
+            "findings": [one.as_record() for one in self.findings],
+            "hints": [one.hint for one in self.findings],
             "spec": None if self.spec is None else self.spec.as_record(),
         }
 
 
 @dataclass(slots=True)
-class _Seen:
-    """Facts about the values of one column so far."""
+class Scan:
+    """Counts of a file's rows, its first rejects, and evidence about its columns."""
 
-    guesses: list[ColumnType]
-    nulls: int = 0
-    values: int = 0
-    local_time: bool = False
-    examples: list[str] = field(default_factory=list)
+    accepted: int = 0
+    by_code: Counter[str] = field(default_factory=Counter)
+    rejects: list[Reject] = field(default_factory=list)
+    seen: dict[str, ColumnEvidence] = field(default_factory=dict)
 
-    def look_at(self, values: pa.Array) -> None:
-        self.nulls += values.null_count
-        known = values.drop_null()
-        self.values += len(known)
-        for value in known[: EXAMPLES * 4].to_pylist():
-            text = str(value)[:EXAMPLE_CHARACTERS]
-            if len(self.examples) < EXAMPLES and text not in self.examples:
-                self.examples.append(text)
-        if pa.types.is_string(values.type) and self.guesses:
-            self.guesses = [guess for guess in self.guesses if self._fits(known, guess)]
+    @property
+    def rejected(self) -> int:
+        """Number of rejects."""
+        return self.by_code.total()
 
-    def _fits(self, texts: pa.Array, guess: ColumnType) -> bool:
-        column = Column(name="guess", type=guess)
-        if guess in ("long", "double") and pc.any(pc.match_substring_regex(texts, SIGNIFICANT_ZERO)).as_py():
-            return False
-        if convert_text(texts, column, (), None).bad is None:
-            return True
-        if guess == "timestamp" and convert_text(texts, column, (), "UTC").bad is None:
-            self.local_time = True
-            return True
-        return False
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.accepted + self.rejected
 
-    def type_or(self, first: ColumnType) -> ColumnType:
-        return self.guesses[0] if self.guesses and self.values else first
+    def add_rejects(self, found: RejectBatch) -> None:
+        """Count rejects."""
+        self.by_code.update(found.batch.column("code").to_pylist())
+        if len(self.rejects) < FAULTS_SHOWN:
+            self.rejects += found.rejects()[: FAULTS_SHOWN - len(self.rejects)]
+
+    def add_rows(self, found: pa.RecordBatch, format_: FileFormat) -> None:
+        """Count rows, and look at their values."""
+        self.accepted += found.num_rows
+        for index, column in enumerate(found.schema.names[1:], start=1):
+            if column not in self.seen:
+                self.seen[column] = _evidence(column, format_)
+            self.seen[column].look_at(found.column(index), found.column(0))
 
 
 def inspect(
@@ -133,75 +137,133 @@ def inspect(
     store: ObjectStore | None = None,
     limits: ParseLimits | None = None,
     format: FileFormat | None = None,  # noqa: A002  # the word of the import spec
+    kind: ImportKind = "audience",
+    called: str | None = None,
     on_progress: ProgressListener | None = None,
 ) -> Inspection:
-    """Scan a whole file. A fault of the file is part of the result; outages and missing files are raised."""
+    """Scan a whole file. A fault of the file is part of the result; outages and missing files are raised.
+
+    `called`: what the user calls the file, for suggested commands.
+    """
     file = source_file(source, store)
-    name, size = file.name, file.size
-    rejects: list[Reject] = []
-    seen: dict[str, _Seen] = {}
+    scan = Scan()
     fault: UserError | None = None
     parsed: ParsedFile | None = None
-    by_code: dict[str, int] = {}
-    accepted = 0
+    limits = limits or ParseLimits()
     try:
-        parsed = ParsedFile(file, ImportSpec(format=format), limits or ParseLimits(), on_progress, choose=True)
+        parsed = ParsedFile(file, ImportSpec(format=format, timezone="UTC"), limits, on_progress, choose=True)
         with parsed:
             for found in parsed:
                 if isinstance(found, RejectBatch):
-                    rejects += found.rejects()[: FAULTS_SHOWN - len(rejects)] if len(rejects) < FAULTS_SHOWN else []
-                    for entry in pc.value_counts(found.batch.column("code")).to_pylist():
-                        by_code[entry["values"]] = by_code.get(entry["values"], 0) + entry["counts"]
-                    continue
-                accepted += found.num_rows
-                for index, column in enumerate(found.schema.names[1:], start=1):
-                    if column not in seen:
-                        seen[column] = _Seen(_guesses(column, parsed))
-                    seen[column].look_at(found.column(index))
+                    scan.add_rejects(found)
+                else:
+                    scan.add_rows(found, "csv" if parsed.layout is None else parsed.layout["format"])
     except UserError as exc:
         if exc.code in ("SOURCE_GONE", "SOURCE_CHANGED", "SOURCE_UNREADABLE", "ACCESS_DENIED", "NO_SUCH_BUCKET"):
             raise
         fault = exc
-    layout = parsed.layout if parsed is not None else None
-    spec = None if layout is None else _refined(layout["spec"], seen)
-    local = () if spec is None else _local_times(spec, seen)
-    if spec is not None and local:
-        spec = replace(spec, timezone="UTC")
+    layout, form = (None, None) if parsed is None else (parsed.layout, parsed.form)
+    known = layout or (as_record(form) if form is not None else {})
+    findings = [] if form is None else text_findings(form, called or file.name)
+    spec: ImportSpec | None = None
+    local: tuple[str, ...] = ()
+    columns: tuple[InspectedColumn, ...] = ()
+    if layout is not None:
+        spec, of_columns = _refined(layout["spec"], scan, kind)
+        local = _local_times(spec, layout["local_times"], scan.seen)
+        spec = replace(spec, timezone="UTC" if local else None)
+        columns = _columns(layout["names"], spec, scan.seen)
+        if fault is None and not any(one.blocking for one in findings):
+            if any(one.code in MISFITS for one in of_columns):
+                scan = scanned_as(source, spec, limits, store)
+            findings += [*of_columns, *_doubled(layout["names"]), *row_findings(scan)]
     return Inspection(
-        name=name,
-        size=size,
-        format=None if layout is None else layout["format"],
-        compression=None if layout is None else layout["compression"],
+        name=file.name,
+        size=file.size,
+        format=known.get("format"),
+        compression=known.get("compression"),
         encoding="" if layout is None else layout["encoding"],
-        rows=accepted + sum(by_code.values()),
-        rejected=sum(by_code.values()),
-        rejected_by_code=dict(sorted(by_code.items())),
-        rejects=tuple(rejects),
-        columns=() if layout is None or spec is None else _columns(layout["names"], spec, seen),
+        rows=scan.rows,
+        rejected=scan.rejected,
+        rejected_by_code=dict(sorted(scan.by_code.items())),
+        rejects=tuple(scan.rejects),
+        columns=columns,
         fault=fault,
-        hints=tuple(_hints(layout)),
+        findings=tuple(findings),
         local_times=local,
         spec=spec,
     )
 
 
-def _guesses(column: str, parsed: ParsedFile) -> list[ColumnType]:
-    """Candidate types of a text column. JSON numbers are not text, so a JSON text is at most a date or timestamp."""
-    if column == USER_ID:
+def scanned_as(
+    source: SourceObject | Path, spec: ImportSpec, limits: ParseLimits, store: ObjectStore | None = None
+) -> Scan:
+    """The counts and first rejects of a file as an import with this spec has them. Raises as `open_parsed`."""
+    scan = Scan()
+    with open_parsed(source, spec, limits, store) as parsed:
+        for found in parsed:
+            if isinstance(found, RejectBatch):
+                scan.add_rejects(found)
+            else:
+                scan.accepted += found.num_rows
+    return scan
+
+
+def row_findings(scan: Scan) -> list[Finding]:
+    """A finding if an import would publish nothing, or reject most rows, so that none is suggested."""
+    if scan.rows == 0:
+        message = "the file has no rows, so an import would empty the audience; if that is meant, add --allow-empty"
+        return [Finding(code="no_rows", message=message, blocking=True)]
+    if 2 * scan.rejected <= scan.rows:
         return []
-    is_json = parsed.layout is not None and parsed.layout["format"] == "jsonl"
-    return ["date", "timestamp"] if is_json else list(GUESSES)
-
-
-def _refined(spec: ImportSpec, seen: dict[str, _Seen]) -> ImportSpec:
-    columns = [
-        replace(c, type=seen[c.name].type_or(c.type)) if c.name in seen and c.type == "string" else c
-        for c in spec.columns
+    [(code, _)] = scan.by_code.most_common(1)
+    first = next((f", such as {r.reason}" for r in scan.rejects if r.code == code), "")
+    return [
+        Finding(
+            code="most_rows_rejected",
+            message=f"{scan.rejected:,} of {scan.rows:,} rows would be rejected, most of them as {code}{first}. "
+            "Correct the file and inspect it again",
+            blocking=True,
+            detail={"rejected": scan.rejected, "rows": scan.rows, "code": code},
+        )
     ]
-    return replace(spec, columns=tuple(columns), timezone=None)
 
 
-def _columns(names: list[str], spec: ImportSpec, seen: dict[str, _Seen]) -> tuple[InspectedColumn, ...]:
+def _evidence(column: str, format_: FileFormat) -> ColumnEvidence:
+    """JSON numbers are not text, so a JSON text is at most a date or timestamp."""
+    types: tuple[ColumnType, ...] = ("date", "timestamp") if format_ == "jsonl" else GUESSES
+    guesses = [] if column == USER_ID else [Guess(type_) for type_ in types]
+    return ColumnEvidence(guesses=guesses, may_be_null=format_ == "csv" or column == USER_ID)
+
+
+def _refined(spec: ImportSpec, scan: Scan, kind: ImportKind) -> tuple[ImportSpec, list[Finding]]:
+    """The spec with types and null texts that the evidence speaks for, and findings about what does not fit them."""
+    findings: list[Finding] = []
+    columns: list[Column] = []
+    null_texts: Counter[str] = Counter()
+    for column in spec.columns:
+        seen = scan.seen.get(column.name)
+        guess = seen.best() if seen is not None and column.type == "string" else None
+        if seen is None or guess is None:
+            columns.append(column)
+            continue
+        if guess.misfits:
+            tolerated = reject_share(min(scan.rejected + guess.misfits, scan.rows), scan.rows)
+            findings += mostly_typed(column, seen, guess, kind, tolerated)
+        suggested = seen.suggests(guess)
+        columns.append(replace(column, type=guess.type) if suggested else column)
+        if suggested and seen.null_like:
+            null_texts += seen.null_like
+            findings.append(null_like_values(column, guess, seen.null_like))
+    if (ids := scan.seen.get(USER_ID)) is not None and ids.null_like:
+        can_be_null = spec.format == "csv"
+        findings.append(null_like_ids(spec.id_column, ids.null_like, can_be_null=can_be_null))
+        null_texts += ids.null_like if can_be_null else Counter()
+    null_values = (*spec.null_values, *sorted(null_texts))
+    return replace(spec, columns=tuple(columns), null_values=null_values), findings
+
+
+def _columns(names: list[str], spec: ImportSpec, seen: dict[str, ColumnEvidence]) -> tuple[InspectedColumn, ...]:
     kept = {c.file_name: c for c in spec.columns}
     times = Counter(names)
     shown = []
@@ -221,19 +283,19 @@ def _columns(names: list[str], spec: ImportSpec, seen: dict[str, _Seen]) -> tupl
     return tuple(shown)
 
 
-def _local_times(spec: ImportSpec, seen: dict[str, _Seen]) -> tuple[str, ...]:
+def _local_times(spec: ImportSpec, typed: list[str], seen: dict[str, ColumnEvidence]) -> tuple[str, ...]:
+    """Columns with times without an offset: by the type of the file, or by the texts in it."""
     times = (c for c in spec.columns if c.type == "timestamp" and c.name in seen)
-    return tuple(c.file_name for c in times if seen[c.name].local_time)
+    return tuple(c.file_name for c in times if c.file_name in typed or seen[c.name].has_local_times)
 
 
-def _hints(layout: dict[str, Any] | None) -> list[str]:
-    hints: list[str] = []
-    if layout is None:
-        return hints
-    names: list[str] = layout["names"]
-    for separator, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-        if len(names) == 1 and separator in names[0]:
-            hints.append(f"the columns seem to be separated by {word}; only commas are read")
-    if doubled := sorted(n for n, times in Counter(names).items() if times > 1):
-        hints.append(f"columns that occur more than once cannot be kept: {', '.join(map(repr, doubled[:10]))}")
-    return hints
+def _doubled(names: list[str]) -> list[Finding]:
+    if not (doubled := sorted(n for n, times in Counter(names).items() if times > 1)):
+        return []
+    return [
+        Finding(
+            code="doubled_column",
+            message=f"columns that occur more than once cannot be kept: {names_shown(doubled)}",
+            detail={"columns": doubled[:10]},
+        )
+    ]

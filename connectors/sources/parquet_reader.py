@@ -86,7 +86,7 @@ class ParquetReader:
             names = file.schema_arrow.names
             check_count(len(names))
             if self._choose is not None:
-                self._spec = self._choose(Layout(columns=[(f.name, _type_of(f.type)) for f in file.schema_arrow]))
+                self._spec = self._choose(_layout(file.schema_arrow))
             self._schema = arrow_schema(self._spec.row_schema, ordinal=True)
             wanted_columns(names, self._spec)
             wanted = [self._spec.id_column, *(c.file_name for c in self._spec.columns)]
@@ -220,6 +220,11 @@ def _check_counts(file: pq.ParquetFile, wanted: set[str]) -> None:
                     f"row group {number} of the Parquet file declares {group.num_rows} rows, but its column {k} "
                     f"declares {group.column(k).num_values} values",
                 )
+
+
+def _layout(schema: pa.Schema) -> Layout:
+    local = [f.name for f in schema if pa.types.is_timestamp(f.type) and f.type.tz is None]
+    return Layout(columns=[(f.name, _type_of(f.type)) for f in schema], local_times=local)
 
 
 def _type_of(type_: pa.DataType) -> ColumnType | None:

@@ -27,6 +27,7 @@ from connectors.sources.job import ParseProgress, ParseSummary
 from connectors.sources.limits import ParseLimits
 from connectors.sources.process import FileBytes, ParserProcess
 from connectors.sources.rejects import REJECT_SCHEMA, RejectBatch
+from connectors.sources.text_form import TextForm
 from connectors.sources.typed_columns import check_timezone
 from connectors.storage.objects import ObjectStore
 from connectors.storage.pinned import SourceObject
@@ -77,6 +78,8 @@ class ParsedFile:
     ) -> None:
         self.layout: dict[str, Any] | None = None
         """With `choose`, once the iteration has begun: names, encoding, format, compression, and the chosen spec."""
+        self.form: TextForm | None = None
+        """Of a text file without a spec, once the iteration has ended, even in a `UserError`."""
         self._schema = arrow_schema(spec.row_schema, ordinal=True)
         self._limits = limits
         self._source_size = source.size
@@ -151,6 +154,9 @@ class ParsedFile:
                 case FrameKind.LAYOUT:
                     with _frame_faults():
                         self._set_layout(json.loads(payload))
+                case FrameKind.FORM:
+                    with _frame_faults():
+                        self.form = from_record(TextForm, json.loads(payload))
                 case FrameKind.DIGESTS:
                     with _frame_faults():
                         self._digests = tuple(Digest.parse(text) for text in json.loads(payload)["partitions"])

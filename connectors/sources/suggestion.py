@@ -23,6 +23,8 @@ class Layout:
 
     columns: Sequence[tuple[str, ColumnType | None]]
     bom: bool = False
+    local_times: Sequence[str] = ()
+    """Columns of times that the file's own types leave without an offset."""
 
 
 Chooser = Callable[[Layout], ImportSpec]
@@ -86,14 +88,23 @@ def _value(name: str, type_: ColumnType | None, spec: ImportSpec) -> Column:
         ) from exc
 
 
+def is_id_name(name: str) -> bool:
+    """Whether a column of this name likely holds the user ids."""
+    return _folded(name) in map(_folded, ID_NAMES)
+
+
 def _id_column(names: Sequence[str]) -> str:
     if USER_ID in names:
         return USER_ID
-    folded = {re.sub(r"[\s_]", "", n).casefold(): n for n in reversed(names)}
+    folded = {_folded(n): n for n in reversed(names)}
     for likely in ID_NAMES:
-        if (found := folded.get(likely.replace("_", ""))) is not None:
+        if (found := folded.get(_folded(likely))) is not None:
             return found
     return names[0] if names else USER_ID
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[\s_]", "", name).casefold()
 
 
 def _allowed(name: str, number: int, used: set[str]) -> str:

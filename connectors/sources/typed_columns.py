@@ -64,6 +64,15 @@ def convert_text(array: pa.Array, column: Column, null_values: Sequence[str], ti
             assert_never(column.type)
 
 
+def known_ids(ids: pa.Array, null_values: Sequence[str]) -> pa.Array:
+    """Ids, null and of no bytes where the text is in `null_values`; an empty id has a reject code of its own."""
+    texts = [text for text in null_values if text]
+    nulls = null_mask(ids, texts) if texts else None
+    if nulls is None or not nulls.any():
+        return ids
+    return ids.take(pa.array(np.arange(len(ids)), mask=nulls != 0))
+
+
 def null_mask(array: pa.Array, null_values: Sequence[str]) -> Mask:
     """uint8, n: 1 if the value is null or one of `null_values`."""
     if tuple(null_values) == ("",):  # the default, without hashing every value

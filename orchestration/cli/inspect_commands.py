@@ -65,12 +65,21 @@ def _show_inspection(inspected: Inspected) -> None:
         print_line(safe(_describe(reject)))
     if found["rejected"] > INSPECT_FAULTS:
         print_line(", ".join(f"{code} {number(n)}" for code, n in found["rejected_by_code"].items()))
-    for hint in found["hints"]:
-        print_line(f"note: {safe(hint)}")
     if (fault := found["fault"]) is not None:
         print_line(f"{fault['code']}: {safe(fault['message'])}", style="red")
-    elif inspected.command is not None:
+    for one in sorted(_findings(found), key=lambda one: bool(one["blocking"])):  # what must be done first comes last
+        print_line(f"note: {safe(one['message'])}" + ("" if one["suggestion"] is None else ":"))
+        if one["suggestion"] is not None:
+            print_line(f"{'' if one['blocking'] else '  '}{one['suggestion']}")
+    if inspected.command is not None:
         print_line(inspected.command)
+
+
+def _findings(found: Record) -> list[Record]:
+    """The findings; a service of the release before has them as sentences alone."""
+    sentences = [{"message": hint, "suggestion": None, "blocking": False} for hint in found["hints"]]
+    findings: list[Record] = found.get("findings", sentences)
+    return findings
 
 
 def _describe(reject: Record) -> str:
@@ -114,6 +123,6 @@ def inspect(
         suggested = result["command"]
     else:
         file, suggestion = inspection.inspect_file(source, kind=wanted, format_=format_)
-        found, suggested = {**file.as_record(), "hints": list(suggestion.hints)}, suggestion.command
-    code = ExitCode.OK if found["fault"] is None else ExitCode.USER_ERROR
+        found, suggested = suggestion.added_to(file), suggestion.command
+    code = ExitCode.USER_ERROR if suggested is None else ExitCode.OK
     return Answer(value=Inspected(found=found, command=suggested), code=code)

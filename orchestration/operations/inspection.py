@@ -1,15 +1,14 @@
 """Inspects a file before it is imported, and suggests the command line to import it."""
 
-import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from connectors.sources.completion import complete_spec
-from connectors.sources.inspection import Inspection, inspect
+from connectors.sources.findings import Finding, names_shown, quoted, reject_share
+from connectors.sources.inspection import Inspection, inspect, row_findings, scanned_as
 from connectors.sources.limits import ParseLimits
-from connectors.sources.parsing import open_parsed
-from connectors.sources.rejects import RejectBatch
 from connectors.storage.pinned import SourceObject
 from orchestration.operations.submit import source_of
 from orchestration.platform.local_files import check_readable
@@ -40,10 +39,18 @@ LIKELY: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suggestion:
-    """The `muster import` that keeps as much as possible, quoted for a shell (None if impossible), and what to mind."""
+    """The `muster import` that keeps as much as possible, quoted for a shell, and all findings about the file.
+
+    There is no command if it could not work, would reject most rows or leave the audience empty; the findings that are
+    blocking, or the fault of the file, then say what to do.
+    """
 
     command: str | None
-    hints: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+    def added_to(self, found: Inspection) -> dict[str, Any]:
+        """What was found, as plain JSON data."""
+        return replace(found, findings=self.findings).as_record()
 
 
 def inspect_file(source: str, *, kind: ImportKind, format_: str | None) -> tuple[Inspection, Suggestion]:
@@ -79,33 +86,44 @@ def _inspect(
 ) -> tuple[Inspection, Suggestion]:
     """`source`: what the user calls the file."""
     wanted = cast("FileFormat | None", format_)
-    found = inspect(file, store=store, limits=limits, format=wanted)
+    called = source.rpartition("/")[2] if isinstance(file, SourceObject) else source
+    found = inspect(file, store=store, limits=limits, format=wanted, kind=kind, called=called)
+    findings = [*found.findings]
     words = ["muster", "import", source, *(("--audience", "NAME") if kind == "audience" else ("--kind", kind))]
     if format_ is not None:  # repeat the requested options
         words += ["--format", format_]
-    if found.fault is not None or found.spec is None:
-        return found, Suggestion(command=None, hints=found.hints)
-    rows, rejected, hints = found.rows, found.rejected, found.hints
+    if found.fault is not None or found.spec is None or any(one.blocking for one in findings):
+        return found, Suggestion(command=None, findings=tuple(findings))
+    rejected = found.rejected
     if kind == "audience":
         spec = found.spec
     else:
         try:
             spec, only, more = activity_columns(kind, found)
             read = complete_spec(file, spec, limits, store) if not only else spec
-            with open_parsed(file, replace(read, other_columns=False), limits, store) as parsed:
-                rejected = sum(batch.batch.num_rows for batch in parsed if isinstance(batch, RejectBatch))
+            scan = scanned_as(file, replace(read, other_columns=False), limits, store)
         except UserError as exc:
-            return found, Suggestion(command=None, hints=(*hints, f"as {kind}: {exc.message}"))
-        hints = (*hints, *more)
+            message = f"as {kind}: {exc.message}"
+            findings.append(Finding(code="not_of_this_kind", message=message, blocking=True, detail={"kind": kind}))
+            return found, Suggestion(command=None, findings=tuple(findings))
+        rejected = scan.rejected
+        findings += [*more, *row_findings(scan)]
         words += ["--only-columns"] if only else []
-    words += _options(spec, rows=rows, rejected=rejected)
     if spec.timezone is not None:
-        local = ", ".join(map(repr, found.local_times))
-        hints = (
-            *hints,
-            f"times without an offset are read as {spec.timezone}: {local}; name their zone with --timezone",
-        )
-    return found, Suggestion(command=" ".join(map(shlex.quote, words)), hints=hints)
+        findings.append(_local_times(spec.timezone, found.local_times))
+    words += _options(spec, rows=found.rows, rejected=rejected)
+    command = None if any(one.blocking for one in findings) else " ".join(map(quoted, words))
+    return found, Suggestion(command=command, findings=tuple(findings))
+
+
+def _local_times(zone: str, columns: Sequence[str]) -> Finding:
+    return Finding(
+        code="local_times",
+        message=f"times without an offset in {names_shown(columns)}: without a time zone, an import rejects them. If "
+        f"they are not {zone}, give their zone, such as Asia/Tokyo",
+        suggestion=f"--timezone {zone}",
+        detail={"columns": list(columns[:10]), "zone": zone},
+    )
 
 
 def _options(spec: ImportSpec, *, rows: int, rejected: int) -> list[str]:
@@ -115,17 +133,17 @@ def _options(spec: ImportSpec, *, rows: int, rejected: int) -> list[str]:
         words += ["--id-column", spec.id_column]
     for column in spec.columns:
         if spec.kind == "audience" or column not in EVENT_COLUMNS:
-            words += ["--column", column_option(column)]
+            words += ["--column", column.notation]
     if spec.timezone is not None:
         words += ["--timezone", spec.timezone]
+    for text in spec.null_values if spec.null_values != ("",) else ():
+        words += ["--null", text]
     if rejected:
-        words += ["--max-reject-share", f"{min(rejected / rows + 0.00005, 1):.4f}"]
-    if rejected == rows:
-        words.append("--allow-empty")
+        words += ["--max-reject-share", reject_share(rejected, rows)]
     return words
 
 
-def activity_columns(kind: ImportKind, found: Inspection) -> tuple[ImportSpec, bool, tuple[str, ...]]:
+def activity_columns(kind: ImportKind, found: Inspection) -> tuple[ImportSpec, bool, tuple[Finding, ...]]:
     """Spec for a file as events or profiles, whether it must name every column to keep, and what to mind.
 
     Raises `UserError` BAD_SPEC.
@@ -158,10 +176,17 @@ def activity_columns(kind: ImportKind, found: Inspection) -> tuple[ImportSpec, b
         "format": found.spec.format,
         "columns": [{"name": c.name, "type": c.type, "source": c.source} for c in columns],
         "timezone": "UTC" if times & set(found.local_times) else None,
+        "null_values": list(found.spec.null_values),
         "other_columns": not only,
     }
-    hints = (f"{kind} cannot keep these columns: {', '.join(map(repr, lost[:10]))}",) if lost else ()
-    return activity_spec(kind, record), only, hints
+    findings = (
+        Finding(
+            code="columns_not_kept",
+            message=f"{kind} cannot keep these columns: {names_shown(lost)}",
+            detail={"kind": kind, "columns": lost[:10]},
+        ),
+    )
+    return activity_spec(kind, record), only, findings if lost else ()
 
 
 def _fixed(kind: ImportKind, kept: dict[str, Column]) -> list[Column]:
@@ -182,10 +207,3 @@ def _fixed(kind: ImportKind, kept: dict[str, Column]) -> list[Column]:
             )
         named.append(replace(column, source=source))
     return [column for column in named if column not in EVENT_COLUMNS]
-
-
-def column_option(column: Column) -> str:
-    """A column in the form `--column` takes."""
-    type_ = "" if column.type == "string" else f":{column.type}"
-    source = "" if column.source is None else f"={column.source}"
-    return f"{column.name}{type_}{source}"

@@ -21,7 +21,7 @@ def inspect_object(reading: Reading, asked: InspectObject) -> dict[str, Any]:
         settings=context.settings,
         tenant=asked.tenant,
     )
-    return {**found.as_record(), "hints": list(suggested.hints), "command": suggested.command}
+    return {**suggested.added_to(found), "command": suggested.command}
 
 
 def try_import(reading: Reading, asked: TryImport) -> dict[str, Any]:

@@ -164,10 +164,11 @@ def test_a_row_with_two_faults_has_one_reject() -> None:
     assert read_csv(b"user_id,n\n,x\n", "n:long").codes == [(0, "id_empty")]
 
 
-def test_null_values_of_the_spec_become_null_in_extra_columns_only() -> None:
+def test_null_values_of_the_spec_are_null_in_extra_columns_and_no_ids() -> None:
     spec = spec_of("c", "n:long", null_values=("NULL", "-"))
-    found = read_csv(b'user_id,c,n\nNULL,"NULL",-\n-,,1\n', spec=spec)
-    assert found.rows == [(0, "NULL", None, None), (1, "-", "", 1)]
+    found = read_csv(b'user_id,c,n\na,"NULL",-\nb,,1\nNULL,x,1\n"-",x,1\n,x,1\nnull,x,1\n', spec=spec)
+    assert found.rows == [(0, "a", None, None), (1, "b", "", 1), (5, "null", "x", 1)]
+    assert found.codes == [(2, "id_missing"), (3, "id_missing"), (4, "id_empty")]
 
 
 def test_one_column_of_the_file_may_be_read_twice() -> None:

@@ -11,7 +11,6 @@ from orchestration.operations.audiences import changed_retention
 from orchestration.operations.dead_letters import select
 from orchestration.operations.dry_run import counts_of
 from orchestration.operations.fsck import check_snapshots, check_versions, receipt_problem
-from orchestration.operations.inspection import column_option
 from orchestration.operations.submit import upload_key
 from schemas.columns import Column, ImportMode, RowSchema
 from schemas.digest import Digest
@@ -38,7 +37,7 @@ def test_allowing_to_shrink_takes_the_guard_away() -> None:
 
 @pytest.mark.parametrize("text", ["age:long=Age", "city", "seen:timestamp=Last seen"])
 def test_a_column_option_reads_back_as_it_was_written(text: str) -> None:
-    assert column_option(Column.parse(text)) == text
+    assert Column.parse(text).notation == text
 
 
 def test_an_upload_key_keeps_the_end_of_a_name_that_is_too_long() -> None:
