@@ -57,17 +57,7 @@ class DestinationProfile:
 
     def admit(self, uri: str) -> None:
         """Raise `UserError` OUTSIDE_PROFILE if `uri` is not below the prefix, BAD_URI if it is not a valid prefix."""
-        bucket, prefix = s3_prefix(uri)
-        if self.prefix is None:
-            return
-        own_bucket, own_prefix = s3_prefix(self.prefix)
-        if bucket != own_bucket or not prefix.startswith(own_prefix):
-            raise UserError(
-                "OUTSIDE_PROFILE",
-                f"{uri} is not below {self.prefix}, where exports with profile {self.name} may go",
-                profile=self.name,
-                destination=uri,
-            )
+        _require_below(self.name, self.prefix, uri)
 
 
 def load_profile(path: Path, name: str, env: Mapping[str, str]) -> DestinationProfile:
@@ -76,12 +66,7 @@ def load_profile(path: Path, name: str, env: Mapping[str, str]) -> DestinationPr
     Raises `UserError` UNKNOWN_PROFILE, and BAD_PROFILES for an unusable file: the error names the profile and the key,
     never a value.
     """
-    tables = _read(path)
-    table = tables.get(name)
-    if table is None or not _NAME.fullmatch(name):
-        known = ", ".join(sorted(tables)) or "none"
-        raise UserError("UNKNOWN_PROFILE", f"{path} has no profile {name[:80]!r}; it has: {known}", profile=name[:80])
-    values = {key: _resolved(path, name, key, value, env) for key, value in table.items()}
+    values = {key: _resolved(path, name, key, value, env) for key, value in _table(path, name).items()}
     _check(path, name, values)
     return DestinationProfile(
         name=name,
@@ -95,6 +80,39 @@ def load_profile(path: Path, name: str, env: Mapping[str, str]) -> DestinationPr
         extra={argument: values[key] for key, (argument, _) in NEW_OBJECT.items() if key in values},
         prefix=values.get("prefix"),
     )
+
+
+def check_profile(path: Path, name: str, uri: str) -> None:
+    """Check what is known where no export runs: that the profile exists, and that `uri` is below its prefix.
+
+    Its variables are set where exports run. Raises `UserError` UNKNOWN_PROFILE, BAD_PROFILES, OUTSIDE_PROFILE, BAD_URI.
+    """
+    prefix = _table(path, name).get("prefix")
+    if isinstance(prefix, str) and not prefix.startswith(FROM_ENVIRONMENT):
+        _require_below(name, prefix, uri)
+
+
+def _require_below(profile: str, allowed: str | None, uri: str) -> None:
+    bucket, prefix = s3_prefix(uri)
+    if allowed is None:
+        return
+    own_bucket, own_prefix = s3_prefix(allowed)
+    if bucket != own_bucket or not prefix.startswith(own_prefix):
+        raise UserError(
+            "OUTSIDE_PROFILE",
+            f"{uri} is not below {allowed}, where exports with profile {profile} may go",
+            profile=profile,
+            destination=uri,
+        )
+
+
+def _table(path: Path, name: str) -> Mapping[str, Any]:
+    tables = _read(path)
+    table = tables.get(name)
+    if table is None or not _NAME.fullmatch(name):
+        known = ", ".join(sorted(tables)) or "none"
+        raise UserError("UNKNOWN_PROFILE", f"{path} has no profile {name[:80]!r}; it has: {known}", profile=name[:80])
+    return table
 
 
 def _read(path: Path) -> Mapping[str, Mapping[str, Any]]:

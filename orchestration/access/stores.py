@@ -120,7 +120,7 @@ class Stores:
         audiences, public = AudienceStore(database), public_s3_access(settings)
         engine = WorkflowEngine(workflow or cache(partial(workflow_client, settings)), settings)
         histories = VersionHistories(database=database, bucket=settings.lake_bucket, objects=lambda: store)
-        exports, jobs = ExportStore(database), JobStore(database)
+        exports, jobs, places = ExportStore(database), JobStore(database), PlaceStore(database)
         all_jobs, readers = AllJobs(exports=exports, jobs=jobs), readers_of(settings)
         specs = Specs(audiences=audiences, jobs=jobs, versions=lambda: histories)
         operations = OperationStore(database)
@@ -132,12 +132,14 @@ class Stores:
             engine=engine,
             idempotency=IdempotencyStore(database),
             uploads=UploadStore(database),
-            places=PlaceStore(database),
+            places=places,
             operations=operations,
             specs=specs,
             submission=Submission(audiences=audiences, engine=engine, objects=store, settings=settings, specs=specs),
             import_jobs=ImportJobs(engine=engine, jobs=jobs),
-            export_jobs=ExportJobs(audiences=audiences, engine=engine, exports=exports),
+            export_jobs=ExportJobs(
+                audiences=audiences, engine=engine, exports=exports, places=places, settings=settings
+            ),
             segment_changes=SegmentStore(database),
             database=database,
             audiences=audiences,

@@ -27,6 +27,11 @@ class PlaceStore:
         with self._database.read() as connection:
             return tuple(sorted(connection.scalars(query)))
 
+    def is_tenant(self, name: str) -> bool:
+        """Whether there is a tenant of that name."""
+        with self._database.read() as connection:
+            return connection.execute(sa.select(tenants.c.name).where(tenants.c.name == name)).first() is not None
+
     def all(self) -> Places:
         """The places of all tenants, by name."""
         with self._database.read() as connection:

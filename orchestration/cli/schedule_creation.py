@@ -84,7 +84,9 @@ def _create_export(
     to: Annotated[
         str,
         typer.Option(
-            "--to", metavar="s3://...|kafka://...", help="Destination; for files, a different address for each run."
+            "--to",
+            metavar="download|s3://...|kafka://...",
+            help="Destination; in a bucket, a different address for each run.",
         ),
     ],
     zone: Zone = "UTC",
@@ -100,7 +102,7 @@ def _create_export(
     """Export the current version of an audience on a schedule.
 
     WHEN is an EventBridge Scheduler expression. An export is never replaced,
-    so the address of files has placeholders such as {date}, {time} or {due}.
+    so an address in a bucket has placeholders such as {date}, {time} or {due}.
     """
     if delta_from not in {None, SINCE_LAST}:
         raise typer.BadParameter(

@@ -93,7 +93,9 @@ def _edit_export(
     name: Name,
     when: NewWhen = None,
     zone: NewZone = None,
-    to: Annotated[str | None, typer.Option("--to", metavar="s3://...|kafka://...", help="Destination.")] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="download|s3://...|kafka://...", help="Destination.")
+    ] = None,
     since_last: Annotated[
         bool | None,
         typer.Option("--since-last/--whole", help="Export what has changed since the last export, or everything."),

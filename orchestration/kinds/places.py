@@ -9,24 +9,26 @@ receiver. A place is one of
     *                       everything: for a tenant that shares its machine with nobody
 
 None of them opens the buckets of the lake and of staging, which hold rows of every tenant (`kinds.sources`,
-`require_export_prefix`). The service checks before it starts anything, and registration again: a retry or a run of a
-schedule may come after the place is gone.
+`require_export_prefix`), and `*` ends where another tenant's folder begins. The service checks before it starts
+anything, and registration again: a retry or a run of a schedule may come after the place is gone.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from connectors.sinks.addresses import S3, s3_prefix
 from connectors.sinks.topic_addresses import SCHEME, topic_of
-from orchestration.catalog.places import EVERYWHERE
+from orchestration.catalog.places import EVERYWHERE, PlaceStore
 from orchestration.kinds.sources import require_source
 from orchestration.platform.settings import Settings
 from schemas.errors import UserError
 from schemas.ids import TenantName
 from schemas.layout import DOWNLOADS_PREFIX, EXPORTS_PREFIX, UPLOADS_PREFIX, s3_uri, split_s3_uri
 
+DOWNLOAD: Final = "download"
+"""The destination of an export that its receiver fetches from the service."""
 PROFILE: Final = "profile:"
 MAX_PLACE: Final = 1024
 _PROFILE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
@@ -53,10 +55,10 @@ def checked_place(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """What one tenant may name. `find` is called for addresses beyond its own: most imports need no places."""
+    """What one tenant may name. `places` is asked for addresses beyond its own: most imports need none."""
 
     tenant: TenantName
-    find: Callable[[TenantName], Sequence[str]]
+    places: PlaceStore
     settings: Settings
 
     def require_source(self, bucket: str, key: str) -> None:
@@ -81,15 +83,22 @@ class Reach:
 
     def require_destination(self, to: str, profile: str | None) -> None:
         """Raises `UserError` BAD_DESTINATION, BAD_URI for an address that the tenant may not export to."""
-        places = self.find(self.tenant)
-        if EVERYWHERE in places or (profile is not None and PROFILE + profile in places):
+        if to == DOWNLOAD and profile is None:
             return
-        if to.startswith(S3) and profile is None:
-            require_export_prefix(self.settings, to)
+        places = self.places.of(self.tenant)
+        if profile is not None and PROFILE + profile in places:
+            return
+        if to.startswith(S3):
+            if profile is None:
+                require_export_prefix(self.settings, self.tenant, to)
             bucket, key = split_s3_uri(to)
-            if self._covers(bucket, f"{key.rstrip('/')}/", ((self.settings.staging_bucket, self._downloads),)):
+            folder = f"{key.rstrip('/')}/"
+            own = ((self.settings.staging_bucket, self._downloads),)
+            if profile is None and _below(bucket, folder, (*own, *_prefixes(places))):
                 return
-        elif profile is None and to in places:
+            if EVERYWHERE in places and not self._of_another(bucket, folder):
+                return
+        elif EVERYWHERE in places or (profile is None and to in places):
             return
         what = to[:200] if profile is None else f"profile {profile[:80]}"
         raise UserError(
@@ -99,25 +108,38 @@ class Reach:
             to=to[:200],
         )
 
-    def download(self, export_id: str) -> str:
-        """Where an export waits for its receiver."""
-        return s3_uri(self.settings.staging_bucket, f"{self._downloads}{export_id}")
+    def resolved(self, to: str, export_id: str) -> str:
+        """The address of a destination: for `download`, where this export waits for its receiver."""
+        return s3_uri(self.settings.staging_bucket, f"{self._downloads}{export_id}") if to == DOWNLOAD else to
 
     @property
     def _downloads(self) -> str:
         return f"{DOWNLOADS_PREFIX}{self.tenant}/"
 
     def _covers(self, bucket: str, key: str, own: Sequence[tuple[str, str]]) -> bool:
-        dotted = _dotted(key)
-        if not dotted and any(bucket == where and key.startswith(prefix) for where, prefix in own):
+        if _below(bucket, key, own):
             return True
-        places = self.find(self.tenant)
-        named = [split_s3_uri(place) for place in places if place.startswith(S3) and not dotted]
-        if any(bucket == where and key.startswith(prefix) for where, prefix in named):
+        places = self.places.of(self.tenant)
+        if _below(bucket, key, _prefixes(places)):
             return True
         # The inbox has a folder for each tenant, so "everywhere" ends at the others'.
-        in_inbox = bucket == self.settings.inbox_bucket and (dotted or key.startswith(self.settings.inbox_prefix))
+        in_inbox = bucket == self.settings.inbox_bucket and (_dotted(key) or key.startswith(self.settings.inbox_prefix))
         return EVERYWHERE in places and not in_inbox
+
+    def _of_another(self, bucket: str, folder: str) -> bool:
+        """Whether a folder for exports in the lake's bucket bears the name of another tenant."""
+        if bucket != self.settings.lake_bucket or not folder.startswith(EXPORTS_PREFIX):
+            return False
+        name = folder.removeprefix(EXPORTS_PREFIX).partition("/")[0]
+        return name != self.tenant and self.places.is_tenant(name)
+
+
+def _prefixes(places: Sequence[str]) -> list[tuple[str, str]]:
+    return [split_s3_uri(place) for place in places if place.startswith(S3)]
+
+
+def _below(bucket: str, key: str, prefixes: Sequence[tuple[str, str]]) -> bool:
+    return not _dotted(key) and any(bucket == where and key.startswith(prefix) for where, prefix in prefixes)
 
 
 def _dotted(key: str) -> bool:
@@ -125,15 +147,17 @@ def _dotted(key: str) -> bool:
     return any(part in {".", ".."} for part in key.split("/"))
 
 
-def require_export_prefix(settings: Settings, to: str) -> None:
-    """Allow exports to Muster's own buckets below two prefixes only; the rest is Muster's own data, or imported files.
+def require_export_prefix(settings: Settings, tenant: str, to: str) -> None:
+    """Allow a tenant's exports to Muster's own buckets below two prefixes only.
+
+    The rest is Muster's own data, imported files, or downloads of other tenants.
 
     `to` is a prefix or an object in our own store. Raises `UserError` BAD_DESTINATION, BAD_URI.
     """
     bucket, key = split_s3_uri(to)
     allowed = {
         settings.inbox_bucket: "",
-        settings.staging_bucket: DOWNLOADS_PREFIX,
+        settings.staging_bucket: f"{DOWNLOADS_PREFIX}{tenant}/",
         settings.lake_bucket: EXPORTS_PREFIX,
     }
     if bucket not in allowed:

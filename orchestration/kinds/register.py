@@ -110,7 +110,7 @@ def _new_job(
     if request.by_event:
         require_in_inbox(settings, request.bucket, request.key)
     tenant, target = tenant_name(request.tenant), target_name(request.audience)
-    reach = Reach(tenant=tenant, find=places.of, settings=settings)
+    reach = Reach(tenant=tenant, places=places, settings=settings)
     reach.require_source(request.bucket, request.key)
     source = objects.pin(request.bucket, request.key, request.version_id)
     spec, audience_id = _spec(specs, tenant, target, request.overrides)

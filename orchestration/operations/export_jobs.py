@@ -5,19 +5,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from orchestration.kinds.export.addresses import check_request
+from orchestration.kinds.export.addresses import check_export
 from orchestration.kinds.export.request import ExportRequest
+from orchestration.kinds.places import Reach
 from orchestration.operations.submit import require_tenant
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.workflow.engine import EXPORT_MACHINE
 from schemas.errors import FatalError, RetriableError, UserError
-from schemas.ids import JobId, audience_name, tenant_name
+from schemas.ids import JobId, tenant_name
 from segmentation.life_cycle import Change
 
 if TYPE_CHECKING:
     from orchestration.catalog.audiences import AudienceStore
     from orchestration.catalog.exports import ExportStore
+    from orchestration.catalog.places import PlaceStore
     from orchestration.catalog.records import Export
+    from orchestration.platform.settings import Settings
     from orchestration.workflow.engine import WorkflowEngine
 
 POLL_S: Final = 0.25
@@ -40,18 +43,21 @@ class ExportJobs:
     audiences: "AudienceStore"
     engine: "WorkflowEngine"
     exports: "ExportStore"
+    places: "PlaceStore"
+    settings: "Settings"
 
     def submit(self, request: ExportRequest) -> JobId:
         """Start an export; returns its id.
 
-        Raises `UserError` BAD_NAME, UNKNOWN_TENANT, UNKNOWN_AUDIENCE, BAD_DESTINATION, BAD_TIME; `RetriableError`
-        ENGINE_UNAVAILABLE; `FatalError` ENGINE_REFUSED.
+        Raises `UserError` UNKNOWN_TENANT, BAD_TIME, and as `check_export`; `RetriableError` ENGINE_UNAVAILABLE;
+        `FatalError` ENGINE_REFUSED.
         """
         tenant = tenant_name(request.tenant)
         require_tenant(self.audiences, tenant)
-        self.audiences.get(tenant, audience_name(request.audience))
-        check_request(request)
+        reach = Reach(tenant=tenant, places=self.places, settings=self.settings)
+        check_export(request, reach=reach, audiences=self.audiences)
         _ = request.moment
+        request = replace(request, to=reach.resolved(request.to, request.export_id))
         self.engine.start(EXPORT_MACHINE, request.export_id, {"export": request.as_record()})
         return request.export_id
 

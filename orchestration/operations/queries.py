@@ -66,7 +66,7 @@ def export(
 
     Raises `UserError` NOTHING_PUBLISHED, NO_SUCH_VERSION, BAD_DESTINATION, and as `export_parquet` does.
     """
-    require_export_prefix(settings, destination)
+    require_export_prefix(settings, audience.tenant, destination)
     info, parts = version_files(versions, audience, version)
     done = export_parquet(info, parts, destination, s3=s3, limits=limits, overwrite=overwrite)
     return info, done

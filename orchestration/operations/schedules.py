@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from connectors.sinks.addresses import S3
 from orchestration.catalog.schedules import Schedule, ScheduleKind
-from orchestration.kinds.export.addresses import check_request
+from orchestration.kinds.export.addresses import check_export
 from orchestration.kinds.export.recurring import SINCE_LAST
 from orchestration.kinds.export.request import ExportRequest
+from orchestration.kinds.places import Reach
 from orchestration.kinds.scheduled import event_of, run_id
 from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.operations.submit import check_names, check_target, require_tenant, source_of
@@ -16,7 +17,7 @@ from orchestration.platform.clock import fresh_id
 from orchestration.workflow.engine import EXPORT_MACHINE, IMPORT_MACHINE, WorkflowEngine
 from schemas.errors import UserError
 from schemas.export_shape import delta_not_supported
-from schemas.ids import JobId, TenantName, audience_name, schedule_name, segment_name, tenant_name
+from schemas.ids import JobId, TenantName, schedule_name, segment_name, tenant_name
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec, kind_of_target
 from segmentation.placeholders import check_placeholders, check_varies
@@ -96,6 +97,7 @@ def schedule_export(
     timezone: str,
     since_last: bool,
     now_ms: int,
+    reach: Reach,
     audiences: "AudienceStore",
     schedules: "ScheduleStore",
     edited: Edit | None = None,
@@ -103,19 +105,18 @@ def schedule_export(
     """Create a schedule that exports an audience repeatedly, or make an edit.
 
     `request` says what to export and how. Its address has placeholders, so that each run writes elsewhere; its id is
-    ignored. `since_last`: only what has changed since the schedule's last export.
+    ignored. `since_last`: only what has changed since the schedule's last export. `reach`: of the tenant.
 
-    Raises `UserError` BAD_NAME, UNKNOWN_TENANT, UNKNOWN_AUDIENCE, BAD_SCHEDULE, BAD_TIMEZONE, BAD_DESTINATION, BAD_URI,
-    BAD_FORMAT, NOT_IN_A_DELTA, BAD_PLACEHOLDER, ADDRESS_REPEATS, SCHEDULE_EXISTS, STALE_ETAG.
+    Raises `UserError` UNKNOWN_TENANT, BAD_SCHEDULE, BAD_TIMEZONE, NOT_IN_A_DELTA, BAD_PLACEHOLDER, ADDRESS_REPEATS,
+    SCHEDULE_EXISTS, STALE_ETAG, and as `check_export`.
     """
     tenant = tenant_name(request.tenant)
     require_tenant(audiences, tenant)
-    audiences.get(tenant, audience_name(request.audience))
     times = _times(expression, timezone, now_ms, edited)
-    check_request(request)
+    check_export(request, reach=reach, audiences=audiences)
     if since_last and request.shape.other_audiences:
         raise delta_not_supported()
-    if request.to.startswith(S3):  # a topic takes one export after another
+    if request.to.startswith(S3):  # a topic takes one export after another, a download has an address for each run
         check_varies(request.to, times, whole_second(now_ms) - 1)
     else:
         check_placeholders(request.to)

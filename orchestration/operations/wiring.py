@@ -74,7 +74,13 @@ def export_jobs(context: "Context") -> "ExportJobs":
     """Operations on export jobs."""
     from orchestration.operations.export_jobs import ExportJobs
 
-    return ExportJobs(audiences=context.audiences, engine=context.engine, exports=context.exports)
+    return ExportJobs(
+        audiences=context.audiences,
+        engine=context.engine,
+        exports=context.exports,
+        places=context.places,
+        settings=context.settings,
+    )
 
 
 def fsck(context: "Context") -> "Fsck":

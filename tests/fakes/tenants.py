@@ -130,7 +130,12 @@ def make_world(folder: Path) -> World:
     content, tokens, principals = _filled()
     file = folder / "catalog.db"
     file.write_bytes(content)
-    settings = Settings(home=folder, catalog_url=Secret(f"sqlite:///{file}"), s3_secret_key=Secret("secret"))
+    settings = Settings(
+        home=folder,
+        catalog_url=Secret(f"sqlite:///{file}"),
+        s3_secret_key=Secret("secret"),
+        destinations_file=folder / "destinations.toml",
+    )
     objects, workflow = InMemoryObjects(), InMemoryWorkflow()
     objects.contents, objects.times = dict(_objects().contents), dict(_objects().times)
     stores = Stores.of(settings, objects=cast(ObjectStore, objects), workflow=lambda: cast("SFNClient", workflow))

@@ -22,12 +22,12 @@ from orchestration.access.sessions import session_record
 from orchestration.access.stores import Stores
 from orchestration.access.tokens import Token
 from orchestration.catalog.access_records import Principal, PrincipalKind
-from orchestration.catalog.places import Places
+from orchestration.catalog.places import EVERYWHERE, Places
 from orchestration.kinds.places import checked_place
 from orchestration.operations.audits import entry_record
 from orchestration.operations.notifying import notification_record, resend
 from orchestration.platform.clock import fresh_id, now_ms
-from schemas.ids import JobId, TenantName, job_id, tenant_name
+from schemas.ids import DEFAULT_TENANT, JobId, TenantName, job_id, tenant_name
 
 
 class DeploymentView(View):
@@ -64,10 +64,14 @@ class DeploymentView(View):
 
     @recorded(Action.MANAGE_DEPLOYMENT, "tenants create")
     def create_tenant(self, note: Note, name: str) -> Record:
-        """Create a tenant without places; no effect on one that exists. Raises `UserError` BAD_NAME."""
+        """Create a tenant without places (`default` has `*`); no effect on one that exists.
+
+        Raises `UserError` BAD_NAME.
+        """
         note.object = name[:63]
         tenant = tenant_name(name)
-        self._stores.audiences.add_tenant(tenant, now_ms(), places=())
+        places = (EVERYWHERE,) if tenant == DEFAULT_TENANT else ()
+        self._stores.audiences.add_tenant(tenant, now_ms(), places=places)
         return {"tenant": tenant, "actions": sorted(self._caller.rights.in_tenant(TenantName(tenant)))}
 
     @reads(Action.MANAGE_DEPLOYMENT)

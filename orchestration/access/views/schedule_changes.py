@@ -134,15 +134,13 @@ class ScheduleChangesView(TenantView):
     ) -> Schedule:
         wanted = {key: value for key, value in given.items() if key != "since_last"}
         request = ExportRequest.from_record({**wanted, "export_id": fresh_id(), "tenant": self._name})
-        self._reach().require_destination(request.to, request.profile)
-        for other in request.shape.other_audiences:
-            self._stores.audiences.get(self._name, other.audience)
         return operations.schedule_export(
             name,
             request,
             **times,
             since_last=given["since_last"],
             now_ms=now_ms(),
+            reach=self._reach(),
             audiences=self._stores.audiences,
             schedules=self._stores.schedules,
             edited=edited,

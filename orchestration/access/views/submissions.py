@@ -1,7 +1,7 @@
 """Starts jobs in a tenant, cancels and retries them."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from orchestration.access.guard import Note, recorded
 from orchestration.access.manifests import settings_of_manifest
@@ -14,6 +14,7 @@ from orchestration.catalog.idempotency import Claim
 from orchestration.catalog.job_rows import unknown_job
 from orchestration.catalog.records import Export
 from orchestration.kinds.export.request import ExportRequest
+from orchestration.kinds.places import DOWNLOAD
 from orchestration.operations.import_orders import ImportOrder
 from orchestration.operations.job_records import any_record
 from orchestration.operations.job_search import AnyJob
@@ -22,9 +23,6 @@ from schemas.errors import UserError
 from schemas.ids import JobId, job_id
 from schemas.layout import s3_uri, split_s3_uri
 from schemas.manifest import Manifest
-
-DOWNLOAD: Final = "download"
-"""The destination of an export that its receiver fetches from the service."""
 
 
 class SubmissionsView(TenantView):
@@ -65,14 +63,13 @@ class SubmissionsView(TenantView):
         """Start an export, which is registered within seconds; `wanted`: an `ExportRequest` as plain data without ids.
 
         Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, BAD_DESTINATION, BAD_URI, BAD_FORMAT, BAD_SHAPE, BAD_TIME,
-        NOT_IN_A_DELTA, DESTINATION_NOT_WRITABLE, and as `once`; `RetriableError` ENGINE_UNAVAILABLE.
+        NOT_IN_A_DELTA, DESTINATION_NOT_WRITABLE, UNKNOWN_PROFILE, BAD_PROFILES, OUTSIDE_PROFILE, and as `once`;
+        `RetriableError` ENGINE_UNAVAILABLE.
         """
         note.object, note.arguments = str(wanted["audience"])[:63], dict(wanted)
 
         def start(claim: Claim) -> Record:
-            to = self._reach().download(claim.job_id) if wanted["to"] == DOWNLOAD else wanted["to"]
-            request = ExportRequest.from_record({**wanted, "to": to, "export_id": claim.job_id, "tenant": self._name})
-            self._check_export(request)
+            request = ExportRequest.from_record({**wanted, "export_id": claim.job_id, "tenant": self._name})
             return {"export": self._stores.export_jobs.submit(request), "state": "SUBMITTED"}
 
         return self._once(note, key, start)
@@ -109,7 +106,6 @@ class SubmissionsView(TenantView):
                     raise UserError(
                         "BAD_SPEC", "force and with_audience_settings are for imports: an export reads no file"
                     )
-                self._check_export(ExportRequest.from_record(found.request))
                 started = self._stores.export_jobs.retry(found.job_id, new_id=claim.job_id)
                 return {"export": started, "state": "SUBMITTED", "retry_of": found.job_id}
             if found.segment is None:
@@ -128,7 +124,9 @@ class SubmissionsView(TenantView):
         Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB, NO_FILES; `RetriableError` S3_UNAVAILABLE.
         """
         found = self._find(note, job_id(id_))
-        if not isinstance(found, Export) or not str(found.request.get("to")).startswith(self._reach().download("")):
+        if not isinstance(found, Export) or not str(found.request.get("to")).startswith(
+            self._reach().resolved(DOWNLOAD, "")
+        ):
             raise UserError("NO_FILES", f"job {found.job_id} is not an export to `download`", job=found.job_id)
         if found.state != "READY" or found.outcome is None:
             raise UserError("NO_FILES", f"export {found.job_id} is {found.state} and has no files", job=found.job_id)
@@ -170,8 +168,3 @@ class SubmissionsView(TenantView):
         source = str(order.source)
         self._reach().require_source(*source_of(self._stores.settings, self._name, source))
         return source
-
-    def _check_export(self, request: ExportRequest) -> None:
-        self._reach().require_destination(request.to, request.profile)
-        for other in request.shape.other_audiences:
-            self._stores.audiences.get(self._name, other.audience)

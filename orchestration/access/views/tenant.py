@@ -41,7 +41,7 @@ class TenantView(View):
 
     def _reach(self) -> Reach:
         """What the tenant may name in object stores, topics and profiles."""
-        return Reach(tenant=self._name, find=self._stores.places.of, settings=self._stores.settings)
+        return Reach(tenant=self._name, places=self._stores.places, settings=self._stores.settings)
 
 
 def _unknown_tenant(tenant: str) -> UserError:

@@ -61,7 +61,7 @@ class SchedulePage(Shape):
 
 
 class ScheduledExport(NewExport):
-    """An export that recurs. Its address has placeholders, so that each run writes elsewhere (docs/schedules.md).
+    """An export that recurs. An address in a bucket has placeholders for each run's time (docs/schedules.md).
 
     `since_last`: only what has changed since the last one.
     """

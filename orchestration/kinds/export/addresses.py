@@ -1,19 +1,47 @@
-"""Where an export may go. Light: the service checks requests with it."""
+"""Where an export may go: one check, when it is requested, retried, scheduled, edited and registered.
+
+Light: the service checks requests with it.
+"""
+
+from typing import TYPE_CHECKING
 
 from connectors.sinks.addresses import S3, s3_prefix
+from connectors.sinks.profiles import check_profile
 from connectors.sinks.topic_addresses import SCHEME, topic_of
 from orchestration.kinds.export.request import ExportRequest
+from orchestration.kinds.places import DOWNLOAD, Reach
 from schemas.errors import UserError
 from schemas.export_shape import delta_not_supported
+from schemas.ids import audience_name
 from schemas.manifest import ExportFormat
+
+if TYPE_CHECKING:
+    from orchestration.catalog.audiences import AudienceStore
+
+
+def check_export(request: ExportRequest, *, reach: Reach, audiences: "AudienceStore") -> None:
+    """Refuse an export that can never work. Its address may have placeholders.
+
+    Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, BAD_DESTINATION for an address in no place of the tenant,
+    UNKNOWN_PROFILE, BAD_PROFILES, OUTSIDE_PROFILE, and as `check_request`.
+    """
+    _check_form(request.to)
+    reach.require_destination(request.to, request.profile)
+    check_request(request)
+    if request.profile is not None:
+        check_profile(reach.settings.destinations_file, request.profile, request.to)
+    for name in (request.audience, *(other.audience for other in request.shape.other_audiences)):
+        audiences.get(reach.tenant, audience_name(name))
 
 
 def check_request(request: ExportRequest) -> None:
     """Raises `UserError` BAD_FORMAT for a file format on a topic export, NOT_IN_A_DELTA, and as `check_address`."""
     check_address(request.to)
-    if request.to.startswith(SCHEME) and request.profile is not None:
+    if not request.to.startswith(S3) and request.profile is not None:
         raise UserError(
-            "BAD_DESTINATION", "a profile applies to s3://bucket/prefix, not to a topic", to=request.to[:200]
+            "BAD_DESTINATION",
+            f"a profile applies to s3://bucket/prefix, not to {request.to[:200]}",
+            to=request.to[:200],
         )
     if request.delta_from is not None and request.shape.other_audiences:
         raise delta_not_supported()
@@ -26,14 +54,18 @@ def check_request(request: ExportRequest) -> None:
 
 def check_address(to: str) -> None:
     """Raises `UserError` BAD_DESTINATION, BAD_URI, DESTINATION_NOT_WRITABLE for what no workflow can write to."""
+    _check_form(to)
     if to.startswith(SCHEME):
         topic_of(to)
-        return
-    if not to.startswith(S3):
+    elif to.startswith(S3):
+        s3_prefix(to)
+
+
+def _check_form(to: str) -> None:
+    if to != DOWNLOAD and not to.startswith((S3, SCHEME)):
         raise UserError(
             "BAD_DESTINATION",
-            f"{to[:200]!r} is not an address like s3://bucket/prefix or kafka://topic; for a local folder, use "
-            "`muster export` without a workflow",
+            f"{to[:200]!r} is not a destination: write `{DOWNLOAD}`, s3://bucket/prefix or kafka://TOPIC; only "
+            "`muster export` writes to a local folder",
             to=to[:200],
         )
-    s3_prefix(to)

@@ -29,7 +29,7 @@ def destination_of(request: ExportRequest, *, s3: S3Access, settings: Settings) 
     profile = None if request.profile is None else profile_of(settings, request.profile)
     access = s3 if profile is None else profile.access
     if request.to.startswith(S3) and _store(access) == _store(s3):
-        require_export_prefix(settings, request.to)
+        require_export_prefix(settings, request.tenant, request.to)
     return destination(request.to, s3, profile)
 
 

@@ -1,12 +1,14 @@
 """RegisterExport: decide once which version of what goes where."""
 
+from dataclasses import replace
+
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.audit import AuditTrail
 from orchestration.catalog.auditing import record
 from orchestration.catalog.places import PlaceStore
 from orchestration.catalog.records import JobError, Lease, NewExport
 from orchestration.catalog.references import ref_of
-from orchestration.kinds.export.addresses import check_request
+from orchestration.kinds.export.addresses import check_export
 from orchestration.kinds.export.recurring import resolve_scheduled
 from orchestration.kinds.export.request import ExportRequest, read_export
 from orchestration.kinds.export.shapes import pinned_shape
@@ -42,8 +44,9 @@ def register_export(
     refused = None
     try:
         tenant = tenant_name(request.tenant)
-        reach = Reach(tenant=tenant, find=places.of, settings=records.settings)
-        reach.require_destination(request.to, request.profile)
+        reach = Reach(tenant=tenant, places=places, settings=records.settings)
+        check_export(request, reach=reach, audiences=audiences)
+        request = replace(request, to=reach.resolved(request.to, request.export_id))
         new = _new_export(audiences, versions, request, execution)
     except UserError as exc:
         new, refused = _refused_export(request, execution), JobError.of(exc)
@@ -56,7 +59,6 @@ def register_export(
 
 
 def _new_export(audiences: AudienceStore, versions: VersionStore, request: ExportRequest, execution: str) -> NewExport:
-    check_request(request)
     audience = audiences.get(tenant_name(request.tenant), audience_name(request.audience))
     version = resolve_version(versions, audience, version=request.version, as_of=request.moment)
     own = [version] if request.delta_from is None else [version, Version(request.delta_from)]

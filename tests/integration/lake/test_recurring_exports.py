@@ -15,6 +15,7 @@ from orchestration.catalog.references import ref_of
 from orchestration.catalog.schedules import Schedule
 from orchestration.control import wiring
 from orchestration.kinds.export.recurring import resolve_scheduled
+from orchestration.kinds.places import Reach
 from orchestration.kinds.scheduled import event_of, run_id
 from orchestration.operations import wiring as operations_wiring
 from orchestration.operations.audiences import delete
@@ -25,7 +26,7 @@ from schemas.columns import Column, RowSchema
 from schemas.errors import UserError
 from schemas.ids import JobId
 from schemas.manifest import ExportFormat
-from tests.integration.lake.export_steps import Exports, made
+from tests.integration.lake.export_steps import ACME, Exports, made
 from tests.integration.lake.support import AT, Parts, new_id, request
 
 MADE_MS = int(datetime(2026, 11, 25, 9, 0, tzinfo=UTC).timestamp() * 1000)
@@ -45,6 +46,7 @@ def hourly(exports: Exports, *, since_last: bool = True, expression: str = "rate
         timezone="UTC",
         since_last=since_last,
         now_ms=MADE_MS,
+        reach=Reach(tenant=ACME, places=exports.context.places, settings=exports.context.settings),
         audiences=exports.context.audiences,
         schedules=exports.context.schedules,
     )

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from orchestration.catalog.places import EVERYWHERE
-from schemas.ids import TenantName
+from schemas.ids import DEFAULT_TENANT, TenantName
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.tenants import ACME, BETA, BUYERS, CRM, FAILED_JOB, ONLY_BETA, UPLOAD, VIP, World, id_of, upload_of
 
@@ -95,6 +95,11 @@ def test_an_export_to_what_is_in_no_place_is_refused(client: AsgiClient, world: 
     ("to", "place"),
     [
         (f"s3://{CRM}/acme/out", f"s3://{CRM}/acme/"),
+        ("s3://lake/exports/vip", EVERYWHERE),
+        ("s3://lake/exports/acme", EVERYWHERE),
+        ("s3://lake/exports/beta", "s3://lake/exports/beta/"),
+        ("s3://staging/download/acme/mine", EVERYWHERE),
+        ("download", EVERYWHERE),
         ("s3://lake/exports/acme", "s3://lake/exports/acme/"),
         ("s3://elsewhere/out", "s3://elsewhere/"),
         ("kafka://acme-vip", "kafka://acme-vip"),
@@ -111,8 +116,34 @@ def test_an_export_goes_to_a_place(client: AsgiClient, world: World, token: str,
         assert f"s3://staging/download/acme/{answer.json['export']}" in started
 
 
+@pytest.mark.parametrize(
+    "to",
+    [
+        "s3://staging/download/beta/x",
+        "s3://staging/download/betax",
+        "s3://staging/download",
+        "s3://lake/exports/beta",
+        "s3://lake/audiences/acme/x",
+        "s3://inbox/acme/vip",
+    ],
+)
+def test_everywhere_ends_where_the_folder_of_another_tenant_begins(
+    client: AsgiClient, world: World, token: str, to: str
+) -> None:
+    set_places(world, EVERYWHERE)
+    for path, body in (
+        ("exports", {"audience": VIP, "to": to}),
+        ("schedules", {"name": "x", "expression": "at(2100-01-01T00:00:00)", "export": {"audience": VIP, "to": to}}),
+        (f"audiences/{VIP}/files", {"to": f"{to}/vip.parquet", "overwrite": True}),
+    ):
+        answer = post(client, token, path, body)
+        assert (answer.status, answer.json["code"]) == (422, "BAD_DESTINATION"), (path, answer.body)
+    assert world.workflow.started == []
+
+
 def test_credentials_of_a_profile_need_a_place_of_their_own(client: AsgiClient, world: World, token: str) -> None:
     body = {"audience": VIP, "to": "s3://theirs/out", "profile": "partner"}
+    world.settings.destinations_file.write_text('[partner]\nregion = "r"\nprefix = "s3://theirs/out"\n')
     assert post(client, token, "exports", body).json["code"] == "BAD_DESTINATION"
     set_places(world, "s3://theirs/")
     assert post(client, token, "exports", body).json["code"] == "BAD_DESTINATION"
@@ -232,3 +263,10 @@ def put_places(client: AsgiClient, world: World, body: Any) -> Answer:
     admin = world.tokens["deployment-admin"].text.reveal()
     seen = client.get("/v1/places", token=admin).headers["etag"]
     return client.send("PUT", "/v1/places", token=admin, body=body, headers={"If-Match": seen})
+
+
+def test_the_tenant_default_begins_with_every_place_whoever_creates_it(client: AsgiClient, world: World) -> None:
+    admin = world.tokens["deployment-admin"].text.reveal()
+    for tenant, places in ((DEFAULT_TENANT, (EVERYWHERE,)), (TenantName("new"), ())):
+        assert client.send("POST", "/v1/tenants", token=admin, body={"tenant": tenant}).status == 201
+        assert world.stores.places.of(tenant) == places

@@ -11,6 +11,7 @@ import pytest
 from orchestration.access.revisions import require_revision
 from orchestration.access.uploading import GIB, MAX_PARTS, MIB, UNFINISHED_BYTES, part_sizes
 from orchestration.catalog.operations import LAKE_CHANGES, RECIPIENT_TEST
+from orchestration.catalog.places import EVERYWHERE
 from orchestration.catalog.records import Retention
 from orchestration.readers.questions import TryImport
 from schemas.errors import UserError
@@ -503,6 +504,9 @@ def test_a_time_is_never_a_number_nor_without_an_offset(client: AsgiClient, toke
         ({"import": {"audience": VIP, "upload": "0" * 26}}, "BAD_SPEC"),
         ({"import": None, "export": {"audience": VIP, "to": f"s3://{CRM}/acme/out"}}, "ADDRESS_REPEATS"),
         ({"import": None, "export": {"audience": VIP, "to": "s3://other/{date}"}}, "BAD_DESTINATION"),
+        ({"import": None, "export": {"audience": VIP, "to": "exports/vip"}}, "BAD_DESTINATION"),
+        ({"import": None, "export": {"audience": VIP, "to": "download", "profile": "none"}}, "BAD_DESTINATION"),
+        ({"import": None, "export": {"audience": "gone", "to": "download"}}, "UNKNOWN_AUDIENCE"),
         ({"import": None, "snapshot": {"segment": "gone"}}, "UNKNOWN_SEGMENT"),
     ],
 )
@@ -517,6 +521,48 @@ def test_a_schedule_that_does_not_fit_is_refused(
     }
     answer = send(client, token, "POST", "schedules", body)
     assert answer.json["code"] == code, answer.body
+
+
+@pytest.mark.parametrize(
+    ("export", "code"),
+    [
+        ({"to": "s3://lake/audiences/acme/{due}"}, "BAD_DESTINATION"),
+        ({"to": "s3://inbox/acme/vip/{due}"}, "BAD_DESTINATION"),
+        ({"to": "kafka://muster.events"}, "DESTINATION_NOT_WRITABLE"),
+        ({"to": "kafka://"}, "BAD_URI"),
+        ({"to": "kafka://vip", "format": "csv"}, "BAD_FORMAT"),
+        ({"to": "kafka://vip", "profile": "partner"}, "BAD_DESTINATION"),
+        ({"to": "s3://theirs/{due}", "profile": "gone"}, "UNKNOWN_PROFILE"),
+        ({"to": "s3://theirs/{due}", "profile": "partner"}, "OUTSIDE_PROFILE"),
+        ({"to": "s3://x/{due}"}, "BAD_URI"),
+        ({"to": "s3://theirs/../{due}"}, "BAD_URI"),
+    ],
+)
+def test_a_schedule_whose_destination_can_never_work_is_refused_as_its_exports_would_be(
+    client: AsgiClient, world: World, token: str, export: dict[str, Any], code: str
+) -> None:
+    world.stores.places.replace({ACME: (EVERYWHERE,)}, check=lambda _: None)
+    world.settings.destinations_file.write_text('[partner]\nregion = "r"\nprefix = "s3://theirs/from-us"\n')
+    wanted = {"audience": VIP, **export}
+    kept = send(client, token, "POST", "schedules", {**A_SCHEDULE, "export": {**AN_EXPORT, "to": "download"}}).json
+    path = f"schedules/{kept['name']}"
+    for answer in (
+        send(client, token, "POST", "exports", wanted),
+        send(client, token, "POST", "schedules", {**A_SCHEDULE, "name": "new", "export": wanted}),
+        send(client, token, "PATCH", path, {"export": {"format": "parquet"} | export}, etag=seen(client, token, path)),
+    ):
+        assert answer.json["code"] == code, answer.body
+    assert client.get(f"/v1/tenants/acme/{path}", token=token).json == kept
+    assert world.workflow.started == []
+
+
+@pytest.mark.parametrize("place", [EVERYWHERE, f"s3://{CRM}/acme/"])
+def test_a_schedule_may_export_to_download_whatever_the_places(
+    client: AsgiClient, world: World, token: str, place: str
+) -> None:
+    world.stores.places.replace({ACME: (place,)}, check=lambda _: None)
+    made = send(client, token, "POST", "schedules", {**A_SCHEDULE, "export": {"audience": VIP, "to": "download"}})
+    assert (made.status, made.json["request"]["to"]) == (201, "download")
 
 
 A_SCHEDULE = {"name": "hourly", "expression": "rate(1 hour)"}
@@ -598,6 +644,7 @@ def test_a_schedule_with_other_times_is_next_due_after_the_edit(client: AsgiClie
         ({"snapshot": {"allow_shrink": True}}, "BAD_SCHEDULE"),
         ({"export": {"to": f"s3://{CRM}/acme/{{hour}}"}}, "ADDRESS_REPEATS"),
         ({"export": {"to": "s3://other/{due}"}}, "BAD_DESTINATION"),
+        ({"export": {"to": "exports/vip"}}, "BAD_DESTINATION"),
         ({"export": {"suppress": [{"audience": "gone"}]}}, "UNKNOWN_AUDIENCE"),
         ({"export": {"null": "a,b"}}, "BAD_FORMAT"),
     ],

@@ -51,6 +51,9 @@ def context(tmp_path: Path) -> Context:
         "s3://staging/segments/checkpoints/00000",
         "s3://staging/segments/cuts/x",
         "s3://staging/anything",
+        "s3://staging/download",
+        "s3://staging/download/beta/x",
+        "s3://staging/download/acmex",
         "s3://lake",
         "s3://lake/anything",
         "s3://lake/exportsx",
@@ -74,7 +77,7 @@ def test_aws_is_one_store_by_whichever_endpoint(tmp_path: Path) -> None:
     assert place(context, request("s3://theirs/acme", "dual")).uri("x") == "s3://theirs/acme/x"
 
 
-@pytest.mark.parametrize("to", ["s3://inbox/acme/vip", "s3://lake/audiences/acme"])
+@pytest.mark.parametrize("to", ["s3://inbox/acme/vip", "s3://lake/audiences/acme", "s3://staging/download/beta/x"])
 def test_a_profile_that_leads_to_our_own_store_is_no_way_around_that(context: Context, tmp_path: Path, to: str) -> None:
     own = context.s3.endpoint
     profiles = (
@@ -110,7 +113,7 @@ def test_nor_is_it_one_for_a_single_file(context: Context, to: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "to", ["s3://lake/exports/vip", "s3://lake/exports", "s3://staging/download/a", "s3://other/imports"]
+    "to", ["s3://lake/exports/vip", "s3://lake/exports", "s3://staging/download/acme/a", "s3://other/imports"]
 )
 def test_export_prefixes_and_buckets_of_others_take_exports(context: Context, to: str) -> None:
     assert place(context, request(to)).uri("x") == f"{to}/x"

@@ -1,5 +1,7 @@
 """Registration checks the places of a tenant again: they may have changed since the request was made."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from orchestration.catalog.places import EVERYWHERE
@@ -8,6 +10,7 @@ from orchestration.kinds.export.request import ExportRequest
 from orchestration.kinds.wiring import export_records
 from orchestration.operations.schedules import schedule_import
 from orchestration.platform.clock import fresh_id, now_ms
+from schemas.ids import JobId, TenantName
 from schemas.manifest import ExportFormat
 from tests.fakes.deployment import ACME, EXECUTION, Deployment
 
@@ -68,28 +71,65 @@ def test_a_run_of_a_schedule_is_refused_once_its_place_is_gone(deployment: Deplo
     assert states == ["VERIFYING", "FAILED"]
 
 
-@pytest.mark.parametrize(("places", "code"), [((), "BAD_DESTINATION"), (("s3://theirs/",), None)])
+@pytest.mark.parametrize(
+    ("places", "to", "code"),
+    [
+        ((), "s3://theirs/out", "BAD_DESTINATION"),
+        (("s3://theirs/",), "s3://theirs/out", None),
+        ((EVERYWHERE,), "s3://theirs/out", None),
+        ((EVERYWHERE,), "s3://staging/download/beta/x", "BAD_DESTINATION"),
+        ((EVERYWHERE, "s3://staging/download/beta/"), "s3://staging/download/beta/x", "BAD_DESTINATION"),
+        ((EVERYWHERE,), "s3://lake/exports/beta/x", "BAD_DESTINATION"),
+        ((EVERYWHERE, "s3://lake/exports/beta/"), "s3://lake/exports/beta/x", None),
+        ((), "s3://staging/download/acme/x", None),
+        ((EVERYWHERE,), "exports/vip", "BAD_DESTINATION"),
+    ],
+)
 def test_an_export_is_refused_if_its_destination_is_in_no_place(
-    deployment: Deployment, places: tuple[str, ...], code: str | None
+    deployment: Deployment, places: tuple[str, ...], to: str, code: str | None
 ) -> None:
-    context = deployment.context
     job = deployment.run(deployment.register())
+    deployment.context.audiences.add_tenant(TenantName("beta"), now_ms())
     set_places(deployment, *places)
-    request = ExportRequest(
+    request = export_request(job.audience, to)
+    register(deployment, {"export": request.as_record()})
+    error = deployment.context.exports.get(request.export_id).error
+    assert (None if error is None else error.code) == code
+
+
+def test_each_run_of_a_scheduled_download_has_a_folder_of_its_own(deployment: Deployment) -> None:
+    job = deployment.run(deployment.register())
+    set_places(deployment)
+    record = export_request(job.audience, "download").as_record()
+    schedule, found = fresh_id(), []
+    for day in (1, 2):
+        due = f"2026-11-2{day}T09:00:00Z"
+        event = {"schedule": {"id": schedule, "timezone": "UTC", "due": due}, "export": {**record, "export_id": ""}}
+        export_id = str(register(deployment, event)["export_id"])
+        to = deployment.context.exports.get(JobId(export_id)).request["to"]
+        assert to == f"s3://staging/download/acme/{export_id}"
+        found.append(to)
+    assert len(set(found)) == 2
+
+
+def export_request(audience: str, to: str) -> ExportRequest:
+    return ExportRequest(
         export_id=fresh_id(),
         tenant=ACME,
-        audience=job.audience,
-        to="s3://theirs/out",
+        audience=audience,
+        to=to,
         format=ExportFormat(format="csv", null_token=""),
     )
-    register_export(
-        {"export": request.as_record()},
-        "execution",
+
+
+def register(deployment: Deployment, event: object) -> Mapping[str, object]:
+    context = deployment.context
+    return register_export(
+        event,
+        f"execution-{fresh_id()}",
         records=export_records(context),
         audiences=context.audiences,
         versions=context.versions,
         audit=context.audit,
         places=context.places,
     )
-    error = context.exports.get(request.export_id).error
-    assert (None if error is None else error.code) == code
