@@ -80,6 +80,9 @@ with Client(find_access()) as muster:
     print(started["job"])
 ```
 
+If a job with the same content, audience and settings runs, or made the newest version, nothing is imported: `GET
+.../jobs/{job}` answers with that job, and `duplicate_of`. `"again": true` imports the file anyway.
+
 Files above 5 GiB are sent in parts (`.../parts`, then `.../completion`); the client does this for you. Unfinished
 uploads expire after a day; a tenant has at most 100 GiB of them.
 

@@ -26,9 +26,20 @@ class JobStore(JobQueries):
     A call that timed out may have taken effect: repeating it with the same arguments is harmless.
     """
 
-    def register(self, new: NewJob, *, again: bool = False, refused: JobError | None = None) -> JobId:
+    def register(
+        self,
+        new: NewJob,
+        *,
+        again: bool = False,
+        outdated: JobId | None = None,
+        refused: JobError | None = None,
+    ) -> JobId:
         """Register a job and return the id of the job that will run (`catalog.registration`)."""
-        return registration.register(self._database, new, again=again, refused=refused)
+        return registration.register(self._database, new, again=again, outdated=outdated, refused=refused)
+
+    def ready_original(self, dedupe_key: str) -> JobId | None:
+        """The READY job that a job with this key would repeat."""
+        return registration.ready_original(self._database, dedupe_key)
 
     def admit(self, lanes: Lanes, *, now_ms: int) -> list[JobId]:
         """Admit the waiting jobs whose turn it is (`catalog.admission`)."""

@@ -1,4 +1,4 @@
-"""Registration of jobs: one job per object, decided by the claim on it."""
+"""Registration of jobs: one job per object or content of an upload, decided by the claim on it."""
 
 import sqlalchemy as sa
 
@@ -13,19 +13,35 @@ from schemas.records import as_record
 _RELEASES_CLAIM = frozenset({"FAILED", "CANCELLED", "SUPERSEDED"})
 
 
-def register(database: Database, new: NewJob, *, again: bool = False, refused: JobError | None = None) -> JobId:
+def register(
+    database: Database,
+    new: NewJob,
+    *,
+    again: bool = False,
+    outdated: JobId | None = None,
+    refused: JobError | None = None,
+) -> JobId:
     """Register a job and return the id of the job that will run: its own, or that of its live or READY original.
 
-    The original has the same `dedupe_key`. With `again`, no original is looked for. A `refused` job is FAILED from the
-    start.
+    The original has the same `dedupe_key`. With `again`, no original is looked for; `outdated`: a READY job that counts
+    as one no more. A `refused` job is FAILED from the start.
     """
     try:
-        return _register(database, new, again=again, refused=refused)
+        return _register(database, new, again=again, outdated=outdated, refused=refused)
     except sa.exc.IntegrityError:  # another process claimed the key between our read and our insert
-        return _register(database, new, again=again, refused=refused)
+        return _register(database, new, again=again, outdated=outdated, refused=refused)
 
 
-def _register(database: Database, new: NewJob, *, again: bool, refused: JobError | None) -> JobId:
+def ready_original(database: Database, dedupe_key: str) -> JobId | None:
+    """The READY job that holds the claim on a key, if one does."""
+    with database.read() as connection:
+        holder = connection.execute(_holder(dedupe_key)).first()
+    return JobId(holder.job_id) if holder is not None and holder.state == "READY" else None
+
+
+def _register(
+    database: Database, new: NewJob, *, again: bool, outdated: JobId | None, refused: JobError | None
+) -> JobId:
     with database.write() as connection:
         if connection.execute(sa.select(jobs.c.job_id).where(jobs.c.job_id == new.job_id)).first() is not None:
             return new.job_id
@@ -34,7 +50,7 @@ def _register(database: Database, new: NewJob, *, again: bool, refused: JobError
         if original is not None:
             return JobId(original)
         holder = _claim_holder(connection, new.dedupe_key)
-        if not again and holder is not None and holder[1] not in _RELEASES_CLAIM:
+        if not again and holder is not None and holder[1] not in _RELEASES_CLAIM and holder[0] != outdated:
             original = holder[0]
             connection.execute(
                 duplicates.insert().values(job_id=new.job_id, twin=original, created_at_ms=new.created_at_ms)
@@ -85,10 +101,13 @@ def _register(database: Database, new: NewJob, *, again: bool, refused: JobError
 
 def _claim_holder(connection: sa.Connection, dedupe_key: str) -> tuple[JobId, JobState] | None:
     """The job that holds the claim on an object, and its state; its row is locked until the transaction ends."""
-    holder = connection.execute(
+    holder = connection.execute(_holder(dedupe_key).with_for_update()).first()
+    return None if holder is None else (JobId(holder.job_id), holder.state)
+
+
+def _holder(dedupe_key: str) -> sa.Select[tuple[str, str]]:
+    return (
         sa.select(jobs.c.job_id, jobs.c.state)
         .join(claims, claims.c.job_id == jobs.c.job_id)
         .where(claims.c.dedupe_key == dedupe_key)
-        .with_for_update()
-    ).first()
-    return None if holder is None else (JobId(holder.job_id), holder.state)
+    )

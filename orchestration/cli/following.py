@@ -150,8 +150,8 @@ def _shown(found: "Client", job_id: str, display: Screen, timeout_s: float | Non
 def duplicate_text(job_id: str, original: Record) -> str:
     """The message for a job that was not run because it is a duplicate."""
     return (
-        f"This object was already imported with the same options: job {job_id} is a duplicate of {original['job']}, "
-        f"which is {original['state']}. Use --again to import it once more."
+        f"DUPLICATE: job {job_id} was not run. It is a duplicate of {original['job']}, which is {original['state']}: "
+        "the same file for the same target with the same options. Use --again to import it once more."
     )
 
 

@@ -89,7 +89,7 @@ def import_(
         str | None,
         typer.Option("--manifest", metavar="MANIFEST", help="Read SOURCE as the export with this manifest wrote it."),
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Import the object even if it was imported before.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Import the file even if it was imported before.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Verify, count and quote; change nothing.")] = False,
     wait: options.Wait = False,
     timeout: options.Timeout = None,

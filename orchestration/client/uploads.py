@@ -85,7 +85,10 @@ class Uploads(Jobs):
         on_bytes: BytesListener = lambda _: None,
         **wanted: Any,
     ) -> Record:
-        """Upload a file and start its import; returns {job}. `wanted`: as `start_import`, without its source."""
+        """Upload a file and start its import; returns {job}. `wanted`: as `start_import`, without its source.
+
+        If that job repeats another, `job` returns the other one, with `duplicate_of`; `again=True` imports anyway.
+        """
         made_key = key or secrets.token_hex(16)
         upload = self.send_file(tenant, path, key=f"{made_key}-upload", on_bytes=on_bytes)
         return self.start_import(tenant, key=made_key, upload=upload["upload"], **wanted)

@@ -15,6 +15,7 @@ from orchestration.catalog.auditing import record_automatic
 from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.places import PlaceStore
 from orchestration.catalog.records import JobError, NewJob
+from orchestration.catalog.references import ref_of
 from orchestration.catalog.segments import SegmentStore
 from orchestration.kinds.events import ImportRequest, read_event
 from orchestration.kinds.places import Reach
@@ -25,10 +26,12 @@ from orchestration.kinds.snapshot.request import SnapshotRequest
 from orchestration.kinds.sources import require_in_inbox
 from orchestration.kinds.specs import Specs, import_spec
 from orchestration.platform.clock import fresh_id, now_ms
+from orchestration.platform.settings import Settings
 from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName, tenant_name
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec, kind_of_target, target_name
+from schemas.layout import UPLOADS_PREFIX
 from schemas.records import as_record, from_record
 from segmentation.admission import Lanes
 
@@ -61,7 +64,8 @@ def register_import(
         request, execution, records=records, specs=specs, objects=objects, segments=segments, places=places
     )
     again = isinstance(request, ImportRequest) and request.again
-    registered = records.jobs.register(new, again=again, refused=refused)
+    outdated = None if again or refused else _outdated_original(new, records=records, specs=specs)
+    registered = records.jobs.register(new, again=again, outdated=outdated, refused=refused)
     records.jobs.admit(lanes, now_ms=now_ms())  # if there is room, the job need not wait for the control plane
     job = records.jobs.get(registered)
     if isinstance(request, ImportRequest) and request.by_event and job.execution == execution:
@@ -129,7 +133,7 @@ def _new_job(
         source={**as_record(source), "sequencer": sequencer},
         small=source.size <= settings.small_file_bytes,
         order_key=_order_key(source, sequencer, request.job_id),
-        dedupe_key=_dedupe_key(source, request, spec),
+        dedupe_key=_dedupe_key(settings, source, request, spec),
         execution=execution,
         retry_of=request.retry_of,
         created_at_ms=now_ms(),
@@ -195,8 +199,32 @@ def _order_key(source: SourceObject, sequencer: str, job_id: JobId) -> str:
     return f"{modified_ms:015d}/{sequencer:0>32}/{job_id}"
 
 
-def _dedupe_key(source: SourceObject, request: ImportRequest, spec: ImportSpec) -> str:
-    """Key of equal requests: same object, same audience, same options."""
-    version = source.version_id or f"{source.etag}@{source.last_modified.isoformat()}"
-    identity = [source.bucket, source.key, version, request.tenant, request.audience, spec.as_record()]
+def _is_upload(settings: Settings, bucket: str, key: str) -> bool:
+    return bucket == settings.staging_bucket and key.startswith(UPLOADS_PREFIX)
+
+
+def _outdated_original(new: NewJob, *, records: ImportRecords, specs: Specs) -> JobId | None:
+    """The READY job with the same upload, if importing that again may change something.
+
+    For an audience, unless that job made the newest version; for profiles, which later imports may have changed. Events
+    that are stored stay.
+    """
+    if not _is_upload(records.settings, str(new.source.get("bucket")), str(new.source.get("key"))):
+        return None
+    original = records.jobs.ready_original(new.dedupe_key)
+    if original is None or new.spec.kind == "events":
+        return None
+    audience = None if new.audience_id is None else specs.audiences.by_id(new.audience_id)
+    newest = None if audience is None else specs.versions().current(ref_of(audience))
+    return None if newest is not None and newest.import_id == original else original
+
+
+def _dedupe_key(settings: Settings, source: SourceObject, request: ImportRequest, spec: ImportSpec) -> str:
+    """Key of equal requests: same object, or for uploads same content; same audience, same options."""
+    if _is_upload(settings, source.bucket, source.key):  # every upload is an object of its own
+        what = ["upload", source.etag, source.size]
+    else:
+        version = source.version_id or f"{source.etag}@{source.last_modified.isoformat()}"
+        what = [source.bucket, source.key, version]
+    identity = [*what, request.tenant, request.audience, spec.as_record()]
     return sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

@@ -165,6 +165,17 @@ def test_again_makes_a_job_of_its_own_beside_a_ready_twin(jobs: JobStore) -> Non
     assert jobs.register(new_job(3), again=True) == job_number(3)
 
 
+def test_a_ready_original_that_is_outdated_is_repeated_once(jobs: JobStore) -> None:
+    jobs.register(new_job(1))
+    assert jobs.ready_original(new_job(1).dedupe_key) is None
+    for state in ("VERIFYING", "IMPORTING", "AWAITING", "PUBLISHING", "READY"):
+        jobs.move(job_number(1), state, now_ms=2)
+    assert jobs.ready_original(new_job(1).dedupe_key) == job_number(1)
+    assert jobs.register(new_job(2), outdated=job_number(1)) == job_number(2)
+    assert jobs.register(new_job(3), outdated=job_number(1)) == job_number(2)
+    assert jobs.ready_original(new_job(1).dedupe_key) is None
+
+
 def test_sixteen_registrations_of_one_object_at_once_make_one_job(jobs: JobStore) -> None:
     barrier = threading.Barrier(16)
     got: list[JobId] = []

@@ -56,8 +56,9 @@ class NewImport(Shape):
     """An import of an object (`source`, s3://bucket/key), or of an upload. `settings` are for this import alone.
 
     `kind` events or profiles: of the whole tenant, without an audience; `only_columns`: keep no columns but those in
-    the settings. `manifest`: s3://bucket/key, of the export that wrote the file. `again`: even if the object was
-    imported before.
+    the settings. `manifest`: s3://bucket/key, of the export that wrote the file. `again`: even if the file was
+    imported before; without it, the job is a duplicate of the one that imports or imported the same object, or an
+    upload with the same content, into the same audience with the same settings.
     """
 
     kind: Literal["audience", "events", "profiles"] = "audience"

@@ -99,6 +99,7 @@ class JobPage:
     cancel_path: str | None
     retry_path: str | None
     fix_path: str | None
+    again_path: str | None
     key: str
 
 
@@ -112,16 +113,16 @@ class StartingPage:
 
 async def show_job(request: Request) -> Response:
     """The page; for a job that was just started, a page that waits for it."""
-    wanted = request.path_params["job"]
+    wanted, upload = request.path_params["job"], _upload_of(request)
 
     def call(desk: Desk) -> Response:
         frame = frame_of(request, desk, "jobs")
         try:
-            return shown("job.html", frame, page_of(desk, wanted, frame.texts))
+            return shown("job.html", frame, page_of(desk, wanted, frame.texts, upload=upload))
         except UserError as exc:
             if exc.code != "UNKNOWN_JOB" or "started" not in request.query_params:
                 raise
-            path = in_tenant(desk.tenant, "jobs", wanted, "started")
+            path = in_tenant(desk.tenant, "jobs", wanted, "started", upload=upload)
             return shown("starting.html", frame, StartingPage(id=wanted, started_path=path))
 
     return await ask(request, call)
@@ -132,14 +133,15 @@ async def show_part(request: Request) -> Response:
 
     def call(desk: Desk) -> Response:
         frame = frame_of(request, desk, "jobs")
-        return shown("parts/job.html", frame, page_of(desk, request.path_params["job"], frame.texts))
+        page = page_of(desk, request.path_params["job"], frame.texts, upload=_upload_of(request))
+        return shown("parts/job.html", frame, page)
 
     return await ask(request, call)
 
 
 async def find_started(request: Request) -> Response:
     """Leads to the page of a job as soon as there is one."""
-    wanted = request.path_params["job"]
+    wanted, upload = request.path_params["job"], _upload_of(request)
 
     def call(desk: Desk) -> Response:
         try:
@@ -148,7 +150,7 @@ async def find_started(request: Request) -> Response:
             if exc.code != "UNKNOWN_JOB":
                 raise
             return Response(status_code=204)
-        return Response(status_code=204, headers={"HX-Redirect": in_tenant(desk.tenant, "jobs", wanted)})
+        return Response(status_code=204, headers={"HX-Redirect": in_tenant(desk.tenant, "jobs", wanted, upload=upload)})
 
     return await ask(request, call)
 
@@ -180,11 +182,16 @@ async def retry(request: Request) -> Response:
     return await ask(request, call)
 
 
-def page_of(desk: Desk, wanted: str, t: Texts) -> JobPage:
-    """A job with everything known of it. Raises as `JobsView.job`."""
+def _upload_of(request: Request) -> str:
+    """The upload that the job was started for; empty if it was not started a moment ago."""
+    return request.query_params.get("upload", "")[:26]
+
+
+def page_of(desk: Desk, wanted: str, t: Texts, *, upload: str = "") -> JobPage:
+    """A job with everything known of it. `upload`: what it imports, if known. Raises as `JobsView.job`."""
     job = desk.view(JobsView).job(wanted)
     id_, final, tenant, runs = id_of(job), is_final(job), desk.tenant, desk.may(Action.RUN_JOBS)
-    receipt = _receipt(desk, job)
+    receipt, duplicate = _receipt(desk, job), bool(job.get("duplicate_of"))
     partitions = job.get("partition_progress") or []
     counted = counted_rejects(job)
     rejected = counted.get("rejected_by_code") or {}
@@ -192,7 +199,7 @@ def page_of(desk: Desk, wanted: str, t: Texts) -> JobPage:
     may_see_rejects = has_rejects and desk.may(Action.READ_REJECTS)
     return JobPage(
         id=id_,
-        part_path=in_tenant(tenant, "jobs", id_, "part"),
+        part_path=in_tenant(tenant, "jobs", wanted if duplicate else id_, "part", upload=upload),
         stream="" if final else f"/v1/tenants/{tenant}/events?job={id_}",
         title=title_of(job, t),
         audience_path=in_tenant(tenant, "audiences", job["audience"])
@@ -223,7 +230,7 @@ def page_of(desk: Desk, wanted: str, t: Texts) -> JobPage:
         rejects_path=in_tenant(tenant, "jobs", id_, "rejects") if may_see_rejects else None,
         rejects_file_path=in_tenant(tenant, "jobs", id_, "rejects", "file") if may_see_rejects else None,
         history=[_event(one, t) for one in job["history"]],
-        duplicate_of=wanted if job.get("duplicate_of") else None,
+        duplicate_of=wanted if duplicate else None,
         retry_of=job["retry_of"],
         cancel_path=in_tenant(tenant, "jobs", id_, "cancel") if runs and not final else None,
         retry_path=in_tenant(tenant, "jobs", id_, "retry")
@@ -232,6 +239,7 @@ def page_of(desk: Desk, wanted: str, t: Texts) -> JobPage:
         fix_path=in_tenant(tenant, "upload", like=id_)
         if runs and has_rejects and job.get("kind") == "audience"
         else None,
+        again_path=in_tenant(tenant, "uploads", upload, "again") if runs and upload and duplicate else None,
         key=fresh_key(),
     )
 

@@ -1,8 +1,8 @@
 """Upload a file: the browser sends it to the object store, then the service checks it before anything starts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from pydantic import ValidationError
 from starlette.requests import Request
@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from orchestration.access.policy import Action
+from orchestration.access.repeats import RequestKey
 from orchestration.access.views.audiences import AudiencesView
 from orchestration.access.views.jobs import JobsView
 from orchestration.access.views.submissions import SubmissionsView
@@ -22,6 +23,7 @@ from orchestration.console.import_form import invalid, settings_of
 from orchestration.console.job_texts import id_of, title_of
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.rendering import see_other, shown
+from schemas.errors import UserError
 
 AUDIENCES: Final = 500
 MAX_BROWSER_BYTES: Final = 5 * 2**30
@@ -103,11 +105,29 @@ async def start(request: Request) -> Response:
             order = NewImport(audience=form.get("audience", ""), upload=upload, settings=wanted).order()
         except ValidationError as exc:
             raise invalid(exc) from exc
-        started = desk.view(SubmissionsView).start_import(order, key)
-        path = in_tenant(desk.tenant, "jobs", str(started["job"]), started="1")
-        return see_other(path)
+        return _started(desk, upload, order, key)
 
     return await ask(request, call)
+
+
+async def start_again(request: Request) -> Response:
+    """Start the import once more, with the settings of the job that it repeats."""
+    form = await form_of(request)
+    key, like, upload = key_of(request, form), form.get("like", ""), request.path_params["upload"]
+
+    def call(desk: Desk) -> Response:
+        job = desk.view(JobsView).job(like)
+        if job.get("kind") != "audience":
+            raise UserError("INVALID_REQUEST", "only the import of an audience is repeated here")
+        order = {"audience": job["audience"], "upload": upload, "changes": job["spec"], "again": True}
+        return _started(desk, upload, order, key)
+
+    return await ask(request, call)
+
+
+def _started(desk: Desk, upload: str, order: Mapping[str, Any], key: RequestKey) -> Response:
+    started = desk.view(SubmissionsView).start_import(order, key)
+    return see_other(in_tenant(desk.tenant, "jobs", str(started["job"]), started="1", upload=upload))
 
 
 _UPLOAD: Final = f"{IN_TENANT}/uploads/{{upload}}"
@@ -115,4 +135,5 @@ ROUTES: Final = (
     Route(f"{IN_TENANT}/upload", choose),
     Route(_UPLOAD, show_upload),
     Route(f"{_UPLOAD}/start", start, methods=["POST"]),
+    Route(f"{_UPLOAD}/again", start_again, methods=["POST"]),
 )

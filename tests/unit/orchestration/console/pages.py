@@ -207,6 +207,13 @@ ROWS: Final[Mapping[str, Row]] = {
     f"{_UPLOAD}/start": Row(
         action=Action.RUN_JOBS, given=_upload, method="POST", form="key=k&audience=vip&keep-0=1&name-0=a", status=303
     ),
+    f"{_UPLOAD}/again": Row(
+        action=Action.RUN_JOBS,
+        given=_upload,
+        method="POST",
+        form=lambda _: f"key=k&like={id_of(ACME, JOB)}",
+        status=303,
+    ),
     # The one operation of the world is a rollback, which is no look at a file.
     f"{_UPLOAD}/checks/{{operation}}": Row(action=Action.READ, given=_check, status=404),
 }

@@ -1,7 +1,9 @@
 """A file that was uploaded, before its import: what was found in it, and what the form offers."""
 
+import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from orchestration.catalog.operations import Operation, OperationKind
@@ -13,7 +15,7 @@ from schemas.import_spec import ImportSpec
 from schemas.records import as_record
 from tests.fakes.asgi import AsgiClient
 from tests.fakes.tenants import ACME, AT_MS, PARTITIONS, UPLOAD, VIP, World, id_of
-from tests.unit.orchestration.console.test_grants import get
+from tests.unit.orchestration.console.test_grants import get, post
 
 SUGGESTED = ImportSpec(columns=(Column(name="age", type="long"), Column(name="city"), Column(name="note")))
 INSPECTED = {
@@ -46,6 +48,25 @@ def checked(client: AsgiClient, world: World, kind: OperationKind, result: Mappi
     return client.get(path, token=token, query={"audience": VIP, "like": like}).body.decode()
 
 
+def a_job(world: World, spec: ImportSpec, dedupe_key: str) -> NewJob:
+    return NewJob(
+        job_id=fresh_id(),
+        tenant=ACME,
+        audience=VIP,
+        audience_id=world.stores.audiences.get(ACME, VIP).audience_id,
+        mode=spec.mode,
+        partitions=PARTITIONS,
+        spec=spec,
+        source={"bucket": "crm", "key": "acme/x.csv", "size": 10},
+        small=True,
+        order_key="2",
+        dedupe_key=dedupe_key,
+        execution=None,
+        retry_of=None,
+        created_at_ms=AT_MS,
+    )
+
+
 def kept(text: str) -> list[tuple[str, bool]]:
     boxes = re.findall(r'name="keep-\d" value="1"( checked)?> (\S+)</label>', text)
     return [(name, bool(checked_)) for checked_, name in boxes]
@@ -63,28 +84,36 @@ def test_a_form_offers_what_was_found_in_the_file(client: AsgiClient, world: Wor
 
 def test_a_corrected_file_is_read_as_the_job_was_that_failed(client: AsgiClient, world: World) -> None:
     spec = ImportSpec(columns=(Column(name="town", source="city"),), mode="append", max_reject_share=0.1)
-    job = NewJob(
-        job_id=fresh_id(),
-        tenant=ACME,
-        audience=VIP,
-        audience_id=world.stores.audiences.get(ACME, VIP).audience_id,
-        mode="append",
-        partitions=PARTITIONS,
-        spec=spec,
-        source={"bucket": "crm", "key": "acme/x.csv", "size": 10},
-        small=True,
-        order_key="2",
-        dedupe_key="x",
-        execution=None,
-        retry_of=None,
-        created_at_ms=AT_MS,
-    )
+    job = a_job(world, spec, "x")
     world.stores.jobs.register(job)
     text = checked(client, world, "inspection", INSPECTED, like=job.job_id)
     assert kept(text) == [("age", False), ("city", True), ("note", False)]
     assert 'name="name-1" value="town"' in text
     assert '<option value="append" selected>' in text
     assert 'name="max_reject_percent" type="number" min="0" max="100" step="any" value="10"' in text
+
+
+def test_a_file_that_repeats_another_job_is_imported_again_on_request(client: AsgiClient, world: World) -> None:
+    spec = ImportSpec(columns=(Column(name="town", source="city"),), max_reject_share=0.1)
+    original = a_job(world, spec, "the same content")
+    world.stores.jobs.register(original)
+    repeat = replace(original, job_id=fresh_id())
+    assert world.stores.jobs.register(repeat) == original.job_id
+    upload = id_of(ACME, UPLOAD)
+    path = f"/console/tenants/acme/jobs/{repeat.job_id}"
+    shown = {
+        caller: client.get(path, token=world.tokens[caller].text.reveal(), query={"upload": upload}).body.decode()
+        for caller in ("acme-operator", "acme-viewer")
+    }
+    assert all(f"Job {repeat.job_id} was not run" in text for text in shown.values())
+    assert all(f'hx-get="{path}/part?upload={upload}"' in text for text in shown.values())
+    assert ["/again" in text for text in shown.values()] == [True, False]
+    again = f"/console/tenants/acme/uploads/{upload}/again"
+    assert post(client, world, again, "acme-operator", key="k", like=original.job_id).status == 303
+    (started,) = world.workflow.started
+    request = json.loads(started)["import"]
+    assert (request["again"], request["audience"]) == (True, VIP)
+    assert ImportSpec().with_changes(request["overrides"]) == spec
 
 
 def test_a_file_that_cannot_be_read_says_why_and_offers_no_import(client: AsgiClient, world: World) -> None:

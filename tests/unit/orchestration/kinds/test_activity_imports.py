@@ -26,6 +26,7 @@ from orchestration.notifications.mail import wording
 from orchestration.operations import audiences as operations
 from orchestration.operations import wiring as operations_wiring
 from orchestration.operations.activity_dry_run import ActivityDryRun
+from orchestration.platform.clock import fresh_id
 from schemas.errors import UserError
 from schemas.ids import Partition
 from schemas.import_spec import ImportSpec
@@ -129,6 +130,22 @@ def test_an_unknown_tenant_is_a_failed_job(deployment: Deployment) -> None:
 def test_the_same_object_again_is_a_duplicate(deployment: Deployment) -> None:
     job = of_events(deployment)
     assert of_events(deployment).job_id == job.job_id
+
+
+@pytest.mark.parametrize("kind", RESERVED)
+def test_a_file_of_events_that_are_stored_is_a_duplicate_and_one_of_profiles_is_imported_again(
+    deployment: Deployment, kind: str
+) -> None:
+    def uploaded() -> Job:
+        key = f"uploads/acme/_{kind}/{fresh_id()}/a.csv"
+        deployment.objects.put("staging", key, (ORDERS if kind == "events" else PLANS).encode())
+        return deployment.register(deployment.request(f"_{kind}", bucket="staging", key=key))
+
+    first = uploaded()
+    assert uploaded().job_id == first.job_id
+    for state in ("IMPORTING", "AWAITING", "PUBLISHING", "READY"):
+        deployment.context.jobs.move(first.job_id, state, now_ms=1)
+    assert (uploaded().job_id == first.job_id) == (kind == "events")
 
 
 def test_rows_are_judged_as_those_of_any_file(deployment: Deployment) -> None:

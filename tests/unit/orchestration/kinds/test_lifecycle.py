@@ -1,15 +1,20 @@
 """Every state of a job and what may happen to it there: docs/lifecycle.md names these tests."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from orchestration.catalog.records import Job
+from orchestration.catalog.references import ref_of
 from orchestration.operations import wiring
-from orchestration.platform.clock import now_ms
+from orchestration.platform.clock import fresh_id, now_ms
 from schemas.errors import UserError
+from schemas.ids import AudienceName, Version
 from schemas.messages import ImportEnded, JobState
-from tests.fakes.deployment import HANDLER_OF, Deployment
+from tests.fakes.deployment import ACME, HANDLER_OF, Deployment
 
 RUNNING = ("REGISTERED", "VERIFYING", "IMPORTING", "AWAITING", "BUILDING", "PUBLISHING")
 FINAL: tuple[JobState, ...] = ("READY", "SUPERSEDED", "FAILED", "CANCELLED")
@@ -136,6 +141,73 @@ def test_the_same_object_again_is_a_new_job_where_the_earlier_one_has_made_no_ve
     again = deployment.register()
     assert again.job_id != job.job_id
     assert deployment.run(again).state == "READY"
+
+
+def uploaded(deployment: Deployment, content: str, **more: Any) -> Job:
+    """Register the import of a local file, whose upload is an object of its own each time."""
+    deployment.objects.now += timedelta(seconds=1)
+    key = f"uploads/acme/vip/{fresh_id()}/a.csv"
+    deployment.objects.put("staging", key, content.encode())
+    return deployment.register(deployment.request(bucket="staging", key=key, **more))
+
+
+@pytest.mark.parametrize("state", ["REGISTERED", "VERIFYING", "AWAITING"])
+def test_the_same_file_uploaded_again_is_a_duplicate_of_the_job_that_runs(deployment: Deployment, state: str) -> None:
+    with deployment.full() if state == "REGISTERED" else nullcontext():
+        job = uploaded(deployment, "A")
+        if state != "REGISTERED":
+            job = deployment.run(job, until=state)
+        assert uploaded(deployment, "A").job_id == job.job_id
+    assert len(deployment.context.jobs.search()) == 1
+
+
+def test_the_same_file_uploaded_again_is_a_duplicate_as_long_as_it_is_the_newest_version(
+    deployment: Deployment,
+) -> None:
+    first = deployment.run(uploaded(deployment, "A"))
+    assert uploaded(deployment, "A").job_id == first.job_id
+    second = deployment.run(uploaded(deployment, "B"))
+    third = uploaded(deployment, "A")
+    assert len({first.job_id, second.job_id, third.job_id}) == 3
+    assert uploaded(deployment, "A").job_id == third.job_id
+    assert deployment.run(third).state == "READY"
+    assert deployment.versions(third) == [1, 2, 3]
+    assert uploaded(deployment, "A").job_id == third.job_id
+    assert uploaded(deployment, "A", again=True).job_id != third.job_id
+
+
+@pytest.mark.parametrize(
+    "more", [{"audience": "other"}, {"overrides": {"mode": "append"}}, {"overrides": {"id_column": "email"}}]
+)
+def test_the_same_file_for_another_audience_or_with_other_settings_is_a_new_job(
+    deployment: Deployment, more: dict[str, Any]
+) -> None:
+    first = deployment.run(uploaded(deployment, "A"))
+    assert uploaded(deployment, "A", **more).job_id != first.job_id
+
+
+def test_the_same_file_is_imported_again_once_its_version_was_rolled_back(deployment: Deployment) -> None:
+    first = deployment.run(uploaded(deployment, "A"))
+    second = deployment.run(uploaded(deployment, "B"))
+    audience = deployment.context.audiences.get(ACME, AudienceName("vip"))
+    deployment.context.versions.rollback(
+        ref_of(audience), Version(1), operation_id=fresh_id(), order_key="9" * 20, at=datetime.now(UTC)
+    )
+    known = {first.job_id, second.job_id}
+    assert not {uploaded(deployment, content).job_id for content in ("A", "B")} & known
+
+
+def test_many_users_who_upload_one_file_at_once_start_one_job(deployment: Deployment) -> None:
+    requests = []
+    for _ in range(8):
+        key = f"uploads/acme/vip/{fresh_id()}/a.csv"
+        deployment.objects.put("staging", key, b"A")
+        requests.append(deployment.request(bucket="staging", key=key))
+    with ThreadPoolExecutor(len(requests)) as pool:
+        found = list(pool.map(deployment.register, requests))
+    [job] = deployment.context.jobs.search()
+    assert {one.job_id for one in found} == {job.job_id}
+    assert all(deployment.context.jobs.get(one.job_id).job_id == job.job_id for one in requests)
 
 
 @pytest.mark.parametrize(

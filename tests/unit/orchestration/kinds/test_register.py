@@ -1,5 +1,6 @@
 """What an event requests, how jobs are ordered, and which requests are the same."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -7,9 +8,11 @@ import pytest
 from connectors.storage.pinned import SourceObject
 from orchestration.kinds.events import ImportRequest
 from orchestration.kinds.register import _dedupe_key, _order_key
+from orchestration.platform.settings import Settings
 from schemas.ids import JobId
 from schemas.import_spec import ImportSpec
 
+SETTINGS = Settings()
 FIRST, SECOND = JobId("01m87b5fjxy5p23eqzcwh67tr0"), JobId("01m87b5fjxy5p23eqzcwh67tr1")
 
 
@@ -66,7 +69,9 @@ def test_versions_are_ordered_by_last_modified_then_sequencer_then_registration(
 
 
 def test_the_same_object_with_the_same_options_is_the_same_import() -> None:
-    assert _dedupe_key(source(), request(FIRST), ImportSpec()) == _dedupe_key(source(), request(SECOND), ImportSpec())
+    assert _dedupe_key(SETTINGS, source(), request(FIRST), ImportSpec()) == _dedupe_key(
+        SETTINGS, source(), request(SECOND), ImportSpec()
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,13 +87,29 @@ def test_the_same_object_with_the_same_options_is_the_same_import() -> None:
 def test_another_version_option_or_audience_is_another_import(
     other: SourceObject, spec: ImportSpec, audience: str
 ) -> None:
-    mine = _dedupe_key(source(), request(), ImportSpec())
-    assert _dedupe_key(other, request(audience=audience), spec) != mine
+    mine = _dedupe_key(SETTINGS, source(), request(), ImportSpec())
+    assert _dedupe_key(SETTINGS, other, request(audience=audience), spec) != mine
 
 
 def test_without_versions_an_overwritten_object_is_another_import() -> None:
     keys = {
-        _dedupe_key(source(second, version_id=None, etag=etag), request(), ImportSpec())
+        _dedupe_key(SETTINGS, source(second, version_id=None, etag=etag), request(), ImportSpec())
         for second, etag in ((0, '"a"'), (0, '"b"'), (1, '"a"'))
     }
     assert len(keys) == 3
+
+
+def test_uploads_of_the_same_content_are_the_same_import_and_of_other_content_are_not() -> None:
+    def key(name: str, etag: str, size: int, audience: str = "vip", spec: ImportSpec | None = None) -> str:
+        upload = replace(source(etag=etag), bucket="staging", key=f"uploads/acme/vip/{name}/a.csv", size=size)
+        return _dedupe_key(SETTINGS, upload, request(audience=audience), spec or ImportSpec())
+
+    mine = key(FIRST, '"a"', 10)
+    assert key(SECOND, '"a"', 10) == mine
+    others = [
+        key(SECOND, '"b"', 10),
+        key(SECOND, '"a"', 11),
+        key(SECOND, '"a"', 10, audience="gold"),
+        key(SECOND, '"a"', 10, spec=ImportSpec(mode="append")),
+    ]
+    assert len({mine, *others}) == 5
