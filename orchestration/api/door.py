@@ -27,7 +27,15 @@ from orchestration.platform.clock import fresh_id
 from schemas.errors import FatalError, MusterError, UserError
 
 PUBLIC: Final = frozenset(
-    {"/v1/health", "/v1/openapi.json", "/v1/login-tokens", "/login", "/login/callback", "/login/code"}
+    {
+        "/v1/health",
+        "/v1/openapi.json",
+        "/v1/login-tokens",
+        "/v1/service-proof",
+        "/login",
+        "/login/callback",
+        "/login/code",
+    }
 )
 MAX_BODY_BYTES: Final = 1024 * 1024
 BODY_TIMEOUT_S: Final = 30.0

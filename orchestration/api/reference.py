@@ -24,7 +24,8 @@ with Client(find_access()) as muster:
 ```
 
 - **Tokens**: `Authorization: Bearer mst_...` ([access.md](access.md)). Browsers send the cookie of a session, and their
-  changes must come from a page of the service. No other origin is allowed.
+  changes must come from a page of the service. No other origin is allowed. Over http, `Client` sends a token only to a
+  service that has proved that it knows the token ([access.md](access.md#the-service-proves-itself)); curl does not ask.
 - **Errors** are problems (RFC 9457): `{type, title, status, detail, instance, code, kind, values}`. Look at `code`,
   which is stable; `instance` finds the request in the service's log. 503 and 429 say in `Retry-After` when to retry.
 - **Isolation**: tenants in which you have no role, and everything in them, look as if they did not exist: 404. What

@@ -1,6 +1,7 @@
 """The address by which browsers know the service, its cookie and its origin."""
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Final, Self
 from urllib.parse import urlsplit
 
@@ -14,14 +15,28 @@ ENDED: Final = "ended"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """`url`: without a slash at the end. Over https there is a proxy in front, which names the client."""
+    """`url`: without a slash at the end. Over https there is a proxy in front, which names the client.
+
+    `published`: where clients on this machine reach a service in a container, as the setting `api_url` says.
+    """
 
     url: str = "http://127.0.0.1:18480"
+    published: str = "127.0.0.1:18480"
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """The site of a deployment."""
-        return cls(url=(settings.api_public_url or settings.api_url).rstrip("/"))
+        url = (settings.api_public_url or settings.api_url).rstrip("/")
+        return cls(url=url, published=urlsplit(settings.api_url).netloc)
+
+    def listener(self, scope: Scope) -> str:
+        """The address where the client of a request has reached the service.
+
+        A container sees an address of its own network instead: the service cannot know which port of the machine was
+        mapped to it, unless it is told.
+        """
+        host, port = scope["server"]
+        return f"{host}:{port}" if ip_address(host).is_loopback else self.published
 
     @property
     def secure(self) -> bool:

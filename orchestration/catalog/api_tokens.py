@@ -46,6 +46,13 @@ class TokenStore:
                 granted=granted_to(connection, row["principal_id"]),
             )
 
+    def digest(self, token_id: JobId) -> str | None:
+        """SHA-256 of a token, whether or not it is still valid. None if unknown."""
+        with self._database.read() as connection:
+            query = sa.select(api_tokens.c.digest).where(api_tokens.c.token_id == token_id)
+            found: str | None = connection.execute(query).scalar()
+            return found
+
     def page(
         self,
         *,

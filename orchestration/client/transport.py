@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from orchestration.client.errors import ApiError
+from orchestration.client.proof import demand_proof
 
 TIMEOUT_S: Final = 60.0
 """The service answers a question within 55 s."""
@@ -22,7 +23,10 @@ SILENCE_S: Final = 20.0
 
 
 class Transport(Protocol):
-    """Sends requests. Raises `ApiError` API_UNREACHABLE without an answer. Redirects are not followed."""
+    """Sends requests. Redirects are not followed.
+
+    Raises `ApiError` API_UNREACHABLE without an answer, UNPROVEN_SERVICE if a token would go to another program.
+    """
 
     def send(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
         """The answer to a request."""
@@ -43,7 +47,8 @@ class HttpTransport:
         parts = urlsplit(url)
         self._url = url
         self._base = parts.path.rstrip("/")
-        self._connection = self._connect(timeout_s)
+        self._connection = self._connection_to(timeout_s)
+        self._proven: str | None = None
 
     def send(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
         """See `Transport.send`. A read is sent again if the service had closed the idle connection meanwhile."""
@@ -65,8 +70,9 @@ class HttpTransport:
     @contextmanager
     def stream(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> Iterator[Stream]:
         """See `Transport.stream`."""
-        with closing(self._connect(SILENCE_S)) as connection:
+        with closing(self._connection_to(SILENCE_S)) as connection:
             try:
+                self._connect(connection, headers)
                 connection.request(method, self._base + target, body, dict(headers))
                 answer = connection.getresponse()
             except (OSError, http.client.HTTPException) as exc:
@@ -80,18 +86,35 @@ class HttpTransport:
         except (OSError, http.client.HTTPException) as exc:
             raise self._unreachable(exc) from exc
 
-    def _connect(self, timeout_s: float) -> http.client.HTTPConnection:
+    def _connection_to(self, timeout_s: float) -> http.client.HTTPConnection:
         parts = urlsplit(self._url)
         host = parts.hostname or ""
         if parts.scheme == "https":
             context = ssl.create_default_context()
             return http.client.HTTPSConnection(host, parts.port, timeout=timeout_s, context=context)
-        return http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
+        connection = http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
+        connection.auto_open = 0  # never to another listener than the one that was proven
+        return connection
+
+    def _connect(self, connection: http.client.HTTPConnection, headers: Mapping[str, str]) -> None:
+        """Open a connection, over plain http to a listener that has proved that it knows the token in the headers."""
+        connection.connect()
+        token = headers.get("Authorization", "").removeprefix("Bearer ")
+        if token and not isinstance(connection, http.client.HTTPSConnection):
+            try:
+                demand_proof(connection, self._base, token)
+            except BaseException:
+                connection.close()
+                raise
 
     def _send(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
         idle = self._connection.sock
         if idle is not None and select.select([idle], [], [], 0)[0]:
             self.close()  # the service has closed it meanwhile: no answer is due
+        if self._connection.sock is None or self._proven != headers.get("Authorization"):
+            self.close()
+            self._connect(self._connection, headers)
+            self._proven = headers.get("Authorization")
         self._connection.request(method, self._base + target, body, dict(headers))
         answer = self._connection.getresponse()
         content = answer.read(MAX_ANSWER_BYTES + 1)

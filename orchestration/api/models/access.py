@@ -135,6 +135,17 @@ class ConsoleCode(Shape):
     example: ClassVar[Example] = {"path": "/login/code?code=" + "x" * 43, "expires_at": AT}
 
 
+class ServiceProof(Shape):
+    """`proof`: HMAC-SHA-256, in hexadecimal, over the lines `muster service proof`, nonce and `address`.
+
+    Its key is the SHA-256 of the token. `address`: where the client has reached the service.
+    """
+
+    address: str
+    proof: str
+    example: ClassVar[Example] = {"address": "127.0.0.1:18480", "proof": "0" * 64}
+
+
 class TokenPage(Shape):
     """Tokens, newest first."""
 

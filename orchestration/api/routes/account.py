@@ -1,16 +1,20 @@
-"""The caller's own sessions, and the code that gets a token into a browser."""
+"""The caller's own sessions, the code that gets a token into a browser, and the proof that precedes a token."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
 from orchestration.access.oidc.cli_tokens import redeem_cli_code
+from orchestration.access.proofs import prove
 from orchestration.access.views.account import AccountView
 from orchestration.api.answers import items_answer, json_answer
 from orchestration.api.models import access as models
 from orchestration.api.operation import operation
 from orchestration.api.routes.login import CODE_PATH
 from orchestration.api.service import in_account, service_of
+from schemas.ids import JOB_ID_PATTERN, JobId
 
 router = APIRouter(tags=["account"])
 
@@ -49,3 +53,16 @@ async def create_login_token(request: Request, body: models.LoginCode) -> Respon
         lambda: redeem_cli_code(service.stores, body.code, body.verifier, request_id=request_id)
     )
     return json_answer({**record, "secret": secret.text.reveal()}, 201)
+
+
+@router.get("/service-proof", **operation(None, models.ServiceProof))
+async def prove_service(
+    request: Request,
+    token: Annotated[str, Query(pattern=f"^{JOB_ID_PATTERN.pattern}$", description="The id in the token: mst_ID_...")],
+    nonce: Annotated[str, Query(pattern="^[0-9a-f]{64}$", description="32 random bytes, in hexadecimal.")],
+) -> Response:
+    """Prove that the service knows a token, to a client that is about to send it over plain http. Public."""
+    service = service_of(request)
+    address = service.site.listener(request.scope)
+    proof = await service.calls.run(lambda: prove(service.stores.tokens, JobId(token), nonce, address))
+    return json_answer({"address": address, "proof": proof})

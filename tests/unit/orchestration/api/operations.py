@@ -136,6 +136,7 @@ class Row:
     """
 
     values: Mapping[str, Callable[[Call], str]] = field(default_factory=dict)
+    query: Callable[[Call], Mapping[str, str]] = lambda _: {}
     body: Callable[[Call], Any] = lambda _: None
     headers: Callable[[Call], Mapping[str, str]] = lambda _: {}
     foreign: Mapping[str, Callable[[World], str]] = field(default_factory=dict)
@@ -225,6 +226,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "end_session": Row(values={"session": _own_session}),
     "create_console_code": Row(),
     "create_login_token": Row(body=lambda _: {"code": "x" * 43, "verifier": "x" * 43}),
+    "prove_service": Row(query=lambda call: {"token": _own_token(call), "nonce": "0" * 64}),
     "revoke_own_token": Row(values={"token": _own_token}),
     "list_all_jobs": Row(),
     "find_job": Row(
@@ -381,6 +383,7 @@ def send(
         operation.method,
         path,
         token=token,
+        query=row.query(call),
         body=row.body(call),
         headers=row.headers(call) if known else {},
         until=row.until,
