@@ -58,4 +58,6 @@ def _duckdb_fault(exc: Exception, text: str, doing: str) -> MusterError:
         return FatalError("LAKE_FILE_MISSING", text, doing=doing)
     if isinstance(exc, duckdb.OperationalError | duckdb.InterruptException):
         return RetriableError("LAKE_UNAVAILABLE", text, doing=doing)
+    if isinstance(exc, duckdb.DataError):  # it quotes the value that it could not convert
+        text = f"{doing}: {type(exc).__name__}"
     return FatalError("LAKE_UNREADABLE", text, doing=doing)

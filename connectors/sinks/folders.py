@@ -50,9 +50,8 @@ def _name(column: str, value: object) -> str:
     if len(name.encode()) > MAX_FOLDER_BYTES:
         raise UserError(
             "PARTITION_VALUE_TOO_LONG",
-            f"column {column} has the value {text[:80]!r}..., which is too long for a folder name",
+            f"column {column} has a value of {len(text)} characters, which is too long for a folder name",
             column=column,
-            value=text[:80],
         )
     return name
 

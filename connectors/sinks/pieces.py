@@ -51,8 +51,8 @@ def pieces(
         if found and format_.formulas == "refuse":
             raise UserError(
                 "FORMULA_FOUND",
-                f"{found} texts between the ids {first!r} and {last!r} begin like a spreadsheet formula; export them "
-                "as they are, or escaped (--formulas escape)",
+                f"{found} texts in {len(rows)} rows begin like a spreadsheet formula; export them as they are, or "
+                "escaped (--formulas escape)",
                 formulas=found,
             )
         yield Piece(

@@ -11,7 +11,9 @@
 import json
 import resource
 import socket
+import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -38,6 +40,7 @@ FILE_MAX_BYTES: Final = 64 * 1024 * 1024
 PARQUET_MAGIC: Final = b"PAR1"
 EXIT_FAULT: Final = 3
 EXIT_MEMORY: Final = 4
+EXIT_BUG: Final = 1
 
 
 def run(control_fd: int) -> int:
@@ -60,7 +63,16 @@ def run(control_fd: int) -> int:
         return EXIT_FAULT
     except BrokenPipeError:
         return EXIT_FAULT
+    except Exception as exc:  # noqa: BLE001  # a fault of the parser
+        report_bug(exc)
+        return EXIT_BUG
     return 0
+
+
+def report_bug(exc: Exception) -> None:
+    """Print where an error came from, without its message, which may quote the file: the job's error has the output."""
+    traceback.print_tb(exc.__traceback__)
+    sys.stderr.write(f"{type(exc).__name__}\n")
 
 
 def _confine(job: ParseJob) -> None:
@@ -186,9 +198,12 @@ def _send_form(job: ParseJob, sample: "TextSample | None", frames_fd: int) -> No
 
 def _choose(job: ParseJob, layout: "Layout", frames_fd: int) -> "ImportSpec":
     """Spec for a file with this layout; the parent gets it before any rows."""
+    from connectors.sources.header import wanted_columns
     from connectors.sources.suggestion import completed, suggest
 
     if job.spec.other_columns:
+        if job.format != "jsonl":  # only a header with the columns that are named certainly has names, and no values
+            wanted_columns([name for name, _ in layout.columns], job.spec)
         spec = completed(layout, job.spec)
     else:
         spec = replace(suggest(layout), format=job.format, timezone=job.spec.timezone)

@@ -3,7 +3,7 @@
 from typing import Final
 
 from connectors.sources import csv_kernel as kernel
-from connectors.sources.rejects import RejectCode
+from connectors.sources.rejects import MEANINGS, RejectCode
 from schemas.errors import UserError
 
 CODES: Final = {
@@ -15,18 +15,11 @@ CODES: Final = {
     kernel.BLANK_LINE: RejectCode.BLANK_LINE,
     kernel.ROW_TOO_LARGE: RejectCode.ROW_TOO_LARGE,
 }
-REASONS: Final = {
-    RejectCode.BARE_QUOTE: "a quote inside a field that does not start with one",
-    RejectCode.TEXT_AFTER_QUOTE: "text between the closing quote of a field and its comma or line end",
-    RejectCode.LONE_CR: "a carriage return that is not followed by a line feed",
-    RejectCode.NUL_BYTE: "a NUL byte",
-    RejectCode.BLANK_LINE: "a blank line",
-}
 
 
 def fault_reason(code: RejectCode, limit: int) -> str:
     """Reason as text; `limit` is the largest record in bytes."""
-    return REASONS.get(code, f"the record is larger than {limit} bytes")
+    return f"the record is larger than {limit} bytes" if code is RejectCode.ROW_TOO_LARGE else MEANINGS[code]
 
 
 def unclosed_quote(byte_offset: int, line: int) -> UserError:

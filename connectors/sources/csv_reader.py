@@ -17,8 +17,16 @@ from connectors.sources.acceptance import Candidates, accept, reject_batches
 from connectors.sources.compression import ByteSource
 from connectors.sources.csv_faults import CODES, fault_reason, unclosed_quote
 from connectors.sources.header import MAX_COLUMNS, check_count, slot_table, wanted_columns
-from connectors.sources.rejects import RAW_MAX_BYTES, Reject, RejectBatch, RejectCode, raw_text
-from connectors.sources.second_file import BOM, REASONS, SecondFile
+from connectors.sources.rejects import (
+    MEANINGS,
+    RAW_MAX_BYTES,
+    Reject,
+    RejectBatch,
+    RejectCode,
+    raw_text,
+    unusable_header,
+)
+from connectors.sources.second_file import BOM, SecondFile
 from connectors.sources.suggestion import Chooser, Layout
 from connectors.sources.typed_columns import convert_text, known_ids
 from schemas.arrow import arrow_schema
@@ -80,12 +88,17 @@ class CsvReader:
         self._skipped: dict[str, Any] = {}
 
     def __iter__(self) -> Iterator[pa.RecordBatch | RejectBatch]:
-        pos = self._read_header()
-        if self._choose is not None:
-            columns: list[tuple[str, ColumnType | None]] = [(name, "string") for name in self._names]
-            self._spec = self._choose(Layout(columns=columns, bom=self._bom))
+        try:
+            pos = self._read_header()
+            if self._choose is not None:
+                columns: list[tuple[str, ColumnType | None]] = [(name, "string") for name in self._names]
+                self._spec = self._choose(Layout(columns=columns, bom=self._bom))
+            slots, self._column_slots = slot_table(wanted_columns(self._names, self._spec))
+        except UserError as exc:
+            if self._names or exc.code in {"BAD_HEADER", "NOT_UTF8_HEADER"}:
+                yield unusable_header(bytes(self._data[: min(self._tail, RAW_MAX_BYTES)]).partition(b"\n")[0])
+            raise
         self._schema = arrow_schema(self._spec.row_schema, ordinal=True)
-        slots, self._column_slots = slot_table(wanted_columns(self._names, self._spec))
         n_slots = max(self._column_slots) + 1
         self._second_file = SecondFile(self._header, self._names, self._spec.id_column)
         capacity = max(1, min(self._batch_rows, MAX_SPANS // n_slots))
@@ -172,14 +185,12 @@ class CsvReader:
                 f"the header (first line) is unusable: {fault_reason(code, self._limit)}",
                 fault=code.value,
             )
-        self._names = self._header_names(starts[:, 0], ends[:, 0], good[0])
+        self._names = self._header_names(starts[:, 0], ends[:, 0])
         self._header = self._data[good[0, kernel.POS] : good[0, kernel.END]].tobytes()
         self._state[kernel.ROW] = 0
         return int(self._state[kernel.NEXT])
 
-    def _header_names(
-        self, starts: npt.NDArray[np.int32], ends: npt.NDArray[np.int32], record: npt.NDArray[np.int64]
-    ) -> list[str]:
+    def _header_names(self, starts: npt.NDArray[np.int32], ends: npt.NDArray[np.int32]) -> list[str]:
         count = int(np.argmax(ends == kernel.NO_FIELD)) if (ends == kernel.NO_FIELD).any() else len(ends)
         check_count(count)
         names = []
@@ -193,7 +204,6 @@ class CsvReader:
                     "NOT_UTF8_HEADER",
                     f"the header is not UTF-8: byte {offset} of the file is {content[exc.start]:#04x}",
                     byte_offset=offset,
-                    raw=raw_text(bytes(self._data[record[kernel.POS] : record[kernel.END]])),
                 ) from exc
         return names
 
@@ -251,7 +261,7 @@ class CsvReader:
         begins = self._second_file.begins(self._data, self._good, n, self._starts[ids], self._ends[ids])
         if not begins:
             return n
-        rejects += [self._reject(self._good[row].tolist(), code, REASONS[code]) for row, code in begins.items()]
+        rejects += [self._reject(self._good[row].tolist(), code, MEANINGS[code]) for row, code in begins.items()]
         return self._keep(np.delete(np.arange(n), list(begins)))
 
     def _keep(self, rows: npt.NDArray[np.int64]) -> int:

@@ -25,21 +25,21 @@ def shown(names: Sequence[str]) -> str:
 def wanted_columns(names: Sequence[str], spec: ImportSpec) -> list[int]:
     """File index of the id column, then of every column of the spec. Names are compared exactly.
 
-    Raises `UserError` TOO_MANY_COLUMNS, DUPLICATE_COLUMN (of a wanted column), MISSING_COLUMN.
+    Raises `UserError` TOO_MANY_COLUMNS, DUPLICATE_COLUMN (of a wanted column), MISSING_COLUMN. None quotes a name that
+    only the file has: the first line of a file without a header has values.
     """
     check_count(len(names))
     wanted = [spec.id_column, *(c.file_name for c in spec.columns)]
     if missing := sorted(set(wanted) - set(names)):
         folded = {n.strip().casefold(): n for n in names}
         near = [folded[m.strip().casefold()] for m in missing if m.strip().casefold() in folded]
-        hint = f" Did you mean {shown(near)}?" if near else ""
+        hint = f" Did you mean {shown(near)}?" if near else ""  # the spec's name, but for case and spaces
         lost = "" if spec.id_column in missing else ", or give up a column that files no longer have with --drop-column"
         raise UserError(
             "MISSING_COLUMN",
-            f"the file has no column {shown(missing)}; it has {shown(names)}.{hint} Map the columns with --id-column "
-            f"and --column{lost}, {SETTINGS}.",
+            f"the file has no column {shown(missing)}; `muster inspect` lists the {len(names)} that it has.{hint} Map "
+            f"the columns with --id-column and --column{lost}, {SETTINGS}.",
             missing=missing,
-            columns=[n[:NAME_SHOWN_CHARACTERS] for n in names[:NAMES_SHOWN]],
         )
     if doubled := sorted({n for n in wanted if names.count(n) > 1}):
         raise UserError(

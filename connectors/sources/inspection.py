@@ -118,7 +118,7 @@ class Scan:
 
     def add_rejects(self, found: RejectBatch) -> None:
         """Count rejects."""
-        self.by_code.update(found.batch.column("code").to_pylist())
+        self.by_code.update(found.of_rows.column("code").to_pylist())
         if len(self.rejects) < FAULTS_SHOWN:
             self.rejects += found.rejects()[: FAULTS_SHOWN - len(self.rejects)]
 

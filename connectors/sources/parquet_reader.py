@@ -15,7 +15,7 @@ from connectors.sources import int96
 from connectors.sources.acceptance import Candidates, accept, reject_batches
 from connectors.sources.compression import RATIO_FREE_BYTES, ratio_exceeded
 from connectors.sources.header import check_count, shown, wanted_columns
-from connectors.sources.rejects import Reject, RejectBatch, RejectCode
+from connectors.sources.rejects import Reject, RejectBatch, RejectCode, unusable_header
 from connectors.sources.suggestion import Chooser, Layout
 from connectors.sources.typed_columns import Converted, array_of, convert_text, resolve_local, string_buffers
 from schemas.arrow import ARROW_TYPES, arrow_schema
@@ -72,7 +72,10 @@ class ParquetReader:
         except MemoryError:
             raise
         except (pa.ArrowException, OSError, UnicodeDecodeError) as exc:
-            raise UserError("CORRUPT_FILE", f"the Parquet file cannot be read: {str(exc)[:300]}") from exc
+            # Arrow may quote a value that it could not convert.
+            yield RejectBatch.of([Reject(ordinal=None, code=RejectCode.CORRUPT_FILE, reason=str(exc)[:300])])
+            why = type(exc).__name__
+            raise UserError("CORRUPT_FILE", f"the Parquet file is damaged and cannot be read ({why})") from exc
 
     def _read(self) -> Iterator[pa.RecordBatch | RejectBatch]:
         with (
@@ -84,13 +87,18 @@ class ParquetReader:
             unpacked = sum(file.metadata.row_group(n).total_byte_size for n in range(file.metadata.num_row_groups))
             self._check_ratio(unpacked, stored)  # Arrow unpacks whole pages: a few kilobytes may unpack to gigabytes
             names = file.schema_arrow.names
-            check_count(len(names))
-            if self._choose is not None:
-                self._spec = self._choose(_layout(file.schema_arrow))
+            try:
+                check_count(len(names))
+                if self._choose is not None:
+                    self._spec = self._choose(_layout(file.schema_arrow))
+                wanted_columns(names, self._spec)
+                self._check_types(file.schema_arrow)
+            except UserError:
+                header = ", ".join(f"{field.name}: {field.type}" for field in file.schema_arrow)
+                yield unusable_header(header.encode(errors="backslashreplace"))
+                raise
             self._schema = arrow_schema(self._spec.row_schema, ordinal=True)
-            wanted_columns(names, self._spec)
             wanted = [self._spec.id_column, *(c.file_name for c in self._spec.columns)]
-            self._check_types(file.schema_arrow)
             _check_counts(file, set(wanted))
             declared = file.metadata.num_rows
             ordinal = 0
@@ -235,7 +243,8 @@ def _type_of(type_: pa.DataType) -> ColumnType | None:
 
 
 def _bad_type(name: str, type_: pa.DataType, why: str) -> UserError:
-    return UserError("BAD_COLUMN_TYPE", f"the column {shown([name])} is {str(type_)[:100]}, but {why}", column=name)
+    found = "nested" if pa.types.is_nested(type_) else str(type_)[:100]
+    return UserError("BAD_COLUMN_TYPE", f"the column {shown([name])} is {found}, but {why}", column=name)
 
 
 def _is_text(type_: pa.DataType) -> bool:

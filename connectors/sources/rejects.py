@@ -1,6 +1,10 @@
-"""Rejected rows, each with its position in the file, a stable code and a reason."""
+"""Rejected rows, each with its position in the file, a stable code and a reason.
 
-from collections.abc import Iterable
+Reasons, starts of records, and names that only the file has may be values of users: rejects need a right of their own.
+Errors of a job are seen by more people: they have positions, codes and `MEANINGS`, and quote nothing of the file.
+"""
+
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from operator import attrgetter
@@ -47,6 +51,43 @@ class RejectCode(StrEnum):
     TOO_EARLY = "too_early"
     TOO_FAR_AHEAD = "too_far_ahead"
     BAD_PROPERTY = "bad_property"
+    # Of a fault of the whole file: what the error does not quote.
+    BAD_HEADER = "bad_header"
+    CORRUPT_FILE = "corrupt_file"
+
+
+MEANINGS: Final[Mapping[RejectCode, str]] = {
+    RejectCode.FIELD_COUNT: "another number of fields than the header",
+    RejectCode.BARE_QUOTE: "a quote inside a field that does not start with one",
+    RejectCode.TEXT_AFTER_QUOTE: "text between the closing quote of a field and its comma or line end",
+    RejectCode.LONE_CR: "a carriage return that is not followed by a line feed",
+    RejectCode.NUL_BYTE: "a NUL byte",
+    RejectCode.INVALID_UTF8: "not UTF-8",
+    RejectCode.BLANK_LINE: "a blank line",
+    RejectCode.REPEATED_HEADER: "the header is repeated: another file begins here",
+    RejectCode.BYTE_ORDER_MARK: "a byte order mark before the first field: another file begins here",
+    RejectCode.ROW_TOO_LARGE: "the row is too large",
+    RejectCode.ID_MISSING: "the id is missing",
+    RejectCode.ID_EMPTY: "the id is empty",
+    RejectCode.ID_BLANK: "the id is only white space",
+    RejectCode.ID_TOO_LONG: "the id is too long",
+    RejectCode.BAD_VALUE: "a value of another type",
+    RejectCode.NO_TIMEZONE: "a time without an offset: give its zone with --timezone",
+    RejectCode.BAD_JSON: "not JSON",
+    RejectCode.NOT_AN_OBJECT: "not a JSON object",
+    RejectCode.DUPLICATE_KEY: "a key occurs more than once",
+    RejectCode.TOO_DEEP: "objects or arrays are nested too deeply",
+    RejectCode.UNKNOWN_MEMBER: "a member that the first lines do not have",
+    RejectCode.BAD_EVENT: "not a valid name of an event",
+    RejectCode.BAD_EVENT_ID: "not a valid event id",
+    RejectCode.BAD_TIME: "not a valid time",
+    RejectCode.TOO_EARLY: "a time that is too early",
+    RejectCode.TOO_FAR_AHEAD: "a time that is too far ahead",
+    RejectCode.BAD_PROPERTY: "not a valid property",
+    RejectCode.BAD_HEADER: "the header cannot be used",
+    RejectCode.CORRUPT_FILE: "the file is damaged",
+}
+"""What each code means, without any value of the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +143,20 @@ class RejectBatch:
         arrays = [pa.array(c, type=f.type) for c, f in zip(columns, REJECT_SCHEMA, strict=True)]
         return cls(pa.RecordBatch.from_arrays(arrays, schema=REJECT_SCHEMA))
 
+    @property
+    def of_rows(self) -> pa.RecordBatch:
+        """The rejects of rows: without those that belong to a fault of the whole file."""
+        return self.batch.filter(self.batch.column("ordinal").is_valid())
+
     def rejects(self) -> list[Reject]:
         """The rejects as objects."""
         return [Reject(**{**row, "code": RejectCode(row["code"])}) for row in self.batch.to_pylist()]
+
+
+def unusable_header(raw: bytes) -> RejectBatch:
+    """The header of a file that is refused for it: errors do not quote it, since a file may begin without one."""
+    code = RejectCode.BAD_HEADER
+    return RejectBatch.of([Reject(ordinal=None, line=1, code=code, reason=MEANINGS[code], raw=raw_text(raw))])
 
 
 _ESCAPES: Final = {

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from connectors.sources.csv_kernel import AT_LINE
 from connectors.sources.rejects import RejectCode
 from schemas.errors import UserError
 from schemas.kernels.compiling import kernel
@@ -21,10 +22,6 @@ Longs = npt.NDArray[np.int64]
 BOM: Final = b"\xef\xbb\xbf"
 FIELD: Final = re.compile(rb'(?:^|,)(?:"([^"]*(?:""[^"]*)*)"|([^,]*))')
 """A field of a structurally sound record."""
-REASONS: Final = {
-    RejectCode.REPEATED_HEADER: "the header is repeated: another file begins here",
-    RejectCode.BYTE_ORDER_MARK: "a byte order mark before the first field: another file begins here",
-}
 
 
 class SecondFile:
@@ -50,11 +47,12 @@ class SecondFile:
             return {}
         found = {}
         for k in np.flatnonzero(suspected).tolist():
-            if (code := self._judge(d[records[k, 0] : records[k, 1]].tobytes())) is not None:
+            content, line = d[records[k, 0] : records[k, 1]].tobytes(), int(records[k, AT_LINE])
+            if (code := self._judge(content, line)) is not None:
                 found[k] = code
         return found
 
-    def _judge(self, record: bytes) -> RejectCode | None:
+    def _judge(self, record: bytes, line: int) -> RejectCode | None:
         if record == self._as_id:
             return None
         bare = record.removeprefix(BOM)
@@ -66,9 +64,9 @@ class SecondFile:
         if sorted(fields) == self._sorted:
             raise UserError(
                 "SECOND_HEADER",
-                "the header is repeated in the middle of the file with its columns in another order: import the two "
-                "files separately",
-                raw=record[:200].decode(errors="replace"),
+                f"the header is repeated in line {line} with its columns in another order: import the two files "
+                "separately",
+                line=line,
             )
         return RejectCode.BYTE_ORDER_MARK if bare != record else None
 

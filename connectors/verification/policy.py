@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from connectors.sources.header import SETTINGS
-from connectors.sources.rejects import Reject, RejectCode
+from connectors.sources.rejects import MEANINGS, Reject, RejectCode
+from connectors.sources.typed_columns import EXPECTED
 from connectors.verification.evidence import Evidence
 from schemas.errors import UserError
 from schemas.import_spec import ImportSpec
@@ -50,7 +51,7 @@ def _too_many_rejects(
     evidence: Evidence, spec: ImportSpec, first: Mapping[str, Reject], rejects_uri: str | None
 ) -> UserError:
     codes = [code for code, _ in _by_count(evidence)]
-    examples = [describe(first[code]) for code in codes[:EXAMPLES]]
+    examples = [describe(first[code], spec) for code in codes[:EXAMPLES]]
     others = f" Others: {'; '.join(examples[1:])}." if examples[1:] else ""
     return UserError(
         "NO_TIMEZONE" if codes[0] == RejectCode.NO_TIMEZONE else "TOO_MANY_REJECTS",
@@ -67,16 +68,19 @@ def _too_many_rejects(
     )
 
 
-def describe(reject: Reject) -> str:
-    """One reject in words: position, column, code and reason."""
+def describe(reject: Reject, spec: ImportSpec) -> str:
+    """One reject in words, without any value of the file: position, column of the spec, code and its meaning."""
     if reject.line is not None:
         location = f"line {reject.line}"
     elif reject.ordinal is not None:
         location = f"row {reject.ordinal + 1}"
     else:
         location = "unknown position"
-    column = f", column {reject.column}" if reject.column is not None else ""
-    return f"{location}{column}: {reject.code}: {reject.reason}"
+    types = {spec.id_column: "string", **{column.file_name: column.type for column in spec.columns}}
+    if reject.column not in types:
+        return f"{location}: {reject.code}: {MEANINGS[reject.code]}"
+    expected = f"not {EXPECTED[types[reject.column]]}" if reject.code is RejectCode.BAD_VALUE else MEANINGS[reject.code]
+    return f"{location}, column {reject.column}: {reject.code}: {expected}"
 
 
 def _by_code(evidence: Evidence) -> str:

@@ -5,6 +5,8 @@ and one row group of rejects here, whatever the size of the file.
 """
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from connectors.sources.digested import open_digested
@@ -43,6 +45,17 @@ def verify_rows(parsed: ParsedRows, spec: ImportSpec, *, partitions: int, reject
     return verify_digested(DigestedHere(parsed, spec.row_schema, partitions), spec, rejects=rejects)
 
 
+@contextmanager
+def published_rejects(rejects: RejectsSink) -> Iterator[None]:
+    """Publish the rejects found before a fault of the whole file; the detail of its error names their file."""
+    try:
+        yield
+    except UserError as exc:
+        if (uri := rejects.finish()) is None:
+            raise
+        raise UserError(exc.code, exc.message, **{**exc.detail, "rejects": uri}) from exc
+
+
 def verify_digested(digested: Digested, spec: ImportSpec, *, rejects: RejectsSink) -> Evidence:
     """Read a parsed file to its end and judge it by its import spec.
 
@@ -52,17 +65,13 @@ def verify_digested(digested: Digested, spec: ImportSpec, *, rejects: RejectsSin
     """
     by_code: Counter[str] = Counter()
     first: dict[str, Reject] = {}
-    try:
+    with published_rejects(rejects):
         for item in digested:
             rejects.write(item)
             codes = item.batch.column("code").to_pylist()
             by_code.update(codes)
             for code in by_code.keys() - first.keys():
                 first[code] = RejectBatch(item.batch.slice(codes.index(code), 1)).rejects()[0]
-    except UserError as exc:
-        if (uri := rejects.finish()) is None:
-            raise
-        raise UserError(exc.code, exc.message, **{**exc.detail, "rejects": uri}) from exc
     rejects_uri = rejects.finish()
     summary = digested.summary
     evidence = Evidence(

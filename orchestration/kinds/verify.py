@@ -8,7 +8,7 @@ from connectors.sources.limits import ParseLimits
 from connectors.storage.objects import ObjectStore
 from connectors.storage.pinned import SourceObject
 from connectors.verification.rejects_file import ParquetRejects, upload_rejects
-from connectors.verification.verifier import verify_file
+from connectors.verification.verifier import published_rejects, verify_file
 from orchestration.catalog.records import Job
 from orchestration.kinds.records import ImportRecords, View
 from orchestration.platform.clock import now_ms
@@ -33,7 +33,8 @@ def verify(job: Job, *, records: ImportRecords, objects: ObjectStore, limits: Pa
     ):
         source, spec = from_record(SourceObject, job.source), job.spec
         if spec.other_columns:
-            spec = complete_spec(source, spec, limits, objects)
+            with published_rejects(rejects):
+                spec = complete_spec(source, spec, limits, objects, keep=rejects.write)
         evidence = verify_file(
             source,
             spec,

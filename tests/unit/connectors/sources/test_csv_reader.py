@@ -217,8 +217,8 @@ def test_a_fault_of_the_whole_file_is_an_error_with_a_code(content: bytes, code:
     assert caught.value.code == code
 
 
-def test_a_missing_column_is_told_with_those_that_exist() -> None:
-    with pytest.raises(UserError, match=r"no column 'user_id'; it has 'USER_ID ', 'x'\. Did you mean 'USER_ID '\?"):
+def test_a_missing_column_is_reported_with_a_similar_one() -> None:
+    with pytest.raises(UserError, match=r"no column 'user_id'; .* the 2 that it has\. Did you mean 'USER_ID '\?"):
         read_csv(b"USER_ID ,x\n")
     with pytest.raises(UserError, match=r"no column 'age'.* --column, or give up a column .* --drop-column, for"):
         read_csv(b"user_id\n", "age")

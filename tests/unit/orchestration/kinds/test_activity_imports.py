@@ -71,8 +71,8 @@ def _read_files(deployment: Deployment, tmp_path: Path, monkeypatch: pytest.Monk
         with open_parsed(local(source), spec, limits) as opened:
             yield opened
 
-    def completed(source: SourceObject, spec: ImportSpec, limits: Any, _: object) -> ImportSpec:
-        return complete_spec(local(source), spec, limits)
+    def completed(source: SourceObject, spec: ImportSpec, limits: Any, _: object, **named: Any) -> ImportSpec:
+        return complete_spec(local(source), spec, limits, **named)
 
     monkeypatch.setattr("orchestration.kinds.verify.verify_file", verify)
     monkeypatch.setattr("orchestration.kinds.verify.complete_spec", completed)
