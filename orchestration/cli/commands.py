@@ -105,14 +105,12 @@ def command(
     acts: Callable[[Given], bool] = always,
     show: Callable[[ValueT], None],
     record: Callable[[ValueT], Any] | None = plain,
-    formerly: str | None = None,
 ) -> Callable[[Callable[GivenP, Result[ValueT]]], Callable[GivenP, Result[ValueT]]]:
     """Decorator that makes a function, which returns a value or an `Answer`, a command with the examples `lines`.
 
     `show` prints the value for people. `record` turns it into JSON for `--json`, an iterator item by item; if None, the
-    command has no such option. `acts`: which runs of a command with an effect are recorded. `formerly`: an old name,
-    which still works but is not listed. A function that must know whether JSON was requested declares a parameter
-    `json` itself.
+    command has no such option. `acts`: which runs of a command with an effect are recorded. A function that must know
+    whether JSON was requested declares a parameter `json` itself.
     """
     path = f"{group.path} {name}".strip()
 
@@ -135,8 +133,6 @@ def command(
         run.__annotations__ = {p.name: p.annotation for p in parameters}
         run.effect = effect  # type: ignore[attr-defined]
         group.command(name, epilog=examples(*lines))(run)
-        if formerly is not None:
-            group.command(formerly, epilog=examples(*lines), hidden=True)(run)
         return function
 
     return register

@@ -46,7 +46,6 @@ FAMILIES: Final = {
         ["audience_commands", "audience_settings", "version_commands"], "Manage audiences and their versions."
     ),
     "dead-letters": Family(["dead_letter_commands"], "List and replay messages that no worker could process."),
-    "exports": Family(["exports_commands"], "Old names of `muster jobs` for exports.", hidden=True),
     "schedules": Family(
         ["schedule_commands", "schedule_creation", "schedule_edits"], "Manage recurring imports, exports and snapshots."
     ),

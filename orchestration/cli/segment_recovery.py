@@ -46,7 +46,6 @@ def _show_begun(record: Mapping[str, Any]) -> None:
     effect="changes",
     acts=lambda given: not given["dry_run"],
     show=_show_begun,
-    formerly="begin-anew",
 )
 def rebase(
     *,

@@ -151,5 +151,5 @@ def wording(body: Mapping[str, Any]) -> tuple[str, list[str]]:
     if cause:
         lines += ["", f"{cause['code']}: {cause['message']}"]
     if body["outcome"] != "not-registered":
-        lines += ["", f"muster {'exports' if kind == 'export' else 'jobs'} show {body['job']}"]
+        lines += ["", f"muster jobs show {body['job']}"]
     return f"[Muster] {what}", lines

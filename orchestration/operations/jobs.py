@@ -1,6 +1,5 @@
 """Cancels imports and snapshots; `orchestration.operations.submit` retries them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled:
-    """Result of a cancel. `warnings`: what could not be announced at once; the sweeper does it within seconds."""
+    """Result of a cancel. `warnings`: what could not be done at once; the sweeper does it within seconds."""
 
     job: "Job"
     already: bool
@@ -26,22 +25,18 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportJobs:
-    """Cancels imports and snapshots of segments.
-
-    `notify` notifies the workers, and returns a warning if it cannot. Without it, the control plane does so within
-    seconds.
-    """
+    """Cancels imports and snapshots of segments."""
 
     engine: "WorkflowEngine"
     jobs: "JobStore"
-    notify: "Callable[[Job], str | None] | None" = None
 
     def cancel(self, job_id: JobId) -> Cancelled:
         """Cancel a job before anything of it can be published.
 
         1. Make the guarded change to CANCELLED: from here on nothing of the job is ever published.
         2. Stop the execution, and with it the running step.
-        3. Send abort markers, so that the workers drop what they hold.
+
+        The sweeper of the control plane sends the abort markers, so that the workers drop what they hold.
 
         Raises `UserError` UNKNOWN_JOB, IS_DUPLICATE, TOO_LATE.
         """
@@ -64,9 +59,7 @@ class ImportJobs:
                 state=job.state,
             )
         stopped = self._stop_execution(job)
-        notified = None if self.notify is None else self.notify(job)  # 3
-        warnings = tuple(text for text in (stopped, notified) if text)
-        return Cancelled(job=job, already=verdict is Change.ALREADY, warnings=warnings)
+        return Cancelled(job=job, already=verdict is Change.ALREADY, warnings=() if stopped is None else (stopped,))
 
     def _stop_execution(self, job: "Job") -> str | None:  # 2
         if job.execution is None:

@@ -107,11 +107,9 @@ def fsck(context: "Context") -> "Fsck":
 
 def import_jobs(context: "Context") -> "ImportJobs":
     """Operations on imports and snapshots."""
-    from orchestration.operations.abort_markers import AbortMarkers
     from orchestration.operations.jobs import ImportJobs
 
-    markers = AbortMarkers(settings=context.settings)
-    return ImportJobs(engine=context.engine, jobs=context.jobs, notify=markers.send)
+    return ImportJobs(engine=context.engine, jobs=context.jobs)
 
 
 def job_progress(context: "Context") -> "JobProgress":

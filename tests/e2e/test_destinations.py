@@ -42,8 +42,8 @@ def test_an_export_to_somebody_else_leaves_no_secret_behind(
         submitted = muster("export", "given-away", "--to", to, "--profile", profile, "--json")
         assert submitted.code == 0, submitted.err
         name = submitted.json["export"]
-        waited = muster("exports", "wait", name)
-        shown = muster("exports", "show", name, "--json")
+        waited = muster("jobs", "wait", name)
+        shown = muster("jobs", "show", name, "--json")
         said.extend(part for answer in (submitted, waited, shown) for part in (answer.out, answer.err))
         error = shown.json["error"]
         return waited.code, None if error is None else error["code"]

@@ -270,7 +270,7 @@ def test_a_second_worker_has_a_name_of_its_own_is_listed_and_ends_quietly(
     until(lambda: names() == ["worker-1", "segment-worker-1"], "the first worker alone")
 
 
-GROUPS = ("audiences", "dead-letters", "exports", "jobs", "notifications", "schedules", "segments", "tenants")
+GROUPS = ("audiences", "dead-letters", "jobs", "notifications", "schedules", "segments", "tenants")
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -59,11 +59,11 @@ def test_what_cannot_be_taken_is_told_before_anything_is_written(muster: Muster,
     failed = muster("export", "few", "--to", "s3://lake/exports/no", "--where", "nothing = 1", "--wait", "--json")
     assert (failed.code, json.loads(failed.out)["error"]["code"]) == (3, "BAD_FILTER")
     export = failed.json["export"]
-    again = muster("exports", "retry", export, "--wait", "--json")
+    again = muster("jobs", "retry", export, "--wait", "--json")
     assert (again.code, again.json["retry_of"], again.json["error"]["code"]) == (3, export, "BAD_FILTER")
-    listed = muster("exports", "list", "--audience", "few", "--state", "failed", "--json").json
+    listed = muster("jobs", "list", "--kind", "export", "--audience", "few", "--state", "failed", "--json").json
     assert [one["export"] for one in listed][:2] == [again.json["export"], export]  # then those to the folder
-    shown = muster("exports", "show", again.json["export"]).out.splitlines()
+    shown = muster("jobs", "show", again.json["export"]).out.splitlines()
     assert [line.split() for line in shown if line.startswith("retry of")] == [["retry", "of", export]]
-    late = muster("exports", "cancel", export)
+    late = muster("jobs", "cancel", export)
     assert (late.code, "TOO_LATE" in late.err) == (3, True), late.err

@@ -271,11 +271,7 @@ def make_deployment(url: Secret, home: Path, monkeypatch: pytest.MonkeyPatch, **
         monkeypatch.setattr(
             f"{module}.log_ends", lambda _, topic, __: tuple(map(len, deployment.log("", topic).messages))
         )
-    for module in (
-        "orchestration.kinds.send",
-        "orchestration.control.gc.jobs",
-        "orchestration.operations.abort_markers",
-    ):
+    for module in ("orchestration.kinds.send", "orchestration.control.gc.jobs"):
         monkeypatch.setattr(f"{module}.KafkaTopicLog", deployment.log)
     context.audiences.add_tenant(ACME, 1)
     return deployment

@@ -100,7 +100,6 @@ COVERS: Final = (
     "orchestration/notifications",
     "orchestration/operations/audiences.py",
     "orchestration/operations/jobs.py",
-    "orchestration/operations/abort_markers.py",
     "orchestration/operations/submit.py",
     "orchestration/operations/wiring.py",
     "orchestration/platform/settings.py",

@@ -118,9 +118,6 @@ def patched() -> Iterator[Holder]:
         # Kafka
         "orchestration.kinds.send.KafkaTopicLog": lambda _, topic, **__: Producer(holder.now.broker, topic),
         "orchestration.control.gc.jobs.KafkaTopicLog": lambda _, topic, **__: Producer(holder.now.broker, topic),
-        "orchestration.operations.abort_markers.KafkaTopicLog": lambda _, topic, **__: Producer(
-            holder.now.broker, topic
-        ),
         "orchestration.kinds.send.KafkaBacklog": lambda _, topic, __, *, group: Backlog(
             holder.now.broker, topic, group
         ),

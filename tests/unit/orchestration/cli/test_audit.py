@@ -21,7 +21,6 @@ CHANGES = {
     "identities admin-token",
     "identities rotate-owner",
     "segments rebase",
-    "segments begin-anew",
 }
 """Commands that write an entry; `fsck` only with --repair."""
 
@@ -42,8 +41,6 @@ CHANGES_BY_THE_SERVICE = {
     "audiences rollback",
     "audiences unpin",
     "export",
-    "exports cancel",
-    "exports retry",
     "grants create",
     "grants set",
     "grants withdraw",

@@ -112,17 +112,16 @@ def test_the_result_of_an_export_is_what_its_outcome_has(
     assert f" {result}  " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("group", ["jobs", "exports"])
 def test_an_export_is_shown_cancelled_and_waited_for_by_its_id(
-    context: Context, capsys: pytest.CaptureFixture[str], group: str
+    context: Context, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shown = answer(capsys, group, "show", EXPORT)
+    shown = answer(capsys, "jobs", "show", EXPORT)
     assert (shown["export"], shown["state"], shown["groups"], shown["notifications"]) == (EXPORT, "REGISTERED", [], [])
-    cancelled = answer(capsys, group, "cancel", EXPORT)
+    cancelled = answer(capsys, "jobs", "cancel", EXPORT)
     assert (cancelled["export"], cancelled["state"], cancelled["already"]) == (EXPORT, "CANCELLED", False)
-    assert main([group, "cancel", EXPORT]) == 0
+    assert main(["jobs", "cancel", EXPORT]) == 0
     assert capsys.readouterr().out == f"export {EXPORT} was already cancelled\n"
-    assert main([group, "wait", EXPORT]) == 5
+    assert main(["jobs", "wait", EXPORT]) == 5
     assert capsys.readouterr().out == f"export {EXPORT} is CANCELLED\n"
     first, second = context.audit.search(job_id=EXPORT)
     assert (first.action, first.object, first.error) == ("jobs cancel", "acme/vip", None)
@@ -134,18 +133,6 @@ def test_an_export_that_runs_can_be_waited_for_a_while(context: Context, capsys:
     assert main(["jobs", "wait", EXPORT, "--timeout", "0"]) == 6
     captured = capsys.readouterr()
     assert (captured.out, "the export continues. `muster jobs wait" in captured.err) == ("", True)
-
-
-def test_the_old_names_know_exports_alone(
-    context: Context, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("orchestration.operations.export_jobs.ExportJobs._is_starting", lambda *_: False)
-    assert ids(answer(capsys, "exports", "list")) == [EXPORT]
-    for command in (["show"], ["wait"], ["cancel"]):
-        assert main(["exports", *command, job_number(1)]) == 3
-        assert capsys.readouterr().err.startswith("UNKNOWN_EXPORT: ")
-    assert main(["--help"]) == 0
-    assert "\n  exports " not in capsys.readouterr().out
 
 
 def test_an_unknown_id_is_told(context: Context, capsys: pytest.CaptureFixture[str]) -> None:

@@ -124,9 +124,9 @@ def test_a_cancel_in_any_state_before_publishing_aborts_the_execution_and_remove
     cancelled = operations_wiring.import_jobs(deployment.context).cancel(job.job_id)
     assert (cancelled.job.state, cancelled.already, cancelled.warnings) == ("CANCELLED", False, ())
     assert deployment.workflow.statuses[str(job.execution)] == "ABORTED"
+    sweep(deployment)
     aborted = [m for p in (0, 1) for m in deployment.log("", IMPORTS_SMALL).decoded(p) if isinstance(m, ImportAborted)]
     assert len(aborted) == (2 if job.attempt else 0)
-    sweep(deployment)
     left = deployment.objects.keys(STAGING, staging_prefix(job.job_id))
     assert left == ([] if job.attempt else [staging_prefix(job.job_id) + "000001/00000/x.parquet"])
     assert deployment.versions(job) == []
