@@ -15,7 +15,6 @@ from orchestration.cli.exits import code_for_job
 from orchestration.cli.export_options import export_shape
 from orchestration.cli.following import Followed, Submitted, print_skipped, show_started, submitted, wait_for
 from orchestration.cli.formatting import counted, number, size
-from orchestration.cli.session import SESSION
 from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
 from schemas.columns import FileFormat
@@ -214,7 +213,6 @@ def export(
         export_id = JobId(found.start_export(meant, audience=name, to=sent, **wanted)["export"])
     if by_job:
         return submitted(export_id, wait=wait, timeout_s=timeout, word="export")
-    SESSION.job = export_id
     ended = wait_for(export_id, word="export")
     if (error := ended.value.job["error"]) is not None:
         raise MusterError.from_record(error)

@@ -16,7 +16,6 @@ from orchestration.cli.job_facts import Word, ended, without_progress, word_of
 from orchestration.cli.receipts import print_receipt
 from orchestration.cli.rendering import export_line, job_line, job_lines
 from orchestration.cli.screen import Screen, screen
-from orchestration.cli.session import SESSION
 from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
 from schemas.ids import DEFAULT_TENANT, JobId
@@ -86,7 +85,6 @@ def submitted(
     retry_of: str | None = None,
 ) -> Answer[Submitted | Followed]:
     """The answer of a command that has started a job: its id, or with `wait` its end."""
-    SESSION.job = job_id
     if wait:
         return wait_for(job_id, timeout_s=timeout_s, word=word)
     return Answer(value=Submitted(job_id=job_id, word=word, retry_of=retry_of))

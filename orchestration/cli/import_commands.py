@@ -20,7 +20,6 @@ from orchestration.cli.import_target import Audience, Kind, OnlyColumns, target_
 from orchestration.cli.options import with_import_settings
 from orchestration.cli.rendering import local_line
 from orchestration.cli.screen import screen
-from orchestration.cli.session import SESSION
 from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
 from orchestration.platform.local_files import check_readable
@@ -110,7 +109,6 @@ def import_(
         if dry_run:
             return _tried(found, meant, source, target, changes, manifest)
         job_id = _start(found, meant, source, _order(kind, audience, changes, manifest, again=again))
-    SESSION.job = job_id
     return wait_for(job_id, timeout_s=timeout) if wait else _registered(job_id)
 
 

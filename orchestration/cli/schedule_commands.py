@@ -11,7 +11,6 @@ from orchestration.cli.commands import Done, Group, command, show_done
 from orchestration.cli.console import print_line, print_note, print_pairs, print_table
 from orchestration.cli.formatting import safe, text_time
 from orchestration.cli.job_facts import id_of
-from orchestration.cli.session import SESSION
 from orchestration.client.records import Record
 from schemas.import_targets import kind_of_target
 
@@ -163,7 +162,6 @@ def run(*, name: Name, tenant: options.MeantTenant = None) -> Run:
     """
     with remote.service() as found:
         started = found.run_schedule(remote.meant_tenant(found, tenant), name)
-    SESSION.job = id_of(started)
     return Run(schedule=name, record=started)
 
 

@@ -19,7 +19,7 @@ with deferred(__name__):
 
 @dataclass(slots=True)
 class Session:
-    """Flags of the running command. `json`: results and errors as JSON on stdout. `job`: the one it has created.
+    """Flags of the running command. `json`: results and errors as JSON on stdout.
 
     `note`: the name that --as gives, for the service. `resources`: closed when the command ends.
     """
@@ -27,7 +27,6 @@ class Session:
     debug: bool = False
     json: bool = False
     actor: str = ""
-    job: str | None = None
     note: str = ""
     resources: ExitStack = field(default_factory=ExitStack, compare=False)
 
@@ -35,7 +34,7 @@ class Session:
         """Close the command's connections and reset all state: the next command of this process starts fresh."""
         self.resources.close()
         self.debug = self.json = False
-        self.actor, self.note, self.job = "", "", None
+        self.actor, self.note = "", ""
 
 
 SESSION = Session()
