@@ -38,7 +38,7 @@ def run(setting: Setting) -> list[Result]:
     settings = setting.settings
     access = owner_access(settings.home, settings.api_url)
     with Client(access) as muster:
-        seed(muster, TENANT, setting.scratch, settings.kafka_bootstrap, log="generated", say=lambda _: None)
+        seed(muster, TENANT, setting.scratch, settings.kafka_bootstrap, say=lambda _: None)
         tokens = [_viewer(muster, number) for number in range(PEOPLE)]
     return [*_pages(settings, access.token), *_open_pages(settings, tokens)]
 

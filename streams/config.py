@@ -27,13 +27,13 @@ class WorkerConfig:
     store: S3Access
     staging_bucket: str
     temp: Path
+    buffer_bytes: int
     group: str = WORKER_GROUP
     identity: str = ""  # client id in Kafka, for operators to find the worker by
     import_topic: str = IMPORTS
     small_import_topic: str = IMPORTS_SMALL
     progress_topic: str = IMPORT_PROGRESS
     dead_letter_topic: str = DEAD_LETTERS
-    buffer_bytes: int = 40 * MIB
     run_bytes: int = RUN_BYTES
     unacknowledged_records: int = 512
     unacknowledged_bytes: int = UNACKNOWLEDGED_BYTES

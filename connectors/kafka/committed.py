@@ -6,6 +6,7 @@ from typing import Final
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from connectors.kafka.clients import RenewedClient, asking_consumer
+from connectors.kafka.errors import without_errors
 from connectors.kafka.log_offsets import PartitionKey
 
 _HAS_MEMBERS: Final = {KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS}
@@ -25,7 +26,7 @@ class CommittedOffsets:
         Raises `KafkaException`, and `FatalError` LOGON_REFUSED.
         """
         with self._consumer.asked() as consumer:
-            found = _without_errors(consumer.committed(self._partitions, timeout=timeout_s))
+            found = without_errors(consumer.committed(self._partitions, timeout=timeout_s))
         return {(one.topic, one.partition): max(one.offset, -1) for one in found}
 
     def write(self, offsets: Mapping[PartitionKey, int]) -> bool:
@@ -33,16 +34,9 @@ class CommittedOffsets:
         wanted = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
         try:
             with self._consumer.asked() as consumer:
-                _without_errors(consumer.commit(offsets=wanted, asynchronous=False) or [])
+                without_errors(consumer.commit(offsets=wanted, asynchronous=False) or [])
         except KafkaException as exc:
             if exc.args[0].code() in _HAS_MEMBERS:
                 return False
             raise
         return True
-
-
-def _without_errors(partitions: Sequence[TopicPartition]) -> Sequence[TopicPartition]:
-    for partition in partitions:
-        if partition.error is not None:
-            raise KafkaException(partition.error)
-    return partitions

@@ -1,8 +1,9 @@
 """The one place that translates librdkafka's errors."""
 
+from collections.abc import Sequence
 from typing import Final
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from schemas.errors import FatalError, MusterError, RetriableError
 
@@ -45,3 +46,11 @@ def kafka_error(exc: KafkaException, what: str) -> MusterError:
     if isinstance(error, KafkaError):
         return delivery_error(error, what)
     return RetriableError("KAFKA_UNAVAILABLE", f"{what}: {exc}")
+
+
+def without_errors(partitions: Sequence[TopicPartition]) -> Sequence[TopicPartition]:
+    """The partitions of an answer, each of which may have failed by itself. Raises `KafkaException`."""
+    for partition in partitions:
+        if partition.error is not None:
+            raise KafkaException(partition.error)
+    return partitions

@@ -6,7 +6,7 @@ from typing import Final
 from confluent_kafka import KafkaException, TopicPartition
 
 from connectors.kafka.clients import Isolation, RenewedClient, asking_consumer
-from connectors.kafka.errors import kafka_error
+from connectors.kafka.errors import kafka_error, without_errors
 from connectors.kafka.logon import metadata
 
 TIMEOUT_S: Final = 10.0
@@ -43,10 +43,7 @@ class LogOffsets:
         with self._consumer.asked() as consumer:
             for topic in sorted({one.topic for one in wanted}):
                 metadata(consumer, topic, timeout_s)
-            found = consumer.offsets_for_times(wanted, timeout=timeout_s) if wanted else []
-        for partition in found:
-            if partition.error is not None:
-                raise KafkaException(partition.error)
+            found = without_errors(consumer.offsets_for_times(wanted, timeout=timeout_s) if wanted else [])
         return {(one.topic, one.partition): one.offset for one in found}
 
 

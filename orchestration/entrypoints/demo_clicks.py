@@ -1,7 +1,7 @@
-"""A shop's click log: a generated one, and the real one (../shared/data) if present.
+"""A shop's click log, generated in the shape of a real one.
 
-The generated log has the shape of the real one: sessions of one to about twenty clicks, on up to three platforms, users
-who go from new to returning to loyal, months of cohorts, and ties: clicks of one user in the same second, in no order.
+Sessions of one to about twenty clicks, on up to three platforms, users who go from new to returning to loyal, months of
+cohorts, and ties: clicks of one user in the same second, in no order.
 """
 
 import csv
@@ -11,12 +11,8 @@ import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from pathlib import Path
 from typing import Final
 
-REAL: Final = Path(__file__).parents[3] / "shared" / "data" / "ecom-clickstream.csv.gz"
-NAMES: Final = ("generated", "real") if REAL.exists() else ("generated",)
-"""The logs that there are, for `clickstream`."""
 HEADER: Final = (
     *("user_id", "session_id", "event", "timestamp"),
     *("platform", "acquisition_channel", "user_cohort", "user_lifecycle"),
@@ -48,12 +44,8 @@ TIE: Final = 0.02
 
 
 @cache
-def clickstream(name: str) -> bytes:
+def generated_log() -> bytes:
     """The log as CSV, compressed with gzip."""
-    return REAL.read_bytes() if name == "real" else _generated()
-
-
-def _generated() -> bytes:
     dice = random.Random(20_240_104)  # noqa: S311  # reproducible on purpose
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -79,12 +71,12 @@ def _one_of(dice: random.Random, weights: dict[str, int]) -> str:
     return dice.choices([*weights], [*weights.values()])[0]
 
 
-def recent_clicks(name: str, *, until: datetime) -> Iterator[dict[str, str]]:
+def recent_clicks(*, until: datetime) -> Iterator[dict[str, str]]:
     """The rows of the log, with the clicks of each user moved so that the last is some days before `until`, in UTC.
 
     A shop that is open: a thirtieth of its users were there on each of the last thirty days.
     """
-    with gzip.open(io.BytesIO(clickstream(name)), "rt", encoding="utf-8") as file:
+    with gzip.open(io.BytesIO(generated_log()), "rt", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     last: dict[str, datetime] = {}
     for row in rows:

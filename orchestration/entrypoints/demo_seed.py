@@ -16,7 +16,7 @@ from connectors.kafka.logon import librdkafka_config
 from orchestration.client import Client
 from orchestration.client.following import follow
 from orchestration.client.records import Record
-from orchestration.entrypoints.demo_clicks import NAMES, recent_clicks
+from orchestration.entrypoints.demo_clicks import recent_clicks
 from schemas.topics import EVENTS
 
 MADE_LAST: Final = "weekly-report"
@@ -43,14 +43,14 @@ def is_seeded(muster: Client, tenant: str) -> bool:
     return any(one["name"] == MADE_LAST for one in muster.schedules(tenant))
 
 
-def seed(muster: Client, tenant: str, folder: Path, kafka: str, *, log: str = NAMES[-1], say: Say) -> Path:
-    """Make everything; returns the file of clicks. `log`: a name of `demo_clicks`.
+def seed(muster: Client, tenant: str, folder: Path, kafka: str, *, say: Say) -> Path:
+    """Make everything; returns the file of clicks.
 
     `kafka`: address of the broker. Raises `ApiError`; started again after one, it makes what is missing.
     """
     muster.create_tenant(tenant)
     clicks, users = folder / "clicks.csv", folder / "profiles.csv"
-    rows = list(recent_clicks(log, until=datetime.now(UTC) - timedelta(minutes=5)))
+    rows = list(recent_clicks(until=datetime.now(UTC) - timedelta(minutes=5)))
     _write(clicks, rows)
     known = {row["user_id"]: row for row in rows}
     _write(users, [_profile(row) for row in known.values()])

@@ -38,7 +38,7 @@ def muster(settings: Settings) -> Iterator[Client]:
 def shop(muster: Client, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with `clicks.csv` and `profiles.csv` of the tenant with data."""
     folder = tmp_path_factory.mktemp("shop")
-    seed(muster, SHOP, folder, settings.kafka_bootstrap, log="generated", say=lambda _: None)
+    seed(muster, SHOP, folder, settings.kafka_bootstrap, say=lambda _: None)
     return folder
 
 

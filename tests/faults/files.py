@@ -17,9 +17,9 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orchestration.entrypoints.demo_clicks import NAMES, clickstream
 from schemas.columns import Column, ImportMode
 from schemas.import_spec import ImportSpec
+from tests.clicks import LOGS, click_log
 
 Row = tuple[int | None, str | None]
 """The columns of a user besides the id: age and country."""
@@ -68,9 +68,9 @@ def make_file(folder: Path, seed: int, *, rows: int | None = None, mode: ImportM
     return _judged(path, spec)
 
 
-def clicks(folder: Path, seed: int, name: str = NAMES[-1]) -> SourceFile:
+def clicks(folder: Path, seed: int, name: str = LOGS[-1]) -> SourceFile:
     """The users of a click log, with the platform of their last click. The seed chooses where the log is cut."""
-    lines = gzip.decompress(clickstream(name)).splitlines(keepends=True)
+    lines = gzip.decompress(click_log(name)).splitlines(keepends=True)
     rows = random.Random(seed).randrange(len(lines) // 2, len(lines))
     path = folder / f"{seed}-clicks.csv.gz"
     path.write_bytes(gzip.compress(b"".join(lines[: rows + 1]), 1, mtime=0))

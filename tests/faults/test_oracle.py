@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.entrypoints.demo_clicks import NAMES
+from tests.clicks import LOGS
 from tests.faults.files import SIZES, after, clicks, make_file
 from tests.faults.imports import differs, receipt_faults
 from tests.faults.readers import Published, as_table, fault_of
@@ -77,7 +77,7 @@ def test_what_an_import_makes_of_the_version_before_it(tmp_path: Path) -> None:
     assert after(base, removed) == {"ann": (2, "DE")} | ({} if "user-1" in removed.members else {"user-1": (1, "JP")})
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", LOGS)
 def test_the_users_of_the_clickstream_are_read_with_their_last_platform(tmp_path: Path, name: str) -> None:
     file = clicks(tmp_path, 1, name)
     assert file.rows > 5_000

@@ -33,10 +33,3 @@ def test_a_process_is_held_before_the_call_and_goes_on_afterwards_and_the_next_i
         importer().resume()
         assert "missing 3 required positional arguments" in first.communicate()[1]
     assert list((tmp_path / "held").iterdir()) == []
-
-
-def test_a_broker_of_a_stack_of_tests_has_one_compiler() -> None:
-    flags = "from orchestration.local.kafka import broker; print(*broker.JVM_FLAGS)"
-    environment = stack_environment({HOME_MARK: "anywhere"})
-    done = subprocess.run([sys.executable, "-c", flags], env=environment, capture_output=True, text=True, check=True)
-    assert "-XX:TieredStopAtLevel=1" in done.stdout

@@ -14,7 +14,6 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from orchestration.entrypoints.demo_clicks import NAMES, clickstream
 from schemas.ids import AudienceName, Partition, TenantName
 from schemas.segment_messages import RuleActivated
 from schemas.topics import EVENTS, PROFILES
@@ -28,6 +27,7 @@ from segmentation.rules.parser import parse_rule
 from segmentation.rules.records import rule_record
 from segmentation.rules.references import evaluation_order
 from segmentation.rules.sql import Relations, members_sql
+from tests.clicks import LOGS, click_log
 from tests.examples import examples
 from tests.fakes.segment_world import World
 
@@ -58,7 +58,7 @@ class Arrival:
 def arrivals(name: str) -> list[Arrival]:
     """Most clicks come at once, some within hours, a few after days, one in twenty twice; profiles when they change."""
     dice, found, lifecycles = random.Random(20_263), list[Arrival](), dict[str, str]()
-    with gzip.open(io.BytesIO(clickstream(name)), "rt", encoding="utf-8") as file:
+    with gzip.open(io.BytesIO(click_log(name)), "rt", encoding="utf-8") as file:
         for number, row in enumerate(csv.DictReader(file)):
             occurred_at = datetime.fromisoformat(row["timestamp"]).replace(tzinfo=UTC)
             late = timedelta(seconds=dice.choice([0] * 16 + [60, 3_600, 3 * 86_400, -60]))
@@ -198,7 +198,7 @@ MOMENT = pa.timestamp("us", "UTC")
         pytest.param(
             name, marks=[] if name == "generated" else pytest.mark.faults("the same, of more clicks", seconds=40)
         )
-        for name in NAMES
+        for name in LOGS
     ],
 )
 def test_the_stream_answers_as_sql_does_at_every_instant_of_a_shops_clicks(name: str) -> None:

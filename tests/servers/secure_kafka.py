@@ -29,8 +29,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 from connectors.kafka.worker_group import broker_answers
 from orchestration.local import processes
 from orchestration.local.kafka import broker
+from orchestration.local.kafka.broker import ONE_COMPILER
 from orchestration.local.ports import LOOPBACK, Ports
-from tests.holding.short_lived import ONE_COMPILER
 from tests.servers.certificates import make_certificate
 from tests.servers.ports import free_port
 from tests.waiting import until

@@ -70,13 +70,7 @@ class TaskProcess:
 
     def stop(self, timeout_s: float) -> None:
         """SIGTERM to its group, after `timeout_s` SIGKILL."""
-        processes.signal_group(self._process, signal.SIGTERM)
-        try:
-            self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            pass
-        finally:
-            self.kill()
+        processes.stop(self._process, timeout_s=timeout_s)
 
     def kill(self) -> None:
         """SIGKILL to its group."""

@@ -2,9 +2,6 @@
 
 import os
 
-from tests.holding import short_lived
-
-short_lived.install()  # also in the supervisor, which starts the broker
 if home := os.environ.get("MUSTER_STACK_HOME"):
     from pathlib import Path
 

@@ -15,12 +15,12 @@ from connectors.kafka.worker_group import broker_answers
 from orchestration.local import seaweedfs
 from orchestration.local.home import Home
 from orchestration.local.kafka import broker
+from orchestration.local.kafka.broker import ONE_COMPILER
 from orchestration.local.ports import LOOPBACK, Ports, pick_free_ports
 from orchestration.platform.settings import Settings
 from schemas.topics import JOB_EVENTS
 from tests.conftest import stack_environment
 from tests.fakes.importer import send_raw
-from tests.holding.short_lived import ONE_COMPILER
 from tests.waiting import until
 
 SECRET: Final = "a-secret-of-the-release-before-this-one"

@@ -57,6 +57,7 @@ class Harness:
             "store": S3Access(endpoint="", region=""),
             "staging_bucket": "staging",
             "temp": temp,
+            "buffer_bytes": 40 * 1024 * 1024,
         }
         self.materialiser = Materialiser(
             WorkerConfig(**(values | changes)),
