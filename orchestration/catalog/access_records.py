@@ -20,15 +20,6 @@ class Principal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
-    """A role of a principal in a scope: a tenant, or the deployment if empty (`orchestration.access.policy`)."""
-
-    principal_id: JobId
-    scope: str
-    role: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HeldRoles:
     """A principal with its roles in one scope, sorted: those given by hand, and those of its groups."""
 

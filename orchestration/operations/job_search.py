@@ -75,8 +75,3 @@ class AllJobs:
                 tenant=tenant, audience=audience, states=of_exports, before=before, begins=begins, limit=limit
             )
         return sorted(found, key=lambda job: job.job_id, reverse=True)[:limit]
-
-
-def kind_of(job: AnyJob) -> str:
-    """One of `KINDS`."""
-    return job.shown_kind if isinstance(job, Job) else "export"

@@ -39,23 +39,9 @@ def create(
     return segments.create(tenant_, name_, rule, new_id=fresh_id(), author=author, now_ms=now_ms())
 
 
-def edit(segments: "SegmentStore", tenant: str, name: str, rule: NewRule, author: str) -> tuple[Segment, bool]:
-    """Change the rule; also returns whether it differs from the old one.
-
-    Raises as `SegmentStore.edit`, and BAD_NAME.
-    """
-    return segments.edit(tenant_name(tenant), segment_name(name), rule, author=author, now_ms=now_ms())
-
-
 def find(segments: "SegmentStore", tenant: str, name: str) -> SegmentOverview:
     """A segment with everything known about it. Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT."""
     tenant_, name_ = tenant_name(tenant), segment_name(name)
     found = segments.get(tenant_, name_)
     rule = segments.versions(found.segment_id)[found.rule_version - 1]
     return SegmentOverview(segment=found, rule=rule, partitions=segments.partitions(found.segment_id))
-
-
-def change_state(segments: "SegmentStore", tenant: str, name: str, action: str) -> Segment:
-    """`pause`, `resume` or `delete` a segment. Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT, SEGMENT_IN_USE."""
-    change = {"pause": segments.pause, "resume": segments.resume, "delete": segments.delete}[action]
-    return change(tenant_name(tenant), segment_name(name), now_ms=now_ms())

@@ -10,7 +10,9 @@ from confluent_kafka import Producer
 
 from connectors.kafka.logon import librdkafka_config
 from orchestration.operations.segment_records import segment_record
-from orchestration.operations.segments import change_state, create, edit, find, rule_of
+from orchestration.operations.segments import create, find, rule_of
+from orchestration.platform.clock import now_ms
+from schemas.ids import segment_name, tenant_name
 from schemas.topics import EVENTS
 from tests.faults.stack import FaultedStack
 from tests.faults.waiting import until
@@ -24,16 +26,15 @@ VISITS: Final = 200
 
 def change_rule(stack: FaultedStack, number: int, audience: str) -> None:
     """Create, edit, pause, resume, edit and delete one segment, one step per turn, again and again."""
+    segments, tenant, segment = stack.context.segments, tenant_name(TENANT), segment_name(SEGMENT)
     rule = rule_of(f"count(visit, {number + 1}d) >= 1 or in audience {audience}", None)
     steps: tuple[Callable[[], object], ...] = (
-        lambda: create(
-            TENANT, SEGMENT, rule, "soak", audiences=stack.context.audiences, segments=stack.context.segments
-        ),
-        lambda: edit(stack.context.segments, TENANT, SEGMENT, rule, "soak"),
-        lambda: change_state(stack.context.segments, TENANT, SEGMENT, "pause"),
-        lambda: change_state(stack.context.segments, TENANT, SEGMENT, "resume"),
-        lambda: edit(stack.context.segments, TENANT, SEGMENT, rule, "soak"),
-        lambda: change_state(stack.context.segments, TENANT, SEGMENT, "delete"),
+        lambda: create(TENANT, SEGMENT, rule, "soak", audiences=stack.context.audiences, segments=segments),
+        lambda: segments.edit(tenant, segment, rule, author="soak", now_ms=now_ms()),
+        lambda: segments.pause(tenant, segment, now_ms=now_ms()),
+        lambda: segments.resume(tenant, segment, now_ms=now_ms()),
+        lambda: segments.edit(tenant, segment, rule, author="soak", now_ms=now_ms()),
+        lambda: segments.delete(tenant, segment, now_ms=now_ms()),
     )
     until(lambda: steps[number % len(steps)]() is not None, "a change of a rule")
 
