@@ -203,8 +203,8 @@ def check_shrink(current: VersionInfo | None, members: int, max_shrink_percent: 
         raise UserError(
             "AUDIENCE_WOULD_SHRINK",
             f"the audience would go from {current.members:,} to {members:,} members, {shrink_percent:.1f} % fewer; "
-            f"at most {max_shrink_percent:g} % are allowed. If that is intended, import with --allow-shrink; "
-            "otherwise check that the file is complete",
+            f"at most {max_shrink_percent:g} % are allowed. If that is intended, allow it: --allow-shrink, or "
+            "the check box beside the button that runs the job again; otherwise check that the file is complete",
             current_version=current.version,
             current_members=current.members,
             members=members,

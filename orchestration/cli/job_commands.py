@@ -109,6 +109,9 @@ def retry(
     force: Annotated[
         bool, typer.Option("--force", help="Retry even if the file was at fault; it will fail again.")
     ] = False,
+    allow_shrink: Annotated[
+        bool, typer.Option("--allow-shrink", help="Publish this run regardless of how many members are removed.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Follow the new job.")] = False,
     timeout: options.Timeout = None,
 ) -> Answer[Submitted | Followed]:
@@ -121,7 +124,15 @@ def retry(
         meant = remote.meant_job(found, job, latest=latest)
         failed = found.job(None, meant)
         word = word_of(failed)
-        if word == "export" and (with_audience_settings or force):
-            raise typer.BadParameter("an export reads no file: --with-audience-settings and --force do not apply")
-        new = found.retry(failed["tenant"], id_of(failed), with_audience_settings=with_audience_settings, force=force)
+        if word == "export" and (with_audience_settings or force or allow_shrink):
+            raise typer.BadParameter(
+                "an export reads no file: --with-audience-settings, --force and --allow-shrink do not apply"
+            )
+        new = found.retry(
+            failed["tenant"],
+            id_of(failed),
+            with_audience_settings=with_audience_settings,
+            force=force,
+            allow_shrink=allow_shrink,
+        )
     return submitted(new[word], wait=wait, timeout_s=timeout, word=word, retry_of=meant)

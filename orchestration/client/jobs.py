@@ -92,8 +92,11 @@ class Jobs(Methods):
         *,
         with_audience_settings: bool = False,
         force: bool = False,
+        allow_shrink: bool = False,
         key: str | None = None,
     ) -> Record:
         """Run a FAILED or CANCELLED job again; returns {job or export, retry_of}."""
         body = {"with_audience_settings": with_audience_settings, "force": force}
+        if allow_shrink:  # unknown to a service of 0.2.0
+            body["allow_shrink"] = True
         return start(self._calls, "/tenants/{}/jobs/{}/retries", tenant, job, body=body, key=key)

@@ -112,14 +112,22 @@ class Submission:
         return self._start_pinned(new_id or fresh_id(), names, (bucket, key), overrides, again=again)
 
     def resubmit(
-        self, job: "Job", *, force: bool = False, with_audience_settings: bool = False, new_id: JobId | None = None
+        self,
+        job: "Job",
+        *,
+        force: bool = False,
+        with_audience_settings: bool = False,
+        allow_shrink: bool = False,
+        new_id: JobId | None = None,
     ) -> JobId:
         """Start a new job for the source of a failed or cancelled one; returns its id.
 
         It uses the spec of that job, or the present settings of its audience (for events and profiles, of its tenant).
+        `allow_shrink`: this job alone may remove any number of members.
 
         Raises `UserError` NOT_RETRIABLE (it runs or was published), NO_SETTINGS, FILE_AT_FAULT (a user error, and
-        neither `force` nor other settings).
+        neither `force` nor other settings, nor `allow_shrink` if that was the error), BAD_SPEC (events and profiles
+        have no members).
         """
         if job.state not in {"FAILED", "CANCELLED"}:
             raise UserError(
@@ -131,7 +139,9 @@ class Submission:
         require_tenant(self.audiences, tenant_name(job.tenant))
         new_id = new_id or fresh_id()
         if job.segment is not None:  # it takes the settings of its audience anyway
-            return start_snapshot(self.engine, _snapshot_again(job, new_id))
+            return start_snapshot(self.engine, _snapshot_again(job, new_id, allow_shrink=allow_shrink))
+        if allow_shrink and job.kind != "audience":
+            raise UserError("BAD_SPEC", f"an import of {job.kind} removes no members: allow_shrink does not apply")
         settings = self._settings_of(job)
         if with_audience_settings and settings is None:
             raise UserError(
@@ -142,7 +152,8 @@ class Submission:
                 audience=job.audience,
             )
         same = settings is None or ("overrides" not in job.source and settings == _requested_spec(job))
-        if job.error is not None and job.error.kind == "user" and not force and (same or not with_audience_settings):
+        mended = force or (with_audience_settings and not same) or (allow_shrink and _shrank(job))
+        if job.error is not None and job.error.kind == "user" and not mended:
             raise UserError(
                 "FILE_AT_FAULT",
                 f"job {job.job_id} failed with {job.error.code}, and the same file would fail again with the same "
@@ -160,7 +171,10 @@ class Submission:
             key=str(job.source["key"]),
             version_id=job.source.get("version_id"),
             sequencer=str(job.source.get("sequencer") or ""),
-            overrides={} if with_audience_settings else _options_of(job),
+            overrides={
+                **({} if with_audience_settings else _options_of(job)),
+                **({"max_shrink_percent": None} if allow_shrink else {}),
+            },
             retry_of=job.job_id,
         )
         return start(self.engine, request)
@@ -209,7 +223,13 @@ def _named(job: "Job") -> str:
     return job.audience if job.tenant == DEFAULT_TENANT else f"{job.audience} -t {job.tenant}"
 
 
+def _shrank(job: "Job") -> bool:
+    return job.error is not None and job.error.code == "AUDIENCE_WOULD_SHRINK"
+
+
 def _remedy(job: "Job", *, same: bool, new: bool) -> str:
+    if _shrank(job):
+        return "if so many members should leave, add --allow-shrink. Otherwise"
     if not same:
         return "--with-audience-settings uses the present settings of the audience, which differ. Or"
     verb = "create" if new else "configure"
@@ -238,14 +258,14 @@ def start_snapshot(engine: "WorkflowEngine", request: SnapshotRequest) -> JobId:
     return request.job_id
 
 
-def _snapshot_again(job: "Job", new_id: JobId) -> SnapshotRequest:
+def _snapshot_again(job: "Job", new_id: JobId, *, allow_shrink: bool) -> SnapshotRequest:
     return SnapshotRequest(
         job_id=new_id,
         tenant=job.tenant,
         segment=str(job.source["segment"]),
         audience=job.audience,
         at_ms=job.source.get("at_ms"),
-        allow_shrink=bool(job.source.get("allow_shrink")),
+        allow_shrink=allow_shrink or bool(job.source.get("allow_shrink")),
         retry_of=job.job_id,
     )
 

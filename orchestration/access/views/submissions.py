@@ -90,28 +90,47 @@ class SubmissionsView(TenantView):
         return {**record, "already": already, "warnings": list(warnings)}
 
     @recorded(Action.RUN_JOBS, "jobs retry")
-    def retry(self, note: Note, id_: str, *, force: bool, with_audience_settings: bool, key: RequestKey) -> Record:
+    def retry(
+        self,
+        note: Note,
+        id_: str,
+        *,
+        force: bool,
+        with_audience_settings: bool,
+        allow_shrink: bool = False,
+        key: RequestKey,
+    ) -> Record:
         """Start a FAILED or CANCELLED job again; returns the id of the new job.
 
         Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB, NOT_RETRIABLE, NO_SETTINGS, FILE_AT_FAULT, BAD_SPEC, BAD_SOURCE,
         BAD_DESTINATION, and as `once`; `RetriableError` ENGINE_UNAVAILABLE.
         """
         wanted = job_id(id_)
-        note.arguments = {"job": wanted, "force": force, "with_audience_settings": with_audience_settings}
+        note.arguments = {
+            "job": wanted,
+            "force": force,
+            "with_audience_settings": with_audience_settings,
+            **({"allow_shrink": True} if allow_shrink else {}),
+        }
         found = self._find(note, wanted)
 
         def start(claim: Claim) -> Record:
             if isinstance(found, Export):
-                if force or with_audience_settings:
+                if force or with_audience_settings or allow_shrink:
                     raise UserError(
-                        "BAD_SPEC", "force and with_audience_settings are for imports: an export reads no file"
+                        "BAD_SPEC",
+                        "force, with_audience_settings and allow_shrink are for imports: an export reads no file",
                     )
                 started = self._stores.export_jobs.retry(found.job_id, new_id=claim.job_id)
                 return {"export": started, "state": "SUBMITTED", "retry_of": found.job_id}
             if found.segment is None:
                 self._reach().require_source(str(found.source["bucket"]), str(found.source["key"]))
             started = self._stores.submission.resubmit(
-                found, force=force, with_audience_settings=with_audience_settings, new_id=claim.job_id
+                found,
+                force=force,
+                with_audience_settings=with_audience_settings,
+                allow_shrink=allow_shrink,
+                new_id=claim.job_id,
             )
             return {"job": started, "state": "SUBMITTED", "retry_of": found.job_id}
 

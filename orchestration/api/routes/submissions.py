@@ -118,11 +118,12 @@ async def retry_job(
 ) -> Response:
     """Run a FAILED or CANCELLED job again, as a new job."""
     key, force, present = key_of(request, idempotency_key, body), body.force, body.with_audience_settings
+    shrink = body.allow_shrink
     record = await in_tenant(
         request,
         SubmissionsView,
         tenant,
-        lambda view: view.retry(job, force=force, with_audience_settings=present, key=key),
+        lambda view: view.retry(job, force=force, with_audience_settings=present, allow_shrink=shrink, key=key),
     )
     return json_answer(record, 202)
 

@@ -64,7 +64,8 @@ class Event:
 class JobPage:
     """`cancel_path`, `retry_path`: None if that is not possible, or not for this reader. `key`: of a retry.
 
-    `audience_path`: None for events and profiles, and for those who may not read audiences.
+    `audience_path`: None for events and profiles, and for those who may not read audiences. `shrank`: too many members
+    would have left.
     """
 
     id: str
@@ -98,6 +99,7 @@ class JobPage:
     retry_of: str | None
     cancel_path: str | None
     retry_path: str | None
+    shrank: bool
     fix_path: str | None
     again_path: str | None
     key: str
@@ -171,11 +173,11 @@ async def retry(request: Request) -> Response:
     """Start the job again, as a new job."""
     form = await form_of(request)
     key, wanted = key_of(request, form), request.path_params["job"]
-    present, force = "with_audience_settings" in form, "force" in form
+    present, force, shrink = "with_audience_settings" in form, "force" in form, "allow_shrink" in form
 
     def call(desk: Desk) -> Response:
         view = desk.view(SubmissionsView)
-        started = view.retry(wanted, force=force, with_audience_settings=present, key=key)
+        started = view.retry(wanted, force=force, with_audience_settings=present, allow_shrink=shrink, key=key)
         path = in_tenant(desk.tenant, "jobs", id_of(started), started="1")
         return see_other(path)
 
@@ -236,6 +238,7 @@ def page_of(desk: Desk, wanted: str, t: Texts, *, upload: str = "") -> JobPage:
         retry_path=in_tenant(tenant, "jobs", id_, "retry")
         if runs and job["state"] in {"FAILED", "CANCELLED"}
         else None,
+        shrank=(job["error"] or {}).get("code") == "AUDIENCE_WOULD_SHRINK",
         fix_path=in_tenant(tenant, "upload", like=id_)
         if runs and has_rejects and job.get("kind") == "audience"
         else None,

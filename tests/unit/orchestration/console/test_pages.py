@@ -6,10 +6,11 @@ from html.parser import HTMLParser
 import pytest
 
 from orchestration.access.policy import IN_A_TENANT, TENANT_ROLES
+from orchestration.catalog.records import JobError
 from orchestration.console.frame import SECTIONS
-from orchestration.console.paths import IN_TENANT
+from orchestration.console.paths import IN_TENANT, in_tenant
 from tests.fakes.asgi import Answer, AsgiClient
-from tests.fakes.tenants import BETA, CANARY, World
+from tests.fakes.tenants import ACME, AT_MS, BETA, CANARY, JOB, World, id_of
 from tests.unit.orchestration.console.pages import OWN, ROUTES, ROWS, ask
 
 VOID = {"meta", "link", "input", "img", "br", "hr", "rect", "path", "line"}
@@ -144,3 +145,19 @@ def test_a_choice_of_the_header_is_kept_in_a_cookie(client: AsgiClient, world: W
     cookie = answer.headers["set-cookie"].partition(";")[0]
     assert shown in client.get(path, headers={"Cookie": cookie, "Accept-Language": "en"}).body.decode()
     assert client.send("POST", "/console/preferences", headers=headers, raw=[b"theme=pink"]).status == 400
+
+
+@pytest.mark.parametrize(
+    ("code", "choices"), [("AUDIENCE_WOULD_SHRINK", (1, 0)), ("TOO_MANY_REJECTS", (0, 1))], ids=["shrink", "other"]
+)
+def test_an_intended_shrink_is_a_check_box_of_the_retry(
+    client: AsgiClient, world: World, code: str, choices: tuple[int, int]
+) -> None:
+    job, token = id_of(ACME, JOB), world.tokens["acme-operator"].text.reveal()
+    world.stores.jobs.fail(job, JobError(kind="user", code=code, message="why", detail={}), now_ms=AT_MS + 1)
+    text = client.get(in_tenant(ACME, "jobs", job), token=token, headers=OWN).body.decode()
+    assert (text.count('name="allow_shrink"'), text.count('name="force"')) == choices
+    headers = {**OWN, "Content-Type": "application/x-www-form-urlencoded"}
+    form = [b"key=k&allow_shrink=yes"]
+    sent = client.send("POST", in_tenant(ACME, "jobs", job, "retry"), token=token, headers=headers, raw=form)
+    assert sent.status == (303 if choices[0] else 422)

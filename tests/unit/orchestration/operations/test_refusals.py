@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,15 +22,14 @@ from orchestration.kinds.register import _refused_job
 from orchestration.kinds.wiring import import_records, kind_of
 from orchestration.operations import audiences, wiring
 from orchestration.operations.availability import require_services
-from orchestration.operations.dead_letters import select
 from orchestration.operations.submit import start
 from orchestration.platform.clock import fresh_id
 from orchestration.platform.settings import Settings
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
-from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName
+from schemas.ids import Attempt, AudienceName, JobId, TenantName
 from schemas.import_spec import ImportSpec
 from schemas.manifest import FormulaPolicy
-from schemas.messages import DeadLetter, JobState
+from schemas.messages import JobState
 from schemas.topics import MAX_JOB_AGE_S
 from segmentation.versions import AlreadyPublished, BaseMoved, Published
 from tests.fakes.catalog import migrated
@@ -262,16 +262,6 @@ def test_a_demo_on_a_machine_that_is_too_slow_says_so(context: Context, monkeypa
     assert code_of(RetriableError, lambda: demo._follow(context, "key", JOB)) == "DEMO_TOO_SLOW"
 
 
-def test_a_dead_letter_that_is_gone_cannot_be_sent_again() -> None:
-    assert code_of(UserError, lambda: select([], [4])) == "NO_SUCH_DEAD_LETTER"
-
-
-def test_of_dead_letters_those_that_are_named_are_selected_once() -> None:
-    zero = Partition(0)
-    letter = DeadLetter(topic="t", partition=zero, offset=7, key=None, value=b"", reason="r", failed_at_us=1)
-    assert select([(number, letter) for number in (3, 4, 5)], [5, 3, 5]) == [(3, letter), (5, letter)]
-
-
 def test_a_retry_of_a_refused_request_asks_for_what_the_request_asked_for(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,6 +279,28 @@ def test_a_retry_of_a_refused_request_asks_for_what_the_request_asked_for(
     [again] = started
     assert again.retry_of == JOB
     assert replace(again, job_id=JOB, retry_of=None) == refused
+
+
+@pytest.mark.parametrize(
+    ("code", "allow_shrink", "refused"),
+    [("AUDIENCE_WOULD_SHRINK", True, False), ("AUDIENCE_WOULD_SHRINK", False, True), ("TOO_MANY_REJECTS", True, True)],
+)
+def test_an_intended_shrink_is_allowed_for_one_run(
+    context: Context, monkeypatch: pytest.MonkeyPatch, code: str, *, allow_shrink: bool, refused: bool
+) -> None:
+    started: list[ImportRequest] = []
+    monkeypatch.setattr("orchestration.operations.submit.start", lambda _, wanted: started.append(wanted))
+    register(context, spec=ImportSpec(max_reject_share=0.1))
+    error = JobError(kind="user", code=code, message="why", detail={})
+    context.jobs.fail(JOB, error, now_ms=2)
+    resubmit = partial(wiring.submission(context).resubmit, context.jobs.get(JOB), allow_shrink=allow_shrink)
+    if refused:
+        assert code_of(UserError, resubmit) == "FILE_AT_FAULT"
+        return
+    resubmit()
+    [again] = started
+    assert (again.overrides["max_shrink_percent"], again.overrides["max_reject_share"]) == (None, 0.1)
+    assert context.audiences.get(ACME, VIP).spec.max_shrink_percent == 50.0, "the limit of the audience stays"
 
 
 class MovedVersions(InMemoryVersionStore):
