@@ -1,11 +1,13 @@
 """Dead letters that fit in their topic, whatever the record."""
 
-from typing import Final
+from typing import Final, Literal
 
 from schemas.ids import Partition
 from schemas.messages import DeadLetter
 from schemas.topics import MESSAGE_MAX_BYTES
 
+DeadLetterState = Literal["open", "replaying", "interrupted", "replayed", "dismissed"]
+"""What became of a letter. `interrupted`: its replay ended early, and it is unknown whether its record was sent."""
 KEY_MAX_BYTES: Final = 4096
 """Bytes of a key that are kept if the record does not fit as a whole."""
 REASON_MAX_CHARACTERS: Final = 4000

@@ -22,7 +22,7 @@ ViewT = TypeVar("ViewT", bound="View")
 ValueT = TypeVar("ValueT")
 GivenP = ParamSpec("GivenP")
 
-OF_USERS: Final = frozenset({Action.READ_USERS, Action.READ_REJECTS})
+OF_USERS: Final = frozenset({Action.READ_USERS, Action.READ_REJECTS, Action.READ_PAYLOADS})
 """Reads that show users, which are recorded."""
 
 

@@ -33,6 +33,7 @@ class Action(StrEnum):
     MANAGE_AUDIENCES = "manage_audiences"
     MANAGE_ACCESS = "manage_access"
     READ_DEPLOYMENT = "read_deployment"
+    READ_PAYLOADS = "read_payloads"
     MANAGE_DEPLOYMENT = "manage_deployment"
 
     @property
@@ -53,6 +54,7 @@ _COVERS: Final = MappingProxyType(
         Action.MANAGE_AUDIENCES: "audiences: create, configure, rename, delete, compact, expire; recipients",
         Action.MANAGE_ACCESS: "grants, tokens of others, audit",
         Action.READ_DEPLOYMENT: "workers, lag, dead letters, notifications",
+        Action.READ_PAYLOADS: "dead letters as a whole, which show users",
         Action.MANAGE_DEPLOYMENT: "tenants, principals, places",
     }
 )
@@ -84,6 +86,7 @@ IN_THE_DEPLOYMENT: Final[Mapping[Action, frozenset[Role]]] = MappingProxyType(
     {
         Action.OWN_ACCOUNT: _roles("operator", "admin"),
         Action.READ_DEPLOYMENT: _roles("operator", "admin"),
+        Action.READ_PAYLOADS: _roles("admin"),
         Action.MANAGE_ACCESS: _roles("admin"),
         Action.MANAGE_DEPLOYMENT: _roles("admin"),
     }

@@ -11,6 +11,7 @@ from connectors.storage.presigned import Presigner
 from orchestration.catalog.api_tokens import TokenStore
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.audit import AuditTrail
+from orchestration.catalog.dead_letter_marks import DeadLetterMarks
 from orchestration.catalog.engine import Database
 from orchestration.catalog.exports import ExportStore
 from orchestration.catalog.idempotency import IdempotencyStore
@@ -60,6 +61,7 @@ class Stores:
     database: Database
     audiences: AudienceStore
     audit: AuditTrail
+    dead_letter_marks: DeadLetterMarks
     exports: ExportStore
     jobs: JobStore
     all_jobs: AllJobs
@@ -144,6 +146,7 @@ class Stores:
             database=database,
             audiences=audiences,
             audit=AuditTrail(database),
+            dead_letter_marks=DeadLetterMarks(database),
             exports=exports,
             jobs=jobs,
             all_jobs=all_jobs,

@@ -74,6 +74,7 @@ OUTAGES: Final = frozenset(
         "SERVICE_STOPS",
         "SQL_KILLED",
         "STACK_NOT_RUNNING",
+        "TOPIC_MISSING",
     }
 )
 FATAL: Final = frozenset(

@@ -7,6 +7,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 
+def inserting(connection: sa.Connection, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that may say what to do about a row that is already there."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+
+
 def upsert(
     connection: sa.Connection,
     table: sa.Table,
@@ -16,15 +21,8 @@ def upsert(
     where: sa.ColumnElement[bool] | None = None,
 ) -> None:
     """Write `values` to the row of `key`, the table's primary key. `where`: update only rows that match."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(
-            postgresql.insert(table)
-            .values(**key, **values)
-            .on_conflict_do_update(index_elements=list(key), set_=dict(values), where=where)
-        )
-    else:
-        connection.execute(
-            sqlite.insert(table)
-            .values(**key, **values)
-            .on_conflict_do_update(index_elements=list(key), set_=dict(values), where=where)
-        )
+    connection.execute(
+        inserting(connection, table)
+        .values(**key, **values)
+        .on_conflict_do_update(index_elements=list(key), set_=dict(values), where=where)
+    )

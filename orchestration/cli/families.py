@@ -45,7 +45,7 @@ FAMILIES: Final = {
     "audiences": Family(
         ["audience_commands", "audience_settings", "version_commands"], "Manage audiences and their versions."
     ),
-    "dead-letters": Family(["dead_letter_commands"], "List and replay messages that no worker could process."),
+    "dead-letters": Family(["dead_letter_commands"], "List, replay and dismiss messages that no worker could process."),
     "schedules": Family(
         ["schedule_commands", "schedule_creation", "schedule_edits"], "Manage recurring imports, exports and snapshots."
     ),

@@ -35,14 +35,28 @@ class Deployment(Methods):
         """As `events`: workers, their lag, and the jobs of all tenants."""
         return follow(lambda: self._calls.stream("/events", query={"kind": list(kind)}))
 
-    def dead_letters(self, *, limit: int = 50) -> Record:
-        """The newest dead letters, and whether there are earlier ones."""
-        return self._get("/dead-letters", query={"limit": limit})
+    def dead_letters(self, *, limit: int = 50, state: Sequence[str] = ()) -> Record:
+        """The newest dead letters (in these states), and whether there are earlier ones."""
+        return self._get("/dead-letters", query={"limit": limit, "state": list(state)})
 
-    def replay_dead_letters(self, numbers: Sequence[int] | None) -> int:
-        """Send dead letters (None: all) to their topics again; returns how many."""
-        body = {"dead_letters": None if numbers is None else list(numbers)}
-        return int(self._send("POST", "/dead-letters/replays", body=body)["sent"])
+    def dead_letter(self, number: int) -> Record:
+        """One dead letter with its key and value, in base64 and as text."""
+        return self._get(f"/dead-letters/{number}")
+
+    def replay_dead_letters(
+        self, numbers: Sequence[int] | None, *, topic: str | None = None, code: str | None = None
+    ) -> Record:
+        """Send dead letters (None: all open ones, of a topic, with a code) to their topics again, each once.
+
+        Returns how many were `sent`, how many were replayed or dismissed `already`, and whether there are `more`.
+        """
+        return self._send("POST", "/dead-letters/replays", body=_chosen(numbers, topic, code))
+
+    def dismiss_dead_letters(
+        self, numbers: Sequence[int] | None, *, topic: str | None = None, code: str | None = None
+    ) -> Record:
+        """Dismiss dead letters; as `replay_dead_letters`, with how many were `dismissed`."""
+        return self._send("POST", "/dead-letters/dismissals", body=_chosen(numbers, topic, code))
 
     def notifications(self, *, limit: int = 100) -> Record:
         """Notifications that are waiting or were given up, and whether there are others."""
@@ -52,3 +66,11 @@ class Deployment(Methods):
         """Start the delivery of notifications (None: all that were given up) again; returns of how many."""
         body = {"notifications": None if ids is None else list(ids)}
         return int(self._send("POST", "/notifications/resends", body=body)["resent"])
+
+
+def _chosen(numbers: Sequence[int] | None, topic: str | None, code: str | None) -> Record:
+    given = {"topic": topic, "code": code}
+    return {
+        "dead_letters": None if numbers is None else list(numbers),
+        **{name: value for name, value in given.items() if value is not None},
+    }

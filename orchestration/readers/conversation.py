@@ -35,6 +35,8 @@ MODULES: Final = {
     questions.InspectObject: "objects",
     questions.TryImport: "objects",
     questions.ListDeadLetters: "kafka",
+    questions.ReadDeadLetter: "kafka",
+    questions.SelectDeadLetters: "kafka",
     questions.ReplayDeadLetters: "kafka",
     questions.ListWorkers: "kafka",
     questions.ReadLag: "kafka",

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal
 
 from schemas.columns import FileFormat, ImportKind
+from schemas.dead_letters import DeadLetterState
 from schemas.ids import AudienceName, JobId, TenantName, Version
 
 ANSWER_S: Final = 30.0
@@ -159,17 +160,37 @@ class TryImport(Question):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListDeadLetters(Question):
-    """The newest dead letters."""
+    """The newest dead letters in these states; none: in any."""
 
     limit: int
+    states: tuple[DeadLetterState, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadDeadLetter(Question):
+    """One dead letter with its key and value."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectDeadLetters(Question):
+    """The numbers of dead letters: as `operations.dead_letters.Selection`."""
+
+    limit_s: ClassVar[float] = 45.0
+    numbers: tuple[int, ...] | None
+    topic: str | None
+    code: str | None
+    up_to: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayDeadLetters(Question):
-    """Send dead letters to their topics again. `numbers`: None for all that the topic has."""
+    """Send dead letters to their topics again, if their own topic still has the id."""
 
     limit_s: ClassVar[float] = 45.0
-    numbers: tuple[int, ...] | None
+    topic_id: str
+    numbers: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

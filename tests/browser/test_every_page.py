@@ -7,12 +7,18 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from confluent_kafka import Producer
 from playwright.sync_api import Browser, Page, expect
 
+from connectors.kafka.logon import librdkafka_config
 from orchestration.client import Client
 from orchestration.console.application import PAGES
 from orchestration.console.paths import IN_TENANT, PREFIX, in_tenant
 from orchestration.platform.settings import Settings
+from schemas.codec import CODEC
+from schemas.ids import Partition
+from schemas.messages import DeadLetter
+from schemas.topics import DEAD_LETTERS, EVENTS
 from tests.browser.conftest import SHOP
 from tests.browser.driving import Tab, tab
 
@@ -59,6 +65,10 @@ def _open_first(page: Page) -> None:
     page.locator("main .row a").first.click()
 
 
+def _open_letters(page: Page) -> None:
+    page.locator("form.card summary").click()
+
+
 def _at(*parts: str) -> str:
     return in_tenant(SHOP, *parts)
 
@@ -89,7 +99,8 @@ VISITS: Final[Mapping[str, Visit]] = {
     f"{IN_TENANT}/tokens": Visit(path=_at("tokens"), shown="form"),
     f"{IN_TENANT}/tokens/new": Visit(path=_at("tokens"), shown=".notice.good", act=_make_token),
     f"{PREFIX}/workers": Visit(path=f"{PREFIX}/workers", shown=".plot"),
-    f"{PREFIX}/dead-letters": Visit(path=f"{PREFIX}/dead-letters", shown="main section"),
+    f"{PREFIX}/dead-letters": Visit(path=f"{PREFIX}/dead-letters", shown="form.card", act=_open_letters),
+    f"{PREFIX}/dead-letters/{{letter}}": Visit(path=f"{PREFIX}/dead-letters/0", shown="pre"),
     f"{PREFIX}/notifications": Visit(path=f"{PREFIX}/notifications", shown="main section"),
     f"{PREFIX}/people": Visit(path=f"{PREFIX}/people", shown=".row"),
     f"{PREFIX}/people/{{principal}}": Visit(path=f"{PREFIX}/people", shown="dl", act=_open_first),
@@ -126,7 +137,19 @@ def test_every_page_has_a_visit() -> None:
 
 
 @pytest.fixture(scope="module")
-def names(shop: Path, muster: Client) -> Shop:
+def names(shop: Path, muster: Client, settings: Settings) -> Shop:
+    letter = DeadLetter(
+        topic=EVENTS,
+        partition=Partition(3),
+        offset=7,
+        key=b"u1",
+        value=b'{"tenant": "ghost"}',
+        reason="unknown_tenant: ghost",
+        failed_at_us=1,
+    )
+    producer = Producer(librdkafka_config(settings.kafka_bootstrap))
+    producer.produce(DEAD_LETTERS, CODEC.encode(letter))
+    assert producer.flush(60) == 0
     failed = next(muster.jobs(SHOP, state=["FAILED"]))["job"]
     return Shop(failed=failed, upload=muster.send_file(SHOP, shop / "customers.csv")["upload"])
 

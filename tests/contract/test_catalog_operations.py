@@ -1,6 +1,7 @@
 """Outbox, audit trail and dump of the catalog, on every database that may hold it."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from orchestration.catalog import copying, migrate
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.audit import AuditEntry, AuditTrail
+from orchestration.catalog.dead_letter_marks import KEPT_MS, DeadLetterMark, DeadLetterMarks, SentLetter
 from orchestration.catalog.engine import Database
 from orchestration.catalog.jobs import JobStore
 from orchestration.catalog.records import Job
@@ -165,3 +167,26 @@ def test_of_several_samples_in_a_step_the_worst_counts_and_a_repeated_one_replac
     assert store.since(0, step_ms=60_000) == [worst, replace(worst, topic="u")]
     assert [one.at_ms for one in store.since(10_001, step_ms=10_000)] == [20_000] * 2
     assert store.groups() == [GroupState(group="g", at_ms=20_000, workers=[{"pid": 20_000}], lag={"t": [5]})]
+
+
+def test_a_dead_letter_is_taken_by_one_and_marks_of_letters_long_gone_are_deleted(
+    database: Database,  # noqa: F811
+) -> None:
+    marks, sent = DeadLetterMarks(database), SentLetter(dead_letter=1, topic="events", partition=3, offset=9)
+    take = partial(marks.take, "t", principal="ann", now_ms=5)
+    assert take([2, 1], "replaying", named=False) == [1, 2]
+    assert take([1, 2, 3], "dismissed", named=True) == [3]
+    marks.replayed("t", [sent], now_ms=6)
+    marks.give_back("t", [1, 2, 3], unsent=False)
+    replayed = DeadLetterMark(
+        state="replayed", at_ms=6, principal="ann", sent_topic="events", sent_partition=3, sent_offset=9
+    )
+    assert marks.of("t", since=1)[1] == replayed
+    assert [one.state for one in marks.of("t").values()] == ["replayed", "interrupted", "dismissed"]
+    assert (marks.of("t", since=4), marks.of("u")) == ({}, {})
+    assert take([1, 2, 3], "replaying", named=False) == []
+    assert take([1, 2, 3], "replaying", named=True) == [2, 3]
+    marks.give_back("t", [2, 3], unsent=True)
+    assert list(marks.of("t")) == [1]
+    assert marks.take("t", [4], "dismissed", principal="ann", now_ms=KEPT_MS + 7, named=False) == [4]
+    assert list(marks.of("t")) == [4]

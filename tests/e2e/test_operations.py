@@ -192,13 +192,19 @@ def test_dead_letters_are_listed_and_sent_again(muster: Muster, context: Context
     listed = muster("dead-letters", "list", "--json").json
     mine = next(entry for entry in listed if entry["reason"] == "no")
     assert (mine["topic"], mine["partition"], mine["offset"], mine["bytes"]) == (IMPORTS_SMALL, 1, 7, 7)
-    assert muster("dead-letters", "replay", mine["dead_letter"], "--json").json == {"sent": 1}
+    number = mine["dead_letter"]
+    assert muster("dead-letters", "replay", number, "--json").json["sent"] == 1
     assert muster("dead-letters", "replay", 999_999).code == 3
     until(lambda: len(muster("dead-letters", "list", "--json").json) >= 3, "the letter, rejected once more")
-    reasons = {
-        (entry["topic"], entry["reason"].split(":")[0]) for entry in muster("dead-letters", "list", "--json").json
-    }
-    assert (EVENTS, "unknown_tenant") in reasons
+    letters = {one["dead_letter"]: one for one in muster("dead-letters", "list", "--json").json}
+    assert (EVENTS, "unknown_tenant") in {(one["topic"], one["code"]) for one in letters.values()}
+    assert letters[letters[number]["refused_as"]]["replay_of"] == number
+    assert muster("dead-letters", "replay", number, "--json").json == {"sent": 0, "already": 1, "more": False}
+    assert len(muster("dead-letters", "list", "--json").json) == len(letters), "it was not sent again"
+    assert muster("dead-letters", "dismiss", "--all", "--json").json["dismissed"] == 2
+    assert muster("dead-letters", "replay", "--all", "--json").json["sent"] == 0
+    assert muster("dead-letters", "list", "--state", "open", "--json").json == []
+    assert "rubbish" in muster("dead-letters", "show", number).out
     one = muster("dead-letters", "list", "--limit", 1, "--json")
     assert (len(one.json), one.err) == (1, "The newest 1; there are more, --limit shows them.\n")
     assert muster("dead-letters", "list").err == ""

@@ -41,6 +41,28 @@ def _user(asked: q.LookUpUser, mark: str) -> Any:
     return {**found, "events": [], "latest": [], "audiences": [mark], "segments": [mark], "as_of": AT}
 
 
+def dead_letter(number: int, **given: Any) -> dict[str, Any]:
+    """A letter as `operations.dead_letters` describes it."""
+    record = {
+        "dead_letter": number,
+        "topic": "muster.events",
+        "partition": 3,
+        "offset": 4711 + number,
+        "bytes": 90,
+        "code": "undecodable",
+        "reason": "undecodable: no JSON",
+        "failed_at": f"2026-11-24T00:00:{number % 60:02}.000Z",
+        "starts_with": b"{}".hex(),
+        "state": "open",
+        "state_at": None,
+        "state_by": None,
+        "sent_offset": None,
+        "refused_as": None,
+        "replay_of": None,
+    }
+    return {**record, **given}
+
+
 def _rejects(_: q.ReadRejects, mark: str) -> Any:
     place = {"number": 1, "ordinal": 1, "line": 1, "byte_offset": 1, "column": mark}
     return {"kept": 2, "rows": [{**place, "code": "id_empty", "reason": "x", "raw": mark}]}
@@ -71,7 +93,14 @@ ANSWERS: Final[Mapping[type[q.Question], Callable[[Any, str], Any]]] = {
     q.ListWorkers: lambda *_: {"items": [], "waiting": None},
     q.ReadLag: lambda *_: {"items": [], "as_of": AT},
     q.ListDeadLetters: lambda *_: {"items": [], "more": False},
-    q.ReplayDeadLetters: lambda *_: {"sent": 0},
+    q.ReadDeadLetter: lambda asked, _: dead_letter(
+        asked.number, key=None, key_text=None, value="e30=", value_text="{}"
+    ),
+    q.SelectDeadLetters: lambda asked, _: {"topic_id": "t", "numbers": list(asked.numbers or ()), "more": False},
+    q.ReplayDeadLetters: lambda asked, _: {
+        "sent": [{"dead_letter": one, "topic": "t", "partition": 0, "offset": one + 100} for one in asked.numbers],
+        "failed": None,
+    },
 }
 
 

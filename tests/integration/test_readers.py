@@ -393,7 +393,9 @@ def test_dead_letters_lag_and_workers_are_for_those_who_run_the_deployment(shop:
     found, _ = shop.owner.dead_letters()["items"]
     assert (found["topic"], found["partition"], found["bytes"]) == (IMPORTS, 3, 10)
     assert refused(shop.owner.replay_dead_letters, [99]) == "NO_SUCH_DEAD_LETTER"
-    assert shop.owner.replay_dead_letters([found["dead_letter"]]) == 1
+    assert shop.owner.replay_dead_letters([found["dead_letter"]]) == {"sent": 1, "already": 0, "more": False}
+    assert shop.owner.replay_dead_letters([found["dead_letter"]]) == {"sent": 0, "already": 1, "more": False}
+    assert shop.owner.dead_letter(found["dead_letter"])["value_text"] == "no message"
     behind = {(one["topic"], one["partition"]): one["lag"] for one in shop.owner.lag()}
     assert (behind[IMPORTS, 3], behind[IMPORTS, 4]) == (1, 0)
     assert shop.owner.workers() == {"items": [], "waiting": None}

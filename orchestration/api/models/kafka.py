@@ -1,10 +1,29 @@
 """Workers, lag and dead letters."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
 from orchestration.api.models.common import AT, Example, Shape, Time
+from schemas.dead_letters import DeadLetterState
+
+LETTER: Final[Example] = {
+    "dead_letter": 17,
+    "topic": "muster.events",
+    "partition": 3,
+    "offset": 4711,
+    "bytes": 90,
+    "code": "unknown_tenant",
+    "reason": "unknown_tenant: acme",
+    "failed_at": AT,
+    "starts_with": "7b226e6f",
+    "state": "replayed",
+    "state_at": AT,
+    "state_by": "ann",
+    "sent_offset": 4780,
+    "refused_as": None,
+    "replay_of": None,
+}
 
 
 class Worker(Shape):
@@ -113,16 +132,46 @@ class Samples(Shape):
 
 
 class DeadLetter(Shape):
-    """A record that no worker could decode. `starts_with`: its first bytes in hexadecimal."""
+    """A record that no worker could process. `starts_with`: its first bytes in hexadecimal.
+
+    `code`: what the reason begins with; null for records of imports. `state_by` and `state_at`: who replayed or
+    dismissed it, and when. `interrupted`: its replay ended early, and it is unknown whether the record was sent.
+    `sent_offset`: where its new record is, in the same topic and partition. `refused_as`: the dead letter that the new
+    record became; `replay_of`: the dead letter whose new record this is.
+    """
 
     dead_letter: int
     topic: str
     partition: int
     offset: int
     bytes: int
+    code: str | None
     reason: str
     failed_at: Time
     starts_with: str
+    state: DeadLetterState
+    state_at: Time | None
+    state_by: str | None
+    sent_offset: int | None
+    refused_as: int | None
+    replay_of: int | None
+    example: ClassVar[Example] = LETTER
+
+
+class WholeDeadLetter(DeadLetter):
+    """A dead letter with the key and value of its record in base64, and as text if they are UTF-8."""
+
+    key: str | None
+    key_text: str | None
+    value: str
+    value_text: str | None
+    example: ClassVar[Example] = {
+        **LETTER,
+        "key": None,
+        "key_text": None,
+        "value": "eyJub3QiOg==",
+        "value_text": '{"not":',
+    }
 
 
 class DeadLetters(Shape):
@@ -130,32 +179,39 @@ class DeadLetters(Shape):
 
     items: list[DeadLetter]
     more: bool
-    example: ClassVar[Example] = {
-        "items": [
-            {
-                "dead_letter": 17,
-                "topic": "muster.imports",
-                "partition": 3,
-                "offset": 4711,
-                "bytes": 90,
-                "reason": "not one of Muster's messages",
-                "failed_at": AT,
-                "starts_with": "7b226e6f",
-            }
-        ],
-        "more": False,
-    }
+    example: ClassVar[Example] = {"items": [LETTER], "more": False}
 
 
-class NewReplay(Shape):
-    """Numbers of dead letters to send again; null: all that the topic has."""
+class DeadLetterSelection(Shape):
+    """Numbers of dead letters; null: all open ones, at most 10,000, the oldest first.
+
+    With null, `topic`, `code` (empty: letters without a code) and `up_to` (a number) select among these.
+    """
 
     dead_letters: Annotated[list[Annotated[int, Field(ge=0)]] | None, Field(min_length=1, max_length=10_000)]
-    example: ClassVar[Example] = {"dead_letters": [17, 18]}
+    topic: Annotated[str | None, Field(max_length=255)] = None
+    code: Annotated[str | None, Field(max_length=64)] = None
+    up_to: Annotated[int | None, Field(ge=0)] = None
+    example: ClassVar[Example] = {"dead_letters": None, "code": "unknown_tenant"}
 
 
 class Replayed(Shape):
-    """How many were sent. Those that workers still cannot process become new dead letters."""
+    """How many were sent; records that workers still cannot process become new dead letters.
+
+    `already`: others of the selection, which were replayed before or dismissed. `more`: there are open ones beyond
+    10,000.
+    """
 
     sent: int
-    example: ClassVar[Example] = {"sent": 2}
+    already: int
+    more: bool
+    example: ClassVar[Example] = {"sent": 2, "already": 0, "more": False}
+
+
+class Dismissed(Shape):
+    """How many were dismissed. `already`: others, which were replayed or dismissed before. `more`: as in `Replayed`."""
+
+    dismissed: int
+    already: int
+    more: bool
+    example: ClassVar[Example] = {"dismissed": 2, "already": 0, "more": False}

@@ -1,4 +1,4 @@
-"""Groups of workers over time."""
+"""Groups of workers over time, and what became of dead letters."""
 
 from typing import Final
 
@@ -29,4 +29,19 @@ worker_groups: Final = sa.Table(
     sa.Column("at_ms", sa.BigInteger, nullable=False),
     sa.Column("workers", JSON, nullable=False),
     sa.Column("lag", JSON, nullable=False),
+)
+
+# Dead letters that were replayed or dismissed; all others have no row. A recreated topic has another id, so its letters
+# inherit nothing. `sent_*`: where the replayed record is.
+dead_letter_marks: Final = sa.Table(
+    "dead_letter_marks",
+    metadata,
+    sa.Column("topic_id", NAME, primary_key=True),
+    sa.Column("dead_letter", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("principal", sa.String(255), nullable=False),
+    sa.Column("sent_topic", sa.String(255)),
+    sa.Column("sent_partition", sa.Integer),
+    sa.Column("sent_offset", sa.BigInteger),
 )

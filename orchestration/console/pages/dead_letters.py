@@ -1,6 +1,7 @@
-"""Dead letters: records that no worker could decode, by topic and reason, and sending them again."""
+"""Dead letters by topic and reason, and one as a whole; sending them again, and dismissing them."""
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
@@ -10,7 +11,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from orchestration.access.pages import Record
-from orchestration.access.views.kafka import DeploymentKafkaView
+from orchestration.access.policy import Action
+from orchestration.access.views.kafka import ChosenLetters, DeploymentKafkaView
 from orchestration.api.service import asked_in_deployment
 from orchestration.console.desk import Desk, ask
 from orchestration.console.forms import form_of
@@ -18,79 +20,126 @@ from orchestration.console.frame import frame_of
 from orchestration.console.language import Texts
 from orchestration.console.paths import PREFIX
 from orchestration.console.rendering import see_other, shown
+from schemas.dead_letters import DeadLetterState
 from schemas.errors import UserError
 
 READ: Final = 500
+HANDLED: Final = 20
 PATH: Final = f"{PREFIX}/dead-letters"
 SHOWN_BYTES: Final = 64
+DUMPED: Final = 16
+"""Bytes on a line of a dump."""
+WAITING: Final[tuple[DeadLetterState, ...]] = ("open", "replaying", "interrupted")
+DONE: Final[tuple[DeadLetterState, ...]] = ("replayed", "dismissed")
+SELECTED: Final = "letter-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterRow:
+    """One letter. `path`: of its page, for those who may see records. `state`: empty while it is open."""
+
+    number: str
+    path: str
+    position: str
+    size: int
+    reason: str
+    failed_at: str
+    state: str
+    state_text: str
+    state_at: str | None
+    state_by: str | None
+    outcome: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letters:
-    """Letters of one topic with one reason: `numbers` names all of them, `example` is the newest.
-
-    `example_bytes`: its beginning, with a dot for anything but printable ASCII.
-    """
+    """Letters of one topic with one code. `up_to`: the newest; `example_bytes`: its beginning as `printable`."""
 
     topic: str
     code: str
     advice: str
     count: int
-    numbers: str
-    reason: str
-    newest_at: str
-    position: str
+    up_to: str
+    rows: Sequence[LetterRow]
     example_bytes: str
-    size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLettersPage:
-    """`more`: there are earlier ones. `sent`: how many the reader has just sent again."""
+    """`more`: there are earlier ones. `notices`: what the reader has just done."""
 
     groups: Sequence[Letters]
+    handled: Sequence[LetterRow]
     more: bool
     read: int
-    sent: int | None
-    replay_path: str
+    notices: Sequence[str]
+    path: str
+    changes_path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterPage:
+    """One letter with its record. `text`: the value, or a dump of its bytes; `key`: likewise, on one line."""
+
+    row: LetterRow
+    topic: str
+    key: str
+    text: str
+    is_text: bool
+    path: str
+    changes_path: str
+    may_replay: bool
+    may_dismiss: bool
 
 
 async def show_dead_letters(request: Request) -> Response:
     """The page."""
-    found = await asked_in_deployment(
-        request, DeploymentKafkaView, lambda view, cancellation: view.dead_letters(cancellation, limit=READ)
-    )
-    sent = request.query_params.get("sent", "")
+    found, handled = await _listed(request, READ, WAITING), await _listed(request, HANDLED, DONE)
 
     def call(desk: Desk) -> Response:
         frame = frame_of(request, desk, "dead-letters")
+        linked = Action.READ_PAYLOADS in desk.deployment.permitted
         page = DeadLettersPage(
-            groups=groups_of(found["items"], frame.texts),
+            groups=groups_of(found["items"], frame.texts, linked=linked),
+            handled=[_row(one, frame.texts, linked=linked) for one in reversed(handled["items"])],
             more=found["more"],
             read=len(found["items"]),
-            sent=int(sent) if sent.isdecimal() and len(sent) < 10 else None,
-            replay_path=f"{PATH}/replays",
+            notices=_notices(request.query_params, frame.texts),
+            path=PATH,
+            changes_path=f"{PATH}/changes",
         )
         return shown("dead_letters.html", frame, page)
 
     return await ask(request, call)
 
 
-def groups_of(letters: Sequence[Record], t: Texts) -> list[Letters]:
+async def _listed(request: Request, limit: int, states: Sequence[DeadLetterState]) -> Record:
+    return await asked_in_deployment(
+        request,
+        DeploymentKafkaView,
+        lambda view, cancellation: view.dead_letters(cancellation, limit=limit, states=states),
+    )
+
+
+def _notices(done: Mapping[str, str], t: Texts) -> list[str]:
+    counts = {name: int(text) for name in ("sent", "dismissed", "already") if (text := done.get(name, "")).isdecimal()}
+    return [t(f"dead_letters.done.{name}", count=count) for name, count in counts.items() if count < 10**9]
+
+
+def groups_of(letters: Sequence[Record], t: Texts, *, linked: bool) -> list[Letters]:
     """Letters by topic and code of the reason, the largest group first."""
     groups = [
-        _group(topic, code, list(members), t)
+        _group(topic, code, list(members), t, linked=linked)
         for (topic, code), members in groupby(sorted(letters, key=_kind), key=_kind)
     ]
     return sorted(groups, key=lambda one: -one.count)
 
 
 def _kind(letter: Record) -> tuple[str, str]:
-    code, colon, _ = str(letter["reason"]).partition(":")
-    return letter["topic"], code if colon and code.isidentifier() else ""
+    return letter["topic"], letter["code"] or ""
 
 
-def _group(topic: str, code: str, letters: Sequence[Record], t: Texts) -> Letters:
+def _group(topic: str, code: str, letters: Sequence[Record], t: Texts, *, linked: bool) -> Letters:
     newest = max(letters, key=lambda one: int(one["dead_letter"]))
     advice = f"dead_letter.{code}"
     return Letters(
@@ -98,12 +147,26 @@ def _group(topic: str, code: str, letters: Sequence[Record], t: Texts) -> Letter
         code=code,
         advice=t(advice) if t.has(advice) else t("dead_letters.advice"),
         count=len(letters),
-        numbers=",".join(str(one["dead_letter"]) for one in letters),
-        reason=newest["reason"],
-        newest_at=newest["failed_at"],
-        position=f"{newest['topic']} {newest['partition']}:{newest['offset']}",
+        up_to=str(newest["dead_letter"]),
+        rows=[_row(one, t, linked=linked) for one in reversed(letters)],
         example_bytes=_printable(bytes.fromhex(newest["starts_with"])[:SHOWN_BYTES]),
-        size=newest["bytes"],
+    )
+
+
+def _row(letter: Record, t: Texts, *, linked: bool) -> LetterRow:
+    number, state, refused_as = str(letter["dead_letter"]), str(letter["state"]), letter["refused_as"]
+    return LetterRow(
+        number=number,
+        path=f"{PATH}/{number}" if linked else "",
+        position=f"{letter['topic']} {letter['partition']}:{letter['offset']}",
+        size=letter["bytes"],
+        reason=letter["reason"],
+        failed_at=letter["failed_at"],
+        state="" if state == "open" else state,
+        state_text="" if state == "open" else t(f"dead_letters.state.{state}"),
+        state_at=letter["state_at"],
+        state_by=letter["state_by"],
+        outcome="" if refused_as is None else t("dead_letters.refused_as", number=str(refused_as)),
     )
 
 
@@ -111,15 +174,67 @@ def _printable(data: bytes) -> str:
     return "".join(chr(byte) if 0x20 <= byte < 0x7F else "·" for byte in data)
 
 
-async def replay(request: Request) -> Response:
-    """Send letters again; those that still fail become new ones."""
+def dump_of(data: bytes) -> str:
+    """Bytes in hexadecimal, with the printable ones beside them."""
+    lines = (data[at : at + DUMPED] for at in range(0, len(data), DUMPED))
+    return "\n".join(f"{line.hex(' '):<{3 * DUMPED}} {_printable(line)}" for line in lines)
+
+
+async def show_letter(request: Request) -> Response:
+    """One letter with its record."""
+    number = _number(str(request.path_params["letter"]))
+    found = await asked_in_deployment(
+        request, DeploymentKafkaView, lambda view, cancellation: view.dead_letter(cancellation, number)
+    )
+
+    def call(desk: Desk) -> Response:
+        frame = frame_of(request, desk, "dead-letters")
+        text, key, state = found["value_text"], found["key_text"], found["state"]
+        page = LetterPage(
+            row=_row(found, frame.texts, linked=True),
+            topic=found["topic"],
+            key=found["key"] or "" if key is None else key,
+            text=dump_of(base64.b64decode(found["value"])) if text is None else text,
+            is_text=text is not None,
+            path=PATH,
+            changes_path=f"{PATH}/changes",
+            may_replay=state in {"open", "interrupted", "dismissed"},
+            may_dismiss=state in {"open", "interrupted"},
+        )
+        return shown("dead_letter.html", frame, page)
+
+    return await ask(request, call)
+
+
+async def change(request: Request) -> Response:
+    """Send letters again, or dismiss them: those selected, or all with one reason as the page showed them."""
     form = await form_of(request)
-    try:
-        numbers = [int(one) for one in form.get("numbers", "").split(",")]
-    except ValueError as exc:
-        raise UserError("BAD_BODY", "the form cannot be read; load the page again") from exc
-    done = await asked_in_deployment(request, DeploymentKafkaView, lambda view, _: view.replay_dead_letters(numbers))
-    return see_other(f"{PATH}?sent={done['sent']}")
+    action, _, scope = form.get("action", "").partition("-")
+    selected = [_number(name.removeprefix(SELECTED)) for name in form if name.startswith(SELECTED)]
+    chosen = ChosenLetters(dead_letters=selected)
+    if scope == "all":
+        chosen = ChosenLetters(topic=form.get("topic"), code=form.get("code"), up_to=_number(form.get("up_to", "")))
+    elif not selected:
+        return see_other(PATH)
+    if action == "replay":
+        done = await asked_in_deployment(request, DeploymentKafkaView, lambda view, _: view.replay_dead_letters(chosen))
+        return see_other(f"{PATH}?sent={done['sent']}{_already(done)}")
+    done = await asked_in_deployment(request, DeploymentKafkaView, lambda view, _: view.dismiss_dead_letters(chosen))
+    return see_other(f"{PATH}?dismissed={done['dismissed']}{_already(done)}")
 
 
-ROUTES: Final = (Route(PATH, show_dead_letters), Route(f"{PATH}/replays", replay, methods=["POST"]))
+def _already(done: Record) -> str:
+    return f"&already={done['already']}" if done["already"] else ""
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise UserError("BAD_BODY", "the form cannot be read; load the page again")
+    return int(text)
+
+
+ROUTES: Final = (
+    Route(PATH, show_dead_letters),
+    Route(f"{PATH}/changes", change, methods=["POST"]),
+    Route(PATH + "/{letter}", show_letter),
+)

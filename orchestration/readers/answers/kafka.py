@@ -6,11 +6,20 @@ from confluent_kafka import KafkaException
 
 from connectors.kafka.errors import kafka_error
 from connectors.kafka.worker_group import WorkerGroup, unacknowledged
+from orchestration.catalog.dead_letter_marks import DeadLetterMarks
 from orchestration.operations import dead_letters
 from orchestration.operations.availability import require_services
+from orchestration.operations.dead_letters import DeadLetterLog
 from orchestration.operations.workers import running_workers, waiting_jobs
 from orchestration.platform.clock import iso, now_ms
-from orchestration.readers.questions import ListDeadLetters, ListWorkers, ReadLag, ReplayDeadLetters
+from orchestration.readers.questions import (
+    ListDeadLetters,
+    ListWorkers,
+    ReadDeadLetter,
+    ReadLag,
+    ReplayDeadLetters,
+    SelectDeadLetters,
+)
 from orchestration.readers.reading import Reading
 from schemas.records import as_record
 from schemas.topics import ACTIVITY_TOPICS, IMPORT_TOPICS, SEGMENT_WORKER_GROUP, WORKER_GROUP
@@ -19,20 +28,41 @@ GROUPS: Final = ((WORKER_GROUP, IMPORT_TOPICS), (SEGMENT_WORKER_GROUP, ACTIVITY_
 
 
 def list_dead_letters(reading: Reading, asked: ListDeadLetters) -> dict[str, Any]:
-    """The newest, oldest first; `more`: the topic has earlier ones."""
-    bootstrap = _kafka(reading)
-    found = dead_letters.read(bootstrap, limit=asked.limit + 1)
-    shown = [dead_letters.letter_record(offset, letter) for offset, letter in found[-asked.limit :]]
-    return {"items": shown, "more": len(found) > asked.limit}
+    """The newest, oldest first; `more`: there are earlier ones."""
+    with DeadLetterLog(_kafka(reading)) as log:
+        items, more = dead_letters.newest(
+            log, _marks(reading, log), limit=asked.limit, states=asked.states, now_ms=now_ms()
+        )
+    return {"items": items, "more": more}
+
+
+def read_dead_letter(reading: Reading, asked: ReadDeadLetter) -> dict[str, Any]:
+    """The letter. Raises `UserError` NO_SUCH_DEAD_LETTER."""
+    with DeadLetterLog(_kafka(reading)) as log:
+        return dead_letters.whole(log, _marks(reading, log), asked.number, now_ms=now_ms())
+
+
+def select_dead_letters(reading: Reading, asked: SelectDeadLetters) -> dict[str, Any]:
+    """The id of their topic, and their numbers; `more`: there are others. Raises `UserError` NO_SUCH_DEAD_LETTER."""
+    wanted = dead_letters.Selection(numbers=asked.numbers, topic=asked.topic, code=asked.code, up_to=asked.up_to)
+    with DeadLetterLog(_kafka(reading)) as log:
+        numbers, more = dead_letters.select(log, _marks(reading, log), wanted)
+        return {"topic_id": log.topic_id, "numbers": numbers, "more": more}
 
 
 def replay_dead_letters(reading: Reading, asked: ReplayDeadLetters) -> dict[str, Any]:
-    """How many were sent. Raises `UserError` NO_SUCH_DEAD_LETTER."""
-    bootstrap = _kafka(reading)
-    letters = dead_letters.read(bootstrap, offsets=asked.numbers)
-    if asked.numbers is not None:
-        letters = dead_letters.select(letters, asked.numbers)
-    return {"sent": dead_letters.replay(bootstrap, letters)}
+    """Which were sent. Raises `UserError` NO_SUCH_DEAD_LETTER, before any is sent."""
+    bootstrap, wanted = _kafka(reading), frozenset(asked.numbers)
+    with DeadLetterLog(bootstrap) as log:
+        same = log.topic_id == asked.topic_id
+        letters = [one for one in log.letters(min(wanted), max(wanted)) if same and one[0] in wanted]
+    if missing := wanted - {number for number, _ in letters}:
+        raise dead_letters.no_such_letter(*sorted(missing))
+    return dead_letters.sent_record(*dead_letters.send_again(bootstrap, letters))
+
+
+def _marks(reading: Reading, log: DeadLetterLog) -> dead_letters.Marks:
+    return DeadLetterMarks(reading.context.database).of(log.topic_id, since=log.numbers.start)
 
 
 def list_workers(reading: Reading, _: ListWorkers) -> dict[str, Any]:
@@ -78,6 +108,8 @@ def _kafka(reading: Reading) -> str:
 
 ANSWERS: Final = {
     ListDeadLetters: list_dead_letters,
+    ReadDeadLetter: read_dead_letter,
+    SelectDeadLetters: select_dead_letters,
     ReplayDeadLetters: replay_dead_letters,
     ListWorkers: list_workers,
     ReadLag: read_lag,

@@ -22,7 +22,7 @@ from connectors.kafka.worker_group import WorkerGroup
 from orchestration.context import Context
 from orchestration.control import archive_consumer as archiving
 from orchestration.control import wiring
-from orchestration.operations.dead_letters import read as read_dead_letters
+from orchestration.operations.dead_letters import DeadLetterLog
 from orchestration.platform.object_store import s3_access
 from orchestration.platform.settings import Secret, Settings
 from schemas.codec import CODEC
@@ -135,8 +135,9 @@ def test_ranges_are_appended_and_told_and_what_is_no_range_is_a_dead_letter(worl
     assert world.told() == {f"{EVENTS}/3": 20, f"{PROFILES}/3": 5}
     results = {sample.labels: sample.value for sample in counters.samples()}
     assert results[EVENTS, "refused"] == results[PROFILES, "known"] == 1
-    letters = read_dead_letters(world.settings.kafka_bootstrap, limit=1)
-    assert [(letter.topic, letter.value) for _, letter in letters] == [(ARCHIVE, b"no message")]
+    with DeadLetterLog(world.settings.kafka_bootstrap) as log:
+        [(_, letter)] = log.letters(log.numbers[-1])
+    assert (letter.topic, letter.value) == (ARCHIVE, b"no message")
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from connectors.kafka.worker_group import WorkerGroup
 from connectors.publishing.producer import KafkaTopicLog
 from orchestration.catalog import migrate
 from orchestration.context import Context
-from orchestration.operations import dead_letters
+from orchestration.operations.dead_letters import DeadLetterLog
 from orchestration.operations.workers import running_workers
 from orchestration.platform.settings import Secret, Settings
 from schemas import topics
@@ -303,7 +303,7 @@ def test_a_relay_that_kafka_refuses_ends_and_says_why(
 @pytest.mark.parametrize("code", ["LOGON_REFUSED", "BROKER_NOT_TRUSTED"])
 def test_whoever_kafka_refuses_is_told_why(kafka: SecureKafka, tmp_path: Path, code: str) -> None:
     with pytest.raises(MusterError, match=f"^{code}: ") as refused:
-        dead_letters.read(_bad_address(kafka, code, tmp_path), limit=1)
+        DeadLetterLog(_bad_address(kafka, code, tmp_path))
     says_no_secret(str(refused.value.as_record()))
 
 

@@ -333,7 +333,9 @@ ROWS: Final[Mapping[str, Row]] = {
     "list_samples": Row(),
     "stream_deployment_events": Row(until=lambda received: b"event: ready" in received),
     "list_dead_letters": Row(recorded=True),
+    "get_dead_letter": Row(values={"dead_letter": lambda _: "17"}, recorded=True),
     "replay_dead_letters": Row(body=lambda _: {"dead_letters": [17]}),
+    "dismiss_dead_letters": Row(body=lambda _: {"dead_letters": None, "code": "undecodable"}),
     "stream_events": Row(until=lambda received: b"event: ready" in received),
 }
 

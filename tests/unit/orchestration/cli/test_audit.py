@@ -27,6 +27,7 @@ CHANGES = {
 
 CHANGES_BY_THE_SERVICE = {
     "console",
+    "dead-letters dismiss",
     "dead-letters replay",
     "notifications resend",
     "notifications test",

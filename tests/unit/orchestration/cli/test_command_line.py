@@ -124,6 +124,7 @@ def test_help_loads_nothing_heavy() -> None:
         ["export", "vip", "--to", "x", "--as-of", "yesterday"],
         ["dead-letters", "replay"],
         ["dead-letters", "replay", "1", "--all"],
+        ["dead-letters", "dismiss", "1", "--code", "undecodable"],
         ["jobs", "list", "--limit", "0"],
         ["nonsense"],
     ],

@@ -8,16 +8,15 @@ import pytest
 from orchestration.catalog.records import Audience, Retention
 from orchestration.cli.spec_changes import spec_changes
 from orchestration.operations.audiences import changed_retention
-from orchestration.operations.dead_letters import select
 from orchestration.operations.dry_run import counts_of
 from orchestration.operations.fsck import check_snapshots, check_versions, receipt_problem
 from orchestration.operations.submit import upload_key
 from schemas.columns import Column, ImportMode, RowSchema
 from schemas.digest import Digest
 from schemas.errors import UserError
-from schemas.ids import Attempt, AudienceName, JobId, Partition, TenantName, Version
+from schemas.ids import Attempt, AudienceName, JobId, TenantName, Version
 from schemas.import_spec import ImportSpec
-from schemas.messages import DeadLetter, JobState
+from schemas.messages import JobState
 from segmentation.versions import VersionInfo
 from tests.unit.orchestration.cli.jobs import JOB, job
 
@@ -61,13 +60,6 @@ def test_retention_keeps_at_least_one_version() -> None:
     assert changed_retention(Retention(), {"versions": 3}) == Retention(versions=3, days=30)
     with pytest.raises(UserError, match="BAD_RETENTION"):
         changed_retention(Retention(), {"versions": 0})
-
-
-def test_a_dead_letter_that_is_not_there_is_named() -> None:
-    letter = DeadLetter(topic="t", partition=Partition(0), offset=1, key=None, value=b"x", reason="r", failed_at_us=0)
-    assert select([(4, letter)], [4, 4]) == [(4, letter)]
-    with pytest.raises(UserError, match="no dead letter 5, 6"):
-        select([(4, letter)], [4, 5, 6])
 
 
 DIGEST = Digest(schema_id="0123456789abcdef", count=2, sum0=1, sum1=2)

@@ -48,6 +48,7 @@ IN_THE_DEPLOYMENT = (
     "audit --since 7d",
     "dead-letters list",
     "dead-letters replay --all",
+    "dead-letters show 17",
     "notifications list",
     "notifications resend --given-up",
 )

@@ -23,6 +23,7 @@ from orchestration.notifications.outbox import Outcome
 from orchestration.operations.connecting import FORMS
 from orchestration.operations.follow import STAGES, PartitionState
 from schemas.columns import ImportMode
+from schemas.dead_letters import DeadLetterState
 from schemas.errors import FatalError, RetriableError, UserError
 from segmentation.versions import VersionMode
 
@@ -58,6 +59,8 @@ FAMILIES: Mapping[str, set[str]] = {
     "connections.tool": {"environment", "cli", "curl", "python", "files", *FORMS},
     "connections.address": {"kafka", "topics", "s3", "region", "inbox", "lake"},
     "notifications.outcome": set(get_args(Outcome)),
+    "dead_letters.done": {"sent", "dismissed", "already"},
+    "dead_letters.state": set(get_args(DeadLetterState)) - {"open"},
     "difference": {"earlier", "later"},
     "difference.kind": set(KINDS_OF_CHANGES),
     "audience.kept": {"versions", "days"},
