@@ -24,7 +24,7 @@ from schemas.errors import MusterError, UserError
 
 MAX_KEY: Final = 255
 LIMITS: Final = frozenset(
-    {"QUERY_RUNNING", "TOO_MANY_QUESTIONS", "TOO_MANY_STREAMS", "TOO_MANY_TESTS", "TOO_MANY_UPLOADS"}
+    {"QUERY_RUNNING", "TOO_MANY_COUNTS", "TOO_MANY_QUESTIONS", "TOO_MANY_STREAMS", "TOO_MANY_TESTS", "TOO_MANY_UPLOADS"}
 )
 """Errors of the service's limits, which are not kept."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 from connectors.storage.multipart import Parts
 from connectors.storage.objects import ObjectStore
 from connectors.storage.presigned import Presigner
+from orchestration.access.budget import DAY_S, Budget
 from orchestration.catalog.api_tokens import TokenStore
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.audit import AuditTrail
@@ -94,6 +95,7 @@ class Stores:
     import_jobs: ImportJobs
     export_jobs: ExportJobs
     segment_changes: SegmentStore
+    count_budget: Budget
 
     def check(self) -> None:
         """Raises `RetriableError` CATALOG_UNAVAILABLE if the catalog does not answer."""
@@ -143,6 +145,7 @@ class Stores:
                 audiences=audiences, engine=engine, exports=exports, places=places, settings=settings
             ),
             segment_changes=SegmentStore(database),
+            count_budget=Budget(per_s=settings.counts_per_day / DAY_S, burst=settings.counts_per_day),
             database=database,
             audiences=audiences,
             audit=AuditTrail(database),

@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from orchestration.api.problems import HEADERS_OF_STATUS, MEDIA_TYPE, problem, status_of
+from orchestration.api.problems import MEDIA_TYPE, headers_of, problem, status_of
 from schemas.errors import MusterError
 
 
@@ -27,10 +27,8 @@ def operation_answer(tenant: str, begun: Mapping[str, Any]) -> Response:
 
 def problem_answer(error: MusterError, request_id: str, headers: Mapping[str, str] | None = None) -> Response:
     """An error as a problem."""
-    status = status_of(error)
-    return Response(
-        _json(problem(error, request_id)), status, {**HEADERS_OF_STATUS.get(status, {}), **(headers or {})}, MEDIA_TYPE
-    )
+    sent = {**headers_of(error), **(headers or {})}
+    return Response(_json(problem(error, request_id)), status_of(error), sent, MEDIA_TYPE)
 
 
 def _json(value: Any) -> bytes:

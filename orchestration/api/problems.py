@@ -25,6 +25,13 @@ HEADERS_OF_STATUS: Final[Mapping[int, Mapping[str, str]]] = MappingProxyType(
 )
 
 
+def headers_of(error: MusterError) -> Mapping[str, str]:
+    """Headers of the answer. `retry_after_s` in the detail says when to try again, where that is known."""
+    headers = HEADERS_OF_STATUS.get(status_of(error), {})
+    wait_s = error.detail.get("retry_after_s")
+    return headers if wait_s is None else {**headers, "Retry-After": str(wait_s)}
+
+
 def status_of(error: MusterError) -> int:
     """The HTTP status of an error."""
     if isinstance(error, UserError):

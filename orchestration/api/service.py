@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 from starlette.requests import Request
 
 from orchestration.access.authentication import Caller, authenticate
+from orchestration.access.budget import Budget
 from orchestration.access.oidc.provider import Provider
 from orchestration.access.sessions import authenticate_session
 from orchestration.access.stores import Stores
@@ -15,7 +16,6 @@ from orchestration.access.views.account import AccountView
 from orchestration.access.views.deployment import DeploymentView
 from orchestration.access.views.everywhere import EverywhereView
 from orchestration.access.views.tenant import TenantView
-from orchestration.api.budget import Budget
 from orchestration.api.calls import Calls
 from orchestration.api.last_use import LastUse
 from orchestration.api.request_counts import RequestCounts

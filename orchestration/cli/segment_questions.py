@@ -24,6 +24,7 @@ TOP = Group("")
 
 _PREVIEW: Final = (
     "members",
+    "rounded_to",
     "as_of",
     "unseen_events",
     "unseen_attributes",
@@ -39,7 +40,11 @@ def _preview_record(found: Record) -> Record:
 
 
 def _show_preview(found: Record) -> None:
-    print_line(counted(found["members"], "user"))
+    members, to = found["members"], found["rounded_to"]
+    if members is None:
+        print_line(f"fewer than about {number(to)} users")
+    else:
+        print_line(f"{'about ' if to else ''}{counted(members, 'user')}")
     for note in count_notes(found):
         print_note(note)
     for name in found["paused"]:
@@ -61,7 +66,10 @@ def preview(
     timezone: Zone = None,
     tenant: options.MeantTenant = None,
 ) -> Record:
-    """Count the users that a rule matches now, exactly.
+    """Count the users that a rule matches now.
+
+    The number is exact with the right to read users (analyst, engineer,
+    admin); without it, it is rounded to ten and limited to some a day.
 
     Counts over the archive, some seconds behind the topics. Members of
     audiences without an event or a profile are in no segment; their number is

@@ -63,7 +63,7 @@ class BuilderPage:
 class CountPart:
     """What a draft would have. `rows`: the figures and faults of rows, by the ids of their places.
 
-    `more`: the estimate is followed by the exact number; `samples`: members can be named.
+    `more`: the estimate is followed by the exact number, or by the `rounded` one; `samples`: members can be named.
     """
 
     paths: Paths
@@ -78,6 +78,7 @@ class CountPart:
     notes: Notes | None
     users: Sequence[str] | None
     more: bool
+    rounded: bool
     samples: bool
     text: str | None
     json: str | None

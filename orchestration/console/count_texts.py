@@ -45,9 +45,11 @@ class Notes:
     outside: Sequence[Outside]
 
 
-def figure_of(counted: Record, t: Texts) -> Figure:
-    """The number of a rule, a group or a condition."""
+def figure_of(counted: Record, t: Texts, rounded_to: int | None) -> Figure:
+    """The number of a rule, a group or a condition. `rounded_to`: of the answer."""
     low, high = counted["interval"]
+    if counted["members"] is None:
+        return Figure(text=t("count.below", most=rounded_to), interval=t("count.interval", low=low, high=high))
     members = number(counted["members"])
     if low == high:
         return Figure(text=members, interval="")

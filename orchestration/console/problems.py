@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from orchestration.api.answers import problem_answer
-from orchestration.api.problems import HEADERS_OF_STATUS, problem, status_of
+from orchestration.api.problems import headers_of, problem, status_of
 from orchestration.console.frame import bare_frame, path_of
 from orchestration.console.language import Texts
 from orchestration.console.paths import LOGIN, PREFIX, is_page
@@ -59,7 +59,7 @@ def problem_page(request: Request, error: MusterError) -> Response:
         back=_referer(request),
     )
     answer = shown("problem.html", frame, page, status=status)
-    answer.headers.update(HEADERS_OF_STATUS.get(status, {}))
+    answer.headers.update(headers_of(error))
     return answer
 
 

@@ -97,6 +97,7 @@ class Settings:
     api_hosts: str = ""  # further names in the header Host, separated by blanks
     api_keep_alive_s: int = 10  # how long an idle connection stays open; longer than a proxy in front keeps it
     api_readers: int = 2  # processes that answer what needs DuckDB, pyiceberg or Kafka
+    counts_per_day: int = 200  # rounded numbers, of a principal that may not read users
     api_reader_memory_bytes: int = 1024 * MIB  # of DuckDB in each, with the files that it keeps
     oidc_issuer: str = ""
     oidc_client_id: str = ""
@@ -209,6 +210,11 @@ class Settings:
         secret = hmac.digest(self.s3_secret_key.reveal().encode(), b"workflow engine", "sha256").hex()
         return {"aws_access_key_id": self.s3_access_key, "aws_secret_access_key": secret}
 
+    def counts_secret(self) -> bytes:
+        """The key of the noise in rounded counts; at AWS, where the store has no secret, derived from the catalog's."""
+        secret = self.s3_secret_key.reveal() or self.catalog_url.reveal()
+        return hmac.digest(secret.encode(), b"rounded counts", "sha256")
+
     def with_(self, **changes: Any) -> Self:
         """A copy with some fields changed."""
         return replace(self, **changes)
@@ -232,6 +238,8 @@ def _check(settings: Settings) -> None:
         raise UserError("BAD_SETTINGS", f"setting sandbox: {settings.sandbox!r} is not {known}", name="sandbox")
     if settings.api_readers < 1:
         raise UserError("BAD_SETTINGS", "setting api_readers: at least 1", name="api_readers")
+    if settings.counts_per_day < 0:
+        raise UserError("BAD_SETTINGS", "setting counts_per_day: at least 0", name="counts_per_day")
     if settings.place not in PLACES:
         known = ", ".join(PLACES)
         raise UserError("BAD_SETTINGS", f"setting place: {settings.place!r} is not one of {known}", name="place")

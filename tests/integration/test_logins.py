@@ -11,11 +11,11 @@ from urllib.request import urlopen
 
 import pytest
 
+from orchestration.access.budget import Budget
 from orchestration.access.oidc.pkce import challenge_of
 from orchestration.access.oidc.provider import Provider
 from orchestration.access.oidc.settings import OidcSettings
 from orchestration.api.application import application
-from orchestration.api.budget import Budget
 from orchestration.api.service import Service
 from orchestration.client.browser_login import browser_login
 from orchestration.client.errors import ApiError

@@ -1,17 +1,21 @@
 """Questions about a tenant's data: counts, names, users, SQL. Readers answer."""
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from connectors.lake.sql_tree import AudienceCall, Call, RejectsCall
+from orchestration.access.budget import DAY_S
 from orchestration.access.guard import Note, reads, recorded
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
+from orchestration.access.rounding import Rounding, questions
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.job_rows import unknown_job
 from orchestration.catalog.records import Job
+from orchestration.operations.segments import rule_of
 from orchestration.readers.cancellation import Cancellation
 from orchestration.readers.questions import (
     CountUsers,
@@ -48,19 +52,40 @@ class WantedCount:
 class QuestionsView(TenantView):
     """What one caller may ask. Every question can be given up from another thread."""
 
-    @reads(Action.READ)
-    def count(self, cancellation: Cancellation, wanted: WantedCount) -> Record:
+    @recorded(Action.READ, "counts")
+    def count(self, note: Note, cancellation: Cancellation, wanted: WantedCount) -> Record:
         """How many users a rule matches; see `readers.answers.counts`.
 
-        Raises `UserError` SUPERSEDED, TOO_MANY_QUESTIONS, and those of the rule; `RetriableError` as `Readers.ask`.
+        Exact numbers need the right to read users: a rule can be true of one person alone. Without it they are rounded
+        (`access.rounding`), and limited. Raises `UserError` TOO_MANY_COUNTS, SUPERSEDED, TOO_MANY_QUESTIONS, and those
+        of the rule; `RetriableError` as `Readers.ask`.
         """
-        return self._count(cancellation, wanted)
+        exact = Action.READ_USERS in self.permitted
+        note.object, note.arguments = "counts", {"rule": wanted.rule[:SHOWN_SQL], "exact": exact}
+        if exact:
+            return {**self._count(cancellation, wanted), "rounded_to": None}
+        rule, settings = rule_of(wanted.rule, wanted.timezone).rule, self._stores.settings
+        self._spend(len(questions(rule)))
+        rounding = Rounding(secret=settings.counts_secret(), tenant=self._name)
+        return rounding.answer(rule, self._count(cancellation, wanted), self._stores.partitions)
 
     @recorded(Action.READ_USERS, "counts")
     def count_with_users(self, note: Note, cancellation: Cancellation, wanted: WantedCount) -> Record:
         """As `count`, and some of the members."""
         note.object, note.arguments = "counts", {"rule": wanted.rule[:SHOWN_SQL], "users": wanted.users}
-        return self._count(cancellation, wanted)
+        return {**self._count(cancellation, wanted), "rounded_to": None}
+
+    def _spend(self, numbers: int) -> None:
+        if wait_s := self._stores.count_budget.take(self._caller.principal.principal_id, numbers):
+            most = self._stores.settings.counts_per_day
+            raise UserError(
+                "TOO_MANY_COUNTS",
+                f"without the right to read users, {most} numbers a day can be counted, and this rule has {numbers}: "
+                "itself, its groups and its conditions; wait, or ask an administrator for the role analyst",
+                numbers=numbers,
+                per_day=most,
+                retry_after_s=math.ceil(min(wait_s, DAY_S)),
+            )
 
     def _count(self, cancellation: Cancellation, wanted: WantedCount) -> Record:
         question = CountUsers(

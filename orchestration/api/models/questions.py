@@ -34,18 +34,18 @@ class NewCount(Shape):
 
 
 class ConditionCount(Shape):
-    """Users for whom a condition is true."""
+    """Users for whom a condition is true. `members`: null if fewer than `rounded_to` of the answer."""
 
     condition: str
-    members: int
+    members: int | None
     interval: Interval
 
 
 class GroupCount(Shape):
-    """Users in a group; a negated group has those for whom none of its conditions is true."""
+    """Users in a group; a negated group has those for whom none of its conditions is true. `members`: as above."""
 
     negated: bool
-    members: int
+    members: int | None
     interval: Interval
     conditions: list[ConditionCount]
 
@@ -67,11 +67,12 @@ class Count(Shape):
     """How many users a rule matches, as of `as_of`. `unseen_...`: names that the archive has never had.
 
     `paused`: segments that the rule names, counted as if they were active. `users`, `mistyped` and `outside` are null
-    unless requested.
+    unless requested. `rounded_to`: without the action read_users, all numbers are blurred and rounded to a multiple of
+    it, and null below it; `precision` is then `rounded` instead of `exact`.
     """
 
-    precision: Literal["estimate", "exact"]
-    members: int
+    precision: Literal["estimate", "exact", "rounded"]
+    members: int | None
     interval: Interval
     groups: list[GroupCount]
     users: list[str] | None
@@ -82,6 +83,7 @@ class Count(Shape):
     paused: list[str]
     mistyped: list[dict[str, Any]] | None
     outside: list[dict[str, Any]] | None
+    rounded_to: int | None
     example: ClassVar[Example] = {
         "precision": "estimate",
         "members": 108_700,
@@ -102,6 +104,7 @@ class Count(Shape):
         "paused": [],
         "mistyped": None,
         "outside": None,
+        "rounded_to": None,
     }
 
 

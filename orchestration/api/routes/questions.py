@@ -41,10 +41,14 @@ OF_SQL = (
 
 
 @router.post(
-    "/counts", **operation(QuestionsView.count, models.Count, *OF_READERS, *OF_RULES, "SUPERSEDED", "BAD_BODY")
+    "/counts",
+    **operation(QuestionsView.count, models.Count, *OF_READERS, *OF_RULES, "SUPERSEDED", "TOO_MANY_COUNTS", "BAD_BODY"),
 )
 async def count_users(request: Request, tenant: str, body: models.NewCount) -> Response:
-    """Count the users that a rule matches, with each of its groups and conditions: at once by a sample, or exactly."""
+    """Count the users that a rule matches, with each of its groups and conditions: at once by a sample, or exactly.
+
+    Exact numbers need the action read_users; without it they are rounded, and limited.
+    """
     wanted = WantedCount(
         rule=body.rule,
         timezone=body.timezone,

@@ -125,7 +125,7 @@ async def count(request: Request) -> Response:
     rows, groups = ({}, {}) if found is None else _figures(found, t)
     page = CountPart(
         paths=paths_of(draft, tenant),
-        total=None if found is None else figure_of(found, t),
+        total=None if found is None else figure_of(found, t, found["rounded_to"]),
         groups=groups,
         rows=rows,
         faults={f"{g}-{r}": "" if blank else _fault(draft, g, r, fault, t) for (g, r), fault in faults.items()},
@@ -136,6 +136,7 @@ async def count(request: Request) -> Response:
         notes=None if found is None else notes_of(found, t),
         users=None if found is None else found["users"],
         more=found is not None and found["precision"] == "estimate",
+        rounded=found is not None and found["precision"] == "rounded",
         samples=samples,
         text=text if draft.source == "rows" else None,
         json=document,
@@ -169,12 +170,13 @@ def _revision(text: str) -> int:
 
 
 def _figures(found: Record, t: Texts) -> tuple[dict[str, Figure], dict[str, Figure]]:
+    to = found["rounded_to"]
     rows = {
-        f"{g}-{r}": figure_of(one, t)
+        f"{g}-{r}": figure_of(one, t, to)
         for g, group in enumerate(found["groups"])
         for r, one in enumerate(group["conditions"])
     }
-    return rows, {f"{g}": figure_of(group, t) for g, group in enumerate(found["groups"])}
+    return rows, {f"{g}": figure_of(group, t, to) for g, group in enumerate(found["groups"])}
 
 
 async def suggest_names(request: Request) -> Response:

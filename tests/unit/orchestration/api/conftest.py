@@ -2,8 +2,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from orchestration.access.budget import Budget
 from orchestration.api.application import application
-from orchestration.api.budget import Budget
 from orchestration.api.calls import Calls
 from orchestration.api.service import Service
 from tests.fakes.asgi import AsgiClient

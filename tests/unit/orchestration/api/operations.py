@@ -297,7 +297,7 @@ ROWS: Final[Mapping[str, Row]] = {
     ),
     "list_segments": Row(),
     "get_segment": A_SEGMENT,
-    "count_users": Row(body=lambda _: {"rule": 'ever("a")'}, recorded=False),
+    "count_users": Row(body=lambda _: {"rule": 'ever("a")'}),
     "list_names": Row(),
     "look_up_user": Row(body=lambda _: {"user": "ann"}),
     "measure_segment": A_SEGMENT,

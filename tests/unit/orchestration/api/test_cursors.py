@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration.api.budget import Budget
+from orchestration.access.budget import Budget
 from orchestration.api.cursors import MAX_LENGTH, decode, encode
 from orchestration.api.etags import etag, seen_revision
 from schemas.errors import UserError

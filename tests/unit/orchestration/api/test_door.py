@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from orchestration.access.budget import Budget
 from orchestration.api.application import application, routes
-from orchestration.api.budget import Budget
 from orchestration.api.door import MAX_BODY_BYTES, Door
 from orchestration.api.server import ImpatientProtocol, server
 from orchestration.api.service import Service

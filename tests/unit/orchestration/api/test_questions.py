@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from orchestration.access.budget import Budget
 from orchestration.api.service import Service
 from orchestration.catalog.operations import Operation
 from orchestration.platform.clock import fresh_id, now_ms
@@ -29,12 +30,13 @@ def test_members_are_named_only_to_those_who_may_see_users_and_that_is_recorded(
 ) -> None:
     rule = {"rule": "ever(a)"}
     assert post(world, client, "counts", rule, "acme-viewer").json["users"] is None
-    assert world.stores.audit.search() == []
     refused = post(world, client, "counts", {**rule, "users": 5}, "acme-viewer")
     assert (refused.status, refused.json["code"]) == (403, "FORBIDDEN")
     assert post(world, client, "counts", {**rule, "users": 5}).json["users"] == ["plain"]
-    assert [(e.action, e.error, e.arguments["users"]) for e in world.stores.audit.search() if not e.error] == [
-        ("counts", None, 5)
+    assert [(e.error, e.arguments) for e in world.stores.audit.search()] == [
+        (None, {"rule": "ever(a)", "exact": False}),
+        ("FORBIDDEN", {}),
+        (None, {"rule": "ever(a)", "users": 5}),
     ]
 
 
@@ -92,6 +94,32 @@ def test_the_rule_goes_to_the_readers_with_the_tenant_of_the_path(
     post(world, client, "counts", {"rule": "in audience vip", "precision": "exact", "timezone": "UTC"})
     (asked,) = service.stores.readers.asked  # type: ignore[attr-defined]
     assert asked == CountUsers(tenant=ACME, rule="in audience vip", timezone="UTC", exact=True, users=0, notes=False)
+
+
+def test_a_viewer_gets_rounded_numbers_which_are_recorded_and_limited(
+    world: World, client: AsgiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts, take, waits_s = world.stores.count_budget, Budget.take, [0.0]
+    monkeypatch.setattr(Budget, "take", lambda one, *given: waits_s[0] if one is counts else take(one, *given))
+    rule = {"rule": 'ever(a) and plan = "x"', "precision": "exact"}
+    exact = post(world, client, "counts", rule, "acme-engineer").json
+    assert (exact["precision"], exact["members"], exact["rounded_to"]) == ("exact", 3, None)
+    answers = [post(world, client, "counts", rule, name) for name in ("acme-viewer", "acme-operator", "acme-viewer")]
+    for answer in answers:
+        found = answer.json
+        assert answer.body == answers[0].body
+        assert (found["precision"], found["rounded_to"]) == ("rounded", 10)
+        numbers = [found, *found["groups"], *(one for group in found["groups"] for one in group["conditions"])]
+        assert all((one["members"] or 10) % 10 == 0 and one["interval"][1] >= 20 for one in numbers)
+    waits_s[0] = 431.5
+    refused = post(world, client, "counts", rule, "acme-viewer")
+    assert (refused.status, refused.json["code"], refused.json["values"]["numbers"]) == (429, "TOO_MANY_COUNTS", 3)
+    assert refused.headers["retry-after"] == "432"
+    assert post(world, client, "counts", rule, "acme-analyst").status == 200
+    assert [(e.action, e.error) for e in world.stores.audit.search()][-2:] == [
+        ("counts", "TOO_MANY_COUNTS"),
+        ("counts", None),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from orchestration.access.budget import Budget
 from orchestration.access.repeats import LIMITS
 from orchestration.api.application import application
-from orchestration.api.budget import Budget
 from orchestration.api.service import Service
 from orchestration.api.statuses import STATUS_OF_CODE
 from orchestration.catalog.idempotency import LEASE_MS, IdempotencyStore

@@ -6,10 +6,10 @@ from contextlib import contextmanager, nullcontext
 import pytest
 
 from orchestration.access import sessions
+from orchestration.access.budget import Budget
 from orchestration.access.opaque import opaque_digest
 from orchestration.access.sessions import begin_session
 from orchestration.api.application import application
-from orchestration.api.budget import Budget
 from orchestration.api.csrf import check_same_origin
 from orchestration.api.own_paths import own_path
 from orchestration.api.service import Service

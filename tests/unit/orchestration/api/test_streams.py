@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from orchestration.access.budget import Budget
 from orchestration.access.sessions import begin_session
 from orchestration.access.topics import Topic
 from orchestration.api.application import application
-from orchestration.api.budget import Budget
 from orchestration.api.server import MAX_CONNECTIONS
 from orchestration.api.service import Service
 from orchestration.api.streams.board import KEPT, Board

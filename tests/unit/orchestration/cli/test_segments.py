@@ -10,6 +10,7 @@ import pytest
 from orchestration.cli.main import main
 from orchestration.cli.rule_files import rule_text
 from orchestration.cli.segment_notes import unseen_notes
+from orchestration.cli.segment_questions import _show_preview
 from orchestration.context import Context
 from orchestration.operations.audiences import delete, find, rename
 from orchestration.operations.segments import rule_of
@@ -193,3 +194,22 @@ def test_a_note_says_what_to_write_instead() -> None:
             'of `"user_id" = "u"`.'
         ),
     ]
+
+
+@pytest.mark.parametrize(
+    ("members", "rounded_to", "line"),
+    [(1230, None, "1,230 users"), (1230, 10, "about 1,230 users"), (None, 10, "fewer than about 10 users")],
+)
+def test_a_preview_says_whether_its_number_is_rounded(
+    capsys: pytest.CaptureFixture[str], members: int | None, rounded_to: int | None, line: str
+) -> None:
+    nothing: dict[str, Any] = {
+        "unseen_events": [],
+        "unseen_attributes": [],
+        "mistyped": None,
+        "outside": None,
+        "paused": [],
+    }
+    nothing["suggestions"] = []
+    _show_preview({"members": members, "rounded_to": rounded_to, **nothing})
+    assert capsys.readouterr().out == f"{line}\n"

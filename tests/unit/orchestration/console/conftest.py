@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from orchestration.api.budget import Budget
+from orchestration.access.budget import Budget
 from orchestration.api.service import Service
 from orchestration.console.application import application
 from tests.fakes.asgi import AsgiClient

@@ -7,6 +7,8 @@ from urllib.parse import urlencode
 
 import pytest
 
+from orchestration.console.count_texts import figure_of
+from orchestration.console.language import Language, Texts
 from orchestration.console.rule_form import changed, draft_of
 from orchestration.console.rule_rows import MAX_ROWS, Row, RowGroup, RowTest, groups_of, rule_of
 from orchestration.readers.questions import CountUsers
@@ -109,7 +111,19 @@ def test_the_exact_number_follows_an_estimate_and_members_are_named_only_on_dema
     assert (first.count(follows), exact.count(follows)) == (1, 0)
     assert [text.count("<time datetime=") for text in (first, exact)] == [1, 1]
     assert [(one.exact, one.users, one.notes) for one in asked(world)] == [(False, 0, False), (True, 5, True)]
-    assert [entry.action for entry in world.stores.audit.search()] == ["counts"]
+    assert [(entry.action, entry.arguments.get("users")) for entry in world.stores.audit.search()] == [
+        ("counts", None),
+        ("counts", 5),
+    ]
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", ("≈ 1,230", "<10")), ("ja", ("≈ 1,230", "10 人未満"))])
+def test_a_rounded_number_does_not_look_exact(language: Language, words: tuple[str, str]) -> None:
+    shown = [
+        figure_of({"members": members, "interval": interval}, Texts(language), 10).text
+        for members, interval in ((1230, [1210, 1250]), (None, [0, 20]))
+    ]
+    assert shown == list(words)
 
 
 def test_a_property_used_as_an_attribute_is_answered_with_a_condition(

@@ -1,0 +1,96 @@
+"""Rounded counts: what they tell of one person, computed over every draw of the noise."""
+
+import math
+from collections import Counter
+from fractions import Fraction
+
+import pytest
+
+from orchestration.access.budget import DAY_S, Budget
+from orchestration.access.policy import IN_A_TENANT, Action
+from orchestration.access.rounding import DRAWS, SCALE, SPREAD, TO, Rounding, noise, questions, rounded
+from schemas.ids import TenantName
+from segmentation.rules.parser import parse_rule
+
+ACME = TenantName("acme")
+ROUNDING = Rounding(secret=b"secret", tenant=ACME)
+KNOWN_USERS = (0, 9, 14)
+
+
+def odds(found: int) -> dict[int, Fraction]:
+    """The exact probability of each answer."""
+    answers = Counter(rounded(found, draw) for draw in range(DRAWS))
+    return {answer: Fraction(times, DRAWS) for answer, times in answers.items()}
+
+
+def answered(rule: str, members: int) -> int | None:
+    parsed = parse_rule(rule)
+    number: int | None = ROUNDING.answer(parsed, {"precision": "exact", "members": members, "groups": []}, 8)["members"]
+    return number
+
+
+@pytest.mark.parametrize("known", KNOWN_USERS)
+def test_answers_hardly_depend_on_one_person(known: int) -> None:
+    """Whether one person is counted beside known users makes no answer certain, nor much likelier."""
+    without, with_person, none = odds(known), odds(known + 1), Fraction()
+    for answer in without.keys() | with_person.keys():
+        one, other = without.get(answer, none), with_person.get(answer, none)
+        if min(one, other) > Fraction(1, 1000):
+            assert max(one, other) / min(one, other) <= math.exp(1 / SCALE) * 1.01
+        else:  # an answer in a thousand, which the grid of draws resolves less finely
+            assert max(one, other) < Fraction(2, 1000)
+    apart = sum((abs(without.get(a, none) - with_person.get(a, none)) for a in {*without, *with_person}), none) / 2
+    assert apart <= 1 / (2 * SCALE)  # the best guess is right in at most 55 % of the cases
+
+
+@pytest.mark.parametrize("known", KNOWN_USERS)
+def test_seventeen_counts_do_not_find_a_salary(known: int) -> None:
+    """A binary search by rounded counts is led astray as often as not, for every person alike."""
+    padding = "".join(f' or user = "known-{n}"' for n in range(known))
+    found = Counter[bool]()
+    for person in range(300):
+        salary, low, high = 50_000 + 97 * person, 0, 131_072
+        for _ in range(17):
+            middle = (low + high) // 2
+            rule = f'(email = "{person}@example.com"{padding}) and (salary >= {middle}{padding})'
+            more = (answered(rule, known + (salary >= middle)) or 0) > known
+            low, high = (middle, high) if more else (low, middle)
+        found[low == salary] += 1
+    assert found[True] <= 3
+
+
+def test_a_number_is_near_the_true_one_and_equal_however_the_rule_is_written() -> None:
+    assert len([draw for draw in range(DRAWS) if abs(noise(draw)) <= SPREAD - TO // 2]) > 0.95 * DRAWS
+    assert abs(sum(noise(draw) for draw in range(DRAWS))) < DRAWS / 100
+    forms = ("a = 1 and b = 2", "b = 2 and a = 1", "(b = 2) and a = 1 and a = 1")
+    assert len({answered(rule, 12_345) for rule in forms}) == 1
+    assert len({answered(f"a = {n}", 12_345) for n in range(50)}) > 3
+
+
+def test_a_rule_with_one_condition_is_one_number_and_others_have_their_parts() -> None:
+    assert len(questions(parse_rule("a = 1"))) == 1
+    assert len(questions(parse_rule("a = 1 and not (b = 2 or c = 3)"))) == 5
+
+
+def test_each_number_is_taken_from_the_day_of_a_principal() -> None:
+    now = 0.0
+    day = Budget(per_s=200 / DAY_S, burst=200, clock=lambda: now)
+    assert [day.take("viewer", 99), day.take("viewer", 99), day.take("other", 500)] == [0, 0, 0]
+    assert day.take("viewer", 3) == pytest.approx(DAY_S / 200)
+    now = DAY_S / 200
+    assert [day.take("viewer", 3), day.take("viewer") > 0] == [0, True]
+    assert Budget(per_s=0, burst=0).take("viewer") == math.inf
+
+
+def test_an_estimate_is_rounded_before_it_is_scaled() -> None:
+    rule = parse_rule("a = 1")
+    group = {"members": 8, "conditions": [{"members": 8}]}
+    found = ROUNDING.answer(rule, {"precision": "estimate", "members": 8, "groups": [group]}, 8)
+    assert (found["precision"], found["rounded_to"]) == ("estimate", 80)
+    assert (found["members"] or 0) % 80 == 0
+    assert found["groups"][0]["members"] == found["groups"][0]["conditions"][0]["members"] == found["members"]
+
+
+def test_those_who_write_segments_may_read_users() -> None:
+    """The size of a segment is exact, and so is what its builder counts."""
+    assert IN_A_TENANT[Action.WRITE_SEGMENTS] <= IN_A_TENANT[Action.READ_USERS]
