@@ -147,7 +147,7 @@ def mostly_typed(column: Column, seen: ColumnEvidence, guess: Guess, kind: Impor
                 "misfits": guess.misfits,
                 "values": seen.texts,
                 "examples": [{"row": row, "text": text} for row, text in guess.first],
-                "suggested": suggested,
+                "rejects": suggested,
             },
         )
     ]
@@ -178,7 +178,7 @@ def null_like_ids(id_column: str, texts: Counter[str], *, can_be_null: bool) -> 
         f"id, each of these texts is one user. {outcome}",
         column=id_column,
         suggestion=_null_options(texts) if can_be_null else None,
-        detail={"count": texts.total(), "texts": sorted(texts), "rejected": can_be_null},
+        detail={"count": texts.total(), "texts": sorted(texts), "rejects": can_be_null},
     )
 
 

@@ -25,8 +25,13 @@ ALIGNED: Final = "  "
 SPACES: Final = (" ", ALIGNED)
 SEPARATORS: Final = (";", "\t", "|", *SPACES)
 UTF16: Final = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
-COMMON_LEADS: Final = {"CP932": range(0x81, 0x99), "EUC-JP": range(0xA4, 0xD0)}
-"""First bytes of kana and of the kanji in daily use (JIS level 1)."""
+JAPANESE: Final = {"EUC-JP": (range(0xA4, 0xA6), 0.1), "CP932": (range(0x81, 0x99), 0.5)}
+"""First bytes that speak for an encoding, and the share of characters which must have one of them.
+
+Of EUC-JP, kana alone: its kanji could as well be Chinese or Korean in their own encodings. Of Shift_JIS (CP932), kana
+and the kanji in daily use (JIS level 1), which no other common encoding begins like this.
+"""
+WESTERN: Final = frozenset("ŠšŽžŒœŸ€ªº“”„‘’‚«»–—…¿¡°£§")
 EXAMPLE_CHARACTERS: Final = 30
 
 
@@ -97,7 +102,7 @@ def _encoding(head: bytes, foreign: list[bytes]) -> tuple[str, str]:
         return wide, ""
     if not foreign or any(_decoded(line, "utf-8") is not None for line in foreign):
         return "UTF-8", ""
-    for name in ("EUC-JP", "CP932"):
+    for name in JAPANESE:
         if _is_japanese(foreign, name):
             return name, _example(foreign, name)
     return ("CP1252", _example(foreign, "CP1252")) if _is_latin(foreign) else ("", "")
@@ -116,7 +121,8 @@ def _utf16_without_mark(head: bytes) -> str | None:
 
 
 def _is_japanese(lines: list[bytes], name: str) -> bool:
-    """All lines decode, most characters are kana or kanji in daily use, and none is of private use."""
+    """All lines decode, no character is of private use, and enough of them speak for the encoding."""
+    leads, share = JAPANESE[name]
     total = common = 0
     for line in lines:
         text = _decoded(line, name)
@@ -126,14 +132,13 @@ def _is_japanese(lines: list[bytes], name: str) -> bool:
             raw = character.encode(name, errors="replace")
             if "\ue000" <= character <= "\uf8ff":
                 return False
-            total += 1
-            common += len(raw) == 2 and raw[0] in COMMON_LEADS[name]
-            total -= len(raw) == 1  # half-width katakana are as good as accented letters
-    return total > 0 and common > total / 2
+            total += len(raw) > 1  # half-width katakana are single bytes, as accented letters are elsewhere
+            common += len(raw) == 2 and raw[0] in leads
+    return total > 0 and common >= share * total
 
 
 def _is_latin(lines: list[bytes]) -> bool:
-    """Most foreign bytes are letters of Western Europe that stand alone between ASCII ones."""
+    """Most bytes that are not ASCII are letters or signs of Western Europe, and stand alone."""
     text = [_decoded(line, "cp1252") for line in lines]
     if None in text:
         return False
@@ -142,7 +147,7 @@ def _is_latin(lines: list[bytes]) -> bool:
         for before, c, after in zip(" " + line, line, line[1:] + " ", strict=False):
             if not c.isascii():
                 total += 1
-                letters += "\u00c0" <= c <= "\u00ff" or c in "ŠšŽžŒœŸ€ªº’"
+                letters += "\u00c0" <= c <= "\u00ff" or c in WESTERN
                 alone += before.isascii() and after.isascii()
     return letters >= 0.9 * total and alone >= 0.8 * total
 

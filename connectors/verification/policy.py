@@ -20,7 +20,7 @@ REMEDIES: Final[Mapping[str, str]] = {
     RejectCode.TEXT_AFTER_QUOTE: 'Write a quote within a field twice ("")',
     RejectCode.REPEATED_HEADER: "Remove it, or import the files separately",
     RejectCode.BYTE_ORDER_MARK: "Remove it, or import the files separately",
-    RejectCode.INVALID_UTF8: "Save the file as UTF-8",
+    RejectCode.INVALID_UTF8: "Save the file as UTF-8; `muster inspect` has the command that converts it",
     RejectCode.UNKNOWN_MEMBER: "List it with --column",
 }
 DEFAULT_REMEDY: Final = f"Correct them, or allow a share of rejects with --max-reject-share, {SETTINGS}"

@@ -1,6 +1,6 @@
 """The settings of an import as a form."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from pydantic import ValidationError
 
@@ -30,12 +30,25 @@ def settings_of(form: Mapping[str, str]) -> ImportSettings:
                 "id_column": form.get("id_column") or None,
                 "columns": columns,
                 "max_reject_share": float(form.get("max_reject_percent") or 0) / 100,
+                "timezone": form.get("timezone", "").strip() or None,
+                "null_values": null_values_of(form.get("null_values", "")),
             }
         )
     except ValidationError as exc:
         raise invalid(exc) from exc
     except ValueError as exc:
         raise UserError("INVALID_REQUEST", "the share of rejected rows is a number of percent, from 0 to 100") from exc
+
+
+def null_values_of(text: str) -> list[str] | None:
+    """Texts of a field that mean no value, besides the empty one; None, which keeps the audience's, if it is empty."""
+    given = [one for part in text.split(",") if (one := part.strip())]
+    return ["", *given] if given else None
+
+
+def null_values_text(null_values: Iterable[str]) -> str:
+    """The texts as the field shows them."""
+    return ", ".join(filter(None, null_values))
 
 
 def invalid(exc: ValidationError) -> UserError:

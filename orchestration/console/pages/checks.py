@@ -9,6 +9,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from orchestration.access.pages import Record
+from orchestration.access.policy import Action
+from orchestration.access.views.audiences import AudiencesView
 from orchestration.access.views.jobs import JobsView
 from orchestration.access.views.operations import OperationsView
 from orchestration.access.views.uploads import UploadsView
@@ -16,13 +18,16 @@ from orchestration.console.desk import Desk, ask
 from orchestration.console.faults import Fault, RejectCount, fault_of, rejects_of
 from orchestration.console.forms import form_of, fresh_key
 from orchestration.console.frame import Frame, frame_of
-from orchestration.console.import_form import settings_of
+from orchestration.console.import_form import null_values_text, settings_of
+from orchestration.console.inspection_texts import FindingText, finding_texts
 from orchestration.console.language import Texts
 from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.receipts import Sum, sums_of
 from orchestration.console.rendering import shown
 from schemas.columns import ImportMode
 from schemas.errors import UserError
+from schemas.import_spec import ImportSpec
+from schemas.records import as_record
 
 MODES: Final[tuple[ImportMode, ...]] = get_args(ImportMode)
 CHECKS: Final = frozenset({"inspection", "dry_run"})
@@ -51,7 +56,8 @@ class CheckPart:
     format: str = ""
     rejects: Sequence[RejectCount] = ()
     rejected: int = 0
-    hints: Sequence[str] = ()
+    findings: Sequence[FindingText] = ()
+    upload_path: str = ""
     columns: Sequence[CheckedColumn] = ()
     id_column: str = ""
     id_columns: Sequence[str] = ()
@@ -59,6 +65,8 @@ class CheckPart:
     mode: str = "replace"
     modes: Sequence[str] = MODES
     max_reject_percent: str = "0"
+    timezone: str = ""
+    null_values: str = ""
     try_path: str = ""
     start_path: str = ""
     key: str = ""
@@ -123,10 +131,14 @@ def _part(desk: Desk, frame: Frame, upload: str, found: Record, given: Mapping[s
 
 
 def _inspected(desk: Desk, upload: str, result: Record, given: Mapping[str, str], t: Texts) -> dict[str, Any]:
+    findings = result.get("findings", ())
+    if any(one["blocking"] for one in findings):
+        return {"findings": finding_texts(findings, t), "upload_path": in_tenant(desk.tenant, "upload", **given)}
+    suggested = result["spec"] or as_record(ImportSpec())
     like = desk.view(JobsView).job(given["like"]) if given.get("like") else None
-    spec = (like or result)["spec"] or {"id_column": "", "columns": [], "mode": "replace", "max_reject_share": 0.0}
+    spec = like["spec"] if like is not None else _as_saved(desk, given.get("audience", ""), suggested)
     kept = {one["source"] or one["name"]: one for one in spec["columns"]}
-    offered = {one["source"] or one["name"]: one for one in (result["spec"] or spec)["columns"]}
+    offered = {one["source"] or one["name"]: one for one in suggested["columns"]}
     seen = {one["name"]: one for one in result["columns"]}
     columns = [
         CheckedColumn(
@@ -140,22 +152,52 @@ def _inspected(desk: Desk, upload: str, result: Record, given: Mapping[str, str]
         )
         for index, (source, one) in enumerate(offered.items())
     ]
+    findings = [_as_offered(one, {column.source: column.type for column in columns}) for one in findings]
+    tolerated = any(one["detail"].get("rejects") is True for one in findings)
+    percent = (10_000 * result["rejected"] // result["rows"] + 1) / 100 if tolerated and result["rejected"] else 0.0
     return {
         "rows": result["rows"],
         "format": str(result["format"] or ""),
         "rejected": result["rejected"],
         "rejects": rejects_of(result["rejected_by_code"], t),
-        "hints": result["hints"],
+        "findings": finding_texts(findings, t),
         "columns": columns,
         "id_column": spec["id_column"],
         "id_columns": [one["name"] for one in result["columns"]],
         "audience": given.get("audience", ""),
         "mode": spec["mode"],
-        "max_reject_percent": f"{100 * spec['max_reject_share']:g}",
+        "max_reject_percent": f"{max(100 * spec['max_reject_share'], percent):g}",
+        "timezone": spec["timezone"] or suggested["timezone"] or "",
+        "null_values": null_values_text(dict.fromkeys([*spec["null_values"], *suggested["null_values"]])),
         "try_path": in_tenant(desk.tenant, "uploads", upload, "try"),
         "start_path": in_tenant(desk.tenant, "uploads", upload, "start"),
         "key": fresh_key(),
     }
+
+
+def _as_saved(desk: Desk, audience: str, suggested: Record) -> Record:
+    """The suggested settings, with how an existing audience reads the columns that it has."""
+    try:
+        saved = desk.view(AudiencesView).audience(audience)[0]["spec"] if desk.may(Action.READ) else None
+    except UserError:  # a new one, or a name that the form will refuse
+        saved = None
+    if saved is None:
+        return suggested
+    known = {key: one for one in saved["columns"] for key in (one["name"], one["source"]) if key}
+    columns = []
+    for one in suggested["columns"]:
+        source = one["source"] or one["name"]
+        as_known = known.get(source) or known.get(one["name"]) or one
+        columns.append({**as_known, "source": None if source == as_known["name"] else source})
+    return {**suggested, "columns": columns, **{name: saved[name] for name in ("mode", "timezone", "null_values")}}
+
+
+def _as_offered(finding: Record, types: Mapping[str, str]) -> Record:
+    """What the offered type of a column rejects, which may be the audience's instead of the suggested one."""
+    if finding["code"] != "mostly_typed":
+        return finding
+    rejects = types.get(finding["column"]) == finding["detail"]["type"]
+    return {**finding, "detail": {**finding["detail"], "rejects": rejects}}
 
 
 def _tried(result: Record, t: Texts) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """A home with an empty catalog, for commands that need no stack, and the service on it for those that go through it."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -11,13 +12,19 @@ from orchestration.access.owner import ensure_owner_token
 from orchestration.access.stores import Stores
 from orchestration.api.application import application
 from orchestration.api.service import Service
+from orchestration.cli import import_commands, remote
+from orchestration.cli.following import Submitted
 from orchestration.client import client
 from orchestration.context import Context
+from orchestration.operations.import_orders import ImportOrder
 from orchestration.readers.background import Background
 from orchestration.readers.pool import Readers
 from tests.fakes.asgi import AsgiClient, AsgiTransport
 from tests.fakes.readers import FakeReaders
 from tests.unit.orchestration.notifications.test_notices import make_context
+
+Requested = list[tuple[str, str, dict[str, Any]]]
+"""File, target and changed settings of each import."""
 
 
 @pytest.fixture
@@ -41,3 +48,22 @@ def service(context: Context, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store
     asgi.close()
     made.calls.close()
     stores.database.close()
+
+
+@pytest.fixture
+def requested(monkeypatch: pytest.MonkeyPatch) -> Requested:
+    """The imports that `muster import` would have started, without a service."""
+    said: Requested = []
+
+    def start(_client: object, _tenant: str, source: str, order: dict[str, Any]) -> str:
+        given = ImportOrder(
+            source=source, changes=order["settings"], **{n: order[n] for n in ("kind", "audience", "only_columns")}
+        )
+        said.append((source, given.target, given.overrides))
+        return "01jdcz0000000000000000000a"
+
+    monkeypatch.setattr(import_commands, "_start", start)
+    monkeypatch.setattr(import_commands, "_registered", lambda job_id: Submitted(job_id=job_id))
+    monkeypatch.setattr(remote, "service", nullcontext)
+    monkeypatch.setattr(remote, "meant_tenant", lambda *_: "default")
+    return said

@@ -3,7 +3,6 @@
 import gzip
 import json
 import shlex
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,11 @@ from connectors.sources.completion import complete_spec
 from connectors.sources.limits import ParseLimits
 from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_file
-from orchestration.cli import import_commands, remote
-from orchestration.cli.following import Submitted
 from orchestration.cli.main import main
-from orchestration.operations.import_orders import ImportOrder
 from schemas.import_spec import ImportSpec
 from schemas.import_targets import activity_spec, kind_of_target
 from tests.fakes.deployment import NoRejects
+from tests.unit.orchestration.cli.conftest import Requested
 
 TIMES = "user_id,seen,day,old\nu1,2026-01-01T10:00:00,2026-01-01,true\nu2,2026-01-02T10:00:00Z,,false\n"
 ORDERS = "uid,Event Name,ts,total,day\nu1,order,2026-01-01T10:00:00,5,2026-01-01\nu2,,2026-01-01 11:00:00,6,\n"
@@ -31,25 +28,6 @@ LINES = (
 WIDE = ",".join(["user_id", *(f"c{n}" for n in range(70))]) + "\n" + ",".join(["u", *(["1"] * 70)]) + "\n"
 NOW = pa.array(["2026-01-01T10:00:00Z"]).cast(pa.timestamp("us", "UTC"))
 TABLE = {"user_id": ["u"], "event": ["e"], "occurred_at": NOW, "since": NOW, "n": [1], "at:x=y": ["v"]}
-
-
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, dict[str, Any]]]:
-    """What `muster import` would have started: file, target, spec."""
-    said: list[tuple[str, str, dict[str, Any]]] = []
-
-    def start(_client: object, _tenant: str, source: str, order: dict[str, Any]) -> str:
-        given = ImportOrder(
-            source=source, changes=order["settings"], **{n: order[n] for n in ("kind", "audience", "only_columns")}
-        )
-        said.append((source, given.target, given.overrides))
-        return "01jdcz0000000000000000000a"
-
-    monkeypatch.setattr(import_commands, "_start", start)
-    monkeypatch.setattr(import_commands, "_registered", lambda job_id: Submitted(job_id=job_id))
-    monkeypatch.setattr(remote, "service", nullcontext)
-    monkeypatch.setattr(remote, "meant_tenant", lambda *_: "default")
-    return said
 
 
 @pytest.mark.parametrize(
@@ -74,7 +52,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, dict[str, Any
 )
 def test_what_is_suggested_is_accepted(
     tmp_path: Path,
-    asked: list[tuple[str, str, dict[str, Any]]],
+    requested: Requested,
     capsys: pytest.CaptureFixture[str],
     name: str,
     content: Any,
@@ -91,7 +69,7 @@ def test_what_is_suggested_is_accepted(
     command = shlex.split(capsys.readouterr().out.splitlines()[-1])
     assert command[:2] == ["muster", "import"]
     assert main(["vip" if word == "NAME" else word for word in command[1:]]) == 0, capsys.readouterr().err
-    [(source, target, changes)] = asked
+    [(source, target, changes)] = requested
     of = kind_of_target(target)
     spec = ImportSpec().with_changes(changes) if of == "audience" else activity_spec(of, changes)
     if spec.other_columns:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from connectors.sources.findings import Finding
 from orchestration.catalog.operations import Operation, OperationKind
-from orchestration.catalog.records import NewJob
+from orchestration.catalog.records import NewJob, Retention
 from orchestration.platform.clock import fresh_id
 from schemas.columns import Column
 from schemas.errors import UserError
@@ -24,6 +25,7 @@ INSPECTED = {
     "rejected": 67,
     "rejected_by_code": {"id_empty": 67},
     "hints": [],
+    "findings": [],
     "columns": [{"name": name, "nulls": 1, "examples": [f"{name}-1"]} for name in ("user_id", "age", "city", "note")],
     "spec": as_record(SUGGESTED),
     "fault": None,
@@ -80,6 +82,49 @@ def test_a_form_offers_what_was_found_in_the_file(client: AsgiClient, world: Wor
     assert '<span class="code">id_empty</span>' in text
     assert f'name="audience" value="{VIP}"' in text
     assert f'action="/console/tenants/acme/uploads/{id_of(ACME, UPLOAD)}/start"' in text
+
+
+def test_findings_are_in_plain_sight_and_change_what_the_form_offers(client: AsgiClient, world: World) -> None:
+    detail = {"percent": "99.8 %", "type": "long", "misfits": 12, "values": 5000, "rejects": True}
+    mostly = Finding(
+        code="mostly_typed", message="-", column="age", detail={**detail, "examples": [{"row": 4, "text": "<b>"}]}
+    )
+    times = Finding(code="local_times", message="-", detail={"columns": ["note"], "zone": "UTC"})
+    later = {**times.as_record(), "code": "of_a_later_release", "message": "a sentence"}
+    suggested = replace(SUGGESTED, timezone="UTC", null_values=("", "NA", "-"))
+    found = {"rows": 5000, "rejected": 12, "findings": [mostly.as_record(), times.as_record(), later]}
+    text = checked(client, world, "inspection", {**INSPECTED, **found, "spec": as_record(suggested)})
+    assert "99.8 % of the values are long; 12 of 5,000 do not fit, such as &lt;b&gt;." in text
+    assert "Times without an offset: note." in text
+    assert '<p lang="en">a sentence</p>' in text
+    assert re.findall(r'name="(max_reject_percent|timezone|null_values)"[^>]* value="([^"]*)"', text) == [
+        ("max_reject_percent", "0.25"),
+        ("timezone", "UTC"),
+        ("null_values", "NA, -"),
+    ]
+
+
+def test_a_file_to_convert_has_the_command_and_no_import(client: AsgiClient, world: World) -> None:
+    separator = {"separator": "\t", "columns": 3}
+    finding = Finding(code="separator", message="-", suggestion="convert < a > b", blocking=True, detail=separator)
+    text = checked(client, world, "inspection", {**INSPECTED, "findings": [finding.as_record()]})
+    assert r"The columns are separated by \t. Only commas are read" in text
+    assert "<code>convert &lt; a &gt; b</code>" in text
+    assert f'href="/console/tenants/acme/upload?audience={VIP}"' in text
+    assert "<form" not in text
+
+
+def test_columns_of_an_existing_audience_keep_its_types_and_names(client: AsgiClient, world: World) -> None:
+    columns = (Column(name="age", type="double"), Column(name="town", source="city"))
+    saved = ImportSpec(columns=columns, mode="append", timezone="Asia/Tokyo")
+    audience = world.stores.audiences.get(ACME, VIP)
+    world.stores.audiences.configure(audience.audience_id, spec=saved, retention=Retention(versions=3))
+    text = checked(client, world, "inspection", INSPECTED)
+    assert kept(text) == [("age", True), ("city", True), ("note", True)]
+    assert re.findall(r"<option selected>(\w+)</option>", text)[1:] == ["double", "string", "string"]
+    assert 'name="name-1" value="town"' in text
+    assert '<option value="append" selected>' in text
+    assert 'name="timezone" value="Asia/Tokyo"' in text
 
 
 def test_a_corrected_file_is_read_as_the_job_was_that_failed(client: AsgiClient, world: World) -> None:

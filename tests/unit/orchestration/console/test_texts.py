@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 
 import orchestration.console
+from connectors.sources.findings import FindingCode
 from connectors.sources.rejects import RejectCode
 from orchestration.access.policy import TENANT_ROLES
 from orchestration.console.formatting import amount, duration, percent, signed, size
@@ -64,6 +65,7 @@ FAMILIES: Mapping[str, set[str]] = {
     "difference": {"earlier", "later"},
     "difference.kind": set(KINDS_OF_CHANGES),
     "audience.kept": {"versions", "days"},
+    "finding": {*get_args(FindingCode), "encoding_unclear", "sometimes_typed", "null_like_user"} - {"not_of_this_kind"},
     "theme": {"system", *THEMES},
     "unit": {"day", "hour", "minute", "second"},
 }
