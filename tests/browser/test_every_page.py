@@ -66,7 +66,7 @@ def _open_first(page: Page) -> None:
 
 
 def _open_letters(page: Page) -> None:
-    page.locator("form.card summary").click()
+    page.locator("form.card summary").first.click()
 
 
 def _at(*parts: str) -> str:

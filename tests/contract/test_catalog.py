@@ -97,7 +97,7 @@ def test_migrations_go_down_to_nothing_and_up_again(url: Secret) -> None:
     engine.dispose()
     migrate.upgrade(url)
     current, head = migrate.revisions(url)
-    assert current == head == "0012"
+    assert current == head == "0013"
 
 
 def test_a_catalog_of_the_release_before_principals_keeps_its_jobs_and_audit_trail(jobs: JobStore, url: Secret) -> None:
