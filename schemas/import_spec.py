@@ -1,10 +1,10 @@
 """The import spec: the mapping from a customer's file to rows."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self, cast, get_args
 
-from schemas.activity_columns import check_columns
+from schemas.activity_columns import EVENT_COLUMNS, check_columns
 from schemas.columns import MAX_EXTRA_COLUMNS, USER_ID, Column, FileFormat, ImportKind, ImportMode, RowSchema
 from schemas.errors import UserError
 
@@ -22,6 +22,7 @@ class ImportSpec:
     columns; a file may lack them.
     `timezone` (IANA) applies to timestamps written without an offset; if None, such timestamps are rejects.
     `drop_columns` and `retype_columns` name the columns of the audience that may be dropped, or change their type.
+    `allow_missing_columns` name those of `columns` that a file may lack; they are then null in all its rows.
     """
 
     id_column: str = USER_ID
@@ -38,6 +39,7 @@ class ImportSpec:
     known_columns: tuple[Column, ...] = ()
     drop_columns: tuple[str, ...] = ()
     retype_columns: tuple[str, ...] = ()
+    allow_missing_columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.columns) > MAX_EXTRA_COLUMNS:
@@ -66,6 +68,15 @@ class ImportSpec:
         if self.mode != "append":
             raise UserError("BAD_SPEC", f"{self.kind} are imported with mode append, not {self.mode}")
         check_columns(self.kind, self.columns)
+        if needed := sorted({c.name for c in EVENT_COLUMNS} & set(self.allow_missing_columns)):
+            raise UserError("BAD_SPEC", f"every event needs its {needed[0]}", columns=needed)
+
+    @property
+    def needed_columns(self) -> tuple[Column, ...]:
+        """The columns that some row of a file must have, even if null. Members are removed by their id alone."""
+        if self.mode == "remove":
+            return ()
+        return tuple(column for column in self.columns if column.name not in self.allow_missing_columns)
 
     @property
     def row_schema(self) -> RowSchema:
@@ -75,8 +86,8 @@ class ImportSpec:
     def with_changes(self, changes: Mapping[str, Any]) -> Self:
         """The spec with some keys changed. Without new `columns`, the old ones stay except those that `changes` drops.
 
-        Permissions to drop and retype add up; a column that is named again is no longer dropped. Raises `UserError`
-        BAD_SPEC, BAD_COLUMN.
+        Permissions to drop and retype add up; a column that is named again is no longer dropped. So do permissions to
+        be missing, of columns that are still kept. Raises `UserError` BAD_SPEC, BAD_COLUMN.
         """
         record = {**self.as_record(), **changes}
         dropped = set(changes.get("drop_columns", ()))
@@ -85,6 +96,7 @@ class ImportSpec:
         named = {column["name"] for column in cast("list[dict[str, Any]]", record["columns"])}
         record["drop_columns"] = sorted(dropped | (set(self.drop_columns) - named))
         record["retype_columns"] = sorted({*self.retype_columns, *changes.get("retype_columns", ())})
+        record["allow_missing_columns"] = allowed_to_be_missing(named & {*self.allow_missing_columns}, changes)
         return type(self).from_record(record)
 
     def as_record(self) -> dict[str, object]:
@@ -93,6 +105,7 @@ class ImportSpec:
             "known_columns": [_column_record(c) for c in self.known_columns],
             "drop_columns": list(self.drop_columns),
             "retype_columns": list(self.retype_columns),
+            "allow_missing_columns": list(self.allow_missing_columns),
         }
         return {
             **({} if self.kind == "audience" else {"kind": self.kind, "other_columns": self.other_columns}),
@@ -117,10 +130,16 @@ class ImportSpec:
         for name in ("columns", "known_columns"):
             if name in values:
                 values[name] = tuple(Column(**c) for c in cast("list[dict[str, Any]]", values[name]))
-        for name in ("null_values", "drop_columns", "retype_columns"):
+        for name in ("null_values", "drop_columns", "retype_columns", "allow_missing_columns"):
             if name in values:
                 values[name] = tuple(cast("list[str]", values[name]))
         return cls(**values)  # type: ignore[arg-type]  # checked field by field in __post_init__
+
+
+def allowed_to_be_missing(kept: Iterable[str], changes: Mapping[str, Any]) -> list[str]:
+    """The `allow_missing_columns` of a spec with changes: the kept ones and the given ones; none if [] is given."""
+    given = changes.get("allow_missing_columns")
+    return [] if given is not None and not given else sorted({*kept, *(given or ())})
 
 
 def _column_record(column: Column) -> dict[str, Any]:

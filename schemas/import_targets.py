@@ -8,7 +8,7 @@ from schemas.activity_columns import columns_of, is_fixed
 from schemas.columns import Column, ImportKind
 from schemas.errors import UserError
 from schemas.ids import AudienceName, audience_name
-from schemas.import_spec import ImportSpec
+from schemas.import_spec import ImportSpec, allowed_to_be_missing
 
 RESERVED: Final[Mapping[ImportKind, AudienceName]] = {
     "events": AudienceName("_events"),
@@ -49,6 +49,7 @@ def activity_spec(kind: ImportKind, changes: Mapping[str, Any], kept: ImportSpec
         "other_columns": True,
         **({} if kept is None else kept.as_record()),
         **changes,
+        "allow_missing_columns": allowed_to_be_missing(() if kept is None else kept.allow_missing_columns, changes),
         "kind": kind,
         "columns": [_record(column) for column in columns],
         "known_columns": [_record(c) for c in known.values() if c.name not in changes.get("drop_columns", ())],
@@ -71,7 +72,8 @@ def configured_spec(kept: ImportSpec | None, kind: ImportKind, changes: Mapping[
     """The spec that a tenant keeps for all future files of events or profiles. Raises as `activity_spec`."""
     spec = activity_spec(kind, changes, kept)
     fixed = tuple(column for column in spec.columns if is_fixed(kind, column.name))
-    return replace(spec, columns=fixed, drop_columns=(), retype_columns=())
+    may_lack = tuple(column.name for column in fixed if column.name in spec.allow_missing_columns)
+    return replace(spec, columns=fixed, drop_columns=(), retype_columns=(), allow_missing_columns=may_lack)
 
 
 def _columns(records: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:

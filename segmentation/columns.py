@@ -119,6 +119,7 @@ def updated_spec(kept: ImportSpec, imported: ImportSpec) -> ImportSpec:
     return replace(
         kept,
         columns=tuple(columns),
+        allow_missing_columns=tuple(name for name in kept.allow_missing_columns if name in known),
         drop_columns=tuple(name for name in kept.drop_columns if name not in imported.drop_columns),
         retype_columns=tuple(name for name in kept.retype_columns if name not in retyped),
     )

@@ -1,5 +1,6 @@
 """Verifies a part row by row: count, digest, order, distinctness, partition."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -15,13 +16,14 @@ from schemas.row_digest import digest_rows
 from segmentation.versions import Part
 
 
-def check_part(part: Part, batches: Iterable[pa.RecordBatch], schema: RowSchema, partitions: int) -> None:
-    """Compare a part with its rows, read again. Raises `FatalError` PART_MISMATCH.
+def check_part(part: Part, batches: Iterable[pa.RecordBatch], schema: RowSchema, partitions: int) -> Counter[str]:
+    """Compare a part with its rows, read again; returns the nulls of each column. Raises `FatalError` PART_MISMATCH.
 
     Strictly ascending user ids (by bytes) are sorted and distinct; a `part.partition` of None skips the partition
     check.
     """
     actual = Digest(schema_id=schema.schema_id)
+    nulls = Counter({column.name: 0 for column in schema.columns})
     last: pa.Scalar | None = None
     for batch in batches:
         if batch.num_rows == 0:
@@ -34,11 +36,13 @@ def check_part(part: Part, batches: Iterable[pa.RecordBatch], schema: RowSchema,
         if part.partition is not None and (strangers := _misplaced_users(ids, part.partition, partitions)):
             raise _mismatch(part, f"{strangers} of its users belong to other partitions of {partitions}")
         actual += digest_rows(batch, schema)
+        nulls.update({name: batch.column(name).null_count for name in nulls})
         last = ids[-1]
     if actual.count != part.rows:
         raise _mismatch(part, f"{actual.count} rows, but {part.rows} were announced")
     if actual != part.digest:
         raise _mismatch(part, f"digest {actual}, but {part.digest} was announced")
+    return nulls
 
 
 def _ascending(ids: pa.StringArray, last: pa.Scalar | None) -> bool:

@@ -3,7 +3,7 @@
 Adapters load the history, call `decide`, and commit on exactly that history; if the commit loses, they start over.
 """
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -103,8 +103,10 @@ def already_published(version: VersionInfo) -> AlreadyPublished:
     )
 
 
-def new_version(history: VersionHistory, request: PublishRequest, partitioner: str) -> VersionInfo:
-    """The next version, made by a request; its snapshot is not known yet (0)."""
+def new_version(
+    history: VersionHistory, request: PublishRequest, partitioner: str, nulls: Mapping[str, int] | None
+) -> VersionInfo:
+    """The next version, made by a request; its snapshot is not known yet (0). `nulls`: see `VersionInfo`."""
     return VersionInfo(
         version=history.next_version,
         snapshot_id=0,
@@ -122,6 +124,7 @@ def new_version(history: VersionHistory, request: PublishRequest, partitioner: s
         counts=None if request.mode == "replace" else request.counts,  # none for a replace, whatever its base
         published_at=request.published_at,
         rule=request.rule,
+        nulls=nulls,
     )
 
 

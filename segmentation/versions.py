@@ -4,7 +4,7 @@ A version is the whole of one reconciled import, or of one operation on older ve
 immutable; its number is one above the highest the audience ever had. `segmentation.publishing` holds the rules.
 """
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal, Protocol
@@ -52,7 +52,7 @@ class MembershipCounts:
     """Exact effect of a version on the members of `base_version` (None = there was no version).
 
     base = removed + kept; members = added + kept; `updated` of the kept ones have changed attributes (None = not
-    compared).
+    compared, which would have exceeded memory and disk, or was not done by an earlier release).
     """
 
     base: int
@@ -130,6 +130,7 @@ class VersionInfo:
     `partitions` is 0 if the files are not split by partition. `counts` compare it with the version before it; None if
     counting would have exceeded memory and disk, and for versions made before replaces and rollbacks were counted.
     `rule`: the rule of the segment whose members at an instant these are; None for all other versions.
+    `nulls`: members without a value, by column; None for versions made before they were counted.
     """
 
     version: Version
@@ -149,6 +150,7 @@ class VersionInfo:
     published_at: datetime
     reason: str = ""
     rule: SegmentRule | None = None
+    nulls: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +199,19 @@ class Expired:
     versions: tuple[Version, ...]
     files: int
     bytes: int
+
+
+def emptied_columns(before: VersionInfo | None, members: int, nulls: Mapping[str, int] | None) -> list[str] | None:
+    """Columns that have values in the version before and none in the next one, of `members` with these `nulls`.
+
+    None if that is unknown: one of the two has not counted its nulls.
+    """
+    if before is None:
+        return []
+    if nulls is None or before.nulls is None:
+        return None
+    had_values = {name for name, count in before.nulls.items() if count < before.members}
+    return [name for name, count in nulls.items() if name in had_values and count == members > 0]
 
 
 class VersionStore(Protocol):

@@ -83,9 +83,11 @@ class BuiltVersion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Overlap:
-    matched: int  # users in both the import and the base
-    updated: int  # of these, with different attributes
+class Overlap:
+    """Users on both sides, and how many of these have other attributes."""
+
+    matched: int
+    updated: int
 
 
 def build_version(
@@ -112,7 +114,7 @@ def build_version(
         incoming = {part.partition: part for part in imported.parts if part.rows}
         for number in range(imported.partitions):
             partition = Partition(number)
-            sides = _Sides(
+            sides = Sides(
                 incoming=[incoming[partition].uri] if partition in incoming else [],
                 incoming_schema=imported.row_schema,
                 base=files.get(partition, []),
@@ -142,7 +144,7 @@ def build_version(
                     )
                 )
             path.unlink()
-    counts = _counts(imported, base, _Overlap(matched=matched, updated=updated))
+    counts = _counts(imported, base, Overlap(matched=matched, updated=updated))
     return BuiltVersion(parts=tuple(parts), row_schema=schema, counts=counts, base_version=base.info.version)
 
 
@@ -151,7 +153,7 @@ def compare(
 ) -> MembershipCounts:
     """What publishing the import would change in the members of `base`, exactly; writes nothing to the lake.
 
-    `attributes=False` skips counting `updated`, which takes half as long for two attributes. Raises `UserError`
+    `attributes=False` skips counting `updated`, and so reads no attributes. Raises `UserError`
     SCHEMA_MISMATCH, NOTHING_TO_REMOVE_FROM.
     """
     if base is None:
@@ -165,7 +167,7 @@ def compare(
         connect(replace(limits, temp_directory=Path(scratch)), s3) as connection,
     ):
         overlaps = [
-            _Sides(
+            Sides(
                 incoming=incoming,
                 incoming_schema=imported.row_schema,
                 base=existing,
@@ -173,7 +175,7 @@ def compare(
             ).overlap(connection, attributes=attributes)
             for incoming, existing in _groups(imported, base)
         ]
-    overlap = _Overlap(matched=sum(o.matched for o in overlaps), updated=sum(o.updated for o in overlaps))
+    overlap = Overlap(matched=sum(o.matched for o in overlaps), updated=sum(o.updated for o in overlaps))
     counts = _counts(imported, base, overlap)
     return counts if attributes else replace(counts, updated=None)
 
@@ -204,7 +206,7 @@ def result_schema(imported: ImportedParts, base: BaseVersion) -> RowSchema:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Sides:
+class Sides:
     """The files of one partition (or all) on both sides, and the queries over them. Without files: no rows."""
 
     incoming: Sequence[str]
@@ -212,9 +214,10 @@ class _Sides:
     base: Sequence[str]
     base_schema: RowSchema
 
-    def overlap(self, connection: duckdb.DuckDBPyConnection, *, attributes: bool = True) -> _Overlap:
+    def overlap(self, connection: duckdb.DuckDBPyConnection, *, attributes: bool = True) -> Overlap:
+        """Compare both sides. `attributes=False`: by ids alone."""
         if not self.incoming or not self.base:
-            return _Overlap(matched=0, updated=0)
+            return Overlap(matched=0, updated=0)
         types = {column.name: column.type for column in self.base_schema.columns}
         changes = []
         for column in self.incoming_schema.columns if attributes else ():
@@ -228,9 +231,19 @@ class _Sides:
             f"SELECT count(*), count(*) FILTER ({' OR '.join(changes) or 'false'}) "  # noqa: S608  # names are quoted
             f"FROM {self._incoming} AS i JOIN {self._base} AS b USING ({USER_ID})"
         ).fetchall()
-        return _Overlap(matched=row[0], updated=row[1])
+        return Overlap(matched=row[0], updated=row[1])
+
+    def nulls(self, connection: duckdb.DuckDBPyConnection, mode: ImportMode, schema: RowSchema) -> dict[str, int]:
+        """Members without a value in each column of the version that an import makes."""
+        if not schema.columns:
+            return {}
+        queries = {"replace": self._incoming, "append": self.appended_sql(schema), "remove": self.removed_sql(schema)}
+        counts = ", ".join(f"count(*) - count({identifier(column.name)})" for column in schema.columns)
+        [row] = connection.execute(f"SELECT {counts} FROM ({queries[mode]})").fetchall()  # noqa: S608  # names are quoted
+        return {column.name: nulls for column, nulls in zip(schema.columns, row, strict=True)}
 
     def appended_sql(self, schema: RowSchema) -> str:
+        """SELECT of the members of an append, with the columns of `schema`."""
         incoming_names, base_names = set(self.incoming_schema.names), set(self.base_schema.names)
         columns = [USER_ID]
         for column in schema.columns:
@@ -245,6 +258,7 @@ class _Sides:
         )
 
     def removed_sql(self, schema: RowSchema) -> str:
+        """SELECT of the members that a remove leaves."""
         columns = ", ".join(f"b.{identifier(name)}" for name in schema.names)
         return (
             f"SELECT {columns} FROM {self._base} AS b ANTI JOIN {self._incoming} AS i USING ({USER_ID}) "  # noqa: S608  # quoted
@@ -280,7 +294,7 @@ def _first_version(imported: ImportedParts) -> BuiltVersion:
     return BuiltVersion(parts=tuple(imported.parts), row_schema=imported.row_schema, counts=counts, base_version=None)
 
 
-def _counts(imported: ImportedParts, base: BaseVersion, overlap: _Overlap) -> MembershipCounts:
+def _counts(imported: ImportedParts, base: BaseVersion, overlap: Overlap) -> MembershipCounts:
     before = base.info.members
     arrived = sum(part.rows for part in imported.parts)
     added = 0 if imported.mode == "remove" else arrived - overlap.matched

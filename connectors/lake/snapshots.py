@@ -2,8 +2,8 @@
 
 Summary properties: muster.version, import-id, attempt, mode, sequence (the order key), partitions, partitioner,
 schema-id, columns (JSON), members, digest, base-version, source-version, counts (JSON), published-at, reason, rule
-(JSON, of a segment's snapshot), and parts (JSON rows of [name, partition, rows, bytes, digest]; the name is relative to
-the table's location).
+(JSON, of a segment's snapshot), nulls (JSON, by column), and parts (JSON rows of [name, partition, rows, bytes,
+digest]; the name is relative to the table's location).
 Table properties: muster.audience-id, last-version, high-water-sequence, high-water-import, high-water-version,
 expired-through.
 """
@@ -107,6 +107,7 @@ def summary_properties(info: VersionInfo, parts: Iterable[Part], location: str) 
         "published-at": info.published_at.isoformat(),
         "reason": info.reason or None,
         "rule": json.dumps(as_record(info.rule), separators=(",", ":")) if info.rule else None,
+        "nulls": None if info.nulls is None else json.dumps(dict(info.nulls), separators=(",", ":")),
         "parts": json.dumps(rows, separators=(",", ":")),
     }
     return {P + name: str(value) for name, value in properties.items() if value is not None}
@@ -115,7 +116,7 @@ def summary_properties(info: VersionInfo, parts: Iterable[Part], location: str) 
 def version_info(snapshot: Snapshot) -> VersionInfo:
     """Inverse of `summary_properties`."""
     text = _summary(snapshot)
-    counts, rule = text.get(P + "counts"), text.get(P + "rule")
+    counts, rule, nulls = (text.get(P + name) for name in ("counts", "rule", "nulls"))
     return VersionInfo(
         version=Version(int(text[P + "version"])),
         snapshot_id=snapshot.snapshot_id,
@@ -134,6 +135,7 @@ def version_info(snapshot: Snapshot) -> VersionInfo:
         published_at=datetime.fromisoformat(text[P + "published-at"]),
         reason=text.get(P + "reason", ""),
         rule=from_record(SegmentRule, json.loads(rule)) if rule else None,
+        nulls=json.loads(nulls) if nulls else None,
     )
 
 

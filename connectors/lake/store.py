@@ -3,7 +3,8 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -93,12 +94,12 @@ class IcebergVersionStore:
         check_request(request)
         if outcome := decide(load_history(self._tables, request.audience), request):
             return outcome  # decided before any part is read
-        self._check_parts(request.parts, request.row_schema, request.partitions, on_rows)
+        nulls = self._check_parts(request.parts, request.row_schema, request.partitions, on_rows)
 
         def plan(history: VersionHistory) -> PublishOutcome | VersionChange:
             if outcome := decide(history, request):
                 return outcome
-            info = new_version(history, request, PARTITIONER)
+            info = new_version(history, request, PARTITIONER, nulls)
             return VersionChange(
                 info=self._with_counts(request.audience, history.current, info, request.parts),
                 parts=request.parts,
@@ -267,14 +268,16 @@ class IcebergVersionStore:
 
         new = BaseVersion(info=info, parts=parts).as_replace()
         base = None if before is None else BaseVersion(info=before, parts=self.files(audience, before.version))
-        try:
-            return replace(info, counts=compare(new, base, s3=self._s3, limits=self._limits, attributes=False))
-        except RetriableError as exc:
-            if not exceeds_limits(exc):
-                raise
-            # The members are safe and known: publishing the version matters more than its counts.
-            log.warning("version %d of %s is published without counts: %s", info.version, audience.audience, exc)
-            return info
+        # The members are safe and known: publishing the version matters more than its counts.
+        for attributes, lost in ((True, "the count of changed members"), (False, "counts")):
+            try:
+                counts = compare(new, base, s3=self._s3, limits=self._limits, attributes=attributes)
+                return replace(info, counts=counts)
+            except RetriableError as exc:
+                if not exceeds_limits(exc):
+                    raise
+                log.warning("version %d of %s has to do without %s: %s", info.version, audience.audience, lost, exc)
+        return info
 
     def _check_parts(
         self,
@@ -282,15 +285,18 @@ class IcebergVersionStore:
         schema: RowSchema,
         partitions: int,
         on_rows: Callable[[int], None] | None = None,
-    ) -> None:
+    ) -> Mapping[str, int]:
+        """Re-read all parts; returns the nulls of each column. Raises `FatalError` PART_MISMATCH."""
         rows = RunningTotal(on_rows)
+        nulls = Counter({column.name: 0 for column in schema.columns})
 
-        def check(part: Part) -> None:
-            check_part(part, rows.counted(read_part(self._s3, part, schema)), schema, partitions)
+        def check(part: Part) -> Counter[str]:
+            return check_part(part, rows.counted(read_part(self._s3, part, schema)), schema, partitions)
 
         with ThreadPoolExecutor(CHECK_THREADS) as pool:
-            for _ in pool.map(check, parts):
-                pass
+            for found in pool.map(check, parts):
+                nulls.update(found)
+        return nulls
 
 
 class RunningTotal:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from connectors.sources.rejects import Reject, RejectBatch, RejectCode, raw_text
 from connectors.sources.typed_columns import EXPECTED, Converted, string_buffers
+from schemas.columns import USER_ID
 from schemas.ids import USER_ID_MAX_CHARACTERS
 from schemas.import_spec import ImportSpec
 from schemas.kernels import values as value_kernel
@@ -44,8 +45,9 @@ class Candidates:
 def accept(
     rows: Candidates, spec: ImportSpec, schema: pa.Schema, received_at_us: int
 ) -> tuple[pa.RecordBatch, list[Reject]]:
-    """Accepted rows in file order, and rejects for the rest; `schema` is `arrow_schema(spec.row_schema, ordinal=True)`.
+    """Accepted rows in file order, and rejects for the rest.
 
+    `schema`: that of the accepted rows; its columns that `spec` lacks, because the file does, become null.
     `received_at_us` (microseconds since 1970 UTC): events must not be far ahead of it.
     """
     faults = id_faults(rows.ids)
@@ -65,7 +67,11 @@ def accept(
         faulty[list(activity)] = True
         refused = faulty if refused is None else refused | faulty
     arrays = [pa.Array.from_buffers(pa.int64(), len(rows.ordinals), [None, pa.py_buffer(rows.ordinals)], 0)]
-    arrays += [rows.ids, *(c.values for c in rows.columns)]
+    values = {USER_ID: rows.ids, **{c.name: v.values for c, v in zip(spec.columns, rows.columns, strict=True)}}
+    arrays += [
+        values[field.name] if field.name in values else pa.nulls(len(rows.ordinals), field.type)
+        for field in list(schema)[1:]
+    ]
     if refused is None:
         return pa.RecordBatch.from_arrays(arrays, schema=schema), []
     keep = pa.array(~refused)

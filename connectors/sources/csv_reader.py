@@ -16,7 +16,7 @@ from connectors.sources import csv_kernel as kernel
 from connectors.sources.acceptance import Candidates, accept, reject_batches
 from connectors.sources.compression import ByteSource
 from connectors.sources.csv_faults import CODES, fault_reason, unclosed_quote
-from connectors.sources.header import MAX_COLUMNS, check_count, slot_table, wanted_columns
+from connectors.sources.header import MAX_COLUMNS, check_count, present_spec, slot_table, wanted_columns
 from connectors.sources.rejects import (
     MEANINGS,
     RAW_MAX_BYTES,
@@ -93,12 +93,13 @@ class CsvReader:
             if self._choose is not None:
                 columns: list[tuple[str, ColumnType | None]] = [(name, "string") for name in self._names]
                 self._spec = self._choose(Layout(columns=columns, bom=self._bom))
+            self._schema = arrow_schema(self._spec.row_schema, ordinal=True)
+            self._spec = present_spec(self._names, self._spec, alike=False)
             slots, self._column_slots = slot_table(wanted_columns(self._names, self._spec))
         except UserError as exc:
             if self._names or exc.code in {"BAD_HEADER", "NOT_UTF8_HEADER"}:
                 yield unusable_header(bytes(self._data[: min(self._tail, RAW_MAX_BYTES)]).partition(b"\n")[0])
             raise
-        self._schema = arrow_schema(self._spec.row_schema, ordinal=True)
         n_slots = max(self._column_slots) + 1
         self._second_file = SecondFile(self._header, self._names, self._spec.id_column)
         capacity = max(1, min(self._batch_rows, MAX_SPANS // n_slots))

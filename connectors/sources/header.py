@@ -1,6 +1,8 @@
 """Match the columns of a file with those of the import spec; detects faults of the whole file in its header."""
 
+import difflib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -12,6 +14,8 @@ from schemas.import_spec import ImportSpec
 MAX_COLUMNS: Final = 20_000
 NAMES_SHOWN: Final = 50
 NAME_SHOWN_CHARACTERS: Final = 100
+NAMES_COMPARED: Final = 500
+"""Names that are compared letter by letter with a missing one: 64 missing ones take a second at most."""
 SETTINGS: Final = "for this file or in `muster audiences configure`"
 """Where options can be given: an upload into the inbox has no command line."""
 
@@ -22,25 +26,63 @@ def shown(names: Sequence[str]) -> str:
     return text + (f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else "")
 
 
-def wanted_columns(names: Sequence[str], spec: ImportSpec) -> list[int]:
-    """File index of the id column, then of every column of the spec. Names are compared exactly.
+def present_spec(names: Sequence[str], spec: ImportSpec, *, alike: bool) -> ImportSpec:
+    """The spec with only the columns that a file with these names has, if it may lack the others.
 
-    Raises `UserError` TOO_MANY_COLUMNS, DUPLICATE_COLUMN (of a wanted column), MISSING_COLUMN. None quotes a name that
-    only the file has: the first line of a file without a header has values.
+    `alike`: see `nearest`. Raises `UserError` MISSING_COLUMN.
     """
-    check_count(len(names))
-    wanted = [spec.id_column, *(c.file_name for c in spec.columns)]
-    if missing := sorted(set(wanted) - set(names)):
-        folded = {n.strip().casefold(): n for n in names}
-        near = [folded[m.strip().casefold()] for m in missing if m.strip().casefold() in folded]
-        hint = f" Did you mean {shown(near)}?" if near else ""  # the spec's name, but for case and spaces
-        lost = "" if spec.id_column in missing else ", or give up a column that files no longer have with --drop-column"
-        raise UserError(
-            "MISSING_COLUMN",
-            f"the file has no column {shown(missing)}; `muster inspect` lists the {len(names)} that it has.{hint} Map "
-            f"the columns with --id-column and --column{lost}, {SETTINGS}.",
-            missing=missing,
+    known = set(names)
+    if missing := sorted({spec.id_column, *(c.file_name for c in spec.needed_columns)} - known):
+        near = nearest(missing, names, alike=alike)
+        hint = f" Did you mean {shown([*dict.fromkeys(near.values())])}?" if near else ""
+        raise missing_columns(
+            f"the file has no column {shown(missing)}; `muster inspect` lists the {len(names)} that it has.{hint}",
+            missing,
+            names,
+            spec,
         )
+    lacking = {c.name for c in spec.columns if c.file_name not in known}
+    return replace(spec, columns=tuple(c for c in spec.columns if c.name not in lacking)) if lacking else spec
+
+
+def missing_columns(what: str, missing: Sequence[str], names: Sequence[str], spec: ImportSpec) -> UserError:
+    """The error for a file that lacks columns and has those with the other names."""
+    choices = ["map the columns with --id-column and --column"]
+    if spec.id_column not in missing:
+        choices.append("give up a column that files no longer have with --drop-column")
+        choices.append("let one be null that a file may lack with --allow-missing-column")
+    text = ", or ".join(choices)
+    outer = sorted({n.partition(".")[0] for n in missing if "." in n} & set(names))
+    nested = f" What is nested in {shown(outer)} is not read." if outer else ""
+    return UserError(
+        "MISSING_COLUMN", f"{what}{nested} {text[0].upper()}{text[1:]}, {SETTINGS}.", missing=list(missing)
+    )
+
+
+def nearest(missing: Sequence[str], names: Sequence[str], *, alike: bool) -> dict[str, str]:
+    """For each missing name, the likeliest one in the file: the same but for case and spaces, or the path before a dot.
+
+    `alike`: also one that is spelt alike. Not in CSV: the first line of a file without a header has values, and no
+    message quotes those.
+    """
+    folded = {_folded(n): n for n in reversed(names)}
+    compared = [n for n in folded if len(n) <= NAME_SHOWN_CHARACTERS][-NAMES_COMPARED:] if alike else []
+    found = {}
+    for name in missing:
+        wanted = _folded(name)
+        likely = [n for n in (wanted, wanted.partition(".")[0]) if n in folded]
+        likely += difflib.get_close_matches(wanted[:NAME_SHOWN_CHARACTERS], compared, n=1)
+        if likely:
+            found[name] = folded[likely[0]]
+    return found
+
+
+def wanted_columns(names: Sequence[str], spec: ImportSpec) -> list[int]:
+    """File index of the id column, then of every column of the spec, all of which the file has (`present_spec`).
+
+    Names are compared exactly. Raises `UserError` DUPLICATE_COLUMN (of a wanted column).
+    """
+    wanted = [spec.id_column, *(c.file_name for c in spec.columns)]
     if doubled := sorted({n for n in wanted if names.count(n) > 1}):
         raise UserError(
             "DUPLICATE_COLUMN",
@@ -64,3 +106,7 @@ def slot_table(indexes: Sequence[int]) -> tuple[npt.NDArray[np.int32], list[int]
     slots = np.full(max(fields) + 1, -1, np.int32)
     slots[fields] = np.arange(len(fields), dtype=np.int32)
     return slots, [int(slots[i]) for i in indexes]
+
+
+def _folded(name: str) -> str:
+    return name.strip().casefold()

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from connectors.sources.acceptance import Candidates
+from connectors.sources.fields_seen import FieldsSeen
 from connectors.sources.json_values import Refused, converted, shown
 from connectors.sources.rejects import RejectCode
 from connectors.sources.typed_columns import Converted, convert_text
@@ -78,10 +79,14 @@ def without_cr(data: Bytes, starts: Ints, ends: Ints) -> Ints:
     return found
 
 
-def certain_rows(lines: Lines, spec: ImportSpec, limit: int) -> tuple[Mask, Candidates]:
-    """Which lines are certainly sound, bool[n], and those as candidates. `limit`: bytes of the largest line."""
+def certain_rows(lines: Lines, spec: ImportSpec, limit: int, seen: FieldsSeen) -> tuple[Mask, Candidates]:
+    """Which lines are certainly sound, bool[n], and those as candidates; `seen` notes their fields.
+
+    `limit`: bytes of the largest line.
+    """
     members = scan_objects(lines.data, lines.size, lines.starts, lines.ends)
-    found = find_members(members, [spec.id_column, *(column.file_name for column in spec.columns)])
+    names = [spec.id_column, *(column.file_name for column in spec.columns)]
+    found = find_members(members, names)
     certain = members.taken & (lines.ends - lines.starts <= limit)
     if spec.other_columns:
         certain &= ~found.others
@@ -90,6 +95,7 @@ def certain_rows(lines: Lines, spec: ImportSpec, limit: int) -> tuple[Mask, Cand
         certain &= members.are_kinds(indices, *_KINDS[column.type], *_NO_VALUE)
         if column.type == "double":
             certain &= np.abs(members.longs(indices)) <= EXACT
+    seen.add(members, found, names, certain)
     ids, columns = found.by_name[0][certain], [of_name[certain] for of_name in found.by_name[1:]]
     rows = np.flatnonzero(certain)
     ordinals = lines.ordinals[rows]

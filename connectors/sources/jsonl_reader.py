@@ -10,6 +10,7 @@ import pyarrow as pa
 from connectors.sources.acceptance import accept, reject_batches
 from connectors.sources.compression import ByteSource
 from connectors.sources.csv_reader import BLOCK_BYTES, RECORD_MAX_BYTES, UTF16_BOMS
+from connectors.sources.fields_seen import FieldsSeen
 from connectors.sources.json_rows import LineRows, Lines, certain_rows, lines_of, without_cr
 from connectors.sources.json_values import Refused, Shape, no_constant, shape_of, unique, wider
 from connectors.sources.rejects import RAW_MAX_BYTES, Reject, RejectBatch, RejectCode, raw_text
@@ -33,7 +34,7 @@ class JsonLinesReader:
 
     An id is a string, or an integer, which becomes its decimal digits. An absent or null column is null; a value must
     have the JSON type of its column (string, date, timestamp: a string; long: an integer; double: a number). Raises
-    `UserError` EMPTY_FILE, NOT_UTF8_HEADER.
+    `UserError` EMPTY_FILE, NOT_UTF8_HEADER; MISSING_COLUMN after the last batch.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class JsonLinesReader:
         if self._choose is not None:
             carry = self._sample(carry)
         self._schema = arrow_schema(self._spec.row_schema, ordinal=True)
+        self._seen = FieldsSeen(self._spec)
         head = b""
         skipped = 0  # bytes of a line over the limit that were dropped, all but its head
         while True:
@@ -81,6 +83,7 @@ class JsonLinesReader:
                 elif rest:
                     start, end = np.array([size - len(rest)], np.int32), np.array([size], np.int32)
                     yield from self._read_lines(data, size, start, end, ended=False)
+                self._seen.check()
                 return
             carry = rest
             if skipped:
@@ -146,14 +149,16 @@ class JsonLinesReader:
         )
         self._ordinal += len(starts)
         self._offset += int(ends[-1] - starts[0]) + ended
-        certain, together = certain_rows(lines, self._spec, self._limit)
+        certain, together = certain_rows(lines, self._spec, self._limit, self._seen)
         others = LineRows(self._spec)
         rejects: list[Reject] = []
         for line in np.flatnonzero(~certain).tolist():
             content = lines.content(line)
             ordinal, offset = int(lines.ordinals[line]), int(lines.byte_offsets[line])
             try:
-                others.add(ordinal, offset, content, self._members(content))
+                members = self._members(content)
+                self._seen.add_one(members)
+                others.add(ordinal, offset, content, members)
             except Refused as refused:
                 rejects.append(
                     Reject(

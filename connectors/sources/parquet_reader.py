@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from connectors.sources import int96
 from connectors.sources.acceptance import Candidates, accept, reject_batches
 from connectors.sources.compression import RATIO_FREE_BYTES, ratio_exceeded
-from connectors.sources.header import check_count, shown, wanted_columns
+from connectors.sources.header import check_count, present_spec, shown, wanted_columns
 from connectors.sources.rejects import Reject, RejectBatch, RejectCode, unusable_header
 from connectors.sources.suggestion import Chooser, Layout
 from connectors.sources.typed_columns import Converted, array_of, convert_text, resolve_local, string_buffers
@@ -91,13 +91,14 @@ class ParquetReader:
                 check_count(len(names))
                 if self._choose is not None:
                     self._spec = self._choose(_layout(file.schema_arrow))
+                self._schema = arrow_schema(self._spec.row_schema, ordinal=True)
+                self._spec = present_spec(names, self._spec, alike=True)
                 wanted_columns(names, self._spec)
                 self._check_types(file.schema_arrow)
             except UserError:
                 header = ", ".join(f"{field.name}: {field.type}" for field in file.schema_arrow)
                 yield unusable_header(header.encode(errors="backslashreplace"))
                 raise
-            self._schema = arrow_schema(self._spec.row_schema, ordinal=True)
             wanted = [self._spec.id_column, *(c.file_name for c in self._spec.columns)]
             _check_counts(file, set(wanted))
             declared = file.metadata.num_rows

@@ -113,6 +113,7 @@ def _activity_pairs(activity: Record) -> list[tuple[str, object]]:
 
 def _reading_pairs(spec: Mapping[str, Any]) -> list[tuple[str, object]]:
     return [
+        *([("may lack", ", ".join(spec["allow_missing_columns"]))] if "allow_missing_columns" in spec else []),
         ("format", spec["format"] or "from the file name"),
         ("time zone", spec["timezone"] or "none: times need an offset"),
         ("rejects", f"at most {spec['max_reject_share'] * 100:g} % of the rows"),

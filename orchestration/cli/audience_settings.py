@@ -59,6 +59,7 @@ def create(
     "muster audiences configure vip --mode append --max-shrink 20",
     "muster audiences configure vip --column age:long --column city",
     "muster audiences configure vip --drop-column city",
+    "muster audiences configure vip --allow-missing-column plan",
     "muster audiences configure vip --reset mode --reset keep-days",
     "muster audiences configure _profiles --column age:double",
     effect="remote",

@@ -6,7 +6,7 @@ from typing import Any
 from orchestration.cli.console import print_line, print_pairs
 from orchestration.cli.formatting import number, safe
 from orchestration.cli.quotes import print_quote
-from orchestration.cli.rendering import column_pairs
+from orchestration.cli.rendering import column_pairs, kept_text, value_pairs
 from orchestration.client.records import Record
 
 
@@ -45,9 +45,11 @@ def _show_audience(result: Record) -> None:
             ("dry run", f"{result['mode']} on {base}; nothing was changed"),
             *_row_pairs(result),
             ("duplicates", number(result["duplicates"])),
-            *((name, number(counts[name])) for name in ("added", "removed", "kept")),
+            *((name, number(counts[name])) for name in ("added", "removed")),
+            ("kept", kept_text(counts)),
             ("members", f"{number(counts['members'])}, now {number(counts['base'])}"),
             *column_pairs(result["columns"], result["column_changes"]),
+            *value_pairs(result),
         ]
     )
     _show_problems(result)

@@ -79,6 +79,12 @@ Retyped = Annotated[
     list[str] | None,
     typer.Option("--retype", metavar="NAME", help="Column whose type --column may change (repeatable)."),
 ]
+MissingColumns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-missing-column", metavar="NAME", help="Column that the file may lack: it is then null (repeatable)."
+    ),
+]
 OnlyTenant = Annotated[str | None, typer.Option("--tenant", "-t", metavar="TENANT", help="Limit to this tenant.")]
 OnlyAudience = Annotated[str | None, typer.Option("--audience", "-a", metavar="NAME", help="Limit to this audience.")]
 OnlyStates = Annotated[
@@ -115,6 +121,7 @@ SETTINGS: Final = {
     "null": "null_values",
     "drop-column": "drop_columns",
     "retype": "retype_columns",
+    "allow-missing-column": "allow_missing_columns",
 }
 """Settings by their options, without --max-shrink, which has a value for "no limit": none means something else."""
 
@@ -145,6 +152,7 @@ def import_settings(
     null: NullValues = None,
     drop_column: DropColumns = None,
     retype: Retyped = None,
+    allow_missing_column: MissingColumns = None,
 ) -> dict[str, Any]:
     """The options of an import spec as changes. Raises `UserError` BAD_COLUMN, BAD_SPEC."""
     if allow_shrink and max_shrink is not None:
@@ -162,6 +170,7 @@ def import_settings(
         null_values=null or (),
         drop_columns=drop_column or (),
         retype_columns=retype or (),
+        allow_missing_columns=allow_missing_column or (),
     )
 
 

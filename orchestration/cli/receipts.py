@@ -14,7 +14,7 @@ from orchestration.cli.console import print_note, print_pairs, print_table
 from orchestration.cli.exits import ExitCode, code_for_job
 from orchestration.cli.formatting import number, outside_texts, safe
 from orchestration.cli.job_facts import id_of, word_of
-from orchestration.cli.rendering import column_pairs
+from orchestration.cli.rendering import column_pairs, kept_text, value_pairs
 from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
 from schemas.errors import UserError
@@ -57,10 +57,11 @@ def print_receipt(receipt: Mapping[str, Any]) -> None:
         ("accepted", f"{number(receipt['distinct'])} distinct + {number(receipt['duplicates'])} duplicates"),
     ]
     if (counts := receipt.get("membership")) is not None:
-        shown = [f"{name} {number(counts[name])}" for name in ("base", "added", "removed", "kept")]
-        pairs.append(("change", ", ".join(shown)))
+        shown = [f"{name} {number(counts[name])}" for name in ("base", "added", "removed")]
+        pairs.append(("change", ", ".join([*shown, f"kept {kept_text(counts)}"])))
     if "columns" in receipt:  # missing in receipts of earlier releases
         pairs += column_pairs(receipt["columns"], receipt["column_changes"])
+    pairs += value_pairs(receipt)
     pairs += [
         ("members", number(receipt["members"])),
         ("digest", receipt["digest"]),

@@ -4,7 +4,7 @@ Jobs, stages and partitions are records, as the service answers them.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from orchestration.cli.formatting import bar, counted, duration, number, percent, rate, safe, shorten, size
 from orchestration.cli.job_facts import origin_of
@@ -168,6 +168,24 @@ def column_pairs(
         texts += [f"{c['name']} from {c['from']} to {c['to']}" for c in changes["retyped"]]
         pairs.append(("column changes", ", ".join(texts) or "none"))
     return pairs
+
+
+def value_pairs(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Members without values in a receipt or a dry run, and a warning of columns that have lost all of theirs."""
+    nulls = result.get("nulls_by_column")  # missing in receipts of earlier releases
+    if not nulls:
+        return []
+    shown = ", ".join(f"{name} {number(count)}" for name, count in nulls.items() if count)
+    pairs = [("nulls", shown or "none")]
+    if emptied := result.get("emptied_columns"):
+        pairs.append(("warning", f"no values any more in {', '.join(emptied)}, which had some in the version before"))
+    return pairs
+
+
+def kept_text(counts: Mapping[str, Any]) -> str:
+    """How many members were kept, and how many of these have changed if that is known."""
+    changed = counts.get("updated")
+    return number(counts["kept"]) + ("" if changed is None else f" ({number(changed)} changed)")
 
 
 def local_line(name: str, done: int, total: int, elapsed_s: float, *, rows: int = 0) -> str:

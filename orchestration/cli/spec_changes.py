@@ -21,6 +21,7 @@ def spec_changes(
     null_values: Sequence[str] = (),
     drop_columns: Sequence[str] = (),
     retype_columns: Sequence[str] = (),
+    allow_missing_columns: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The given keys of an import spec, as plain data; anything not given is left to the audience.
 
@@ -38,6 +39,7 @@ def spec_changes(
         "null_values": list(null_values) or None,
         "drop_columns": sorted(set(drop_columns)) or None,
         "retype_columns": sorted(set(retype_columns)) or None,
+        "allow_missing_columns": sorted(set(allow_missing_columns)) or None,
     }
     changes = {name: value for name, value in given.items() if value is not None}
     if allow_shrink:

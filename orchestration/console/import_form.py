@@ -24,8 +24,10 @@ def settings_of(form: Mapping[str, str]) -> ImportSettings:
             )
             for index in indices
         ]
+        lacking = [form.get(f"name-{index}", "") for index in indices if f"lacking-{index}" in form]
         return ImportSettings.model_validate(
             {
+                **({"allow_missing_columns": lacking} if lacking else {}),
                 "mode": form.get("mode", "replace"),
                 "id_column": form.get("id_column") or None,
                 "columns": columns,

@@ -35,15 +35,23 @@ class Sum:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A column of the version; `change`: against the version before."""
+    """A column of the version; `change`: against the version before. `nulls`: members without a value, if known.
+
+    `emptied`: the version before had values, and this one has none.
+    """
 
     name: str
     type: str
     change: str
+    nulls: int | None = None
+    emptied: bool = False
 
 
 def sums_of(receipt: Record, t: Texts) -> tuple[Sum, ...]:
-    """Rows = accepted + rejected; accepted = distinct + duplicates; before = kept + removed; now = kept + added."""
+    """Rows = accepted + rejected; accepted = distinct + duplicates; before = kept + removed; now = kept + added.
+
+    Of the kept members, those with changed values are a part of their own.
+    """
     sums: list[tuple[str, int, list[tuple[Look, str, int]]]] = [
         (
             "rows",
@@ -59,12 +67,11 @@ def sums_of(receipt: Record, t: Texts) -> tuple[Sum, ...]:
         ]
         sums.append(("accepted", receipt["accepted"], parts))
     if (counts := receipt.get("membership")) is not None:
-        sums.append(
-            ("before", counts["base"], [("kept", "kept", counts["kept"]), ("removed", "removed", counts["removed"])])
-        )
-        sums.append(
-            ("members", counts["members"], [("kept", "kept", counts["kept"]), ("added", "added", counts["added"])])
-        )
+        changed = counts.get("updated") or 0  # not counted in receipts of earlier releases
+        stayed: list[tuple[Look, str, int]] = [("kept", "kept", counts["kept"] - changed)]
+        stayed += [("changed", "changed", changed)] if changed else []
+        sums.append(("before", counts["base"], [*stayed, ("removed", "removed", counts["removed"])]))
+        sums.append(("members", counts["members"], [*stayed, ("added", "added", counts["added"])]))
     return drawn(
         [
             (t(f"receipt.{name}"), total, [(look, t(f"receipt.{part}"), count) for look, part, count in parts])
@@ -108,6 +115,7 @@ def columns_of(receipt: Record, t: Texts) -> tuple[Column, ...]:
     """The columns of a version, and those that it no longer has."""
     changes = receipt.get("column_changes") or {"added": [], "dropped": [], "retyped": []}
     added = {one["name"] for one in changes["added"]}
+    nulls, emptied = receipt.get("nulls_by_column") or {}, receipt.get("emptied_columns") or ()
     before = {one["name"]: one["from"] for one in changes["retyped"]}
 
     def change(name: str) -> str:
@@ -116,7 +124,15 @@ def columns_of(receipt: Record, t: Texts) -> tuple[Column, ...]:
         return t("receipt.new_column") if name in added else ""
 
     kept = [
-        Column(name=one["name"], type=one["type"], change=change(one["name"])) for one in receipt.get("columns", ())
+        Column(
+            name=name,
+            type=one["type"],
+            change=change(name),
+            nulls=nulls.get(name),
+            emptied=name in emptied,
+        )
+        for one in receipt.get("columns", ())
+        if (name := one["name"])
     ]
     gone = [Column(name=one["name"], type=one["type"], change=t("receipt.dropped")) for one in changes["dropped"]]
     return (*kept, *gone)

@@ -13,7 +13,7 @@ from schemas.errors import FatalError
 from schemas.records import as_record, from_record
 from segmentation.columns import ColumnChanges
 from segmentation.completion import Complete
-from segmentation.versions import VersionInfo
+from segmentation.versions import VersionInfo, emptied_columns
 
 
 def make_receipt(
@@ -41,6 +41,8 @@ def make_receipt(
         "schema": job.spec.row_schema.as_record(),
         "columns": version.row_schema.as_record(),
         "column_changes": column_changes(before, version),
+        "nulls_by_column": version.nulls,
+        "emptied_columns": emptied_columns(before, version.members, version.nulls),
         "partitions": [
             {
                 "partition": message.partition,

@@ -29,12 +29,25 @@ def import_spec(name: str, stored: ImportSpec, overrides: Mapping[str, Any]) -> 
     spec = replace(spec, columns=ordered(spec.columns, stored.columns))
     if untyped := sorted(set(overrides.get("retype_columns", ())) - {column.name for column in spec.columns}):
         raise UserError("BAD_SPEC", f"give the new type: --column {untyped[0]}:TYPE", columns=untyped)
+    _check_kept(spec, overrides)
     if spec.mode == "replace":
         drop, retype = {*spec.drop_columns}, {*spec.retype_columns}
         check_change(name, stored.row_schema, spec.row_schema, drop=drop, retype=retype)
     elif spec.mode == "append":
         check_columns(stored.row_schema, spec.row_schema)
     return spec
+
+
+def _check_kept(spec: ImportSpec, overrides: Mapping[str, Any]) -> None:
+    """Refuse to let a file lack a column that is not kept: its name may be misspelt. Raises `UserError` BAD_SPEC."""
+    kept = {column.name for column in spec.columns}
+    if unknown := sorted({*overrides.get("allow_missing_columns", ())} - kept):
+        raise UserError(
+            "BAD_SPEC",
+            f"a file may lack a kept column, but {', '.join(unknown)} is not; name it with --column, or one of: "
+            f"{', '.join(sorted(kept)) or 'none'}",
+            columns=unknown,
+        )
 
 
 class CurrentVersions(Protocol):
@@ -81,6 +94,7 @@ class Specs:
         self.audiences.require_tenant(tenant)
         stored = self.audiences.activity_spec(tenant, kind)
         spec = activity_spec(kind, overrides, stored)
+        _check_kept(spec, overrides)
         if stored is not None:
             given = {column.name: column for column in spec.columns}
             after = RowSchema(columns=tuple(given.get(c.name, c) for c in stored.known_columns))

@@ -34,7 +34,7 @@ class NumberedVersions(Protocol):
         """See `VersionStore.version`."""
 
 
-COLUMN_KEYS: Final = frozenset({"columns", "drop_columns", "retype_columns"})
+COLUMN_KEYS: Final = frozenset({"columns", "drop_columns", "retype_columns", "allow_missing_columns"})
 """Keys of an import spec that are checked against existing versions."""
 
 
@@ -99,7 +99,7 @@ def _with_defaults(changes: Mapping[str, Any], default: ImportSpec) -> dict[str,
 
     None stays a value of `max_shrink_percent`.
     """
-    defaults = {**default.as_record(), "max_shrink_percent": None}
+    defaults = {"allow_missing_columns": [], **default.as_record(), "max_shrink_percent": None}
     given = {name: defaults.get(name) if value is None else value for name, value in changes.items()}
     return {name: value for name, value in given.items() if value is not None or name in defaults}
 
@@ -109,7 +109,7 @@ def _with_changed_columns(
 ) -> ImportSpec:
     current, kept = versions.current(ref_of(audience)), specs.stored(audience)
     spec, before = kept.with_changes(changes), RowSchema() if current is None else current.row_schema
-    named = {*changes.get("drop_columns", ()), *changes.get("retype_columns", ())}
+    named = {name for key in sorted(COLUMN_KEYS - {"columns"}) for name in changes.get(key, ())}
     if unknown := sorted(named - {c.name for c in (*kept.columns, *before.columns, *spec.columns)}):
         raise UserError(
             "NO_SUCH_COLUMN",

@@ -1,10 +1,10 @@
 """Dry run: verifies the file as a real import does, and computes the exact result of the import.
 
-The accepted ids go into a local Parquet file during verification; DuckDB then compares them with the current version,
+The accepted rows go into a local Parquet file during verification; DuckDB then compares them with the current version,
 spilling to disk. Nothing is written to Kafka, the lake or the catalog.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +15,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from connectors.lake.audience_sql import rows_sql
+from connectors.lake.build import Sides
 from connectors.lake.faults import lake_faults
 from connectors.sources.parsing import ParseProgress, open_parsed
 from connectors.sources.rejects import Reject, RejectBatch
@@ -27,7 +27,8 @@ from connectors.verification.stream import ParsedRows, ParsedSummary
 from connectors.verification.verifier import verify_rows
 from orchestration.catalog.references import ref_of
 from orchestration.kinds.specs import import_spec
-from schemas.columns import USER_ID, ImportMode, RowSchema
+from schemas.arrow import arrow_schema
+from schemas.columns import ORDINAL, USER_ID, ImportMode, RowSchema
 from schemas.errors import UserError
 from schemas.ids import AudienceName, TenantName, Version
 from schemas.import_spec import ImportSpec
@@ -35,7 +36,7 @@ from schemas.records import as_record
 from schemas.sql_text import literal
 from segmentation.columns import ColumnChanges, check_change
 from segmentation.publishing import check_columns, check_shrink, merged_schema
-from segmentation.versions import MembershipCounts, Part, VersionInfo
+from segmentation.versions import MembershipCounts, Part, VersionInfo, emptied_columns
 
 if TYPE_CHECKING:
     from connectors.sources.limits import ParseLimits
@@ -50,7 +51,6 @@ POLICY: Final = frozenset({"TOO_MANY_REJECTS", "NO_TIMEZONE", "EMPTY_FILE"})
 """Errors that verification raises after reading the whole file: the numbers are still known."""
 CHANGES: Final = frozenset({"COLUMNS_WOULD_CHANGE", "SCHEMA_MISMATCH"})
 """Errors about columns: the rest of the file can still be checked."""
-IDS: Final = pa.schema([pa.field(USER_ID, pa.string(), nullable=False)])
 GROUP_ROWS: Final = 1_000_000
 
 
@@ -58,7 +58,9 @@ GROUP_ROWS: Final = 1_000_000
 class DryRun:
     """The result an import would have. `problems`: why it would be refused; if empty, it would publish.
 
-    `columns` are those of the next version, `column_changes` their difference from the current version's.
+    `columns` are those of the next version, `column_changes` their difference from the current version's. `nulls`: its
+    members without a value, by column; None if its columns do not fit the current ones. `emptied`: see
+    `emptied_columns`.
     """
 
     mode: ImportMode
@@ -70,6 +72,8 @@ class DryRun:
     counts: MembershipCounts
     columns: RowSchema = field(default_factory=RowSchema)
     column_changes: ColumnChanges | None = None
+    nulls: Mapping[str, int] | None = None
+    emptied: Sequence[str] | None = None
     problems: tuple[UserError, ...] = ()
     examples: tuple[Reject, ...] = field(default=())
 
@@ -84,9 +88,11 @@ class DryRun:
             "rejected_by_code": self.rejected_by_code,
             "duplicates": self.duplicates,
             "distinct": self.accepted - self.duplicates,
-            "membership": {k: v for k, v in as_record(self.counts).items() if k != "updated"},
+            "membership": as_record(self.counts),
             "columns": self.columns.as_record(),
             "column_changes": None if self.column_changes is None else self.column_changes.as_record(),
+            "nulls_by_column": self.nulls,
+            "emptied_columns": self.emptied,
             "problems": [problem.as_record() for problem in self.problems],
             "rejects": [as_record(r) for r in self.examples],
         }
@@ -133,10 +139,10 @@ class DryRuns:
                 raise
             problems.append(exc)
         with TemporaryDirectory(prefix="muster-dry-run-") as directory:
-            ids = Path(directory) / "ids.parquet"
+            rows = Path(directory) / "rows.parquet"
             with (
                 open_parsed(source, spec, self.parse_limits, self.objects, on_progress) as parsed,
-                _Tee(parsed, ids) as tee,
+                _Tee(parsed, rows, spec.row_schema) as tee,
             ):
                 rejects = FirstRejects()
                 try:
@@ -146,17 +152,20 @@ class DryRuns:
                         raise
                     problems.append(exc)
                 summary = tee.summary
-            counts, distinct = compare(
-                ids,
+            current = base.info if base is not None else None
+            before = None if current is None else current.row_schema
+            merged = _merged_columns(spec, before)
+            counts, distinct, nulls = compare(
+                rows,
+                summary.accepted,
                 base,
-                mode=spec.mode,
+                spec=spec,
+                merged=merged,
                 s3=self.s3,
                 limits=replace(self.limits, temp_directory=Path(directory) / "spill"),
             )
-        current = base.info if base is not None else None
         problems += [p for p in _guards(audience, spec, current, counts) if p.code not in {q.code for q in problems}]
-        before = None if current is None else current.row_schema
-        columns = _columns_of(spec, before)
+        columns = merged or spec.row_schema
         return DryRun(
             mode=spec.mode,
             rows=summary.rows,
@@ -167,6 +176,8 @@ class DryRuns:
             counts=counts,
             columns=columns,
             column_changes=None if before is None else ColumnChanges.between(before, columns),
+            nulls=nulls,
+            emptied=emptied_columns(current, counts.members, nulls),
             problems=tuple(problems),
             examples=tuple(rejects.first),
         )
@@ -180,22 +191,46 @@ class DryRuns:
 
 
 def compare(
-    ids: Path,
+    rows: Path,
+    accepted: int,
     base: Base | None,
     *,
-    mode: ImportMode,
+    spec: ImportSpec,
+    merged: RowSchema | None,
     s3: S3Access,
     limits: DuckLimits,
-) -> tuple[MembershipCounts, int]:
-    """(changes that the import would make to the members, distinct ids in `ids`): exact, in bounded memory."""
-    incoming = f"select distinct {USER_ID} from read_parquet({literal(str(ids))})"  # noqa: S608  # quoted
-    base_rows = rows_sql([part.uri for part in base.parts] if base is not None else [], RowSchema())
+) -> tuple[MembershipCounts, int, Mapping[str, int] | None]:
+    """Changes that the import would make to the members, distinct ids in `rows`, and nulls by column of the result.
+
+    `merged`: columns of the result; without them its nulls are not counted. All is exact, in bounded memory.
+    """
     with lake_faults("comparing with the current version"), connect(limits, s3) as connection:
-        distinct = _count(connection, f"select count(*) from ({incoming})")  # noqa: S608  # quoted
-        members = sum(part.rows for part in base.parts) if base is not None else 0
-        common = _count(connection, f"select count(*) from ({base_rows}) semi join ({incoming}) using ({USER_ID})")  # noqa: S608  # quoted
+        ids = f"select distinct {USER_ID} from read_parquet({literal(str(rows))})"  # noqa: S608  # quoted
+        distinct = _count(connection, f"select count(*) from ({ids})")  # noqa: S608  # quoted
+        if distinct < accepted:
+            rows = _last_of_each_user(connection, rows)
+        sides = Sides(
+            incoming=[str(rows)],
+            incoming_schema=spec.row_schema,
+            base=[part.uri for part in base.parts] if base is not None else [],
+            base_schema=base.info.row_schema if base is not None else RowSchema(),
+        )
+        found = sides.overlap(connection, attributes=spec.mode != "remove")
+        nulls = None if merged is None else sides.nulls(connection, spec.mode, merged)
+    members = sum(part.rows for part in base.parts) if base is not None else 0
     number = base.info.version if base is not None else None
-    return counts_of(mode, base_members=members, distinct=distinct, common=common, base_version=number), distinct
+    counts = counts_of(spec.mode, base_members=members, distinct=distinct, common=found.matched, base_version=number)
+    return replace(counts, updated=found.updated), distinct, nulls
+
+
+def _last_of_each_user(connection: duckdb.DuckDBPyConnection, rows: Path) -> Path:
+    """The rows that an import keeps: of each user the one with the highest ordinal."""
+    last = rows.with_name("last.parquet")
+    connection.execute(
+        f"copy (select * from read_parquet({literal(str(rows))}) "  # noqa: S608  # quoted
+        f"qualify row_number() over (partition by {USER_ID} order by {ORDINAL} desc) = 1) to {literal(str(last))}"
+    )
+    return last
 
 
 def counts_of(
@@ -232,11 +267,12 @@ class FirstRejects:
 
 
 class _Tee:
-    """A parse stream that keeps the ids passing through it."""
+    """A parse stream that keeps the rows passing through it."""
 
-    def __init__(self, parsed: ParsedRows, path: Path) -> None:
+    def __init__(self, parsed: ParsedRows, path: Path, schema: RowSchema) -> None:
         self._parsed = parsed
-        self._writer = pq.ParquetWriter(path, IDS, compression="zstd", compression_level=1)
+        rows = arrow_schema(schema, ordinal=True)
+        self._writer = pq.ParquetWriter(path, rows, compression="zstd", compression_level=1)
         self.ended = False
 
     def __enter__(self) -> Self:
@@ -250,7 +286,7 @@ class _Tee:
     def __iter__(self) -> Iterator[pa.RecordBatch | RejectBatch]:
         for item in self._parsed:
             if not isinstance(item, RejectBatch):
-                self._writer.write_batch(item.select([USER_ID]).cast(IDS), row_group_size=GROUP_ROWS)
+                self._writer.write_batch(item, row_group_size=GROUP_ROWS)
             yield item
         self.ended = True
 
@@ -259,15 +295,15 @@ class _Tee:
         return self._parsed.summary
 
 
-def _columns_of(spec: ImportSpec, before: RowSchema | None) -> RowSchema:
-    """Columns of the next version; those of the file if they do not fit the current ones."""
+def _merged_columns(spec: ImportSpec, before: RowSchema | None) -> RowSchema | None:
+    """Columns of the next version. None if there will be none, or those of the file do not fit the current ones."""
     if before is None or spec.mode == "replace":
-        return spec.row_schema
+        return spec.row_schema if spec.mode != "remove" else None
     try:
         incoming = RowSchema() if spec.mode == "remove" else spec.row_schema
         return merged_schema(before, incoming, {*spec.drop_columns})
     except UserError:
-        return spec.row_schema
+        return None
 
 
 def _guards(
@@ -286,7 +322,8 @@ def _guards(
     try:
         if spec.mode == "append":
             check_columns(current.row_schema, spec.row_schema)
-        after, drop, retype = _columns_of(spec, current.row_schema), {*spec.drop_columns}, {*spec.retype_columns}
+        after = _merged_columns(spec, current.row_schema) or spec.row_schema
+        drop, retype = {*spec.drop_columns}, {*spec.retype_columns}
         check_change(audience, current.row_schema, after, drop=drop, retype=retype)
     except UserError as exc:
         problems.append(exc)

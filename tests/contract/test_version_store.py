@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from segmentation.versions import (
     SegmentRule,
     SupersededBy,
     VersionStore,
+    emptied_columns,
 )
 from tests.fakes.version_store import InMemoryVersionStore
 from tests.integration.lake.support import (
@@ -162,11 +164,25 @@ def test_a_replace_and_a_rollback_count_what_they_do_to_the_version_before(bench
     bench.store.publish(bench.replace(ref, "40", drop_columns=frozenset({"age"})))
     assert [version.counts for version in bench.store.versions(ref)] == [
         counts(0, 40, 0, 0, None),
-        counts(40, 5, 10, 30, 1, updated=None),
+        counts(40, 5, 10, 30, 1),
         counts(35, 0, 0, 35, 2),
-        counts(35, 10, 5, 30, 3, updated=None),
-        counts(40, 0, 40, 0, 4, updated=None),
+        counts(35, 10, 5, 30, 3),
+        counts(40, 0, 40, 0, 4),
     ]
+
+
+def test_a_version_counts_the_members_that_changed_and_those_without_a_value(bench: Bench) -> None:
+    ref, columns = audience(), RowSchema(columns=(Column(name="age", type="long"), Column(name="city")))
+    first = [{"user_id": f"user-{n}", "age": n, "city": "Osaka" if n else None} for n in range(4)]
+    then = [{**row, "age": 9 if number == 2 else row["age"], "city": None} for number, row in enumerate(first[1:])]
+    for order, rows in (("10", first), ("20", then)):
+        parts = bench.parts.write(ref, new_id(), rows, columns)
+        bench.store.publish(request(ref, parts, order, row_schema=columns))
+    bench.store.rollback(ref, Version(1), operation_id=new_id(), order_key="30", at=AT)
+    found = bench.store.versions(ref)
+    assert [v.counts for v in found] == [counts(0, 4, 0, 0, None), counts(4, 0, 1, 3, 1, 3), counts(3, 1, 0, 3, 2, 3)]
+    assert [v.nulls for v in found] == [{"age": 0, "city": 1}, {"age": 0, "city": 3}, {"age": 0, "city": 1}]
+    assert [emptied_columns(a, b.members, b.nulls) for a, b in pairwise(found)] == [["city"], []]
 
 
 def test_files_carry_the_rows_bytes_digest_and_partition_they_were_published_with(bench: Bench) -> None:
@@ -314,7 +330,7 @@ def test_a_column_changes_its_type_only_where_that_is_said_and_a_rollback_brings
     bench.store.rollback(ref, Version(2), operation_id=new_id(), order_key="40", at=AT)
     assert [v.row_schema.columns[0].type for v in bench.store.versions(ref)] == ["long", "string", "long", "string"]
     assert [bench.values(ref, n, "age") for n in (1, 2, 3, 4)] == [[30], ["old"], [30], ["old"]]
-    assert [v.counts and (v.counts.kept, v.counts.updated) for v in bench.store.versions(ref)][1:] == [(1, None)] * 3
+    assert [v.counts and (v.counts.kept, v.counts.updated) for v in bench.store.versions(ref)][1:] == [(1, 1)] * 3
 
 
 def test_a_dropped_column_comes_back_with_another_type_or_case_only_where_that_is_said(bench: Bench) -> None:

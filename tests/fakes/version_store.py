@@ -1,9 +1,11 @@
 """In-memory `VersionStore`: the same rules on a dictionary, to test the layers above it."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pyarrow as pa
 
@@ -72,14 +74,16 @@ class InMemoryVersionStore:
         history = self._history(request.audience)
         if outcome := decide(history, request):
             return outcome
-        read = 0
+        read, nulls = 0, Counter({column.name: 0 for column in request.row_schema.columns})
         for part in request.parts:
             if self._read is not None:
-                check_part(part, self._read(part, request.row_schema), request.row_schema, request.partitions)
+                rows = self._read(part, request.row_schema)
+                nulls.update(check_part(part, rows, request.row_schema, request.partitions))
             read += part.rows
             if on_rows is not None:
                 on_rows(read)
-        info = self._counted(request.audience, new_version(history, request, PARTITIONER), request.parts)
+        made = new_version(history, request, PARTITIONER, nulls if self._read is not None else None)
+        info = self._counted(request.audience, made, request.parts)
         mark = history.raised_high_water(request.order_key, request.import_id)
         return self._add(request.audience, info, request.parts, mark, request.retype_columns)
 
@@ -213,23 +217,24 @@ class InMemoryVersionStore:
             return info
         before = self._history(audience).current
         known = self._audiences.get(audience.audience_id)
-        old = set() if before is None or known is None else self._users(known.parts[before.version], before)
-        new = self._users(parts, info)
+        old = {} if before is None or known is None else self._rows(known.parts[before.version], before)
+        new, names = self._rows(parts, info), [column.name for column in info.row_schema.columns]
+        kept = old.keys() & new.keys()
         counts = MembershipCounts(
             base=len(old),
-            added=len(new - old),
-            removed=len(old - new),
-            kept=len(old & new),
+            added=len(new.keys() - old.keys()),
+            removed=len(old.keys() - new.keys()),
+            kept=len(kept),
             members=len(new),
-            updated=0 if before is None else None,
+            updated=sum(any(old[user].get(name) != new[user][name] for name in names) for user in kept),
             base_version=None if before is None else before.version,
         )
         return replace(info, counts=counts)
 
-    def _users(self, parts: Iterable[Part], info: VersionInfo) -> set[str]:
+    def _rows(self, parts: Iterable[Part], info: VersionInfo) -> dict[str, dict[str, Any]]:
         assert self._read is not None
         batches = (batch for part in parts if part.rows for batch in self._read(part, info.row_schema))
-        return {user for batch in batches for user in batch.column("user_id").to_pylist()}
+        return {row["user_id"]: row for batch in batches for row in batch.to_pylist()}
 
     def _evolve(self, known: _Audience, info: VersionInfo, retype: Set[str]) -> None:
         for column in info.row_schema.columns:

@@ -36,16 +36,19 @@ class Number:
 
 
 @lru_cache(1 << 12)  # the files of the tests are mostly the same clean lines
-def line_outcome(line: bytes) -> tuple[Any, ...] | str:
-    """Values of the row as in `twin.values`, or its reject code."""
+def line_outcome(line: bytes) -> tuple[tuple[Any, ...] | str, bool | None]:
+    """Values of the row as in `twin.values`, or its reject code; and whether the object has an id. None: no object."""
+    has_id: bool | None = None
     try:
-        return _row(_members(line))
+        members = _members(line)
+        has_id = "user_id" in members
+        return _row(members), has_id
     except Odd as odd:
-        return str(odd)
+        return str(odd), has_id
     except Unclear:
-        return "no_timezone"
+        return "no_timezone", has_id
     except Wrong:
-        return "bad_value"
+        return "bad_value", has_id
 
 
 def _members(line: bytes) -> dict[str, Any]:
@@ -192,14 +195,18 @@ def read(content: bytes) -> Reading:
         raise Refusal("EMPTY_FILE")
     reading = Reading()
     lines = content[offset:].split(b"\n")
+    with_ids = set()
     for ordinal, line in enumerate(lines):
         ended = ordinal < len(lines) - 1
         if not ended and not line:
             break
-        found = line_outcome(line.removesuffix(b"\r") if ended else line)
+        found, has_id = line_outcome(line.removesuffix(b"\r") if ended else line)
+        with_ids.add(has_id)
         if isinstance(found, str):
             reading.rejects.append((ordinal, ordinal + 1, offset, found))
         else:
             reading.rows.append((ordinal, *found))
         offset += len(line) + ended
+    if False in with_ids and True not in with_ids:
+        raise Refusal("MISSING_COLUMN")
     return reading

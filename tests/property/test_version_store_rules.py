@@ -118,9 +118,8 @@ class Versions(RuleBasedStateMachine):
         before, number = (base.members, base.number) if base else (frozenset(), None)
         current = self.store.current(self.ref)
         assert current is not None
-        updated = None if base is not None and current.mode in ("replace", "rollback") else 0
         assert current.counts == counts(
-            len(before), len(after - before), len(before - after), len(before & after), number, updated
+            len(before), len(after - before), len(before - after), len(before & after), number
         )
 
     def members_of(self, writer: PublishRequest) -> frozenset[str]:

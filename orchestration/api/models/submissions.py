@@ -24,7 +24,8 @@ class NewColumn(Shape):
 class ImportSettings(Shape):
     """How files are read, and which are refused. Omitted and null fields come from the audience.
 
-    `max_shrink_percent` null: publish regardless of how many members are lost.
+    `max_shrink_percent` null: publish regardless of how many members are lost. `allow_missing_columns`: kept columns
+    that the file may lack, besides those that the audience allows; [] for none.
     """
 
     mode: Literal["replace", "append", "remove"] | None = None
@@ -38,6 +39,7 @@ class ImportSettings(Shape):
     null_values: Annotated[list[Annotated[str, Field(max_length=1000)]], Field(max_length=100)] | None = None
     drop_columns: Annotated[list[ColumnName], Field(max_length=1000)] | None = None
     retype_columns: Annotated[list[ColumnName], Field(max_length=1000)] | None = None
+    allow_missing_columns: Annotated[list[ColumnName], Field(max_length=1000)] | None = None
 
     def edits(self) -> dict[str, Any]:
         """As `changes`, and None for each that is null."""

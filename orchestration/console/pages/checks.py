@@ -22,7 +22,8 @@ from orchestration.console.import_form import null_values_text, settings_of
 from orchestration.console.inspection_texts import FindingText, finding_texts
 from orchestration.console.language import Texts
 from orchestration.console.paths import IN_TENANT, in_tenant
-from orchestration.console.receipts import Sum, sums_of
+from orchestration.console.receipts import Column as ResultColumn
+from orchestration.console.receipts import Sum, columns_of, sums_of
 from orchestration.console.rendering import shown
 from schemas.columns import ImportMode
 from schemas.errors import UserError
@@ -35,7 +36,11 @@ CHECKS: Final = frozenset({"inspection", "dry_run"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedColumn:
-    """A column of the file that can be kept. `index`: names its fields in the form."""
+    """A column that can be kept. `index`: names its fields in the form.
+
+    `lacking`: it is not in the file, but among the columns that the audience or the earlier import keeps; `may_lack`:
+    it is allowed to be missing.
+    """
 
     index: int
     name: str
@@ -44,6 +49,8 @@ class CheckedColumn:
     nulls: int
     examples: str
     kept: bool
+    lacking: bool = False
+    may_lack: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +66,7 @@ class CheckPart:
     findings: Sequence[FindingText] = ()
     upload_path: str = ""
     columns: Sequence[CheckedColumn] = ()
+    result_columns: Sequence[ResultColumn] = ()
     id_column: str = ""
     id_columns: Sequence[str] = ()
     audience: str = ""
@@ -136,7 +144,8 @@ def _inspected(desk: Desk, upload: str, result: Record, given: Mapping[str, str]
         return {"findings": finding_texts(findings, t), "upload_path": in_tenant(desk.tenant, "upload", **given)}
     suggested = result["spec"] or as_record(ImportSpec())
     like = desk.view(JobsView).job(given["like"]) if given.get("like") else None
-    spec = like["spec"] if like is not None else _as_saved(desk, given.get("audience", ""), suggested)
+    saved = None if like is not None else _saved(desk, given.get("audience", ""))
+    spec = like["spec"] if like is not None else _as_saved(saved, suggested)
     kept = {one["source"] or one["name"]: one for one in spec["columns"]}
     offered = {one["source"] or one["name"]: one for one in suggested["columns"]}
     seen = {one["name"]: one for one in result["columns"]}
@@ -151,6 +160,23 @@ def _inspected(desk: Desk, upload: str, result: Record, given: Mapping[str, str]
             kept=source in kept,
         )
         for index, (source, one) in enumerate(offered.items())
+    ]
+    before = spec if like is not None else saved or suggested
+    present = {one["name"] for source, one in kept.items() if source in offered}
+    lacking = [one for one in before["columns"] if one["name"] not in present]
+    columns += [
+        CheckedColumn(
+            index=len(offered) + index,
+            name=one["name"],
+            source=one["source"] or one["name"],
+            type=one["type"],
+            nulls=result["rows"],
+            examples="",
+            kept=True,
+            lacking=True,
+            may_lack=one["name"] in before.get("allow_missing_columns", ()),
+        )
+        for index, one in enumerate(lacking)
     ]
     findings = [_as_offered(one, {column.source: column.type for column in columns}) for one in findings]
     tolerated = any(one["detail"].get("rejects") is True for one in findings)
@@ -175,12 +201,17 @@ def _inspected(desk: Desk, upload: str, result: Record, given: Mapping[str, str]
     }
 
 
-def _as_saved(desk: Desk, audience: str, suggested: Record) -> Record:
-    """The suggested settings, with how an existing audience reads the columns that it has."""
+def _saved(desk: Desk, audience: str) -> Record | None:
+    """The settings of an existing audience."""
     try:
-        saved = desk.view(AudiencesView).audience(audience)[0]["spec"] if desk.may(Action.READ) else None
+        found: Record | None = desk.view(AudiencesView).audience(audience)[0]["spec"] if desk.may(Action.READ) else None
     except UserError:  # a new one, or a name that the form will refuse
-        saved = None
+        return None
+    return found
+
+
+def _as_saved(saved: Record | None, suggested: Record) -> Record:
+    """The suggested settings, with how an existing audience reads the columns that it has."""
     if saved is None:
         return suggested
     known = {key: one for one in saved["columns"] for key in (one["name"], one["source"]) if key}
@@ -205,6 +236,7 @@ def _tried(result: Record, t: Texts) -> dict[str, Any]:
     receipt = {**result, "members": result["membership"]["members"]} if "membership" in result else result
     return {
         "sums": sums_of(receipt, t),
+        "result_columns": columns_of(receipt, t) if "membership" in result else (),
         "problems": problems,
         "rejected": result["rejected"],
         "rejects": rejects_of(result["rejected_by_code"], t),

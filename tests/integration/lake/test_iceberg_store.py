@@ -158,9 +158,7 @@ def test_a_replace_that_loses_the_race_asks_for_the_order_again(
     current = store.current(ref)
     assert current is not None
     assert members_of(store, s3, ref, current.version) == ["mine" if mine > theirs else "theirs"]
-    assert current.counts == counts(
-        1, 1, 1, 0, 2 if mine > theirs else 1, updated=None
-    )  # relative to the version that it follows
+    assert current.counts == counts(1, 1, 1, 0, 2 if mine > theirs else 1)  # relative to the version that it follows
     other.close()
 
 

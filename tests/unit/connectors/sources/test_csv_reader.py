@@ -220,8 +220,20 @@ def test_a_fault_of_the_whole_file_is_an_error_with_a_code(content: bytes, code:
 def test_a_missing_column_is_reported_with_a_similar_one() -> None:
     with pytest.raises(UserError, match=r"no column 'user_id'; .* the 2 that it has\. Did you mean 'USER_ID '\?"):
         read_csv(b"USER_ID ,x\n")
-    with pytest.raises(UserError, match=r"no column 'age'.* --column, or give up a column .* --drop-column, for"):
+    with pytest.raises(UserError, match=r"no column 'age'.* give up a column .* --drop-column, or .* --allow-missing-"):
         read_csv(b"user_id\n", "age")
+
+
+def test_a_column_that_a_file_may_lack_is_null_in_all_rows_and_read_when_it_is_there() -> None:
+    spec = spec_of("age:long", "city=Town", allow_missing_columns=("age",))
+    assert read_csv(b"Town,user_id\nOsaka,a\n", spec=spec).rows == [(0, "a", None, "Osaka")]
+    assert read_csv(b"Town,age,user_id\nOsaka,5,a\n", spec=spec).rows == [(0, "a", 5, "Osaka")]
+    with pytest.raises(UserError, match="no column 'Town'"):
+        read_csv(b"age,user_id\n5,a\n", spec=spec)
+
+
+def test_a_file_of_members_to_be_removed_needs_only_their_ids() -> None:
+    assert read_csv(b"user_id\na\n", spec=spec_of("age:long", mode="remove")).ids == ["a"]
 
 
 def test_a_duplicate_of_a_column_that_nobody_wants_does_not_matter() -> None:

@@ -12,6 +12,7 @@ from schemas.errors import UserError
 from tests.unit.connectors.sources.reading import Bytes, parse_file, read_jsonl, spec_of
 
 TYPED = ("n:long", "d:double", "b:boolean", "s", "day:date", "at:timestamp")
+SPARSE = spec_of(*TYPED, allow_missing_columns=("n", "d", "b", "s", "day", "at"))
 
 
 def test_every_type_comes_from_the_json_type_that_fits() -> None:
@@ -22,7 +23,7 @@ def test_every_type_comes_from_the_json_type_that_fits() -> None:
 
 
 def test_null_and_absent_members_are_null_and_an_empty_text_stays_one() -> None:
-    found = read_jsonl(b'{"user_id":"a","n":null,"other":{"deep":[1]}}\r\n{"user_id":"b","s":""}', *TYPED)
+    found = read_jsonl(b'{"user_id":"a","n":null,"other":{"deep":[1]}}\r\n{"user_id":"b","s":""}', spec=SPARSE)
     assert found.rows == [(0, "a", *[None] * 6), (1, "b", None, None, None, "", None, None)]
 
 
@@ -88,7 +89,7 @@ def test_an_integer_id_becomes_its_decimal_digits() -> None:
     ],
 )
 def test_a_faulty_line_is_named_and_the_rows_around_it_are_kept(line: bytes, code: str, column: str | None) -> None:
-    found = read_jsonl(b'{"user_id":"a"}\n' + line + b'\n{"user_id":"b"}\n', *TYPED)
+    found = read_jsonl(b'{"user_id":"a"}\n' + line + b'\n{"user_id":"b"}\n', spec=SPARSE)
     assert [(row[0], row[1]) for row in found.rows] == [(0, "a"), (2, "b")]
     (reject,) = found.rejects
     assert (reject.ordinal, reject.line, reject.byte_offset) == (1, 2, 16)
@@ -127,3 +128,62 @@ def test_the_four_bytes_that_crash_other_parsers_are_one_reject(tmp_path: Path) 
 def test_a_block_of_nothing_but_line_ends_is_cut_into_batches_of_bounded_size() -> None:
     batches = list(JsonLinesReader(Bytes(b"\n" * 200_000), spec_of()))
     assert [batch.num_rows for batch in batches] == [65_536, 65_536, 65_536, 3_392]
+
+
+AMOUNTS = b"".join(b'{"user_id":"u%d","Amount":%d,"at":{"amount":1}}\n' % (n, n) for n in range(1_000))
+
+
+def missing(content: bytes, *columns: str, **settings: Any) -> UserError:
+    with pytest.raises(UserError) as caught:
+        read_jsonl(content, spec=spec_of(*columns, **settings))
+    assert caught.value.code == "MISSING_COLUMN"
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ("amount:long", "no row has 'amount'; 'Amount' is in 1,000. Map the columns"),
+        ("amuont:double", "no row has 'amuont'; 'Amount' is in 1,000. Map"),
+        ("city=at.city", "no row has 'at.city'; 'at' is in 1,000. What is nested in 'at' is not read. Map"),
+        ("zzz", "no row has 'zzz'; `muster inspect` lists the 3 fields that they have. Map"),
+    ],
+)
+def test_a_column_that_no_row_has_is_refused_with_the_nearest_field(column: str, message: str) -> None:
+    error = missing(AMOUNTS, column)
+    assert error.message.startswith(message)
+    assert error.detail == {"missing": [column.partition("=")[2] or column.partition(":")[0]]}
+    assert "--allow-missing-column" in error.message
+    read_jsonl(AMOUNTS, spec=spec_of(column, allow_missing_columns=[column.partition(":")[0].partition("=")[0]]))
+
+
+def test_lines_that_are_read_one_by_one_count_towards_the_suggestion_too() -> None:
+    odd = b'{"user_id":"a","Amount":1.5,"x":"\\ud83d"}\n{"user_id":"b\\u0062","Amount":2}\n'
+    assert "'Amount' is in 1,002." in missing(AMOUNTS + odd, "amount:long").message
+
+
+def test_an_id_that_no_row_has_is_refused_and_cannot_be_missing() -> None:
+    error = missing(AMOUNTS, id_column="userid", max_reject_share=1.0, allow_empty=True)
+    assert error.message.startswith("no row has 'userid'; 'user_id' is in 1,000. Map")
+    assert "--allow-missing-column" not in error.message
+
+
+@pytest.mark.parametrize(
+    "row", [b'{"user_id":"b","amount":null}', b'{"user_id":"b","amount":"\\u0031"}', b'{"amount":1}']
+)
+def test_one_row_with_the_field_is_enough_even_if_it_is_null_or_a_reject(row: bytes) -> None:
+    assert len(read_jsonl(AMOUNTS + row, "amount:long", block_bytes=1_000).ids) >= 1_000
+
+
+def test_a_file_without_a_single_object_has_only_rejects() -> None:
+    assert [code for _, code in read_jsonl(b"nonsense\n\n", "amount").codes] == ["bad_json", "blank_line"]
+
+
+def test_a_file_of_members_to_be_removed_needs_only_their_ids() -> None:
+    assert read_jsonl(b'{"user_id":"a"}', spec=spec_of("amount:long", mode="remove")).ids == ["a"]
+
+
+def test_names_without_number_are_counted_only_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connectors.sources.fields_seen.NAMES_KEPT", 3)
+    lines = b"".join(b'{"user_id":"a","n%d":1}\n' % n for n in range(100))
+    assert "lists the 3 fields" in missing(lines, "zzzz").message

@@ -9,6 +9,7 @@ from typing import Any
 from connectors.sources.findings import Finding
 from orchestration.catalog.operations import Operation, OperationKind
 from orchestration.catalog.records import NewJob, Retention
+from orchestration.console.import_form import settings_of
 from orchestration.platform.clock import fresh_id
 from schemas.columns import Column
 from schemas.errors import UserError
@@ -159,6 +160,41 @@ def test_a_file_that_repeats_another_job_is_imported_again_on_request(client: As
     request = json.loads(started)["import"]
     assert (request["again"], request["audience"]) == (True, VIP)
     assert ImportSpec().with_changes(request["overrides"]) == spec
+
+
+def test_a_column_of_the_audience_that_the_file_lacks_may_be_imported_without_values(
+    client: AsgiClient, world: World
+) -> None:
+    audience = world.stores.audiences.get(ACME, VIP)
+    spec = ImportSpec(columns=(Column(name="city"), Column(name="total", type="long")))
+    world.stores.audiences.configure(audience.audience_id, spec=spec, retention=audience.retention, with_columns=True)
+    text = checked(client, world, "inspection", INSPECTED)
+    assert kept(text) == [("age", True), ("city", True), ("note", True), ("total", True)]
+    assert re.findall(r'name="lacking-(\d)" value="1"> Not in this file', text) == ["3"]
+    form = {"keep-3": "1", "name-3": "total", "type-3": "long"}
+    assert settings_of(form).allow_missing_columns is None
+    assert settings_of({**form, "lacking-3": "1"}).changes()["allow_missing_columns"] == ["total"]
+
+
+def test_a_trial_shows_columns_that_would_lose_all_their_values(client: AsgiClient, world: World) -> None:
+    tried: dict[str, Any] = {
+        "rows": 2,
+        "accepted": 2,
+        "rejected": 0,
+        "distinct": 2,
+        "duplicates": 0,
+        "rejected_by_code": {},
+        "membership": {"base": 2, "added": 0, "removed": 0, "kept": 2, "members": 2, "updated": 1},
+        "columns": [{"name": "age", "type": "long"}, {"name": "city", "type": "string"}],
+        "column_changes": {"added": [], "dropped": [], "retyped": []},
+        "nulls_by_column": {"age": 1, "city": 2},
+        "emptied_columns": ["city"],
+        "problems": [],
+        "fault": None,
+    }
+    text = checked(client, world, "dry_run", tried)
+    assert "The column city had values in the version before, and has none now." in text
+    assert '<td class="wrap">age</td><td class="code">long</td><td class="num">1</td>' in text
 
 
 def test_a_file_that_cannot_be_read_says_why_and_offers_no_import(client: AsgiClient, world: World) -> None:

@@ -43,6 +43,12 @@ def test_bars_have_one_scale_and_show_even_one_row() -> None:
     assert all(one.total == sum(part.count for part in one.parts) for one in sums_of(RECEIPT, EN))
 
 
+def test_members_who_changed_are_a_part_of_those_who_stayed() -> None:
+    *_, before, now = sums_of({**RECEIPT, "membership": {**RECEIPT["membership"], "updated": 30}}, EN)  # type: ignore[dict-item]
+    assert [(part.look, part.count) for part in before.parts] == [("kept", 370), ("changed", 30), ("removed", 100)]
+    assert [(part.look, part.count) for part in now.parts] == [("kept", 370), ("changed", 30), ("added", 590)]
+
+
 def test_a_receipt_of_records_has_what_was_stored_and_no_members() -> None:
     found = sums_of({"rows": 3, "accepted": 3, "rejected": 0, "stored": 2, "duplicates": 1}, EN)
     assert [(one.name, one.total, [part.count for part in one.parts]) for one in found] == [
@@ -63,6 +69,11 @@ def test_columns_say_how_they_have_changed() -> None:
         Column(name="plan", type="string", change=""),
         Column(name="score", type="double", change="dropped"),
     )
+
+
+def test_columns_say_how_many_members_have_no_value_and_which_ones_lost_all_of_theirs() -> None:
+    found = columns_of({**RECEIPT, "nulls_by_column": {"age": 3, "city": 990}, "emptied_columns": ["city"]}, EN)
+    assert [(one.nulls, one.emptied) for one in found] == [(3, False), (990, True), (None, False), (None, False)]
 
 
 def test_a_job_that_failed_for_its_rejects_counts_them_by_reason(client: AsgiClient, world: World) -> None:

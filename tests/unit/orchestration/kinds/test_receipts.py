@@ -11,7 +11,7 @@ from schemas.errors import FatalError
 from schemas.ids import Attempt, JobId, Partition, TenantName, Version
 from schemas.messages import PartitionMaterialised
 from segmentation.completion import Complete
-from segmentation.versions import MembershipCounts, VersionInfo
+from segmentation.versions import MembershipCounts, VersionInfo, emptied_columns
 from tests.unit.orchestration.cli.jobs import job
 
 JOB = JobId("01m87b5fjxy5p23eqzcwh67tr0")
@@ -129,3 +129,15 @@ def test_the_receipt_of_an_append_adds_up_from_its_base() -> None:
     receipt = make_receipt(replace(JOB_ROW, mode="append"), FOUND, version, None, finished_at_ms=1)
     assert receipt["membership"]["added"] == 2
     assert receipt_fault({**receipt, "members": 13}) == "members = added + kept does not hold: 13 is not 12"
+
+
+def test_a_receipt_names_columns_that_had_values_and_have_none() -> None:
+    before = replace(VERSION, members=4, nulls={"age": 3, "city": 4, "gone": 0})
+    now = replace(VERSION, version=Version(2), nulls={"age": 5, "city": 5, "new": 5})
+    found = [
+        make_receipt(JOB_ROW, FOUND, version, earlier, finished_at_ms=0)["emptied_columns"]
+        for version, earlier in ((now, before), (now, None), (VERSION, before), (now, VERSION))
+    ]
+    assert found == [["age"], [], None, None]
+    assert make_receipt(JOB_ROW, FOUND, now, before, finished_at_ms=0)["nulls_by_column"] == now.nulls
+    assert emptied_columns(before, 0, {"age": 0}) == []

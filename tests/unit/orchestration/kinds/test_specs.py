@@ -1,10 +1,14 @@
 """What an audience keeps of its imports: how its files are read, and the columns of its versions."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from connectors.storage.pinned import SourceObject
+from connectors.verification.evidence import Evidence
+from connectors.verification.verifier import verify_file
 from orchestration.catalog.records import Audience, Job, JobError
 from orchestration.catalog.references import audience_ref, ref_of
 from orchestration.kinds import wiring
@@ -114,6 +118,64 @@ def test_settings_drop_a_column_once_for_files_that_nobody_speaks_for(deployment
     assert deployment.run(deployment.uploaded("acme/vip/2.csv")).state == "READY"
     assert shapes(deployment) == [("age", "city"), ("age",)]
     assert vip(deployment).spec.drop_columns == ()
+
+
+def test_a_file_may_lack_a_column_where_its_import_or_the_audience_says_so(deployment: Deployment) -> None:
+    def configure(**changes: Any) -> ImportSpec:
+        return operations.configure(
+            ACME,
+            VIP,
+            changes,
+            {},
+            audiences=deployment.context.audiences,
+            specs=wiring.specs(deployment.context),
+            versions=lambda: deployment.context.versions,
+        ).spec
+
+    first = imported(deployment, 1, columns=columns(AGE, CITY), allow_missing_columns=["age"])
+    assert [c.name for c in first.spec.needed_columns] == ["city"]
+    assert vip(deployment).spec.allow_missing_columns == ()  # given for that file alone
+    assert configure(allow_missing_columns=["city"]).needed_columns == (AGE,)
+    second = imported(deployment, 2, allow_missing_columns=["age"])
+    assert second.spec.allow_missing_columns == ("age", "city")
+    failed = deployment.register(deployment.request(overrides={"allow_missing_columns": ["age"]}))
+    deployment.context.jobs.fail(failed.job_id, JobError(kind="system", code="AWAY", message="", detail={}), now_ms=1)
+    assert deployment.retry(failed).spec == second.spec
+    assert imported(deployment, 3, allow_missing_columns=[]).spec.needed_columns == (AGE, CITY)
+    removal = deployment.register(deployment.request(key="acme/vip/4.csv", overrides={"mode": "remove"}))
+    assert removal.spec.needed_columns == ()
+    assert vip(deployment).spec.allow_missing_columns == ("city",)  # used, and not used up
+    assert code_of(imported(deployment, 5, allow_missing_columns=["town"])) == "BAD_SPEC"
+    with pytest.raises(UserError, match="NO_SUCH_COLUMN: audience vip has no column town"):
+        configure(allow_missing_columns=["town"])
+    assert configure(allow_missing_columns=None).allow_missing_columns == ()
+    configure(allow_missing_columns=["city"])
+    assert imported(deployment, 6, drop_columns=["city"]).state == "READY"
+    assert vip(deployment).spec.allow_missing_columns == ()
+
+
+def test_a_renamed_field_fails_the_whole_job(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def verify(source: SourceObject, *given: Any, **named: Any) -> Evidence:
+        file = tmp_path / source.key.rpartition("/")[2]
+        file.write_bytes(deployment.objects.get(source.bucket, source.key))
+        return verify_file(file, *given, **named)
+
+    monkeypatch.setattr("orchestration.kinds.verify.verify_file", verify)
+
+    def uploaded(number: int, field: str) -> Job:
+        key = f"acme/vip/{number}.jsonl"
+        deployment.objects.put("inbox", key, b'{"user_id":"ann","%s":1}' % field.encode())
+        return deployment.register(deployment.request(key=key, overrides={"columns": columns(AGE)}))
+
+    job = uploaded(1, "Age")
+    with pytest.raises(Exception, match=r"MISSING_COLUMN.*no row has 'age'; 'Age' is in 1") as refused:
+        deployment.run(job)
+    deployment.step(job, "mark_failed", failure={"Error": "UserError", "Cause": str(refused.value)})
+    assert code_of(deployment.context.jobs.get(job.job_id)) == "MISSING_COLUMN"
+    assert deployment.versions(job) == []
+    assert deployment.run(uploaded(2, "age"), until="IMPORTING").state == "IMPORTING"
 
 
 def test_what_was_configured_while_an_import_ran_is_kept(deployment: Deployment) -> None:
