@@ -198,12 +198,13 @@ def _send_form(job: ParseJob, sample: "TextSample | None", frames_fd: int) -> No
 
 def _choose(job: ParseJob, layout: "Layout", frames_fd: int) -> "ImportSpec":
     """Spec for a file with this layout; the parent gets it before any rows."""
-    from connectors.sources.header import wanted_columns
+    from connectors.sources.header import present_spec, wanted_columns
     from connectors.sources.suggestion import completed, suggest
 
     if job.spec.other_columns:
         if job.format != "jsonl":  # only a header with the columns that are named certainly has names, and no values
-            wanted_columns([name for name, _ in layout.columns], job.spec)
+            names = [name for name, _ in layout.columns]
+            wanted_columns(names, present_spec(names, job.spec, alike=job.format == "parquet"))
         spec = completed(layout, job.spec)
     else:
         spec = replace(suggest(layout), format=job.format, timezone=job.spec.timezone)

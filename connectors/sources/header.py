@@ -14,6 +14,8 @@ from schemas.import_spec import ImportSpec
 MAX_COLUMNS: Final = 20_000
 NAMES_SHOWN: Final = 50
 NAME_SHOWN_CHARACTERS: Final = 100
+ALIKE: Final = 0.7
+"""Share of letters in common: `amuont` is like `amount`, and few names of other things are."""
 NAMES_COMPARED: Final = 500
 """Names that are compared letter by letter with a missing one: 64 missing ones take a second at most."""
 SETTINGS: Final = "for this file or in `muster audiences configure`"
@@ -71,7 +73,7 @@ def nearest(missing: Sequence[str], names: Sequence[str], *, alike: bool) -> dic
     for name in missing:
         wanted = _folded(name)
         likely = [n for n in (wanted, wanted.partition(".")[0]) if n in folded]
-        likely += difflib.get_close_matches(wanted[:NAME_SHOWN_CHARACTERS], compared, n=1)
+        likely += difflib.get_close_matches(wanted[:NAME_SHOWN_CHARACTERS], compared, n=1, cutoff=ALIKE)
         if likely:
             found[name] = folded[likely[0]]
     return found

@@ -86,6 +86,7 @@ FILES: dict[str, tuple[str, tuple[str, bytes], dict[str, Any], str]] = {
     "nested names": (
         "vip", ("a.parquet", parquet(user_id=["a"], x=[{CANARY: 1}])), column("long"), "BAD_COLUMN_TYPE"
     ),
+    "field of no row": ("vip", lines({"user_id": "a", CANARY: CANARY}, CANARY), column("long"), "MISSING_COLUMN"),
     "not JSON": ("vip", lines(CANARY), {}, "TOO_MANY_REJECTS"),
     "no object": ("vip", lines(f'"{CANARY}"'), {}, "TOO_MANY_REJECTS"),
     "key twice": ("vip", lines(f'{{"user_id": "a", "{KEY}": 1, "{KEY}": 2}}'), {}, "TOO_MANY_REJECTS"),
