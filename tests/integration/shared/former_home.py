@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -64,6 +65,7 @@ def _kafka_of_before(home: Home, ports: Ports) -> Iterator[None]:
 @contextmanager
 def _s3_of_before(home: Home, settings: Settings, ports: Ports) -> Iterator[None]:
     seaweedfs.prepare(home.s3, settings)
+    shutil.rmtree(home.s3 / "keys")
     for name in (seaweedfs.AUTHORITY, seaweedfs.CERTIFICATE, seaweedfs.KEY):
         (home.s3 / name).unlink()
     (home.s3 / "security.toml").write_text("\n".join(map(_signing, ("jwt.signing", "jwt.filer_signing"))))

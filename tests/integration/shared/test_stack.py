@@ -11,6 +11,7 @@ import tomllib
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -34,7 +35,7 @@ from connectors.kafka.topics import ensure_topics, topic_differences
 from connectors.kafka.worker_group import broker_answers
 from connectors.private_files import write_private
 from orchestration.context import Context
-from orchestration.local import doctor, processes
+from orchestration.local import doctor, processes, s3_keys
 from orchestration.local import stack as local_stack
 from orchestration.local.home import Home, initialise
 from orchestration.local.kafka.class_cache import cache_path
@@ -45,6 +46,7 @@ from orchestration.local.status import PartState, PartStatus
 from orchestration.operations import wiring
 from orchestration.platform.settings import Secret, Settings
 from schemas.errors import FatalError, UserError
+from schemas.ids import TenantName
 from schemas.kafka_address import hosts
 from schemas.topics import EVENTS, IMPORT_PROGRESS, IMPORTS, JOB_EVENTS, PROFILES, WORKER_GROUP
 from tests.conftest import stack_environment, stop_and_check
@@ -209,7 +211,79 @@ def secrets_of(settings: Settings) -> list[str]:
     """Secrets of the store, inside and outside, and of Kafka's users."""
     files = [settings.home / "kafka" / f"{user}.json" for user in ("muster", "client")]
     key = (settings.home / "s3" / "key.pem").read_text().splitlines()[1]
-    return [key, settings.s3_secret_key.reveal(), *(json.loads(file.read_text())["password"] for file in files)]
+    client = json.loads((settings.home / "s3" / "keys" / "client-default.json").read_text())["secret_key"]
+    passwords = (json.loads(file.read_text())["password"] for file in files)
+    return [key, client, settings.s3_secret_key.reveal(), *passwords]
+
+
+def test_the_key_of_a_tenant_reaches_its_inbox_and_downloads_and_nothing_else(stack: Settings) -> None:
+    directory, tenant = stack.home / "s3", TenantName("acme")
+    held = s3_keys.key_of(directory, stack, tenant)  # made while the server runs
+    client = s3_client(stack.with_(s3_access_key=held.access_key, s3_secret_key=Secret(held.secret_key)))
+    for key in ("download/acme/x/a", "download/acme2/x/a", "uploads/acme/upload/x/a", "imports/x"):
+        s3_client(stack).put_object(Bucket="staging", Key=key, Body=b"x")
+    s3_client(stack).put_object(Bucket="lake", Key="audiences/acme/x", Body=b"x")
+
+    client.put_object(Bucket="inbox", Key="acme/_unused/a.csv", Body=b"x")
+    assert client.list_objects_v2(Bucket="inbox", Prefix="acme/")["KeyCount"] >= 1
+    assert client.get_object(Bucket="staging", Key="download/acme/x/a")["Body"].read() == b"x"
+    assert [one["Key"] for one in client.list_objects_v2(Bucket="staging", Prefix="download/acme/")["Contents"]] == [
+        "download/acme/x/a"
+    ]
+    refused: list[Callable[[], object]] = [
+        *(
+            partial(client.get_object, Bucket="staging", Key=key)
+            for key in ("download/acme2/x/a", "uploads/acme/upload/x/a", "imports/x")
+        ),
+        *(
+            partial(client.list_objects_v2, Bucket=bucket, Prefix=prefix)
+            for bucket, prefix in (
+                ("lake", ""),
+                ("lake", "audiences/acme/"),
+                ("staging", ""),
+                ("staging", "download/"),
+                ("staging", "download/acme2/"),
+                ("inbox", ""),
+                ("inbox", "beta/"),
+            )
+        ),
+        *(
+            partial(client.put_object, Bucket=bucket, Key=key, Body=b"")
+            for bucket, key in (
+                ("lake", "audiences/acme/y"),
+                ("lake", "exports/acme/y"),
+                ("staging", "download/acme/y"),
+                ("staging", "imports/y"),
+                ("inbox", "beta/vip/a.csv"),
+                ("inbox", "acme2/vip/a.csv"),
+            )
+        ),
+        partial(client.get_object, Bucket="lake", Key="audiences/acme/x"),
+        partial(client.delete_object, Bucket="lake", Key="audiences/acme/x"),
+        partial(client.copy_object, Bucket="inbox", Key="acme/_unused/y", CopySource="lake/audiences/acme/x"),
+        partial(client.copy_object, Bucket="inbox", Key="acme/_unused/y", CopySource="staging/download/acme2/x/a"),
+        partial(client.create_bucket, Bucket="mine"),
+    ]
+    for call in refused:
+        with pytest.raises(ClientError, match=r"AccessDenied|Forbidden"):
+            call()
+
+
+def test_the_key_of_the_lake_reads_the_tables_of_one_tenant(stack: Settings) -> None:
+    held = s3_keys.key_of(stack.home / "s3", stack, TenantName("acme"), lake=True)
+    client = s3_client(stack.with_(s3_access_key=held.access_key, s3_secret_key=Secret(held.secret_key)))
+    for key in ("audiences/acme/x", "audiences/acme2/x", "rejects/acme/x"):
+        s3_client(stack).put_object(Bucket="lake", Key=key, Body=b"x")
+    assert client.get_object(Bucket="lake", Key="audiences/acme/x")["Body"].read() == b"x"
+    assert client.list_objects_v2(Bucket="lake", Prefix="audiences/acme/")["KeyCount"] >= 1
+    for call in (
+        partial(client.get_object, Bucket="lake", Key="audiences/acme2/x"),
+        partial(client.get_object, Bucket="lake", Key="rejects/acme/x"),
+        partial(client.put_object, Bucket="lake", Key="audiences/acme/x", Body=b""),
+        partial(client.put_object, Bucket="inbox", Key="acme/vip/a.csv", Body=b""),
+    ):
+        with pytest.raises(ClientError, match=r"AccessDenied|Forbidden"):
+            call()
 
 
 def test_the_inbox_keeps_versions_and_the_other_buckets_do_not(stack: Settings) -> None:
@@ -253,7 +327,14 @@ def test_up_brings_the_home_of_the_release_before_along_with_its_data(former: Se
     assert kept["kafka_bootstrap"] == f"sasl_plaintext://{former.kafka_bootstrap}?mechanism=SCRAM-SHA-512"
     assert (kept["s3_secret_key"], kept["partitions"]) == (SECRET, 2)
     assert not broker_answers(former.kafka_bootstrap, timeout_s=2)
-    for name in ("kafka/server.properties", "kafka/muster.json", "kafka/client.json", "s3/security.toml"):
+    for name in (
+        "kafka/server.properties",
+        "kafka/muster.json",
+        "kafka/client.json",
+        "s3/security.toml",
+        "s3/s3.json",
+        "s3/keys/client-default.json",
+    ):
         assert stat.S_IMODE((own.home / name).stat().st_mode) == 0o600, name
 
 

@@ -21,6 +21,8 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "home"
     (home / "metrics").mkdir(parents=True)
     (home / "metrics" / "relay").write_text("127.0.0.1:19900\n")
+    (home / "s3").mkdir()
+    (home / "s3" / "s3.json").write_text("{}")  # its server has run
     (home / "kafka").mkdir()
     for user in ("muster", "client"):
         (home / "kafka" / f"{user}.json").write_text(json.dumps({"username": user, "password": f"{user}-{SECRET}"}))
@@ -55,7 +57,9 @@ def test_a_snippet_names_variables_and_holds_no_key(kind: str, capsys: pytest.Ca
     assert SECRET not in said
     assert PASSWORD not in said
     if kind != "shell":
-        assert ("KAFKA_PASSWORD" if kind == "kafka" else "S3_SECRET") in said
+        assert {"kafka": "KAFKA_PASSWORD", "duckdb": "LAKE_SECRET", "trino": "LAKE_SECRET"}.get(
+            kind, "S3_SECRET"
+        ) in said
 
 
 def test_a_snippet_of_python_is_python(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,9 +81,57 @@ def test_keys_go_into_a_file_that_only_its_owner_may_read(tmp_path: Path, capsys
         assert main(["connect", "--write", "muster.keys"]) == 0
     file = tmp_path / "muster.keys"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert f"S3_SECRET={SECRET}\nKAFKA_USER=client\nKAFKA_PASSWORD=client-{SECRET}\n" in file.read_text()
+    key = json.loads((tmp_path / "home/s3/keys/client-default.json").read_text())
+    assert written(file) == {
+        "S3_KEY": "client-default",
+        "S3_SECRET": key["secret_key"],
+        "KAFKA_USER": "client",
+        "KAFKA_PASSWORD": f"client-{SECRET}",
+    }
     said = capsys.readouterr()
     assert SECRET not in said.out + said.err
+    assert key["secret_key"] not in said.out + said.err
+
+
+def test_each_tenant_has_keys_of_its_own_that_stay(tmp_path: Path) -> None:
+    for tenant, more in (("acme", ["--lake"]), ("beta", []), ("acme", ["--lake"])):
+        assert main(["connect", "--write", f"{tenant}.keys", "--tenant", tenant, *more]) == 0
+    acme, beta = written(tmp_path / "acme.keys"), written(tmp_path / "beta.keys")
+    assert (acme["S3_KEY"], acme["LAKE_KEY"], beta["S3_KEY"]) == ("client-acme", "lake-acme", "client-beta")
+    assert len({acme["S3_SECRET"], acme["LAKE_SECRET"], beta["S3_SECRET"], SECRET}) == 4
+    configured = json.loads((tmp_path / "home/s3/s3.json").read_text())["identities"]
+    assert {one["name"]: one["actions"] for one in configured} == {
+        "muster": ["Admin", "Read", "List", "Tagging", "Write"],
+        **{
+            f"client-{name}": [
+                f"Read:staging/download/{name}/*",
+                f"List:staging/download/{name}/*",
+                f"Write:inbox/{name}/*",
+                f"List:inbox/{name}/*",
+            ]
+            for name in ("acme", "beta", "default")
+        },
+        "lake-acme": ["Read:lake/audiences/acme/*", "List:lake/audiences/acme/*"],
+    }
+    assert [one["credentials"] for one in configured if one["name"] == "lake-acme"] == [
+        [{"accessKey": "lake-acme", "secretKey": acme["LAKE_SECRET"]}]
+    ]
+    for file in (tmp_path / "home/s3").rglob("*.json"):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_the_key_of_a_tenant_is_made_where_the_server_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "home/s3/s3.json").unlink()
+    assert main(["connect", "--write", "muster.keys"]) == ExitCode.USER_ERROR
+    assert capsys.readouterr().err.startswith("NO_KEYS: ")
+    assert main(["connect", "--write", "muster.keys", "--tenant", "../x"]) == ExitCode.USER_ERROR
+    assert not (tmp_path / "muster.keys").exists()
+
+
+def written(file: Path) -> dict[str, str]:
+    """The variables of a file of keys."""
+    lines = (line for line in file.read_text().splitlines() if not line.startswith("#"))
+    return dict(line.split("=", 1) for line in lines)
 
 
 def test_no_other_file_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,7 +152,9 @@ def test_at_aws_the_keys_are_those_of_a_role(
     assert capsys.readouterr().err.startswith("NO_KEYS: ")
     for kind in SNIPPETS:
         assert main(["connect", f"--{kind}"]) == 0
-        assert "S3_SECRET" not in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert "S3_SECRET" not in said
+        assert "LAKE_SECRET" not in said
 
 
 def test_trino_and_athena_are_shown_only_what_they_can_read(
