@@ -243,7 +243,7 @@ def test_the_imports_that_inspect_suggests_run(muster: Muster, context: Context,
     jobs = {}
     for audience, name, lines, options in (
         ("by-format", "people.txt", ["E-Mail,Age (years),uid", "a@x,7,u1", "b@x,8,u2"], ("--format", "csv")),
-        ("by-share", "one good row.csv", ["user_id,n", "u1,1", *["broken"] * 30_000], ()),
+        ("by-share", "one good user.csv", ["user_id,n", *["u1,1"] * 20_000, *["broken"] * 10_000], ()),
         ("by-quoting", "it's.jsonl", ['{"member_id": "u1", "seen at": "2026-01-01T00:00:00Z"}'], ()),
     ):
         said = muster("inspect", write(tmp_path / name, *lines), *options)

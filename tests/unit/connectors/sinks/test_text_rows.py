@@ -3,12 +3,14 @@
 import json
 
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.sinks.text_rows import csv_rows, escaped, formulas, jsonl_rows, unescaped
 from schemas.arrow import arrow_schema
 from schemas.columns import Column, RowSchema
+from schemas.errors import UserError
 
 SCHEMA = RowSchema(columns=(Column(name="note"), Column(name="n", type="long"), Column(name="other")))
 NULL = "\\N"
@@ -43,6 +45,11 @@ def test_lines_of_csv_are_those_of_rfc_4180(rows: list[Row], before: int) -> Non
     texts = [[NULL if value is None else quoted(str(value)) for value in row] for row in rows]
     found = csv_rows(batch_of(rows, before), SCHEMA, null_token=NULL).to_pybytes().decode()
     assert found == "".join(",".join(row) + "\n" for row in texts)
+
+
+def test_an_id_that_is_the_null_token_is_refused_since_an_import_would_read_no_id() -> None:
+    with pytest.raises(UserError, match="NULL_TOKEN_TAKEN: column user_id has the id"):
+        csv_rows(batch_of([("a", None, 1, None), (NULL, "x", 1, "y")], 0), SCHEMA, null_token=NULL)
 
 
 @given(ROWS, st.integers(0, 3))
