@@ -6,6 +6,7 @@ from typing import cast
 import pytest
 
 from orchestration.catalog.records import Audience, Retention
+from orchestration.cli.rendering import kept_text, value_pairs
 from orchestration.cli.spec_changes import spec_changes
 from orchestration.operations.audiences import changed_retention
 from orchestration.operations.dry_run import counts_of
@@ -54,6 +55,18 @@ def test_the_sums_of_each_mode(mode: str, added: int, removed: int, kept: int, m
     counts = counts_of(cast(ImportMode, mode), base_members=10, distinct=7, common=4, base_version=Version(2))
     assert (counts.added, counts.removed, counts.kept, counts.members) == (added, removed, kept, members)
     assert counts.fault() is None
+
+
+def test_receipts_and_dry_runs_name_nulls_and_columns_without_values_and_count_who_changed() -> None:
+    found = {"nulls_by_column": {"age": 1200, "city": 0, "plan": 5000}, "emptied_columns": ["plan"]}
+    assert value_pairs(found) == [
+        ("nulls", "age 1,200, plan 5,000"),
+        ("warning", "no values any more in plan, which had some in the version before"),
+    ]
+    assert value_pairs({"nulls_by_column": {"age": 0}, "emptied_columns": None}) == [("nulls", "none")]
+    assert value_pairs({}) == []  # a receipt of an earlier release
+    assert kept_text({"kept": 5000, "updated": 1200}) == "5,000 (1,200 changed)"
+    assert kept_text({"kept": 5000, "updated": None}) == "5,000"
 
 
 def test_retention_keeps_at_least_one_version() -> None:

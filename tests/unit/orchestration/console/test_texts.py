@@ -40,7 +40,7 @@ FAMILIES: Mapping[str, set[str]] = {
     "partition": set(get_args(PartitionState)),
     "receipt": {
         *("rows", "accepted", "rejected", "distinct", "stored", "duplicates"),
-        *("before", "members", "kept", "removed", "added"),
+        *("before", "members", "kept", "changed", "removed", "added"),
     },
     "reject": set(RejectCode),
     "role": set(TENANT_ROLES),
