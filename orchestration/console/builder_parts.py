@@ -47,6 +47,7 @@ class BuilderPage:
 
     draft: Draft
     paths: Paths
+    stream: str
     text: str
     json: str
     fault: str = ""

@@ -5,15 +5,25 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 
 from orchestration.access.repeats import RequestKey
-from orchestration.platform.clock import fresh_secret
+from orchestration.platform.clock import fresh_secret, now_ms
 from schemas.errors import UserError
 
 MAX_FIELDS = 1000
 FORM = "application/x-www-form-urlencoded"
+EXPIRES = "muster-expires"
+"""Until when a request may arrive, in milliseconds of the service's clock: one may wait while the service is away."""
+MAX_DIGITS = 17
 
 
 async def form_of(request: Request) -> dict[str, str]:
-    """The fields of a form, the last of each name. Raises `UserError` BAD_BODY."""
+    """The fields of a form, the last of each name.
+
+    Raises `UserError` BAD_BODY, and REQUEST_EXPIRED: the page gave the request up before it came, and has said so.
+    """
+    if (until := request.headers.get(EXPIRES, "")).isdecimal() and len(until) < MAX_DIGITS and now_ms() > int(until):
+        raise UserError(
+            "REQUEST_EXPIRED", "this request arrived too late, so nothing was done; load the page and try again"
+        )
     kind = request.headers.get("content-type", "").partition(";")[0].strip()
     try:
         body = (await request.body()).decode()

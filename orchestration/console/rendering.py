@@ -11,6 +11,7 @@ from orchestration.console.assets import asset_path
 from orchestration.console.formatting import FILTERS
 from orchestration.console.frame import Frame
 from orchestration.console.paths import LOGIN, PREFERENCES
+from orchestration.platform.clock import now_ms
 
 FOLDER: Final = Path(__file__).with_name("templates")
 POLICY: Final = {
@@ -37,7 +38,7 @@ def environment() -> Environment:
         auto_reload=False,
     )
     made.filters.update(FILTERS)
-    made.globals.update({"asset": asset_path, "login_path": LOGIN, "preferences_path": PREFERENCES})
+    made.globals.update({"asset": asset_path, "login_path": LOGIN, "preferences_path": PREFERENCES, "now_ms": now_ms})
     return made
 
 

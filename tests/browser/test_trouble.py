@@ -86,3 +86,29 @@ def test_a_lost_connection_is_said_and_found_again(open_console: Open, settings:
     tab.check("jobs-lost")
     page.unroute_all()
     expect(page.get_by_text("Connection lost.")).to_be_hidden()
+
+
+@pytest.mark.slow("the page waits 20 s for the service")
+def test_a_builder_without_the_service_doubts_its_numbers_and_creates_nothing_later(
+    open_console: Open, muster: Client, settings: Settings
+) -> None:
+    tab = open_console("/console/tenants/default/builder", locale="en-GB")
+    page = tab.page
+    tab.expected += ["htmx:timeout", "htmx:afterRequest"]
+    page.get_by_label("event", exact=True).fill("purchase")
+    page.get_by_label("Name of the segment").fill("late")
+    expect(page.locator("#total")).to_contain_text("Exact")
+    expect(page.locator("#rule")).not_to_have_class(re.compile("unconfirmed"))
+    with stopped(settings, "api"):
+        page.get_by_label("Length of the window").fill("2")
+        expect(page.get_by_text("these numbers belong to an earlier rule")).to_be_visible()
+        expect(page.locator("#rule")).to_have_class(re.compile("unconfirmed"))
+        page.get_by_role("button", name="Create segment").click()
+        expect(page.get_by_text("No answer in time.")).to_be_visible()
+        expect(page.get_by_text("Connection lost.")).to_be_visible()
+        tab.check("builder-lost")
+    expect(page.get_by_text("Connection lost.")).to_be_hidden()
+    expect(page.get_by_text("these numbers belong to an earlier rule")).to_be_hidden()
+    assert "late" not in {one["segment"] for one in muster.segments("default")}
+    page.get_by_role("button", name="Create segment").click()
+    expect(page.get_by_role("heading", name="late")).to_be_visible()

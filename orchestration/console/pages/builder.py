@@ -85,7 +85,8 @@ async def change_rows(request: Request) -> Response:
 
 def _page(draft: Draft, tenant: str) -> BuilderPage:
     text, document = _words(draft)
-    return BuilderPage(draft=draft, paths=paths_of(draft, tenant), text=text, json=document)
+    stream = f"/v1/tenants/{tenant}/events?kind=segment"
+    return BuilderPage(draft=draft, paths=paths_of(draft, tenant), stream=stream, text=text, json=document)
 
 
 def _words(draft: Draft) -> tuple[str, str]:

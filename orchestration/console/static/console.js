@@ -79,6 +79,7 @@ class Stream {
     this.knownAt = asOf ? new Date(asOf) : new Date();
     if (document.body.classList.toggle("stale", false)) return;
     document.getElementById("lost").hidden = true;
+    document.querySelector("#rule.unconfirmed")?.dispatchEvent(new Event("input", {bubbles: true}));
   }
 
   hear({kind, id, value}) {
@@ -114,6 +115,37 @@ class Stream {
   }
 }
 
+// A request that the page gives up after a time (`hx-request`) carries the time until when it may arrive, by the clock of the
+// service: the service may be away, and must not do it later. Of 20 s, 10 are for the way, and 10 for the work.
+const ARRIVES_MS = 10_000;
+const served = Number(document.querySelector("[data-served-at]")?.dataset.servedAt);
+const [loaded] = performance.getEntriesByType("navigation");
+const ahead = served - (loaded ? performance.timeOrigin + loaded.responseStart : Date.now());
+document.addEventListener("htmx:configRequest", ({detail}) => {
+  if (served && detail.elt.hasAttribute("hx-request")) detail.headers["Muster-Expires"] = String(Math.floor(Date.now() + ahead + ARRIVES_MS));
+});
+
+// Numbers of the builder belong to the rule as it was when they were asked for. After an edit they are grey until the
+// answer to it, and if that does not come soon, the page says so.
+const DOUBT_MS = 2_000;
+const asked = new WeakMap();  // by request: the edits before it
+let edits = 0, doubting;
+document.addEventListener("input", ({target}) => {
+  const form = target.closest?.("#rule");
+  if (!form || target.name === "name") return;
+  edits += 1;
+  form.classList.add("unconfirmed");
+  doubting ??= setTimeout(() => document.getElementById("unconfirmed")?.toggleAttribute("hidden", false), DOUBT_MS);
+});
+document.addEventListener("htmx:beforeRequest", ({detail}) => asked.set(detail.xhr, edits));
+document.addEventListener("htmx:afterRequest", ({detail}) => {
+  if (detail.target?.id !== "total" || detail.xhr.status !== 200 || asked.get(detail.xhr) !== edits) return;
+  clearTimeout(doubting);
+  doubting = undefined;
+  document.getElementById("rule")?.classList.remove("unconfirmed");
+  document.getElementById("unconfirmed")?.toggleAttribute("hidden", true);
+});
+
 // Every count of a draft has a higher revision than those before it, so that the service can give those up.
 let revision = 0;
 document.addEventListener("htmx:configRequest", ({detail}) => {
@@ -131,6 +163,14 @@ for (const name of ["htmx:responseError", "htmx:sendError"]) {
   });
 }
 document.addEventListener("htmx:afterSwap", () => (failed.hidden = true));
+// What was given up is said where its answer would be, until the next one.
+document.addEventListener("htmx:timeout", ({detail}) => {
+  const late = failed.cloneNode();
+  late.removeAttribute("id");
+  late.textContent = failed.dataset.late;
+  late.hidden = false;
+  detail.target.replaceChildren(late);
+});
 
 // The keyboard goes on where it was, though its part of the page is replaced or its button rests while a request runs.
 // What is open stays open, and what was typed since the request was sent stays typed.

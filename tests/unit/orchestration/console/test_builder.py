@@ -11,6 +11,7 @@ from orchestration.console.count_texts import figure_of
 from orchestration.console.language import Language, Texts
 from orchestration.console.rule_form import changed, draft_of
 from orchestration.console.rule_rows import MAX_ROWS, Row, RowGroup, RowTest, groups_of, rule_of
+from orchestration.platform.clock import now_ms
 from orchestration.readers.questions import CountUsers
 from schemas.errors import UserError
 from segmentation.rules.parser import parse_rule
@@ -18,7 +19,7 @@ from segmentation.rules.records import rule_record
 from tests.fakes.asgi import Answer, AsgiClient
 from tests.fakes.readers import ANSWERS, AT
 from tests.fakes.tenants import World
-from tests.unit.orchestration.console.pages import DRAFT, SEEN
+from tests.unit.orchestration.console.pages import DRAFT, OWN, SEEN
 from tests.unit.orchestration.console.test_segments import send
 
 BUILDER = "/console/tenants/acme/builder"
@@ -106,7 +107,7 @@ def test_the_exact_number_follows_an_estimate_and_members_are_named_only_on_dema
     assert re.findall(r'id="n-(\S+)" class="figure"[^>]*>(≈ \d+)', first) == [("0", "≈ 3"), ("0-0", "≈ 3")]
     exact = send(client, world, f"{BUILDER}/count", f"{DRAFT}&precision=exact&users=1").body.decode()
     assert '<li class="code wrap">plain</li>' in exact
-    assert "Exact ·" in exact
+    assert "Exact</span> ·" in exact
     follows = 'hx-trigger="load delay:400ms"'  # without a click
     assert (first.count(follows), exact.count(follows)) == (1, 0)
     assert [text.count("<time datetime=") for text in (first, exact)] == [1, 1]
@@ -191,3 +192,18 @@ def test_a_new_segment_is_created_or_says_what_is_wrong_with_it(client: AsgiClie
     assert "buyers" in saved(client, world, f"name=buyers&{DRAFT}").body.decode()
     answer = send(client, world, f"{BUILDER}/review", f"name=fresh&{DRAFT}")
     assert answer.headers["hx-redirect"] == "/console/tenants/acme/segments/fresh"
+
+
+def test_a_change_that_the_page_has_given_up_is_not_carried_out_later(client: AsgiClient, world: World) -> None:
+    token, form = world.tokens["acme-analyst"].text.reveal(), [f"name=late&{DRAFT}".encode()]
+    headers = {**OWN, "Content-Type": "application/x-www-form-urlencoded"}
+    for expires, status in ((now_ms() - 1, 408), (now_ms() + 60_000, 204)):
+        given = {**headers, "Muster-Expires": str(expires)}
+        answer = client.send("POST", f"{BUILDER}/review", token=token, headers=given, raw=form)
+        assert answer.status == status
+        assert (status == 408) == ("REQUEST_EXPIRED" in answer.body.decode())
+
+
+def test_the_page_of_the_builder_notices_a_lost_connection(client: AsgiClient, world: World) -> None:
+    page = send(client, world, BUILDER).body.decode()
+    assert 'data-stream="/v1/tenants/acme/events?kind=segment"' in page

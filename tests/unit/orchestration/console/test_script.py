@@ -1,4 +1,4 @@
-"""console.js without a browser: what it does when the stream falls silent, and when a query is cancelled."""
+"""console.js without a browser: a stream that falls silent, a query that is cancelled, counts that come late."""
 
 import json
 import os
@@ -34,3 +34,17 @@ def test_a_query_that_is_cancelled_gives_up_its_request_and_says_so() -> None:
         "told": [True],
         "cancelled": {"running": False, "result": "Cancelled."},
     }
+
+
+def test_numbers_of_an_earlier_rule_are_grey_until_the_answer_to_the_last_edit() -> None:
+    found = run("unconfirmed_counts.mjs")
+    assert found["named"] == {"grey": False, "said": False}, "a name changes no number"
+    assert found["edited"] == found["earlier"] == {"grey": True, "said": False}, "the answer belongs to an earlier rule"
+    assert found["waited"] == {"grey": True, "said": True}
+    assert found["confirmed"] == {"grey": False, "said": False}
+
+
+def test_a_change_may_arrive_for_ten_seconds_by_the_clock_of_the_service() -> None:
+    found = run("unconfirmed_counts.mjs")
+    assert (found["limited"], found["others"]) == (7_200_000 + 10_000, None)
+    assert found["late"] == ["No answer in time.", False]
