@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any, Final
 from connectors.lake.audience_sql import rows_sql
 from connectors.lake.faults import lake_faults
 from connectors.lake.sql import SQL, timed_out, too_big
+from connectors.lake.sql_functions import check_functions
 from connectors.lake.sql_places import ERRORS_AS_JSON, errors_as_written, marked
-from connectors.lake.sql_tree import Tree, replace_calls
+from connectors.lake.sql_tree import Call, Tree, replace_calls
 from connectors.sandbox import CERTIFICATE_FILES, NAME_FILES, Confinement, Layer, Plan, program_files, require
 from connectors.storage.access import S3Access
 from connectors.storage.duck import DuckLimits, connect
@@ -106,8 +107,7 @@ def _run(parent: _Parent, text: str, s3: S3Access, limits: DuckLimits, timeout_s
         lake_faults("running the query"),
         _query_faults(expired, timeout_s),
     ):
-        tree = _parse(connection, text)
-        views = replace_calls(tree, _system_names(connection))
+        tree, views = _checked(connection, text)
         parent.send({"calls": [as_record(call) for call in views], "missing": missing.value})
         _make_views(connection, list(views.values()), parent.receive()["views"])
         [(query,)] = connection.execute("SELECT json_deserialize_sql(?)", [json.dumps(tree)]).fetchall()
@@ -118,6 +118,14 @@ def _run(parent: _Parent, text: str, s3: S3Access, limits: DuckLimits, timeout_s
             while some := connection.fetchmany(FETCH_ROWS):
                 parent.send({"rows": [[_plain(value) for value in row] for row in some]})
     parent.send({})
+
+
+def _checked(connection: "duckdb.DuckDBPyConnection", text: str) -> tuple[Tree, dict[Call, str]]:
+    """The tree of a query that may run, with its calls replaced by views."""
+    tree = _parse(connection, text)
+    views = replace_calls(tree, _system_names(connection))
+    check_functions(tree, text)
+    return tree, views
 
 
 def _parse(connection: "duckdb.DuckDBPyConnection", text: str) -> Tree:

@@ -14,10 +14,10 @@ from schemas.errors import UserError
 from schemas.ids import AudienceName, JobId, TenantName, Version, audience_name, job_id, tenant_name
 
 PLAIN_TABLE_FUNCTIONS: Final = frozenset({"range", "generate_series", "unnest"})
-REFUSED_FUNCTIONS: Final = frozenset({"current_setting", "write_log"})
 RECURSIVE_SCHEMA: Final = "recurring"
 """Schema in which a recursive expression with USING KEY refers to itself."""
 VIEW_PREFIX: Final = "_muster_"
+"""Of the views that stand for calls; no name in a query begins so."""
 RESERVED: Final = frozenset({"file", "s3", "http", "https", "hf", "gcs", "gs", "r2", "azure", "az", "abfss"})
 """Names that mean locations outside the query in DuckDB."""
 FILE_NAME_CHARACTERS: Final = re.compile(r"[/\\.:*?\[\]]")
@@ -51,25 +51,23 @@ def replace_calls(tree: Tree, system_names: frozenset[str]) -> dict[Call, str]:
     `system_names`: DuckDB's own tables and views; expressions of the query may not have these names. Raises `UserError`
     BAD_SQL, BAD_NAME, BAD_JOB_ID.
     """
-    nodes = list(_nodes(tree))
-    known = {entry["key"].lower() for node in nodes for entry in _expressions(node)}
+    found = list(nodes(tree))
+    for node in found:
+        _check_names(node)
+    known = {entry["key"].lower() for node in found for entry in _expressions(node)}
     if reserved := sorted(known & system_names):
         raise UserError("BAD_SQL", f"{reserved[0]} is the name of a DuckDB table: use another name for the expression")
-    if invalid := sorted(
-        n for n in known if n in RESERVED or n.startswith(VIEW_PREFIX) or FILE_NAME_CHARACTERS.search(n)
-    ):
+    if invalid := sorted(n for n in known if n in RESERVED or FILE_NAME_CHARACTERS.search(n)):
         raise UserError(
             "BAD_SQL", f"{invalid[0][:80]!r} is not a valid name for an expression: use letters, digits and _"
         )
     views: dict[Call, str] = {}
-    for node in nodes:
+    for node in found:
         match node.get("type"):
             case "BASE_TABLE":
                 _check_table(node, known)
             case "SHOW_REF" if not isinstance(node["query"], dict):
                 raise _no_table(node["table_name"])
-            case "FUNCTION" if node["function_name"].lower() in REFUSED_FUNCTIONS:
-                raise UserError("BAD_SQL", f"function {node['function_name']} cannot be used here")
             case "TABLE_FUNCTION":
                 call = _call(node["function"])
                 if call is not None:
@@ -77,7 +75,7 @@ def replace_calls(tree: Tree, system_names: frozenset[str]) -> dict[Call, str]:
     return views
 
 
-def _nodes(root: Tree) -> Iterator[Tree]:
+def nodes(root: Tree) -> Iterator[Tree]:
     """All objects of the tree. Not recursive, since a query may be nested deeper than Python's stack."""
     waiting: list[Any] = [root]
     while waiting:
@@ -87,6 +85,14 @@ def _nodes(root: Tree) -> Iterator[Tree]:
             waiting += reversed(list(node.values()))
         elif isinstance(node, list):
             waiting += reversed(node)
+
+
+def _check_names(node: Tree) -> None:
+    """Names are texts of the tree, alone or in a list; the text of a constant is its `value`."""
+    for key, named in node.items():
+        for name in named if isinstance(named, list) else (named,):
+            if key != "value" and isinstance(name, str) and name.lower().startswith(VIEW_PREFIX):
+                raise UserError("BAD_SQL", f"{name[:80]!r}: names that begin with {VIEW_PREFIX} are reserved")
 
 
 def _expressions(node: Tree) -> list[Tree]:
