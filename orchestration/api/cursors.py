@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from schemas.errors import UserError
+from orchestration.access.pages import bad_cursor
 
 MAX_LENGTH: Final = 512
 _MARK_DIGITS: Final = 16
@@ -28,16 +28,10 @@ def decode(path: str, filters: Mapping[str, Any], cursor: str) -> str:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars="-_", validate=True)
         mark, key = json.loads(text)
     except (binascii.Error, ValueError, TypeError, RecursionError) as exc:
-        raise _refusal() from exc
+        raise bad_cursor() from exc
     if mark != _mark(path, filters) or not isinstance(key, str) or not key.isprintable():
-        raise _refusal()
+        raise bad_cursor()
     return key
-
-
-def _refusal() -> UserError:
-    return UserError(
-        "BAD_CURSOR", "the cursor belongs to another list or to other filters; begin without a cursor", member="cursor"
-    )
 
 
 def _mark(path: str, filters: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from orchestration.access.guard import reads
-from orchestration.access.pages import Page, Record, page_of
+from orchestration.access.pages import Page, Record, number_in, page_of
 from orchestration.access.policy import Action
 from orchestration.access.revisions import AUDIENCE, revision_of
 from orchestration.access.views.audience_records import AudienceRecordsView
@@ -76,7 +76,7 @@ class AudiencesView(AudienceRecordsView):
     def versions(self, name: str, *, before: str | None = None, limit: int) -> Page:
         """Kept versions of an audience, newest first, with whether each is pinned. Raises as `audience`."""
         audience = self._stores.audiences.get(self._name, audience_name(name))
-        pins, oldest = self._stores.audiences.pins(audience.audience_id), None if before is None else int(before)
+        pins, oldest = self._stores.audiences.pins(audience.audience_id), None if before is None else number_in(before)
         kept = self._stores.histories.of(audience).versions
         found = [info for info in reversed(kept) if oldest is None or info.version < oldest]
         return page_of(

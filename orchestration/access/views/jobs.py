@@ -5,7 +5,7 @@ from typing import Any
 
 from orchestration.access.guard import Note, reads, recorded
 from orchestration.access.job_details import addresses_for, job_detail, job_page
-from orchestration.access.pages import Page, Record, page_of
+from orchestration.access.pages import Page, Record, number_in, page_of
 from orchestration.access.policy import Action
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.job_rows import unknown_job
@@ -77,7 +77,7 @@ class JobsView(TenantView):
         """As `rejects`, and the rows [with a code], in the order of the file. Raises also as `Readers.ask`."""
         job = self._rejected(note, id_)
         note.arguments = {"code": code}
-        skip = 0 if after is None else int(after)
+        skip = 0 if after is None else number_in(after)
         question = ReadRejects(tenant=self._name, job=job.job_id, code=code, skip=skip, limit=limit + 1)
         found = self._stores.readers.ask(question, cancellation)
         rows = page_of(found["rows"], limit, lambda row: str(row["number"]), lambda row: row)

@@ -3,12 +3,20 @@
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, example, given
+from hypothesis import strategies as st
 
 from orchestration.access.policy import DEPLOYMENT
+from orchestration.api.cursors import encode
 from schemas.errors import RetriableError
+from tests.examples import examples
 from tests.fakes.asgi import AsgiClient
 from tests.fakes.tenants import ACME, DOWNLOAD, EXPORT, FAILED_JOB, JOB, World, id_of
+from tests.unit.orchestration.api.operations import OPERATIONS, ROWS, Call, Operation
 
+LISTS = [
+    one for one in OPERATIONS.values() if any(given["name"] == "cursor" for given in one.record.get("parameters", ()))
+]
 JOBS = "/v1/tenants/acme/jobs"
 NESTED = "[" * 100_000
 
@@ -27,6 +35,24 @@ def test_a_list_goes_on_at_its_cursor_until_next_is_null(client: AsgiClient, tok
             break
         query = {"limit": 1, "cursor": page["next"]}
     assert ids == [id_of(ACME, number) for number in (DOWNLOAD, EXPORT, FAILED_JOB, JOB)]
+
+
+@pytest.mark.parametrize("operation", LISTS, ids=[one.name for one in LISTS])
+@examples(30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.one_of(st.text(max_size=80), st.integers().map(str)))
+@example("9" * 300)
+@example("\u0661")
+def test_a_forged_cursor_is_refused_or_continues_its_list(
+    client: AsgiClient, world: World, operation: Operation, key: str
+) -> None:
+    call = Call(world=world, caller="deployment-admin", tenant=ACME)
+    path = operation.path.replace("{tenant}", ACME)
+    for name, value in ROWS[operation.name].values.items():
+        path = path.replace("{" + name + "}", value(call))
+    most = {"limit", "rows"} & {given["name"] for given in operation.record["parameters"]}
+    query = {**dict.fromkeys(most, 1), "cursor": encode(path, {}, key)}
+    answer = client.get(path, token=world.tokens[call.caller].text.reveal(), query=query)
+    assert answer.status == 200 or answer.json["code"] in {"BAD_CURSOR", "INVALID_REQUEST"}, answer.body
 
 
 def test_filters_of_jobs_are_kinds_states_and_an_audience(client: AsgiClient, token: str) -> None:
