@@ -5,7 +5,7 @@ from typing import Final
 
 from orchestration.access.policy import Rights, Role, Scope
 from orchestration.access.tokens import Token
-from orchestration.catalog.access_records import ApiToken, Principal, Session
+from orchestration.catalog.access_records import ApiToken, Credentials, Principal, Session
 from orchestration.catalog.api_tokens import TokenStore
 from schemas.errors import UserError
 from schemas.ids import JobId
@@ -44,10 +44,16 @@ def authenticate(tokens: TokenStore, text: str, *, request_id: JobId, now_ms: in
     matches = given.matches(_NOBODY if found is None else found.token.digest)
     if found is None or not matches:
         raise UserError("TOKEN_REFUSED", "the token is unknown to this service; get another with `muster login`")
+    return caller_by_token(found, request_id=request_id, now_ms=now_ms)
+
+
+def caller_by_token(found: Credentials, *, request_id: JobId, now_ms: int) -> Caller:
+    """The caller behind a token that the catalog has. Raises `UserError` TOKEN_REVOKED, TOKEN_EXPIRED."""
+    token_id = found.token.token_id
     if found.token.revoked_at_ms is not None:
-        raise UserError("TOKEN_REVOKED", f"token {given.token_id} was revoked; get another with `muster login`")
+        raise UserError("TOKEN_REVOKED", f"token {token_id} was revoked; get another with `muster login`")
     if found.token.expires_at_ms <= now_ms:
-        raise UserError("TOKEN_EXPIRED", f"token {given.token_id} has expired; get another with `muster login`")
+        raise UserError("TOKEN_EXPIRED", f"token {token_id} has expired; get another with `muster login`")
     return Caller(
         principal=found.principal,
         token=found.token,

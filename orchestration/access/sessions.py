@@ -6,7 +6,7 @@ it stands for. Every login creates a new one, so that nobody can plant one for s
 
 from typing import Final
 
-from orchestration.access.authentication import Caller
+from orchestration.access.authentication import Caller, caller_by_token
 from orchestration.access.opaque import fresh_opaque, opaque_digest
 from orchestration.access.pages import Record
 from orchestration.access.policy import Rights
@@ -62,7 +62,10 @@ def begin_session(
 def authenticate_session(sessions: SessionStore, cookie: str, *, request_id: JobId, now_ms: int) -> Caller:
     """The caller of a session, with the rights of this moment. Raises `UserError` SESSION_ENDED."""
     digest = opaque_digest(cookie)
-    found = None if digest is None else sessions.credentials(digest)
+    return _caller_of(None if digest is None else sessions.credentials(digest), request_id=request_id, now_ms=now_ms)
+
+
+def _caller_of(found: SessionCredentials | None, *, request_id: JobId, now_ms: int) -> Caller:
     if found is None or not is_valid(found.session, now_ms) or not _token_is_valid(found, now_ms):
         raise UserError("SESSION_ENDED", "the session has ended; log in again")
     granted = Rights.of(found.granted)
@@ -73,6 +76,22 @@ def authenticate_session(sessions: SessionStore, cookie: str, *, request_id: Job
         rights=granted if found.token is None else Rights.of(found.token.cap).within(granted),
         request_id=request_id,
     )
+
+
+def check_again(stores: Stores, caller: Caller) -> None:
+    """Refuse a caller who may no longer do all that it might when its request came.
+
+    Raises `UserError` TOKEN_REVOKED, TOKEN_EXPIRED, TOKEN_REFUSED, SESSION_ENDED, RIGHTS_CHANGED.
+    """
+    at_ms, request_id = now_ms(), caller.request_id
+    if caller.session is not None:
+        now = _caller_of(stores.sessions.credentials(caller.session.digest), request_id=request_id, now_ms=at_ms)
+    elif (found := stores.tokens.credentials(caller.token.token_id) if caller.token else None) is not None:
+        now = caller_by_token(found, request_id=request_id, now_ms=at_ms)
+    else:
+        raise UserError("TOKEN_REFUSED", "the token is no longer known to this service")
+    if caller.rights.exceed(now.rights):
+        raise UserError("RIGHTS_CHANGED", "your rights have changed; ask again")
 
 
 def is_valid(session: Session, now_ms: int) -> bool:

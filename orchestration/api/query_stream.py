@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from orchestration.api.problems import problem
-from orchestration.api.service import Service, service_of
+from orchestration.api.service import Service, client_gone, service_of, watching
 from orchestration.readers.cancellation import Cancellation
 from schemas.errors import FatalError, MusterError, RetriableError
 
@@ -40,10 +40,10 @@ class QueryStream(Response):
         self.init_headers({"Content-Type": self.media_type, "X-Accel-Buffering": "no", **self.own_headers})
 
     @classmethod
-    async def begin(cls, request: Request, run: Callable[[Cancellation, Put], None]) -> Self:
+    async def begin(cls, request: Request, tenant: str, run: Callable[[Cancellation, Put], None]) -> Self:
         """Run a query in a thread of its own. Raises what it raises within `BEGIN_S`, before its columns are known."""
         service = service_of(request)
-        lines = _Lines(service, request, run)
+        lines = _Lines(service, request, tenant, run)
         await lines.wait(BEGIN_S)
         return cls(service, request.state.request_id, lines)
 
@@ -83,13 +83,15 @@ class QueryStream(Response):
 class _Lines:
     """What a query in another thread puts, in order."""
 
-    def __init__(self, service: Service, request: Request, run: Callable[[Cancellation, Put], None]) -> None:
+    def __init__(
+        self, service: Service, request: Request, tenant: str, run: Callable[[Cancellation, Put], None]
+    ) -> None:
         self._queue: asyncio.Queue[dict[str, Any] | MusterError | None] = asyncio.Queue(AHEAD)
         self._cancellation = Cancellation()
         self._loop = asyncio.get_running_loop()
         self._first: dict[str, Any] | None = None
-        self._task = asyncio.ensure_future(service.queries.run(lambda: self._run(run)))
-        self._watch = asyncio.ensure_future(self._watch_for_the_end(request))
+        self._task = asyncio.ensure_future(service.queries.run(lambda: self._run(run), tenant=tenant))
+        self._watch = watching(request, self._cancellation)
 
     def _run(self, run: Callable[[Cancellation, Put], None]) -> None:
         last: MusterError | None = None
@@ -140,7 +142,7 @@ class _Lines:
 
     async def close(self) -> None:
         """Give the query up if it still runs, and wait for its thread."""
-        self.stop(RetriableError("CLIENT_GONE", "the client has gone before its answer"))
+        self.stop(client_gone())
         self._watch.cancel()
         while not self._task.done():
             got = asyncio.ensure_future(self._queue.get())
@@ -148,11 +150,6 @@ class _Lines:
             got.cancel()
         if not self._task.cancelled():
             self._task.exception()  # was answered
-
-    async def _watch_for_the_end(self, request: Request) -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        self.stop(RetriableError("CLIENT_GONE", "the client has gone before its answer"))
 
 
 async def _write(send: Send, body: bytes) -> None:

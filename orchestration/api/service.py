@@ -1,16 +1,17 @@
 """What the handlers of one service share."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
 
 from orchestration.access.authentication import Caller, authenticate
 from orchestration.access.budget import Budget
 from orchestration.access.oidc.provider import Provider
-from orchestration.access.sessions import authenticate_session
+from orchestration.access.sessions import authenticate_session, check_again
 from orchestration.access.stores import Stores
 from orchestration.access.views.account import AccountView
 from orchestration.access.views.deployment import DeploymentView
@@ -23,7 +24,7 @@ from orchestration.api.site import Site
 from orchestration.api.streams.watcher import Pace, Watcher
 from orchestration.platform.clock import now_ms
 from orchestration.readers.cancellation import Cancellation
-from schemas.errors import RetriableError, UserError
+from schemas.errors import MusterError, RetriableError, UserError
 from schemas.ids import JobId
 from schemas.metrics import Sample
 
@@ -157,7 +158,7 @@ async def asked_in_tenant(
     The question is given up when the client leaves, or when load balancers would give up before the answer.
     """
     service, caller = service_of(request), request.state.caller
-    return await _asked(request, lambda cancellation: call(view(service.stores, caller, tenant), cancellation))
+    return await _asked(request, tenant, lambda cancellation: call(view(service.stores, caller, tenant), cancellation))
 
 
 async def asked_in_deployment(
@@ -165,10 +166,10 @@ async def asked_in_deployment(
 ) -> ValueT:
     """What readers answer to a call of the caller's view of the deployment; as `asked_in_tenant`."""
     service, caller = service_of(request), request.state.caller
-    return await _asked(request, lambda cancellation: call(view(service.stores, caller), cancellation))
+    return await _asked(request, "", lambda cancellation: call(view(service.stores, caller), cancellation))
 
 
-async def _asked(request: Request, call: Callable[[Cancellation], ValueT]) -> ValueT:
+async def _asked(request: Request, tenant: str, call: Callable[[Cancellation], ValueT]) -> ValueT:
     cancellation, loop = Cancellation(), asyncio.get_running_loop()
 
     def run() -> ValueT:
@@ -176,23 +177,44 @@ async def _asked(request: Request, call: Callable[[Cancellation], ValueT]) -> Va
             return call(cancellation)
 
     late = loop.call_later(PATIENCE_S, cancellation.set, _late())
-    watch = asyncio.ensure_future(_watch(request, cancellation))
+    watch = watching(request, cancellation)
     try:
-        return await service_of(request).questions.run(run)
+        return await service_of(request).questions.run(run, tenant=tenant)
     finally:
         late.cancel()
         watch.cancel()
-        cancellation.set(_gone())  # the service no longer waits for it
+        cancellation.set(client_gone())  # the service no longer waits for it
 
 
-async def _watch(request: Request, cancellation: Cancellation) -> None:
-    """Give the question up when the client goes."""
+def watching(request: Request, cancellation: Cancellation) -> "asyncio.Future[Any]":
+    """Gives a question up when its client goes, or may no longer ask it. Cancel it at the end of the question."""
+    return asyncio.gather(_until_gone(request, cancellation), _until_refused(request, cancellation))
+
+
+async def _until_gone(request: Request, cancellation: Cancellation) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-    cancellation.set(_gone())
+    cancellation.set(client_gone())
 
 
-def _gone() -> RetriableError:
+async def _until_refused(request: Request, cancellation: Cancellation) -> None:
+    """As event streams: an outage of the catalog ends what could not be checked for twice the usual time."""
+    service, caller = service_of(request), request.state.caller
+    checked_at = time.monotonic()
+    while True:
+        await asyncio.sleep(service.pace.question_check_s)
+        try:
+            await service.calls.run(lambda: check_again(service.stores, caller))
+            checked_at = time.monotonic()
+        except RetriableError as exc:
+            if time.monotonic() - checked_at > 2 * service.pace.check_s:
+                return cancellation.set(exc)
+        except MusterError as exc:
+            return cancellation.set(exc)
+
+
+def client_gone() -> RetriableError:
+    """Nobody waits for the answer any more."""
     return RetriableError("CLIENT_GONE", "the client has gone before its answer")
 
 

@@ -1,21 +1,25 @@
-"""The readers of a service: askers wait for a free one, in turn, in a bounded queue.
+"""The readers of a service: askers wait for a free one, in a bounded queue, and tenants share both (`shares`).
 
 A reader that dies costs its question a 503 and is replaced. One that dies while it is idle costs nothing.
 """
 
 import logging
 import threading
-from collections import deque
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import count as numbers
 from typing import Any, Final
 
 from orchestration.readers.cancellation import Cancellation
-from orchestration.readers.questions import Question
+from orchestration.readers.questions import Question, tenant_of
 from orchestration.readers.reader import Reader
+from orchestration.readers.shares import IN_RESERVE, may_take, next_to_work
 from orchestration.readers.turns import Turns
 from schemas.errors import RetriableError
+from schemas.ids import JobId
+from segmentation.admission import Ticket
 
 COUNT: Final = 2
 WAITING: Final = 16
@@ -39,7 +43,7 @@ class Readers:
     """Thread-safe. Nothing is started before `prepare` or the first question.
 
     `start` makes a resident reader, `start_alone` one for a single question: a long one, or one that parses files.
-    `stop` is called when the pool closes.
+    `stop` is called when the pool closes. `count`: readers that one tenant may hold; there is one more in reserve.
     """
 
     def __init__(
@@ -56,35 +60,42 @@ class Readers:
         self._start = start
         self._start_alone = start_alone
         self._stop = stop
-        self._most_waiting = waiting
+        self._places = count + IN_RESERVE + waiting
         self._changed = threading.Condition()
-        self._free: list[Reader | None] = [None] * count
+        self._free: list[Reader | None] = [None] * (count + IN_RESERVE)
         """Idle readers; None stands for a reader that has not been started, or has died."""
-        self._queue: deque[object] = deque()
+        self._numbers = numbers()
+        self._waiting: list[Ticket] = []
+        self._working: list[Ticket] = []
         self._running: set[Cancellation] = set()
         self._alive: set[Reader] = set()
         self._closed = False
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="readers")
 
     def prepare(self) -> None:
-        """Start the readers now; they load while others work. Does not wait."""
+        """Start the readers now, but for the reserve; they load while others work. Does not wait."""
         with self._changed:
-            missing = self._free.count(None)
-            self._free = [reader for reader in self._free if reader is not None]
+            missing = max(0, self._free.count(None) - IN_RESERVE)
+            for _ in range(missing):
+                self._free.remove(None)
         with suppress(RuntimeError):  # the pool is closed
             for _ in range(missing):
                 self._starter.submit(self._fill)
 
     def ask(self, question: Question, cancellation: Cancellation) -> Any:
         """The answer to a question. Raises as `hold` and `Reader.ask`."""
-        with self.hold(cancellation) as held:
+        with self.hold(tenant_of(question), cancellation) as held:
             return held.ask(question)
 
     @contextmanager
-    def hold(self, cancellation: Cancellation) -> Iterator[Held]:
-        """A reader for several questions. Raises `RetriableError` READERS_BUSY, SERVICE_STOPS, or the cancellation."""
+    def hold(self, tenant: str, cancellation: Cancellation) -> Iterator[Held]:
+        """A reader for several questions of a tenant.
+
+        Raises `RetriableError` READERS_BUSY, SERVICE_STOPS, or the cancellation.
+        """
         with self.counted(cancellation):
-            reader = self._take(cancellation)
+            ticket = Ticket(job_id=JobId(f"{next(self._numbers):026d}"), tenant=tenant, small=False)
+            reader = self._take(ticket, cancellation)
             try:
                 if reader is None or not reader.usable:
                     self._end(reader)
@@ -95,10 +106,10 @@ class Readers:
                 if reader is not None and not reader.usable:
                     self._end(reader)
                     _log.warning("a reader has ended with code %d; another one replaces it", reader.exit_code)
-                    self._give_back(None)
+                    self._give_back(None, ticket)
                     self.prepare()
                 else:
-                    self._give_back(reader)
+                    self._give_back(reader, ticket)
 
     def ask_alone(self, question: Question, cancellation: Cancellation) -> Any:
         """The answer of a process of its own, which ends with it; not bounded here. Raises as `ask`."""
@@ -135,30 +146,38 @@ class Readers:
             with self._changed:
                 self._running.discard(cancellation)
 
-    def _take(self, cancellation: Cancellation) -> Reader | None:
+    def _take(self, ticket: Ticket, cancellation: Cancellation) -> Reader | None:
         """A free place, in turn: its reader, or None if one must be started."""
-        ticket = object()
         cancellation.on_set(self._wake)
         with self._changed:
-            if len(self._queue) >= self._most_waiting:
+            if not may_take(ticket.tenant, self._held(), self._places):
                 raise RetriableError("READERS_BUSY", "too many questions are waiting; try again")
-            self._queue.append(ticket)
+            self._waiting.append(ticket)
             try:
-                self._changed.wait_for(
-                    lambda: cancellation.error is not None or (self._free and self._queue[0] is ticket)
-                )
+                self._changed.wait_for(lambda: cancellation.error is not None or self._is_next(ticket))
                 cancellation.check()
                 if self._closed:  # a question that was given up first has left its place
                     raise _stops()
                 started = [reader for reader in self._free if reader is not None]
                 self._free.remove(taken := started[-1] if started else None)  # the one with the freshest cache
+                self._working.append(ticket)
             finally:
-                self._queue.remove(ticket)
+                self._waiting.remove(ticket)
                 self._changed.notify_all()
         return taken
 
-    def _give_back(self, reader: Reader | None) -> None:
+    def _held(self) -> Counter[str]:
+        return Counter(ticket.tenant for ticket in (*self._waiting, *self._working))
+
+    def _is_next(self, ticket: Ticket) -> bool:
+        """Of those that begin now, as many as there are readers: one of the places may still be loading."""
+        return ticket.job_id in next_to_work(self._waiting, self._working, self.count)[: len(self._free)]
+
+    def _give_back(self, reader: Reader | None, ticket: Ticket | None = None) -> None:
+        """`ticket`: of the question that has ended."""
         with self._changed:
+            if ticket is not None:
+                self._working.remove(ticket)
             if not self._closed:
                 self._free.append(reader)
                 self._changed.notify_all()

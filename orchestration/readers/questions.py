@@ -203,4 +203,9 @@ class ReadLag(Question):
     """How far the groups of workers are behind, by partition."""
 
 
+def tenant_of(question: Question) -> str:
+    """The tenant that asks; empty for the deployment."""
+    return str(getattr(question, "tenant", ""))
+
+
 QUESTIONS: Final = {one.__name__: one for one in Question.__subclasses__()}

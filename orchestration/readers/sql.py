@@ -52,14 +52,15 @@ class SqlRunner:
         )
 
     def run(
-        self, text: str, meaning: Meaning, cancellation: Cancellation, *, rows: int, timeout_s: float
+        self, tenant: str, text: str, meaning: Meaning, cancellation: Cancellation, *, rows: int, timeout_s: float
     ) -> dict[str, Any]:
         """Columns, and at most `rows` rows and `MOST_BYTES` of them; `truncated` if there are more.
 
+        `tenant`: whose query it is.
         Raises as `connectors.lake.sql.query`, `Readers.hold`, and what `meaning` raises.
         """
         with (
-            self.readers.hold(cancellation) as held,
+            self.readers.hold(tenant, cancellation) as held,
             self._running(text, lambda call: held.ask(meaning(call)), cancellation, timeout_s) as answer,
         ):
             found, truncated = _limited(answer.rows, rows)

@@ -118,7 +118,7 @@ class FakeReaders:
         return ANSWERS[type(question)](question, self._marks.get(getattr(question, "tenant", ""), ""))
 
     @contextmanager
-    def hold(self, cancellation: Cancellation) -> Iterator[None]:
+    def hold(self, _tenant: str, cancellation: Cancellation) -> Iterator[None]:
         cancellation.check()
         yield
 
@@ -137,7 +137,10 @@ class FakeSql:
     def __init__(self, marks: Mapping[str, str]) -> None:
         self._marks = marks
 
-    def run(self, text: str, meaning: Any, cancellation: Cancellation, *, rows: int, timeout_s: float) -> Any:
+    def run(
+        self, asks: str, text: str, meaning: Any, cancellation: Cancellation, *, rows: int, timeout_s: float
+    ) -> Any:
+        assert asks
         cancellation.check()
         assert rows
         assert timeout_s
@@ -152,6 +155,6 @@ class FakeSql:
         return {"columns": columns, "rows": [[self._marks[found.tenant]]], "truncated": False}
 
     def stream(self, text: str, meaning: Any, cancellation: Cancellation, put: Any, *, timeout_s: float) -> None:
-        found = self.run(text, meaning, cancellation, rows=1, timeout_s=timeout_s)
+        found = self.run("-", text, meaning, cancellation, rows=1, timeout_s=timeout_s)
         put({"columns": found["columns"]})
         put({"rows": found["rows"]})

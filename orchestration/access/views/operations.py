@@ -8,6 +8,7 @@ from orchestration.access.manifests import settings_of_manifest
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
 from orchestration.access.request_ids import operation_id
+from orchestration.access.sessions import check_again
 from orchestration.access.uploading import stored_upload
 from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.operations import Operation, OperationKind, unknown_operation
@@ -147,6 +148,7 @@ class OperationsView(TenantView):
                 action=action.value,
                 tenant=self._name,
                 principal_id=self._caller.principal.principal_id,
+                check=lambda: check_again(self._stores, self._caller),
             )
         )
 

@@ -140,7 +140,7 @@ class QuestionsView(TenantView):
         """
         note.object, note.arguments = "queries", {"sql": sql[:SHOWN_SQL]}
         with self._stores.readers.turns.alone(self._name, cancellation):
-            return self._stores.sql.run(sql, self._meaning, cancellation, rows=rows, timeout_s=timeout_s)
+            return self._stores.sql.run(self._name, sql, self._meaning, cancellation, rows=rows, timeout_s=timeout_s)
 
     @recorded(Action.READ_USERS, "sql")
     def stream_query(

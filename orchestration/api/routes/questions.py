@@ -150,4 +150,4 @@ async def stream_query(request: Request, tenant: str, body: models.LongQuery) ->
         view = QuestionsView(service.stores, caller, tenant)
         view.stream_query(cancellation, body.sql, put, timeout_s=body.timeout_s)
 
-    return await QueryStream.begin(request, run)
+    return await QueryStream.begin(request, tenant, run)

@@ -28,12 +28,16 @@ _log = logging.getLogger("muster.api")
 class Pace:
     """How often streams poll and send. `alive_s`: load balancers close connections that are silent for 60 s.
 
+    `check_s`: how often the rights of a stream are checked; `question_check_s`: those of a question that runs, whose
+    process takes a moment to end.
+
     `most`: of all principals. The server takes 1,000 connections, and some must be left for requests.
     """
 
     poll_s: float = 0.5
     alive_s: float = 15.0
     check_s: float = 30.0
+    question_check_s: float = 15.0
     per_principal: int = 10
     most: int = 800
 

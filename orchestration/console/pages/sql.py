@@ -188,7 +188,7 @@ async def download(request: Request) -> Response:
         _check(sql)
         view.stream_query(cancellation, sql, put, timeout_s=QUERY_S)
 
-    return await CsvDownload.begin(request, run)
+    return await CsvDownload.begin(request, tenant, run)
 
 
 ROUTES: Final = (

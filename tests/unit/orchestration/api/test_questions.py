@@ -1,12 +1,21 @@
 """Questions and operations: who may ask for what, and what the trail keeps."""
 
+import asyncio
 import json
+import select
+import threading
+from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from orchestration.access.budget import Budget
+from orchestration.access.sessions import authenticate_session, begin_session, check_again
+from orchestration.api.application import application
+from orchestration.api.calls import Calls
 from orchestration.api.service import Service
+from orchestration.api.streams.watcher import Pace
 from orchestration.catalog.operations import Operation
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.readers.cancellation import Cancellation
@@ -231,3 +240,63 @@ def test_a_client_that_leaves_ends_its_query(world: World, client: AsgiClient, m
     path, until = "/v1/tenants/acme/query-streams", lambda received: received.count(b"rows") >= 3
     client.send("POST", path, token=token, body={"sql": "x"}, until=until)
     assert given_up == ["CLIENT_GONE"]
+
+
+def revoke_token(world: World) -> None:
+    world.stores.tokens.revoke(world.tokens["acme-analyst"].token_id, now_ms=1)
+
+
+def lose_role(world: World) -> None:
+    world.stores.principals.replace_grants(ACME, {}, now_ms=1, check=lambda *_: None)
+
+
+@pytest.mark.parametrize(("happens", "code"), [(revoke_token, "TOKEN_REVOKED"), (lose_role, "RIGHTS_CHANGED")])
+@pytest.mark.parametrize("path", ["queries", "query-streams"])
+def test_a_query_ends_once_its_caller_may_no_longer_ask(
+    world: World, monkeypatch: pytest.MonkeyPatch, happens: Callable[[World], None], code: str, path: str
+) -> None:
+    def run(_: object, tenant: str, text: str, meaning: object, cancellation: Cancellation, **__: Any) -> None:
+        happens(world)
+        assert select.select([cancellation], [], [], 60)[0], "it is given up"
+        cancellation.check()
+
+    def stream(_: object, text: str, meaning: object, cancellation: Cancellation, put: Any, **__: Any) -> None:
+        put({"columns": []})
+        run(_, "acme", text, meaning, cancellation)
+
+    monkeypatch.setattr(FakeSql, "run", run)
+    monkeypatch.setattr(FakeSql, "stream", stream)
+    pace = Pace(question_check_s=0.05)
+    service = Service(stores=world.stores, hosts=frozenset({"127.0.0.1"}), budget=Budget(burst=10**6), pace=pace)
+    with closing(service), closing(AsgiClient(application(service))) as client:
+        answer = post(world, client, path, {"sql": "x"})
+    said = answer.json if path == "queries" else lines(answer)[-1]["error"]
+    assert said["code"] == code
+
+
+def test_a_query_ends_with_its_session(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = world.caller("acme-analyst").principal
+    cookie = begin_session(world.stores, owner, token_id=None, request_id=id_of(ACME, 99))
+    (session,) = world.stores.sessions.of(owner.principal_id, now_ms=now_ms(), limit=9)
+    caller = authenticate_session(world.stores.sessions, cookie.reveal(), request_id=id_of(ACME, 99), now_ms=now_ms())
+    check_again(world.stores, caller)
+    world.stores.sessions.revoke(session.session_id, now_ms=1)
+    with pytest.raises(UserError, match="SESSION_ENDED"):
+        check_again(world.stores, caller)
+
+
+def test_a_tenant_leaves_threads_to_the_questions_of_others() -> None:
+    async def ask() -> list[str]:
+        calls, ends = Calls(threads=4, queue=0), threading.Event()
+        asked = [asyncio.ensure_future(calls.run(ends.wait, tenant="acme")) for _ in range(3)]
+        asked.append(asyncio.ensure_future(calls.run(ends.wait, tenant="beta")))
+        done, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        ends.set()
+        await asyncio.gather(*asked, return_exceptions=True)
+        again = await calls.run(lambda: "as before", tenant="acme")
+        calls.close()
+        return [*(str(one.exception()) for one in done), again]
+
+    busy, again = asyncio.run(ask())
+    assert busy.startswith("BUSY")
+    assert again == "as before"
