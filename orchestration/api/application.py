@@ -1,6 +1,7 @@
 """The application: routes behind the door."""
 
 from functools import cache
+from http import HTTPStatus
 from typing import Final
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -8,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from orchestration.api.answers import json_answer, problem_answer
 from orchestration.api.document import document, parameters_of
@@ -35,6 +37,7 @@ from schemas.errors import FatalError, MusterError, UserError
 
 SHOWN_ERRORS: Final = 20
 BASE: Final = "/v1"
+METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 MODULES: Final = (
     jobs,
     everywhere,
@@ -129,7 +132,17 @@ def _answer_http(request: Request, exc: Exception) -> Response:
         405: UserError("METHOD_NOT_ALLOWED", "the path does not have this method; the header Allow names those it has"),
     }
     error = errors.get(exc.status_code) or FatalError("INTERNAL", f"unexpected status {exc.status_code}")
-    return problem_answer(error, request.state.request_id, exc.headers)
+    headers = {"Allow": _allowed(request)} if exc.status_code == HTTPStatus.METHOD_NOT_ALLOWED else exc.headers
+    return problem_answer(error, request.state.request_id, headers)
+
+
+def _allowed(request: Request) -> str:
+    """All methods of a path: each has a route of its own, and only the first of them was asked."""
+    return ", ".join(
+        method
+        for method in METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    )
 
 
 def _answer_bug(request: Request, exc: Exception) -> Response:

@@ -9,7 +9,11 @@ from fastapi.openapi.utils import get_openapi
 
 from orchestration.api.links import add_links
 from orchestration.api.models.common import Problem
+from schemas.ids import JOB_ID_PATTERN, NAME_PATTERN
 
+REQUIRED_HEADERS: Final = frozenset({"if-match", "idempotency-key"})
+NAMES: Final = frozenset({"tenant", "audience", "segment", "schedule"})
+WITHOUT_PATTERN: Final = frozenset({"kind"})
 STREAMS: Final = ("text/event-stream", "application/x-ndjson")
 DESCRIPTION: Final = """Send a token in `Authorization: Bearer mst_...`. Errors are problems (RFC 9457), and their
 `code` is stable. Browsers send the cookie of a session instead; their changes must come from a page of the service.
@@ -29,6 +33,8 @@ def document(app: FastAPI) -> dict[str, Any]:
         schemas.pop(name, None)
     schemas["Problem"] = Problem.model_json_schema()
     _describe_streams(found)
+    _require_headers(found)
+    _describe_names(found)
     _share_responses(found)
     add_links(found)
     found["components"]["securitySchemes"] = {
@@ -46,6 +52,31 @@ def _describe_streams(found: dict[str, Any]) -> None:
                 for media_type in STREAMS:
                     if (stream := answer.get("content", {}).get(media_type)) is not None:
                         stream["schema"].pop("type", None)
+
+
+def _require_headers(found: dict[str, Any]) -> None:
+    """Routes take these headers as optional, since a request without one has a code of its own."""
+    for given in _parameters(found, "header"):
+        if given["name"].lower() in REQUIRED_HEADERS:
+            given.update(required=True, schema={"type": "string"})
+
+
+def _describe_names(found: dict[str, Any]) -> None:
+    """The patterns of ids and names in paths, which have codes of their own too."""
+    for given in _parameters(found, "path"):
+        if given["schema"].get("type") == "string" and given["name"] not in WITHOUT_PATTERN:
+            is_name = given["name"] in NAMES
+            given["schema"]["pattern"] = f"^{(NAME_PATTERN if is_name else JOB_ID_PATTERN).pattern}$"
+
+
+def _parameters(found: dict[str, Any], place: str) -> list[dict[str, Any]]:
+    return [
+        given
+        for methods in found["paths"].values()
+        for one in methods.values()
+        for given in one.get("parameters", ())
+        if given["in"] == place
+    ]
 
 
 def _share_responses(found: dict[str, Any]) -> None:

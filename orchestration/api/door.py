@@ -5,13 +5,12 @@
 3. Its token, or the cookie of its session, is turned into a caller, unless the path is public. A change with a cookie
    must come from a page of ours (`csrf`), and no answer allows another origin (CORS), so a foreign page cannot act for
    its reader.
-4. Its body is read as a whole: at most 1 MiB, within 30 s. Strangers cannot fill the memory with bodies.
+4. Its body is read as a whole (`bodies`): at most 1 MiB, some KiB if the path is public, within 30 s.
 """
 
-import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Final
@@ -21,6 +20,16 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestration.api.answers import problem_answer
+from orchestration.api.bodies import (
+    BODY_TIMEOUT_S,
+    MAX_BODY_BYTES,
+    MAX_PUBLIC_BODY_BYTES,
+    check_end,
+    has_two_ends,
+    headers_of,
+    read_body,
+    replay,
+)
 from orchestration.api.csrf import check_same_origin
 from orchestration.api.service import Bearer, Cookie, Credential, Service
 from orchestration.platform.clock import fresh_id
@@ -37,8 +46,6 @@ PUBLIC: Final = frozenset(
         "/login/code",
     }
 )
-MAX_BODY_BYTES: Final = 1024 * 1024
-BODY_TIMEOUT_S: Final = 30.0
 MAX_NOTE: Final = 100
 SAFE_HEADERS: Final = (
     (b"muster-version", version("muster").encode()),
@@ -95,6 +102,8 @@ class Door:
                 given = {name for name, _ in message["headers"]}
                 own = [pair for pair in SAFE_HEADERS if pair[0] not in given]
                 own.append((b"x-request-id", request_id.encode()))
+                if has_two_ends(scope):
+                    own.append((b"connection", b"close"))
                 message = {**message, "headers": [*message["headers"], *own]}
             await send(message)
 
@@ -106,13 +115,15 @@ class Door:
         }
         try:
             self._check_host(scope)
-            if not self._public(scope["path"]):
+            check_end(scope)
+            if not (public := self._public(scope["path"])):
                 given = self._credential(scope)
                 scope["state"]["identify"] = lambda: self._service.identify(given, request_id)
                 caller = await self._service.caller(given, request_id)
                 scope["state"]["caller"] = replace(caller, note=_note(scope))
-            body = await self._body(scope, receive)
-            await self._app(scope, _replay(body, receive), answer)
+            limit = MAX_PUBLIC_BODY_BYTES if public else MAX_BODY_BYTES
+            body = await read_body(scope, receive, limit=limit, timeout_s=self._body_timeout_s)
+            await self._app(scope, replay(body, receive), answer)
         except MusterError as exc:
             await self._problems(scope, exc, request_id)(scope, receive, answer)
         except Exception:  # noqa: BLE001  # the application has answered with 500 unless nothing was sent yet
@@ -139,20 +150,20 @@ class Door:
 
     def _credential(self, scope: Scope) -> Credential:
         """The token, or else the cookie. Raises `UserError` NO_TOKEN, CROSS_ORIGIN."""
-        if _headers(scope, b"authorization"):
+        if headers_of(scope, b"authorization"):
             return Bearer(_token(scope))
-        if (cookie := self._service.site.session_in(_headers(scope, b"cookie"))) is None:
+        if (cookie := self._service.site.session_in(headers_of(scope, b"cookie"))) is None:
             raise _no_token()
         check_same_origin(
             scope["method"],
-            site=_headers(scope, b"sec-fetch-site"),
-            origin=_headers(scope, b"origin"),
-            own=self._service.site.origin(_headers(scope, b"host")[0]),
+            site=headers_of(scope, b"sec-fetch-site"),
+            origin=headers_of(scope, b"origin"),
+            own=self._service.site.origin(headers_of(scope, b"host")[0]),
         )
         return Cookie(cookie)
 
     def _check_host(self, scope: Scope) -> None:
-        given = _headers(scope, b"host")
+        given = headers_of(scope, b"host")
         name = given[0].lower() if len(given) == 1 else ""
         name = name[: name.find("]") + 1] if name.startswith("[") else name.partition(":")[0]
         if name not in self._service.hosts:
@@ -161,28 +172,9 @@ class Door:
                 "the header Host does not name this service; add the name to the setting api_hosts if it should",
             )
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        body: bytes = b""
-        length = _headers(scope, b"content-length")
-        if length and (not length[0].isdecimal() or int(length[0][:20]) > MAX_BODY_BYTES):
-            raise _too_large()
-        try:
-            async with asyncio.timeout(self._body_timeout_s):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise UserError("BODY_CUT_OFF", "the client has gone before its whole body arrived")
-                    body += message.get("body", b"")
-                    if len(body) > MAX_BODY_BYTES:
-                        raise _too_large()
-                    if not message.get("more_body"):
-                        return body
-        except TimeoutError as exc:
-            raise UserError("BODY_TIMEOUT", f"the body did not arrive within {self._body_timeout_s:g} s") from exc
-
 
 def _token(scope: Scope) -> str:
-    given = _headers(scope, b"authorization")
+    given = headers_of(scope, b"authorization")
     scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
     if scheme.lower() != "bearer":
         raise _no_token()
@@ -197,30 +189,6 @@ def _no_token() -> UserError:
 
 def _note(scope: Scope) -> str:
     """On whose behalf the caller acts, for the audit trail."""
-    given = _headers(scope, b"muster-as")
+    given = headers_of(scope, b"muster-as")
     text = unquote(given[0][: 9 * MAX_NOTE]) if given else ""
     return "".join(one for one in text if one.isprintable())[:MAX_NOTE]
-
-
-def _headers(scope: Scope, name: bytes) -> list[str]:
-    """The values of a header, whose name is in lower case."""
-    headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
-    return [value.decode("latin-1") for key, value in headers if key == name]
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """The body as one message; after it, the client's messages: its disconnect."""
-    given = False
-
-    async def next_message() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return next_message
-
-
-def _too_large() -> UserError:
-    return UserError("BODY_TOO_LARGE", f"a body has at most {MAX_BODY_BYTES} bytes", limit=MAX_BODY_BYTES)

@@ -16,6 +16,7 @@ from orchestration.api.statuses import STATUS_OF_CODE
 
 OF_ALL: Final = (
     "WRONG_HOST",
+    "BAD_BODY",
     "BODY_CUT_OFF",
     "BODY_TOO_LARGE",
     "BODY_TIMEOUT",

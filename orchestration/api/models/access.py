@@ -4,7 +4,19 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from orchestration.api.models.common import AT, JOB, Example, Id, Name, Role, Shape, Time, page_of
+from orchestration.api.models.common import (
+    AT,
+    JOB,
+    Example,
+    Id,
+    Name,
+    Role,
+    Shape,
+    TenantName,
+    TextOfName,
+    Time,
+    page_of,
+)
 
 Roles = Annotated[list[Role], Field(max_length=10)]
 
@@ -184,7 +196,7 @@ class NewToken(Shape):
 
     name: Name
     deployment: Roles = Field(default_factory=list)
-    tenants: Annotated[dict[str, Roles], Field(max_length=100)] = Field(default_factory=dict)
+    tenants: Annotated[dict[TenantName, Roles], Field(max_length=100)] = Field(default_factory=dict)
     days: int | None = None
     example: ClassVar[Example] = {"name": "laptop", "tenants": {"acme": ["analyst"]}, "days": 30}
 
@@ -251,7 +263,7 @@ class TenantPage(Shape):
 class NewTenant(Shape):
     """A tenant to create."""
 
-    tenant: Annotated[str, Field(max_length=63)]
+    tenant: TextOfName
     example: ClassVar[Example] = {"tenant": "acme"}
 
 

@@ -5,12 +5,18 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
+from schemas.ids import JOB_ID_PATTERN, NAME_PATTERN
+
 Example = dict[str, Any]
 JOB = "01m87b5fjxy5p23eqzcwh67tr0"
 AT = "2026-11-28T09:00:00.000Z"
 GRAPHIC = r"^[^\x00-\x1f\x7f]+$"
 Name = Annotated[str, Field(max_length=100, pattern=GRAPHIC)]
-Id = Annotated[str, Field(pattern="^[0-9a-hjkmnp-tv-z]{26}$", description="A ULID in lower case.")]
+Id = Annotated[str, Field(pattern=f"^{JOB_ID_PATTERN.pattern}$", description="A ULID in lower case.")]
+NAME: Final = f"^{NAME_PATTERN.pattern}$"
+TenantName = Annotated[str, Field(pattern=NAME)]
+TextOfName = Annotated[str, Field(max_length=63, pattern=GRAPHIC, json_schema_extra={"pattern": NAME})]
+"""The name of a tenant, an audience, a segment or a schedule. What does not match is BAD_NAME."""
 Time = Annotated[str, Field(description="RFC 3339, UTC.")]
 Role = Annotated[str, Field(max_length=16)]
 

@@ -4,11 +4,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from orchestration.api.models.common import AT, GRAPHIC, JOB, Example, Id, Shape
+from orchestration.api.models.common import AT, GRAPHIC, JOB, Example, Id, Shape, TextOfName
 from orchestration.api.models.jobs import ExportJob, ImportJob
 
 Address = Annotated[str, Field(max_length=2048, pattern=GRAPHIC)]
-AudienceName = Annotated[str, Field(max_length=63, pattern=GRAPHIC)]
+AudienceName = TextOfName
 ColumnName = Annotated[str, Field(max_length=255)]
 VersionNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
 

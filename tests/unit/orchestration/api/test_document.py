@@ -16,6 +16,7 @@ from orchestration.api.application import routes
 from orchestration.api.document import document, text
 from orchestration.api.models.common import Shape
 from orchestration.api.reference import reference
+from schemas.ids import NAME_PATTERN
 from tests.fakes.asgi import AsgiClient
 from tests.fakes.tenants import ACME, EXPORT, JOB, World, id_of
 from tests.packages import modules_of
@@ -118,6 +119,29 @@ def test_a_job_of_each_kind_has_the_form_that_is_declared(number: int, world: Wo
     token = world.tokens["acme-admin"].text.reveal()
     operation = OPERATIONS["get_job"]
     check(operation, send(client, operation, call, token=token, values={"job": id_of(ACME, number)}))
+
+
+def test_headers_without_which_a_request_is_refused_are_required() -> None:
+    for operation in OPERATIONS.values():
+        given = [one for one in operation.record.get("parameters", ()) if one["in"] == "header"]
+        required, codes = {one["name"] for one in given if one["required"]}, operation.record["x-problems"]
+        assert ("if-match" in required) == ("NO_ETAG" in codes)
+        assert ("idempotency-key" in required) == ("NO_IDEMPOTENCY_KEY" in codes)
+
+
+def test_names_and_ids_carry_their_patterns() -> None:
+    for operation in OPERATIONS.values():
+        for given in operation.record.get("parameters", ()):
+            if given["in"] == "path" and given["schema"]["type"] == "string":
+                assert "pattern" in given["schema"] or "enum" in given["schema"], (operation.name, given["name"])
+    members = DOCUMENT["components"]["schemas"]
+    for shape, name in {
+        "NewTenant": "tenant",
+        "NewSegment": "segment",
+        "NewSchedule": "name",
+        "NewExport": "audience",
+    }.items():
+        assert members[shape]["properties"][name]["pattern"] == f"^{NAME_PATTERN.pattern}$"
 
 
 def test_the_document_is_public_and_the_same(client: AsgiClient) -> None:

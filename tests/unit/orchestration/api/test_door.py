@@ -1,19 +1,28 @@
 """What every request passes before it is routed."""
 
 import logging
+import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from orchestration.access.budget import Budget
 from orchestration.api.application import application, routes
+<<<<<<< HEAD
 from orchestration.api.door import MAX_BODY_BYTES, Door
+=======
+from orchestration.api.bodies import MAX_BODY_BYTES, MAX_PUBLIC_BODY_BYTES
+from orchestration.access.budget import Budget
+from orchestration.api.door import Door
+>>>>>>> 14431705 (Bound strangers' bodies and refuse ambiguous requests)
 from orchestration.api.server import ImpatientProtocol, server
 from orchestration.api.service import Service
 from orchestration.platform.settings import Settings
 from schemas.ids import JOB_ID_PATTERN
 from tests.fakes.asgi import AsgiClient
 from tests.fakes.tenants import World
+from tests.servers.api import serving
 
 ME = "/v1/me"
 
@@ -114,6 +123,31 @@ def test_what_is_not_there_and_a_wrong_method_are_problems(client: AsgiClient, t
     assert client.get("/nothing").json["code"] == "NO_TOKEN"
     answer = client.send("POST", ME, token=token)
     assert (answer.status, answer.json["code"], answer.headers["allow"]) == (405, "METHOD_NOT_ALLOWED", "GET")
+
+
+def test_allow_names_every_method_of_the_path(client: AsgiClient, token: str) -> None:
+    assert client.send("PUT", "/v1/tenants/acme/tokens", token=token).headers["allow"] == "GET, POST"
+    assert client.send("POST", "/v1/tenants/acme/segments/buyers", token=token).headers["allow"] == "DELETE, GET, PUT"
+
+
+@pytest.mark.parametrize("path", ["/v1/login-tokens", "/v1/health", "/v1/openapi.json", "/login", "/login/code"])
+def test_a_stranger_sends_some_kib_and_no_more(client: AsgiClient, path: str) -> None:
+    most = MAX_PUBLIC_BODY_BYTES
+    declared = client.send("POST", path, raw=[b"x"], cut_off=True, headers={"Content-Length": str(most + 1)})
+    sent = client.send("POST", path, raw=[b"x" * 1024] * (most // 1024 + 1), cut_off=True)
+    for answer in (declared, sent):
+        assert (answer.status, answer.json["code"]) == (413, "BODY_TOO_LARGE")
+
+
+@pytest.mark.parametrize("path", [ME, "/v1/login-tokens", "/nothing"])
+def test_two_headers_that_say_where_the_body_ends_are_refused_on_the_wire(world: World, path: str) -> None:
+    with serving(world) as url, socket.create_connection(("127.0.0.1", urlsplit(url).port), timeout=60) as client:
+        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+        client.sendall(head.encode() + b"0\r\n\r\nGET /v1/health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        received = b"".join(iter(lambda: client.recv(65536), b""))
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert b"BAD_BODY" in received
+    assert received.count(b"HTTP/1.1 ") == 1, "the rest is no request of its own"
 
 
 def test_a_bug_is_a_problem_that_says_nothing_and_is_in_the_log_with_the_request_s_id(
