@@ -24,6 +24,8 @@ GivenP = ParamSpec("GivenP")
 
 OF_USERS: Final = frozenset({Action.READ_USERS, Action.READ_REJECTS, Action.READ_PAYLOADS})
 """Reads that show users, which are recorded."""
+SHOWN: Final = 2000
+"""Characters of a rule or a query in an audit entry: one that is refused may be as long as a body."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from starlette.requests import Request
 
@@ -186,9 +186,13 @@ async def _asked(request: Request, tenant: str, call: Callable[[Cancellation], V
         cancellation.set(client_gone())  # the service no longer waits for it
 
 
-def watching(request: Request, cancellation: Cancellation) -> "asyncio.Future[Any]":
+def watching(request: Request, cancellation: Cancellation) -> "asyncio.Task[None]":
     """Gives a question up when its client goes, or may no longer ask it. Cancel it at the end of the question."""
-    return asyncio.gather(_until_gone(request, cancellation), _until_refused(request, cancellation))
+    return asyncio.ensure_future(_watch(request, cancellation))
+
+
+async def _watch(request: Request, cancellation: Cancellation) -> None:
+    await asyncio.gather(_until_gone(request, cancellation), _until_refused(request, cancellation))
 
 
 async def _until_gone(request: Request, cancellation: Cancellation) -> None:

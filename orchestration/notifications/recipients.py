@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.errors import MessageError
 from email.headerregistry import Address
+from ipaddress import IPv6Address
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
@@ -65,6 +66,8 @@ def webhook(text: str, private: PrivateTargets) -> str:
         raise UserError("BAD_RECIPIENT", f"{text!r} is not a URL: {exc}", address=text) from exc
     if not _GRAPHIC.fullmatch(text) or len(text) > MAX_URL or not url.hostname or port == 0:
         fault = "is not a URL"
+    elif "[" in url.netloc and not isinstance(literal(url.hostname), IPv6Address):
+        fault = "has brackets around what is no IPv6 address"
     elif url.username is not None or url.password is not None or "#" in text:
         fault = "must not contain a user, password or fragment"
     else:

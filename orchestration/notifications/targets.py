@@ -19,6 +19,18 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Endpoint = tuple[socket.AddressFamily, tuple[str, int]]
 """What a socket connects to."""
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_NOT_PUBLIC: Final = tuple(
+    ipaddress.ip_network(network)
+    for networks in (
+        "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24",
+        "192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/4 240.0.0.0/4",
+        "::/96 ::ffff:0:0/96 ::ffff:0:0:0/96 64:ff9b:1::/48 100::/64 2001:2::/48 2001:10::/28 2001:20::/28",
+        "2001:db8::/32 3fff::/20 5f00::/16 fc00::/7 fe80::/10 fec0::/10 ff00::/8",
+    )
+    for network in networks.split()
+)
+"""IANA's special-purpose addresses, multicast, and what wraps an IPv4 address without a public use. Python's own list
+(`is_global`) differs by its version, and lacks the deprecated ones that routers still know."""
 _ENTRY: Final = re.compile(r"(?P<host>\[[^\]]+\](/\d+)?|[^:\s]+)(:(?P<port>\d{1,5}))?", re.ASCII)
 
 
@@ -84,13 +96,14 @@ def literal(host: str) -> Address | None:
 
 def is_public(address: Address) -> bool:
     """Whether an address, and every address wrapped in it, belongs to the public Internet."""
-    return all(one.is_global and not one.is_multicast for one in (address, *_wrapped(address)))
+    return not any(one in network for one in (address, *_wrapped(address)) for network in _NOT_PUBLIC)
 
 
 def _wrapped(address: Address) -> Iterable[Address]:
     if isinstance(address, ipaddress.IPv4Address):
         return
-    yield from (one for one in (address.ipv4_mapped, address.sixtofour) if one is not None)
+    if address.sixtofour is not None:
+        yield address.sixtofour
     if address.teredo is not None:
         yield from address.teredo
     if address in _NAT64:
@@ -102,16 +115,26 @@ def refused(host: str, port: int, address: Address, *, https: bool, private: Pri
     unwrapped = getattr(address, "ipv4_mapped", None) or address
     if private.has(host, port, unwrapped):
         return None
-    if not is_public(address):
-        return f"{address} is not a public address, and the operator's setting webhook_private_targets does not list it"
+    if not is_public(unwrapped):
+        return _NOT_REACHABLE.format(host)
     return None if https else "it is not https"
+
+
+_NOT_REACHABLE: Final = "{} has no public address, and the operator's setting webhook_private_targets does not list it"
+"""Whatever it resolves to, and if to nothing: a tenant must not learn the names and addresses of internal hosts."""
 
 
 def resolve(host: str, port: int, *, https: bool, private: PrivateTargets) -> list[Endpoint]:
     """The addresses of a host that may be called, in the resolver's order. Raises `OSError` if there are none."""
     allowed: list[Endpoint] = []
-    why: str | None = None
-    for family, _, _, _, (found, *_) in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+    why = _NOT_REACHABLE.format(host)
+    try:
+        answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror as exc:
+        if private.everything:
+            raise
+        raise OSError(why) from exc
+    for family, _, _, _, (found, *_) in answers:
         if (address := literal(str(found))) is None:
             continue
         if (fault := refused(host, port, address, https=https, private=private)) is None:
@@ -119,5 +142,5 @@ def resolve(host: str, port: int, *, https: bool, private: PrivateTargets) -> li
         else:
             why = fault
     if not allowed:
-        raise OSError(why or f"{host} has no address")
+        raise OSError(why)
     return allowed

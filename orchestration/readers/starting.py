@@ -8,6 +8,7 @@ import logging
 import os
 import subprocess
 import sys
+from dataclasses import fields
 from typing import IO, Final
 
 from connectors.confinement import ONE_THREAD, child_environment
@@ -38,6 +39,10 @@ ROLE_VARIABLES: Final = (
 """Where AWS's clients find the role of the process, if the settings have no keys."""
 
 
+SECRETS: Final = frozenset({"s3_secret_key", "catalog_url"})
+"""All that a reader gets. Of Kafka, it reads the file with the password."""
+OF_OTHERS: Final = ("oidc_", "operator_", "smtp_", "webhook_")
+"""Settings of logins and notifications, whose addresses may hold secrets too."""
 _log = logging.getLogger(__name__)
 LOADING: Final = {
     **ONE_THREAD,
@@ -91,8 +96,14 @@ def start_reader(settings: Settings, forks: Forks, *, resident: bool) -> Reader:
 
 
 def without_other_secrets(settings: Settings) -> Settings:
-    """The settings without the secrets that a reader does not need."""
-    return settings.with_(metrics_token=Secret(""), smtp_password=Secret(""), smtp_user="", webhook_secret=Secret(""))
+    """The settings with no secret but those that a reader needs, and none of what is not for readers at all."""
+    defaults = {one.name: one.default for one in fields(Settings)}
+    dropped = {
+        name: default
+        for name, default in defaults.items()
+        if (isinstance(default, Secret) and name not in SECRETS) or name.startswith(OF_OTHERS)
+    }
+    return settings.with_(**dropped)
 
 
 def _start(settings: Settings, control_fd: int, output: IO[bytes]) -> subprocess.Popen[bytes]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from connectors.lake.sql_tree import AudienceCall, Call, RejectsCall
 from orchestration.access.budget import DAY_S
-from orchestration.access.guard import Note, reads, recorded
+from orchestration.access.guard import SHOWN, Note, reads, recorded
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
 from orchestration.access.rounding import Rounding, questions
@@ -29,8 +29,6 @@ from orchestration.readers.questions import (
 )
 from schemas.errors import UserError
 from schemas.ids import segment_name
-
-SHOWN_SQL = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +59,7 @@ class QuestionsView(TenantView):
         of the rule; `RetriableError` as `Readers.ask`.
         """
         exact = Action.READ_USERS in self.permitted
-        note.object, note.arguments = "counts", {"rule": wanted.rule[:SHOWN_SQL], "exact": exact}
+        note.object, note.arguments = "counts", {"rule": wanted.rule[:SHOWN], "exact": exact}
         if exact:
             return {**self._count(cancellation, wanted), "rounded_to": None}
         rule, settings = rule_of(wanted.rule, wanted.timezone).rule, self._stores.settings
@@ -72,7 +70,7 @@ class QuestionsView(TenantView):
     @recorded(Action.READ_USERS, "counts")
     def count_with_users(self, note: Note, cancellation: Cancellation, wanted: WantedCount) -> Record:
         """As `count`, and some of the members."""
-        note.object, note.arguments = "counts", {"rule": wanted.rule[:SHOWN_SQL], "users": wanted.users}
+        note.object, note.arguments = "counts", {"rule": wanted.rule[:SHOWN], "users": wanted.users}
         return {**self._count(cancellation, wanted), "rounded_to": None}
 
     def _spend(self, numbers: int) -> None:
@@ -138,7 +136,7 @@ class QuestionsView(TenantView):
 
         Raises as `SqlRunner.run`, `UserError` QUERY_RUNNING, UNKNOWN_TENANT, FORBIDDEN, UNKNOWN_AUDIENCE, UNKNOWN_JOB.
         """
-        note.object, note.arguments = "queries", {"sql": sql[:SHOWN_SQL]}
+        note.object, note.arguments = "queries", {"sql": sql[:SHOWN]}
         with self._stores.readers.turns.alone(self._name, cancellation):
             return self._stores.sql.run(self._name, sql, self._meaning, cancellation, rows=rows, timeout_s=timeout_s)
 
@@ -153,7 +151,7 @@ class QuestionsView(TenantView):
         timeout_s: float,
     ) -> None:
         """As `query`, but without a limit of rows: `put` gets its columns, then its rows, some at a time."""
-        note.object, note.arguments = "queries", {"sql": sql[:SHOWN_SQL]}
+        note.object, note.arguments = "queries", {"sql": sql[:SHOWN]}
         with self._stores.readers.turns.alone(self._name, cancellation):
             self._stores.sql.stream(sql, self._meaning, cancellation, put, timeout_s=timeout_s)
 

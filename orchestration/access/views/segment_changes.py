@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
-from orchestration.access.guard import Note, recorded
+from orchestration.access.guard import SHOWN, Note, recorded
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
 from orchestration.access.repeats import RequestKey, once
@@ -28,7 +28,7 @@ class SegmentChangesView(TenantView):
         Raises `UserError` BAD_NAME, BAD_RULE, BAD_TIMEZONE, NAME_TAKEN, SEGMENT_EXISTS, TOO_MANY_SEGMENTS,
         UNKNOWN_AUDIENCE, UNKNOWN_SEGMENT, SEGMENT_CYCLE.
         """
-        note.object, note.arguments = f"segments/{name[:63]}", {"rule": rule, "timezone": timezone}
+        note.object, note.arguments = f"segments/{name[:63]}", {"rule": rule[:SHOWN], "timezone": timezone}
         create(
             self._name,
             name,
@@ -46,7 +46,7 @@ class SegmentChangesView(TenantView):
 
         Raises as `create_segment`, and `UserError` STALE_ETAG, SEGMENT_PAUSED.
         """
-        note.object, note.arguments = f"segments/{name[:63]}", {"rule": rule, "timezone": timezone}
+        note.object, note.arguments = f"segments/{name[:63]}", {"rule": rule[:SHOWN], "timezone": timezone}
         checked = segment_name(name)
         self._stores.segment_changes.edit(
             self._name,

@@ -29,6 +29,7 @@ PACE = Pace()
     [
         ("api", f"{PER_S:g} requests a second for each principal, beyond a burst of {BURST}"),
         ("api", f"bodies up to {MAX_BODY_BYTES // MIB} MiB within {BODY_TIMEOUT_S:g} s"),
+        ("api", f"of paths that need no token up to {MAX_PUBLIC_BODY_BYTES // 1024} KiB"),
         ("api", f"heads up to {MAX_HEAD_BYTES // 1024} KiB within {HEAD_TIMEOUT_S:g} s"),
         ("api", f"`limit` ({DEFAULT_LIMIT}, at most 500)"),
         ("api", f"{PACE.per_principal} streams for each principal, and {PACE.most} for one process"),

@@ -784,3 +784,13 @@ def test_an_audience_that_is_used_is_neither_renamed_nor_deleted(client: AsgiCli
         "AUDIENCE_BUSY",
     ]
     assert world.stores.operations.pending(LAKE_CHANGES) == []
+
+
+def test_a_refused_rule_leaves_little_in_the_audit_trail(world: World, client: AsgiClient) -> None:
+    rule = f'ever("{"x" * 100_000}'
+    token = world.tokens["acme-admin"].text.reveal()
+    answer = client.send("POST", "/v1/tenants/acme/segments", token=token, body={"segment": "new", "rule": rule})
+    assert answer.status == 422
+    (entry,) = world.stores.audit.search(object_="acme/segments/new")
+    assert entry.error == answer.json["code"]
+    assert len(entry.arguments["rule"]) == 2000

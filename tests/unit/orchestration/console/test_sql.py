@@ -1,12 +1,15 @@
 """The page for SQL: limits are said, errors keep their place, and a file without its last rows is none."""
 
+import csv
 import html
+import io
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
-from orchestration.console.csv_download import CsvDownload
+from connectors.sinks import text_rows
+from orchestration.console.csv_download import FORMULA, CsvDownload
 from orchestration.console.pages.sql import ROWS
 from schemas.errors import UserError
 from tests.fakes.asgi import Answer, AsgiClient
@@ -37,7 +40,7 @@ def test_a_result_says_that_it_is_cut_off_and_tells_null_from_empty(
 ) -> None:
     asked: list[Any] = []
 
-    def answer(_: FakeSql, text: str, *__: Any, rows: int, timeout_s: float) -> Any:
+    def answer(_: FakeSql, __: str, text: str, *___: Any, rows: int, timeout_s: float) -> Any:
         asked.append((text, rows, timeout_s))
         return {"columns": COLUMNS, "rows": [[None, 1], ["", True], ["<i>", 2.5]], "truncated": len(asked) == 1}
 
@@ -102,3 +105,24 @@ def test_a_file_that_lacks_rows_is_broken_off(
     monkeypatch.setattr(CsvDownload, "__call__", watched)
     assert send(client, world, f"{SQL}/csv", "sql=SELECT+1").body == b'"a, b",n\n'
     assert [message.get("more_body") for message in sent] == [None, True]
+
+
+def test_a_text_that_a_spreadsheet_would_run_is_escaped_and_numbers_stay_numbers(
+    client: AsgiClient, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stream(_: object, text: str, meaning: object, cancellation: object, put: Any, **__: Any) -> None:
+        types = {"=a": "VARCHAR", "n": "BIGINT", "d": "DECIMAL(18,2)", "f": "DOUBLE", "l": "VARCHAR[]"}
+        put({"columns": [{"name": name, "type": type_} for name, type_ in types.items()]})
+        put({"rows": [["=1+1", -1, "-1.50", -0.5, "[-1]"], ["@x", None, None, None, None], ["+1", 2, "3", 4.0, "-"]]})
+        put({"rows": [["\tx", 0, "0", 0.0, ""], ["a=b", 0, "0", 0.0, ""]]})
+
+    monkeypatch.setattr(FakeSql, "stream", stream)
+    rows = list(csv.reader(io.StringIO(send(client, world, f"{SQL}/csv", "sql=SELECT+1").body.decode(), newline="")))
+    assert rows[:4] == [
+        ["'=a", "n", "d", "f", "l"],
+        ["'=1+1", "-1", "-1.50", "-0.5", "[-1]"],
+        ["'@x", "", "", "", ""],
+        ["'+1", "2", "3", "4.0", "'-"],
+    ]
+    assert [row[0] for row in rows[4:]] == ["'\tx", "a=b"]
+    assert "".join(FORMULA).encode() == text_rows.FORMULA

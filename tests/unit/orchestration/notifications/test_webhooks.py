@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from orchestration.notifications import outbound, webhook
+from orchestration.notifications import outbound, recipients, webhook
 from orchestration.notifications.signing import headers, signing_key
 from orchestration.notifications.targets import Endpoint, PrivateTargets, refused
 from orchestration.platform.settings import Secret
@@ -169,7 +169,7 @@ def test_this_machine_is_called_only_where_the_setting_lists_it() -> None:
         localhost = server.url.replace("127.0.0.1", "localhost")
         for listed in ("", "10.0.0.0/8", f"127.0.0.1:{port + 1 if port else 0}", "example.com"):
             for url in (server.url, localhost):
-                with pytest.raises(RetriableError, match=r"127\.0\.0\.1 is not a public address"):
+                with pytest.raises(RetriableError, match="has no public address"):
                     webhook.post(url, BODY, SIGNED, private=PrivateTargets.parse(listed))
         assert server.requests == []
         for listed in ("127.0.0.1", f"127.0.0.1:{port}", "127.0.0.0/8", "x, 127.0.0.0/8"):
@@ -197,6 +197,17 @@ def test_this_machine_is_called_only_where_the_setting_lists_it() -> None:
         "::ffff:169.254.169.254",
         "2002:7f00:1::",
         "64:ff9b::7f00:1",
+        "64:ff9b:1::7f00:1",
+        "::127.0.0.1",
+        "::8.8.8.8",
+        "fec0::1",
+        "::ffff:0:127.0.0.1",
+        "::ffff:0:8.8.8.8",
+        "5f00::1",
+        "2001:0:7f00:1::",
+        "2002:a9fe:a9fe::",
+        "3fff::1",
+        "ff02::1",
     ],
 )
 def test_what_a_name_resolves_to_is_judged_and_that_address_is_called(
@@ -207,8 +218,26 @@ def test_what_a_name_resolves_to_is_judged_and_that_address_is_called(
         return [(family, socket.SOCK_STREAM, 0, "", (address, 443))]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolves)
-    with pytest.raises(RetriableError, match="is not a public address"):
+    with pytest.raises(RetriableError, match=r"acme\.example has no public address") as caught:
         webhook.post("https://acme.example/hook", BODY, SIGNED, private=NOTHING)
+    assert address.partition("%")[0] not in str(caught.value).removeprefix("WEBHOOK_FAILED")
+
+
+def test_a_name_that_resolves_to_nothing_is_answered_like_one_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fails)
+    with pytest.raises(RetriableError, match=r"OSError: acme\.example has no public address") as caught:
+        webhook.post("https://acme.example/hook", BODY, SIGNED, private=NOTHING)
+    assert "not known" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["[127.0.0.1]", "[localhost]", "[acme.example]", "[v1.x]", "[::1]", "[::127.0.0.1]"])
+def test_a_host_in_brackets_is_a_public_ipv6_address(host: str) -> None:
+    with pytest.raises(UserError, match="BAD_RECIPIENT"):
+        recipients.webhook(f"https://{host}/hook", NOTHING)
+    assert recipients.webhook("https://[2606:4700::1111]/hook", NOTHING)
 
 
 def test_public_addresses_are_called_over_https_alone() -> None:
