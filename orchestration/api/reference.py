@@ -52,8 +52,13 @@ with Client(find_access()) as muster:
 - **Counts** while a rule is being edited carry an `editor` and a `revision`: a higher revision ends lower ones (409,
   SUPERSEDED), regardless of the order of arrival. An estimate has a 95 % confidence interval.
 - **User ids** go in bodies, never in URLs, which end up in logs.
-- **Limits**: 20 requests a second for each principal, beyond a burst of 100; bodies up to 1 MiB within 30 s, heads up
-  to 16 KiB within 10 s; 4 questions of a principal that run or wait, and one query of a tenant.
+- **Limits**: 20 requests a second for each principal, beyond a burst of 100; bodies up to 1 MiB within 30 s, of paths
+  that need no token up to 4 KiB; heads up to 16 KiB within 10 s; 4 questions of a principal that run or wait, and one
+  query of a tenant. Tenants share the places for questions and operations: one that has many gets READERS_BUSY or BUSY
+  (503) while there is still room for others.
+- **A query or operation ends within 30 seconds** of the revocation of its token, the end of its session, or the loss of
+  a right of its caller: TOKEN_REVOKED, SESSION_ENDED, RIGHTS_CHANGED.
+- **A body** has each key of an object once, and either `Content-Length` or `Transfer-Encoding` (BAD_BODY).
 
 ## Upload a file and import it
 

@@ -9,7 +9,7 @@ from orchestration.access import console_codes
 from orchestration.access.budget import BURST, PER_S
 from orchestration.access.oidc import cli_tokens, id_tokens, logins
 from orchestration.access.uploading import GIB, MIB, ONE_PUT_BYTES, UNFINISHED_BYTES
-from orchestration.api.bodies import BODY_TIMEOUT_S, MAX_BODY_BYTES
+from orchestration.api.bodies import BODY_TIMEOUT_S, MAX_BODY_BYTES, MAX_PUBLIC_BODY_BYTES
 from orchestration.api.paging import DEFAULT_LIMIT
 from orchestration.api.server import HEAD_TIMEOUT_S, MAX_HEAD_BYTES, STALL_TIMEOUT_S
 from orchestration.api.service import LOGINS_PER_MINUTE
