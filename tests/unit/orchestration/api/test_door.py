@@ -9,13 +9,8 @@ import pytest
 
 from orchestration.access.budget import Budget
 from orchestration.api.application import application, routes
-<<<<<<< HEAD
-from orchestration.api.door import MAX_BODY_BYTES, Door
-=======
 from orchestration.api.bodies import MAX_BODY_BYTES, MAX_PUBLIC_BODY_BYTES
-from orchestration.access.budget import Budget
 from orchestration.api.door import Door
->>>>>>> 14431705 (Bound strangers' bodies and refuse ambiguous requests)
 from orchestration.api.server import ImpatientProtocol, server
 from orchestration.api.service import Service
 from orchestration.platform.settings import Settings
