@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final, Literal, Self, cast, get_args
+from typing import Any, Final, Literal, Self, cast, get_args
 
 from schemas.errors import UserError
 
@@ -20,15 +20,21 @@ ORDINAL: Final = "_ordinal"
 """Position of a row in its file, 0.. (int64); the highest ordinal of a user wins."""
 COLUMN_NAME_PATTERN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}", re.ASCII)
 MAX_EXTRA_COLUMNS: Final = 64
+ROUNDED: Final = ":rounded"
+"""Ends the type of a column that may be rounded, in the CLI's notation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column besides the user id. `source` is its name in the customer's file, if different."""
+    """One column besides the user id. `source` is its name in the customer's file, if different.
+
+    `rounded`: numbers of Parquet that no double holds, such as most decimals, become the nearest one.
+    """
 
     name: str
     type: ColumnType = "string"
     source: str | None = None
+    rounded: bool = False
 
     def __post_init__(self) -> None:
         if not COLUMN_NAME_PATTERN.fullmatch(self.name) or self.name.lower() == USER_ID:
@@ -44,6 +50,12 @@ class Column:
                 f"column {self.name}: type {str(self.type)[:80]!r} is not one of {', '.join(get_args(ColumnType))}",
                 column=self.name,
             )
+        if self.rounded and self.type != "double":
+            raise UserError(
+                "BAD_COLUMN",
+                f"column {self.name}: a {self.type} cannot be rounded, only a double: {self.name}:double:rounded",
+                column=self.name,
+            )
 
     @property
     def file_name(self) -> str:
@@ -53,15 +65,29 @@ class Column:
     @property
     def notation(self) -> str:
         """The column in the notation of the CLI, which `parse` reads."""
-        type_ = "" if self.type == "string" else f":{self.type}"
+        type_ = "" if self.type == "string" else f":{self.type}{ROUNDED if self.rounded else ''}"
         return f"{self.name}{type_}" + ("" if self.source is None else f"={self.source}")
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse `name[:type][=name in the file]`, the CLI's notation: `age:long`, `seen:date=Last seen`."""
+        """Parse `name[:type][=name in the file]`, the CLI's notation: `age:long`, `seen:date=Last seen`.
+
+        A type may be `double:rounded`.
+        """
         left, has_source, source = text.partition("=")
         name, _, type_ = left.partition(":")
-        return cls(name=name, type=cast(ColumnType, type_ or "string"), source=source if has_source else None)
+        rounded = type_.endswith(ROUNDED)
+        return cls(
+            name=name,
+            type=cast(ColumnType, type_.removesuffix(ROUNDED) or "string"),
+            source=source if has_source else None,
+            rounded=rounded,
+        )
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON data. `rounded` is omitted unless it is true, since this record identifies jobs."""
+        record = {"name": self.name, "type": self.type, "source": self.source}
+        return {**record, "rounded": True} if self.rounded else record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

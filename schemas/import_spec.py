@@ -92,7 +92,7 @@ class ImportSpec:
         record = {**self.as_record(), **changes}
         dropped = set(changes.get("drop_columns", ()))
         if "columns" not in changes:
-            record["columns"] = [_column_record(c) for c in self.columns if c.name not in dropped]
+            record["columns"] = [c.as_record() for c in self.columns if c.name not in dropped]
         named = {column["name"] for column in cast("list[dict[str, Any]]", record["columns"])}
         record["drop_columns"] = sorted(dropped | (set(self.drop_columns) - named))
         record["retype_columns"] = sorted({*self.retype_columns, *changes.get("retype_columns", ())})
@@ -102,7 +102,7 @@ class ImportSpec:
     def as_record(self) -> dict[str, object]:
         """Plain JSON data. Newer keys are omitted at their defaults, since this record identifies jobs."""
         later: dict[str, object] = {
-            "known_columns": [_column_record(c) for c in self.known_columns],
+            "known_columns": [c.as_record() for c in self.known_columns],
             "drop_columns": list(self.drop_columns),
             "retype_columns": list(self.retype_columns),
             "allow_missing_columns": list(self.allow_missing_columns),
@@ -110,7 +110,7 @@ class ImportSpec:
         return {
             **({} if self.kind == "audience" else {"kind": self.kind, "other_columns": self.other_columns}),
             "id_column": self.id_column,
-            "columns": [_column_record(c) for c in self.columns],
+            "columns": [c.as_record() for c in self.columns],
             "format": self.format,
             "mode": self.mode,
             "timezone": self.timezone,
@@ -140,7 +140,3 @@ def allowed_to_be_missing(kept: Iterable[str], changes: Mapping[str, Any]) -> li
     """The `allow_missing_columns` of a spec with changes: the kept ones and the given ones; none if [] is given."""
     given = changes.get("allow_missing_columns")
     return [] if given is not None and not given else sorted({*kept, *(given or ())})
-
-
-def _column_record(column: Column) -> dict[str, Any]:
-    return {"name": column.name, "type": column.type, "source": column.source}

@@ -51,8 +51,8 @@ def activity_spec(kind: ImportKind, changes: Mapping[str, Any], kept: ImportSpec
         **changes,
         "allow_missing_columns": allowed_to_be_missing(() if kept is None else kept.allow_missing_columns, changes),
         "kind": kind,
-        "columns": [_record(column) for column in columns],
-        "known_columns": [_record(c) for c in known.values() if c.name not in changes.get("drop_columns", ())],
+        "columns": [column.as_record() for column in columns],
+        "known_columns": [c.as_record() for c in known.values() if c.name not in changes.get("drop_columns", ())],
     }
     return ImportSpec.from_record(record)
 
@@ -78,7 +78,3 @@ def configured_spec(kept: ImportSpec | None, kind: ImportKind, changes: Mapping[
 
 def _columns(records: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
     return ImportSpec.from_record({"columns": records}).columns
-
-
-def _record(column: Column) -> dict[str, Any]:
-    return {"name": column.name, "type": column.type, "source": column.source}

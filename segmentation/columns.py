@@ -130,8 +130,14 @@ def with_version_columns(kept: ImportSpec, version: RowSchema, imported: ImportS
 
     `imported`: the spec of the import that made the version, for the column names in its files.
     """
-    sources = {c.name: c.source for spec in (imported, kept) if spec is not None for c in spec.columns}
-    columns = [replace(c, source=sources.get(c.name)) for c in version.columns if c.name not in kept.drop_columns]
+    read = {c.name: c for spec in (imported, kept) if spec is not None for c in spec.columns}
+    columns = [
+        replace(
+            read.get(c.name, c), name=c.name, type=c.type, rounded=c.type == "double" and read.get(c.name, c).rounded
+        )
+        for c in version.columns
+        if c.name not in kept.drop_columns
+    ]
     known = {c.name for c in columns}
     return replace(kept, columns=(*columns, *(c for c in kept.columns if c.name not in known)))
 

@@ -1,5 +1,6 @@
 """The last check for every format: structurally sound rows are accepted, or rejected for their values."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +22,10 @@ from segmentation.intake.row_faults import RowFaults, row_faults
 VALUE_BYTES: Final = 8
 """Bytes that a non-text value counts towards `ROW_MAX_BYTES`."""
 VALUE_SHOWN_CHARACTERS: Final = 80
+FINER: Final = re.compile(
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\.(?=\d{6}\d*[1-9])\d{7,9}(?:Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII
+)
+"""A time with a fraction of a microsecond."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,9 +179,14 @@ def _bad_value(rows: Candidates, spec: ImportSpec, index: int, row: int) -> tupl
     """Code and reason for a value that did not convert."""
     text = rows.shown(index, row)
     shown = repr(text[:VALUE_SHOWN_CHARACTERS] + ("..." if len(text) > VALUE_SHOWN_CHARACTERS else ""))
-    unclear = rows.columns[index].unclear
+    unclear, type_ = rows.columns[index].unclear, spec.columns[index].type
     if unclear is None or not unclear[row]:
-        return RejectCode.BAD_VALUE, f"{shown} is not {EXPECTED[spec.columns[index].type]}"
+        if type_ == "timestamp" and FINER.fullmatch(text):
+            return (
+                RejectCode.BAD_VALUE,
+                f"{shown} is finer than a microsecond: write the file with times in microseconds",
+            )
+        return RejectCode.BAD_VALUE, f"{shown} is not {EXPECTED[type_]}"
     if spec.timezone is None:
         return RejectCode.NO_TIMEZONE, f"{shown} has no offset: give its zone with --timezone"
     return RejectCode.BAD_VALUE, f"{shown} does not exist, or exists twice, in {spec.timezone}: write it with an offset"

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from connectors.sources.text_form import TextSample
     from schemas.import_spec import ImportSpec
 
+NO_TYPE: Final = "nested, or of several types"
 PROGRESS_S: Final = 0.25
 FILE_MAX_BYTES: Final = 64 * 1024 * 1024
 """The child writes no file except its last words."""
@@ -215,6 +216,11 @@ def _choose(job: ParseJob, layout: "Layout", frames_fd: int) -> "ImportSpec":
         "format": job.format,
         "compression": job.compression,
         "local_times": list(layout.local_times),
+        "file_types": {
+            name: layout.file_types.get(name, NO_TYPE)
+            for name, type_ in layout.columns
+            if type_ is None or name in layout.file_types
+        },
         "spec": spec.as_record(),
     }
     write_record(frames_fd, FrameKind.LAYOUT, record)

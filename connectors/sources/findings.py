@@ -17,6 +17,9 @@ FindingCode = Literal[
     "local_times",
     "doubled_column",
     "columns_not_kept",
+    "decimals",
+    "type_not_kept",
+    "too_many_columns",
     "not_of_this_kind",
 ]
 CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")

@@ -27,7 +27,9 @@ from connectors.sources.findings import Finding, names_shown, reject_share
 from connectors.sources.limits import ParseLimits
 from connectors.sources.parsing import ParsedFile, ProgressListener, open_parsed, source_file
 from connectors.sources.rejects import Reject, RejectBatch
+from connectors.sources.suggestion import is_decimal
 from connectors.sources.text_findings import text_findings
+from connectors.sources.unkept_columns import reasons, unkept_findings
 from connectors.storage.objects import ObjectStore
 from connectors.storage.pinned import SourceObject
 from schemas.columns import USER_ID, Column, ColumnType, FileFormat, ImportKind
@@ -40,10 +42,11 @@ FAULTS_SHOWN: Final = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectedColumn:
-    """A column under its name in the file. `type` is None if it is not kept (duplicate, nested, or one too many)."""
+    """A column under its name in the file. `type` is None if it is not kept, and `reason` says why, and what to do."""
 
     name: str
     type: ColumnType | None
+    reason: str | None
     is_id: bool
     nulls: int
     examples: tuple[str, ...]
@@ -54,6 +57,7 @@ class Inspection:
     """The output of `muster inspect`. `fault` refuses the whole file; `rejects` are the first `FAULTS_SHOWN`.
 
     `local_times`: columns of the file with times without an offset; the spec then has a time zone to read them in.
+    `decimals`: its columns of decimals.
     """
 
     name: str
@@ -69,6 +73,7 @@ class Inspection:
     fault: UserError | None
     findings: tuple[Finding, ...]
     local_times: tuple[str, ...]
+    decimals: tuple[str, ...]
     spec: ImportSpec | None
 
     def as_record(self) -> dict[str, object]:
@@ -87,7 +92,14 @@ class Inspection:
                 for r in self.rejects
             ],
             "columns": [
-                {"name": c.name, "type": c.type, "is_id": c.is_id, "nulls": c.nulls, "examples": list(c.examples)}
+                {
+                    "name": c.name,
+                    "type": c.type,
+                    "reason": c.reason,
+                    "is_id": c.is_id,
+                    "nulls": c.nulls,
+                    "examples": list(c.examples),
+                }
                 for c in self.columns
             ],
             "fault": None if self.fault is None else self.fault.as_record(),
@@ -167,16 +179,19 @@ def inspect(
     findings = [] if form is None else text_findings(form, called or file.name)
     spec: ImportSpec | None = None
     local: tuple[str, ...] = ()
+    decimals: tuple[str, ...] = ()
     columns: tuple[InspectedColumn, ...] = ()
     if layout is not None:
-        spec, of_columns = _refined(layout["spec"], scan, kind)
+        decimals = tuple(name for name, type_ in layout["file_types"].items() if is_decimal(type_))
+        spec, of_columns = _refined(layout["spec"], scan, kind, decimals)
         local = _local_times(spec, layout["local_times"], scan.seen)
         spec = replace(spec, timezone="UTC" if local else None)
-        columns = _columns(layout["names"], spec, scan.seen)
+        columns = _columns(layout["names"], spec, scan.seen, reasons(layout["names"], spec, layout["file_types"]))
         if fault is None and not any(one.blocking for one in findings):
             if any(one.code in MISFITS for one in of_columns):
                 scan = scanned_as(source, spec, limits, store)
-            findings += [*of_columns, *_doubled(layout["names"]), *row_findings(scan)]
+            findings += [*of_columns, *_doubled(layout["names"])]
+            findings += [*unkept_findings(layout["names"], spec, layout["file_types"]), *row_findings(scan)]
     return Inspection(
         name=file.name,
         size=file.size,
@@ -191,6 +206,7 @@ def inspect(
         fault=fault,
         findings=tuple(findings),
         local_times=local,
+        decimals=decimals,
         spec=spec,
     )
 
@@ -236,15 +252,20 @@ def _evidence(column: str, format_: FileFormat) -> ColumnEvidence:
     return ColumnEvidence(guesses=guesses, may_be_null=format_ == "csv" or column == USER_ID)
 
 
-def _refined(spec: ImportSpec, scan: Scan, kind: ImportKind) -> tuple[ImportSpec, list[Finding]]:
-    """The spec with types and null texts that the evidence speaks for, and findings about what does not fit them."""
+def _refined(
+    spec: ImportSpec, scan: Scan, kind: ImportKind, decimals: tuple[str, ...]
+) -> tuple[ImportSpec, list[Finding]]:
+    """The spec with types and null texts that the evidence speaks for, and findings about what does not fit them.
+
+    `decimals` stay text, which is exact.
+    """
     findings: list[Finding] = []
     columns: list[Column] = []
     null_texts: Counter[str] = Counter()
     for column in spec.columns:
         seen = scan.seen.get(column.name)
         guess = seen.best() if seen is not None and column.type == "string" else None
-        if seen is None or guess is None:
+        if seen is None or guess is None or column.file_name in decimals:
             columns.append(column)
             continue
         if guess.misfits:
@@ -263,7 +284,9 @@ def _refined(spec: ImportSpec, scan: Scan, kind: ImportKind) -> tuple[ImportSpec
     return replace(spec, columns=tuple(columns), null_values=null_values), findings
 
 
-def _columns(names: list[str], spec: ImportSpec, seen: dict[str, ColumnEvidence]) -> tuple[InspectedColumn, ...]:
+def _columns(
+    names: list[str], spec: ImportSpec, seen: dict[str, ColumnEvidence], why: dict[str, str]
+) -> tuple[InspectedColumn, ...]:
     kept = {c.file_name: c for c in spec.columns}
     times = Counter(names)
     shown = []
@@ -275,6 +298,7 @@ def _columns(names: list[str], spec: ImportSpec, seen: dict[str, ColumnEvidence]
             InspectedColumn(
                 name=name,
                 type="string" if is_id else column.type if column is not None else None,
+                reason=None if is_id or column is not None else why[name],
                 is_id=is_id,
                 nulls=0 if values is None else values.nulls,
                 examples=() if values is None else tuple(values.examples),
@@ -295,7 +319,7 @@ def _doubled(names: list[str]) -> list[Finding]:
     return [
         Finding(
             code="doubled_column",
-            message=f"columns that occur more than once cannot be kept: {names_shown(doubled)}",
+            message=f"columns that occur more than once cannot be kept: {names_shown(doubled)}. Rename them",
             detail={"columns": doubled[:10]},
         )
     ]

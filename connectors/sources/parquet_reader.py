@@ -3,6 +3,8 @@
 import io
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any, Final, assert_never
 
 import numpy as np
@@ -28,6 +30,9 @@ from schemas.kernels.values import MAX_US, MIN_US
 BATCH_ROWS: Final = 64 * 1024
 EXACT_DOUBLE: Final = 2**53
 """Every integer up to here has its own double."""
+TYPE_CHARACTERS: Final = 100
+EXACT_DIGITS: Final = 15
+"""Every integer of so many digits is below 2^53."""
 LONG_MAX: Final = 2**63 - 1
 MIN_DAY: Final = -719_162
 MAX_DAY: Final = 2_932_896
@@ -40,8 +45,9 @@ PER_US: Final = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": -1_000}
 class ParquetReader:
     """Iterate to get accepted batches and rejects, which have an ordinal but neither line nor offset.
 
-    An id is text or an integer. Types must fit the spec: a text column is converted as in CSV (without null values), a
-    number, date or timestamp only if nothing is lost. Raises `UserError` CORRUPT_FILE, MISSING_COLUMN,
+    An id is text or a whole number. Types must fit the spec: a text column is converted as in CSV (without null
+    values), a number, date or timestamp only if nothing is lost, or if the spec lets it be rounded. A decimal is its
+    exact text, with its scale. Raises `UserError` CORRUPT_FILE, MISSING_COLUMN,
     DUPLICATE_COLUMN, TOO_MANY_COLUMNS, BAD_COLUMN_TYPE, FILE_TOO_LARGE, COMPRESSION_BOMB. `fd`: a descriptor of the
     file, which stays open; a confined child cannot open a path.
     """
@@ -130,18 +136,30 @@ class ParquetReader:
 
     def _check_types(self, schema: pa.Schema) -> None:
         id_type = schema.field(self._spec.id_column).type
-        if not (_is_text(id_type) or pa.types.is_integer(id_type)):
-            raise _bad_type(self._spec.id_column, id_type, "an id is text or an integer")
+        if not (_is_text(id_type) or _fits(id_type, "long")):
+            raise _bad_type(self._spec.id_column, id_type, "an id is text or a whole number")
         for column in self._spec.columns:
             type_ = schema.field(column.file_name).type
-            if not (_is_text(type_) or _fits(type_, column.type)):
-                raise _bad_type(column.file_name, type_, f"the import spec says {column.type}")
+            if _is_text(type_) or _fits(type_, column.type):
+                continue
+            if pa.types.is_decimal(type_) and column.type == "double":
+                if column.rounded:
+                    continue
+                exact, rounded = replace(column, type="string"), replace(column, rounded=True)
+                raise _bad_type(
+                    column.file_name,
+                    type_,
+                    f"no double holds most of its values: keep them exactly, as text, with --column {exact.notation}, "
+                    f"or round them to the nearest double with --column {rounded.notation}",
+                )
+            raise _bad_type(column.file_name, type_, f"the import spec says {column.type}")
 
     def _results(self, ordinal: int, arrays: list[pa.Array]) -> Iterator[pa.RecordBatch | RejectBatch]:
         ordinals = np.arange(ordinal, ordinal + len(arrays[0]), dtype=np.int64)
         columns = [("id", self._spec.id_column), *((c.type, c.file_name) for c in self._spec.columns)]
         arrays = [
-            _text(a) if _is_text(a.type) or type_ == "id" else a for a, (type_, _) in zip(arrays, columns, strict=True)
+            _text(a) if _is_text(a.type) or pa.types.is_decimal(a.type) or type_ == "id" else a
+            for a, (type_, _) in zip(arrays, columns, strict=True)
         ]
         rejects: list[Reject] = []
         refused = np.zeros(len(ordinals), np.bool_)
@@ -232,19 +250,26 @@ def _check_counts(file: pq.ParquetFile, wanted: set[str]) -> None:
 
 
 def _layout(schema: pa.Schema) -> Layout:
-    local = [f.name for f in schema if pa.types.is_timestamp(f.type) and f.type.tz is None]
-    return Layout(columns=[(f.name, _type_of(f.type)) for f in schema], local_times=local)
+    return Layout(
+        columns=[(f.name, _type_of(f.type)) for f in schema],
+        local_times=[f.name for f in schema if pa.types.is_timestamp(f.type) and f.type.tz is None],
+        file_types={
+            f.name: str(f.type)[:TYPE_CHARACTERS]
+            for f in schema
+            if pa.types.is_decimal(f.type) or _type_of(f.type) is None
+        },
+    )
 
 
 def _type_of(type_: pa.DataType) -> ColumnType | None:
     """First type of a file's column; None if the column cannot be kept."""
-    if _is_text(type_):
+    if _is_text(type_) or pa.types.is_decimal(type_):
         return "string"
     return next((t for t in ("long", "double", "boolean", "date", "timestamp") if _fits(type_, t)), None)
 
 
 def _bad_type(name: str, type_: pa.DataType, why: str) -> UserError:
-    found = "nested" if pa.types.is_nested(type_) else str(type_)[:100]
+    found = "nested" if pa.types.is_nested(type_) else str(type_)[:TYPE_CHARACTERS]
     return UserError("BAD_COLUMN_TYPE", f"the column {shown([name])} is {found}, but {why}", column=name)
 
 
@@ -263,11 +288,11 @@ def _is_text(type_: pa.DataType) -> bool:
 def _fits(type_: pa.DataType, wanted: ColumnType) -> bool:
     match wanted:
         case "string":
-            return False
+            return bool(pa.types.is_decimal(type_))
         case "long":
-            return bool(pa.types.is_integer(type_))
+            return bool(pa.types.is_integer(type_) or (pa.types.is_decimal(type_) and type_.scale == 0))
         case "double":
-            return bool(pa.types.is_integer(type_) or pa.types.is_floating(type_))
+            return bool(pa.types.is_integer(type_) or pa.types.is_floating(type_) or _is_exact_decimal(type_))
         case "boolean":
             return bool(pa.types.is_boolean(type_))
         case "date":
@@ -278,8 +303,29 @@ def _fits(type_: pa.DataType, wanted: ColumnType) -> bool:
             assert_never(wanted)
 
 
+def _is_exact_decimal(type_: pa.DataType) -> bool:
+    """Whether every value of a decimal type is a double exactly: a whole number of at most 15 digits."""
+    return bool(pa.types.is_decimal(type_) and type_.scale == 0 and type_.precision <= EXACT_DIGITS)
+
+
+def _decimal_text(array: pa.Array) -> pa.Array:
+    """The digits of decimals with their scale, as in 12.30 and -0.05, never with an exponent."""
+    texts = array.cast(pa.string())
+    scientific = np.flatnonzero(
+        pc.fill_null(pc.match_substring(texts, "E"), fill_value=False).to_numpy(zero_copy_only=False)
+    )
+    if not len(scientific):
+        return texts
+    values = texts.to_pylist()
+    for row in scientific.tolist():
+        values[row] = format(Decimal(values[row]), "f")
+    return pa.array(values, pa.string())
+
+
 def _text(array: pa.Array) -> pa.Array:
     """Convert to a string array; text is not checked for UTF-8 here."""
+    if pa.types.is_decimal(array.type):
+        return _decimal_text(array)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if pa.types.is_integer(array.type):
@@ -312,7 +358,7 @@ def _converted(array: pa.Array, column: Column, timezone: str | None) -> Convert
         case "long":
             values, bad = _longs(array)
         case "double":
-            values, bad = _doubles(array)
+            values, bad = _doubles(array, rounded=column.rounded)
         case "date":
             values, bad = _days(array)
         case "timestamp":
@@ -337,8 +383,11 @@ def _longs(array: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_
     return values, np.zeros(len(values), np.bool_)
 
 
-def _doubles(array: pa.Array) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+def _doubles(array: pa.Array, *, rounded: bool) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
     if pa.types.is_integer(array.type):
+        if rounded:
+            values = _filled(array, array.type).astype(np.float64)
+            return values, np.zeros(len(values), np.bool_)
         longs, bad = _longs(array)
         return longs.astype(np.float64), bad | (np.abs(longs) > EXACT_DOUBLE) | (longs == -LONG_MAX - 1)
     values = _filled(array, pa.float64())

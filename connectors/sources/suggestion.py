@@ -2,8 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from connectors.sources.header import shown
@@ -25,6 +25,8 @@ class Layout:
     bom: bool = False
     local_times: Sequence[str] = ()
     """Columns of times that the file's own types leave without an offset."""
+    file_types: Mapping[str, str] = field(default_factory=dict)
+    """The file's own types of columns that are kept as text, such as decimals, or not at all."""
 
 
 Chooser = Callable[[Layout], ImportSpec]
@@ -57,18 +59,26 @@ def completed(layout: Layout, spec: ImportSpec) -> ImportSpec:
     others = [
         replace(known[name], source=None if name == known[name].name else name)
         if name in known
-        else _value(name, type_, spec)
+        else _value(name, type_, spec, decimal=is_decimal(layout.file_types.get(name)))
         for name, type_ in dict(layout.columns).items()
         if name not in named
     ]
     return replace(spec, columns=columns_of(spec.kind, (*spec.columns, *others)))
 
 
-def _value(name: str, type_: ColumnType | None, spec: ImportSpec) -> Column:
+def _value(name: str, type_: ColumnType | None, spec: ImportSpec, *, decimal: bool) -> Column:
     value_type = "double" if type_ == "long" else type_
     if spec.kind == "profiles" and name == DELETED:
         return DELETED_COLUMN
     fixed = spec.kind == "events" and name == EVENT_ID
+    if decimal and not fixed:
+        raise UserError(
+            "BAD_COLUMN_TYPE",
+            f"the column {shown([name])} is a decimal, and rules compare decimals only as text or as doubles: list it "
+            f"with its exact text (--column NAME={name[:80]}) or as the nearest double (--column "
+            f"NAME:double:rounded={name[:80]}), or keep only listed columns",
+            column=name,
+        )
     types = PROPERTY_TYPES if spec.kind == "events" else ATTRIBUTE_TYPES
     if value_type is None or (value_type not in types and not fixed):
         raise UserError(
@@ -86,6 +96,11 @@ def _value(name: str, type_: ColumnType | None, spec: ImportSpec) -> Column:
             "listed columns. Names are a letter, then letters, digits and '_', 63 characters at most",
             column=name[:200],
         ) from exc
+
+
+def is_decimal(file_type: str | None) -> bool:
+    """Whether a type, by its name in Parquet, is a decimal."""
+    return file_type is not None and file_type.startswith("decimal")
 
 
 def is_id_name(name: str) -> bool:

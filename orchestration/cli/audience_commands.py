@@ -122,7 +122,11 @@ def _reading_pairs(spec: Mapping[str, Any]) -> list[tuple[str, object]]:
 
 
 def _columns(columns: Sequence[Mapping[str, Any]]) -> str:
-    return ", ".join(f"{c['name']}:{c['type']}" + (f"={c['source']}" if c["source"] else "") for c in columns) or "none"
+    def shown(c: Mapping[str, Any]) -> str:
+        rounded, source = ":rounded" if c.get("rounded") else "", f"={c['source']}" if c["source"] else ""
+        return f"{c['name']}:{c['type']}{rounded}{source}"
+
+    return ", ".join(map(shown, columns)) or "none"
 
 
 def with_etag(found: "Client", tenant: str, name: str, change: Callable[[str], ValueT]) -> ValueT:

@@ -48,13 +48,13 @@ def _show_inspection(inspected: Inspected) -> None:
     if found["columns"]:
         print_line("")
         print_table(
-            ("COLUMN", "TYPE", "EMPTY", "EXAMPLES"),
+            ("COLUMN", "TYPE", "EMPTY", "EXAMPLES, OR WHY IT IS NOT KEPT"),
             [
                 (
                     c["name"],
                     f"{c['type'] or 'not kept'}{' (id)' if c['is_id'] else ''}",
                     number(c["nulls"]),
-                    ", ".join(c["examples"]),
+                    c.get("reason") or ", ".join(c["examples"]),
                 )
                 for c in found["columns"]
             ],

@@ -41,7 +41,7 @@ Columns = Annotated[
     typer.Option(
         "--column",
         metavar="NAME[:TYPE][=SOURCE]",
-        help="Extra column to keep (repeatable); types: string long double boolean date timestamp.",
+        help="Extra column to keep (repeatable); types: string long double double:rounded boolean date timestamp.",
     ),
 ]
 Format = Annotated[

@@ -30,7 +30,7 @@ def spec_changes(
     given: dict[str, Any] = {
         "mode": mode,
         "id_column": id_column,
-        "columns": [_column(text) for text in columns] or None,
+        "columns": [Column.parse(text).as_record() for text in columns] or None,
         "format": format_,
         "timezone": timezone,
         "max_reject_share": max_reject_share,
@@ -46,8 +46,3 @@ def spec_changes(
         changes["max_shrink_percent"] = None
     ImportSpec().with_changes(changes)
     return changes
-
-
-def _column(text: str) -> dict[str, Any]:
-    column = Column.parse(text)
-    return {"name": column.name, "type": column.type, "source": column.source}

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pydantic import ValidationError
 
 from orchestration.api.models.submissions import ImportSettings, NewColumn
+from schemas.columns import ROUNDED
 from schemas.errors import UserError
 
 
@@ -18,7 +19,8 @@ def settings_of(form: Mapping[str, str]) -> ImportSettings:
             NewColumn.model_validate(
                 {
                     "name": form.get(f"name-{index}", ""),
-                    "type": form.get(f"type-{index}", "string"),
+                    "type": form.get(f"type-{index}", "string").removesuffix(ROUNDED),
+                    "rounded": form.get(f"type-{index}", "").endswith(ROUNDED),
                     "source": form.get(f"source-{index}") or None,
                 }
             )

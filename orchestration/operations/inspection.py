@@ -168,13 +168,17 @@ def activity_columns(kind: ImportKind, found: Inspection) -> tuple[ImportSpec, b
     lost += [column.file_name for column in own[room:]]
     only = bool(lost)
     if not only:
-        own = [c for c in own if c.source is not None or (found.format == "csv" and c.type != "string")]
+        own = [
+            c
+            for c in own
+            if c.source is not None or (found.format == "csv" and c.type != "string") or c.name in found.decimals
+        ]
     columns = (*named, *own[:room])
     times = {column.file_name for column in columns_of(kind, columns) if column.type == "timestamp"}
     record = {
         "id_column": found.spec.id_column,
         "format": found.spec.format,
-        "columns": [{"name": c.name, "type": c.type, "source": c.source} for c in columns],
+        "columns": [c.as_record() for c in columns],
         "timezone": "UTC" if times & set(found.local_times) else None,
         "null_values": list(found.spec.null_values),
         "other_columns": not only,
@@ -182,7 +186,8 @@ def activity_columns(kind: ImportKind, found: Inspection) -> tuple[ImportSpec, b
     findings = (
         Finding(
             code="columns_not_kept",
-            message=f"{kind} cannot keep these columns: {names_shown(lost)}",
+            message=f"{kind} cannot keep these columns: {names_shown(lost)}. Besides the fixed ones they keep {room}, "
+            f"of the types {', '.join(types)}; to choose, name each with --column",
             detail={"kind": kind, "columns": lost[:10]},
         ),
     )

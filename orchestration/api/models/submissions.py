@@ -14,11 +14,19 @@ VersionNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 class NewColumn(Shape):
-    """A column that is kept. `source`: its name in the file, if it differs."""
+    """A column that is kept. `source`: its name in the file, if it differs.
+
+    `rounded`: of a double in Parquet, numbers that no double holds, such as most decimals, become the nearest one.
+    """
 
     name: ColumnName
     type: Literal["string", "long", "double", "boolean", "date", "timestamp"] = "string"
     source: ColumnName | None = None
+    rounded: bool = False
+
+    def as_record(self) -> dict[str, Any]:
+        """As in an import spec."""
+        return self.model_dump(mode="json", exclude=None if self.rounded else {"rounded"})
 
 
 class ImportSettings(Shape):
@@ -50,7 +58,7 @@ class ImportSettings(Shape):
         given = self.model_dump(mode="json", exclude_unset=True)
         changes = {name: value for name, value in given.items() if value is not None or name == "max_shrink_percent"}
         if self.columns is not None:
-            changes["columns"] = [one.model_dump(mode="json") for one in self.columns]
+            changes["columns"] = [one.as_record() for one in self.columns]
         return changes
 
 

@@ -25,7 +25,7 @@ from orchestration.console.paths import IN_TENANT, in_tenant
 from orchestration.console.receipts import Column as ResultColumn
 from orchestration.console.receipts import Sum, columns_of, sums_of
 from orchestration.console.rendering import shown
-from schemas.columns import ImportMode
+from schemas.columns import ROUNDED, ImportMode
 from schemas.errors import UserError
 from schemas.import_spec import ImportSpec
 from schemas.records import as_record
@@ -154,7 +154,7 @@ def _inspected(desk: Desk, upload: str, result: Record, given: Mapping[str, str]
             index=index,
             name=str(kept.get(source, one)["name"]),
             source=source,
-            type=str(kept.get(source, one)["type"]),
+            type=_type_of(kept.get(source, one)),
             nulls=seen.get(source, {}).get("nulls", 0),
             examples=", ".join(seen.get(source, {}).get("examples", ())),
             kept=source in kept,
@@ -229,6 +229,11 @@ def _as_offered(finding: Record, types: Mapping[str, str]) -> Record:
         return finding
     rejects = types.get(finding["column"]) == finding["detail"]["type"]
     return {**finding, "detail": {**finding["detail"], "rejects": rejects}}
+
+
+def _type_of(column: Record) -> str:
+    """A choice of the form: the type, and whether numbers may be rounded."""
+    return f"{column['type']}{ROUNDED if column.get('rounded') else ''}"
 
 
 def _tried(result: Record, t: Texts) -> dict[str, Any]:

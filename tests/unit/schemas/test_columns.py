@@ -19,10 +19,12 @@ from schemas.import_spec import ImportSpec
         ("note=a=b:c", Column(name="note", source="a=b:c")),
         ("age:", Column(name="age", type="string")),
         ("note=", Column(name="note", source="")),
+        ("price:double:rounded=Preis", Column(name="price", type="double", source="Preis", rounded=True)),
     ],
 )
 def test_a_column_as_the_command_line_takes_it(text: str, column: Column) -> None:
     assert Column.parse(text) == column
+    assert Column.parse(column.notation) == column
 
 
 def test_the_name_in_the_file_is_the_own_name_unless_another_is_given() -> None:
@@ -76,7 +78,11 @@ def test_a_row_schema_comes_back_from_its_record_without_the_names_in_the_file()
 def test_an_import_spec_comes_back_from_its_record() -> None:
     spec = ImportSpec(
         id_column="uid",
-        columns=(Column(name="age", type="long", source="Alter"), Column(name="note")),
+        columns=(
+            Column(name="age", type="long", source="Alter"),
+            Column(name="note"),
+            Column(name="price", type="double", rounded=True),
+        ),
         format="jsonl",
         mode="append",
         timezone="Asia/Tokyo",

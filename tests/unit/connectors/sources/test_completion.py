@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 def asked(kind: ImportKind = "events", *columns: str, **changes: Any) -> ImportSpec:
     given = [Column.parse(text) for text in columns]
-    return activity_spec(
-        kind, {"columns": [{"name": c.name, "type": c.type, "source": c.source} for c in given], **changes}
-    )
+    return activity_spec(kind, {"columns": [c.as_record() for c in given], **changes})
 
 
 def complete(folder: Path, name: str, content: str | bytes, spec: ImportSpec) -> list[str]:
@@ -155,6 +154,17 @@ def test_a_time_in_parquet_is_no_property_of_events(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="the column 'paid' is timestamp; rules on events compare") as error:
         complete_spec(tmp_path / "a.parquet", asked(), ParseLimits())
     assert error.value.code == "BAD_COLUMN_TYPE"
+
+
+def test_a_decimal_of_events_is_imported_only_as_text_or_rounded_on_request(tmp_path: Path) -> None:
+    price = pa.array([Decimal("12.30")], pa.decimal128(12, 2))
+    file = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"user_id": ["a"], "event": ["e"], "occurred_at": [NOON], "price": price}), file)
+    with pytest.raises(UserError, match=r"--column NAME=price\) or .* \(--column NAME:double:rounded=price\)") as error:
+        complete_spec(file, asked(), ParseLimits())
+    assert error.value.code == "BAD_COLUMN_TYPE"
+    rounded = Column(name="price", type="double", rounded=True)
+    assert rounded in complete_spec(file, asked("events", rounded.notation), ParseLimits()).columns
 
 
 def test_a_member_that_comes_late_is_a_reject_and_is_not_lost(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import io
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -67,6 +68,41 @@ def test_the_suggested_spec_is_one_that_an_import_takes(tmp_path: Path) -> None:
     assert len(found.rows) == seen.rows - seen.rejected
 
 
+def test_every_column_that_is_not_kept_has_a_reason_and_what_to_write(tmp_path: Path) -> None:
+    columns = {
+        "user_id": ["a", "b"],
+        "amount": pa.array([Decimal("12.30"), None], pa.decimal128(12, 2)),
+        "tags": [["x"], []],
+        "took": pa.array([1, 2], pa.time64("us")),
+        **{f"c{n}": ["1", "2"] for n in range(297)},
+    }
+    pq.write_table(pa.table(columns), tmp_path / "f.parquet")
+    seen = inspect(tmp_path / "f.parquet")
+    found = {column.name: column for column in seen.columns}
+    assert [found[name].type for name in ("amount", "c0", "c62", "c63", "tags")] == [
+        *("string", "long", "long", None, None),
+    ]
+    assert found["amount"].examples == ("12.30",)
+    assert found["amount"].reason is None
+    to_do = "write its values to the file as text, or as columns of their own"
+    assert found["took"].reason == f"it is time64[us]: {to_do}"
+    assert str(found["tags"].reason).startswith("it is list<")
+    assert found["c296"].reason == "an import keeps 64 columns besides the id: choose them with --column"
+    hints = {one.code: one.hint for one in seen.findings}
+    assert hints["decimals"].endswith("rounded to the nearest double: --column amount:double:rounded")
+    assert hints["too_many_columns"].startswith(
+        "the file has 301 columns, and an import keeps 64 besides the id, since"
+    )
+    assert "from 'amount' to 'c62'; not kept are 'c63', " in hints["too_many_columns"]
+    assert hints["too_many_columns"].endswith(" and 224 more. To choose others, name each with --column")
+    assert hints["type_not_kept"].endswith(
+        "'took (time64[us])'. Write their values to the file as text, or as columns of their own"
+    )
+    assert seen.spec is not None
+    found_rows = parse_file(tmp_path / "f.parquet", spec=seen.spec).rows
+    assert [row[2] for row in found_rows] == ["12.30", None]
+
+
 def test_json_lines_keep_the_types_of_json(tmp_path: Path) -> None:
     content = (
         b'{"user_id":"a","n":1,"d":1,"s":"1","day":"2024-01-01","nest":[1],"mix":1}\n'
@@ -112,7 +148,7 @@ def test_a_fault_of_the_whole_file_is_shown_not_raised(content: bytes, code: str
 
 def test_hints_say_what_to_do(tmp_path: Path) -> None:
     doubled = inspected(tmp_path, "f.csv", b"user_id,at,x,x\na,2024-01-01 00:00,,\n")
-    assert doubled.as_record()["hints"] == ["columns that occur more than once cannot be kept: 'x'"]
+    assert doubled.as_record()["hints"] == ["columns that occur more than once cannot be kept: 'x'. Rename them"]
     assert (doubled.local_times, doubled.spec and doubled.spec.timezone) == (("at",), "UTC")
 
 

@@ -4,6 +4,7 @@ import io
 import random
 import struct
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,65 @@ def test_every_type_that_fits_is_read(tmp_path: Path) -> None:
     ]
     assert found.summary is not None
     assert (found.summary.format, found.summary.source_bytes) == ("parquet", len(written(columns)))
+
+
+DECIMALS = [
+    (pa.decimal128(12, 2), ["12.30", "-0.05", "0.00", "9999999999.99"]),
+    (pa.decimal128(38, 0), ["9" * 38, "-1", "0"]),
+    (pa.decimal128(12, 10), ["0.0000000100", "0.0000000000", "-12.3000000000"]),
+    (pa.decimal256(76, 38), [f"-{'9' * 38}.{'1' * 38}", f"0.{'0' * 37}1"]),
+]
+
+
+def decimals(type_: pa.DataType, texts: list[str]) -> bytes:
+    values = pa.array([*map(Decimal, texts), None], type_)
+    return written({"user_id": [f"u{n}" for n in range(len(values))], "d": values})
+
+
+@pytest.mark.parametrize(("type_", "texts"), DECIMALS)
+def test_a_decimal_is_its_exact_text_or_the_nearest_double_if_that_is_allowed(
+    type_: pa.DataType, texts: list[str], tmp_path: Path
+) -> None:
+    content = decimals(type_, texts)
+    assert [row[2] for row in read(content, tmp_path, "d").rows] == [*texts, None]
+    assert [row[2] for row in read(content, tmp_path, "d:double:rounded").rows] == [*map(float, texts), None]
+    with pytest.raises(UserError, match=r"with --column x=d, or round .* with --column x:double:rounded=d") as caught:
+        read(content, tmp_path, "x:double=d")
+    assert caught.value.code == "BAD_COLUMN_TYPE"
+
+
+def test_a_whole_decimal_is_a_long_or_an_id_where_it_fits(tmp_path: Path) -> None:
+    content = decimals(pa.decimal128(38, 0), ["7", "-1", "9" * 19])
+    found = read(content, tmp_path, "d:long")
+    assert [row[2] for row in found.rows] == [7, -1, None]
+    assert found.codes == [(2, "bad_value")]
+    assert read(content, tmp_path, "text=user_id", id_column="d").ids == ["7", "-1", "9" * 19]
+    assert read(decimals(pa.decimal128(15, 0), ["9" * 15]), tmp_path, "d:double").rows[0][2] == float("9" * 15)
+
+
+def test_integers_beyond_exact_doubles_are_rounded_if_that_is_allowed(tmp_path: Path) -> None:
+    content = written({"user_id": ["a", "b"], "n": pa.array([2**63 - 1, -(2**53) - 1], pa.int64())})
+    assert [row[2] for row in read(content, tmp_path, "n:double:rounded").rows] == [float(2**63), -float(2**53)]
+    with pytest.raises(UserError, match=r"BAD_COLUMN: .* a long cannot be rounded, only a double"):
+        spec_of("n:long:rounded")
+
+
+def test_a_time_finer_than_a_microsecond_says_so(tmp_path: Path) -> None:
+    stamps = pa.array([1_000, 1_001, -1], pa.timestamp("ns", "UTC"))
+    found = read(written({"user_id": ["a", "b", "c"], "at": stamps}), tmp_path, "at:timestamp")
+    assert found.ids == ["a"]
+    assert [(reject.ordinal, reject.code, reject.reason) for reject in found.rejects] == [
+        (
+            1,
+            "bad_value",
+            "'1970-01-01 00:00:00.000001001Z' is finer than a microsecond: write the file with times in microseconds",
+        ),
+        (
+            2,
+            "bad_value",
+            "'1969-12-31 23:59:59.999999999Z' is finer than a microsecond: write the file with times in microseconds",
+        ),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import gzip
 import json
 import shlex
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ LINES = (
 WIDE = ",".join(["user_id", *(f"c{n}" for n in range(70))]) + "\n" + ",".join(["u", *(["1"] * 70)]) + "\n"
 NOW = pa.array(["2026-01-01T10:00:00Z"]).cast(pa.timestamp("us", "UTC"))
 TABLE = {"user_id": ["u"], "event": ["e"], "occurred_at": NOW, "since": NOW, "n": [1], "at:x=y": ["v"]}
+PRICES = {**TABLE, "price": pa.array([Decimal("12.30")], pa.decimal128(12, 2))}
 
 
 @pytest.mark.parametrize(
@@ -48,6 +50,9 @@ TABLE = {"user_id": ["u"], "event": ["e"], "occurred_at": NOW, "since": NOW, "n"
         ("f.parquet", TABLE, "events", 1, 0),
         ("f.parquet", TABLE, "profiles", 1, 0),
         ("f.parquet", TABLE, "audience", 1, 0),
+        ("f.parquet", PRICES, "audience", 1, 0),
+        ("f.parquet", PRICES, "events", 1, 0),
+        ("f.parquet", PRICES, "profiles", 1, 0),
     ],
 )
 def test_what_is_suggested_is_accepted(

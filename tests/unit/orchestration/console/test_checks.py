@@ -128,6 +128,19 @@ def test_columns_of_an_existing_audience_keep_its_types_and_names(client: AsgiCl
     assert 'name="timezone" value="Asia/Tokyo"' in text
 
 
+def test_decimals_can_be_rounded_on_request(client: AsgiClient, world: World) -> None:
+    spec = ImportSpec(columns=(Column(name="price", type="double", rounded=True), Column(name="city")))
+    text = checked(client, world, "inspection", {**INSPECTED, "format": "parquet", "spec": as_record(spec)})
+    assert text.count('<option value="double:rounded"') == 2
+    assert text.count('<option value="double:rounded" selected>double, rounded</option>') == 1
+    assert "double:rounded" not in checked(client, world, "inspection", INSPECTED)
+    form = {"keep-0": "1", "name-0": "price", "type-0": "double:rounded", "keep-1": "1", "name-1": "city"}
+    assert settings_of(form).changes()["columns"] == [
+        {"name": "price", "type": "double", "source": None, "rounded": True},
+        {"name": "city", "type": "string", "source": None},
+    ]
+
+
 def test_a_corrected_file_is_read_as_the_job_was_that_failed(client: AsgiClient, world: World) -> None:
     spec = ImportSpec(columns=(Column(name="town", source="city"),), mode="append", max_reject_share=0.1)
     job = a_job(world, spec, "x")

@@ -321,3 +321,12 @@ def test_a_remove_brings_no_columns_and_a_version_no_source_that_nobody_gave() -
     found = with_version_columns(ImportSpec(), RowSchema(columns=(AGE, bare)), ImportSpec(columns=(SEEN,)))
     assert found.columns == (AGE, SEEN)
     assert with_version_columns(ImportSpec(), RowSchema(columns=(bare,)), None).columns == (bare,)
+
+
+def test_columns_that_may_be_rounded_stay_so_for_later_files() -> None:
+    price, plain = (Column(name="price", type="double", rounded=rounded) for rounded in (True, False))
+    imported = ImportSpec(columns=(price,))
+    assert with_version_columns(ImportSpec(), RowSchema(columns=(plain,)), imported).columns == (price,)
+    text = RowSchema(columns=(Column(name="price"),))
+    assert with_version_columns(ImportSpec(), text, imported).columns == (Column(name="price"),)
+    assert updated_spec(ImportSpec(), imported).columns == (price,)
