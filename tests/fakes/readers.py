@@ -88,7 +88,7 @@ ANSWERS: Final[Mapping[type[q.Question], Callable[[Any, str], Any]]] = {
     q.CompareVersions: lambda _, mark: {"audience": mark, "sample": {}},
     q.WriteFile: lambda _, mark: {"audience": mark},
     q.CheckSegment: lambda _, mark: {"segment": mark},
-    q.InspectObject: lambda _, mark: {"columns": mark, "fault": None, "command": None},
+    q.InspectObject: lambda _, mark: {"columns": mark, "fault": None, "command": "muster import"},
     q.TryImport: lambda _, mark: {"mode": mark, "problems": []},
     q.ListWorkers: lambda *_: {"items": [], "waiting": None},
     q.ReadLag: lambda *_: {"items": [], "as_of": AT},

@@ -79,6 +79,7 @@ def sound_frames() -> list[Frame]:
     for kind, record in (
         (FrameKind.PROGRESS, {"source_bytes": 1, "rows": 1, "rejected": 0}),
         (FrameKind.LAYOUT, {"names": ["user_id"], "encoding": "UTF-8", "spec": SPEC.as_record()}),
+        (FrameKind.FORM, {"format": "csv", "compression": "none", "encoding": "UTF-8"}),
         (FrameKind.SUMMARY, summary | {"format": "csv", "compression": "none"}),
         (FrameKind.ERROR, UserError("BAD_HEADER", "the header is unusable", fault="nul_byte").as_record()),
         (FrameKind.DIGESTS, {"partitions": ["0" * 16 + ":0:0:0"]}),
