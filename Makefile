@@ -17,7 +17,7 @@ HUNT ?=
 .DEFAULT_GOAL := help
 # Compose v1 or v2, whichever is installed.
 COMPOSE ?= $(shell command -v docker-compose || echo docker compose)
-.PHONY: help setup assets hooks up down status demo demo-console lint types test test-browser screenshots test-faults test-rotation test-containers test-container-faults hunt prove soak release bench openapi workflow images compose-up compose-demo compose-down
+.PHONY: help setup assets hooks up down status demo demo-console lint types test test-browser screenshots test-faults test-rotation test-containers test-container-faults hunt prove soak release advisories bench openapi workflow images compose-up compose-demo compose-down
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -126,6 +126,9 @@ soak: $(STAMP)  ## run 200 imports with exports, rule changes and faults; check 
 
 release: $(STAMP)  ## date the changelog, commit, tag and build: make release VERSION=x.y.z; DRY_RUN=1 only shows it
 	$(BIN)/python -m release $(VERSION) $(if $(DRY_RUN),--dry-run)
+
+advisories: $(STAMP)  ## ask advisory databases about uv.lock and the npm locks; exit code 3 if none is reachable
+	$(BIN)/python -m release.advisories
 
 bench: $(STAMP)  ## run the benchmark: prints a table, and JSON
 	$(BIN)/python -m benchmarks

@@ -1,11 +1,12 @@
 """The steps of a release, in a working tree that nothing else changes in the meantime.
 
-1. Set the date in CHANGELOG.md, and the version in pyproject.toml and uv.lock.
-2. Install the files of others that the console serves; build wheel and sdist into dist/, and check that they contain
+1. Ask the advisory databases about the lock files; known vulnerabilities end the release. If none is reachable, say so.
+2. Set the date in CHANGELOG.md, and the version in pyproject.toml and uv.lock.
+3. Install the files of others that the console serves; build wheel and sdist into dist/, and check that they contain
    these and every tracked file of the packages.
-3. Build the images, if Docker answers.
-4. Commit, then tag. Nothing is pushed.
-If a step up to the commit fails, the three files are restored, and neither a commit nor a tag is made.
+4. Build the images, if Docker answers.
+5. Commit, then tag. Nothing is pushed.
+If a step up to the commit fails, the changed files are restored, and neither a commit nor a tag is made.
 """
 
 import os
@@ -20,12 +21,13 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
+from release import advisories
 from release.changelog import FILE, dated
 from release.git import git, lines
 from release.versions import LOCK, PROJECT, Version, set_version
 from web.__main__ import FILES, FOLDER, VENDOR
 
-CHANGED: Final = (FILE, PROJECT, LOCK)
+CHANGED: Final = (FILE, PROJECT, LOCK, advisories.FILE)
 DIST: Final = "dist"
 SAME_BYTES: Final = {"SOURCE_DATE_EPOCH": "1700000000"}
 """As in docker/build.sh: the same tree makes the same wheel."""
@@ -43,10 +45,11 @@ class StepError(Exception):
 def release(root: Path, version: Version, day: date, say: Say) -> None:
     """Take all steps. Raises `StepError`, or `CalledProcessError` if a program fails."""
     with _restored(root):
+        audit(root, day, say)
         path = root / FILE
         path.write_text(dated(path.read_text(encoding="utf-8"), version, day), encoding="utf-8")
         set_version(root, version)
-        say(f"{', '.join(CHANGED)}: {version} of {day.isoformat()}")
+        say(f"{', '.join((FILE, PROJECT, LOCK))}: {version} of {day.isoformat()}")
         for file in build(root, version):
             say(f"{file.relative_to(root)}: {file.stat().st_size / 1024:,.0f} KiB")
         images(root, version, say)
@@ -54,6 +57,12 @@ def release(root: Path, version: Version, day: date, say: Say) -> None:
         git(root, "commit", "--quiet", "--message", f"Release {version}")
     git(root, "tag", "--annotate", version.tag, "--message", f"Muster {version}")
     say(f"{git(root, 'log', '-1', '--format=%h %s')}, tag {version.tag}")
+
+
+def audit(root: Path, day: date, say: Say) -> None:
+    """Check the lock files. Raises `StepError` if they pin a package with a known vulnerability."""
+    if advisories.check(root, day, say, advisories.Databases()) == "vulnerable":
+        raise StepError("the lock files pin packages with known vulnerabilities; update those packages")
 
 
 def build(root: Path, version: Version) -> tuple[Path, Path]:

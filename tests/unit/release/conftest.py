@@ -17,6 +17,7 @@ FILES = {
     "core/side/b.py": "B = 1\n",
     "shell/c.py": "C = 1\n",
     "docs/evidence.md": "# Evidence\n",
+    "release/advisories.json": '{"checked": null}\n',
 }
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from release import __main__ as command
 from release import steps
+from release.advisories import Audit
 from release.git import git, lines
 from release.steps import StepError, complete, release
 from release.versions import Version, project_version, set_version
@@ -19,6 +20,7 @@ VERSION = Version(0, 2, 0)
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.setattr(steps.advisories, "audits", lambda *_: [])
     monkeypatch.setattr(steps, "build", lambda root, _version: (root / "uv.lock", root / "pyproject.toml"))
     monkeypatch.setattr(steps, "docker_answers", lambda: False)
     return []
@@ -30,7 +32,8 @@ def test_a_release_dates_the_changelog_sets_the_version_commits_and_tags(project
     assert project_version(project) == VERSION
     assert 'name = "muster"\nversion = "0.2.0"' in (project / "uv.lock").read_text()
     assert git(project, "log", "-1", "--format=%s %D") == "Release 0.2.0 HEAD -> main, tag: v0.2.0"
-    assert lines(project, "show", "--name-only", "--format=") == ("CHANGELOG.md", "pyproject.toml", "uv.lock")
+    changed = ("CHANGELOG.md", "pyproject.toml", "release/advisories.json", "uv.lock")
+    assert lines(project, "show", "--name-only", "--format=") == changed
     assert lines(project, "status", "--porcelain") == ()
     assert "images: skipped, Docker does not answer" in said
 
@@ -46,6 +49,15 @@ def test_a_step_that_fails_leaves_neither_changes_nor_a_tag(
         release(project, VERSION, DAY, said.append)
     assert lines(project, "status", "--porcelain") == ()
     assert (lines(project, "tag"), len(lines(project, "log", "--format=%h"))) == ((), 1)
+
+
+def test_a_known_vulnerability_ends_a_release(project: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Audit(lock="uv.lock", verdict="vulnerable", lines=("lib 0.1.0: GHSA-1",))
+    monkeypatch.setattr(steps.advisories, "audits", lambda *_: [found])
+    with pytest.raises(StepError, match="known vulnerabilities"):
+        release(project, VERSION, DAY, said.append)
+    assert said == ["uv.lock: vulnerable\n  lib 0.1.0: GHSA-1"]
+    assert (lines(project, "status", "--porcelain"), lines(project, "tag")) == ((), ())
 
 
 def test_images_carry_the_version(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
