@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from release import __main__ as command
-from release import steps
+from release import advisories, steps
 from release.advisories import Audit
 from release.git import git, lines
 from release.steps import StepError, complete, release
@@ -20,7 +20,7 @@ VERSION = Version(0, 2, 0)
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    monkeypatch.setattr(steps.advisories, "audits", lambda *_: [])
+    monkeypatch.setattr(advisories, "audits", lambda *_: [])
     monkeypatch.setattr(steps, "build", lambda root, _version: (root / "uv.lock", root / "pyproject.toml"))
     monkeypatch.setattr(steps, "docker_answers", lambda: False)
     return []
@@ -53,7 +53,7 @@ def test_a_step_that_fails_leaves_neither_changes_nor_a_tag(
 
 def test_a_known_vulnerability_ends_a_release(project: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     found = Audit(lock="uv.lock", verdict="vulnerable", lines=("lib 0.1.0: GHSA-1",))
-    monkeypatch.setattr(steps.advisories, "audits", lambda *_: [found])
+    monkeypatch.setattr(advisories, "audits", lambda *_: [found])
     with pytest.raises(StepError, match="known vulnerabilities"):
         release(project, VERSION, DAY, said.append)
     assert said == ["uv.lock: vulnerable\n  lib 0.1.0: GHSA-1"]
