@@ -2,6 +2,7 @@
 
 1. It gets an id, which its answer, its audit entries and its log line carry.
 2. The header Host must name this service: a page whose name was pointed at its address (DNS rebinding) cannot use it.
+   Pages and cookies have a host of their own on loopback (`orchestration.access.console_host`).
 3. Its token, or the cookie of its session, is turned into a caller, unless the path is public. A change with a cookie
    must come from a page of ours (`csrf`), and no answer allows another origin (CORS), so a foreign page cannot act for
    its reader.
@@ -54,6 +55,7 @@ SAFE_HEADERS: Final = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
 )
+LOGINS: Final = ("/login", "/logout")
 _log = logging.getLogger("muster.api")
 
 
@@ -69,6 +71,7 @@ def _as_json(scope: Scope, error: MusterError, request_id: str) -> Response:
 class Door:
     """Wraps the application. `public`: whether a path needs no caller. `problems`: how refusals of the door are shown.
 
+    `for_browsers`: whether a path is only served at the site's own host.
     `SAFE_HEADERS` go with every answer, except those that it sets itself.
     """
 
@@ -78,12 +81,14 @@ class Door:
         service: Service,
         *,
         public: Callable[[str], bool] = PUBLIC.__contains__,
+        for_browsers: Callable[[str], bool] = lambda path: path.startswith(LOGINS),
         problems: Problems = _as_json,
         body_timeout_s: float = BODY_TIMEOUT_S,
     ) -> None:
         self._app = app
         self._service = service
         self._public = public
+        self._for_browsers = for_browsers
         self._problems = problems
         self._body_timeout_s = body_timeout_s
 
@@ -152,7 +157,8 @@ class Door:
         """The token, or else the cookie. Raises `UserError` NO_TOKEN, CROSS_ORIGIN."""
         if headers_of(scope, b"authorization"):
             return Bearer(_token(scope))
-        if (cookie := self._service.site.session_in(headers_of(scope, b"cookie"))) is None:
+        cookie = self._service.site.session_in(headers_of(scope, b"cookie"))
+        if cookie is None or not self._service.site.serves(_host(scope)):
             raise _no_token()
         check_same_origin(
             scope["method"],
@@ -163,13 +169,14 @@ class Door:
         return Cookie(cookie)
 
     def _check_host(self, scope: Scope) -> None:
-        given = headers_of(scope, b"host")
-        name = given[0].lower() if len(given) == 1 else ""
-        name = name[: name.find("]") + 1] if name.startswith("[") else name.partition(":")[0]
-        if name not in self._service.hosts:
+        if (host := _host(scope)) not in self._service.hosts | {self._service.site.host}:
             raise UserError(
                 "WRONG_HOST",
                 "the header Host does not name this service; add the name to the setting api_hosts if it should",
+            )
+        if self._for_browsers(scope["path"]) and not self._service.site.serves(host):
+            raise UserError(
+                "WRONG_HOST", "the console has an address of its own on this machine; open it with `muster console`"
             )
 
 
@@ -192,3 +199,10 @@ def _note(scope: Scope) -> str:
     given = headers_of(scope, b"muster-as")
     text = unquote(given[0][: 9 * MAX_NOTE]) if given else ""
     return "".join(one for one in text if one.isprintable())[:MAX_NOTE]
+
+
+def _host(scope: Scope) -> str:
+    """The host name in the header Host, in lower case. Empty without one, or with two."""
+    given = headers_of(scope, b"host")
+    name = given[0].lower() if len(given) == 1 else ""
+    return name[: name.find("]") + 1] if name.startswith("[") else name.partition(":")[0]

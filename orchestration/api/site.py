@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from starlette.types import Scope
 
 from orchestration.platform.settings import Settings
+from schemas.errors import UserError
 
 SESSION_S: Final = 24 * 3600
 ENDED: Final = "ended"
@@ -15,7 +16,9 @@ ENDED: Final = "ended"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """`url`: without a slash at the end. Over https there is a proxy in front, which names the client.
+    """`url`: without a slash at the end; sessions begin and count at its host alone.
+
+    Over https there is a proxy in front, which names the client.
 
     `published`: where clients on this machine reach a service in a container, as the setting `api_url` says.
     """
@@ -24,10 +27,18 @@ class Site:
     published: str = "127.0.0.1:18480"
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """The site of a deployment."""
-        url = (settings.api_public_url or settings.api_url).rstrip("/")
-        return cls(url=url, published=urlsplit(settings.api_url).netloc)
+    def of(cls, settings: Settings, console_host: str | None = None) -> Self:
+        """The site of a deployment. `console_host`: of one on loopback. Raises `UserError` BAD_SETTINGS."""
+        if settings.oidc_issuer and not settings.api_public_url:
+            raise UserError(
+                "BAD_SETTINGS",
+                "setting api_public_url: logins by the identity provider of oidc_issuer need the https address that "
+                "browsers use",
+                name="api_public_url",
+            )
+        own = urlsplit(settings.api_url)
+        on_loopback = settings.api_url if console_host is None else f"http://{console_host}:{own.port}"
+        return cls(url=(settings.api_public_url or on_loopback).rstrip("/"), published=own.netloc)
 
     def listener(self, scope: Scope) -> str:
         """The address where the client of a request has reached the service.
@@ -47,6 +58,10 @@ class Site:
     def host(self) -> str:
         """The host name, in lower case."""
         return urlsplit(self.url).hostname or ""
+
+    def serves(self, host: str) -> bool:
+        """Whether pages and sessions are for this host. Over https, the proxy in front may call the service by any."""
+        return self.secure or host == self.host
 
     def address(self, scope: Scope) -> str:
         """The address of a client: that of the connection, or the last one that the proxy in front added."""

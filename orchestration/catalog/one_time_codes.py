@@ -24,6 +24,17 @@ class OneTimeCodes:
         with self._database.write() as connection:
             connection.execute(one_time_codes.insert().values(**values))
 
+    def find(self, kind: CodeKind, digest: str, *, now_ms: int) -> Mapping[str, Any] | None:
+        """The record of a code, which stays. None if it is unknown, used, expired, or of another kind."""
+        query = sa.select(one_time_codes.c.record).where(
+            (one_time_codes.c.digest == digest)
+            & (one_time_codes.c.kind == kind)
+            & (one_time_codes.c.expires_at_ms > now_ms)
+        )
+        with self._database.read() as connection:
+            found = connection.execute(query).scalar()
+            return None if found is None else dict(found)
+
     def take(self, kind: CodeKind, digest: str, *, now_ms: int) -> Mapping[str, Any] | None:
         """The record of a code, which is used up. None if it is unknown, used, expired, or of another kind."""
         key = (one_time_codes.c.digest == digest) & (one_time_codes.c.kind == kind)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestration.cli import options
+from orchestration.cli import console_page, options
 from orchestration.cli.commands import Answer, Done, Group, command, show_done
 from orchestration.cli.console import print_line, print_note, print_table
 from orchestration.cli.remote import meant_tenant, service, translated
@@ -81,10 +81,13 @@ def console(
     Prints an address that works once, within a minute, with the rights of your token.
     """
     with service() as found:
-        url = found.console_url()
-    opened = not no_browser and webbrowser.open(url)
+        url = found.console_url(confirm=not no_browser)
+    opened = not no_browser and console_page.open_in_browser(url)
     return Answer(
-        value=url, notes=["It is open in your browser." if opened else "Open it in a browser, within a minute."]
+        value=url,
+        notes=[
+            "It is open in your browser." if opened else "Paste it into the address bar of a browser, within a minute."
+        ],
     )
 
 

@@ -63,10 +63,14 @@ class Administration(Methods):
         """End a session of one's own."""
         return cast(Session, self._calls.call("DELETE", "/sessions/{}", session)[0])
 
-    def console_url(self) -> str:
-        """An address that opens the service in a browser with one's rights, once, within a minute: keep it secret."""
+    def console_url(self, *, confirm: bool = False) -> str:
+        """An address that opens the service in a browser with one's rights, once, within a minute: keep it secret.
+
+        It is for the address bar, and refused if another page led to it. `confirm`: one that asks first, for links.
+        """
         made, _ = self._calls.call("POST", "/console-codes")
-        return f"{self._url}{made['path']}"
+        address = made.get("confirm_url" if confirm else "url")
+        return str(address or f"{self._url}{made['path']}")  # 0.2.0 gives the path alone
 
     def audit(
         self,

@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from orchestration.api.application import routes
-from orchestration.api.door import PUBLIC, Door
+from orchestration.api.door import LOGINS, PUBLIC, Door
 from orchestration.api.service import Service
 from orchestration.console.pages import (
     audience_changes,
@@ -38,7 +38,7 @@ from orchestration.console.pages import (
     users,
     workers,
 )
-from orchestration.console.paths import is_page, is_public
+from orchestration.console.paths import STATIC, is_page, is_public
 from orchestration.console.problems import answer_problem, on_error
 from schemas.errors import MusterError
 
@@ -74,7 +74,13 @@ PAGES: Final = (
 
 def application(service: Service) -> Door:
     """The API and the console as one ASGI application."""
-    return Door(_by_path, service, public=lambda path: path in PUBLIC or is_public(path), problems=answer_problem)
+    return Door(
+        _by_path,
+        service,
+        public=lambda path: path in PUBLIC or is_public(path),
+        for_browsers=lambda path: path.startswith(LOGINS) or (is_page(path) and not path.startswith(STATIC)),
+        problems=answer_problem,
+    )
 
 
 async def _by_path(scope: Scope, receive: Receive, send: Send) -> None:

@@ -3,9 +3,12 @@
 from typing import Final
 from urllib.parse import quote, urlencode
 
+from orchestration.api.routes.login import CONFIRM_PATH
+
 PREFIX: Final = "/console"
 STATIC: Final = f"{PREFIX}/static/"
 LOGIN: Final = f"{PREFIX}/login"
+OPEN: Final = CONFIRM_PATH
 PREFERENCES: Final = f"{PREFIX}/preferences"
 IN_TENANT: Final = f"{PREFIX}/tenants/{{tenant}}"
 
@@ -24,4 +27,4 @@ def is_page(path: str) -> bool:
 
 def is_public(path: str) -> bool:
     """Whether a page needs no login."""
-    return path in {"/", LOGIN, PREFERENCES} or path.startswith(STATIC)
+    return path in {"/", LOGIN, OPEN, PREFERENCES} or path.startswith(STATIC)

@@ -35,7 +35,7 @@ class ProblemPage:
 def answer_problem(scope: Scope, error: MusterError, request_id: str) -> Response:
     """An error at the door: as a page below the prefix of pages, else as a problem."""
     path = scope["path"]
-    if is_page(path) or (path.startswith("/login") and error.code != "WRONG_HOST" and _wants_page(scope)):
+    if is_page(path) or (path.startswith("/login") and _wants_page(scope)):
         return problem_page(Request(scope), error)
     return problem_answer(error, request_id)
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from orchestration.console.assets import asset_path
 from orchestration.console.formatting import FILTERS
 from orchestration.console.frame import Frame
-from orchestration.console.paths import LOGIN, PREFERENCES
+from orchestration.console.paths import LOGIN, OPEN, PREFERENCES
 from orchestration.platform.clock import now_ms
 
 FOLDER: Final = Path(__file__).with_name("templates")
@@ -38,7 +38,9 @@ def environment() -> Environment:
         auto_reload=False,
     )
     made.filters.update(FILTERS)
-    made.globals.update({"asset": asset_path, "login_path": LOGIN, "preferences_path": PREFERENCES, "now_ms": now_ms})
+    made.globals.update(
+        {"asset": asset_path, "login_path": LOGIN, "open_path": OPEN, "preferences_path": PREFERENCES, "now_ms": now_ms}
+    )
     return made
 
 

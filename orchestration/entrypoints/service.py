@@ -6,6 +6,7 @@ import sys
 import threading
 from typing import Final
 
+from orchestration.access.console_host import console_host
 from orchestration.access.oidc.provider import Provider
 from orchestration.access.oidc.settings import OidcSettings
 from orchestration.access.owner import ensure_owner_token
@@ -49,11 +50,12 @@ def run(settings: Settings) -> None:
     if settings.engine_url:  # not at AWS, where nobody can read a file of the task
         _log.info("the owner token is in %s", ensure_owner_token(stores, settings.home))
         threading.Thread(target=_renew, args=(stores, settings, stop), daemon=True).start()
+    on_loopback = settings.engine_url and not settings.api_public_url
     oidc = OidcSettings.of(settings)
     service = Service(
         stores=stores,
         hosts=hosts_of(settings),
-        site=Site.of(settings),
+        site=Site.of(settings, console_host(settings.home) if on_loopback else None),
         provider=None if oidc is None else Provider(oidc),
     )
     serve_metrics(settings, "api", settings.metrics_port + METRICS_OFFSET, service.samples)

@@ -195,8 +195,8 @@ def from_pages(settings: Settings) -> "CORSRuleTypeDef":
     urls = (urlsplit(url) for url in (settings.api_public_url or settings.api_url, settings.api_url))
     origins = {f"{url.scheme}://{url.netloc}" for url in urls}
     own = urlsplit(settings.api_url)
-    if own.hostname == LOOPBACK:
-        origins.add(f"{own.scheme}://localhost:{own.port}")
+    if own.hostname == LOOPBACK:  # the console's host is not for the configuration of another server
+        origins.add(f"{own.scheme}://*.localhost:{own.port}")
     return {
         "AllowedOrigins": sorted(origins),
         "AllowedMethods": ["GET", "PUT"],

@@ -10,6 +10,7 @@ from typing import Final
 
 import psutil
 
+from orchestration.access.console_host import forget_console_host
 from orchestration.local import processes
 from orchestration.local.engine.task_containers import remove_containers
 from orchestration.local.home import Home, initialise
@@ -77,6 +78,7 @@ def up(
             )
         _await_ready(home, None, report, timeout_s)
         return settings
+    forget_console_host(home.path)
     argv = [sys.executable, "-m", "orchestration.local.supervisor"]
     if parts is not None:
         argv += ["--parts", ",".join(p.name for p in chosen)]

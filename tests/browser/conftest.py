@@ -49,15 +49,15 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def open_console(browser: Browser, muster: Client, settings: Settings) -> Iterator[Open]:
+def open_console(browser: Browser, muster: Client) -> Iterator[Open]:
     """`open_console("/console/...", locale="ja-JP")`: a tab of the owner, logged in by a code."""
     with ExitStack() as opened:
 
         def start(path: str = "", **given: Any) -> Tab:
             made = opened.enter_context(tab(browser, **given))
-            made.page.goto(muster.console_url())
+            made.enter(muster)
             if path:
-                made.page.goto(settings.api_url + path)
+                made.visit(path)
             return made
 
         yield start

@@ -6,8 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+
+from orchestration.client import Client
 
 AXE: Final = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 SHOTS: Final = Path(__file__).parents[2] / ".browser"
@@ -40,6 +43,17 @@ class Tab:
     page: Page
     faults: list[str] = field(default_factory=list)
     expected: list[str] = field(default_factory=list)
+    origin: str = ""
+
+    def enter(self, muster: Client) -> None:
+        """Log in with a code."""
+        url = muster.console_url()
+        self.origin = url.removesuffix(urlsplit(url).path + "?" + urlsplit(url).query)
+        self.page.goto(url)
+
+    def visit(self, path: str) -> None:
+        """Go to a page of the console."""
+        self.page.goto(self.origin + path)
 
     def heard(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"} and not any(text in message.text for text in self.expected):

@@ -84,8 +84,8 @@ def main() -> int:
                 with tab(browser, locale=one.locale, color_scheme="dark" if one.dark else "light") as opened:
                     page, file = opened.page, IMAGES / f"console-{one.name}.png"
                     page.set_viewport_size({"width": one.width, "height": HEIGHT})
-                    page.goto(muster.console_url())
-                    page.goto(settings.api_url + one.path)
+                    opened.enter(muster)
+                    opened.visit(one.path)
                     one.act(page)
                     expect(page.locator(one.shown).first).to_be_visible()
                     expect(page.locator(".htmx-request")).to_have_count(0)

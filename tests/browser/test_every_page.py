@@ -159,7 +159,7 @@ def tabs(browser: Browser, muster: Client) -> Iterator[Mapping[str, Tab]]:
     """A tab for each language. Both are used by all tests: a fault says on which page it was."""
     with tab(browser, locale="en-GB") as english, tab(browser, locale="ja-JP") as japanese:
         for one in (english, japanese):
-            one.page.goto(muster.console_url())
+            one.enter(muster)
         yield {"en": english, "ja": japanese}
 
 
@@ -172,7 +172,7 @@ def test_a_page_is_accessible_fits_and_is_in_the_language_of_its_reader(
     name = re.sub(r"\W+", "-", route.removeprefix(PREFIX).removeprefix("/tenants/{tenant}")).strip("-")
     for language, one in tabs.items():
         one.page.set_viewport_size({"width": 1280, "height": 900})
-        one.page.goto(settings.api_url + path)
+        one.visit(path)
         visit.act(one.page)
         expect(one.page.locator(visit.shown).first).to_be_visible()
         expect(one.page.locator(".htmx-request")).to_have_count(0)

@@ -50,7 +50,7 @@ def test_a_dead_worker_is_seen_and_a_job_says_what_it_waits_for(
         tab.check("workers-dead")
         started = muster.import_file("default", file, audience="waited")
         next(follow(muster, started["job"]))  # it is registered
-        page.goto(f"{settings.api_url}{JOBS}")
+        tab.visit(JOBS)
         row = page.locator(f"#job-{started['job']}")
         expect(row).to_contain_text(re.compile(r"no worker for \d+"))
         tab.check("jobs-waiting")
@@ -81,7 +81,7 @@ def test_a_lost_connection_is_said_and_found_again(open_console: Open, settings:
     page = tab.page
     tab.expected += ["ERR_FAILED"]
     page.route(re.compile("/v1/"), lambda route: route.abort())
-    page.goto(f"{settings.api_url}{JOBS}")
+    tab.visit(JOBS)
     expect(page.get_by_text("Connection lost.")).to_be_visible()
     tab.check("jobs-lost")
     page.unroute_all()

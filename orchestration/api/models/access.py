@@ -140,11 +140,21 @@ class Sessions(Shape):
 
 
 class ConsoleCode(Shape):
-    """A code that works once, within a minute. `path`: where a browser opens with it, below the service's address."""
+    """A code that works once, within a minute: `url` begins a session if it is entered in the address bar.
+
+    `confirm_url` asks first, and may also be a link. `path`: that of `url`.
+    """
 
     path: str
+    url: str
+    confirm_url: str
     expires_at: Time
-    example: ClassVar[Example] = {"path": "/login/code?code=" + "x" * 43, "expires_at": AT}
+    example: ClassVar[Example] = {
+        "path": "/login/code?code=" + "x" * 43,
+        "url": "https://muster.example/login/code?code=" + "x" * 43,
+        "confirm_url": "https://muster.example/console/open?code=" + "x" * 43,
+        "expires_at": AT,
+    }
 
 
 class ServiceProof(Shape):

@@ -12,7 +12,7 @@ from orchestration.access.views.account import AccountView
 from orchestration.api.answers import items_answer, json_answer
 from orchestration.api.models import access as models
 from orchestration.api.operation import operation
-from orchestration.api.routes.login import CODE_PATH
+from orchestration.api.routes.login import CODE_PATH, CONFIRM_PATH
 from orchestration.api.service import in_account, service_of
 from schemas.ids import JOB_ID_PATTERN, JobId
 
@@ -34,11 +34,15 @@ async def end_session(request: Request, session: str) -> Response:
     return json_answer(await in_account(request, lambda view: view.end_session(session)))
 
 
-@router.post("/console-codes", **operation(AccountView.create_console_code, models.ConsoleCode, status=201))
+@router.post(
+    "/console-codes", **operation(AccountView.create_console_code, models.ConsoleCode, "TOKEN_NEEDED", status=201)
+)
 async def create_console_code(request: Request) -> Response:
     """A code that opens the service in a browser, with the caller's rights. It works once, within a minute."""
     record, code = await in_account(request, lambda view: view.create_console_code())
-    return json_answer({**record, "path": f"{CODE_PATH}?code={code.reveal()}"}, 201)
+    query, site = f"?code={code.reveal()}", service_of(request).site.url
+    addresses = {"url": f"{site}{CODE_PATH}{query}", "confirm_url": f"{site}{CONFIRM_PATH}{query}"}
+    return json_answer({**record, "path": f"{CODE_PATH}{query}", **addresses}, 201)
 
 
 @router.post(

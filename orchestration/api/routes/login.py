@@ -22,6 +22,8 @@ from schemas.errors import UserError
 
 router = APIRouter()
 CODE_PATH: Final = "/login/code"
+CONFIRM_PATH: Final = "/console/open"
+"""The console asks there before it uses a code, since a page of another site may have led to it."""
 CALLBACK_PATH: Final = "/login/callback"
 STATE_S: Final = 600
 Code = Annotated[str, Query(max_length=100)]

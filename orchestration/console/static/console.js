@@ -107,7 +107,7 @@ class Stream {
     this.polledAt = Date.now();
     try {
       const answer = await fetch("/v1/me", {headers: {Accept: "application/json"}});
-      if (answer.status === 401) location.reload();
+      if (answer.status === 401 || answer.status === 421) location.reload();  // 421: the console has moved to another host
       else if (answer.ok) this.open();
     } catch {
       // still lost

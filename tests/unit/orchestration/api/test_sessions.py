@@ -123,9 +123,13 @@ def test_a_session_can_do_what_its_token_can_and_no_more(client: AsgiClient, wor
     wide = {"name": "x", "roles": ["admin"]}
     refused = client.send("POST", "/v1/tenants/acme/tokens", body=wide, headers={**cookie, **OWN})
     assert refused.json["code"] == "CAP_TOO_WIDE"
-    further = client.send("POST", "/v1/console-codes", headers={**cookie, **OWN}).json["path"].partition("=")[2]
-    second = {"Cookie": cookie_of(client.get("/login/code", query={"code": further}))}
-    assert client.get("/v1/tenants/acme/grants", headers=second).json["code"] == "FORBIDDEN"
+
+
+@pytest.mark.parametrize("by", ["token", "login"])
+def test_a_session_cannot_renew_itself_by_a_code(client: AsgiClient, world: World, by: str) -> None:
+    cookie = cookie_of(log_in(client, world)) if by == "token" else new_session(world)
+    answer = client.send("POST", "/v1/console-codes", headers={"Cookie": cookie, **OWN})
+    assert (answer.status, answer.json["code"]) == (403, "TOKEN_NEEDED")
 
 
 @pytest.mark.parametrize("how", ["revoked", "expired", "narrowed", "forgotten"])
