@@ -18,8 +18,8 @@ with deferred(__name__):
 KEPT_S: Final = 60
 """As long as a code is valid."""
 FOLDER: Final = "console"
-_REMOVE: Final = ("/bin/sh", "-c", f'sleep {KEPT_S}; rm -f -- "$0"')
-_PAGE: Final = """<!doctype html>
+REMOVE: Final = ("/bin/sh", "-c", f'sleep {KEPT_S}; rm -f -- "$0"')
+PAGE: Final = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="referrer" content="no-referrer">
@@ -44,7 +44,7 @@ def open_in_browser(url: str) -> bool:
             page.unlink()
     null = subprocess.DEVNULL
     if opened:
-        subprocess.Popen([*_REMOVE, str(page)], stdin=null, stdout=null, stderr=null, start_new_session=True)
+        subprocess.Popen([*REMOVE, str(page)], stdin=null, stdout=null, stderr=null, start_new_session=True)
     return opened
 
 
@@ -56,7 +56,7 @@ def _write(url: str) -> Path:
         if time.time() - left.stat().st_mtime > KEPT_S:
             left.unlink(missing_ok=True)
     page = folder / f"{os.urandom(8).hex()}.html"
-    write_private(page, _PAGE.format(url=html.escape(url)).encode())
+    write_private(page, PAGE.format(url=html.escape(url)).encode())
     return page
 
 

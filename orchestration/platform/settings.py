@@ -93,7 +93,7 @@ class Settings:
     catalog_url: Secret = Secret("")
     engine_url: str = "http://127.0.0.1:18180"
     api_url: str = "http://127.0.0.1:18480"
-    api_public_url: str = ""  # as browsers know the service; api_url without it
+    api_public_url: str = ""  # as browsers know the service; without it, the console has a host of its own
     api_hosts: str = ""  # further names in the header Host, separated by blanks
     api_keep_alive_s: int = 10  # how long an idle connection stays open; longer than a proxy in front keeps it
     api_readers: int = 2  # processes that answer what needs DuckDB, pyiceberg or Kafka

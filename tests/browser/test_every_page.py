@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import pytest
 from confluent_kafka import Producer
@@ -13,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from connectors.kafka.logon import librdkafka_config
 from orchestration.client import Client
 from orchestration.console.application import PAGES
-from orchestration.console.paths import IN_TENANT, PREFIX, in_tenant
+from orchestration.console.paths import IN_TENANT, OPEN, PREFIX, in_tenant
 from orchestration.platform.settings import Settings
 from schemas.codec import CODEC
 from schemas.ids import Partition
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.browser
 class Shop:
     """Names in the tenant with data."""
 
+    muster: Client
     failed: str
     upload: str
 
@@ -75,6 +77,9 @@ def _at(*parts: str) -> str:
 
 VISITS: Final[Mapping[str, Visit]] = {
     f"{PREFIX}/login": Visit(path=f"{PREFIX}/login?return_to=/console", shown="pre"),
+    OPEN: Visit(
+        path=lambda shop: f"{OPEN}?{urlsplit(shop.muster.console_url(confirm=True)).query}", shown="main button"
+    ),
     f"{IN_TENANT}/jobs": Visit(path=_at("jobs"), shown=".row"),
     f"{IN_TENANT}/jobs/{{job}}": Visit(path=lambda shop: _at("jobs", shop.failed), shown=".steps"),
     f"{IN_TENANT}/jobs/{{job}}/rejects": Visit(path=lambda shop: _at("jobs", shop.failed, "rejects"), shown="td"),
@@ -151,7 +156,7 @@ def names(shop: Path, muster: Client, settings: Settings) -> Shop:
     producer.produce(DEAD_LETTERS, CODEC.encode(letter))
     assert producer.flush(60) == 0
     failed = next(muster.jobs(SHOP, state=["FAILED"]))["job"]
-    return Shop(failed=failed, upload=muster.send_file(SHOP, shop / "customers.csv")["upload"])
+    return Shop(muster=muster, failed=failed, upload=muster.send_file(SHOP, shop / "customers.csv")["upload"])
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +170,7 @@ def tabs(browser: Browser, muster: Client) -> Iterator[Mapping[str, Tab]]:
 
 @pytest.mark.parametrize("route", VISITS)
 def test_a_page_is_accessible_fits_and_is_in_the_language_of_its_reader(
-    route: str, names: Shop, tabs: Mapping[str, Tab], settings: Settings
+    route: str, names: Shop, tabs: Mapping[str, Tab]
 ) -> None:
     visit = VISITS[route]
     path = visit.path if isinstance(visit.path, str) else visit.path(names)

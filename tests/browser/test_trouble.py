@@ -76,7 +76,7 @@ def test_a_session_that_is_revoked_ends_the_page_that_is_open(open_console: Open
     tab.check("login-ended")
 
 
-def test_a_lost_connection_is_said_and_found_again(open_console: Open, settings: Settings) -> None:
+def test_a_lost_connection_is_said_and_found_again(open_console: Open) -> None:
     tab = open_console(locale="en-GB")
     page = tab.page
     tab.expected += ["ERR_FAILED"]

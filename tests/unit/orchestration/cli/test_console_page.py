@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from orchestration.access.stores import Stores
-from orchestration.cli.console_page import KEPT_S
+from orchestration.cli.console_page import KEPT_S, REMOVE
 from orchestration.cli.main import main
 
 
@@ -54,11 +54,9 @@ def test_the_browser_gets_a_file_that_only_its_user_can_read(
 
 
 def test_the_page_is_removed_within_a_minute(tmp_path: Path) -> None:
-    from orchestration.cli.console_page import _REMOVE  # noqa: PLC0415
-
     page = tmp_path / "it's; a page.html"
     page.touch()
-    subprocess.run([*(part.replace(f"sleep {KEPT_S}", "sleep 0") for part in _REMOVE), str(page)], check=True)
+    subprocess.run([*(part.replace(f"sleep {KEPT_S}", "sleep 0") for part in REMOVE), str(page)], check=True)
     assert not page.exists()
 
 

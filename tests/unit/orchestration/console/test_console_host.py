@@ -35,9 +35,7 @@ def client(world: World) -> Iterator[AsgiClient]:
 
 @pytest.fixture
 def cookie(world: World) -> str:
-    made = begin_session(
-        world.stores, world.caller("acme-admin").principal, token_id=None, request_id=id_of(ACME, 99)
-    )
+    made = begin_session(world.stores, world.caller("acme-admin").principal, token_id=None, request_id=id_of(ACME, 99))
     return f"muster-18480={made.reveal()}"
 
 
