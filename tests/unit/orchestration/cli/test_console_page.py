@@ -34,7 +34,12 @@ def test_the_browser_gets_a_file_that_only_its_user_can_read(
     tmp_path: Path,
 ) -> None:
     given: list[str] = []
-    monkeypatch.setattr(webbrowser, "open", lambda url: given.append(url) or True)
+
+    def browser(url: str) -> bool:
+        given.append(url)
+        return True
+
+    monkeypatch.setattr(webbrowser, "open", browser)
     left = tmp_path / "api" / "console" / "left.html"
     left.parent.mkdir(mode=0o700)
     left.touch()
