@@ -212,7 +212,8 @@ def test_ten_thousand_columns_are_read_and_only_what_is_asked_for_is_kept(muster
 
 RECEIPT = (
     "job kind audience tenant state mode version snapshot_id attempt source rows accepted rejected rejected_by_code "
-    "duplicates distinct members digest membership schema columns column_changes partitions started_at finished_at"
+    "duplicates distinct members digest membership schema columns column_changes partitions started_at finished_at "
+    "nulls_by_column emptied_columns"
 )
 
 
