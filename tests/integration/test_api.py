@@ -100,7 +100,7 @@ def test_the_embedded_stack_has_the_service_with_a_token_for_its_owner(start_sta
     assert (code, me["name"], me["rights"]["deployment"]) == (
         200,
         "owner",
-        ["manage_access", "manage_deployment", "own_account", "read_deployment"],
+        ["manage_access", "manage_deployment", "own_account", "read_deployment", "read_payloads"],
     )
     address = (settings.home / "metrics" / "api").read_text().strip()
 
