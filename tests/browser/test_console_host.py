@@ -65,7 +65,7 @@ def test_a_file_leads_to_a_page_that_opens_the_console_with_a_click(
         expect(opened.page.get_by_text("You will work as owner")).to_be_visible()
         opened.check("open")
         opened.page.get_by_role("button", name="Open", exact=True).click()
-        expect(opened.page.get_by_role("button", name="Log out")).to_be_attached()
+        expect(opened.page.get_by_role("heading", name="Jobs", exact=True)).to_be_visible()
 
 
 def test_the_address_of_the_api_says_how_to_open_the_console(browser: Browser, settings: Settings) -> None:

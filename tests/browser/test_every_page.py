@@ -106,7 +106,7 @@ VISITS: Final[Mapping[str, Visit]] = {
     f"{PREFIX}/workers": Visit(path=f"{PREFIX}/workers", shown=".plot"),
     f"{PREFIX}/dead-letters": Visit(path=f"{PREFIX}/dead-letters", shown="form.card", act=_open_letters),
     f"{PREFIX}/dead-letters/{{letter}}": Visit(path=f"{PREFIX}/dead-letters/0", shown="pre"),
-    f"{PREFIX}/notifications": Visit(path=f"{PREFIX}/notifications", shown="main section"),
+    f"{PREFIX}/notifications": Visit(path=f"{PREFIX}/notifications", shown="main section, main .row"),
     f"{PREFIX}/people": Visit(path=f"{PREFIX}/people", shown=".row"),
     f"{PREFIX}/people/{{principal}}": Visit(path=f"{PREFIX}/people", shown="dl", act=_open_first),
     f"{PREFIX}/places": Visit(path=f"{PREFIX}/places", shown="textarea"),

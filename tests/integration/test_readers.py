@@ -256,7 +256,8 @@ def test_nothing_of_another_tenant_can_be_asked_for(shop: Shop) -> None:
         assert ann.query("acme", "select count(*) from audience('vip', tenant => 'acme')")["rows"] == [[2]]
     assert shop.owner.query("acme", "select user_id from audience('hidden', tenant => 'beta')")["rows"] == [["zoe"]]
     with shop.of("acme", "viewer") as bob:
-        assert bob.count("acme", "ever(purchase)")["members"] == 3
+        counted = bob.count("acme", "ever(purchase)")
+        assert (counted["precision"], counted["rounded_to"]) == ("rounded", 10)
         assert refused(bob.count, "acme", "ever(purchase)", users=1) == "FORBIDDEN"
         assert refused(bob.query, "acme", "select 1") == "FORBIDDEN"
 
