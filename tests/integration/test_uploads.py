@@ -168,7 +168,8 @@ def preflight(request: Mapping[str, Any], origin: str) -> tuple[int, str | None]
 
 def test_pages_of_the_service_may_send_uploads_and_no_others(settings: Settings, muster: Client) -> None:
     put = muster.create_upload(TENANT, "people.csv", len(CONTENT))["put"]
-    for own in (settings.api_url, settings.api_url.replace("127.0.0.1", "localhost")):
+    console = urlsplit(muster.console_url())
+    for own in (settings.api_url, f"{console.scheme}://{console.netloc}"):
         assert preflight(put, own) == (200, own)
     assert preflight(put, "http://evil.example") == (403, None)
 
