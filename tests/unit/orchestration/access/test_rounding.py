@@ -48,7 +48,7 @@ def test_seventeen_counts_do_not_find_a_salary(known: int) -> None:
     """A binary search by rounded counts is led astray as often as not, for every person alike."""
     padding = "".join(f' or user = "known-{n}"' for n in range(known))
     found = Counter[bool]()
-    for person in range(300):
+    for person in range(100):
         salary, low, high = 50_000 + 97 * person, 0, 131_072
         for _ in range(17):
             middle = (low + high) // 2
@@ -56,7 +56,7 @@ def test_seventeen_counts_do_not_find_a_salary(known: int) -> None:
             more = (answered(rule, known + (salary >= middle)) or 0) > known
             low, high = (middle, high) if more else (low, middle)
         found[low == salary] += 1
-    assert found[True] <= 3
+    assert found[True] <= 1
 
 
 def test_a_number_is_near_the_true_one_and_equal_however_the_rule_is_written() -> None:
