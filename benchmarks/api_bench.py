@@ -13,8 +13,8 @@ from benchmarks.measure import Measured, Result
 from benchmarks.segments import preview
 from benchmarks.segments.events import TENANT
 from benchmarks.setting import Setting
-from orchestration.client import ApiError, Client
-from orchestration.client.access import owner_access
+from muster import ApiError, Client
+from muster.access import owner_access
 from orchestration.local.home import Home
 from orchestration.local.status import read_status
 from orchestration.platform.settings import Settings

@@ -12,8 +12,8 @@ import psutil
 
 from benchmarks.measure import Measured, Result
 from benchmarks.setting import Setting
-from orchestration.client import Client
-from orchestration.client.access import owner_access
+from muster import Client
+from muster.access import owner_access
 from orchestration.entrypoints.demo_seed import seed
 from orchestration.local import stack
 from orchestration.platform.settings import Settings

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
-PRODUCT: Final = ("connectors", "orchestration", "schemas", "segmentation", "streams", "pyproject.toml", "uv.lock")
+PACKAGES: Final = ("connectors", "muster", "orchestration", "schemas", "segmentation", "streams")
+PRODUCT: Final = (*PACKAGES, "pyproject.toml", "uv.lock")
 
 
 def _git(*arguments: str) -> str:

@@ -1,9 +1,9 @@
-"""The service's side of `orchestration.client.proof`: it proves that it knows a token, before the token is sent."""
+"""The service's side of `muster.proof`: it proves that it knows a token, before the token is sent."""
 
 from typing import Final
 
+from muster.proof import proof_of
 from orchestration.catalog.api_tokens import TokenStore
-from orchestration.client.proof import proof_of
 from orchestration.platform.clock import fresh_secret
 from schemas.ids import JobId
 

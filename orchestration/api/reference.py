@@ -16,7 +16,7 @@ $ curl -H "Authorization: Bearer $(cat .muster/api/token)" "http://127.0.0.1:184
 In Python, with a client that needs only the standard library:
 
 ```python
-from orchestration.client import Client, find_access
+from muster import Client, find_access
 
 with Client(find_access()) as muster:
     for job in muster.jobs("default", state=["FAILED"]):
@@ -78,7 +78,7 @@ that the program can be killed and run again:
 
 ```python
 from pathlib import Path
-from orchestration.client import Client, find_access
+from muster import Client, find_access
 
 with Client(find_access()) as muster:
     file = Path("people.csv")

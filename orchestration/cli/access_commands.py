@@ -16,10 +16,10 @@ from orchestration.platform.deferred import deferred
 from schemas.errors import UserError
 
 if TYPE_CHECKING:
-    from orchestration.client.records import MadeToken, Token
+    from muster.records import MadeToken, Token
 
 with deferred(__name__):
-    from orchestration.client import access, browser_login, client
+    from muster import access, browser_login, client
 
 TOP = Group("")
 tokens = Group("tokens", "muster tokens list", "muster tokens create laptop --role analyst --tenant acme")

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
+from muster.records import Record
 from orchestration.cli import options, remote
 from orchestration.cli.commands import Done, Group, command, show_done
 from orchestration.cli.console import print_pairs, print_table
 from orchestration.cli.formatting import age, counted, number, time_ms
-from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
 from schemas.import_targets import kind_of_target
 
 if TYPE_CHECKING:
-    from orchestration.client.client import Client
+    from muster.client import Client
 
 with deferred(__name__):
-    from orchestration.client import errors, following
+    from muster import errors, following
 
 TOP = Group("")
 audiences = Group(

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from muster.records import Record
 from orchestration.cli import options, remote
 from orchestration.cli.commands import Group, command
 from orchestration.cli.console import print_note, print_table
 from orchestration.cli.formatting import text_time
-from orchestration.client.records import Record
 from orchestration.platform.clock import iso, now_ms
 from schemas.errors import UserError
 
 if TYPE_CHECKING:
-    from orchestration.client.client import Client
+    from muster.client import Client
 
 TOP = Group("")
 _FIELDS: Final = ("at", "job", "actor", "action", "object", "arguments", "before", "after", "error")

@@ -13,7 +13,7 @@ from orchestration.cli.session import settings
 from orchestration.platform.deferred import deferred
 
 with deferred(__name__):
-    from orchestration.client import access
+    from muster import access
 
 KEPT_S: Final = 60
 """As long as a code is valid."""

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
+from muster.records import Record
 from orchestration.cli import remote
 from orchestration.cli.commands import Answer, Done, Group, command, show_done
 from orchestration.cli.console import print_line, print_note, print_pairs, print_table
 from orchestration.cli.formatting import number, shorten, text_time, without_controls
-from orchestration.client.records import Record
 
 TOP = Group("")
 dead_letters = Group(

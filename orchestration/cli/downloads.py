@@ -15,14 +15,14 @@ from schemas.errors import FatalError, UserError
 from schemas.manifest import MANIFEST_NAME, Manifest, ManifestFile
 
 if TYPE_CHECKING:
-    from orchestration.client.client import Client
-    from orchestration.client.records import Record
+    from muster.client import Client
+    from muster.records import Record
 
 with deferred(__name__):
     from pyarrow import parquet
 
     from connectors.sinks import local_file, local_folder
-    from orchestration.client import errors, fetching
+    from muster import errors, fetching
     from schemas import arrow
 
 TICK_S: Final = 0.25

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+from muster.records import Record
 from orchestration.cli.console import print_line, print_pairs
 from orchestration.cli.formatting import number, safe
 from orchestration.cli.quotes import print_quote
 from orchestration.cli.rendering import column_pairs, kept_text, value_pairs
-from orchestration.client.records import Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

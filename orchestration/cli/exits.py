@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from orchestration.client.records import Record
+from muster.records import Record
 from schemas.errors import MusterError, UserError
 
 

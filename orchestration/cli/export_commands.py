@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
+from muster.records import Record
 from orchestration.cli import export_options as shapes
 from orchestration.cli import options, remote
 from orchestration.cli.commands import Answer, Group, command
@@ -15,7 +16,6 @@ from orchestration.cli.exits import code_for_job
 from orchestration.cli.export_options import export_shape
 from orchestration.cli.following import Followed, Submitted, print_skipped, show_started, submitted, wait_for
 from orchestration.cli.formatting import counted, number, size
-from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
 from schemas.columns import FileFormat
 from schemas.errors import MusterError, UserError
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from schemas.manifest import Manifest
 
 with deferred(__name__):
+    from muster import following
     from orchestration.cli import downloads
-    from orchestration.client import following
 
 TOP = Group("")
 NULL: Final = "\\N"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from muster.records import Record
 from orchestration.cli import remote
 from orchestration.cli.commands import Answer
 from orchestration.cli.console import print_line, print_note
@@ -16,15 +17,14 @@ from orchestration.cli.job_facts import Word, ended, without_progress, word_of
 from orchestration.cli.receipts import print_receipt
 from orchestration.cli.rendering import export_line, job_line, job_lines
 from orchestration.cli.screen import Screen, screen
-from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
 from schemas.ids import DEFAULT_TENANT, JobId
 
 if TYPE_CHECKING:
-    from orchestration.client.client import Client
+    from muster.client import Client
 
 with deferred(__name__):
-    from orchestration.client import following as client_following
+    from muster import following as client_following
 
 FIXABLE_BY_SETTINGS: Final = frozenset(
     {

@@ -12,7 +12,7 @@ from orchestration.cli.console import print_line, print_note, print_table
 from orchestration.cli.remote import meant_tenant, service
 
 if TYPE_CHECKING:
-    from orchestration.client.records import Grants, Principal
+    from muster.records import Grants, Principal
 
 TOP = Group("")
 grants = Group("grants", "muster grants list --tenant acme", "muster grants withdraw PRINCIPAL")

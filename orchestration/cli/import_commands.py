@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from muster.records import Record
 from orchestration.cli import options, remote
 from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_line
@@ -20,17 +21,16 @@ from orchestration.cli.import_target import Audience, Kind, OnlyColumns, target_
 from orchestration.cli.options import with_import_settings
 from orchestration.cli.rendering import local_line
 from orchestration.cli.screen import screen
-from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
 from orchestration.platform.local_files import check_readable
 from schemas.ids import JobId
 from schemas.import_targets import target_name
 
 if TYPE_CHECKING:
-    from orchestration.client.client import Client
+    from muster.client import Client
 
 with deferred(__name__):
-    from orchestration.client import errors, following
+    from muster import errors, following
 
 S3: Final = "s3://"
 TOP = Group("")

@@ -5,17 +5,17 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from muster.records import Record
 from orchestration.cli import options, remote
 from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_line, print_pairs, print_table
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.formatting import number, safe, size
 from orchestration.cli.import_target import Kind, checked_kind
-from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
 
 with deferred(__name__):
-    from orchestration.client import following
+    from muster import following
     from orchestration.operations import inspection
 
 TOP = Group("")

@@ -5,17 +5,17 @@ from typing import Annotated
 
 import typer
 
+from muster.records import Record
 from orchestration.cli import options, remote
 from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_line
 from orchestration.cli.following import Followed, Submitted, show_end, show_started, submitted, wait_for
 from orchestration.cli.job_facts import KINDS, id_of, word_of
 from orchestration.cli.job_views import Shown, show_job, show_list
-from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
 
 with deferred(__name__):
-    from orchestration.client import following
+    from muster import following
 
 TOP = Group("")
 jobs = Group("jobs", "muster jobs list", "muster jobs show JOB")

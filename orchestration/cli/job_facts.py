@@ -2,8 +2,8 @@
 
 from typing import Any, Final, Literal
 
-from orchestration.client.following import ENDED
-from orchestration.client.records import Record
+from muster.following import ENDED
+from muster.records import Record
 
 Word = Literal["job", "export"]
 """The word for a job, also the key of its id."""

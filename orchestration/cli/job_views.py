@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from muster.records import Record
 from orchestration.cli.console import print_line, print_note, print_pairs, print_table
 from orchestration.cli.following import settings_remedy
 from orchestration.cli.formatting import age, clock_time, counted, number, size, text_time, time_ms
 from orchestration.cli.job_facts import id_of, kind_of, origin_of, word_of
 from orchestration.cli.rendering import done_word, partition_lines, places_line, stage_line, waiting_text
-from orchestration.client.records import Record
 
 
 def show_list(found: Sequence[Record]) -> None:

@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 import typer
 
+from muster import following
+from muster.records import Record
 from orchestration.cli import options, remote
 from orchestration.cli.commands import Done, Group, command, show_done
 from orchestration.cli.console import print_note, print_table
 from orchestration.cli.session import settings
-from orchestration.client import following
-from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
 from schemas.errors import UserError
 

@@ -2,9 +2,9 @@
 
 from typing import Final
 
+from muster.records import Record
 from orchestration.cli.console import print_line, print_table
 from orchestration.cli.formatting import duration, size, usd
-from orchestration.client.records import Record
 
 GB: Final = 10**9
 

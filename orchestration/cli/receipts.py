@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from connectors.private_files import write_private
+from muster.records import Record
 from orchestration.cli import options, remote
 from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_note, print_pairs, print_table
@@ -15,12 +16,11 @@ from orchestration.cli.exits import ExitCode, code_for_job
 from orchestration.cli.formatting import number, outside_texts, safe
 from orchestration.cli.job_facts import id_of, word_of
 from orchestration.cli.rendering import column_pairs, kept_text, value_pairs
-from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
 from schemas.errors import UserError
 
 with deferred(__name__):
-    from orchestration.client import errors, fetching
+    from muster import errors, fetching
 
 TOP = Group("")
 PAGE: Final = 500

@@ -14,10 +14,10 @@ from schemas.errors import MusterError, UserError
 from schemas.ids import DEFAULT_TENANT, job_id, tenant_name
 
 if TYPE_CHECKING:
-    from orchestration.client.client import Client
+    from muster.client import Client
 
 with deferred(__name__):
-    from orchestration.client import access, client, errors
+    from muster import access, client, errors
 
 PREFIX: Final = re.compile(r"[0-9a-hjkmnp-tv-z]{1,25}", re.IGNORECASE)
 """The beginning of a ULID."""

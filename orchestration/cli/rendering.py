@@ -6,9 +6,9 @@ Jobs, stages and partitions are records, as the service answers them.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from muster.records import Record
 from orchestration.cli.formatting import bar, counted, duration, number, percent, rate, safe, shorten, size
 from orchestration.cli.job_facts import origin_of
-from orchestration.client.records import Record
 
 COLUMNS: Final = 80
 MAX_PARTITIONS: Final = 16

@@ -6,12 +6,12 @@ from typing import Annotated, Final
 
 import typer
 
+from muster.records import Record
 from orchestration.cli import options, remote
 from orchestration.cli.commands import Done, Group, command, show_done
 from orchestration.cli.console import print_line, print_note, print_pairs, print_table
 from orchestration.cli.formatting import safe, text_time
 from orchestration.cli.job_facts import id_of
-from orchestration.client.records import Record
 from schemas.import_targets import kind_of_target
 
 TOP = Group("")

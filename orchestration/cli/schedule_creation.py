@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from muster.records import Record
 from orchestration.cli import options, remote
 from orchestration.cli.commands import Group, command
 from orchestration.cli.export_commands import export
@@ -12,7 +13,6 @@ from orchestration.cli.export_options import export_members
 from orchestration.cli.import_target import Audience, Kind, OnlyColumns, target_of
 from orchestration.cli.options import with_import_settings, with_options
 from orchestration.cli.schedule_commands import Name, schedules, show_changed
-from orchestration.client.records import Record
 
 create = Group(
     "schedules create",

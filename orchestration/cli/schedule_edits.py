@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from muster.records import Record
 from orchestration.cli import options, remote
 from orchestration.cli.commands import Group, command
 from orchestration.cli.export_commands import export
@@ -13,7 +14,6 @@ from orchestration.cli.export_options import export_shape
 from orchestration.cli.options import with_import_settings, with_options
 from orchestration.cli.schedule_commands import Name, schedules, show_changed
 from orchestration.cli.schedule_creation import ONE_TIME_EXPORT
-from orchestration.client.records import Record
 
 edit = Group(
     "schedules edit",

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from muster.errors import ApiError
+from muster.records import Record
 from orchestration.cli import options, remote
 from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_line, print_note, print_pairs, print_table
 from orchestration.cli.formatting import duration, number, outside_texts, shorten, text_time
 from orchestration.cli.rule_files import rule_text
 from orchestration.cli.segment_notes import rule_notes
-from orchestration.client.errors import ApiError
-from orchestration.client.records import Record
 
 if TYPE_CHECKING:
-    from orchestration.client.client import Client
+    from muster.client import Client
 
 TOP = Group("")
 segments = Group("segments", "muster segments list", 'muster segments create buyers --rule "count(purchase, 30d) >= 2"')

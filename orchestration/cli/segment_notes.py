@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from muster.errors import ApiError
+from muster.records import Record
 from orchestration.cli.formatting import number, safe
-from orchestration.client.errors import ApiError
-from orchestration.client.records import Record
 
 if TYPE_CHECKING:
-    from orchestration.client.client import Client
+    from muster.client import Client
 
 TYPE_WORDS: Final = {
     "double": ("a number", "numbers"),

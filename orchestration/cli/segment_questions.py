@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from muster.records import Record
 from orchestration.cli import options, remote
 from orchestration.cli.commands import Answer, Group, command
 from orchestration.cli.console import print_line, print_note, print_pairs
@@ -13,11 +14,10 @@ from orchestration.cli.formatting import counted, number, outside_texts, safe
 from orchestration.cli.rule_files import rule_text
 from orchestration.cli.segment_commands import Name, Zone, segments
 from orchestration.cli.segment_notes import count_notes, unseen_notes
-from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
 
 with deferred(__name__):
-    from orchestration.client import following
+    from muster import following
 
 TOP = Group("")
 

@@ -12,14 +12,14 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
+from muster.errors import ApiError
 from orchestration.cli import remote
 from orchestration.cli.console import print_note, show_error
 from orchestration.cli.sql_rows import queried, show_queried
-from orchestration.client.errors import ApiError
 from schemas.errors import MusterError
 
 if TYPE_CHECKING:
-    from orchestration.client.client import Client
+    from muster.client import Client
 
 LEAVE: Final = frozenset({"exit", "quit", "\\q"})
 PROMPT, CONTINUED = "muster> ", "     -> "

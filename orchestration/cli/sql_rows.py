@@ -12,7 +12,7 @@ from orchestration.cli.console import out, print_note, print_table
 from orchestration.cli.formatting import without_controls
 
 if TYPE_CHECKING:
-    from orchestration.client.query_rows import Rows
+    from muster.query_rows import Rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

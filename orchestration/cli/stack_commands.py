@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from orchestration.platform.settings import Settings
 
 with deferred(__name__):
+    from muster import access, client
     from orchestration.catalog import audiences, engine
-    from orchestration.client import access, client
     from orchestration.local import doctor as local_doctor
     from orchestration.local import stack
     from orchestration.operations import availability, wiring, workers

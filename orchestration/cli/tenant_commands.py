@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
+from muster.records import Record
 from orchestration.cli import options, remote
 from orchestration.cli.commands import Answer, Done, Group, command, show_done
 from orchestration.cli.console import print_pairs, print_table
-from orchestration.client.records import Record
 
 TOP = Group("")
 tenants = Group("tenants", "muster tenants create acme", "muster tenants list")

@@ -7,16 +7,16 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from muster.records import Record
 from orchestration.cli import options, remote
 from orchestration.cli.audience_commands import KeepDays, KeepVersions, audiences
 from orchestration.cli.commands import Answer, Done, command, show_done
 from orchestration.cli.console import print_line, print_table
 from orchestration.cli.formatting import counted, number, safe, size, text_time
-from orchestration.client.records import Record
 from orchestration.platform.deferred import deferred
 
 with deferred(__name__):
-    from orchestration.client import following
+    from muster import following
 
 PAGE: Final = 100
 """Ids of each kind that `diff` shows if it is to show any."""

@@ -8,10 +8,10 @@ import sys
 from os.path import relpath
 from pathlib import Path
 
+from muster import Client
+from muster.access import owner_access
 from orchestration.cli.console import print_line, show_error
 from orchestration.cli.remote import translated
-from orchestration.client import Client
-from orchestration.client.access import owner_access
 from orchestration.entrypoints.demo_seed import is_seeded, seed
 from orchestration.local import stack
 from orchestration.platform.settings import Settings

@@ -13,9 +13,9 @@ from typing import Any, Final
 from confluent_kafka import Producer
 
 from connectors.kafka.logon import librdkafka_config
-from orchestration.client import Client
-from orchestration.client.following import follow
-from orchestration.client.records import Record
+from muster import Client
+from muster.following import follow
+from muster.records import Record
 from orchestration.entrypoints.demo_clicks import recent_clicks
 from schemas.topics import EVENTS
 

@@ -256,7 +256,7 @@ def _athena(settings: Settings, names: Names) -> str:
         "# puts the newest version into Glue, where Athena finds it; run it again after each version\n"  # noqa: S608  # shown, not run
         "import os\n\n"
         "from pyiceberg.catalog import load_catalog\n\n"
-        "from orchestration.client import Access, Client\n\n"
+        "from muster import Access, Client\n\n"
         f'access = Access(url="{settings.api_public_url or settings.api_url}", token=os.environ["MUSTER_TOKEN"])\n'
         "with Client(access) as muster:\n"
         f'    audience = muster.audience("{names.tenant}", "{names.audience}", current=True)\n'

@@ -8,8 +8,8 @@ from typing import Any, Final
 import pytest
 from playwright.sync_api import Browser
 
-from orchestration.client import Client
-from orchestration.client.access import owner_access
+from muster import Client
+from muster.access import owner_access
 from orchestration.entrypoints.demo_seed import seed
 from orchestration.local.parts import SEGMENT_WORKER
 from orchestration.platform.settings import Settings

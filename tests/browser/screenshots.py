@@ -8,9 +8,9 @@ from typing import Any, Final, Literal
 
 from playwright.sync_api import Page, expect
 
+from muster import Client
+from muster.access import owner_access
 from orchestration.cli.console import print_line
-from orchestration.client import Client
-from orchestration.client.access import owner_access
 from orchestration.console.paths import PREFIX, in_tenant
 from orchestration.entrypoints.demo_seed import is_seeded, seed
 from orchestration.local import stack

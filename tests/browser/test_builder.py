@@ -8,7 +8,7 @@ import duckdb
 import pytest
 from playwright.sync_api import APIResponse, Page, Route, expect
 
-from orchestration.client import Client
+from muster import Client
 from tests.browser.conftest import SHOP, Open
 
 pytestmark = pytest.mark.browser

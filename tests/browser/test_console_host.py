@@ -9,8 +9,8 @@ from threading import Thread
 import pytest
 from playwright.sync_api import Browser, expect
 
+from muster import Client
 from orchestration.cli.console_page import PAGE
-from orchestration.client import Client
 from orchestration.platform.settings import Settings
 from tests.browser.conftest import Open
 from tests.browser.driving import tab

@@ -12,7 +12,7 @@ from confluent_kafka import Producer
 from playwright.sync_api import Browser, Page, expect
 
 from connectors.kafka.logon import librdkafka_config
-from orchestration.client import Client
+from muster import Client
 from orchestration.console.application import PAGES
 from orchestration.console.paths import IN_TENANT, OPEN, PREFIX, in_tenant
 from orchestration.platform.settings import Settings

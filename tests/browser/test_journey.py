@@ -6,8 +6,8 @@ from typing import Final
 import pytest
 from playwright.sync_api import Page, expect
 
-from orchestration.client import Client
-from orchestration.client.following import follow
+from muster import Client
+from muster.following import follow
 from orchestration.console.paths import in_tenant
 from tests.browser.conftest import Open
 

@@ -9,8 +9,8 @@ import psutil
 import pytest
 from playwright.sync_api import expect
 
-from orchestration.client import Client
-from orchestration.client.following import follow
+from muster import Client
+from muster.following import follow
 from orchestration.local.home import Home
 from orchestration.local.status import read_status
 from orchestration.platform.settings import Settings

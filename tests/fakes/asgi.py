@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 from starlette.types import ASGIApp, Message
 
-from orchestration.client.transport import Stream
+from muster.transport import Stream
 
 HANG_S = 30
 
@@ -115,7 +115,7 @@ class AsgiClient:
 
 
 class AsgiTransport:
-    """`orchestration.client.transport.Transport` to an application in this process.
+    """`muster.transport.Transport` to an application in this process.
 
     `sent`: method and path of every request.
     """

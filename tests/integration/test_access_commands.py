@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
+from muster.access import Access, find_access
+from muster.calls import Calls
+from muster.client import Client
+from muster.errors import ApiError
+from muster.transport import HttpTransport
 from orchestration.cli.exits import ExitCode
 from orchestration.cli.main import main
-from orchestration.client.access import Access, find_access
-from orchestration.client.calls import Calls
-from orchestration.client.client import Client
-from orchestration.client.errors import ApiError
-from orchestration.client.transport import HttpTransport
 from tests.fakes.tenants import ACME, World, make_world
 from tests.servers.api import serving
 from tests.servers.ports import free_port

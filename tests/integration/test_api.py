@@ -19,6 +19,7 @@ from urllib.request import urlopen
 import pytest
 import uvicorn
 
+from muster import Access, Client
 from orchestration.access.stores import Stores
 from orchestration.api.application import application
 from orchestration.api.server import ImpatientProtocol, server
@@ -28,7 +29,6 @@ from orchestration.catalog import migrate
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.engine import Database
 from orchestration.catalog.jobs import JobStore
-from orchestration.client import Access, Client
 from orchestration.local import processes
 from orchestration.local.home import Home
 from orchestration.local.status import read_status

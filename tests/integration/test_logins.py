@@ -11,14 +11,14 @@ from urllib.request import urlopen
 
 import pytest
 
+from muster.browser_login import browser_login
+from muster.errors import ApiError
 from orchestration.access.budget import Budget
 from orchestration.access.oidc.pkce import challenge_of
 from orchestration.access.oidc.provider import Provider
 from orchestration.access.oidc.settings import OidcSettings
 from orchestration.api.application import application
 from orchestration.api.service import Service
-from orchestration.client.browser_login import browser_login
-from orchestration.client.errors import ApiError
 from orchestration.platform.settings import Secret, Settings
 from schemas.ids import JobId
 from tests.fakes.asgi import Answer, AsgiClient

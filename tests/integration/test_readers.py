@@ -16,11 +16,11 @@ from confluent_kafka import Producer
 
 from connectors.kafka.logon import librdkafka_config
 from connectors.sources.rejects import REJECT_SCHEMA
+from muster import Access, ApiError, Client
 from orchestration.catalog.operations import OperationStore
 from orchestration.catalog.records import NewJob
 from orchestration.catalog.references import ref_of
 from orchestration.catalog.segment_records import NewRule
-from orchestration.client import Access, ApiError, Client
 from orchestration.context import Context
 from orchestration.local.home import Home
 from orchestration.local.status import read_status

@@ -13,11 +13,11 @@ import pytest
 
 from connectors.storage.objects import ObjectStore
 from connectors.storage.presigned import PUT_S
+from muster import Access, ApiError, Client
 from orchestration.access import uploading
 from orchestration.access.stores import Stores
 from orchestration.api.application import application
 from orchestration.api.service import Service
-from orchestration.client import Access, ApiError, Client
 from orchestration.local.seaweedfs import s3_client
 from orchestration.platform.object_store import public_s3_access, s3_access
 from orchestration.platform.settings import Settings

@@ -4,9 +4,9 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
-PACKAGES: Final = ("schemas", "segmentation", "streams", "connectors", "orchestration", "tests")
+from tests.trees import PACKAGES
 
 
 class Patches:
@@ -28,7 +28,7 @@ class Patches:
         if classes:
             return
         for other in list(sys.modules.values()):
-            if getattr(other, "__name__", "").partition(".")[0] in PACKAGES:
+            if getattr(other, "__name__", "").partition(".")[0] in {*PACKAGES, "tests"}:
                 for known in [key for key, value in vars(other).items() if value is original]:
                     self._put(other, known, original, made)
 

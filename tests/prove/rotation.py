@@ -11,7 +11,7 @@ from tests.prove.kept import Kept
 from tests.rotation.choice import slice_of
 from tests.rotation.running import TIER, files_of_properties, tests_of_the_tier
 from tests.rotation.running import run as run_slice
-from tests.trees import committed_tree
+from tests.trees import PACKAGES, committed_tree
 
 NAME: Final = "rotation"
 HEADER: Final = ("date", "tree", "tests", "schedules", "faulted imports", "failures", "minutes")
@@ -55,6 +55,6 @@ def earlier(section: str) -> list[tuple[str, ...]]:
     return [tuple(line.split(" | ")) for line in lines]
 
 
-COVERS: Final = ("schemas", "segmentation", "streams", "connectors", "orchestration", "uv.lock")
+COVERS: Final = (*PACKAGES, "uv.lock")
 """Over time all of the product; a slice takes five minutes."""
 EXHIBIT: Final = Exhibit(name=NAME, title="Rotating slices", covers=COVERS, run=run)

@@ -45,6 +45,7 @@ COVERS: Final = (
     "segmentation",
     "streams",
     "connectors",
+    "muster",
     "orchestration",
     ":!orchestration/cli",
     ":!orchestration/deploy",

@@ -3,18 +3,17 @@
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
-ROOT: Final = Path(__file__).parents[2]
-PACKAGES: Final = ("schemas", "segmentation", "streams", "connectors", "orchestration")
+from tests.trees import PACKAGES, ROOT
+
 KEPT: Final = {
     # called by name
     "orchestration.api.application.application": "uvicorn's",
     "orchestration.entrypoints.job_event_handler.publish": "AWS Lambda's",
     "orchestration.entrypoints.warm.warm": "the fork server of functions",
     # for programs
-    "orchestration.client.deployment.Deployment.deployment_events": "an operation of the API",
+    "muster.deployment.Deployment.deployment_events": "an operation of the API",
     # for operators
     "orchestration.catalog.migrate.downgrade": "docs/operations.md",
     # until the objects of a process are made in one place

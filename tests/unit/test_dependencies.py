@@ -12,9 +12,9 @@ from typing import Final
 
 import pytest
 
-ROOT: Final = Path(__file__).parents[2]
+from tests.trees import PACKAGES, ROOT
+
 PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-PACKAGES: Final = ("schemas", "segmentation", "streams", "connectors", "orchestration")
 EXTRAS: Final = {"local": Path("orchestration/local"), "deploy": Path("orchestration/deploy")}
 NEVER_IMPORTED: Final = {
     "duckdb-extension-httpfs": "a file that DuckDB loads",

@@ -92,7 +92,7 @@ def snippets_of(url: str, tenant: str, permitted: frozenset[Action]) -> list[Sni
     python = [
         "import os",
         "",
-        "from orchestration.client import Access, Client",
+        "from muster import Access, Client",
         "",
         f'access = Access(url="{url}", token=os.environ["MUSTER_TOKEN"])',
         "with Client(access) as muster:",

@@ -18,9 +18,9 @@ from sqlglot import exp
 from connectors.lake.store import IcebergVersionStore
 from connectors.storage.access import S3Access
 from connectors.storage.duck import extension_path
+from muster import Client
 from orchestration.access.policy import Action
 from orchestration.cli.main import app
-from orchestration.client import Client
 from orchestration.console.pages.connections import snippets_of
 from orchestration.operations.connecting import Names, snippet
 from orchestration.platform.settings import Secret, Settings

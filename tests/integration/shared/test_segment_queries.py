@@ -18,6 +18,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from connectors.kafka.logon import librdkafka_config
 from connectors.storage.writing import put_if_absent
+from muster import client
 from orchestration.access.owner import ensure_owner_token
 from orchestration.access.stores import Stores
 from orchestration.api.application import application
@@ -25,7 +26,6 @@ from orchestration.api.service import Service
 from orchestration.catalog.references import ref_of
 from orchestration.catalog.segment_records import NewRule
 from orchestration.cli.main import main
-from orchestration.client import client
 from orchestration.context import Context
 from orchestration.control import wiring
 from orchestration.platform.clock import fresh_id, now_ms

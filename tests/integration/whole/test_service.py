@@ -10,7 +10,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from orchestration.client import Access, ApiError, Client
+from muster import Access, ApiError, Client
 from schemas.ids import job_id
 from tests.faults.waiting import until
 from tests.integration.whole.conftest import PARTITIONS, Whole

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
-PACKAGES = ("schemas", "segmentation", "streams", "connectors", "orchestration")
+from tests.trees import PACKAGES, ROOT
+
 RAISED = {"UserError", "RetriableError", "FatalError", "JobError"}
 CODE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
 

@@ -5,11 +5,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
+from tests.trees import PACKAGES, ROOT
+
 PAGE = ROOT / "docs" / "glossary.md"
 OWNED = re.compile(r"^\| (\*\*.+?\*\*.*?) \| .+ \| `([\w.]+)` \|$", re.MULTILINE)
 RETIRED = re.compile(r"^\| `(\w+)` \| .+ \|$", re.MULTILINE)
-PACKAGES = ("schemas", "segmentation", "streams", "connectors", "orchestration")
 
 
 def exists(name: str) -> bool:

@@ -4,16 +4,14 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from orchestration.api.problems import problem, status_of
 from orchestration.api.statuses import CODES, STATUS_OF_CODE
 from schemas.errors import FatalError, MusterError, RetriableError, UserError
+from tests.trees import PACKAGES, ROOT
 
-ROOT = Path(__file__).parents[4]
-PACKAGES = ("schemas", "segmentation", "streams", "connectors", "orchestration")
 CODE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*")
 
 

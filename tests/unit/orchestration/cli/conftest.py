@@ -8,13 +8,13 @@ from typing import Any, cast
 
 import pytest
 
+from muster import client
 from orchestration.access.owner import ensure_owner_token
 from orchestration.access.stores import Stores
 from orchestration.api.application import application
 from orchestration.api.service import Service
 from orchestration.cli import import_commands, remote
 from orchestration.cli.following import Submitted
-from orchestration.client import client
 from orchestration.context import Context
 from orchestration.operations.import_orders import ImportOrder
 from orchestration.readers.background import Background

@@ -9,11 +9,11 @@ from typing import Any, cast
 
 import pytest
 
+from muster.client import Client
+from muster.errors import ApiError
+from muster.presigned import CONNECT_TO
+from muster.sending import send_piece
 from orchestration.cli import downloads
-from orchestration.client.client import Client
-from orchestration.client.errors import ApiError
-from orchestration.client.presigned import CONNECT_TO
-from orchestration.client.sending import send_piece
 from schemas.digest import Digest
 from schemas.errors import FatalError, UserError
 from schemas.manifest import Manifest, ManifestFile

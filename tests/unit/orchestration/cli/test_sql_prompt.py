@@ -12,10 +12,10 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
+from muster.client import Client
+from muster.errors import ApiError
 from orchestration.cli.main import main
 from orchestration.cli.sql_prompt import Names, ask_for_queries
-from orchestration.client.client import Client
-from orchestration.client.errors import ApiError
 
 CARET = "syntax error\n\nLINE 1: selec 1\n        ^"
 

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 import pytest
 import typer
 
-import orchestration.client
+import muster
+from muster import Access, Client
 from orchestration.access.policy import IN_A_TENANT
 from orchestration.cli.main import app
-from orchestration.client import Access, Client
 from orchestration.console.pages.connections import snippets_of
 from orchestration.operations.connecting import FORMS
 from tests.fakes.asgi import AsgiClient, AsgiTransport
@@ -67,7 +67,7 @@ def test_the_snippet_of_python_runs(
     def inside(access: Access) -> Iterator[Client]:
         yield Client(access, AsgiTransport(client))
 
-    monkeypatch.setattr(orchestration.client, "Client", inside)
+    monkeypatch.setattr(muster, "Client", inside)
     text = snippets("admin")["python"].replace("SELECT count(*) FROM audience('vip')", "FROM vip")
     exec(compile(text, "snippet", "exec"), {})
     assert capsys.readouterr().out.endswith("[['plain']]\n")

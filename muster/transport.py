@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
-from orchestration.client.errors import ApiError
-from orchestration.client.proof import demand_proof
+from muster.errors import ApiError
+from muster.proof import demand_proof
 
 TIMEOUT_S: Final = 60.0
 """The service answers a question within 55 s."""

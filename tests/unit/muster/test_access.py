@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.client.access import Access, find_access, forget_access, save_access
-from orchestration.client.errors import ApiError
+from muster.access import Access, find_access, forget_access, save_access
+from muster.errors import ApiError
 
 
 @pytest.fixture

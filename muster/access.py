@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from orchestration.client.errors import ApiError
+from muster.errors import ApiError
 
 DEFAULT_URL: Final = "http://127.0.0.1:18480"
 OWNER_TOKEN: Final = Path("api", "token")

@@ -4,8 +4,8 @@ import http.client
 from collections.abc import Iterator
 from contextlib import closing
 
-from orchestration.client.errors import ApiError
-from orchestration.client.presigned import BLOCK, connection_to
+from muster.errors import ApiError
+from muster.presigned import BLOCK, connection_to
 
 
 def fetch(url: str) -> Iterator[bytes]:

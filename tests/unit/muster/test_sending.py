@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from orchestration.client import Access, ApiError, Client
-from orchestration.client.sending import send_piece
-from orchestration.client.uploads import SENDS
+from muster import Access, ApiError, Client
+from muster.sending import send_piece
+from muster.uploads import SENDS
 from tests.servers.presigned import Store, object_store
 
 PART = 4
@@ -17,7 +17,7 @@ CONTENT = b"0123456789"
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    monkeypatch.setattr("orchestration.client.presigned.TIMEOUT_S", 0.5)
+    monkeypatch.setattr("muster.presigned.TIMEOUT_S", 0.5)
     with object_store() as made:
         yield made
 
@@ -25,7 +25,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     slept = list[float]()
-    monkeypatch.setattr("orchestration.client.uploads.time.sleep", slept.append)
+    monkeypatch.setattr("muster.uploads.time.sleep", slept.append)
     return slept
 
 
@@ -121,7 +121,7 @@ def test_a_large_file_is_sent_in_parts_of_which_one_that_fails_is_sent_again_alo
 def test_a_service_that_is_away_when_all_has_arrived_is_waited_for(
     store: Store, file: Path, pauses: list[float], monkeypatch: pytest.MonkeyPatch, *, parts: bool
 ) -> None:
-    monkeypatch.setattr("orchestration.client.repeating.PAUSE_S", 0.0)
+    monkeypatch.setattr("muster.repeating.PAUSE_S", 0.0)
     client = Uploading(store, parts=parts)
     client.away = 2
     assert b"".join(client.send_file("acme", file).values()) == CONTENT

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from orchestration.client.errors import ApiError
+from muster.errors import ApiError
 
 Rows = tuple[Sequence[Mapping[str, str]], Iterator[Sequence[Any]]]
 """Columns with name and type, and the rows."""

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from orchestration.client.calls import PAGE
-from orchestration.client.events import follow
-from orchestration.client.methods import Methods, scoped
-from orchestration.client.records import Event, Record
-from orchestration.client.repeating import start
+from muster.calls import PAGE
+from muster.events import follow
+from muster.methods import Methods, scoped
+from muster.records import Event, Record
+from muster.repeating import start
 
 
 class Jobs(Methods):

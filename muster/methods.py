@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
-from orchestration.client.calls import Calls
-from orchestration.client.records import Record
+from muster.calls import Calls
+from muster.records import Record
 
 Tagged = tuple[Record, str]
 """A record, and its ETag, which a change of it sends back."""

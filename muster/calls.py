@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from orchestration.client.errors import ApiError
-from orchestration.client.transport import Transport
-from orchestration.client.versions import VERSION_HEADER, check_version
+from muster.errors import ApiError
+from muster.transport import Transport
+from muster.versions import VERSION_HEADER, check_version
 
 PROBLEM: Final = "application/problem+json"
 PAGE: Final = 500

@@ -10,11 +10,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from muster.access import Access
+from muster.client import Client
+from muster.errors import ApiError
+from muster.proof import PATH, proof_of
 from orchestration.api.site import Site
-from orchestration.client.access import Access
-from orchestration.client.client import Client
-from orchestration.client.errors import ApiError
-from orchestration.client.proof import PATH, proof_of
 from tests.fakes.asgi import AsgiClient
 from tests.fakes.tenants import World
 

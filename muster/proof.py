@@ -15,7 +15,7 @@ import os
 from typing import Final
 from urllib.parse import urlencode
 
-from orchestration.client.errors import ApiError
+from muster.errors import ApiError
 
 PATH: Final = "/v1/service-proof"
 _CONTEXT: Final = "muster service proof"

@@ -3,16 +3,16 @@
 from types import TracebackType
 from typing import Self
 
-from orchestration.client.access import Access
-from orchestration.client.administration import Administration
-from orchestration.client.audiences import Audiences
-from orchestration.client.calls import Calls
-from orchestration.client.deployment import Deployment
-from orchestration.client.questions import Questions
-from orchestration.client.schedules import Schedules
-from orchestration.client.segments import Segments
-from orchestration.client.transport import HttpTransport, Transport
-from orchestration.client.uploads import Uploads
+from muster.access import Access
+from muster.administration import Administration
+from muster.audiences import Audiences
+from muster.calls import Calls
+from muster.deployment import Deployment
+from muster.questions import Questions
+from muster.schedules import Schedules
+from muster.segments import Segments
+from muster.transport import HttpTransport, Transport
+from muster.uploads import Uploads
 
 
 class Client(Uploads, Audiences, Segments, Schedules, Questions, Administration, Deployment):

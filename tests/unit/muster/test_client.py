@@ -15,21 +15,21 @@ from urllib.request import urlopen
 
 import pytest
 
-from orchestration import client as package
+import muster as package
+from muster import versions
+from muster.access import Access
+from muster.browser_login import browser_login
+from muster.calls import WAITS
+from muster.client import Client
+from muster.errors import ApiError
+from muster.events import PAUSES_S, follow
+from muster.proof import PATH as PROOF_PATH
+from muster.transport import Answer
+from muster.versions import check_version
 from orchestration.access.opaque import opaque_digest
 from orchestration.access.sessions import begin_session
 from orchestration.api.problems import RETRY_AFTER_S
 from orchestration.api.service import Service
-from orchestration.client import versions
-from orchestration.client.access import Access
-from orchestration.client.browser_login import browser_login
-from orchestration.client.calls import WAITS
-from orchestration.client.client import Client
-from orchestration.client.errors import ApiError
-from orchestration.client.events import PAUSES_S, follow
-from orchestration.client.proof import PATH as PROOF_PATH
-from orchestration.client.transport import Answer
-from orchestration.client.versions import check_version
 from tests.fakes.asgi import AsgiClient, AsgiTransport
 from tests.fakes.tenants import ACME, DOWNLOAD, EXPORT, FAILED_JOB, JOB, LARGE_UPLOAD, UPLOAD, World, id_of
 from tests.unit.orchestration.api.operations import DOCUMENT, OPERATIONS
@@ -202,7 +202,7 @@ def _template(path: str) -> str:
 def test_a_list_is_fetched_page_by_page_as_it_is_read(
     world: World, transport: AsgiTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestration.client.calls.PAGE", 1)
+    monkeypatch.setattr("muster.calls.PAGE", 1)
     jobs = muster(world, transport).jobs(ACME)
     assert transport.sent == []
     next(jobs)
@@ -279,13 +279,13 @@ def test_a_caller_that_asks_too_often_is_slowed_down_and_refused_only_in_the_end
     monkeypatch.setattr(service.budget, "_per_s", 0.0)
     monkeypatch.setattr(service.budget, "_burst", 1)
     slept = list[float]()
-    monkeypatch.setattr("orchestration.client.calls.time.sleep", slept.append)
+    monkeypatch.setattr("muster.calls.time.sleep", slept.append)
     client = muster(world, transport)
     client.me()
     with pytest.raises(ApiError, match="TOO_MANY_REQUESTS"):
         client.me()
     assert slept == [RETRY_AFTER_S] * WAITS
-    monkeypatch.setattr("orchestration.client.calls.time.sleep", lambda _: service.budget._left.clear())
+    monkeypatch.setattr("muster.calls.time.sleep", lambda _: service.budget._left.clear())
     assert client.me()["principal"]
 
 
@@ -345,7 +345,7 @@ def test_the_client_imports_the_standard_library_and_itself_alone() -> None:
     foreign = {
         name
         for name in imported
-        if name.partition(".")[0] not in sys.stdlib_module_names and not name.startswith("orchestration.client")
+        if name.partition(".")[0] not in sys.stdlib_module_names and name.partition(".")[0] != "muster"
     }
     assert foreign == set()
     assert json.__name__ in imported

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-from orchestration.client.events import follow
-from orchestration.client.methods import Methods
-from orchestration.client.records import Event, Record
+from muster.events import follow
+from muster.methods import Methods
+from muster.records import Event, Record
 
 
 class Deployment(Methods):

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from orchestration.client.methods import Methods, Tagged, scoped
-from orchestration.client.records import Grants, MadeToken, Me, Principal, Record, Roles, Session, Tenant, Token
+from muster.methods import Methods, Tagged, scoped
+from muster.records import Grants, MadeToken, Me, Principal, Record, Roles, Session, Tenant, Token
 
 
 class Administration(Methods):

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
-from orchestration.client.calls import Calls
-from orchestration.client.errors import ApiError
+from muster.calls import Calls
+from muster.errors import ApiError
 
 GIVE_UP_S: Final = 45.0
 """A service that dies while it starts something holds the key for 30 s."""

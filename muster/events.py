@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
-from orchestration.client.errors import ApiError
-from orchestration.client.records import Event
+from muster.errors import ApiError
+from muster.records import Event
 
 PAUSES_S: Final = (0.5, 2.0, 5.0, 10.0)
 """Before the 1st, 2nd, ... attempt to connect again; with the last one for all later ones."""

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from orchestration.client.methods import Methods, Tagged
-from orchestration.client.records import Record
-from orchestration.client.repeating import start
+from muster.methods import Methods, Tagged
+from muster.records import Record
+from muster.repeating import start
 
 
 class Audiences(Methods):

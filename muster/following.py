@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from orchestration.client.client import Client
-from orchestration.client.errors import ApiError
-from orchestration.client.records import Record
+from muster.client import Client
+from muster.errors import ApiError
+from muster.records import Record
 
 FIRST_POLL_S: Final = 0.3
 MAX_POLL_S: Final = 1.0

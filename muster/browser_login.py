@@ -10,10 +10,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Final
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from orchestration.client.access import Access
-from orchestration.client.calls import Calls
-from orchestration.client.errors import ApiError
-from orchestration.client.transport import HttpTransport, Transport
+from muster.access import Access
+from muster.calls import Calls
+from muster.errors import ApiError
+from muster.transport import HttpTransport, Transport
 
 PATIENCE_S: Final = 300.0
 DONE: Final = b"You are logged in. You can close this page.\n"

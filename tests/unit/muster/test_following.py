@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from orchestration.client.access import Access
-from orchestration.client.client import Client
-from orchestration.client.errors import ApiError
-from orchestration.client.following import (
+from muster.access import Access
+from muster.client import Client
+from muster.errors import ApiError
+from muster.following import (
     ENDED,
     FIRST_POLL_S,
     MAX_POLL_S,

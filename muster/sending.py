@@ -6,8 +6,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from orchestration.client.errors import ApiError
-from orchestration.client.presigned import BLOCK, connection_to
+from muster.errors import ApiError
+from muster.presigned import BLOCK, connection_to
 
 BytesListener = Callable[[int], object]
 """Gets the size of each block that was sent; a negative one for what has to be sent again."""

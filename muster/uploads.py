@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
-from orchestration.client.errors import ApiError
-from orchestration.client.jobs import Jobs
-from orchestration.client.records import Record
-from orchestration.client.repeating import start, until_answered
-from orchestration.client.sending import BytesListener, send_piece
+from muster.errors import ApiError
+from muster.jobs import Jobs
+from muster.records import Record
+from muster.repeating import start, until_answered
+from muster.sending import BytesListener, send_piece
 
 SENDS: Final = 4
 """How often to send a file, or a part of it, that does not arrive."""

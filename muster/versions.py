@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from orchestration.client.errors import ApiError
+from muster.errors import ApiError
 
 _METADATA: Final = re.compile(r"muster-(\d+(?:\.\d+)+)\.dist-info")
 VERSION_HEADER: Final = "muster-version"

@@ -6,7 +6,7 @@ import ssl
 from typing import Final
 from urllib.parse import urlsplit
 
-from orchestration.client.errors import ApiError
+from muster.errors import ApiError
 
 TIMEOUT_S: Final = 60.0
 BLOCK: Final = 1024 * 1024

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from orchestration.client.methods import Methods
-from orchestration.client.query_rows import Rows, rows_of
-from orchestration.client.records import Record
+from muster.methods import Methods
+from muster.query_rows import Rows, rows_of
+from muster.records import Record
 
 
 class Questions(Methods):
