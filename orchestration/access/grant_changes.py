@@ -12,14 +12,14 @@ from orchestration.access.grants import (
 from orchestration.access.guard import Note
 from orchestration.access.pages import Record
 from orchestration.access.policy import Role
-from orchestration.access.stores import Stores
 from orchestration.catalog.access_records import HeldRoles
+from orchestration.composition.service import Services
 from orchestration.platform.clock import now_ms
 from schemas.ids import JobId
 
 
 def replace_grants(
-    stores: Stores, note: Note, scope: str, items: Sequence[tuple[JobId, Collection[Role]]], *, seen: str
+    services: Services, note: Note, scope: str, items: Sequence[tuple[JobId, Collection[Role]]], *, seen: str
 ) -> tuple[Record, str]:
     """Replace all roles in a scope. Raises as `TenantView.replace_grants`."""
     note.object = "grants"
@@ -30,6 +30,6 @@ def replace_grants(
         check_revision(before, seen)
         check_administrators(before, after)
 
-    before, after = stores.principals.replace_grants(scope, wanted, now_ms=now_ms(), check=check)
+    before, after = services.principals.replace_grants(scope, wanted, now_ms=now_ms(), check=check)
     note.before, note.after = grants_record(before), grants_record(after)
     return grants_record(after), revision(after)

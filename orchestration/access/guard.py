@@ -13,8 +13,8 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from orchestration.access.authentication import Caller
 from orchestration.access.policy import DEPLOYMENT, IN_A_TENANT, IN_THE_DEPLOYMENT, Action
-from orchestration.access.stores import Stores
 from orchestration.catalog import auditing
+from orchestration.composition.service import Services
 from schemas.errors import MusterError, UserError
 from schemas.ids import JobId, TenantName
 
@@ -42,8 +42,8 @@ class Note:
 class View:
     """What one caller may see and do in one scope: a tenant, or the deployment."""
 
-    def __init__(self, stores: Stores, caller: Caller, *, tenant: TenantName | None) -> None:
-        self._stores = stores
+    def __init__(self, services: Services, caller: Caller, *, tenant: TenantName | None) -> None:
+        self._services = services
         self._caller = caller
         self._tenant = tenant
 
@@ -71,7 +71,7 @@ class View:
     def record(self, action: str, note: Note, error: str | None) -> None:
         """Write the entry of a call. If that fails, it goes to the log (`catalog.auditing`)."""
         auditing.record(
-            self._stores.audit,
+            self._services.audit,
             self._caller.principal.name,
             action,
             "/".join(part for part in (self._tenant, note.object) if part) or action,

@@ -5,9 +5,9 @@ from collections.abc import Callable, Collection
 from orchestration.access.authentication import Caller
 from orchestration.access.pages import Page, Record, page_of
 from orchestration.access.policy import Action
-from orchestration.access.stores import Stores
 from orchestration.catalog.job_rows import unknown_job
 from orchestration.catalog.life_cycle import Tenants
+from orchestration.composition.service import Services
 from orchestration.operations.follow import ExportView
 from orchestration.operations.job_records import any_record, export_view_record, view_record
 from orchestration.operations.job_search import KINDS, JobKind
@@ -21,31 +21,33 @@ def addresses_for(caller: Caller) -> Callable[[TenantName], bool]:
     return lambda tenant: Action.MANAGE_AUDIENCES in caller.rights.in_tenant(tenant)
 
 
-def job_detail(stores: Stores, wanted: JobId, *, tenant: Tenants, addresses: Callable[[TenantName], bool]) -> Record:
+def job_detail(
+    services: Services, wanted: JobId, *, tenant: Tenants, addresses: Callable[[TenantName], bool]
+) -> Record:
     """A job of one of these tenants, of any kind; for a duplicate, its original. Raises `UserError` UNKNOWN_JOB.
 
     `addresses`: whether the recipients of its notices are shown, by tenant.
     """
-    view = stores.job_progress.any_view(wanted, now_ms(), tenant=tenant)
+    view = services.job_progress.any_view(wanted, now_ms(), tenant=tenant)
     if view is None:
         raise unknown_job(wanted)
     job = view.export if isinstance(view, ExportView) else view.job
     shown = addresses(TenantName(job.tenant))
     notifications = [
         {**notice, "recipient": notice["recipient"] if shown else None}
-        for notice in map(notification_record, stores.outbox.by_subject(job.job_id))
+        for notice in map(notification_record, services.outbox.by_subject(job.job_id))
     ]
     if isinstance(view, ExportView):
-        return {**export_view_record(view, stores.exports.history(job.job_id)), "notifications": notifications}
+        return {**export_view_record(view, services.exports.history(job.job_id)), "notifications": notifications}
     return {
-        **view_record(view, stores.jobs.history(job.job_id), stores.jobs.attempt_reports(job.job_id)),
+        **view_record(view, services.jobs.history(job.job_id), services.jobs.attempt_reports(job.job_id)),
         "notifications": notifications,
         "duplicate_of": view.duplicate_of,
     }
 
 
 def job_page(
-    stores: Stores,
+    services: Services,
     tenant: Tenants,
     *,
     kinds: Collection[JobKind],
@@ -59,7 +61,7 @@ def job_page(
 
     Raises `UserError` UNKNOWN_STATE.
     """
-    found = stores.all_jobs.search(
+    found = services.all_jobs.search(
         kinds=kinds or KINDS,
         tenant=tenant,
         audience=audience,

@@ -19,9 +19,9 @@ from orchestration.access.grants import (
 )
 from orchestration.access.new_tokens import make_token
 from orchestration.access.policy import ADMIN, DEPLOYMENT, Rights
-from orchestration.access.stores import Stores
 from orchestration.access.tokens import Token
 from orchestration.catalog.access_records import ApiToken, Principal
+from orchestration.composition.service import Services
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.errors import UserError
 
@@ -34,23 +34,23 @@ _CAP: Final = ((DEPLOYMENT, ADMIN),)
 _MANY: Final = 500
 
 
-def ensure_owner_token(stores: Stores, home: Path) -> Path:
+def ensure_owner_token(services: Services, home: Path) -> Path:
     """Make the owner and its token if they are needed; returns its file. Raises as `rotate_owner_token`."""
     file = home / TOKEN_FILE
-    if stores.principals.named(OWNER) is not None and _is_fresh(stores, file):
+    if services.principals.named(OWNER) is not None and _is_fresh(services, file):
         return file
-    return rotate_owner_token(stores, home)
+    return rotate_owner_token(services, home)
 
 
-def rotate_owner_token(stores: Stores, home: Path) -> Path:
+def rotate_owner_token(services: Services, home: Path) -> Path:
     """Replace the owner's token, and revoke the earlier ones; returns the file of the token.
 
     Raises `UserError` TOKEN_FILE if it cannot be written, `RetriableError` CATALOG_UNAVAILABLE.
     """
     file = home / TOKEN_FILE
-    owner = administrator(stores, OWNER)
+    owner = administrator(services, OWNER)
     token, secret = make_token(
-        stores.tokens,
+        services.tokens,
         owner=owner.principal_id,
         name=TOKEN_NAME,
         cap=_CAP,
@@ -62,48 +62,48 @@ def rotate_owner_token(stores: Stores, home: Path) -> Path:
         replace_private(file, secret.text.reveal() + "\n")
     except OSError as exc:
         raise UserError("TOKEN_FILE", f"{file} cannot be written: {exc.strerror}", path=str(file)) from exc
-    for earlier in stores.tokens.page(principal_id=owner.principal_id, limit=_MANY):
+    for earlier in services.tokens.page(principal_id=owner.principal_id, limit=_MANY):
         if earlier.name == TOKEN_NAME and earlier.token_id != token.token_id:
-            stores.tokens.revoke(earlier.token_id, now_ms=now_ms())
+            services.tokens.revoke(earlier.token_id, now_ms=now_ms())
     return file
 
 
-def administrator(stores: Stores, name: str) -> Principal:
+def administrator(services: Services, name: str) -> Principal:
     """The principal of this name, created if missing, as another administrator of the deployment.
 
     Raises `UserError` BAD_PRINCIPAL, and STALE_ETAG if grants were replaced meanwhile.
     """
     check_principal_name(name)
-    found = stores.principals.named(name)
+    found = services.principals.named(name)
     one = found or Principal(principal_id=fresh_id(), kind="person", name=name, created_at_ms=now_ms())
     if found is None:
-        stores.principals.add(one)
-    held = stores.principals.grants(DEPLOYMENT)
+        services.principals.add(one)
+    held = services.principals.grants(DEPLOYMENT)
     wanted = {other.principal.principal_id: other.roles for other in held}
     if ADMIN in (roles := wanted.get(one.principal_id, ())):
         return one
     wanted[one.principal_id] = (*roles, ADMIN)
-    stores.principals.replace_grants(
+    services.principals.replace_grants(
         DEPLOYMENT, wanted, now_ms=now_ms(), check=lambda before, _: check_revision(before, revision(held))
     )
     return one
 
 
-def administrator_token(stores: Stores, name: str, *, days: int) -> tuple[ApiToken, Token]:
+def administrator_token(services: Services, name: str, *, days: int) -> tuple[ApiToken, Token]:
     """A token of an administrator (`administrator`), with all rights. Raises `UserError` BAD_LIFETIME, STALE_ETAG."""
     lifetime_ms(days)  # refused before anybody gets a role
-    owner = administrator(stores, name)
+    owner = administrator(services, name)
     return make_token(
-        stores.tokens, owner=owner.principal_id, name=BREAK_GLASS, cap=_CAP, limit=Rights.of(_CAP), days=days
+        services.tokens, owner=owner.principal_id, name=BREAK_GLASS, cap=_CAP, limit=Rights.of(_CAP), days=days
     )
 
 
-def _is_fresh(stores: Stores, file: Path) -> bool:
+def _is_fresh(services: Services, file: Path) -> bool:
     """Whether the file holds a valid token in the first half of its life."""
     at_ms = now_ms()
     try:
         caller = authenticate(
-            stores.tokens, file.read_text(encoding="ascii").strip(), request_id=fresh_id(), now_ms=at_ms
+            services.tokens, file.read_text(encoding="ascii").strip(), request_id=fresh_id(), now_ms=at_ms
         )
     except (OSError, UnicodeDecodeError, UserError):
         return False

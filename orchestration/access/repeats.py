@@ -17,8 +17,8 @@ from typing import Any, Final, Self
 
 from orchestration.access.authentication import Caller
 from orchestration.access.pages import Record
-from orchestration.access.stores import Stores
 from orchestration.catalog.idempotency import Claim, KeyedRequest
+from orchestration.composition.service import Services
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.errors import MusterError, UserError
 
@@ -56,7 +56,7 @@ class RequestKey:
         return cls(text=text, request=hashlib.sha256(asked.encode()).hexdigest())
 
 
-def once(stores: Stores, caller: Caller, tenant: str, key: RequestKey, start: Callable[[Claim], Record]) -> Record:
+def once(services: Services, caller: Caller, tenant: str, key: RequestKey, start: Callable[[Claim], Record]) -> Record:
     """What `start` returns, or has returned or refused before for this key.
 
     `start` may be called again with the same claim after a crash, so it begins under the id in the claim what can begin
@@ -69,7 +69,7 @@ def once(stores: Stores, caller: Caller, tenant: str, key: RequestKey, start: Ca
         request=key.request,
         holder=caller.request_id,
     )
-    claim = stores.idempotency.claim(asked, new_id=fresh_id(), now_ms=now_ms())  # 1
+    claim = services.idempotency.claim(asked, new_id=fresh_id(), now_ms=now_ms())  # 1
     if claim.request != key.request:
         raise UserError(
             "IDEMPOTENCY_KEY_REUSED",
@@ -86,14 +86,14 @@ def once(stores: Stores, caller: Caller, tenant: str, key: RequestKey, start: Ca
         value = start(claim)  # 2
     except UserError as exc:
         if exc.code in LIMITS:
-            _release(stores, asked)
+            _release(services, asked)
         else:
-            stores.idempotency.answer(asked, {"error": exc.as_record()})
+            services.idempotency.answer(asked, {"error": exc.as_record()})
         raise
     except Exception:
-        _release(stores, asked)
+        _release(services, asked)
         raise
-    stores.idempotency.answer(asked, {"value": value})  # 3
+    services.idempotency.answer(asked, {"value": value})  # 3
     return value
 
 
@@ -104,6 +104,6 @@ def _repeated(answer: Record) -> Record:
     return value
 
 
-def _release(stores: Stores, asked: KeyedRequest) -> None:
+def _release(services: Services, asked: KeyedRequest) -> None:
     with suppress(MusterError):  # the lease expires
-        stores.idempotency.release(asked)
+        services.idempotency.release(asked)

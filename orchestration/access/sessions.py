@@ -10,10 +10,10 @@ from orchestration.access.authentication import Caller, caller_by_token
 from orchestration.access.opaque import fresh_opaque, opaque_digest
 from orchestration.access.pages import Record
 from orchestration.access.policy import Rights
-from orchestration.access.stores import Stores
 from orchestration.catalog.access_records import Principal, Session, SessionCredentials
 from orchestration.catalog.auditing import record
 from orchestration.catalog.sessions import SessionStore
+from orchestration.composition.service import Services
 from orchestration.platform.clock import fresh_id, iso, now_ms
 from orchestration.platform.settings import Secret
 from schemas.errors import UserError
@@ -25,15 +25,15 @@ LIFE_MS: Final = 24 * HOUR_MS
 
 
 def begin_session(
-    stores: Stores, owner: Principal, *, token_id: JobId | None, request_id: JobId, replaced: str | None = None
+    services: Services, owner: Principal, *, token_id: JobId | None, request_id: JobId, replaced: str | None = None
 ) -> Secret:
     """A new session; returns its cookie. `token_id`: the token that it stands for; None: all rights of its owner.
 
     `replaced`: the cookie that the browser had before; its session ends.
     """
     at_ms, cookie = now_ms(), fresh_opaque()
-    if replaced is not None and (earlier := _found(stores.sessions, replaced)) is not None:
-        stores.sessions.revoke(earlier.session_id, now_ms=at_ms)
+    if replaced is not None and (earlier := _found(services.sessions, replaced)) is not None:
+        services.sessions.revoke(earlier.session_id, now_ms=at_ms)
     made = Session(
         session_id=fresh_id(),
         principal_id=owner.principal_id,
@@ -44,9 +44,9 @@ def begin_session(
         expires_at_ms=at_ms + LIFE_MS,
         revoked_at_ms=None,
     )
-    stores.sessions.add(made)
+    services.sessions.add(made)
     record(
-        stores.audit,
+        services.audit,
         owner.name,
         "login",
         "sessions",
@@ -78,15 +78,15 @@ def _caller_of(found: SessionCredentials | None, *, request_id: JobId, now_ms: i
     )
 
 
-def check_again(stores: Stores, caller: Caller) -> None:
+def check_again(services: Services, caller: Caller) -> None:
     """Refuse a caller who may no longer do all that it might when its request came.
 
     Raises `UserError` TOKEN_REVOKED, TOKEN_EXPIRED, TOKEN_REFUSED, SESSION_ENDED, RIGHTS_CHANGED.
     """
     at_ms, request_id = now_ms(), caller.request_id
     if caller.session is not None:
-        now = _caller_of(stores.sessions.credentials(caller.session.digest), request_id=request_id, now_ms=at_ms)
-    elif (found := stores.tokens.credentials(caller.token.token_id) if caller.token else None) is not None:
+        now = _caller_of(services.sessions.credentials(caller.session.digest), request_id=request_id, now_ms=at_ms)
+    elif (found := services.tokens.credentials(caller.token.token_id) if caller.token else None) is not None:
         now = caller_by_token(found, request_id=request_id, now_ms=at_ms)
     else:
         raise UserError("TOKEN_REFUSED", "the token is no longer known to this service")

@@ -12,8 +12,8 @@ from orchestration.access.job_details import job_detail
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
 from orchestration.access.sampled import present_lag, present_workers
-from orchestration.access.stores import Stores
 from orchestration.catalog.records import Job
+from orchestration.composition.service import Services
 from orchestration.operations.audiences import audience_record
 from orchestration.operations.follow import JobView
 from orchestration.operations.job_records import any_record
@@ -66,8 +66,8 @@ class States:
     Not thread-safe.
     """
 
-    def __init__(self, stores: Stores, topic: Topic) -> None:
-        self._stores = stores
+    def __init__(self, services: Services, topic: Topic) -> None:
+        self._services = services
         self._topic = topic
         self._running: frozenset[JobId] = frozenset()
         self._stamps: Mapping[JobId, object] = {}
@@ -82,40 +82,40 @@ class States:
             case "job":
                 return self._jobs() if self._topic.job is None else self._job(self._topic.job)
             case "worker":
-                return present_workers(self._stores.samples)
+                return present_workers(self._services.samples)
             case "lag":
-                return present_lag(self._stores.samples)
+                return present_lag(self._services.samples)
             case "audience" | "segment" | "schedule" as kind:
                 return self._things(kind)
 
     def _things(self, kind: Literal["audience", "segment", "schedule"]) -> Mapping[str, Record]:
-        stores, tenant = self._stores, self._topic.tenant
+        services, tenant = self._services, self._topic.tenant
         if tenant is None:
             raise ValueError(f"streams of the deployment have no {kind}")
         match kind:
             case "audience":
-                return {a.audience_id: audience_record(a) for a in stores.audiences.page(tenant, limit=MAX_THINGS)}
+                return {a.audience_id: audience_record(a) for a in services.audiences.page(tenant, limit=MAX_THINGS)}
             case "segment":
-                now, found = now_ms(), stores.segments.page(tenant, limit=MAX_THINGS)
-                records = [segment_record(one, stores.partitions, now) for one in found]
+                now, found = now_ms(), services.segments.page(tenant, limit=MAX_THINGS)
+                records = [segment_record(one, services.partitions, now) for one in found]
                 for record in records:
                     del record["lag_s"]  # the clock's, not a state: it follows from `as_of`
                 return {record["segment_id"]: record for record in records}
             case "schedule":
                 return {
-                    one.schedule_id: schedule_record(stores.jobs, stores.exports, one)
-                    for one in stores.schedules.page(tenant, limit=MAX_THINGS)
+                    one.schedule_id: schedule_record(services.jobs, services.exports, one)
+                    for one in services.schedules.page(tenant, limit=MAX_THINGS)
                 }
 
     def _job(self, job_id: JobId) -> Mapping[str, Record]:
         try:
-            return {job_id: job_detail(self._stores, job_id, tenant=self._topic.tenant, addresses=lambda _: False)}
+            return {job_id: job_detail(self._services, job_id, tenant=self._topic.tenant, addresses=lambda _: False)}
         except UserError:  # jobs are never deleted; a restored catalog may lack one
             return {}
 
     def _jobs(self) -> Mapping[str, Record]:
         """All running jobs, and those that may have changed since the last reading; at the first one, the newest."""
-        find, tenant = self._stores.all_jobs, self._topic.tenant
+        find, tenant = self._services.all_jobs, self._topic.tenant
         stamps = find.stamps(tenant, limit=NEWEST_JOBS)
         running = find.search(tenant=tenant, states=_RUNNING, limit=MAX_THINGS)
         found: dict[JobId, AnyJob] = {job.job_id: job for job in running}
@@ -126,7 +126,7 @@ class States:
             if (job := find.find(job_id, tenant=tenant)) is not None:
                 found[job_id] = job
         shown = [job.job_id for job in running[:MAX_STAGES]]
-        progress = self._stores.job_progress.progress.stamps(shown)
+        progress = self._services.job_progress.progress.stamps(shown)
         seen = {job_id: (any_record(job), progress.get(job_id)) for job_id, job in found.items()}
         records: dict[str, Record] = {
             job_id: self._with_stages(job, shown=job_id in shown)
@@ -141,7 +141,7 @@ class States:
         """A job as lists have it, and how far its stages are; None for one that has ended, and for exports."""
         view: JobView | None = None
         if shown and isinstance(job, Job):
-            view = self._stores.job_progress.view(job.job_id, now_ms(), tenant=self._topic.tenant)
+            view = self._services.job_progress.view(job.job_id, now_ms(), tenant=self._topic.tenant)
         if view is None:
             return {**any_record(job), "stages": None}
         return {**any_record(view.job), "stages": [as_record(stage) for stage in view.stages]}

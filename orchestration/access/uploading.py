@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestration.access.pages import Record
 from orchestration.access.request_ids import upload_id
-from orchestration.access.stores import Stores
 from orchestration.catalog.uploads import Upload
+from orchestration.composition.service import Services
 from orchestration.operations.submit import upload_key
 from orchestration.platform.clock import iso, now_ms
 from schemas.errors import UserError
@@ -59,50 +59,50 @@ def part_sizes(size: int) -> list[int]:
     return [part_bytes(size)] * whole + ([rest] if rest else [])
 
 
-def begun(stores: Stores, upload: Upload) -> Record:
+def begun(services: Services, upload: Upload) -> Record:
     """An upload with what its client sends next: one PUT, or parts, which it requests."""
-    record = upload_record(stores, upload, stored=False)
+    record = upload_record(services, upload, stored=False)
     if upload.size > ONE_PUT_BYTES:
         return record
-    bucket = stores.settings.staging_bucket
-    request = stores.presigner.put(bucket, upload.key, size=upload.size, content_type=upload.content_type)
+    bucket = services.settings.staging_bucket
+    request = services.presigner.put(bucket, upload.key, size=upload.size, content_type=upload.content_type)
     return {**record, "put": {**_request(request), "expires_at": iso(now_ms() + VALID_MS)}}
 
 
-def part_requests(stores: Stores, upload: Upload, numbers: list[int]) -> Record:
+def part_requests(services: Services, upload: Upload, numbers: list[int]) -> Record:
     """A PUT for each of these parts. Raises `UserError` BAD_UPLOAD for a number that it does not have."""
     sizes = part_sizes(upload.size)
     if upload.multipart is None:
         raise UserError("BAD_UPLOAD", f"upload {upload.upload_id} is one PUT and has no parts", upload=upload.upload_id)
     if unknown := [number for number in numbers if not 1 <= number <= len(sizes)]:
         raise UserError("BAD_UPLOAD", f"there is no part {unknown[0]}: parts are 1 to {len(sizes)}", parts=len(sizes))
-    bucket, multipart = stores.settings.staging_bucket, upload.multipart
+    bucket, multipart = services.settings.staging_bucket, upload.multipart
     signed = [
-        (n, stores.presigner.part(bucket, upload.key, multipart=multipart, number=n, size=sizes[n - 1]))
+        (n, services.presigner.part(bucket, upload.key, multipart=multipart, number=n, size=sizes[n - 1]))
         for n in sorted(set(numbers))
     ]
     expires_at = iso(now_ms() + VALID_MS)
     return {"items": [{"part": n, **_request(one), "expires_at": expires_at} for n, one in signed]}
 
 
-def begin_parts(stores: Stores, upload: Upload) -> Upload:
+def begin_parts(services: Services, upload: Upload) -> Upload:
     """Begin the parts of a large upload, once."""
     if upload.size <= ONE_PUT_BYTES or upload.multipart is not None:
         return upload
-    bucket = stores.settings.staging_bucket
-    multipart = stores.parts.begin(bucket, upload.key, upload.content_type)
-    kept = stores.uploads.put_multipart(upload.upload_id, multipart)
+    bucket = services.settings.staging_bucket
+    multipart = services.parts.begin(bucket, upload.key, upload.content_type)
+    kept = services.uploads.put_multipart(upload.upload_id, multipart)
     if kept != multipart:  # another request has begun them
-        stores.parts.abort(bucket, upload.key, multipart)
-    return stores.uploads.get(upload.tenant, upload.upload_id)
+        services.parts.abort(bucket, upload.key, multipart)
+    return services.uploads.get(upload.tenant, upload.upload_id)
 
 
-def complete_parts(stores: Stores, upload: Upload) -> None:
+def complete_parts(services: Services, upload: Upload) -> None:
     """Make the object of its parts, unless that was done. Raises `UserError` UPLOAD_UNFINISHED."""
-    if upload.multipart is None or upload.stored or _arrived(stores, upload) is not None:
+    if upload.multipart is None or upload.stored or _arrived(services, upload) is not None:
         return
-    bucket = stores.settings.staging_bucket
-    found = stores.parts.sizes(bucket, upload.key, upload.multipart)
+    bucket = services.settings.staging_bucket
+    found = services.parts.sizes(bucket, upload.key, upload.multipart)
     wanted = part_sizes(upload.size)
     for number, size in enumerate(wanted, 1):
         if found.get(number, (None, ""))[0] != size:
@@ -113,47 +113,47 @@ def complete_parts(stores: Stores, upload: Upload) -> None:
                 part=number,
             )
     etags = {number: found[number][1] for number in range(1, len(wanted) + 1)}
-    stores.parts.complete(bucket, upload.key, upload.multipart, etags)
+    services.parts.complete(bucket, upload.key, upload.multipart, etags)
 
 
-def stored_upload(stores: Stores, tenant: TenantName, id_: str) -> Upload:
+def stored_upload(services: Services, tenant: TenantName, id_: str) -> Upload:
     """An upload whose object has arrived. Raises `UserError` BAD_JOB_ID, UNKNOWN_UPLOAD, UPLOAD_UNFINISHED."""
-    upload = stores.uploads.get(tenant, upload_id(id_))
+    upload = services.uploads.get(tenant, upload_id(id_))
     if upload.stored:
         return upload
-    size = _arrived(stores, upload)
+    size = _arrived(services, upload)
     if size != upload.size:
         raise UserError(
             "UPLOAD_UNFINISHED",
             f"upload {upload.upload_id} has {size or 0} of {upload.size} bytes; send the file first",
             upload=upload.upload_id,
         )
-    stores.uploads.put_stored(upload.upload_id)
+    services.uploads.put_stored(upload.upload_id)
     return upload
 
 
-def remove(stores: Stores, upload: Upload) -> None:
+def remove(services: Services, upload: Upload) -> None:
     """Delete what has arrived, and the upload. Raises `UserError` UPLOAD_IN_USE while a job reads it."""
-    bucket = stores.settings.staging_bucket
-    live = [job.job_id for job in stores.jobs.by_object(bucket, upload.key) if job.finished_at_ms is None]
+    bucket = services.settings.staging_bucket
+    live = [job.job_id for job in services.jobs.by_object(bucket, upload.key) if job.finished_at_ms is None]
     if live:
         raise UserError("UPLOAD_IN_USE", f"job {live[0]} reads upload {upload.upload_id}", jobs=live)
     if upload.multipart is not None:
-        stores.parts.abort(bucket, upload.key, upload.multipart)
-    stores.objects.delete(bucket, upload.key)
-    stores.uploads.delete(upload.upload_id)
+        services.parts.abort(bucket, upload.key, upload.multipart)
+    services.objects.delete(bucket, upload.key)
+    services.uploads.delete(upload.upload_id)
 
 
-def upload_record(stores: Stores, upload: Upload, *, stored: bool | None = None) -> Record:
+def upload_record(services: Services, upload: Upload, *, stored: bool | None = None) -> Record:
     """An upload as plain JSON data. `stored`: None looks whether its object has arrived."""
     if stored is None:
-        stored = upload.stored or _arrived(stores, upload) == upload.size
+        stored = upload.stored or _arrived(services, upload) == upload.size
     parts: dict[str, Any] | None = None
     if upload.size > ONE_PUT_BYTES:
         parts = {"count": len(part_sizes(upload.size)), "bytes": part_bytes(upload.size)}
     return {
         "upload": upload.upload_id,
-        "source": s3_uri(stores.settings.staging_bucket, upload.key),
+        "source": s3_uri(services.settings.staging_bucket, upload.key),
         "name": upload.name,
         "content_type": upload.content_type,
         "size": upload.size,
@@ -164,10 +164,10 @@ def upload_record(stores: Stores, upload: Upload, *, stored: bool | None = None)
     }
 
 
-def _arrived(stores: Stores, upload: Upload) -> int | None:
+def _arrived(services: Services, upload: Upload) -> int | None:
     """Size of the object; None if there is none."""
     try:
-        return stores.objects.pin(stores.settings.staging_bucket, upload.key).size
+        return services.objects.pin(services.settings.staging_bucket, upload.key).size
     except UserError as exc:
         if exc.code == "SOURCE_GONE":
             return None

@@ -6,8 +6,8 @@ from contextlib import suppress
 from typing import Final
 
 from orchestration.access.authentication import Caller
-from orchestration.access.stores import Stores
 from orchestration.api.calls import Calls
+from orchestration.composition.service import Services
 from orchestration.platform.clock import now_ms
 from schemas.errors import MusterError
 
@@ -19,18 +19,18 @@ SESSION_MS: Final = 5 * 60 * 1000
 class LastUse:
     """Writes what the catalog does not know yet."""
 
-    def __init__(self, stores: Stores, calls: Calls) -> None:
-        self._stores = stores
+    def __init__(self, services: Services, calls: Calls) -> None:
+        self._services = services
         self._calls = calls
         self._writing: dict[str, asyncio.Task[None]] = {}
 
     def note(self, caller: Caller) -> None:
         """The caller has sent a request."""
-        at_ms, stores = now_ms(), self._stores
+        at_ms, services = now_ms(), self._services
         if (token := caller.token) is not None and at_ms - (token.used_at_ms or 0) > TOKEN_MS:
-            self._write(token.token_id, lambda: stores.tokens.touch(token.token_id, at_ms))
+            self._write(token.token_id, lambda: services.tokens.touch(token.token_id, at_ms))
         if (session := caller.session) is not None and at_ms - session.seen_at_ms > SESSION_MS:
-            self._write(session.session_id, lambda: stores.sessions.touch(session.session_id, at_ms))
+            self._write(session.session_id, lambda: services.sessions.touch(session.session_id, at_ms))
 
     def _write(self, id_: str, write: Callable[[], None]) -> None:
         if id_ not in self._writing:

@@ -9,10 +9,8 @@ from typing import Final, TypeVar
 from starlette.requests import Request
 
 from orchestration.access.authentication import Caller, authenticate
-from orchestration.access.budget import Budget
 from orchestration.access.oidc.provider import Provider
 from orchestration.access.sessions import authenticate_session, check_again
-from orchestration.access.stores import Stores
 from orchestration.access.views.account import AccountView
 from orchestration.access.views.deployment import DeploymentView
 from orchestration.access.views.everywhere import EverywhereView
@@ -22,6 +20,8 @@ from orchestration.api.last_use import LastUse
 from orchestration.api.request_counts import RequestCounts
 from orchestration.api.site import Site
 from orchestration.api.streams.watcher import Pace, Watcher
+from orchestration.composition.service import Services
+from orchestration.platform.budget import Budget
 from orchestration.platform.clock import now_ms
 from orchestration.readers.cancellation import Cancellation
 from schemas.errors import MusterError, RetriableError, UserError
@@ -64,7 +64,7 @@ Credential = Bearer | Cookie
 class Service:
     """One service. `hosts`: names that may stand in the header Host, in lower case, without port."""
 
-    stores: Stores
+    services: Services
     hosts: frozenset[str]
     calls: Calls = field(default_factory=Calls)
     questions: Calls = field(default_factory=lambda: Calls(threads=QUESTIONS, queue=0, limit_s=2 * PATIENCE_S))
@@ -81,8 +81,8 @@ class Service:
 
     def __post_init__(self) -> None:
         """There is one watcher for all streams, and one that records the use of tokens and sessions."""
-        object.__setattr__(self, "streams", Watcher(self.stores, self.pace))
-        object.__setattr__(self, "last_use", LastUse(self.stores, self.calls))
+        object.__setattr__(self, "streams", Watcher(self.services, self.pace))
+        object.__setattr__(self, "last_use", LastUse(self.services, self.calls))
 
     async def caller(self, given: Credential, request_id: JobId) -> Caller:
         """The sender of a request. Raises as `identify`, and TOO_MANY_REQUESTS."""
@@ -96,15 +96,15 @@ class Service:
 
         Raises as `authenticate` and `authenticate_session`.
         """
-        stores = self.stores
+        services = self.services
         match given:
             case Bearer(token):
                 return await self.calls.run(
-                    lambda: authenticate(stores.tokens, token, request_id=request_id, now_ms=now_ms())
+                    lambda: authenticate(services.tokens, token, request_id=request_id, now_ms=now_ms())
                 )
             case Cookie(cookie):
                 return await self.calls.run(
-                    lambda: authenticate_session(stores.sessions, cookie, request_id=request_id, now_ms=now_ms())
+                    lambda: authenticate_session(services.sessions, cookie, request_id=request_id, now_ms=now_ms())
                 )
 
     def count_login(self, request: Request) -> None:
@@ -141,13 +141,13 @@ def service_of(request: Request) -> Service:
 async def in_tenant(request: Request, view: type[ViewT], tenant: str, call: Callable[[ViewT], ValueT]) -> ValueT:
     """What a call of the caller's view of a tenant returns."""
     service, caller = service_of(request), request.state.caller
-    return await service.calls.run(lambda: call(view(service.stores, caller, tenant)))
+    return await service.calls.run(lambda: call(view(service.services, caller, tenant)))
 
 
 async def everywhere(request: Request, call: Callable[[EverywhereView], ValueT]) -> ValueT:
     """What a call of the caller's view of all its tenants returns."""
     service, caller = service_of(request), request.state.caller
-    return await service.calls.run(lambda: call(EverywhereView(service.stores, caller)))
+    return await service.calls.run(lambda: call(EverywhereView(service.services, caller)))
 
 
 async def asked_in_tenant(
@@ -158,7 +158,9 @@ async def asked_in_tenant(
     The question is given up when the client leaves, or when load balancers would give up before the answer.
     """
     service, caller = service_of(request), request.state.caller
-    return await _asked(request, tenant, lambda cancellation: call(view(service.stores, caller, tenant), cancellation))
+    return await _asked(
+        request, tenant, lambda cancellation: call(view(service.services, caller, tenant), cancellation)
+    )
 
 
 async def asked_in_deployment(
@@ -166,7 +168,7 @@ async def asked_in_deployment(
 ) -> ValueT:
     """What readers answer to a call of the caller's view of the deployment; as `asked_in_tenant`."""
     service, caller = service_of(request), request.state.caller
-    return await _asked(request, "", lambda cancellation: call(view(service.stores, caller), cancellation))
+    return await _asked(request, "", lambda cancellation: call(view(service.services, caller), cancellation))
 
 
 async def _asked(request: Request, tenant: str, call: Callable[[Cancellation], ValueT]) -> ValueT:
@@ -208,7 +210,7 @@ async def _until_refused(request: Request, cancellation: Cancellation) -> None:
     while True:
         await asyncio.sleep(service.pace.question_check_s)
         try:
-            await service.calls.run(lambda: check_again(service.stores, caller))
+            await service.calls.run(lambda: check_again(service.services, caller))
             checked_at = time.monotonic()
         except RetriableError as exc:
             if time.monotonic() - checked_at > 2 * service.pace.check_s:
@@ -236,10 +238,10 @@ async def in_deployment_view(
 ) -> ValueT:
     """What a call of one of the caller's views of the deployment returns."""
     service, caller = service_of(request), request.state.caller
-    return await service.calls.run(lambda: call(view(service.stores, caller)))
+    return await service.calls.run(lambda: call(view(service.services, caller)))
 
 
 async def in_account(request: Request, call: Callable[[AccountView], ValueT]) -> ValueT:
     """What a call of the view of the caller's own account returns."""
     service, caller = service_of(request), request.state.caller
-    return await service.calls.run(lambda: call(AccountView(service.stores, caller)))
+    return await service.calls.run(lambda: call(AccountView(service.services, caller)))

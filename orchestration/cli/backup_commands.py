@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from orchestration.operations.backup import BackupReport
 
 with deferred(__name__):
-    from orchestration.access import owner, stores
+    from orchestration.access import owner
+    from orchestration.composition import service
     from orchestration.operations import wiring
 
 TOP = Group("")
@@ -63,7 +64,7 @@ def restore(*, place: Location) -> "BackupReport":
     context = lake_context()
     report = wiring.backups(context).restore(place)
     if context.settings.engine_url:  # not at AWS, where the service keeps no token in a file
-        access = stores.Stores.of(context.settings)
+        access = service.Services.of(context.settings)
         SESSION.resources.callback(access.close)
         owner.ensure_owner_token(access, context.settings.home)
     return report

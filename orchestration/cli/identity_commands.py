@@ -13,10 +13,11 @@ from orchestration.platform.deferred import deferred
 from schemas.errors import UserError
 
 if TYPE_CHECKING:
-    from orchestration.access.stores import Stores
+    from orchestration.composition.service import Services
 
 with deferred(__name__):
-    from orchestration.access import grants, owner, stores
+    from orchestration.access import grants, owner
+    from orchestration.composition import service
 
 TOP = Group("")
 identities = Group("identities", "muster identities list", "muster identities admin-token ann")
@@ -25,8 +26,8 @@ PAGE = 500
 
 
 @contextmanager
-def _stores() -> "Iterator[Stores]":
-    made = stores.Stores.of(catalog_context().settings)
+def _services() -> "Iterator[Services]":
+    made = service.Services.of(catalog_context().settings)
     try:
         yield made
     finally:
@@ -58,7 +59,7 @@ def _roles(roles: dict[str, list[str]]) -> str:
 def list_identities() -> "list[dict[str, Any]]":
     """List all principals with their roles."""
     found: list[dict[str, Any]] = []
-    with _stores() as access:
+    with _services() as access:
         after = ""
         while page := access.principals.page(after=after, limit=PAGE):
             after = page[-1].name
@@ -83,7 +84,7 @@ def admin_token(
     days: Annotated[int, typer.Option("--days", metavar="N", help="How long the token is valid.")] = 1,
 ) -> dict[str, Any]:
     """Make a person an administrator of the deployment, with a token."""
-    with _stores() as access:
+    with _services() as access:
         token, secret = owner.administrator_token(access, name, days=days)
     return {**grants.token_record(token), "secret": secret.text.reveal()}
 
@@ -94,6 +95,6 @@ def rotate_owner() -> Done:
     settings = catalog_context().settings
     if not settings.engine_url:
         raise UserError("NO_OWNER_TOKEN", "at AWS no file holds an owner token; use `muster identities admin-token`")
-    with _stores() as access:
+    with _services() as access:
         file = owner.rotate_owner_token(access, settings.home)
     return Done(record={"file": str(file)}, text=f"the owner token is in {file}; earlier ones are revoked")

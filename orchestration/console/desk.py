@@ -8,10 +8,10 @@ from starlette.requests import Request
 
 from orchestration.access.authentication import Caller
 from orchestration.access.policy import Action
-from orchestration.access.stores import Stores
 from orchestration.access.views.deployment import DeploymentView
 from orchestration.access.views.tenant import TenantView
 from orchestration.api.service import service_of
+from orchestration.composition.service import Services
 
 ViewT = TypeVar("ViewT", bound=TenantView)
 DeploymentT = TypeVar("DeploymentT", bound=DeploymentView)
@@ -24,13 +24,13 @@ TENANTS: Final = 500
 class Desk:
     """The views of one caller in one tenant."""
 
-    _stores: Stores
+    _services: Services
     _caller: Caller
     tenant: str
 
     def view(self, kind: type[ViewT]) -> ViewT:
         """Raises `UserError` UNKNOWN_TENANT."""
-        return kind(self._stores, self._caller, self.tenant)
+        return kind(self._services, self._caller, self.tenant)
 
     def may(self, action: Action) -> bool:
         """Whether to offer something; the view decides again when it is done. Raises `UserError` UNKNOWN_TENANT."""
@@ -38,7 +38,7 @@ class Desk:
 
     def in_deployment(self, kind: type[DeploymentT]) -> DeploymentT:
         """A view of the deployment."""
-        return kind(self._stores, self._caller)
+        return kind(self._services, self._caller)
 
     @property
     def deployment(self) -> DeploymentView:
@@ -54,4 +54,4 @@ async def ask(request: Request, call: Callable[[Desk], ValueT]) -> ValueT:
     """The result of a call that reads or changes through the caller's views, in a thread of the service."""
     service, caller = service_of(request), request.state.caller
     tenant = str(request.path_params.get("tenant", ""))
-    return await service.calls.run(lambda: call(Desk(service.stores, caller, tenant)))
+    return await service.calls.run(lambda: call(Desk(service.services, caller, tenant)))

@@ -10,10 +10,10 @@ from orchestration.access.console_host import console_host
 from orchestration.access.oidc.provider import Provider
 from orchestration.access.oidc.settings import OidcSettings
 from orchestration.access.owner import ensure_owner_token
-from orchestration.access.stores import Stores
 from orchestration.api.server import hosts_of, server
 from orchestration.api.service import Service
 from orchestration.api.site import Site
+from orchestration.composition.service import Services
 from orchestration.console.application import application
 from orchestration.console.assets import assets
 from orchestration.platform.logs import configure
@@ -45,35 +45,35 @@ def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     assets()  # what was not installed is said at once, not at the first page
-    stores = Stores.of(settings)
+    services = Services.of(settings)
     stop = threading.Event()
     if settings.engine_url:  # not at AWS, where nobody can read a file of the task
-        _log.info("the owner token is in %s", ensure_owner_token(stores, settings.home))
-        threading.Thread(target=_renew, args=(stores, settings, stop), daemon=True).start()
+        _log.info("the owner token is in %s", ensure_owner_token(services, settings.home))
+        threading.Thread(target=_renew, args=(services, settings, stop), daemon=True).start()
     on_loopback = settings.engine_url and not settings.api_public_url
     oidc = OidcSettings.of(settings)
     service = Service(
-        stores=stores,
+        services=services,
         hosts=hosts_of(settings),
         site=Site.of(settings, console_host(settings.home) if on_loopback else None),
         provider=None if oidc is None else Provider(oidc),
     )
     serve_metrics(settings, "api", settings.metrics_port + METRICS_OFFSET, service.samples)
-    stores.readers.prepare()
+    services.readers.prepare()
     try:
         server(settings, application(service), stopping=service.streams.stop).run()
     finally:
         stop.set()
         service.close()
-        stores.close()
+        services.close()
         forget_metrics(settings, "api")
 
 
-def _renew(stores: Stores, settings: Settings, stop: threading.Event, every_s: float = DAY_S) -> None:
+def _renew(services: Services, settings: Settings, stop: threading.Event, every_s: float = DAY_S) -> None:
     """Replace the owner token in time, for a service that is not started again for months."""
     while not stop.wait(every_s):
         try:
-            ensure_owner_token(stores, settings.home)
+            ensure_owner_token(services, settings.home)
         except MusterError as exc:
             _log.warning("the owner token is not renewed: %s", exc)
 

@@ -17,7 +17,6 @@ from connectors.storage.objects import ObjectStore
 from orchestration.access.authentication import Caller, authenticate
 from orchestration.access.grants import DAY_MS
 from orchestration.access.policy import DEPLOYMENT, DEPLOYMENT_ROLES, TENANT_ROLES
-from orchestration.access.stores import Stores
 from orchestration.access.tokens import Token
 from orchestration.catalog.access_records import ApiToken, Principal, PrincipalKind
 from orchestration.catalog.operations import Operation
@@ -27,6 +26,7 @@ from orchestration.catalog.schedules import Schedule
 from orchestration.catalog.segment_records import NewRule
 from orchestration.catalog.segments import SegmentStore
 from orchestration.catalog.uploads import Upload
+from orchestration.composition.service import Services
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Secret, Settings
 from orchestration.readers.background import Background
@@ -83,7 +83,7 @@ class World:
     """`tokens`: of the principal with a role, by "tenant-role" or "deployment-role"; and "stranger" without any."""
 
     settings: Settings
-    stores: Stores
+    services: Services
     objects: InMemoryObjects
     workflow: InMemoryWorkflow
     tokens: dict[str, Token]
@@ -94,18 +94,18 @@ class World:
         """Take back all changes. What SQLAlchemy has compiled stays, which a new world must repeat."""
         self.objects.contents, self.objects.times = dict(_objects().contents), dict(_objects().times)
         self.workflow.forget()
-        cast(FakeReaders, self.stores.readers).asked.clear()
+        cast(FakeReaders, self.services.readers).asked.clear()
         self.restorable.restore()
 
     def close(self) -> None:
         """Close the connections to the catalog."""
         self.restorable.close()
-        self.stores.close()
+        self.services.close()
 
     def caller(self, name: str) -> Caller:
         """The caller with a token."""
         return authenticate(
-            self.stores.tokens, self.tokens[name].text.reveal(), request_id=id_of("acme", 99), now_ms=now_ms()
+            self.services.tokens, self.tokens[name].text.reveal(), request_id=id_of("acme", 99), now_ms=now_ms()
         )
 
     def add_token(self, principal: str, cap: set[tuple[str, str]], number: int, **changes: Any) -> Token:
@@ -121,7 +121,7 @@ class World:
             "revoked_at_ms": None,
             "cap": tuple(sorted(cap)),
         }
-        self.stores.tokens.add(ApiToken(**{**values, **changes}))
+        self.services.tokens.add(ApiToken(**{**values, **changes}))
         return token
 
 
@@ -138,13 +138,13 @@ def make_world(folder: Path) -> World:
     )
     objects, workflow = InMemoryObjects(), InMemoryWorkflow()
     objects.contents, objects.times = dict(_objects().contents), dict(_objects().times)
-    stores = Stores.of(settings, objects=cast(ObjectStore, objects), workflow=lambda: cast("SFNClient", workflow))
+    services = Services.of(settings, objects=cast(ObjectStore, objects), workflow=lambda: cast("SFNClient", workflow))
     marks: dict[str, str] = {ACME: "plain", BETA: CANARY}
     readers, sql = cast(Readers, FakeReaders(marks)), cast(SqlRunner, FakeSql(marks))
-    background = Background(stores.operations, readers)
+    background = Background(services.operations, readers)
     return World(
         settings=settings,
-        stores=replace(stores, background=background, readers=readers, sql=sql),
+        services=replace(services, background=background, readers=readers, sql=sql),
         objects=objects,
         workflow=workflow,
         tokens=dict(tokens),
@@ -229,7 +229,7 @@ def _filled() -> tuple[bytes, dict[str, Token], dict[str, JobId]]:
         settings = Settings(home=folder, catalog_url=url)
         world = World(
             settings=settings,
-            stores=Stores.of(settings),
+            services=Services.of(settings),
             objects=InMemoryObjects(),
             workflow=InMemoryWorkflow(),
             tokens={},
@@ -238,7 +238,7 @@ def _filled() -> tuple[bytes, dict[str, Token], dict[str, JobId]]:
         )
         with without_fsync():
             _fill_world(world)
-        world.stores.database.close()
+        world.services.database.close()
         with closing(sqlite3.connect(file)) as connection:  # move the whole WAL into the file
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return file.read_bytes(), world.tokens, world.principals
@@ -247,16 +247,16 @@ def _filled() -> tuple[bytes, dict[str, Token], dict[str, JobId]]:
 
 
 def _fill_world(world: World) -> None:
-    stores = world.stores
-    with stores.database.write() as connection:
+    services = world.services
+    with services.database.write() as connection:
         connection.exec_driver_sql(ICEBERG_TABLES)
         for tenant, suffix in ((ACME, ""), (BETA, ""), (BETA, ONLY_BETA)):
             location = s3_uri("lake", metadata_key(tenant, suffix))
             row = ("muster", tenant, VIP + suffix, location)
             connection.exec_driver_sql("INSERT INTO iceberg_tables VALUES (?, ?, ?, ?, NULL, 'TABLE')", row)
     for tenant in TENANTS:
-        _fill(stores, tenant)
-    _sample(stores)
+        _fill(services, tenant)
+    _sample(services)
     roles: list[tuple[str, str]] = [(tenant, role) for tenant in TENANTS for role in TENANT_ROLES]
     roles += [(DEPLOYMENT, role) for role in DEPLOYMENT_ROLES]
     for number, (scope, role) in enumerate([*roles, ("", "")]):
@@ -264,7 +264,7 @@ def _fill_world(world: World) -> None:
         principal = JobId(new_job_id(AT_MS + number, b"principal_"))
         kind: PrincipalKind = "service" if role == "operator" else "person"
         shown = f"{name} {CANARY}" if scope == BETA else name
-        stores.principals.add(Principal(principal_id=principal, kind=kind, name=shown, created_at_ms=AT_MS))
+        services.principals.add(Principal(principal_id=principal, kind=kind, name=shown, created_at_ms=AT_MS))
         world.principals[name] = principal
         cap: set[tuple[str, str]] = {(scope, role)} if role else {(tenant, "admin") for tenant in TENANTS}
         token_name = f"{CANARY} of {name}" if scope == BETA else f"of {name}"
@@ -272,10 +272,10 @@ def _fill_world(world: World) -> None:
         world.tokens[name] = world.add_token(name, cap, number, name=token_name, used_at_ms=now_ms())
     for scope in (*TENANTS, DEPLOYMENT):
         held = {world.principals[f"{scope or 'deployment'}-{role}"]: {role} for one, role in roles if one == scope}
-        stores.principals.replace_grants(scope, held, now_ms=AT_MS, check=lambda *_: None)
+        services.principals.replace_grants(scope, held, now_ms=AT_MS, check=lambda *_: None)
 
 
-def _sample(stores: Stores) -> None:
+def _sample(services: Services) -> None:
     """One worker of imports, sampled twice."""
     worker = {"worker": "worker-1", "host": "node-7", "pid": 812, "address": "10.0.0.7"}
     worker = {**worker, "group": WORKER_GROUP, "partitions": list(range(PARTITIONS))}
@@ -287,24 +287,24 @@ def _sample(stores: Stores) -> None:
         state = GroupState(
             group=WORKER_GROUP, at_ms=at_ms, workers=[worker], lag={IMPORTS: [3, *[0] * (PARTITIONS - 1)]}
         )
-        stores.samples.put([sample], [state], now_ms=at_ms)
+        services.samples.put([sample], [state], now_ms=at_ms)
 
 
-def _fill(stores: Stores, tenant: TenantName) -> None:
+def _fill(services: Services, tenant: TenantName) -> None:
     for number, suffix in enumerate(("", ONLY_BETA) if tenant == BETA else ("",)):
-        _fill_named(stores, tenant, suffix, 10 + 3 * number)
-    _fill_jobs(stores, tenant)
+        _fill_named(services, tenant, suffix, 10 + 3 * number)
+    _fill_jobs(services, tenant)
 
 
-def _fill_named(stores: Stores, tenant: TenantName, suffix: str, number: int) -> None:
+def _fill_named(services: Services, tenant: TenantName, suffix: str, number: int) -> None:
     mark = CANARY if tenant == BETA else "plain"
-    stores.audiences.add_tenant(tenant, AT_MS, places=(f"s3://{CRM}/{tenant}/", f"s3://{mark}/"))
+    services.audiences.add_tenant(tenant, AT_MS, places=(f"s3://{CRM}/{tenant}/", f"s3://{mark}/"))
     spec = ImportSpec(id_column=f"id_{mark}")
     name = AudienceName(VIP + suffix)
-    audience = stores.audiences.create(tenant, name, new_id=id_of(tenant, number), now_ms=AT_MS, spec=spec)
-    stores.audiences.configure(audience.audience_id, spec=spec, retention=Retention(versions=3 + len(mark)))
+    audience = services.audiences.create(tenant, name, new_id=id_of(tenant, number), now_ms=AT_MS, spec=spec)
+    services.audiences.configure(audience.audience_id, spec=spec, retention=Retention(versions=3 + len(mark)))
     text = f'ever("{mark}")'
-    SegmentStore(stores.database).create(
+    SegmentStore(services.database).create(
         tenant,
         AudienceName(BUYERS + suffix),
         NewRule(text=text, timezone=None, rule=parse_rule(text)),
@@ -312,7 +312,7 @@ def _fill_named(stores: Stores, tenant: TenantName, suffix: str, number: int) ->
         author=mark,
         now_ms=AT_MS,
     )
-    stores.schedules.add(
+    services.schedules.add(
         Schedule(
             schedule_id=id_of(tenant, number + 2),
             tenant=tenant,
@@ -371,12 +371,12 @@ def manifest_of(tenant: TenantName) -> Manifest:
     )
 
 
-def _fill_jobs(stores: Stores, tenant: TenantName) -> None:
+def _fill_jobs(services: Services, tenant: TenantName) -> None:
     mark = CANARY if tenant == BETA else "plain"
-    audience = stores.audiences.get(tenant, VIP)
-    stores.recipients.replace(tenant, None, {"email": [f"{mark}@{tenant}.example"]})
+    audience = services.audiences.get(tenant, VIP)
+    services.recipients.replace(tenant, None, {"email": [f"{mark}@{tenant}.example"]})
     for number in (JOB, FAILED_JOB, DUPLICATE):
-        stores.jobs.register(_job(tenant, number, mark, audience.audience_id))
+        services.jobs.register(_job(tenant, number, mark, audience.audience_id))
     evidence = {
         "rows": 5,
         "accepted": 3,
@@ -384,13 +384,13 @@ def _fill_jobs(stores: Stores, tenant: TenantName) -> None:
         "rejected_by_code": {f"BAD_{mark}": 2},
         "partitions": [str(Digest(schema_id="0" * 16, count=3 if part == 0 else 0)) for part in range(PARTITIONS)],
     }
-    stores.jobs.put(id_of(tenant, JOB), evidence=evidence, outcome={"version": 1, "members": 3, "note": mark})
+    services.jobs.put(id_of(tenant, JOB), evidence=evidence, outcome={"version": 1, "members": 3, "note": mark})
     receipt = {"job": id_of(tenant, JOB), "tenant": tenant, "rows": 5, "accepted": 3, "rejected": 2, "note": mark}
-    stores.jobs.put_receipt(id_of(tenant, JOB), receipt)
+    services.jobs.put_receipt(id_of(tenant, JOB), receipt)
     error = JobError(kind="user", code="EMPTY_FILE", message=f"{mark} has no rows", detail={})
-    stores.jobs.fail(id_of(tenant, FAILED_JOB), error, now_ms=AT_MS + 1)
+    services.jobs.fail(id_of(tenant, FAILED_JOB), error, now_ms=AT_MS + 1)
     for number, to in ((EXPORT, f"s3://{mark}/out/"), (DOWNLOAD, s3_uri("staging", download_key(tenant)))):
-        stores.exports.register(
+        services.exports.register(
             NewExport(
                 job_id=id_of(tenant, number),
                 tenant=tenant,
@@ -405,14 +405,14 @@ def _fill_jobs(stores: Stores, tenant: TenantName) -> None:
         )
     done = {"manifest": s3_uri("staging", download_key(tenant)), "rows": 1}
     for state in ("WRITING", "FINISHING"):
-        stores.exports.move(id_of(tenant, DOWNLOAD), state, now_ms=AT_MS)
-    stores.exports.move(id_of(tenant, DOWNLOAD), "READY", now_ms=AT_MS, outcome=done)
-    stores.audiences.create(tenant, QUIET, new_id=id_of(tenant, 9), now_ms=AT_MS, spec=ImportSpec())
+        services.exports.move(id_of(tenant, DOWNLOAD), state, now_ms=AT_MS)
+    services.exports.move(id_of(tenant, DOWNLOAD), "READY", now_ms=AT_MS, outcome=done)
+    services.audiences.create(tenant, QUIET, new_id=id_of(tenant, 9), now_ms=AT_MS, spec=ImportSpec())
     if tenant == BETA:
-        stores.audiences.create(
+        services.audiences.create(
             tenant, AudienceName(QUIET + ONLY_BETA), new_id=id_of(tenant, 16), now_ms=AT_MS, spec=ImportSpec()
         )
-    stores.operations.add(
+    services.operations.add(
         Operation(
             operation_id=id_of(tenant, OPERATION),
             tenant=tenant,
@@ -424,9 +424,9 @@ def _fill_jobs(stores: Stores, tenant: TenantName) -> None:
             created_at_ms=AT_MS,
         )
     )
-    stores.operations.finish(id_of(tenant, OPERATION), {"version": 2, "note": mark}, now_ms=AT_MS)
+    services.operations.finish(id_of(tenant, OPERATION), {"version": 2, "note": mark}, now_ms=AT_MS)
     difference = id_of(tenant, DIFFERENCE)
-    stores.operations.add(
+    services.operations.add(
         Operation(
             operation_id=difference,
             tenant=tenant,
@@ -441,9 +441,9 @@ def _fill_jobs(stores: Stores, tenant: TenantName) -> None:
     sample = {"added": ids, "removed": [f"left-{mark}"], "changed": [f"moved-{mark}"]}
     moved = {"user": f"moved-{mark}", "columns": {"city": {"earlier": None, "later": f"<{mark}>"}}}
     found = {**result, "changed": 1, "kept": 2, "sample": sample, "changes": [moved]}
-    stores.operations.finish(difference, found, now_ms=AT_MS)
+    services.operations.finish(difference, found, now_ms=AT_MS)
     for number in (UPLOAD, LARGE_UPLOAD):
-        stores.uploads.add(upload_of(tenant, number), most_bytes=2**40)
+        services.uploads.add(upload_of(tenant, number), most_bytes=2**40)
 
 
 def _job(tenant: TenantName, number: int, mark: str, audience_id: JobId) -> NewJob:

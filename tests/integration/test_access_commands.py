@@ -33,7 +33,7 @@ pytestmark = pytest.mark.integration
 def world(tmp_path: Path) -> Iterator[World]:
     made = make_world(tmp_path)
     yield made
-    made.stores.database.close()
+    made.services.database.close()
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_token_is_made_shown_once_listed_and_revoked(capsys: pytest.CaptureFix
     assert len(answer(capsys, "tokens", "list", "--tenant", "acme")) == 7
     main(["tokens", "list"])
     assert secret.split("_")[2] not in capsys.readouterr().out
-    actions = [(entry.action, entry.principal) for entry in world.stores.audit.search()]
+    actions = [(entry.action, entry.principal) for entry in world.services.audit.search()]
     assert actions == [(f"tokens {word}", world.principals["acme-admin"]) for word in ("create", "revoke")]
 
 

@@ -20,7 +20,6 @@ import pytest
 import uvicorn
 
 from muster import Access, Client
-from orchestration.access.stores import Stores
 from orchestration.api.application import application
 from orchestration.api.server import ImpatientProtocol, server
 from orchestration.api.service import Service
@@ -29,6 +28,7 @@ from orchestration.catalog import migrate
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.engine import Database
 from orchestration.catalog.jobs import JobStore
+from orchestration.composition.service import Services
 from orchestration.local import processes
 from orchestration.local.home import Home
 from orchestration.local.status import read_status
@@ -207,7 +207,7 @@ def in_this_process(tmp_path: Path, protocol: type[ImpatientProtocol]) -> Iterat
     settings = Settings(
         home=tmp_path, catalog_url=Secret(f"sqlite:///{tmp_path / 'c.db'}"), api_url=f"http://127.0.0.1:{free_port()}"
     )
-    service = Service(stores=Stores.of(settings), hosts=frozenset({"127.0.0.1"}))
+    service = Service(services=Services.of(settings), hosts=frozenset({"127.0.0.1"}))
     made = server(settings, application(service), protocol)
     thread = threading.Thread(target=made.run)
     thread.start()

@@ -13,12 +13,12 @@ import pytest
 
 from muster.browser_login import browser_login
 from muster.errors import ApiError
-from orchestration.access.budget import Budget
 from orchestration.access.oidc.pkce import challenge_of
 from orchestration.access.oidc.provider import Provider
 from orchestration.access.oidc.settings import OidcSettings
 from orchestration.api.application import application
 from orchestration.api.service import Service
+from orchestration.platform.budget import Budget
 from orchestration.platform.settings import Secret, Settings
 from schemas.ids import JobId
 from tests.fakes.asgi import Answer, AsgiClient
@@ -43,7 +43,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     with without_fsync():
         made = make_world(tmp_path)
         yield made
-        made.stores.database.close()
+        made.services.database.close()
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def serving(
     oidc = OidcSettings.of(settings)
     assert oidc
     service = Service(
-        stores=world.stores,
+        services=world.services,
         hosts=frozenset({"127.0.0.1"}),
         logins=Budget(burst=10**6),
         provider=Provider(oidc),
@@ -136,8 +136,8 @@ def test_a_group_that_is_left_takes_its_roles_at_the_next_login_and_those_by_han
 ) -> None:
     provider.put_groups({"ana": ["acme analysts"]})
     principal = JobId(str(me(client, log_in(client, provider, "ana"))["principal"]))
-    given = {one.principal.principal_id: one.roles for one in world.stores.principals.grants(ACME) if one.roles}
-    world.stores.principals.replace_grants(
+    given = {one.principal.principal_id: one.roles for one in world.services.principals.grants(ACME) if one.roles}
+    world.services.principals.replace_grants(
         ACME,
         {**given, principal: ("viewer",)},
         now_ms=1,
@@ -153,7 +153,7 @@ def test_an_identity_is_issuer_and_subject_whatever_the_name(
     client: AsgiClient, provider: IdentityProvider, world: World
 ) -> None:
     owner = world.caller("acme-admin").principal
-    with world.stores.database.write() as connection:
+    with world.services.database.write() as connection:
         connection.exec_driver_sql(
             "UPDATE principals SET name = 'ana@acme' WHERE principal_id = ?", (owner.principal_id,)
         )
@@ -236,7 +236,7 @@ def test_an_address_elsewhere_is_refused_before_the_login(client: AsgiClient) ->
 
 
 def test_without_a_provider_there_is_no_login(world: World) -> None:
-    service = Service(stores=world.stores, hosts=frozenset({"127.0.0.1"}))
+    service = Service(services=world.services, hosts=frozenset({"127.0.0.1"}))
     client = AsgiClient(application(service))
     for path in ("/login", "/login/callback"):
         assert (client.get(path).status, client.get(path).json["code"]) == (404, "NO_IDENTITY_PROVIDER")

@@ -15,9 +15,9 @@ from connectors.storage.objects import ObjectStore
 from connectors.storage.presigned import PUT_S
 from muster import Access, ApiError, Client
 from orchestration.access import uploading
-from orchestration.access.stores import Stores
 from orchestration.api.application import application
 from orchestration.api.service import Service
+from orchestration.composition.service import Services
 from orchestration.local.seaweedfs import s3_client
 from orchestration.platform.object_store import public_s3_access, s3_access
 from orchestration.platform.settings import Settings
@@ -90,7 +90,7 @@ def test_a_presigned_request_stores_the_file_once_as_it_was_announced(muster: Cl
 def test_a_request_that_is_too_old_is_refused(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     signed_at = datetime.now(UTC) - timedelta(seconds=PUT_S + 1)
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: signed_at.replace(tzinfo=None))
-    request = Stores.of(settings).presigner.put("staging", "uploads/late", size=len(CONTENT), content_type="text/csv")
+    request = Services.of(settings).presigner.put("staging", "uploads/late", size=len(CONTENT), content_type="text/csv")
     assert send({"url": request.url, "headers": request.headers}) == 403
 
 
@@ -116,8 +116,8 @@ def test_a_file_in_parts_is_joined_when_all_have_arrived(
     monkeypatch.setattr(uploading, "part_bytes", lambda _: 5 * 1024 * 1024)
     file, content = tmp_path / "large.bin", bytes(range(256)) * (24 * 1024)  # a part of 5 MiB, the least, and of 1 MiB
     file.write_bytes(content)
-    stores, token = Stores.of(settings), (settings.home / "api" / "token").read_text().strip()
-    asgi = AsgiClient(application(Service(stores=stores, hosts=frozenset({"127.0.0.1"}))))
+    services, token = Services.of(settings), (settings.home / "api" / "token").read_text().strip()
+    asgi = AsgiClient(application(Service(services=services, hosts=frozenset({"127.0.0.1"}))))
     own = Client(Access(url=settings.api_url, token=token), AsgiTransport(asgi))
     half = own.create_upload(TENANT, "large.bin", len(content), key="large-upload")
     assert (half["put"], half["parts"]) == (None, {"count": 2, "bytes": 5 * 1024 * 1024})
@@ -129,16 +129,16 @@ def test_a_file_in_parts_is_joined_when_all_have_arrived(
     for _ in range(2):  # the second time nothing is left to do
         stored = own.send_file(TENANT, file, key="large-upload", on_bytes=sent.append)
         assert (stored["upload"], stored["state"], sum(sent)) == (half["upload"], "stored", len(content))
-    key = stores.uploads.get(TenantName(TENANT), stored["upload"]).key
-    assert stores.objects.get(settings.staging_bucket, key) == content
+    key = services.uploads.get(TenantName(TENANT), stored["upload"]).key
+    assert services.objects.get(settings.staging_bucket, key) == content
     own.delete_upload(TENANT, stored["upload"])
     asgi.close()
-    stores.close()
+    services.close()
 
 
 def test_requests_are_signed_for_the_address_that_clients_reach(settings: Settings, muster: Client) -> None:
     elsewhere = replace(settings, s3_public_endpoint="https://files.example:8443")
-    signed = Stores.of(elsewhere).presigner.get("staging", "download/x", name="x y.csv").url
+    signed = Services.of(elsewhere).presigner.get("staging", "download/x", name="x y.csv").url
     assert signed.startswith("https://files.example:8443/staging/download/x?")
     assert public_s3_access(settings) == s3_access(settings)
 

@@ -16,7 +16,7 @@ from tests.servers.ports import free_port
 def serving(world: World) -> Iterator[str]:
     """Yield its address."""
     url = f"http://127.0.0.1:{free_port()}"
-    service = Service(stores=world.stores, hosts=frozenset({"127.0.0.1"}))
+    service = Service(services=world.services, hosts=frozenset({"127.0.0.1"}))
     made = server(world.settings.with_(api_url=url), application(service))
     thread = threading.Thread(target=made.run)
     thread.start()

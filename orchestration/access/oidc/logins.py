@@ -14,8 +14,8 @@ from orchestration.access.oidc.id_tokens import refused
 from orchestration.access.oidc.pkce import challenge_of
 from orchestration.access.oidc.provider import Provider
 from orchestration.access.opaque import fresh_opaque, opaque_digest
-from orchestration.access.stores import Stores
 from orchestration.catalog.access_records import Principal
+from orchestration.composition.service import Services
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.platform.settings import Secret
 
@@ -34,7 +34,7 @@ class Answer:
 
 
 def begin_login(
-    stores: Stores, provider: Provider, *, redirect_uri: str, then: Mapping[str, Any]
+    services: Services, provider: Provider, *, redirect_uri: str, then: Mapping[str, Any]
 ) -> tuple[str, Secret]:
     """The provider's address for the browser, and the state for its cookie. `then`: what `end_login` returns."""
     state, nonce, verifier = (fresh_opaque() for _ in range(3))
@@ -46,12 +46,12 @@ def begin_login(
     )
     record = {"nonce": nonce.reveal(), "verifier": verifier.reveal(), "then": dict(then)}
     expires_at_ms = now_ms() + LIFE_MS
-    stores.codes.put("login", str(opaque_digest(state.reveal())), record, expires_at_ms=expires_at_ms)
+    services.codes.put("login", str(opaque_digest(state.reveal())), record, expires_at_ms=expires_at_ms)
     return url, state
 
 
 def end_login(
-    stores: Stores, provider: Provider, answer: Answer, *, cookie: str | None, redirect_uri: str
+    services: Services, provider: Provider, answer: Answer, *, cookie: str | None, redirect_uri: str
 ) -> tuple[Principal, Mapping[str, Any]]:
     """Who has logged in, and what was to happen then. Raises `UserError` LOGIN_REFUSED.
 
@@ -61,7 +61,7 @@ def end_login(
     digest = opaque_digest(state)
     if digest is None or cookie is None or not hmac.compare_digest(state.encode(), cookie.encode()):
         raise refused("this browser did not ask for it")
-    found = stores.codes.take("login", digest, now_ms=now_ms())
+    found = services.codes.take("login", digest, now_ms=now_ms())
     if found is None:
         raise refused("it was used before, or came too late")
     if answer.issuer != settings.issuer and (answer.issuer is not None or provider.metadata().names_issuer):
@@ -77,7 +77,7 @@ def end_login(
         nonce=found["nonce"],
         now_s=now_ms() / 1000,
     )
-    principal = stores.identities.enter(
+    principal = services.identities.enter(
         settings.issuer,
         claims.subject,
         name=claims.name,

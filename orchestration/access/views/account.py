@@ -10,7 +10,7 @@ from orchestration.access.pages import Record
 from orchestration.access.policy import Action
 from orchestration.access.request_ids import session_id
 from orchestration.access.sessions import is_valid, session_record
-from orchestration.access.stores import Stores
+from orchestration.composition.service import Services
 from orchestration.platform.clock import iso, now_ms
 from orchestration.platform.settings import Secret
 
@@ -20,14 +20,14 @@ MANY: Final = 500
 class AccountView(View):
     """The account of one caller."""
 
-    def __init__(self, stores: Stores, caller: Caller) -> None:
-        super().__init__(stores, caller, tenant=None)
+    def __init__(self, services: Services, caller: Caller) -> None:
+        super().__init__(services, caller, tenant=None)
 
     @reads(Action.OWN_ACCOUNT)
     def sessions(self) -> Sequence[Record]:
         """The caller's sessions that have not ended, newest first."""
         at_ms = now_ms()
-        found = self._stores.sessions.of(self._caller.principal.principal_id, now_ms=at_ms, limit=MANY)
+        found = self._services.sessions.of(self._caller.principal.principal_id, now_ms=at_ms, limit=MANY)
         return [session_record(one) for one in found if is_valid(one, at_ms)]
 
     @recorded(Action.OWN_ACCOUNT, "sessions end")
@@ -35,7 +35,7 @@ class AccountView(View):
         """End a session of the caller; those who manage access end any. Raises `UserError` UNKNOWN_SESSION."""
         note.object, note.arguments = "sessions", {"session": id_[:26]}
         own = None if Action.MANAGE_ACCESS in self.permitted else self._caller.principal.principal_id
-        found = self._stores.sessions.revoke(session_id(id_), principal_id=own, now_ms=now_ms())
+        found = self._services.sessions.revoke(session_id(id_), principal_id=own, now_ms=now_ms())
         note.after = session_record(found)
         return note.after
 
@@ -44,11 +44,11 @@ class AccountView(View):
         """End the session of the caller; no effect with a token."""
         note.object = "sessions"
         if (session := self._caller.session) is not None:
-            self._stores.sessions.revoke(session.session_id, now_ms=now_ms())
+            self._services.sessions.revoke(session.session_id, now_ms=now_ms())
 
     @recorded(Action.OWN_ACCOUNT, "console")
     def create_console_code(self, note: Note) -> tuple[Record, Secret]:
         """A code that becomes a session with the caller's rights, and when it ends."""
         note.object, at_ms = "sessions", now_ms()
-        code = make_console_code(self._stores, self._caller, now_ms=at_ms)
+        code = make_console_code(self._services, self._caller, now_ms=at_ms)
         return {"expires_at": iso(at_ms + LIFE_MS)}, code

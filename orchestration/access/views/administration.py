@@ -26,7 +26,7 @@ class AdministrationView(TenantView):
     @reads(Action.MANAGE_ACCESS)
     def grants(self) -> tuple[Record, str]:
         """The roles in the tenant, and their revision."""
-        held = self._stores.principals.grants(self._name)
+        held = self._services.principals.grants(self._name)
         return grants_record(held), revision(held)
 
     @recorded(Action.MANAGE_ACCESS, "grants replace")
@@ -37,12 +37,12 @@ class AdministrationView(TenantView):
 
         Raises `UserError` STALE_ETAG, UNKNOWN_ROLE, NO_SUCH_PRINCIPAL, DUPLICATE_PRINCIPAL, LAST_ADMINISTRATOR.
         """
-        return replace_grants(self._stores, note, self._name, items, seen=seen)
+        return replace_grants(self._services, note, self._name, items, seen=seen)
 
     @reads(Action.OWN_ACCOUNT)
     def tokens(self, *, before: str | None = None, limit: int) -> Page:
         """Tokens that reach the tenant, newest first: the caller's own, or all for those who manage access."""
-        found = self._stores.tokens.page(
+        found = self._services.tokens.page(
             principal_id=self._only_own(),
             scope=self._name,
             before=None if before is None else JobId(before),
@@ -65,7 +65,7 @@ class AdministrationView(TenantView):
             self.require(Action.MANAGE_ACCESS)
             owner, limit = self._service_account(principal)
         cap = {(self._name, role) for role in roles}
-        token, secret = make_token(self._stores.tokens, owner=owner, name=name, cap=cap, limit=limit, days=days)
+        token, secret = make_token(self._services.tokens, owner=owner, name=name, cap=cap, limit=limit, days=days)
         note.after = token_record(token)
         return token_record(token), secret
 
@@ -73,7 +73,9 @@ class AdministrationView(TenantView):
     def revoke_token(self, note: Note, id_: str) -> Record:
         """Take the tenant from a token, and revoke one that reaches no other. Raises `UserError` UNKNOWN_TOKEN."""
         note.object, note.arguments = "tokens", {"token": id_[:26]}
-        found = self._stores.tokens.revoke_in(token_id(id_), self._name, principal_id=self._only_own(), now_ms=now_ms())
+        found = self._services.tokens.revoke_in(
+            token_id(id_), self._name, principal_id=self._only_own(), now_ms=now_ms()
+        )
         note.after = token_record(found, {self._name})
         return note.after
 
@@ -88,7 +90,7 @@ class AdministrationView(TenantView):
         limit: int,
     ) -> Page:
         """Entries of the audit trail, newest first: [of an audience] [of a job] [since a time]."""
-        found = self._stores.audit.page(
+        found = self._services.audit.page(
             self._name,
             object_=None if audience is None else f"{self._name}/{audience}",
             job_id=None if job is None else job_id(job),
@@ -103,7 +105,7 @@ class AdministrationView(TenantView):
 
     def _service_account(self, wanted: str) -> tuple[JobId, Rights]:
         """A service account with a role in the tenant, and its rights there."""
-        for one in self._stores.principals.grants(self._name):
+        for one in self._services.principals.grants(self._name):
             if one.principal.principal_id == wanted and one.principal.kind == "service":
                 return one.principal.principal_id, Rights.of((self._name, role) for role in one.roles)
         raise UserError(

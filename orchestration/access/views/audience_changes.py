@@ -35,7 +35,7 @@ class AudienceChangesView(AudienceRecordsView):
     ) -> Record:
         """Create an audience. Raises `UserError` BAD_NAME, AUDIENCE_EXISTS, NAME_TAKEN, BAD_SPEC, BAD_RETENTION."""
         note.object, note.arguments = name[:63], {"settings": dict(changes), "retention": dict(retention)}
-        made = operations.create(self._stores.audiences, self._name, name, changes, retention)
+        made = operations.create(self._services.audiences, self._name, name, changes, retention)
         note.after = self._audience_record(made)
         return note.after
 
@@ -58,9 +58,9 @@ class AudienceChangesView(AudienceRecordsView):
         UNKNOWN_AUDIENCE, STALE_ETAG, BAD_SPEC, BAD_RETENTION, NO_SUCH_COLUMN, COLUMNS_WOULD_CHANGE, BAD_RECIPIENT;
         `RetriableError` LAKE_UNAVAILABLE, S3_UNAVAILABLE.
         """
-        stores = self._stores
+        services = self._services
         note.object, note.arguments = name[:63], {"settings": dict(changes), "retention": dict(retention)}
-        recipients = notifying.checked_recipients(stores.settings, wanted.email, wanted.webhook)
+        recipients = notifying.checked_recipients(services.settings, wanted.email, wanted.webhook)
 
         def check(present: Audience) -> None:
             note.before = self._audience_record(present)
@@ -71,15 +71,15 @@ class AudienceChangesView(AudienceRecordsView):
             name,
             changes,
             retention,
-            audiences=stores.audiences,
-            specs=stores.specs,
-            versions=lambda: stores.histories,
+            audiences=services.audiences,
+            specs=services.specs,
+            versions=lambda: services.histories,
             recipients={**recipients},
             check=check,
         )
         note.after = self._audience_record(changed)
-        own = stores.recipients.get(self._name, changed.audience_id)
-        return {**note.after, "warnings": notifying.hints(stores.settings, own)}
+        own = services.recipients.get(self._name, changed.audience_id)
+        return {**note.after, "warnings": notifying.hints(services.settings, own)}
 
     @recorded(Action.MANAGE_AUDIENCES, "audiences configure")
     def configure_activity(self, note: Note, kind: ImportKind, changes: Mapping[str, Any]) -> Record:
@@ -87,13 +87,13 @@ class AudienceChangesView(AudienceRecordsView):
 
         Raises `UserError` BAD_SPEC, COLUMNS_WOULD_CHANGE.
         """
-        stores = self._stores
+        services = self._services
         note.object, note.arguments = RESERVED[kind], {"settings": dict(changes)}
         note.before = activity_record(
-            self._name, kind, operations.activity_settings(stores.audiences, self._name, kind)
+            self._name, kind, operations.activity_settings(services.audiences, self._name, kind)
         )
         changed = operations.configure_activity(
-            self._name, kind, changes, audiences=stores.audiences, specs=stores.specs
+            self._name, kind, changes, audiences=services.audiences, specs=services.specs
         )
         note.after = activity_record(self._name, kind, changed)
         return note.after
@@ -102,17 +102,17 @@ class AudienceChangesView(AudienceRecordsView):
     def pin(self, note: Note, name: str, number: int) -> Record:
         """Keep a version regardless of retention. Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, NO_SUCH_VERSION."""
         found = self._find(note, name, number)
-        before = self._stores.audiences.pins(found.audience_id)
-        operations.pin(found, number, audiences=self._stores.audiences, versions=self._stores.histories)
+        before = self._services.audiences.pins(found.audience_id)
+        operations.pin(found, number, audiences=self._services.audiences, versions=self._services.histories)
         return {"audience": found.name, "version": number, "pinned": True, "changed": number not in before}
 
     @recorded(Action.RUN_JOBS, "audiences unpin")
     def unpin(self, note: Note, name: str, number: int) -> Record:
         """Subject a version to retention again. Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE."""
         found = self._find(note, name, number)
-        was_pinned = operations.unpin(self._stores.audiences, found, number)
+        was_pinned = operations.unpin(self._services.audiences, found, number)
         return {"audience": found.name, "version": number, "pinned": False, "changed": was_pinned}
 
     def _find(self, note: Note, name: str, number: int) -> Audience:
         note.object, note.arguments = name[:63], {"version": number}
-        return self._stores.audiences.get(self._name, audience_name(name))
+        return self._services.audiences.get(self._name, audience_name(name))

@@ -15,5 +15,5 @@ class AudienceRecordsView(TenantView):
         """An audience. `notified` is None for those who do not manage audiences."""
         notified = None
         if Action.MANAGE_AUDIENCES in self.permitted:
-            notified = recipients_record(self._stores.recipients.notified(self._name, audience.audience_id))
+            notified = recipients_record(self._services.recipients.notified(self._name, audience.audience_id))
         return {**audience_record(audience), "notified": notified}

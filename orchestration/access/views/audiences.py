@@ -30,10 +30,10 @@ class AudiencesView(AudienceRecordsView):
     @reads(Action.READ)
     def audiences(self, *, after: str = "", limit: int, current: bool = False) -> Page:
         """Audiences by name, each with its `current` version if that is wanted, which is read from the lake."""
-        found = self._stores.audiences.page(self._name, after=after, limit=limit + 1)
+        found = self._services.audiences.page(self._name, after=after, limit=limit + 1)
         if not current:
             return page_of(found, limit, lambda audience: audience.name, audience_record)
-        versions = self._stores.histories.currents(self._name, [ref_of(one) for one in found[:limit]])
+        versions = self._services.histories.currents(self._name, [ref_of(one) for one in found[:limit]])
         by_id = {one.audience_id: version for one, version in zip(found, versions, strict=False)}
         return page_of(
             found,
@@ -48,7 +48,7 @@ class AudiencesView(AudienceRecordsView):
 
         Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE.
         """
-        record = self._audience_record(self._stores.audiences.get(self._name, audience_name(name)))
+        record = self._audience_record(self._services.audiences.get(self._name, audience_name(name)))
         return record, revision_of(record, AUDIENCE)
 
     @reads(Action.READ)
@@ -58,26 +58,29 @@ class AudiencesView(AudienceRecordsView):
         `spec` has the columns of that version also for an audience of a release that stored none. Raises also
         `RetriableError` LAKE_UNAVAILABLE, S3_UNAVAILABLE, `FatalError` LAKE_UNREADABLE.
         """
-        stores = self._stores
-        audience = stores.audiences.get(self._name, audience_name(name))
+        services = self._services
+        audience = services.audiences.get(self._name, audience_name(name))
         record = self._audience_record(audience)
-        address = stores.histories.address(ref_of(audience))
-        current = stores.histories.current(ref_of(audience))
-        found = audience_with_current(replace(audience, spec=stores.specs.stored(audience)), current)
+        address = services.histories.address(ref_of(audience))
+        current = services.histories.current(ref_of(audience))
+        found = audience_with_current(replace(audience, spec=services.specs.stored(audience)), current)
         shown = {**record, **found, "table": None if address is None else as_record(address)}
         return shown, revision_of(record, AUDIENCE)
 
     @reads(Action.READ)
     def activity(self, kind: ImportKind) -> Record:
         """How files of events or profiles are read."""
-        return activity_record(self._name, kind, activity_settings(self._stores.audiences, self._name, kind))
+        return activity_record(self._name, kind, activity_settings(self._services.audiences, self._name, kind))
 
     @reads(Action.READ)
     def versions(self, name: str, *, before: str | None = None, limit: int) -> Page:
         """Kept versions of an audience, newest first, with whether each is pinned. Raises as `audience`."""
-        audience = self._stores.audiences.get(self._name, audience_name(name))
-        pins, oldest = self._stores.audiences.pins(audience.audience_id), None if before is None else number_in(before)
-        kept = self._stores.histories.of(audience).versions
+        audience = self._services.audiences.get(self._name, audience_name(name))
+        pins, oldest = (
+            self._services.audiences.pins(audience.audience_id),
+            None if before is None else number_in(before),
+        )
+        kept = self._services.histories.of(audience).versions
         found = [info for info in reversed(kept) if oldest is None or info.version < oldest]
         return page_of(
             found,
@@ -89,7 +92,7 @@ class AudiencesView(AudienceRecordsView):
     @reads(Action.READ)
     def version(self, name: str, number: int) -> Record:
         """One kept version of an audience. Raises as `audience`, and `UserError` NO_SUCH_VERSION."""
-        audience = self._stores.audiences.get(self._name, audience_name(name))
-        history = self._stores.histories.of(audience)
+        audience = self._services.audiences.get(self._name, audience_name(name))
+        history = self._services.histories.of(audience)
         info = require_version(history, ref_of(audience), Version(number))
-        return {**version_record(info), "pinned": info.version in self._stores.audiences.pins(audience.audience_id)}
+        return {**version_record(info), "pinned": info.version in self._services.audiences.pins(audience.audience_id)}

@@ -25,7 +25,7 @@ class ConnectionsView(DeploymentView):
         names = Names(keys_file=KEYS_FILE)
         if tenant is not None:
             names = replace(names, tenant=tenant_name(tenant))
-        settings = self._stores.settings
+        settings = self._services.settings
         seen = settings.with_(s3_endpoint=settings.s3_public_endpoint or settings.s3_endpoint)
         found = addresses(seen)
         named = {

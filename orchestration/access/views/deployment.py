@@ -19,10 +19,10 @@ from orchestration.access.policy import DEPLOYMENT, Action, Role, Scope
 from orchestration.access.request_ids import token_id
 from orchestration.access.revisions import require_revision, revision_of
 from orchestration.access.sessions import session_record
-from orchestration.access.stores import Stores
 from orchestration.access.tokens import Token
 from orchestration.catalog.access_records import Principal, PrincipalKind
 from orchestration.catalog.places import EVERYWHERE, Places
+from orchestration.composition.service import Services
 from orchestration.kinds.places import checked_place
 from orchestration.operations.audits import entry_record
 from orchestration.operations.notifying import notification_record, resend
@@ -33,8 +33,8 @@ from schemas.ids import DEFAULT_TENANT, JobId, TenantName, job_id, tenant_name
 class DeploymentView(View):
     """The deployment as one caller sees it; raises `UserError` FORBIDDEN, `RetriableError` CATALOG_UNAVAILABLE."""
 
-    def __init__(self, stores: Stores, caller: Caller) -> None:
-        super().__init__(stores, caller, tenant=None)
+    def __init__(self, services: Services, caller: Caller) -> None:
+        super().__init__(services, caller, tenant=None)
 
     @reads(Action.OWN_ACCOUNT)
     def me(self) -> Record:
@@ -56,7 +56,7 @@ class DeploymentView(View):
         """The tenants in which the caller has a right, by name."""
         rights = self._caller.rights
         found = (
-            self._stores.audiences.tenant_page(after=after, limit=limit + 1)
+            self._services.audiences.tenant_page(after=after, limit=limit + 1)
             if rights.everywhere
             else [name for name in sorted(rights.tenants) if name > after][: limit + 1]
         )
@@ -71,13 +71,13 @@ class DeploymentView(View):
         note.object = name[:63]
         tenant = tenant_name(name)
         places = (EVERYWHERE,) if tenant == DEFAULT_TENANT else ()
-        self._stores.audiences.add_tenant(tenant, now_ms(), places=places)
+        self._services.audiences.add_tenant(tenant, now_ms(), places=places)
         return {"tenant": tenant, "actions": sorted(self._caller.rights.in_tenant(TenantName(tenant)))}
 
     @reads(Action.MANAGE_DEPLOYMENT)
     def principals(self, *, after: str = "", limit: int) -> Page:
         """People and service accounts by name."""
-        found = self._stores.principals.page(after=after, limit=limit + 1)
+        found = self._services.principals.page(after=after, limit=limit + 1)
         return page_of(found, limit, lambda one: one.name, principal_record)
 
     @recorded(Action.MANAGE_DEPLOYMENT, "principals create")
@@ -86,14 +86,14 @@ class DeploymentView(View):
         note.object, note.arguments = "principals", {"name": name[:MAX_NAME], "kind": kind}
         check_principal_name(name)
         made = Principal(principal_id=fresh_id(), kind=kind, name=name, created_at_ms=now_ms())
-        self._stores.principals.add(made)
+        self._services.principals.add(made)
         note.after = principal_record(made)
         return note.after
 
     @reads(Action.MANAGE_ACCESS)
     def grants(self) -> tuple[Record, str]:
         """The roles in the deployment, and their revision."""
-        held = self._stores.principals.grants(DEPLOYMENT)
+        held = self._services.principals.grants(DEPLOYMENT)
         return grants_record(held), revision(held)
 
     @recorded(Action.MANAGE_ACCESS, "grants replace")
@@ -101,12 +101,12 @@ class DeploymentView(View):
         self, note: Note, items: Sequence[tuple[JobId, Collection[Role]]], *, seen: str
     ) -> tuple[Record, str]:
         """Replace all roles in the deployment; as `TenantView.replace_grants`."""
-        return replace_grants(self._stores, note, DEPLOYMENT, items, seen=seen)
+        return replace_grants(self._services, note, DEPLOYMENT, items, seen=seen)
 
     @reads(Action.MANAGE_DEPLOYMENT)
     def places(self) -> tuple[Record, str]:
         """The places of all tenants, and their revision."""
-        record = _places_record(self._stores.places.all())
+        record = _places_record(self._services.places.all())
         return record, revision_of(record, ("items",))
 
     @recorded(Action.MANAGE_DEPLOYMENT, "places replace")
@@ -122,14 +122,14 @@ class DeploymentView(View):
             note.before = _places_record(present)
             require_revision(revision_of(note.before, ("items",)), seen)
 
-        _, after = self._stores.places.replace(checked, check)
+        _, after = self._services.places.replace(checked, check)
         note.after = _places_record(after)
         return note.after, revision_of(note.after, ("items",))
 
     @reads(Action.OWN_ACCOUNT)
     def tokens(self, *, before: str | None = None, limit: int) -> Page:
         """The caller's own tokens, newest first."""
-        found = self._stores.tokens.page(
+        found = self._services.tokens.page(
             principal_id=self._caller.principal.principal_id,
             before=None if before is None else JobId(before),
             limit=limit + 1,
@@ -144,7 +144,7 @@ class DeploymentView(View):
         note.object = "tokens"
         note.arguments = {"name": name, "cap": sorted(cap), "days": days}
         owner, limit = self._caller.principal.principal_id, self._caller.rights
-        token, secret = make_token(self._stores.tokens, owner=owner, name=name, cap=cap, limit=limit, days=days)
+        token, secret = make_token(self._services.tokens, owner=owner, name=name, cap=cap, limit=limit, days=days)
         note.after = token_record(token)
         return note.after, secret
 
@@ -154,7 +154,7 @@ class DeploymentView(View):
         note.object, note.arguments = "tokens", {"token": id_[:26]}
         manages = Action.MANAGE_ACCESS in self.permitted
         own = None if manages else self._caller.principal.principal_id
-        found = self._stores.tokens.revoke(token_id(id_), principal_id=own, now_ms=now_ms())
+        found = self._services.tokens.revoke(token_id(id_), principal_id=own, now_ms=now_ms())
         note.after = token_record(found)
         return note.after
 
@@ -173,7 +173,7 @@ class DeploymentView(View):
 
         Raises `UserError` BAD_NAME, BAD_JOB_ID.
         """
-        found = self._stores.audit.page(
+        found = self._services.audit.page(
             None if tenant is None else tenant_name(tenant),
             object_=object_,
             job_id=None if job is None else job_id(job),
@@ -186,7 +186,7 @@ class DeploymentView(View):
     @reads(Action.READ_DEPLOYMENT)
     def notifications(self, *, limit: int) -> Record:
         """Notifications of all tenants that are waiting or were given up. `more`: there are others."""
-        found = self._stores.outbox.undelivered(limit + 1)
+        found = self._services.outbox.undelivered(limit + 1)
         return {"items": [notification_record(one) for one in found[:limit]], "more": len(found) > limit}
 
     @recorded(Action.READ_DEPLOYMENT, "notifications resend")
@@ -196,7 +196,7 @@ class DeploymentView(View):
         Raises `UserError` UNKNOWN_NOTIFICATION, DELIVERED.
         """
         note.object, note.arguments = "notifications", {"notifications": None if ids is None else list(ids)}
-        note.after = {"resent": resend(self._stores.outbox, ids or (), given_up=ids is None)}
+        note.after = {"resent": resend(self._services.outbox, ids or (), given_up=ids is None)}
         return note.after
 
 

@@ -22,7 +22,7 @@ class EventsView(TenantView):
         """
         if job is not None:
             wanted = job_id(job)
-            if (found := self._stores.all_jobs.find(wanted, tenant=self._name)) is None:
+            if (found := self._services.all_jobs.find(wanted, tenant=self._name)) is None:
                 raise unknown_job(wanted)
             return frozenset({Topic(tenant=self._name, kind="job", job=found.job_id)})
         for kind in kinds:

@@ -7,8 +7,8 @@ from orchestration.access.guard import View, reads
 from orchestration.access.job_details import addresses_for, job_detail, job_page
 from orchestration.access.pages import Page, Record
 from orchestration.access.policy import Action
-from orchestration.access.stores import Stores
 from orchestration.catalog.life_cycle import Tenants
+from orchestration.composition.service import Services
 from orchestration.operations.job_search import JobKind
 from schemas.ids import job_id
 
@@ -16,8 +16,8 @@ from schemas.ids import job_id
 class EverywhereView(View):
     """All that one caller may read, in any tenant."""
 
-    def __init__(self, stores: Stores, caller: Caller) -> None:
-        super().__init__(stores, caller, tenant=None)
+    def __init__(self, services: Services, caller: Caller) -> None:
+        super().__init__(services, caller, tenant=None)
 
     @reads(Action.OWN_ACCOUNT)
     def jobs(
@@ -32,7 +32,7 @@ class EverywhereView(View):
     ) -> Page:
         """As `JobsView.jobs`. `begins`: how their ids begin."""
         return job_page(
-            self._stores,
+            self._services,
             self._readable,
             kinds=kinds,
             audience=audience,
@@ -45,7 +45,7 @@ class EverywhereView(View):
     @reads(Action.OWN_ACCOUNT)
     def job(self, id_: str) -> Record:
         """As `JobsView.job`."""
-        return job_detail(self._stores, job_id(id_), tenant=self._readable, addresses=addresses_for(self._caller))
+        return job_detail(self._services, job_id(id_), tenant=self._readable, addresses=addresses_for(self._caller))
 
     @property
     def _readable(self) -> Tenants:

@@ -35,7 +35,7 @@ class JobsView(TenantView):
     ) -> Page:
         """Jobs of these kinds in one of these states (empty: all), newest first. Raises `UserError` UNKNOWN_STATE."""
         return job_page(
-            self._stores, self._name, kinds=kinds, audience=audience, states=states, before=before, limit=limit
+            self._services, self._name, kinds=kinds, audience=audience, states=states, before=before, limit=limit
         )
 
     @reads(Action.READ_JOBS)
@@ -44,13 +44,13 @@ class JobsView(TenantView):
 
         Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB.
         """
-        return job_detail(self._stores, job_id(id_), tenant=self._name, addresses=addresses_for(self._caller))
+        return job_detail(self._services, job_id(id_), tenant=self._name, addresses=addresses_for(self._caller))
 
     @reads(Action.READ_JOBS)
     def receipt(self, id_: str) -> Record:
         """The receipt of a job. Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB, NO_RECEIPT."""
         job = self._import(id_, "NO_RECEIPT")
-        found = self._stores.jobs.receipt(job.job_id, tenant=self._name)
+        found = self._services.jobs.receipt(job.job_id, tenant=self._name)
         if found is None:
             raise UserError("NO_RECEIPT", f"job {job.job_id} is {job.state} and has no receipt", state=job.state)
         return found
@@ -79,7 +79,7 @@ class JobsView(TenantView):
         note.arguments = {"code": code}
         skip = 0 if after is None else number_in(after)
         question = ReadRejects(tenant=self._name, job=job.job_id, code=code, skip=skip, limit=limit + 1)
-        found = self._stores.readers.ask(question, cancellation)
+        found = self._services.readers.ask(question, cancellation)
         rows = page_of(found["rows"], limit, lambda row: str(row["number"]), lambda row: row)
         return {**_counted_rejects(job), "kept": found["kept"]}, rows
 
@@ -89,11 +89,11 @@ class JobsView(TenantView):
 
         Raises `UserError` BAD_JOB_ID, UNKNOWN_JOB, NO_REJECTS; `RetriableError` S3_UNAVAILABLE.
         """
-        job, stores = self._rejected(note, id_), self._stores
-        found = rejects_object(job.job_id, jobs=stores.jobs, objects=stores.objects, settings=stores.settings)
+        job, services = self._rejected(note, id_), self._services
+        found = rejects_object(job.job_id, jobs=services.jobs, objects=services.objects, settings=services.settings)
         if found is None:
             raise UserError("NO_REJECTS", f"job {job.job_id} has no rejects", job=job.job_id)
-        url = stores.presigner.get(found.bucket, found.key, name=f"rejects-{job.job_id}.parquet").url
+        url = services.presigner.get(found.bucket, found.key, name=f"rejects-{job.job_id}.parquet").url
         return {"job": job.job_id, "bytes": found.size, "url": url}
 
     def _rejected(self, note: Note, id_: str) -> Job:
@@ -104,7 +104,7 @@ class JobsView(TenantView):
     def _import(self, id_: str, code_of_exports: str) -> Job:
         """An import or a snapshot; for a duplicate, its original."""
         wanted = job_id(id_)
-        found = self._stores.all_jobs.find(wanted, tenant=self._name)
+        found = self._services.all_jobs.find(wanted, tenant=self._name)
         if found is None:
             raise unknown_job(wanted)
         if isinstance(found, Export):

@@ -52,13 +52,13 @@ class DeploymentKafkaView(DeploymentView):
     @reads(Action.READ_DEPLOYMENT)
     def workers(self, cancellation: Cancellation) -> Record:
         """The members of the groups of workers, and how many jobs wait for one."""
-        found: Record = self._stores.readers.ask(ListWorkers(), cancellation)
+        found: Record = self._services.readers.ask(ListWorkers(), cancellation)
         return found
 
     @reads(Action.READ_DEPLOYMENT)
     def lag(self, cancellation: Cancellation) -> Record:
         """How far the groups of workers are behind, by partition."""
-        found: Record = self._stores.readers.ask(ReadLag(), cancellation)
+        found: Record = self._services.readers.ask(ReadLag(), cancellation)
         return found
 
     @recorded(Action.READ_DEPLOYMENT, "dead-letters list")
@@ -67,14 +67,14 @@ class DeploymentKafkaView(DeploymentView):
     ) -> Record:
         """The newest dead letters. They show bytes of unknown tenants, so the read is recorded."""
         note.object, note.arguments = "dead-letters", {"limit": limit, **({"states": list(states)} if states else {})}
-        found: Record = self._stores.readers.ask(ListDeadLetters(limit=limit, states=tuple(states)), cancellation)
+        found: Record = self._services.readers.ask(ListDeadLetters(limit=limit, states=tuple(states)), cancellation)
         return found
 
     @recorded(Action.READ_PAYLOADS, "dead-letters show")
     def dead_letter(self, note: Note, cancellation: Cancellation, number: int) -> Record:
         """One dead letter with its key and value. Raises NO_SUCH_DEAD_LETTER."""
         note.object, note.arguments = "dead-letters", {"dead_letter": number}
-        found: Record = self._stores.readers.ask(ReadDeadLetter(number=number), cancellation)
+        found: Record = self._services.readers.ask(ReadDeadLetter(number=number), cancellation)
         return found
 
     @recorded(Action.READ_DEPLOYMENT, "dead-letters replay")
@@ -106,22 +106,22 @@ class DeploymentKafkaView(DeploymentView):
         note.object, note.arguments = "dead-letters", chosen.record()
         numbers = None if chosen.dead_letters is None else tuple(chosen.dead_letters)
         question = SelectDeadLetters(numbers=numbers, topic=chosen.topic, code=chosen.code, up_to=chosen.up_to)
-        found: Record = self._stores.readers.ask(question, cancellation)
+        found: Record = self._services.readers.ask(question, cancellation)
         return found
 
     def _take(
         self, found: Record, batch: Sequence[int], state: Literal["replaying", "dismissed"], *, named: bool
     ) -> list[int]:
         who = self._caller.principal.name
-        return self._stores.dead_letter_marks.take(
+        return self._services.dead_letter_marks.take(
             found["topic_id"], batch, state, principal=who, now_ms=now_ms(), named=named
         )
 
     def _send(self, topic_id: str, claimed: Sequence[int], never: Cancellation) -> int:
         """Send claimed letters and mark them; returns how many. Those of which it is unknown are interrupted."""
-        marks = self._stores.dead_letter_marks
+        marks = self._services.dead_letter_marks
         try:
-            answer = self._stores.readers.ask(ReplayDeadLetters(topic_id=topic_id, numbers=tuple(claimed)), never)
+            answer = self._services.readers.ask(ReplayDeadLetters(topic_id=topic_id, numbers=tuple(claimed)), never)
         except MusterError as exc:
             with suppress(MusterError):  # the claim ends by itself
                 marks.give_back(topic_id, claimed, unsent=exc.code in BEFORE_SENDING)

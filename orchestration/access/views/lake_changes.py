@@ -31,7 +31,7 @@ class LakeChangesView(AudienceRecordsView):
         """
 
         def check(audience: Audience) -> None:
-            self._stores.histories.version(ref_of(audience), Version(version))
+            self._services.histories.version(ref_of(audience), Version(version))
 
         return self._start(note, key, "rollback", name, {"version": version, "reason": reason}, check)
 
@@ -44,7 +44,7 @@ class LakeChangesView(AudienceRecordsView):
         """
 
         def check(audience: Audience) -> None:
-            operations.require_published(audience, self._stores.histories.current(ref_of(audience)))
+            operations.require_published(audience, self._services.histories.current(ref_of(audience)))
 
         return self._start(note, key, "compact", name, {"target_mb": target_mb}, check)
 
@@ -68,12 +68,12 @@ class LakeChangesView(AudienceRecordsView):
         Raises `UserError` BAD_NAME, UNKNOWN_AUDIENCE, STALE_ETAG, AUDIENCE_EXISTS, NAME_TAKEN, AUDIENCE_IN_USE, and as
         `once`.
         """
-        stores = self._stores
+        services = self._services
 
         def check(audience: Audience) -> None:
             self._require_seen(audience, seen)
             wanted = audience_name(new_name)
-            operations.check_rename(audience, wanted, audiences=stores.audiences, segments=stores.segment_changes)
+            operations.check_rename(audience, wanted, audiences=services.audiences, segments=services.segment_changes)
 
         return self._start(note, key, "rename", name, {"audience": new_name}, check)
 
@@ -86,14 +86,14 @@ class LakeChangesView(AudienceRecordsView):
         note.object = name[:63]
         audience = self._find(name)
         self._require_seen(audience, seen)
-        operations.check_delete(audience, jobs=self._stores.jobs, segments=self._stores.segment_changes)
+        operations.check_delete(audience, jobs=self._services.jobs, segments=self._services.segment_changes)
         return operation_record(self._add(fresh_id(), now_ms(), "delete", audience, {}))
 
     def _require_seen(self, audience: Audience, seen: str) -> None:
         require_revision(revision_of(self._audience_record(audience), AUDIENCE), seen)
 
     def _find(self, name: str) -> Audience:
-        return self._stores.audiences.get(self._name, audience_name(name))
+        return self._services.audiences.get(self._name, audience_name(name))
 
     def _start(
         self,
@@ -111,7 +111,7 @@ class LakeChangesView(AudienceRecordsView):
             check(audience)
             return operation_record(self._add(claim.job_id, claim.at_ms, kind, audience, request))
 
-        value = once(self._stores, self._caller, self._name, key, start)
+        value = once(self._services, self._caller, self._name, key, start)
         note.job_id = value["operation"]
         return value
 
@@ -128,5 +128,5 @@ class LakeChangesView(AudienceRecordsView):
             request=request,
             created_at_ms=at_ms,
         )
-        self._stores.operations.add(new)
+        self._services.operations.add(new)
         return new

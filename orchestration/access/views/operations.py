@@ -37,7 +37,7 @@ class OperationsView(TenantView):
     def operation(self, id_: str) -> Record:
         """An operation with its result or error. Raises `UserError` BAD_JOB_ID, UNKNOWN_OPERATION."""
         wanted = operation_id(id_)
-        found = self._stores.operations.get(self._name, wanted)
+        found = self._services.operations.get(self._name, wanted)
         if found.principal_id not in {None, self._caller.principal.principal_id}:
             raise unknown_operation(wanted)
         self.require(Action(found.action))
@@ -60,7 +60,7 @@ class OperationsView(TenantView):
         note.object, note.arguments = audience[:100], {"earlier": earlier, "later": later, "sample": sample}
         if values:
             note.arguments = {**note.arguments, "values": True}
-        found = self._stores.audiences.get(self._name, audience_name(audience))
+        found = self._services.audiences.get(self._name, audience_name(audience))
         question = CompareVersions(
             tenant=self._name,
             audience=found.name,
@@ -83,7 +83,7 @@ class OperationsView(TenantView):
         """
         note.object = audience[:63]
         note.arguments = {"to": to[:1024], "version": version, "as_of": as_of, "overwrite": overwrite}
-        found = self._stores.audiences.get(self._name, audience_name(audience))
+        found = self._services.audiences.get(self._name, audience_name(audience))
         moment_of(as_of)
         s3_object(to)
         self._reach().require_destination(to, None)
@@ -96,7 +96,7 @@ class OperationsView(TenantView):
     def check_segment(self, note: Note, segment: str, *, timeout_s: float) -> Record:
         """Begin to compare the members of a segment with its rule. Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT."""
         note.object = segment[:100]
-        found = self._stores.segments.get(self._name, segment_name(segment))
+        found = self._services.segments.get(self._name, segment_name(segment))
         question = CheckSegment(tenant=self._name, segment=found.name, timeout_s=timeout_s)
         return self._begin(question, "segment_check", Action.READ_USERS)
 
@@ -130,25 +130,25 @@ class OperationsView(TenantView):
         else:
             self._require_source(uri := uri or "")
         if manifest is not None:
-            spec = {**settings_of_manifest(self._stores, self._reach(), manifest, uri), **spec}
+            spec = {**settings_of_manifest(self._services, self._reach(), manifest, uri), **spec}
         question = TryImport(tenant=self._name, uri=uri, target=target_name(target), spec=spec)
         return self._begin(question, "dry_run", Action.RUN_JOBS)
 
     def _uri_of(self, upload: str) -> str:
-        return s3_uri(self._stores.settings.staging_bucket, stored_upload(self._stores, self._name, upload).key)
+        return s3_uri(self._services.settings.staging_bucket, stored_upload(self._services, self._name, upload).key)
 
     def _require_source(self, uri: str) -> None:
-        self._reach().require_source(*source_of(self._stores.settings, self._name, uri))
+        self._reach().require_source(*source_of(self._services.settings, self._name, uri))
 
     def _begin(self, question: Question, kind: OperationKind, action: Action) -> Record:
         return operation_record(
-            self._stores.background.start(
+            self._services.background.start(
                 question,
                 kind=kind,
                 action=action.value,
                 tenant=self._name,
                 principal_id=self._caller.principal.principal_id,
-                check=lambda: check_again(self._stores, self._caller),
+                check=lambda: check_again(self._services, self._caller),
             )
         )
 

@@ -23,13 +23,13 @@ class PrincipalsView(DeploymentView):
     def principal(self, id_: str) -> Record:
         """A principal with its roles and its newest tokens. Raises `UserError` BAD_JOB_ID, UNKNOWN_PRINCIPAL."""
         wanted = principal_id(id_)
-        found = self._stores.principals.find(wanted)
+        found = self._services.principals.find(wanted)
         if found is None:
             raise UserError("UNKNOWN_PRINCIPAL", f"there is no principal {wanted}", principal=wanted)
-        tokens = self._stores.tokens.page(principal_id=wanted, limit=TOKENS)
+        tokens = self._services.tokens.page(principal_id=wanted, limit=TOKENS)
         return {
             **principal_record(found),
-            **_roles_record(self._stores.principals.granted(wanted)),
+            **_roles_record(self._services.principals.granted(wanted)),
             "tokens": [token_record(one) for one in tokens],
         }
 
@@ -41,7 +41,7 @@ class PrincipalsView(DeploymentView):
         """
         note.object, note.arguments = "principals", {"principal": id_[:26]}
         wanted = principal_id(id_)
-        had = self._stores.principals.withdraw(wanted, now_ms=now_ms(), check=check_administrators)
+        had = self._services.principals.withdraw(wanted, now_ms=now_ms(), check=check_administrators)
         note.before = _roles_record(had)
         note.after = _roles_record(())
         return self.principal(id_)

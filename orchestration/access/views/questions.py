@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectors.lake.sql_tree import AudienceCall, Call, RejectsCall
-from orchestration.access.budget import DAY_S
 from orchestration.access.guard import SHOWN, Note, reads, recorded
 from orchestration.access.pages import Record
 from orchestration.access.policy import Action
@@ -16,6 +15,7 @@ from orchestration.access.views.tenant import TenantView
 from orchestration.catalog.job_rows import unknown_job
 from orchestration.catalog.records import Job
 from orchestration.operations.segments import rule_of
+from orchestration.platform.budget import DAY_S
 from orchestration.readers.cancellation import Cancellation
 from orchestration.readers.questions import (
     CountUsers,
@@ -62,10 +62,10 @@ class QuestionsView(TenantView):
         note.object, note.arguments = "counts", {"rule": wanted.rule[:SHOWN], "exact": exact}
         if exact:
             return {**self._count(cancellation, wanted), "rounded_to": None}
-        rule, settings = rule_of(wanted.rule, wanted.timezone).rule, self._stores.settings
+        rule, settings = rule_of(wanted.rule, wanted.timezone).rule, self._services.settings
         self._spend(len(questions(rule)))
         rounding = Rounding(secret=settings.counts_secret(), tenant=self._name)
-        return rounding.answer(rule, self._count(cancellation, wanted), self._stores.partitions)
+        return rounding.answer(rule, self._count(cancellation, wanted), self._services.partitions)
 
     @recorded(Action.READ_USERS, "counts")
     def count_with_users(self, note: Note, cancellation: Cancellation, wanted: WantedCount) -> Record:
@@ -74,8 +74,8 @@ class QuestionsView(TenantView):
         return {**self._count(cancellation, wanted), "rounded_to": None}
 
     def _spend(self, numbers: int) -> None:
-        if wait_s := self._stores.count_budget.take(self._caller.principal.principal_id, numbers):
-            most = self._stores.settings.counts_per_day
+        if wait_s := self._services.count_budget.take(self._caller.principal.principal_id, numbers):
+            most = self._services.settings.counts_per_day
             raise UserError(
                 "TOO_MANY_COUNTS",
                 f"without the right to read users, {most} numbers a day can be counted, and this rule has {numbers}: "
@@ -97,7 +97,7 @@ class QuestionsView(TenantView):
         if wanted.editor is None:
             return self._ask(question, cancellation)
         editor = (self._caller.principal.principal_id, self._name, wanted.editor)
-        with self._stores.readers.turns.newest(editor, wanted.revision, cancellation):
+        with self._services.readers.turns.newest(editor, wanted.revision, cancellation):
             return self._ask(question, cancellation)
 
     @reads(Action.READ)
@@ -111,7 +111,7 @@ class QuestionsView(TenantView):
 
         Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT.
         """
-        found = self._stores.segments.get(self._name, segment_name(segment))
+        found = self._services.segments.get(self._name, segment_name(segment))
         return self._ask(MeasureSegment(tenant=self._name, segment=found.name), cancellation)
 
     @recorded(Action.READ_USERS, "users look up")
@@ -127,7 +127,7 @@ class QuestionsView(TenantView):
     def explain(self, note: Note, cancellation: Cancellation, segment: str, user: str, as_of: str | None) -> Record:
         """Why a user is in a segment or not. Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT, UNKNOWN_USER."""
         note.object, note.arguments = segment[:100], {**_mark(user), "as_of": as_of}
-        found = self._stores.segments.get(self._name, segment_name(segment))
+        found = self._services.segments.get(self._name, segment_name(segment))
         return self._ask(ExplainUser(tenant=self._name, segment=found.name, user=user, as_of=as_of), cancellation)
 
     @recorded(Action.READ_USERS, "sql")
@@ -137,8 +137,8 @@ class QuestionsView(TenantView):
         Raises as `SqlRunner.run`, `UserError` QUERY_RUNNING, UNKNOWN_TENANT, FORBIDDEN, UNKNOWN_AUDIENCE, UNKNOWN_JOB.
         """
         note.object, note.arguments = "queries", {"sql": sql[:SHOWN]}
-        with self._stores.readers.turns.alone(self._name, cancellation):
-            return self._stores.sql.run(self._name, sql, self._meaning, cancellation, rows=rows, timeout_s=timeout_s)
+        with self._services.readers.turns.alone(self._name, cancellation):
+            return self._services.sql.run(self._name, sql, self._meaning, cancellation, rows=rows, timeout_s=timeout_s)
 
     @recorded(Action.READ_USERS, "sql")
     def stream_query(
@@ -152,8 +152,8 @@ class QuestionsView(TenantView):
     ) -> None:
         """As `query`, but without a limit of rows: `put` gets its columns, then its rows, some at a time."""
         note.object, note.arguments = "queries", {"sql": sql[:SHOWN]}
-        with self._stores.readers.turns.alone(self._name, cancellation):
-            self._stores.sql.stream(sql, self._meaning, cancellation, put, timeout_s=timeout_s)
+        with self._services.readers.turns.alone(self._name, cancellation):
+            self._services.sql.stream(sql, self._meaning, cancellation, put, timeout_s=timeout_s)
 
     @recorded(Action.READ_USERS, "sql")
     def read_version(self, note: Note, call: AudienceCall) -> FindVersionFiles:
@@ -172,13 +172,13 @@ class QuestionsView(TenantView):
             case AudienceCall():
                 if call.tenant in {None, self._name}:
                     return self._version(call)
-                return QuestionsView(self._stores, self._caller, str(call.tenant)).read_version(call)
+                return QuestionsView(self._services, self._caller, str(call.tenant)).read_version(call)
             case RejectsCall():
-                job = self._stores.jobs.find(call.job)
+                job = self._services.jobs.find(call.job)
                 try:
                     if job is None:
                         raise unknown_job(call.job)
-                    view = QuestionsView(self._stores, self._caller, job.tenant)
+                    view = QuestionsView(self._services, self._caller, job.tenant)
                 except UserError as exc:  # of a tenant without a right: the same as none
                     raise unknown_job(call.job) from exc
                 if view.name != self._name:
@@ -187,11 +187,11 @@ class QuestionsView(TenantView):
                 return FindRejectsFile(tenant=self._name, job=job.job_id)
 
     def _version(self, call: AudienceCall) -> FindVersionFiles:
-        audience = self._stores.audiences.get(self._name, call.audience)
+        audience = self._services.audiences.get(self._name, call.audience)
         return FindVersionFiles(tenant=self._name, audience=audience.name, version=call.version)
 
     def _ask(self, question: Question, cancellation: Cancellation) -> dict[str, Any]:
-        readers = self._stores.readers
+        readers = self._services.readers
         with readers.turns.share(self._caller.principal.principal_id):
             answer: dict[str, Any] = readers.ask(question, cancellation)
         return answer

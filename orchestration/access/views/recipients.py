@@ -36,8 +36,8 @@ class RecipientsView(TenantView):
             about,
             emails=emails,
             webhooks=webhooks,
-            recipients=self._stores.recipients,
-            settings=self._stores.settings,
+            recipients=self._services.recipients,
+            settings=self._services.settings,
         )
         changed = self._record(about)
         note.after = {"items": changed["items"]}  # URLs without their query, which may be a secret
@@ -59,7 +59,7 @@ class RecipientsView(TenantView):
         note.object = "recipients" if audience is None else audience[:63]
         note.arguments = {"channel": channel, "address": address.partition("?")[0]}
         about = self._about(audience)
-        named = [one for one in self._stores.recipients.get(self._name, about) if one.channel == channel]
+        named = [one for one in self._services.recipients.get(self._name, about) if one.channel == channel]
         found = next((one for one in named if address in {one.address, one.shown}), None)
         if found is None:
             raise UserError(
@@ -69,7 +69,7 @@ class RecipientsView(TenantView):
                 address=note.arguments["address"],
             )
         now = now_ms()
-        if self._stores.operations.count(self._name, "recipient_test", since_ms=now - 60_000) >= TESTS_PER_MINUTE:
+        if self._services.operations.count(self._name, "recipient_test", since_ms=now - 60_000) >= TESTS_PER_MINUTE:
             raise UserError(
                 "TOO_MANY_TESTS", f"at most {TESTS_PER_MINUTE} test notifications a minute; wait a minute and try again"
             )
@@ -84,12 +84,14 @@ class RecipientsView(TenantView):
             request={"channel": channel, "address": found.address},
             created_at_ms=now,
         )
-        self._stores.operations.add(new)
+        self._services.operations.add(new)
         return operation_record(new)
 
     def _about(self, audience: str | None) -> JobId | None:
-        return None if audience is None else self._stores.audiences.get(self._name, audience_name(audience)).audience_id
+        return (
+            None if audience is None else self._services.audiences.get(self._name, audience_name(audience)).audience_id
+        )
 
     def _record(self, about: JobId | None) -> Record:
-        found = self._stores.recipients.get(self._name, about)
-        return {"items": recipients_record(found), "warnings": hints(self._stores.settings, found)}
+        found = self._services.recipients.get(self._name, about)
+        return {"items": recipients_record(found), "warnings": hints(self._services.settings, found)}

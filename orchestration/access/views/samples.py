@@ -14,10 +14,10 @@ class DeploymentSamplesView(DeploymentView):
     @reads(Action.READ_DEPLOYMENT)
     def samples(self, *, minutes: int) -> Record:
         """Lag, members and rates of the last minutes, topic by topic; as `sampled.series`."""
-        return series(self._stores.samples, span_ms=minutes * 60_000, now_ms=now_ms())
+        return series(self._services.samples, span_ms=minutes * 60_000, now_ms=now_ms())
 
     @reads(Action.READ_DEPLOYMENT)
     def present(self) -> Record:
         """{workers, lag} as of the newest sample of each group; as `sampled.present_workers` and `present_lag`."""
-        samples = self._stores.samples
+        samples = self._services.samples
         return {"workers": list(present_workers(samples).values()), "lag": list(present_lag(samples).values())}

@@ -64,7 +64,7 @@ class ScheduleChangesView(TenantView):
             times = {part: str(changes.get(part, getattr(found, part))) for part in ("expression", "timezone")}
             found = self._keep(found.kind, name, request, times, edited=edit)
         else:
-            found = operations.switch(self._stores.schedules, edit, now_ms())
+            found = operations.switch(self._services.schedules, edit, now_ms())
         note.after = self._record(found)
         return note.after
 
@@ -73,7 +73,7 @@ class ScheduleChangesView(TenantView):
         """Delete a schedule; what its runs have produced stays. Raises as `change_schedule`."""
         note.object = f"schedules/{name[:63]}"
         found, note.before = self._seen(name, seen)
-        operations.delete(self._stores.schedules, found)
+        operations.delete(self._services.schedules, found)
         return note.before
 
     @recorded(Action.RUN_JOBS, "schedules run")
@@ -87,11 +87,11 @@ class ScheduleChangesView(TenantView):
         def start(claim: Claim) -> Record:
             word = "export" if self._get(name).kind == "export" else "job"
             # The id of a run follows from its schedule and second: a repeat after a crash starts the same one.
-            engine, schedules = self._stores.engine, self._stores.schedules
+            engine, schedules = self._services.engine, self._services.schedules
             started = operations.run_now(self._name, name, claim.at_ms, engine=engine, schedules=schedules)
             return {word: started, "state": "SUBMITTED"}
 
-        value = once(self._stores, self._caller, self._name, key, start)
+        value = once(self._services, self._caller, self._name, key, start)
         note.job_id = value.get("job") or value["export"]
         return value
 
@@ -113,7 +113,7 @@ class ScheduleChangesView(TenantView):
         order = ImportOrder(**given)
         if order.source is None or order.manifest is not None:
             raise UserError("BAD_SPEC", ANY_UPLOAD)
-        self._reach().require_source(*source_of(self._stores.settings, self._name, order.source))
+        self._reach().require_source(*source_of(self._services.settings, self._name, order.source))
         return operations.schedule_import(
             name,
             order.source,
@@ -123,9 +123,9 @@ class ScheduleChangesView(TenantView):
             overrides=order.overrides,
             again=order.again,
             now_ms=now_ms(),
-            audiences=self._stores.audiences,
-            schedules=self._stores.schedules,
-            settings=self._stores.settings,
+            audiences=self._services.audiences,
+            schedules=self._services.schedules,
+            settings=self._services.settings,
             edited=edited,
         )
 
@@ -141,8 +141,8 @@ class ScheduleChangesView(TenantView):
             since_last=given["since_last"],
             now_ms=now_ms(),
             reach=self._reach(),
-            audiences=self._stores.audiences,
-            schedules=self._stores.schedules,
+            audiences=self._services.audiences,
+            schedules=self._services.schedules,
             edited=edited,
         )
 
@@ -161,14 +161,14 @@ class ScheduleChangesView(TenantView):
             request,
             **times,
             now_ms=now_ms(),
-            audiences=self._stores.audiences,
-            schedules=self._stores.schedules,
-            segments=self._stores.segment_changes,
+            audiences=self._services.audiences,
+            schedules=self._services.schedules,
+            segments=self._services.segment_changes,
             edited=edited,
         )
 
     def _get(self, name: str) -> Schedule:
-        return self._stores.schedules.get(self._name, schedule_name(name))
+        return self._services.schedules.get(self._name, schedule_name(name))
 
     def _seen(self, name: str, seen: str) -> tuple[Schedule, Record]:
         found = self._get(name)
@@ -177,4 +177,4 @@ class ScheduleChangesView(TenantView):
         return found, record
 
     def _record(self, schedule: Schedule) -> Record:
-        return schedule_record(self._stores.jobs, self._stores.exports, schedule)
+        return schedule_record(self._services.jobs, self._services.exports, schedule)

@@ -18,20 +18,20 @@ class SchedulesView(TenantView):
     @reads(Action.READ)
     def schedules(self, *, after: str = "", limit: int) -> Page:
         """Schedules by name."""
-        found = self._stores.schedules.page(self._name, after=after, limit=limit + 1)
-        jobs, exports = self._stores.jobs, self._stores.exports
+        found = self._services.schedules.page(self._name, after=after, limit=limit + 1)
+        jobs, exports = self._services.jobs, self._services.exports
         return page_of(found, limit, lambda one: one.name, lambda one: schedule_record(jobs, exports, one))
 
     @reads(Action.READ)
     def schedule(self, name: str) -> Record:
         """The schedule of that name. Raises `UserError` BAD_NAME, UNKNOWN_SCHEDULE."""
-        found = self._stores.schedules.get(self._name, schedule_name(name))
-        return schedule_record(self._stores.jobs, self._stores.exports, found)
+        found = self._services.schedules.get(self._name, schedule_name(name))
+        return schedule_record(self._services.jobs, self._services.exports, found)
 
     @reads(Action.READ)
     def upcoming(self, name: str, *, count: int) -> list[str]:
         """The next times of a schedule; none while it is paused. Raises as `schedule`."""
-        found = self._stores.schedules.get(self._name, schedule_name(name))
+        found = self._services.schedules.get(self._name, schedule_name(name))
         if not found.enabled:
             return []
         times = timetable(found.expression, found.timezone, found.created_at_ms)

@@ -34,8 +34,8 @@ class SegmentChangesView(TenantView):
             name,
             rule_of(rule, timezone),
             self._caller.principal.name,
-            audiences=self._stores.audiences,
-            segments=self._stores.segment_changes,
+            audiences=self._services.audiences,
+            segments=self._services.segment_changes,
         )
         note.after = self._record(segment_name(name))
         return note.after
@@ -48,7 +48,7 @@ class SegmentChangesView(TenantView):
         """
         note.object, note.arguments = f"segments/{name[:63]}", {"rule": rule[:SHOWN], "timezone": timezone}
         checked = segment_name(name)
-        self._stores.segment_changes.edit(
+        self._services.segment_changes.edit(
             self._name,
             checked,
             rule_of(rule, timezone),
@@ -63,7 +63,7 @@ class SegmentChangesView(TenantView):
     def change_state(self, note: Note, name: str, state: Literal["active", "paused"]) -> Record:
         """Pause or resume a segment; no effect on one in that state. Raises `UserError` BAD_NAME, UNKNOWN_SEGMENT."""
         note.object, note.arguments = f"segments/{name[:63]}", {"state": state}
-        checked, segments = segment_name(name), self._stores.segment_changes
+        checked, segments = segment_name(name), self._services.segment_changes
         (segments.pause if state == "paused" else segments.resume)(self._name, checked, now_ms=now_ms())
         note.after = self._record(checked)
         return note.after
@@ -77,7 +77,7 @@ class SegmentChangesView(TenantView):
         note.object = f"segments/{name[:63]}"
         checked = segment_name(name)
         note.before = self._record(checked)
-        self._stores.segment_changes.delete(
+        self._services.segment_changes.delete(
             self._name, checked, now_ms=now_ms(), check=lambda present: _check(present, seen)
         )
         return note.before
@@ -108,19 +108,19 @@ class SegmentChangesView(TenantView):
                 at=at,
                 allow_shrink=allow_shrink,
                 new_id=claim.job_id,
-                audiences=self._stores.audiences,
-                engine=self._stores.engine,
-                segments=self._stores.segment_changes,
+                audiences=self._services.audiences,
+                engine=self._services.engine,
+                segments=self._services.segment_changes,
             )
             return {"job": started, "state": "SUBMITTED"}
 
-        value = once(self._stores, self._caller, self._name, key, start)
+        value = once(self._services, self._caller, self._name, key, start)
         note.job_id = value["job"]
         return value
 
     def _record(self, name: AudienceName) -> Record:
-        found = self._stores.segments.overview(self._name, name)
-        return segment_record(found, self._stores.partitions, now_ms())
+        found = self._services.segments.overview(self._name, name)
+        return segment_record(found, self._services.partitions, now_ms())
 
 
 def _check(present: Segment, seen: str) -> None:

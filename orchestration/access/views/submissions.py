@@ -44,9 +44,9 @@ class SubmissionsView(TenantView):
             source = self._source(order)
             overrides = order.overrides
             if order.manifest is not None:
-                written = settings_of_manifest(self._stores, self._reach(), order.manifest, source)
+                written = settings_of_manifest(self._services, self._reach(), order.manifest, source)
                 overrides = {**written, **overrides}
-            started = self._stores.submission.submit_object(
+            started = self._services.submission.submit_object(
                 source,
                 tenant=self._name,
                 audience=order.target,
@@ -70,7 +70,7 @@ class SubmissionsView(TenantView):
 
         def start(claim: Claim) -> Record:
             request = ExportRequest.from_record({**wanted, "export_id": claim.job_id, "tenant": self._name})
-            return {"export": self._stores.export_jobs.submit(request), "state": "SUBMITTED"}
+            return {"export": self._services.export_jobs.submit(request), "state": "SUBMITTED"}
 
         return self._once(note, key, start)
 
@@ -81,10 +81,10 @@ class SubmissionsView(TenantView):
         found = self._find(note, wanted)
         note.before = {"state": found.state}
         if isinstance(found, Export):
-            export = self._stores.export_jobs.cancel(wanted)
+            export = self._services.export_jobs.cancel(wanted)
             record, already, warnings = any_record(export.export), export.already, export.warnings
         else:
-            done = self._stores.import_jobs.cancel(wanted)
+            done = self._services.import_jobs.cancel(wanted)
             record, already, warnings = any_record(done.job), done.already, done.warnings
         note.after = {"state": record["state"]}
         return {**record, "already": already, "warnings": list(warnings)}
@@ -121,11 +121,11 @@ class SubmissionsView(TenantView):
                         "BAD_SPEC",
                         "force, with_audience_settings and allow_shrink are for imports: an export reads no file",
                     )
-                started = self._stores.export_jobs.retry(found.job_id, new_id=claim.job_id)
+                started = self._services.export_jobs.retry(found.job_id, new_id=claim.job_id)
                 return {"export": started, "state": "SUBMITTED", "retry_of": found.job_id}
             if found.segment is None:
                 self._reach().require_source(str(found.source["bucket"]), str(found.source["key"]))
-            started = self._stores.submission.resubmit(
+            started = self._services.submission.resubmit(
                 found,
                 force=force,
                 with_audience_settings=with_audience_settings,
@@ -150,9 +150,9 @@ class SubmissionsView(TenantView):
         if found.state != "READY" or found.outcome is None:
             raise UserError("NO_FILES", f"export {found.job_id} is {found.state} and has no files", job=found.job_id)
         bucket, key = split_s3_uri(str(found.outcome["manifest"]))
-        manifest = Manifest.parse(self._stores.objects.get(bucket, key))
+        manifest = Manifest.parse(self._services.objects.get(bucket, key))
         folder = key.rpartition("/")[0]
-        signer = self._stores.presigner
+        signer = self._services.presigner
 
         def request(name: str) -> str:
             return signer.get(bucket, f"{folder}/{name}", name=name.rpartition("/")[2]).url
@@ -169,12 +169,12 @@ class SubmissionsView(TenantView):
         }
 
     def _once(self, note: Note, key: RequestKey, start: Any) -> Record:
-        value = once(self._stores, self._caller, self._name, key, start)
+        value = once(self._services, self._caller, self._name, key, start)
         note.job_id = JobId(value.get("job") or value["export"])
         return value
 
     def _find(self, note: Note, wanted: JobId) -> AnyJob:
-        found = self._stores.all_jobs.find(wanted, tenant=self._name)
+        found = self._services.all_jobs.find(wanted, tenant=self._name)
         if found is None:
             raise unknown_job(wanted)
         note.object, note.job_id = found.audience[:63], wanted
@@ -182,8 +182,8 @@ class SubmissionsView(TenantView):
 
     def _source(self, order: ImportOrder) -> str:
         if order.upload is not None:
-            upload = stored_upload(self._stores, self._name, order.upload)
-            return s3_uri(self._stores.settings.staging_bucket, upload.key)
+            upload = stored_upload(self._services, self._name, order.upload)
+            return s3_uri(self._services.settings.staging_bucket, upload.key)
         source = str(order.source)
-        self._reach().require_source(*source_of(self._stores.settings, self._name, source))
+        self._reach().require_source(*source_of(self._services.settings, self._name, source))
         return source

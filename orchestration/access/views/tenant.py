@@ -6,7 +6,7 @@ id.
 
 from orchestration.access.authentication import Caller
 from orchestration.access.guard import View
-from orchestration.access.stores import Stores
+from orchestration.composition.service import Services
 from orchestration.kinds.places import Reach
 from schemas.errors import UserError
 from schemas.ids import (
@@ -22,15 +22,15 @@ class TenantView(View):
     `RetriableError` CATALOG_UNAVAILABLE.
     """
 
-    def __init__(self, stores: Stores, caller: Caller, tenant: str) -> None:
+    def __init__(self, services: Services, caller: Caller, tenant: str) -> None:
         known = NAME_PATTERN.fullmatch(tenant) is not None
         self._name = TenantName(tenant if known else "")
-        super().__init__(stores, caller, tenant=self._name)
+        super().__init__(services, caller, tenant=self._name)
         if not known or not self.permitted:
             raise _unknown_tenant(tenant)
         if self._name not in caller.rights.tenants:  # a role in every tenant says nothing of this one
             try:
-                stores.audiences.require_tenant(self._name)
+                services.audiences.require_tenant(self._name)
             except UserError as exc:
                 raise _unknown_tenant(tenant) from exc
 
@@ -41,7 +41,7 @@ class TenantView(View):
 
     def _reach(self) -> Reach:
         """What the tenant may name in object stores, topics and profiles."""
-        return Reach(tenant=self._name, places=self._stores.places, settings=self._stores.settings)
+        return Reach(tenant=self._name, places=self._services.places, settings=self._services.settings)
 
 
 def _unknown_tenant(tenant: str) -> UserError:

@@ -38,45 +38,45 @@ class UploadsView(TenantView):
             wanted = new_upload(
                 claim.job_id, self._name, name=name, size=size, content_type=content_type, at_ms=claim.at_ms
             )
-            begin_parts(self._stores, self._stores.uploads.add(wanted, most_bytes=UNFINISHED_BYTES))
+            begin_parts(self._services, self._services.uploads.add(wanted, most_bytes=UNFINISHED_BYTES))
             return {"upload": claim.job_id}
 
-        made = once(self._stores, self._caller, self._name, key, start)
+        made = once(self._services, self._caller, self._name, key, start)
         note.job_id = made["upload"]
-        return begun(self._stores, self._get(made["upload"]))
+        return begun(self._services, self._get(made["upload"]))
 
     @reads(Action.RUN_JOBS)
     def origin(self) -> str:
         """Where browsers send files to: scheme, host and port."""
-        parts = urlsplit(self._stores.presigner.get(self._stores.settings.staging_bucket, "-", name="-").url)
+        parts = urlsplit(self._services.presigner.get(self._services.settings.staging_bucket, "-", name="-").url)
         return f"{parts.scheme}://{parts.netloc}"
 
     @reads(Action.RUN_JOBS)
     def upload(self, id_: str) -> Record:
         """An upload, and whether it has arrived. Raises `UserError` BAD_JOB_ID, UNKNOWN_UPLOAD."""
-        return upload_record(self._stores, self._get(id_))
+        return upload_record(self._services, self._get(id_))
 
     @recorded(Action.RUN_JOBS, "uploads parts")
     def parts(self, note: Note, id_: str, numbers: list[int]) -> Record:
         """A request for each of these parts. Raises `UserError` BAD_JOB_ID, UNKNOWN_UPLOAD, BAD_UPLOAD."""
         note.object, note.arguments = "uploads", {"upload": id_[:26]}
-        return part_requests(self._stores, self._get(id_), numbers)
+        return part_requests(self._services, self._get(id_), numbers)
 
     @recorded(Action.RUN_JOBS, "uploads complete")
     def complete(self, note: Note, id_: str) -> Record:
         """Check that everything has arrived, and join parts. Raises as `upload`, and `UserError` UPLOAD_UNFINISHED."""
         note.object, note.arguments = "uploads", {"upload": id_[:26]}
-        complete_parts(self._stores, self._get(id_))
-        return upload_record(self._stores, stored_upload(self._stores, self._name, id_), stored=True)
+        complete_parts(self._services, self._get(id_))
+        return upload_record(self._services, stored_upload(self._services, self._name, id_), stored=True)
 
     @recorded(Action.RUN_JOBS, "uploads delete")
     def delete_upload(self, note: Note, id_: str) -> Record:
         """Delete an upload and everything that has arrived of it. Raises as `upload`, and `UserError` UPLOAD_IN_USE."""
         note.object, note.arguments = "uploads", {"upload": id_[:26]}
         found = self._get(id_)
-        record = upload_record(self._stores, found)
-        remove(self._stores, found)
+        record = upload_record(self._services, found)
+        remove(self._services, found)
         return record
 
     def _get(self, id_: str) -> Upload:
-        return self._stores.uploads.get(self._name, upload_id(id_))
+        return self._services.uploads.get(self._name, upload_id(id_))

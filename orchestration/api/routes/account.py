@@ -54,7 +54,7 @@ async def create_login_token(request: Request, body: models.LoginCode) -> Respon
     service, request_id = service_of(request), request.state.request_id
     service.count_login(request)
     record, secret = await service.calls.run(
-        lambda: redeem_cli_code(service.stores, body.code, body.verifier, request_id=request_id)
+        lambda: redeem_cli_code(service.services, body.code, body.verifier, request_id=request_id)
     )
     return json_answer({**record, "secret": secret.text.reveal()}, 201)
 
@@ -68,5 +68,5 @@ async def prove_service(
     """Prove that the service knows a token, to a client that is about to send it over plain http. Public."""
     service = service_of(request)
     address = service.site.listener(request.scope)
-    proof = await service.calls.run(lambda: prove(service.stores.tokens, JobId(token), nonce, address))
+    proof = await service.calls.run(lambda: prove(service.services.tokens, JobId(token), nonce, address))
     return json_answer({"address": address, "proof": proof})

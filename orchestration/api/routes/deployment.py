@@ -29,7 +29,7 @@ router = APIRouter(tags=["deployment"])
 async def get_health(request: Request) -> Response:
     """Whether the service and the catalog answer. Public."""
     service = service_of(request)
-    await service.calls.run(service.stores.check)
+    await service.calls.run(service.services.check)
     return json_answer({"status": "ok", "version": version("muster")})
 
 

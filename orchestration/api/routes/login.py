@@ -55,7 +55,7 @@ async def redeem_code(request: Request, code: Code, return_to: ReturnTo = "/") -
     service.count_login(request)
     request_id, replaced = request.state.request_id, session_of(request)
     cookie = await service.calls.run(
-        lambda: redeem_console_code(service.stores, code, replaced=replaced, request_id=request_id, now_ms=now_ms())
+        lambda: redeem_console_code(service.services, code, replaced=replaced, request_id=request_id, now_ms=now_ms())
     )
     return logged_in(request, cookie, to)
 
@@ -70,7 +70,7 @@ async def begin(request: Request, asked: Annotated[CliLogin, Depends()], return_
     service.count_login(request)
     url, state = await service.outside.run(
         lambda: begin_login(
-            service.stores, provider, redirect_uri=_callback(service), then={"return_to": to, "cli": asked.record}
+            service.services, provider, redirect_uri=_callback(service), then={"return_to": to, "cli": asked.record}
         )
     )
     site = service.site
@@ -95,12 +95,12 @@ async def come_back(
     known = site.value_in(request.headers.getlist("cookie"), site.login_cookie)
 
     def finish() -> tuple[str, Secret | None]:
-        principal, then = end_login(service.stores, provider, answer, cookie=known, redirect_uri=_callback(service))
+        principal, then = end_login(service.services, provider, answer, cookie=known, redirect_uri=_callback(service))
         if (cli := then["cli"]) is not None:
-            one_time = make_cli_code(service.stores, principal, cli["challenge"])
+            one_time = make_cli_code(service.services, principal, cli["challenge"])
             query = urlencode({"code": one_time.reveal(), "state": cli["state"]})
             return f"http://127.0.0.1:{cli['port']}/?{query}", None
-        cookie = begin_session(service.stores, principal, token_id=None, request_id=request_id, replaced=replaced)
+        cookie = begin_session(service.services, principal, token_id=None, request_id=request_id, replaced=replaced)
         return then["return_to"], cookie
 
     to, cookie = await service.outside.run(finish)

@@ -147,7 +147,7 @@ async def stream_query(request: Request, tenant: str, body: models.LongQuery) ->
     service, caller = service_of(request), request.state.caller
 
     def run(cancellation: Cancellation, put: Put) -> None:
-        view = QuestionsView(service.stores, caller, tenant)
+        view = QuestionsView(service.services, caller, tenant)
         view.stream_query(cancellation, body.sql, put, timeout_s=body.timeout_s)
 
     return await QueryStream.begin(request, tenant, run)

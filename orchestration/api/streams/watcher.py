@@ -9,10 +9,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from orchestration.access.stores import Stores
 from orchestration.access.topics import States, Topic
 from orchestration.api.calls import Calls
 from orchestration.api.streams.board import Board, events
+from orchestration.composition.service import Services
 from orchestration.platform.clock import now_ms
 from schemas.errors import MusterError, RetriableError, UserError
 from schemas.ids import JobId
@@ -82,9 +82,9 @@ class Watcher:
     `as_of_ms`: the catalog's state at this time, or a later one, has been shown; None before the first.
     """
 
-    def __init__(self, stores: Stores, pace: Pace) -> None:
+    def __init__(self, services: Services, pace: Pace) -> None:
         self.pace: Final = pace
-        self._stores = stores
+        self._services = services
         self._calls = Calls(threads=1)
         self._watched: dict[Topic, _Watched] = {}
         self._open: Counter[JobId] = Counter()
@@ -140,7 +140,7 @@ class Watcher:
     def _watch(self, topic: Topic) -> _Watched:
         if topic not in self._watched:
             board = Board(topic.kind, whole=topic.whole)
-            self._watched[topic] = _Watched(board=board, states=States(self._stores, topic))
+            self._watched[topic] = _Watched(board=board, states=States(self._services, topic))
         return self._watched[topic]
 
     def _listeners(self) -> set[Subscription]:
@@ -172,18 +172,18 @@ class Watcher:
     async def _look(self) -> None:
         """Read what may have changed since the last poll. `version` is read first: a later commit is seen next time."""
         at_ms = now_ms()
-        version = await self._calls.run(self._stores.version)
+        version = await self._calls.run(self._services.version)
         for topic, one in list(self._watched.items()):
             if one.version == version:
                 continue
             try:
                 found = await self._calls.run(_reading(topic, one.states))
             except MusterError:
-                one.states = States(self._stores, topic)
+                one.states = States(self._services, topic)
                 raise
             except Exception:  # noqa: BLE001  # one state that cannot be shown must not hold up the others
                 _log.exception("the stream of %s of tenant %s is stalled", topic.kind, topic.tenant)
-                one.states, one.version = States(self._stores, topic), version  # until the next commit
+                one.states, one.version = States(self._services, topic), version  # until the next commit
                 continue
             one.version = version
             if one.board.update(found, self.revision + 1) or not all(listener.begun for listener in one.listeners):

@@ -68,7 +68,7 @@ async def confirm_opening(request: Request) -> Response:
     """Ask whether to begin a session with a code: a page of another site could lead to a session of its author."""
     service, code = service_of(request), request.query_params.get("code", "")
     service.count_login(request)
-    owner = await service.calls.run(lambda: owner_of_code(service.stores, code, now_ms=now_ms()))
+    owner = await service.calls.run(lambda: owner_of_code(service.services, code, now_ms=now_ms()))
     return shown("open.html", bare_frame(request), OpenPage(principal=owner.name, code=code))
 
 
@@ -81,7 +81,7 @@ async def open_with_code(request: Request) -> Response:
     service.count_login(request)
     code, request_id, replaced = (await form_of(request)).get("code", ""), request.state.request_id, session_of(request)
     cookie = await service.calls.run(
-        lambda: redeem_console_code(service.stores, code, replaced=replaced, request_id=request_id, now_ms=now_ms())
+        lambda: redeem_console_code(service.services, code, replaced=replaced, request_id=request_id, now_ms=now_ms())
     )
     return logged_in(request, cookie, PREFIX)
 

@@ -184,7 +184,7 @@ async def download(request: Request) -> Response:
     service, caller = service_of(request), request.state.caller
 
     def run(cancellation: Cancellation, put: Put) -> None:
-        view = QuestionsView(service.stores, caller, tenant)
+        view = QuestionsView(service.services, caller, tenant)
         _check(sql)
         view.stream_query(cancellation, sql, put, timeout_s=QUERY_S)
 

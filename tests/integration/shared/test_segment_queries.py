@@ -20,12 +20,12 @@ from connectors.kafka.logon import librdkafka_config
 from connectors.storage.writing import put_if_absent
 from muster import client
 from orchestration.access.owner import ensure_owner_token
-from orchestration.access.stores import Stores
 from orchestration.api.application import application
 from orchestration.api.service import Service
 from orchestration.catalog.references import ref_of
 from orchestration.catalog.segment_records import NewRule
 from orchestration.cli.main import main
+from orchestration.composition.service import Services
 from orchestration.context import Context
 from orchestration.control import wiring
 from orchestration.platform.clock import fresh_id, now_ms
@@ -126,17 +126,17 @@ class ReadersHere(FakeReaders):
 @contextmanager
 def served(context: Context) -> Iterator[AsgiClient]:
     """The service of a context, in this process; commands use it as the owner of the home."""
-    stores, readers = Stores.of(context.settings), cast(Readers, ReadersHere(context))
-    stores = replace(stores, readers=readers, background=Background(stores.operations, readers))
-    ensure_owner_token(stores, context.settings.home)
-    service = Service(stores=stores, hosts=frozenset({"127.0.0.1"}))
+    services, readers = Services.of(context.settings), cast(Readers, ReadersHere(context))
+    services = replace(services, readers=readers, background=Background(services.operations, readers))
+    ensure_owner_token(services, context.settings.home)
+    service = Service(services=services, hosts=frozenset({"127.0.0.1"}))
     asgi = AsgiClient(application(service))
     try:
         yield asgi
     finally:
         asgi.close()
         service.close()
-        stores.close()
+        services.close()
 
 
 def purchase(user: str, days_ago: float, identity: int, **properties: Any) -> dict[str, Any]:

@@ -181,8 +181,8 @@ def refused(transport: AsgiTransport) -> str:
 def _session(world: World) -> str:
     """The id of a session of acme's administrator."""
     caller = world.caller("acme-admin")
-    cookie = begin_session(world.stores, caller.principal, token_id=None, request_id=caller.request_id)
-    found = world.stores.sessions.credentials(str(opaque_digest(cookie.reveal())))
+    cookie = begin_session(world.services, caller.principal, token_id=None, request_id=caller.request_id)
+    found = world.services.sessions.credentials(str(opaque_digest(cookie.reveal())))
     assert found
     return found.session.session_id
 
@@ -243,7 +243,7 @@ def test_a_stream_that_is_lost_is_taken_up_again_until_the_token_is_refused(
     )
     kinds = [next(events)["kind"] for _ in range(8)]
     assert kinds == ["audience", "audience", "ready", "lost"] * 2
-    world.stores.tokens.revoke(world.tokens["acme-admin"].token_id, now_ms=1)
+    world.services.tokens.revoke(world.tokens["acme-admin"].token_id, now_ms=1)
     with pytest.raises(ApiError) as refused:
         next(events)
     assert refused.value.code == "TOKEN_REVOKED"

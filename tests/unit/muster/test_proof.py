@@ -167,7 +167,7 @@ def test_the_service_proves_that_it_knows_a_token(client: AsgiClient, world: Wor
     digest = hashlib.sha256(token.text.reveal().encode()).digest()
     address = "127.0.0.1:18480"
     assert asked(client, token.token_id, nonce) == {"address": address, "proof": proof_of(digest, nonce, address)}
-    world.stores.tokens.revoke(token.token_id, now_ms=1)
+    world.services.tokens.revoke(token.token_id, now_ms=1)
     assert asked(client, token.token_id, nonce)["proof"] == proof_of(digest, nonce, address), "so that it can say why"
 
 

@@ -40,4 +40,4 @@ def settings(tmp_path: Path) -> Settings:
 def world(tmp_path: Path) -> Iterator[World]:
     made = make_world(tmp_path)
     yield made
-    made.stores.database.close()
+    made.services.database.close()

@@ -15,14 +15,14 @@ REQUEST = id_of("acme", 99)
 
 def refusal(world: World, text: str, *, after_ms: int = 0) -> UserError:
     with pytest.raises(UserError) as refused:
-        authenticate(world.stores.tokens, text, request_id=REQUEST, now_ms=now_ms() + after_ms)
+        authenticate(world.services.tokens, text, request_id=REQUEST, now_ms=now_ms() + after_ms)
     assert text not in str(refused.value)
     return refused.value
 
 
 def test_a_token_is_its_principal_with_the_rights_of_the_cap_that_the_grants_include(world: World) -> None:
     token = world.add_token("acme-engineer", {(ACME, "viewer"), (BETA, "admin")}, 1000)
-    caller = authenticate(world.stores.tokens, token.text.reveal(), request_id=REQUEST, now_ms=now_ms())
+    caller = authenticate(world.services.tokens, token.text.reveal(), request_id=REQUEST, now_ms=now_ms())
     assert (caller.principal.name, caller.token and caller.token.token_id) == ("acme-engineer", token.token_id)
     assert caller.rights.in_tenant(ACME) == {Action.OWN_ACCOUNT, Action.READ_JOBS, Action.READ}
     assert caller.rights.in_tenant(BETA) == frozenset()
@@ -30,7 +30,7 @@ def test_a_token_is_its_principal_with_the_rights_of_the_cap_that_the_grants_inc
 
 def test_a_token_loses_a_right_as_soon_as_its_owner_does(world: World) -> None:
     assert Action.READ in world.caller("acme-viewer").rights.in_tenant(ACME)
-    world.stores.principals.replace_grants(ACME, {}, now_ms=1, check=lambda *_: None)
+    world.services.principals.replace_grants(ACME, {}, now_ms=1, check=lambda *_: None)
     assert world.caller("acme-viewer").rights.in_tenant(ACME) == frozenset()
 
 
@@ -45,20 +45,20 @@ def test_a_token_of_an_unknown_id_and_one_with_another_secret_are_refused_alike(
 def test_a_token_is_valid_until_the_millisecond_it_expires(world: World) -> None:
     at_ms = now_ms()
     token = world.add_token("acme-viewer", {(ACME, "viewer")}, 1000, expires_at_ms=at_ms + DAY_MS).text.reveal()
-    authenticate(world.stores.tokens, token, request_id=REQUEST, now_ms=at_ms + DAY_MS - 1)
+    authenticate(world.services.tokens, token, request_id=REQUEST, now_ms=at_ms + DAY_MS - 1)
     with pytest.raises(UserError) as refused:
-        authenticate(world.stores.tokens, token, request_id=REQUEST, now_ms=at_ms + DAY_MS)
+        authenticate(world.services.tokens, token, request_id=REQUEST, now_ms=at_ms + DAY_MS)
     assert refused.value.code == "TOKEN_EXPIRED"
 
 
 def test_a_revoked_token_is_refused_whatever_its_lifetime(world: World) -> None:
     token = world.tokens["acme-viewer"]
-    world.stores.tokens.revoke(token.token_id, now_ms=5)
+    world.services.tokens.revoke(token.token_id, now_ms=5)
     assert refusal(world, token.text.reveal()).code == "TOKEN_REVOKED"
 
 
 def test_the_catalog_keeps_no_token(world: World) -> None:
-    with world.stores.database.read() as connection:
+    with world.services.database.read() as connection:
         dump = "\n".join(connection.connection.driver_connection.iterdump())  # type: ignore[union-attr]
     assert world.tokens["acme-viewer"].digest in dump
     assert not any(token.text.reveal().split("_")[2] in dump for token in world.tokens.values())

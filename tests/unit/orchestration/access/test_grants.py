@@ -14,7 +14,7 @@ from tests.fakes.tenants import ACME, BETA, World
 
 
 def tenant(world: World, name: str, of: str = ACME) -> AdministrationView:
-    return AdministrationView(world.stores, world.caller(name), of)
+    return AdministrationView(world.services, world.caller(name), of)
 
 
 def refused(call: Any, *args: Any, **kwargs: Any) -> str:
@@ -34,7 +34,7 @@ def test_grants_are_replaced_as_a_whole_and_with_the_states_before_and_after_in_
     after, revision = view.replace_grants(wanted, seen=seen)
     assert roles(after) == {"acme-admin": ["admin"], "acme-viewer": ["operator", "viewer"]}
     assert (after, revision) == view.grants()
-    entry = world.stores.audit.search()[-1]
+    entry = world.services.audit.search()[-1]
     assert (entry.action, entry.before, entry.after) == ("grants replace", before, after)
     assert roles(tenant(world, "beta-admin", BETA).grants()[0]).keys() == {
         f"beta-{role} canary4711" for role in ("viewer", "analyst", "operator", "engineer", "admin")
@@ -53,13 +53,13 @@ def test_a_change_of_grants_that_were_changed_since_they_were_read_is_stale(worl
 def test_the_last_administrator_cannot_remove_himself(world: World, scope: str) -> None:
     name = f"{scope or 'deployment'}-admin"
     caller = world.caller(name)
-    view = AdministrationView(world.stores, caller, scope) if scope else DeploymentView(world.stores, caller)
+    view = AdministrationView(world.services, caller, scope) if scope else DeploymentView(world.services, caller)
     before, seen = view.grants()
     for wanted in ([], [(world.principals[name], ["operator"])], [(world.principals["acme-viewer"], ["operator"])]):
         assert refused(view.replace_grants, wanted, seen=seen) == "LAST_ADMINISTRATOR"
     assert view.grants() == (before, seen)
     view.replace_grants([(world.principals["acme-viewer"], [ADMIN])], seen=seen)
-    assert [one.principal.name for one in world.stores.principals.grants(scope)] == ["acme-viewer"]
+    assert [one.principal.name for one in world.services.principals.grants(scope)] == ["acme-viewer"]
 
 
 @pytest.mark.parametrize(
@@ -90,13 +90,13 @@ def test_a_token_is_made_for_oneself_with_no_more_than_ones_rights(world: World)
     assert refused(view.create_token, name="x", roles=["admin"], days=None) == "CAP_TOO_WIDE"
     assert refused(view.create_token, name="x", roles=[], days=None) == "CAP_EMPTY"
     assert refused(view.create_token, name="x", roles=["emperor"], days=None) == "UNKNOWN_ROLE"
-    assert secret.text.reveal() not in str(world.stores.audit.search())
+    assert secret.text.reveal() not in str(world.services.audit.search())
 
 
 def test_a_capped_token_makes_no_wider_one(world: World) -> None:
     world.tokens["capped"] = world.add_token("acme-admin", {(ACME, "viewer")}, 1000)
     assert refused(tenant(world, "capped").create_token, name="x", roles=["admin"], days=None) == "CAP_TOO_WIDE"
-    deployment = DeploymentView(world.stores, world.caller("capped"))
+    deployment = DeploymentView(world.services, world.caller("capped"))
     for cap in ({(ACME, "analyst")}, {(BETA, "viewer")}, {(DEPLOYMENT, "admin")}):
         assert refused(deployment.create_token, name="x", cap=cap, days=None) == "CAP_TOO_WIDE"
 
@@ -148,10 +148,10 @@ def test_an_administrator_of_one_tenant_takes_it_from_a_token_that_keeps_the_oth
 
 
 def test_a_token_across_tenants_is_made_and_revoked_at_the_deployment(world: World) -> None:
-    admin = DeploymentView(world.stores, world.caller("deployment-admin"))
+    admin = DeploymentView(world.services, world.caller("deployment-admin"))
     record, _ = admin.create_token(name="x", cap={(ACME, "viewer"), (DEPLOYMENT, "operator")}, days=7)
     assert (record["tenants"], record["deployment"]) == ({"acme": ["viewer"]}, ["operator"])
-    viewer = DeploymentView(world.stores, world.caller("acme-viewer"))
+    viewer = DeploymentView(world.services, world.caller("acme-viewer"))
     assert refused(viewer.revoke_token, record["token"]) == "UNKNOWN_TOKEN"
     assert [item["token"] for item in viewer.tokens(limit=9).items] == [world.tokens["acme-viewer"].token_id]
     assert viewer.revoke_token(world.tokens["acme-viewer"].token_id)["revoked_at"] is not None

@@ -11,7 +11,7 @@ from orchestration.access.authentication import authenticate
 from orchestration.access.grants import DAY_MS
 from orchestration.access.owner import ensure_owner_token
 from orchestration.access.policy import DEPLOYMENT, IN_THE_DEPLOYMENT
-from orchestration.access.stores import Stores
+from orchestration.composition.service import Services
 from orchestration.entrypoints.service import _renew
 from orchestration.platform.clock import now_ms
 from orchestration.platform.settings import Settings
@@ -20,86 +20,86 @@ from tests.fakes.tenants import World, id_of
 
 
 @pytest.fixture
-def stores(settings: Settings) -> Stores:
-    return Stores.of(settings)
+def services(settings: Settings) -> Services:
+    return Services.of(settings)
 
 
-def caller_of(stores: Stores, text: str) -> object:
-    return authenticate(stores.tokens, text.strip(), request_id=id_of("acme", 1), now_ms=now_ms())
+def caller_of(services: Services, text: str) -> object:
+    return authenticate(services.tokens, text.strip(), request_id=id_of("acme", 1), now_ms=now_ms())
 
 
 def test_the_first_start_makes_an_administrator_whose_token_only_the_owner_of_the_files_reads(
-    stores: Stores, settings: Settings
+    services: Services, settings: Settings
 ) -> None:
-    file = ensure_owner_token(stores, settings.home)
+    file = ensure_owner_token(services, settings.home)
     assert file == settings.home / "api" / "token"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
-    caller = authenticate(stores.tokens, file.read_text().strip(), request_id=id_of("acme", 1), now_ms=now_ms())
+    caller = authenticate(services.tokens, file.read_text().strip(), request_id=id_of("acme", 1), now_ms=now_ms())
     assert caller.principal.name == "owner"
     assert caller.rights.deployment == set(IN_THE_DEPLOYMENT)
 
 
-def test_a_service_that_runs_for_months_replaces_it_in_time(stores: Stores, settings: Settings) -> None:
-    first = ensure_owner_token(stores, settings.home)
+def test_a_service_that_runs_for_months_replaces_it_in_time(services: Services, settings: Settings) -> None:
+    first = ensure_owner_token(services, settings.home)
     before = first.read_text()
-    token = stores.tokens.page(limit=1)[0]
+    token = services.tokens.page(limit=1)[0]
     waits = iter([False, False, True])
     stop = cast(threading.Event, SimpleNamespace(wait=lambda _: next(waits)))
-    with stores.database.write() as connection:
+    with services.database.write() as connection:
         half = now_ms() + 45 * DAY_MS
         connection.exec_driver_sql("UPDATE api_tokens SET expires_at_ms = ? WHERE token_id = ?", (half, token.token_id))
-    _renew(stores, settings, stop)
+    _renew(services, settings, stop)
     assert first.read_text() != before
-    caller_of(stores, first.read_text())
-    assert len(stores.tokens.page(limit=9)) == 2
+    caller_of(services, first.read_text())
+    assert len(services.tokens.page(limit=9)) == 2
 
 
-def test_a_later_start_keeps_a_good_token(stores: Stores, settings: Settings) -> None:
-    first = ensure_owner_token(stores, settings.home).read_text()
-    assert ensure_owner_token(stores, settings.home).read_text() == first
+def test_a_later_start_keeps_a_good_token(services: Services, settings: Settings) -> None:
+    first = ensure_owner_token(services, settings.home).read_text()
+    assert ensure_owner_token(services, settings.home).read_text() == first
 
 
 @pytest.mark.parametrize("harm", ["lost", "garbled", "revoked"])
 def test_a_start_replaces_a_token_that_is_no_longer_good_and_revokes_earlier_ones(
-    stores: Stores, settings: Settings, harm: str
+    services: Services, settings: Settings, harm: str
 ) -> None:
-    file = ensure_owner_token(stores, settings.home)
+    file = ensure_owner_token(services, settings.home)
     first = file.read_text()
     if harm == "lost":
         file.unlink()
     elif harm == "garbled":
         file.write_bytes(b"\xff")
     else:
-        (token,) = stores.tokens.page(limit=9)
-        stores.tokens.revoke(token.token_id, now_ms=1)
-    second = ensure_owner_token(stores, settings.home).read_text()
+        (token,) = services.tokens.page(limit=9)
+        services.tokens.revoke(token.token_id, now_ms=1)
+    second = ensure_owner_token(services, settings.home).read_text()
     assert second != first
-    caller_of(stores, second)
+    caller_of(services, second)
     with pytest.raises(UserError) as refused:
-        caller_of(stores, first)
+        caller_of(services, first)
     assert refused.value.code == "TOKEN_REVOKED"
 
 
 def test_a_start_in_the_second_half_of_its_life_replaces_it(
-    stores: Stores, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    services: Services, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = ensure_owner_token(stores, settings.home).read_text()
+    first = ensure_owner_token(services, settings.home).read_text()
     later = now_ms() + 44 * DAY_MS
     monkeypatch.setattr("orchestration.access.owner.now_ms", lambda: later)
-    assert ensure_owner_token(stores, settings.home).read_text() == first
+    assert ensure_owner_token(services, settings.home).read_text() == first
     monkeypatch.setattr("orchestration.access.owner.now_ms", lambda: later + 2 * DAY_MS)
-    assert ensure_owner_token(stores, settings.home).read_text() != first
+    assert ensure_owner_token(services, settings.home).read_text() != first
 
 
 def test_the_owner_comes_beside_administrators_that_exist(world: World) -> None:
-    ensure_owner_token(world.stores, world.settings.home)
-    held = {one.principal.name: one.roles for one in world.stores.principals.grants(DEPLOYMENT)}
+    ensure_owner_token(world.services, world.settings.home)
+    held = {one.principal.name: one.roles for one in world.services.principals.grants(DEPLOYMENT)}
     assert held["owner"] == held["deployment-admin"] == ("admin",)
 
 
-def test_a_file_that_cannot_be_written_says_where(stores: Stores, settings: Settings) -> None:
+def test_a_file_that_cannot_be_written_says_where(services: Services, settings: Settings) -> None:
     (settings.home / "api").write_text("a file")
     with pytest.raises(UserError, match=str(settings.home / "api" / "token")) as refused:
-        ensure_owner_token(stores, settings.home)
+        ensure_owner_token(services, settings.home)
     assert refused.value.code == "TOKEN_FILE"

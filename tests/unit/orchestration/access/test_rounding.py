@@ -6,9 +6,9 @@ from fractions import Fraction
 
 import pytest
 
-from orchestration.access.budget import DAY_S, Budget
 from orchestration.access.policy import IN_A_TENANT, Action
 from orchestration.access.rounding import DRAWS, SCALE, SPREAD, TO, Rounding, noise, questions, rounded
+from orchestration.platform.budget import DAY_S, Budget
 from schemas.ids import TenantName
 from segmentation.rules.parser import parse_rule
 

@@ -27,11 +27,11 @@ class Everything(JobsView, AudiencesView, SegmentsView, SchedulesView, Recipient
 
 
 def tenant(world: World, name: str, of: str = ACME) -> Everything:
-    return Everything(world.stores, world.caller(name), of)
+    return Everything(world.services, world.caller(name), of)
 
 
 def deployment(world: World, name: str) -> DeploymentView:
-    return DeploymentView(world.stores, world.caller(name))
+    return DeploymentView(world.services, world.caller(name))
 
 
 def refusal(call: Any, *args: Any, **kwargs: Any) -> UserError:
@@ -41,13 +41,13 @@ def refusal(call: Any, *args: Any, **kwargs: Any) -> UserError:
 
 
 def entries(world: World, of: str | None = ACME) -> list[AuditEntry]:
-    return [entry for entry in world.stores.audit.search() if entry.tenant == of]
+    return [entry for entry in world.services.audit.search() if entry.tenant == of]
 
 
 def test_a_tenant_without_a_role_is_as_unknown_as_one_that_does_not_exist(world: World) -> None:
     caller = world.caller("acme-admin")
-    foreign = refusal(TenantView, world.stores, caller, BETA)
-    missing = refusal(TenantView, world.stores, caller, "gone")
+    foreign = refusal(TenantView, world.services, caller, BETA)
+    missing = refusal(TenantView, world.services, caller, "gone")
     assert foreign.code == missing.code == "UNKNOWN_TENANT"
     assert str(foreign).endswith("`muster tenants list` lists yours")
     assert foreign.message.replace(BETA, "gone") == missing.message
@@ -55,7 +55,7 @@ def test_a_tenant_without_a_role_is_as_unknown_as_one_that_does_not_exist(world:
 
 @pytest.mark.parametrize("name", ["", "default ", "../acme", "ACME", "a\0", "gone"])
 def test_who_has_a_role_in_every_tenant_learns_of_a_missing_one_the_same_way(world: World, name: str) -> None:
-    assert refusal(TenantView, world.stores, world.caller("deployment-admin"), name).code == "UNKNOWN_TENANT"
+    assert refusal(TenantView, world.services, world.caller("deployment-admin"), name).code == "UNKNOWN_TENANT"
 
 
 def test_a_role_that_does_not_allow_an_action_is_told_which_roles_do(world: World) -> None:
@@ -108,7 +108,7 @@ def test_an_export_has_neither_receipt_nor_rejects(world: World) -> None:
 
 def test_a_job_is_known_by_its_id_alone_in_every_tenant_in_which_one_may_read_jobs(world: World) -> None:
     def seen(name: str) -> set[str]:
-        view = EverywhereView(world.stores, world.caller(name))
+        view = EverywhereView(world.services, world.caller(name))
         for of in (ACME, BETA):
             if id_of(of, JOB) not in str(view.jobs(limit=99).items):
                 assert refusal(view.job, id_of(of, JOB)).code == "UNKNOWN_JOB"
@@ -118,14 +118,14 @@ def test_a_job_is_known_by_its_id_alone_in_every_tenant_in_which_one_may_read_jo
 
     callers = ("acme-viewer", "beta-operator", "deployment-operator", "deployment-admin", "stranger")
     assert [seen(name) for name in callers] == [{ACME}, {BETA}, {ACME, BETA}, {ACME, BETA}, set()]
-    everywhere = EverywhereView(world.stores, world.caller("deployment-operator"))
+    everywhere = EverywhereView(world.services, world.caller("deployment-operator"))
     assert {i["tenant"] for i in everywhere.jobs(kinds=["export"], audience="vip", limit=99).items} == {ACME, BETA}
 
 
 @pytest.mark.parametrize("number", [JOB, EXPORT])
 def test_only_those_who_manage_audiences_see_who_was_notified(world: World, number: int) -> None:
     recipient = Recipient(channel="email", address="ann@acme.example")
-    world.stores.outbox.write(id_of(ACME, number), "ready", [recipient], {}, now_ms=1)
+    world.services.outbox.write(id_of(ACME, number), "ready", [recipient], {}, now_ms=1)
 
     def told(name: str) -> list[tuple[str, str | None]]:
         notices = tenant(world, name).job(id_of(ACME, number))["notifications"]
@@ -148,8 +148,8 @@ def test_everything_else_of_a_tenant_is_read_by_name(world: World) -> None:
 
 def test_versions_are_those_of_the_lake_newest_first_with_their_pins(world: World) -> None:
     view = tenant(world, "acme-viewer")
-    audience = world.stores.audiences.get(ACME, AudienceName("vip"))
-    world.stores.audiences.pin(audience.audience_id, Version(1), 1)
+    audience = world.services.audiences.get(ACME, AudienceName("vip"))
+    world.services.audiences.pin(audience.audience_id, Version(1), 1)
     first = view.versions("vip", limit=1)
     rest = view.versions("vip", before=first.next, limit=1)
     shown = [(v["version"], v["members"], v["reason"], v["pinned"]) for v in (*first.items, *rest.items)]
@@ -161,15 +161,15 @@ def test_versions_are_those_of_the_lake_newest_first_with_their_pins(world: Worl
 
 def test_an_audience_without_a_version_has_none_also_before_the_first_of_all(world: World) -> None:
     view = tenant(world, "acme-viewer")
-    world.stores.audiences.ensure(ACME, AudienceName("gold"), new_id=id_of(ACME, 50), now_ms=1)
+    world.services.audiences.ensure(ACME, AudienceName("gold"), new_id=id_of(ACME, 50), now_ms=1)
     assert view.versions("gold", limit=9).items == []
-    with world.stores.database.write() as connection:
+    with world.services.database.write() as connection:
         connection.exec_driver_sql("DROP TABLE iceberg_tables")
     assert view.versions("vip", limit=9).items == []
 
 
 def test_a_metadata_file_of_another_tenant_is_never_read(world: World) -> None:
-    with world.stores.database.write() as connection:
+    with world.services.database.write() as connection:
         connection.exec_driver_sql("UPDATE iceberg_tables SET table_namespace = 'gamma' WHERE table_namespace = 'acme'")
     assert tenant(world, "acme-viewer").versions("vip", limit=9).items == []
 
@@ -208,7 +208,7 @@ def test_a_bug_in_a_recorded_method_leaves_an_entry_too(world: World) -> None:
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        Broken(world.stores, world.caller("acme-viewer"), tenant=None).fail()
+        Broken(world.services, world.caller("acme-viewer"), tenant=None).fail()
     assert [(e.action, e.error) for e in entries(world, None)] == [("break", "ZeroDivisionError")]
 
 
@@ -268,7 +268,7 @@ def test_only_an_administrator_of_the_deployment_creates_tenants_and_principals(
 
 def test_an_outage_of_the_catalog_is_retriable(world: World) -> None:
     view = tenant(world, "acme-admin")
-    with world.stores.database.write() as connection:
+    with world.services.database.write() as connection:
         connection.exec_driver_sql("ALTER TABLE jobs RENAME TO gone")
     with pytest.raises(RetriableError) as refused:
         view.jobs(limit=1)

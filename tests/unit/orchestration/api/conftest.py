@@ -2,10 +2,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from orchestration.access.budget import Budget
 from orchestration.api.application import application
 from orchestration.api.calls import Calls
 from orchestration.api.service import Service
+from orchestration.platform.budget import Budget
 from tests.fakes.asgi import AsgiClient
 from tests.fakes.catalog import without_fsync
 from tests.fakes.tenants import World, make_world
@@ -34,7 +34,7 @@ def world(_shared_world: World) -> World:
 @pytest.fixture
 def service(world: World) -> Iterator[Service]:
     made = Service(
-        stores=world.stores,
+        services=world.services,
         hosts=frozenset({"127.0.0.1", "muster.example"}),
         budget=Budget(burst=10**6),
         calls=Calls(limit_s=120),  # a machine may be busy; test_calls.py has those that are out of time

@@ -101,14 +101,14 @@ def _own_session(call: Call) -> str:
         expires_at_ms=now_ms() + 1000,
         revoked_at_ms=None,
     )
-    call.world.stores.sessions.add(made)
+    call.world.services.sessions.add(made)
     return made.session_id
 
 
 def _recipient(call: Call) -> str:
     """A recipient of all audiences. It names the tenant, and is none of another."""
     address = f"ops@{call.tenant}.example"
-    call.world.stores.recipients.replace(TenantName(call.tenant), None, {"email": [address]})
+    call.world.services.recipients.replace(TenantName(call.tenant), None, {"email": [address]})
     return address
 
 
@@ -124,7 +124,7 @@ def _grants(call: Call, scope: str) -> Mapping[str, Any]:
 
 
 def _seen(call: Call, scope: str) -> Mapping[str, str]:
-    return {"If-Match": etag(revision(call.world.stores.principals.grants(scope)))}
+    return {"If-Match": etag(revision(call.world.services.principals.grants(scope)))}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,27 +168,27 @@ def _tag(record: Mapping[str, Any], members: tuple[str, ...]) -> Mapping[str, st
 
 
 def _places(call: Call) -> Mapping[str, str]:
-    found = call.world.stores.places.all()
+    found = call.world.services.places.all()
     return _tag({"items": [{"tenant": name, "places": list(of)} for name, of in found.items()]}, ("items",))
 
 
 def _audience(call: Call, name: AudienceName = VIP) -> Mapping[str, str]:
-    stores, tenant = call.world.stores, TenantName(call.tenant)
-    found = stores.audiences.get(tenant, name)
-    notified = recipients_record(stores.recipients.notified(tenant, found.audience_id))
+    services, tenant = call.world.services, TenantName(call.tenant)
+    found = services.audiences.get(tenant, name)
+    notified = recipients_record(services.recipients.notified(tenant, found.audience_id))
     return _tag({**audience_record(found), "notified": notified}, AUDIENCE)
 
 
 def _segment(call: Call) -> Mapping[str, str]:
-    found = call.world.stores.segments.overview(TenantName(call.tenant), BUYERS).segment
+    found = call.world.services.segments.overview(TenantName(call.tenant), BUYERS).segment
     record = {"segment_id": found.segment_id, "state": found.state, "rule_version": found.rule_version}
     return _tag(record, SEGMENT)
 
 
 def _schedule(call: Call) -> Mapping[str, str]:
-    stores = call.world.stores
-    found = stores.schedules.get(TenantName(call.tenant), NIGHTLY)
-    return _tag(schedule_record(stores.jobs, stores.exports, found), SCHEDULE)
+    services = call.world.services
+    found = services.schedules.get(TenantName(call.tenant), NIGHTLY)
+    return _tag(schedule_record(services.jobs, services.exports, found), SCHEDULE)
 
 
 def _key(_: Call) -> Mapping[str, str]:
@@ -353,7 +353,7 @@ def _operation(world: World, tenant: str, caller: str) -> str:
         created_at_ms=now_ms(),
         finished_at_ms=now_ms(),
     )
-    world.stores.operations.add(new)
+    world.services.operations.add(new)
     return new.operation_id
 
 

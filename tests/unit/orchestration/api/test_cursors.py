@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration.access.budget import Budget
 from orchestration.api.cursors import MAX_LENGTH, decode, encode
 from orchestration.api.etags import etag, seen_revision
+from orchestration.platform.budget import Budget
 from schemas.errors import UserError
 
 PATH = "/v1/tenants/acme/jobs"

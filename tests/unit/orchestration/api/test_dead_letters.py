@@ -34,12 +34,12 @@ def select(monkeypatch: pytest.MonkeyPatch, *numbers: int, topic_id: str = "t") 
 
 def sent(world: World) -> list[int]:
     """The letters that were sent, in order."""
-    asked = cast(readers.FakeReaders, world.stores.readers).asked
+    asked = cast(readers.FakeReaders, world.services.readers).asked
     return [number for one in asked if isinstance(one, ReplayDeadLetters) for number in one.numbers]
 
 
 def state(world: World, number: int) -> str:
-    mark = world.stores.dead_letter_marks.of("t").get(number)
+    mark = world.services.dead_letter_marks.of("t").get(number)
     return "open" if mark is None else mark.state
 
 
@@ -49,9 +49,9 @@ def test_a_repeated_replay_sends_nothing_twice(send: Callable[..., Any], world: 
     assert send(DISMISSALS, 3, 4) == {"dismissed": 1, "already": 1, "more": False}
     assert send(DISMISSALS, 4) == {"dismissed": 0, "already": 1, "more": False}
     assert sent(world) == [1, 2, 3]
-    mark = world.stores.dead_letter_marks.of("t")[3]
+    mark = world.services.dead_letter_marks.of("t")[3]
     assert (mark.state, mark.principal, mark.sent_offset) == ("replayed", "deployment-operator", 103)
-    entries = [one for one in world.stores.audit.page(None, limit=9) if one.action.startswith("dead-letters")]
+    entries = [one for one in world.services.audit.page(None, limit=9) if one.action.startswith("dead-letters")]
     assert [(one.action, one.after) for one in reversed(entries)] == [
         ("dead-letters replay", {"sent": 2}),
         ("dead-letters replay", {"sent": 1}),
@@ -74,7 +74,7 @@ def test_of_replays_at_once_each_letter_belongs_to_one(world: World) -> None:
 
     def click(who: str) -> None:
         together.wait(60)
-        marks = world.stores.dead_letter_marks
+        marks = world.services.dead_letter_marks
         taken.extend(marks.take("t", range(20), "replaying", principal=who, now_ms=1, named=True))
 
     clicks = [threading.Thread(target=click, args=[who]) for who in ("ann", "bob", "cay", "dan")]
@@ -130,7 +130,7 @@ def test_letters_that_kafka_did_not_acknowledge_are_interrupted(
 
 
 def test_the_claim_of_a_service_that_died_ends(world: World) -> None:
-    marks: DeadLetterMarks = world.stores.dead_letter_marks
+    marks: DeadLetterMarks = world.services.dead_letter_marks
     assert marks.take("t", [1], "replaying", principal="ann", now_ms=0, named=True) == [1]
     assert marks.take("t", [1], "replaying", principal="bob", now_ms=LEASE_MS - 1, named=True) == []
     assert marks.of("t")[1].state_at(LEASE_MS - 1) == "replaying"

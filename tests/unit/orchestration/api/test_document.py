@@ -154,13 +154,13 @@ import sys
 from orchestration.api.application import application
 from orchestration.api.service import Service
 from orchestration.access.owner import ensure_owner_token
-from orchestration.access.stores import Stores
+from orchestration.composition.service import Services
 from orchestration.platform.settings import Settings
 from tests.fakes.asgi import AsgiClient
 settings = Settings.load()
-stores = Stores.of(settings)
-client = AsgiClient(application(Service(stores=stores, hosts=frozenset({{"127.0.0.1"}}))))
-token = ensure_owner_token(stores, settings.home).read_text().strip()
+services = Services.of(settings)
+client = AsgiClient(application(Service(services=services, hosts=frozenset({{"127.0.0.1"}}))))
+token = ensure_owner_token(services, settings.home).read_text().strip()
 for path in ("/v1/tenants/acme/segments", "/v1/tenants/acme/schedules", "/v1/tenants/acme/jobs", "/v1/me"):
     assert client.get(path, token=token).status == 200
 for path, body in (

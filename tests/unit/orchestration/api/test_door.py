@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from orchestration.access.budget import Budget
 from orchestration.api.application import application, routes
 from orchestration.api.bodies import MAX_BODY_BYTES, MAX_PUBLIC_BODY_BYTES
 from orchestration.api.door import Door
 from orchestration.api.server import ImpatientProtocol, server
 from orchestration.api.service import Service
+from orchestration.platform.budget import Budget
 from orchestration.platform.settings import Settings
 from schemas.ids import JOB_ID_PATTERN
 from tests.fakes.asgi import AsgiClient
@@ -82,7 +82,7 @@ def test_a_body_that_is_cut_off_changes_nothing(client: AsgiClient, token: str, 
     whole = b'{"name": "x", "roles": ["viewer"]}'
     answer = client.send("POST", "/v1/tenants/acme/tokens", token=token, raw=[whole], cut_off=True)
     assert (answer.status, answer.json["code"]) == (400, "BODY_CUT_OFF")
-    assert len(world.stores.tokens.page(limit=99)) == len(world.tokens)
+    assert len(world.services.tokens.page(limit=99)) == len(world.tokens)
 
 
 def test_a_body_of_exactly_the_limit_is_read(client: AsgiClient, token: str) -> None:
@@ -151,7 +151,7 @@ def test_a_bug_is_a_problem_that_says_nothing_and_is_in_the_log_with_the_request
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("with a secret")
 
-    monkeypatch.setattr(type(world.stores.audiences), "page", fail)
+    monkeypatch.setattr(type(world.services.audiences), "page", fail)
     answer = client.get("/v1/tenants/acme/audiences", token=token)
     assert (answer.status, answer.json["code"]) == (500, "INTERNAL")
     assert "secret" not in answer.body.decode()
@@ -185,7 +185,7 @@ def test_requests_are_counted_by_operation_and_status(client: AsgiClient, token:
 
 def test_a_principal_that_sends_too_much_is_told_to_wait(world: World, token: str) -> None:
     budget = Budget(burst=2, clock=lambda: 0.0)
-    service = Service(stores=world.stores, hosts=frozenset({"127.0.0.1"}), budget=budget)
+    service = Service(services=world.services, hosts=frozenset({"127.0.0.1"}), budget=budget)
     client = AsgiClient(application(service))
     answers = [client.get(ME, token=token) for _ in range(3)]
     other = client.get(ME, token=world.tokens["acme-viewer"].text.reveal())

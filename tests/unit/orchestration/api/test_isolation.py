@@ -172,9 +172,9 @@ def test_refused_changes_and_reads_of_users_are_in_the_audit_trail(
     recorded = ROWS[operation.name].recorded
     changes = (operation.method != "GET" and not operation.public) if recorded is None else recorded
     caller = "acme-viewer" if operation.in_tenant else "stranger"
-    before = len(world.stores.audit.search())
+    before = len(world.services.audit.search())
     send(client, operation, Call(world=world, caller=caller, tenant=ACME), token=world.tokens[caller].text.reveal())
-    entries = world.stores.audit.search()[before:]
+    entries = world.services.audit.search()[before:]
     assert len(entries) == int(changes)
     for entry in entries:
         assert entry.principal == world.principals[caller]
@@ -197,7 +197,7 @@ def test_a_cursor_of_another_tenant_s_list_is_refused(world: World, client: Asgi
 def test_a_role_that_is_taken_away_is_gone_with_the_next_request(world: World, client: AsgiClient) -> None:
     token = world.tokens["acme-viewer"].text.reveal()
     assert client.get("/v1/tenants/acme/jobs", token=token).status == 200
-    world.stores.principals.replace_grants(ACME, {}, now_ms=1, check=lambda *_: None)
+    world.services.principals.replace_grants(ACME, {}, now_ms=1, check=lambda *_: None)
     assert client.get("/v1/tenants/acme/jobs", token=token).status == 404
 
 

@@ -6,7 +6,6 @@ import pytest
 
 from connectors.storage.presigned import GET_S, PUT_S
 from orchestration.access import console_codes
-from orchestration.access.budget import BURST, PER_S
 from orchestration.access.oidc import cli_tokens, id_tokens, logins
 from orchestration.access.uploading import GIB, MIB, ONE_PUT_BYTES, UNFINISHED_BYTES
 from orchestration.api.bodies import BODY_TIMEOUT_S, MAX_BODY_BYTES, MAX_PUBLIC_BODY_BYTES
@@ -15,6 +14,7 @@ from orchestration.api.server import HEAD_TIMEOUT_S, MAX_HEAD_BYTES, STALL_TIMEO
 from orchestration.api.service import LOGINS_PER_MINUTE
 from orchestration.api.streams.watcher import Pace
 from orchestration.catalog.idempotency import KEPT_MS, LEASE_MS
+from orchestration.platform.budget import BURST, PER_S
 from orchestration.readers.reader import KILL_AFTER_S
 from orchestration.readers.turns import AT_ONCE
 

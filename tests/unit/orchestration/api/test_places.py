@@ -26,8 +26,8 @@ def post(client: AsgiClient, token: str, path: str, body: Any, tenant: str = ACM
 
 
 def set_places(world: World, *places: str) -> None:
-    kept = world.stores.places.of(BETA)
-    world.stores.places.replace({ACME: places, BETA: kept}, check=lambda _: None)
+    kept = world.services.places.of(BETA)
+    world.services.places.replace({ACME: places, BETA: kept}, check=lambda _: None)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_a_tenant_of_the_service_begins_without_places_and_one_of_local_commands
 ) -> None:
     admin = world.tokens["deployment-admin"].text.reveal()
     client.send("POST", "/v1/tenants", token=admin, body={"tenant": "new"})
-    world.stores.audiences.add_tenant(TenantName("local"), 1)
+    world.services.audiences.add_tenant(TenantName("local"), 1)
     found = {one["tenant"]: one["places"] for one in client.get("/v1/places", token=admin).json["items"]}
     assert (found["new"], found["local"]) == ([], [EVERYWHERE])
 
@@ -229,8 +229,8 @@ def test_a_tenant_of_the_service_begins_without_places_and_one_of_local_commands
 def test_a_place_has_one_form(client: AsgiClient, world: World, given: str, kept: str) -> None:
     answer = put_places(client, world, {"items": [{"tenant": ACME, "places": [given, kept]}]})
     assert answer.status == 200, answer.body
-    assert world.stores.places.of(ACME) == (kept,)
-    assert world.stores.places.of(BETA) == ()
+    assert world.services.places.of(ACME) == (kept,)
+    assert world.services.places.of(BETA) == ()
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_what_is_no_place_is_refused(client: AsgiClient, world: World, place: st
     answer = put_places(client, world, {"items": [{"tenant": ACME, "places": [place]}]})
     assert answer.json["code"] in {"BAD_PLACE", "INVALID_REQUEST"}, place
     assert answer.status == 422
-    assert world.stores.places.of(ACME) != ()
+    assert world.services.places.of(ACME) != ()
 
 
 def test_places_of_a_missing_tenant_are_refused_and_stale_ones_too(client: AsgiClient, world: World) -> None:
@@ -256,7 +256,7 @@ def test_places_of_a_missing_tenant_are_refused_and_stale_ones_too(client: AsgiC
     set_places(world, "s3://new/")
     stale = client.send("PUT", "/v1/places", token=admin, body={"items": []}, headers={"If-Match": seen})
     assert (stale.status, stale.json["code"]) == (412, "STALE_ETAG")
-    assert world.stores.places.of(ACME) == ("s3://new/",)
+    assert world.services.places.of(ACME) == ("s3://new/",)
 
 
 def put_places(client: AsgiClient, world: World, body: Any) -> Answer:
@@ -269,4 +269,4 @@ def test_the_tenant_default_begins_with_every_place_whoever_creates_it(client: A
     admin = world.tokens["deployment-admin"].text.reveal()
     for tenant, places in ((DEFAULT_TENANT, (EVERYWHERE,)), (TenantName("new"), ())):
         assert client.send("POST", "/v1/tenants", token=admin, body={"tenant": tenant}).status == 201
-        assert world.stores.places.of(tenant) == places
+        assert world.services.places.of(tenant) == places

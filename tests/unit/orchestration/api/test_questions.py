@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from orchestration.access.budget import Budget
 from orchestration.access.sessions import authenticate_session, begin_session, check_again
 from orchestration.api.application import application
 from orchestration.api.calls import Calls
 from orchestration.api.service import Service
 from orchestration.api.streams.watcher import Pace
 from orchestration.catalog.operations import Operation
+from orchestration.platform.budget import Budget
 from orchestration.platform.clock import fresh_id, now_ms
 from orchestration.readers.cancellation import Cancellation
 from orchestration.readers.questions import CountUsers
@@ -42,7 +42,7 @@ def test_members_are_named_only_to_those_who_may_see_users_and_that_is_recorded(
     refused = post(world, client, "counts", {**rule, "users": 5}, "acme-viewer")
     assert (refused.status, refused.json["code"]) == (403, "FORBIDDEN")
     assert post(world, client, "counts", {**rule, "users": 5}).json["users"] == ["plain"]
-    assert [(e.error, e.arguments) for e in world.stores.audit.search()] == [
+    assert [(e.error, e.arguments) for e in world.services.audit.search()] == [
         (None, {"rule": "ever(a)", "exact": False}),
         ("FORBIDDEN", {}),
         (None, {"rule": "ever(a)", "users": 5}),
@@ -52,7 +52,7 @@ def test_members_are_named_only_to_those_who_may_see_users_and_that_is_recorded(
 def test_the_trail_keeps_who_looked_for_a_user_but_not_the_user(world: World, client: AsgiClient) -> None:
     assert post(world, client, "user-lookups", {"user": ANN}).status == 200
     assert post(world, client, "segments/buyers/explanations", {"user": ANN}).status == 200
-    first, second = world.stores.audit.search()
+    first, second = world.services.audit.search()
     assert first.arguments["user_sha256"] == second.arguments["user_sha256"]
     assert ANN not in str((first, second))
 
@@ -66,20 +66,20 @@ def test_a_query_reads_only_tenants_in_which_the_caller_may_run_it(world: World,
     everywhere = post(world, client, "queries", {"sql": f"FROM {BETA}.{VIP}"}, "deployment-admin")
     assert everywhere.json["rows"] == [[CANARY]]
     # Whoever looks after beta's users learns of it, and nothing of the tenant whose path was used.
-    entries = [e for e in world.stores.audit.search() if e.principal == world.principals["deployment-admin"]]
+    entries = [e for e in world.services.audit.search() if e.principal == world.principals["deployment-admin"]]
     # The order of entries of one millisecond is random.
     theirs, ours = sorted(entries, key=lambda entry: entry.tenant == ACME)
     assert (theirs.tenant, theirs.action, theirs.object, theirs.error) == (BETA, "sql", f"{BETA}/{VIP}", None)
     assert (ours.tenant, ours.action, ours.object, ours.error) == (ACME, "sql", f"{ACME}/queries", None)
     assert ACME not in str(theirs.arguments)
     # with a right in beta, but not to see users
-    world.stores.principals.replace_grants(
+    world.services.principals.replace_grants(
         BETA, {world.principals["acme-analyst"]: ["viewer"]}, now_ms=1, check=lambda *_: None
     )
     token = world.add_token("acme-analyst", {(ACME, "analyst"), (BETA, "viewer")}, 2000).text.reveal()
     answer = client.send("POST", "/v1/tenants/acme/queries", token=token, body={"sql": f"FROM {BETA}.{VIP}"})
     assert (answer.status, answer.json["code"]) == (403, "FORBIDDEN")
-    refused = [e for e in world.stores.audit.search() if e.tenant == BETA and e.error]
+    refused = [e for e in world.services.audit.search() if e.tenant == BETA and e.error]
     assert [(e.principal, e.error) for e in refused] == [(world.principals["acme-analyst"], "FORBIDDEN")]
 
 
@@ -91,9 +91,9 @@ def test_rejects_of_another_tenant_are_unknown_or_its_trail_says_who_read_them(
     foreign, unknown = post(world, client, "queries", theirs), post(world, client, "queries", missing)
     assert (foreign.status, foreign.json["code"]) == (404, "UNKNOWN_JOB")
     assert foreign.json["detail"].replace(id_of(BETA, JOB), id_of(ACME, 77)) == unknown.json["detail"]
-    assert [e.tenant for e in world.stores.audit.search()] == [ACME] * 3
+    assert [e.tenant for e in world.services.audit.search()] == [ACME] * 3
     assert post(world, client, "queries", theirs, "deployment-admin").json["rows"] == [[CANARY]]
-    (read,) = [e for e in world.stores.audit.search() if e.tenant == BETA]
+    (read,) = [e for e in world.services.audit.search() if e.tenant == BETA]
     assert (read.action, read.object, read.job_id, read.error) == ("sql", f"{BETA}/{VIP}", id_of(BETA, JOB), None)
 
 
@@ -101,14 +101,14 @@ def test_the_rule_goes_to_the_readers_with_the_tenant_of_the_path(
     world: World, client: AsgiClient, service: Service
 ) -> None:
     post(world, client, "counts", {"rule": "in audience vip", "precision": "exact", "timezone": "UTC"})
-    (asked,) = service.stores.readers.asked  # type: ignore[attr-defined]
+    (asked,) = service.services.readers.asked  # type: ignore[attr-defined]
     assert asked == CountUsers(tenant=ACME, rule="in audience vip", timezone="UTC", exact=True, users=0, notes=False)
 
 
 def test_a_viewer_gets_rounded_numbers_which_are_recorded_and_limited(
     world: World, client: AsgiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counts, take, waits_s = world.stores.count_budget, Budget.take, [0.0]
+    counts, take, waits_s = world.services.count_budget, Budget.take, [0.0]
     monkeypatch.setattr(Budget, "take", lambda one, *given: waits_s[0] if one is counts else take(one, *given))
     rule = {"rule": 'ever(a) and plan = "x"', "precision": "exact"}
     exact = post(world, client, "counts", rule, "acme-engineer").json
@@ -125,7 +125,7 @@ def test_a_viewer_gets_rounded_numbers_which_are_recorded_and_limited(
     assert (refused.status, refused.json["code"], refused.json["values"]["numbers"]) == (429, "TOO_MANY_COUNTS", 3)
     assert refused.headers["retry-after"] == "432"
     assert post(world, client, "counts", rule, "acme-analyst").status == 200
-    assert [(e.action, e.error) for e in world.stores.audit.search()][-2:] == [
+    assert [(e.action, e.error) for e in world.services.audit.search()][-2:] == [
         ("counts", "TOO_MANY_COUNTS"),
         ("counts", None),
     ]
@@ -161,7 +161,7 @@ def operation(world: World, caller: str, **changes: Any) -> JobId:
         "alive_until_ms": now_ms() + 60_000,
     }
     new = Operation(**{**values, **changes})
-    world.stores.operations.add(new)
+    world.services.operations.add(new)
     return new.operation_id
 
 
@@ -191,7 +191,7 @@ def test_an_operation_whose_service_has_died_has_failed(world: World, client: As
 
 def test_results_are_kept_for_a_day(world: World, client: AsgiClient) -> None:
     old = operation(world, "acme-analyst", created_at_ms=now_ms() - 25 * 3600 * 1000)
-    world.stores.operations.forget(now_ms() - 24 * 3600 * 1000)
+    world.services.operations.forget(now_ms() - 24 * 3600 * 1000)
     assert get(world, client, old).json["code"] == "UNKNOWN_OPERATION"
 
 
@@ -217,7 +217,7 @@ def test_a_query_is_streamed_to_its_end_or_error_and_recorded(
     monkeypatch.setattr(FakeSql, "stream", breaks)
     first, last = lines(post(world, client, "query-streams", {"sql": "late"}))
     assert (first, last["error"]["code"], last["error"]["detail"]) == (columns, "SQL_TOO_BIG", "late")
-    entries = [(e.action, e.arguments["sql"], e.error) for e in world.stores.audit.search()]
+    entries = [(e.action, e.arguments["sql"], e.error) for e in world.services.audit.search()]
     assert entries[-1] == ("sql", "late", "SQL_TOO_BIG")
 
 
@@ -243,11 +243,11 @@ def test_a_client_that_leaves_ends_its_query(world: World, client: AsgiClient, m
 
 
 def revoke_token(world: World) -> None:
-    world.stores.tokens.revoke(world.tokens["acme-analyst"].token_id, now_ms=1)
+    world.services.tokens.revoke(world.tokens["acme-analyst"].token_id, now_ms=1)
 
 
 def lose_role(world: World) -> None:
-    world.stores.principals.replace_grants(ACME, {}, now_ms=1, check=lambda *_: None)
+    world.services.principals.replace_grants(ACME, {}, now_ms=1, check=lambda *_: None)
 
 
 @pytest.mark.parametrize(("happens", "code"), [(revoke_token, "TOKEN_REVOKED"), (lose_role, "RIGHTS_CHANGED")])
@@ -267,7 +267,7 @@ def test_a_query_ends_once_its_caller_may_no_longer_ask(
     monkeypatch.setattr(FakeSql, "run", run)
     monkeypatch.setattr(FakeSql, "stream", stream)
     pace = Pace(question_check_s=0.05)
-    service = Service(stores=world.stores, hosts=frozenset({"127.0.0.1"}), budget=Budget(burst=10**6), pace=pace)
+    service = Service(services=world.services, hosts=frozenset({"127.0.0.1"}), budget=Budget(burst=10**6), pace=pace)
     with closing(service), closing(AsgiClient(application(service))) as client:
         answer = post(world, client, path, {"sql": "x"})
     said = answer.json if path == "queries" else lines(answer)[-1]["error"]
@@ -276,13 +276,13 @@ def test_a_query_ends_once_its_caller_may_no_longer_ask(
 
 def test_a_query_ends_with_its_session(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     owner = world.caller("acme-analyst").principal
-    cookie = begin_session(world.stores, owner, token_id=None, request_id=id_of(ACME, 99))
-    (session,) = world.stores.sessions.of(owner.principal_id, now_ms=now_ms(), limit=9)
-    caller = authenticate_session(world.stores.sessions, cookie.reveal(), request_id=id_of(ACME, 99), now_ms=now_ms())
-    check_again(world.stores, caller)
-    world.stores.sessions.revoke(session.session_id, now_ms=1)
+    cookie = begin_session(world.services, owner, token_id=None, request_id=id_of(ACME, 99))
+    (session,) = world.services.sessions.of(owner.principal_id, now_ms=now_ms(), limit=9)
+    caller = authenticate_session(world.services.sessions, cookie.reveal(), request_id=id_of(ACME, 99), now_ms=now_ms())
+    check_again(world.services, caller)
+    world.services.sessions.revoke(session.session_id, now_ms=1)
     with pytest.raises(UserError, match="SESSION_ENDED"):
-        check_again(world.stores, caller)
+        check_again(world.services, caller)
 
 
 def test_a_tenant_leaves_threads_to_the_questions_of_others() -> None:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from orchestration.access.budget import Budget
 from orchestration.access.repeats import LIMITS
 from orchestration.api.application import application
 from orchestration.api.service import Service
 from orchestration.api.statuses import STATUS_OF_CODE
 from orchestration.catalog.idempotency import LEASE_MS, IdempotencyStore
+from orchestration.platform.budget import Budget
 from schemas.errors import RetriableError
 from schemas.ids import job_id
 from tests.fakes.asgi import Answer, AsgiClient
@@ -167,7 +167,7 @@ def test_of_two_programs_at_once_one_starts_the_job_and_the_other_waits(
         return start_execution(workflow, **given)
 
     monkeypatch.setattr(InMemoryWorkflow, "start_execution", slow)
-    service = Service(stores=world.stores, hosts=frozenset({"127.0.0.1"}), budget=Budget(burst=10**6))
+    service = Service(services=world.services, hosts=frozenset({"127.0.0.1"}), budget=Budget(burst=10**6))
     answers: list[Answer] = []
 
     def first() -> None:
@@ -196,7 +196,7 @@ def test_of_two_programs_at_once_one_starts_the_job_and_the_other_waits(
 def test_permission_is_checked_before_an_answer_is_repeated(client: AsgiClient, token: str, world: World) -> None:
     start(client, token)
     viewer = {world.principals["acme-operator"]: {"viewer"}}
-    world.stores.principals.replace_grants(ACME, viewer, now_ms=1, check=lambda *_: None)
+    world.services.principals.replace_grants(ACME, viewer, now_ms=1, check=lambda *_: None)
     answer = start(client, token)
     assert (answer.status, answer.json["code"]) == (403, "FORBIDDEN")
 
@@ -214,9 +214,9 @@ def test_what_was_first_used_before_a_time_is_forgotten(
     client: AsgiClient, token: str, world: World, now: list[int]
 ) -> None:
     first = start(client, token)
-    assert world.stores.idempotency.forget(now[0]) == 0
+    assert world.services.idempotency.forget(now[0]) == 0
     assert start(client, token).body == first.body
-    assert world.stores.idempotency.forget(now[0] + 1) == 1
+    assert world.services.idempotency.forget(now[0] + 1) == 1
     assert start(client, token).json["job"] != first.json["job"]
 
 
@@ -243,5 +243,5 @@ def test_every_limit_that_is_not_kept_is_a_429_and_the_reverse() -> None:
 def test_a_job_gets_the_id_that_was_kept_before_it_started(client: AsgiClient, token: str, world: World) -> None:
     answer = start(client, token)
     assert job_id(answer.json["job"]) in world.workflow.started[0]
-    (entry,) = [one for one in world.stores.audit.search() if one.action == "import"]
+    (entry,) = [one for one in world.services.audit.search() if one.action == "import"]
     assert (entry.job_id, entry.object, entry.error) == (answer.json["job"], "acme/vip", None)

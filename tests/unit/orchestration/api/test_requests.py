@@ -134,7 +134,7 @@ def test_a_body_that_does_not_fit_is_refused_without_being_repeated(
     assert answer.json["code"] in {"INVALID_REQUEST", "BAD_BODY"}, answer.body
     assert answer.status in {400, 422}
     assert len(answer.body) < 2000
-    assert len(world.stores.tokens.page(scope=ACME, limit=99)) == 6
+    assert len(world.services.tokens.page(scope=ACME, limit=99)) == 6
 
 
 def test_another_media_type_is_refused(client: AsgiClient, token: str) -> None:
@@ -231,7 +231,7 @@ def test_an_outage_of_the_catalog_is_a_503_that_says_when_to_come_back(
     def down(*_: object, **__: object) -> None:
         raise RetriableError("CATALOG_UNAVAILABLE", "the job catalog cannot be used: down")
 
-    monkeypatch.setattr(type(world.stores.audiences), "tenant_page", down)
+    monkeypatch.setattr(type(world.services.audiences), "tenant_page", down)
     for path in ("/v1/health", "/v1/tenants"):
         answer = client.get(path, token=world.tokens["deployment-admin"].text.reveal())
         assert (answer.status, answer.json["code"]) == (503, "CATALOG_UNAVAILABLE")

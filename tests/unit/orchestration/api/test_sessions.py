@@ -6,7 +6,6 @@ from contextlib import contextmanager, nullcontext
 import pytest
 
 from orchestration.access import sessions
-from orchestration.access.budget import Budget
 from orchestration.access.opaque import opaque_digest
 from orchestration.access.sessions import begin_session
 from orchestration.api.application import application
@@ -15,6 +14,7 @@ from orchestration.api.own_paths import own_path
 from orchestration.api.service import Service
 from orchestration.api.site import Site
 from orchestration.catalog.access_records import Session
+from orchestration.platform.budget import Budget
 from orchestration.platform.clock import now_ms
 from schemas.errors import UserError
 from tests.fakes.asgi import Answer, AsgiClient
@@ -42,12 +42,12 @@ def log_in(client: AsgiClient, world: World, caller: str = "acme-admin", **query
 def new_session(world: World, caller: str = "acme-admin") -> str:
     """The header Cookie of a new session."""
     owner = world.caller(caller).principal
-    cookie = begin_session(world.stores, owner, token_id=None, request_id=id_of(ACME, 99))
+    cookie = begin_session(world.services, owner, token_id=None, request_id=id_of(ACME, 99))
     return f"{LOCAL}={cookie.reveal()}"
 
 
 def stored(world: World, cookie: str) -> Session:
-    found = world.stores.sessions.credentials(str(opaque_digest(cookie.partition("=")[2])))
+    found = world.services.sessions.credentials(str(opaque_digest(cookie.partition("=")[2])))
     assert found
     return found.session
 
@@ -81,7 +81,7 @@ def test_a_code_becomes_a_session_and_leaves_the_address(client: AsgiClient, wor
 
 def test_over_https_the_cookie_is_for_this_host_alone(world: World) -> None:
     site = Site(url="https://muster.example")
-    service = Service(stores=world.stores, hosts=frozenset({"muster.example"}), site=site)
+    service = Service(services=world.services, hosts=frozenset({"muster.example"}), site=site)
     client = AsgiClient(application(service))
     token = world.tokens["acme-admin"].text.reveal()
     path = client.send("POST", "/v1/console-codes", token=token, host="muster.example").json["path"]
@@ -142,13 +142,13 @@ def test_a_session_by_a_token_ends_with_it(
     assert client.get("/v1/tenants/acme/grants", headers=cookie).status == 200
     match how:
         case "revoked":
-            world.stores.tokens.revoke(token.token_id, now_ms=1)
+            world.services.tokens.revoke(token.token_id, now_ms=1)
         case "expired":
             at(HOUR_MS)
         case "narrowed":
-            world.stores.tokens.revoke_in(token.token_id, ACME, now_ms=1)
+            world.services.tokens.revoke_in(token.token_id, ACME, now_ms=1)
         case "forgotten":
-            world.stores.tokens.forget(now_ms() + 2 * HOUR_MS)
+            world.services.tokens.forget(now_ms() + 2 * HOUR_MS)
     answer = client.get("/v1/tenants/acme/grants", headers=cookie)
     assert answer.json["code"] == ("UNKNOWN_TENANT" if how == "narrowed" else "SESSION_ENDED")
 
@@ -156,7 +156,7 @@ def test_a_session_by_a_token_ends_with_it(
 def test_a_session_loses_a_right_as_soon_as_its_owner_does(client: AsgiClient, world: World) -> None:
     cookie = {"Cookie": new_session(world)}
     assert client.get("/v1/tenants/acme/grants", headers=cookie).status == 200
-    world.stores.principals.replace_grants(ACME, {}, now_ms=1, check=lambda *_: None)
+    world.services.principals.replace_grants(ACME, {}, now_ms=1, check=lambda *_: None)
     assert client.get("/v1/tenants/acme/grants", headers=cookie).status == 404
 
 
@@ -223,7 +223,7 @@ def test_the_audit_trail_names_the_session(client: AsgiClient, world: World) -> 
     )
     session = stored(world, cookie).session_id
     token = world.tokens["acme-admin"].token_id
-    shown = {(e.action, e.session, e.token) for e in world.stores.audit.search()}
+    shown = {(e.action, e.session, e.token) for e in world.services.audit.search()}
     assert {("console", None, token), ("login", session, token), ("tokens create", session, token)} <= shown
     (entry,) = client.get("/v1/tenants/acme/audit", headers={"Cookie": cookie}).json["items"]
     assert entry["session"] == session
@@ -231,7 +231,7 @@ def test_the_audit_trail_names_the_session(client: AsgiClient, world: World) -> 
 
 def test_the_catalog_keeps_neither_cookies_nor_codes(client: AsgiClient, world: World) -> None:
     code, cookie = code_of(client, world), new_session(world)
-    with world.stores.database.read() as connection:
+    with world.services.database.read() as connection:
         dump = "\n".join(connection.connection.driver_connection.iterdump())  # type: ignore[union-attr]
     assert stored(world, cookie).digest in dump
     assert code not in dump
@@ -293,11 +293,11 @@ def test_a_change_with_a_cookie_comes_from_a_page_of_ours(method: str, site: lis
 
 @pytest.mark.parametrize("headers", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "http://evil.example"}, {}])
 def test_a_page_of_others_changes_nothing(client: AsgiClient, world: World, headers: dict[str, str]) -> None:
-    cookie, before = new_session(world), len(world.stores.tokens.page(limit=99))
+    cookie, before = new_session(world), len(world.services.tokens.page(limit=99))
     sent = {"Cookie": cookie, **headers}
     answer = client.send("POST", "/v1/tenants/acme/tokens", body={"name": "x", "roles": ["viewer"]}, headers=sent)
     assert (answer.status, answer.json["code"]) == (403, "CROSS_ORIGIN")
-    assert len(world.stores.tokens.page(limit=99)) == before
+    assert len(world.services.tokens.page(limit=99)) == before
     own = {"Cookie": cookie, "Origin": "http://127.0.0.1:18480"}
     made = client.send("POST", "/v1/tenants/acme/tokens", body={"name": "x", "roles": ["viewer"]}, headers=own)
     assert made.status == 201
@@ -306,7 +306,7 @@ def test_a_page_of_others_changes_nothing(client: AsgiClient, world: World, head
 @contextmanager
 def limited(world: World, url: str = "http://127.0.0.1:18480") -> Iterator[AsgiClient]:
     service = Service(
-        stores=world.stores,
+        services=world.services,
         hosts=frozenset({"127.0.0.1"}),
         site=Site(url=url),
         logins=Budget(per_s=1 / 6, burst=10, clock=lambda: 0.0),

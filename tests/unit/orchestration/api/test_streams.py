@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from orchestration.access.budget import Budget
 from orchestration.access.sessions import begin_session
 from orchestration.access.topics import Topic
 from orchestration.api.application import application
@@ -20,6 +19,7 @@ from orchestration.api.streams.board import KEPT, Board
 from orchestration.api.streams.watcher import Pace, Watcher
 from orchestration.catalog.records import JobError
 from orchestration.catalog.samples import GroupState, TopicSample
+from orchestration.platform.budget import Budget
 from orchestration.platform.clock import now_ms
 from schemas.errors import RetriableError, UserError
 from schemas.ids import AudienceName
@@ -34,7 +34,7 @@ FAST = Pace(poll_s=0.01, alive_s=60, check_s=60)
 
 @contextmanager
 def streaming(world: World, pace: Pace = FAST) -> Iterator[tuple[Service, AsgiClient]]:
-    service = Service(stores=world.stores, hosts=frozenset({"127.0.0.1"}), budget=Budget(burst=10**6), pace=pace)
+    service = Service(services=world.services, hosts=frozenset({"127.0.0.1"}), budget=Budget(burst=10**6), pace=pace)
     with closing(AsgiClient(application(service))) as client:
         yield service, client
     service.close()
@@ -71,7 +71,7 @@ def nothing() -> None:
 
 def fail(world: World, number: int = JOB, tenant: str = ACME) -> None:
     error = JobError(kind="user", code="EMPTY_FILE", message="no rows", detail={})
-    world.stores.jobs.fail(id_of(tenant, number), error, now_ms=now_ms())
+    world.services.jobs.fail(id_of(tenant, number), error, now_ms=now_ms())
 
 
 def states(events: list[Event], kind: str) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def test_a_job_in_progress_shows_its_stages_until_it_ends(world: World) -> None:
 def test_progress_of_a_job_comes_and_is_read_only_when_there_is_some(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    progress, views = world.stores.job_progress, list[object]()
+    progress, views = world.services.job_progress, list[object]()
     known = type(progress).view
 
     def counted(*given: Any, **named: Any) -> Any:
@@ -142,7 +142,7 @@ def test_progress_of_a_job_comes_and_is_read_only_when_there_is_some(
         if len(after) == 1:
             report(2)
         if len(after) == 2:  # a commit that is of no job
-            world.stores.audiences.ensure(ACME, AudienceName("new"), new_id=id_of(ACME, 60), now_ms=1)
+            world.services.audiences.ensure(ACME, AudienceName("new"), new_id=id_of(ACME, 60), now_ms=1)
         return len(after) == 3
 
     monkeypatch.setattr(type(progress), "view", counted)
@@ -155,8 +155,8 @@ def test_progress_of_a_job_comes_and_is_read_only_when_there_is_some(
 
 
 def test_what_is_deleted_comes_as_gone(world: World) -> None:
-    (schedule,) = world.stores.schedules.all(ACME)
-    script = Script(lambda: world.stores.schedules.delete(schedule), bool)
+    (schedule,) = world.services.schedules.all(ACME)
+    script = Script(lambda: world.services.schedules.delete(schedule), bool)
     with streaming(world) as (_, client):
         listen(client, world, script, kind="schedule")
     assert script.after == [("schedule", {"kind": "schedule", "id": schedule.schedule_id, "value": None})]
@@ -176,7 +176,7 @@ def test_a_job_that_ends_when_it_is_no_longer_among_the_newest_is_still_shown(
 def test_the_stream_of_one_job_has_its_detail(world: World) -> None:
     def progress() -> None:
         record = {"done": 1, "total": 2, "unit": "bytes", "rows": 1, "started_at_ms": 0}
-        world.stores.job_progress.progress.put_stage(id_of(ACME, JOB), "verify", record, now_ms=1000)
+        world.services.job_progress.progress.put_stage(id_of(ACME, JOB), "verify", record, now_ms=1000)
 
     script = Script(progress, bool)
     with streaming(world) as (_, client):
@@ -193,7 +193,7 @@ def test_the_stream_of_the_deployment_has_workers_their_lag_and_the_jobs_of_all_
         at_ms = AT_MS + 20_000
         new = TopicSample(at_ms=at_ms, group=WORKER_GROUP, topic=IMPORTS, members=0, lag=9, acknowledged=20, sent=9)
         state = GroupState(group=WORKER_GROUP, at_ms=at_ms, workers=[], lag={IMPORTS: [9]})
-        world.stores.samples.put([new], [state], now_ms=AT_MS)
+        world.services.samples.put([new], [state], now_ms=AT_MS)
 
     script = Script(sample, lambda after: len(after) == 2)
     with streaming(world) as (_, client):
@@ -243,7 +243,7 @@ def test_an_operator_of_the_deployment_sees_jobs_alone(world: World) -> None:
 def test_nothing_of_another_tenant_comes_whatever_changes_there(world: World) -> None:
     def change() -> None:
         fail(world, tenant=BETA)
-        world.stores.audiences.ensure(BETA, AudienceName("new"), new_id=id_of(BETA, 60), now_ms=1)
+        world.services.audiences.ensure(BETA, AudienceName("new"), new_id=id_of(BETA, 60), now_ms=1)
         fail(world)
 
     with streaming(world) as (_, client):
@@ -254,7 +254,7 @@ def test_nothing_of_another_tenant_comes_whatever_changes_there(world: World) ->
 
 def test_a_revoked_token_ends_the_stream(world: World) -> None:
     def revoke() -> None:
-        world.stores.tokens.revoke(world.tokens["acme-admin"].token_id, now_ms=1)
+        world.services.tokens.revoke(world.tokens["acme-admin"].token_id, now_ms=1)
 
     script = Script(revoke, lambda _: False)
     with streaming(world, Pace(poll_s=0.01, check_s=0.05)) as (_, client):
@@ -265,7 +265,7 @@ def test_a_revoked_token_ends_the_stream(world: World) -> None:
 
 def test_a_lost_role_ends_the_stream(world: World) -> None:
     script = Script(
-        lambda: world.stores.principals.replace_grants(ACME, {}, now_ms=1, check=lambda *_: None), lambda _: False
+        lambda: world.services.principals.replace_grants(ACME, {}, now_ms=1, check=lambda *_: None), lambda _: False
     )
     with streaming(world, Pace(poll_s=0.01, check_s=0.05)) as (_, client):
         listen(client, world, script)
@@ -275,7 +275,7 @@ def test_a_lost_role_ends_the_stream(world: World) -> None:
 def test_a_role_that_shows_less_ends_the_stream_too(world: World) -> None:
     admin = world.principals["deployment-admin"]
     script = Script(
-        lambda: world.stores.principals.replace_grants("", {admin: {"operator"}}, now_ms=1, check=lambda *_: None),
+        lambda: world.services.principals.replace_grants("", {admin: {"operator"}}, now_ms=1, check=lambda *_: None),
         lambda _: False,
     )
     world.tokens["both"] = world.add_token("deployment-admin", {("", "admin"), ("", "operator")}, 1000)
@@ -286,9 +286,9 @@ def test_a_role_that_shows_less_ends_the_stream_too(world: World) -> None:
 
 def test_a_logout_ends_the_streams_of_the_session(world: World) -> None:
     owner = world.caller("acme-viewer").principal
-    cookie = begin_session(world.stores, owner, token_id=None, request_id=id_of(ACME, 99))
-    (session,) = world.stores.sessions.of(owner.principal_id, now_ms=now_ms(), limit=9)
-    script = Script(lambda: world.stores.sessions.revoke(session.session_id, now_ms=1), lambda _: False)
+    cookie = begin_session(world.services, owner, token_id=None, request_id=id_of(ACME, 99))
+    (session,) = world.services.sessions.of(owner.principal_id, now_ms=now_ms(), limit=9)
+    script = Script(lambda: world.services.sessions.revoke(session.session_id, now_ms=1), lambda _: False)
     with streaming(world, Pace(poll_s=0.01, check_s=0.05)) as (_, client):
         client.get(EVENTS, headers={"Cookie": f"muster-18480={cookie.reveal()}"}, until=script)
     assert [(name, data["code"]) for name, data in script.after] == [("end", "SESSION_ENDED")]
@@ -298,7 +298,7 @@ def test_a_logout_ends_the_streams_of_the_session(world: World) -> None:
 def test_rights_that_cannot_be_checked_end_the_stream_after_a_while(
     world: World, monkeypatch: pytest.MonkeyPatch, outage_s: float
 ) -> None:
-    known, failed = type(world.stores.tokens).credentials, list[float]()
+    known, failed = type(world.services.tokens).credentials, list[float]()
 
     def away() -> None:
         def down(*given: Any) -> Any:
@@ -307,7 +307,7 @@ def test_rights_that_cannot_be_checked_end_the_stream_after_a_while(
             failed.append(time.monotonic())
             raise RetriableError("CATALOG_UNAVAILABLE", "down")
 
-        monkeypatch.setattr(type(world.stores.tokens), "credentials", down)
+        monkeypatch.setattr(type(world.services.tokens), "credentials", down)
 
     script = Script(away, lambda after: len(failed) == 1 and sum(name == "alive" for name, _ in after) > 5)
     with streaming(world, Pace(poll_s=0.01, alive_s=0.05, check_s=0.05)) as (_, client):
@@ -335,20 +335,20 @@ def test_a_silent_stream_says_that_it_is_alive_and_as_of_when(world: World) -> N
 def test_while_the_catalog_is_away_nothing_is_known_and_then_the_stream_goes_on(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = type(world.stores).version
+    known = type(world.services).version
 
     def away() -> None:
         def down(_: object) -> object:
             raise RetriableError("CATALOG_UNAVAILABLE", "down")
 
-        monkeypatch.setattr(type(world.stores), "version", down)
+        monkeypatch.setattr(type(world.services), "version", down)
         fail(world)
 
     def enough(after: list[Event]) -> bool:
         said = [data["as_of"] for name, data in after if name == "alive"]
         if len(said) >= 3:  # a look that had begun before the outage may still count
             assert said[1] == said[2]
-            monkeypatch.setattr(type(world.stores), "version", known)
+            monkeypatch.setattr(type(world.services), "version", known)
         return any(name == "job" for name, _ in after)
 
     script = Script(away, enough)
@@ -398,17 +398,17 @@ def test_a_state_that_cannot_be_shown_does_not_hold_up_the_others(
 
 
 def test_one_reading_serves_all_who_listen(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    readings, page = list[int](), type(world.stores.schedules).page
+    readings, page = list[int](), type(world.services.schedules).page
 
     def counted(*given: Any, **named: Any) -> Any:
         readings.append(1)
         return page(*given, **named)
 
-    monkeypatch.setattr(type(world.stores.schedules), "page", counted)
+    monkeypatch.setattr(type(world.services.schedules), "page", counted)
     topic = frozenset({Topic(tenant=ACME, kind="schedule")})
 
     async def many() -> None:
-        watcher = Watcher(world.stores, FAST)
+        watcher = Watcher(world.services, FAST)
         with ExitStack() as stack:
             all_ = [stack.enter_context(watcher.subscribed(id_of(ACME, n), topic)) for n in range(50)]
             for one in all_:
@@ -426,7 +426,7 @@ def test_one_reading_serves_all_who_listen(world: World, monkeypatch: pytest.Mon
 
 def test_a_principal_has_ten_streams_at_most_and_others_have_theirs(world: World) -> None:
     async def many() -> None:
-        watcher, topic = Watcher(world.stores, Pace()), frozenset({Topic(tenant=ACME, kind="schedule")})
+        watcher, topic = Watcher(world.services, Pace()), frozenset({Topic(tenant=ACME, kind="schedule")})
         with ExitStack() as stack:
             for _ in range(10):
                 stack.enter_context(watcher.subscribed(id_of(ACME, 1), topic))

@@ -100,7 +100,7 @@ def test_an_import_has_all_settings_and_pins_its_object(client: AsgiClient, worl
 def test_an_import_of_an_upload_reads_its_object(client: AsgiClient, world: World, token: str) -> None:
     assert send(client, token, "POST", "imports", {"audience": VIP, "upload": id_of(ACME, UPLOAD)}).status == 202
     assert started(world)["import"]["key"] == upload_of(ACME, UPLOAD).key
-    assert world.stores.uploads.get(ACME, id_of(ACME, UPLOAD)).stored
+    assert world.services.uploads.get(ACME, id_of(ACME, UPLOAD)).stored
 
 
 def test_events_and_profiles_go_to_the_whole_tenant(client: AsgiClient, world: World, token: str) -> None:
@@ -271,7 +271,7 @@ def test_unfinished_uploads_of_a_tenant_are_limited_and_a_refusal_is_not_kept(
     assert (refused.status, refused.json["code"]) == (429, "TOO_MANY_UPLOADS")
     assert int(refused.headers["retry-after"]) > 0
     send(client, token, "DELETE", f"uploads/{id_of(ACME, UPLOAD)}")
-    world.stores.uploads.delete(id_of(ACME, LARGE_UPLOAD))
+    world.services.uploads.delete(id_of(ACME, LARGE_UPLOAD))
     made = send(client, token, "POST", "uploads", {"name": "a.csv", "size": 5 * GIB})  # the most of one PUT
     assert (made.status, made.json["parts"]) == (201, None)
 
@@ -304,7 +304,7 @@ def test_an_upload_that_has_not_arrived_starts_nothing(client: AsgiClient, world
     made = send(client, token, "POST", "uploads", {"name": "a.csv", "size": 3}).json["upload"]
     for stored in (None, b"xx"):
         if stored is not None:
-            world.objects.put("staging", world.stores.uploads.get(ACME, made).key, stored)
+            world.objects.put("staging", world.services.uploads.get(ACME, made).key, stored)
         answer = send(client, token, "POST", "imports", {"audience": VIP, "upload": made})
         assert (answer.status, answer.json["code"]) == (409, "UPLOAD_UNFINISHED")
         assert send(client, token, "PUT", f"uploads/{made}/completion").json["code"] == "UPLOAD_UNFINISHED"
@@ -323,7 +323,7 @@ def test_parts_are_only_of_large_uploads_and_have_numbers(client: AsgiClient, to
 
 def test_an_upload_that_a_job_reads_is_not_deleted(client: AsgiClient, world: World, token: str) -> None:
     source = {"bucket": "staging", "key": upload_of(ACME, UPLOAD).key, "size": 5}
-    world.stores.jobs.put(id_of(ACME, JOB), source=source)
+    world.services.jobs.put(id_of(ACME, JOB), source=source)
     answer = send(client, token, "DELETE", f"uploads/{id_of(ACME, UPLOAD)}")
     assert (answer.status, answer.json["code"]) == (409, "UPLOAD_IN_USE")
     send(client, token, "PUT", f"jobs/{id_of(ACME, JOB)}/cancellation")
@@ -391,8 +391,8 @@ def test_the_etag_of_an_audience_covers_its_recipients_but_no_version(
 def test_recipients_that_change_between_the_check_of_an_etag_and_the_write_are_not_replaced(
     client: AsgiClient, world: World, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, recipients = f"audiences/{VIP}", world.stores.recipients
-    etag, audience_id = seen(client, token, path), world.stores.audiences.get(ACME, VIP).audience_id
+    path, recipients = f"audiences/{VIP}", world.services.recipients
+    etag, audience_id = seen(client, token, path), world.services.audiences.get(ACME, VIP).audience_id
     checks = itertools.count()
 
     def check(present: str, given: str) -> None:
@@ -406,7 +406,7 @@ def test_recipients_that_change_between_the_check_of_an_etag_and_the_write_are_n
         answer = send(client, token, "PATCH", path, change, etag=etag)
     assert (answer.status, answer.json["code"]) == (412, "STALE_ETAG")
     assert [one.address for one in recipients.get(ACME, audience_id)] == ["other@acme.example"]
-    assert world.stores.audiences.get(ACME, VIP).retention.versions != 77
+    assert world.services.audiences.get(ACME, VIP).retention.versions != 77
     after = send(client, token, "PATCH", path, change, etag=seen(client, token, path))
     assert after.json["notified"][0]["address"] == "mine@acme.example"
 
@@ -541,7 +541,7 @@ def test_a_schedule_that_does_not_fit_is_refused(
 def test_a_schedule_whose_destination_can_never_work_is_refused_as_its_exports_would_be(
     client: AsgiClient, world: World, token: str, export: dict[str, Any], code: str
 ) -> None:
-    world.stores.places.replace({ACME: (EVERYWHERE,)}, check=lambda _: None)
+    world.services.places.replace({ACME: (EVERYWHERE,)}, check=lambda _: None)
     world.settings.destinations_file.write_text('[partner]\nregion = "r"\nprefix = "s3://theirs/from-us"\n')
     wanted = {"audience": VIP, **export}
     kept = send(client, token, "POST", "schedules", {**A_SCHEDULE, "export": {**AN_EXPORT, "to": "download"}}).json
@@ -560,7 +560,7 @@ def test_a_schedule_whose_destination_can_never_work_is_refused_as_its_exports_w
 def test_a_schedule_may_export_to_download_whatever_the_places(
     client: AsgiClient, world: World, token: str, place: str
 ) -> None:
-    world.stores.places.replace({ACME: (place,)}, check=lambda _: None)
+    world.services.places.replace({ACME: (place,)}, check=lambda _: None)
     made = send(client, token, "POST", "schedules", {**A_SCHEDULE, "export": {"audience": VIP, "to": "download"}})
     assert (made.status, made.json["request"]["to"]) == (201, "download")
 
@@ -618,7 +618,7 @@ def test_an_edit_of_a_schedule_changes_what_it_names_and_nothing_else(
         client.get(f"/v1/tenants/acme/{path}", token=token).json,
         seen(client, token, path),
     )
-    [entry] = world.stores.audit.search(object_=f"acme/{path}", limit=1)
+    [entry] = world.services.audit.search(object_=f"acme/{path}", limit=1)
     assert (entry.action, entry.before, entry.after) == ("schedules change", before, answer.json)
 
 
@@ -666,7 +666,7 @@ def test_an_edit_is_checked_like_a_new_schedule(
 def test_a_schedule_that_changes_between_the_check_of_its_etag_and_the_write_is_stale(
     client: AsgiClient, world: World, token: str, monkeypatch: pytest.MonkeyPatch, method: str, change: Any
 ) -> None:
-    path, schedules = f"schedules/{NIGHTLY}", world.stores.schedules
+    path, schedules = f"schedules/{NIGHTLY}", world.services.schedules
     etag, before = seen(client, token, path), schedules.get(ACME, NIGHTLY)
     others = replace(before, timezone="Asia/Tokyo")
 
@@ -696,7 +696,7 @@ def test_secrets_in_urls_of_webhooks_are_neither_shown_nor_recorded(
     body = {"email": ["ops@acme.example"], "webhook": ["https://hooks.acme.example/x?token=s3cret"]}
     answer = send(client, token, "PUT", "recipients", body)
     assert [one["address"] for one in answer.json["items"]] == ["ops@acme.example", "https://hooks.acme.example/x"]
-    assert "s3cret" not in str(world.stores.audit.search())
+    assert "s3cret" not in str(world.services.audit.search())
     private = send(client, token, "PUT", "recipients", {"email": [], "webhook": ["https://127.0.0.1/x"]})
     assert (private.status, private.json["code"]) == (422, "BAD_RECIPIENT")
     assert send(client, token, "PUT", "recipients", {"email": [], "webhook": []}).json["items"] == []
@@ -711,12 +711,12 @@ def test_a_test_notification_goes_to_a_recipient_of_one_tenant_five_times_a_minu
     answers = [send(client, token, "POST", "recipients/tests", test) for _ in range(6)]
     assert [one.status for one in answers] == [202] * 5 + [429]
     assert (answers[5].json["code"], "retry-after" in answers[5].headers) == ("TOO_MANY_TESTS", True)
-    pending = world.stores.operations.pending(RECIPIENT_TEST)
+    pending = world.services.operations.pending(RECIPIENT_TEST)
     assert {one.request["address"] for one in pending} == {f"{url}?token=s3cret"}
-    assert world.stores.operations.pending(LAKE_CHANGES) == []
+    assert world.services.operations.pending(LAKE_CHANGES) == []
     found = send(client, token, "GET", answers[0].headers["location"].removeprefix("/v1/tenants/acme/"))
     assert (found.json["kind"], found.json["state"]) == ("recipient_test", "pending")
-    assert "s3cret" not in f"{[one.body for one in answers]} {found.body!r} {world.stores.audit.search()}"
+    assert "s3cret" not in f"{[one.body for one in answers]} {found.body!r} {world.services.audit.search()}"
     for other in ({"channel": "email", "address": url}, {"channel": "webhook", "address": "https://x.example/"}):
         assert send(client, token, "POST", "recipients/tests", other).json["code"] == "UNKNOWN_RECIPIENT"
 
@@ -732,7 +732,7 @@ def test_an_upload_is_tried_with_the_manifest_of_its_export(client: AsgiClient, 
     assert (refused.status, refused.json["code"]) == (422, "NOT_IN_MANIFEST")  # of its one file, plain.parquet
     uri = f"s3://staging/{upload_of(ACME, UPLOAD).key}"
     assert send(client, token, "POST", "checks", {**wanted, "manifest": None}).status == 202
-    asked = until(lambda: cast(FakeReaders, world.stores.readers).asked, "a reader was asked")
+    asked = until(lambda: cast(FakeReaders, world.services.readers).asked, "a reader was asked")
     assert asked == [TryImport(tenant=ACME, uri=uri, target=VIP, spec={"mode": "append"})]
     for changes, code in (
         ({"source": uri}, "INVALID_REQUEST"),
@@ -762,9 +762,9 @@ def test_a_rollback_is_an_operation_that_waits_for_the_control_plane(
     answer = send(client, token, "POST", f"audiences/{VIP}/rollbacks", {"version": 1, "reason": "x"})
     assert (answer.status, answer.json["state"]) == (202, "pending")
     assert answer.headers["location"] == f"/v1/tenants/acme/operations/{answer.json['operation']}"
-    (pending,) = world.stores.operations.pending(LAKE_CHANGES)
+    (pending,) = world.services.operations.pending(LAKE_CHANGES)
     assert (pending.operation_id, dict(pending.request)) == (answer.json["operation"], {"version": 1, "reason": "x"})
-    world.stores.operations.finish(pending.operation_id, UserError("X", "y"), now_ms=1)
+    world.services.operations.finish(pending.operation_id, UserError("X", "y"), now_ms=1)
     found = send(client, token, "GET", f"operations/{pending.operation_id}").json
     assert (found["state"], found["error"]["code"]) == ("failed", "X")
     assert send(client, token, "GET", f"operations/{id_of(ACME, 77)}").json["code"] == "UNKNOWN_OPERATION"
@@ -783,7 +783,7 @@ def test_an_audience_that_is_used_is_neither_renamed_nor_deleted(client: AsgiCli
         "AUDIENCE_IN_USE",
         "AUDIENCE_BUSY",
     ]
-    assert world.stores.operations.pending(LAKE_CHANGES) == []
+    assert world.services.operations.pending(LAKE_CHANGES) == []
 
 
 def test_a_refused_rule_leaves_little_in_the_audit_trail(world: World, client: AsgiClient) -> None:
@@ -791,6 +791,6 @@ def test_a_refused_rule_leaves_little_in_the_audit_trail(world: World, client: A
     token = world.tokens["acme-admin"].text.reveal()
     answer = client.send("POST", "/v1/tenants/acme/segments", token=token, body={"segment": "new", "rule": rule})
     assert answer.status == 422
-    (entry,) = world.stores.audit.search(object_="acme/segments/new")
+    (entry,) = world.services.audit.search(object_="acme/segments/new")
     assert entry.error == answer.json["code"]
     assert len(entry.arguments["rule"]) == 2000

@@ -10,11 +10,11 @@ import pytest
 
 from muster import client
 from orchestration.access.owner import ensure_owner_token
-from orchestration.access.stores import Stores
 from orchestration.api.application import application
 from orchestration.api.service import Service
 from orchestration.cli import import_commands, remote
 from orchestration.cli.following import Submitted
+from orchestration.composition.service import Services
 from orchestration.context import Context
 from orchestration.operations.import_orders import ImportOrder
 from orchestration.readers.background import Background
@@ -36,18 +36,18 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Context
 
 
 @pytest.fixture
-def service(context: Context, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stores]:
+def service(context: Context, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
     """The service of the catalog, in this process; commands use it as the owner of the home."""
-    readers, own = cast(Readers, FakeReaders({})), Stores.of(context.settings)
-    stores = replace(own, readers=readers, background=Background(own.operations, readers))
-    ensure_owner_token(stores, context.settings.home)
-    made = Service(stores=stores, hosts=frozenset({"127.0.0.1"}))
+    readers, own = cast(Readers, FakeReaders({})), Services.of(context.settings)
+    services = replace(own, readers=readers, background=Background(own.operations, readers))
+    ensure_owner_token(services, context.settings.home)
+    made = Service(services=services, hosts=frozenset({"127.0.0.1"}))
     asgi = AsgiClient(application(made))
     monkeypatch.setattr(client, "HttpTransport", lambda _: AsgiTransport(asgi))
-    yield stores
+    yield services
     asgi.close()
     made.calls.close()
-    stores.database.close()
+    services.database.close()
 
 
 @pytest.fixture

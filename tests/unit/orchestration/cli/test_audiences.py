@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from orchestration.access.stores import Stores
 from orchestration.cli.main import main
+from orchestration.composition.service import Services
 from orchestration.context import Context
 from orchestration.readers.questions import CompareVersions
 from schemas.ids import AudienceName, TenantName
@@ -100,7 +100,9 @@ def test_settings_are_reset_by_the_names_of_their_options(capsys: pytest.Capture
     capsys.readouterr()
 
 
-def test_a_bad_recipient_changes_nothing(context: Context, service: Stores, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bad_recipient_changes_nothing(
+    context: Context, service: Services, capsys: pytest.CaptureFixture[str]
+) -> None:
     del service
     given = ("--keep-versions", "3", "--notify-email", "nowhere")
     refused = answer(capsys, "audiences", "configure", "vip", "-t", "acme", *given, code=3)
@@ -109,7 +111,7 @@ def test_a_bad_recipient_changes_nothing(context: Context, service: Stores, caps
 
 
 def test_a_change_that_others_overtake_is_made_all_the_same(
-    service: Stores, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    service: Services, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tenant, audience = TenantName("acme"), service.audiences.get(TenantName("acme"), AudienceName("vip"))
     found: list[int] = []
@@ -128,7 +130,7 @@ def test_a_change_that_others_overtake_is_made_all_the_same(
 
 
 def test_a_difference_is_paged_by_kind_with_the_values_that_changed(
-    service: Stores, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    service: Services, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = {
         "added": 0,

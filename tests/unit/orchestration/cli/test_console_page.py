@@ -9,9 +9,9 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from orchestration.access.stores import Stores
 from orchestration.cli.console_page import KEPT_S, REMOVE
 from orchestration.cli.main import main
+from orchestration.composition.service import Services
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def files(home: Path) -> list[Path]:
 
 
 def test_the_browser_gets_a_file_that_only_its_user_can_read(
-    service: Stores,
+    service: Services,
     started: list[list[str]],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -67,7 +67,7 @@ def test_the_page_is_removed_within_a_minute(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [[], ["--no-browser"]])
 def test_without_a_browser_the_address_is_printed_and_no_file_stays(
-    service: Stores,
+    service: Services,
     started: list[list[str]],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

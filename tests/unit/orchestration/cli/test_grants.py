@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from orchestration.access.stores import Stores
 from orchestration.cli.main import main
+from orchestration.composition.service import Services
 from orchestration.platform.clock import fresh_id
 
 
@@ -16,7 +16,7 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -
 
 
 def test_all_access_is_withdrawn_once_it_is_confirmed(
-    service: Stores, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    service: Services, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = answer(capsys, "grants", "create", "loader", "--service")
     loader = made["principal"]

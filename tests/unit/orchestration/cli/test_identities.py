@@ -8,9 +8,9 @@ import pytest
 from orchestration.access.authentication import Caller, authenticate
 from orchestration.access.owner import ensure_owner_token
 from orchestration.access.policy import DEPLOYMENT, IN_THE_DEPLOYMENT
-from orchestration.access.stores import Stores
 from orchestration.catalog.access_records import Principal
 from orchestration.cli.main import main
+from orchestration.composition.service import Services
 from orchestration.context import Context
 from orchestration.platform.clock import fresh_id, now_ms
 from schemas.errors import UserError
@@ -19,12 +19,12 @@ ANN = Principal(principal_id=fresh_id(), kind="person", name="ann", created_at_m
 
 
 @pytest.fixture
-def stores(context: Context) -> Stores:
-    return Stores.of(context.settings)
+def services(context: Context) -> Services:
+    return Services.of(context.settings)
 
 
-def caller_of(stores: Stores, text: str) -> Caller:
-    return authenticate(stores.tokens, text.strip(), request_id=fresh_id(), now_ms=now_ms())
+def caller_of(services: Services, text: str) -> Caller:
+    return authenticate(services.tokens, text.strip(), request_id=fresh_id(), now_ms=now_ms())
 
 
 def listed(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -34,23 +34,23 @@ def listed(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 
 
 def test_an_administrator_gets_in_again_beside_the_others(
-    stores: Stores, context: Context, capsys: pytest.CaptureFixture[str]
+    services: Services, context: Context, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ensure_owner_token(stores, context.settings.home)
-    stores.principals.add(ANN)
+    ensure_owner_token(services, context.settings.home)
+    services.principals.add(ANN)
     capsys.readouterr()
     for name in ("ann", "zoe"):
         assert main(["identities", "admin-token", name]) == 0
         secret = capsys.readouterr().out
-        caller = caller_of(stores, secret)
+        caller = caller_of(services, secret)
         assert (caller.principal.name, caller.rights.deployment) == (name, frozenset(IN_THE_DEPLOYMENT))
         assert caller.token is not None
         assert 0 < caller.token.expires_at_ms - now_ms() <= 24 * 3600 * 1000
-        (entry,) = [one for one in stores.audit.search() if one.object == name]
+        (entry,) = [one for one in services.audit.search() if one.object == name]
         assert entry.action == "identities admin-token"
         assert secret.strip() not in str(entry)
     assert listed(capsys) == {name: {DEPLOYMENT: ["admin"]} for name in ("ann", "owner", "zoe")}
-    assert stores.principals.named("ann") == ANN
+    assert services.principals.named("ann") == ANN
 
 
 @pytest.mark.parametrize(
@@ -58,30 +58,30 @@ def test_an_administrator_gets_in_again_beside_the_others(
     [(["ann", "--days", "0"], "BAD_LIFETIME"), (["ann "], "BAD_PRINCIPAL"), ([""], "BAD_PRINCIPAL")],
 )
 def test_what_is_refused_makes_nobody_an_administrator(
-    stores: Stores, arguments: list[str], code: str, capsys: pytest.CaptureFixture[str]
+    services: Services, arguments: list[str], code: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["identities", "admin-token", *arguments]) != 0
     assert code in capsys.readouterr().err
-    assert stores.principals.page(limit=9) == []
+    assert services.principals.page(limit=9) == []
 
 
 def test_a_new_owner_token_ends_the_earlier_one(
-    stores: Stores, context: Context, capsys: pytest.CaptureFixture[str]
+    services: Services, context: Context, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = ensure_owner_token(stores, context.settings.home)
+    file = ensure_owner_token(services, context.settings.home)
     earlier = file.read_text()
     assert main(["identities", "rotate-owner"]) == 0
     assert str(file) in capsys.readouterr().out
-    assert caller_of(stores, file.read_text()).principal.name == "owner"
+    assert caller_of(services, file.read_text()).principal.name == "owner"
     with pytest.raises(UserError) as refused:
-        caller_of(stores, earlier)
+        caller_of(services, earlier)
     assert refused.value.code == "TOKEN_REVOKED"
 
 
 def test_at_aws_no_file_holds_an_owner_token(
-    stores: Stores, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    services: Services, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MUSTER_ENGINE_URL", "")
     assert main(["identities", "rotate-owner"]) != 0
     assert "NO_OWNER_TOKEN" in capsys.readouterr().err
-    assert stores.tokens.page(limit=1) == []
+    assert services.tokens.page(limit=1) == []

@@ -122,7 +122,7 @@ def test_what_goes_through_the_service_loads_little_more_than_its_client(tmp_pat
                 modules = {name.partition(".")[0] for name in names}
                 assert "importlib.metadata" not in names, command
                 assert modules & {*HEAVY, "sqlalchemy", "fastavro", "pydantic", "fastapi"} == set(), command
-    world.stores.database.close()
+    world.services.database.close()
 
 
 @pytest.mark.parametrize(

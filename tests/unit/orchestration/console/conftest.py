@@ -2,9 +2,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from orchestration.access.budget import Budget
 from orchestration.api.service import Service
 from orchestration.console.application import application
+from orchestration.platform.budget import Budget
 from tests.fakes.asgi import AsgiClient
 from tests.fakes.tenants import World
 from tests.unit.orchestration.api.conftest import _no_fsync, _shared_world, world  # noqa: F401  # fixtures
@@ -12,7 +12,7 @@ from tests.unit.orchestration.api.conftest import _no_fsync, _shared_world, worl
 
 @pytest.fixture
 def service(world: World) -> Iterator[Service]:  # noqa: F811  # the fixture
-    made = Service(stores=world.stores, hosts=frozenset({"127.0.0.1"}), budget=Budget(burst=10**6))
+    made = Service(services=world.services, hosts=frozenset({"127.0.0.1"}), budget=Budget(burst=10**6))
     yield made
     made.close()
 

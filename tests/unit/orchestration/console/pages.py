@@ -68,8 +68,8 @@ def _schedule(tenant: str) -> dict[str, str]:
 
 
 def _schedule_revision(world: World) -> str:
-    stores = world.stores
-    record = schedule_record(stores.jobs, stores.exports, stores.schedules.get(ACME, NIGHTLY))
+    services = world.services
+    record = schedule_record(services.jobs, services.exports, services.schedules.get(ACME, NIGHTLY))
     return f"revision={revision_of(record, SCHEDULE)}"
 
 
@@ -94,7 +94,7 @@ def _check(tenant: str) -> dict[str, str]:
 
 def _grant(world: World, principal: str, *roles: str) -> str:
     """The form that gives a principal these roles."""
-    seen = revision(world.stores.principals.grants(ACME))
+    seen = revision(world.services.principals.grants(ACME))
     return "&".join(
         [f"principal={world.principals[principal]}", f"revision={seen}", *(f"role_{one}=on" for one in roles)]
     )

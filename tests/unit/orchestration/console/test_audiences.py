@@ -60,4 +60,4 @@ def test_a_version_leads_to_its_job_and_a_job_to_its_audience_and_rejects(client
     assert f'href="{job}/rejects/file"' in send(client, world, job, caller="acme-operator").body.decode()
     file = send(client, world, f"{job}/rejects/file", caller="acme-operator")
     assert rejects_key(ACME, id_of("acme", JOB)) in file.headers["location"]
-    assert [entry.action for entry in world.stores.audit.search()] == ["rejects"]
+    assert [entry.action for entry in world.services.audit.search()] == ["rejects"]

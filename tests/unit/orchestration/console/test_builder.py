@@ -94,7 +94,7 @@ def test_faults_stand_at_their_rows_and_nothing_is_counted(client: AsgiClient, w
 
 
 def asked(world: World) -> list[Any]:
-    return list(world.stores.readers.asked)  # type: ignore[attr-defined]  # a fake
+    return list(world.services.readers.asked)  # type: ignore[attr-defined]  # a fake
 
 
 def test_the_exact_number_follows_an_estimate_and_members_are_named_only_on_demand(
@@ -112,7 +112,7 @@ def test_the_exact_number_follows_an_estimate_and_members_are_named_only_on_dema
     assert (first.count(follows), exact.count(follows)) == (1, 0)
     assert [text.count("<time datetime=") for text in (first, exact)] == [1, 1]
     assert [(one.exact, one.users, one.notes) for one in asked(world)] == [(False, 0, False), (True, 5, True)]
-    assert [(entry.action, entry.arguments.get("users")) for entry in world.stores.audit.search()] == [
+    assert [(entry.action, entry.arguments.get("users")) for entry in world.services.audit.search()] == [
         ("counts", None),
         ("counts", 5),
     ]
@@ -156,7 +156,7 @@ def test_an_edit_says_who_would_enter_and_leave_before_it_is_saved(client: AsgiC
         ("ever(plain) and not in segment buyers", 100),
     ]
     assert saved(client, world, form.replace("plain", "other")).status == 204
-    assert world.stores.segments.versions_of("acme", "buyers")[-1].text == "ever(other)"  # type: ignore[arg-type]
+    assert world.services.segments.versions_of("acme", "buyers")[-1].text == "ever(other)"  # type: ignore[arg-type]
     assert "this has changed since it was read" in saved(client, world, form).body.decode()
 
 

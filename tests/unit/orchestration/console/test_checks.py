@@ -44,8 +44,8 @@ def checked(client: AsgiClient, world: World, kind: OperationKind, result: Mappi
         state="running",
         created_at_ms=AT_MS,
     )
-    world.stores.operations.add(new)
-    world.stores.operations.finish(new.operation_id, result, now_ms=AT_MS)
+    world.services.operations.add(new)
+    world.services.operations.finish(new.operation_id, result, now_ms=AT_MS)
     path = f"/console/tenants/acme/uploads/{id_of(ACME, UPLOAD)}/checks/{new.operation_id}"
     token = world.tokens["acme-admin"].text.reveal()
     return client.get(path, token=token, query={"audience": VIP, "like": like}).body.decode()
@@ -56,7 +56,7 @@ def a_job(world: World, spec: ImportSpec, dedupe_key: str) -> NewJob:
         job_id=fresh_id(),
         tenant=ACME,
         audience=VIP,
-        audience_id=world.stores.audiences.get(ACME, VIP).audience_id,
+        audience_id=world.services.audiences.get(ACME, VIP).audience_id,
         mode=spec.mode,
         partitions=PARTITIONS,
         spec=spec,
@@ -118,8 +118,8 @@ def test_a_file_to_convert_has_the_command_and_no_import(client: AsgiClient, wor
 def test_columns_of_an_existing_audience_keep_its_types_and_names(client: AsgiClient, world: World) -> None:
     columns = (Column(name="age", type="double"), Column(name="town", source="city"))
     saved = ImportSpec(columns=columns, mode="append", timezone="Asia/Tokyo")
-    audience = world.stores.audiences.get(ACME, VIP)
-    world.stores.audiences.configure(audience.audience_id, spec=saved, retention=Retention(versions=3))
+    audience = world.services.audiences.get(ACME, VIP)
+    world.services.audiences.configure(audience.audience_id, spec=saved, retention=Retention(versions=3))
     text = checked(client, world, "inspection", INSPECTED)
     assert kept(text) == [("age", True), ("city", True), ("note", True)]
     assert re.findall(r"<option selected>(\w+)</option>", text)[1:] == ["double", "string", "string"]
@@ -144,7 +144,7 @@ def test_decimals_can_be_rounded_on_request(client: AsgiClient, world: World) ->
 def test_a_corrected_file_is_read_as_the_job_was_that_failed(client: AsgiClient, world: World) -> None:
     spec = ImportSpec(columns=(Column(name="town", source="city"),), mode="append", max_reject_share=0.1)
     job = a_job(world, spec, "x")
-    world.stores.jobs.register(job)
+    world.services.jobs.register(job)
     text = checked(client, world, "inspection", INSPECTED, like=job.job_id)
     assert kept(text) == [("age", False), ("city", True), ("note", False)]
     assert 'name="name-1" value="town"' in text
@@ -155,9 +155,9 @@ def test_a_corrected_file_is_read_as_the_job_was_that_failed(client: AsgiClient,
 def test_a_file_that_repeats_another_job_is_imported_again_on_request(client: AsgiClient, world: World) -> None:
     spec = ImportSpec(columns=(Column(name="town", source="city"),), max_reject_share=0.1)
     original = a_job(world, spec, "the same content")
-    world.stores.jobs.register(original)
+    world.services.jobs.register(original)
     repeat = replace(original, job_id=fresh_id())
-    assert world.stores.jobs.register(repeat) == original.job_id
+    assert world.services.jobs.register(repeat) == original.job_id
     upload = id_of(ACME, UPLOAD)
     path = f"/console/tenants/acme/jobs/{repeat.job_id}"
     shown = {
@@ -178,9 +178,9 @@ def test_a_file_that_repeats_another_job_is_imported_again_on_request(client: As
 def test_a_column_of_the_audience_that_the_file_lacks_may_be_imported_without_values(
     client: AsgiClient, world: World
 ) -> None:
-    audience = world.stores.audiences.get(ACME, VIP)
+    audience = world.services.audiences.get(ACME, VIP)
     spec = ImportSpec(columns=(Column(name="city"), Column(name="total", type="long")))
-    world.stores.audiences.configure(audience.audience_id, spec=spec, retention=audience.retention, with_columns=True)
+    world.services.audiences.configure(audience.audience_id, spec=spec, retention=audience.retention, with_columns=True)
     text = checked(client, world, "inspection", INSPECTED)
     assert kept(text) == [("age", True), ("city", True), ("note", True), ("total", True)]
     assert re.findall(r'name="lacking-(\d)" value="1"> Not in this file', text) == ["3"]

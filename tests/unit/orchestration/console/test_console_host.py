@@ -25,7 +25,7 @@ PATHS = ["/", "/console", "/console/login", "/console/tenants/acme/jobs", "/logi
 @pytest.fixture
 def client(world: World) -> Iterator[AsgiClient]:
     service = Service(
-        stores=world.stores, hosts=frozenset({"127.0.0.1", "localhost"}), site=Site(url=f"http://{AT_HOST}")
+        services=world.services, hosts=frozenset({"127.0.0.1", "localhost"}), site=Site(url=f"http://{AT_HOST}")
     )
     made = AsgiClient(application(service))
     yield made
@@ -35,7 +35,9 @@ def client(world: World) -> Iterator[AsgiClient]:
 
 @pytest.fixture
 def cookie(world: World) -> str:
-    made = begin_session(world.stores, world.caller("acme-admin").principal, token_id=None, request_id=id_of(ACME, 99))
+    made = begin_session(
+        world.services, world.caller("acme-admin").principal, token_id=None, request_id=id_of(ACME, 99)
+    )
     return f"muster-18480={made.reveal()}"
 
 

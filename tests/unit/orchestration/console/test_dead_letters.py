@@ -37,7 +37,7 @@ def send(client: AsgiClient, world: World, form: bytes) -> Answer:
 
 
 def asked(world: World) -> list[Any]:
-    return cast(readers.FakeReaders, world.stores.readers).asked
+    return cast(readers.FakeReaders, world.services.readers).asked
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
@@ -114,7 +114,7 @@ def test_only_administrators_of_the_deployment_see_records(client: AsgiClient, w
     assert "No dead letters" in page(client, world, "deployment-operator").body.decode()
     assert page(client, world, "deployment-operator", path="/5").status == 403
     assert page(client, world, path="/5").status == 200
-    entries = world.stores.audit.page(None, limit=9)
+    entries = world.services.audit.page(None, limit=9)
     assert [(one.error, one.action) for one in entries if one.action == "dead-letters show"] == [
         (None, "dead-letters show"),
         ("FORBIDDEN", "dead-letters show"),

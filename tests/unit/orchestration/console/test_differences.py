@@ -27,15 +27,15 @@ def test_a_page_compares_the_versions_in_its_address_and_no_others(client: AsgiC
         page = client.get(f"{VIP}/differences", token=token, query=query).body.decode()
         assert page.count(f'hx-post="{VIP}/differences/begun"') == begins
         assert re.findall(r'<option value="(\d)" selected', page) == ["1", "2"]
-    assert world.stores.audit.search() == []
+    assert world.services.audit.search() == []
     begun = send(client, world, f"{VIP}/differences/begun", "earlier=1&later=2").body.decode()
     assert f'hx-get="{VIP}/differences/' in begun
-    (entry,) = world.stores.audit.search()
+    (entry,) = world.services.audit.search()
     assert (entry.action, entry.object) == ("audiences diff", "acme/vip")
     assert send(client, world, f"{VIP}/differences/begun", "earlier=x&later=2").status == 404
-    while world.stores.background.pending:
+    while world.services.background.pending:
         time.sleep(0.005)
-    asked = world.stores.readers.asked  # type: ignore[attr-defined]  # a fake
+    asked = world.services.readers.asked  # type: ignore[attr-defined]  # a fake
     assert [(one.earlier, one.later) for one in asked if isinstance(one, CompareVersions)] == [(1, 2)]
 
 
@@ -74,15 +74,15 @@ def test_another_comparison_goes_on_after_the_last_that_one_has_named(client: As
     [path] = re.findall(r'hx-get="([^"]+)"', html.unescape(begun))
     assert path.endswith("?change=added&skipped=150")
     assert "plain-149" not in path, "ids of users are in no address"
-    while world.stores.background.pending:
+    while world.services.background.pending:
         time.sleep(0.005)
-    asked = world.stores.readers.asked  # type: ignore[attr-defined]  # a fake
+    asked = world.services.readers.asked  # type: ignore[attr-defined]  # a fake
     [one] = [one for one in asked if isinstance(one, CompareVersions)]
     assert (one.after, one.change, one.values) == ("plain-149", "added", True)
     found = {"audience": "vip", "tenant": "acme", "earlier": 1, "later": 2, "kept": 2, "changed": 0, "removed": 1}
     rest = {**found, "added": 2000, "sample": {"added": ["plain-150"]}, "changes": []}
     operation = urlsplit(path).path.rpartition("/")[2]
-    with world.stores.database.write() as connection:
+    with world.services.database.write() as connection:
         row = async_operations.c.operation_id == operation
         connection.execute(async_operations.update().where(row).values(state="done", result=rest))
     shown = client.get(urlsplit(path).path, token=token, query=dict(parse_qsl(urlsplit(path).query)))

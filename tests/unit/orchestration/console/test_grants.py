@@ -28,19 +28,19 @@ def post(client: AsgiClient, world: World, path: str, caller: str, **form: str) 
 
 
 def held(world: World, scope: str) -> dict[str, tuple[str, ...]]:
-    return {one.principal.principal_id: tuple(one.roles) for one in world.stores.principals.grants(scope)}
+    return {one.principal.principal_id: tuple(one.roles) for one in world.services.principals.grants(scope)}
 
 
 def test_a_change_replaces_the_roles_of_one_and_without_any_removes_it(client: AsgiClient, world: World) -> None:
     before, viewer = held(world, ACME), world.principals["acme-viewer"]
     for roles in ({"role_analyst": "on", "role_operator": "on"}, {}):
-        seen = revision(world.stores.principals.grants(ACME))
+        seen = revision(world.services.principals.grants(ACME))
         given = {"principal": viewer, "revision": seen, **roles}
         assert post(client, world, f"{TENANT}/grants/change", "acme-admin", **given).status == 303
         wanted = tuple(name.removeprefix("role_") for name in roles)
         assert held(world, ACME).get(viewer, ()) == wanted
         assert held(world, ACME).keys() | {viewer} == before.keys()
-    seen = revision(world.stores.principals.grants(ACME))
+    seen = revision(world.services.principals.grants(ACME))
     nothing = post(client, world, f"{TENANT}/grants/change", "acme-admin", principal=viewer, revision=seen)
     assert b"NO_ROLE" in nothing.body
     stale = post(client, world, f"{TENANT}/grants/change", "acme-admin", **{**given, "role_viewer": "on"})
@@ -52,7 +52,7 @@ def test_a_change_replaces_the_roles_of_one_and_without_any_removes_it(client: A
     [(f"{TENANT}/grants", ACME, "acme-admin"), ("/console/grants", DEPLOYMENT, "deployment-admin")],
 )
 def test_the_last_administrator_stays(client: AsgiClient, world: World, path: str, scope: str, admin: str) -> None:
-    given = {"principal": world.principals[admin], "revision": revision(world.stores.principals.grants(scope))}
+    given = {"principal": world.principals[admin], "revision": revision(world.services.principals.grants(scope))}
     before = held(world, scope)
     refused = post(client, world, f"{path}/change", admin, **given)
     assert (refused.status, b"LAST_ADMINISTRATOR" in refused.body) == (409, True)
@@ -130,7 +130,7 @@ def test_a_test_notification_says_whether_it_arrived(client: AsgiClient, world: 
     path, address = f"{TENANT}/recipients", "https://x.example/hook"
     post(client, world, f"{path}/change", "acme-admin", audience="", webhook=f"{address}?key=hush")
     assert f'name="address" value="{address}"' in get(client, world, path, "acme-admin").body.decode()
-    store, outcomes = world.stores.operations, []
+    store, outcomes = world.services.operations, []
     for outcome in (
         {"channel": "webhook", "delivered_at": "2026-11-29T10:00:00Z"},
         RetriableError("WEBHOOK_FAILED", "503 <b>"),
@@ -165,9 +165,9 @@ def test_places_of_one_tenant_leave_those_of_the_others(client: AsgiClient, worl
         text = get(client, world, "/console/places", "deployment-admin").body.decode()
         return text.partition('name="revision" value="')[2].partition('"')[0]
 
-    before, old = world.stores.places.all(), seen()
+    before, old = world.services.places.all(), seen()
     assert change("acme", "s3://crm/acme/\r\nkafka://acme-vip", old).status == 303
-    after = world.stores.places.all()
+    after = world.services.places.all()
     assert set(after[ACME]) == {"s3://crm/acme/", "kafka://acme-vip"}
     assert {name: one for name, one in after.items() if name != ACME} == {
         name: one for name, one in before.items() if name != ACME

@@ -14,7 +14,7 @@ PAGE = "/console/notifications"
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_what_was_given_up_is_sent_again(client: AsgiClient, world: World, language: str) -> None:
     assert b'class="empty"' in get(client, world, PAGE, "deployment-operator").body
-    outbox = world.stores.outbox
+    outbox = world.services.outbox
     recipients = [Recipient(channel="email", address=f"{name}@x.example", tenant=ACME) for name in ("a", "b")]
     subject = id_of(ACME, FAILED_JOB)
     given_up, waiting = outbox.write(subject, "system-error", recipients, {"job": subject}, now_ms=AT_MS)

@@ -154,7 +154,7 @@ def test_an_intended_shrink_is_a_check_box_of_the_retry(
     client: AsgiClient, world: World, code: str, choices: tuple[int, int]
 ) -> None:
     job, token = id_of(ACME, JOB), world.tokens["acme-operator"].text.reveal()
-    world.stores.jobs.fail(job, JobError(kind="user", code=code, message="why", detail={}), now_ms=AT_MS + 1)
+    world.services.jobs.fail(job, JobError(kind="user", code=code, message="why", detail={}), now_ms=AT_MS + 1)
     text = client.get(in_tenant(ACME, "jobs", job), token=token, headers=OWN).body.decode()
     assert (text.count('name="allow_shrink"'), text.count('name="force"')) == choices
     headers = {**OWN, "Content-Type": "application/x-www-form-urlencoded"}

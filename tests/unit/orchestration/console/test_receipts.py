@@ -80,8 +80,8 @@ def test_a_job_that_failed_for_its_rejects_counts_them_by_reason(client: AsgiCli
     job = id_of(ACME, JOB)
     detail = {"rows": 600, "rejected": 133, "rejected_by_code": {"field_count": 66, "id_empty": 67}}
     error = JobError(kind="user", code="TOO_MANY_REJECTS", message="133 of 600 rows were rejected", detail=detail)
-    world.stores.jobs.put(job, evidence=None)
-    world.stores.jobs.fail(job, error, now_ms=AT_MS)
+    world.services.jobs.put(job, evidence=None)
+    world.services.jobs.fail(job, error, now_ms=AT_MS)
     page = ask(client, world, f"{IN_TENANT}/jobs/{{job}}").body.decode()
     rejects = ask(client, world, f"{IN_TENANT}/jobs/{{job}}/rejects").body.decode()
     assert "133 rejected rows" in page

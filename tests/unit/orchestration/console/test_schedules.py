@@ -25,9 +25,9 @@ def test_the_next_five_times_are_shown_until_it_is_paused(client: AsgiClient, wo
 
 
 def test_a_schedule_whose_only_time_has_passed_is_over(client: AsgiClient, world: World) -> None:
-    nightly = world.stores.schedules.get(ACME, NIGHTLY)
+    nightly = world.services.schedules.get(ACME, NIGHTLY)
     once = replace(nightly, schedule_id=fresh_id(), name="once", expression="at(2020-01-01T06:00:00)", next_due_ms=None)
-    world.stores.schedules.add(once)
+    world.services.schedules.add(once)
     shown = ask(client, world, PAGE).body.decode()
     assert re.findall(r"</span> (Active|Over|Paused)</span>", shown) == ["Active", "Over"]
 

@@ -23,7 +23,7 @@ def text_of(answer: Answer) -> str:
 
 
 def make(world: World, name: str, rule: str) -> None:
-    SegmentChangesView(world.stores, world.caller("acme-analyst"), ACME).create_segment(name, rule, None)
+    SegmentChangesView(world.services, world.caller("acme-analyst"), ACME).create_segment(name, rule, None)
 
 
 def test_a_page_says_what_a_rule_uses_and_what_uses_it(client: AsgiClient, world: World) -> None:

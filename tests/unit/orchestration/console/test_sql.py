@@ -32,7 +32,7 @@ def test_the_editor_names_what_can_be_read_and_runs_nothing_by_itself(client: As
     for call in (f"audience('{VIP}')", "audience('quiet')", f"rejects('{id_of('acme', JOB)}')"):
         assert f'data-insert="{call}"' in text
     assert f"at most {ROWS:,} rows" in text
-    assert world.stores.audit.search() == []
+    assert world.services.audit.search() == []
 
 
 def test_a_result_says_that_it_is_cut_off_and_tells_null_from_empty(
@@ -51,7 +51,7 @@ def test_a_result_says_that_it_is_cut_off_and_tells_null_from_empty(
     assert "a, b VARCHAR n BIGINT NULL 1 true <i> 2.5" in text_of(cut)
     assert asked == [("SELECT 1,\n  2", ROWS, 50.0)]
     assert " 3 rows " in text_of(run(client, world, "SELECT 2"))
-    assert [entry.action for entry in world.stores.audit.search()] == ["sql", "sql"]
+    assert [entry.action for entry in world.services.audit.search()] == ["sql", "sql"]
 
 
 def test_an_error_stands_in_the_page_with_its_caret(

@@ -42,6 +42,6 @@ def test_a_user_is_looked_up_and_explained_and_both_are_recorded_without_the_id(
     shown = text_of(send(client, world, f"{USERS}/found", f"user={ANN}&segment=buyers"))
     assert "Not in segment buyers" in shown
     assert "Audiences plain Segments plain" in shown
-    entries = world.stores.audit.search()
+    entries = world.services.audit.search()
     assert sorted(entry.action for entry in entries) == ["segments explain", "users look up"]
     assert ANN not in str(entries)

@@ -25,7 +25,7 @@ def sample(world: World, *, lag: int, ago_s: int, now: int) -> None:
     worker = {"worker": "w-1", "host": "node", "pid": 7, "address": "", "group": "g", "partitions": [0, 1, 3]}
     one = TopicSample(at_ms=at_ms, group="g", topic="muster.topic", members=1, lag=lag, acknowledged=0, sent=0)
     state = GroupState(group="g", at_ms=at_ms, workers=[worker], lag={"muster.topic": [0, lag]})
-    world.stores.samples.put([one], [state], now_ms=at_ms)
+    world.services.samples.put([one], [state], now_ms=at_ms)
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])

@@ -26,10 +26,10 @@ from connectors.verification.evidence import Evidence
 from connectors.verification.verifier import verify_file
 from orchestration.access.authentication import Caller
 from orchestration.access.policy import DEPLOYMENT, IN_A_TENANT, Action, Rights
-from orchestration.access.stores import Stores
 from orchestration.access.views.everywhere import EverywhereView
 from orchestration.access.views.jobs import JobsView
 from orchestration.catalog.access_records import Principal
+from orchestration.composition.service import Services
 from orchestration.control.job_events import job_event
 from orchestration.notifications.mail import wording
 from orchestration.platform.clock import fresh_id
@@ -162,19 +162,19 @@ def test_a_value_is_in_the_rejects_and_in_no_error(
 
     job, history = context.jobs.get(job.job_id), context.jobs.history(job.job_id)
     assert (job.state, error["code"]) == ("FAILED", code)
-    stores = Stores.of(context.settings, objects=cast(ObjectStore, deployment.objects))
+    services = Services.of(context.settings, objects=cast(ObjectStore, deployment.objects))
     notices = [one.body for one in context.outbox.by_subject(job.job_id)]
     seen = [
         str(raised.value),
         *(job_event(job, one) for one in history),
         *notices,
         *map(wording, notices),
-        JobsView(stores, caller(ACME, "viewer"), ACME).job(job.job_id),
-        JobsView(stores, caller(ACME, "viewer"), ACME).jobs(limit=9).items,
-        EverywhereView(stores, caller(DEPLOYMENT, "operator")).job(job.job_id),
+        JobsView(services, caller(ACME, "viewer"), ACME).job(job.job_id),
+        JobsView(services, caller(ACME, "viewer"), ACME).jobs(limit=9).items,
+        EverywhereView(services, caller(DEPLOYMENT, "operator")).job(job.job_id),
         *(record.getMessage() + str(record.exc_info) for record in caplog.records),
     ]
-    stores.close()
+    services.close()
     assert [text for text in map(str, seen) if CANARY in text or KEY in text] == []
     (kept,) = (content for (bucket, _), content in deployment.objects.contents.items() if bucket != "inbox")
     assert CANARY in str(pq.read_table(pa.BufferReader(kept)).to_pylist())

@@ -32,13 +32,13 @@ class Objects:
 def world(tmp_path: Path) -> Any:
     made = make_world(tmp_path)
     yield made
-    made.stores.database.close()
+    made.services.database.close()
 
 
 def histories(world: World, *errors: MusterError, content: bytes = b"{}") -> tuple[VersionHistories, Audience]:
     objects = cast(Any, Objects(content, *errors))
-    audience = world.stores.audiences.get(ACME, AudienceName("vip"))
-    return replace(world.stores.histories, objects=lambda: objects), audience
+    audience = world.services.audiences.get(ACME, AudienceName("vip"))
+    return replace(world.services.histories, objects=lambda: objects), audience
 
 
 def gone() -> UserError:
@@ -51,8 +51,8 @@ def test_a_file_that_was_cleaned_up_meanwhile_is_looked_up_again(world: World) -
 
 
 def test_the_current_versions_of_a_list_are_read_from_each_file_once(world: World) -> None:
-    refs = [ref_of(one) for one in world.stores.audiences.all(ACME)]
-    whole = [world.stores.histories.current(one) for one in refs]
+    refs = [ref_of(one) for one in world.services.audiences.all(ACME)]
+    whole = [world.services.histories.current(one) for one in refs]
     assert {one.version for one in whole if one} == {2}
     assert None in whole  # one without a version
     read = list[str]()
@@ -60,9 +60,9 @@ def test_the_current_versions_of_a_list_are_read_from_each_file_once(world: Worl
     class Counted:
         def get(self, bucket: str, key: str) -> bytes:
             read.append(key)
-            return world.stores.objects.get(bucket, key)
+            return world.services.objects.get(bucket, key)
 
-    found = replace(world.stores.histories, objects=lambda: cast(Any, Counted()))
+    found = replace(world.services.histories, objects=lambda: cast(Any, Counted()))
     assert [found.currents(ACME, refs) for _ in range(3)] == [whole] * 3
     assert len(read) == len([one for one in whole if one])
     assert found.currents(ACME, []) == []

@@ -1,4 +1,4 @@
-"""The stores that views read and change."""
+"""The services that views read and change."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Self
 from connectors.storage.multipart import Parts
 from connectors.storage.objects import ObjectStore
 from connectors.storage.presigned import Presigner
-from orchestration.access.budget import DAY_S, Budget
 from orchestration.catalog.api_tokens import TokenStore
 from orchestration.catalog.audiences import AudienceStore
 from orchestration.catalog.audit import AuditTrail
@@ -38,6 +37,7 @@ from orchestration.operations.job_search import AllJobs
 from orchestration.operations.jobs import ImportJobs
 from orchestration.operations.submit import Submission
 from orchestration.operations.version_histories import VersionHistories
+from orchestration.platform.budget import DAY_S, Budget
 from orchestration.platform.object_store import public_s3_access, s3_access
 from orchestration.platform.settings import Settings
 from orchestration.readers.background import Background
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stores:
+class Services:
     """Everything in the catalog, histories of audiences in the lake, what starts jobs, and who reads lake and Kafka.
 
     `partitions` is P of the topics of events and profiles.
@@ -119,7 +119,7 @@ class Stores:
         objects: ObjectStore | None = None,
         workflow: "Callable[[], SFNClient] | None" = None,
     ) -> Self:
-        """The stores of a deployment. Nothing is connected, and boto3 not loaded, before the first use."""
+        """The services of a deployment. Nothing is connected, and boto3 not loaded, before the first use."""
         database, store = Database(settings.catalog_url), objects or ObjectStore(s3_access(settings))
         audiences, public = AudienceStore(database), public_s3_access(settings)
         engine = WorkflowEngine(workflow or cache(partial(workflow_client, settings)), settings)

@@ -1,0 +1,1 @@
+"""The composition root: makes the parts of each process."""
